@@ -1,0 +1,1 @@
+"""Operation + Configuration -> Measurement, in a fresh process."""

@@ -1,0 +1,1 @@
+"""The runnable work of the catalogue."""

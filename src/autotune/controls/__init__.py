@@ -1,0 +1,1 @@
+"""Configuration -> process state and back; the only room that changes anything."""

@@ -1,0 +1,88 @@
+"""Every exception that autotune raises, drawn as a tree.
+
+AutotuneError
+├── UsageError                 the caller asked for something that cannot be asked (exit code 2)
+│   ├── UnknownOperation       no operation has this name; holds the nearest names
+│   ├── BadSize                a size is malformed, missing or not a size of the operation
+│   ├── BadWorkload            the user's function cannot be loaded, or takes no such arguments
+│   └── BadBudget              the time allowed is too small for a single operation
+├── EnvironmentProblem         the machine or the environment does not allow it (exit code 3)
+│   ├── HostBusy               another trial runs on this host; holds who
+│   └── UnsupportedPlatform    this operating system or library cannot do it
+├── ProfileError               a profile cannot be used; holds the path and the reason
+└── SharedMemoryError          a shared array cannot be made or opened
+"""
+
+import os
+from collections.abc import Sequence
+
+
+class AutotuneError(Exception):
+    """Base of all; its text is a sentence for people, its attributes are for programs."""
+
+
+class UsageError(AutotuneError, ValueError):
+    """The caller asked for something that cannot be asked."""
+
+
+class UnknownOperation(UsageError):
+    """No operation has this name."""
+
+    def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
+        self.name = name
+        self.nearest = tuple(nearest)
+        hint = f" Did you mean {', '.join(self.nearest)}?" if self.nearest else ""
+        super().__init__(f"There is no operation named {name!r}.{hint}")
+
+    def __reduce__(self) -> tuple[type["UnknownOperation"], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.name, self.nearest)
+
+
+class BadSize(UsageError):
+    """A size is malformed, missing, or not a size of the operation."""
+
+
+class BadWorkload(UsageError):
+    """The user's function cannot be loaded, or does not take the arguments asked for."""
+
+
+class BadBudget(UsageError):
+    """The time allowed is too small for a single operation."""
+
+
+class EnvironmentProblem(AutotuneError, RuntimeError):
+    """The machine or the environment does not allow it."""
+
+
+class HostBusy(EnvironmentProblem):
+    """Another trial runs on this host."""
+
+    def __init__(self, holder: str) -> None:
+        self.holder = holder
+        super().__init__(
+            f"Another calibration holds this host: {holder}. Two at once would disturb each other; "
+            "wait for it to end, or stop it."
+        )
+
+    def __reduce__(self) -> tuple[type["HostBusy"], tuple[str]]:
+        return type(self), (self.holder,)
+
+
+class UnsupportedPlatform(EnvironmentProblem):
+    """This operating system or library cannot do it."""
+
+
+class ProfileError(AutotuneError):
+    """A profile cannot be used."""
+
+    def __init__(self, reason: str, path: os.PathLike[str] | str | None = None) -> None:
+        self.reason = reason
+        self.path = path
+        super().__init__(f"{path}: {reason}" if path is not None else reason)
+
+    def __reduce__(self) -> tuple[type["ProfileError"], tuple[str, os.PathLike[str] | str | None]]:
+        return type(self), (self.reason, self.path)
+
+
+class SharedMemoryError(AutotuneError, OSError):
+    """A shared array cannot be made or opened."""

@@ -1,0 +1,1 @@
+"""This computer -> Machine, Allocation; reads, never changes."""

@@ -1,0 +1,265 @@
+"""What can be tuned: every operation's knobs, sizes and measure of work. The runnable work is in bench."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from autotune.errors import BadSize, UnknownOperation
+from autotune.model.configuration import Knob
+from autotune.model.operation import DTYPES, Operation
+
+Sizes = Mapping[str, int]
+Work = Callable[[Sizes], float]
+
+LARGEST_SIZE = 2**48
+
+
+class Family(StrEnum):
+    """Operations of one family run through the same mechanism and share their knobs."""
+
+    LINALG = "linalg"
+    """One call into BLAS or LAPACK."""
+    STACK = "stack"
+    """One call over a stack of small matrices, cut along the stack."""
+    ELEMENTWISE = "elementwise"
+    """A function of every element, cut into slices."""
+    REDUCTION = "reduction"
+    RANDOM = "random"
+    EXPRESSION = "expression"
+    """Several ufuncs over one block while it is in cache."""
+    TASKS = "tasks"
+    """Many independent tasks that each call BLAS."""
+    SHARING = "sharing"
+    """One array worked on by several processes."""
+    ALLOCATION = "allocation"
+    """Large temporaries made and dropped."""
+    USER = "user"
+    """The user's own function."""
+
+
+KNOBS: Mapping[Family, tuple[Knob, ...]] = {
+    Family.LINALG: (Knob.BLAS_THREADS,),
+    Family.STACK: (Knob.WORKERS, Knob.CHUNK),
+    Family.ELEMENTWISE: (Knob.WORKERS, Knob.CHUNK),
+    Family.REDUCTION: (Knob.WORKERS, Knob.CHUNK),
+    Family.RANDOM: (Knob.WORKERS, Knob.CHUNK),
+    Family.EXPRESSION: (Knob.WORKERS, Knob.CHUNK),
+    Family.TASKS: (Knob.BLAS_THREADS, Knob.WORKERS),
+    Family.SHARING: (Knob.METHOD, Knob.WORKERS, Knob.CHUNK),
+    Family.ALLOCATION: (Knob.ALLOCATOR,),
+    Family.USER: (Knob.BLAS_THREADS,),
+}
+
+
+class WorkUnit(StrEnum):
+    """What an operation's work is counted in."""
+
+    FLOPS = "flops"
+    BYTES = "bytes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A row of the catalogue."""
+
+    name: str
+    family: Family
+    size_names: tuple[str, ...]
+    work: Work
+    """Flops, or bytes read and written per byte of the dtype's item."""
+    unit: WorkUnit
+    footprint: Work
+    """Elements held at once by a plain call: inputs, results and NumPy's copies."""
+    summary: str
+    defaults: Mapping[str, int]
+    """Sizes that do not follow from the first one."""
+
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """What is tuned."""
+        return KNOBS[self.family]
+
+    def work_of(self, operation: Operation) -> float:
+        """Flops, or bytes, of one unit of work at these sizes."""
+        amount = self.work(operation.size)
+        return amount if self.unit is WorkUnit.FLOPS else amount * item_size(operation.dtype)
+
+    def bytes_of(self, operation: Operation) -> float:
+        """Bytes of memory that a plain call holds at once."""
+        return self.footprint(operation.size) * item_size(operation.dtype)
+
+
+def item_size(dtype: str) -> int:
+    """Bytes of one element of a dtype of the catalogue."""
+    return {"float64": 8, "float32": 4}[dtype]
+
+
+def _linalg(name: str, sizes: str, flops: Work, footprint: Work, summary: str) -> Kind:
+    return Kind(
+        name=name,
+        family=Family.LINALG,
+        size_names=tuple(sizes.split()),
+        work=flops,
+        unit=WorkUnit.FLOPS,
+        footprint=footprint,
+        summary=summary,
+        defaults={},
+    )
+
+
+def _stack(name: str, flops: Work, matrices: int, summary: str) -> Kind:
+    return Kind(
+        name=name,
+        family=Family.STACK,
+        size_names=("n", "count"),
+        work=lambda s: s["count"] * flops(s),
+        unit=WorkUnit.FLOPS,
+        footprint=lambda s: matrices * s["count"] * s["n"] ** 2,
+        summary=summary,
+        defaults={"count": 1000},
+    )
+
+
+def _elements(name: str, family: Family, arrays: float, summary: str) -> Kind:
+    return Kind(
+        name=name,
+        family=family,
+        size_names=("n",),
+        work=lambda s: arrays * s["n"],
+        unit=WorkUnit.BYTES,
+        footprint=lambda s: (arrays + 1) * s["n"],
+        summary=summary,
+        defaults={},
+    )
+
+
+def _mn(factor: float) -> Work:
+    """Flops of a factorisation of an m x n matrix, `factor` the count for a square one over n^3.
+
+    Golub and Van Loan, Matrix Computations, 4th ed.: Householder QR takes 2 n^2 (m - n/3) for m >= n; the
+    same shape, scaled, serves for the others.
+    """
+
+    def flops(s: Sizes) -> float:
+        long, short = max(s["m"], s["n"]), min(s["m"], s["n"])
+        return factor * 1.5 * short**2 * (long - short / 3)
+
+    return flops
+
+
+_ROWS = (
+    _linalg(
+        "matmul",
+        "m k n",
+        lambda s: 2.0 * s["m"] * s["k"] * s["n"],
+        lambda s: s["m"] * s["k"] + s["k"] * s["n"] + s["m"] * s["n"],
+        "a @ b, np.matmul, np.dot, np.einsum",
+    ),
+    _linalg(
+        "matvec", "m n", lambda s: 2.0 * s["m"] * s["n"], lambda s: s["m"] * s["n"] + s["m"] + s["n"], "a @ x"
+    ),
+    _linalg("solve", "n", lambda s: 2 / 3 * s["n"] ** 3, lambda s: 2 * s["n"] ** 2, "np.linalg.solve"),
+    _linalg("inv", "n", lambda s: 2.0 * s["n"] ** 3, lambda s: 4 * s["n"] ** 2, "np.linalg.inv"),
+    _linalg("det", "n", lambda s: 2 / 3 * s["n"] ** 3, lambda s: 2 * s["n"] ** 2, "np.linalg.det"),
+    _linalg("lstsq", "m n", _mn(8 / 3), lambda s: 3 * s["m"] * s["n"], "np.linalg.lstsq"),
+    _linalg("pinv", "m n", _mn(22.0), lambda s: 6 * s["m"] * s["n"], "np.linalg.pinv"),
+    _linalg("cholesky", "n", lambda s: 1 / 3 * s["n"] ** 3, lambda s: 2 * s["n"] ** 2, "np.linalg.cholesky"),
+    _linalg("qr", "m n", _mn(8 / 3), lambda s: 4 * s["m"] * s["n"], "np.linalg.qr"),
+    _linalg("eigh", "n", lambda s: 9.0 * s["n"] ** 3, lambda s: 5 * s["n"] ** 2, "np.linalg.eigh"),
+    _linalg("eig", "n", lambda s: 25.0 * s["n"] ** 3, lambda s: 6 * s["n"] ** 2, "np.linalg.eig"),
+    _linalg("svd", "m n", _mn(22.0), lambda s: 6 * s["m"] * s["n"], "np.linalg.svd"),
+    _stack("stack_matmul", lambda s: 2.0 * s["n"] ** 3, 3, "np.matmul over (count, n, n)"),
+    _stack("stack_solve", lambda s: 2 / 3 * s["n"] ** 3, 3, "np.linalg.solve over (count, n, n)"),
+    _stack("stack_inv", lambda s: 2.0 * s["n"] ** 3, 2, "np.linalg.inv over (count, n, n)"),
+    _stack("stack_cholesky", lambda s: 1 / 3 * s["n"] ** 3, 2, "np.linalg.cholesky over (count, n, n)"),
+    _stack("stack_eigh", lambda s: 9.0 * s["n"] ** 3, 3, "np.linalg.eigh over (count, n, n)"),
+    _stack("stack_svd", lambda s: 22.0 * s["n"] ** 3, 4, "np.linalg.svd over (count, n, n)"),
+    _elements("fill", Family.ELEMENTWISE, 1, "array[...] = value, by rows or 2-D tiles"),
+    _elements("copy", Family.ELEMENTWISE, 2, "np.copyto"),
+    _elements("add", Family.ELEMENTWISE, 3, "np.add and the other arithmetic"),
+    _elements("sqrt", Family.ELEMENTWISE, 2, "np.sqrt"),
+    _elements("exp", Family.ELEMENTWISE, 2, "np.exp"),
+    _elements("log", Family.ELEMENTWISE, 2, "np.log"),
+    _elements("sin", Family.ELEMENTWISE, 2, "np.sin and the other trigonometric functions"),
+    _elements("power", Family.ELEMENTWISE, 3, "np.power"),
+    _elements("sum", Family.REDUCTION, 1, "np.sum, np.mean, np.prod"),
+    _elements("max", Family.REDUCTION, 1, "np.max, np.min"),
+    _elements("var", Family.REDUCTION, 1, "np.var"),
+    _elements("random", Family.RANDOM, 1, "Generator.standard_normal and the other distributions"),
+    _elements("expression", Family.EXPRESSION, 4, "sqrt(x*y + z) and other expressions of several ufuncs"),
+    Kind(
+        name="batch_matmul",
+        family=Family.TASKS,
+        size_names=("n", "tasks"),
+        work=lambda s: 2.0 * s["tasks"] * s["n"] ** 3,
+        unit=WorkUnit.FLOPS,
+        footprint=lambda s: 3 * s["n"] ** 2 * 8,
+        summary="many independent tasks: load two (n, n) matrices, multiply",
+        defaults={"tasks": 100},
+    ),
+    _elements("share", Family.SHARING, 2, "one array worked on by several processes"),
+    _elements("temporaries", Family.ALLOCATION, 5, "large temporaries, as in sqrt(x*y + x)"),
+)
+
+CATALOGUE: Mapping[str, Kind] = {kind.name: kind for kind in _ROWS}
+
+ALIASES: Mapping[str, str] = {
+    "dot": "matmul",
+    "einsum": "matmul",
+    "multiply": "add",
+    "subtract": "add",
+    "divide": "add",
+    "mean": "sum",
+    "prod": "sum",
+    "min": "max",
+    "std": "var",
+    "cos": "sin",
+    "tan": "sin",
+}
+"""Other names for a row: work of the same shape and speed, tuned as one."""
+
+
+def kind(name: str) -> Kind:
+    """The catalogue's row of this name or alias. Raises UnknownOperation, which holds the nearest names."""
+    found = CATALOGUE.get(ALIASES.get(name, name))
+    if found is None:
+        from difflib import get_close_matches  # 2 ms that only a misspelling pays
+
+        raise UnknownOperation(name, get_close_matches(name, [*CATALOGUE, *ALIASES], n=3, cutoff=0.5))
+    return found
+
+
+def operation(name: str, *, dtype: str = "float64", **sizes: int) -> Operation:
+    """The Operation of this name with every size filled in.
+
+    A size left out equals `n`; `tasks` is 100 and `count` 1000. Names that are not in the catalogue are
+    taken as a user's function, with the sizes as they are given.
+
+    Raises BadSize for a size that is missing, unknown, or not a whole number from 1 to 2**48, and for a
+    dtype other than float64 and float32.
+    """
+    if dtype not in DTYPES:
+        raise BadSize(f"{name}: dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.")
+    for size, value in sizes.items():
+        if not is_whole(value) or not 1 <= value <= LARGEST_SIZE:
+            raise BadSize(f"{name}: {size} must be a whole number from 1 to {LARGEST_SIZE}, not {value!r}.")
+    row = CATALOGUE.get(ALIASES.get(name, name))
+    if row is None:
+        return Operation(
+            name=name, dtype=dtype, sizes=tuple((key, int(value)) for key, value in sizes.items())
+        )
+    unknown = sorted(set(sizes) - {*row.size_names, "n"})
+    if unknown:
+        raise BadSize(f"{name} has no size {', '.join(unknown)}; its sizes are {', '.join(row.size_names)}.")
+    filled = {}
+    for size in row.size_names:
+        known = sizes.get(size, row.defaults.get(size, sizes.get("n")))
+        if known is None:
+            raise BadSize(f"{name} needs {size}, or n for all; its sizes are {', '.join(row.size_names)}.")
+        filled[size] = int(known)
+    return Operation(name=row.name, dtype=dtype, sizes=tuple(filled.items()))
+
+
+def is_whole(value: object) -> bool:
+    """Is it a whole number? NumPy's integers are, truth values are not."""
+    return hasattr(value, "__index__") and type(value).__name__ not in {"bool", "bool_"}

@@ -1,0 +1,95 @@
+"""The knobs, and one setting of them."""
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+
+class Knob(StrEnum):
+    """What can be tuned. A knob's value is the name of the field of Configuration that holds it."""
+
+    BLAS_THREADS = "blas_threads"
+    WORKERS = "workers"
+    CHUNK = "chunk"
+    METHOD = "method"
+    ALLOCATOR = "allocator"
+
+
+class Method(StrEnum):
+    """Ways to give an array to other processes. The first group shares pages, the second copies."""
+
+    INHERIT = "inherit"
+    RAW_ARRAY = "raw_array"
+    ARRAY = "array"
+    SHARED_MEMORY = "shared_memory"
+    MEMMAP = "memmap"
+    MEMFD = "memfd"
+    ARGUMENT = "argument"
+    PIPE = "pipe"
+    QUEUE = "queue"
+    MANAGER = "manager"
+
+
+class Allocator(StrEnum):
+    """What glibc does with large freed blocks: give them back to the system, or keep them for reuse."""
+
+    DEFAULT = "default"
+    RETAIN = "retain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One setting of the knobs. None leaves a knob untouched; Configuration() is plain NumPy."""
+
+    blas_threads: int | None = None
+    """Threads inside one BLAS call."""
+    workers: int | None = None
+    """Worker threads or processes around the calls; the calling thread is one of them."""
+    chunk: int | None = None
+    """Elements per slice (matrices per slice for stacks, tasks per slice for task pools)."""
+    method: Method | None = None
+    allocator: Allocator | None = None
+
+    @property
+    def is_default(self) -> bool:
+        """Is this plain NumPy, with no knob touched?"""
+        return all(getattr(self, item.name) is None for item in fields(self))
+
+    @property
+    def cpus(self) -> int:
+        """Threads that may run at once under this setting, unset knobs counting as one."""
+        return (self.blas_threads or 1) * (self.workers or 1)
+
+    def as_dict(self) -> dict[str, int | str]:
+        """The knobs that are set, as plain values."""
+        pairs = ((item.name, getattr(self, item.name)) for item in fields(self))
+        return {
+            name: str(value) if isinstance(value, StrEnum) else value
+            for name, value in pairs
+            if value is not None
+        }
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.as_dict().items()) or "default"
+
+
+DEFAULT = Configuration()
+"""What plain NumPy does in a fresh process with no knob touched."""
+
+
+def configuration(values: dict[str, int | str]) -> Configuration:
+    """The Configuration with these knobs set.
+
+    Raises ValueError for an unknown knob, a count below 1 or an unknown method.
+    """
+    known: dict[str, int | Method | Allocator] = {}
+    for name, value in values.items():
+        match Knob(name):
+            case Knob.METHOD:
+                known[name] = Method(str(value))
+            case Knob.ALLOCATOR:
+                known[name] = Allocator(str(value))
+            case _:
+                if type(value) is not int or not 1 <= value < 2**53:
+                    raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+                known[name] = value
+    return Configuration(**known)  # type: ignore[arg-type]

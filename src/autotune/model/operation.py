@@ -1,0 +1,26 @@
+"""A piece of NumPy work: a name, a dtype, sizes."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Dtype = Literal["float64", "float32"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A name of the catalogue (or of a user's function), a dtype and all its sizes."""
+
+    name: str
+    dtype: str = "float64"
+    sizes: tuple[tuple[str, int], ...] = ()
+    """(size name, value) in the catalogue's order."""
+
+    @property
+    def size(self) -> dict[str, int]:
+        """The sizes by name."""
+        return dict(self.sizes)
+
+    def __str__(self) -> str:
+        sizes = " ".join(f"{name}={value}" for name, value in self.sizes)
+        return f"{self.name} {self.dtype} {sizes}".rstrip()

@@ -1,0 +1,90 @@
+"""All tunings of one machine and allocation."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field
+
+from autotune.model.machine import Hardware, Limit
+from autotune.model.software import Software
+from autotune.model.tuning import Tuning
+
+SCHEMA = 1
+"""Major version of the profile format. A reader skips files with any other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What must match for a profile to speak about a machine."""
+
+    hardware: Hardware = field(default_factory=Hardware)
+    software: Software = field(default_factory=Software)
+    usable_cpus: int = 1
+    limit: Limit = Limit.NONE
+
+    @property
+    def digest(self) -> str:
+        """First 12 hex digits of the SHA-256 of the key as canonical JSON."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def slug(self) -> str:
+        """A name for files and people, such as `genuineintel-6-167-2cpu-openblas-0.3.31-1a2b3c4d5e6f`."""
+        hardware, software = self.hardware, self.software
+        parts = (
+            hardware.vendor or hardware.architecture,
+            hardware.family,
+            hardware.model,
+            f"{self.usable_cpus}cpu",
+            software.blas,
+            software.blas_version,
+        )
+        text = "-".join(str(part) for part in parts if part is not None).lower()
+        return f"{re.sub(r'[^a-z0-9.]+', '-', text).strip('-.')[:48]}-{self.digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a profile comes from. Never part of the key."""
+
+    created: str | None = None
+    """UTC, ISO 8601."""
+    autotune: str | None = None
+    """Version of this package."""
+    host: str | None = None
+    """Identity of the host: a hash, not its name."""
+    cpu: str | None = None
+    """Marketing name of the CPU."""
+    kernel: str | None = None
+    governor: str | None = None
+    scrubbed: tuple[str, ...] = ()
+    """Environment variables that were set by the caller and removed for the trials."""
+    resolution: float | None = None
+    """Half-width of the 95 % interval that the machine reports for two identical configurations."""
+    capacity: float | None = None
+    """Work that as many spinning processes as there are usable CPUs got done, in units of one's."""
+    effort: str | None = None
+    seed: int | None = None
+    neighbours: int = 0
+    """Synthetic busy processes that ran beside the trials."""
+    copies: int = 1
+    """Copies of each trial that ran at once."""
+    error_per_rule: float | None = None
+    """Probability allowed for accepting an operation's choices although they are not faster."""
+    rules_tested: int = 0
+    """Operations for which some choice was put to the test."""
+
+    @property
+    def expected_wrong(self) -> float | None:
+        """Upper bound of the expected number of operations that were accepted wrongly."""
+        return None if self.error_per_rule is None else self.error_per_rule * self.rules_tested
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """All tunings of one machine and allocation."""
+
+    key: Key
+    tunings: tuple[Tuning, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)

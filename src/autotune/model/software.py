@@ -1,0 +1,38 @@
+"""The software that decides the answer: BLAS libraries, NumPy and Python."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlasLibrary:
+    """One BLAS library loaded into the process. NumPy's and SciPy's wheels each bring their own."""
+
+    api: str
+    """As threadpoolctl names it: "openblas", "mkl", "blis", "flexiblas"."""
+    version: str | None = None
+    kernels: str | None = None
+    """Kernel set that really runs, such as "SkylakeX"."""
+    threading: str | None = None
+    """Threading layer: "pthreads", "openmp", "intel", "disabled"."""
+    ilp64: bool | None = None
+    """Are its integers 64 bits wide?"""
+    threads: int | None = None
+    """How many threads it uses now."""
+    path: str | None = None
+    user: str | None = None
+    """Package that brought it: "numpy", "scipy"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Software:
+    """The software part of a profile's key: NumPy's BLAS, NumPy and Python."""
+
+    blas: str | None = None
+    blas_version: str | None = None
+    kernels: str | None = None
+    threading: str | None = None
+    ilp64: bool | None = None
+    numpy: str | None = None
+    """major.minor"""
+    python: str | None = None
+    """Build of Python, "gil" or "free-threaded"."""

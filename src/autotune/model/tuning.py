@@ -1,0 +1,48 @@
+"""One decided entry of a profile, with its evidence."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.operation import Operation
+
+
+class Status(StrEnum):
+    """How an entry was decided."""
+
+    TUNED = "tuned"
+    """The choice was proved faster than the default on fresh data."""
+    DEFAULT_KEPT = "default-kept"
+    """Nothing was proved faster."""
+    NOISY = "noisy"
+    """The machine was too busy to tell."""
+    FAILED = "failed"
+    """The default itself could not be measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """What to do for one operation at one size, and why."""
+
+    operation: Operation
+    status: Status
+    reason: str
+    """A sentence: why this choice, or why the default was kept."""
+    choice: Configuration = DEFAULT
+    """Configuration() unless the status is tuned."""
+    default_seconds: float | None = None
+    """Per unit of work, median."""
+    tuned_seconds: float | None = None
+    ratio: float | None = None
+    """Time of the choice divided by the default's, from confirmation only."""
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    """Ends of its 95 % interval."""
+    processes: int = 0
+    """Fresh processes that confirmed it."""
+    pairs: int = 0
+    """Pairs of timings in them."""
+    default_threads: int | None = None
+    """BLAS threads of the default when it was measured."""
+    safe_threads: tuple[int, ...] = ()
+    """BLAS thread counts at which this operation was measured to be no slower than its default."""

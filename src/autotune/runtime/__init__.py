@@ -1,0 +1,1 @@
+"""Find, check, set; never measures."""
