@@ -17,8 +17,8 @@ class Bench(Protocol):
         The Session lists, for every case of the plan, the default and then the case's configurations in the
         plan's order (a default named in the plan is not repeated).
     Rounds
-        In each round every configuration of a case runs once, in an order drawn from the plan's seed. The i-th
-        timings of all configurations without a Failure come from the same round.
+        In each round every configuration of a case runs once, in an order drawn from the plan's seed. The
+        i-th timings of all configurations without a Failure come from the same round.
     """
 
     def run(self, plan: Plan) -> Session:

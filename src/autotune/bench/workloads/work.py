@@ -15,7 +15,7 @@ class Work:
     plain: Callable[[], object]
     """What a program without autotune does."""
     tuned: Callable[[Configuration], Callable[[], object]]
-    """The same work as the runtime does it under a configuration; BLAS threads and allocator are set around it."""
+    """The same work as the runtime does it; BLAS threads and allocator are set around it."""
     check: Callable[[object], str | None]
     """What is wrong with a result, as a sentence; None if it is right."""
     close: Callable[[], None] = lambda: None
