@@ -1,0 +1,46 @@
+"""What timings say, and how surely. Pure functions of values.
+
+Timings of one process share its memory layout and its luck: a process is one sample, however many pairs it
+timed (Kalibera and Jones, ISMM 2013). So every process yields one estimate, and intervals are taken over
+processes with Student's t; a bootstrap over six processes is too optimistic.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import stdtrit
+
+
+def log_ratios(candidate: Sequence[float], default: Sequence[float]) -> list[float]:
+    """ln(candidate / default) of timings that were taken side by side."""
+    return [float(value) for value in np.log(np.asarray(candidate) / np.asarray(default))]
+
+
+def hodges_lehmann(values: Sequence[float]) -> float:
+    """Median of the averages of all pairs, each value paired with itself too.
+
+    As robust as the median and nearly as efficient as the mean; under the noise of a shared machine the best
+    estimator of a paired log-ratio that was tried. Source: Hodges and Lehmann, Ann. Math. Stat. 34 (1963).
+    Raises ValueError without values.
+    """
+    if not values:
+        raise ValueError("An estimate needs at least one value.")
+    array = np.asarray(values, dtype=float)
+    rows, columns = np.triu_indices(len(array))
+    return float(np.median((array[rows] + array[columns]) / 2))
+
+
+def upper_bound(values: Sequence[float], alpha: float) -> float:
+    """Upper end of the one-sided interval of the mean at error `alpha`; infinite below two values."""
+    if len(values) < 2:
+        return float("inf")
+    array = np.asarray(values, dtype=float)
+    error = float(array.std(ddof=1)) / len(array) ** 0.5
+    return float(array.mean()) + float(stdtrit(len(array) - 1, 1 - alpha)) * error
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """(mean, low, high) with the two-sided Student interval of the mean; infinite ends below two values."""
+    mean = float(np.mean(values))
+    half = upper_bound(values, (1 - confidence) / 2) - mean
+    return mean, mean - half, mean + half
