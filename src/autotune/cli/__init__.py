@@ -2,4 +2,7 @@
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line and end the process with its exit code."""
+    from autotune.cli.program import program
+
+    program(prog_name="autotune")

@@ -1,0 +1,60 @@
+# Sourced by calibrate, test and check: finds a Python that runs, and sets up a virtual environment once.
+# POSIX sh; expects to stand at the root of the checkout.
+
+unset PYTHONPATH PYTHONHOME
+
+say() { echo "$(basename "$0"): $*" >&2; }
+
+# Does it run, is it 3.11 or newer, and of the version asked for? pyenv leaves shims of versions that do not run.
+suits() {
+    found=$("$1" -c 'import sys; print("%d.%d.%d." % sys.version_info[:3] * (sys.version_info >= (3, 11)))' \
+        2>/dev/null) || return 1
+    case $found in
+    '') return 1 ;;
+    "${2:+$2.}"*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+# Debian ships what makes virtual environments in a package of its own.
+makes_environments() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
+
+# find_python [VERSION]: prints an interpreter, or says what is missing and fails with 3.
+find_python() {
+    without_venv=
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python "python${1:-3.13}" python3.12 python3.11 python3.14 \
+        "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"${1:-3}"*/bin/python3; do
+        suits "$candidate" "${1:-}" || continue
+        if makes_environments "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+        without_venv=$candidate
+    done
+    if [ -n "$without_venv" ]; then
+        say "$(command -v "$without_venv") cannot make virtual environments: its venv or ensurepip module is" \
+            "missing. Install them (Debian and Ubuntu: apt install python3-venv) and run this again."
+    else
+        say "No Python ${1:-3.11 or newer} was found. Install one, or name it: PYTHON=/path/to/python3 $0"
+    fi
+    return 3
+}
+
+# set_up FOLDER PYTHON PIP-ARGUMENT...: makes the environment, unless it already stands just so.
+set_up() {
+    folder=$1 interpreter=$2
+    shift 2
+    wish="$PWD $("$interpreter" -c 'import sys; print(sys.executable, *sys.version.split())') $(cksum <pyproject.toml) $*"
+    if [ -x "$folder/bin/python" ] && [ "$(cat "$folder/stamp" 2>/dev/null)" = "$wish" ]; then
+        return
+    fi
+    say "Setting up $folder (once; a minute or two) ..."
+    if "$interpreter" -m venv --clear "$folder" &&
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' &&
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; then
+        echo "$wish" >"$folder/stamp"
+    else
+        say "$folder could not be set up; the reason stands above. Nothing else was changed: run this again."
+        return 3
+    fi
+}

@@ -1,0 +1,171 @@
+"""Every sentence of the command line. What happened and where, what follows from it, what to do."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from autotune.cli import units
+from autotune.model.configuration import Configuration
+from autotune.model.machine import Limit
+from autotune.model.tuning import Status, Tuning
+
+if TYPE_CHECKING:
+    from autotune.model.measurement import Failure
+    from autotune.search.events import Started
+
+# --- the command itself -------------------------------------------------------------------
+
+PROGRAM = """Finds the mix of BLAS threads, workers and chunk sizes that makes NumPy fastest on this machine.
+
+Measure once with `autotune calibrate`; programs that call `autotune.apply()` then run with what was found.
+Nothing is applied that was not proved faster than plain NumPy here.
+"""
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 a check failed or the output went elsewhere than asked, 2 wrong usage, "
+    "3 the machine or the environment does not allow it, 130 interrupted, with everything finished saved."
+)
+
+VERBS = {
+    "calibrate": "Measure this machine and write its profile.",
+    "show": "Show a profile: every choice, its gain and its reason.",
+    "explain": "Say what applies here, from where, and what was refused.",
+    "doctor": "Describe this machine, its limits and its BLAS.",
+    "env": "Print shell lines that set BLAS threads as the profile says.",
+    "run": "Run a command with BLAS threads set as the profile says.",
+}
+
+INTERRUPTED = "Interrupted."
+
+
+def error(text: str) -> str:
+    """A refusal, on standard error."""
+    return f"autotune: {text}"
+
+
+# --- a profile ----------------------------------------------------------------------------
+
+NO_PROFILE = "There is no profile for this machine yet. `autotune calibrate` measures it and writes one."
+EMPTY_PROFILE = "The profile has no entries: plain NumPy is used for everything."
+
+STATUSES = {
+    Status.TUNED: "tuned",
+    Status.DEFAULT_KEPT: "default kept",
+    Status.NOISY: "too noisy to tell",
+    Status.FAILED: "could not be measured",
+}
+
+LIMITS = {
+    Limit.NONE: "",
+    Limit.AFFINITY: ", limited by CPU affinity",
+    Limit.QUOTA: ", limited by a CPU quota",
+    Limit.CAP: ", limited by the user",
+    Limit.SHARED: ", its share among several processes",
+}
+
+
+def machine(name: str | None, *, cpus: int, limit: Limit) -> str:
+    """The machine of a profile, in one line."""
+    return f"{name or 'Unknown CPU'}: {cpus} usable CPU{'s' * (cpus != 1)}{LIMITS[limit]}"
+
+
+def libraries(blas: str | None, *, numpy: str | None) -> str:
+    """The software of a profile, in one line."""
+    return f"BLAS {blas or 'unknown'}, NumPy {numpy or 'unknown'}"
+
+
+def made(created: str | None, *, version: str | None, effort: str | None, resolution: float | None) -> str:
+    """Who made a profile and how finely that machine could tell, in one line."""
+    by = f"autotune {version}" if version else "an unknown version"
+    how = f", effort {effort}" if effort else ""
+    noise = f"; differences below {resolution:.1%} cannot be told" if resolution is not None else ""
+    return f"Measured {created or 'at an unknown time'} by {by}{how}{noise}"
+
+
+def summary(counts: Mapping[str, int]) -> str:
+    """How many entries have each status."""
+    return ", ".join(f"{number} {status}" for status, number in counts.items()) + "."
+
+
+# --- a calibration while it runs ------------------------------------------------------------
+
+
+def started(event: "Started") -> str:
+    """An operation's turn has come."""
+    dtype = "" if event.dtype == "float64" else f" {event.dtype}"
+    return f"[{event.index}/{event.total}] {event.name}{dtype}  ({_times(event.elapsed, event.remaining)})"
+
+
+def trying(configuration: Configuration) -> str:
+    return f"tried {configuration}"
+
+
+def confirming(configuration: Configuration) -> str:
+    return f"confirming {configuration} on fresh processes"
+
+
+def best_so_far(configuration: Configuration, ratio: float | None) -> str:
+    return f"best so far {configuration} at {units.speedup(ratio)} the default"
+
+
+def best(operation: str, configuration: Configuration, ratio: float | None) -> str:
+    """A new leader; not yet a claim."""
+    return f"  {operation}: {configuration} looks {units.speedup(ratio)} as fast as the default"
+
+
+def trial_failed(operation: str, configuration: Configuration, failure: "Failure") -> str:
+    """A configuration that cannot be used."""
+    return f"  {operation}: {configuration} {failure.kind}: {failure.reason}"
+
+
+def decided(operation: str, tuning: Tuning) -> str:
+    """An entry is final."""
+    if tuning.status is not Status.TUNED:
+        return f"  {operation}: {STATUSES[tuning.status]}: {tuning.reason}"
+    interval = units.speedup_interval(tuning.ratio_low, tuning.ratio_high)
+    return f"  {operation}: {tuning.choice}, {units.speedup(tuning.ratio)} ({interval})"
+
+
+def now(started: "Started | None", *, doing: str, best: str, elapsed: float, remaining: float) -> str:
+    """The line that is replaced at every event."""
+    where = f"[{started.index}/{started.total}] {started.name}" if started else "getting ready"
+    return " | ".join(part for part in (where, _times(elapsed, remaining), best, doing) if part)
+
+
+def _times(elapsed: float, remaining: float) -> str:
+    return f"{units.clock(elapsed)} spent, {units.clock(remaining)} left"
+
+
+# --- a calibration at its end ---------------------------------------------------------------
+
+
+def written(path: object, *, faster: int, total: int) -> str:
+    """Where the profile went, and what is in it."""
+    return f"{faster} of {total} entries run faster than plain NumPy. The profile is in {path}."
+
+
+def how_to_use(path: object, *, found: bool) -> str:
+    """What to do next; `found` if programs look in that place by themselves."""
+    if found:
+        return "Programs use it once they call autotune.apply(); `autotune explain` says what applies."
+    return f"Programs do not look there by themselves: set AUTOTUNE_PROFILE={path} for them."
+
+
+def written_elsewhere(asked: object, path: object, why: object) -> str:
+    """The output could not go where it was asked to."""
+    return f"{asked} could not be written ({why}). Nothing is lost: the profile is in {path}."
+
+
+def interrupted(path: object, command: str) -> str:
+    """What is left after Ctrl-C, and how to go on."""
+    return (
+        f"Interrupted. What was decided so far is in {path}. "
+        f"To go on, repeating no finished trial:\n  {command}"
+    )
+
+
+def interrupted_early(command: str) -> str:
+    """Ctrl-C before anything was decided."""
+    return (
+        "Interrupted before the first decision, so no profile was written. "
+        f"To go on, repeating no finished trial:\n  {command}"
+    )

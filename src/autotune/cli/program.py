@@ -1,0 +1,70 @@
+"""The command `autotune`: its verbs, and the one place that turns exceptions into exit codes."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from autotune import __version__
+from autotune.cli import messages
+from autotune.cli.terminal import printable
+from autotune.errors import AutotuneError, EnvironmentProblem, UsageError
+
+FAILED, WRONG_USAGE, NOT_ALLOWED, INTERRUPTED = 1, 2, 3, 130
+
+
+class Program(click.Group):
+    """Loads a verb's module when the verb is used: `autotune --help` loads none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(messages.VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in messages.VERBS:
+            return None
+        verb = getattr(import_module(f"autotune.cli.{cmd_name}"), cmd_name)
+        assert isinstance(verb, click.Command)
+        return verb
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(messages.VERBS.items()))
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the verb, which returns its exit code (None is 0), and leave with it.
+
+        Unexpected exceptions pass through: their traceback is what a bug report needs.
+        """
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # names of CPUs and files may not fit the terminal's encoding
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            code = super().invoke(ctx)
+        except AutotuneError as problem:
+            click.echo(messages.error(printable(str(problem))), err=True)
+            code = exit_code(problem)
+        except KeyboardInterrupt:
+            click.echo(messages.INTERRUPTED, err=True)
+            code = INTERRUPTED
+        ctx.exit(code or 0)
+
+
+def exit_code(problem: AutotuneError) -> int:
+    """The exit code that an error of ours leads to."""
+    match problem:
+        case UsageError():
+            return WRONG_USAGE
+        case EnvironmentProblem():
+            return NOT_ALLOWED
+        case _:
+            return FAILED
+
+
+@click.command(
+    cls=Program,
+    help=messages.PROGRAM,
+    epilog=messages.EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="autotune")
+def program() -> None: ...

@@ -1,0 +1,99 @@
+"""What a calibration is doing right now: a live line on a terminal, plain lines in a log."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from autotune.cli import messages
+from autotune.cli.terminal import console
+from autotune.cli.tunings import operation_name
+from autotune.search.events import Confirming, Decided, Event, Listener, Started, Tried
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Board:
+    """Where the calibration stands, in words. Knows events only: no clock, no terminal."""
+
+    def __init__(self) -> None:
+        self._started: Started | None = None
+        self._best: Tried | None = None
+        self._doing = ""
+
+    def take(self, event: Event) -> str | None:
+        """Note an event. Returns a line if it is one to keep."""
+        match event:
+            case Started():
+                self._started, self._best, self._doing = event, None, ""
+                return messages.started(event)
+            case Tried(failure=None):
+                self._doing = messages.trying(event.configuration)
+                if self._is_best(event):
+                    self._best = event
+                    return messages.best(operation_name(event.operation), event.configuration, event.ratio)
+                return None
+            case Tried():
+                assert event.failure is not None
+                self._doing = messages.trying(event.configuration)
+                return messages.trial_failed(
+                    operation_name(event.operation), event.configuration, event.failure
+                )
+            case Confirming():
+                self._doing = messages.confirming(event.configuration)
+                return None
+            case Decided(tuning=tuning):
+                return messages.decided(operation_name(tuning.operation), tuning)
+
+    def line(self, event: Event) -> str:
+        """The line that is replaced at every event: what is tried, the best so far, elapsed and remaining."""
+        best = self._best
+        return messages.now(
+            self._started,
+            doing=self._doing,
+            best=messages.best_so_far(best.configuration, best.ratio) if best else "",
+            elapsed=event.elapsed,
+            remaining=event.remaining,
+        )
+
+    def _is_best(self, event: Tried) -> bool:
+        """Is it the fastest yet of its operation and size, and faster than the default?"""
+        if event.ratio is None or event.ratio >= 1 or event.configuration.is_default:
+            return False
+        best = self._best
+        return (
+            best is None
+            or best.ratio is None
+            or best.operation != event.operation
+            or event.ratio < best.ratio
+        )
+
+
+@contextmanager
+def progress(to: "Console | None" = None) -> Iterator[Listener]:
+    """Show events on standard error: live if it is a terminal, as plain lines otherwise."""
+    screen = to or console(stderr=True)
+    board = Board()
+    if not screen.is_terminal:
+
+        def write(event: Event) -> None:
+            line = board.take(event)
+            if line is not None:
+                screen.print(line, soft_wrap=True)
+
+        yield write
+        return
+
+    from rich.live import Live
+    from rich.text import Text
+
+    # no refresh thread: it would be one more thing that runs beside a timing
+    with Live(console=screen, auto_refresh=False, transient=True) as live:
+
+        def show(event: Event) -> None:
+            line = board.take(event)
+            if line is not None and not isinstance(event, Started | Tried):
+                screen.print(line)
+            live.update(Text(board.line(event), no_wrap=True, overflow="crop"), refresh=True)
+
+        yield show
