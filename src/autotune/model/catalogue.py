@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import index
 
 from autotune.errors import BadSize, UnknownOperation
 from autotune.model.configuration import Knob
@@ -73,6 +74,21 @@ class Kind:
     summary: str
     defaults: Mapping[str, int]
     """Sizes that do not follow from the first one."""
+
+    def filled(self, sizes: Sizes) -> dict[str, int]:
+        """All sizes, in the catalogue's order: one left out has its own default, or equals `n`.
+
+        Raises BadSize for one that is unknown, or missing without a default.
+        """
+        names = ", ".join(self.size_names)
+        unknown = sorted(set(sizes) - {*self.size_names, "n"})
+        if unknown:
+            raise BadSize(f"{self.name} has no size {', '.join(unknown)}; its sizes are {names}.")
+        known = {name: sizes.get(name, self.defaults.get(name, sizes.get("n"))) for name in self.size_names}
+        missing = [name for name, value in known.items() if value is None]
+        if missing:
+            raise BadSize(f"{self.name} needs {missing[0]}, or n for all; its sizes are {names}.")
+        return {name: int(value) for name, value in known.items() if value is not None}
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
@@ -248,18 +264,15 @@ def operation(name: str, *, dtype: str = "float64", **sizes: int) -> Operation:
         return Operation(
             name=name, dtype=dtype, sizes=tuple((key, int(value)) for key, value in sizes.items())
         )
-    unknown = sorted(set(sizes) - {*row.size_names, "n"})
-    if unknown:
-        raise BadSize(f"{name} has no size {', '.join(unknown)}; its sizes are {', '.join(row.size_names)}.")
-    filled = {}
-    for size in row.size_names:
-        known = sizes.get(size, row.defaults.get(size, sizes.get("n")))
-        if known is None:
-            raise BadSize(f"{name} needs {size}, or n for all; its sizes are {', '.join(row.size_names)}.")
-        filled[size] = int(known)
-    return Operation(name=row.name, dtype=dtype, sizes=tuple(filled.items()))
+    return Operation(name=row.name, dtype=dtype, sizes=tuple(row.filled(sizes).items()))
 
 
 def is_whole(value: object) -> bool:
     """Is it a whole number? NumPy's integers are, truth values are not."""
-    return hasattr(value, "__index__") and type(value).__name__ not in {"bool", "bool_"}
+    if type(value).__name__ == "bool":  # NumPy's too
+        return False
+    try:
+        index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True

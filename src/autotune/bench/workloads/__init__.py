@@ -1,1 +1,28 @@
-"""The runnable work of the catalogue."""
+"""The runnable work of the catalogue: one file per way of working, one Recipe per row."""
+
+from importlib import import_module
+
+from autotune.bench.workloads.work import Workload
+from autotune.model.catalogue import Family, kind
+
+_FILES = {
+    Family.LINALG: "linalg",
+    Family.STACK: "stacks",
+    Family.ELEMENTWISE: "elementwise",
+    Family.REDUCTION: "reductions",
+    Family.RANDOM: "streams",
+    Family.EXPRESSION: "expression",
+    Family.TASKS: "tasks",
+    Family.SHARING: "sharing",
+    Family.ALLOCATION: "temporaries",
+}
+
+
+def find(name: str) -> Workload:
+    """The workload of a row of the catalogue, or of its alias.
+
+    Loads NumPy, so the process's environment must be settled by then. Raises UnknownOperation.
+    """
+    row = kind(name)
+    recipes: dict[str, Workload] = import_module(f"{__name__}.{_FILES[row.family]}").RECIPES
+    return recipes[row.name]

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +20,10 @@ class Work:
     tuned: Callable[[Configuration], Callable[[], object]]
     """The same work as the runtime does it; BLAS threads and allocator are set around it."""
     check: Callable[[object], str | None]
-    """What is wrong with a result, as a sentence; None if it is right."""
+    """What is wrong with a result, as a sentence; None if it is right. A result that is written into an array
+    of the work's own is spoilt by its check, so that no later call passes with these numbers."""
+    share: float = 1.0
+    """Part of the operation's work that one call does; its time divided by this is the operation's time."""
     close: Callable[[], None] = lambda: None
     """Gives back what the operating system would not: shared memory, files, processes."""
 
@@ -25,9 +31,25 @@ class Work:
 class Workload(Protocol):
     """Makes the work of an operation."""
 
-    layouts: tuple[str, ...]
-    """Memory orders of the inputs, "C" and "F"; pairs of rounds alternate between them."""
+    @property
+    def layouts(self) -> tuple[str, ...]:
+        """Forms of the inputs, such as memory orders "C" and "F"; pairs of rounds alternate between them."""
+        ...
 
     def prepare(self, operation: Operation, layout: str, seed: int) -> Work:
         """Allocate, fill and touch the inputs."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A Workload of the catalogue."""
+
+    make: Callable[[Operation, str, "np.random.Generator"], Work]
+    layouts: tuple[str, ...] = ("C",)
+
+    def prepare(self, operation: Operation, layout: str, seed: int) -> Work:
+        """Allocate, fill and touch the inputs; the same seed makes the same ones."""
+        from numpy.random import default_rng  # this module is imported before the environment is settled
+
+        return self.make(operation, layout, default_rng(seed))

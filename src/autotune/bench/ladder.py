@@ -1,0 +1,237 @@
+"""Which sizes of an operation to measure: the machine's caches and memory in, sizes out. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import product
+from math import prod
+
+from autotune.errors import BadSize
+from autotune.model.catalogue import LARGEST_SIZE, Family, Kind, Sizes, operation
+from autotune.model.operation import Operation
+
+LONGEST_CALL: Mapping[str, float] = {"normal": 0.12, "thorough": 0.5}
+"""Seconds that one call may take by `seconds_of`, for each effort."""
+
+MEMORY_SHARE = 0.25
+"""Of the memory that this process may use; no workload takes more."""
+
+L3_CREDIBLE = 32 * 2**20
+"""Bytes. Guests in a cloud report the L3 of the whole socket, 480 MiB on one of two CPUs: more than this is
+not believed to be at one program's disposal."""
+
+MOST_COMBINATIONS = 1000
+
+BANDWIDTH = 10e9
+"""Bytes a second that one call moves, on a machine slower than most."""
+
+FLOPS: Mapping[str, float] = {
+    "matmul": 50e9,
+    "matvec": 2e9,
+    "solve": 20e9,
+    "inv": 20e9,
+    "det": 20e9,
+    "lstsq": 10e9,
+    "pinv": 35e9,
+    "cholesky": 12e9,
+    "qr": 20e9,
+    "eigh": 35e9,
+    "eig": 10e9,
+    "svd": 35e9,
+    "stack_matmul": 5e9,
+    "stack_solve": 1e9,
+    "stack_inv": 1e9,
+    "stack_cholesky": 1e9,
+    "stack_eigh": 1.5e9,
+    "stack_svd": 2.5e9,
+    "batch_matmul": 50e9,
+}
+"""Flops a second that plain NumPy reaches at middle sizes on two vCPUs of a 2023 Xeon (OpenBLAS 0.3.31),
+rounded down; stacks at n=16, where the call's own cost counts."""
+
+ELEMENT_SECONDS: Mapping[str, float] = {
+    "exp": 1.5e-9,
+    "log": 1.5e-9,
+    "sin": 8e-9,
+    "power": 3.5e-9,
+    "var": 3.5e-9,
+    "random": 10e-9,
+    "expression": 5e-9,
+    "share": 20e-9,
+    "temporaries": 6e-9,
+}
+"""Seconds for one element, where that and not memory decides; measured on the same machine."""
+
+START_SECONDS: Mapping[str, float] = {"share": 0.05}
+"""Seconds that do not depend on the size: processes are started."""
+
+
+def seconds_of(kind: Kind, operation: Operation) -> float:
+    """About how long one plain call takes on a machine slower than most (50 GFLOP/s, 10 GB/s).
+
+    For planning only: it is never compared with a measurement. Of many tasks only those are counted that a
+    call of the workload runs.
+    """
+    if kind.family is Family.TASKS:
+        size = operation.size
+        operation = replace(
+            operation, sizes=(("n", size["n"]), ("tasks", measured_tasks(**size, usable_cpus=2)))
+        )
+    if kind.name in FLOPS:
+        return kind.work_of(operation) / FLOPS[kind.name]
+    moved = kind.work_of(operation) / BANDWIDTH
+    counted = operation.size.get("n", 0) * ELEMENT_SECONDS.get(kind.name, 0.0)
+    return START_SECONDS.get(kind.name, 0.0) + max(moved, counted)
+
+
+def measured_tasks(n: int, tasks: int, *, usable_cpus: int) -> int:
+    """How many of many equal tasks to run, so that their time stands for all: it grows by whole waves.
+
+    Four waves of one task for each CPU, so that a number of workers that does not divide the CPUs is judged
+    fairly; two of long tasks. Fewer tasks than that run all, since there the last, unfilled wave counts.
+    """
+    return min(tasks, usable_cpus * (4 if n < 1000 else 2))
+
+
+def sizes(
+    kind: Kind,
+    *,
+    machine_l2: int | None,
+    machine_l3: int | None,
+    memory_bytes: int | None,
+    effort: str,
+    dtype: str = "float64",
+) -> tuple[Sizes, ...]:
+    """The sizes to measure of a row of the catalogue.
+
+    One with effort "quick", two to five with "normal", more and longer ones with "thorough". Caches are in
+    bytes, of one cache each; memory is what this process may use. What is None is unknown and plays no part.
+    Empty if nothing fits the memory, and for a user's function, whose sizes only the user knows.
+    """
+    match kind.family:
+        case Family.USER:
+            rungs: Iterable[Sizes] = ()
+        case Family.LINALG:
+            rungs = _matrices(kind, effort, dtype)
+        case Family.STACK:
+            rungs = _stacks(kind, effort, dtype)
+        case Family.TASKS:
+            rungs = _tasks(effort)
+        case _:
+            rungs = _arrays(kind, effort, dtype, machine_l2, machine_l3)
+    return tuple(rung for rung in rungs if _fits(kind, rung, dtype, memory_bytes))
+
+
+def _matrices(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
+    """Square ones, of which BLAS threads slow down the small and speed up the large; tall and wide ones."""
+    if effort == "quick":
+        return [kind.filled({"n": 128})]
+    squares: list[Sizes] = [
+        kind.filled({"n": 2**power}) for power in range(5 if effort == "thorough" else 7, 13)
+    ]
+    quick_enough = [size for size in squares if _takes(kind, size, dtype) <= LONGEST_CALL[effort]]
+    if effort == "normal":
+        quick_enough = _ends_and_middle(quick_enough)
+    sides = ((64, 4096), (256, 4096)) if effort == "thorough" else ((128, 2048),)
+    return quick_enough + [shape for short, long in sides for shape in _shapes(kind, short, long)]
+
+
+def _shapes(kind: Kind, short: int, long: int) -> list[Sizes]:
+    """One shape for each size that can be the long one: tall, skinny, wide."""
+    if len(kind.size_names) == 1:
+        return []
+    return [{**dict.fromkeys(kind.size_names, short), name: long} for name in kind.size_names]
+
+
+def _stacks(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
+    """Matrices too small for BLAS threads, by the thousand; a longer stack of the smallest."""
+    if effort == "quick":
+        return [{"n": 16, "count": 1000}]
+    rungs: list[Sizes] = [{"n": n, "count": 1000} for n in (8, 16, 32, 64, 128)]
+    quick_enough = [size for size in rungs if _takes(kind, size, dtype) <= LONGEST_CALL[effort]]
+    if effort == "normal":
+        quick_enough = [quick_enough[0], quick_enough[-1]]
+    return [*quick_enough, {"n": 8, "count": 10_000}]
+
+
+def _tasks(effort: str) -> list[Sizes]:
+    """A few of the tasks stand for all of them, so what they take does not bound their number."""
+    rungs: list[Sizes] = [{"n": 300, "tasks": 100}]
+    if effort != "quick":
+        rungs += [{"n": 300, "tasks": 1000}, {"n": 1000, "tasks": 100}]
+    if effort == "thorough":
+        rungs += [{"n": 100, "tasks": 1000}, {"n": 2000, "tasks": 100}]
+    return rungs
+
+
+def _arrays(kind: Kind, effort: str, dtype: str, l2: int | None, l3: int | None) -> list[Sizes]:
+    """Arrays that fit an L2 cache, half an L3 cache, and neither."""
+    if effort == "quick":
+        return [{"n": 1_000_000}]
+    one = kind.bytes_of(operation(kind.name, dtype=dtype, n=1_000_000)) / 1_000_000
+    lengths = {10_000_000}
+    if l2 is not None:
+        lengths.add(_round(l2 / one))
+    if l3 is not None:
+        lengths.add(_round(min(l3, L3_CREDIBLE) / 2 / one))
+    if effort == "thorough":
+        lengths |= {100_000, 1_000_000, 100_000_000}
+    longest = LONGEST_CALL[effort]
+    return [{"n": n} for n in sorted(lengths) if _takes(kind, {"n": n}, dtype) <= longest]
+
+
+def _round(number: float) -> int:
+    """The nearest of 1, 2, 5, 10, 20, 50 ... at or below a number, and at least 10,000 elements."""
+    power: int = 10 ** (len(str(int(number))) - 1)
+    return max(10_000, max(step for step in (1, 2, 5) if step * power <= max(number, 1)) * power)
+
+
+def _ends_and_middle(rungs: list[Sizes]) -> list[Sizes]:
+    return rungs if len(rungs) <= 3 else [rungs[0], rungs[len(rungs) // 2], rungs[-1]]
+
+
+def _takes(kind: Kind, size: Sizes, dtype: str) -> float:
+    return seconds_of(kind, operation(kind.name, dtype=dtype, **size))
+
+
+def _fits(kind: Kind, size: Sizes, dtype: str, memory_bytes: int | None) -> bool:
+    """Matrices are held twice, once for each memory order."""
+    copies = 2 if kind.family is Family.LINALG else 1
+    held = copies * kind.bytes_of(operation(kind.name, dtype=dtype, **size))
+    return memory_bytes is None or held <= MEMORY_SHARE * memory_bytes
+
+
+def parse_sizes(texts: Iterable[str], kind: Kind) -> tuple[Sizes, ...]:
+    """The sizes that words such as `m=100,200 n=5` ask for: the product of all their values, in order.
+
+    A value is a whole number, also written 1_000_000 or 1e6. Sizes left out are filled in as the catalogue
+    says. Raises BadSize, with the word that is wrong.
+    """
+    asked: dict[str, tuple[int, ...]] = {}
+    for word in (word for text in texts for word in text.split()):
+        name, equals, values = word.partition("=")
+        if not (name and equals and values):
+            raise BadSize(f"Size {word!r} is not of the form n=1000 or n=1000,4000.")
+        if name in asked:
+            raise BadSize(f"Size {name} is given twice; write its values as one list, {name}=1000,4000.")
+        asked[name] = tuple(dict.fromkeys(_whole(value, word) for value in values.split(",")))
+    if prod(map(len, asked.values())) > MOST_COMBINATIONS:
+        raise BadSize(f"These sizes are more than {MOST_COMBINATIONS} combinations; give fewer values.")
+    combinations = (dict(zip(asked, values, strict=True)) for values in product(*asked.values()))
+    return tuple(kind.filled(combination) for combination in combinations) if asked else ()
+
+
+def _whole(text: str, word: str) -> int:
+    """A positive whole number, exact: 1e6 is one, 1.5e0 and 1e400 are not."""
+    parts = re.fullmatch(r"(\d[\d_]*)(?:\.(\d+))?(?:[eE]\+?(\d{1,2}))?", text, re.ASCII)
+    if parts is not None:
+        digits, fraction, exponent = (
+            parts[1].replace("_", ""),
+            (parts[2] or "").rstrip("0"),
+            int(parts[3] or 0),
+        )
+        if len(fraction) <= exponent and len(digits) <= 20:
+            value: int = int(digits + fraction) * 10 ** (exponent - len(fraction))
+            if 1 <= value <= LARGEST_SIZE:
+                return value
+    raise BadSize(f"Size {word!r}: {text!r} is not a whole number from 1 to {LARGEST_SIZE}.")
