@@ -20,10 +20,14 @@ Measure once with `autotune calibrate`; programs that call `autotune.apply()` th
 Nothing is applied that was not proved faster than plain NumPy here.
 """
 
-EXIT_CODES = (
-    "Exit codes: 0 done, 1 a check failed or the output went elsewhere than asked, 2 wrong usage, "
-    "3 the machine or the environment does not allow it, 130 interrupted, with everything finished saved."
-)
+EXIT_CODES = """\b
+Exit codes:
+    0  done
+    1  a check failed, or the output went elsewhere than asked
+    2  wrong usage
+    3  the machine or the environment does not allow it
+  130  interrupted; everything finished is saved
+"""
 
 VERBS = {
     "calibrate": "Measure this machine and write its profile.",

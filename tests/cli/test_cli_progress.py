@@ -1,0 +1,112 @@
+"""What a calibration shows while it runs."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from autotune.cli.progress import Board, progress
+from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.measurement import Failure, FailureKind
+from autotune.model.operation import Operation
+from autotune.model.tuning import Status, Tuning
+from autotune.search.events import Confirming, Decided, Started, Tried
+
+SVD = Operation(name="svd", sizes=(("m", 500), ("n", 500)))
+ONE = Configuration(blas_threads=1)
+TIMES = {"elapsed": 45.0, "remaining": 255.0}
+STARTED = Started(name="svd", dtype="float64", index=3, total=34, **TIMES)
+TUNED = Tuning(
+    operation=SVD, status=Status.TUNED, reason="Faster.", choice=ONE, ratio=0.5, ratio_low=0.4, ratio_high=0.8
+)
+NOT_REACHED = Tuning(operation=SVD, status=Status.DEFAULT_KEPT, reason="The budget ended.")
+
+
+def tried(ratio, configuration=ONE, operation=SVD):
+    return Tried(operation=operation, configuration=configuration, ratio=ratio, **TIMES)
+
+
+def test_the_start_of_an_operation_says_where_it_stands_and_the_time():
+    assert Board().take(STARTED) == "[3/34] svd  (0:45 spent, 4:15 left)"
+
+
+def test_a_new_best_is_said_and_a_worse_trial_is_not():
+    board = Board()
+    assert [board.take(tried(ratio)) for ratio in (1.2, 0.8, 0.9, 0.5)] == [
+        None,
+        "  svd m=500 n=500: blas_threads=1 looks 1.25x as fast as the default",
+        None,
+        "  svd m=500 n=500: blas_threads=1 looks 2.00x as fast as the default",
+    ]
+
+
+def test_the_default_is_never_called_the_best():
+    assert Board().take(tried(0.99, DEFAULT)) is None
+
+
+def test_another_size_has_a_best_of_its_own():
+    board = Board()
+    board.take(tried(0.5))
+    assert board.take(tried(0.9, operation=Operation(name="svd"))) is not None
+
+
+def test_a_failed_trial_is_said_with_its_reason():
+    event = Tried(
+        operation=SVD,
+        configuration=ONE,
+        ratio=None,
+        failure=Failure(kind=FailureKind.CRASH, reason="Signal 11 ended the process."),
+        **TIMES,
+    )
+    assert Board().take(event) == "  svd m=500 n=500: blas_threads=1 crash: Signal 11 ended the process."
+
+
+@pytest.mark.parametrize(
+    ("tuning", "line"),
+    [
+        (TUNED, "  svd m=500 n=500: blas_threads=1, 2.00x (1.25 to 2.50)"),
+        (NOT_REACHED, "  svd m=500 n=500: default kept: The budget ended."),
+    ],
+)
+def test_a_decision_is_said_with_its_evidence_or_its_reason(tuning, line):
+    assert Board().take(Decided(tuning=tuning, **TIMES)) == line
+
+
+def test_the_live_line_holds_the_place_the_time_the_best_and_what_is_done():
+    board = Board()
+    board.take(STARTED)
+    board.take(tried(0.5))
+    event = Confirming(operation=SVD, configuration=ONE, ratio=0.5, **TIMES)
+    board.take(event)
+    assert board.line(event) == (
+        "[3/34] svd | 0:45 spent, 4:15 left | best so far blas_threads=1 at 2.00x the default"
+        " | confirming blas_threads=1 on fresh processes"
+    )
+
+
+def test_a_new_operation_forgets_the_last_best():
+    board = Board()
+    board.take(tried(0.5))
+    board.take(STARTED)
+    assert board.line(STARTED) == "[3/34] svd | 0:45 spent, 4:15 left"
+
+
+def test_a_log_gets_one_plain_line_for_each_thing_worth_keeping():
+    file = io.StringIO()
+    with progress(Console(file=file, width=20, highlight=False)) as listen:
+        for event in (STARTED, tried(1.2), Decided(tuning=TUNED, **TIMES)):
+            listen(event)
+    assert file.getvalue().splitlines() == [
+        "[3/34] svd  (0:45 spent, 4:15 left)",
+        "  svd m=500 n=500: blas_threads=1, 2.00x (1.25 to 2.50)",
+    ]
+
+
+def test_a_terminal_keeps_decisions_and_replaces_the_rest():
+    file = io.StringIO()
+    with progress(Console(file=file, width=60, force_terminal=True, color_system=None)) as listen:
+        for event in (STARTED, tried(0.5), Decided(tuning=TUNED, **TIMES)):
+            listen(event)
+    text = file.getvalue()
+    assert text.count("2.00x (1.25 to 2.50)") == 1
+    assert "looks 2.00x" not in text

@@ -1,0 +1,102 @@
+"""A profile on a terminal of any width and encoding."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from profiles_for_show import DEFAULTS_ONLY, EMPTY, FILL, KEY, SVD, USUAL
+from rich.console import Console
+
+from autotune.cli import tunings
+from autotune.cli.terminal import printable
+from autotune.model.operation import Operation
+from autotune.model.profile import Profile, Provenance
+from autotune.model.tuning import Status
+
+
+def shown(profile, *, width=100, encoding="utf-8", color=None):
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding, errors="strict")
+    screen = Console(
+        file=file, width=width, markup=False, emoji=False, highlight=False, force_terminal=bool(color)
+    )
+    tunings.render(profile, screen)
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 200])
+def test_every_figure_of_a_tuned_entry_is_shown_at_every_width(width):
+    text = " ".join(shown(USUAL, width=width).split())
+    for figure in (
+        "svd m=500 n=500",
+        "blas_threads=1",
+        "12.3 ms",
+        "8.20 ms",
+        "1.50x",
+        "1.43 to 1.56",
+        "fresh",
+    ):
+        assert figure in text
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_no_line_is_wider_than_the_terminal(width):
+    assert max(len(line.rstrip()) for line in shown(USUAL, width=width).splitlines()) <= width
+
+
+def test_the_machine_and_its_limit_stand_on_top():
+    assert shown(USUAL).splitlines()[0] == "A CPU: 2 usable CPUs, limited by a CPU quota"
+
+
+def test_an_empty_profile_says_so():
+    assert "no entries" in shown(EMPTY)
+
+
+def test_a_profile_that_keeps_every_default_shows_the_reason():
+    assert "default kept: No candidate was faster." in shown(DEFAULTS_ONLY)
+
+
+def test_the_last_line_counts_entries_by_status():
+    profile = replace(USUAL, tunings=(SVD, FILL, FILL, replace(FILL, status=Status.NOISY)))
+    assert shown(profile).splitlines()[-1] == "1 tuned, 2 default kept, 1 too noisy to tell."
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_a_terminal_without_utf8_gets_plain_characters(width):
+    assert shown(USUAL, width=width, encoding="ascii").isascii()
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_hostile_names_cannot_act_on_the_terminal(width):
+    evil = "\x1b[31m[bold red]\u202e\x9b\n:boom:"
+    profile = Profile(
+        key=KEY,
+        tunings=(replace(SVD, operation=Operation(name=evil), reason=evil),),
+        provenance=Provenance(cpu=evil, created=evil),
+    )
+    text = shown(profile, width=width)
+    assert not {"\x1b", "\u202e", "\x9b"} & set(text)
+    assert "[bold red]" in "".join(text.split("\n")[0])
+
+
+def test_no_color_leaves_no_colour_codes(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in shown(USUAL, color=True)
+
+
+def test_colour_is_there_on_a_terminal(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\x1b[32m" in shown(USUAL, color=True)
+
+
+def test_float32_is_named_and_float64_goes_without_saying():
+    assert [
+        tunings.operation_name(Operation(name="log", dtype=dtype, sizes=(("n", 10),)))
+        for dtype in ("float64", "float32")
+    ] == ["log n=10", "log float32 n=10"]
+
+
+def test_a_lone_surrogate_is_spelled_out():
+    assert printable("a\udc80b") == "a\\udc80b"
