@@ -1,0 +1,103 @@
+"""The house stands as its plan says."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import requires
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import autotune
+
+PACKAGE = Path(autotune.__file__).parent
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = ("numpy", "optuna", "yaml", "rich", "scipy", "psutil", "threadpoolctl", "click")
+
+
+def loaded_by(statement):
+    """Which of the heavy modules a fresh interpreter has loaded after a statement."""
+    code = f"import sys\n{statement}\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(done.stdout.split())
+
+
+def names_called(module):
+    """Every plain or dotted name that a module calls."""
+    calls = (
+        node.func for node in ast.walk(ast.parse(module.read_text("utf-8"))) if isinstance(node, ast.Call)
+    )
+    return {ast.unparse(call) for call in calls if isinstance(call, ast.Name | ast.Attribute)}
+
+
+@pytest.mark.real
+def test_import_autotune_loads_nothing_heavy():
+    assert loaded_by("import autotune") == set()
+
+
+@pytest.mark.real
+def test_apply_loads_nothing_of_the_workshop(tmp_path, monkeypatch):
+    for variable in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    assert loaded_by("import autotune; autotune.apply()") <= {"numpy", "threadpoolctl", "yaml"}
+
+
+def test_the_import_contracts_hold():
+    from importlinter.cli import lint_imports
+
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), cache_dir=None, no_cache=True) == 0
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_only_the_command_line_prints_or_exits(module):
+    if PACKAGE / "cli" in module.parents:
+        return
+    # a trial's process ends with os._exit: nothing that its work left behind may run
+    assert not names_called(module) & {"print", "sys.exit", "exit", "quit", "SystemExit"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_the_code_does_not_speak_of_where_it_was_made(module):
+    assert not re.search(r"/work/|/tmp/|issue #?\d|part [A-F]\b", module.read_text("utf-8"))
+
+
+def test_every_file_that_the_architecture_page_names_exists():
+    page = (PACKAGE / "README.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:\w+/)+\w+\.py)`", page))
+    assert named
+    assert {name for name in named if not (PACKAGE / name).is_file()} == set()
+
+
+def test_every_room_is_on_the_map_and_every_room_on_the_map_exists():
+    page = (PACKAGE / "README.md").read_text("utf-8")
+    on_the_map = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"errors"}
+    assert on_the_map == rooms
+
+
+def test_the_changelog_starts_with_this_version():
+    versions = re.findall(r"^## \[([\d.]+)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert versions[0] == autotune.__version__
+
+
+def test_the_package_ships_its_types_and_its_schema():
+    assert files("autotune").joinpath("py.typed").is_file()
+    assert files("autotune.store").joinpath("profile.schema.json").is_file()
+
+
+def test_every_dependency_is_installed_with_the_project():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    assert {re.split(r"[><=]", name)[0] for name in declared} <= {
+        re.split(r"[><=]", name)[0] for name in requires("numpy-autotune") or []
+    }
+
+
+def test_no_two_test_files_have_one_name():
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)
