@@ -1,0 +1,190 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotune.bench import ladder
+from autotune.errors import BadSize
+from autotune.model.catalogue import CATALOGUE, Family, Kind, WorkUnit, operation
+
+EFFORTS = ("quick", "normal", "thorough")
+ROWS = sorted(CATALOGUE)
+MIB, GIB = 2**20, 2**30
+UNKNOWN = {"machine_l2": None, "machine_l3": None, "memory_bytes": None}
+LAPTOP = {"machine_l2": 2 * MIB, "machine_l3": 16 * MIB, "memory_bytes": 16 * GIB}
+
+
+def sizes(name, *, effort="normal", dtype="float64", **machine):
+    return ladder.sizes(CATALOGUE[name], effort=effort, dtype=dtype, **{**LAPTOP, **machine})
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_quick_is_one_size(name):
+    assert len(sizes(name, effort="quick")) == 1
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_normal_is_a_few_sizes(name):
+    assert 2 <= len(sizes(name)) <= 6
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_thorough_measures_more_than_normal(name):
+    assert len(sizes(name, effort="thorough")) > len(sizes(name))
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("name", ROWS)
+def test_no_size_comes_twice_and_all_names_are_there(name, effort):
+    found = sizes(name, effort=effort)
+    assert len({tuple(size.items()) for size in found}) == len(found)
+    assert {tuple(size) for size in found} == {CATALOGUE[name].size_names}
+
+
+@given(
+    name=st.sampled_from(ROWS),
+    effort=st.sampled_from(EFFORTS),
+    dtype=st.sampled_from(["float64", "float32"]),
+    memory=st.integers(1, 2**40),
+    l2=st.none() | st.integers(1, 2**40),
+    l3=st.none() | st.integers(1, 2**40),
+)
+def test_no_size_takes_more_than_a_quarter_of_the_memory(name, effort, dtype, memory, l2, l3):
+    kind = CATALOGUE[name]
+    found = sizes(name, effort=effort, dtype=dtype, memory_bytes=memory, machine_l2=l2, machine_l3=l3)
+    assert all(kind.bytes_of(operation(name, dtype=dtype, **size)) <= memory / 4 for size in found)
+
+
+def test_without_memory_for_anything_there_is_no_size():
+    assert sizes("svd", memory_bytes=1000) == ()
+
+
+def test_an_l3_of_a_whole_socket_changes_nothing_beyond_a_credible_one():
+    assert sizes("log", machine_l3=480 * MIB) == sizes("log", machine_l3=32 * MIB)
+
+
+def test_arrays_are_measured_within_and_beyond_the_caches():
+    assert [size["n"] for size in sizes("log")] == [50_000, 200_000, 10_000_000]
+
+
+def test_unknown_caches_leave_the_size_that_is_in_no_cache():
+    assert [size["n"] for size in sizes("log", **UNKNOWN)] == [10_000_000]
+
+
+@pytest.mark.parametrize("name", ["matmul", "matvec", "lstsq", "pinv", "qr", "svd"])
+def test_shapes_are_square_and_long_in_every_direction(name):
+    found = sizes(name)
+    longest = {max(size, key=size.get) for size in found if len(set(size.values())) > 1}
+    assert longest == set(CATALOGUE[name].size_names)
+    assert any(len(set(size.values())) == 1 for size in found)
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if CATALOGUE[name].family is not Family.TASKS])
+def test_a_normal_call_is_short(name):
+    kind = CATALOGUE[name]
+    assert all(ladder.seconds_of(kind, operation(name, **size)) <= 0.25 for size in sizes(name))
+
+
+def test_the_whole_catalogue_takes_seconds_for_a_call_of_each_size():
+    """About a hundred calls of each are made, in five minutes."""
+    calls = [
+        ladder.seconds_of(CATALOGUE[name], operation(name, **size)) for name in ROWS for size in sizes(name)
+    ]
+    assert sum(calls) < 3.0
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_estimates_are_positive_and_do_not_fall_with_the_size(name):
+    kind = CATALOGUE[name]
+    small, large = (ladder.seconds_of(kind, operation(name, n=n)) for n in (100, 400))
+    assert 0 < small <= large
+
+
+def test_few_tasks_are_all_run():
+    assert ladder.measured_tasks(300, 5, usable_cpus=2) == 5
+
+
+@given(n=st.integers(1, 10_000), cpus=st.integers(1, 512))
+def test_of_many_tasks_whole_waves_are_run(n, cpus):
+    assert ladder.measured_tasks(n, 10_000, usable_cpus=cpus) % (2 * cpus) == 0
+
+
+def test_a_users_function_has_no_ladder():
+    kind = Kind(
+        name="mine",
+        family=Family.USER,
+        size_names=("n",),
+        work=lambda _: 1.0,
+        unit=WorkUnit.FLOPS,
+        footprint=lambda _: 1.0,
+        summary="",
+        defaults={},
+    )
+    assert ladder.sizes(kind, effort="normal", **UNKNOWN) == ()
+
+
+def test_several_sizes_form_their_product():
+    found = ladder.parse_sizes(["m=100,200", "n=5,6"], CATALOGUE["qr"])
+    assert [tuple(size.values()) for size in found] == [(100, 5), (100, 6), (200, 5), (200, 6)]
+
+
+def test_one_text_may_hold_several_sizes():
+    assert ladder.parse_sizes(["m=100,200 n=5"], CATALOGUE["qr"]) == ({"m": 100, "n": 5}, {"m": 200, "n": 5})
+
+
+def test_sizes_left_out_are_filled_in():
+    assert ladder.parse_sizes(["n=7"], CATALOGUE["stack_svd"]) == ({"n": 7, "count": 1000},)
+
+
+def test_no_words_ask_for_no_sizes():
+    assert ladder.parse_sizes([], CATALOGUE["qr"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e6", 10**6), ("2.5e3", 2500), ("1_000", 1000), ("1E+2", 100), ("3.0", 3)]
+)
+def test_numbers_may_be_written_as_people_write_them(text, value):
+    assert ladder.parse_sizes([f"n={text}"], CATALOGUE["log"]) == ({"n": value},)
+
+
+def test_a_value_given_twice_counts_once():
+    assert len(ladder.parse_sizes(["n=5,5,6"], CATALOGUE["log"])) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["n", "n=", "=5", "5", "n=0", "n=-3", "n=abc", "n=1.5", "n=1,,2", "n=1e99", "n=٣", "n=1e6.5", "n=5=6"],
+)
+def test_a_malformed_size_is_refused_with_the_word(text):
+    with pytest.raises(BadSize) as caught:
+        ladder.parse_sizes([text], CATALOGUE["log"])
+    assert repr(text) in str(caught.value)
+
+
+def test_a_size_given_twice_is_refused():
+    with pytest.raises(BadSize, match="given twice"):
+        ladder.parse_sizes(["n=1", "n=2"], CATALOGUE["log"])
+
+
+def test_a_size_that_the_operation_does_not_have_is_refused():
+    with pytest.raises(BadSize, match="log has no size m"):
+        ladder.parse_sizes(["m=5 n=5"], CATALOGUE["log"])
+
+
+def test_too_many_combinations_are_refused():
+    values = ",".join(str(n) for n in range(1, 40))
+    with pytest.raises(BadSize, match="combinations"):
+        ladder.parse_sizes([f"m={values} n={values}"], CATALOGUE["qr"])
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_either_sizes_or_refused(text):
+    try:
+        found = ladder.parse_sizes([text], CATALOGUE["qr"])
+    except BadSize:
+        return
+    assert all(value >= 1 for size in found for value in size.values())
+
+
+@given(st.integers(1, 2**48))
+def test_any_whole_number_is_read_exactly(value):
+    assert ladder.parse_sizes([f"n={value}"], CATALOGUE["log"]) == ({"n": value},)
