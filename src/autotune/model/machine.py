@@ -1,9 +1,11 @@
 """The hardware that decides the answer, and the part of it that this process may use."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from math import ceil
+
+from autotune.model.allocation import Limit, allocate
+
+__all__ = ["Allocation", "Counts", "Cpu", "Hardware", "Limit", "Machine", "allocate", "count"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,16 +97,6 @@ class Machine:
         )
 
 
-class Limit(StrEnum):
-    """What makes the allocation smaller than the machine; the tightest one names it."""
-
-    NONE = "none"
-    AFFINITY = "affinity"
-    QUOTA = "quota"
-    CAP = "cap"
-    SHARED = "shared"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
     """The CPUs that this process may use."""
@@ -123,45 +115,36 @@ class Allocation:
     memory_bytes: int | None = None
     """Memory that this process may use: the machine's, or its control group's limit."""
     counts: Counts = field(default_factory=Counts)
-    """Of the CPUs that remain after affinity and cpusets."""
+    """Of the CPUs that remain after affinity and cpusets. In a cpuset numa_nodes counts the nodes whose
+    memory may be used, and a package or L3 group that holds a whole such node counts too."""
     cpus: tuple[int, ...] = ()
     """Their numbers."""
 
 
-def allocate(
-    *,
-    allowed_cpus: int,
-    online_cpus: int,
-    quota_cpus: float | None = None,
-    cap: int | None = None,
-    processes: int = 1,
-) -> tuple[int, Limit]:
-    """How many CPUs one process may keep busy, and which limit says so.
+def count(cpus: Iterable[Cpu], homes: Iterable[Sequence[Cpu]] | None = None) -> Counts:
+    """Counts of a set of CPUs; None for what no CPU of the set says.
 
-    A quota is rounded up: with 1.5 CPUs' worth of time two threads still finish sooner than one.
+    `homes` lists, for each NUMA node whose memory may be used, the CPUs of that node (none for a node of
+    memory only). A package or L3 group that holds a whole such node belongs to what may be used, even without
+    a CPU of the set: hwloc, the reference for this, keeps it as well. Without `homes` the nodes of the CPUs
+    are counted.
     """
-    usable, limit = (allowed_cpus, Limit.AFFINITY if allowed_cpus < online_cpus else Limit.NONE)
-    if quota_cpus is not None and ceil(quota_cpus) < usable:
-        usable, limit = ceil(quota_cpus), Limit.QUOTA
-    if cap is not None and cap < usable:
-        usable, limit = cap, Limit.CAP
-    if processes > 1:
-        usable, limit = usable // processes, Limit.SHARED
-    return max(1, usable), limit
-
-
-def count(cpus: Iterable[Cpu]) -> Counts:
-    """Counts of a set of CPUs; None for what no CPU of the set says."""
     chosen = tuple(cpus)
+    nodes = None if homes is None else [*homes]
     return Counts(
         logical_cpus=len(chosen),
-        physical_cores=_distinct(cpu.core for cpu in chosen),
-        packages=_distinct(cpu.package for cpu in chosen),
-        numa_nodes=_distinct(cpu.node for cpu in chosen),
-        l3_groups=len({cpu.l3 for cpu in chosen if cpu.l3 is not None}),
+        physical_cores=len({cpu.core for cpu in chosen} - {None}) or None,
+        packages=len(_reached("package", chosen, nodes or ())) or None,
+        numa_nodes=len({cpu.node for cpu in chosen} - {None}) or None if nodes is None else len(nodes),
+        l3_groups=len(_reached("l3", chosen, nodes or ())),
     )
 
 
-def _distinct(values: Iterable[int | None]) -> int | None:
-    known = {value for value in values if value is not None}
-    return len(known) or None
+def _reached(group: str, chosen: Iterable[Cpu], homes: Iterable[Sequence[Cpu]]) -> set[int]:
+    """Packages or L3 groups that hold one of the chosen CPUs, or a whole NUMA node."""
+    found = {getattr(cpu, group) for cpu in chosen}
+    for home in homes:
+        held_by = {getattr(cpu, group) for cpu in home}
+        if len(held_by) == 1:
+            found |= held_by
+    return found - {None}

@@ -1,0 +1,145 @@
+"""Control groups: where their files lie for this process, and which limits they set.
+
+A limit of any ancestor binds (`cpu.max` on a systemd slice, a pod or a job step), so every folder from the
+process's own group up to the mount point is read. Versions 1 and 2, both at once (hybrid), and the cpuset
+file system that came before them differ in names only; each folder is asked for all names.
+"""
+
+from collections.abc import Iterable
+
+from autotune.host.files import cpulist, read, whole
+
+LONGEST_PATH = 4096
+"""The kernel's PATH_MAX."""
+
+CONTROLLERS = ("cpu", "cpuset", "memory")
+
+Folders = dict[str, list[list[str]]]
+"""Per controller its hierarchies, each as the folders that bind this process, innermost first."""
+
+CPUS = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus", "cpus")
+MEMS = ("cpuset.mems.effective", "cpuset.effective_mems", "cpuset.mems", "mems")
+MEMORY = ("memory.max", "memory.high", "memory.limit_in_bytes")
+"""Above `memory.high` the kernel does not kill, but it makes every allocation wait: a limit as well."""
+
+
+def folders(root: str = "") -> Folders:
+    """Where the limits of this process (of the recorded one, below a root) stand."""
+    found: Folders = {controller: [] for controller in CONTROLLERS}
+    members = _membership(root)
+    for kind, controllers, hierarchy_root, mount_point in _mounts(root):
+        wanted = CONTROLLERS if kind == "cgroup2" else [name for name in CONTROLLERS if name in controllers]
+        for controller in wanted:
+            member = members.get("" if kind == "cgroup2" else controller, members.get("cpuset fallback", "/"))
+            found[controller].append(_chain(root + mount_point, hierarchy_root, member))
+    return found
+
+
+def quota(found: Folders) -> float | None:
+    """CPUs' worth of time of the tightest group; None without a quota."""
+    limits: list[float] = []
+    for folder in _each(found["cpu"]):
+        most, _, period = (read(f"{folder}/cpu.max") or "").partition(" ")
+        limits += _share(most, period)
+        most = read(f"{folder}/cpu.cfs_quota_us") or ""
+        if most:
+            limits += _share(most, read(f"{folder}/cpu.cfs_period_us") or "")
+    return min(limits, default=None)
+
+
+def cpus(found: Folders) -> frozenset[int] | None:
+    """CPUs that the cpuset allows; None where no cpuset says."""
+    return _allowed(found, CPUS)
+
+
+def nodes(found: Folders) -> frozenset[int] | None:
+    """NUMA nodes whose memory the cpuset allows; None where no cpuset says."""
+    return _allowed(found, MEMS)
+
+
+def memory(found: Folders) -> int | None:
+    """Bytes of the tightest memory limit; None without a limit."""
+    limits = (whole(read(f"{folder}/{name}") or "") for folder in _each(found["memory"]) for name in MEMORY)
+    # version 1 writes "no limit" as the largest number of whole pages, about 2**63
+    return min((limit for limit in limits if limit is not None and 0 < limit < 2**60), default=None)
+
+
+def _share(most: str, period: str) -> list[float]:
+    numerator, denominator = whole(most), whole(period or "100000")
+    return [numerator / denominator] if numerator and denominator and numerator > 0 < denominator else []
+
+
+def _each(hierarchies: Iterable[list[str]]) -> list[str]:
+    return [folder for hierarchy in hierarchies for folder in hierarchy]
+
+
+def _allowed(found: Folders, names: Iterable[str]) -> frozenset[int] | None:
+    """What the innermost folder that says something allows; its ancestors' sets contain it."""
+    allowed: frozenset[int] | None = None
+    for hierarchy in found["cpuset"]:
+        texts = (read(f"{folder}/{name}") for folder in hierarchy for name in names)
+        inner = next((numbers for text in texts if text and (numbers := cpulist(text))), None)
+        if inner is not None:
+            allowed = inner if allowed is None else allowed & inner
+    return allowed
+
+
+def _membership(root: str) -> dict[str, str]:
+    """Controller ("" for version 2) -> this process's group."""
+    found: dict[str, str] = {}
+    for line in (read(f"{root}/proc/self/cgroup") or "").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        for controller in controllers.split(","):
+            found[controller] = path
+    cpuset = read(f"{root}/proc/self/cpuset")
+    if cpuset:
+        # all that a kernel before 2.6.24 says, and all that some recordings hold
+        found["cpuset fallback"] = cpuset
+    return found
+
+
+def _mounts(root: str) -> list[tuple[str, set[str], str, str]]:
+    """(kind, controllers, the group at the mount point, mount point) of every cgroup file system."""
+    found = []
+    for line in (read(f"{root}/proc/self/mountinfo") or "").splitlines():
+        fields = line.split(" ")
+        if "-" in fields[6:]:
+            kind, _, options = (*fields[fields.index("-", 6) + 1 :], "", "", "")[:3]
+            found.append((kind, options, fields[3], fields[4]))
+    if not found:
+        for line in (read(f"{root}/proc/mounts") or "").splitlines():
+            _, mount_point, kind, options = (*line.split(" "), "", "", "", "")[:4]
+            found.append((kind, options, "/", mount_point))
+    return [
+        (
+            kind,
+            {"cpuset"} if kind == "cpuset" else set(options.split(",")),
+            _plain(group),
+            _plain(mount_point),
+        )
+        for kind, options, group, mount_point in found
+        if kind in {"cgroup", "cgroup2", "cpuset"}
+    ]
+
+
+def _plain(path: str) -> str:
+    r"""A path of the mount table with its escapes (\040 for a space) undone."""
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        path = path.replace(code, character)
+    return path
+
+
+def _chain(mount_point: str, hierarchy_root: str, member: str) -> list[str]:
+    """Folders from a group up to the mount point, innermost first.
+
+    A container sees its own group at the mount point (`hierarchy_root`) while /proc/self/cgroup may name it
+    from the host's root. Folders that do not exist do no harm: nothing is read there.
+    """
+    top = hierarchy_root.rstrip("/")
+    inside = member.removeprefix(top) if f"{member}/".startswith(f"{top}/") else member
+    parts = [part for part in inside[:LONGEST_PATH].split("/") if part not in {"", ".", ".."}]
+    return [
+        f"{mount_point.rstrip('/')}/{'/'.join(parts[:depth])}".rstrip("/")
+        for depth in range(len(parts), -1, -1)
+    ]

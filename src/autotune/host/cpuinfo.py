@@ -1,0 +1,154 @@
+"""/proc/cpuinfo, which every architecture writes in its own words."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from autotune.host.files import whole
+
+ARM_VENDORS = {
+    0x41: "ARM",
+    0x42: "Broadcom",
+    0x43: "Cavium",
+    0x46: "Fujitsu",
+    0x48: "HiSilicon",
+    0x4E: "NVIDIA",
+    0x50: "APM",
+    0x51: "Qualcomm",
+    0x53: "Samsung",
+    0x56: "Marvell",
+    0x61: "Apple",
+    0x69: "Intel",
+    0x6D: "Microsoft",
+    0x70: "Phytium",
+    0xC0: "Ampere",
+}
+"""Implementer codes, as in the kernel's arch/arm64/include/asm/cputype.h."""
+
+Section = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processor:
+    """What names the kind of CPU; None where the architecture has no such thing or it is not written."""
+
+    architecture: str | None = None
+    vendor: str | None = None
+    family: int | None = None
+    model: int | None = None
+    name: str | None = None
+
+
+def sections(text: str) -> tuple[dict[int, Section], Section]:
+    """The lines of each CPU by its number, and those that speak of the whole computer."""
+    cpus: dict[int, dict[str, str]] = {}
+    shared: dict[str, str] = {}
+    current = shared
+    for line in text.splitlines():
+        key, colon, value = (part.strip() for part in line.partition(":"))
+        if not colon:
+            current = shared if not line.strip() else current
+            continue
+        number = _cpu_number(key, value)
+        if number is None:
+            current.setdefault(key, value)
+        else:
+            # s390 first writes a line for each CPU and later a paragraph for each; both are kept
+            current = cpus[number] = {**cpus.get(number, {}), key: value}
+    return {**cpus}, shared
+
+
+def processor(cpus: Mapping[int, Section], shared: Section) -> Processor:
+    """The kind of CPU; of several kinds in one computer the one with the largest model number."""
+    kinds = [_processor({**shared, **section}) for section in cpus.values()] or [_processor(shared)]
+    return max(kinds, key=lambda kind: -1 if kind.model is None else kind.model)
+
+
+def _cpu_number(key: str, value: str) -> int | None:
+    if key in {"processor", "cpu number"}:
+        return whole(value)
+    old_s390 = re.fullmatch(r"processor (\d{1,5})", key)
+    return int(old_s390[1]) if old_s390 else None
+
+
+def _processor(fields: Section) -> Processor:
+    if "CPU implementer" in fields:
+        return _arm(fields)
+    if "cpu family" in fields and "flags" in fields:
+        return Processor(
+            architecture="x86_64" if "lm" in fields["flags"].split() else "i686",
+            vendor=_known(fields, "vendor_id"),
+            family=_number(fields, "cpu family"),
+            model=_number(fields, "model"),
+            name=_known(fields, "model name"),
+        )
+    if fields.get("arch", "").startswith("IA-64"):
+        return Processor(
+            architecture="ia64",
+            vendor=_known(fields, "vendor"),
+            family=_number(fields, "family"),
+            model=_number(fields, "model"),
+            name=_known(fields, "model name", "family"),
+        )
+    if "IBM/S390" in fields.get("vendor_id", ""):
+        machine = next(
+            (found[1] for text in fields.values() if (found := re.search(r"machine = (\d+)", text))), ""
+        )
+        return Processor(architecture="s390x", vendor="IBM/S390", model=_hexadecimal(machine))
+    return _other(fields)
+
+
+def _arm(fields: Section) -> Processor:
+    implementer = _hexadecimal(fields["CPU implementer"])
+    # "AArch64" stands here in kernels before 3.17; the Advanced SIMD unit is "asimd" in 64 bits, "neon" in 32
+    generation = fields.get("CPU architecture", "")
+    is_64_bit = generation == "AArch64" or "asimd" in fields.get("Features", "").split()
+    name = _known(fields, "model name", "Processor")
+    generation_32 = re.search(r"\((v\d[a-z]+)\)", name or "")
+    return Processor(
+        architecture="aarch64" if is_64_bit else f"arm{generation_32[1]}" if generation_32 else None,
+        vendor=None if implementer is None else ARM_VENDORS.get(implementer, hex(implementer)),
+        family=8 if generation == "AArch64" else whole(generation[:1]),
+        model=_hexadecimal(fields.get("CPU part", "")),
+        name=name,
+    )
+
+
+def _other(fields: Section) -> Processor:
+    name = _known(fields, "model name", "cpu", "cpu model", "uarch", "Processor")
+    power = re.search(r"pvr ([0-9a-f]{4}) ", fields.get("revision", ""))
+    isa = fields.get("isa", "")
+    return Processor(
+        architecture="riscv64" if isa.startswith("rv64") else "alpha" if name == "Alpha" else None,
+        vendor="IBM" if (name or "").startswith("POWER") else _known(fields, "vendor_id"),
+        model=_hexadecimal(power[1]) if power else None,
+        name=name,
+    )
+
+
+def _known(fields: Section, *names: str) -> str | None:
+    """The first of these fields that says something."""
+    values = (" ".join(fields.get(name, "").split()) for name in names)
+    return next((value for value in values if value and value.lower() != "unknown"), None)
+
+
+def _number(fields: Section, name: str) -> int | None:
+    return whole(fields.get(name, ""))
+
+
+def _hexadecimal(text: str) -> int | None:
+    return int(text, 16) if re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", text.strip()) else None
+
+
+def topology_ids(cpus: Mapping[int, Section]) -> Mapping[int, tuple[int, int] | None]:
+    """CPU -> (package, core within it) if both are written; for computers whose /sys has no topology."""
+    pairs = {cpu: (_number(lines, "physical id"), _number(lines, "core id")) for cpu, lines in cpus.items()}
+    return {
+        cpu: None if package is None or core is None else (package, core)
+        for cpu, (package, core) in pairs.items()
+    }
+
+
+def active(shared: Section) -> Sequence[int]:
+    """CPUs of architectures that only count them (Alpha, SPARC); empty if none are counted."""
+    return range(min(4096, _number(shared, "cpus active") or _number(shared, "ncpus active") or 0))

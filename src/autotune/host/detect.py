@@ -1,0 +1,127 @@
+"""This computer, or the recording of another, as a Machine and an Allocation."""
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from autotune.host import cgroup, cpuinfo, shares
+from autotune.host.allocation import affinity, sharing
+from autotune.host.allocation import online_cpus as count_online_cpus
+from autotune.host.files import read
+from autotune.host.topology import Topology, topology
+from autotune.model.machine import Allocation, Counts, Cpu, Machine, allocate, count
+
+
+def detect(root: Path = Path("/"), *, processes: int | None = None) -> tuple[Machine, Allocation]:
+    """The computer, and the part of it that this process may use.
+
+    With another root the recording of a computer is read: its CPUs, and its control groups by the mounts and
+    the membership in `root/proc`. This process's affinity and environment say nothing about it then.
+    `processes` shares the CPUs among so many, if the caller knows better than the environment.
+
+    Reads only. Never raises for what the files hold; what cannot be read is None.
+    """
+    own = root.resolve() == Path(root.anchor or "/").resolve() or root == Path("/")
+    prefix = "" if own else str(root)
+    sections, shared = cpuinfo.sections(read(f"{prefix}/proc/cpuinfo") or "")
+    structure = topology(prefix, sections, shared)
+    if own and not structure.cpus:
+        structure = replace(structure, cpus=tuple(Cpu(number=each) for each in range(count_online_cpus())))
+    machine = _machine(prefix, structure, cpuinfo.processor(sections, shared))
+    if own:
+        machine = replace(machine, architecture=platform.machine() or machine.architecture)
+    return machine, _allocation(prefix, structure, machine, processes, own=own)
+
+
+def _machine(root: str, structure: Topology, kind: cpuinfo.Processor) -> Machine:
+    counts = count(structure.cpus, _homes(structure))
+    kinds = [cpu.kind for cpu in structure.cpus if cpu.kind]
+    return Machine(
+        architecture=kind.architecture,
+        vendor=kind.vendor,
+        family=kind.family,
+        model=kind.model,
+        name=kind.name,
+        counts=_honest(counts, structure),
+        smt=structure.smt,
+        l2_bytes=structure.l2_bytes,
+        l3_bytes=structure.l3_bytes,
+        core_kinds=tuple((each, kinds.count(each)) for each in dict.fromkeys(kinds)),
+        offline_cpus=structure.offline,
+        memory_bytes=_memory(root),
+        cpus=structure.cpus,
+    )
+
+
+def _allocation(
+    root: str, structure: Topology, machine: Machine, processes: int | None, *, own: bool
+) -> Allocation:
+    folders = cgroup.folders(root)
+    environ: Mapping[str, str] = os.environ if own else {}
+    mask = affinity() if own else None
+    given = cgroup.cpus(folders)
+    numbers = frozenset(cpu.number for cpu in structure.cpus)
+    allowed = numbers & mask if mask is not None else numbers & given if given is not None else numbers
+    chosen = [cpu for cpu in structure.cpus if cpu.number in allowed]
+    quota = cgroup.quota(folders)
+    cap = shares.cap(environ)
+    sharers = processes or (sharing(environ, mask, folders, len(numbers)) if own else 1)
+    usable, limit = allocate(
+        allowed_cpus=len(chosen) or (len(mask) if mask else 1),
+        online_cpus=len(numbers) or 1,
+        quota_cpus=quota,
+        cap=cap,
+        processes=sharers,
+    )
+    limits = [size for size in (machine.memory_bytes, cgroup.memory(folders)) if size is not None]
+    return Allocation(
+        usable_cpus=usable,
+        limit=limit,
+        affinity_cpus=None if mask is None else len(mask),
+        quota_cpus=quota,
+        cap=cap,
+        processes=sharers,
+        memory_bytes=min(limits, default=None),
+        counts=_honest(
+            count(chosen, _usable_homes(structure, numbers, given, cgroup.nodes(folders))), structure
+        ),
+        cpus=tuple(cpu.number for cpu in chosen),
+    )
+
+
+def _homes(structure: Topology, nodes: frozenset[int] | None = None) -> list[list[Cpu]] | None:
+    """The CPUs of each NUMA node, or of each of some of them; None where nodes are unknown."""
+    if structure.nodes is None:
+        return None
+    return [
+        [cpu for cpu in structure.cpus if cpu.number in members]
+        for node, members in structure.nodes.items()
+        if nodes is None or node in nodes
+    ]
+
+
+def _usable_homes(
+    structure: Topology, online: frozenset[int], given: frozenset[int] | None, nodes: frozenset[int] | None
+) -> list[list[Cpu]] | None:
+    """The nodes whose memory a cpuset gives to the process; None where no cpuset takes anything away."""
+    in_cpuset = (given is not None and not online <= given) or (
+        nodes is not None and not frozenset(structure.nodes or ()) <= nodes
+    )
+    return _homes(structure, nodes) if in_cpuset else None
+
+
+def _honest(counts: Counts, structure: Topology) -> Counts:
+    """Counts with None for what nobody could have seen."""
+    return replace(
+        counts,
+        logical_cpus=counts.logical_cpus or None,
+        l3_groups=counts.l3_groups if structure.caches_known else None,
+    )
+
+
+def _memory(root: str) -> int | None:
+    found = re.search(r"^MemTotal:\s+(\d{1,18}) kB", read(f"{root}/proc/meminfo") or "", re.MULTILINE)
+    return int(found[1]) * 1024 if found else None

@@ -1,0 +1,72 @@
+"""Small files of the kernel, and the notations it writes sets of CPUs in."""
+
+LARGEST_FILE = 1 << 24
+"""Bytes read of a file at most; /proc/cpuinfo of 4096 CPUs has 6 MB."""
+
+LARGEST_CPU = 1 << 16
+"""CPU or node numbers from here on are taken for garbage; Linux builds for at most 8192 CPUs."""
+
+
+def read(path: str) -> str | None:
+    """The text of a file, stripped; None if it cannot be read.
+
+    Ends at the first NUL byte: recorded kernel files are often padded with them to the length of a page.
+    """
+    try:
+        # pathlib would cost more here than the read itself
+        with open(path, "rb") as file:  # noqa: PTH123
+            data = file.read(LARGEST_FILE)
+    except (OSError, ValueError):  # ValueError: a path with a NUL byte in it
+        return None
+    return data.partition(b"\0")[0].decode("utf-8", "replace").strip()
+
+
+def number(path: str) -> int | None:
+    """The whole number in a file; None if there is none."""
+    return whole(read(path) or "")
+
+
+def whole(text: str) -> int | None:
+    """A whole number in decimal, with a sign if need be; None for anything else."""
+    digits = text.strip()
+    body = digits.removeprefix("-")
+    return int(digits) if body.isascii() and body.isdigit() and len(body) <= 20 else None
+
+
+def cpulist(text: str) -> frozenset[int] | None:
+    """The numbers of a list such as `0-3,8,10-11`; empty for an empty list, None for anything else."""
+    found: set[int] = set()
+    for part in text.split(",") if text.strip() else ():
+        low, dash, high = part.partition("-")
+        first = whole(low)
+        last = whole(high) if dash else first
+        if first is None or last is None or not 0 <= first <= last < LARGEST_CPU:
+            return None
+        found.update(range(first, last + 1))
+    return frozenset(found)
+
+
+def cpumask(text: str) -> frozenset[int] | None:
+    """The numbers of a mask such as `00000000,0000000f`, in words of 32 bits, the highest first; None for
+    anything else.
+    """
+    words = text.strip().split(",")
+    if len(words) > LARGEST_CPU // 32 or not all(0 < len(word) <= 8 for word in words):
+        return None
+    try:
+        bits = int("".join(word.strip().zfill(8) for word in words), 16)
+    except ValueError:
+        return None
+    if bits < 0:
+        return None
+    return frozenset(position for position in range(bits.bit_length()) if bits >> position & 1)
+
+
+def cpus(mask: str, listing: str) -> frozenset[int] | None:
+    """The set that a mask file holds, or else its list file; old kernels write the mask only."""
+    text = read(mask)
+    found = cpumask(text) if text else None
+    if found is None:
+        text = read(listing)
+        found = cpulist(text) if text is not None else None
+    return found

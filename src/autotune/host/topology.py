@@ -1,0 +1,249 @@
+"""CPUs, cores, packages, caches and NUMA nodes, from /sys/devices/system.
+
+Groups are told by the sets of CPUs that the kernel writes ("these CPUs share the core"), not by ids: core ids
+repeat within a package on some machines, package ids are -1 on others. Each group is named by its
+lowest-numbered online CPU. The readings follow hwloc's, the reference in this field, where kernels disagree.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotune.host import cpuinfo
+from autotune.host.files import cpulist, cpus, number, read
+from autotune.model.machine import Cpu
+
+X86_VENDORS = {"GenuineIntel", "AuthenticAMD", "HygonGenuine", "CentaurHauls"}
+
+CPU_KINDS = (("cpu_core", "performance"), ("cpu_atom", "efficiency"), ("cpu_lowpower", "low-power"))
+"""Folders of /sys/devices with a list of CPUs each, on hybrid x86."""
+
+SAME_KIND = 0.9
+"""Cores whose capacities differ by less than this factor are of one kind, sorted into speed bins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """What the kernel says about the structure of a computer."""
+
+    cpus: tuple[Cpu, ...] = ()
+    """The online ones."""
+    offline: tuple[int, ...] = ()
+    nodes: Mapping[int, frozenset[int]] | None = None
+    """NUMA node -> its online CPUs (none: memory only); None if unknown."""
+    smt: int | None = None
+    l2_bytes: int | None = None
+    l3_bytes: int | None = None
+    caches_known: bool = False
+    """Would an L3 be seen if there were one?"""
+
+
+def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo.Section) -> Topology:
+    """The structure of the computer whose files stand below root."""
+    system = f"{root}/sys/devices/system"
+    folders = _numbered(f"{system}/cpu", "cpu")
+    online = _online(system, folders) or frozenset(sections) or frozenset(cpuinfo.active(shared))
+    present = cpulist(read(f"{system}/cpu/present") or "") or frozenset(folders)
+    kind = cpuinfo.processor(sections, shared)
+    shares_front_end = kind.vendor == "AuthenticAMD" and kind.family == 0x15
+    nodes = _nodes(system, online)
+    home = {member: node for node, members in (nodes or {}).items() for member in members}
+    kinds = _kinds(root, online)
+    package_ids = {cpu: _id(system, cpu, "physical_package_id") for cpu in online}
+    written = cpuinfo.topology_ids(sections)
+    cores = _groups(online, lambda cpu: _core(system, cpu, online, shares_front_end) or _alike(written, cpu))
+    packages = _groups(
+        online,
+        lambda cpu: (
+            _siblings(system, cpu, ("package_cpus", "core_siblings"), online)
+            or _alike(package_ids, cpu)
+            or _alike({number: ids[0] if ids else None for number, ids in written.items()}, cpu)
+        ),
+    )
+    if kind.vendor in X86_VENDORS:
+        packages = _merged(packages, package_ids)
+    l3, sizes = _caches(system, {cores.get(cpu, cpu) for cpu in online}, online)
+    return Topology(
+        cpus=tuple(
+            Cpu(
+                number=cpu,
+                package=packages.get(cpu),
+                core=cores.get(cpu),
+                node=home.get(cpu),
+                l3=l3.get(cpu),
+                kind=kinds.get(cpu),
+            )
+            for cpu in sorted(online)
+        ),
+        offline=tuple(sorted(present - online)),
+        nodes=nodes,
+        smt=max(Counter(cores.values()).values(), default=None),
+        l2_bytes=sizes.get(2),
+        l3_bytes=sizes.get(3),
+        caches_known=bool(folders),
+    )
+
+
+def _groups(online: frozenset[int], members_of: Callable[[int], frozenset[int] | None]) -> dict[int, int]:
+    """CPU -> lowest-numbered online CPU of its group, for those that have one.
+
+    Only the first CPU of a group is asked: a computer of 128 CPUs is read in 20 ms instead of 400.
+    """
+    found: dict[int, int] = {}
+    for cpu in sorted(online):
+        if cpu not in found and (members := members_of(cpu)):
+            group = members & online
+            first = min(group, default=cpu)
+            found[cpu] = first
+            found |= {other: first for other in group if other not in found and other > cpu}
+    return found
+
+
+def _numbered(folder: str, prefix: str) -> list[int]:
+    """Numbers of the entries of a folder that are called prefix and number, in order."""
+    try:
+        names = [entry.name for entry in Path(folder).iterdir()]
+    except OSError:
+        return []
+    return sorted(int(name[len(prefix) :]) for name in names if re.fullmatch(rf"{prefix}\d{{1,5}}", name))
+
+
+def _online(system: str, folders: Iterable[int]) -> frozenset[int]:
+    """CPUs that are switched on; empty where /sys does not say."""
+    listed = cpulist(read(f"{system}/cpu/online") or "")
+    on = (
+        {cpu for cpu in folders if cpu in listed}
+        if listed
+        else {cpu for cpu in folders if number(f"{system}/cpu/cpu{cpu}/online") != 0}
+    )
+    # kernels without an "online" file for each CPU take the topology away from one that is off
+    described = {cpu for cpu in on if Path(f"{system}/cpu/cpu{cpu}/topology").is_dir()}
+    return frozenset(described or on or listed or ())
+
+
+def _siblings(system: str, cpu: int, names: Iterable[str], online: frozenset[int]) -> frozenset[int] | None:
+    for name in names:
+        path = f"{system}/cpu/cpu{cpu}/topology/{name}"
+        found = cpus(path, f"{path}_list")
+        if found and cpu in found:
+            return found & online
+    return None
+
+
+def _core(system: str, cpu: int, online: frozenset[int], shares_front_end: bool) -> frozenset[int] | None:
+    found = _siblings(system, cpu, ("core_cpus", "thread_siblings"), online)
+    if not found or not shares_front_end:
+        return found
+    # AMD family 15h: two cores that share a front end are called thread siblings, but keep ids of their own
+    own = _id(system, cpu, "core_id")
+    return frozenset(member for member in found if _id(system, member, "core_id") == own) | {cpu}
+
+
+def _id(system: str, cpu: int, name: str) -> int | None:
+    value = number(f"{system}/cpu/cpu{cpu}/topology/{name}")
+    return value if value is not None and 0 <= value < 2**31 else None
+
+
+def _alike(ids: Mapping[int, object | None], cpu: int) -> frozenset[int] | None:
+    """CPUs with the same id as this one."""
+    own = ids.get(cpu)
+    return None if own is None else frozenset(other for other, value in ids.items() if value == own)
+
+
+def _merged(packages: Mapping[int, int], ids: Mapping[int, int | None]) -> dict[int, int]:
+    """Packages with one id made one.
+
+    With cluster-on-die some kernels list only half of a package as siblings; on x86 the id is right then. On
+    other architectures ids may repeat: s390 numbers its sockets anew in each book.
+    """
+    first: dict[int, int] = {}
+    for cpu in sorted(packages):
+        if (known := ids.get(cpu)) is not None:
+            first.setdefault(known, packages[cpu])
+    return {
+        cpu: first.get(known, own) if (known := ids.get(cpu)) is not None else own
+        for cpu, own in packages.items()
+    }
+
+
+def _caches(
+    system: str, cores: Iterable[int], online: frozenset[int]
+) -> tuple[dict[int, int], dict[int, int]]:
+    """CPU -> its L3 group, and level -> bytes of the largest data or unified cache.
+
+    `cores` holds one CPU of each core; its caches are its siblings' too.
+    """
+    groups: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    for cpu in sorted(cores):
+        folder = f"{system}/cpu/cpu{cpu}"
+        for index in _numbered(f"{folder}/cache", "index"):
+            path = f"{folder}/cache/index{index}"
+            level = number(f"{path}/level")
+            if level not in {2, 3} or read(f"{path}/type") == "Instruction":
+                continue
+            sizes[level] = max(sizes.get(level, 0), _size(read(f"{path}/size")) or 0)
+            if level == 3 and cpu not in groups:
+                group = _sharers(folder, path) & online
+                groups |= {each: min(group) for each in group if each not in groups}
+    return groups, {level: size for level, size in sizes.items() if size}
+
+
+def _sharers(folder: str, path: str) -> frozenset[int]:
+    """CPUs that share a cache; none if that is not written."""
+    members = cpus(f"{path}/shared_cpu_map", f"{path}/shared_cpu_list")
+    if members is not None and not members:
+        # some kernels leave the set of a cache empty that is the core's own
+        members = cpus(f"{folder}/topology/thread_siblings", f"{folder}/topology/thread_siblings_list")
+    return members or frozenset()
+
+
+def _size(text: str | None) -> int | None:
+    found = re.fullmatch(r"(\d{1,12})([KMG]?)", text or "")
+    return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]] or None if found else None
+
+
+def _nodes(system: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | None:
+    """NUMA nodes, those without CPUs included.
+
+    A kernel without NUMA has no folder of nodes: all memory is one node then.
+    """
+    folder = f"{system}/node"
+    listed = cpulist(read(f"{folder}/online") or "")
+    found: dict[int, frozenset[int]] = {}
+    for node in sorted(listed or _numbered(folder, "node")):
+        members = cpus(f"{folder}/node{node}/cpumap", f"{folder}/node{node}/cpulist")
+        # two nodes cannot share a CPU; the second of them is a mistake of the firmware
+        if members is not None and not any(members & others for others in found.values()):
+            found[node] = members
+    if found:
+        return {node: members & online for node, members in found.items()}
+    return {0: online} if Path(f"{system}/cpu").is_dir() else None
+
+
+def _kinds(root: str, online: frozenset[int]) -> dict[int, str]:
+    """CPU -> kind of its core, on hybrid machines; empty elsewhere."""
+    devices = f"{root}/sys/devices"
+    named = {
+        cpu: kind
+        for folder, kind in CPU_KINDS
+        for cpu in cpulist(read(f"{devices}/{folder}/cpus") or "") or ()
+        if cpu in online
+    }
+    if not named:
+        capacities = {cpu: number(f"{devices}/system/cpu/cpu{cpu}/cpu_capacity") for cpu in online}
+        named = _kinds_by_capacity({cpu: value for cpu, value in capacities.items() if value and value > 0})
+    return named if len(set(named.values())) > 1 else {}
+
+
+def _kinds_by_capacity(capacities: Mapping[int, int]) -> dict[int, str]:
+    """Kinds from what the kernel's scheduler thinks of each CPU, 1024 for the fastest."""
+    tops: list[int] = []
+    for value in sorted(set(capacities.values()), reverse=True):
+        if not tops or value < SAME_KIND * tops[-1]:
+            tops.append(value)
+    names = dict.fromkeys(tops, "middle")
+    names |= {tops[-1]: "efficiency", tops[0]: "performance"} if tops else {}
+    return {cpu: names[min(top for top in tops if top >= value)] for cpu, value in capacities.items()}

@@ -1,0 +1,37 @@
+"""How many CPUs one process may keep busy. Apart from the Machine: every tuned program asks this at start."""
+
+from enum import StrEnum
+from math import ceil
+
+
+class Limit(StrEnum):
+    """What makes the allocation smaller than the machine; the tightest one names it."""
+
+    NONE = "none"
+    AFFINITY = "affinity"
+    """The affinity mask or a cpuset."""
+    QUOTA = "quota"
+    CAP = "cap"
+    SHARED = "shared"
+
+
+def allocate(
+    *,
+    allowed_cpus: int,
+    online_cpus: int,
+    quota_cpus: float | None = None,
+    cap: int | None = None,
+    processes: int = 1,
+) -> tuple[int, Limit]:
+    """How many CPUs one process may keep busy, and which limit says so.
+
+    A quota is rounded up: with 1.5 CPUs' worth of time two threads still finish sooner than one.
+    """
+    usable, limit = (allowed_cpus, Limit.AFFINITY if allowed_cpus < online_cpus else Limit.NONE)
+    if quota_cpus is not None and ceil(quota_cpus) < usable:
+        usable, limit = ceil(quota_cpus), Limit.QUOTA
+    if cap is not None and cap < usable:
+        usable, limit = cap, Limit.CAP
+    if processes > 1:
+        usable, limit = usable // processes, Limit.SHARED
+    return max(1, usable), limit
