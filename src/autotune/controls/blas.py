@@ -1,0 +1,245 @@
+"""How many threads the loaded BLAS libraries use: read, set for the process, limited for a scope.
+
+The rules that hold whatever threads and libraries do:
+
+Smallest wins
+    While scopes are active, in whichever threads, the smallest of their counts is in force, since OpenBLAS
+    has one count for the whole process: who asked for one thread because others work beside it is never
+    overrun. When the last one ends, in whatever order and thread, what was there before comes back.
+Other people's limits
+    Before a change the count is read. One that is not ours was set by somebody else: from then on it is a
+    ceiling, and what our scopes restore. A scope that ends and finds a foreign count leaves it alone; if
+    whoever set it then restores *our* count, as an overlapping `threadpool_limits` does, the next scope or
+    `refresh` undoes that. (Somebody who asks for the very count in force cannot be told from nobody.)
+Scope of effect
+    OpenBLAS with its own threads, BLIS and FlexiBLAS: the process. OpenBLAS on OpenMP, and MKL: the thread
+    that enters the scope, sets, or refreshes.
+Ownership
+    threadpoolctl's is neither taken nor needed, see `libraries`.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from types import TracebackType
+
+from autotune.controls import libraries
+from autotune.controls.arrivals import when_scipy_arrives
+from autotune.controls.libraries import Library
+
+
+class BlasThreads:
+    """The thread counts of one process's BLAS libraries. Any thread may call any method at any time."""
+
+    def __init__(self, find: Callable[[], Iterable[Library]]) -> None:
+        self._find = find
+        self._lock = (
+            threading.RLock()
+        )  # a signal handler may enter a scope while its thread is inside one here
+        self._modules = -1
+        self._libraries: tuple[Library, ...] = ()
+        self._per_thread: tuple[Library, ...] = ()
+        self._process = _Domain()
+        self._thread = threading.local()
+        self._base: int | None = None
+
+    def loaded(self) -> tuple[Library, ...]:
+        """The BLAS libraries loaded now, NumPy's first; empty if none can be found."""
+        self.refresh()
+        return self._libraries
+
+    def current(self) -> int | None:
+        """Threads that a BLAS call of this thread would use, the most of all libraries; None without any."""
+        return max((library.get() for library in self.loaded()), default=None)
+
+    def set_threads(self, threads: int | None, *, cap: int | None = None) -> int | None:
+        """Make this the count while no scope is active, at most `cap`; None puts back what was there before.
+
+        Process-wide, for the libraries loaded now; those loaded later take it at the next scope or `refresh`,
+        SciPy's as soon as it is imported. Returns the count then in force: somebody else's limit, or an
+        active scope, keeps it smaller. Raises ValueError for a count below 1.
+        """
+        base = _bounded(threads, cap)
+        with self._lock:
+            if base is None and self._base is None:
+                return max((library.get() for library in self._libraries), default=None)
+            self._base = base
+            self._look()
+            self._settle()
+        if base is not None:
+            when_scipy_arrives(self.refresh)
+        return self.current()
+
+    def limit(self, threads: int | None, *, cap: int | None = None) -> "Limit":
+        """At most this many BLAS threads, and at most `cap`, within a `with`. None leaves them as they are.
+
+        Costs 2 to 5 us. Raises ValueError for a count below 1.
+        """
+        return Limit(self, _bounded(threads, cap))
+
+    def refresh(self) -> None:
+        """Give the count in force to libraries loaded since, and to a thread that comes in new.
+
+        Costs 0.1 us, and 0.1 to 0.6 ms after Python modules were imported.
+        """
+        if len(sys.modules) != self._modules:
+            with self._lock:
+                if self._look():
+                    self._settle()
+        if self._per_thread:
+            with self._lock:
+                self._settle()
+
+    def enter(self, scope: "Limit", threads: int) -> None:
+        """Count a scope in."""
+        with self._lock:
+            if len(sys.modules) != self._modules:
+                self._look()
+            self._process.scopes[scope] = threads
+            if self._per_thread:
+                scope.domain = self._here()
+                scope.domain.scopes[scope] = threads
+            self._settle()
+
+    def leave(self, scope: "Limit") -> None:
+        """Count a scope out.
+
+        If another thread ends it than began it, the latter's own counts follow when it next comes here.
+        """
+        with self._lock:
+            self._process.scopes.pop(scope, None)
+            if scope.domain is not None:
+                scope.domain.scopes.pop(scope, None)
+            self._settle()
+
+    def _look(self) -> bool:
+        """Take in libraries loaded since the last look; True if there are any."""
+        if self._modules < 0 and hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+        self._modules = len(sys.modules)
+        known = {library.path for library in self._libraries}
+        new = tuple(library for library in self._find() if library.path not in known)
+        self._libraries += new
+        self._per_thread += tuple(library for library in new if library.per_thread)
+        self._process.take(library for library in new if not library.per_thread)
+        return bool(new)
+
+    def _settle(self) -> None:
+        self._process.settle(self._base)
+        if self._per_thread:
+            self._here().settle(self._base)
+
+    def _here(self) -> "_Domain":
+        """The counts that this thread has for itself."""
+        try:
+            domain: _Domain = self._thread.domain
+        except AttributeError:
+            domain = self._thread.domain = _Domain()
+        if len(domain.counts) < len(self._per_thread):
+            domain.take(self._per_thread[len(domain.counts) :])
+        return domain
+
+    def _after_fork(self) -> None:
+        """A forked child has only the thread that forked: the lock is free, the others' scopes are over."""
+        self._lock = threading.RLock()
+        me = threading.get_ident()
+        self._process.scopes = {scope: n for scope, n in self._process.scopes.items() if scope.thread == me}
+        self._settle()
+
+
+class Limit:
+    """A scope of `limit`, for one `with`."""
+
+    __slots__ = ("_of", "_threads", "domain", "thread")
+
+    def __init__(self, of: BlasThreads, threads: int | None) -> None:
+        self._of = of
+        self._threads = threads
+        self.domain: _Domain | None = None
+        """What the thread that entered has for itself; None if no library counts by thread."""
+        self.thread = 0
+        """The thread that entered."""
+
+    def __enter__(self) -> None:
+        if self._threads is not None:
+            self.thread = threading.get_ident()
+            self._of.enter(self, self._threads)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._threads is not None:
+            self._of.leave(self)
+
+
+class _Domain:
+    """Counts that one set of scopes decides: those of the process, or those of one thread."""
+
+    __slots__ = ("counts", "scopes")
+
+    def __init__(self) -> None:
+        self.counts: list[_Count] = []
+        self.scopes: dict[Limit, int] = {}
+
+    def take(self, new: Iterable[Library]) -> None:
+        self.counts += map(_Count, new)
+
+    def settle(self, base: int | None) -> None:
+        wanted = min(self.scopes.values()) if self.scopes else base
+        for count in self.counts:
+            count.settle(wanted)
+
+
+class _Count:
+    """The count of one library in one domain: ours, or somebody else's."""
+
+    __slots__ = ("_library", "_ours", "_theirs", "_undo")
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._ours: int | None = None
+        """What we set and have not undone."""
+        self._theirs = 0
+        """What was there before."""
+        self._undo = 0
+
+    def settle(self, wanted: int | None) -> None:
+        """Set what is wanted, as far as others allow; None undoes."""
+        now = self._library.get()
+        if self._ours is not None and now != self._ours:
+            if wanted is None:
+                return
+            self._ours = None
+        if self._ours is None:
+            self._theirs = now
+        ceiling = self._library.ceiling(self._theirs)
+        target = self._theirs if wanted is None else wanted if ceiling is None else min(wanted, ceiling)
+        if target == now:
+            return
+        if target == self._theirs:
+            self._library.put(self._undo)
+            self._ours = None
+            return
+        previous = self._library.put(target)
+        if self._ours is None:
+            self._undo = int(previous) if self._library.returns_previous else self._theirs  # type: ignore[call-overload]
+        # a library may grow less than it was asked to: the wheels' OpenBLAS stops at 64
+        self._ours = target if target < self._theirs else self._library.get()
+
+
+def _bounded(threads: int | None, cap: int | None) -> int | None:
+    if threads is None:
+        return None
+    if threads < 1 or (cap is not None and cap < 1):
+        raise ValueError(f"BLAS needs at least one thread, not {threads} of {cap}.")
+    return threads if cap is None else min(threads, cap)
+
+
+_threads = BlasThreads(libraries.find)
+
+loaded = _threads.loaded
+current = _threads.current
+set_threads = _threads.set_threads
+limit = _threads.limit
+refresh = _threads.refresh

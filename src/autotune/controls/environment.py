@@ -1,0 +1,172 @@
+"""Environment variables that steer threads, placement and memory: whose they are, and what they ask for.
+
+Pure: every function takes an environment and returns values; nothing here reads or changes os.environ.
+"""
+
+import re
+from collections.abc import Mapping
+
+EXPORTED = "AUTOTUNE_EXPORTED"
+"""Lists the variables that we set ourselves for a child process, by name, separated by commas."""
+
+LIMITS: Mapping[str, tuple[str, ...]] = {
+    "openblas": (
+        "OPENBLAS_NUM_THREADS",
+        "OPENBLAS_DEFAULT_NUM_THREADS",
+        "GOTO_NUM_THREADS",
+        "OMP_NUM_THREADS",
+    ),
+    "mkl": ("MKL_NUM_THREADS", "OMP_NUM_THREADS"),
+    "blis": ("BLIS_NUM_THREADS", "OMP_NUM_THREADS"),
+    "accelerate": ("VECLIB_MAXIMUM_THREADS",),
+}
+"""Thread variables that each BLAS library reads when it is loaded; the first that holds a count wins.
+
+The first of each is read by that BLAS alone: those are what we export. OMP_NUM_THREADS never is, since it
+would throttle every OpenMP library of the process. Sources: OpenBLAS openblas_env.c and blas_server;
+oneMKL developer guide, "Setting the number of threads"; BLIS docs/Multithreading.md. The order was tried with
+OpenBLAS 0.3.31, BLIS 0.9.0 and oneMKL 2026.2.
+"""
+
+THREADS = frozenset({
+    *(name for names in LIMITS.values() for name in names),
+    "OMP_THREAD_LIMIT",
+    "OMP_DYNAMIC",
+    "OMP_NESTED",
+    "OMP_MAX_ACTIVE_LEVELS",
+    "KMP_ALL_THREADS",
+    "KMP_DEVICE_THREAD_LIMIT",
+    "MKL_DOMAIN_NUM_THREADS",
+    "MKL_DYNAMIC",
+    "MKL_THREADING_LAYER",
+    "BLIS_JC_NT",
+    "BLIS_PC_NT",
+    "BLIS_IC_NT",
+    "BLIS_JR_NT",
+    "BLIS_IR_NT",
+    "NUMEXPR_NUM_THREADS",
+    "NUMEXPR_MAX_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMBA_THREADING_LAYER",
+    "POLARS_MAX_THREADS",
+    "RAYON_NUM_THREADS",
+})  # fmt: skip
+"""How many threads a library uses. Kernel choice and waiting (OPENBLAS_CORETYPE, OPENBLAS_THREAD_TIMEOUT,
+OMP_WAIT_POLICY) are not among them: they describe the machine that programs will meet, too."""
+
+PLACEMENT = frozenset({
+    "OMP_PROC_BIND",
+    "OMP_PLACES",
+    "GOMP_CPU_AFFINITY",
+    "KMP_AFFINITY",
+    "KMP_HW_SUBSET",
+    "KMP_PLACE_THREADS",
+    "OPENBLAS_MAIN_FREE",
+    "GOTOBLAS_MAIN_FREE",
+})  # fmt: skip
+"""Where threads run. OMP_PROC_BIND narrows the affinity of the whole process as soon as libgomp is loaded."""
+
+ALLOCATOR = frozenset({
+    "MALLOC_ARENA_MAX",
+    "MALLOC_ARENA_TEST",
+    "MALLOC_CHECK_",
+    "MALLOC_MMAP_MAX_",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_PERTURB_",
+    "MALLOC_TOP_PAD_",
+    "MALLOC_TRIM_THRESHOLD_",
+})  # fmt: skip
+"""glibc's variables for malloc (malloc/arena.c). A Dask nanny sets MALLOC_TRIM_THRESHOLD_."""
+
+TUNABLES = "GLIBC_TUNABLES"
+"""Also holds the choice of memory-copy kernels, so that only its malloc part is ours to take out."""
+
+COUNTS = frozenset(
+    name for name in THREADS if name.endswith(("_NUM_THREADS", "_MAXIMUM_THREADS", "_MAX_THREADS"))
+)
+
+_COUNT = re.compile(r"\s*\+?(\d+)", re.ASCII)
+_LARGEST = 2**31 - 1
+
+
+def scrub(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The environment without what a shell, a scheduler or we set for threads, placement and malloc.
+
+    Returns it and the sorted names of the variables taken out (of GLIBC_TUNABLES only the malloc part is).
+    """
+    steering = THREADS | PLACEMENT | ALLOCATOR
+    clean = {name: value for name, value in environ.items() if name not in steering and name != EXPORTED}
+    removed = [name for name in environ if name in steering]
+    if _malloc_tunables(environ):
+        removed.append(TUNABLES)
+        others = [part for part in environ[TUNABLES].split(":") if not part.startswith("glibc.malloc.")]
+        if others:
+            clean[TUNABLES] = ":".join(others)
+        else:
+            del clean[TUNABLES]
+    return clean, tuple(sorted(removed))
+
+
+def allocator_settings(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Sorted names of the variables with which the user steers glibc's malloc."""
+    names = [name for name in environ if name in ALLOCATOR]
+    return tuple(sorted([*names, TUNABLES] if _malloc_tunables(environ) else names))
+
+
+def exports(blas_threads: int | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that give child processes this many BLAS threads; none for None.
+
+    BLAS-specific variables only. One that the user set is left out, and a count that the user gave by
+    another variable of the same library (OMP_NUM_THREADS=2) is not exceeded. AUTOTUNE_EXPORTED lists what
+    is there, so that an autotune in the child does not take it for the user's wish.
+    """
+    if blas_threads is None:
+        return {}
+    mine = exported(environ)
+    ours = {}
+    for api, (name, *_) in LIMITS.items():
+        if name not in environ or name in mine:
+            ours[name] = str(min(blas_threads, user_limit(environ, api=api) or blas_threads))
+    return {**ours, EXPORTED: ",".join(ours)} if ours else {}
+
+
+def user_limit(environ: Mapping[str, str], *, api: str = "openblas") -> int | None:
+    """The most BLAS threads that the user's own variables allow; None if they set no limit.
+
+    `api` is the BLAS library as threadpoolctl names it; an unknown one is taken to read OMP_NUM_THREADS.
+    As OpenBLAS reads them: "1,4" is 1, and what is no number, or 0, counts as not set [tried with 0.3.31].
+    What AUTOTUNE_EXPORTED lists is not the user's.
+    """
+    mine = exported(environ)
+    counts = (
+        _count(environ[name])
+        for name in LIMITS.get(api, ("OMP_NUM_THREADS",))
+        if name in environ.keys() - mine
+    )
+    return next((count for count in counts if count is not None), None)
+
+
+def exported(environ: Mapping[str, str]) -> frozenset[str]:
+    """The variables that an `autotune run`, or our exports in a shell, set."""
+    return frozenset(name for name in environ.get(EXPORTED, "").split(",") if name)
+
+
+def malformed(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """A sentence for each thread variable whose value is no count, and which libraries therefore ignore."""
+    return tuple(
+        f"{name}={environ[name]!r} is not a whole number of at least 1: libraries ignore it, so it limits "
+        f"nothing. Set it to a number, or unset it."
+        for name in sorted(COUNTS & environ.keys())
+        if _count(environ[name]) is None
+    )
+
+
+def _count(value: str) -> int | None:
+    """The count that C's atoi finds at the start of a value; None where it finds none."""
+    found = _COUNT.match(value)
+    count = int(found[1]) if found and len(found[1]) < 20 else 0
+    return count if 1 <= count <= _LARGEST else None
+
+
+def _malloc_tunables(environ: Mapping[str, str]) -> bool:
+    return any(part.startswith("glibc.malloc.") for part in environ.get(TUNABLES, "").split(":"))
