@@ -1,0 +1,53 @@
+"""One BLAS thread count for the whole process, if there is one that harms nothing. Pure."""
+
+from collections.abc import Iterable
+from math import log
+
+from autotune.model.catalogue import CATALOGUE, KNOBS, Family
+from autotune.model.configuration import Knob
+from autotune.model.tuning import Status, Tuning
+
+
+def consensus(tunings: Iterable[Tuning]) -> tuple[int | None, str]:
+    """The BLAS thread count at which no measured size is slower than its default, and why; None: leave it
+    alone.
+
+    Only counts in the `safe_threads` of every entry that calls BLAS qualify. Of these the one that the
+    entries gain most by, in the sum of the logarithms of their ratios, is taken, and of equals the smallest;
+    without a gain the count stays. One size without evidence (noisy, failed) is enough to leave it alone.
+    """
+    entries = [tuning for tuning in tunings if _calls_blas(tuning)]
+    if not entries:
+        return None, "No entry about BLAS threads fits this machine."
+    common: set[int] | None = None
+    for tuning in entries:
+        safe = set(tuning.safe_threads)
+        common = safe if common is None else common & safe
+        if not common:
+            if tuning.status in {Status.NOISY, Status.FAILED}:
+                return None, f"{tuning.operation} has no evidence for any count."
+            return (
+                None,
+                f"No count suits every measured size; {tuning.operation} was the last to rule one out.",
+            )
+    assert common is not None
+    gains = {count: sum(_gain(tuning, count) for tuning in entries) for count in sorted(common)}
+    best = max(gains, key=lambda count: gains[count])
+    if gains[best] <= 0:
+        return None, "No count that suits every measured size makes any of them faster."
+    return best, f"{_threads(best)} made none of {len(entries)} measured sizes slower, and some faster."
+
+
+def _calls_blas(tuning: Tuning) -> bool:
+    row = CATALOGUE.get(tuning.operation.name)
+    return Knob.BLAS_THREADS in KNOBS[row.family if row is not None else Family.USER]
+
+
+def _gain(tuning: Tuning, count: int) -> float:
+    """What an entry is known to gain by a count: nothing is known of counts other than its choice."""
+    chosen = tuning.choice.blas_threads == count and tuning.choice.workers in {None, 1}
+    return -log(tuning.ratio) if chosen and tuning.ratio else 0.0
+
+
+def _threads(count: int) -> str:
+    return "One BLAS thread" if count == 1 else f"{count} BLAS threads"

@@ -1,0 +1,140 @@
+"""YAML text -> plain lists, dicts and scalars, within bounds.
+
+The document is built from the parser's events, one by one, so no loader's constructor runs: nothing is
+expanded (anchors, aliases, merge keys), nothing is instantiated (tags), and the first event out of bounds
+ends it. Only what JSON knows is a number, a truth value or null; everything else is text. YAML 1.1 would read
+`1_000` as 1000, `no` as False, `12:30:00` as 45000 and a date as an object, and would keep the last of two
+equal keys in silence.
+"""
+
+import re
+from typing import Any
+
+from autotune.errors import ProfileError
+
+MAX_BYTES = 8 * 2**20
+"""A profile of 10,000 entries takes about 4 MB."""
+MAX_DEPTH = 16
+MAX_TEXT = 512
+"""Characters of one scalar."""
+MAX_NODES = 600_000
+"""A profile of 10,000 entries has about 350,000; this bounds what a dense hostile file costs to 2 s."""
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
+_MAX_DIGITS = 20
+"""2**63 has 19; Python itself refuses to convert more than 4,300."""
+
+
+def parse(data: bytes) -> Any:
+    """The document in these bytes: dict, list, str, int, float, bool or None.
+
+    Raises ProfileError, with the line, for what is not UTF-8 YAML or is out of bounds.
+    """
+    if len(data) > MAX_BYTES:
+        raise ProfileError(f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a profile may have.")
+    if b"\0" in data:
+        raise ProfileError("it contains a NUL byte, so it is not text.")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise ProfileError(f"it is not UTF-8 text (byte {error.start}).") from None
+    import yaml
+
+    try:
+        return _build(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+        where = f" in line {mark.line + 1}" if mark is not None else ""
+        raise ProfileError(f"it is not YAML: {problem}{where}.") from None
+
+
+def _build(text: str) -> Any:
+    """Walk the events with a stack of the collections that are open."""
+    import yaml
+    from yaml import events
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    opening = {events.ScalarEvent, events.MappingStartEvent, events.SequenceStartEvent}
+    closing = {events.MappingEndEvent, events.SequenceEndEvent}
+    root: list[Any] = []
+    node: Any = root
+    keys: list[str | None] = [None]
+    """Of each open collection, the key that waits for its value."""
+    outer: list[Any] = []
+    nodes = 0
+    for event in iter(loader.get_event, None):
+        kind = type(event)
+        if kind in closing:
+            node = outer.pop()
+            keys.pop()
+            continue
+        if kind in opening:
+            nodes += 1
+            if nodes > MAX_NODES or event.anchor is not None or event.tag is not None:
+                raise _forbidden(event)
+        elif kind is events.AliasEvent:
+            raise _refused(event, "an alias (*) is not allowed")
+        elif kind is events.DocumentStartEvent and root:
+            raise _refused(event, "a second document is not allowed")
+        else:
+            continue
+        if type(node) is dict and keys[-1] is None:
+            keys[-1] = _key(event, node)
+            continue
+        scalar = kind is events.ScalarEvent
+        value: Any = _scalar(event) if scalar else {} if kind is events.MappingStartEvent else []
+        if type(node) is list:
+            node.append(value)
+        else:
+            node[keys[-1]] = value
+            keys[-1] = None
+        if not scalar:
+            outer.append(node)
+            keys.append(None)
+            node = value
+            if len(outer) > MAX_DEPTH:
+                raise _refused(event, f"it is nested more than {MAX_DEPTH} deep")
+    return root[0] if root else None
+
+
+def _forbidden(event: Any) -> ProfileError:
+    if event.anchor is not None:
+        return _refused(event, "an anchor (&) is not allowed")
+    if event.tag is not None:
+        return _refused(event, "a tag (!) is not allowed")
+    return _refused(event, f"it has more than {MAX_NODES} values")
+
+
+def _key(event: Any, node: dict[str, Any]) -> str:
+    key: Any = getattr(event, "value", None)
+    if not isinstance(key, str):
+        raise _refused(event, "a key must be text")
+    if len(key) > MAX_TEXT:
+        raise _refused(event, f"a text is longer than {MAX_TEXT} characters")
+    if key == "<<":
+        raise _refused(event, "a merge key (<<) is not allowed")
+    if key in node:
+        raise _refused(event, f"the key {key!r} stands twice")
+    return key
+
+
+def _scalar(event: Any) -> Any:
+    value = event.value
+    if len(value) > MAX_TEXT:
+        raise _refused(event, f"a text is longer than {MAX_TEXT} characters")
+    if not event.implicit[0]:
+        return value
+    match = _NUMBER.fullmatch(value)
+    if match is None:
+        return _WORDS.get(value, value)
+    if match[1] or match[2]:
+        return float(value)
+    if len(value) > _MAX_DIGITS:
+        raise _refused(event, f"a whole number has more than {_MAX_DIGITS} digits")
+    return int(value)
+
+
+def _refused(event: Any, what: str) -> ProfileError:
+    return ProfileError(f"{what} (line {event.start_mark.line + 1}).")

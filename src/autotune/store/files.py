@@ -1,0 +1,147 @@
+"""Profile files: read with suspicion, written whole or not at all."""
+
+import os
+import stat
+from contextlib import suppress
+from enum import Enum, auto
+from pathlib import Path
+
+from autotune.errors import ProfileError
+from autotune.model.profile import Profile
+from autotune.store.document import MAX_BYTES, parse
+from autotune.store.folders import Layer, state_dir
+
+
+class Trust(Enum):
+    """How a file came to be read, which decides what is checked before its first byte is."""
+
+    ANY = auto()
+    """To be shown: any regular file of bearable size."""
+    NAMED = auto()
+    """To be applied, named by the user: its own or root's, and nobody else may write to it. A link is
+    followed, since who names a link means its target (Kubernetes mounts its configuration so); the group may
+    write."""
+    FOUND = auto()
+    """To be applied, found in a folder: no link, and nobody else may write to it or to its folder."""
+
+
+TRUST = {
+    Layer.NAMED: Trust.NAMED,
+    Layer.USER: Trust.FOUND,
+    Layer.SYSTEM: Trust.FOUND,
+    # Who can write among these files can change the program itself.
+    Layer.SHIPPED: Trust.ANY,
+}
+
+
+def read(path: Path, trust: Trust = Trust.ANY) -> Profile:
+    """The profile in a file. Raises ProfileError with the path and a sentence for whatever is wrong."""
+    from autotune.store.schema import profile_of
+
+    try:
+        return profile_of(parse(_bytes(path, trust)))
+    except ProfileError as error:
+        raise ProfileError(error.reason, path) from None
+    except OSError as error:
+        raise ProfileError(f"it cannot be read: {error.strerror or error}.", path) from None
+
+
+def write(profile: Profile, path: Path) -> None:
+    """Write a profile so that a reader sees the old file or the new one, and a power cut loses neither.
+
+    Missing folders are made. Raises OSError if the folder cannot be written.
+    """
+    from autotune.store.text import text_of
+
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    replace(path, text_of(profile).encode())
+
+
+def keep(profile: Profile, path: Path) -> Path:
+    """Write a profile to this path or, if that cannot be done, where it can; says where it went.
+
+    The state folder and then the folder for temporary files are tried; raises the first OSError if all fail.
+    """
+    import tempfile
+
+    failure: OSError | None = None
+    for folder in (path.parent, state_dir(), Path(tempfile.gettempdir())):
+        try:
+            write(profile, folder / path.name)
+        except OSError as error:
+            failure = failure or error
+        else:
+            return folder / path.name
+    assert failure is not None
+    raise failure
+
+
+def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Put these bytes in the place of a file, at once. Raises OSError, the old file untouched."""
+    import tempfile
+
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:64]}.", suffix=".tmp", dir=path.parent)
+    try:
+        with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)  # noqa: PTH101 - mkstemp makes files that only we can read
+        os.replace(temporary, path)  # noqa: PTH105 - a name, not a Path
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable, where a folder can be synced: Windows and some network file systems cannot."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _bytes(path: Path, trust: Trust) -> bytes:
+    """The file's bytes. What is checked is what was opened, so it cannot be exchanged in between."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    if trust is Trust.FOUND:
+        if path.is_symlink():
+            raise ProfileError("it is a symbolic link; only the file itself is read.")
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    handle = os.open(path, flags)  # O_NONBLOCK: a FIFO opens at once, and is refused below
+    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise ProfileError("it is not a regular file.")
+        if trust is not Trust.ANY and os.name == "posix":
+            _check_owner(found, "it")
+            _check_mode(found, "it", stat.S_IWOTH | (stat.S_IWGRP if trust is Trust.FOUND else 0))
+            _check_folder(os.stat(path.parent), trust)  # noqa: PTH116 - one system call
+        if found.st_size > MAX_BYTES:
+            raise ProfileError(
+                f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a profile may have."
+            )
+        return file.read(MAX_BYTES + 1)
+
+
+def _check_owner(found: os.stat_result, what: str) -> None:
+    if found.st_uid not in {0, os.geteuid()}:
+        raise ProfileError(f"{what} belongs to user {found.st_uid}, who is neither you nor root.")
+
+
+def _check_mode(found: os.stat_result, what: str, forbidden: int) -> None:
+    if found.st_mode & forbidden:
+        who = "everybody" if found.st_mode & stat.S_IWOTH else "its group"
+        raise ProfileError(f"{what} can be written by {who}; `chmod go-w` makes it trustworthy.")
+
+
+def _check_folder(folder: os.stat_result, trust: Trust) -> None:
+    """Who can write to a folder can exchange its files, unless it is sticky, as /tmp is."""
+    if trust is Trust.FOUND:
+        _check_owner(folder, "its folder")
+    if not folder.st_mode & stat.S_ISVTX:
+        _check_mode(folder, "its folder", stat.S_IWOTH | (stat.S_IWGRP if trust is Trust.FOUND else 0))

@@ -1,0 +1,81 @@
+"""Which tuning speaks for a size, measured or between measured sizes. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import log
+
+from autotune.model.configuration import Configuration
+from autotune.model.operation import Operation
+from autotune.model.tuning import Status, Tuning
+
+
+def choose(tunings: Sequence[Tuning], operation: Operation) -> Tuning | None:
+    """The tuning for an operation out of those of its name and dtype; None outside the measured range.
+
+    A measured size has its own. A size in between lies between neighbours: the largest measured sizes that
+    are nowhere larger, and the smallest that are nowhere smaller. It takes the choice of the nearest
+    neighbour, by the logarithm of the sizes, that no neighbour is known to be unsafe with; if there is none,
+    the default. A size without neighbours on both sides is outside.
+    """
+    comparable = [tuning for tuning in tunings if tuning.operation.size.keys() == operation.size.keys()]
+    for tuning in comparable:
+        if tuning.operation.size == operation.size:
+            return tuning
+    nearest_first = sorted(
+        comparable, key=lambda one: (_distance(one.operation, operation), str(one.operation))
+    )
+    below = _frontier([one for one in nearest_first if _within(one.operation, operation)])
+    above = _frontier([one for one in nearest_first if _within(operation, one.operation)])
+    if not below or not above:
+        return None
+    neighbours = [one for one in nearest_first if one in below or one in above]
+    for near in neighbours:
+        if not near.choice.is_default and all(_safe(near.choice, other) for other in neighbours):
+            reason = f"Between measured sizes: as for {near.operation}, and safe at its other neighbours."
+            return replace(near, operation=operation, reason=reason)
+    return Tuning(
+        operation=operation,
+        status=Status.DEFAULT_KEPT,
+        reason="Between measured sizes: no choice is known to be safe at all its neighbours.",
+    )
+
+
+def _frontier(nearest_first: Sequence[Tuning]) -> list[Tuning]:
+    """Those on one side of the operation that have no other between themselves and it.
+
+    Such another is nearer, so it was met before: of two on one side that are ordered, the one between is.
+    """
+    frontier: list[Tuning] = []
+    for one in nearest_first:
+        if not any(_ordered(one.operation, other.operation) for other in frontier):
+            frontier.append(one)
+    return frontier
+
+
+def _ordered(one: Operation, other: Operation) -> bool:
+    return _within(one, other) or _within(other, one)
+
+
+def _within(small: Operation, large: Operation) -> bool:
+    """Is no size of the first larger than the second's?"""
+    sizes = large.size
+    return all(value <= sizes[name] for name, value in small.sizes)
+
+
+def _distance(one: Operation, other: Operation) -> float:
+    sizes = other.size
+    return sum(abs(log(value / sizes[name])) for name, value in one.sizes)
+
+
+def _safe(choice: Configuration, neighbour: Tuning) -> bool:
+    """Was this choice measured to be no slower than the default there?
+
+    The chunk is left aside: its curve is flat from two to eight chunks a worker, whatever the size.
+    """
+    tuned = neighbour.status is Status.TUNED
+    if tuned and replace(choice, chunk=None) == replace(neighbour.choice, chunk=None):
+        return True
+    return (
+        choice.blas_threads in neighbour.safe_threads
+        and Configuration(blas_threads=choice.blas_threads) == choice
+    )
