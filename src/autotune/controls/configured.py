@@ -1,0 +1,70 @@
+"""Puts a Configuration into force for the code within a `with`, in trials and in programs alike."""
+
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from autotune.controls import blas
+from autotune.model.configuration import Allocator, Configuration
+
+if TYPE_CHECKING:
+    from autotune.controls.allocator import Retained
+
+
+def clamp(configuration: Configuration, usable_cpus: int) -> Configuration:
+    """The same configuration with `blas_threads x workers` within the CPUs that this process may use.
+
+    Workers are kept as far as there are CPUs for them; BLAS threads are cut to each worker's equal share.
+    What fits already comes back unchanged. Raises ValueError for less than one CPU.
+    """
+    if usable_cpus < 1:
+        raise ValueError(f"At least one CPU is usable, not {usable_cpus}.")
+    if configuration.cpus <= usable_cpus:
+        return configuration
+    workers, blas_threads = configuration.workers, configuration.blas_threads
+    if workers is not None:
+        workers = min(workers, usable_cpus)
+    if blas_threads is not None:
+        blas_threads = min(blas_threads, usable_cpus // (workers or 1))
+    return replace(configuration, workers=workers, blas_threads=blas_threads)
+
+
+def configured(configuration: Configuration, *, usable_cpus: int) -> "Configured":
+    """Within a `with`, run under this configuration, clamped to the usable CPUs; afterwards as before.
+
+    Sets BLAS threads and the allocator, by the rules of `blas.limit` and `allocator.retained`. Workers,
+    chunk and method belong to whoever cuts the work up; the `with` gives the clamped Configuration to take
+    them from. The object serves many `with` blocks of one thread, nested ones too. Entering and leaving
+    costs 4 us together. Entering raises UnsupportedPlatform where memory cannot be retained.
+    """
+    return Configured(clamp(configuration, usable_cpus))
+
+
+class Configured:
+    """What `configured` returns."""
+
+    __slots__ = ("_configuration", "_undo")
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._undo: list[tuple[blas.Limit, Retained | None]] = []
+
+    def __enter__(self) -> Configuration:
+        retained = None
+        if self._configuration.allocator is Allocator.RETAIN:
+            from autotune.controls.allocator import retained as retain
+
+            retained = retain()
+            retained.__enter__()
+        limit = blas.limit(self._configuration.blas_threads)
+        limit.__enter__()
+        self._undo.append((limit, retained))
+        return self._configuration
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        limit, retained = self._undo.pop()
+        limit.__exit__(kind, error, trace)
+        if retained is not None:
+            retained.__exit__(kind, error, trace)
