@@ -24,7 +24,7 @@ def detect(root: Path = Path("/"), *, processes: int | None = None) -> tuple[Mac
 
     Reads only. Never raises for what the files hold; what cannot be read is None.
     """
-    own = root.resolve() == Path(root.anchor or "/").resolve() or root == Path("/")
+    own = root.resolve() == Path("/").resolve()
     prefix = "" if own else str(root)
     sections, shared = cpuinfo.sections(read(f"{prefix}/proc/cpuinfo") or "")
     structure = topology(prefix, sections, shared)

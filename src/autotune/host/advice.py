@@ -1,0 +1,153 @@
+"""What a colleague would say about this computer's limits and settings. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from autotune.host import shares
+from autotune.model.machine import Allocation, Limit, Machine
+from autotune.model.software import BlasLibrary
+
+THREAD_COUNTS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+BINDINGS = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
+
+NO_BLAS = (
+    "No BLAS library was recognised in this process (Apple's Accelerate and statically linked ones cannot "
+    "be). Its threads cannot be tuned; workers and chunks can."
+)
+
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only spoken of
+SMALL_SHARED_MEMORY = 256 << 20
+"""Bytes. Docker gives containers 64 MiB unless told otherwise."""
+
+
+def advice(
+    machine: Machine,
+    allocation: Allocation,
+    libraries: Sequence[BlasLibrary] | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    governor: str | None = None,
+    shared_memory_bytes: int | None = None,
+) -> tuple[str, ...]:
+    """Sentences, the gravest first; none if all is well.
+
+    `libraries` is None when another computer's recording is looked at, and an empty sequence when no BLAS was
+    found here. `shared_memory_bytes` is the size of /dev/shm.
+    """
+    environ = environ or {}
+    return (
+        *_settings(environ),
+        *_threads(allocation, libraries or ()),
+        *([] if libraries is None else _copies(libraries)),
+        *_structure(machine, allocation),
+        *_surroundings(governor, shared_memory_bytes),
+    )
+
+
+def _settings(environ: Mapping[str, str]) -> list[str]:
+    said = [
+        f"{name}={environ[name]!r} is not a whole number of at least 1 and is ignored; correct or unset it."
+        for name in shares.invalid(environ)
+    ]
+    said += [
+        f"{name}={value!r} is not a number of threads. Libraries ignore it, each in its own way; "
+        "correct or unset it."
+        for name in THREAD_COUNTS
+        if (value := environ.get(name, "")) and not _is_thread_count(name, value)
+    ]
+    said += [
+        f"{name} is set. As soon as an OpenMP library is loaded it can pin all threads, NumPy's too, to a "
+        "few CPUs; unset it unless you rely on it."
+        for name in BINDINGS
+        if environ.get(name, "").strip().lower() not in {"", "false", "disabled", "none"}
+    ]
+    return said
+
+
+def _is_thread_count(name: str, value: str) -> bool:
+    """OMP_NUM_THREADS may be a list, one count for each level of nesting."""
+    counts = value.split(",") if name == "OMP_NUM_THREADS" else [value]
+    return all(shares.count(count) is not None for count in counts)
+
+
+def _threads(allocation: Allocation, libraries: Sequence[BlasLibrary]) -> list[str]:
+    usable = allocation.usable_cpus
+    why = {
+        Limit.NONE: "this machine has",
+        Limit.AFFINITY: "the affinity mask or cpuset allows",
+        Limit.QUOTA: f"the CPU quota ({allocation.quota_cpus:g} CPUs' worth of time) allows"
+        if allocation.quota_cpus is not None
+        else "the CPU quota allows",
+        Limit.CAP: "AUTOTUNE_CPUS allows",
+        Limit.SHARED: f"the share of one of {allocation.processes} processes allows",
+    }[allocation.limit]
+    return [
+        f"{_name(library)} uses {library.threads} threads, but {why} {usable}; the surplus only gets in the "
+        f"way. autotune.apply() keeps to {usable}, and so does {_variable(library)}={usable} set before the start."
+        for library in libraries
+        if library.threads is not None and library.threads > usable
+    ]
+
+
+def _copies(libraries: Sequence[BlasLibrary]) -> list[str]:
+    if not libraries:
+        return [NO_BLAS]
+    names = ", ".join(_name(library) for library in libraries)
+    several = (
+        f"{len(libraries)} BLAS libraries are loaded: {names}. Each has threads of its own, so a limit must "
+        "be set in all of them; autotune does so."
+    )
+    return [several] if len(libraries) > 1 else []
+
+
+def _structure(machine: Machine, allocation: Allocation) -> list[str]:
+    said = []
+    if allocation.limit is Limit.QUOTA and (allocation.quota_cpus or 1) < 1:
+        said.append(
+            f"The CPU quota is {allocation.quota_cpus:g} of one CPU. Everything runs in one thread and is "
+            "paused in between, which makes timings useless for calibration."
+        )
+    if machine.smt is not None and machine.smt > 1:
+        said.append(
+            f"Each core runs {machine.smt} hardware threads (SMT), and linear algebra seldom gains from more "
+            f"threads than physical cores ({allocation.counts.physical_cores} here). Calibration tries both."
+        )
+    if machine.offline_cpus:
+        said.append(f"CPUs switched off, and not counted: {len(machine.offline_cpus)}.")
+    return said
+
+
+def _surroundings(governor: str | None, shared_memory_bytes: int | None) -> list[str]:
+    said = []
+    if governor == "powersave":
+        said.append(
+            "The CPU frequency governor is powersave: clocks rise late, and short timings vary. Calibrate "
+            "with the governor performance if you may set it."
+        )
+    if shared_memory_bytes is not None and shared_memory_bytes < SMALL_SHARED_MEMORY:
+        said.append(
+            f"{SHARED_MEMORY} holds only {shared_memory_bytes >> 20} MiB; a program that fills it is killed "
+            "by SIGBUS. Give a container more (docker run --shm-size=1g) to share arrays between processes."
+        )
+    return said
+
+
+def _name(library: BlasLibrary) -> str:
+    names = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS", "flexiblas": "FlexiBLAS"}
+    name = names.get(library.api, library.api)
+    package = {"numpy": "NumPy's ", "scipy": "SciPy's "}.get(library.user or "", "")
+    return " ".join(part for part in (f"{package}{name}", library.version) if part)
+
+
+def _variable(library: BlasLibrary) -> str:
+    return {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}.get(
+        library.api, "OMP_NUM_THREADS"
+    )

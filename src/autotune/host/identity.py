@@ -1,0 +1,47 @@
+"""Which computer this is, and in what state: provenance, never part of a profile's key."""
+
+import os
+import platform
+import re
+import socket
+from pathlib import Path
+
+from autotune.host.files import read
+
+HOST_ID = "AUTOTUNE_HOST_ID"
+
+
+def host_id() -> str:
+    """The same text for every process on this host, another on every other; it does not tell the host's name.
+
+    $AUTOTUNE_HOST_ID if set (hashed if it could not be part of a file name). Else a hash: of the machine id
+    with the host name, since computers cloned from one image share the id; in containers without a machine id
+    of the kernel's boot id, so that all on one computer agree until it restarts; else of the host name.
+    """
+    told = os.environ.get(HOST_ID, "").strip()
+    if told:
+        return told if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", told) else _hash("told", told)
+    machine = read("/etc/machine-id") or read("/var/lib/dbus/machine-id")
+    if machine and machine != "uninitialized":
+        return _hash("machine", machine, socket.gethostname())
+    boot = read("/proc/sys/kernel/random/boot_id")
+    return _hash("boot", boot) if boot else _hash("name", socket.gethostname())
+
+
+def kernel(root: Path = Path("/")) -> str | None:
+    """Release of the running kernel, such as `6.8.0-45-generic`; of a recorded computer with its root."""
+    if root.resolve() == Path("/").resolve():
+        return platform.release() or None
+    return read(f"{root}/proc/sys/kernel/osrelease") or None
+
+
+def governor(root: Path = Path("/")) -> str | None:
+    """How the kernel sets the first CPU's frequency, such as "powersave"; None if it does not."""
+    return read(f"{root}/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None
+
+
+def _hash(*parts: str) -> str:
+    """16 hex digits; a machine id must not be shown as it is (machine-id(5))."""
+    import hashlib
+
+    return hashlib.sha256("\0".join(("autotune", *parts)).encode()).hexdigest()[:16]

@@ -1,0 +1,113 @@
+"""How busy the computer has been: totals since it started, of which the bench takes differences."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from autotune.host import files
+
+_Number = TypeVar("_Number", int, float)
+
+# clock ticks in /proc are 1/100 s on every Linux since 2.6 (USER_HZ); sysconf says so too
+TICKS_PER_SECOND = 100.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Totals at one moment, in seconds and counts. None where the kernel does not say."""
+
+    busy_seconds: float | None = None
+    """CPU time that anybody used on this computer, stolen time not included."""
+    stolen_seconds: float | None = None
+    """CPU time that a hypervisor gave to other guests while this one wanted it."""
+    waiting_seconds: float | None = None
+    """Time during which some task wanted a CPU and had none (`some` in /proc/pressure/cpu)."""
+    own_seconds: float | None = None
+    """CPU time of a process and all its living and reaped descendants."""
+    own_preemptions: int | None = None
+    """Times that their living threads had to leave a CPU that they still wanted."""
+
+    @property
+    def foreign_seconds(self) -> float | None:
+        """CPU time that others used."""
+        if self.busy_seconds is None or self.own_seconds is None:
+            return None
+        return self.busy_seconds - self.own_seconds
+
+
+def read(root: Path = Path("/"), *, pid: int | None = None) -> Load:
+    """The load now, with `pid` (this process unless given) and its descendants as one's own.
+
+    Takes about half a millisecond. Short-lived children count once their parent has waited for them.
+    """
+    proc = f"{root}/proc"
+    processes = tuple(_tree(proc, os.getpid() if pid is None else pid))
+    busy, stolen = _totals(files.read(f"{proc}/stat") or "")
+    return Load(
+        busy_seconds=busy,
+        stolen_seconds=stolen,
+        waiting_seconds=_waiting(files.read(f"{proc}/pressure/cpu") or ""),
+        own_seconds=_sum(_cpu_seconds(files.read(f"{proc}/{each}/stat") or "") for each in processes),
+        own_preemptions=_sum(_preemptions(f"{proc}/{each}") for each in processes),
+    )
+
+
+def _totals(stat: str) -> tuple[float | None, float | None]:
+    """Busy and stolen seconds of /proc/stat. Guests' time is part of user time already (proc_stat(5))."""
+    found = re.match(r"cpu +(\d+(?: \d+){3,9})", stat)
+    if not found:
+        return None, None
+    user, nice, system, _idle, *rest = (int(each) / TICKS_PER_SECOND for each in found[1].split())
+    _iowait, irq, softirq, stolen = (*rest, 0.0, 0.0, 0.0, 0.0)[:4]
+    return user + nice + system + irq + softirq, stolen if len(rest) >= 4 else None
+
+
+def _waiting(pressure: str) -> float | None:
+    found = re.search(r"^some .*total=(\d+)", pressure, re.MULTILINE)
+    return int(found[1]) / 1e6 if found else None
+
+
+def _tree(proc: str, pid: int) -> Iterable[int]:
+    """A process and its descendants that can be seen (the kernel lists the children of each thread)."""
+    waiting = [pid]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop()
+        if each in seen:
+            continue
+        seen.add(each)
+        yield each
+        for thread in _threads(f"{proc}/{each}"):
+            waiting += [
+                int(child) for child in (files.read(f"{thread}/children") or "").split() if child.isdigit()
+            ]
+
+
+def _threads(process: str) -> list[str]:
+    try:
+        return [str(entry) for entry in Path(f"{process}/task").iterdir()]
+    except OSError:  # the process has ended
+        return []
+
+
+def _cpu_seconds(stat: str) -> float | None:
+    """CPU time of a process and its reaped children. Its name, in brackets, may hold anything."""
+    fields = stat.rpartition(")")[2].split()
+    if len(fields) < 15 or not all(each.lstrip("-").isdigit() for each in fields[11:15]):
+        return None
+    return sum(int(each) for each in fields[11:15]) / TICKS_PER_SECOND
+
+
+def _preemptions(process: str) -> int | None:
+    pattern = re.compile(r"^nonvoluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
+    found = (pattern.search(files.read(f"{thread}/status") or "") for thread in _threads(process))
+    return _sum(int(each[1]) for each in found if each)
+
+
+def _sum(values: Iterable[_Number | None]) -> _Number | None:
+    """The sum of what is known; None if nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known[1:], known[0]) if known else None

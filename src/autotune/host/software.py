@@ -1,0 +1,103 @@
+"""The BLAS libraries in this process, NumPy and Python."""
+
+import os
+import sys
+from typing import Any
+
+from autotune.host.threadpools import threadpoolctl
+from autotune.model.software import BlasLibrary, Software
+
+
+def libraries(*, load: bool = False) -> tuple[BlasLibrary, ...]:
+    """Every BLAS library loaded now, NumPy's first; none if there are none, or none that can be recognised.
+
+    NumPy's and SciPy's wheels each bring a copy of their own, with threads of its own; SciPy's appears once
+    `scipy.linalg` has been imported. Apple's Accelerate and statically linked libraries cannot be seen
+    (threadpoolctl #135, #136). With `load`, NumPy is imported first if need be.
+    """
+    if load:
+        import numpy as np  # noqa: F401 - importing it is what loads its BLAS
+    found = [_library(pool) for pool in threadpoolctl().threadpool_info() if pool.get("user_api") == "blas"]
+    return tuple(sorted(found, key=lambda library: (library.user != "numpy", library.user == "scipy")))
+
+
+def software(*, load: bool = False) -> Software:
+    """The software part of a profile's key. Fields are None for what is not loaded or not known.
+
+    Without `load`, call it after NumPy has been imported: its BLAS is unknown before.
+    """
+    found = libraries(load=load)
+    numpy, python = _numpy(), _python()
+    blas = next((library for library in found if library.user != "scipy"), None)
+    if blas is None:
+        return Software(numpy=numpy, python=python)
+    return Software(
+        blas=blas.api,
+        blas_version=blas.version,
+        kernels=blas.kernels,
+        threading=blas.threading,
+        ilp64=blas.ilp64,
+        numpy=numpy,
+        python=python,
+    )
+
+
+def _library(pool: dict[str, Any]) -> BlasLibrary:
+    path = pool.get("filepath")
+    return BlasLibrary(
+        api=pool["internal_api"],
+        version=pool.get("version"),
+        kernels=pool.get("architecture"),
+        threading=pool.get("threading_layer"),
+        ilp64=_openblas_ilp64(path) if pool["internal_api"] == "openblas" and path else None,
+        threads=pool.get("num_threads"),
+        path=path,
+        user=_user(path or ""),
+    )
+
+
+def _user(path: str) -> str | None:
+    """The package whose wheel brought a library, in `numpy.libs`, or in `numpy/.dylibs` on macOS."""
+    parts = path.replace("\\", "/").split("/")
+    return next((name for name in ("numpy", "scipy") if {name, f"{name}.libs"} & set(parts[:-1])), None)
+
+
+def _openblas_ilp64(path: str) -> bool | None:
+    """Does OpenBLAS say that it was built with 64-bit integers? None if it cannot be asked."""
+    import ctypes
+
+    try:
+        # the library is in the process already; RTLD_NOLOAD makes sure that asking loads nothing
+        library = ctypes.CDLL(path, mode=getattr(os, "RTLD_NOLOAD", 0))
+    except OSError:
+        return None
+    for prefix in ("scipy_", ""):
+        for suffix in ("64_", "_64", ""):
+            config = getattr(library, f"{prefix}openblas_get_config{suffix}", None)
+            if config is not None:
+                config.restype = ctypes.c_char_p
+                return b"USE64BITINT" in (config() or b"")
+    return None
+
+
+def _numpy() -> str | None:
+    """major.minor of NumPy: of the one imported, else of the one installed."""
+    module = sys.modules.get("numpy")
+    version = getattr(module, "__version__", None)
+    if version is None:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("numpy")
+        except metadata.PackageNotFoundError:
+            return None
+    return ".".join(version.split(".")[:2])
+
+
+def _python() -> str:
+    """The build of Python: "gil" or "free-threaded"."""
+    if sys.version_info < (3, 13):
+        return "gil"
+    import sysconfig
+
+    return "free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else "gil"
