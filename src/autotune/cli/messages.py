@@ -159,17 +159,23 @@ def written_elsewhere(asked: object, path: object, why: object) -> str:
     return f"{asked} could not be written ({why}). Nothing is lost: the profile is in {path}."
 
 
-def interrupted(path: object, command: str) -> str:
-    """What is left after Ctrl-C, and how to go on."""
-    return (
-        f"Interrupted. What was decided so far is in {path}. "
-        f"To go on, repeating no finished trial:\n  {command}"
-    )
+RESUME = "Interrupted. The same command with --resume goes on from here and repeats no finished trial."
+INTERRUPTED_EARLY = (
+    "Interrupted before anything was decided, so no profile was written. "
+    "The same command with --resume repeats no finished trial."
+)
 
 
-def interrupted_early(command: str) -> str:
-    """Ctrl-C before anything was decided."""
-    return (
-        "Interrupted before the first decision, so no profile was written. "
-        f"To go on, repeating no finished trial:\n  {command}"
-    )
+def not_a_profile(path: object, reason: str) -> str:
+    """The output would replace something else."""
+    return f"{path} exists and is not a profile ({reason}) Name another file with --output."
+
+
+def workload_alone(operation: str) -> str:
+    """Operations beside a function of the user's."""
+    return f"--workload tunes your function alone; calibrate {operation} with a command of its own."
+
+
+def profile_at(path: object) -> str:
+    """Which file is shown."""
+    return f"Profile {path}"

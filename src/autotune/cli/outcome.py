@@ -1,0 +1,107 @@
+"""What becomes of a profile once it was measured: joined with what is there, written, told."""
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from autotune.cli import messages
+from autotune.cli.terminal import console
+from autotune.cli.tunings import render
+from autotune.errors import ProfileError, UsageError
+from autotune.model.operation import Operation
+from autotune.model.profile import Key, Profile
+from autotune.model.tuning import Status, Tuning
+from autotune.store import files, folders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A profile that was written."""
+
+    profile: Profile
+    path: Path
+    """Where it is."""
+    asked: Path
+    """Where it should be."""
+    why: str = ""
+    """Why it is somewhere else."""
+
+
+def place(key: Key, output: Path | None) -> Path:
+    """Where the profile is to go: if nobody says, into the user's folder under the name of the machine.
+
+    Raises UsageError if something else than a profile is there, which writing would destroy.
+    """
+    path = output or folders.user_profiles() / f"{key.slug}.yaml"
+    try:
+        exists = path.exists()
+    except OSError:
+        exists = False  # a folder that may not be entered: writing will fail too, and say so
+    if exists:
+        try:
+            files.read(path)
+        except ProfileError as problem:
+            raise UsageError(messages.not_a_profile(path, problem.reason)) from problem
+    return path
+
+
+def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
+    """Write a profile to this path, or where it can be, together with the entries that are there already.
+
+    Raises OSError only if no place on this machine takes it.
+    """
+    with suppress(ProfileError):  # there is none yet
+        profile = joined(files.read(path), profile, sizes_named=sizes_named)
+    try:
+        files.write(profile, path)
+    except OSError as problem:
+        elsewhere = files.keep(profile, path)
+        return Kept(profile=profile, path=elsewhere, asked=path, why=problem.strerror or str(problem))
+    return Kept(profile=profile, path=path, asked=path)
+
+
+def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
+    """The new profile with the old one's entries that it does not replace.
+
+    What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with
+    sizes that the user named, only the entries of these sizes. What was not reached replaces nothing. Of a
+    profile with another key nothing is kept.
+    """
+    if old.key != new.key:
+        return new
+
+    def scope(operation: Operation) -> object:
+        return operation if sizes_named else (operation.name, operation.dtype)
+
+    measured = [tuning for tuning in new.tunings if tuning.default_seconds is not None]
+    replaced = {scope(tuning.operation) for tuning in measured}
+    kept = [tuning for tuning in old.tunings if scope(tuning.operation) not in replaced]
+    known = {tuning.operation for tuning in [*measured, *kept]}
+    missed = [tuning for tuning in new.tunings if tuning.operation not in known]
+    return replace(new, tunings=tuple(sorted([*kept, *measured, *missed], key=_order)))
+
+
+def tell(kept: Kept, *, finished: bool, as_json: bool) -> None:
+    """Print the profile, where it is, and what to do next."""
+    if as_json:
+        from autotune.store.schema import document_of
+
+        click.echo(json.dumps({"path": str(kept.path), **document_of(kept.profile)}, indent=2))
+    else:
+        render(kept.profile, console())
+    faster = sum(tuning.status is Status.TUNED for tuning in kept.profile.tunings)
+    lines = [messages.written(kept.path, faster=faster, total=len(kept.profile.tunings))]
+    if kept.path != kept.asked:
+        lines.append(messages.written_elsewhere(kept.asked, kept.path, kept.why))
+    lines.append(messages.how_to_use(kept.path, found=kept.path.parent == folders.user_profiles()))
+    if not finished:
+        lines.append(messages.RESUME)
+    for line in lines:
+        click.echo(line, err=True)
+
+
+def _order(tuning: Tuning) -> tuple[str, str, tuple[tuple[str, int], ...]]:
+    return tuning.operation.name, tuning.operation.dtype, tuning.operation.sizes

@@ -1,0 +1,50 @@
+"""`autotune show`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from autotune.cli import messages
+from autotune.store import files
+
+
+@click.command()
+@click.argument("profile", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print the profile as JSON.")
+def show(profile: Path | None, as_json: bool) -> int:
+    r"""Show a profile: every choice, its gain over plain NumPy with the 95 % interval, and its reason.
+
+    Without PROFILE, the one that applies on this machine. Times are for one unit of work.
+
+    \b
+    Examples:
+      autotune show
+      autotune show profiles/cluster-node.yaml --json
+    """
+    path = profile or applying()
+    if path is None:
+        click.echo(messages.NO_PROFILE, err=True)
+        return 1
+    shown = files.read(path)
+    if as_json:
+        from autotune.store.schema import document_of
+
+        click.echo(json.dumps({"path": str(path), **document_of(shown)}, indent=2))
+        return 0
+    from autotune.cli.terminal import console
+    from autotune.cli.tunings import render
+
+    screen = console()
+    screen.print(messages.profile_at(path), soft_wrap=True)
+    render(shown, screen)
+    return 0
+
+
+def applying() -> Path | None:
+    """The profile that speaks first on this machine; None if none does."""
+    import numpy as np  # noqa: F401 - its BLAS is part of what a profile has to fit
+
+    from autotune.store.resolve import resolve
+
+    return next((Path(found.path) for found in resolve().entries()), None)

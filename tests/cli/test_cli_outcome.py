@@ -1,0 +1,141 @@
+"""Where a profile goes, and what it is joined with."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from profiles_for_show import EMPTY, FILL, KEY, SVD, USUAL
+
+from autotune.cli import outcome
+from autotune.errors import UsageError
+from autotune.model.operation import Operation
+from autotune.model.profile import Key, Profile
+from autotune.model.tuning import Status, Tuning
+from autotune.store import files, folders
+
+SMALL_SVD = replace(SVD, operation=Operation(name="svd", sizes=(("m", 50), ("n", 50))))
+NOT_REACHED = Tuning(operation=SVD.operation, status=Status.DEFAULT_KEPT, reason="The budget ended.")
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    for name in ("CONFIG", "STATE", "CACHE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    monkeypatch.delenv("AUTOTUNE_STATE_DIR", raising=False)
+
+
+def profile(*tunings, key=KEY):
+    return Profile(key=key, tunings=tunings)
+
+
+def test_without_an_output_the_profile_goes_into_the_users_folder_under_the_name_of_its_machine():
+    assert outcome.place(KEY, None) == folders.user_profiles() / f"{KEY.slug}.yaml"
+
+
+def test_entries_of_other_operations_stay():
+    assert outcome.joined(profile(FILL), profile(SVD)).tunings == (FILL, SVD)
+
+
+def test_a_new_calibration_of_an_operation_replaces_all_its_sizes():
+    assert outcome.joined(profile(SMALL_SVD, SVD), profile(SVD)).tunings == (SVD,)
+
+
+def test_sizes_that_were_named_replace_only_themselves():
+    newer = replace(SVD, reason="Newer.")
+    joined = outcome.joined(profile(SMALL_SVD, SVD), profile(newer), sizes_named=True)
+    assert joined.tunings == (SMALL_SVD, newer)
+
+
+def test_what_was_not_reached_replaces_nothing_that_was_measured():
+    assert outcome.joined(profile(SVD), profile(NOT_REACHED)).tunings == (SVD,)
+
+
+def test_what_was_not_reached_is_said_where_nothing_is_known():
+    assert outcome.joined(profile(FILL), profile(NOT_REACHED)).tunings == (FILL, NOT_REACHED)
+
+
+def test_nothing_is_kept_of_a_profile_of_another_machine():
+    assert outcome.joined(profile(FILL, key=Key(usable_cpus=99)), profile(SVD)).tunings == (SVD,)
+
+
+def test_a_profile_is_written_where_it_was_asked_to(tmp_path):
+    path = tmp_path / "new" / "mine.yaml"
+    kept = outcome.keep(USUAL, path)
+    assert (kept.path, kept.asked, files.read(path).key) == (path, path, USUAL.key)
+
+
+def test_a_profile_that_is_there_already_is_joined_and_not_lost(tmp_path):
+    path = tmp_path / "mine.yaml"
+    outcome.keep(profile(FILL), path)
+    assert [tuning.operation.name for tuning in outcome.keep(profile(SVD), path).profile.tunings] == [
+        "fill",
+        "svd",
+    ]
+
+
+def test_an_output_that_cannot_be_written_loses_nothing(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    asked = tmp_path / "file" / "mine.yaml"
+    kept = outcome.keep(USUAL, asked)
+    assert kept.path == folders.state_dir() / "mine.yaml"
+    assert (kept.asked, bool(kept.why), files.read(kept.path).tunings[0].operation) == (
+        asked,
+        True,
+        FILL.operation,
+    )
+
+
+@pytest.mark.parametrize("content", ["print('a program')\n", "", "schema: 99\n", "\0"])
+def test_a_file_that_is_no_profile_is_never_overwritten(tmp_path, content):
+    path = tmp_path / "program.py"
+    path.write_text(content)
+    with pytest.raises(UsageError, match="not a profile"):
+        outcome.place(KEY, path)
+
+
+def test_a_named_pipe_is_refused_at_once(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(UsageError):
+        outcome.place(KEY, path)
+
+
+def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
+    kept = outcome.keep(USUAL, outcome.place(KEY, None))
+    outcome.tell(kept, finished=True, as_json=False)
+    said = capsys.readouterr()
+    assert "svd m=500 n=500" in said.out
+    assert said.err.splitlines() == [
+        f"1 of 2 entries run faster than plain NumPy. The profile is in {kept.path}.",
+        "Programs use it once they call autotune.apply(); `autotune explain` says what applies.",
+    ]
+
+
+def test_a_profile_that_programs_do_not_look_for_says_how_to_name_it(tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    outcome.tell(outcome.keep(USUAL, path), finished=True, as_json=False)
+    assert f"AUTOTUNE_PROFILE={path}" in capsys.readouterr().err
+
+
+def test_an_interruption_says_how_to_go_on(tmp_path, capsys):
+    outcome.tell(outcome.keep(USUAL, tmp_path / "mine.yaml"), finished=False, as_json=False)
+    assert "--resume" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_another_place_is_said_with_its_reason(capsys):
+    kept = outcome.Kept(
+        profile=EMPTY, path=Path("/b/x.yaml"), asked=Path("/a/x.yaml"), why="Read-only file system"
+    )
+    outcome.tell(kept, finished=True, as_json=False)
+    assert (
+        "/a/x.yaml could not be written (Read-only file system). Nothing is lost" in capsys.readouterr().err
+    )
+
+
+def test_json_holds_the_path_and_the_profile(tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    outcome.tell(outcome.keep(USUAL, path), finished=True, as_json=True)
+    said = json.loads(capsys.readouterr().out)
+    assert (said["path"], set(said["operations"])) == (str(path), {"fill", "svd"})
