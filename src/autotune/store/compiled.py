@@ -11,10 +11,11 @@ import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from autotune.model.tuning import Tuning
 
 FORMAT = 1
@@ -91,7 +92,7 @@ def compiled(
     return Compiled(made_from, threads, "\n".join(text).encode())
 
 
-def load(path: Path) -> Compiled | None:
+def load(path: str) -> Compiled | None:
     """The copy in a file; None if there is none, or none to be trusted."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
@@ -108,10 +109,13 @@ def load(path: Path) -> Compiled | None:
         return None  # absent, cut off, or something else altogether: it is only a cache
 
 
-def save(path: Path, copy: Compiled) -> None:
+def save(path: str, copy: Compiled) -> None:
     """Put a copy in its place. A folder that cannot be written costs later programs time and nothing else."""
+    from pathlib import Path
+
     from autotune.store.files import replace
 
+    target = Path(path)
     head = {
         "format": FORMAT,
         "crc": zlib.crc32(copy.body),
@@ -119,9 +123,9 @@ def save(path: Path, copy: Compiled) -> None:
         "from": copy.made_from,
     }
     with suppress(OSError):
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        replace(path, _json(head).encode() + b"\n" + copy.body, 0o600)
-        _forget_old(path)
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        replace(target, _json(head).encode() + b"\n" + copy.body, 0o600)
+        _forget_old(target)
 
 
 def pack(tuning: "Tuning") -> list[Any]:
@@ -183,7 +187,7 @@ def _ours(found: os.stat_result) -> bool:
     return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _forget_old(path: Path) -> None:
+def _forget_old(path: "Path") -> None:
     newest = path.stat().st_mtime
     for other in path.parent.glob("applied-*.json"):
         with suppress(OSError):

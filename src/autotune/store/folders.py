@@ -1,15 +1,22 @@
-"""Where profiles, state and compiled copies live."""
+# ruff: noqa: PTH100, PTH111, PTH112, PTH117, PTH118, PTH120 - pathlib takes 4 ms to load
+"""Where profiles, state and compiled copies live.
+
+What apply() asks for is text: loading pathlib takes 4 ms, which NumPy leaves to others.
+"""
 
 import os
 import sys
 from enum import StrEnum
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-_NOWHERE = Path("/nonexistent")
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NOWHERE = "/nonexistent"
 
 
 class Layer(StrEnum):
-    """Who put a profile there. Earlier layers go first."""
+    """Who put a profile there, nearest first."""
 
     NAMED = "named"
     """The user named it: an argument or $AUTOTUNE_PROFILE."""
@@ -21,67 +28,72 @@ class Layer(StrEnum):
     """Came with autotune."""
 
 
-def state_dir() -> Path:
+def state_dir() -> "Path":
     """Journals, locks and results that had no better place: $AUTOTUNE_STATE_DIR, else the platform's."""
-    named = os.environ.get("AUTOTUNE_STATE_DIR")
-    return Path(named) if named else _platform("user_state", "~/.local/state", "XDG_STATE_HOME")
+    return _path(
+        os.environ.get("AUTOTUNE_STATE_DIR") or _platform("user_state", "XDG_STATE_HOME", "~/.local/state")
+    )
 
 
-def cache_dir() -> Path:
-    """Compiled copies; may be deleted at any time."""
-    return _platform("user_cache", "~/.cache", "XDG_CACHE_HOME")
-
-
-def user_profiles() -> Path:
+def user_profiles() -> "Path":
     """Where `autotune calibrate` writes."""
-    return _platform("user_config", "~/.config", "XDG_CONFIG_HOME") / "profiles"
+    return _path(_user_profiles())
 
 
-def system_profiles() -> Path:
-    """Where an administrator puts profiles for everybody."""
-    if sys.platform.startswith("linux"):
-        return Path("/etc/autotune/profiles")
-    from platformdirs import site_config_path
-
-    return site_config_path("autotune", appauthor=False) / "profiles"
+def cache_dir() -> str:
+    """Compiled copies; may be deleted at any time."""
+    return _platform("user_cache", "XDG_CACHE_HOME", "~/.cache")
 
 
-def shipped_profiles() -> Path:
-    """The profiles that came with autotune: inside the wheel, or beside src/ in a checkout."""
-    package = Path(__file__).parents[1]
-    inside = package / "profiles"
-    return inside if inside.is_dir() else package.parents[1] / "profiles"
-
-
-def places(named: str | os.PathLike[str] | None = None) -> list[tuple[Layer, Path]]:
+def places(named: str | os.PathLike[str] | None = None) -> list[tuple[Layer, str]]:
     """Files and folders to look for profiles in, nearest first.
 
-    `named` is what the caller names; without it $AUTOTUNE_PROFILE is looked at.
+    `named` is what the caller names; without it $AUTOTUNE_PROFILE is looked at. Nothing is looked for in the
+    current folder, unless one of these says so.
     """
     first = os.fspath(named) if named is not None else os.environ.get("AUTOTUNE_PROFILE", "")
-    found = [(Layer.NAMED, Path.cwd() / _expanded(first))] if first else []
     return [
-        *found,
-        (Layer.USER, user_profiles()),
-        (Layer.SYSTEM, system_profiles()),
-        (Layer.SHIPPED, shipped_profiles()),
+        *([(Layer.NAMED, os.path.abspath(os.path.expanduser(first)))] if first else []),
+        (Layer.USER, _user_profiles()),
+        (Layer.SYSTEM, _system_profiles()),
+        (Layer.SHIPPED, _shipped_profiles()),
     ]
 
 
-def _platform(kind: str, linux: str, variable: str) -> Path:
+def _user_profiles() -> str:
+    return os.path.join(_platform("user_config", "XDG_CONFIG_HOME", "~/.config"), "profiles")
+
+
+def _system_profiles() -> str:
+    if sys.platform.startswith("linux"):
+        return "/etc/autotune/profiles"
+    from platformdirs import site_config_dir
+
+    return os.path.join(site_config_dir("autotune", appauthor=False), "profiles")
+
+
+def _shipped_profiles() -> str:
+    """Inside the wheel, or beside src/ in a checkout."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    inside = os.path.join(package, "profiles")
+    return inside if os.path.isdir(inside) else os.path.join(package, "..", "..", "profiles")
+
+
+def _platform(kind: str, variable: str, linux: str) -> str:
     """A folder of the platform. Linux's are found without platformdirs, which takes 5 ms to load."""
     if not sys.platform.startswith("linux"):
         import platformdirs
 
-        folder: Path = getattr(platformdirs, f"{kind}_path")("autotune", appauthor=False)
+        folder: str = getattr(platformdirs, f"{kind}_dir")("autotune", appauthor=False)
         return folder
-    named = Path(os.environ.get(variable, ""))
+    named = os.environ.get(variable, "")
     # The XDG specification: a relative path in the variable is to be ignored.
-    root = named if named.is_absolute() else Path(_expanded(linux))
-    # Without a home directory "~" stays as it is; nothing is ever read from or written to the current folder.
-    return (root if root.is_absolute() else _NOWHERE) / "autotune"
+    root = named if os.path.isabs(named) else os.path.expanduser(linux)
+    # Without a home "~" stays as it is; nothing is ever read from or written to the current folder.
+    return os.path.join(root if os.path.isabs(root) else _NOWHERE, "autotune")
 
 
-def _expanded(path: str) -> str:
-    """The path with its "~" resolved, or as it is where there is no home: Path.expanduser would raise."""
-    return os.path.expanduser(path)  # noqa: PTH111
+def _path(text: str) -> "Path":
+    from pathlib import Path
+
+    return Path(text)

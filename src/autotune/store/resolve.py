@@ -5,7 +5,6 @@ holds.
 import os
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import autotune
@@ -83,7 +82,7 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
     usable, limit = usable_cpus(processes)
     files = _files(named)
     made_from = [*_circumstances(usable, limit), [_state(path) for _, path in files]]
-    path = cache_dir() / f"applied-{zlib.crc32(repr((made_from[:-1], named)).encode()):08x}.json"
+    path = f"{cache_dir()}/applied-{zlib.crc32(repr((made_from[:-1], named)).encode()):08x}.json"
     copy = compiled.load(path)
     if copy is None or copy.made_from != made_from:
         copy = _compile(files, here(usable, limit), made_from)
@@ -105,6 +104,8 @@ def here(usable: int, limit: Limit) -> "Here":
 
 def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any]) -> Compiled:
     """Read, fit and order every profile."""
+    from pathlib import Path
+
     from autotune.store.consensus import consensus
     from autotune.store.files import TRUST, read
     from autotune.store.fit import fit, refusal, same_allocation
@@ -150,15 +151,15 @@ def _files(named: str | os.PathLike[str] | None) -> list[tuple[Layer, str]]:
             with os.scandir(place) as folder:
                 names = sorted(entry.name for entry in folder)
         except FileNotFoundError:
-            found += [(layer, str(place))] if layer is Layer.NAMED else []
+            found += [(layer, place)] if layer is Layer.NAMED else []
             continue
         except OSError:
-            found.append((layer, str(place)))
+            found.append((layer, place))
             continue
         chosen = [name for name in names if name.endswith(_SUFFIXES) and not name.startswith(".")]
         found += [(layer, os.path.join(place, name)) for name in chosen]  # noqa: PTH118 - once a file
         if layer is Layer.NAMED and not chosen:
-            found.append((layer, str(place)))
+            found.append((layer, place))
     return found
 
 

@@ -48,7 +48,7 @@ def _comment(profile: Profile) -> Iterator[str]:
         when = f" on {made.created[:10]}" if made.created and _is_date(made.created[:10]) else ""
         version = f" {made.autotune}" if made.autotune else ""
         yield _one_line(f"Measured by autotune{version}{when} with `autotune calibrate`.")
-    yield f"{tuned} of {len(profile.tunings)} entries differ from NumPy's default. Ratio: tuned / default time."
+    yield f"{tuned} of {len(profile.tunings)} entries are not NumPy's default. Ratio: tuned / default time."
     yield "Safe to edit and to commit. The format is described in docs/profile-format.md."
 
 
