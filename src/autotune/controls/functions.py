@@ -1,0 +1,304 @@
+"""Anybody's function on blocks: its results are checked, and find their place."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from autotune.controls import pool, results
+from autotune.controls.grid import Grid
+from autotune.controls.operands import (
+    Array,
+    Index,
+    Shape,
+    as_outs,
+    as_tuple,
+    common_order,
+    common_shape,
+    cutter,
+    like,
+    new_result,
+    paired,
+    read_only,
+    row_cutter,
+)
+from autotune.controls.scratch import Scratch
+from autotune.errors import UsageError
+
+Function = Callable[..., Any]
+
+SAMPLE = 64
+"""Elements at the end of the first block that are computed a second time by themselves, to see whether a
+function that is not NumPy's works element by element. One row, where it works row by row."""
+
+ROWS_TO_SAMPLE = 16
+"""Fewer rows in a block are not sampled: the second computation would cost more than a few per cent."""
+
+SAMPLE_TOLERANCE = 1e-3
+"""Relative. Vector loops and BLAS may round otherwise for other lengths; what is no function of the element
+alone differs by more."""
+
+
+def map_function(
+    function: Function, arrays: Sequence[Any], out: Any, workers: int, chunk: int, dtype: DTypeLike | None
+) -> Any:
+    """Blocks of the broadcast arrays through a function that returns arrays of the block's shape."""
+    shape = common_shape(arrays)
+    axes = common_order(shape, [*as_outs(out), *arrays])
+    grid = Grid(shape, axes, chunk)
+    if not shape or 0 in shape or len(grid) == 1:
+        return plain_function(function, arrays, out, dtype)
+    cuts = [cutter(read_only(array), shape) for array in arrays]
+    target = _Target(out, dtype, lambda _: shape, lambda shape, kind: new_result(shape, kind, axes))
+    doubtful = not _is_numpys(function)
+
+    def step(block: int) -> None:
+        index = grid[block]
+        parts = [cut(index) for cut in cuts]
+        result = function(*parts)
+        _check_shape(function, result, common_shape(parts))
+        if doubtful and not block:
+            _check_sample(function, parts, result, axes)
+        target.store(index, result)
+
+    pool.run(lambda: step, len(grid), workers)
+    return target.result()
+
+
+def map_rows(
+    function: Function, arrays: Sequence[Any], out: Any, workers: int, chunk: int, dtype: DTypeLike | None
+) -> Any:
+    """Blocks of rows through a function that returns as many rows; what else their shape is, is its own
+    affair.
+    """
+    lengths = {array.shape[0] for array in arrays if isinstance(array, np.ndarray) and array.ndim}
+    if len(lengths) != 1:
+        raise UsageError(
+            "With rows=True all arrays have one length along their first axis, not "
+            f"{sorted(lengths) or 'none'}. Bind what is the same for all rows with functools.partial."
+        )
+    (length,) = lengths
+    grid = Grid((length,), (0,), chunk)
+    if not length or len(grid) == 1:
+        return plain_function(function, arrays, out, dtype)
+    cuts = [row_cutter(read_only(array)) for array in arrays]
+    target = _Target(out, dtype, lambda value: (length, *value.shape[1:]), results.empty)
+    doubtful = not _is_numpys(function)
+    call = _with_one_blas_thread(function) if workers > 1 else function
+
+    def step(block: int) -> None:
+        index = grid[block]
+        parts = [cut(index) for cut in cuts]
+        result = call(*parts)
+        rows = len(range(*index[0].indices(length)))
+        _check_shape(function, result, (rows,))
+        if doubtful and not block and rows >= ROWS_TO_SAMPLE:
+            last = (slice(rows - 1, None),)
+            _compare(function, call(*[row_cutter(part)(last) for part in parts]), result, last)
+        target.store(index, result)
+
+    pool.run(lambda: step, len(grid), workers)
+    return target.result()
+
+
+def map_with_scratch(
+    function: Function,
+    arrays: Sequence[Any],
+    out: Any,
+    workers: int,
+    chunk: int | None,
+    dtype: DTypeLike | None,
+) -> Any:
+    """Blocks through a function that takes a Scratch and has one result; one block if `chunk` is None.
+
+    The result's dtype is that of `dtype`, of `out` or of the arrays together, in this order.
+    """
+    outs = as_outs(out)
+    if len(outs) != 1:
+        raise UsageError("A function with scratch=True has one result, so out is one array.")
+    arrays = [array if np.isscalar(array) else np.asanyarray(array) for array in arrays]
+    shape = common_shape(arrays)
+    axes = common_order(shape, [*outs, *arrays])
+    grid = Grid(shape, axes, chunk or max(1, int(np.prod(shape))))
+    kind = (
+        np.dtype(dtype)
+        if dtype is not None
+        else outs[0].dtype
+        if outs[0] is not None
+        else np.result_type(*arrays)
+    )
+    if outs[0] is not None:
+        _check_out(outs[0], shape)
+    end = new_result(shape, kind, axes) if outs[0] is None else outs[0]
+    is_input = any(isinstance(array, np.ndarray) and np.may_share_memory(array, end) for array in arrays)
+    target = end.view(np.ndarray)
+    cuts = [cutter(read_only(array), shape) for array in arrays]
+
+    def begin() -> pool.Step:
+        scratch = Scratch(kind, axes)
+
+        def step(block: int) -> None:
+            index = grid[block]
+            parts = [cut(index) for cut in cuts]
+            part = target[index]
+            if not block and len(grid) > 1:
+                _check_sample_with_scratch(function, parts, kind, axes)
+            scratch.begin(part.shape, None if is_input else part)
+            result = function(*parts, scratch=scratch)
+            result = scratch.out if result is None else result
+            _check_shape(function, result, part.shape)
+            if result is not part:
+                np.copyto(part, result, casting="same_kind")
+
+        return step
+
+    pool.run(begin, len(grid), workers)
+    return end
+
+
+def plain_function(function: Function, arrays: Sequence[Any], out: Any, dtype: DTypeLike | None) -> Any:
+    """`function(*arrays)`, its results in `out` where that is given and of the dtype where that is."""
+    result = function(*arrays)
+    if out is None and dtype is None:
+        return result
+    values = as_tuple(result)
+    outs = paired(as_outs(out, len(values)), values)
+    return like(result, tuple(_put(one, value, dtype) for one, value in zip(outs, values, strict=True)))
+
+
+def _put(out: Array | None, value: Array, dtype: DTypeLike | None) -> Array:
+    if out is None:
+        return value if dtype is None else value.astype(dtype, casting="same_kind", copy=False)
+    _check_out(out, value.shape)
+    np.copyto(out, value, casting="same_kind")
+    return out
+
+
+class _Target:
+    """Where the results of a function go; what they are is known only once it has answered."""
+
+    def __init__(
+        self,
+        out: Any,
+        dtype: DTypeLike | None,
+        shape: Callable[[Array], Shape],
+        make: Callable[[Shape, DTypeLike], Array],
+    ) -> None:
+        self._out = out
+        self._dtype = dtype
+        self._shape = shape
+        self._make = make
+        self._lock = threading.Lock()
+        self._ends: tuple[Array, ...] = ()
+        self._example: Any = None
+
+    def store(self, index: Index, result: Any) -> None:
+        """Put a block's results in their place; the first block that comes decides on number and dtypes."""
+        values = as_tuple(result)
+        if not self._ends:
+            with self._lock:
+                if not self._ends:
+                    self._open(result, values)
+        for end, value in zip(self._ends, values, strict=True):
+            np.copyto(end[index], value, casting="same_kind")
+
+    def _open(self, result: Any, values: Sequence[Array]) -> None:
+        outs = paired(as_outs(self._out, len(values)), values)
+        for one, value in zip(outs, values, strict=True):
+            if one is not None:
+                _check_out(one, self._shape(value))
+        self._example = result if isinstance(result, tuple) else None
+        self._ends = tuple(
+            self._make(self._shape(value), self._dtype or value.dtype) if one is None else one
+            for one, value in zip(outs, values, strict=True)
+        )
+
+    def result(self) -> Any:
+        """The results in the form that the function gives them."""
+        return like(self._example, self._ends)
+
+
+def _check_out(out: Array, shape: Shape) -> None:
+    if out.shape != shape or not out.flags.writeable:
+        flaw = f"has the shape {out.shape}" if out.shape != shape else "is read-only"
+        raise UsageError(f"out must be a writable array of shape {shape}; it {flaw}.")
+
+
+def _check_shape(function: Function, result: Any, expected: Shape) -> None:
+    for value in as_tuple(result):
+        if value.shape[: len(expected)] != expected:
+            raise UsageError(
+                f"{_name(function)} returned the shape {value.shape} for a block of shape {expected}. "
+                "A function for map_blocks works element by element, or row by row with rows=True."
+            )
+
+
+def _check_sample(function: Function, parts: Sequence[Any], result: Any, axes: Sequence[int]) -> None:
+    index = _last(common_shape(parts), axes, SAMPLE)
+    _compare(function, function(*_cut(parts, index)), result, index)
+
+
+def _check_sample_with_scratch(
+    function: Function, parts: Sequence[Any], kind: np.dtype[Any], axes: Sequence[int]
+) -> None:
+    """Compare samples of two lengths, each with a Scratch of its own: a result may lie in reused memory."""
+
+    def call(*some: Any) -> Any:
+        scratch = Scratch(kind, axes)
+        scratch.begin(common_shape(some), None)
+        result = function(*some, scratch=scratch)
+        return scratch.out if result is None else result
+
+    call.__name__ = _name(function)
+    some = _cut(parts, _last(common_shape(parts), axes, 2 * SAMPLE))
+    result = call(*some)
+    _check_shape(function, result, common_shape(some))
+    _check_sample(call, some, result, axes)
+
+
+def _last(shape: Shape, axes: Sequence[int], count: int) -> Index:
+    """The last elements along the longest axis."""
+    longest = max(axes, key=lambda axis: shape[axis])
+    return tuple(slice(-count if axis == longest else -1, None) for axis in range(len(shape)))
+
+
+def _cut(parts: Sequence[Any], index: Index) -> list[Any]:
+    shape = common_shape(parts)
+    return [cutter(part, shape)(index) for part in parts]
+
+
+def _compare(function: Function, sample: Any, result: Any, index: Index) -> None:
+    for alone, within in zip(as_tuple(sample), as_tuple(result), strict=True):
+        part = within[index]
+        if alone.shape != part.shape or not _is_close(alone, part):
+            raise UsageError(
+                f"{_name(function)} gives other values for a part of a block than for the whole block, so it "
+                "does not work element by element (nor row by row); call it on the whole array."
+            )
+
+
+def _is_close(alone: Array, part: Array) -> bool:
+    if part.dtype.kind in "fc":
+        return bool(np.allclose(alone, part, rtol=SAMPLE_TOLERANCE, equal_nan=True))
+    return bool(np.array_equal(alone, part))
+
+
+def _name(function: Function) -> str:
+    return getattr(function, "__name__", None) or repr(function)
+
+
+def _is_numpys(function: Function) -> bool:
+    return (getattr(function, "__module__", None) or "").partition(".")[0] == "numpy"
+
+
+def _with_one_blas_thread(function: Function) -> Function:
+    """In each thread by itself, since some libraries keep a count for every thread."""
+    from autotune.controls import blas
+
+    def call(*parts: Any) -> Any:
+        with blas.limit(1):
+            return function(*parts)
+
+    return call

@@ -1,0 +1,71 @@
+"""An array whose memory several processes see."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotune.errors import SharedMemoryError
+
+
+class SharedArray(np.ndarray):
+    """An array in memory that other processes can open by its handle, until it is closed.
+
+    Results of calculations with it are plain arrays. Slices of it share the memory but have no handle.
+    """
+
+    handle: Any = None
+    """What `attach` takes; pickles. None for a slice."""
+    _release: Callable[[], None] | None = None
+
+    def __array_wrap__(self, array: NDArray[Any], context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else np.asarray(array)
+
+    def close(self) -> None:
+        """Give the memory back. From then on using the array, or attaching to its handle, is an error.
+
+        A slice that is still referred to stays readable in this process; its pages go when it does.
+        """
+        if type(self) is not SharedArray:
+            return
+        release, self._release = self._release, None
+        self.handle = None
+        self.__class__ = ClosedArray
+        if release is not None:
+            release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ClosedArray(SharedArray):
+    """What a SharedArray becomes when it is closed: every use is an error that says so."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise SharedMemoryError(
+            "This shared array is closed; use it inside its `with` block, or copy it first."
+        )
+
+    def _name(self) -> str:
+        return "<closed shared array>"
+
+    __getitem__ = __setitem__ = __iter__ = __array_ufunc__ = __array_function__ = __reduce__ = _refuse
+    __repr__ = __str__ = _name
+
+
+def wrap(
+    buffer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], handle: Any, release: Callable[[], None] | None
+) -> SharedArray:
+    """A SharedArray over a buffer, with its handle and with what is to be done when it is closed."""
+    array = np.frombuffer(buffer, np.uint8, count=int(np.prod(shape)) * dtype.itemsize)
+    shared = array.view(dtype).reshape(shape).view(SharedArray)
+    shared.handle = handle
+    shared._release = release  # noqa: SLF001 - the two belong together
+    return shared
