@@ -91,7 +91,7 @@ def _threads(allocation: Allocation, libraries: Sequence[BlasLibrary]) -> list[s
     }[allocation.limit]
     return [
         f"{_name(library)} uses {library.threads} threads, but {why} {usable}; the surplus only gets in the "
-        f"way. autotune.apply() keeps to {usable}, and so does {_variable(library)}={usable} set before the start."
+        f"way. autotune.apply() keeps to {usable}, like {_variable(library)}={usable} set before the start."
         for library in libraries
         if library.threads is not None and library.threads > usable
     ]

@@ -1,0 +1,3 @@
+from recordings import expected, recorded, tree
+
+__all__ = ["expected", "recorded", "tree"]
