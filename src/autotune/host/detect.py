@@ -86,7 +86,7 @@ def _allocation(
         processes=sharers,
         memory_bytes=min(limits, default=None),
         counts=_honest(
-            count(chosen, _usable_homes(structure, numbers, given, cgroup.nodes(folders))), structure
+            count(chosen, _usable_homes(structure, chosen, given, cgroup.nodes(folders))), structure
         ),
         cpus=tuple(cpu.number for cpu in chosen),
     )
@@ -104,13 +104,14 @@ def _homes(structure: Topology, nodes: frozenset[int] | None = None) -> list[lis
 
 
 def _usable_homes(
-    structure: Topology, online: frozenset[int], given: frozenset[int] | None, nodes: frozenset[int] | None
+    structure: Topology, chosen: list[Cpu], given: frozenset[int] | None, nodes: frozenset[int] | None
 ) -> list[list[Cpu]] | None:
-    """The nodes whose memory a cpuset gives to the process; None where no cpuset takes anything away."""
-    in_cpuset = (given is not None and not online <= given) or (
-        nodes is not None and not frozenset(structure.nodes or ()) <= nodes
-    )
-    return _homes(structure, nodes) if in_cpuset else None
+    """The nodes whose memory the process may use; None where only its affinity takes CPUs away."""
+    in_cpuset = given is not None and any(cpu.number not in given for cpu in structure.cpus)
+    in_memory_set = nodes is not None and not nodes.issuperset(structure.nodes or ())
+    if in_cpuset or in_memory_set or len(chosen) == len(structure.cpus):
+        return _homes(structure, nodes)
+    return None
 
 
 def _honest(counts: Counts, structure: Topology) -> Counts:
