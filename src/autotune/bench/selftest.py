@@ -1,0 +1,81 @@
+"""What this machine can tell apart, and how much of its CPUs is really there."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from time import monotonic
+
+from autotune.bench.job import Arm, Task
+from autotune.bench.process import ProcessBench
+from autotune.bench.statistics import hodges_lehmann, log_ratios, mean_interval
+from autotune.model.catalogue import operation
+from autotune.model.configuration import DEFAULT
+from autotune.model.measurement import Plan
+
+GROUPS = 6
+PAIRS = 4
+"""In each group. Group by group as a confirmation does process by process."""
+
+SPIN_SECONDS = 0.3
+START_SECONDS = 0.4
+START_SECONDS_PER_PROCESS = 0.05
+"""Time for so many interpreters to start on busy CPUs, before the first span begins."""
+
+REFERENCES = (operation("matmul", n=450), operation("sqrt", n=1_000_000))
+"""Work of a few milliseconds: one with BLAS threads, one without."""
+
+
+def resolution(bench: ProcessBench, *, seed: int = 0, seconds: float = 6.0) -> float | None:
+    """Half-width of the 95 % interval of the log-ratio between the default and itself, in a fresh process.
+
+    Differences below it cannot be told from noise. Of two operations, the larger; None if one could not be
+    measured. 24 pairs in groups of 4, each of which yields its Hodges-Lehmann estimate.
+    """
+    same = (Arm(index=0, configuration=DEFAULT), Arm(index=1, configuration=DEFAULT))
+    tasks = [Task(operation=reference, arms=same) for reference in REFERENCES]
+    session = bench.compare(tasks, Plan(cases=(), rounds=GROUPS * PAIRS, seed=seed, seconds=seconds))
+    pairs = zip(session.measurements[::2], session.measurements[1::2], strict=True)
+    widths = [half_width(log_ratios(second.seconds, first.seconds)) for first, second in pairs]
+    known = [width for width in widths if width is not None]
+    return max(known) if len(known) == len(REFERENCES) else None
+
+
+def half_width(ratios: Sequence[float]) -> float | None:
+    """Half the 95 % interval that groups of pairs give for their log-ratio; None below two groups."""
+    groups = [ratios[start : start + PAIRS] for start in range(0, len(ratios) - PAIRS + 1, PAIRS)]
+    if len(groups) < 2:
+        return None
+    _, low, high = mean_interval([hodges_lehmann(group) for group in groups])
+    return (high - low) / 2
+
+
+def capacity(processes: int) -> float | None:
+    """Work that so many spinning processes get done at once, in units of what one gets done alone.
+
+    Below `processes`, CPUs are shared with somebody: other programs, other guests, a quota, sibling hardware
+    threads that do not exist as cores. Takes about a second. None if they could not be run.
+    """
+    begin = monotonic() + START_SECONDS + START_SECONDS_PER_PROCESS * processes
+    alone = (begin, begin + SPIN_SECONDS)
+    together = (alone[1] + 0.05, alone[1] + 0.05 + SPIN_SECONDS)
+    counts = _spun([(*alone, *together), *[together] * (processes - 1)])
+    if counts is None or not counts[0][0]:
+        return None
+    return sum(count[-1] for count in counts) / counts[0][0]
+
+
+def _spun(spans: Sequence[tuple[float, ...]]) -> list[list[int]] | None:
+    with ExitStack() as stack:
+        running = []
+        for moments in spans:
+            command = [sys.executable, "-P", "-m", "autotune.bench.spin", *map(repr, moments)]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own module
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            running.append(process)
+        try:
+            printed = [process.communicate(timeout=60)[0] for process in running]
+            return [[int(line) for line in text.split()] for text in printed]
+        except (subprocess.TimeoutExpired, ValueError):
+            return None
