@@ -1,0 +1,113 @@
+"""A function of every element, cut into slices.
+
+Both sides write into an array that is there already, so that the gain on record is that of threads alone;
+what reused memory adds comes on top.
+"""
+
+from collections.abc import Callable, Mapping
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from autotune.bench.workloads.inputs import Array, block, repeated
+from autotune.bench.workloads.work import Recipe, Work
+from autotune.bench.workloads.wrong import elements
+from autotune.controls.blocks import fill, map_blocks
+from autotune.model.configuration import Configuration
+from autotune.model.operation import Operation
+
+PADDING = 64
+"""Elements that separate the rows of a window: it is no single stretch of memory."""
+
+
+def _ufunc(function: np.ufunc) -> Recipe:
+    def prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
+        n, dtype = operation.size["n"], operation.dtype
+        periods = [block(rng, n, dtype) for _ in range(function.nin)]
+        arrays = [repeated(period, n) for period in periods]
+        out = np.zeros(n, dtype)
+        expected = function(*(period.astype(np.longdouble) for period in periods)).astype(dtype)
+
+        def plain() -> object:
+            return function(*arrays, out=out)
+
+        def tuned(configuration: Configuration) -> Callable[[], object]:
+            workers, chunk = cut(configuration, n)
+            return lambda: map_blocks(function, arrays, out, workers=workers, chunk=chunk)
+
+        return Work(plain=plain, tuned=tuned, check=lambda result: written(result, out, expected))
+
+    return Recipe(prepare)
+
+
+def _prepare_copy(operation: Operation, _layout: str, rng: Generator) -> Work:
+    n, dtype = operation.size["n"], operation.dtype
+    period = block(rng, n, dtype)
+    source, target = repeated(period, n), np.zeros(n, dtype)
+
+    def plain() -> object:
+        np.copyto(target, source)
+        return target
+
+    def tuned(configuration: Configuration) -> Callable[[], object]:
+        return _filler(target, source, configuration)
+
+    return Work(plain=plain, tuned=tuned, check=lambda result: written(result, target, period))
+
+
+def _prepare_fill(operation: Operation, layout: str, rng: Generator) -> Work:
+    """Rows that follow each other in memory, or a window of a wider array, as a 2-D tile is."""
+    n = operation.size["n"]
+    rows = next(number for number in range(isqrt(n), 0, -1) if n % number == 0)
+    columns = n // rows
+    wide = np.zeros((rows, columns if layout == "C" else columns + PADDING), operation.dtype)
+    array, value = wide[:, :columns], wide.dtype.type(rng.random() + 1)
+
+    def plain() -> object:
+        array[...] = value
+        return array
+
+    def check(result: object) -> str | None:
+        if result is not array:
+            return "The result is not the array that was to be filled."
+        low, high = array.min(), array.max()
+        spilt = wide[:, columns:].any()
+        wide[...] = 0
+        if not low == high == value:
+            return f"The array holds {low} to {high}, not {value} everywhere."
+        return "Elements beside the window were overwritten." if spilt else None
+
+    return Work(plain=plain, tuned=lambda configuration: _filler(array, value, configuration), check=check)
+
+
+def _filler(array: Array, value: Any, configuration: Configuration) -> Callable[[], object]:
+    workers, chunk = cut(configuration, array.size)
+
+    def run() -> object:
+        fill(array, value, workers=workers, chunk=chunk)
+        return array
+
+    return run
+
+
+def cut(configuration: Configuration, whole: int) -> tuple[int, int]:
+    """Workers and chunk; what is not set leaves the work whole."""
+    return configuration.workers or 1, configuration.chunk or whole
+
+
+def written(result: object, out: Array, period: Array) -> str | None:
+    """What is wrong with an array that was to be written; it is spoilt, so that no other passes with it."""
+    if result is not out:
+        return "The result is not the array that was given to hold it."
+    problem = elements(out, period)
+    out[...] = 0
+    return problem
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "fill": Recipe(_prepare_fill, layouts=("C", "window")),
+    "copy": Recipe(_prepare_copy),
+    **{name: _ufunc(getattr(np, name)) for name in ("add", "sqrt", "exp", "log", "sin", "power")},
+}

@@ -1,0 +1,31 @@
+"""Large temporaries made and dropped. Only the allocator around the call differs."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.random import Generator
+
+from autotune.bench.workloads.inputs import Array, block, repeated
+from autotune.bench.workloads.work import Recipe, Work
+from autotune.bench.workloads.wrong import elements
+from autotune.model.operation import Operation
+
+
+def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
+    n, dtype = operation.size["n"], operation.dtype
+    first, second = block(rng, n, dtype), block(rng, n, dtype)
+    x, y = repeated(first, n), repeated(second, n)
+    a, b = first.astype(np.longdouble), second.astype(np.longdouble)
+    expected = np.sqrt(a * b + a).astype(dtype)
+
+    def run() -> Array:
+        result: Array = np.sqrt(x * y + x)
+        return result
+
+    def check(result: object) -> str | None:
+        return elements(np.asarray(result), expected)
+
+    return Work(plain=run, tuned=lambda _: run, check=check)
+
+
+RECIPES: Mapping[str, Recipe] = {"temporaries": Recipe(_prepare)}

@@ -1,0 +1,173 @@
+"""Small sizes: what is tested is that results are right and that wrong ones are seen."""
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from autotune.bench import workloads
+from autotune.bench.workloads.inputs import PERIOD, repeated
+from autotune.errors import UnknownOperation
+from autotune.model.catalogue import CATALOGUE, Family, operation
+from autotune.model.configuration import Configuration
+
+SIZES = {
+    "matmul": ({"n": 40}, {"m": 70, "k": 5, "n": 3}, {"n": 1}),
+    "matvec": ({"n": 40}, {"m": 70, "n": 3}),
+    **dict.fromkeys(("lstsq", "pinv", "qr", "svd"), ({"n": 30}, {"m": 70, "n": 5}, {"m": 5, "n": 70})),
+    **dict.fromkeys(
+        (row.name for row in CATALOGUE.values() if row.family is Family.STACK), ({"n": 4, "count": 50},)
+    ),
+    "batch_matmul": ({"n": 20, "tasks": 5},),
+}
+USUAL = ({"n": 1}, {"n": 50})
+ARRAYS = ({"n": 1}, {"n": 1000}, {"n": 2 * PERIOD + 7})
+
+OTHERS = {
+    Family.LINALG: [Configuration(blas_threads=1)],
+    Family.STACK: [Configuration(workers=2, chunk=9), Configuration(workers=1, chunk=1000)],
+    Family.TASKS: [Configuration(workers=2, blas_threads=1), Configuration(workers=1)],
+    Family.ALLOCATION: [Configuration()],
+}
+SLICED = [
+    Configuration(workers=2, chunk=1000),
+    Configuration(workers=1, chunk=10**9),
+    Configuration(workers=2),
+]
+
+QUICK = [name for name, row in CATALOGUE.items() if row.family is not Family.SHARING]
+
+
+def sizes_of(name):
+    return SIZES.get(name, USUAL if CATALOGUE[name].family is Family.LINALG else ARRAYS)
+
+
+def one_of(name):
+    """One size at which all that can go wrong is seen."""
+    return SIZES[name][0] if name in SIZES else {"n": 50}
+
+
+CASES = [
+    pytest.param(name, sizes, id=f"{name}-{'-'.join(map(str, sizes.values()))}")
+    for name in QUICK
+    for sizes in sizes_of(name)
+]
+
+
+def prepared(name, sizes, *, dtype="float64", layout="C", seed=3):
+    work = workloads.find(name).prepare(operation(name, dtype=dtype, **sizes), layout, seed)
+    return closing(work)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("name", "sizes"), CASES)
+def test_the_plain_work_is_right_in_every_layout(name, sizes, dtype):
+    for layout in workloads.find(name).layouts:
+        with prepared(name, sizes, dtype=dtype, layout=layout) as work:
+            assert work.check(work.plain()) is None
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("name", "sizes"), CASES)
+def test_the_tuned_work_is_right_however_it_is_cut(name, sizes, dtype):
+    for layout in workloads.find(name).layouts:
+        with prepared(name, sizes, dtype=dtype, layout=layout) as work:
+            for configuration in OTHERS.get(CATALOGUE[name].family, SLICED):
+                assert work.check(work.tuned(configuration)()) is None
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_wrong_number_is_seen(name):
+    with prepared(name, one_of(name)) as work:
+        problem = work.check(spoilt(work.plain()))
+    assert problem
+    assert problem.endswith(".")
+
+
+def spoilt(result):
+    """The same result with its largest number doubled."""
+    if isinstance(result, tuple):
+        return (
+            type(result)(*[spoilt(result[0]), *result[1:]])
+            if hasattr(result, "_fields")
+            else (spoilt(result[0]), *result[1:])
+        )
+    if isinstance(result, list):
+        return [spoilt(result[0]), *result[1:]]
+    if not isinstance(result, np.ndarray) or not result.ndim:
+        return 2 * result + 1
+    worst = np.unravel_index(np.argmax(np.abs(result)), result.shape)
+    result[worst] = 2 * result[worst] + 1
+    return result
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_not_a_number_is_seen(name):
+    with prepared(name, one_of(name)) as work:
+        assert work.check(nan_like(work.plain()))
+
+
+def nan_like(result):
+    if isinstance(result, tuple):
+        parts = [nan_like(part) for part in result]
+        return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
+    if isinstance(result, list):
+        return [nan_like(part) for part in result]
+    if not isinstance(result, np.ndarray) or not result.ndim:
+        return np.nan
+    if result.dtype.kind in "fc":
+        result[...] = np.nan
+    return result
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in QUICK
+        if CATALOGUE[name].family in {Family.ELEMENTWISE, Family.EXPRESSION, Family.RANDOM}
+    ],
+)
+def test_a_call_that_wrote_nothing_does_not_pass_with_the_numbers_of_the_one_before(name):
+    for layout in workloads.find(name).layouts:
+        with prepared(name, {"n": 1000}, layout=layout) as work:
+            result = work.plain()
+            assert work.check(result) is None
+            assert work.check(result) is not None
+
+
+@pytest.mark.parametrize("name", ["matmul", "svd", "log", "sum", "stack_inv"])
+def test_the_same_seed_makes_the_same_inputs_and_another_others(name):
+    results = []
+    for seed in (1, 1, 2):
+        with prepared(name, sizes_of(name)[-1] | {"n": 30}, seed=seed) as work:
+            result = work.plain()
+            results.append(np.array(result[1] if isinstance(result, tuple) else result))
+    assert np.array_equal(results[0], results[1])
+    assert not np.array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("name", [name for name, row in CATALOGUE.items() if row.family is Family.LINALG])
+def test_matrices_come_in_both_memory_orders(name):
+    assert workloads.find(name).layouts == ("C", "F")
+
+
+def test_an_alias_finds_the_row_it_stands_for():
+    assert workloads.find("dot") is workloads.find("matmul")
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(UnknownOperation):
+        workloads.find("sdv")
+
+
+def test_a_period_that_is_repeated_fills_the_array_and_nothing_else():
+    period = np.arange(7.0)
+    assert np.array_equal(repeated(period, 17), np.resize(period, 17))
+
+
+def test_what_lies_beside_a_window_that_is_filled_is_looked_at():
+    with prepared("fill", {"n": 100}, layout="window") as work:
+        result = work.plain()
+        result.base[0, -1] = 5
+        assert work.check(result) == "Elements beside the window were overwritten."
