@@ -51,7 +51,7 @@ class BlasThreads:
 
     def current(self) -> int | None:
         """Threads that a BLAS call of this thread would use, the most of all libraries; None without any."""
-        return max((library.get() for library in self.loaded()), default=None)
+        return max((library.threads for library in self.loaded()), default=None)
 
     def set_threads(self, threads: int | None, *, cap: int | None = None) -> int | None:
         """Make this the count while no scope is active, at most `cap`; None puts back what was there before.
@@ -63,7 +63,7 @@ class BlasThreads:
         base = _bounded(threads, cap)
         with self._lock:
             if base is None and self._base is None:
-                return max((library.get() for library in self._libraries), default=None)
+                return max((library.threads for library in self._libraries), default=None)
             self._base = base
             self._look()
             self._settle()

@@ -33,7 +33,7 @@ class Library:
         """As threadpoolctl names it: "openblas", "mkl", "blis", "flexiblas"."""
         self.path = path
         self.get = get
-        """How many threads a call made by this thread would use."""
+        """Reads that number as `put` takes it; -1 means not set."""
         self.put = put
         """Sets that number, for the whole process or for this thread.
 
@@ -54,7 +54,12 @@ class Library:
         return self._ceiling if threads == self._start else threads
 
     def __repr__(self) -> str:
-        return f"Library({self.api}, {self.get()} threads, {self.path})"
+        return f"Library({self.api}, {self.threads} threads, {self.path})"
+
+    @property
+    def threads(self) -> int:
+        """How many threads a call made by this thread would use."""
+        return max(1, self.get())
 
 
 def find() -> list[Library]:
@@ -83,6 +88,8 @@ def library(found: Any) -> Library:
                 _function(native, "MKL_Get_Max_Threads"),
                 _function(native, "MKL_Set_Num_Threads_Local"),
             )
+        case "blis":  # -1, which threadpoolctl gives as 1, says that nobody has set it
+            get, put = (_function(native, f"bli_thread_{verb}_num_threads") for verb in ("get", "set"))
         case _:
             get = put = None
     if get is None or put is None:
@@ -98,7 +105,7 @@ def library(found: Any) -> Library:
         path=path,
         get=get,
         put=put,
-        per_thread=api == "mkl" or found.threading_layer == "openmp",
+        per_thread=api == "mkl" or (api == "openblas" and found.threading_layer == "openmp"),
         returns_previous=api == "mkl",
         ceiling=_ceiling(api, get()),
     )
