@@ -1,0 +1,191 @@
+"""What was measured, put into force for the whole process."""
+
+import os
+import sys
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from autotune.controls import blas, environment
+from autotune.controls.configured import clamp
+from autotune.errors import ProfileError, UnsupportedPlatform
+from autotune.runtime.config import meant
+from autotune.runtime.process import decided
+from autotune.runtime.state import DISABLED, Setting, disabled, resolved, sentence, state
+from autotune.store.folders import Layer, places
+from autotune.store.resolve import Resolution
+
+
+def apply(
+    operation: str | None = None,
+    /,
+    *,
+    profile: str | os.PathLike[str] | None = None,
+    strict: bool = False,
+    processes: int | None = None,
+    children: bool = False,
+    allocator: Literal["default", "retain"] | None = None,
+    dtype: Any = "float64",
+    **sizes: int,
+) -> "Applied":
+    """Run this process as was measured to be fastest here. Acts at once; in a `with`, until its end.
+
+    NumPy is imported if it has not been, and the number of threads of its BLAS library is set, but only to
+    one at which no measured size is slower than before; if there is none it stays, and the gains come from
+    tuned(), executor() and map_blocks(). With an operation and its sizes, as in `apply("svd", n=500)`, the
+    count is the one for that work.
+
+    profile: a profile, or a folder of them, to look at before all others; else $AUTOTUNE_PROFILE is.
+    strict: raise ProfileError or UsageError for what otherwise leaves NumPy as it is, for the reason that
+        `why` and explain() give.
+    processes: how many processes share the CPUs, if the environment does not say so. children: export the
+    count to child processes, by the variables of the BLAS libraries that the user has not set. allocator:
+    "retain" lets glibc keep freed memory for reuse, at the price of that memory; "default" undoes it.
+
+    Scope of effect: this process, with BLAS libraries that are loaded later. What the user or another
+    library limited stays limited. Calling it again reads profiles and CPU quota again, and takes the former
+    call's place. It never measures, never opens a connection, and costs about 15 ms.
+    """
+    with state.lock:
+        before = state.setting
+        try:
+            now = Setting(failure=DISABLED, why=DISABLED)
+            if not disabled():
+                now = _looked_at(resolved(profile, processes=processes), before, operation, dtype, sizes)
+                if strict:
+                    _insist(now, profile)
+                now = _with_allocator(now, allocator, strict=strict)
+                if children:
+                    now = now._replace(exported=environment.exports(now.blas_threads, os.environ))
+            _put(before, now)
+        except Exception as error:
+            # The promise: whatever is wrong, the program runs as it would without us.
+            if strict:
+                raise
+            why = sentence(error)
+            now = before._replace(failure=None if before.resolution else why, why=why)
+        state.take(now)
+    applied = Applied(before, now)
+    _log(applied)
+    return applied
+
+
+class Applied:
+    """What apply() did. In a `with`, its end restores; `restore()` does so at any time."""
+
+    def __init__(self, before: Setting, now: Setting) -> None:
+        self._before = before
+        self._now = now
+
+    @property
+    def why(self) -> str:
+        """A sentence: why the thread count was set, or left alone."""
+        return self._now.why
+
+    @property
+    def blas_threads(self) -> int | None:
+        """The process-wide BLAS thread count that was set; None if it was left alone."""
+        return self._now.blas_threads
+
+    def restore(self) -> None:
+        """Put back what was there before. Does nothing once a later apply() has taken over."""
+        with state.lock:
+            if state.setting is self._now and self._now is not self._before:
+                _put(self._now, self._before)
+                state.take(self._before)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.restore()
+
+    def __repr__(self) -> str:
+        return f"<autotune: {self}>"
+
+    def __str__(self) -> str:
+        count = "left alone" if self.blas_threads is None else f"set to {self.blas_threads}"
+        return f"BLAS threads {count}. {self.why}"
+
+
+def _looked_at(
+    resolution: Resolution, before: Setting, operation: str | None, dtype: Any, sizes: dict[str, int]
+) -> Setting:
+    """The setting for the whole process, or for one kind of work."""
+    known = before.found_threads if before.blas_threads is not None else blas.current()
+    if operation is None:
+        limit = environment.user_limit(os.environ)
+        threads, why = decided(resolution, current=known, user_limit=limit)
+    else:
+        threads, why = _for_work(resolution, operation, dtype, sizes)
+    return Setting(resolution=resolution, blas_threads=threads, found_threads=known, why=why)
+
+
+def _for_work(
+    resolution: Resolution, operation: str, dtype: Any, sizes: dict[str, int]
+) -> tuple[int | None, str]:
+    """The BLAS thread count measured to be best for one kind of work, and why."""
+    named = meant(operation, dtype, sizes)
+    entry = None if named is None else resolution.find(named)
+    if entry is None:
+        return None, f"Nothing that was measured speaks for {named or operation}."
+    return clamp(entry.tuning.choice, resolution.usable_cpus).blas_threads, entry.tuning.reason
+
+
+def _insist(now: Setting, profile: str | os.PathLike[str] | None) -> None:
+    """Raise ProfileError if the file that the user named is not used, or if nothing is."""
+    assert now.resolution is not None
+    layer, place = places(profile)[0]
+    for refusal in now.resolution.refusals:
+        if layer is Layer.NAMED and refusal.entry is None and refusal.path.startswith(place):
+            raise ProfileError(refusal.reason, refusal.path)
+    if next(now.resolution.entries(), None) is None:
+        raise ProfileError("No profile fits this machine. `autotune calibrate` makes one.")
+
+
+def _with_allocator(now: Setting, wish: str | None, *, strict: bool) -> Setting:
+    """The setting with the allocator that is asked for, if this process can have it."""
+    if wish != "retain":
+        return now._replace(allocator=wish)
+    from autotune.controls import allocator
+
+    refusal = allocator.supported()
+    if refusal is None:
+        return now._replace(allocator=wish)
+    if strict:
+        raise UnsupportedPlatform(refusal)
+    return now._replace(why=f"{now.why} {refusal}")
+
+
+def _put(before: Setting, now: Setting) -> None:
+    """Go from one setting to another."""
+    if now.blas_threads is not None or before.blas_threads is not None:
+        blas.set_threads(now.blas_threads)
+    for name, value in state.displaced.items():
+        if os.environ.get(name) == before.exported.get(name):  # else somebody has set it since
+            _set_variable(name, value)
+    state.displaced = {name: os.environ.get(name) for name in now.exported}
+    os.environ.update(now.exported)
+    if now.allocator != before.allocator:
+        from autotune.controls import allocator
+
+        if now.allocator == "retain":
+            allocator.retain()
+        else:
+            allocator.default()
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def _log(applied: Applied) -> None:
+    """One line for those who listen; a program that has not loaded logging cannot be listening."""
+    if "logging" in sys.modules:
+        import logging
+
+        logging.getLogger("autotune").info("%s", applied)

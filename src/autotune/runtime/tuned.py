@@ -1,0 +1,150 @@
+"""The measured configuration for a stretch of code, or for the calls of a function."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from math import prod
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from autotune.controls.configured import Configured, configured
+from autotune.errors import BadSize, UnsupportedPlatform
+from autotune.model.catalogue import ALIASES, CATALOGUE, Family, Kind
+from autotune.model.configuration import Configuration
+from autotune.runtime.config import config, meant
+from autotune.runtime.state import state
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_Sizes = Callable[..., Mapping[str, int]]
+
+
+def tuned(operation: str, /, *, dtype: Any = None, sizes: _Sizes | None = None, **fixed: int) -> "Tuned":
+    """Run code as was measured to be fastest for an operation, in a `with` or as a decorator.
+
+    `with tuned("svd", n=500):` takes the sizes by name and gives the Configuration in force, None for plain
+    NumPy. As a decorator without sizes it takes them from each call: `sizes`, called with the call's own
+    arguments, returns them as a dict; without it they are those of the first array (of the first two, for a
+    matrix product), and a call without an array runs as it is. dtype is that of the array then, else float64.
+
+    Scope of effect: BLAS threads of the process while any such scope is active, of which the smallest count
+    holds; the count that was there before comes back when the last one ends, in whatever order and threads
+    they run. What the user or another library limited stays limited. One object serves many scopes, nested
+    ones and several threads too; entering and leaving costs some 5 us, less than one where nothing was
+    measured.
+
+    Raises BadSize for a size that the operation does not have, and for a function of yours without any.
+    """
+    if fixed:
+        meant(operation, dtype or "float64", fixed)  # a wrong size is said here and not at each call
+    elif sizes is None and row_of(operation) is None:
+        raise BadSize(f"{operation} is not in the catalogue: give its sizes, or a `sizes` function.")
+    return Tuned(operation, dtype, sizes, fixed)
+
+
+class Tuned:
+    """What tuned() returns."""
+
+    def __init__(self, operation: str, dtype: Any, sizes: _Sizes | None, fixed: dict[str, int]) -> None:
+        self._operation = operation
+        self._dtype = dtype
+        self._sizes = sizes
+        self._fixed = fixed
+        self._entered = threading.local()
+
+    def __enter__(self) -> Configuration | None:
+        if not self._fixed:
+            raise BadSize(f"tuned({self._operation!r}) needs its sizes to be used in a `with`.")
+        chosen = config(self._operation, dtype=self._dtype or "float64", **self._fixed)
+        scope = None if chosen is None else entered(chosen)
+        try:
+            self._entered.scopes.append(scope)
+        except AttributeError:
+            self._entered.scopes = [scope]
+        return chosen
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        scope = self._entered.scopes.pop()
+        if scope is not None:
+            scope.__exit__(kind, error, trace)
+
+    def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
+        """The function, with each call in a scope of its own."""
+        if _suspends(function):
+            raise TypeError("tuned() cannot decorate a function that suspends: the scope would outlast it.")
+
+        @wraps(function)
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            chosen = self._for_call(args, kwargs)
+            if chosen is None:
+                return function(*args, **kwargs)
+            scope = entered(chosen)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                scope.__exit__(None, None, None)
+
+        return call
+
+    def _for_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Configuration | None:
+        arrays = [value for value in (*args, *kwargs.values()) if hasattr(value, "shape")]
+        dtype = self._dtype or (arrays[0].dtype if arrays else "float64")
+        if self._sizes is not None:
+            sizes: Mapping[str, int] | None = self._sizes(*args, **kwargs)
+        elif self._fixed:
+            sizes = self._fixed
+        else:
+            sizes = sizes_of(self._operation, arrays)
+        return None if sizes is None else config(self._operation, dtype=dtype, **sizes)
+
+
+def entered(configuration: Configuration) -> Configured:
+    """A scope of this configuration, begun. Memory is not retained where it cannot be: the rest still
+    counts.
+    """
+    resolution = state.resolution()
+    usable = configuration.cpus if resolution is None else resolution.usable_cpus
+    scope = configured(configuration, usable_cpus=usable)
+    try:
+        scope.__enter__()
+    except UnsupportedPlatform:
+        from dataclasses import replace
+
+        scope = configured(replace(configuration, allocator=None), usable_cpus=usable)
+        scope.__enter__()
+    return scope
+
+
+def sizes_of(operation: str, arrays: Sequence[Any]) -> dict[str, int] | None:
+    """The sizes of an operation of the catalogue on these arrays; None if they do not tell, or are empty."""
+    row = row_of(operation)
+    if row is None or not arrays:
+        return None
+    shape = [int(length) for length in arrays[0].shape]
+    if row.size_names == ("n",) and row.family is not Family.LINALG:
+        known = {"n": prod(shape)}
+    elif len(shape) >= 2:
+        other = arrays[1].shape if "k" in row.size_names and len(arrays) > 1 else shape
+        stack = prod(shape[:-2])
+        known = {"m": shape[-2], "k": shape[-1], "n": int(other[-1]), "count": stack, "tasks": stack}
+    else:
+        return None
+    sizes = {name: known[name] for name in row.size_names}
+    return sizes if min(sizes.values()) > 0 else None
+
+
+def row_of(operation: str) -> Kind | None:
+    """The catalogue's row of this name or alias; None for a function of the user's."""
+    return CATALOGUE.get(ALIASES.get(operation, operation))
+
+
+def _suspends(function: Callable[..., object]) -> bool:
+    import inspect
+
+    return (
+        inspect.iscoroutinefunction(function)
+        or inspect.isgeneratorfunction(function)
+        or inspect.isasyncgenfunction(function)
+    )
