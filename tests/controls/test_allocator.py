@@ -1,0 +1,144 @@
+"""What glibc is told to do with freed memory, and what it then does."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from autotune.controls import allocator
+from autotune.controls.allocator import M_MMAP_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, Heap, refusal
+
+MIB = 2**20
+RETAINING = [(M_TRIM_THRESHOLD, 100), (M_MMAP_MAX, 0)]
+UNDONE = [(M_MMAP_MAX, 65536), (M_MMAP_THRESHOLD, 32 * MIB), (M_TRIM_THRESHOLD, 64 * MIB), "trimmed"]
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def heap(told):
+    return Heap(lambda option, value: told.append((option, value)), lambda _: told.append("trimmed"))
+
+
+def test_retaining_takes_large_blocks_from_the_heap_and_trims_it_beyond_the_cap(heap, told):
+    heap.retain(100)
+    assert told == RETAINING
+
+
+def test_the_undoing_leaves_glibc_where_its_own_adjustment_ends_and_trims(heap, told):
+    heap.retain(100)
+    told.clear()
+    heap.retain(None)
+    assert told == UNDONE
+
+
+def test_nothing_is_undone_where_nothing_was_retained(heap, told):
+    heap.retain(None)
+    heap.leave("never entered")
+    assert told == []
+
+
+def test_only_the_last_scope_to_end_undoes(heap, told):
+    heap.enter("first", 100)
+    heap.enter("second", 100)
+    heap.leave("first")
+    assert told == RETAINING
+    heap.leave("second")
+    assert told == RETAINING + UNDONE
+
+
+def test_the_smallest_cap_holds(heap, told):
+    heap.retain(100)
+    heap.enter("scope", 50)
+    heap.leave("scope")
+    assert told == [*RETAINING, (M_TRIM_THRESHOLD, 50), (M_MMAP_MAX, 0), *RETAINING]
+
+
+def test_a_scope_that_outlives_the_retaining_around_it_keeps_it(heap, told):
+    heap.retain(100)
+    heap.enter("scope", 100)
+    heap.retain(None)
+    assert told == RETAINING
+
+
+GLIBC = {"libc": "glibc 2.36", "replaced": False, "memory_bytes": 8 * 2**30, "settings": ()}
+
+
+def test_glibc_with_enough_memory_is_not_refused():
+    assert refusal(**GLIBC) is None
+
+
+def test_unknown_memory_is_not_refused():
+    assert refusal(**GLIBC | {"memory_bytes": None}) is None
+
+
+@pytest.mark.parametrize(
+    ("different", "says"),
+    [
+        ({"libc": None}, "another C library"),
+        ({"replaced": True}, "another allocator has taken the place"),
+        ({"settings": ("MALLOC_ARENA_MAX",)}, "you steer malloc yourself, by MALLOC_ARENA_MAX"),
+        ({"memory_bytes": 512 * MIB}, "may use 512 MiB only, less than 1024 MiB"),
+    ],
+)
+def test_each_refusal_says_why(different, says):
+    assert says in refusal(**GLIBC | different)
+
+
+def test_resident_memory_is_read_or_unknown():
+    resident = allocator.resident_bytes()
+    assert resident is None or resident > MIB
+
+
+def child(code, **environ):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import json\nfrom autotune.controls import allocator\n{code}"],
+        env={name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")} | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
+@pytest.mark.skipif((allocator.memory_bytes() or 0) < allocator.TIGHT_MEMORY, reason="little memory")
+def test_retained_blocks_stay_resident_until_they_are_undone():
+    """Blocks of 48 MiB: glibc on its own gives those back as soon as they are freed."""
+    plain, kept, left = child("""
+def used_once():
+    import numpy
+    before = allocator.resident_bytes()
+    numpy.ones(6 * 2**20)
+    return allocator.resident_bytes() - before
+plain = used_once()
+start = allocator.resident_bytes()
+with allocator.retained():
+    kept = used_once()
+print(json.dumps([plain, kept, allocator.resident_bytes() - start]))
+""")
+    assert plain < 24 * MIB < kept
+    assert left < 24 * MIB
+
+
+@pytest.mark.real
+@pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
+def test_a_user_who_steers_malloc_is_left_alone():
+    refused = child(
+        """
+try:
+    allocator.retain()
+except allocator.UnsupportedPlatform as error:
+    print(json.dumps([str(error), allocator.supported()]))
+""",
+        MALLOC_TRIM_THRESHOLD_="65536",
+    )
+    assert refused == ["Memory is not retained: you steer malloc yourself, by MALLOC_TRIM_THRESHOLD_."] * 2
