@@ -101,16 +101,6 @@ def _membership(root: str) -> dict[str, str]:
 
 def _mounts(root: str) -> list[tuple[str, set[str], str, str]]:
     """(kind, controllers, the group at the mount point, mount point) of every cgroup file system."""
-    found = []
-    for line in (read(f"{root}/proc/self/mountinfo") or "").splitlines():
-        fields = line.split(" ")
-        if "-" in fields[6:]:
-            kind, _, options = (*fields[fields.index("-", 6) + 1 :], "", "", "")[:3]
-            found.append((kind, options, fields[3], fields[4]))
-    if not found:
-        for line in (read(f"{root}/proc/mounts") or "").splitlines():
-            _, mount_point, kind, options = (*line.split(" "), "", "", "", "")[:4]
-            found.append((kind, options, "/", mount_point))
     return [
         (
             kind,
@@ -118,9 +108,29 @@ def _mounts(root: str) -> list[tuple[str, set[str], str, str]]:
             _plain(group),
             _plain(mount_point),
         )
-        for kind, options, group, mount_point in found
+        for kind, options, group, mount_point in _mount_table(root)
         if kind in {"cgroup", "cgroup2", "cpuset"}
     ]
+
+
+def _mount_table(root: str) -> list[tuple[str, str, str, str]]:
+    """(file system, options, mounted folder, mount point) of every mount.
+
+    Without a table, as in some sandboxes, the usual places are taken; nothing is read where nothing is.
+    """
+    found = []
+    for line in (read(f"{root}/proc/self/mountinfo") or "").splitlines():
+        fields = line.split(" ")
+        if "-" in fields[6:]:
+            kind, _, options = (*fields[fields.index("-", 6) + 1 :], "", "", "")[:3]
+            found.append((kind, options, fields[3], fields[4]))
+    if found:
+        return found
+    for line in (read(f"{root}/proc/mounts") or read(f"{root}/proc/self/mounts") or "").splitlines():
+        _, mount_point, kind, options = (*line.split(" "), "", "", "", "")[:4]
+        found.append((kind, options, "/", mount_point))
+    usual = [("cgroup", name, "/", f"/sys/fs/cgroup/{name}") for name in (*CONTROLLERS, "cpu,cpuacct")]
+    return found or [("cgroup2", "", "/", "/sys/fs/cgroup"), *usual]
 
 
 def _plain(path: str) -> str:

@@ -3,13 +3,12 @@
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from autotune.host import cgroup, cpuinfo, shares
-from autotune.host.allocation import affinity, sharing
-from autotune.host.allocation import online_cpus as count_online_cpus
+from autotune.host.allocation import affinity, online_cpus, sharing
 from autotune.host.files import read
 from autotune.host.topology import Topology, topology
 from autotune.model.machine import Allocation, Counts, Cpu, Machine, allocate, count
@@ -29,7 +28,7 @@ def detect(root: Path = Path("/"), *, processes: int | None = None) -> tuple[Mac
     sections, shared = cpuinfo.sections(read(f"{prefix}/proc/cpuinfo") or "")
     structure = topology(prefix, sections, shared)
     if own and not structure.cpus:
-        structure = replace(structure, cpus=tuple(Cpu(number=each) for each in range(count_online_cpus())))
+        structure = replace(structure, cpus=tuple(Cpu(number=each) for each in range(online_cpus())))
     machine = _machine(prefix, structure, cpuinfo.processor(sections, shared))
     if own:
         machine = replace(machine, architecture=platform.machine() or machine.architecture)
@@ -62,21 +61,18 @@ def _allocation(
     folders = cgroup.folders(root)
     environ: Mapping[str, str] = os.environ if own else {}
     mask = affinity() if own else None
-    given = cgroup.cpus(folders)
-    numbers = frozenset(cpu.number for cpu in structure.cpus)
-    allowed = numbers & mask if mask is not None else numbers & given if given is not None else numbers
-    chosen = [cpu for cpu in structure.cpus if cpu.number in allowed]
-    quota = cgroup.quota(folders)
-    cap = shares.cap(environ)
-    sharers = processes or (sharing(environ, mask, folders, len(numbers)) if own else 1)
+    allowed = cgroup.cpus(folders) if mask is None else mask
+    chosen = [cpu for cpu in structure.cpus if allowed is None or cpu.number in allowed]
+    online = online_cpus() if own else max(1, len(structure.cpus))
+    quota, cap = cgroup.quota(folders), shares.cap(environ)
+    sharers = processes or (sharing(environ, mask, folders, online) if own else 1)
     usable, limit = allocate(
-        allowed_cpus=len(chosen) or (len(mask) if mask else 1),
-        online_cpus=len(numbers) or 1,
+        allowed_cpus=max(1, len(chosen)) if mask is None else len(mask),
+        online_cpus=online,
         quota_cpus=quota,
         cap=cap,
         processes=sharers,
     )
-    limits = [size for size in (machine.memory_bytes, cgroup.memory(folders)) if size is not None]
     return Allocation(
         usable_cpus=usable,
         limit=limit,
@@ -84,10 +80,8 @@ def _allocation(
         quota_cpus=quota,
         cap=cap,
         processes=sharers,
-        memory_bytes=min(limits, default=None),
-        counts=_honest(
-            count(chosen, _usable_homes(structure, chosen, given, cgroup.nodes(folders))), structure
-        ),
+        memory_bytes=min(filter(None, (machine.memory_bytes, cgroup.memory(folders))), default=None),
+        counts=_honest(count(chosen, _usable_homes(structure, chosen, folders)), structure),
         cpus=tuple(cpu.number for cpu in chosen),
     )
 
@@ -104,9 +98,10 @@ def _homes(structure: Topology, nodes: frozenset[int] | None = None) -> list[lis
 
 
 def _usable_homes(
-    structure: Topology, chosen: list[Cpu], given: frozenset[int] | None, nodes: frozenset[int] | None
+    structure: Topology, chosen: Sequence[Cpu], folders: cgroup.Folders
 ) -> list[list[Cpu]] | None:
     """The nodes whose memory the process may use; None where only its affinity takes CPUs away."""
+    given, nodes = cgroup.cpus(folders), cgroup.nodes(folders)
     in_cpuset = given is not None and any(cpu.number not in given for cpu in structure.cpus)
     in_memory_set = nodes is not None and not nodes.issuperset(structure.nodes or ())
     if in_cpuset or in_memory_set or len(chosen) == len(structure.cpus):

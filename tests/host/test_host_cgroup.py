@@ -1,0 +1,115 @@
+"""Limits of control groups, wherever they are mounted."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotune.host import cgroup
+
+UNIFIED = "proc/mounts: none /sys/fs/cgroup cgroup2 rw 0 0\nproc/self/cgroup: 0::/a/b\n"
+CPU = "proc/mounts: none /g cgroup rw,cpu 0 0\nproc/self/cgroup: 2:cpu:/a\n"
+
+
+def quota(root):
+    return cgroup.quota(cgroup.folders(str(root)))
+
+
+def test_the_tightest_of_all_ancestors_is_the_quota(tree):
+    root = tree(
+        f"{UNIFIED}sys/fs/cgroup/cpu.max: 300000 100000\nsys/fs/cgroup/a/cpu.max: 50000 20000\n"
+        "sys/fs/cgroup/a/b/cpu.max: max 100000"
+    )
+    assert quota(root) == 2.5
+
+
+@pytest.mark.parametrize(
+    "text", ["max 100000", "max", "", "banana", "100000 0", "0 100000", "-1 100000", "1e5 100000"]
+)
+def test_what_is_no_quota_does_not_limit(tree, text):
+    assert quota(tree(f"{UNIFIED}sys/fs/cgroup/a/b/cpu.max: {text}")) is None
+
+
+def test_a_quota_without_a_period_has_the_kernels_usual_one(tree):
+    assert quota(tree(f"{UNIFIED}sys/fs/cgroup/a/b/cpu.max: 150000")) == 1.5
+
+
+@pytest.mark.parametrize("text", ["-1", "0", "", "x"])
+def test_no_quota_of_version_1_does_not_limit(tree, text):
+    assert quota(tree(f"{CPU}g/a/cpu.cfs_quota_us: {text}\ng/a/cpu.cfs_period_us: 100000")) is None
+
+
+def test_a_quota_of_version_1_is_divided_by_its_period(tree):
+    assert quota(tree(f"{CPU}g/cpu.cfs_quota_us: 20000\ng/cpu.cfs_period_us: 80000")) == 0.25
+
+
+def test_a_group_that_cannot_be_seen_leaves_its_ancestors(tree):
+    """The path may be the host's, of which a container sees only the top."""
+    root = tree(
+        "proc/mounts: none /sys/fs/cgroup cgroup2 rw 0 0\nproc/self/cgroup: 0::/far/away\nsys/fs/cgroup/cpu.max: 7 2"
+    )
+    assert quota(root) == 3.5
+
+
+def test_a_mounted_part_of_the_hierarchy_is_told_from_a_like_named_one(tree):
+    root = tree(
+        "proc/self/mountinfo: 1 2 0:1 /pod /m rw - cgroup2 none rw\nproc/self/cgroup: 0::/pod2/x\nm/2/x/cpu.max: 1 1"
+    )
+    assert quota(root) is None
+
+
+def test_a_sandbox_without_a_mount_table_is_looked_for_in_the_usual_places(tree):
+    assert quota(tree("proc/self/cgroup: 0::/a\nsys/fs/cgroup/a/cpu.max: 2 1")) == 2.0
+
+
+def test_the_group_of_another_hierarchy_is_not_ours(tree):
+    root = tree(
+        "proc/mounts: a /cpu cgroup rw,cpu 0 0\\nb /mem cgroup rw,memory 0 0\n"
+        "proc/self/cgroup: 1:cpu:/one\\n2:memory:/two\ncpu/two/cpu.cfs_quota_us: 1000\nmem/two/memory.limit_in_bytes: 4096"
+    )
+    found = cgroup.folders(str(root))
+    assert cgroup.quota(found) is None
+    assert cgroup.memory(found) == 4096
+
+
+def test_both_versions_cpusets_hold_at_once(tree):
+    root = tree(
+        "proc/mounts: a /one cgroup rw,cpuset 0 0\\nb /two cgroup2 rw 0 0\nproc/self/cgroup: 1:cpuset:/\\n0::/\n"
+        "one/cpuset.cpus: 0-3\ntwo/cpuset.cpus.effective: 2-7\none/cpuset.mems: 0"
+    )
+    found = cgroup.folders(str(root))
+    assert cgroup.cpus(found) == {2, 3}
+    assert cgroup.nodes(found) == {0}
+
+
+def test_without_control_groups_nothing_is_limited(tree):
+    found = cgroup.folders(str(tree("other: 1")))
+    assert (cgroup.quota(found), cgroup.cpus(found), cgroup.nodes(found), cgroup.memory(found)) == (None,) * 4
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=60))
+def test_no_content_of_these_files_raises(mounts, membership, limit):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "proc/self").mkdir(parents=True)
+        (root / "g").mkdir()
+        (root / "proc/mounts").write_bytes(b"none /g cgroup2 rw 0 0\n" + mounts)
+        (root / "proc/self/mountinfo").write_bytes(mounts)
+        (root / "proc/self/cgroup").write_bytes(membership)
+        for name in (
+            "cpu.max",
+            "cpu.cfs_quota_us",
+            "cpu.cfs_period_us",
+            "cpuset.cpus",
+            "cpuset.mems",
+            "memory.max",
+        ):
+            (root / "g" / name).write_bytes(limit)
+        found = cgroup.folders(folder)
+        share, size = cgroup.quota(found), cgroup.memory(found)
+        assert share is None or share > 0
+        assert size is None or size > 0
+        cgroup.cpus(found)
+        cgroup.nodes(found)
