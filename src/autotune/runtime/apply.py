@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from autotune.controls import blas, environment
-from autotune.controls.configured import clamp
 from autotune.errors import ProfileError, UnsupportedPlatform
 from autotune.runtime.config import meant
 from autotune.runtime.process import decided
@@ -130,6 +129,8 @@ def _for_work(
     entry = None if named is None else resolution.find(named)
     if entry is None:
         return None, f"Nothing that was measured speaks for {named or operation}."
+    from autotune.controls.configured import clamp
+
     return clamp(entry.tuning.choice, resolution.usable_cpus).blas_threads, entry.tuning.reason
 
 

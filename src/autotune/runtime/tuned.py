@@ -35,9 +35,9 @@ def tuned(operation: str, /, *, dtype: Any = None, sizes: _Sizes | None = None, 
 
     Raises BadSize for a size that the operation does not have, and for a function of yours without any.
     """
-    if fixed:
+    if fixed and (operation, dtype or "float64", *fixed.items()) not in state.known:
         meant(operation, dtype or "float64", fixed)  # a wrong size is said here and not at each call
-    elif sizes is None and row_of(operation) is None:
+    if not fixed and sizes is None and row_of(operation) is None:
         raise BadSize(f"{operation} is not in the catalogue: give its sizes, or a `sizes` function.")
     return Tuned(operation, dtype, sizes, fixed)
 

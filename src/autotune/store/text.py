@@ -13,7 +13,7 @@ from autotune.store.document import MAX_TEXT
 from autotune.store.schema import document_of
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_+-]*")
-_NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+_NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off"}
 """Words that some YAML reader takes for something else."""
 
 
