@@ -1,0 +1,97 @@
+"""What a colleague would say, and only that."""
+
+import pytest
+
+from autotune.host.advice import NO_BLAS, SMALL_SHARED_MEMORY, advice
+from autotune.model.allocation import Limit
+from autotune.model.machine import Allocation, Counts, Machine
+from autotune.model.software import BlasLibrary
+
+ONE = BlasLibrary(api="openblas", version="0.3.31", threads=2, user="numpy")
+TWO = BlasLibrary(api="openblas", version="0.3.30", threads=2, user="scipy")
+
+
+def said(machine=None, allocation=None, libraries=(ONE,), environ=None, **rest):
+    return advice(
+        machine or Machine(), allocation or Allocation(usable_cpus=2), libraries, environ or {}, **rest
+    )
+
+
+def test_if_all_is_well_nothing_is_said():
+    assert said(governor="performance", shared_memory_bytes=SMALL_SHARED_MEMORY) == ()
+
+
+def test_more_blas_threads_than_the_quota_allows():
+    limited = Allocation(usable_cpus=2, limit=Limit.QUOTA, quota_cpus=1.5)
+    (sentence,) = said(allocation=limited, libraries=(BlasLibrary(api="openblas", threads=8, user="numpy"),))
+    assert "NumPy's OpenBLAS uses 8 threads" in sentence
+    assert "1.5 CPUs' worth of time) allows 2" in sentence
+    assert "OPENBLAS_NUM_THREADS=2" in sentence
+
+
+@pytest.mark.parametrize("limit", list(Limit))
+def test_every_limit_has_its_words(limit):
+    (sentence,) = said(allocation=Allocation(usable_cpus=1, limit=limit))
+    assert "uses 2 threads" in sentence
+
+
+def test_two_copies_of_a_blas():
+    (sentence,) = said(libraries=(ONE, TWO))
+    assert sentence.startswith(
+        "2 BLAS libraries are loaded: NumPy's OpenBLAS 0.3.31, SciPy's OpenBLAS 0.3.30."
+    )
+
+
+def test_no_blas_here_is_said_but_not_of_a_recording():
+    assert said(libraries=()) == (NO_BLAS,)
+    assert said(libraries=None) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("OMP_NUM_THREADS", "abc"), ("OPENBLAS_NUM_THREADS", "0"), ("OMP_NUM_THREADS", "4,")]
+)
+def test_a_malformed_thread_count_is_quoted(name, value):
+    (sentence,) = said(environ={name: value})
+    assert sentence.startswith(f"{name}={value!r} is not a number of threads.")
+
+
+@pytest.mark.parametrize(
+    "environ", [{"OMP_NUM_THREADS": "4,2"}, {"OMP_NUM_THREADS": ""}, {"OMP_PROC_BIND": "false"}]
+)
+def test_a_proper_setting_is_not_spoken_of(environ):
+    assert said(environ=environ) == ()
+
+
+@pytest.mark.parametrize("name", ["OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"])
+def test_a_binding_that_pins_threads(name):
+    (sentence,) = said(environ={name: "cores"})
+    assert sentence.startswith(f"{name} is set.")
+
+
+def test_our_own_variables_with_a_bad_value():
+    assert [
+        each.split("=")[0] for each in said(environ={"AUTOTUNE_CPUS": "abc", "AUTOTUNE_PROCESSES": "-3"})
+    ] == [
+        "AUTOTUNE_CPUS",
+        "AUTOTUNE_PROCESSES",
+    ]
+
+
+def test_half_a_cpu_is_no_place_to_measure():
+    sentences = said(allocation=Allocation(usable_cpus=1, limit=Limit.QUOTA, quota_cpus=0.5), libraries=None)
+    assert sentences[0].startswith("The CPU quota is 0.5 of one CPU.")
+
+
+def test_hardware_threads_and_cpus_that_are_off():
+    sentences = said(
+        Machine(smt=2, offline_cpus=(3, 5)), Allocation(usable_cpus=4, counts=Counts(physical_cores=2))
+    )
+    assert "2 hardware threads (SMT)" in sentences[0]
+    assert "physical cores (2 here)" in sentences[0]
+    assert sentences[1].endswith("not counted: 2.")
+
+
+def test_surroundings_that_spoil_timings_or_kill():
+    sentences = said(governor="powersave", shared_memory_bytes=64 << 20)
+    assert sentences[0].startswith("The CPU frequency governor is powersave")
+    assert "holds only 64 MiB" in sentences[1]

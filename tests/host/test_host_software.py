@@ -1,0 +1,171 @@
+"""BLAS libraries, NumPy, Python; the host's identity."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from autotune.host import identity, software, threadpools
+
+
+class NoPools:
+    @staticmethod
+    def threadpool_info():
+        return [
+            {
+                "user_api": "openmp",
+                "internal_api": "openmp",
+                "filepath": "/usr/lib/libgomp.so",
+                "num_threads": 2,
+            }
+        ]
+
+
+def info(**fields):
+    return {"user_api": "blas", "internal_api": "openblas", "version": "0.3.30", "num_threads": 4, **fields}
+
+
+def pools(monkeypatch, *found):
+    module = type("Pools", (), {"threadpool_info": staticmethod(lambda: list(found))})
+    monkeypatch.setattr(software, "threadpoolctl", lambda: module)
+
+
+def test_without_a_blas_the_software_still_has_numpy_and_python(monkeypatch):
+    monkeypatch.setattr(software, "threadpoolctl", NoPools)
+    assert software.libraries() == ()
+    found = software.software()
+    assert (found.blas, found.blas_version, found.kernels, found.threading, found.ilp64) == (None,) * 5
+    assert found.numpy == ".".join(np.__version__.split(".")[:2])
+    assert found.python in {"gil", "free-threaded"}
+
+
+def test_numpys_library_comes_first_and_is_the_key(monkeypatch):
+    pools(
+        monkeypatch,
+        info(filepath="/x/scipy.libs/libscipy_openblas-1.so", version="0.3.29"),
+        info(filepath="/x/numpy.libs/libscipy_openblas64_-2.so", architecture="Haswell"),
+    )
+    assert [library.user for library in software.libraries()] == ["numpy", "scipy"]
+    assert (software.software().blas_version, software.software().kernels) == ("0.3.30", "Haswell")
+
+
+def test_a_library_of_the_system_serves_numpy_when_scipy_has_its_own(monkeypatch):
+    pools(
+        monkeypatch,
+        info(filepath="/x/site-packages/scipy.libs/libscipy_openblas.so"),
+        info(
+            filepath="/usr/lib/libmkl_rt.so.2", internal_api="mkl", version="2024.1", threading_layer="intel"
+        ),
+    )
+    found = software.software()
+    assert (found.blas, found.threading, found.ilp64) == ("mkl", "intel", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "user"),
+    [
+        ("/v/numpy.libs/libscipy_openblas64_.so", "numpy"),
+        ("/v/numpy/.dylibs/libscipy_openblas64_.dylib", "numpy"),
+        (r"C:\v\scipy.libs\libscipy_openblas.dll", "scipy"),
+        ("/opt/numpy-tools/lib/libopenblas.so", None),
+    ],
+)
+def test_the_folder_of_a_wheel_names_its_package(path, user):
+    assert software._user(path) == user
+
+
+def test_a_library_that_cannot_be_opened_does_not_say_its_integers(tmp_path):
+    (tmp_path / "libopenblas.so").write_text("not a library")
+    assert software._openblas_ilp64(str(tmp_path / "libopenblas.so")) is None
+    assert software._openblas_ilp64(str(tmp_path / "gone.so")) is None
+
+
+def test_numpys_loaded_library_agrees_with_numpys_own_words():
+    config = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    for library in software.libraries():
+        if library.user == "numpy" and "openblas configuration" in config:
+            assert library.ilp64 == ("USE64BITINT" in config["openblas configuration"])
+            assert library.kernels
+
+
+@pytest.mark.real
+def test_looking_for_libraries_leaves_the_environment_as_it_was():
+    code = (
+        "import os; before = dict(os.environ); from autotune.host.software import software;"
+        "found = software(load=True); print(dict(os.environ) == before, found.numpy is not None)"
+    )
+    environ = {name: value for name, value in os.environ.items() if name != threadpools._SIDE_EFFECT}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environ
+    )
+    assert done.stdout.split() == ["True", "True"]
+
+
+@pytest.mark.real
+def test_numpy_is_not_imported_unless_asked_for():
+    code = (
+        "import sys; from autotune.host.software import software; found = software();"
+        "print('numpy' in sys.modules, found.blas, found.numpy)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "None", ".".join(np.__version__.split(".")[:2])]
+
+
+def files(monkeypatch, **texts):
+    monkeypatch.delenv("AUTOTUNE_HOST_ID", raising=False)
+    monkeypatch.setattr(identity, "read", lambda path: texts.get(path.rpartition("/")[2].replace("-", "_")))
+
+
+def test_the_users_name_for_the_host_is_taken(monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_HOST_ID", " node-7.rack ")
+    assert identity.host_id() == "node-7.rack"
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a b", "x" * 65, "ä", "-rf"])
+def test_a_name_that_could_do_harm_in_a_path_is_hashed(monkeypatch, name):
+    monkeypatch.setenv("AUTOTUNE_HOST_ID", name)
+    assert re.fullmatch("[0-9a-f]{16}", identity.host_id())
+
+
+def test_the_host_is_a_hash_that_tells_neither_name_nor_machine_id(monkeypatch):
+    files(monkeypatch, machine_id="0123456789abcdef0123456789abcdef")
+    found = identity.host_id()
+    assert re.fullmatch("[0-9a-f]{16}", found)
+    assert socket.gethostname() not in found
+    assert found == identity.host_id()
+
+
+def test_clones_of_one_image_are_different_hosts(monkeypatch):
+    files(monkeypatch, machine_id="0123456789abcdef0123456789abcdef")
+    monkeypatch.setattr(socket, "gethostname", lambda: "a")
+    first = identity.host_id()
+    monkeypatch.setattr(socket, "gethostname", lambda: "b")
+    assert identity.host_id() != first
+
+
+@pytest.mark.parametrize("machine", [None, "", "uninitialized"])
+def test_containers_without_a_machine_id_agree_by_the_boot_of_their_computer(monkeypatch, machine):
+    files(monkeypatch, machine_id=machine, boot_id="1b4e28ba-2fa1-11d2-883f-0016d3cca427")
+    monkeypatch.setattr(socket, "gethostname", lambda: "container-1")
+    first = identity.host_id()
+    monkeypatch.setattr(socket, "gethostname", lambda: "container-2")
+    assert identity.host_id() == first
+
+
+def test_a_system_without_either_goes_by_its_hashed_name(monkeypatch):
+    files(monkeypatch)
+    monkeypatch.setattr(socket, "gethostname", lambda: "mac")
+    assert identity.host_id() != "mac"
+
+
+def test_governor_and_kernel_of_a_recording_are_its_own(tree):
+    root = tree(
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor: powersave\nproc/sys/kernel/osrelease: 5.14.0-1.el9"
+    )
+    assert (identity.governor(root), identity.kernel(root)) == ("powersave", "5.14.0-1.el9")
+    assert (identity.governor(root / "sys"), identity.kernel(root / "sys")) == (None, None)
+    assert identity.kernel()
