@@ -1,0 +1,74 @@
+"""`autotune explain`."""
+
+import json
+from dataclasses import replace
+
+import numpy as np  # its BLAS is part of the key of a profile
+import pytest
+from click.testing import CliRunner
+from profiles_for_show import FILL, SVD
+
+from autotune.cli.program import program
+from autotune.host.allocation import usable_cpus
+from autotune.model.operation import Operation
+from autotune.model.profile import Profile
+from autotune.store import files
+from autotune.store.resolve import here
+
+assert np
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """This machine with folders of its own and one profile, of which all entries fit."""
+    for name in ("CONFIG", "STATE", "CACHE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path))
+    monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "named.yaml"))
+    monkeypatch.delenv("AUTOTUNE_DISABLE", raising=False)
+    own = replace(FILL, operation=Operation(name="step", sizes=(("rows", 1000),)))
+    files.write(Profile(key=here(*usable_cpus()).key, tunings=(SVD, FILL, own)), tmp_path / "named.yaml")
+    return tmp_path
+
+
+def said(*words):
+    return CliRunner().invoke(program, ["explain", *words])
+
+
+def test_every_entry_is_explained_with_its_source(machine):
+    result = said()
+    assert (result.exit_code, result.stderr) == (0, "")
+    for text in ("svd float64 m=500 n=500", "fill float64 n=1000", str(machine / "named.yaml"), SVD.reason):
+        assert text in result.stdout
+
+
+def test_sizes_ask_for_one_entry(machine):
+    operations = json.loads(said("svd", "--n", "500", "--json").stdout)["operations"]
+    assert [(row["operation"], row["choice"]) for row in operations] == [
+        ("svd float64 m=500 n=500", {"blas_threads": 1})
+    ]
+
+
+def test_sizes_of_a_function_of_the_users_are_named(machine):
+    operations = json.loads(said("step", "--size", "rows=1000", "--json").stdout)["operations"]
+    assert [row["reason"] for row in operations] == [FILL.reason]
+
+
+def test_a_profile_that_is_refused_is_said_with_the_reason(machine):
+    (machine / "named.yaml").write_text("schema: 99\n")
+    result = said()
+    assert "Not used" in result.stdout
+    assert "newer autotune" in result.stdout
+    assert "autotune calibrate" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["svdd"], ["svd", "--k", "5"], ["--n", "5"], ["svd", "--n", "0"], ["svd", "--size", "rows"]]
+)
+def test_what_cannot_be_asked_is_wrong_usage(machine, words):
+    assert said(*words).exit_code == 2
+
+
+def test_hostile_text_of_a_profile_cannot_act_on_the_terminal(machine):
+    path = machine / "named.yaml"
+    path.write_text(path.read_text("utf-8").replace(SVD.reason, "\\x1b[2J"), "utf-8")
+    assert "\x1b" not in said().output
