@@ -223,14 +223,44 @@ def test_a_limit_that_somebody_sets_inside_a_scope_outlives_it(blas, threads):
     assert blas.get() == 1
 
 
-def test_a_limit_that_somebody_set_is_a_ceiling_and_comes_back(blas, threads):
-    threads.set_threads(4)
+def test_a_limit_that_somebody_set_before_us_is_a_ceiling_and_comes_back(blas, threads):
+    threads.refresh()
     blas.put(3)
     with threads.limit(6):
         assert blas.get() == 3
     with threads.limit(2):
         assert blas.get() == 2
     assert blas.get() == 3
+
+
+@pytest.mark.parametrize("count", [2, 6])
+def test_a_limit_that_somebody_set_after_us_is_left_alone(count, blas, threads):
+    threads.set_threads(4)
+    blas.put(3)
+    with threads.limit(count):
+        assert blas.get() == 3
+    threads.set_threads(None)
+    assert blas.get() == 3
+
+
+def test_a_limit_that_somebody_set_after_us_is_where_we_begin_again(blas, threads):
+    with threads.limit(4):
+        blas.put(3)
+    with threads.limit(2):
+        assert blas.get() == 2
+    assert blas.get() == 3
+
+
+def test_a_scope_within_somebodys_limit_loses_nothing_of_what_was_there_before(blas, threads):
+    """scikit-learn limits BLAS to one thread around code that may enter our scopes, then restores our count."""
+    threads.set_threads(4)
+    blas.put(1)
+    with threads.limit(6):
+        assert blas.get() == 1
+    blas.put(4)
+    with threads.limit(6):
+        assert blas.get() == 6
+    assert threads.set_threads(None) == STARTS_WITH
 
 
 def test_when_somebodys_limit_ends_the_full_range_is_ours_again(blas, threads):

@@ -7,10 +7,11 @@ Smallest wins
     has one count for the whole process: who asked for one thread because others work beside it is never
     overrun. When the last one ends, in whatever order and thread, what was there before comes back.
 Other people's limits
-    Before a change the count is read. One that is not ours was set by somebody else: from then on it is a
-    ceiling, and what our scopes restore. A scope that ends and finds a foreign count leaves it alone; if
-    whoever set it then restores *our* count, as an overlapping `threadpool_limits` does, the next scope or
-    `refresh` undoes that. (Somebody who asks for the very count in force cannot be told from nobody.)
+    What is there when we begin (with a scope, or a process-wide count) is what comes back when we end. Unless
+    it is the count that the library started with, somebody set it: it is a ceiling. From then on the count
+    is read before each change; one that is not ours was set by somebody else and is left alone, until they
+    restore ours, which an overlapping `threadpool_limits` does, or until we end and begin again.
+    (Somebody who asks for the very count in force cannot be told from nobody.)
 Scope of effect
     OpenBLAS with its own threads, BLIS and FlexiBLAS: the process. OpenBLAS on OpenMP, and MKL: the thread
     that enters the scope, sets, or refreshes.
@@ -34,9 +35,8 @@ class BlasThreads:
 
     def __init__(self, find: Callable[[], Iterable[Library]]) -> None:
         self._find = find
-        self._lock = (
-            threading.RLock()
-        )  # a signal handler may enter a scope while its thread is inside one here
+        # of the kind that its owner may take twice: a signal handler may enter a scope at any time
+        self._lock = threading.RLock()
         self._modules = -1
         self._libraries: tuple[Library, ...] = ()
         self._per_thread: tuple[Library, ...] = ()
@@ -194,21 +194,25 @@ class _Domain:
 class _Count:
     """The count of one library in one domain: ours, or somebody else's."""
 
-    __slots__ = ("_library", "_ours", "_theirs", "_undo")
+    __slots__ = ("_library", "_ours", "_theirs", "_undo", "_wanted")
 
     def __init__(self, library: Library) -> None:
         self._library = library
         self._ours: int | None = None
         """What we set and have not undone."""
         self._theirs = 0
-        """What was there before."""
+        """What was there when we began."""
         self._undo = 0
+        """What to put for that to come back."""
+        self._wanted: int | None = None
 
     def settle(self, wanted: int | None) -> None:
         """Set what is wanted, as far as others allow; None undoes."""
+        begins = self._wanted is None and wanted is not None
+        self._wanted = wanted
         now = self._library.get()
         if self._ours is not None and now != self._ours:
-            if wanted is None:
+            if not begins:
                 return
             self._ours = None
         if self._ours is None:
