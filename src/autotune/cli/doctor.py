@@ -36,6 +36,12 @@ def doctor(as_json: bool, root: Path) -> None:
     """Describe this machine, the CPUs that a program may use here, and NumPy's BLAS.
 
     Warns of settings that make NumPy slow. Changes nothing.
+
+    \b
+    Examples:
+      autotune doctor
+      autotune doctor --json
+      autotune doctor --root recorded/
     """
     own = root.resolve() == Path("/").resolve()
     machine, allocation = detect(root)
