@@ -33,7 +33,7 @@ COUNTS = ("logical_cpus", "physical_cores", "packages", "numa_nodes", "l3_groups
     help="Read the recording of another computer: a folder that holds its /sys and /proc.",
 )
 def doctor(as_json: bool, root: Path) -> None:
-    """Describe this machine, the CPUs that a program may use here, and NumPy's BLAS.
+    r"""Describe this machine, the CPUs that a program may use here, and NumPy's BLAS.
 
     Warns of settings that make NumPy slow. Changes nothing.
 
