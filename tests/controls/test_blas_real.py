@@ -17,16 +17,18 @@ FREE = {"AUTOTUNE_EXPORTED": "OPENBLAS_NUM_THREADS"}
 def child(code, **environ):
     """What a fresh process, which has NumPy and `blas`, gives as `result`."""
     program = f"""
-import json, threading
-import numpy, threadpoolctl
+import json, os, threading
+environment = dict(os.environ)
+import numpy
 from autotune.controls import blas
 def counts():
+    import threadpoolctl
     return [found["num_threads"] for found in threadpoolctl.threadpool_info() if found["user_api"] == "blas"]
 def elsewhere(act):
     thread = threading.Thread(target=act)
     thread.start()
     thread.join()
-if not blas.loaded():
+if not blas.loaded():  # which also imports threadpoolctl
     result = None
 else:
 {textwrap.indent(textwrap.dedent(code), "    ")}
@@ -68,6 +70,7 @@ def test_the_process_wide_count_leaves_a_workers_own_limit_in_force():
         blas.set_threads(3)
         result = []
         def work():
+            import threadpoolctl
             with threadpoolctl.threadpool_limits(1):
                 result.extend(counts())
         elsewhere(work)
@@ -77,9 +80,19 @@ def test_the_process_wide_count_leaves_a_workers_own_limit_in_force():
     assert set(seen) == {1}
 
 
+def test_children_inherit_the_environment_as_it_was():
+    assert child(
+        """
+        blas.set_threads(1)
+        result = environment == dict(os.environ)
+        """
+    )
+
+
 def test_somebody_elses_limit_is_not_exceeded_within_it():
     seen = child(
         """
+        import threadpoolctl
         blas.set_threads(3)
         with threadpoolctl.threadpool_limits(1):
             with blas.limit(4):
@@ -133,7 +146,7 @@ def test_ten_threads_in_and_out_of_scopes_at_random_end_where_they_began():
 def test_a_child_forked_beside_another_threads_scope_has_the_count_from_before():
     before, forked = child(
         """
-        import os, warnings
+        import warnings
         warnings.simplefilter("ignore")  # 3.12 warns of forking with threads, which is what is tried here
         before = counts()
         scope = blas.limit(1)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from autotune.controls import environment
+from autotune.host.threadpools import threadpoolctl
 
 
 class Library:
@@ -68,9 +69,8 @@ def find() -> list[Library]:
     Costs 0.1 to 0.6 ms, and once 4 to 8 ms for the import of threadpoolctl. Statically linked libraries and
     Apple's Accelerate are not seen.
     """
-    from threadpoolctl import ThreadpoolController
-
-    return [library(found) for found in ThreadpoolController().lib_controllers if found.user_api == "blas"]
+    controllers = threadpoolctl().ThreadpoolController().lib_controllers
+    return [library(found) for found in controllers if found.user_api == "blas"]
 
 
 def library(found: Any) -> Library:
