@@ -135,7 +135,7 @@ class Child:
                 if self._results in ready:
                     *lines, pending = (pending + _read(selector, self._results)).split(b"\n")
                     for message in map(_parsed, lines):
-                        if message is None or len(pending) > LARGEST_LINE:
+                        if message is None:
                             self.ending = Ending(end=End.GARBLED)
                             break
                         if "done" in message:
@@ -146,6 +146,8 @@ class Child:
                             deadline = monotonic() + self._limit
                         else:
                             yield message
+                    if len(pending) > LARGEST_LINE:
+                        self.ending = Ending(end=End.GARBLED)
                 elif not lives:
                     self.ending = Ending(end=End.EXIT, status=self._process.returncode)
 

@@ -53,7 +53,7 @@ def lock_path(environ: Mapping[str, str]) -> Path:
     folder = environ.get("AUTOTUNE_STATE_DIR") or next(
         (shared for shared in SHARED_FOLDERS if os.access(shared, os.W_OK | os.X_OK)), tempfile.gettempdir()
     )
-    return Path(folder) / f"autotune-{re.sub(r'[^A-Za-z0-9.-]', '-', host_id())}.lock"
+    return Path(folder) / f"autotune-{host_id()}.lock"
 
 
 def holder(path: Path) -> str:

@@ -121,6 +121,7 @@ class _Trial:
             self._sides.clear()
             for work in works:
                 work.close()
+            gc.unfreeze()
             gc.collect()
 
     @contextmanager
@@ -144,9 +145,8 @@ class _Trial:
             workload: Workload = self._job.workloads.get(operation.name) or workloads.find(operation.name)
             layouts = workload.layouts
             if operation.name not in self._job.workloads:
-                layouts = layouts[
-                    : _fitting(kind(operation.name).bytes_of(operation), self._job.memory_bytes)
-                ]
+                needed = kind(operation.name).bytes_of(operation)
+                layouts = layouts[: _fitting(needed, self._job.memory_bytes)]
             for layout in layouts:
                 works.append(workload.prepare(operation, layout, self._job.seed))  # noqa: PERF401  # all are closed
 
@@ -158,13 +158,18 @@ class _Trial:
                 chosen = arm.configuration
                 calls = tuple(work.plain if chosen.is_default else work.tuned(chosen) for work in works)
                 side = _Side(arm, calls)
-                with configured(chosen, usable_cpus=self._job.usable_cpus):
-                    begin = perf_counter()
-                    result = calls[0]()
-                    side.seconds = perf_counter() - begin
-                if wrong := works[0].check(result):
-                    raise _WrongResult(wrong)
+                side.seconds = self._first_call(side, works[0])
                 self._sides.append(side)
+
+    def _first_call(self, side: _Side, work: Work) -> float:
+        """Seconds of an arm's first call. Raises _WrongResult."""
+        with configured(side.arm.configuration, usable_cpus=self._job.usable_cpus):
+            begin = perf_counter()
+            result = side.calls[0]()
+            seconds = perf_counter() - begin
+        if wrong := work.check(result):
+            raise _WrongResult(wrong)
+        return seconds
 
     def _warm_up(self) -> int:
         """Learn how long a call takes, and choose how many calls make a sample."""
@@ -189,9 +194,8 @@ class _Trial:
     def _repeat(self, loops: int, until: float | None, works: list[Work]) -> None:
         """Time rounds until enough were quiet, as many again were not, or the time is over."""
         wanted = self._job.rounds
-        orders = rounds.orders(
-            len(self._sides), wanted, rounds.order_seed(self._job.seed, self._task.operation)
-        )
+        seed = rounds.order_seed(self._job.seed, self._task.operation)
+        orders = rounds.orders(len(self._sides), wanted, seed)
         sides = tuple(self._sides)
         likely = sum(side.seconds for side in sides) * loops * (REST_SAMPLES + 1)
         quiet = attempts = 0

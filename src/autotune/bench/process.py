@@ -103,18 +103,17 @@ class ProcessBench:
             address_space=limits.address_space(self._memory_bytes, self._usable_cpus),
         )
         kills = limits.oom_kills()
-        with Child(errand, environ=self._environ, patience=self._patience) as child:
-            try:
-                for message in child.messages():
-                    _take(message, records, child)
-            except (KeyError, IndexError, TypeError, ValueError):
-                child.ending = Ending(end=End.GARBLED)
-            ending, mark, printed = child.ending, child.mark, child.output.take()
-        assert ending is not None
+        try:
+            with Child(errand, environ=self._environ, patience=self._patience) as child:
+                ending = _follow(child, records)
+                mark, printed = child.mark, child.output.take()
+        except OSError as problem:  # no memory, process or file descriptor left to start one
+            reason = f"The trial process cannot be started: {problem}."
+            _blame(records, None, Failure(kind=FailureKind.PROTOCOL, reason=reason), "")
+            return
         if ending.end is not End.DONE:
-            _blame(
-                records, mark, _failure(ending, printed, out_of_memory=limits.oom_kills() != kills), printed
-            )
+            failure = _failure(ending, printed, out_of_memory=limits.oom_kills() != kills)
+            _blame(records, mark, failure, printed)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -166,6 +165,17 @@ def _literal(case: Case) -> Task:
     others = (configuration for configuration in case.configurations if not configuration.is_default)
     arms = (Arm(index=index, configuration=one) for index, one in enumerate((DEFAULT, *others)))
     return Task(operation=case.operation, arms=tuple(arms))
+
+
+def _follow(child: Child, records: Sequence[_Record]) -> Ending:
+    """Note down all that a trial process says, to its end."""
+    try:
+        for message in child.messages():
+            _take(message, records, child)
+    except (KeyError, IndexError, TypeError, ValueError):  # whatever the work wrote into our pipe
+        return Ending(end=End.GARBLED)
+    assert child.ending is not None
+    return child.ending
 
 
 def _take(message: Mapping[str, object], records: Sequence[_Record], child: Child) -> None:

@@ -1,0 +1,54 @@
+"""The noise gate: pure."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotune.bench import noise
+from autotune.host.pressure import Load
+
+
+def _load(busy=0.0, stolen=0.0, own=0.0):
+    return Load(busy_seconds=busy, stolen_seconds=stolen, own_seconds=own)
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        (_load(), False),
+        (_load(busy=2.0, own=2.0), False),
+        (_load(busy=2.04, own=2.0), False),
+        (_load(busy=2.06, own=2.0), True),
+        (_load(stolen=0.02), False),
+        (_load(stolen=0.03), True),
+    ],
+)
+def test_a_second_is_busy_beyond_five_percent_foreign_or_two_ticks_stolen(after, expected):
+    assert noise.busy(_load(), after, wall=1.0) is expected
+
+
+def test_a_long_round_is_busy_beyond_one_percent_stolen():
+    assert not noise.busy(_load(), _load(stolen=0.09), wall=10.0)
+    assert noise.busy(_load(), _load(stolen=0.11), wall=10.0)
+
+
+def test_one_tick_within_a_short_round_says_nothing():
+    assert not noise.busy(_load(), _load(busy=0.01), wall=0.01)
+
+
+def test_what_the_system_does_not_say_is_not_held_against_it():
+    assert not noise.busy(Load(), _load(busy=9.0, stolen=9.0), wall=1.0)
+
+
+def test_quiet_rounds_are_kept_and_the_first_busy_ones_fill_up():
+    assert noise.kept([True, False, True, False, True], wanted=3) == (0, 1, 3)
+
+
+@given(st.lists(st.booleans(), max_size=30), st.integers(0, 20))
+def test_no_busy_round_is_kept_while_a_quiet_one_is_left_out(busy, wanted):
+    kept = noise.kept(busy, wanted)
+
+    assert len(kept) == min(wanted, len(busy))
+    assert list(kept) == sorted(set(kept))
+    left_out = set(range(len(busy))) - set(kept)
+    assert not (any(busy[place] for place in kept) and any(not busy[place] for place in left_out))

@@ -1,0 +1,192 @@
+"""What the real bench makes of work that crashes, hangs, lies or prints: every end is a Measurement."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autotune.bench.process import ProcessBench
+from autotune.bench.user import UserWorkload
+from autotune.model.catalogue import operation
+from autotune.model.configuration import DEFAULT, Configuration, Knob
+from autotune.model.measurement import Case, FailureKind, Plan
+from autotune.model.operation import Operation
+
+BEHAVING = Path(__file__).parent / "workloads" / "behaving.py"
+TWO, THREE = Configuration(workers=2), Configuration(workers=3)
+
+pytestmark = pytest.mark.real
+
+
+def _workload(name):
+    return UserWorkload(
+        name=name, source=f"{BEHAVING}:{name}", sizes=("n",), optional=("workers",), knobs=(Knob.WORKERS,)
+    )
+
+
+def _run(name, *configurations, patience=60.0, environ=None, rounds=1):
+    bench = ProcessBench(
+        workloads={name: _workload(name)}, patience=patience, environ={**os.environ, **(environ or {})}
+    )
+    case = Case(operation=Operation(name=name, sizes=(("n", 10),)), configurations=configurations)
+    return bench.run(Plan(cases=(case,), rounds=rounds, seconds=0.0)).measurements
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("killed", FailureKind.KILLED, "SIGKILL"),
+        ("raising", FailureKind.ERROR, "ZeroDivisionError: two is too many"),
+        ("raising", FailureKind.ERROR, "behaving.py:"),
+        ("leaving", FailureKind.ERROR, "SystemExit: 3"),
+        ("vanishing", FailureKind.PROTOCOL, "exit status 0"),
+        ("wrong", FailureKind.WRONG_RESULT, "another result"),
+        ("greedy", FailureKind.OUT_OF_MEMORY, "128. TiB"),
+        ("babbling", FailureKind.PROTOCOL, "cannot be understood"),
+    ],
+)
+def test_each_way_to_fail_has_its_name_and_costs_the_others_nothing(name, kind, words):
+    default, failed, other = _run(name, TWO, THREE)
+
+    assert failed.failure.kind is kind
+    assert words in failed.failure.reason
+    assert len(default.seconds) == len(other.seconds) == 1
+
+
+def test_a_hang_is_a_time_out_and_its_grandchild_goes_with_it(tmp_path):
+    log = tmp_path / "log"
+
+    default, hanging, other = _run(
+        "hanging", TWO, THREE, patience=12.0, environ={"AUTOTUNE_TEST_LOG": str(log)}
+    )
+
+    assert hanging.failure.kind is FailureKind.TIME_OUT
+    assert "2 s" in hanging.failure.reason
+    assert len(default.seconds) == len(other.seconds) == 1
+    assert not [pid for pid in map(int, log.read_text().split()) if _runs(pid)]
+
+
+def test_what_the_work_prints_is_noted_shortened_and_disturbs_nothing():
+    (noisy,) = _run("noisy")
+
+    assert len(noisy.seconds) == 1
+    assert noisy.note.startswith("xxxx")
+    assert len(noisy.note) <= 300
+
+
+def test_the_last_words_of_a_crash_are_kept():
+    _, crashed = _run("crashing", TWO)
+
+    assert crashed.failure.kind is FailureKind.CRASH
+    assert "about to crash" in crashed.note
+
+
+def test_work_larger_than_its_allowance_is_refused_before_it_allocates():
+    case = Case(operation=operation("add", n=10**9), configurations=(TWO,))
+
+    session = ProcessBench(memory_bytes=2**20).run(Plan(cases=(case,), rounds=1))
+
+    assert session.measurements[0].failure.kind is FailureKind.OUT_OF_MEMORY
+    assert "a trial may take 1 MiB" in session.measurements[0].failure.reason
+
+
+def test_thread_variables_of_the_caller_do_not_reach_the_trial_and_are_told():
+    bench = ProcessBench(environ={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "abc"})
+
+    assert bench.scrubbed == ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def test_linear_algebra_of_the_catalogue_is_measured_and_passes_its_check():
+    case = Case(operation=operation("cholesky", n=64), configurations=(Configuration(blas_threads=1),))
+
+    session = ProcessBench().run(Plan(cases=(case,), rounds=2, seconds=0.0))
+
+    assert [(one.failure, len(one.seconds)) for one in session.measurements] == [(None, 1), (None, 1)]
+
+
+def test_ctrl_c_passes_through_after_all_children_are_gone(tmp_path):
+    log = tmp_path / "log"
+    process = _asking_for_a_hang(log)
+    pids = _pids(log)
+
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=30)
+
+    assert "KeyboardInterrupt" in printed
+    assert not [pid for pid in pids if _runs(pid)]
+
+
+def test_nothing_outlives_a_parent_that_was_killed(tmp_path):
+    log = tmp_path / "log"
+    process = _asking_for_a_hang(log)
+    pids = _pids(log)
+
+    process.kill()
+    process.communicate(timeout=30)
+
+    deadline = time.monotonic() + 10
+    while any(map(_runs, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in pids if _runs(pid)]
+
+
+def test_the_default_that_fails_to_load_fails_its_case_with_file_and_line():
+    broken = UserWorkload(name="work", source=f"{BEHAVING.parent / 'broken.py'}:work", sizes=("n",))
+    case = Case(operation=Operation(name="work", sizes=(("n", 1),)), configurations=(TWO,))
+
+    session = ProcessBench(workloads={"work": broken}).run(Plan(cases=(case,), rounds=1))
+
+    default, other = session.measurements
+    assert default.configuration == DEFAULT
+    assert default.failure.kind is FailureKind.ERROR
+    assert "broken.py:5" in default.failure.reason
+    assert other.failure.kind is FailureKind.NOT_REACHED
+
+
+def test_an_interpreter_that_cannot_start_is_a_failure(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+
+    (default,) = _run("steady")
+
+    assert default.failure.kind is FailureKind.PROTOCOL
+    assert "cannot be started" in default.failure.reason
+
+
+HANG = """
+import sys
+from tests_bench import _run, TWO
+_run("hanging", TWO, environ={"AUTOTUNE_TEST_LOG": sys.argv[1]})
+"""
+
+
+def _asking_for_a_hang(log):
+    code = HANG.replace("tests_bench", Path(__file__).stem)
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(log)],
+        env=environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def _pids(log):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if log.exists() and len(log.read_text().split()) == 2:
+            return [int(pid) for pid in log.read_text().split()]
+        time.sleep(0.05)
+    pytest.fail("the work never began")
+
+
+def _runs(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,39 @@
+"""The machine's self-test."""
+
+import math
+
+import pytest
+
+from autotune.bench import selftest
+from autotune.bench.process import ProcessBench
+
+
+def test_pairs_without_noise_resolve_everything():
+    assert selftest.half_width([0.0] * 24) == 0.0
+
+
+def test_a_single_disturbed_pair_does_not_change_the_resolution():
+    assert selftest.half_width([0.0] * 23 + [5.0]) == 0.0
+
+
+def test_the_resolution_grows_with_the_spread_of_the_groups():
+    narrow, wide = ([size * (-1) ** (place // 4) for place in range(24)] for size in (0.01, 0.04))
+
+    assert math.isclose(selftest.half_width(wide), 4 * selftest.half_width(narrow))
+
+
+def test_too_few_pairs_resolve_nothing():
+    assert selftest.half_width([0.0] * 7) is None
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("processes", [1, 2])
+def test_spinning_processes_get_work_done(processes):
+    assert selftest.capacity(processes) > 0
+
+
+@pytest.mark.real
+def test_the_resolution_of_a_machine_is_positive_unless_it_had_too_little_time():
+    resolution = selftest.resolution(ProcessBench(), seconds=2.0)
+
+    assert resolution is None or resolution > 0

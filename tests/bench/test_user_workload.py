@@ -1,0 +1,203 @@
+"""The user's own function: what it takes, how it is found, what is wrong with it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autotune.bench import user
+from autotune.bench.describe import describe
+from autotune.bench.user import UserWorkload
+from autotune.errors import BadWorkload
+from autotune.model.catalogue import Family
+from autotune.model.configuration import DEFAULT, Configuration, Knob
+from autotune.model.operation import Operation
+
+WORKLOADS = Path(__file__).parent / "workloads"
+
+
+def _operation(**sizes):
+    return Operation(name="work", dtype="float32", sizes=tuple(sizes.items()))
+
+
+def test_a_signature_says_sizes_knobs_and_dtype():
+    def work(m, n=5, *, workers=1, chunk=None, dtype="float64"):
+        pass
+
+    found = user.described(work, "work")
+
+    assert found.sizes == ("m",)
+    assert found.optional == ("n",)
+    assert found.knobs == (Knob.WORKERS, Knob.CHUNK)
+    assert found.takes_dtype
+    assert not found.any_size
+
+
+def test_as_a_row_of_the_catalogue_it_has_blas_threads_and_the_knobs_that_it_names():
+    kind = UserWorkload(name="work", knobs=(Knob.CHUNK, Knob.WORKERS), sizes=("n",)).kind
+
+    assert kind.family is Family.USER
+    assert kind.knobs == (Knob.BLAS_THREADS, Knob.WORKERS, Knob.CHUNK)
+    assert kind.size_names == ("n",)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("<lambda>", "small letters"),
+        ("Work", "small letters"),
+        ("matmul", "catalogue"),
+        ("mean", "catalogue"),
+    ],
+)
+def test_a_name_that_no_profile_can_hold_is_refused(name, words):
+    with pytest.raises(BadWorkload, match=words):
+        user.described(lambda n: n, name)
+
+
+def test_parameters_by_position_only_are_refused():
+    with pytest.raises(BadWorkload, match="by keyword"):
+        user.described(lambda n, /: n, "work")
+
+
+def test_what_has_no_signature_is_refused():
+    with pytest.raises(BadWorkload, match="does not say what it takes"):
+        user.described(type, "work")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"), [({}, "needs a value for n"), ({"n": 1, "k": 2}, "no parameter k; it takes n, m")]
+)
+def test_sizes_that_it_does_not_take_are_refused(sizes, words):
+    workload = UserWorkload(name="work", sizes=("n",), optional=("m",))
+
+    with pytest.raises(BadWorkload, match=words):
+        workload.refuse(sizes)
+
+
+def test_sizes_that_it_takes_are_not_refused():
+    UserWorkload(name="work", sizes=("n",), optional=("m",)).refuse({"n": 1})
+    UserWorkload(name="work", sizes=("n",), any_size=True).refuse({"n": 1, "anything": 2})
+
+
+def test_knobs_reach_the_function_only_where_they_are_set():
+    def work(n, workers="its own", chunk="its own", dtype=None):
+        return f"{n} {workers} {chunk} {dtype}"
+
+    prepared = user.from_function(work).prepare(_operation(n=7), "C", 0)
+
+    assert prepared.plain() == "7 its own its own float32"
+    assert prepared.tuned(Configuration(workers=3, blas_threads=2))() == "7 3 its own float32"
+    assert prepared.tuned(DEFAULT)() == "7 its own its own float32"
+
+
+def test_a_knob_without_a_default_stands_for_one_worker_and_one_slice():
+    def work(n, workers, chunk):
+        return f"{n} {workers} {chunk}"
+
+    prepared = user.from_function(work).prepare(_operation(n=7), "C", 0)
+
+    assert prepared.plain() == "7 1 7"
+    assert prepared.tuned(Configuration(workers=2, chunk=3))() == "7 2 3"
+
+
+def test_a_function_without_a_file_travels_by_value_with_what_it_closes_over():
+    offset = 5
+    workload = user.from_function(lambda n: n + offset, "added")
+
+    arrived = UserWorkload.from_dict(workload.as_dict())
+
+    assert arrived == workload
+    assert arrived.load()(n=1) == 6
+
+
+def test_a_function_that_cannot_be_pickled_is_refused():
+    generator = (number for number in range(3))
+
+    with pytest.raises(BadWorkload, match="cannot be taken to a fresh process: TypeError"):
+        user.from_function(lambda n: generator, "work")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "right"),
+    [
+        (np.ones(3), np.ones(3) * (1 + 1e-12), True),
+        (np.ones(3), np.ones(3) * 1.001, False),
+        (np.ones(3), np.ones(4), False),
+        (np.array([np.nan, 1.0]), np.array([np.nan, 1.0]), True),
+        (np.ones(3, np.float32), np.ones(3, np.float32) * np.float32(1.0001), True),
+        (np.arange(3), np.arange(3) + 1, False),
+        (np.array([1e9, 0.0]), np.array([1e9, 1e-3]), True),
+        ((1.0, np.ones(2)), (1.0, np.zeros(2)), False),
+        ([1, 2], [1, 2], True),
+        (1.0, None, False),
+        (None, None, True),
+        ("text", "other text", True),
+        (np.empty(0), np.empty(0), True),
+        (2 + 1j, 2 - 1j, False),
+    ],
+)
+def test_later_results_are_compared_with_the_first(first, second, right):
+    prepared = user.from_function(lambda n: n, "work").prepare(_operation(n=1), "C", 0)
+
+    assert prepared.check(first) is None
+    assert (prepared.check(second) is None) is right
+
+
+def test_the_first_result_is_kept_by_value():
+    prepared = user.from_function(lambda n: n, "work").prepare(_operation(n=1), "C", 0)
+    reused = np.zeros(3)
+    prepared.check(reused)
+
+    reused[:] = 1
+
+    assert "another result" in prepared.check(reused)
+
+
+@pytest.mark.real
+def test_a_file_is_described_in_a_fresh_process():
+    found = describe(f"{WORKLOADS / 'behaving.py'}:steady")
+
+    assert found.name == "steady"
+    assert found.source == f"{WORKLOADS / 'behaving.py'}:steady"
+    assert found.sizes == ("n",)
+    assert found.knobs == (Knob.WORKERS,)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("VALUE = 1 / 0", r"ZeroDivisionError: division by zero \(.*work\.py:1\)"),
+        ("def work(n):\n    return n +", r"invalid syntax \(.*work\.py:2\)"),
+        ("import no_such_module", r"No module named 'no_such_module' \(.*work\.py:1\)"),
+        ("raise SystemExit('bye')", "SystemExit: bye"),
+        ("def other(n): pass", "has no function work; it has other"),
+        ("work = 5", "is not a function but int"),
+        ("import os\nos._exit(7)", "the process that tried it died"),
+        ("import time\ntime.sleep(600)", "longer than 2 s"),
+    ],
+)
+def test_a_file_that_holds_no_workload_is_refused_with_its_cause(tmp_path, text, words):
+    (tmp_path / "work.py").write_text(text)
+
+    with pytest.raises(BadWorkload, match=words):
+        describe(f"{tmp_path / 'work.py'}:work", patience=2 if "sleep" in text else 60)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("no/such/file.py:work", "There is no file"),
+        ("nothing", "names no function"),
+        ("file.py:", "names no function"),
+        ("no_such_package.module:work", "No module named"),
+    ],
+)
+def test_a_source_that_is_not_there_is_refused(source, words):
+    with pytest.raises(BadWorkload, match=words):
+        user.from_source(source)
+
+
+def test_a_function_of_a_module_is_found_by_its_path():
+    assert user.from_source("statistics:fmean").source == "statistics:fmean"

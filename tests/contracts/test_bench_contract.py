@@ -1,0 +1,117 @@
+"""What every Bench promises, asked of the fake one and of the real one."""
+
+import os
+from pathlib import Path
+
+import pytest
+from fakes import FakeBench
+
+from autotune.bench.process import ProcessBench
+from autotune.bench.protocol import Bench
+from autotune.bench.user import UserWorkload
+from autotune.model.configuration import DEFAULT, Configuration, Knob
+from autotune.model.measurement import Case, Failure, FailureKind, Plan
+from autotune.model.operation import Operation
+
+BEHAVING = Path(__file__).parents[1] / "bench" / "workloads" / "behaving.py"
+TWO, THREE = Configuration(workers=2), Configuration(workers=3)
+
+
+def _fake(folder):
+    def answer(operation, configuration, luck):
+        with (folder / "log").open("a") as file:
+            file.write(f"{configuration.workers or 1}\n")
+        if configuration == TWO and operation.name == "crashing":
+            return Failure(kind=FailureKind.CRASH, reason="It crashed with SIGSEGV.")
+        if operation.name == "failing_at_once":
+            return Failure(kind=FailureKind.OUT_OF_MEMORY, reason="No room.")
+        return 0.002
+
+    return FakeBench(answer)
+
+
+def _real(folder):
+    names = ("steady", "crashing", "failing_at_once", "logging")
+    workloads = {
+        name: UserWorkload(
+            name=name, source=f"{BEHAVING}:{name}", sizes=("n",), optional=("workers",), knobs=(Knob.WORKERS,)
+        )
+        for name in names
+    }
+    environ = {**os.environ, "AUTOTUNE_TEST_LOG": str(folder / "log")}
+    return ProcessBench(workloads=workloads, environ=environ)
+
+
+@pytest.fixture(params=[_fake, pytest.param(_real, marks=pytest.mark.real)], ids=["fake", "real"])
+def bench(request, tmp_path) -> Bench:
+    return request.param(tmp_path)
+
+
+def _case(name, *configurations):
+    return Case(operation=Operation(name=name, sizes=(("n", 10),)), configurations=configurations)
+
+
+def test_the_default_is_measured_first_and_once_however_the_case_names_it(bench):
+    plan = Plan(cases=(_case("steady", TWO, DEFAULT, THREE), _case("crashing")), rounds=1)
+
+    session = bench.run(plan)
+
+    asked = [(one.operation.name, one.configuration) for one in session.measurements]
+    assert asked == [("steady", DEFAULT), ("steady", TWO), ("steady", THREE), ("crashing", DEFAULT)]
+
+
+def test_every_configuration_has_one_positive_timing_for_every_round(bench):
+    session = bench.run(Plan(cases=(_case("steady", TWO),), rounds=3))
+
+    assert [len(one.seconds) for one in session.measurements] == [3, 3]
+    assert all(seconds > 0 for one in session.measurements for seconds in one.seconds)
+    assert [one.failure for one in session.measurements] == [None, None]
+
+
+def test_a_crash_is_a_failure_with_a_reason_and_costs_the_others_nothing(bench):
+    plan = Plan(cases=(_case("crashing", TWO, THREE), _case("steady", TWO)), rounds=2)
+
+    session = bench.run(plan)
+
+    default, crashed, other, *rest = session.measurements
+    assert crashed.failure.kind is FailureKind.CRASH
+    assert "SIGSEGV" in crashed.failure.reason
+    assert crashed.seconds == ()
+    assert [len(one.seconds) for one in (default, other, *rest)] == [2, 2, 2, 2]
+
+
+def test_without_a_default_its_case_has_no_timings_and_other_cases_have(bench):
+    session = bench.run(Plan(cases=(_case("failing_at_once", TWO), _case("steady")), rounds=1))
+
+    default, other, steady = session.measurements
+    assert default.failure.kind is FailureKind.OUT_OF_MEMORY
+    assert other.failure.kind is FailureKind.NOT_REACHED
+    assert not other.failure.final
+    assert len(steady.seconds) == 1
+
+
+def test_each_case_gets_one_round_although_the_time_is_over(bench):
+    session = bench.run(Plan(cases=(_case("steady", TWO), _case("crashing")), rounds=50, seconds=0.0))
+
+    assert [len(one.seconds) for one in session.measurements] == [1, 1, 1]
+
+
+def test_a_session_tells_how_long_all_of_it_took(bench):
+    session = bench.run(Plan(cases=(_case("steady"),), rounds=4))
+
+    assert session.wall_seconds >= 4 * session.measurements[0].seconds[0]
+
+
+def test_the_same_seed_runs_the_rounds_in_the_same_order_and_another_seed_in_another(bench, tmp_path):
+    def order(seed):
+        (tmp_path / "log").unlink(missing_ok=True)
+        bench.run(Plan(cases=(_case("logging", TWO, THREE),), rounds=1, seed=seed, seconds=0.0))
+        return (
+            (tmp_path / "log").read_text().split()[-3:]
+        )  # the calls before the round are checks and warm-up
+
+    orders = {seed: order(seed) for seed in (0, 1)}
+
+    assert orders == {seed: order(seed) for seed in (0, 1)}
+    assert all(sorted(one) == ["1", "2", "3"] for one in orders.values())
+    assert len({tuple(one) for one in orders.values()}) > 1
