@@ -1,5 +1,6 @@
 """Whatever the files of a computer hold, reading them answers."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -7,6 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import MACHINES, RECORDED, write_files
 
+from autotune.host import cgroup, files, identity, topology
+from autotune.host import detect as detect_module
+from autotune.host.allocation import online_cpus
 from autotune.host.cpuinfo import processor, sections
 from autotune.host.detect import detect
 
@@ -38,3 +42,20 @@ def test_any_text_names_some_processor(text):
     cpus, shared = sections(text)
     kind = processor(cpus, shared)
     assert kind.model is None or kind.model >= 0 or "-" in text
+
+
+def test_a_system_without_proc_and_sys_still_counts_its_cpus(monkeypatch):
+    """macOS and Windows: nothing can be read, and the number of CPUs is all that is known."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    for module in (files, cgroup, detect_module, topology, identity):
+        monkeypatch.setattr(module, "read", lambda path: None)
+    monkeypatch.setattr(topology, "Path", lambda path: Path("/nowhere"))
+    machine, allocation = detect()
+    assert machine.counts.logical_cpus == allocation.usable_cpus == online_cpus()
+    assert (machine.counts.physical_cores, machine.counts.numa_nodes, machine.counts.l3_groups) == (
+        None,
+        None,
+        None,
+    )
+    assert (allocation.affinity_cpus, allocation.quota_cpus, machine.memory_bytes) == (None, None, None)
+    assert identity.governor() is None

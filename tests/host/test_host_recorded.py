@@ -57,7 +57,7 @@ def test_the_parts_of_the_reading_have_the_promised_keys(recorded):
 def test_a_root_that_is_no_folder_is_wrong_usage(tmp_path):
     result = CliRunner().invoke(program, ["doctor", "--root", str(tmp_path / "gone")])
     assert result.exit_code == 2
-    assert "does not exist" in result.stderr
+    assert "does not exist" in result.output
 
 
 @pytest.mark.real
