@@ -172,7 +172,7 @@ def test_a_file_is_described_in_a_fresh_process():
         ("def work(n):\n    return n +", r"invalid syntax \(.*work\.py:2\)"),
         ("import no_such_module", r"No module named 'no_such_module' \(.*work\.py:1\)"),
         ("raise SystemExit('bye')", "SystemExit: bye"),
-        ("def other(n): pass", "has no function work; it has other"),
+        ("def other(n): pass", "has no function 'work'; it has other"),
         ("work = 5", "is not a function but int"),
         ("import os\nos._exit(7)", "the process that tried it died"),
         ("import time\ntime.sleep(600)", "longer than 2 s"),
@@ -189,8 +189,9 @@ def test_a_file_that_holds_no_workload_is_refused_with_its_cause(tmp_path, text,
     ("source", "words"),
     [
         ("no/such/file.py:work", "There is no file"),
-        ("nothing", "names no function"),
-        ("file.py:", "names no function"),
+        ("nothing", "No module named 'nothing'"),
+        ("statistics:", "statistics has no function ''"),
+        ("statistics", "marks no function with autotune.workload: write statistics:FUNCTION"),
         ("no_such_package.module:work", "No module named"),
     ],
 )
@@ -201,3 +202,24 @@ def test_a_source_that_is_not_there_is_refused(source, words):
 
 def test_a_function_of_a_module_is_found_by_its_path():
     assert user.from_source("statistics:fmean").source == "statistics:fmean"
+
+
+def test_a_marked_function_is_found_without_its_name_and_goes_by_its_marks(tmp_path):
+    (tmp_path / "marked_alone.py").write_text(
+        "import autotune\n\n@autotune.workload(name='stencil')\ndef work(n):\n    return n\n"
+    )
+
+    found = user.from_source(str(tmp_path / "marked_alone.py"))
+
+    assert found.name == "stencil"
+    assert found.source == f"{tmp_path / 'marked_alone.py'}:work"
+    assert found.load()(n=3) == 3
+
+
+def test_of_two_marked_functions_one_must_be_named(tmp_path):
+    (tmp_path / "marked_twice.py").write_text(
+        "import autotune\n\n@autotune.workload\ndef first(n):\n    pass\n\nsecond = autotune.workload(lambda n: n)\n"
+    )
+
+    with pytest.raises(BadWorkload, match="marks first, second: write"):
+        user.from_source(str(tmp_path / "marked_twice.py"))

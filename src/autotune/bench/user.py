@@ -25,6 +25,7 @@ from autotune.errors import BadWorkload
 from autotune.model.catalogue import ALIASES, CATALOGUE, Family, Kind, WorkUnit
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.operation import Operation
+from autotune.runtime.workload import MARK
 
 Function = Callable[..., object]
 
@@ -143,7 +144,8 @@ class UserWorkload:
                     f"{self.name} cannot be taken to a fresh process: {cause(problem)}"
                 ) from problem
         else:
-            function = _imported(self.source)
+            place, _, name = self.source.partition(":")
+            function = _found(_module(place), place, name)
         return _callable(function, self.name)
 
     def _stand_ins(self, operation: Operation) -> dict[str, int]:
@@ -159,7 +161,7 @@ def from_function(function: Function, name: str | None = None) -> UserWorkload:
     """
     import cloudpickle
 
-    name = name or str(getattr(function, "__name__", type(function).__name__))
+    name = name or _name(function)
     workload = replace(described(function, name), path=tuple(sys.path))
     try:
         pickled = cloudpickle.dumps(function)
@@ -169,15 +171,18 @@ def from_function(function: Function, name: str | None = None) -> UserWorkload:
 
 
 def from_source(source: str) -> UserWorkload:
-    """The workload of FILE.py:function or package.module:function.
+    """The workload of FILE.py:function or package.module:function; of a marked function without its name.
 
     Runs the user's code in this process: `describe.describe` does it in a fresh one. Raises BadWorkload with
     file, line and cause.
     """
-    place, _, name = source.rpartition(":")
-    function = _callable(_imported(source), source)
-    absolute = f"{Path(place).resolve()}:{name}" if place.endswith(".py") else source
-    return replace(described(function, name.rpartition(".")[2]), source=absolute)
+    place, colon, name = source.partition(":")
+    module = _module(place)
+    if not colon:
+        name = _marked(module, place)
+    function = _callable(_found(module, place, name), source)
+    home = Path(place).resolve() if place.endswith(".py") else place
+    return replace(described(function, _name(function)), source=f"{home}:{name}")
 
 
 def described(function: Function, name: str) -> UserWorkload:
@@ -236,24 +241,37 @@ def _callable(function: object, name: str) -> Function:
     return function
 
 
-def _imported(source: str) -> object:
-    place, _, name = source.rpartition(":")
-    if not place or not name:
-        raise BadWorkload(f"{source!r} names no function: write FILE.py:function or package.module:function.")
+def _name(function: Function) -> str:
+    """Under which its tunings go into the profile: its mark's, or its own."""
+    return str(getattr(function, MARK, getattr(function, "__name__", type(function).__name__)))
+
+
+def _module(place: str) -> ModuleType:
     try:
-        module = _from_file(Path(place)) if place.endswith(".py") else _from_path(place)
+        return _from_file(Path(place)) if place.endswith(".py") else _from_path(place)
     except BadWorkload:
         raise
     except BaseException as problem:  # the user's module may raise anything, sys.exit() included
         raise BadWorkload(f"{place} cannot be imported: {cause(problem)}") from problem
+
+
+def _found(module: ModuleType, place: str, name: str) -> object:
     found: object = module
     for part in name.split("."):
         if not hasattr(found, part):
-            raise BadWorkload(
-                f"{place} has no function {name}; it has {', '.join(_functions(module)) or 'none'}."
-            )
+            others = ", ".join(_functions(module)) or "none"
+            raise BadWorkload(f"{place} has no function {name!r}; it has {others}.")
         found = getattr(found, part)
     return found
+
+
+def _marked(module: ModuleType, place: str) -> str:
+    """The name of the only function of a module that is marked as a workload."""
+    marked = [name for name, value in vars(module).items() if hasattr(value, MARK)]
+    if len(marked) == 1:
+        return marked[0]
+    many = f"marks {', '.join(marked)}" if marked else "marks no function with autotune.workload"
+    raise BadWorkload(f"{place} {many}: write {place}:FUNCTION.")
 
 
 def _from_file(file: Path) -> ModuleType:
