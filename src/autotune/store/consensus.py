@@ -21,14 +21,14 @@ def consensus(tunings: Iterable[Tuning]) -> tuple[int | None, str]:
         return None, "No entry about BLAS threads fits this machine."
     common: set[int] | None = None
     for tuning in entries:
-        safe = set(tuning.safe_threads)
+        safe = {*tuning.safe_threads, *_chosen(tuning)}
         common = safe if common is None else common & safe
         if not common:
             if tuning.status in {Status.NOISY, Status.FAILED}:
                 return None, f"{tuning.operation} has no evidence for any count."
             return (
                 None,
-                f"No count suits every measured size; {tuning.operation} was the last to rule one out.",
+                f"No count suits every measured size; {tuning.operation} rules out the last.",
             )
     assert common is not None
     gains = {count: sum(_gain(tuning, count) for tuning in entries) for count in sorted(common)}
@@ -43,10 +43,15 @@ def _calls_blas(tuning: Tuning) -> bool:
     return Knob.BLAS_THREADS in KNOBS[row.family if row is not None else Family.USER]
 
 
+def _chosen(tuning: Tuning) -> set[int]:
+    """The count that the entry was proved to be faster with, on its own."""
+    threads, workers = tuning.choice.blas_threads, tuning.choice.workers
+    return {threads} if threads is not None and workers in {None, 1} else set()
+
+
 def _gain(tuning: Tuning, count: int) -> float:
     """What an entry is known to gain by a count: nothing is known of counts other than its choice."""
-    chosen = tuning.choice.blas_threads == count and tuning.choice.workers in {None, 1}
-    return -log(tuning.ratio) if chosen and tuning.ratio else 0.0
+    return -log(tuning.ratio) if count in _chosen(tuning) and tuning.ratio else 0.0
 
 
 def _threads(count: int) -> str:

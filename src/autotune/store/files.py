@@ -113,8 +113,10 @@ def _bytes(path: Path, trust: Trust) -> bytes:
             raise ProfileError("it is a symbolic link; only the file itself is read.")
         flags |= getattr(os, "O_NOFOLLOW", 0)
     handle = os.open(path, flags)  # O_NONBLOCK: a FIFO opens at once, and is refused below
-    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
+    try:
         found = os.fstat(handle)
+        if stat.S_ISDIR(found.st_mode):
+            raise ProfileError("it is a folder without profiles (*.yaml).")
         if not stat.S_ISREG(found.st_mode):
             raise ProfileError("it is not a regular file.")
         if trust is not Trust.ANY and os.name == "posix":
@@ -122,10 +124,11 @@ def _bytes(path: Path, trust: Trust) -> bytes:
             _check_mode(found, "it", stat.S_IWOTH | (stat.S_IWGRP if trust is Trust.FOUND else 0))
             _check_folder(os.stat(path.parent), trust)  # noqa: PTH116 - one system call
         if found.st_size > MAX_BYTES:
-            raise ProfileError(
-                f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a profile may have."
-            )
-        return file.read(MAX_BYTES + 1)
+            raise ProfileError(f"it is larger than {MAX_BYTES // 2**20} MiB, the most a profile may have.")
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES + 1)
+    finally:
+        os.close(handle)
 
 
 def _check_owner(found: os.stat_result, what: str) -> None:

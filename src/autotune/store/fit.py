@@ -49,7 +49,8 @@ def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
         advice = "No second host confirms it; name the file in AUTOTUNE_PROFILE to use it anyway."
         return Fit(level=None, reason=f"{reason} {advice}")
     level = Level.HOST if same_host else Level.CLASS
-    reason = "It was measured on this host." if same_host else "It was confirmed for this class of machine."
+    where = "on this host" if same_host else "on another host of this class"
+    reason = f"It was measured {where}."
     if theirs.software != ours.software:
         versions = _differs(_VERSION, theirs.software.blas_version, ours.software.blas_version)
         level, reason = Level.STALE, f"Stale: {versions}"

@@ -46,16 +46,21 @@ class Resolution:
         self.threads, self.threads_why = copy.threads
         """The process-wide BLAS thread count, not yet clamped, and why; None: leave it alone."""
         self._copy = copy
+        self._parsed: dict[tuple[str, str], list[tuple[Group, tuple[Tuning, ...]]]] = {}
 
     def find(self, operation: "Operation") -> Found | None:
         """The entry that speaks for an operation: the best level whose measured range holds its size."""
-        groups = self._copy.groups(operation.name, operation.dtype)
+        pair = (operation.name, operation.dtype)
+        groups = self._parsed.get(pair)
+        if groups is None:
+            groups = [(group, group.tunings()) for group in self._copy.groups(*pair)]
+            self._parsed[pair] = groups
         if not groups:
             return None
         from autotune.store.rule import choose
 
-        for group in groups:
-            tuning = choose(group.tunings(), operation)
+        for group, tunings in groups:
+            tuning = choose(tunings, operation)
             if tuning is not None:
                 return Found(tuning, Level(group.level), group.path, group.why)
         return None

@@ -87,20 +87,16 @@ def _scalar(value: str | float | bool) -> str:
         return _number(value)
     if isinstance(value, int):
         return str(value)
-    if _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT:
-        return value
-    return _quoted(value)
+    text = value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + "…"
+    if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT:
+        return text
+    return '"' + "".join(map(_escaped, text)) + '"'
 
 
 def _number(value: float) -> str:
     """With a point before an exponent, which YAML 1.1 asks of a number."""
     digits, mark, exponent = f"{value:.6g}".partition("e")
     return f"{digits if '.' in digits else digits + '.0'}{mark}{exponent}"
-
-
-def _quoted(text: str) -> str:
-    shortened = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
-    return '"' + "".join(_escaped(character) for character in shortened) + '"'
 
 
 def _escaped(character: str) -> str:

@@ -1,0 +1,50 @@
+"""Where profiles are looked for."""
+
+import sys
+
+import pytest
+
+from autotune.store import folders
+from autotune.store.folders import Layer
+
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="XDG folders are Linux's")
+
+
+def test_the_named_file_goes_first(monkeypatch, tmp_path):
+    monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "a.yaml"))
+    assert folders.places()[0] == (Layer.NAMED, str(tmp_path / "a.yaml"))
+    assert folders.places(tmp_path / "b.yaml")[0] == (Layer.NAMED, str(tmp_path / "b.yaml"))
+    assert [layer for layer, _ in folders.places()] == list(Layer)
+
+
+def test_without_a_name_the_users_folder_goes_first(monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_PROFILE", "")
+    assert [layer for layer, _ in folders.places()] == [Layer.USER, Layer.SYSTEM, Layer.SHIPPED]
+
+
+def test_the_state_folder_can_be_set(monkeypatch, tmp_path):
+    monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
+    assert folders.state_dir() == tmp_path
+
+
+@on_linux
+def test_a_relative_xdg_variable_is_ignored(monkeypatch, tmp_path):
+    """The specification says so; and nothing is read from the current folder."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", "here")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert folders.user_profiles() == tmp_path / ".config" / "autotune" / "profiles"
+
+
+@on_linux
+def test_without_a_home_no_folder_is_relative(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "relative")
+    assert folders.cache_dir() == "/nonexistent/autotune"
+
+
+def test_the_shipped_profiles_are_there():
+    from pathlib import Path
+
+    layer, place = folders.places()[-1]
+    assert layer is Layer.SHIPPED
+    assert Path(place).is_dir()

@@ -1,0 +1,220 @@
+"""What apply() reads: fitted, ordered, compiled, and compiled again whenever something changes."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from made_profiles import alone, of_this_machine, tuning
+
+from autotune.model.configuration import Configuration
+from autotune.model.operation import Operation
+from autotune.store import compiled, files, folders
+from autotune.store.level import Level
+from autotune.store.resolve import resolve
+
+QR = Operation(name="qr", sizes=(("m", 100), ("n", 100)))
+ONE = {"blas_threads": 1}
+
+
+@pytest.fixture(autouse=True)
+def no_other_profiles(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+
+
+def write(made, path=None):
+    path = path or folders.user_profiles() / "mine.yaml"
+    files.write(made, path)
+    return path
+
+
+def entry(**more):
+    return tuning(choice=ONE, safe=(1,), m=100, n=100, **more)
+
+
+def copies():
+    return sorted(Path(folders.cache_dir()).glob("*"))
+
+
+def test_with_no_profile_nothing_is_claimed_and_nothing_refused():
+    found = resolve()
+    assert found.find(QR) is None
+    assert found.refusals == ()
+    assert found.threads is None
+
+
+def test_an_entry_is_found_with_its_level_and_source():
+    path = write(of_this_machine(entry()))
+    found = resolve().find(QR)
+    assert (found.tuning.choice, found.level, found.path) == (
+        Configuration(blas_threads=1),
+        Level.HOST,
+        str(path),
+    )
+
+
+def test_the_compiled_copy_gives_the_same_as_the_profile():
+    made = of_this_machine(entry(), tuning("log", n=1000), tuning("share", choice={"method": "memfd"}, n=5))
+    write(made)
+    first, second = resolve(), resolve()
+    assert [found.tuning for found in first.entries()] == [found.tuning for found in second.entries()]
+    assert {found.tuning.operation for found in second.entries()} == {one.operation for one in made.tunings}
+    assert (
+        (second.threads, second.threads_why) == (first.threads, first.threads_why) == (1, first.threads_why)
+    )
+
+
+def test_the_second_time_the_profile_is_not_read(monkeypatch):
+    write(of_this_machine(entry()))
+    resolve()
+    monkeypatch.setattr("autotune.store.files.read", None)
+    assert resolve().find(QR) is not None
+
+
+def test_a_changed_profile_is_read_again():
+    write(of_this_machine(entry()))
+    resolve()
+    write(of_this_machine(tuning(m=100, n=100)))
+    assert resolve().find(QR).tuning.choice == Configuration()
+
+
+def test_a_profile_whose_mode_changes_is_looked_at_again():
+    path = write(of_this_machine(entry()))
+    assert resolve().find(QR) is not None
+    path.chmod(0o666)
+    found = resolve()
+    assert found.find(QR) is None
+    assert [refusal.reason for refusal in found.refusals] == [
+        "it can be written by everybody; `chmod go-w` makes it trustworthy."
+    ]
+
+
+def test_a_named_profile_goes_before_the_users(tmp_path, monkeypatch):
+    write(of_this_machine(entry()))
+    named = write(of_this_machine(tuning(m=100, n=100)), tmp_path / "named.yaml")
+    assert resolve(named).find(QR).level is Level.EXPLICIT
+    assert resolve(named).find(QR).tuning.choice == Configuration()
+    assert resolve().find(QR).tuning.choice == Configuration(blas_threads=1)
+    monkeypatch.setenv("AUTOTUNE_PROFILE", str(named))
+    assert resolve().find(QR).level is Level.EXPLICIT
+
+
+def test_a_named_folder_stands_for_the_profiles_in_it(tmp_path):
+    write(of_this_machine(entry()), tmp_path / "folder" / "one.yaml")
+    (tmp_path / "folder" / ".two.yaml").write_text("no profile")
+    (tmp_path / "folder" / "notes.txt").write_text("no profile")
+    found = resolve(tmp_path / "folder")
+    assert found.find(QR).level is Level.EXPLICIT
+    assert found.refusals == ()
+
+
+def test_outside_one_profiles_range_the_next_level_decides(tmp_path):
+    write(of_this_machine(entry()))
+    shipped = tuning(choice=ONE, m=10, n=10), tuning(choice=ONE, m=1000, n=1000)
+    write(of_this_machine(*shipped), tmp_path / "shipped" / "class.yaml")
+    assert resolve().find(QR).path.endswith("mine.yaml")
+    assert resolve().find(Operation(name="qr", sizes=(("m", 500), ("n", 500)))).path.endswith("class.yaml")
+
+
+def test_the_nearer_level_alone_votes_for_the_process_wide_count(tmp_path):
+    write(of_this_machine(entry()))
+    write(of_this_machine(tuning(m=100, n=100)), tmp_path / "shipped" / "class.yaml")
+    assert resolve().threads == 1
+
+
+@pytest.mark.parametrize("name", ["none.yaml", "folder"])
+def test_a_named_place_without_profiles_is_refused_with_a_reason(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (refusal,) = resolve(tmp_path / name).refusals
+    assert refusal.path == str(tmp_path / name)
+    assert refusal.reason
+
+
+def test_a_corrupt_profile_is_refused_and_the_others_count(tmp_path):
+    write(of_this_machine(entry()))
+    (folders.user_profiles() / "a.yaml").write_text("{")
+    found = resolve()
+    assert found.find(QR) is not None
+    assert "not YAML" in found.refusals[0].reason
+
+
+def test_an_entry_of_another_allocation_is_refused_by_name(monkeypatch):
+    made = of_this_machine(tuning("log", choice={"workers": 4096}, n=10), entry())
+    write(made)
+    monkeypatch.setenv("AUTOTUNE_CPUS", "1")
+    found = resolve()
+    if made.key.usable_cpus == 1:
+        assert found.find(QR).level is Level.HOST
+    else:
+        assert found.find(QR).level is Level.ALLOCATION
+        assert [refusal.entry for refusal in found.refusals] == ["log float64 n=10"]
+        assert found.threads is None
+
+
+def damaged(path):
+    return [
+        b"",
+        b"{",
+        b"[]\n",
+        b"null\n\n",
+        b'{"format":1}\n',
+        path.read_bytes()[:-5],
+        path.read_bytes().replace(b"qr", b"qx"),
+        b"\xff" * 100,
+        b"[" * 100_000,
+    ]
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_a_corrupt_copy_is_made_again(number):
+    write(of_this_machine(entry()))
+    resolve()
+    (path,) = copies()
+    good = path.read_bytes()
+    path.write_bytes(damaged(path)[number])
+    assert resolve().find(QR) is not None
+    assert path.read_bytes() == good
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system has no POSIX modes")
+def test_a_copy_that_others_may_write_is_not_believed():
+    write(of_this_machine(entry()))
+    resolve()
+    (path,) = copies()
+    path.chmod(0o666)
+    assert compiled.load(str(path)) is None
+    assert resolve().find(QR) is not None
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(tmp_path):
+    write(of_this_machine(entry()))
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert resolve().find(QR) is not None
+    assert resolve().find(QR) is not None
+
+
+def test_copies_that_nobody_used_for_long_are_deleted():
+    folder = Path(folders.cache_dir())
+    folder.mkdir(parents=True)
+    for name in ("applied-0.json", "other.json"):
+        (folder / name).touch()
+        os.utime(folder / name, (0, 0))
+    resolve()
+    assert "applied-0.json" not in [path.name for path in copies()]
+    assert "other.json" in [path.name for path in copies()]
+
+
+def test_ten_thousand_entries_are_there_and_only_what_is_asked_is_parsed(monkeypatch):
+    sizes = [tuning(f"op_{n // 50}", choice=ONE, safe=(1,), n=n % 50 + 1) for n in range(10_000)]
+    write(of_this_machine(*sizes))
+    resolve()
+    parsed = []
+    real = json.loads
+    monkeypatch.setattr(compiled.json, "loads", lambda text: parsed.append(len(text)) or real(text))
+    found = resolve()
+    assert found.find(Operation(name="op_150", sizes=(("n", 7),))).tuning.choice == Configuration(
+        blas_threads=1
+    )
+    assert sum(parsed) < 20_000
+    assert sum(1 for _ in found.entries()) == 10_000
