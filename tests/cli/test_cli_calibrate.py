@@ -1,0 +1,153 @@
+"""`autotune calibrate`, with what was measured given."""
+
+import importlib
+import json
+import os
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+from profiles_for_show import FILL, KEY, SVD, USUAL
+
+from autotune.cli import messages
+from autotune.cli.program import program
+from autotune.errors import BadBudget, EnvironmentProblem, HostBusy
+from autotune.model.profile import Profile
+from autotune.search.events import Decided, Started
+from autotune.search.request import Effort
+from autotune.store import files, folders
+
+CALIBRATE = importlib.import_module("autotune.cli.calibrate")
+
+
+@pytest.fixture
+def calibrate(tmp_path, monkeypatch):
+    """Runs the verb with an answer in place of the measurement; what was asked is in `calibrate.asked`."""
+    for name in ("CONFIG", "STATE", "CACHE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    monkeypatch.setenv("AUTOTUNE_CPUS", "")  # so that it is put back
+    monkeypatch.setattr(CALIBRATE, "this_machine", lambda: KEY)
+
+    def run(*words, profile=USUAL, finished=True, problem=None):
+        def measured(request, own, *, resume, on_event):
+            run.asked = request, own, resume
+            if problem is not None:
+                raise problem
+            times = {"elapsed": 1.0, "remaining": 2.0}
+            on_event(Started(name="svd", dtype="float64", index=1, total=1, **times))
+            on_event(Decided(tuning=SVD, **times))
+            return profile, finished
+
+        monkeypatch.setattr(CALIBRATE, "measured", measured)
+        return CliRunner().invoke(program, ["calibrate", *words])
+
+    return run
+
+
+def test_a_calibration_shows_its_progress_and_its_profile_and_writes_it(calibrate):
+    result = calibrate()
+    path = folders.user_profiles() / f"{KEY.slug}.yaml"
+    assert result.exit_code == 0
+    assert files.read(path) == replace(USUAL, tunings=(FILL, SVD))
+    assert "svd m=500 n=500" in result.stdout
+    assert result.stderr.splitlines()[0] == "[1/1] svd  (0:01 spent, 0:02 left)"
+    assert str(path) in result.stderr
+
+
+def test_json_is_alone_on_standard_output(calibrate):
+    assert set(json.loads(calibrate("--json").stdout)["operations"]) == {"fill", "svd"}
+
+
+def test_options_make_the_request(calibrate):
+    calibrate(
+        "svd", "qr", "--sizes", "m=100,200", "n=5", "--effort", "quick", "--budget", "2m", "--seed", "3"
+    )
+    request, own, resume = calibrate.asked
+    assert (request.operations, request.sizes) == (("svd", "qr"), ({"m": 100, "n": 5}, {"m": 200, "n": 5}))
+    assert (request.effort, request.seconds, request.seed, own, resume) == (
+        Effort.QUICK,
+        120.0,
+        3,
+        None,
+        False,
+    )
+
+
+def test_resume_is_passed_on(calibrate):
+    calibrate("--resume")
+    assert calibrate.asked[2]
+
+
+def test_cpus_bound_this_process_and_its_trials(calibrate):
+    calibrate("--cpus", "1")
+    assert os.environ["AUTOTUNE_CPUS"] == "1"
+
+
+def test_an_interruption_keeps_what_was_decided_and_says_how_to_go_on(calibrate, tmp_path):
+    path = tmp_path / "mine.yaml"
+    result = calibrate("--output", str(path), profile=Profile(key=KEY, tunings=(SVD,)), finished=False)
+    assert (result.exit_code, files.read(path).tunings) == (130, (SVD,))
+    assert result.stderr.splitlines()[-1] == messages.RESUME
+
+
+def test_an_interruption_before_anything_was_decided_writes_nothing(calibrate, tmp_path):
+    result = calibrate("--output", str(tmp_path / "mine.yaml"), profile=None, finished=False)
+    assert (result.exit_code, list(tmp_path.glob("*.yaml"))) == (130, [])
+    assert "--resume" in result.stderr
+
+
+def test_an_output_that_cannot_be_written_ends_with_1_and_the_profile_elsewhere(calibrate, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    result = calibrate("--output", str(tmp_path / "file" / "mine.yaml"))
+    assert (result.exit_code, files.read(folders.state_dir() / "mine.yaml").key) == (1, KEY)
+    assert "Nothing is lost" in result.stderr
+
+
+def test_a_file_that_is_no_profile_is_refused_before_anything_is_measured(calibrate, tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text("print()\n")
+    result = calibrate("--output", str(path))
+    assert (result.exit_code, path.read_text()) == (2, "print()\n")
+    assert not hasattr(calibrate, "asked")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["svdd"],
+        ["svd", "--sizes", "n"],
+        ["svd", "--sizes", "k=3"],
+        ["--effort", "heroic"],
+        ["--dtype", "float16"],
+        ["--seed", "x"],
+        ["--budget", "soon"],
+        ["--cpus", "0"],
+        ["--output", "/"],
+        ["--workload", "no_such_file.py:step"],
+    ],
+)
+def test_what_cannot_be_asked_is_wrong_usage(calibrate, words):
+    assert calibrate(*words).exit_code == 2
+    assert not hasattr(calibrate, "asked")
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        (BadBudget("One second is too little for svd."), 2),
+        (HostBusy("process 7 of user 1000"), 3),
+        (EnvironmentProblem("No CPU is left."), 3),
+    ],
+)
+def test_what_goes_wrong_while_measuring_has_its_exit_code_and_its_sentence(calibrate, problem, code):
+    result = calibrate(problem=problem)
+    assert (result.exit_code, result.stderr) == (code, f"autotune: {problem}\n")
+
+
+@pytest.mark.real
+def test_a_function_of_the_users_is_asked_for_by_its_name(calibrate, tmp_path):
+    source = tmp_path / "simulate.py"
+    source.write_text("def step(*, n, workers=1):\n    return n\n")
+    assert calibrate("--workload", f"{source}:step", "--sizes", "n=10,20").exit_code == 0
+    request, own, _ = calibrate.asked
+    assert (request.workload.name, own.name, request.sizes) == ("step", "step", ({"n": 10}, {"n": 20}))
