@@ -23,21 +23,22 @@ def _load(busy=0.0, stolen=0.0, own=0.0):
         (_load(stolen=0.03), True),
     ],
 )
-def test_a_second_is_busy_beyond_five_percent_foreign_or_two_ticks_stolen(after, expected):
-    assert noise.busy(_load(), after, wall=1.0) is expected
+def test_a_second_is_busy_beyond_five_percent_foreign_or_what_can_be_told_to_be_stolen(after, expected):
+    assert noise.busy(_load(), after, wall=1.0, cpus=2) is expected
 
 
 def test_a_long_round_is_busy_beyond_one_percent_stolen():
-    assert not noise.busy(_load(), _load(stolen=0.09), wall=10.0)
-    assert noise.busy(_load(), _load(stolen=0.11), wall=10.0)
+    assert not noise.busy(_load(), _load(stolen=0.09), wall=10.0, cpus=2)
+    assert noise.busy(_load(), _load(stolen=0.11), wall=10.0, cpus=2)
 
 
-def test_one_tick_within_a_short_round_says_nothing():
-    assert not noise.busy(_load(), _load(busy=0.01), wall=0.01)
+def test_the_more_cpus_the_less_a_short_round_can_tell():
+    assert noise.busy(_load(), _load(busy=0.05), wall=0.02, cpus=2)
+    assert not noise.busy(_load(), _load(busy=0.05), wall=0.02, cpus=64)
 
 
 def test_what_the_system_does_not_say_is_not_held_against_it():
-    assert not noise.busy(Load(), _load(busy=9.0, stolen=9.0), wall=1.0)
+    assert not noise.busy(Load(), _load(busy=9.0, stolen=9.0), wall=1.0, cpus=2)
 
 
 def test_quiet_rounds_are_kept_and_the_first_busy_ones_fill_up():

@@ -163,7 +163,14 @@ class Child:
             errand.seek(0)
             inherited = (results, self._mark.fileno(), lifeline)
             return subprocess.Popen(  # noqa: S603  # our own module, and numbers
-                [sys.executable, "-P", "-m", "autotune.bench.worker", *map(str, inherited)],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "autotune.bench.worker",
+                    *map(str, inherited),
+                    self._folder.name,
+                ],
                 stdin=errand,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -19,6 +19,7 @@ from autotune.bench.workloads.work import Work, Workload
 from autotune.controls import blas
 from autotune.controls.configured import configured
 from autotune.host import pressure
+from autotune.host.allocation import online_cpus
 from autotune.model.catalogue import kind
 from autotune.model.measurement import FailureKind
 
@@ -113,7 +114,7 @@ class _Trial:
         try:
             self._prepare(works)
             self._check(works)
-            loops = self._warm_up()
+            loops = self._warm_up(until)
             self._repeat(loops, until, works)
         except _ReferenceFailed:
             pass  # the parent was told, and without a reference the others say nothing
@@ -171,8 +172,11 @@ class _Trial:
             raise _WrongResult(wrong)
         return seconds
 
-    def _warm_up(self) -> int:
-        """Learn how long a call takes, and choose how many calls make a sample."""
+    def _warm_up(self, until: float | None) -> int:
+        """Learn how long a call takes, and choose how many calls make a sample.
+
+        Once the time is over, what the first calls took has to do.
+        """
         reference, *others = self._sides
         loops, calls, spent, sample = 1, 0, 0.0, 0.0
         with self._turn(reference.arm):
@@ -180,11 +184,13 @@ class _Trial:
             while reference.seconds < SLOW_CALL_SECONDS and not (
                 calls >= WARM_UP_CALLS and spent >= WARM_UP_SECONDS and sample >= rounds.SAMPLE_SECONDS
             ):
+                if _over(until) and sample >= rounds.SAMPLE_SECONDS:
+                    break
                 sample = self._sample(reference, 0, loops)
                 reference.seconds, calls, spent = sample / loops, calls + loops, spent + sample
                 loops = loops if sample >= rounds.SAMPLE_SECONDS else 2 * loops
         for side in others:
-            if side.seconds < SLOW_CALL_SECONDS:
+            if side.seconds < SLOW_CALL_SECONDS and not _over(until):
                 with self._turn(side.arm):
                     self._post.expect(self._patience(reference.seconds))
                     few = loops if side.seconds * loops < SLOW_CALL_SECONDS else 1
@@ -201,7 +207,7 @@ class _Trial:
         quiet = attempts = 0
         gc.freeze()
         while quiet < wanted and attempts < 2 * wanted:
-            if attempts and until is not None and perf_counter() >= until:
+            if attempts and _over(until):
                 return
             self._post.expect(self._patience(likely))
             seconds: dict[int, float] = {}
@@ -211,7 +217,7 @@ class _Trial:
                 if side in self._sides:
                     with self._turn(side.arm):
                         seconds[side.arm.index] = self._sample(side, quiet, loops) / loops / works[0].share
-            busy = noise.busy(load, pressure.read(), perf_counter() - begin)
+            busy = noise.busy(load, pressure.read(), perf_counter() - begin, online_cpus())
             self._post.send(round=self._place, busy=busy, seconds=list(seconds.items()))
             attempts, quiet = attempts + 1, quiet + (not busy)
             gc.collect()
@@ -235,6 +241,10 @@ class _Trial:
     def _patience(self, seconds: float) -> float:
         """How long a step may take whose likely length is known. Being slow is no failure, being stuck is."""
         return max(self._job.patience / 6, FACTOR_OF_REFERENCE * seconds)
+
+
+def _over(until: float | None) -> bool:
+    return until is not None and perf_counter() >= until
 
 
 def _failure_kind(problem: BaseException) -> FailureKind:

@@ -5,6 +5,7 @@ would bias them.
 """
 
 from collections.abc import Sequence
+from math import sqrt
 
 from autotune.host.pressure import TICKS_PER_SECOND, Load
 
@@ -14,28 +15,34 @@ LARGEST_STEAL = 0.01
 LARGEST_FOREIGN = 0.05
 """Share of one CPU that other processes may take."""
 
-FEWEST_TICKS = 2
-"""The kernel charges whole ticks to whoever runs when one ends: a single one may be ours or nobody's."""
-
 ROUNDING = 1e-6
 """Seconds lost in differences of large totals."""
 
 
-def busy(before: Load, after: Load, wall: float) -> bool:
+def busy(before: Load, after: Load, wall: float, cpus: int) -> bool:
     """Did others get more than their share of the CPUs during the `wall` seconds between two readings?
 
     More than 1 % of one CPU stolen by the hypervisor, or 5 % used by processes other than this one and its
-    children; below two ticks nothing can be told. What the system does not say is not held against it.
+    children, provided that it can be told. What the system does not say is not held against it.
     """
-    return _exceeds(before.stolen_seconds, after.stolen_seconds, LARGEST_STEAL * wall) or _exceeds(
-        before.foreign_seconds, after.foreign_seconds, LARGEST_FOREIGN * wall
-    )
+    floor = blur(cpus)
+    return _exceeds(
+        before.stolen_seconds, after.stolen_seconds, max(LARGEST_STEAL * wall, floor)
+    ) or _exceeds(before.foreign_seconds, after.foreign_seconds, max(LARGEST_FOREIGN * wall, floor))
+
+
+def blur(cpus: int) -> float:
+    """CPU seconds of others below which nothing can be told on this many CPUs.
+
+    The kernel charges each CPU's whole ticks to whoever runs when one ends. The difference of two such counts
+    is off by a triangular error with a standard deviation of 0.41 ticks a CPU; three of those for the sum, and
+    a tick for the rounding of the process's own time.
+    """
+    return (1 + 3 * 0.41 * sqrt(cpus)) / TICKS_PER_SECOND
 
 
 def _exceeds(before: float | None, after: float | None, allowed: float) -> bool:
-    if before is None or after is None:
-        return False
-    return after - before > max(allowed, FEWEST_TICKS / TICKS_PER_SECOND) + ROUNDING
+    return before is not None and after is not None and after - before > allowed + ROUNDING
 
 
 def kept(busy_rounds: Sequence[bool], wanted: int) -> tuple[int, ...]:

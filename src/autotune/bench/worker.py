@@ -1,4 +1,4 @@
-"""The child's side of a trial: `python -P -m autotune.bench.worker RESULTS MARK LIFELINE`.
+"""The child's side of a trial: `python -P -m autotune.bench.worker RESULTS MARK LIFELINE FOLDER`.
 
 Reads its errand from stdin, limits itself before NumPy loads, and answers with JSON lines through the file
 descriptor RESULTS, which nothing else writes to: what the work prints cannot corrupt it.
@@ -12,6 +12,7 @@ import struct
 import sys
 import threading
 from collections.abc import Mapping
+from shutil import rmtree
 from time import perf_counter
 from typing import Any
 
@@ -54,10 +55,11 @@ class Post:
 def main(arguments: list[str]) -> None:
     """Run the errand on stdin."""
     began = perf_counter()
-    results, mark, lifeline = (int(number) for number in arguments)
+    *numbers, folder = arguments
+    results, mark, lifeline = map(int, numbers)
     for inherited in (results, mark, lifeline):
         os.set_inheritable(inherited, False)
-    _end_with_parent(lifeline)
+    _end_with_parent(lifeline, folder)
     faulthandler.enable()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # so that a crash loses no text
     with open(0, "rb", closefd=False) as stdin:
@@ -85,8 +87,8 @@ def _run(errand: Mapping[str, Any], post: Post, began: float) -> None:
     post.send(done=True)
 
 
-def _end_with_parent(lifeline: int) -> None:
-    """Kill the whole process group as soon as the parent, which holds the other end, is gone.
+def _end_with_parent(lifeline: int, folder: str) -> None:
+    """Remove the trial's folder and kill its process group once the parent, who holds the other end, is gone.
 
     The kernel's own means, PR_SET_PDEATHSIG, would end this process but leave its children. Native code that
     never lets go of the GIL stops this thread, too; faulthandler's timer, which needs no GIL, ends that.
@@ -94,6 +96,7 @@ def _end_with_parent(lifeline: int) -> None:
 
     def watch() -> None:
         os.read(lifeline, 1)
+        rmtree(folder, ignore_errors=True)
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
