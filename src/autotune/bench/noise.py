@@ -35,8 +35,8 @@ def blur(cpus: int) -> float:
     """CPU seconds of others below which nothing can be told on this many CPUs.
 
     The kernel charges each CPU's whole ticks to whoever runs when one ends. The difference of two such counts
-    is off by a triangular error with a standard deviation of 0.41 ticks a CPU; three of those for the sum, and
-    a tick for the rounding of the process's own time.
+    is off by a triangular error with a standard deviation of 0.41 ticks a CPU; three of those for the sum,
+    and a tick for the rounding of the process's own time.
     """
     return (1 + 3 * 0.41 * sqrt(cpus)) / TICKS_PER_SECOND
 
