@@ -18,6 +18,9 @@ PAIRS = 4
 """In each group. Group by group as a confirmation does process by process."""
 
 SPIN_SECONDS = 0.3
+SPAN_SECONDS = 0.35
+"""From the beginning of one span to that of the next."""
+
 START_SECONDS = 0.4
 START_SECONDS_PER_PROCESS = 0.05
 """Time for so many interpreters to start on busy CPUs, before the first span begins."""
@@ -53,16 +56,20 @@ def half_width(ratios: Sequence[float]) -> float | None:
 def capacity(processes: int) -> float | None:
     """Work that so many spinning processes get done at once, in units of what one gets done alone.
 
-    Below `processes`, CPUs are shared with somebody: other programs, other guests, a quota, sibling hardware
-    threads that do not exist as cores. Takes about a second. None if they could not be run.
+    Below `processes`, CPUs are shared with somebody: other programs, other guests, a quota, hardware threads
+    of one core. The one is timed before and after the many, and its better time counts, since a neighbour
+    could only slow it down. Takes one and a half seconds. None if they could not be run.
     """
     begin = monotonic() + START_SECONDS + START_SECONDS_PER_PROCESS * processes
-    alone = (begin, begin + SPIN_SECONDS)
-    together = (alone[1] + 0.05, alone[1] + 0.05 + SPIN_SECONDS)
-    counts = _spun([(*alone, *together), *[together] * (processes - 1)])
-    if counts is None or not counts[0][0]:
+    before, together, after = (
+        (begin + place * SPAN_SECONDS, begin + place * SPAN_SECONDS + SPIN_SECONDS) for place in range(3)
+    )
+    counts = _spun([(*before, *together, *after), *[together] * (processes - 1)])
+    if counts is None or not all(counts):
         return None
-    return sum(count[-1] for count in counts) / counts[0][0]
+    first, *others = counts
+    alone = max(first[0], first[2])
+    return (first[1] + sum(count[0] for count in others)) / alone if alone else None
 
 
 def _spun(spans: Sequence[tuple[float, ...]]) -> list[list[int]] | None:
