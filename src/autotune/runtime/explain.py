@@ -152,7 +152,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         if row.source is not None:
             yield f"    from {row.source}: {row.fit}"
     if not explanation.operations:
-        yield _NOTHING.replace("it", "this")
+        yield "Nothing that was measured fits here."
     for refusal in explanation.refusals:
         entry = f", {refusal.entry}" if refusal.entry else ""
         yield f"Not used: {refusal.path}{entry}: {refusal.reason}"

@@ -1,0 +1,356 @@
+"""apply() puts what was measured into force, and never harms the program that calls it."""
+
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_profiles import alone, of_this_machine, tuning
+
+import autotune
+from autotune.controls import blas
+from autotune.errors import ProfileError
+from autotune.runtime.state import Setting, state
+from autotune.store import files, folders
+
+ONE = {"blas_threads": 1}
+several_threads = pytest.mark.skipif(
+    (blas.current() or 1) < 2, reason="BLAS runs with one thread here anyway"
+)
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch, tmp_path):
+    """No profiles of others, and nothing in force before or after."""
+    alone(monkeypatch, tmp_path)
+    state.take(Setting())
+    yield
+    blas.set_threads(None)
+    state.take(Setting())
+
+
+def write(*tunings, path=None):
+    path = path or folders.user_profiles() / "mine.yaml"
+    files.write(of_this_machine(*tunings), path)
+    return path
+
+
+def entry(**more):
+    return tuning(choice=ONE, safe=(1,), m=100, n=100, **more)
+
+
+def test_without_a_profile_nothing_changes():
+    before = blas.current()
+    applied = autotune.apply()
+    assert (applied.blas_threads, blas.current()) == (None, before)
+    assert applied.why == "No entry about BLAS threads fits this machine."
+
+
+@several_threads
+def test_the_count_that_harms_nothing_is_set_and_restored():
+    before = blas.current()
+    write(entry(), tuning(safe=(1,), m=2000, n=2000))
+    with autotune.apply() as applied:
+        assert (applied.blas_threads, blas.current()) == (1, 1)
+    assert blas.current() == before
+
+
+@several_threads
+def test_a_count_that_one_size_loses_with_is_not_set():
+    before = blas.current()
+    write(entry(), tuning(m=2000, n=2000))
+    applied = autotune.apply()
+    assert (applied.blas_threads, blas.current()) == (None, before)
+    assert "n=2000 rules out the last" in applied.why
+
+
+@several_threads
+def test_for_named_work_its_own_count_is_set():
+    before = blas.current()
+    write(entry(), tuning(m=2000, n=2000))
+    with autotune.apply("qr", n=100) as applied:
+        assert (applied.blas_threads, blas.current()) == (1, 1)
+    with autotune.apply("qr", n=5000) as applied:
+        assert (applied.blas_threads, blas.current()) == (None, before)
+        assert applied.why == "Nothing that was measured speaks for qr float64 m=5000 n=5000."
+
+
+@several_threads
+def test_applying_twice_is_as_good_as_once_and_the_outer_one_holds_until_its_end():
+    before = blas.current()
+    write(entry())
+    with autotune.apply():
+        with autotune.apply():
+            assert blas.current() == 1
+        assert blas.current() == 1
+    assert blas.current() == before
+
+
+@several_threads
+def test_a_profile_that_disappears_is_noticed_at_the_next_call():
+    before = blas.current()
+    path = write(entry())
+    assert autotune.apply().blas_threads == 1
+    path.unlink()
+    assert autotune.apply().blas_threads is None
+    assert blas.current() == before
+
+
+def test_restoring_after_a_later_call_took_over_does_nothing():
+    write(entry())
+    first = autotune.apply()
+    second = autotune.apply()
+    first.restore()
+    assert blas.current() == 1
+    second.restore()
+    second.restore()
+    assert blas.current() == 1
+    assert state.setting.blas_threads == 1
+
+
+@several_threads
+def test_a_process_that_shares_its_cpus_is_held_to_its_share():
+    before = blas.current()
+    with autotune.apply(processes=before) as applied:
+        assert blas.current() == 1
+        assert applied.why == f"This process may use 1 CPUs (shared); BLAS would start {before} threads."
+        with autotune.apply(processes=before) as again:
+            assert again.blas_threads == 1
+    assert blas.current() == before
+
+
+def test_the_environment_stays_as_it_was_unless_children_are_asked_for():
+    write(entry())
+    before = dict(os.environ)
+    with autotune.apply():
+        assert dict(os.environ) == before
+    with autotune.apply(children=True):
+        assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+        assert "OMP_NUM_THREADS" not in os.environ.keys() - before.keys()
+    assert dict(os.environ) == before
+
+
+def test_what_somebody_else_exported_meanwhile_is_left(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    write(entry())
+    with autotune.apply(children=True):
+        os.environ["OPENBLAS_NUM_THREADS"] = "7"
+    assert os.environ.pop("OPENBLAS_NUM_THREADS") == "7"
+
+
+def test_the_switch_turns_everything_off(monkeypatch):
+    write(entry())
+    monkeypatch.setenv("AUTOTUNE_DISABLE", "1")
+    before = blas.current()
+    applied = autotune.apply(strict=True)
+    assert (applied.blas_threads, blas.current()) == (None, before)
+    assert applied.why == "AUTOTUNE_DISABLE is set."
+    assert autotune.config("qr", n=100) is None
+    assert "AUTOTUNE_DISABLE is set." in str(autotune.explain())
+
+
+def test_one_line_is_logged_for_those_who_listen(caplog):
+    with caplog.at_level(logging.INFO, logger="autotune"):
+        autotune.apply()
+    assert caplog.messages == ["BLAS threads left alone. No entry about BLAS threads fits this machine."]
+
+
+def test_many_threads_may_apply_and_restore_at_once():
+    before = blas.current()
+    write(entry())
+
+    def often():
+        for _ in range(20):
+            with autotune.apply():
+                autotune.config("qr", n=100)
+
+    threads = [threading.Thread(target=often) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    autotune.apply().restore()
+    blas.set_threads(None)
+    assert blas.current() == before
+
+
+# --- whatever is wrong with a profile ---------------------------------------------------------
+
+
+def wrong(tmp_path):
+    """Named files that cannot be used, each with a word of its reason."""
+    tmp_path = tmp_path / "wrong"
+    tmp_path.mkdir()
+    made = write(entry(), path=tmp_path / "good.yaml").read_text()
+    contents = {
+        "empty.yaml": ("", "mapping"),
+        "text.yaml": ("hello", "mapping"),
+        "binary.yaml": ("\0\1\2", "NUL"),
+        "newer.yaml": (made.replace("schema: 1", "schema: 2"), "newer autotune"),
+        "no_number.yaml": (made.replace("n: 100", "n: many"), "sizes.n"),
+        "other_blas.yaml": (made.replace("blas: ", "blas: not"), "key.software.blas: the profile has not"),
+        "bomb.yaml": ("a: &a [1]\nb: [*a, *a]\n", "anchor"),
+        "deep.yaml": ("[" * 100_000, "nested"),
+        "huge.yaml": ("#" * (9 * 2**20), "larger than"),
+        "cut.yaml": (made[:-40], "not YAML"),
+    }
+    for name, (text, _) in contents.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "folder.yaml").mkdir()
+    reasons = {name: word for name, (_, word) in contents.items()}
+    return {
+        tmp_path / name: word
+        for name, word in {**reasons, "folder.yaml": "folder", "none.yaml": "No such"}.items()
+    }
+
+
+def test_no_profile_that_is_wrong_raises_and_each_is_explained(tmp_path, monkeypatch):
+    before = blas.current()
+    for path, word in wrong(tmp_path).items():
+        monkeypatch.setenv("AUTOTUNE_PROFILE", str(path))
+        autotune.apply()
+        assert blas.current() == before, path
+        (refusal,) = autotune.explain().refusals
+        assert (refusal.path, refusal.entry) == (str(path), None)
+        assert word in refusal.reason
+
+
+def test_with_strict_a_named_profile_that_is_wrong_raises(tmp_path):
+    for path, word in wrong(tmp_path).items():
+        with pytest.raises(ProfileError, match=word):
+            autotune.apply(profile=path, strict=True)
+
+
+def test_with_strict_no_profile_at_all_raises():
+    with pytest.raises(ProfileError, match="autotune calibrate"):
+        autotune.apply(strict=True)
+
+
+def test_a_wrong_size_is_said_and_raises_only_with_strict():
+    assert "whole number from 1" in autotune.apply("qr", n=0).why
+    with pytest.raises(ValueError, match="whole number from 1"):
+        autotune.apply("qr", strict=True, n=0)
+
+
+def test_an_error_of_our_own_does_not_reach_the_program(monkeypatch):
+    def broken(*_args, **_kwargs):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("autotune.store.resolve.resolve", broken)
+    assert autotune.apply().why == "RuntimeError: a bug"
+    assert autotune.config("qr", n=100) is None
+    assert autotune.explain().failure == "RuntimeError: a bug"
+    with pytest.raises(RuntimeError):
+        autotune.apply(strict=True)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_no_mutated_profile_raises(tmp_path, data):
+    """More of them: HYPOTHESIS_PROFILE with a larger max_examples."""
+    path = tmp_path / "mutated.yaml"
+    good = write(entry(), tuning("log", choice={"workers": 2}, n=10), path=path).read_bytes()
+    start = data.draw(st.integers(0, len(good)))
+    end = data.draw(st.integers(start, min(len(good), start + 40)))
+    junk = data.draw(
+        st.binary(max_size=20)
+        | st.sampled_from([b"[", b"{", b"&a ", b"*a", b"-1", b"1e999", b"\n", b"null", b"'"])
+    )
+    path.write_bytes(good[:start] + junk + good[end:])
+    autotune.apply(profile=path).restore()
+
+
+# --- in processes of their own ----------------------------------------------------------------
+
+
+def run(code, **environment):
+    environ = {name: value for name, value in os.environ.items() if environment.get(name, "") is not None}
+    environ.update({name: value for name, value in environment.items() if value is not None})
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.real
+def test_apply_loads_numpy_if_the_program_has_not():
+    assert run("import autotune, sys; autotune.apply(); print('numpy' in sys.modules)") == ["True"]
+
+
+@pytest.mark.real
+def test_apply_reaches_neither_the_workshop_nor_the_network():
+    run("import autotune; autotune.apply()")  # compiles
+    code = """
+        import autotune, sys
+        autotune.apply()
+        forbidden = {"optuna", "rich", "click", "yaml", "psutil", "scipy", "urllib.request", "ssl"}
+        print(*sorted(forbidden & set(sys.modules)))
+    """
+    assert run(code) == []
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("home", [None, "", "relative", "/nonexistent", "/proc"])
+def test_a_home_that_is_missing_or_cannot_be_written_changes_nothing(home, tmp_path):
+    folders_of = dict.fromkeys(("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"))
+    code = "import os, autotune; os.chdir({!r}); print(autotune.apply(strict=False).blas_threads)"
+    assert run(code.format(str(tmp_path)), HOME=home, **folders_of) == ["None"]
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.real
+@several_threads
+def test_joblib_like_children_see_the_same_environment_and_count_as_without():
+    write(entry())
+    child = "from autotune.controls import blas; import numpy; print(blas.current())"
+    code = f"""
+        import subprocess, sys, autotune
+        autotune.apply()
+        print(subprocess.check_output([sys.executable, "-c", {child!r}], text=True))
+    """
+    assert run(code) == [str(blas.current())]
+
+
+@pytest.mark.real
+@several_threads
+def test_a_limit_that_the_user_set_is_not_raised():
+    write(tuning(choice={"blas_threads": 2}, safe=(2,), m=100, n=100))
+    code = "import autotune; from autotune.controls import blas; a = autotune.apply(); print(blas.current(), a.blas_threads)"
+    assert run(code, OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", BLIS_NUM_THREADS="1") == ["1", "None"]
+
+
+@pytest.mark.real
+def test_a_forked_child_can_apply_again():
+    if not hasattr(os, "fork"):
+        pytest.skip("this system cannot fork")
+    code = """
+        import os, warnings, autotune
+        warnings.simplefilter("ignore")
+        autotune.apply()
+        child = os.fork()
+        if not child:
+            autotune.apply()
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run(code) == ["0"]
+
+
+def test_products_are_the_same_afterwards():
+    """A smoke test that setting threads leaves a working BLAS."""
+    write(entry())
+    a = np.arange(6.0).reshape(2, 3)
+    with autotune.apply():
+        assert (a @ a.T).tolist() == [[5.0, 14.0], [14.0, 50.0]]

@@ -1,0 +1,79 @@
+"""config() answers which configuration was measured for an operation."""
+
+import numpy as np
+import pytest
+from made_profiles import alone, of_this_machine, tuning
+
+import autotune
+from autotune.controls import blas
+from autotune.errors import BadSize
+from autotune.model.configuration import Configuration
+from autotune.runtime.state import Setting, state
+from autotune.store import files, folders
+
+
+@pytest.fixture(autouse=True)
+def profile(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+    state.take(Setting())
+    made = of_this_machine(
+        tuning("matmul", choice={"blas_threads": 1}, m=100, k=100, n=100),
+        tuning("matmul", m=2000, k=2000, n=2000),
+        tuning("sum", choice={"workers": 1, "chunk": 65536}, dtype="float32", n=1000),
+        tuning("simulate", choice={"blas_threads": 1}, steps=5),
+    )
+    files.write(made, folders.user_profiles() / "mine.yaml")
+    yield
+    state.take(Setting())
+
+
+def test_it_answers_without_apply_and_changes_nothing():
+    before = blas.current()
+    assert autotune.config("matmul", n=100) == Configuration(blas_threads=1)
+    assert blas.current() == before
+
+
+@pytest.mark.parametrize(
+    ("operation", "dtype", "sizes", "expected"),
+    [
+        ("matmul", "float64", {"m": 100, "k": 100, "n": 100}, Configuration(blas_threads=1)),
+        ("dot", "float64", {"n": 100}, Configuration(blas_threads=1)),
+        ("matmul", np.float64, {"n": 100}, Configuration(blas_threads=1)),
+        ("matmul", np.dtype("float64"), {"n": np.int64(100)}, Configuration(blas_threads=1)),
+        ("matmul", "float64", {"n": 2000}, None),
+        ("matmul", "float64", {"n": 5000}, None),
+        ("matmul", "float32", {"n": 100}, None),
+        ("matmul", "complex128", {"n": 100}, None),
+        ("mean", "float32", {"n": 1000}, Configuration(workers=1, chunk=65536)),
+        ("simulate", "float64", {"steps": 5}, Configuration(blas_threads=1)),
+        ("simulate", "float64", {"steps": 6}, None),
+        ("unheard_of", "float64", {"n": 1}, None),
+    ],
+)
+def test_none_means_plain_numpy(operation, dtype, sizes, expected):
+    for _ in range(2):  # looked up, then remembered
+        assert autotune.config(operation, dtype=dtype, **sizes) == expected
+
+
+@pytest.mark.parametrize(
+    "sizes", [{}, {"n": 0}, {"n": 1.5}, {"n": "many"}, {"n": True}, {"n": [1]}, {"n": 1, "q": 2}]
+)
+def test_a_size_that_the_operation_cannot_have_raises(sizes):
+    with pytest.raises(BadSize):
+        autotune.config("matmul", **sizes)
+
+
+def test_a_new_apply_forgets_old_answers(tmp_path):
+    assert autotune.config("matmul", n=100) is not None
+    empty = tmp_path / "named.yaml"
+    files.write(of_this_machine(tuning("matmul", m=100, k=100, n=100)), empty)
+    with autotune.apply(profile=empty):
+        assert autotune.config("matmul", n=100) is None
+    assert autotune.config("matmul", n=100) == Configuration(blas_threads=1)
+
+
+def test_answers_are_bounded_in_number(monkeypatch):
+    monkeypatch.setattr("autotune.runtime.state._MOST_KNOWN", 5)
+    for n in range(1, 20):
+        autotune.config("matmul", n=n)
+    assert len(state.known) <= 5

@@ -1,0 +1,87 @@
+"""explain() says where every choice comes from, and why others were refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from made_profiles import alone, of_this_machine, tuning
+
+import autotune
+from autotune.model.configuration import Configuration
+from autotune.runtime.state import Setting, state
+from autotune.store import files, folders
+from autotune.store.level import Level
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+    state.take(Setting())
+    yield
+    state.take(Setting())
+
+
+@pytest.fixture
+def mine():
+    made = of_this_machine(
+        tuning("qr", choice={"blas_threads": 1}, ratio=0.5, m=128, n=128),
+        tuning("qr", m=2048, n=2048),
+        tuning("log", choice={"workers": 1, "chunk": 1000}, n=1_000_000),
+    )
+    path = folders.user_profiles() / "mine.yaml"
+    files.write(made, path)
+    return made, path
+
+
+def test_every_measured_operation_is_there(mine):
+    rows = autotune.explain().operations
+    assert [row.operation for row in rows] == [
+        "log float64 n=1000000",
+        "qr float64 m=128 n=128",
+        "qr float64 m=2048 n=2048",
+    ]
+    assert {row.level for row in rows} == {Level.HOST}
+    assert {row.source for row in rows} == {str(mine[1])}
+
+
+def test_a_name_or_an_alias_selects(mine):
+    assert len(autotune.explain("qr").operations) == 2
+    assert autotune.explain("mean").operations == ()
+
+
+def test_sizes_ask_for_the_entry_that_speaks_for_them(mine):
+    (exact,) = autotune.explain("qr", n=128).operations
+    assert (exact.choice, exact.level) == (Configuration(blas_threads=1), Level.HOST)
+    (between,) = autotune.explain("qr", n=500).operations
+    assert between.reason.startswith("Between measured sizes")
+    (outside,) = autotune.explain("qr", n=5).operations
+    assert (outside.level, outside.source) == (Level.DEFAULT, None)
+    assert outside.reason == "Nothing that was measured speaks for it."
+
+
+def test_every_refusal_is_told_with_its_reason(mine):
+    made, path = mine
+    other = replace(made, key=replace(made.key, hardware=replace(made.key.hardware, model=9999)))
+    files.write(other, path.with_name("other.yaml"))
+    (refusal,) = autotune.explain().refusals
+    assert refusal.path.endswith("other.yaml")
+    assert refusal.reason.startswith("key.hardware.model: the profile has 9999, this machine has ")
+    assert f"Not used: {refusal.path}: {refusal.reason}" in str(autotune.explain())
+
+
+def test_the_text_is_for_people(mine):
+    text = str(autotune.explain())
+    assert "qr float64 m=128 n=128: blas_threads=1, 0.50 of the default's time [this-host]" in text
+    assert "autotune.apply() was not called." in text
+
+
+def test_without_a_profile_the_text_says_so():
+    assert "Nothing that was measured fits" in str(autotune.explain())
+
+
+def test_the_same_can_be_had_as_json(mine):
+    plain = json.loads(json.dumps(autotune.explain("qr").as_dict()))
+    assert plain["operations"][0]["choice"] == {"blas_threads": 1}
+    assert plain["operations"][0]["interval"] == [0.45, 0.55]
+    assert plain["operations"][1]["status"] == "default-kept"
+    assert plain["refusals"] == []

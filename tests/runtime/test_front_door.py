@@ -1,0 +1,37 @@
+"""The public names: few, lazy, documented."""
+
+import subprocess
+import sys
+
+import pytest
+
+import autotune
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'tune'"):
+        _ = autotune.tune
+
+
+def test_every_public_name_is_listed_and_documented():
+    for name in dir(autotune):
+        assert getattr(autotune, name).__doc__, name
+
+
+def test_a_mark_changes_nothing_about_a_function():
+    def mine(n):
+        return n
+
+    assert autotune.workload(mine) is mine
+    assert mine.__autotune_workload__ == "mine"
+    assert autotune.workload(name="other")(mine).__autotune_workload__ == "other"
+    assert mine(3) == 3
+
+
+@pytest.mark.real
+def test_importing_autotune_loads_nothing_but_itself():
+    code = "import sys; before = set(sys.modules); import autotune; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["autotune"]

@@ -1,0 +1,169 @@
+"""tuned() puts an operation's configuration into force for a stretch of code."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+from made_profiles import alone, of_this_machine, tuning
+
+import autotune
+from autotune.controls import blas
+from autotune.errors import BadSize
+from autotune.model.configuration import Configuration
+from autotune.runtime.state import Setting, state
+from autotune.runtime.tuned import sizes_of
+from autotune.store import files, folders
+
+several_threads = pytest.mark.skipif(
+    (blas.current() or 1) < 2, reason="BLAS runs with one thread here anyway"
+)
+
+
+@pytest.fixture(autouse=True)
+def profile(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+    state.take(Setting())
+    made = of_this_machine(
+        tuning("svd", choice={"blas_threads": 1}, m=20, n=20),
+        tuning("svd", choice={"blas_threads": 1}, dtype="float32", m=20, n=30),
+        tuning("svd", m=2000, n=2000),
+        tuning("matmul", choice={"blas_threads": 1}, m=2, k=3, n=4),
+        tuning("simulate", choice={"blas_threads": 1}, steps=5),
+        tuning("temporaries", choice={"allocator": "retain"}, n=10),
+    )
+    files.write(made, folders.user_profiles() / "mine.yaml")
+    yield
+    state.take(Setting())
+
+
+@several_threads
+def test_a_scope_sets_the_count_and_puts_it_back():
+    before = blas.current()
+    with autotune.tuned("svd", n=20) as chosen:
+        assert (chosen, blas.current()) == (Configuration(blas_threads=1), 1)
+    assert blas.current() == before
+
+
+def test_where_nothing_was_measured_a_scope_changes_nothing():
+    before = blas.current()
+    with autotune.tuned("svd", n=30_000) as chosen:
+        assert (chosen, blas.current()) == (None, before)
+
+
+@several_threads
+def test_a_scope_ends_with_an_exception_too():
+    before = blas.current()
+    with pytest.raises(KeyError), autotune.tuned("svd", n=20):
+        raise KeyError
+    assert blas.current() == before
+
+
+@several_threads
+def test_one_object_serves_nested_scopes_and_threads():
+    before = blas.current()
+    scope = autotune.tuned("svd", n=20)
+
+    def often():
+        for _ in range(100):
+            with scope, scope:
+                pass
+
+    threads = [threading.Thread(target=often) for _ in range(4)]
+    with scope:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert blas.current() == 1
+    assert blas.current() == before
+
+
+@several_threads
+def test_a_decorated_function_takes_its_sizes_from_its_first_array():
+    @autotune.tuned("svd")
+    def threads(array, *, label=""):
+        return blas.current(), label
+
+    before = blas.current()
+    assert threads(np.ones((20, 20)), label="x") == (1, "x")
+    assert threads(np.ones((20, 30), dtype=np.float32)) == (1, "")
+    assert threads(np.ones((20, 30))) == (before, "")
+    assert threads(np.ones((20, 20), dtype=int)) == (before, "")
+    assert threads(np.ones((0, 20))) == (before, "")
+    assert threads(np.ones(20)) == (before, "")
+    assert threads([[1.0]]) == (before, "")
+    assert blas.current() == before
+
+
+@several_threads
+def test_sizes_may_come_from_a_small_function_or_be_fixed():
+    @autotune.tuned("simulate", sizes=lambda steps: {"steps": steps})
+    def simulate(steps):
+        return blas.current()
+
+    @autotune.tuned("svd", n=20)
+    def always():
+        return blas.current()
+
+    assert (simulate(5), always()) == (1, 1)
+    assert simulate(6) == blas.current()
+
+
+def test_a_decorated_function_keeps_its_name_and_result():
+    @autotune.tuned("svd")
+    def mine(a):
+        """Says something."""
+        return a
+
+    assert (mine.__name__, mine.__doc__, mine(3)) == ("mine", "Says something.", 3)
+
+
+@pytest.mark.parametrize(
+    ("operation", "shapes", "expected"),
+    [
+        ("svd", [(20, 30)], {"m": 20, "n": 30}),
+        ("inv", [(20, 20)], {"n": 20}),
+        ("dot", [(2, 3), (3, 4)], {"m": 2, "k": 3, "n": 4}),
+        ("matmul", [(2, 3)], {"m": 2, "k": 3, "n": 3}),
+        ("stack_svd", [(7, 5, 5)], {"n": 5, "count": 7}),
+        ("stack_svd", [(2, 3, 5, 5)], {"n": 5, "count": 6}),
+        ("log", [(4, 5)], {"n": 20}),
+        ("log", [()], {"n": 1}),
+        ("svd", [(5,)], None),
+        ("svd", [(0, 5)], None),
+        ("svd", [], None),
+        ("mine", [(5, 5)], None),
+    ],
+)
+def test_the_sizes_of_a_call_are_those_of_its_first_arrays(operation, shapes, expected):
+    assert sizes_of(operation, [np.empty(shape) for shape in shapes]) == expected
+
+
+def test_a_function_of_the_users_needs_its_sizes_said():
+    with pytest.raises(BadSize, match="simulate is not in the catalogue"):
+        autotune.tuned("simulate")
+
+
+def test_a_wrong_size_is_said_at_once():
+    with pytest.raises(BadSize, match="svd has no size k"):
+        autotune.tuned("svd", n=20, k=3)
+
+
+def test_a_with_needs_sizes():
+    with pytest.raises(BadSize, match="needs its sizes"), autotune.tuned("svd"):
+        pass
+
+
+def test_a_function_that_suspends_cannot_be_decorated():
+    async def slow():
+        await asyncio.sleep(0)
+
+    with pytest.raises(TypeError, match="suspends"):
+        autotune.tuned("svd")(slow)
+
+
+def test_an_allocator_that_this_process_cannot_have_is_left_out(monkeypatch):
+    monkeypatch.setattr("autotune.controls.allocator.supported", lambda: "not here")
+    with autotune.tuned("temporaries", n=10) as chosen:
+        assert chosen is not None
