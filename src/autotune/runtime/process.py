@@ -46,5 +46,6 @@ def decided(
     if threads is not None and threads <= usable:
         return threads, why
     if current > usable and limit in _TIGHT:
-        return usable, f"This process may use {usable} CPUs ({limit}); BLAS would start {current} threads."
+        cpus = "1 CPU" if usable == 1 else f"{usable} CPUs"
+        return usable, f"This process may use {cpus} ({limit}); BLAS would start {current} threads."
     return None, why
