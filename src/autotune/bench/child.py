@@ -205,10 +205,7 @@ class Child:
         self._process.poll()  # a process that nobody has asked for its status still counts as a member
         try:
             os.killpg(self._process.pid, number)
-        except (
-            ProcessLookupError,
-            PermissionError,
-        ):  # macOS answers the latter for a group of dead processes
+        except (ProcessLookupError, PermissionError):  # the latter is what macOS says of a dead group
             return False
         return True
 
