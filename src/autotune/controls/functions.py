@@ -58,7 +58,7 @@ def map_function(
         index = grid[block]
         parts = [cut(index) for cut in cuts]
         result = function(*parts)
-        _check_shape(function, result, common_shape(parts))
+        check_shape(function, result, common_shape(parts))
         if doubtful and not block:
             _check_sample(function, parts, result, axes)
         target.store(index, result)
@@ -93,7 +93,7 @@ def map_rows(
         parts = [cut(index) for cut in cuts]
         result = call(*parts)
         rows = len(range(*index[0].indices(length)))
-        _check_shape(function, result, (rows,))
+        check_shape(function, result, (rows,))
         if doubtful and not block and rows >= ROWS_TO_SAMPLE:
             last = (slice(rows - 1, None),)
             _compare(function, call(*[row_cutter(part)(last) for part in parts]), result, last)
@@ -130,7 +130,7 @@ def map_with_scratch(
         else np.result_type(*arrays)
     )
     if outs[0] is not None:
-        _check_out(outs[0], shape)
+        check_out(outs[0], shape)
     end = new_result(shape, kind, axes) if outs[0] is None else outs[0]
     is_input = any(isinstance(array, np.ndarray) and np.may_share_memory(array, end) for array in arrays)
     target = end.view(np.ndarray)
@@ -148,7 +148,7 @@ def map_with_scratch(
             scratch.begin(part.shape, None if is_input else part)
             result = function(*parts, scratch=scratch)
             result = scratch.out if result is None else result
-            _check_shape(function, result, part.shape)
+            check_shape(function, result, part.shape)
             if result is not part:
                 np.copyto(part, result, casting="same_kind")
 
@@ -171,7 +171,7 @@ def plain_function(function: Function, arrays: Sequence[Any], out: Any, dtype: D
 def _put(out: Array | None, value: Array, dtype: DTypeLike | None) -> Array:
     if out is None:
         return value if dtype is None else value.astype(dtype, casting="same_kind", copy=False)
-    _check_out(out, value.shape)
+    check_out(out, value.shape)
     np.copyto(out, value, casting="same_kind")
     return out
 
@@ -208,7 +208,7 @@ class _Target:
         outs = paired(as_outs(self._out, len(values)), values)
         for one, value in zip(outs, values, strict=True):
             if one is not None:
-                _check_out(one, self._shape(value))
+                check_out(one, self._shape(value))
         self._example = result if isinstance(result, tuple) else None
         self._ends = tuple(
             self._make(self._shape(value), self._dtype or value.dtype) if one is None else one
@@ -220,13 +220,13 @@ class _Target:
         return like(self._example, self._ends)
 
 
-def _check_out(out: Array, shape: Shape) -> None:
+def check_out(out: Array, shape: Shape) -> None:
     if out.shape != shape or not out.flags.writeable:
         flaw = f"has the shape {out.shape}" if out.shape != shape else "is read-only"
         raise UsageError(f"out must be a writable array of shape {shape}; it {flaw}.")
 
 
-def _check_shape(function: Function, result: Any, expected: Shape) -> None:
+def check_shape(function: Function, result: Any, expected: Shape) -> None:
     for value in as_tuple(result):
         if value.shape[: len(expected)] != expected:
             raise UsageError(
@@ -254,7 +254,7 @@ def _check_sample_with_scratch(
     call.__name__ = _name(function)
     some = _cut(parts, _last(common_shape(parts), axes, 2 * SAMPLE))
     result = call(*some)
-    _check_shape(function, result, common_shape(some))
+    check_shape(function, result, common_shape(some))
     _check_sample(call, some, result, axes)
 
 

@@ -36,6 +36,10 @@ class SharedArray(np.ndarray):
         if release is not None:
             release()
 
+    def __del__(self) -> None:
+        if self._release is not None:
+            self._release()
+
     def __enter__(self) -> Self:
         return self
 
