@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ from made_profiles import alone, of_this_machine, tuning
 
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
+from autotune.model.tuning import Status
 from autotune.store import compiled, files, folders
 from autotune.store.level import Level
 from autotune.store.resolve import resolve
 
 QR = Operation(name="qr", sizes=(("m", 100), ("n", 100)))
 ONE = {"blas_threads": 1}
+ONE_WORKER = Configuration(workers=1)
 
 
 @pytest.fixture(autouse=True)
@@ -149,6 +152,35 @@ def test_an_entry_of_another_allocation_is_refused_by_name(monkeypatch):
         assert found.find(QR).level is Level.ALLOCATION
         assert [refusal.entry for refusal in found.refusals] == ["log float64 n=10"]
         assert found.threads is None
+
+
+def test_a_refused_entry_stands_between_its_neighbours():
+    """Else its size would be taken to lie between sizes that agree, and get the choice that it lost with."""
+    made = of_this_machine(
+        tuning("log", choice={"workers": 1}, n=10),
+        tuning("log", choice={"workers": 4096}, n=100),
+        tuning("log", choice={"workers": 1}, n=1000),
+    )
+    write(replace(made, key=replace(made.key, usable_cpus=4096)))
+    found = resolve()
+    at = {
+        n: found.find(Operation(name="log", sizes=(("n", n),))).tuning.choice
+        for n in (10, 50, 100, 500, 1000)
+    }
+    assert at == {
+        10: ONE_WORKER,
+        50: Configuration(),
+        100: Configuration(),
+        500: Configuration(),
+        1000: ONE_WORKER,
+    }
+
+
+def test_a_noisy_entry_leaves_the_word_to_the_next_level(tmp_path):
+    write(of_this_machine(tuning(status=Status.NOISY, m=100, n=100)))
+    assert resolve().find(QR).tuning.status is Status.NOISY
+    write(of_this_machine(entry()), tmp_path / "shipped" / "class.yaml")
+    assert resolve().find(QR).tuning.choice == Configuration(blas_threads=1)
 
 
 def damaged(path):

@@ -11,7 +11,10 @@ from made_profiles import profile, tuning
 
 import autotune.store.schema
 from autotune.errors import ProfileError
+from autotune.model.operation import Operation
 from autotune.model.tuning import Status
+from autotune.store.document import parse
+from autotune.store.level import Level
 from autotune.store.schema import document_of, profile_of
 
 PUBLISHED = json.loads(Path(autotune.store.schema.__file__).with_name("profile.schema.json").read_text())
@@ -157,3 +160,15 @@ def test_a_size_cannot_stand_twice():
 def test_the_lower_end_of_an_interval_comes_first():
     with pytest.raises(ProfileError, match="lower one first"):
         profile_of(changed(document_of(GOOD), (*ENTRY, "interval"), [0.6, 0.5]))
+
+
+def test_the_example_of_the_documentation_is_a_profile():
+    text = (Path(__file__).parents[2] / "docs" / "profile-format.md").read_text()
+    example = parse(text.split("```yaml\n")[1].split("```")[0].encode())
+    assert profile_of(example).tunings[0].operation == Operation(name="qr", sizes=(("m", 128), ("n", 128)))
+    VALIDATOR.validate(example)
+
+
+def test_every_level_is_documented():
+    text = (Path(__file__).parents[2] / "docs" / "profile-format.md").read_text()
+    assert [level for level in Level if f"| `{level}` |" not in text] == []

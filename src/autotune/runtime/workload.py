@@ -14,7 +14,7 @@ def workload(function: _F, /) -> _F: ...
 @overload
 def workload(*, name: str) -> Callable[[_F], _F]: ...
 def workload(function: _F | None = None, /, *, name: str | None = None) -> _F | Callable[[_F], _F]:
-    """Mark a function as work to calibrate: `autotune calibrate --workload FILE.py --sizes n=1000,4000`.
+    """Mark a function as work to calibrate: `autotune calibrate --workload FILE.py:function --sizes n=1000`.
 
     The function takes its sizes, and any of `blas_threads`, `workers` and `chunk`, as keyword arguments.
     Marking changes nothing about it. `name` is what its tunings are found by, in `config` and `tuned`;

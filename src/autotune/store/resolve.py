@@ -19,6 +19,7 @@ from autotune.store.level import Level
 
 if TYPE_CHECKING:
     from autotune.model.operation import Operation
+    from autotune.model.profile import Profile
     from autotune.model.tuning import Tuning
     from autotune.store.fit import Here
 
@@ -49,7 +50,7 @@ class Resolution:
         self._parsed: dict[tuple[str, str], list[tuple[Group, tuple[Tuning, ...]]]] = {}
 
     def find(self, operation: "Operation") -> Found | None:
-        """The entry that speaks for an operation: the best level whose measured range holds its size."""
+        """The entry that speaks for an operation: the best level that has evidence for its size."""
         pair = (operation.name, operation.dtype)
         groups = self._parsed.get(pair)
         if groups is None:
@@ -57,13 +58,18 @@ class Resolution:
             self._parsed[pair] = groups
         if not groups:
             return None
+        from autotune.model.tuning import Status
         from autotune.store.rule import choose
 
+        undecided = None
         for group, tunings in groups:
             tuning = choose(tunings, operation)
             if tuning is not None:
-                return Found(tuning, Level(group.level), group.path, group.why)
-        return None
+                found = Found(tuning, Level(group.level), group.path, group.why)
+                if tuning.status not in {Status.NOISY, Status.FAILED}:
+                    return found
+                undecided = undecided or found
+        return undecided
 
     def entries(self) -> Iterator[Found]:
         """Every entry in use, each operation's best level first."""
@@ -113,11 +119,10 @@ def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any])
 
     from autotune.store.consensus import consensus
     from autotune.store.files import TRUST, read
-    from autotune.store.fit import fit, refusal, same_allocation
+    from autotune.store.fit import Fit, fit, same_allocation
 
-    groups: list[Group] = []
     refusals: list[Refusal] = []
-    measured_here: dict[Operation, tuple[int, Tuning]] = {}
+    fitting: list[tuple[Level, Fit, str, Profile]] = []
     for layer, path in files:
         try:
             profile = read(Path(path), TRUST[layer])
@@ -127,23 +132,50 @@ def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any])
         fitted = fit(profile, layer, site)
         if fitted.level is None:
             refusals.append(Refusal(path, None, fitted.reason))
-            continue
-        rank = list(Level).index(fitted.level)
-        rows: dict[tuple[str, str], list[Any]] = {}
-        for tuning in profile.tunings:
-            operation = tuning.operation
-            reason = refusal(tuning, profile.key, site.key)
-            if reason is not None:
-                refusals.append(Refusal(path, str(operation), reason))
-                continue
-            rows.setdefault((operation.name, operation.dtype), []).append(compiled.pack(tuning))
-            if same_allocation(profile.key, site.key):
-                known = measured_here.get(operation, (rank + 1, tuning))
-                measured_here[operation] = min(known, (rank, tuning), key=lambda ranked: ranked[0])
-        groups += [Group(*pair, fitted.level, path, fitted.reason, row) for pair, row in rows.items()]
-    groups.sort(key=lambda group: list(Level).index(Level(group.level)))
-    threads = consensus(tuning for _, tuning in measured_here.values())
-    return compiled.compiled(made_from, threads, groups, refusals)
+        else:
+            fitting.append((fitted.level, fitted, path, profile))
+    fitting.sort(key=lambda one: list(Level).index(one[0]))
+
+    groups: list[Group] = []
+    votes: dict[Operation, Tuning] = {}
+    for level, fitted, path, profile in fitting:
+        rows, refused = _rows(profile, path, site)
+        refusals += refused
+        groups += [Group(*pair, level, path, fitted.reason, entries) for pair, entries in rows.items()]
+        if same_allocation(profile.key, site.key):
+            votes = {tuning.operation: tuning for tuning in profile.tunings} | votes
+    return compiled.compiled(made_from, consensus(votes.values()), groups, refusals)
+
+
+def _rows(
+    profile: "Profile", path: str, site: "Here"
+) -> tuple[dict[tuple[str, str], list[Any]], list[Refusal]]:
+    """The entries of a profile that fits, by operation and dtype, and those that are not used."""
+    from autotune.store.fit import refusal
+
+    rows: dict[tuple[str, str], list[Any]] = {}
+    used: set[tuple[str, str]] = set()
+    refusals: list[Refusal] = []
+    for tuning in profile.tunings:
+        pair = (tuning.operation.name, tuning.operation.dtype)
+        reason = refusal(tuning, profile.key, site.key)
+        if reason is None:
+            used.add(pair)
+        else:
+            refusals.append(Refusal(path, str(tuning.operation), reason))
+        entry = tuning if reason is None else _without_evidence(tuning, reason)
+        rows.setdefault(pair, []).append(compiled.pack(entry))
+    return {pair: entries for pair, entries in rows.items() if pair in used}, refusals
+
+
+def _without_evidence(tuning: "Tuning", reason: str) -> "Tuning":
+    """A refused entry as its neighbours have to see it: a size where no choice is known to be safe."""
+    from dataclasses import replace
+
+    from autotune.model.configuration import DEFAULT
+    from autotune.model.tuning import Status
+
+    return replace(tuning, status=Status.NOISY, choice=DEFAULT, reason=reason, safe_threads=())
 
 
 def _files(named: str | os.PathLike[str] | None) -> list[tuple[Layer, str]]:
