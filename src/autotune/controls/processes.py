@@ -8,7 +8,7 @@ import multiprocessing
 import queue
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -57,17 +57,24 @@ def process_map(
     grid = Grid(array.shape, range(array.ndim), chunk)
     alone = pool.is_inside() or multiprocessing.current_process().daemon or not is_cuttable(array)
     if alone or min(workers, len(grid)) == 1 or not array.size:
-        return _plain(function, array, out)
-    if method is Method.INHERIT and context.get_start_method() != "fork":
+        return plain(function, array, out)
+    if method is Method.INHERIT and not forks():
         raise UnsupportedPlatform("The method inherit needs children that are forked; choose another method.")
     work = _map_shared if method in SHARING else _map_copied
     return work(function, array, out, method, min(workers, len(grid)), grid, context)
 
 
-def _plain(function: Function, array: Array, out: Array | None) -> Array:
+def forks() -> bool:
+    """Are child processes forked, so that they inherit memory?"""
+    return multiprocessing.get_start_method() == "fork"
+
+
+def plain(function: Function, array: Array, out: Array | None = None) -> Array:
+    """The same in this process, with the whole array as one block."""
     result = _answer(function, array, is_in_place=out is array)
     if out is None:
         return result
+    check_out(out, array.shape)
     if result is not out:
         np.copyto(out, result, casting="same_kind")
     return out
@@ -162,7 +169,7 @@ def _map_copied(
     grid: Grid,
     context: BaseContext,
 ) -> Array:
-    plain = array.view(np.ndarray)
+    whole = array.view(np.ndarray)
     shares = [range(worker, len(grid), workers) for worker in range(workers)]
     result = out
 
@@ -180,7 +187,7 @@ def _map_copied(
                 function,
                 is_in_place,
                 channel,
-                [plain[grid[n]] for n in share] if method is Method.ARGUMENT else None,
+                [whole[grid[n]] for n in share] if method is Method.ARGUMENT else None,
             )
             for channel, share in zip(channels, shares[1:], strict=True)
         ]
@@ -193,9 +200,9 @@ def _map_copied(
             ]
             if method is not Method.ARGUMENT:
                 for child, channel, number in busy:
-                    child.connection.send((channel.there.pack(plain[grid[number]]),))
+                    child.connection.send((channel.there.pack(whole[grid[number]]),))
             mine = shares[0][place]
-            put(mine, _answer(function, plain[grid[mine]], is_in_place=is_in_place))
+            put(mine, _answer(function, whole[grid[mine]], is_in_place=is_in_place))
             for child, channel, number in busy:
                 put(number, channel.back.unpack(child.receive()))
         if method is not Method.ARGUMENT:
@@ -220,6 +227,10 @@ class _Queue:
 
     def __init__(self, context: BaseContext) -> None:
         self._queue: multiprocessing.Queue[Array] = context.Queue()
+        self._queue.cancel_join_thread()  # a block for a dead child must not hold up the end of this program
+
+    def close(self) -> None:
+        self._queue.close()
 
     def pack(self, block: Array) -> Any:
         self._queue.put(block)
@@ -257,7 +268,8 @@ class _Channel:
 
 def _channel(method: Method, context: BaseContext, stack: ExitStack) -> _Channel:
     if method is Method.QUEUE:
-        return _Channel(_Queue(context), _Queue(context))
+        there, back = (stack.enter_context(closing(_Queue(context))) for _ in range(2))
+        return _Channel(there, back)
     if method is Method.MANAGER:
         manager = stack.enter_context(context.Manager())
         return _Channel(_Manager(manager.dict()), _Manager(manager.dict()))

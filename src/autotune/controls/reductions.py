@@ -27,6 +27,9 @@ from autotune.errors import UsageError
 BLOCK = 65_536
 """Elements. Part of what a result is; never tuned."""
 
+BLAS_ROW = 8192
+"""Elements; OpenBLAS computes dot products of up to 10,000 in one thread (kernel/x86_64/ddot.c)."""
+
 UFUNCS: dict[str, np.ufunc] = {
     "sum": np.add,
     "prod": np.multiply,
@@ -280,11 +283,21 @@ def _dot(arrays: Sequence[Any], out: Array | None, workers: int, chunk: int) -> 
 
     def step(group: int) -> None:
         for number in groups[group]:
-            products = np.multiply(first.item(number)[0], second.item(number)[0], dtype=kind)
-            partials[number] = np.add.reduce(products, dtype=kind)
+            partials[number] = _block_dot(first.item(number)[0], second.item(number)[0], kind)
 
     pool.run(lambda: step, len(groups), workers)
     return _delivered(_tree(np.add, partials), one, (0,), out, keepdims=False)
+
+
+def _block_dot(one: Array, other: Array, kind: np.dtype[Any]) -> Any:
+    """The product of two blocks; floats by BLAS in rows so short that its threads have no part in the
+    result.
+    """
+    if one.dtype != kind or other.dtype != kind or kind.kind != "f":
+        return np.add.reduce(np.multiply(one, other, dtype=kind), dtype=kind)
+    whole = one.size // BLAS_ROW * BLAS_ROW
+    rows = np.vecdot(one[:whole].reshape(-1, BLAS_ROW), other[:whole].reshape(-1, BLAS_ROW))
+    return np.add.reduce(rows) + np.vecdot(one[whole:], other[whole:])
 
 
 def _is_computed(array: Any) -> bool:

@@ -1,0 +1,93 @@
+"""Arrays for several processes, by the method and the number of processes that were measured."""
+
+import sys
+from collections.abc import Callable
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from autotune.controls import processes, sharing
+from autotune.controls.shared_array import SharedArray
+from autotune.controls.sharing import Handle
+from autotune.errors import UsageError
+from autotune.model.configuration import Method
+from autotune.runtime.config import config
+
+if TYPE_CHECKING:
+    from autotune.model.configuration import Configuration
+
+DEFAULT_METHOD = Method.MEMFD if sys.platform.startswith("linux") else Method.SHARED_MEMORY
+"""Where nothing was measured. All that share pages are equally fast within noise; a memfd needs no room in
+/dev/shm and cannot be left behind."""
+
+
+def shared(
+    shape: int | tuple[int, ...], dtype: DTypeLike = np.float64, *, method: Method | str | None = None
+) -> SharedArray:
+    """An array of zeros that other processes can open, closed at the end of a `with`.
+
+        with autotune.shared((1000, 1000)) as array:
+            ...                      # pass array.handle to a process: it pickles
+        array = autotune.attach(handle)     # there
+
+    Without a `method` it is the one that the profile found best. On Linux nothing is left in /dev/shm,
+    whatever ends owner and users (see `autotune.controls.sharing` for the rest). After the `with` every use
+    of the array is an error. Raises SharedMemoryError if there is too little room, before anything is
+    written; UsageError for an unknown method, or one that copies.
+    """
+    return sharing.shared(
+        shape, dtype, method=_sharing_method(shape, dtype) if method is None else _method(method)
+    )
+
+
+def attach(handle: Handle) -> SharedArray:
+    """The array behind a handle, in this process. Closing it, or forgetting it, destroys nobody else's.
+
+    Raises SharedMemoryError if the owner has closed it or ended, or if this process is no child of its
+    owner and the method is one that only children can use.
+    """
+    return sharing.attach(handle)
+
+
+def process_map(
+    function: Callable[[NDArray[Any]], NDArray[Any] | None],
+    array: NDArray[Any],
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """`function(array)`, computed on blocks by the processes, and in the way, that were measured to be
+    fastest.
+
+    The function takes a block and returns one of its shape; with `out=array` it may change the block and
+    return None. It must pickle (be defined at the top of a module) unless processes are forked. Where
+    nothing was measured it is called here, with the whole array. Processes are for functions that hold the
+    GIL; for NumPy's own, `map_blocks` needs none. Raises what the function raises, with a note that names
+    the process, and SharedMemoryError if a process is killed or memory is short; `out` may be written in
+    part then.
+    """
+    chosen = _chosen(array.size, array.dtype)
+    if chosen is None or chosen.workers is None:
+        return processes.plain(function, array, out)
+    method = chosen.method or DEFAULT_METHOD
+    if method is Method.INHERIT and not processes.forks():
+        method = DEFAULT_METHOD
+    chunk = chosen.chunk or max(1, -(-array.size // chosen.workers))
+    return processes.process_map(function, array, out, method=method, workers=chosen.workers, chunk=chunk)
+
+
+def _sharing_method(shape: int | tuple[int, ...], dtype: DTypeLike) -> Method:
+    chosen = _chosen(shape if isinstance(shape, int) else prod(shape), dtype)
+    method = None if chosen is None else chosen.method
+    return method if method in sharing.SHARING and method is not None else DEFAULT_METHOD
+
+
+def _chosen(size: int, dtype: DTypeLike) -> "Configuration | None":
+    return config("share", dtype=np.dtype(dtype), n=size) if size > 0 else None
+
+
+def _method(name: Method | str) -> Method:
+    try:
+        return Method(name)
+    except ValueError:
+        raise UsageError(f"There is no method {name!r}; it is one of {', '.join(sharing.SHARING)}.") from None
