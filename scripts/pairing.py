@@ -168,12 +168,11 @@ def _run(script: str, name: str, side: str, program: Program, options: argparse.
 def _wait_for_capacity(deadline: float) -> str | None:
     """None once as many spinning processes as there are CPUs get so many times the work of one done."""
     from autotune.bench.selftest import capacity
-
     from autotune.host.allocation import usable_cpus
 
     cpus, _ = usable_cpus()
     while True:
-        reached = capacity()
+        reached = capacity(cpus)
         if reached is None or reached >= CAPACITY * cpus:
             return None
         if time.monotonic() > deadline:

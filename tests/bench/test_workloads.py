@@ -7,9 +7,9 @@ import pytest
 
 from autotune.bench import workloads
 from autotune.bench.workloads.inputs import PERIOD, repeated
-from autotune.errors import UnknownOperation
+from autotune.errors import UnknownOperation, UnsupportedPlatform
 from autotune.model.catalogue import CATALOGUE, Family, operation
-from autotune.model.configuration import Configuration
+from autotune.model.configuration import Configuration, Method
 
 SIZES = {
     "matmul": ({"n": 40}, {"m": 70, "k": 5, "n": 3}, {"n": 1}),
@@ -171,3 +171,28 @@ def test_what_lies_beside_a_window_that_is_filled_is_looked_at():
         result = work.plain()
         result.base[0, -1] = 5
         assert work.check(result) == "Elements beside the window were overwritten."
+
+
+@pytest.mark.real
+def test_an_array_is_incremented_by_several_processes_however_it_gets_to_them():
+    """The methods that this system's start method cannot serve say so."""
+    with prepared("share", {"n": 3000}) as work:
+        assert work.check(work.plain()) is None
+        for method in Method:
+            try:
+                result = work.tuned(Configuration(method=method, workers=2, chunk=1500))()
+            except UnsupportedPlatform:
+                continue
+            assert work.check(result) is None
+
+
+def test_an_array_that_only_one_process_incremented_is_seen():
+    with prepared("share", {"n": 3000}) as work:
+        result = work.tuned(Configuration(workers=1))()
+        result[1500:] -= 1
+        assert work.check(result) == "Element 1500 is {}, not {}.".format(*wrong_and_right(work, 1500))
+
+
+def wrong_and_right(work, place):
+    right = work.tuned(Configuration(workers=1))()[place]
+    return right - 1, right

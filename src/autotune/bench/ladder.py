@@ -57,7 +57,7 @@ ELEMENT_SECONDS: Mapping[str, float] = {
     "var": 3.5e-9,
     "random": 10e-9,
     "expression": 5e-9,
-    "share": 20e-9,
+    "share": 50e-9,
     "temporaries": 6e-9,
 }
 """Seconds for one element, where that and not memory decides; measured on the same machine."""
@@ -117,6 +117,8 @@ def sizes(
             rungs = _stacks(kind, effort, dtype)
         case Family.TASKS:
             rungs = _tasks(effort)
+        case Family.SHARING:
+            rungs = _shared(effort)
         case _:
             rungs = _arrays(kind, effort, dtype, machine_l2, machine_l3)
     return tuple(rung for rung in rungs if _fits(kind, rung, dtype, memory_bytes))
@@ -162,6 +164,12 @@ def _tasks(effort: str) -> list[Sizes]:
     if effort == "thorough":
         rungs += [{"n": 100, "tasks": 1000}, {"n": 2000, "tasks": 100}]
     return rungs
+
+
+def _shared(effort: str) -> list[Sizes]:
+    """Arrays worth starting processes for."""
+    lengths = {"quick": [1_000_000], "normal": [1_000_000, 4_000_000]}
+    return [{"n": n} for n in lengths.get(effort, [100_000, 1_000_000, 4_000_000, 10_000_000])]
 
 
 def _arrays(kind: Kind, effort: str, dtype: str, l2: int | None, l3: int | None) -> list[Sizes]:
