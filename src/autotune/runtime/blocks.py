@@ -167,7 +167,7 @@ def _operation(
         return "expression"
     name = getattr(function, "__name__", "")
     if rows:
-        shape = getattr(arrays[0], "shape", ()) if arrays else ()
+        shape: tuple[int, ...] = getattr(arrays[0], "shape", ()) if arrays else ()
         is_stack = len(shape) == 3 and shape[1] == shape[2]
         return f"stack_{name}" if is_stack and f"stack_{name}" in CATALOGUE else None
     row = CATALOGUE.get(ALIASES.get(name, NAMES.get(name, name)))
