@@ -9,6 +9,7 @@ from rich.console import Console
 
 from autotune.cli import tunings
 from autotune.cli.terminal import printable
+from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
 from autotune.model.tuning import Status
@@ -47,6 +48,20 @@ def test_no_line_is_wider_than_the_terminal(width):
 
 def test_the_machine_and_its_limit_stand_on_top():
     assert shown(USUAL).splitlines()[0] == "A CPU: 2 usable CPUs, limited by a CPU quota"
+
+
+def test_the_corners_of_tasks_are_shown_with_their_speeds():
+    corners = tuple(
+        (Configuration(blas_threads=threads, workers=workers), ratio)
+        for threads, workers, ratio in ((1, 1, 1.25), (2, 1, 1.0), (1, 2, 0.5), (2, 2, 0.8))
+    )
+    text = shown(replace(USUAL, tunings=(replace(SVD, corners=corners),)), width=140)
+    assert "BLAS threads x workers: 1 x 1 0.80x, 2 x 1 1.00x, 1 x 2 2.00x, 2 x 2 1.25x" in text
+
+
+def test_what_was_tested_and_did_not_stand_is_no_gain():
+    refuted = replace(FILL, ratio=0.99, ratio_low=0.9, ratio_high=1.1)
+    assert "1.01x" not in shown(replace(USUAL, tunings=(refuted,)))
 
 
 def test_an_empty_profile_says_so():

@@ -1,6 +1,6 @@
 """Every sentence of the command line. What happened and where, what follows from it, what to do."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from autotune.cli import units
@@ -83,6 +83,15 @@ def made(created: str | None, *, version: str | None, effort: str | None, resolu
     how = f", effort {effort}" if effort else ""
     noise = f"; differences below {resolution:.1%} cannot be told" if resolution is not None else ""
     return f"Measured {created or 'at an unknown time'} by {by}{how}{noise}"
+
+
+def corners(corners: Iterable[tuple[Configuration, float]]) -> str:
+    """The four corners of tasks, each with its speed; as search found them, so not a claim."""
+    speeds = (
+        f"{corner.blas_threads or 1} x {corner.workers or 1} {units.speedup(ratio)}"
+        for corner, ratio in corners
+    )
+    return f"BLAS threads x workers: {', '.join(speeds)}"
 
 
 def summary(counts: Mapping[str, int]) -> str:

@@ -69,13 +69,13 @@ def _table(tunings: Iterable[Tuning]) -> "RenderableType":
     for title in ("default", "tuned", "speed-up"):
         table.add_column(title, justify="right", no_wrap=True)
     for tuning in tunings:
-        interval = units.speedup_interval(tuning.ratio_low, tuning.ratio_high)
+        speedup, interval = _gain(tuning)
         table.add_row(
             operation_name(tuning.operation),
-            f"{_choice(tuning)}: {printable(tuning.reason)}",
+            _why(tuning),
             units.seconds(tuning.default_seconds),
             units.seconds(tuning.tuned_seconds),
-            f"{units.speedup(tuning.ratio)}\n{interval}".rstrip(),
+            f"{speedup}\n{interval}".rstrip(),
             style=STYLES[tuning.status],
         )
     return table
@@ -89,7 +89,7 @@ def _list(tunings: Iterable[Tuning]) -> "RenderableType":
     rows: list[RenderableType] = []
     for tuning in tunings:
         rows.append(Text(operation_name(tuning.operation), style="bold", overflow="fold"))
-        text = Text(f"{_choice(tuning)}: {printable(tuning.reason)}\n", overflow="fold")
+        text = Text(f"{_why(tuning)}\n", overflow="fold")
         text.append(_times(tuning), style=STYLES[tuning.status])
         rows.append(Padding(text, (0, 0, 1, 2)))
     return Group(*rows)
@@ -98,12 +98,22 @@ def _list(tunings: Iterable[Tuning]) -> "RenderableType":
 def _times(tuning: Tuning) -> str:
     if tuning.tuned_seconds is None:
         return units.seconds(tuning.default_seconds)
-    interval = units.speedup_interval(tuning.ratio_low, tuning.ratio_high)
-    return (
-        f"{units.seconds(tuning.default_seconds)} -> {units.seconds(tuning.tuned_seconds)}, "
-        f"{units.speedup(tuning.ratio)}" + (f" ({interval})" if interval else "")
+    speedup, interval = _gain(tuning)
+    return f"{units.seconds(tuning.default_seconds)} -> {units.seconds(tuning.tuned_seconds)}, {speedup}" + (
+        f" ({interval})" if interval else ""
     )
 
 
-def _choice(tuning: Tuning) -> str:
-    return str(tuning.choice) if tuning.status is Status.TUNED else messages.STATUSES[tuning.status]
+def _gain(tuning: Tuning) -> tuple[str, str]:
+    """The speed-up and its interval. What was tested and did not stand is in the reason, and is no gain."""
+    if tuning.status is not Status.TUNED:
+        return units.speedup(None), ""
+    return units.speedup(tuning.ratio), units.speedup_interval(tuning.ratio_low, tuning.ratio_high)
+
+
+def _why(tuning: Tuning) -> str:
+    choice = str(tuning.choice) if tuning.status is Status.TUNED else messages.STATUSES[tuning.status]
+    lines = [f"{choice}: {printable(tuning.reason)}"]
+    if tuning.corners:
+        lines.append(messages.corners(tuning.corners))
+    return "\n".join(lines)
