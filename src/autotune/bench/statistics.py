@@ -35,8 +35,8 @@ def upper_bound(values: Sequence[float], alpha: float) -> float:
     if len(values) < 2:
         return float("inf")
     array = np.asarray(values, dtype=float)
-    error = float(array.std(ddof=1)) / len(array) ** 0.5
-    return float(array.mean()) + float(stdtrit(len(array) - 1, 1 - alpha)) * error
+    error = array.std(ddof=1) / len(array) ** 0.5
+    return float(array.mean() + stdtrit(len(array) - 1, 1 - alpha) * error)
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:

@@ -46,3 +46,6 @@ class Tuning:
     """BLAS threads of the default when it was measured."""
     safe_threads: tuple[int, ...] = ()
     """BLAS thread counts at which this operation was measured to be no slower than its default."""
+    corners: tuple[tuple[Configuration, float], ...] = ()
+    """For tasks: one or all BLAS threads by one or all workers, each with its time over the default's as search
+    found it (not a claim)."""

@@ -20,6 +20,11 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Testing(Progress):
+    """The machine is tested: what it can tell apart, and how much of its CPUs is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Progress):
     """An operation's turn has come."""
 
@@ -58,5 +63,5 @@ class Decided(Progress):
     tuning: Tuning
 
 
-Event = Started | Tried | Confirming | Decided
+Event = Testing | Started | Tried | Confirming | Decided
 Listener = Callable[[Event], None]

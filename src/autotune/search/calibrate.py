@@ -1,0 +1,153 @@
+"""From a request to tunings: for each operation hunt, prove, decide."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import exp, log1p
+
+from autotune.bench import ladder
+from autotune.bench.protocol import Bench
+from autotune.errors import BadBudget, BadSize
+from autotune.model.catalogue import CATALOGUE, Family, Kind, Sizes
+from autotune.model.measurement import Measurement
+from autotune.model.operation import Operation
+from autotune.model.tuning import Tuning
+from autotune.search.clock import Clock
+from autotune.search.decide import BUDGET, decide, kept
+from autotune.search.events import Confirming, Decided, Listener, Started, Tried
+from autotune.search.hunt import TIE, hunt
+from autotune.search.prove import prove
+from autotune.search.request import Request
+from autotune.search.site import Site
+
+LEAST_SECONDS = 3.0
+"""For one operation: two processes and a few timings of the default."""
+HUNT_SHARE = 0.45
+"""Of an operation's time; the rest is for the proof."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One operation and dtype with all its sizes: what is searched and proved together."""
+
+    kind: Kind
+    dtype: str
+    operations: tuple[Operation, ...]
+
+
+def calibrate(
+    request: Request, *, site: Site, bench: Bench, report: Listener, spent: float = 0.0
+) -> Iterator[Tuning]:
+    """The tunings, operation by operation as they are decided. `spent` seconds of the budget are gone.
+
+    Each operation gets an equal part of the time that is left, and what one does not use is there for the
+    next. What the time does not reach is `default-kept`, reason budget. Raises BadBudget, BadSize.
+    """
+    items = plan(request, site)
+    if request.seconds < LEAST_SECONDS:
+        raise BadBudget(
+            f"{request.seconds:.3g} s are too short to measure a single operation; "
+            f"allow at least {LEAST_SECONDS:.0f} s."
+        )
+    clock = Clock(budget=request.seconds, seed=request.seed, elapsed=spent)
+    for index, item in enumerate(items):
+        clock.allow(clock.remaining / (len(items) - index))
+        report(
+            Started(
+                name=item.kind.name, dtype=item.dtype, index=index + 1, total=len(items), **_progress(clock)
+            )
+        )
+        for tuning in _decided(item, site=site, bench=bench, clock=clock, report=report):
+            report(Decided(tuning=tuning, **_progress(clock)))
+            yield tuning
+
+
+def plan(request: Request, site: Site) -> list[Item]:
+    """What is to be measured, in the catalogue's order, sizes from small to large.
+
+    Raises BadSize if a size that was asked for does not fit the memory.
+    """
+    kinds = (
+        [request.workload]
+        if request.workload is not None
+        else [CATALOGUE[name] for name in request.operations or CATALOGUE]
+    )
+    items = [_item(kind, dtype, request, site) for kind in kinds for dtype in request.all_dtypes]
+    return [item for item in items if item.operations]
+
+
+def _item(kind: Kind, dtype: str, request: Request, site: Site) -> Item:
+    if request.sizes or kind.family is Family.USER:
+        sizes: tuple[Sizes, ...] = tuple(kind.filled(size) for size in request.sizes or ({},))
+    else:
+        sizes = ladder.sizes(
+            kind,
+            machine_l2=site.l2_bytes,
+            machine_l3=site.l3_bytes,
+            memory_bytes=site.memory_bytes,
+            effort=request.effort,
+            dtype=dtype,
+        )
+    operations = [Operation(name=kind.name, dtype=dtype, sizes=tuple(size.items())) for size in sizes]
+    for operation in operations:
+        _refuse_too_large(kind, operation, site)
+    if kind.family is not Family.USER:
+        operations.sort(key=kind.work_of)
+    return Item(kind=kind, dtype=dtype, operations=tuple(dict.fromkeys(operations)))
+
+
+def _refuse_too_large(kind: Kind, operation: Operation, site: Site) -> None:
+    if kind.family is Family.USER or site.memory_bytes is None:
+        return
+    needed, allowed = kind.bytes_of(operation), site.memory_bytes * ladder.MEMORY_SHARE
+    if needed > allowed:
+        raise BadSize(
+            f"{operation} needs {needed / 2**30:.3g} GiB, and no workload may take more than "
+            f"{allowed / 2**30:.3g} GiB, a quarter of the memory; choose a smaller size."
+        )
+
+
+def _decided(item: Item, *, site: Site, bench: Bench, clock: Clock, report: Listener) -> Iterator[Tuning]:
+    """Hunt, prove, decide one operation."""
+    if clock.remaining <= 0:
+        yield from (kept(operation, item.kind, site, reason=BUDGET) for operation in item.operations)
+        return
+
+    def seen(measurement: Measurement, value: float | None) -> None:
+        report(
+            Tried(
+                operation=measurement.operation,
+                configuration=measurement.configuration,
+                ratio=None if value is None else exp(value),
+                failure=measurement.failure,
+                **_progress(clock),
+            )
+        )
+
+    end = clock.elapsed + clock.left
+    clock.allow(HUNT_SHARE * clock.left)
+    found, rejected = hunt(item.kind, item.operations, site=site, bench=bench, clock=clock, seen=seen)
+    clock.allow(end - clock.elapsed)
+    leaders = {operation: evidence.leader(TIE) for operation, evidence in found.items()}
+    choices = {
+        operation: leader
+        for operation, leader in leaders.items()
+        if not leader.is_default and found[operation].estimate(leader) < -log1p(site.margin)
+    }
+    for operation, choice in choices.items():
+        ratio = exp(found[operation].estimate(choice))
+        report(Confirming(operation=operation, configuration=choice, ratio=ratio, **_progress(clock)))
+    proof = prove(choices, margin=site.margin, bench=bench, clock=clock)
+    for operation, evidence in found.items():
+        yield decide(
+            operation,
+            item.kind,
+            site=site,
+            evidence=evidence,
+            choice=choices.get(operation),
+            proof=proof,
+            rejected=rejected,
+        )
+
+
+def _progress(clock: Clock) -> dict[str, float]:
+    return {"elapsed": clock.elapsed, "remaining": clock.remaining}

@@ -1,0 +1,152 @@
+"""A calibration of this machine, from the self-test to the profile; the only part of search with side effects."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import autotune
+from autotune.bench import selftest
+from autotune.bench.lock import host_lock
+from autotune.bench.process import ProcessBench
+from autotune.bench.user import UserWorkload
+from autotune.host.allocation import affinity
+from autotune.host.detect import detect
+from autotune.host.identity import governor, host_id
+from autotune.host.software import libraries, software
+from autotune.model.allocation import Limit
+from autotune.model.machine import Allocation, Machine
+from autotune.model.profile import Key, Profile, Provenance
+from autotune.model.tuning import Tuning
+from autotune.search.calibrate import calibrate
+from autotune.search.confirm import ERROR
+from autotune.search.events import Listener, Testing
+from autotune.search.journal import Journal, header
+from autotune.search.request import Request
+from autotune.search.site import Site
+from autotune.store.folders import state_dir
+
+SELF_TEST_SHARE = 0.03
+"""Of the budget, but no more than the self-test's own 6 seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a campaign leads to."""
+
+    profile: Profile
+    finished: bool
+    """False if it was interrupted: the profile then holds what was decided before."""
+
+
+def campaign(
+    request: Request,
+    *,
+    report: Listener,
+    own: UserWorkload | None = None,
+    asked: Mapping[str, Any] | None = None,
+    resume: bool = False,
+) -> Outcome:
+    """Measure this machine.
+
+    `own` is the user's function that `request.workload` describes. `asked` is kept with the sessions for
+    whoever resumes. Scope of effect: runs trial processes, holds the host's lock meanwhile, and writes the
+    journal of this allocation into the state folder. Raises HostBusy, and what `calibrate` raises; Ctrl-C
+    ends it early.
+    """
+    with host_lock():
+        machine, allocation = detect()
+        key = Key(
+            hardware=machine.hardware,
+            software=software(load=True),
+            usable_cpus=allocation.usable_cpus,
+            limit=Limit(allocation.limit),
+        )
+        path = journal_path(key)
+        bench = ProcessBench(
+            workloads={} if own is None else {own.name: own},
+            memory_bytes=None if allocation.memory_bytes is None else allocation.memory_bytes // 4,
+        )
+        known = header(path) if resume else None
+        began = monotonic()
+        if known is None:
+            report(Testing(elapsed=0.0, remaining=request.seconds))
+            site, capacity = _survey(bench, machine, allocation, request)
+            known = {
+                "asked": dict(asked or {}),
+                "site": asdict(site),
+                "capacity": capacity,
+                "spent": monotonic() - began,
+            }
+        site = Site(**known["site"])
+        journal = Journal(bench, path, known, resume=resume)
+        tunings: list[Tuning] = []
+        finished = True
+        try:
+            for tuning in calibrate(request, site=site, bench=journal, report=report, spent=known["spent"]):
+                tunings.append(tuning)  # noqa: PERF402  # what was decided before an interruption is kept
+        except KeyboardInterrupt:
+            finished = False
+    provenance = _provenance(request, machine, bench, site, known["capacity"], tunings)
+    return Outcome(profile=Profile(key=key, tunings=tuple(tunings), provenance=provenance), finished=finished)
+
+
+def journal_path(key: Key) -> Path:
+    """Where the sessions of the last campaign on this machine and allocation are kept."""
+    return state_dir() / f"calibration-{key.digest}.jsonl"
+
+
+def _survey(
+    bench: ProcessBench, machine: Machine, allocation: Allocation, request: Request
+) -> tuple[Site, float | None]:
+    """What the self-test says of this machine, and how much of its CPUs is really there."""
+    capacity = selftest.capacity(allocation.usable_cpus)
+    resolution = selftest.resolution(
+        bench, seed=request.seed, seconds=min(6.0, SELF_TEST_SHARE * request.seconds)
+    )
+    site = Site(
+        usable_cpus=allocation.usable_cpus,
+        default_threads=_default_threads(bench),
+        l2_bytes=machine.l2_bytes,
+        l3_bytes=machine.l3_bytes,
+        memory_bytes=allocation.memory_bytes,
+        resolution=resolution,
+    )
+    return site, capacity
+
+
+def _default_threads(bench: ProcessBench) -> int | None:
+    """BLAS threads of a fresh trial: those of this process, unless its environment limits what a trial's does not."""
+    found = [library.threads for library in libraries(load=True) if library.threads is not None]
+    if not found:
+        return None
+    return len(affinity() or ()) or found[0] if bench.scrubbed else found[0]
+
+
+def _provenance(
+    request: Request,
+    machine: Machine,
+    bench: ProcessBench,
+    site: Site,
+    capacity: float | None,
+    tunings: list[Tuning],
+) -> Provenance:
+    tested = {(one.operation.name, one.operation.dtype) for one in tunings if one.processes}
+    return Provenance(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        autotune=autotune.__version__,
+        host=host_id(),
+        cpu=machine.name,
+        kernel=f"{platform.system()} {platform.release()}",
+        governor=governor(),
+        scrubbed=tuple(bench.scrubbed),
+        resolution=site.resolution,
+        capacity=capacity,
+        effort=request.effort,
+        seed=request.seed,
+        error_per_rule=ERROR,
+        rules_tested=len(tested),
+    )

@@ -1,0 +1,49 @@
+"""The time that search has: what its sessions took, and nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autotune.bench.protocol import Bench
+from autotune.model.measurement import Case, Plan, Session
+
+SEEDS_APART = 1_000_003
+"""Between the plans of one seed and those of the next."""
+
+
+@dataclass(kw_only=True)
+class Clock:
+    """Runs plans and adds up their time. Replayed sessions bring their own time with them."""
+
+    budget: float
+    seed: int = 0
+    elapsed: float = 0.0
+    deadline: float | None = None
+    """Until when the part under way may go on; None for all of the budget."""
+    plans: int = 0
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left of the budget."""
+        return max(0.0, self.budget - self.elapsed)
+
+    @property
+    def left(self) -> float:
+        """Seconds left for the part under way."""
+        return min(self.remaining, self.remaining if self.deadline is None else self.deadline - self.elapsed)
+
+    def allow(self, seconds: float) -> None:
+        """Give so many seconds to the part that begins now."""
+        self.deadline = self.elapsed + seconds
+
+    def run(self, bench: Bench, cases: Sequence[Case], rounds: int, seconds: float) -> Session:
+        """Measure, and add up the time."""
+        plan = Plan(
+            cases=tuple(cases),
+            rounds=rounds,
+            seed=self.seed * SEEDS_APART + self.plans,
+            seconds=round(seconds, 3),
+        )
+        session = bench.run(plan)
+        self.plans += 1
+        self.elapsed += session.wall_seconds
+        return session

@@ -1,0 +1,119 @@
+"""From evidence and proof to the entry of a profile, with its reason. Pure."""
+
+from dataclasses import replace
+from math import exp, log1p
+from statistics import median
+
+from autotune.model.catalogue import Family, Kind
+from autotune.model.configuration import DEFAULT, Configuration, Knob
+from autotune.model.operation import Operation
+from autotune.model.tuning import Status, Tuning
+from autotune.search.confirm import MARGIN, Trial, interval
+from autotune.search.evidence import Evidence
+from autotune.search.prove import BUSY, Proof
+from autotune.search.site import Site
+
+BUDGET = "budget: the time allowed ended before its turn."
+
+
+def decide(
+    operation: Operation,
+    kind: Kind,
+    *,
+    site: Site,
+    evidence: Evidence,
+    choice: Configuration | None,
+    proof: Proof,
+    rejected: float,
+) -> Tuning:
+    """The entry for one size.
+
+    `choice` is what was put to the test, None if nothing was; `rejected` is the share of disturbed rounds
+    during the search.
+    """
+    if DEFAULT in evidence.failures:
+        reason = f"The default failed: {evidence.failures[DEFAULT].reason}"
+        return replace(kept(operation, kind, site, reason=reason), status=Status.FAILED)
+    if not evidence.default_seconds:
+        return kept(operation, kind, site, reason=BUDGET)
+    known = replace(
+        kept(operation, kind, site, reason=""),
+        default_seconds=evidence.seconds(),
+        safe_threads=_safe_threads(kind, site, evidence),
+        corners=_corners(kind, site, evidence),
+    )
+    if choice is None and rejected <= BUSY:
+        return replace(known, reason=_nothing_better(evidence, site))
+    if choice is None or proof.rejected > BUSY:
+        share = rejected if choice is None else proof.rejected
+        reason = f"The machine was busy with something else during {share:.0%} of the rounds."
+        return replace(known, status=Status.NOISY, reason=reason)
+    if operation in proof.failures:
+        reason = f"{choice} failed under test: {proof.failures[operation].reason}"
+        return replace(known, reason=reason)
+    if proof.unfinished:
+        seemed = exp(evidence.estimate(choice))
+        reason = f"budget: {choice} seemed to take {seemed:.3f} of the default's time; the time ended before its proof."
+        return replace(known, reason=reason)
+    return _tested(known, choice, proof.trials[operation], proof.dropped.get(operation))
+
+
+def kept(operation: Operation, kind: Kind, site: Site, *, reason: str) -> Tuning:
+    """An entry that keeps the default without evidence."""
+    threads = site.default_threads if Knob.BLAS_THREADS in kind.knobs else None
+    return Tuning(operation=operation, status=Status.DEFAULT_KEPT, reason=reason, default_threads=threads)
+
+
+def _tested(known: Tuning, choice: Configuration, trials: list[Trial], fault: str | None) -> Tuning:
+    """The entry of a choice that was tested to the end; `fault` is why it fell, None if it stands."""
+    ratio, low, high = interval(trials)
+    default_seconds = median(second for trial in trials for second in trial.default)
+    tested = replace(
+        known,
+        default_seconds=default_seconds,
+        ratio=ratio,
+        ratio_low=low,
+        ratio_high=high,
+        processes=len(trials),
+        pairs=sum(len(trial.choice) for trial in trials),
+    )
+    threads = {choice.blas_threads} if choice == Configuration(blas_threads=choice.blas_threads) else set()
+    if fault is not None:
+        safe = tuple(count for count in known.safe_threads if count not in threads)
+        return replace(tested, reason=f"{choice} was tested. {fault}", safe_threads=safe)
+    return replace(
+        tested,
+        status=Status.TUNED,
+        reason=f"Proved faster in {len(trials)} fresh processes.",
+        choice=choice,
+        tuned_seconds=default_seconds * ratio,
+        safe_threads=tuple(sorted({*known.safe_threads, *(count for count in threads if count is not None)})),
+    )
+
+
+def _nothing_better(evidence: Evidence, site: Site) -> str:
+    """Why nothing was put to the test."""
+    failed = [f"{one} failed: {failure.reason}" for one, failure in evidence.failures.items()]
+    if not evidence.candidates:
+        return failed[0] if failed else "There is nothing to choose from on this allocation."
+    best = min(evidence.candidates, key=evidence.estimate)
+    ratio = exp(evidence.estimate(best))
+    gain = f"The best other configuration, {best}, took {ratio:.3f} of the default's time"
+    return f"{gain}; a gain below {site.margin:.1%} is not pursued." if ratio < 1 else f"{gain}."
+
+
+def _safe_threads(kind: Kind, site: Site, evidence: Evidence) -> tuple[int, ...]:
+    """Thread counts no slower than the default, itself among them; only where threads are all there is to set."""
+    if kind.knobs != (Knob.BLAS_THREADS,):
+        return ()
+    default = () if site.default_threads is None else (site.default_threads,)
+    return tuple(sorted({*evidence.safe_threads(log1p(MARGIN)), *default}))
+
+
+def _corners(kind: Kind, site: Site, evidence: Evidence) -> tuple[tuple[Configuration, float], ...]:
+    """For tasks the four corners: BLAS threads and workers, one or all of each, with their ratios from search."""
+    if kind.family is not Family.TASKS:
+        return ()
+    ends = sorted({1, site.usable_cpus})
+    corners = [Configuration(blas_threads=blas, workers=workers) for blas in ends for workers in ends]
+    return tuple((one, exp(evidence.estimate(one))) for one in corners if one in evidence.sessions)

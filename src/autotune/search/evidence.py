@@ -1,0 +1,107 @@
+"""What all sessions together say about the configurations of one operation. Pure but for its growing."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import exp, inf
+from statistics import median
+
+from autotune.bench.statistics import hodges_lehmann, log_ratios, upper_bound
+from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.measurement import Failure, FailureKind, Measurement
+from autotune.model.operation import Operation
+from autotune.search.space import parsimony
+
+ERROR = 0.025
+"""One-sided, for every statement that the evidence makes."""
+
+
+CLOCK_STOOD = Failure(kind=FailureKind.PROTOCOL, reason="The clock did not move while it ran.")
+
+
+@dataclass(kw_only=True)
+class Evidence:
+    """Log-ratios to the default, session by session."""
+
+    operation: Operation
+    usable_cpus: int
+    """A configuration that uses more may be measured, for people to see, but never leads."""
+    sessions: dict[Configuration, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
+    """For each configuration and session the log-ratio of each round."""
+    default_seconds: list[float] = field(default_factory=list)
+    failures: dict[Configuration, Failure] = field(default_factory=dict)
+    """Why a configuration, or the default, is out for good."""
+
+    def add(self, measurements: Iterable[Measurement]) -> None:
+        """Take in what a session measured of this operation, the default first."""
+        default, *others = measurements
+        if not sane(default):
+            if default.failure is None or default.failure.final:
+                self.failures[DEFAULT] = default.failure or CLOCK_STOOD
+            return
+        self.default_seconds.extend(default.seconds)
+        for measurement in others:
+            if sane(measurement):
+                rounds = log_ratios(measurement.seconds, default.seconds)
+                self.sessions[measurement.configuration].append(rounds)
+            elif measurement.failure is None or measurement.failure.final:
+                self.failures[measurement.configuration] = measurement.failure or CLOCK_STOOD
+
+    @property
+    def candidates(self) -> list[Configuration]:
+        """The configurations with timings that never failed and fit the allocation."""
+        return [one for one in self.sessions if one not in self.failures and one.cpus <= self.usable_cpus]
+
+    def estimate(self, configuration: Configuration) -> float:
+        """Log-ratio to the default: the sessions' Hodges-Lehmann estimates, weighted by their rounds."""
+        sessions = self.sessions[configuration]
+        rounds = sum(len(session) for session in sessions)
+        return sum(hodges_lehmann(session) * len(session) for session in sessions) / rounds
+
+    def upper(self, configuration: Configuration) -> float:
+        """Upper end of the log-ratio over all rounds. Of one process's luck it knows nothing."""
+        return upper_bound([value for session in self.sessions[configuration] for value in session], ERROR)
+
+    def lower(self, configuration: Configuration) -> float:
+        """Lower end, likewise."""
+        return -upper_bound([-value for session in self.sessions[configuration] for value in session], ERROR)
+
+    def leader(self, tie: float) -> Configuration:
+        """The best configuration; of those within `tie` of the best (in log-ratio) the one using least.
+
+        The default takes part, at a log-ratio of 0.
+        """
+        estimates = {one: self.estimate(one) for one in self.candidates} | {DEFAULT: 0.0}
+        best = min(estimates.values())
+        equal = [one for one, value in estimates.items() if value <= best + tie]
+        return DEFAULT if DEFAULT in equal else min(equal, key=lambda one: (parsimony(one), estimates[one]))
+
+    def contenders(self, tie: float) -> list[Configuration]:
+        """Configurations that the evidence does not yet exclude from being the best by more than `tie`."""
+        best = min((self.upper(one) for one in self.candidates), default=inf)
+        return [one for one in self.candidates if self.lower(one) <= min(best, 0.0) + tie]
+
+    def safe_threads(self, slack: float) -> tuple[int, ...]:
+        """Thread counts, set alone, that were no slower than the default by more than `slack` in log-ratio."""
+        return tuple(
+            sorted(
+                one.blas_threads
+                for one in self.candidates
+                if one.blas_threads is not None
+                and one == Configuration(blas_threads=one.blas_threads)
+                and self.upper(one) <= slack
+            )
+        )
+
+    def seconds(self, configuration: Configuration = DEFAULT) -> float | None:
+        """Median seconds of the default, or what the estimate makes of them."""
+        if not self.default_seconds:
+            return None
+        return median(self.default_seconds) * (
+            1.0 if configuration.is_default else exp(self.estimate(configuration))
+        )
+
+
+def sane(measurement: Measurement) -> bool:
+    """Are there timings, all of them finite and above zero?"""
+    return measurement.failure is None and all(0.0 < value < inf for value in measurement.seconds or (0.0,))

@@ -1,0 +1,74 @@
+"""Puts an operation's choices to the test: fresh processes until a planned look decides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from autotune.bench.protocol import Bench
+from autotune.model.configuration import Configuration
+from autotune.model.measurement import Case, Failure, Measurement
+from autotune.model.operation import Operation
+from autotune.search.clock import Clock
+from autotune.search.confirm import LOOKS, ROUNDS, Trial, judge
+from autotune.search.evidence import sane
+from autotune.search.hunt import by_operation
+
+BUSY = 0.5
+"""Share of disturbed rounds above which timings are not believed, whatever they say."""
+
+
+@dataclass(kw_only=True)
+class Proof:
+    """What came of the test of each size."""
+
+    trials: dict[Operation, list[Trial]] = field(default_factory=dict)
+    accepted: frozenset[Operation] = frozenset()
+    dropped: dict[Operation, str] = field(default_factory=dict)
+    """Why a choice fell."""
+    failures: dict[Operation, Failure] = field(default_factory=dict)
+    """Choices that failed under test."""
+    unfinished: bool = False
+    """Did the time end before a look could decide?"""
+    rejected: float = 0.0
+    """Share of rounds during which the machine was busy."""
+
+
+def prove(choices: Mapping[Operation, Configuration], *, margin: float, bench: Bench, clock: Clock) -> Proof:
+    """Test the choices of one operation's sizes against the default.
+
+    A process is not begun when the time left is shorter than the last one took: a budget is kept.
+    """
+    proof = Proof(trials={operation: [] for operation in choices})
+    processes, last, rejected = 0, 0.0, 0.0
+    for look in LOOKS:
+        while processes < look.processes and proof.trials:
+            if clock.left < 0.8 * last or clock.left <= 0:
+                proof.unfinished = True
+                return proof
+            before = clock.elapsed
+            share = clock.left / (look.processes - processes)
+            cases = [Case(operation=one, configurations=(choices[one],)) for one in proof.trials]
+            session = clock.run(bench, cases, ROUNDS, share)
+            processes, last = processes + 1, clock.elapsed - before
+            rejected += session.rejected
+            proof.rejected = rejected / processes
+            for operation, measurements in by_operation(session).items():
+                _note(proof, operation, measurements)
+        if not proof.trials:
+            return proof
+        verdict = judge(proof.trials, error=look.error, margin=margin, last=look is LOOKS[-1])
+        if not verdict.open:
+            proof.accepted, proof.dropped = verdict.accepted, dict(verdict.dropped)
+            return proof
+    return proof
+
+
+def _note(proof: Proof, operation: Operation, measurements: Sequence[Measurement]) -> None:
+    """Keep one process's word on one size; a failure takes the size out of the test."""
+    default, choice = measurements
+    if sane(default) and sane(choice):
+        proof.trials[operation].append(Trial(choice=choice.seconds, default=default.seconds))
+        return
+    del proof.trials[operation]
+    failure = choice.failure or default.failure
+    if failure is not None:
+        proof.failures[operation] = failure

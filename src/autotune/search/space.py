@@ -1,0 +1,119 @@
+"""Which configurations of an operation may be tried on an allocation. Pure."""
+
+from itertools import product
+from math import ceil
+
+from autotune.model.catalogue import Family, Kind
+from autotune.model.configuration import Allocator, Configuration, Knob, Method, configuration
+from autotune.model.operation import Operation
+from autotune.search.grid import Grid, Point, Value
+
+SMALLEST_CHUNK = 4096
+"""Elements. A slice of 4096 float64 takes about a microsecond to copy, as much as handing it out."""
+
+LARGEST_CHUNK = 2**22
+"""Elements: 32 MiB of float64, more than any core's own cache."""
+
+MOST_SLICES = 64
+"""For each worker. More always lost where it was tried: 64 slices of a million additions took 2.5 times as long
+as two."""
+
+
+def space(
+    kind: Kind, operation: Operation, usable_cpus: int, default_threads: int | None = None
+) -> Grid | None:
+    """The configurations to choose from beside the default: every knob at every value that may make sense.
+
+    None if there is nothing to choose. `default_threads` is how many threads the default gives to BLAS: alone
+    it would be the default again. Without a BLAS it is None.
+
+    Every count of threads up to the usable CPUs is in it, since curves over counts have teeth. No
+    configuration uses more CPUs than there are, but that tasks always have the corner in which every worker
+    gets all BLAS threads: plain NumPy in a thread pool, which people write and which should be seen to fail.
+    """
+    knobs = [knob for knob in kind.knobs if knob is not Knob.BLAS_THREADS or default_threads is not None]
+    values = {knob.value: _values(knob, kind, operation, usable_cpus) for knob in knobs}
+    points = [
+        point
+        for point in product(*values.values())
+        if _legal(dict(zip(values, point, strict=True)), kind, operation, usable_cpus)
+        and not (knobs == [Knob.BLAS_THREADS] and point == (default_threads,))
+    ]
+    return Grid.of(tuple(values), points) if values and points else None
+
+
+def setting(grid: Grid, point: int) -> Configuration:
+    """The Configuration that a point of the grid stands for."""
+    values = zip(grid.parameters, grid.points[point], strict=True)
+    return configuration({name: value for name, value in values if not isinstance(value, float)})
+
+
+def position(grid: Grid, chosen: Configuration) -> int:
+    """The point of the grid that stands for this configuration."""
+    values = chosen.as_dict()
+    return grid.index[tuple(values[name] for name in grid.parameters)]
+
+
+def nearest(grid: Grid, wanted: Configuration) -> int | None:
+    """The legal point nearest to a configuration of another size; None if it sets none of the knobs."""
+    known = wanted.as_dict()
+    if not known.keys() & grid.parameters.keys():
+        return None
+
+    def distance(point: Point) -> float:
+        return sum(
+            _apart(value, known[name])
+            for name, value in zip(grid.parameters, point, strict=True)
+            if name in known
+        )
+
+    return min(range(len(grid.points)), key=lambda position: (distance(grid.points[position]), position))
+
+
+def parsimony(chosen: Configuration) -> tuple[int, int, int]:
+    """Sorts configurations of equal speed: fewest threads, then fewest workers, then the largest chunk."""
+    return chosen.cpus, chosen.workers or 1, -(chosen.chunk or 0)
+
+
+def _values(knob: Knob, kind: Kind, operation: Operation, usable_cpus: int) -> tuple[Value, ...]:
+    match knob:
+        case Knob.BLAS_THREADS | Knob.WORKERS:
+            return tuple(range(1, usable_cpus + 1))
+        case Knob.CHUNK:
+            return _chunks(kind, operation)
+        case Knob.METHOD:
+            return tuple(method.value for method in Method)
+        case Knob.ALLOCATOR:
+            return (Allocator.RETAIN.value,)
+
+
+def _chunks(kind: Kind, operation: Operation) -> tuple[int, ...]:
+    """Powers of two, from slices worth handing out to the whole."""
+    sizes = operation.size
+    if kind.family is Family.STACK:
+        smallest, whole = 1, sizes["count"]
+    else:
+        whole = max(sizes.values(), default=1)
+        smallest = SMALLEST_CHUNK
+    powers = [2**power for power in range(1, 50) if smallest <= 2**power <= min(whole, LARGEST_CHUNK)]
+    return tuple(powers) or (max(1, whole),)
+
+
+def _legal(values: dict[str, Value], kind: Kind, operation: Operation, usable_cpus: int) -> bool:
+    counts = {name: int(value) for name, value in values.items() if not isinstance(value, str)}
+    blas, workers, chunk = counts.get("blas_threads", 1), counts.get("workers", 1), counts.get("chunk")
+    if blas * workers > usable_cpus:
+        return kind.family is Family.TASKS and blas == workers == usable_cpus
+    if chunk is None or kind.family is Family.USER:
+        return True
+    whole = operation.size.get("count") or max(operation.size.values(), default=1)
+    slices = ceil(whole / chunk)
+    if workers == 1 and kind.family is not Family.EXPRESSION:
+        return False  # slices one after another are the plain call with more overhead
+    return workers <= slices <= MOST_SLICES * workers
+
+
+def _apart(one: Value, other: Value) -> float:
+    if isinstance(one, str) or isinstance(other, str):
+        return 0.0 if one == other else 10.0
+    return abs(one - other) / max(one, other)
