@@ -146,15 +146,14 @@ def shared_array(quick: bool) -> Pair:
     from autotune.host.allocation import usable_cpus
 
     n, (processes, _) = 1_000_000 if quick else 10_000_000, usable_cpus()
-    array = np.zeros(n)
 
     def plain() -> object:
+        array = np.zeros(n)
         with Pool(processes) as pool:
-            return np.concatenate(pool.map(increment, np.array_split(array, processes)))
+            return np.concatenate(pool.map(increment, np.array_split(array, processes))).sum()
 
     def tuned() -> object:
         with autotune.shared((n,)) as array:
-            array[...] = 0
             return autotune.process_map(increment, array, out=array).sum()
 
     return Pair(plain=plain, tuned=tuned, asks=("share", {"n": n}))

@@ -115,7 +115,7 @@ PROGRAMS = {
     "sqrt_out": Program(title="sqrt, against np.sqrt(x, out=y)", make=against_out(np.sqrt)),
     **{
         f"{operation}_{threads}": Program(
-            title=f"{operation} of 128 x 128, against {threads} fixed BLAS threads",
+            title=f"{operation} of 128 x 128, against BLAS threads fixed at {threads}",
             make=against_fixed(operation, function, threads),
         )
         for operation, function in (

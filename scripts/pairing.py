@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -72,7 +72,10 @@ def main(script: str, doc: str, programs: Mapping[str, Program]) -> int:
         return 0
     rows = []
     for name in options.programs or programs:
-        rows.append(_compare(script, name, programs[name], options))
+        program = programs[name]
+        if options.quick:
+            program = replace(program, title=f"(small) {program.title}")
+        rows.append(_compare(script, name, program, options))
         print(_line(rows[-1]), file=sys.stderr if options.json else sys.stdout, flush=True)
     if options.json:
         print(json.dumps({"results": [asdict(row) for row in rows]}, indent=1))
@@ -207,7 +210,7 @@ def _measure(program: Program, options: argparse.Namespace) -> dict[str, Any]:
     if options.side == "tuned":
         import autotune
 
-        autotune.apply(options.profile)
+        autotune.apply(options.profile, strict=options.profile is not None)
     pair = program.make(options.quick)
     call = pair.plain if options.side == "plain" else pair.tuned
     if options.side == "tuned" and pair.asks is not None:
