@@ -14,6 +14,7 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
 from autotune.model.tuning import Status, Tuning
 from autotune.store import files, folders
+from autotune.store.join import joined
 
 SMALL_SVD = replace(SVD, operation=Operation(name="svd", sizes=(("m", 50), ("n", 50))))
 NOT_REACHED = Tuning(operation=SVD.operation, status=Status.DEFAULT_KEPT, reason="The budget ended.")
@@ -35,29 +36,29 @@ def test_without_an_output_the_profile_goes_into_the_users_folder_under_the_name
 
 
 def test_entries_of_other_operations_stay():
-    assert outcome.joined(profile(FILL), profile(SVD)).tunings == (FILL, SVD)
+    assert joined(profile(FILL), profile(SVD)).tunings == (FILL, SVD)
 
 
 def test_a_new_calibration_of_an_operation_replaces_all_its_sizes():
-    assert outcome.joined(profile(SMALL_SVD, SVD), profile(SVD)).tunings == (SVD,)
+    assert joined(profile(SMALL_SVD, SVD), profile(SVD)).tunings == (SVD,)
 
 
 def test_sizes_that_were_named_replace_only_themselves():
     newer = replace(SVD, reason="Newer.")
-    joined = outcome.joined(profile(SMALL_SVD, SVD), profile(newer), sizes_named=True)
+    joined = joined(profile(SMALL_SVD, SVD), profile(newer), sizes_named=True)
     assert joined.tunings == (SMALL_SVD, newer)
 
 
 def test_what_was_not_reached_replaces_nothing_that_was_measured():
-    assert outcome.joined(profile(SVD), profile(NOT_REACHED)).tunings == (SVD,)
+    assert joined(profile(SVD), profile(NOT_REACHED)).tunings == (SVD,)
 
 
 def test_what_was_not_reached_is_said_where_nothing_is_known():
-    assert outcome.joined(profile(FILL), profile(NOT_REACHED)).tunings == (FILL, NOT_REACHED)
+    assert joined(profile(FILL), profile(NOT_REACHED)).tunings == (FILL, NOT_REACHED)
 
 
 def test_nothing_is_kept_of_a_profile_of_another_machine():
-    assert outcome.joined(profile(FILL, key=Key(usable_cpus=99)), profile(SVD)).tunings == (SVD,)
+    assert joined(profile(FILL, key=Key(usable_cpus=99)), profile(SVD)).tunings == (SVD,)
 
 
 def test_a_profile_is_written_where_it_was_asked_to(tmp_path):

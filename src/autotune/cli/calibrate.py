@@ -2,20 +2,19 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
 from autotune.bench.describe import describe
-from autotune.bench.user import UserWorkload
 from autotune.cli import messages
 from autotune.cli.outcome import keep, place, tell
 from autotune.cli.program import FAILED, INTERRUPTED
 from autotune.cli.progress import progress
 from autotune.cli.request import asked
+from autotune.errors import UsageError
 from autotune.model.operation import DTYPES
-from autotune.model.profile import Key, Profile
-from autotune.search.events import Listener
-from autotune.search.request import Effort, Request
+from autotune.search.request import Effort
 
 
 @click.command()
@@ -71,49 +70,46 @@ def calibrate(
     """
     if cpus is not None:
         os.environ["AUTOTUNE_CPUS"] = str(cpus)  # for this process and its trials, before either counts CPUs
-    own = describe(workload) if workload is not None else None
-    request = asked(
-        operations,
-        sizes,
-        dtypes=dtypes,
-        effort=effort,
-        budget=budget,
-        seed=seed,
-        workload=None if own is None else own.kind,
-    )
-    path = place(this_machine(), output)
-    with progress() as listen:
-        profile, finished = measured(request, own, resume=resume, on_event=listen)
-    if profile is None:
-        click.echo(messages.INTERRUPTED_EARLY, err=True)
-        return INTERRUPTED
-    kept = keep(profile, path, sizes_named=bool(request.sizes))
-    tell(kept, finished=finished, as_json=as_json)
-    return INTERRUPTED if not finished else FAILED if kept.path != path else 0
+    words: dict[str, Any] = {
+        "operations": operations,
+        "sizes": sizes,
+        "dtypes": dtypes,
+        "effort": effort,
+        "budget": budget,
+        "seed": seed,
+        "workload": workload,
+    }
+    from autotune.search.campaign import campaign, journal_path, this_key
+
+    key = this_key()
+    if resume:
+        words = recorded(journal_path(key), words)
+    own = describe(words["workload"]) if words["workload"] is not None else None
+    request = asked(**{**words, "workload": None if own is None else own.kind})
+    path = place(key, output)
+    with progress() as report:
+        outcome = campaign(request, report=report, own=own, asked=words, resume=resume)
+    kept = keep(outcome.profile, path, sizes_named=bool(request.sizes))
+    tell(kept, finished=outcome.finished, as_json=as_json)
+    return INTERRUPTED if not outcome.finished else FAILED if kept.path != path else 0
 
 
-def this_machine() -> Key:
-    """What a profile of this machine is for."""
-    import numpy as np  # noqa: F401 - its BLAS is part of the key
+def recorded(journal: Path, words: dict[str, Any]) -> dict[str, Any]:
+    """What the interrupted calibration was asked.
 
-    from autotune.host.allocation import usable_cpus
-    from autotune.store.resolve import here
+    Raises UsageError if there is none, or if `words` ask for something else: its sessions would answer
+    another question.
+    """
+    from autotune.search.journal import header
 
-    return here(*usable_cpus()).key
-
-
-def measured(
-    request: Request, own: UserWorkload | None, *, resume: bool, on_event: Listener
-) -> tuple[Profile | None, bool]:
-    """The profile that a request leads to, and whether it is complete: Ctrl-C ends a calibration early."""
-    from autotune.bench.lock import host_lock
-    from autotune.bench.process import ProcessBench
-    from autotune.search.calibrate import Interrupted
-    from autotune.search.calibrate import calibrate as search
-
-    bench = ProcessBench(workloads={} if own is None else {own.name: own})
-    try:
-        with host_lock():
-            return search(request, bench=bench, resume=resume, on_event=on_event), True
-    except Interrupted as interruption:
-        return interruption.profile, False
+    head = header(journal)
+    if head is None:
+        raise UsageError(messages.NOTHING_TO_RESUME)
+    known = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in head["asked"].items()
+    }
+    usual = {"operations": (), "sizes": (), "dtypes": (), "effort": "normal", "budget": None, "seed": 0}
+    differing = [name for name, value in words.items() if value not in {usual.get(name), known[name]}]
+    if differing:
+        raise UsageError(messages.resumed_differs(differing))
+    return known

@@ -111,6 +111,9 @@ def not_a_size(word: str) -> str:
 # --- a calibration while it runs ------------------------------------------------------------
 
 
+TESTING = "Testing the machine: what it can tell apart, and how much of its CPUs is there."
+
+
 def started(event: "Started") -> str:
     """An operation's turn has come."""
     dtype = "" if event.dtype == "float64" else f" {event.dtype}"
@@ -178,10 +181,17 @@ def written_elsewhere(asked: object, path: object, why: object) -> str:
 
 
 RESUME = "Interrupted. The same command with --resume goes on from here and repeats no finished trial."
-INTERRUPTED_EARLY = (
-    "Interrupted before anything was decided, so no profile was written. "
-    "The same command with --resume repeats no finished trial."
+NOTHING_TO_RESUME = (
+    "There is no calibration of this machine to go on with. Run `autotune calibrate` without --resume."
 )
+
+
+def resumed_differs(names: Iterable[str]) -> str:
+    """--resume was given together with something else than what the calibration was asked."""
+    return (
+        f"The interrupted calibration was asked something else: {', '.join(names)}. "
+        "Give --resume alone to go on with it, or leave --resume out to begin anew."
+    )
 
 
 def not_a_profile(path: object, reason: str) -> str:

@@ -1,8 +1,7 @@
 """What becomes of a profile once it was measured: joined with what is there, written, told."""
 
 import json
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -11,10 +10,10 @@ from autotune.cli import messages
 from autotune.cli.terminal import console
 from autotune.cli.tunings import render
 from autotune.errors import ProfileError, UsageError
-from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
-from autotune.model.tuning import Status, Tuning
+from autotune.model.tuning import Status
 from autotune.store import files, folders
+from autotune.store.join import join_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,35 +52,13 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
 
     Raises OSError only if no place on this machine takes it.
     """
-    with suppress(ProfileError):  # there is none yet
-        profile = joined(files.read(path), profile, sizes_named=sizes_named)
+    profile = join_file(profile, path, sizes_named=sizes_named)
     try:
         files.write(profile, path)
     except OSError as problem:
         elsewhere = files.keep(profile, path)
         return Kept(profile=profile, path=elsewhere, asked=path, why=problem.strerror or str(problem))
     return Kept(profile=profile, path=path, asked=path)
-
-
-def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
-    """The new profile with the old one's entries that it does not replace.
-
-    What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with
-    sizes that the user named, only the entries of these sizes. What was not reached replaces nothing. Of a
-    profile with another key nothing is kept.
-    """
-    if old.key != new.key:
-        return new
-
-    def scope(operation: Operation) -> object:
-        return operation if sizes_named else (operation.name, operation.dtype)
-
-    measured = [tuning for tuning in new.tunings if tuning.default_seconds is not None]
-    replaced = {scope(tuning.operation) for tuning in measured}
-    kept = [tuning for tuning in old.tunings if scope(tuning.operation) not in replaced]
-    known = {tuning.operation for tuning in [*measured, *kept]}
-    missed = [tuning for tuning in new.tunings if tuning.operation not in known]
-    return replace(new, tunings=tuple(sorted([*kept, *measured, *missed], key=_order)))
 
 
 def tell(kept: Kept, *, finished: bool, as_json: bool) -> None:
@@ -101,7 +78,3 @@ def tell(kept: Kept, *, finished: bool, as_json: bool) -> None:
         lines.append(messages.RESUME)
     for line in lines:
         click.echo(line, err=True)
-
-
-def _order(tuning: Tuning) -> tuple[str, str, tuple[tuple[str, int], ...]]:
-    return tuning.operation.name, tuning.operation.dtype, tuning.operation.sizes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from autotune.cli import messages
 from autotune.cli.terminal import console
 from autotune.cli.tunings import operation_name
-from autotune.search.events import Confirming, Decided, Event, Listener, Started, Tried
+from autotune.search.events import Confirming, Decided, Event, Listener, Started, Testing, Tried
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +24,8 @@ class Board:
     def take(self, event: Event) -> str | None:
         """Note an event. Returns a line if it is one to keep."""
         match event:
+            case Testing():
+                return messages.TESTING
             case Started():
                 self._started, self._best, self._doing = event, None, ""
                 return messages.started(event)

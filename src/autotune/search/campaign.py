@@ -17,7 +17,6 @@ from autotune.host.allocation import affinity
 from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id
 from autotune.host.software import libraries, software
-from autotune.model.allocation import Limit
 from autotune.model.machine import Allocation, Machine
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.tuning import Tuning
@@ -59,12 +58,7 @@ def campaign(
     """
     with host_lock():
         machine, allocation = detect()
-        key = Key(
-            hardware=machine.hardware,
-            software=software(load=True),
-            usable_cpus=allocation.usable_cpus,
-            limit=Limit(allocation.limit),
-        )
+        key = _key(machine, allocation)
         path = journal_path(key)
         bench = ProcessBench(
             workloads={} if own is None else {own.name: own},
@@ -94,9 +88,23 @@ def campaign(
     return Outcome(profile=Profile(key=key, tunings=tuple(tunings), provenance=provenance), finished=finished)
 
 
+def this_key() -> Key:
+    """What a profile of this machine and allocation is for. Loads NumPy, whose BLAS is part of it."""
+    return _key(*detect())
+
+
 def journal_path(key: Key) -> Path:
     """Where the sessions of the last campaign on this machine and allocation are kept."""
     return state_dir() / f"calibration-{key.digest}.jsonl"
+
+
+def _key(machine: Machine, allocation: Allocation) -> Key:
+    return Key(
+        hardware=machine.hardware,
+        software=software(load=True),
+        usable_cpus=allocation.usable_cpus,
+        limit=allocation.limit,
+    )
 
 
 def _survey(

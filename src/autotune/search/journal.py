@@ -27,10 +27,8 @@ class Journal:
     another plan than the one asked, ends what is remembered: from there on the real bench measures.
     """
 
-    def __init__(
-        self, bench: Bench, path: Path | None, *, asked: Mapping[str, Any], resume: bool = False
-    ) -> None:
-        """`asked` says what the calibration was asked, for whoever resumes it; without a path nothing is kept.
+    def __init__(self, bench: Bench, path: Path, head: Mapping[str, Any], *, resume: bool = False) -> None:
+        """`head` is what whoever resumes must know: what was asked, and what the self-test found.
 
         Scope of effect: replaces the file unless `resume` is set. An unwritable folder costs the memory only.
         """

@@ -1,0 +1,43 @@
+"""A new profile together with an old one of the same key."""
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from autotune.errors import ProfileError
+from autotune.model.operation import Operation
+from autotune.model.profile import Profile
+from autotune.model.tuning import Tuning
+from autotune.store import files
+
+
+def join_file(profile: Profile, path: Path, *, sizes_named: bool = False) -> Profile:
+    """The new profile with the entries of the one in a file, if there is one, that it does not replace."""
+    with suppress(ProfileError):  # there is none yet
+        return joined(files.read(path), profile, sizes_named=sizes_named)
+    return profile
+
+
+def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
+    """The new profile with the old one's entries that it does not replace.
+
+    What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with
+    sizes that the user named, only the entries of these sizes. What was not reached replaces nothing. Of a
+    profile with another key nothing is kept.
+    """
+    if old.key != new.key:
+        return new
+
+    def scope(operation: Operation) -> object:
+        return operation if sizes_named else (operation.name, operation.dtype)
+
+    measured = [tuning for tuning in new.tunings if tuning.default_seconds is not None]
+    replaced = {scope(tuning.operation) for tuning in measured}
+    kept = [tuning for tuning in old.tunings if scope(tuning.operation) not in replaced]
+    known = {tuning.operation for tuning in [*measured, *kept]}
+    missed = [tuning for tuning in new.tunings if tuning.operation not in known]
+    return replace(new, tunings=tuple(sorted([*kept, *measured, *missed], key=_order)))
+
+
+def _order(tuning: Tuning) -> tuple[str, str, tuple[tuple[str, int], ...]]:
+    return tuning.operation.name, tuning.operation.dtype, tuning.operation.sizes
