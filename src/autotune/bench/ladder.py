@@ -47,7 +47,7 @@ FLOPS: Mapping[str, float] = {
     "batch_matmul": 50e9,
 }
 """Flops a second that plain NumPy reaches at middle sizes on two vCPUs of a 2023 Xeon (OpenBLAS 0.3.31),
-rounded down; stacks at n=16, where the call's own cost counts."""
+rounded down; stacks at n=16, and in proportion to n at others, since the call's own cost counts."""
 
 ELEMENT_SECONDS: Mapping[str, float] = {
     "exp": 1.5e-9,
@@ -78,7 +78,8 @@ def seconds_of(kind: Kind, operation: Operation) -> float:
             operation, sizes=(("n", size["n"]), ("tasks", measured_tasks(**size, usable_cpus=2)))
         )
     if kind.name in FLOPS:
-        return kind.work_of(operation) / FLOPS[kind.name]
+        share = operation.size["n"] / 16 if kind.family is Family.STACK else 1.0
+        return kind.work_of(operation) / (FLOPS[kind.name] * share)
     moved = kind.work_of(operation) / BANDWIDTH
     counted = operation.size.get("n", 0) * ELEMENT_SECONDS.get(kind.name, 0.0)
     return START_SECONDS.get(kind.name, 0.0) + max(moved, counted)
@@ -149,7 +150,7 @@ def _stacks(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
     """Matrices too small for BLAS threads, by the thousand; a longer stack of the smallest."""
     if effort == "quick":
         return [{"n": 16, "count": 1000}]
-    rungs: list[Sizes] = [{"n": n, "count": 1000} for n in (8, 16, 32, 64, 128)]
+    rungs: list[Sizes] = [{"n": n, "count": 1000} for n in (8, 16, 32, 64)]
     quick_enough = [size for size in rungs if _takes(kind, size, dtype) <= LONGEST_CALL[effort]]
     if effort == "normal":
         quick_enough = [quick_enough[0], quick_enough[-1]]
