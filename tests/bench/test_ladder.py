@@ -108,6 +108,21 @@ def test_of_many_tasks_whole_waves_are_run(n, cpus):
     assert ladder.measured_tasks(n, 10_000, usable_cpus=cpus) % (2 * cpus) == 0
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in ROWS if {"count", "tasks"} & set(CATALOGUE[name].size_names)]
+)
+def test_a_normal_ladder_has_a_smallest_corner_for_both_sizes(name):
+    """Without one, sizes between the measured ones would have no neighbour below."""
+    found = sizes(name)
+    assert any(all(small[key] <= size[key] for size in found for key in size) for small in found)
+
+
+def test_the_usual_hundred_tasks_of_any_measured_matrix_lie_between_measured_sizes():
+    small, large = sizes("batch_matmul")
+    assert small == {"n": 300, "tasks": 100}
+    assert all(large[key] >= small[key] for key in small)
+
+
 def test_a_users_function_has_no_ladder():
     kind = Kind(
         name="mine",

@@ -147,23 +147,26 @@ def _shapes(kind: Kind, short: int, long: int) -> list[Sizes]:
 
 
 def _stacks(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
-    """Matrices too small for BLAS threads, by the thousand; a longer stack of the smallest."""
+    """Matrices too small for BLAS threads, by the thousand, and longer stacks of them."""
     if effort == "quick":
         return [{"n": 16, "count": 1000}]
-    rungs: list[Sizes] = [{"n": n, "count": 1000} for n in (8, 16, 32, 64)]
-    quick_enough = [size for size in rungs if _takes(kind, size, dtype) <= LONGEST_CALL[effort]]
-    if effort == "normal":
-        quick_enough = [quick_enough[0], quick_enough[-1]]
-    return [*quick_enough, {"n": 8, "count": 10_000}]
+    rungs: list[Sizes] = []
+    for count in (1000, 10_000):
+        column: list[Sizes] = [{"n": n, "count": count} for n in (8, 16, 32, 64)]
+        quick_enough = [size for size in column if _takes(kind, size, dtype) <= LONGEST_CALL[effort]]
+        if effort == "normal":  # one smallest corner, since sizes between two measured ones are covered
+            quick_enough = quick_enough[-1:] if rungs else [quick_enough[0], quick_enough[-1]]
+        rungs += quick_enough
+    return rungs
 
 
 def _tasks(effort: str) -> list[Sizes]:
-    """A few of the tasks stand for all of them, so what they take does not bound their number."""
+    """Two corners, between which all else lies: a few of the tasks stand for all, so many cost no more."""
     rungs: list[Sizes] = [{"n": 300, "tasks": 100}]
     if effort != "quick":
-        rungs += [{"n": 300, "tasks": 1000}, {"n": 1000, "tasks": 100}]
+        rungs.append({"n": 1000, "tasks": 1000})
     if effort == "thorough":
-        rungs += [{"n": 100, "tasks": 1000}, {"n": 2000, "tasks": 100}]
+        rungs += [{"n": 100, "tasks": 10}, {"n": 1000, "tasks": 10}, {"n": 2000, "tasks": 1000}]
     return rungs
 
 
