@@ -85,14 +85,21 @@ def plain(
         return map_with_scratch(function, arrays, out, 1, None, dtype)
     if not isinstance(function, np.ufunc):
         return plain_function(function, arrays, out, dtype)
-    return function(*arrays, out=out) if dtype is None else function(*arrays, out=out, dtype=dtype)
+    options = {name: value for name, value in (("out", out), ("dtype", dtype)) if value is not None}
+    return function(*arrays, **options)
 
 
 def fill(array: Array, value: Any, *, workers: int, chunk: int) -> None:
     """`array[...] = value`, block by block; `value` is a number, or an array that broadcasts to `array`."""
     check_overlap((value,), (array,))
     shape = np.shape(value) if is_cuttable(value) else None
-    if shape is None or not is_cuttable(array) or not array.size or not _broadcasts(shape, array.shape):
+    if (
+        shape is None
+        or not is_cuttable(array)
+        or not np.size(array)
+        or not np.ndim(array)
+        or not _broadcasts(shape, array.shape)
+    ):
         array[...] = value  # NumPy does it, or says what is wrong
         return
     grid = Grid(array.shape, memory_order(array), chunk)

@@ -135,6 +135,7 @@ def fill(array: NDArray[Any], value: Any) -> None:
 
 def random(
     shape: int | tuple[int, ...],
+    /,
     method: str = "standard_normal",
     dtype: DTypeLike = np.float64,
     seed: streams.Seed = None,
