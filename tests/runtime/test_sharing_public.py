@@ -1,0 +1,69 @@
+"""shared() and process_map() go the measured way, and a safe one where nothing was measured."""
+
+import multiprocessing
+import os
+
+import numpy as np
+import pytest
+
+import autotune
+from autotune.errors import UsageError
+from autotune.model.configuration import Configuration, Method
+from autotune.runtime import sharing
+
+
+@pytest.fixture
+def profile(monkeypatch):
+    answers = [None]
+    monkeypatch.setattr(sharing, "config", lambda *_, **__: answers[-1])
+    return answers
+
+
+def test_without_a_profile_the_method_is_the_safe_one(profile):
+    with autotune.shared((3, 4)) as array:
+        assert array.handle.method is sharing.DEFAULT_METHOD
+        assert np.shares_memory(array, array[1:])
+
+
+@pytest.mark.parametrize(
+    ("found", "taken"),
+    [(Method.MEMMAP, Method.MEMMAP), (Method.PIPE, sharing.DEFAULT_METHOD), (None, sharing.DEFAULT_METHOD)],
+)
+def test_the_measured_method_is_taken_if_it_shares(profile, found, taken):
+    profile.append(Configuration(workers=2, method=found))
+    with autotune.shared(9) as array:
+        assert array.handle.method is taken
+
+
+def test_the_method_asked_for_is_taken():
+    with autotune.shared(9, "f4", method="memmap") as array:
+        assert (array.handle.method, array.dtype) == (Method.MEMMAP, np.float32)
+        assert autotune.attach(array.handle).size == 9
+
+
+@pytest.mark.parametrize("method", ["pipe", "telepathy"])
+def test_a_method_that_does_not_share_is_refused(method):
+    with pytest.raises(UsageError):
+        autotune.shared(9, method=method)
+
+
+def test_without_a_profile_process_map_calls_the_function_here(profile):
+    seen = []
+
+    def function(block):
+        seen.append((os.getpid(), block.shape))
+        return block + 1
+
+    array = np.zeros((30, 40))
+    assert (autotune.process_map(function, array) == 1).all()
+    assert seen == [(os.getpid(), (30, 40))]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_process_map_goes_the_measured_way(profile):
+    profile.append(Configuration(workers=2, chunk=300, method=Method.MEMFD))
+    array = np.zeros((30, 40))
+    assert autotune.process_map(np.cos, array, array) is array
+    assert (array == 1).all()
+    assert not multiprocessing.active_children()
