@@ -1,6 +1,5 @@
 """`autotune calibrate`, with what was measured given."""
 
-import importlib
 import json
 import os
 from dataclasses import replace
@@ -13,11 +12,11 @@ from autotune.cli import messages
 from autotune.cli.program import program
 from autotune.errors import BadBudget, EnvironmentProblem, HostBusy
 from autotune.model.profile import Profile
+from autotune.search import campaign
 from autotune.search.events import Decided, Started
+from autotune.search.journal import Journal
 from autotune.search.request import Effort
 from autotune.store import files, folders
-
-CALIBRATE = importlib.import_module("autotune.cli.calibrate")
 
 
 @pytest.fixture
@@ -25,20 +24,23 @@ def calibrate(tmp_path, monkeypatch):
     """Runs the verb with an answer in place of the measurement; what was asked is in `calibrate.asked`."""
     for name in ("CONFIG", "STATE", "CACHE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    monkeypatch.delenv("AUTOTUNE_STATE_DIR", raising=False)
     monkeypatch.setenv("AUTOTUNE_CPUS", "")  # so that it is put back
-    monkeypatch.setattr(CALIBRATE, "this_machine", lambda: KEY)
+    monkeypatch.setattr(campaign, "this_key", lambda: KEY)
 
     def run(*words, profile=USUAL, finished=True, problem=None):
-        def measured(request, own, *, resume, on_event):
-            run.asked = request, own, resume
+        def measured(request, *, report, own=None, asked=None, resume=False):
+            run.asked, run.own, run.resume = request, own, resume
+            head = {"asked": dict(asked), "site": {}, "capacity": None, "spent": 0.0}
+            Journal(None, campaign.journal_path(KEY), head, resume=resume)
             if problem is not None:
                 raise problem
             times = {"elapsed": 1.0, "remaining": 2.0}
-            on_event(Started(name="svd", dtype="float64", index=1, total=1, **times))
-            on_event(Decided(tuning=SVD, **times))
-            return profile, finished
+            report(Started(name="svd", dtype="float64", index=1, total=1, **times))
+            report(Decided(tuning=SVD, **times))
+            return campaign.Outcome(profile=profile, finished=finished)
 
-        monkeypatch.setattr(CALIBRATE, "measured", measured)
+        monkeypatch.setattr(campaign, "campaign", measured)
         return CliRunner().invoke(program, ["calibrate", *words])
 
     return run
@@ -62,20 +64,37 @@ def test_options_make_the_request(calibrate):
     calibrate(
         "svd", "qr", "--sizes", "m=100,200", "n=5", "--effort", "quick", "--budget", "2m", "--seed", "3"
     )
-    request, own, resume = calibrate.asked
+    request = calibrate.asked
     assert (request.operations, request.sizes) == (("svd", "qr"), ({"m": 100, "n": 5}, {"m": 200, "n": 5}))
-    assert (request.effort, request.seconds, request.seed, own, resume) == (
-        Effort.QUICK,
-        120.0,
-        3,
-        None,
-        False,
-    )
+    assert (request.effort, request.seconds, request.seed) == (Effort.QUICK, 120.0, 3)
+    assert (calibrate.own, calibrate.resume) == (None, False)
 
 
-def test_resume_is_passed_on(calibrate):
-    calibrate("--resume")
-    assert calibrate.asked[2]
+INTERRUPTED = ("svd", "--sizes", "n=5", "--effort", "quick", "--budget", "2m", "--seed", "3")
+
+
+@pytest.mark.parametrize("words", [(), INTERRUPTED])
+def test_resume_asks_for_what_the_interrupted_calibration_was_asked(calibrate, words):
+    calibrate(*INTERRUPTED, finished=False)
+    first = calibrate.asked
+    assert calibrate(*words, "--resume").exit_code == 0
+    assert (calibrate.asked, calibrate.resume) == (first, True)
+
+
+def test_resume_with_another_question_is_wrong_usage(calibrate):
+    calibrate(*INTERRUPTED, finished=False)
+    result = calibrate("qr", "--resume")
+    assert (result.exit_code, calibrate.resume) == (2, False)
+    assert "operations" in result.stderr
+
+
+@pytest.mark.parametrize("head", [None, "", "{}", '{"asked": {}, "site": {}, "capacity": null, "spent": 1}'])
+def test_resume_without_a_calibration_of_this_command_is_wrong_usage(calibrate, head):
+    if head is not None:
+        journal = campaign.journal_path(KEY)
+        journal.parent.mkdir(parents=True)
+        journal.write_text(f"{head}\n")
+    assert calibrate("--resume").exit_code == 2
 
 
 def test_cpus_bound_this_process_and_its_trials(calibrate):
@@ -88,12 +107,6 @@ def test_an_interruption_keeps_what_was_decided_and_says_how_to_go_on(calibrate,
     result = calibrate("--output", str(path), profile=Profile(key=KEY, tunings=(SVD,)), finished=False)
     assert (result.exit_code, files.read(path).tunings) == (130, (SVD,))
     assert result.stderr.splitlines()[-1] == messages.RESUME
-
-
-def test_an_interruption_before_anything_was_decided_writes_nothing(calibrate, tmp_path):
-    result = calibrate("--output", str(tmp_path / "mine.yaml"), profile=None, finished=False)
-    assert (result.exit_code, list(tmp_path.glob("*.yaml"))) == (130, [])
-    assert "--resume" in result.stderr
 
 
 def test_an_output_that_cannot_be_written_ends_with_1_and_the_profile_elsewhere(calibrate, tmp_path):
@@ -149,5 +162,6 @@ def test_a_function_of_the_users_is_asked_for_by_its_name(calibrate, tmp_path):
     source = tmp_path / "simulate.py"
     source.write_text("def step(*, n, workers=1):\n    return n\n")
     assert calibrate("--workload", f"{source}:step", "--sizes", "n=10,20").exit_code == 0
-    request, own, _ = calibrate.asked
-    assert (request.workload.name, own.name, request.sizes) == ("step", "step", ({"n": 10}, {"n": 20}))
+    request = calibrate.asked
+    assert (request.workload.name, calibrate.own.name) == ("step", "step")
+    assert request.sizes == ({"n": 10}, {"n": 20})

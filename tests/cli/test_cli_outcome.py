@@ -45,8 +45,7 @@ def test_a_new_calibration_of_an_operation_replaces_all_its_sizes():
 
 def test_sizes_that_were_named_replace_only_themselves():
     newer = replace(SVD, reason="Newer.")
-    joined = joined(profile(SMALL_SVD, SVD), profile(newer), sizes_named=True)
-    assert joined.tunings == (SMALL_SVD, newer)
+    assert joined(profile(SMALL_SVD, SVD), profile(newer), sizes_named=True).tunings == (SMALL_SVD, newer)
 
 
 def test_what_was_not_reached_replaces_nothing_that_was_measured():

@@ -31,13 +31,21 @@ def test_the_start_of_an_operation_says_where_it_stands_and_the_time():
 
 
 def test_a_new_best_is_said_and_a_worse_trial_is_not():
-    board = Board()
-    assert [board.take(tried(ratio)) for ratio in (1.2, 0.8, 0.9, 0.5)] == [
+    board, two = Board(), Configuration(blas_threads=2)
+    trials = [tried(1.2), tried(0.8), tried(0.9, two), tried(0.5, two)]
+    assert [board.take(trial) for trial in trials] == [
         None,
         "  svd m=500 n=500: blas_threads=1 looks 1.25x as fast as the default",
         None,
-        "  svd m=500 n=500: blas_threads=1 looks 2.00x as fast as the default",
+        "  svd m=500 n=500: blas_threads=2 looks 2.00x as fast as the default",
     ]
+
+
+def test_a_better_estimate_of_the_best_is_shown_live_and_is_no_news_for_a_log():
+    board = Board()
+    board.take(tried(0.8))
+    assert board.take(tried(0.5)) is None
+    assert "at 2.00x the default" in board.line(tried(0.5))
 
 
 def test_the_default_is_never_called_the_best():

@@ -85,7 +85,7 @@ def calibrate(
     if resume:
         words = recorded(journal_path(key), words)
     own = describe(words["workload"]) if words["workload"] is not None else None
-    request = asked(**{**words, "workload": None if own is None else own.kind})
+    request = asked(**{**words, "workload": own and own.kind})
     path = place(key, output)
     with progress() as report:
         outcome = campaign(request, report=report, own=own, asked=words, resume=resume)
@@ -103,7 +103,7 @@ def recorded(journal: Path, words: dict[str, Any]) -> dict[str, Any]:
     from autotune.search.journal import header
 
     head = header(journal)
-    if head is None:
+    if head is None or head["asked"].keys() != words.keys():  # or it was asked from a program, not from here
         raise UsageError(messages.NOTHING_TO_RESUME)
     known = {
         name: tuple(value) if isinstance(value, list) else value for name, value in head["asked"].items()

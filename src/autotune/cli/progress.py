@@ -31,10 +31,7 @@ class Board:
                 return messages.started(event)
             case Tried(failure=None):
                 self._doing = messages.trying(event.configuration)
-                if self._is_best(event):
-                    self._best = event
-                    return messages.best(operation_name(event.operation), event.configuration, event.ratio)
-                return None
+                return self._new_best(event)
             case Tried():
                 assert event.failure is not None
                 self._doing = messages.trying(event.configuration)
@@ -58,17 +55,16 @@ class Board:
             remaining=event.remaining,
         )
 
-    def _is_best(self, event: Tried) -> bool:
-        """Is it the fastest yet of its operation and size, and faster than the default?"""
-        if event.ratio is None or event.ratio >= 1 or event.configuration.is_default:
-            return False
-        best = self._best
-        return (
-            best is None
-            or best.ratio is None
-            or best.operation != event.operation
-            or event.ratio < best.ratio
-        )
+    def _new_best(self, event: Tried) -> str | None:
+        """Remember the fastest of its operation and size. Returns a line if another configuration leads now."""
+        before = self._best if self._best and self._best.operation == event.operation else None
+        slowest = before.ratio if before and before.ratio is not None else 1.0
+        if event.configuration.is_default or event.ratio is None or event.ratio >= slowest:
+            return None
+        self._best = event
+        if before and before.configuration == event.configuration:
+            return None
+        return messages.best(operation_name(event.operation), event.configuration, event.ratio)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from autotune.search.request import Effort, Request
 
 
 def asked(
-    words: Iterable[str],
+    operations: Iterable[str],
     sizes: Iterable[str] = (),
     *,
     dtypes: tuple[str, ...] = (),
@@ -24,7 +24,7 @@ def asked(
     A word with an equals sign is a size: the shell cuts `--sizes m=100,200 n=5` in two. Raises
     UnknownOperation, BadSize, BadBudget, or BadWorkload if operations are named beside the user's function.
     """
-    words = list(words)
+    words = list(operations)
     names = tuple(dict.fromkeys(kind(word).name for word in words if "=" not in word))
     texts = " ".join([*sizes, *(word for word in words if "=" in word)]).split()
     if workload is not None and names:
