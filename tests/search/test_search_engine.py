@@ -1,0 +1,118 @@
+"""Which point is visited next, and which is chosen."""
+
+import math
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autotune.search.engine import Visit, choose, propose
+from autotune.search.grid import Grid
+
+CURVE = Grid.full({"threads": tuple(range(1, 65))})
+
+
+def search(grid, log_time, visits, *, seed=0, first=()):
+    """Visit so many points; `log_time` is a function of a point's values, None for a failure."""
+    seen = []
+    for _ in range(visits):
+        point = propose(grid, seen, first=first, seed=seed)
+        seen.append(Visit(point=point, value=log_time(grid.points[point])))
+    return seen
+
+
+def regret(grid, log_time, seen):
+    """How much slower than the optimum the choice is."""
+    best = min(value for point in grid.points if (value := log_time(point)) is not None)
+    return math.expm1(log_time(grid.points[choose(grid, seen)]) - best)
+
+
+def test_what_is_known_from_elsewhere_is_visited_first():
+    """The default, corners and a neighbour's choice come before the model, in their order."""
+    assert [visit.point for visit in search(CURVE, lambda _: 0.0, 3, first=(63, 0, 7))] == [63, 0, 7]
+
+
+def test_the_same_visits_and_seed_lead_to_the_same_proposal():
+    """A journal of sessions is enough to resume."""
+    seen = search(CURVE, lambda point: math.sin(point[0]), 9)
+    assert propose(CURVE, seen, seed=3) == propose(CURVE, seen, seed=3)
+
+
+def test_a_point_that_failed_is_never_proposed_again():
+    """A crash is learned from, and not looked for."""
+    failing = {position for position in range(64) if CURVE.points[position][0] > 20}
+    seen = search(CURVE, lambda point: None if point[0] > 20 else -math.log(point[0]), 40)
+    visits = [visit.point for visit in seen if visit.point in failing]
+    assert len(visits) == len(set(visits))
+
+
+def test_a_space_in_which_everything_fails_has_no_choice():
+    """No tuned entry comes from failures."""
+    assert choose(CURVE, search(CURVE, lambda _: None, 5)) is None
+
+
+def test_a_space_of_one_point_is_proposed_and_chosen():
+    """Nothing to choose from is no error."""
+    grid = Grid.full({"threads": (4,)})
+    seen = search(grid, lambda _: 0.0, 3)
+    assert [visit.point for visit in seen] == [0, 0, 0]
+    assert choose(grid, seen) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "log_time"),
+    [
+        ("smooth", lambda p: math.log(1 / p[0] + 0.002 * p[0])),
+        ("saw-toothed", lambda p: math.log(math.ceil(48 / p[0]) / 48 + 0.0005 * p[0])),
+        ("flat", lambda _: 0.0),
+        ("falling", lambda p: -math.log(p[0])),
+        ("rising", lambda p: 0.1 * math.log(p[0])),
+    ],
+)
+def test_curves_of_every_shape_are_followed_to_within_two_per_cent(name, log_time):
+    """20 visits of 64 thread counts, without noise."""
+    assert regret(CURVE, log_time, search(CURVE, log_time, 20)) <= 0.02, name
+
+
+def test_the_edge_of_a_step_is_found():
+    """A library that falls back to one thread beyond some count: the best is right before the cliff."""
+
+    def log_time(point):
+        return -math.log(point[0]) if point[0] <= 37 else 0.0
+
+    assert regret(CURVE, log_time, search(CURVE, log_time, 30)) <= 0.06
+
+
+def test_in_a_large_space_with_categories_the_best_region_is_found():
+    """1,536 configurations, 40 visits."""
+    grid = Grid.full(
+        {
+            "threads": tuple(range(1, 33)),
+            "chunk": tuple(2**power for power in range(12, 24)),
+            "method": ("static", "dynamic", "guided", "auto"),
+        }
+    )
+    cost = {"static": 0.3, "dynamic": 0.0, "guided": 0.2, "auto": 0.5}
+
+    def log_time(point):
+        threads, chunk, method = point
+        return math.log(1 / threads + 0.003 * threads) + 0.1 * abs(math.log2(chunk / 65536)) + cost[method]
+
+    assert regret(grid, log_time, search(grid, log_time, 40)) <= 0.1
+
+
+def test_a_lucky_timing_does_not_win_against_many_sober_ones():
+    """What is chosen is what is expected to be fast, not what once seemed so."""
+    sober = [Visit(point=point, value=0.1 * abs(point - 30)) for point in range(20, 41)]
+    steady = [Visit(point=30, value=0.0)] * 3
+    assert choose(CURVE, [*sober, *steady, Visit(point=39, value=-0.02)]) in {29, 30, 31}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 40))
+def test_any_noise_leads_to_legal_proposals(seed, visits):
+    """Whatever the timings are, what is proposed exists."""
+    luck = Random(seed)
+    seen = search(CURVE, lambda _: None if luck.random() < 0.2 else luck.gauss(0, 3), visits, seed=seed)
+    assert all(0 <= visit.point < 64 for visit in seen)

@@ -1,0 +1,79 @@
+"""The replay of recorded spaces: `scripts/score_search.py`."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "score_search.py"
+
+pytestmark = pytest.mark.real
+
+
+def replay(table, *options):
+    """Run the script on rows of (group, threads, method, seconds)."""
+    command = [
+        sys.executable,
+        SCRIPT,
+        table,
+        "--parameters",
+        "threads,method",
+        "--seconds",
+        "seconds",
+        *options,
+    ]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "table.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["group", "threads", "method", "seconds"])
+        for group in ("a", "b"):
+            for threads in range(1, 33):
+                for method in ("x", "y"):
+                    seconds = 1 / threads + threads / 200 + (method == "y")
+                    writer.writerow([group, f"{threads}.0", method, "" if threads == 31 else seconds])
+                    writer.writerow([group, threads, method, "n/a" if threads == 31 else seconds])
+    return path
+
+
+def test_the_engine_beats_random_search_on_a_smooth_space(table):
+    """At 20 evaluations of 64 configurations, pooled over groups and seeds."""
+    done = replay(table, "--group", "group", "--evaluations", "10,20", "--seeds", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    results = {(row["searcher"], row["evaluations"]): row for row in json.loads(done.stdout)["results"]}
+    assert {searcher for searcher, _ in results} == {"autotune", "random", "tpe"}
+    assert results["autotune", 20]["median_regret"] <= results["random", 20]["median_regret"]
+    assert results["autotune", 20]["score"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--seeds", "many"], "whole number"),
+        (["--evaluations", "0"], "whole number"),
+        (["--searchers", "luck"], "unknown searcher luck"),
+        (["--default", "cores=4"], "no parameter"),
+        (["--group", "host"], "no column host"),
+    ],
+)
+def test_bad_words_are_refused_with_a_reason(table, options, words):
+    """Exit code 2 and a sentence on standard error."""
+    done = replay(table, *options)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_a_table_in_which_every_trial_failed_has_no_regret(tmp_path):
+    """Nothing is claimed of a space without a time."""
+    path = tmp_path / "table.csv"
+    path.write_text("threads,method,seconds\n1,x,\n2,x,nan\n")
+    done = replay(path, "--json", "--seeds", "1", "--evaluations", "2")
+    assert done.returncode == 0, done.stderr
+    assert {row["median_regret"] for row in json.loads(done.stdout)["results"]} == {None}
