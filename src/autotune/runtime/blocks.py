@@ -68,10 +68,8 @@ def map_blocks(
     by element as far as a sample of the first block shows; what the function raises, with a note that names
     the block.
     """
-    if out is None and dtype is None and isinstance(function, np.ufunc) and not (rows or scratch):
-        first = arrays[0] if arrays else None
-        if type(first) is np.ndarray and first.size <= SMALL and len(arrays) == 1:
-            return function(first)
+    if dtype is None and isinstance(function, np.ufunc) and not (rows or scratch) and _is_small(arrays, out):
+        return function(*arrays) if out is None else function(*arrays, out=out)
     if operation is None:
         operation = _operation(function, arrays, rows=rows, scratch=scratch)
     chosen = None if operation is None else _chosen(operation, arrays, out)
@@ -108,6 +106,8 @@ def reduce_blocks(
     name = reductions.name_of(function)
     first = arrays[0] if arrays else None
     workers, chunk = 1, np.iinfo(np.int64).max
+    if type(first) is np.ndarray and first.size <= reductions.BLOCK and dtype is None and len(arrays) == 1:
+        return reductions.CALLS[name](first, axis=axis, out=out, keepdims=keepdims)
     if isinstance(first, np.ndarray) and first.size > reductions.BLOCK:
         chosen = config("sum" if name == "dot" else name, dtype=first.dtype, n=first.size)
         if chosen is not None and chosen.workers is not None:
@@ -158,6 +158,22 @@ def random(
     workers = chosen.workers if chosen is not None and chosen.workers is not None else 1
     chunk = (chosen.chunk if chosen is not None else None) or _share(count, workers)
     return streams.random(shape, method, dtype, seed, parameters, workers=workers, chunk=chunk, out=out)
+
+
+def _is_small(arrays: tuple[Any, ...], out: Any) -> bool:
+    """Are these arrays of one shape, not worth a look at the profile? This look costs less than a
+    microsecond.
+    """
+    for array in arrays:
+        if type(array) is not np.ndarray or array.size > SMALL or array.shape != arrays[0].shape:
+            return False
+        if (
+            out is not None
+            and out is not array
+            and (isinstance(out, tuple) or np.may_share_memory(out, array))
+        ):
+            return False
+    return True
 
 
 def _operation(
