@@ -192,7 +192,9 @@ def _reduce_across(
     def step(group: int) -> None:
         for number in groups[group]:
             part, _, across = cut.item(number)
-            call(part, axis=cut.axes, out=result[across], **options)
+            result[across] = call(
+                part, axis=cut.axes, **options
+            )  # with out= NumPy 2.0 errs on negative strides
 
     pool.run(lambda: step, len(groups), workers)
     return result
@@ -222,7 +224,7 @@ def _reduce_rows(ufunc: np.ufunc, cut: _Cut, partials: Array, numbers: range) ->
     whole = range(numbers.start, min(numbers.stop, cut.depth - 1))
     if whole:
         rows = cut.array[whole.start * BLOCK : whole.stop * BLOCK].reshape(-1, BLOCK)
-        ufunc.reduce(rows, axis=1, dtype=partials.dtype, out=partials[whole.start : whole.stop])
+        partials[whole.start : whole.stop] = ufunc.reduce(rows, axis=1, dtype=partials.dtype)
     return range(whole.stop, numbers.stop) if whole else numbers
 
 
