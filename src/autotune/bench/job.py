@@ -42,6 +42,10 @@ class Job:
     seconds: float | None = None
     """Once this much time has passed no further round begins, but each task gets at least one."""
     usable_cpus: int = 1
+    certain_cpus: float = 1.0
+    """CPUs' worth of time that affinity and quota leave to it, whoever shares them."""
+    company: bool = False
+    """Do other processes of its parent run beside it: neighbours, or copies?"""
     memory_bytes: int | None = None
     """The most that one workload may take."""
     patience: float = 60.0
@@ -65,6 +69,8 @@ def dump(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "seconds": job.seconds,
         "usable_cpus": job.usable_cpus,
+        "certain_cpus": job.certain_cpus,
+        "company": job.company,
         "memory_bytes": job.memory_bytes,
         "patience": job.patience,
         "workloads": {name: workload.as_dict() for name, workload in job.workloads.items()},

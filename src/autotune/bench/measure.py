@@ -5,6 +5,8 @@ Task after task: the inputs of one are gone before the next one's are made. What
 """
 
 import gc
+import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from time import perf_counter, process_time, thread_time
 from typing import Protocol
 
 from autotune.bench import noise, rounds, workloads
+from autotune.bench.copies import Copies
 from autotune.bench.job import Arm, Job, Task
 from autotune.bench.user import cause
 from autotune.bench.workloads.work import Work, Workload
@@ -20,7 +23,7 @@ from autotune.controls import blas
 from autotune.controls.configured import configured
 from autotune.host import pressure
 from autotune.host.allocation import online_cpus
-from autotune.model.catalogue import kind
+from autotune.model.catalogue import Family, kind
 from autotune.model.measurement import FailureKind
 
 WARM_UP_SECONDS = 0.1
@@ -86,27 +89,29 @@ class _ReferenceFailed(Exception):
     """The reference of a task cannot be measured."""
 
 
-def measure(job: Job, post: Listener, began: float) -> None:
-    """Measure all tasks of the job, whose time began at `began` by perf_counter."""
+def measure(job: Job, post: Listener, began: float, copies: Copies) -> None:
+    """Measure all tasks of the job beside its copies; its time began at `began` by perf_counter."""
     end = None if job.seconds is None else began + job.seconds
     gc.disable()
     for place, task in enumerate(job.tasks):
         until = None if end is None else rounds.share(perf_counter(), end, len(job.tasks) - place)
-        _Trial(job, place, task, post).run(until)
+        _Trial(job, place, task, post, copies).run(until)
         post.send(finished=place)
 
 
 class _Trial:
     """One task, and which of its arms are still in it."""
 
-    def __init__(self, job: Job, place: int, task: Task, post: Listener) -> None:
+    def __init__(self, job: Job, place: int, task: Task, post: Listener, copies: Copies) -> None:
         self._job = job
         self._place = place
         self._task = task
         self._post = post
+        self._copies = copies
         self._sides: list[_Side] = []
         self._last: _Side | None = None
         self._threads = 1
+        self._most_threads = self._most_workers = 1
 
     def run(self, until: float | None) -> None:
         """Measure until the rounds are done, or no further one may begin."""
@@ -119,6 +124,7 @@ class _Trial:
         except _ReferenceFailed:
             pass  # the parent was told, and without a reference the others say nothing
         finally:
+            self._copies.rest()
             self._sides.clear()
             for work in works:
                 work.close()
@@ -148,6 +154,7 @@ class _Trial:
             if operation.name not in self._job.workloads:
                 needed = kind(operation.name).bytes_of(operation)
                 layouts = layouts[: _fitting(needed, self._job.memory_bytes)]
+            self._copies.prepare(self._place)
             for layout in layouts:
                 works.append(workload.prepare(operation, layout, self._job.seed))  # noqa: PERF401  # all are closed
 
@@ -198,35 +205,68 @@ class _Trial:
         return rounds.loops(reference.seconds, min(side.seconds for side in self._sides))
 
     def _repeat(self, loops: int, until: float | None, works: list[Work]) -> None:
-        """Time rounds until enough were quiet, as many again were not, or the time is over."""
+        """Time rounds, and the disturbed ones again, until enough were quiet or the time is over.
+
+        A round is disturbed whole and repeated whole, in the same order, after all others. There are at most
+        as many repetitions as quiet rounds: a machine that is never quiet will not become so.
+        """
         wanted = self._job.rounds
         seed = rounds.order_seed(self._job.seed, self._task.operation)
         orders = rounds.orders(len(self._sides), wanted, seed)
         sides = tuple(self._sides)
         likely = sum(side.seconds for side in sides) * loops * (REST_SAMPLES + 1)
+        waiting = deque(range(wanted))
         quiet = attempts = 0
         gc.freeze()
-        while quiet < wanted and attempts < 2 * wanted:
+        while waiting and attempts < wanted + quiet:
             if attempts and _over(until):
                 return
+            number = waiting.popleft()
             self._post.expect(self._patience(likely))
             seconds: dict[int, float] = {}
-            load, begin = pressure.read(), perf_counter()
-            for turn in orders[quiet]:
+            load, begin = self._load(), perf_counter()
+            for turn in orders[number]:
                 side = sides[turn]
                 if side in self._sides:
                     with self._turn(side.arm):
-                        seconds[side.arm.index] = self._sample(side, quiet, loops) / loops / works[0].share
-            busy = noise.busy(load, pressure.read(), perf_counter() - begin, online_cpus())
+                        seconds[side.arm.index] = self._sample(side, number, loops) / loops / works[0].share
+            wall = perf_counter() - begin
+            busy = noise.busy(load, self._load(), wall, online_cpus(), crowded=self._crowded)
             self._post.send(round=self._place, busy=busy, seconds=list(seconds.items()))
-            attempts, quiet = attempts + 1, quiet + (not busy)
+            attempts += 1
+            if busy:
+                waiting.append(number)
+            else:
+                quiet += 1
             gc.collect()
+
+    def _load(self) -> pressure.Load:
+        """The load now. In company all that the parent started is one's own: the other processes are, too."""
+        return pressure.read(pid=os.getppid() if self._job.company else None)
+
+    @property
+    def _crowded(self) -> bool:
+        """May own threads have had to wait for each other? Idle BLAS threads still spin after their arm."""
+        threads = self._most_workers + (self._most_threads - 1 if self._uses_blas else 0)
+        return self._job.company or threads > self._job.certain_cpus
+
+    @property
+    def _uses_blas(self) -> bool:
+        """Does this work call BLAS, as far as is known?"""
+        return self._task.operation.name in self._job.workloads or kind(self._task.operation.name).family in {
+            Family.LINALG,
+            Family.STACK,
+            Family.TASKS,
+        }
 
     def _sample(self, side: _Side, layout: int, loops: int) -> float:
         """Seconds of so many calls of one arm, after it was put into force."""
         call = side.calls[layout % len(side.calls)]
+        self._copies.join(self._place, side.arm.index)
         with configured(side.arm.configuration, usable_cpus=self._job.usable_cpus):
             threads = blas.current() or 1
+            self._most_threads = max(self._most_threads, threads)
+            self._most_workers = max(self._most_workers, side.arm.configuration.workers or 1)
             if threads < self._threads:
                 _rest(min(REST_SECONDS, REST_SAMPLES * loops * side.seconds))
             if side is not self._last and side.seconds < DISCARD_SECONDS:

@@ -15,20 +15,47 @@ LARGEST_STEAL = 0.01
 LARGEST_FOREIGN = 0.05
 """Share of one CPU that other processes may take."""
 
+LARGEST_WAIT = 0.05
+"""Share of the time during which some task may wait for a CPU."""
+
+SHORTEST_WAIT = 0.001
+"""Seconds of waiting that are never held against a round: the handling of interrupts makes tasks wait, too."""
+
+PREEMPTIONS_PER_SECOND = 20.0
+"""A thread that shares its CPU has to leave it about every 4 ms, one that does not for kernel threads only."""
+
 ROUNDING = 1e-6
 """Seconds lost in differences of large totals."""
 
 
-def busy(before: Load, after: Load, wall: float, cpus: int) -> bool:
+def busy(before: Load, after: Load, wall: float, cpus: int, *, crowded: bool = False) -> bool:
     """Did others get more than their share of the CPUs during the `wall` seconds between two readings?
 
-    More than 1 % of one CPU stolen by the hypervisor, or 5 % used by processes other than this one and its
-    children, provided that it can be told. What the system does not say is not held against it.
+    More than 1 % of one CPU stolen by the hypervisor, or 5 % used by processes other than one's own, provided
+    that it can be told; or one's own threads preempted by somebody. With `crowded` own threads may have had to
+    wait for each other, so that their preemptions say nothing. What the system does not say is not held
+    against it.
     """
     floor = blur(cpus)
-    return _exceeds(
-        before.stolen_seconds, after.stolen_seconds, max(LARGEST_STEAL * wall, floor)
-    ) or _exceeds(before.foreign_seconds, after.foreign_seconds, max(LARGEST_FOREIGN * wall, floor))
+    return (
+        _exceeds(before.stolen_seconds, after.stolen_seconds, max(LARGEST_STEAL * wall, floor))
+        or _exceeds(before.foreign_seconds, after.foreign_seconds, max(LARGEST_FOREIGN * wall, floor))
+        or (not crowded and _preempted(before, after, wall))
+    )
+
+
+def _preempted(before: Load, after: Load, wall: float) -> bool:
+    """Had our threads to leave their CPUs again and again while some task waited for one?
+
+    Both are counted to the microsecond where CPU time is counted by the tick, so that this tells in a round
+    of 20 ms what foreign CPU time tells in one of a second. Either alone proves nothing: a task that its own
+    control group throttles waits without disturbing anybody, and kernel threads preempt for microseconds.
+    """
+    waited = max(LARGEST_WAIT * wall, SHORTEST_WAIT)
+    left = 1 + PREEMPTIONS_PER_SECOND * wall
+    return _exceeds(before.waiting_seconds, after.waiting_seconds, waited) and _exceeds(
+        before.own_preemptions, after.own_preemptions, left
+    )
 
 
 def blur(cpus: int) -> float:

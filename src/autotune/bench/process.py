@@ -12,7 +12,8 @@ from autotune.bench.child import Child, End, Ending
 from autotune.bench.job import Arm, Job, Task
 from autotune.bench.user import UserWorkload, shortened
 from autotune.controls.environment import scrub
-from autotune.host.allocation import usable_cpus
+from autotune.host import cgroup
+from autotune.host.allocation import affinity, online_cpus, usable_cpus
 from autotune.model.configuration import DEFAULT
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Plan, Session
 
@@ -41,6 +42,8 @@ class ProcessBench:
         workloads: Mapping[str, UserWorkload] = NO_WORKLOADS,
         environ: Mapping[str, str] | None = None,
         patience: float = 60.0,
+        copies: int = 1,
+        neighbours: int = 0,
     ) -> None:
         """Say how plans are to be measured.
 
@@ -48,13 +51,20 @@ class ProcessBench:
         `memory_bytes` is the most that one workload may take, by default a quarter of what is available.
         `workloads` are the user's functions by name. `patience` is how many seconds any step of a default may
         take: preparing its inputs, one call, a warm-up. Other configurations may take 20 times as long as the
-        default, and a sixth of the patience in any case.
+        default, and a sixth of the patience in any case. `copies` of each trial run at once, each of which may
+        take its part of the memory and all of the CPUs. `neighbours` says how many busy processes this process
+        keeps beside them, lest these be taken for a disturbance.
         """
         self._cpus = tuple(cpus)
         self._usable_cpus = len(self._cpus) or usable_cpus()[0]
+        self._schedulable_cpus = len(self._cpus or affinity() or ()) or online_cpus()
+        self._quota = cgroup.quota(cgroup.folders())
+        self._copies = copies
+        self._company = copies > 1 or neighbours > 0
         available = limits.available_bytes()
         quarter = None if available is None else available // 4
-        self._memory_bytes = quarter if memory_bytes is None else memory_bytes
+        most = quarter if memory_bytes is None else memory_bytes
+        self._memory_bytes = None if most is None else most // copies
         self._workloads = dict(workloads)
         self._environ, self.scrubbed = scrub(os.environ if environ is None else environ)
         self._patience = patience
@@ -94,13 +104,17 @@ class ProcessBench:
                     seed=plan.seed,
                     seconds=plan.seconds,
                     usable_cpus=self._usable_cpus,
+                    certain_cpus=min(self._schedulable_cpus, self._quota or self._schedulable_cpus),
+                    company=self._company,
                     memory_bytes=self._memory_bytes,
                     patience=self._patience,
                     workloads={name: one for name, one in self._workloads.items() if name in used},
                 )
             ),
             cpus=self._cpus,
-            address_space=limits.address_space(self._memory_bytes, self._usable_cpus),
+            copies=self._copies,
+            # plain NumPy starts a thread for every CPU that it may run on, whatever a quota or a cap says
+            address_space=limits.address_space(self._memory_bytes, self._schedulable_cpus),
         )
         kills = limits.oom_kills()
         try:
@@ -207,8 +221,7 @@ def _blame(records: Sequence[_Record], mark: tuple[int, int] | None, failure: Fa
 
 def _failure(ending: Ending, printed: str, *, out_of_memory: bool) -> Failure:
     """Why a process ended before it was done."""
-    last = shortened(printed.strip().rpartition("\n")[2], 160)
-    words = f" Its last words: {last}" if last else ""
+    words = last_words(printed)
     match ending.end:
         case End.TIME_OUT:
             return Failure(
@@ -225,11 +238,22 @@ def _failure(ending: Ending, printed: str, *, out_of_memory: bool) -> Failure:
             kind=FailureKind.PROTOCOL,
             reason=f"The trial process ended by itself with exit status {status}.{words}",
         )
-    if -status in {signal.SIGKILL, signal.SIGTERM}:
+    return by_signal(-status, words, out_of_memory=out_of_memory)
+
+
+def last_words(printed: str) -> str:
+    """A sentence with the last line that was printed; nothing if there is none."""
+    last = shortened(printed.strip().rpartition("\n")[2], 160)
+    return f" Its last words: {last}" if last else ""
+
+
+def by_signal(number: int, words: str, *, out_of_memory: bool) -> Failure:
+    """Why a process was ended by a signal; `words` are its last ones, or nothing."""
+    if number in {signal.SIGKILL, signal.SIGTERM}:
         if out_of_memory:
             return Failure(kind=FailureKind.OUT_OF_MEMORY, reason="The kernel killed it for want of memory.")
-        return Failure(kind=FailureKind.KILLED, reason=f"Somebody killed it with {_signal_name(-status)}.")
-    return Failure(kind=FailureKind.CRASH, reason=f"It crashed with {_signal_name(-status)}.{words}")
+        return Failure(kind=FailureKind.KILLED, reason=f"Somebody killed it with {_signal_name(number)}.")
+    return Failure(kind=FailureKind.CRASH, reason=f"It crashed with {_signal_name(number)}.{words}")
 
 
 def _signal_name(number: int) -> str:

@@ -14,9 +14,12 @@ import threading
 from collections.abc import Mapping
 from shutil import rmtree
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotune.bench import limits
+
+if TYPE_CHECKING:
+    from socket import socket
 
 MARK = struct.Struct("=ii")
 """Which task and which arm is running."""
@@ -59,22 +62,45 @@ def main(arguments: list[str]) -> None:
     results, mark, lifeline = map(int, numbers)
     for inherited in (results, mark, lifeline):
         os.set_inheritable(inherited, False)
-    _end_with_parent(lifeline, folder)
     faulthandler.enable()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # so that a crash loses no text
     with open(0, "rb", closefd=False) as stdin:
         errand = json.load(stdin)
     limits.confine(address_space=errand["address_space"], cpus=errand["cpus"])
-    _run(errand, Post(results, mark), began)
+    lines = _copied(errand.get("copies", 1))
+    if isinstance(lines, list):
+        _end_with_parent(lifeline, folder)
+        _run(errand, Post(results, mark), began, lines)
+    else:
+        os.close(results)
+        os.close(lifeline)
+        _follow(errand, lines)
 
 
-def _run(errand: Mapping[str, Any], post: Post, began: float) -> None:
+def _copied(copies: int) -> "list[socket] | socket":
+    """The lines to the other copies; in one of these, the line to the trial."""
+    if copies == 1:
+        return []
+    from autotune.bench.copies import fork
+
+    return fork(copies - 1)
+
+
+def _follow(errand: Mapping[str, Any], line: "socket") -> None:
+    from autotune.bench.copies import follow
+    from autotune.bench.job import load
+
+    follow(load(errand["job"]), line)
+
+
+def _run(errand: Mapping[str, Any], post: Post, began: float, lines: "list[socket]") -> None:
     match errand["errand"]:
         case "measure":
+            from autotune.bench.copies import Copies
             from autotune.bench.job import load
             from autotune.bench.measure import measure
 
-            measure(load(errand["job"]), post, began)
+            measure(load(errand["job"]), post, began, Copies(lines))
         case "describe":
             from autotune.bench.user import from_source
             from autotune.errors import BadWorkload
