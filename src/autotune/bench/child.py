@@ -111,7 +111,7 @@ class Child:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._kill()
+            end_group(self._process)
         finally:
             assert self._process.stdout is not None
             self._process.stdout.close()
@@ -188,32 +188,34 @@ class Child:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(LEAVE_SECONDS)
 
-    def _kill(self) -> None:
-        """End the whole group; children that outlived the process are in it, too."""
-        for number, seconds in ((signal.SIGTERM, TERM_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
-            self._signal(number)
-            deadline = monotonic() + seconds
-            while self._signal(0):
-                if monotonic() > deadline:
-                    break
-                sleep(0.01)
-            else:
-                return
-
-    def _signal(self, number: int) -> bool:
-        """Send a signal to the group (0 sends none). Was there anyone?"""
-        self._process.poll()  # a process that nobody has asked for its status still counts as a member
-        try:
-            os.killpg(self._process.pid, number)
-        except (ProcessLookupError, PermissionError):  # the latter is what macOS says of a dead group
-            return False
-        return True
-
     def _close(self) -> None:
         os.close(self._lifeline)
         os.close(self._results)
         self._mark.close()
         self._folder.cleanup()
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group of a process that leads one; children that outlived it are in it, too."""
+    for number, seconds in ((signal.SIGTERM, TERM_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
+        _signal(process, number)
+        deadline = monotonic() + seconds
+        while _signal(process, 0):
+            if monotonic() > deadline:
+                break
+            sleep(0.01)
+        else:
+            return
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> bool:
+    """Send a signal to the group (0 sends none). Was there anyone?"""
+    process.poll()  # a process that nobody has asked for its status still counts as a member
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):  # the latter is what macOS says of a dead group
+        return False
+    return True
 
 
 def _read(selector: selectors.BaseSelector, end: int) -> bytes:

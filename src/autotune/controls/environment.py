@@ -54,6 +54,15 @@ THREADS = frozenset({
 """How many threads a library uses. Kernel choice and waiting (OPENBLAS_CORETYPE, OPENBLAS_THREAD_TIMEOUT,
 OMP_WAIT_POLICY) are not among them: they describe the machine that programs will meet, too."""
 
+OTHERS = (
+    "OMP_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "RAYON_NUM_THREADS",
+)
+"""Thread counts of libraries that are not BLAS. Set only for a command that is tuned as a whole, on request."""
+
 PLACEMENT = frozenset({
     "OMP_PROC_BIND",
     "OMP_PLACES",
@@ -128,6 +137,15 @@ def exports(blas_threads: int | None, environ: Mapping[str, str]) -> dict[str, s
         if name not in environ or name in mine:
             ours[name] = str(min(blas_threads, user_limit(environ, api=api) or blas_threads))
     return {**ours, EXPORTED: ",".join(ours)} if ours else {}
+
+
+def whole(blas_threads: int, others: int) -> dict[str, str]:
+    """Variables that give a whole command these thread counts: BLAS libraries, and all others.
+
+    What the user set is replaced, since it is these variables that he asks to have tuned.
+    """
+    own = {names[0]: str(blas_threads) for names in LIMITS.values()}
+    return own | dict.fromkeys(OTHERS, str(others))
 
 
 def user_limit(environ: Mapping[str, str], *, api: str = "openblas") -> int | None:

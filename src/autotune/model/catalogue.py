@@ -14,6 +14,9 @@ Work = Callable[[Sizes], float]
 
 LARGEST_SIZE = 2**48
 
+COMMANDS = "command."
+"""What the names of whole commands begin with. Their entries say nothing of single calls into BLAS."""
+
 
 class Family(StrEnum):
     """Operations of one family run through the same mechanism and share their knobs."""

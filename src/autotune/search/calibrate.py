@@ -12,8 +12,10 @@ from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.tuning import Tuning
 from autotune.search.clock import Clock
+from autotune.search.confirm import LOOKS, ROUNDS, Look
 from autotune.search.decide import BUDGET, decide, kept
 from autotune.search.events import Confirming, Decided, Listener, Started, Tried
+from autotune.search.grid import Grid
 from autotune.search.hunt import TIE, hunt
 from autotune.search.prove import prove
 from autotune.search.request import Request
@@ -32,6 +34,11 @@ class Item:
     kind: Kind
     dtype: str
     operations: tuple[Operation, ...]
+    grid: Grid | None = None
+    """What to choose from; None for what the kind suggests at each size."""
+    looks: tuple[Look, ...] = LOOKS
+    rounds: int = ROUNDS
+    """In each process of the proof."""
 
 
 def calibrate(
@@ -56,7 +63,7 @@ def calibrate(
                 name=item.kind.name, dtype=item.dtype, index=index + 1, total=len(items), **_progress(clock)
             )
         )
-        for tuning in _decided(item, site=site, bench=bench, clock=clock, report=report):
+        for tuning in decided(item, site=site, bench=bench, clock=clock, report=report):
             report(Decided(tuning=tuning, **_progress(clock)))
             yield tuning
 
@@ -106,7 +113,7 @@ def _refuse_too_large(kind: Kind, operation: Operation, site: Site) -> None:
         )
 
 
-def _decided(item: Item, *, site: Site, bench: Bench, clock: Clock, report: Listener) -> Iterator[Tuning]:
+def decided(item: Item, *, site: Site, bench: Bench, clock: Clock, report: Listener) -> Iterator[Tuning]:
     """Hunt, prove, decide one operation."""
     if clock.remaining <= 0:
         yield from (kept(operation, item.kind, site, reason=BUDGET) for operation in item.operations)
@@ -125,7 +132,9 @@ def _decided(item: Item, *, site: Site, bench: Bench, clock: Clock, report: List
 
     end = clock.elapsed + clock.left
     clock.allow(HUNT_SHARE * clock.left)
-    found, rejected = hunt(item.kind, item.operations, site=site, bench=bench, clock=clock, seen=seen)
+    found, rejected = hunt(
+        item.kind, item.operations, site=site, bench=bench, clock=clock, seen=seen, grid=item.grid
+    )
     clock.allow(end - clock.elapsed)
     leaders = {operation: evidence.leader(TIE) for operation, evidence in found.items()}
     choices = {
@@ -136,7 +145,7 @@ def _decided(item: Item, *, site: Site, bench: Bench, clock: Clock, report: List
     for operation, choice in choices.items():
         ratio = exp(found[operation].estimate(choice))
         report(Confirming(operation=operation, configuration=choice, ratio=ratio, **_progress(clock)))
-    proof = prove(choices, margin=site.margin, bench=bench, clock=clock)
+    proof = prove(choices, margin=site.margin, bench=bench, clock=clock, looks=item.looks, rounds=item.rounds)
     for operation, evidence in found.items():
         yield decide(
             operation,

@@ -39,13 +39,29 @@ Seen = Callable[[Measurement, float | None], None]
 
 
 def hunt(
-    kind: Kind, operations: Sequence[Operation], *, site: Site, bench: Bench, clock: Clock, seen: Seen
+    kind: Kind,
+    operations: Sequence[Operation],
+    *,
+    site: Site,
+    bench: Bench,
+    clock: Clock,
+    seen: Seen,
+    grid: Grid | None = None,
 ) -> tuple[dict[Operation, Evidence], float]:
     """The evidence on every size, and the share of rounds during which the machine was busy.
 
-    Ends when nothing is open or the clock's part is over; every size is measured at least once.
+    `grid` takes the place of the space that the kind suggests. Ends when nothing is open or the clock's part
+    is over; every size is measured at least once.
     """
-    sizes = [_Size(kind, operation, site, clock.seed) for operation in operations]
+    sizes = [
+        _Size(
+            operation,
+            grid or space(kind, operation, site.usable_cpus, site.default_threads),
+            site,
+            clock.seed,
+        )
+        for operation in operations
+    ]
     rejected: list[float] = []
 
     def step(batches: Mapping[Operation, list[Configuration]], rounds: int) -> None:
@@ -87,12 +103,11 @@ def _around(sizes: Sequence["_Size"], size: "_Size") -> list[Configuration]:
 class _Size:
     """One size of the operation under search."""
 
-    def __init__(self, kind: Kind, operation: Operation, site: Site, seed: int) -> None:
+    def __init__(self, operation: Operation, grid: Grid | None, site: Site, seed: int) -> None:
         self.operation = operation
         self.evidence = Evidence(operation=operation, usable_cpus=site.usable_cpus)
         self.searching = True
         self._study: Study | None = None
-        grid = space(kind, operation, site.usable_cpus, site.default_threads)
         if grid is not None:
             self._study = Study(grid, seed=seed, first=grid.corners()[:BATCH], name=str(operation))
         self._open: dict[Configuration, list[Trial]] = {}

@@ -1,6 +1,6 @@
 """Puts an operation's choices to the test: fresh processes until a planned look decides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autotune.bench.protocol import Bench
@@ -8,12 +8,14 @@ from autotune.model.configuration import Configuration
 from autotune.model.measurement import Case, Failure, Measurement
 from autotune.model.operation import Operation
 from autotune.search.clock import Clock
-from autotune.search.confirm import LOOKS, ROUNDS, Trial, judge
-from autotune.search.evidence import sane
+from autotune.search.confirm import LOOKS, ROUNDS, Look, Trial, judge
+from autotune.search.evidence import CLOCK_STOOD, sane
 from autotune.search.hunt import by_operation
 
 BUSY = 0.5
-"""Share of disturbed rounds above which timings are not believed, whatever they say."""
+"""Share of disturbed rounds above which a choice is accepted at the last look only, and what cannot be told is
+blamed on the machine. Whether timings are believed is for their interval over fresh processes to say: light,
+steady load touches every round of a slow operation and leaves the ratio as it is, bursts widen the interval."""
 
 
 @dataclass(kw_only=True)
@@ -33,17 +35,33 @@ class Proof:
 
 
 def prove(choices: Mapping[Operation, Configuration], *, margin: float, bench: Bench, clock: Clock) -> Proof:
-    """Test the choices of one operation's sizes against the default.
-
-    A process is not begun when the time left is shorter than the last one took: a budget is kept.
-    """
+    """Test the choices of one operation's sizes against the default, as rules are tested: all sizes together."""
     proof = Proof(trials={operation: [] for operation in choices})
+    for look in looks(choices, proof, bench=bench, clock=clock):
+        last = look is LOOKS[-1]
+        if proof.rejected > BUSY and not last:
+            continue
+        verdict = judge(proof.trials, error=look.error, margin=margin, last=last)
+        if not verdict.open:
+            proof.accepted, proof.dropped = verdict.accepted, dict(verdict.dropped)
+            break
+    return proof
+
+
+def looks(
+    choices: Mapping[Operation, Configuration], proof: Proof, *, bench: Bench, clock: Clock
+) -> Iterator[Look]:
+    """Run fresh processes over the sizes in `proof.trials`; yields each planned look when it has its data.
+
+    Whoever looks may take sizes out. A process is not begun when the time left is shorter than the last one
+    took: a budget is kept, and the proof unfinished.
+    """
     processes, last, rejected = 0, 0.0, 0.0
     for look in LOOKS:
         while processes < look.processes and proof.trials:
             if clock.left < 0.8 * last or clock.left <= 0:
                 proof.unfinished = True
-                return proof
+                return
             before = clock.elapsed
             share = clock.left / (look.processes - processes)
             cases = [Case(operation=one, configurations=(choices[one],)) for one in proof.trials]
@@ -54,12 +72,8 @@ def prove(choices: Mapping[Operation, Configuration], *, margin: float, bench: B
             for operation, measurements in by_operation(session).items():
                 _note(proof, operation, measurements)
         if not proof.trials:
-            return proof
-        verdict = judge(proof.trials, error=look.error, margin=margin, last=look is LOOKS[-1])
-        if not verdict.open:
-            proof.accepted, proof.dropped = verdict.accepted, dict(verdict.dropped)
-            return proof
-    return proof
+            return
+        yield look
 
 
 def _note(proof: Proof, operation: Operation, measurements: Sequence[Measurement]) -> None:
@@ -69,6 +83,4 @@ def _note(proof: Proof, operation: Operation, measurements: Sequence[Measurement
         proof.trials[operation].append(Trial(choice=choice.seconds, default=default.seconds))
         return
     del proof.trials[operation]
-    failure = choice.failure or default.failure
-    if failure is not None:
-        proof.failures[operation] = failure
+    proof.failures[operation] = choice.failure or default.failure or CLOCK_STOOD
