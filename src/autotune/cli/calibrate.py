@@ -13,6 +13,7 @@ from autotune.cli.program import FAILED, INTERRUPTED
 from autotune.cli.progress import progress
 from autotune.cli.request import asked
 from autotune.errors import UsageError
+from autotune.host.shares import PROCESSES
 from autotune.model.operation import DTYPES
 from autotune.search.request import Effort
 
@@ -38,6 +39,20 @@ from autotune.search.request import Effort
 @click.option("--resume", is_flag=True, help="Go on where an interrupted calibration ended.")
 @click.option("--cpus", type=click.IntRange(min=1), help="Use so many CPUs at most, as AUTOTUNE_CPUS does.")
 @click.option(
+    "--neighbours",
+    type=click.IntRange(0, 4096),
+    default=0,
+    metavar="K",
+    help="Measure beside K busy processes, for a machine that is never one's own.",
+)
+@click.option(
+    "--copies",
+    type=click.IntRange(1, 4096),
+    default=1,
+    metavar="K",
+    help="Run K copies of each trial at once, for K ranks or web workers that share the CPUs.",
+)
+@click.option(
     "--workload", metavar="FILE.py:FUNCTION", help="Tune a function of yours (or package.module:function)."
 )
 @click.option(
@@ -53,6 +68,8 @@ def calibrate(
     seed: int,
     resume: bool,
     cpus: int | None,
+    neighbours: int,
+    copies: int,
     workload: str | None,
     as_json: bool,
 ) -> int:
@@ -62,6 +79,9 @@ def calibrate(
     kept only if it was proved faster than plain NumPy in fresh processes. Entries of other operations in the
     same profile stay. Ctrl-C keeps what was decided.
 
+    With --copies the profile is for one of K processes that share the CPUs: it applies where a launcher, or
+    AUTOTUNE_PROCESSES=K, says so.
+
     \b
     Examples:
       autotune calibrate
@@ -70,6 +90,8 @@ def calibrate(
     """
     if cpus is not None:
         os.environ["AUTOTUNE_CPUS"] = str(cpus)  # for this process and its trials, before either counts CPUs
+    if copies > 1:
+        os.environ[PROCESSES] = str(copies)  # the profile is for one of them, and for its share of the CPUs
     words: dict[str, Any] = {
         "operations": operations,
         "sizes": sizes,
@@ -77,6 +99,8 @@ def calibrate(
         "effort": effort,
         "budget": budget,
         "seed": seed,
+        "neighbours": neighbours,
+        "copies": copies,
         "workload": workload,
     }
     from autotune.search.campaign import campaign, journal_path, this_key
@@ -108,7 +132,16 @@ def recorded(journal: Path, words: dict[str, Any]) -> dict[str, Any]:
     known = {
         name: tuple(value) if isinstance(value, list) else value for name, value in head["asked"].items()
     }
-    usual = {"operations": (), "sizes": (), "dtypes": (), "effort": "normal", "budget": None, "seed": 0}
+    usual = {
+        "operations": (),
+        "sizes": (),
+        "dtypes": (),
+        "effort": "normal",
+        "budget": None,
+        "seed": 0,
+        "neighbours": 0,
+        "copies": 1,
+    }
     differing = [name for name, value in words.items() if value not in {usual.get(name), known[name]}]
     if differing:
         raise UsageError(messages.resumed_differs(differing))

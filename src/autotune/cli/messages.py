@@ -36,6 +36,7 @@ VERBS = {
     "doctor": "Describe this machine, its limits and its BLAS.",
     "env": "Print shell lines that set BLAS threads as the profile says.",
     "run": "Run a command with BLAS threads set as the profile says.",
+    "tune": "Find the thread counts at which a whole command runs fastest.",
 }
 
 INTERRUPTED = "Interrupted."
@@ -77,12 +78,22 @@ def libraries(blas: str | None, *, numpy: str | None) -> str:
     return f"BLAS {blas or 'unknown'}, NumPy {numpy or 'unknown'}"
 
 
-def made(created: str | None, *, version: str | None, effort: str | None, resolution: float | None) -> str:
-    """Who made a profile and how finely that machine could tell, in one line."""
+def made(
+    created: str | None,
+    *,
+    version: str | None,
+    effort: str | None,
+    resolution: float | None,
+    neighbours: int = 0,
+    copies: int = 1,
+) -> str:
+    """Who made a profile, in which company, and how finely that machine could tell, in one line."""
     by = f"autotune {version}" if version else "an unknown version"
     how = f", effort {effort}" if effort else ""
     noise = f"; differences below {resolution:.1%} cannot be told" if resolution is not None else ""
-    return f"Measured {created or 'at an unknown time'} by {by}{how}{noise}"
+    company = f", {copies} copies of each trial at once" if copies > 1 else ""
+    company += f", beside {neighbours} busy process{'es' * (neighbours != 1)}" if neighbours else ""
+    return f"Measured {created or 'at an unknown time'} by {by}{how}{company}{noise}"
 
 
 def corners(corners: Iterable[tuple[Configuration, float]]) -> str:
@@ -207,3 +218,60 @@ def workload_alone(operation: str) -> str:
 def profile_at(path: object) -> str:
     """Which file is shown."""
     return f"Profile {path}"
+
+
+# --- a whole command ------------------------------------------------------------------------
+
+
+def tuned(tuning: Tuning, *, by: str) -> str:
+    """What came of tuning a command."""
+    if tuning.status is not Status.TUNED:
+        return f"{STATUSES[tuning.status].capitalize()}: {tuning.reason}"
+    interval = units.speedup_interval(tuning.ratio_low, tuning.ratio_high)
+    return (
+        f"{units.speedup(tuning.ratio)} ({interval}) as good as the command as it stands, {by}, "
+        f"in {tuning.pairs} pairs of runs."
+    )
+
+
+BY_TIME = "by its time"
+BY_METRIC = "by the number that it prints"
+
+
+def tuning_written(path: object, name: str) -> str:
+    """Where a command's tuning went."""
+    return f"The profile {path} holds it as {name}."
+
+
+def no_place(option: str, place: str) -> str:
+    """Values for a place that the command does not have."""
+    return f"{option} needs a place to put its values: write {place} into the command's arguments."
+
+
+def no_values(place: str, option: str) -> str:
+    """A place in the command without values for it."""
+    return f"The command has {place}: give the values to try, its usual one first, as {option} 10000,100000."
+
+
+NO_PLACE_TO_SEPARATE = "--separate cannot be combined with {workers}: both would be the number of workers."
+MAXIMIZE_WITHOUT_METRIC = "--maximize says what to do with a number; name the number with --metric."
+
+
+def not_whole_numbers(option: str, text: str) -> str:
+    """A list of counts that is none."""
+    return f"{option} {text!r} is not a list of whole numbers of at least 1, such as 1,2,4."
+
+
+def too_many_workers(most: int, usable_cpus: int) -> str:
+    """More workers than CPUs."""
+    return f"{most} workers do not fit the {usable_cpus} CPUs that may be used here; leave them out."
+
+
+def not_a_pattern(text: str, why: object) -> str:
+    """A metric that is no regular expression."""
+    return f"--metric {text!r} is not a regular expression: {why}."
+
+
+def not_a_name(text: str) -> str:
+    """A name that a profile cannot hold."""
+    return f"--name {text!r} cannot stand in a profile: use at most 50 small letters, digits and _."

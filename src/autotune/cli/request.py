@@ -17,6 +17,8 @@ def asked(
     effort: str = "normal",
     budget: str | None = None,
     seed: int = 0,
+    neighbours: int = 0,
+    copies: int = 1,
     workload: Kind | None = None,
 ) -> Request:
     """The request that the words of a command line make.
@@ -37,6 +39,8 @@ def asked(
         effort=Effort(effort),
         budget_seconds=None if budget is None else units.budget(budget),
         seed=seed,
+        neighbours=neighbours,
+        copies=copies,
         workload=workload,
     )
 

@@ -39,7 +39,14 @@ def heading(profile: Profile) -> list[str]:
     lines = [
         messages.machine(name or None, cpus=key.usable_cpus, limit=key.limit),
         messages.libraries(blas or None, numpy=software.numpy),
-        messages.made(made.created, version=made.autotune, effort=made.effort, resolution=made.resolution),
+        messages.made(
+            made.created,
+            version=made.autotune,
+            effort=made.effort,
+            resolution=made.resolution,
+            neighbours=made.neighbours,
+            copies=made.copies,
+        ),
     ]
     return [printable(line) for line in lines]
 

@@ -11,6 +11,7 @@ from typing import Any
 import autotune
 from autotune.bench import selftest
 from autotune.bench.lock import host_lock
+from autotune.bench.neighbours import neighbours
 from autotune.bench.process import ProcessBench
 from autotune.bench.user import UserWorkload
 from autotune.host.allocation import affinity
@@ -67,28 +68,34 @@ def campaign(
         bench = ProcessBench(
             workloads={} if own is None else {own.name: own},
             memory_bytes=None if allocation.memory_bytes is None else allocation.memory_bytes // 4,
+            copies=request.copies,
+            neighbours=request.neighbours,
         )
         known = header(path) if resume else None
         began = monotonic()
         if known is None:
             report(Testing(elapsed=0.0, remaining=request.seconds))
-            site, capacity = _survey(bench, machine, allocation, request)
-            known = {
-                "asked": dict(asked or {}),
-                "site": asdict(site),
-                "capacity": capacity,
-                "spent": monotonic() - began,
-            }
-        site = Site(**known["site"])
-        journal = Journal(bench, path, known, resume=resume)
+        capacity = selftest.capacity(allocation.usable_cpus) if known is None else known["capacity"]
         tunings: list[Tuning] = []
         finished = True
-        try:
-            for tuning in calibrate(request, site=site, bench=journal, report=report, spent=known["spent"]):
-                tunings.append(tuning)  # noqa: PERF402  # what was decided before an interruption is kept
-        except KeyboardInterrupt:
-            finished = False
-    provenance = _provenance(request, machine, bench, site, known["capacity"], tunings)
+        with neighbours(request.neighbours):
+            if known is None:
+                known = {
+                    "asked": dict(asked or {}),
+                    "site": asdict(_survey(bench, machine, allocation, request)),
+                    "capacity": capacity,
+                    "spent": monotonic() - began,
+                }
+            site = Site(**known["site"])
+            journal = Journal(bench, path, known, resume=resume)
+            try:
+                for tuning in calibrate(
+                    request, site=site, bench=journal, report=report, spent=known["spent"]
+                ):
+                    tunings.append(tuning)  # noqa: PERF402  # what was decided before an interruption is kept
+            except KeyboardInterrupt:
+                finished = False
+    provenance = _provenance(request, machine, bench, site, capacity, tunings)
     return Outcome(profile=Profile(key=key, tunings=tuple(tunings), provenance=provenance), finished=finished)
 
 
@@ -111,11 +118,8 @@ def _key(machine: Machine, allocation: Allocation) -> Key:
     )
 
 
-def _survey(
-    bench: ProcessBench, machine: Machine, allocation: Allocation, request: Request
-) -> tuple[Site, float | None]:
-    """What the self-test says of this machine, and how much of its CPUs is really there."""
-    capacity = selftest.capacity(allocation.usable_cpus)
+def _survey(bench: ProcessBench, machine: Machine, allocation: Allocation, request: Request) -> Site:
+    """What the self-test says of this machine, in the company that the trials will have."""
     seconds = min(6.0, SELF_TEST_SHARE * request.seconds)
     tries = (selftest.resolution(bench, seed=request.seed + go, seconds=seconds) for go in range(SELF_TESTS))
     resolution: float | None = None
@@ -123,15 +127,17 @@ def _survey(
         resolution = min((one for one in (resolution, found) if one is not None), default=None)
         if resolution is not None and resolution <= FINE_RESOLUTION:
             break
-    site = Site(
+    memory_bytes = allocation.memory_bytes
+    return Site(
         usable_cpus=allocation.usable_cpus,
         default_threads=_default_threads(bench),
         l2_bytes=machine.l2_bytes,
         l3_bytes=machine.l3_bytes,
-        memory_bytes=allocation.memory_bytes,
+        memory_bytes=None if memory_bytes is None else memory_bytes // request.copies,
         resolution=resolution,
+        neighbours=request.neighbours,
+        copies=request.copies,
     )
-    return site, capacity
 
 
 def _default_threads(bench: ProcessBench) -> int | None:
@@ -163,6 +169,8 @@ def _provenance(
         capacity=capacity,
         effort=request.effort,
         seed=request.seed,
+        neighbours=request.neighbours,
+        copies=request.copies,
         error_per_rule=ERROR,
         rules_tested=len(tested),
     )

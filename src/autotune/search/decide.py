@@ -29,7 +29,7 @@ def decide(
     """The entry for one size.
 
     `choice` is what was put to the test, None if nothing was; `rejected` is the share of disturbed rounds
-    during the search.
+    during the search. What ran beside the trials is part of the reason.
     """
     if DEFAULT in evidence.failures:
         reason = f"The default failed: {evidence.failures[DEFAULT].reason}"
@@ -42,26 +42,48 @@ def decide(
         safe_threads=_safe_threads(kind, site, evidence),
         corners=_corners(kind, site, evidence),
     )
-    if choice is None and rejected <= BUSY:
-        return replace(known, reason=_nothing_better(evidence, site))
-    if choice is None or proof.rejected > BUSY:
-        share = rejected if choice is None else proof.rejected
-        reason = f"The machine was busy with something else during {share:.0%} of the rounds."
-        return replace(known, status=Status.NOISY, reason=reason)
-    if operation in proof.failures:
-        reason = f"{choice} failed under test: {proof.failures[operation].reason}"
-        return replace(known, reason=reason)
-    if proof.unfinished:
-        seemed = exp(evidence.estimate(choice))
-        reason = f"budget: {choice} seemed to take {seemed:.3f} of the default's time; the time ended before its proof."
-        return replace(known, reason=reason)
-    return _tested(known, choice, proof.trials[operation], proof.dropped.get(operation))
+    entry = (
+        _untested(known, site, evidence, rejected)
+        if choice is None
+        else _after_test(known, choice, site, evidence, proof)
+    )
+    return replace(entry, reason=f"{entry.reason} {site.company}".rstrip())
 
 
 def kept(operation: Operation, kind: Kind, site: Site, *, reason: str) -> Tuning:
     """An entry that keeps the default without evidence."""
     threads = site.default_threads if Knob.BLAS_THREADS in kind.knobs else None
     return Tuning(operation=operation, status=Status.DEFAULT_KEPT, reason=reason, default_threads=threads)
+
+
+def _untested(known: Tuning, site: Site, evidence: Evidence, rejected: float) -> Tuning:
+    """The entry where search found nothing to test: too noisy to tell, unless a gain can be excluded."""
+    open_to_gain = any(evidence.lower(one) < -log1p(site.margin) for one in evidence.candidates)
+    if rejected > BUSY and open_to_gain:
+        reason = f"{_busy(rejected)} A gain can neither be seen nor excluded."
+        return replace(known, status=Status.NOISY, reason=reason)
+    return replace(known, reason=_nothing_better(evidence, site))
+
+
+def _after_test(known: Tuning, choice: Configuration, site: Site, evidence: Evidence, proof: Proof) -> Tuning:
+    """The entry of a choice that was put to the test."""
+    operation = known.operation
+    if operation in proof.failures:
+        return replace(known, reason=f"{choice} failed under test: {proof.failures[operation].reason}")
+    if proof.unfinished:
+        seemed = exp(evidence.estimate(choice))
+        reason = f"budget: {choice} seemed to take {seemed:.3f} of the default's time; the time ended before its proof."
+        return replace(known, reason=reason)
+    entry = _tested(known, choice, proof.trials[operation], proof.dropped.get(operation))
+    if proof.rejected <= BUSY:
+        return entry
+    excluded = entry.ratio_low is not None and entry.ratio_low > 1 / (1 + site.margin)
+    status = Status.NOISY if entry.status is not Status.TUNED and not excluded else entry.status
+    return replace(entry, status=status, reason=f"{entry.reason} {_busy(proof.rejected)}")
+
+
+def _busy(rejected: float) -> str:
+    return f"The machine was busy with something else during {rejected:.0%} of the rounds."
 
 
 def _tested(known: Tuning, choice: Configuration, trials: list[Trial], fault: str | None) -> Tuning:

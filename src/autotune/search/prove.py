@@ -34,11 +34,19 @@ class Proof:
     """Share of rounds during which the machine was busy."""
 
 
-def prove(choices: Mapping[Operation, Configuration], *, margin: float, bench: Bench, clock: Clock) -> Proof:
+def prove(
+    choices: Mapping[Operation, Configuration],
+    *,
+    margin: float,
+    bench: Bench,
+    clock: Clock,
+    looks: Sequence[Look] = LOOKS,
+    rounds: int = ROUNDS,
+) -> Proof:
     """Test the choices of one operation's sizes against the default, as rules are tested: all sizes together."""
     proof = Proof(trials={operation: [] for operation in choices})
-    for look in looks(choices, proof, bench=bench, clock=clock):
-        last = look is LOOKS[-1]
+    for look in examined(choices, proof, bench=bench, clock=clock, looks=looks, rounds=rounds):
+        last = look is looks[-1]
         if proof.rejected > BUSY and not last:
             continue
         verdict = judge(proof.trials, error=look.error, margin=margin, last=last)
@@ -48,8 +56,14 @@ def prove(choices: Mapping[Operation, Configuration], *, margin: float, bench: B
     return proof
 
 
-def looks(
-    choices: Mapping[Operation, Configuration], proof: Proof, *, bench: Bench, clock: Clock
+def examined(
+    choices: Mapping[Operation, Configuration],
+    proof: Proof,
+    *,
+    bench: Bench,
+    clock: Clock,
+    looks: Sequence[Look] = LOOKS,
+    rounds: int = ROUNDS,
 ) -> Iterator[Look]:
     """Run fresh processes over the sizes in `proof.trials`; yields each planned look when it has its data.
 
@@ -57,7 +71,7 @@ def looks(
     took: a budget is kept, and the proof unfinished.
     """
     processes, last, rejected = 0, 0.0, 0.0
-    for look in LOOKS:
+    for look in looks:
         while processes < look.processes and proof.trials:
             if clock.left < 0.8 * last or clock.left <= 0:
                 proof.unfinished = True
@@ -65,7 +79,7 @@ def looks(
             before = clock.elapsed
             share = clock.left / (look.processes - processes)
             cases = [Case(operation=one, configurations=(choices[one],)) for one in proof.trials]
-            session = clock.run(bench, cases, ROUNDS, share)
+            session = clock.run(bench, cases, rounds, share)
             processes, last = processes + 1, clock.elapsed - before
             rejected += session.rejected
             proof.rejected = rejected / processes

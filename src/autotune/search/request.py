@@ -34,6 +34,10 @@ class Request:
     budget_seconds: float | None = None
     """None for the effort's own."""
     seed: int = 0
+    neighbours: int = 0
+    """Busy processes to keep beside the trials."""
+    copies: int = 1
+    """Of each trial to run at once, on CPUs that they share."""
     workload: Kind | None = None
     """The user's own function, as a row of the catalogue."""
 

@@ -17,8 +17,21 @@ class Site:
     memory_bytes: int | None = None
     resolution: float | None = None
     """Half-width of the 95 % interval for identical configurations, in log-ratio."""
+    neighbours: int = 0
+    """Busy processes that are kept beside the trials."""
+    copies: int = 1
+    """Of each trial that run at once."""
 
     @property
     def margin(self) -> float:
         """The gain that a choice must be proved to exceed."""
         return max(MARGIN, self.resolution or 0.0)
+
+    @property
+    def company(self) -> str:
+        """What runs beside the trials, as a sentence; empty if nothing does."""
+        copies = f" in {self.copies} copies at once" if self.copies > 1 else ""
+        neighbours = f" beside {self.neighbours} busy process{'es' * (self.neighbours > 1)}" * bool(
+            self.neighbours
+        )
+        return f"Measured{copies}{neighbours}." if copies or neighbours else ""
