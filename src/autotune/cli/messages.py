@@ -11,6 +11,7 @@ from autotune.model.tuning import Status, Tuning
 if TYPE_CHECKING:
     from autotune.model.measurement import Failure
     from autotune.search.events import Started
+    from autotune.search.verify import Check
 
 # --- the command itself -------------------------------------------------------------------
 
@@ -32,6 +33,7 @@ Exit codes:
 VERBS = {
     "calibrate": "Measure this machine and write its profile.",
     "show": "Show a profile: every choice, its gain and its reason.",
+    "verify": "Measure a profile's choices once more: do they still hold here?",
     "explain": "Say what applies here, from where, and what was refused.",
     "doctor": "Describe this machine, its limits and its BLAS.",
     "env": "Print shell lines that set BLAS threads as the profile says.",
@@ -275,3 +277,34 @@ def not_a_pattern(text: str, why: object) -> str:
 def not_a_name(text: str) -> str:
     """A name that a profile cannot hold."""
     return f"--name {text!r} cannot stand in a profile: use at most 50 small letters, digits and _."
+
+
+# --- a profile that is verified ---------------------------------------------------------------
+
+STANDINGS = {
+    "holds": "holds",
+    "no-longer-holds": "no longer holds",
+    "slower": "SLOWER than plain NumPy",
+    "failed": "FAILED",
+    "open": "not told in time",
+    "refused": "not for this machine",
+}
+
+
+def verified(operation: str, check: "Check") -> str:
+    """The verdict on one choice, with its evidence."""
+    interval = units.speedup_interval(check.ratio_low, check.ratio_high)
+    gain = f", {units.speedup(check.ratio)} ({interval})" if check.ratio else ""
+    return f"  {operation}: {check.tuning.choice}: {STANDINGS[check.standing]}{gain}. {check.reason}"
+
+
+def verdict(checks: Iterable["Check"]) -> str:
+    """How many choices came to which verdict, and what to do."""
+    counts: dict[str, int] = {}
+    for check in checks:
+        counts[check.standing] = counts.get(check.standing, 0) + 1
+    if not counts:
+        return "The profile has no choices to verify: plain NumPy is used for everything."
+    said = summary({words: counts[standing] for standing, words in STANDINGS.items() if standing in counts})
+    worse = {"slower", "failed", "no-longer-holds"} & counts.keys()
+    return f"{said} `autotune calibrate` with these operations measures them anew." if worse else said

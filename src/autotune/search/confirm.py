@@ -75,8 +75,8 @@ def judge(trials: Trials, *, error: float, margin: float, last: bool) -> Verdict
     margin, each at the one-sided `error`. Before the last look a verdict is given only where it is the same
     for every size, or hopeless for all.
     """
-    faults = {size: _fault(processes, error=error, margin=margin) for size, processes in trials.items()}
-    sound = [size for size, fault in faults.items() if fault is None]
+    faults = {size: fault(processes, error=error, margin=margin) for size, processes in trials.items()}
+    sound = [size for size, found in faults.items() if found is None]
     gain = _gain([trials[size] for size in sound], error) if sound else 0.0
     accepted = frozenset(sound) if gain < -log1p(margin) else frozenset[Operation]()
     if not last and len(accepted) < len(trials):
@@ -86,7 +86,7 @@ def judge(trials: Trials, *, error: float, margin: float, last: bool) -> Verdict
     weak = f"Together with the other sizes the gain is not proved to exceed {margin:.1%}."
     return Verdict(
         accepted=accepted,
-        dropped={size: fault or weak for size, fault in faults.items() if size not in accepted},
+        dropped={size: found or weak for size, found in faults.items() if size not in accepted},
     )
 
 
@@ -102,8 +102,8 @@ def _gain(sizes: Sequence[Sequence[Trial]], error: float) -> float:
     return upper_bound([float(np.mean([trial.estimate for trial in trials])) for trials in processes], error)
 
 
-def _fault(trials: Sequence[Trial], *, error: float, margin: float) -> str | None:
-    """What speaks against the choice at one size.
+def fault(trials: Sequence[Trial], *, error: float, margin: float) -> str | None:
+    """What speaks against the choice at one size, as a sentence; None if it is proved faster.
 
     The mean and the 90th percentile are looked at beside the interval of the paired medians: with spinning
     BLAS threads and a busy neighbour the median said 0.98, the mean 1.36 and the 90th percentile 1.70.

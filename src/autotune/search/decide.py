@@ -60,7 +60,7 @@ def _untested(known: Tuning, site: Site, evidence: Evidence, rejected: float) ->
     """The entry where search found nothing to test: too noisy to tell, unless a gain can be excluded."""
     open_to_gain = any(evidence.lower(one) < -log1p(site.margin) for one in evidence.candidates)
     if rejected > BUSY and open_to_gain:
-        reason = f"{_busy(rejected)} A gain can neither be seen nor excluded."
+        reason = f"{busy_during(rejected)} A gain can neither be seen nor excluded."
         return replace(known, status=Status.NOISY, reason=reason)
     return replace(known, reason=_nothing_better(evidence, site))
 
@@ -79,10 +79,11 @@ def _after_test(known: Tuning, choice: Configuration, site: Site, evidence: Evid
         return entry
     excluded = entry.ratio_low is not None and entry.ratio_low > 1 / (1 + site.margin)
     status = Status.NOISY if entry.status is not Status.TUNED and not excluded else entry.status
-    return replace(entry, status=status, reason=f"{entry.reason} {_busy(proof.rejected)}")
+    return replace(entry, status=status, reason=f"{entry.reason} {busy_during(proof.rejected)}")
 
 
-def _busy(rejected: float) -> str:
+def busy_during(rejected: float) -> str:
+    """How much of the time the machine was disturbed, as a sentence."""
     return f"The machine was busy with something else during {rejected:.0%} of the rounds."
 
 

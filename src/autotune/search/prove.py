@@ -77,7 +77,8 @@ def examined(
                 proof.unfinished = True
                 return
             before = clock.elapsed
-            share = clock.left / (look.processes - processes)
+            goal = looks[-1] if proof.rejected > BUSY else look
+            share = clock.left / (goal.processes - processes)
             cases = [Case(operation=one, configurations=(choices[one],)) for one in proof.trials]
             session = clock.run(bench, cases, rounds, share)
             processes, last = processes + 1, clock.elapsed - before

@@ -1,0 +1,111 @@
+"""`autotune verify`."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autotune.bench.describe import describe
+from autotune.cli import messages, units
+from autotune.cli.program import FAILED
+from autotune.cli.show import applying
+from autotune.cli.tunings import operation_name
+from autotune.host.shares import PROCESSES
+from autotune.store import files
+
+if TYPE_CHECKING:
+    from autotune.bench.user import UserWorkload
+    from autotune.model.profile import Profile
+    from autotune.search.verify import Check
+
+BUDGET = "2m"
+
+
+@click.command()
+@click.argument("profile", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--budget", metavar="TIME", default=BUDGET, show_default=True, help="Time allowed, such as 90s or 5m."
+)
+@click.option("--workload", metavar="FILE.py:FUNCTION", help="The function of yours that it has entries of.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
+def verify(profile: Path | None, budget: str, workload: str | None, as_json: bool) -> int:
+    r"""Measure a profile's choices against plain NumPy once more, in fresh processes.
+
+    Without PROFILE, the one that applies on this machine. Says of every choice whether it still holds, with
+    its speed-up and the 95 % interval. Exits with 1 if one is slower than plain NumPy or fails, or if nothing
+    in the profile is for this machine.
+
+    \b
+    Examples:
+      autotune verify
+      autotune verify profiles/cluster-node.yaml --budget 10m --json
+    """
+    seconds = units.budget(budget)
+    path = profile or applying()
+    if path is None:
+        click.echo(messages.NO_PROFILE, err=True)
+        return FAILED
+    shown = files.read(path)
+    own = describe(workload) if workload is not None else None
+    click.echo(messages.profile_at(path), err=as_json)
+    checks: list[Check] = []
+    for check in verified(shown, seconds, own):
+        checks.append(check)
+        click.echo(messages.verified(operation_name(check.tuning.operation), check), err=as_json)
+    if as_json:
+        click.echo(json.dumps({"path": str(path), "entries": [plain(check) for check in checks]}, indent=2))
+    click.echo(messages.verdict(checks), err=True)
+    return FAILED if failed(checks) else 0
+
+
+def verified(profile: "Profile", seconds: float, own: "UserWorkload | None") -> "Iterator[Check]":
+    """The verdict on each of the profile's choices, measured in the company that it was measured in."""
+    from autotune.bench.lock import host_lock
+    from autotune.bench.neighbours import neighbours
+    from autotune.bench.process import ProcessBench
+    from autotune.host.identity import host_id
+    from autotune.search.campaign import this_key
+    from autotune.search.clock import Clock
+    from autotune.search.verify import suited, verify
+    from autotune.store.fit import Here
+
+    made = profile.provenance
+    if made.copies > 1:
+        os.environ.setdefault(PROCESSES, str(made.copies))
+    workloads = {} if own is None else {own.name: own}
+    entries, refused = suited(profile, Here(key=this_key(), host=host_id()), own=workloads)
+    yield from refused
+    if not entries:
+        return
+    bench = ProcessBench(workloads=workloads, copies=made.copies, neighbours=made.neighbours)
+    with host_lock(), neighbours(made.neighbours):
+        yield from verify(entries, bench=bench, clock=Clock(budget=seconds))
+
+
+def failed(checks: "list[Check]") -> bool:
+    """Is one slower or failing, or is nothing in it for this machine?"""
+    from autotune.search.verify import Standing
+
+    return any(check.standing.bad for check in checks) or (
+        bool(checks) and all(check.standing is Standing.REFUSED for check in checks)
+    )
+
+
+def plain(check: "Check") -> dict[str, Any]:
+    """A verdict as plain values."""
+    tuning = check.tuning
+    return {
+        "operation": tuning.operation.name,
+        "dtype": tuning.operation.dtype,
+        "sizes": tuning.operation.size,
+        "choice": tuning.choice.as_dict(),
+        "standing": str(check.standing),
+        "reason": check.reason,
+        "ratio": check.ratio,
+        "interval": None if check.ratio_low is None else [check.ratio_low, check.ratio_high],
+        "processes": check.processes,
+        "recorded_ratio": tuning.ratio,
+    }

@@ -1,0 +1,157 @@
+"""Does a profile still hold on this machine? Its choices against the default once more, in fresh processes."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+
+from autotune.bench.protocol import Bench
+from autotune.bench.statistics import upper_bound
+from autotune.model.catalogue import CATALOGUE, COMMANDS
+from autotune.model.operation import Operation
+from autotune.model.profile import Key, Profile
+from autotune.model.tuning import Status, Tuning
+from autotune.search.clock import Clock
+from autotune.search.confirm import LOOKS, MARGIN, Look, Trial, fault, interval
+from autotune.search.decide import busy_during
+from autotune.search.prove import BUSY, Proof, examined
+from autotune.store import fit
+from autotune.store.folders import Layer
+
+
+class Standing(StrEnum):
+    """What became of an entry."""
+
+    HOLDS = "holds"
+    """Proved faster than the default again."""
+    GONE = "no-longer-holds"
+    """Neither faster nor slower than the default, as far as can be told."""
+    SLOWER = "slower"
+    """Proved slower than the default."""
+    FAILED = "failed"
+    """It, or the default, could not be measured."""
+    OPEN = "open"
+    """The time ended before it could be told."""
+    REFUSED = "refused"
+    """It is not for this machine."""
+
+    @property
+    def bad(self) -> bool:
+        """Would a program be worse off with this entry than without?"""
+        return self in {Standing.SLOWER, Standing.FAILED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """The verdict on one entry."""
+
+    tuning: Tuning
+    standing: Standing
+    reason: str
+    """A sentence."""
+    ratio: float | None = None
+    """Time of the choice divided by the default's, now."""
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    """Ends of its 95 % interval over processes."""
+    processes: int = 0
+
+
+def suited(
+    profile: Profile, here: fit.Here, *, own: Iterable[str] = ()
+) -> tuple[tuple[Tuning, ...], tuple[Check, ...]]:
+    """The tuned entries of a profile that can be verified here, and the refused ones with the reason. Pure.
+
+    `own` are the names of user's functions at hand. A profile of another host is welcome: measuring is how
+    to find out whether it holds here.
+    """
+    tuned = [tuning for tuning in profile.tunings if tuning.status is Status.TUNED]
+    fitted = fit.fit(profile, Layer.NAMED, here)
+    known = {*CATALOGUE, *own}
+    refused: list[Check] = []
+    for tuning in tuned:
+        reason = fitted.reason if fitted.level is None else _unsuited(tuning, profile.key, here.key, known)
+        if reason is not None:
+            refused.append(Check(tuning=tuning, standing=Standing.REFUSED, reason=reason))
+    entries = {check.tuning.operation for check in refused}
+    return tuple(tuning for tuning in tuned if tuning.operation not in entries), tuple(refused)
+
+
+def verify(tunings: Iterable[Tuning], *, bench: Bench, clock: Clock) -> Iterator[Check]:
+    """The verdict on each of these tuned entries, as soon as it is known.
+
+    All sizes of an operation are measured in the same processes, and each is done with at the first look
+    that can tell it from the default, at the look's part of the one-sided error of 2.5 %. Every operation gets
+    an equal part of the time that is left.
+    """
+    groups = [list(group) for _, group in groupby(sorted(tunings, key=_rule), key=_rule)]
+    for index, group in enumerate(groups):
+        clock.allow(clock.remaining / (len(groups) - index))
+        yield from _checks(group, bench=bench, clock=clock)
+
+
+def _rule(tuning: Tuning) -> tuple[str, str]:
+    return tuning.operation.name, tuning.operation.dtype
+
+
+def _unsuited(tuning: Tuning, theirs: Key, ours: Key, known: set[str]) -> str | None:
+    if tuning.operation.name.startswith(COMMANDS):
+        return "It is a whole command; `autotune tune` measures it against itself."
+    if tuning.operation.name not in known:
+        return "It is not in the catalogue; name the function that it was measured with by --workload."
+    return fit.refusal(tuning, theirs, ours)
+
+
+def _checks(group: list[Tuning], *, bench: Bench, clock: Clock) -> Iterator[Check]:
+    """The verdicts on one operation's entries."""
+    entries = {tuning.operation: tuning for tuning in group}
+    proof = Proof(trials={operation: [] for operation in entries})
+    choices = {operation: tuning.choice for operation, tuning in entries.items()}
+    for look in examined(choices, proof, bench=bench, clock=clock):
+        yield from _settled(entries, proof, look)
+    for operation, failure in proof.failures.items():
+        reason = f"The measurement failed: {failure.reason}"
+        yield Check(tuning=entries[operation], standing=Standing.FAILED, reason=reason)
+    for operation, trials in proof.trials.items():
+        yield _check(entries[operation], trials, Standing.OPEN, "The time ended before it could be told.")
+
+
+def _settled(entries: dict[Operation, Tuning], proof: Proof, look: Look) -> Iterator[Check]:
+    """The verdicts that a look allows; their sizes leave the test."""
+    for operation, trials in list(proof.trials.items()):
+        found = judged(trials, error=look.error, last=look is LOOKS[-1])
+        if found is not None:
+            standing, reason = found
+            busy = f" {busy_during(proof.rejected)}" if proof.rejected > BUSY else ""
+            del proof.trials[operation]
+            yield _check(entries[operation], trials, standing, reason + busy)
+
+
+def judged(trials: Sequence[Trial], *, error: float, last: bool) -> tuple[Standing, str] | None:
+    """What the processes so far prove at this one-sided error, and the check that failed, if one did. Pure.
+
+    None if another look is to be taken.
+    """
+    failed = fault(trials, error=error, margin=MARGIN)
+    if failed is None:
+        return Standing.HOLDS, "Proved faster than the default again."
+    if upper_bound([-trial.estimate for trial in trials], error) < 0:
+        ratio, low, high = interval(trials)
+        slower = f"Slower: {ratio:.3f} of the default's time, 95 % interval {low:.3f} to {high:.3f}."
+        return Standing.SLOWER, slower
+    return (Standing.GONE, failed) if last else None
+
+
+def _check(tuning: Tuning, trials: list[Trial], standing: Standing, reason: str) -> Check:
+    if len(trials) < 2:
+        return Check(tuning=tuning, standing=standing, reason=reason, processes=len(trials))
+    ratio, low, high = interval(trials)
+    return Check(
+        tuning=tuning,
+        standing=standing,
+        reason=reason,
+        ratio=ratio,
+        ratio_low=low,
+        ratio_high=high,
+        processes=len(trials),
+    )
