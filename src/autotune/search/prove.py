@@ -13,9 +13,11 @@ from autotune.search.evidence import CLOCK_STOOD, sane
 from autotune.search.hunt import by_operation
 
 BUSY = 0.5
-"""Share of disturbed rounds above which a choice is accepted at the last look only, and what cannot be told is
-blamed on the machine. Whether timings are believed is for their interval over fresh processes to say: light,
-steady load touches every round of a slow operation and leaves the ratio as it is, bursts widen the interval."""
+"""Share of disturbed rounds above which the reason says so, and the machine is to blame for what cannot be told.
+
+Whether timings are believed is for their interval over fresh processes to say: light, steady load touches every
+round of a slow operation and leaves the ratio as it is; bursts, and load that hits one side only now and then,
+widen the interval."""
 
 
 @dataclass(kw_only=True)
@@ -46,10 +48,7 @@ def prove(
     """Test the choices of one operation's sizes against the default, as rules are tested: all sizes together."""
     proof = Proof(trials={operation: [] for operation in choices})
     for look in examined(choices, proof, bench=bench, clock=clock, looks=looks, rounds=rounds):
-        last = look is looks[-1]
-        if proof.rejected > BUSY and not last:
-            continue
-        verdict = judge(proof.trials, error=look.error, margin=margin, last=last)
+        verdict = judge(proof.trials, error=look.error, margin=margin, last=look is looks[-1])
         if not verdict.open:
             proof.accepted, proof.dropped = verdict.accepted, dict(verdict.dropped)
             break
@@ -77,8 +76,7 @@ def examined(
                 proof.unfinished = True
                 return
             before = clock.elapsed
-            goal = looks[-1] if proof.rejected > BUSY else look
-            share = clock.left / (goal.processes - processes)
+            share = clock.left / (look.processes - processes)
             cases = [Case(operation=one, configurations=(choices[one],)) for one in proof.trials]
             session = clock.run(bench, cases, rounds, share)
             processes, last = processes + 1, clock.elapsed - before
