@@ -1,0 +1,182 @@
+"""`autotune tune`."""
+
+import json
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path, PurePath
+
+import click
+
+from autotune.bench.command import Command, Metric
+from autotune.cli import messages, units
+from autotune.cli.outcome import Kept, keep, place
+from autotune.cli.program import FAILED
+from autotune.cli.progress import progress
+from autotune.errors import UsageError
+from autotune.host.allocation import usable_cpus
+from autotune.model.catalogue import COMMANDS
+from autotune.model.tuning import Status, Tuning
+
+NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option("--budget", metavar="TIME", default="5m", show_default=True, help="Time allowed, such as 90s.")
+@click.option(
+    "--runs",
+    type=click.IntRange(min=4),
+    default=16,
+    show_default=True,
+    metavar="N",
+    help="Pairs of runs after which the proof ends; clear gains need fewer.",
+)
+@click.option(
+    "--workers", metavar="N,N", help="Values for {workers}, the usual one first; else 1 to all CPUs."
+)
+@click.option("--chunk", metavar="N,N", help="Values for {chunk}, the usual one first.")
+@click.option("--separate", is_flag=True, help="Tune BLAS threads apart from other libraries' threads.")
+@click.option("--metric", metavar="REGEX", help="Tune by a number that it prints: first group, last match.")
+@click.option("--maximize", is_flag=True, help="The larger that number the better.")
+@click.option("--timeout", metavar="TIME", help="Time for one run; else all of the budget.")
+@click.option("--name", metavar="NAME", help="Its name in the profile; else made from the command.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profile goes.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the order of the runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
+def tune(
+    budget: str,
+    runs: int,
+    workers: str | None,
+    chunk: str | None,
+    separate: bool,
+    metric: str | None,
+    maximize: bool,
+    timeout: str | None,
+    name: str | None,
+    output: Path | None,
+    seed: int,
+    as_json: bool,
+    words: tuple[str, ...],
+) -> int:
+    r"""Find the thread counts at which a whole command runs fastest, and print it with these.
+
+    The command is run many times, so it must do the same work each time: as it stands, and with the thread
+    variables of every known library set. {workers} and {chunk} in its arguments are tuned with them. What
+    wins is proved against the command as it stands in this shell, on fresh pairs of runs; without a proof it
+    is printed as it stands. The profile gets the counts, not the command.
+
+    \b
+    Examples:
+      autotune tune -- python simulate.py --steps 100
+      autotune tune --workers 1,2,4 -- ./solve -j {workers}
+      autotune tune --metric 'rate: ([0-9.]+)' --maximize -- python train.py
+    """
+    counts, chunks = values("workers", workers, words), values("chunk", chunk, words)
+    if separate and counts:
+        raise UsageError(messages.NO_PLACE_TO_SEPARATE)
+    from autotune.search.campaign import this_key
+    from autotune.search.command import command_campaign, profile_with
+    from autotune.search.tune import CommandRequest
+
+    command = Command(
+        words=words,
+        workers=counts[0] if counts else None,
+        chunk=chunks[0] if chunks else None,
+        separate=separate,
+    )
+    request = CommandRequest(
+        command=command,
+        name=named(name, words),
+        workers=counts if workers else (),
+        chunks=chunks,
+        metric=asked_metric(metric, maximize=maximize),
+        runs=runs,
+        seconds=units.budget(budget),
+        patience=None if timeout is None else units.budget(timeout),
+        seed=seed,
+    )
+    path = place(this_key(), output)
+    with progress() as report:
+        tuning = command_campaign(request, report=report)
+    kept = keep(profile_with(tuning, path), path, sizes_named=True)
+    by = messages.BY_TIME if metric is None else messages.BY_METRIC
+    tell(command, tuning, kept, by=by, as_json=as_json)
+    return FAILED if tuning.status is Status.FAILED or kept.path != path else 0
+
+
+def values(name: str, text: str | None, words: Sequence[str]) -> tuple[int, ...]:
+    """The values for a place in the command, the usual one first; none if it has no such place.
+
+    Raises UsageError where there are values without a place, or the other way round.
+    """
+    mark, option = f"{{{name}}}", f"--{name}"
+    there = any(mark in word for word in words)
+    if text is None:
+        if there and name == "chunk":
+            raise UsageError(messages.no_values(mark, option))
+        return (1,) if there else ()
+    if not there:
+        raise UsageError(messages.no_place(option, mark))
+    if not re.fullmatch(r"0*[1-9]\d{0,14}(,0*[1-9]\d{0,14})*", text, re.ASCII):
+        raise UsageError(messages.not_whole_numbers(option, text))
+    numbers = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    usable = usable_cpus()[0]
+    if name == "workers" and max(numbers) > usable:
+        raise UsageError(messages.too_many_workers(max(numbers), usable))
+    return numbers
+
+
+def asked_metric(pattern: str | None, *, maximize: bool) -> Metric | None:
+    """The number to tune by; None for the time. Raises UsageError."""
+    if pattern is None:
+        if maximize:
+            raise UsageError(messages.MAXIMIZE_WITHOUT_METRIC)
+        return None
+    try:
+        return Metric(pattern=re.compile(pattern, re.MULTILINE), maximize=maximize)
+    except re.error as problem:
+        raise UsageError(messages.not_a_pattern(pattern, problem)) from problem
+
+
+def named(name: str | None, words: Sequence[str]) -> str:
+    """Under which the tuning goes into the profile. Raises UsageError for what cannot stand there.
+
+    Made from the first Python file or module, else from the program: `python -m http.server` is http_server.
+    """
+    if name is None:
+        modules = [after for before, after in pairwise(words) if before == "-m"]
+        scripts = [PurePath(word).stem for word in words[1:] if word.endswith(".py")]
+        text = [*scripts, *modules, PurePath(words[0]).stem][0].lower()
+        name = re.sub(r"[^a-z0-9]+", "_", text)[:49].strip("_") or "command"
+        name = name if NAME.fullmatch(name) else f"_{name}"
+    if NAME.fullmatch(name) is None:
+        raise UsageError(messages.not_a_name(name))
+    return COMMANDS + name
+
+
+def tell(command: Command, tuning: Tuning, kept: Kept, *, by: str, as_json: bool) -> None:
+    """Print the best command line alone on standard output, and what is known of it beside."""
+    if as_json:
+        report = {
+            "command": command.line(tuning.choice),
+            "arguments": command.arguments(tuning.choice),
+            "environment": command.variables(tuning.choice),
+            "name": tuning.operation.name,
+            "status": str(tuning.status),
+            "reason": tuning.reason,
+            "choice": tuning.choice.as_dict(),
+            "ratio": tuning.ratio,
+            "interval": None if tuning.ratio_low is None else [tuning.ratio_low, tuning.ratio_high],
+            "pairs": tuning.pairs,
+            "default_seconds": tuning.default_seconds,
+            "tuned_seconds": tuning.tuned_seconds,
+            "profile": str(kept.path),
+        }
+        click.echo(json.dumps(report, indent=2))
+    else:
+        click.echo(command.line(tuning.choice))
+    click.echo(messages.tuned(tuning, by=by), err=True)
+    if kept.path != kept.asked:
+        click.echo(messages.written_elsewhere(kept.asked, kept.path, kept.why), err=True)
+    click.echo(messages.tuning_written(kept.path, tuning.operation.name), err=True)
