@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import combinations, product
 from math import log2
 
 import numpy as np
@@ -56,9 +56,28 @@ class Grid:
         return np.asarray(rows, dtype=np.float64).reshape(len(self.points), len(columns))
 
     @cached_property
+    def features(self) -> npt.NDArray[np.float64]:
+        """Coordinates, and for every two numbers their mean: on a logarithmic scale, their product.
+
+        Threads inside times workers around is what fills a machine; along it the optimum is a ridge that no
+        scale of the two alone follows.
+        """
+        numbers = np.flatnonzero(~self.categorical)
+        means = [
+            (self.coordinates[:, one] + self.coordinates[:, other]) / 2
+            for one, other in combinations(numbers, 2)
+        ]
+        return np.column_stack([self.coordinates, *means])
+
+    @cached_property
     def categorical(self) -> npt.NDArray[np.bool_]:
         """Which parameters are categories."""
         return np.asarray([not _numeric(values) for values in self.parameters.values()], dtype=bool)
+
+    @cached_property
+    def categorical_features(self) -> npt.NDArray[np.bool_]:
+        """Which features are categories."""
+        return np.pad(self.categorical, (0, self.features.shape[1] - len(self.categorical)))
 
     def neighbours(self, point: int) -> list[int]:
         """Legal points that differ from this one by one step of one parameter (any step of a category).

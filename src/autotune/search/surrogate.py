@@ -42,45 +42,84 @@ class Prediction:
         return np.sqrt(np.maximum(second - self.average() ** 2, 1e-18))
 
 
-def predict(
-    coordinates: Array,
-    categorical: npt.NDArray[np.bool_],
-    visited: npt.NDArray[np.intp],
-    values: Array,
-    repeats: Array,
-    wanted: npt.NDArray[np.intp],
-) -> Prediction:
-    """What to expect at the points `wanted`.
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A Gaussian process that has seen some points, under its most likely hypotheses."""
 
-    `coordinates` (points, parameters) from 0 to 1; `visited` distinct points with their mean log-times `values`
-    over so many `repeats`.
-    """
-    centre = float(np.median(values))
-    scale = float(np.sqrt(np.mean((values - centre) ** 2))) or 1.0
-    target = (values - centre) / scale
-    prior = _Prior.draw(coordinates.shape[1], scale)
-    among = prior.covariance(coordinates[visited], coordinates[visited], categorical)
-    diagonal = np.arange(len(visited))
-    among[:, diagonal, diagonal] += prior.teeth[:, None] + prior.noise[:, None] / repeats + 1e-9
-    factor = np.linalg.cholesky(among)
-    half = np.linalg.solve(factor, np.broadcast_to(target[:, None], (HYPOTHESES, len(target), 1)))[..., 0]
-    evidence = -0.5 * (half**2).sum(1) - np.log(factor[:, diagonal, diagonal]).sum(1)
-    kept = np.argsort(-evidence, kind="stable")[:KEPT]
-    weights = np.exp(evidence[kept] - evidence[kept[0]])
+    features: Array
+    """(points, features), each from 0 to 1."""
+    categorical: npt.NDArray[np.bool_]
+    """(features,): which only say whether two points differ."""
+    visited: npt.NDArray[np.intp]
+    """Distinct points that were seen."""
+    centre: float
+    scale: float
+    prior: "_Prior"
+    weights: Array
+    factor: Array
+    half: Array
 
-    across = prior.only(kept).covariance(coordinates[wanted], coordinates[visited], categorical)
-    same = wanted[:, None] == visited[None, :]
-    across = across + prior.teeth[kept, None, None] * same
-    solved = np.linalg.solve(factor[kept], across.transpose(0, 2, 1))
-    mean = np.einsum("hvw,hv->hw", solved, half[kept])
-    total = (prior.smooth + prior.rough + prior.teeth)[kept, None]
-    variance = np.maximum(total - (solved**2).sum(1), 1e-12)
-    return Prediction(
-        weights=weights / weights.sum(),
-        mean=centre + scale * mean,
-        deviation=scale * np.sqrt(variance),
-        noise=scale * np.sqrt(prior.noise[kept]),
-    )
+    @classmethod
+    def fit(
+        cls,
+        features: Array,
+        categorical: npt.NDArray[np.bool_],
+        visited: npt.NDArray[np.intp],
+        values: Array,
+        repeats: Array,
+    ) -> "Model":
+        """Learn from the `visited` points' log-times `values`, each over so many `repeats`."""
+        centre = float(np.median(values))
+        scale = float(np.sqrt(np.mean((values - centre) ** 2))) or 1.0
+        target = (values - centre) / scale
+        prior = _Prior.draw(features.shape[1], scale)
+        among = prior.covariance(features[visited], features[visited], categorical)
+        diagonal = np.arange(len(visited))
+        among[:, diagonal, diagonal] += prior.teeth[:, None] + prior.noise[:, None] / repeats + 1e-9
+        factor = np.linalg.cholesky(among)
+        half = np.linalg.solve(factor, np.broadcast_to(target[:, None], (HYPOTHESES, len(target), 1)))[..., 0]
+        evidence = -0.5 * (half**2).sum(1) - np.log(factor[:, diagonal, diagonal]).sum(1)
+        kept = np.argsort(-evidence, kind="stable")[:KEPT]
+        weights = np.exp(evidence[kept] - evidence[kept[0]])
+        return cls(
+            features=features,
+            categorical=categorical,
+            visited=visited,
+            centre=centre,
+            scale=scale,
+            prior=prior.only(kept),
+            weights=weights / weights.sum(),
+            factor=factor[kept],
+            half=half[kept],
+        )
+
+    def predict(self, wanted: npt.NDArray[np.intp]) -> Prediction:
+        """What to expect at these points."""
+        prior = self.prior
+        across = prior.covariance(self.features[wanted], self.features[self.visited], self.categorical)
+        across = across + prior.teeth[:, None, None] * (wanted[:, None] == self.visited[None, :])
+        solved = np.linalg.solve(self.factor, across.transpose(0, 2, 1))
+        mean = np.einsum("hvw,hv->hw", solved, self.half)
+        total = (prior.smooth + prior.rough + prior.teeth)[:, None]
+        variance = np.maximum(total - (solved**2).sum(1), 1e-12)
+        return Prediction(
+            weights=self.weights,
+            mean=self.centre + self.scale * mean,
+            deviation=self.scale * np.sqrt(variance),
+            noise=self.scale * np.sqrt(prior.noise),
+        )
+
+    def expected_elsewise(self) -> Array:
+        """(visited,) what all other points say of each: where its own value is far above, it may be bad luck.
+
+        Source: Rasmussen and Williams (2006), equation 5.12.
+        """
+        eye = np.broadcast_to(np.eye(len(self.visited)), self.factor.shape)
+        inverse = np.linalg.solve(self.factor, eye)
+        precision = (inverse**2).sum(1)
+        solved = np.einsum("hvw,hv->hw", inverse, self.half)
+        target = np.einsum("hvw,hw->hv", self.factor, self.half)
+        return self.centre + self.scale * np.asarray(self.weights @ (target - solved / precision))
 
 
 @dataclass(frozen=True, kw_only=True)
