@@ -22,6 +22,7 @@ class FakeBench:
     start_seconds: float = 0.2
     """What starting a process costs."""
     rejected: float = 0.0
+    taken: float = 0.0
     plans: list[Plan] = field(default_factory=list)
     """Every plan that was run."""
     clock: float = 0.0
@@ -38,7 +39,10 @@ class FakeBench:
             until = None if end is None else rounds.share(self.clock, end, len(plan.cases) - place)
             measurements += self._measure(case, plan, until, luck)
         return Session(
-            measurements=tuple(measurements), wall_seconds=self.clock - began, rejected=self.rejected
+            measurements=tuple(measurements),
+            wall_seconds=self.clock - began,
+            rejected=self.rejected,
+            taken=self.taken,
         )
 
     def _measure(self, case: Case, plan: Plan, until: float | None, luck: Random) -> list[Measurement]:

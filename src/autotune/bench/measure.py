@@ -22,7 +22,7 @@ from autotune.bench.workloads.work import Work, Workload
 from autotune.controls import blas
 from autotune.controls.configured import configured
 from autotune.host import pressure
-from autotune.host.allocation import online_cpus
+from autotune.host.allocation import affinity, online_cpus
 from autotune.model.catalogue import Family, kind
 from autotune.model.measurement import FailureKind
 
@@ -231,8 +231,12 @@ class _Trial:
                     with self._turn(side.arm):
                         seconds[side.arm.index] = self._sample(side, number, loops) / loops / works[0].share
             wall = perf_counter() - begin
-            busy = noise.busy(load, self._load(), wall, online_cpus(), crowded=self._crowded)
-            self._post.send(round=self._place, busy=busy, seconds=list(seconds.items()))
+            now = self._load()
+            busy = noise.busy(load, now, wall, len(affinity() or ()) or online_cpus(), crowded=self._crowded)
+            taken = noise.taken(load, now)
+            self._post.send(
+                round=self._place, busy=busy, taken=taken, wall=wall, seconds=list(seconds.items())
+            )
             attempts += 1
             if busy:
                 waiting.append(number)
@@ -242,7 +246,7 @@ class _Trial:
 
     def _load(self) -> pressure.Load:
         """The load now. In company all that the parent started is one's own: the other processes are, too."""
-        return pressure.read(pid=os.getppid() if self._job.company else None)
+        return pressure.read(pid=os.getppid() if self._job.company else None, cpus=affinity())
 
     @property
     def _crowded(self) -> bool:

@@ -58,6 +58,18 @@ def _preempted(before: Load, after: Load, wall: float) -> bool:
     )
 
 
+def taken(before: Load, after: Load) -> float:
+    """CPU seconds that others and the hypervisor took between two readings, as far as the system says.
+
+    For one round it is blurred by the kernel's ticks, below zero too; over many rounds that cancels out.
+    """
+    pairs = (
+        (before.stolen_seconds, after.stolen_seconds),
+        (before.foreign_seconds, after.foreign_seconds),
+    )
+    return sum(last - first for first, last in pairs if first is not None and last is not None)
+
+
 def blur(cpus: int) -> float:
     """CPU seconds of others below which nothing can be told on this many CPUs.
 

@@ -90,7 +90,14 @@ class ProcessBench:
             measurements=tuple(one for record in records for one in record.measurements(plan.rounds)),
             wall_seconds=monotonic() - began,
             rejected=_share_of_busy(records),
+            taken=self._share_taken(records),
         )
+
+    def _share_taken(self, records: Sequence["_Record"]) -> float:
+        """Of the time of the CPUs that trials may run on, what others took while rounds ran."""
+        wall = sum(record.wall_seconds for record in records)
+        seconds = sum(record.taken_seconds for record in records)
+        return max(0.0, seconds / wall / self._schedulable_cpus) if wall > 0 else 0.0
 
     def _trial(self, records: Sequence["_Record"], plan: Plan) -> None:
         """Run one process over what is left; whatever comes of it stands in the records."""
@@ -137,6 +144,10 @@ class _Record:
     task: Task
     rounds: list[tuple[bool, dict[int, float]]] = field(default_factory=list)
     """(was the machine busy, seconds by arm)"""
+    wall_seconds: float = 0.0
+    """Of all rounds."""
+    taken_seconds: float = 0.0
+    """CPU time that others took meanwhile."""
     failures: dict[int, Failure] = field(default_factory=dict)
     printed: str = ""
     finished: bool = False
@@ -197,8 +208,10 @@ def _take(message: Mapping[str, object], records: Sequence[_Record], child: Chil
     match message:
         case {"failed": int(place), "arm": int(arm), "kind": str(kind), "reason": str(reason)}:
             records[place].fail(arm, Failure(kind=FailureKind(kind), reason=shortened(reason)))
-        case {"round": int(place), "busy": bool(busy), "seconds": list(pairs)}:
+        case {"round": int(place), "busy": bool(busy), "taken": taken, "wall": wall, "seconds": list(pairs)}:
             records[place].rounds.append((busy, {int(arm): float(seconds) for arm, seconds in pairs}))
+            records[place].taken_seconds += float(taken)  # type: ignore[arg-type]  # a TypeError is caught
+            records[place].wall_seconds += float(wall)  # type: ignore[arg-type]
         case {"finished": int(place)}:
             records[place].finished = True
             records[place].printed += child.output.take()

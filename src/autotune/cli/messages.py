@@ -286,7 +286,7 @@ STANDINGS = {
     "no-longer-holds": "no longer holds",
     "slower": "SLOWER than plain NumPy",
     "failed": "FAILED",
-    "open": "not told in time",
+    "open": "could not be told",
     "refused": "not for this machine",
 }
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,7 @@ class Load:
     """Totals at one moment, in seconds and counts. None where the kernel does not say."""
 
     busy_seconds: float | None = None
-    """CPU time that anybody used on this computer, stolen time not included."""
+    """CPU time that anybody used on the CPUs that were asked for, stolen time not included."""
     stolen_seconds: float | None = None
     """CPU time that a hypervisor gave to other guests while this one wanted it."""
     waiting_seconds: float | None = None
@@ -38,14 +38,17 @@ class Load:
         return self.busy_seconds - self.own_seconds
 
 
-def read(root: Path = Path("/"), *, pid: int | None = None) -> Load:
+def read(root: Path = Path("/"), *, pid: int | None = None, cpus: Collection[int] | None = None) -> Load:
     """The load now, with `pid` (this process unless given) and its descendants as one's own.
+
+    CPU time of others is counted on these CPUs, on all unless given: what runs elsewhere on a large machine
+    disturbs little.
 
     Takes about half a millisecond. Short-lived children count once their parent has waited for them.
     """
     proc = f"{root}/proc"
     processes = tuple(_tree(proc, os.getpid() if pid is None else pid))
-    busy, stolen = _totals(files.read(f"{proc}/stat") or "")
+    busy, stolen = _totals(files.read(f"{proc}/stat") or "", cpus)
     return Load(
         busy_seconds=busy,
         stolen_seconds=stolen,
@@ -55,9 +58,16 @@ def read(root: Path = Path("/"), *, pid: int | None = None) -> Load:
     )
 
 
-def _totals(stat: str) -> tuple[float | None, float | None]:
-    """Busy and stolen seconds of /proc/stat. Guests' time is part of user time already (proc_stat(5))."""
-    found = re.match(r"cpu +(\d+(?: \d+){3,9})", stat)
+def _totals(stat: str, cpus: Collection[int] | None) -> tuple[float | None, float | None]:
+    """Busy and stolen seconds of /proc/stat, of all CPUs or of these."""
+    names = [" "] if cpus is None else [f"{number} " for number in cpus]
+    rows = [_row(stat, name) for name in names]
+    return _sum(busy for busy, _ in rows), _sum(stolen for _, stolen in rows)
+
+
+def _row(stat: str, name: str) -> tuple[float | None, float | None]:
+    """Busy and stolen seconds of one line. Guests' time is part of user time already (proc_stat(5))."""
+    found = re.search(rf"^cpu{name} *(\d+(?: \d+){{3,9}})", stat, re.MULTILINE)
     if not found:
         return None, None
     user, nice, system, _idle, *rest = (int(each) / TICKS_PER_SECOND for each in found[1].split())

@@ -83,3 +83,5 @@ class Session:
     """All the time that the plan took, process start included."""
     rejected: float = 0.0
     """Share of the rounds that were repeated because the machine was busy."""
+    taken: float = 0.0
+    """Share of the CPUs' time that others took while rounds ran, as far as the system says."""

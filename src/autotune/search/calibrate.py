@@ -132,7 +132,7 @@ def decided(item: Item, *, site: Site, bench: Bench, clock: Clock, report: Liste
 
     end = clock.elapsed + clock.left
     clock.allow(HUNT_SHARE * clock.left)
-    found, rejected = hunt(
+    found, disturbed = hunt(
         item.kind, item.operations, site=site, bench=bench, clock=clock, seen=seen, grid=item.grid
     )
     clock.allow(end - clock.elapsed)
@@ -154,7 +154,7 @@ def decided(item: Item, *, site: Site, bench: Bench, clock: Clock, report: Liste
             evidence=evidence,
             choice=choices.get(operation),
             proof=proof,
-            rejected=rejected,
+            disturbed=disturbed,
         )
 
 

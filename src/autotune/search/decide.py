@@ -9,8 +9,9 @@ from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.operation import Operation
 from autotune.model.tuning import Status, Tuning
 from autotune.search.confirm import MARGIN, Trial, interval
+from autotune.search.disturbance import Disturbance
 from autotune.search.evidence import Evidence
-from autotune.search.prove import BUSY, Proof
+from autotune.search.prove import Proof
 from autotune.search.site import Site
 
 BUDGET = "budget: the time allowed ended before its turn."
@@ -24,12 +25,12 @@ def decide(
     evidence: Evidence,
     choice: Configuration | None,
     proof: Proof,
-    rejected: float,
+    disturbed: Disturbance,
 ) -> Tuning:
     """The entry for one size.
 
-    `choice` is what was put to the test, None if nothing was; `rejected` is the share of disturbed rounds
-    during the search. What ran beside the trials is part of the reason.
+    `choice` is what was put to the test, None if nothing was; `disturbed` says what others did during the
+    search. What ran beside the trials is part of the reason.
     """
     if DEFAULT in evidence.failures:
         reason = f"The default failed: {evidence.failures[DEFAULT].reason}"
@@ -43,7 +44,7 @@ def decide(
         corners=_corners(kind, site, evidence),
     )
     entry = (
-        _untested(known, site, evidence, rejected)
+        _untested(known, site, evidence, disturbed)
         if choice is None
         else _after_test(known, choice, site, evidence, proof)
     )
@@ -56,11 +57,11 @@ def kept(operation: Operation, kind: Kind, site: Site, *, reason: str) -> Tuning
     return Tuning(operation=operation, status=Status.DEFAULT_KEPT, reason=reason, default_threads=threads)
 
 
-def _untested(known: Tuning, site: Site, evidence: Evidence, rejected: float) -> Tuning:
+def _untested(known: Tuning, site: Site, evidence: Evidence, disturbed: Disturbance) -> Tuning:
     """The entry where search found nothing to test: too noisy to tell, unless a gain can be excluded."""
     open_to_gain = any(evidence.lower(one) < -log1p(site.margin) for one in evidence.candidates)
-    if rejected > BUSY and open_to_gain:
-        reason = f"{busy_during(rejected)} A gain can neither be seen nor excluded."
+    if disturbed.excessive or (disturbed.noticeable and open_to_gain):
+        reason = f"{disturbed} A gain can neither be seen nor excluded."
         return replace(known, status=Status.NOISY, reason=reason)
     return replace(known, reason=_nothing_better(evidence, site))
 
@@ -75,16 +76,13 @@ def _after_test(known: Tuning, choice: Configuration, site: Site, evidence: Evid
         reason = f"budget: {choice} seemed to take {seemed:.3f} of the default's time; the time ended before its proof."
         return replace(known, reason=reason)
     entry = _tested(known, choice, proof.trials[operation], proof.dropped.get(operation))
-    if proof.rejected <= BUSY:
-        return entry
+    reason = f"{entry.reason} {proof.disturbed}".rstrip()
+    if proof.disturbed.excessive:
+        undecided = replace(entry, choice=known.choice, tuned_seconds=None, safe_threads=known.safe_threads)
+        return replace(undecided, status=Status.NOISY, reason=f"{choice} was tested. {reason}")
     excluded = entry.ratio_low is not None and entry.ratio_low > 1 / (1 + site.margin)
-    status = Status.NOISY if entry.status is not Status.TUNED and not excluded else entry.status
-    return replace(entry, status=status, reason=f"{entry.reason} {busy_during(proof.rejected)}")
-
-
-def busy_during(rejected: float) -> str:
-    """How much of the time the machine was disturbed, as a sentence."""
-    return f"The machine was busy with something else during {rejected:.0%} of the rounds."
+    noisy = proof.disturbed.noticeable and entry.status is not Status.TUNED and not excluded
+    return replace(entry, status=Status.NOISY if noisy else entry.status, reason=reason)
 
 
 def _tested(known: Tuning, choice: Configuration, trials: list[Trial], fault: str | None) -> Tuning:

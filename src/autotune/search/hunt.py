@@ -16,6 +16,7 @@ from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Measurement, Session
 from autotune.model.operation import Operation
 from autotune.search.clock import Clock
+from autotune.search.disturbance import Disturbance
 from autotune.search.evidence import Evidence, sane
 from autotune.search.grid import Grid
 from autotune.search.site import Site
@@ -47,8 +48,8 @@ def hunt(
     clock: Clock,
     seen: Seen,
     grid: Grid | None = None,
-) -> tuple[dict[Operation, Evidence], float]:
-    """The evidence on every size, and the share of rounds during which the machine was busy.
+) -> tuple[dict[Operation, Evidence], Disturbance]:
+    """The evidence on every size, and how much others disturbed.
 
     `grid` takes the place of the space that the kind suggests. Ends when nothing is open or the clock's part
     is over; every size is measured at least once.
@@ -62,12 +63,12 @@ def hunt(
         )
         for operation in operations
     ]
-    rejected: list[float] = []
+    sessions: list[Session] = []
 
     def step(batches: Mapping[Operation, list[Configuration]], rounds: int) -> None:
         cases = [Case(operation=one, configurations=tuple(batch)) for one, batch in batches.items()]
         session = clock.run(bench, cases, rounds, clock.left)
-        rejected.append(session.rejected)
+        sessions.append(session)
         measured = by_operation(session)
         for size in sizes:
             if size.operation in measured:
@@ -82,7 +83,7 @@ def hunt(
         if clock.left <= 0 or not racers:
             break
         step(racers, rounds)
-    return {size.operation: size.evidence for size in sizes}, max(rejected, default=0.0)
+    return {size.operation: size.evidence for size in sizes}, Disturbance.of(sessions)
 
 
 def by_operation(session: Session) -> dict[Operation, list[Measurement]]:

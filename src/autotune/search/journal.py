@@ -105,6 +105,7 @@ def _session(values: Json) -> Session:
         measurements=tuple(_measurement(one) for one in values["measurements"]),
         wall_seconds=values["wall_seconds"],
         rejected=values["rejected"],
+        taken=values.get("taken", 0.0),
     )
 
 

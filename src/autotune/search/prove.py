@@ -5,19 +5,13 @@ from dataclasses import dataclass, field
 
 from autotune.bench.protocol import Bench
 from autotune.model.configuration import Configuration
-from autotune.model.measurement import Case, Failure, Measurement
+from autotune.model.measurement import Case, Failure, Measurement, Session
 from autotune.model.operation import Operation
 from autotune.search.clock import Clock
 from autotune.search.confirm import LOOKS, ROUNDS, Look, Trial, judge
+from autotune.search.disturbance import Disturbance
 from autotune.search.evidence import CLOCK_STOOD, sane
 from autotune.search.hunt import by_operation
-
-BUSY = 0.5
-"""Share of disturbed rounds above which the reason says so, and the machine is to blame for what cannot be told.
-
-Whether timings are believed is for their interval over fresh processes to say: light, steady load touches every
-round of a slow operation and leaves the ratio as it is; bursts, and load that hits one side only now and then,
-widen the interval."""
 
 
 @dataclass(kw_only=True)
@@ -32,8 +26,8 @@ class Proof:
     """Choices that failed under test."""
     unfinished: bool = False
     """Did the time end before a look could decide?"""
-    rejected: float = 0.0
-    """Share of rounds during which the machine was busy."""
+    disturbed: Disturbance = field(default_factory=Disturbance)
+    """How much others were in the way."""
 
 
 def prove(
@@ -66,22 +60,24 @@ def examined(
 ) -> Iterator[Look]:
     """Run fresh processes over the sizes in `proof.trials`; yields each planned look when it has its data.
 
-    Whoever looks may take sizes out. A process is not begun when the time left is shorter than the last one
-    took: a budget is kept, and the proof unfinished.
+    Whoever looks may take sizes out. Time is shared among all processes up to the last look, with fewer pairs
+    in each where it is short: processes are the sample. One is not begun when the time left is shorter than
+    the last one took: a budget is kept, and the proof unfinished.
     """
-    processes, last, rejected = 0, 0.0, 0.0
+    last = 0.0
+    sessions: list[Session] = []
     for look in looks:
-        while processes < look.processes and proof.trials:
+        while len(sessions) < look.processes and proof.trials:
             if clock.left < 0.8 * last or clock.left <= 0:
                 proof.unfinished = True
                 return
             before = clock.elapsed
-            share = clock.left / (look.processes - processes)
+            share = clock.left / (looks[-1].processes - len(sessions))
             cases = [Case(operation=one, configurations=(choices[one],)) for one in proof.trials]
             session = clock.run(bench, cases, rounds, share)
-            processes, last = processes + 1, clock.elapsed - before
-            rejected += session.rejected
-            proof.rejected = rejected / processes
+            last = clock.elapsed - before
+            sessions.append(session)
+            proof.disturbed = Disturbance.of(sessions)
             for operation, measurements in by_operation(session).items():
                 _note(proof, operation, measurements)
         if not proof.trials:

@@ -13,8 +13,7 @@ from autotune.model.profile import Key, Profile
 from autotune.model.tuning import Status, Tuning
 from autotune.search.clock import Clock
 from autotune.search.confirm import LOOKS, MARGIN, Look, Trial, fault, interval
-from autotune.search.decide import busy_during
-from autotune.search.prove import BUSY, Proof, examined
+from autotune.search.prove import Proof, examined
 from autotune.store import fit
 from autotune.store.folders import Layer
 
@@ -31,7 +30,7 @@ class Standing(StrEnum):
     FAILED = "failed"
     """It, or the default, could not be measured."""
     OPEN = "open"
-    """The time ended before it could be told."""
+    """It could not be told: the time ended before, or the machine was too busy."""
     REFUSED = "refused"
     """It is not for this machine."""
 
@@ -122,9 +121,11 @@ def _settled(entries: dict[Operation, Tuning], proof: Proof, look: Look) -> Iter
         found = judged(trials, error=look.error, last=look is LOOKS[-1])
         if found is not None:
             standing, reason = found
-            busy = f" {busy_during(proof.rejected)}" if proof.rejected > BUSY else ""
+            if proof.disturbed.excessive:
+                standing, reason = Standing.OPEN, f"{reason} The machine is too busy to believe it."
             del proof.trials[operation]
-            yield _check(entries[operation], trials, standing, reason + busy)
+            reason = f"{reason} {proof.disturbed}".rstrip()
+            yield _check(entries[operation], trials, standing, reason)
 
 
 def judged(trials: Sequence[Trial], *, error: float, last: bool) -> tuple[Standing, str] | None:
