@@ -165,6 +165,7 @@ def _tuning(entry: Mapping[str, Any], name: str, dtype: str, at: str) -> Tuning:
         pairs=_field(evidence, "pairs", f"{at}.evidence", _whole(0, MAX_NUMBER), 0),
         default_threads=_field(evidence, "default_threads", f"{at}.evidence", _COUNT, None),
         safe_threads=tuple(_field(evidence, "safe_threads", f"{at}.evidence", _list_of(_COUNT), ())),
+        corners=tuple(_field(entry, "corners", at, _list_of(_corner), ())),
     )
 
 
@@ -185,9 +186,12 @@ def _entry_of(tuning: Tuning) -> dict[str, Any]:
         "interval": None if None in interval else interval,
         "seconds": {name: value for name, value in seconds.items() if value is not None},
         "evidence": {name: value for name, value in evidence.items() if value is not None},
+        "corners": [{**corner.as_dict(), "ratio": ratio} for corner, ratio in tuning.corners] or None,
         "reason": tuning.reason,
     }
-    return {name: value for name, value in entry.items() if value is not None and value != {}}
+    return {
+        name: value for name, value in entry.items() if value is not None and (value != {} or name == "sizes")
+    }
 
 
 def _known(noun: Any) -> dict[str, Any]:
@@ -301,6 +305,12 @@ def _sizes(value: Any, where: str) -> tuple[tuple[str, int], ...]:
         (_name(name, f"{where}.{name}"), whole(size, f"{where}.{name}"))
         for name, size in _mapping(value, where).items()
     )
+
+
+def _corner(value: Any, where: str) -> tuple[Configuration, float]:
+    blas, workers = (_field(_mapping(value, where), name, where, _COUNT) for name in ("blas_threads", "workers"))
+    ratio = _field(_mapping(value, where), "ratio", where, _POSITIVE)
+    return Configuration(blas_threads=blas, workers=workers), ratio
 
 
 def _choice(value: Any, where: str) -> Configuration:
