@@ -47,16 +47,16 @@ def test_a_method_that_does_not_share_is_refused(method):
         autotune.shared(9, method=method)
 
 
-def test_without_a_profile_process_map_calls_the_function_here(profile):
-    seen = []
+@pytest.mark.real
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_without_a_profile_process_map_uses_a_process_for_each_usable_cpu(profile, monkeypatch):
+    """Who calls it has asked for processes."""
+    monkeypatch.setattr("autotune.runtime.sharing.usable_cpus", lambda: (3, "none"))
 
     def function(block):
-        seen.append((os.getpid(), block.shape))
-        return block + 1
+        return block + os.getpid()
 
-    array = np.zeros((30, 40))
-    assert (autotune.process_map(function, array) == 1).all()
-    assert seen == [(os.getpid(), (30, 40))]
+    assert len(np.unique(autotune.process_map(function, np.zeros((30, 40))))) == 3
 
 
 @pytest.mark.real

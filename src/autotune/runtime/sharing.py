@@ -12,7 +12,8 @@ from autotune.controls import processes, sharing
 from autotune.controls.shared_array import SharedArray
 from autotune.controls.sharing import Handle
 from autotune.errors import UsageError
-from autotune.model.configuration import Method
+from autotune.host.allocation import usable_cpus
+from autotune.model.configuration import DEFAULT, Method
 from autotune.runtime.config import config
 
 if TYPE_CHECKING:
@@ -56,24 +57,23 @@ def process_map(
     array: NDArray[Any],
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """`function(array)`, computed on blocks by the processes, and in the way, that were measured to be
-    fastest.
+    """`function(array)`, computed on blocks by several processes.
 
     The function takes a block and returns one of its shape; with `out=array` it may change the block and
-    return None. It must pickle (be defined at the top of a module) unless processes are forked. Where
-    nothing was measured it is called here, with the whole array. Processes are for functions that hold the
+    return None. It must pickle (be defined at the top of a module) unless processes are forked. How many
+    processes there are, and how they get at the array, is what was measured to be fastest; where nothing
+    was, one process for each usable CPU maps the array's memory. Processes are for functions that hold the
     GIL; for NumPy's own, `map_blocks` needs none. Raises what the function raises, with a note that names
     the process, and SharedMemoryError if a process is killed or memory is short; `out` may be written in
     part then.
     """
-    chosen = _chosen(array.size, array.dtype)
-    if chosen is None or chosen.workers is None:
-        return processes.plain(function, array, out)
+    chosen = _chosen(array.size, array.dtype) or DEFAULT
     method = chosen.method or DEFAULT_METHOD
     if method is Method.INHERIT and not processes.forks():
         method = DEFAULT_METHOD
-    chunk = chosen.chunk or max(1, -(-array.size // chosen.workers))
-    return processes.process_map(function, array, out, method=method, workers=chosen.workers, chunk=chunk)
+    workers = chosen.workers or usable_cpus()[0]
+    chunk = chosen.chunk or max(1, -(-array.size // workers))
+    return processes.process_map(function, array, out, method=method, workers=workers, chunk=chunk)
 
 
 def _sharing_method(shape: int | tuple[int, ...], dtype: DTypeLike) -> Method:
