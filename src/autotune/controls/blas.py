@@ -24,10 +24,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from autotune.controls import libraries
 from autotune.controls.arrivals import when_scipy_arrives
 from autotune.controls.libraries import Library
+
+if TYPE_CHECKING:
+    from autotune.controls.switch import Switch
 
 
 class BlasThreads:
@@ -43,6 +47,7 @@ class BlasThreads:
         self._process = _Domain()
         self._thread = threading.local()
         self._base: int | None = None
+        self._switch: Switch | None = None
 
     def loaded(self) -> tuple[Library, ...]:
         """The BLAS libraries loaded now, NumPy's first; empty if none can be found."""
@@ -91,6 +96,36 @@ class BlasThreads:
             with self._lock:
                 self._settle()
 
+    def begin_switching(self, usable_cpus: int, *, found: int | None) -> "tuple[Switch, int] | None":
+        """A Switch for the calls into NumPy's library, and the most threads that it may give one; None
+        without a library.
+
+        `found` is the count before we set any: somebody else's is a ceiling. set_threads() is not to be
+        called before end_switching().
+        """
+        from autotune.controls.switch import Switch, ThreadSwitch
+
+        self.end_switching()
+        with self._lock:
+            self._look()
+            self._settle()
+            library = next(iter(self._libraries), None)
+            if library is None:
+                return None
+            kind = ThreadSwitch if library.per_thread else Switch
+            self._switch = kind(library, self._lock, usable_cpus)
+            if not self._process.scopes:
+                self._switch.come_back()
+            ceiling = library.ceiling(library.get() if found is None else found)
+            return self._switch, usable_cpus if ceiling is None else min(usable_cpus, ceiling)
+
+    def end_switching(self) -> None:
+        """The count at rest comes back, and no call changes it any more."""
+        with self._lock:
+            if self._switch is not None:
+                self._switch.stop()
+                self._switch = None
+
     def enter(self, scope: "Limit", threads: int) -> None:
         """Count a scope in."""
         with self._lock:
@@ -126,7 +161,11 @@ class BlasThreads:
         return bool(new)
 
     def _settle(self) -> None:
+        if self._switch is not None and self._process.scopes:
+            self._switch.step_aside()
         self._process.settle(self._base)
+        if self._switch is not None and not self._process.scopes:
+            self._switch.come_back()
         if self._per_thread:
             self._here().settle(self._base)
 
@@ -145,6 +184,8 @@ class BlasThreads:
         self._lock = threading.RLock()
         me = threading.get_ident()
         self._process.scopes = {scope: n for scope, n in self._process.scopes.items() if scope.thread == me}
+        if self._switch is not None:
+            self._switch.forget(self._lock)
         self._settle()
 
 
@@ -247,3 +288,5 @@ current = _threads.current
 set_threads = _threads.set_threads
 limit = _threads.limit
 refresh = _threads.refresh
+begin_switching = _threads.begin_switching
+end_switching = _threads.end_switching

@@ -1,0 +1,238 @@
+"""Calls into LAPACK, met below the public names of numpy.linalg.
+
+numpy.linalg's functions look up their compiled functions in a module of their own, `_umath_linalg`, by a
+global name of numpy.linalg._linalg. While an intercept is in force that name stands for a copy of the module
+in which each compiled function is called between `begin` and `end`. No public object is replaced: imported
+names, identity, pickles, signatures, `__array_function__` and whoever calls the compiled functions directly
+notice nothing. norm, cond, matrix_rank, pinv and tensorsolve are met in what they call.
+"""
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from autotune.controls.switch import Calls
+
+KNOWN_NUMPY = frozenset({"2.0", "2.1", "2.2", "2.3", "2.4"})
+"""Versions of NumPy on which it was tried with NumPy's own tests."""
+
+Shape = tuple[int, ...]
+Named = tuple[str, dict[str, int]]
+Decide = Callable[[str, str, dict[str, int]], Calls]
+"""What calls of an operation get, by its name, dtype and sizes."""
+
+MOST_SHAPES = 4096
+"""Shapes remembered for each function; a program with more of them asks again."""
+
+_FEW = 10
+"""Right-hand sides are measured one at a time. A tenth of n of them add a third to the work of `solve`
+(2 n^2 each, to 2/3 n^3 for the factors), and calls with more of them are others than were measured."""
+
+
+class Around(Protocol):
+    """What is done before and after each call."""
+
+    def begin(self, calls: Calls, /) -> object:
+        """One of these calls begins in this thread."""
+
+    def end(self, begun: Any, /) -> None:
+        """The thread's call is over, also by an exception; `begun` is what begin() returned, None if it was
+        interrupted."""
+
+
+class Nothing:
+    """Calls are counted, and run as they would without."""
+
+    def begin(self, _calls: Calls) -> None: ...
+
+    def end(self, _begun: object) -> None: ...
+
+
+# --- which operation a compiled function is --------------------------------------------------
+
+
+def _square(name: str) -> Callable[[Shape, Shape], Named | None]:
+    return lambda a, _: (name, {"n": a[-1]})
+
+
+def _rectangle(name: str) -> Callable[[Shape, Shape], Named | None]:
+    return lambda a, _: (name, {"m": a[-2], "n": a[-1]})
+
+
+def _solve(a: Shape, b: Shape) -> Named | None:
+    return ("solve", {"n": a[-1]}) if b[-1] * _FEW <= a[-1] else None
+
+
+def _lstsq(a: Shape, b: Shape) -> Named | None:
+    return ("lstsq", {"m": a[-2], "n": a[-1]}) if (b[-1] - 1) * _FEW <= min(a[-2:]) else None
+
+
+def _full(name: str) -> Callable[[Shape, Shape], Named | None]:
+    """The full form of a tall or wide factor is much more work than the reduced one that was measured."""
+    return lambda a, _: (name, {"m": a[-2], "n": a[-1]}) if a[-2] == a[-1] else None
+
+
+_OPERATIONS: Mapping[str, Callable[[Shape, Shape], Named | None]] = {
+    "solve": _solve,
+    "solve1": _square("solve"),
+    "inv": _square("inv"),
+    "det": _square("det"),
+    "slogdet": _square("det"),
+    "cholesky_lo": _square("cholesky"),
+    "cholesky_up": _square("cholesky"),
+    "eigh_lo": _square("eigh"),
+    "eigh_up": _square("eigh"),
+    "eig": _square("eig"),
+    "qr_r_raw": _rectangle("qr"),
+    "qr_reduced": _rectangle("qr"),
+    "qr_complete": _full("qr"),
+    "svd": _rectangle("svd"),
+    "svd_s": _rectangle("svd"),
+    "svd_f": _full("svd"),
+    "lstsq": _lstsq,
+}
+"""eigvals and eigvalsh are left out: their work is not that of eig and eigh, and it was not measured. Singular
+values alone are taken as svd: of the two halves of its work the one that threads help least remains."""
+
+_TWO_OPERANDS = frozenset({"solve", "lstsq"})
+_OLD_NAMES = {
+    "svd_m": "svd",
+    "svd_n": "svd",
+    "svd_m_s": "svd_s",
+    "svd_n_s": "svd_s",
+    "svd_m_f": "svd_f",
+    "svd_n_f": "svd_f",
+    "qr_r_raw_m": "qr_r_raw",
+    "qr_r_raw_n": "qr_r_raw",
+    "lstsq_m": "lstsq",
+    "lstsq_n": "lstsq",
+}
+"""NumPy 2.0 has two functions, for wide and for tall matrices."""
+
+
+# --- the intercept ---------------------------------------------------------------------------
+
+
+class Intercept:
+    """The compiled functions of numpy.linalg, each called between `begin` and `end`."""
+
+    def __init__(self, decide: Decide, around: Around) -> None:
+        self._decide = decide
+        self._around = around
+        self._original: ModuleType | None = None
+        self._copy: ModuleType | None = None
+
+    def install(self) -> str | None:
+        """Put it in force. Returns None, or a sentence why this NumPy is left alone."""
+        refusal = unknown_numpy()
+        if refusal is not None:
+            return refusal
+        from numpy.linalg import _linalg, _umath_linalg  # type: ignore[attr-defined]
+
+        private = vars(_linalg).get("_umath_linalg")
+        missing = [name for name in _OPERATIONS if not _has(private, name)]
+        if private is not _umath_linalg or missing:
+            return (
+                "numpy.linalg is not built as this version's usually is (another tool may have changed it), "
+                "so its calls are left alone."
+            )
+        copy = ModuleType(private.__name__, private.__doc__)
+        vars(copy).update({name: self._around_each(name, found) for name, found in vars(private).items()})
+        self._original, self._copy = private, copy
+        _linalg._umath_linalg = copy
+        return None
+
+    def remove(self) -> None:
+        """Take it off. If somebody has replaced it since, theirs stays."""
+        from numpy.linalg import _linalg  # type: ignore[attr-defined]
+
+        if self._copy is not None and vars(_linalg).get("_umath_linalg") is self._copy:
+            _linalg._umath_linalg = self._original
+        self._copy = None
+
+    def _around_each(self, name: str, found: Any) -> Any:
+        operation = _OPERATIONS.get(_OLD_NAMES.get(name, name))
+        if operation is None or not isinstance(found, np.ufunc):
+            return found
+        if _OLD_NAMES.get(name, name) in _TWO_OPERANDS:
+            return _around_two(found, self._meeting(operation), self._around)
+        return _around_one(found, self._meeting(operation), self._around)
+
+    def _meeting(self, operation: Callable[[Shape, Shape], Named | None]) -> "_Meet":
+        def meet(known: dict[Any, Calls], key: tuple[Any, ...], dtype: str, *shapes: Shape) -> Calls:
+            named = operation(shapes[0], shapes[-1])
+            if named is None or min(named[1].values()) < 1:
+                calls = Calls("", dtype, {})
+            else:
+                calls = self._decide(named[0], dtype, named[1])
+            if len(known) >= MOST_SHAPES:
+                known.clear()
+            known[key] = calls
+            return calls
+
+        return meet
+
+
+_Meet = Callable[..., Calls]
+
+
+def unknown_numpy() -> str | None:
+    """Why calls of this NumPy are not met, as a sentence; None if they can be."""
+    if ".".join(np.__version__.split(".")[:2]) in KNOWN_NUMPY:
+        return None
+    return (
+        f"NumPy {np.__version__} is not among the versions whose calls can be met "
+        f"({min(KNOWN_NUMPY)} to {max(KNOWN_NUMPY)}), so they are left alone."
+    )
+
+
+def _has(private: Any, name: str) -> bool:
+    names = [name, *(old for old, new in _OLD_NAMES.items() if new == name)]
+    return any(isinstance(getattr(private, one, None), np.ufunc) for one in names)
+
+
+# The wrappers are closures, and two of them: everything in them is paid at each call.
+
+
+def _around_one(function: Callable[..., Any], meet: _Meet, around: Around) -> Callable[..., Any]:
+    """The function, for calls told apart by its first operand."""
+    known: dict[Any, Calls] = {}
+    begin, end = around.begin, around.end
+
+    def call(a: Any, *others: Any, **keywords: Any) -> Any:
+        try:
+            calls = known[a.shape, a.dtype]
+        except KeyError:
+            calls = meet(known, (a.shape, a.dtype), a.dtype.name, a.shape)
+        calls.count += 1
+        begun = None
+        try:
+            begun = begin(calls)
+            return function(a, *others, **keywords)
+        finally:
+            end(begun)
+
+    return call
+
+
+def _around_two(function: Callable[..., Any], meet: _Meet, around: Around) -> Callable[..., Any]:
+    """The function, for calls told apart by its first two operands."""
+    known: dict[Any, Calls] = {}
+    begin, end = around.begin, around.end
+
+    def call(a: Any, b: Any, *others: Any, **keywords: Any) -> Any:
+        try:
+            calls = known[a.shape, a.dtype, b.shape]
+        except KeyError:
+            calls = meet(known, (a.shape, a.dtype, b.shape), a.dtype.name, a.shape, b.shape)
+        calls.count += 1
+        begun = None
+        try:
+            begun = begin(calls)
+            return function(a, b, *others, **keywords)
+        finally:
+            end(begun)
+
+    return call
