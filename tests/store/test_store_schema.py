@@ -26,6 +26,7 @@ GOOD = profile(
     tuning("qr", safe=(2,), m=2048, n=2048),
     tuning("share", choice={"workers": 2, "method": "memfd"}, n=1000),
     tuning("simulate", status=Status.NOISY, n=7),
+    tuning("command.simulate", choice={"blas_threads": 1}),
     tuning("temporaries", choice={"allocator": "retain"}, n=1000),
 )
 

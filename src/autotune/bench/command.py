@@ -148,9 +148,10 @@ class CommandBench:
         """
         outcome, _ = self._once(DEFAULT)
         if isinstance(outcome, Failure):
+            hint = " If it needs longer, allow more time." if outcome.kind is FailureKind.TIME_OUT else ""
             raise BadWorkload(
                 f"The command as it stands cannot be measured: {shlex.join(self.command.words)}. "
-                f"{outcome.reason}"
+                f"{outcome.reason}{hint}"
             )
         (self._slowest,) = self.wall_seconds.pop(DEFAULT)  # the first run is never a timing
         return self._slowest

@@ -30,10 +30,9 @@ def command_campaign(request: CommandRequest, *, report: Listener) -> Tuning:
     Scope of effect: what the command does, as often as it is run; holds the host's lock meanwhile. Raises
     BadWorkload if it fails as it stands, BadBudget, HostBusy; Ctrl-C ends it, with nothing decided.
     """
-    patience = request.seconds if request.patience is None else request.patience
     with host_lock():
         site = Site(usable_cpus=detect()[1].usable_cpus)
-        bench = CommandBench(request.command, metric=request.metric, patience=patience)
+        bench = CommandBench(request.command, metric=request.metric, patience=request.run_seconds)
         first_seconds = bench.probe()
         tuning = tune(request, site=site, bench=bench, report=report, first_seconds=first_seconds)
     if request.metric is None:

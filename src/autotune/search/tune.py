@@ -71,7 +71,7 @@ class CommandRequest:
     seconds: float = 300.0
     """Time allowed for everything."""
     patience: float | None = None
-    """Seconds that one run may take; None for all of the time allowed."""
+    """Seconds that one run may take; None for as long as so many runs as a proof needs fit the time."""
     seed: int = 0
 
     @property
@@ -81,6 +81,15 @@ class CommandRequest:
         return tuple(
             Look(processes=ceil(self.runs * look.processes / last), error=look.error) for look in LOOKS
         )
+
+    def fewest_runs(self, choices: int = 1) -> int:
+        """Runs without which there is no proof: the first, one of each configuration, and those of a look."""
+        return 1 + (1 + choices) + 2 * self.looks[0].processes
+
+    @property
+    def run_seconds(self) -> float:
+        """How long one run may take."""
+        return self.seconds / self.fewest_runs() if self.patience is None else self.patience
 
 
 def tune(
@@ -122,7 +131,7 @@ def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
     if fitting:
         return fitting[0]
     coarsest = grids[-1]
-    runs = 1 + (1 + len(coarsest.points)) + 2 * request.looks[0].processes
+    runs = request.fewest_runs(len(coarsest.points))
     if runs * run > request.seconds:
         raise BadBudget(
             f"One run takes {run:.3g} s, and a choice among {len(coarsest.points)} configurations and its "
