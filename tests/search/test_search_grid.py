@@ -19,10 +19,16 @@ def test_values_are_ordered_as_numbers_and_not_as_text():
     assert Grid.of(["threads"], [(16,), (8,), (1,)]).parameters == {"threads": (1, 8, 16)}
 
 
-def test_equal_ratios_of_counts_are_equal_distances():
+def test_equal_ratios_of_powers_of_two_are_equal_distances():
     """1 to 2 threads is as large a step as 4 to 8."""
     grid = Grid.full({"threads": (1, 2, 4, 8)})
     assert grid.coordinates[:, 0] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+
+
+def test_a_list_of_all_counts_is_spread_between_ratios_and_places():
+    """Of 1 to 8 threads, 4 is two thirds of the way by ratio and three sevenths by place."""
+    grid = Grid.full({"threads": tuple(range(1, 9))})
+    assert grid.coordinates[3, 0] == pytest.approx((2 / 3 + 3 / 7) / 2)
 
 
 def test_counts_from_zero_keep_a_linear_scale():

@@ -44,10 +44,11 @@ class Grid:
 
     @cached_property
     def coordinates(self) -> npt.NDArray[np.float64]:
-        """Points x parameters: numbers from 0 to 1, on a logarithmic scale where all are positive.
+        """Points x parameters: numbers from 0 to 1, midway between their logarithm and their place in the list.
 
-        Thread counts and chunks act by their ratios: 1 to 2 threads is as large a step as 32 to 64.
-        Categories get their position, which only says whether two of them differ.
+        Thread counts act by their ratios, so that 1 to 2 is as large a step as 32 to 64; but where each of 33
+        to 64 can be had there is more to tell apart, and the best is more often there. On lists of powers of
+        two both scales are one. Categories get their place, which only says whether two of them differ.
         """
         columns = [self._column(values) for values in self.parameters.values()]
         rows = [
@@ -112,8 +113,11 @@ class Grid:
             return {value: float(position) for position, value in enumerate(values)}
         numbers = [float(value) for value in values]
         scaled = [log2(number) for number in numbers] if numbers[0] > 0 else numbers
-        span = scaled[-1] - scaled[0] or 1.0
-        return {value: (number - scaled[0]) / span for value, number in zip(values, scaled, strict=True)}
+        span, last = scaled[-1] - scaled[0] or 1.0, len(values) - 1 or 1
+        return {
+            value: ((number - scaled[0]) / span + place / last) / 2
+            for place, (value, number) in enumerate(zip(values, scaled, strict=True))
+        }
 
 
 def _numeric(values: Sequence[Value]) -> bool:
