@@ -94,3 +94,16 @@ def babbling(n, workers=1):
 
 def failing_at_once(n, workers=1):
     raise MemoryError("no room for the default")
+
+
+def telling(n, workers=1):
+    with Path(os.environ["AUTOTUNE_TEST_LOG"]).open("a") as file:
+        file.write(f"{os.getpid()} {workers}\n")
+    time.sleep(0.02)
+
+
+def dying_copies(n, workers=1):
+    leads = os.getpgid(0) == os.getpid()
+    if workers == 2 and not leads:
+        os._exit(1)
+    time.sleep(0.01)

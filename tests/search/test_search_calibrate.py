@@ -1,0 +1,116 @@
+"""From a request to tunings, on machines that are functions."""
+
+import math
+
+import pytest
+from fakes import FakeBench
+from proving import CRASH
+
+from autotune.errors import BadBudget, BadSize
+from autotune.model.configuration import DEFAULT
+from autotune.model.tuning import Status
+from autotune.search.calibrate import calibrate
+from autotune.search.request import Request
+from autotune.search.site import Site
+
+SITE = Site(usable_cpus=4, default_threads=4, l2_bytes=2**20, l3_bytes=2**24, memory_bytes=2**33)
+
+
+def _calibrate(answer, *, names=("svd",), site=SITE, seconds=60.0, sizes=({"m": 100, "n": 100},), **more):
+    bench = FakeBench(answer, **more)
+    request = Request(operations=names, sizes=sizes, budget_seconds=seconds)
+    return list(calibrate(request, site=site, bench=bench, report=lambda event: None)), bench
+
+
+def _steps(operation, configuration, luck):
+    """One thread is best, the default second, everything else worse."""
+    return 0.01 * {1: 0.5, None: 1.0}.get(configuration.blas_threads, 1.5) * math.exp(luck.gauss(0, 0.01))
+
+
+def test_the_best_configuration_is_found_proved_and_written_down():
+    (entry,), _ = _calibrate(_steps)
+
+    assert (entry.status, entry.choice.blas_threads) == (Status.TUNED, 1)
+    assert entry.ratio == pytest.approx(0.5, rel=0.05)
+
+
+def test_the_same_timings_and_seed_give_the_same_entries():
+    assert _calibrate(_steps)[0] == _calibrate(_steps)[0]
+
+
+def test_where_all_are_equal_the_default_stays():
+    (entry,), _ = _calibrate(lambda operation, configuration, luck: 0.01 * math.exp(luck.gauss(0, 0.03)))
+
+    assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, DEFAULT)
+
+
+def test_a_space_with_nothing_but_the_default_is_said_to_be_one():
+    site = Site(usable_cpus=1, default_threads=1)
+
+    (entry,), _ = _calibrate(_steps, site=site)
+
+    assert (entry.status, entry.reason) == (
+        Status.DEFAULT_KEPT,
+        "There is nothing to choose from on this allocation.",
+    )
+
+
+def test_if_every_configuration_but_the_default_fails_the_default_stays():
+    (entry,), bench = _calibrate(
+        lambda operation, configuration, luck: 0.01 if configuration.is_default else CRASH
+    )
+
+    assert entry.status is Status.DEFAULT_KEPT
+    assert "failed: It crashed with SIGSEGV." in entry.reason
+    assert len(bench.plans) == 1
+
+
+def test_a_default_that_fails_is_a_failed_entry_and_nothing_is_tuned():
+    (entry,), _ = _calibrate(
+        lambda operation, configuration, luck: CRASH if configuration.is_default else 0.001
+    )
+
+    assert (entry.status, entry.choice) == (Status.FAILED, DEFAULT)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan])
+def test_times_that_are_none_never_lead_to_a_choice(seconds):
+    (entry,), _ = _calibrate(
+        lambda operation, configuration, luck: 0.01 if configuration.is_default else seconds
+    )
+
+    assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, DEFAULT)
+    assert "The clock did not move" in entry.reason
+
+
+def test_a_machine_that_others_use_gives_noisy_entries_and_none_that_is_tuned():
+    entries, _ = _calibrate(_steps, rejected=1.0, taken=0.4)
+
+    assert {entry.status for entry in entries} == {Status.NOISY}
+    assert {entry.choice for entry in entries} == {DEFAULT}
+
+
+def test_a_machine_with_light_steady_load_is_tuned_and_says_so():
+    (entry,), _ = _calibrate(_steps, rejected=1.0, taken=0.05)
+
+    assert entry.status is Status.TUNED
+    assert "Others disturbed 100% of the rounds" in entry.reason
+
+
+def test_time_that_does_not_reach_all_operations_is_said_of_those_it_missed():
+    entries, _ = _calibrate(
+        lambda operation, configuration, luck: 2.0, names=("svd", "qr", "eig"), sizes=(), seconds=3.0
+    )
+
+    assert all(entry.choice == DEFAULT for entry in entries)
+    assert any(entry.reason.startswith("budget:") for entry in entries)
+
+
+def test_a_budget_for_not_even_one_operation_is_refused():
+    with pytest.raises(BadBudget, match="too short"):
+        _calibrate(_steps, seconds=1.0)
+
+
+def test_a_size_that_does_not_fit_the_memory_is_refused():
+    with pytest.raises(BadSize, match="a quarter of the memory"):
+        _calibrate(_steps, sizes=({"m": 10**6, "n": 10**6},))

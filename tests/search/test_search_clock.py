@@ -1,0 +1,68 @@
+"""The time that search has."""
+
+import math
+
+import pytest
+from proving import ONE, SMALL
+
+from autotune.model.measurement import Case, Session
+from autotune.search.clock import Clock
+
+CASES = [Case(operation=SMALL, configurations=(ONE,))]
+
+
+class _Sessions:
+    """A bench of which only the time is asked."""
+
+    def __init__(self, *seconds):
+        self.seconds = iter(seconds)
+        self.plans = []
+
+    def run(self, plan):
+        self.plans.append(plan)
+        return Session(measurements=(), wall_seconds=next(self.seconds))
+
+
+def test_sessions_are_all_the_time_there_is():
+    clock, bench = Clock(budget=10.0), _Sessions(3.0, 4.0)
+
+    clock.run(bench, CASES, 4, 1.0)
+    clock.run(bench, CASES, 4, 1.0)
+
+    assert (clock.elapsed, clock.remaining) == (7.0, 3.0)
+
+
+def test_a_part_may_not_take_more_than_it_was_given_nor_than_there_is():
+    clock = Clock(budget=10.0, elapsed=4.0)
+
+    clock.allow(2.0)
+    assert clock.left == 2.0
+    clock.allow(20.0)
+    assert clock.left == 6.0
+
+
+@pytest.mark.parametrize("seconds", [-5.0, math.nan])
+def test_a_clock_that_jumps_back_gives_no_time_back(seconds):
+    clock = Clock(budget=10.0, elapsed=2.0)
+
+    clock.run(_Sessions(seconds), CASES, 4, 1.0)
+
+    assert clock.elapsed == 2.0
+
+
+def test_a_clock_that_jumps_ahead_ends_the_time():
+    clock = Clock(budget=10.0)
+
+    clock.run(_Sessions(math.inf), CASES, 4, 1.0)
+
+    assert (clock.remaining, clock.left) == (0.0, 0.0)
+
+
+def test_plans_of_one_seed_differ_from_each_other_and_from_those_of_the_next():
+    bench = _Sessions(*[1.0] * 4)
+    for seed in (0, 1):
+        clock = Clock(budget=10.0, seed=seed)
+        clock.run(bench, CASES, 4, 1.0)
+        clock.run(bench, CASES, 4, 1.0)
+
+    assert len({plan.seed for plan in bench.plans}) == 4

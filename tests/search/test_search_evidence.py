@@ -1,0 +1,98 @@
+"""What the sessions of a search say together."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from proving import CRASH, ONE, SMALL
+
+from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.measurement import Failure, FailureKind, Measurement
+from autotune.search.evidence import Evidence
+
+TWO, FOUR = Configuration(blas_threads=2), Configuration(blas_threads=4)
+
+
+def _measured(configuration, *seconds, failure=None):
+    return Measurement(operation=SMALL, configuration=configuration, seconds=seconds, failure=failure)
+
+
+def _evidence(*sessions, usable_cpus=4):
+    evidence = Evidence(operation=SMALL, usable_cpus=usable_cpus)
+    for session in sessions:
+        evidence.add(session)
+    return evidence
+
+
+def _session(ratios, rounds=4):
+    return [
+        _measured(DEFAULT, *[0.01] * rounds),
+        *(_measured(one, *[0.01 * ratio] * rounds) for one, ratio in ratios.items()),
+    ]
+
+
+def test_the_estimate_weighs_sessions_by_their_rounds():
+    evidence = _evidence(_session({ONE: 0.5}, rounds=3), _session({ONE: 1.0}, rounds=1))
+
+    assert evidence.estimate(ONE) == pytest.approx(0.75 * math.log(0.5))
+
+
+def test_without_candidates_the_default_leads():
+    assert _evidence().leader(0.01) == DEFAULT
+
+
+def test_among_equals_the_one_that_uses_least_leads_and_the_default_before_all():
+    assert _evidence(_session({FOUR: 0.5, TWO: 0.504})).leader(0.01) == TWO
+    assert _evidence(_session({FOUR: 0.995})).leader(0.01) == DEFAULT
+
+
+def test_what_uses_more_cpus_than_there_are_never_leads():
+    assert _evidence(_session({FOUR: 0.5, TWO: 0.8}), usable_cpus=2).leader(0.01) == TWO
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])
+def test_a_time_that_is_none_puts_its_configuration_out(seconds):
+    evidence = _evidence([_measured(DEFAULT, 0.01), _measured(ONE, seconds), _measured(TWO, 0.005)])
+
+    assert (evidence.candidates, evidence.leader(0.0)) == ([TWO], TWO)
+    assert "clock" in evidence.failures[ONE].reason
+
+
+@pytest.mark.parametrize("seconds", [0.0, math.nan])
+def test_a_default_without_times_is_a_failure_and_proves_nothing_about_others(seconds):
+    evidence = _evidence([_measured(DEFAULT, seconds), _measured(ONE, 0.005)])
+
+    assert (evidence.candidates, set(evidence.failures)) == ([], {DEFAULT})
+
+
+def test_what_failed_once_for_good_never_leads_again():
+    evidence = _evidence(
+        _session({ONE: 0.5}), [_measured(DEFAULT, 0.01), _measured(ONE, failure=CRASH)], _session({ONE: 0.5})
+    )
+
+    assert evidence.leader(0.01) == DEFAULT
+
+
+def test_what_was_not_reached_may_be_tried_again():
+    late = Failure(kind=FailureKind.NOT_REACHED, reason="The time ended.")
+
+    evidence = _evidence([_measured(DEFAULT, 0.01), _measured(ONE, failure=late)], _session({ONE: 0.5}))
+
+    assert evidence.leader(0.01) == ONE
+
+
+def test_safe_threads_are_those_that_no_round_speaks_against():
+    evidence = _evidence(_session({ONE: 0.9, TWO: 1.1, Configuration(workers=2): 0.5}))
+
+    assert evidence.safe_threads(0.01) == (1,)
+
+
+@given(st.lists(st.floats(0.2, 5.0), min_size=1, max_size=6))
+def test_the_leader_is_never_slower_than_the_default(ratios):
+    choices = {Configuration(blas_threads=count + 1): ratio for count, ratio in enumerate(ratios)}
+    evidence = _evidence(_session(choices), usable_cpus=8)
+
+    leader = evidence.leader(0.01)
+
+    assert leader.is_default or evidence.estimate(leader) < 0

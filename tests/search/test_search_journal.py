@@ -1,0 +1,98 @@
+"""A calibration goes on where it ended."""
+
+import json
+
+import pytest
+from fakes import FakeBench
+from proving import CRASH, LARGE, ONE, SMALL
+
+from autotune.model.measurement import Case, Plan
+from autotune.search.journal import Journal, header, remembered
+
+HEAD = {"asked": {}, "site": {}, "capacity": None, "spent": 1.0}
+PLANS = [
+    Plan(cases=(Case(operation=one, configurations=(ONE,)),), rounds=2, seed=seed, seconds=1.5)
+    for seed, one in enumerate((SMALL, LARGE))
+]
+
+
+def _bench():
+    return FakeBench(
+        lambda operation, configuration, luck: CRASH if operation == LARGE else 0.01 + luck.random(),
+        rejected=0.25,
+        taken=0.01,
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "journal.jsonl"
+
+
+@pytest.fixture
+def sessions(path):
+    journal = Journal(_bench(), path, HEAD)
+    return [journal.run(plan) for plan in PLANS]
+
+
+def test_what_was_measured_is_answered_from_the_file_equal_in_all(path, sessions):
+    bench = _bench()
+    journal = Journal(bench, path, header(path), resume=True)
+
+    assert [journal.run(plan) for plan in PLANS] == sessions
+    assert bench.plans == []
+
+
+def test_another_plan_than_the_remembered_one_is_measured_and_so_is_all_after_it(path, sessions):
+    bench = _bench()
+    journal = Journal(bench, path, HEAD, resume=True)
+
+    for plan in (PLANS[1], PLANS[1]):
+        journal.run(plan)
+
+    assert bench.plans == [PLANS[1], PLANS[1]]
+    assert len(remembered(path)) == 2
+
+
+def test_a_line_cut_short_by_a_crash_is_measured_again(path, sessions):
+    path.write_text(path.read_text()[:-20])
+    bench = _bench()
+    journal = Journal(bench, path, HEAD, resume=True)
+
+    assert journal.run(PLANS[0]) == sessions[0]
+    journal.run(PLANS[1])
+
+    assert bench.plans == [PLANS[1]]
+    assert len(remembered(path)) == 2
+
+
+def test_without_resume_the_file_is_begun_anew(path, sessions):
+    Journal(_bench(), path, HEAD)
+
+    assert remembered(path) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"asked": {}}', "\xff\xfe"])
+def test_a_file_that_is_no_journal_has_no_header_and_no_sessions(path, text):
+    path.parent.mkdir()
+    path.write_bytes(text.encode("latin-1"))
+
+    assert (header(path), remembered(path)) == (None, [])
+
+
+def test_a_session_written_before_disturbance_was_graded_is_still_read(path, sessions):
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    del lines[1]["session"]["taken"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    session = Journal(_bench(), path, HEAD, resume=True).run(PLANS[0])
+
+    assert (session.measurements, session.taken) == (sessions[0].measurements, 0.0)
+
+
+def test_a_folder_that_cannot_be_written_costs_the_memory_only(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+
+    journal = Journal(_bench(), tmp_path / "file" / "journal.jsonl", HEAD)
+
+    assert len(journal.run(PLANS[0]).measurements) == 2

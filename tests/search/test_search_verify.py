@@ -1,0 +1,126 @@
+"""Does a profile still hold?"""
+
+from dataclasses import replace
+
+import pytest
+from fakes import FakeBench
+from made_profiles import KEY, profile, tuning
+from proving import CRASH, trial
+
+from autotune.search.clock import Clock
+from autotune.search.verify import Standing, judged, suited, verify
+from autotune.store.fit import Here
+
+HERE = Here(key=KEY, host="here")
+QR = tuning("qr", choice={"blas_threads": 2}, m=100, n=100)
+LARGE = tuning("qr", choice={"blas_threads": 4}, m=900, n=900)
+LOG = tuning("log", choice={"workers": 4, "chunk": 8192}, n=10**6)
+KEPT = tuning("svd", m=100, n=100)
+
+
+def _verify(*entries, ratios, seconds=100.0, **more):
+    """The standing of each entry, with these ratios of the choices in their order."""
+    choices = {entry.operation: ratio for entry, ratio in zip(entries, ratios, strict=True)}
+
+    def answer(operation, configuration, luck):
+        ratio = 1.0 if configuration.is_default else choices[operation]
+        return ratio if not isinstance(ratio, float) else 0.01 * ratio
+
+    bench = FakeBench(answer, **more)
+    checks = list(verify(entries, bench=bench, clock=Clock(budget=seconds)))
+    return {check.tuning.operation: check for check in checks}, bench
+
+
+def test_each_entry_gets_its_own_verdict_with_ratio_and_interval():
+    checks, _ = _verify(QR, LARGE, LOG, ratios=(0.5, 1.2, 1.0))
+
+    assert [checks[one.operation].standing for one in (QR, LARGE, LOG)] == [
+        Standing.HOLDS,
+        Standing.SLOWER,
+        Standing.GONE,
+    ]
+    slower = checks[LARGE.operation]
+    assert (slower.ratio, slower.processes) == (pytest.approx(1.2), 3)
+    assert slower.ratio_low <= slower.ratio <= slower.ratio_high
+    assert slower.reason.startswith("Slower: 1.200 of the default's time")
+
+
+def test_sizes_of_one_operation_share_their_processes_and_leave_when_told():
+    _, bench = _verify(QR, LARGE, ratios=(0.5, 1.0))
+
+    assert [len(plan.cases) for plan in bench.plans] == [2, 2, 2, 1, 1, 1, 1, 1]
+
+
+def test_a_choice_that_fails_is_named_with_its_failure():
+    checks, _ = _verify(QR, ratios=(CRASH,))
+
+    check = checks[QR.operation]
+    assert (check.standing, check.reason) == (
+        Standing.FAILED,
+        f"The measurement failed: {CRASH.reason}",
+    )
+
+
+def test_what_the_time_does_not_reach_is_open():
+    checks, bench = _verify(QR, LOG, ratios=(0.5, 0.5), seconds=0.0)
+
+    assert {check.standing for check in checks.values()} == {Standing.OPEN}
+    assert bench.plans == []
+
+
+def test_on_a_machine_that_others_use_nothing_is_said_to_be_slower():
+    checks, _ = _verify(QR, ratios=(1.5,), rejected=1.0, taken=0.6)
+
+    check = checks[QR.operation]
+    assert check.standing is Standing.OPEN
+    assert "took 60% of the CPU time" in check.reason
+
+
+def test_under_light_load_a_verdict_stands_and_says_so():
+    checks, _ = _verify(QR, ratios=(1.5,), rejected=1.0, taken=0.05)
+
+    assert checks[QR.operation].standing is Standing.SLOWER
+    assert checks[QR.operation].reason.endswith("took 5% of the CPU time.")
+
+
+def test_a_choice_that_is_faster_in_most_pairs_only_no_longer_holds_and_names_the_check():
+    trials = [trial(0.8, slow=1, factor=10.0)] * 3
+
+    assert judged(trials, error=0.01, last=False) is None
+    standing, reason = judged(trials, error=0.01, last=True)
+    assert standing is Standing.GONE
+    assert "slower on average" in reason
+
+
+def test_only_choices_are_verified():
+    assert suited(profile(QR, KEPT), HERE) == ((QR,), ())
+
+
+def test_a_profile_of_other_hardware_is_refused_entry_by_entry_with_the_field():
+    other = replace(KEY, hardware=replace(KEY.hardware, model=1))
+
+    entries, refused = suited(profile(QR, LOG, key=other), HERE)
+
+    assert entries == ()
+    assert [check.standing for check in refused] == [Standing.REFUSED] * 2
+    assert "key.hardware.model" in refused[0].reason
+
+
+def test_a_profile_of_another_host_of_this_class_is_verified():
+    assert suited(profile(QR, host="another"), HERE)[0] == (QR,)
+
+
+def test_a_choice_that_other_cpus_would_cut_is_refused_and_the_others_are_verified():
+    here = Here(key=replace(KEY, usable_cpus=2), host="here")
+
+    entries, refused = suited(profile(QR, LARGE), here)
+
+    assert (entries, refused[0].tuning) == ((QR,), LARGE)
+    assert "2 here leave" in refused[0].reason
+
+
+def test_a_users_function_is_verified_only_where_it_is_at_hand():
+    own = tuning("simulate", choice={"blas_threads": 1}, n=10)
+
+    assert "--workload" in suited(profile(own), HERE)[1][0].reason
+    assert suited(profile(own), HERE, own=["simulate"])[0] == (own,)
