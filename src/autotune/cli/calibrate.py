@@ -12,9 +12,10 @@ from autotune.cli.outcome import keep, place, tell
 from autotune.cli.program import FAILED, INTERRUPTED
 from autotune.cli.progress import progress
 from autotune.cli.request import asked
-from autotune.errors import UsageError
+from autotune.errors import BadWorkload, UsageError
 from autotune.host.shares import PROCESSES
 from autotune.model.operation import DTYPES
+from autotune.model.tuning import Status
 from autotune.search.request import Effort
 
 
@@ -113,6 +114,9 @@ def calibrate(
     path = place(key, output)
     with progress() as report:
         outcome = campaign(request, report=report, own=own, asked=words, resume=resume)
+    failures = [one.reason for one in outcome.profile.tunings if one.status is Status.FAILED]
+    if own is not None and failures and len(failures) == len(outcome.profile.tunings):
+        raise BadWorkload(messages.workload_failed(own.name, failures[0]))
     kept = keep(outcome.profile, path, sizes_named=bool(request.sizes))
     tell(kept, finished=outcome.finished, as_json=as_json)
     return INTERRUPTED if not outcome.finished else FAILED if kept.path != path else 0

@@ -107,6 +107,11 @@ def corners(corners: Iterable[tuple[Configuration, float]]) -> str:
     return f"BLAS threads x workers: {', '.join(speeds)}"
 
 
+def retained(count: int) -> str:
+    """What a choice costs in memory."""
+    return f"The process holds {units.memory(count)} more memory than by default."
+
+
 def summary(counts: Mapping[str, int]) -> str:
     """How many entries have each status."""
     return ", ".join(f"{number} {status}" for status, number in counts.items()) + "."
@@ -210,6 +215,11 @@ def resumed_differs(names: Iterable[str]) -> str:
 def not_a_profile(path: object, reason: str) -> str:
     """The output would replace something else."""
     return f"{path} exists and is not a profile ({reason}) Name another file with --output."
+
+
+def workload_failed(name: str, reason: str) -> str:
+    """The user's function cannot be measured at any size."""
+    return f"{name} could not be measured, so nothing was written. {reason}"
 
 
 def workload_alone(operation: str) -> str:

@@ -50,11 +50,6 @@ def calibrate(
     next. What the time does not reach is `default-kept`, reason budget. Raises BadBudget, BadSize.
     """
     items = plan(request, site)
-    if request.seconds < LEAST_SECONDS:
-        raise BadBudget(
-            f"{request.seconds:.3g} s are too short to measure a single operation; "
-            f"allow at least {LEAST_SECONDS:.0f} s."
-        )
     clock = Clock(budget=request.seconds, seed=request.seed, elapsed=spent)
     for index, item in enumerate(items):
         clock.allow(clock.remaining / (len(items) - index))
@@ -71,8 +66,14 @@ def calibrate(
 def plan(request: Request, site: Site) -> list[Item]:
     """What is to be measured, in the catalogue's order, sizes from small to large.
 
-    Raises BadSize if a size that was asked for does not fit the memory.
+    Raises BadSize if a size that was asked for does not fit the memory, BadBudget if the time is too short for
+    a single operation.
     """
+    if request.seconds < LEAST_SECONDS:
+        raise BadBudget(
+            f"{request.seconds:.3g} s are too short to measure a single operation; "
+            f"allow at least {LEAST_SECONDS:.0f} s."
+        )
     kinds = (
         [request.workload]
         if request.workload is not None

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -21,7 +21,7 @@ from autotune.host.software import libraries, software
 from autotune.model.machine import Allocation, Machine
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.tuning import Tuning
-from autotune.search.calibrate import calibrate
+from autotune.search.calibrate import calibrate, plan
 from autotune.search.confirm import ERROR
 from autotune.search.events import Listener, Testing
 from autotune.search.journal import Journal, header
@@ -29,8 +29,10 @@ from autotune.search.request import Request
 from autotune.search.site import Site
 from autotune.store.folders import state_dir
 
-SELF_TEST_SHARE = 0.03
-"""Of the budget, but no more than the self-test's own 6 seconds."""
+SELF_TEST_SHARE = 0.02
+"""Of the budget, for one go of the self-test."""
+SELF_TEST_SECONDS = (2.0, 6.0)
+"""It takes no less, or it would see too few pairs, and no more."""
 
 SELF_TESTS = 3
 FINE_RESOLUTION = 0.03
@@ -71,6 +73,8 @@ def campaign(
             copies=request.copies,
             neighbours=request.neighbours,
         )
+        site = _site(machine, allocation, bench, request)
+        plan(request, site)  # what cannot be done is refused before anything is measured
         known = header(path) if resume else None
         began = monotonic()
         if known is None:
@@ -82,7 +86,7 @@ def campaign(
             if known is None:
                 known = {
                     "asked": dict(asked or {}),
-                    "site": asdict(_survey(bench, machine, allocation, request)),
+                    "site": asdict(replace(site, resolution=_resolution(bench, request))),
                     "capacity": capacity,
                     "spent": monotonic() - began,
                 }
@@ -118,15 +122,8 @@ def _key(machine: Machine, allocation: Allocation) -> Key:
     )
 
 
-def _survey(bench: ProcessBench, machine: Machine, allocation: Allocation, request: Request) -> Site:
-    """What the self-test says of this machine, in the company that the trials will have."""
-    seconds = min(6.0, SELF_TEST_SHARE * request.seconds)
-    tries = (selftest.resolution(bench, seed=request.seed + go, seconds=seconds) for go in range(SELF_TESTS))
-    resolution: float | None = None
-    for found in tries:
-        resolution = min((one for one in (resolution, found) if one is not None), default=None)
-        if resolution is not None and resolution <= FINE_RESOLUTION:
-            break
+def _site(machine: Machine, allocation: Allocation, bench: ProcessBench, request: Request) -> Site:
+    """The site before its self-test."""
     memory_bytes = allocation.memory_bytes
     return Site(
         usable_cpus=allocation.usable_cpus,
@@ -134,10 +131,22 @@ def _survey(bench: ProcessBench, machine: Machine, allocation: Allocation, reque
         l2_bytes=machine.l2_bytes,
         l3_bytes=machine.l3_bytes,
         memory_bytes=None if memory_bytes is None else memory_bytes // request.copies,
-        resolution=resolution,
         neighbours=request.neighbours,
         copies=request.copies,
     )
+
+
+def _resolution(bench: ProcessBench, request: Request) -> float | None:
+    """What the self-test says, in the company that the trials will have."""
+    shortest, longest = SELF_TEST_SECONDS
+    seconds = max(shortest, min(longest, SELF_TEST_SHARE * request.seconds))
+    finest: float | None = None
+    for go in range(SELF_TESTS):
+        found = selftest.resolution(bench, seed=request.seed + go, seconds=seconds)
+        finest = min((one for one in (finest, found) if one is not None), default=None)
+        if finest is not None and finest <= FINE_RESOLUTION:
+            break
+    return finest
 
 
 def _default_threads(bench: ProcessBench) -> int | None:
