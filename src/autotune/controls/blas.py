@@ -96,12 +96,11 @@ class BlasThreads:
             with self._lock:
                 self._settle()
 
-    def begin_switching(self, usable_cpus: int, *, found: int | None) -> "tuple[Switch, int] | None":
-        """A Switch for the calls into NumPy's library, and the most threads that it may give one; None
-        without a library.
+    def begin_switching(self, usable_cpus: int) -> "tuple[Switch, int] | None":
+        """A Switch for the calls into NumPy's library, and the most threads that it may give one: somebody
+        else's count is a ceiling. None without a library.
 
-        `found` is the count before we set any: somebody else's is a ceiling. set_threads() is not to be
-        called before end_switching().
+        set_threads() is not to be called before end_switching().
         """
         from autotune.controls.switch import Switch, ThreadSwitch
 
@@ -116,7 +115,7 @@ class BlasThreads:
             self._switch = kind(library, self._lock, usable_cpus)
             if not self._process.scopes:
                 self._switch.come_back()
-            ceiling = library.ceiling(library.get() if found is None else found)
+            ceiling = (self._here() if library.per_thread else self._process).counts[0].ceiling()
             return self._switch, usable_cpus if ceiling is None else min(usable_cpus, ceiling)
 
     def end_switching(self) -> None:
@@ -246,6 +245,11 @@ class _Count:
         self._undo = 0
         """What to put for that to come back."""
         self._wanted: int | None = None
+
+    def ceiling(self) -> int | None:
+        """The most threads that others allow; None if nobody said anything."""
+        now = self._library.get()
+        return self._library.ceiling(self._theirs if self._ours is not None and now == self._ours else now)
 
     def settle(self, wanted: int | None) -> None:
         """Set what is wanted, as far as others allow; None undoes."""

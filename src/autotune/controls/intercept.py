@@ -39,7 +39,8 @@ class Around(Protocol):
 
     def end(self, begun: Any, /) -> None:
         """The thread's call is over, also by an exception; `begun` is what begin() returned, None if it was
-        interrupted."""
+        interrupted.
+        """
 
 
 class Nothing:
@@ -129,7 +130,7 @@ class Intercept:
         refusal = unknown_numpy()
         if refusal is not None:
             return refusal
-        from numpy.linalg import _linalg, _umath_linalg  # type: ignore[attr-defined]
+        from numpy.linalg import _linalg, _umath_linalg
 
         private = vars(_linalg).get("_umath_linalg")
         missing = [name for name in _OPERATIONS if not _has(private, name)]
@@ -141,15 +142,15 @@ class Intercept:
         copy = ModuleType(private.__name__, private.__doc__)
         vars(copy).update({name: self._around_each(name, found) for name, found in vars(private).items()})
         self._original, self._copy = private, copy
-        _linalg._umath_linalg = copy
+        vars(_linalg)["_umath_linalg"] = copy
         return None
 
     def remove(self) -> None:
         """Take it off. If somebody has replaced it since, theirs stays."""
-        from numpy.linalg import _linalg  # type: ignore[attr-defined]
+        from numpy.linalg import _linalg
 
         if self._copy is not None and vars(_linalg).get("_umath_linalg") is self._copy:
-            _linalg._umath_linalg = self._original
+            vars(_linalg)["_umath_linalg"] = self._original
         self._copy = None
 
     def _around_each(self, name: str, found: Any) -> Any:

@@ -11,6 +11,7 @@ it again: 2 us, more while other threads hold it.
 
 import atexit
 import ctypes
+import sys
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, POINTER, PYFUNCTYPE, c_char, c_char_p, c_int, c_ulong, c_void_p, py_object
 from opcode import opmap
@@ -128,9 +129,7 @@ class _CallBack:
 
 _loops: dict[str, _CallBack] = {}
 
-_set_async_exception = PYFUNCTYPE(c_int, c_ulong, py_object)(
-    ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
-)
+_set_async_exception = PYFUNCTYPE(c_int, c_ulong, py_object)(("PyThreadState_SetAsyncExc", ctypes.pythonapi))
 
 
 def _raise_later(error: BaseException) -> None:
@@ -204,10 +203,10 @@ def _replace(dtype: str, loop: Any) -> None:
 
 def _c_functions() -> Any:
     """NumPy's table of C functions for ufuncs."""
-    from numpy._core._multiarray_umath import _UFUNC_API  # type: ignore[attr-defined]
-
     pointer = PYFUNCTYPE(c_void_p, py_object, c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
-    return (c_void_p * (_REPLACE_LOOP + 1)).from_address(pointer(_UFUNC_API, None))
+    return (c_void_p * (_REPLACE_LOOP + 1)).from_address(
+        pointer(vars(sys.modules["numpy._core._multiarray_umath"])["_UFUNC_API"], None)
+    )
 
 
 def _address(loop: Any) -> int:

@@ -3,15 +3,18 @@
 import os
 import sys
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from autotune.controls import blas, environment
-from autotune.errors import ProfileError, UnsupportedPlatform
+from autotune.errors import ProfileError, UnsupportedPlatform, UsageError
 from autotune.runtime.config import meant
 from autotune.runtime.process import decided
 from autotune.runtime.state import DISABLED, Setting, disabled, resolved, sentence, state
 from autotune.store.folders import Layer, places
 from autotune.store.resolve import Resolution
+
+if TYPE_CHECKING:
+    from autotune.runtime.state import PerCallWish
 
 
 def apply(
@@ -23,6 +26,10 @@ def apply(
     processes: int | None = None,
     children: bool = False,
     allocator: Literal["default", "retain"] | None = None,
+    per_call: "PerCallWish | None" = None,
+    reproducible: bool = False,
+    guard: bool = False,
+    record: bool | None = None,
     dtype: Any = "float64",
     **sizes: int,
 ) -> "Applied":
@@ -40,6 +47,18 @@ def apply(
     count to child processes, by the variables of the BLAS libraries that the user has not set. allocator:
     "retain" lets glibc keep freed memory for reuse, at the price of that memory; "default" undoes it.
 
+    per_call: run each call of numpy.linalg with the threads measured for its operation, dtype and size, and
+    put the count back after it; "all": np.matmul and `@` too. Costs 1 to 2 us a call, matmul 3. Calls at once
+    share the CPUs. None: as $AUTOTUNE_PER_CALL or `autotune run --per-call` says. No object of NumPy's is
+    replaced, and on a NumPy that is not known nothing is done, for the reason that explain() gives.
+    guard: like per_call, and let one in a hundred calls longer than 1 ms run with the default; an entry that
+    loses against it is dropped, and explain() says what was saved.
+    reproducible: keep one BLAS thread count for everything, the one that is there (with an operation, its
+    own): the count decides the bits of results. Entries with another count are not used, in this and later
+    profiles; workers and chunks, which change no bits, are.
+    record: count the calls that no profile covers, for the daemon; None: as $AUTOTUNE_RECORD says. What is
+    counted goes into one small file when the process ends.
+
     Scope of effect: this process, with BLAS libraries that are loaded later. What the user or another
     library limited stays limited. Calling it again reads profiles and CPU quota again, and takes the former
     call's place. It never measures, never opens a connection, and costs about 15 ms.
@@ -49,10 +68,20 @@ def apply(
         try:
             now = Setting(failure=DISABLED, why=DISABLED)
             if not disabled():
-                now = _looked_at(resolved(profile, processes=processes), before, operation, dtype, sizes)
+                now = _looked_at(
+                    resolved(profile, processes=processes),
+                    before,
+                    operation,
+                    dtype,
+                    sizes,
+                    reproducible=reproducible,
+                )
                 if strict:
                     _insist(now, profile)
                 now = _with_allocator(now, allocator, strict=strict)
+                now = now._replace(
+                    per_call=_wished(per_call) or guard, guard=guard, record=_recorded(wish=record)
+                )
                 if children:
                     now = now._replace(exported=environment.exports(now.blas_threads, os.environ))
             _put(before, now)
@@ -108,17 +137,52 @@ class Applied:
         return f"BLAS threads {count}. {self.why}"
 
 
+def apply_from_start(per_call: "PerCallWish") -> None:
+    """What `autotune run --per-call` does once the program has NumPy; later apply() calls keep to it."""
+    state.wish = per_call
+    apply()
+
+
 def _looked_at(
-    resolution: Resolution, before: Setting, operation: str | None, dtype: Any, sizes: dict[str, int]
+    resolution: Resolution,
+    before: Setting,
+    operation: str | None,
+    dtype: Any,
+    sizes: dict[str, int],
+    *,
+    reproducible: bool,
 ) -> Setting:
     """The setting for the whole process, or for one kind of work."""
-    known = before.found_threads if before.blas_threads is not None else blas.current()
-    if operation is None:
+    ours = before.blas_threads is not None or state.per_call is not None
+    known = before.found_threads if ours else blas.current()
+    if operation is None and reproducible:
+        threads, why = None, "One count for everything was asked for: the one that was there."
+    elif operation is None:
         limit = environment.user_limit(os.environ)
         threads, why = decided(resolution, current=known, user_limit=limit)
     else:
         threads, why = _for_work(resolution, operation, dtype, sizes)
-    return Setting(resolution=resolution, blas_threads=threads, found_threads=known, why=why)
+    return Setting(
+        resolution=resolution,
+        blas_threads=threads,
+        found_threads=known,
+        why=why,
+        reproducible=reproducible,
+    )
+
+
+def _wished(per_call: "PerCallWish | None") -> "PerCallWish":
+    """Which calls are to be switched. Raises UsageError for what is neither a bool nor "all"."""
+    if per_call is None:
+        named = os.environ.get("AUTOTUNE_PER_CALL", "")
+        return state.wish or ("all" if named == "all" else named not in {"", "0"})
+    if per_call not in {True, False, "all"}:
+        raise UsageError(f'per_call is True, False or "all", not {per_call!r}.')
+    return per_call
+
+
+def _recorded(*, wish: bool | None) -> bool:
+    return os.environ.get("AUTOTUNE_RECORD", "") not in {"", "0"} if wish is None else wish
 
 
 def _for_work(
@@ -161,6 +225,10 @@ def _with_allocator(now: Setting, wish: str | None, *, strict: bool) -> Setting:
 
 def _put(before: Setting, now: Setting) -> None:
     """Go from one setting to another."""
+    if state.per_call is not None:
+        from autotune.runtime.percall import end
+
+        end()
     if now.blas_threads is not None or before.blas_threads is not None:
         blas.set_threads(now.blas_threads)
     for name, value in state.displaced.items():
@@ -175,6 +243,10 @@ def _put(before: Setting, now: Setting) -> None:
             allocator.retain()
         else:
             allocator.default()
+    if now.per_call or now.record:
+        from autotune.runtime.percall import begin
+
+        begin(now)
 
 
 def _set_variable(name: str, value: str | None) -> None:

@@ -22,9 +22,12 @@ def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Confi
     operation does not have.
     """
     try:
-        return state.known[operation, dtype, *sizes.items()]
+        answer = state.known[operation, dtype, *sizes.items()]
     except (KeyError, TypeError):  # not asked before; or a size that is no number, which is said below
         return _looked_up(operation, dtype, sizes)
+    if answer is None and state.demand is not None:
+        state.demand.count((operation, dtype, *sizes.items()))
+    return answer
 
 
 def _looked_up(operation: str, dtype: Any, sizes: dict[str, int]) -> "Configuration | None":
@@ -37,6 +40,10 @@ def _looked_up(operation: str, dtype: Any, sizes: dict[str, int]) -> "Configurat
     answer = None
     if resolution is not None and entry is not None and not entry.tuning.choice.is_default:
         answer = clamp(entry.tuning.choice, resolution.usable_cpus)
+        if answer.blas_threads is not None and state.setting.reproducible:
+            answer = None
+    if entry is None and named is not None and state.demand is not None:
+        state.demand.meet((operation, dtype, *sizes.items()), named)
     if known is state.known:  # else an apply() came in between, and the answer may be the old one's
         state.learn((operation, dtype, *sizes.items()), answer)
     return answer

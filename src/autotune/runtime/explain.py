@@ -9,6 +9,7 @@ from autotune.model.catalogue import ALIASES
 from autotune.model.configuration import Configuration
 from autotune.model.tuning import Tuning
 from autotune.runtime.config import meant
+from autotune.runtime.guard import Dropped, Saved
 from autotune.runtime.state import state
 from autotune.store.compiled import Refusal
 from autotune.store.level import Level
@@ -49,6 +50,16 @@ class Explanation:
     """Files and entries that are not used."""
     failure: str | None = None
     """Why nothing is known at all."""
+    per_call: str | None = None
+    """What is done for single calls, or why not; None: nothing was asked for."""
+    calls: int = 0
+    """Single calls met so far."""
+    switched: int = 0
+    """Those of them that run with a count of their own."""
+    saved: Saved | None = None
+    """What the live guard knows to have been saved; None without one, or while it knows too little."""
+    dropped: tuple[Dropped, ...] = ()
+    """Entries that lost against the default in this process."""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""
@@ -58,6 +69,15 @@ class Explanation:
             "blas_threads": self.blas_threads,
             "blas_threads_reason": self.blas_threads_reason,
             "failure": self.failure,
+            "per_call": None
+            if self.per_call is None
+            else {
+                "reason": self.per_call,
+                "calls": self.calls,
+                "switched": self.switched,
+                "saved_seconds": None if self.saved is None else self.saved._asdict(),
+                "dropped": [one._asdict() for one in self.dropped],
+            },
             "operations": [_plain(row) for row in self.operations],
             "refusals": [refusal._asdict() for refusal in self.refusals],
         }
@@ -84,7 +104,15 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
         rows = tuple(
             _measured(entry) for entry in resolution.entries() if name in {None, entry.tuning.operation.name}
         )
+    per_call = state.per_call
+    calls, switched = (0, 0) if per_call is None else per_call.counts()
+    guard = None if per_call is None else per_call.guard
     return Explanation(
+        per_call=None if per_call is None else per_call.why,
+        calls=calls,
+        switched=switched,
+        saved=None if guard is None else guard.saved(),
+        dropped=() if guard is None else tuple(guard.dropped),
         usable_cpus=None if resolution is None else resolution.usable_cpus,
         limit=None if resolution is None else resolution.limit,
         blas_threads=setting.blas_threads,
@@ -133,6 +161,20 @@ def _plain(row: Explained) -> dict[str, Any]:
     }
 
 
+def _call_lines(explanation: Explanation) -> Iterator[str]:
+    if explanation.per_call is None:
+        return
+    yield f"{explanation.per_call} {explanation.calls} calls so far, {explanation.switched} of them tuned."
+    if explanation.saved is not None:
+        saved = explanation.saved
+        yield (
+            f"Seconds saved so far by calls of more than a millisecond: {saved.seconds:.3g} "
+            f"(95 % interval {saved.low:.3g} to {saved.high:.3g})."
+        )
+    for one in explanation.dropped:
+        yield f"Dropped: {one}"
+
+
 def _lines(explanation: Explanation) -> Iterator[str]:
     if explanation.failure is not None:
         yield f"NumPy runs as it would without autotune: {explanation.failure}"
@@ -141,6 +183,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
     count = "left alone" if explanation.blas_threads is None else str(explanation.blas_threads)
     yield f"BLAS threads of the process: {count}. {explanation.blas_threads_reason}"
+    yield from _call_lines(explanation)
     for row in explanation.operations:
         gain = (
             ""

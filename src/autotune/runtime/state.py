@@ -6,13 +6,18 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from autotune.errors import AutotuneError
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
+    from autotune.runtime.demand import Demand
+    from autotune.runtime.percall import PerCall
     from autotune.store.resolve import Resolution
+
+PerCallWish = bool | Literal["all"]
+"""Calls to switch: none, those of numpy.linalg, or those of matmul too."""
 
 DISABLED = "AUTOTUNE_DISABLE is set."
 _MOST_KNOWN = 10_000
@@ -35,6 +40,10 @@ class Setting(NamedTuple):
     exported: Mapping[str, str] = {}
     """Environment variables for child processes."""
     allocator: str | None = None
+    per_call: PerCallWish = False
+    guard: bool = False
+    record: bool = False
+    reproducible: bool = False
 
 
 class State:
@@ -46,6 +55,12 @@ class State:
         self.displaced: dict[str, str | None] = {}
         """What the exported variables held before."""
         self.known: dict[Any, Configuration | None] = {}
+        self.wish: PerCallWish = False
+        """What the start of the process asked for."""
+        self.per_call: PerCall | None = None
+        """What meets single calls; None: nothing does."""
+        self.demand: Demand | None = None
+        """What was asked for in vain; None: nothing is recorded."""
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
 
@@ -75,8 +90,12 @@ class State:
         self.known[question] = answer
 
     def _after_fork(self) -> None:
-        """Whoever held the lock is not in the child."""
+        """Whoever held the lock is not in the child, and it leaves its own counts."""
         self.lock = threading.RLock()
+        if self.demand is not None:
+            self.demand.forget()
+        if self.per_call is not None:
+            self.per_call.forget()
 
 
 def disabled() -> bool:

@@ -1,0 +1,96 @@
+"""Which operations and sizes a program calls that no profile covers: counted, and left for the daemon at exit.
+
+One JSON file for each process, `<state folder>/spool/<pid>-<nanoseconds>.json`:
+
+    {"format": 1, "calls": [{"operation", "dtype", "sizes": {name: value}, "calls"}, ...],
+     "dropped": [{"operation", "dtype", "sizes", "threads", "pairs", "lost"}, ...]}
+
+`calls` has the most frequent first; `dropped` is what the live guard dropped. Nobody waits for it, and nothing
+follows if it cannot be written.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autotune.model.operation import Operation
+    from autotune.runtime.guard import Dropped
+
+MOST_ROWS = 1000
+"""Different questions counted; later ones are left out."""
+
+MOST_WRITTEN = 200
+MOST_FILES = 1000
+"""Files in the spool beyond which none is added: nobody is reading them."""
+
+_LONGEST_NAME = 100
+
+
+class Demand:
+    """Counts by operation, dtype and sizes."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Operation, list[int]] = {}
+        """Calls, in lists of one."""
+        self._asked: dict[object, list[int]] = {}
+        """The same lists, by the questions that lead to them."""
+
+    def meet(self, question: object, operation: "Operation") -> None:
+        """A question of config() that nothing measured answers, asked for the first time."""
+        self.add(operation, 1)
+        if operation in self._rows and len(self._asked) < MOST_ROWS:
+            self._asked[question] = self._rows[operation]
+
+    def count(self, question: object) -> None:
+        """It is asked again. Questions that were not met are not counted. Costs 0.2 us."""
+        row = self._asked.get(question)
+        if row is not None:
+            row[0] += 1
+
+    def add(self, operation: "Operation", calls: int) -> None:
+        """So many calls."""
+        if operation in self._rows:
+            self._rows[operation][0] += calls
+        elif len(self._rows) < MOST_ROWS and len(operation.name) <= _LONGEST_NAME:
+            self._rows[operation] = [calls]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The most frequent ones, as plain values."""
+        most = sorted(self._rows.items(), key=lambda pair: -pair[1][0])[:MOST_WRITTEN]
+        return [
+            {"operation": one.name, "dtype": one.dtype, "sizes": one.size, "calls": calls}
+            for one, (calls,) in most
+        ]
+
+    def forget(self) -> None:
+        """Start anew: a forked child counts its own calls."""
+        self._rows.clear()
+        self._asked.clear()
+
+
+def leave(calls: list[dict[str, Any]], dropped: "Iterable[Dropped]") -> None:
+    """Write one file into the spool, unless there is nothing to say, or no place to say it."""
+    from contextlib import suppress
+
+    content: Mapping[str, Any] = {"format": 1, "calls": calls, "dropped": [one._asdict() for one in dropped]}
+    if calls or content["dropped"]:
+        with suppress(OSError):
+            _write(content)
+
+
+def _write(content: Mapping[str, Any]) -> None:
+    import json
+    from time import time_ns
+
+    from autotune.store.folders import state_dir
+
+    spool = state_dir() / "spool"
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if sum(1 for _ in os.scandir(spool)) >= MOST_FILES:
+        return
+    name = f"{os.getpid()}-{time_ns()}.json"
+    hidden = spool / f".{name}"  # readers skip it until it is whole
+    with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+        json.dump(content, file)
+    hidden.replace(spool / name)
