@@ -25,7 +25,8 @@ def calibrate(tmp_path, monkeypatch):
     for name in ("CONFIG", "STATE", "CACHE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     monkeypatch.delenv("AUTOTUNE_STATE_DIR", raising=False)
-    monkeypatch.setenv("AUTOTUNE_CPUS", "")  # so that it is put back
+    for name in ("AUTOTUNE_CPUS", "AUTOTUNE_PROCESSES"):
+        monkeypatch.setenv(name, "")  # so that it is put back
     monkeypatch.setattr(campaign, "this_key", lambda: KEY)
 
     def run(*words, profile=USUAL, finished=True, problem=None):
@@ -100,6 +101,17 @@ def test_resume_without_a_calibration_of_this_command_is_wrong_usage(calibrate, 
 def test_cpus_bound_this_process_and_its_trials(calibrate):
     calibrate("--cpus", "1")
     assert os.environ["AUTOTUNE_CPUS"] == "1"
+
+
+def test_neighbours_and_copies_make_the_request_and_copies_divide_the_cpus(calibrate):
+    calibrate("--neighbours", "2", "--copies", "3")
+    assert (calibrate.asked.neighbours, calibrate.asked.copies) == (2, 3)
+    assert os.environ["AUTOTUNE_PROCESSES"] == "3"
+
+
+@pytest.mark.parametrize("words", [("--neighbours", "-1"), ("--copies", "0"), ("--copies", "two")])
+def test_neighbours_and_copies_that_cannot_be_are_wrong_usage(calibrate, words):
+    assert calibrate(*words).exit_code == 2
 
 
 def test_an_interruption_keeps_what_was_decided_and_says_how_to_go_on(calibrate, tmp_path):

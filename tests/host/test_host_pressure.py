@@ -28,6 +28,16 @@ def test_ticks_are_hundredths_of_seconds_and_guests_are_not_counted_twice(tree):
     assert load.stolen_seconds == 0.07
 
 
+def test_foreign_load_is_counted_on_the_cpus_that_are_asked_for(tree):
+    root = tree(
+        "proc/stat: cpu  900 0 0 0 0 0 0 9 0 0\\ncpu1 100 0 20 7 7 0 0 1 0 0\\n"
+        "cpu2 30 0 0 7 7 0 0 2 0 0\\ncpu11 700 0 0 0 0 0 0 6 0 0"
+    )
+    load = read(root, pid=1, cpus={1, 2})
+    assert (load.busy_seconds, load.stolen_seconds) == (1.5, 0.03)
+    assert read(root, pid=1, cpus={5}).busy_seconds is None
+
+
 def test_waiting_is_the_total_of_tasks_that_wanted_a_cpu(tree):
     root = tree(
         "proc/pressure/cpu: some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\\nfull avg10=0 total=1"

@@ -1,0 +1,133 @@
+"""`autotune verify`, with a machine that is a function."""
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+from fakes import FakeBench
+from made_profiles import KEY, alone, profile, tuning
+
+from autotune.bench import lock, neighbours, process
+from autotune.cli.program import program
+from autotune.errors import HostBusy
+from autotune.search import campaign
+from autotune.store import files
+
+QR = tuning("qr", choice={"blas_threads": 2}, m=100, n=100)
+LOG = tuning("log", choice={"workers": 4, "chunk": 8192}, n=10**6)
+
+
+@pytest.fixture
+def verify(tmp_path, monkeypatch):
+    """Runs the verb on a profile, on a machine where each operation's choice has this ratio."""
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setenv("AUTOTUNE_PROCESSES", "")  # so that it is put back
+    monkeypatch.delenv("AUTOTUNE_PROCESSES")
+    monkeypatch.setattr(campaign, "this_key", lambda: KEY)
+
+    @contextmanager
+    def held():
+        yield
+
+    @contextmanager
+    def beside(count):
+        run.neighbours = count
+        yield ()
+
+    monkeypatch.setattr(lock, "host_lock", held)
+    monkeypatch.setattr(neighbours, "neighbours", beside)
+
+    def run(shown, *words, **ratios):
+        def bench(**asked):
+            run.asked = asked
+            return FakeBench(
+                lambda operation, configuration, luck: (
+                    0.01 * (1.0 if configuration.is_default else ratios[operation.name])
+                )
+            )
+
+        monkeypatch.setattr(process, "ProcessBench", bench)
+        files.write(shown, tmp_path / "profile.yaml")
+        return CliRunner().invoke(program, ["verify", str(tmp_path / "profile.yaml"), *words])
+
+    return run
+
+
+def test_choices_that_hold_are_shown_with_their_speed_up_and_all_is_well(verify):
+    result = verify(profile(QR, LOG), qr=0.5, log=0.8)
+
+    assert result.exit_code == 0
+    assert "qr m=100 n=100: blas_threads=2: holds, 2.00x (2.00 to 2.00)." in result.stdout
+    assert result.stderr == "2 holds.\n"
+
+
+def test_a_slower_choice_ends_with_1_and_is_named(verify):
+    result = verify(profile(QR, LOG), qr=1.25, log=0.8)
+
+    assert result.exit_code == 1
+    assert "qr m=100 n=100: blas_threads=2: SLOWER than plain NumPy, 0.80x" in result.stdout
+    assert "`autotune calibrate`" in result.stderr
+
+
+def test_a_choice_without_gain_or_loss_is_told_and_no_failed_check(verify):
+    result = verify(profile(QR), qr=1.0)
+
+    assert result.exit_code == 0
+    assert "no longer holds" in result.stdout
+
+
+def test_json_is_alone_on_standard_output(verify):
+    result = verify(profile(QR, LOG), "--json", qr=1.25, log=0.8)
+
+    entries = json.loads(result.stdout)["entries"]
+    assert [(one["operation"], one["standing"]) for one in entries] == [("log", "holds"), ("qr", "slower")]
+    assert entries[1]["ratio"] == pytest.approx(1.25)
+    assert len(entries[1]["interval"]) == 2
+    assert result.exit_code == 1
+
+
+def test_a_profile_of_another_machine_ends_with_1_and_the_field_that_differs(verify):
+    other = replace(KEY, hardware=replace(KEY.hardware, family=5))
+
+    result = verify(profile(QR, key=other))
+
+    assert result.exit_code == 1
+    assert "key.hardware.family: the profile has 5" in result.stdout
+
+
+def test_a_profile_without_choices_has_nothing_to_verify(verify):
+    result = verify(profile(tuning("svd", m=10, n=10)))
+
+    assert (result.exit_code, "no choices to verify" in result.stderr) == (0, True)
+
+
+def test_entries_are_measured_in_the_company_that_they_were_measured_in(verify):
+    shown = profile(QR)
+    made = replace(shown.provenance, neighbours=2, copies=3)
+
+    verify(replace(shown, provenance=made), qr=0.5)
+
+    assert verify.neighbours == 2
+    assert (verify.asked["neighbours"], verify.asked["copies"]) == (2, 3)
+
+
+@pytest.mark.parametrize("words", [("--budget", "soon"), ("--budget", "0s"), ("--workload", "nowhere.py:f")])
+def test_words_that_make_no_sense_are_wrong_usage(verify, words):
+    assert verify(profile(QR), *words, qr=0.5).exit_code == 2
+
+
+def test_a_busy_host_is_told_with_3(verify, monkeypatch):
+    def busy():
+        raise HostBusy("process 7")
+
+    monkeypatch.setattr(lock, "host_lock", busy)
+
+    assert verify(profile(QR), qr=0.5).exit_code == 3
+
+
+def test_without_a_profile_there_is_nothing_to_verify(verify, monkeypatch):
+    result = CliRunner().invoke(program, ["verify"])
+
+    assert (result.exit_code, "There is no profile" in result.stderr) == (1, True)
