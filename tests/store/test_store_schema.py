@@ -3,6 +3,7 @@ agrees."""
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -21,13 +22,13 @@ PUBLISHED = json.loads(Path(autotune.store.schema.__file__).with_name("profile.s
 VALIDATOR = jsonschema.Draft202012Validator(PUBLISHED)
 
 GOOD = profile(
+    tuning("command.simulate", choice={"blas_threads": 1}),
     tuning("log", choice={"workers": 8, "chunk": 65536}, n=10_000_000),
     tuning("qr", choice={"blas_threads": 1}, safe=(1, 2), m=128, n=128),
     tuning("qr", safe=(2,), m=2048, n=2048),
     tuning("share", choice={"workers": 2, "method": "memfd"}, n=1000),
     tuning("simulate", status=Status.NOISY, n=7),
-    tuning("command.simulate", choice={"blas_threads": 1}),
-    tuning("temporaries", choice={"allocator": "retain"}, n=1000),
+    replace(tuning("temporaries", choice={"allocator": "retain"}, n=1000), retained_bytes=2**27),
 )
 
 
@@ -123,6 +124,7 @@ BAD = [
     ((*ENTRY, "seconds", "default"), -1.0, "seconds.default"),
     ((*ENTRY, "evidence", "pairs"), -1, "evidence.pairs"),
     ((*ENTRY, "evidence", "default_threads"), 0, "evidence.default_threads"),
+    ((*ENTRY, "evidence", "retained_bytes"), -1, "evidence.retained_bytes"),
     ((*ENTRY, "evidence", "safe_threads"), [0], r"safe_threads\[0\]"),
 ]
 

@@ -27,7 +27,7 @@ from autotune.bench.user import shortened
 from autotune.controls import environment
 from autotune.errors import BadWorkload, UnsupportedPlatform
 from autotune.host import pressure
-from autotune.host.allocation import online_cpus
+from autotune.host.allocation import affinity, online_cpus
 from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Plan, Session
 
@@ -138,6 +138,7 @@ class CommandBench:
         self._metric = metric
         self._patience = patience
         self._environ = dict(os.environ if environ is None else environ)
+        self._cpus = len(affinity() or ()) or online_cpus()
         self._slowest = math.inf
         """Wall seconds of the slowest run of the default."""
 
@@ -165,10 +166,13 @@ class CommandBench:
             until = None if end is None else rounds.share(monotonic(), end, len(plan.cases) - place)
             records.append(self._measure(case, plan, until))
         busy = [one for record in records for one, _ in record.rounds]
+        wall = sum(record.round_seconds for record in records)
+        taken = sum(record.taken_seconds for record in records)
         return Session(
             measurements=tuple(one for record in records for one in record.measurements(plan.rounds)),
             wall_seconds=monotonic() - began,
             rejected=sum(busy) / len(busy) if busy else 0.0,
+            taken=max(0.0, taken / wall / self._cpus) if wall > 0 else 0.0,
         )
 
     def _measure(self, case: Case, plan: Plan, until: float | None) -> "_Record":
@@ -185,9 +189,12 @@ class CommandBench:
             if record.rounds and until is not None and monotonic() >= until:
                 break
             order = waiting.popleft()
-            load, began = pressure.read(), monotonic()
+            load, began = pressure.read(cpus=affinity()), monotonic()
             values = self._round(record, order)
-            busy = noise.busy(load, pressure.read(), monotonic() - began, online_cpus(), crowded=True)
+            wall, now = monotonic() - began, pressure.read(cpus=affinity())
+            busy = noise.busy(load, now, wall, self._cpus, crowded=True)
+            record.round_seconds += wall
+            record.taken_seconds += noise.taken(load, now)
             record.rounds.append((busy, values))
             if busy:
                 waiting.append(order)
@@ -261,6 +268,10 @@ class _Record:
     arms: tuple[Configuration, ...]
     rounds: list[tuple[bool, dict[int, float]]] = field(default_factory=list)
     """(was the machine busy, values by arm)"""
+    round_seconds: float = 0.0
+    """Of all rounds."""
+    taken_seconds: float = 0.0
+    """CPU time that others took meanwhile."""
     failures: dict[int, Failure] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
 

@@ -19,7 +19,7 @@ from autotune.bench.copies import Copies
 from autotune.bench.job import Arm, Job, Task
 from autotune.bench.user import cause
 from autotune.bench.workloads.work import Work, Workload
-from autotune.controls import blas
+from autotune.controls import allocator, blas
 from autotune.controls.configured import configured
 from autotune.host import pressure
 from autotune.host.allocation import affinity, online_cpus
@@ -75,6 +75,8 @@ class _Side:
     """One for each layout."""
     seconds: float = 0.0
     """Of one call; 0 before the first."""
+    resident_bytes: int | None = None
+    """Memory that the process held after the last sample, what the call returned not included."""
 
 
 class _WrongResult(Exception):
@@ -121,6 +123,7 @@ class _Trial:
             self._check(works)
             loops = self._warm_up(until)
             self._repeat(loops, until, works)
+            self._weigh()
         except _ReferenceFailed:
             pass  # the parent was told, and without a reference the others say nothing
         finally:
@@ -244,6 +247,14 @@ class _Trial:
                 quiet += 1
             gc.collect()
 
+    def _weigh(self) -> None:
+        """Tell what each arm left in memory, where it is what they differ in."""
+        held = [
+            (side.arm.index, side.resident_bytes) for side in self._sides if side.resident_bytes is not None
+        ]
+        if held:
+            self._post.send(resident=self._place, bytes=held)
+
     def _load(self) -> pressure.Load:
         """The load now. In company all that the parent started is one's own: the other processes are, too."""
         return pressure.read(pid=os.getppid() if self._job.company else None, cpus=affinity())
@@ -263,6 +274,11 @@ class _Trial:
             Family.TASKS,
         }
 
+    @property
+    def _retains(self) -> bool:
+        """Does some arm keep memory, at a cost that has to be known?"""
+        return any(arm.configuration.allocator is not None for arm in self._task.arms)
+
     def _sample(self, side: _Side, layout: int, loops: int) -> float:
         """Seconds of so many calls of one arm, after it was put into force."""
         call = side.calls[layout % len(side.calls)]
@@ -280,7 +296,10 @@ class _Trial:
             begin = perf_counter()
             for _ in calls:
                 call()
-            return perf_counter() - begin
+            seconds = perf_counter() - begin
+            if self._retains:
+                side.resident_bytes = allocator.resident_bytes()
+            return seconds
 
     def _patience(self, seconds: float) -> float:
         """How long a step may take whose likely length is known. Being slow is no failure, being stuck is."""

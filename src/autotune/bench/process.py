@@ -149,6 +149,8 @@ class _Record:
     taken_seconds: float = 0.0
     """CPU time that others took meanwhile."""
     failures: dict[int, Failure] = field(default_factory=dict)
+    resident: dict[int, int] = field(default_factory=dict)
+    """Memory in bytes that the process held, by arm."""
     printed: str = ""
     finished: bool = False
 
@@ -182,6 +184,7 @@ class _Record:
             seconds=() if failure else tuple(times[arm.index] for times in rounds),
             failure=failure,
             note=shortened(self.printed, NOTE_LENGTH) or None,
+            resident_bytes=self.resident.get(arm.index),
         )
 
 
@@ -212,6 +215,8 @@ def _take(message: Mapping[str, object], records: Sequence[_Record], child: Chil
             records[place].rounds.append((busy, {int(arm): float(seconds) for arm, seconds in pairs}))
             records[place].taken_seconds += float(taken)  # type: ignore[arg-type]  # a TypeError is caught
             records[place].wall_seconds += float(wall)  # type: ignore[arg-type]
+        case {"resident": int(place), "bytes": list(pairs)}:
+            records[place].resident = {int(arm): int(held) for arm, held in pairs}
         case {"finished": int(place)}:
             records[place].finished = True
             records[place].printed += child.output.take()

@@ -121,6 +121,8 @@ def _gain(tuning: Tuning) -> tuple[str, str]:
 def _why(tuning: Tuning) -> str:
     choice = str(tuning.choice) if tuning.status is Status.TUNED else messages.STATUSES[tuning.status]
     lines = [f"{choice}: {printable(tuning.reason)}"]
+    if tuning.retained_bytes is not None:
+        lines.append(messages.retained(tuning.retained_bytes))
     if tuning.corners:
         lines.append(messages.corners(tuning.corners))
     return "\n".join(lines)

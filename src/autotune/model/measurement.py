@@ -51,6 +51,9 @@ class Measurement:
     failure: Failure | None = None
     note: str | None = None
     """What the work printed, shortened; None if it was quiet."""
+    resident_bytes: int | None = None
+    """Memory that the process held afterwards under this configuration; known where some configuration of the
+    case sets the allocator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,9 @@ class Tuning:
     """BLAS threads of the default when it was measured."""
     safe_threads: tuple[int, ...] = ()
     """BLAS thread counts at which this operation was measured to be no slower than its default."""
+    retained_bytes: int | None = None
+    """Memory that a process holds on to with this choice beyond what it holds by default; of a choice that sets
+    the allocator."""
     corners: tuple[tuple[Configuration, float], ...] = ()
     """For tasks: one or all BLAS threads by one or all workers, each with its time over the default's as search
     found it (not a claim)."""

@@ -76,9 +76,16 @@ def _after_test(known: Tuning, choice: Configuration, site: Site, evidence: Evid
         reason = f"budget: {choice} seemed to take {seemed:.3f} of the default's time; the time ended before its proof."
         return replace(known, reason=reason)
     entry = _tested(known, choice, proof.trials[operation], proof.dropped.get(operation))
+    entry = replace(entry, retained_bytes=evidence.retained_bytes.get(entry.choice))
     reason = f"{entry.reason} {proof.disturbed}".rstrip()
     if proof.disturbed.excessive:
-        undecided = replace(entry, choice=known.choice, tuned_seconds=None, safe_threads=known.safe_threads)
+        undecided = replace(
+            entry,
+            choice=known.choice,
+            tuned_seconds=None,
+            safe_threads=known.safe_threads,
+            retained_bytes=None,
+        )
         return replace(undecided, status=Status.NOISY, reason=f"{choice} was tested. {reason}")
     excluded = entry.ratio_low is not None and entry.ratio_low > 1 / (1 + site.margin)
     noisy = proof.disturbed.noticeable and entry.status is not Status.TUNED and not excluded

@@ -31,6 +31,8 @@ class Evidence:
     default_seconds: list[float] = field(default_factory=list)
     failures: dict[Configuration, Failure] = field(default_factory=dict)
     """Why a configuration, or the default, is out for good."""
+    retained_bytes: dict[Configuration, int] = field(default_factory=dict)
+    """How much more memory a process held with a configuration than with the default; the most of any session."""
 
     def add(self, measurements: Iterable[Measurement]) -> None:
         """Take in what a session measured of this operation, the default first."""
@@ -44,8 +46,15 @@ class Evidence:
             if sane(measurement):
                 rounds = log_ratios(measurement.seconds, default.seconds)
                 self.sessions[measurement.configuration].append(rounds)
+                self._weigh(measurement, default)
             elif measurement.failure is None or measurement.failure.final:
                 self.failures[measurement.configuration] = measurement.failure or CLOCK_STOOD
+
+    def _weigh(self, measurement: Measurement, default: Measurement) -> None:
+        if measurement.resident_bytes is not None and default.resident_bytes is not None:
+            more = max(0, measurement.resident_bytes - default.resident_bytes)
+            chosen = measurement.configuration
+            self.retained_bytes[chosen] = max(more, self.retained_bytes.get(chosen, 0))
 
     @property
     def candidates(self) -> list[Configuration]:

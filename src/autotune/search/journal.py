@@ -121,4 +121,5 @@ def _measurement(values: Json) -> Measurement:
         seconds=tuple(values["seconds"]),
         failure=failure and Failure(kind=FailureKind(failure["kind"]), reason=failure["reason"]),
         note=values["note"],
+        resident_bytes=values.get("resident_bytes"),
     )

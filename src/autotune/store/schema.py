@@ -165,6 +165,7 @@ def _tuning(entry: Mapping[str, Any], name: str, dtype: str, at: str) -> Tuning:
         pairs=_field(evidence, "pairs", f"{at}.evidence", _whole(0, MAX_NUMBER), 0),
         default_threads=_field(evidence, "default_threads", f"{at}.evidence", _COUNT, None),
         safe_threads=tuple(_field(evidence, "safe_threads", f"{at}.evidence", _list_of(_COUNT), ())),
+        retained_bytes=_field(evidence, "retained_bytes", f"{at}.evidence", _whole(0, MAX_NUMBER), None),
         corners=tuple(_field(entry, "corners", at, _list_of(_corner), ())),
     )
 
@@ -176,6 +177,7 @@ def _entry_of(tuning: Tuning) -> dict[str, Any]:
         "pairs": tuning.pairs or None,
         "default_threads": tuning.default_threads,
         "safe_threads": list(tuning.safe_threads) or None,
+        "retained_bytes": tuning.retained_bytes,
     }
     interval = [tuning.ratio_low, tuning.ratio_high]
     entry = {
@@ -308,7 +310,9 @@ def _sizes(value: Any, where: str) -> tuple[tuple[str, int], ...]:
 
 
 def _corner(value: Any, where: str) -> tuple[Configuration, float]:
-    blas, workers = (_field(_mapping(value, where), name, where, _COUNT) for name in ("blas_threads", "workers"))
+    blas, workers = (
+        _field(_mapping(value, where), name, where, _COUNT) for name in ("blas_threads", "workers")
+    )
     ratio = _field(_mapping(value, where), "ratio", where, _POSITIVE)
     return Configuration(blas_threads=blas, workers=workers), ratio
 
