@@ -12,8 +12,9 @@ import pytest
 
 from autotune.bench.process import ProcessBench
 from autotune.bench.user import UserWorkload
+from autotune.controls import allocator
 from autotune.model.catalogue import operation
-from autotune.model.configuration import DEFAULT, Configuration, Knob
+from autotune.model.configuration import DEFAULT, Allocator, Configuration, Knob
 from autotune.model.measurement import Case, FailureKind, Plan
 from autotune.model.operation import Operation
 
@@ -190,3 +191,21 @@ def _runs(pid):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_what_an_allocator_keeps_in_memory_is_measured_beside_the_default():
+    """Two temporaries of 48 MiB each, which glibc on its own gives back."""
+    if (reason := allocator.supported()) is not None:
+        pytest.skip(reason)
+    case = Case(
+        operation=operation("temporaries", n=6 * 2**20),
+        configurations=(Configuration(allocator=Allocator.RETAIN),),
+    )
+
+    default, retaining = ProcessBench().run(Plan(cases=(case,), rounds=1, seconds=0.0)).measurements
+
+    assert retaining.resident_bytes - default.resident_bytes > 40 * 2**20
+
+
+def test_where_no_allocator_is_chosen_memory_is_not_looked_at():
+    assert [one.resident_bytes for one in _run("steady", TWO)] == [None, None]

@@ -115,3 +115,10 @@ def test_float32_is_named_and_float64_goes_without_saying():
 
 def test_a_lone_surrogate_is_spelled_out():
     assert printable("a\udc80b") == "a\\udc80b"
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_what_a_choice_costs_in_memory_is_shown(width):
+    keeping = replace(SVD, choice=Configuration(allocator="retain"), retained_bytes=96 * 2**20)
+    text = " ".join(shown(Profile(key=KEY, tunings=(keeping,)), width=width).split())
+    assert "holds 96.0 MiB more memory than by default" in text

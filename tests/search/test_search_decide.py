@@ -164,3 +164,12 @@ def test_every_entry_can_be_written_and_read_again(tmp_path, disturbed):
 
     again = files.read(tmp_path / "profile.yaml").tunings[0]
     assert (again.status, again.choice, again.reason) == (entry.status, entry.choice, entry.reason)
+
+
+def test_what_a_choice_costs_in_memory_is_told_with_it_and_only_with_it():
+    evidence = _evidence()
+    evidence.retained_bytes[ONE] = 1000
+
+    assert _decide(evidence, proof=_proof(0.79, 0.8, 0.81)).retained_bytes == 1000
+    assert _decide(evidence, proof=_proof(0.79, 0.8, 0.81, disturbed=OVERRUN)).retained_bytes is None
+    assert _decide(evidence, proof=_proof(1.0, 1.0, 1.0, dropped={SMALL: "No."})).retained_bytes is None

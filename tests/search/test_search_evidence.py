@@ -1,6 +1,7 @@
 """What the sessions of a search say together."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -96,3 +97,13 @@ def test_the_leader_is_never_slower_than_the_default(ratios):
     leader = evidence.leader(0.01)
 
     assert leader.is_default or evidence.estimate(leader) < 0
+
+
+def test_what_a_choice_holds_beyond_the_default_is_the_most_that_a_session_saw():
+    def session(default, chosen):
+        held = {DEFAULT: default, ONE: chosen}
+        return [replace(one, resident_bytes=held[one.configuration]) for one in _session({ONE: 0.5})]
+
+    assert _evidence(session(100, 150), session(100, 130)).retained_bytes == {ONE: 50}
+    assert _evidence(session(100, 90)).retained_bytes == {ONE: 0}
+    assert _evidence(session(None, 90)).retained_bytes == {}

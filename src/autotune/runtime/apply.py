@@ -211,16 +211,20 @@ def _insist(now: Setting, profile: str | os.PathLike[str] | None) -> None:
 
 def _with_allocator(now: Setting, wish: str | None, *, strict: bool) -> Setting:
     """The setting with the allocator that is asked for, if this process can have it."""
+    if wish in {None, "default"}:
+        return now._replace(allocator=wish)
     if wish != "retain":
-        return now._replace(allocator=wish)
-    from autotune.controls import allocator
+        problem: Exception = UsageError(f'allocator must be "default" or "retain", not {wish!r}.')
+    else:
+        from autotune.controls import allocator
 
-    refusal = allocator.supported()
-    if refusal is None:
-        return now._replace(allocator=wish)
+        refusal = allocator.supported()
+        if refusal is None:
+            return now._replace(allocator=wish)
+        problem = UnsupportedPlatform(refusal)
     if strict:
-        raise UnsupportedPlatform(refusal)
-    return now._replace(why=f"{now.why} {refusal}")
+        raise problem
+    return now._replace(why=f"{now.why} {problem}")
 
 
 def _put(before: Setting, now: Setting) -> None:
