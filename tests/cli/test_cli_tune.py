@@ -195,7 +195,8 @@ def test_a_name_is_made_of_the_script_the_module_or_the_program(words, name):
 
 @pytest.mark.real
 def test_a_command_is_tuned_by_a_number_that_it_prints(tmp_path):
-    """The number depends on the threads alone, so that every machine gives the same answer."""
+    """The number depends on the threads alone, so that every machine gives the same ratio; a busy one does not
+    take it for proved."""
     code = "import os; print('rate:', 100 / int(os.environ.get('OPENBLAS_NUM_THREADS', 4)))"
     folders = {f"XDG_{name}_HOME": str(tmp_path) for name in ("CONFIG", "STATE", "CACHE")}
     environ = {name: value for name, value in os.environ.items() if "THREADS" not in name} | folders
@@ -211,5 +212,6 @@ def test_a_command_is_tuned_by_a_number_that_it_prints(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert (result["status"], result["choice"], result["ratio"]) == ("tuned", {"blas_threads": 1}, 0.25)
+    assert result["ratio"] == 0.25
+    assert (result["status"], result["choice"]) in [("tuned", {"blas_threads": 1}), ("noisy", {})]
     assert files.read(result["profile"]).tunings[0].operation.name == result["name"]
