@@ -53,3 +53,34 @@ def test_the_time_left_is_shared_evenly_among_the_tasks_left():
 
 def test_once_the_time_is_over_no_task_has_any_left():
     assert rounds.share(now=10.0, end=9.0, tasks=3) == 10.0
+
+
+def _agenda(wanted, *busy):
+    """The rounds in their turn, given how each was; all others are quiet."""
+    agenda, turns, states = rounds.Agenda(wanted), [], iter(busy)
+    while (number := agenda.next()) is not None:
+        turns.append(number)
+        agenda.note(number, busy=next(states, False))
+    return turns
+
+
+def test_quiet_rounds_come_once_each():
+    assert _agenda(4) == [0, 1, 2, 3]
+
+
+def test_disturbed_rounds_come_again_after_all_others_under_their_own_number():
+    assert _agenda(4, True, False, True) == [0, 1, 2, 3, 0, 2]
+
+
+def test_a_machine_that_is_never_quiet_is_not_waited_for():
+    assert _agenda(4, *[True] * 99) == [0, 1, 2, 3]
+
+
+@given(st.integers(0, 12), st.lists(st.booleans(), max_size=60))
+def test_there_are_at_most_as_many_repetitions_as_quiet_rounds(wanted, busy):
+    turns = _agenda(wanted, *busy)
+
+    quiet = sum(not state for state in [*busy, *[False] * len(turns)][: len(turns)])
+    assert turns[:wanted] == list(range(wanted))
+    assert len(turns) <= wanted + quiet
+    assert quiet <= wanted

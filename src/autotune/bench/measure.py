@@ -6,7 +6,6 @@ Task after task: the inputs of one are gone before the next one's are made. What
 
 import gc
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -208,23 +207,14 @@ class _Trial:
         return rounds.loops(reference.seconds, min(side.seconds for side in self._sides))
 
     def _repeat(self, loops: int, until: float | None, works: list[Work]) -> None:
-        """Time rounds, and the disturbed ones again, until enough were quiet or the time is over.
-
-        A round is disturbed whole and repeated whole, in the same order, after all others. There are at most
-        as many repetitions as quiet rounds: a machine that is never quiet will not become so.
-        """
-        wanted = self._job.rounds
+        """Time rounds, and disturbed ones again, until enough were quiet or the time is over."""
         seed = rounds.order_seed(self._job.seed, self._task.operation)
-        orders = rounds.orders(len(self._sides), wanted, seed)
+        orders = rounds.orders(len(self._sides), self._job.rounds, seed)
         sides = tuple(self._sides)
         likely = sum(side.seconds for side in sides) * loops * (REST_SAMPLES + 1)
-        waiting = deque(range(wanted))
-        quiet = attempts = 0
+        agenda = rounds.Agenda(self._job.rounds)
         gc.freeze()
-        while waiting and attempts < wanted + quiet:
-            if attempts and _over(until):
-                return
-            number = waiting.popleft()
+        while (number := agenda.next()) is not None:
             self._post.expect(self._patience(likely))
             seconds: dict[int, float] = {}
             load, begin = self._load(), perf_counter()
@@ -233,19 +223,17 @@ class _Trial:
                 if side in self._sides:
                     with self._turn(side.arm):
                         seconds[side.arm.index] = self._sample(side, number, loops) / loops / works[0].share
-            wall = perf_counter() - begin
-            now = self._load()
-            busy = noise.busy(load, now, wall, len(affinity() or ()) or online_cpus(), crowded=self._crowded)
+            wall, now = perf_counter() - begin, self._load()
+            cpus = len(affinity() or ()) or online_cpus()
+            busy = noise.busy(load, now, wall, cpus, crowded=self._crowded)
             taken = noise.taken(load, now)
             self._post.send(
                 round=self._place, busy=busy, taken=taken, wall=wall, seconds=list(seconds.items())
             )
-            attempts += 1
-            if busy:
-                waiting.append(number)
-            else:
-                quiet += 1
+            agenda.note(number, busy=busy)
             gc.collect()
+            if _over(until):
+                return
 
     def _weigh(self) -> None:
         """Tell what each arm left in memory, where it is what they differ in."""

@@ -1,6 +1,7 @@
 """In which order arms run, how often, and for how long. Pure."""
 
 import random
+from collections import deque
 from math import ceil, log2
 
 SAMPLE_SECONDS = 0.01
@@ -22,6 +23,31 @@ def orders(arms: int, rounds: int, seed: str) -> list[tuple[int, ...]]:
         order = tuple(chance.sample(range(arms), arms))
         result += [order, order[::-1]]
     return result[:rounds]
+
+
+class Agenda:
+    """Which round comes next: each once, then the disturbed ones again, whole and in their own order.
+
+    There are at most as many repetitions as quiet rounds: a machine that is never quiet will not become so.
+    """
+
+    def __init__(self, rounds: int) -> None:
+        self._waiting = deque(range(rounds))
+        self._left = rounds
+
+    def next(self) -> int | None:
+        """The number of the next round; None if all were quiet or no more may be repeated."""
+        if not self._waiting or not self._left:
+            return None
+        self._left -= 1
+        return self._waiting.popleft()
+
+    def note(self, number: int, *, busy: bool) -> None:
+        """Say how a round was."""
+        if busy:
+            self._waiting.append(number)
+        else:
+            self._left += 1
 
 
 def order_seed(seed: int, name: object) -> str:

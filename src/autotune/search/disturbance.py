@@ -12,8 +12,9 @@ TAKEN = 0.1
 """Share of the CPUs' time above which nothing is believed.
 
 Below it the interval over fresh processes decides: light, steady load touches every round of a slow operation
-and leaves the ratio as it is, bursts widen the interval. Above it the answer itself is another one: on two CPUs
-with two busy neighbours one BLAS thread took 0.07 of the default's two, of which a quiet machine knows nothing.
+and leaves the ratio as it is, bursts widen the interval. Above it the answer itself is another one: beside
+two busy processes on two CPUs one BLAS thread took 0.13 of the default's time, of which a quiet machine knows
+nothing.
 """
 
 
