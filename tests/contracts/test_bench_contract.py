@@ -106,9 +106,8 @@ def test_the_same_seed_runs_the_rounds_in_the_same_order_and_another_seed_in_ano
     def order(seed):
         (tmp_path / "log").unlink(missing_ok=True)
         bench.run(Plan(cases=(_case("logging", TWO, THREE),), rounds=1, seed=seed, seconds=0.0))
-        return (
-            (tmp_path / "log").read_text().split()[-3:]
-        )  # the calls before the round are checks and warm-up
+        *_checks_and_warm_up, first, second, third = (tmp_path / "log").read_text().split()
+        return first, second, third
 
     orders = {seed: order(seed) for seed in (0, 1)}
 

@@ -140,9 +140,7 @@ class UserWorkload:
             try:
                 function = cloudpickle.loads(b64decode(self.pickled))
             except BaseException as problem:
-                raise BadWorkload(
-                    f"{self.name} cannot be taken to a fresh process: {cause(problem)}"
-                ) from problem
+                raise BadWorkload(_NOT_TAKEN.format(self.name, cause(problem))) from problem
         else:
             place, _, name = self.source.partition(":")
             function = _found(_module(place), place, name)
@@ -344,8 +342,6 @@ def _equal(expected: object, actual: object) -> bool:
         return False
     if not np.issubdtype(left.dtype, np.inexact):
         return bool(np.array_equal(left, right))
-    tolerance = (
-        float(np.finfo(left.dtype).eps) ** 0.5
-    )  # half the digits: blocked sums differ in the last ones
+    tolerance = float(np.finfo(left.dtype).eps) ** 0.5  # half the digits: blocked sums differ in the last
     scale = float(np.nanmax(np.abs(left), initial=0.0, where=np.isfinite(left)))
     return bool(np.allclose(left, right, rtol=tolerance, atol=tolerance * scale, equal_nan=True))

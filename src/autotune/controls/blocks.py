@@ -78,9 +78,7 @@ def plain(
     dtype: DTypeLike | None = None,
     scratch: bool = False,
 ) -> Any:
-    """The same call without blocks and threads. A function that takes `scratch` gets the arrays as one
-    block.
-    """
+    """The same call without blocks and threads. A function with `scratch` gets the arrays as one block."""
     if scratch:
         return map_with_scratch(function, arrays, out, 1, None, dtype)
     if not isinstance(function, np.ufunc):
@@ -127,9 +125,8 @@ def _map_ufunc(
     dtypes = _result_dtypes(function, arrays, outs, dtype)
     shape = common_shape(arrays)
     if dtypes is None or 0 in shape or not _fit(outs, shape, dtypes):
-        return plain(
-            function, arrays, out, dtype=dtype
-        )  # there is nothing to cut, or NumPy says what is wrong
+        # there is nothing to cut, or NumPy says what is wrong
+        return plain(function, arrays, out, dtype=dtype)
     axes = common_order(shape, [*outs, *arrays])
     grid = Grid(shape, axes, chunk)
     if not shape or (len(grid) == 1 and None not in outs):

@@ -70,9 +70,7 @@ def map_function(
 def map_rows(
     function: Function, arrays: Sequence[Any], out: Any, workers: int, chunk: int, dtype: DTypeLike | None
 ) -> Any:
-    """Blocks of rows through a function that returns as many rows; what else their shape is, is its own
-    affair.
-    """
+    """Blocks of rows through a function that returns as many rows, whatever else their shape."""
     lengths = {array.shape[0] for array in arrays if isinstance(array, np.ndarray) and array.ndim}
     if len(lengths) != 1:
         raise UsageError(

@@ -65,9 +65,7 @@ def read_only(value: Any) -> Any:
 
 
 def common_shape(values: Sequence[Any]) -> Shape:
-    """The shape that the arrays among the values broadcast to; () without any. Raises ValueError as NumPy
-    does.
-    """
+    """The shape that the arrays among the values broadcast to; () without any. Raises NumPy's ValueError."""
     return np.broadcast_shapes(*(value.shape for value in values if isinstance(value, np.ndarray)))
 
 

@@ -82,9 +82,8 @@ class Job:
     def _wait(self) -> None:
         try:
             self.finished.acquire()
-        except (
-            BaseException
-        ):  # Ctrl-C: the helpers still write into the caller's arrays until their block ends
+        except BaseException:
+            # Ctrl-C: the helpers still write into the caller's arrays until their block ends
             self.pending.clear()
             self.finished.acquire()
             raise
@@ -113,9 +112,8 @@ class Pool:
                 )
                 try:
                     thread.start()
-                except (
-                    RuntimeError
-                ):  # the interpreter is ending, or pids.max is reached: fewer helpers will do
+                except RuntimeError:
+                    # the interpreter is ending, or pids.max is reached: fewer helpers will do
                     return
                 self.threads.append(thread)
 

@@ -144,9 +144,7 @@ class _Cut:
         return self.depth * len(self._across)
 
     def item(self, number: int) -> tuple[Array, int, Index]:
-        """A part of the array, which block along the reduced axes it is, and which of the kept elements it
-        makes.
-        """
+        """A part of the array, its block along the reduced axes, and the kept elements that it makes."""
         depth, place = divmod(number, len(self._across))
         along, across = self._along[depth], self._across[place]
         index = [WHOLE] * self.array.ndim
@@ -192,9 +190,8 @@ def _reduce_across(
     def step(group: int) -> None:
         for number in groups[group]:
             part, _, across = cut.item(number)
-            result[across] = call(
-                part, axis=cut.axes, **options
-            )  # with out= NumPy 2.0 errs on negative strides
+            # with out= NumPy 2.0 errs on negative strides
+            result[across] = call(part, axis=cut.axes, **options)
 
     pool.run(lambda: step, len(groups), workers)
     return result
@@ -218,9 +215,7 @@ def _partials(ufunc: np.ufunc, cut: _Cut, kind: np.dtype[Any], workers: int, chu
 
 
 def _reduce_rows(ufunc: np.ufunc, cut: _Cut, partials: Array, numbers: range) -> range:
-    """Whole blocks of a one-dimensional array in a single call, to the same bits; returns the blocks left
-    over.
-    """
+    """Whole blocks of a flat array in a single call, to the same bits; returns the blocks left over."""
     whole = range(numbers.start, min(numbers.stop, cut.depth - 1))
     if whole:
         rows = cut.array[whole.start * BLOCK : whole.stop * BLOCK].reshape(-1, BLOCK)
@@ -292,9 +287,7 @@ def _dot(arrays: Sequence[Any], out: Array | None, workers: int, chunk: int) -> 
 
 
 def _block_dot(one: Array, other: Array, kind: np.dtype[Any]) -> Any:
-    """The product of two blocks; floats by BLAS in rows so short that its threads have no part in the
-    result.
-    """
+    """The product of two blocks; floats by BLAS, in rows too short for its threads to change the result."""
     if one.dtype != kind or other.dtype != kind or kind.kind != "f":
         return np.add.reduce(np.multiply(one, other, dtype=kind), dtype=kind)
     whole = one.size // BLAS_ROW * BLAS_ROW
@@ -324,9 +317,7 @@ def _result_dtype(name: str, array: Array, dtype: DTypeLike | None) -> np.dtype[
 
 
 def _delivered(result: Array, array: Array, axes: tuple[int, ...], out: Array | None, keepdims: bool) -> Any:
-    """The result in the shape asked for, in `out` if there is one; a number if nothing is left of the
-    shape.
-    """
+    """The result in the shape asked for, in `out` if there is one; a number if no axis is left."""
     if keepdims:
         result = result.reshape([1 if axis in axes else length for axis, length in enumerate(array.shape)])
     if out is None:

@@ -36,9 +36,7 @@ class Scratch:
         return array
 
     def begin(self, shape: tuple[int, ...], out: NDArray[Any] | None) -> None:
-        """Turn to a block of this shape. Without `out` (it is an input, too) the result goes to a
-        temporary.
-        """
+        """Turn to a block of this shape. Without `out`, as when it is an input, a temporary takes its place."""
         if shape != self._shape:
             self._shape = shape
             self._arrays.clear()

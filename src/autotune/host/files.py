@@ -47,9 +47,7 @@ def cpulist(text: str) -> frozenset[int] | None:
 
 
 def cpumask(text: str) -> frozenset[int] | None:
-    """The numbers of a mask such as `00000000,0000000f`, in words of 32 bits, the highest first; None for
-    anything else.
-    """
+    """The numbers of a mask such as `00000000,0000000f`: words of 32 bits, highest first. None if it is none."""
     words = text.strip().split(",")
     if len(words) > LARGEST_CPU // 32 or not all(0 < len(word) <= 8 for word in words):
         return None

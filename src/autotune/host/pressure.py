@@ -11,8 +11,8 @@ from autotune.host import files
 
 _Number = TypeVar("_Number", int, float)
 
-# clock ticks in /proc are 1/100 s on every Linux since 2.6 (USER_HZ); sysconf says so too
 TICKS_PER_SECOND = 100.0
+"""In which /proc counts CPU time, on every Linux since 2.6 (USER_HZ); sysconf says so too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

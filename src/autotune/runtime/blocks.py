@@ -1,6 +1,4 @@
-"""Work on large arrays by the measured number of workers and chunk; plain NumPy where nothing was
-measured.
-"""
+"""Work on large arrays by the measured workers and chunk; plain NumPy where nothing was measured."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -119,9 +117,7 @@ def reduce_blocks(
 
 
 def fill(array: NDArray[Any], value: Any) -> None:
-    """`array[...] = value`, by the measured number of workers; `value` is a number or an array that
-    broadcasts.
-    """
+    """`array[...] = value`, a number or an array that broadcasts, by the measured number of workers."""
     chosen = None
     if array.size > SMALL:
         chosen = config("copy" if np.ndim(value) else "fill", dtype=array.dtype, n=array.size)
@@ -161,9 +157,7 @@ def random(
 
 
 def _is_small(arrays: tuple[Any, ...], out: Any) -> bool:
-    """Are these arrays of one shape, not worth a look at the profile? This look costs less than a
-    microsecond.
-    """
+    """Are these arrays of one shape, not worth a look at the profile? Finding out costs less than 1 us."""
     for array in arrays:
         if type(array) is not np.ndarray or array.size > SMALL or array.shape != arrays[0].shape:
             return False
@@ -194,9 +188,7 @@ def _operation(
 
 
 def _chosen(operation: str, arrays: tuple[Any, ...], out: Any) -> "Configuration | None":
-    """The configuration measured for these arrays; they, and an `out`, share one floating-point dtype if
-    there is.
-    """
+    """The configuration measured for these arrays; None unless they, and an `out`, share one dtype."""
     known = [array for array in (*arrays, *as_outs(out)) if isinstance(array, np.ndarray)]
     if not known or any(array.dtype != known[0].dtype for array in known):
         return None

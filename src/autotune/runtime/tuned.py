@@ -101,9 +101,7 @@ class Tuned:
 
 
 def entered(configuration: Configuration) -> Configured:
-    """A scope of this configuration, begun. Memory is not retained where it cannot be: the rest still
-    counts.
-    """
+    """A scope of this configuration, begun. Where memory cannot be retained, the rest still counts."""
     resolution = state.resolution()
     usable = configuration.cpus if resolution is None else resolution.usable_cpus
     scope = configured(configuration, usable_cpus=usable)

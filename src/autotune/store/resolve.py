@@ -1,6 +1,4 @@
-"""Everything measured that fits this machine, as apply() needs it: from the compiled copy if that still
-holds.
-"""
+"""Everything measured that fits this machine: from the compiled copy, if that still holds."""
 
 import os
 import zlib
@@ -179,9 +177,7 @@ def _without_evidence(tuning: "Tuning", reason: str) -> "Tuning":
 
 
 def _files(named: str | os.PathLike[str] | None) -> list[tuple[Layer, str]]:
-    """Every profile file of every layer, nearest first. What cannot be listed stands for itself, to be
-    refused.
-    """
+    """Every profile file, nearest layer first. What cannot be listed stands for itself, to be refused."""
     found: list[tuple[Layer, str]] = []
     for layer, place in places(named):
         try:
@@ -201,9 +197,7 @@ def _files(named: str | os.PathLike[str] | None) -> list[tuple[Layer, str]]:
 
 
 def _circumstances(usable: int, limit: Limit) -> list[Any]:
-    """What else the fit depends on, cheap to read. Hardware changes at a boot, or when a CPU goes on or off
-    line.
-    """
+    """What else the fit depends on, cheap to read. Hardware changes at a boot, or when a CPU is switched."""
     known = software()
     return [
         autotune.__version__,

@@ -100,9 +100,7 @@ def _number(value: float) -> str:
 
 
 def _escaped(character: str) -> str:
-    """YAML's own escapes for what a reader must not see raw; half a surrogate pair cannot be written at
-    all.
-    """
+    """YAML's escapes for what a reader must not see raw; half a surrogate pair cannot be written at all."""
     if character in '"\\':
         return "\\" + character
     if character.isprintable():
