@@ -129,7 +129,7 @@ def _map_ufunc(
         return plain(function, arrays, out, dtype=dtype)
     axes = common_order(shape, [*outs, *arrays])
     grid = Grid(shape, axes, chunk)
-    if not shape or (len(grid) == 1 and None not in outs):
+    if not shape or (len(grid) == 1 and all(one is not None for one in outs)):
         return plain(function, arrays, out, dtype=dtype)
     targets = tuple(
         new_result(shape, kind, axes) if one is None else one for one, kind in zip(outs, dtypes, strict=True)

@@ -76,7 +76,7 @@ class Model:
         among = prior.covariance(features[visited], features[visited], categorical)
         diagonal = np.arange(len(visited))
         among[:, diagonal, diagonal] += prior.teeth[:, None] + prior.noise[:, None] / repeats + 1e-9
-        factor = np.linalg.cholesky(among)
+        factor = np.asarray(np.linalg.cholesky(among), dtype=np.float64)
         half = np.linalg.solve(factor, np.broadcast_to(target[:, None], (HYPOTHESES, len(target), 1)))[..., 0]
         evidence = -0.5 * (half**2).sum(1) - np.log(factor[:, diagonal, diagonal]).sum(1)
         kept = np.argsort(-evidence, kind="stable")[:KEPT]
