@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
 
 HYPOTHESES = 96
 """Settings of the prior that are tried; the evidence of twice as many chose no better."""
@@ -76,7 +76,7 @@ class Model:
         among = prior.covariance(features[visited], features[visited], categorical)
         diagonal = np.arange(len(visited))
         among[:, diagonal, diagonal] += prior.teeth[:, None] + prior.noise[:, None] / repeats + 1e-9
-        factor = np.asarray(np.linalg.cholesky(among), dtype=np.float64)
+        factor = np.linalg.cholesky(among)
         half = np.linalg.solve(factor, np.broadcast_to(target[:, None], (HYPOTHESES, len(target), 1)))[..., 0]
         evidence = -0.5 * (half**2).sum(1) - np.log(factor[:, diagonal, diagonal]).sum(1)
         kept = np.argsort(-evidence, kind="stable")[:KEPT]
