@@ -1,7 +1,8 @@
-"""Profiles that are hard to show."""
+"""Profiles to show: a usual one, one of defaults only, and one without entries."""
 
+from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
-from autotune.model.machine import Hardware, Limit
+from autotune.model.machine import Hardware
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.software import Software

@@ -124,19 +124,6 @@ def test_each_library_reads_its_own_variable_first():
     assert [environment.user_limit(environ, api=api) for api in ("mkl", "blis", "accelerate")] == [1, 3, None]
 
 
-def test_a_malformed_count_is_named_with_what_follows():
-    assert environment.malformed({"OMP_NUM_THREADS": "abc", "MKL_NUM_THREADS": "2"}) == (
-        (
-            "OMP_NUM_THREADS='abc' is not a whole number of at least 1: libraries ignore it, so it limits "
-            "nothing. Set it to a number, or unset it."
-        ),
-    )
-
-
-def test_openmps_list_of_counts_is_well_formed():
-    assert environment.malformed({"OMP_NUM_THREADS": "4,2"}) == ()
-
-
 def test_allocator_settings_are_named():
     environ = {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.mmap_max=0", "OMP_NUM_THREADS": "1"}
     assert environment.allocator_settings(environ) == ("GLIBC_TUNABLES", "MALLOC_ARENA_MAX")

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.model.machine import Counts, Cpu, Hardware, Limit, Machine, allocate, count
+from autotune.model.allocation import Limit, allocate
+from autotune.model.machine import Counts, Cpu, Hardware, Machine, count
 
 CPUS = st.integers(1, 4096)
 

@@ -237,11 +237,8 @@ def _whole(text: str, word: str) -> int:
     """A positive whole number, exact: 1e6 is one, 1.5e0 and 1e400 are not."""
     parts = re.fullmatch(r"(\d[\d_]*)(?:\.(\d+))?(?:[eE]\+?(\d{1,2}))?", text, re.ASCII)
     if parts is not None:
-        digits, fraction, exponent = (
-            parts[1].replace("_", ""),
-            (parts[2] or "").rstrip("0"),
-            int(parts[3] or 0),
-        )
+        digits, fraction = parts[1].replace("_", ""), (parts[2] or "").rstrip("0")
+        exponent = int(parts[3] or 0)
         if len(fraction) <= exponent and len(digits) <= 20:
             value: int = int(digits + fraction) * 10 ** (exponent - len(fraction))
             if 1 <= value <= LARGEST_SIZE:

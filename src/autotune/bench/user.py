@@ -24,13 +24,10 @@ from autotune.bench.workloads.work import Work
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import ALIASES, CATALOGUE, Family, Kind, WorkUnit
 from autotune.model.configuration import Configuration, Knob
-from autotune.model.operation import Operation
+from autotune.model.operation import NAME, Operation
 from autotune.runtime.workload import MARK
 
 Function = Callable[..., object]
-
-NAME = re.compile(r"[a-z_][a-z0-9_.]{0,63}", re.ASCII)
-"""What a profile accepts as the name of an operation."""
 
 _NOT_TAKEN = "{} cannot be taken to a fresh process: {}"
 
@@ -185,7 +182,7 @@ def from_source(source: str) -> UserWorkload:
 
 def described(function: Function, name: str) -> UserWorkload:
     """What a function takes, by its signature. Raises BadWorkload for one that cannot be tuned."""
-    if NAME.fullmatch(name) is None:
+    if re.fullmatch(NAME, name) is None:
         raise BadWorkload(
             f"{name!r} cannot stand in a profile: define a function named by small letters, digits and _."
         )

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from autotune.cli import units
+from autotune.cli.messages import LIMITS
 from autotune.cli.terminal import console, printable
 from autotune.host.advice import SHARED_MEMORY, advice
 from autotune.host.detect import detect
@@ -121,7 +122,7 @@ def _show(
     for kind, cpus in machine.core_kinds:
         table.add_row(f"{kind} CPUs", str(cpus), "")
     out.print(table)
-    out.print(f"\nCPUs that a program may keep busy: {allocation.usable_cpus}{_LIMITS[allocation.limit]}.")
+    out.print(f"\nCPUs that a program may keep busy: {allocation.usable_cpus}{LIMITS[allocation.limit]}.")
     for library in libraries or ():
         out.print(_library(library), soft_wrap=True)
     if software:
@@ -136,14 +137,6 @@ _LABELS = {
     "packages": "packages",
     "numa_nodes": "NUMA nodes",
     "l3_groups": "L3 groups",
-}
-
-_LIMITS = {
-    "none": "",
-    "affinity": ", by its affinity mask or cpuset",
-    "quota": ", by its CPU quota",
-    "cap": ", by AUTOTUNE_CPUS",
-    "shared": ", as its share among several processes",
 }
 
 _PYTHONS = {"gil": "a GIL", "free-threaded": "free threading"}

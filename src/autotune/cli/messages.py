@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from autotune.cli import units
+from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
-from autotune.model.machine import Limit
 from autotune.model.tuning import Status, Tuning
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ STATUSES = {
 
 LIMITS = {
     Limit.NONE: "",
-    Limit.AFFINITY: ", limited by CPU affinity",
+    Limit.AFFINITY: ", limited by an affinity mask or cpuset",
     Limit.QUOTA: ", limited by a CPU quota",
-    Limit.CAP: ", limited by the user",
+    Limit.CAP: ", limited by AUTOTUNE_CPUS",
     Limit.SHARED: ", its share among several processes",
 }
 

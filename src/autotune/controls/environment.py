@@ -90,10 +90,6 @@ ALLOCATOR = frozenset({
 TUNABLES = "GLIBC_TUNABLES"
 """Also holds the choice of memory-copy kernels, so that only its malloc part is ours to take out."""
 
-COUNTS = frozenset(
-    name for name in THREADS if name.endswith(("_NUM_THREADS", "_MAXIMUM_THREADS", "_MAX_THREADS"))
-)
-
 _COUNT = re.compile(r"\s*\+?(\d+)", re.ASCII)
 _LARGEST = 2**31 - 1
 
@@ -167,16 +163,6 @@ def user_limit(environ: Mapping[str, str], *, api: str = "openblas") -> int | No
 def exported(environ: Mapping[str, str]) -> frozenset[str]:
     """The variables that an `autotune run`, or our exports in a shell, set."""
     return frozenset(name for name in environ.get(EXPORTED, "").split(",") if name)
-
-
-def malformed(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """A sentence for each thread variable whose value is no count, and which libraries therefore ignore."""
-    return tuple(
-        f"{name}={environ[name]!r} is not a whole number of at least 1: libraries ignore it, so it limits "
-        f"nothing. Set it to a number, or unset it."
-        for name in sorted(COUNTS & environ.keys())
-        if _count(environ[name]) is None
-    )
 
 
 def _count(value: str) -> int | None:

@@ -84,10 +84,8 @@ def library(found: Any) -> Library:
         case "openblas":
             get, put = _openblas(native, "get_num_threads"), _openblas(native, "set_num_threads")
         case "mkl":
-            get, put = (
-                _function(native, "MKL_Get_Max_Threads"),
-                _function(native, "MKL_Set_Num_Threads_Local"),
-            )
+            get = _function(native, "MKL_Get_Max_Threads")
+            put = _function(native, "MKL_Set_Num_Threads_Local")
         case "blis":  # -1, which threadpoolctl gives as 1, says that nobody has set it
             get, put = (_function(native, f"bli_thread_{verb}_num_threads") for verb in ("get", "set"))
         case _:

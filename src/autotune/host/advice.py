@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from autotune.host import shares
-from autotune.model.machine import Allocation, Limit, Machine
+from autotune.model.allocation import Limit
+from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary
 
 THREAD_COUNTS = (

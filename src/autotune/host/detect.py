@@ -11,7 +11,8 @@ from autotune.host import cgroup, cpuinfo, shares
 from autotune.host.allocation import affinity, online_cpus, sharing
 from autotune.host.files import read
 from autotune.host.topology import Topology, topology
-from autotune.model.machine import Allocation, Counts, Cpu, Machine, allocate, count
+from autotune.model.allocation import allocate
+from autotune.model.machine import Allocation, Counts, Cpu, Machine, count
 
 
 def detect(root: Path = Path("/"), *, processes: int | None = None) -> tuple[Machine, Allocation]:

@@ -13,6 +13,7 @@ Sizes = Mapping[str, int]
 Work = Callable[[Sizes], float]
 
 LARGEST_SIZE = 2**48
+"""Elements; more than any computer holds, and exact in a float."""
 
 COMMANDS = "command."
 """What the names of whole commands begin with. Their entries say nothing of single calls into BLAS."""

@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from autotune.model.allocation import Limit, allocate
-
-__all__ = ["Allocation", "Counts", "Cpu", "Hardware", "Limit", "Machine", "allocate", "count"]
+from autotune.model.allocation import Limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

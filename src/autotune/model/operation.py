@@ -6,6 +6,9 @@ from typing import Literal, get_args
 Dtype = Literal["float64", "float32"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
 
+NAME = "[a-z_][a-z0-9_.]{0,63}"
+"""What names of operations, users' functions and sizes look like, all of it: no path, nothing that runs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:

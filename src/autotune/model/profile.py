@@ -5,7 +5,8 @@ import json
 import re
 from dataclasses import asdict, dataclass, field
 
-from autotune.model.machine import Hardware, Limit
+from autotune.model.allocation import Limit
+from autotune.model.machine import Hardware
 from autotune.model.software import Software
 from autotune.model.tuning import Tuning
 

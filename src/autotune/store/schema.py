@@ -15,18 +15,16 @@ from typing import Any, TypeVar
 
 from autotune.errors import ProfileError
 from autotune.model.allocation import Limit
+from autotune.model.catalogue import LARGEST_SIZE
 from autotune.model.configuration import Configuration, Knob, configuration
 from autotune.model.machine import Hardware
-from autotune.model.operation import DTYPES, Operation
+from autotune.model.operation import DTYPES, NAME, Operation
 from autotune.model.profile import SCHEMA, Key, Profile, Provenance
 from autotune.model.software import Software
 from autotune.model.tuning import Status, Tuning
 
-NAME = re.compile(r"[a-z_][a-z0-9_.]{0,63}", re.ASCII)
-"""Of operations, users' functions and sizes. No path, no variable, nothing that runs."""
 MAX_COUNT = 4096
 """Threads or workers."""
-MAX_SIZE = 2**48
 MAX_NUMBER = 2**63 - 1
 
 _Check = Callable[[Any, str], Any]
@@ -254,8 +252,8 @@ def _text(value: Any, where: str) -> str:
 
 
 def _name(value: str, where: str) -> str:
-    if NAME.fullmatch(value) is None:
-        raise _wrong(where[:120], f"a name like {NAME.pattern}", value)
+    if re.fullmatch(NAME, value) is None:
+        raise _wrong(where[:120], f"a name like {NAME}", value)
     return value
 
 
@@ -302,7 +300,7 @@ def _one_of(enum: type[_E]) -> Callable[[Any, str], _E]:
 
 
 def _sizes(value: Any, where: str) -> tuple[tuple[str, int], ...]:
-    whole = _whole(1, MAX_SIZE)
+    whole = _whole(1, LARGEST_SIZE)
     return tuple(
         (_name(name, f"{where}.{name}"), whole(size, f"{where}.{name}"))
         for name, size in _mapping(value, where).items()
@@ -325,7 +323,7 @@ def _choice(value: Any, where: str) -> Configuration:
         if name in {Knob.BLAS_THREADS, Knob.WORKERS}:
             _COUNT(setting, f"{where}.{name}")
         elif name == Knob.CHUNK:
-            _whole(1, MAX_SIZE)(setting, f"{where}.{name}")
+            _whole(1, LARGEST_SIZE)(setting, f"{where}.{name}")
         else:
             _text(setting, f"{where}.{name}")
     if not value:
