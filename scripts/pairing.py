@@ -210,7 +210,7 @@ def _measure(program: Program, options: argparse.Namespace) -> dict[str, Any]:
     if options.side == "tuned":
         import autotune
 
-        autotune.apply(options.profile, strict=options.profile is not None)
+        autotune.apply(profile=options.profile, strict=options.profile is not None)
     pair = program.make(options.quick)
     call = pair.plain if options.side == "plain" else pair.tuned
     if options.side == "tuned" and pair.asks is not None:
