@@ -39,9 +39,8 @@ def apply(wish: str) -> None:
     try:
         from autotune.runtime.apply import apply_from_start
     except ImportError:
-        print(  # noqa: T201 - there is no other way to say it
-            f"autotune run --per-call: {sys.executable} has no autotune, so its calls run as without.",
-            file=sys.stderr,
+        sys.stderr.write(
+            f"autotune run --per-call: {sys.executable} has no autotune, so its calls run as without.\n"
         )
     else:
         apply_from_start("all" if wish == "all" else True)
