@@ -50,6 +50,12 @@ def test_the_machine_and_its_limit_stand_on_top():
     assert shown(USUAL).splitlines()[0] == "A CPU: 2 usable CPUs, limited by a CPU quota"
 
 
+def test_how_many_choices_may_be_wrong_stands_on_top():
+    tested = replace(USUAL.provenance, error_per_rule=0.05, rules_tested=12)
+    line = "12 operations were put to the test; at most 0.6 may be expected to be accepted wrongly"
+    assert line in shown(replace(USUAL, provenance=tested), width=100).splitlines()
+
+
 def test_the_corners_of_tasks_are_shown_with_their_speeds():
     corners = tuple(
         (Configuration(blas_threads=threads, workers=workers), ratio)

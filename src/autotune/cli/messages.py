@@ -98,6 +98,12 @@ def made(
     return f"Measured {created or 'at an unknown time'} by {by}{how}{company}{noise}"
 
 
+def risk(expected_wrong: float, *, tested: int) -> str:
+    """How far the choices of a profile can be believed, in one line."""
+    operations = "1 operation was" if tested == 1 else f"{tested} operations were"
+    return f"{operations} put to the test; at most {expected_wrong:.2g} may be expected to be accepted wrongly"
+
+
 def corners(corners: Iterable[tuple[Configuration, float]]) -> str:
     """The four corners of tasks, each with its speed; as search found them, so not a claim."""
     speeds = (

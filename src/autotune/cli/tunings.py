@@ -48,6 +48,8 @@ def heading(profile: Profile) -> list[str]:
             copies=made.copies,
         ),
     ]
+    if made.expected_wrong:
+        lines.append(messages.risk(made.expected_wrong, tested=made.rules_tested))
     return [printable(line) for line in lines]
 
 
