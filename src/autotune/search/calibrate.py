@@ -1,6 +1,6 @@
 """From a request to tunings: for each operation hunt, prove, decide."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, log1p
 
@@ -20,6 +20,7 @@ from autotune.search.hunt import TIE, hunt
 from autotune.search.prove import prove
 from autotune.search.request import Request
 from autotune.search.site import Site
+from autotune.search.transfer import Choice
 
 LEAST_SECONDS = 3.0
 """For one operation: two processes and a few timings of the default."""
@@ -42,9 +43,17 @@ class Item:
 
 
 def calibrate(
-    request: Request, *, site: Site, bench: Bench, report: Listener, spent: float = 0.0
+    request: Request,
+    *,
+    site: Site,
+    bench: Bench,
+    report: Listener,
+    spent: float = 0.0,
+    known: Sequence[Choice] = (),
 ) -> Iterator[Tuning]:
     """The tunings, operation by operation as they are decided. `spent` seconds of the budget are gone.
+
+    `known` are choices that were proved elsewhere; those nearest to a size are the first to be tried there.
 
     Each operation gets an equal part of the time that is left, and what one does not use is there for the
     next. What the time does not reach is `default-kept`, reason budget. Raises BadBudget, BadSize.
@@ -58,7 +67,7 @@ def calibrate(
                 name=item.kind.name, dtype=item.dtype, index=index + 1, total=len(items), **_progress(clock)
             )
         )
-        for tuning in decided(item, site=site, bench=bench, clock=clock, report=report):
+        for tuning in decided(item, site=site, bench=bench, clock=clock, report=report, known=known):
             report(Decided(tuning=tuning, **_progress(clock)))
             yield tuning
 
@@ -114,7 +123,15 @@ def _refuse_too_large(kind: Kind, operation: Operation, site: Site) -> None:
         )
 
 
-def decided(item: Item, *, site: Site, bench: Bench, clock: Clock, report: Listener) -> Iterator[Tuning]:
+def decided(
+    item: Item,
+    *,
+    site: Site,
+    bench: Bench,
+    clock: Clock,
+    report: Listener,
+    known: Sequence[Choice] = (),
+) -> Iterator[Tuning]:
     """Hunt, prove, decide one operation."""
     if clock.remaining <= 0:
         yield from (kept(operation, item.kind, site, reason=BUDGET) for operation in item.operations)
@@ -134,7 +151,14 @@ def decided(item: Item, *, site: Site, bench: Bench, clock: Clock, report: Liste
     end = clock.elapsed + clock.left
     clock.allow(HUNT_SHARE * clock.left)
     found, disturbed = hunt(
-        item.kind, item.operations, site=site, bench=bench, clock=clock, seen=seen, grid=item.grid
+        item.kind,
+        item.operations,
+        site=site,
+        bench=bench,
+        clock=clock,
+        seen=seen,
+        grid=item.grid,
+        known=known,
     )
     clock.allow(end - clock.elapsed)
     leaders = {operation: evidence.leader(TIE) for operation, evidence in found.items()}

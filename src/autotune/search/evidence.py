@@ -78,12 +78,21 @@ class Evidence:
     def leader(self, tie: float) -> Configuration:
         """The best configuration; of those within `tie` of the best (in log-ratio) the one using least.
 
-        The default takes part, at a log-ratio of 0.
+        The default takes part, at a log-ratio of 0. What was measured much less often than others does not.
         """
-        estimates = {one: self.estimate(one) for one in self.candidates} | {DEFAULT: 0.0}
+        estimates = {one: self.estimate(one) for one in self._known_well()} | {DEFAULT: 0.0}
         best = min(estimates.values())
         equal = [one for one, value in estimates.items() if value <= best + tie]
         return DEFAULT if DEFAULT in equal else min(equal, key=lambda one: (parsimony(one), estimates[one]))
+
+    def rounds(self, configuration: Configuration) -> int:
+        """Rounds in which it was measured."""
+        return sum(len(session) for session in self.sessions[configuration])
+
+    def _known_well(self) -> list[Configuration]:
+        """The candidates measured at least a third as often as any: of the others only the lucky would lead."""
+        most = max(map(self.rounds, self.candidates), default=0)
+        return [one for one in self.candidates if 3 * self.rounds(one) >= most]
 
     def contenders(self, tie: float) -> list[Configuration]:
         """Configurations that the evidence does not yet exclude from being the best by more than `tie`."""

@@ -6,7 +6,10 @@ leaders and their neighbours race, until one is left or the time is over.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from math import log1p
 
+import numpy as np
 from optuna.trial import Trial
 
 from autotune.bench.protocol import Bench
@@ -22,16 +25,23 @@ from autotune.search.grid import Grid
 from autotune.search.site import Site
 from autotune.search.space import nearest, position, setting, space
 from autotune.search.study import Study
+from autotune.search.transfer import Choice, suggestions
 
 WHOLE = 24
 """Points up to which a space is measured whole."""
 BATCH = 8
 """Configurations in one step of a large space, beside the default."""
-STEPS = 6
-"""Batches at most; one that improves the best by less than TIE is the last."""
-SEARCH_ROUNDS = 4
-RACE_ROUNDS = (4, 8)
-RACERS = 6
+STEPS = 12
+"""Batches that the study proposes at most: what its model costs grows with the cube of what it knows."""
+PATIENCE = 3
+"""Steps without a gain after which proposals, and then the surroundings, are left."""
+SHELL = 8
+"""Configurations of one step into the surroundings of the leader."""
+FRACTION = 0.5
+"""Part of a large space that is measured at most."""
+SEARCH_ROUNDS = 3
+RACES = ((16, 4), (8, 4), (8, 4), (4, 8), (4, 8), (3, 12))
+"""(configurations, rounds) of each race, from many and few to few and many; each runs in a fresh process."""
 TIE = 0.01
 """Log-ratio below which two configurations count as equal."""
 
@@ -48,11 +58,12 @@ def hunt(
     clock: Clock,
     seen: Seen,
     grid: Grid | None = None,
+    known: Sequence[Choice] = (),
 ) -> tuple[dict[Operation, Evidence], Disturbance]:
     """The evidence on every size, and how much others disturbed.
 
-    `grid` takes the place of the space that the kind suggests. Ends when nothing is open or the clock's part
-    is over; every size is measured at least once.
+    `grid` takes the place of the space that the kind suggests; what is `known` from elsewhere is tried first.
+    Ends when nothing is open or the clock's part is over; every size is measured at least once.
     """
     sizes = [
         _Size(
@@ -60,6 +71,7 @@ def hunt(
             grid or space(kind, operation, site.usable_cpus, site.default_threads),
             site,
             clock.seed,
+            suggestions(known, operation),
         )
         for operation in operations
     ]
@@ -78,8 +90,8 @@ def hunt(
         step(batches, SEARCH_ROUNDS)
         if clock.left <= 0:
             break
-    for rounds in RACE_ROUNDS:
-        racers = {size.operation: found for size in sizes if (found := size.racers())}
+    for racers_wanted, rounds in RACES:
+        racers = {size.operation: found for size in sizes if (found := size.racers(racers_wanted))}
         if clock.left <= 0 or not racers:
             break
         step(racers, rounds)
@@ -104,16 +116,27 @@ def _around(sizes: Sequence["_Size"], size: "_Size") -> list[Configuration]:
 class _Size:
     """One size of the operation under search."""
 
-    def __init__(self, operation: Operation, grid: Grid | None, site: Site, seed: int) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        grid: Grid | None,
+        site: Site,
+        seed: int,
+        suggested: Sequence[Configuration] = (),
+    ) -> None:
         self.operation = operation
         self.evidence = Evidence(operation=operation, usable_cpus=site.usable_cpus)
         self.searching = True
         self._study: Study | None = None
         if grid is not None:
-            self._study = Study(grid, seed=seed, first=grid.corners()[:BATCH], name=str(operation))
+            near = (nearest(grid, one) for one in suggested)
+            first = dict.fromkeys([*(point for point in near if point is not None), *grid.corners()])
+            self._study = Study(grid, seed=seed, first=list(first)[:BATCH], name=str(operation))
         self._open: dict[Configuration, list[Trial]] = {}
         self._best = 0.0
-        self._steps = 0
+        self._steps = self._idle = 0
+        self._proposing = True
+        self._margin = log1p(site.margin)
 
     def ask(self, hints: Sequence[Configuration]) -> list[Configuration]:
         """What to try next: all of a small space; of a large one the hints, and what the study proposes."""
@@ -122,23 +145,25 @@ class _Size:
         grid = self._study.grid
         if _small(grid):
             return self._try(self._study, range(len(grid.points)))
+        if not self._proposing:
+            return self._try(self._study, self._surroundings(grid))
         near = dict.fromkeys(nearest(grid, hint) for hint in hints)
         new = [point for point in near if point is not None and self._unknown(setting(grid, point))][
             : BATCH // 2
         ]
         return self._try(self._study, [*new, *[None] * (BATCH - len(new))])
 
-    def racers(self) -> list[Configuration]:
-        """The leaders that are not told apart yet, and in a large space the neighbours of the first."""
-        leaders = sorted(self.evidence.contenders(TIE), key=self.evidence.estimate)[:RACERS]
-        if self._study is None or not leaders:
+    def racers(self, wanted: int) -> list[Configuration]:
+        """So many of the leaders; none once no other can be better than the first by more than a tie."""
+        if self._study is None or not self.evidence.candidates:
+            return []
+        leaders = sorted(self.evidence.candidates, key=self.evidence.estimate)
+        best = self.evidence.estimate(leaders[0])
+        rivals = [one for one in leaders[1:] if self.evidence.lower(one) < best - TIE]
+        if not rivals or min(map(self.evidence.lower, leaders)) > -self._margin:
             return []
         grid = self._study.grid
-        points = [position(grid, leader) for leader in leaders]
-        if not _small(grid):
-            around = [point for point in grid.neighbours(points[0]) if self._unknown(setting(grid, point))]
-            points += around[:BATCH]
-        return self._try(self._study, points)
+        return self._try(self._study, [position(grid, one) for one in [leaders[0], *rivals][:wanted]])
 
     def tell(self, measurements: Sequence[Measurement], seen: Seen) -> None:
         """Take in what a step measured, and settle whether another is worth its time."""
@@ -152,16 +177,27 @@ class _Size:
                 assert self._study is not None
                 self._study.tell(trial, value)
             seen(measurement, value)
+        self.searching = DEFAULT not in self.evidence.failures and self._worthwhile()
+
+    def _worthwhile(self) -> bool:
+        """Is another step worth its time? First the study proposes, then the leader's surroundings are seen."""
+        if self._study is None or _small(self._study.grid):
+            return False
         best = min(map(self.evidence.estimate, self.evidence.candidates), default=0.0)
-        improved = best < self._best - TIE
+        self._idle = 0 if best < self._best - TIE else self._idle + 1
         self._best = min(best, self._best)
-        self.searching = (
-            self._study is not None
-            and not _small(self._study.grid)
-            and self._steps < STEPS
-            and (improved or self._steps < 2)
-            and DEFAULT not in self.evidence.failures
-        )
+        if self._proposing and (self._idle >= PATIENCE or self._steps >= STEPS):
+            self._proposing, self._idle = False, 0
+        points = len(self._study.grid.points)
+        known = len(self.evidence.sessions) + len(self.evidence.failures)
+        return self._idle < PATIENCE and known < FRACTION * points
+
+    def _surroundings(self, grid: Grid) -> list[int]:
+        """The points nearest to the leader that nobody looked at yet."""
+        leader = position(grid, min(self.evidence.candidates, key=self.evidence.estimate))
+        apart = np.abs(grid.coordinates - grid.coordinates[leader]).sum(axis=1)
+        unknown = (int(point) for point in np.argsort(apart, kind="stable"))
+        return list(islice((p for p in unknown if self._unknown(setting(grid, p))), SHELL))
 
     def _try(self, study: Study, points: Iterable[int | None]) -> list[Configuration]:
         """Trials of these points, or of what the study proposes for None; each configuration once."""

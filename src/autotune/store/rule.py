@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import log
+from math import inf, log
 
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
@@ -68,14 +68,28 @@ def _distance(one: Operation, other: Operation) -> float:
 
 
 def _safe(choice: Configuration, neighbour: Tuning) -> bool:
-    """Was this choice measured to be no slower than the default there?
+    """Is this choice no slower than the default there, by what was measured?
 
-    The chunk is left aside: its curve is flat from two to eight chunks a worker, whatever the size.
+    A time grows at most in proportion to a count that is made smaller or larger. So where a choice was proved to
+    take half of the default's time, one with up to twice or half its threads is still no slower.
     """
-    tuned = neighbour.status is Status.TUNED
-    if tuned and replace(choice, chunk=None) == replace(neighbour.choice, chunk=None):
+    gain = log(neighbour.ratio_high) if neighbour.status is Status.TUNED and neighbour.ratio_high else 0.0
+    if gain + _apart(choice, neighbour.choice) < 0.0:
         return True
     return (
         choice.blas_threads in neighbour.safe_threads
         and Configuration(blas_threads=choice.blas_threads) == choice
     )
+
+
+def _apart(one: Configuration, other: Configuration) -> float:
+    """Sum of the logarithms of the ratios of their counts; infinite if they do not set the same knobs.
+
+    The chunk is left aside: its curve is flat from two to eight chunks a worker, whatever the size.
+    """
+    pairs = [(one.blas_threads, other.blas_threads), (one.workers, other.workers)]
+    if (one.method, one.allocator) != (other.method, other.allocator):
+        return inf
+    if any((left is None) != (right is None) for left, right in pairs):
+        return inf
+    return sum(abs(log(left / right)) for left, right in pairs if left and right)
