@@ -59,3 +59,38 @@ def test_a_system_without_proc_and_sys_still_counts_its_cpus(monkeypatch):
     )
     assert (allocation.affinity_cpus, allocation.quota_cpus, machine.memory_bytes) == (None, None, None)
     assert identity.governor() is None
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path):
+    """Nobody writes to it, or somebody who never does."""
+    (tmp_path / "proc").mkdir()
+    os.mkfifo(tmp_path / "proc/cpuinfo")
+    os.mkfifo(tmp_path / "proc/meminfo")
+    writer = os.open(tmp_path / "proc/meminfo", os.O_RDWR)
+    machine, _ = detect(tmp_path)
+    os.close(writer)
+    assert machine.memory_bytes is None
+
+
+def test_cpus_mounts_and_groups_beyond_all_measure_are_left_out(tmp_path):
+    """A recording may be made to hold up whoever reads it."""
+    (tmp_path / "proc/self").mkdir(parents=True)
+    lines = (f"processor : {cpu}\nphysical id : 0\ncore id : {cpu}\n" for cpu in range(20_000))
+    (tmp_path / "proc/cpuinfo").write_text("\n".join(lines))
+    mounts = (f"1 1 0:1 / /m{mount} rw - cgroup2 none rw\n" for mount in range(10_000))
+    (tmp_path / "proc/self/mountinfo").write_text("".join(mounts))
+    (tmp_path / "proc/self/cgroup").write_text("0::/" + "a/" * 10_000)
+    folders = cgroup.folders(str(tmp_path))
+    assert detect(tmp_path)[0].counts.physical_cores == files.LARGEST_CPU
+    assert len(folders["cpu"]) == cgroup.MOST_MOUNTS
+    assert {len(chain) for chain in folders["cpu"]} == {cgroup.DEEPEST + 1}
+
+
+def test_a_folder_that_may_not_be_looked_into_says_nothing(monkeypatch):
+    """Path.is_dir() raises there, before Python 3.14."""
+
+    def refuse(path):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(topology.Path, "is_dir", refuse)
+    assert topology.topology("", {}, {}).nodes is None

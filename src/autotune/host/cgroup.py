@@ -9,8 +9,11 @@ from collections.abc import Iterable
 
 from autotune.host.files import cpulist, read, whole
 
-LONGEST_PATH = 4096
-"""The kernel's PATH_MAX."""
+DEEPEST = 128
+"""Levels of groups looked at, from the mount point on; Kubernetes nests six, systemd some more."""
+
+MOST_MOUNTS = 64
+"""Of cgroup file systems; version 1 has one for each of its 14 controllers."""
 
 CONTROLLERS = ("cpu", "cpuset", "memory")
 
@@ -110,7 +113,7 @@ def _mounts(root: str) -> list[tuple[str, set[str], str, str]]:
         )
         for kind, options, group, mount_point in _mount_table(root)
         if kind in {"cgroup", "cgroup2", "cpuset"}
-    ]
+    ][:MOST_MOUNTS]
 
 
 def _mount_table(root: str) -> list[tuple[str, str, str, str]]:
@@ -148,7 +151,7 @@ def _chain(mount_point: str, hierarchy_root: str, member: str) -> list[str]:
     """
     top = hierarchy_root.rstrip("/")
     inside = member.removeprefix(top) if f"{member}/".startswith(f"{top}/") else member
-    parts = [part for part in inside[:LONGEST_PATH].split("/") if part not in {"", ".", ".."}]
+    parts = [part for part in inside.split("/") if part not in {"", ".", ".."}][:DEEPEST]
     return [
         f"{mount_point.rstrip('/')}/{'/'.join(parts[:depth])}".rstrip("/")
         for depth in range(len(parts), -1, -1)

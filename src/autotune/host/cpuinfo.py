@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autotune.host.files import whole
+from autotune.host.files import LARGEST_CPU, whole
 
 ARM_VENDORS = {
     0x41: "ARM",
@@ -65,10 +65,11 @@ def processor(cpus: Mapping[int, Section], shared: Section) -> Processor:
 
 
 def _cpu_number(key: str, value: str) -> int | None:
-    if key in {"processor", "cpu number"}:
-        return whole(value)
     old_s390 = re.fullmatch(r"processor (\d{1,5})", key)
-    return int(old_s390[1]) if old_s390 else None
+    if key in {"processor", "cpu number"} or old_s390:
+        number = whole(old_s390[1] if old_s390 else value)
+        return number if number is not None and 0 <= number < LARGEST_CPU else None
+    return None
 
 
 def _processor(fields: Section) -> Processor:

@@ -1,10 +1,14 @@
 """Small files of the kernel, and the notations it writes sets of CPUs in."""
 
+import os
+
 LARGEST_FILE = 1 << 24
 """Bytes read of a file at most; /proc/cpuinfo of 4096 CPUs has 6 MB."""
 
-LARGEST_CPU = 1 << 16
+LARGEST_CPU = 1 << 13
 """CPU or node numbers from here on are taken for garbage; Linux builds for at most 8192 CPUs."""
+
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 
 def read(path: str) -> str | None:
@@ -14,11 +18,16 @@ def read(path: str) -> str | None:
     """
     try:
         # pathlib would cost more here than the read itself
-        with open(path, "rb") as file:  # noqa: PTH123
-            data = file.read(LARGEST_FILE)
+        with open(path, "rb", opener=_opened) as file:  # noqa: PTH123
+            data = file.read(LARGEST_FILE) or b""  # None: a pipe that is open, and empty
     except (OSError, ValueError):  # ValueError: a path with a NUL byte in it
         return None
     return data.partition(b"\0")[0].decode("utf-8", "replace").strip()
+
+
+def _opened(path: str, flags: int) -> int:
+    """A recording may hold a pipe in the place of a file; nobody will ever write to it."""
+    return os.open(path, flags | _NONBLOCK)
 
 
 def number(path: str) -> int | None:

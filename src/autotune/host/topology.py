@@ -8,6 +8,7 @@ lowest-numbered online CPU. The readings follow hwloc's, the reference in this f
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,13 +54,15 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
     kinds = _kinds(root, online)
     package_ids = {cpu: _id(system, cpu, "physical_package_id") for cpu in online}
     written = cpuinfo.topology_ids(sections)
-    cores = _groups(online, lambda cpu: _core(system, cpu, online, shares_front_end) or _alike(written, cpu))
+    same_core, same_id = _alike(written), _alike(package_ids)
+    same_package = _alike({number: ids[0] if ids else None for number, ids in written.items()})
+    cores = _groups(online, lambda cpu: _core(system, cpu, online, shares_front_end) or same_core.get(cpu))
     packages = _groups(
         online,
         lambda cpu: (
             _siblings(system, cpu, ("package_cpus", "core_siblings"), online)
-            or _alike(package_ids, cpu)
-            or _alike({number: ids[0] if ids else None for number, ids in written.items()}, cpu)
+            or same_id.get(cpu)
+            or same_package.get(cpu)
         ),
     )
     if kind.architecture in X86:
@@ -110,6 +113,12 @@ def _numbered(folder: str, prefix: str) -> list[int]:
     return sorted(int(name[len(prefix) :]) for name in names if re.fullmatch(rf"{prefix}\d{{1,5}}", name))
 
 
+def _is_folder(path: str) -> bool:
+    with suppress(OSError):  # before Python 3.14 is_dir() raises where a folder above may not be entered
+        return Path(path).is_dir()
+    return False
+
+
 def _online(system: str, folders: Iterable[int]) -> frozenset[int]:
     """CPUs that are switched on; empty where /sys does not say."""
     listed = cpulist(read(f"{system}/cpu/online") or "")
@@ -119,7 +128,7 @@ def _online(system: str, folders: Iterable[int]) -> frozenset[int]:
         else {cpu for cpu in folders if number(f"{system}/cpu/cpu{cpu}/online") != 0}
     )
     # kernels without an "online" file for each CPU take the topology away from one that is off
-    described = {cpu for cpu in on if Path(f"{system}/cpu/cpu{cpu}/topology").is_dir()}
+    described = {cpu for cpu in on if _is_folder(f"{system}/cpu/cpu{cpu}/topology")}
     return frozenset(described or on or listed or ())
 
 
@@ -146,10 +155,13 @@ def _id(system: str, cpu: int, name: str) -> int | None:
     return value if value is not None and 0 <= value < 2**31 else None
 
 
-def _alike(ids: Mapping[int, object | None], cpu: int) -> frozenset[int] | None:
-    """CPUs with the same id as this one."""
-    own = ids.get(cpu)
-    return None if own is None else frozenset(other for other, value in ids.items() if value == own)
+def _alike(ids: Mapping[int, object | None]) -> dict[int, frozenset[int]]:
+    """CPU -> the CPUs with the same id, for those that have one."""
+    members: dict[object, set[int]] = {}
+    for cpu, own in ids.items():
+        if own is not None:
+            members.setdefault(own, set()).add(cpu)
+    return {cpu: group for cpus in members.values() for group in [frozenset(cpus)] for cpu in cpus}
 
 
 def _merged(packages: Mapping[int, int], ids: Mapping[int, int | None]) -> dict[int, int]:
@@ -220,7 +232,7 @@ def _nodes(system: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] 
             found[node] = members
     if found:
         return {node: members & online for node, members in found.items()}
-    return {0: online} if Path(f"{system}/cpu").is_dir() else None
+    return {0: online} if _is_folder(f"{system}/cpu") else None
 
 
 def _kinds(root: str, online: frozenset[int]) -> dict[int, str]:
