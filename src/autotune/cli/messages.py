@@ -101,7 +101,9 @@ def made(
 def risk(expected_wrong: float, *, tested: int) -> str:
     """How far the choices of a profile can be believed, in one line."""
     operations = "1 operation was" if tested == 1 else f"{tested} operations were"
-    return f"{operations} put to the test; at most {expected_wrong:.2g} may be expected to be accepted wrongly"
+    return (
+        f"{operations} put to the test; at most {expected_wrong:.2g} may be expected to be accepted wrongly"
+    )
 
 
 def corners(corners: Iterable[tuple[Configuration, float]]) -> str:
