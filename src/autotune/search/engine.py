@@ -56,13 +56,15 @@ def propose(
     if len(known.visited) + len(pending) < min(FIRST, len(grid.points)) or not len(known.visited):
         return _spread(grid, seen, len(visits) + len(pending))
     candidates = _candidates(grid, known, seen, random)
-    if doubted := _doubted(known, known.model(grid)) - set(pending):
+    model = known.model(grid)
+    if doubted := _doubted(known, model) - set(pending):
         return min(doubted)
-    known = known.expecting(grid, pending)
-    worth = _worth(known, candidates, known.model(grid).predict(candidates)) * _survival(
-        grid, known, candidates
-    )
-    return int(candidates[int(np.argmax(_within(_favoured(grid, visits) - seen, candidates, worth)))])
+    favoured = _favoured(grid, known, model, len(visits)) - seen
+    if pending:
+        known = known.expecting(model, pending)
+        model = known.model(grid)
+    worth = _worth(known, candidates, model.predict(candidates)) * _survival(grid, known, candidates)
+    return int(candidates[int(np.argmax(_within(favoured, candidates, worth)))])
 
 
 def choose(grid: Grid, visits: Sequence[Visit]) -> int | None:
@@ -70,10 +72,7 @@ def choose(grid: Grid, visits: Sequence[Visit]) -> int | None:
     known = _Known.of(visits)
     if not len(known.visited):
         return None
-    if len(known.visited) == 1:
-        return int(known.visited[0])
-    expected = known.model(grid).predict(known.visited).average()
-    return int(known.visited[int(np.argmin(expected))])
+    return known.leader(known.model(grid))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,17 +104,21 @@ class _Known:
             grid.features, grid.categorical_features, self.visited, _compressed(self.values), self.repeats
         )
 
-    def expecting(self, grid: Grid, pending: Sequence[int]) -> "_Known":
+    def leader(self, model: Model) -> int:
+        """The point seen of which most is expected."""
+        return int(self.visited[int(np.argmin(model.predict(self.visited).average()))])
+
+    def expecting(self, model: Model, pending: Sequence[int]) -> "_Known":
+        """As if the pending points had been visited and were what the model expects of them."""
         new = np.asarray(
             [point for point in dict.fromkeys(pending) if point not in set(self.visited)], dtype=np.intp
         )
         if not len(new):
             return self
-        expected = self.model(grid).predict(new).average()
         return replace(
             self,
             visited=np.concatenate([self.visited, new]),
-            values=np.concatenate([self.values, expected]),
+            values=np.concatenate([self.values, model.predict(new).average() + self.values.min()]),
             repeats=np.concatenate([self.repeats, np.ones(len(new))]),
         )
 
@@ -143,14 +146,13 @@ def _doubted(known: _Known, model: Model) -> set[int]:
     return {int(known.visited[worst])} if above[worst] > DOUBT else set()
 
 
-def _favoured(grid: Grid, visits: Sequence[Visit]) -> set[int]:
-    """Points whose turn it is whatever the model says: the likeliest corner once, neighbours now and then."""
-    if len(visits) == FIRST:
+def _favoured(grid: Grid, known: _Known, model: Model, visits: int) -> set[int]:
+    """Points whose turn it is whatever the model says: a corner once, halfway points now and then."""
+    if visits == FIRST:
         return set(grid.corners())
-    leader = choose(grid, visits)
-    if leader is None or len(visits) % LOCAL != LOCAL - 1:
+    if visits % LOCAL != LOCAL - 1:
         return set()
-    return set(_halfway(grid, leader, {visit.point for visit in visits}))
+    return set(_halfway(grid, known.leader(model), set(known.visited.tolist()) | known.failed))
 
 
 def _halfway(grid: Grid, leader: int, seen: set[int]) -> Iterator[int]:
