@@ -22,8 +22,7 @@ from typing import IO
 
 from autotune.bench import limits, noise, rounds
 from autotune.bench.child import end_group
-from autotune.bench.process import NOTE_LENGTH, by_signal, last_words
-from autotune.bench.user import shortened
+from autotune.bench.reasons import by_signal, last_words, noted, shortened
 from autotune.controls import environment
 from autotune.errors import BadWorkload, UnsupportedPlatform
 from autotune.host import pressure
@@ -288,7 +287,7 @@ class _Record:
                 configuration=configuration,
                 seconds=() if arm in self.failures else tuple(values[arm] for values in kept),
                 failure=self.failures.get(arm),
-                note=shortened(self.notes.get(arm, ""), NOTE_LENGTH) or None,
+                note=noted(self.notes.get(arm, "")),
             )
             for arm, configuration in enumerate(self.arms)
         )

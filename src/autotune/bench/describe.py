@@ -4,7 +4,8 @@ import os
 
 from autotune.bench import job
 from autotune.bench.child import Child, End
-from autotune.bench.user import UserWorkload, shortened
+from autotune.bench.reasons import shortened
+from autotune.bench.user import UserWorkload
 from autotune.controls.environment import scrub
 from autotune.errors import BadWorkload
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from autotune.bench import noise, rounds, workloads
 from autotune.bench.copies import Copies
 from autotune.bench.job import Arm, Job, Task
-from autotune.bench.user import cause
+from autotune.bench.reasons import cause
 from autotune.bench.workloads.work import Work, Workload
 from autotune.controls import allocator, blas
 from autotune.controls.configured import configured

@@ -1,7 +1,6 @@
 """Measures plans in fresh processes."""
 
 import os
-import signal
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -10,7 +9,8 @@ from types import MappingProxyType
 from autotune.bench import job, limits, noise
 from autotune.bench.child import Child, End, Ending
 from autotune.bench.job import Arm, Job, Task
-from autotune.bench.user import UserWorkload, shortened
+from autotune.bench.reasons import by_signal, last_words, noted, shortened
+from autotune.bench.user import UserWorkload
 from autotune.controls.environment import scrub
 from autotune.host import cgroup
 from autotune.host.allocation import affinity, online_cpus, usable_cpus
@@ -19,8 +19,6 @@ from autotune.model.measurement import Case, Failure, FailureKind, Measurement, 
 
 MOST_DEATHS = 8
 """Processes that one plan may lose before what is left of it is given up."""
-
-NOTE_LENGTH = 300
 
 NO_WORKLOADS: Mapping[str, UserWorkload] = MappingProxyType({})
 
@@ -183,7 +181,7 @@ class _Record:
             configuration=arm.configuration,
             seconds=() if failure else tuple(times[arm.index] for times in rounds),
             failure=failure,
-            note=shortened(self.printed, NOTE_LENGTH) or None,
+            note=noted(self.printed),
             resident_bytes=self.resident.get(arm.index),
         )
 
@@ -257,28 +255,6 @@ def _failure(ending: Ending, printed: str, *, out_of_memory: bool) -> Failure:
             reason=f"The trial process ended by itself with exit status {status}.{words}",
         )
     return by_signal(-status, words, out_of_memory=out_of_memory)
-
-
-def last_words(printed: str) -> str:
-    """A sentence with the last line that was printed; nothing if there is none."""
-    last = shortened(printed.strip().rpartition("\n")[2], 160)
-    return f" Its last words: {last}" if last else ""
-
-
-def by_signal(number: int, words: str, *, out_of_memory: bool) -> Failure:
-    """Why a process was ended by a signal; `words` are its last ones, or nothing."""
-    if number in {signal.SIGKILL, signal.SIGTERM}:
-        if out_of_memory:
-            return Failure(kind=FailureKind.OUT_OF_MEMORY, reason="The kernel killed it for want of memory.")
-        return Failure(kind=FailureKind.KILLED, reason=f"Somebody killed it with {_signal_name(number)}.")
-    return Failure(kind=FailureKind.CRASH, reason=f"It crashed with {_signal_name(number)}.{words}")
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return f"signal {number}"
 
 
 def _share_of_busy(records: Sequence[_Record]) -> float:

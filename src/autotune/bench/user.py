@@ -9,7 +9,6 @@ import inspect
 import math
 import re
 import sys
-import traceback
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
+from autotune.bench.reasons import cause
 from autotune.bench.workloads.work import Work
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import ALIASES, CATALOGUE, Family, Kind, WorkUnit
@@ -120,13 +120,14 @@ class UserWorkload:
             arguments["dtype"] = operation.dtype
         function = partial(self.load(), **arguments)
         stand_ins = self._stand_ins(operation)
+        from autotune.bench.workloads.wrong import other_than_first  # loads NumPy, so the user's module first
 
         def tuned(configuration: Configuration) -> Callable[[], object]:
             chosen: dict[str, int | None] = {knob: getattr(configuration, knob) for knob in self.knobs}
             given = {knob: value for knob, value in chosen.items() if value is not None}
             return partial(function, **(stand_ins | given))
 
-        return Work(plain=partial(function, **stand_ins), tuned=tuned, check=_same_as_first())
+        return Work(plain=partial(function, **stand_ins), tuned=tuned, check=other_than_first())
 
     def load(self) -> Function:
         """The function itself. Runs the user's code; raises BadWorkload with file, line and cause."""
@@ -209,27 +210,6 @@ def described(function: Function, name: str) -> UserWorkload:
     )
 
 
-def cause(problem: BaseException) -> str:
-    """One line on an exception: its type, its text, and the last file and line that is not a library's."""
-    text = traceback.format_exception_only(problem)[-1].strip() or type(problem).__name__
-    if isinstance(problem, SyntaxError):
-        return f"{shortened(problem.msg)} ({problem.filename}:{problem.lineno})"
-    frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if not _is_ours(frame.filename)]
-    own = [frame for frame in frames if "site-packages" not in frame.filename]
-    last = (own or frames)[-1:]
-    return shortened(text) + "".join(f" ({frame.filename}:{frame.lineno})" for frame in last)
-
-
-def _is_ours(file: str) -> bool:
-    return file.startswith("<") or Path(file).is_relative_to(Path(__file__).parents[1])
-
-
-def shortened(text: str, limit: int = 300) -> str:
-    """The text on one line, with its middle left out if it is longer than `limit` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit // 2 - 2]} ... {line[-limit // 2 + 3 :]}"
-
-
 def _callable(function: object, name: str) -> Function:
     if not callable(function):
         raise BadWorkload(f"{name} is not a function but {type(function).__name__}.")
@@ -294,51 +274,3 @@ def _functions(module: ModuleType) -> Iterator[str]:
         for name, value in vars(module).items()
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
     )
-
-
-def _same_as_first() -> Callable[[object], str | None]:
-    """A check that keeps the first result, which is the default's, and compares all later ones with it."""
-    kept: list[object] = []
-
-    def check(result: object) -> str | None:
-        from copy import deepcopy
-
-        if not kept:
-            kept.append(deepcopy(result) if _comparable(result) else None)
-            return None
-        if _equal(kept[0], result):
-            return None
-        return (
-            "It returned another result than with the default. "
-            "(If it draws random numbers, seed them; if its result does not matter, return None.)"
-        )
-
-    return check
-
-
-def _comparable(value: object) -> bool:
-    import numpy as np
-
-    if isinstance(value, list | tuple):
-        return all(_comparable(item) for item in value)
-    return isinstance(value, np.ndarray | np.generic | int | float | complex)
-
-
-def _equal(expected: object, actual: object) -> bool:
-    """Are two results equal within the rounding of their dtype? What cannot be compared counts as equal."""
-    import numpy as np
-
-    if expected is None or not _comparable(actual):
-        return expected is None
-    if isinstance(expected, list | tuple) and isinstance(actual, list | tuple):
-        return len(expected) == len(actual) and all(map(_equal, expected, actual))
-    if isinstance(expected, list | tuple) or isinstance(actual, list | tuple):
-        return False
-    left, right = np.asarray(expected), np.asarray(actual)
-    if left.shape != right.shape:
-        return False
-    if not np.issubdtype(left.dtype, np.inexact):
-        return bool(np.array_equal(left, right))
-    tolerance = float(np.finfo(left.dtype).eps) ** 0.5  # half the digits: blocked sums differ in the last
-    scale = float(np.nanmax(np.abs(left), initial=0.0, where=np.isfinite(left)))
-    return bool(np.allclose(left, right, rtol=tolerance, atol=tolerance * scale, equal_nan=True))

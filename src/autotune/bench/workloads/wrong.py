@@ -1,5 +1,8 @@
 """What is wrong with a result, as a sentence, or None."""
 
+from collections.abc import Callable
+from copy import deepcopy
+
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -38,3 +41,45 @@ def number(what: str, result: object, expected: float, tolerance: float) -> str 
     """Is a number within a tolerance of the expected one?"""
     value = float(result)  # type: ignore[arg-type]
     return None if abs(value - expected) <= tolerance else f"{what} is {value!r}, not {expected!r}."
+
+
+def other_than_first() -> Callable[[object], str | None]:
+    """A check that keeps the first result, which is the default's, and compares all later ones with it."""
+    kept: list[object] = []
+
+    def check(result: object) -> str | None:
+        if not kept:
+            kept.append(deepcopy(result) if _comparable(result) else None)
+            return None
+        if _equal(kept[0], result):
+            return None
+        return (
+            "It returned another result than with the default. "
+            "(If it draws random numbers, seed them; if its result does not matter, return None.)"
+        )
+
+    return check
+
+
+def _comparable(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_comparable(item) for item in value)
+    return isinstance(value, np.ndarray | np.generic | int | float | complex)
+
+
+def _equal(expected: object, actual: object) -> bool:
+    """Are two results equal within the rounding of their dtype? What cannot be compared counts as equal."""
+    if expected is None or not _comparable(actual):
+        return expected is None
+    if isinstance(expected, list | tuple) and isinstance(actual, list | tuple):
+        return len(expected) == len(actual) and all(map(_equal, expected, actual))
+    if isinstance(expected, list | tuple) or isinstance(actual, list | tuple):
+        return False
+    left, right = np.asarray(expected), np.asarray(actual)
+    if left.shape != right.shape:
+        return False
+    if not np.issubdtype(left.dtype, np.inexact):
+        return bool(np.array_equal(left, right))
+    tolerance = float(np.finfo(left.dtype).eps) ** 0.5  # half the digits: blocked sums differ in the last
+    scale = float(np.nanmax(np.abs(left), initial=0.0, where=np.isfinite(left)))
+    return bool(np.allclose(left, right, rtol=tolerance, atol=tolerance * scale, equal_nan=True))
