@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from autotune.bench.lock import host_lock
 from autotune.bench.neighbours import neighbours
 from autotune.bench.process import ProcessBench
 from autotune.bench.user import UserWorkload
+from autotune.errors import ProfileError
 from autotune.host.allocation import affinity
 from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id
@@ -27,7 +29,9 @@ from autotune.search.events import Listener, Testing
 from autotune.search.journal import Journal, header
 from autotune.search.request import Request
 from autotune.search.site import Site
-from autotune.store.folders import state_dir
+from autotune.search.transfer import choices, read_choices, written
+from autotune.store import files
+from autotune.store.folders import state_dir, user_profiles
 
 SELF_TEST_SHARE = 0.02
 """Of the budget, for one go of the self-test."""
@@ -89,18 +93,33 @@ def campaign(
                     "site": asdict(replace(site, resolution=_resolution(bench, request))),
                     "capacity": capacity,
                     "spent": monotonic() - began,
+                    "known": written(choices(_at_hand())),
                 }
             site = Site(**known["site"])
             journal = Journal(bench, path, known, resume=resume)
             try:
                 for tuning in calibrate(
-                    request, site=site, bench=journal, report=report, spent=known["spent"]
+                    request,
+                    site=site,
+                    bench=journal,
+                    report=report,
+                    spent=known["spent"],
+                    known=read_choices(known.get("known", [])),
                 ):
                     tunings.append(tuning)  # noqa: PERF402  # what was decided before an interruption is kept
             except KeyboardInterrupt:
                 finished = False
     provenance = _provenance(request, machine, bench, site, capacity, tunings)
     return Outcome(profile=Profile(key=key, tunings=tuple(tunings), provenance=provenance), finished=finished)
+
+
+def _at_hand() -> list[Profile]:
+    """The user's own profiles, of this machine or any other: what they chose is tried first."""
+    found = []
+    for path in sorted(user_profiles().glob("*.yaml")):
+        with suppress(ProfileError, OSError):
+            found.append(files.read(path))
+    return found
 
 
 def this_key() -> Key:

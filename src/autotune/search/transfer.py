@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from math import log
+from typing import Any
 
 from autotune.model.catalogue import CATALOGUE, Family
-from autotune.model.configuration import Configuration
+from autotune.model.configuration import Configuration, configuration
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.model.tuning import Status
@@ -27,6 +28,24 @@ def choices(profiles: Iterable[Profile]) -> list[Choice]:
     ]
 
 
+def written(known: Sequence[Choice]) -> list[Any]:
+    """Choices as JSON, for whoever resumes: they decide what is tried."""
+    return [
+        [one.name, one.dtype, [list(size) for size in one.sizes], chosen.as_dict()] for one, chosen in known
+    ]
+
+
+def read_choices(lines: Sequence[Any]) -> list[Choice]:
+    """What `written` wrote."""
+    return [
+        (
+            Operation(name=name, dtype=dtype, sizes=tuple((key, value) for key, value in sizes)),
+            configuration(knobs),
+        )
+        for name, dtype, sizes, knobs in lines
+    ]
+
+
 def suggestions(known: Sequence[Choice], operation: Operation) -> list[Configuration]:
     """Choices to try first, the closest relative's first; at most SUGGESTIONS different ones.
 
@@ -36,7 +55,7 @@ def suggestions(known: Sequence[Choice], operation: Operation) -> list[Configura
     """
     related = [choice for choice in known if _related(choice[0], operation)]
     related.sort(key=lambda choice: _distance(choice[0], operation))
-    return list(islice(dict.fromkeys(configuration for _, configuration in related), SUGGESTIONS))
+    return list(islice(dict.fromkeys(chosen for _, chosen in related), SUGGESTIONS))
 
 
 def _related(one: Operation, other: Operation) -> bool:
