@@ -9,6 +9,7 @@ import pytest
 
 from autotune.controls import allocator
 from autotune.controls.allocator import M_MMAP_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, Heap, refusal
+from autotune.host.memory import usable_bytes
 
 MIB = 2**20
 RETAINING = [(M_TRIM_THRESHOLD, 100), (M_MMAP_MAX, 0)]
@@ -90,14 +91,16 @@ def test_each_refusal_says_why(different, says):
     assert says in refusal(**GLIBC | different)
 
 
-def test_resident_memory_is_read_or_unknown():
-    resident = allocator.resident_bytes()
-    assert resident is None or resident > MIB
+IMPORTS = """
+import json
+from autotune.controls import allocator
+from autotune.host.memory import resident_bytes
+"""
 
 
 def child(code, **environ):
     done = subprocess.run(
-        [sys.executable, "-c", f"import json\nfrom autotune.controls import allocator\n{code}"],
+        [sys.executable, "-c", IMPORTS + code],
         env={name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")} | environ,
         capture_output=True,
         text=True,
@@ -110,20 +113,20 @@ def child(code, **environ):
 
 @pytest.mark.real
 @pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
-@pytest.mark.skipif((allocator.memory_bytes() or 0) < allocator.TIGHT_MEMORY, reason="little memory")
+@pytest.mark.skipif((usable_bytes() or 0) < allocator.TIGHT_MEMORY, reason="little memory")
 def test_retained_blocks_stay_resident_until_they_are_undone():
     """Blocks of 48 MiB: glibc on its own gives those back as soon as they are freed."""
     plain, kept, left = child("""
 def used_once():
     import numpy
-    before = allocator.resident_bytes()
+    before = resident_bytes()
     numpy.ones(6 * 2**20)
-    return allocator.resident_bytes() - before
+    return resident_bytes() - before
 plain = used_once()
-start = allocator.resident_bytes()
+start = resident_bytes()
 with allocator.retained():
     kept = used_once()
-print(json.dumps([plain, kept, allocator.resident_bytes() - start]))
+print(json.dumps([plain, kept, resident_bytes() - start]))
 """)
     assert plain < 24 * MIB < kept
     assert left < 24 * MIB

@@ -51,7 +51,7 @@ def test_an_allocator_that_nobody_knows_is_not_taken_for_another(fresh, monkeypa
 
 USED_ONCE = """
 import json, autotune, numpy
-from autotune.controls.allocator import resident_bytes
+from autotune.host.memory import resident_bytes
 def used_once():
     before = resident_bytes()
     numpy.ones(6 * 2**20)  # 48 MiB: glibc on its own gives those back as soon as they are freed

@@ -18,9 +18,9 @@ from autotune.bench.copies import Copies
 from autotune.bench.job import Arm, Job, Task
 from autotune.bench.reasons import cause
 from autotune.bench.workloads.work import Work, Workload
-from autotune.controls import allocator, blas
+from autotune.controls import blas
 from autotune.controls.configured import configured
-from autotune.host import pressure
+from autotune.host import memory, pressure
 from autotune.host.allocation import affinity, online_cpus
 from autotune.model.catalogue import Family, kind
 from autotune.model.measurement import FailureKind
@@ -286,7 +286,7 @@ class _Trial:
                 call()
             seconds = perf_counter() - begin
             if self._retains:
-                side.resident_bytes = allocator.resident_bytes()
+                side.resident_bytes = memory.resident_bytes()
             return seconds
 
     def _patience(self, seconds: float) -> float:

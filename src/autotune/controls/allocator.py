@@ -19,12 +19,12 @@ in a program that has freed a large block: 32 MiB and 64 MiB. What else was reta
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from types import TracebackType
 
 from autotune.controls import environment
 from autotune.errors import UnsupportedPlatform
+from autotune.host.memory import usable_bytes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """glibc's malloc.h."""
@@ -107,24 +107,6 @@ class Retained:
         _heap().leave(self)
 
 
-def resident_bytes() -> int | None:
-    """Physical memory that this process holds now; None where the system does not say."""
-    from autotune.host.files import read
-
-    pages = (read("/proc/self/statm") or "").split()[1:2]
-    return int(pages[0]) * os.sysconf("SC_PAGE_SIZE") if pages else None
-
-
-def memory_bytes() -> int | None:
-    """Memory that this process may use: the computer's, or its control group's limit; None if unknown."""
-    from autotune.host import cgroup
-
-    limits = [cgroup.memory(cgroup.folders())]
-    with suppress(AttributeError, ValueError, OSError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
 class Heap:
     """What glibc does with large freed blocks, decided by whoever asks for retaining."""
 
@@ -185,7 +167,7 @@ def _capped(cap_bytes: int | None) -> int:
 @cache
 def _found_out() -> tuple[str | None, int]:
     """Why not, and the cap where none is given. Costs 0.5 ms, and stays the same in one process."""
-    memory = memory_bytes()
+    memory = usable_bytes()
     reason = refusal(
         libc=_glibc(),
         replaced=_replaced(),
