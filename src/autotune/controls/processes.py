@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,13 +55,15 @@ def process_map(
         check_out(out, array.shape)
     context = multiprocessing.get_context()
     grid = Grid(array.shape, range(array.ndim), chunk)
+    workers = min(workers, len(grid))
     alone = pool.is_inside() or multiprocessing.current_process().daemon or not is_cuttable(array)
-    if alone or min(workers, len(grid)) == 1 or not array.size:
+    if alone or workers == 1 or not array.size:
         return plain(function, array, out)
     if method is Method.INHERIT and not forks():
         raise UnsupportedPlatform("The method inherit needs children that are forked; choose another method.")
+    shares = [range(worker, len(grid), workers) for worker in range(workers)]
     work = _map_shared if method in SHARING else _map_copied
-    return work(function, array, out, method, min(workers, len(grid)), grid, context)
+    return work(function, array, out, method, grid, shares, context)
 
 
 def forks() -> bool:
@@ -97,8 +99,8 @@ def _map_shared(
     array: Array,
     out: Array | None,
     method: Method,
-    workers: int,
     grid: Grid,
+    shares: Sequence[range],
     context: BaseContext,
 ) -> Array:
     with ExitStack() as stack:
@@ -115,10 +117,8 @@ def _map_shared(
             kind = out.dtype if out is not None else np.asarray(first).dtype
             target = out if out is not None and _is_open(out) else shared(array.shape, kind, method=method)
         handles = source.handle, target.handle  # type: ignore[attr-defined] # both are SharedArrays
-        shares = [range(worker, len(grid), workers) for worker in range(workers)]
-        with _children(
-            context, _share, [(function, *handles, grid, share) for share in shares[1:]]
-        ) as children:
+        tasks = [(function, *handles, grid, share) for share in shares[1:]]
+        with _children(context, _share, tasks) as children:
             if first is not None:
                 target[grid[0]] = first
             _do(function, source, target, grid, shares[0] if first is None else shares[0][1:])
@@ -165,12 +165,12 @@ def _map_copied(
     array: Array,
     out: Array | None,
     method: Method,
-    workers: int,
     grid: Grid,
+    shares: Sequence[range],
     context: BaseContext,
 ) -> Array:
     whole = array.view(np.ndarray)
-    shares = [range(worker, len(grid), workers) for worker in range(workers)]
+    is_in_place = out is array
     result = out
 
     def put(number: int, block: Array) -> None:
@@ -181,23 +181,16 @@ def _map_copied(
 
     with ExitStack() as stack:
         channels = [_channel(method, context, stack) for _ in shares[1:]]
-        is_in_place = out is array
+        given = [
+            [whole[grid[n]] for n in share] if method is Method.ARGUMENT else None for share in shares[1:]
+        ]
         tasks = [
-            (
-                function,
-                is_in_place,
-                channel,
-                [whole[grid[n]] for n in share] if method is Method.ARGUMENT else None,
-            )
-            for channel, share in zip(channels, shares[1:], strict=True)
+            (function, is_in_place, channel, blocks) for channel, blocks in zip(channels, given, strict=True)
         ]
         children = stack.enter_context(_children(context, _answer_all, tasks))
+        lines = list(zip(children, channels, shares[1:], strict=True))
         for place in range(len(shares[0])):
-            busy = [
-                (child, channel, share[place])
-                for child, channel, share in zip(children, channels, shares[1:], strict=True)
-                if place < len(share)
-            ]
+            busy = [(child, channel, share[place]) for child, channel, share in lines if place < len(share)]
             if method is not Method.ARGUMENT:
                 for child, channel, number in busy:
                     child.connection.send((channel.there.pack(whole[grid[number]]),))
@@ -258,12 +251,11 @@ class _Manager:
         return self._store.pop(message)  # type: ignore[no-any-return]
 
 
-class _Channel:
+class _Channel(NamedTuple):
     """How blocks travel to one child, and back."""
 
-    def __init__(self, there: _Pipe | _Queue | _Manager, back: _Pipe | _Queue | _Manager) -> None:
-        self.there = there
-        self.back = back
+    there: _Pipe | _Queue | _Manager
+    back: _Pipe | _Queue | _Manager
 
 
 def _channel(method: Method, context: BaseContext, stack: ExitStack) -> _Channel:
@@ -300,12 +292,11 @@ def _arriving(connection: Connection, channel: _Channel) -> Iterator[Array]:
         yield channel.there.unpack(message[0])
 
 
-class _Child:
+class _Child(NamedTuple):
     """A process at work, and the line to it."""
 
-    def __init__(self, process: BaseProcess, connection: Connection) -> None:
-        self.process = process
-        self.connection = connection
+    process: BaseProcess
+    connection: Connection
 
     def receive(self) -> Any:
         """Its next answer. Raises what the function raised there, or SharedMemoryError if it ended early."""
