@@ -24,6 +24,8 @@ from autotune.search.transfer import Choice
 
 LEAST_SECONDS = 3.0
 """For one operation: two processes and a few timings of the default."""
+SIZE_SECONDS = 0.8
+"""What one size takes at least: its inputs, checks, warm-up, and a few rounds in two processes."""
 HUNT_SHARE = 0.45
 """Of an operation's time; the rest is for the proof."""
 
@@ -133,8 +135,9 @@ def decided(
     known: Sequence[Choice] = (),
 ) -> Iterator[Tuning]:
     """Hunt, prove, decide one operation."""
-    if clock.remaining <= 0:
-        yield from (kept(operation, item.kind, site, reason=BUDGET) for operation in item.operations)
+    within = _within(item.operations, clock.left)
+    yield from (kept(one, item.kind, site, reason=BUDGET) for one in item.operations if one not in within)
+    if not within:
         return
 
     def seen(measurement: Measurement, value: float | None) -> None:
@@ -152,7 +155,7 @@ def decided(
     clock.allow(HUNT_SHARE * clock.left)
     found, disturbed = hunt(
         item.kind,
-        item.operations,
+        within,
         site=site,
         bench=bench,
         clock=clock,
@@ -181,6 +184,15 @@ def decided(
             proof=proof,
             disturbed=disturbed,
         )
+
+
+def _within(operations: Sequence[Operation], seconds: float) -> tuple[Operation, ...]:
+    """As many sizes as the time allows, spread over all of them."""
+    if seconds <= 0:
+        return ()
+    count = min(len(operations), max(1, int(seconds / SIZE_SECONDS)))
+    places = {round((place + 0.5) * len(operations) / count - 0.5) for place in range(count)}
+    return tuple(operation for place, operation in enumerate(operations) if place in places)
 
 
 def _progress(clock: Clock) -> dict[str, float]:

@@ -38,6 +38,8 @@ SELF_TEST_SHARE = 0.02
 SELF_TEST_SECONDS = (2.0, 6.0)
 """It takes no less, or it would see too few pairs, and no more."""
 
+SELF_TEST_LIMIT = 0.06
+"""Of the budget, after which no further go begins."""
 SELF_TESTS = 3
 FINE_RESOLUTION = 0.03
 """A coarser one may be a bad moment: it is measured again, and the finest of three is the machine's."""
@@ -160,10 +162,11 @@ def _resolution(bench: ProcessBench, request: Request) -> float | None:
     shortest, longest = SELF_TEST_SECONDS
     seconds = max(shortest, min(longest, SELF_TEST_SHARE * request.seconds))
     finest: float | None = None
+    end = monotonic() + SELF_TEST_LIMIT * request.seconds
     for go in range(SELF_TESTS):
         found = selftest.resolution(bench, seed=request.seed + go, seconds=seconds)
         finest = min((one for one in (finest, found) if one is not None), default=None)
-        if finest is not None and finest <= FINE_RESOLUTION:
+        if monotonic() > end or (finest is not None and finest <= FINE_RESOLUTION):
             break
     return finest
 
