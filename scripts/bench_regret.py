@@ -21,10 +21,10 @@ from statistics import mean
 
 import numpy as np  # noqa: F401 - its BLAS is part of what a profile has to fit
 
-from autotune.bench.ladder import parse_sizes
 from autotune.bench.lock import host_lock
 from autotune.bench.process import ProcessBench
 from autotune.bench.statistics import hodges_lehmann, log_ratios, mean_interval
+from autotune.cli.sizes import parse_sizes
 from autotune.errors import AutotuneError, BadSize, EnvironmentProblem
 from autotune.host.allocation import affinity
 from autotune.model.catalogue import kind, operation

@@ -1,13 +1,9 @@
 """Which sizes of an operation to measure: the machine's caches and memory in, sizes out. Pure."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import product
-from math import prod
 
-from autotune.errors import BadSize
-from autotune.model.catalogue import LARGEST_SIZE, Family, Kind, Sizes, operation
+from autotune.model.catalogue import Family, Kind, Sizes, operation
 from autotune.model.operation import Operation
 
 LONGEST_CALL: Mapping[str, float] = {"normal": 0.12, "thorough": 0.5}
@@ -19,8 +15,6 @@ MEMORY_SHARE = 0.25
 L3_CREDIBLE = 32 * 2**20
 """Bytes. Guests in a cloud report the L3 of the whole socket, 480 MiB on one of two CPUs: more than this is
 not believed to be at one program's disposal."""
-
-MOST_COMBINATIONS = 1000
 
 BANDWIDTH = 10e9
 """Bytes a second that one call moves, on a machine slower than most."""
@@ -211,36 +205,3 @@ def _fits(kind: Kind, size: Sizes, dtype: str, memory_bytes: int | None) -> bool
     copies = 2 if kind.family is Family.LINALG else 1
     held = copies * kind.bytes_of(operation(kind.name, dtype=dtype, **size))
     return memory_bytes is None or held <= MEMORY_SHARE * memory_bytes
-
-
-def parse_sizes(texts: Iterable[str], kind: Kind) -> tuple[Sizes, ...]:
-    """The sizes that words such as `m=100,200 n=5` ask for: the product of all their values, in order.
-
-    A value is a whole number, also written 1_000_000 or 1e6. Sizes left out are filled in as the catalogue
-    says. Raises BadSize, with the word that is wrong.
-    """
-    asked: dict[str, tuple[int, ...]] = {}
-    for word in (word for text in texts for word in text.split()):
-        name, equals, values = word.partition("=")
-        if not (name and equals and values):
-            raise BadSize(f"Size {word!r} is not of the form n=1000 or n=1000,4000.")
-        if name in asked:
-            raise BadSize(f"Size {name} is given twice; write its values as one list, {name}=1000,4000.")
-        asked[name] = tuple(dict.fromkeys(_whole(value, word) for value in values.split(",")))
-    if prod(map(len, asked.values())) > MOST_COMBINATIONS:
-        raise BadSize(f"These sizes are more than {MOST_COMBINATIONS} combinations; give fewer values.")
-    combinations = (dict(zip(asked, values, strict=True)) for values in product(*asked.values()))
-    return tuple(kind.filled(combination) for combination in combinations) if asked else ()
-
-
-def _whole(text: str, word: str) -> int:
-    """A positive whole number, exact: 1e6 is one, 1.5e0 and 1e400 are not."""
-    parts = re.fullmatch(r"(\d[\d_]*)(?:\.(\d+))?(?:[eE]\+?(\d{1,2}))?", text, re.ASCII)
-    if parts is not None:
-        digits, fraction = parts[1].replace("_", ""), (parts[2] or "").rstrip("0")
-        exponent = int(parts[3] or 0)
-        if len(fraction) <= exponent and len(digits) <= 20:
-            value: int = int(digits + fraction) * 10 ** (exponent - len(fraction))
-            if 1 <= value <= LARGEST_SIZE:
-                return value
-    raise BadSize(f"Size {word!r}: {text!r} is not a whole number from 1 to {LARGEST_SIZE}.")

@@ -1,11 +1,11 @@
 """`autotune explain`."""
 
 import json
-from collections.abc import Iterable
 
 import click
 
 from autotune.cli import messages
+from autotune.cli.sizes import parse_size
 from autotune.cli.terminal import printable
 from autotune.errors import BadSize
 from autotune.model.catalogue import CATALOGUE, kind
@@ -42,7 +42,7 @@ def explain(
     """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     import autotune
 
-    asked = {name: value for name, value in sizes.items() if value is not None} | dict(named(others))
+    asked = {name: value for name, value in sizes.items() if value is not None} | parse_size(others)
     if operation is None and asked:
         raise BadSize(messages.SIZES_WITHOUT_OPERATION)
     with autotune.apply():
@@ -58,12 +58,3 @@ def explain(
         click.echo(printable(line))
     if not explanation.operations and not explanation.failure:
         click.echo(messages.NOTHING_APPLIES, err=True)
-
-
-def named(words: Iterable[str]) -> Iterable[tuple[str, int]]:
-    """The sizes that words such as `rows=100` give. Raises BadSize."""
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not (name.isidentifier() and equals and value.isascii() and value.isdigit()):
-            raise BadSize(messages.not_a_size(word))
-        yield name, int(value)

@@ -129,11 +129,6 @@ NOTHING_APPLIES = "`autotune calibrate` measures this machine."
 SIZES_WITHOUT_OPERATION = "Sizes belong to an operation; name it: autotune explain svd --n 500."
 
 
-def not_a_size(word: str) -> str:
-    """A word that should be a size."""
-    return f"Size {word!r} is not of the form rows=1000."
-
-
 # --- a calibration while it runs ------------------------------------------------------------
 
 

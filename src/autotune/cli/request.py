@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from autotune.bench.ladder import parse_sizes
 from autotune.cli import messages, units
+from autotune.cli.sizes import parse_sizes
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import CATALOGUE, Kind, kind
 from autotune.search.request import Effort, Request
