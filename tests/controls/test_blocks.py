@@ -309,3 +309,20 @@ def test_filling_broadcasts_an_array():
 def test_filling_with_what_does_not_broadcast_is_numpys_error(value):
     with pytest.raises(ValueError):
         fill(np.zeros((300, 7)), value, workers=2, chunk=64)
+
+
+@pytest.mark.parametrize("many", [np.ma.array, np.matrix])
+def test_results_that_are_no_plain_arrays_are_refused(many):
+    """Put together from blocks they would lose their mask, or what else makes them."""
+    with pytest.raises(UsageError, match="which cannot be put together"):
+        map_blocks(many, [np.ones((100, 30))], None, workers=2, chunk=300)
+
+
+def test_a_function_that_changes_its_mind_on_the_number_of_results_is_refused():
+    counts = iter([1, 2] * 50)
+
+    def fickle(part):
+        return part if next(counts) == 1 else (part, part)
+
+    with pytest.raises(UsageError, match="2 arrays for one block and 1"):
+        map_blocks(fickle, [np.ones((100, 30))], None, workers=1, chunk=300)

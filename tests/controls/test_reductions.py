@@ -190,3 +190,16 @@ def test_masked_and_object_arrays_get_the_plain_call(array):
 def test_the_block_is_what_results_were_made_with():
     """Changing it changes results of programs that did not change."""
     assert reductions.BLOCK == 65_536
+
+
+@pytest.mark.parametrize("function", [np.sum, np.max, np.var])
+def test_a_matrix_gets_the_plain_call(function):
+    """Its methods know no keepdims."""
+    array = np.matrix(np.arange(6.0).reshape(2, 3))
+    mine = reduce_blocks(function, [array], workers=2, chunk=1, axis=0)
+    assert type(mine) is np.matrix
+    assert np.array_equal(mine, function(array, axis=0))
+
+
+def test_a_number_in_an_array_has_the_axis_that_numpy_grants_it():
+    assert reduce_blocks(np.sum, [np.array(2.5)], workers=2, chunk=1, axis=0) == np.sum(np.array(2.5), axis=0)

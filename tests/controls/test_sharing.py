@@ -233,3 +233,30 @@ def test_a_shared_array_is_an_array():
     with made(5, method=Method.INHERIT) as array:
         assert isinstance(array, SharedArray)
         assert isinstance(array, np.ndarray)
+
+
+def test_records_keep_their_fields_for_whoever_attaches():
+    with shared(3, [("x", "f8"), ("n", "i1")], method=Method.SHARED_MEMORY) as array:
+        array["n"] = 7
+        assert attach(pickle.loads(pickle.dumps(array.handle)))["n"].tolist() == [7, 7, 7]
+
+
+@pytest.mark.parametrize("shape", ["x", None, 2.5, (3, "y")])
+def test_what_is_no_shape_is_refused(shape):
+    with pytest.raises(UsageError, match="A shape is"):
+        shared(shape, method=Method.SHARED_MEMORY)
+
+
+def test_numpys_integers_are_lengths():
+    with shared(np.int64(3), method=Method.SHARED_MEMORY) as array:
+        assert array.shape == (3,)
+
+
+def test_what_is_no_handle_is_refused():
+    with pytest.raises(UsageError, match="takes the handle"):
+        attach(np.zeros(3))
+
+
+def test_more_memory_than_there_are_addresses_is_an_error():
+    with pytest.raises(SharedMemoryError):
+        shared(2**62, method=Method.RAW_ARRAY)

@@ -86,3 +86,8 @@ def test_what_cannot_be_cut_into_streams_is_refused(arguments):
 def test_a_parameter_out_of_range_is_numpys_error():
     with pytest.raises(ValueError, match="scale"):
         draw(5, "normal", scale=-1)
+
+
+def test_a_shape_may_be_an_integer_of_numpy():
+    shape = np.int64(7)
+    assert random(shape, "random", "f8", 0, {}, workers=1, chunk=BLOCK).shape == (7,)

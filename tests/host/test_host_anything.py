@@ -86,11 +86,11 @@ def test_cpus_mounts_and_groups_beyond_all_measure_are_left_out(tmp_path):
     assert {len(chain) for chain in folders["cpu"]} == {cgroup.DEEPEST + 1}
 
 
-def test_a_folder_that_may_not_be_looked_into_says_nothing(monkeypatch):
+def test_a_folder_that_may_not_be_looked_into_says_nothing(tmp_path, monkeypatch):
     """Path.is_dir() raises there, before Python 3.14."""
 
     def refuse(path):
         raise PermissionError(path)
 
     monkeypatch.setattr(topology.Path, "is_dir", refuse)
-    assert topology.topology("", {}, {}).nodes is None
+    assert topology.topology(str(tmp_path), {}, {}).nodes is None

@@ -77,3 +77,11 @@ def test_answers_are_bounded_in_number(monkeypatch):
     for n in range(1, 20):
         autotune.config("matmul", n=n)
     assert len(state.known) <= 5
+
+
+@pytest.mark.parametrize(
+    ("operation", "dtype"), [("\ud800", "float64"), (["matmul"], "float64"), ("matmul", [("x", "f8")])]
+)
+def test_what_names_nothing_has_no_configuration(operation, dtype):
+    """Half a surrogate pair, a list, the dtype of records: names may come from anywhere."""
+    assert autotune.config(operation, dtype=dtype, n=100) is None

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from autotune.controls import pool, results
 from autotune.controls.grid import Grid
 from autotune.controls.operands import (
+    PLAIN_TYPES,
     Array,
     Index,
     Shape,
@@ -199,6 +200,8 @@ class _Target:
             with self._lock:
                 if not self._ends:
                     self._open(result, values)
+        if len(values) != len(self._ends):
+            raise UsageError(_differing_counts(len(values), len(self._ends)))
         for end, value in zip(self._ends, values, strict=True):
             np.copyto(end[index], value, casting="same_kind")
 
@@ -230,6 +233,11 @@ def check_shape(function: Function, result: Any, expected: Shape) -> None:
             raise UsageError(
                 f"{_name(function)} returned the shape {value.shape} for a block of shape {expected}. "
                 "A function for map_blocks works element by element, or row by row with rows=True."
+            )
+        if type(value) not in PLAIN_TYPES:  # its mask or unit would be lost
+            raise UsageError(
+                f"{_name(function)} returned a {type(value).__name__}, which cannot be put together from "
+                "blocks; call it on the whole array."
             )
 
 
@@ -268,13 +276,20 @@ def _cut(parts: Sequence[Any], index: Index) -> list[Any]:
 
 
 def _compare(function: Function, sample: Any, result: Any, index: Index) -> None:
-    for alone, within in zip(as_tuple(sample), as_tuple(result), strict=True):
+    some, all_of_them = as_tuple(sample), as_tuple(result)
+    if len(some) != len(all_of_them):
+        raise UsageError(_differing_counts(len(some), len(all_of_them)))
+    for alone, within in zip(some, all_of_them, strict=True):
         part = within[index]
         if alone.shape != part.shape or not _is_close(alone, part):
             raise UsageError(
                 f"{_name(function)} gives other values for a part of a block than for the whole block, so it "
                 "does not work element by element (nor row by row); call it on the whole array."
             )
+
+
+def _differing_counts(one: int, other: int) -> str:
+    return f"The function returned {one} arrays for one block and {other} for another."
 
 
 def _is_close(alone: Array, part: Array) -> bool:

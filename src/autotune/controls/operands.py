@@ -1,6 +1,7 @@
 """The arguments and results of a call: which of them can be cut into blocks, and how."""
 
 from collections.abc import Callable, Sequence
+from operator import index
 from typing import Any, cast
 
 import numpy as np
@@ -67,6 +68,14 @@ def read_only(value: Any) -> Any:
 def common_shape(values: Sequence[Any]) -> Shape:
     """The shape that the arrays among the values broadcast to; () without any. Raises NumPy's ValueError."""
     return np.broadcast_shapes(*(value.shape for value in values if isinstance(value, np.ndarray)))
+
+
+def shape_of(lengths: Any) -> Shape:
+    """A shape from a length or several of them, NumPy's integers included. Raises UsageError."""
+    try:
+        return (index(lengths),) if np.ndim(lengths) == 0 else tuple(map(index, lengths))
+    except (TypeError, ValueError):
+        raise UsageError(f"A shape is a whole number or a tuple of them, not {lengths!r}.") from None
 
 
 def memory_order(array: Array) -> tuple[int, ...]:

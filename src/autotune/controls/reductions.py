@@ -108,7 +108,9 @@ def reduce_blocks(
         raise UsageError(f"{name} takes one array, not {len(arrays)}.")
     if dtype is not None and name not in WITH_DTYPE:
         raise UsageError(f"{name} takes no dtype.")
-    options = {"axis": axis, "keepdims": keepdims} | ({} if dtype is None else {"dtype": dtype})
+    options: dict[str, Any] = {"axis": axis}
+    options |= {"keepdims": True} if keepdims else {}  # a matrix and other subclasses do not know it
+    options |= {} if dtype is None else {"dtype": dtype}
     array = arrays[0]
     if not _is_computed(array) or (name in {"var", "std"} and array.dtype.kind == "c"):
         return CALLS[name](array, out=out, **options)
@@ -301,6 +303,7 @@ def _is_computed(array: Any) -> bool:
         and is_cuttable(array)
         and array.dtype.char in COMPUTED
         and array.size > 0
+        and array.ndim > 0
     )
 
 

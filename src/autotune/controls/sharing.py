@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
+from autotune.controls.operands import shape_of
 from autotune.controls.shared_array import SharedArray, wrap
 from autotune.errors import SharedMemoryError, UnsupportedPlatform, UsageError
 from autotune.model.configuration import Method
@@ -56,7 +57,7 @@ class Handle:
 
     method: Method
     shape: tuple[int, ...]
-    dtype: str
+    dtype: np.dtype[Any]
     place: Place
 
 
@@ -74,15 +75,15 @@ def shared(shape: int | tuple[int, ...], dtype: DTypeLike = np.float64, *, metho
         raise UsageError(
             f"An array of {kind} cannot be shared: its elements point into one process's memory."
         )
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    sizes = shape_of(shape)
     if any(length < 0 for length in sizes):
         raise UsageError(f"A shape has no negative lengths: {sizes}.")
     size = max(1, prod(sizes) * kind.itemsize)
     try:
         memory, place, release = _MAKERS[method](size)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise SharedMemoryError(f"{size} bytes cannot be shared by {method}: {error}") from error
-    return wrap(memory, sizes, kind, Handle(method, sizes, kind.str, place), release)
+    return wrap(memory, sizes, kind, Handle(method, sizes, kind, place), release)
 
 
 def attach(handle: Handle) -> SharedArray:
@@ -91,9 +92,10 @@ def attach(handle: Handle) -> SharedArray:
     Raises SharedMemoryError if the array is closed, its owner has ended, or the method works only in
     children.
     """
-    kind = np.dtype(handle.dtype)
-    memory = handle.place.open(max(1, prod(handle.shape) * kind.itemsize))
-    return wrap(memory, handle.shape, kind, handle, None)
+    if not isinstance(handle, Handle):
+        raise UsageError(f"attach takes the handle of a shared array, not {type(handle).__name__}.")
+    memory = handle.place.open(max(1, prod(handle.shape) * handle.dtype.itemsize))
+    return wrap(memory, handle.shape, handle.dtype, handle, None)
 
 
 @dataclass(frozen=True, slots=True)

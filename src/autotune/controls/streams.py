@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from autotune.controls import pool, results
+from autotune.controls.operands import shape_of
 from autotune.errors import UsageError
 
 BLOCK = 65_536
@@ -98,7 +99,7 @@ def random(
         options["dtype"] = np.dtype(dtype)
     source = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     kind = np.dtype(dtype)
-    array = results.empty((shape,) if isinstance(shape, int) else tuple(shape), kind) if out is None else out
+    array = results.empty(shape_of(shape), kind) if out is None else out
     flat = array.reshape(-1)
     blocks = -(-flat.size // BLOCK)
     at_once = max(1, chunk // BLOCK)

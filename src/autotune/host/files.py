@@ -18,7 +18,7 @@ def read(path: str) -> str | None:
     """
     try:
         # pathlib would cost more here than the read itself
-        with open(path, "rb", opener=_opened) as file:  # noqa: PTH123
+        with open(path, "rb", opener=_opened) as file:
             data = file.read(LARGEST_FILE) or b""  # None: a pipe that is open, and empty
     except (OSError, ValueError):  # ValueError: a path with a NUL byte in it
         return None

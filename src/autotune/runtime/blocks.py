@@ -1,13 +1,14 @@
 """Work on large arrays by the measured workers and chunk; plain NumPy where nothing was measured."""
 
 from collections.abc import Callable
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from autotune.controls import blocks, reductions, streams
-from autotune.controls.operands import as_outs, check_overlap, common_shape
+from autotune.controls.operands import as_outs, check_overlap, common_shape, shape_of
 from autotune.model.catalogue import ALIASES, CATALOGUE, Family
 from autotune.runtime.config import config
 
@@ -149,7 +150,7 @@ def random(
     """
     if out is not None:
         shape, dtype = out.shape, out.dtype
-    count = int(np.prod(shape))
+    count = prod(shape_of(shape))
     chosen = config("random", dtype=np.dtype(dtype), n=count) if count > streams.BLOCK else None
     workers = chosen.workers if chosen is not None and chosen.workers is not None else 1
     chunk = (chosen.chunk if chosen is not None else None) or _share(count, workers)

@@ -23,8 +23,10 @@ def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Confi
     """
     try:
         answer = state.known[operation, dtype, *sizes.items()]
-    except (KeyError, TypeError):  # not asked before; or a size that is no number, which is said below
+    except KeyError:  # not asked before
         return _looked_up(operation, dtype, sizes)
+    except TypeError:  # something that has no hash: a size, which is said there, or a record's dtype
+        return _looked_up(str(operation), _name_of(dtype), sizes)
     if answer is None and state.demand is not None:
         state.demand.count((operation, dtype, *sizes.items()))
     return answer

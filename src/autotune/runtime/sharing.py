@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from autotune.controls import processes, sharing
+from autotune.controls.operands import Shape, shape_of
 from autotune.controls.shared_array import SharedArray
 from autotune.controls.sharing import Handle
 from autotune.errors import UsageError
 from autotune.host.allocation import usable_cpus
+from autotune.model.catalogue import LARGEST_SIZE
 from autotune.model.configuration import DEFAULT, Method
 from autotune.runtime.config import config
 
@@ -38,8 +40,9 @@ def shared(
     of the array is an error. Raises SharedMemoryError if there is too little room, before anything is
     written; UsageError for an unknown method, or one that copies.
     """
+    sizes = shape_of(shape)
     return sharing.shared(
-        shape, dtype, method=_sharing_method(shape, dtype) if method is None else _method(method)
+        sizes, dtype, method=_sharing_method(sizes, dtype) if method is None else _method(method)
     )
 
 
@@ -76,14 +79,14 @@ def process_map(
     return processes.process_map(function, array, out, method=method, workers=workers, chunk=chunk)
 
 
-def _sharing_method(shape: int | tuple[int, ...], dtype: DTypeLike) -> Method:
-    chosen = _chosen(shape if isinstance(shape, int) else prod(shape), dtype)
+def _sharing_method(shape: Shape, dtype: DTypeLike) -> Method:
+    chosen = _chosen(prod(shape), dtype)
     method = None if chosen is None else chosen.method
     return method if method in sharing.SHARING and method is not None else DEFAULT_METHOD
 
 
 def _chosen(size: int, dtype: DTypeLike) -> "Configuration | None":
-    return config("share", dtype=np.dtype(dtype), n=size) if size > 0 else None
+    return config("share", dtype=np.dtype(dtype), n=size) if 0 < size <= LARGEST_SIZE else None
 
 
 def _method(name: Method | str) -> Method:

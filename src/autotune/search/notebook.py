@@ -1,10 +1,12 @@
 """`autotune.calibrate`: the user's own function, from a program or a notebook."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
+from math import inf
 
 from autotune.bench.user import from_function
-from autotune.errors import BadSize
+from autotune.errors import BadBudget, BadSize, UsageError
+from autotune.model.catalogue import LARGEST_SIZE, is_whole
 from autotune.model.profile import Profile
 from autotune.search.campaign import campaign
 from autotune.search.events import Event
@@ -34,6 +36,10 @@ def calibrate(
     BadSize, BadBudget, HostBusy; OSError if the profile can be written nowhere.
     """
     workload = from_function(function, name)
+    if effort not in set(Effort):
+        raise UsageError(f"effort is one of {', '.join(Effort)}, not {effort!r}.")
+    if budget_seconds is not None and not 0 < budget_seconds < inf:
+        raise BadBudget(f"A budget is a number of seconds, not {budget_seconds}.")
     request = Request(
         sizes=_product(sizes),
         effort=Effort(effort),
@@ -54,8 +60,17 @@ def calibrate(
 def _product(sizes: Mapping[str, int | Sequence[int]]) -> tuple[Mapping[str, int], ...]:
     if not sizes:
         raise BadSize('A function needs sizes to be measured at, such as sizes={"n": [1000, 4000]}.')
-    lists = {name: [value] if isinstance(value, int) else list(value) for name, value in sizes.items()}
+    lists = {
+        name: [_size(name, one) for one in (value if isinstance(value, Iterable) else [value])]
+        for name, value in sizes.items()
+    }
     return tuple(dict(zip(lists, values, strict=True)) for values in product(*lists.values()))
+
+
+def _size(name: str, value: int) -> int:
+    if not is_whole(value) or not 1 <= value <= LARGEST_SIZE:
+        raise BadSize(f"{name} must be a whole number from 1 to {LARGEST_SIZE}, not {value!r}.")
+    return int(value)
 
 
 def _quiet(event: Event) -> None:

@@ -61,7 +61,7 @@ class Compiled:
 
     def groups(self, name: str, dtype: str) -> list[Group]:
         """The groups of one operation, best level first."""
-        mark = f"\n{name} {dtype}\t".encode()
+        mark = f"\n{name} {dtype}\t".encode(errors="replace")  # half a surrogate pair is no name of ours
         start = self.body.find(mark)
         if start < 0:
             return []
