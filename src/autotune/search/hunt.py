@@ -1,8 +1,8 @@
 """Finds for each size of one operation the configuration that seems best. Seems: confirmation comes after.
 
 All sizes advance together, one fresh process a step, so that what one size finds is tried at its neighbours in
-the next. A small space is measured whole; a large one is searched with its study, batch by batch. Then the
-leaders and their neighbours race, until one is left or the time is over.
+the next. A small space is measured whole. In a large one the study proposes, batch by batch, and then the
+surroundings of the leader are seen. Then the leaders race, until one is left or the time is over.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,13 +34,14 @@ BATCH = 8
 STEPS = 12
 """Batches that the study proposes at most: what its model costs grows with the cube of what it knows."""
 PATIENCE = 3
-"""Steps without a gain after which proposals, and then the surroundings, are left."""
+"""Steps without a gain after which proposals, and then the surroundings, are left: in a space of up to 127 points.
+One more each time that there are twice as many."""
 SHELL = 8
 """Configurations of one step into the surroundings of the leader."""
 FRACTION = 0.5
 """Part of a large space that is measured at most."""
 SEARCH_ROUNDS = 3
-RACES = ((16, 4), (8, 4), (8, 4), (4, 8), (4, 8), (3, 12))
+RACES = ((24, 4), (12, 4), (8, 8), (4, 8), (4, 12), (3, 12))
 """(configurations, rounds) of each race, from many and few to few and many; each runs in a fresh process."""
 TIE = 0.01
 """Log-ratio below which two configurations count as equal."""
@@ -135,6 +136,9 @@ class _Size:
         self._open: dict[Configuration, list[Trial]] = {}
         self._best = 0.0
         self._steps = self._idle = 0
+        self._patience = (
+            PATIENCE if grid is None else max(PATIENCE, len(grid.points).bit_length() - 7 + PATIENCE)
+        )
         self._proposing = True
         self._margin = log1p(site.margin)
 
@@ -186,11 +190,11 @@ class _Size:
         best = min(map(self.evidence.estimate, self.evidence.candidates), default=0.0)
         self._idle = 0 if best < self._best - TIE else self._idle + 1
         self._best = min(best, self._best)
-        if self._proposing and (self._idle >= PATIENCE or self._steps >= STEPS):
+        if self._proposing and (self._idle >= self._patience or self._steps >= STEPS):
             self._proposing, self._idle = False, 0
         points = len(self._study.grid.points)
         known = len(self.evidence.sessions) + len(self.evidence.failures)
-        return self._idle < PATIENCE and known < FRACTION * points
+        return self._idle < self._patience and known < FRACTION * points
 
     def _surroundings(self, grid: Grid) -> list[int]:
         """The points nearest to the leader that nobody looked at yet."""
