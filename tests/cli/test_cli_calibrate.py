@@ -82,11 +82,12 @@ def test_resume_asks_for_what_the_interrupted_calibration_was_asked(calibrate, w
     assert (calibrate.asked, calibrate.resume) == (first, True)
 
 
-def test_resume_with_another_question_is_wrong_usage(calibrate):
+@pytest.mark.parametrize(("words", "differs"), [(("qr",), "operations"), (("--effort", "normal"), "effort")])
+def test_resume_with_another_question_is_wrong_usage(calibrate, words, differs):
     calibrate(*INTERRUPTED, finished=False)
-    result = calibrate("qr", "--resume")
+    result = calibrate(*words, "--resume")
     assert (result.exit_code, calibrate.resume) == (2, False)
-    assert "operations" in result.stderr
+    assert differs in result.stderr
 
 
 @pytest.mark.parametrize("head", [None, "", "{}", '{"asked": {}, "site": {}, "capacity": null, "spent": 1}'])

@@ -1,10 +1,12 @@
 """`autotune calibrate`."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from autotune.bench.describe import describe
 from autotune.cli import messages
@@ -108,7 +110,9 @@ def calibrate(
 
     key = this_key()
     if resume:
-        words = recorded(journal_path(key), words)
+        source = click.get_current_context().get_parameter_source
+        given = {name: words[name] for name in words if source(name) is ParameterSource.COMMANDLINE}
+        words = recorded(journal_path(key), set(words), given)
     own = describe(words["workload"]) if words["workload"] is not None else None
     request = asked(**{**words, "workload": own and own.kind})
     path = place(key, output)
@@ -122,31 +126,21 @@ def calibrate(
     return INTERRUPTED if not outcome.finished else FAILED if kept.path != path else 0
 
 
-def recorded(journal: Path, words: dict[str, Any]) -> dict[str, Any]:
-    """What the interrupted calibration was asked.
+def recorded(journal: Path, names: set[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the interrupted calibration was asked, under these names.
 
-    Raises UsageError if there is none, or if `words` ask for something else: its sessions would answer
-    another question.
+    Raises UsageError if there is none, or if what is given asks for something else: its sessions would
+    answer another question.
     """
     from autotune.search.journal import header
 
     head = header(journal)
-    if head is None or head["asked"].keys() != words.keys():  # or it was asked from a program, not from here
+    if head is None or head["asked"].keys() != names:  # or it was asked from a program, not from here
         raise UsageError(messages.NOTHING_TO_RESUME)
     known = {
         name: tuple(value) if isinstance(value, list) else value for name, value in head["asked"].items()
     }
-    usual = {
-        "operations": (),
-        "sizes": (),
-        "dtypes": (),
-        "effort": "normal",
-        "budget": None,
-        "seed": 0,
-        "neighbours": 0,
-        "copies": 1,
-    }
-    differing = [name for name, value in words.items() if value not in {usual.get(name), known[name]}]
+    differing = [name for name, value in given.items() if value not in {(), known[name]}]
     if differing:
         raise UsageError(messages.resumed_differs(differing))
     return known
