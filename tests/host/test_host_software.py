@@ -75,7 +75,7 @@ def test_a_library_of_the_system_serves_numpy_when_scipy_has_its_own(monkeypatch
     ],
 )
 def test_the_folder_of_a_wheel_names_its_package(path, user):
-    assert software._user(path) == user
+    assert software.brought_by(path) == user
 
 
 def test_a_library_that_cannot_be_opened_does_not_say_its_integers(tmp_path):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from autotune.controls import environment
+from autotune.host.software import brought_by
 from autotune.host.threadpools import threadpoolctl
 
 
@@ -70,7 +71,13 @@ def find() -> list[Library]:
     Apple's Accelerate are not seen.
     """
     controllers = threadpoolctl().ThreadpoolController().lib_controllers
-    return [library(found) for found in controllers if found.user_api == "blas"]
+    known = [library(found) for found in controllers if found.user_api == "blas"]
+    return sorted(known, key=_numpys_first)
+
+
+def _numpys_first(library: Library) -> tuple[bool, bool]:
+    user = brought_by(library.path)
+    return (user != "numpy", user == "scipy")
 
 
 def library(found: Any) -> Library:

@@ -92,7 +92,8 @@ class _CallBack:
 
         An exception cannot leave a call back: ctypes prints it, and NumPy would return memory that nobody has
         written to. Signal handlers may raise at any of these lines, so all of them are inside the try. To
-        make a product twice does no harm: it reads the operands, which NumPy keeps apart from the result.
+        make a product twice does no harm: it reads the operands, which NumPy keeps apart from the result. (A
+        second exception, raised while the first is being dealt with, is printed and lost.)
         """
         sizes_in = _SIZES
 

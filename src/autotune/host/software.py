@@ -52,11 +52,11 @@ def _library(pool: dict[str, Any]) -> BlasLibrary:
         ilp64=_openblas_ilp64(path) if pool["internal_api"] == "openblas" and path else None,
         threads=pool.get("num_threads"),
         path=path,
-        user=_user(path or ""),
+        user=brought_by(path or ""),
     )
 
 
-def _user(path: str) -> str | None:
+def brought_by(path: str) -> str | None:
     """The package whose wheel brought a library, in `numpy.libs`, or in `numpy/.dylibs` on macOS."""
     parts = path.replace("\\", "/").split("/")
     return next((name for name in ("numpy", "scipy") if {name, f"{name}.libs"} & set(parts[:-1])), None)

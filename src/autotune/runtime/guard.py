@@ -9,7 +9,7 @@ The test
     multiplies it by 1 + s or 1 - s. If losing is no likelier than winning, whatever came before, that capital
     is a supermartingale, and by Ville's inequality (1939) it ever reaches 1/ALPHA times its start with
     probability ALPHA at most: the test may be looked at after every pair. The capital is spread evenly
-    over three shares. Eleven pairs lost without one won are enough.
+    over three shares. Ten pairs lost without one won are enough.
 What follows
     An entry that loses is dropped: its calls run as at rest for the rest of this process. The median is what
     is tested, so no outlier decides.

@@ -1,0 +1,239 @@
+"""Who gets how many threads while calls are in flight, on libraries that only remember their count."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_blas_counting import Remembering, ReturningPrevious
+
+from autotune.controls.blas import BlasThreads
+from autotune.controls.switch import Calls
+
+FOR_ONE = Calls("qr", "float64", {}, threads=1)
+FOR_EIGHT = Calls("matmul", "float64", {}, threads=8)
+AT_REST = Calls("svd", "float64", {})
+
+
+class Elsewhere:
+    """Runs single steps in a thread of its own."""
+
+    def __init__(self):
+        self._steps = []
+        self._wake = threading.Semaphore(0)
+        self._done = threading.Semaphore(0)
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def __call__(self, step, *args):
+        self._steps.append((step, args))
+        self._wake.release()
+        assert self._done.acquire(timeout=60)
+
+    def _work(self):
+        while True:
+            self._wake.acquire()
+            step, args = self._steps.pop()
+            step(*args)
+            self._done.release()
+
+
+@pytest.fixture
+def library():
+    return Remembering()
+
+
+@pytest.fixture
+def threads(library):
+    return BlasThreads(lambda: [library.library])
+
+
+@pytest.fixture
+def switch(threads):
+    return threads.begin_switching(8)[0]
+
+
+def test_a_call_gets_its_count_and_leaves_the_one_before(library, switch):
+    switch.begin(FOR_ONE)
+    assert library.get() == 1
+    switch.end()
+    assert library.get() == 8
+
+
+def test_a_call_without_a_count_of_its_own_runs_as_at_rest(library, threads):
+    threads.set_threads(2)
+    switch, _ = threads.begin_switching(8)
+    switch.begin(AT_REST)
+    assert library.get() == 2
+    switch.end()
+    assert library.get() == 2
+
+
+def test_calls_at_once_get_the_largest_count_within_an_equal_share(library, switch):
+    other = Elsewhere()
+    switch.begin(FOR_ONE)
+    other(switch.begin, FOR_EIGHT)
+    assert library.get() == 4
+    switch.end()
+    assert library.get() == 8
+    other(switch.end)
+    assert library.get() == 8
+
+
+def test_small_calls_at_once_keep_their_single_thread(library, switch):
+    other = Elsewhere()
+    switch.begin(FOR_ONE)
+    other(switch.begin, FOR_ONE)
+    assert library.get() == 1
+    other(switch.end)
+    switch.end()
+    assert library.get() == 8
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([FOR_ONE, FOR_EIGHT, AT_REST])), max_size=12))
+def test_whatever_the_order_threads_stay_within_the_cpus_and_the_first_count_returns(steps):
+    """Each step lets one of four threads begin a call, or end the one that it is in."""
+    library = Remembering()
+    switch, _ = BlasThreads(lambda: [library.library]).begin_switching(8)
+    inside, elsewhere = set(), [Elsewhere() for _ in range(4)]
+    for who, calls in [*steps, *((who, None) for who in range(4))]:
+        if who in inside:
+            elsewhere[who](switch.end)
+            inside.remove(who)
+        elif calls is not None:
+            elsewhere[who](switch.begin, calls)
+            inside.add(who)
+        assert len(inside) * library.get() <= 8 or not inside
+    assert library.get() == 8
+
+
+def test_a_count_that_somebody_set_is_left_alone_until_they_put_ours_back(library, switch):
+    library.put(3)
+    switch.begin(FOR_ONE)
+    assert library.get() == 3
+    switch.end()
+    assert library.get() == 3
+    library.put(8)
+    switch.begin(FOR_ONE)
+    assert library.get() == 1
+
+
+def test_a_count_that_somebody_set_during_a_call_stays(library, switch):
+    switch.begin(FOR_ONE)
+    library.put(5)
+    switch.end()
+    assert library.get() == 5
+
+
+def test_a_limit_that_was_there_before_is_the_most_that_a_call_may_have(library, threads):
+    library.put(2)
+    threads._look()
+    library.put(1)
+    assert threads.begin_switching(8)[1] == 1
+
+
+def test_a_count_of_our_own_is_no_limit_for_calls(library, threads):
+    threads.set_threads(1)
+    assert threads.begin_switching(8)[1] == 8
+
+
+def test_a_scope_goes_before_calls_also_before_those_in_flight(library, threads, switch):
+    switch.begin(FOR_ONE)
+    with threads.limit(4):
+        assert library.get() == 4
+        switch.end()
+        switch.begin(FOR_ONE)
+        assert library.get() == 4
+        switch.end()
+    assert library.get() == 8
+    switch.begin(FOR_ONE)
+    assert library.get() == 1
+
+
+def test_switching_that_begins_inside_a_scope_learns_the_count_at_rest_afterwards(library, threads):
+    with threads.limit(2):
+        switch, _ = threads.begin_switching(8)
+        switch.begin(FOR_ONE)
+        assert library.get() == 2
+        switch.end()
+    assert library.get() == 8
+    switch.begin(FOR_ONE)
+    assert library.get() == 1
+    switch.end()
+    assert library.get() == 8
+
+
+def test_the_end_of_switching_puts_the_count_back_and_calls_in_flight_change_nothing_more(
+    library, threads, switch
+):
+    switch.begin(FOR_ONE)
+    threads.end_switching()
+    assert library.get() == 8
+    switch.end()
+    switch.begin(FOR_ONE)
+    assert library.get() == 8
+
+
+def test_a_library_that_grows_less_than_asked_is_still_put_back(threads):
+    small = Remembering(largest=4, start=2, ceiling=None)
+    switch, _ = BlasThreads(lambda: [small.library]).begin_switching(8)
+    switch.begin(FOR_EIGHT)
+    assert small.get() == 4
+    switch.end()
+    assert small.get() == 2
+
+
+def test_an_exception_at_any_moment_of_a_change_does_not_stop_switching(library, switch):
+    """A signal handler may raise before or after the library has been told."""
+    for moment in ("before", "after"):
+        put = library.library.put
+
+        def interrupted(count, moment=moment, put=put):
+            if moment == "after":
+                put(count)
+            raise KeyboardInterrupt
+
+        switch._put = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            switch.begin(FOR_ONE)
+        switch._put = put
+        switch.end()
+        assert library.get() == 8
+        switch.begin(FOR_ONE)
+        assert library.get() == 1
+        switch.end()
+
+
+def test_a_forked_child_forgets_the_calls_of_others(library, threads, switch):
+    Elsewhere()(switch.begin, FOR_ONE)
+    threads._after_fork()
+    assert library.get() == 8
+    switch.begin(FOR_EIGHT)
+    assert library.get() == 8
+
+
+@pytest.mark.parametrize("kind", [lambda: Remembering(per_thread=True), ReturningPrevious])
+def test_where_threads_have_counts_of_their_own_calls_divide_the_cpus(kind):
+    library = kind()
+    switch, _ = BlasThreads(lambda: [library.library]).begin_switching(8)
+    other = Elsewhere()
+    seen = []
+    other(switch.begin, Calls("qr", "float64", {}, threads=6))
+    switch.begin(FOR_EIGHT)
+    other(lambda: seen.append(library.get()))
+    assert (seen, library.get()) == ([6], 2)
+    switch.end()
+    other(switch.end)
+    other(lambda: seen.append(library.get()))
+    assert (seen, library.get()) == ([6, 8], 8)
+
+
+def test_where_threads_have_counts_of_their_own_a_scope_in_this_thread_goes_before():
+    library = Remembering(per_thread=True)
+    threads = BlasThreads(lambda: [library.library])
+    switch, _ = threads.begin_switching(8)
+    switch.begin(FOR_ONE)
+    with threads.limit(4):
+        assert library.get() == 4
+        switch.end()
+        assert library.get() == 4
+    assert library.get() == 8

@@ -1,0 +1,127 @@
+"""What is asked for in vain is counted, and left in a spool that nobody has to read."""
+
+import json
+
+import numpy as np
+import pytest
+from made_profiles import alone, of_this_machine, tuning
+
+import autotune
+from autotune.model.operation import Operation
+from autotune.runtime import demand, percall
+from autotune.runtime.demand import Demand, leave
+from autotune.runtime.guard import Dropped
+from autotune.runtime.state import Setting, state
+from autotune.store import files, folders
+
+LOG = Operation(name="log", sizes=(("n", 5),))
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.delenv("AUTOTUNE_RECORD", raising=False)
+    state.take(Setting())
+    yield tmp_path / "state" / "spool"
+    percall.end()
+    state.demand = None
+    state.take(Setting())
+
+
+def left(spool):
+    (file,) = spool.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    return json.loads(file.read_text())
+
+
+def test_calls_that_no_profile_covers_are_counted_and_covered_ones_are_not(fresh):
+    entries = tuning("log", n=10), tuning("log", n=100), tuning("inv", n=3)
+    files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
+    autotune.apply(record=True)
+    for n in (50, 5, 5, 5):
+        autotune.config("log", n=n)
+    for n in (3, 4, 4):
+        np.linalg.inv(np.eye(n))
+    percall._leave()
+    assert left(fresh) == {
+        "format": 1,
+        "calls": [
+            {"operation": "log", "dtype": "float64", "sizes": {"n": 5}, "calls": 3},
+            {"operation": "inv", "dtype": "float64", "sizes": {"n": 4}, "calls": 2},
+        ],
+        "dropped": [],
+    }
+
+
+def test_recording_alone_switches_nothing(fresh):
+    autotune.apply(record=True)
+    np.linalg.inv(np.eye(3))
+    assert state.per_call.counts() == (1, 0)
+    assert state.per_call.guard is None
+
+
+def test_the_variable_asks_for_it_too(monkeypatch):
+    assert state.demand is None
+    monkeypatch.setenv("AUTOTUNE_RECORD", "1")
+    autotune.apply()
+    assert state.demand is not None
+
+
+def test_nothing_is_left_where_there_is_nothing_to_say(fresh):
+    autotune.apply(record=True)
+    percall._leave()
+    assert not fresh.exists()
+
+
+def test_what_the_guard_dropped_is_left_too(fresh):
+    leave([], [Dropped("qr", "float64", {"m": 1, "n": 2}, 1, 12, 11)])
+    (row,) = left(fresh)["dropped"]
+    assert row == {
+        "operation": "qr",
+        "dtype": "float64",
+        "sizes": {"m": 1, "n": 2},
+        "threads": 1,
+        "pairs": 12,
+        "lost": 11,
+    }
+
+
+def test_counts_are_bounded(monkeypatch):
+    monkeypatch.setattr(demand, "MOST_ROWS", 3)
+    monkeypatch.setattr(demand, "MOST_WRITTEN", 2)
+    recorded = Demand()
+    for n in range(1, 10):
+        operation = Operation(name="log", sizes=(("n", n),))
+        recorded.meet(n, operation)
+        recorded.add(operation, n)
+        recorded.count(n)
+    assert [(row["sizes"]["n"], row["calls"]) for row in recorded.rows()] == [(3, 5), (2, 4)]
+
+
+def test_a_name_as_long_as_a_page_is_left_out():
+    recorded = Demand()
+    recorded.meet("question", Operation(name="f" * 101))
+    recorded.count("question")
+    assert recorded.rows() == []
+
+
+def test_a_full_spool_gets_no_more_files(fresh, monkeypatch):
+    monkeypatch.setattr(demand, "MOST_FILES", 1)
+    for _ in range(3):
+        leave([{"calls": 1}], [])
+    assert len(list(fresh.iterdir())) == 1
+
+
+def test_a_spool_that_cannot_be_written_is_no_error(fresh):
+    fresh.parent.mkdir()
+    fresh.write_text("in the way")
+    leave([{"calls": 1}], [])
+    assert fresh.read_text() == "in the way"
+
+
+def test_a_forked_child_counts_anew():
+    state.demand = Demand()
+    state.demand.add(LOG, 7)
+    state._after_fork()
+    assert state.demand.rows() == []
