@@ -47,24 +47,23 @@ def shaped(value):
     return type(value), value.dtype, np.shape(value)
 
 
-@many
-@given(case=cases(EXACT, ("f8", "f4", "i4", "?", "u1")), chunk=st.integers(1, 10**6))
-def test_what_does_not_depend_on_the_order_is_numpys(case, chunk):
-    function, array, options = case
+def assert_numpys(function, array, options, chunk):
     mine = reduce_blocks(function, [array], workers=2, chunk=chunk, **options)
     numpys = function(array, **options)
     assert shaped(mine) == shaped(numpys)
     assert np.array_equal(mine, numpys)
+
+
+@many
+@given(case=cases(EXACT, ("f8", "f4", "i4", "?", "u1")), chunk=st.integers(1, 10**6))
+def test_what_does_not_depend_on_the_order_is_numpys(case, chunk):
+    assert_numpys(*case, chunk)
 
 
 @many
 @given(case=cases((np.sum, np.prod), ("i4", "i8", "?", "u1")), chunk=st.integers(1, 10**6))
 def test_whole_numbers_are_numpys_also_when_they_overflow(case, chunk):
-    function, array, options = case
-    mine = reduce_blocks(function, [array], workers=2, chunk=chunk, **options)
-    numpys = function(array, **options)
-    assert shaped(mine) == shaped(numpys)
-    assert np.array_equal(mine, numpys)
+    assert_numpys(*case, chunk)
 
 
 @many

@@ -117,20 +117,16 @@ def map_with_scratch(
     outs = as_outs(out)
     if len(outs) != 1:
         raise UsageError("A function with scratch=True has one result, so out is one array.")
+    (given,) = outs
     arrays = [array if np.isscalar(array) else np.asanyarray(array) for array in arrays]
     shape = common_shape(arrays)
-    axes = common_order(shape, [*outs, *arrays])
+    axes = common_order(shape, [given, *arrays])
     grid = Grid(shape, axes, chunk or max(1, int(np.prod(shape))))
-    kind = (
-        np.dtype(dtype)
-        if dtype is not None
-        else outs[0].dtype
-        if outs[0] is not None
-        else np.result_type(*arrays)
-    )
-    if outs[0] is not None:
-        check_out(outs[0], shape)
-    end = new_result(shape, kind, axes) if outs[0] is None else outs[0]
+    if given is not None:
+        check_out(given, shape)
+        dtype = given.dtype if dtype is None else dtype
+    kind = np.result_type(*arrays) if dtype is None else np.dtype(dtype)
+    end = new_result(shape, kind, axes) if given is None else given
     is_input = any(isinstance(array, np.ndarray) and np.may_share_memory(array, end) for array in arrays)
     target = end.view(np.ndarray)
     cuts = [cutter(read_only(array), shape) for array in arrays]
@@ -144,9 +140,7 @@ def map_with_scratch(
             part = target[index]
             if not block and len(grid) > 1:
                 _check_sample_with_scratch(function, parts, kind, axes)
-            scratch.begin(part.shape, None if is_input else part)
-            result = function(*parts, scratch=scratch)
-            result = scratch.out if result is None else result
+            result = _with_scratch(function, parts, scratch, part.shape, None if is_input else part)
             check_shape(function, result, part.shape)
             if result is not part:
                 np.copyto(part, result, casting="same_kind")
@@ -155,6 +149,14 @@ def map_with_scratch(
 
     pool.run(begin, len(grid), workers)
     return end
+
+
+def _with_scratch(
+    function: Function, parts: Sequence[Any], scratch: Scratch, shape: Shape, out: Array | None
+) -> Any:
+    scratch.begin(shape, out)
+    result = function(*parts, scratch=scratch)
+    return scratch.out if result is None else result
 
 
 def plain_function(function: Function, arrays: Sequence[Any], out: Any, dtype: DTypeLike | None) -> Any:
@@ -252,10 +254,7 @@ def _check_sample_with_scratch(
     """Compare samples of two lengths, each with a Scratch of its own: a result may lie in reused memory."""
 
     def call(*some: Any) -> Any:
-        scratch = Scratch(kind, axes)
-        scratch.begin(common_shape(some), None)
-        result = function(*some, scratch=scratch)
-        return scratch.out if result is None else result
+        return _with_scratch(function, some, Scratch(kind, axes), common_shape(some), None)
 
     call.__name__ = _name(function)
     some = _cut(parts, _last(common_shape(parts), axes, 2 * SAMPLE))
