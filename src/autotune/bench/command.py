@@ -8,21 +8,20 @@ variables, or of BLAS libraries alone where the others' are tuned apart; `worker
 import math
 import os
 import re
-import selectors
 import shlex
 import shutil
 import subprocess
 import sys
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from time import monotonic, perf_counter
-from typing import IO
 
 from autotune.bench import limits, noise, rounds
 from autotune.bench.child import end_group
 from autotune.bench.reasons import by_signal, last_words, noted, shortened
+from autotune.bench.watch import followed
 from autotune.controls import environment
 from autotune.errors import BadWorkload, UnsupportedPlatform
 from autotune.host import pressure
@@ -32,15 +31,6 @@ from autotune.model.measurement import Case, Failure, FailureKind, Measurement, 
 
 FACTOR_OF_DEFAULT = 5
 """A run that takes this many times as long as the slowest of the default, and a second, is a time-out."""
-
-LARGEST_OUTPUT = 2**20
-"""Bytes of printed text that are kept of its end: a metric comes last."""
-
-POLL_SECONDS = 0.002
-"""How often to look whether the command has ended where the system cannot wake us."""
-
-STILL_SECONDS = 1.0
-"""How often to look where it can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +224,7 @@ class CommandBench:
             return Failure(kind=FailureKind.ERROR, reason=_not_started(words[0], problem)), ""
         assert process.stdout is not None
         try:
-            seconds, text = _followed(process, process.stdout, began, limit)
+            seconds, text = followed(process, process.stdout, began, limit)
         finally:
             with closing(process.stdout):
                 end_group(process)
@@ -291,57 +281,6 @@ class _Record:
             )
             for arm, configuration in enumerate(self.arms)
         )
-
-
-def _followed(
-    process: subprocess.Popen[bytes], pipe: IO[bytes], began: float, limit: float
-) -> tuple[float | None, bytes]:
-    """Seconds from `began` to the end of the process, None beyond `limit`; and the end of what it printed.
-
-    Children that keep its pipe open do not count: the command ends when its first process does.
-    """
-    printed = b""
-    with selectors.DefaultSelector() as selector, closing(_Watch(process.pid)) as watch:
-        selector.register(pipe, selectors.EVENT_READ)
-        if watch.end is not None:
-            selector.register(watch.end, selectors.EVENT_READ)
-        pause = POLL_SECONDS if watch.end is None else STILL_SECONDS
-        while process.poll() is None:
-            left = began + limit - perf_counter()
-            if left <= 0:
-                return None, printed
-            printed = _more(selector, pipe, printed, min(left, pause))
-        seconds = perf_counter() - began
-        while pipe in {key.fileobj for key, _ in selector.select(0)}:  # its last words
-            printed = _more(selector, pipe, printed, 0)
-            if perf_counter() - began > seconds + 1.0:  # a child of its that goes on printing
-                break
-    return seconds, printed
-
-
-def _more(selector: selectors.BaseSelector, pipe: IO[bytes], printed: bytes, wait: float) -> bytes:
-    """What was printed, after waiting for something to happen."""
-    if pipe not in {key.fileobj for key, _ in selector.select(wait)}:
-        return printed
-    text = os.read(pipe.fileno(), 2**16)
-    if not text:
-        selector.unregister(pipe)
-    return (printed + text)[-LARGEST_OUTPUT:]
-
-
-class _Watch:
-    """A file descriptor that can be read once a process has ended (pidfd_open(2), Linux 5.3)."""
-
-    def __init__(self, pid: int) -> None:
-        self.end: int | None = None
-        """None where the system has none, or a sandbox forbids it."""
-        if sys.platform == "linux":
-            with suppress(OSError):
-                self.end = os.pidfd_open(pid)
-
-    def close(self) -> None:
-        if self.end is not None:
-            os.close(self.end)
 
 
 def _failure(status: int, printed: str, *, out_of_memory: bool) -> Failure:
