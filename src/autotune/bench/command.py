@@ -12,7 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -165,30 +165,23 @@ class CommandBench:
         )
 
     def _measure(self, case: Case, plan: Plan, until: float | None) -> "_Record":
-        """Rounds of one case, and the disturbed ones again, until enough were quiet or the time is over.
-
-        As in a trial process, at most as many are repeated as were quiet.
-        """
+        """Rounds of one case, and disturbed ones again, until enough were quiet or the time is over."""
         others = (one for one in case.configurations if not one.is_default)
         record = _Record(case=case, arms=(DEFAULT, *others))
         seed = rounds.order_seed(plan.seed, case.operation)
         orders = rounds.orders(len(record.arms), plan.rounds, seed)
-        waiting, quiet = deque(orders), 0
-        while waiting and len(record.rounds) < plan.rounds + quiet and 0 not in record.failures:
-            if record.rounds and until is not None and monotonic() >= until:
-                break
-            order = waiting.popleft()
+        agenda = rounds.Agenda(plan.rounds)
+        while (number := agenda.next()) is not None:
             load, began = pressure.read(cpus=affinity()), monotonic()
-            values = self._round(record, order)
+            values = self._round(record, orders[number])
             wall, now = monotonic() - began, pressure.read(cpus=affinity())
             busy = noise.busy(load, now, wall, self._cpus, crowded=True)
             record.round_seconds += wall
             record.taken_seconds += noise.taken(load, now)
             record.rounds.append((busy, values))
-            if busy:
-                waiting.append(order)
-            else:
-                quiet += 1
+            agenda.note(number, busy=busy)
+            if 0 in record.failures or (until is not None and monotonic() >= until):
+                break
         return record
 
     def _round(self, record: "_Record", order: Sequence[int]) -> dict[int, float]:
