@@ -94,11 +94,6 @@ class Evidence:
         most = max(map(self.rounds, self.candidates), default=0)
         return [one for one in self.candidates if 3 * self.rounds(one) >= most]
 
-    def contenders(self, tie: float) -> list[Configuration]:
-        """Configurations that the evidence does not yet exclude from being the best by more than `tie`."""
-        best = min((self.upper(one) for one in self.candidates), default=inf)
-        return [one for one in self.candidates if self.lower(one) <= min(best, 0.0) + tie]
-
     def safe_threads(self, slack: float) -> tuple[int, ...]:
         """Thread counts, set alone, that were no slower than the default by more than `slack` in log-ratio."""
         return tuple(
