@@ -76,7 +76,7 @@ def calibrate(
     workload: str | None,
     as_json: bool,
 ) -> int:
-    r"""Measure this machine and write its profile.
+    """Measure this machine and write its profile.
 
     OPERATION is a name of the catalogue, such as svd or log; without one all of it is measured. A choice is
     kept only if it was proved faster than plain NumPy in fresh processes. Entries of other operations in the
@@ -90,7 +90,7 @@ def calibrate(
       autotune calibrate
       autotune calibrate svd qr --sizes m=1000,4000 n=50 --budget 5m
       autotune calibrate --workload simulate.py:step --sizes n=1000,4000
-    """
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     if cpus is not None:
         os.environ["AUTOTUNE_CPUS"] = str(cpus)  # for this process and its trials, before either counts CPUs
     if copies > 1:

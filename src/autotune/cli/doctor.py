@@ -34,7 +34,7 @@ COUNTS = ("logical_cpus", "physical_cores", "packages", "numa_nodes", "l3_groups
     help="Read the recording of another computer: a folder that holds its /sys and /proc.",
 )
 def doctor(as_json: bool, root: Path) -> None:
-    r"""Describe this machine, the CPUs that a program may use here, and NumPy's BLAS.
+    """Describe this machine, the CPUs that a program may use here, and NumPy's BLAS.
 
     Warns of settings that make NumPy slow. Changes nothing.
 
@@ -43,7 +43,7 @@ def doctor(as_json: bool, root: Path) -> None:
       autotune doctor
       autotune doctor --json
       autotune doctor --root recorded/
-    """
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     own = root.resolve() == Path("/").resolve()
     machine, allocation = detect(root)
     libraries = _libraries() if own else None

@@ -13,7 +13,7 @@ from autotune.store import files
 @click.argument("profile", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print the profile as JSON.")
 def show(profile: Path | None, as_json: bool) -> int:
-    r"""Show a profile: every choice, its gain over plain NumPy with the 95 % interval, and its reason.
+    """Show a profile: every choice, its gain over plain NumPy with the 95 % interval, and its reason.
 
     Without PROFILE, the one that applies on this machine. Times are for one unit of work.
 
@@ -21,7 +21,7 @@ def show(profile: Path | None, as_json: bool) -> int:
     Examples:
       autotune show
       autotune show profiles/cluster-node.yaml --json
-    """
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     path = profile or applying()
     if path is None:
         click.echo(messages.NO_PROFILE, err=True)

@@ -59,7 +59,7 @@ def tune(
     as_json: bool,
     words: tuple[str, ...],
 ) -> int:
-    r"""Find the thread counts at which a whole command runs fastest, and print it with these.
+    """Find the thread counts at which a whole command runs fastest, and print it with these.
 
     The command is run many times, so it must do the same work each time: as it stands, and with the thread
     variables of every known library set. {workers} and {chunk} in its arguments are tuned with them. What
@@ -71,7 +71,7 @@ def tune(
       autotune tune -- python simulate.py --steps 100
       autotune tune --workers 1,2,4 -- ./solve -j {workers}
       autotune tune --metric 'rate: ([0-9.]+)' --maximize -- python train.py
-    """
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     counts, chunks = values("workers", workers, words), values("chunk", chunk, words)
     if separate and counts:
         raise UsageError(messages.NO_PLACE_TO_SEPARATE)

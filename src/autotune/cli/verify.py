@@ -32,7 +32,7 @@ BUDGET = "2m"
 @click.option("--workload", metavar="FILE.py:FUNCTION", help="The function of yours that it has entries of.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
 def verify(profile: Path | None, budget: str, workload: str | None, as_json: bool) -> int:
-    r"""Measure a profile's choices against plain NumPy once more, in fresh processes.
+    """Measure a profile's choices against plain NumPy once more, in fresh processes.
 
     Without PROFILE, the one that applies on this machine. Says of every choice whether it still holds, with
     its speed-up and the 95 % interval. Exits with 1 if one is slower than plain NumPy or fails, or if nothing
@@ -42,7 +42,7 @@ def verify(profile: Path | None, budget: str, workload: str | None, as_json: boo
     Examples:
       autotune verify
       autotune verify profiles/cluster-node.yaml --budget 10m --json
-    """
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     seconds = units.budget(budget)
     path = profile or applying()
     if path is None:
