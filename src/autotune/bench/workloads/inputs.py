@@ -7,6 +7,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Inputs = tuple[Array, ...]
 
 PERIOD = 65_521
 """Elements after which a large input repeats. A prime: no slice of an array begins where another one does."""

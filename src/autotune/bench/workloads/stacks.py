@@ -6,17 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
+from autotune.bench.workloads import equations
 from autotune.bench.workloads.elementwise import cut
-from autotune.bench.workloads.inputs import uniform
-from autotune.bench.workloads.linalg import (
-    Inputs,
-    inverse,
-    lower_factor,
-    product,
-    singular_values,
-    solution,
-    symmetric_eigen,
-)
+from autotune.bench.workloads.inputs import Inputs, uniform
 from autotune.bench.workloads.work import Recipe, Work
 from autotune.controls.blocks import map_blocks
 from autotune.model.configuration import Configuration
@@ -82,10 +74,10 @@ def _with_right_sides(rng: Generator, size: Mapping[str, int], dtype: str) -> In
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "stack_matmul": _stack(np.matmul, _two, product),
-    "stack_solve": _stack(np.linalg.solve, _with_right_sides, solution),
-    "stack_inv": _stack(np.linalg.inv, _general, inverse),
-    "stack_cholesky": _stack(np.linalg.cholesky, _positive_definite, lower_factor),
-    "stack_eigh": _stack(np.linalg.eigh, _symmetric, symmetric_eigen),
-    "stack_svd": _stack(np.linalg.svd, _general, singular_values),
+    "stack_matmul": _stack(np.matmul, _two, equations.product),
+    "stack_solve": _stack(np.linalg.solve, _with_right_sides, equations.solution),
+    "stack_inv": _stack(np.linalg.inv, _general, equations.inverse),
+    "stack_cholesky": _stack(np.linalg.cholesky, _positive_definite, equations.lower_factor),
+    "stack_eigh": _stack(np.linalg.eigh, _symmetric, equations.symmetric_eigen),
+    "stack_svd": _stack(np.linalg.svd, _general, equations.singular_values),
 }
