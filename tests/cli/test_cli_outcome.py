@@ -9,12 +9,14 @@ import pytest
 from profiles_for_show import EMPTY, FILL, KEY, SVD, USUAL
 
 from autotune.cli import outcome
-from autotune.errors import UsageError
+from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
 from autotune.model.tuning import Status, Tuning
 from autotune.store import files, folders
+from autotune.store.document import parse
 from autotune.store.join import joined
+from autotune.store.schema import profile_of
 
 SMALL_SVD = replace(SVD, operation=Operation(name="svd", sizes=(("m", 50), ("n", 50))))
 NOT_REACHED = Tuning(operation=SVD.operation, status=Status.DEFAULT_KEPT, reason="The budget ended.")
@@ -85,6 +87,16 @@ def test_an_output_that_cannot_be_written_loses_nothing(tmp_path):
         True,
         FILL.operation,
     )
+
+
+def test_a_profile_that_no_place_takes_is_printed(tmp_path, monkeypatch, capsys):
+    def full(profile, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write", full)
+    with pytest.raises(EnvironmentProblem, match=r"No space left on device.*printed above"):
+        outcome.keep(USUAL, tmp_path / "mine.yaml")
+    assert set(profile_of(parse(capsys.readouterr().out.encode())).tunings) == set(USUAL.tunings)
 
 
 @pytest.mark.parametrize("content", ["print('a program')\n", "", "schema: 99\n", "\0"])

@@ -118,3 +118,25 @@ def test_a_terminal_keeps_decisions_and_replaces_the_rest():
     text = file.getvalue()
     assert text.count("2.00x (1.25 to 2.50)") == 1
     assert "looks 2.00x" not in text
+
+
+@pytest.mark.parametrize("event", ["failed", "decided"])
+def test_what_a_program_printed_cannot_act_on_the_terminal(event):
+    """Reasons quote the last words of the user's function."""
+    words = "boom \x1b[31m"
+    failure = Failure(kind=FailureKind.CRASH, reason=words)
+    said = Board().take(
+        Tried(operation=SVD, configuration=ONE, ratio=None, failure=failure, **TIMES)
+        if event == "failed"
+        else Decided(tuning=Tuning(operation=SVD, status=Status.FAILED, reason=words), **TIMES)
+    )
+    assert said.endswith(r"boom \x1b[31m")
+
+
+def test_a_log_on_a_full_disk_does_not_end_the_calibration():
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    with progress(Console(file=Full())) as report:
+        report(STARTED)

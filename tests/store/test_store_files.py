@@ -2,6 +2,8 @@
 
 import os
 import stat
+import tempfile
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,8 @@ from autotune.errors import ProfileError
 from autotune.model.profile import Profile
 from autotune.store import files
 from autotune.store.document import parse
-from autotune.store.files import Trust, keep, read, write
+from autotune.store.files import Trust, read, write
+from autotune.store.join import keep
 from autotune.store.schema import document_of, profile_of
 from autotune.store.text import text_of
 
@@ -110,14 +113,34 @@ def test_a_failed_write_leaves_the_old_file(written, monkeypatch):
 def test_what_cannot_be_written_where_asked_goes_to_the_state_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path / "state"))
     (tmp_path / "file").touch()
-    assert keep(MADE, tmp_path / "file" / "p.yaml") == tmp_path / "state" / "p.yaml"
+    assert keep(MADE, tmp_path / "file" / "p.yaml")[1] == tmp_path / "state" / "p.yaml"
     assert read(tmp_path / "state" / "p.yaml").key == MADE.key
+
+
+def test_what_went_to_the_state_folder_before_is_joined_and_not_lost(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path / "state"))
+    (tmp_path / "file").touch()
+    for operation in ("svd", "qr"):
+        made = replace(MADE, tunings=(tuning(operation, m=5, n=5),))
+        kept, _, _ = keep(made, tmp_path / "file" / "p.yaml")
+    assert [one.operation.name for one in kept.tunings] == ["qr", "svd"]
+
+
+def test_the_last_refuge_is_a_folder_that_nobody_else_can_have_made(tmp_path, monkeypatch):
+    """A file of that name, or a folder, may lie in wait in the folder for temporary files."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path / "file" / "state"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "p.yaml").mkdir()
+    _, place, _ = keep(MADE, tmp_path / "file" / "p.yaml")
+    assert place.parent.stat().st_mode & 0o777 == 0o700
+    assert place.parent.parent == tmp_path
 
 
 def test_if_no_folder_takes_it_the_first_error_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path / "file" / "state"))
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "file" / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file" / "tmp"))
     with pytest.raises(OSError) as caught:
         keep(MADE, tmp_path / "file" / "p.yaml")
     assert str(tmp_path / "file") in str(caught.value)

@@ -215,6 +215,14 @@ def resumed_differs(names: Iterable[str]) -> str:
     )
 
 
+def written_nowhere(asked: object, why: str) -> str:
+    """No place on this machine takes the profile."""
+    return (
+        f"{asked} could not be written ({why}), and no other place either. Nothing is lost: the profile is "
+        "printed above; save it as a file, and name that in AUTOTUNE_PROFILE."
+    )
+
+
 def not_a_profile(path: object, reason: str) -> str:
     """The output would replace something else."""
     return f"{path} exists and is not a profile ({reason}) Name another file with --output."

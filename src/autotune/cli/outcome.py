@@ -9,11 +9,11 @@ import click
 from autotune.cli import messages
 from autotune.cli.terminal import console
 from autotune.cli.tunings import render
-from autotune.errors import ProfileError, UsageError
+from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.profile import Key, Profile
 from autotune.model.tuning import Status
-from autotune.store import files, folders
-from autotune.store.join import join_file
+from autotune.store import files, folders, join
+from autotune.store.text import text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,8 @@ class Kept:
     """Where it is."""
     asked: Path
     """Where it should be."""
-    why: str = ""
-    """Why it is somewhere else."""
+    why: str | None = None
+    """Why it is somewhere else; None if it is where it should be."""
 
 
 def place(key: Key, output: Path | None) -> Path:
@@ -50,15 +50,17 @@ def place(key: Key, output: Path | None) -> Path:
 def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
     """Write a profile to this path, or where it can be, together with the entries that are there already.
 
-    Raises OSError only if no place on this machine takes it.
+    Raises EnvironmentProblem if no place on this machine takes it; it is printed then.
     """
-    profile = join_file(profile, path, sizes_named=sizes_named)
     try:
-        files.write(profile, path)
-    except OSError as problem:
-        elsewhere = files.keep(profile, path)
-        return Kept(profile=profile, path=elsewhere, asked=path, why=problem.strerror or str(problem))
-    return Kept(profile=profile, path=path, asked=path)
+        written, place, problem = join.keep(profile, path, sizes_named=sizes_named)
+    except OSError as nowhere:
+        click.echo(text_of(profile))
+        raise EnvironmentProblem(
+            messages.written_nowhere(path, nowhere.strerror or str(nowhere))
+        ) from nowhere
+    why = None if problem is None else problem.strerror or str(problem)
+    return Kept(profile=written, path=place, asked=path, why=why)
 
 
 def tell(kept: Kept, *, finished: bool, as_json: bool) -> None:
@@ -71,7 +73,7 @@ def tell(kept: Kept, *, finished: bool, as_json: bool) -> None:
         render(kept.profile, console())
     faster = sum(tuning.status is Status.TUNED for tuning in kept.profile.tunings)
     lines = [messages.written(kept.path, faster=faster, total=len(kept.profile.tunings))]
-    if kept.path != kept.asked:
+    if kept.why is not None:
         lines.append(messages.written_elsewhere(kept.asked, kept.path, kept.why))
     lines.append(messages.how_to_use(kept.path, found=kept.path.parent == folders.user_profiles()))
     if not finished:

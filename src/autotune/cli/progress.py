@@ -1,11 +1,11 @@
 """What a calibration is doing right now: a live line on a terminal, plain lines in a log."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from autotune.cli import messages
-from autotune.cli.terminal import console
+from autotune.cli.terminal import console, printable
 from autotune.cli.tunings import operation_name
 from autotune.search.events import Confirming, Decided, Event, Listener, Started, Testing, Tried
 
@@ -35,14 +35,14 @@ class Board:
             case Tried():
                 assert event.failure is not None
                 self._doing = messages.trying(event.configuration)
-                return messages.trial_failed(
-                    operation_name(event.operation), event.configuration, event.failure
+                return printable(
+                    messages.trial_failed(operation_name(event.operation), event.configuration, event.failure)
                 )
             case Confirming():
                 self._doing = messages.confirming(event.configuration)
                 return None
             case Decided(tuning=tuning):
-                return messages.decided(operation_name(tuning.operation), tuning)
+                return printable(messages.decided(operation_name(tuning.operation), tuning))
 
     def line(self, event: Event) -> str:
         """The line that is replaced at every event: what is tried, the best so far, elapsed and remaining."""
@@ -77,7 +77,8 @@ def progress(to: "Console | None" = None) -> Iterator[Listener]:
         def write(event: Event) -> None:
             line = board.take(event)
             if line is not None:
-                screen.print(line, soft_wrap=True)
+                with suppress(OSError):  # a log on a full disk must not cost the measurements
+                    screen.print(line, soft_wrap=True)
 
         yield write
         return

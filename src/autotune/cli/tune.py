@@ -13,6 +13,7 @@ from autotune.cli import messages, units
 from autotune.cli.outcome import Kept, keep, place
 from autotune.cli.program import FAILED
 from autotune.cli.progress import progress
+from autotune.cli.terminal import printable
 from autotune.errors import UsageError
 from autotune.host.allocation import usable_cpus
 from autotune.model.catalogue import COMMANDS
@@ -176,7 +177,7 @@ def tell(command: Command, tuning: Tuning, kept: Kept, *, by: str, as_json: bool
         click.echo(json.dumps(report, indent=2))
     else:
         click.echo(command.line(tuning.choice))
-    click.echo(messages.tuned(tuning, by=by), err=True)
-    if kept.path != kept.asked:
+    click.echo(printable(messages.tuned(tuning, by=by)), err=True)
+    if kept.why is not None:
         click.echo(messages.written_elsewhere(kept.asked, kept.path, kept.why), err=True)
     click.echo(messages.tuning_written(kept.path, tuning.operation.name), err=True)

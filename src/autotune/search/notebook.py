@@ -11,8 +11,8 @@ from autotune.model.profile import Profile
 from autotune.search.campaign import campaign
 from autotune.search.events import Event
 from autotune.search.request import Effort, Request
-from autotune.store import files, folders
-from autotune.store.join import join_file
+from autotune.store import folders
+from autotune.store.join import keep
 
 
 def calibrate(
@@ -51,7 +51,7 @@ def calibrate(
         workload.refuse(size)
     outcome = campaign(request, report=_quiet, own=workload)
     path = folders.user_profiles() / f"{outcome.profile.key.slug}.yaml"
-    files.keep(join_file(outcome.profile, path, sizes_named=True), path)
+    keep(outcome.profile, path, sizes_named=True)
     if not outcome.finished:
         raise KeyboardInterrupt
     return outcome.profile

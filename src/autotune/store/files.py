@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
@@ -57,23 +58,15 @@ def write(profile: Profile, path: Path) -> None:
     replace(path, text_of(profile).encode())
 
 
-def keep(profile: Profile, path: Path) -> Path:
-    """Write a profile to this path or, if that cannot be done, where it can; says where it went.
-
-    The state folder and then the folder for temporary files are tried; raises the first OSError if all fail.
+def refuges(path: Path) -> Iterator[Path]:
+    """Where to write a profile that cannot be written to this path: the state folder, then a new folder of
+    our own for temporary files, if one can be made.
     """
     import tempfile
 
-    failure: OSError | None = None
-    for folder in (path.parent, state_dir(), Path(tempfile.gettempdir())):
-        try:
-            write(profile, folder / path.name)
-        except OSError as error:
-            failure = failure or error
-        else:
-            return folder / path.name
-    assert failure is not None
-    raise failure
+    yield state_dir() / path.name
+    with suppress(OSError):
+        yield Path(tempfile.mkdtemp(prefix="autotune-")) / path.name
 
 
 def replace(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -1,7 +1,8 @@
-"""A new profile together with an old one of the same key."""
+"""A new profile together with an old one of the same key, and where the two go."""
 
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from autotune.errors import ProfileError
@@ -9,6 +10,24 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.model.tuning import Tuning
 from autotune.store import files
+
+
+def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> tuple[Profile, Path, OSError | None]:
+    """Write a profile, joined with the one that is there, to this path or to the first refuge that takes it.
+
+    Returns what was written, where, and why it is not at `path`. Raises that OSError if no place takes it.
+    """
+    failure: OSError | None = None
+    for place in chain([path], files.refuges(path)):
+        together = join_file(profile, place, sizes_named=sizes_named)
+        try:
+            files.write(together, place)
+        except OSError as problem:
+            failure = failure or problem
+        else:
+            return together, place, failure
+    assert failure is not None
+    raise failure
 
 
 def join_file(profile: Profile, path: Path, *, sizes_named: bool = False) -> Profile:
