@@ -88,6 +88,26 @@ def test_a_call_is_met_as_the_operation_that_it_is(met, name):
     assert met == expected
 
 
+@pytest.mark.parametrize("name", CALLS)
+def test_without_anything_around_calls_are_counted_and_run_as_ever(name):
+    record, counted = Recording(), []
+
+    def decide(*named):
+        counted.append(record.decide(*named))
+        return counted[-1]
+
+    call, expected = CALLS[name]
+    plain = call()
+    tap = Intercept(decide, Nothing())
+    assert tap.install() is None
+    result = call()
+    tap.remove()
+    assert pickle.dumps(result) == pickle.dumps(plain)
+    named = [row for row in expected if row[0] not in {"", "matmul", "matvec"}]
+    assert {calls.operation for calls in counted} == {row[0] for row in named}
+    assert sum(calls.count for calls in counted) == len(named)
+
+
 def test_pinv_is_met_in_what_it_calls(met):
     np.linalg.pinv(A)
     assert met == [("svd", "float64", 6, 4), ("matmul", "float64", 4, 4, 6)]

@@ -157,6 +157,8 @@ class Intercept:
         operation = _OPERATIONS.get(_OLD_NAMES.get(name, name))
         if operation is None or not isinstance(found, np.ufunc):
             return found
+        if isinstance(self._around, Nothing) and found.nin == 1:
+            return _counted_one(found, self._meeting(operation))
         if _OLD_NAMES.get(name, name) in _TWO_OPERANDS:
             return _around_two(found, self._meeting(operation), self._around)
         return _around_one(found, self._meeting(operation), self._around)
@@ -194,7 +196,22 @@ def _has(private: Any, name: str) -> bool:
     return any(isinstance(getattr(private, one, None), np.ufunc) for one in names)
 
 
-# The wrappers are closures, and two of them: everything in them is paid at each call.
+# The wrappers are closures, and three of them: everything in them is paid at each call. numpy.linalg gives its
+# functions operands and a signature; to name that one saves 0.2 us.
+
+
+def _counted_one(function: Callable[..., Any], meet: _Meet) -> Callable[..., Any]:
+    """The function of one operand, with its calls counted."""
+    known: dict[Any, Calls] = {}
+
+    def call(a: Any, signature: Any = None) -> Any:
+        try:
+            known[a.shape, a.dtype].count += 1
+        except KeyError:
+            meet(known, (a.shape, a.dtype), a.dtype.name, a.shape).count += 1
+        return function(a, signature=signature)
+
+    return call
 
 
 def _around_one(function: Callable[..., Any], meet: _Meet, around: Around) -> Callable[..., Any]:

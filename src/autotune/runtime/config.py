@@ -21,14 +21,15 @@ def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Confi
     the first of each size takes some 20 us, and any other less than one. Raises BadSize for a size that the
     operation does not have.
     """
+    question = (operation, dtype, *sizes.items())
     try:
-        answer = state.known[operation, dtype, *sizes.items()]
+        answer = state.known[question]
     except KeyError:  # not asked before
         return _looked_up(operation, dtype, sizes)
     except TypeError:  # something that has no hash: a size, which is said there, or a record's dtype
         return _looked_up(str(operation), _name_of(dtype), sizes)
     if answer is None and state.demand is not None:
-        state.demand.count((operation, dtype, *sizes.items()))
+        state.demand.count(question)
     return answer
 
 

@@ -9,7 +9,7 @@ from autotune.controls.switch import Calls
 from autotune.runtime.config import meant
 from autotune.runtime.demand import Demand, leave
 from autotune.runtime.guard import Dropped, Guard
-from autotune.runtime.state import PerCallWish, Setting, state
+from autotune.runtime.state import PerCallWish, Setting, sentence, state
 
 if TYPE_CHECKING:
     from autotune.controls.matmul_loop import MatmulLoops
@@ -118,7 +118,11 @@ class PerCall:
 
     def uncovered(self) -> "list[tuple[Operation, int]]":
         """Operations that no entry speaks for, with how often they were called."""
-        known = [calls for calls in list(self._calls.values()) if not calls.covered and calls.count]
+        known = [
+            calls
+            for calls in list(self._calls.values())
+            if calls.operation and not calls.covered and calls.count
+        ]
         named = [(meant(calls.operation, calls.dtype, dict(calls.sizes)), calls.count) for calls in known]
         return [(operation, count) for operation, count in named if operation is not None]
 
@@ -158,7 +162,8 @@ class PerCall:
             if named is None:
                 return Calls("", dtype, {})
             entry = self._resolution.find(named)
-        except Exception:  # noqa: BLE001 - whatever is wrong with a profile, the call goes on as without
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a profile, the call goes on
+            self.why = f"{operation} runs as without a profile: {sentence(error)}"
             return Calls("", dtype, {})
         threads = None
         if entry is not None and self._most is not None:
