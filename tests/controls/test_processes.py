@@ -85,6 +85,15 @@ def test_a_child_that_is_killed_is_an_error(method):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.parametrize("method", [Method.PIPE, Method.QUEUE, Method.ARGUMENT, Method.MEMFD])
+def test_a_child_that_ends_before_it_listens_is_an_error(method, monkeypatch):
+    """What was sent to it is lost, so the connection is reset instead of closed."""
+    monkeypatch.setattr("autotune.controls.children._run", lambda *_: os._exit(3))
+    with pytest.raises(SharedMemoryError, match="code 3"):
+        mapped(square, out=np.zeros(ARRAY.shape), method=method)
+    assert not multiprocessing.active_children()
+
+
 def test_an_exception_from_a_child_brings_its_traceback():
     with pytest.raises(KeyError) as caught:
         mapped(fail_in_a_child, out=np.zeros(ARRAY.shape), method=Method.MEMFD)

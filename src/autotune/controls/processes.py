@@ -5,32 +5,25 @@ and end with it. Each has its fixed share of the blocks: every workers-th one.
 """
 
 import multiprocessing
-import queue
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autotune.controls import pool
+from autotune.controls.channels import Channel, channel_by
+from autotune.controls.children import start
 from autotune.controls.functions import check_out, check_shape
 from autotune.controls.grid import Grid
-from autotune.controls.operands import check_overlap, is_cuttable
+from autotune.controls.operands import Array, check_overlap, is_cuttable
 from autotune.controls.shared_array import SharedArray
 from autotune.controls.sharing import SHARING, Handle, attach, shared
-from autotune.errors import SharedMemoryError, UnsupportedPlatform, UsageError
+from autotune.errors import UnsupportedPlatform, UsageError
 from autotune.model.configuration import Method
 
-Array = NDArray[Any]
 Function = Callable[[Array], Array | None]
-
-QUEUE_SECONDS = 60.0
-"""How long an answer may be on its way through a queue after the child has said that it is there."""
 
 
 def process_map(
@@ -118,7 +111,7 @@ def _map_shared(
             target = out if out is not None and _is_open(out) else shared(array.shape, kind, method=method)
         handles = source.handle, target.handle  # type: ignore[attr-defined] # both are SharedArrays
         tasks = [(function, *handles, grid, share) for share in shares[1:]]
-        with _children(context, _share, tasks) as children:
+        with start(context, _share, tasks) as children:
             if first is not None:
                 target[grid[0]] = first
             _do(function, source, target, grid, shares[0] if first is None else shares[0][1:])
@@ -180,99 +173,36 @@ def _map_copied(
         np.copyto(result[grid[number]], block, casting="same_kind")
 
     with ExitStack() as stack:
-        channels = [_channel(method, context, stack) for _ in shares[1:]]
+        channels = [channel_by(method, context, stack) for _ in shares[1:]]
         given = [
             [whole[grid[n]] for n in share] if method is Method.ARGUMENT else None for share in shares[1:]
         ]
         tasks = [
             (function, is_in_place, channel, blocks) for channel, blocks in zip(channels, given, strict=True)
         ]
-        children = stack.enter_context(_children(context, _answer_all, tasks))
+        children = stack.enter_context(start(context, _answer_all, tasks))
         lines = list(zip(children, channels, shares[1:], strict=True))
         for place in range(len(shares[0])):
             busy = [(child, channel, share[place]) for child, channel, share in lines if place < len(share)]
             if method is not Method.ARGUMENT:
                 for child, channel, number in busy:
-                    child.connection.send((channel.there.pack(whole[grid[number]]),))
+                    child.send((channel.there.pack(whole[grid[number]]),))
             mine = shares[0][place]
             put(mine, _answer(function, whole[grid[mine]], is_in_place=is_in_place))
             for child, channel, number in busy:
                 put(number, channel.back.unpack(child.receive()))
         if method is not Method.ARGUMENT:
             for child in children:
-                child.connection.send(None)
+                child.send(None)
     assert result is not None
     return result
-
-
-class _Pipe:
-    """A block travels in the message itself."""
-
-    def pack(self, block: Array) -> Any:
-        return block
-
-    def unpack(self, message: Any) -> Array:
-        return message  # type: ignore[no-any-return]
-
-
-class _Queue:
-    """A block travels through a queue; the message says that one is there."""
-
-    def __init__(self, context: BaseContext) -> None:
-        self._queue: multiprocessing.Queue[Array] = context.Queue()
-        self._queue.cancel_join_thread()  # a block for a dead child must not hold up the end of this program
-
-    def close(self) -> None:
-        self._queue.close()
-
-    def pack(self, block: Array) -> Any:
-        self._queue.put(block)
-
-    def unpack(self, message: Any) -> Array:
-        del message
-        try:
-            return self._queue.get(timeout=QUEUE_SECONDS)
-        except queue.Empty:
-            raise SharedMemoryError("A block was lost on its way through a queue.") from None
-
-
-class _Manager:
-    """A block waits in a dictionary of a manager process; the message is its key."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-
-    def pack(self, block: Array) -> Any:
-        key = f"{multiprocessing.current_process().name} {id(block)}"
-        self._store[key] = block
-        return key
-
-    def unpack(self, message: Any) -> Array:
-        return self._store.pop(message)  # type: ignore[no-any-return]
-
-
-class _Channel(NamedTuple):
-    """How blocks travel to one child, and back."""
-
-    there: _Pipe | _Queue | _Manager
-    back: _Pipe | _Queue | _Manager
-
-
-def _channel(method: Method, context: BaseContext, stack: ExitStack) -> _Channel:
-    if method is Method.QUEUE:
-        there, back = (stack.enter_context(closing(_Queue(context))) for _ in range(2))
-        return _Channel(there, back)
-    if method is Method.MANAGER:
-        manager = stack.enter_context(context.Manager())
-        return _Channel(_Manager(manager.dict()), _Manager(manager.dict()))
-    return _Channel(_Pipe(), _Pipe())
 
 
 def _answer_all(
     connection: Connection,
     function: Function,
     is_in_place: bool,
-    channel: _Channel,
+    channel: Channel,
     blocks: list[Array] | None,
 ) -> None:
     """A child's part, on blocks that are copied to it."""
@@ -281,7 +211,7 @@ def _answer_all(
         connection.send((None, channel.back.pack(result)))
 
 
-def _arriving(connection: Connection, channel: _Channel) -> Iterator[Array]:
+def _arriving(connection: Connection, channel: Channel) -> Iterator[Array]:
     """Blocks as they come, until the parent says that there are no more, or is gone."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -290,72 +220,3 @@ def _arriving(connection: Connection, channel: _Channel) -> Iterator[Array]:
         if message is None:
             return
         yield channel.there.unpack(message[0])
-
-
-class _Child(NamedTuple):
-    """A process at work, and the line to it."""
-
-    process: BaseProcess
-    connection: Connection
-
-    def receive(self) -> Any:
-        """Its next answer. Raises what the function raised there, or SharedMemoryError if it ended early."""
-        try:
-            error, answer = self.connection.recv()
-        except EOFError:
-            self.process.join()
-            raise SharedMemoryError(
-                f"A worker process ended with code {self.process.exitcode} (negative: by that signal) before "
-                "its work was done; the result may be written in part."
-            ) from None
-        if error is not None:
-            raise error
-        return answer
-
-
-@contextmanager
-def _children(
-    context: BaseContext, work: Callable[..., None], tasks: Sequence[tuple[Any, ...]]
-) -> Iterator[list[_Child]]:
-    """Processes that do `work(connection, *task)`; ended at once if anything goes wrong here."""
-    children: list[_Child] = []
-    try:
-        for task in tasks:
-            here, there = context.Pipe()
-            process = context.Process(target=_run, args=(there, work, task), daemon=True)  # type: ignore[attr-defined]
-            process.start()
-            there.close()
-            children.append(_Child(process, here))
-        yield children
-    except BaseException:
-        for child in children:
-            child.process.terminate()
-        raise
-    finally:
-        for child in children:
-            child.connection.close()
-            child.process.join()
-            child.process.close()
-
-
-def _run(connection: Connection, work: Callable[..., None], task: tuple[Any, ...]) -> None:
-    pool.enter()
-    try:
-        work(connection, *task)
-    except BrokenPipeError:
-        return  # the parent is gone, or wants no more
-    except BaseException as error:  # noqa: BLE001 - raised again in the parent, whatever it is
-        connection.send((_portable(error), None))
-
-
-def _portable(error: BaseException) -> BaseException:
-    """The error with its traceback as a note; in words, if it does not pickle."""
-    import pickle
-
-    text = "".join(traceback.format_exception(error))
-    try:
-        copy: BaseException = pickle.loads(pickle.dumps(error))  # noqa: S301 - made in the same line
-    except Exception:  # noqa: BLE001 - pickling runs the exception's own code
-        copy = RuntimeError(f"{type(error).__name__}: {error}")
-    copy.add_note(f"Raised in process {multiprocessing.current_process().name}:\n{text}")
-    return copy

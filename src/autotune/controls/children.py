@@ -1,0 +1,87 @@
+"""Processes that are started for one piece of work, and end with it."""
+
+import multiprocessing
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+from autotune.controls import pool
+from autotune.errors import SharedMemoryError
+
+
+class Child(NamedTuple):
+    """A process at work, and the line to it."""
+
+    process: BaseProcess
+    connection: Connection
+
+    def send(self, message: Any) -> None:
+        """Say something to it. If it has ended already, `receive` is who tells."""
+        with suppress(ConnectionError):
+            self.connection.send(message)
+
+    def receive(self) -> Any:
+        """Its next answer. Raises what the function raised there, or SharedMemoryError if it ended early."""
+        try:
+            error, answer = self.connection.recv()
+        except (EOFError, ConnectionError):
+            self.process.join()
+            raise SharedMemoryError(
+                f"A worker process ended with code {self.process.exitcode} (negative: by that signal) before "
+                "its work was done; the result may be written in part."
+            ) from None
+        if error is not None:
+            raise error
+        return answer
+
+
+@contextmanager
+def start(
+    context: BaseContext, work: Callable[..., None], tasks: Sequence[tuple[Any, ...]]
+) -> Iterator[list[Child]]:
+    """Processes that do `work(connection, *task)`; ended at once if anything goes wrong here."""
+    children: list[Child] = []
+    try:
+        for task in tasks:
+            here, there = context.Pipe()
+            process = context.Process(target=_run, args=(there, work, task), daemon=True)  # type: ignore[attr-defined]
+            process.start()
+            there.close()
+            children.append(Child(process, here))
+        yield children
+    except BaseException:
+        for child in children:
+            child.process.terminate()
+        raise
+    finally:
+        for child in children:
+            child.connection.close()
+            child.process.join()
+            child.process.close()
+
+
+def _run(connection: Connection, work: Callable[..., None], task: tuple[Any, ...]) -> None:
+    pool.enter()
+    try:
+        work(connection, *task)
+    except BrokenPipeError:
+        return  # the parent is gone, or wants no more
+    except BaseException as error:  # noqa: BLE001 - raised again in the parent, whatever it is
+        connection.send((_portable(error), None))
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error with its traceback as a note; in words, if it does not pickle."""
+    import pickle
+
+    text = "".join(traceback.format_exception(error))
+    try:
+        copy: BaseException = pickle.loads(pickle.dumps(error))  # noqa: S301 - made in the same line
+    except Exception:  # noqa: BLE001 - pickling runs the exception's own code
+        copy = RuntimeError(f"{type(error).__name__}: {error}")
+    copy.add_note(f"Raised in process {multiprocessing.current_process().name}:\n{text}")
+    return copy
