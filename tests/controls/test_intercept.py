@@ -222,7 +222,7 @@ def test_what_somebody_else_puts_there_meanwhile_stays():
     np.linalg._linalg._umath_linalg = private
 
 
-@pytest.mark.parametrize("version", ["1.26.4", "2.5.0", "3.0.0.dev0", "x"])
+@pytest.mark.parametrize("version", ["1.26.4", "2.6.0", "3.0.0.dev0", "x"])
 def test_a_numpy_that_is_not_known_is_left_alone_with_a_sentence(monkeypatch, version):
     private = np.linalg._linalg._umath_linalg
     monkeypatch.setattr(np, "__version__", version)

@@ -15,7 +15,7 @@ import numpy as np
 
 from autotune.controls.switch import Calls
 
-KNOWN_NUMPY = frozenset({"2.0", "2.1", "2.2", "2.3", "2.4"})
+KNOWN_NUMPY = frozenset({"2.0", "2.1", "2.2", "2.3", "2.4", "2.5"})
 """Versions of NumPy on which it was tried with NumPy's own tests."""
 
 Shape = tuple[int, ...]
