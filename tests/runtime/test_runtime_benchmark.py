@@ -1,0 +1,86 @@
+"""The rows of scripts/bench_runtime.py do the same work on both sides, or say why they cannot. No timing."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autotune.host.allocation import usable_cpus
+from autotune.model import catalogue
+from autotune.model.configuration import Configuration
+from autotune.model.profile import Profile, Provenance
+from autotune.model.tuning import Status, Tuning
+from autotune.runtime.apply import apply
+from autotune.store import files
+from autotune.store.resolve import here
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+MILLION = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def rows():
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        yield import_module("bench_runtime").PROGRAMS
+    finally:
+        sys.path.remove(str(SCRIPTS))
+
+
+@pytest.fixture
+def profile(tmp_path):
+    """In which two workers are best for everything that the rows ask for."""
+    asked = [(name, {"n": MILLION}) for name in ("add", "sqrt", "exp", "log", "power", "expression")]
+    tunings = [
+        Tuning(
+            operation=catalogue.operation(name, **sizes),
+            status=Status.TUNED,
+            reason="Made for a test.",
+            choice=Configuration(workers=2, chunk=MILLION // 10),
+            ratio=0.5,
+        )
+        for name, sizes in asked
+    ]
+    cpus, limit = usable_cpus()
+    site = here(cpus, limit)
+    path = tmp_path / "profile.yaml"
+    provenance = Provenance(host=site.host)
+    files.write(Profile(key=site.key, provenance=provenance, tunings=tuple(tunings)), path)
+    return path
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["add_out", "power_hand", "sqrt_allocating", "expression_numpy"])
+def test_both_sides_of_a_row_have_the_same_result(rows, profile, name):
+    """What is compared is the same work; peers that are installed are held to it by the same code."""
+    if usable_cpus()[0] < 2:
+        pytest.skip("two workers need two CPUs")
+    with apply(profile=profile, strict=True):
+        pair = rows[name].make(True)
+        plain = np.array(pair.plain())
+        np.testing.assert_allclose(pair.tuned(), plain, rtol=1e-12)
+
+
+def test_a_size_that_no_profile_covers_is_said_and_not_measured(rows, profile):
+    """Without an entry both sides would be plain NumPy, and the ratio would say nothing."""
+    pairing = import_module("pairing")
+    with (
+        apply(profile=profile, strict=True),
+        pytest.raises(pairing.NotHere, match="no profile covers power n=1 here"),
+    ):
+        pairing.covered("power", n=1)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["switch_cholesky_change", "switch_matmul_same", "guard_call"])
+def test_a_row_of_intercepted_calls_has_the_same_result_around_and_without(rows, name):
+    """Making the row checks that its calls are met."""
+    if usable_cpus()[0] < 2:
+        pytest.skip("with one CPU there is no other count")
+    pair = rows[name].make(True)
+    with pair.around_plain():
+        plain = pair.plain()
+    with pair.around_tuned():
+        np.testing.assert_array_equal(pair.tuned(), plain)
