@@ -1,6 +1,8 @@
 """The machine's self-test."""
 
 import math
+import os
+import subprocess
 
 import pytest
 
@@ -37,3 +39,19 @@ def test_the_resolution_of_a_machine_is_positive_unless_it_had_too_little_time()
     resolution = selftest.resolution(ProcessBench(), seconds=2.0)
 
     assert resolution is None or resolution > 0
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not hasattr(os, "getsid"), reason="needs sessions")
+def test_a_terminals_interrupt_does_not_reach_the_spinning_processes(monkeypatch):
+    """They would print tracebacks over the message that all is saved."""
+    sessions = []
+
+    class Process(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            sessions.append(os.getsid(self.pid))
+
+    monkeypatch.setattr(selftest.subprocess, "Popen", Process)
+    assert selftest._spun([(0.0, 0.0)]) == [[0]]
+    assert sessions != [os.getsid(0)]

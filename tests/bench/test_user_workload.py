@@ -170,6 +170,7 @@ def test_a_file_is_described_in_a_fresh_process():
     [
         ("VALUE = 1 / 0", r"ZeroDivisionError: division by zero \(.*work\.py:1\)"),
         ("def work(n):\n    return n +", r"invalid syntax \(.*work\.py:2\)"),
+        ("work = \0", "null bytes"),
         ("import no_such_module", r"No module named 'no_such_module' \(.*work\.py:1\)"),
         ("raise SystemExit('bye')", "SystemExit: bye"),
         ("def other(n): pass", "has no function 'work'; it has other"),

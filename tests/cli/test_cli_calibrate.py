@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +16,7 @@ from autotune.search import campaign
 from autotune.search.events import Decided, Started
 from autotune.search.journal import Journal
 from autotune.search.request import Effort
+from autotune.search.site import Site
 from autotune.store import files, folders
 
 
@@ -32,7 +33,8 @@ def calibrate(tmp_path, monkeypatch):
     def run(*words, profile=USUAL, finished=True, problem=None):
         def measured(request, *, report, own=None, asked=None, resume=False):
             run.asked, run.own, run.resume = request, own, resume
-            head = {"asked": dict(asked), "site": {}, "capacity": None, "spent": 0.0}
+            site = asdict(Site(usable_cpus=2))
+            head = {"asked": dict(asked), "site": site, "capacity": None, "spent": 0.0}
             Journal(None, campaign.journal_path(KEY), head, resume=resume)
             if problem is not None:
                 raise problem
@@ -88,6 +90,12 @@ def test_resume_with_another_question_is_wrong_usage(calibrate, words, differs):
     result = calibrate(*words, "--resume")
     assert (result.exit_code, calibrate.resume) == (2, False)
     assert differs in result.stderr
+
+
+@pytest.mark.parametrize(("quota", "warned"), [(None, False), (1.0, False), (0.5, True)])
+def test_less_than_one_cpu_is_warned_of(calibrate, monkeypatch, quota, warned):
+    monkeypatch.setattr("autotune.host.cgroup.quota", lambda folders: quota)
+    assert ("0.5 of one CPU" in calibrate().stderr) == warned
 
 
 @pytest.mark.parametrize("head", [None, "", "{}", '{"asked": {}, "site": {}, "capacity": null, "spent": 1}'])

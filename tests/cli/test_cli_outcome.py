@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,9 +95,11 @@ def test_a_profile_that_no_place_takes_is_printed(tmp_path, monkeypatch, capsys)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "write", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(EnvironmentProblem, match=r"No space left on device.*printed above"):
         outcome.keep(USUAL, tmp_path / "mine.yaml")
     assert set(profile_of(parse(capsys.readouterr().out.encode())).tunings) == set(USUAL.tunings)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", ["print('a program')\n", "", "schema: 99\n", "\0"])

@@ -1,6 +1,8 @@
 """A calibration goes on where it ended."""
 
 import json
+import os
+from dataclasses import asdict
 
 import pytest
 from fakes import FakeBench
@@ -8,8 +10,9 @@ from proving import CRASH, LARGE, ONE, SMALL
 
 from autotune.model.measurement import Case, Plan
 from autotune.search.journal import Journal, header, remembered
+from autotune.search.site import Site
 
-HEAD = {"asked": {}, "site": {}, "capacity": None, "spent": 1.0}
+HEAD = {"asked": {}, "site": asdict(Site(usable_cpus=2)), "capacity": None, "spent": 1.0}
 PLANS = [
     Plan(cases=(Case(operation=one, configurations=(ONE,)),), rounds=2, seed=seed, seconds=1.5)
     for seed, one in enumerate((SMALL, LARGE))
@@ -96,3 +99,27 @@ def test_a_folder_that_cannot_be_written_costs_the_memory_only(tmp_path):
     journal = Journal(_bench(), tmp_path / "file" / "journal.jsonl", HEAD)
 
     assert len(journal.run(PLANS[0]).measurements) == 2
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"asked": []}, {"site": {}}, {"site": HEAD["site"] | {"moon": 1}}, {"capacity": "x"}, {"spent": None}],
+)
+def test_what_another_version_wrote_is_not_gone_on_with(path, part):
+    path.parent.mkdir()
+    path.write_text(json.dumps(HEAD | part) + "\n")
+    assert header(path) is None
+
+
+@pytest.mark.parametrize("session", [{}, 5, {"measurements": [{}], "wall_seconds": 1, "rejected": 0}])
+def test_a_session_that_cannot_be_understood_is_measured_again(path, sessions, session):
+    lines = path.read_text().splitlines()
+    lines[1] = json.dumps(json.loads(lines[1]) | {"session": session})
+    path.write_text("\n".join(lines) + "\n")
+    journal = Journal(_bench(), path, header(path), resume=True)
+    assert [journal.run(plan) for plan in PLANS] == sessions
+
+
+def test_a_pipe_in_the_place_of_the_journal_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "journal.jsonl")
+    assert header(tmp_path / "journal.jsonl") is None

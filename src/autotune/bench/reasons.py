@@ -44,7 +44,8 @@ def cause(problem: BaseException) -> str:
     """One line on an exception: its type, its text, and the last file and line that is not a library's."""
     text = traceback.format_exception_only(problem)[-1].strip() or type(problem).__name__
     if isinstance(problem, SyntaxError):
-        return f"{shortened(problem.msg)} ({problem.filename}:{problem.lineno})"
+        where = f" ({problem.filename}:{problem.lineno})" if problem.filename else ""  # none with a NUL byte
+        return f"{shortened(problem.msg)}{where}"
     frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if not _is_ours(frame.filename)]
     own = [frame for frame in frames if "site-packages" not in frame.filename]
     last = (own or frames)[-1:]

@@ -77,7 +77,8 @@ def _spun(spans: Sequence[tuple[float, ...]]) -> list[list[int]] | None:
         running = []
         for moments in spans:
             command = [sys.executable, "-P", "-m", "autotune.bench.spin", *map(repr, moments)]
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own module
+            # in a session of its own, so that a terminal's Ctrl-C leaves it to us
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603  # our own module
             stack.enter_context(process)
             stack.callback(process.kill)
             running.append(process)

@@ -15,6 +15,7 @@ from autotune.cli.program import FAILED, INTERRUPTED
 from autotune.cli.progress import progress
 from autotune.cli.request import asked
 from autotune.errors import BadWorkload, UsageError
+from autotune.host import cgroup
 from autotune.host.shares import PROCESSES
 from autotune.model.operation import DTYPES
 from autotune.model.tuning import Status
@@ -116,6 +117,9 @@ def calibrate(
     own = describe(words["workload"]) if words["workload"] is not None else None
     request = asked(**{**words, "workload": own and own.kind})
     path = place(key, output)
+    quota = cgroup.quota(cgroup.folders())
+    if quota is not None and quota < 1:
+        click.echo(messages.small_quota(quota), err=True)
     with progress() as report:
         outcome = campaign(request, report=report, own=own, asked=words, resume=resume)
     failures = [one.reason for one in outcome.profile.tunings if one.status is Status.FAILED]

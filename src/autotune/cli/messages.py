@@ -215,6 +215,14 @@ def resumed_differs(names: Iterable[str]) -> str:
     )
 
 
+def small_quota(quota: float) -> str:
+    """The machine pauses whatever is measured."""
+    return (
+        f"The CPU quota is {quota:g} of one CPU: everything is paused in between, so what is found here says "
+        "little. Calibrate with a quota of at least one CPU if you can."
+    )
+
+
 def written_nowhere(asked: object, why: str) -> str:
     """No place on this machine takes the profile."""
     return (

@@ -7,7 +7,7 @@ other clock and no other luck than its sessions and its seed, the same plans are
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ from autotune.bench.protocol import Bench
 from autotune.model.configuration import configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement, Plan, Session
 from autotune.model.operation import Operation
+from autotune.search.site import Site
 from autotune.store.files import replace
 
 Json = dict[str, Any]
+
+_SITE = {item.name for item in fields(Site)}
 
 
 class Journal:
@@ -43,9 +46,10 @@ class Journal:
         written = json.loads(json.dumps(asdict(plan)))
         if self._known:
             line = self._known.pop(0)
-            if line["plan"] == written:
+            session = _session(line["session"]) if line["plan"] == written else None
+            if session is not None:
                 self._lines.append(line)
-                return _session(line["session"])
+                return session
             self._known.clear()
             self._write([])
         session = self.bench.run(plan)
@@ -64,8 +68,17 @@ class Journal:
 
 def header(path: Path) -> Json | None:
     """What a journal begins with; None if there is none that can be gone on with."""
-    lines = _lines(path)
-    return lines[0] if lines and lines[0].keys() >= {"asked", "site", "capacity", "spent"} else None
+    match _lines(path)[:1]:
+        case [
+            {
+                "asked": dict(),
+                "site": dict(site),
+                "capacity": float() | int() | None,
+                "spent": float() | int(),
+            } as head
+        ] if site.keys() == _SITE:  # else another version wrote it
+            return head
+    return None
 
 
 def remembered(path: Path) -> list[Json]:
@@ -75,14 +88,14 @@ def remembered(path: Path) -> list[Json]:
 
 def _lines(path: Path) -> list[Json]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
     except (OSError, UnicodeDecodeError):
         return []
     lines: list[Json] = []
     for line in text.splitlines():
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         if not isinstance(value, dict):
             break
@@ -100,13 +113,17 @@ def _append(path: Path, line: Json) -> None:
         return  # as above
 
 
-def _session(values: Json) -> Session:
-    return Session(
-        measurements=tuple(_measurement(one) for one in values["measurements"]),
-        wall_seconds=values["wall_seconds"],
-        rejected=values["rejected"],
-        taken=values.get("taken", 0.0),
-    )
+def _session(values: Json) -> Session | None:
+    """A session; None if another version wrote it."""
+    try:
+        return Session(
+            measurements=tuple(_measurement(one) for one in values["measurements"]),
+            wall_seconds=values["wall_seconds"],
+            rejected=values["rejected"],
+            taken=values.get("taken", 0.0),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _measurement(values: Json) -> Measurement:

@@ -66,7 +66,9 @@ def refuges(path: Path) -> Iterator[Path]:
 
     yield state_dir() / path.name
     with suppress(OSError):
-        yield Path(tempfile.mkdtemp(prefix="autotune-")) / path.name
+        folder = Path(tempfile.mkdtemp(prefix="autotune-"))
+        yield folder / path.name
+        folder.rmdir()  # it could not be written either
 
 
 def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
