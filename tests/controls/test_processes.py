@@ -153,3 +153,14 @@ def test_spawned_processes_do_it_too(method, monkeypatch):
     monkeypatch.setattr(multiprocessing, "get_context", lambda: spawn)
     out = np.zeros(ARRAY.shape)
     assert np.array_equal(mapped(np.negative, out=out, method=method, workers=2), -ARRAY)
+
+
+def test_a_masked_array_is_the_functions_own_affair_and_keeps_its_mask():
+    masked = np.ma.masked_greater(np.arange(4.0), 2)
+    result = process_map(np.sqrt, masked, method=Method.INHERIT, workers=2, chunk=2)
+    assert result.mask.tolist() == masked.mask.tolist()
+
+
+def test_masks_of_blocks_are_refused_and_not_lost():
+    with pytest.raises(UsageError, match="MaskedArray"):
+        process_map(np.ma.array, np.arange(4.0), method=Method.INHERIT, workers=1, chunk=2)

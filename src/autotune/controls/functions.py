@@ -60,6 +60,7 @@ def map_function(
         parts = [cut(index) for cut in cuts]
         result = function(*parts)
         check_shape(function, result, common_shape(parts))
+        check_type(function, result)
         if doubtful and not block:
             _check_sample(function, parts, result, axes)
         target.store(index, result)
@@ -93,6 +94,7 @@ def map_rows(
         result = call(*parts)
         rows = len(range(*index[0].indices(length)))
         check_shape(function, result, (rows,))
+        check_type(function, result)
         if doubtful and not block and rows >= ROWS_TO_SAMPLE:
             last = (slice(rows - 1, None),)
             _compare(function, call(*[row_cutter(part)(last) for part in parts]), result, last)
@@ -142,6 +144,7 @@ def map_with_scratch(
                 _check_sample_with_scratch(function, parts, kind, axes)
             result = _with_scratch(function, parts, scratch, part.shape, None if is_input else part)
             check_shape(function, result, part.shape)
+            check_type(function, result)
             if result is not part:
                 np.copyto(part, result, casting="same_kind")
 
@@ -236,7 +239,12 @@ def check_shape(function: Function, result: Any, expected: Shape) -> None:
                 f"{_name(function)} returned the shape {value.shape} for a block of shape {expected}. "
                 "A function for map_blocks works element by element, or row by row with rows=True."
             )
-        if type(value) not in PLAIN_TYPES:  # its mask or unit would be lost
+
+
+def check_type(function: Function, result: Any) -> None:
+    """Raise UsageError for results that would lose their mask, or what else makes them, in a plain array."""
+    for value in as_tuple(result):
+        if type(value) not in PLAIN_TYPES:
             raise UsageError(
                 f"{_name(function)} returned a {type(value).__name__}, which cannot be put together from "
                 "blocks; call it on the whole array."

@@ -15,9 +15,9 @@ import numpy as np
 from autotune.controls import pool
 from autotune.controls.channels import Channel, channel_by
 from autotune.controls.children import start
-from autotune.controls.functions import check_out, check_shape
+from autotune.controls.functions import check_out, check_shape, check_type
 from autotune.controls.grid import Grid
-from autotune.controls.operands import Array, check_overlap, is_cuttable
+from autotune.controls.operands import PLAIN_TYPES, Array, check_overlap, is_cuttable
 from autotune.controls.shared_array import SharedArray
 from autotune.controls.sharing import SHARING, Handle, attach, shared
 from autotune.errors import UnsupportedPlatform, UsageError
@@ -84,6 +84,8 @@ def _answer(function: Function, block: Array, *, is_in_place: bool) -> Array:
             )
         return block
     check_shape(function, result, block.shape)
+    if type(block) in PLAIN_TYPES:
+        check_type(function, result)
     return result
 
 
