@@ -9,6 +9,9 @@ from autotune.model.operation import Operation
 LONGEST_CALL: Mapping[str, float] = {"normal": 0.12, "thorough": 0.5}
 """Seconds that one call may take by `seconds_of`, for each effort."""
 
+LONGEST_STACK: Mapping[str, float] = {"normal": 0.03, "thorough": 0.2}
+"""The same for stacks, which have many configurations, each with a result to check."""
+
 MEMORY_SHARE = 0.25
 """Of the memory that this process may use; no workload takes more."""
 
@@ -147,11 +150,11 @@ def _stacks(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
     rungs: list[Sizes] = []
     for count in (1000, 10_000):
         column: list[Sizes] = [{"n": n, "count": count} for n in (8, 16, 32, 64)]
-        quick_enough = [size for size in column if _takes(kind, size, dtype) <= LONGEST_CALL[effort]]
+        quick_enough = [size for size in column if _takes(kind, size, dtype) <= LONGEST_STACK[effort]]
         if effort == "normal":  # one smallest corner, since sizes between two measured ones are covered
             quick_enough = quick_enough[-1:] if rungs else [quick_enough[0], quick_enough[-1]]
         rungs += quick_enough
-    return rungs
+    return [size for place, size in enumerate(rungs) if size not in rungs[:place]]
 
 
 def _tasks(effort: str) -> list[Sizes]:

@@ -26,7 +26,7 @@ LEAST_SECONDS = 3.0
 """For one operation: two processes and a few timings of the default."""
 SIZE_SECONDS = 0.8
 """What one size takes at least: its inputs, checks, warm-up, and a few rounds in two processes."""
-HUNT_SHARE = 0.45
+HUNT_SHARE = 0.4
 """Of an operation's time; the rest is for the proof."""
 
 

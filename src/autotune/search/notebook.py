@@ -32,7 +32,7 @@ def calibrate(
 
     Returns what was measured now. Afterwards `config(name, n=...)` and `tuned(name, n=...)` find it, once
     `apply()` or the next program has read the profile. Scope of effect: runs trial processes for
-    `budget_seconds` (default: 300, quick 75), holds the host's lock, writes one profile. Raises BadWorkload,
+    `budget_seconds` (default: 330, quick 75), holds the host's lock, writes one profile. Raises BadWorkload,
     BadSize, BadBudget, HostBusy; OSError if the profile can be written nowhere.
     """
     workload = from_function(function, name)

@@ -60,19 +60,19 @@ def examined(
 ) -> Iterator[Look]:
     """Run fresh processes over the sizes in `proof.trials`; yields each planned look when it has its data.
 
-    Whoever looks may take sizes out. Time is shared among all processes up to the last look, with fewer pairs
-    in each where it is short: processes are the sample. One is not begun when the time left is shorter than
-    the last one took: a budget is kept, and the proof unfinished.
+    Whoever looks may take sizes out. The time left is shared among the processes up to the next look but one:
+    most proofs end at the first, and a process with a single pair costs nearly as much as one with eight. None
+    is begun when the time left is shorter than the last one took: a budget is kept, and the proof unfinished.
     """
     last = 0.0
     sessions: list[Session] = []
-    for look in looks:
+    for look, after in zip(looks, [*looks[1:], looks[-1]], strict=True):
         while len(sessions) < look.processes and proof.trials:
             if clock.left < 0.8 * last or clock.left <= 0:
                 proof.unfinished = True
                 return
             before = clock.elapsed
-            share = clock.left / (looks[-1].processes - len(sessions))
+            share = clock.left / (after.processes - len(sessions))
             cases = [Case(operation=one, configurations=(choices[one],)) for one in proof.trials]
             session = clock.run(bench, cases, rounds, share)
             last = clock.elapsed - before

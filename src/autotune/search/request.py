@@ -17,7 +17,7 @@ class Effort(StrEnum):
     """More sizes, both dtypes, every candidate followed to the end."""
 
 
-BUDGET_SECONDS: Mapping[Effort, float] = {Effort.QUICK: 75.0, Effort.NORMAL: 300.0, Effort.THOROUGH: 3600.0}
+BUDGET_SECONDS: Mapping[Effort, float] = {Effort.QUICK: 75.0, Effort.NORMAL: 330.0, Effort.THOROUGH: 3600.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
