@@ -43,8 +43,16 @@ def test_a_gain_below_the_margin_is_dropped_although_it_is_real():
     assert "not proved to exceed 1.0%" in verdict.dropped[SMALL]
 
 
-def test_sizes_that_differ_are_looked_at_again_before_the_last_look():
-    assert _judge(last=False, small=STEADY, large=EQUAL).open
+def test_before_the_last_look_what_is_proved_is_settled_and_what_is_hopeless_falls():
+    verdict = _judge(last=False, small=STEADY, large=EQUAL)
+
+    assert (verdict.accepted, set(verdict.dropped)) == ({SMALL}, {LARGE})
+
+
+def test_what_is_neither_proved_nor_hopeless_waits_for_the_next_look():
+    verdict = _judge(last=False, small=[trial(ratio) for ratio in (0.9, 0.97, 1.0)])
+
+    assert (verdict.accepted, dict(verdict.dropped)) == (set(), {})
 
 
 def test_what_is_hopeless_at_every_size_is_dropped_at_once():

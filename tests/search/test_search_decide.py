@@ -49,7 +49,7 @@ def _decide(evidence, *, choice=ONE, proof=None, disturbed=None, site=None):
 
 
 def _proof(*ratios, **more):
-    return Proof(trials={SMALL: [trial(ratio) for ratio in ratios]}, **more)
+    return Proof(settled={SMALL: [trial(ratio) for ratio in ratios]}, **more)
 
 
 def test_a_proved_choice_is_tuned_with_its_evidence():
@@ -97,7 +97,7 @@ def test_all_candidates_failing_is_said_with_the_first_reason():
 
 
 def test_time_that_ended_before_the_proof_claims_nothing():
-    entry = _decide(_evidence(), proof=_proof(0.5, unfinished=True))
+    entry = _decide(_evidence(), proof=Proof(trials={SMALL: [trial(0.5)]}, unfinished=True))
 
     assert (entry.status, entry.ratio) == (Status.DEFAULT_KEPT, None)
     assert entry.reason.startswith("budget: blas_threads=1 seemed to take 0.800")

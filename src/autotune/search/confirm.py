@@ -62,31 +62,23 @@ class Verdict:
     dropped: Mapping[Operation, str]
     """Sizes whose choice falls, each with its reason."""
 
-    @property
-    def open(self) -> bool:
-        """Is another look needed?"""
-        return not self.accepted and not self.dropped
-
 
 def judge(trials: Trials, *, error: float, margin: float, last: bool) -> Verdict:
     """The verdict on a rule at one look.
 
     Accepted are the sizes whose own interval excludes any loss, if their mean gain together exceeds the
-    margin, each at the one-sided `error`. Before the last look a verdict is given only where it is the same
-    for every size, or hopeless for all.
+    margin, each at the one-sided `error`. At the last look all others are dropped; before it only those
+    without hope, and what is neither accepted nor dropped stays for the next look.
     """
     faults = {size: fault(processes, error=error, margin=margin) for size, processes in trials.items()}
     sound = [size for size, found in faults.items() if found is None]
     gain = _gain([trials[size] for size in sound], error) if sound else 0.0
     accepted = frozenset(sound) if gain < -log1p(margin) else frozenset[Operation]()
-    if not last and len(accepted) < len(trials):
-        hopeless = all(_hopeless(processes, margin) for processes in trials.values())
-        if not hopeless:
-            return Verdict(accepted=frozenset(), dropped={})
+    fallen = {size for size in trials if size not in accepted and (last or _hopeless(trials[size], margin))}
     weak = f"Together with the other sizes the gain is not proved to exceed {margin:.1%}."
     return Verdict(
         accepted=accepted,
-        dropped={size: found or weak for size, found in faults.items() if size not in accepted},
+        dropped={size: found or weak for size, found in faults.items() if size in fallen},
     )
 
 

@@ -71,11 +71,11 @@ def _after_test(known: Tuning, choice: Configuration, site: Site, evidence: Evid
     operation = known.operation
     if operation in proof.failures:
         return replace(known, reason=f"{choice} failed under test: {proof.failures[operation].reason}")
-    if proof.unfinished:
+    if operation not in proof.settled:
         seemed = exp(evidence.estimate(choice))
         reason = f"budget: {choice} seemed to take {seemed:.3f} of the default's time; the time ended before its proof."
         return replace(known, reason=reason)
-    entry = _tested(known, choice, proof.trials[operation], proof.dropped.get(operation))
+    entry = _tested(known, choice, proof.settled[operation], proof.dropped.get(operation))
     entry = replace(entry, retained_bytes=evidence.retained_bytes.get(entry.choice))
     reason = f"{entry.reason} {proof.disturbed}".rstrip()
     if proof.disturbed.excessive:

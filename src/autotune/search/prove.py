@@ -19,13 +19,16 @@ class Proof:
     """What came of the test of each size."""
 
     trials: dict[Operation, list[Trial]] = field(default_factory=dict)
+    """Of the sizes under test."""
+    settled: dict[Operation, list[Trial]] = field(default_factory=dict)
+    """Of the sizes that a look has decided; they are not measured any more."""
     accepted: frozenset[Operation] = frozenset()
     dropped: dict[Operation, str] = field(default_factory=dict)
     """Why a choice fell."""
     failures: dict[Operation, Failure] = field(default_factory=dict)
     """Choices that failed under test."""
     unfinished: bool = False
-    """Did the time end before a look could decide?"""
+    """Did the time end before the sizes still under test could be decided?"""
     disturbed: Disturbance = field(default_factory=Disturbance)
     """How much others were in the way."""
 
@@ -43,9 +46,10 @@ def prove(
     proof = Proof(trials={operation: [] for operation in choices})
     for look in examined(choices, proof, bench=bench, clock=clock, looks=looks, rounds=rounds):
         verdict = judge(proof.trials, error=look.error, margin=margin, last=look is looks[-1])
-        if not verdict.open:
-            proof.accepted, proof.dropped = verdict.accepted, dict(verdict.dropped)
-            break
+        proof.accepted |= verdict.accepted
+        proof.dropped.update(verdict.dropped)
+        for size in (*verdict.accepted, *verdict.dropped):
+            proof.settled[size] = proof.trials.pop(size)
     return proof
 
 
