@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from math import ceil
 
 from autotune.model.catalogue import Family, Kind, Sizes, operation
 from autotune.model.operation import Operation
@@ -9,7 +10,7 @@ from autotune.model.operation import Operation
 LONGEST_CALL: Mapping[str, float] = {"normal": 0.12, "thorough": 0.5}
 """Seconds that one call may take by `seconds_of`, for each effort."""
 
-LONGEST_STACK: Mapping[str, float] = {"normal": 0.03, "thorough": 0.2}
+LONGEST_STACK: Mapping[str, float] = {"normal": 0.04, "thorough": 0.2}
 """The same for stacks, which have many configurations, each with a result to check."""
 
 MEMORY_SHARE = 0.25
@@ -85,10 +86,12 @@ def seconds_of(kind: Kind, operation: Operation) -> float:
 def measured_tasks(n: int, tasks: int, *, usable_cpus: int) -> int:
     """How many of many equal tasks to run, so that their time stands for all: it grows by whole waves.
 
-    Four waves of one task for each CPU, so that a number of workers that does not divide the CPUs is judged
-    fairly; two of long tasks. Fewer tasks than that run all, since there the last, unfilled wave counts.
+    So many that making a pool of threads, which is paid once, weighs as little as it does for all of them: the
+    work of 100 products of 300 x 300; and in twos of whole waves, one task for each CPU. Fewer tasks than that
+    run all, since there the last, unfilled wave counts.
     """
-    return min(tasks, usable_cpus * (4 if n < 1000 else 2))
+    waves = 2 * usable_cpus
+    return min(tasks, waves * ceil(100 * (300 / n) ** 3 / waves))
 
 
 def sizes(
