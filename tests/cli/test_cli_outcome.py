@@ -69,6 +69,11 @@ def test_a_profile_is_written_where_it_was_asked_to(tmp_path):
     assert (kept.path, kept.asked, files.read(path).key) == (path, path, USUAL.key)
 
 
+def test_what_is_too_noisy_to_tell_replaces_no_proof():
+    noisy = Tuning(operation=SVD.operation, status=Status.NOISY, reason="Busy.", default_seconds=1.0)
+    assert joined(profile(FILL, SVD), profile(noisy)).tunings == (FILL, SVD)
+
+
 def test_a_profile_that_is_there_already_is_joined_and_not_lost(tmp_path):
     path = tmp_path / "mine.yaml"
     outcome.keep(profile(FILL), path)

@@ -86,7 +86,9 @@ def _after_test(known: Tuning, choice: Configuration, site: Site, evidence: Evid
             safe_threads=known.safe_threads,
             retained_bytes=None,
         )
-        return replace(undecided, status=Status.NOISY, reason=f"{choice} was tested. {reason}")
+        return replace(
+            undecided, status=Status.NOISY, reason=f"{choice} was tested. {proof.disturbed}".rstrip()
+        )
     excluded = entry.ratio_low is not None and entry.ratio_low > 1 / (1 + site.margin)
     noisy = proof.disturbed.noticeable and entry.status is not Status.TUNED and not excluded
     return replace(entry, status=Status.NOISY if noisy else entry.status, reason=reason)

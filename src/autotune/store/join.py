@@ -8,7 +8,7 @@ from pathlib import Path
 from autotune.errors import ProfileError
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.model.tuning import Tuning
+from autotune.model.tuning import Status, Tuning
 from autotune.store import files
 
 
@@ -41,8 +41,8 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     """The new profile with the old one's entries that it does not replace.
 
     What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with
-    sizes that the user named, only the entries of these sizes. What was not reached replaces nothing. Of a
-    profile with another key nothing is kept.
+    sizes that the user named, only the entries of these sizes. What was not reached replaces nothing, and
+    what was too noisy to tell replaces no proof. Of a profile with another key nothing is kept.
     """
     if old.key != new.key:
         return new
@@ -50,9 +50,11 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     def scope(operation: Operation) -> object:
         return operation if sizes_named else (operation.name, operation.dtype)
 
-    measured = [tuning for tuning in new.tunings if tuning.default_seconds is not None]
+    proved = {tuning.operation for tuning in old.tunings if tuning.status is Status.TUNED}
+    untold = {tuning.operation for tuning in new.tunings if tuning.status is Status.NOISY} & proved
+    measured = [one for one in new.tunings if one.default_seconds is not None and one.operation not in untold]
     replaced = {scope(tuning.operation) for tuning in measured}
-    kept = [tuning for tuning in old.tunings if scope(tuning.operation) not in replaced]
+    kept = [one for one in old.tunings if one.operation in untold or scope(one.operation) not in replaced]
     known = {tuning.operation for tuning in [*measured, *kept]}
     missed = [tuning for tuning in new.tunings if tuning.operation not in known]
     return replace(new, tunings=tuple(sorted([*kept, *measured, *missed], key=_order)))
