@@ -12,7 +12,7 @@ from autotune.model.measurement import Failure, FailureKind, Measurement
 from autotune.model.operation import Operation
 from autotune.search.space import parsimony
 
-ERROR = 0.025
+STATEMENT_ERROR = 0.025
 """One-sided, for every statement that the evidence makes."""
 
 
@@ -69,11 +69,15 @@ class Evidence:
 
     def upper(self, configuration: Configuration) -> float:
         """Upper end of the log-ratio over all rounds. Of one process's luck it knows nothing."""
-        return upper_bound([value for session in self.sessions[configuration] for value in session], ERROR)
+        return upper_bound(
+            [value for session in self.sessions[configuration] for value in session], STATEMENT_ERROR
+        )
 
     def lower(self, configuration: Configuration) -> float:
         """Lower end, likewise."""
-        return -upper_bound([-value for session in self.sessions[configuration] for value in session], ERROR)
+        return -upper_bound(
+            [-value for session in self.sessions[configuration] for value in session], STATEMENT_ERROR
+        )
 
     def leader(self, tie: float) -> Configuration:
         """The best configuration; of those within `tie` of the best (in log-ratio) the one using least.

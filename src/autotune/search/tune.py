@@ -21,7 +21,6 @@ from autotune.search.site import Site
 RUNS = 16
 """Pairs of runs at the last look. A pair is worth less than a process of calibration, which times several."""
 
-FEWEST_RUNS = 4
 
 SCREENING_ROUNDS = 2
 """Runs of each configuration that the search should have time for."""
