@@ -1,0 +1,1 @@
+"""Profiles between machines: stores, merge, trust, and calibration of a whole cluster."""
