@@ -55,3 +55,15 @@ def test_a_terminals_interrupt_does_not_reach_the_spinning_processes(monkeypatch
     monkeypatch.setattr(selftest.subprocess, "Popen", Process)
     assert selftest._spun([(0.0, 0.0)]) == [[0]]
     assert sessions != [os.getsid(0)]
+
+
+@pytest.mark.real
+def test_the_limits_of_a_machine_are_rates_that_it_reached():
+    bandwidth, flops = selftest.ceilings(1, 64 * 2**20)
+    assert bandwidth > 0
+    assert flops > 0
+
+
+def test_limits_that_cannot_be_measured_are_unknown(monkeypatch):
+    monkeypatch.setattr(selftest.sys, "executable", "/nowhere/python")
+    assert selftest.ceilings(1, None) == (None, None)

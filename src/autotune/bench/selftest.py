@@ -1,5 +1,6 @@
 """What this machine can tell apart, and how much of its CPUs is really there."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,10 @@ SPAN_SECONDS = 0.35
 START_SECONDS = 0.4
 START_SECONDS_PER_PROCESS = 0.05
 """Time for so many interpreters to start on busy CPUs, before the first span begins."""
+
+COPIED_BYTES = 128 * 2**20
+"""Of each of the two arrays of `ceilings`: STREAM asks for four times the cache, and no more than 32 MiB of a cloud's
+L3 are one program's."""
 
 REFERENCES = (operation("matmul", n=450), operation("sqrt", n=1_000_000))
 """Work of a few milliseconds: one with BLAS threads, one without."""
@@ -70,6 +75,24 @@ def capacity(processes: int) -> float | None:
     first, *others = counts
     alone = max(first[0], first[2])
     return (first[1] + sum(count[0] for count in others)) / alone if alone else None
+
+
+def ceilings(cpus: int, memory_bytes: int | None) -> tuple[float | None, float | None]:
+    """(bytes of memory moved, float64 operations) a second that all usable CPUs together reach.
+
+    For reports: nothing is decided by them. Takes one or two seconds, and an eighth of `memory_bytes` at most.
+    (None, None) if they could not be measured; see `bench.ceiling` for the method.
+    """
+    size = COPIED_BYTES if memory_bytes is None else min(COPIED_BYTES, memory_bytes // 16)
+    command = [sys.executable, "-P", "-m", "autotune.bench.ceiling", str(cpus), str(size)]
+    try:
+        done = subprocess.run(  # noqa: S603  # our own module
+            command, capture_output=True, timeout=60, check=True, start_new_session=True
+        )
+        found = json.loads(done.stdout)
+        return found["memory_bandwidth"], found["peak_flops"]
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+        return None, None
 
 
 def _spun(spans: Sequence[tuple[float, ...]]) -> list[list[int]] | None:

@@ -65,6 +65,10 @@ class Provenance:
     """Half-width of the 95 % interval that the machine reports for two identical configurations."""
     capacity: float | None = None
     """Work that as many spinning processes as there are usable CPUs got done, in units of one's."""
+    memory_bandwidth: float | None = None
+    """Bytes that all usable CPUs together read and wrote in a second when they copied memory."""
+    peak_flops: float | None = None
+    """float64 operations that they did in a second when they multiplied matrices in their caches."""
     effort: str | None = None
     seed: int | None = None
     neighbours: int = 0

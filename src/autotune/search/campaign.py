@@ -40,6 +40,8 @@ SELF_TEST_SECONDS = (2.0, 6.0)
 
 SELF_TEST_LIMIT = 0.06
 """Of the budget, after which no further go begins."""
+CEILINGS_FROM = 60.0
+"""Seconds of budget from which the machine's limits are measured, for two seconds and the report's sake."""
 SELF_TESTS = 3
 FINE_RESOLUTION = 0.03
 """A coarser one may be a bad moment: it is measured again, and the finest of three is the machine's."""
@@ -86,6 +88,9 @@ def campaign(
         if known is None:
             report(Testing(elapsed=0.0, remaining=request.seconds))
         capacity = selftest.capacity(allocation.usable_cpus) if known is None else known["capacity"]
+        ceilings = (
+            _ceilings(allocation, request) if known is None else tuple(known.get("ceilings", (None, None)))
+        )
         tunings: list[Tuning] = []
         finished = True
         with neighbours(request.neighbours):
@@ -94,6 +99,7 @@ def campaign(
                     "asked": dict(asked or {}),
                     "site": asdict(replace(site, resolution=_resolution(bench, request))),
                     "capacity": capacity,
+                    "ceilings": ceilings,
                     "spent": monotonic() - began,
                     "known": written(choices(_at_hand())),
                 }
@@ -111,7 +117,7 @@ def campaign(
                     tunings.append(tuning)  # noqa: PERF402  # what was decided before an interruption is kept
             except KeyboardInterrupt:
                 finished = False
-    provenance = _provenance(request, machine, bench, site, capacity, tunings)
+    provenance = _provenance(request, machine, bench, site, capacity, ceilings, tunings)
     return Outcome(profile=Profile(key=key, tunings=tuple(tunings), provenance=provenance), finished=finished)
 
 
@@ -171,6 +177,13 @@ def _resolution(bench: ProcessBench, request: Request) -> float | None:
     return finest
 
 
+def _ceilings(allocation: Allocation, request: Request) -> tuple[float | None, float | None]:
+    """The machine's limits, where the budget can spare the seconds."""
+    if request.seconds < CEILINGS_FROM:
+        return None, None
+    return selftest.ceilings(allocation.usable_cpus, allocation.memory_bytes)
+
+
 def _default_threads(bench: ProcessBench) -> int | None:
     """BLAS threads of a fresh trial: those of this process, unless its environment limits what a trial's does not."""
     found = [library.threads for library in libraries(load=True) if library.threads is not None]
@@ -185,6 +198,7 @@ def _provenance(
     bench: ProcessBench,
     site: Site,
     capacity: float | None,
+    ceilings: tuple[float | None, float | None],
     tunings: list[Tuning],
 ) -> Provenance:
     tested = {(one.operation.name, one.operation.dtype) for one in tunings if one.processes}
@@ -198,6 +212,8 @@ def _provenance(
         scrubbed=tuple(bench.scrubbed),
         resolution=site.resolution,
         capacity=capacity,
+        memory_bandwidth=ceilings[0],
+        peak_flops=ceilings[1],
         effort=request.effort,
         seed=request.seed,
         neighbours=request.neighbours,
