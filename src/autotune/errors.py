@@ -5,10 +5,13 @@ AutotuneError
 │   ├── UnknownOperation       no operation has this name; holds the nearest names
 │   ├── BadSize                a size is malformed, missing or not a size of the operation
 │   ├── BadWorkload            the user's function cannot be loaded, or takes no such arguments
-│   └── BadBudget              the time allowed is too small for a single operation
+│   ├── BadBudget              the time allowed is too small for a single operation
+│   └── BadSettings            a configuration file, or an option in its place, says what cannot be
 ├── EnvironmentProblem         the machine or the environment does not allow it (exit code 3)
 │   ├── HostBusy               another trial runs on this host; holds who
-│   └── UnsupportedPlatform    this operating system or library cannot do it
+│   ├── UnsupportedPlatform    this operating system or library cannot do it
+│   ├── MissingPackage         an optional package is not installed; holds it and the extra that brings it
+│   └── StoreProblem           a store cannot be reached, read or written; holds its address and the reason
 ├── ProfileError               a profile cannot be used; holds the path and the reason
 └── SharedMemoryError          a shared array cannot be made or opened
 """
@@ -50,6 +53,10 @@ class BadBudget(UsageError):
     """The time allowed is too small for a single operation."""
 
 
+class BadSettings(UsageError):
+    """A configuration file, or an option in its place, says what cannot be."""
+
+
 class EnvironmentProblem(AutotuneError, RuntimeError):
     """The machine or the environment does not allow it."""
 
@@ -70,6 +77,31 @@ class HostBusy(EnvironmentProblem):
 
 class UnsupportedPlatform(EnvironmentProblem):
     """This operating system or library cannot do it."""
+
+
+class MissingPackage(EnvironmentProblem):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str | None = None) -> None:
+        self.package = package
+        self.extra = extra
+        install = f'"numpy-autotune[{extra}]"' if extra else package
+        super().__init__(f"This needs the package {package}, which is not installed: pip install {install}.")
+
+    def __reduce__(self) -> tuple[type["MissingPackage"], tuple[str, str | None]]:
+        return type(self), (self.package, self.extra)
+
+
+class StoreProblem(EnvironmentProblem):
+    """A store cannot be reached, read or written."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        self.address = address
+        self.reason = reason
+        super().__init__(f"The store {address} {reason}.")
+
+    def __reduce__(self) -> tuple[type["StoreProblem"], tuple[str, str]]:
+        return type(self), (self.address, self.reason)
 
 
 class ProfileError(AutotuneError):
