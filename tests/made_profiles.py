@@ -72,6 +72,7 @@ def alone(monkeypatch, folder):
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("autotune.store.folders._system_profiles", lambda: str(folder / "system"))
+    monkeypatch.setattr("autotune.store.folders._node_mirror", lambda: str(folder / "node"))
     monkeypatch.setattr("autotune.store.folders._shipped_profiles", lambda: str(folder / "shipped"))
 
 

@@ -14,12 +14,25 @@ def test_the_named_file_goes_first(monkeypatch, tmp_path):
     monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "a.yaml"))
     assert folders.places()[0] == (Layer.NAMED, str(tmp_path / "a.yaml"))
     assert folders.places(tmp_path / "b.yaml")[0] == (Layer.NAMED, str(tmp_path / "b.yaml"))
-    assert [layer for layer, _ in folders.places()] == list(Layer)
+    assert list(dict.fromkeys(layer for layer, _ in folders.places())) == list(Layer)
 
 
 def test_without_a_name_the_users_folder_goes_first(monkeypatch):
     monkeypatch.setenv("AUTOTUNE_PROFILE", "")
-    assert [layer for layer, _ in folders.places()] == [Layer.USER, Layer.SYSTEM, Layer.SHIPPED]
+    assert Layer.NAMED not in [layer for layer, _ in folders.places()]
+    assert folders.places()[0][0] is Layer.USER
+
+
+def test_the_users_mirror_goes_before_the_nodes(monkeypatch, tmp_path):
+    monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
+    mirrors = [place for layer, place in folders.places() if layer is Layer.CLUSTER]
+    assert mirrors[0] == str(folders.cluster_profiles()) == str(tmp_path / "cluster")
+    assert mirrors[1:] == ["/var/lib/autotune/cluster"] * sys.platform.startswith("linux")
+
+
+def test_a_mirror_that_is_the_nodes_too_is_looked_at_once(monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_STATE_DIR", "/var/lib/autotune")
+    assert [layer for layer, _ in folders.places()].count(Layer.CLUSTER) == 1
 
 
 def test_the_state_folder_can_be_set(monkeypatch, tmp_path):

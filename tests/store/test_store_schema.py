@@ -29,6 +29,7 @@ GOOD = profile(
     tuning("share", choice={"workers": 2, "method": "memfd"}, n=1000),
     tuning("simulate", status=Status.NOISY, n=7),
     replace(tuning("temporaries", choice={"allocator": "retain"}, n=1000), retained_bytes=2**27),
+    replace(tuning("var", n=1000), hosts=3, signer="site", contested=True, created="2026", resolution=0.01),
 )
 
 

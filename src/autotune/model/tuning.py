@@ -46,6 +46,16 @@ class Tuning:
     """BLAS threads of the default when it was measured."""
     safe_threads: tuple[int, ...] = ()
     """BLAS thread counts at which this operation was measured to be no slower than its default."""
+    hosts: int | None = None
+    """Distinct hosts that confirm the entry, in a profile that was merged of several; None elsewhere."""
+    signer: str | None = None
+    """Who signed it and is trusted here, as `autotune pull` found; None elsewhere."""
+    contested: bool = False
+    """Do hosts of one class disagree about it?"""
+    created: str | None = None
+    """When it was measured (UTC, ISO 8601); None: when the profile's provenance says."""
+    resolution: float | None = None
+    """What its calibration could tell apart; None: what the profile's provenance says."""
     retained_bytes: int | None = None
     """Memory that a process holds on to with this choice beyond what it holds by default; of a choice that sets
     the allocator."""

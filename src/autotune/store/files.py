@@ -30,6 +30,7 @@ TRUST = {
     Layer.NAMED: Trust.NAMED,
     Layer.USER: Trust.FOUND,
     Layer.SYSTEM: Trust.FOUND,
+    Layer.CLUSTER: Trust.FOUND,
     # Who can write among these files can change the program itself.
     Layer.SHIPPED: Trust.ANY,
 }

@@ -24,20 +24,25 @@ class Layer(StrEnum):
     """The user's own folder, where `autotune calibrate` writes."""
     SYSTEM = "system"
     """The administrator's folder."""
+    CLUSTER = "cluster"
+    """The mirror of the cluster's store, which `autotune pull` leaves."""
     SHIPPED = "shipped"
     """Came with autotune."""
 
 
 def state_dir() -> "Path":
     """Journals, locks and results that had no better place: $AUTOTUNE_STATE_DIR, else the platform's."""
-    return _path(
-        os.environ.get("AUTOTUNE_STATE_DIR") or _platform("user_state", "XDG_STATE_HOME", "~/.local/state")
-    )
+    return _path(_state_dir())
 
 
 def user_profiles() -> "Path":
     """Where `autotune calibrate` writes."""
     return _path(_user_profiles())
+
+
+def cluster_profiles() -> "Path":
+    """The mirror that `autotune pull` leaves."""
+    return _path(_mirrors()[0])
 
 
 def cache_dir() -> str:
@@ -56,8 +61,23 @@ def places(named: str | os.PathLike[str] | None = None) -> list[tuple[Layer, str
         *([(Layer.NAMED, os.path.abspath(os.path.expanduser(first)))] if first else []),
         (Layer.USER, _user_profiles()),
         (Layer.SYSTEM, _system_profiles()),
+        *((Layer.CLUSTER, mirror) for mirror in dict.fromkeys(_mirrors())),
         (Layer.SHIPPED, _shipped_profiles()),
     ]
+
+
+def _state_dir() -> str:
+    return os.environ.get("AUTOTUNE_STATE_DIR") or _platform("user_state", "XDG_STATE_HOME", "~/.local/state")
+
+
+def _mirrors() -> list[str]:
+    """The user's own, and on Linux that of the node, which root or a system's daemon keeps."""
+    own = os.path.join(_state_dir(), "cluster")
+    return [own, _node_mirror()] if sys.platform.startswith("linux") else [own]
+
+
+def _node_mirror() -> str:
+    return "/var/lib/autotune/cluster"
 
 
 def _user_profiles() -> str:

@@ -148,6 +148,11 @@ def _tuning(entry: Mapping[str, Any], name: str, dtype: str, at: str) -> Tuning:
         pairs=field(evidence, "pairs", f"{at}.evidence", _AMOUNT, 0),
         default_threads=field(evidence, "default_threads", f"{at}.evidence", _COUNT, None),
         safe_threads=tuple(field(evidence, "safe_threads", f"{at}.evidence", checks.list_of(_COUNT), ())),
+        hosts=field(evidence, "hosts", f"{at}.evidence", _SOME, None),
+        signer=field(evidence, "signer", f"{at}.evidence", checks.text, None),
+        contested=field(evidence, "contested", f"{at}.evidence", checks.truth, False),
+        created=field(evidence, "created", f"{at}.evidence", checks.text, None),
+        resolution=field(evidence, "resolution", f"{at}.evidence", checks.number(0.0), None),
         retained_bytes=field(evidence, "retained_bytes", f"{at}.evidence", _AMOUNT, None),
         corners=tuple(field(entry, "corners", at, checks.list_of(_corner), ())),
     )
@@ -161,6 +166,11 @@ def _entry_of(tuning: Tuning) -> dict[str, Any]:
         "default_threads": tuning.default_threads,
         "safe_threads": list(tuning.safe_threads) or None,
         "retained_bytes": tuning.retained_bytes,
+        "hosts": tuning.hosts,
+        "signer": tuning.signer,
+        "contested": tuning.contested or None,
+        "created": tuning.created,
+        "resolution": tuning.resolution,
     }
     interval = [tuning.ratio_low, tuning.ratio_high]
     entry = {
