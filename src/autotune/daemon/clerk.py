@@ -1,0 +1,138 @@
+"""What a child does with profiles, since the daemon itself loads no NumPy and parses no profile:
+`python -P -m autotune.daemon.clerk survey | excerpt | adopt ...`. Answers with one JSON object on stdout.
+
+Runs with the interpreter and the environment that it is asked about.
+"""
+
+import json
+import os
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from autotune.errors import AutotuneError
+from autotune.model.operation import Operation
+from autotune.model.profile import Profile
+from autotune.model.tuning import Status, Tuning
+
+MOST_ENTRIES = 10_000
+
+
+def main(arguments: list[str]) -> None:
+    """Do one errand."""
+    errand, *words = arguments
+    try:
+        answer = _ERRANDS[errand](*words)
+    except (AutotuneError, OSError) as problem:
+        answer = {"problem": str(problem)}
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+def survey(folder: str) -> dict[str, Any]:
+    """This interpreter and this allocation: their key, what is known for them, and the files to watch.
+
+    `folder` is where the daemon puts its profiles.
+    """
+    from autotune.host.allocation import usable_cpus
+    from autotune.host.software import libraries
+    from autotune.store.resolve import here, resolve
+
+    blas = [library.path for library in libraries(load=True) if library.path]
+    usable, limit = usable_cpus()
+    site = here(usable, limit)
+    resolution = resolve()
+    entries = [
+        _row(found.tuning, str(found.level), found.path) for found in resolution.entries()
+    ][:MOST_ENTRIES]
+    own = Path(folder) / f"{site.key.slug}.yaml"
+    return {
+        "key": site.key.digest,
+        "slug": site.key.slug,
+        "host": site.host,
+        "facts": _facts(asdict(site.key)),
+        "watch": sorted({_numpy(), os.path.dirname(_numpy()), *blas, sys.executable, os.path.realpath(sys.executable)}),  # noqa: PTH120
+        "profile": str(own),
+        "created": _created(own),
+        "entries": entries,
+        "refusals": [list(one) for one in resolution.refusals][:100],
+    }
+
+
+def excerpt(source: str, target: str, wanted: str) -> dict[str, Any]:
+    """Write the part of a profile that is worth timing: the entries that are named in `wanted`, and those that
+    claim to gain most, as many as `wanted` says.
+    """
+    from autotune.store import files
+
+    profile, asked = files.read(Path(source)), json.loads(wanted)
+    most, used = asked["most"], asked["used"]
+
+    def rank(tuning: Tuning) -> tuple[int, float]:
+        name = str(tuning.operation)
+        return (used.index(name) if name in used else len(used)), tuning.ratio or 1.0
+
+    tuned = sorted((one for one in profile.tunings if one.status is Status.TUNED), key=rank)[:most]
+    files.write(replace(profile, tunings=tuple(tuned)), Path(target))
+    return {"entries": [_name(one.operation) for one in tuned], "key": profile.key.digest}
+
+
+def adopt(source: str, target: str, named: str) -> dict[str, Any]:
+    """Join a new profile with the one in force and put the result into its place, at once."""
+    from autotune.store import files
+    from autotune.store.join import join_file
+
+    profile, place = files.read(Path(source)), Path(target)
+    together = join_file(profile, place, sizes_named=named == "sizes")
+    files.write(together, place)
+    statuses = [str(one.status) for one in profile.tunings]
+    return {"entries": len(together.tunings), "new": {each: statuses.count(each) for each in statuses}}
+
+
+_ERRANDS = {"survey": survey, "excerpt": excerpt, "adopt": adopt}
+
+
+def _row(tuning: Tuning, level: str, path: str) -> list[Any]:
+    return [
+        *_name(tuning.operation),
+        str(tuning.status),
+        tuning.ratio,
+        tuning.default_seconds,
+        level,
+        path,
+        bool(getattr(tuning, "contested", False)),
+    ]
+
+
+def _name(operation: Operation) -> list[Any]:
+    return [operation.name, operation.dtype, operation.size]
+
+
+def _facts(value: Any, name: str = "") -> dict[str, Any]:
+    """A nested document as one level of dotted names."""
+    if not isinstance(value, dict):
+        return {name: value}
+    found: dict[str, Any] = {}
+    for key, each in value.items():
+        found |= _facts(each, f"{name}.{key}" if name else str(key))
+    return found
+
+
+def _numpy() -> str:
+    import numpy as np
+
+    return os.path.dirname(np.__file__)  # noqa: PTH120
+
+
+def _created(path: Path) -> str | None:
+    from autotune.store import files
+
+    try:
+        profile: Profile = files.read(path)
+    except AutotuneError:
+        return None
+    return profile.provenance.created
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
