@@ -32,7 +32,7 @@ SOFTWARE = Software(
 KEY = Key(hardware=HARDWARE, software=SOFTWARE, usable_cpus=8, limit=Limit.NONE)
 
 
-def tuning(name="qr", *, status=None, choice=None, ratio=None, safe=(), dtype="float64", **sizes):
+def tuning(name="qr", *, status=None, choice=None, ratio=None, safe=(), others=(), dtype="float64", **sizes):
     """An entry: tuned if it has a choice, else default-kept."""
     tuned = choice is not None
     ratio = ratio or (0.5 if tuned else None)
@@ -50,6 +50,7 @@ def tuning(name="qr", *, status=None, choice=None, ratio=None, safe=(), dtype="f
         pairs=60,
         default_threads=8,
         safe_threads=tuple(safe),
+        alternatives=tuple((Configuration(**knobs), share) for knobs, share in others),
     )
 
 

@@ -8,10 +8,11 @@ from made_profiles import tuning
 from autotune.model.configuration import DEFAULT, Configuration, Method
 from autotune.model.operation import Operation
 from autotune.model.tuning import Status
-from autotune.store.rule import choose
+from autotune.store.rule import choose, evened
 
 ONE = {"blas_threads": 1}
 TWO = {"blas_threads": 2}
+EIGHT = {"blas_threads": 8}
 SIXTEEN = {"blas_threads": 16}
 
 
@@ -64,20 +65,38 @@ def test_between_choices_of_different_knobs_it_is_one_that_is_safe_at_both():
     assert chosen(entries, n=300) == Configuration(blas_threads=1)
 
 
-def test_counts_between_two_sizes_lie_between_theirs_by_logarithm():
-    entries = [tuning(choice={"blas_threads": 4}, ratio=0.1, n=128), tuning(choice=SIXTEEN, ratio=0.2, n=512)]
-    assert chosen(entries, n=256) == Configuration(blas_threads=8)
-    assert chosen(entries, n=130) == Configuration(blas_threads=4)
-    assert chosen(entries, n=510) == Configuration(blas_threads=16)
+def test_the_best_between_may_be_the_best_at_neither_neighbour():
+    small = tuning(choice=TWO, ratio=0.2, others=[(EIGHT, 0.25), (SIXTEEN, 0.5)], n=128)
+    large = tuning(choice=SIXTEEN, ratio=0.2, others=[(EIGHT, 0.25), (TWO, 0.5)], n=512)
+    assert chosen([small, large], n=256) == Configuration(**EIGHT)
+    assert chosen([small, large], n=130) == Configuration(**TWO)
+    assert chosen([small, large], n=510) == Configuration(**SIXTEEN)
 
 
-def test_a_count_between_is_used_only_where_the_gains_exceed_what_it_could_cost():
-    """Half the threads take at most twice the time: a gain of less than that on either side is not enough."""
-    entries = [tuning(choice={"blas_threads": 4}, ratio=0.3, n=128), tuning(choice=SIXTEEN, ratio=0.6, n=512)]
-    assert chosen(entries, n=256) == DEFAULT
+def test_of_two_that_are_equally_good_between_the_one_that_was_proved_is_taken():
+    entries = [
+        tuning(choice=TWO, ratio=0.2, others=[(ONE, 0.2)], n=100),
+        tuning(choice=TWO, ratio=0.2, others=[(ONE, 0.199)], n=200),
+    ]
+    assert chosen(entries, n=150) == Configuration(**TWO)
 
 
-def test_a_way_of_sharing_that_copies_is_no_relative_of_one_that_does_not():
+def test_what_was_measured_at_one_neighbour_alone_is_not_used():
+    entries = [tuning(choice=TWO, others=[(EIGHT, 0.1)], n=100), tuning(choice=TWO, n=200)]
+    assert chosen(entries, n=150) == Configuration(**TWO)
+
+
+def test_the_reason_says_how_many_neighbours_proved_it_and_what_to_expect():
+    entries = [tuning(choice=ONE, ratio=0.25, n=100), tuning(n=400, safe=(1,))]
+    found = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
+    assert found.reason == (
+        "Between measured sizes: at 1 of its 2 neighbours proved, at the others measured to be no slower; "
+        "about 0.50 of the default's time."
+    )
+    assert found.ratio is None
+
+
+def test_ways_of_sharing_are_different_ways():
     inherit, pipe = ({"workers": 2, "method": Method(name)} for name in ("inherit", "pipe"))
     entries = [tuning(choice=inherit, ratio=0.1, n=100), tuning(choice=pipe, ratio=0.1, n=200)]
     assert chosen(entries, n=150) == DEFAULT
@@ -89,13 +108,32 @@ def test_a_size_without_evidence_lets_no_choice_pass():
     assert chosen(entries, n=300) == DEFAULT
 
 
-def test_choices_that_differ_in_the_chunk_alone_are_as_good_as_equal():
+def test_choices_that_differ_in_the_chunk_alone_are_one_whose_chunk_lies_between():
     entries = [
-        tuning(choice={"workers": 2, "chunk": 8}, n=100),
-        tuning(choice={"workers": 2, "chunk": 16}, n=200),
+        tuning(choice={"workers": 2, "chunk": 1000}, n=10_000),
+        tuning(choice={"workers": 2, "chunk": 4000}, n=160_000),
     ]
-    assert chosen(entries, n=110) == Configuration(workers=2, chunk=8)
-    assert chosen(entries, n=190) == Configuration(workers=2, chunk=16)
+    assert chosen(entries, n=40_000) == Configuration(workers=2, chunk=2000)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "workers", "whole", "expected"),
+    [(65536, 4, 316_227, 79057), (1000, 3, 1000, 1000), (900, 3, 1000, 334), (8, 1, 100, 9), (0.6, 2, 2, 1)],
+)
+def test_every_worker_gets_as_many_slices(chunk, workers, whole, expected):
+    assert evened(chunk, workers, whole) == expected
+
+
+@given(st.integers(1, 10**6), st.integers(1, 64), st.integers(1, 10**9))
+def test_evened_chunks_are_between_half_and_double_unless_there_are_too_few_for_the_workers(
+    chunk, workers, whole
+):
+    found = evened(chunk, workers, whole)
+    assert 1 <= found <= max(whole, chunk)
+    if chunk < whole:
+        assert found <= 2 * chunk
+        if workers * chunk <= whole:
+            assert found >= chunk / 2
 
 
 def test_workers_are_not_safe_because_threads_are():

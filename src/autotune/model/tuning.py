@@ -56,6 +56,9 @@ class Tuning:
     """When it was measured (UTC, ISO 8601); None: when the profile's provenance says."""
     resolution: float | None = None
     """What its calibration could tell apart; None: what the profile's provenance says."""
+    alternatives: tuple[tuple[Configuration, float], ...] = ()
+    """Configurations that search measured here to be no slower than the default, each with its time over the
+    default's (not a claim): what sizes between this one and the next are chosen from."""
     retained_bytes: int | None = None
     """Memory that a process holds on to with this choice beyond what it holds by default; of a choice that sets
     the allocator."""

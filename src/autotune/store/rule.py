@@ -1,23 +1,38 @@
 """Which tuning speaks for a size, measured or between measured sizes. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import inf, log, log2
+from math import ceil, exp, log
+from typing import NamedTuple
 
-from autotune.model.configuration import Configuration, Method
+from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.operation import Operation
 from autotune.model.tuning import Status, Tuning
 
-COPYING = (Method.ARGUMENT, Method.PIPE, Method.QUEUE, Method.MANAGER)
+TIE = 0.01
+"""Log-ratio within which two configurations count as equal: then one that was proved at a neighbour goes before
+one that search measured, and fewer CPUs before more."""
+
+
+class Seen(NamedTuple):
+    """What is known of a way of working at one measured size."""
+
+    ratio: float
+    """Logarithm of its time over the default's."""
+    chunk: int | None
+    """At which that was."""
+    proved: bool
 
 
 def choose(tunings: Sequence[Tuning], operation: Operation) -> Tuning | None:
     """The tuning for an operation out of those of its name and dtype; None outside the measured range.
 
     A measured size has its own. A size in between lies between neighbours: the largest measured sizes that
-    are nowhere larger, and the smallest that are nowhere smaller. It takes counts between those of the nearest
-    on either side, by the logarithm of the sizes; where that is not safe at all neighbours, the choice of the
-    nearest one that is, and if there is none, the default. A size without neighbours on both sides is outside.
+    are nowhere larger, and the smallest that are nowhere smaller. It may take any way of working (a
+    configuration without its chunk) that at every neighbour was proved, or measured to be no slower than the
+    default there; of these the one whose time over the default's, between theirs by the logarithm of the
+    sizes, is least. The optimum wanders with the size, so that it is often the best at neither neighbour. If
+    there is no such way, the default. A size without neighbours on both sides is outside.
     """
     comparable = [tuning for tuning in tunings if tuning.operation.size.keys() == operation.size.keys()]
     for tuning in comparable:
@@ -30,43 +45,84 @@ def choose(tunings: Sequence[Tuning], operation: Operation) -> Tuning | None:
     above = _frontier([one for one in nearest_first if _within(operation, one.operation)])
     if not below or not above:
         return None
-    neighbours = [one for one in nearest_first if one in below or one in above]
-    near, far = neighbours[0], (above if neighbours[0] in below else below)[0]
-    between = _between(near, far, operation)
-    if all(_safe(between, other) for other in neighbours):
-        reason = f"Between measured sizes: counts between those for {near.operation} and {far.operation}."
-        return replace(near, operation=operation, choice=between, reason=reason)
-    for near in neighbours:
-        if not near.choice.is_default and all(_safe(near.choice, other) for other in neighbours):
-            reason = f"Between measured sizes: as for {near.operation}, and safe at its other neighbours."
-            return replace(near, operation=operation, reason=reason)
+    return _between([one for one in nearest_first if one in below or one in above], operation)
+
+
+def way(chosen: Configuration) -> Configuration:
+    """A configuration without its chunk, which every size has its own of."""
+    return replace(chosen, chunk=None)
+
+
+def evened(chunk: float, workers: int, whole: int) -> int:
+    """The chunk near this one that gives every worker equally many slices of the whole.
+
+    Four workers take as long for five slices as for eight. Near: slices per worker are rounded to the nearest
+    number. A chunk larger than the whole is left alone.
+    """
+    if chunk >= whole:
+        return round(chunk)
+    turns = max(1, round(whole / (workers * chunk)))
+    return ceil(whole / (workers * turns))
+
+
+def _between(neighbours: Sequence[Tuning], operation: Operation) -> Tuning:
+    """The best way that is safe at all neighbours, which are given nearest first."""
+    seen = [_seen(one) for one in neighbours]
+    closeness = [1 / _distance(one.operation, operation) for one in neighbours]
+    shares = [one / sum(closeness) for one in closeness]
+    common = {chosen: [ways[chosen] for ways in seen] for chosen in seen[0] if all(chosen in s for s in seen)}
+    expected = {chosen: _mean([one.ratio for one in sizes], shares) for chosen, sizes in common.items()}
+    least = min(expected.values())
+    equal = [chosen for chosen, ratio in expected.items() if ratio <= min(least + TIE, 0.0)]
+    best = min(equal, key=lambda one: (-sum(size.proved for size in common[one]), one.cpus, expected[one]))
+    if best.is_default:
+        return Tuning(
+            operation=operation,
+            status=Status.DEFAULT_KEPT,
+            reason="Between measured sizes: no choice is known to be safe at all its neighbours.",
+        )
+    proved = sum(size.proved for size in common[best])
     return Tuning(
         operation=operation,
-        status=Status.DEFAULT_KEPT,
-        reason="Between measured sizes: no choice is known to be safe at all its neighbours.",
+        status=Status.TUNED,
+        reason=(
+            f"Between measured sizes: at {proved} of its {len(neighbours)} neighbours proved, at the others "
+            f"measured to be no slower; about {exp(expected[best]):.2f} of the default's time."
+        ),
+        choice=replace(best, chunk=_chunk(best, common[best], shares, operation)),
+        default_threads=neighbours[0].default_threads,
     )
 
 
-def _between(near: Tuning, far: Tuning, operation: Operation) -> Configuration:
-    """The nearer choice with its counts moved towards the farther one's; chunks stay powers of two."""
-    one, other = near.choice, far.choice
-    apart = _distance(near.operation, operation), _distance(far.operation, operation)
-    share = apart[0] / sum(apart)
-
-    def moved(here: int | None, there: int | None) -> float | None:
-        return here and there and here * (there / here) ** share
-
-    chunk = moved(one.chunk, other.chunk)
-    return replace(
-        one,
-        blas_threads=_rounded(moved(one.blas_threads, other.blas_threads)),
-        workers=_rounded(moved(one.workers, other.workers)),
-        chunk=one.chunk if chunk is None or one.chunk == other.chunk else 2 ** round(log2(chunk)),
-    )
+def _seen(tuning: Tuning) -> Mapping[Configuration, Seen]:
+    """All ways that are safe at a measured size, the default among them. Of a noisy or failed one nothing is."""
+    found = {DEFAULT: Seen(0.0, None, proved=False)}
+    if tuning.status in {Status.NOISY, Status.FAILED}:
+        return found
+    for count in tuning.safe_threads:
+        found[Configuration(blas_threads=count)] = Seen(0.0, None, proved=False)
+    for chosen, ratio in tuning.alternatives:
+        found[way(chosen)] = Seen(log(ratio), chosen.chunk, proved=False)
+    if tuning.status is Status.TUNED:
+        ratio = tuning.ratio or tuning.ratio_high or 1.0
+        found[way(tuning.choice)] = Seen(log(ratio), tuning.choice.chunk, proved=True)
+    return found
 
 
-def _rounded(count: float | None) -> int | None:
-    return None if count is None else round(count)
+def _chunk(
+    chosen: Configuration, sizes: Sequence[Seen], shares: Sequence[float], operation: Operation
+) -> int | None:
+    """Between the neighbours' chunks, and as many slices for every worker."""
+    chunks = [one.chunk for one in sizes if one.chunk is not None]
+    if len(chunks) < len(sizes):
+        return chunks[0] if chunks else None
+    size = operation.size
+    whole = size.get("count") or max(size.values())
+    return evened(exp(_mean([log(one) for one in chunks], shares)), chosen.workers or 1, whole)
+
+
+def _mean(values: Sequence[float], shares: Sequence[float]) -> float:
+    return sum(value * share for value, share in zip(values, shares, strict=True))
 
 
 def _frontier(nearest_first: Sequence[Tuning]) -> list[Tuning]:
@@ -94,34 +150,3 @@ def _within(small: Operation, large: Operation) -> bool:
 def _distance(one: Operation, other: Operation) -> float:
     sizes = other.size
     return sum(abs(log(value / sizes[name])) for name, value in one.sizes)
-
-
-def _safe(choice: Configuration, neighbour: Tuning) -> bool:
-    """Is this choice no slower than the default there, by what was measured?
-
-    A time grows at most in proportion to a count that is made smaller or larger. So where a choice was proved to
-    take half of the default's time, one with up to twice or half its threads is still no slower.
-    """
-    gain = log(neighbour.ratio_high) if neighbour.status is Status.TUNED and neighbour.ratio_high else 0.0
-    if gain + _apart(choice, neighbour.choice) < 0.0:
-        return True
-    return (
-        choice.blas_threads in neighbour.safe_threads
-        and Configuration(blas_threads=choice.blas_threads) == choice
-    )
-
-
-def _apart(one: Configuration, other: Configuration) -> float:
-    """Sum of the logarithms of the ratios of their counts; infinite if they do not set the same knobs.
-
-    Two ways of sharing an array's pages count as a factor of 2, a way that copies it as no relative.
-
-    The chunk is left aside: its curve is flat from two to eight chunks a worker, whatever the size.
-    """
-    pairs = [(one.blas_threads, other.blas_threads), (one.workers, other.workers)]
-    if one.allocator != other.allocator or (one.method in COPYING) != (other.method in COPYING):
-        return inf
-    if any((left is None) != (right is None) for left, right in pairs):
-        return inf
-    ways = log(2) if one.method != other.method else 0.0
-    return ways + sum(abs(log(left / right)) for left, right in pairs if left and right)

@@ -154,6 +154,7 @@ def _tuning(entry: Mapping[str, Any], name: str, dtype: str, at: str) -> Tuning:
         created=field(evidence, "created", f"{at}.evidence", checks.text, None),
         resolution=field(evidence, "resolution", f"{at}.evidence", checks.number(0.0), None),
         retained_bytes=field(evidence, "retained_bytes", f"{at}.evidence", _AMOUNT, None),
+        alternatives=tuple(field(entry, "alternatives", at, checks.list_of(_alternative), ())),
         corners=tuple(field(entry, "corners", at, checks.list_of(_corner), ())),
     )
 
@@ -181,6 +182,8 @@ def _entry_of(tuning: Tuning) -> dict[str, Any]:
         "interval": None if None in interval else interval,
         "seconds": {name: value for name, value in seconds.items() if value is not None},
         "evidence": {name: value for name, value in evidence.items() if value is not None},
+        "alternatives": [{"choice": one.as_dict(), "ratio": ratio} for one, ratio in tuning.alternatives]
+        or None,
         "corners": [{**corner.as_dict(), "ratio": ratio} for corner, ratio in tuning.corners] or None,
         "reason": tuning.reason,
     }
@@ -200,6 +203,11 @@ def _sizes(value: Any, where: str) -> tuple[tuple[str, int], ...]:
         (checks.name(name, f"{where}.{name}"), _SIZE(size, f"{where}.{name}"))
         for name, size in checks.mapping(value, where).items()
     )
+
+
+def _alternative(value: Any, where: str) -> tuple[Configuration, float]:
+    alternative = checks.mapping(value, where)
+    return field(alternative, "choice", where, _choice), field(alternative, "ratio", where, _POSITIVE)
 
 
 def _corner(value: Any, where: str) -> tuple[Configuration, float]:
