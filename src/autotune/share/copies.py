@@ -1,0 +1,65 @@
+"""Local copies of publications: what was read once is not read again, and survives a half listing.
+
+Publications never change, so a copy whose bytes match its name is as good as the file. A file that a listing
+lacks may have been removed, or the listing may be half: NFS shows a new name up to a minute late. Its copy
+speaks on until listings have lacked it for some minutes.
+"""
+
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from autotune.share.publication import is_publication, signed_by
+from autotune.store.files import replace
+
+GRACE_SECONDS = 600.0
+"""Ten times what the nfs(5) manual gives for the longest that a client believes its directory cache."""
+_GONE = ".gone"
+"""Ends the name of the mark beside a copy, whose time says since when listings lack it."""
+
+
+class Copies:
+    """The copies of one class. Losing them costs time only."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def names(self) -> set[str]:
+        """What there are copies of."""
+        try:
+            found = [path.name for path in self._folder.iterdir()]
+        except OSError:
+            return set()
+        return {name for name in found if is_publication(name) or signed_by(name)}
+
+    def read(self, name: str) -> bytes | None:
+        """A copy's bytes; None if it cannot be read."""
+        try:
+            return (self._folder / name).read_bytes()
+        except OSError:
+            return None
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Make a copy, if the disk takes it."""
+        with suppress(OSError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            replace(self._folder / name, data, mode=0o600)
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Forget these at once."""
+        for name in names:
+            for path in (self._folder / name, self._folder / (name + _GONE)):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+    def believe(self, listed: Collection[str], now: float) -> None:
+        """Take in a listing: forget what was lacking long enough, mark what is lacking now."""
+        for name in self.names():
+            mark = self._folder / (name + _GONE)
+            with suppress(OSError):
+                if name in listed:
+                    mark.unlink(missing_ok=True)
+                elif not mark.exists():
+                    mark.write_text(str(now), encoding="ascii")
+                elif not 0 <= now - float(mark.read_text(encoding="ascii") or 0) < GRACE_SECONDS:
+                    self.drop([name])

@@ -1,0 +1,128 @@
+"""Ed25519 keys, and signatures of publications in files beside them.
+
+The private key is a PEM file that OpenSSL reads (PKCS #8), for its owner's eyes only. The public key is text for
+a configuration file. A signature covers the publication's bytes, which hold the class and the host.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from autotune.errors import BadSettings, EnvironmentProblem, MissingPackage
+
+PREFIX = "ed25519:"
+"""Of a public key as text."""
+_SIGNED = b"autotune publication\n"
+"""Before the bytes that are signed, so that no signature made for something else is one of ours."""
+MAX_SIGNATURE_BYTES = 256
+
+
+def make(path: Path) -> str:
+    """Make a key pair: the private one at `path`, the public one beside it as `.pub`; its text is returned.
+
+    Raises BadSettings if there is a file already, which is never replaced; EnvironmentProblem if it cannot be
+    written.
+    """
+    ed25519 = _library()
+    serialization = import_module("cryptography.hazmat.primitives.serialization")
+    private = ed25519.Ed25519PrivateKey.generate()
+    pem = private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    public = public_text(private)
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
+            file.write(pem)
+        path.with_name(f"{path.name}.pub").write_text(f"{public}\n", encoding="ascii")
+    except FileExistsError:
+        raise BadSettings(
+            f"There is a key in {path} already, and no key is ever replaced. Name another file with --file."
+        ) from None
+    except OSError as problem:
+        raise EnvironmentProblem(f"{path}: the key cannot be written ({problem.strerror}).") from problem
+    return public
+
+
+def private_key(path: Path) -> Any:
+    """The private key in a file.
+
+    Raises BadSettings if there is none, or if others than its owner may read it.
+    """
+    ed25519 = _library()
+    serialization = import_module("cryptography.hazmat.primitives.serialization")
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
+            found = os.fstat(handle)
+            data = file.read(4096)
+    except OSError as problem:
+        raise BadSettings(f"{path}: the key cannot be read ({problem.strerror}).") from None
+    if os.name == "posix" and stat.S_IMODE(found.st_mode) & 0o077:
+        raise BadSettings(f"{path}: others may read this private key; `chmod 600` keeps it secret.")
+    with suppress(ValueError, TypeError):  # TypeError: it has a password
+        key = serialization.load_pem_private_key(data, password=None)
+        if isinstance(key, ed25519.Ed25519PrivateKey):
+            return key
+    raise BadSettings(f"{path}: it holds no Ed25519 private key without a password.")
+
+
+def public_text(key: Any) -> str:
+    """The public key that belongs to a private one, as the text that others trust."""
+    return PREFIX + base64.b64encode(key.public_key().public_bytes_raw()).decode()
+
+
+def key_id(public: str) -> str:
+    """16 hex digits that name a public key: in the names of signatures, and as the signer of an entry."""
+    return hashlib.sha256(_raw(public)).hexdigest()[:16]
+
+
+def sign(data: bytes, key: Any) -> bytes:
+    """The content of a signature's file."""
+    return base64.b64encode(key.sign(_SIGNED + data)) + b"\n"
+
+
+def verified(data: bytes, signature: bytes, public: str) -> bool:
+    """Did the owner of this key sign these bytes?"""
+    ed25519 = _library()
+    exceptions = import_module("cryptography.exceptions")
+    if len(signature) > MAX_SIGNATURE_BYTES:
+        return False
+    try:
+        raw = base64.b64decode(signature.strip(), validate=True)
+        ed25519.Ed25519PublicKey.from_public_bytes(_raw(public)).verify(raw, _SIGNED + data)
+    except (binascii.Error, ValueError, exceptions.InvalidSignature):
+        return False
+    return True
+
+
+def check(publics: Iterable[str]) -> None:
+    """Raise BadSettings for the first text that is no public key."""
+    for public in publics:
+        _raw(public)
+
+
+def _raw(public: str) -> bytes:
+    text = public.removeprefix(PREFIX)
+    with suppress(binascii.Error, ValueError):
+        raw = base64.b64decode(text, validate=True)
+        if public.startswith(PREFIX) and len(raw) == 32:
+            return raw
+    raise BadSettings(f"{public[:80]!r} is not a public key such as `autotune keys` prints ({PREFIX}...).")
+
+
+def _library() -> Any:
+    try:
+        return import_module("cryptography.hazmat.primitives.asymmetric.ed25519")
+    except ImportError:
+        raise MissingPackage("cryptography", "share") from None

@@ -1,0 +1,182 @@
+"""What lies in a store: one host's profile as immutable bytes, under a name that says who and what. Pure.
+
+The form is JSON, with the fields of the YAML profile: a class with 200 publishers is read in a second, where
+YAML takes six. It is read as strictly as YAML is: no key twice, no number that is none, no long text, no depth.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autotune.errors import ProfileError
+from autotune.model.profile import Profile
+from autotune.model.tuning import Status, Tuning
+from autotune.store.document import MAX_BYTES, MAX_TEXT
+from autotune.store.schema import document_of, profile_of
+
+LAYOUT = "v1"
+"""Major version of the layout of a store, and its first folder: `v1/<class>/<publisher>-<digest>.json`."""
+
+CLASS = re.compile(r"[a-z0-9][a-z0-9.-]{0,79}")
+"""What the name of a class looks like, all of it: a Key's slug."""
+HOST = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""What the identity of a host looks like, all of it."""
+_NAME = re.compile(rf"(?P<publisher>{HOST})-(?P<digest>[0-9a-f]{{64}})\.json")
+_SIGNATURE = re.compile(rf"(?P<name>{HOST}-[0-9a-f]{{64}}\.json)\.(?P<signer>[0-9a-f]{{16}})\.sig")
+_LONGEST_NUMBER = 40
+"""Characters; a float has 24."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A profile that its host gave away."""
+
+    name: str
+    """Its file in the folder of its class."""
+    profile: Profile
+    signer: str | None = None
+    """The trusted key that signed it."""
+
+    @property
+    def host(self) -> str:
+        """Who measured it."""
+        assert self.profile.provenance.host is not None
+        return self.profile.provenance.host
+
+
+def encode(profile: Profile) -> tuple[str, bytes]:
+    """Name and bytes of a profile's publication; equal profiles give equal bytes.
+
+    What only a merge can know (hosts, signers, disagreement) is left out. Raises ProfileError if the profile
+    does not say which host measured it, as one that was merged does not, or if it holds no measurement.
+    """
+    host = profile.provenance.host
+    if host is None:
+        raise ProfileError(
+            "it does not say which host measured it; only what one host measured is published."
+        )
+    if re.fullmatch(HOST, host) is None:
+        raise ProfileError(f"provenance.host: {host!r} cannot be part of a file's name.")
+    if not any(map(measured, profile.tunings)):
+        raise ProfileError("it holds no measurement.")
+    plain = replace(profile, tunings=tuple(map(_own, profile.tunings)))
+    data = json.dumps(document_of(plain), sort_keys=True, separators=(",", ":")).encode()
+    if len(data) > MAX_BYTES:
+        raise ProfileError(f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a store takes.")
+    return f"{host}-{hashlib.sha256(data).hexdigest()}.json", data
+
+
+def decode(name: str, data: bytes) -> Publication:
+    """What a file of a store holds. Raises ProfileError with a sentence for whatever is wrong with it."""
+    matched = _NAME.fullmatch(name)
+    if matched is None:
+        raise ProfileError("its name is not that of a publication.")
+    if len(data) > MAX_BYTES:
+        raise ProfileError(f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a store may hold.")
+    if hashlib.sha256(data).hexdigest() != matched["digest"]:
+        raise ProfileError("its bytes are not those that its name stands for: torn, or changed.")
+    profile = profile_of(_plain(data))
+    if profile.provenance.host != matched["publisher"]:
+        raise ProfileError(f"it was measured by {profile.provenance.host}, and published as another's.")
+    return Publication(name=name, profile=replace(profile, tunings=tuple(map(_own, profile.tunings))))
+
+
+def is_publication(name: str) -> bool:
+    """Is this the name of a profile in a store?"""
+    return _NAME.fullmatch(name) is not None
+
+
+def publisher(name: str) -> str | None:
+    """The host that a file's name says; None for the name of something else."""
+    matched = _NAME.fullmatch(name)
+    return matched["publisher"] if matched else None
+
+
+def signature_name(name: str, signer: str) -> str:
+    """Where the signature of a publication stands: beside it."""
+    return f"{name}.{signer}.sig"
+
+
+def signed_by(name: str) -> tuple[str, str] | None:
+    """(publication, key) that the name of a signature says; None for the name of something else."""
+    matched = _SIGNATURE.fullmatch(name)
+    return (matched["name"], matched["signer"]) if matched else None
+
+
+def supersedes(new: Profile, old: Profile, now: str) -> bool:
+    """Does one profile of a host have a later word on everything that another says?
+
+    What claims to be from after `now` was stamped by a clock that was wrong, and counts as oldest.
+    """
+    if new.key != old.key or new == old:
+        return False
+    words = {one.operation: (decided(one), created(new, one)) for one in new.tunings if measured(one)}
+    for one in old.tunings:
+        if not measured(one):
+            continue
+        sure, when = words.get(one.operation, (False, ""))
+        stamped = created(old, one)
+        if one.operation not in words or sure < decided(one) or (stamped <= now and when < stamped):
+            return False
+    return True
+
+
+def measured(tuning: Tuning) -> bool:
+    """Is there any measurement behind it? There is none where the time ended before its turn."""
+    return tuning.status is Status.TUNED or tuning.default_seconds is not None
+
+
+def decided(tuning: Tuning) -> bool:
+    """Was it measured well enough to tell?"""
+    return measured(tuning) and tuning.status in {Status.TUNED, Status.DEFAULT_KEPT}
+
+
+def created(profile: Profile, tuning: Tuning) -> str:
+    """When an entry was measured (UTC, ISO 8601); empty if nobody says."""
+    return tuning.created or profile.provenance.created or ""
+
+
+def _own(tuning: Tuning) -> Tuning:
+    """An entry without what publishers cannot know."""
+    if tuning.hosts is None and tuning.signer is None and not tuning.contested:
+        return tuning
+    return replace(tuning, hosts=None, signer=None, contested=False)
+
+
+def _plain(data: bytes) -> Any:
+    try:
+        return json.loads(
+            data,
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_int=_whole,
+        )
+    except ProfileError:
+        raise
+    except RecursionError:
+        raise ProfileError("it is nested too deep.") from None
+    except ValueError as error:
+        raise ProfileError(f"it is not JSON: {error}.") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping in which no key stands twice and no text is long."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ProfileError("a key stands twice.")
+    for name, value in pairs:
+        if len(name) > MAX_TEXT or (type(value) is str and len(value) > MAX_TEXT):
+            raise ProfileError(f"a text is longer than {MAX_TEXT} characters.")
+    return made
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ProfileError(f"{text} is not a number.")
+
+
+def _whole(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ProfileError(f"a whole number has more than {_LONGEST_NUMBER} digits.")
+    return int(text)

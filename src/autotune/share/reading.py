@@ -1,0 +1,138 @@
+"""Reads one class of a store: lists it, fetches what is new, and says of every file why it is not believed."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+
+from autotune.errors import ProfileError
+from autotune.model.profile import Key
+from autotune.share.copies import Copies
+from autotune.share.keys import MAX_SIGNATURE_BYTES
+from autotune.share.publication import Publication, decode, is_publication, signature_name, signed_by
+from autotune.share.shelf import Content, Item, Store, reason
+from autotune.share.trust import Policy, Trust
+from autotune.store.document import MAX_BYTES
+
+MAX_FILES = 4096
+"""Of one class. A thousand hosts of one kind, with signatures and some history."""
+MAX_CLASS_BYTES = 128 * 2**20
+"""Of one class together: what a hostile store can have a node read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A file that is not used."""
+
+    folder: str
+    name: str
+    reason: str
+    """A sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What became of a class."""
+
+    folder: str
+    publications: tuple[Publication, ...] = ()
+    refused: tuple[Refused, ...] = ()
+
+    def of(self, key: Key) -> "Reading":
+        """Those for this key only. Two keys can have one name: it ends with 48 bits of a hash."""
+        others = [one for one in self.publications if one.profile.key != key]
+        told = "it is for another class whose name is the same."
+        return Reading(
+            folder=self.folder,
+            publications=tuple(one for one in self.publications if one.profile.key == key),
+            refused=(*self.refused, *(Refused(self.folder, one.name, told) for one in others)),
+        )
+
+
+def read_class(
+    store: Store,
+    folder: str,
+    policy: Policy,
+    *,
+    copies: Path | None = None,
+    most: int = MAX_FILES,
+    now: float | None = None,
+) -> Reading:
+    """Everything in a class that is believed, in the order of names; at most so many files.
+
+    `copies` is a folder for local copies of this class. Raises StoreProblem if the class cannot be listed; a
+    file that cannot be read, or vanished since it was listed, is left out or refused with a reason.
+    """
+    items = store.items(folder)
+    kept = None if copies is None else Copies(copies)
+    if kept is not None:
+        kept.believe([item.name for item in items], time() if now is None else now)
+    wanted, refused = _wanted(items, folder, policy, most)
+    known = {name: data for name in kept.names() if (data := kept.read(name)) is not None} if kept else {}
+    missing = [name for name in wanted if name not in known]
+    contents: dict[str, Content] = {name: Content(data) for name, data in known.items()}
+    for name, found in store.read(folder, missing, MAX_BYTES).items():
+        if isinstance(found, Content):
+            contents[name] = found
+        elif not isinstance(found, FileNotFoundError):  # it vanished: its publisher has a newer one
+            refused.append(Refused(folder, name, f"it cannot be read: {reason(found)}."))
+    publications: list[Publication] = []
+    for name in sorted(filter(is_publication, contents)):
+        signatures = _signatures(name, contents, policy)
+        try:
+            one = _believed(name, contents[name], policy, signatures, copied=name in known)
+        except ProfileError as problem:
+            refused.append(Refused(folder, name, problem.reason))
+            if kept is not None:
+                kept.drop([name, *(signature_name(name, key) for key in signatures)])
+            continue
+        publications.append(one)
+        if kept is not None:
+            for each in (name, *(signature_name(name, key) for key in signatures)):
+                if each not in known:
+                    kept.keep(each, contents[each].data)
+    return Reading(folder=folder, publications=tuple(publications), refused=tuple(refused))
+
+
+def _believed(
+    name: str, content: Content, policy: Policy, signatures: dict[str, bytes], *, copied: bool
+) -> Publication:
+    """The publication in a file. A copy was made of a file whose owner was trusted, or not at all."""
+    one = decode(name, content.data)
+    signer = policy.signer(content.data, signatures)
+    told = policy.refusal(content, signer, signatures=len(signatures))
+    if told is not None and not (copied and policy.trust is Trust.OWNER):
+        raise ProfileError(told)
+    return Publication(name=one.name, profile=one.profile, signer=signer)
+
+
+def _wanted(items: Iterable[Item], folder: str, policy: Policy, most: int) -> tuple[list[str], list[Refused]]:
+    """Names of what to read: publications, and those signatures whose keys are trusted."""
+    refused: list[Refused] = []
+    wanted: list[str] = []
+    trusted: Collection[str] = policy.key_ids
+    total = 0
+    for item in sorted(items):
+        signed = signed_by(item.name)
+        if signed is not None and (signed[1] not in trusted or (item.size or 0) > MAX_SIGNATURE_BYTES):
+            continue
+        if signed is None and not is_publication(item.name):
+            if not item.name.startswith("."):  # as a writer's temporary file does
+                refused.append(Refused(folder, item.name, "its name is not that of a publication."))
+            continue
+        total += item.size or 0
+        if (item.size or 0) > MAX_BYTES:
+            told = f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a store may hold."
+        elif len(wanted) >= most or total > MAX_CLASS_BYTES:
+            told = "the class holds more than is read of one; `autotune prune` makes room."
+        else:
+            wanted.append(item.name)
+            continue
+        refused.append(Refused(folder, item.name, told))
+    return wanted, refused
+
+
+def _signatures(name: str, contents: dict[str, Content], policy: Policy) -> dict[str, bytes]:
+    """By the names of their keys, those of trusted keys."""
+    beside = ((key, contents.get(signature_name(name, key))) for key in policy.key_ids)
+    return {key: content.data for key, content in beside if content is not None}
