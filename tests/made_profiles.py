@@ -1,7 +1,10 @@
 """Profiles made by hand for tests: of a machine that nobody has, or of this one."""
 
+from dataclasses import replace
+
 from autotune.model.allocation import Limit
-from autotune.model.configuration import Configuration
+from autotune.model.catalogue import CATALOGUE
+from autotune.model.configuration import Configuration, Knob
 from autotune.model.machine import Hardware
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
@@ -48,10 +51,15 @@ def tuning(name="qr", *, status=None, choice=None, ratio=None, safe=(), others=(
         ratio_high=ratio and ratio * 1.1,
         processes=6,
         pairs=60,
-        default_threads=8,
+        default_threads=8 if calls_blas(name) else None,
         safe_threads=tuple(safe),
         alternatives=tuple((Configuration(**knobs), share) for knobs, share in others),
     )
+
+
+def calls_blas(name):
+    """Does calibrate set BLAS threads for it?"""
+    return name not in CATALOGUE or Knob.BLAS_THREADS in CATALOGUE[name].knobs
 
 
 def profile(*tunings, key=KEY, host="here"):
@@ -85,4 +93,6 @@ def of_this_machine(*tunings):
     from autotune.store.resolve import here
 
     site = here(*usable_cpus())
-    return profile(*tunings, key=site.key, host=site.host)
+    threads = site.schedulable_cpus
+    ours = (replace(one, default_threads=one.default_threads and threads) for one in tunings)
+    return profile(*ours, key=site.key, host=site.host)

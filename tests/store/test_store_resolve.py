@@ -10,6 +10,7 @@ from made_profiles import alone, of_this_machine, tuning
 
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
+from autotune.model.profile import Provenance
 from autotune.model.tuning import Status
 from autotune.store import compiled, files, folders
 from autotune.store.level import Level
@@ -33,6 +34,10 @@ def write(made, path=None):
 
 def entry(**more):
     return tuning(choice=ONE, safe=(1,), m=100, n=100, **more)
+
+
+def chosen(found):
+    return Configuration() if found is None else found.tuning.choice
 
 
 def copies():
@@ -163,10 +168,7 @@ def test_a_refused_entry_stands_between_its_neighbours():
     )
     write(replace(made, key=replace(made.key, usable_cpus=4096)))
     found = resolve()
-    at = {
-        n: found.find(Operation(name="log", sizes=(("n", n),))).tuning.choice
-        for n in (10, 50, 100, 500, 1000)
-    }
+    at = {n: chosen(found.find(Operation(name="log", sizes=(("n", n),)))) for n in (10, 50, 100, 500, 1000)}
     assert at == {
         10: ONE_WORKER,
         50: Configuration(),
@@ -181,6 +183,60 @@ def test_a_noisy_entry_leaves_the_word_to_the_next_level(tmp_path):
     assert resolve().find(QR).tuning.status is Status.NOISY
     write(of_this_machine(entry()), tmp_path / "shipped" / "class.yaml")
     assert resolve().find(QR).tuning.choice == Configuration(blas_threads=1)
+
+
+def test_what_the_mirror_holds_is_used_if_two_hosts_confirm_it():
+    confirmed = replace(of_this_machine(replace(entry(), hosts=2)), provenance=Provenance())
+    write(confirmed, folders.cluster_profiles() / "class.yaml")
+    assert resolve().find(QR).level is Level.CLASS
+    write(replace(confirmed, tunings=(replace(entry(), hosts=1),)), folders.cluster_profiles() / "class.yaml")
+    found = resolve()
+    assert found.find(QR) is None
+    assert "No second host" in found.refusals[0].reason
+
+
+def test_what_hosts_disagree_about_is_a_size_where_no_count_is_safe():
+    """Else a count for the whole process would be set that is known to be slower on one of them."""
+    pair = replace(entry(), hosts=2), replace(tuning("solve", choice=ONE, safe=(1,), n=9), hosts=2)
+    place = folders.cluster_profiles() / "class.yaml"
+    write(replace(of_this_machine(*pair), provenance=Provenance()), place)
+    assert resolve().threads == 1
+    contested = of_this_machine(pair[0], replace(pair[1], contested=True))
+    write(replace(contested, provenance=Provenance()), place)
+    assert resolve().threads is None
+    unconfirmed = of_this_machine(pair[0], replace(pair[1], hosts=1))
+    write(replace(unconfirmed, provenance=Provenance()), place)
+    assert resolve().threads == 1
+
+
+def test_nearer_entries_that_do_not_speak_are_told():
+    write(of_this_machine(entry()))
+    found = resolve()
+    assert found.passed(QR) == []
+    (passed,) = found.passed(Operation(name="qr", sizes=(("m", 5), ("n", 5))))
+    assert (
+        passed.reason
+        == "It was measured for m from 100 to 100, n from 100 to 100; outside nothing is claimed."
+    )
+
+
+def test_a_profile_of_a_future_version_is_refused_and_the_others_count():
+    path = write(of_this_machine(entry()))
+    later = path.read_text("utf-8").replace("schema: 1", "schema: 2").replace("status:", "verdict:")
+    path.with_name("later.yaml").write_text(later, "utf-8")
+    found = resolve()
+    assert found.find(QR) is not None
+    assert "newer autotune" in found.refusals[0].reason
+
+
+def test_a_file_under_the_name_of_another_class_is_judged_by_its_key():
+    """Names of files are cut off hashes: two classes may share one."""
+    ours = of_this_machine(entry())
+    other = replace(ours, key=replace(ours.key, hardware=replace(ours.key.hardware, l2_bytes=7)))
+    write(other, folders.user_profiles() / f"{ours.key.slug}.yaml")
+    found = resolve()
+    assert found.find(QR) is None
+    assert found.refusals[0].reason.startswith("key.hardware.l2_bytes: the profile has 7, ")
 
 
 def damaged(path):

@@ -66,6 +66,7 @@ def verified(profile: "Profile", seconds: float, own: "UserWorkload | None") -> 
     from autotune.bench.lock import host_lock
     from autotune.bench.neighbours import neighbours
     from autotune.bench.process import ProcessBench
+    from autotune.host.allocation import schedulable_cpus
     from autotune.host.identity import host_id
     from autotune.search.campaign import this_key
     from autotune.search.clock import Clock
@@ -76,7 +77,8 @@ def verified(profile: "Profile", seconds: float, own: "UserWorkload | None") -> 
     if made.copies > 1:
         os.environ.setdefault(PROCESSES, str(made.copies))
     workloads = {} if own is None else {own.name: own}
-    entries, refused = suited(profile, Here(key=this_key(), host=host_id()), own=workloads)
+    here = Here(key=this_key(), host=host_id(), schedulable_cpus=schedulable_cpus())
+    entries, refused = suited(profile, here, own=workloads)
     yield from refused
     if not entries:
         return

@@ -33,6 +33,11 @@ def affinity() -> frozenset[int] | None:
     return frozenset(os.sched_getaffinity(0))
 
 
+def schedulable_cpus() -> int:
+    """CPUs that the calling thread may run on: what plain NumPy goes by, whatever a quota or a cap leaves."""
+    return len(affinity() or ()) or online_cpus()
+
+
 def online_cpus() -> int:
     """CPUs of this computer that are switched on.
 

@@ -11,9 +11,9 @@ from autotune.model.tuning import Tuning
 from autotune.runtime.config import meant
 from autotune.runtime.guard import Dropped, Saved
 from autotune.runtime.state import state
-from autotune.store.compiled import Refusal
+from autotune.store.climb import Found, Refusal
 from autotune.store.level import Level
-from autotune.store.resolve import Found, Resolution
+from autotune.store.resolve import Resolution
 
 _NOTHING = "Nothing that was measured speaks for it."
 

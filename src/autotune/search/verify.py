@@ -64,16 +64,19 @@ def suited(
     `own` are the names of user's functions at hand. A profile of another host is welcome: measuring is how
     to find out whether it holds here.
     """
-    tuned = [tuning for tuning in profile.tunings if tuning.status is Status.TUNED]
     fitted = fit.fit(profile, Layer.NAMED, here)
     known = {*CATALOGUE, *own}
+    entries: list[Tuning] = []
     refused: list[Check] = []
-    for tuning in tuned:
-        reason = fitted.reason if fitted.level is None else _unsuited(tuning, profile.key, here.key, known)
-        if reason is not None:
-            refused.append(Check(tuning=tuning, standing=Standing.REFUSED, reason=reason))
-    entries = {check.tuning.operation for check in refused}
-    return tuple(tuning for tuning in tuned if tuning.operation not in entries), tuple(refused)
+    for tuning in profile.tunings:
+        if tuning.status is not Status.TUNED:
+            continue
+        entry = fitted.reason if fitted.level is None else _suited(tuning, profile.key, here, known)
+        if isinstance(entry, str):
+            refused.append(Check(tuning=tuning, standing=Standing.REFUSED, reason=entry))
+        else:
+            entries.append(entry)
+    return tuple(entries), tuple(refused)
 
 
 def verify(tunings: Iterable[Tuning], *, bench: Bench, clock: Clock) -> Iterator[Check]:
@@ -93,12 +96,13 @@ def _rule(tuning: Tuning) -> tuple[str, str]:
     return tuning.operation.name, tuning.operation.dtype
 
 
-def _unsuited(tuning: Tuning, theirs: Key, ours: Key, known: set[str]) -> str | None:
+def _suited(tuning: Tuning, theirs: Key, here: fit.Here, known: set[str]) -> Tuning | str:
+    """The entry as it would be used here, or why it cannot be verified."""
     if tuning.operation.name.startswith(COMMANDS):
         return "It is a whole command; `autotune tune` measures it against itself."
     if tuning.operation.name not in known:
         return "It is not in the catalogue; name the function that it was measured with by --workload."
-    return fit.refusal(tuning, theirs, ours)
+    return fit.carried(tuning, theirs, here)
 
 
 def _checks(group: list[Tuning], *, bench: Bench, clock: Clock) -> Iterator[Check]:

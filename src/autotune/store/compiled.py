@@ -13,23 +13,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from autotune.store.climb import Refusal
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from autotune.model.tuning import Tuning
 
-FORMAT = 1
+FORMAT = 2
 _OLD_SECONDS = 30 * 86400
 """A copy as old as this is deleted when another is written; one still in use is made again in a blink."""
-
-
-class Refusal(NamedTuple):
-    """What is not used, and why."""
-
-    path: str
-    entry: str | None
-    """The operation with its sizes; None for a whole file."""
-    reason: str
 
 
 class Group(NamedTuple):
@@ -144,6 +137,7 @@ def pack(tuning: "Tuning") -> list[Any]:
         tuning.pairs,
         tuning.default_threads,
         list(tuning.safe_threads),
+        [[one.as_dict(), ratio] for one, ratio in tuning.alternatives],
     ]
 
 
@@ -152,7 +146,7 @@ def _unpacked(name: str, dtype: str, row: list[Any]) -> "Tuning":
     from autotune.model.operation import Operation
     from autotune.model.tuning import Status, Tuning
 
-    sizes, status, reason, choice, default, tuned, ratio, low, high, processes, pairs, threads, safe = row
+    sizes, status, reason, choice, default, tuned, ratio, low, high, processes, pairs, threads, safe, others = row
     return Tuning(
         operation=Operation(name=name, dtype=dtype, sizes=tuple((size, value) for size, value in sizes)),
         status=Status(status),
@@ -167,6 +161,7 @@ def _unpacked(name: str, dtype: str, row: list[Any]) -> "Tuning":
         pairs=pairs,
         default_threads=threads,
         safe_threads=tuple(safe),
+        alternatives=tuple((configuration(knobs), share) for knobs, share in others),
     )
 
 

@@ -2,38 +2,28 @@
 
 import os
 import zlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import autotune
 from autotune.errors import ProfileError
-from autotune.host.allocation import usable_cpus
+from autotune.host.allocation import schedulable_cpus, usable_cpus
 from autotune.host.software import software
 from autotune.model.allocation import Limit
 from autotune.store import compiled
-from autotune.store.compiled import Compiled, Group, Refusal
+from autotune.store.climb import Found, Refusal, Rung, climb, refused
+from autotune.store.compiled import Compiled, Group
 from autotune.store.folders import Layer, cache_dir, places
 from autotune.store.level import Level
 
 if TYPE_CHECKING:
     from autotune.model.operation import Operation
-    from autotune.model.profile import Profile
     from autotune.model.tuning import Tuning
     from autotune.store.fit import Here
 
 _SUFFIXES = (".yaml", ".yml")
 _BOOT = "/proc/sys/kernel/random/boot_id"
 _ONLINE = "/sys/devices/system/cpu/online"
-
-
-class Found(NamedTuple):
-    """The entry that speaks for an operation, and where it came from."""
-
-    tuning: "Tuning"
-    level: Level
-    path: str
-    why: str
-    """Why the profile has this level."""
 
 
 class Resolution:
@@ -45,35 +35,31 @@ class Resolution:
         self.threads, self.threads_why = copy.threads
         """The process-wide BLAS thread count, not yet clamped, and why; None: leave it alone."""
         self._copy = copy
-        self._parsed: dict[tuple[str, str], list[tuple[Group, tuple[Tuning, ...]]]] = {}
+        self._parsed: dict[tuple[str, str], list[Rung]] = {}
 
     def find(self, operation: "Operation") -> Found | None:
         """The entry that speaks for an operation: the best level that has evidence for its size."""
-        pair = (operation.name, operation.dtype)
-        groups = self._parsed.get(pair)
-        if groups is None:
-            groups = [(group, group.tunings()) for group in self._copy.groups(*pair)]
-            self._parsed[pair] = groups
-        if not groups:
-            return None
-        from autotune.model.tuning import Status
-        from autotune.store.rule import choose
+        rungs = self._rungs(operation.name, operation.dtype)
+        return climb(rungs, operation)[0] if rungs else None
 
-        undecided = None
-        for group, tunings in groups:
-            tuning = choose(tunings, operation)
-            if tuning is not None:
-                found = Found(tuning, Level(group.level), group.path, group.why)
-                if tuning.status not in {Status.NOISY, Status.FAILED}:
-                    return found
-                undecided = undecided or found
-        return undecided
+    def passed(self, operation: "Operation") -> list[Refusal]:
+        """The nearer entries that do not speak for an operation, with their reasons."""
+        return climb(self._rungs(operation.name, operation.dtype), operation)[1]
 
     def entries(self) -> Iterator[Found]:
         """Every entry in use, each operation's best level first."""
         for group in self._copy.all_groups():
             for tuning in group.tunings():
-                yield Found(tuning, Level(group.level), group.path, group.why)
+                if not refused(tuning):
+                    yield Found(tuning, Level(group.level), group.path, group.why)
+
+    def _rungs(self, name: str, dtype: str) -> list[Rung]:
+        rungs = self._parsed.get((name, dtype))
+        if rungs is None:
+            groups = self._copy.groups(name, dtype)
+            rungs = [Rung(Level(one.level), one.path, one.why, one.tunings()) for one in groups]
+            self._parsed[name, dtype] = rungs
+        return rungs
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
@@ -108,7 +94,7 @@ def here(usable: int, limit: Limit) -> "Here":
 
     machine, _ = detect()
     key = Key(hardware=machine.hardware, software=software(), usable_cpus=usable, limit=limit)
-    return Here(key=key, host=host_id())
+    return Here(key=key, host=host_id(), schedulable_cpus=schedulable_cpus())
 
 
 def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any]) -> Compiled:
@@ -117,63 +103,35 @@ def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any])
 
     from autotune.store.consensus import consensus
     from autotune.store.files import TRUST, read
-    from autotune.store.fit import Fit, fit, same_allocation
+    from autotune.store.fit import Source, rungs
 
-    refusals: list[Refusal] = []
-    fitting: list[tuple[Level, Fit, str, Profile]] = []
+    unread: list[Refusal] = []
+    sources: list[Source] = []
     for layer, path in files:
         try:
-            profile = read(Path(path), TRUST[layer])
+            sources.append(Source(layer=layer, path=path, profile=read(Path(path), TRUST[layer])))
         except ProfileError as error:
-            refusals.append(Refusal(path, None, error.reason))
-            continue
-        fitted = fit(profile, layer, site)
-        if fitted.level is None:
-            refusals.append(Refusal(path, None, fitted.reason))
-        else:
-            fitting.append((fitted.level, fitted, path, profile))
-    fitting.sort(key=lambda one: list(Level).index(one[0]))
+            unread.append(Refusal(path, None, error.reason))
+    built, refusals = rungs(sources, site)
+    groups = [
+        Group(name, dtype, one.level, one.path, one.why, [compiled.pack(tuning) for tuning in one.tunings])
+        for (name, dtype), steps in built.items()
+        for one in steps
+    ]
+    return compiled.compiled(made_from, consensus(_votes(built.values())), groups, [*unread, *refusals])
 
-    groups: list[Group] = []
+
+def _votes(built: Iterable[Sequence[Rung]]) -> list["Tuning"]:
+    """Of each operation and size the entry of the best level with this allocation, as the consensus asks.
+
+    A refused entry has no vote, unless it is refused because hosts disagree: then no count is known to be safe.
+    """
     votes: dict[Operation, Tuning] = {}
-    for level, fitted, path, profile in fitting:
-        rows, refused = _rows(profile, path, site)
-        refusals += refused
-        groups += [Group(*pair, level, path, fitted.reason, entries) for pair, entries in rows.items()]
-        if same_allocation(profile.key, site.key):
-            votes = {tuning.operation: tuning for tuning in profile.tunings} | votes
-    return compiled.compiled(made_from, consensus(votes.values()), groups, refusals)
-
-
-def _rows(
-    profile: "Profile", path: str, site: "Here"
-) -> tuple[dict[tuple[str, str], list[Any]], list[Refusal]]:
-    """The entries of a profile that fits, by operation and dtype, and those that are not used."""
-    from autotune.store.fit import refusal
-
-    rows: dict[tuple[str, str], list[Any]] = {}
-    used: set[tuple[str, str]] = set()
-    refusals: list[Refusal] = []
-    for tuning in profile.tunings:
-        pair = (tuning.operation.name, tuning.operation.dtype)
-        reason = refusal(tuning, profile.key, site.key)
-        if reason is None:
-            used.add(pair)
-        else:
-            refusals.append(Refusal(path, str(tuning.operation), reason))
-        entry = tuning if reason is None else _without_evidence(tuning, reason)
-        rows.setdefault(pair, []).append(compiled.pack(entry))
-    return {pair: entries for pair, entries in rows.items() if pair in used}, refusals
-
-
-def _without_evidence(tuning: "Tuning", reason: str) -> "Tuning":
-    """A refused entry as its neighbours have to see it: a size where no choice is known to be safe."""
-    from dataclasses import replace
-
-    from autotune.model.configuration import DEFAULT
-    from autotune.model.tuning import Status
-
-    return replace(tuning, status=Status.NOISY, choice=DEFAULT, reason=reason, safe_threads=())
+    for steps in built:
+        for rung in reversed(steps):
+            if rung.same_allocation:
+                votes |= {one.operation: one for one in rung.tunings if one.contested or not refused(one)}
+    return list(votes.values())
 
 
 def _files(named: str | os.PathLike[str] | None) -> list[tuple[Layer, str]]:
@@ -203,6 +161,7 @@ def _circumstances(usable: int, limit: Limit) -> list[Any]:
         autotune.__version__,
         usable,
         str(limit),
+        schedulable_cpus(),
         *(getattr(known, name) for name in known.__slots__),
         _content(_BOOT),
         _content(_ONLINE),

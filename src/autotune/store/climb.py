@@ -1,0 +1,83 @@
+"""Which level of the ladder speaks for an operation: the first with evidence for its size. Pure."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from autotune.model.operation import Operation
+    from autotune.model.tuning import Tuning
+    from autotune.store.level import Level
+
+
+class Refusal(NamedTuple):
+    """What is not used, and why."""
+
+    path: str
+    entry: str | None
+    """The operation with its sizes; None for a whole file."""
+    reason: str
+
+
+class Rung(NamedTuple):
+    """The entries of one operation and dtype that one profile gives, as they may be used here."""
+
+    level: "Level"
+    path: str
+    why: str
+    """Why the profile has this level."""
+    tunings: "Sequence[Tuning]"
+    same_allocation: bool = True
+    """Was it measured with as many usable CPUs, for the same reason? Asked while profiles are compiled only."""
+
+
+class Found(NamedTuple):
+    """The entry that speaks for an operation, and where it came from."""
+
+    tuning: "Tuning"
+    level: "Level"
+    path: str
+    why: str
+    """Why the profile has this level."""
+
+
+def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[Found | None, list[Refusal]]:
+    """The entry of the best level that has evidence for this size, and the nearer ones passed over.
+
+    `rungs` are the operation's, best level first. Where no level has evidence, an entry that was too noisy to
+    tell still says that somebody looked: it is the answer, and keeps the default. None: plain NumPy.
+    """
+    from autotune.model.tuning import Status  # here, since a dataclass costs a millisecond at start
+    from autotune.store.rule import choose
+
+    undecided: Found | None = None
+    passed: list[Refusal] = []
+    for rung in rungs:
+        if all(map(refused, rung.tunings)):
+            same = [one for one in rung.tunings if one.operation == operation]
+            passed.append(Refusal(rung.path, str(operation), [*same, *rung.tunings][0].reason))
+            continue
+        tuning = choose(rung.tunings, operation)
+        if tuning is None:
+            passed.append(Refusal(rung.path, str(operation), _outside(rung.tunings)))
+        elif tuning.status not in {Status.NOISY, Status.FAILED}:
+            return Found(tuning, rung.level, rung.path, rung.why), passed
+        else:
+            passed.append(Refusal(rung.path, str(operation), tuning.reason))
+            if undecided is None and not refused(tuning):
+                undecided = Found(tuning, rung.level, rung.path, rung.why)
+    return undecided, passed
+
+
+def refused(tuning: "Tuning") -> bool:
+    """Does this entry only stand in for a refused one? See `fit.blank`."""
+    return tuning.default_seconds is None and tuning.status == "noisy"
+
+
+def _outside(tunings: "Sequence[Tuning]") -> str:
+    """Why entries do not cover a size: how far they reach."""
+    ranges: dict[str, list[int]] = {}
+    for tuning in tunings:
+        for name, value in tuning.operation.sizes:
+            ranges.setdefault(name, []).append(value)
+    reach = ", ".join(f"{name} from {min(values)} to {max(values)}" for name, values in ranges.items())
+    return f"It was measured for {reach or 'no sizes'}; outside nothing is claimed."
