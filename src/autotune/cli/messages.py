@@ -39,6 +39,11 @@ VERBS = {
     "env": "Print shell lines that set BLAS threads as the profile says.",
     "run": "Run a command with BLAS threads set as the profile says.",
     "tune": "Find the thread counts at which a whole command runs fastest.",
+    "publish": "Give a profile to the cluster's store.",
+    "pull": "Bring what the cluster's store holds for this machine.",
+    "list": "Say what the cluster's store holds.",
+    "prune": "Remove from the cluster's store what nobody needs.",
+    "keys": "Make or show the key that signs what you publish.",
 }
 
 INTERRUPTED = "Interrupted."
@@ -337,3 +342,102 @@ def verdict(checks: Iterable["Check"]) -> str:
     said = summary({words: counts[standing] for standing, words in STANDINGS.items() if standing in counts})
     worse = {"slower", "failed", "no-longer-holds"} & counts.keys()
     return f"{said} `autotune calibrate` with these operations measures them anew." if worse else said
+
+
+# --- a store that a cluster shares --------------------------------------------------------------
+
+
+def no_store(path: object) -> str:
+    """Nobody named a store."""
+    return (
+        f"No store is named. Write `store: /nfs/autotune` (a folder or a URL) into {path}, "
+        "set AUTOTUNE_STORE, or give --store."
+    )
+
+
+NOTHING_TO_PUBLISH = "This host has measured nothing yet. `autotune calibrate` does, and writes a profile."
+
+
+def published(profile: object, name: str, *, new: bool) -> str:
+    """Where a profile went."""
+    return f"{profile} is in the store as {name}." if new else f"The store has {profile} already, as {name}."
+
+
+def mirrored(folder: str, *, entries: int, hosts: int, confirmed: int, contested: int) -> str:
+    """What the mirror holds of a class."""
+    counted = f"{entries} entr{'y' if entries == 1 else 'ies'} of {hosts} host{'s' * (hosts != 1)}"
+    disputed = f", {contested} contested" if contested else ""
+    return f"{folder}: {counted}; {confirmed} confirmed{disputed}."
+
+
+def nothing_pulled(address: str) -> str:
+    """The store has no class of this machine."""
+    return (
+        f"The store {address} holds nothing that is believed here for this kind of machine. "
+        "`autotune calibrate` and `autotune publish` change that."
+    )
+
+
+def no_mirror(problem: OSError) -> str:
+    """The local copy cannot be written."""
+    return f"What was pulled cannot be written ({problem}). Programs go on with what they had."
+
+
+def refused_file(name: str, reason: str) -> str:
+    """A file of a store that is not used."""
+    return f"{name} is not used: {reason}"
+
+
+def more_refused(count: int) -> str:
+    """Refusals that are not printed."""
+    return f"{count} more are not used; --json names them all."
+
+
+def listed_class(folder: str, *, hosts: int, files: int) -> str:
+    """A class in a store."""
+    return f"{folder}  {hosts} host{'s' * (hosts != 1)}, {files} publication{'s' * (files != 1)}"
+
+
+def listed_publication(host: str, *, created: str | None, entries: int, signer: str | None) -> str:
+    """A publication in a class."""
+    by = f", signed by {signer}" if signer else ""
+    return f"{host}  {created or 'at an unknown time'}  {entries} entr{'y' if entries == 1 else 'ies'}{by}"
+
+
+def empty_store(address: str) -> str:
+    """Nobody published yet."""
+    return f"The store {address} is empty."
+
+
+def empty_class(folder: str, address: str) -> str:
+    """A class without anything that is believed."""
+    return f"The store {address} holds nothing of {folder} that is believed here."
+
+
+def not_a_class(text: str) -> str:
+    """A name that no class has."""
+    return f"{text!r} is not the name of a class; `autotune list` prints them."
+
+
+def pruned(name: str, reason: str, *, gone: bool) -> str:
+    """A file that goes."""
+    return f"{name} {'is removed' if gone else 'would go'}: {reason}"
+
+
+def pruned_all(count: int, *, gone: bool) -> str:
+    """How many go."""
+    files = f"{count} file{'s' * (count != 1)}"
+    return f"{files} removed." if gone else f"{files} would go."
+
+
+def key_use(path: object, name: str) -> str:
+    """What a key is for."""
+    return (
+        f"This is key {name}; its private part is in {path}. Others trust it once this line stands in "
+        "`trusted_keys` of their config.yaml."
+    )
+
+
+def store_away(problem: object) -> str:
+    """A calibration begins without what others know."""
+    return f"{problem} The calibration begins without what other machines found."

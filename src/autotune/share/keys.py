@@ -66,6 +66,8 @@ def private_key(path: Path) -> Any:
         with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
             found = os.fstat(handle)
             data = file.read(4096)
+    except FileNotFoundError:
+        raise BadSettings(f"{path}: there is no key; `autotune keys --new` makes one.") from None
     except OSError as problem:
         raise BadSettings(f"{path}: the key cannot be read ({problem.strerror}).") from None
     if os.name == "posix" and stat.S_IMODE(found.st_mode) & 0o077:

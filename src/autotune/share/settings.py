@@ -43,6 +43,11 @@ def files() -> list[Path]:
     return [Path(where[layer]).parent / FILE for layer in (Layer.USER, Layer.SYSTEM)]
 
 
+def signing_key() -> Path:
+    """Where this user's private key is."""
+    return files()[0].parent / "signing.key"
+
+
 def settings(store: str | None = None) -> Settings:
     """What holds here; `store` is what the caller names. Raises BadSettings, with the file and the reason."""
     said: dict[str, Any] = {}

@@ -1,0 +1,59 @@
+"""`autotune prune`."""
+
+import json
+from dataclasses import asdict
+from datetime import timedelta
+
+import click
+
+from autotune.cli import messages
+from autotune.cli.stores import reached, store_option
+
+
+@click.command()
+@store_option
+@click.option("--class", "folders", multiple=True, metavar="CLASS", help="This class only; all without it.")
+@click.option("--host", "hosts", multiple=True, metavar="HOST", help="Everything that this host published.")
+@click.option(
+    "--older-than",
+    type=click.IntRange(1, 36_500),
+    metavar="DAYS",
+    help="What was measured longer ago, by the publishers' clocks.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print what goes as JSON.")
+def prune(
+    store: str | None,
+    folders: tuple[str, ...],
+    hosts: tuple[str, ...],
+    older_than: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Remove from the cluster's store what nobody needs.
+
+    That is what a later publication of the same host covers, signatures of nothing, and what a writer that
+    was killed left behind. What cannot be read stays: a newer autotune may have written it.
+
+    \b
+    Examples:
+      autotune prune --store /nfs/autotune --dry-run
+      autotune prune --older-than 365 --host 6d90b715326a8e69
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    from autotune.share.prune import prunable
+    from autotune.share.publication import CLASS
+
+    for folder in folders:
+        if CLASS.fullmatch(folder) is None:
+            raise click.UsageError(messages.not_a_class(folder))
+    place, _ = reached(store)
+    older = None if older_than is None else timedelta(days=older_than)
+    going = [*prunable(place, folders=folders, hosts=hosts, older=older)]
+    for one in going:
+        if not dry_run:
+            place.remove(one.folder, one.name)
+        click.echo(messages.pruned(f"{one.folder}/{one.name}", one.reason, gone=not dry_run), err=as_json)
+    if as_json:
+        click.echo(json.dumps({"store": place.address, "removed": [asdict(one) for one in going]}, indent=2))
+    click.echo(messages.pruned_all(len(going), gone=not dry_run), err=True)
+    return 0
