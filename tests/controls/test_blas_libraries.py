@@ -19,6 +19,7 @@ def found(api, layer="pthreads", **symbols):
         internal_api=api,
         filepath=f"/lib/{api}.so",
         threading_layer=layer,
+        version="1.2.3",
         dynlib=Native(symbols),
         get_num_threads=lambda: 3,
         set_num_threads=lambda count: None,

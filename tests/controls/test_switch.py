@@ -237,3 +237,111 @@ def test_where_threads_have_counts_of_their_own_a_scope_in_this_thread_goes_befo
         switch.end()
         assert library.get() == 4
     assert library.get() == 8
+
+
+# --- two libraries ---------------------------------------------------------------------------
+
+
+def scipys(**more):
+    return Remembering("/x/scipy.libs/libscipy_openblas.so", **more)
+
+
+@pytest.fixture
+def both(library):
+    """NumPy's library and SciPy's, with a switch for each."""
+    other = scipys()
+    threads = BlasThreads(lambda: [library.library, other.library])
+    first, _ = threads.begin_switching(8)
+    second, most = threads.switch_scipy_too(8)
+    assert most == 8
+    return (library, first), (other, second)
+
+
+def test_a_call_into_one_library_leaves_the_other_alone(both):
+    (numpys, _), (theirs, switch) = both
+    switch.begin(FOR_ONE)
+    assert (numpys.get(), theirs.get()) == (8, 1)
+    switch.end()
+    assert (numpys.get(), theirs.get()) == (8, 8)
+
+
+def test_calls_at_once_into_two_libraries_share_the_cpus(both):
+    (numpys, first), (theirs, second) = both
+    other = Elsewhere()
+    first.begin(FOR_EIGHT)
+    other(second.begin, FOR_EIGHT)
+    assert (numpys.get(), theirs.get()) == (4, 4)
+    first.end()
+    assert theirs.get() == 8
+    other(second.end)
+    assert (numpys.get(), theirs.get()) == (8, 8)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.booleans(), st.sampled_from([FOR_ONE, FOR_EIGHT, AT_REST])),
+        max_size=12,
+    )
+)
+def test_whatever_the_order_in_two_libraries_the_first_counts_return(steps):
+    numpys, theirs = Remembering(), scipys(start=4, ceiling=4)
+    threads = BlasThreads(lambda: [numpys.library, theirs.library])
+    switches = [threads.begin_switching(8)[0], threads.switch_scipy_too(8)[0]]
+    inside, elsewhere = {}, [Elsewhere() for _ in range(4)]
+    for who, which, calls in [*steps, *((who, False, None) for who in range(4))]:
+        if who in inside:
+            elsewhere[who](inside.pop(who).end)
+        elif calls is not None:
+            inside[who] = switches[which]
+            elsewhere[who](switches[which].begin, calls)
+        assert len(inside) < 2 or len(inside) * max(numpys.get(), theirs.get()) <= 8
+    assert (numpys.get(), theirs.get()) == (8, 4)
+
+
+def test_a_library_that_serves_numpy_and_scipy_has_one_switch(threads):
+    switch, _ = threads.begin_switching(8)
+    assert threads.switch_scipy_too(8)[0] is switch
+
+
+def test_a_library_of_scipys_that_is_not_like_the_measured_one_is_left_alone(library):
+    theirs = scipys()
+    theirs.library.version = "1.9"
+    threads = BlasThreads(lambda: [library.library, theirs.library])
+    threads.begin_switching(8)
+    assert (
+        threads.switch_scipy_too(8) == "its openblas 1.9 was not measured, but openblas of unknown version."
+    )
+
+
+def test_of_several_libraries_none_is_taken_for_scipys_unless_it_is_known(library):
+    threads = BlasThreads(lambda: [library.library, Remembering("/usr/lib/libblas.so").library])
+    threads.begin_switching(8)
+    assert threads.switch_scipy_too(8) == "the BLAS library that SciPy calls cannot be told."
+
+
+def test_without_switching_for_numpy_there_is_none_for_scipy(threads):
+    assert isinstance(threads.switch_scipy_too(8), str)
+
+
+def test_scopes_go_before_calls_into_either_library(library):
+    theirs = scipys()
+    threads = BlasThreads(lambda: [library.library, theirs.library])
+    threads.begin_switching(8)
+    switch, _ = threads.switch_scipy_too(8)
+    switch.begin(FOR_ONE)
+    with threads.limit(4):
+        assert (library.get(), theirs.get()) == (4, 4)
+        switch.end()
+    assert (library.get(), theirs.get()) == (8, 8)
+
+
+def test_a_call_that_changes_nothing_takes_no_lock(threads):
+    switch, _ = threads.begin_switching(8)
+
+    class Untouchable:
+        def acquire(self):
+            raise AssertionError
+
+    switch._lock = Untouchable()
+    switch.begin(AT_REST)
+    switch.end()

@@ -25,7 +25,7 @@ def fresh(monkeypatch, tmp_path):
     state.take(Setting())
     yield tmp_path / "state" / "spool"
     percall.end()
-    state.demand = None
+    state.demand = state.counted = None
     state.take(Setting())
 
 
@@ -121,7 +121,28 @@ def test_a_spool_that_cannot_be_written_is_no_error(fresh):
 
 
 def test_a_forked_child_counts_anew():
-    state.demand = Demand()
-    state.demand.add(LOG, 7)
+    state.counted = Demand()
+    state.counted.add(LOG, 7)
     state._after_fork()
-    assert state.demand.rows() == []
+    assert state.counted.rows() == []
+
+
+def test_what_is_asked_outside_the_scope_is_not_counted(fresh):
+    with autotune.apply(record=True):
+        autotune.config("log", n=5)
+        np.linalg.inv(np.eye(3))
+    autotune.config("log", n=5)
+    autotune.config("log", n=6)
+    with autotune.apply(per_call=True):
+        np.linalg.inv(np.eye(3))
+    with autotune.apply(record=True):
+        autotune.config("log", n=5)
+    percall._leave()
+    assert [(row["operation"], row["calls"]) for row in left(fresh)["calls"]] == [("log", 2), ("inv", 1)]
+
+
+def test_what_the_guard_dropped_in_a_scope_that_has_ended_is_left_at_the_end(fresh):
+    with autotune.apply(guard=True):
+        state.per_call.guard.dropped.append(Dropped("qr", "float64", {"m": 1, "n": 2}, 1, 10, 10))
+    percall._leave()
+    assert [row["lost"] for row in left(fresh)["dropped"]] == [10]

@@ -1,4 +1,4 @@
-"""Notices when SciPy has loaded the BLAS that it brings along."""
+"""Notices when modules of SciPy have been imported."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -10,25 +10,64 @@ _BRINGS_BLAS = "scipy.linalg._fblas"
 
 
 def when_scipy_arrives(act: Callable[[], object]) -> None:
-    """Call `act` once SciPy's BLAS has been loaded. Nothing is done if it already is, or is watched for.
+    """Call `act` once SciPy's BLAS has been loaded. Nothing is done if it already is."""
+    if _BRINGS_BLAS not in sys.modules:
+        when_imported((_BRINGS_BLAS,), act)
 
-    Watches among the finders, which every import asks for its module: when SciPy's next module is asked
-    for, its BLAS is loaded. The watch finds no module itself and replaces nothing. It stays there, inert,
-    since taking an entry out of sys.meta_path makes an import in another thread skip one of Python's own.
+
+def when_imported(modules: Sequence[str], act: Callable[[], object]) -> None:
+    """Call `act` once all of these have been imported: now, or when the next module after them is asked for.
+
+    What is expected of the same modules later takes this one's place. What `act` raises is nobody's, and
+    must be none.
     """
-    if _BRINGS_BLAS in sys.modules or any(isinstance(finder, _Watch) for finder in sys.meta_path):
-        return
-    sys.meta_path.insert(0, _Watch(act))
+    if _are_imported(modules):
+        act()
+    else:
+        _watch().expected[tuple(modules)] = act
+
+
+def expect_no_longer(modules: Sequence[str]) -> None:
+    """Forget what is expected of these modules."""
+    for finder in sys.meta_path:
+        if isinstance(finder, _Watch):
+            finder.expected.pop(tuple(modules), None)
+
+
+def _are_imported(modules: Sequence[str]) -> bool:
+    """Are they there, and has their code run to its end? Python marks those whose code still runs."""
+    if any(name not in sys.modules for name in modules):
+        return False
+    specs = [getattr(sys.modules[name], "__spec__", None) for name in modules]
+    return not any(getattr(spec, "_initializing", False) for spec in specs)
 
 
 class _Watch:
-    def __init__(self, act: Callable[[], object]) -> None:
-        self._act: Callable[[], object] | None = act
+    """A finder that finds nothing: every import asks it for its module, and by then others are loaded.
+
+    It replaces nothing. It stays among the finders, inert, once nothing is expected any more, since taking an
+    entry out of sys.meta_path makes an import in another thread skip one of Python's own.
+    """
+
+    def __init__(self) -> None:
+        self.expected: dict[tuple[str, ...], Callable[[], object]] = {}
 
     def find_spec(
         self, _name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if self._act is not None and _BRINGS_BLAS in sys.modules:
-            act, self._act = self._act, None
-            act()
+        if self.expected and _BRINGS_BLAS in sys.modules:
+            for modules in list(self.expected):
+                if _are_imported(modules):
+                    act = self.expected.pop(modules, None)
+                    if act is not None:
+                        act()
         return None
+
+
+def _watch() -> _Watch:
+    for finder in sys.meta_path:
+        if isinstance(finder, _Watch):
+            return finder
+    watch = _Watch()
+    sys.meta_path.insert(0, watch)
+    return watch

@@ -24,14 +24,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from autotune.controls import libraries
 from autotune.controls.arrivals import when_scipy_arrives
 from autotune.controls.libraries import Library
-
-if TYPE_CHECKING:
-    from autotune.controls.switch import Switch
+from autotune.controls.switch import Flight, Switch, ThreadSwitch
 
 
 class BlasThreads:
@@ -47,7 +44,9 @@ class BlasThreads:
         self._process = _Domain()
         self._thread = threading.local()
         self._base: int | None = None
-        self._switch: Switch | None = None
+        self._switches: tuple[Switch, ...] = ()
+        """Those in force, of NumPy's library first."""
+        self._flight = Flight()
 
     def loaded(self) -> tuple[Library, ...]:
         """The BLAS libraries loaded now, NumPy's first; empty if none can be found."""
@@ -96,34 +95,39 @@ class BlasThreads:
             with self._lock:
                 self._settle()
 
-    def begin_switching(self, usable_cpus: int) -> "tuple[Switch, int] | None":
+    def begin_switching(self, usable_cpus: int) -> tuple[Switch, int] | None:
         """A Switch for the calls into NumPy's library, and the most threads that it may give one: somebody
         else's count is a ceiling. None without a library.
 
         set_threads() is not to be called before end_switching().
         """
-        from autotune.controls.switch import Switch, ThreadSwitch
-
         self.end_switching()
         with self._lock:
             self._look()
             self._settle()
             library = next(iter(self._libraries), None)
+            return None if library is None else self._switched(library, usable_cpus)
+
+    def switch_scipy_too(self, usable_cpus: int) -> tuple[Switch, int] | str:
+        """The same for the library that SciPy is linked to, while calls into NumPy's are switched: the same
+        Switch if it is the same library. A sentence if SciPy's calls cannot be switched.
+        """
+        with self._lock:
+            self._look()
+            self._settle()
+            library = libraries.of_scipy(self._libraries) if self._switches else None
             if library is None:
-                return None
-            kind = ThreadSwitch if library.per_thread else Switch
-            self._switch = kind(library, self._lock, usable_cpus)
-            if not self._process.scopes:
-                self._switch.come_back()
-            ceiling = (self._here() if library.per_thread else self._process).counts[0].ceiling()
-            return self._switch, usable_cpus if ceiling is None else min(usable_cpus, ceiling)
+                return "the BLAS library that SciPy calls cannot be told."
+            if not library.is_like(self._libraries[0]):
+                return f"its {library} was not measured, but {self._libraries[0]}."
+            return self._switched(library, usable_cpus)
 
     def end_switching(self) -> None:
-        """The count at rest comes back, and no call changes it any more."""
+        """The counts at rest come back, and no call changes them any more."""
         with self._lock:
-            if self._switch is not None:
-                self._switch.stop()
-                self._switch = None
+            for switch in self._switches:
+                switch.stop()
+            self._switches, self._flight = (), Flight()
 
     def enter(self, scope: "Limit", threads: int) -> None:
         """Count a scope in."""
@@ -159,12 +163,26 @@ class BlasThreads:
         self._process.take(library for library in new if not library.per_thread)
         return bool(new)
 
+    def _switched(self, library: Library, usable_cpus: int) -> tuple[Switch, int]:
+        """The Switch of this library, made if it has none, and the most threads that it may give a call."""
+        switch = next((one for one in self._switches if one.library is library), None)
+        if switch is None:
+            kind = ThreadSwitch if library.per_thread else Switch
+            switch = kind(library, self._lock, usable_cpus, self._flight)
+            self._switches += (switch,)
+            if not self._process.scopes:
+                switch.come_back()
+        ceiling = (self._here() if library.per_thread else self._process).ceiling(library)
+        return switch, usable_cpus if ceiling is None else min(usable_cpus, ceiling)
+
     def _settle(self) -> None:
-        if self._switch is not None and self._process.scopes:
-            self._switch.step_aside()
+        if self._process.scopes:
+            for switch in self._switches:
+                switch.step_aside()
         self._process.settle(self._base)
-        if self._switch is not None and not self._process.scopes:
-            self._switch.come_back()
+        if not self._process.scopes:
+            for switch in self._switches:
+                switch.come_back()
         if self._per_thread:
             self._here().settle(self._base)
 
@@ -183,8 +201,8 @@ class BlasThreads:
         self._lock = threading.RLock()
         me = threading.get_ident()
         self._process.scopes = {scope: n for scope, n in self._process.scopes.items() if scope.thread == me}
-        if self._switch is not None:
-            self._switch.forget(self._lock)
+        for switch in self._switches:
+            switch.forget(self._lock)
         self._settle()
 
 
@@ -225,6 +243,9 @@ class _Domain:
     def take(self, new: Iterable[Library]) -> None:
         self.counts += map(_Count, new)
 
+    def ceiling(self, library: Library) -> int | None:
+        return next(count for count in self.counts if count.library is library).ceiling()
+
     def settle(self, base: int | None) -> None:
         wanted = min(self.scopes.values()) if self.scopes else base
         for count in self.counts:
@@ -234,10 +255,10 @@ class _Domain:
 class _Count:
     """The count of one library in one domain: ours, or somebody else's."""
 
-    __slots__ = ("_library", "_ours", "_theirs", "_undo", "_wanted")
+    __slots__ = ("_ours", "_theirs", "_undo", "_wanted", "library")
 
     def __init__(self, library: Library) -> None:
-        self._library = library
+        self.library = library
         self._ours: int | None = None
         """What we set and have not undone."""
         self._theirs = 0
@@ -248,33 +269,33 @@ class _Count:
 
     def ceiling(self) -> int | None:
         """The most threads that others allow; None if nobody said anything."""
-        now = self._library.get()
-        return self._library.ceiling(self._theirs if self._ours is not None and now == self._ours else now)
+        now = self.library.get()
+        return self.library.ceiling(self._theirs if self._ours is not None and now == self._ours else now)
 
     def settle(self, wanted: int | None) -> None:
         """Set what is wanted, as far as others allow; None undoes."""
         begins = self._wanted is None and wanted is not None
         self._wanted = wanted
-        now = self._library.get()
+        now = self.library.get()
         if self._ours is not None and now != self._ours:
             if not begins:
                 return
             self._ours = None
         if self._ours is None:
             self._theirs = now
-        ceiling = self._library.ceiling(self._theirs)
+        ceiling = self.library.ceiling(self._theirs)
         target = self._theirs if wanted is None else wanted if ceiling is None else min(wanted, ceiling)
         if target == now:
             return
         if target == self._theirs:
-            self._library.put(self._undo)
+            self.library.put(self._undo)
             self._ours = None
             return
-        previous = self._library.put(target)
+        previous = self.library.put(target)
         if self._ours is None:
-            self._undo = int(previous) if self._library.returns_previous else self._theirs  # type: ignore[call-overload]
+            self._undo = int(previous) if self.library.returns_previous else self._theirs  # type: ignore[call-overload]
         # a library may grow less than it was asked to: the wheels' OpenBLAS stops at 64
-        self._ours = target if target < self._theirs else self._library.get()
+        self._ours = target if target < self._theirs else self.library.get()
 
 
 def _bounded(threads: int | None, cap: int | None) -> int | None:
@@ -294,3 +315,4 @@ limit = _threads.limit
 refresh = _threads.refresh
 begin_switching = _threads.begin_switching
 end_switching = _threads.end_switching
+switch_scipy_too = _threads.switch_scipy_too

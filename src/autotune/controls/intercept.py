@@ -62,11 +62,11 @@ def _rectangle(name: str) -> Callable[[Shape, Shape], Named | None]:
     return lambda a, _: (name, {"m": a[-2], "n": a[-1]})
 
 
-def _solve(a: Shape, b: Shape) -> Named | None:
+def solve(a: Shape, b: Shape) -> Named | None:
     return ("solve", {"n": a[-1]}) if b[-1] * _FEW <= a[-1] else None
 
 
-def _lstsq(a: Shape, b: Shape) -> Named | None:
+def lstsq(a: Shape, b: Shape) -> Named | None:
     return ("lstsq", {"m": a[-2], "n": a[-1]}) if (b[-1] - 1) * _FEW <= min(a[-2:]) else None
 
 
@@ -76,7 +76,7 @@ def _full(name: str) -> Callable[[Shape, Shape], Named | None]:
 
 
 _OPERATIONS: Mapping[str, Callable[[Shape, Shape], Named | None]] = {
-    "solve": _solve,
+    "solve": solve,
     "solve1": _square("solve"),
     "inv": _square("inv"),
     "det": _square("det"),
@@ -92,7 +92,7 @@ _OPERATIONS: Mapping[str, Callable[[Shape, Shape], Named | None]] = {
     "svd": _rectangle("svd"),
     "svd_s": _rectangle("svd"),
     "svd_f": _full("svd"),
-    "lstsq": _lstsq,
+    "lstsq": lstsq,
 }
 """eigvals and eigvalsh are left out: their work is not that of eig and eigh, and it was not measured. Singular
 values alone are taken as svd: of the two halves of its work the one that threads help least remains."""

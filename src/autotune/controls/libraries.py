@@ -7,7 +7,7 @@ included. The library's function takes no ownership, and costs 0.7 us instead of
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from autotune.controls import environment
@@ -18,7 +18,17 @@ from autotune.host.threadpools import threadpoolctl
 class Library:
     """One loaded BLAS library: its name, its file and its thread count."""
 
-    __slots__ = ("_ceiling", "_start", "api", "get", "path", "per_thread", "put", "returns_previous")
+    __slots__ = (
+        "_ceiling",
+        "_start",
+        "api",
+        "get",
+        "path",
+        "per_thread",
+        "put",
+        "returns_previous",
+        "version",
+    )
 
     def __init__(
         self,
@@ -30,9 +40,11 @@ class Library:
         per_thread: bool = False,
         returns_previous: bool = False,
         ceiling: int | None,
+        version: str | None = None,
     ) -> None:
         self.api = api
         """As threadpoolctl names it: "openblas", "mkl", "blis", "flexiblas"."""
+        self.version = version
         self.path = path
         self.get = get
         """Reads that number as `put` takes it; -1 means not set."""
@@ -55,6 +67,16 @@ class Library:
         """
         return self._ceiling if threads == self._start else threads
 
+    def is_like(self, other: "Library") -> bool:
+        """Does what was measured with the other one speak for this? Their patch level may differ, as a
+        profile's may.
+        """
+        mine, theirs = (((one.version or "").split(".")[:2], one.api) for one in (self, other))
+        return mine == theirs and self.per_thread == other.per_thread
+
+    def __str__(self) -> str:
+        return f"{self.api} {self.version or 'of unknown version'}"
+
     def __repr__(self) -> str:
         return f"Library({self.api}, {self.threads} threads, {self.path})"
 
@@ -73,6 +95,12 @@ def find() -> list[Library]:
     controllers = threadpoolctl().ThreadpoolController().lib_controllers
     known = [library(found) for found in controllers if found.user_api == "blas"]
     return sorted(known, key=_numpys_first)
+
+
+def of_scipy(loaded: Sequence[Library]) -> Library | None:
+    """The library that SciPy's wheel brought, or the one that is there for all; None if that is not clear."""
+    own = [library for library in loaded if brought_by(library.path) == "scipy"]
+    return next(iter(own or (loaded if len(loaded) == 1 else ())), None)
 
 
 def _numpys_first(library: Library) -> tuple[bool, bool]:
@@ -104,6 +132,7 @@ def library(found: Any) -> Library:
             get=found.get_num_threads,
             put=found.set_num_threads,
             ceiling=_ceiling(api, found.get_num_threads()),
+            version=found.version,
         )
     return Library(
         api=api,
@@ -113,6 +142,7 @@ def library(found: Any) -> Library:
         per_thread=api == "mkl" or (api == "openblas" and found.threading_layer == "openmp"),
         returns_previous=api == "mkl",
         ceiling=_ceiling(api, get()),
+        version=found.version,
     )
 
 

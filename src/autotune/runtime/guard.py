@@ -87,6 +87,12 @@ class Guard:
         self._watched: list[Watched] = []
         self.dropped: list[Dropped] = []
 
+    def beside(self, inner: Around, default: int | None) -> "Guard":
+        """One for the calls of another library. What both know is kept together."""
+        other = Guard(inner, default, self._clock)
+        other._watched, other.dropped = self._watched, self.dropped
+        return other
+
     def begin(self, calls: Calls) -> "_Begun | None":
         """One of these calls begins in this thread."""
         if calls.threads is None:

@@ -1,10 +1,15 @@
-"""Every call of numpy.linalg, and of matmul if asked for, with the threads that were measured for it."""
+"""Every call of numpy.linalg and scipy.linalg, and of products if asked for, with the threads that were measured
+for it.
+"""
 
 import atexit
-from typing import TYPE_CHECKING
+from functools import partial
+from threading import RLock
+from typing import TYPE_CHECKING, Protocol
 
 from autotune.controls import blas
-from autotune.controls.intercept import Around, Intercept, Nothing
+from autotune.controls.intercept import Around, Decide, Intercept, Nothing
+from autotune.controls.scipy_calls import ScipyIntercept
 from autotune.controls.switch import Calls
 from autotune.runtime.config import meant
 from autotune.runtime.demand import Demand, leave
@@ -12,7 +17,6 @@ from autotune.runtime.guard import Dropped, Guard
 from autotune.runtime.state import PerCallWish, Setting, sentence, state
 
 if TYPE_CHECKING:
-    from autotune.controls.matmul_loop import MatmulLoops
     from autotune.model.operation import Operation
     from autotune.store.resolve import Resolution
 
@@ -28,8 +32,8 @@ def begin(setting: Setting) -> None:
     resolution = setting.resolution
     if resolution is None:
         return
-    if setting.record and state.demand is None:
-        state.demand = Demand()
+    if setting.record:
+        state.demand = state.counted = state.counted or Demand()
     state.per_call = PerCall(resolution, found=setting.found_threads)
     if setting.reproducible:
         state.per_call.start(wish=False, guard=False)
@@ -43,20 +47,31 @@ def begin(setting: Setting) -> None:
 def end() -> None:
     """Take off what is in force; what it counted is kept."""
     ended, state.per_call = state.per_call, None
+    recorded, state.demand = state.demand, None
     if ended is None:
         return
     ended.stop()
     if ended.guard is not None:
         _dropped.extend(ended.guard.dropped)
-    if state.demand is not None:
-        ended.hand_over(state.demand)
+    if recorded is not None:
+        ended.hand_over(recorded)
 
 
 def _leave() -> None:
     """At the end of the process."""
     end()
-    leave([] if state.demand is None else state.demand.rows(), _dropped)
+    leave([] if state.counted is None else state.counted.rows(), _dropped)
     _dropped.clear()
+
+
+class _Tap(Protocol):
+    """Something that meets calls."""
+
+    def install(self) -> str | None:
+        """Put it in force; a sentence if it cannot be."""
+
+    def remove(self) -> None:
+        """Take it off."""
 
 
 class PerCall:
@@ -65,10 +80,10 @@ class PerCall:
     def __init__(self, resolution: "Resolution", *, found: int | None) -> None:
         self._resolution = resolution
         self._found = found
-        self._most: int | None = None
-        """BLAS threads that one call may have; None: nothing is switched."""
+        self._lock = RLock()
+        """SciPy may come, in some other thread, just as all of it is being taken off."""
         self._calls: dict[object, Calls] = {}
-        self._taps: list[Intercept | MatmulLoops] = []
+        self._taps: list[_Tap] = []
         self.guard: Guard | None = None
         self.why = ""
         """What is switched, and what could not be: sentences."""
@@ -76,37 +91,67 @@ class PerCall:
     def start(self, wish: PerCallWish, *, guard: bool) -> None:
         """Meet calls from now on, and switch if it is wished; without, they are counted."""
         around: Around = Nothing()
+        most: int | None = None
         if wish:
             begun = blas.begin_switching(self._resolution.usable_cpus)
             if begun is None:
                 self.why = "Calls are not switched: no BLAS library was found whose threads could be set."
             else:
-                around, self._most = begun
+                around, most = begun
                 if guard:
-                    default = None if self._found is None else min(self._found, self._most)
-                    around = self.guard = Guard(around, default)
-        refusals = [self._tap(Intercept(self._decide, around))]
-        named = "numpy.linalg"
+                    around = self.guard = Guard(around, self._default(most))
+        decide = partial(self._decide, most)
+        refusals = [self._tap(Intercept(decide, around))]
         if wish == "all":
+            from autotune.controls.dot_calls import DotCalls
             from autotune.controls.matmul_loop import MatmulLoops
 
-            refusals.append(self._tap(MatmulLoops(self._decide, around)))
-            named = "numpy.linalg and matmul"
+            refusals += [self._tap(MatmulLoops(decide, around)), self._tap(DotCalls(decide, around))]
         refused = " ".join(dict.fromkeys(filter(None, refusals)))
         if not self._taps:
             blas.end_switching()
-            self._most = self.guard = None
-        if refused or self._most is None:
+            most = self.guard = None
+        if refused or most is None:
             self.why = refused or self.why
         else:
+            named = "numpy.linalg, matmul and dot" if wish == "all" else "numpy.linalg"
             self.why = f"Each call of {named} runs with the threads measured for it."
+        if self._taps:
+            self._tap(self._scipy(around, switched=most is not None))
 
     def stop(self) -> None:
         """Take it all off."""
-        for tap in self._taps:
-            tap.remove()
-        self._taps = []
+        with self._lock:
+            for tap in self._taps:
+                tap.remove()
+            self._taps = []
         blas.end_switching()
+
+    def _scipy(self, around: Around, *, switched: bool) -> ScipyIntercept:
+        """What meets SciPy's calls, as soon as SciPy is there."""
+
+        def its_own() -> tuple[Around, Decide] | str:
+            with self._lock:
+                if not self._taps:
+                    return "they came too late."
+                if not switched:
+                    return around, partial(self._decide, None)
+                begun = blas.switch_scipy_too(self._resolution.usable_cpus)
+                if isinstance(begun, str):
+                    return begun
+                switch, most = begun
+                self._say("So do those of scipy.linalg.")
+                guarded = self.guard.beside(switch, self._default(most)) if self.guard is not None else switch
+                return guarded, partial(self._decide, most, library="scipy")
+
+        return ScipyIntercept(its_own, self._say)
+
+    def _say(self, sentence: str) -> None:
+        self.why = f"{self.why} {sentence}"
+
+    def _default(self, most: int) -> int | None:
+        """The count of a live control."""
+        return None if self._found is None else min(self._found, most)
 
     def counts(self) -> tuple[int, int]:
         """Calls met so far, and how many of them run with a count of their own."""
@@ -139,22 +184,32 @@ class PerCall:
             self.guard.dropped.clear()
         _dropped.clear()
 
-    def _tap(self, tap: "Intercept | MatmulLoops") -> str | None:
+    def _tap(self, tap: _Tap) -> str | None:
+        self._taps.append(tap)  # first: one that comes into force later asks whether any is
         refusal = tap.install()
-        if refusal is None:
-            self._taps.append(tap)
+        if refusal is not None:
+            self._taps.remove(tap)
         return refusal
 
-    def _decide(self, operation: str, dtype: str, sizes: dict[str, int]) -> Calls:
-        key = (operation, dtype, *sizes.items())
+    def _decide(
+        self,
+        most: int | None,
+        operation: str,
+        dtype: str,
+        sizes: dict[str, int],
+        *,
+        library: str = "numpy",
+    ) -> Calls:
+        """What these calls get: of at most so many BLAS threads, or None where nothing is switched."""
+        key = (library, operation, dtype, *sizes.items())
         calls = self._calls.get(key)
         if calls is None:
-            calls = self._looked_up(operation, dtype, sizes)
+            calls = self._looked_up(most, operation, dtype, sizes)
             if len(self._calls) < _MOST_CALLS:
                 calls = self._calls.setdefault(key, calls)
         return calls
 
-    def _looked_up(self, operation: str, dtype: str, sizes: dict[str, int]) -> Calls:
+    def _looked_up(self, most: int | None, operation: str, dtype: str, sizes: dict[str, int]) -> Calls:
         from autotune.controls.configured import clamp
 
         try:
@@ -166,12 +221,12 @@ class PerCall:
             self.why = f"{operation} runs as without a profile: {sentence(error)}"
             return Calls("", dtype, {})
         threads = None
-        if entry is not None and self._most is not None:
+        if entry is not None and most is not None:
             threads = clamp(entry.tuning.choice, self._resolution.usable_cpus).blas_threads
         return Calls(
             operation,
             dtype,
             sizes,
-            threads=None if threads is None or self._most is None else min(threads, self._most),
+            threads=None if threads is None or most is None else min(threads, most),
             covered=entry is not None,
         )

@@ -60,7 +60,9 @@ class State:
         self.per_call: PerCall | None = None
         """What meets single calls; None: nothing does."""
         self.demand: Demand | None = None
-        """What was asked for in vain; None: nothing is recorded."""
+        """What is asked for in vain goes here; None: nothing is recorded now."""
+        self.counted: Demand | None = None
+        """What was recorded in this process, until its end."""
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
 
@@ -92,8 +94,8 @@ class State:
     def _after_fork(self) -> None:
         """Whoever held the lock is not in the child, and it leaves its own counts."""
         self.lock = threading.RLock()
-        if self.demand is not None:
-            self.demand.forget()
+        if self.counted is not None:
+            self.counted.forget()
         if self.per_call is not None:
             self.per_call.forget()
 
