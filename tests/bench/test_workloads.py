@@ -8,7 +8,7 @@ import pytest
 from autotune.bench import workloads
 from autotune.bench.workloads.inputs import PERIOD, repeated
 from autotune.errors import UnknownOperation, UnsupportedPlatform
-from autotune.model.catalogue import CATALOGUE, Family, operation
+from autotune.model.catalogue import CATALOGUE, IN_PROCESSES, Family, operation
 from autotune.model.configuration import Configuration, Method
 
 SIZES = {
@@ -35,7 +35,11 @@ SLICED = [
     Configuration(workers=2),
 ]
 
-QUICK = [name for name, row in CATALOGUE.items() if row.family is not Family.SHARING]
+QUICK = [
+    name
+    for name, row in CATALOGUE.items()
+    if row.family is not Family.SHARING and not name.endswith(IN_PROCESSES)
+]
 
 
 def sizes_of(name):
@@ -184,6 +188,19 @@ def test_an_array_is_incremented_by_several_processes_however_it_gets_to_them():
             except UnsupportedPlatform:
                 continue
             assert work.check(result) is None
+
+
+@pytest.mark.real
+def test_tasks_in_processes_are_right_and_their_start_counts_once_for_all():
+    chosen = Configuration(workers=2, blas_threads=1)
+    with prepared("batch_matmul_processes", {"n": 20, "tasks": 5}) as work:
+        assert work.check(work.plain()) is None
+        call = work.tuned(chosen)
+        assert work.check(call()) is None
+        assert work.check(spoilt(call()))
+        assert work.tuned(chosen)() is not None
+        assert work.once(chosen) > 0
+        assert work.once(Configuration()) == 0
 
 
 def test_an_array_that_only_one_process_incremented_is_seen():

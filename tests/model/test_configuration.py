@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.model.configuration import DEFAULT, Allocator, Configuration, Knob, Method, configuration
+from autotune.model.configuration import (
+    DEFAULT,
+    Allocator,
+    Configuration,
+    Knob,
+    Method,
+    Placement,
+    configuration,
+)
 
 COUNTS = st.none() | st.integers(1, 2**53 - 1)
 CONFIGURATIONS = st.builds(
@@ -11,6 +19,7 @@ CONFIGURATIONS = st.builds(
     workers=COUNTS,
     chunk=COUNTS,
     method=st.none() | st.sampled_from(Method),
+    placement=st.none() | st.sampled_from(Placement),
     allocator=st.none() | st.sampled_from(Allocator),
 )
 
@@ -34,7 +43,7 @@ def test_no_knob_touched_is_the_default():
 
 @pytest.mark.parametrize("knob", Knob)
 def test_any_knob_touched_is_not_the_default(knob):
-    value = {"method": "pipe", "allocator": "default"}.get(knob, 1)
+    value = {"method": "pipe", "placement": "cores", "allocator": "default"}.get(knob, 1)
     assert not configuration({knob.value: value}).is_default
 
 
@@ -62,7 +71,7 @@ def test_a_count_must_be_a_whole_number_of_at_least_one(value):
         configuration({"workers": value})
 
 
-@pytest.mark.parametrize("values", [{"threads": 2}, {"method": "telepathy"}, {"allocator": "jemalloc"}])
+@pytest.mark.parametrize("values", [{"threads": 2}, {"method": "telepathy"}, {"placement": "none"}, {"allocator": "jemalloc"}])
 def test_unknown_knobs_and_methods_are_refused(values):
     with pytest.raises(ValueError):
         configuration(values)

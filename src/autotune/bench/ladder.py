@@ -43,6 +43,7 @@ FLOPS: Mapping[str, float] = {
     "stack_eigh": 1.5e9,
     "stack_svd": 2.5e9,
     "batch_matmul": 50e9,
+    "batch_matmul_processes": 50e9,
 }
 """Flops a second that plain NumPy reaches at middle sizes on two vCPUs of a 2023 Xeon (OpenBLAS 0.3.31),
 rounded down; stacks at n=16, and in proportion to n at others, since the call's own cost counts."""

@@ -227,7 +227,8 @@ class _Trial:
                 side = sides[turn]
                 if side in self._sides:
                     with self._turn(side.arm):
-                        seconds[side.arm.index] = self._sample(side, number, loops) / loops / works[0].share
+                        sample = self._sample(side, number, loops) / loops / works[0].share
+                        seconds[side.arm.index] = sample + works[0].once(side.arm.configuration)
             wall, now = perf_counter() - begin, self._load()
             cpus = len(affinity() or ()) or online_cpus()
             busy = noise.busy(load, now, wall, cpus, crowded=self._crowded)

@@ -27,7 +27,9 @@ from autotune.controls.operands import (
     memory_order,
     new_result,
 )
+from autotune.controls.placement import Placed
 from autotune.errors import UsageError
+from autotune.model.configuration import Placement
 
 
 def map_blocks(
@@ -37,6 +39,7 @@ def map_blocks(
     *,
     workers: int,
     chunk: int,
+    placement: Placement | None = None,
     dtype: DTypeLike | None = None,
     rows: bool = False,
     scratch: bool = False,
@@ -47,7 +50,7 @@ def map_blocks(
     any strides; `out` may be one of the inputs. Subclasses, objects, records, strings and anything that is
     not an array or a number go to the plain call. With `rows` every array is cut along its first axis, of
     one common length, and with several workers BLAS runs with one thread in each. With `scratch` the
-    function gets a `Scratch`.
+    function gets a `Scratch`. `placement` says on which CPUs the workers run, this thread during the call too.
 
     Raises UsageError if `out` overlaps an input partly, if the function returns blocks of another shape, or
     if a sample shows that it does not work element by element; NumPy's own exceptions for an `out` that
@@ -61,13 +64,14 @@ def map_blocks(
     check_overlap(arrays, outs)
     if not all(map(is_cuttable, arrays)) or not all(one is None or is_cuttable(one) for one in outs):
         return plain(function, arrays, out, dtype=dtype, scratch=scratch)
-    if rows:
-        return map_rows(function, arrays, out, workers, chunk, dtype)
-    if scratch:
-        return map_with_scratch(function, arrays, out, workers, chunk, dtype)
-    if isinstance(function, np.ufunc):
-        return _map_ufunc(function, arrays, out, workers, chunk, dtype)
-    return map_function(function, arrays, out, workers, chunk, dtype)
+    with Placed(placement):
+        if rows:
+            return map_rows(function, arrays, out, workers, chunk, dtype)
+        if scratch:
+            return map_with_scratch(function, arrays, out, workers, chunk, dtype)
+        if isinstance(function, np.ufunc):
+            return _map_ufunc(function, arrays, out, workers, chunk, dtype)
+        return map_function(function, arrays, out, workers, chunk, dtype)
 
 
 def plain(
@@ -87,7 +91,7 @@ def plain(
     return function(*arrays, **options)
 
 
-def fill(array: Array, value: Any, *, workers: int, chunk: int) -> None:
+def fill(array: Array, value: Any, *, workers: int, chunk: int, placement: Placement | None = None) -> None:
     """`array[...] = value`, block by block; `value` is a number, or an array that broadcasts to `array`."""
     check_overlap((value,), (array,))
     shape = np.shape(value) if is_cuttable(value) else None
@@ -108,7 +112,8 @@ def fill(array: Array, value: Any, *, workers: int, chunk: int) -> None:
         index = grid[block]
         target[index] = cut(index)
 
-    pool.run(lambda: step, len(grid), workers)
+    with Placed(placement):
+        pool.run(lambda: step, len(grid), workers)
 
 
 def _broadcasts(shape: Shape, target: Shape) -> bool:

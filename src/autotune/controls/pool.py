@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from queue import SimpleQueue
 
+from autotune.controls import placement
+
 Step = Callable[[int], object]
 Begin = Callable[[], Step]
 """Called once by every thread that takes part; the Step it returns is called with the numbers of blocks."""
@@ -29,8 +31,10 @@ class Job:
     waits only for helpers that have begun and a busy pool never holds up a call.
     """
 
-    def __init__(self, begin: Begin, count: int) -> None:
+    def __init__(self, begin: Begin, count: int, cpus: frozenset[int] | None = None) -> None:
         self.begin = begin
+        self.cpus = cpus
+        """Where all of them run; None: wherever they are."""
         self.pending = deque(range(count))
         self.lock = threading.Lock()
         self.is_open = True
@@ -61,7 +65,8 @@ class Job:
             if not self.is_open:
                 return
             self.running += 1
-        self.work()
+        with placement.Moved(self.cpus):
+            self.work()
         with self.lock:
             self.running -= 1
             if not self.running and not self.is_open:
@@ -130,18 +135,21 @@ def run(begin: Begin, count: int, workers: int) -> None:
     """Do blocks 0 to count-1 with up to `workers` threads, the calling thread being one of them.
 
     Within a block (and within a task of an executor with several workers) the calling thread works alone,
-    so nested calls do not multiply threads. The first exception stops all threads after the block they are
-    in and is raised once, with a note that names its block. Context variables are carried into the helpers.
+    so nested calls do not multiply threads. A placement in force (`placement.Placed`) moves all of them. The first
+    exception stops all threads after the block they are in and is raised once, with a note that names its block.
+    Context variables are carried into the helpers.
     """
     helpers = min(workers, count) - 1
-    job = Job(begin, count)
-    if helpers < 1 or is_inside():
+    is_alone = helpers < 1 or is_inside()
+    job = Job(begin, count, None if is_alone else placement.current(helpers + 1))
+    if is_alone:
         job.lead()
     else:
-        _pool.call(job, helpers)
+        _pool.call(job, helpers)  # before this thread is moved, since a new helper begins where it is
         _here.inside = True
         try:
-            job.lead()
+            with placement.Moved(job.cpus):
+                job.lead()
         finally:
             _here.inside = False
     if job.failure is not None:

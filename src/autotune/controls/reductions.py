@@ -22,7 +22,9 @@ from numpy.typing import DTypeLike
 from autotune.controls import pool
 from autotune.controls.grid import LANES, WHOLE, Grid
 from autotune.controls.operands import Array, Index, is_cuttable, memory_order, new_result
+from autotune.controls.placement import Placed
 from autotune.errors import UsageError
+from autotune.model.configuration import Placement
 
 BLOCK = 65_536
 """Elements. Part of what a result is; never tuned."""
@@ -85,6 +87,7 @@ def reduce_blocks(
     *,
     workers: int,
     chunk: int,
+    placement: Placement | None = None,
     axis: int | tuple[int, ...] | None = None,
     dtype: DTypeLike | None = None,
     out: Array | None = None,
@@ -92,7 +95,8 @@ def reduce_blocks(
 ) -> Any:
     """What `np.sum(array, axis, dtype, out, keepdims)` returns, and so on for the functions of NAMES.
 
-    The result is the same for every `workers` and `chunk` (elements that a worker takes at once). Integers,
+    The result is the same for every `workers`, `chunk` (elements that a worker takes at once) and `placement`
+    (on which CPUs the workers run, this thread during the call too). Integers,
     min, max, any and all are NumPy's; floats are at least as accurate. Subclasses, objects, half precision
     and dates get the plain call; so do complex variances. Raises UsageError for a function that is not
     known or arguments that it does not take, and NumPy's exceptions for an axis or `out` that does not fit.
@@ -103,7 +107,8 @@ def reduce_blocks(
     if name == "dot":
         if axis is not None or dtype is not None or keepdims:
             raise UsageError("dot takes no axis, dtype or keepdims.")
-        return _dot(arrays, out, workers, chunk)
+        with Placed(placement):
+            return _dot(arrays, out, workers, chunk)
     if len(arrays) != 1:
         raise UsageError(f"{name} takes one array, not {len(arrays)}.")
     if dtype is not None and name not in WITH_DTYPE:
@@ -119,7 +124,9 @@ def reduce_blocks(
     alone = workers == 1 and (cut.depth == 1 or _is_orderless(name, array, dtype))
     if len(cut) == 1 or alone:
         return CALLS[name](array, out=out, **options)
-    return _delivered(_reduce(name, cut, dtype, workers, chunk), array, axes, out, keepdims)
+    with Placed(placement):
+        result = _reduce(name, cut, dtype, workers, chunk)
+    return _delivered(result, array, axes, out, keepdims)
 
 
 class _Cut:

@@ -19,7 +19,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from autotune.controls import pool, results
 from autotune.controls.operands import shape_of
+from autotune.controls.placement import Placed
 from autotune.errors import UsageError
+from autotune.model.configuration import Placement
 
 BLOCK = 65_536
 """Elements. Part of what a seed means; never tuned."""
@@ -75,9 +77,11 @@ def random(
     *,
     workers: int,
     chunk: int,
+    placement: Placement | None = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Random numbers from a method of numpy.random.Generator; the same for every `workers` and `chunk`.
+    """Random numbers from a method of numpy.random.Generator; the same for every `workers` and `chunk`,
+    and for every `placement` (on which CPUs the workers run, this thread during the call too).
 
     Without a seed every call gives other numbers. Raises UsageError for a method whose numbers are not
     independent of each other, for parameters that are not single numbers, and for an `out` that does not
@@ -113,7 +117,8 @@ def random(
             else:
                 np.copyto(part, draw(size=part.size, **options), casting="same_kind")
 
-    pool.run(lambda: step, -(-blocks // at_once), workers)
+    with Placed(placement):
+        pool.run(lambda: step, -(-blocks // at_once), workers)
     return array
 
 

@@ -18,6 +18,10 @@ LARGEST_SIZE = 2**48
 COMMANDS = "command."
 """What the names of whole commands begin with. Their entries say nothing of single calls into BLAS."""
 
+IN_PROCESSES = "_processes"
+"""What the name of a row ends in whose workers are processes. It is a row and not a knob, since a program has to
+agree: tasks that write into arrays of the caller's lose that in another process."""
+
 
 class Family(StrEnum):
     """Operations of one family run through the same mechanism and share their knobs."""
@@ -43,13 +47,14 @@ class Family(StrEnum):
 
 
 KNOBS: Mapping[Family, tuple[Knob, ...]] = {
+    # placement comes first: of the corners of a space, which are tried in order, those without one are first
     Family.LINALG: (Knob.BLAS_THREADS,),
-    Family.STACK: (Knob.WORKERS, Knob.CHUNK),
-    Family.ELEMENTWISE: (Knob.WORKERS, Knob.CHUNK),
-    Family.REDUCTION: (Knob.WORKERS, Knob.CHUNK),
-    Family.RANDOM: (Knob.WORKERS, Knob.CHUNK),
-    Family.EXPRESSION: (Knob.WORKERS, Knob.CHUNK),
-    Family.TASKS: (Knob.BLAS_THREADS, Knob.WORKERS),
+    Family.STACK: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
+    Family.ELEMENTWISE: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
+    Family.REDUCTION: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
+    Family.RANDOM: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
+    Family.EXPRESSION: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
+    Family.TASKS: (Knob.PLACEMENT, Knob.BLAS_THREADS, Knob.WORKERS),
     Family.SHARING: (Knob.METHOD, Knob.WORKERS, Knob.CHUNK),
     Family.ALLOCATION: (Knob.ALLOCATOR,),
     Family.USER: (Knob.BLAS_THREADS,),
@@ -153,6 +158,19 @@ def _elements(name: str, family: Family, arrays: float, summary: str) -> Kind:
     )
 
 
+def _tasks(name: str, summary: str) -> Kind:
+    return Kind(
+        name=name,
+        family=Family.TASKS,
+        size_names=("n", "tasks"),
+        work=lambda s: 2.0 * s["tasks"] * s["n"] ** 3,
+        unit=WorkUnit.FLOPS,
+        footprint=lambda s: 3 * s["n"] ** 2 * 8,
+        summary=summary,
+        defaults={"tasks": 100},
+    )
+
+
 def _mn(factor: float) -> Work:
     """Flops of a factorisation of an m x n matrix, `factor` the count for a square one over n^3.
 
@@ -207,16 +225,8 @@ _ROWS = (
     _elements("var", Family.REDUCTION, 1, "np.var"),
     _elements("random", Family.RANDOM, 1, "Generator.standard_normal and the other distributions"),
     _elements("expression", Family.EXPRESSION, 4, "sqrt(x*y + z) and other expressions of several ufuncs"),
-    Kind(
-        name="batch_matmul",
-        family=Family.TASKS,
-        size_names=("n", "tasks"),
-        work=lambda s: 2.0 * s["tasks"] * s["n"] ** 3,
-        unit=WorkUnit.FLOPS,
-        footprint=lambda s: 3 * s["n"] ** 2 * 8,
-        summary="many independent tasks: load two (n, n) matrices, multiply",
-        defaults={"tasks": 100},
-    ),
+    _tasks("batch_matmul", "many independent tasks: load two (n, n) matrices, multiply"),
+    _tasks(f"batch_matmul{IN_PROCESSES}", "the same tasks in worker processes instead of threads"),
     _elements("share", Family.SHARING, 2, "one array worked on by several processes"),
     _elements("temporaries", Family.ALLOCATION, 5, "large temporaries, as in sqrt(x*y + x)"),
 )

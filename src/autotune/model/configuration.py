@@ -11,6 +11,7 @@ class Knob(StrEnum):
     WORKERS = "workers"
     CHUNK = "chunk"
     METHOD = "method"
+    PLACEMENT = "placement"
     ALLOCATOR = "allocator"
 
 
@@ -27,6 +28,17 @@ class Method(StrEnum):
     PIPE = "pipe"
     QUEUE = "queue"
     MANAGER = "manager"
+
+
+class Placement(StrEnum):
+    """Which of the allowed CPUs workers run on. Without one the system moves them as it likes."""
+
+    CORES = "cores"
+    """One hardware thread of every physical core."""
+    L3 = "l3"
+    """CPUs that share one L3 cache."""
+    NODE = "node"
+    """CPUs of one NUMA node."""
 
 
 class Allocator(StrEnum):
@@ -47,6 +59,8 @@ class Configuration:
     chunk: int | None = None
     """Elements per slice (matrices per slice for stacks, tasks per slice for task pools)."""
     method: Method | None = None
+    placement: Placement | None = None
+    """Where the workers run; the CPUs hold all of them."""
     allocator: Allocator | None = None
 
     @property
@@ -79,13 +93,15 @@ DEFAULT = Configuration()
 def configuration(values: dict[str, int | str]) -> Configuration:
     """The Configuration with these knobs set.
 
-    Raises ValueError for an unknown knob, a count below 1 or an unknown method.
+    Raises ValueError for an unknown knob, a count below 1, an unknown method, placement or allocator.
     """
-    known: dict[str, int | Method | Allocator] = {}
+    known: dict[str, int | StrEnum] = {}
     for name, value in values.items():
         match Knob(name):
             case Knob.METHOD:
                 known[name] = Method(str(value))
+            case Knob.PLACEMENT:
+                known[name] = Placement(str(value))
             case Knob.ALLOCATOR:
                 known[name] = Allocator(str(value))
             case _:

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 from autotune.controls import blocks, reductions, streams
 from autotune.controls.operands import as_outs, check_overlap, common_shape, shape_of
 from autotune.model.catalogue import ALIASES, CATALOGUE, Family
+from autotune.model.configuration import DEFAULT
 from autotune.runtime.config import config
 
 if TYPE_CHECKING:
@@ -76,12 +77,20 @@ def map_blocks(
         if not scratch:
             check_overlap(arrays, as_outs(out))
             return blocks.plain(function, arrays, out, dtype=dtype)
-        workers, chunk = 1, SCRATCH_CHUNK
+        workers, chunk, placement = 1, SCRATCH_CHUNK, None
     else:
-        workers = chosen.workers or 1
+        workers, placement = chosen.workers or 1, chosen.placement
         chunk = chosen.chunk or _share(len(arrays[0]) if rows else _size(arrays), workers)
     return blocks.map_blocks(
-        function, arrays, out, workers=workers, chunk=chunk, dtype=dtype, rows=rows, scratch=scratch
+        function,
+        arrays,
+        out,
+        workers=workers,
+        chunk=chunk,
+        placement=placement,
+        dtype=dtype,
+        rows=rows,
+        scratch=scratch,
     )
 
 
@@ -104,16 +113,24 @@ def reduce_blocks(
     """
     name = reductions.name_of(function)
     first = arrays[0] if arrays else None
-    workers, chunk = 1, np.iinfo(np.int64).max
+    workers, chunk, placement = 1, np.iinfo(np.int64).max, None
     if type(first) is np.ndarray and first.size <= reductions.BLOCK and dtype is None and len(arrays) == 1:
         return reductions.CALLS[name](first, axis=axis, out=out, keepdims=keepdims)
     if isinstance(first, np.ndarray) and first.size > reductions.BLOCK:
         chosen = config("sum" if name == "dot" else name, dtype=first.dtype, n=first.size)
         if chosen is not None and chosen.workers is not None:
-            workers = chosen.workers
+            workers, placement = chosen.workers, chosen.placement
             chunk = chosen.chunk or _share(first.size, workers)
     return reductions.reduce_blocks(
-        function, arrays, workers=workers, chunk=chunk, axis=axis, dtype=dtype, out=out, keepdims=keepdims
+        function,
+        arrays,
+        workers=workers,
+        chunk=chunk,
+        placement=placement,
+        axis=axis,
+        dtype=dtype,
+        out=out,
+        keepdims=keepdims,
     )
 
 
@@ -127,7 +144,7 @@ def fill(array: NDArray[Any], value: Any) -> None:
         array[...] = value
     else:
         chunk = chosen.chunk or _share(array.size, chosen.workers)
-        blocks.fill(array, value, workers=chosen.workers, chunk=chunk)
+        blocks.fill(array, value, workers=chosen.workers, chunk=chunk, placement=chosen.placement)
 
 
 def random(
@@ -151,10 +168,19 @@ def random(
     if out is not None:
         shape, dtype = out.shape, out.dtype
     count = prod(shape_of(shape))
-    chosen = config("random", dtype=np.dtype(dtype), n=count) if count > streams.BLOCK else None
-    workers = chosen.workers if chosen is not None and chosen.workers is not None else 1
-    chunk = (chosen.chunk if chosen is not None else None) or _share(count, workers)
-    return streams.random(shape, method, dtype, seed, parameters, workers=workers, chunk=chunk, out=out)
+    chosen = (config("random", dtype=np.dtype(dtype), n=count) if count > streams.BLOCK else None) or DEFAULT
+    workers = chosen.workers or 1
+    return streams.random(
+        shape,
+        method,
+        dtype,
+        seed,
+        parameters,
+        workers=workers,
+        chunk=chosen.chunk or _share(count, workers),
+        placement=chosen.placement,
+        out=out,
+    )
 
 
 def _is_small(arrays: tuple[Any, ...], out: Any) -> bool:

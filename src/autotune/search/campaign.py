@@ -15,6 +15,7 @@ from autotune.bench.lock import host_lock
 from autotune.bench.neighbours import neighbours
 from autotune.bench.process import ProcessBench
 from autotune.bench.user import UserWorkload
+from autotune.controls.placement import offered
 from autotune.errors import ProfileError
 from autotune.host.allocation import affinity
 from autotune.host.detect import detect
@@ -160,7 +161,15 @@ def _site(machine: Machine, allocation: Allocation, bench: ProcessBench, request
         memory_bytes=None if memory_bytes is None else memory_bytes // request.copies,
         neighbours=request.neighbours,
         copies=request.copies,
+        placements=_placements(machine, allocation),
     )
+
+
+def _placements(machine: Machine, allocation: Allocation) -> dict[str, int]:
+    """What the CPUs of this process offer; nothing where single threads cannot be moved, as on macOS."""
+    if affinity() is None:
+        return {}
+    return offered([cpu for cpu in machine.cpus if cpu.number in allocation.cpus])
 
 
 def _resolution(bench: ProcessBench, request: Request) -> float | None:

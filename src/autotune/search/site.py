@@ -1,6 +1,7 @@
 """Where a calibration runs, as far as it decides what is tried."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from autotune.search.confirm import MARGIN
 
@@ -21,6 +22,8 @@ class Site:
     """Busy processes that are kept beside the trials."""
     copies: int = 1
     """Of each trial that run at once."""
+    placements: Mapping[str, int] = field(default_factory=dict)
+    """Where workers can be kept, with the most of them that have room there; empty on a machine of one piece."""
 
     @property
     def margin(self) -> float:

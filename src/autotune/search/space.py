@@ -1,9 +1,11 @@
 """Which configurations of an operation may be tried on an allocation. Pure."""
 
+from collections.abc import Mapping
 from itertools import product
 from math import ceil
+from types import MappingProxyType
 
-from autotune.model.catalogue import Family, Kind
+from autotune.model.catalogue import IN_PROCESSES, Family, Kind
 from autotune.model.configuration import Allocator, Configuration, Knob, Method, configuration
 from autotune.model.operation import Operation
 from autotune.search.grid import Grid, Point, Value
@@ -18,25 +20,41 @@ MOST_SLICES = 64
 """For each worker. More always lost where it was tried: 64 slices of a million additions took 2.5 times as long
 as two."""
 
+ANYWHERE = "anywhere"
+"""A point's value for no placement. It sorts before the others, so that a grid's first corners are without one."""
+
+NOWHERE: Mapping[str, int] = MappingProxyType({})
+"""No placements: the CPUs have no structure."""
+
 
 def space(
-    kind: Kind, operation: Operation, usable_cpus: int, default_threads: int | None = None
+    kind: Kind,
+    operation: Operation,
+    usable_cpus: int,
+    default_threads: int | None = None,
+    placements: Mapping[str, int] = NOWHERE,
 ) -> Grid | None:
     """The configurations to choose from beside the default: every knob at every value that may make sense.
 
     None if there is nothing to choose. `default_threads` is how many threads the default gives to BLAS: alone
-    it would be the default again. Without a BLAS it is None.
+    it would be the default again. Without a BLAS it is None. `placements` are those that the machine has a
+    structure for, each with the most workers that it has room for.
 
     Every count of threads up to the usable CPUs is in it, since curves over counts have teeth. No
     configuration uses more CPUs than there are, but that tasks always have the corner in which every worker
     gets all BLAS threads: plain NumPy in a thread pool, which people write and which should be seen to fail.
+    A placement is for several workers with one BLAS thread each, since it moves no others. Processes, which cost
+    a start, are tried where they fill the machine.
     """
-    knobs = [knob for knob in kind.knobs if knob is not Knob.BLAS_THREADS or default_threads is not None]
-    values = {knob.value: _values(knob, kind, operation, usable_cpus) for knob in knobs}
+    missing = {Knob.BLAS_THREADS} if default_threads is None else set()
+    missing |= set() if placements else {Knob.PLACEMENT}
+    knobs = [knob for knob in kind.knobs if knob not in missing]
+    values = {knob.value: _values(knob, kind, operation, usable_cpus, placements) for knob in knobs}
     points = [
         point
         for point in product(*values.values())
         if _legal(dict(zip(values, point, strict=True)), kind, operation, usable_cpus)
+        and _has_room(dict(zip(values, point, strict=True)), placements)
         and not (knobs == [Knob.BLAS_THREADS] and point == (default_threads,))
     ]
     return Grid.of(tuple(values), points) if values and points else None
@@ -45,13 +63,15 @@ def space(
 def setting(grid: Grid, point: int) -> Configuration:
     """The Configuration that a point of the grid stands for."""
     values = zip(grid.parameters, grid.points[point], strict=True)
-    return configuration({name: value for name, value in values if not isinstance(value, float)})
+    return configuration(
+        {name: value for name, value in values if not isinstance(value, float) and value != ANYWHERE}
+    )
 
 
 def position(grid: Grid, chosen: Configuration) -> int:
     """The point of the grid that stands for this configuration."""
     values = chosen.as_dict()
-    return grid.index[tuple(values[name] for name in grid.parameters)]
+    return grid.index[tuple(values.get(name, ANYWHERE) for name in grid.parameters)]
 
 
 def nearest(grid: Grid, wanted: Configuration) -> int | None:
@@ -59,6 +79,7 @@ def nearest(grid: Grid, wanted: Configuration) -> int | None:
     known = wanted.as_dict()
     if not known.keys() & grid.parameters.keys():
         return None
+    known.setdefault(Knob.PLACEMENT.value, ANYWHERE)
 
     def distance(point: Point) -> float:
         return sum(
@@ -70,12 +91,14 @@ def nearest(grid: Grid, wanted: Configuration) -> int | None:
     return min(range(len(grid.points)), key=lambda position: (distance(grid.points[position]), position))
 
 
-def parsimony(chosen: Configuration) -> tuple[int, int, int]:
-    """Sorts configurations of equal speed: fewest threads, then fewest workers, then the largest chunk."""
-    return chosen.cpus, chosen.workers or 1, -(chosen.chunk or 0)
+def parsimony(chosen: Configuration) -> tuple[bool, int, int, int]:
+    """Sorts configurations of equal speed: no placement, fewest threads, fewest workers, the largest chunk."""
+    return chosen.placement is not None, chosen.cpus, chosen.workers or 1, -(chosen.chunk or 0)
 
 
-def _values(knob: Knob, kind: Kind, operation: Operation, usable_cpus: int) -> tuple[Value, ...]:
+def _values(
+    knob: Knob, kind: Kind, operation: Operation, usable_cpus: int, placements: Mapping[str, int]
+) -> tuple[Value, ...]:
     match knob:
         case Knob.BLAS_THREADS | Knob.WORKERS:
             return tuple(range(1, usable_cpus + 1))
@@ -85,6 +108,8 @@ def _values(knob: Knob, kind: Kind, operation: Operation, usable_cpus: int) -> t
             return tuple(method.value for method in Method)
         case Knob.ALLOCATOR:
             return (Allocator.RETAIN.value,)
+        case Knob.PLACEMENT:
+            return (ANYWHERE, *placements)
 
 
 def _chunks(kind: Kind, operation: Operation) -> tuple[int, ...]:
@@ -102,6 +127,8 @@ def _chunks(kind: Kind, operation: Operation) -> tuple[int, ...]:
 def _legal(values: dict[str, Value], kind: Kind, operation: Operation, usable_cpus: int) -> bool:
     counts = {name: int(value) for name, value in values.items() if not isinstance(value, str)}
     blas, workers, chunk = counts.get("blas_threads", 1), counts.get("workers", 1), counts.get("chunk")
+    if kind.name.endswith(IN_PROCESSES):
+        return workers > 1 and counts.get("blas_threads") in {None, usable_cpus // workers}
     if blas * workers > usable_cpus:
         return kind.family is Family.TASKS and blas == workers == usable_cpus
     if chunk is None or kind.family is Family.USER:
@@ -111,6 +138,12 @@ def _legal(values: dict[str, Value], kind: Kind, operation: Operation, usable_cp
     if workers == 1 and kind.family is not Family.EXPRESSION:
         return False  # slices one after another are the plain call with more overhead
     return workers <= slices <= MOST_SLICES * workers
+
+
+def _has_room(values: Mapping[str, Value], placements: Mapping[str, int]) -> bool:
+    where = str(values.get("placement", ANYWHERE))
+    workers = int(values.get("workers", 1))
+    return where == ANYWHERE or (values.get("blas_threads", 1) == 1 and 1 < workers <= placements[where])
 
 
 def _apart(one: Value, other: Value) -> float:

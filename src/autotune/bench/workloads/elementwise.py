@@ -35,7 +35,8 @@ def _ufunc(function: np.ufunc) -> Recipe:
 
         def tuned(configuration: Configuration) -> Callable[[], object]:
             workers, chunk = cut(configuration, n)
-            return lambda: map_blocks(function, arrays, out, workers=workers, chunk=chunk)
+            where = configuration.placement
+            return lambda: map_blocks(function, arrays, out, workers=workers, chunk=chunk, placement=where)
 
         return Work(plain=plain, tuned=tuned, check=lambda result: written(result, out, expected))
 
@@ -86,7 +87,7 @@ def _filler(array: Array, value: Any, configuration: Configuration) -> Callable[
     workers, chunk = cut(configuration, array.size)
 
     def run() -> object:
-        fill(array, value, workers=workers, chunk=chunk)
+        fill(array, value, workers=workers, chunk=chunk, placement=configuration.placement)
         return array
 
     return run

@@ -36,7 +36,10 @@ def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
 
     def tuned(configuration: Configuration) -> Callable[[], object]:
         workers, chunk = cut(configuration, n)
-        return lambda: map_blocks(by_block, arrays, out, workers=workers, chunk=chunk, scratch=True)
+        where = configuration.placement
+        return lambda: map_blocks(
+            by_block, arrays, out, workers=workers, chunk=chunk, placement=where, scratch=True
+        )
 
     return Work(plain=plain, tuned=tuned, check=lambda result: written(result, out, expected))
 

@@ -35,7 +35,8 @@ def _reduction(function: Callable[[Array], object], expected: Callable[[Array, i
 
         def tuned(configuration: Configuration) -> Callable[[], object]:
             workers, chunk = cut(configuration, n)
-            return lambda: reduce_blocks(function, (array,), workers=workers, chunk=chunk)
+            where = configuration.placement
+            return lambda: reduce_blocks(function, (array,), workers=workers, chunk=chunk, placement=where)
 
         return Work(
             plain=plain, tuned=tuned, check=lambda result: number("The result", result, right, tolerance)

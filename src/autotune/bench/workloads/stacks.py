@@ -30,7 +30,8 @@ def _stack(
 
         def tuned(configuration: Configuration) -> Callable[[], object]:
             workers, chunk = cut(configuration, count)
-            return lambda: map_blocks(call, inputs, workers=workers, chunk=chunk, rows=True)
+            where = configuration.placement
+            return lambda: map_blocks(call, inputs, workers=workers, chunk=chunk, placement=where, rows=True)
 
         def check_some(result: Any) -> str | None:
             parts = result if isinstance(result, tuple) else (result,)

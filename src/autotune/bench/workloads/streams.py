@@ -26,8 +26,17 @@ def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
 
     def tuned(configuration: Configuration) -> Callable[[], object]:
         workers, chunk = cut(configuration, n)
+        where = configuration.placement
         return lambda: streams.random(
-            n, "standard_normal", dtype, seed, {}, workers=workers, chunk=chunk, out=from_blocks
+            n,
+            "standard_normal",
+            dtype,
+            seed,
+            {},
+            workers=workers,
+            chunk=chunk,
+            placement=where,
+            out=from_blocks,
         )
 
     def check(result: object) -> str | None:

@@ -1,10 +1,13 @@
 """Many independent tasks that each load two matrices and multiply them.
 
 The files were just written, so they come from the system's cache. A few tasks stand for all of them
-(`ladder.measured_tasks`).
+(`ladder.measured_tasks`). Threads are made in every call, as a program makes its executor; worker processes, whose
+start may take longer than a call, are started before and their start is counted once for all tasks.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -17,34 +20,69 @@ from autotune.bench.workloads.inputs import Array, uniform
 from autotune.bench.workloads.work import Recipe, Work
 from autotune.bench.workloads.wrong import residual
 from autotune.controls.executor import Executor
+from autotune.controls.process_executor import ProcessExecutor
 from autotune.host.allocation import usable_cpus
+from autotune.model.catalogue import IN_PROCESSES
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 
+NAMES = ("a.npy", "b.npy")
 
-def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
+
+def row_of_product(folder: str, n: int, number: int) -> Array:
+    """One task: one row of the product, another one for each. Stands in the module, where processes find it."""
+    first, second = (np.load(Path(folder, name)) for name in NAMES)
+    return cast("Array", (first @ second)[number % n].copy())
+
+
+class _Processes:
+    """Executors of processes, one for each configuration, kept from call to call."""
+
+    def __init__(self) -> None:
+        self._open: dict[Configuration, tuple[ProcessExecutor, float]] = {}
+        self._stack = ExitStack()
+        self.close = self._stack.close
+
+    def get(self, configuration: Configuration) -> ProcessExecutor:
+        """The executor, all of its workers started."""
+        if configuration not in self._open:
+            pool = ProcessExecutor(
+                configuration.workers or 1, configuration.blas_threads, configuration.placement
+            )
+            self._stack.enter_context(pool)
+            self._open[configuration] = pool, pool.start()
+        return self._open[configuration][0]
+
+    def start_seconds(self, configuration: Configuration) -> float:
+        """What the start took; nothing for the default, which has no workers."""
+        return 0.0 if configuration.is_default else self._open[configuration][1]
+
+
+def _prepare(operation: Operation, _layout: str, rng: Generator, *, in_processes: bool) -> Work:
     n, tasks = operation.size["n"], operation.size["tasks"]
     measured = measured_tasks(n, tasks, usable_cpus=usable_cpus()[0])
     folder = TemporaryDirectory(prefix="autotune-tasks-")
-    paths = [Path(folder.name, name) for name in ("a.npy", "b.npy")]
-    a, b = (uniform(rng, n, n, dtype=operation.dtype) for _ in paths)
-    np.save(paths[0], a)
-    np.save(paths[1], b)
-
-    def task(number: int) -> Array:
-        """One row of the product, another one for each task."""
-        first, second = (np.load(path) for path in paths)
-        return cast("Array", (first @ second)[number % n].copy())
+    a, b = (uniform(rng, n, n, dtype=operation.dtype) for _ in NAMES)
+    for name, matrix in zip(NAMES, (a, b), strict=True):
+        np.save(Path(folder.name, name), matrix)
+    task = partial(row_of_product, folder.name, n)
+    processes = _Processes()
 
     def plain() -> object:
         return [task(number) for number in range(measured)]
 
-    def tuned(configuration: Configuration) -> Callable[[], object]:
+    def by_threads(configuration: Configuration) -> Callable[[], object]:
         def run() -> object:
-            with Executor(configuration.workers or 1, configuration.blas_threads) as pool:
+            with Executor(
+                configuration.workers or 1, configuration.blas_threads, configuration.placement
+            ) as pool:
                 return list(pool.map(task, range(measured)))
 
         return run
+
+    def by_processes(configuration: Configuration) -> Callable[[], object]:
+        pool = processes.get(configuration)
+        return lambda: list(pool.map(task, range(measured)))
 
     def check(result: object) -> str | None:
         rows = cast("list[Array]", result)
@@ -59,7 +97,21 @@ def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
                 return f"Task {number}: {problem}"
         return None
 
-    return Work(plain=plain, tuned=tuned, check=check, share=measured / tasks, close=folder.cleanup)
+    def close() -> None:
+        processes.close()
+        folder.cleanup()
+
+    return Work(
+        plain=plain,
+        tuned=by_processes if in_processes else by_threads,
+        check=check,
+        share=measured / tasks,
+        once=processes.start_seconds if in_processes else lambda _: 0.0,
+        close=close,
+    )
 
 
-RECIPES: Mapping[str, Recipe] = {"batch_matmul": Recipe(_prepare)}
+RECIPES: Mapping[str, Recipe] = {
+    "batch_matmul": Recipe(partial(_prepare, in_processes=False)),
+    f"batch_matmul{IN_PROCESSES}": Recipe(partial(_prepare, in_processes=True)),
+}

@@ -24,6 +24,9 @@ class Work:
     of the work's own is spoilt by its check, so that no later call passes with these numbers."""
     share: float = 1.0
     """Part of the operation's work that one call does; its time divided by this is the operation's time."""
+    once: Callable[[Configuration], float] = lambda _: 0.0
+    """Seconds that the whole operation costs once under this configuration, whatever part of it a call does: the
+    start of processes, as it was when `tuned` prepared them. Added to the operation's time."""
     close: Callable[[], None] = lambda: None
     """Gives back what the operating system would not: shared memory, files, processes."""
 

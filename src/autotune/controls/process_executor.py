@@ -1,0 +1,122 @@
+"""Processes for whole tasks, with a count of BLAS threads inside them.
+
+They are started anew (spawned) and not forked: a fork after an OpenMP region, or with threads at work, can hang
+(docs of os.fork; GCC bug 60035). So each sees the environment as it is when it starts, and imports the program's
+main module, whose work must stand under `if __name__ == "__main__":`.
+"""
+
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context, parent_process
+from time import perf_counter
+from typing import Any, ParamSpec, TypeVar
+
+from autotune.controls import blas, placement, pool
+from autotune.controls.executor import check_workers
+from autotune.errors import UsageError
+from autotune.model.configuration import Placement
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ProcessExecutor(ProcessPoolExecutor):
+    """A `concurrent.futures.Executor` whose tasks run in `workers` processes with `blas_threads` BLAS threads
+    each.
+
+    None leaves the count alone; a smaller one that the user's environment asks for stays. `where` places
+    several workers, within the CPUs of the thread that makes the executor. Functions, arguments and results
+    travel as pickles, so a task that writes into its arguments changes copies. Context variables stay behind.
+    Within one of several workers `map_blocks` and its like compute alone.
+
+    Raises UsageError for less than one worker, and on `submit` for a function that another process cannot
+    load, before anything starts.
+    """
+
+    def __init__(self, workers: int, blas_threads: int | None = None, where: Placement | None = None) -> None:
+        check_workers(workers)
+        self.cpus = placement.cpus_for(where, workers)
+        """Where the workers run; None: wherever the program does."""
+        super().__init__(
+            max_workers=workers,
+            mp_context=get_context("spawn"),
+            initializer=_begin,
+            initargs=(workers, blas_threads, self.cpus),
+        )
+        self.workers = workers
+        self.blas_threads = blas_threads
+        self._pickled: tuple[Any, bytes] = (None, b"")
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """Schedule `function(*args, **kwargs)`."""
+        known, text = self._pickled
+        if function is not known:
+            text = _portable(function)
+            self._pickled = (function, text)
+        return super().submit(_call, text, *args, **kwargs)
+
+    def start(self) -> float:
+        """Start all workers now; returns the seconds until every one of them has taken a task."""
+        began = perf_counter()
+        ready: set[int] = set()
+        while len(ready) < self.workers:
+            futures = [self.submit(os.getpid) for _ in range(self.workers - len(ready))]
+            ready.update(future.result() for future in futures)
+        return perf_counter() - began
+
+
+def _portable(function: Callable[..., Any]) -> bytes:
+    """The function as a pickle. Raises UsageError if it has none, or if no other process could load it."""
+    advice = "Define it at the top of a module, or use an executor of threads, without processes=True."
+    try:
+        text = pickle.dumps(function)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UsageError(f"The task cannot go to another process: {error}. {advice}") from error
+    if b"__main__" in text and not _main_can_be_imported():
+        raise UsageError(
+            "The task cannot go to another process: it was defined in an interactive session, which no other "
+            f"process can import. {advice}"
+        )
+    return text
+
+
+def _main_can_be_imported() -> bool:
+    """Has the main module a file or a name, by which multiprocessing imports it in a child?"""
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    return getattr(main, "__spec__", None) is not None or (path is not None and os.path.isfile(path))  # noqa: PTH113
+
+
+def _begin(workers: int, blas_threads: int | None, cpus: frozenset[int] | None) -> None:
+    """Settle a worker process before its first task."""
+    threading.Thread(target=_end_with_parent, name="autotune-parent", daemon=True).start()
+    placement.move(cpus)  # before NumPy loads: its BLAS starts a thread for each CPU that it sees
+    if workers > 1:
+        pool.enter()
+    import numpy as np  # noqa: F401 - so that there is a BLAS whose threads can be set
+
+    blas.set_threads(blas_threads)
+
+
+def _end_with_parent() -> None:
+    """End with a parent that is killed: a worker waits for tasks on a pipe that it holds open itself."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _call(text: bytes, /, *args: Any, **kwargs: Any) -> Any:
+    """A task, in the worker."""
+    try:
+        function = pickle.loads(text)  # noqa: S301 - our own parent wrote it
+    except (AttributeError, ImportError) as error:
+        raise UsageError(
+            f"The worker process cannot load the task: {error}. It must stand at the top of a module, outside "
+            'of `if __name__ == "__main__":`.'
+        ) from error
+    return function(*args, **kwargs)
