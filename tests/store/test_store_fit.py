@@ -179,6 +179,15 @@ ELSEWHERE = [
     ),
     ("temporaries", (8, NONE, None), (1, QUOTA), {"allocator": "retain"}, 0.9, None),
     ("solve", (4, QUOTA, 8), (4, QUOTA), ONE, 0.99, None),
+    ("log", (8, NONE, None), (4, QUOTA), {"workers": 4, "placement": "cores"}, 0.9, None),
+    (
+        "log",
+        (8, NONE, None),
+        (4, AFFINITY),
+        {"workers": 4, "placement": "cores"},
+        0.9,
+        "choice: workers=4, placement=cores was measured on CPUs that lie otherwise",
+    ),
 ]
 
 
@@ -217,6 +226,13 @@ def test_what_is_safe_against_a_slower_default_is_not_known_to_be_safe_here():
     theirs = replace(KEY, usable_cpus=4, limit=AFFINITY)
     assert carried(kept, theirs, at(8, NONE)) == replace(kept, safe_threads=())
     assert carried(kept, theirs, at(4, QUOTA)) == kept
+
+
+def test_what_was_measured_beside_a_choice_goes_where_its_default_goes():
+    beside = ((Configuration(blas_threads=2), 0.9), (Configuration(blas_threads=8), 0.95))
+    entry = replace(tuning("solve", n=100), default_threads=8, alternatives=beside)
+    assert carried(entry, KEY, at(4, QUOTA)).alternatives == beside[:1]
+    assert carried(entry, KEY, at(4, AFFINITY)).alternatives == ()
 
 
 def test_a_gain_over_another_default_is_a_bound_and_not_a_ratio():

@@ -24,6 +24,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 _MAX_DIGITS = 20
 """2**63 has 19; Python itself refuses to convert more than 4,300."""
+_TOO_LONG = f"a text is longer than {MAX_TEXT} characters"
 
 
 def parse(data: bytes) -> Any:
@@ -51,48 +52,64 @@ def parse(data: bytes) -> Any:
 
 
 def _build(text: str) -> Any:
-    """Walk the events with a stack of the collections that are open."""
+    """Walk the events with a stack of the collections that are open, scalars first: they are most of it."""
     import yaml
     from yaml import events
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-    opening = {events.ScalarEvent, events.MappingStartEvent, events.SequenceStartEvent}
-    closing = {events.MappingEndEvent, events.SequenceEndEvent}
+    scalar, starts_mapping = events.ScalarEvent, events.MappingStartEvent
+    starting, ending = (
+        {starts_mapping, events.SequenceStartEvent},
+        {events.MappingEndEvent, events.SequenceEndEvent},
+    )
     root: list[Any] = []
     node: Any = root
-    keys: list[str | None] = [None]
-    """Of each open collection, the key that waits for its value."""
+    waiting: str | None = None
+    """In a mapping, the key that waits for its value."""
     outer: list[Any] = []
+    known: dict[str, Any] = {}
+    """Plain scalars that were met before, as values: most numbers and words stand in many entries."""
     nodes = 0
     for event in iter(loader.get_event, None):
         kind = type(event)
-        if kind in closing:
+        if kind is scalar:
+            value: Any = event.value
+        elif kind in starting:
+            value = {} if kind is starts_mapping else []
+        elif kind in ending:
             node = outer.pop()
-            keys.pop()
             continue
-        if kind in opening:
-            nodes += 1
-            if nodes > MAX_NODES or event.anchor is not None or event.tag is not None:
-                raise _forbidden(event)
         elif kind is events.AliasEvent:
             raise _refused(event, "an alias (*) is not allowed")
         elif kind is events.DocumentStartEvent and root:
             raise _refused(event, "a second document is not allowed")
         else:
             continue
-        if type(node) is dict and keys[-1] is None:
-            keys[-1] = _key(event, node)
+        nodes += 1
+        if nodes > MAX_NODES or event.anchor is not None or event.tag is not None:
+            raise _forbidden(event)
+        if waiting is None and type(node) is dict:
+            if kind is not scalar:
+                raise _refused(event, "a key must be text")
+            if value in node or value == "<<" or len(value) > MAX_TEXT:
+                raise _no_key(event)
+            waiting = value
             continue
-        scalar = kind is events.ScalarEvent
-        value: Any = _scalar(event) if scalar else {} if kind is events.MappingStartEvent else []
-        if type(node) is list:
+        if kind is scalar:
+            if not event.implicit[0]:
+                if len(value) > MAX_TEXT:
+                    raise _refused(event, _TOO_LONG)
+            elif value in known:
+                value = known[value]
+            else:
+                value = known[value] = _plain(event)
+        if waiting is None:
             node.append(value)
         else:
-            node[keys[-1]] = value
-            keys[-1] = None
-        if not scalar:
+            node[waiting] = value
+            waiting = None
+        if kind is not scalar:
             outer.append(node)
-            keys.append(None)
             node = value
             if len(outer) > MAX_DEPTH:
                 raise _refused(event, f"it is nested more than {MAX_DEPTH} deep")
@@ -107,25 +124,19 @@ def _forbidden(event: Any) -> ProfileError:
     return _refused(event, f"it has more than {MAX_NODES} values")
 
 
-def _key(event: Any, node: dict[str, Any]) -> str:
-    key: Any = getattr(event, "value", None)
-    if not isinstance(key, str):
-        raise _refused(event, "a key must be text")
-    if len(key) > MAX_TEXT:
-        raise _refused(event, f"a text is longer than {MAX_TEXT} characters")
-    if key == "<<":
-        raise _refused(event, "a merge key (<<) is not allowed")
-    if key in node:
-        raise _refused(event, f"the key {key!r} stands twice")
-    return key
+def _no_key(event: Any) -> ProfileError:
+    if len(event.value) > MAX_TEXT:
+        return _refused(event, _TOO_LONG)
+    if event.value == "<<":
+        return _refused(event, "a merge key (<<) is not allowed")
+    return _refused(event, f"the key {event.value!r} stands twice")
 
 
-def _scalar(event: Any) -> Any:
+def _plain(event: Any) -> Any:
+    """The value of a scalar without quotes."""
     value = event.value
     if len(value) > MAX_TEXT:
-        raise _refused(event, f"a text is longer than {MAX_TEXT} characters")
-    if not event.implicit[0]:
-        return value
+        raise _refused(event, _TOO_LONG)
     match = _NUMBER.fullmatch(value)
     if match is None:
         return _WORDS.get(value, value)

@@ -162,7 +162,8 @@ def carried(tuning: Tuning, theirs: Key, here: Here) -> Tuning | str:
         return tuning
     faster = _default_faster(tuning, theirs, here)
     holding = tuple(count for count in tuning.safe_threads if count <= usable_cpus) if faster == 1 else ()
-    kept = replace(tuning, safe_threads=holding)
+    others = tuple(one for one in tuning.alternatives if faster == 1 and one[0].cpus <= usable_cpus)
+    kept = replace(tuning, safe_threads=holding, alternatives=others)
     if tuning.status is not Status.TUNED:
         return kept
     clamped = clamp(tuning.choice, usable_cpus)
@@ -182,6 +183,8 @@ def carried(tuning: Tuning, theirs: Key, here: Here) -> Tuning | str:
             f"choice: {tuning.choice} was measured with {theirs.usable_cpus} usable CPUs; the "
             f"{usable_cpus} here leave {clamped}, which was not measured."
         )
+    if tuning.choice.placement is not None and Limit.AFFINITY in {theirs.limit, here.key.limit}:
+        return f"choice: {tuning.choice} was measured on CPUs that lie otherwise than those here."
     if faster == 1 or clamped == _default_choice(here.key):
         return kept
     if faster is None:
