@@ -11,6 +11,7 @@ from autotune.model.catalogue import CATALOGUE, Family, Kind, Sizes
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.tuning import Tuning
+from autotune.search.between import alternatives
 from autotune.search.clock import Clock
 from autotune.search.confirm import LOOKS, ROUNDS, Look
 from autotune.search.decide import BUDGET, decide, kept
@@ -174,12 +175,14 @@ def decided(
         ratio = exp(found[operation].estimate(choice))
         report(Confirming(operation=operation, configuration=choice, ratio=ratio, **_progress(clock)))
     proof = prove(choices, margin=site.margin, bench=bench, clock=clock, looks=item.looks, rounds=item.rounds)
+    others = alternatives(found)
     for operation, evidence in found.items():
         yield decide(
             operation,
             item.kind,
             site=site,
             evidence=evidence,
+            alternatives=others[operation],
             choice=choices.get(operation),
             proof=proof,
             disturbed=disturbed,

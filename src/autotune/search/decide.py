@@ -8,6 +8,7 @@ from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.operation import Operation
 from autotune.model.tuning import Status, Tuning
+from autotune.search.between import Alternatives
 from autotune.search.confirm import MARGIN, Trial, interval
 from autotune.search.disturbance import Disturbance
 from autotune.search.evidence import Evidence
@@ -26,11 +27,13 @@ def decide(
     choice: Configuration | None,
     proof: Proof,
     disturbed: Disturbance,
+    alternatives: Alternatives = (),
 ) -> Tuning:
     """The entry for one size.
 
     `choice` is what was put to the test, None if nothing was; `disturbed` says what others did during the
-    search. What ran beside the trials is part of the reason.
+    search. What ran beside the trials is part of the reason. The `alternatives` are dropped where the choice,
+    which seemed the best of them, was not proved.
     """
     if DEFAULT in evidence.failures:
         reason = f"The default failed: {evidence.failures[DEFAULT].reason}"
@@ -48,7 +51,12 @@ def decide(
         if choice is None
         else _after_test(known, choice, site, evidence, proof)
     )
-    return replace(entry, reason=f"{entry.reason} {site.company}".rstrip())
+    refuted = choice is not None and entry.status is not Status.TUNED
+    return replace(
+        entry,
+        reason=f"{entry.reason} {site.company}".rstrip(),
+        alternatives=() if refuted else alternatives,
+    )
 
 
 def kept(operation: Operation, kind: Kind, site: Site, *, reason: str) -> Tuning:

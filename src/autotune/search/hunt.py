@@ -7,7 +7,7 @@ surroundings of the leader are seen. Then the leaders race, until one is left or
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from math import log1p
+from math import log1p, log2
 
 import numpy as np
 from optuna.trial import Trial
@@ -18,6 +18,7 @@ from autotune.model.catalogue import Kind
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Measurement, Session
 from autotune.model.operation import Operation
+from autotune.search.between import crossings
 from autotune.search.clock import Clock
 from autotune.search.disturbance import Disturbance
 from autotune.search.evidence import Evidence, sane
@@ -26,6 +27,7 @@ from autotune.search.site import Site
 from autotune.search.space import nearest, position, setting, space
 from autotune.search.study import Study
 from autotune.search.transfer import Choice, suggestions
+from autotune.store.rule import way
 
 WHOLE = 24
 """Points up to which a space is measured whole."""
@@ -41,6 +43,7 @@ SHELL = 8
 FRACTION = 0.5
 """Part of a large space that is measured at most."""
 SEARCH_ROUNDS = 3
+CROSSING_ROUNDS = 6
 RACES = ((24, 4), (12, 4), (8, 8), (4, 8), (4, 12), (3, 12))
 """(configurations, rounds) of each race, from many and few to few and many; each runs in a fresh process."""
 TIE = 0.01
@@ -91,12 +94,21 @@ def hunt(
         step(batches, SEARCH_ROUNDS)
         if clock.left <= 0:
             break
+    if clock.left > 0 and (crossing := _crossing(sizes)):
+        step(crossing, CROSSING_ROUNDS)
     for racers_wanted, rounds in RACES:
         racers = {size.operation: found for size in sizes if (found := size.racers(racers_wanted))}
         if clock.left <= 0 or not racers:
             break
         step(racers, rounds)
     return {size.operation: size.evidence for size in sizes}, Disturbance.of(sessions)
+
+
+def _crossing(sizes: Sequence["_Size"]) -> dict[Operation, list[Configuration]]:
+    """What every size measures for the sake of those between it and the next."""
+    wanted = crossings({size.operation: size.evidence for size in sizes})
+    batches = {size.operation: size.cross(wanted.get(size.operation, ())) for size in sizes}
+    return {operation: batch for operation, batch in batches.items() if batch}
 
 
 def by_operation(session: Session) -> dict[Operation, list[Measurement]]:
@@ -156,6 +168,28 @@ class _Size:
             : BATCH // 2
         ]
         return self._try(self._study, [*new, *[None] * (BATCH - len(new))])
+
+    def cross(self, ways: Iterable[Configuration]) -> list[Configuration]:
+        """Configurations of these ways: the best that is known, else the one with the leader's chunk or nearly.
+
+        None of a small space, all of which was measured.
+        """
+        if self._study is None or _small(self._study.grid) or DEFAULT in self.evidence.failures:
+            return []
+        grid = self._study.grid
+        leader = self.evidence.leader(0.0)
+
+        def rank(one: Configuration) -> tuple[bool, float]:
+            if one in self.evidence.sessions:
+                return False, self.evidence.estimate(one)
+            return True, abs(log2((one.chunk or 1) / (leader.chunk or one.chunk or 1)))
+
+        by_way: dict[Configuration, list[Configuration]] = {}
+        for one in (setting(grid, point) for point in range(len(grid.points))):
+            if one not in self.evidence.failures:
+                by_way.setdefault(way(one), []).append(one)
+        chosen = (min(by_way[one], key=rank) for one in ways if one in by_way)
+        return self._try(self._study, [position(grid, one) for one in chosen])
 
     def racers(self, wanted: int) -> list[Configuration]:
         """So many of the leaders; none once no other can be better than the first by more than a tie."""
