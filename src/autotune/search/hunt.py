@@ -72,7 +72,7 @@ def hunt(
     sizes = [
         _Size(
             operation,
-            grid or space(kind, operation, site.usable_cpus, site.default_threads),
+            grid or space(kind, operation, site.usable_cpus, site.default_threads, site.placements),
             site,
             clock.seed,
             suggestions(known, operation),
