@@ -1,0 +1,167 @@
+"""Votes merge in any order; the election is cautious."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_profiles import KEY, tuning
+from shared_profiles import qr, said
+
+from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.tuning import Status
+from autotune.share.merge import elected, merge, votes
+from autotune.share.publication import Publication
+
+ONE, TWO = Configuration(blas_threads=1), Configuration(blas_threads=2)
+
+
+def publication(made, signer=None):
+    return Publication(name="unused", profile=made, signer=signer)
+
+
+def election(*publications):
+    """The only entry that the class gets."""
+    (entry,) = elected(votes(publications), KEY).tunings
+    return entry
+
+
+def of(host, threads, signer=None, **more):
+    return publication(said(host, qr(threads, **more)), signer)
+
+
+TUNED = st.builds(
+    lambda threads, n, ratio: qr(threads, n=n, ratio=ratio),
+    threads=st.integers(1, 3),
+    n=st.sampled_from([100, 200]),
+    ratio=st.sampled_from([0.5, 0.7, 0.9]),
+)
+KEPT = st.builds(
+    lambda n, status: replace(qr(0, n=n), status=status),
+    n=st.sampled_from([100, 200]),
+    status=st.sampled_from([Status.NOISY, Status.FAILED, Status.DEFAULT_KEPT]),
+)
+PROFILES = st.builds(
+    lambda host, entries, day, signer: publication(
+        said(host, *{one.operation: one for one in entries}.values(), created=f"2026-01-0{day}"), signer
+    ),
+    host=st.sampled_from("abcd"),
+    entries=st.lists(TUNED | KEPT, min_size=1, max_size=3),
+    day=st.integers(1, 3),
+    signer=st.sampled_from([None, None, "site"]),
+)
+VOTES = st.lists(PROFILES, max_size=4).map(votes)
+
+
+@given(VOTES, VOTES)
+def test_merging_is_commutative(one, other):
+    assert merge(one, other) == merge(other, one)
+    assert elected(merge(one, other), KEY) == elected(merge(other, one), KEY)
+
+
+@given(VOTES, VOTES, VOTES)
+def test_merging_is_associative(one, two, three):
+    assert merge(merge(one, two), three) == merge(one, merge(two, three))
+
+
+@given(VOTES)
+def test_merging_is_idempotent(one):
+    assert merge(one, one) == one
+
+
+@given(st.lists(PROFILES, max_size=6), st.randoms())
+@settings(max_examples=200)
+def test_the_order_of_publications_and_copies_of_them_change_nothing(publications, random):
+    shuffled = [*publications, *publications[:2]]
+    random.shuffle(shuffled)
+    assert elected(votes(shuffled), KEY) == elected(votes(publications), KEY)
+
+
+def test_two_hosts_that_chose_the_same_confirm_it():
+    entry = election(of("a", 1, ratio=0.5), of("b", 1, ratio=0.6))
+    assert (entry.choice, entry.hosts, entry.contested) == (ONE, 2, False)
+
+
+def test_the_most_cautious_host_speaks_for_those_that_agree():
+    assert election(of("a", 1, ratio=0.5), of("b", 1, ratio=0.6)).ratio == 0.6
+
+
+def test_one_host_that_publishes_twice_is_one_host():
+    twice = [of("a", 1), publication(said("a", qr(1, ratio=0.6), created="2026-02-01"))]
+    entry = election(*twice)
+    assert (entry.hosts, entry.ratio) == (1, 0.6)
+
+
+def test_two_hosts_with_different_truths_are_contested():
+    entry = election(of("a", 1), of("b", 0))
+    assert entry.contested
+    assert entry.reason.startswith("One host of this class, 1 says otherwise.")
+
+
+def test_a_third_host_settles_what_two_dispute():
+    entry = election(of("a", 1), of("b", 0), of("c", 1))
+    assert (entry.choice, entry.hosts, entry.contested) == (ONE, 2, False)
+    entry = election(of("a", 1), of("b", 0), of("c", 0))
+    assert (entry.choice, entry.hosts, entry.contested) == (DEFAULT, 2, False)
+
+
+def test_a_host_that_knows_a_choice_to_be_safe_does_not_dispute_it():
+    entry = election(of("a", 1), of("b", 2, ratio=0.9, safe=(1, 2)))
+    assert (entry.choice, entry.hosts, entry.contested) == (ONE, 1, False)
+
+
+def test_agreement_comes_before_gain():
+    assert election(of("a", 1, ratio=0.3), of("b", 2, ratio=0.8), of("c", 2, ratio=0.8)).choice == TWO
+
+
+def test_of_equally_many_the_lower_bound_of_the_gain_decides():
+    entry = election(of("a", 1, ratio=0.7), of("b", 2, ratio=0.5))
+    assert (entry.choice, entry.contested) == (TWO, True)
+
+
+def test_a_trusted_signature_outweighs_any_number_of_hosts():
+    entry = election(of("a", 1, signer="site"), of("b", 2), of("c", 2), of("d", 2))
+    assert (entry.choice, entry.signer, entry.contested) == (ONE, "site", False)
+
+
+def test_noise_neither_confirms_nor_disputes():
+    noisy = publication(said("b", replace(qr(0), status=Status.NOISY)))
+    entry = election(of("a", 1), noisy)
+    assert (entry.choice, entry.hosts, entry.contested) == (ONE, 1, False)
+
+
+def test_clocks_of_two_hosts_are_never_compared():
+    early = publication(said("a", qr(1), created="1990-01-01"))
+    late = publication(said("b", qr(2, safe=(1, 2)), created="2090-01-01"))
+    third = publication(said("c", qr(1), created="1990-01-01"))
+    assert election(early, late, third).choice == ONE
+
+
+def test_only_what_every_host_measured_to_be_safe_stays_safe():
+    assert election(of("a", 1, safe=(1, 2, 4)), of("b", 1, safe=(1, 4))).safe_threads == (1, 4)
+
+
+def test_what_nobody_measured_is_left_out():
+    unreached = replace(qr(0), default_seconds=None)
+    assert elected(votes([publication(said("a", unreached, qr(n=200)))]), KEY).tunings[0].operation.size == {
+        "m": 200,
+        "n": 200,
+    }
+
+
+def test_the_merged_profile_names_no_host_and_the_latest_date():
+    made = elected(votes([of("a", 1), publication(said("b", created="2026-05-05"))]), KEY, cpu="A CPU")
+    assert (made.provenance.host, made.provenance.created, made.provenance.cpu) == (None, "2026-05-05", "A CPU")
+
+
+@pytest.mark.parametrize("hosts", [2, 3])
+def test_default_kept_by_all_is_confirmed_as_default(hosts):
+    entry = election(*(of(name, 0) for name in "abc"[:hosts]))
+    assert (entry.status, entry.hosts, entry.contested) == (Status.DEFAULT_KEPT, hosts, False)
+
+
+def test_chunks_and_workers_agree_only_if_equal():
+    def log(host, chunk):
+        return publication(said(host, tuning("log", choice={"workers": 2, "chunk": chunk}, n=10**6)))
+
+    assert election(log("a", 1000), log("b", 2000)).contested

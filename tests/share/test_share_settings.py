@@ -1,0 +1,90 @@
+"""The configuration file is strict, and the nearest word holds."""
+
+import os
+
+import pytest
+from made_profiles import alone
+
+from autotune.errors import BadSettings
+from autotune.share.settings import files, settings
+from autotune.share.trust import Trust
+
+KEY = "ed25519:" + "A" * 43 + "="
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+    monkeypatch.delenv("AUTOTUNE_STORE", raising=False)
+
+
+def write(text, layer=0):
+    path = files()[layer]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_without_any_word_there_is_no_store_and_anybody_is_believed():
+    found = settings()
+    assert (found.store, found.policy.trust, found.policy.keys) == (None, Trust.ANY, ())
+    assert found.policy.owners == {0, os.geteuid()}
+
+
+def test_the_user_s_file_says_it_all():
+    write(f"store: s3://bucket/x\ntrust: signed\ntrusted_keys: [{KEY}]\ntrusted_owners: [7, root]\n")
+    found = settings()
+    assert (found.store, found.policy.trust, found.policy.keys) == ("s3://bucket/x", Trust.SIGNED, (KEY,))
+    assert found.policy.owners >= {0, 7}
+
+
+def test_the_site_s_word_holds_where_the_user_has_none():
+    write("store: /nfs/site\ntrust: owner\n", layer=1)
+    write("store: /nfs/mine\n")
+    assert (settings().store, settings().policy.trust) == ("/nfs/mine", Trust.OWNER)
+
+
+def test_the_variable_comes_before_the_files_and_the_option_before_it(monkeypatch):
+    write("store: /nfs/mine\n")
+    monkeypatch.setenv("AUTOTUNE_STORE", "/nfs/variable")
+    assert settings().store == "/nfs/variable"
+    assert settings("s3://x/y").store == "s3://x/y"
+
+
+def test_an_option_s_folder_is_meant_from_the_current_one(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert settings("store").store == str(tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("stor: /x\n", "there is no setting 'stor'"),
+        ("trust: everybody\n", "trust: expected one of any, owner, signed, found 'everybody'"),
+        ("store: 7\n", "store: expected text"),
+        ("trusted_keys: [x]\n", "is not a public key"),
+        ("trusted_keys: x\n", "trusted_keys: expected a list"),
+        ("trusted_owners: [nobody-has-this-name]\n", "the number or the name of a user"),
+        ("trusted_owners: [-1]\n", "trusted_owners"),
+        ("store: &a x\n", "an anchor"),
+        ("- x\n", "expected a mapping"),
+        ("store: x\nstore: y\n", "stands twice"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_file_and_the_reason(text, reason):
+    path = write(text)
+    with pytest.raises(BadSettings) as told:
+        settings()
+    assert str(told.value).startswith(f"{path}: ")
+    assert reason in str(told.value)
+
+
+def test_a_file_that_everybody_may_write_is_refused():
+    write("store: /x\n").chmod(0o666)
+    with pytest.raises(BadSettings, match="everybody may write to it"):
+        settings()
+
+
+def test_an_empty_file_says_nothing():
+    write("")
+    assert settings().store is None
