@@ -103,7 +103,7 @@ def _repeat(job: Job, place: int, arm: int, work: Work, control: socket.socket) 
     """Repeat one arm until the next turn comes."""
     chosen = next(each.configuration for each in job.tasks[place].arms if each.index == arm)
     call = work.plain if chosen.is_default else work.tuned(chosen)
-    with configured(chosen, usable_cpus=job.usable_cpus):
+    with configured(chosen, usable_cpus=job.allowed(chosen)):
         call()
         control.sendall(READY)
         while not select.select([control], [], [], 0)[0]:

@@ -52,6 +52,15 @@ class Job:
     """Seconds that any step of the reference may take."""
     workloads: Mapping[str, UserWorkload] = field(default_factory=dict)
 
+    def allowed(self, chosen: Configuration) -> int:
+        """The CPUs' worth of threads that an arm is held to: as in a program the usable ones.
+
+        But where each of as many workers has as many BLAS threads, which people write and which should be seen
+        to fail, it is measured as it stands.
+        """
+        crowd = chosen.blas_threads == chosen.workers == self.usable_cpus
+        return chosen.cpus if crowd else self.usable_cpus
+
 
 def dump(job: Job) -> dict[str, Any]:
     """The job as plain values."""

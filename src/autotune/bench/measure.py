@@ -177,7 +177,7 @@ class _Trial:
 
     def _first_call(self, side: _Side, work: Work) -> float:
         """Seconds of an arm's first call. Raises _WrongResult."""
-        with configured(side.arm.configuration, usable_cpus=self._job.usable_cpus):
+        with configured(side.arm.configuration, usable_cpus=self._job.allowed(side.arm.configuration)):
             begin = perf_counter()
             result = side.calls[0]()
             seconds = perf_counter() - begin
@@ -277,7 +277,7 @@ class _Trial:
         """Seconds of so many calls of one arm, after it was put into force."""
         call = side.calls[layout % len(side.calls)]
         self._copies.join(self._place, side.arm.index)
-        with configured(side.arm.configuration, usable_cpus=self._job.usable_cpus):
+        with configured(side.arm.configuration, usable_cpus=self._job.allowed(side.arm.configuration)):
             threads = blas.current() or 1
             self._most_threads = max(self._most_threads, threads)
             self._most_workers = max(self._most_workers, side.arm.configuration.workers or 1)
