@@ -1,7 +1,7 @@
 """Every sentence of the command line. What happened and where, what follows from it, what to do."""
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from autotune.cli import units
 from autotune.model.allocation import Limit
@@ -39,6 +39,7 @@ VERBS = {
     "env": "Print shell lines that set BLAS threads as the profile says.",
     "run": "Run a command with BLAS threads set as the profile says.",
     "tune": "Find the thread counts at which a whole command runs fastest.",
+    "daemon": "Keep the profile true: measure in idle time what is asked for and what has changed.",
     "publish": "Give a profile to the cluster's store.",
     "pull": "Bring what the cluster's store holds for this machine.",
     "list": "Say what the cluster's store holds.",
@@ -441,3 +442,61 @@ def key_use(path: object, name: str) -> str:
 def store_away(problem: object) -> str:
     """A calibration begins without what others know."""
     return f"{problem} The calibration begins without what other machines found."
+
+
+# --- the daemon -----------------------------------------------------------------------------
+
+DAEMON_RESUMED = "It measures again as soon as the machine is idle."
+DAEMON_RELOADED = "The configuration was read again."
+
+
+def daemon_paused(span: str | None) -> str:
+    """Nothing is measured for a while."""
+    return f"Nothing is measured {'until `autotune daemon resume`' if span is None else f'for {span}'}."
+
+
+def daemon_ordered(operation: str) -> str:
+    """An order was taken."""
+    return f"{operation} is measured as soon as the machine is idle; `autotune daemon status` says when."
+
+
+def daemon_installed(files: Iterable[object], following: str) -> str:
+    """The unit is there; what starts it."""
+    return f"Written: {', '.join(map(str, files))}. Start it with `{following}`."
+
+
+def daemon_status(status: Mapping[str, Any]) -> Iterator[str]:
+    """What the daemon does, and why."""
+    yield f"autotune {status['version']} runs as process {status['pid']}, configured by {status['configuration']}."
+    running = status["running"]
+    if running:
+        yield f"Now: {running['what']}, for {units.clock(running['seconds'])}. {running['why']}"
+    else:
+        yield f"Now: nothing. {status['waiting']}"
+    daily = status["daily_cpu_seconds"]
+    limit = "" if daily is None else f" of {units.clock(daily)}"
+    yield f"CPU time spent today: {units.clock(status['spent_cpu_seconds'])}{limit}"
+    for one in status["interpreters"]:
+        entries = summary(one["entries"]) if one["entries"] else "none."
+        yield f"{one['name']}: entries: {entries}"
+        yield from (
+            f"    {each}" for each in (one["problem"], one["stale"] and f"Stale: {one['stale']}") if each
+        )
+    if status["store"]:
+        yield f"Store {status['store']['url']}: {status['store']['failures']} failures in a row."
+    yield f"{status['demand']} operations were asked for in vain, {status['orders']} orders wait."
+    yield from (f"In doubt: {why}" for why in status["doubts"])
+    yield from (f"  {one['event']}: {one['job']}: {one['why']}" for one in status["recent"])
+
+
+def daemon_queue(answer: Mapping[str, Any]) -> Iterator[str]:
+    """What the daemon will measure next, and why."""
+    yield answer["waiting"] or "The machine is idle."
+    for number, job in enumerate(answer["queue"], 1):
+        sizes = " ".join(f"{name}={value}" for name, value in job["sizes"].items())
+        what = " ".join(
+            filter(None, (job["operation"] or job["path"], job["dtype"] if job["operation"] else "", sizes))
+        )
+        yield f"{number}. {what} [{job['cause']}] {job['reason']}"
+    if not answer["queue"]:
+        yield "There is nothing to measure."

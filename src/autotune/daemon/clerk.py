@@ -7,6 +7,7 @@ Runs with the interpreter and the environment that it is asked about.
 import json
 import os
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -42,16 +43,18 @@ def survey(folder: str) -> dict[str, Any]:
     usable, limit = usable_cpus()
     site = here(usable, limit)
     resolution = resolve()
-    entries = [
-        _row(found.tuning, str(found.level), found.path) for found in resolution.entries()
-    ][:MOST_ENTRIES]
+    entries = [_row(found.tuning, str(found.level), found.path) for found in resolution.entries()][
+        :MOST_ENTRIES
+    ]
     own = Path(folder) / f"{site.key.slug}.yaml"
     return {
         "key": site.key.digest,
         "slug": site.key.slug,
         "host": site.host,
         "facts": _facts(asdict(site.key)),
-        "watch": sorted({_numpy(), os.path.dirname(_numpy()), *blas, sys.executable, os.path.realpath(sys.executable)}),  # noqa: PTH120
+        "watch": sorted(
+            {_numpy(), str(Path(_numpy()).parent), *blas, sys.executable, os.path.realpath(sys.executable)}
+        ),
         "profile": str(own),
         "created": _created(own),
         "entries": entries,
@@ -69,7 +72,7 @@ def excerpt(source: str, target: str, wanted: str) -> dict[str, Any]:
     most, used = asked["most"], asked["used"]
 
     def rank(tuning: Tuning) -> tuple[int, float]:
-        name = str(tuning.operation)
+        name = _name(tuning.operation)
         return (used.index(name) if name in used else len(used)), tuning.ratio or 1.0
 
     tuned = sorted((one for one in profile.tunings if one.status is Status.TUNED), key=rank)[:most]
@@ -89,7 +92,7 @@ def adopt(source: str, target: str, named: str) -> dict[str, Any]:
     return {"entries": len(together.tunings), "new": {each: statuses.count(each) for each in statuses}}
 
 
-_ERRANDS = {"survey": survey, "excerpt": excerpt, "adopt": adopt}
+_ERRANDS: Mapping[str, Callable[..., dict[str, Any]]] = {"survey": survey, "excerpt": excerpt, "adopt": adopt}
 
 
 def _row(tuning: Tuning, level: str, path: str) -> list[Any]:

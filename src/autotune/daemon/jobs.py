@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Protocol
 
+from autotune.daemon.family import descendants
 from autotune.daemon.settings import Interpreter
 from autotune.host.files import read
 
@@ -38,9 +39,8 @@ class Ended:
 class Child(Protocol):
     """One running child."""
 
-    @property
-    def pid(self) -> int | None:
-        """None once it has ended."""
+    def resident_bytes(self) -> int | None:
+        """Physical memory that it and all it started hold; None if unknown."""
         ...
 
     def ended(self) -> Ended | None:
@@ -55,8 +55,10 @@ class Child(Protocol):
 class Launcher(Protocol):
     """Starts children."""
 
-    def start(self, interpreter: Interpreter, module: str, arguments: Sequence[str]) -> Child:
-        """A module of ours with these arguments. Raises OSError if it cannot be started."""
+    def start(
+        self, interpreter: Interpreter, module: str, arguments: Sequence[str], environ: Mapping[str, str]
+    ) -> Child:
+        """A module of ours with these arguments and variables. Raises OSError if it cannot be started."""
         ...
 
 
@@ -67,11 +69,13 @@ class Processes:
         self._folder = folder
         self._environ = {name: value for name, value in environ.items() if name not in {*_OURS, *_PROGRAMS}}
 
-    def start(self, interpreter: Interpreter, module: str, arguments: Sequence[str]) -> "Process":
+    def start(
+        self, interpreter: Interpreter, module: str, arguments: Sequence[str], environ: Mapping[str, str]
+    ) -> "Process":
         """Start one, with a temporary folder of its own. Raises OSError."""
         work = Path(tempfile.mkdtemp(prefix="job-", dir=self._folder))
         try:
-            return Process(interpreter, module, arguments, work, self._environ)
+            return Process(interpreter, module, arguments, work, {**self._environ, **environ})
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
@@ -94,8 +98,8 @@ class Process:
         environ: Mapping[str, str],
     ) -> None:
         self._work = work
-        self._answer: IO[bytes] = tempfile.TemporaryFile(dir=work)
-        self._words: IO[bytes] = tempfile.TemporaryFile(dir=work)
+        self._answer: IO[bytes] = tempfile.TemporaryFile(dir=work)  # noqa: SIM115 - until it has been read
+        self._words: IO[bytes] = tempfile.TemporaryFile(dir=work)  # noqa: SIM115 - the same
         python = interpreter.python
         self._process = subprocess.Popen(  # noqa: S603 - interpreters of the configuration, modules of ours
             [python, "-P", "-m", "autotune.daemon.leash", python, "-P", "-m", module, *arguments],
@@ -108,10 +112,12 @@ class Process:
         )
         self._ended: Ended | None = None
 
-    @property
-    def pid(self) -> int | None:
-        """Of the leash, whose descendants are the child."""
-        return None if self._ended else self._process.pid
+    def resident_bytes(self) -> int | None:
+        """Physical memory that it and all it started hold, shared pages counted for each; None if unknown."""
+        pids = descendants(self._process.pid) or []
+        pages = [(read(f"/proc/{pid}/statm") or "").split()[1:2] for pid in pids]
+        known = [int(each[0]) for each in pages if each]
+        return sum(known) * os.sysconf("SC_PAGE_SIZE") if known else None
 
     def ended(self) -> Ended | None:
         """How it ended; None while it runs."""
@@ -152,10 +158,3 @@ class Process:
         self._answer.close()
         self._words.close()
         shutil.rmtree(self._work, ignore_errors=True)
-
-
-def resident_bytes(pids: Sequence[int]) -> int | None:
-    """Physical memory that these processes hold, pages that they share counted once each; None if unknown."""
-    pages = [(read(f"/proc/{pid}/statm") or "").split()[1:2] for pid in pids]
-    known = [int(each[0]) for each in pages if each]
-    return sum(known) * os.sysconf("SC_PAGE_SIZE") if known else None

@@ -17,6 +17,8 @@ import sys
 from contextlib import suppress
 from time import monotonic, sleep
 
+from autotune.daemon.family import descendants
+
 TRACKER_SECONDS = 1.0
 END_SECONDS = 4.0
 """How long to go on killing: forks that race with us have to lose."""
@@ -36,7 +38,10 @@ def main(command: list[str]) -> int:
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, lambda number, _: stopped.append(number))
     child = subprocess.Popen(  # noqa: S603 - what the daemon asked for
-        command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - one thread
     )
     status: int | None = None
     while status is None and not stopped:
@@ -71,8 +76,8 @@ def _end(pid: int, *, adopting: bool) -> None:
     """Kill all descendants, again until there are none."""
     began = monotonic()
     while monotonic() - began < END_SECONDS:
-        left = _descendants()
-        if not adopting or left is None:
+        left = descendants(os.getpid())
+        if not adopting or left is None:  # no Linux: what left the process group has its own lifeline
             with suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
             _reaped(pid)
@@ -86,33 +91,6 @@ def _end(pid: int, *, adopting: bool) -> None:
                     os.kill(each, signal.SIGKILL)
         _reaped(pid)
         sleep(0.005)
-
-
-def _descendants() -> list[int] | None:
-    """All of them; None where the kernel does not list children."""
-    found: list[int] = []
-    waiting = [os.getpid()]
-    while waiting:
-        each = waiting.pop()
-        try:
-            threads = os.listdir(f"/proc/{each}/task")
-        except OSError:
-            if each == os.getpid():
-                return None
-            continue
-        for thread in threads:
-            try:
-                with open(f"/proc/{each}/task/{thread}/children", encoding="ascii") as file:  # noqa: PTH123
-                    children = [int(word) for word in file.read().split()]
-            except FileNotFoundError:
-                if each == os.getpid():
-                    return None
-                continue
-            except OSError:
-                continue
-            found += children
-            waiting += children
-    return found
 
 
 def _is_tracker(pid: int) -> bool:

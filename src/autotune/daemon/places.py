@@ -29,6 +29,18 @@ class Places:
     """Where programs leave what they asked for in vain."""
     shared: bool
     """Is the spool open to every user?"""
+    mirror: Path | None = None
+    """Parent of the folder that `autotune pull` fills, where that is not the user's own."""
+
+    @property
+    def measuring(self) -> dict[str, str]:
+        """Variables for what measures: journals of the daemon's own, so that nobody's `--resume` is lost."""
+        return {"XDG_STATE_HOME": str(self.state / "home")}
+
+    @property
+    def pulling(self) -> dict[str, str]:
+        """Variables for what pulls: the node's mirror, for a system's daemon."""
+        return {} if self.mirror is None else {"AUTOTUNE_STATE_DIR": str(self.mirror)}
 
     @property
     def socket(self) -> Path:
@@ -50,6 +62,7 @@ def system() -> Places:
         profiles=SYSTEM_STATE / "profiles",
         spool=SYSTEM_RUN / "spool",
         shared=True,
+        mirror=SYSTEM_STATE,
     )
 
 

@@ -52,7 +52,9 @@ class Hours:
         minute, day = moment.hour * 60 + moment.minute, moment.weekday()
         if self.begins < self.ends:
             return day in self.days and self.begins <= minute < self.ends
-        return (day in self.days and minute >= self.begins) or ((day - 1) % 7 in self.days and minute < self.ends)
+        return (day in self.days and minute >= self.begins) or (
+            (day - 1) % 7 in self.days and minute < self.ends
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,9 @@ def settings(document: Any) -> Settings:
         return Settings()
     values = _known(document, "", Settings)
     found = {
-        name: _CHECKS[name](value, name) for name, value in values.items() if value is not None or name in _NULL
+        name: _CHECKS[name](value, name)
+        for name, value in values.items()
+        if value is not None or name in _NULL
     }
     return Settings(**found)
 
@@ -119,7 +123,9 @@ def _bytes(path: Path) -> bytes | None:
         if not stat.S_ISREG(found.st_mode):
             raise ProfileError("it is not a regular file.")
         if os.name == "posix" and found.st_uid not in {0, os.geteuid()}:
-            raise ProfileError(f"it belongs to user {found.st_uid}, who is neither the daemon's user nor root.")
+            raise ProfileError(
+                f"it belongs to user {found.st_uid}, who is neither the daemon's user nor root."
+            )
         if os.name == "posix" and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise ProfileError("others can write it, and it names programs to run; `chmod go-w` mends that.")
         if found.st_size > LARGEST_FILE:
@@ -132,15 +138,17 @@ def _known(value: Any, where: str, noun: type) -> Mapping[str, Any]:
     found = checks.mapping(value, where or "the document")
     unknown = sorted(found.keys() - names)
     if unknown:
-        raise ProfileError(f"{where}{'.' if where else ''}{unknown[0]}: there is no such setting; the known ones "
-                           f"are {', '.join(sorted(names))}.")
+        raise ProfileError(
+            f"{where}{'.' if where else ''}{unknown[0]}: there is no such setting; the known ones "
+            f"are {', '.join(sorted(names))}."
+        )
     return found
 
 
 def _interpreter(value: Any, where: str) -> Interpreter:
     found = _known(value, where, Interpreter)
     python = checks.field(found, "python", where, checks.text)
-    if not os.path.isabs(python):
+    if not Path(python).is_absolute():
         raise checks.wrong(f"{where}.python", "an absolute path", python)
     pairs = checks.field(found, "environment", where, checks.mapping, {})
     for name, text in pairs.items():
@@ -159,9 +167,13 @@ def _interpreters(value: Any, where: str) -> tuple[Interpreter, ...]:
 
 def _idle(value: Any, where: str) -> Thresholds:
     found = _known(value, where, Thresholds)
-    limits = Thresholds(**{name: checks.number(0.0, inclusive=False)(each, f"{where}.{name}") for name, each in found.items()})
+    limits = Thresholds(
+        **{name: checks.number(0.0, inclusive=False)(each, f"{where}.{name}") for name, each in found.items()}
+    )
     if limits.stop_above <= limits.start_below:
-        raise checks.wrong(f"{where}.stop_above", f"more than start_below ({limits.start_below:g})", limits.stop_above)
+        raise checks.wrong(
+            f"{where}.stop_above", f"more than start_below ({limits.start_below:g})", limits.stop_above
+        )
     return limits
 
 
@@ -189,7 +201,7 @@ def _program(value: Any, where: str) -> str:
 
 
 def _absolute(value: Any, where: str) -> str | None:
-    if value is not None and not os.path.isabs(checks.text(value, where)):
+    if value is not None and not Path(checks.text(value, where)).is_absolute():
         raise checks.wrong(where, "an absolute path", value)
     return value  # type: ignore[no-any-return]  # it is text
 

@@ -70,7 +70,12 @@ def take(folder: Path, *, shared: bool, done: set[str]) -> Found:
 
 
 def _content(path: Path, *, shared: bool) -> bytes:
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    flags = (
+        os.O_RDONLY
+        | getattr(os, "O_NOFOLLOW", 0)
+        | getattr(os, "O_NONBLOCK", 0)
+        | getattr(os, "O_CLOEXEC", 0)
+    )
     handle = os.open(path, flags)
     with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
         state = os.fstat(handle)
@@ -106,7 +111,12 @@ def _rows(value: Any) -> list[dict[str, Any]]:
 def _operation(row: dict[str, Any]) -> Operation | None:
     """The operation of the catalogue that a row names. Functions of users are none: they are code."""
     name, dtype, sizes = row.get("operation"), row.get("dtype"), row.get("sizes")
-    if not isinstance(name, str) or name not in CATALOGUE or dtype not in DTYPES or not isinstance(sizes, dict):
+    if (
+        not isinstance(name, str)
+        or name not in CATALOGUE
+        or dtype not in DTYPES
+        or not isinstance(sizes, dict)
+    ):
         return None
     try:
         return operation(name, dtype=str(dtype), **sizes)
@@ -126,4 +136,3 @@ def _sentence(problem: Exception) -> str:
     if isinstance(problem, OSError):
         return f"it cannot be read: {problem.strerror or problem}."
     return str(problem)
-

@@ -1,0 +1,143 @@
+"""What the daemon remembers: one small JSON file, replaced whole, so that no kill can tear it.
+
+Results are not in it: they stand in profiles, and unfinished ones in the journal of `autotune calibrate`. What
+it holds can be lost without harm; it would be found out again.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from autotune.daemon.budget import Spent
+from autotune.store.files import replace
+
+FORMAT = 1
+LARGEST_FILE = 2**22
+MOST_DEMAND = 1000
+"""Operations at a size that are remembered; the least asked for are forgotten."""
+HALF_LIFE = 7 * 86400.0
+"""Seconds after which a count weighs half: programs change."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Memory:
+    """All of it. Keys of the dictionaries are texts of operations, or paths."""
+
+    spent: Spent = field(default_factory=Spent)
+    paused_until: float | None = None
+    """Wall-clock seconds; None: not paused."""
+    demand: dict[str, list[Any]] = field(default_factory=dict)
+    """Text of the operation -> [name, dtype, sizes, calls]."""
+    faded: float = 0.0
+    """When the counts were last made to fade."""
+    attempts: dict[str, list[float]] = field(default_factory=dict)
+    """Subject of a job -> [failures in a row, when to try again]."""
+    wishes: list[list[Any]] = field(default_factory=list)
+    """[name, dtype, sizes] that somebody ordered."""
+    doubts: dict[str, list[Any]] = field(default_factory=dict)
+    """Text of the operation -> [name, dtype, sizes, why]."""
+    interrupted: dict[str, Any] | None = None
+    """The calibration that was ended before its time; its journal is there."""
+    trials: dict[str, list[str]] = field(default_factory=dict)
+    """Profile under trial -> verdicts so far."""
+    trusted: dict[str, list[Any]] = field(default_factory=dict)
+    """Profile -> the stamp with which it was found fine, or is our own."""
+    known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Interpreter -> the facts of its key when last seen."""
+    stale: dict[str, str] = field(default_factory=dict)
+    """Interpreter -> why all it had is stale: a sentence."""
+    noticed: dict[str, float] = field(default_factory=dict)
+    """Digest of a key -> when this node first had it, wall-clock seconds."""
+    checked: dict[str, float] = field(default_factory=dict)
+    """Operation and dtype -> when its entries were last measured or checked, wall-clock seconds."""
+    counts: dict[str, float] = field(default_factory=dict)
+    """Totals for the metrics."""
+    pulled: float = 0.0
+    """When the store was last asked."""
+    pull_failures: int = 0
+
+    def count(self, name: str, by: float = 1.0) -> None:
+        """Add to a total."""
+        self.counts[name] = self.counts.get(name, 0.0) + by
+
+    def fade(self, now: float) -> None:
+        """Make the counts weigh less with time, once a day. A clock that was set back fades nothing."""
+        days = (now - self.faded) / 86400.0
+        if not 0 <= days < 1:
+            self.faded = now
+            factor = 0.5 ** (min(days, 365.0) * 86400.0 / HALF_LIFE) if days > 0 else 1.0
+            for row in self.demand.values():
+                row[3] *= factor
+            least = {text for text, row in self.demand.items() if row[3] < 0.5}
+            ranked = sorted(self.demand.items(), key=lambda pair: -pair[1][3])[:MOST_DEMAND]
+            self.demand = {text: row for text, row in ranked if text not in least}
+
+    def failed(self, subject: str, now: float, first: float) -> float:
+        """Note a failure; returns when to try again: after `first` seconds, four times as long each time."""
+        failures = self.attempts.get(subject, [0.0, 0.0])[0] + 1
+        again: float = now + min(first * 4.0 ** min(failures - 1, 20.0), 7 * 86400.0)
+        self.attempts[subject] = [failures, again]
+        return again
+
+
+def load(path: Path) -> tuple[Memory, str | None]:
+    """What is remembered, and what is wrong with the file if it is not used: a sentence."""
+    try:
+        with path.open("rb") as file:
+            document = json.loads(file.read(LARGEST_FILE))
+        return _memory(document), None
+    except FileNotFoundError:
+        return Memory(), None
+    except (OSError, ValueError, TypeError, RecursionError) as problem:
+        return Memory(), f"{path} cannot be used ({problem}); the daemon starts without what it knew."
+
+
+def save(path: Path, memory: Memory) -> None:
+    """Write it down. Raises OSError, with the old file untouched."""
+    replace(path, json.dumps({"format": FORMAT, **asdict(memory)}, separators=(",", ":")).encode())
+
+
+def _memory(document: Any) -> Memory:
+    """Raises ValueError for anything that this version did not write."""
+    if not isinstance(document, Mapping) or document.get("format") != FORMAT:
+        raise ValueError("it is of another version")
+    found: dict[str, Any] = {}
+    for item in fields(Memory):
+        if item.name in document:
+            value = document[item.name]
+            if item.name == "spent":
+                found[item.name] = Spent(str(value["day"]), float(value["cpu_seconds"]))
+            elif item.name in {"paused_until", "interrupted"} and value is None:
+                found[item.name] = None
+            elif isinstance(value, _SHAPES[item.name]):
+                found[item.name] = value
+            else:
+                raise ValueError(f"{item.name} is not what it should be")
+    return Memory(**found)
+
+
+_SHAPES: Mapping[str, Any] = {
+    "paused_until": int | float,
+    "interrupted": dict,
+    "faded": int | float,
+    "pulled": int | float,
+    "pull_failures": int,
+    "wishes": list,
+    **dict.fromkeys(
+        (
+            "demand",
+            "attempts",
+            "doubts",
+            "trials",
+            "trusted",
+            "known",
+            "stale",
+            "noticed",
+            "checked",
+            "counts",
+        ),
+        dict,
+    ),
+}

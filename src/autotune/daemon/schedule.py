@@ -1,0 +1,222 @@
+"""What to measure next, and why. Pure.
+
+In the order of what it may be worth to those who run programs now: a profile that may be slowing them down, an
+order, work that was begun, entries in doubt, calls that nothing covers (by how often they are made times what
+tuning may save), what is stale or was never measured, what hosts disagree about, what has become old.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from math import exp, log
+from typing import Any
+
+from autotune.daemon import cluster
+from autotune.daemon.memory import Memory
+from autotune.daemon.settings import Settings
+from autotune.daemon.survey import Survey
+from autotune.model.catalogue import CATALOGUE, Family, WorkUnit
+from autotune.model.operation import Operation
+
+FLOPS_PER_SECOND = 1e10
+BYTES_PER_SECOND = 1e10
+"""Of one CPU, to an order of magnitude: enough to rank calls by."""
+
+LIKELY_RATIO = 0.8
+"""Time of a choice over the default's, where nothing is known of the operation yet."""
+
+
+class Cause(IntEnum):
+    """Why something is measured; the smaller the sooner."""
+
+    TRIAL = 0
+    ORDER = 1
+    RESUME = 2
+    DOUBT = 3
+    DEMAND = 4
+    MISSING = 5
+    CONTESTED = 6
+    AGE = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Something to measure."""
+
+    cause: Cause
+    interpreter: str
+    """Name of the interpreter that it is measured with."""
+    reason: str
+    """A sentence."""
+    operation: str = ""
+    dtype: str = "float64"
+    sizes: tuple[tuple[str, int], ...] = ()
+    """Empty: the operation's own ladder of sizes."""
+    path: str = ""
+    """The profile that is put to the test; of trials."""
+    gain: float = 0.0
+    """Seconds that programs may save, by what is known; orders jobs of one cause."""
+
+    @property
+    def subject(self) -> str:
+        """What it is about; jobs about the same thing share their failures."""
+        sizes = " ".join(f"{name}={value}" for name, value in self.sizes)
+        return " ".join(filter(None, (self.path or self.operation, self.dtype * (not self.path), sizes)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**asdict(self), "cause": self.cause.name.lower(), "sizes": dict(self.sizes)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What the decision is made of."""
+
+    settings: Settings
+    memory: Memory
+    surveys: Mapping[str, Survey]
+    """By interpreter."""
+    untried: Mapping[str, str]
+    """Profiles in use that nobody has put to the test -> the interpreter whose survey found them."""
+    now: float
+    """Wall-clock seconds."""
+
+
+def queue(knowledge: Knowledge) -> list[Job]:
+    """Everything that may be measured now, the next first. Each subject is there once, by its best cause."""
+    best: dict[tuple[str, str], Job] = {}
+    for job in sorted(_all(knowledge), key=lambda one: (one.cause, -one.gain)):
+        best.setdefault((job.interpreter, job.subject), job)
+    return [job for job in best.values() if not _waits(job, knowledge)]
+
+
+def _all(knowledge: Knowledge) -> Iterator[Job]:
+    memory = knowledge.memory
+    for path, interpreter in knowledge.untried.items():
+        reason = f"{path} is new, and nobody has timed its choices here."
+        yield Job(cause=Cause.TRIAL, interpreter=interpreter, path=path, reason=reason)
+    if memory.interrupted is not None:
+        resumed = job_of(memory.interrupted)
+        if resumed.interpreter in knowledge.surveys:
+            yield resumed
+    for name, survey in knowledge.surveys.items():
+        for operation, dtype, sizes in memory.wishes:
+            yield _job(Cause.ORDER, name, operation, dtype, sizes, "It was ordered.")
+        for operation, dtype, sizes, why in memory.doubts.values():
+            yield _job(Cause.DOUBT, name, operation, dtype, sizes, f"In doubt: {why}.")
+        yield from _demanded(name, survey, memory)
+        yield from _missing(name, survey, knowledge)
+        yield from _known(name, survey, knowledge)
+
+
+def _job(
+    cause: Cause,
+    interpreter: str,
+    operation: str,
+    dtype: str,
+    sizes: Mapping[str, int],
+    reason: str,
+    gain: float = 0.0,
+) -> Job:
+    return Job(
+        cause=cause,
+        interpreter=interpreter,
+        operation=operation,
+        dtype=dtype,
+        sizes=tuple(sizes.items()),
+        reason=reason,
+        gain=gain,
+    )
+
+
+def job_of(values: Mapping[str, Any]) -> Job:
+    """A calibration that was ended before its time, to be gone on with."""
+    sizes = values["sizes"]
+    reason = "It was begun, and what it measured is kept."
+    return _job(Cause.RESUME, values["interpreter"], values["operation"], values["dtype"], sizes, reason)
+
+
+def _demanded(name: str, survey: Survey, memory: Memory) -> Iterator[Job]:
+    for operation, dtype, sizes, calls in memory.demand.values():
+        asked = Operation(name=operation, dtype=dtype, sizes=tuple(sizes.items()))
+        if any(one.operation == asked and one.settled for one in survey.entries):
+            continue
+        saved = calls * expected_gain(asked, survey)
+        reason = f"Programs called it about {calls:.0f} times, and nothing measured covers it: {saved:.3g} s to gain."
+        yield _job(Cause.DEMAND, name, operation, dtype, sizes, reason, saved)
+
+
+def expected_gain(operation: Operation, survey: Survey) -> float:
+    """Seconds that a call may save: its time, guessed from its work, times the part that other sizes of the
+    same operation were proved to save, or a likely one.
+    """
+    row = CATALOGUE[operation.name]
+    rate = FLOPS_PER_SECOND if row.unit is WorkUnit.FLOPS else BYTES_PER_SECOND
+    ratios = [one.ratio for one in survey.of(operation.name, operation.dtype) if one.ratio]
+    ratio = exp(sum(map(log, ratios)) / len(ratios)) if ratios else LIKELY_RATIO
+    return row.work_of(operation) / rate * max(0.0, 1.0 - ratio)
+
+
+def _missing(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
+    if not knowledge.settings.calibrate:
+        return
+    why = knowledge.memory.stale.get(name)
+    asked = [row[0] for row in knowledge.memory.demand.values()]
+    for place, (operation, row) in enumerate(CATALOGUE.items()):
+        entries = survey.of(operation, "float64")
+        if row.family is Family.USER or any(one.settled for one in entries):
+            continue
+        if why is not None:
+            reason = f"Stale: {why}"
+        elif entries:
+            reason = f"What is known comes from elsewhere, or could not be told ({entries[0].level})."
+        else:
+            reason = "It was never measured on this machine and allocation."
+        yield _job(
+            Cause.MISSING, name, operation, "float64", {}, reason, asked.count(operation) - place / 1000
+        )
+
+
+def _known(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
+    """What is contested, and what is old."""
+    memory, settings = knowledge.memory, knowledge.settings
+    contested = {(one.operation.name, one.operation.dtype) for one in survey.entries if one.contested}
+    for operation, dtype in sorted(contested & _catalogued(survey)):
+        reason = "Hosts of this class disagree about it; what is measured here decides for this host."
+        yield _job(Cause.CONTESTED, name, operation, dtype, {}, reason)
+    own = {
+        (one.operation.name, one.operation.dtype)
+        for one in survey.entries
+        if one.path == survey.profile and one.status == "tuned"
+    }
+    for operation, dtype in sorted(own & _catalogued(survey)):
+        days = (
+            knowledge.now - memory.checked.get(checked_key(survey.key, operation, dtype), knowledge.now)
+        ) / 86400
+        if days >= settings.recheck_days:
+            reason = f"Its entries were last checked {days:.0f} days ago."
+            yield _job(Cause.AGE, name, operation, dtype, {}, reason, days)
+
+
+def _catalogued(survey: Survey) -> set[tuple[str, str]]:
+    return {
+        (one.operation.name, one.operation.dtype) for one in survey.entries if one.operation.name in CATALOGUE
+    }
+
+
+def checked_key(key: str, operation: str, dtype: str) -> str:
+    """What the memory calls the entries of an operation."""
+    return f"{key} {operation} {dtype}"
+
+
+def _waits(job: Job, knowledge: Knowledge) -> bool:
+    """Is it too early: has it failed lately, or is it another node's turn?"""
+    memory = knowledge.memory
+    if job.cause is not Cause.ORDER and knowledge.now < memory.attempts.get(job.subject, [0.0, 0.0])[1]:
+        return True
+    if job.cause is Cause.MISSING and knowledge.settings.store is not None:
+        survey = knowledge.surveys[job.interpreter]
+        noticed = memory.noticed.get(survey.key, knowledge.now)
+        turn = cluster.turn(survey.host, job.subject, noticed, spread=2 * knowledge.settings.pull_seconds)
+        return knowledge.now < turn
+    return False

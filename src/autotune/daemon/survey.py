@@ -1,0 +1,96 @@
+"""What one interpreter has: its key, and what is known for it. The clerk's answer, as nouns."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autotune.model.operation import Operation
+
+OWN = frozenset({"explicit", "this-host", "same-class"})
+"""Levels of what was measured, or confirmed, for exactly this machine, software and allocation."""
+UNDECIDED = frozenset({"noisy", "failed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An entry that applies."""
+
+    operation: Operation
+    status: str
+    ratio: float | None
+    level: str
+    path: str
+    contested: bool
+
+    @property
+    def settled(self) -> bool:
+        """Is there nothing left to find out?"""
+        return self.level in OWN and self.status not in UNDECIDED and not self.contested
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What one interpreter has."""
+
+    key: str
+    """Digest of its key."""
+    host: str
+    facts: Mapping[str, Any]
+    """The key's fields by their dotted names."""
+    watch: tuple[str, ...]
+    """Files and folders that change when its NumPy or BLAS does."""
+    profile: str
+    """Where the daemon puts what it finds for it."""
+    created: str | None
+    entries: tuple[Entry, ...]
+    refusals: tuple[tuple[str, str | None, str], ...]
+    """[path, entry, reason] of what is not used."""
+
+    def of(self, name: str, dtype: str) -> tuple[Entry, ...]:
+        """The entries of an operation."""
+        return tuple(
+            one for one in self.entries if (one.operation.name, one.operation.dtype) == (name, dtype)
+        )
+
+
+def survey(answer: bytes) -> Survey:
+    """The clerk's answer. Raises ValueError with what it said instead."""
+    document = json.loads(answer)
+    if "problem" in document:
+        raise ValueError(document["problem"])
+    return Survey(
+        key=document["key"],
+        host=document["host"],
+        facts=document["facts"],
+        watch=tuple(document["watch"]),
+        profile=document["profile"],
+        created=document["created"],
+        entries=tuple(_entry(row) for row in document["entries"]),
+        refusals=tuple((path, entry, reason) for path, entry, reason in document["refusals"]),
+    )
+
+
+def _entry(row: list[Any]) -> Entry:
+    name, dtype, sizes, status, ratio, _seconds, level, path, contested = row
+    return Entry(
+        operation=Operation(name=name, dtype=dtype, sizes=tuple(sizes.items())),
+        status=status,
+        ratio=ratio,
+        level=level,
+        path=path,
+        contested=contested,
+    )
+
+
+def change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """What is different: a sentence that names each field with both values, or None."""
+    names = [name for name in now if before.get(name) != now[name]]
+    if not names:
+        return None
+    said = (f"{name} was {_said(before.get(name))} and is {_said(now[name])}" for name in names)
+    return f"{'; '.join(said)}."
+
+
+def _said(value: Any) -> str:
+    return "unknown" if value is None else str(value)
