@@ -151,7 +151,11 @@ def test_what_nobody_measured_is_left_out():
 
 def test_the_merged_profile_names_no_host_and_the_latest_date():
     made = elected(votes([of("a", 1), publication(said("b", created="2026-05-05"))]), KEY, cpu="A CPU")
-    assert (made.provenance.host, made.provenance.created, made.provenance.cpu) == (None, "2026-05-05", "A CPU")
+    assert (made.provenance.host, made.provenance.created, made.provenance.cpu) == (
+        None,
+        "2026-05-05",
+        "A CPU",
+    )
 
 
 @pytest.mark.parametrize("hosts", [2, 3])

@@ -1,0 +1,67 @@
+"""What nobody needs may go; what cannot be understood stays."""
+
+from datetime import UTC, datetime, timedelta
+
+from made_profiles import KEY
+from shared_profiles import put, qr, said, store_at
+
+from autotune.share.prune import classes, prunable
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+CLASS = KEY.slug
+
+
+def going(root, **which):
+    return {(one.name, one.reason) for one in prunable(store_at(root), now=NOW, **which)}
+
+
+def test_what_a_later_publication_covers_may_go(tmp_path):
+    old = put(tmp_path, said("a", created="2026-01-01"))
+    put(tmp_path, said("a", created="2026-01-02"))
+    put(tmp_path, said("b", created="2026-01-01"))
+    assert going(tmp_path) == {(old.name, "a later publication of the same host covers it.")}
+
+
+def test_a_signature_of_nothing_may_go(tmp_path):
+    name = f"a-{'0' * 64}.json.{'1' * 16}.sig"
+    put(tmp_path, said("a"), name=name, data=b"x")
+    assert going(tmp_path) == {(name, "what it signed is not there.")}
+
+
+def test_a_signature_goes_with_what_it_signed(tmp_path):
+    path = put(tmp_path, said("a"))
+    signature = put(tmp_path, said("a"), name=f"{path.name}.{'1' * 16}.sig", data=b"x")
+    assert {name for name, _ in going(tmp_path, hosts=["a"])} == {path.name, signature.name}
+    assert going(tmp_path) == set()
+
+
+def test_what_writers_left_long_ago_may_go(tmp_path):
+    old = put(tmp_path, said("a"), name=f".{int(NOW.timestamp()) - 100_000}-x.tmp")
+    put(tmp_path, said("a"), name=f".{int(NOW.timestamp()) - 100}-x.tmp")
+    assert going(tmp_path) == {(old.name, "a writer left it.")}
+
+
+def test_what_is_older_than_asked_may_go(tmp_path):
+    old = put(tmp_path, said("a", created="2025-01-01"))
+    put(tmp_path, said("b", created="2026-05-31"))
+    assert going(tmp_path, older=timedelta(days=30)) == {(old.name, "it was measured 2025-01-01.")}
+
+
+def test_what_cannot_be_read_stays_unless_its_host_is_to_go(tmp_path):
+    path = put(tmp_path, said("a"), data=b"from the future")
+    assert going(tmp_path) == set()
+    assert going(tmp_path, hosts=["a"]) == {(path.name, "this host is to go.")}
+
+
+def test_other_classes_are_left_alone(tmp_path):
+    put(tmp_path, said("a", created="2026-01-01"))
+    put(tmp_path, said("a", created="2026-01-02"))
+    assert going(tmp_path, folders=["another"]) == set()
+
+
+def test_a_list_says_who_published_in_each_class(tmp_path):
+    put(tmp_path, said("a"))
+    put(tmp_path, said("a", qr(4)))
+    put(tmp_path, said("b"))
+    (found,) = classes(store_at(tmp_path))
+    assert (found.folder, found.hosts, found.publications, found.signatures) == (CLASS, ("a", "b"), 3, 0)

@@ -1,0 +1,208 @@
+"""The mirror holds what the store says of this machine, and survives a store that does not."""
+
+import errno
+import os
+from dataclasses import replace
+
+import pytest
+from made_profiles import KEY, alone, tuning
+from shared_profiles import put, qr, said, store_at
+
+from autotune.errors import StoreProblem
+from autotune.model.configuration import Configuration
+from autotune.share.folder import Folder
+from autotune.share.pull import pull, relatives
+from autotune.share.shelf import reach
+from autotune.share.trust import Policy, Trust
+from autotune.store import files
+from autotune.store.folders import cluster_profiles
+
+NOW = 1_800_000_000.0
+MINUTES = 60.0
+
+
+@pytest.fixture(autouse=True)
+def alone_here(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+
+
+def bring(root, **how):
+    return pull(store_at(root), how.pop("policy", Policy()), how.pop("key", KEY), **({"now": NOW} | how))
+
+
+def mirror(key=KEY):
+    return files.read(cluster_profiles() / f"{key.slug}.yaml").tunings
+
+
+def other(**fields):
+    """The key of another class of the same CPU."""
+    return replace(KEY, **fields)
+
+
+def test_two_hosts_make_a_confirmed_entry_in_the_mirror(tmp_path):
+    put(tmp_path / "store", said("a"))
+    put(tmp_path / "store", said("b"))
+    (own,) = bring(tmp_path / "store").mirrored
+    assert (own.hosts, own.entries, own.confirmed, own.contested, own.changed) == (2, 1, 1, 0, True)
+    (entry,) = mirror()
+    assert (entry.choice, entry.hosts) == (Configuration(blas_threads=1), 2)
+
+
+def test_pulling_again_writes_nothing(tmp_path):
+    put(tmp_path / "store", said("a"))
+    bring(tmp_path / "store")
+    before = (cluster_profiles() / f"{KEY.slug}.yaml").stat()
+    assert not bring(tmp_path / "store").mirrored[0].changed
+    assert (cluster_profiles() / f"{KEY.slug}.yaml").stat() == before
+
+
+def test_what_was_read_once_is_not_read_again(tmp_path, monkeypatch):
+    put(tmp_path / "store", said("a"))
+    bring(tmp_path / "store")
+    asked = []
+    read = Folder.read
+    monkeypatch.setattr(Folder, "read", lambda *one: asked.extend(one[2]) or read(*one))
+    put(tmp_path / "store", said("b"))
+    bring(tmp_path / "store")
+    assert [name[:2] for name in asked] == ["b-"]
+
+
+def test_only_this_machine_s_class_and_its_siblings_are_listed(tmp_path, monkeypatch):
+    stranger = other(hardware=replace(KEY.hardware, model=1))
+    for key in (KEY, other(usable_cpus=4), stranger):
+        put(tmp_path / "store", said("a", key=key))
+    listed = []
+    items = Folder.items
+    monkeypatch.setattr(Folder, "items", lambda self, folder: listed.append(folder) or items(self, folder))
+    found = bring(tmp_path / "store")
+    assert listed == [KEY.slug, other(usable_cpus=4).slug]
+    assert [one.key.usable_cpus for one in found.mirrored] == [8, 4]
+
+
+def test_a_sibling_with_other_software_is_not_mirrored(tmp_path):
+    key = other(software=replace(KEY.software, numpy="2.0"), usable_cpus=4)
+    put(tmp_path / "store", said("a", key=key))
+    assert bring(tmp_path / "store").mirrored == ()
+
+
+def test_nothing_for_this_machine_leaves_an_empty_mirror(tmp_path):
+    assert bring(tmp_path / "store").mirrored == ()
+    assert not cluster_profiles().exists()
+
+
+def test_a_store_that_is_away_changes_nothing(tmp_path):
+    put(tmp_path / "store", said("a"))
+    bring(tmp_path / "store")
+    before = mirror()
+    (tmp_path / "store").rename(tmp_path / "away")
+    with pytest.raises(StoreProblem):
+        pull(reach(str(tmp_path / "store")), Policy(), KEY)
+    assert mirror() == before
+
+
+def test_an_empty_mount_point_is_not_an_empty_store(tmp_path):
+    put(tmp_path / "store", said("a"))
+    bring(tmp_path / "store")
+    (tmp_path / "store").rename(tmp_path / "away")
+    with pytest.raises(StoreProblem, match="it may not be mounted"):
+        bring(tmp_path / "store", now=NOW + 1e6)
+    assert len(mirror()) == 1
+
+
+def test_an_error_in_the_middle_changes_nothing(tmp_path, monkeypatch):
+    put(tmp_path / "store", said("a"))
+    bring(tmp_path / "store")
+    put(tmp_path / "store", said("b", qr(2)))
+    put(tmp_path / "store", said("b", key=other(usable_cpus=4)))
+    items = Folder.items
+
+    def own_only(self, folder):
+        if folder != KEY.slug:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return items(self, folder)
+
+    monkeypatch.setattr(Folder, "items", own_only)
+    before = mirror()
+    with pytest.raises(StoreProblem, match="input/output error"):
+        bring(tmp_path / "store")
+    assert mirror() == before
+
+
+def test_a_half_listing_loses_nothing(tmp_path):
+    gone, _ = put(tmp_path / "store", said("a")), put(tmp_path / "store", said("b"))
+    bring(tmp_path / "store")
+    gone.unlink()
+    assert bring(tmp_path / "store", now=NOW + MINUTES).mirrored[0].hosts == 2
+    put(tmp_path / "store", said("a"))
+    assert bring(tmp_path / "store", now=NOW + 60 * MINUTES).mirrored[0].hosts == 2
+
+
+def test_what_stays_away_from_listings_is_forgotten(tmp_path):
+    gone, _ = put(tmp_path / "store", said("a")), put(tmp_path / "store", said("b"))
+    bring(tmp_path / "store")
+    gone.unlink()
+    bring(tmp_path / "store", now=NOW + MINUTES)
+    assert bring(tmp_path / "store", now=NOW + 20 * MINUTES).mirrored[0].hosts == 1
+
+
+def test_a_fresh_pull_forgets_at_once(tmp_path):
+    gone, _ = put(tmp_path / "store", said("a")), put(tmp_path / "store", said("b"))
+    bring(tmp_path / "store")
+    gone.unlink()
+    assert bring(tmp_path / "store", fresh=True).mirrored[0].hosts == 1
+
+
+def test_a_class_that_is_withdrawn_leaves_the_mirror(tmp_path):
+    gone = put(tmp_path / "store", said("a", key=other(usable_cpus=4)))
+    put(tmp_path / "store", said("a"))
+    bring(tmp_path / "store")
+    gone.unlink()
+    found = bring(tmp_path / "store", fresh=True)
+    assert [path.stem for path in found.removed] == [other(usable_cpus=4).slug]
+
+
+def test_two_keys_with_one_name_do_not_mix(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "autotune.model.profile.Key.slug", "genuineintel-6-143-8cpu-openblas-0.3.31-000000000000"
+    )
+    put(tmp_path / "store", said("a"))
+    put(tmp_path / "store", said("b", qr(4), key=other(usable_cpus=4)))
+    found = bring(tmp_path / "store")
+    assert [one.choice.blas_threads for one in mirror()] == [1]
+    assert [one.reason for one in found.refused] == ["it is for another class whose name is the same."]
+
+
+def test_copies_are_believed_under_the_trust_they_were_made_for_only(tmp_path):
+    put(tmp_path / "store", said("a"))
+    bring(tmp_path / "store")
+    found = bring(tmp_path / "store", policy=Policy(trust=Trust.SIGNED))
+    assert (found.mirrored, len(found.refused)) == ((), 1)
+    assert not (cluster_profiles() / f"{KEY.slug}.yaml").exists()
+
+
+def test_copies_of_trusted_owners_files_go_on(tmp_path):
+    put(tmp_path / "store", said("a"))
+    mine = Policy(trust=Trust.OWNER, owners=frozenset({os.geteuid()}))
+    bring(tmp_path / "store", policy=mine)
+    assert bring(tmp_path / "store", policy=mine).mirrored[0].hosts == 1
+
+
+def test_a_torn_copy_is_read_again(tmp_path):
+    put(tmp_path / "store", said("a"))
+    bring(tmp_path / "store")
+    (copy,) = (tmp_path / "cache").rglob("a-*.json")
+    copy.write_bytes(b"torn")
+    bring(tmp_path / "store")
+    assert bring(tmp_path / "store").mirrored[0].hosts == 1
+
+
+def test_relatives_are_nearest_first_and_few(tmp_path):
+    for key in (other(hardware=replace(KEY.hardware, model=1)), other(usable_cpus=4), KEY):
+        for host in "abcde":
+            put(tmp_path / "store", said(host, tuning("qr", choice={"blas_threads": 2}, m=9, n=9), key=key))
+    found = relatives(store_at(tmp_path / "store"), Policy(), KEY)
+    assert [(one.key.hardware.model, one.key.usable_cpus) for one in found] == [
+        *[(143, 8)] * 3,
+        *[(143, 4)] * 3,
+        *[(1, 8)] * 3,
+    ]

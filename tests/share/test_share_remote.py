@@ -1,0 +1,172 @@
+"""Stores behind URLs: memory, a web server's folder, and S3 as its errors show it."""
+
+import errno
+import functools
+import http.server
+import subprocess
+import sys
+import threading
+
+import fsspec
+import pytest
+from made_profiles import KEY, alone
+from shared_profiles import put, said
+
+from autotune.errors import BadSettings, MissingPackage, StoreProblem
+from autotune.share.publication import encode
+from autotune.share.publish import publish
+from autotune.share.pull import pull
+from autotune.share.reading import read_class
+from autotune.share.shelf import reach, shown
+from autotune.share.trust import Policy
+
+CLASS = KEY.slug
+
+
+@pytest.fixture
+def memory():
+    """A store in memory, emptied afterwards."""
+    yield reach("memory://shelf")
+    fsspec.filesystem("memory").store.clear()
+    fsspec.filesystem("memory").pseudo_dirs[:] = [""]
+
+
+class NoSuchThing(Exception):  # noqa: N818
+    """As botocore's ClientError: it holds the response."""
+
+    def __init__(self, code, status):
+        super().__init__(code)
+        self.response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+
+def failing(monkeypatch, system, *problems):
+    """The first writes fail with these, one after the other."""
+    left = list(problems)
+    write = type(system).pipe_file
+
+    def pipe(self, path, value, mode="overwrite", **more):
+        if left:
+            raise left.pop(0)
+        return write(self, path, value, mode=mode, **more)
+
+    monkeypatch.setattr(type(system), "pipe_file", pipe)
+
+
+def s3_error(code, status):
+    """As s3fs translates botocore's."""
+    problem = OSError(errno.EBUSY, "Conflict")
+    problem.__cause__ = NoSuchThing(code, status)
+    return problem
+
+
+def test_what_is_published_is_read(memory):
+    assert publish(said("a"), memory).new
+    assert not publish(said("a"), memory).new
+    assert [one.profile for one in read_class(memory, CLASS, Policy()).publications] == [said("a")]
+    assert memory.folders() == [CLASS]
+
+
+def test_an_empty_store_has_no_classes(memory):
+    assert (memory.folders(), memory.items(CLASS)) == ([], [])
+
+
+def test_the_older_publication_of_a_host_is_removed(memory):
+    old = publish(said("a", created="2026-01-01"), memory)
+    assert publish(said("a", created="2026-01-02"), memory).replaced == (old.name,)
+    assert len(memory.items(CLASS)) == 1
+
+
+def test_removing_what_is_gone_is_no_matter(memory):
+    memory.remove(CLASS, "a")
+
+
+def test_a_conflict_is_asked_again(memory, monkeypatch):
+    monkeypatch.setattr("autotune.share.remote.CONFLICT_SECONDS", 0)
+    conflict = s3_error("ConditionalRequestConflict", 409)
+    failing(monkeypatch, fsspec.filesystem("memory"), conflict, conflict)
+    assert publish(said("a"), memory).new
+
+
+def test_conflicts_without_end_are_told(memory, monkeypatch):
+    monkeypatch.setattr("autotune.share.remote.CONFLICT_SECONDS", 0)
+    failing(monkeypatch, fsspec.filesystem("memory"), *[s3_error("409", 409)] * 9)
+    with pytest.raises(StoreProblem, match="cannot be written to"):
+        publish(said("a"), memory)
+
+
+def test_a_failed_precondition_means_that_it_is_there(memory, monkeypatch):
+    publish(said("a"), memory)
+    failing(monkeypatch, fsspec.filesystem("memory"), s3_error("PreconditionFailed", 412))
+    assert not publish(said("a"), memory).new
+
+
+def test_a_file_that_a_writer_left_too_short_is_mended(memory):
+    name, data = encode(said("a"))
+    fsspec.filesystem("memory").pipe_file(f"/shelf/v1/{CLASS}/{name}", data[:10])
+    assert publish(said("a"), memory).new
+    assert len(read_class(memory, CLASS, Policy()).publications) == 1
+
+
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        (OSError(errno.ENOSPC, "x"), "it is full"),
+        (PermissionError("Access Denied"), "Access Denied"),
+        (NotImplementedError(), "it can only be read"),
+        (type("NoCredentialsError", (Exception,), {})("Unable to locate"), "credentials are missing"),
+    ],
+)
+def test_a_refusal_is_told_in_words(memory, monkeypatch, problem, reason):
+    failing(monkeypatch, fsspec.filesystem("memory"), *[problem] * 9)
+    with pytest.raises(StoreProblem, match=reason):
+        publish(said("a"), memory)
+
+
+def test_an_unknown_protocol_is_wrong_usage():
+    with pytest.raises(BadSettings, match="Nobody knows the protocol 'nix'"):
+        reach("nix://bucket/x")
+
+
+def test_a_protocol_whose_package_is_missing_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "gs", raising=False)
+    with pytest.raises(MissingPackage, match="gcsfs"):
+        reach("gs://bucket/x")
+
+
+def test_without_fsspec_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    with pytest.raises(MissingPackage, match=r'pip install "numpy-autotune\[share\]"'):
+        reach("s3://bucket/x")
+
+
+def test_no_secret_of_an_address_is_shown():
+    assert shown("https://me:secret@host:80/x?token=1") == "https://host:80/x"
+    assert shown("/nfs/x") == "/nfs/x"
+
+
+@pytest.mark.real
+def test_a_folder_that_a_web_server_shows_can_be_pulled_from_and_not_written_to(tmp_path, monkeypatch):
+    alone(monkeypatch, tmp_path)
+    put(tmp_path / "store", said("a"))
+    put(tmp_path / "store", said("b"))
+    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    handler = functools.partial(quiet, directory=tmp_path / "store")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = reach(f"http://127.0.0.1:{server.server_port}")
+        assert pull(store, Policy(), KEY).mirrored[0].confirmed == 1
+        with pytest.raises(StoreProblem, match="it can only be read"):
+            publish(said("c"), store)
+        server.shutdown()
+
+
+@pytest.mark.real
+def test_the_ground_floor_never_loads_what_stores_need():
+    code = (
+        "import autotune.store.resolve, autotune.runtime.apply, autotune.share.pull, sys; print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert not {"fsspec", "cryptography", "s3fs", "aiohttp"} & set(done.stdout.split())

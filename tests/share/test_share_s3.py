@@ -1,0 +1,86 @@
+"""The S3 protocol, spoken by a real server on loopback."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from made_profiles import KEY, alone
+from shared_profiles import said
+
+from autotune.errors import StoreProblem
+from autotune.share.publish import publish
+from autotune.share.pull import pull
+from autotune.share.reading import read_class
+from autotune.share.shelf import reach
+from autotune.share.trust import Policy
+
+pytestmark = pytest.mark.real
+moto = pytest.importorskip("moto.server")
+pytest.importorskip("s3fs")
+
+
+@pytest.fixture
+def bucket(monkeypatch, tmp_path):
+    """The URL of an empty bucket."""
+    import boto3
+    import s3fs
+
+    alone(monkeypatch, tmp_path)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "NO_PROXY": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    boto3.client("s3").create_bucket(Bucket=f"cluster-{port}")  # servers share their memory
+    yield f"s3://cluster-{port}/autotune"
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+def test_hosts_publish_and_one_pulls(bucket):
+    store = reach(bucket)
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda host: publish(said(host), reach(bucket)), "abcd"))
+    assert all(one.new for one in done)
+    assert not publish(said("a"), store).new
+    (own,) = pull(store, Policy(), KEY).mirrored
+    assert (own.hosts, own.confirmed) == (4, 1)
+
+
+def test_many_writers_of_the_same_bytes_make_one_file(bucket):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: publish(said("a"), reach(bucket)), range(8)))
+    assert len(read_class(reach(bucket), KEY.slug, Policy()).publications) == 1
+
+
+def test_the_older_publication_of_a_host_goes(bucket):
+    store = reach(bucket)
+    old = publish(said("a", created="2026-01-01"), store)
+    assert publish(said("a", created="2026-01-02"), store).replaced == (old.name,)
+    assert len(store.items(KEY.slug)) == 1
+
+
+def test_a_bucket_that_is_not_there_is_told(bucket):
+    with pytest.raises(StoreProblem, match="cannot be"):
+        publish(said("a"), reach("s3://nobody-has-this/x"))
+    with pytest.raises(StoreProblem, match="cannot be listed"):
+        reach("s3://nobody-has-this/x").items(KEY.slug)
+
+
+def test_missing_credentials_are_told(bucket, monkeypatch):
+    import s3fs
+
+    for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_ENDPOINT_URL"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(StoreProblem, match="credentials are missing"):
+        reach(bucket).items(KEY.slug)
