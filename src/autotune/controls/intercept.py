@@ -157,8 +157,8 @@ class Intercept:
         operation = _OPERATIONS.get(_OLD_NAMES.get(name, name))
         if operation is None or not isinstance(found, np.ufunc):
             return found
-        if isinstance(self._around, Nothing) and found.nin == 1:
-            return _counted_one(found, self._meeting(operation))
+        if isinstance(self._around, Nothing):
+            return (_counted_one if found.nin == 1 else _counted_two)(found, self._meeting(operation))
         if _OLD_NAMES.get(name, name) in _TWO_OPERANDS:
             return _around_two(found, self._meeting(operation), self._around)
         return _around_one(found, self._meeting(operation), self._around)
@@ -196,7 +196,7 @@ def _has(private: Any, name: str) -> bool:
     return any(isinstance(getattr(private, one, None), np.ufunc) for one in names)
 
 
-# The wrappers are closures, and three of them: everything in them is paid at each call. numpy.linalg gives its
+# The wrappers are closures, and four of them: everything in them is paid at each call. numpy.linalg gives its
 # functions operands and a signature; to name that one saves 0.2 us.
 
 
@@ -210,6 +210,22 @@ def _counted_one(function: Callable[..., Any], meet: _Meet) -> Callable[..., Any
         except KeyError:
             meet(known, (a.shape, a.dtype), a.dtype.name, a.shape).count += 1
         return function(a, signature=signature)
+
+    return call
+
+
+def _counted_two(function: Callable[..., Any], meet: _Meet) -> Callable[..., Any]:
+    """The function of two operands, and of a cut-off if it is lstsq's, with its calls counted."""
+    known: dict[Any, Calls] = {}
+
+    def call(a: Any, b: Any, rcond: Any = None, signature: Any = None) -> Any:
+        try:
+            known[a.shape, b.shape, a.dtype].count += 1
+        except KeyError:
+            meet(known, (a.shape, b.shape, a.dtype), a.dtype.name, a.shape, b.shape).count += 1
+        if rcond is None:
+            return function(a, b, signature=signature)
+        return function(a, b, rcond, signature=signature)
 
     return call
 
