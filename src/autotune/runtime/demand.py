@@ -1,6 +1,7 @@
 """Which operations and sizes a program calls that no profile covers: counted, and left for the daemon at exit.
 
-One JSON file for each process, `<state folder>/spool/<pid>-<nanoseconds>.json`:
+One JSON file for each process, `<spool>/<pid>-<nanoseconds>.json`, in the spool that this computer's daemon keeps
+or in `<state folder>/spool`:
 
     {"format": 1, "calls": [{"operation", "dtype", "sizes": {name: value}, "calls"}, ...],
      "dropped": [{"operation", "dtype", "sizes", "threads", "pairs", "lost"}, ...]}
@@ -83,14 +84,14 @@ def _write(content: Mapping[str, Any]) -> None:
     import json
     from time import time_ns
 
-    from autotune.store.folders import state_dir
+    from autotune.store import folders
 
-    spool = state_dir() / "spool"
+    spool, mode = folders.spool()
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     if sum(1 for _ in os.scandir(spool)) >= MOST_FILES:
         return
     name = f"{os.getpid()}-{time_ns()}.json"
     hidden = spool / f".{name}"  # readers skip it until it is whole
-    with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+    with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
         json.dump(content, file)
     hidden.replace(spool / name)

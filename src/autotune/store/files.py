@@ -29,11 +29,16 @@ class Trust(Enum):
 TRUST = {
     Layer.NAMED: Trust.NAMED,
     Layer.USER: Trust.FOUND,
+    Layer.NODE: Trust.FOUND,
     Layer.SYSTEM: Trust.FOUND,
     Layer.CLUSTER: Trust.FOUND,
     # Who can write among these files can change the program itself.
     Layer.SHIPPED: Trust.ANY,
 }
+
+
+NODE = Path("/var/lib/autotune")
+"""Where the daemon that serves all users keeps profiles, and the mirror of the cluster's store."""
 
 
 def read(path: Path, trust: Trust = Trust.ANY) -> Profile:
@@ -116,9 +121,9 @@ def _bytes(path: Path, trust: Trust) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise ProfileError("it is not a regular file.")
         if trust is not Trust.ANY and os.name == "posix":
-            _check_owner(found, "it")
+            _check_owner(found, "it", path)
             _check_mode(found, "it", stat.S_IWOTH | (stat.S_IWGRP if trust is Trust.FOUND else 0))
-            _check_folder(os.stat(path.parent), trust)  # noqa: PTH116 - one system call
+            _check_folder(path, trust)
         if found.st_size > MAX_BYTES:
             raise ProfileError(f"it is larger than {MAX_BYTES // 2**20} MiB, the most a profile may have.")
         with open(handle, "rb", closefd=False) as file:
@@ -127,8 +132,8 @@ def _bytes(path: Path, trust: Trust) -> bytes:
         os.close(handle)
 
 
-def _check_owner(found: os.stat_result, what: str) -> None:
-    if found.st_uid not in {0, os.geteuid()}:
+def _check_owner(found: os.stat_result, what: str, path: Path) -> None:
+    if found.st_uid not in {0, os.geteuid(), *_keeper(path)}:
         raise ProfileError(f"{what} belongs to user {found.st_uid}, who is neither you nor root.")
 
 
@@ -138,9 +143,21 @@ def _check_mode(found: os.stat_result, what: str, forbidden: int) -> None:
         raise ProfileError(f"{what} can be written by {who}; `chmod go-w` makes it trustworthy.")
 
 
-def _check_folder(folder: os.stat_result, trust: Trust) -> None:
+def _keeper(path: Path) -> set[int]:
+    """Whom root has made the keeper of this computer's profiles: the owner of a folder that only root could
+    make, where /var/lib is root's own (a static user, see the daemon's unit).
+    """
+    if path.parent.parent != NODE:
+        return set()
+    with suppress(OSError):
+        return {os.stat(NODE).st_uid}  # noqa: PTH116 - one system call
+    return set()
+
+
+def _check_folder(path: Path, trust: Trust) -> None:
     """Who can write to a folder can exchange its files, unless it is sticky, as /tmp is."""
+    folder = os.stat(path.parent)  # noqa: PTH116 - one system call
     if trust is Trust.FOUND:
-        _check_owner(folder, "its folder")
+        _check_owner(folder, "its folder", path)
     if not folder.st_mode & stat.S_ISVTX:
         _check_mode(folder, "its folder", stat.S_IWOTH | (stat.S_IWGRP if trust is Trust.FOUND else 0))

@@ -212,6 +212,7 @@ def blank(tuning: Tuning, reason: str) -> Tuning:
 
 
 _ADVICE = {
+    Layer.NODE: "No second host confirms it.",
     Layer.USER: "No second host confirms it; name the file in AUTOTUNE_PROFILE to use it anyway.",
     Layer.CLUSTER: "No second host or trusted signer confirms any of its entries.",
 }

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NOWHERE = "/nonexistent"
+_NODE_SPOOL = "/run/autotune/spool"
 
 
 class Layer(StrEnum):
@@ -22,6 +23,8 @@ class Layer(StrEnum):
     """The user named it: an argument or $AUTOTUNE_PROFILE."""
     USER = "user"
     """The user's own folder, where `autotune calibrate` writes."""
+    NODE = "node"
+    """What this computer's own daemon found, for all its users."""
     SYSTEM = "system"
     """The administrator's folder."""
     CLUSTER = "cluster"
@@ -45,6 +48,15 @@ def cluster_profiles() -> "Path":
     return _path(_mirrors()[0])
 
 
+def spool() -> tuple["Path", int]:
+    """Where to leave what was asked for in vain, and the mode of files there: the spool that this computer's
+    daemon keeps open to every user, else the user's own.
+    """
+    if "AUTOTUNE_STATE_DIR" not in os.environ and os.access(_NODE_SPOOL, os.W_OK | os.X_OK):
+        return _path(_NODE_SPOOL), 0o644
+    return _path(os.path.join(_state_dir(), "spool")), 0o600
+
+
 def cache_dir() -> str:
     """Compiled copies; may be deleted at any time."""
     return _platform("user_cache", "XDG_CACHE_HOME", "~/.cache")
@@ -60,6 +72,7 @@ def places(named: str | os.PathLike[str] | None = None) -> list[tuple[Layer, str
     return [
         *([(Layer.NAMED, os.path.abspath(os.path.expanduser(first)))] if first else []),
         (Layer.USER, _user_profiles()),
+        *([(Layer.NODE, _node_profiles())] if sys.platform.startswith("linux") else []),
         (Layer.SYSTEM, _system_profiles()),
         *((Layer.CLUSTER, mirror) for mirror in dict.fromkeys(_mirrors())),
         (Layer.SHIPPED, _shipped_profiles()),
@@ -78,6 +91,10 @@ def _mirrors() -> list[str]:
 
 def _node_mirror() -> str:
     return "/var/lib/autotune/cluster"
+
+
+def _node_profiles() -> str:
+    return os.path.join(os.path.dirname(_node_mirror()), "profiles")
 
 
 def _user_profiles() -> str:
