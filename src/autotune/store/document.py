@@ -13,18 +13,18 @@ from typing import Any
 from autotune.errors import ProfileError
 
 MAX_BYTES = 8 * 2**20
-"""A profile of 10,000 entries takes about 4 MB."""
+"""A profile of 10,000 entries, each with six alternatives, takes about 6 MB."""
 MAX_DEPTH = 16
 MAX_TEXT = 512
 """Characters of one scalar."""
-MAX_NODES = 600_000
-"""A profile of 10,000 entries has about 350,000; this bounds what a dense hostile file costs to 2 s."""
+MAX_NODES = 1_200_000
+"""A profile of 10,000 entries, each with six alternatives, has about 900,000; this bounds what a dense hostile file
+costs to 2 s."""
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 _MAX_DIGITS = 20
 """2**63 has 19; Python itself refuses to convert more than 4,300."""
-_TOO_LONG = f"a text is longer than {MAX_TEXT} characters"
 
 
 def parse(data: bytes) -> Any:
@@ -64,11 +64,9 @@ def _build(text: str) -> Any:
     )
     root: list[Any] = []
     node: Any = root
-    waiting: str | None = None
-    """In a mapping, the key that waits for its value."""
+    waiting: str | None = None  # in a mapping, the key that waits for its value
     outer: list[Any] = []
-    known: dict[str, Any] = {}
-    """Plain scalars that were met before, as values: most numbers and words stand in many entries."""
+    known: dict[str, Any] = {}  # plain scalars as values: most numbers and words stand in many entries
     nodes = 0
     for event in iter(loader.get_event, None):
         kind = type(event)
@@ -79,11 +77,8 @@ def _build(text: str) -> Any:
         elif kind in ending:
             node = outer.pop()
             continue
-        elif kind is events.AliasEvent:
-            raise _refused(event, "an alias (*) is not allowed")
-        elif kind is events.DocumentStartEvent and root:
-            raise _refused(event, "a second document is not allowed")
         else:
+            _check_mark(event, first=not root)
             continue
         nodes += 1
         if nodes > MAX_NODES or event.anchor is not None or event.tag is not None:
@@ -97,8 +92,7 @@ def _build(text: str) -> Any:
             continue
         if kind is scalar:
             if not event.implicit[0]:
-                if len(value) > MAX_TEXT:
-                    raise _refused(event, _TOO_LONG)
+                _check_length(event)
             elif value in known:
                 value = known[value]
             else:
@@ -116,6 +110,16 @@ def _build(text: str) -> Any:
     return root[0] if root else None
 
 
+def _check_mark(event: Any, *, first: bool) -> None:
+    """Refuse an alias, and a document after the first."""
+    from yaml import events
+
+    if isinstance(event, events.AliasEvent):
+        raise _refused(event, "an alias (*) is not allowed")
+    if isinstance(event, events.DocumentStartEvent) and not first:
+        raise _refused(event, "a second document is not allowed")
+
+
 def _forbidden(event: Any) -> ProfileError:
     if event.anchor is not None:
         return _refused(event, "an anchor (&) is not allowed")
@@ -125,18 +129,21 @@ def _forbidden(event: Any) -> ProfileError:
 
 
 def _no_key(event: Any) -> ProfileError:
-    if len(event.value) > MAX_TEXT:
-        return _refused(event, _TOO_LONG)
+    _check_length(event)
     if event.value == "<<":
         return _refused(event, "a merge key (<<) is not allowed")
     return _refused(event, f"the key {event.value!r} stands twice")
 
 
+def _check_length(event: Any) -> None:
+    if len(event.value) > MAX_TEXT:
+        raise _refused(event, f"a text is longer than {MAX_TEXT} characters")
+
+
 def _plain(event: Any) -> Any:
     """The value of a scalar without quotes."""
+    _check_length(event)
     value = event.value
-    if len(value) > MAX_TEXT:
-        raise _refused(event, _TOO_LONG)
     match = _NUMBER.fullmatch(value)
     if match is None:
         return _WORDS.get(value, value)
