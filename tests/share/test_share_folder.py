@@ -184,5 +184,5 @@ def test_a_store_that_does_not_answer_is_given_up():
         def items(self, folder):
             Event().wait(30)
 
-    with pytest.raises(StoreProblem, match="did not answer within 0.01 s"):
+    with pytest.raises(StoreProblem, match=r"did not answer within 0\.01 s"):
         Store("/nfs", Silent(), 0.01).items(CLASS)

@@ -31,7 +31,7 @@ def memory():
     fsspec.filesystem("memory").pseudo_dirs[:] = [""]
 
 
-class NoSuchThing(Exception):  # noqa: N818
+class NoSuchThing(Exception):
     """As botocore's ClientError: it holds the response."""
 
     def __init__(self, code, status):

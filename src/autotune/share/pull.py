@@ -24,9 +24,9 @@ from autotune.store.folders import cache_dir, cluster_profiles
 
 SIBLINGS = 3
 """Classes of the same CPU, beside this machine's own."""
-RELATIVES = 6
+RELATIVES = 3
 """Classes that are looked at for a warm start."""
-RELATIVE_HOSTS = 3
+RELATIVE_HOSTS = 2
 """Publications of each of them: what is tried first needs no vote."""
 
 

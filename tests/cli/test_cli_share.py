@@ -1,0 +1,199 @@
+"""The verbs that speak to a store."""
+
+import json
+import stat
+
+import pytest
+from click.testing import CliRunner
+from made_profiles import KEY, alone, profile, tuning
+
+from autotune.cli.program import program
+from autotune.cli.warmstart import saved
+from autotune.model.configuration import Configuration
+from autotune.model.operation import Operation
+from autotune.search import campaign
+from autotune.search.events import Tried
+from autotune.store import files, folders
+
+
+@pytest.fixture(autouse=True)
+def this_host(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setenv("AUTOTUNE_HOST_ID", "here")
+    monkeypatch.setenv("AUTOTUNE_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(campaign, "this_key", lambda: KEY)
+    (tmp_path / "store").mkdir()
+
+
+def run(*words):
+    return CliRunner().invoke(program, list(words))
+
+
+def calibrated(host="here", name=KEY.slug):
+    """A profile in the user's folder."""
+    path = folders.user_profiles() / f"{name}.yaml"
+    files.write(profile(tuning("qr", choice={"blas_threads": 1}, m=9, n=9), host=host), path)
+    return path
+
+
+def configured(text):
+    folder = folders.user_profiles().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(text)
+
+
+def test_what_one_host_publishes_another_pulls(monkeypatch):
+    for host in ("other", "here"):
+        monkeypatch.setenv("AUTOTUNE_HOST_ID", host)
+        calibrated(host)
+        assert run("publish").exit_code == 0
+    result = run("pull")
+    assert result.exit_code == 0
+    assert result.stdout == f"{KEY.slug}: 1 entry of 2 hosts; 1 confirmed.\n"
+    assert files.read(folders.cluster_profiles() / f"{KEY.slug}.yaml").tunings[0].hosts == 2
+
+
+def test_without_a_name_this_host_s_own_profiles_are_published():
+    calibrated()
+    calibrated(host="other", name="copied")
+    result = run("publish", "--json")
+    done = json.loads(result.stdout)["published"]
+    assert [(one["class"], one["new"], one["name"].split("-")[0]) for one in done] == [
+        (KEY.slug, True, "here")
+    ]
+
+
+def test_nothing_measured_is_nothing_to_publish():
+    result = run("publish")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "This host has measured nothing yet. `autotune calibrate` does, and writes a profile.\n",
+    )
+
+
+def test_a_merged_profile_is_not_published(tmp_path):
+    files.write(profile(tuning("qr", choice={"blas_threads": 1}, m=9, n=9), host=None), tmp_path / "x.yaml")
+    result = run("publish", str(tmp_path / "x.yaml"))
+    assert result.exit_code == 1
+    assert "which host measured it" in result.stderr
+
+
+def test_a_signed_publication_is_confirmed_by_its_signer():
+    public = json.loads(run("keys", "--new", "--json").stdout)["public"]
+    configured(f"trust: signed\ntrusted_keys: ['{public}']\n")
+    path = calibrated()
+    assert run("publish").exit_code == 0
+    assert run("pull").exit_code == 1
+    assert run("publish", str(path), "--sign").exit_code == 0
+    assert run("pull").stdout == f"{KEY.slug}: 1 entry of 1 host; 1 confirmed.\n"
+
+
+def test_a_refused_publication_is_told_with_its_reason():
+    configured("trust: signed\n")
+    calibrated()
+    run("publish")
+    result = run("pull")
+    assert result.exit_code == 1
+    assert "no trusted key signed it" in result.stderr
+    assert json.loads(run("pull", "--json").stdout)["refused"][0]["class"] == KEY.slug
+
+
+def test_keys_are_made_once_and_shown_again():
+    made = run("keys", "--new")
+    assert made.exit_code == 0
+    assert run("keys").stdout == made.stdout
+    assert run("keys", "--new").exit_code == 2
+    private = folders.user_profiles().parent / "signing.key"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+
+
+def test_no_key_is_told_with_what_to_do():
+    result = run("keys")
+    assert result.exit_code == 2
+    assert "`autotune keys --new` makes one" in result.stderr
+
+
+def test_a_list_shows_classes_and_one_class_its_publications():
+    assert run("list").stderr.endswith("is empty.\n")
+    calibrated()
+    run("publish")
+    assert run("list").stdout == f"{KEY.slug}  1 host, 1 publication\n"
+    assert run("list", KEY.slug).stdout == "here  2026-01-02T03:04:05Z  1 entry\n"
+    shown = json.loads(run("list", KEY.slug, "--json").stdout)
+    assert [one["host"] for one in shown["publications"]] == ["here"]
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/b", ""])
+def test_a_class_with_path_parts_is_wrong_usage(name):
+    assert run("list", name).exit_code == 2
+    assert run("prune", "--class", name).exit_code == 2
+
+
+def test_a_dry_run_removes_nothing(tmp_path):
+    calibrated()
+    run("publish")
+    assert "would go" in run("prune", "--host", "here", "--dry-run").stdout
+    assert len(list((tmp_path / "store").rglob("*.json"))) == 1
+    assert "is removed" in run("prune", "--host", "here").stdout
+    assert list((tmp_path / "store").rglob("*.json")) == []
+
+
+def test_no_store_is_wrong_usage_with_what_to_do(monkeypatch):
+    monkeypatch.delenv("AUTOTUNE_STORE")
+    for verb in ("pull", "list", "prune", "publish"):
+        result = run(verb)
+        assert result.exit_code == 2
+        assert "Write `store: /nfs/autotune`" in result.stderr
+
+
+def test_a_store_that_is_away_is_said_once_and_costs_nothing(tmp_path):
+    calibrated()
+    run("publish")
+    run("pull")
+    before = (folders.cluster_profiles() / f"{KEY.slug}.yaml").read_bytes()
+    (tmp_path / "store").rename(tmp_path / "away")
+    result = run("pull")
+    assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
+    assert (folders.cluster_profiles() / f"{KEY.slug}.yaml").read_bytes() == before
+
+
+def test_an_unknown_protocol_and_a_broken_configuration_are_wrong_usage():
+    assert run("pull", "--store", "nix://x").exit_code == 2
+    configured("trust: sometimes\n")
+    result = run("pull")
+    assert result.exit_code == 2
+    assert "config.yaml: trust: expected one of any, owner, signed" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["publish", "pull", "list", "prune", "keys"])
+def test_every_verb_shows_two_examples(verb):
+    assert run(verb, "--help").stdout.split("Examples:")[1].count("autotune ") >= 2
+
+
+QR = Operation(name="qr")
+
+
+def tried(*threads):
+    """Trials ten seconds apart."""
+    return [
+        Tried(
+            operation=QR,
+            configuration=Configuration(blas_threads=count),
+            ratio=1.0,
+            elapsed=10.0 * number,
+            remaining=0.0,
+        )
+        for number, count in enumerate(threads)
+    ]
+
+
+def test_a_choice_that_was_tried_first_saves_half_of_its_search():
+    events = tried(1, 2, 3, 4, 5)
+    assert saved(events, {QR: Configuration(blas_threads=1)}) == pytest.approx(16.0)
+
+
+def test_a_choice_that_was_tried_late_or_that_no_relative_knew_saves_nothing():
+    events = tried(1, 2, 3, 4, 5)
+    assert saved(events, {QR: Configuration(blas_threads=5)}) == 0
+    assert saved(events, {}) == 0
+    assert saved([], {}) == 0
