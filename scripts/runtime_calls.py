@@ -40,11 +40,12 @@ def small(length: int, *, given: bool) -> Callable[[bool], Pair]:
     return make
 
 
-def switched(operation: str, *, changes: bool) -> Callable[[bool], Pair]:
+def switched(name: str, *, changes: bool) -> Callable[[bool], Pair]:
     """An intercepted call against the same call left alone."""
 
     def make(_quick: bool) -> Pair:
-        call = _call(operation)
+        call = _call(name)
+        operation = {"dot": "matmul", "scipy": "cholesky"}.get(name, name)
         around = _applied(operation, changes=changes, per_call="all")
         _check(around, call, changes=changes)
         return Pair(plain=call, tuned=call, around_tuned=around)
@@ -60,6 +61,20 @@ def guarded(_quick: bool) -> Pair:
     )
     _check(around_tuned, call, changes=True)
     return Pair(plain=call, tuned=call, around_plain=around_plain, around_tuned=around_tuned)
+
+
+def guarded_long(quick: bool) -> Pair:
+    """QR of 2 ms, for which one thread is best nearly everywhere: one in a hundred is a control."""
+    side, calls = (64, 5) if quick else (320, 300)
+    matrix = np.random.default_rng(0).standard_normal((side, side))
+
+    def loop() -> object:
+        return [np.linalg.qr(matrix) for _ in range(calls)][-1]
+
+    around_plain, around_tuned = (
+        _applied("qr", changes=True, side=side, **{wish: True}) for wish in ("per_call", "guard")
+    )
+    return Pair(plain=loop, tuned=loop, around_plain=around_plain, around_tuned=around_tuned)
 
 
 def recorded_question(_quick: bool) -> Pair:
@@ -80,26 +95,41 @@ def recorded_question(_quick: bool) -> Pair:
     return Pair(plain=call, tuned=call, around_plain=unrecorded, around_tuned=around_tuned)
 
 
-def recorded_call(_quick: bool) -> Pair:
-    call = _call("cholesky")
-    around = _applied("qr", changes=False, record=True)
-    _check(around, call, changes=False)
-    return Pair(plain=call, tuned=call, around_tuned=around)
+def recorded_call(operation: str) -> Callable[[bool], Pair]:
+    def make(_quick: bool) -> Pair:
+        call = _call(operation)
+        around = _applied("qr", changes=False, record=True)
+        _check(around, call, changes=False)
+        return Pair(plain=call, tuned=call, around_tuned=around)
+
+    return make
 
 
-def _call(operation: str) -> Callable[[], object]:
-    matrix = np.eye(SIDE)
-    return (lambda: matrix @ matrix) if operation == "matmul" else lambda: np.linalg.cholesky(matrix)
+def _call(name: str) -> Callable[[], object]:
+    matrix, vector = np.eye(SIDE), np.ones(SIDE)
+    if name == "scipy":
+        try:
+            from scipy import linalg
+        except ImportError:
+            raise NotHere("scipy is not installed") from None
+        return lambda: linalg.cholesky(matrix)
+    calls: dict[str, Callable[[], object]] = {
+        "matmul": lambda: matrix @ matrix,
+        "dot": lambda: np.dot(matrix, matrix),
+        "cholesky": lambda: np.linalg.cholesky(matrix),
+        "solve": lambda: np.linalg.solve(matrix, vector),
+    }
+    return calls[name]
 
 
 Around = Callable[[], AbstractContextManager[object]]
 
 
-def _applied(operation: str, *, changes: bool, **wishes: Any) -> Around:
+def _applied(operation: str, *, changes: bool, side: int = SIDE, **wishes: Any) -> Around:
     """Applies a profile in which one thread is best for this operation, or nothing was."""
     import autotune
 
-    return partial(autotune.apply, profile=_profile(operation, changes=changes), strict=True, **wishes)
+    return partial(autotune.apply, profile=_profile(operation, side, changes=changes), strict=True, **wishes)
 
 
 def _check(around: Around, call: Callable[[], object], *, changes: bool) -> None:
@@ -108,12 +138,14 @@ def _check(around: Around, call: Callable[[], object], *, changes: bool) -> None
 
     with around():
         call()
+        if state.setting.blas_threads is not None:
+            raise NotHere("the count at rest is the tuned one, so that nothing would change")
         if state.per_call is None or state.per_call.counts() != (1, int(changes)):
             why = "" if state.per_call is None else f": {state.per_call.why}"
             raise NotHere(f"calls are not met as they should be{why}")
 
 
-def _profile(operation: str, *, changes: bool) -> Path:
+def _profile(operation: str, side: int, *, changes: bool) -> Path:
     from autotune.model import catalogue
     from autotune.model.configuration import DEFAULT, Configuration
     from autotune.model.profile import Profile, Provenance
@@ -124,18 +156,25 @@ def _profile(operation: str, *, changes: bool) -> Path:
     cpus, limit = usable_cpus()
     if cpus == 1:
         raise NotHere("with one CPU there is no other count")
-    tuning = Tuning(
-        operation=catalogue.operation(operation, n=SIDE),
-        status=Status.TUNED if changes else Status.DEFAULT_KEPT,
-        reason="Made for a benchmark of what calls cost.",
-        choice=Configuration(blas_threads=1) if changes else DEFAULT,
-        ratio=0.5 if changes else None,
-        default_threads=cpus,
-        safe_threads=(cpus,),
-    )
+
+    def tuning(name: str, *, tuned: bool) -> Tuning:
+        return Tuning(
+            operation=catalogue.operation(name, n=side),
+            status=Status.TUNED if tuned else Status.DEFAULT_KEPT,
+            reason="Made for a benchmark of what calls cost.",
+            choice=Configuration(blas_threads=1) if tuned else DEFAULT,
+            ratio=0.5 if tuned else None,
+            default_threads=cpus,
+            safe_threads=(cpus,),
+        )
+
+    tunings = (
+        tuning(operation, tuned=changes),
+        tuning("eig", tuned=False),
+    )  # the last keeps the count at rest
     site = here(cpus, limit)
-    path = Path(_folder().name, f"{operation}-{changes}.yaml")
-    files.write(Profile(key=site.key, provenance=Provenance(host=site.host), tunings=(tuning,)), path)
+    path = Path(_folder().name, f"{operation}-{side}-{changes}.yaml")
+    files.write(Profile(key=site.key, provenance=Provenance(host=site.host), tunings=tunings), path)
     return path
 
 
@@ -162,25 +201,37 @@ PROGRAMS = {
         for length in SIZES
     },
     **{
-        f"switch_{operation}_{name}": Program(
-            title=f"per-call switching, {operation}, the count {words}",
-            make=switched(operation, changes=changes),
+        f"switch_{call}_{name}": Program(
+            title=f"per-call switching, {words}, the count {outcome}",
+            make=switched(call, changes=changes),
             short=True,
         )
-        for operation in ("cholesky", "matmul")
-        for name, words, changes in (("same", "stays", False), ("change", "changes", True))
+        for call, words in (
+            ("cholesky", "np.linalg.cholesky"),
+            ("solve", "np.linalg.solve"),
+            ("matmul", "@"),
+            ("dot", "np.dot"),
+            ("scipy", "scipy.linalg.cholesky"),
+        )
+        for name, outcome, changes in (("same", "stays", False), ("change", "changes", True))
     },
     "guard_call": Program(title="the guard, over per-call switching", make=guarded, short=True),
+    "guard_long": Program(
+        title="300 QR of 320 x 320, per-call switching over the same with the guard", make=guarded_long
+    ),
     "record_question": Program(
         title="recording, of a question that config() answers with None",
         make=recorded_question,
         tuned_environment=NOWHERE,
         short=True,
     ),
-    "record_call": Program(
-        title="recording, of a call of numpy.linalg",
-        make=recorded_call,
-        tuned_environment=NOWHERE,
-        short=True,
-    ),
+    **{
+        f"record_{name}": Program(
+            title=f"recording, of a call of np.linalg.{name}",
+            make=recorded_call(name),
+            tuned_environment=NOWHERE,
+            short=True,
+        )
+        for name in ("cholesky", "solve")
+    },
 }

@@ -43,6 +43,38 @@ def test_at_most_one_long_call_in_a_hundred_runs_with_the_default():
     assert len(controls) >= 5000 // 151
 
 
+def test_the_guard_costs_at_most_a_hundredth_of_the_time_that_the_entry_saves():
+    """A control gives up one call's saving; there is one for every hundred calls or more."""
+    tuned_seconds, default_seconds, calls = 0.002, 0.003, 20_000
+    work = Work(lambda threads: default_seconds if threads == 8 else tuned_seconds)
+    work.run(tuned(), calls)
+    cost = work.now - calls * tuned_seconds
+    saved = calls * default_seconds - work.now
+    assert 0 < cost <= 0.01 * saved
+
+
+def test_the_guard_reads_its_clock_twice_for_a_call_and_not_for_one_at_rest():
+    """At 0.1 us each, 2e-4 of the shortest call that may be a control."""
+    work, readings = Work(lambda _: 0.002), []
+    clock = work.guard._clock
+    work.guard._clock = lambda: readings.append(1) or clock()
+    work.run(tuned(), 10)
+    work.run(Calls("svd", "float64", {}), 10)
+    assert len(readings) == 20
+
+
+def test_guards_of_two_libraries_keep_one_account():
+    work = Work(lambda threads: 0.03 if threads == 8 else 0.02)
+    other = Work(lambda threads: 0.01 if threads == 8 else 0.02)
+    other.guard = work.guard.beside(other, 8)
+    other.guard._clock = lambda: other.now
+    work.run(tuned(), 3000)
+    other.run(tuned(), 3000)
+    assert work.guard.saved() == other.guard.saved()
+    assert work.guard.saved().seconds > 0
+    assert [dropped.pairs for dropped in work.guard.dropped] == [10]
+
+
 def test_calls_shorter_than_a_millisecond_have_no_control():
     work = Work(lambda _: 0.0009)
     work.run(tuned(), 2000)

@@ -74,7 +74,17 @@ def test_a_size_that_no_profile_covers_is_said_and_not_measured(rows, profile):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", ["switch_cholesky_change", "switch_matmul_same", "guard_call"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "switch_cholesky_change",
+        "switch_matmul_same",
+        "switch_dot_change",
+        "guard_call",
+        "guard_long",
+        "record_solve",
+    ],
+)
 def test_a_row_of_intercepted_calls_has_the_same_result_around_and_without(rows, name):
     """Making the row checks that its calls are met."""
     if usable_cpus()[0] < 2:
