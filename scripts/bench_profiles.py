@@ -2,7 +2,8 @@
 
 The largest profile has 10,000 entries, each with all that calibrate writes. `scan` is the time per megabyte until
 its document is built, every check included, and `events` that of libyaml's parser alone, in turns with it; both in
-CPU seconds. `apply` and `find` are medians over fresh processes that have imported NumPy and find the compiled copy.
+CPU seconds. `apply` and `find` are medians over fresh processes that have imported NumPy and find the compiled copy;
+`copy` is what these entries cost there: apply() with all of them less apply() with one.
 Hostile documents are timed until they are refused. Exit code 1 if a figure is over its limit.
 
     python scripts/bench_profiles.py [--entries 10000] [--repeats 7] [--json]
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
@@ -30,13 +33,13 @@ from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
 from autotune.model.tuning import Status, Tuning
-from autotune.store import files, folders
+from autotune.store import files
 from autotune.store.document import MAX_BYTES, MAX_NODES, parse
 from autotune.store.resolve import here
 from autotune.store.schema import profile_of
 from autotune.store.text import text_of
 
-LIMITS = {"bytes": MAX_BYTES, "scan": 0.15, "apply": 0.010, "refusal": 0.010}
+LIMITS = {"bytes": MAX_BYTES, "scan": 0.15, "copy": 0.010, "refusal": 0.010}
 """Bytes; seconds per megabyte; seconds; seconds."""
 
 _CHILD = """
@@ -110,23 +113,47 @@ def _events(text: str) -> None:
 
 
 def applied(profile: Profile, size: int, repeats: int) -> dict[str, float]:
-    """Medians of apply() and of the first look-up of a size, in fresh processes with a compiled copy."""
-    with tempfile.TemporaryDirectory() as root:
-        names = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
-        environ = {**os.environ, **dict.fromkeys(names, root), "AUTOTUNE_PROFILE": ""}
-        environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled bytecode is part of what a program has
-        os.environ["XDG_CONFIG_HOME"] = root
-        files.write(profile, folders.user_profiles() / "largest.yaml")
-        first = [sys.executable, "-c", "import autotune; autotune.apply()"]  # compiles
-        subprocess.run(first, env=environ, check=True)
-        command = [sys.executable, "-c", _CHILD.format(size=size)]
-        lines = [
-            subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout.split()
-            for _ in range(repeats)
-        ]
-    return {
-        name: median(float(line[place]) for line in lines) for place, name in enumerate(("apply", "find"))
-    }
+    """Medians of apply() and of the first look-up of a size, in fresh processes with a compiled copy.
+
+    `apply_one` is the same with a single entry, in turns with it, and `copy` what the other entries add.
+    """
+    one = replace(
+        profile, tunings=tuple(each for each in profile.tunings if each.operation == _asked(profile, size))
+    )
+    seconds: dict[str, list[float]] = {"apply": [], "find": [], "apply_one": []}
+    with tempfile.TemporaryDirectory() as large, tempfile.TemporaryDirectory() as small:
+        _write(profile, large)
+        _write(one, small)
+        for _ in range(repeats):
+            for root, names in ((large, ("apply", "find")), (small, ("apply_one",))):
+                for name, said in zip(names, _run(_CHILD.format(size=size), root).split(), strict=False):
+                    seconds[name].append(float(said))
+    row = {name: median(values) for name, values in seconds.items()}
+    pairs = zip(seconds["apply"], seconds["apply_one"], strict=True)
+    return {**row, "copy": median(big - little for big, little in pairs)}
+
+
+def _asked(profile: Profile, size: int) -> Operation:
+    """The entry that the children look up."""
+    return next(
+        each.operation
+        for each in profile.tunings
+        if each.operation.name == "svd" and set(each.operation.size.values()) == {size}
+    )
+
+
+def _write(profile: Profile, root: str) -> None:
+    """Put a profile where programs with this root look, and let one compile it."""
+    files.write(profile, Path(root) / "autotune" / "profiles" / "bench.yaml")
+    _run("import autotune; autotune.apply()", root)
+
+
+def _run(code: str, root: str) -> str:
+    names = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
+    environ = {**os.environ, **dict.fromkeys(names, root), "AUTOTUNE_PROFILE": ""}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled bytecode is part of what a program has
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout
 
 
 def hostile() -> dict[str, bytes]:
