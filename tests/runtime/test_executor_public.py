@@ -1,25 +1,141 @@
-"""executor() has the measured workers and BLAS threads; without a measurement one worker and BLAS as it is."""
+"""executor() has the measured workers, BLAS threads and placement; processes where these are allowed and better."""
 
+import os
+
+import numpy as np
 import pytest
+from made_profiles import alone, of_this_machine, tuning
 
 import autotune
-from autotune.model.configuration import Configuration
-from autotune.runtime import executor as module
+from autotune.controls import pool as block_pool
+from autotune.controls.executor import Executor
+from autotune.controls.process_executor import ProcessExecutor
+from autotune.host.allocation import usable_cpus
+from autotune.model.configuration import Placement
+from autotune.runtime.state import Setting, state
+from autotune.store import files, folders
+
+SIZE = {"n": 300, "tasks": 100}
+THREADS = {"blas_threads": 1, "workers": 1}
+
+
+@pytest.fixture(autouse=True)
+def measured(monkeypatch, tmp_path):
+    """Writes what was measured."""
+    alone(monkeypatch, tmp_path)
+    state.take(Setting())
+
+    def write(*entries):
+        files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
+
+    yield write
+    state.take(Setting())
+
+
+def threads(choice=THREADS, ratio=0.7):
+    return tuning("batch_matmul", choice=choice, ratio=ratio, **SIZE)
+
+
+def processes(choice=THREADS, ratio=0.5):
+    return tuning("batch_matmul_processes", choice=choice, ratio=ratio, **SIZE)
+
+
+def test_without_a_measurement_it_has_one_worker_and_leaves_blas_alone():
+    with autotune.executor("batch_matmul", n=20) as pool:
+        assert (type(pool), pool.workers, pool.blas_threads) == (Executor, 1, None)
+        assert list(pool.map(abs, [-1, -2])) == [1, 2]
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("choice", "expected"),
     [
-        (None, (1, None)),
-        (Configuration(workers=2, blas_threads=1), (2, 1)),
-        (Configuration(blas_threads=2), (1, 2)),
-        (Configuration(workers=3), (3, None)),
+        ({"workers": 1, "blas_threads": 1}, (1, 1)),
+        ({"blas_threads": 1}, (1, 1)),
+        ({"workers": 1}, (1, None)),
     ],
 )
-def test_it_has_what_was_measured(monkeypatch, answer, expected):
-    asked = []
-    monkeypatch.setattr(module, "config", lambda *args, **options: (asked.append((args, options)), answer)[1])
-    with autotune.executor("batch_matmul", n=20) as pool:
+def test_it_has_what_was_measured(measured, choice, expected):
+    measured(threads(choice))
+    with autotune.executor("batch_matmul", n=300) as pool:
         assert (pool.workers, pool.blas_threads) == expected
-        assert list(pool.map(abs, [-1, -2])) == [1, 2]
-    assert asked == [(("batch_matmul",), {"dtype": "float64", "n": 20})]
+        assert list(pool.map(lambda x: -x, [1, 2])) == [-1, -2]
+
+
+def test_its_workers_are_placed_as_was_measured(measured, monkeypatch):
+    asked = []
+    monkeypatch.setattr("autotune.controls.placement.cpus_for", lambda *wish: asked.append(wish))
+    measured(threads({"workers": 1, "placement": Placement.L3}))
+    autotune.executor("batch_matmul", n=300).shutdown()
+    assert asked == [(Placement.L3, 1)]
+
+
+def test_blocks_are_placed_as_was_measured(measured, monkeypatch):
+    asked = []
+    monkeypatch.setattr("autotune.controls.pool.placement.current", asked.append)
+    entries = [
+        tuning(name, choice={"workers": 2, "chunk": 2**17, "placement": Placement.CORES}, n=2**18)
+        for name in ("sqrt", "fill", "sum", "random")
+    ]
+    measured(*entries)
+    wishes = []
+    before = block_pool.placement.Placed.__init__
+    monkeypatch.setattr(
+        block_pool.placement.Placed,
+        "__init__",
+        lambda self, wish: (wishes.append(wish), before(self, wish))[1],
+    )
+    array = np.ones(2**18)
+    autotune.map_blocks(np.sqrt, array, out=array)
+    autotune.fill(array, 1.0)
+    autotune.reduce_blocks(np.sum, array)
+    autotune.random(array.shape, out=array)
+    if usable_cpus()[0] > 1:
+        assert asked == [2] * 4
+    assert wishes == [Placement.CORES] * 4
+
+
+def test_processes_are_taken_only_where_they_are_asked_for(measured):
+    measured(threads(), processes())
+    with autotune.executor("batch_matmul", n=300) as pool:
+        assert type(pool) is Executor
+    with autotune.executor("batch_matmul", n=300, processes=True) as pool:
+        assert type(pool) is ProcessExecutor
+        assert (pool.workers, pool.blas_threads) == (1, 1)
+    with autotune.executor("batch_matmul_processes", n=300) as pool:
+        assert type(pool) is ProcessExecutor
+
+
+@pytest.mark.parametrize("entries", [(), (threads(),), (threads(ratio=0.4), processes()), (processes(None),)])
+def test_processes_are_taken_only_where_they_were_measured_to_be_better(measured, entries):
+    measured(*entries)
+    with autotune.executor("batch_matmul", n=300, processes=True) as pool:
+        assert type(pool) is Executor
+
+
+def test_processes_are_better_than_a_plain_loop_where_threads_are_not(measured):
+    measured(threads(None, ratio=1.2), processes())
+    with autotune.executor("batch_matmul", n=300, processes=True) as pool:
+        assert type(pool) is ProcessExecutor
+
+
+def test_a_process_that_may_have_no_children_gets_threads(measured, monkeypatch):
+    measured(threads(), processes())
+    monkeypatch.setattr("multiprocessing.process._current_process._config", {"daemon": True})
+    with autotune.executor("batch_matmul", n=300, processes=True) as pool:
+        assert (type(pool), pool.blas_threads) == (Executor, 1)
+    with autotune.executor("batch_matmul_processes", n=300) as pool:
+        assert (type(pool), pool.blas_threads) == (Executor, None)
+
+
+def test_an_executor_within_a_task_of_another_does_not_multiply_threads(measured):
+    measured(threads())
+    with Executor(2) as outer:
+        inner = outer.submit(autotune.executor, "batch_matmul", n=300).result()
+        assert (inner.workers, inner.blas_threads) == (1, None)
+
+
+@pytest.mark.real
+def test_the_measured_processes_do_the_work(measured):
+    measured(processes())
+    with autotune.executor("batch_matmul", n=300, processes=True) as pool:
+        assert pool.submit(os.getpid).result(60) != os.getpid()

@@ -7,6 +7,7 @@ import pytest
 from made_profiles import alone, of_this_machine, tuning
 
 import autotune
+from autotune.host.allocation import usable_cpus
 from autotune.model.configuration import Configuration
 from autotune.runtime.state import Setting, state
 from autotune.store import files, folders
@@ -85,3 +86,20 @@ def test_the_same_can_be_had_as_json(mine):
     assert plain["operations"][0]["interval"] == [0.45, 0.55]
     assert plain["operations"][1]["status"] == "default-kept"
     assert plain["refusals"] == []
+
+
+def test_a_profile_that_asks_for_more_threads_than_there_are_cpus_is_held_to_them_and_that_is_said():
+    usable = usable_cpus()[0]
+    made = of_this_machine(
+        tuning("qr", choice={"blas_threads": 64 * usable}, n=128, m=128),
+        tuning("batch_matmul", choice={"blas_threads": usable, "workers": 2 * usable}, n=300, tasks=100),
+    )
+    files.write(made, folders.user_profiles() / "mine.yaml")
+    many, one = autotune.explain("qr", n=128).operations + autotune.explain("batch_matmul", n=300).operations
+    assert many.choice == Configuration(blas_threads=usable) == autotune.config("qr", n=128)
+    asked = f"The profile asks for blas_threads={64 * usable}; the {usable} usable CPUs here allow"
+    assert f"{asked} blas_threads={usable}." in many.reason
+    assert one.choice == Configuration(blas_threads=1, workers=usable)
+    with autotune.executor("batch_matmul", n=300) as pool:
+        assert (pool.workers, pool.blas_threads) == (usable, 1)
+    assert asked in str(autotune.explain())

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from autotune.controls.configured import clamp
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import ALIASES
 from autotune.model.configuration import Configuration
@@ -102,7 +103,9 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     else:
         name = None if operation is None else ALIASES.get(operation, operation)
         rows = tuple(
-            _measured(entry) for entry in resolution.entries() if name in {None, entry.tuning.operation.name}
+            _measured(entry, resolution.usable_cpus)
+            for entry in resolution.entries()
+            if name in {None, entry.tuning.operation.name}
         )
     per_call = state.per_call
     calls, switched = (0, 0) if per_call is None else per_call.counts()
@@ -129,15 +132,20 @@ def _asked(resolution: Resolution, operation: str, dtype: Any, sizes: dict[str, 
     if entry is None:
         asked = str(named) if named is not None else f"{operation} {dtype}"
         return Explained(operation=asked, level=Level.DEFAULT, choice=Configuration(), reason=_NOTHING)
-    return _measured(entry)
+    return _measured(entry, resolution.usable_cpus)
 
 
-def _measured(entry: Found) -> Explained:
+def _measured(entry: Found, usable_cpus: int) -> Explained:
+    choice, reason = clamp(entry.tuning.choice, usable_cpus), entry.tuning.reason
+    if choice != entry.tuning.choice:
+        reason += (
+            f" The profile asks for {entry.tuning.choice}; the {usable_cpus} usable CPUs here allow {choice}."
+        )
     return Explained(
         operation=str(entry.tuning.operation),
         level=entry.level,
-        choice=entry.tuning.choice,
-        reason=entry.tuning.reason,
+        choice=choice,
+        reason=reason,
         source=entry.path,
         fit=entry.why,
         tuning=entry.tuning,

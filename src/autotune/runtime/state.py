@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from autotune.errors import AutotuneError
+from autotune.errors import AutotuneError, UsageError
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
@@ -120,7 +120,12 @@ def sentence(error: Exception) -> str:
 
 
 def resolved(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> "Resolution":
-    """What is known for this machine. NumPy is imported first: its BLAS is part of the question."""
+    """What is known for this machine. NumPy is imported first: its BLAS is part of the question.
+
+    Raises UsageError for less than one process.
+    """
+    if processes is not None and processes < 1:
+        raise UsageError(f"The CPUs are shared by at least one process, this one: processes={processes}.")
     if "numpy" not in sys.modules:
         import numpy as np  # noqa: F401
     from autotune.store.resolve import resolve

@@ -1,0 +1,32 @@
+"""How many processes share the CPUs is at least one."""
+
+import pytest
+from made_profiles import alone
+
+import autotune
+from autotune.controls import blas
+from autotune.errors import UsageError
+from autotune.runtime.state import Setting, state
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+    state.take(Setting())
+    yield
+    blas.set_threads(None)
+    state.take(Setting())
+
+
+@pytest.mark.parametrize("processes", [0, -1])
+def test_no_processes_are_refused_where_the_caller_insists(processes):
+    with pytest.raises(UsageError, match=f"at least one process, this one: processes={processes}"):
+        autotune.apply(processes=processes, strict=True)
+
+
+def test_elsewhere_numpy_stays_as_it_is_and_the_reason_is_told():
+    before = blas.current()
+    applied = autotune.apply(processes=0)
+    assert (applied.blas_threads, blas.current()) == (None, before)
+    assert applied.why == "The CPUs are shared by at least one process, this one: processes=0."
+    assert applied.why in str(autotune.explain())
