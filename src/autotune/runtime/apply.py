@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -30,6 +31,7 @@ def apply(
     reproducible: bool = False,
     guard: bool = False,
     record: bool | None = None,
+    watch: bool = False,
     dtype: Any = "float64",
     **sizes: int,
 ) -> "Applied":
@@ -58,6 +60,9 @@ def apply(
     profiles; workers and chunks, which change no bits, are.
     record: count the calls that no profile covers, for the daemon; None: as $AUTOTUNE_RECORD says. What is
     counted goes into one small file when the process ends.
+
+    watch: take up new profiles and a new CPU quota within a minute, for programs that run for long. A thread
+    looks for them; calls pay nothing.
 
     Scope of effect: this process, with BLAS libraries that are loaded later. What the user or another
     library limited stays limited. Calling it again reads profiles and CPU quota again, and takes the former
@@ -94,6 +99,26 @@ def apply(
         state.take(now)
     applied = Applied(before, now)
     _log(applied)
+    if watch and not disabled():
+        from autotune.runtime.watch import Watch
+
+        again = partial(
+            apply,
+            *(() if operation is None else (operation,)),
+            profile=profile,
+            strict=False,
+            processes=processes,
+            children=children,
+            allocator=allocator,
+            per_call=per_call,
+            reproducible=reproducible,
+            guard=guard,
+            record=record,
+            watch=False,
+            dtype=dtype,
+            **sizes,
+        )
+        Watch(applied, again, named=profile, processes=processes).start()
     return applied
 
 
@@ -113,6 +138,15 @@ class Applied:
     def blas_threads(self) -> int | None:
         """The process-wide BLAS thread count that was set; None if it was left alone."""
         return self._now.blas_threads
+
+    @property
+    def in_force(self) -> bool:
+        """Is it what holds now? Not once it was restored, or a later apply() has taken over."""
+        return state.setting is self._now
+
+    def renew(self, fresh: "Applied") -> None:
+        """A later apply() of the same is part of this one: restoring this restores both."""
+        self._now = fresh._now  # noqa: SLF001 - of this class
 
     def restore(self) -> None:
         """Put back what was there before. Does nothing once a later apply() has taken over."""

@@ -76,13 +76,18 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
     """
     usable, limit = usable_cpus(processes)
     files = _files(named)
-    made_from = [*_circumstances(usable, limit), [_state(path) for _, path in files]]
+    made_from = _made_from(usable, limit, files)
     path = f"{cache_dir()}/applied-{zlib.crc32(repr((made_from[:-1], named)).encode()):08x}.json"
     copy = compiled.load(path)
     if copy is None or copy.made_from != made_from:
         copy = _compile(files, here(usable, limit), made_from)
         compiled.save(path, copy)
     return Resolution(copy, usable, limit)
+
+
+def depends_on(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> list[Any]:
+    """What the answer of resolve() depends on: as long as this is equal, so is the answer. Reads no profile."""
+    return _made_from(*usable_cpus(processes), _files(named))
 
 
 def here(usable: int, limit: Limit) -> "Here":
@@ -152,6 +157,10 @@ def _files(named: str | os.PathLike[str] | None) -> list[tuple[Layer, str]]:
         if layer is Layer.NAMED and not chosen:
             found.append((layer, place))
     return found
+
+
+def _made_from(usable: int, limit: Limit, files: list[tuple[Layer, str]]) -> list[Any]:
+    return [*_circumstances(usable, limit), [_state(path) for _, path in files]]
 
 
 def _circumstances(usable: int, limit: Limit) -> list[Any]:

@@ -1,0 +1,102 @@
+"""A program that runs for long takes up what is new."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from made_profiles import alone, of_this_machine, tuning
+
+import autotune
+from autotune.runtime import watch
+from autotune.runtime.state import Setting, state
+from autotune.store import files
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """The place of this user's profile; nothing is in force before and after."""
+    alone(monkeypatch, tmp_path)
+    started = []
+    monkeypatch.setattr(watch.Watch, "start", lambda self: started.append(self))
+    before = state.setting
+    state.take(Setting())
+    yield Path(tmp_path / "config" / "autotune" / "profiles" / "mine.yaml"), started
+    autotune.apply().restore()
+    state.take(before)
+
+
+def found():
+    return autotune.config("qr", m=100, n=100)
+
+
+def chosen(threads):
+    return of_this_machine(tuning("qr", choice={"blas_threads": threads}, m=100, n=100))
+
+
+def test_a_new_profile_is_taken_up_at_the_next_look(mine):
+    path, started = mine
+    autotune.apply(watch=True)
+    assert found() is None
+    files.write(chosen(1), path)
+    assert started[0].check()
+    assert found().blas_threads == 1
+
+
+def test_an_unchanged_profile_changes_nothing(mine):
+    path, started = mine
+    files.write(chosen(1), path)
+    autotune.apply(watch=True)
+    setting = state.setting
+    assert started[0].check()
+    assert state.setting is setting
+
+
+def test_restoring_ends_the_watch_and_undoes_what_it_renewed(mine):
+    path, started = mine
+    before = state.setting
+    applied = autotune.apply(watch=True)
+    files.write(chosen(1), path)
+    started[0].check()
+    applied.restore()
+    assert state.setting is before
+    assert not started[0].check()
+
+
+def test_a_later_apply_takes_the_watch_s_place(mine):
+    path, started = mine
+    autotune.apply(watch=True)
+    autotune.apply()
+    files.write(chosen(1), path)
+    assert not started[0].check()
+    assert found() is None
+
+
+def test_a_profile_that_became_unreadable_is_not_used_and_raises_nothing(mine):
+    path, started = mine
+    files.write(chosen(1), path)
+    autotune.apply(watch=True)
+    path.write_text("schema: [", "utf-8")
+    assert started[0].check()
+    assert found() is None
+
+
+def test_without_the_wish_no_thread_is_started(mine):
+    _, started = mine
+    autotune.apply()
+    assert started == []
+
+
+@pytest.mark.real
+def test_a_thread_does_it(tmp_path, monkeypatch):
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setattr(watch, "SECONDS", 0.05)
+    path = Path(tmp_path / "config" / "autotune" / "profiles" / "mine.yaml")
+    with autotune.apply(watch=True):
+        assert found() is None
+        files.write(chosen(1), path)
+        waiting = threading.Event()
+        for _ in range(400):
+            if found() is not None:
+                break
+            waiting.wait(0.05)
+        assert found().blas_threads == 1
