@@ -43,6 +43,8 @@ STORE_SECONDS = 60.0
 """For one visit to the cluster's store."""
 HOST_BUSY_SECONDS = 120.0
 """Before it is tried again whether somebody else still measures on this host."""
+NOTHING_STATUS = 1
+"""Of `autotune pull`: the store answers, and has nothing for this machine."""
 MOST_RECENT = 20
 QUARANTINED = ".quarantined"
 """Appended to the name of a profile that is put aside, so that nobody reads it."""
@@ -435,7 +437,7 @@ class Keeper:
 
     def _store(self, interpreter: Interpreter, words: tuple[str, ...], errand: str) -> None:
         def then(ended: Ended) -> None:
-            done = ended.status == 0
+            done = ended.status in {0, NOTHING_STATUS} if errand == "pull" else ended.status == 0
             if errand == "pull":
                 self.memory.pull_failures = 0 if done else self.memory.pull_failures + 1
                 self.memory.pulled = self.moment.wall if done else self.memory.pulled

@@ -5,7 +5,7 @@ import re
 import stat
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ class Settings:
     calibrate: bool = True
     """Measure the whole catalogue on a machine without a profile; else only what programs ask for."""
     store: str | None = None
-    """URL of the cluster's store."""
+    """URL of the cluster's store; None: the one that `autotune pull` would take."""
     pull_seconds: float = 3600.0
     group: str | None = None
     """Users of this group may give orders, beside root and the daemon's own user."""
@@ -92,11 +92,12 @@ def load(path: Path) -> Settings:
     """
     try:
         data = _bytes(path)
-        return Settings() if data is None else settings(parse(data))
+        found = Settings() if data is None else settings(parse(data))
     except ProfileError as problem:
         raise UsageError(f"{path}: {problem.reason}") from None
     except OSError as problem:
         raise UsageError(f"{path} cannot be read: {problem.strerror or problem}.") from None
+    return found if found.store is not None else replace(found, store=_store(path.with_name("config.yaml")))
 
 
 def settings(document: Any) -> Settings:
@@ -110,6 +111,21 @@ def settings(document: Any) -> Settings:
         if value is not None or name in _NULL
     }
     return Settings(**found)
+
+
+def _store(shared: Path) -> str | None:
+    """The store that this node has anyway: $AUTOTUNE_STORE, else the one in `config.yaml`, whose other faults
+    `autotune pull` tells.
+    """
+    named = os.environ.get("AUTOTUNE_STORE", "").strip()
+    if named:
+        return named
+    try:
+        document = parse(_bytes(shared) or b"")
+    except (ProfileError, OSError):
+        return None
+    store = document.get("store") if isinstance(document, dict) else None
+    return store if isinstance(store, str) else None
 
 
 def _bytes(path: Path) -> bytes | None:

@@ -1,0 +1,83 @@
+"""When the machine is idle enough."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotune.daemon.idle import Sample, Thresholds, Window, step
+
+LIMITS = Thresholds(quiet_seconds=60.0, busy_seconds=0.5, start_below=0.08, stop_above=0.4)
+OPEN = Window(open=True)
+
+
+def over(window, loads, period):
+    """The window after each of these loads."""
+    seen = []
+    for number, load in enumerate(loads):
+        began = 1000 + number * period
+        window = step(window, Sample(began=began, ended=began + period, foreign_cpus=load), LIMITS)
+        seen.append(window)
+    return seen
+
+
+def test_it_opens_after_a_minute_of_quiet_and_no_sooner():
+    assert [window.open for window in over(Window(), [0.0] * 6, 10.0)] == [False] * 5 + [True]
+
+
+def test_one_busy_stretch_starts_the_minute_anew():
+    assert not any(window.open for window in over(Window(), [0.0] * 5 + [0.5] + [0.0] * 5, 10.0))
+
+
+def test_a_second_of_work_every_ten_seconds_never_lets_it_open():
+    assert not any(window.open for window in over(Window(), [0.1] * 30, 10.0))
+
+
+def test_a_load_of_a_second_every_ten_causes_one_stop_and_no_start():
+    quarter = [1.0] * 4 + [0.0] * 36
+    seen = over(OPEN, quarter * 3, 0.25)
+    assert [window.open for window in seen].index(False) == 1
+    later = over(seen[-1], [0.1] * 27, 10.0)
+    assert not any(window.open for window in [*seen[1:], *later])
+
+
+def test_a_blip_shorter_than_the_dwell_time_does_not_close_it():
+    assert all(window.open for window in over(OPEN, [0.0, 0.9, 0.0, 0.9, 0.0], 0.25))
+
+
+def test_it_closes_once_half_a_second_of_load_has_been_seen():
+    assert [window.open for window in over(OPEN, [0.9, 0.9], 0.25)] == [True, False]
+
+
+def test_a_load_between_both_thresholds_changes_nothing():
+    assert over(OPEN, [0.2] * 100, 0.25)[-1].open
+    assert not over(Window(), [0.2] * 100, 10.0)[-1].open
+
+
+def test_tasks_that_wait_for_a_cpu_keep_it_closed():
+    sample = Sample(began=0, ended=100, foreign_cpus=0.0, waiting=0.2)
+    assert step(Window(), sample, LIMITS).why == "Tasks wait for a CPU 20% of the time."
+
+
+def test_without_any_pressure_information_the_cpu_time_of_others_decides():
+    assert step(Window(since=0.0), Sample(began=50, ended=60, foreign_cpus=0.0), LIMITS).open
+
+
+def test_with_pressure_information_alone_that_decides():
+    assert step(Window(since=0.0), Sample(began=50, ended=60, waiting=0.0), LIMITS).open
+
+
+def test_a_system_that_says_nothing_is_never_idle():
+    window = step(Window(since=0.0), Sample(began=50, ended=600), LIMITS)
+    assert not window.open
+    assert window.why == "This system does not say how busy it is, so nothing is ever measured unasked."
+
+
+def test_an_obstacle_closes_it_at_once():
+    sample = Sample(began=0, ended=0.1, foreign_cpus=0.0, obstacle="The machine runs on battery.")
+    assert step(OPEN, sample, LIMITS) == Window(why="The machine runs on battery.")
+
+
+@given(st.lists(st.floats(0.0, 4.0), max_size=200))
+def test_it_never_opens_and_closes_more_often_than_the_dwell_times_allow(loads):
+    states = [window.open for window in over(Window(), loads, 10.0)]
+    opened = [place for place, (a, b) in enumerate(zip(states, states[1:], strict=False)) if b and not a]
+    assert all(after - before >= 6 for before, after in zip(opened, opened[1:], strict=False))
