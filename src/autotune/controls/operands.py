@@ -100,8 +100,15 @@ def new_result(shape: Shape, dtype: DTypeLike, axes: Sequence[int]) -> Array:
 
 
 def as_outs(out: Any, count: int = 1) -> Outs:
-    """`out` as NumPy takes it, None or an array or a tuple, as a tuple of arrays and Nones."""
-    return out if isinstance(out, tuple) else (out,) * count if out is None else (out,)
+    """`out` as NumPy takes it, None or an array or a tuple, as a tuple of arrays and Nones.
+
+    Raises TypeError for anything else, which could not be written to.
+    """
+    outs = out if isinstance(out, tuple) else (out,) * count if out is None else (out,)
+    for one in outs:
+        if one is not None and not hasattr(one, "shape"):  # arrays of other libraries get the plain call
+            raise TypeError(f"out must be an array, or a tuple of arrays, not {type(one).__name__}.")
+    return outs
 
 
 def as_tuple(result: Any) -> tuple[Array, ...]:

@@ -49,10 +49,11 @@ def apply(
     count to child processes, by the variables of the BLAS libraries that the user has not set. allocator:
     "retain" lets glibc keep freed memory for reuse, at the price of that memory; "default" undoes it.
 
-    per_call: run each call of numpy.linalg with the threads measured for its operation, dtype and size, and
-    put the count back after it; "all": np.matmul and `@` too. Costs 1 to 2 us a call, matmul 3. Calls at once
-    share the CPUs. None: as $AUTOTUNE_PER_CALL or `autotune run --per-call` says. No object of NumPy's is
-    replaced, and on a NumPy that is not known nothing is done, for the reason that explain() gives.
+    per_call: run each call of numpy.linalg, and of scipy.linalg once that is imported, with the threads measured
+    for its operation, dtype and size, and put the count back after it; "all": np.matmul, `@`, np.dot and np.inner
+    too. Costs 1 us a call, 3 us if the count changes. Calls at once share the CPUs. None: as
+    $AUTOTUNE_PER_CALL or `autotune run --per-call` says. No public object of theirs is replaced, and on a
+    version that is not known nothing is done, for the reason that explain() gives.
     guard: like per_call, and let one in a hundred calls longer than 1 ms run with the default; an entry that
     loses against it is dropped, and explain() says what was saved.
     reproducible: keep one BLAS thread count for everything, the one that is there (with an operation, its
@@ -66,8 +67,10 @@ def apply(
 
     Scope of effect: this process, with BLAS libraries that are loaded later. What the user or another
     library limited stays limited. Calling it again reads profiles and CPU quota again, and takes the former
-    call's place. It never measures, never opens a connection, and costs about 15 ms.
+    call's place. It never measures, never opens a connection, and costs about 15 ms. Raises TypeError for a
+    keyword that there is not.
     """
+    _check_keywords(operation, sizes)
     with state.lock:
         before = state.setting
         try:
@@ -205,12 +208,27 @@ def _looked_at(
     )
 
 
+def _check_keywords(operation: str | None, sizes: dict[str, Any]) -> None:
+    """Raise TypeError, as Python does, for a keyword that is neither one of apply()'s nor a size."""
+    from autotune.model.catalogue import ALIASES, CATALOGUE
+
+    row = CATALOGUE.get(ALIASES.get(operation or "", operation or ""))
+    for name in sizes:
+        if operation is None or (row is not None and name not in {*row.size_names, "n"}):
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, apply.__kwdefaults__ or (), n=1)
+            if near or operation is None:
+                hint = f"Did you mean {near[0]!r}?" if near else "Sizes need an operation before them."
+                raise TypeError(f"apply() got an unexpected keyword argument {name!r}. {hint}")
+
+
 def _wished(per_call: "PerCallWish | None") -> "PerCallWish":
     """Which calls are to be switched. Raises UsageError for what is neither a bool nor "all"."""
     if per_call is None:
         named = os.environ.get("AUTOTUNE_PER_CALL", "")
         return state.wish or ("all" if named == "all" else named not in {"", "0"})
-    if per_call not in {True, False, "all"}:
+    if not (isinstance(per_call, bool) or per_call == "all"):
         raise UsageError(f'per_call is True, False or "all", not {per_call!r}.')
     return per_call
 

@@ -112,6 +112,7 @@ def reduce_blocks(
     UsageError for any other function.
     """
     name = reductions.name_of(function)
+    as_outs(out)
     first = arrays[0] if arrays else None
     workers, chunk, placement = 1, np.iinfo(np.int64).max, None
     if type(first) is np.ndarray and first.size <= reductions.BLOCK and dtype is None and len(arrays) == 1:
@@ -135,7 +136,12 @@ def reduce_blocks(
 
 
 def fill(array: NDArray[Any], value: Any) -> None:
-    """`array[...] = value`, a number or an array that broadcasts, by the measured number of workers."""
+    """`array[...] = value`, a number or an array that broadcasts, by the measured number of workers.
+
+    Raises TypeError for an `array` that is none: what would be made of it, nobody could see.
+    """
+    if not hasattr(array, "shape"):
+        raise TypeError(f"fill() writes into an array, not into {type(array).__name__}.")
     chosen = None
     if array.size > SMALL:
         chosen = config("copy" if np.ndim(value) else "fill", dtype=array.dtype, n=array.size)
@@ -165,6 +171,7 @@ def random(
     every call gives others. `out` is an array in C order to be filled; its shape and dtype count then.
     Raises UsageError for a method whose numbers depend on each other (shuffle, choice, ...).
     """
+    (out,) = as_outs(out)
     if out is not None:
         shape, dtype = out.shape, out.dtype
     count = prod(shape_of(shape))

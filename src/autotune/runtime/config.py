@@ -7,6 +7,7 @@ from autotune.runtime.state import state
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
     from autotune.model.operation import Operation
+    from autotune.store.resolve import Resolution
 
 
 def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Configuration | None":
@@ -19,7 +20,8 @@ def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Confi
 
     It works without apply() too, and changes nothing. The first look-up reads the profiles (about 10 ms),
     the first of each size takes some 20 us, and any other less than one. Raises BadSize for a size that the
-    operation does not have.
+    operation does not have, and UnknownOperation for what cannot be a name; a name that is neither in the
+    catalogue nor in a profile is said once, by the logger "autotune".
     """
     question = (operation, dtype, *sizes.items())
     try:
@@ -45,8 +47,12 @@ def _looked_up(operation: str, dtype: Any, sizes: dict[str, int]) -> "Configurat
         answer = clamp(entry.tuning.choice, resolution.usable_cpus)
         if answer.blas_threads is not None and state.setting.reproducible:
             answer = None
-    if entry is None and named is not None and state.demand is not None:
-        state.demand.meet((operation, dtype, *sizes.items()), named)
+    if entry is None and named is not None:
+        if operation not in state.said and not _is_known(operation, resolution):
+            state.said.add(operation)
+            _say_unknown(operation)
+        if state.demand is not None:
+            state.demand.meet((operation, dtype, *sizes.items()), named)
     if known is state.known:  # else an apply() came in between, and the answer may be the old one's
         state.learn((operation, dtype, *sizes.items()), answer)
     return answer
@@ -57,8 +63,50 @@ def meant(name: str, dtype: Any, sizes: dict[str, int]) -> "Operation | None":
     from autotune.model import catalogue
     from autotune.model.operation import DTYPES
 
+    if not is_name(name):
+        catalogue.kind(str(name))  # raises UnknownOperation, which holds the nearest names
     known_as = dtype if isinstance(dtype, str) else _name_of(dtype)
     return catalogue.operation(name, dtype=known_as, **sizes) if known_as in DTYPES else None
+
+
+def is_name(name: str) -> bool:
+    """Can there be entries of this name? Those of the catalogue are known; users' functions have a form."""
+    from autotune.model.catalogue import ALIASES, CATALOGUE
+
+    if name in CATALOGUE or name in ALIASES:
+        return True
+    import re
+
+    from autotune.model.operation import NAME
+
+    return isinstance(name, str) and re.fullmatch(NAME, name) is not None
+
+
+def _is_known(name: str, resolution: "Resolution | None") -> bool:
+    """Is the name in the catalogue, or in some entry that holds here?"""
+    from autotune.model.catalogue import ALIASES, CATALOGUE
+
+    entries = () if resolution is None else resolution.entries()
+    return name in CATALOGUE or name in ALIASES or any(one.tuning.operation.name == name for one in entries)
+
+
+def _say_unknown(name: str) -> None:
+    """That a name is neither in the catalogue nor in a profile: a misspelling, or a function never calibrated.
+
+    It may be either, so it is no error: a program with functions of its own runs on machines where they were
+    not measured.
+    """
+    import logging
+    from difflib import get_close_matches
+
+    from autotune.model.catalogue import ALIASES, CATALOGUE
+
+    near = get_close_matches(name, [*CATALOGUE, *ALIASES], n=3, cutoff=0.5)
+    logging.getLogger("autotune").warning(
+        "No operation is named %r, and no profile here knows a function of that name: plain NumPy runs.%s",
+        name,
+        f" Did you mean {', '.join(near)}?" if near else "",
+    )
 
 
 def _name_of(dtype: Any) -> str:

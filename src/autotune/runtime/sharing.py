@@ -6,10 +6,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from autotune.controls import processes, sharing
-from autotune.controls.operands import Shape, shape_of
+from autotune.controls.operands import Shape, as_outs, shape_of
 from autotune.controls.shared_array import SharedArray
 from autotune.controls.sharing import Handle
 from autotune.errors import UsageError
@@ -57,10 +57,10 @@ def attach(handle: Handle) -> SharedArray:
 
 def process_map(
     function: Callable[[NDArray[Any]], NDArray[Any] | None],
-    array: NDArray[Any],
+    array: ArrayLike,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """`function(array)`, computed on blocks by several processes.
+    """`function(array)`, computed on blocks by several processes; `array` may be anything that NumPy takes for one.
 
     The function takes a block and returns one of its shape; with `out=array` it may change the block and
     return None. It must pickle (be defined at the top of a module) unless processes are forked. How many
@@ -70,6 +70,9 @@ def process_map(
     the process, and SharedMemoryError if a process is killed or memory is short; `out` may be written in
     part then.
     """
+    as_outs(out)
+    if not isinstance(array, np.ndarray):
+        array = np.asarray(array)
     chosen = _chosen(array.size, array.dtype) or DEFAULT
     method = chosen.method or DEFAULT_METHOD
     if method is Method.INHERIT and not processes.forks():

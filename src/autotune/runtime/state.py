@@ -55,6 +55,8 @@ class State:
         self.displaced: dict[str, str | None] = {}
         """What the exported variables held before."""
         self.known: dict[Any, Configuration | None] = {}
+        self.said: set[str] = set()
+        """Names of operations that were said to be unknown."""
         self.wish: PerCallWish = False
         """What the start of the process asked for."""
         self.per_call: PerCall | None = None

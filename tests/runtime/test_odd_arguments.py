@@ -1,0 +1,111 @@
+"""Arguments that cannot mean anything: what is said, and that nothing else happens."""
+
+import logging
+
+import numpy as np
+import pytest
+from made_profiles import alone, of_this_machine, tuning
+
+import autotune
+from autotune.errors import UnknownOperation
+from autotune.runtime.state import Setting, state
+from autotune.store import files, folders
+
+LIST = [0.0, 0.0, 0.0]
+X = np.ones(3)
+BIG = np.ones((3, 200_000))
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+    state.take(Setting())
+    state.said.clear()
+    yield
+    state.take(Setting())
+
+
+def halved(block):
+    return block / 2
+
+
+def rooted(x, *, scratch):
+    return np.sqrt(x, out=scratch.out)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: autotune.map_blocks(halved, X, out=LIST),
+        lambda: autotune.map_blocks(np.sqrt, X, out=[X]),
+        lambda: autotune.map_blocks(rooted, X, scratch=True, out=[np.empty(3)]),
+        lambda: autotune.reduce_blocks(np.add, BIG, axis=1, out=LIST),
+        lambda: autotune.process_map(halved, X, out=LIST),
+        lambda: autotune.random(3, out=LIST),
+        lambda: autotune.fill(LIST, 1.0),
+        lambda: autotune.fill(None, 1.0),
+    ],
+)
+def test_what_cannot_be_written_to_is_a_type_error(call):
+    with pytest.raises(TypeError, match="array"):
+        call()
+    assert LIST == [0.0, 0.0, 0.0]
+
+
+def test_lists_are_taken_for_arrays_where_they_are_read():
+    assert autotune.map_blocks(np.sqrt, [1.0, 4.0]).tolist() == [1, 2]
+    assert autotune.map_blocks(rooted, [1.0, 4.0], scratch=True).tolist() == [1, 2]
+    assert autotune.reduce_blocks(np.add, [[1, 2], [3, 4]], axis=0).tolist() == [4, 6]
+    assert autotune.process_map(halved, [2.0, 4.0]).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["SVD", "my op", "", "../etc", 3, None])
+def test_what_cannot_be_a_name_is_an_unknown_operation(name):
+    for ask in (autotune.config, autotune.tuned, autotune.executor):
+        with pytest.raises(UnknownOperation):
+            ask(name, n=3)
+
+
+def test_a_name_that_nothing_knows_is_said_once_with_the_nearest(caplog):
+    with caplog.at_level(logging.WARNING, "autotune"):
+        for n in (3, 4, 4):
+            assert autotune.config("choleski", n=n) is None
+            with autotune.tuned("choleski", n=n):
+                pass
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert message.startswith(
+        "No operation is named 'choleski', and no profile here knows a function of that name: plain NumPy runs."
+    )
+    assert "Did you mean cholesky" in message
+
+
+def test_names_of_the_catalogue_and_of_profiles_are_not_said(caplog):
+    files.write(of_this_machine(tuning("mine", n=10)), folders.user_profiles() / "mine.yaml")
+    with caplog.at_level(logging.WARNING, "autotune"):
+        for name in ("svd", "mean", "mine"):
+            assert autotune.config(name, n=3) is None
+    assert caplog.records == []
+
+
+def test_a_misspelt_keyword_of_apply_is_a_type_error_that_names_the_near_one():
+    with pytest.raises(
+        TypeError, match=r"apply\(\) got an unexpected keyword argument 'percall'.*'per_call'"
+    ):
+        autotune.apply(percall=True)
+    with pytest.raises(TypeError, match="'reproducible'"):
+        autotune.apply("svd", n=5, reproducable=True)
+
+
+def test_sizes_of_apply_without_an_operation_are_a_type_error():
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'n'.*Sizes need an operation"):
+        autotune.apply(n=5)
+
+
+def test_sizes_of_an_operation_of_ones_own_may_have_any_name():
+    assert "steps=5" in autotune.apply("mine", steps=5).why
+
+
+@pytest.mark.parametrize("wish", [2, "yes", [], object()])
+def test_a_wish_for_calls_that_means_nothing_is_said(wish):
+    assert 'per_call is True, False or "all"' in autotune.apply(per_call=wish).why
