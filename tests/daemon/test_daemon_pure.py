@@ -7,11 +7,8 @@ from autotune.daemon.budget import Spent, left, spend
 from autotune.daemon.canary import Step, Verdict, step, verdict
 from autotune.daemon.clock import Moment, jump
 from autotune.daemon.cluster import (
-    CLAIM_SECONDS,
     FIRST_RETRY_SECONDS,
     LONGEST_RETRY_SECONDS,
-    Claim,
-    holder,
     next_pull,
     turn,
 )
@@ -98,19 +95,6 @@ def test_failures_back_off_within_bounds_and_never_all_at_once(failures, host):
     waited = next_pull(host, 1000.0, failures=failures) - 1000.0
     most = min(FIRST_RETRY_SECONDS * 2.0**failures, LONGEST_RETRY_SECONDS)
     assert most / 2 <= waited <= most
-
-
-def test_the_claim_that_was_made_first_counts():
-    claims = [Claim(host="b", until=150.0), Claim(host="a", until=160.0)]
-    assert holder(claims, 100.0) == "b"
-
-
-def test_a_claim_ends_by_itself():
-    assert holder([Claim(host="b", until=150.0)], 150.0) is None
-
-
-def test_a_claim_from_a_clock_far_ahead_does_not_hold_for_ever():
-    assert holder([Claim(host="b", until=100.0 + CLAIM_SECONDS + 1)], 100.0) is None
 
 
 def test_equal_nodes_take_turns():

@@ -55,7 +55,9 @@ def test_causes_come_in_their_order():
         interrupted={"interpreter": NAME, "operation": "det", "dtype": "float64", "sizes": {}},
         checked={checked_key("k1", "svd", "float64"): NOON - 40 * 86400},
     )
-    known = knowledge(entry("svd"), entry("exp", n=1000, contested=True), memory=memory, untried=["/p/mine.yaml"])
+    known = knowledge(
+        entry("svd"), entry("exp", n=1000, contested=True), memory=memory, untried=["/p/mine.yaml"]
+    )
     assert causes(known) == [
         *(Cause.TRIAL, Cause.ORDER, Cause.RESUME, Cause.DOUBT, Cause.DEMAND, Cause.CONTESTED, Cause.AGE),
     ]

@@ -21,14 +21,23 @@ FACTS = {"software.numpy": "2.4", "software.kernels": "SkylakeX", "usable_cpus":
 QUICK = Thresholds(quiet_seconds=20.0)
 
 
-def entry(name="svd", *, status="tuned", ratio=0.5, level="this-host", path="/p/mine.yaml", contested=False, **sizes):
+def entry(
+    name="svd", *, status="tuned", ratio=0.5, level="this-host", path="/p/mine.yaml", contested=False, **sizes
+):
     asked = operation(name, **(sizes or {"n": 500}))
     return Entry(operation=asked, status=status, ratio=ratio, level=level, path=path, contested=contested)
 
 
 def survey(*entries, profile="/p/mine.yaml", facts=FACTS):
     return Survey(
-        key="k1", host="h1", facts=facts, watch=(), profile=profile, created=None, entries=entries, refusals=()
+        key="k1",
+        host="h1",
+        facts=facts,
+        watch=(),
+        profile=profile,
+        created=None,
+        entries=entries,
+        refusals=(),
     )
 
 
@@ -66,7 +75,9 @@ class FakeChild:
         return self.held
 
     def done(self, answer=None, *, status=0, words=""):
-        self.end = Ended(status=status, answer=b"" if answer is None else json.dumps(answer).encode(), words=words)
+        self.end = Ended(
+            status=status, answer=b"" if answer is None else json.dumps(answer).encode(), words=words
+        )
 
 
 class FakeLauncher:
@@ -104,7 +115,11 @@ class FakeSenses:
         if before is None:
             return None
         return Sample(
-            began=before, ended=self._before, foreign_cpus=self.foreign, waiting=self.waiting, obstacle=self.obstacle
+            began=before,
+            ended=self._before,
+            foreign_cpus=self.foreign,
+            waiting=self.waiting,
+            obstacle=self.obstacle,
         )
 
     def running(self, names):

@@ -6,13 +6,10 @@ Architecture Blog, Exponential Backoff And Jitter, 2015: "full jitter").
 """
 
 import zlib
-from dataclasses import dataclass
 
 PULL_SECONDS = 3600.0
 FIRST_RETRY_SECONDS = 60.0
 LONGEST_RETRY_SECONDS = 6 * 3600.0
-CLAIM_SECONDS = 3600.0
-"""How long a claim holds. A node that takes longer, or dies, loses it to the next."""
 
 
 def share(*words: str) -> float:
@@ -31,21 +28,6 @@ def next_pull(host: str, now: float, *, interval: float = PULL_SECONDS, failures
         return now + most * (0.5 + share(host, str(failures), str(int(now))) / 2)
     phase = share(host, "pull") * interval
     return (now - phase) // interval * interval + interval + phase
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A node of a class says that it measures an operation for all."""
-
-    host: str
-    until: float
-    """Wall-clock seconds."""
-
-
-def holder(claims: list[Claim], now: float) -> str | None:
-    """Whose claim counts: of those in force the one that ends first, which was made first; ties by name."""
-    valid = [claim for claim in claims if now < claim.until <= now + CLAIM_SECONDS]
-    return min(valid, key=lambda claim: (claim.until, claim.host)).host if valid else None
 
 
 def turn(host: str, subject: str, noticed: float, *, spread: float) -> float:

@@ -18,6 +18,7 @@ from autotune.model.operation import Operation
 
 CLI = "autotune"
 CLERK = "autotune.daemon.clerk"
+CLAIMS = "autotune.share.claims"
 GRACE = 3.0
 """How many times its budget a child may take before it counts as hung: NumPy loads, proofs are finished."""
 CLERK_SECONDS = 60.0
@@ -71,9 +72,24 @@ Course = Generator[Step, Ended, Outcome]
 
 
 def calibration(
-    job: Job, *, seconds: float, candidate: Path, profile: Path, seed: int, resume: bool
+    job: Job,
+    *,
+    seconds: float,
+    candidate: Path,
+    profile: Path,
+    seed: int,
+    resume: bool,
+    claim: tuple[str, str] | None = None,
 ) -> Course:
-    """Measure an operation; time what was found once more; take it into use."""
+    """Measure an operation; time what was found once more; take it into use.
+
+    `claim` is the store and the class whose nodes are to be told first, so that one of them does it for all. A
+    store that does not answer keeps nobody from measuring.
+    """
+    if claim is not None:
+        answer = _json((yield Step(module=CLAIMS, arguments=(*claim, f"{job.operation}-{job.dtype}"))))
+        if not answer.get("mine", True):
+            return Outcome(end=End.LEFT, why=f"{answer['holder']} measures it for its class.")
     words = _words(job, seconds=seconds, candidate=candidate, seed=seed)
     ended = yield _measured([*words, *(["--resume"] if resume else [])], seconds)
     if resume and ended.status == USAGE_STATUS:  # it had not come to its first session, or was another one

@@ -500,6 +500,9 @@ class Keeper:
             profile=Path(known.profile),
             seed=0,
             resume=resume,
+            claim=(self.settings.store, known.key)
+            if job.cause is Cause.MISSING and self.settings.store is not None
+            else None,
         )
 
     def _advance(self, interpreter: Interpreter, job: Job, course: Course, ended: Ended | None) -> None:
