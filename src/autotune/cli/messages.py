@@ -34,6 +34,7 @@ VERBS = {
     "calibrate": "Measure this machine and write its profile.",
     "show": "Show a profile: every choice, its gain and its reason.",
     "verify": "Measure a profile's choices once more: do they still hold here?",
+    "report": "Show a profile as a page of figures, or several side by side.",
     "explain": "Say what applies here, from where, and what was refused.",
     "doctor": "Describe this machine, its limits and its BLAS.",
     "env": "Print shell lines that set BLAS threads as the profile says.",
@@ -508,4 +509,37 @@ def warm_start(profiles: int, *, brought: int, chosen: int, seconds: float) -> s
     return (
         f"Warm start from {known}: {brought} of {chosen} choices came from there and were tried first, which saved "
         f"about {units.clock(seconds)} of search."
+    )
+
+
+# --- a report ---------------------------------------------------------------------------------
+
+REPORT_AS_WHAT = "Say what to make, one of --html FILE, --json, --csv and --optuna FILE."
+ONE_HISTORY = "--optuna writes the history of one profile; name one."
+NO_HISTORY = (
+    "There is no journal of this profile's calibration on this machine, so there is no history to write. "
+    "`autotune calibrate` keeps one of its last run."
+)
+
+
+def not_written(path: object, why: str) -> str:
+    """The output cannot go where it was asked to."""
+    return f"{path} could not be written ({why}). Nothing was changed: name another file."
+
+
+def report_written(path: object) -> str:
+    """Where the page is, and what to do with it."""
+    return f"The report is in {path}: open it in a browser."
+
+
+def exists_already(path: object) -> str:
+    """The output would be mixed with something else."""
+    return f"{path} exists already: name a new file."
+
+
+def history_written(path: object, count: int) -> str:
+    """Where the search history is, and what to do with it."""
+    return (
+        f"{path} holds {count} stud{'y' if count == 1 else 'ies'}, one for every size. "
+        f"`pip install optuna-dashboard`, then: optuna-dashboard {path}"
     )

@@ -3,18 +3,12 @@
 import re
 
 from autotune.errors import BadBudget
+from autotune.report.numbers import memory, seconds, speedup, speedup_interval
 
-_SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+__all__ = ["budget", "clock", "memory", "seconds", "speedup", "speedup_interval"]
+
 _SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 LONGEST_BUDGET = 30 * 24 * 3600.0
-
-
-def seconds(value: float | None) -> str:
-    """A short time to three digits, such as `12.3 ms`; a dash for None."""
-    if value is None:
-        return "-"
-    scale, unit = next((pair for pair in _SCALES if value >= pair[0] * 0.9995), _SCALES[-1])
-    return f"{_digits(value / scale)} {unit}"
 
 
 def clock(value: float) -> str:
@@ -22,28 +16,6 @@ def clock(value: float) -> str:
     whole = max(0, round(value))
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def speedup(ratio: float | None) -> str:
-    """How many times as fast, from a ratio of times: 0.5 is `2.00x`; a dash for None."""
-    return f"{1 / ratio:.2f}x" if ratio else "-"
-
-
-def speedup_interval(low: float | None, high: float | None) -> str:
-    """The interval of a ratio of times as one of speeds, such as `1.39 to 1.52`; empty if unknown."""
-    return f"{1 / high:.2f} to {1 / low:.2f}" if low and high else ""
-
-
-def memory(count: int | None) -> str:
-    """Bytes, such as `15.6 GiB`; a dash for None."""
-    if count is None:
-        return "-"
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{_digits(value)} {unit}" if unit != "B" else f"{count} B"
-        value /= 1024
-    return f"{_digits(value)} TiB"
 
 
 def budget(text: str) -> float:
@@ -61,7 +33,3 @@ def budget(text: str) -> float:
             f"A budget of {text!r} makes no sense: it must be more than nothing and at most 30 days."
         )
     return total
-
-
-def _digits(value: float) -> str:
-    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"

@@ -1,1 +1,1 @@
-"""Profile and Calibration in, figures and an HTML page out; pure."""
+"""Profiles and journals in, figures and an HTML page out; pure."""

@@ -86,6 +86,17 @@ def remembered(path: Path) -> list[Json]:
     return [line for line in _lines(path)[1:] if line.keys() == {"plan", "session"}]
 
 
+def sessions(path: Path) -> tuple[Session, ...]:
+    """What a journal holds, in order, up to the first line that this version does not understand."""
+    found: list[Session] = []
+    for line in remembered(path):
+        session = _session(line["session"])
+        if session is None:
+            break
+        found.append(session)
+    return tuple(found)
+
+
 def _lines(path: Path) -> list[Json]:
     try:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""

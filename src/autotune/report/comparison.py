@@ -1,0 +1,111 @@
+"""Several profiles side by side: machines, or before and after."""
+
+from collections.abc import Sequence
+from math import exp, log
+
+from autotune.report import rows
+from autotune.report.pieces import (
+    ENTRY,
+    KEY_CELLS,
+    MOST_OPERATIONS,
+    best_of,
+    by_label,
+    figure,
+    percent,
+    section,
+    spoken,
+    times,
+    told,
+)
+from autotune.report.rows import Row
+from autotune.report.subject import Subject
+from autotune.report.table import Column, Table
+
+
+def comparison(subjects: Sequence[Subject]) -> str:
+    entries = [spoken(row) for subject in subjects for row in rows.entries(subject)]
+    machines = [rows.machine(subject) for subject in subjects]
+    columns = [
+        Column("profile", "profile"),
+        Column("cpu", "CPU"),
+        Column("usable_cpus", "CPUs", str),
+        Column("blas", "BLAS"),
+        Column("blas_version", "version"),
+        Column("kernels", "kernels"),
+        Column("numpy", "NumPy"),
+        Column("tuned", "tuned", str),
+        Column("entries", "entries", str),
+        Column("resolution", "resolution", percent),
+        Column("created", "measured"),
+    ]
+    head = (
+        f'<header><p class="kicker">autotune report</p><h1>{len(subjects)} profiles compared</h1></header>'
+        + section(
+            "glance", "The profiles", "", Table("Machine and software of each", columns, machines).html()
+        )
+    )
+    operations = sorted(by_label(sorted(entries, key=lambda row: row["label"])), key=lambda pair: pair[0])
+    parts = [
+        section(
+            "operations", "Operation by operation", "Time over size with autotune; dashed: plain NumPy there."
+        ),
+        *(_compared(label, group) for label, group in operations[:MOST_OPERATIONS]),
+    ]
+    return f"<main>\n{head}{_matrix(subjects, entries)}{''.join(parts)}\n</main>"
+
+
+def _matrix(subjects: Sequence[Subject], entries: Sequence[Row]) -> str:
+    cells: dict[tuple[str, str], list[float]] = {}
+    for row in entries:
+        cells.setdefault((row["label"], row["profile"]), []).append(row["speedup"])
+    shown = [
+        {
+            "label": label,
+            "profile": profile,
+            "speedup": exp(sum(map(log, gains)) / len(gains)),
+            "sizes": len(gains),
+        }
+        for (label, profile), gains in cells.items()
+    ]
+    best: dict[str, float] = {}
+    for cell in shown:
+        best[str(cell["label"])] = max(best.get(str(cell["label"]), 0.0), float(str(cell["speedup"])))
+    order = {subject.label: place for place, subject in enumerate(subjects)}
+    shown.sort(key=lambda cell: (-best[str(cell["label"])], cell["label"], order[str(cell["profile"])]))
+    columns = [
+        Column("label", "operation"),
+        Column("profile", "profile"),
+        Column("speedup", "speed-up", times),
+        Column("sizes", "sizes", str),
+    ]
+    if not shown:
+        return "<p>None of the profiles has entries.</p>"
+    return section(
+        "gain",
+        "What is gained where",
+        "Speed-up over plain NumPy on the same machine, the geometric mean over its measured sizes.",
+        figure(
+            "matrix",
+            "Speed-up by operation and profile",
+            Table("Geometric mean over sizes", columns, shown),
+            best_of(shown),
+            fixed=True,
+            key=KEY_CELLS,
+            most=MOST_OPERATIONS * len(subjects),
+        ),
+    )
+
+
+def _compared(label: str, entries: Sequence[Row]) -> str:
+    shown = [row for row in entries if row["default_seconds"]]
+    columns = [
+        Column("profile", "profile"),
+        *ENTRY,
+        Column("size", "", str),
+        Column("shape"),
+        Column("seconds", "", str),
+    ]
+    table = Table(f"{label}: time over size, profile by profile", columns, shown)
+    if not shown:
+        return table.html()
+    return f'<div class="grid">{figure("times", f"{label}: time over size", table, told(shown))}</div>'

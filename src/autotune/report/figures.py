@@ -1,0 +1,464 @@
+"""Every kind of figure, in Vega-Lite. Colours are names of the style sheet's, so that light, dark and paper are its
+business; rows come from the table beside the figure.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+Spec = dict[str, Any]
+
+GAINS = (0.5, 0.8, 0.95, 1.05, 1.25, 1.6, 2.5)
+"""Speed-ups at which a cell changes its colour."""
+CELLS = tuple(f"var(--cell-{place})" for place in range(len(GAINS) + 1))
+SERIES = tuple(f"var(--series-{place})" for place in range(8))
+
+CONFIG: Spec = {
+    "background": None,
+    "padding": 2,
+    "font": "system-ui, sans-serif",
+    "aria": False,
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": "var(--soft)",
+        "titleColor": "var(--soft)",
+        "gridColor": "var(--grid)",
+        "domainColor": "var(--line)",
+        "tickColor": "var(--line)",
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "labelLimit": 150,
+        "labelOverlap": "greedy",
+        "tickSize": 4,
+    },
+    "axisY": {"domain": False, "ticks": False, "labelPadding": 6},
+    "legend": {
+        "labelColor": "var(--soft)",
+        "titleColor": "var(--soft)",
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "orient": "bottom",
+        "columns": 3,
+        "symbolStrokeWidth": 2,
+        "labelLimit": 220,
+    },
+    "range": {"category": list(SERIES), "ordinal": list(SERIES)},
+}
+
+LOG = {"type": "log", "nice": False, "padding": 26}
+_ROUND = "indexof([1, 2, 5], round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))) >= 0"
+"""Of the many ticks of a log axis, those that are written."""
+_ROUND_GRID = {"condition": {"test": _ROUND, "value": 1}, "value": 0}
+COUNT_LABEL = f"{_ROUND} ? format(datum.value, datum.value < 1000 ? 'd' : '.3~s') : ''"
+SECONDS_LABEL = (
+    f"!({_ROUND}) ? '' : "
+    "datum.value >= 1 ? format(datum.value, '~g') + ' s' : datum.value >= 1e-3 ? format(datum.value * 1e3, '~g')"
+    " + ' ms' : datum.value >= 1e-6 ? format(datum.value * 1e6, '~g') + ' µs' : format(datum.value * 1e9, '~g')"
+    " + ' ns'"
+)
+TIMES_LABEL = "format(datum.value, '~r') + '×'"
+
+_SIZE = {
+    "field": "size",
+    "type": "quantitative",
+    "scale": LOG,
+    "axis": {"title": "size", "labelExpr": COUNT_LABEL, "grid": False, "tickOpacity": _ROUND_GRID},
+}
+
+
+def _seconds(field: str) -> Spec:
+    axis = {"title": None, "labelExpr": SECONDS_LABEL, "gridOpacity": _ROUND_GRID}
+    return {"field": field, "type": "quantitative", "scale": LOG, "axis": axis}
+
+
+def _times(field: str, **axis: Any) -> Spec:
+    return {
+        "field": field,
+        "type": "quantitative",
+        "scale": {"type": "log", "nice": False, "padding": 16},
+        "axis": {"labelExpr": TIMES_LABEL, "tickCount": 6, **axis},
+    }
+
+
+def _figure(*layers: Spec, height: Any = 190, encoding: Spec | None = None, **rest: Any) -> Spec:
+    """A figure of layers; `encoding` is what all have in common that draw rows, which reference lines do not."""
+    drawn = [
+        layer if "data" in layer else {**layer, "encoding": {**(encoding or {}), **layer.get("encoding", {})}}
+        for layer in layers
+    ]
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "data": {"name": "rows"},
+        "width": "container",
+        "height": height,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "config": CONFIG,
+        "layer": drawn,
+        **rest,
+    }
+
+
+_ONE = {
+    "data": {"values": [{}]},
+    "mark": {"type": "rule", "stroke": "var(--line)", "strokeWidth": 1.5},
+    "encoding": {"x": {"datum": 1}},
+}
+_ONE_ACROSS = {**_ONE, "encoding": {"y": {"datum": 1}}}
+
+_BY_OPERATION = {
+    "field": "label",
+    "type": "nominal",
+    "sort": {"field": "speedup", "op": "max", "order": "descending"},
+    "axis": {"title": None, "grid": True, "bandPosition": 1},
+}
+
+GAIN = _figure(
+    _ONE,
+    {
+        "mark": {"type": "rule", "stroke": "var(--tuned)", "strokeWidth": 5, "opacity": 0.28},
+        "encoding": {
+            "x": _times("low", title="times as fast as plain NumPy", orient="top", gridDash=[2, 3]),
+            "x2": {"field": "high"},
+        },
+        "transform": [{"filter": "isValid(datum.low)"}],
+    },
+    {
+        "mark": {"type": "point", "filled": True, "size": 52, "opacity": 1, "strokeWidth": 1.5},
+        "encoding": {
+            "x": _times("speedup"),
+            "fill": {
+                "condition": {"test": "datum.status == 'tuned'", "value": "var(--tuned)"},
+                "value": "var(--paper)",
+            },
+            "stroke": {
+                "condition": [
+                    {"test": "datum.status == 'tuned'", "value": "var(--tuned)"},
+                    {"test": "datum.status == 'default-kept'", "value": "var(--default)"},
+                ],
+                "value": "var(--noisy)",
+            },
+            "shape": {
+                "condition": [
+                    {"test": "datum.status == 'noisy'", "value": "triangle-up"},
+                    {"test": "datum.status == 'failed'", "value": "cross"},
+                ],
+                "value": "circle",
+            },
+            "tooltip": {"field": "tip"},
+        },
+    },
+    height={"step": 26},
+    encoding={
+        "y": _BY_OPERATION,
+        "yOffset": {"field": "place", "type": "quantitative", "scale": {"domain": [-1, 1]}},
+    },
+)
+
+_BY_SHAPE = {"field": "shape", "type": "nominal"}
+
+TIME = _figure(
+    {
+        "mark": {"type": "line", "stroke": "var(--default)", "strokeDash": [4, 3], "strokeWidth": 1.5},
+        "encoding": {"y": _seconds("default_seconds"), "detail": _BY_SHAPE},
+    },
+    {
+        "mark": {"type": "line", "stroke": "var(--tuned)", "strokeWidth": 2},
+        "encoding": {"y": {"field": "seconds", "type": "quantitative"}, "detail": _BY_SHAPE},
+    },
+    {
+        "mark": {
+            "type": "point",
+            "stroke": "var(--default)",
+            "fill": "var(--paper)",
+            "size": 34,
+            "opacity": 1,
+        },
+        "encoding": {
+            "y": {"field": "default_seconds", "type": "quantitative"},
+            "tooltip": {"field": "tip"},
+        },
+    },
+    {
+        "transform": [{"filter": "datum.status == 'tuned'"}],
+        "mark": {"type": "point", "filled": True, "fill": "var(--tuned)", "size": 46, "opacity": 1},
+        "encoding": {"y": {"field": "seconds", "type": "quantitative"}, "tooltip": {"field": "tip"}},
+    },
+    {
+        "transform": [{"filter": "datum.status == 'tuned'"}],
+        "mark": {
+            "type": "text",
+            "dy": 14,
+            "fontSize": 10.5,
+            "fill": "var(--ink)",
+            "stroke": "var(--paper)",
+            "strokeWidth": 3,  # a halo: the style sheet paints it under the letters
+            "strokeJoin": "round",
+        },
+        "encoding": {"y": {"field": "seconds", "type": "quantitative"}, "text": {"field": "choice"}},
+    },
+    encoding={"x": _SIZE},
+)
+
+
+def _cells(field: str) -> Spec:
+    return {
+        "field": field,
+        "type": "quantitative",
+        "scale": {"type": "threshold", "domain": list(GAINS), "range": list(CELLS)},
+        "legend": None,
+    }
+
+
+_CELL_TEXT = {
+    "mark": {"type": "text", "fontSize": 11},
+    "encoding": {
+        "text": {"field": "speedup", "type": "quantitative", "format": ".2f"},
+        "fill": {
+            "condition": {
+                "test": f"datum.speedup >= {GAINS[5]} || datum.speedup < {GAINS[0]}",
+                "value": "var(--on-cell)",
+            },
+            "value": "var(--ink)",
+        },
+    },
+}
+
+HEAT = _figure(
+    {
+        "mark": {"type": "rect", "cornerRadius": 3, "stroke": "var(--paper)", "strokeWidth": 2},
+        "encoding": {"fill": _cells("speedup"), "tooltip": {"field": "tip"}},
+    },
+    {
+        "transform": [{"filter": "datum.chosen == 1"}],
+        "mark": {"type": "rect", "cornerRadius": 3, "fill": None, "stroke": "var(--ink)", "strokeWidth": 2},
+    },
+    _CELL_TEXT,
+    width={"step": 46},
+    height={"step": 34},
+    encoding={
+        "x": {
+            "field": "workers",
+            "type": "ordinal",
+            "axis": {"title": "workers", "labelAngle": 0, "domain": False, "ticks": False},
+        },
+        "y": {
+            "field": "blas_threads",
+            "type": "ordinal",
+            "sort": "descending",
+            "axis": {"title": "BLAS threads"},
+        },
+    },
+    autosize="pad",
+)
+
+_BY_SIZE = {
+    "field": "at",
+    "type": "nominal",
+    "sort": None,
+    "scale": {"range": list(SERIES)},
+    "legend": {"title": None, "symbolType": "circle"},
+}
+
+CHUNK = _figure(
+    _ONE_ACROSS,
+    {
+        "mark": {"type": "line", "strokeWidth": 1.5, "opacity": 0.8},
+        "encoding": {
+            "y": {"field": "speedup", "aggregate": "max", "type": "quantitative"},
+            "stroke": _BY_SIZE,
+        },
+    },
+    {
+        "mark": {"type": "point", "filled": True, "size": 26, "opacity": 0.75},
+        "encoding": {
+            "y": _times("speedup", title=None),
+            "fill": {**_BY_SIZE, "legend": None},
+            "tooltip": {"field": "tip"},
+        },
+    },
+    {
+        "transform": [{"filter": "datum.chosen == 1"}],
+        "mark": {"type": "point", "filled": False, "size": 130, "strokeWidth": 1.8, "stroke": "var(--ink)"},
+        "encoding": {"y": _times("speedup", title=None)},
+    },
+    encoding={
+        "x": {
+            "field": "chunk",
+            "type": "quantitative",
+            "scale": LOG,
+            "axis": {
+                "title": "elements per chunk",
+                "labelExpr": COUNT_LABEL,
+                "grid": False,
+                "tickOpacity": _ROUND_GRID,
+            },
+        }
+    },
+)
+
+SEARCH = _figure(
+    _ONE_ACROSS,
+    {
+        "transform": [{"filter": "isValid(datum.speedup)"}],
+        "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.45},
+        "encoding": {
+            "y": _times("speedup", title=None),
+            "fill": {**_BY_SIZE, "legend": None},
+            "tooltip": {"field": "tip"},
+        },
+    },
+    {
+        "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1.8},
+        "encoding": {"y": {"field": "best", "type": "quantitative"}, "stroke": _BY_SIZE},
+    },
+    encoding={
+        "x": {
+            "field": "elapsed",
+            "type": "quantitative",
+            "scale": {"zero": True, "nice": False},
+            "axis": {"title": "seconds of search and proof", "grid": False, "tickCount": 6},
+        }
+    },
+)
+
+_SHARE_AXIS = {
+    "title": "of what the machine does at most",
+    "format": ".0%",
+    "orient": "top",
+    "tickCount": 6,
+    "gridDash": [2, 3],
+}
+
+LIMITS = _figure(
+    _ONE,
+    {
+        "mark": {"type": "rule", "stroke": "var(--tuned)", "strokeWidth": 2, "opacity": 0.5},
+        "encoding": {
+            "x": {"field": "default_share", "type": "quantitative", "axis": _SHARE_AXIS},
+            "x2": {"field": "share"},
+        },
+    },
+    {
+        "mark": {
+            "type": "point",
+            "stroke": "var(--default)",
+            "fill": "var(--paper)",
+            "size": 46,
+            "opacity": 1,
+        },
+        "encoding": {"x": {"field": "default_share", "type": "quantitative"}, "tooltip": {"field": "tip"}},
+    },
+    {
+        "transform": [{"filter": "datum.status == 'tuned'"}],
+        "mark": {"type": "point", "filled": True, "fill": "var(--tuned)", "size": 52, "opacity": 1},
+        "encoding": {"x": {"field": "share", "type": "quantitative"}, "tooltip": {"field": "tip"}},
+    },
+    height={"step": 20},
+    encoding={
+        "y": {
+            "field": "label",
+            "type": "nominal",
+            "sort": {"field": "share", "op": "max", "order": "descending"},
+            "axis": {"title": None, "grid": True},
+        }
+    },
+)
+
+NOISE = _figure(
+    {
+        "transform": [{"filter": "isValid(datum.resolution)"}, {"aggregate": [], "groupby": ["resolution"]}],
+        "mark": {"type": "rule", "stroke": "var(--noisy)", "strokeWidth": 1.5, "strokeDash": [5, 4]},
+        "encoding": {"y": {"field": "resolution", "type": "quantitative"}},
+    },
+    {
+        "mark": {"type": "point", "filled": True, "fill": "var(--tuned)", "size": 34, "opacity": 0.7},
+        "encoding": {
+            "x": {
+                **_seconds("default_seconds"),
+                "axis": {
+                    "title": "time of one call",
+                    "labelExpr": SECONDS_LABEL,
+                    "grid": False,
+                    "tickOpacity": _ROUND_GRID,
+                },
+            },
+            "y": {
+                "field": "half_width",
+                "type": "quantitative",
+                "scale": {"zero": True},
+                "axis": {"title": None, "format": ".1%", "tickCount": 5},
+            },
+            "tooltip": {"field": "tip"},
+        },
+    },
+)
+
+MATRIX = _figure(
+    {
+        "mark": {"type": "rect", "cornerRadius": 2, "stroke": "var(--paper)", "strokeWidth": 1.5},
+        "encoding": {"fill": _cells("speedup"), "tooltip": {"field": "tip"}},
+    },
+    _CELL_TEXT,
+    width={"step": 44},
+    height={"step": 22},
+    encoding={
+        "x": {
+            "field": "profile",
+            "type": "nominal",
+            "sort": None,
+            "axis": {
+                "title": None,
+                "orient": "top",
+                "labelAngle": -40,
+                "labelAlign": "left",
+                "domain": False,
+                "ticks": False,
+                "labelLimit": 110,
+                "labelOverlap": False,
+            },
+        },
+        "y": {"field": "label", "type": "nominal", "sort": None, "axis": {"title": None}},
+    },
+    autosize="pad",
+)
+
+_BY_PROFILE = {
+    "field": "profile",
+    "type": "nominal",
+    "sort": None,
+    "scale": {"range": list(SERIES)},
+    "legend": {"title": None, "symbolType": "circle"},
+}
+
+TIMES = _figure(
+    {
+        "mark": {"type": "line", "strokeWidth": 1, "strokeDash": [4, 3], "opacity": 0.7},
+        "encoding": {"y": _seconds("default_seconds"), "stroke": {**_BY_PROFILE, "legend": None}},
+    },
+    {
+        "mark": {"type": "line", "strokeWidth": 2},
+        "encoding": {"y": {"field": "seconds", "type": "quantitative"}, "stroke": _BY_PROFILE},
+    },
+    {
+        "mark": {"type": "point", "filled": True, "size": 30, "opacity": 1},
+        "encoding": {
+            "y": {"field": "seconds", "type": "quantitative"},
+            "fill": {**_BY_PROFILE, "legend": None},
+            "tooltip": {"field": "tip"},
+        },
+    },
+    encoding={"x": _SIZE, "detail": _BY_SHAPE},
+)
+
+FIGURES: Mapping[str, Spec] = {
+    "gain": GAIN,
+    "time": TIME,
+    "heat": HEAT,
+    "chunk": CHUNK,
+    "search": SEARCH,
+    "limits": LIMITS,
+    "noise": NOISE,
+    "matrix": MATRIX,
+    "times": TIMES,
+}

@@ -1,0 +1,90 @@
+"""What the sessions of a calibration say: every trial, in order, and what was believed after it. Pure."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import exp
+
+from autotune.bench.statistics import hodges_lehmann, log_ratios
+from autotune.model.configuration import Configuration
+from autotune.model.measurement import Measurement, Session
+from autotune.model.operation import Operation
+from autotune.search.evidence import Evidence, sane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One configuration in one fresh process."""
+
+    operation: Operation
+    configuration: Configuration
+    process: int
+    """Number of the process, from 1."""
+    elapsed: float
+    """Seconds from the first process of its operation and dtype to the end of this one."""
+    ratio: float | None
+    """Its time divided by the default's in this process; None if it failed."""
+    best: float
+    """Ratio of what led at its size after this process, as all measurements until then say; 1 is the default."""
+    failure: str | None = None
+    """Why there are no timings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """All that was measured of one configuration of one operation."""
+
+    operation: Operation
+    configuration: Configuration
+    ratio: float
+    """Its time divided by the default's, over all processes. As search found it: not a claim."""
+    processes: int
+
+
+def trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Trial]:
+    """Every trial but the default's, in order."""
+    known: dict[Operation, Evidence] = {}
+    spent: dict[tuple[str, str], float] = {}
+    for number, session in enumerate(sessions, 1):
+        names = {(one.operation.name, one.operation.dtype) for one in session.measurements}
+        for name in names:
+            spent[name] = spent.get(name, 0.0) + session.wall_seconds
+        for operation, measured in _by_size(session):
+            evidence = known.setdefault(operation, Evidence(operation=operation, usable_cpus=usable_cpus))
+            evidence.add(measured)
+            best = exp(min(map(evidence.estimate, evidence.candidates), default=0.0))
+            for one in measured[1:]:
+                yield Trial(
+                    operation=operation,
+                    configuration=one.configuration,
+                    process=number,
+                    elapsed=spent[operation.name, operation.dtype],
+                    ratio=_ratio(one, measured[0]),
+                    best=min(1.0, best),
+                    failure=None if one.failure is None else f"{one.failure.kind}: {one.failure.reason}",
+                )
+
+
+def points(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Point]:
+    """What all sessions together say of each configuration that could be measured."""
+    known: dict[Operation, Evidence] = {}
+    for session in sessions:
+        for operation, measured in _by_size(session):
+            known.setdefault(operation, Evidence(operation=operation, usable_cpus=usable_cpus)).add(measured)
+    for operation, evidence in known.items():
+        for configuration, found in evidence.sessions.items():
+            ratio = exp(evidence.estimate(configuration))
+            yield Point(operation=operation, configuration=configuration, ratio=ratio, processes=len(found))
+
+
+def _by_size(session: Session) -> Iterator[tuple[Operation, Sequence[Measurement]]]:
+    """The measurements of each operation, the default first."""
+    for operation, measured in groupby(session.measurements, key=lambda one: one.operation):
+        yield operation, list(measured)
+
+
+def _ratio(measurement: Measurement, default: Measurement) -> float | None:
+    if not (sane(measurement) and sane(default)):
+        return None
+    rounds = log_ratios(measurement.seconds, default.seconds)
+    return exp(hodges_lehmann(rounds)) if rounds else None

@@ -1,0 +1,164 @@
+"""Operation by operation: time over size, what was measured of every knob, and how the search went."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from autotune.model.tuning import Status
+from autotune.report import rows
+from autotune.report.pieces import (
+    ENTRY,
+    KEY_CELLS,
+    KEY_PAIR,
+    MOST_OPERATIONS,
+    best_of,
+    by_label,
+    figure,
+    section,
+    spoken,
+    times,
+    told,
+)
+from autotune.report.rows import Row
+from autotune.report.subject import Subject
+from autotune.report.table import Column, Table, text
+
+
+def operations(subject: Subject, entries: Sequence[Row]) -> Iterable[str]:
+    trials, points = (_by_name(made(subject)) for made in (rows.trials, rows.points))
+    groups = [(label, list(group)) for label, group in by_label(entries)]
+    said = (
+        "The journal of this profile&rsquo;s last calibration is at hand: how each search went is shown too."
+        if subject.sessions
+        else "No journal of its calibration is at hand on this machine, so how the search went is not shown."
+    )
+    if len(groups) > MOST_OPERATIONS:
+        said += (
+            f" The first {MOST_OPERATIONS} of {len(groups)} operations are drawn; the table above holds all."
+        )
+    shown = groups[:MOST_OPERATIONS]
+    links = "".join(f'<a href="#op-{place}">{text(label)}</a>' for place, (label, _) in enumerate(shown))
+    yield section("operations", "Operation by operation", said, f'<nav aria-label="Operations">{links}</nav>')
+    for place, (label, group) in enumerate(shown):
+        name = (group[0]["operation"], group[0]["dtype"])
+        yield _operation(place, label, group, trials.get(name, []), points.get(name, []))
+
+
+def _operation(
+    place: int, label: str, entries: list[Row], trials: Sequence[Row], points: Sequence[Row]
+) -> str:
+    chosen = {(row["sizes"], row["choice"]) for row in entries if row["status"] == Status.TUNED}
+    known = [{**row, "chosen": int((row["sizes"], row["choice"]) in chosen)} for row in map(spoken, points)]
+    figures = [_time(label, entries), *_heats(label, known), _chunks(label, known), _search(label, trials)]
+    tuned = sum(row["status"] == Status.TUNED for row in entries)
+    best = max(row["speedup"] for row in entries)
+    said = (
+        f"{tuned} of {len(entries)} sizes tuned, up to {best:.2f}&times;"
+        if tuned
+        else f"{len(entries)} size{'s' * (len(entries) != 1)}, default throughout"
+    )
+    return (
+        f'<section class="operation" id="op-{place}" aria-labelledby="op-{place}-h">'
+        f'<h3 id="op-{place}-h">{text(label)} <span>{said}</span></h3>'
+        f'<div class="grid">{"".join(figure for figure in figures if figure)}</div></section>'
+    )
+
+
+def _time(label: str, entries: Sequence[Row]) -> str:
+    shown = sorted(
+        (row for row in entries if row["default_seconds"]), key=lambda row: (row["shape"], row["size"])
+    )
+    columns = [*ENTRY, Column("size", "", str), Column("shape"), Column("seconds", "", str)]
+    if not shown:
+        return Table(f"{label}: entries", columns, entries).html()
+    return figure(
+        "time",
+        f"{label}: time over size",
+        Table(f"{label}: time over size", columns, shown),
+        told(shown),
+        key=KEY_PAIR,
+    )
+
+
+def _heats(label: str, points: Sequence[Row]) -> Iterable[str]:
+    both = [row for row in points if row["blas_threads"] is not None and row["workers"] is not None]
+    columns = [
+        Column("choice", "configuration"),
+        Column("blas_threads", "BLAS threads", str),
+        Column("workers", "workers", str),
+        Column("speedup", "speed-up", times),
+        Column("processes", "processes", str),
+        Column("chosen", "", str),
+    ]
+    for sizes, group in groupby(
+        sorted(both, key=lambda row: (row["size"], row["sizes"])), lambda row: row["sizes"]
+    ):
+        # of several chunks or methods the best speaks for its cell
+        cells: dict[tuple[int, int], Row] = {}
+        for row in sorted(group, key=lambda row: -row["ratio"]):
+            cells[row["blas_threads"], row["workers"]] = row
+        name = f"{label} {sizes}: BLAS threads by workers"
+        yield figure(
+            "heat",
+            name,
+            Table(f"{name}, as the search found it", columns, list(cells.values())),
+            best_of(cells.values()),
+            fixed=True,
+            key=KEY_CELLS,
+        )
+
+
+def _chunks(label: str, points: Sequence[Row]) -> str:
+    shown = sorted(
+        (row for row in points if row["chunk"] is not None),
+        key=lambda row: (row["size"], row["sizes"], row["chunk"], row["workers"] or 0),
+    )
+    if not shown:
+        return ""
+    columns = [
+        Column("choice", "configuration"),
+        Column("sizes", "sizes"),
+        Column("chunk", "chunk", rows.amount),
+        Column("workers", "workers", str),
+        Column("speedup", "speed-up", times),
+        Column("processes", "processes", str),
+        Column("chosen", "", str),
+        Column("at"),
+    ]
+    return figure(
+        "chunk",
+        f"{label}: speed-up over chunk size, every point that was measured",
+        Table(f"{label}: every point that was measured", columns, shown),
+        best_of(shown),
+    )
+
+
+def _search(label: str, trials: Sequence[Row]) -> str:
+    if not trials:
+        return ""
+    columns = [
+        Column("choice", "configuration"),
+        Column("sizes", "sizes"),
+        Column("process", "process", str),
+        Column("elapsed", "after", lambda value: f"{value:.1f} s"),
+        Column("speedup", "speed-up", times),
+        Column("best", "leader", times),
+        Column("failure", "failure"),
+        Column("at"),
+    ]
+    shown = [
+        {**row, "speedup": row["ratio"] and 1 / row["ratio"], "best": 1 / row["best"]}
+        for row in sorted(trials, key=lambda row: (row["size"], row["sizes"], row["elapsed"]))
+    ]
+    return figure(
+        "search",
+        f"{label}: how the search went",
+        Table(f"{label}: trials in order", columns, shown),
+        f"{len(shown)} trials in {max(row['elapsed'] for row in shown):.0f} seconds; the line is what led",
+    )
+
+
+def _by_name(found: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in found:
+        groups.setdefault((row["operation"], row["dtype"]), []).append(row)
+    return groups

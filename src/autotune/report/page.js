@@ -1,0 +1,51 @@
+// Draws every figure from the table beside it, in slices, so that reading never waits.
+"use strict";
+const specs = JSON.parse(document.getElementById("figures").textContent);
+const options = {mode: "vega", renderer: "svg", actions: false, logLevel: 1, tooltip: {disableDefaultStyle: true}};
+
+function rowsOf(figure) {
+  const heads = [...figure.querySelectorAll("thead th")];
+  const most = Number(figure.dataset.most);
+  return [...figure.querySelector("tbody").rows].slice(0, most).map((line) => {
+    const row = {}, said = [];
+    heads.forEach((head, place) => {
+      const cell = line.cells[place], words = cell.textContent, exact = cell.dataset.v;
+      const value = exact ?? words;
+      row[head.dataset.field] = head.classList.contains("n") ? (value === "" || value === undefined ? null : Number(value)) : value;
+      if (!head.hidden && words && said.length < 8) said.push(`${head.textContent}: ${words}`);
+    });
+    row.tip = said.join("\n");
+    return row;
+  });
+}
+
+// The tuned sizes of an operation lie beside one another on its line, small ones on top.
+function placed(rows) {
+  const tuned = Map.groupBy(rows.filter((row) => row.status === "tuned"), (row) => row.label);
+  for (const row of rows) {
+    const beside = tuned.get(row.label) ?? [], place = beside.indexOf(row);
+    row.place = place < 0 ? 0 : (place - (beside.length - 1) / 2) * Math.min(0.35, 1.5 / beside.length);
+  }
+  return rows;
+}
+
+async function draw(figure) {
+  const kind = figure.dataset.kind, rows = rowsOf(figure), spec = specs[kind];
+  const data = spec.data.map((set) => set.name === "rows" ? {name: "rows", values: kind === "gain" ? placed(rows) : rows} : set);
+  const drawn = await vegaEmbed(figure.querySelector(".plot"), {...spec, data}, options);
+  figure.view = drawn.view;
+}
+
+async function drawAll() {
+  let until = performance.now() + 40;
+  for (const figure of document.querySelectorAll("figure[data-kind]")) {
+    await draw(figure);
+    if (performance.now() > until) {
+      await new Promise((next) => setTimeout(next));
+      until = performance.now() + 40;
+    }
+  }
+  document.documentElement.dataset.drawn = Math.round(performance.now());
+}
+
+drawAll();

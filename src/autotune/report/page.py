@@ -1,0 +1,78 @@
+"""Subjects in, one self-contained HTML page out. Pure, but for the style and the script that lie beside this file.
+
+Sections follow one another as a reader asks: which machine, what is gained, how near the limit, how sure, and then
+operation by operation. A page of several profiles compares them, and leaves how each was searched to its own page.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from autotune import __version__
+from autotune.report import rows
+from autotune.report.comparison import comparison
+from autotune.report.facts import facts
+from autotune.report.figures import FIGURES
+from autotune.report.operations import operations
+from autotune.report.overview import gain, header, limits, noise
+from autotune.report.pieces import spoken
+from autotune.report.subject import Subject
+from autotune.report.table import text
+
+
+def page(subjects: Sequence[Subject], *, library: str, specs: Mapping[str, Any]) -> str:
+    """The page. `library` is Vega as a script, `specs` the compiled FIGURES.
+
+    All text from profiles is escaped; nothing is loaded from anywhere.
+    """
+    body = _single(subjects[0]) if len(subjects) == 1 else comparison(subjects)
+    figures = json.dumps({name: specs[name] for name in FIGURES if f'data-kind="{name}"' in body})
+    return "\n".join(
+        (
+            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta name="color-scheme" content="light dark">',
+            f"<title>{text(_title(subjects))}</title>",
+            '<link rel="icon" href="data:,">',  # or a browser asks for one
+            f"<style>\n{_asset('page.css')}</style>\n</head>\n<body>",
+            body,
+            _footer(),
+            f'<script type="application/json" id="figures">{_in_script(figures)}</script>',
+            f"<script>{library}</script>\n<script>\n{_asset('page.js')}</script>\n</body>\n</html>\n",
+        )
+    )
+
+
+def _in_script(code: str) -> str:
+    """JSON that no browser takes for the end of its script."""
+    return code.replace("<", "\\u003c")
+
+
+def _asset(name: str) -> str:
+    return files("autotune.report").joinpath(name).read_text("utf-8")
+
+
+def _title(subjects: Sequence[Subject]) -> str:
+    if len(subjects) > 1:
+        return f"{len(subjects)} profiles compared"
+    return subjects[0].profile.provenance.cpu or "Unknown CPU"
+
+
+def _single(subject: Subject) -> str:
+    entries = [spoken(row) for row in rows.entries(subject)]
+    parts = [header(subject, entries)]
+    if entries:
+        parts += [gain(entries), limits(entries), noise(entries, subject), *operations(subject, entries)]
+    else:
+        parts.append("<p>The profile has no entries: plain NumPy is used for everything.</p>")
+    parts.append(facts(subject))
+    return f"<main>\n{''.join(parts)}\n</main>"
+
+
+def _footer() -> str:
+    return (
+        f"<footer>autotune {text(__version__)}. Every figure is drawn from the table below it. Ratios of times were "
+        "taken side by side in fresh processes; how, and why the default is kept, is told in the README.</footer>"
+        "<noscript><p>The figures need JavaScript; the tables hold all of their numbers.</p></noscript>"
+    )

@@ -1,0 +1,116 @@
+"""What every section of a page is made of. Pure."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from autotune.model.configuration import DEFAULT
+from autotune.model.tuning import Status
+from autotune.report import numbers, rows
+from autotune.report.rows import Row
+from autotune.report.table import Column, Table, text
+
+MOST_OPERATIONS = 120
+"""Operations with figures of their own; the catalogue has 35, in two dtypes. The tables hold all."""
+MOST_DRAWN = 400
+"""Rows of a table that its figure shows, those with the largest gain first: more cannot be told apart."""
+
+
+def section(name: str, title: str, lead: str, *parts: str) -> str:
+    said = f'<p class="say">{lead}</p>' if lead else ""
+    head = f'<h2 id="{name}-h">{title}</h2>{said}'
+    return f'<section id="{name}" aria-labelledby="{name}-h">{head}{"".join(parts)}</section>'
+
+
+def figure(
+    kind: str,
+    title: str,
+    table: Table,
+    summary: str,
+    *,
+    key: str = "",
+    fixed: bool = False,
+    most: int = MOST_DRAWN,
+) -> str:
+    """A figure, what a screen reader says of it, and its table.
+
+    `fixed`: as wide as its cells ask, not as its column.
+    """
+    count = len(table.rows)
+    wide = ' class="fixed"' if fixed else ""
+    note = f" The first {most} of {count} rows are drawn." if count > most else ""
+    return (
+        f'<figure data-kind="{kind}" data-most="{most}"{wide}><figcaption>{text(title)}{note} {key}</figcaption>'
+        f'<div class="plot" role="img" aria-label="{text(f"{title}. {summary}"[:600])}"></div>'
+        f"<details><summary>Table of {count} row{'s' * (count != 1)}</summary>{table.html()}</details></figure>"
+    )
+
+
+def spoken(row: Row) -> Row:
+    """A row with what figures and tables say of it: speeds, not times; a kept default runs at 1."""
+    ratio = row["ratio"] if row.get("status", Status.TUNED) == Status.TUNED else 1.0
+    claimed = ratio is not None and row.get("status") == Status.TUNED
+    low, high = (row.get("ratio_high"), row.get("ratio_low")) if claimed else (None, None)
+    status = row.get("status")
+    return {
+        **row,
+        "label": row["operation"] if row["dtype"] == "float64" else f"{row['operation']} {row['dtype']}",
+        "speedup": 1 / ratio if ratio else 1.0,
+        "low": 1 / low if low else None,
+        "high": 1 / high if high else None,
+        "choice": row["choice"] if status in {None, Status.TUNED} else rows.brief(DEFAULT),
+    }
+
+
+def by_label(entries: Iterable[Row]) -> Iterable[tuple[str, Sequence[Row]]]:
+    """The entries of each operation and dtype, small sizes first."""
+    for label, group in groupby(entries, lambda row: str(row["label"])):
+        yield label, sorted(group, key=lambda row: (row["size"], row["sizes"]))
+
+
+def told(entries: Sequence[Row]) -> str:
+    """What a screen reader says of entries: the largest gains."""
+    tuned = sorted((row for row in entries if row["status"] == Status.TUNED), key=lambda row: -row["speedup"])
+    said = [f"{row['label']} {row['sizes']} {row['speedup']:.2f} times as fast" for row in tuned[:6]]
+    return f"{len(tuned)} of {len(entries)} entries tuned. {'; '.join(said)}"
+
+
+def best_of(points: Iterable[Row]) -> str:
+    best = max(points, key=lambda row: row["speedup"])
+    return f"Best: {best.get('choice') or best['label']} with a speed-up of {best['speedup']:.2f}"
+
+
+def times(value: float) -> str:
+    return f"{value:.2f}×"
+
+
+def percent(value: float) -> str:
+    return f"{value:.1%}" if value < 0.1 else f"{value:.0%}"
+
+
+def seconds(value: float) -> str:
+    return numbers.seconds(value).replace("us", "µs")
+
+
+ENTRY = (
+    Column("sizes", "sizes"),
+    Column("choice", "choice"),
+    Column("status", "entry"),
+    Column("default_seconds", "plain NumPy", seconds),
+    Column("tuned_seconds", "tuned", seconds),
+    Column("speedup", "speed-up", times),
+    Column("low", "from", times),
+    Column("high", "to", times),
+    Column("processes", "processes", str),
+    Column("pairs", "pairs", str),
+    Column("reason", "reason"),
+)
+
+KEY_STATUS = (
+    '<span class="key"><i class="dot tuned"></i>tuned <i class="dot"></i>default kept '
+    '<i class="dot noisy"></i>too noisy, or not measured</span>'
+)
+KEY_PAIR = '<span class="key"><i class="dot"></i>plain NumPy <i class="dot tuned"></i>with autotune</span>'
+KEY_CELLS = (
+    '<span class="key"><i class="cell c0"></i>half as fast <i class="cell c3"></i>the same '
+    '<i class="cell c7"></i>2.5 times as fast</span>'
+)

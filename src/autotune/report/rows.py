@@ -1,0 +1,203 @@
+"""Profiles and their sessions as rows of plain values: what figures draw, tables show, JSON and CSV hold. Pure.
+
+Seconds, bytes and elements; ratios are times over the default's, as in the profile. Unknown is None.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from math import prod
+from typing import Any
+
+from autotune.model.catalogue import CATALOGUE, Family
+from autotune.model.configuration import Configuration, Knob
+from autotune.model.operation import Operation
+from autotune.model.tuning import Status, Tuning
+from autotune.report import history
+from autotune.report.limits import limit
+from autotune.report.subject import Subject
+
+Row = Mapping[str, Any]
+
+TABLES: Mapping[str, str] = {
+    "entries": "Every entry of every profile, with its evidence.",
+    "machines": "What every profile was measured on, and how.",
+    "trials": "Every configuration that was measured, process by process, where a journal is at hand.",
+    "points": "The same, all processes together.",
+}
+
+
+def tables(subjects: Iterable[Subject]) -> dict[str, list[Row]]:
+    """All rows, by the name of their table."""
+    of = list(subjects)
+    return {
+        "entries": [row for subject in of for row in entries(subject)],
+        "machines": [machine(subject) for subject in of],
+        "trials": [row for subject in of for row in trials(subject)],
+        "points": [row for subject in of for row in points(subject)],
+    }
+
+
+def machine(subject: Subject) -> Row:
+    """What a profile was measured on, and how."""
+    key, made = subject.profile.key, subject.profile.provenance
+    known = asdict(made)
+    return {
+        "profile": subject.label,
+        "path": subject.path,
+        "digest": key.digest,
+        "cpu": known.pop("cpu"),
+        **asdict(key.hardware),
+        **asdict(key.software),
+        "usable_cpus": key.usable_cpus,
+        "limit": str(key.limit),
+        **known,
+        "scrubbed": " ".join(made.scrubbed),
+        "expected_wrong": made.expected_wrong,
+        "entries": len(subject.profile.tunings),
+        "tuned": sum(tuning.status is Status.TUNED for tuning in subject.profile.tunings),
+    }
+
+
+def entries(subject: Subject) -> list[Row]:
+    """A profile's entries, in its order."""
+    return [_entry(subject, tuning) for tuning in subject.profile.tunings]
+
+
+def trials(subject: Subject) -> list[Row]:
+    """What was tried, in order."""
+    cpus = subject.profile.key.usable_cpus
+    return [
+        {
+            "profile": subject.label,
+            **_work(one.operation),
+            "process": one.process,
+            "elapsed": one.elapsed,
+            **_knobs(one.configuration),
+            "ratio": one.ratio,
+            "best": one.best,
+            "failure": one.failure,
+        }
+        for one in history.trials(subject.sessions, cpus)
+    ]
+
+
+def points(subject: Subject) -> list[Row]:
+    """What was measured of every configuration, all processes together.
+
+    Without the sessions, the corners that the entries hold.
+    """
+    cpus = subject.profile.key.usable_cpus
+    corners = (
+        history.Point(operation=tuning.operation, configuration=corner, ratio=ratio, processes=0)
+        for tuning in subject.profile.tunings
+        for corner, ratio in tuning.corners
+    )
+    return [
+        {
+            "profile": subject.label,
+            **_work(one.operation),
+            **_knobs(one.configuration),
+            "ratio": one.ratio,
+            "processes": one.processes,
+        }
+        for one in (history.points(subject.sessions, cpus) if subject.sessions else corners)
+    ]
+
+
+def brief(configuration: Configuration) -> str:
+    """A configuration in a few letters: `2 threads`, `4 workers, 32k`, `memfd, 2 workers`."""
+    threads, workers, chunk = configuration.blas_threads, configuration.workers, configuration.chunk
+    named = [value for value in configuration.as_dict().values() if isinstance(value, str)]
+    counts = (
+        threads and f"{threads} thread{'s' * (threads != 1)}",
+        workers and f"{workers} worker{'s' * (workers != 1)}",
+        chunk and amount(chunk),
+    )
+    return ", ".join([*named, *(part for part in counts if part)]) or "default"
+
+
+def amount(count: int) -> str:
+    """A count of elements in a few letters: `512`, `32k` (thousands), `1M`."""
+    for scale, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= scale:
+            return f"{count / scale:.3g}{unit}"
+    return str(count)
+
+
+def sizes(operation: Operation) -> str:
+    """All sizes, as they are written on the command line."""
+    return " ".join(f"{name}={value}" for name, value in operation.sizes)
+
+
+def at(operation: Operation) -> str:
+    """All sizes in a few letters: `512` for a square, `64 x 4096` for another matrix, else `n=16 count=1000`."""
+    values = [value for _, value in operation.sizes]
+    if len(values) == 1:
+        return amount(values[0])
+    if not _is_matrix(operation):
+        return sizes(operation)
+    return str(values[0]) if len(set(values)) == 1 else " x ".join(map(str, values))
+
+
+def size(operation: Operation) -> float:
+    """One number for all sizes, for an axis: the geometric mean of a matrix's sides, else the first size."""
+    values = [value for _, value in operation.sizes]
+    if not values:
+        return 1.0
+    return float(prod(values)) ** (1 / len(values)) if _is_matrix(operation) else float(values[0])
+
+
+def shape(operation: Operation) -> str:
+    """What sizes on one line have in common: a matrix's proportions, else all sizes but the first."""
+    values = [value for _, value in operation.sizes]
+    if _is_matrix(operation):
+        return (
+            "square" if len(set(values)) == 1 else " : ".join(f"{value / min(values):g}" for value in values)
+        )
+    return " ".join(f"{name}={value}" for name, value in operation.sizes[1:])
+
+
+def _is_matrix(operation: Operation) -> bool:
+    kind = CATALOGUE.get(operation.name)
+    return kind is not None and kind.family is Family.LINALG and len(operation.sizes) > 1
+
+
+def _work(operation: Operation) -> dict[str, Any]:
+    return {
+        "operation": operation.name,
+        "dtype": operation.dtype,
+        "sizes": sizes(operation),
+        "at": at(operation),
+        "size": size(operation),
+        "shape": shape(operation),
+    }
+
+
+def _knobs(configuration: Configuration) -> dict[str, Any]:
+    values = configuration.as_dict()
+    return {"choice": brief(configuration), **{str(knob): values.get(knob) for knob in Knob}}
+
+
+def _entry(subject: Subject, tuning: Tuning) -> Row:
+    least = limit(tuning.operation, subject.profile.provenance)
+    tuned = tuning.status is Status.TUNED
+    reached = tuning.tuned_seconds if tuned else tuning.default_seconds
+    return {
+        "profile": subject.label,
+        **_work(tuning.operation),
+        "status": str(tuning.status),
+        **_knobs(tuning.choice),
+        "ratio": tuning.ratio,
+        "ratio_low": tuning.ratio_low,
+        "ratio_high": tuning.ratio_high,
+        "default_seconds": tuning.default_seconds,
+        "tuned_seconds": tuning.tuned_seconds,
+        "seconds": reached,
+        "processes": tuning.processes,
+        "pairs": tuning.pairs,
+        "default_threads": tuning.default_threads,
+        "retained_bytes": tuning.retained_bytes,
+        "bound": None if least is None else str(least.bound),
+        "limit_seconds": None if least is None else least.seconds,
+        "reason": tuning.reason,
+    }

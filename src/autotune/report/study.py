@@ -1,0 +1,79 @@
+"""The search history as a storage of Optuna's, which optuna-dashboard opens."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autotune.model.catalogue import LARGEST_SIZE
+from autotune.report import history
+from autotune.report.subject import Subject
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+
+def write(subject: Subject, path: Path) -> int:
+    """Write a journal file of Optuna's with one study for every size of every operation; return how many.
+
+    The objective is the time divided by the default's in the same process; failed trials are failed there. When
+    a trial ran is told from the profile's date on, as time of search. Raises OSError.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    begin = _moment(subject.profile.provenance.created)
+    trials = list(history.trials(subject.sessions, subject.profile.key.usable_cpus))
+    trials.sort(key=lambda one: str(one.operation))
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    count = 0
+    for name, group in groupby(trials, key=lambda one: str(one.operation)):
+        study = optuna.create_study(storage=storage, study_name=name, direction="minimize")
+        together = list(group)
+        space = _space(together)
+        study.add_trials([_trial(one, space, begin) for one in together])
+        count += 1
+    return count
+
+
+def _space(trials: Sequence[history.Trial]) -> "dict[str, BaseDistribution]":
+    """What the knobs of these trials were chosen from, as Optuna has it."""
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    values: dict[str, set[int | str]] = {}
+    for one in trials:
+        for knob, value in one.configuration.as_dict().items():
+            values.setdefault(knob, set()).add(value)
+    return {
+        knob: CategoricalDistribution(sorted(map(str, seen)))
+        if any(isinstance(value, str) for value in seen)
+        else IntDistribution(1, LARGEST_SIZE, log=True)
+        for knob, seen in values.items()
+    }
+
+
+def _trial(one: history.Trial, space: "Mapping[str, BaseDistribution]", begin: datetime) -> "FrozenTrial":
+    import optuna
+
+    knobs = one.configuration.as_dict()
+    trial = optuna.trial.create_trial(
+        state=optuna.trial.TrialState.FAIL if one.ratio is None else optuna.trial.TrialState.COMPLETE,
+        value=one.ratio,
+        params=knobs,
+        distributions={knob: space[knob] for knob in knobs},
+        user_attrs={"process": one.process, "leader": one.best, "failure": one.failure},
+    )
+    trial.datetime_start = trial.datetime_complete = begin + timedelta(seconds=one.elapsed)
+    return trial
+
+
+def _moment(created: str | None) -> datetime:
+    """The local time of a profile's date, as Optuna has it; the beginning of 1970 for none."""
+    try:
+        found = datetime.fromisoformat(created or "")
+    except ValueError:
+        found = datetime.fromtimestamp(0, UTC)
+    return found.astimezone().replace(tzinfo=None)
