@@ -9,6 +9,7 @@ from made_profiles import alone, of_this_machine, tuning
 import autotune
 from autotune.host.allocation import usable_cpus
 from autotune.model.configuration import Configuration
+from autotune.model.tuning import Status
 from autotune.runtime.state import Setting, state
 from autotune.store import files, folders
 from autotune.store.level import Level
@@ -67,13 +68,69 @@ def test_every_refusal_is_told_with_its_reason(mine):
     (refusal,) = autotune.explain().refusals
     assert refusal.path.endswith("other.yaml")
     assert refusal.reason.startswith("key.hardware.model: the profile has 9999, this machine has ")
-    assert f"Not used: {refusal.path}: {refusal.reason}" in str(autotune.explain())
+    text = " ".join(str(autotune.explain()).split())
+    assert f"Not used: {refusal.path} {refusal.reason}" in text
 
 
 def test_the_text_is_for_people(mine):
+    explanation = autotune.explain()
+    lines = str(explanation).splitlines()
+    assert lines[1] == "BLAS threads of the process: left alone. autotune.apply() was not called."
+    assert [line.split() for line in lines if line.startswith(("operation", "qr m=128"))] == [
+        ["operation", "level", "choice", "time"],
+        ["qr", "m=128", "n=128", "this-host", "[1]", "blas_threads=1", "0.50"],
+    ]
+    assert repr(explanation) == str(explanation)
+
+
+def test_the_text_names_each_profile_once_and_fits_eighty_columns(mine):
+    made, path = mine
+    wide = {"workers": 1, "chunk": 2**40, "method": "shared_memory", "allocator": "retain"}
+    more = replace(tuning("a" * 60, choice=wide, n=10), reason="A reason of many words. " * 20)
+    files.write(replace(made, tunings=(*made.tunings, more)), path)
     text = str(autotune.explain())
-    assert "qr float64 m=128 n=128: blas_threads=1, 0.50 of the default's time [this-host]" in text
-    assert "autotune.apply() was not called." in text
+    assert text.count(str(path)) == 1
+    assert [line for line in text.splitlines() if len(line) > 80 and str(path) not in line] == []
+
+
+def test_a_nearer_entry_that_is_refused_is_told_below_the_one_in_use(mine, tmp_path):
+    made, path = mine
+    noisy = replace(made.tunings[0], status=Status.NOISY, choice=Configuration(), reason="Too busy.")
+    files.write(replace(made, tunings=(noisy,)), path)
+    shipped = tmp_path / "shipped" / "class.yaml"
+    files.write(made, shipped)
+    (row,) = (one for one in autotune.explain("qr").operations if "n=128" in one.operation)
+    assert (row.source, [(one.path, one.reason) for one in row.refused]) == (
+        str(shipped),
+        [(str(path), "Too busy.")],
+    )
+    assert "not [2]: Too busy." in str(autotune.explain("qr", n=128))
+    assert row.as_dict()["refused"][0]["reason"] == "Too busy."
+
+
+def test_an_operation_of_which_everything_was_refused_is_told_with_the_reason(mine):
+    made, path = mine
+    files.write(replace(made, tunings=(replace(made.tunings[0], ratio_high=1.5),)), path)
+    (row,) = autotune.explain().operations
+    assert (row.level, row.source, row.choice) == (Level.DEFAULT, None, Configuration())
+    assert "it may take 1.5 of the default's time" in " ".join(str(autotune.explain()).split())
+
+
+def test_memory_that_is_kept_for_results_is_told(mine):
+    from autotune.controls import results
+
+    before = results.held()
+    array = results.empty((2**20,), "float64")
+    del array
+    assert autotune.explain().held_bytes == results.held() >= max(before, 2**23)
+    assert "Memory of dropped results kept for new ones: " in str(autotune.explain())
+    assert autotune.explain().as_dict()["held_bytes"] == results.held()
+
+
+def test_text_of_a_profile_cannot_act_on_the_terminal(mine):
+    made, path = mine
+    files.write(replace(made, tunings=(replace(made.tunings[0], reason="\x1b[2J"),)), path)
+    assert "\x1b" not in str(autotune.explain())
 
 
 def test_without_a_profile_the_text_says_so():
@@ -102,4 +159,4 @@ def test_a_profile_that_asks_for_more_threads_than_there_are_cpus_is_held_to_the
     assert one.choice == Configuration(blas_threads=1, workers=usable)
     with autotune.executor("batch_matmul", n=300) as pool:
         assert (pool.workers, pool.blas_threads) == (usable, 1)
-    assert asked in str(autotune.explain())
+    assert asked in " ".join(str(autotune.explain()).split())

@@ -309,7 +309,7 @@ FAR = [
 ]
 
 STOPS = [
-    (made(Layer.NAMED, n=200), "It was measured for n from 200 to 200; outside nothing is claimed."),
+    (made(Layer.NAMED, n=200), "It was measured for n=200; outside nothing is claimed."),
     (
         made(Layer.NAMED, ratio_high=1.01),
         "interval: with blas_threads=2 it may take 1.01 of the default's time.",

@@ -212,12 +212,10 @@ def test_what_hosts_disagree_about_is_a_size_where_no_count_is_safe():
 def test_nearer_entries_that_do_not_speak_are_told():
     write(of_this_machine(entry()))
     found = resolve()
-    assert found.passed(QR) == []
-    (passed,) = found.passed(Operation(name="qr", sizes=(("m", 5), ("n", 5))))
-    assert (
-        passed.reason
-        == "It was measured for m from 100 to 100, n from 100 to 100; outside nothing is claimed."
-    )
+    assert found.climbed(QR) == (found.find(QR), [])
+    nothing, (passed,) = found.climbed(Operation(name="qr", sizes=(("m", 5), ("n", 5))))
+    assert nothing is None
+    assert passed.reason == "It was measured for m=100, n=100; outside nothing is claimed."
 
 
 def test_a_profile_of_a_future_version_is_refused_and_the_others_count():

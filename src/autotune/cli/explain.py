@@ -6,7 +6,6 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.sizes import parse_size
-from autotune.cli.terminal import printable
 from autotune.errors import BadSize
 from autotune.model.catalogue import CATALOGUE, kind
 from autotune.model.operation import DTYPES
@@ -54,7 +53,6 @@ def explain(
     if as_json:
         click.echo(json.dumps(explanation.as_dict(), indent=2))
         return
-    for line in str(explanation).splitlines():
-        click.echo(printable(line))
+    click.echo(str(explanation))
     if not explanation.operations and not explanation.failure:
         click.echo(messages.NOTHING_APPLIES, err=True)

@@ -79,5 +79,8 @@ def _outside(tunings: "Sequence[Tuning]") -> str:
     for tuning in tunings:
         for name, value in tuning.operation.sizes:
             ranges.setdefault(name, []).append(value)
-    reach = ", ".join(f"{name} from {min(values)} to {max(values)}" for name, values in ranges.items())
+    reach = ", ".join(
+        f"{name}={low}" if low == high else f"{name} from {low} to {high}"
+        for name, (low, high) in ((name, (min(values), max(values))) for name, values in ranges.items())
+    )
     return f"It was measured for {reach or 'no sizes'}; outside nothing is claimed."

@@ -42,9 +42,14 @@ class Resolution:
         rungs = self._rungs(operation.name, operation.dtype)
         return climb(rungs, operation)[0] if rungs else None
 
-    def passed(self, operation: "Operation") -> list[Refusal]:
-        """The nearer entries that do not speak for an operation, with their reasons."""
-        return climb(self._rungs(operation.name, operation.dtype), operation)[1]
+    def climbed(self, operation: "Operation") -> tuple[Found | None, list[Refusal]]:
+        """The same, and the nearer entries that do not speak for an operation, with their reasons."""
+        return climb(self._rungs(operation.name, operation.dtype), operation)
+
+    def operations(self) -> list["Operation"]:
+        """Every operation and size that some profile for this machine names, used here or refused."""
+        every = (one.operation for group in self._copy.all_groups() for one in group.tunings())
+        return sorted(dict.fromkeys(every), key=lambda one: (one.name, one.dtype, one.sizes))
 
     def entries(self) -> Iterator[Found]:
         """Every entry in use, each operation's best level first."""

@@ -1,0 +1,225 @@
+"""What explain() answers, as values and as a text for people that fits 80 columns."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from autotune.model.allocation import Limit
+from autotune.model.configuration import Configuration
+from autotune.model.tuning import Tuning
+from autotune.runtime.guard import Dropped, Saved
+from autotune.store.climb import Refusal
+from autotune.store.level import Level
+
+WIDTH = 80
+_OPERATION = 30
+"""Columns that names of operations may take at most; longer ones are folded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """One operation and what is done for it."""
+
+    operation: str
+    """With its dtype and sizes."""
+    level: Level
+    choice: Configuration
+    reason: str
+    """Why this choice, or why the default was kept."""
+    source: str | None = None
+    """The profile it comes from; None if no profile speaks for it."""
+    fit: str | None = None
+    """Why the profile has this level."""
+    tuning: Tuning | None = None
+    """The entry with its evidence."""
+    refused: tuple[Refusal, ...] = ()
+    """Nearer entries that do not speak for it."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+        tuning = self.tuning
+        unknown = tuning is None or tuning.ratio_low is None
+        return {
+            "operation": self.operation,
+            "level": str(self.level),
+            "choice": self.choice.as_dict(),
+            "status": None if tuning is None else str(tuning.status),
+            "ratio": None if tuning is None else tuning.ratio,
+            "interval": None if tuning is None or unknown else [tuning.ratio_low, tuning.ratio_high],
+            "reason": self.reason,
+            "source": self.source,
+            "fit": self.fit,
+            "refused": [refusal._asdict() for refusal in self.refused],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What autotune does in this process. Its text is for people, at a prompt and in print() alike."""
+
+    usable_cpus: int | None
+    limit: Limit | None
+    blas_threads: int | None
+    """The process-wide count that apply() set; None if it left it alone."""
+    blas_threads_reason: str
+    operations: tuple[Explained, ...]
+    refusals: tuple[Refusal, ...]
+    """Every file and entry that is not used, whether something nearer is or not."""
+    failure: str | None = None
+    """Why nothing is known at all."""
+    held_bytes: int = 0
+    """Memory of dropped results that map_blocks and its like keep for the next ones."""
+    per_call: str | None = None
+    """What is done for single calls, or why not; None: nothing was asked for."""
+    calls: int = 0
+    """Single calls met so far."""
+    switched: int = 0
+    """Those of them that run with a count of their own."""
+    saved: Saved | None = None
+    """What the live guard knows to have been saved; None without one, or while it knows too little."""
+    dropped: tuple[Dropped, ...] = ()
+    """Entries that lost against the default in this process."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
+        return {
+            "usable_cpus": self.usable_cpus,
+            "limit": None if self.limit is None else str(self.limit),
+            "blas_threads": self.blas_threads,
+            "blas_threads_reason": self.blas_threads_reason,
+            "failure": self.failure,
+            "held_bytes": self.held_bytes,
+            "per_call": None
+            if self.per_call is None
+            else {
+                "reason": self.per_call,
+                "calls": self.calls,
+                "switched": self.switched,
+                "saved_seconds": None if self.saved is None else self.saved._asdict(),
+                "dropped": [one._asdict() for one in self.dropped],
+            },
+            "operations": [row.as_dict() for row in self.operations],
+            "refusals": [refusal._asdict() for refusal in self.refusals],
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+    __repr__ = __str__
+
+
+def _lines(explanation: Explanation) -> Iterator[str]:
+    if explanation.failure is not None:
+        yield from _wrapped(f"NumPy runs as it would without autotune: {explanation.failure}")
+        return
+    yield from _process(explanation)
+    yield ""
+    paths = _numbered(explanation)
+    if explanation.operations:
+        yield from _table(explanation.operations, paths)
+    else:
+        yield "Nothing that was measured fits here."
+    used = {row.source: row.fit for row in explanation.operations if row.source is not None}
+    if paths:
+        yield ""
+    for path, number in paths.items():
+        yield f"[{number}] {_printable(path)}"
+        yield from _wrapped(used.get(path) or "", indent=4)
+    files = [refusal for refusal in explanation.refusals if refusal.entry is None]
+    if files:
+        yield ""
+        yield "Not used:"
+    for refusal in files:
+        yield f"  {_printable(refusal.path)}"
+        yield from _wrapped(refusal.reason, indent=4)
+
+
+def _process(explanation: Explanation) -> Iterator[str]:
+    """What holds for the whole process."""
+    limit = "" if explanation.limit in {None, Limit.NONE} else f" (limited by {explanation.limit})"
+    yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
+    count = "left alone" if explanation.blas_threads is None else str(explanation.blas_threads)
+    yield from _wrapped(f"BLAS threads of the process: {count}. {explanation.blas_threads_reason}")
+    if explanation.held_bytes:
+        yield f"Memory of dropped results kept for new ones: {explanation.held_bytes / 2**20:.1f} MiB"
+    if explanation.per_call is None:
+        return
+    calls = f"{explanation.calls} calls so far, {explanation.switched} of them tuned."
+    yield from _wrapped(f"{explanation.per_call} {calls}")
+    if explanation.saved is not None:
+        saved = explanation.saved
+        yield from _wrapped(
+            f"Seconds saved so far by calls of more than a millisecond: {saved.seconds:.3g} "
+            f"(95 % interval {saved.low:.3g} to {saved.high:.3g})."
+        )
+    for one in explanation.dropped:
+        yield from _wrapped(f"Dropped: {one}")
+
+
+def _numbered(explanation: Explanation) -> dict[str, int]:
+    """The profiles that the table refers to, in the order of their first mention."""
+    mentioned: dict[str, int] = {}
+    for row in explanation.operations:
+        paths = [row.source, *(refusal.path for refusal in row.refused)]
+        for path in paths:
+            if path is not None:
+                mentioned.setdefault(path, len(mentioned) + 1)
+    return mentioned
+
+
+def _table(rows: Sequence[Explained], paths: dict[str, int]) -> Iterator[str]:
+    """A row for each operation; below it why, and what nearer was refused."""
+    names = [_name(row) for row in rows]
+    levels = [str(row.level) if row.source is None else f"{row.level} [{paths[row.source]}]" for row in rows]
+    widths = [
+        min(_OPERATION, max(map(len, ["operation", *names]))),
+        max(map(len, ["level", *levels])),
+        0,
+        len("time"),
+    ]
+    widths[2] = WIDTH - sum(widths) - 2 * (len(widths) - 1)
+    yield from _row(["operation", "level", "choice", "time"], widths)
+    for name, level, row in zip(names, levels, rows, strict=True):
+        ratio = row.tuning.ratio if row.tuning is not None and not row.choice.is_default else None
+        yield from _row([name, level, str(row.choice), f"{ratio:.2f}" if ratio else "-"], widths)
+        yield from _wrapped(row.reason, indent=4)
+        for refusal in row.refused:
+            yield from _wrapped(f"not [{paths[refusal.path]}]: {refusal.reason}", indent=4)
+    yield ""
+    yield "time: that of the choice over the default's, where both were measured."
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """Cells side by side, folded where they are wider than their column."""
+    from textwrap import wrap
+
+    folded = [wrap(_printable(cell), width) or [""] for cell, width in zip(cells, widths, strict=True)]
+    for parts in zip_longest(*folded, fillvalue=""):
+        yield "  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
+
+
+def _name(row: Explained) -> str:
+    """float64 goes without saying."""
+    return row.operation.replace(" float64", "", 1)
+
+
+def _wrapped(text: str, *, indent: int = 0) -> list[str]:
+    from textwrap import wrap
+
+    lead = " " * indent
+    return wrap(
+        _printable(text),
+        WIDTH,
+        initial_indent=lead,
+        subsequent_indent=lead,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _printable(text: str) -> str:
+    """Text of a profile with whatever could act on a terminal spelled out."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
