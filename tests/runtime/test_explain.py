@@ -8,7 +8,7 @@ from made_profiles import alone, of_this_machine, tuning
 
 import autotune
 from autotune.host.allocation import usable_cpus
-from autotune.model.configuration import Configuration
+from autotune.model.configuration import Configuration, Placement
 from autotune.model.tuning import Status
 from autotune.runtime.state import Setting, state
 from autotune.store import files, folders
@@ -160,3 +160,14 @@ def test_a_profile_that_asks_for_more_threads_than_there_are_cpus_is_held_to_the
     with autotune.executor("batch_matmul", n=300) as pool:
         assert (pool.workers, pool.blas_threads) == (usable, 1)
     assert asked in " ".join(str(autotune.explain()).split())
+
+
+@pytest.mark.skipif(usable_cpus()[0] < 2, reason="one CPU has one worker, which is not placed")
+@pytest.mark.parametrize(("cpus", "said"), [(None, True), (frozenset({0, 1}), False)])
+def test_a_placement_that_these_cpus_have_no_room_for_is_told(monkeypatch, cpus, said):
+    monkeypatch.setattr("autotune.runtime.explain.cpus_for", lambda *_: cpus)
+    choice = {"workers": 2, "chunk": 1000, "placement": Placement.L3}
+    files.write(of_this_machine(tuning("log", choice=choice, n=10**6)), folders.user_profiles() / "mine.yaml")
+    (row,) = autotune.explain("log").operations
+    assert "placement=l3" in str(row.choice)
+    assert row.reason.endswith("no room for placement=l3: workers run anywhere.") is said

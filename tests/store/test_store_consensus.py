@@ -38,8 +38,16 @@ ONE = {"blas_threads": 1}
             "simulate float64 n=10 rules out",
         ),
         ([tuning("command.simulate"), tuning(choice=ONE, safe=(1,), n=10)], 1, "none of 1"),
+        (
+            [
+                tuning("batch_matmul_processes", choice={"blas_threads": 1, "workers": 2}, n=10, tasks=5),
+                tuning(choice=ONE, safe=(1,), n=10),
+            ],
+            1,
+            "none of 1",
+        ),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_a_count_is_taken_only_if_every_measured_size_is_safe_with_it_and_one_gains(entries, count, why):
     found, sentence = consensus(entries)

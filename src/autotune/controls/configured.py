@@ -33,7 +33,7 @@ def configured(configuration: Configuration, *, usable_cpus: int) -> "Configured
     """Within a `with`, run under this configuration, clamped to the usable CPUs; afterwards as before.
 
     Sets BLAS threads and the allocator, by the rules of `blas.limit` and `allocator.retained`. Workers,
-    chunk and method belong to whoever cuts the work up; the `with` gives the clamped Configuration to take
+    chunk, method and placement belong to whoever cuts the work up; the `with` gives the clamped Configuration to take
     them from. The object serves many `with` blocks of one thread, nested ones too. Entering and leaving
     costs 4 us together. Entering raises UnsupportedPlatform where memory cannot be retained.
     """

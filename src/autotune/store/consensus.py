@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from math import log
 
-from autotune.model.catalogue import CATALOGUE, COMMANDS, KNOBS, Family
+from autotune.model.catalogue import CATALOGUE, COMMANDS, IN_PROCESSES, KNOBS, Family
 from autotune.model.configuration import Knob
 from autotune.model.tuning import Status, Tuning
 
@@ -39,7 +39,8 @@ def consensus(tunings: Iterable[Tuning]) -> tuple[int | None, str]:
 
 
 def _calls_blas(tuning: Tuning) -> bool:
-    if tuning.operation.name.startswith(COMMANDS):
+    """Does it say something of BLAS threads in this process? The plain loop beside processes speaks elsewhere."""
+    if tuning.operation.name.startswith(COMMANDS) or tuning.operation.name.endswith(IN_PROCESSES):
         return False
     row = CATALOGUE.get(tuning.operation.name)
     return Knob.BLAS_THREADS in KNOBS[row.family if row is not None else Family.USER]
