@@ -80,10 +80,10 @@ def _explained(resolution: Resolution, operation: Operation) -> Explained:
     if choice != found.tuning.choice:
         reason += (
             f" The profile asks for {found.tuning.choice}; the {usable_cpus} usable CPUs here allow {choice}."
+        )
     workers = choice.workers or 1
     if choice.placement is not None and workers > 1 and cpus_for(choice.placement, workers) is None:
         reason += f" The CPUs here have no room for placement={choice.placement}: workers run anywhere."
-        )
     return Explained(
         operation=str(found.tuning.operation),
         level=found.level,
