@@ -3,43 +3,35 @@
 
     scripts/bench_simulated.py --machines 100                   every noise, every searcher
     scripts/bench_simulated.py --noise tails --searchers autotune,round-robin --json
-    scripts/bench_simulated.py --transfer               sizes in between, and warm starts
 
 `autotune` is the code that `autotune calibrate` runs, from the request to the tuning. `round-robin` measures
 every configuration 30 times in shuffled rounds and takes the best median; `random` and `tpe` (plain Optuna) get
 as many samples as autotune took there, ten a trial, and take the best value. A sample is one timing of one
 configuration in one round. Regret is the true time over the best true time, less 1; the claim is the speed-up
 that the search states for its choice, and its bias is claimed minus true, in percentage points.
-
-With --transfer three sizes are calibrated, and two between them are not: `between` is the regret there of what
-the profile's rule says; `warm` is the regret of the best of the first three trials that the profile suggests for
-such a size, and `relative` the same on a machine with half as many CPUs.
 """
 
 import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import exp
 
 import numpy as np
 import optuna
-from simulated import WEATHERS, SimulatedBench, Task, draw, draw_sizes
+from simulated import WEATHERS, SimulatedBench, Task, draw
 
 from autotune.bench.protocol import Bench
 from autotune.bench.statistics import log_ratios
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Plan
-from autotune.model.operation import Operation
 from autotune.model.tuning import Tuning
 from autotune.search.calibrate import calibrate
 from autotune.search.request import Request
 from autotune.search.site import Site
-from autotune.search.space import nearest, setting
-from autotune.search.transfer import suggestions
-from autotune.store.rule import choose
+from autotune.search.space import setting
 
 REPEATS = 30
 """Of every configuration by round-robin."""
@@ -78,8 +70,6 @@ Searcher = Callable[[Task, SimulatedBench, int], Claim]
 def main() -> int:
     """Draw machines, search, score, print."""
     arguments = parse()
-    if arguments.transfer:
-        return transfer(arguments)
     rows = []
     for noise in arguments.noise:
         results: dict[str, list[Result]] = defaultdict(list)
@@ -108,7 +98,6 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--least", type=positive, default=75, help="configurations a space must have")
     parser.add_argument("--most", type=positive, default=10_000, help="configurations it may have")
-    parser.add_argument("--transfer", action="store_true", help="measure sizes in between and warm starts")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
@@ -258,66 +247,6 @@ def best(values: dict[Configuration, float]) -> Claim:
     """The configuration of the smallest value."""
     choice = min(values, key=values.__getitem__)
     return Claim(choice=choice, ratio=values[choice] / values[DEFAULT])
-
-
-def transfer(arguments: argparse.Namespace) -> int:
-    """Regret where nothing was measured."""
-    rows = []
-    for noise in arguments.noise:
-        regrets: dict[str, list[float]] = defaultdict(list)
-        for seed in range(arguments.seed, arguments.seed + arguments.machines):
-            for name, regret in transferred(draw_sizes(seed), noise, seed):
-                regrets[name].append(regret)
-        rows += [
-            {
-                "noise": noise,
-                "what": name,
-                "sizes": len(found),
-                "median_regret": float(np.median(found)),
-                "p90_regret": float(np.quantile(found, 0.9)),
-                "reach_95_percent": float((np.asarray(found) <= 1 / 0.95 - 1).mean()),
-            }
-            for name, found in regrets.items()
-        ]
-    if arguments.json:
-        print(json.dumps({"machines": arguments.machines, "seed": arguments.seed, "results": rows}))
-        return 0
-    print(f"{'noise':<13}{'what':<12}{'sizes':>8}{'median':>9}{'p90':>9}{'reach 95 %':>12}")
-    for row in rows:
-        print(
-            f"{row['noise']:<13}{row['what']:<12}{row['sizes']:>8}{row['median_regret']:>9.2%}"
-            f"{row['p90_regret']:>9.2%}{row['reach_95_percent']:>12.1%}"
-        )
-    return 0
-
-
-def transferred(sizes: tuple[Task, Task], noise: str, seed: int) -> Iterator[tuple[str, float]]:
-    """Regrets at the sizes between those that were calibrated."""
-    measured, between = sizes
-    bench = SimulatedBench(measured.computer, measured.kind, WEATHERS[noise], seed=seed)
-    known = tunings(measured, bench)
-    half = replace(between.computer, cpus=max(2, between.computer.cpus // 2))
-    proved = [(one.operation, one.choice) for one in known if not one.choice.is_default]
-    for operation in between.operations:
-        found = choose(known, operation)
-        assert found is not None
-        yield "between", regret(between, operation, [found.choice])
-        for name, task in (("warm", between), ("relative", replace(between, computer=half))):
-            grid = task.grid(operation)
-            points = [nearest(grid, one) for one in suggestions(proved, operation)]
-            yield (
-                name,
-                regret(task, operation, [DEFAULT, *(setting(grid, p) for p in points if p is not None)]),
-            )
-
-
-def regret(task: Task, operation: Operation, tried: Sequence[Configuration]) -> float:
-    """Of the best of what was tried."""
-
-    def seconds(one: Configuration) -> float:
-        return task.computer.seconds(task.kind, operation, one)
-
-    return min(map(seconds, tried)) / min(map(seconds, task.allowed(operation))) - 1
 
 
 def scored(results: Sequence[Result]) -> dict[str, float]:

@@ -1,18 +1,28 @@
 """Which configurations may be tried."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from autotune.model.catalogue import CATALOGUE, Family, operation
-from autotune.model.configuration import Configuration, Placement
-from autotune.search.space import nearest, parsimony, position, setting, space
+from autotune.bench.user import UserWorkload
+from autotune.model.catalogue import CATALOGUE, Family, kind, operation
+from autotune.model.configuration import Configuration, Knob, Method, Placement
+from autotune.search.space import MOST_SLICES, nearest, parsimony, position, setting, space, widened
 
 PLACED = {"cores": 4, "l3": 2}
+MATMUL, SQRT, BATCH = kind("matmul"), operation("sqrt", n=1_000_000), operation("batch_matmul", n=300)
+SQUARE = operation("matmul", n=512)
+
+
+def every(grid):
+    """All configurations of a grid."""
+    return [setting(grid, point) for point in range(len(grid.points))]
 
 
 def settings(name, cpus=8, placements=PLACED, threads=8, **sizes):
     """All configurations of a space, and the space."""
     grid = space(CATALOGUE[name], operation(name, **sizes), cpus, threads, placements)
-    return [setting(grid, point) for point in range(len(grid.points))], grid
+    return every(grid), grid
 
 
 @pytest.mark.parametrize("name", ["sqrt", "sum", "random", "stack_inv", "expression", "batch_matmul"])
@@ -78,3 +88,116 @@ def test_one_cpu_leaves_no_choice_of_processes():
 def test_without_a_blas_processes_are_counted_alone():
     found, _ = settings("batch_matmul_processes", placements={}, threads=None, n=300)
     assert found == [Configuration(workers=count) for count in range(2, 9)]
+
+
+def test_blas_threads_are_every_count_but_the_default():
+    grid = space(MATMUL, SQUARE, 4, default_threads=4)
+    assert every(grid) == [Configuration(blas_threads=count) for count in (1, 2, 3)]
+
+
+def test_a_default_with_more_threads_than_cpus_leaves_every_count_to_choose():
+    """As within a quota: BLAS starts a thread for every CPU that it sees."""
+    assert len(space(MATMUL, SQUARE, 4, default_threads=16).points) == 4
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [(1, 1), (8, None)])
+def test_without_cpus_or_a_blas_there_is_nothing_to_choose_for_one_call(cpus, threads):
+    assert space(MATMUL, SQUARE, cpus, default_threads=threads) is None
+
+
+def test_one_cpu_leaves_nothing_to_choose_for_slices():
+    assert space(kind("sqrt"), SQRT, 1, default_threads=1) is None
+
+
+@given(st.sampled_from(["sqrt", "sum", "random"]), st.integers(1, 10**9), st.integers(1, 64))
+def test_slices_are_enough_for_all_workers_and_not_many_more(name, n, cpus):
+    grid = space(kind(name), operation(name, n=n), cpus, default_threads=cpus)
+    for one in [] if grid is None else every(grid):
+        slices = -(-n // one.chunk)
+        assert 2 <= one.workers <= cpus
+        assert one.workers <= slices <= MOST_SLICES * one.workers
+
+
+def test_expressions_are_cut_for_one_worker_too_since_blocks_fit_the_cache():
+    grid = space(kind("expression"), operation("expression", n=1_000_000), 1, default_threads=1)
+    assert {one.workers for one in every(grid)} == {1}
+
+
+def test_stacks_are_cut_by_matrices():
+    grid = space(kind("stack_inv"), operation("stack_inv", n=16, count=100), 2, default_threads=2)
+    assert {one.chunk for one in every(grid)} == {2, 4, 8, 16, 32, 64}
+
+
+def test_tasks_stay_within_the_cpus_but_for_the_corner_that_people_write():
+    found = every(space(kind("batch_matmul"), BATCH, 4, default_threads=4))
+    beyond = [one for one in found if one.cpus > 4]
+    assert beyond == [Configuration(blas_threads=4, workers=4)]
+
+
+def test_sharing_tries_every_method():
+    grid = space(kind("share"), operation("share", n=1_000_000), 2, default_threads=2)
+    assert {one.method for one in every(grid)} == set(Method)
+
+
+def test_a_users_function_is_not_held_to_what_slices_make_sense():
+    own = UserWorkload(
+        name="own",
+        source="own.py:own",
+        sizes=(),
+        optional=("workers", "chunk"),
+        knobs=(Knob.WORKERS, Knob.CHUNK),
+    ).kind
+    found = every(space(own, operation("own"), 2, default_threads=2))
+    assert Configuration(workers=1, blas_threads=1, chunk=1) in [
+        Configuration(workers=one.workers, blas_threads=1, chunk=one.chunk) for one in found
+    ]
+
+
+def test_the_nearest_point_keeps_the_counts_before_the_chunk():
+    grid = space(kind("sqrt"), SQRT, 8, default_threads=8)
+    assert setting(grid, nearest(grid, Configuration(workers=8, chunk=2**22))) == Configuration(
+        workers=8, chunk=2**17
+    )
+    assert setting(grid, nearest(grid, Configuration(workers=100, chunk=2**16))) == Configuration(
+        workers=8, chunk=2**16
+    )
+
+
+def test_nothing_is_near_to_what_sets_other_knobs():
+    assert nearest(space(MATMUL, SQUARE, 4, default_threads=4), Configuration(workers=2)) is None
+
+
+def test_a_grid_takes_chunks_that_are_known_from_elsewhere_beside_their_workers_alone():
+    grid = space(kind("sqrt"), SQRT, 4, default_threads=4)
+    wider = widened(grid, [Configuration(workers=3, chunk=111_112)])
+    assert set(every(wider)) - set(every(grid)) == {Configuration(workers=3, chunk=111_112)}
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Configuration(workers=3, chunk=10**6),
+        Configuration(workers=3, chunk=1),
+        Configuration(workers=9, chunk=65536),
+        Configuration(blas_threads=2),
+    ],
+    ids=str,
+)
+def test_a_grid_takes_no_chunk_or_count_that_makes_no_sense(wanted):
+    grid = space(kind("sqrt"), SQRT, 4, default_threads=4)
+    assert every(widened(grid, [wanted])) == every(grid)
+
+
+def test_a_grid_without_chunks_stays_as_it_is():
+    grid = space(MATMUL, SQUARE, 4, default_threads=4)
+    assert widened(grid, [Configuration(blas_threads=3, chunk=8)]) is grid
+
+
+def test_of_equal_speed_the_least_is_taken():
+    least_first = [
+        Configuration(workers=2, chunk=8),
+        Configuration(workers=2, chunk=4),
+        Configuration(workers=3, chunk=8),
+        Configuration(blas_threads=2, workers=2),
+    ]
+    assert [min(least_first[place:], key=parsimony) for place in range(4)] == least_first

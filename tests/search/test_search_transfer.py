@@ -1,11 +1,12 @@
 """What earlier profiles suggest to try first."""
 
 import json
+from dataclasses import replace
 
 from fakes import FakeBench
 from hypothesis import given
 from hypothesis import strategies as st
-from made_profiles import profile, tuning
+from made_profiles import KEY, profile, tuning
 
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
@@ -13,7 +14,7 @@ from autotune.model.tuning import Status
 from autotune.search.calibrate import calibrate
 from autotune.search.request import Request
 from autotune.search.site import Site
-from autotune.search.transfer import SUGGESTIONS, choices, read_choices, suggestions, written
+from autotune.search.transfer import SUGGESTIONS, lessons, read_lessons, suggestions, written
 
 QR = Operation(name="qr", sizes=(("m", 200), ("n", 200)))
 
@@ -22,57 +23,96 @@ def threads(count):
     return Configuration(blas_threads=count)
 
 
-def known(*tunings):
-    return choices([profile(*tunings)])
+def known(*tunings, cpus=8):
+    return lessons([profile(*tunings, key=replace(KEY, usable_cpus=cpus))])
 
 
 def test_the_nearest_size_is_suggested_first():
     far, near = (tuning(choice={"blas_threads": n // 100}, m=n, n=n) for n in (1600, 300))
-    assert suggestions(known(far, near), QR) == [threads(3), threads(16)]
+    assert suggestions(known(far, near, cpus=16), QR, 16) == [threads(3), threads(16)]
 
 
 def test_the_same_operation_comes_before_a_nearer_size_of_a_relative():
     svd = tuning("svd", choice={"blas_threads": 1}, m=200, n=200)
     qr = tuning("qr", choice={"blas_threads": 2}, m=800, n=800)
-    assert suggestions(known(svd, qr), QR) == [threads(2), threads(1)]
+    assert suggestions(known(svd, qr), QR, 8) == [threads(2), threads(1)]
 
 
 def test_of_one_size_the_same_dtype_comes_first():
     single = tuning(choice={"blas_threads": 1}, dtype="float32", m=200, n=200)
     double = tuning(choice={"blas_threads": 2}, m=200, n=200)
-    assert suggestions(known(single, double), QR) == [threads(2), threads(1)]
+    assert suggestions(known(single, double), QR, 8) == [threads(2), threads(1)]
 
 
 def test_another_family_and_a_default_that_was_kept_suggest_nothing():
     kept = tuning(m=200, n=200)
     noisy = tuning(choice={"blas_threads": 1}, status=Status.NOISY, m=200, n=200)
-    assert suggestions(known(kept, noisy, tuning("sqrt", choice={"workers": 2}, n=200)), QR) == []
+    assert suggestions(known(kept, noisy, tuning("sqrt", choice={"workers": 2}, n=200)), QR, 8) == []
 
 
 def test_a_users_function_has_no_relatives_but_itself():
     own = Operation(name="mine", sizes=(("n", 10),))
     entries = known(tuning("mine", choice={"workers": 2}, n=20), tuning("yours", choice={"workers": 3}, n=10))
-    assert suggestions(entries, own) == [Configuration(workers=2)]
+    assert suggestions(entries, own, 8) == [Configuration(workers=2)]
 
 
 @given(st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 8)), max_size=12))
 def test_suggestions_are_few_different_and_do_not_depend_on_the_order_of_profiles(entries):
     tunings = [tuning(choice={"blas_threads": count}, m=n, n=n) for n, count in dict(entries).items()]
-    found = suggestions(known(*tunings), QR)
+    found = suggestions(known(*tunings), QR, 8)
     assert len(found) == len(set(found)) <= SUGGESTIONS
-    assert found == suggestions(known(*reversed(tunings)), QR)
+    assert found == suggestions(known(*reversed(tunings)), QR, 8)
 
 
-def test_choices_come_back_from_json_as_they_were():
+def test_between_two_sizes_what_the_rule_says_comes_first():
+    small = tuning(choice={"blas_threads": 1}, ratio=0.2, others=[({"blas_threads": 2}, 0.22)], m=100, n=100)
+    large = tuning(choice={"blas_threads": 4}, ratio=0.2, others=[({"blas_threads": 2}, 0.22)], m=400, n=400)
+    assert suggestions(known(small, large), QR, 8) == [threads(2), threads(1), threads(4)]
+
+
+def test_with_fewer_cpus_what_was_measured_within_them_comes_first_then_all_of_them():
+    entry = tuning(choice={"blas_threads": 8}, ratio=0.2, others=[({"blas_threads": 3}, 0.3)], m=200, n=200)
+    assert suggestions(known(entry), QR, 4) == [threads(3), threads(2), threads(4)]
+
+
+def test_with_more_cpus_as_many_come_first_then_the_same_share():
+    assert suggestions(known(tuning(choice={"blas_threads": 3}, m=200, n=200)), QR, 16) == [
+        threads(3),
+        threads(6),
+    ]
+
+
+def test_of_two_counts_none_of_the_cpus_is_left_over():
+    batch = Operation(name="batch_matmul", sizes=(("n", 300), ("tasks", 100)))
+    entry = tuning("batch_matmul", choice={"blas_threads": 3, "workers": 5}, n=300, tasks=100)
+    assert suggestions(known(entry, cpus=16), batch, 8) == [
+        Configuration(blas_threads=4, workers=2),
+        Configuration(blas_threads=2, workers=4),
+    ]
+
+
+def test_the_profile_with_the_nearest_number_of_cpus_comes_first():
+    far, near = (
+        known(tuning(choice={"blas_threads": count}, m=200, n=200), cpus=cpus)
+        for count, cpus in ((1, 64), (2, 9))
+    )
+    assert suggestions([*far, *near], QR, 8)[0] == threads(2)
+
+
+def test_lessons_come_back_from_json_as_they_were():
     entries = known(tuning(choice={"blas_threads": 3}, m=1, n=2), tuning("share", choice={"workers": 2}, n=7))
-    assert read_choices(json.loads(json.dumps(written(entries)))) == entries
+    assert read_lessons(json.loads(json.dumps(written(entries)))) == entries
+
+
+def test_profiles_that_proved_nothing_teach_nothing():
+    assert lessons([profile(tuning(n=1)), profile()]) == []
 
 
 def test_a_calibration_tries_what_is_known_before_anything_else_in_a_large_space():
     bench = FakeBench(lambda operation, configuration, luck: 0.01)
     request = Request(operations=("qr",), sizes=({"m": 200, "n": 200},), budget_seconds=60)
     site = Site(usable_cpus=64, default_threads=64)
-    proved = known(tuning(choice={"blas_threads": 23}, m=300, n=300))
+    proved = known(tuning(choice={"blas_threads": 23}, m=300, n=300), cpus=64)
 
     list(calibrate(request, site=site, bench=bench, report=lambda _: None, known=proved))
 

@@ -10,6 +10,7 @@ from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import CATALOGUE, Family, Kind, Sizes
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
+from autotune.model.profile import Profile
 from autotune.model.tuning import Tuning
 from autotune.search.between import alternatives
 from autotune.search.clock import Clock
@@ -21,7 +22,6 @@ from autotune.search.hunt import TIE, hunt
 from autotune.search.prove import prove
 from autotune.search.request import Request
 from autotune.search.site import Site
-from autotune.search.transfer import Choice
 
 LEAST_SECONDS = 3.0
 """For one operation: two processes and a few timings of the default."""
@@ -52,11 +52,11 @@ def calibrate(
     bench: Bench,
     report: Listener,
     spent: float = 0.0,
-    known: Sequence[Choice] = (),
+    known: Sequence[Profile] = (),
 ) -> Iterator[Tuning]:
     """The tunings, operation by operation as they are decided. `spent` seconds of the budget are gone.
 
-    `known` are choices that were proved elsewhere; those nearest to a size are the first to be tried there.
+    `known` is what was measured elsewhere; what it suggests for a size is the first to be tried there.
 
     Each operation gets an equal part of the time that is left, and what one does not use is there for the
     next. What the time does not reach is `default-kept`, reason budget. Raises BadBudget, BadSize.
@@ -133,7 +133,7 @@ def decided(
     bench: Bench,
     clock: Clock,
     report: Listener,
-    known: Sequence[Choice] = (),
+    known: Sequence[Profile] = (),
 ) -> Iterator[Tuning]:
     """Hunt, prove, decide one operation."""
     within = _within(item.operations, clock.left)

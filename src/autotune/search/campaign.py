@@ -30,7 +30,7 @@ from autotune.search.events import Listener, Testing
 from autotune.search.journal import Journal, header
 from autotune.search.request import Request
 from autotune.search.site import Site
-from autotune.search.transfer import choices, read_choices, written
+from autotune.search.transfer import lessons, read_lessons, written
 from autotune.store import files
 from autotune.store.folders import state_dir, user_profiles
 
@@ -102,7 +102,7 @@ def campaign(
                     "capacity": capacity,
                     "ceilings": ceilings,
                     "spent": monotonic() - began,
-                    "known": written(choices(_at_hand())),
+                    "lessons": written(lessons(_at_hand())),
                 }
             site = Site(**known["site"])
             journal = Journal(bench, path, known, resume=resume)
@@ -113,7 +113,7 @@ def campaign(
                     bench=journal,
                     report=report,
                     spent=known["spent"],
-                    known=read_choices(known.get("known", [])),
+                    known=read_lessons(known.get("lessons", [])),
                 ):
                     tunings.append(tuning)  # noqa: PERF402  # what was decided before an interruption is kept
             except KeyboardInterrupt:

@@ -18,15 +18,16 @@ from autotune.model.catalogue import Kind
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Measurement, Session
 from autotune.model.operation import Operation
+from autotune.model.profile import Profile
 from autotune.search.between import crossings
 from autotune.search.clock import Clock
 from autotune.search.disturbance import Disturbance
 from autotune.search.evidence import Evidence, sane
 from autotune.search.grid import Grid
 from autotune.search.site import Site
-from autotune.search.space import nearest, position, setting, space
+from autotune.search.space import nearest, position, setting, space, widened
 from autotune.search.study import Study
-from autotune.search.transfer import Choice, suggestions
+from autotune.search.transfer import suggestions
 from autotune.store.rule import way
 
 WHOLE = 24
@@ -62,7 +63,7 @@ def hunt(
     clock: Clock,
     seen: Seen,
     grid: Grid | None = None,
-    known: Sequence[Choice] = (),
+    known: Sequence[Profile] = (),
 ) -> tuple[dict[Operation, Evidence], Disturbance]:
     """The evidence on every size, and how much others disturbed.
 
@@ -75,7 +76,7 @@ def hunt(
             grid or space(kind, operation, site.usable_cpus, site.default_threads, site.placements),
             site,
             clock.seed,
-            suggestions(known, operation),
+            suggestions(known, operation, site.usable_cpus),
         )
         for operation in operations
     ]
@@ -142,6 +143,7 @@ class _Size:
         self.searching = True
         self._study: Study | None = None
         if grid is not None:
+            grid = widened(grid, suggested)
             near = (nearest(grid, one) for one in suggested)
             first = dict.fromkeys([*(point for point in near if point is not None), *grid.corners()])
             self._study = Study(grid, seed=seed, first=list(first)[:BATCH], name=str(operation))

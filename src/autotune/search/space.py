@@ -1,6 +1,6 @@
 """Which configurations of an operation may be tried on an allocation. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 from math import ceil
 from types import MappingProxyType
@@ -75,20 +75,50 @@ def position(grid: Grid, chosen: Configuration) -> int:
 
 
 def nearest(grid: Grid, wanted: Configuration) -> int | None:
-    """The legal point nearest to a configuration of another size; None if it sets none of the knobs."""
+    """The legal point nearest to a configuration of another size; None if it sets none of the knobs.
+
+    Of points with the same counts the one with the nearest chunk, whose curve is much flatter than theirs.
+    """
     known = wanted.as_dict()
     if not known.keys() & grid.parameters.keys():
         return None
     known.setdefault(Knob.PLACEMENT.value, ANYWHERE)
 
-    def distance(point: Point) -> float:
-        return sum(
-            _apart(value, known[name])
-            for name, value in zip(grid.parameters, point, strict=True)
+    def distance(place: int) -> tuple[float, float, int]:
+        apart = {
+            name: _apart(value, known[name])
+            for name, value in zip(grid.parameters, grid.points[place], strict=True)
             if name in known
-        )
+        }
+        chunks_apart = apart.pop(Knob.CHUNK, 0.0)
+        return sum(apart.values()), chunks_apart, place
 
-    return min(range(len(grid.points)), key=lambda position: (distance(grid.points[position]), position))
+    return min(range(len(grid.points)), key=distance)
+
+
+def widened(grid: Grid, wanted: Iterable[Configuration]) -> Grid:
+    """The grid with the chunks of these configurations too, each beside its other values.
+
+    A grid's chunks are powers of two; what is known from elsewhere cuts the whole into equal parts. A chunk
+    smaller than all that the grid has beside those values, or twice as large, is left out.
+    """
+    names = tuple(grid.parameters)
+    if Knob.CHUNK.value not in names:
+        return grid
+    place = names.index(Knob.CHUNK.value)
+
+    def chunks_beside(point: Point) -> list[int]:
+        rest = (point[:place], point[place + 1 :])
+        return [int(other[place]) for other in grid.points if (other[:place], other[place + 1 :]) == rest]
+
+    points = list(grid.points)
+    for one in wanted:
+        values = one.as_dict()
+        point = tuple(values.get(name, ANYWHERE) for name in names)
+        beside = chunks_beside(point)
+        if one.chunk is not None and beside and min(beside) <= one.chunk < 2 * max(beside):
+            points.append(point)
+    return Grid.of(names, points)
 
 
 def parsimony(chosen: Configuration) -> tuple[bool, int, int, int]:
