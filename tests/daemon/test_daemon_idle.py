@@ -1,5 +1,7 @@
 """When the machine is idle enough."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,5 +81,5 @@ def test_an_obstacle_closes_it_at_once():
 @given(st.lists(st.floats(0.0, 4.0), max_size=200))
 def test_it_never_opens_and_closes_more_often_than_the_dwell_times_allow(loads):
     states = [window.open for window in over(Window(), loads, 10.0)]
-    opened = [place for place, (a, b) in enumerate(zip(states, states[1:], strict=False)) if b and not a]
-    assert all(after - before >= 6 for before, after in zip(opened, opened[1:], strict=False))
+    opened = [place for place, (a, b) in enumerate(pairwise(states)) if b and not a]
+    assert all(after - before >= 6 for before, after in pairwise(opened))

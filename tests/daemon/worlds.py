@@ -228,7 +228,8 @@ class Scene:
         )
 
     def surveyed(self, *entries, **words):
-        """A keeper that knows its interpreter."""
+        """A keeper that knows its interpreter, and trusts the profile of `entry`, which is not there."""
+        self.keeper.memory.trusted["/p/mine.yaml"] = []
         self.tick()
         self.answer_survey(*entries, **words)
         self.tick(0.5)

@@ -282,6 +282,7 @@ class Keeper:
         if running.job is not None:
             self.memory.failed(running.job.subject, self.moment.wall, 3600.0)
             self.memory.interrupted = None
+            self._fulfil(running.job)
         return f"It held {held >> 20} MiB of memory; {limit >> 20} are allowed."
 
     def _interrupt(self, why: str) -> None:
@@ -403,9 +404,8 @@ class Keeper:
             if one.path == found.profile:
                 key = schedule.checked_key(found.key, one.operation.name, one.operation.dtype)
                 self.memory.checked.setdefault(key, _wall(found.created) or self.moment.wall)
-        if not any(
-            job.cause is Cause.MISSING for job in schedule.queue(self.knowledge()) if job.interpreter == name
-        ):
+        missing = {one.interpreter for one in schedule.queue(self.knowledge()) if one.cause is Cause.MISSING}
+        if changed is None and name not in missing:
             self.memory.stale.pop(name, None)
         self._looked = float("-inf")  # what it says to watch is looked at now
         # the stamps to come include what the survey named: that alone is no change
@@ -580,9 +580,7 @@ class Keeper:
         """Of a calibration: what it was for is settled, or will be tried again."""
         remembered, known = self.memory, self.surveys[job.interpreter]
         remembered.interrupted = None
-        remembered.wishes = [
-            one for one in remembered.wishes if one != [job.operation, job.dtype, dict(job.sizes)]
-        ]
+        self._fulfil(job)
         if outcome.end is not End.ADOPTED:
             first = 86400.0 if outcome.end is End.QUARANTINED else 3600.0
             remembered.failed(job.subject, self.moment.wall, first)
@@ -600,6 +598,11 @@ class Keeper:
         if self.settings.store is not None and (interpreter, known.profile) not in self._publish:
             self._publish.append((interpreter, known.profile))
         self._due.add(interpreter.name)
+
+    def _fulfil(self, job: Job) -> None:
+        """An order is done with, whatever came of it."""
+        wish = [job.operation, job.dtype, dict(job.sizes)]
+        self.memory.wishes = [one for one in self.memory.wishes if one != wish]
 
     def _tell(self, event: str, job: Job, why: str, **facts: Any) -> None:
         """Into the log, and into what `status` shows."""

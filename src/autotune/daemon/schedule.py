@@ -158,14 +158,14 @@ def expected_gain(operation: Operation, survey: Survey) -> float:
 
 
 def _missing(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
-    if not knowledge.settings.calibrate:
-        return
     why = knowledge.memory.stale.get(name)
     asked = [row[0] for row in knowledge.memory.demand.values()]
     for place, (operation, row) in enumerate(CATALOGUE.items()):
         entries = survey.of(operation, "float64")
-        if row.family is Family.USER or any(one.settled for one in entries):
+        if row.family is Family.USER or any(one.settled or one.contested for one in entries):
             continue
+        if not entries and not knowledge.settings.calibrate:
+            continue  # nobody asks for it
         if why is not None:
             reason = f"Stale: {why}"
         elif entries:

@@ -1,0 +1,346 @@
+"""What the daemon reads: its configuration, the spool, a recorded machine. Garbage is refused with a sentence."""
+
+import json
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotune.daemon import settings as configuration
+from autotune.daemon import spool
+from autotune.daemon.settings import Interpreter, Settings, hours, load
+from autotune.daemon.world import World, on_battery, throttles
+from autotune.errors import ProfileError, UsageError
+from autotune.model.catalogue import operation
+from autotune.runtime.demand import leave
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.delenv("AUTOTUNE_STORE", raising=False)
+    return tmp_path / "daemon.yaml"
+
+
+def read(file, text):
+    file.write_text(text, "utf-8")
+    return load(file)
+
+
+# --- configuration ----------------------------------------------------------------------------
+
+
+def test_without_a_file_everything_has_its_default(file):
+    assert load(file) == Settings()
+
+
+def test_an_empty_file_says_nothing(file):
+    assert read(file, "# nothing\n") == Settings()
+
+
+def test_a_whole_file_is_understood(file):
+    found = read(
+        file,
+        """
+interpreters:
+  - python: /opt/app/bin/python
+    environment: {OPENBLAS_CORETYPE: Haswell, AUTOTUNE_CPUS: "4"}
+idle: {quiet_seconds: 30}
+hours: ["22:00-06:00", "sat,sun 00:00-24:00"]
+exclude: [blender]
+daily_cpu_seconds: 600
+store: /nfs/autotune
+group: wheel
+""",
+    )
+    environment = (("AUTOTUNE_CPUS", "4"), ("OPENBLAS_CORETYPE", "Haswell"))
+    assert found.interpreters == (Interpreter(python="/opt/app/bin/python", environment=environment),)
+    assert found.idle.quiet_seconds == 30.0
+    assert (found.exclude, found.daily_cpu_seconds, found.store) == (("blender",), 600.0, "/nfs/autotune")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("idel: {}", "idel: there is no such setting; the known ones are calibrate, daily_cpu_seconds,"),
+        ("interpreters: []", "interpreters: expected at least one interpreter, found []."),
+        (
+            "interpreters: [{python: python3}]",
+            "interpreters[0].python: expected an absolute path, found 'python3'.",
+        ),
+        (
+            "interpreters: [{python: /p, environment: {PATH=x: y}}]",
+            "interpreters[0].environment: expected names",
+        ),
+        ("idle: {start_below: -1}", "idle.start_below: expected a number above 0, found -1."),
+        (
+            "idle: {start_below: 2, stop_above: 1}",
+            "idle.stop_above: expected more than start_below (2), found 1.0.",
+        ),
+        ('hours: ["25:00-26:00"]', 'hours[0]: expected a time such as "22:00-06:00"'),
+        ("exclude: [/usr/bin/x]", "exclude[0]: expected the name of a program, without a folder"),
+        ("metrics: here.prom", "metrics: expected an absolute path"),
+        ("memory_bytes: 1", "memory_bytes: expected a whole number from 67108864"),
+        ("a: &x 1", "an anchor (&) is not allowed (line 1)."),
+        ("- 1", "the document: expected a mapping of names to values, found [1]."),
+        ("idle: [", "it is not YAML:"),
+    ],
+)
+def test_a_broken_file_is_refused_with_its_place(file, text, said):
+    with pytest.raises(UsageError) as refused:
+        read(file, text)
+    assert str(refused.value).startswith(f"{file}: {said}")
+
+
+def test_a_file_that_others_can_write_is_refused_since_it_names_programs(file):
+    file.write_text("", "utf-8")
+    file.chmod(0o666)
+    with pytest.raises(UsageError, match="others can write it, and it names programs to run"):
+        load(file)
+
+
+def test_a_folder_or_a_pipe_in_its_place_is_refused(file):
+    os.mkfifo(file)
+    with pytest.raises(UsageError, match="it is not a regular file"):
+        load(file)
+
+
+def test_the_store_is_named_once_for_all_verbs(file, monkeypatch):
+    file.with_name("config.yaml").write_text("store: /nfs/autotune\ntrust: any\n", "utf-8")
+    assert load(file).store == "/nfs/autotune"
+    monkeypatch.setenv("AUTOTUNE_STORE", "/elsewhere")
+    assert load(file).store == "/elsewhere"
+
+
+def test_hours_may_go_past_midnight():
+    night = hours("fri 22:00-06:00", "hours")
+    friday, saturday = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)
+    assert night.holds(friday.replace(hour=23))
+    assert night.holds(saturday.replace(hour=5))
+    assert not night.holds(friday.replace(hour=5))
+    assert not night.holds(saturday.replace(hour=23))
+
+
+@given(st.text(max_size=30))
+def test_any_other_text_is_no_time(text):
+    try:
+        hours(text, "hours")
+    except ProfileError as refused:
+        assert refused.reason.startswith("hours: expected a time")  # noqa: PT017 - most texts are refused
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda each: (
+            st.lists(each) | st.dictionaries(st.sampled_from(["idle", "python", "hours", "store"]), each)
+        ),
+        max_leaves=8,
+    )
+)
+def test_any_other_document_is_refused_with_a_sentence_or_understood(document):
+    try:
+        assert isinstance(configuration.settings(document), Settings)
+    except ProfileError as refused:
+        assert refused.reason  # noqa: PT017
+
+
+# --- the spool --------------------------------------------------------------------------------
+
+SVD = operation("svd", n=500)
+ROW = {"operation": "svd", "dtype": "float64", "sizes": {"m": 500, "n": 500}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "spool").mkdir()
+    return tmp_path / "spool"
+
+
+def leave_in(folder, content, name="1-1.json"):
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+    return path
+
+
+def taken(folder, **words):
+    return spool.take(folder, **{"shared": False, "done": set(), **words})
+
+
+def test_what_a_program_leaves_is_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
+    leave([{**ROW, "calls": 7}], [])
+    assert taken(tmp_path / "spool").calls == {SVD: 7}
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_counts_of_several_programs_add_up(folder):
+    for number in range(3):
+        leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 2}]}, f"{number}-1.json")
+    assert taken(folder).calls == {SVD: 6}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("{", "it is not JSON."),
+        ("\0", "it is not JSON."),
+        ("[" * 100_000, "it is not JSON."),
+        ("[]", "its format is not known."),
+        ({"format": 2, "calls": []}, "its format is not known."),
+        ("x" * 300_000, "it is larger than 262144 bytes."),
+    ],
+)
+def test_garbage_is_said_and_removed(folder, content, why):
+    path = leave_in(folder, content)
+    assert taken(folder).refused == [f"{path}: {why}"]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {**ROW, "operation": "../svd", "calls": 1},
+        {**ROW, "operation": "my_function", "calls": 1},
+        {**ROW, "dtype": ["float64"], "calls": 1},
+        {**ROW, "sizes": {"m": -1}, "calls": 1},
+        {**ROW, "sizes": {"dtype": 1}, "calls": 1},
+        {**ROW, "sizes": [], "calls": 1},
+        {**ROW, "calls": True},
+        {**ROW, "calls": 0},
+        {**ROW},
+        7,
+    ],
+)
+def test_rows_that_make_no_sense_are_left_out(folder, row):
+    leave_in(folder, {"format": 1, "calls": [row, {**ROW, "calls": 1}]})
+    assert taken(folder).calls == {SVD: 1}
+
+
+def test_a_boast_counts_for_no_more_than_a_busy_day(folder):
+    leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 10**30}]})
+    assert taken(folder).calls == {SVD: spool.MOST_CALLS}
+
+
+def test_links_and_pipes_are_not_followed(folder, tmp_path):
+    (tmp_path / "secret").write_text("{}", "utf-8")
+    (folder / "1-1.json").symlink_to(tmp_path / "secret")
+    os.mkfifo(folder / "1-2.json")
+    os.link(tmp_path / "secret", folder / "1-3.json")
+    reasons = [why.partition(": ")[2] for why in taken(folder).refused]
+    assert reasons == [
+        "it cannot be read: Too many levels of symbolic links.",
+        "it is not a regular file.",
+        "it has another name elsewhere.",
+    ]
+    assert (tmp_path / "secret").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_another_user_s_files_count_in_a_shared_spool_only(folder):
+    os.chown(leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]}), 12345, 12345)
+    assert [why.partition(": ")[2] for why in taken(folder).refused] == ["it belongs to user 12345."]
+    os.chown(leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]}), 12345, 12345)
+    assert taken(folder, shared=True).calls == {SVD: 1}
+
+
+def test_a_file_that_cannot_be_removed_counts_once(folder, monkeypatch):
+    leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]})
+
+    def refuse(_):
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    done = set()
+    assert taken(folder, done=done).calls == {SVD: 1}
+    assert taken(folder, done=done).calls == {}
+
+
+def test_unfinished_files_are_left_to_their_writer_and_swept_when_old(folder):
+    young, old = leave_in(folder, "{", ".1.json"), leave_in(folder, "{", ".2.json")
+    os.utime(old, (time.time() - 7200,) * 2)
+    assert taken(folder).refused == []
+    assert (young.exists(), old.exists()) == (True, False)
+
+
+def test_without_a_spool_there_is_nothing(tmp_path):
+    assert taken(tmp_path / "none").calls == {}
+
+
+# --- a recorded machine -----------------------------------------------------------------------
+
+
+def supply(root, name, **values):
+    folder = root / "sys/class/power_supply" / name
+    folder.mkdir(parents=True)
+    for key, value in values.items():
+        (folder / key).write_text(f"{value}\n", "utf-8")
+
+
+def test_a_laptop_without_its_cable_runs_on_battery(tmp_path):
+    supply(tmp_path, "BAT0", type="Battery", status="Discharging")
+    supply(tmp_path, "AC", type="Mains", online=0)
+    assert on_battery(tmp_path) is True
+
+
+def test_a_laptop_on_its_cable_does_not(tmp_path):
+    supply(tmp_path, "BAT0", type="Battery", status="Charging")
+    supply(tmp_path, "AC", type="Mains", online=1)
+    assert on_battery(tmp_path) is False
+
+
+def test_the_battery_of_a_mouse_is_not_the_machine_s(tmp_path):
+    supply(tmp_path, "hid", type="Battery", scope="Device", status="Discharging")
+    assert on_battery(tmp_path) is None
+
+
+def test_a_server_says_nothing_of_power(tmp_path):
+    assert on_battery(tmp_path) is None
+
+
+def test_a_cpu_that_was_slowed_down_because_of_heat_is_an_obstacle(tmp_path):
+    count = tmp_path / "sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count"
+    count.parent.mkdir(parents=True)
+    count.write_text("3\n", "utf-8")
+    moments = iter([0.0, 10.0, 20.0])
+    world = World(tmp_path, clock=lambda: next(moments))
+    world.sample(0.5, measuring=False)
+    assert world.sample(0.5, measuring=False).obstacle is None
+    count.write_text("4\n", "utf-8")
+    assert world.sample(0.5, measuring=False).obstacle == "The CPU is throttled because it is hot."
+
+
+def test_where_nothing_is_recorded_nothing_is_known(tmp_path):
+    assert throttles(tmp_path) is None
+    moments = iter([0.0, 10.0])
+    world = World(tmp_path, clock=lambda: next(moments))
+    assert world.sample(0.5, measuring=False) is None
+    sample = world.sample(0.5, measuring=False)
+    assert (sample.foreign_cpus, sample.waiting, sample.obstacle) == (None, None, None)
+
+
+def test_a_kernel_without_pressure_information_is_judged_by_its_cpu_time(tmp_path):
+    proc = tmp_path / "proc"
+    (proc / str(os.getpid())).mkdir(parents=True)
+    own = f"{os.getpid()} (python) S " + " ".join(["0"] * 40)
+    (proc / str(os.getpid()) / "stat").write_text(own, "utf-8")
+    moments = iter([0.0, 10.0])
+    world = World(tmp_path, clock=lambda: next(moments))
+    (proc / "stat").write_text("cpu  1000 0 0 1000 0 0 0 0 0 0\n", "utf-8")
+    world.sample(0.5, measuring=False)
+    (proc / "stat").write_text("cpu  2000 0 0 1000 0 0 0 0 0 0\n", "utf-8")
+    sample = world.sample(0.5, measuring=False)
+    assert sample.foreign_cpus == pytest.approx(1.0, abs=0.05)
+    assert sample.waiting is None
+
+
+def test_a_program_is_known_by_the_name_that_the_kernel_gives_it(tmp_path):
+    for pid, name in (("7", "bash"), ("8", "a-very-long-nam")):
+        (tmp_path / "proc" / pid).mkdir(parents=True)
+        (tmp_path / "proc" / pid / "comm").write_text(f"{name}\n", "utf-8")
+    world = World(tmp_path)
+    assert world.running(["blender"]) is None
+    assert world.running(["blender", "a-very-long-name"]) == "a-very-long-name"

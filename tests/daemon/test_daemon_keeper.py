@@ -1,0 +1,508 @@
+"""One tick after another: what is begun, ended, remembered. All around the keeper is faked."""
+
+import json
+import os
+
+import pytest
+from worlds import FACTS, NAME, NOON, PYTHON, Scene, entry, row
+
+from autotune.daemon import memory
+from autotune.daemon.settings import Interpreter, Settings, hours
+from autotune.daemon.spool import FORMAT
+
+NOTHING = {"entries": []}
+
+
+def report(standing="holds", ratio=0.5):
+    return {
+        "entries": [
+            {
+                "operation": "svd",
+                "dtype": "float64",
+                "sizes": {"m": 500, "n": 500},
+                "standing": standing,
+                "reason": "It was timed.",
+                "ratio": ratio,
+            }
+        ]
+    }
+
+
+@pytest.fixture
+def scene(tmp_path):
+    return Scene(tmp_path)
+
+
+def wished(scene, *entries):
+    """A keeper in an idle window, with a calibration of svd that has just begun."""
+    scene.surveyed(*entries)
+    scene.keeper.order("svd", "float64", {})
+    scene.until_idle()
+    assert scene.launcher.last.arguments[:2] == ["calibrate", "svd"]
+    return scene.launcher.last
+
+
+def through_canary(scene, *standings):
+    """The calibration ends, and its re-timings say this."""
+    scene.launcher.last.done()
+    scene.tick(0.25)
+    for standing in standings:
+        assert scene.launcher.last.arguments[0] == "verify"
+        scene.launcher.last.done(report(standing))
+        scene.tick(0.25)
+
+
+# --- what is begun ----------------------------------------------------------------------------
+
+
+def test_the_interpreters_are_asked_first(scene):
+    scene.tick()
+    assert scene.launcher.last.arguments[0] == "survey"
+
+
+def test_nothing_is_measured_on_a_busy_machine(scene):
+    scene.surveyed()
+    scene.keeper.order("svd", "float64", {})
+    scene.senses.foreign = 1.0
+    for _ in range(20):
+        scene.tick(10.0)
+    assert len(scene.launcher.children) == 1
+    assert scene.keeper.status()["waiting"] == "Others keep 1.00 CPUs busy; 0.08 would be quiet."
+
+
+def test_what_is_begun_has_its_reason_in_the_log_and_in_status(scene):
+    wished(scene)
+    begun = next(line for line in scene.said if line["event"] == "begun")
+    assert (begun["why"], begun["job"], begun["cause"]) == ("It was ordered.", "svd float64", "order")
+    assert scene.keeper.status()["running"]["why"] == "It was ordered."
+    assert scene.keeper.status()["recent"][-1]["why"] == "It was ordered."
+
+
+def test_what_measures_has_journals_of_the_daemon_s_own(scene):
+    assert "XDG_STATE_HOME" in wished(scene).environ
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ({"hours": (hours("03:00-04:00", "hours"),)}, "It is none of the hours that are configured."),
+        ({"daily_cpu_seconds": 0.0}, "The 0 CPU seconds of this day are spent."),
+    ],
+)
+def test_settings_can_forbid_measuring(tmp_path, words, why):
+    scene = Scene(tmp_path, **words).surveyed()
+    scene.keeper.order("svd", "float64", {})
+    scene.until_idle()
+    scene.tick(10.0)
+    assert scene.keeper.status()["waiting"] == why
+    assert scene.keeper.running is None
+
+
+def test_a_program_on_the_list_keeps_anything_from_being_measured(tmp_path):
+    scene = Scene(tmp_path, exclude=("game",)).surveyed()
+    scene.keeper.order("svd", "float64", {})
+    scene.senses.program = "game"
+    scene.until_idle()
+    assert scene.keeper.running is None
+    assert scene.keeper.status()["waiting"] == "game is running."
+
+
+# --- what is ended ----------------------------------------------------------------------------
+
+
+def test_a_trial_is_killed_once_the_machine_is_busy_and_nothing_of_it_is_kept(scene):
+    trial = wished(scene)
+    scene.senses.foreign = 1.5
+    scene.tick(0.25)
+    assert not trial.killed
+    scene.tick(0.25)
+    assert trial.killed
+    assert scene.keeper.running is None
+    assert "interrupted" in scene.events
+    assert not scene.profile.exists()
+
+
+def test_an_interrupted_calibration_is_gone_on_with_in_the_next_idle_window(scene):
+    wished(scene)
+    scene.senses.foreign = 1.5
+    scene.tick(0.25)
+    scene.tick(0.25)
+    scene.senses.foreign = 0.0
+    scene.until_idle()
+    assert scene.launcher.last.arguments[:2] == ["calibrate", "svd"]
+
+
+def test_after_a_kill_of_the_daemon_the_calibration_goes_on_from_its_journal(scene):
+    scene.surveyed()
+    scene.keeper.memory.demand |= row("svd", 5, n=100)
+    scene.until_idle()
+    begun = scene.launcher.last.arguments
+    scene.begin()
+    scene.surveyed()
+    scene.keeper.memory.demand.clear()
+    scene.until_idle()
+    assert scene.launcher.last.arguments == [*begun, "--resume"]
+
+
+def test_a_journal_of_something_else_is_begun_anew(scene):
+    scene.keeper.memory.interrupted = {
+        "interpreter": NAME,
+        "operation": "qr",
+        "dtype": "float64",
+        "sizes": {},
+    }
+    scene.surveyed()
+    scene.until_idle()
+    assert scene.launcher.last.arguments[-1] == "--resume"
+    scene.launcher.last.done(status=2, words="There is no calibration of this machine to go on with.")
+    scene.tick(0.25)
+    assert scene.launcher.last.arguments[:2] == ["calibrate", "qr"]
+    assert "--resume" not in scene.launcher.last.arguments
+
+
+def test_a_child_that_hangs_is_killed_and_tried_again_later(scene):
+    trial = wished(scene)
+    scene.keeper.memory.wishes.clear()
+    for _ in range(6):
+        scene.tick(100.0)
+    assert trial.killed
+    assert "It took longer than" in scene.keeper.status()["recent"][-1]["why"]
+
+
+def test_a_child_that_takes_too_much_memory_is_killed(scene):
+    trial = wished(scene)
+    trial.held = 2 * 2**30
+    scene.tick(1.0)
+    assert trial.killed
+    assert scene.keeper.status()["recent"][-1]["why"] == "It held 2048 MiB of memory; 1024 are allowed."
+
+
+def test_a_pause_ends_what_runs_and_keeps_all_else_from_beginning(scene):
+    trial = wished(scene)
+    scene.keeper.pause_until(NOON + 7200)
+    assert trial.killed
+    scene.tick(10.0)
+    assert scene.keeper.running is None
+    assert scene.keeper.status()["waiting"] == "It is paused."
+    scene.keeper.resume()
+    scene.until_idle()
+    assert scene.keeper.running is not None
+
+
+def test_a_pause_outlives_the_daemon(scene):
+    scene.keeper.pause_until(NOON + 7200)
+    scene.begin()
+    assert scene.keeper.memory.paused_until == NOON + 7200
+
+
+def test_the_budget_counts_what_trials_use_and_ends_them(tmp_path):
+    scene = Scene(tmp_path, daily_cpu_seconds=100.0)
+    trial = wished(scene)
+    scene.tick(0.25)
+    scene.senses.own += 99.0
+    scene.tick(0.25)
+    assert not trial.killed
+    scene.senses.own += 2.0
+    scene.tick(0.25)
+    assert trial.killed
+    assert scene.keeper.status()["spent_cpu_seconds"] == 101.0
+
+
+def test_a_suspended_machine_forgets_its_trial_and_waits_for_quiet_again(scene):
+    trial = wished(scene)
+    scene.clock.slept += 3600
+    scene.clock.wall += 3600
+    scene.tick(0.25)
+    assert trial.killed
+    assert "The machine was suspended for 3600 seconds." in [line["why"] for line in scene.said]
+    assert not scene.keeper.window.open
+
+
+@pytest.mark.parametrize("seconds", [86400.0, -86400.0])
+def test_a_clock_that_jumps_by_a_day_is_said_and_survived(scene, seconds):
+    scene.surveyed()
+    scene.clock.wall += seconds
+    scene.tick(10.0)
+    assert "clock" in scene.events
+    scene.keeper.order("svd", "float64", {})
+    scene.until_idle()
+    assert scene.keeper.running is not None
+
+
+# --- the canary -------------------------------------------------------------------------------
+
+
+def test_a_calibration_is_taken_into_use_once_a_re_timing_finds_it_fine(scene):
+    wished(scene)
+    through_canary(scene, "holds")
+    assert scene.launcher.last.arguments[0] == "adopt"
+    scene.launcher.last.done({"entries": 1, "new": {"tuned": 1}})
+    scene.tick(0.25)
+    assert scene.keeper.memory.counts["adopted"] == 1
+    assert scene.keeper.memory.wishes == []
+    assert scene.keeper.memory.interrupted is None
+
+
+def test_a_calibration_that_is_slower_twice_is_never_taken_into_use(scene):
+    wished(scene)
+    through_canary(scene, "slower", "holds", "slower")
+    assert scene.keeper.memory.counts["quarantined"] == 1
+    assert "adopt" not in {child.arguments[0] for child in scene.launcher.children}
+    assert scene.keeper.memory.counts["retimings"] == 3
+
+
+def test_a_busy_moment_during_the_re_timing_ends_it_too(scene):
+    wished(scene)
+    through_canary(scene)
+    timing = scene.launcher.last
+    scene.senses.foreign = 2.0
+    scene.tick(0.25)
+    scene.tick(0.25)
+    assert timing.killed
+    assert "adopt" not in {child.arguments[0] for child in scene.launcher.children}
+
+
+def planted(scene, *standings):
+    """A profile appeared in the folder; the trial's re-timings say this."""
+    scene.profile.write_text("a profile", "utf-8")
+    scene.surveyed(entry(path=str(scene.profile)))
+    scene.until_idle()
+    assert scene.launcher.last.arguments[:2] == ["excerpt", str(scene.profile)]
+    scene.launcher.last.done({"entries": []})
+    scene.tick(0.25)
+    for standing in standings:
+        scene.launcher.last.done(report(standing, 1.6))
+        scene.tick(0.25)
+
+
+def test_a_planted_profile_that_is_slower_is_put_aside_after_two_re_timings(scene):
+    planted(scene, "slower", "slower")
+    assert not scene.profile.exists()
+    assert scene.profile.with_name("mine.yaml.quarantined").exists()
+    assert scene.keeper.memory.counts["retimings"] == 2
+
+
+def test_after_a_profile_was_put_aside_the_interpreter_is_asked_again(scene):
+    planted(scene, "slower", "slower")
+    scene.tick(0.5)
+    assert scene.launcher.last.arguments[0] == "survey"
+
+
+def test_a_new_profile_that_is_fine_is_timed_once(scene):
+    planted(scene, "no-longer-holds")
+    count = len(scene.launcher.children)
+    for _ in range(10):
+        scene.tick(10.0)
+    assert scene.profile.exists()
+    assert len(scene.launcher.children) == count
+
+
+def test_a_bad_profile_that_cannot_be_put_aside_is_said_and_not_timed_for_ever(scene, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.replace", refuse)
+    planted(scene, "slower", "slower")
+    said = next(line for line in scene.said if line["event"] == "quarantine")
+    assert said["why"].endswith("Permission denied. Remove it, or set AUTOTUNE_DISABLE=1.")
+    assert scene.keeper.memory.trusted[str(scene.profile)]
+
+
+# --- what changes -----------------------------------------------------------------------------
+
+
+def test_a_quota_that_changed_is_noticed_within_a_minute_and_is_the_reason(scene):
+    scene.surveyed()
+    scene.usable = (2, "quota")
+    for _ in range(4):
+        scene.tick(10.0)
+    assert scene.launcher.last.arguments[0] == "survey"
+    scene.answer_survey(facts=FACTS | {"usable_cpus": 2})
+    scene.tick(0.5)
+    assert scene.keeper.memory.stale == {NAME: "usable_cpus was 4 and is 2."}
+    assert "stale" in scene.events
+
+
+def test_a_numpy_that_changed_is_noticed_by_its_files(tmp_path):
+    python = tmp_path / "python"
+    python.write_text("one", "utf-8")
+    scene = Scene(tmp_path, interpreters=(Interpreter(python=str(python)),)).surveyed()
+    count = len(scene.launcher.children)
+    scene.tick(40.0)
+    assert len(scene.launcher.children) == count
+    python.write_text("another", "utf-8")
+    scene.tick(40.0)
+    assert scene.launcher.last.arguments[0] == "survey"
+    assert len(scene.launcher.children) == count + 1
+
+
+def test_stale_entries_are_measured_again_in_the_next_idle_window(tmp_path):
+    scene = Scene(tmp_path, calibrate=True).surveyed(entry("svd"))
+    scene.keeper.memory.failed("matmul float64", NOON, 1e6)
+    scene.usable = (2, "quota")
+    scene.tick(40.0)
+    scene.answer_survey(facts=FACTS | {"usable_cpus": 2}, key="k2")
+    scene.tick(0.5)
+    scene.until_idle()
+    assert scene.launcher.last.arguments[:2] == ["calibrate", "matmul"]
+    assert scene.keeper.status()["running"]["why"] == "Stale: usable_cpus was 4 and is 2."
+
+
+def test_an_interpreter_that_cannot_be_asked_is_said_once_and_tried_again(scene):
+    scene.launcher.refusal = FileNotFoundError(2, "No such file or directory")
+    for _ in range(30):
+        scene.tick(10.0)
+    assert scene.keeper.status()["interpreters"][0]["problem"] == (
+        "/opt/app/bin/python cannot be asked: /opt/app/bin/python cannot be started: No such file or directory."
+    )
+    assert scene.events.count(f"survey {NAME}") == 1
+    scene.launcher.refusal = None
+    for _ in range(60):
+        scene.tick(30.0)
+    assert scene.launcher.last.arguments[0] == "survey"
+
+
+def test_entries_that_a_program_s_guard_dropped_are_measured_again(scene):
+    spool = scene.folder / "spool"
+    spool.mkdir()
+    dropped = {"operation": "svd", "dtype": "float64", "sizes": {"m": 500, "n": 500}, "threads": 8}
+    content = {"format": FORMAT, "calls": [], "dropped": [{**dropped, "pairs": 10, "lost": 10}]}
+    (spool / "1-1.json").write_text(json.dumps(content), "utf-8")
+    scene.surveyed(entry("svd"))
+    scene.until_idle()
+    assert scene.launcher.last.arguments[:4] == ["calibrate", "svd", "--sizes", "m=500 n=500"]
+    assert scene.keeper.status()["running"]["why"] == (
+        "In doubt: the default was faster in 10 of 10 pairs of calls of a program."
+    )
+
+
+def test_an_old_entry_that_does_not_hold_any_more_is_in_doubt(tmp_path):
+    scene = Scene(tmp_path, recheck_days=0.001)
+    scene.surveyed(entry("svd", path=str(scene.profile)))
+    scene.keeper.memory.trusted[str(scene.profile)] = []
+    scene.keeper.memory.checked["k1 svd float64"] = NOON - 86400
+    scene.until_idle()
+    assert scene.launcher.last.arguments[:2] == ["excerpt", str(scene.profile)]
+    scene.launcher.last.done({"entries": []})
+    scene.tick(0.25)
+    scene.launcher.last.done(report("no-longer-holds", 0.99))
+    scene.tick(0.25)
+    assert scene.keeper.memory.counts["doubted"] == 1
+    assert scene.launcher.last.arguments[:4] == ["calibrate", "svd", "--sizes", "m=500 n=500"]
+
+
+def test_other_settings_end_what_an_unlisted_interpreter_measures(scene):
+    trial = wished(scene)
+    scene.keeper.reload(Settings(interpreters=(Interpreter(python="/other/python"),)))
+    assert trial.killed
+    assert scene.keeper.surveys == {}
+
+
+# --- somebody else measures, the store --------------------------------------------------------
+
+
+def test_while_somebody_else_measures_on_this_host_everything_waits(scene):
+    wished(scene)
+    scene.keeper.memory.interrupted = None
+    scene.launcher.last.done(status=3, words="autotune: Another calibration holds this host: process 1.")
+    scene.tick(0.25)
+    count = len(scene.launcher.children)
+    scene.tick(10.0)
+    assert len(scene.launcher.children) == count
+    assert scene.keeper.status()["waiting"] == "Somebody else measures on this host."
+    for _ in range(15):
+        scene.tick(10.0)
+    assert len(scene.launcher.children) == count + 1
+
+
+def test_a_store_that_hangs_is_let_go_of_and_changes_nothing(tmp_path):
+    scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=100.0).surveyed()
+    for _ in range(12):
+        scene.tick(10.0)
+    pull = next(child for child in scene.launcher.children if child.arguments[0] == "pull")
+    for _ in range(7):
+        scene.tick(10.0)
+    assert pull.killed
+    assert scene.keeper.memory.pull_failures == 1
+    said = [line["why"] for line in scene.said if line["event"] == "pull"]
+    assert said == ["It took longer than 60 seconds and was killed. Nothing changes locally."]
+
+
+def test_a_store_with_nothing_for_this_machine_is_no_failure(tmp_path):
+    scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=100.0).surveyed()
+    while not any(child.arguments[0] == "pull" for child in scene.launcher.children):
+        scene.tick(10.0)
+    scene.launcher.last.done(status=1)
+    scene.tick(0.5)
+    assert scene.keeper.memory.pull_failures == 0
+
+
+def test_what_another_node_of_the_class_measures_is_left_to_it(tmp_path):
+    scene = Scene(tmp_path, store="/nfs/autotune", calibrate=True, pull_seconds=1e6).surveyed()
+    scene.keeper.memory.noticed["k1"] = NOON - 1e7
+    scene.until_idle()
+    assert scene.launcher.last.module == "autotune.share.claims"
+    assert scene.launcher.last.arguments == ["/nfs/autotune", "k1", "matmul-float64"]
+    scene.launcher.last.done({"holder": "h2", "mine": False})
+    scene.tick(0.5)
+    assert scene.keeper.status()["recent"][-2]["why"] == "h2 measures it for its class."
+    assert scene.launcher.last.arguments[2] == "matvec-float64"
+
+
+def test_what_was_found_is_published(tmp_path):
+    scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=1e6)
+    wished(scene)
+    through_canary(scene, "holds")
+    scene.launcher.last.done({"entries": 1, "new": {"tuned": 1}})
+    scene.tick(0.25)
+    scene.answer_survey()
+    scene.tick(0.5)
+    assert scene.launcher.last.arguments == ["publish", str(scene.profile), "--store", "/nfs/autotune"]
+
+
+# --- the state folder -------------------------------------------------------------------------
+
+
+def test_what_is_known_survives_the_daemon(scene):
+    scene.keeper.order("svd", "float64", {"m": 5, "n": 5})
+    scene.begin()
+    assert scene.keeper.memory.wishes == [["svd", "float64", {"m": 5, "n": 5}]]
+
+
+@pytest.mark.parametrize("number", [28, 30])
+def test_a_full_or_read_only_state_folder_is_said_once_and_costs_the_memory_only(scene, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(memory, "replace", refuse)
+    wished(scene)
+    through_canary(scene, "holds")
+    assert scene.launcher.last.arguments[0] == "adopt"
+    said = [line["why"] for line in scene.said if line["event"] == "state"]
+    assert said == [
+        f"{scene.folder}/state/state.json cannot be written ({os.strerror(number)}); the daemon goes on without."
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"format": 2}', '{"format": 1, "demand": []}', "\0", "9" * 5000]
+)
+def test_a_state_file_that_makes_no_sense_is_said_and_left(scene, text):
+    (scene.folder / "state" / "state.json").write_text(text, "utf-8")
+    scene.begin()
+    assert scene.keeper.memory == memory.Memory()
+    assert scene.said[-1]["why"].endswith("the daemon starts without what it knew.")
+
+
+def test_adoption_that_fails_says_why_and_is_tried_again(scene):
+    wished(scene)
+    through_canary(scene, "holds")
+    scene.launcher.last.done({"problem": "[Errno 28] No space left on device"})
+    scene.tick(0.25)
+    assert scene.keeper.status()["recent"][-1]["why"] == "[Errno 28] No space left on device"
+    assert scene.keeper.memory.attempts["svd float64"][0] == 1
+
+
+def test_the_clerk_is_asked_with_the_interpreter_that_is_listed(scene):
+    scene.tick()
+    assert scene.keeper.running.interpreter == PYTHON
