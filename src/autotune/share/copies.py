@@ -5,12 +5,12 @@ lacks may have been removed, or the listing may be half: NFS shows a new name up
 speaks on until listings have lacked it for some minutes.
 """
 
+import os
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from autotune.share.publication import is_publication, signed_by
-from autotune.store.files import replace
+from autotune.share.publication import digest_fits, is_publication, signed_by
 
 GRACE_SECONDS = 600.0
 """Ten times what the nfs(5) manual gives for the longest that a client believes its directory cache."""
@@ -33,17 +33,20 @@ class Copies:
         return {name for name in found if is_publication(name) or signed_by(name)}
 
     def read(self, name: str) -> bytes | None:
-        """A copy's bytes; None if it cannot be read."""
+        """A copy's bytes; None if it cannot be read, or is not what its name says."""
         try:
-            return (self._folder / name).read_bytes()
+            data = (self._folder / name).read_bytes()
         except OSError:
             return None
+        return data if digest_fits(name, data) else None
 
     def keep(self, name: str, data: bytes) -> None:
-        """Make a copy, if the disk takes it."""
+        """Make a copy, if the disk takes it. Not synced: what a power cut tears no longer fits its name."""
+        temporary = self._folder / f".{name[:64]}.{os.getpid()}"
         with suppress(OSError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace(self._folder / name, data, mode=0o600)
+            temporary.write_bytes(data)
+            temporary.replace(self._folder / name)
 
     def drop(self, names: Iterable[str]) -> None:
         """Forget these at once."""

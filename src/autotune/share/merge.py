@@ -96,7 +96,8 @@ class _Side:
     @property
     def spokesman(self) -> Vote:
         """The most cautious of them: all confirm the gain that it claims."""
-        return _foremost(vote for vote in self.votes if _bound(vote) == self.bound)
+        bound = self.bound
+        return _foremost(vote for vote in self.votes if _bound(vote) == bound)
 
     @property
     def bound(self) -> float:

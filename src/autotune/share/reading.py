@@ -18,6 +18,8 @@ MAX_FILES = 4096
 """Of one class. A thousand hosts of one kind, with signatures and some history."""
 MAX_CLASS_BYTES = 128 * 2**20
 """Of one class together: what a hostile store can have a node read."""
+LISTINGS = 3
+"""A class is listed again, so often at most, if files vanished before they were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +65,29 @@ def read_class(
     `copies` is a folder for local copies of this class. Raises StoreProblem if the class cannot be listed; a
     file that cannot be read, or vanished since it was listed, is left out or refused with a reason.
     """
-    items = store.items(folder)
     kept = None if copies is None else Copies(copies)
-    if kept is not None:
-        kept.believe([item.name for item in items], time() if now is None else now)
-    wanted, refused = _wanted(items, folder, policy, most)
-    known = {name: data for name in kept.names() if (data := kept.read(name)) is not None} if kept else {}
-    missing = [name for name in wanted if name not in known]
-    contents: dict[str, Content] = {name: Content(data) for name, data in known.items()}
-    for name, found in store.read(folder, missing, MAX_BYTES).items():
-        if isinstance(found, Content):
-            contents[name] = found
-        elif not isinstance(found, FileNotFoundError):  # it vanished: its publisher has a newer one
-            refused.append(Refused(folder, name, f"it cannot be read: {reason(found)}."))
+    known: dict[str, bytes] = {}
+    contents: dict[str, Content] = {}
+    refused: list[Refused] = []
+    for _ in range(LISTINGS):
+        items = store.items(folder)
+        if kept is not None:
+            kept.believe([item.name for item in items], time() if now is None else now)
+            known = {name: data for name in kept.names() if (data := kept.read(name)) is not None}
+        contents = {name: Content(data) for name, data in known.items()} | contents
+        wanted, refused = _wanted(items, folder, policy, most)
+        vanished = False
+        for name, found in store.read(
+            folder, [one for one in wanted if one not in contents], MAX_BYTES
+        ).items():
+            if isinstance(found, Content):
+                contents[name] = found
+            elif isinstance(found, FileNotFoundError):
+                vanished = True  # its publisher has a newer one, which a newer listing shows
+            else:
+                refused.append(Refused(folder, name, f"it cannot be read: {reason(found)}."))
+        if not vanished:
+            break
     publications: list[Publication] = []
     for name in sorted(filter(is_publication, contents)):
         signatures = _signatures(name, contents, policy)
