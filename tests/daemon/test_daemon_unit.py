@@ -1,0 +1,148 @@
+"""What systemd and Prometheus read."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+
+import pytest
+
+from autotune.daemon import metrics, unit
+from autotune.daemon.lock import Running, hold
+from autotune.daemon.notify import Notify
+from autotune.errors import EnvironmentProblem
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze"
+)
+
+
+def analyzed(tmp_path, text, *words):
+    path = tmp_path / "autotune.service"
+    path.write_text(text, "utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", *words, str(path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@needs_systemd
+@pytest.mark.real
+@pytest.mark.parametrize("store", [False, True])
+def test_the_unit_is_clean_and_exposed_to_little(tmp_path, store):
+    text = unit.system_unit(store=store, python="/usr/bin/env")
+    status, said = analyzed(tmp_path, text, "verify", "--man=no")
+    assert (status, said) == (0, "")
+    _, said = analyzed(tmp_path, text, "security", "--offline=true", "--no-pager")
+    assert float(re.search(r"Overall exposure level.*: ([\d.]+)", said)[1]) <= 2.0
+
+
+@needs_systemd
+@pytest.mark.real
+def test_the_user_s_unit_is_clean(tmp_path):
+    status, said = analyzed(tmp_path, unit.user_unit(python="/usr/bin/env"), "verify", "--user", "--man=no")
+    assert (status, said) == (0, "")
+
+
+@pytest.mark.parametrize("text", [unit.system_unit(store=True), unit.user_unit()])
+def test_trials_run_at_normal_priority(text):
+    assert not re.search(r"^(Nice|CPUWeight|CPUSchedulingPolicy|CPUQuota)=", text, re.MULTILINE)
+
+
+def test_without_a_store_the_network_is_closed():
+    assert "IPAddressDeny=any" in unit.system_unit(store=False)
+    assert "RestrictAddressFamilies=AF_UNIX\n" in unit.system_unit(store=False)
+    assert "AF_INET6" in unit.system_unit(store=True)
+
+
+def test_blanks_and_percents_in_a_path_mean_themselves():
+    assert 'ExecStart="/opt/my %% python" -P' in unit.user_unit(python="/opt/my % python")
+
+
+def test_without_systemd_installing_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(
+        EnvironmentProblem, match=r"There is no systemd here. `autotune daemon` runs in a shell"
+    ):
+        unit.install(user=True, store=False)
+
+
+def test_installing_for_a_user_writes_below_their_configuration(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(shutil, "which", lambda _: "/bin/true")
+    monkeypatch.setattr(unit, "_run", lambda *_: None)
+    files, following = unit.install(user=True, store=False)
+    assert files == [tmp_path / "systemd" / "user" / "autotune.service"]
+    assert files[0].read_text("utf-8") == unit.user_unit()
+    assert following == "systemctl --user enable --now autotune"
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+    (tmp_path / "systemd").write_text("a file", "utf-8")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(shutil, "which", lambda _: "/bin/true")
+    with pytest.raises(EnvironmentProblem, match="cannot be written"):
+        unit.install(user=True, store=False)
+
+
+def test_the_service_manager_hears_what_happens(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(5.0)
+        line = Notify({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        line.ready()
+        line.alive("Quiet.")
+        line.reloading()
+        line.stopping()
+        heard = [manager.recv(4096).decode() for _ in range(4)]
+    assert heard[:2] == ["READY=1", "WATCHDOG=1\nSTATUS=Quiet."]
+    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", heard[2])
+    assert heard[3] == "STOPPING=1"
+
+
+@pytest.mark.parametrize("address", ["", "relative", "/nobody/there", "@autotune-nobody"])
+def test_without_a_service_manager_nothing_happens(address):
+    Notify({"NOTIFY_SOCKET": address}).ready()
+
+
+def test_a_second_daemon_is_refused_and_told_whom_to_ask(tmp_path):
+    held = hold(tmp_path / "run" / "lock")
+    with pytest.raises(Running, match=r"Another daemon holds .*`autotune daemon status` asks it"):
+        hold(tmp_path / "run" / "lock")
+    os.close(held)
+    os.close(hold(tmp_path / "run" / "lock"))
+
+
+def test_a_lock_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "run").write_text("a file", "utf-8")
+    with pytest.raises(EnvironmentProblem, match="cannot be made"):
+        hold(tmp_path / "run" / "lock")
+
+
+STATUS = {"counts": {"adopted": 2.0, "cpu_seconds": 12.5}, "idle": True, "running": None, "demand": 3}
+FIGURES = {
+    "levels": {"this-host": 4},
+    "age_seconds": 60.0,
+    "stale": 0,
+    "expected_ratio": 0.5,
+    "rechecked_ratio": None,
+}
+
+
+def test_metrics_are_lines_that_prometheus_reads(tmp_path):
+    metrics.write(tmp_path / "autotune.prom", STATUS, FIGURES)
+    lines = (tmp_path / "autotune.prom").read_text("utf-8").splitlines()
+    values = [line for line in lines if not line.startswith("#")]
+    assert 'autotune_entries{level="this-host"} 4' in values
+    assert 'autotune_jobs_total{outcome="adopted"} 2' in values
+    assert "autotune_cpu_seconds_total 12.5" in values
+    assert all(re.fullmatch(r'autotune_[a-z_]+(\{[a-z]+="[^"]*"\})? [0-9.e+-]+', line) for line in values)
+
+
+def test_every_metric_says_what_it_is_once_and_unknown_ones_are_left_out():
+    lines = metrics.text(STATUS, FIGURES).splitlines()
+    kinds = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert sorted(set(kinds)) == sorted(kinds)
+    assert {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")} == set(kinds)
+    assert "autotune_rechecked_ratio" not in kinds
