@@ -51,6 +51,11 @@ VERBS = {
 INTERRUPTED = "Interrupted."
 
 
+def unsaid(why: str) -> str:
+    """Standard output takes no more."""
+    return f"autotune: the output could not be written ({why}). What was asked is done; only its words are lost."
+
+
 def error(text: str) -> str:
     """A refusal, on standard error."""
     return f"autotune: {text}"
@@ -194,6 +199,16 @@ def _times(elapsed: float, remaining: float) -> str:
 def written(path: object, *, faster: int, total: int) -> str:
     """Where the profile went, and what is in it."""
     return f"{faster} of {total} entries run faster than plain NumPy. The profile is in {path}."
+
+
+def earlier(count: int) -> str:
+    """What else is in the profile."""
+    return f"It also holds {count} entr{'y' if count == 1 else 'ies'} of earlier runs, which stay in use."
+
+
+def for_cpus(place: int, total: int, *, cpus: int) -> str:
+    """The turn of one of several allocations has come."""
+    return f"Allocation {place} of {total}: {cpus} CPU{'s' * (cpus != 1)}"
 
 
 def how_to_use(path: object, *, found: bool) -> str:

@@ -1,7 +1,11 @@
 """The command `autotune`: its verbs, and the one place that turns exceptions into exit codes."""
 
+import errno
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -30,6 +34,21 @@ class Program(click.Group):
         with formatter.section("Verbs"):
             formatter.write_dl(list(messages.VERBS.items()))
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """As click's, but where the words cannot be written, a sentence says so instead of a traceback."""
+        try:
+            try:
+                return super().main(*args, **extra)
+            finally:
+                sys.stdout.flush()
+        except OSError as problem:
+            if problem.filename is not None or problem.errno == errno.EPIPE:
+                raise  # not of a stream; or of a reader that has seen enough, which click knows about
+            _leave_unsaid()
+            with suppress(OSError):
+                click.echo(messages.unsaid(problem.strerror or str(problem)), err=True)
+            sys.exit(FAILED)
+
     def invoke(self, ctx: click.Context) -> None:
         """Run the verb, which returns its exit code (None is 0), and leave with it.
 
@@ -47,6 +66,14 @@ class Program(click.Group):
             click.echo(messages.INTERRUPTED, err=True)
             code = INTERRUPTED
         ctx.exit(code or 0)
+
+
+def _leave_unsaid() -> None:
+    """Let what is still buffered for standard output go nowhere: writing it at exit would fail once more."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def exit_code(problem: AutotuneError) -> int:

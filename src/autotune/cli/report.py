@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.cli import messages
+from autotune.cli.applying import applying
 from autotune.cli.program import FAILED
-from autotune.cli.show import applying
 from autotune.cli.terminal import printable
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.report.rows import TABLES, tables

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from autotune.cli import messages
+from autotune.cli.applying import applying
 from autotune.store import files
 
 
@@ -39,12 +40,3 @@ def show(profile: Path | None, as_json: bool) -> int:
     screen.print(messages.profile_at(path), soft_wrap=True)
     render(shown, screen)
     return 0
-
-
-def applying() -> Path | None:
-    """The profile that speaks first on this machine; None if none does."""
-    import numpy as np  # noqa: F401 - its BLAS is part of what a profile has to fit
-
-    from autotune.store.resolve import resolve
-
-    return next((Path(found.path) for found in resolve().entries()), None)

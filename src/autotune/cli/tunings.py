@@ -1,17 +1,18 @@
-"""A profile as a table, or as a list where the terminal is narrow."""
+"""A profile on a terminal."""
 
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from autotune.cli import messages, units
-from autotune.cli.terminal import NARROW, printable
+from autotune.cli.ledger import Column, Ledger, gain, gain_width
+from autotune.cli.terminal import printable
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.model.tuning import Status, Tuning
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
 STYLES = {Status.TUNED: "green", Status.DEFAULT_KEPT: "", Status.NOISY: "yellow", Status.FAILED: "red"}
 
@@ -24,7 +25,19 @@ def render(profile: Profile, console: "Console") -> None:
     if not profile.tunings:
         console.print(messages.EMPTY_PROFILE)
         return
-    console.print(_list(profile.tunings) if console.width < NARROW else _table(profile.tunings))
+    ledger = Ledger(
+        console,
+        (
+            Column("operation"),
+            Column("choice"),
+            Column("default", 8),
+            Column("tuned", 8),
+            Column("speed-up", gain_width(console)),
+        ),
+    )
+    for tuning in profile.tunings:
+        ledger.write(_cells(tuning, console), _why(tuning), style=STYLES[tuning.status])
+    console.print()
     console.print(summary(profile.tunings))
 
 
@@ -68,48 +81,14 @@ def operation_name(operation: Operation) -> str:
     return printable(" ".join([operation.name, *dtype, *sizes]))
 
 
-def _table(tunings: Iterable[Tuning]) -> "RenderableType":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
-    table.add_column("operation", overflow="fold", max_width=26)
-    table.add_column("choice, and why", overflow="fold", ratio=1)
-    for title in ("default", "tuned", "speed-up"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for tuning in tunings:
-        speedup, interval = _gain(tuning)
-        table.add_row(
-            operation_name(tuning.operation),
-            _why(tuning),
-            units.seconds(tuning.default_seconds),
-            units.seconds(tuning.tuned_seconds),
-            f"{speedup}\n{interval}".rstrip(),
-            style=STYLES[tuning.status],
-        )
-    return table
-
-
-def _list(tunings: Iterable[Tuning]) -> "RenderableType":
-    from rich.console import Group
-    from rich.padding import Padding
-    from rich.text import Text
-
-    rows: list[RenderableType] = []
-    for tuning in tunings:
-        rows.append(Text(operation_name(tuning.operation), style="bold", overflow="fold"))
-        text = Text(f"{_why(tuning)}\n", overflow="fold")
-        text.append(_times(tuning), style=STYLES[tuning.status])
-        rows.append(Padding(text, (0, 0, 1, 2)))
-    return Group(*rows)
-
-
-def _times(tuning: Tuning) -> str:
-    if tuning.tuned_seconds is None:
-        return units.seconds(tuning.default_seconds)
-    speedup, interval = _gain(tuning)
-    return f"{units.seconds(tuning.default_seconds)} -> {units.seconds(tuning.tuned_seconds)}, {speedup}" + (
-        f" ({interval})" if interval else ""
+def _cells(tuning: Tuning, console: "Console") -> tuple[str, ...]:
+    tuned = tuning.status is Status.TUNED
+    return (
+        operation_name(tuning.operation),
+        str(tuning.choice) if tuned else messages.STATUSES[tuning.status],
+        units.seconds(tuning.default_seconds),
+        units.seconds(tuning.tuned_seconds if tuned else None),
+        gain(*_gain(tuning), console),
     )
 
 
@@ -121,8 +100,7 @@ def _gain(tuning: Tuning) -> tuple[str, str]:
 
 
 def _why(tuning: Tuning) -> str:
-    choice = str(tuning.choice) if tuning.status is Status.TUNED else messages.STATUSES[tuning.status]
-    lines = [f"{choice}: {printable(tuning.reason)}"]
+    lines = [printable(tuning.reason)]
     if tuning.retained_bytes is not None:
         lines.append(messages.retained(tuning.retained_bytes))
     if tuning.corners:

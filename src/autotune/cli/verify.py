@@ -10,8 +10,8 @@ import click
 
 from autotune.bench.describe import describe
 from autotune.cli import messages, units
+from autotune.cli.applying import applying
 from autotune.cli.program import FAILED
-from autotune.cli.show import applying
 from autotune.cli.tunings import operation_name
 from autotune.host.shares import PROCESSES
 from autotune.store import files

@@ -96,7 +96,8 @@ class Kind:
         known = {name: sizes.get(name, self.defaults.get(name, sizes.get("n"))) for name in self.size_names}
         missing = [name for name, value in known.items() if value is None]
         if missing:
-            raise BadSize(f"{self.name} needs {missing[0]}, or n for all; its sizes are {names}.")
+            instead = "" if missing[0] == "n" else ", or n for all"
+            raise BadSize(f"{self.name} needs {missing[0]}{instead}; its sizes are {names}.")
         return {name: int(value) for name, value in known.items() if value is not None}
 
     @property

@@ -45,13 +45,14 @@ def comparison(subjects: Sequence[Subject]) -> str:
         )
     )
     operations = sorted(by_label(sorted(entries, key=lambda row: row["label"])), key=lambda pair: pair[0])
-    parts = [
-        section(
-            "operations", "Operation by operation", "Time over size with autotune; dashed: plain NumPy there."
-        ),
-        *(_compared(label, group) for label, group in operations[:MOST_OPERATIONS]),
-    ]
-    return f"<main>\n{head}{_matrix(subjects, entries)}{''.join(parts)}\n</main>"
+    compared = "".join(_compared(label, group) for label, group in operations[:MOST_OPERATIONS])
+    body = section(
+        "operations",
+        "Operation by operation",
+        "Time over size with autotune; dashed: plain NumPy there.",
+        f'<div class="grid">{compared}</div>',
+    )
+    return f"<main>\n{head}{_matrix(subjects, entries)}{body}\n</main>"
 
 
 def _matrix(subjects: Sequence[Subject], entries: Sequence[Row]) -> str:
@@ -108,4 +109,4 @@ def _compared(label: str, entries: Sequence[Row]) -> str:
     table = Table(f"{label}: time over size, profile by profile", columns, shown)
     if not shown:
         return table.html()
-    return f'<div class="grid">{figure("times", f"{label}: time over size", table, told(shown))}</div>'
+    return figure("times", f"{label}: time over size", table, told(shown))

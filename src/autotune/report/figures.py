@@ -400,7 +400,7 @@ MATRIX = _figure(
         "encoding": {"fill": _cells("speedup"), "tooltip": {"field": "tip"}},
     },
     _CELL_TEXT,
-    width={"step": 44},
+    width={"step": 38},
     height={"step": 22},
     encoding={
         "x": {
