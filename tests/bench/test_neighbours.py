@@ -8,8 +8,10 @@ import time
 
 import psutil
 import pytest
+from fakes import FakeBench
 
-from autotune.bench.neighbours import neighbours
+from autotune.bench.neighbours import Accompanied, neighbours
+from autotune.model.measurement import Plan, Session
 
 pytestmark = pytest.mark.real
 
@@ -64,3 +66,30 @@ def _wait(condition, seconds=20.0):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+class Watching:
+    """A bench that only waits until a process is, or is not, stopped."""
+
+    def __init__(self, pid):
+        self.process = psutil.Process(pid)
+
+    def run(self, plan):
+        _wait(lambda: (self.process.status() == psutil.STATUS_STOPPED) is plan.quiet)
+        return Session(measurements=(), wall_seconds=0.0)
+
+
+def test_neighbours_rest_while_a_plan_asks_for_quiet_and_go_on_afterwards():
+    with neighbours(1) as pids:
+        bench = Accompanied(Watching(*pids), pids)
+        bench.run(Plan(cases=(), rounds=1, quiet=True))
+        bench.run(Plan(cases=(), rounds=1))
+
+
+def test_a_neighbour_that_is_gone_is_taken_for_resting():
+    with neighbours(1) as pids:
+        psutil.Process(*pids).kill()
+        _wait(lambda: not _runs(*pids))
+        bench = FakeBench(lambda operation, configuration, luck: 0.01)
+        Accompanied(bench, pids).run(Plan(cases=(), rounds=1, quiet=True))
+        assert len(bench.plans) == 1

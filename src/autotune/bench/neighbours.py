@@ -7,8 +7,15 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+    from autotune.bench.protocol import Bench
+    from autotune.model.measurement import Plan, Session
 
 STOP_SECONDS = 5.0
 """For a killed process to vanish."""
@@ -24,6 +31,43 @@ def neighbours(count: int) -> Iterator[tuple[int, ...]]:
     """
     with ExitStack() as stack:
         yield tuple(stack.enter_context(_neighbour()) for _ in range(count))
+
+
+class Accompanied:
+    """A Bench beside neighbours, which rest while a plan asks for quiet."""
+
+    def __init__(self, bench: "Bench", pids: Sequence[int]) -> None:
+        self._bench = bench
+        self._pids = tuple(pids)
+
+    def run(self, plan: "Plan") -> "Session":
+        """Measure a plan, beside the neighbours or without them."""
+        with _resting(self._pids if plan.quiet else ()):
+            return self._bench.run(plan)
+
+
+@contextmanager
+def _resting(pids: Sequence[int]) -> Iterator[None]:
+    """Stop these processes within the `with`. One that is gone is taken for resting."""
+    if not pids:
+        yield
+        return
+    import psutil  # 20 ms that a neighbour itself need not pay
+
+    with ExitStack() as stack:
+        for pid in pids:
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                process.suspend()
+                stack.callback(_resume, process)
+        yield
+
+
+def _resume(process: "psutil.Process") -> None:
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        process.resume()
 
 
 @contextmanager

@@ -58,7 +58,7 @@ class ProcessBench:
         self._schedulable_cpus = len(self._cpus or affinity() or ()) or online_cpus()
         self._quota = cgroup.quota(cgroup.folders())
         self._copies = copies
-        self._company = copies > 1 or neighbours > 0
+        self._neighbours = neighbours
         available = limits.available_bytes()
         quarter = None if available is None else available // 4
         most = quarter if memory_bytes is None else memory_bytes
@@ -110,7 +110,7 @@ class ProcessBench:
                     seconds=plan.seconds,
                     usable_cpus=self._usable_cpus,
                     certain_cpus=min(self._schedulable_cpus, self._quota or self._schedulable_cpus),
-                    company=self._company,
+                    company=self._copies > 1 or (self._neighbours > 0 and not plan.quiet),
                     memory_bytes=self._memory_bytes,
                     patience=self._patience,
                     workloads={name: one for name, one in self._workloads.items() if name in used},

@@ -74,6 +74,8 @@ class Plan:
     seed: int = 0
     seconds: float | None = None
     """Once this much time has passed no further round begins, but each case gets at least one."""
+    quiet: bool = False
+    """Do the neighbours that run beside other plans rest while this one runs?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

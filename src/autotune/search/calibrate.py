@@ -12,6 +12,7 @@ from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.model.tuning import Tuning
+from autotune.search import company
 from autotune.search.between import alternatives
 from autotune.search.clock import Clock
 from autotune.search.confirm import LOOKS, ROUNDS, Look
@@ -164,8 +165,13 @@ def decided(
         grid=item.grid,
         known=known,
     )
-    clock.allow(end - clock.elapsed)
-    leaders = {operation: evidence.leader(TIE) for operation, evidence in found.items()}
+    beside = site.neighbours > 0
+    clock.allow((company.PROOF_SHARE if beside else 1.0) * (end - clock.elapsed))
+    leaders = (
+        company.steady(found, bench=bench, clock=clock)
+        if beside
+        else {operation: evidence.leader(TIE) for operation, evidence in found.items()}
+    )
     choices = {
         operation: leader
         for operation, leader in leaders.items()
@@ -176,8 +182,8 @@ def decided(
         report(Confirming(operation=operation, configuration=choice, ratio=ratio, **_progress(clock)))
     proof = prove(choices, margin=site.margin, bench=bench, clock=clock, looks=item.looks, rounds=item.rounds)
     others = alternatives(found)
-    for operation, evidence in found.items():
-        yield decide(
+    entries = [
+        decide(
             operation,
             item.kind,
             site=site,
@@ -187,6 +193,14 @@ def decided(
             proof=proof,
             disturbed=disturbed,
         )
+        for operation, evidence in found.items()
+    ]
+    if beside:
+        clock.allow(end - clock.elapsed)
+        entries = company.held(
+            entries, margin=site.margin, bench=bench, clock=clock, looks=item.looks, rounds=item.rounds
+        )
+    yield from entries
 
 
 def _within(operations: Sequence[Operation], seconds: float) -> tuple[Operation, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 import autotune
 from autotune.bench import selftest
 from autotune.bench.lock import host_lock
-from autotune.bench.neighbours import neighbours
+from autotune.bench.neighbours import Accompanied, neighbours
 from autotune.bench.process import ProcessBench
 from autotune.bench.user import UserWorkload
 from autotune.controls.placement import offered
@@ -94,7 +94,7 @@ def campaign(
         )
         tunings: list[Tuning] = []
         finished = True
-        with neighbours(request.neighbours):
+        with neighbours(request.neighbours) as pids:
             if known is None:
                 known = {
                     "asked": dict(asked or {}),
@@ -105,7 +105,7 @@ def campaign(
                     "lessons": written(lessons(_at_hand())),
                 }
             site = Site(**known["site"])
-            journal = Journal(bench, path, known, resume=resume)
+            journal = Journal(Accompanied(bench, pids), path, known, resume=resume)
             try:
                 for tuning in calibrate(
                     request,

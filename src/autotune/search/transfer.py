@@ -48,18 +48,16 @@ def read_lessons(documents: Sequence[Any]) -> list[Profile]:
 def suggestions(known: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
     """Configurations to try first, the likeliest first; at most SUGGESTIONS different ones.
 
-    The same operation comes before another of its family, of it the profiles with the nearest number of CPUs,
-    of these the same dtype. Operations of one family share their knobs; a user's function has no relatives but
-    itself.
+    `known` are lessons of the nearest kin first. The same operation comes before another of its family, of it the
+    same dtype. Operations of one family share their knobs; a user's function has no relatives but itself.
     """
-    nearest = sorted(known, key=lambda one: abs(log(one.key.usable_cpus / usable_cpus)))
     own = (
         chosen
-        for profile in nearest
+        for profile in known
         for group in _groups(profile.tunings, operation)
         for chosen in _carried(group, operation, profile.key.usable_cpus, usable_cpus)
     )
-    return list(islice(dict.fromkeys([*own, *_of_relatives(nearest, operation, usable_cpus)]), SUGGESTIONS))
+    return list(islice(dict.fromkeys([*own, *_of_relatives(known, operation, usable_cpus)]), SUGGESTIONS))
 
 
 def _teaches(tuning: Tuning) -> bool:

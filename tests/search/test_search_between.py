@@ -1,0 +1,91 @@
+"""What sizes between measured ones are chosen from."""
+
+import pytest
+
+from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.measurement import Measurement
+from autotune.model.operation import Operation
+from autotune.search.between import alternatives, crossings, neighbours
+from autotune.search.evidence import Evidence
+
+SMALL, MIDDLE, LARGE = (Operation(name="cholesky", sizes=(("n", n),)) for n in (100, 400, 1600))
+
+
+def threads(count):
+    return Configuration(blas_threads=count)
+
+
+def evidence(operation, ratios, rounds=4):
+    """Of a machine without noise: each configuration with its time over the default's."""
+    found = Evidence(operation=operation, usable_cpus=64)
+    times = {DEFAULT: 1.0, **ratios}
+    found.add(
+        [
+            Measurement(operation=operation, configuration=one, seconds=(0.01 * ratio,) * rounds)
+            for one, ratio in times.items()
+        ]
+    )
+    return found
+
+
+def listed(*sizes):
+    found = {one.operation: one for one in sizes}
+    return {operation: dict(rows) for operation, rows in alternatives(found).items()}
+
+
+def test_the_ways_on_the_lower_envelope_are_listed_at_both_sizes_with_their_ratios():
+    ratios = {threads(1): 0.2, threads(4): 0.3, threads(16): 0.9, threads(9): 0.8}
+    mirrored = {threads(1): 0.9, threads(4): 0.3, threads(16): 0.2, threads(9): 0.8}
+    rows = listed(evidence(SMALL, ratios), evidence(LARGE, mirrored))
+    assert rows[SMALL] == {one: pytest.approx(ratios[one]) for one in map(threads, (1, 4, 16))}
+    assert rows[LARGE] == {one: pytest.approx(mirrored[one]) for one in map(threads, (1, 4, 16))}
+
+
+def test_a_way_that_is_slower_than_the_default_at_either_size_is_not_listed():
+    rows = listed(
+        evidence(SMALL, {threads(1): 1.1, threads(2): 0.9}),
+        evidence(LARGE, {threads(1): 0.1, threads(2): 0.9}),
+    )
+    assert set(rows[LARGE]) == {threads(2)}
+
+
+def test_one_size_alone_has_nothing_in_between():
+    assert listed(evidence(SMALL, {threads(1): 0.1})) == {SMALL: {}}
+
+
+def test_of_a_way_the_best_chunk_of_each_size_is_listed():
+    small = {Configuration(workers=2, chunk=chunk): ratio for chunk, ratio in ((8, 0.5), (16, 0.6))}
+    large = {Configuration(workers=2, chunk=chunk): ratio for chunk, ratio in ((8, 0.6), (64, 0.5))}
+    rows = listed(evidence(SMALL, small), evidence(LARGE, large))
+    assert [one.chunk for one in rows[SMALL]] == [8]
+    assert [one.chunk for one in rows[LARGE]] == [64]
+
+
+def test_what_one_timing_alone_speaks_for_is_not_listed():
+    assert (
+        listed(evidence(SMALL, {threads(1): 0.1}, rounds=1), evidence(LARGE, {threads(1): 0.1}))[LARGE] == {}
+    )
+
+
+def test_leaders_of_either_size_and_counts_between_them_are_to_be_measured_at_both():
+    found = {SMALL: evidence(SMALL, {threads(2): 0.5}), LARGE: evidence(LARGE, {threads(32): 0.1})}
+    wanted = {threads(count) for count in (2, 4, 8, 16, 32)}
+    assert {operation: set(ways) for operation, ways in crossings(found).items()} == {
+        SMALL: wanted,
+        LARGE: wanted,
+    }
+
+
+def test_a_size_where_everything_failed_is_left_alone():
+    found = {SMALL: Evidence(operation=SMALL, usable_cpus=4), LARGE: evidence(LARGE, {threads(2): 0.1})}
+    assert crossings(found) == {}
+
+
+def test_only_sizes_without_another_between_them_are_neighbours():
+    assert set(neighbours([LARGE, SMALL, MIDDLE])) == {(SMALL, MIDDLE), (MIDDLE, LARGE)}
+
+
+def test_shapes_of_which_neither_is_the_larger_are_no_neighbours():
+    tall, wide = (Operation(name="qr", sizes=(("m", m), ("n", n))) for m, n in ((4000, 64), (64, 4000)))
+    square = Operation(name="qr", sizes=(("m", 4000), ("n", 4000)))
+    assert set(neighbours([tall, wide, square])) == {(tall, square), (wide, square)}

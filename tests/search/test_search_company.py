@@ -1,0 +1,87 @@
+"""Beside neighbours the choice that stays good wins, if it is no slower without them."""
+
+import pytest
+from fakes import FakeBench
+
+from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.measurement import Failure, FailureKind
+from autotune.model.tuning import Status
+from autotune.search.calibrate import calibrate
+from autotune.search.request import Request
+from autotune.search.site import Site
+
+CRASH = Failure(kind=FailureKind.CRASH, reason="It crashed with SIGSEGV.")
+
+
+class Machine:
+    """A bench that answers by BLAS threads, with one table beside neighbours and one without."""
+
+    def __init__(self, beside, quiet):
+        self.loud, self.calm = (
+            FakeBench(lambda _, one, __, t=table: t[one.blas_threads]) for table in (beside, quiet)
+        )
+
+    def run(self, plan):
+        return (self.calm if plan.quiet else self.loud).run(plan)
+
+
+def decided(machine, *, neighbours=2, cpus=3):
+    request = Request(
+        operations=("cholesky",), sizes=({"n": 500},), budget_seconds=100, neighbours=neighbours
+    )
+    site = Site(usable_cpus=cpus, default_threads=cpus, neighbours=neighbours)
+    (tuning,) = calibrate(request, site=site, bench=machine, report=lambda _: None)
+    return tuning
+
+
+def test_a_choice_that_is_good_beside_neighbours_and_no_slower_without_them_stands_and_says_both():
+    tuning = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.02, 2: 0.02}))
+    assert (tuning.status, tuning.choice) == (Status.TUNED, Configuration(blas_threads=1))
+    assert tuning.ratio == pytest.approx(0.5)
+    assert tuning.reason == (
+        "Proved faster in 3 fresh processes. Measured beside 2 busy processes. "
+        "Without the neighbours 1.000 of the default's time, 95 % interval 1.000 to 1.000."
+    )
+
+
+def test_the_best_beside_neighbours_gives_way_to_one_that_is_no_slower_without_them():
+    tuning = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.03, 2: 0.02}))
+    assert tuning.choice == Configuration(blas_threads=2)
+
+
+def test_what_is_slower_without_neighbours_is_never_chosen():
+    tuning = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.03, 2: 0.03}))
+    assert (tuning.status, tuning.choice) == (Status.DEFAULT_KEPT, DEFAULT)
+
+
+def test_a_choice_that_fails_without_neighbours_only_under_test_is_refused_with_what_was_measured():
+    class Turning(Machine):
+        """After the first look the quiet machine is another one."""
+
+        def run(self, plan):
+            if plan.quiet and self.calm.plans:
+                self.calm.answer = lambda _, one, __: {None: 0.02, 1: 0.025, 2: 0.025}[one.blas_threads]
+            return super().run(plan)
+
+    tuning = decided(Turning({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.02, 2: 0.02}))
+    assert (tuning.status, tuning.choice) == (Status.DEFAULT_KEPT, DEFAULT)
+    assert tuning.reason == (
+        "blas_threads=1 was proved beside the neighbours, but without them it takes 1.250 of the default's time, "
+        "95 % interval 1.250 to 1.250."
+    )
+
+
+def test_a_choice_that_crashes_without_neighbours_is_not_chosen():
+    tuning = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: CRASH, 2: CRASH}))
+    assert tuning.choice == DEFAULT
+
+
+def test_what_was_seen_beside_neighbours_is_no_evidence_for_sizes_in_between():
+    tuning = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.02, 2: 0.02}))
+    assert (tuning.alternatives, tuning.safe_threads) == ((), ())
+
+
+def test_without_neighbours_no_plan_asks_for_quiet():
+    machine = Machine({None: 0.04, 1: 0.02, 2: 0.03}, {})
+    assert decided(machine, neighbours=0).status is Status.TUNED
+    assert machine.calm.plans == []
