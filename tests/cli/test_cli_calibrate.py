@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -11,12 +12,15 @@ from profiles_for_show import FILL, KEY, SVD, USUAL
 from autotune.cli import messages
 from autotune.cli.program import program
 from autotune.errors import BadBudget, EnvironmentProblem, HostBusy
+from autotune.model.allocation import Limit
 from autotune.model.profile import Profile
 from autotune.search import campaign
 from autotune.search.events import Decided, Started
 from autotune.search.journal import Journal
 from autotune.search.request import Effort
 from autotune.search.site import Site
+from autotune.share.publish import publish
+from autotune.share.shelf import reach
 from autotune.store import files, folders
 
 
@@ -25,27 +29,33 @@ def calibrate(tmp_path, monkeypatch):
     """Runs the verb with an answer in place of the measurement; what was asked is in `calibrate.asked`."""
     for name in ("CONFIG", "STATE", "CACHE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
-    monkeypatch.delenv("AUTOTUNE_STATE_DIR", raising=False)
+    for name in ("AUTOTUNE_STATE_DIR", "AUTOTUNE_STORE"):
+        monkeypatch.delenv(name, raising=False)
     for name in ("AUTOTUNE_CPUS", "AUTOTUNE_PROCESSES"):
         monkeypatch.setenv(name, "")  # so that it is put back
     monkeypatch.setattr(campaign, "this_key", lambda: KEY)
 
-    def run(*words, profile=USUAL, finished=True, problem=None):
-        def measured(request, *, report, own=None, asked=None, resume=False):
-            run.asked, run.own, run.resume = request, own, resume
+    def run(*words, profile=USUAL, finished=True, problem=None, interrupted_at=None):
+        def measured(request, *, report, own=None, asked=None, resume=False, relatives=()):
+            run.asked, run.own, run.resume, run.relatives = request, own, resume, relatives
+            key = campaign.this_key()
+            told = {"request": request, "words": asked, "resume": resume, "relatives": relatives}
+            run.runs.append(SimpleNamespace(usable_cpus=key.usable_cpus, **told))
             site = asdict(Site(usable_cpus=2))
             head = {"asked": dict(asked), "site": site, "capacity": None, "spent": 0.0}
-            Journal(None, campaign.journal_path(KEY), head, resume=resume)
+            Journal(None, campaign.journal_path(key), head, resume=resume)
             if problem is not None:
                 raise problem
             times = {"elapsed": 1.0, "remaining": 2.0}
             report(Started(name="svd", dtype="float64", index=1, total=1, **times))
             report(Decided(tuning=SVD, **times))
-            return campaign.Outcome(profile=profile, finished=finished)
+            whole = finished and key.usable_cpus != interrupted_at
+            return campaign.Outcome(profile=replace(profile, key=key), finished=whole)
 
         monkeypatch.setattr(campaign, "campaign", measured)
         return CliRunner().invoke(program, ["calibrate", *words])
 
+    run.runs = []
     return run
 
 
@@ -107,9 +117,82 @@ def test_resume_without_a_calibration_of_this_command_is_wrong_usage(calibrate, 
     assert calibrate("--resume").exit_code == 2
 
 
-def test_cpus_bound_this_process_and_its_trials(calibrate):
-    calibrate("--cpus", "1")
-    assert os.environ["AUTOTUNE_CPUS"] == "1"
+@pytest.fixture
+def two_cpus(calibrate, monkeypatch):
+    """The verb on two CPUs, where a profile's key says how many of them there are."""
+    if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("this takes two CPUs and a system that can hold processes to one")
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:2])
+
+    def key():
+        held = len(os.sched_getaffinity(0))
+        return replace(KEY, usable_cpus=held, limit=Limit.NONE if held == 2 else Limit.AFFINITY)
+
+    monkeypatch.setattr(campaign, "this_key", key)
+    yield calibrate
+    os.sched_setaffinity(0, before)
+
+
+def test_a_profile_is_measured_for_each_number_of_cpus_the_largest_first(two_cpus):
+    result = two_cpus("--cpus", "1,all", "--budget", "2m")
+    assert result.exit_code == 0
+    assert [(run.usable_cpus, run.request.seconds) for run in two_cpus.runs] == [(2, 60.0), (1, 60.0)]
+    assert "Allocation 2 of 2: 1 CPU\n" in result.stderr
+    written = sorted(folders.user_profiles().glob("*.yaml"))
+    assert sorted(files.read(path).key.usable_cpus for path in written) == [1, 2]
+    assert len(os.sched_getaffinity(0)) == 2
+
+
+def test_what_was_found_with_more_cpus_is_known_to_the_calibration_with_fewer(two_cpus):
+    two_cpus("--cpus", "1,all")
+    assert [[one.key.usable_cpus for one in run.relatives] for run in two_cpus.runs] == [[], [2]]
+
+
+def test_without_cpus_the_allocation_is_measured_as_it_is(two_cpus):
+    result = two_cpus()
+    assert [run.usable_cpus for run in two_cpus.runs] == [2]
+    assert "Allocation" not in result.stderr
+
+
+def test_one_number_of_cpus_gives_one_profile_where_it_was_asked_for(two_cpus, tmp_path):
+    two_cpus("--cpus", "1", "--output", str(tmp_path / "one.yaml"))
+    assert files.read(tmp_path / "one.yaml").key.usable_cpus == 1
+
+
+def test_several_profiles_have_names_of_their_own_beside_the_output(two_cpus, tmp_path):
+    two_cpus("--cpus", "1,2", "--output", str(tmp_path / "p.yaml"))
+    assert sorted(path.name for path in tmp_path.glob("*.yaml")) == ["p-1cpu.yaml", "p-2cpu.yaml"]
+
+
+def test_several_profiles_are_one_json_document(two_cpus):
+    profiles = json.loads(two_cpus("--cpus", "1,2", "--json").stdout)["profiles"]
+    assert [one["key"]["allocation"]["usable_cpus"] for one in profiles] == [2, 1]
+
+
+@pytest.mark.parametrize("words", [(), ("--cpus", "1,2"), ("--cpus", "1,2", "svd")])
+def test_several_allocations_are_gone_on_with_where_they_were_interrupted(two_cpus, words):
+    two_cpus("svd", "--cpus", "1,2", interrupted_at=1)
+    begun = [run.words for run in two_cpus.runs]
+    two_cpus.runs.clear()
+    result = two_cpus("--resume", *words)
+    assert (result.exit_code, [run.resume for run in two_cpus.runs]) == (0, [True, True])
+    assert [run.words for run in two_cpus.runs] == begun
+
+
+def test_an_allocation_that_was_not_begun_is_begun_and_not_taken_from_an_older_calibration(two_cpus):
+    two_cpus("svd", "--cpus", "1,2")
+    result = two_cpus("svd", "--cpus", "1,2", interrupted_at=2)
+    assert result.exit_code == 130
+    two_cpus.runs.clear()
+    two_cpus("--resume")
+    assert [(run.usable_cpus, run.resume) for run in two_cpus.runs] == [(2, True), (1, False)]
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1,,2", "two", "1.5", "", "99999", "all,x", "\u0662"])
+def test_what_is_no_list_of_cpus_is_wrong_usage(two_cpus, text):
+    assert two_cpus("--cpus", text).exit_code == 2
+    assert two_cpus.runs == []
 
 
 def test_neighbours_and_copies_make_the_request_and_copies_divide_the_cpus(calibrate):
@@ -155,7 +238,6 @@ def test_a_file_that_is_no_profile_is_refused_before_anything_is_measured(calibr
         ["--dtype", "float16"],
         ["--seed", "x"],
         ["--budget", "soon"],
-        ["--cpus", "0"],
         ["--output", "/"],
         ["--workload", "no_such_file.py:step"],
     ],
@@ -186,3 +268,23 @@ def test_a_function_of_the_users_is_asked_for_by_its_name(calibrate, tmp_path):
     request = calibrate.asked
     assert (request.workload.name, calibrate.own.name) == ("step", "step")
     assert request.sizes == ({"n": 10}, {"n": 20})
+
+
+def test_what_the_store_s_relatives_chose_is_tried_first_and_the_time_saved_is_told(calibrate, tmp_path):
+    (tmp_path / "store").mkdir()
+    publish(
+        replace(USUAL, provenance=replace(USUAL.provenance, host="other")), reach(str(tmp_path / "store"))
+    )
+    result = calibrate("--store", str(tmp_path / "store"))
+    assert [one.provenance.host for one in calibrate.relatives] == ["other"]
+    assert "Warm start from 1 profile of the store: " in result.stderr
+
+
+def test_a_store_that_is_away_is_said_once_and_stops_nothing(calibrate, tmp_path):
+    result = calibrate("--store", str(tmp_path / "away"))
+    assert (result.exit_code, calibrate.relatives) == (0, [])
+    assert result.stderr.count("The calibration begins without what other machines found.") == 1
+
+
+def test_without_a_store_nothing_is_said_of_one(calibrate):
+    assert "Warm start" not in calibrate().stderr

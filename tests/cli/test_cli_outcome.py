@@ -12,7 +12,7 @@ from profiles_for_show import EMPTY, FILL, KEY, SVD, USUAL
 from autotune.cli import outcome
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.operation import Operation
-from autotune.model.profile import Key, Profile
+from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.tuning import Status, Tuning
 from autotune.store import files, folders
 from autotune.store.document import parse
@@ -124,7 +124,7 @@ def test_a_named_pipe_is_refused_at_once(tmp_path):
 
 def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
     kept = outcome.keep(USUAL, outcome.place(KEY, None))
-    outcome.tell(kept, finished=True, as_json=False)
+    outcome.tell([kept], finished=True, as_json=False)
     said = capsys.readouterr()
     assert "svd m=500 n=500" in said.out
     assert said.err.splitlines() == [
@@ -135,20 +135,59 @@ def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
 
 def test_a_profile_that_programs_do_not_look_for_says_how_to_name_it(tmp_path, capsys):
     path = tmp_path / "mine.yaml"
-    outcome.tell(outcome.keep(USUAL, path), finished=True, as_json=False)
+    outcome.tell([outcome.keep(USUAL, path)], finished=True, as_json=False)
     assert f"AUTOTUNE_PROFILE={path}" in capsys.readouterr().err
 
 
+def test_only_what_this_run_measured_is_told_and_that_there_is_more(tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    outcome.keep(profile(FILL), path)
+    outcome.tell([outcome.keep(profile(SVD), path)], finished=True, as_json=False)
+    said = capsys.readouterr()
+    assert ("svd m=500" in said.out, "fill" in said.out) == (True, False)
+    assert said.err.splitlines()[0].startswith("1 of 1 entries run faster than plain NumPy.")
+    assert said.err.splitlines()[1] == "It also holds 1 entry of earlier runs, which stay in use."
+
+
+def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
+    old = Provenance(created="2026-01-01", resolution=0.01, rules_tested=1)
+    new = Provenance(created="2026-02-02", resolution=0.09, rules_tested=1)
+    first = joined(replace(profile(SVD), provenance=old), replace(profile(FILL), provenance=new))
+    assert {one.operation.name: (one.created, one.resolution) for one in first.tunings} == {
+        "svd": ("2026-01-01", 0.01),
+        "fill": (None, None),
+    }
+    assert (first.provenance.created, first.provenance.resolution) == ("2026-02-02", 0.09)
+    third = joined(
+        first, replace(profile(SMALL_SVD), provenance=Provenance(created="2026-03-03")), sizes_named=True
+    )
+    assert [one.created for one in third.tunings if one.operation == SVD.operation] == ["2026-01-01"]
+
+
+def test_a_machine_whose_name_another_one_has_gets_a_file_of_its_own():
+    """Names end in twelve digits of a hash: it is the key inside that counts."""
+    taken = outcome.place(KEY, None)
+    files.write(profile(FILL, key=Key(usable_cpus=99)), taken)
+    assert outcome.place(KEY, None) == taken.with_name(f"{KEY.slug}-2.yaml")
+    files.write(profile(SVD), taken.with_name(f"{KEY.slug}-2.yaml"))
+    assert outcome.place(KEY, None) == taken.with_name(f"{KEY.slug}-2.yaml")
+    assert files.read(taken).tunings == (FILL,)
+
+
 def test_an_interruption_says_how_to_go_on(tmp_path, capsys):
-    outcome.tell(outcome.keep(USUAL, tmp_path / "mine.yaml"), finished=False, as_json=False)
+    outcome.tell([outcome.keep(USUAL, tmp_path / "mine.yaml")], finished=False, as_json=False)
     assert "--resume" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_another_place_is_said_with_its_reason(capsys):
     kept = outcome.Kept(
-        profile=EMPTY, path=Path("/b/x.yaml"), asked=Path("/a/x.yaml"), why="Read-only file system"
+        measured=EMPTY,
+        profile=EMPTY,
+        path=Path("/b/x.yaml"),
+        asked=Path("/a/x.yaml"),
+        why="Read-only file system",
     )
-    outcome.tell(kept, finished=True, as_json=False)
+    outcome.tell([kept], finished=True, as_json=False)
     assert (
         "/a/x.yaml could not be written (Read-only file system). Nothing is lost" in capsys.readouterr().err
     )
@@ -156,6 +195,6 @@ def test_another_place_is_said_with_its_reason(capsys):
 
 def test_json_holds_the_path_and_the_profile(tmp_path, capsys):
     path = tmp_path / "mine.yaml"
-    outcome.tell(outcome.keep(USUAL, path), finished=True, as_json=True)
+    outcome.tell([outcome.keep(USUAL, path)], finished=True, as_json=True)
     said = json.loads(capsys.readouterr().out)
     assert (said["path"], set(said["operations"])) == (str(path), {"fill", "svd"})

@@ -1,25 +1,35 @@
 """`autotune calibrate`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from autotune.bench.describe import describe
 from autotune.cli import messages
-from autotune.cli.outcome import keep, place, tell
+from autotune.cli.outcome import Kept, keep, place, tell
 from autotune.cli.program import FAILED, INTERRUPTED
 from autotune.cli.progress import progress
 from autotune.cli.request import asked
+from autotune.cli.stores import store_option
+from autotune.cli.warmstart import Log, relatives, summary
+from autotune.controls.affinity import confined
 from autotune.errors import BadWorkload, UsageError
 from autotune.host import cgroup
 from autotune.host.shares import PROCESSES
 from autotune.model.operation import DTYPES
 from autotune.model.tuning import Status
-from autotune.search.request import Effort
+from autotune.search.request import Effort, Request
+
+if TYPE_CHECKING:
+    from autotune.bench.user import UserWorkload
+    from autotune.model.profile import Key, Profile
+    from autotune.search.campaign import Outcome
 
 
 @click.command()
@@ -41,7 +51,11 @@ from autotune.search.request import Effort
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profile goes.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Same timings and seed, same profile.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted calibration ended.")
-@click.option("--cpus", type=click.IntRange(min=1), help="Use so many CPUs at most, as AUTOTUNE_CPUS does.")
+@click.option(
+    "--cpus",
+    metavar="N,N,...",
+    help="Measure for programs that are given so many CPUs, such as 1,2,4,all: a profile for each.",
+)
 @click.option(
     "--neighbours",
     type=click.IntRange(0, 4096),
@@ -59,6 +73,7 @@ from autotune.search.request import Effort
 @click.option(
     "--workload", metavar="FILE.py:FUNCTION", help="Tune a function of yours (or package.module:function)."
 )
+@store_option
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the profile as JSON; progress goes to standard error."
 )
@@ -71,10 +86,11 @@ def calibrate(
     output: Path | None,
     seed: int,
     resume: bool,
-    cpus: int | None,
+    cpus: str | None,
     neighbours: int,
     copies: int,
     workload: str | None,
+    store: str | None,
     as_json: bool,
 ) -> int:
     """Measure this machine and write its profile.
@@ -82,6 +98,12 @@ def calibrate(
     OPERATION is a name of the catalogue, such as svd or log; without one all of it is measured. A choice is
     kept only if it was proved faster than plain NumPy in fresh processes. Entries of other operations in the
     same profile stay. Ctrl-C keeps what was decided.
+
+    Where a store is named, what it knows of this machine's relatives is tried first.
+
+    With --cpus each profile is measured under an affinity mask of so many CPUs, the largest first, and what it
+    finds is tried first for the smaller ones; a budget is for all of them together. --output then names a file
+    for each: profile-2cpu.yaml.
 
     With --copies the profile is for one of K processes that share the CPUs: it applies where a launcher, or
     AUTOTUNE_PROCESSES=K, says so.
@@ -91,9 +113,8 @@ def calibrate(
       autotune calibrate
       autotune calibrate svd qr --sizes m=1000,4000 n=50 --budget 5m
       autotune calibrate --workload simulate.py:step --sizes n=1000,4000
+      autotune calibrate --cpus 1,2,4,all --budget 30m
     """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
-    if cpus is not None:
-        os.environ["AUTOTUNE_CPUS"] = str(cpus)  # for this process and its trials, before either counts CPUs
     if copies > 1:
         os.environ[PROCESSES] = str(copies)  # the profile is for one of them, and for its share of the CPUs
     words: dict[str, Any] = {
@@ -106,28 +127,125 @@ def calibrate(
         "neighbours": neighbours,
         "copies": copies,
         "workload": workload,
+        "cpus": cpus,
+        "begun": datetime.now(UTC).isoformat(),
     }
-    from autotune.search.campaign import campaign, journal_path, this_key
-
-    key = this_key()
     if resume:
         source = click.get_current_context().get_parameter_source
         given = {name: words[name] for name in words if source(name) is ParameterSource.COMMANDLINE}
-        words = recorded(journal_path(key), set(words), given)
+        words = resumed(cpus, set(words), given)
     own = describe(words["workload"]) if words["workload"] is not None else None
-    request = asked(**{**words, "workload": own and own.kind})
-    path = place(key, output)
+    called = {name: words[name] for name in words if name not in {"cpus", "begun"}}
+    request = asked(**{**called, "workload": own and own.kind})
+    turns = planned(words["cpus"], output)
     quota = cgroup.quota(cgroup.folders())
     if quota is not None and quota < 1:
         click.echo(messages.small_quota(quota), err=True)
-    with progress() as report:
-        outcome = campaign(request, report=report, own=own, asked=words, resume=resume)
+    known = [] if resume else relatives(store, turns[0].key)
+    request = replace(
+        request, budget_seconds=request.seconds / len(turns) if words["budget"] else request.budget_seconds
+    )
+    kept: list[Kept] = []
+    finished = True
+    for turn in turns:
+        if len(turns) > 1:
+            click.echo(messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus), err=True)
+        outcome, summed = measured(
+            turn, request, own, words, resume=resume, stored=known, beside=[one.measured for one in kept]
+        )
+        kept.append(keep(outcome.profile, turn.path, sizes_named=bool(request.sizes)))
+        if summed is not None:
+            click.echo(summed, err=True)
+        finished = outcome.finished
+        if not finished:
+            break
+    tell(kept, finished=finished, as_json=as_json)
+    return INTERRUPTED if not finished else FAILED if any(one.path != one.asked for one in kept) else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One allocation that is measured."""
+
+    cpus: frozenset[int] | None
+    """The CPUs to be held to; None: as it is."""
+    key: "Key"
+    path: Path
+    """Where its profile goes."""
+
+
+def planned(cpus: str | None, output: Path | None) -> list[Turn]:
+    """The allocations to be measured, the largest first. Raises UsageError for what cannot be."""
+    masks = asked_for(cpus)
+    turns = []
+    for mask in masks:
+        key = key_within(mask)
+        named = output
+        if output is not None and len(masks) > 1:
+            named = output.with_name(f"{output.stem}-{key.usable_cpus}cpu{output.suffix}")
+        turns.append(Turn(cpus=mask, key=key, path=place(key, named)))
+    return turns
+
+
+def asked_for(cpus: str | None) -> list[frozenset[int] | None]:
+    """The CPUs to be held to for each allocation; None: as it is."""
+    if cpus is None:
+        return [None]
+    from autotune.host.detect import detect
+    from autotune.search.allocations import allocations
+
+    machine, allocation = detect()
+    # what --copies divides is divided afterwards
+    usable_cpus = len(allocation.cpus) if allocation.processes > 1 else allocation.usable_cpus
+    return allocations(cpus, cpus=machine.cpus, allowed=allocation.cpus, usable_cpus=usable_cpus)
+
+
+def key_within(cpus: frozenset[int] | None) -> "Key":
+    """What a profile measured on these CPUs is for."""
+    from autotune.search.campaign import this_key
+
+    with confined(cpus):
+        return this_key()
+
+
+def measured(
+    turn: Turn,
+    request: Request,
+    own: "UserWorkload | None",
+    words: Mapping[str, Any],
+    *,
+    resume: bool,
+    stored: Sequence["Profile"],
+    beside: Sequence["Profile"],
+) -> tuple["Outcome", str | None]:
+    """One allocation's campaign, and what the choices of the store's profiles saved it.
+
+    `beside` is what this run measured for other allocations. Raises BadWorkload if the user's function cannot be
+    measured at all.
+    """
+    from autotune.search.campaign import begun, campaign
+
+    with confined(turn.cpus), progress() as report:
+        log = Log(report)
+        outcome = campaign(
+            request,
+            report=log,
+            own=own,
+            asked=words,
+            resume=resume and begun(turn.key, words),
+            relatives=[*beside, *stored],
+        )
     failures = [one.reason for one in outcome.profile.tunings if one.status is Status.FAILED]
     if own is not None and failures and len(failures) == len(outcome.profile.tunings):
         raise BadWorkload(messages.workload_failed(own.name, failures[0]))
-    kept = keep(outcome.profile, path, sizes_named=bool(request.sizes))
-    tell(kept, finished=outcome.finished, as_json=as_json)
-    return INTERRUPTED if not outcome.finished else FAILED if kept.path != path else 0
+    return outcome, summary(outcome.profile, stored, log.tried)
+
+
+def resumed(cpus: str | None, names: set[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the interrupted calibration was asked. The first allocation's journal is the one that there is."""
+    from autotune.search.campaign import journal_path
+
+    return recorded(journal_path(key_within(asked_for(cpus)[0])), names, given)
 
 
 def recorded(journal: Path, names: set[str], given: Mapping[str, Any]) -> dict[str, Any]:

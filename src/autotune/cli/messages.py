@@ -141,6 +141,22 @@ NOTHING_APPLIES = "`autotune calibrate` measures this machine."
 SIZES_WITHOUT_OPERATION = "Sizes belong to an operation; name it: autotune explain svd --n 500."
 
 
+# --- this machine ----------------------------------------------------------------------------
+
+ALL_WELL = "Nothing here makes NumPy slow."
+_PYTHONS = {"gil": "a GIL", "free-threaded": "free threading"}
+
+
+def usable(cpus: int, limit: Limit) -> str:
+    """How many CPUs a program may use, and why no more."""
+    return f"CPUs that a program may keep busy: {cpus}{LIMITS[limit]}."
+
+
+def numpy_and_python(numpy: str | None, python: str | None) -> str:
+    """The software around the BLAS."""
+    return f"NumPy {numpy or 'not found'}, Python with {_PYTHONS[python or 'gil']}"
+
+
 # --- a calibration while it runs ------------------------------------------------------------
 
 
@@ -340,13 +356,6 @@ STANDINGS = {
     "open": "could not be told",
     "refused": "not for this machine",
 }
-
-
-def verified(operation: str, check: "Check") -> str:
-    """The verdict on one choice, with its evidence."""
-    interval = units.speedup_interval(check.ratio_low, check.ratio_high)
-    gain = f", {units.speedup(check.ratio)} ({interval})" if check.ratio else ""
-    return f"  {operation}: {check.tuning.choice}: {STANDINGS[check.standing]}{gain}. {check.reason}"
 
 
 def verdict(checks: Iterable["Check"]) -> str:
@@ -558,3 +567,20 @@ def history_written(path: object, count: int) -> str:
         f"{path} holds {count} stud{'y' if count == 1 else 'ies'}, one for every size. "
         f"`pip install optuna-dashboard`, then: optuna-dashboard {path}"
     )
+
+
+# --- a command that is run --------------------------------------------------------------------
+
+CHILDREN_ALONE = "--children goes with --per-call."
+THREADS_AND_CALLS = "--blas-threads sets one count for all calls, --per-call one for each."
+NO_SUCH_COMMAND = "there is no such command"
+
+
+def cannot_run(command: str, why: str) -> str:
+    """The command does not start."""
+    return f"autotune run: {command} cannot be run: {why}."
+
+
+def tuned_together(asked: str, row: str) -> str:
+    """An operation was named by another name: what is measured for it."""
+    return f"{asked} is tuned as {row}, work of the same shape: {row} is measured."

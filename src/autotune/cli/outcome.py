@@ -1,8 +1,11 @@
 """What becomes of a profile once it was measured: joined with what is there, written, told."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +23,10 @@ from autotune.store.text import text_of
 class Kept:
     """A profile that was written."""
 
+    measured: Profile
+    """What this run measured."""
     profile: Profile
+    """What was written: that, and the entries of earlier runs that it does not replace."""
     path: Path
     """Where it is."""
     asked: Path
@@ -34,17 +40,31 @@ def place(key: Key, output: Path | None) -> Path:
 
     Raises UsageError if something else than a profile is there, which writing would destroy.
     """
-    path = output or folders.user_profiles() / f"{key.slug}.yaml"
+    if output is not None:
+        _there(output)
+        return output
+    path = folders.user_profiles() / f"{key.slug}.yaml"
+    for number in count(2):
+        there = _there(path)
+        if there is None or there.key == key:
+            break
+        # another machine's: names end in twelve digits of a hash, which may agree
+        path = path.with_name(f"{key.slug}-{number}.yaml")
+    return path
+
+
+def _there(path: Path) -> Profile | None:
+    """The profile that is in a place already. Raises UsageError if it is something else."""
     try:
         exists = path.exists()
     except OSError:
         exists = False  # a folder that may not be entered: writing will fail too, and say so
-    if exists:
-        try:
-            files.read(path)
-        except ProfileError as problem:
-            raise UsageError(messages.not_a_profile(path, problem.reason)) from problem
-    return path
+    if not exists:
+        return None
+    try:
+        return files.read(path)
+    except ProfileError as problem:
+        raise UsageError(messages.not_a_profile(path, problem.reason)) from problem
 
 
 def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
@@ -60,19 +80,35 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
             messages.written_nowhere(path, nowhere.strerror or str(nowhere))
         ) from nowhere
     why = None if problem is None else problem.strerror or str(problem)
-    return Kept(profile=written, path=place, asked=path, why=why)
+    return Kept(measured=profile, profile=written, path=place, asked=path, why=why)
 
 
-def tell(kept: Kept, *, finished: bool, as_json: bool) -> None:
-    """Print the profile, where it is, and what to do next."""
+def tell(each: Sequence[Kept], *, finished: bool, as_json: bool) -> None:
+    """Print what was measured for each allocation, where it is, and what to do next.
+
+    As JSON it is one object, or those of several allocations under `profiles`.
+    """
     if as_json:
-        from autotune.store.schema import document_of
+        documents = [_document(kept) for kept in each]
+        click.echo(json.dumps(documents[0] if len(documents) == 1 else {"profiles": documents}, indent=2))
+    for kept in each:
+        if not as_json:
+            render(kept.measured, console())
+        _say(kept, finished=finished or kept is not each[-1])
 
-        click.echo(json.dumps({"path": str(kept.path), **document_of(kept.profile)}, indent=2))
-    else:
-        render(kept.profile, console())
-    faster = sum(tuning.status is Status.TUNED for tuning in kept.profile.tunings)
-    lines = [messages.written(kept.path, faster=faster, total=len(kept.profile.tunings))]
+
+def _document(kept: Kept) -> dict[str, Any]:
+    from autotune.store.schema import document_of
+
+    return {"path": str(kept.path), "earlier_entries": _earlier(kept), **document_of(kept.measured)}
+
+
+def _say(kept: Kept, *, finished: bool) -> None:
+    """On standard error, where the profile is and what to do next."""
+    faster = sum(tuning.status is Status.TUNED for tuning in kept.measured.tunings)
+    lines = [messages.written(kept.path, faster=faster, total=len(kept.measured.tunings))]
+    if _earlier(kept):
+        lines.append(messages.earlier(_earlier(kept)))
     if kept.why is not None:
         lines.append(messages.written_elsewhere(kept.asked, kept.path, kept.why))
     lines.append(messages.how_to_use(kept.path, found=kept.path.parent == folders.user_profiles()))
@@ -80,3 +116,9 @@ def tell(kept: Kept, *, finished: bool, as_json: bool) -> None:
         lines.append(messages.RESUME)
     for line in lines:
         click.echo(line, err=True)
+
+
+def _earlier(kept: Kept) -> int:
+    """Entries of earlier runs that are in the file too."""
+    now = {tuning.operation for tuning in kept.measured.tunings}
+    return sum(tuning.operation not in now for tuning in kept.profile.tunings)

@@ -57,6 +57,8 @@ class Provenance:
     """Identity of the host: a hash, not its name."""
     cpu: str | None = None
     """Marketing name of the CPU."""
+    microarchitecture: str | None = None
+    """archspec's name for it, a hint at relatives; virtual machines that hide a flag get an older one."""
     kernel: str | None = None
     governor: str | None = None
     scrubbed: tuple[str, ...] = ()

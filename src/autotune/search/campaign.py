@@ -1,7 +1,8 @@
 """A calibration of this machine, from the self-test to the profile; the only part of search with side effects."""
 
+import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from autotune.bench.process import ProcessBench
 from autotune.bench.user import UserWorkload
 from autotune.controls.placement import offered
 from autotune.errors import ProfileError
-from autotune.host.allocation import affinity
+from autotune.host.allocation import affinity, schedulable_cpus
 from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id
 from autotune.host.software import libraries, software
@@ -28,6 +29,7 @@ from autotune.search.calibrate import calibrate, plan
 from autotune.search.confirm import ERROR
 from autotune.search.events import Listener, Testing
 from autotune.search.journal import Journal, header
+from autotune.search.kinship import microarchitecture, ranked
 from autotune.search.request import Request
 from autotune.search.site import Site
 from autotune.search.transfer import lessons, read_lessons, written
@@ -64,9 +66,11 @@ def campaign(
     own: UserWorkload | None = None,
     asked: Mapping[str, Any] | None = None,
     resume: bool = False,
+    relatives: Sequence[Profile] = (),
 ) -> Outcome:
     """Measure this machine.
 
+    What the user's own profiles and those of `relatives` chose is tried first, nearest kin first.
     `own` is the user's function that `request.workload` describes. `asked` is kept with the sessions for
     whoever resumes. Scope of effect: runs trial processes, holds the host's lock meanwhile, and writes the
     journal of this allocation into the state folder. Raises HostBusy, and what `calibrate` raises; Ctrl-C
@@ -102,7 +106,7 @@ def campaign(
                     "capacity": capacity,
                     "ceilings": ceilings,
                     "spent": monotonic() - began,
-                    "lessons": written(lessons(_at_hand())),
+                    "lessons": written(lessons(ranked([*_at_hand(), *relatives], key, microarchitecture()))),
                 }
             site = Site(**known["site"])
             journal = Journal(Accompanied(bench, pids), path, known, resume=resume)
@@ -134,6 +138,12 @@ def _at_hand() -> list[Profile]:
 def this_key() -> Key:
     """What a profile of this machine and allocation is for. Loads NumPy, whose BLAS is part of it."""
     return _key(*detect())
+
+
+def begun(key: Key, asked: Mapping[str, Any]) -> bool:
+    """Was a campaign that was asked just this begun for this allocation? Then it can be gone on with."""
+    head = header(journal_path(key))
+    return head is not None and head["asked"] == json.loads(json.dumps(asked))
 
 
 def journal_path(key: Key) -> Path:
@@ -194,11 +204,14 @@ def _ceilings(allocation: Allocation, request: Request) -> tuple[float | None, f
 
 
 def _default_threads(bench: ProcessBench) -> int | None:
-    """BLAS threads of a fresh trial: those of this process, unless its environment limits what a trial's does not."""
+    """BLAS threads of a fresh trial: those of this process, unless its environment limits what a trial's does not.
+
+    This process may be held to fewer CPUs since its library was loaded; a trial starts with these.
+    """
     found = [library.threads for library in libraries(load=True) if library.threads is not None]
     if not found:
         return None
-    return len(affinity() or ()) or found[0] if bench.scrubbed else found[0]
+    return schedulable_cpus() if bench.scrubbed else min(found[0], schedulable_cpus())
 
 
 def _provenance(
@@ -216,6 +229,7 @@ def _provenance(
         autotune=autotune.__version__,
         host=host_id(),
         cpu=machine.name,
+        microarchitecture=microarchitecture(),
         kernel=f"{platform.system()} {platform.release()}",
         governor=governor(),
         scrubbed=tuple(bench.scrubbed),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autotune.errors import ProfileError
 from autotune.model.operation import Operation
-from autotune.model.profile import Profile
+from autotune.model.profile import Profile, Provenance
 from autotune.model.tuning import Status, Tuning
 from autotune.store import files
 
@@ -42,7 +42,8 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
 
     What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with
     sizes that the user named, only the entries of these sizes. What was not reached replaces nothing, and
-    what was too noisy to tell replaces no proof. Of a profile with another key nothing is kept.
+    what was too noisy to tell replaces no proof. An old entry that stays says itself when it was measured. Of a
+    profile with another key nothing is kept.
     """
     if old.key != new.key:
         return new
@@ -54,10 +55,27 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     untold = {tuning.operation for tuning in new.tunings if tuning.status is Status.NOISY} & proved
     measured = [one for one in new.tunings if one.default_seconds is not None and one.operation not in untold]
     replaced = {scope(tuning.operation) for tuning in measured}
-    kept = [one for one in old.tunings if one.operation in untold or scope(one.operation) not in replaced]
+    kept = [
+        _dated(one, old.provenance)
+        for one in old.tunings
+        if one.operation in untold or scope(one.operation) not in replaced
+    ]
     known = {tuning.operation for tuning in [*measured, *kept]}
     missed = [tuning for tuning in new.tunings if tuning.operation not in known]
-    return replace(new, tunings=tuple(sorted([*kept, *measured, *missed], key=_order)))
+    together = tuple(sorted([*kept, *measured, *missed], key=_order))
+    return replace(new, tunings=together, provenance=_provenance(new.provenance, together))
+
+
+def _dated(tuning: Tuning, made: Provenance) -> Tuning:
+    """An entry that says itself when and how finely it was measured: the provenance is the new profile's."""
+    resolution = made.resolution if tuning.resolution is None else tuning.resolution
+    return replace(tuning, created=tuning.created or made.created, resolution=resolution)
+
+
+def _provenance(made: Provenance, tunings: tuple[Tuning, ...]) -> Provenance:
+    """The new one, with the count of all that was put to the test, which its promise of error is about."""
+    tested = {(one.operation.name, one.operation.dtype) for one in tunings if one.processes}
+    return replace(made, rules_tested=max(made.rules_tested, len(tested)))
 
 
 def _order(tuning: Tuning) -> tuple[str, str, tuple[tuple[str, int], ...]]:

@@ -95,7 +95,7 @@ def _key(document: Mapping[str, Any]) -> Key:
 
 def _provenance(document: Mapping[str, Any]) -> Provenance:
     at = "provenance"
-    texts = ("created", "autotune", "host", "cpu", "kernel", "governor", "effort")
+    texts = ("created", "autotune", "host", "cpu", "microarchitecture", "kernel", "governor", "effort")
     numbers = ("resolution", "capacity", "memory_bandwidth", "peak_flops", "error_per_rule")
     counts = ("neighbours", "rules_tested")
     return Provenance(

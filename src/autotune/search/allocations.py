@@ -1,0 +1,52 @@
+"""The CPUs that stand for a smaller allocation of this machine. Pure."""
+
+from collections.abc import Collection, Iterable
+
+from autotune.errors import UsageError
+from autotune.model.machine import Cpu
+
+ALL = "all"
+
+
+def allocations(
+    text: str, *, cpus: Iterable[Cpu], allowed: Collection[int], usable_cpus: int
+) -> list[frozenset[int] | None]:
+    """What `1,2,4,all` asks for: the CPUs to be held to for each, most first; None: all, as they are.
+
+    What plain NumPy does with k CPUs is what it does under an affinity mask of k, so that is how a smaller
+    allocation is measured; containers and batch systems give CPUs the same way. As many CPUs as there are
+    anyway are all of them. Raises UsageError for what is no such list, and for more CPUs than may be used.
+    """
+    counts: set[int] = set()
+    whole = False
+    for word in text.replace(" ", "").split(","):
+        if word == ALL:
+            whole = True
+        elif not (word.isascii() and word.isdigit()) or int(word) < 1:
+            raise UsageError(f"--cpus {text!r} is not a list of numbers of CPUs, such as 1,2,4,all.")
+        elif int(word) > usable_cpus:
+            raise UsageError(f"--cpus {word}: only {usable_cpus} CPUs may be used here.")
+        elif int(word) == len(allowed):
+            whole = True
+        else:
+            counts.add(int(word))
+    order = spread(cpus, allowed)
+    masks = [frozenset(order[:count]) for count in sorted(counts, reverse=True)]
+    return [*([None] if whole else []), *masks]
+
+
+def spread(cpus: Iterable[Cpu], allowed: Collection[int]) -> list[int]:
+    """The allowed CPUs in the order in which a smaller allocation takes them.
+
+    One hardware thread of each core before any second one, as the scheduler places busy threads; of the same
+    package, node and L3 cache as long as there are some, as a batch system gives them.
+    """
+    known = {cpu.number: cpu for cpu in cpus if cpu.number in allowed}
+    siblings: dict[int, int] = {}
+    ranked: list[tuple[int, int, int, int, int]] = []
+    for number in sorted(allowed):
+        cpu = known.get(number, Cpu(number=number))
+        core = number if cpu.core is None else cpu.core
+        turn = siblings[core] = siblings.get(core, -1) + 1
+        ranked.append((turn, cpu.package or 0, cpu.node or 0, cpu.l3 or 0, number))
+    return [row[-1] for row in sorted(ranked)]
