@@ -392,7 +392,7 @@ class Keeper:
         self.memory.attempts.pop(subject, None)
         self.surveys[name] = found
         self.memory.noticed.setdefault(found.key, self.moment.wall)
-        before = self.memory.known.get(name)
+        before = self._known_before(interpreter)
         self.memory.known[name] = dict(found.facts)
         changed = None if before is None else change(before, found.facts)
         if changed is not None:
@@ -413,6 +413,17 @@ class Keeper:
         watched = (interpreter.python, *found.watch, *self._watched_profiles(found))
         self._stamps[name] = (usable, str(limit), stamps(watched))
         self.save()
+
+    def _known_before(self, interpreter: Interpreter) -> dict[str, Any] | None:
+        """The facts when last seen: of this interpreter, or of the same Python with the environment it had."""
+        listed = {one.name for one in self.settings.interpreters}
+        known = self.memory.known
+        former = [one for one in known if one not in listed and one.rpartition(" ")[2] == interpreter.python]
+        before = known.get(interpreter.name)
+        for name in former:
+            before = before or known[name]
+            del known[name]
+        return before
 
     def _visit_store(self, url: str) -> bool:
         """Publish, or pull, if it is time."""
