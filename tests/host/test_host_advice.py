@@ -88,10 +88,17 @@ def test_hardware_threads_and_cpus_that_are_off():
     )
     assert "2 hardware threads (SMT)" in sentences[0]
     assert "physical cores (2 here)" in sentences[0]
-    assert sentences[1].endswith("not counted: 2.")
+    assert sentences[1].startswith("CPUs switched off, and not counted: 2.")
 
 
 def test_surroundings_that_spoil_timings_or_kill():
     sentences = said(governor="powersave", shared_memory_bytes=64 << 20)
     assert sentences[0].startswith("The CPU frequency governor is powersave")
     assert "holds only 64 MiB" in sentences[1]
+
+
+@pytest.mark.parametrize(("busy", "sentences"), [(None, 0), (0.09, 0), (0.42, 1)])
+def test_a_machine_that_others_use_is_no_place_to_calibrate(busy, sentences):
+    found = said(busy=busy)
+    assert len(found) == sentences
+    assert all(each.startswith("Others keep 42% of the CPUs busy now.") for each in found)

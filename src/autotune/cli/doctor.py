@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import click
 
-from autotune.cli import units
-from autotune.cli.messages import LIMITS
+from autotune.cli import messages, units
 from autotune.cli.terminal import console, printable
+from autotune.host import pressure
 from autotune.host.advice import SHARED_MEMORY, advice
 from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id, kernel
@@ -21,6 +22,9 @@ from autotune.host.software import libraries as find_libraries
 from autotune.host.software import software as find_software
 from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary, Software
+
+LOOKING_SECONDS = 0.3
+"""At a machine's load: thirty of the ticks in which the kernel counts."""
 
 COUNTS = ("logical_cpus", "physical_cores", "packages", "numa_nodes", "l3_groups")
 
@@ -46,6 +50,7 @@ def doctor(as_json: bool, root: Path) -> None:
     """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     own = root.resolve() == Path("/").resolve()
     machine, allocation = detect(root)
+    busy = _taken_by_others(allocation) if own else None
     libraries = _libraries() if own else None
     software = find_software() if own else None
     warnings = advice(
@@ -55,6 +60,7 @@ def doctor(as_json: bool, root: Path) -> None:
         os.environ if own else None,
         governor=governor(root),
         shared_memory_bytes=_shared_memory_bytes() if own else None,
+        busy=busy,
     )
     if as_json:
         report = {
@@ -68,6 +74,19 @@ def doctor(as_json: bool, root: Path) -> None:
         click.echo(json.dumps(report, indent=2))
     else:
         _show(machine, allocation, libraries, software, warnings)
+
+
+def _taken_by_others(allocation: Allocation) -> float | None:
+    """Part of the usable CPUs' time that others, and other guests of the host, take during a third of a second."""
+    before, begin = pressure.read(cpus=allocation.cpus or None), monotonic()
+    sleep(LOOKING_SECONDS)
+    after, span = pressure.read(cpus=allocation.cpus or None), monotonic() - begin
+    if before.foreign_seconds is None or after.foreign_seconds is None:
+        return None
+    stolen = (after.stolen_seconds or 0.0) - (before.stolen_seconds or 0.0)
+    cpus = len(allocation.cpus) or allocation.usable_cpus
+    share = (after.foreign_seconds - before.foreign_seconds + stolen) / (span * cpus)
+    return max(0.0, min(1.0, share))
 
 
 def _libraries() -> tuple[BlasLibrary, ...]:
@@ -110,7 +129,9 @@ def _show(
     software: Software | None,
     warnings: Sequence[str],
 ) -> None:
+    from rich.padding import Padding
     from rich.table import Table
+    from rich.text import Text
 
     out = console()
     table = Table("", "machine", "usable here", box=None, title=_title(machine), title_justify="left")
@@ -122,13 +143,15 @@ def _show(
     for kind, cpus in machine.core_kinds:
         table.add_row(f"{kind} CPUs", str(cpus), "")
     out.print(table)
-    out.print(f"\nCPUs that a program may keep busy: {allocation.usable_cpus}{LIMITS[allocation.limit]}.")
+    out.print(f"\n{messages.usable(allocation.usable_cpus, allocation.limit)}")
     for library in libraries or ():
-        out.print(_library(library), soft_wrap=True)
+        out.print(Text(_library(library), overflow="fold"))
     if software:
-        out.print(f"NumPy {software.numpy or 'not found'}, Python with {_PYTHONS[software.python or 'gil']}")
+        out.print(messages.numpy_and_python(software.numpy, software.python))
     for warning in warnings:
-        out.print(f"\n! {printable(warning)}")
+        out.print(Padding(Text(f"! {printable(warning)}", style="yellow"), (1, 0, 0, 0)))
+    if not warnings:
+        out.print(f"\n{messages.ALL_WELL}")
 
 
 _LABELS = {
@@ -138,8 +161,6 @@ _LABELS = {
     "numa_nodes": "NUMA nodes",
     "l3_groups": "L3 groups",
 }
-
-_PYTHONS = {"gil": "a GIL", "free-threaded": "free threading"}
 
 
 def _title(machine: Machine) -> str:

@@ -32,7 +32,7 @@ def gain(speedup: str, interval: str, console: "Console") -> str:
         return speedup
     return (
         f"{speedup} ({interval})"
-        if NARROW > console.width or console.width >= WIDE
+        if console.width < NARROW or console.width >= WIDE
         else f"{speedup}\n{interval}"
     )
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
+import click
+
 from autotune.cli import messages, units
 from autotune.cli.sizes import parse_sizes
 from autotune.errors import BadWorkload
-from autotune.model.catalogue import CATALOGUE, Kind, kind
+from autotune.model.catalogue import ALIASES, CATALOGUE, Kind, kind
 from autotune.search.request import Effort, Request
 
 
@@ -25,8 +27,12 @@ def asked(
 
     A word with an equals sign is a size: the shell cuts `--sizes m=100,200 n=5` in two. Raises
     UnknownOperation, BadSize, BadBudget, or BadWorkload if operations are named beside the user's function.
+    Says on standard error what an alias stands for.
     """
     words = list(operations)
+    for word in words:
+        if word in ALIASES:
+            click.echo(messages.tuned_together(word, ALIASES[word]), err=True)
     names = tuple(dict.fromkeys(kind(word).name for word in words if "=" not in word))
     texts = " ".join([*sizes, *(word for word in words if "=" in word)]).split()
     if workload is not None and names:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 
 import click
 
+from autotune.cli import messages
 from autotune.cli.env import choice
+from autotune.cli.terminal import printable
 from autotune.controls import environment
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -47,9 +49,9 @@ def run(blas_threads: int | None, per_call: str | None, children: bool, command:
       autotune run --per-call=all -- python simulate.py
     """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     if per_call is None and children:
-        raise click.UsageError("--children goes with --per-call.")
+        raise click.UsageError(messages.CHILDREN_ALONE)
     if per_call is not None and blas_threads is not None:
-        raise click.UsageError("--blas-threads sets one count for all calls, --per-call one for each.")
+        raise click.UsageError(messages.THREADS_AND_CALLS)
     threads, _ = choice(blas_threads)
     variables = environment.exports(threads, os.environ)
     if per_call is not None:
@@ -79,10 +81,10 @@ def become(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
         os.execvpe(command[0], command, environ)  # noqa: S606 - the user's own
     except (OSError, ValueError) as problem:  # ValueError: a NUL byte in an argument
         if not isinstance(problem, PermissionError) and not _exists(command[0]):
-            why, status = "there is no such command", NOT_FOUND
+            why, status = messages.NO_SUCH_COMMAND, NOT_FOUND
         else:  # a script whose interpreter is missing also counts as "file not found"
             why, status = getattr(problem, "strerror", None) or str(problem), NOT_EXECUTABLE
-        click.echo(f"autotune run: {command[0]} cannot be run: {why}.", err=True)
+        click.echo(printable(messages.cannot_run(command[0], why)), err=True)
         return status
 
 

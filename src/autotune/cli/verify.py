@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,9 @@ import click
 from autotune.bench.describe import describe
 from autotune.cli import messages, units
 from autotune.cli.applying import applying
+from autotune.cli.ledger import Column, Ledger, gain, gain_width
 from autotune.cli.program import FAILED
+from autotune.cli.terminal import console, printable
 from autotune.cli.tunings import operation_name
 from autotune.host.shares import PROCESSES
 from autotune.store import files
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from autotune.search.verify import Check
 
 BUDGET = "2m"
+
+STYLES = {"holds": "green", "slower": "red", "failed": "red", "open": "yellow", "no-longer-holds": "yellow"}
 
 
 @click.command()
@@ -50,15 +54,38 @@ def verify(profile: Path | None, budget: str, workload: str | None, as_json: boo
         return FAILED
     shown = files.read(path)
     own = describe(workload) if workload is not None else None
-    click.echo(messages.profile_at(path), err=as_json)
+    click.echo(messages.profile_at(printable(str(path))), err=as_json)
     checks: list[Check] = []
+    ledger = _ledger(stderr=as_json)
     for check in verified(shown, seconds, own):
         checks.append(check)
-        click.echo(messages.verified(operation_name(check.tuning.operation), check), err=as_json)
+        ledger(check)
     if as_json:
         click.echo(json.dumps({"path": str(path), "entries": [plain(check) for check in checks]}, indent=2))
     click.echo(messages.verdict(checks), err=True)
     return FAILED if failed(checks) else 0
+
+
+def _ledger(*, stderr: bool) -> "Callable[[Check], None]":
+    """Writes verdicts as they come."""
+    screen = console(stderr=stderr)
+    width = gain_width(screen)
+    ledger = Ledger(
+        screen, (Column("operation"), Column("choice"), Column("", 22), Column("speed-up", width))
+    )
+
+    def write(check: "Check") -> None:
+        tuning = check.tuning
+        interval = units.speedup_interval(check.ratio_low, check.ratio_high)
+        cells = (
+            operation_name(tuning.operation),
+            str(tuning.choice),
+            messages.STANDINGS[check.standing],
+            gain(units.speedup(check.ratio), interval, screen),
+        )
+        ledger.write(cells, printable(check.reason), style=STYLES.get(check.standing, ""))
+
+    return write
 
 
 def verified(profile: "Profile", seconds: float, own: "UserWorkload | None") -> "Iterator[Check]":

@@ -28,6 +28,9 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only spoken of
 SMALL_SHARED_MEMORY = 256 << 20
 """Bytes. Docker gives containers 64 MiB unless told otherwise."""
 
+TOO_BUSY = 0.1
+"""Part of the CPUs' time taken by others from which a calibration leaves entries as too noisy to tell."""
+
 
 def advice(
     machine: Machine,
@@ -37,11 +40,13 @@ def advice(
     *,
     governor: str | None = None,
     shared_memory_bytes: int | None = None,
+    busy: float | None = None,
 ) -> tuple[str, ...]:
     """Sentences, the gravest first; none if all is well.
 
     `libraries` is None when another computer's recording is looked at, and an empty sequence when no BLAS was
-    found here. `shared_memory_bytes` is the size of /dev/shm.
+    found here. `shared_memory_bytes` is the size of /dev/shm, `busy` the part of the usable CPUs' time that
+    others take now. Each sentence says what follows, and what to do.
     """
     environ = environ or {}
     return (
@@ -49,6 +54,7 @@ def advice(
         *_threads(allocation, libraries or ()),
         *([] if libraries is None else _copies(libraries)),
         *_structure(machine, allocation),
+        *_noise(busy),
         *_surroundings(governor, shared_memory_bytes),
     )
 
@@ -104,7 +110,8 @@ def _copies(libraries: Sequence[BlasLibrary]) -> list[str]:
     names = ", ".join(_name(library) for library in libraries)
     several = (
         f"{len(libraries)} BLAS libraries are loaded: {names}. Each has threads of its own, so a limit must "
-        "be set in all of them; autotune does so."
+        "be set in all of them. Nothing is to be done where autotune.apply() or `autotune run` sets it: they do; "
+        "elsewhere use threadpoolctl, or packages that share one BLAS (conda-forge)."
     )
     return [several] if len(libraries) > 1 else []
 
@@ -114,16 +121,31 @@ def _structure(machine: Machine, allocation: Allocation) -> list[str]:
     if allocation.limit is Limit.QUOTA and (allocation.quota_cpus or 1) < 1:
         said.append(
             f"The CPU quota is {allocation.quota_cpus:g} of one CPU. Everything runs in one thread and is "
-            "paused in between, which makes timings useless for calibration."
+            "paused in between, which makes timings useless for calibration. Ask for at least one CPU (docker run "
+            "--cpus=1, resources.limits.cpu: 1)."
         )
     if machine.smt is not None and machine.smt > 1:
         said.append(
             f"Each core runs {machine.smt} hardware threads (SMT), and linear algebra seldom gains from more "
-            f"threads than physical cores ({allocation.counts.physical_cores} here). Calibration tries both."
+            f"threads than physical cores ({allocation.counts.physical_cores} here). `autotune calibrate` tries both; "
+            "nothing else is to be done."
         )
     if machine.offline_cpus:
-        said.append(f"CPUs switched off, and not counted: {len(machine.offline_cpus)}.")
+        said.append(
+            f"CPUs switched off, and not counted: {len(machine.offline_cpus)}. If they are to come back, calibrate "
+            "after that: a profile is for the CPUs that were there."
+        )
     return said
+
+
+def _noise(busy: float | None) -> list[str]:
+    if busy is None or busy < TOO_BUSY:
+        return []
+    said = (
+        f"Others keep {busy:.0%} of the CPUs busy now. A calibration would find much too noisy to tell; wait for a "
+        "quiet moment, or measure beside such neighbours on purpose (autotune calibrate --neighbours K)."
+    )
+    return [said]
 
 
 def _surroundings(governor: str | None, shared_memory_bytes: int | None) -> list[str]:
@@ -131,7 +153,7 @@ def _surroundings(governor: str | None, shared_memory_bytes: int | None) -> list
     if governor == "powersave":
         said.append(
             "The CPU frequency governor is powersave: clocks rise late, and short timings vary. Calibrate "
-            "with the governor performance if you may set it."
+            "with the governor performance if you may set it (cpupower frequency-set -g performance)."
         )
     if shared_memory_bytes is not None and shared_memory_bytes < SMALL_SHARED_MEMORY:
         said.append(
