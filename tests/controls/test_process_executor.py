@@ -65,6 +65,16 @@ def test_a_task_of_an_interactive_session_is_refused(monkeypatch):
         executor.submit(Session.task)
 
 
+def test_a_program_that_is_no_file_has_no_worker_processes(monkeypatch):
+    class Piped:
+        __file__ = "<stdin>"
+        __spec__ = None
+
+    monkeypatch.setitem(sys.modules, "__main__", Piped)
+    with ProcessExecutor(1) as executor, pytest.raises(UsageError, match="<stdin> is no file"):
+        executor.submit(abs, -1)
+
+
 @pytest.mark.real
 @pytest.mark.skipif(blas.current() is None, reason="needs a BLAS whose threads can be counted")
 def test_workers_are_processes_with_the_blas_threads_and_the_environment_of_the_user(monkeypatch):

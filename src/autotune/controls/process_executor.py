@@ -76,19 +76,21 @@ def _portable(function: Callable[..., Any]) -> bytes:
         text = pickle.dumps(function)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise UsageError(f"The task cannot go to another process: {error}. {advice}") from error
-    if b"__main__" in text and not _main_can_be_imported():
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if getattr(main, "__spec__", None) is not None:
+        return text
+    if path is None and b"__main__" in text:
         raise UsageError(
             "The task cannot go to another process: it was defined in an interactive session, which no other "
             f"process can import. {advice}"
         )
+    if path is not None and not os.path.isfile(path):  # noqa: PTH113 - as multiprocessing looks for it
+        raise UsageError(
+            f"No other process can import the program's main module: {path} is no file. Start the program from a "
+            "file, or use an executor of threads, without processes=True."
+        )
     return text
-
-
-def _main_can_be_imported() -> bool:
-    """Has the main module a file or a name, by which multiprocessing imports it in a child?"""
-    main = sys.modules["__main__"]
-    path = getattr(main, "__file__", None)
-    return getattr(main, "__spec__", None) is not None or (path is not None and os.path.isfile(path))  # noqa: PTH113
 
 
 def _begin(workers: int, blas_threads: int | None, cpus: frozenset[int] | None) -> None:
