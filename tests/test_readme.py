@@ -79,4 +79,5 @@ def options(verb):
     assert verb in VERBS, f"`autotune {verb}` is shown but does not exist"
     command = getattr(import_module(f"autotune.cli.{verb}"), verb)
     assert isinstance(command, click.Command)
-    return {name for parameter in command.params for name in parameter.opts} | {"--help"}
+    every = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+    return {name for each in every for parameter in each.params for name in parameter.opts} | {"--help"}

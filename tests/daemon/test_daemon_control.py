@@ -56,6 +56,7 @@ class Server:
     def read(self, line):
         text = b""
         while not text.endswith(b"\n"):
+            self.turn()
             part = line.recv(2**16)
             if not part:
                 return None
@@ -140,19 +141,27 @@ def test_a_line_of_a_megabyte_is_cut_off(server):
     assert len(server.selector.get_map()) == 2
 
 
-def test_a_client_that_never_reads_is_let_go_and_keeps_nobody_waiting(tmp_path):
-    server = Server(tmp_path / "s", answer=lambda *_: {"ok": True, "long": "x" * 100_000})
+def test_a_client_that_never_reads_has_one_answer_waiting_and_keeps_nobody_else_waiting(tmp_path):
+    asked = []
+    server = Server(
+        tmp_path / "s", answer=lambda *words: asked.append(words) or {"ok": True, "long": "x" * 10**6}
+    )
     line = server.connect()
-    line.setblocking(False)
-    for _ in range(40):
-        try:
-            line.send(b'{"verb": "status"}\n')
-        except BrokenPipeError:
-            break
-        server.turn()
-    assert len(server.selector.get_map()) == 1
+    line.sendall(b'{"verb": "status"}\n' * 100)
+    server.turn()
+    assert len(asked) == 1
     assert server.ask(server.connect(), {"verb": "status"})["ok"]
     server.control.close()
+
+
+def test_a_client_with_many_requests_does_not_come_before_one_with_a_single_one(server):
+    greedy, modest = server.connect(), server.connect()
+    greedy.sendall(b'{"verb": "greedy"}\n' * 1000)
+    modest.sendall(b'{"verb": "modest"}\n')
+    for _ in range(3):
+        for key, events in server.selector.select(0):
+            server.control.serve(key.fileobj, events)
+    assert server.read(modest)["asked"] == {"verb": "modest"}
 
 
 def test_a_half_written_request_waits_and_holds_nobody_up(server):

@@ -122,9 +122,8 @@ def _facts(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def _numpy() -> str:
-    import numpy as np
-
-    return os.path.dirname(np.__file__)  # noqa: PTH120
+    """Its folder; it is loaded by now."""
+    return os.path.dirname(str(sys.modules["numpy"].__file__))  # noqa: PTH120
 
 
 def _created(path: Path) -> str | None:

@@ -3,9 +3,10 @@
     {"verb": "status"}                    {"ok": true, ...}
     {"verb": "pause", "seconds": 7200}    {"ok": false, "error": "...", "denied": true}
 
-Nothing that a client does can hold the daemon up: all sockets are non-blocking, a line, an unread answer and
-the number of clients are bounded, and whoever is in the way when the last place is taken is the one that has
-been silent longest. No verb runs code, or opens a path, that a client names.
+Nothing that a client does can hold the daemon up: all sockets are non-blocking, a line and the number of clients
+are bounded, requests take turns, and nothing more is read from a client that has not read its answer. When the
+last place is taken, the client that has been silent longest goes. No verb runs code, or opens a path, that a
+client names.
 """
 
 import errno
@@ -27,8 +28,6 @@ from autotune.errors import EnvironmentProblem
 LONGEST_PATH = 107
 """Bytes that fit sun_path with its final zero (unix(7))."""
 LONGEST_LINE = 2**14
-LARGEST_BACKLOG = 2**20
-"""Bytes of answers that a client may leave unread."""
 MOST_CLIENTS = 2000
 ACCEPTED_AT_ONCE = 64
 SPARE_FILES = 64
@@ -95,6 +94,7 @@ class Control:
         with suppress(OSError):
             if events & selectors.EVENT_READ:
                 self._read(client)
+            self._work(client)
             self._send(client)
             return True
         self._drop(client)
@@ -139,6 +139,9 @@ class Control:
         return True
 
     def _read(self, client: Client) -> None:
+        """Take in more, unless requests that were taken in already wait for their answers."""
+        if b"\n" in client.asked or client.unsent:
+            return
         with suppress(BlockingIOError):
             text = client.line.recv(2**16)
             if not text:
@@ -146,14 +149,17 @@ class Control:
                 return
             client.heard = self._clock()
             client.asked += text
-        while not client.leaving and b"\n" in client.asked:
-            request, _, rest = client.asked.partition(b"\n")
-            client.asked = bytearray(rest)
-            self._reply(client, self._answered(bytes(request), client.peer))
-        if len(client.asked) > LONGEST_LINE:
+        if b"\n" not in client.asked and len(client.asked) > LONGEST_LINE:
             self._reply(client, refusal(f"A request has at most {LONGEST_LINE} bytes."))
             client.asked.clear()
             client.leaving = True
+
+    def _work(self, client: Client) -> None:
+        """Answer one request; the next has its turn after everybody else's, and once this answer is taken."""
+        if not client.unsent and b"\n" in client.asked:
+            request, _, rest = client.asked.partition(b"\n")
+            client.asked = bytearray(rest)
+            self._reply(client, self._answered(bytes(request), client.peer))
 
     def _answered(self, request: bytes, who: Peer) -> Answer:
         if len(request) > LONGEST_LINE:
@@ -168,20 +174,16 @@ class Control:
 
     def _reply(self, client: Client, answer: Answer) -> None:
         client.unsent += json.dumps(answer).encode() + b"\n"
-        if len(client.unsent) > LARGEST_BACKLOG:
-            client.unsent.clear()
-            client.leaving = True
 
     def _send(self, client: Client) -> None:
         with suppress(BlockingIOError):
             while client.unsent:
                 del client.unsent[: client.line.send(client.unsent)]
-        if client.leaving and not client.unsent:
+        waits = b"\n" in client.asked
+        if client.leaving and not client.unsent and not waits:
             self._drop(client)
             return
-        wanted = selectors.EVENT_WRITE if client.leaving else selectors.EVENT_READ
-        if client.unsent:
-            wanted |= selectors.EVENT_WRITE
+        wanted = selectors.EVENT_WRITE if client.unsent or waits else selectors.EVENT_READ
         if self._selector.get_key(client.line).events != wanted:
             self._selector.modify(client.line, wanted)
 
