@@ -52,6 +52,21 @@ def test_a_space_in_which_everything_fails_has_no_choice():
     assert choose(CURVE, search(CURVE, lambda _: None, 5)) is None
 
 
+def test_where_more_threads_fail_the_first_points_are_soon_sought_among_fewer():
+    """Memory that runs out beyond a tenth of the threads: five failures teach it."""
+    seen = search(CURVE, lambda point: None if point[0] > 6 else -math.log(point[0]), 12)
+    assert CURVE.points[choose(CURVE, seen)] == (6,)
+
+
+def test_a_batch_holds_no_point_twice_while_there_are_others():
+    """What is under way counts as visited."""
+    seen = search(CURVE, lambda point: math.log(1 / point[0] + 0.002 * point[0]), 8)
+    pending = []
+    for _ in range(8):
+        pending.append(propose(CURVE, seen, pending=pending))
+    assert len(set(pending)) >= 7
+
+
 def test_a_space_of_one_point_is_proposed_and_chosen():
     """Nothing to choose from is no error."""
     grid = Grid.full({"threads": (4,)})

@@ -107,3 +107,13 @@ def test_what_a_choice_holds_beyond_the_default_is_the_most_that_a_session_saw()
     assert _evidence(session(100, 150), session(100, 130)).retained_bytes == {ONE: 50}
     assert _evidence(session(100, 90)).retained_bytes == {ONE: 0}
     assert _evidence(session(None, 90)).retained_bytes == {}
+
+
+def test_a_thriftier_one_that_is_in_doubt_does_not_count_as_equal():
+    """Seemingly within the tie, but it may well be slower: the race could not tell."""
+    slow = (0.0496, 0.0512, 0.0502, 0.0516)
+    sure = [_measured(DEFAULT, *[0.1] * 4), _measured(FOUR, *[0.05] * 4), _measured(TWO, *[0.0504] * 4)]
+    doubtful = [_measured(DEFAULT, *[0.1] * 4), _measured(FOUR, *[0.05] * 4), _measured(TWO, *slow)]
+
+    assert _evidence(sure).leader(0.01) == TWO
+    assert _evidence(doubtful).leader(0.01) == FOUR

@@ -1,24 +1,30 @@
 """Which point of a finite space to visit next, and which to choose. Pure: values in, values out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
 from autotune.search.grid import Grid
-from autotune.search.surrogate import Model, Prediction
+from autotune.search.surrogate import Model
 
-CONSIDERED = 1500
+CONSIDERED = 600
 """Points among which the next is sought in a larger space: a random part, and all around the leaders."""
 FIRST = 4
 """Points spread over the space before the model is asked."""
+AVOIDED = 1.0
+"""Parts of the range farther that a first point may lie rather than where trials surely fail."""
 LOCAL = 3
 """Every so many visits the space around the leader is halved: the edge of a step and a needle, which a model of
 smooth curves does not see. Of 2, 3 and 4 none was best on curves of every shape."""
 DOUBT = 0.15
 """Log-ratio by which a timing must stand out to be looked at again."""
+BEYOND = 0.3
+"""What a failure counts for all that ask for more of everything, however far, unless one of them did not fail;
+next to it, it counts 1."""
 REACH = 0.15
 """Part of a parameter's range within which points tend to fail for the same reason."""
 
@@ -52,27 +58,30 @@ def propose(
     if opening is not None:
         return opening
     random = np.random.default_rng([seed, len(visits), len(pending)])
-    known = _Known.of(visits)
-    if len(known.visited) + len(pending) < min(FIRST, len(grid.points)) or not len(known.visited):
-        return _spread(grid, seen, len(visits) + len(pending))
+    known, model = _learned(grid, tuple(visits))
+    if model is None or len(known.visited) + len(pending) < min(FIRST, len(grid.points)):
+        return _spread(grid, known, seen, len(visits) + len(pending))
     candidates = _candidates(grid, known, seen, random)
-    model = known.model(grid)
     if doubted := _doubted(known, model) - set(pending):
         return min(doubted)
     favoured = _favoured(grid, known, model, len(visits)) - seen
-    if pending:
-        known = known.expecting(model, pending)
-        model = known.model(grid)
-    worth = _worth(known, candidates, model.predict(candidates)) * _survival(grid, known, candidates)
+    if new := [point for point in dict.fromkeys(pending) if point not in set(known.visited.tolist())]:
+        model = model.expecting(np.asarray(new, dtype=np.intp))
+    worth = _worth(known, model, candidates) * _survival(grid, known, candidates)
     return int(candidates[int(np.argmax(_within(favoured, candidates, worth)))])
 
 
 def choose(grid: Grid, visits: Sequence[Visit]) -> int | None:
     """The point that is expected to be the fastest among those visited; None if every visit failed."""
+    known, model = _learned(grid, tuple(visits))
+    return None if model is None else known.leader(model)
+
+
+@lru_cache(maxsize=4)
+def _learned(grid: Grid, visits: tuple[Visit, ...]) -> "tuple[_Known, Model | None]":
+    """What the visits say, and the model of it: None if all failed. A batch is proposed from one."""
     known = _Known.of(visits)
-    if not len(known.visited):
-        return None
-    return known.leader(known.model(grid))
+    return known, known.model(grid) if len(known.visited) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +99,11 @@ class _Known:
         for visit in visits:
             if visit.value is not None:
                 by_point.setdefault(visit.point, []).append(visit.value)
-        failed = frozenset(visit.point for visit in visits if visit.value is None) - set(by_point)
         return cls(
             visited=np.asarray(list(by_point), dtype=np.intp),
             values=np.asarray([float(np.median(values)) for values in by_point.values()]),
             repeats=np.asarray([float(len(values)) for values in by_point.values()]),
-            failed=failed,
+            failed=frozenset(visit.point for visit in visits if visit.value is None) - set(by_point),
         )
 
     def model(self, grid: Grid) -> Model:
@@ -107,20 +115,6 @@ class _Known:
     def leader(self, model: Model) -> int:
         """The point seen of which most is expected."""
         return int(self.visited[int(np.argmin(model.predict(self.visited).average()))])
-
-    def expecting(self, model: Model, pending: Sequence[int]) -> "_Known":
-        """As if the pending points had been visited and were what the model expects of them."""
-        new = np.asarray(
-            [point for point in dict.fromkeys(pending) if point not in set(self.visited)], dtype=np.intp
-        )
-        if not len(new):
-            return self
-        return replace(
-            self,
-            visited=np.concatenate([self.visited, new]),
-            values=np.concatenate([self.values, model.predict(new).average() + self.values.min()]),
-            repeats=np.concatenate([self.repeats, np.ones(len(new))]),
-        )
 
 
 def _compressed(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -182,9 +176,7 @@ def _within(
     return np.where(inside, worth, -1.0) if inside.any() else worth
 
 
-def _worth(
-    known: _Known, candidates: npt.NDArray[np.intp], prediction: Prediction
-) -> npt.NDArray[np.float64]:
+def _worth(known: _Known, model: Model, candidates: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     """How much one more visit is expected to improve the best expectation, averaged over hypotheses.
 
     A visit moves an expectation by variance / sqrt(variance + noise^2) on average; so a point that is known
@@ -192,14 +184,15 @@ def _worth(
     more looks than a quarter of the points known, though: a model that takes noise for teeth would look forever.
     Source: Frazier, Powell and Dayanik, The knowledge-gradient policy (INFORMS J. Computing 21, 2009).
     """
+    prediction = model.predict(candidates)
     position = {int(point): index for index, point in enumerate(candidates)}
-    here = np.asarray([position[int(point)] for point in known.visited])
+    here = np.asarray([position[int(point)] for point in model.visited])
     best = prediction.mean[:, here].min(axis=1, keepdims=True)
     moved = prediction.deviation**2 / np.sqrt(prediction.deviation**2 + prediction.noise[:, None] ** 2)
     standard = (best - prediction.mean) / moved
     density = np.exp(-0.5 * standard**2) / np.sqrt(2 * np.pi)
     worth = np.asarray(prediction.weights @ (moved * (standard * ndtr(standard) + density)))
-    worth[here[known.repeats >= max(1, len(known.visited) // 4)]] *= 1e-3
+    worth[here[model.repeats >= max(1, len(known.visited) // 4)]] *= 1e-3
     return worth
 
 
@@ -207,9 +200,18 @@ def _survival(grid: Grid, known: _Known, candidates: npt.NDArray[np.intp]) -> np
     """Chance that a trial does not fail, from how the points around it fared."""
     if not known.failed:
         return np.ones(len(candidates))
-    failed = _closeness(grid, candidates, np.asarray(sorted(known.failed), dtype=np.intp))
+    failures = np.asarray(sorted(known.failed), dtype=np.intp)
+    limits = failures[~_reaches(grid, known.visited, failures).any(axis=0)]
+    failed = _closeness(grid, candidates, failures) + BEYOND * _reaches(grid, candidates, limits).sum(axis=1)
     fared = _closeness(grid, candidates, known.visited)
-    return (0.1 + fared) / (0.1 + fared + failed)
+    fared += BEYOND * _reaches(grid, known.visited, candidates).sum(axis=0)
+    return np.asarray((0.1 + fared) / (0.1 + fared + failed))
+
+
+def _reaches(grid: Grid, left: npt.NDArray[np.intp], right: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """(left, right): does one ask for as much as the other of everything? Memory and threads run out upwards."""
+    one, other = grid.coordinates[left][:, None, :], grid.coordinates[right][None, :, :]
+    return np.asarray(np.where(grid.categorical, one == other, one >= other).all(axis=2))
 
 
 def _closeness(
@@ -235,7 +237,7 @@ def _candidates(
     return np.asarray([point for point in everything if int(point) not in known.failed], dtype=np.intp)
 
 
-def _spread(grid: Grid, seen: set[int], number: int) -> int:
+def _spread(grid: Grid, known: _Known, seen: set[int], number: int) -> int:
     """The unseen point nearest to the next of a sequence that fills the space evenly, from the middle on.
 
     The sequence is Roberts' generalisation of the golden ratio, "The unreasonable effectiveness of quasirandom
@@ -248,5 +250,7 @@ def _spread(grid: Grid, seen: set[int], number: int) -> int:
     target = (0.5 + number * ratio ** -np.arange(1.0, parameters + 1)) % 1
     top = np.maximum(grid.coordinates.max(axis=0), 1e-12)
     distance = ((grid.coordinates / top - target) ** 2).sum(axis=1)
+    likely = _survival(grid, known, np.arange(len(distance)))
+    distance = np.sqrt(distance) + AVOIDED * (1.0 - likely)
     distance[sorted(seen)] += 10.0
     return int(np.argmin(distance))

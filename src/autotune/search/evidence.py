@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from math import exp, inf
 from statistics import median
 
-from autotune.bench.statistics import hodges_lehmann, log_ratios, upper_bound
+from autotune.bench.statistics import log_ratios, upper_bound
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement
 from autotune.model.operation import Operation
+from autotune.search.additive import Additive
 from autotune.search.space import parsimony
 
 STATEMENT_ERROR = 0.025
@@ -33,6 +34,7 @@ class Evidence:
     """Why a configuration, or the default, is out for good."""
     retained_bytes: dict[Configuration, int] = field(default_factory=dict)
     """How much more memory a process held with a configuration than with the default; the most of any session."""
+    _model: Additive = field(default_factory=Additive)
 
     def add(self, measurements: Iterable[Measurement]) -> None:
         """Take in what a session measured of this operation, the default first."""
@@ -42,6 +44,8 @@ class Evidence:
                 self.failures[DEFAULT] = default.failure or CLOCK_STOOD
             return
         self.default_seconds.extend(default.seconds)
+        together = [default, *(one for one in others if sane(one))]
+        self._model.add({one.configuration: one.seconds for one in together})
         for measurement in others:
             if sane(measurement):
                 rounds = log_ratios(measurement.seconds, default.seconds)
@@ -62,10 +66,12 @@ class Evidence:
         return [one for one in self.sessions if one not in self.failures and one.cpus <= self.usable_cpus]
 
     def estimate(self, configuration: Configuration) -> float:
-        """Log-ratio to the default: the sessions' Hodges-Lehmann estimates, weighted by their rounds."""
-        sessions = self.sessions[configuration]
-        rounds = sum(len(session) for session in sessions)
-        return sum(hodges_lehmann(session) * len(session) for session in sessions) / rounds
+        """Log-ratio to the default, from all that ran beside it in all sessions."""
+        return self._model.effect(configuration) - self._model.effect(DEFAULT)
+
+    def doubt(self, configuration: Configuration) -> float:
+        """Standard error of the estimate where configurations are compared with each other."""
+        return self._model.error(configuration)
 
     def upper(self, configuration: Configuration) -> float:
         """Upper end of the log-ratio over all rounds. Of one process's luck it knows nothing."""
@@ -83,11 +89,16 @@ class Evidence:
         """The best configuration; of those within `tie` of the best (in log-ratio) the one using least.
 
         The default takes part, at a log-ratio of 0. What was measured much less often than others does not.
+        A thriftier one has to be within the tie even if it is slower than it seems by its standard error: of
+        many that seem equal, the thriftiest is too often one that was lucky.
         """
         estimates = {one: self.estimate(one) for one in self._known_well()} | {DEFAULT: 0.0}
-        best = min(estimates.values())
-        equal = [one for one, value in estimates.items() if value <= best + tie]
-        return DEFAULT if DEFAULT in equal else min(equal, key=lambda one: (parsimony(one), estimates[one]))
+        first = min(estimates, key=estimates.__getitem__)
+        best = estimates[first] + tie
+        if estimates[DEFAULT] <= best:
+            return DEFAULT
+        equal = [one for one, value in estimates.items() if one == first or value + self.doubt(one) <= best]
+        return min(equal, key=lambda one: (parsimony(one), estimates[one]))
 
     def rounds(self, configuration: Configuration) -> int:
         """Rounds in which it was measured."""

@@ -14,9 +14,9 @@ Point = tuple[Value, ...]
 """One value for each parameter, in the grid's order."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Grid:
-    """Parameters with their values, and which combinations of them are legal."""
+    """Parameters with their values, and which combinations of them are legal. Compared by identity."""
 
     parameters: Mapping[str, tuple[Value, ...]]
     """Values in order; all numbers, or else the parameter is categorical."""

@@ -13,7 +13,6 @@ import numpy as np
 from optuna.trial import Trial
 
 from autotune.bench.protocol import Bench
-from autotune.bench.statistics import hodges_lehmann, log_ratios
 from autotune.model.catalogue import Kind
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Measurement, Session
@@ -34,15 +33,18 @@ WHOLE = 24
 """Points up to which a space is measured whole."""
 BATCH = 8
 """Configurations in one step of a large space, beside the default."""
-STEPS = 12
-"""Batches that the study proposes at most: what its model costs grows with the cube of what it knows."""
-PATIENCE = 3
-"""Steps without a gain after which proposals, and then the surroundings, are left: in a space of up to 127 points.
-One more each time that there are twice as many."""
+STEPS, PATIENCE = 12, 3
+"""Batches that the study proposes at most; steps without a gain after which proposals, and then the surroundings,
+are left. In a space of up to 127 points: two more batches, and one more step, each time that there are twice as
+many."""
 SHELL = 8
 """Configurations of one step into the surroundings of the leader."""
 FRACTION = 0.5
 """Part of a large space that is measured at most."""
+SURE = 2.0
+"""Standard errors by which a configuration may be better or worse than it seems."""
+COMPANY = 4
+"""Configurations that a leader in doubt is measured with."""
 SEARCH_ROUNDS = 3
 CROSSING_ROUNDS = 6
 RACES = ((24, 4), (12, 4), (8, 8), (4, 8), (4, 12), (3, 12))
@@ -150,9 +152,8 @@ class _Size:
         self._open: dict[Configuration, list[Trial]] = {}
         self._best = 0.0
         self._steps = self._idle = 0
-        self._patience = (
-            PATIENCE if grid is None else max(PATIENCE, len(grid.points).bit_length() - 7 + PATIENCE)
-        )
+        doublings = 0 if grid is None else max(0, len(grid.points).bit_length() - 7)
+        self._most, self._patience = STEPS + 2 * doublings, PATIENCE + doublings
         self._proposing = True
         self._margin = log1p(site.margin)
 
@@ -194,16 +195,24 @@ class _Size:
         return self._try(self._study, [position(grid, one) for one in chosen])
 
     def racers(self, wanted: int) -> list[Configuration]:
-        """So many of the leaders; none once no other can be better than the first by more than a tie."""
+        """So many of the leaders; none once no other can be better than the first by more than a tie.
+
+        A first that is in doubt itself is measured again though nothing comes near it: of many timings one is
+        far off, and it is that one which leads.
+        """
         if self._study is None or not self.evidence.candidates:
             return []
-        leaders = sorted(self.evidence.candidates, key=self.evidence.estimate)
-        best = self.evidence.estimate(leaders[0])
-        rivals = [one for one in leaders[1:] if self.evidence.lower(one) < best - TIE]
-        if not rivals or min(map(self.evidence.lower, leaders)) > -self._margin:
+        evidence = self.evidence
+        leaders = sorted(evidence.candidates, key=evidence.estimate)
+        first = leaders[0]
+        if min(map(evidence.lower, leaders)) > -self._margin:
             return []
-        grid = self._study.grid
-        return self._try(self._study, [position(grid, one) for one in [leaders[0], *rivals][:wanted]])
+        within = evidence.estimate(first) + SURE * evidence.doubt(first) - TIE
+        rivals = [one for one in leaders[1:] if evidence.estimate(one) - SURE * evidence.doubt(one) < within]
+        if not rivals and evidence.doubt(first) < TIE / SURE / 2:
+            return []
+        chosen = [first, *(rivals or leaders[1:COMPANY])][:wanted]
+        return self._try(self._study, [position(self._study.grid, one) for one in chosen])
 
     def tell(self, measurements: Sequence[Measurement], seen: Seen) -> None:
         """Take in what a step measured, and settle whether another is worth its time."""
@@ -212,7 +221,7 @@ class _Size:
         self._steps += 1
         for measurement in others:
             sound = sane(measurement) and sane(default)
-            value = hodges_lehmann(log_ratios(measurement.seconds, default.seconds)) if sound else None
+            value = self.evidence.estimate(measurement.configuration) if sound else None
             for trial in self._open.pop(measurement.configuration, []):
                 assert self._study is not None
                 self._study.tell(trial, value)
@@ -226,7 +235,7 @@ class _Size:
         best = min(map(self.evidence.estimate, self.evidence.candidates), default=0.0)
         self._idle = 0 if best < self._best - TIE else self._idle + 1
         self._best = min(best, self._best)
-        if self._proposing and (self._idle >= self._patience or self._steps >= STEPS):
+        if self._proposing and (self._idle >= self._patience or self._steps >= self._most):
             self._proposing, self._idle = False, 0
         points = len(self._study.grid.points)
         known = len(self.evidence.sessions) + len(self.evidence.failures)

@@ -6,7 +6,7 @@ fitted to the few timings there are but averaged over: each of a fixed set of hy
 of its marginal likelihood. Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), 2, 5.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,8 @@ class Model:
     scale: float
     prior: "_Prior"
     weights: Array
+    target: Array
+    repeats: Array
     factor: Array
     half: Array
 
@@ -73,12 +75,8 @@ class Model:
         scale = float(np.sqrt(np.mean((values - centre) ** 2))) or 1.0
         target = (values - centre) / scale
         prior = _Prior.draw(features.shape[1], scale)
-        among = prior.covariance(features[visited], features[visited], categorical)
-        diagonal = np.arange(len(visited))
-        among[:, diagonal, diagonal] += prior.teeth[:, None] + prior.noise[:, None] / repeats + 1e-9
-        factor = np.linalg.cholesky(among)
-        half = np.linalg.solve(factor, np.broadcast_to(target[:, None], (HYPOTHESES, len(target), 1)))[..., 0]
-        evidence = -0.5 * (half**2).sum(1) - np.log(factor[:, diagonal, diagonal]).sum(1)
+        factor, half = _solved(prior, features[visited], categorical, target, repeats)
+        evidence = -0.5 * (half**2).sum(1) - np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
         kept = np.argsort(-evidence, kind="stable")[:KEPT]
         weights = np.exp(evidence[kept] - evidence[kept[0]])
         return cls(
@@ -89,9 +87,20 @@ class Model:
             scale=scale,
             prior=prior.only(kept),
             weights=weights / weights.sum(),
+            target=target,
+            repeats=repeats,
             factor=factor[kept],
             half=half[kept],
         )
+
+    def expecting(self, new: npt.NDArray[np.intp]) -> "Model":
+        """As if these points had been visited once more each, and were what is expected of them."""
+        visited = np.concatenate([self.visited, new])
+        expected = (self.predict(new).average() - self.centre) / self.scale
+        target = np.concatenate([self.target, expected])
+        repeats = np.concatenate([self.repeats, np.ones(len(new))])
+        factor, half = _solved(self.prior, self.features[visited], self.categorical, target, repeats)
+        return replace(self, visited=visited, target=target, repeats=repeats, factor=factor, half=half)
 
     def predict(self, wanted: npt.NDArray[np.intp]) -> Prediction:
         """What to expect at these points."""
@@ -120,6 +129,18 @@ class Model:
         solved = np.einsum("hvw,hv->hw", inverse, self.half)
         target = np.einsum("hvw,hw->hv", self.factor, self.half)
         return self.centre + self.scale * np.asarray(self.weights @ (target - solved / precision))
+
+
+def _solved(
+    prior: "_Prior", features: Array, categorical: npt.NDArray[np.bool_], target: Array, repeats: Array
+) -> tuple[Array, Array]:
+    """Each hypothesis' Cholesky factor of the covariance among visited points, and the target divided by it."""
+    among = prior.covariance(features, features, categorical)
+    diagonal = np.arange(len(target))
+    among[:, diagonal, diagonal] += prior.teeth[:, None] + prior.noise[:, None] / repeats + 1e-9
+    factor = np.linalg.cholesky(among)
+    half = np.linalg.solve(factor, np.broadcast_to(target[:, None], (len(factor), len(target), 1)))[..., 0]
+    return factor, half
 
 
 @dataclass(frozen=True, kw_only=True)
