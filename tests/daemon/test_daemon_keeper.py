@@ -485,7 +485,20 @@ def test_a_full_or_read_only_state_folder_is_said_once_and_costs_the_memory_only
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"format": 2}', '{"format": 1, "demand": []}', "\0", "9" * 5000]
+    "text",
+    [
+        '{"format": 1, "demand": {"x": ["svd", "float64", {}]}}',
+        '{"format": 1, "wishes": [["no-such-operation", "float64", {}]]}',
+        '{"format": 1, "interrupted": {}}',
+        '{"format": 1, "spent": 7}',
+        '{"format": 1, "attempts": {"x": 1}}',
+        "{",
+        "[]",
+        '{"format": 2}',
+        '{"format": 1, "demand": []}',
+        "\0",
+        "9" * 5000,
+    ],
 )
 def test_a_state_file_that_makes_no_sense_is_said_and_left(scene, text):
     (scene.folder / "state" / "state.json").write_text(text, "utf-8")

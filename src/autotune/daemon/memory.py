@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune.daemon.budget import Spent
+from autotune.model.catalogue import CATALOGUE
 from autotune.store.files import replace
 
 FORMAT = 1
@@ -90,7 +91,7 @@ def load(path: Path) -> tuple[Memory, str | None]:
         return _memory(document), None
     except FileNotFoundError:
         return Memory(), None
-    except (OSError, ValueError, TypeError, RecursionError) as problem:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as problem:
         return Memory(), f"{path} cannot be used ({problem}); the daemon starts without what it knew."
 
 
@@ -111,13 +112,38 @@ def _memory(document: Any) -> Memory:
                 found[item.name] = Spent(str(value["day"]), float(value["cpu_seconds"]))
             elif item.name in {"paused_until", "interrupted"} and value is None:
                 found[item.name] = None
+            elif item.name == "interrupted":
+                found[item.name] = {
+                    name: value[name] for name in ("interpreter", "operation", "dtype", "sizes")
+                }
             elif isinstance(value, _SHAPES[item.name]):
+                _check_rows(item.name, value)
                 found[item.name] = value
             else:
                 raise ValueError(f"{item.name} is not what it should be")
     return Memory(**found)
 
 
+def _check_rows(name: str, value: Any) -> None:
+    """Raises ValueError for rows of another shape, or about an operation that this version does not know."""
+    shape = _ROWS.get(name)
+    if shape is None:
+        return
+    for row in value.values() if isinstance(value, dict) else value:
+        fits = isinstance(row, list) and len(row) == len(shape)
+        if not fits or not all(map(isinstance, row, shape)):
+            raise ValueError(f"{name} is not what it should be")
+        if shape[0] is str and row[0] not in CATALOGUE:
+            raise ValueError(f"there is no operation {row[0]!r}")
+
+
+_NUMBER = int | float
+_ROWS: Mapping[str, tuple[Any, ...]] = {
+    "demand": (str, str, dict, _NUMBER),
+    "doubts": (str, str, dict, str),
+    "wishes": (str, str, dict),
+    "attempts": (_NUMBER, _NUMBER),
+}
 _SHAPES: Mapping[str, Any] = {
     "paused_until": int | float,
     "interrupted": dict,
