@@ -71,7 +71,7 @@ def _ledger(*, stderr: bool) -> "Callable[[Check], None]":
     screen = console(stderr=stderr)
     width = gain_width(screen)
     ledger = Ledger(
-        screen, (Column("operation"), Column("choice"), Column("", 22), Column("speed-up", width))
+        screen, (Column("operation"), Column("choice"), Column("", 23), Column("speed-up", width))
     )
 
     def write(check: "Check") -> None:

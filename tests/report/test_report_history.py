@@ -1,0 +1,53 @@
+"""What the sessions of a calibration say, in order."""
+
+import pytest
+
+from autotune.model.configuration import Configuration
+from autotune.model.measurement import Failure, FailureKind, Measurement, Session
+from autotune.model.operation import Operation
+from autotune.report.history import points, trials
+
+LOG = Operation(name="log", sizes=(("n", 10),))
+TWO, FOUR = Configuration(workers=2), Configuration(workers=4)
+
+
+def session(*measured, wall=1.0):
+    found = [Measurement(operation=LOG, configuration=Configuration(), seconds=(1.0, 1.0))]
+    for configuration, seconds in measured:
+        if isinstance(seconds, Failure):
+            found.append(Measurement(operation=LOG, configuration=configuration, failure=seconds))
+        else:
+            found.append(Measurement(operation=LOG, configuration=configuration, seconds=(seconds, seconds)))
+    return Session(measurements=tuple(found), wall_seconds=wall)
+
+
+def test_every_configuration_but_the_default_is_a_trial_with_its_time_of_search():
+    found = list(trials([session((TWO, 0.5)), session((FOUR, 0.25), wall=2.0)], 8))
+    assert [(one.configuration, one.process, one.elapsed, one.ratio) for one in found] == [
+        (TWO, 1, 1.0, pytest.approx(0.5)),
+        (FOUR, 2, 3.0, pytest.approx(0.25)),
+    ]
+
+
+def test_the_leader_is_what_all_measurements_until_then_say():
+    found = list(trials([session((TWO, 0.25)), session((TWO, 1.0))], 8))
+    assert [one.best for one in found] == [pytest.approx(0.25), pytest.approx(0.5)]
+
+
+def test_where_nothing_is_faster_the_default_leads():
+    assert [one.best for one in trials([session((TWO, 2.0))], 8)] == [1.0]
+
+
+def test_what_does_not_fit_the_allocation_never_leads():
+    assert [one.best for one in trials([session((FOUR, 0.25))], 2)] == [1.0]
+
+
+def test_a_failed_trial_says_why_and_has_no_time():
+    crash = Failure(kind=FailureKind.CRASH, reason="It crashed.")
+    (one,) = trials([session((TWO, crash))], 8)
+    assert (one.ratio, one.failure) == (None, "crash: It crashed.")
+
+
+def test_points_hold_all_processes_together():
+    (point,) = points([session((TWO, 0.25)), session((TWO, 1.0))], 8)
+    assert (point.ratio, point.processes) == (pytest.approx(0.5), 2)
