@@ -317,4 +317,7 @@ def _log(applied: Applied) -> None:
     if "logging" in sys.modules:
         import logging
 
-        logging.getLogger("autotune").info("%s", applied)
+        log = logging.getLogger("autotune")
+        if log.isEnabledFor(logging.INFO):
+            resolution = state.setting.resolution
+            log.info("%s%s", applied, "" if resolution is None else f" {resolution.summary}")

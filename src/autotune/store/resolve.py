@@ -67,6 +67,20 @@ class Resolution:
         return rungs
 
     @property
+    def summary(self) -> str:
+        """A sentence: how much is known, and how much is not used."""
+        operations = {(found.tuning.operation.name, found.tuning.operation.dtype) for found in self.entries()}
+        files = {one.path for one in self.refusals if one.entry is None}
+        entries = sum(one.entry is not None for one in self.refusals)
+        covered = f"Profiles speak for {len(operations)} operation{'s' * (len(operations) != 1)}"
+        if not files and not entries:
+            return f"{covered}."
+        refused = (
+            f"{len(files)} file{'s' * (len(files) != 1)} and {entries} entr{'y' if entries == 1 else 'ies'}"
+        )
+        return f"{covered}; {refused} are not used, for the reasons that explain() gives."
+
+    @property
     def refusals(self) -> tuple[Refusal, ...]:
         """Every file and entry that is not used, with its reason."""
         return self._copy.refusals()
