@@ -1,0 +1,134 @@
+"""`autotune report`."""
+
+import csv
+import io
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+from made_profiles import alone, profile, tuning
+
+from autotune.cli import messages
+from autotune.cli.program import program
+from autotune.report import library
+from autotune.report.figures import FIGURES
+from autotune.store import files
+
+QR = tuning("qr", choice={"blas_threads": 2}, m=100, n=100)
+LOG = tuning("log", n=1000)
+JAVASCRIPT = library.javascript
+
+
+@pytest.fixture
+def report(tmp_path, monkeypatch):
+    """Runs the verb on a profile of these entries, in a folder of its own."""
+    alone(monkeypatch, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(library, "javascript", lambda: "/* Vega */")
+    monkeypatch.setattr(library, "compiled", lambda figure: figure)
+    files.write(profile(QR, LOG), tmp_path / "a.yaml")
+
+    def run(*words):
+        return CliRunner().invoke(program, ["report", *words])
+
+    return run
+
+
+def test_a_page_is_written_and_the_next_step_said(report, tmp_path):
+    result = report("a.yaml", "--html", "page.html")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "The report is in page.html: open it in a browser.\n"
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert all(f'"{kind}": ' in text for kind in ("gain", "time"))
+
+
+def test_json_and_csv_hold_the_same_numbers(report):
+    said = json.loads(report("a.yaml", "--json").stdout)["entries"]
+    rows = list(csv.DictReader(io.StringIO(report("a.yaml", "--csv").stdout)))
+    assert [(row["operation"], row["ratio"]) for row in said] == [("log", None), ("qr", 0.5)]
+    assert [
+        {name: "" if value is None else str(value) for name, value in row.items()} for row in said
+    ] == rows
+
+
+@pytest.mark.parametrize("table", ["machines", "trials", "points"])
+def test_other_tables_are_asked_for_by_name(report, table):
+    result = report("a.yaml", "--csv", "--table", table)
+    assert result.exit_code == 0
+    assert (result.stdout == "") == (table != "machines")
+
+
+@pytest.mark.parametrize("words", [(), ("--json", "--csv"), ("--html", "x.html", "--json")])
+def test_one_thing_is_made_at_a_time(report, words):
+    result = report("a.yaml", *words)
+    assert (result.exit_code, result.stderr) == (2, f"autotune: {messages.REPORT_AS_WHAT}\n")
+
+
+def test_a_place_that_cannot_be_written_is_said_and_nothing_is_changed(report):
+    result = report("a.yaml", "--html", "nowhere/page.html")
+    assert result.exit_code == 3
+    assert result.stderr.startswith("autotune: nowhere/page.html could not be written (No such file")
+
+
+def test_without_the_extra_it_says_what_to_install(report, monkeypatch):
+    monkeypatch.setattr(library, "javascript", JAVASCRIPT)
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    library._package.cache_clear()
+    result = report("a.yaml", "--html", "page.html")
+    assert result.exit_code == 3
+    assert 'pip install "numpy-autotune[report]"' in result.stderr
+
+
+def test_where_nothing_applies_it_says_what_to_do(report):
+    result = report("--json")
+    assert (result.exit_code, result.stderr) == (1, f"{messages.NO_PROFILE}\n")
+
+
+def test_without_a_journal_there_is_no_history(report):
+    result = report("a.yaml", "--optuna", "history.log")
+    assert (result.exit_code, result.stderr) == (3, f"autotune: {messages.NO_HISTORY}\n")
+
+
+def test_a_history_is_of_one_profile(report):
+    assert report("a.yaml", "a.yaml", "--optuna", "history.log").exit_code == 2
+
+
+def test_what_is_no_profile_is_refused_with_its_path(report, tmp_path):
+    (tmp_path / "bad.yaml").write_bytes(b"\xff")
+    result = report("a.yaml", "bad.yaml", "--json")
+    assert (result.exit_code, result.stderr.startswith("autotune: bad.yaml: ")) == (1, True)
+
+
+def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monkeypatch):
+    from fakes import FakeBench
+
+    from autotune.model.measurement import Case, Plan
+    from autotune.search.campaign import journal_path
+    from autotune.search.journal import Journal
+
+    monkeypatch.setenv("AUTOTUNE_HOST_ID", "here")
+    shown = profile(QR)
+    bench = FakeBench(lambda operation, configuration, luck: 0.5 if configuration.blas_threads else 1.0)
+    Journal(bench, journal_path(shown.key), {}).run(
+        Plan(cases=(Case(operation=QR.operation, configurations=(QR.choice,)),), rounds=2)
+    )
+    trials = json.loads(report("a.yaml", "--json").stdout)["trials"]
+    assert [(one["choice"], one["ratio"]) for one in trials] == [("2 threads", 0.5)]
+    assert report("a.yaml", "--optuna", "history.log").exit_code == 0
+    assert report("a.yaml", "--optuna", "history.log").exit_code == 2  # it is there now
+
+    files.write(replace(shown, provenance=replace(shown.provenance, host="elsewhere")), tmp_path / "a.yaml")
+    assert json.loads(report("a.yaml", "--json").stdout)["trials"] == []
+
+
+def test_control_characters_are_spelled_out_in_csv(report, tmp_path):
+    files.write(profile(replace(QR, reason="\x9b2J")), tmp_path / "a.yaml")
+    assert "\\x9b2J" in report("a.yaml", "--csv").stdout
+
+
+def test_every_kind_of_figure_can_be_compiled():
+    pytest.importorskip("vl_convert", reason="needs numpy-autotune[report]")
+    library._package.cache_clear()
+    assert all(library.compiled(spec)["marks"] for spec in FIGURES.values())

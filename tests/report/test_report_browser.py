@@ -1,0 +1,110 @@
+"""The page in a real browser: it draws, complains of nothing, and shows the profile's numbers."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from importlib.util import find_spec
+
+import pytest
+
+from autotune.model.tuning import Status
+from autotune.report import library
+from autotune.report.figures import FIGURES
+from autotune.report.page import page
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(BROWSER is None, reason="needs Chromium"),
+    pytest.mark.skipif(find_spec("vl_convert") is None, reason="needs numpy-autotune[report]"),
+]
+
+
+class Page(HTMLParser):
+    """Figures of a drawn page: their kind, whether an SVG is in their plot, and the rows of their table."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.figures = []
+        self.drawn = None
+        self._fields = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag == "html":
+            self.drawn = attrs.get("data-drawn")
+        elif tag == "figure":
+            self.figures.append({"kind": attrs["data-kind"], "marks": 0, "rows": []})
+            self._fields = []
+        elif tag == "path" and self.figures:
+            self.figures[-1]["marks"] += 1
+        elif tag == "th" and attrs.get("scope") == "col":
+            self._fields.append(attrs["data-field"])
+        elif tag == "tr" and self.figures:
+            self.figures[-1]["rows"].append([])
+        elif tag in {"th", "td"} and self.figures and self.figures[-1]["rows"]:
+            self.figures[-1]["rows"][-1].append(attrs.get("data-v"))
+
+    def rows(self, kind):
+        """Rows as dictionaries, of the first figure of a kind."""
+        figure = next(one for one in self.figures if one["kind"] == kind)
+        fields = FIELDS[kind]
+        return [dict(zip(fields, row, strict=True)) for row in figure["rows"][1:]]
+
+
+FIELDS = {
+    "gain": (
+        *("label", "sizes", "choice", "status", "default_seconds", "tuned_seconds", "speedup", "low", "high"),
+        *("processes", "pairs", "reason"),
+    )
+}
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """Opens a page of subjects; returns what the browser made of it and what it said."""
+    code = library.javascript()
+    specs = {name: library.compiled(spec) for name, spec in FIGURES.items()}
+    folder = tmp_path_factory.mktemp("browser")
+
+    def open_page(*subjects):
+        path = folder / "page.html"
+        path.write_text(page(subjects, library=code, specs=specs), encoding="utf-8")
+        words = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'user'}")
+        words += ("--enable-logging=stderr", "--virtual-time-budget=60000", "--dump-dom", path.as_uri())
+        done = subprocess.run(
+            [BROWSER, *words], capture_output=True, text=True, timeout=300, check=True, encoding="utf-8"
+        )
+        return Page(done.stdout), re.findall(r"CONSOLE.*", done.stderr), path
+
+    return open_page
+
+
+def test_every_figure_is_drawn_without_a_word_on_the_console(opened, subject):
+    found, said, path = opened(subject)
+    assert said == []
+    assert found.drawn is not None
+    assert {one["kind"] for one in found.figures} == FIGURES.keys() - {"matrix", "times"}
+    assert [one["kind"] for one in found.figures if not one["marks"]] == []
+    assert path.stat().st_size < 5e6
+
+
+def test_the_numbers_are_the_profiles(opened, subject):
+    found, _, _ = opened(subject)
+    shown = {(row["default_seconds"], row["speedup"]) for row in found.rows("gain")}
+    expected = {
+        (repr(one.default_seconds), repr(1 / one.ratio if one.status is Status.TUNED else 1.0))
+        for one in subject.profile.tunings
+    }
+    assert shown == expected
+
+
+def test_twenty_profiles_are_drawn(opened, subject):
+    from dataclasses import replace
+
+    found, said, _ = opened(*(replace(subject, label=f"node-{number}", sessions=()) for number in range(20)))
+    assert (said, found.drawn is not None) == ([], True)
+    assert [one["kind"] for one in found.figures if not one["marks"]] == []
