@@ -143,9 +143,11 @@ class Service:
         if verb not in {*READS, *ORDERS}:
             return refusal(f"There is no verb {verb[:40]!r}; there are {', '.join((*READS, *ORDERS))}.")
         if verb in ORDERS and not may_order(who, self.keeper.settings.group):
-            said = self.keeper.settings.group
-            members = f", members of the group {said}" if said else ""
-            return refusal(f"Only root, the daemon's own user{members} may order {verb}.", denied=True)
+            group = self.keeper.settings.group
+            who_may = "root and the daemon's own user"
+            if group is not None:
+                who_may = f"root, the daemon's own user and members of the group {group}"
+            return refusal(f"Only {who_may} may order {verb}.", denied=True)
         try:
             return {"ok": True, **self._verbs[verb](asked)}
         except AutotuneError as problem:
