@@ -17,7 +17,7 @@ import math
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from autotune.search.study import Study
 
 ATTEMPTS = 50
 """Illegal combinations that TPE may suggest in a row before a legal one is drawn for it."""
+CLOCK_SECONDS = 1e-9
+"""What no clock of Python tells from nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,10 @@ def main() -> int:
     print(f"regret over {len(tables)} spaces and {arguments.seeds} seeds")
     print(f"{'searcher':<10}{'evaluations':>12}{'median':>9}{'p90':>9}{'max':>9}{'score':>8}")
     for row in results:
-        shown = "   -" if row["score"] is None else f"{row['score']:.3f}"
-        print(
-            f"{row['searcher']:<10}{row['evaluations']:>12}{row['median_regret']:>9.2%}"
-            f"{row['p90_regret']:>9.2%}{row['max_regret']:>9.2%}{shown:>8}"
-        )
+        regrets = (row["median_regret"], row["p90_regret"], row["max_regret"])
+        shown = "".join(f"{'-' if regret is None else f'{regret:.2%}':>9}" for regret in regrets)
+        scored = "-" if row["score"] is None else f"{row['score']:.3f}"
+        print(f"{row['searcher']:<10}{row['evaluations']:>12}{shown}{scored:>8}")
     return 0
 
 
@@ -101,8 +102,11 @@ def parse() -> argparse.Namespace:
 
 
 def words(text: str) -> list[str]:
-    """`a,b,c`"""
-    return [word.strip() for word in text.split(",") if word.strip()]
+    """`a,b,c`, at least one."""
+    found = [word.strip() for word in text.split(",") if word.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError("nothing is named")
+    return found
 
 
 def assignments(text: str) -> dict[str, str]:
@@ -136,12 +140,12 @@ def searchers(text: str) -> list[str]:
 
 
 def number(text: str) -> float | None:
-    """Seconds, or None for a trial that failed."""
+    """Seconds, or None for a trial that failed: no number, none that is finite, or less than a clock can see."""
     try:
         seconds = float(text)
     except ValueError:
         return None
-    return seconds if math.isfinite(seconds) and seconds > 0 else None
+    return seconds if math.isfinite(seconds) and seconds >= CLOCK_SECONDS else None
 
 
 def cell(text: str) -> Value:
@@ -156,11 +160,20 @@ def cell(text: str) -> Value:
     return int(value) if value.is_integer() else value
 
 
+def numeric(cells: Iterable[str]) -> bool:
+    """Is everything that stands in a column a number? Empty cells are nothing there; beside words, a word."""
+    return not any(isinstance(cell(text), str) for text in cells if text.strip())
+
+
 def read(arguments: argparse.Namespace) -> list[Table]:
-    """The spaces of the table. Raises ValueError for missing columns, no usable rows or an unknown default."""
+    """The spaces of the table; rows without a value of a parameter that is a number are left out, and counted.
+
+    Spaces in which every trial failed are left out too. Raises ValueError for missing columns, no rows, or a
+    default that no space has.
+    """
     with arguments.table.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
+        columns, rows = reader.fieldnames or [], list(reader)
         missing = [
             name
             for name in (*arguments.group, *arguments.parameters, arguments.seconds)
@@ -173,13 +186,26 @@ def read(arguments: argparse.Namespace) -> list[Table]:
         spaces: dict[tuple[str, ...], dict[tuple[Value, ...], list[float | None]]] = defaultdict(
             lambda: defaultdict(list)
         )
-        for row in reader:
+        incomplete = 0
+        numbers = [name for name in arguments.parameters if numeric(row[name] or "" for row in rows)]
+        for row in rows:
+            if not all((row[name] or "").strip() for name in numbers):
+                incomplete += 1
+                continue
             group = tuple((row[name] or "").strip() for name in arguments.group)
             point = tuple(cell(row[name] or "") for name in arguments.parameters)
             spaces[group][point].append(number(row[arguments.seconds] or ""))
+    if incomplete:
+        print(f"score_search: left out {incomplete} rows that lack a parameter", file=sys.stderr)
     if not spaces:
         raise ValueError(f"{arguments.table} has no rows")
-    return [table(points, arguments) for points in spaces.values()]
+    tables = [table(points, arguments) for points in spaces.values()]
+    usable = [one for one in tables if any(map(math.isfinite, one.truth()))]
+    if len(usable) < len(tables):
+        print(f"score_search: in {len(tables) - len(usable)} spaces every trial failed", file=sys.stderr)
+    if usable and arguments.default and all(one.default is None for one in usable):
+        raise ValueError("--default is in none of the spaces")
+    return usable
 
 
 def table(points: dict[tuple[Value, ...], list[float | None]], arguments: argparse.Namespace) -> Table:
@@ -298,8 +324,6 @@ def score(tables: list[Table], searcher: str, arguments: argparse.Namespace) -> 
     for space in tables:
         truth = space.truth()
         finite = sorted(value for value in truth if math.isfinite(value))
-        if not finite:
-            continue
         worst = finite[-1]
         expected = {count: expectation(truth, worst, count) for count in wanted}
         for seed in range(arguments.seeds):

@@ -77,3 +77,13 @@ def test_a_table_in_which_every_trial_failed_has_no_regret(tmp_path):
     done = replay(path, "--json", "--seeds", "1", "--evaluations", "2")
     assert done.returncode == 0, done.stderr
     assert {row["median_regret"] for row in json.loads(done.stdout)["results"]} == {None}
+    assert "every trial failed" in done.stderr
+    assert "-" in replay(path, "--seeds", "1", "--evaluations", "2").stdout
+
+
+def test_a_cell_missing_among_numbers_leaves_its_row_out_and_says_so(tmp_path):
+    path = tmp_path / "missing.csv"
+    path.write_text("threads,method,seconds\n1,x,0.5\n,x,0.1\n2,,0.4\n3,x\n")
+    done = replay(path, "--evaluations", "3", "--seeds", "2", "--searchers", "random", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "left out 1 rows" in done.stderr
