@@ -102,13 +102,14 @@ def _judged(tuning: Tuning, proof: Proof) -> Tuning:
     if tuning.status is not Status.TUNED:
         return known
     trials = proof.settled.get(tuning.operation, ())
-    if tuning.operation in proof.accepted:
+    busy = proof.disturbed.excessive
+    if tuning.operation in proof.accepted and not busy:
         ratio, low, high = interval(trials)
         quiet = f"Without the neighbours {ratio:.3f} of the default's time, 95 % interval {low:.3f} to {high:.3f}."
         return replace(known, reason=f"{tuning.reason} {quiet}")
     return replace(
         known,
-        status=Status.DEFAULT_KEPT,
+        status=Status.NOISY if busy else Status.DEFAULT_KEPT,
         choice=DEFAULT,
         tuned_seconds=None,
         retained_bytes=None,
@@ -117,6 +118,8 @@ def _judged(tuning: Tuning, proof: Proof) -> Tuning:
 
 
 def _why(operation: Operation, proof: Proof) -> str:
+    if proof.disturbed.excessive:
+        return f"it was never quiet. {proof.disturbed}"
     if operation in proof.failures:
         return f"it failed: {proof.failures[operation].reason}"
     if operation not in proof.settled:

@@ -146,7 +146,8 @@ def _unpacked(name: str, dtype: str, row: list[Any]) -> "Tuning":
     from autotune.model.operation import Operation
     from autotune.model.tuning import Status, Tuning
 
-    sizes, status, reason, choice, default, tuned, ratio, low, high, processes, pairs, threads, safe, others = row
+    sizes, status, reason, choice, *evidence, safe, others = row
+    default, tuned, ratio, low, high, processes, pairs, threads = evidence
     return Tuning(
         operation=Operation(name=name, dtype=dtype, sizes=tuple((size, value) for size, value in sizes)),
         status=Status(status),
