@@ -17,7 +17,11 @@ def mine(tmp_path, monkeypatch):
     """The place of this user's profile; nothing is in force before and after."""
     alone(monkeypatch, tmp_path)
     started = []
-    monkeypatch.setattr(watch.Watch, "start", lambda self: started.append(self))
+
+    def start(self):
+        started.append(self)
+
+    monkeypatch.setattr(watch.Watch, "start", start)
     before = state.setting
     state.take(Setting())
     yield Path(tmp_path / "config" / "autotune" / "profiles" / "mine.yaml"), started

@@ -9,7 +9,7 @@ from typing import Any
 
 from autotune.daemon import places
 from autotune.daemon.control import fits, peer
-from autotune.errors import AutotuneError, EnvironmentProblem
+from autotune.errors import AutotuneError, EnvironmentProblem, UnsupportedPlatform
 
 PATIENCE_SECONDS = 10.0
 LARGEST_ANSWER = 2**24
@@ -29,6 +29,8 @@ def ask(sockets: Iterable[Path], verb: str, **words: Any) -> dict[str, Any]:
     Raises Refused with the daemon's sentence, and NoDaemon if there is none, or if the one that listens runs
     as a user who could be anybody.
     """
+    if not hasattr(socket, "AF_UNIX"):
+        raise UnsupportedPlatform("The daemon is asked over a UNIX socket, which this system does not have.")
     looked = []
     for path in sockets:
         fits(path)

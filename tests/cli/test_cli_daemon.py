@@ -1,0 +1,120 @@
+"""`autotune daemon` and its verbs, without a daemon."""
+
+import pytest
+from click.testing import CliRunner
+from made_profiles import alone
+
+from autotune.cli import messages
+from autotune.cli.program import program
+from autotune.daemon import client, places, unit
+
+
+@pytest.fixture
+def invoke(tmp_path, monkeypatch):
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setattr(places, "SYSTEM_RUN", tmp_path / "system")
+    return lambda *words: CliRunner().invoke(program, ["daemon", *words])
+
+
+def test_without_a_daemon_every_verb_says_how_to_start_one(invoke, tmp_path):
+    done = invoke("status")
+    assert done.exit_code == 3
+    own = tmp_path / "run" / "autotune" / "control.sock"
+    assert done.output == (
+        f"autotune: No daemon answers at {own} or {tmp_path}/system/control.sock. `autotune daemon` starts one.\n"
+    )
+
+
+def test_the_system_s_daemon_can_be_meant(invoke, tmp_path):
+    assert f"at {tmp_path}/system/control.sock." in invoke("--system", "explain").output
+
+
+def test_a_refusal_has_exit_code_one(invoke, monkeypatch):
+    def refuse(*_, **__):
+        raise client.Refused("Only root may.")
+
+    monkeypatch.setattr(client, "ask", refuse)
+    done = invoke("pause")
+    assert (done.exit_code, done.output) == (1, "autotune: Only root may.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (("pause",), ("pause", {})),
+        (("pause", "--for", "2h"), ("pause", {"seconds": 7200.0})),
+        (("resume",), ("resume", {})),
+        (("reload",), ("reload", {})),
+        (("tune", "det", "n=500"), ("tune", {"operation": "det", "dtype": "float64", "sizes": {"n": 500}})),
+        (("tune", "cos"), ("tune", {"operation": "sin", "dtype": "float64", "sizes": {}})),
+    ],
+)
+def test_orders_are_passed_on(invoke, monkeypatch, words, asked):
+    heard = []
+    monkeypatch.setattr(client, "ask", lambda _, verb, **said: heard.append((verb, said)) or {})
+    assert invoke(*words).exit_code == 0
+    assert heard == [asked]
+
+
+@pytest.mark.parametrize(
+    "words", [("tune", "no-such"), ("tune", "svd", "n=0"), ("pause", "--for", "soon"), ("nonsense",)]
+)
+def test_wrong_usage_has_exit_code_two(invoke, words):
+    assert invoke(*words).exit_code == 2
+
+
+def test_the_unit_can_be_printed(invoke):
+    assert invoke("install", "--print").output == unit.system_unit(store=False)
+    assert invoke("install", "--user", "--print").output == unit.user_unit()
+
+
+STATUS = {
+    "version": "1",
+    "pid": 7,
+    "configuration": "/c.yaml",
+    "running": None,
+    "waiting": "It is paused.",
+    "daily_cpu_seconds": None,
+    "spent_cpu_seconds": 61.0,
+    "interpreters": [
+        {"name": "/p", "problem": None, "stale": "numpy was 1 and is 2.", "entries": {"this-host": 3}}
+    ],
+    "store": None,
+    "demand": 2,
+    "orders": 1,
+    "doubts": ["svd"],
+    "recent": [{"event": "begun", "job": "svd", "why": "It was ordered."}],
+}
+
+
+def test_status_reads_as_sentences():
+    assert list(messages.daemon_status(STATUS)) == [
+        "autotune 1 runs as process 7, configured by /c.yaml.",
+        "Now: nothing. It is paused.",
+        "CPU time spent today: 1:01",
+        "/p: entries: 3 this-host.",
+        "    Stale: numpy was 1 and is 2.",
+        "2 operations were asked for in vain, 1 orders wait.",
+        "In doubt: svd",
+        "  begun: svd: It was ordered.",
+    ]
+
+
+def test_what_comes_next_is_numbered():
+    job = {
+        "operation": "svd",
+        "path": "",
+        "dtype": "float64",
+        "sizes": {"n": 5},
+        "cause": "order",
+        "reason": "So.",
+    }
+    assert list(messages.daemon_queue({"waiting": "", "queue": [job]})) == [
+        "The machine is idle.",
+        "1. svd float64 n=5 [order] So.",
+    ]
+    assert list(messages.daemon_queue({"waiting": "Busy.", "queue": []})) == [
+        "Busy.",
+        "There is nothing to measure.",
+    ]
