@@ -71,7 +71,9 @@ def test_a_count_must_be_a_whole_number_of_at_least_one(value):
         configuration({"workers": value})
 
 
-@pytest.mark.parametrize("values", [{"threads": 2}, {"method": "telepathy"}, {"placement": "none"}, {"allocator": "jemalloc"}])
+@pytest.mark.parametrize(
+    "values", [{"threads": 2}, {"method": "telepathy"}, {"placement": "none"}, {"allocator": "jemalloc"}]
+)
 def test_unknown_knobs_and_methods_are_refused(values):
     with pytest.raises(ValueError):
         configuration(values)
