@@ -291,6 +291,15 @@ def test_copies_that_nobody_used_for_long_are_deleted():
     assert "other.json" in [path.name for path in copies()]
 
 
+def test_a_size_in_between_is_chosen_from_what_the_copy_keeps_of_both_neighbours():
+    two, four, eight = ({"blas_threads": count} for count in (2, 4, 8))
+    small = tuning(choice=two, ratio=0.2, others=[(four, 0.22), (eight, 0.9)], n=100)
+    large = tuning(choice=eight, ratio=0.2, others=[(four, 0.22), (two, 0.9)], n=400)
+    write(of_this_machine(small, large))
+    first, again = (resolve().find(Operation(name="qr", sizes=(("n", 200),))) for _ in range(2))
+    assert first.tuning.choice == again.tuning.choice == Configuration(blas_threads=4)
+
+
 def test_ten_thousand_entries_are_there_and_only_what_is_asked_is_parsed(monkeypatch):
     sizes = [tuning(f"op_{n // 50}", choice=ONE, safe=(1,), n=n % 50 + 1) for n in range(10_000)]
     write(of_this_machine(*sizes))
