@@ -21,6 +21,17 @@ B = np.random.default_rng(1).random((4, 5))
 NATIVE = {name: getattr(np, name)._implementation for name in ("dot", "inner")}
 
 
+def signature(public):
+    """As inspect tells it; NumPy before 2.4 has none for compiled functions."""
+    try:
+        return str(inspect.signature(public))
+    except ValueError:
+        return None
+
+
+SIGNATURES = {name: signature(getattr(np, name)) for name in NATIVE}
+
+
 @pytest.fixture
 def met():
     record = Recording()
@@ -69,7 +80,7 @@ def test_a_call_is_met_as_the_operation_that_it_is_and_its_result_is_the_same(me
 def test_einsum_with_optimize_is_met_in_what_it_calls(met):
     """tensordot before NumPy 2.4; matmul, which has an intercept of its own, from then on."""
     np.einsum("ij,jk", A, B, optimize=True)
-    assert met in ([PRODUCT], [])
+    assert [name for name, *_ in met] in (["matmul"], [])
 
 
 def test_the_public_objects_stay_what_they_are(met):
@@ -77,9 +88,8 @@ def test_the_public_objects_stay_what_they_are(met):
         public = getattr(np, name)
         assert pickle.loads(pickle.dumps(public)) is public
         assert type(public).__name__ == "_ArrayFunctionDispatcher"
-        assert public.__doc__.startswith(name)
-    assert str(inspect.signature(np.dot)) == "(a, b, out=None)"
-    assert list(inspect.signature(np.inner).parameters) == ["a", "b"]
+        assert f"{name}(a, b" in public.__doc__
+        assert signature(public) == SIGNATURES[name]
 
 
 def test_array_function_is_asked_as_ever(met):

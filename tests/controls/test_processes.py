@@ -3,6 +3,9 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
 
 import numpy as np
@@ -164,3 +167,34 @@ def test_a_masked_array_is_the_functions_own_affair_and_keeps_its_mask():
 def test_masks_of_blocks_are_refused_and_not_lost():
     with pytest.raises(UsageError, match="MaskedArray"):
         process_map(np.ma.array, np.arange(4.0), method=Method.INHERIT, workers=1, chunk=2)
+
+
+@pytest.mark.parametrize(
+    ("others", "warned"),
+    [("", False), ("threading.Thread(target=threading.Event().wait, daemon=True).start()", True)],
+)
+def test_a_fork_beside_helpers_of_ours_does_not_warn(others, warned):
+    """Python warns of threads from 3.12 on; in a process of its own, since the tests' may have any."""
+    code = f"""
+        import multiprocessing, threading, warnings
+        import numpy as np
+        from autotune.controls import blocks, pool, processes
+        from autotune.model.configuration import Method
+
+        multiprocessing.set_start_method("fork")
+        blocks.map_blocks(np.sqrt, (np.ones(100_000),), workers=2, chunk=1000)
+        assert pool.helpers() == 1
+        {others}
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            processes.process_map(np.sqrt, np.ones(1000), method=Method.MEMMAP, workers=2, chunk=100)
+        print([one.category.__name__ for one in seen])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert ("DeprecationWarning" in done.stdout) == (warned and sys.version_info >= (3, 12))

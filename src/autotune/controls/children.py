@@ -1,7 +1,9 @@
 """Processes that are started for one piece of work, and end with it."""
 
 import multiprocessing
+import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -40,6 +42,19 @@ class Child(NamedTuple):
 
 
 @contextmanager
+def _no_warning_of_our_threads() -> Iterator[None]:
+    """From 3.12 on Python warns of a fork in a process that has threads. Those of the pool wait for work, hold no
+    lock, and are replaced in the child; with threads of others the warning is right, and is left.
+    """
+    if threading.active_count() - 1 > pool.helpers():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*use of fork.* may lead to deadlocks", DeprecationWarning)
+        yield
+
+
+@contextmanager
 def start(
     context: BaseContext, work: Callable[..., None], tasks: Sequence[tuple[Any, ...]]
 ) -> Iterator[list[Child]]:
@@ -49,7 +64,8 @@ def start(
         for task in tasks:
             here, there = context.Pipe()
             process = context.Process(target=_run, args=(there, work, task), daemon=True)  # type: ignore[attr-defined]
-            process.start()
+            with _no_warning_of_our_threads():
+                process.start()
             there.close()
             children.append(Child(process, here))
         yield children

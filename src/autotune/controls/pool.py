@@ -161,6 +161,11 @@ def is_inside() -> bool:
     return getattr(_here, "inside", False)
 
 
+def helpers() -> int:
+    """How many threads wait for work. A forked child does without them."""
+    return len(_pool.threads)
+
+
 def enter() -> None:
     """From now on this thread counts as one of several that work side by side."""
     _here.inside = True
