@@ -40,7 +40,7 @@ NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 @click.option("--metric", metavar="REGEX", help="Tune by a number that it prints: first group, last match.")
 @click.option("--maximize", is_flag=True, help="The larger that number the better.")
 @click.option("--timeout", metavar="TIME", help="Time for one run; else a part of the budget.")
-@click.option("--name", metavar="NAME", help="Its name in the profile; else made from the command.")
+@click.option("--name", metavar="NAME", help="Its name in the profile; else the script's.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profile goes.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the order of the runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -65,7 +65,8 @@ def tune(
     The command is run many times, so it must do the same work each time: as it stands, and with the thread
     variables of every known library set. {workers} and {chunk} in its arguments are tuned with them. What
     wins is proved against the command as it stands in this shell, on fresh pairs of runs; without a proof it
-    is printed as it stands. The profile gets the counts, not the command.
+    is printed as it stands. This machine's profile gets the counts, not the command, under the script's name: give
+    --name where two scripts share one.
 
     \b
     Examples:

@@ -2,8 +2,8 @@
 
 NumPy's C interface for ufuncs can exchange an inner loop (PyUFunc_ReplaceLoopBySignature); the ufunc object,
 its dispatch and everything around it stay what they are. The loops for float64 and float32 call back into
-Python, which calls NumPy's own loop between `begin` and `end`. dot, inner, tensordot and einsum call BLAS
-without a ufunc, and are not met.
+Python, which calls NumPy's own loop between `begin` and `end`. dot and inner call BLAS without a ufunc: see
+`dot_calls`.
 
 NumPy releases the GIL around a loop. The call back takes it to decide, gives it up for the product, and takes
 it again: 2 us, more while other threads hold it.
