@@ -130,7 +130,14 @@ def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
     assert said.err.splitlines() == [
         f"1 of 2 entries run faster than plain NumPy. The profile is in {kept.path}.",
         "Programs use it once they call autotune.apply(); `autotune explain` says what applies.",
+        f"See it in pictures, in a browser: {outcome._command()} report --html report.html",
     ]
+
+
+def test_where_autotune_is_not_on_the_path_the_next_step_names_it_in_full(monkeypatch):
+    monkeypatch.setattr(outcome.shutil, "which", lambda name: None)
+    assert outcome._command().endswith(("/autotune", "-m autotune"))
+    assert outcome._command().startswith("/")
 
 
 def test_a_profile_that_programs_do_not_look_for_says_how_to_name_it(tmp_path, capsys):

@@ -234,6 +234,11 @@ def how_to_use(path: object, *, found: bool) -> str:
     return f"Programs do not look there by themselves: set AUTOTUNE_PROFILE={path} for them."
 
 
+def how_to_see(command: str) -> str:
+    """What to do next, to look at it; `command` is how autotune is called here."""
+    return f"See it in pictures, in a browser: {command} report --html report.html"
+
+
 def written_elsewhere(asked: object, path: object, why: object) -> str:
     """The output could not go where it was asked to."""
     return f"{asked} could not be written ({why}). Nothing is lost: the profile is in {path}."

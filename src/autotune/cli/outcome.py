@@ -1,6 +1,8 @@
 """What becomes of a profile once it was measured: joined with what is there, written, told."""
 
 import json
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -112,6 +114,8 @@ def _say(kept: Kept, *, finished: bool) -> None:
     if kept.why is not None:
         lines.append(messages.written_elsewhere(kept.asked, kept.path, kept.why))
     lines.append(messages.how_to_use(kept.path, found=kept.path.parent == folders.user_profiles()))
+    if kept.path.parent == folders.user_profiles():
+        lines.append(messages.how_to_see(_command()))
     if not finished:
         lines.append(messages.RESUME)
     for line in lines:
@@ -122,3 +126,11 @@ def _earlier(kept: Kept) -> int:
     """Entries of earlier runs that are in the file too."""
     now = {tuning.operation for tuning in kept.measured.tunings}
     return sum(tuning.operation not in now for tuning in kept.profile.tunings)
+
+
+def _command() -> str:
+    """How to call autotune from the shell that called it: its name, or the whole path if it is on none."""
+    if shutil.which("autotune") is not None:
+        return "autotune"
+    beside = Path(sys.executable).with_name("autotune")
+    return str(beside) if beside.exists() else f"{sys.executable} -m autotune"
