@@ -157,6 +157,19 @@ def test_a_store_that_is_away_is_said_once_and_costs_nothing(tmp_path):
     assert (folders.cluster_profiles() / f"{KEY.slug}.yaml").read_bytes() == before
 
 
+def test_a_full_disk_leaves_programs_what_they_had(monkeypatch):
+    calibrated()
+    run("publish")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("autotune.store.files.write", full)
+    result = run("pull")
+    assert result.exit_code == 3
+    assert "No space left on device). Programs go on with what they had." in result.stderr
+
+
 def test_an_unknown_protocol_and_a_broken_configuration_are_wrong_usage():
     assert run("pull", "--store", "nix://x").exit_code == 2
     configured("trust: sometimes\n")

@@ -48,12 +48,12 @@ class Log:
 
 
 def summary(profile: Profile, known: Sequence[Profile], tried: Sequence[Tried]) -> str | None:
-    """How many choices came from relatives, and the time that saved; None if nothing was known."""
+    """How many choices came from relatives, and the time that saved; None if these had proved nothing."""
     from autotune.search.transfer import lessons, suggestions
 
-    if not known:
-        return None
     taught = lessons(known)
+    if not taught:
+        return None
     cpus = profile.key.usable_cpus
     chosen = {one.operation: one.choice for one in profile.tunings if not one.choice.is_default}
     brought = {
@@ -62,7 +62,7 @@ def summary(profile: Profile, known: Sequence[Profile], tried: Sequence[Tried]) 
         if choice in suggestions(taught, operation, cpus)
     }
     return messages.warm_start(
-        len(known), brought=len(brought), chosen=len(chosen), seconds=saved(tried, brought)
+        len(taught), brought=len(brought), chosen=len(chosen), seconds=saved(tried, brought)
     )
 
 

@@ -15,7 +15,7 @@ from autotune.errors import StoreProblem
 from autotune.model.profile import Key, Profile
 from autotune.share import kin
 from autotune.share.merge import elected, votes
-from autotune.share.publication import CLASS
+from autotune.share.publication import CLASS, decided
 from autotune.share.reading import Reading, Refused, read_class
 from autotune.share.shelf import Store
 from autotune.share.trust import Policy
@@ -40,7 +40,7 @@ class Mirrored:
     hosts: int
     entries: int
     confirmed: int
-    """Entries that two hosts, or a trusted signer, confirm."""
+    """Decided entries that two hosts, or a trusted signer, confirm."""
     contested: int
     changed: bool
     """False if the mirror said the same before."""
@@ -125,7 +125,8 @@ def _mirrored(reading: Reading, key: Key, mirror: Path) -> Mirrored:
         hosts=len({one.host for one in reading.publications}),
         entries=len(profile.tunings),
         confirmed=sum(
-            not one.contested and (one.signer is not None or (one.hosts or 0) > 1) for one in profile.tunings
+            decided(one) and not one.contested and (one.signer is not None or (one.hosts or 0) > 1)
+            for one in profile.tunings
         ),
         contested=sum(one.contested for one in profile.tunings),
         changed=changed,
