@@ -97,8 +97,9 @@ def test_an_unknown_version_is_not_taken_for_a_patch():
 
 
 @pytest.mark.parametrize("host", ["other", None])
-def test_what_one_other_host_measured_is_not_used_unless_it_is_named(host):
-    refused = fit(profile(host=host), Layer.USER, HERE)
+@pytest.mark.parametrize("layer", [Layer.USER, Layer.NODE, Layer.CLUSTER])
+def test_what_one_other_host_measured_is_not_used_unless_it_is_named(host, layer):
+    refused = fit(profile(host=host), layer, HERE)
     assert refused.level is None
     assert refused.reason.startswith(
         f"provenance.host: the profile has {host or 'unknown'}, this machine has here."

@@ -69,6 +69,7 @@ def test_whatever_is_found_and_did_not_come_with_autotune_is_read_with_suspicion
     assert {layer: TRUST[layer] for layer in Layer} == {
         Layer.NAMED: Trust.NAMED,
         Layer.USER: Trust.FOUND,
+        Layer.NODE: Trust.FOUND,
         Layer.SYSTEM: Trust.FOUND,
         Layer.CLUSTER: Trust.FOUND,
         Layer.SHIPPED: Trust.ANY,

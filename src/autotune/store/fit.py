@@ -21,6 +21,9 @@ what a single host found unstable settings to be worth did not carry over to its
 _VERSION = "key.software.blas_version"
 _CONFIRMED_BY_PLACE = {Layer.NAMED, Layer.SYSTEM, Layer.SHIPPED}
 """What the user named, the administrator installed or this package brought needs no second host."""
+_UNCONFIRMED = (
+    "No second host or trusted signer confirms any entry; name the file in AUTOTUNE_PROFILE to use it anyway."
+)
 _NOTHING = "Nothing that was measured speaks for it."
 
 
@@ -123,7 +126,7 @@ def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
     same_host = _same_host(profile, here)
     if not (same_host or layer in _CONFIRMED_BY_PLACE or any(map(_confirmed, profile.tunings))):
         reason = _differs("provenance.host", profile.provenance.host, here.host)
-        return Fit(level=None, reason=f"{reason} {_ADVICE[layer]}")
+        return Fit(level=None, reason=f"{reason} {_UNCONFIRMED}")
     level = Level.HOST if same_host else Level.CLASS
     reason = f"It was measured {'on this host' if same_host else 'on another host of this class'}."
     if stale:
@@ -209,13 +212,6 @@ def same_allocation(theirs: Key, ours: Key) -> bool:
 def blank(tuning: Tuning, reason: str) -> Tuning:
     """A refused entry as its neighbours have to see it: a size where no choice is known to be safe."""
     return Tuning(operation=tuning.operation, status=Status.NOISY, reason=reason, contested=tuning.contested)
-
-
-_ADVICE = {
-    Layer.NODE: "No second host confirms it.",
-    Layer.USER: "No second host confirms it; name the file in AUTOTUNE_PROFILE to use it anyway.",
-    Layer.CLUSTER: "No second host or trusted signer confirms any of its entries.",
-}
 
 
 def _entries(source: Source, here: Here) -> tuple[dict[tuple[str, str], list[Tuning]], list[Refusal]]:
