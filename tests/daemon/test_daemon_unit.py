@@ -123,20 +123,20 @@ def test_a_lock_that_cannot_be_made_is_said(tmp_path):
 STATUS = {"counts": {"adopted": 2.0, "cpu_seconds": 12.5}, "idle": True, "running": None, "demand": 3}
 FIGURES = {
     "levels": {"this-host": 4},
-    "age_seconds": 60.0,
+    "oldest_check": 1_800_000_000.0,
     "stale": 0,
     "expected_ratio": 0.5,
     "rechecked_ratio": None,
 }
 
 
-def test_metrics_are_lines_that_prometheus_reads(tmp_path):
-    metrics.write(tmp_path / "autotune.prom", STATUS, FIGURES)
-    lines = (tmp_path / "autotune.prom").read_text("utf-8").splitlines()
+def test_metrics_are_lines_that_prometheus_reads():
+    lines = metrics.text(STATUS, FIGURES).splitlines()
     values = [line for line in lines if not line.startswith("#")]
     assert 'autotune_entries{level="this-host"} 4' in values
     assert 'autotune_jobs_total{outcome="adopted"} 2' in values
     assert "autotune_cpu_seconds_total 12.5" in values
+    assert "autotune_oldest_check_timestamp_seconds 1800000000" in values
     assert all(re.fullmatch(r'autotune_[a-z_]+(\{[a-z]+="[^"]*"\})? [0-9.e+-]+', line) for line in values)
 
 

@@ -712,13 +712,12 @@ class Keeper:
         own = [one.ratio for one in entries if one.level in OWN and one.status == "tuned" and one.ratio]
         counts = self.memory.counts
         checked = counts.get("rechecked_entries", 0.0)
-        ages = [self.moment.wall - each for each in self.memory.checked.values()]
         return {
             "levels": {
                 level: sum(one.level == level for one in entries)
                 for level in sorted({one.level for one in entries})
             },
-            "age_seconds": max(ages, default=0.0),
+            "oldest_check": min(self.memory.checked.values(), default=None),
             "expected_ratio": exp(sum(map(log, own)) / len(own)) if own else None,
             "rechecked_ratio": exp(counts["rechecked_log_ratio"] / checked) if checked else None,
             "stale": len(self.memory.stale),

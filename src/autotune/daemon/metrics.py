@@ -1,14 +1,12 @@
 """The daemon's figures as a Prometheus text file, for node_exporter's textfile collector.
 
 Written by hand: importing prometheus_client takes 109 ms and brings an HTTP server, and the format is one line
-a value (Prometheus, Exposition formats, text version 0.0.4).
+a value (Prometheus, Exposition formats, text version 0.0.4). It stands still while nothing happens, so that nothing
+has to be written then.
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
-
-from autotune.store.files import replace
 
 _ENDS = (
     *("adopted", "fine", "doubted", "quarantined", "left-out", "host-busy", "failed"),
@@ -19,11 +17,6 @@ _ENDS = (
 def text(status: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     """The file's text."""
     return "".join(f"{line}\n" for line in _lines(status, figures))
-
-
-def write(path: Path, status: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
-    """Put it in its place, at once. Raises OSError."""
-    replace(path, text(status, figures).encode())
 
 
 def _lines(status: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[str]:
@@ -47,7 +40,14 @@ def _lines(status: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[st
             "Visits to the store that failed.",
             counts.get("pull_failed", 0.0),
         ),
-        ("age_seconds", "gauge", "Age of the entries checked longest ago.", figures["age_seconds"]),
+        (
+            *(
+                "oldest_check_timestamp_seconds",
+                "gauge",
+                "When the entries checked longest ago were checked.",
+            ),
+            figures["oldest_check"],
+        ),
         ("stale_interpreters", "gauge", "Interpreters whose entries are stale.", figures["stale"]),
         ("demand", "gauge", "Operations that programs asked for in vain.", status["demand"]),
         (

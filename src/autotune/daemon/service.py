@@ -26,6 +26,7 @@ from autotune.errors import AutotuneError, EnvironmentProblem, UnsupportedPlatfo
 from autotune.host.memory import resident_bytes, usable_bytes
 from autotune.model.catalogue import kind, operation
 from autotune.model.operation import NAME
+from autotune.store.files import replace
 
 CHORES_SECONDS = 30.0
 """Between two times that the configuration is looked at, idle clients are sent away, metrics are written."""
@@ -77,6 +78,7 @@ class Service:
             "reload": self._reloaded,
         }
         self._chores = float("-inf")
+        self._measured: tuple[Path, str] | None = None
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; a second one ends the process at once, and the kernel its children."""
@@ -210,11 +212,15 @@ class Service:
             self.reload("The file has changed.")
         named = self.keeper.settings.metrics
         path = self.places.state / "metrics.prom" if named is None else Path(named)
+        text = metrics.text(status, self.keeper.figures())
+        if (path, text) == self._measured:
+            return
         try:
-            metrics.write(path, status, self.keeper.figures())
+            replace(path, text.encode())
         except OSError as problem:
             self.log.once("metrics", f"{path} cannot be written: {problem.strerror or problem}.")
         else:
+            self._measured = (path, text)
             self.log.over("metrics", f"{path} can be written again.")
 
     def _listen_to_signals(self) -> None:
