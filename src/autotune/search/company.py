@@ -98,7 +98,8 @@ def _hopeless(trials: Sequence[Trial], margin: float) -> bool:
 
 
 def _judged(tuning: Tuning, proof: Proof) -> Tuning:
-    known = replace(tuning, alternatives=(), safe_threads=())
+    safe = tuple(count for count in tuning.safe_threads if count == tuning.default_threads)
+    known = replace(tuning, alternatives=(), safe_threads=safe)
     if tuning.status is not Status.TUNED:
         return known
     trials = proof.settled.get(tuning.operation, ())
