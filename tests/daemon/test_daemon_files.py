@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_profiles import profile
 
 from autotune.daemon import settings as configuration
 from autotune.daemon import spool
@@ -17,6 +18,7 @@ from autotune.daemon.world import World, on_battery, throttles
 from autotune.errors import ProfileError, UsageError
 from autotune.model.catalogue import operation
 from autotune.runtime.demand import leave
+from autotune.store import files, folders
 
 
 @pytest.fixture
@@ -344,3 +346,31 @@ def test_a_program_is_known_by_the_name_that_the_kernel_gives_it(tmp_path):
     world = World(tmp_path)
     assert world.running(["blender"]) is None
     assert world.running(["blender", "a-very-long-name"]) == "a-very-long-name"
+
+
+# --- what the daemon of all users leaves ------------------------------------------------------
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_programs_believe_the_user_whom_root_made_the_keeper_and_nobody_else(tmp_path, monkeypatch):
+    path = tmp_path / "node" / "profiles" / "mine.yaml"
+    files.write(profile(), path)
+    os.chown(path.parent, 12345, 12345)
+    os.chown(path, 12345, 12345)
+    with pytest.raises(ProfileError, match="belongs to user 12345"):
+        files.read(path, files.Trust.FOUND)
+    monkeypatch.setattr(files, "NODE", tmp_path / "node")
+    with pytest.raises(ProfileError, match="belongs to user 12345"):
+        files.read(path, files.Trust.FOUND)
+    os.chown(tmp_path / "node", 12345, 12345)
+    assert files.read(path, files.Trust.FOUND) == profile()
+
+
+def test_demand_goes_into_the_spool_of_the_computer_s_daemon_if_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.delenv("AUTOTUNE_STATE_DIR", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(folders, "_NODE_SPOOL", str(tmp_path / "spool"))
+    assert folders.spool() == (tmp_path / "state" / "autotune" / "spool", 0o600)
+    (tmp_path / "spool").mkdir()
+    leave([{**ROW, "calls": 7}], [])
+    assert taken(tmp_path / "spool", shared=True).calls == {SVD: 7}
