@@ -49,3 +49,15 @@ def test_an_interval_stands_where_there_is_room(width, words):
     screen = Console(width=width)
     assert gain("2x", "1 to 3", screen) == words
     assert all(len(line) <= gain_width(screen) for line in words.splitlines())
+
+
+@pytest.mark.parametrize("width", [20, 80])
+def test_letters_of_two_columns_are_counted_as_such(width):
+    from rich.cells import cell_len
+
+    lines = written(width, (("測量" * 12, "default kept", "-"), "原因 because " * 9))
+    assert max(map(cell_len, lines)) <= width
+
+
+def test_several_lines_of_reasons_stay_lines():
+    assert written(80, (("a", "b", "c"), "one\ntwo"))[2:] == ["    one", "    two"]

@@ -129,3 +129,12 @@ def test_what_a_choice_costs_in_memory_is_shown(width):
     keeping = replace(SVD, choice=Configuration(allocator="retain"), retained_bytes=96 * 2**20)
     text = " ".join(shown(Profile(key=KEY, tunings=(keeping,)), width=width).split())
     assert "holds 96.0 MiB more memory than by default" in text
+
+
+def test_ten_thousand_entries_are_all_shown():
+    entries = tuple(
+        replace(FILL, operation=Operation(name="fill", sizes=(("n", n),))) for n in range(1, 10_001)
+    )
+    text = shown(replace(USUAL, tunings=entries), width=80)
+    assert sum(line.startswith("fill n=") for line in text.splitlines()) == 10_000
+    assert text.splitlines()[-1] == "10000 default kept."

@@ -39,6 +39,8 @@ async function draw(figure) {
 async function drawAll() {
   let until = performance.now() + 40;
   for (const figure of document.querySelectorAll("figure[data-kind]")) {
+    const state = document.documentElement.dataset;
+    if (state.seen === undefined && figure.getBoundingClientRect().top > innerHeight) state.seen = Math.round(performance.now());
     await draw(figure);
     if (performance.now() > until) {
       await new Promise((next) => setTimeout(next));
