@@ -25,12 +25,14 @@ from autotune.host.software import libraries, software
 from autotune.model.machine import Allocation, Machine
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.tuning import Tuning
-from autotune.search.calibrate import calibrate, plan
+from autotune.search.calibrate import Item, calibrate, plan
+from autotune.search.clock import Clock
 from autotune.search.confirm import ERROR
 from autotune.search.events import Listener, Testing
 from autotune.search.journal import Journal, header
 from autotune.search.kinship import microarchitecture, ranked
 from autotune.search.request import Request
+from autotune.search.second import seconded
 from autotune.search.site import Site
 from autotune.search.transfer import lessons, read_lessons, written
 from autotune.store import files
@@ -50,6 +52,10 @@ FINE_RESOLUTION = 0.03
 """A coarser one may be a bad moment: it is measured again, and the finest of three is the machine's."""
 
 
+Tested = Mapping[str, Any]
+"""What a self-test found, as plain values: site, capacity, ceilings, and the seconds spent on it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a campaign leads to."""
@@ -67,12 +73,14 @@ def campaign(
     asked: Mapping[str, Any] | None = None,
     resume: bool = False,
     relatives: Sequence[Profile] = (),
+    tested: Tested | None = None,
 ) -> Outcome:
     """Measure this machine.
 
     What the user's own profiles and those of `relatives` chose is tried first, nearest kin first.
     `own` is the user's function that `request.workload` describes. `asked` is kept with the sessions for
-    whoever resumes. Scope of effect: runs trial processes, holds the host's lock meanwhile, and writes the
+    whoever resumes. `tested` is what `examine` found here: nothing is tested again, and the whole budget is for
+    operations. Scope of effect: runs trial processes, holds the host's lock meanwhile, and writes the
     journal of this allocation into the state folder. Raises HostBusy, and what `calibrate` raises; Ctrl-C
     ends it early.
     """
@@ -80,34 +88,20 @@ def campaign(
         machine, allocation = detect()
         key = _key(machine, allocation)
         path = journal_path(key)
-        bench = ProcessBench(
-            workloads={} if own is None else {own.name: own},
-            memory_bytes=None if allocation.memory_bytes is None else allocation.memory_bytes // 4,
-            copies=request.copies,
-            neighbours=request.neighbours,
-        )
+        bench = _bench(allocation, request, own)
         site = _site(machine, allocation, bench, request)
         plan(request, site)  # what cannot be done is refused before anything is measured
         known = header(path) if resume else None
-        began = monotonic()
         if known is None:
-            report(Testing(elapsed=0.0, remaining=request.seconds))
-        capacity = selftest.capacity(allocation.usable_cpus) if known is None else known["capacity"]
-        ceilings = (
-            _ceilings(allocation, request) if known is None else tuple(known.get("ceilings", (None, None)))
-        )
+            tested = tested or _tested(request, site, bench, allocation, report)
+            known = {
+                **tested,
+                "asked": dict(asked or {}),
+                "lessons": written(lessons(ranked([*_at_hand(), *relatives], key, microarchitecture()))),
+            }
         tunings: list[Tuning] = []
         finished = True
         with neighbours(request.neighbours) as pids:
-            if known is None:
-                known = {
-                    "asked": dict(asked or {}),
-                    "site": asdict(replace(site, resolution=_resolution(bench, request))),
-                    "capacity": capacity,
-                    "ceilings": ceilings,
-                    "spent": monotonic() - began,
-                    "lessons": written(lessons(ranked([*_at_hand(), *relatives], key, microarchitecture()))),
-                }
             site = Site(**known["site"])
             journal = Journal(Accompanied(bench, pids), path, known, resume=resume)
             try:
@@ -122,8 +116,80 @@ def campaign(
                     tunings.append(tuning)  # noqa: PERF402  # what was decided before an interruption is kept
             except KeyboardInterrupt:
                 finished = False
-    provenance = _provenance(request, machine, bench, site, capacity, ceilings, tunings)
+    provenance = _provenance(request, machine, bench, known, tunings)
     return Outcome(profile=Profile(key=key, tunings=tuple(tunings), provenance=provenance), finished=finished)
+
+
+def foresee(request: Request, own: UserWorkload | None = None) -> tuple[Key, list[Item]]:
+    """What this machine is, and what a campaign would measure on it. Measures nothing, takes no lock.
+
+    Raises what `plan` raises for what cannot be done here.
+    """
+    machine, allocation = detect()
+    bench = _bench(allocation, request, own)
+    return _key(machine, allocation), plan(request, _site(machine, allocation, bench, request))
+
+
+def examine(request: Request, *, report: Listener) -> Tested:
+    """The self-test of a campaign by itself, for several campaigns of one request on this machine.
+
+    Scope of effect: holds the host's lock for about ten seconds. Raises HostBusy.
+    """
+    with host_lock():
+        machine, allocation = detect()
+        bench = _bench(allocation, request, None)
+        site = _site(machine, allocation, bench, request)
+        return {**_tested(request, site, bench, allocation, report), "spent": 0.0}
+
+
+def second(
+    request: Request, choices: Sequence[Tuning], *, tested: Tested, own: UserWorkload | None = None
+) -> Profile:
+    """This host's word on what another host of its class chose: a proof on fresh processes, without a search.
+
+    Scope of effect: holds the host's lock, for the request's budget at most. Raises HostBusy.
+    """
+    with host_lock():
+        machine, allocation = detect()
+        bench = _bench(allocation, request, own)
+        clock = Clock(budget=request.seconds, seed=request.seed)
+        with neighbours(request.neighbours) as pids:
+            tunings = seconded(
+                choices,
+                request.workload,
+                site=Site(**tested["site"]),
+                bench=Accompanied(bench, pids),
+                clock=clock,
+            )
+        provenance = _provenance(request, machine, bench, tested, tunings)
+        return Profile(key=_key(machine, allocation), tunings=tuple(tunings), provenance=provenance)
+
+
+def _bench(allocation: Allocation, request: Request, own: UserWorkload | None) -> ProcessBench:
+    return ProcessBench(
+        workloads={} if own is None else {own.name: own},
+        memory_bytes=None if allocation.memory_bytes is None else allocation.memory_bytes // 4,
+        copies=request.copies,
+        neighbours=request.neighbours,
+    )
+
+
+def _tested(
+    request: Request, site: Site, bench: ProcessBench, allocation: Allocation, report: Listener
+) -> Tested:
+    """What the self-test finds, and the time that it takes."""
+    began = monotonic()
+    report(Testing(elapsed=0.0, remaining=request.seconds))
+    capacity = selftest.capacity(allocation.usable_cpus)
+    ceilings = _ceilings(allocation, request)
+    with neighbours(request.neighbours):
+        resolution = _resolution(bench, request)
+    return {
+        "site": asdict(replace(site, resolution=resolution)),
+        "capacity": capacity,
+        "ceilings": ceilings,
+        "spent": monotonic() - began,
+    }
 
 
 def _at_hand() -> list[Profile]:
@@ -218,12 +284,12 @@ def _provenance(
     request: Request,
     machine: Machine,
     bench: ProcessBench,
-    site: Site,
-    capacity: float | None,
-    ceilings: tuple[float | None, float | None],
-    tunings: list[Tuning],
+    known: Tested,
+    tunings: Sequence[Tuning],
 ) -> Provenance:
-    tested = {(one.operation.name, one.operation.dtype) for one in tunings if one.processes}
+    """Where these entries come from; `known` is what the self-test found."""
+    bandwidth, flops = known.get("ceilings", (None, None))
+    proved = {(one.operation.name, one.operation.dtype) for one in tunings if one.processes}
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         autotune=autotune.__version__,
@@ -233,14 +299,14 @@ def _provenance(
         kernel=f"{platform.system()} {platform.release()}",
         governor=governor(),
         scrubbed=tuple(bench.scrubbed),
-        resolution=site.resolution,
-        capacity=capacity,
-        memory_bandwidth=ceilings[0],
-        peak_flops=ceilings[1],
+        resolution=known["site"]["resolution"],
+        capacity=known["capacity"],
+        memory_bandwidth=bandwidth,
+        peak_flops=flops,
         effort=request.effort,
         seed=request.seed,
         neighbours=request.neighbours,
         copies=request.copies,
         error_per_rule=ERROR,
-        rules_tested=len(tested),
+        rules_tested=len(proved),
     )
