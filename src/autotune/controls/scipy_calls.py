@@ -213,7 +213,8 @@ def _solve(call: _Call) -> Named | None:
 
 
 _ANY, _GENERAL = -1, 0
-"""Structures of a matrix: to be found out (it costs little), and none (`_common_array_utils.hh`)."""
+"""Structures of a matrix: to be found out, and none (`_common_array_utils.hh`). What is found out may be one for which
+Cholesky's half of the work is enough, that threads help less; other ways need no BLAS."""
 
 
 def _batched_solve(call: _Call) -> Named | None:
