@@ -70,3 +70,10 @@ def test_any_timings_have_finite_effects_and_errors(rounds):
     model = Additive()
     model.add(dict(zip((ONE, TWO, THREE), zip(*rounds, strict=True), strict=True)))
     assert all(map(math.isfinite, [model.effect(TWO), model.error(TWO)]))
+
+
+def test_a_session_that_slowed_one_arm_only_counts_for_less_than_those_that_agree():
+    """A neighbour was there for all of the fourth session, and the second arm uses more of the CPUs."""
+    effects = np.log(np.array([[1.0, 1.0, 1.0, 1.0], [2.0, 2.01, 1.99, 3.0], [3.0, 3.0, 3.01, 2.99]]))
+    joint = np.exp(across(effects, np.full((3, 4), 4.0)))
+    assert joint[1] / joint[0] == pytest.approx(2, rel=0.06)

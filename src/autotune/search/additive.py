@@ -86,17 +86,31 @@ def within(values: Array) -> tuple[Array, Array]:
 
 
 def across(effects: Array, weights: Array) -> Array:
-    """(arms,) effects over all sessions, by least squares, of (arms, sessions) effects up to each session's level.
+    """(arms,) effects over all sessions, of (arms, sessions) effects up to each session's level.
 
-    Arms that ran in one session only follow its level, and say nothing about it.
+    Arms that ran in one session only follow its level, and say nothing about it. Where most sessions agree on
+    an arm and one does not, that one counts for less (Huber's weights): what slows all of a short session may
+    slow one arm more than another.
     """
+    held = weights
+    ran, again = weights > 0, ((weights > 0).sum(axis=1) > 2)[:, None] & (weights > 0)
+    for _ in range(PASSES if again.any() else 0):
+        joint, levels = _least_squares(effects, held)
+        left = np.abs(np.where(ran, effects - joint[:, None] - levels, 0.0))
+        spread = max(1.4826 * float(np.median(left[again])), LEAST)
+        held = weights * _weights(left / spread, strict=False)
+    return _least_squares(effects, held)[0]
+
+
+def _least_squares(effects: Array, weights: Array) -> tuple[Array, Array]:
+    """(arms,) effects and (sessions,) levels."""
     total = weights.sum(axis=1)
     shares = weights / total[:, None]
     means = (shares * effects).sum(axis=1)
     joined = np.diag(weights.sum(axis=0)) - weights.T @ shares
     apart = (weights * effects).sum(axis=0) - weights.T @ means
     levels = np.linalg.lstsq(joined, apart, rcond=1e-9)[0]
-    return np.asarray(means - shares @ levels)
+    return np.asarray(means - shares @ levels), levels
 
 
 def _weights(apart: Array, *, strict: bool) -> Array:

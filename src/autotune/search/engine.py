@@ -13,6 +13,8 @@ from autotune.search.surrogate import Model
 
 CONSIDERED = 600
 """Points among which the next is sought in a larger space: a random part, and all around the leaders."""
+AROUND = 50
+"""Points around a leader that are always among them."""
 FIRST = 4
 """Points spread over the space before the model is asked."""
 AVOIDED = 1.0
@@ -230,11 +232,19 @@ def _candidates(
     everything = np.arange(len(grid.points))
     if len(everything) > CONSIDERED:
         leaders = known.visited[np.argsort(known.values, kind="stable")[:5]]
-        around = [near for leader in leaders for near in grid.neighbours(int(leader))]
+        around = [
+            near for leader in leaders for near in (*grid.neighbours(int(leader)), *_near(grid, int(leader)))
+        ]
         drawn = random.choice(everything, CONSIDERED, replace=False)
         everything = np.unique(np.concatenate([drawn, np.asarray(around, dtype=np.intp), known.visited]))
         everything = np.union1d(everything, np.asarray(sorted(seen - known.failed), dtype=np.intp))
     return np.asarray([point for point in everything if int(point) not in known.failed], dtype=np.intp)
+
+
+def _near(grid: Grid, point: int) -> npt.NDArray[np.intp]:
+    """The points nearest to one, along the ridges too that products of parameters make."""
+    apart = np.abs(grid.features - grid.features[point]).sum(axis=1)
+    return np.argpartition(apart, AROUND)[:AROUND]
 
 
 def _spread(grid: Grid, known: _Known, seen: set[int], number: int) -> int:

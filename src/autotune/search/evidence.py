@@ -105,9 +105,9 @@ class Evidence:
         return sum(len(session) for session in self.sessions[configuration])
 
     def _known_well(self) -> list[Configuration]:
-        """The candidates measured at least a third as often as any: of the others only the lucky would lead."""
+        """The candidates measured at least half as often as any: of the others only the lucky would lead."""
         most = max(map(self.rounds, self.candidates), default=0)
-        return [one for one in self.candidates if 3 * self.rounds(one) >= most]
+        return [one for one in self.candidates if 2 * self.rounds(one) >= most]
 
     def safe_threads(self, slack: float) -> tuple[int, ...]:
         """Thread counts, set alone, that were no slower than the default by more than `slack` in log-ratio."""
