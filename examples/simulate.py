@@ -1,0 +1,19 @@
+"""A program that knows nothing of autotune: the same work each time it is run.
+
+    autotune tune --budget 5m -- python simulate.py --steps 100
+    autotune run --per-call -- python simulate.py --steps 100
+"""
+
+import argparse
+
+import numpy as np
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--steps", type=int, default=20)
+steps = parser.parse_args().steps
+
+state = np.eye(100)
+noise = np.random.default_rng(0).standard_normal((100, 100)) / 100
+for _ in range(steps):
+    state, _ = np.linalg.qr(state + noise)
+print(f"rate: {np.abs(np.diag(state)).mean():.6f}")
