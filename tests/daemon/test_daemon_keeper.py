@@ -395,7 +395,7 @@ def test_other_settings_end_what_an_unlisted_interpreter_measures(scene):
     trial = wished(scene)
     scene.keeper.reload(Settings(interpreters=(Interpreter(python="/other/python"),)))
     assert trial.killed
-    assert scene.keeper.surveys == {}
+    assert scene.keeper.interpreters.surveys == {}
 
 
 # --- somebody else measures, the store --------------------------------------------------------
@@ -432,7 +432,7 @@ def test_a_store_with_nothing_for_this_machine_is_no_failure(tmp_path):
     scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=100.0).surveyed()
     while not any(child.arguments[0] == "pull" for child in scene.launcher.children):
         scene.tick(10.0)
-    scene.launcher.last.done(status=1)
+    scene.launcher.last.done({"mirrored": []}, status=1)
     scene.tick(0.5)
     assert scene.keeper.memory.pull_failures == 0
 

@@ -165,6 +165,7 @@ class Scene:
             profiles=self.folder / "profiles",
             spool=self.folder / "spool",
             shared=False,
+            mirror=self.folder / "mirror",
         )
         self.keeper = Keeper(
             self.settings,

@@ -87,7 +87,7 @@ def calibration(
     store that does not answer keeps nobody from measuring.
     """
     if claim is not None:
-        answer = _json((yield Step(module=CLAIMS, arguments=(*claim, f"{job.operation}-{job.dtype}"))))
+        answer = json_of((yield Step(module=CLAIMS, arguments=(*claim, f"{job.operation}-{job.dtype}"))))
         if not answer.get("mine", True):
             return Outcome(end=End.LEFT, why=f"{answer['holder']} measures it for its class.")
     words = _words(job, seconds=seconds, candidate=candidate, seed=seed)
@@ -110,7 +110,7 @@ def calibration(
             case canary.Step.LEAVE:
                 return Outcome(end=End.LEFT, why="The re-timings could not tell.", runs=len(runs))
     scope = "sizes" if job.sizes else "all"
-    answer = _json((yield _clerk("adopt", str(candidate), str(profile), scope)))
+    answer = json_of((yield _clerk("adopt", str(candidate), str(profile), scope)))
     if "problem" in answer:
         return Outcome(end=End.FAILED, why=str(answer["problem"]), runs=len(runs))
     said = ", ".join(f"{count} {status}" for status, count in answer["new"].items())
@@ -122,26 +122,31 @@ def calibration(
     )
 
 
-def trial(job: Job, *, seconds: float, excerpt: Path, used: Sequence[str], runs: Sequence[Verdict]) -> Course:
-    """Put a profile that is in use to the test: its most used entries against the default."""
+def trial(
+    job: Job, *, seconds: float, excerpt: Path, used: Sequence[Sequence[object]], runs: list[str]
+) -> Course:
+    """Put a profile to the test: its most used entries against the default.
+
+    `used` are operations as [name, dtype, sizes], those called most first. `runs` are the verdicts of re-timings
+    before an interruption; those to come are added.
+    """
     wanted = json.dumps({"most": MOST_ENTRIES, "used": list(used)})
-    answer = _json((yield _clerk("excerpt", job.path, str(excerpt), wanted)))
+    answer = json_of((yield _clerk("excerpt", job.path, str(excerpt), wanted)))
     if "problem" in answer:
         return Outcome(end=End.FAILED, why=str(answer["problem"]))
-    verdicts = list(runs)
     while True:
         report = _report((yield _verify(excerpt, seconds)))
         if isinstance(report, Outcome):
             return report
-        verdicts.append(canary.verdict(report))
-        match canary.step(verdicts):
+        runs.append(str(canary.verdict(report)))
+        match canary.step([Verdict(each) for each in runs]):
             case canary.Step.ADOPT:
                 why = f"None of its {len(report['entries'])} most used choices is slower than the default."
-                return Outcome(end=End.FINE, why=why, runs=len(verdicts), ratios=_ratios(report))
+                return Outcome(end=End.FINE, why=why, runs=len(runs), ratios=_ratios(report))
             case canary.Step.QUARANTINE:
-                return Outcome(end=End.QUARANTINED, why=_slower(report), runs=len(verdicts))
+                return Outcome(end=End.QUARANTINED, why=_slower(report), runs=len(runs))
             case canary.Step.LEAVE:
-                return Outcome(end=End.LEFT, why="The re-timings could not tell.", runs=len(verdicts))
+                return Outcome(end=End.LEFT, why="The re-timings could not tell.", runs=len(runs))
 
 
 def recheck(
@@ -149,7 +154,7 @@ def recheck(
 ) -> Course:
     """Do an operation's entries still hold? Those that do not are in doubt from now on."""
     wanted = json.dumps({"most": len(entries), "used": [[one.name, one.dtype, one.size] for one in entries]})
-    answer = _json((yield _clerk("excerpt", str(profile), str(excerpt), wanted)))
+    answer = json_of((yield _clerk("excerpt", str(profile), str(excerpt), wanted)))
     if "problem" in answer:
         return Outcome(end=End.FAILED, why=str(answer["problem"]))
     report = _report((yield _verify(excerpt, seconds)))
@@ -188,7 +193,7 @@ def _clerk(*words: str) -> Step:
     return Step(module=CLERK, arguments=words)
 
 
-def _json(ended: Ended) -> dict[str, Any]:
+def json_of(ended: Ended) -> dict[str, Any]:
     """A child's answer; its last words as the problem if it gave none."""
     try:
         answer = json.loads(ended.answer)
@@ -199,7 +204,7 @@ def _json(ended: Ended) -> dict[str, Any]:
 
 def _report(ended: Ended) -> "dict[str, Any] | Outcome":
     """What `verify` says; the failure if it says nothing."""
-    answer = _json(ended)
+    answer = json_of(ended)
     return answer if isinstance(answer.get("entries"), list) else _failure(ended)
 
 

@@ -20,6 +20,8 @@ MOST_DEMAND = 1000
 """Operations at a size that are remembered; the least asked for are forgotten."""
 HALF_LIFE = 7 * 86400.0
 """Seconds after which a count weighs half: programs change."""
+LONGEST_DELAY = 7 * 86400.0
+"""Seconds that something which always fails is left alone."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,7 +32,9 @@ class Memory:
     paused_until: float | None = None
     """Wall-clock seconds; None: not paused."""
     demand: dict[str, list[Any]] = field(default_factory=dict)
-    """Text of the operation -> [name, dtype, sizes, calls]."""
+    """Text of the operation -> [name, dtype, sizes, calls]: of calls that nothing covered."""
+    used: dict[str, list[Any]] = field(default_factory=dict)
+    """The same, of calls that an entry covered."""
     faded: float = 0.0
     """When the counts were last made to fade."""
     attempts: dict[str, list[float]] = field(default_factory=dict)
@@ -41,8 +45,8 @@ class Memory:
     """Text of the operation -> [name, dtype, sizes, why]."""
     interrupted: dict[str, Any] | None = None
     """The calibration that was ended before its time; its journal is there."""
-    trials: dict[str, list[str]] = field(default_factory=dict)
-    """Profile under trial -> verdicts so far."""
+    trials: dict[str, list[Any]] = field(default_factory=dict)
+    """Profile under trial -> [its stamp, verdicts so far]."""
     trusted: dict[str, list[Any]] = field(default_factory=dict)
     """Profile -> the stamp with which it was found fine, or is our own."""
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -55,6 +59,8 @@ class Memory:
     """Operation and dtype -> when its entries were last measured or checked, wall-clock seconds."""
     counts: dict[str, float] = field(default_factory=dict)
     """Totals for the metrics."""
+    unpublished: dict[str, str] = field(default_factory=dict)
+    """Profile that the store does not have yet -> the interpreter that it was made with."""
     pulled: float = 0.0
     """When the store was last asked."""
     pull_failures: int = 0
@@ -69,18 +75,33 @@ class Memory:
         if not 0 <= days < 1:
             self.faded = now
             factor = 0.5 ** (min(days, 365.0) * 86400.0 / HALF_LIFE) if days > 0 else 1.0
-            for row in self.demand.values():
-                row[3] *= factor
-            least = {text for text, row in self.demand.items() if row[3] < 0.5}
-            ranked = sorted(self.demand.items(), key=lambda pair: -pair[1][3])[:MOST_DEMAND]
-            self.demand = {text: row for text, row in ranked if text not in least}
+            self.demand, self.used = _faded(self.demand, factor), _faded(self.used, factor)
 
     def failed(self, subject: str, now: float, first: float) -> float:
         """Note a failure; returns when to try again: after `first` seconds, four times as long each time."""
         failures = self.attempts.get(subject, [0.0, 0.0])[0] + 1
-        again: float = now + min(first * 4.0 ** min(failures - 1, 20.0), 7 * 86400.0)
+        again: float = now + min(first * 4.0 ** min(failures - 1, 20.0), LONGEST_DELAY)
         self.attempts[subject] = [failures, again]
         return again
+
+    def delayed(self, subject: str, now: float) -> bool:
+        """Has it failed lately, so that it is not tried again yet?"""
+        return now < self.attempts.get(subject, [0.0, 0.0])[1]
+
+    def settle(self, now: float) -> None:
+        """After the clock was set: nothing lies further ahead than it can, or it would never come."""
+        for row in self.attempts.values():
+            row[1] = min(row[1], now + LONGEST_DELAY)
+        for times in (self.noticed, self.checked):
+            times.update({name: min(then, now) for name, then in times.items()})
+        self.pulled = min(self.pulled, now)
+
+
+def _faded(rows: dict[str, list[Any]], factor: float) -> dict[str, list[Any]]:
+    """The rows with so much of their weight; the heaviest of them, without those that weigh nothing any more."""
+    lighter = {text: [*row[:3], row[3] * factor] for text, row in rows.items()}
+    ranked = sorted(lighter.items(), key=lambda pair: -pair[1][3])[:MOST_DEMAND]
+    return {text: row for text, row in ranked if row[3] >= 0.5}
 
 
 def load(path: Path) -> tuple[Memory, str | None]:
@@ -140,6 +161,8 @@ def _check_rows(name: str, value: Any) -> None:
 _NUMBER = int | float
 _ROWS: Mapping[str, tuple[Any, ...]] = {
     "demand": (str, str, dict, _NUMBER),
+    "used": (str, str, dict, _NUMBER),
+    "trials": (list, list),
     "doubts": (str, str, dict, str),
     "wishes": (str, str, dict),
     "attempts": (_NUMBER, _NUMBER),
@@ -154,6 +177,8 @@ _SHAPES: Mapping[str, Any] = {
     **dict.fromkeys(
         (
             "demand",
+            "used",
+            "unpublished",
             "attempts",
             "doubts",
             "trials",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autotune.store.folders import state_dir, user_profiles
+from autotune.store.folders import cluster_profiles, state_dir, user_profiles
 
 SYSTEM_CONFIGURATION = Path("/etc/autotune/daemon.yaml")
 SYSTEM_STATE = Path("/var/lib/autotune")
@@ -29,18 +29,13 @@ class Places:
     """Where programs leave what they asked for in vain."""
     shared: bool
     """Is the spool open to every user?"""
-    mirror: Path | None = None
-    """Parent of the folder that `autotune pull` fills, where that is not the user's own."""
+    mirror: Path
+    """Where programs look for what the cluster's store has."""
 
     @property
     def measuring(self) -> dict[str, str]:
         """Variables for what measures: journals of the daemon's own, so that nobody's `--resume` is lost."""
         return {"XDG_STATE_HOME": str(self.state / "home")}
-
-    @property
-    def pulling(self) -> dict[str, str]:
-        """Variables for what pulls: the node's mirror, for a system's daemon."""
-        return {} if self.mirror is None else {"AUTOTUNE_STATE_DIR": str(self.mirror)}
 
     @property
     def socket(self) -> Path:
@@ -62,7 +57,7 @@ def system() -> Places:
         profiles=SYSTEM_STATE / "profiles",
         spool=SYSTEM_RUN / "spool",
         shared=True,
-        mirror=SYSTEM_STATE,
+        mirror=SYSTEM_STATE / "cluster",
     )
 
 
@@ -79,4 +74,5 @@ def user(environ: Mapping[str, str] = os.environ) -> Places:
         profiles=user_profiles(),
         spool=state / "spool",
         shared=False,
+        mirror=cluster_profiles(),
     )

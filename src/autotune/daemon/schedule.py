@@ -212,7 +212,7 @@ def checked_key(key: str, operation: str, dtype: str) -> str:
 def _waits(job: Job, knowledge: Knowledge) -> bool:
     """Is it too early: has it failed lately, or is it another node's turn?"""
     memory = knowledge.memory
-    if job.cause is not Cause.ORDER and knowledge.now < memory.attempts.get(job.subject, [0.0, 0.0])[1]:
+    if job.cause is not Cause.ORDER and memory.delayed(job.subject, knowledge.now):
         return True
     if job.cause is Cause.MISSING and knowledge.settings.store is not None:
         survey = knowledge.surveys[job.interpreter]

@@ -7,8 +7,10 @@ catalogue at a size forward in the queue.
 import json
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from time import time
 from typing import Any
@@ -22,11 +24,15 @@ LARGEST_FILE = 2**18
 """Bytes; 200 rows of calls and as many dropped entries take 60 kB."""
 MOST_FILES = 100
 """Files of one visit; the next one takes more."""
+MOST_NAMES = 20_000
+"""Names of one visit, which anybody may leave: that many are listed in 20 ms."""
 MOST_ROWS = 400
 MOST_CALLS = 10**9
 """Of one row: as many as a program makes in a day at 100 us each."""
 OLD_SECONDS = 3600.0
 """A hidden file of this age was left unfinished."""
+FRESH_SECONDS = 60.0
+"""By which clocks of file systems may be ahead of ours."""
 
 
 @dataclass(slots=True)
@@ -34,6 +40,9 @@ class Found:
     """What one visit brings."""
 
     calls: dict[Operation, int] = field(default_factory=dict)
+    """Calls that nothing covers."""
+    used: dict[Operation, int] = field(default_factory=dict)
+    """Calls that an entry covers."""
     dropped: dict[Operation, str] = field(default_factory=dict)
     """Entries that a program's live guard dropped, with what it says."""
     refused: list[str] = field(default_factory=list)
@@ -49,15 +58,14 @@ def take(folder: Path, *, shared: bool, done: set[str]) -> Found:
     found = Found()
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries)
+            names = [entry.name for entry in islice(entries, MOST_NAMES)]
     except OSError:
         return found
     done.intersection_update(names)
-    for name in [each for each in names if each not in done][:MOST_FILES]:
+    _sweep(folder, [each for each in names if each.startswith(".")])
+    whole = [each for each in names if not each.startswith(".") and each not in done]
+    for name in sorted(whole)[:MOST_FILES]:
         path = folder / name
-        if name.startswith("."):
-            _sweep(path)
-            continue
         try:
             _count(json.loads(_content(path, shared=shared)), found)
         except (OSError, ValueError, RecursionError) as problem:
@@ -94,10 +102,11 @@ def _count(content: Any, found: Found) -> None:
     """Take in one file's rows; those that make no sense are left out."""
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError("its format is not known.")
-    for row in _rows(content.get("calls")):
-        asked, calls = _operation(row), row.get("calls")
-        if asked is not None and type(calls) is int and calls > 0:
-            found.calls[asked] = found.calls.get(asked, 0) + min(calls, MOST_CALLS)
+    for name, counts in (("calls", found.calls), ("used", found.used)):
+        for row in _rows(content.get(name)):
+            asked, calls = _operation(row), row.get("calls")
+            if asked is not None and type(calls) is int and calls > 0:
+                counts[asked] = counts.get(asked, 0) + min(calls, MOST_CALLS)
     for row in _rows(content.get("dropped")):
         asked, lost, pairs = _operation(row), row.get("lost"), row.get("pairs")
         if asked is not None and type(lost) is int and type(pairs) is int and 0 < lost <= pairs:
@@ -124,10 +133,12 @@ def _operation(row: dict[str, Any]) -> Operation | None:
         return None
 
 
-def _sweep(path: Path) -> None:
-    with suppress(OSError):
-        if time() - path.lstat().st_mtime > OLD_SECONDS:
-            path.unlink()
+def _sweep(folder: Path, hidden: Iterable[str]) -> None:
+    """Remove unfinished files whose writer is gone. One from the future is nobody's."""
+    for name in hidden:
+        with suppress(OSError):
+            if not 0 <= time() - (folder / name).lstat().st_mtime + FRESH_SECONDS <= OLD_SECONDS:
+                (folder / name).unlink()
 
 
 def _sentence(problem: Exception) -> str:
