@@ -3,8 +3,8 @@
 A check takes the value and where it stands, such as `key.hardware.family`, and raises ProfileError.
 """
 
-import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -16,6 +16,8 @@ Check = Callable[[Any, str], Any]
 _E = TypeVar("_E", bound=StrEnum)
 
 _REQUIRED = object()
+LARGEST = sys.float_info.max
+"""Of the numbers with a point. JSON knows integers of any length, which no float holds."""
 
 
 def field(document: Mapping[str, Any], name: str, at: str, check: Check, default: Any = _REQUIRED) -> Any:
@@ -98,8 +100,7 @@ def number(low: float, *, inclusive: bool = True) -> Check:
     def checked(value: Any, where: str) -> float:
         if (
             type(value) not in {int, float}
-            or not math.isfinite(value)
-            or value < low
+            or not low <= value <= LARGEST  # neither is NaN, nor an integer too long for a float
             or (value == low and not inclusive)
         ):
             raise wrong(where, f"a number {bound}", value)
