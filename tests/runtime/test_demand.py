@@ -35,11 +35,11 @@ def left(spool):
     return json.loads(file.read_text())
 
 
-def test_calls_that_no_profile_covers_are_counted_and_covered_ones_are_not(fresh):
+def test_calls_that_no_profile_covers_are_counted_apart_from_those_that_one_does(fresh):
     entries = tuning("log", n=10), tuning("log", n=100), tuning("inv", n=3)
     files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
     autotune.apply(record=True)
-    for n in (50, 5, 5, 5):
+    for n in (50, 50, 5, 5, 5):
         autotune.config("log", n=n)
     for n in (3, 4, 4):
         np.linalg.inv(np.eye(n))
@@ -49,6 +49,10 @@ def test_calls_that_no_profile_covers_are_counted_and_covered_ones_are_not(fresh
         "calls": [
             {"operation": "log", "dtype": "float64", "sizes": {"n": 5}, "calls": 3},
             {"operation": "inv", "dtype": "float64", "sizes": {"n": 4}, "calls": 2},
+        ],
+        "used": [
+            {"operation": "log", "dtype": "float64", "sizes": {"n": 50}, "calls": 2},
+            {"operation": "inv", "dtype": "float64", "sizes": {"n": 3}, "calls": 1},
         ],
         "dropped": [],
     }
@@ -93,7 +97,7 @@ def test_counts_are_bounded(monkeypatch):
     recorded = Demand()
     for n in range(1, 10):
         operation = Operation(name="log", sizes=(("n", n),))
-        recorded.meet(n, operation)
+        recorded.meet(n, operation, covered=False)
         recorded.add(operation, n)
         recorded.count(n)
     assert [(row["sizes"]["n"], row["calls"]) for row in recorded.rows()] == [(3, 5), (2, 4)]
@@ -101,7 +105,7 @@ def test_counts_are_bounded(monkeypatch):
 
 def test_a_name_as_long_as_a_page_is_left_out():
     recorded = Demand()
-    recorded.meet("question", Operation(name="f" * 101))
+    recorded.meet("question", Operation(name="f" * 101), covered=False)
     recorded.count("question")
     assert recorded.rows() == []
 

@@ -59,7 +59,7 @@ def apply(
     reproducible: keep one BLAS thread count for everything, the one that is there (with an operation, its
     own): the count decides the bits of results. Entries with another count are not used, in this and later
     profiles; workers and chunks, which change no bits, are.
-    record: count the calls that no profile covers, for the daemon; None: as $AUTOTUNE_RECORD says. What is
+    record: count the calls, those that no profile covers apart, for the daemon; None: as $AUTOTUNE_RECORD says. What is
     counted goes into one small file when the process ends.
 
     watch: take up new profiles and a new CPU quota within a minute, for programs that run for long. A thread

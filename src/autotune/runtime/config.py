@@ -30,7 +30,7 @@ def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Confi
         return _looked_up(operation, dtype, sizes)
     except TypeError:  # something that has no hash: a size, which is said there, or a record's dtype
         return _looked_up(str(operation), _name_of(dtype), sizes)
-    if answer is None and state.demand is not None:
+    if state.demand is not None:
         state.demand.count(question)
     return answer
 
@@ -47,12 +47,12 @@ def _looked_up(operation: str, dtype: Any, sizes: dict[str, int]) -> "Configurat
         answer = clamp(entry.tuning.choice, resolution.usable_cpus)
         if answer.blas_threads is not None and state.setting.reproducible:
             answer = None
-    if entry is None and named is not None:
-        if operation not in state.said and not _is_known(operation, resolution):
-            state.said.add(operation)
-            _say_unknown(operation)
-        if state.demand is not None:
-            state.demand.meet((operation, dtype, *sizes.items()), named)
+    unknown = entry is None and named is not None and operation not in state.said
+    if unknown and not _is_known(operation, resolution):
+        state.said.add(operation)
+        _say_unknown(operation)
+    if state.demand is not None and named is not None:
+        state.demand.meet((operation, dtype, *sizes.items()), named, covered=entry is not None)
     if known is state.known:  # else an apply() came in between, and the answer may be the old one's
         state.learn((operation, dtype, *sizes.items()), answer)
     return answer

@@ -1,13 +1,14 @@
-"""Which operations and sizes a program calls that no profile covers: counted, and left for the daemon at exit.
+"""Which operations and sizes a program calls, covered by a profile or not: counted, and left for the daemon at exit.
 
 One JSON file for each process, `<spool>/<pid>-<nanoseconds>.json`, in the spool that this computer's daemon keeps
 or in `<state folder>/spool`:
 
     {"format": 1, "calls": [{"operation", "dtype", "sizes": {name: value}, "calls"}, ...],
+     "used": [the same],
      "dropped": [{"operation", "dtype", "sizes", "threads", "pairs", "lost"}, ...]}
 
-`calls` has the most frequent first; `dropped` is what the live guard dropped. Nobody waits for it, and nothing
-follows if it cannot be written.
+`calls` are those that no profile covers, `used` those that one does, each with the most frequent first; `dropped` is
+what the live guard dropped. Nobody waits for it, and nothing follows if it cannot be written.
 """
 
 import os
@@ -33,15 +34,18 @@ class Demand:
 
     def __init__(self) -> None:
         self._rows: dict[Operation, list[int]] = {}
-        """Calls, in lists of one."""
+        """Calls that nothing covers, in lists of one."""
+        self._used: dict[Operation, list[int]] = {}
+        """Calls that an entry covers."""
         self._asked: dict[object, list[int]] = {}
         """The same lists, by the questions that lead to them."""
 
-    def meet(self, question: object, operation: "Operation") -> None:
-        """A question of config() that nothing measured answers, asked for the first time."""
-        self.add(operation, 1)
-        if operation in self._rows and len(self._asked) < MOST_ROWS:
-            self._asked[question] = self._rows[operation]
+    def meet(self, question: object, operation: "Operation", *, covered: bool) -> None:
+        """A question of config(), asked for the first time."""
+        self.add(operation, 1, covered=covered)
+        row = (self._used if covered else self._rows).get(operation)
+        if row is not None and len(self._asked) < 2 * MOST_ROWS:
+            self._asked[question] = row
 
     def count(self, question: object) -> None:
         """It is asked again. Questions that were not met are not counted. Costs 0.2 us."""
@@ -49,16 +53,18 @@ class Demand:
         if row is not None:
             row[0] += 1
 
-    def add(self, operation: "Operation", calls: int) -> None:
+    def add(self, operation: "Operation", calls: int, *, covered: bool = False) -> None:
         """So many calls."""
-        if operation in self._rows:
-            self._rows[operation][0] += calls
-        elif len(self._rows) < MOST_ROWS and len(operation.name) <= _LONGEST_NAME:
-            self._rows[operation] = [calls]
+        rows = self._used if covered else self._rows
+        if operation in rows:
+            rows[operation][0] += calls
+        elif len(rows) < MOST_ROWS and len(operation.name) <= _LONGEST_NAME:
+            rows[operation] = [calls]
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self, *, covered: bool = False) -> list[dict[str, Any]]:
         """The most frequent ones, as plain values."""
-        most = sorted(self._rows.items(), key=lambda pair: -pair[1][0])[:MOST_WRITTEN]
+        rows = self._used if covered else self._rows
+        most = sorted(rows.items(), key=lambda pair: -pair[1][0])[:MOST_WRITTEN]
         return [
             {"operation": one.name, "dtype": one.dtype, "sizes": one.size, "calls": calls}
             for one, (calls,) in most
@@ -67,15 +73,23 @@ class Demand:
     def forget(self) -> None:
         """Start anew: a forked child counts its own calls."""
         self._rows.clear()
+        self._used.clear()
         self._asked.clear()
 
 
-def leave(calls: list[dict[str, Any]], dropped: "Iterable[Dropped]") -> None:
+def leave(
+    calls: list[dict[str, Any]], dropped: "Iterable[Dropped]", used: list[dict[str, Any]] | None = None
+) -> None:
     """Write one file into the spool, unless there is nothing to say, or no place to say it."""
     from contextlib import suppress
 
-    content: Mapping[str, Any] = {"format": 1, "calls": calls, "dropped": [one._asdict() for one in dropped]}
-    if calls or content["dropped"]:
+    content: Mapping[str, Any] = {
+        "format": 1,
+        "calls": calls,
+        "used": used or [],
+        "dropped": [one._asdict() for one in dropped],
+    }
+    if any((calls, used, content["dropped"])):
         with suppress(OSError):
             _write(content)
 

@@ -60,7 +60,8 @@ def end() -> None:
 def _leave() -> None:
     """At the end of the process."""
     end()
-    leave([] if state.counted is None else state.counted.rows(), _dropped)
+    counted = state.counted or Demand()
+    leave(counted.rows(), _dropped, counted.rows(covered=True))
     _dropped.clear()
 
 
@@ -161,20 +162,21 @@ class PerCall:
             sum(calls.count for calls in known if calls.threads is not None),
         )
 
-    def uncovered(self) -> "list[tuple[Operation, int]]":
-        """Operations that no entry speaks for, with how often they were called."""
+    def met(self, *, covered: bool) -> "list[tuple[Operation, int]]":
+        """Operations that some entry speaks for, or none, with how often they were called."""
         known = [
             calls
             for calls in list(self._calls.values())
-            if calls.operation and not calls.covered and calls.count
+            if calls.operation and calls.covered is covered and calls.count
         ]
         named = [(meant(calls.operation, calls.dtype, dict(calls.sizes)), calls.count) for calls in known]
         return [(operation, count) for operation, count in named if operation is not None]
 
     def hand_over(self, demand: Demand) -> None:
-        """Add the counts to the demand."""
-        for operation, count in self.uncovered():
-            demand.add(operation, count)
+        """Add the counts, which every call leaves anyway, to the demand."""
+        for covered in (False, True):
+            for operation, count in self.met(covered=covered):
+                demand.add(operation, count, covered=covered)
 
     def forget(self) -> None:
         """Begin to count anew: in a forked child, whose parent tells the rest."""

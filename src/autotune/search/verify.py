@@ -17,6 +17,11 @@ from autotune.search.prove import Proof, examined
 from autotune.store import fit
 from autotune.store.folders import Layer
 
+UNMISTAKABLE = 2.0
+"""Low end of the ratio's interval from which a loss is believed whatever else runs. A choice is dropped that may be
+fine on a quiet machine, and is measured again; kept, a bad one costs every call. DBtune drops a configuration at the
+same factor."""
+
 
 class Standing(StrEnum):
     """What became of an entry."""
@@ -125,7 +130,7 @@ def _settled(entries: dict[Operation, Tuning], proof: Proof, look: Look) -> Iter
         found = judged(trials, error=look.error, last=look is LOOKS[-1])
         if found is not None:
             standing, reason = found
-            if proof.disturbed.excessive:
+            if proof.disturbed.excessive and not _unmistakable(standing, trials):
                 standing, reason = Standing.OPEN, f"{reason} The machine is too busy to believe it."
             del proof.trials[operation]
             reason = f"{reason} {proof.disturbed}".rstrip()
@@ -145,6 +150,11 @@ def judged(trials: Sequence[Trial], *, error: float, last: bool) -> tuple[Standi
         slower = f"Slower: {ratio:.3f} of the default's time, 95 % interval {low:.3f} to {high:.3f}."
         return Standing.SLOWER, slower
     return (Standing.GONE, failed) if last else None
+
+
+def _unmistakable(standing: Standing, trials: Sequence[Trial]) -> bool:
+    """Is it so much slower that no neighbour explains it? Nothing else is believed on a machine that others use."""
+    return standing is Standing.SLOWER and interval(trials)[1] >= UNMISTAKABLE
 
 
 def _check(tuning: Tuning, trials: list[Trial], standing: Standing, reason: str) -> Check:
