@@ -73,6 +73,11 @@ if TYPE_CHECKING:
 @click.option(
     "--workload", metavar="FILE.py:FUNCTION", help="Tune a function of yours (or package.module:function)."
 )
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Measure the nodes of a Dask cluster, such as tcp://HOST:8786, and share the work among equal ones.",
+)
 @store_option
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the profile as JSON; progress goes to standard error."
@@ -90,6 +95,7 @@ def calibrate(
     neighbours: int,
     copies: int,
     workload: str | None,
+    scheduler: str | None,
     store: str | None,
     as_json: bool,
 ) -> int:
@@ -108,14 +114,21 @@ def calibrate(
     With --copies the profile is for one of K processes that share the CPUs: it applies where a launcher, or
     AUTOTUNE_PROCESSES=K, says so.
 
+    With --scheduler the nodes are measured and this machine is not: equal ones share the operations and the
+    budget, and two hosts confirm each choice. What they find is published to the store; without one, a profile
+    for each kind of node is written here.
+
     \b
     Examples:
       autotune calibrate
       autotune calibrate svd qr --sizes m=1000,4000 n=50 --budget 5m
       autotune calibrate --workload simulate.py:step --sizes n=1000,4000
       autotune calibrate --cpus 1,2,4,all --budget 30m
+      autotune calibrate --scheduler tcp://head:8786 --store /nfs/autotune
     """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
-    if copies > 1:
+    if scheduler is not None:
+        refuse_on_nodes(resume=resume, cpus=cpus)
+    elif copies > 1:
         os.environ[PROCESSES] = str(copies)  # the profile is for one of them, and for its share of the CPUs
     words: dict[str, Any] = {
         "operations": operations,
@@ -137,6 +150,10 @@ def calibrate(
     own = describe(words["workload"]) if words["workload"] is not None else None
     called = {name: words[name] for name in words if name not in {"cpus", "begun"}}
     request = asked(**{**called, "workload": own and own.kind})
+    if scheduler is not None:
+        from autotune.cli.nodes import calibrate_nodes
+
+        return calibrate_nodes(scheduler, request, own=own, store=store, output=output, as_json=as_json)
     turns = planned(words["cpus"], output)
     quota = cgroup.quota(cgroup.folders())
     if quota is not None and quota < 1:
@@ -172,6 +189,18 @@ class Turn:
     key: "Key"
     path: Path
     """Where its profile goes."""
+
+
+def refuse_on_nodes(*, resume: bool, cpus: str | None) -> None:
+    """Raise UsageError for options that are about this machine only."""
+    if resume:
+        raise UsageError(
+            messages.not_on_nodes("--resume", "what finished is saved; ask for the rest by name.")
+        )
+    if cpus is not None:
+        raise UsageError(
+            messages.not_on_nodes("--cpus", "each worker measures for the CPUs that it was given.")
+        )
 
 
 def planned(cpus: str | None, output: Path | None) -> list[Turn]:

@@ -46,6 +46,7 @@ VERBS = {
     "list": "Say what the cluster's store holds.",
     "prune": "Remove from the cluster's store what nobody needs.",
     "keys": "Make or show the key that signs what you publish.",
+    "cluster": "Print a batch file that calibrates each kind of node, for sites without Dask.",
 }
 
 INTERRUPTED = "Interrupted."
@@ -589,3 +590,93 @@ def cannot_run(command: str, why: str) -> str:
 def tuned_together(asked: str, row: str) -> str:
     """An operation was named by another name: what is measured for it."""
     return f"{asked} is tuned as {row}, work of the same shape: {row} is measured."
+
+
+# --- a cluster ---------------------------------------------------------------------------------
+
+WHICH_BATCH_SYSTEM = "Say which batch system the file is for: --slurm, --pbs, --lsf or --sge."
+CLUSTER_INTERRUPTED = "Interrupted. What finished is kept; the nodes stop within seconds."
+ERRANDS = {"examine": "self-test", "search": "search of {}", "confirm": "confirmation of {}"}
+
+
+def not_on_nodes(option: str, instead: str) -> str:
+    """An option that only makes sense on this machine."""
+    return f"--scheduler does not go with {option}: {instead}"
+
+
+def job_name(errand: str, unit: str) -> str:
+    """What a node does."""
+    return ERRANDS[errand].format(unit)
+
+
+def job_running(name: str, host: str) -> str:
+    """What a node does now."""
+    return f"{host}: {name}"
+
+
+def cluster_now(doing: Iterable[str], *, standing: tuple[int, int, int], elapsed: float) -> str:
+    """Where a calibration of a cluster stands, in one line."""
+    units_, searched, waiting = standing
+    done = f"{searched}/{units_} searched, {waiting} to confirm, {units.clock(elapsed)}"
+    return f"{done} | {' | '.join(doing)}"
+
+
+def worker_came(host: str, worker: str, slug: str | None) -> str:
+    """A node takes part."""
+    return f"Host {host} ({worker}) takes part" + (f", class {slug}." if slug else ".")
+
+
+def worker_refused(worker: str, reason: str) -> str:
+    """A worker does not."""
+    return f"Worker {worker} is left out: {reason}"
+
+
+def worker_left(worker: str, doing: str | None) -> str:
+    """A worker went away."""
+    return f"Worker {worker} is gone." + (f" Its {doing} goes to another." if doing else "")
+
+
+def job_done(name: str, host: str, counts: Mapping[str, int], standing: tuple[int, int, int]) -> str:
+    """A node has finished something."""
+    units_, searched, waiting = standing
+    found = f": {summary(counts)}" if counts else "."
+    return f"[{searched}/{units_}, {waiting} to confirm] Host {host}: {name}{found}"
+
+
+def job_failed(name: str, host: str, reason: str, *, busy: bool) -> str:
+    """A node could not do something; what follows."""
+    following = "It is asked again." if busy else "Another host is asked, if there is one."
+    return f"Host {host}: {name}: {reason} {following}"
+
+
+def cluster_class(slug: str, *, hosts: int) -> str:
+    """What follows is about a class of nodes."""
+    return f"\nClass {slug}, measured by {hosts} host{'s' * (hosts != 1)}:"
+
+
+def cluster_written(path: object) -> str:
+    """Where the profile of a class is."""
+    return (
+        f"Written: {path}. Nodes of this class that see this folder use it; `autotune calibrate --scheduler` "
+        "with a store (`--store`) gives it to the others."
+    )
+
+
+def cluster_published(hosts: int, address: str) -> str:
+    """A class is in the store."""
+    return f"Published for {hosts} host{'s' * (hosts != 1)} to {address}. `autotune pull` brings it to each node."
+
+
+def not_published(problem: object) -> str:
+    """The store does not take what was measured; what follows."""
+    return f"{problem} What was measured is written to files instead."
+
+
+def cluster_missed(slug: str, unit: str, reason: str) -> str:
+    """A part of what was asked is missing."""
+    return f"{unit} of class {slug}: {reason}"
+
+
+def cluster_ended(problem: str) -> str:
+    """The calibration of a cluster ended early."""
+    return f"{problem} What finished before is kept."
