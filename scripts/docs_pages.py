@@ -1,14 +1,19 @@
-"""Pages of the documentation that live elsewhere in the repository. A hook of MkDocs (mkdocs.yml names it).
+"""Pages of the documentation that are made from elsewhere in the repository. A hook of MkDocs (mkdocs.yml names it).
 
-The README is the first page, so that nothing is said twice; its links are turned to where the pages are.
+The README is the first page, so that nothing is said twice; its links are turned to where the pages are. The command
+line's page is what the command itself says.
 """
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 from mkdocs.structure.files import File, Files
+
+from autotune.cli.program import program
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,6 +24,9 @@ ELSEWHERE = {
     "changes.md": "CHANGELOG.md",
 }
 """Pages of the site, and the files that they are."""
+
+EVERY_VERB = "<!-- every verb: scripts/docs_pages.py -->"
+COLUMNS = 80
 
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 
@@ -39,3 +47,24 @@ def turned(text: str, path: str) -> str:
         return pages.get(meant) or meant.removeprefix("docs/")
 
     return LINK.sub(target, text)
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:  # noqa: ARG001 - MkDocs' signature
+    """Put the verbs where they belong. MkDocs calls it."""
+    if EVERY_VERB not in markdown:
+        return markdown
+    return markdown.replace(
+        EVERY_VERB, "\n\n".join(helps(program, click.Context(program, info_name="autotune")))
+    )
+
+
+def helps(command: click.Command, context: click.Context) -> Iterator[str]:
+    """A section for a command, and those of its own verbs after it."""
+    depth = context.command_path.count(" ") + 2
+    context.terminal_width = context.max_content_width = COLUMNS
+    yield f"{'#' * depth} {context.command_path}\n\n```text\n{command.get_help(context)}\n```"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            verb = command.get_command(context, name)
+            if verb is not None:
+                yield from helps(verb, click.Context(verb, info_name=name, parent=context))

@@ -1,6 +1,6 @@
 """The tables of the documentation, made from a results file. For bench_all.
 
-A table stands between `<!-- gains: ... -->` or `<!-- libraries: ... -->` and its end; what is between is replaced.
+A table stands between `<!-- gains: ... -->` and `<!-- end of gains -->`; what is between is replaced.
 """
 
 import re
@@ -34,10 +34,12 @@ NOT_YET = "Not measured yet: `scripts/bench_all --only libraries` fills this tab
 
 
 def put_tables(root: Path, results: Results) -> None:
-    """Replace the tables in README.md and docs/libraries.md."""
+    """Replace the tables in README.md and in docs."""
     for path, name, lines in (
         (root / "README.md", "gains", gains(results)),
         (root / "docs/libraries.md", "libraries", libraries(results)),
+        (root / "docs/believe.md", "accepted", accepted(results)),
+        (root / "docs/believe.md", "regret", regret(results)),
     ):
         before = path.read_text("utf-8")
         after = replaced(before, name, "\n".join(lines))
@@ -90,6 +92,45 @@ def libraries(results: Results) -> Iterable[str]:
     for one in found["results"]:
         outcome = figure(one) if one.get("ratio") is not None else one.get("skipped") or one.get("problem")
         yield f"| {one['title']} | {outcome} |"
+
+
+def accepted(results: Results) -> Iterable[str]:
+    """How often differences were accepted, over all kinds of noise."""
+    yield "| true effect | runs | accepted as faster |"
+    yield "|---|---|---|"
+    found = results["benchmarks"]["aa"]["results"]
+    for effect in sorted({one["effect"] for one in found}):
+        rows = [one for one in found if one["effect"] == effect]
+        runs, count = sum(one["runs"] for one in rows), sum(one["accepted"] for one in rows)
+        truth = (
+            f"{abs(effect):.0%} {'faster' if effect < 0 else 'slower'}"
+            if effect
+            else "none: both are the same"
+        )
+        yield f"| {truth} | {runs} | {count} ({count / runs:.1%}) |"
+    yield ""
+    yield _command(results, "aa")
+
+
+def regret(results: Results) -> Iterable[str]:
+    """How near to the optimum searches come, over all kinds of noise."""
+    yield "| searcher | within 2 % of the best | slower than the default by more than 1 % | timings taken |"
+    yield "|---|---|---|---|"
+    found = results["benchmarks"]["simulated"]["results"]
+    for searcher in dict.fromkeys(one["searcher"] for one in found):
+        rows = [one for one in found if one["searcher"] == searcher]
+        within, slower, share = (
+            sum(one[name] for one in rows) / len(rows)
+            for name in ("within_2_percent", "slower_by_1_percent", "share_of_round_robin")
+        )
+        yield f"| {searcher} | {within:.0%} | {slower:.1%} | {share:.1%} of round-robin's |"
+    yield ""
+    yield _command(results, "simulated")
+
+
+def _command(results: Results, name: str) -> str:
+    found = results["benchmarks"][name]
+    return f"Reproduced by `{found['command']}`; {found['ended'][:10]}."
 
 
 def where_and_when(results: Results, *names: str) -> str:
