@@ -9,7 +9,7 @@ from autotune.model.operation import Operation
 from autotune.model.tuning import Tuning
 from autotune.search.clock import Clock
 from autotune.search.confirm import Look
-from autotune.search.decide import decide
+from autotune.search.decide import decide, kept
 from autotune.search.disturbance import Disturbance
 from autotune.search.evidence import Evidence
 from autotune.search.prove import Proof, prove
@@ -42,18 +42,23 @@ def seconded(
         choices = {one.operation: one.choice for one in group}
         proof = prove(choices, margin=site.margin, bench=bench, clock=clock, looks=LOOKS, rounds=ROUNDS)
         kind = workload or CATALOGUE[group[0].operation.name]
-        entries += [
-            decide(
-                operation,
-                kind,
-                site=site,
-                evidence=_evidence(operation, proof, site),
-                choice=choice,
-                proof=proof,
-                disturbed=Disturbance(),
+        for operation, choice in choices.items():
+            failure = proof.failures.get(operation)
+            if failure is not None:
+                reason = f"{choice} failed under test: {failure.reason}"
+                entries.append(kept(operation, kind, site, reason=reason))
+                continue
+            entries.append(
+                decide(
+                    operation,
+                    kind,
+                    site=site,
+                    evidence=_evidence(operation, proof, site),
+                    choice=choice,
+                    proof=proof,
+                    disturbed=Disturbance(),
+                )
             )
-            for operation, choice in choices.items()
-        ]
     return entries
 
 

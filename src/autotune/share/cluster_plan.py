@@ -13,6 +13,7 @@ from typing import Any
 
 from autotune.model.profile import Key, Profile
 from autotune.model.tuning import Status, Tuning
+from autotune.search.decide import BUDGET
 from autotune.store.join import joined
 
 LEAST_SECONDS = 3.0
@@ -97,6 +98,8 @@ class _Task:
     unit: Unit
     words: dict[str, tuple[Tuning, ...]] = field(default_factory=dict)
     """What each host said, the one that searched first."""
+    took: float = 0.0
+    """Seconds of the search."""
     running: bool = False
     lost: int = 0
     """Workers that went while they measured it."""
@@ -188,6 +191,9 @@ class Plan:
     def measured(self, job: Job, profile: Profile, seconds: float) -> None:
         """A search or a confirmation is over, after so many seconds."""
         task = self._ended(job, seconds)
+        if job.errand is Errand.CONFIRM and all(one.reason == BUDGET for one in profile.tunings):
+            return  # too little time to say anything: it is asked again, as long as there is time
+        task.took = task.took or seconds
         task.words[job.node.host] = profile.tunings
         place = (job.node.key, job.node.host)
         known = self.profiles.get(place)
@@ -322,7 +328,9 @@ class Plan:
                 parts += CONFIRMATION if task.searched else 1.0 + later
             elif task.running and not task.searched:
                 parts += later
-        return max(LEAST_SECONDS, left * (CONFIRMATION if chosen.searched else 1.0) / parts)
+        if chosen.searched:  # most need far less, and what they leave goes to the next
+            return max(LEAST_SECONDS, min(left, max(left * CONFIRMATION / parts, chosen.took)))
+        return max(LEAST_SECONDS, left / parts)
 
     def _left(self, mine: _Class) -> float:
         """Seconds of a class's budget that nobody has spent or was promised."""
