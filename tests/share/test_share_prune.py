@@ -6,13 +6,15 @@ from made_profiles import KEY
 from shared_profiles import put, qr, said, store_at
 
 from autotune.share.prune import classes, prunable
+from autotune.share.trust import Policy
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 CLASS = KEY.slug
 
 
 def going(root, **which):
-    return {(one.name, one.reason) for one in prunable(store_at(root), now=NOW, **which)}
+    policy = which.pop("policy", Policy())
+    return {(one.name, one.reason) for one in prunable(store_at(root), policy, now=NOW, **which)}
 
 
 def test_what_a_later_publication_covers_may_go(tmp_path):

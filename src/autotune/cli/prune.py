@@ -8,6 +8,7 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.stores import reached, store_option
+from autotune.cli.terminal import printable
 
 
 @click.command()
@@ -46,13 +47,14 @@ def prune(
     for folder in folders:
         if CLASS.fullmatch(folder) is None:
             raise click.UsageError(messages.not_a_class(folder))
-    place, _ = reached(store)
+    place, policy = reached(store)
     older = None if older_than is None else timedelta(days=older_than)
-    going = [*prunable(place, folders=folders, hosts=hosts, older=older)]
+    going = [*prunable(place, policy, folders=folders, hosts=hosts, older=older)]
     for one in going:
         if not dry_run:
             place.remove(one.folder, one.name)
-        click.echo(messages.pruned(f"{one.folder}/{one.name}", one.reason, gone=not dry_run), err=as_json)
+        name = printable(f"{one.folder}/{one.name}")
+        click.echo(messages.pruned(name, printable(one.reason), gone=not dry_run), err=as_json)
     if as_json:
         click.echo(json.dumps({"store": place.address, "removed": [asdict(one) for one in going]}, indent=2))
     click.echo(messages.pruned_all(len(going), gone=not dry_run), err=True)

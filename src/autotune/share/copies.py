@@ -6,6 +6,7 @@ speaks on until listings have lacked it for some minutes.
 """
 
 import os
+import stat
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -25,8 +26,10 @@ class Copies:
         self._folder = folder
 
     def names(self) -> set[str]:
-        """What there are copies of."""
+        """What there are copies of; nothing in a folder where others than this user could have put them."""
         try:
+            if not _ours(self._folder.stat()):
+                return set()
             found = [path.name for path in self._folder.iterdir()]
         except OSError:
             return set()
@@ -43,10 +46,13 @@ class Copies:
     def keep(self, name: str, data: bytes) -> None:
         """Make a copy, if the disk takes it. Not synced: what a power cut tears no longer fits its name."""
         temporary = self._folder / f".{name[:64]}.{os.getpid()}"
-        with suppress(OSError):
+        try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             temporary.write_bytes(data)
             temporary.replace(self._folder / name)
+        except OSError:  # a full disk, say: half a copy would only make it fuller
+            with suppress(OSError):
+                temporary.unlink()
 
     def drop(self, names: Iterable[str]) -> None:
         """Forget these at once."""
@@ -66,3 +72,10 @@ class Copies:
                     mark.write_text(str(now), encoding="ascii")
                 elif not 0 <= now - float(mark.read_text(encoding="ascii") or 0) < GRACE_SECONDS:
                     self.drop([name])
+
+
+def _ours(found: os.stat_result) -> bool:
+    """Could nobody else have written there?"""
+    if os.name != "posix":
+        return True
+    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

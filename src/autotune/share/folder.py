@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import sleep, time
@@ -36,15 +36,11 @@ class Folder:
 
     def folders(self) -> list[str]:
         """Names of the folders of classes."""
-        return [entry.name for entry in self._entries("") if entry.is_dir(follow_symlinks=False)]
+        return _patient(lambda: [one.name for one in self._entries("") if one.is_dir(follow_symlinks=False)])
 
     def items(self, folder: str) -> list[Item]:
         """Every file of a class; what vanishes meanwhile is left out."""
-        found = []
-        for entry in self._entries(folder):
-            with suppress(FileNotFoundError):
-                found.append(Item(entry.name, entry.stat(follow_symlinks=False).st_size))
-        return found
+        return _patient(lambda: [*self._items(folder)])
 
     def read(self, folder: str, names: Sequence[str], limit: int) -> Mapping[str, Content | Exception]:
         """One after the other."""
@@ -83,9 +79,19 @@ class Folder:
         """Others may have removed it first."""
         (self._root / LAYOUT / folder / name).unlink(missing_ok=True)
 
+    def _items(self, folder: str) -> Iterator[Item]:
+        for entry in self._entries(folder):
+            with suppress(FileNotFoundError):
+                yield Item(entry.name, entry.stat(follow_symlinks=False).st_size)
+
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:
+        """What is in a folder of the layout; nothing in one that is not there."""
+        place = self._root
         try:
-            with _patient(lambda: os.scandir(self._root / LAYOUT / folder)) as entries:
+            for part in filter(None, (LAYOUT, folder)):
+                place /= part
+                _refuse_link(place)
+            with os.scandir(place) as entries:
                 return list(entries)
         except FileNotFoundError:
             os.stat(self._root)  # noqa: PTH116 - the store itself must be there
@@ -100,10 +106,17 @@ class Folder:
             try:
                 place.mkdir()
             except FileExistsError:
+                _refuse_link(place)
                 continue
             with suppress(OSError):  # the rights that mkdir gave will do for this host
                 place.chmod(mode)
         return place
+
+
+def _refuse_link(folder: Path) -> None:
+    """Whoever may write to a store could lead readers and writers elsewhere by a link in a folder's place."""
+    if stat.S_ISLNK(folder.lstat().st_mode):
+        raise OSError(errno.ELOOP, f"{folder.name} is a link, and none is followed")
 
 
 def _link(temporary: str, path: Path) -> bool:

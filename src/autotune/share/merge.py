@@ -5,13 +5,14 @@ sets is commutative, associative and idempotent, so readers may merge in any ord
 then is counted: who was signed comes first, then agreement of distinct hosts, then the lower bound of the gain.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
-from autotune.model.tuning import Tuning
+from autotune.model.tuning import Status, Tuning
 from autotune.share.publication import Publication, created, decided, measured
 from autotune.store.document import MAX_TEXT
 
@@ -32,25 +33,27 @@ class Vote:
         return decided(self.tuning), self.created, self.signer or ""
 
 
-Votes = Mapping[tuple[str, Operation], Vote]
-"""By host and operation."""
+Votes = Mapping[Operation, Mapping[str, Vote]]
+"""By operation and host."""
 
 
 def votes(publications: Iterable[Publication]) -> Votes:
     """Everything that these publications say, whatever their key."""
-    cast: dict[tuple[str, Operation], Vote] = {}
+    cast: dict[Operation, dict[str, Vote]] = {}
     for publication in publications:
         for tuning in publication.profile.tunings:
             vote = Vote(tuning, created(publication.profile, tuning), publication.signer)
-            _cast(cast, (publication.host, tuning.operation), vote)
+            _cast(cast.setdefault(tuning.operation, {}), publication.host, vote)
     return cast
 
 
 def merge(one: Votes, other: Votes) -> Votes:
     """Both together. Commutative, associative, idempotent."""
-    cast = dict(one)
-    for place, vote in other.items():
-        _cast(cast, place, vote)
+    cast = {operation: dict(ballot) for operation, ballot in one.items()}
+    for operation, ballot in other.items():
+        there = cast.setdefault(operation, {})
+        for host, vote in ballot.items():
+            _cast(there, host, vote)
     return cast
 
 
@@ -60,20 +63,17 @@ def elected(cast: Votes, key: Key, *, cpu: str | None = None) -> Profile:
     An entry says how many distinct hosts confirm it, who signed it, and whether it is contested: as many hosts
     say something else. What nobody measured is left out.
     """
-    ballots: dict[Operation, dict[str, Vote]] = {}
-    for (host, operation), vote in cast.items():
-        if measured(vote.tuning):
-            ballots.setdefault(operation, {})[host] = vote
-    order = sorted(ballots, key=lambda one: (one.name, one.dtype, one.sizes))
-    tunings = tuple(_elected(list(ballots[operation].values())) for operation in order)
+    order = sorted(cast, key=lambda one: (one.name, one.dtype, one.sizes))
+    ballots = ([vote for vote in cast[operation].values() if measured(vote.tuning)] for operation in order)
+    tunings = tuple(_elected(ballot) for ballot in ballots if ballot)
     latest = max((one.created for one in tunings if one.created), default=None)
     return Profile(key=key, tunings=tunings, provenance=Provenance(created=latest, cpu=cpu))
 
 
-def _cast(cast: dict[tuple[str, Operation], Vote], place: tuple[str, Operation], vote: Vote) -> None:
-    there = cast.get(place)
+def _cast(ballot: dict[str, Vote], host: str, vote: Vote) -> None:
+    there = ballot.get(host)
     if there is None or _foremost([there, vote]) is vote:
-        cast[place] = vote
+        ballot[host] = vote
 
 
 def _foremost(some: Iterable[Vote]) -> Vote:
@@ -84,75 +84,75 @@ def _foremost(some: Iterable[Vote]) -> Vote:
     return equals[0] if len(equals) == 1 else max(equals, key=lambda vote: repr(vote.tuning))
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """The hosts that chose the same."""
+class _Side(NamedTuple):
+    """The hosts that chose the same. The largest wins."""
 
-    choice: Configuration
-    votes: tuple[Vote, ...]
+    hosts: int
     others: int
-    """Hosts that chose something else and do not know this to be safe."""
+    """Hosts that chose something else and do not know this to be safe, counted down from 0."""
+    bound: float
+    """The time over the default's that none of them exceeds, below 0: the lower bound of the gain."""
+    text: str
+    """The choice, so that the same one wins everywhere."""
+    votes: tuple[Vote, ...]
+
+    @classmethod
+    def of(cls, choice: Configuration, mine: Sequence[Vote], ballot: Sequence[Vote]) -> "_Side":
+        """Those who chose this, among all who voted."""
+        threads = choice.blas_threads if choice == Configuration(blas_threads=choice.blas_threads) else None
+        others = sum(
+            vote.tuning.choice != choice and threads not in vote.tuning.safe_threads for vote in ballot
+        )
+        return cls(len(mine), -others, -max(map(_bound, mine)), str(choice), tuple(mine))
 
     @property
     def spokesman(self) -> Vote:
         """The most cautious of them: all confirm the gain that it claims."""
-        bound = self.bound
-        return _foremost(vote for vote in self.votes if _bound(vote) == bound)
-
-    @property
-    def bound(self) -> float:
-        """The time over the default's that none of them exceeds: the lower bound of the gain."""
-        return max(map(_bound, self.votes))
-
-    @property
-    def rank(self) -> tuple[int, int, float, str]:
-        """The larger one wins."""
-        return len(self.votes), -self.others, -self.bound, str(self.choice)
+        return _foremost(vote for vote in self.votes if _bound(vote) == -self.bound)
 
 
 def _bound(vote: Vote) -> float:
-    return 1.0 if vote.tuning.choice.is_default else vote.tuning.ratio_high or 1.0
+    return (vote.tuning.ratio_high or 1.0) if vote.tuning.status is Status.TUNED else 1.0
 
 
-def _elected(ballot: list[Vote]) -> Tuning:
+def _elected(ballot: Sequence[Vote]) -> Tuning:
     """What the hosts' words on one operation come to."""
     sure = [vote for vote in ballot if decided(vote.tuning)]
     ballot = [vote for vote in sure or ballot if vote.signer is not None] or sure or ballot
     if not sure:
-        return replace(_foremost(ballot).tuning, hosts=len(ballot))
+        foremost = _foremost(ballot)
+        return replace(foremost.tuning, hosts=len(ballot), created=foremost.created or None)
     sides: dict[Configuration, list[Vote]] = {}
     for vote in ballot:
         sides.setdefault(vote.tuning.choice, []).append(vote)
     winner = max(
-        (
-            _Side(choice, tuple(mine), sum(not _safe(vote.tuning, choice) for vote in ballot))
-            for choice, mine in sides.items()
-        ),
-        key=lambda side: side.rank,
+        (_Side.of(choice, mine, ballot) for choice, mine in sides.items()), key=lambda side: side[:4]
     )
-    spokesman = winner.spokesman
-    hosts = len(winner.votes)
+    spokesman, others = winner.spokesman.tuning, -winner.others
     return replace(
-        spokesman.tuning,
+        spokesman,
         safe_threads=_common(vote.tuning.safe_threads for vote in ballot),
-        hosts=hosts,
+        alternatives=_alternatives(spokesman, ballot),
+        hosts=winner.hosts,
         signer=max((vote.signer for vote in winner.votes if vote.signer), default=None),
-        contested=winner.others >= hosts,
+        contested=others >= winner.hosts,
         created=max(vote.created for vote in winner.votes) or None,
-        reason=_reason(spokesman.tuning.reason, hosts, winner.others),
+        reason=_reason(spokesman.reason, winner.hosts, others),
     )
 
 
-def _safe(tuning: Tuning, choice: Configuration) -> bool:
-    """Does a host's entry agree with a choice, or know it to be no slower than the default?"""
-    if tuning.choice == choice:
-        return True
-    if choice == DEFAULT:
-        return False
-    only_threads = all(
-        getattr(choice, item.name) is None for item in fields(choice) if item.name != "blas_threads"
-    )
-    return only_threads and choice.blas_threads in tuning.safe_threads
+def _alternatives(said: Tuning, ballot: Sequence[Vote]) -> tuple[tuple[Configuration, float], ...]:
+    """What every host measured to be no slower than the default, as the host says for which it is slowest."""
+    if not said.alternatives:
+        return ()
+    known = [dict(vote.tuning.alternatives) | _chosen(vote.tuning) for vote in ballot]
+    common = [one for one, _ in said.alternatives if all(one in each for each in known)]
+    slowest = ((one, max(each[one] for each in known)) for one in common)
+    return tuple(sorted(slowest, key=lambda pair: (pair[1], str(pair[0]))))
+
+
+def _chosen(tuning: Tuning) -> dict[Configuration, float]:
+    return {} if tuning.ratio is None else {tuning.choice: tuning.ratio}
 
 
 def _common(counts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:

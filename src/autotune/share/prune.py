@@ -56,6 +56,7 @@ def classes(store: Store) -> list[Class]:
 
 def prunable(
     store: Store,
+    policy: Policy,
     *,
     folders: Iterable[str] = (),
     hosts: Iterable[str] = (),
@@ -64,6 +65,7 @@ def prunable(
 ) -> Iterator[Pruned]:
     """What may go: what a later publication of the same host covers, signatures of nothing, what writers left.
 
+    Only what `policy` believes may cover anything: otherwise whoever posed as a host could have its files removed.
     With `hosts` also everything that these published; with `older` also what was measured longer ago, by the
     publishers' own clocks. Looks at all classes unless `folders` names some. What cannot be understood stays:
     a newer autotune may. Raises StoreProblem.
@@ -71,7 +73,7 @@ def prunable(
     moment = now or datetime.now(UTC)
     for folder in sorted(folders or filter(CLASS.fullmatch, store.folders())):
         items = store.items(folder)
-        reading = read_class(store, folder, Policy(), most=len(items))
+        reading = read_class(store, folder, policy, most=len(items))
         reasons = dict(_reasons(reading.publications, set(hosts), older, moment))
         reasons |= {item.name: "this host is to go." for item in items if publisher(item.name) in set(hosts)}
         yield from (Pruned(folder, name, told) for name, told in sorted(reasons.items()))

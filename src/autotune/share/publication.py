@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from autotune.errors import ProfileError
@@ -23,6 +24,7 @@ CLASS = re.compile(r"[a-z0-9][a-z0-9.-]{0,79}")
 """What the name of a class looks like, all of it: a Key's slug."""
 HOST = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """What the identity of a host looks like, all of it."""
+_STAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]{4,20}(Z|[+-][0-9]{2}:?[0-9]{2})?)?")
 _NAME = re.compile(rf"(?P<publisher>{HOST})-(?P<digest>[0-9a-f]{{64}})\.json")
 _SIGNATURE = re.compile(rf"(?P<name>{HOST}-[0-9a-f]{{64}}\.json)\.(?P<signer>[0-9a-f]{{16}})\.sig")
 
@@ -138,8 +140,13 @@ def decided(tuning: Tuning) -> bool:
 
 
 def created(profile: Profile, tuning: Tuning) -> str:
-    """When an entry was measured (UTC, ISO 8601); empty if nobody says."""
-    return tuning.created or profile.provenance.created or ""
+    """When an entry was measured (UTC, ISO 8601); empty if nobody says, or what is said is no date."""
+    return _stamp(tuning.created or profile.provenance.created or "")
+
+
+@lru_cache(maxsize=1024)
+def _stamp(text: str) -> str:
+    return text if _STAMP.fullmatch(text) else ""
 
 
 def _own(tuning: Tuning) -> Tuning:

@@ -40,11 +40,28 @@ def publish(profile: Profile, store: Store, *, key: Any = None) -> Published:
     signer = None
     if key is not None:
         signer = keys.key_id(keys.public_text(key))
-        store.add(folder, signature_name(name, signer), keys.sign(data, key))
-    new = store.add(folder, name, data)
+        _put(store, folder, signature_name(name, signer), keys.sign(data, key))
+    new = _put(store, folder, name, data)
     return Published(
         folder=folder, name=name, new=new, signer=signer, replaced=_tidied(store, folder, name, profile)
     )
+
+
+def _put(store: Store, folder: str, name: str, data: bytes) -> bool:
+    """Add a file; False if these very bytes are there. Something else in its place was put there to be in the way."""
+    if store.add(folder, name, data):
+        return True
+    if _holds(store, folder, name, data):
+        return False
+    store.remove(folder, name)
+    if store.add(folder, name, data) or _holds(store, folder, name, data):
+        return True
+    raise StoreProblem(store.address, f"has something else in the place of {name}, and keeps it")
+
+
+def _holds(store: Store, folder: str, name: str, data: bytes) -> bool:
+    found = store.read(folder, [name], MAX_BYTES)[name]
+    return isinstance(found, Content) and found.data == data
 
 
 def _tidied(store: Store, folder: str, name: str, profile: Profile) -> tuple[str, ...]:

@@ -8,11 +8,13 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import time
 
-from autotune.errors import StoreProblem
+from autotune.errors import ProfileError, StoreProblem
 from autotune.model.profile import Key, Profile
+from autotune.model.tuning import Tuning
 from autotune.share import kin
 from autotune.share.merge import elected, votes
 from autotune.share.publication import CLASS, decided
@@ -20,12 +22,17 @@ from autotune.share.reading import Reading, Refused, read_class
 from autotune.share.shelf import Store
 from autotune.share.trust import Policy
 from autotune.store import files
+from autotune.store.document import parse
 from autotune.store.folders import cache_dir, cluster_profiles
+from autotune.store.schema import profile_of
+from autotune.store.text import text_of
 
 SIBLINGS = 3
 """Classes of the same CPU, beside this machine's own."""
 RELATIVES = 3
 """Classes that are looked at for a warm start."""
+LEFTOVER_SECONDS = 3600.0
+"""Age of a temporary file in the mirror whose writer is surely gone."""
 RELATIVE_HOSTS = 2
 """Publications of each of them: what is tried first needs no vote."""
 
@@ -113,32 +120,52 @@ def relatives(store: Store, policy: Policy, here: Key) -> list[Profile]:
 def _mirrored(reading: Reading, key: Key, mirror: Path) -> Mirrored:
     """Merge a class, and write it where programs look, unless it says what is there."""
     cpus = Counter(one.profile.provenance.cpu for one in reading.publications)
-    profile = elected(votes(reading.publications), key, cpu=max(cpus, key=lambda cpu: (cpus[cpu], str(cpu))))
+    cpu = max(cpus, key=lambda cpu: (cpus[cpu], str(cpu)))
+    profile, text = _readable(elected(votes(reading.publications), key, cpu=cpu))
     path = mirror / f"{key.slug}.yaml"
-    changed = not _says(path, profile)
+    changed = not _says(path, text)
     if changed:
-        files.write(profile, path)
+        mirror.mkdir(mode=0o755, parents=True, exist_ok=True)
+        files.replace(path, text)
     return Mirrored(
         key=key,
         path=path,
         publications=len(reading.publications),
         hosts=len({one.host for one in reading.publications}),
         entries=len(profile.tunings),
-        confirmed=sum(
-            decided(one) and not one.contested and (one.signer is not None or (one.hosts or 0) > 1)
-            for one in profile.tunings
-        ),
+        confirmed=sum(map(_confirmed, profile.tunings)),
         contested=sum(one.contested for one in profile.tunings),
         changed=changed,
     )
 
 
-def _says(path: Path, profile: Profile) -> bool:
-    """Does a file say the same, to the byte?"""
-    from autotune.store.text import text_of
+def _readable(profile: Profile) -> tuple[Profile, bytes]:
+    """A profile that programs will read, and its text: the whole, or the half that is confirmed best, or of it half.
 
+    Each publication is within the limits; together they may hold more than one file may, which programs refuse.
+    """
+    while True:
+        text = text_of(profile).encode()
+        try:
+            profile_of(parse(text))
+        except ProfileError:
+            if not profile.tunings:
+                raise
+            ranked = sorted(profile.tunings, key=lambda one: (not _confirmed(one), -(one.hosts or 0)))
+            profile = replace(profile, tunings=tuple(ranked[: len(ranked) // 2]))
+        else:
+            return profile, text
+
+
+def _confirmed(tuning: Tuning) -> bool:
+    """Do two hosts, or a trusted signer, stand behind a decided entry?"""
+    return decided(tuning) and not tuning.contested and (tuning.signer is not None or (tuning.hosts or 0) > 1)
+
+
+def _says(path: Path, text: bytes) -> bool:
+    """Does a file say this, to the byte?"""
     try:
-        return path.read_bytes() == text_of(profile).encode()
+        return path.read_bytes() == text
     except OSError:
         return False
 
@@ -159,6 +186,10 @@ def _swept(mirror: Path, kept: Iterable[Path]) -> list[Path]:
         with suppress(OSError):
             path.unlink()
             removed.append(path)
+    for path in mirror.glob(".*.tmp"):  # of a pull that was killed
+        with suppress(OSError):
+            if time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                path.unlink()
     return sorted(removed)
 
 

@@ -1,6 +1,7 @@
 """Reads one class of a store: lists it, fetches what is new, and says of every file why it is not believed."""
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -9,7 +10,14 @@ from autotune.errors import ProfileError
 from autotune.model.profile import Key
 from autotune.share.copies import Copies
 from autotune.share.keys import MAX_SIGNATURE_BYTES
-from autotune.share.publication import Publication, decode, is_publication, signature_name, signed_by
+from autotune.share.publication import (
+    Publication,
+    decode,
+    is_publication,
+    publisher,
+    signature_name,
+    signed_by,
+)
 from autotune.share.shelf import Content, Item, Store, reason
 from autotune.share.trust import Policy, Trust
 from autotune.store.document import MAX_BYTES
@@ -103,7 +111,12 @@ def read_class(
             for each in (name, *(signature_name(name, key) for key in signatures)):
                 if each not in known:
                     kept.keep(each, contents[each].data)
-    return Reading(folder=folder, publications=tuple(publications), refused=tuple(refused))
+    believed = {one.name for one in publications}  # copies may speak for what this listing lacks
+    return Reading(
+        folder=folder,
+        publications=tuple(publications),
+        refused=tuple(one for one in refused if one.name not in believed),
+    )
 
 
 def _believed(
@@ -119,29 +132,47 @@ def _believed(
 
 
 def _wanted(items: Iterable[Item], folder: str, policy: Policy, most: int) -> tuple[list[str], list[Refused]]:
-    """Names of what to read: publications, and those signatures whose keys are trusted."""
+    """Names of what to read: publications, and those signatures whose keys are trusted.
+
+    What a trusted key may have signed comes first, and then every publisher's first file before anybody's
+    second, so that whoever floods a class pushes nobody out who signs, and nobody else alone.
+    """
     refused: list[Refused] = []
-    wanted: list[str] = []
-    trusted: Collection[str] = policy.key_ids
-    total = 0
+    sizes: dict[str, int] = {}
+    signatures: dict[str, list[str]] = {}
     for item in sorted(items):
         signed = signed_by(item.name)
-        if signed is not None and (signed[1] not in trusted or (item.size or 0) > MAX_SIGNATURE_BYTES):
-            continue
-        if signed is None and not is_publication(item.name):
-            if not item.name.startswith("."):  # as a writer's temporary file does
-                refused.append(Refused(folder, item.name, "its name is not that of a publication."))
-            continue
-        total += item.size or 0
-        if (item.size or 0) > MAX_BYTES:
+        if is_publication(item.name):
+            sizes[item.name] = item.size or 0
+        elif signed is not None:
+            if signed[1] in policy.key_ids and (item.size or 0) <= MAX_SIGNATURE_BYTES:
+                signatures.setdefault(signed[0], []).append(item.name)
+        elif not item.name.startswith("."):  # as a writer's temporary file does
+            refused.append(Refused(folder, item.name, "its name is not that of a publication."))
+    wanted: list[str] = []
+    taken = total = 0
+    for name in _in_turn(sizes, signatures):
+        told = policy.unread(signatures=len(signatures.get(name, ())))
+        if told is None and sizes[name] > MAX_BYTES:
             told = f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a store may hold."
-        elif len(wanted) >= most or total > MAX_CLASS_BYTES:
+        if told is None and (taken >= most or total + sizes[name] > MAX_CLASS_BYTES):
             told = "the class holds more than is read of one; `autotune prune` makes room."
+        if told is None:
+            wanted += [name, *signatures.get(name, ())]
+            taken, total = taken + 1, total + sizes[name]
         else:
-            wanted.append(item.name)
-            continue
-        refused.append(Refused(folder, item.name, told))
+            refused.append(Refused(folder, name, told))
     return wanted, refused
+
+
+def _in_turn(names: Iterable[str], signatures: Container[str]) -> list[str]:
+    """Publications in the order in which they are read, should there be too many."""
+    turns: Counter[str | None] = Counter()
+    order = []
+    for name in sorted(names):
+        order.append((name not in signatures, turns[publisher(name)], name))
+        turns[publisher(name)] += 1
+    return [name for *_, name in sorted(order)]
 
 
 def _signatures(name: str, contents: dict[str, Content], policy: Policy) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,6 +17,8 @@ from autotune.errors import AutotuneError, BadSettings, StoreProblem
 
 LIMIT_SECONDS = 30.0
 """For one call: a listing, one file to write, a batch of files to read."""
+READING_SECONDS = 300.0
+"""For all files of a class. A store that trickles is as good as one that is away."""
 BATCH = 32
 """Files in one batch."""
 
@@ -89,7 +92,10 @@ class Store:
     def read(self, folder: str, names: Sequence[str], limit: int) -> dict[str, Content | Exception]:
         """These files, batch by batch; what could not be read is an exception."""
         found: dict[str, Content | Exception] = {}
+        end = monotonic() + READING_SECONDS
         for start in range(0, len(names), BATCH):
+            if monotonic() > end:
+                raise StoreProblem(self.address, f"did not give a class's files within {READING_SECONDS:g} s")
             batch = names[start : start + BATCH]
             found |= self._ask("read", lambda batch=batch: self._shelf.read(folder, batch, limit))  # type: ignore[misc]
         return found

@@ -44,16 +44,23 @@ class Policy:
                 return name
         return None
 
+    def unread(self, *, signatures: int) -> str | None:
+        """Why a publication need not even be read, as a sentence; None if it has to be.
+
+        `signatures` says how many trusted keys claim to have signed it.
+        """
+        if self.trust is Trust.SIGNED and not signatures:
+            return "no trusted key signed it, and signatures are required here (trust: signed)."
+        return None
+
     def refusal(self, content: Content, signer: str | None, *, signatures: int) -> str | None:
         """Why a publication is not believed, as a sentence; None if it is.
 
         `signatures` says how many trusted keys claim to have signed it.
         """
         if self.trust is Trust.SIGNED and signer is None:
-            return (
+            return self.unread(signatures=signatures) or (
                 "its signature is not that of a trusted key over these bytes: changed, or forged."
-                if signatures
-                else "no trusted key signed it, and signatures are required here (trust: signed)."
             )
         if self.trust is Trust.OWNER and content.owner not in self.owners:
             if content.owner is None:

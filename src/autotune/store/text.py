@@ -49,7 +49,10 @@ def _comment(profile: Profile) -> Iterator[str]:
         version = f" {made.autotune}" if made.autotune else ""
         yield _one_line(f"Measured by autotune{version}{when} with `autotune calibrate`.")
     yield f"{tuned} of {len(profile.tunings)} entries are not NumPy's default. Ratio: tuned / default time."
-    yield "Safe to edit and to commit. The format is described in docs/profile-format.md."
+    if any(tuning.hosts is not None for tuning in profile.tunings):
+        yield "A copy of what the cluster's store says: `autotune pull` replaces it, and edits with it."
+    else:
+        yield "Safe to edit and to commit. The format is described in docs/profile-format.md."
 
 
 def _is_date(text: str) -> bool:
