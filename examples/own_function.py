@@ -2,6 +2,8 @@
 
     autotune calibrate --workload own_function.py:smooth --sizes n=200000 --budget 2m
     python own_function.py
+
+On a machine where nothing was measured it runs with its own defaults.
 """
 
 from concurrent.futures import ThreadPoolExecutor

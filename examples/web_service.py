@@ -1,7 +1,9 @@
-"""A web service (WSGI): each worker process takes its share of the CPUs, and takes up new profiles while it runs.
+"""A web service (WSGI).
 
     WEB_CONCURRENCY=4 gunicorn web_service:application
     PORT=8000 python web_service.py
+
+Each worker process takes its share of the CPUs, and takes up new profiles while it runs.
 """
 
 import json
@@ -20,7 +22,7 @@ autotune.apply(per_call=True, record=True, watch=True)
 MODEL = np.random.default_rng(0).standard_normal((200, 20))
 
 
-def application(environ: dict[str, object], start_response: Callable[..., object]) -> Iterable[bytes]:
+def application(_environ: dict[str, object], start_response: Callable[..., object]) -> Iterable[bytes]:
     """Answers with the coefficients of a least-squares fit."""
     target = MODEL.sum(axis=1)
     coefficients, *_ = np.linalg.lstsq(MODEL, target, rcond=None)

@@ -4,7 +4,7 @@ The README is the first page, so that nothing is said twice; its links are turne
 line's page is what the command itself says.
 """
 
-import os
+import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +25,8 @@ ELSEWHERE = {
 }
 """Pages of the site, and the files that they are."""
 
+EXAMPLES = "examples"
+
 EVERY_VERB = "<!-- every verb: scripts/docs_pages.py -->"
 COLUMNS = 80
 
@@ -32,30 +34,36 @@ LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages. MkDocs calls it."""
+    """Add the pages, and the examples that pages link to. MkDocs calls it."""
     for page, path in ELSEWHERE.items():
-        files.append(File.generated(config, page, content=turned((ROOT / path).read_text("utf-8"), path)))
+        files.append(File.generated(config, page, content=(ROOT / path).read_text("utf-8")))
+    for example in sorted((ROOT / EXAMPLES).rglob("*.*")):
+        name = example.relative_to(ROOT).as_posix()
+        if "__pycache__" not in name:
+            files.append(File.generated(config, name, content=example.read_bytes()))
     return files
 
 
-def turned(text: str, path: str) -> str:
-    """A file's text, its links to other files turned into links between pages of the site."""
-    pages = {source: page for page, source in ELSEWHERE.items()}
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:  # noqa: ARG001 - MkDocs' signature
+    """Turn links to where things are in the site, and put the verbs where they belong. MkDocs calls it."""
+    name = page.file.src_uri
+    text = turned(markdown, ELSEWHERE.get(name, f"docs/{name}"), name)
+    if EVERY_VERB not in text:
+        return text
+    return text.replace(EVERY_VERB, "\n\n".join(helps(program, click.Context(program, info_name="autotune"))))
+
+
+def turned(text: str, path: str, page: str) -> str:
+    """The text of a file of the repository, its links turned into links from a page of the site."""
+    pages = {source: name for name, source in ELSEWHERE.items()}
 
     def target(link: re.Match[str]) -> str:
-        meant = os.path.normpath(Path(path).parent / link[1])
-        return pages.get(meant) or meant.removeprefix("docs/")
+        place, mark, anchor = link[1].partition("#")
+        meant = posixpath.normpath(posixpath.join(posixpath.dirname(path), place))
+        there = pages.get(meant) or meant.removeprefix("docs/")
+        return posixpath.relpath(there, posixpath.dirname(page) or ".") + mark + anchor
 
     return LINK.sub(target, text)
-
-
-def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:  # noqa: ARG001 - MkDocs' signature
-    """Put the verbs where they belong. MkDocs calls it."""
-    if EVERY_VERB not in markdown:
-        return markdown
-    return markdown.replace(
-        EVERY_VERB, "\n\n".join(helps(program, click.Context(program, info_name="autotune")))
-    )
 
 
 def helps(command: click.Command, context: click.Context) -> Iterator[str]:

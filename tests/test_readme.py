@@ -12,17 +12,22 @@ import pytest
 from autotune.cli.messages import VERBS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+
+
+def examples():
+    """The programs that pages show as they are; test_examples runs them."""
+    return {path.read_text("utf-8") for path in (ROOT / "examples").rglob("*.py")}
 
 
 def blocks(language):
     found = ((page, block) for page in PAGES for block in FENCE.findall(page.read_text("utf-8")))
     return [
-        pytest.param(text, id=f"{page.name}-{number}")
+        pytest.param(text, id=f"{page.stem}-{number}")
         for number, (page, (name, text)) in enumerate(found)
-        if name == language
+        if name == language and text not in examples()
     ]
 
 

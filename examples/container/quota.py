@@ -2,6 +2,8 @@
 
     docker run --cpus 2 app
     AUTOTUNE_CPUS=1 python quota.py        the same limit without a container
+
+Without a profile too, apply() keeps BLAS to the CPUs that there are.
 """
 
 import json

@@ -1,0 +1,109 @@
+"""The documentation is built from the sources, and nothing in it leads nowhere."""
+
+import json
+import re
+import subprocess
+import sys
+from html import unescape
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import autotune
+from autotune import errors
+from autotune.cli.messages import VERBS
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from gains import figure, gains, replaced, row  # noqa: E402
+
+needs_mkdocs = pytest.mark.skipif(
+    not (find_spec("mkdocs") and find_spec("material") and find_spec("mkdocstrings")),
+    reason="needs the dependency group docs",
+)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built once. Warnings and dead links fail it."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts/build_docs.py", folder],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder
+
+
+@needs_mkdocs
+@pytest.mark.real
+def test_the_reference_describes_every_public_name(site):
+    page = (site / "reference/python.html").read_text("utf-8")
+    assert [
+        name for name in vars(autotune)["_HOMES"] if not re.search(rf'id="autotune\.(errors\.)?{name}"', page)
+    ] == []
+    public = [name for name, value in vars(errors).items() if isinstance(value, type)]
+    assert [
+        name for name in public if f'id="autotune.errors.{name}"' not in page and name != "Sequence"
+    ] == []
+
+
+@needs_mkdocs
+@pytest.mark.real
+def test_the_reference_says_what_each_verb_says(site):
+    page = unescape((site / "reference/command.html").read_text("utf-8"))
+    assert [verb for verb in VERBS if f"Usage: autotune {verb}" not in page] == []
+
+
+@needs_mkdocs
+@pytest.mark.real
+def test_a_dead_link_is_told(tmp_path):
+    from build_docs import dead_links
+
+    (tmp_path / "other.html").write_text('<p id="here">', "utf-8")
+    (tmp_path / "page.html").write_text(
+        '<a href="other.html#here"><a href="other.html#gone"><a href="gone.html"><a href="https://example.com/gone">',
+        "utf-8",
+    )
+    assert list(dead_links(tmp_path)) == [("page.html", "other.html#gone"), ("page.html", "gone.html")]
+
+
+def test_every_public_name_has_a_docstring():
+    assert [name for name in vars(autotune)["_HOMES"] if not getattr(autotune, name).__doc__] == []
+
+
+def test_the_tables_are_those_of_the_newest_results():
+    from gains import accepted, libraries, regret
+
+    files = sorted((ROOT / "docs/results").glob("*.json"))
+    read = [json.loads(path.read_text("utf-8")) for path in files]
+    results = {"benchmarks": {name: one for each in read for name, one in each["benchmarks"].items()}}
+    tables = {
+        ("README.md", "gains"): gains,
+        ("docs/libraries.md", "libraries"): libraries,
+        ("docs/believe.md", "accepted"): accepted,
+        ("docs/believe.md", "regret"): regret,
+    }
+    stale = [
+        where
+        for where, made in tables.items()
+        if replaced(text := (ROOT / where[0]).read_text("utf-8"), where[1], "\n".join(made(results))) != text
+    ]
+    assert stale == []
+
+
+def test_a_page_without_marks_gets_no_table():
+    with pytest.raises(ValueError, match="no marks for gains"):
+        replaced("A page.", "gains", "| a |")
+
+
+def test_a_gain_carries_its_interval():
+    found = {"name": "log_out", "ratio": 1.714, "low": 1.6749, "high": 1.7551}
+    assert figure(found) == "1.71 (1.67 to 1.76)"
+    assert row({"benchmarks": {"figures": {"results": [found]}}}, "figures", "log_out") == found
+    assert row({"benchmarks": {}}, "figures", "log_out") is None

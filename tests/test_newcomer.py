@@ -1,0 +1,75 @@
+"""From a clean checkout to a report in the browser: the commands that the README shows, in a fresh environment."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PARTS = ("src", "scripts", "profiles", "pyproject.toml", "README.md", "LICENSE")
+SHOWN = re.compile(r"From a checkout to the answer in pictures:\n\n```console\n(.*?)```", re.DOTALL)
+LITTLE = {"scripts/calibrate": ["log", "--effort", "quick", "--budget", "30s"]}
+"""So that a test of the path is no calibration of the machine."""
+
+
+def commands():
+    (console,) = SHOWN.findall((ROOT / "README.md").read_text("utf-8"))
+    return [line.removeprefix("$ ").split() for line in console.splitlines()]
+
+
+def test_three_commands_are_enough():
+    assert [words[0] for words in commands()] == ["scripts/calibrate", ".venv/bin/autotune", "xdg-open"]
+
+
+@pytest.mark.real
+def test_a_newcomer_sees_a_report(tmp_path):
+    """With the packages of an index, which a machine without a network has not."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in PARTS:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, checkout / name)
+    places = {
+        f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")
+    }
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AUTOTUNE_", "VIRTUAL_ENV"))
+    }
+    calibrate, report, browse = commands()
+    for words in ([*calibrate, *LITTLE[calibrate[0]]], report):
+        done = subprocess.run(
+            words,
+            cwd=checkout,
+            env={**kept, **places},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+        )
+        if "could not be set up" in done.stderr:
+            pytest.skip("needs a package index")
+        assert done.returncode == 0, done.stderr
+    page = checkout / browse[1]
+    assert page.stat().st_size > 100_000
+    if BROWSER is None:
+        pytest.skip("needs a browser")
+    drawn = subprocess.run(
+        [
+            BROWSER,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--virtual-time-budget=10000",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "<svg" in drawn.stdout
