@@ -33,6 +33,26 @@ _SOME = checks.whole(1, MAX_NUMBER)
 _POSITIVE = checks.number(0.0, inclusive=False)
 
 
+def _counts(value: Any, where: str) -> tuple[int, ...]:
+    return tuple(checks.list_of(_COUNT)(value, where))
+
+
+_EVIDENCE: Mapping[str, checks.Check] = {
+    "processes": _AMOUNT,
+    "pairs": _AMOUNT,
+    "default_threads": _COUNT,
+    "safe_threads": _counts,
+    "hosts": _SOME,
+    "signer": checks.text,
+    "contested": checks.truth,
+    "created": checks.text,
+    "resolution": checks.number(0.0),
+    "retained_bytes": _AMOUNT,
+}
+"""Of a Tuning's fields those that stand under `evidence`."""
+_KNOBS = frozenset(map(str, Knob))
+
+
 def profile_of(document: Any) -> Profile:
     """The Profile that a parsed document holds. Raises ProfileError for the first thing that is wrong."""
     top = checks.mapping(document, "the profile")
@@ -144,18 +164,13 @@ def _tuning(entry: Mapping[str, Any], name: str, dtype: str, at: str) -> Tuning:
         ratio=field(entry, "ratio", at, _POSITIVE, None),
         ratio_low=low,
         ratio_high=high,
-        processes=field(evidence, "processes", f"{at}.evidence", _AMOUNT, 0),
-        pairs=field(evidence, "pairs", f"{at}.evidence", _AMOUNT, 0),
-        default_threads=field(evidence, "default_threads", f"{at}.evidence", _COUNT, None),
-        safe_threads=tuple(field(evidence, "safe_threads", f"{at}.evidence", checks.list_of(_COUNT), ())),
-        hosts=field(evidence, "hosts", f"{at}.evidence", _SOME, None),
-        signer=field(evidence, "signer", f"{at}.evidence", checks.text, None),
-        contested=field(evidence, "contested", f"{at}.evidence", checks.truth, False),
-        created=field(evidence, "created", f"{at}.evidence", checks.text, None),
-        resolution=field(evidence, "resolution", f"{at}.evidence", checks.number(0.0), None),
-        retained_bytes=field(evidence, "retained_bytes", f"{at}.evidence", _AMOUNT, None),
         alternatives=tuple(field(entry, "alternatives", at, checks.list_of(_alternative), ())),
         corners=tuple(field(entry, "corners", at, checks.list_of(_corner), ())),
+        **{
+            what: check(value, f"{at}.evidence.{what}")
+            for what, value in evidence.items()
+            if value is not None and (check := _EVIDENCE.get(what)) is not None
+        },
     )
 
 
@@ -217,9 +232,8 @@ def _corner(value: Any, where: str) -> tuple[Configuration, float]:
 
 
 def _choice(value: Any, where: str) -> Configuration:
-    knobs = {str(knob) for knob in Knob}
     for name, setting in checks.mapping(value, where).items():
-        if name not in knobs:
+        if name not in _KNOBS:
             raise checks.wrong(f"{where}.{name}"[:120], f"one of {', '.join(Knob)}", name)
         if name in {Knob.BLAS_THREADS, Knob.WORKERS}:
             _COUNT(setting, f"{where}.{name}")
