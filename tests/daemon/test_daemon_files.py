@@ -268,6 +268,57 @@ def test_unfinished_files_are_left_to_their_writer_and_swept_when_old(folder):
     assert (young.exists(), old.exists()) == (True, False)
 
 
+def test_an_unfinished_file_from_the_future_is_nobody_s(folder):
+    path = leave_in(folder, "{", ".1.json")
+    os.utime(path, (time.time() + 86400,) * 2)
+    taken(folder)
+    assert not path.exists()
+
+
+def test_hidden_files_keep_no_others_from_being_read(folder):
+    for number in range(2 * spool.MOST_FILES):
+        leave_in(folder, "{", f".{number}.json")
+    leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]})
+    assert taken(folder).calls == {SVD: 1}
+
+
+def test_a_folder_in_the_spool_is_said_once_and_passed_by(folder):
+    (folder / "1.json" / "inside").mkdir(parents=True)
+    leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]}, "2.json")
+    done = set()
+    first = taken(folder, done=done)
+    assert (len(first.refused), first.calls) == (1, {SVD: 1})
+    assert taken(folder, done=done).refused == []
+
+
+def test_thousands_of_files_are_taken_in_several_visits(folder):
+    for number in range(250):
+        leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]}, f"{number}.json")
+    visits = [sum(taken(folder).calls.values()) for _ in range(4)]
+    assert visits == [100, 100, 50, 0]
+
+
+def test_of_a_flood_of_names_only_so_many_are_listed(folder, monkeypatch):
+    monkeypatch.setattr(spool, "MOST_NAMES", 7)
+    for number in range(20):
+        leave_in(folder, "{", f"{number}.json")
+    assert len(taken(folder).refused) == 7
+
+
+def test_names_that_are_no_text_do_no_harm(folder):
+    (Path(os.fsdecode(os.fsencode(folder) + b"/\xff\n.json"))).write_text("{", "utf-8")
+    (refused,) = taken(folder).refused
+    assert json.loads(json.dumps(refused)) == refused
+    assert list(folder.iterdir()) == []
+
+
+def test_calls_that_an_entry_covers_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
+    leave([], [], [{**ROW, "calls": 7}])
+    found = taken(tmp_path / "spool")
+    assert (found.calls, found.used) == ({}, {SVD: 7})
+
+
 def test_without_a_spool_there_is_nothing(tmp_path):
     assert taken(tmp_path / "none").calls == {}
 

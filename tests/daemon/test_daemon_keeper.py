@@ -7,6 +7,7 @@ import pytest
 from worlds import FACTS, NAME, NOON, PYTHON, Scene, entry, row
 
 from autotune.daemon import memory
+from autotune.daemon.budget import Spent
 from autotune.daemon.settings import Interpreter, Settings, hours
 from autotune.daemon.spool import FORMAT
 
@@ -264,7 +265,8 @@ def test_a_busy_moment_during_the_re_timing_ends_it_too(scene):
 
 def planted(scene, *standings):
     """A profile appeared in the folder; the trial's re-timings say this."""
-    scene.profile.write_text("a profile", "utf-8")
+    if not scene.profile.exists():
+        scene.profile.write_text("a profile", "utf-8")
     scene.surveyed(entry(path=str(scene.profile)))
     scene.until_idle()
     assert scene.launcher.last.arguments[:2] == ["excerpt", str(scene.profile)]
@@ -273,6 +275,54 @@ def planted(scene, *standings):
     for standing in standings:
         scene.launcher.last.done(report(standing, 1.6))
         scene.tick(0.25)
+
+
+def test_re_timings_of_a_profile_go_on_where_they_were_interrupted(scene):
+    planted(scene, "slower")
+    scene.senses.foreign = 2.0
+    scene.tick(0.5)
+    scene.tick(0.5)
+    assert scene.launcher.last.killed
+    scene.senses.foreign = 0.0
+    scene.begin()
+    planted(scene, "slower")
+    assert not scene.profile.exists()
+    assert scene.keeper.memory.counts["retimings"] == 2
+
+
+def test_re_timings_of_another_profile_of_that_name_begin_anew(scene):
+    planted(scene, "slower")
+    scene.keeper.stop()
+    scene.profile.unlink()
+    scene.begin()
+    scene.clock.pass_by(1.0)
+    scene.profile.write_text("a longer profile", "utf-8")
+    scene.surveyed(entry(path=str(scene.profile)))
+    scene.until_idle()
+    scene.launcher.last.done({"entries": []})
+    scene.tick(0.25)
+    scene.launcher.last.done(report("slower", 1.6))
+    scene.tick(0.25)
+    assert scene.profile.exists()
+
+
+def test_what_programs_asked_for_before_the_first_daemon_began_is_not_lost(scene):
+    spool = scene.folder / "spool"
+    spool.mkdir()
+    rows = [{"operation": "svd", "dtype": "float64", "sizes": {"m": 5, "n": 5}, "calls": 7}]
+    (spool / "1-1.json").write_text(json.dumps({"format": FORMAT, "calls": rows}), "utf-8")
+    scene.surveyed()
+    assert scene.keeper.memory.demand == row("svd", 7, n=5)
+
+
+def test_the_entries_that_programs_use_most_are_the_ones_timed(scene):
+    scene.keeper.memory.used |= row("svd", 3, n=500) | row("qr", 9, n=100)
+    planted(scene)
+    excerpt = next(child for child in scene.launcher.children if child.arguments[0] == "excerpt")
+    assert json.loads(excerpt.arguments[3]) == {
+        "most": 5,
+        "used": [["qr", "float64", {"m": 100, "n": 100}], ["svd", "float64", {"m": 500, "n": 500}]],
+    }
 
 
 def test_a_planted_profile_that_is_slower_is_put_aside_after_two_re_timings(scene):
@@ -484,9 +534,39 @@ def test_a_full_or_read_only_state_folder_is_said_once_and_costs_the_memory_only
     ]
 
 
+def test_a_state_folder_that_became_read_only_ends_no_daemon(scene, monkeypatch):
+    def refuse(path, **_):
+        raise OSError(30, os.strerror(30), str(path))
+
+    scene.surveyed()
+    scene.keeper.order("svd", "float64", {})
+    monkeypatch.setattr("pathlib.Path.unlink", refuse)
+    scene.until_idle()
+    assert scene.keeper.running is None
+    assert scene.keeper.status()["recent"][-1]["why"] == (
+        f"{scene.folder}/state/candidate.yaml cannot be written: Read-only file system."
+    )
+
+
+def test_a_clock_that_was_years_ahead_leaves_nothing_waiting_for_years(scene):
+    scene.clock.wall += 10 * 365 * 86400.0
+    scene.surveyed(entry("svd"))
+    scene.keeper.memory.failed("svd float64", scene.clock.wall, 3600.0)
+    scene.keeper.memory.spent = Spent("2036-01-01", 1e9)
+    scene.clock.wall = NOON
+    scene.tick(10.0)
+    assert scene.keeper.memory.attempts["svd float64"][1] <= NOON + 20 + 7 * 86400.0
+    assert max(scene.keeper.memory.noticed.values()) <= NOON + 20
+    scene.keeper.order("svd", "float64", {})
+    scene.until_idle()
+    assert scene.keeper.running is not None
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        '{"format": 1, "trials": {"/p": [1]}}',
+        '{"format": 1, "used": {"x": ["svd", "float64", {}]}}',
         '{"format": 1, "demand": {"x": ["svd", "float64", {}]}}',
         '{"format": 1, "wishes": [["no-such-operation", "float64", {}]]}',
         '{"format": 1, "interrupted": {}}',
@@ -514,6 +594,17 @@ def test_adoption_that_fails_says_why_and_is_tried_again(scene):
     scene.tick(0.25)
     assert scene.keeper.status()["recent"][-1]["why"] == "[Errno 28] No space left on device"
     assert scene.keeper.memory.attempts["svd float64"][0] == 1
+
+
+def test_a_flood_of_garbage_in_the_spool_is_a_few_lines_of_log(scene):
+    spool = scene.folder / "spool"
+    spool.mkdir()
+    for number in range(50):
+        (spool / f"{number}.json").write_text("{", "utf-8")
+    scene.surveyed()
+    said = [line["why"] for line in scene.said if line["event"] == "spool"]
+    assert len(said) == 4
+    assert said[-1] == "47 more files were refused."
 
 
 def test_the_clerk_is_asked_with_the_interpreter_that_is_listed(scene):

@@ -30,6 +30,16 @@ def test_a_clock_set_back_by_a_day_gives_nothing_back():
     assert spend(spent, "2026-01-01", 50.0) == Spent("2026-01-02", 950.0)
 
 
+def test_a_day_far_ahead_was_a_wrong_clock_and_is_not_waited_for():
+    spent = Spent("2036-01-01", 1e9)
+    assert left(spent, "2026-01-01", 1000.0) == 1000.0
+    assert spend(spent, "2026-01-01", 50.0) == Spent("2026-01-01", 50.0)
+
+
+def test_a_clock_that_gives_no_date_gives_nothing_back():
+    assert left(Spent("garbage", 900.0), "2026-01-01", 1000.0) == 100.0
+
+
 def test_without_a_limit_there_is_no_end():
     assert left(Spent("2026-01-01", 1e9), "2026-01-01", None) is None
 

@@ -8,8 +8,8 @@ import sys
 import time
 
 import pytest
+from daemons import ANY_LOAD, PATIENCE, Daemon, descendants_known, gone
 
-from autotune.daemon.client import NoDaemon, ask
 from autotune.daemon.family import descendants
 from autotune.daemon.jobs import Processes
 from autotune.daemon.memory import load
@@ -17,76 +17,8 @@ from autotune.daemon.settings import Interpreter
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif(descendants(os.getpid()) is None, reason="the kernel does not list children here"),
+    pytest.mark.skipif(not descendants_known(), reason="the kernel does not list children here"),
 ]
-
-ANY_LOAD = "idle: {start_below: 1000, start_waiting: 2, stop_above: 2000, quiet_seconds: 0.1}\n"
-"""Idle whatever else runs on this machine."""
-PATIENCE = 60.0
-
-
-class Daemon:
-    """`autotune daemon` of a user that exists for one test only."""
-
-    def __init__(self, folder, configuration=ANY_LOAD):
-        self.folder = folder
-        self.environ = {
-            name: value for name, value in os.environ.items() if not name.startswith(("AUTOTUNE_", "XDG_"))
-        } | {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")}
-        self.environ |= {"XDG_RUNTIME_DIR": str(folder / "run"), "HOME": str(folder)}
-        # trials of other tests hold this host's lock: this one is a host of its own
-        self.environ |= {"AUTOTUNE_HOST_ID": f"test-{os.getpid()}"}
-        self.file = folder / "config" / "autotune" / "daemon.yaml"
-        self.file.parent.mkdir(parents=True)
-        self.file.write_text(configuration, "utf-8")
-        self.socket = folder / "run" / "autotune" / "control.sock"
-        self.state = folder / "state" / "autotune" / "daemon"
-        self.process = None
-
-    def start(self):
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "autotune", "daemon"], env=self.environ, stderr=log, stdout=log
-            )
-        self.until(lambda: self.ask("status"))
-        return self
-
-    def until(self, condition):
-        """What the condition gives once it gives something."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            try:
-                found = condition()
-            except NoDaemon:
-                found = None
-            if found:
-                return found
-            time.sleep(0.05)
-        raise AssertionError(self.log)
-
-    def ask(self, verb, **words):
-        return ask([self.socket], verb, **words)
-
-    def measuring(self):
-        running = self.ask("status")["running"]
-        return running if running and running["measuring"] else None
-
-    def children(self):
-        return descendants(self.process.pid) or []
-
-    def in_a_trial(self):
-        """Wait until trial processes run; the daemon's whole family."""
-        self.until(self.measuring)
-        return self.until(lambda: found if len(found := self.children()) >= 3 else None)
-
-    def end(self, number=signal.SIGKILL):
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
-
-    @property
-    def log(self):
-        return (self.folder / "log").read_text("utf-8", "replace")
 
 
 @pytest.fixture
@@ -94,25 +26,6 @@ def daemon(tmp_path):
     found = Daemon(tmp_path)
     yield found
     found.end()
-
-
-def alive(pids):
-    """Those that still run; what merely waits to be reaped does not."""
-    found = []
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123
-                found += [pid] if file.read().rpartition(")")[2].split()[0] not in {"Z", "X"} else []
-        except OSError:
-            continue
-    return found
-
-
-def gone(pids, seconds):
-    deadline = time.monotonic() + seconds
-    while alive(pids) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return alive(pids) == []
 
 
 def test_sigterm_in_the_middle_of_a_trial_ends_everything_within_five_seconds(daemon):

@@ -144,6 +144,8 @@ class Clock:
 class Scene:
     """A keeper with everything around it faked."""
 
+    LISTED = (PYTHON,)
+
     def __init__(self, folder, **settings):
         self.clock = Clock()
         self.launcher = FakeLauncher()
@@ -165,7 +167,7 @@ class Scene:
             profiles=self.folder / "profiles",
             spool=self.folder / "spool",
             shared=False,
-            mirror=self.folder / "mirror",
+            mirror=self.mirror,
         )
         self.keeper = Keeper(
             self.settings,
@@ -191,6 +193,10 @@ class Scene:
     @property
     def profile(self):
         return self.folder / "profiles" / "mine.yaml"
+
+    @property
+    def mirror(self):
+        return self.folder / "mirror"
 
     def tick(self, seconds=0.0):
         self.clock.pass_by(seconds)

@@ -63,17 +63,18 @@ def survey(folder: str) -> dict[str, Any]:
 
 
 def excerpt(source: str, target: str, wanted: str) -> dict[str, Any]:
-    """Write the part of a profile that is worth timing: the entries that are named in `wanted`, and those that
-    claim to gain most, as many as `wanted` says.
+    """Write the part of a profile that is worth timing, as many entries as `wanted` says: those of the operations
+    that are `used` most, of each the sizes that are named there first, then those that claim to gain most.
     """
     from autotune.store import files
 
     profile, asked = files.read(Path(source)), json.loads(wanted)
     most, used = asked["most"], asked["used"]
 
-    def rank(tuning: Tuning) -> tuple[int, float]:
+    def rank(tuning: Tuning) -> tuple[int, int, float]:
         name = _name(tuning.operation)
-        return (used.index(name) if name in used else len(used)), tuning.ratio or 1.0
+        kin = (place for place, one in enumerate(used) if one[:2] == name[:2])
+        return next(kin, len(used)), used.index(name) if name in used else len(used), tuning.ratio or 1.0
 
     tuned = sorted((one for one in profile.tunings if one.status is Status.TUNED), key=rank)[:most]
     files.write(replace(profile, tunings=tuple(tuned)), Path(target))

@@ -73,8 +73,8 @@ class Memory:
         """Make the counts weigh less with time, once a day. A clock that was set back fades nothing."""
         days = (now - self.faded) / 86400.0
         if not 0 <= days < 1:
-            self.faded = now
-            factor = 0.5 ** (min(days, 365.0) * 86400.0 / HALF_LIFE) if days > 0 else 1.0
+            known, self.faded = self.faded > 0, now  # a new memory has nothing that is old
+            factor = 0.5 ** (min(days, 365.0) * 86400.0 / HALF_LIFE) if days > 0 and known else 1.0
             self.demand, self.used = _faded(self.demand, factor), _faded(self.used, factor)
 
     def failed(self, subject: str, now: float, first: float) -> float:

@@ -1,0 +1,102 @@
+"""A real daemon of a user that exists for one test only."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from autotune.daemon.client import NoDaemon, ask
+from autotune.daemon.family import descendants
+
+ANY_LOAD = "idle: {start_below: 1000, start_waiting: 2, stop_above: 2000, quiet_seconds: 0.1}\n"
+"""Idle whatever else runs on this machine."""
+PATIENCE = 60.0
+
+
+class Daemon:
+    """`autotune daemon` of a user that exists for one test only."""
+
+    def __init__(self, folder, configuration=ANY_LOAD):
+        self.folder = folder
+        self.environ = {
+            name: value for name, value in os.environ.items() if not name.startswith(("AUTOTUNE_", "XDG_"))
+        } | {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")}
+        self.environ |= {"XDG_RUNTIME_DIR": str(folder / "run"), "HOME": str(folder)}
+        # trials of other tests hold this host's lock: this one is a host of its own
+        self.environ |= {"AUTOTUNE_HOST_ID": f"test-{os.getpid()}"}
+        self.file = folder / "config" / "autotune" / "daemon.yaml"
+        self.file.parent.mkdir(parents=True)
+        self.file.write_text(configuration, "utf-8")
+        self.socket = folder / "run" / "autotune" / "control.sock"
+        self.state = folder / "state" / "autotune" / "daemon"
+        self.process = None
+
+    def start(self, patience=PATIENCE):
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "autotune", "daemon"], env=self.environ, stderr=log, stdout=log
+            )
+        self.until(lambda: self.ask("status"), patience)
+        return self
+
+    def until(self, condition, patience=PATIENCE):
+        """What the condition gives once it gives something."""
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            try:
+                found = condition()
+            except NoDaemon:
+                found = None
+            if found:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(self.log)
+
+    def ask(self, verb, **words):
+        return ask([self.socket], verb, **words)
+
+    def measuring(self):
+        running = self.ask("status")["running"]
+        return running if running and running["measuring"] else None
+
+    def children(self):
+        return descendants(self.process.pid) or []
+
+    def in_a_trial(self):
+        """Wait until trial processes run; the daemon's whole family."""
+        self.until(self.measuring)
+        return self.until(lambda: found if len(found := self.children()) >= 3 else None)
+
+    def end(self, number=signal.SIGKILL):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    @property
+    def log(self):
+        return (self.folder / "log").read_text("utf-8", "replace")
+
+
+def alive(pids):
+    """Those that still run; what merely waits to be reaped does not."""
+    found = []
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123
+                found += [pid] if file.read().rpartition(")")[2].split()[0] not in {"Z", "X"} else []
+        except OSError:
+            continue
+    return found
+
+
+def gone(pids, seconds):
+    deadline = time.monotonic() + seconds
+    while alive(pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return alive(pids) == []
+
+
+def descendants_known():
+    """Does the kernel list children?"""
+    return descendants(os.getpid()) is not None

@@ -1,0 +1,148 @@
+"""A real daemon under real harm: full and read-only disks, signals at the worst moment, kills, long paths."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from daemons import PATIENCE, Daemon, descendants_known, gone
+
+from autotune.daemon.family import descendants
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not descendants_known(), reason="the kernel does not list children here"),
+]
+
+
+def can_mount(tmp_path_factory):
+    place = tmp_path_factory.mktemp("mount")
+    done = subprocess.run(["mount", "-t", "tmpfs", "none", place], capture_output=True, check=False)
+    if done.returncode == 0:
+        subprocess.run(["umount", place], check=True)
+    return done.returncode == 0
+
+
+@pytest.fixture
+def disk(tmp_path, tmp_path_factory):
+    """The daemon's state folder is a small disk of its own."""
+    if os.name != "posix" or os.geteuid() != 0 or not can_mount(tmp_path_factory):
+        pytest.skip("nothing can be mounted here")
+    place = tmp_path / "state" / "autotune" / "daemon"
+    place.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], check=True)
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    found = Daemon(tmp_path)
+    yield found
+    found.end()
+
+
+def test_a_full_disk_is_said_and_the_daemon_goes_on_and_recovers(disk, daemon):
+    ballast = disk / "ballast"
+    with ballast.open("wb") as file:
+        while True:
+            try:
+                os.write(file.fileno(), bytes(4096))
+            except OSError:
+                break
+    daemon.start()
+    daemon.ask("tune", operation="svd", sizes={"n": 64})
+    daemon.until(lambda: "state.json cannot be written (No space left on device)" in daemon.log)
+    assert daemon.ask("status")["orders"] == 1
+    ballast.unlink()
+    daemon.ask("tune", operation="qr", sizes={"n": 64})
+    daemon.until(lambda: "state.json can be written again." in daemon.log)
+    assert len(json.loads((disk / "state.json").read_text("utf-8"))["wishes"]) == 2
+    assert daemon.end(signal.SIGTERM) == 0
+
+
+def test_a_read_only_disk_is_said_and_the_daemon_goes_on(disk, daemon):
+    (disk / "candidate.yaml").write_text("left over", "utf-8")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    daemon.start()
+    daemon.ask("tune", operation="svd", sizes={"n": 64})
+    daemon.until(lambda: "state.json cannot be written (Read-only file system)" in daemon.log)
+    daemon.until(lambda: daemon.ask("status")["interpreters"][0]["problem"])
+    assert "Read-only file system" in daemon.ask("status")["interpreters"][0]["problem"]
+    assert daemon.end(signal.SIGTERM) == 0
+
+
+def test_a_second_sigterm_ends_the_daemon_at_once_and_the_kernel_its_children(daemon):
+    family = daemon.start().in_a_trial()
+    leash = next(pid for pid in family if os.getpgid(pid) == pid)
+    os.kill(leash, signal.SIGSTOP)  # so that the end of the trial has to be waited for
+    try:
+        daemon.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert daemon.process.poll() is None
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.process.wait(1.0) == -signal.SIGTERM
+    finally:
+        os.kill(leash, signal.SIGCONT)
+    assert gone(family, 5.0)
+
+
+def test_kills_at_random_moments_tear_nothing_and_it_always_starts_again(daemon):
+    for number in range(4):
+        daemon.start()
+        daemon.ask("tune", operation="qr", sizes={"n": 64 + number})
+        time.sleep(random.uniform(0.0, 2.0))
+        family = descendants(daemon.process.pid) or []
+        daemon.end(signal.SIGKILL)
+        assert gone(family, 5.0)
+        orders = json.loads((daemon.state / "state.json").read_text("utf-8"))["wishes"]
+        assert ["qr", "float64", {"m": 64 + number, "n": 64 + number}] in orders
+    assert "cannot be used" not in daemon.log
+
+
+def refused(daemon):
+    """Status and words of a daemon that does not start."""
+    done = subprocess.run(
+        [sys.executable, "-m", "autotune", "daemon"],
+        env=daemon.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    return done.returncode, done.stderr
+
+
+def test_a_socket_path_too_long_is_refused_with_a_sentence(tmp_path):
+    daemon = Daemon(tmp_path)
+    daemon.environ["XDG_RUNTIME_DIR"] = str(tmp_path / ("long" * 40))
+    status, said = refused(daemon)
+    assert status == 3
+    assert "the system allows 107. Name a shorter folder in XDG_RUNTIME_DIR" in said
+
+
+def test_a_broken_configuration_keeps_the_daemon_from_starting_with_its_place(tmp_path):
+    status, said = refused(Daemon(tmp_path, "idle: {quiet_seconds: soon}\n"))
+    assert status == 2
+    assert "daemon.yaml: idle.quiet_seconds: expected a number" in said
+
+
+def test_a_spool_full_of_harm_is_emptied(daemon):
+    spool = daemon.folder / "state" / "autotune" / "spool"
+    spool.mkdir(parents=True)
+    row = {"operation": "svd", "dtype": "float64", "sizes": {"m": 9, "n": 9}, "calls": 5}
+    (spool / "0-good.json").write_text(json.dumps({"format": 1, "calls": [row]}), "utf-8")
+    (spool / "1-link.json").symlink_to("/etc/passwd")
+    os.mkfifo(spool / "2-pipe.json")
+    with (spool / "3-huge.json").open("wb") as file:
+        file.truncate(2**40)
+    (spool / "4-deep.json").write_text("[" * 200_000, "utf-8")
+    daemon.start()
+    daemon.until(lambda: daemon.ask("status")["demand"] == 1)
+    daemon.until(lambda: not list(spool.iterdir()))
+    assert "1 more files were refused." in daemon.log
+    assert os.path.exists("/etc/passwd")  # noqa: PTH110
