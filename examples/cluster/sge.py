@@ -1,0 +1,49 @@
+"""Calibrates the nodes of a Grid Engine cluster: one job for each node, which nobody else is on.
+
+    python sge.py --nodes 4 --cpus 64 --store /nfs/autotune [--queue long]
+
+`pip install "numpy-autotune[share]" dask-jobqueue`, at a place that all nodes see. Where nodes are of several kinds,
+ask for all of them: equal ones share the work. Further lines of the batch file: --directive '-l arch=lx-amd64'.
+"""
+
+import argparse
+import subprocess
+import sys
+
+from dask_jobqueue import SGECluster
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--nodes", type=int, default=2)
+    parser.add_argument("--cpus", type=int, required=True, help="of a node: all of them")
+    parser.add_argument("--memory", default="8GB", help="of a node, as the site lets a job ask for it")
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--queue")
+    parser.add_argument("--walltime", default="01:00:00")
+    parser.add_argument("--directive", action="append", default=[], help="a line for the batch file")
+    parser.add_argument("--print", action="store_true", help="print the batch file and end")
+    parser.add_argument("words", nargs="*", help="further words for autotune calibrate, after --")
+    asked = parser.parse_args()
+    with SGECluster(
+        cores=1,  # threads of the worker: it does nothing but start what measures
+        processes=1,
+        memory=asked.memory,
+        queue=asked.queue,
+        walltime=asked.walltime,
+        python=sys.executable,
+        job_extra_directives=["-l exclusive=true", f"-pe smp {asked.cpus}", *asked.directive],
+        scheduler_options={"dashboard_address": ":0"},
+    ) as cluster:
+        if asked.print:
+            print(cluster.job_script())
+            return 0
+        cluster.scale(jobs=asked.nodes)
+        command = [sys.executable, "-m", "autotune", "calibrate", "--scheduler", cluster.scheduler_address]
+        return subprocess.run([*command, "--store", asked.store, *asked.words], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
