@@ -54,7 +54,9 @@ INTERRUPTED = "Interrupted."
 
 def unsaid(why: str) -> str:
     """Standard output takes no more."""
-    return f"autotune: the output could not be written ({why}). What was asked is done; only its words are lost."
+    return (
+        f"autotune: the output could not be written ({why}). What was asked is done; only its words are lost."
+    )
 
 
 def error(text: str) -> str:
@@ -514,7 +516,11 @@ def daemon_status(status: Mapping[str, Any]) -> Iterator[str]:
             f"    {each}" for each in (one["problem"], one["stale"] and f"Stale: {one['stale']}") if each
         )
     if status["store"]:
-        yield f"Store {status['store']['url']}: {status['store']['failures']} failures in a row."
+        store = status["store"]
+        yield (
+            f"Store {store['url']}: {store['failures']} failures in a row; {store['staged']} profiles wait to be timed "
+            f"before they are used, {store['unpublished']} to be published."
+        )
     yield f"{status['demand']} operations were asked for in vain, {status['orders']} orders wait."
     yield from (f"In doubt: {why}" for why in status["doubts"])
     yield from (f"  {one['event']}: {one['job']}: {one['why']}" for one in status["recent"])
