@@ -40,6 +40,7 @@ def put_tables(root: Path, results: Results) -> None:
         (root / "docs/libraries.md", "libraries", libraries(results)),
         (root / "docs/believe.md", "accepted", accepted(results)),
         (root / "docs/believe.md", "regret", regret(results)),
+        (root / "docs/believe.md", "between", between(results)),
     ):
         before = path.read_text("utf-8")
         after = replaced(before, name, "\n".join(lines))
@@ -126,6 +127,20 @@ def regret(results: Results) -> Iterable[str]:
         yield f"| {searcher} | {within:.0%} | {slower:.1%} | {share:.1%} of round-robin's |"
     yield ""
     yield _command(results, "simulated")
+
+
+def between(results: Results) -> Iterable[str]:
+    """What is said of sizes between the measured ones is worth, by the kind of noise."""
+    yield "| noise | sizes | at least 95 % of the best speed | slower than the default by more than 1 % | largest loss |"
+    yield "|---|---|---|---|---|"
+    for one in results["benchmarks"]["transfer"]["results"]:
+        if one["what"] == "between":
+            yield (
+                f"| {one['noise']} | {one['sizes']} | {one['reach_95_percent']:.0%} "
+                f"| {one['slower_by_1_percent']:.0%} | {one['max_regret']:.1%} |"
+            )
+    yield ""
+    yield _command(results, "transfer")
 
 
 def _command(results: Results, name: str) -> str:

@@ -1,0 +1,34 @@
+"""The programs of bench_libraries run plain and with autotune; what is missing is said. Small sizes, no timing."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+from bench_libraries import PROGRAMS, WORKS, needed
+from pairing import NotHere
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if name.endswith("per_call")])
+def test_a_program_runs_plain_and_with_autotune(name):
+    try:
+        pair = PROGRAMS[name].make(True)
+    except NotHere as reason:
+        pytest.skip(str(reason))
+    assert pair.plain is pair.tuned
+    with pair.around_plain():
+        assert pair.plain() is not None
+    with pair.around_tuned():
+        assert pair.tuned() is not None
+
+
+def test_every_program_is_there_with_and_without_switching():
+    assert set(PROGRAMS) == {f"{name}{suffix}" for name in WORKS for suffix in ("", "_per_call")}
+
+
+def test_a_missing_library_is_a_sentence():
+    with pytest.raises(NotHere, match="needs no_such_library, which is not installed"):
+        needed("no_such_library.part")
