@@ -21,8 +21,14 @@ needs_systemd = pytest.mark.skipif(
 def analyzed(tmp_path, text, *words):
     path = tmp_path / "autotune.service"
     path.write_text(text, "utf-8")
+    environ = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}  # it plays a user's manager, who has one
     done = subprocess.run(
-        ["systemd-analyze", *words, str(path)], capture_output=True, text=True, check=False, timeout=60
+        ["systemd-analyze", *words, str(path)],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     return done.returncode, done.stdout + done.stderr
 
