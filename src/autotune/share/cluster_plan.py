@@ -361,8 +361,8 @@ class Plan:
         if task.searched:
             if not task.unconfirmed or not several or len(task.words) >= ASKED:
                 return None
-            return trouble or _unreached(self._left(mine), "confirmed it")
-        return trouble or _unreached(self._left(mine), "measured it")
+            return trouble or _unreached(self.budget - mine.spent, "confirmed it")
+        return trouble or _unreached(self.budget - mine.spent, "measured it")
 
     def _task(self, job: Job) -> _Task:
         return next(task for task in self._classes[job.node.key].tasks if task.unit == job.unit)
