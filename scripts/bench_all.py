@@ -39,6 +39,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "regret_sqrt": ["bench_regret.py", "sqrt", "--sizes", "n=1000000"],
     "regret_batch_matmul": ["bench_regret.py", "batch_matmul", "--sizes", "n=300"],
     "share": ["bench_share.py"],
+    "cluster": ["bench_cluster.py"],
     "daemon": ["bench_daemon.py"],
 }
 

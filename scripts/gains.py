@@ -131,7 +131,7 @@ def regret(results: Results) -> Iterable[str]:
 
 def between(results: Results) -> Iterable[str]:
     """What is said of sizes between the measured ones is worth, by the kind of noise."""
-    yield "| noise | sizes | at least 95 % of the best speed | slower than the default by more than 1 % | largest loss |"
+    yield "| noise | sizes | at least 95 % of the best speed | over 1 % slower than the default | largest loss |"
     yield "|---|---|---|---|---|"
     for one in results["benchmarks"]["transfer"]["results"]:
         if one["what"] == "between":

@@ -98,6 +98,13 @@ def test_the_tables_are_those_of_the_newest_results():
     assert stale == []
 
 
+def test_every_benchmark_of_the_project_is_rerun():
+    from bench_all import BENCHMARKS
+
+    there = {path.name for path in (ROOT / "scripts").glob("bench_*.py")} - {"bench_all.py"}
+    assert {words[0] for words in BENCHMARKS.values()} == there
+
+
 def test_a_page_without_marks_gets_no_table():
     with pytest.raises(ValueError, match="no marks for gains"):
         replaced("A page.", "gains", "| a |")
