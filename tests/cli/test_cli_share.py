@@ -2,6 +2,7 @@
 
 import json
 import stat
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -164,7 +165,7 @@ def test_a_full_disk_leaves_programs_what_they_had(monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("autotune.store.files.write", full)
+    monkeypatch.setattr("autotune.store.files.replace", full)
     result = run("pull")
     assert result.exit_code == 3
     assert "No space left on device). Programs go on with what they had." in result.stderr
@@ -210,3 +211,18 @@ def test_a_choice_that_was_tried_late_or_that_no_relative_knew_saves_nothing():
     assert saved(events, {QR: Configuration(blas_threads=5)}) == 0
     assert saved(events, {}) == 0
     assert saved([], {}) == 0
+
+
+def test_the_first_program_after_a_pull_finds_its_copy_compiled():
+    calibrated()
+    run("publish")
+    run("pull")
+    assert list(Path(folders.cache_dir()).glob("applied-*.json"))
+
+
+def test_no_name_in_a_store_speaks_to_the_terminal(tmp_path):
+    calibrated()
+    run("publish")
+    (place,) = (tmp_path / "store" / "v1").iterdir()
+    (place / ".1-\x1b[2J.tmp").touch()
+    assert "\x1b" not in run("prune", "--dry-run").output

@@ -28,12 +28,14 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
     """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     from autotune.search.campaign import this_key
     from autotune.share.pull import pull as bring
+    from autotune.store.resolve import resolve
 
     place, policy = reached(store)
     try:
         pulled = bring(place, policy, this_key(), fresh=fresh)
     except OSError as problem:
         raise EnvironmentProblem(messages.no_mirror(problem)) from problem
+    resolve()  # compiles what was pulled, a fifth of a second that the next program need not spend
     tell_refused(pulled.refused)
     for one in pulled.mirrored:
         click.echo(
