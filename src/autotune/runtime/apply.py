@@ -42,28 +42,29 @@ def apply(
     tuned(), executor() and map_blocks(). With an operation and its sizes, as in `apply("svd", n=500)`, the
     count is the one for that work.
 
-    profile: a profile, or a folder of them, to look at before all others; else $AUTOTUNE_PROFILE is.
-    strict: raise ProfileError or UsageError for what otherwise leaves NumPy as it is, for the reason that
-        `why` and explain() give.
-    processes: how many processes share the CPUs, if the environment does not say so. children: export the
-    count to child processes, by the variables of the BLAS libraries that the user has not set. allocator:
-    "retain" lets glibc keep freed memory for reuse, at the price of that memory; "default" undoes it.
-
-    per_call: run each call of numpy.linalg, and of scipy.linalg once that is imported, with the threads measured
-    for its operation, dtype and size, and put the count back after it; "all": np.matmul, `@`, np.dot and np.inner
-    too. Costs 1 us a call, 3 us if the count changes. Calls at once share the CPUs. None: as
-    $AUTOTUNE_PER_CALL or `autotune run --per-call` says. No public object of theirs is replaced, and on a
-    version that is not known nothing is done, for the reason that explain() gives.
-    guard: like per_call, and let one in a hundred calls longer than 1 ms run with the default; an entry that
-    loses against it is dropped, and explain() says what was saved.
-    reproducible: keep one BLAS thread count for everything, the one that is there (with an operation, its
-    own): the count decides the bits of results. Entries with another count are not used, in this and later
-    profiles; workers and chunks, which change no bits, are.
-    record: count the calls, those that no profile covers apart, for the daemon; None: as $AUTOTUNE_RECORD says. What is
-    counted goes into one small file when the process ends.
-
-    watch: take up new profiles and a new CPU quota within a minute, for programs that run for long. A thread
-    looks for them; calls pay nothing.
+    - profile: a profile, or a folder of them, to look at before all others; else $AUTOTUNE_PROFILE is.
+    - strict: raise ProfileError or UsageError for what otherwise leaves NumPy as it is, for the reason that
+      `why` and explain() give.
+    - processes: how many processes share the CPUs, if the environment does not say so.
+    - children: export the count to child processes, by the variables of the BLAS libraries that the user has
+      not set.
+    - allocator: "retain" lets glibc keep freed memory for reuse, at the price of that memory; "default" undoes
+      it.
+    - per_call: run each call of numpy.linalg, and of scipy.linalg once that is imported, with the threads
+      measured for its operation, dtype and size, and put the count back after it; "all": np.matmul, `@`, np.dot
+      and np.inner too. Costs 1 us a call, 3 us if the count changes. Calls at once share the CPUs. None: as
+      $AUTOTUNE_PER_CALL or `autotune run --per-call` says. No public object of theirs is replaced, and on a
+      version that is not known nothing is done, for the reason that explain() gives.
+    - guard: like per_call, and let one in a hundred calls longer than 1 ms run with the default; an entry that
+      loses against it is dropped, and explain() says what was saved.
+    - reproducible: keep one BLAS thread count for everything, the one that is there (with an operation, its
+      own): the count decides the bits of results. Entries with another count are not used, in this and later
+      profiles; workers and chunks, which change no bits, are.
+    - record: count the calls, those that no profile covers apart, for the daemon; None: as $AUTOTUNE_RECORD
+      says. What is counted goes into one small file when the process ends.
+    - watch: take up new profiles and a new CPU quota within a minute, for programs that run for long. A thread
+      looks for them; calls pay nothing.
+    - dtype, sizes: those of the operation; sizes in elements, and one that is left out equals `n`.
 
     Scope of effect: this process, with BLAS libraries that are loaded later. What the user or another
     library limited stays limited. Calling it again reads profiles and CPU quota again, and takes the former

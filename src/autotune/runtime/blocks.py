@@ -64,6 +64,8 @@ def map_blocks(
     Results may lie in memory of earlier ones that nobody refers to any more (`autotune.controls.results`
     says how much is held).
 
+    Scope of effect: this call, on threads that the process keeps for later ones; BLAS threads stay as they are.
+
     Raises UsageError if `out` overlaps an input without being it, or if the function does not work element
     by element as far as a sample of the first block shows; what the function raises, with a note that names
     the block.
@@ -109,7 +111,7 @@ def reduce_blocks(
     elements are combined in a fixed tree, also where nothing was measured: the result depends on the array
     alone, not on profile or machine. Integers, min, max, any, all, and reductions of 65,536 or fewer
     elements to one, are NumPy's; other sums are as accurate as NumPy's pairwise ones, or more. Raises
-    UsageError for any other function.
+    UsageError for any other function. Scope of effect: this call.
     """
     name = reductions.name_of(function)
     as_outs(out)
@@ -137,6 +139,8 @@ def reduce_blocks(
 
 def fill(array: NDArray[Any], value: Any) -> None:
     """`array[...] = value`, a number or an array that broadcasts, by the measured number of workers.
+
+    Scope of effect: this call. Where nothing was measured it is the assignment itself.
 
     Raises TypeError for an `array` that is none: what would be made of it, nobody could see.
     """
@@ -169,7 +173,8 @@ def random(
     block of 65,536 elements has its own stream, hashed from the seed and its number, so a seed gives the
     same numbers on every machine and with every profile (not those of `default_rng(seed)`). Without a seed
     every call gives others. `out` is an array in C order to be filled; its shape and dtype count then.
-    Raises UsageError for a method whose numbers depend on each other (shuffle, choice, ...).
+    Raises UsageError for a method whose numbers depend on each other (shuffle, choice, ...). Scope of effect: this
+    call; no generator of NumPy's is touched.
     """
     (out,) = as_outs(out)
     if out is not None:

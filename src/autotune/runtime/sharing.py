@@ -37,7 +37,8 @@ def shared(
 
     Without a `method` it is the one that the profile found best. On Linux nothing is left in /dev/shm,
     whatever ends owner and users (see `autotune.controls.sharing` for the rest). After the `with` every use
-    of the array is an error. Raises SharedMemoryError if there is too little room, before anything is
+    of the array is an error. Scope of effect: memory of the machine, until the owner closes the array or ends.
+    `shape` is in elements. Raises SharedMemoryError if there is too little room, before anything is
     written; UsageError for an unknown method, or one that copies.
     """
     sizes = shape_of(shape)
@@ -68,7 +69,7 @@ def process_map(
     was, one process for each usable CPU maps the array's memory. Processes are for functions that hold the
     GIL; for NumPy's own, `map_blocks` needs none. Raises what the function raises, with a note that names
     the process, and SharedMemoryError if a process is killed or memory is short; `out` may be written in
-    part then.
+    part then. Scope of effect: this call, whose processes end with it.
     """
     as_outs(out)
     if not isinstance(array, np.ndarray):
