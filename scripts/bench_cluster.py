@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Calibration of a cluster: what several equal nodes make of the time of one, and that a lost one costs nothing.
 
-    scripts/bench_cluster.py                    both figures; about five minutes
+    scripts/bench_cluster.py                    both figures; about eight minutes
     scripts/bench_cluster.py --json
     scripts/bench_cluster.py --only killed
 
@@ -226,7 +226,7 @@ def main() -> int:
     )
     parser.add_argument("--only", choices=("shared", "killed"))
     parser.add_argument("--seconds", type=float, default=0.25, help="that one call of the work sleeps")
-    parser.add_argument("--budget", type=float, default=240.0, help="of a class, in seconds")
+    parser.add_argument("--budget", type=float, default=480.0, help="of a class, in seconds")
     parser.add_argument("--log", action="store_true", help="print what the calibrations say")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -264,6 +264,7 @@ INTRODUCTION = json.dumps({
         "seed": 0,
         "neighbours": 0,
         "copies": 1,
+        "seconded": False,
     },
     "own": None,
     "tested": None,

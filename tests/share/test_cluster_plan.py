@@ -256,11 +256,16 @@ def test_each_class_has_the_whole_request_to_itself():
     assert [plan.hosts(key) for key in plan.classes] == [["a"], ["b"]]
 
 
+def test_a_search_is_told_whether_a_second_host_will_prove_its_choices():
+    assert [job.seconded for job in ready(node("a")).begin(0.0)] == [False]
+    assert [job.seconded for job in ready(node("a"), node("b")).begin(0.0)] == [True, True]
+
+
 def test_the_budget_is_the_class_s():
     one, two = ready(node("a")), ready(node("a"), node("b"))
     assert [job.seconds for job in one.begin(0.0)] == [100.0]
     first, second = two.begin(0.0)
-    assert first.seconds == second.seconds == pytest.approx(300 / 3.9)
+    assert [first.seconds, second.seconds] == pytest.approx([300 / 4.2] * 2)
 
 
 def test_what_one_unit_leaves_is_there_for_the_next():

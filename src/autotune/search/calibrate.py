@@ -15,7 +15,7 @@ from autotune.model.tuning import Tuning
 from autotune.search import company
 from autotune.search.between import alternatives
 from autotune.search.clock import Clock
-from autotune.search.confirm import LOOKS, ROUNDS, Look
+from autotune.search.confirm import LEAN_LOOKS, LEAN_ROUNDS, LOOKS, ROUNDS, Look
 from autotune.search.decide import BUDGET, decide, kept
 from autotune.search.events import Confirming, Decided, Listener, Started, Tried
 from autotune.search.grid import Grid
@@ -113,7 +113,10 @@ def _item(kind: Kind, dtype: str, request: Request, site: Site) -> Item:
         _refuse_too_large(kind, operation, site)
     if kind.family is not Family.USER:
         operations.sort(key=kind.work_of)
-    return Item(kind=kind, dtype=dtype, operations=tuple(dict.fromkeys(operations)))
+    once = tuple(dict.fromkeys(operations))
+    if request.seconded:
+        return Item(kind=kind, dtype=dtype, operations=once, looks=LEAN_LOOKS, rounds=LEAN_ROUNDS)
+    return Item(kind=kind, dtype=dtype, operations=once)
 
 
 def _refuse_too_large(kind: Kind, operation: Operation, site: Site) -> None:

@@ -38,6 +38,8 @@ class Request:
     """Busy processes to keep beside the trials."""
     copies: int = 1
     """Of each trial to run at once, on CPUs that they share."""
+    seconded: bool = False
+    """Does a second host prove the choices too? Then each of the two proofs may be a lean one."""
     workload: Kind | None = None
     """The user's own function, as a row of the catalogue."""
 

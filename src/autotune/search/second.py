@@ -8,23 +8,12 @@ from autotune.model.catalogue import CATALOGUE, Kind
 from autotune.model.operation import Operation
 from autotune.model.tuning import Tuning
 from autotune.search.clock import Clock
-from autotune.search.confirm import Look
+from autotune.search.confirm import LEAN_LOOKS, LEAN_ROUNDS
 from autotune.search.decide import decide, kept
 from autotune.search.disturbance import Disturbance
 from autotune.search.evidence import Evidence
 from autotune.search.prove import Proof, prove
 from autotune.search.site import Site
-
-LOOKS = (
-    Look(processes=2, error=0.008),
-    Look(processes=3, error=0.005),
-    Look(processes=5, error=0.006),
-    Look(processes=8, error=0.006),
-)
-"""Together the error of a first proof, 2.5 %, and one look earlier: what is tested has been proved once, so that
-most of it shows at the first look (with Student's t for two processes: a gain of half at 2 % of noise)."""
-ROUNDS = 4
-"""Pairs in each process: what processes differ by is more than what half as many pairs do."""
 
 
 def seconded(
@@ -40,7 +29,9 @@ def seconded(
     for index, group in enumerate(groups):
         clock.allow(clock.remaining / (len(groups) - index))
         choices = {one.operation: one.choice for one in group}
-        proof = prove(choices, margin=site.margin, bench=bench, clock=clock, looks=LOOKS, rounds=ROUNDS)
+        proof = prove(
+            choices, margin=site.margin, bench=bench, clock=clock, looks=LEAN_LOOKS, rounds=LEAN_ROUNDS
+        )
         kind = workload or CATALOGUE[group[0].operation.name]
         for operation, choice in choices.items():
             failure = proof.failures.get(operation)

@@ -296,6 +296,7 @@ class Cluster:
             operations=() if self.own is not None else (job.unit.name,),
             dtypes=(job.unit.dtype,),
             budget_seconds=job.seconds,
+            seconded=job.seconded,
         )
         order = Order(errand=job.errand, request=request, own=self.own, tested=self.plan.tested(job.node))
         if job.errand is Errand.CONFIRM:

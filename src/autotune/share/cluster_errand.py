@@ -47,6 +47,7 @@ def dumps(order: Order) -> str:
             "seed": request.seed,
             "neighbours": request.neighbours,
             "copies": request.copies,
+            "seconded": request.seconded,
         },
         "own": order.own and order.own.as_dict(),
         "tested": order.tested,

@@ -18,9 +18,8 @@ from autotune.store.join import joined
 
 LEAST_SECONDS = 3.0
 """That a unit is given: two processes and a few timings of the default."""
-CONFIRMATION = 0.3
-"""The part of a unit's time that its confirmation takes: two processes with half the rounds, where the first host
-had its search and three processes."""
+CONFIRMATION = 0.4
+"""A confirmation's part of a unit's time, the search being 1: both end with a proof of the same length."""
 AGREEING = 2
 """Hosts that must choose the same for an entry to count in its class."""
 ASKED = 3
@@ -79,6 +78,8 @@ class Job:
     """Its budget."""
     choices: tuple[Tuning, ...] = ()
     """The entries to be confirmed."""
+    seconded: bool = False
+    """Is there another host, to prove the choices of this search too?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +298,7 @@ class Plan:
             unit=task.unit,
             seconds=seconds,
             choices=task.unconfirmed if task.searched else (),
+            seconded=len(hosts) >= AGREEING,
         )
 
     def _wants_another(self, mine: _Class) -> bool:
