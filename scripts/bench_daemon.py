@@ -6,7 +6,8 @@ row says that nothing was measured. Prints a table, or JSON with --json; exit co
 
     python scripts/bench_daemon.py [--rows idle,busy] [--scale 0.05] [--start-below 0.08] [--json]
 
---scale shortens durations and numbers of repetitions, for a first look; figures that are stated come from 1.
+--scale shortens durations and numbers of repetitions, for a first look; figures that are stated come from 1, which
+takes about an hour and a half. With --json the table goes to stderr as it grows.
 """
 
 import argparse
@@ -134,6 +135,11 @@ class Daemon:
         running = self.status()["running"]
         return bool(running and running["measuring"])
 
+    def in_a_trial(self, options: argparse.Namespace) -> bool:
+        """Wait until trial processes run; False if the machine is never idle enough for that."""
+        seconds = max(90.0, 480 * options.scale)
+        return self.until(lambda: len(self.family()) >= 3 and self.measuring(), seconds) is not None
+
     def family(self) -> list[int]:
         assert self.process is not None
         return alive(descendants(self.process.pid) or [])
@@ -212,7 +218,7 @@ def busy(options: argparse.Namespace) -> Iterator[dict]:
         waits, published = [], 0
         for number in range(max(2, round(50 * options.scale))):
             one.ask("tune", operation="svd", sizes={"n": 400 + number})
-            if one.until(lambda: len(one.family()) >= 3 and one.measuring(), 4 * PATIENCE) is None:
+            if not one.in_a_trial(options):
                 break
             time.sleep(random.uniform(0.5, 3.0))
             family, adopted = one.family(), len(one.events("adopted"))
@@ -240,10 +246,10 @@ def periodic(options: argparse.Namespace) -> Iterator[dict]:
     with daemon(options, job_seconds=600) as one:
         one.start()
         one.ask("tune", operation="svd")
-        started = one.until(one.measuring, 4 * PATIENCE) is not None
+        started = one.in_a_trial(options)
         before, seconds = len(one.events("idle", "busy")), max(60.0, 300 * options.scale)
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while started and time.monotonic() < end:
             load(1.0).wait()
             time.sleep(9.0)
         count = len(one.events("idle", "busy")) - before
@@ -279,7 +285,7 @@ def kills(options: argparse.Namespace) -> Iterator[dict]:
             torn += not whole(one)
             now = journal(one)
             gone_on = now[:1] == sessions[:1]  # the same calibration; else another one was begun in its place
-            lost += gone_on and len(now) < len(sessions) and sessions[: len(now)] != now
+            lost += gone_on and now[: len(sessions)] != sessions
             sessions = now
         one.start()
     yield row("kill_torn_files", float(torn), 0, f"of {count}")
@@ -453,18 +459,19 @@ def crowd(options: argparse.Namespace) -> Iterator[dict]:
 def foreground(options: argparse.Namespace) -> Iterator[dict]:
     """A NumPy job that begins while something is measured, against the same without a daemon."""
     rounds = round(250 * max(options.scale, 0.05) * 4)
-    logs, met = [], 0
-    for number in range(max(2, round(20 * options.scale))):
+    logs: list[float] = []
+    pairs = max(2, round(20 * options.scale))
+    for number in range(pairs):
         seconds = {}
         for beside in random.sample([True, False], 2):
             with daemon(options, job_seconds=600) as one:
                 if beside:
                     one.start()
                     one.ask("tune", operation="svd", sizes={"n": 300 + number})
-                    met += (
-                        one.until(lambda: len(one.family()) >= 3 and one.measuring(), 4 * PATIENCE)
-                        is not None
-                    )
+                    if not one.in_a_trial(options):
+                        note = f"after {len(logs)} pairs the machine was never idle enough to begin"
+                        yield row("foreground_slowdown", None, 3, "%", note)
+                        return
                     time.sleep(2.0)
                 environ = {
                     name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")
@@ -480,13 +487,29 @@ def foreground(options: argparse.Namespace) -> Iterator[dict]:
         logs.append(math.log(seconds[True] / seconds[False]))
     half = student.ppf(0.975, len(logs) - 1) * stdev(logs) / math.sqrt(len(logs))
     low, high = (100 * math.expm1(mean(logs) + sign * half) for sign in (-1, 1))
-    note = f"95 % interval {low:.1f} to {high:.1f}, {len(logs)} pairs, {met} met a trial"
+    note = f"95 % interval {low:.1f} to {high:.1f}, {pairs} pairs, each met a trial"
     yield row("foreground_slowdown", 100 * math.expm1(mean(logs)), 3, "%", note)
 
 
 ROWS: dict[str, Callable[[argparse.Namespace], Iterator[dict]]] = {
     each.__name__: each for each in (idle, busy, periodic, kills, noticed, planted, crowd, foreground)
 }
+
+
+def results(name: str, options: argparse.Namespace) -> Iterator[dict]:
+    """The results of one row. One that breaks off is not measured, and keeps no other from being measured."""
+    try:
+        yield from ROWS[name](options)
+    except (NoDaemon, OSError, subprocess.SubprocessError) as problem:
+        yield row(name, None, None, "", f"{type(problem).__name__}: {problem}")
+
+
+def line(one: dict) -> str:
+    """A result for people."""
+    value = "-" if one["value"] is None else f"{one['value']:.3g}"
+    limit = "" if one["limit"] is None else f"(at most {one['limit']:g})"
+    verdict = {True: "", False: "EXCEEDED", None: "NOT MEASURED"}[one["kept"]]
+    return f"{one['name']:<32} {value:>8} {one['unit']:<12} {limit:<16} {one['note']} {verdict}".rstrip()
 
 
 def main() -> int:
@@ -506,16 +529,9 @@ def main() -> int:
         parser.error(f"there are no rows {', '.join(sorted(unknown))}")
     found = []
     for name in options.rows.split(","):
-        for one in ROWS[name](options):
+        for one in results(name, options):
             found.append(one)
-            if not options.json:
-                value = "-" if one["value"] is None else f"{one['value']:.3g}"
-                limit = "" if one["limit"] is None else f"(at most {one['limit']:g})"
-                verdict = {True: "", False: "EXCEEDED", None: "NOT MEASURED"}[one["kept"]]
-                print(
-                    f"{one['name']:<32} {value:>8} {one['unit']:<12} {limit:<16} {one['note']} {verdict}",
-                    flush=True,
-                )
+            print(line(one), flush=True, file=sys.stderr if options.json else sys.stdout)
     if options.json:
         print(json.dumps(found, indent=2))
     return 0 if all(one["kept"] for one in found) else 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+from math import ceil
 
 import pytest
 from worlds import FACTS, NAME, NOON, PYTHON, Scene, entry, row
@@ -10,6 +11,7 @@ from autotune.daemon import memory
 from autotune.daemon.budget import Spent
 from autotune.daemon.settings import Interpreter, Settings, hours
 from autotune.daemon.spool import FORMAT
+from autotune.host import cgroup
 
 NOTHING = {"entries": []}
 
@@ -371,6 +373,28 @@ def test_a_quota_that_changed_is_noticed_within_a_minute_and_is_the_reason(scene
     scene.tick(0.5)
     assert scene.keeper.memory.stale == {NAME: "usable_cpus was 4 and is 2."}
     assert "stale" in scene.events
+
+
+def test_a_quota_of_control_groups_of_version_1_is_noticed_like_any_other(scene, tmp_path):
+    root = tmp_path / "root"
+    group = root / "sys/fs/cgroup/cpu"
+    group.mkdir(parents=True)
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/mountinfo").write_text(
+        "40 30 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n", "ascii"
+    )
+    (root / "proc/self/cgroup").write_text("4:cpu:/\n", "ascii")
+    (group / "cpu.cfs_period_us").write_text("100000\n", "ascii")
+    for quota, usable in ((300_000, (3, "quota")), (100_000, (1, "quota"))):
+        (group / "cpu.cfs_quota_us").write_text(f"{quota}\n", "ascii")
+        found = cgroup.quota(cgroup.folders(str(root)))
+        scene.usable = (ceil(found), "quota")
+        assert scene.usable == usable
+        scene.tick(40.0)
+        assert scene.launcher.last.arguments[0] == "survey"
+        scene.answer_survey(facts=FACTS | {"usable_cpus": usable[0]})
+        scene.tick(0.5)
+    assert scene.keeper.memory.stale == {NAME: "usable_cpus was 3 and is 1."}
 
 
 def test_a_numpy_that_changed_is_noticed_by_its_files(tmp_path):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from daemons import ANY_LOAD, PATIENCE, Daemon, descendants_known, gone
@@ -119,3 +120,33 @@ def test_an_interpreter_that_is_not_there_is_an_answer_and_no_crash(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         Processes(tmp_path, os.environ).start(Interpreter(python="/no/python"), "autotune", (), {})
     assert list(tmp_path.glob("job-*")) == []
+
+
+FOUND_ELSEWHERE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from made_profiles import of_this_machine, tuning
+from autotune.store import files
+files.write(of_this_machine(tuning("inv", n=500)), Path(sys.argv[1]))
+"""
+
+
+def test_what_another_host_published_is_pulled_tried_and_in_force(daemon):
+    profile, store = daemon.folder / "found.yaml", daemon.folder / "store"
+    store.mkdir()
+    elsewhere = daemon.environ | {"AUTOTUNE_HOST_ID": "elsewhere"}
+    tests = str(Path(__file__).parent.parent)
+    for words in (
+        ["-c", FOUND_ELSEWHERE, str(profile), tests],
+        ["-m", "autotune", "publish", str(profile), "--store", str(store)],
+    ):
+        subprocess.run([sys.executable, *words], env=elsewhere, check=True, timeout=PATIENCE)
+    daemon.file.with_name("config.yaml").write_text("trust: any\n", "utf-8")
+    daemon.file.write_text(f"{ANY_LOAD}calibrate: false\nstore: {store}\npull_seconds: 10\n", "utf-8")
+    daemon.start()
+    mirror = daemon.folder / "state" / "autotune" / "cluster"
+    (path,) = daemon.until(lambda: list(mirror.glob("*.yaml")))
+    staged = next((daemon.state / "pulled").glob("*/cluster/*.yaml"))
+    assert path.read_bytes() == staged.read_bytes()
+    assert '"event": "fine"' in daemon.log

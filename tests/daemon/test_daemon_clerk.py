@@ -1,0 +1,60 @@
+"""What a child does with profiles."""
+
+import json
+
+import pytest
+from made_profiles import profile, tuning
+
+from autotune.daemon import clerk
+from autotune.store import files
+
+
+def named(one):
+    return [one.operation.name, one.operation.dtype, one.operation.size]
+
+
+ENTRIES = (
+    tuning("qr", choice={"blas_threads": 1}, ratio=0.2, m=500, n=500),
+    tuning("svd", choice={"blas_threads": 1}, ratio=0.5, m=100, n=100),
+    tuning("svd", choice={"blas_threads": 2}, ratio=0.9, m=900, n=900),
+    tuning("inv", n=500),
+)
+
+
+@pytest.fixture
+def source(tmp_path):
+    files.write(profile(*ENTRIES), tmp_path / "mine.yaml")
+    return tmp_path / "mine.yaml"
+
+
+def excerpt(source, used, most=5):
+    wanted = json.dumps({"most": most, "used": used})
+    answer = clerk.excerpt(str(source), str(source.with_name("excerpt.yaml")), wanted)
+    assert len(files.read(source.with_name("excerpt.yaml")).tunings) == len(answer["entries"])
+    return answer["entries"]
+
+
+def test_of_a_profile_nobody_uses_the_largest_claims_are_timed(source):
+    assert excerpt(source, [], most=2) == [named(ENTRIES[0]), named(ENTRIES[1])]
+
+
+def test_entries_of_what_is_used_most_are_timed_first_and_of_those_the_sizes_that_are_used(source):
+    used = [["svd", "float64", {"m": 700, "n": 700}], named(ENTRIES[2]), named(ENTRIES[0])]
+    assert excerpt(source, used) == [named(ENTRIES[2]), named(ENTRIES[1]), named(ENTRIES[0])]
+
+
+def test_where_the_default_was_kept_there_is_nothing_to_time(source):
+    assert named(ENTRIES[3]) not in excerpt(source, [named(ENTRIES[3])])
+
+
+def test_adoption_joins_what_is_new_with_what_is_there(source, tmp_path):
+    place = tmp_path / "in-force.yaml"
+    files.write(profile(tuning("eigh", n=7)), place)
+    answer = clerk.adopt(str(source), str(place), "sizes")
+    assert answer == {"entries": 5, "new": {"tuned": 3, "default-kept": 1}}
+    assert {one.operation.name for one in files.read(place).tunings} == {"eigh", "qr", "svd", "inv"}
+
+
+def test_a_profile_that_cannot_be_read_is_a_problem_and_no_traceback(tmp_path, capsys):
+    clerk.main(["adopt", str(tmp_path / "none.yaml"), str(tmp_path / "place.yaml"), "all"])
+    assert "none.yaml" in json.loads(capsys.readouterr().out)["problem"]
