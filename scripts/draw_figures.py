@@ -60,7 +60,12 @@ def accepted(rows: Rows) -> dict[str, Any]:
     colour = {"value": BLUE}
     return {
         "data": {"values": values},
-        "facet": {**ROW, "field": "noise", "sort": list(dict.fromkeys(row["noise"] for row in values))},
+        "facet": {
+            "field": "noise",
+            "type": "nominal",
+            "title": None,
+            "sort": list(dict.fromkeys(row["noise"] for row in values)),
+        },
         "columns": 2,
         "spacing": 28,
         "spec": {
