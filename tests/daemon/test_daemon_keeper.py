@@ -620,6 +620,34 @@ def test_adoption_that_fails_says_why_and_is_tried_again(scene):
     assert scene.keeper.memory.attempts["svd float64"][0] == 1
 
 
+def test_a_flood_of_demand_is_bounded(scene):
+    spool = scene.folder / "spool"
+    spool.mkdir()
+    for number in range(10):
+        rows = [
+            {"operation": "svd", "dtype": "float64", "sizes": {"m": number + 1, "n": n}, "calls": n}
+            for n in range(1, 401)
+        ]
+        content = {
+            "format": FORMAT,
+            "calls": rows,
+            "dropped": [{**one, "lost": 5, "pairs": 5} for one in rows],
+        }
+        (spool / f"{number}.json").write_text(json.dumps(content), "utf-8")
+    scene.surveyed()
+    demand = scene.keeper.memory.demand
+    assert len(demand) == memory.MOST_DEMAND
+    assert min(row[3] for row in demand.values()) == 301
+    assert len(scene.keeper.memory.doubts) == 200
+
+
+def test_what_failed_once_is_forgotten_after_a_month(scene):
+    scene.keeper.memory.failed("svd float64", NOON, 3600.0)
+    scene.keeper.memory.fade(NOON)
+    scene.keeper.memory.fade(NOON + 31 * 86400)
+    assert scene.keeper.memory.attempts == {}
+
+
 def test_a_flood_of_garbage_in_the_spool_is_a_few_lines_of_log(scene):
     spool = scene.folder / "spool"
     spool.mkdir()

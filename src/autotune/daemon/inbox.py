@@ -9,6 +9,10 @@ MOST_SAID = 3
 """Refused files that one visit says; of the rest only the number, since anybody may leave them."""
 
 
+MOST_DOUBTS = 200
+"""Entries in doubt beyond which programs cannot bring more into doubt."""
+
+
 class Inbox:
     """Emptied every now and then."""
 
@@ -28,7 +32,9 @@ class Inbox:
         for rows, calls in ((memory.demand, found.calls), (memory.used, found.used)):
             for asked, count in calls.items():
                 rows.setdefault(str(asked), [asked.name, asked.dtype, asked.size, 0])[3] += count
+        memory.trim()
         for asked, why in found.dropped.items():
-            memory.doubts[str(asked)] = [asked.name, asked.dtype, asked.size, why]
+            if len(memory.doubts) < MOST_DOUBTS:
+                memory.doubts[str(asked)] = [asked.name, asked.dtype, asked.size, why]
         if found.calls or found.used or found.dropped:
             book.news = True

@@ -137,6 +137,7 @@ class Keeper:
             for one in book.settings.interpreters
             if one.name in self.interpreters.surveys
             for path in staging.staged(book.places, one)
+            if book.memory.trusted.get(path) != stamp(path) and not staging.in_force(book.places, path)
         }
         self._untried = pulled | in_use
 
@@ -152,13 +153,9 @@ class Keeper:
                 errand.interpreter, errand.step, partial(self._returned, errand.then), environ=errand.environ
             )
             return
-        if not self.window.open:
-            self.waiting = self.window.why
-            return
-        jobs = schedule.queue(self.knowledge())
-        self.waiting = self._occasion.objection() or ("" if jobs else "There is nothing to do.")
+        self.waiting = self._occasion.objection() or ""
         if not self.waiting:
-            self._measure(jobs[0])
+            self._measure_next()
 
     def _asked(self, one: Interpreter, ended: Ended) -> None:
         self.interpreters.answered(one, ended)
@@ -173,7 +170,12 @@ class Keeper:
 
     # --- a job, from its beginning to its end -----------------------------------------------
 
-    def _measure(self, job: Job) -> None:
+    def _measure_next(self) -> None:
+        jobs = schedule.queue(self.knowledge())
+        if not jobs:
+            self.waiting = "There is nothing to do."
+            return
+        job = jobs[0]
         interpreter = next(one for one in self.settings.interpreters if one.name == job.interpreter)
         self._book.tell("begun", job, job.reason)
         try:

@@ -20,6 +20,8 @@ MOST_DEMAND = 1000
 """Operations at a size that are remembered; the least asked for are forgotten."""
 HALF_LIFE = 7 * 86400.0
 """Seconds after which a count weighs half: programs change."""
+FORGOTTEN = 30 * 86400.0
+"""Seconds after which it does not matter any more that something once failed."""
 LONGEST_DELAY = 7 * 86400.0
 """Seconds that something which always fails is left alone."""
 
@@ -76,6 +78,12 @@ class Memory:
             known, self.faded = self.faded > 0, now  # a new memory has nothing that is old
             factor = 0.5 ** (min(days, 365.0) * 86400.0 / HALF_LIFE) if days > 0 and known else 1.0
             self.demand, self.used = _faded(self.demand, factor), _faded(self.used, factor)
+            self.attempts = {name: row for name, row in self.attempts.items() if now - row[1] < FORGOTTEN}
+
+    def trim(self) -> None:
+        """Keep no more counts than twice those that a day keeps: anybody may leave some."""
+        if max(len(self.demand), len(self.used)) > 2 * MOST_DEMAND:
+            self.demand, self.used = _faded(self.demand, 1.0), _faded(self.used, 1.0)
 
     def failed(self, subject: str, now: float, first: float) -> float:
         """Note a failure; returns when to try again: after `first` seconds, four times as long each time."""

@@ -139,7 +139,7 @@ def job_of(values: Mapping[str, Any]) -> Job:
 def _demanded(name: str, survey: Survey, memory: Memory) -> Iterator[Job]:
     for operation, dtype, sizes, calls in memory.demand.values():
         asked = Operation(name=operation, dtype=dtype, sizes=tuple(sizes.items()))
-        if any(one.operation == asked and one.settled for one in survey.entries):
+        if asked in survey.settled:
             continue
         saved = calls * expected_gain(asked, survey)
         reason = f"Programs called it about {calls:.0f} times, and nothing measured covers it: {saved:.3g} s to gain."
@@ -180,28 +180,24 @@ def _missing(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
 def _known(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
     """What is contested, and what is old."""
     memory, settings = knowledge.memory, knowledge.settings
-    contested = {(one.operation.name, one.operation.dtype) for one in survey.entries if one.contested}
-    for operation, dtype in sorted(contested & _catalogued(survey)):
+    known = {rule: entries for rule, entries in survey.rules.items() if rule[0] in CATALOGUE}
+    for operation, dtype in sorted(
+        rule for rule, entries in known.items() if any(one.contested for one in entries)
+    ):
         reason = "Hosts of this class disagree about it; what is measured here decides for this host."
         yield _job(Cause.CONTESTED, name, operation, dtype, {}, reason)
-    own = {
-        (one.operation.name, one.operation.dtype)
-        for one in survey.entries
-        if one.path == survey.profile and one.status == "tuned"
-    }
-    for operation, dtype in sorted(own & _catalogued(survey)):
+    own = (
+        rule
+        for rule, entries in known.items()
+        if any(one.path == survey.profile and one.status == "tuned" for one in entries)
+    )
+    for operation, dtype in sorted(own):
         days = (
             knowledge.now - memory.checked.get(checked_key(survey.key, operation, dtype), knowledge.now)
         ) / 86400
         if days >= settings.recheck_days:
             reason = f"Its entries were last checked {days:.0f} days ago."
             yield _job(Cause.AGE, name, operation, dtype, {}, reason, days)
-
-
-def _catalogued(survey: Survey) -> set[tuple[str, str]]:
-    return {
-        (one.operation.name, one.operation.dtype) for one in survey.entries if one.operation.name in CATALOGUE
-    }
 
 
 def checked_key(key: str, operation: str, dtype: str) -> str:

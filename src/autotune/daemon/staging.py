@@ -20,14 +20,21 @@ def folder(places: Places, interpreter: Interpreter) -> Path:
 
 
 def staged(places: Places, interpreter: Interpreter) -> list[str]:
-    """The profiles that were pulled for an interpreter and differ from what is in force."""
-    found = sorted((folder(places, interpreter) / "cluster").glob("*.yaml"))
-    return [str(path) for path in found if not _same(path, places.mirror / path.name)]
+    """The profiles that were pulled for an interpreter."""
+    return [str(path) for path in sorted((folder(places, interpreter) / "cluster").glob("*.yaml"))]
 
 
 def is_staged(places: Places, path: str) -> bool:
     """Is it one of them?"""
     return Path(path).is_relative_to(places.state / "pulled")
+
+
+def in_force(places: Places, path: str) -> bool:
+    """Does the mirror say the same?"""
+    try:
+        return (places.mirror / Path(path).name).read_bytes() == Path(path).read_bytes()
+    except OSError:
+        return False
 
 
 def enforce(places: Places, path: Path) -> Path:
@@ -44,10 +51,3 @@ def sweep(places: Places, interpreters: Iterable[Interpreter]) -> None:
     for path in [each for each in places.mirror.glob("*.yaml") if each.name not in kept]:
         with suppress(OSError):
             path.unlink()
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.read_bytes() == other.read_bytes()
-    except OSError:
-        return False

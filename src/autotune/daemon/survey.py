@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autotune.model.operation import Operation
@@ -46,12 +46,22 @@ class Survey:
     entries: tuple[Entry, ...]
     refusals: tuple[tuple[str, str | None, str], ...]
     """[path, entry, reason] of what is not used."""
+    rules: Mapping[tuple[str, str], tuple[Entry, ...]] = field(init=False, repr=False, compare=False)
+    """The entries by the operation and dtype that they are about: decisions ask for them at every tick."""
+    settled: frozenset[Operation] = field(init=False, repr=False, compare=False)
+    """Operations at a size about which there is nothing left to find out."""
+
+    def __post_init__(self) -> None:
+        """Sort the entries, once."""
+        rules: dict[tuple[str, str], list[Entry]] = {}
+        for one in self.entries:
+            rules.setdefault((one.operation.name, one.operation.dtype), []).append(one)
+        object.__setattr__(self, "rules", {rule: tuple(entries) for rule, entries in rules.items()})
+        object.__setattr__(self, "settled", frozenset(one.operation for one in self.entries if one.settled))
 
     def of(self, name: str, dtype: str) -> tuple[Entry, ...]:
         """The entries of an operation."""
-        return tuple(
-            one for one in self.entries if (one.operation.name, one.operation.dtype) == (name, dtype)
-        )
+        return self.rules.get((name, dtype), ())
 
 
 def survey(answer: bytes) -> Survey:
