@@ -22,7 +22,12 @@ def cluster() -> None:
     """Calibrate a cluster whose batch system is all there is.
 
     Where Dask runs, `autotune calibrate --scheduler` shares the work among the nodes.
-    """
+
+    \b
+    Examples:
+      autotune cluster script --slurm --store /nfs/autotune > calibrate.sh
+      autotune cluster script --pbs --cpus 64 --store s3://bucket/autotune > calibrate.sh
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
 
 
 @cluster.command()

@@ -17,7 +17,7 @@ from math import isfinite
 from time import monotonic
 from typing import Any
 
-from autotune.errors import AutotuneError, HostBusy, UsageError
+from autotune.errors import AutotuneError, BadWorkload, HostBusy, UsageError
 from autotune.host.shares import PROCESSES
 from autotune.share.cluster_errand import Order, loads, versions
 from autotune.share.cluster_plan import Errand
@@ -46,6 +46,9 @@ def _introduced(order: Order) -> Answer:
     from autotune.search.campaign import foresee
     from autotune.store.schema import document_of
 
+    file = order.own.source.rpartition(":")[0] if order.own is not None else ""
+    if file.endswith(".py") and not os.path.isfile(file):  # noqa: PTH113  # a name that came from elsewhere
+        raise BadWorkload(f"There is no file {file} on this node: a workload must be where all nodes see it.")
     key, items = foresee(order.request, order.own)
     seconds = [
         0.0 if item.kind.family is Family.USER else sum(seconds_of(item.kind, one) for one in item.operations)
