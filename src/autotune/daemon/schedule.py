@@ -8,7 +8,6 @@ tuning may save), what is stale or was never measured, what hosts disagree about
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum
-from math import exp, log
 from typing import Any
 
 from autotune.daemon import cluster
@@ -152,8 +151,7 @@ def expected_gain(operation: Operation, survey: Survey) -> float:
     """
     row = CATALOGUE[operation.name]
     rate = FLOPS_PER_SECOND if row.unit is WorkUnit.FLOPS else BYTES_PER_SECOND
-    ratios = [one.ratio for one in survey.of(operation.name, operation.dtype) if one.ratio]
-    ratio = exp(sum(map(log, ratios)) / len(ratios)) if ratios else LIKELY_RATIO
+    ratio = survey.ratios.get((operation.name, operation.dtype), LIKELY_RATIO)
     return row.work_of(operation) / rate * max(0.0, 1.0 - ratio)
 
 

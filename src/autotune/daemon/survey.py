@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import exp, log
+from sys import intern
 from typing import Any
 
 from autotune.model.operation import Operation
@@ -48,6 +50,8 @@ class Survey:
     """[path, entry, reason] of what is not used."""
     rules: Mapping[tuple[str, str], tuple[Entry, ...]] = field(init=False, repr=False, compare=False)
     """The entries by the operation and dtype that they are about: decisions ask for them at every tick."""
+    ratios: Mapping[tuple[str, str], float] = field(init=False, repr=False, compare=False)
+    """Geometric mean of the times over the default's that are known for an operation."""
     settled: frozenset[Operation] = field(init=False, repr=False, compare=False)
     """Operations at a size about which there is nothing left to find out."""
 
@@ -57,6 +61,12 @@ class Survey:
         for one in self.entries:
             rules.setdefault((one.operation.name, one.operation.dtype), []).append(one)
         object.__setattr__(self, "rules", {rule: tuple(entries) for rule, entries in rules.items()})
+        known = {
+            rule: [log(one.ratio) for one in entries if one.ratio and one.ratio > 0]
+            for rule, entries in rules.items()
+        }
+        ratios = {rule: exp(sum(logs) / len(logs)) for rule, logs in known.items() if logs}
+        object.__setattr__(self, "ratios", ratios)
         object.__setattr__(self, "settled", frozenset(one.operation for one in self.entries if one.settled))
 
     def of(self, name: str, dtype: str) -> tuple[Entry, ...]:
@@ -84,11 +94,11 @@ def survey(answer: bytes) -> Survey:
 def _entry(row: list[Any]) -> Entry:
     name, dtype, sizes, status, ratio, _seconds, level, path, contested = row
     return Entry(
-        operation=Operation(name=name, dtype=dtype, sizes=tuple(sizes.items())),
-        status=status,
+        operation=Operation(name=intern(name), dtype=intern(dtype), sizes=tuple(sizes.items())),
+        status=intern(status),
         ratio=ratio,
-        level=level,
-        path=path,
+        level=intern(level),
+        path=intern(path),  # thousands of entries name the same file: 1.5 MB
         contested=contested,
     )
 
