@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, log
-from sys import intern
 from typing import Any
 
 from autotune.model.operation import Operation
@@ -94,11 +93,11 @@ def survey(answer: bytes) -> Survey:
 def _entry(row: list[Any]) -> Entry:
     name, dtype, sizes, status, ratio, _seconds, level, path, contested = row
     return Entry(
-        operation=Operation(name=intern(name), dtype=intern(dtype), sizes=tuple(sizes.items())),
-        status=intern(status),
+        operation=Operation(name=name, dtype=dtype, sizes=tuple(sizes.items())),
+        status=status,
         ratio=ratio,
-        level=intern(level),
-        path=intern(path),  # thousands of entries name the same file: 1.5 MB
+        level=level,
+        path=path,
         contested=contested,
     )
 
