@@ -5,6 +5,7 @@ import inspect
 import pickle
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from test_intercept import Recording
 
 from autotune.controls import dot_calls
 from autotune.controls.dot_calls import DotCalls
+from autotune.controls.matmul_loop import MatmulLoops
 
 A = np.random.default_rng(0).random((6, 4))
 B = np.random.default_rng(1).random((4, 5))
@@ -189,3 +191,46 @@ def test_many_threads_multiply_while_it_comes_and_goes():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("tap", [DotCalls, MatmulLoops])
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("intercept.python_build", lambda: "free-threaded", "free-threaded"),
+        ("intercept.sys.implementation", SimpleNamespace(name="pypy"), "pypy"),
+    ],
+)
+def test_a_python_whose_objects_are_others_is_left_alone_with_a_sentence(monkeypatch, tap, name, value, said):
+    monkeypatch.setattr(f"autotune.controls.{name}", value)
+    assert said in tap(Recording().decide, Recording()).install()
+    assert np.dot._implementation is NATIVE["dot"]
+
+
+class LikeNumpys:
+    """Holds a function where anybody can see it, but not in NumPy's way."""
+
+    def __init__(self, function):
+        self._implementation = function
+
+
+@pytest.mark.parametrize("other", [LikeNumpys(NATIVE["dot"]), NATIVE["dot"], lambda a, b: a])
+def test_a_dot_that_is_not_numpys_own_object_is_never_written_to(other):
+    assert dot_calls._place(other) is None
+
+
+def test_a_new_shape_may_come_while_it_is_taken_off():
+    """Between the look whether anybody decides and the question itself."""
+    record = Recording()
+    tap = DotCalls(record.decide, record)
+    tap.install()
+    stand = dot_calls._stands["dot"]
+
+    class Leaving(np.ndarray):
+        @property
+        def dtype(self):
+            tap.remove()
+            return super().dtype
+
+    assert stand._meet(A.view(Leaving), B).operation == "matmul"
+    assert np.dot._implementation is NATIVE["dot"]

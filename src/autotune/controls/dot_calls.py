@@ -12,6 +12,7 @@ pages that a hardened build protects; a dtype's own `dot` is called for vectors 
 """
 
 import ctypes
+import sys
 from collections.abc import Callable
 from ctypes import c_void_p, py_object
 from operator import attrgetter
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from autotune.controls.intercept import MOST_SHAPES, Around, Decide, unknown_numpy
+from autotune.controls.intercept import MOST_SHAPES, Around, Decide, unknown_structures
 from autotune.controls.switch import Calls
 
 _NAMES = ("dot", "inner")
@@ -38,7 +39,7 @@ class DotCalls:
 
     def install(self) -> str | None:
         """Put it in force. Returns None, or a sentence why this NumPy is left alone."""
-        refusal = unknown_numpy()
+        refusal = unknown_structures()
         if refusal is not None:
             return refusal
         for name in _NAMES:
@@ -101,10 +102,11 @@ class _StandIn:
         if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
             return Calls("", "", {})
         named = _named(a.shape, b.shape if self._last_axis == -1 else b.shape[::-1])
-        if self._decide is None or named is None or a.dtype != b.dtype:
+        decide = self._decide  # another thread may take it off meanwhile
+        if decide is None or named is None or a.dtype != b.dtype:
             calls = Calls("", a.dtype.name, {})
         else:
-            calls = self._decide(named[0], a.dtype.name, named[1])
+            calls = decide(named[0], a.dtype.name, named[1])
         if len(self._known) >= MOST_SHAPES:
             self._known = {}
         self._known[a.shape, b.shape, a.dtype, b.dtype] = calls
@@ -127,18 +129,24 @@ def _named(a: Shape, b: Shape) -> tuple[str, dict[str, int]] | None:
 
 
 def _place(public: Any) -> int | None:
-    """Where in the object the reference to its compiled function lies; None unless there is exactly one."""
-    try:
-        wanted = id(_compiled(public))
-    except AttributeError:
+    """Where in the object the reference to its compiled function lies.
+
+    None unless it is an object of NumPy's own type, whose members lie within its size and are references that it
+    owns, and exactly one of them is that function.
+    """
+    if type(public) is not vars(sys.modules["numpy._core._multiarray_umath"]).get("_ArrayFunctionDispatcher"):
         return None
+    wanted = id(_compiled(public))
     words = (c_void_p * (type(public).__basicsize__ // ctypes.sizeof(c_void_p))).from_address(id(public))
     places = [place for place, word in enumerate(words) if word == wanted]
     return places[0] * ctypes.sizeof(c_void_p) if len(places) == 1 else None
 
 
 def _exchange(public: Any, before: Any, after: Any) -> None:
-    """Let the object refer to another function, and own that reference instead of the former."""
+    """Let the object refer to another function, and own that reference instead of the former.
+
+    An exception of a signal handler between these lines leaves one reference too many, never one too few.
+    """
     place = _place(public)
     assert place is not None
     ctypes.pythonapi.Py_IncRef(py_object(after))

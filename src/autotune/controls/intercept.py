@@ -7,6 +7,7 @@ names, identity, pickles, signatures, `__array_function__` and whoever calls the
 notice nothing. norm, cond, matrix_rank, pinv and tensorsolve are met in what they call.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from autotune.controls.switch import Calls
+from autotune.host.software import python_build
 
 KNOWN_NUMPY = frozenset({"2.0", "2.1", "2.2", "2.3", "2.4", "2.5"})
 """Versions of NumPy on which it was tried with NumPy's own tests."""
@@ -189,6 +191,21 @@ def unknown_numpy() -> str | None:
         f"NumPy {np.__version__} is not among the versions whose calls can be met "
         f"({min(KNOWN_NUMPY)} to {max(KNOWN_NUMPY)}), so they are left alone."
     )
+
+
+def unknown_structures() -> str | None:
+    """Why NumPy's own C structures are left alone, as a sentence; None if they are those that are known.
+
+    Where there is no GIL a thread may be about to call what is just being exchanged, and elsewhere than in CPython
+    the id of an object is no address.
+    """
+    if sys.implementation.name != "cpython":
+        return f"Products are met in CPython only, so they are left alone in {sys.implementation.name}."
+    if python_build() == "free-threaded":
+        return (
+            "Products are met in Python with a GIL only, so they are left alone in this free-threaded build."
+        )
+    return unknown_numpy()
 
 
 def _has(private: Any, name: str) -> bool:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from autotune.controls.intercept import MOST_SHAPES, Around, Decide, Nothing, unknown_numpy
+from autotune.controls.intercept import MOST_SHAPES, Around, Decide, Nothing, unknown_structures
 from autotune.controls.switch import Calls
 
 _Loop = CFUNCTYPE(None, c_void_p, POINTER(c_char), c_void_p, c_void_p)
@@ -47,7 +47,7 @@ class MatmulLoops:
 
     def install(self) -> str | None:
         """Put them in force. Returns None, or a sentence why this NumPy is left alone."""
-        refusal = unknown_numpy() or _unknown_structure()
+        refusal = unknown_structures() or _unknown_structure()
         if refusal is None:
             for dtype in _TYPES:
                 if dtype not in _loops:
@@ -116,12 +116,13 @@ class _CallBack:
 
     def _meet(self, sizes: bytes) -> Calls:
         rows, inner, columns = unpack("nnn", sizes)
-        if self._decide is None or min(rows, inner, columns) < 1 or rows == 1:
+        decide = self._decide  # another thread may take it off meanwhile
+        if decide is None or min(rows, inner, columns) < 1 or rows == 1:
             calls = Calls("", self._dtype, {})  # a vector before a matrix is not what was measured as matvec
         elif columns == 1:
-            calls = self._decide("matvec", self._dtype, {"m": rows, "n": inner})
+            calls = decide("matvec", self._dtype, {"m": rows, "n": inner})
         else:
-            calls = self._decide("matmul", self._dtype, {"m": rows, "k": inner, "n": columns})
+            calls = decide("matmul", self._dtype, {"m": rows, "k": inner, "n": columns})
         if len(self._known) >= MOST_SHAPES:
             self._known = {}
         self._known[sizes] = calls

@@ -27,7 +27,7 @@ def software(*, load: bool = False) -> Software:
     Without `load`, call it after NumPy has been imported: its BLAS is unknown before.
     """
     found = libraries(load=load)
-    numpy, python = _numpy(), _python()
+    numpy, python = _numpy(), python_build()
     blas = next((library for library in found if library.user != "scipy"), None)
     if blas is None:
         return Software(numpy=numpy, python=python)
@@ -94,7 +94,7 @@ def _numpy() -> str | None:
     return ".".join(version.split(".")[:2])
 
 
-def _python() -> str:
+def python_build() -> str:
     """The build of Python: "gil" or "free-threaded"."""
     if sys.version_info < (3, 13):
         return "gil"
