@@ -436,6 +436,32 @@ def test_an_interpreter_that_cannot_be_asked_is_said_once_and_tried_again(scene)
     assert scene.launcher.last.arguments[0] == "survey"
 
 
+@pytest.mark.parametrize("answer", [[], 7, {"key": 1}, {"entries": 7}, None])
+def test_an_interpreter_that_answers_strangely_is_said_and_asked_again_later(scene, answer):
+    scene.tick()
+    scene.launcher.last.done(answer)
+    scene.tick(0.5)
+    assert "cannot be asked" in scene.keeper.status()["interpreters"][0]["problem"]
+
+
+@pytest.mark.parametrize("answer", [{"entries": [7]}, {"entries": [{}]}, {"entries": 7}, [], None])
+def test_a_re_timing_that_answers_strangely_has_failed(scene, answer):
+    wished(scene)
+    through_canary(scene)
+    scene.launcher.last.done(answer)
+    scene.tick(0.25)
+    assert scene.keeper.memory.counts == {"failed": 1.0, "retimings": 0}
+
+
+@pytest.mark.parametrize("answer", [{"new": 7}, {}, 7])
+def test_an_adoption_that_answers_strangely_has_failed(scene, answer):
+    wished(scene)
+    through_canary(scene, "holds")
+    scene.launcher.last.done(answer)
+    scene.tick(0.25)
+    assert scene.keeper.memory.counts["failed"] == 1
+
+
 def test_entries_that_a_program_s_guard_dropped_are_measured_again(scene):
     spool = scene.folder / "spool"
     spool.mkdir()

@@ -24,6 +24,8 @@ GRACE = 3.0
 CLERK_SECONDS = 60.0
 BUSY_STATUS, USAGE_STATUS = 3, 2
 """Exit codes of our command line."""
+STRANGE = "Its answer is not understood: the interpreter's autotune may be of another version."
+_ENTRY = frozenset({"operation", "dtype", "sizes", "standing", "reason"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +90,8 @@ def calibration(
     """
     if claim is not None:
         answer = json_of((yield Step(module=CLAIMS, arguments=(*claim, f"{job.operation}-{job.dtype}"))))
-        if not answer.get("mine", True):
-            return Outcome(end=End.LEFT, why=f"{answer['holder']} measures it for its class.")
+        if answer.get("mine") is False:
+            return Outcome(end=End.LEFT, why=f"{answer.get('holder')} measures it for its class.")
     words = _words(job, seconds=seconds, candidate=candidate, seed=seed)
     ended = yield _measured([*words, *(["--resume"] if resume else [])], seconds)
     if resume and ended.status == USAGE_STATUS:  # it had not come to its first session, or was another one
@@ -111,9 +113,10 @@ def calibration(
                 return Outcome(end=End.LEFT, why="The re-timings could not tell.", runs=len(runs))
     scope = "sizes" if job.sizes else "all"
     answer = json_of((yield _clerk("adopt", str(candidate), str(profile), scope)))
-    if "problem" in answer:
-        return Outcome(end=End.FAILED, why=str(answer["problem"]), runs=len(runs))
-    said = ", ".join(f"{count} {status}" for status, count in answer["new"].items())
+    new = answer.get("new")
+    if not isinstance(new, dict):
+        return Outcome(end=End.FAILED, why=str(answer.get("problem", STRANGE)), runs=len(runs))
+    said = ", ".join(f"{count} {status}" for status, count in new.items())
     return Outcome(
         end=End.ADOPTED,
         why=f"{said or 'nothing'} in {profile}.",
@@ -203,9 +206,14 @@ def json_of(ended: Ended) -> dict[str, Any]:
 
 
 def _report(ended: Ended) -> "dict[str, Any] | Outcome":
-    """What `verify` says; the failure if it says nothing."""
+    """What `verify` says; the failure if it says nothing, or nothing that can be understood."""
     answer = json_of(ended)
-    return answer if isinstance(answer.get("entries"), list) else _failure(ended)
+    entries = answer.get("entries")
+    if not isinstance(entries, list):
+        return _failure(ended)
+    if not all(isinstance(one, dict) and one.keys() >= _ENTRY for one in entries):
+        return Outcome(end=End.FAILED, why=STRANGE)
+    return answer
 
 
 def _failure(ended: Ended) -> Outcome:
@@ -227,4 +235,5 @@ def _slower(report: dict[str, Any]) -> str:
 
 
 def _ratios(report: dict[str, Any]) -> tuple[float, ...]:
-    return tuple(one["ratio"] for one in report["entries"] if one.get("ratio"))
+    ratios = (one.get("ratio") for one in report["entries"])
+    return tuple(one for one in ratios if isinstance(one, int | float) and one > 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from autotune.daemon import schedule
 from autotune.daemon.book import Book
-from autotune.daemon.courses import CLERK, Step, last_words
+from autotune.daemon.courses import CLERK, STRANGE, Step, last_words
 from autotune.daemon.jobs import Ended
 from autotune.daemon.schedule import Cause, Knowledge
 from autotune.daemon.settings import Interpreter
@@ -66,9 +66,11 @@ class Interpreters:
         book, subject = self._book, f"survey {one.name}"
         try:
             found = survey(ended.answer)
-        except (ValueError, KeyError, TypeError) as problem:
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
             silent = isinstance(problem, ValueError) and not ended.answer
-            why = last_words(ended) if silent else str(problem)
+            why = (
+                last_words(ended) if silent else str(problem) if isinstance(problem, ValueError) else STRANGE
+            )
             self.problems[one.name] = f"{one.python} cannot be asked: {why}"
             book.log.once(subject, self.problems[one.name])
             book.memory.failed(subject, book.moment.wall, RETRY_SECONDS)
