@@ -16,6 +16,7 @@ from autotune.report.pieces import (
     spoken,
     times,
     told,
+    work,
 )
 from autotune.report.rows import Row
 from autotune.report.subject import Subject
@@ -109,4 +110,6 @@ def _compared(label: str, entries: Sequence[Row]) -> str:
     table = Table(f"{label}: time over size, profile by profile", columns, shown)
     if not shown:
         return table.html()
-    return figure("times", f"{label}: time over size", table, told(shown))
+    best = max(shown, key=lambda row: row["speedup"])
+    title = f"{work(best)} runs {times(best['speedup'])} as fast on {best['profile']}"
+    return figure("times", title, table, told(shown))

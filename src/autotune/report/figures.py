@@ -335,8 +335,8 @@ LIMITS = _figure(
     {
         "mark": {"type": "rule", "stroke": "var(--tuned)", "strokeWidth": 2, "opacity": 0.5},
         "encoding": {
-            "x": {"field": "default_share", "type": "quantitative", "axis": _SHARE_AXIS},
-            "x2": {"field": "share"},
+            "x": {"field": "default_drawn", "type": "quantitative", "axis": _SHARE_AXIS},
+            "x2": {"field": "drawn"},
         },
     },
     {
@@ -347,12 +347,12 @@ LIMITS = _figure(
             "size": 46,
             "opacity": 1,
         },
-        "encoding": {"x": {"field": "default_share", "type": "quantitative"}, "tooltip": {"field": "tip"}},
+        "encoding": {"x": {"field": "default_drawn", "type": "quantitative"}, "tooltip": {"field": "tip"}},
     },
     {
         "transform": [{"filter": "datum.status == 'tuned'"}],
         "mark": {"type": "point", "filled": True, "fill": "var(--tuned)", "size": 52, "opacity": 1},
-        "encoding": {"x": {"field": "share", "type": "quantitative"}, "tooltip": {"field": "tip"}},
+        "encoding": {"x": {"field": "drawn", "type": "quantitative"}, "tooltip": {"field": "tip"}},
     },
     height={"step": 20},
     encoding={

@@ -13,6 +13,7 @@ from autotune.report.pieces import (
     best_of,
     by_label,
     figure,
+    finding,
     section,
     spoken,
     times,
@@ -72,7 +73,7 @@ def _time(label: str, entries: Sequence[Row]) -> str:
         return Table(f"{label}: entries", columns, entries).html()
     return figure(
         "time",
-        f"{label}: time over size",
+        finding(shown),
         Table(f"{label}: time over size", columns, shown),
         told(shown),
         key=KEY_PAIR,
@@ -97,11 +98,12 @@ def _heats(label: str, points: Sequence[Row]) -> Iterable[str]:
         for row in sorted(group, key=lambda row: -row["ratio"]):
             cells[row["blas_threads"], row["workers"]] = row
         name = f"{label} {sizes}: BLAS threads by workers"
+        title = f"{name}. {best_of(cells.values())}"
         yield figure(
             "heat",
-            name,
+            title,
             Table(f"{name}, as the search found it", columns, list(cells.values())),
-            best_of(cells.values()),
+            "As the search found it",
             fixed=True,
             key=KEY_CELLS,
         )
@@ -126,9 +128,9 @@ def _chunks(label: str, points: Sequence[Row]) -> str:
     ]
     return figure(
         "chunk",
-        f"{label}: speed-up over chunk size, every point that was measured",
+        f"{label}: speed-up over chunk size. {best_of(shown)}",
         Table(f"{label}: every point that was measured", columns, shown),
-        best_of(shown),
+        "Every point that was measured",
     )
 
 
@@ -151,9 +153,9 @@ def _search(label: str, trials: Sequence[Row]) -> str:
     ]
     return figure(
         "search",
-        f"{label}: how the search went",
+        f"{label}: {len(shown)} trials in {max(row['elapsed'] for row in shown):.0f} s; the line is what led",
         Table(f"{label}: trials in order", columns, shown),
-        f"{len(shown)} trials in {max(row['elapsed'] for row in shown):.0f} seconds; the line is what led",
+        f"The best leader ran {times(max(row['best'] for row in shown))} as fast",
     )
 
 

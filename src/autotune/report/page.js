@@ -1,7 +1,9 @@
-// Draws every figure from the table beside it, in slices, so that reading never waits.
+// Draws every figure from the table beside it: at once those in view, the others when they come near or nothing else is to do.
 "use strict";
 const specs = JSON.parse(document.getElementById("figures").textContent);
 const options = {mode: "vega", renderer: "svg", actions: false, logLevel: 1, tooltip: {disableDefaultStyle: true}};
+const waiting = new Set(document.querySelectorAll("figure[data-kind]"));
+const state = document.documentElement.dataset;
 
 function rowsOf(figure) {
   const heads = [...figure.querySelectorAll("thead th")];
@@ -30,24 +32,30 @@ function placed(rows) {
 }
 
 async function draw(figure) {
+  if (!waiting.delete(figure)) return;
+  sight.unobserve(figure);
   const kind = figure.dataset.kind, rows = rowsOf(figure), spec = specs[kind];
   const data = spec.data.map((set) => set.name === "rows" ? {name: "rows", values: kind === "gain" ? placed(rows) : rows} : set);
   const drawn = await vegaEmbed(figure.querySelector(".plot"), {...spec, data}, options);
   figure.view = drawn.view;
 }
 
+const sight = new IntersectionObserver(
+  (seen) => seen.filter((one) => one.isIntersecting).forEach((one) => draw(one.target)), {rootMargin: "300px"});
+
+const idle = () => new Promise((next) => window.requestIdleCallback ? requestIdleCallback(next, {timeout: 300}) : setTimeout(next, 1));
+
 async function drawAll() {
-  let until = performance.now() + 40;
-  for (const figure of document.querySelectorAll("figure[data-kind]")) {
-    const state = document.documentElement.dataset;
-    if (state.seen === undefined && figure.getBoundingClientRect().top > innerHeight) state.seen = Math.round(performance.now());
+  await Promise.all([...waiting].filter((figure) => figure.getBoundingClientRect().top < innerHeight).map(draw));
+  state.seen = Math.round(performance.now());
+  waiting.forEach((figure) => sight.observe(figure));
+  for (const figure of [...waiting]) {
+    await idle();
     await draw(figure);
-    if (performance.now() > until) {
-      await new Promise((next) => setTimeout(next));
-      until = performance.now() + 40;
-    }
   }
-  document.documentElement.dataset.drawn = Math.round(performance.now());
+  state.drawn = Math.round(performance.now());
 }
 
+// Promises alone stand between a figure and its drawing, so all are there before paper is.
+addEventListener("beforeprint", () => waiting.forEach(draw));
 drawAll();

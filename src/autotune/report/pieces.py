@@ -74,6 +74,26 @@ def told(entries: Sequence[Row]) -> str:
     return f"{len(tuned)} of {len(entries)} entries tuned. {'; '.join(said)}"
 
 
+def fastest(tuned: Iterable[Row]) -> Row:
+    """The entry with the largest gain."""
+    return max(tuned, key=lambda row: row["speedup"])
+
+
+def work(row: Row) -> str:
+    """An entry's work in a few letters: `svd at n=1000`."""
+    return f"{row['label']} at {row['sizes']}" if row["sizes"] else str(row["label"])
+
+
+def finding(entries: Sequence[Row]) -> str:
+    """What entries come to, in one sentence: the largest gain, with its interval and its choice."""
+    tuned = [row for row in entries if row["status"] == Status.TUNED]
+    if not tuned:
+        return "NumPy's default stays: nothing was proved faster"
+    best = fastest(tuned)
+    sure = f" ({best['low']:.2f} to {best['high']:.2f})" if best["low"] and best["high"] else ""
+    return f"{work(best)} runs {times(best['speedup'])} as fast{sure} with {best['choice']}"
+
+
 def best_of(points: Iterable[Row]) -> str:
     best = max(points, key=lambda row: row["speedup"])
     return f"Best: {best.get('choice') or best['label']} with a speed-up of {best['speedup']:.2f}"

@@ -179,7 +179,8 @@ def _knobs(configuration: Configuration) -> dict[str, Any]:
 
 
 def _entry(subject: Subject, tuning: Tuning) -> Row:
-    least = limit(tuning.operation, subject.profile.provenance)
+    hardware = subject.profile.key.hardware
+    least = limit(tuning.operation, subject.profile.provenance, l3_bytes=hardware.l3_bytes)
     tuned = tuning.status is Status.TUNED
     reached = tuning.tuned_seconds if tuned else tuning.default_seconds
     return {
