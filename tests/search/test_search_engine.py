@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune.search.engine import Visit, choose, propose
+from autotune.search.engine import Visit, choose, promise, propose
 from autotune.search.grid import Grid
 
 CURVE = Grid.full({"threads": tuple(range(1, 65))})
@@ -131,3 +131,22 @@ def test_any_noise_leads_to_legal_proposals(seed, visits):
     luck = Random(seed)
     seen = search(CURVE, lambda _: None if luck.random() < 0.2 else luck.gauss(0, 3), visits, seed=seed)
     assert all(0 <= visit.point < 64 for visit in seen)
+
+
+def test_what_was_hardly_looked_at_promises_much_and_what_was_seen_whole_nothing():
+    def log_time(point):
+        return abs(math.log(point[0] / 20))
+
+    few, all_of_it = (search(CURVE, log_time, count) for count in (4, 64))
+    assert promise(CURVE, few, 0.02) > 0.3
+    assert promise(CURVE, all_of_it, 0.02) < 0.05
+
+
+def test_a_larger_gain_is_never_promised_more_surely():
+    seen = search(CURVE, lambda point: math.sin(point[0] / 9), 12)
+    chances = [promise(CURVE, seen, gain) for gain in (0.0, 0.02, 0.1, 1.0)]
+    assert chances == sorted(chances, reverse=True)
+
+
+def test_where_every_visit_failed_anything_is_promised():
+    assert promise(CURVE, [Visit(point=3, value=None)], 0.02) == 1.0

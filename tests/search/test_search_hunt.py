@@ -1,28 +1,38 @@
 """What is measured to find a leader, and what no longer."""
 
+from dataclasses import replace
 from importlib import import_module
+from math import log2
 from pathlib import Path
 
 import pytest
 from fakes import FakeBench
+from made_profiles import KEY, profile, tuning
 
 from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind
 from autotune.search.clock import Clock
-from autotune.search.hunt import FRACTION, SEARCH_ROUNDS, hunt
+from autotune.search.hunt import BATCH, FRACTION, SEARCH_ROUNDS, hunt
 from autotune.search.site import Site
+from autotune.search.transfer import lessons
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-def hunted(answer, *, cpus, name="qr", n=200, seconds=1e6):
+def hunted(answer, *, cpus, name="qr", n=200, seconds=1e6, known=()):
     bench = FakeBench(answer)
     one = operation(name, n=n)
     site = Site(usable_cpus=cpus, default_threads=cpus)
     clock = Clock(budget=seconds)
     found, _ = hunt(
-        CATALOGUE[name], [one], site=site, bench=bench, clock=clock, seen=lambda measurement, value: None
+        CATALOGUE[name],
+        [one],
+        site=site,
+        bench=bench,
+        clock=clock,
+        seen=lambda measurement, value: None,
+        known=known,
     )
     return found[one], bench
 
@@ -99,6 +109,45 @@ def test_a_lucky_configuration_that_was_measured_once_does_not_lead():
     evidence, _ = hunted(answer, cpus=64)
     most = max(map(evidence.rounds, evidence.candidates))
     assert 2 * evidence.rounds(evidence.leader(0.01)) >= most
+
+
+def proved_elsewhere(chunk, n=10**7):
+    """What a relative with as many CPUs says of the same operation."""
+    choice = {"workers": 8, "chunk": chunk}
+    return lessons([profile(tuning("sqrt", choice=choice, n=n), key=replace(KEY, usable_cpus=16))])
+
+
+def best_chunk(best):
+    """More workers are faster up to 8; the chunk has a best, and each doubling away from it costs a tenth."""
+
+    def answer(operation, configuration, luck):
+        if configuration.is_default:
+            return 0.08
+        workers, chunk = configuration.workers or 1, configuration.chunk or operation.size["n"]
+        return 0.08 / min(workers, 8) * (1 + abs(log2(workers / 8)) / 10) * (1 + abs(log2(chunk / best)) / 10)
+
+    return answer
+
+
+def test_what_a_relative_proved_and_holds_ends_the_search_early():
+    cold, plain = hunted(best_chunk(2**16), cpus=16, name="sqrt", n=10**7)
+    warm, short = hunted(best_chunk(2**16), cpus=16, name="sqrt", n=10**7, known=proved_elsewhere(2**16))
+    assert warm.leader(0.01) == cold.leader(0.01)
+    assert len(warm.sessions) <= 2 * BATCH < len(cold.sessions)
+    assert 2 * short.clock <= plain.clock
+
+
+def test_what_a_relative_proved_and_is_wrong_here_costs_no_quality():
+    cold, _ = hunted(best_chunk(2**19), cpus=16, name="sqrt", n=10**7)
+    warm, _ = hunted(best_chunk(2**19), cpus=16, name="sqrt", n=10**7, known=proved_elsewhere(2**12))
+    assert warm.leader(0.01) == cold.leader(0.01)
+
+
+def test_what_was_proved_for_another_size_ends_no_search():
+    cold, _ = hunted(best_chunk(2**16), cpus=16, name="sqrt", n=10**7)
+    known = proved_elsewhere(2**16, n=10**6)
+    warm, _ = hunted(best_chunk(2**16), cpus=16, name="sqrt", n=10**7, known=known)
+    assert 2 * len(warm.sessions) > len(cold.sessions)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from autotune.model.tuning import Status
 from autotune.search.calibrate import calibrate
 from autotune.search.request import Request
 from autotune.search.site import Site
-from autotune.search.transfer import SUGGESTIONS, lessons, read_lessons, suggestions, written
+from autotune.search.transfer import SUGGESTIONS, lessons, proved, read_lessons, suggestions, written
 
 QR = Operation(name="qr", sizes=(("m", 200), ("n", 200)))
 
@@ -114,3 +114,17 @@ def test_a_calibration_tries_what_is_known_before_anything_else_in_a_large_space
     list(calibrate(request, site=site, bench=bench, report=lambda _: None, known=proved))
 
     assert bench.plans[0].cases[0].configurations[0] == threads(23)
+
+
+def test_only_what_was_proved_for_this_very_operation_counts_as_proved():
+    own = tuning(choice={"blas_threads": 4}, m=200, n=200)
+    others = (
+        tuning(choice={"blas_threads": 2}, m=800, n=800),
+        tuning("svd", choice={"blas_threads": 1}, m=200, n=200),
+    )
+    assert proved(known(own, *others), QR, 16) == [threads(4), threads(8)]
+    assert proved(known(*others), QR, 16) == []
+
+
+def test_a_default_that_was_kept_proves_nothing():
+    assert proved(known(tuning(m=200, n=200, others=[({"blas_threads": 4}, 0.9)])), QR, 8) == []

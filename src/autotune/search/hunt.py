@@ -26,7 +26,7 @@ from autotune.search.grid import Grid
 from autotune.search.site import Site
 from autotune.search.space import nearest, position, setting, space, widened
 from autotune.search.study import Study
-from autotune.search.transfer import suggestions
+from autotune.search.transfer import proved, suggestions
 from autotune.store.rule import way
 
 WHOLE = 24
@@ -37,6 +37,12 @@ STEPS, PATIENCE = 12, 3
 """Batches that the study proposes at most; steps without a gain after which proposals, and then the surroundings,
 are left. In a space of up to 127 points: two more batches, and one more step, each time that there are twice as
 many."""
+HOLDS = 0.03
+"""Log-ratio to the best within which a choice that was proved elsewhere for this very size holds here. The space was
+searched there: around the leader alone it is searched again, and the leaders race once."""
+GAIN, FAIR = 0.02, 0.35
+"""Log-ratio and probability: where the model promises no such gain with more probability, a choice that holds is
+enough. A search that nothing was known for must not stop so: it would lose 3 % on simulated machines."""
 SHELL = 8
 """Configurations of one step into the surroundings of the leader."""
 FRACTION = 0.5
@@ -79,6 +85,7 @@ def hunt(
             site,
             clock.seed,
             suggestions(known, operation, site.usable_cpus),
+            proved(known, operation, site.usable_cpus),
         )
         for operation in operations
     ]
@@ -101,9 +108,10 @@ def hunt(
         step(crossing, CROSSING_ROUNDS)
     for racers_wanted, rounds in RACES:
         racers = {size.operation: found for size in sizes if (found := size.racers(racers_wanted))}
-        if clock.left <= 0 or not racers:
+        if clock.left <= 0:
             break
-        step(racers, rounds)
+        if racers:
+            step(racers, rounds)
     return {size.operation: size.evidence for size in sizes}, Disturbance.of(sessions)
 
 
@@ -139,16 +147,20 @@ class _Size:
         site: Site,
         seed: int,
         suggested: Sequence[Configuration] = (),
+        proved: Sequence[Configuration] = (),
     ) -> None:
         self.operation = operation
         self.evidence = Evidence(operation=operation, usable_cpus=site.usable_cpus)
         self.searching = True
         self._study: Study | None = None
+        self._proved: set[Configuration] = set()
+        self._homing = self._settled = self._raced = False
         if grid is not None:
             grid = widened(grid, suggested)
             near = (nearest(grid, one) for one in suggested)
             first = dict.fromkeys([*(point for point in near if point is not None), *grid.corners()])
             self._study = Study(grid, seed=seed, first=list(first)[:BATCH], name=str(operation))
+            self._proved = {setting(grid, p) for one in proved if (p := nearest(grid, one)) is not None}
         self._open: dict[Configuration, list[Trial]] = {}
         self._best = 0.0
         self._steps = self._idle = 0
@@ -164,7 +176,7 @@ class _Size:
         grid = self._study.grid
         if _small(grid):
             return self._try(self._study, range(len(grid.points)))
-        if not self._proposing:
+        if self._homing or not self._proposing:
             return self._try(self._study, self._surroundings(grid))
         near = dict.fromkeys(nearest(grid, hint) for hint in hints)
         new = [point for point in near if point is not None and self._unknown(setting(grid, point))][
@@ -202,6 +214,9 @@ class _Size:
         """
         if self._study is None or not self.evidence.candidates:
             return []
+        if self._settled and (wanted > BATCH or self._raced):
+            return []
+        self._raced = wanted <= BATCH
         evidence = self.evidence
         leaders = sorted(evidence.candidates, key=evidence.estimate)
         first = leaders[0]
@@ -237,9 +252,20 @@ class _Size:
         self._best = min(best, self._best)
         if self._proposing and (self._idle >= self._patience or self._steps >= self._most):
             self._proposing, self._idle = False, 0
+        holds = self._holds()
+        self._homing = holds and self._steps == 1
+        self._settled = holds and self._steps > 1 and self._study.promise(GAIN) <= FAIR
+        if self._settled:
+            return False
         points = len(self._study.grid.points)
         known = len(self.evidence.sessions) + len(self.evidence.failures)
         return self._idle < self._patience and known < FRACTION * points
+
+    def _holds(self) -> bool:
+        """Is what was proved elsewhere as good as anything that was tried here?"""
+        tried = self.evidence.candidates
+        best = min(map(self.evidence.estimate, tried), default=0.0)
+        return any(one in tried and self.evidence.estimate(one) <= best + HOLDS for one in self._proved)
 
     def _surroundings(self, grid: Grid) -> list[int]:
         """The points nearest to the leader that nobody looked at yet."""

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autotune.search.engine import Visit, choose, propose
+from autotune.search.engine import Visit, choose, promise, propose
 from autotune.search.grid import Grid
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -50,6 +50,10 @@ class Study:
             self.study.tell(trial, state=TrialState.FAIL)
         else:
             self.study.tell(trial, value)
+
+    def promise(self, gain: float) -> float:
+        """How probable it is that some point is better than the best by `gain`, in log-time."""
+        return promise(self.grid, _visits(self.grid, self.study.get_trials(deepcopy=False)), gain)
 
     def choose(self) -> int | None:
         """The point expected to be the fastest among those visited; None if all failed."""

@@ -60,6 +60,17 @@ def suggestions(known: Sequence[Profile], operation: Operation, usable_cpus: int
     return list(islice(dict.fromkeys([*own, *_of_relatives(known, operation, usable_cpus)]), SUGGESTIONS))
 
 
+def proved(known: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
+    """What was proved elsewhere for this very operation, dtype and size, moved to so many CPUs."""
+    return [
+        moved
+        for profile in known
+        for one in profile.tunings
+        if one.status is Status.TUNED and one.operation == operation
+        for moved in _moved(one.choice, profile.key.usable_cpus, usable_cpus)
+    ]
+
+
 def _teaches(tuning: Tuning) -> bool:
     return tuning.status is Status.TUNED or bool(tuning.alternatives)
 
