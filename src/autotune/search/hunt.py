@@ -262,10 +262,12 @@ class _Size:
         return self._idle < self._patience and known < FRACTION * points
 
     def _holds(self) -> bool:
-        """Is what was proved elsewhere as good as anything that was tried here?"""
+        """Is what was proved elsewhere faster than the default here too, and as good as anything that was tried?"""
         tried = self.evidence.candidates
         best = min(map(self.evidence.estimate, tried), default=0.0)
-        return any(one in tried and self.evidence.estimate(one) <= best + HOLDS for one in self._proved)
+        return best < -TIE and any(
+            one in tried and self.evidence.estimate(one) <= best + HOLDS for one in self._proved
+        )
 
     def _surroundings(self, grid: Grid) -> list[int]:
         """The points nearest to the leader that nobody looked at yet."""
