@@ -51,7 +51,7 @@ class Ledger:
         """One entry: its cells, and a sentence or several lines on why. The first cell is its name."""
         width = self._console.width
         if width < NARROW:
-            said = ", ".join(cell for cell in cells[1:] if cell.strip(" -"))
+            said = ", ".join(self._named(cells))
             self._out(wrapped(cells[0], width), "bold")
             self._out([f"  {line}" for line in wrapped(said, width - 2)], style)
             self._out([f"  {line}" for line in wrapped(reason, width - 2)], "")
@@ -61,6 +61,12 @@ class Ledger:
             self._headed = True
         self._out(self._lines(cells), style)
         self._out([f"    {line}" for line in wrapped(reason, width - 4)], "dim")
+
+    def _named(self, cells: Sequence[str]) -> Iterator[str]:
+        """What is known of an entry; numbers under the titles of their columns, which a list does not have."""
+        for column, cell in zip(self._columns[1:], cells[1:], strict=True):
+            if cell.strip(" -"):
+                yield f"{column.title} {cell}" if column.title and column.width is not None else cell
 
     def _out(self, lines: Iterable[str], style: str) -> None:
         """Rich's own tables take half a millisecond each: a profile of 10,000 entries would take seconds."""

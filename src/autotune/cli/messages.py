@@ -279,7 +279,7 @@ def written_nowhere(asked: object, why: str) -> str:
 
 def not_a_profile(path: object, reason: str) -> str:
     """The output would replace something else."""
-    return f"{path} exists and is not a profile ({reason}) Name another file with --output."
+    return f"{path} exists and is not a profile ({reason.rstrip('.')}). Name another file with --output."
 
 
 def workload_failed(name: str, reason: str) -> str:

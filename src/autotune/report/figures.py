@@ -39,7 +39,7 @@ CONFIG: Spec = {
         "titleFontSize": 11,
         "titleFontWeight": "normal",
         "orient": "bottom",
-        "columns": 3,
+        "columns": 2,
         "symbolStrokeWidth": 2,
         "labelLimit": 220,
     },
