@@ -108,3 +108,19 @@ def test_twenty_profiles_are_drawn(opened, subject):
     found, said, _ = opened(*(replace(subject, label=f"node-{number}", sessions=()) for number in range(20)))
     assert (said, found.drawn is not None) == ([], True)
     assert [one["kind"] for one in found.figures if not one["marks"]] == []
+
+
+def test_paper_gets_every_figure_before_any_was_scrolled_to(opened, subject, tmp_path):
+    """A page that draws nothing by itself prints the same as one that has drawn all."""
+    _, _, path = opened(subject)
+    whole = path.read_text("utf-8")
+    (tmp_path / "drawn.html").write_text(whole, encoding="utf-8")
+    (tmp_path / "idle.html").write_text(whole.replace("\ndrawAll();\n", "\n"), encoding="utf-8")
+    words = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'user'}")
+    bytes_of = {}
+    for name in ("drawn", "idle"):
+        paper = tmp_path / f"{name}.pdf"
+        words_here = (*words, f"--print-to-pdf={paper}", (tmp_path / f"{name}.html").as_uri())
+        subprocess.run([BROWSER, *words_here], capture_output=True, timeout=300, check=True)
+        bytes_of[name] = paper.stat().st_size
+    assert bytes_of["idle"] == pytest.approx(bytes_of["drawn"], rel=0.05)

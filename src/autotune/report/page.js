@@ -43,15 +43,18 @@ async function draw(figure) {
 const sight = new IntersectionObserver(
   (seen) => seen.filter((one) => one.isIntersecting).forEach((one) => draw(one.target)), {rootMargin: "300px"});
 
-const idle = () => new Promise((next) => window.requestIdleCallback ? requestIdleCallback(next, {timeout: 300}) : setTimeout(next, 1));
+// A moment in which nothing else is to do; it tells how much of itself is left.
+const idle = () => new Promise((next) =>
+  window.requestIdleCallback ? requestIdleCallback(next, {timeout: 200}) : setTimeout(() => next({timeRemaining: () => 0}), 1));
 
 async function drawAll() {
   await Promise.all([...waiting].filter((figure) => figure.getBoundingClientRect().top < innerHeight).map(draw));
   state.seen = Math.round(performance.now());
   waiting.forEach((figure) => sight.observe(figure));
+  let spare = await idle();
   for (const figure of [...waiting]) {
-    await idle();
     await draw(figure);
+    if (spare.timeRemaining() < 5) spare = await idle();
   }
   state.drawn = Math.round(performance.now());
 }
