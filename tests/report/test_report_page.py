@@ -82,7 +82,9 @@ def test_the_specifications_cannot_end_their_script():
 
 
 def test_an_empty_profile_says_so():
-    assert "The profile has no entries" in drawn(Subject(label="a", profile=Profile(key=KEY)))
+    text = drawn(Subject(label="a", profile=Profile(key=KEY)))
+    assert "<h1>Nothing was measured yet</h1>" in text
+    assert "The profile has no entries" in text
 
 
 def test_profiles_without_entries_say_so_together():
@@ -142,3 +144,22 @@ def test_the_best_speaks_for_a_cell_that_several_configurations_share(subject):
     text = drawn(of(entry))
     assert text.count('data-v="2.0">2.00×') == 1
     assert 'data-v="1.25">1.25×' not in text
+
+
+def test_the_first_words_are_what_was_gained():
+    text = drawn(of(tuning("qr", choice={"blas_threads": 1}, ratio=0.5, m=8, n=8)))
+    assert "<h1>NumPy runs up to 2.0 times as fast here</h1>" in text
+    assert "qr at m=8 n=8 runs 2.00× as fast (1.82 to 2.22) with 1 thread" in text
+
+
+def test_where_nothing_was_gained_the_first_words_say_so():
+    assert "nothing was proved faster</h1>" in drawn(of(tuning("qr", m=8, n=8)))
+
+
+def test_float32_arithmetic_has_no_share_and_the_page_says_why():
+    single = tuning("qr", dtype="float32", m=8, n=8)
+    double = tuning("qr", m=512, n=512)
+    found = profile(single, double)
+    made = replace(found.provenance, memory_bandwidth=1e10, peak_flops=1e11)
+    text = drawn(Subject(label="a", profile=replace(found, provenance=made)))
+    assert "the self-test measures float64&rsquo;s peak only" in text

@@ -114,3 +114,17 @@ def test_what_was_not_measured_has_no_limit(subject):
     assert limit(Operation(name="mine", sizes=(("n", 8),)), subject.profile.provenance) is None
     float32 = Operation(name="qr", dtype="float32", sizes=(("m", 8), ("n", 8)))
     assert limit(float32, subject.profile.provenance) is None
+
+
+def test_what_fits_into_the_last_cache_is_not_held_by_memory(subject):
+    made = replace(subject.profile.provenance, memory_bandwidth=1e10, peak_flops=1e11)
+    copy = Operation(name="copy", sizes=(("n", 100_000),))
+    assert limit(copy, made) is not None
+    assert limit(copy, made, l3_bytes=2**25) is None
+    vector = Operation(name="matvec", sizes=(("m", 512), ("n", 512)))
+    assert limit(vector, made, l3_bytes=2**25).bound is Bound.ARITHMETIC
+
+
+def test_of_a_clouds_whole_cache_no_more_is_counted_than_a_program_gets(subject):
+    made = replace(subject.profile.provenance, memory_bandwidth=1e10, peak_flops=1e11)
+    assert limit(Operation(name="copy", sizes=(("n", 10_000_000),)), made, l3_bytes=2**29) is not None

@@ -129,9 +129,7 @@ def _show(
     software: Software | None,
     warnings: Sequence[str],
 ) -> None:
-    from rich.padding import Padding
     from rich.table import Table
-    from rich.text import Text
 
     out = console()
     table = Table("", "machine", "usable here", box=None, title=_title(machine), title_justify="left")
@@ -145,11 +143,11 @@ def _show(
     out.print(table)
     out.print(f"\n{messages.usable(allocation.usable_cpus, allocation.limit)}")
     for library in libraries or ():
-        out.print(Text(_library(library), overflow="fold"))
+        out.print(_library(library), soft_wrap=True)  # a path that is folded cannot be copied
     if software:
         out.print(messages.numpy_and_python(software.numpy, software.python))
     for warning in warnings:
-        out.print(Padding(Text(f"! {printable(warning)}", style="yellow"), (1, 0, 0, 0)))
+        out.print(f"\n! {printable(warning)}", style="yellow")
     if not warnings:
         out.print(f"\n{messages.ALL_WELL}")
 

@@ -50,13 +50,15 @@ def header(subject: Subject, entries: Sequence[Row]) -> str:
         figures.append((str(other), "could not be told or measured"))
     items = "".join(f"<div><dt>{what}</dt><dd>{number}</dd></div>" for number, what in figures)
     return (
-        f'<header><p class="kicker">autotune report</p><h1>{_headline(tuned)}</h1>'
+        f'<header><p class="kicker">autotune report</p><h1>{_headline(tuned, of=len(entries))}</h1>'
         f'<p class="lead">{text(made.cpu or "Unknown CPU")}<br>{line}</p><dl class="stats">{items}</dl></header>'
     )
 
 
-def _headline(tuned: Sequence[Row]) -> str:
+def _headline(tuned: Sequence[Row], *, of: int) -> str:
     """What was gained, in a few words."""
+    if not of:
+        return "Nothing was measured yet"
     if not tuned:
         return "NumPy&rsquo;s own defaults stay: nothing was proved faster"
     return f"NumPy runs up to {fastest(tuned)['speedup']:.1f} times as fast here"
@@ -142,7 +144,7 @@ def _nearer(shown: Sequence[Row]) -> str:
     """What came nearest to its limit by being tuned, in one sentence."""
 
     def step(row: Row) -> float:
-        return min(row["share"], 1.0) - min(row["default_share"], 1.0)
+        return float(min(row["share"], 1.0) - min(row["default_share"], 1.0))
 
     best = max(shown, key=step)
     if step(best) <= 0:
