@@ -108,6 +108,22 @@ def test_results_lie_in_memory_as_numpy_lays_them():
     assert map_blocks(np.sqrt, [abs(array)], workers=2, chunk=1000).flags.f_contiguous
 
 
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        (np.broadcast_to(np.arange(200.0), (300, 200)),),
+        (np.ones((8, 1, 6, 5)).T, np.ones((5, 6, 1, 1))),
+        (np.ones((200, 300)).T, np.ones((300, 200))),
+        (np.ones((20, 300)).T, np.ones(20)),
+    ],
+    ids=["broadcast", "of one element", "that disagree", "a row"],
+)
+def test_axes_that_tell_nothing_lie_as_numpy_lays_them(inputs):
+    function = np.sqrt if len(inputs) == 1 else np.add
+    mine = map_blocks(function, inputs, workers=2, chunk=64)
+    assert mine.strides == function(*inputs).strides
+
+
 def test_a_dtype_is_passed_on():
     array = np.arange(5000)
     same(

@@ -7,6 +7,9 @@ Python, which calls NumPy's own loop between `begin` and `end`. dot and inner ca
 
 NumPy releases the GIL around a loop. The call back takes it to decide, gives it up for the product, and takes
 it again: 2 us, more while other threads hold it.
+
+What remains: where Python cannot even enter the call back (the last two levels of its recursion limit, or no memory
+left for a frame) nobody makes the product; ctypes prints the error, and NumPy returns memory that was not written to.
 """
 
 import atexit

@@ -79,18 +79,39 @@ def shape_of(lengths: Any) -> Shape:
 
 
 def memory_order(array: Array) -> tuple[int, ...]:
-    """The array's axes, from the one with the largest stride to the one with the smallest."""
-    if array.flags.c_contiguous:
-        return tuple(range(array.ndim))
-    return tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
+    """The array's axes, from the outermost in memory to the innermost."""
+    return common_order(array.shape, [array])
 
 
 def common_order(shape: Shape, values: Sequence[Any]) -> tuple[int, ...]:
-    """The axes from the outermost to the innermost, as the first array of this shape has them in memory."""
-    for value in values:
-        if isinstance(value, np.ndarray) and value.shape == shape:
-            return memory_order(value)
-    return tuple(range(len(shape)))
+    """The axes from the outermost to the innermost, as NumPy goes through these operands and lays out its result.
+
+    Its own stable insertion sort (`npyiter_sort_axes`): of two axes the one with the smaller stride is the inner one;
+    a broadcast axis tells nothing; where operands disagree, and where none tells, they stay as in C order.
+    """
+    arrays = [value for value in values if isinstance(value, np.ndarray) and value.ndim]
+    axes = list(range(len(shape)))
+    if all(array.flags.c_contiguous and array.shape == shape for array in arrays):
+        return tuple(axes)
+    strides = [_strides(array, len(shape)) for array in arrays]
+    for axis in reversed(axes[:-1]):
+        place = at = axes.index(axis)
+        for inner in axes[at + 1 :]:
+            known = [(abs(one[axis]), abs(one[inner])) for one in strides if one[axis] and one[inner]]
+            at += 1
+            if known and not all(mine < its for mine, its in known):
+                break
+            if known:
+                place = at
+        axes.remove(axis)
+        axes.insert(place, axis)
+    return tuple(axes)
+
+
+def _strides(array: Array, count: int) -> tuple[int, ...]:
+    """Strides along the last `count` axes; 0 where the array has none or one element, which is broadcast."""
+    known = (stride if length != 1 else 0 for stride, length in zip(array.strides, array.shape, strict=True))
+    return (0,) * (count - array.ndim) + tuple(known)
 
 
 def new_result(shape: Shape, dtype: DTypeLike, axes: Sequence[int]) -> Array:
