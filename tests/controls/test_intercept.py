@@ -174,6 +174,11 @@ def test_errors_and_floating_point_states_are_the_same(met):
         assert np.isinf(huge @ huge).all()
 
 
+def test_a_number_to_solve_for_is_refused_as_ever(met):
+    with pytest.raises(ValueError, match="does not have enough dimensions"):
+        np.linalg.solve(np.eye(3), 1.0)
+
+
 def test_views_of_any_strides_and_out_are_multiplied_as_ever(met):
     big = np.arange(1.0, 401).reshape(20, 20)
     for a in (big[::2, ::-3], big.T[1:11], big[:, :10].T):

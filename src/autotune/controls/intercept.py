@@ -65,7 +65,8 @@ def _rectangle(name: str) -> Callable[[Shape, Shape], Named | None]:
 
 
 def solve(a: Shape, b: Shape) -> Named | None:
-    return ("solve", {"n": a[-1]}) if b[-1] * _FEW <= a[-1] else None
+    """A number on the right-hand side is NumPy's to refuse."""
+    return ("solve", {"n": a[-1]}) if b and b[-1] * _FEW <= a[-1] else None
 
 
 def lstsq(a: Shape, b: Shape) -> Named | None:
