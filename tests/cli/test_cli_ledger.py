@@ -38,6 +38,11 @@ def test_a_narrow_terminal_gets_a_list_without_dashes_for_what_is_unknown():
     ]
 
 
+def test_in_a_list_a_number_says_what_it_is():
+    """Columns have heads, a list has none."""
+    assert written(40, (("qr n=8", "blas_threads=1", "2.00 ms"),))[1] == "  blas_threads=1, default 2.00 ms"
+
+
 @pytest.mark.parametrize("width", [20, 40, 79, 80, 95, 96, 200])
 def test_no_line_is_wider_than_the_terminal(width):
     lines = written(width, (("operation_" * 5, "choice=" * 9, "2.00 ms"), "reason" * 60))

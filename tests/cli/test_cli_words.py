@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,7 @@ NEW = {
     messages.tuned_together: (("einsum", "matmul"), "einsum is tuned as matmul, work of the same shape"),
     messages.numpy_and_python: ((None, None), "NumPy not found, Python with a GIL"),
 }
+SCRIPTS = str(Path(sys.executable).parent)
 
 
 @pytest.mark.parametrize("name", sorted(SENTENCES))
@@ -95,6 +97,35 @@ def test_a_shell_can_complete_verbs():
         check=False,
     )
     assert done.stdout.split() == ["plain,report"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("shell", "before", "after"),
+    [
+        (
+            "bash",
+            "",
+            "COMP_WORDS=(autotune rep); COMP_CWORD=1; _autotune_completion autotune; echo ${COMPREPLY[@]}",
+        ),
+        ("zsh", "autoload -Uz compinit; compinit -u -D;", "echo $_comps[autotune]"),
+    ],
+)
+def test_the_documented_line_sets_completion_up(shell, before, after):
+    """As docs/shell.md has it. In zsh the completing itself needs a line editor; that it is registered is enough."""
+    found = shutil.which(shell)
+    if found is None or shutil.which("autotune", path=SCRIPTS) is None:
+        pytest.skip(f"needs {shell} and an installed autotune")
+    line = f'{before} eval "$(_AUTOTUNE_COMPLETE={shell}_source autotune)"; {after}'
+    done = subprocess.run(
+        [found, "-c", line],
+        env={**os.environ, "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.split() == ["report" if shell == "bash" else "_autotune_completion"]
 
 
 @pytest.mark.real

@@ -107,9 +107,9 @@ def _compared(label: str, entries: Sequence[Row]) -> str:
         Column("shape"),
         Column("seconds", "", str),
     ]
-    table = Table(f"{label}: time over size, profile by profile", columns, shown)
+    table = Table(f"{label}: time over size, profile by profile", columns, shown or entries)
     if not shown:
-        return table.html()
+        return f"<div>{table.html()}</div>"
     best = max(shown, key=lambda row: row["speedup"])
-    title = f"{work(best)} runs {times(best['speedup'])} as fast on {best['profile']}"
+    title = f"{work(best)} runs {times(best['speedup'])} as fast in profile {best['profile']}"
     return figure("times", title, table, told(shown))

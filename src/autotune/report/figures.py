@@ -434,7 +434,7 @@ _BY_PROFILE = {
 TIMES = _figure(
     {
         "mark": {"type": "line", "strokeWidth": 1, "strokeDash": [4, 3], "opacity": 0.7},
-        "encoding": {"y": _seconds("default_seconds"), "stroke": {**_BY_PROFILE, "legend": None}},
+        "encoding": {"y": _seconds("default_seconds"), "stroke": _BY_PROFILE},
     },
     {
         "mark": {"type": "line", "strokeWidth": 2},
