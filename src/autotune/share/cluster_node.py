@@ -128,12 +128,12 @@ def main() -> None:
         if not read:
             return
         text += read
-    threading.Thread(target=_watch, name="lifeline", daemon=True).start()
     try:
+        threading.Thread(target=_watch, name="lifeline", daemon=True).start()
         said = answer(loads(text.decode()))
     except AutotuneError as problem:
         said = _problem(problem)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # stdin may have ended before the thread was reported to have begun
         return
     sys.stdout.write(json.dumps({**said, "seconds": monotonic() - began, "versions": versions()}) + "\n")
 
