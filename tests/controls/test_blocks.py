@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autotune.controls.blocks import fill, map_blocks, plain
+from autotune.controls.blocks import STRETCH_BYTES, fill, map_blocks, plain
 from autotune.errors import UsageError
 
 FLOATS = ("f4", "f8", "f2", "c8", "c16")
@@ -313,6 +313,16 @@ def test_a_function_that_mixes_rows_is_noticed():
 def test_filling_sets_every_element(array, chunk):
     fill(array, 3, workers=2, chunk=chunk)
     assert (array == np.array(3).astype(array.dtype)).all()
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i2", "c16", "?", "V3", "M8[s]"])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(STRETCH_BYTES * 5 + 7,), (1001, 1003), (7, 300, 501)])
+def test_filling_much_memory_sets_every_element(dtype, order, shape):
+    value = np.array(b"abc", "V3") if dtype == "V3" else np.array(3).astype(dtype)
+    array = np.zeros(shape, dtype, order)
+    fill(array, value, workers=2, chunk=STRETCH_BYTES * 4)
+    assert (array == value).all()
 
 
 def test_filling_broadcasts_an_array():

@@ -31,6 +31,10 @@ from autotune.controls.placement import Placed
 from autotune.errors import UsageError
 from autotune.model.configuration import Placement
 
+STRETCH_BYTES = 2**17
+"""Of what fill copies: in every core's second-level cache, and enough for a copy to run at full speed; from 128 KiB to
+a megabyte it made no difference."""
+
 
 def map_blocks(
     function: Callable[..., Any],
@@ -110,10 +114,30 @@ def fill(array: Array, value: Any, *, workers: int, chunk: int, placement: Place
 
     def step(block: int) -> None:
         index = grid[block]
-        target[index] = cut(index)
+        if shape:
+            target[index] = cut(index)
+        else:
+            _stamp(target[index], value)
 
     with Placed(placement):
         pool.run(lambda: step, len(grid), workers)
+
+
+def _stamp(part: Array, value: Any) -> None:
+    """`part[...] = value`, by copies of a stretch that stays in cache where `part` is much larger.
+
+    A copy overwrites whole lines of cache; NumPy's loop stores element by element, and each line is read before
+    it is written: a third more time for 240 MB.
+    """
+    stretch = STRETCH_BYTES // part.itemsize
+    flat = part.T if part.flags.f_contiguous else part
+    if part.size < 4 * stretch or not flat.flags.c_contiguous:
+        part[...] = value
+        return
+    flat = flat.reshape(-1)
+    end = flat.size // stretch * stretch
+    flat[:stretch] = flat[end:] = value
+    flat[stretch:end].reshape(-1, stretch)[...] = flat[:stretch]
 
 
 def _broadcasts(shape: Shape, target: Shape) -> bool:
