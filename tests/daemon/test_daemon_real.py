@@ -96,7 +96,8 @@ def test_what_the_command_line_shows_is_what_the_daemon_says(daemon):
     assert daemon.ask("status")["paused_until"] > time.time() + 7000
     assert said("tune", "svd", "n=200")[0] == 0
     assert daemon.ask("status")["orders"] == 1
-    assert "1. svd float64 m=200 n=200 [order] It was ordered." in said("explain")[1]
+    ordered = "1. svd float64 m=200 n=200 [order] It was ordered."
+    daemon.until(lambda: ordered in said("explain")[1])  # once its interpreter has been asked who it is
     assert said("resume")[0] == 0
     assert said("tune", "no-such-thing")[0] == 2
     assert said("reload")[0] == 0
