@@ -87,19 +87,25 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--machines", type=positive, default=50, help="machines for each kind of noise")
-    parser.add_argument("--seed", type=int, default=0, help="of the first machine")
-    parser.add_argument("--noise", type=names(WEATHERS), default=list(WEATHERS), help=", ".join(WEATHERS))
+    parser = common_options(__doc__)
     parser.add_argument(
         "--searchers", type=names(SEARCHERS), default=list(SEARCHERS), help=", ".join(SEARCHERS)
     )
     parser.add_argument("--least", type=positive, default=75, help="configurations a space must have")
     parser.add_argument("--most", type=positive, default=10_000, help="configurations it may have")
-    parser.add_argument("--json", action="store_true")
     return parser.parse_args()
+
+
+def common_options(description: str | None) -> argparse.ArgumentParser:
+    """What every benchmark on simulated machines can be told."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--machines", type=positive, default=50, help="machines for each kind of noise")
+    parser.add_argument("--seed", type=int, default=0, help="of the first machine")
+    parser.add_argument("--noise", type=names(WEATHERS), default=list(WEATHERS), help=", ".join(WEATHERS))
+    parser.add_argument("--json", action="store_true")
+    return parser
 
 
 def positive(text: str) -> int:

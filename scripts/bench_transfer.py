@@ -16,7 +16,6 @@ halfway between them, by the logarithm, are not. Regret is the true time over th
 the choice is more than 1 % slower than the default.
 """
 
-import argparse
 import json
 import sys
 from collections import defaultdict
@@ -24,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from bench_simulated import names, positive, tunings
+from bench_simulated import common_options, tunings
 from simulated import WEATHERS, SimulatedBench, Task, draw_sizes
 
 from autotune.model.configuration import DEFAULT, Configuration
@@ -46,7 +45,7 @@ class Score:
 
 def main() -> int:
     """Draw machines, calibrate some sizes, score the others, print."""
-    arguments = parse()
+    arguments = common_options(__doc__).parse_args()
     rows = []
     for noise in arguments.noise:
         scores: dict[str, list[Score]] = defaultdict(list)
@@ -60,18 +59,6 @@ def main() -> int:
     if arguments.json:
         print(json.dumps({"machines": arguments.machines, "seed": arguments.seed, "results": rows}))
     return 0
-
-
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--machines", type=positive, default=50, help="machines for each kind of noise")
-    parser.add_argument("--seed", type=int, default=0, help="of the first machine")
-    parser.add_argument("--noise", type=names(WEATHERS), default=list(WEATHERS), help=", ".join(WEATHERS))
-    parser.add_argument("--json", action="store_true")
-    return parser.parse_args()
 
 
 def transferred(measured: Task, between: Task, noise: str, seed: int) -> Iterator[tuple[str, Score]]:
