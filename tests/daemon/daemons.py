@@ -100,3 +100,16 @@ def gone(pids, seconds):
 def descendants_known():
     """Does the kernel list children?"""
     return descendants(os.getpid()) is not None
+
+
+def refused(daemon):
+    """Status and words of a daemon that does not start."""
+    done = subprocess.run(
+        [sys.executable, "-m", "autotune", "daemon"],
+        env=daemon.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    return done.returncode, done.stderr

@@ -5,11 +5,10 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
-from daemons import PATIENCE, Daemon, descendants_known, gone
+from daemons import Daemon, descendants_known, gone, refused
 
 from autotune.daemon.family import descendants
 
@@ -102,19 +101,6 @@ def test_kills_at_random_moments_tear_nothing_and_it_always_starts_again(daemon)
         orders = json.loads((daemon.state / "state.json").read_text("utf-8"))["wishes"]
         assert ["qr", "float64", {"m": 64 + number, "n": 64 + number}] in orders
     assert "cannot be used" not in daemon.log
-
-
-def refused(daemon):
-    """Status and words of a daemon that does not start."""
-    done = subprocess.run(
-        [sys.executable, "-m", "autotune", "daemon"],
-        env=daemon.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
-    return done.returncode, done.stderr
 
 
 def test_a_socket_path_too_long_is_refused_with_a_sentence(tmp_path):

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from daemons import ANY_LOAD, PATIENCE, Daemon, descendants_known, gone
+from daemons import ANY_LOAD, PATIENCE, Daemon, descendants_known, gone, refused
 
 from autotune.daemon.family import descendants
 from autotune.daemon.jobs import Processes
@@ -50,15 +50,8 @@ def test_sigkill_leaves_no_child_and_the_next_daemon_goes_on(daemon):
 
 def test_a_second_daemon_is_refused_with_exit_code_three(daemon):
     daemon.start()
-    second = subprocess.run(
-        [sys.executable, "-m", "autotune", "daemon"],
-        env=daemon.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
-    assert (second.returncode, "Another daemon holds" in second.stderr) == (3, True)
+    status, words = refused(daemon)
+    assert (status, "Another daemon holds" in words) == (3, True)
 
 
 def test_sighup_reads_a_new_configuration_and_a_broken_one_leaves_the_old(daemon):
