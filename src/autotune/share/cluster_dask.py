@@ -1,5 +1,6 @@
 """The workers of a Dask scheduler, as a calibration of the cluster sees them. All that knows Dask is here."""
 
+import asyncio
 import json
 import platform
 from collections.abc import Iterator
@@ -114,9 +115,11 @@ def crew(address: str) -> Iterator[DaskCrew]:
         import distributed
     except ImportError:
         raise MissingPackage("distributed", "share") from None
-    connected: Any = distributed.Client  # without types of its own
+    dask: Any = distributed  # without types of its own
     try:
-        client = connected(address, timeout=CONNECT_SECONDS, set_as_default=False, name="autotune")
+        # a Client that found nobody cannot be closed, and Dask's own finalizer for it may hold up the next one
+        asyncio.run(_knock(dask, address))
+        client = dask.Client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="autotune")
     except (OSError, TimeoutError) as problem:
         raise EnvironmentProblem(
             f"No Dask scheduler answers at {address} ({_first_line(problem)}). "
@@ -129,6 +132,12 @@ def crew(address: str) -> Iterator[DaskCrew]:
     finally:
         with suppress(Exception):  # a scheduler that is gone cannot be taken leave of
             client.close(timeout=5)
+
+
+async def _knock(dask: Any, address: str) -> None:
+    security = dask.Security().get_connection_args("client")
+    comm = await dask.comm.connect(address, timeout=CONNECT_SECONDS, **security)
+    await comm.close()
 
 
 @contextmanager
