@@ -192,6 +192,17 @@ def test_a_pause_ends_what_runs_and_keeps_all_else_from_beginning(scene):
     assert scene.keeper.running is not None
 
 
+def test_status_tells_of_an_order_at_once(scene):
+    scene.surveyed()
+    scene.until_idle()
+    told = [scene.keeper.status()["waiting"]]
+    scene.keeper.pause_until(NOON + 7200)
+    told.append(scene.keeper.status()["waiting"])
+    scene.keeper.resume()
+    told.append(scene.keeper.status()["waiting"])
+    assert told == ["There is nothing to do.", "It is paused.", ""]
+
+
 def test_a_pause_outlives_the_daemon(scene):
     scene.keeper.pause_until(NOON + 7200)
     scene.begin()

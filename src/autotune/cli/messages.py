@@ -505,7 +505,7 @@ def daemon_status(status: Mapping[str, Any]) -> Iterator[str]:
     if running:
         yield f"Now: {running['what']}, for {units.clock(running['seconds'])}. {running['why']}"
     else:
-        yield f"Now: nothing. {status['waiting']}"
+        yield f"Now: nothing. {status['waiting'] or 'The machine is idle.'}"
     daily = status["daily_cpu_seconds"]
     limit = "" if daily is None else f" of {units.clock(daily)}"
     yield f"CPU time spent today: {units.clock(status['spent_cpu_seconds'])}{limit}"

@@ -153,9 +153,12 @@ class Keeper:
                 errand.interpreter, errand.step, partial(self._returned, errand.then), environ=errand.environ
             )
             return
-        self.waiting = self._occasion.objection() or ""
+        self._weigh()
         if not self.waiting:
             self._measure_next()
+
+    def _weigh(self) -> None:
+        self.waiting = self._occasion.objection() or ""
 
     def _asked(self, one: Interpreter, ended: Ended) -> None:
         self.interpreters.answered(one, ended)
@@ -236,12 +239,14 @@ class Keeper:
         self.memory.paused_until = wall
         if self._runner.measuring:
             self._interrupt("It was paused.")
+        self._weigh()  # the next tick may be ten seconds away, and `status` is asked now
         self._book.log.say("paused", "It was ordered.")
         self._book.save()
 
     def resume(self) -> None:
         """Measure again."""
         self.memory.paused_until = None
+        self._weigh()
         self._book.log.say("resumed", "It was ordered.")
         self._book.save()
 
@@ -253,6 +258,7 @@ class Keeper:
         if wish not in self.memory.wishes:
             self.memory.wishes.append(wish)
         text = " ".join([operation, dtype, *(f"{key}={value}" for key, value in sizes.items())])
+        self._weigh()
         self._book.log.say("ordered", text)
         self._book.save()
 
