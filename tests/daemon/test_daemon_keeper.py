@@ -147,6 +147,26 @@ def test_after_a_kill_of_the_daemon_the_calibration_goes_on_from_its_journal(sce
     assert scene.launcher.last.arguments == [*begun, "--resume"]
 
 
+def test_an_order_goes_on_from_its_journal_too(scene):
+    begun = wished(scene).arguments
+    scene.senses.foreign = 1.5
+    for _ in range(4):
+        scene.tick(0.25)
+    assert scene.launcher.last.killed
+    scene.senses.foreign = 0.0
+    scene.until_idle()
+    assert scene.launcher.last.arguments == [*begun, "--resume"]
+
+
+def test_what_was_begun_before_something_else_is_begun_anew(scene):
+    begun = wished(scene).arguments
+    scene.keeper.pause_until(NOON + 60)
+    scene.keeper.memory.interrupted["operation"] = "qr"
+    scene.keeper.resume()
+    scene.until_idle()
+    assert scene.launcher.last.arguments == begun
+
+
 def test_a_journal_of_something_else_is_begun_anew(scene):
     scene.keeper.memory.interrupted = {
         "interpreter": NAME,

@@ -43,12 +43,13 @@ def no_place(problem: OSError) -> Outcome:
 def _calibration(book: Book, job: Job, known: Survey) -> Course:
     candidate = book.places.state / "candidate.yaml"
     candidate.unlink(missing_ok=True)
-    book.memory.interrupted = {
+    begun = {
         "interpreter": job.interpreter,
         "operation": job.operation,
         "dtype": job.dtype,
         "sizes": dict(job.sizes),
     }
+    before, book.memory.interrupted = book.memory.interrupted, begun
     store = book.settings.store
     return courses.calibration(
         job,
@@ -56,7 +57,7 @@ def _calibration(book: Book, job: Job, known: Survey) -> Course:
         candidate=candidate,
         profile=Path(known.profile),
         seed=0,
-        resume=job.cause is Cause.RESUME,
+        resume=before == begun,  # whatever the cause: what was ordered, say, comes first, and goes on, too
         claim=(store, known.key) if job.cause is Cause.MISSING and store is not None else None,
     )
 
