@@ -43,7 +43,7 @@ class Server:
 
     def connect(self):
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        line.settimeout(5.0)
+        line.settimeout(60.0)
         line.connect(str(self.path))
         self.turn()
         return line
