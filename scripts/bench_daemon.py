@@ -258,9 +258,9 @@ def periodic(options: argparse.Namespace) -> Iterator[dict]:
 
 
 def kills(options: argparse.Namespace) -> Iterator[dict]:
-    """SIGKILL at random moments."""
+    """SIGKILL at random moments, half of them while something is measured."""
     count = max(3, round(100 * options.scale))
-    torn = left = refused = lost = 0
+    torn = left = refused = lost = met = kept = 0
     with daemon(
         options,
         job_seconds=20,
@@ -275,7 +275,8 @@ def kills(options: argparse.Namespace) -> Iterator[dict]:
                 continue
             with suppress(NoDaemon):
                 one.ask("tune", operation="qr", sizes={"n": 64 + number})
-            time.sleep(random.uniform(0.0, 20.0 if number % 4 == 0 else 4.0))
+            met += number % 2 == 0 and one.in_a_trial(options)  # the others meet its beginning
+            time.sleep(random.uniform(0.0, 4.0))
             family = one.family()
             one.end(signal.SIGKILL)
             began = time.monotonic()
@@ -286,11 +287,13 @@ def kills(options: argparse.Namespace) -> Iterator[dict]:
             now = journal(one)
             gone_on = now[:1] == sessions[:1]  # the same calibration; else another one was begun in its place
             lost += gone_on and now[: len(sessions)] != sessions
+            kept += gone_on and now[: len(sessions)] == sessions and len(sessions) > 1
             sessions = now
         one.start()
     yield row("kill_torn_files", float(torn), 0, f"of {count}")
     yield row("kill_children_alive_after_5_s", float(left), 0, f"of {count}")
-    yield row("kill_finished_trials_lost", float(lost), 0, f"of {count}")
+    note = f"of {count}; {met} were in a trial, {kept} times what had finished was there after the next"
+    yield row("kill_finished_trials_lost", float(lost), 0, note)
     yield row("kill_refused_to_start", float(refused), 0, f"of {count}")
 
 
@@ -527,6 +530,7 @@ def main() -> int:
     unknown = set(options.rows.split(",")) - set(ROWS)
     if unknown:
         parser.error(f"there are no rows {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # takes its daemon along
     found = []
     for name in options.rows.split(","):
         for one in results(name, options):
