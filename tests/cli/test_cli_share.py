@@ -2,6 +2,8 @@
 
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,9 @@ from autotune.cli.program import program
 from autotune.cli.warmstart import saved
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
-from autotune.search import campaign
 from autotune.search.events import Tried
-from autotune.store import files, folders
+from autotune.store import files, folders, resolve
+from autotune.store.fit import Here
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +24,7 @@ def this_host(monkeypatch, tmp_path):
     alone(monkeypatch, tmp_path)
     monkeypatch.setenv("AUTOTUNE_HOST_ID", "here")
     monkeypatch.setenv("AUTOTUNE_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(campaign, "this_key", lambda: KEY)
+    monkeypatch.setattr(resolve, "here", lambda *_: Here(key=KEY, host="here", schedulable_cpus=8))
     (tmp_path / "store").mkdir()
 
 
@@ -226,3 +228,16 @@ def test_no_name_in_a_store_speaks_to_the_terminal(tmp_path):
     (place,) = (tmp_path / "store" / "v1").iterdir()
     (place / ".1-\x1b[2J.tmp").touch()
     assert "\x1b" not in run("prune", "--dry-run").output
+
+
+@pytest.mark.real
+def test_a_pull_loads_nothing_that_only_calibrations_need(tmp_path):
+    code = "import sys; from autotune.cli.pull import pull; pull(['--store', sys.argv[1]], standalone_mode=False); "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print(*sys.modules)", tmp_path / "store"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert not {"optuna", "scipy", "psutil", "autotune.bench.protocol"} & set(done.stdout.split())

@@ -109,23 +109,42 @@ def test_an_empty_mount_point_is_not_an_empty_store(tmp_path):
     assert len(mirror()) == 1
 
 
-def test_an_error_in_the_middle_changes_nothing(tmp_path, monkeypatch):
+def failing(monkeypatch, class_that_fails):
+    """Let one class's folder answer with an error."""
+    items = Folder.items
+
+    def others_only(self, folder):
+        if folder == class_that_fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return items(self, folder)
+
+    monkeypatch.setattr(Folder, "items", others_only)
+
+
+def test_an_error_in_this_machine_s_class_changes_nothing(tmp_path, monkeypatch):
     put(tmp_path / "store", said("a"))
     bring(tmp_path / "store")
     put(tmp_path / "store", said("b", qr(2)))
     put(tmp_path / "store", said("b", key=other(usable_cpus=4)))
-    items = Folder.items
-
-    def own_only(self, folder):
-        if folder != KEY.slug:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return items(self, folder)
-
-    monkeypatch.setattr(Folder, "items", own_only)
-    before = mirror()
+    failing(monkeypatch, KEY.slug)
+    before = sorted(cluster_profiles().iterdir())
     with pytest.raises(StoreProblem, match="input/output error"):
         bring(tmp_path / "store")
-    assert mirror() == before
+    assert sorted(cluster_profiles().iterdir()) == before
+
+
+def test_an_error_in_another_class_costs_that_class_only(tmp_path, monkeypatch):
+    sibling = other(usable_cpus=4)
+    put(tmp_path / "store", said("a", key=sibling))
+    bring(tmp_path / "store")
+    put(tmp_path / "store", said("b"))
+    failing(monkeypatch, sibling.slug)
+    pulled = bring(tmp_path / "store")
+    assert [one.key for one in pulled.mirrored] == [KEY]
+    assert [(one.folder, "input/output error" in one.reason) for one in pulled.refused] == [
+        (sibling.slug, True)
+    ]
+    assert (cluster_profiles() / f"{sibling.slug}.yaml").exists()
 
 
 def test_a_half_listing_loses_nothing(tmp_path):
@@ -142,6 +161,18 @@ def test_what_stays_away_from_listings_is_forgotten(tmp_path):
     bring(tmp_path / "store")
     gone.unlink()
     bring(tmp_path / "store", now=NOW + MINUTES)
+    assert bring(tmp_path / "store", now=NOW + 20 * MINUTES).mirrored[0].hosts == 1
+
+
+@pytest.mark.parametrize("left", ["", "\0\0\0", "yesterday"])
+def test_a_mark_that_a_power_cut_tore_forgets_no_copy_at_once_and_stops_no_pull(tmp_path, left):
+    gone, _ = put(tmp_path / "store", said("a")), put(tmp_path / "store", said("b"))
+    bring(tmp_path / "store")
+    gone.unlink()
+    bring(tmp_path / "store")
+    (mark,) = (tmp_path / "cache").rglob("*.gone")
+    mark.write_text(left)
+    assert bring(tmp_path / "store", now=NOW + MINUTES).mirrored[0].hosts == 2
     assert bring(tmp_path / "store", now=NOW + 20 * MINUTES).mirrored[0].hosts == 1
 
 

@@ -3,6 +3,7 @@
 import errno
 import functools
 import http.server
+import re
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from autotune.share.publication import encode
 from autotune.share.publish import publish
 from autotune.share.pull import pull
 from autotune.share.reading import read_class
-from autotune.share.shelf import reach, shown
+from autotune.share.shelf import reach, reason, shown
 from autotune.share.trust import Policy
 
 CLASS = KEY.slug
@@ -142,7 +143,22 @@ def test_without_fsspec_the_extra_is_named(monkeypatch):
 
 def test_no_secret_of_an_address_is_shown():
     assert shown("https://me:secret@host:80/x?token=1") == "https://host:80/x"
-    assert shown("/nfs/x") == "/nfs/x"
+    assert shown("zip://a.zip::https://me:secret@host/x") == "zip://a.zip::https://host/x"
+    assert shown("/nfs/x?y") == "/nfs/x?y"
+
+
+def test_no_secret_and_no_escape_of_a_library_s_message_is_shown():
+    problem = RuntimeError("500, message='\x1b[2J', url='https://me:secret@host/x?token=1'")
+    told = reason(problem)
+    assert "https://host/x" in told
+    assert not {"secret", "token"} & set(re.findall(r"\w+", told))
+    assert told.isprintable()
+
+
+@pytest.mark.parametrize("address", ["s3://[bucket/x", "http://[::1"])
+def test_what_is_no_url_is_wrong_usage(address):
+    with pytest.raises(BadSettings, match="is no URL"):
+        reach(address)
 
 
 @pytest.mark.real

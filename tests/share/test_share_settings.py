@@ -88,3 +88,16 @@ def test_a_file_that_everybody_may_write_is_refused():
 def test_an_empty_file_says_nothing():
     write("")
     assert settings().store is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_in_the_file_s_place_is_refused_and_not_waited_for():
+    files()[0].parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(files()[0])
+    with pytest.raises(BadSettings, match="it is not a regular file"):
+        settings()
+
+
+def test_a_folder_of_a_user_whom_nobody_knows_is_one_of_that_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert settings("~nobody-has-this-name/x").store == str(tmp_path / "~nobody-has-this-name" / "x")

@@ -7,7 +7,7 @@ import pytest
 from made_profiles import KEY
 from shared_profiles import put, qr, said, store_at
 
-from autotune.errors import BadSettings
+from autotune.errors import BadSettings, EnvironmentProblem
 from autotune.share import keys
 from autotune.share.publication import signature_name
 from autotune.share.publish import publish
@@ -130,6 +130,13 @@ def test_no_key_is_ever_replaced(tmp_path):
     with pytest.raises(BadSettings, match="no key is ever replaced"):
         keys.make(tmp_path / "keys" / "site")
     assert (tmp_path / "keys" / "site").read_bytes() == before
+
+
+def test_half_a_pair_of_keys_is_not_left_behind(tmp_path):
+    (tmp_path / "site.pub").mkdir()
+    with pytest.raises(EnvironmentProblem, match="the key cannot be written"):
+        keys.make(tmp_path / "site")
+    assert not (tmp_path / "site").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a key", b"\0" * 100])

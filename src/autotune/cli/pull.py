@@ -26,13 +26,13 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
       autotune pull --store /nfs/autotune
       AUTOTUNE_STORE=s3://bucket/autotune autotune pull --json
     """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
-    from autotune.search.campaign import this_key
+    from autotune.host.allocation import usable_cpus
     from autotune.share.pull import pull as bring
-    from autotune.store.resolve import resolve
+    from autotune.store.resolve import here, resolve
 
     place, policy = reached(store)
     try:
-        pulled = bring(place, policy, this_key(), fresh=fresh)
+        pulled = bring(place, policy, here(*usable_cpus()).key, fresh=fresh)
     except OSError as problem:
         raise EnvironmentProblem(messages.no_mirror(problem)) from problem
     resolve()  # compiles what was pulled, a fifth of a second that the next program need not spend

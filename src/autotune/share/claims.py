@@ -27,7 +27,7 @@ def claim(store: Store, key: str, subject: str, *, host: str, now: float) -> str
     folder, hour = f"_claims-{key}", int(now // SECONDS)  # no class is called so: other verbs pass it by
     names = {item.name for item in store.items(folder)}
     for name in names:
-        if name.partition("-")[0].isdigit() and int(name.partition("-")[0]) < hour - 1:
+        if name.partition("-")[0].isdecimal() and int(name.partition("-")[0]) < hour - 1:
             with suppress(AutotuneError):
                 store.remove(folder, name)
     before, mine = (f"{each}-{subject}.claim" for each in (hour - 1, hour))

@@ -156,10 +156,12 @@ def _answer(future: Any) -> Answer:
         lost = problem is None or isinstance(problem, KilledWorker)
         return {"problem": f"{type(problem).__name__}: {problem}", "kind": "lost" if lost else "other"}
     try:
-        answer: Answer = json.loads(future.result(timeout=30))
+        answer = json.loads(future.result(timeout=30))
     except (OSError, TimeoutError, CancelledError):  # its worker died before it handed the result over
         return {"problem": "It was lost on its way.", "kind": "lost"}
     except ValueError:
+        answer = None
+    if not isinstance(answer, dict):  # what measures may have let something else have the last word
         return {"problem": "It cannot be understood.", "kind": "other"}
     return answer
 

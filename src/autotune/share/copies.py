@@ -68,10 +68,18 @@ class Copies:
             with suppress(OSError):
                 if name in listed:
                     mark.unlink(missing_ok=True)
-                elif not mark.exists():
+                elif (since := _since(mark)) is None:
                     mark.write_text(str(now), encoding="ascii")
-                elif not 0 <= now - float(mark.read_text(encoding="ascii") or 0) < GRACE_SECONDS:
+                elif not 0 <= now - since < GRACE_SECONDS:
                     self.drop([name])
+
+
+def _since(mark: Path) -> float | None:
+    """When a copy was first found lacking; None if it is not, or if a power cut left the mark without a number."""
+    try:
+        return float(mark.read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _ours(found: os.stat_result) -> bool:

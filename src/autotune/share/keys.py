@@ -42,9 +42,13 @@ def make(path: Path) -> str:
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
-            file.write(pem)
-        path.with_name(f"{path.name}.pub").write_text(f"{public}\n", encoding="ascii")
+        try:
+            with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
+                file.write(pem)
+            path.with_name(f"{path.name}.pub").write_text(f"{public}\n", encoding="ascii")
+        except OSError:
+            path.unlink(missing_ok=True)  # half a key would stand in the way of a whole one
+            raise
     except FileExistsError:
         raise BadSettings(
             f"There is a key in {path} already, and no key is ever replaced. Name another file with --file."

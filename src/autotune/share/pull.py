@@ -70,8 +70,9 @@ def pull(store: Store, policy: Policy, here: Key, *, fresh: bool = False, now: f
     """Mirror what this machine can use of a store.
 
     `fresh` forgets the local copies first, so that what was withdrawn from the store is gone at once. Scope of
-    effect: writes the mirror and its copies. Raises StoreProblem if the store is away or cannot be listed; the
-    mirror then stays as it was. Raises OSError if the mirror cannot be written.
+    effect: writes the mirror and its copies. Raises StoreProblem if the store is away, or this machine's own class
+    cannot be listed; the mirror then stays as it was, and so does what it says of another class that cannot be.
+    Raises OSError if the mirror cannot be written.
     """
     folders = [one for one in store.folders() if CLASS.fullmatch(one)]
     copies = _copies(store, policy)
@@ -80,21 +81,27 @@ def pull(store: Store, policy: Policy, here: Key, *, fresh: bool = False, now: f
     if not folders and copies.is_dir():
         raise StoreProblem(store.address, "is empty, and was not before; it may not be mounted")
     wanted = [here.slug, *kin.siblings(folders, here, SIBLINGS)]
-    readings = [
-        read_class(store, folder, policy, copies=copies / folder, now=now)
-        for folder in wanted
-        if folder in folders or (copies / folder).is_dir()
-    ]
     mirror = cluster_profiles()
-    found = []
+    readings, found = [], []
     refused: list[Refused] = []
+    kept: set[Path] = set()
+    for folder in wanted:
+        if folder not in folders and not (copies / folder).is_dir():
+            continue
+        try:
+            readings.append(read_class(store, folder, policy, copies=copies / folder, now=now))
+        except StoreProblem as problem:  # who may write to a store may make a folder that nobody can read
+            if folder == here.slug:
+                raise
+            refused.append(Refused(folder, "", str(problem)))
+            kept.add(mirror / f"{folder}.yaml")
     for reading in readings:
         key = _key_of(reading, here)
         mine = reading if key is None else reading.of(key)
         refused += mine.refused
         if key is not None and mine.publications:
             found.append(_mirrored(mine, key, mirror))
-    kept = {one.path for one in found}
+    kept |= {one.path for one in found}
     return Pulled(
         store=store.address,
         mirrored=tuple(found),

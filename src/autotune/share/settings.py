@@ -55,7 +55,7 @@ def settings(store: str | None = None) -> Settings:
         said = {**_read(path), **said}
     address = store or os.environ.get(STORE, "").strip() or said.get("store")
     if store and "://" not in store:
-        address = str(Path(store).expanduser().absolute())
+        address = str(Path(os.path.expanduser(store)).absolute())  # noqa: PTH111 - Path's raises for a stranger
     return Settings(
         store=address,
         policy=Policy(
@@ -69,11 +69,13 @@ def settings(store: str | None = None) -> Settings:
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = path.stat()
-        data = path.read_bytes()
+        data = path.read_bytes() if stat.S_ISREG(found.st_mode) else b""  # a pipe would be waited for
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as problem:
         raise BadSettings(f"{path}: it cannot be read ({problem.strerror}).") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise BadSettings(f"{path}: it is not a regular file.")
     if os.name == "posix" and found.st_mode & stat.S_IWOTH:
         raise BadSettings(f"{path}: everybody may write to it; `chmod go-w` makes it trustworthy.")
     try:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple, Protocol, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from autotune.errors import AutotuneError, BadSettings, StoreProblem
 
@@ -23,6 +23,8 @@ BATCH = 32
 """Files in one batch."""
 
 _T = TypeVar("_T")
+_USER = re.compile(r"(?<=://)[^/?#\s]*@")
+"""User and password in a URL."""
 
 
 class Item(NamedTuple):
@@ -134,8 +136,8 @@ class Store:
 def reach(address: str, *, seconds: float = LIMIT_SECONDS) -> Store:
     """The store at this address: a folder, or any URL that fsspec knows. Nothing is asked of it yet.
 
-    Raises BadSettings for a protocol that nobody knows, MissingPackage for one whose package is not
-    installed.
+    Raises BadSettings for what is no URL or has a protocol that nobody knows, MissingPackage for one whose
+    package is not installed.
     """
     if address.startswith("file://"):
         address = address.removeprefix("file://")
@@ -150,6 +152,10 @@ def reach(address: str, *, seconds: float = LIMIT_SECONDS) -> Store:
         return Store(address, Folder(path), seconds)
     from autotune.share.remote import Remote
 
+    try:
+        urlsplit(address)
+    except ValueError as problem:
+        raise BadSettings(f"The store {shown(address)} is no URL: {problem}.") from None
     return Store(address, Remote(address), seconds)
 
 
@@ -157,8 +163,7 @@ def shown(address: str) -> str:
     """The address without what is secret in it: user, password, query."""
     if "://" not in address:
         return address
-    parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return re.split(r"[?#]", _USER.sub("", address), maxsplit=1)[0]
 
 
 _CAUSES = {
@@ -174,7 +179,7 @@ _CAUSES = {
 
 
 def reason(problem: Exception) -> str:
-    """What an exception of whatever library says, as part of a sentence."""
+    """What an exception of whatever library says, as part of a sentence: no secret, and nothing that acts."""
     if type(problem).__name__ in {"NoCredentialsError", "PartialCredentialsError", "NoAuthTokenError"}:
         return "credentials are missing; set them as the provider's own tools want them"
     number = getattr(problem, "errno", None)
@@ -183,5 +188,7 @@ def reason(problem: Exception) -> str:
     if isinstance(problem, NotImplementedError):
         return "it can only be read"
     said = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
-    words = re.sub(r"\s+", " ", said).strip().rstrip(".")[:200]
+    said = re.sub(r"\?\S*", "", _USER.sub("", said))  # some cite the whole URL, and a server what it likes
+    shown_as = "".join(letter if letter.isprintable() else " " for letter in said)
+    words = re.sub(r" +", " ", shown_as).strip().rstrip(".")[:200]
     return f"{type(problem).__name__}: {words}" if words else type(problem).__name__

@@ -110,14 +110,14 @@ def depends_on(named: str | os.PathLike[str] | None = None, *, processes: int | 
 
 
 def here(usable: int, limit: Limit) -> "Here":
-    """This machine with this allocation. Reads all of it: tens of milliseconds."""
+    """This machine with this allocation. Reads all of it, in tens of milliseconds, and loads NumPy."""
     from autotune.host.detect import detect
     from autotune.host.identity import host_id
     from autotune.model.profile import Key
     from autotune.store.fit import Here
 
     machine, _ = detect()
-    key = Key(hardware=machine.hardware, software=software(), usable_cpus=usable, limit=limit)
+    key = Key(hardware=machine.hardware, software=software(load=True), usable_cpus=usable, limit=limit)
     return Here(key=key, host=host_id(), schedulable_cpus=schedulable_cpus())
 
 
