@@ -49,5 +49,5 @@ def test_each_profile_is_measured_with_its_cpus_and_speaks_for_them(tmp_path):
         check=False,
     )
     (row,) = json.loads(asked.stdout)["operations"]
-    # on a machine that is too busy to tell, its entry is asked first and leaves the word to the next level
-    assert smaller["path"] == next(iter([*(one["path"] for one in row["refused"]), row["source"]]))
+    # on a machine that is too busy to tell, its entry leaves the word to the next level
+    assert entry["status"] in {"noisy", "failed"} or row["source"] == smaller["path"]
