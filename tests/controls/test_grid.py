@@ -10,10 +10,10 @@ shapes = st.lists(st.integers(1, 12), min_size=1, max_size=3).map(tuple)
 
 
 @settings(deadline=None)
-@given(shape=shapes, chunk=st.integers(1, 3000), data=st.data())
-def test_the_blocks_cover_every_element_once(shape, chunk, data):
+@given(shape=shapes, chunk=st.integers(1, 3000), workers=st.integers(1, 9), data=st.data())
+def test_the_blocks_cover_every_element_once(shape, chunk, workers, data):
     axes = data.draw(st.permutations(range(len(shape))))
-    grid = Grid(shape, axes, chunk)
+    grid = Grid(shape, axes, chunk, workers)
     seen = np.zeros(shape, int)
     for number in range(len(grid)):
         seen[grid[number]] += 1
@@ -21,13 +21,25 @@ def test_the_blocks_cover_every_element_once(shape, chunk, data):
 
 
 @settings(deadline=None)
-@given(length=st.integers(1, 10**7), chunk=st.integers(LANES, 10**6))
-def test_blocks_of_a_vector_begin_at_whole_lanes_and_hold_half_to_one_and_a_half_chunks(length, chunk):
-    grid = Grid((length,), (0,), chunk)
+@given(length=st.integers(1, 10**7), chunk=st.integers(LANES, 10**6), workers=st.integers(1, 200))
+def test_blocks_of_a_vector_begin_at_whole_lanes_and_hold_half_to_one_and_a_half_chunks(
+    length, chunk, workers
+):
+    grid = Grid((length,), (0,), chunk, workers)
     blocks = [grid[number][0].indices(length) for number in {0, len(grid) // 2, len(grid) - 1}]
     assert all(start % LANES == 0 for start, _, _ in blocks)
     assert all(stop - start <= 1.5 * chunk for start, stop, _ in blocks)
     assert len(grid) == 1 or all(2 * (stop - start) >= chunk - LANES for start, stop, _ in blocks)
+
+
+@settings(deadline=None)
+@given(length=st.integers(10**6, 10**7), chunk=st.integers(10**5, 10**6), workers=st.integers(2, 8))
+def test_several_workers_get_as_many_equal_blocks_each(length, chunk, workers):
+    """Of blocks a chunk long with a remainder, the last round would leave some without work."""
+    grid = Grid((length,), (0,), chunk, workers)
+    sizes = [len(range(*grid[number][0].indices(length))) for number in range(len(grid))]
+    assert len(grid) < workers or len(grid) % workers == 0
+    assert len(grid) < workers or max(sizes) - min(sizes) <= LANES * len(grid)
 
 
 def test_a_shape_smaller_than_the_chunk_is_one_block():

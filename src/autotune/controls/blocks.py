@@ -32,8 +32,8 @@ from autotune.errors import UsageError
 from autotune.model.configuration import Placement
 
 STRETCH_BYTES = 2**17
-"""Of what fill copies: in every core's second-level cache, and enough for a copy to run at full speed; from 128 KiB to
-a megabyte it made no difference."""
+"""Of what fill copies: in every core's second-level cache, and enough for a copy to run at full speed (shorter ones
+took 5 to 20 % longer, longer ones nothing less)."""
 
 
 def map_blocks(
@@ -108,36 +108,40 @@ def fill(array: Array, value: Any, *, workers: int, chunk: int, placement: Place
     ):
         array[...] = value  # NumPy does it, or says what is wrong
         return
-    grid = Grid(array.shape, memory_order(array), chunk)
+    grid = Grid(array.shape, memory_order(array), chunk, workers)
     target = array.view(np.ndarray)
-    cut = cutter(value, array.shape)
+    if shape:
+        cut = cutter(value, array.shape)
 
-    def step(block: int) -> None:
-        index = grid[block]
-        if shape:
+        def step(block: int) -> None:
+            index = grid[block]
             target[index] = cut(index)
-        else:
-            _stamp(target[index], value)
+
+    else:
+        stretch = np.empty(min(target.size, STRETCH_BYTES // target.itemsize), target.dtype)
+        stretch[...] = value
+
+        def step(block: int) -> None:
+            _stamp(target[grid[block]], stretch)
 
     with Placed(placement):
         pool.run(lambda: step, len(grid), workers)
 
 
-def _stamp(part: Array, value: Any) -> None:
-    """`part[...] = value`, by copies of a stretch that stays in cache where `part` is much larger.
+def _stamp(part: Array, stretch: Array) -> None:
+    """Fill `part` with copies of a stretch of equal elements.
 
-    A copy overwrites whole lines of cache; NumPy's loop stores element by element, and each line is read before
-    it is written: a third more time for 240 MB.
+    A copy overwrites whole lines of cache; NumPy's loop that stores one number stores element by element, and each
+    line is read before it is written: 10.4 ms of CPU time for 80 MB, and 8.2 with copies, as with memset.
     """
-    stretch = STRETCH_BYTES // part.itemsize
     flat = part.T if part.flags.f_contiguous else part
-    if part.size < 4 * stretch or not flat.flags.c_contiguous:
-        part[...] = value
+    if not flat.flags.c_contiguous:
+        part[...] = stretch[0]
         return
     flat = flat.reshape(-1)
-    end = flat.size // stretch * stretch
-    flat[:stretch] = flat[end:] = value
-    flat[stretch:end].reshape(-1, stretch)[...] = flat[:stretch]
+    end = flat.size - flat.size % stretch.size
+    flat[:end].reshape(-1, stretch.size)[...] = stretch
+    flat[end:] = stretch[: flat.size - end]
 
 
 def _broadcasts(shape: Shape, target: Shape) -> bool:
@@ -157,7 +161,7 @@ def _map_ufunc(
         # there is nothing to cut, or NumPy says what is wrong
         return plain(function, arrays, out, dtype=dtype)
     axes = common_order(shape, [*outs, *arrays])
-    grid = Grid(shape, axes, chunk)
+    grid = Grid(shape, axes, chunk, workers)
     if not shape or (len(grid) == 1 and all(one is not None for one in outs)):
         return plain(function, arrays, out, dtype=dtype)
     targets = tuple(

@@ -16,11 +16,15 @@ class Grid:
     `axes` lists the shape's axes from the outermost in memory to the innermost. One axis is cut into slices
     of about `chunk` elements, those inside it stay whole and those outside it are taken one by one. No
     block is larger than 1.5 chunks or smaller than half of one, unless the shape leaves no choice.
+
+    For several `workers` the slices are equally long, and as many for each, unless steps of LANES are too coarse:
+    of 10 million elements in slices of 2**20 two workers would do 5.24 and 4.76 million, at best 1.91 times as fast
+    as one.
     """
 
     __slots__ = ("_axis", "_outer", "_parts", "_rows", "shape")
 
-    def __init__(self, shape: Sequence[int], axes: Sequence[int], chunk: int) -> None:
+    def __init__(self, shape: Sequence[int], axes: Sequence[int], chunk: int, workers: int = 1) -> None:
         self.shape = tuple(shape)
         inner = 1
         place = len(axes)
@@ -32,8 +36,8 @@ class Grid:
         if self._axis is None:
             self._rows, self._parts = 1, 1
         else:
-            self._rows = _rows(max(1, chunk // inner), inner)
-            self._parts = max(1, (self.shape[self._axis] + self._rows // 2) // self._rows)
+            rows = max(1, chunk // inner)
+            self._rows, self._parts = _cut(self.shape[self._axis], rows, LANES // gcd(LANES, inner), workers)
 
     def __len__(self) -> int:
         count = self._parts
@@ -53,6 +57,14 @@ class Grid:
         return tuple(index)
 
 
-def _rows(rows: int, inner: int) -> int:
-    step = LANES // gcd(LANES, inner)
-    return rows - rows % step if rows >= step else rows
+def _cut(length: int, rows: int, step: int, workers: int) -> tuple[int, int]:
+    """How long the slices of an axis are, and how many; whole steps where they hold one."""
+    rows -= rows % step if rows >= step else 0
+    parts = max(1, (length + rows // 2) // rows)
+    if not 1 < workers <= parts:
+        return rows, parts
+    as_many = -(-parts // workers) * workers
+    even = -(-length // as_many)
+    even += -even % step if rows >= step else 0
+    last = length - (as_many - 1) * even
+    return (even, as_many) if 2 * last >= rows else (rows, parts)

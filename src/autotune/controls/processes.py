@@ -47,7 +47,7 @@ def process_map(
     if out is not None:
         check_out(out, array.shape)
     context = multiprocessing.get_context()
-    grid = Grid(array.shape, range(array.ndim), chunk)
+    grid = Grid(array.shape, range(array.ndim), chunk, workers)
     workers = min(workers, len(grid))
     alone = pool.is_inside() or multiprocessing.current_process().daemon or not is_cuttable(array)
     if alone or workers == 1 or not array.size:
