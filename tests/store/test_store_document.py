@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 
 import pytest
+import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -73,6 +74,16 @@ def test_only_what_json_knows_is_more_than_text(text, expected):
 )
 def test_what_is_out_of_bounds_is_refused_with_a_reason(data, reason):
     with pytest.raises(ProfileError, match=reason):
+        parse(data)
+
+
+@pytest.mark.parametrize("escape", [r"\Uffffffff", r"\U00110000"])
+def test_an_escape_of_no_character_is_refused_without_libyaml_too(escape, monkeypatch):
+    data = f'a: "{escape}"'.encode()
+    with pytest.raises(ProfileError, match="it is not YAML"):
+        parse(data)
+    monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+    with pytest.raises(ProfileError, match="an escape stands for no character"):
         parse(data)
 
 

@@ -52,6 +52,8 @@ def parse(data: bytes) -> Any:
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
         where = f" in line {mark.line + 1}" if mark is not None else ""
         raise ProfileError(f"it is not YAML: {problem}{where}.") from None
+    except (OverflowError, ValueError):  # where PyYAML has no libyaml: chr() of what an escape says
+        raise ProfileError("it is not YAML: an escape stands for no character.") from None
 
 
 @contextmanager
