@@ -56,11 +56,13 @@ class Nothing:
 # --- which operation a compiled function is --------------------------------------------------
 
 
-def _square(name: str) -> Callable[[Shape, Shape], Named | None]:
+def square(name: str) -> Callable[[Shape, Shape], Named | None]:
+    """This operation, of an n x n matrix."""
     return lambda a, _: (name, {"n": a[-1]})
 
 
-def _rectangle(name: str) -> Callable[[Shape, Shape], Named | None]:
+def rectangle(name: str) -> Callable[[Shape, Shape], Named | None]:
+    """This operation, of an m x n matrix."""
     return lambda a, _: (name, {"m": a[-2], "n": a[-1]})
 
 
@@ -80,20 +82,20 @@ def _full(name: str) -> Callable[[Shape, Shape], Named | None]:
 
 _OPERATIONS: Mapping[str, Callable[[Shape, Shape], Named | None]] = {
     "solve": solve,
-    "solve1": _square("solve"),
-    "inv": _square("inv"),
-    "det": _square("det"),
-    "slogdet": _square("det"),
-    "cholesky_lo": _square("cholesky"),
-    "cholesky_up": _square("cholesky"),
-    "eigh_lo": _square("eigh"),
-    "eigh_up": _square("eigh"),
-    "eig": _square("eig"),
-    "qr_r_raw": _rectangle("qr"),
-    "qr_reduced": _rectangle("qr"),
+    "solve1": square("solve"),
+    "inv": square("inv"),
+    "det": square("det"),
+    "slogdet": square("det"),
+    "cholesky_lo": square("cholesky"),
+    "cholesky_up": square("cholesky"),
+    "eigh_lo": square("eigh"),
+    "eigh_up": square("eigh"),
+    "eig": square("eig"),
+    "qr_r_raw": rectangle("qr"),
+    "qr_reduced": rectangle("qr"),
     "qr_complete": _full("qr"),
-    "svd": _rectangle("svd"),
-    "svd_s": _rectangle("svd"),
+    "svd": rectangle("svd"),
+    "svd_s": rectangle("svd"),
     "svd_f": _full("svd"),
     "lstsq": lstsq,
 }

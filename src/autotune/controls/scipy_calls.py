@@ -16,13 +16,27 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from autotune.controls.arrivals import expect_no_longer, when_imported
-from autotune.controls.intercept import Around, Decide, Named, Shape, lstsq, solve
+from autotune.controls.intercept import (
+    MOST_SHAPES,
+    Around,
+    Decide,
+    Named,
+    Nothing,
+    Shape,
+    lstsq,
+    rectangle,
+    solve,
+    square,
+)
 from autotune.controls.switch import Calls
 
-KNOWN_SCIPY = frozenset({"1.13", "1.14", "1.15", "1.16", "1.17"})
+KNOWN_SCIPY = frozenset({"1.13", "1.14", "1.15", "1.16", "1.17", "1.18"})
 """Versions of SciPy on which it was tried."""
 
+_Compiled = Callable[..., Any]
 _HOMES = tuple(
     f"scipy.linalg.{name}" for name in ("_basic", "_decomp", "_decomp_cholesky", "_decomp_qr", "_decomp_svd")
 )
@@ -64,14 +78,11 @@ class ScipyIntercept:
         for home in _HOMES:
             names = vars(sys.modules[home])
             self._replace(names, "get_lapack_funcs", meeting.routines(names["get_lapack_funcs"]))
+            if "_batched_linalg" in names:  # in _basic from 1.17 on, in all of them from 1.18 on
+                self._replace(names, "_batched_linalg", meeting.module(names["_batched_linalg"]))
         names = vars(sys.modules[_HOMES[0]])
-        self._replace(names, "find_det_from_lu", meeting.met(names["find_det_from_lu"], _square("det")))
-        if "_batched_linalg" in names:  # from 1.17 on
-            batched = names["_batched_linalg"]
-            copy = ModuleType(batched.__name__, batched.__doc__)
-            vars(copy).update(vars(batched))
-            vars(copy).update({name: meeting.met(vars(batched)[name], one) for name, one in _BATCHED.items()})
-            self._replace(names, "_batched_linalg", copy)
+        det = _name_of_det(names)
+        self._replace(names, det, meeting.function(names[det], _batched_det))
 
     def _replace(self, names: dict[str, Any], name: str, ours: Any) -> None:
         self._replaced.append((names, name, names[name], ours))
@@ -79,151 +90,173 @@ class ScipyIntercept:
 
 
 class _Meeting:
-    """Makes what stands for a compiled function."""
+    """Makes what stands for a compiled function.
+
+    One is made for each shape and way of calling, and found again by these: a call pays for a look into a dictionary,
+    which takes the place of get_lapack_funcs's own. (Made anew by each call, they cost 4.5 us instead of 1.)
+    """
 
     def __init__(self, around: Around, decide: Decide) -> None:
         self._around = around
         self._decide = decide
 
-    def routines(self, get_lapack_funcs: Callable[..., Any]) -> Callable[..., Any]:
+    def routines(self, get_lapack_funcs: _Compiled) -> _Compiled:
         """What stands for get_lapack_funcs: those that it gives for an operation are met."""
+        known: dict[Any, Any] = {}
 
-        def met(names: Any, arrays: Sequence[Any] = (), dtype: Any = None, ilp64: Any = False) -> Any:
-            found = get_lapack_funcs(names, arrays, dtype, ilp64)
-            operations = None if isinstance(names, str) else _ROUTINES.get(tuple(names))
-            if operations is None:
-                return found
-            known = _DTYPES.get(found[0].typecode, "complex")
-            return [
-                function if operation is None else self.met(function, operation, known, arrays)
-                for function, operation in zip(found, operations, strict=True)
-            ]
+        def met(names: Any, arrays: Sequence[Any] = (), *others: Any, **keywords: Any) -> Any:
+            if type(names) is not tuple or names not in _ROUTINES or not arrays:
+                return get_lapack_funcs(names, arrays, *others, **keywords)
+            key = names
+            for array in arrays:
+                key += (array.shape, array.dtype, array.flags.fortran)
+            found = known.get(key)
+            if found is None:
+                found = get_lapack_funcs(names, arrays, *others, **keywords)
+                shapes = arrays[0].shape, _columns(arrays[-1])
+                dtype = _DTYPES[found[0].typecode]
+                found = [
+                    function if one is None else self._met(function, one.named(*shapes), dtype, one.is_it)
+                    for function, one in zip(found, _ROUTINES[names], strict=True)
+                ]
+                _remember(known, key, found)
+            return found
 
         return met
 
-    def met(
-        self, function: Any, operation: "_Operation", dtype: str | None = None, arrays: Sequence[Any] = ()
-    ) -> "_Met":
-        """What stands for one of them; its dtype is that of its matrix if it is not said."""
+    def module(self, batched: ModuleType) -> ModuleType:
+        """What stands for _batched_linalg: a copy of it, with those of its functions met that are known."""
+        copy = ModuleType(batched.__name__, batched.__doc__)
+        vars(copy).update(vars(batched))
+        for name, named in _BATCHED.items():
+            if name in vars(batched):
+                vars(copy)[name] = self.function(vars(batched)[name], named)
+        return copy
 
-        def meet(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Calls | None:
-            call = _Call(args, keywords, arrays)
-            named = operation(call)
-            return (
-                None if named is None else self._decide(named[0], dtype or call.matrix.dtype.name, named[1])
-            )
+    def function(self, function: _Compiled, named: "_Named") -> _Compiled:
+        """What stands for a function that takes matrices, and how to go about them."""
+        known: dict[Any, _Compiled] = {}
 
-        return _Met(function, meet, self._around)
+        def call(*args: Any) -> Any:
+            key = tuple([(one.shape, one.dtype) if isinstance(one, np.ndarray) else one for one in args])
+            met = known.get(key)
+            if met is None:
+                met = self._met(function, named(*args), args[0].dtype.name)
+                _remember(known, key, met)
+            return met(*args)
+
+        return call
+
+    def _met(
+        self, function: _Compiled, named: Named | None, dtype: str, is_it: "_IsIt | None" = None
+    ) -> _Compiled:
+        """What stands for the function in calls of one shape."""
+        if named is None:
+            return function
+        calls = self._decide(named[0], dtype, named[1])
+        if isinstance(self._around, Nothing):
+            return _like(function, _counted(function, calls, is_it))
+        begin, end = self._around.begin, self._around.end
+
+        def call(*args: Any, **keywords: Any) -> Any:
+            if is_it is not None and not is_it(args, keywords):
+                return function(*args, **keywords)
+            calls.count += 1
+            begun = None
+            try:
+                begun = begin(calls)
+                return function(*args, **keywords)
+            finally:
+                end(begun)
+
+        return _like(function, call)
 
 
-class _Met:
-    """A compiled function, called between `begin` and `end`, with the attributes of the one that it stands for."""
+def _counted(function: _Compiled, calls: Calls, is_it: "_IsIt | None") -> _Compiled:
+    """The function, with its calls counted."""
 
-    def __init__(self, function: Any, meet: "_Meet", around: Around) -> None:
-        self._function = function
-        self._meet = meet
-        self._around = around
+    def call(*args: Any, **keywords: Any) -> Any:
+        calls.count += is_it is None or is_it(args, keywords)
+        return function(*args, **keywords)
 
-    def __call__(self, *args: Any, **keywords: Any) -> Any:
-        calls = self._meet(args, keywords)
-        if calls is None:
-            return self._function(*args, **keywords)
-        calls.count += 1
-        begun = None
-        try:
-            begun = self._around.begin(calls)
-            return self._function(*args, **keywords)
-        finally:
-            self._around.end(begun)
+    return call
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._function, name)
+
+def _like(function: _Compiled, call: _Compiled) -> _Compiled:
+    """The call, with what SciPy reads from a routine (`typecode`, `dtype`, `prefix`, ...)."""
+    vars(call).update(getattr(function, "__dict__", {}))
+    return call
+
+
+def _remember(known: dict[Any, Any], key: object, met: object) -> None:
+    if len(known) >= MOST_SHAPES:
+        known.clear()
+    known[key] = met
 
 
 # --- which operation a compiled function is --------------------------------------------------
 
 
-class _Call(NamedTuple):
-    """One call of a compiled function, and the arrays that it was chosen for."""
+class _Routine(NamedTuple):
+    """What a routine is called for, by the shapes of a matrix and of right-hand sides, if the call is for that."""
 
-    args: tuple[Any, ...]
-    keywords: Mapping[str, Any]
-    arrays: Sequence[Any]
-
-    @property
-    def matrix(self) -> Any:
-        return self.args[0] if self.args else self.keywords["a"]
-
-    @property
-    def shape(self) -> Shape:
-        """Of the matrix."""
-        shape: Shape = self.matrix.shape
-        return shape
-
-    @property
-    def only_asks(self) -> bool:
-        """For the size of its work space, and computes nothing."""
-        return "lwork" in self.keywords and int(self.keywords["lwork"]) == -1
+    named: Callable[[Shape, Shape], Named | None]
+    is_it: "_IsIt | None" = None
 
 
-_Operation = Callable[[_Call], Named | None]
-_Meet = Callable[[tuple[Any, ...], Mapping[str, Any]], Calls | None]
-_DTYPES = {"s": "float32", "d": "float64"}
+_IsIt = Callable[[tuple[Any, ...], Mapping[str, Any]], bool]
+_Named = Callable[..., Named | None]
+_DTYPES = {"s": "float32", "d": "float64", "c": "complex64", "z": "complex128"}
+"""By the letter that a routine's name begins with."""
 
 
-def _square(name: str) -> _Operation:
-    return lambda call: (name, {"n": call.shape[-1]})
+def _computes(_args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
+    """Or does it ask for the size of its work space?"""
+    return "lwork" not in keywords or int(keywords["lwork"]) != -1
 
 
-def _svd(call: _Call) -> Named | None:
-    rows, columns = call.shape
-    full = call.keywords["compute_uv"] and call.keywords["full_matrices"]
-    return None if full and rows != columns else ("svd", {"m": rows, "n": columns})
-
-
-def _qr(call: _Call) -> Named | None:
-    return None if call.only_asks else ("qr", {"m": call.shape[0], "n": call.shape[1]})
-
-
-def _q(call: _Call) -> Named | None:
+def _is_reduced(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
     """The second half of QR; as in numpy.linalg, the full form of a tall matrix is another work."""
-    return _qr(call) if len(call.args[1]) == call.shape[1] else None
+    return _computes(args, keywords) and len(args[1]) == args[0].shape[1]
 
 
-def _eig(call: _Call) -> Named | None:
-    wanted = (call.keywords["compute_vl"], call.keywords["compute_vr"])
-    return ("eig", {"n": call.shape[0]}) if wanted == (False, True) else None
+def _is_svd(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
+    rows, columns = args[0].shape
+    return rows == columns or not (keywords["compute_uv"] and keywords["full_matrices"])
 
 
-def _eigh(call: _Call) -> Named | None:
+def _is_eig(_args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
+    return (keywords["compute_vl"], keywords["compute_vr"]) == (False, True)
+
+
+def _is_eigh(_args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
     """All eigenvectors, by either algorithm. numpy.linalg's is evd, the usual one here evr: they share the
     reduction to a tridiagonal matrix, and the rest of evr gains less from threads.
     """
-    keywords = call.keywords
-    return ("eigh", {"n": call.shape[0]}) if keywords["compute_v"] and "range" not in keywords else None
+    return bool(keywords["compute_v"]) and "range" not in keywords
 
 
-def _lstsq(call: _Call) -> Named | None:
-    return lstsq(call.shape, _columns(call.args[1]))
-
-
-def _solve(call: _Call) -> Named | None:
-    """The factors for a solution; what they are used for was given to get_lapack_funcs."""
-    return solve(call.shape, _columns(call.arrays[1]))
-
+_ROUTINES: Mapping[tuple[str, ...], tuple[_Routine | None, ...]] = {
+    ("gesdd", "gesdd_lwork"): (_Routine(rectangle("svd"), _is_svd), None),
+    ("geqrf",): (_Routine(rectangle("qr"), _computes),),
+    ("orgqr",): (_Routine(rectangle("qr"), _is_reduced),),
+    ("potrf",): (_Routine(square("cholesky")),),
+    ("geev", "geev_lwork"): (_Routine(square("eig"), _is_eig), None),
+    ("syevr", "syevr_lwork"): (_Routine(square("eigh"), _is_eigh), None),
+    ("syevd", "syevd_lwork"): (_Routine(square("eigh"), _is_eigh), None),
+    ("gelsd", "gelsd_lwork"): (_Routine(lstsq), None),
+    ("gecon", "getrf", "getrs"): (None, _Routine(solve), None),
+    ("getrf", "getri", "getri_lwork"): (_Routine(square("inv")), _Routine(square("inv")), None),
+}
+"""What scipy.linalg asks for together, and the operations that it then calls. The last two: before 1.17; all but
+eigh's: before 1.18."""
 
 _ANY, _GENERAL = -1, 0
 """Structures of a matrix: to be found out, and none (`_common_array_utils.hh`). What is found out may be one for which
 Cholesky's half of the work is enough, that threads help less; other ways need no BLAS."""
 
-
-def _batched_solve(call: _Call) -> Named | None:
-    structure = call.args[2]
-    return solve(call.shape, _columns(call.args[1])) if structure in {_ANY, _GENERAL} else None
-
-
-def _batched_inv(call: _Call) -> Named | None:
-    return ("inv", {"n": call.shape[-1]}) if call.args[1] in {_ANY, _GENERAL} else None
+_FULL = 1
+"""Of QR (`_decomp_qr.qr`, "keep in sync with the C side")."""
 
 
 def _columns(right: Any) -> Shape:
@@ -232,21 +265,62 @@ def _columns(right: Any) -> Shape:
     return shape if len(shape) > 1 else (*shape, 1)
 
 
-_ROUTINES: Mapping[tuple[str, ...], tuple[_Operation | None, ...]] = {
-    ("gesdd", "gesdd_lwork"): (_svd, None),
-    ("geqrf",): (_qr,),
-    ("orgqr",): (_q,),
-    ("potrf",): (_square("cholesky"),),
-    ("geev", "geev_lwork"): (_eig, None),
-    ("syevr", "syevr_lwork"): (_eigh, None),
-    ("syevd", "syevd_lwork"): (_eigh, None),
-    ("gelsd", "gelsd_lwork"): (_lstsq, None),
-    ("gecon", "getrf", "getrs"): (None, _solve, None),
-    ("getrf", "getri", "getri_lwork"): (_square("inv"), _square("inv"), None),
-}
-"""What scipy.linalg asks for together, and the operations that it then calls. The last two: before 1.17."""
+# The functions of _batched_linalg, whose arguments all go by place.
 
-_BATCHED: Mapping[str, _Operation] = {"_solve": _batched_solve, "_inv": _batched_inv}
+
+def _batched_solve(a: Any, b: Any, structure: int, *_: Any) -> Named | None:
+    return solve(a.shape, _columns(b)) if structure in {_ANY, _GENERAL} else None
+
+
+def _batched_inv(a: Any, structure: int, *_: Any) -> Named | None:
+    return ("inv", {"n": a.shape[-1]}) if structure in {_ANY, _GENERAL} else None
+
+
+def _batched_det(a: Any, *_: Any) -> Named:
+    return "det", {"n": a.shape[-1]}
+
+
+def _batched_cholesky(a: Any, *_: Any) -> Named:
+    return "cholesky", {"n": a.shape[-1]}
+
+
+def _batched_svd(a: Any, driver: str, compute_uv: bool, full_matrices: bool, *_: Any) -> Named | None:
+    rows, columns = a.shape[-2:]
+    full = compute_uv and full_matrices and rows != columns
+    return None if full or driver != "gesdd" else ("svd", {"m": rows, "n": columns})
+
+
+def _batched_qr(a: Any, _overwrite: bool, mode: int, pivoting: bool, *_: Any) -> Named | None:
+    rows, columns = a.shape[-2:]
+    full = mode == _FULL and rows > columns
+    return None if full or pivoting else ("qr", {"m": rows, "n": columns})
+
+
+def _batched_eig(a: Any, left: bool, right: bool, *others: Any) -> Named | None:
+    generalised = len(others) > 2
+    return None if left or not right or generalised else ("eig", {"n": a.shape[-1]})
+
+
+def _batched_lstsq(a: Any, b: Any, _cut_off: float, driver: str, *_: Any) -> Named | None:
+    return lstsq(a.shape, _columns(b)) if driver == "gelsd" else None
+
+
+_BATCHED: Mapping[str, "_Named"] = {
+    "_solve": _batched_solve,
+    "_inv": _batched_inv,
+    "_det": _batched_det,
+    "_cholesky": _batched_cholesky,
+    "_svd": _batched_svd,
+    "_qr": _batched_qr,
+    "_eig": _batched_eig,
+    "_lstsq": _batched_lstsq,
+}
+"""The first two from 1.17 on, the others from 1.18 on."""
+
+
+def _name_of_det(basic: Mapping[str, Any]) -> str:
+    """By which det calls what computes it; "" if it is not known."""
+    return next((name for name in ("find_det_from_lu", "_linalg_det") if name in basic), "")
 
 
 def _unknown_scipy() -> str | None:
@@ -261,10 +335,6 @@ def _unknown_scipy() -> str | None:
     basic = vars(sys.modules[_HOMES[0]])
     usual = all(vars(sys.modules[home]).get("get_lapack_funcs") is lapack for home in _HOMES)
     batched = basic.get("_batched_linalg")
-    if (
-        not usual
-        or "find_det_from_lu" not in basic
-        or (batched and not _BATCHED.keys() <= vars(batched).keys())
-    ):
+    if not usual or not _name_of_det(basic) or (batched and not {"_solve", "_inv"} <= vars(batched).keys()):
         return "SciPy is not built as this version's usually is (another tool may have changed it)."
     return None
