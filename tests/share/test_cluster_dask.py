@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from autotune.store import files
 if not importlib.util.find_spec("distributed"):
     pytest.skip("needs numpy-autotune[share]", allow_module_level=True)
 
-from autotune.share.cluster_dask import crew
+from autotune.share.cluster_dask import DaskCrew, crew
 
 SLEEPER = """
 from time import sleep
@@ -174,3 +175,38 @@ def test_what_is_no_address_is_a_sentence(address, monkeypatch):
     monkeypatch.setattr("autotune.share.cluster_dask.CONNECT_SECONDS", 1.0)
     with pytest.raises((BadSettings, EnvironmentProblem)), crew(address):
         pass
+
+
+class Scheduler:
+    """A scheduler and its workers, by the Python that they run; None is one that hangs."""
+
+    def __init__(self, **pythons):
+        self._pythons = pythons
+
+    def versions(self, packages):
+        return {"host": {"python": platform.python_version()}}
+
+    def broadcast(self, msg, workers, on_error):
+        if any(self._pythons[one] is None for one in workers):
+            raise TimeoutError
+        return {one: {"host": {"python": self._pythons[one]}} for one in workers}
+
+    def sync(self, call, callback_timeout=None, **words):
+        return call(**words)
+
+    @property
+    def scheduler(self):
+        return self
+
+
+@pytest.mark.parametrize(
+    ("python", "problem"),
+    [("3.1.4", "Python is 3.1 there"), (None, "It did not answer within 20 s")],
+    ids=["other", "hangs"],
+)
+def test_a_worker_that_cannot_take_part_says_why_whatever_another_one_does(python, problem):
+    workers = DaskCrew(Scheduler(new=python, hanging=None))
+    ticket = workers.send("new", "an order", "introduce")
+    ((answered, answer),) = workers.answers()
+    assert (answered, answer["kind"]) == (ticket, "absent")
+    assert answer["problem"].startswith(problem)

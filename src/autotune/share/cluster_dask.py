@@ -16,6 +16,8 @@ from autotune.share.cluster import Answer, Gone
 from autotune.share.cluster_visit import visitor
 
 CONNECT_SECONDS = 20.0
+ANSWER_SECONDS = 20.0
+"""For a worker that has come to say what its Python is."""
 PREFIX = "autotune-"
 """Of our tasks' keys: Dask's dashboard shows them by it, and two clients know each other's by it."""
 INTRODUCTION = f"{PREFIX}introduce-"
@@ -92,14 +94,27 @@ class DaskCrew:
         self._happened.clear()
 
     def _other_python(self, worker: str) -> str | None:
-        """Why code cannot be sent to a worker: another Python has other bytecode."""
+        """Why code cannot be sent to a worker: another Python has other bytecode.
+
+        Only this worker is asked: Client.get_versions waits for all of them, and so for one that hangs.
+        """
+        scheduler, asked = self._client.scheduler, {"op": "versions", "packages": []}
         with _reaching():
-            known = self._client.get_versions(check=False)
+            told = {"at the scheduler": self._client.sync(scheduler.versions, packages=[])}
+            try:
+                found = self._client.sync(
+                    scheduler.broadcast,
+                    msg=asked,
+                    workers=[worker],
+                    on_error="ignore",
+                    callback_timeout=ANSWER_SECONDS,
+                )
+            except TimeoutError:
+                return f"It did not answer within {ANSWER_SECONDS:.0f} s."
         ours = _minor(platform.python_version())
-        for place, found in (("the scheduler", known["scheduler"]), (worker, known["workers"].get(worker))):
-            theirs = _minor(found["host"]["python"]) if found else ours
+        for where, known in (told | {"there": found.get(worker)}).items():
+            theirs = _minor(known["host"]["python"]) if known else ours
             if theirs != ours:
-                where = "there" if place == worker else "at the scheduler"
                 return f"Python is {theirs} {where} and {ours} here; it must be the same."
         return None
 
