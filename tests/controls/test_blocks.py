@@ -245,6 +245,28 @@ def test_a_gufunc_needs_rows():
 def test_no_workers_or_no_chunk_are_refused(workers, chunk):
     with pytest.raises(UsageError, match="at least 1"):
         map_blocks(np.sqrt, [np.ones(5000)], workers=workers, chunk=chunk)
+    with pytest.raises(UsageError, match="at least 1"):
+        fill(np.ones(5000), 1, workers=workers, chunk=chunk)
+
+
+@pytest.mark.parametrize("function", [np.cumsum, np.sort, np.flip])
+def test_a_function_of_numpy_that_is_not_elementwise_is_noticed(function):
+    with pytest.raises(UsageError, match="element by element"):
+        map_blocks(function, [numbers((5000,), "f8")], workers=2, chunk=512)
+
+
+@pytest.mark.parametrize("out", [np.empty(7), np.broadcast_to(0.0, 5000)])
+def test_an_out_that_does_not_fit_is_refused_before_the_function_runs(out):
+    calls = []
+    with pytest.raises(UsageError, match="out must be"):
+        map_blocks(calls.append, [np.ones(5000)], out, workers=2, chunk=512)
+    assert calls == []
+
+
+def test_what_is_read_only_is_not_filled_in_part():
+    with pytest.raises(ValueError, match="read-only") as caught:
+        fill(np.broadcast_to(0.0, 5000), 1, workers=2, chunk=512)
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_an_error_state_that_raises_raises_once():

@@ -1,5 +1,6 @@
 """A shared array is the same memory everywhere, is gone when it is closed, and leaves nothing behind."""
 
+import copy
 import multiprocessing
 import os
 import pickle
@@ -83,6 +84,11 @@ def test_blocks_work_on_shared_arrays():
         list,
         pickle.dumps,
         lambda array: np.copyto(array, 1),
+        len,
+        copy.copy,
+        lambda array: array.copy(),
+        lambda array: array.tolist(),
+        lambda array: array.shape,
     ],
 )
 def test_a_closed_array_says_so(use):
@@ -227,6 +233,24 @@ def test_a_killed_owner_leaves_nothing(method):
     owner.kill()
     owner.communicate()
     assert traces() == before
+
+
+LOCKS = """
+import multiprocessing
+from pathlib import Path
+from autotune.controls.sharing import shared
+from autotune.model.configuration import Method
+multiprocessing.set_start_method("spawn")
+array = shared(1000, method=Method.ARRAY)
+print("sem.mp" in Path("/proc/self/maps").read_text())
+"""
+
+
+@on_linux
+@pytest.mark.real
+def test_an_array_of_multiprocessing_keeps_no_lock_that_a_kill_would_leave_behind():
+    done = subprocess.run([sys.executable, "-c", LOCKS], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_shared_array_is_an_array():

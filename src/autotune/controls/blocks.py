@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from autotune.controls import pool
 from autotune.controls.functions import map_function, map_rows, map_with_scratch, plain_function
-from autotune.controls.grid import Grid
+from autotune.controls.grid import Grid, check_counts
 from autotune.controls.operands import (
     Array,
     Outs,
@@ -60,8 +60,7 @@ def map_blocks(
     if a sample shows that it does not work element by element; NumPy's own exceptions for an `out` that
     does not fit. Exceptions of the function carry a note that names the block.
     """
-    if workers < 1 or chunk < 1:
-        raise UsageError(f"workers and chunk must be at least 1, not {workers} and {chunk}.")
+    check_counts(workers, chunk)
     if rows and scratch:
         raise UsageError("map_blocks takes rows=True or scratch=True, not both.")
     outs = as_outs(out)
@@ -97,6 +96,7 @@ def plain(
 
 def fill(array: Array, value: Any, *, workers: int, chunk: int, placement: Placement | None = None) -> None:
     """`array[...] = value`, block by block; `value` is a number, or an array that broadcasts to `array`."""
+    check_counts(workers, chunk)
     check_overlap((value,), (array,))
     shape = np.shape(value) if is_cuttable(value) else None
     if (
@@ -104,6 +104,7 @@ def fill(array: Array, value: Any, *, workers: int, chunk: int, placement: Place
         or not is_cuttable(array)
         or not np.size(array)
         or not np.ndim(array)
+        or not array.flags.writeable
         or not _broadcasts(shape, array.shape)
     ):
         array[...] = value  # NumPy does it, or says what is wrong

@@ -32,7 +32,7 @@ Function = Callable[..., Any]
 
 SAMPLE = 64
 """Elements at the end of the first block that are computed a second time by themselves, to see whether a
-function that is not NumPy's works element by element. One row, where it works row by row."""
+function that is no ufunc works element by element. One row, where it works row by row."""
 
 ROWS_TO_SAMPLE = 16
 """Fewer rows in a block are not sampled: the second computation would cost more than a few per cent."""
@@ -51,9 +51,12 @@ def map_function(
     grid = Grid(shape, axes, chunk, workers)
     if not shape or 0 in shape or len(grid) == 1:
         return plain_function(function, arrays, out, dtype)
+    for one in as_outs(out):
+        if one is not None:
+            check_out(one, shape)
     cuts = [cutter(read_only(array), shape) for array in arrays]
     target = _Target(out, dtype, lambda _: shape, lambda shape, kind: new_result(shape, kind, axes))
-    doubtful = not _is_numpys(function)
+    doubtful = not isinstance(function, np.ufunc)
 
     def step(block: int) -> None:
         index = grid[block]
@@ -85,7 +88,7 @@ def map_rows(
         return plain_function(function, arrays, out, dtype)
     cuts = [row_cutter(read_only(array)) for array in arrays]
     target = _Target(out, dtype, lambda value: (length, *value.shape[1:]), results.empty)
-    doubtful = not _is_numpys(function)
+    doubtful = not isinstance(function, np.ufunc)
     call = _with_one_blas_thread(function) if workers > 1 else function
 
     def step(block: int) -> None:
@@ -307,10 +310,6 @@ def _is_close(alone: Array, part: Array) -> bool:
 
 def _name(function: Function) -> str:
     return getattr(function, "__name__", None) or repr(function)
-
-
-def _is_numpys(function: Function) -> bool:
-    return (getattr(function, "__module__", None) or "").partition(".")[0] == "numpy"
 
 
 def _with_one_blas_thread(function: Function) -> Function:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from math import gcd
 
+from autotune.errors import UsageError
+
 WHOLE = slice(None)
 
 LANES = 64
@@ -68,3 +70,9 @@ def _cut(length: int, rows: int, step: int, workers: int) -> tuple[int, int]:
     even += -even % step if rows >= step else 0
     last = length - (as_many - 1) * even
     return (even, as_many) if 2 * last >= rows else (rows, parts)
+
+
+def check_counts(workers: int, chunk: int) -> None:
+    """Raise UsageError for less than one worker, or blocks of less than one element."""
+    if workers < 1 or chunk < 1:
+        raise UsageError(f"workers and chunk must be at least 1, not {workers} and {chunk}.")

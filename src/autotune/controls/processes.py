@@ -16,7 +16,7 @@ from autotune.controls import pool
 from autotune.controls.channels import Channel, channel_by
 from autotune.controls.children import start
 from autotune.controls.functions import check_out, check_shape, check_type
-from autotune.controls.grid import Grid
+from autotune.controls.grid import Grid, check_counts
 from autotune.controls.operands import PLAIN_TYPES, Array, check_overlap, is_cuttable
 from autotune.controls.shared_array import SharedArray
 from autotune.controls.sharing import SHARING, Handle, attach, shared
@@ -40,8 +40,7 @@ def process_map(
     little room or a child is killed (`out` may be written in part). The function's exceptions carry a note
     that names the process and its traceback.
     """
-    if workers < 1 or chunk < 1:
-        raise UsageError(f"workers and chunk must be at least 1, not {workers} and {chunk}.")
+    check_counts(workers, chunk)
     if out is not array:
         check_overlap((array,), (out,))
     if out is not None:

@@ -20,7 +20,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import DTypeLike
 
 from autotune.controls import pool
-from autotune.controls.grid import LANES, WHOLE, Grid
+from autotune.controls.grid import LANES, WHOLE, Grid, check_counts
 from autotune.controls.operands import Array, Index, is_cuttable, memory_order, new_result
 from autotune.controls.placement import Placed
 from autotune.errors import UsageError
@@ -102,8 +102,7 @@ def reduce_blocks(
     known or arguments that it does not take, and NumPy's exceptions for an axis or `out` that does not fit.
     """
     name = name_of(function)
-    if workers < 1 or chunk < 1:
-        raise UsageError(f"workers and chunk must be at least 1, not {workers} and {chunk}.")
+    check_counts(workers, chunk)
     if name == "dot":
         if axis is not None or dtype is not None or keepdims:
             raise UsageError("dot takes no axis, dtype or keepdims.")

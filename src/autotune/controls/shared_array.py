@@ -60,7 +60,15 @@ class ClosedArray(SharedArray):
     def _name(self) -> str:
         return "<closed shared array>"
 
-    __getitem__ = __setitem__ = __iter__ = __array_ufunc__ = __array_function__ = __reduce__ = _refuse
+    def __getattribute__(self, name: str) -> Any:
+        return (
+            super().__getattribute__(name)
+            if name[0] == "_" or name in {"close", "handle"}
+            else self._refuse()
+        )
+
+    __getitem__ = __setitem__ = __iter__ = __len__ = __contains__ = _refuse
+    __array_ufunc__ = __array_function__ = __reduce__ = __copy__ = __deepcopy__ = _refuse
     __repr__ = __str__ = _name
 
 

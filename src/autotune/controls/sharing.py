@@ -6,7 +6,8 @@ them, which the kernel allows to processes of the same user. So nothing is left 
 end, whatever ends them. What remains: a SIGKILL that hits those microseconds leaves an empty file; an
 owner's death ends attaching (who has attached keeps the memory). Elsewhere the name is removed when the
 array is closed; the resource tracker of multiprocessing does it if the owner is killed, unless it is killed
-with it.
+with it. The same holds everywhere for the locks by which process_map and executors of processes talk to children
+that are spawned: a few dozen bytes each, as sem.mp-* in /dev/shm.
 """
 
 import mmap
@@ -93,7 +94,10 @@ def attach(handle: Handle) -> SharedArray:
     children.
     """
     if not isinstance(handle, Handle):
-        raise UsageError(f"attach takes the handle of a shared array, not {type(handle).__name__}.")
+        raise UsageError(
+            f"attach takes the handle of a shared array, not {type(handle).__name__}; a slice has none, nor has an "
+            "array that is closed."
+        )
     memory = handle.place.open(max(1, prod(handle.shape) * handle.dtype.itemsize))
     return wrap(memory, handle.shape, handle.dtype, handle, None)
 
@@ -134,12 +138,8 @@ class HeapObject:
 
 
 def _arrive(token: str, memory: Any) -> Inherited:
-    _inherited[token] = _bytes(memory)
+    _inherited[token] = memory
     return Inherited(token)
-
-
-def _bytes(memory: Any) -> Any:
-    return memory.get_obj() if hasattr(memory, "get_obj") else memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +218,14 @@ def _raw_array(size: int) -> tuple[Any, Place, Release]:
 def _array(size: int) -> tuple[Any, Place, Release]:
     from multiprocessing.sharedctypes import Array
 
-    return _heap_object(Array("b", size))
+    # without its lock, which nobody could take and which has a name in /dev/shm where processes are spawned
+    return _heap_object(Array("b", size).get_obj())
 
 
 def _heap_object(memory: Any) -> tuple[Any, Place, Release]:
-    token, buffer = secrets.token_hex(8), _bytes(memory)
-    _inherited[token] = buffer
-    return buffer, HeapObject(token, memory), partial(_forget, token)
+    token = secrets.token_hex(8)
+    _inherited[token] = memory
+    return memory, HeapObject(token, memory), partial(_forget, token)
 
 
 def _shared_memory(size: int) -> tuple[Any, Place, Release]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from autotune.controls import pool, results
+from autotune.controls.grid import check_counts
 from autotune.controls.operands import shape_of
 from autotune.controls.placement import Placed
 from autotune.errors import UsageError
@@ -87,6 +88,7 @@ def random(
     independent of each other, for parameters that are not single numbers, and for an `out` that does not
     fit.
     """
+    check_counts(workers, chunk)
     if method not in OUT_METHODS | SCALAR_METHODS:
         raise UsageError(
             f"random has no method {method!r}; it has {', '.join(sorted(OUT_METHODS | SCALAR_METHODS))}."
