@@ -4,7 +4,7 @@
 set -eu
 : "${AUTOTUNE_STORE:?names the store: a folder that all nodes see, or s3://bucket/folder}"
 
-autotune keys --new                                 # once: the key that signs what this site publishes
+autotune keys 2>/dev/null || autotune keys --new     # the key that signs what this site publishes, made once
 autotune calibrate qr log --effort quick --budget "${1:-2m}"
 autotune publish --sign
 autotune list                                       # who published what

@@ -84,7 +84,7 @@ SAID = [
     (messages.how_to_see("autotune"), "See it in pictures, in a browser: autotune report --html report.html"),
     (
         messages.how_to_use("p.yaml", found=True),
-        "Programs use it once they call autotune.apply(); `autotune explain` says what applies.",
+        "Programs use it by autotune.apply(per_call=True), map_blocks and the like; `autotune explain` says what applies.",
     ),
     (
         messages.how_to_use("p.yaml", found=False),
@@ -140,6 +140,7 @@ SAID = [
         messages.mirrored("intel-1", entries=4, hosts=2, confirmed=3, contested=1),
         "intel-1: 4 entries of 2 hosts; 3 confirmed, 1 contested.",
     ),
+    (messages.operations(["qr", "svd"]), "Operations: qr, svd."),
     (messages.more_refused(3), "3 more are not used; --json names them all."),
     (
         messages.no_mirror(OSError("the disk is full")),
@@ -213,11 +214,11 @@ SAID = [
     (messages.retained(2**30), "The process holds 1.00 GiB more memory than by default."),
     (
         messages.risk(0.025, tested=1),
-        "1 operation was put to the test; at most 0.025 may be expected to be accepted wrongly",
+        "1 operation was tested; at most 0.025 wrong choices are expected among them",
     ),
     (
         messages.risk(0.1, tested=4),
-        "4 operations were put to the test; at most 0.1 may be expected to be accepted wrongly",
+        "4 operations were tested; at most 0.1 wrong choices are expected among them",
     ),
     (
         messages.small_quota(0.5),
@@ -264,7 +265,7 @@ SAID = [
     ),
     (
         messages.warm_start(1, brought=2, chosen=3, seconds=65.0),
-        "Warm start from 1 profile of the store: 2 of 3 choices came from there and were tried first, which saved about 1:05 of search.",
+        "Warm start from 1 profile of the store: 2 of 3 choices came from there and were tried first, which saved 1:05 of search or more.",
     ),
     (messages.worker_came("a", "w1", None), "Host a (w1) takes part."),
     (messages.worker_came("a", "w1", "intel-1"), "Host a (w1) takes part, class intel-1."),

@@ -138,7 +138,7 @@ class CommandBench:
         """
         outcome, _ = self._once(DEFAULT)
         if isinstance(outcome, Failure):
-            hint = " If it needs longer, allow more time." if outcome.kind is FailureKind.TIME_OUT else ""
+            hint = " Allow more by --timeout or --budget." if outcome.kind is FailureKind.TIME_OUT else ""
             raise BadWorkload(
                 f"The command as it stands cannot be measured: {shlex.join(self.command.words)}. "
                 f"{outcome.reason}{hint}"

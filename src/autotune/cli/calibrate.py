@@ -22,6 +22,7 @@ from autotune.controls.affinity import confined
 from autotune.errors import BadWorkload, UsageError
 from autotune.host import cgroup
 from autotune.host.shares import PROCESSES
+from autotune.model.catalogue import CATALOGUE
 from autotune.model.operation import DTYPES
 from autotune.model.tuning import Status
 from autotune.search.request import Effort, Request
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from autotune.search.campaign import Outcome
 
 
-@click.command()
+@click.command(epilog=messages.operations(CATALOGUE))
 @click.argument("operations", nargs=-1, metavar="[OPERATION]...")
 @click.option(
     "--sizes", multiple=True, metavar="NAME=N,N ...", help="Sizes to measure; several form the product."
@@ -49,7 +50,9 @@ if TYPE_CHECKING:
 )
 @click.option("--budget", metavar="TIME", help="Time allowed, such as 90s, 5m or 1h30m.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profile goes.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Same timings and seed, same profile.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Same timings and seed, same profile."
+)
 @click.option("--resume", is_flag=True, help="Go on where an interrupted calibration ended.")
 @click.option(
     "--cpus",
@@ -101,7 +104,7 @@ def calibrate(
 ) -> int:
     """Measure this machine and write its profile.
 
-    OPERATION is a name of the catalogue, such as svd or log; without one all of it is measured. A choice is
+    OPERATION is a name of the catalogue below, such as svd or log; without one all of it is measured. A choice is
     kept only if it was proved faster than plain NumPy in fresh processes. Entries of other operations in the
     same profile stay. Ctrl-C keeps what was decided.
 

@@ -30,7 +30,7 @@ def cluster() -> None:
     """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
 
 
-@cluster.command()
+@cluster.command(short_help="Print a batch file that measures one kind of node.")
 @click.option("--slurm", "batch", flag_value=str(Batch.SLURM), help="For sbatch.")
 @click.option("--pbs", "batch", flag_value=str(Batch.PBS), help="For qsub of PBS Professional or OpenPBS.")
 @click.option("--lsf", "batch", flag_value=str(Batch.LSF), help="For bsub.")
@@ -40,7 +40,12 @@ def cluster() -> None:
     "--constraint", metavar="TEXT", help="What the nodes of one kind have, as the batch system says it."
 )
 @click.option(
-    "--nodes", type=click.IntRange(1, 4096), default=2, show_default=True, help="Two confirm each other."
+    "--nodes",
+    type=click.IntRange(1, 4096),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Two confirm each other.",
 )
 @click.option(
     "--cpus", type=click.IntRange(1, 65536), metavar="N", help="CPUs of a node, for PBS and Grid Engine."

@@ -40,7 +40,13 @@ def daemon(ctx: click.Context, system: bool) -> None:
 @daemon.command()
 @click.pass_obj
 def run(system: bool) -> None:
-    """Run in the foreground, as without a verb."""
+    """Run in the foreground, as without a verb.
+
+    \b
+    Examples:
+      autotune daemon run
+      autotune daemon --system run
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     from autotune.daemon import places, service
 
     service.run(places.system() if system else places.user())
@@ -50,7 +56,13 @@ def run(system: bool) -> None:
 @AS_JSON
 @click.pass_obj
 def status(system: bool, as_json: bool) -> None:
-    """Say what it does, and why."""
+    """Say what it does, and why.
+
+    \b
+    Examples:
+      autotune daemon status
+      autotune daemon --system status --json
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     _show(_asked(system, "status"), messages.daemon_status, as_json=as_json)
 
 
@@ -58,7 +70,13 @@ def status(system: bool, as_json: bool) -> None:
 @AS_JSON
 @click.pass_obj
 def explain(system: bool, as_json: bool) -> None:
-    """Say what it will measure next, and why."""
+    """Say what it will measure next, and why.
+
+    \b
+    Examples:
+      autotune daemon explain
+      autotune daemon explain --json
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     _show(_asked(system, "explain"), messages.daemon_queue, as_json=as_json)
 
 
@@ -66,7 +84,13 @@ def explain(system: bool, as_json: bool) -> None:
 @click.option("--for", "span", metavar="TIME", help="Such as 90s, 30m or 2h; until `resume` if left out.")
 @click.pass_obj
 def pause(system: bool, span: str | None) -> None:
-    """Measure nothing for a while."""
+    """Measure nothing for a while.
+
+    \b
+    Examples:
+      autotune daemon pause
+      autotune daemon pause --for 2h
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     words = {} if span is None else {"seconds": units.budget(span)}
     _asked(system, "pause", **words)
     click.echo(messages.daemon_paused(span), err=True)
@@ -75,7 +99,13 @@ def pause(system: bool, span: str | None) -> None:
 @daemon.command()
 @click.pass_obj
 def resume(system: bool) -> None:
-    """Measure again."""
+    """Measure again after a pause.
+
+    \b
+    Examples:
+      autotune daemon resume
+      autotune daemon --system resume
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     _asked(system, "resume")
     click.echo(messages.DAEMON_RESUMED, err=True)
 
@@ -86,26 +116,44 @@ def resume(system: bool) -> None:
 @click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], show_default=True)
 @click.pass_obj
 def tune(system: bool, operation: str, sizes: tuple[str, ...], dtype: str) -> None:
-    """Measure OPERATION as soon as the machine is idle."""
+    """Measure OPERATION as soon as the machine is idle.
+
+    \b
+    Examples:
+      autotune daemon tune svd
+      autotune daemon tune svd n=500 --dtype float32
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     name = kind(operation).name
     _asked(system, "tune", operation=name, dtype=dtype, sizes=parse_size(sizes))
     click.echo(messages.daemon_ordered(name), err=True)
 
 
-@daemon.command()
+@daemon.command(short_help="Read the configuration again.")
 @click.pass_obj
 def reload(system: bool) -> None:
-    """Read the configuration again; a broken one leaves the old one in force."""
+    """Read the configuration again; a broken one leaves the old one in force.
+
+    \b
+    Examples:
+      autotune daemon reload
+      autotune daemon --system reload
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     _asked(system, "reload")
     click.echo(messages.DAEMON_RELOADED, err=True)
 
 
-@daemon.command()
+@daemon.command(short_help="Install the systemd unit.")
 @click.option("--user", is_flag=True, help="For you alone, below ~/.config; needs no root.")
 @click.option("--store", is_flag=True, help="Leave it the network, for a cluster's store.")
 @click.option("--print", "shown", is_flag=True, help="Print the unit instead.")
 def install(user: bool, store: bool, shown: bool) -> None:
-    """Install the systemd unit, hardened: for all users, or with --user for you."""
+    """Install the systemd unit, hardened: for all users, or with --user for you.
+
+    \b
+    Examples:
+      sudo "$(command -v autotune)" daemon install
+      autotune daemon install --user --print
+    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
     from autotune.daemon import unit
 
     if shown:

@@ -16,7 +16,8 @@ SIZES = tuple(dict.fromkeys(name for row in CATALOGUE.values() for name in ("n",
 def with_sizes(command: click.Command) -> click.Command:
     """Give a command an option for each size of the catalogue."""
     command.params[1:1] = [
-        click.Option([f"--{name}"], type=click.IntRange(min=1), metavar="N") for name in SIZES
+        click.Option([f"--{name}"], type=click.IntRange(min=1), metavar="N", help=messages.SIZES[name])
+        for name in SIZES
     ]
     return command
 

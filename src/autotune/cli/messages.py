@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 PROGRAM = """Finds the mix of BLAS threads, workers and chunk sizes that makes NumPy fastest on this machine.
 
-Measure once with `autotune calibrate`; programs that call `autotune.apply()` then run with what was found.
-Nothing is applied that was not proved faster than plain NumPy here.
+Measure once with `autotune calibrate`; programs that call `autotune.apply(per_call=True)` then run with what was
+found, others do under `autotune run --per-call`. Nothing is applied that was not proved faster than plain NumPy.
 """
 
 EXIT_CODES = """\b
@@ -49,7 +49,20 @@ VERBS = {
     "cluster": "Print a batch file that calibrates each kind of node, for sites without Dask.",
 }
 
+SIZES = {
+    "n": "Columns of a matrix, and its rows without --m; numbers in an array.",
+    "m": "Rows of a matrix.",
+    "k": "What a product sums over.",
+    "count": "Matrices in a stack.",
+    "tasks": "Tasks of a batch.",
+}
+
 INTERRUPTED = "Interrupted."
+
+
+def operations(names: Iterable[str]) -> str:
+    """What can be measured, below the help of a verb."""
+    return f"Operations: {', '.join(names)}."
 
 
 def unsaid(why: str) -> str:
@@ -116,9 +129,7 @@ def made(
 def risk(expected_wrong: float, *, tested: int) -> str:
     """How far the choices of a profile can be believed, in one line."""
     operations = "1 operation was" if tested == 1 else f"{tested} operations were"
-    return (
-        f"{operations} put to the test; at most {expected_wrong:.2g} may be expected to be accepted wrongly"
-    )
+    return f"{operations} tested; at most {expected_wrong:.2g} wrong choices are expected among them"
 
 
 def corners(corners: Iterable[tuple[Configuration, float]]) -> str:
@@ -233,7 +244,10 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
 def how_to_use(path: object, *, found: bool) -> str:
     """What to do next; `found` if programs look in that place by themselves."""
     if found:
-        return "Programs use it once they call autotune.apply(); `autotune explain` says what applies."
+        return (
+            "Programs use it by autotune.apply(per_call=True), map_blocks and the like; "
+            "`autotune explain` says what applies."
+        )
     return f"Programs do not look there by themselves: set AUTOTUNE_PROFILE={path} for them."
 
 
@@ -505,7 +519,7 @@ def daemon_status(status: Mapping[str, Any]) -> Iterator[str]:
     if running:
         yield f"Now: {running['what']}, for {units.clock(running['seconds'])}. {running['why']}"
     else:
-        yield f"Now: nothing. {status['waiting'] or 'The machine is idle.'}"
+        yield f"Now: nothing. {status['waiting'] or status['why']}"
     daily = status["daily_cpu_seconds"]
     limit = "" if daily is None else f" of {units.clock(daily)}"
     yield f"CPU time spent today: {units.clock(status['spent_cpu_seconds'])}{limit}"
@@ -544,7 +558,7 @@ def warm_start(profiles: int, *, brought: int, chosen: int, seconds: float) -> s
     known = f"{profiles} profile{'s' * (profiles != 1)} of the store"
     return (
         f"Warm start from {known}: {brought} of {chosen} choices came from there and were tried first, which saved "
-        f"about {units.clock(seconds)} of search."
+        f"{units.clock(seconds)} of search or more."
     )
 
 

@@ -42,7 +42,7 @@ NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 @click.option("--timeout", metavar="TIME", help="Time for one run; else a part of the budget.")
 @click.option("--name", metavar="NAME", help="Its name in the profile; else the script's.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profile goes.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the order of the runs.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of the order of the runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def tune(

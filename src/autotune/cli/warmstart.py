@@ -67,10 +67,11 @@ def summary(profile: Profile, known: Sequence[Profile], tried: Sequence[Tried]) 
 
 
 def saved(tried: Sequence[Tried], brought: Mapping[Operation, Configuration]) -> float:
-    """Seconds of search saved by what was tried first, about.
+    """Seconds of search saved by what was tried first, a low estimate.
 
     Without a hint a search may meet its choice at any of its trials, so halfway on the average. Sizes of one
-    operation share the time of their search.
+    operation share the time of their search. A search that a hint ended early counts as long as it took, since
+    nobody knows how long it would have been without: what that saved comes on top.
     """
     total = 0.0
     for _, events in groupby(tried, key=lambda event: (event.operation.name, event.operation.dtype)):

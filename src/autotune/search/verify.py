@@ -131,7 +131,7 @@ def _settled(entries: dict[Operation, Tuning], proof: Proof, look: Look) -> Iter
         if found is not None:
             standing, reason = found
             if proof.disturbed.excessive and not _unmistakable(standing, trials):
-                standing, reason = Standing.OPEN, f"{reason} The machine is too busy to believe it."
+                standing, reason = Standing.OPEN, "The machine is too busy for a verdict."
             del proof.trials[operation]
             reason = f"{reason} {proof.disturbed}".rstrip()
             yield _check(entries[operation], trials, standing, reason)

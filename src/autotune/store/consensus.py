@@ -34,7 +34,7 @@ def consensus(tunings: Iterable[Tuning]) -> tuple[int | None, str]:
     gains = {count: sum(_gain(tuning, count) for tuning in entries) for count in sorted(common)}
     best = max(gains, key=lambda count: gains[count])
     if gains[best] <= 0:
-        return None, "No count that suits every measured size makes any of them faster."
+        return None, "No count was measured to make some sizes faster and none slower."
     return best, f"{_threads(best)} made none of {len(entries)} measured sizes slower, and some faster."
 
 
