@@ -212,6 +212,42 @@ def test_a_pause_ends_what_runs_and_keeps_all_else_from_beginning(scene):
     assert scene.keeper.running is not None
 
 
+OTHER = Interpreter(python="/opt/other/bin/python")
+
+
+@pytest.fixture
+def ordered_of_two(tmp_path):
+    """Two interpreters are listed, and an order has just been done with the first of them."""
+    scene = Scene(tmp_path, interpreters=(PYTHON, OTHER))
+    scene.tick()
+    scene.answer_survey()
+    scene.tick(0.5)
+    scene.answer_survey(key="k2")
+    scene.tick(0.5)
+    scene.keeper.order("svd", "float64", {"m": 5, "n": 5})
+    scene.until_idle()
+    assert scene.keeper.running.interpreter == PYTHON
+    scene.launcher.last.done(status=1, words="It failed.")
+    return scene
+
+
+def test_an_order_is_measured_with_every_interpreter(ordered_of_two):
+    scene = ordered_of_two
+    scene.tick(0.25)
+    assert (scene.keeper.running.interpreter, scene.keeper.status()["orders"]) == (OTHER, 1)
+    scene.launcher.last.done(status=1, words="It failed.")
+    scene.tick(0.25)
+    assert (scene.keeper.running, scene.keeper.status()["orders"]) == (None, 0)
+    assert scene.keeper.memory.served == {}
+
+
+def test_an_order_waits_for_no_interpreter_that_is_not_listed_any_more(ordered_of_two):
+    scene = ordered_of_two
+    scene.tick(0.25)
+    scene.keeper.reload(Settings(interpreters=(PYTHON,)))
+    assert scene.keeper.status()["orders"] == 0
+
+
 def test_status_tells_of_an_order_at_once(scene):
     scene.surveyed()
     scene.until_idle()

@@ -18,7 +18,7 @@ from autotune.daemon.inbox import Inbox
 from autotune.daemon.interpreters import Interpreters
 from autotune.daemon.jobs import Ended, Launcher
 from autotune.daemon.log import Log
-from autotune.daemon.memory import Memory
+from autotune.daemon.memory import Memory, text
 from autotune.daemon.occasion import Occasion
 from autotune.daemon.places import Places
 from autotune.daemon.runner import Runner, Running
@@ -231,6 +231,7 @@ class Keeper:
             self._interrupt("Its interpreter is not listed any more.")
         self._book.settings = settings
         self.interpreters.forget_all_but(names)
+        self.memory.strike(names)
         self._errands.plan_anew()
         self._look_soon()
 
@@ -251,15 +252,18 @@ class Keeper:
         self._book.save()
 
     def order(self, operation: str, dtype: str, sizes: dict[str, int]) -> None:
-        """Measure this as soon as the machine is idle. Raises UsageError if too much has been ordered."""
+        """Measure this with every interpreter, as soon as the machine is idle.
+
+        Raises UsageError if too much has been ordered.
+        """
         wish = [operation, dtype, sizes]
         if len(self.memory.wishes) >= MOST_ORDERS:
             raise UsageError(f"{MOST_ORDERS} orders wait already.")
         if wish not in self.memory.wishes:
             self.memory.wishes.append(wish)
-        text = " ".join([operation, dtype, *(f"{key}={value}" for key, value in sizes.items())])
+        self.memory.served.pop(text(operation, dtype, sizes), None)
         self._weigh()
-        self._book.log.say("ordered", text)
+        self._book.log.say("ordered", text(operation, dtype, sizes))
         self._book.save()
 
     # --- reports ----------------------------------------------------------------------------

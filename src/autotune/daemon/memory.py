@@ -5,7 +5,7 @@ it holds can be lost without harm; it would be found out again.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class Memory:
     """Subject of a job -> [failures in a row, when to try again]."""
     wishes: list[list[Any]] = field(default_factory=list)
     """[name, dtype, sizes] that somebody ordered."""
+    served: dict[str, list[str]] = field(default_factory=dict)
+    """Text of the operation that was ordered -> interpreters that it has been measured with."""
     doubts: dict[str, list[Any]] = field(default_factory=dict)
     """Text of the operation -> [name, dtype, sizes, why]."""
     interrupted: dict[str, Any] | None = None
@@ -70,6 +72,13 @@ class Memory:
     def count(self, name: str, by: float = 1.0) -> None:
         """Add to a total."""
         self.counts[name] = self.counts.get(name, 0.0) + by
+
+    def strike(self, interpreters: Iterable[str]) -> None:
+        """Drop the orders that have been measured with each of these."""
+        wanted = set(interpreters)
+        for wish in [one for one in self.wishes if wanted <= set(self.served.get(text(*one), ()))]:
+            self.wishes.remove(wish)
+            self.served.pop(text(*wish), None)
 
     def fade(self, now: float) -> None:
         """Make the counts weigh less with time, once a day. A clock that was set back fades nothing."""
@@ -103,6 +112,11 @@ class Memory:
         for times in (self.noticed, self.checked):
             times.update({name: min(then, now) for name, then in times.items()})
         self.pulled = min(self.pulled, now)
+
+
+def text(operation: str, dtype: str, sizes: Mapping[str, int]) -> str:
+    """What the memory calls an operation; without sizes it is meant at all of its own."""
+    return " ".join([operation, dtype, *(f"{name}={value}" for name, value in sizes.items())])
 
 
 def _faded(rows: dict[str, list[Any]], factor: float) -> dict[str, list[Any]]:
@@ -186,6 +200,7 @@ _SHAPES: Mapping[str, Any] = {
         (
             "demand",
             "used",
+            "served",
             "unpublished",
             "attempts",
             "doubts",

@@ -1,12 +1,12 @@
 """What is remembered of a job that has ended, and what follows for the files that programs read."""
 
-from collections.abc import Iterable
 from math import log
 from pathlib import Path
 
 from autotune.daemon import staging
 from autotune.daemon.book import Book
 from autotune.daemon.courses import End, Outcome
+from autotune.daemon.memory import text
 from autotune.daemon.schedule import Cause, Job, checked_key
 from autotune.daemon.stamps import stamp
 from autotune.daemon.survey import Survey
@@ -95,7 +95,7 @@ def _checked(book: Book, job: Job, known: Survey, outcome: Outcome) -> None:
     """Entries were checked again; those that do not hold any more are in doubt from now on."""
     memory = book.memory
     for operation, dtype, sizes, why in outcome.doubts:
-        memory.doubts[_text(operation, dtype, sizes.items())] = [operation, dtype, sizes, why]
+        memory.doubts[text(operation, dtype, sizes)] = [operation, dtype, sizes, why]
     if outcome.end in {End.FINE, End.DOUBTED}:
         memory.checked[checked_key(known.key, job.operation, job.dtype)] = book.moment.wall
         memory.attempts.pop(job.subject, None)
@@ -107,16 +107,17 @@ def _calibrated(book: Book, job: Job, known: Survey, outcome: Outcome) -> None:
     """What a calibration was for is settled, or will be tried again. An order is done with, whatever came of it."""
     memory, wall = book.memory, book.moment.wall
     memory.interrupted = None
-    wish = [job.operation, job.dtype, dict(job.sizes)]
-    memory.wishes = [one for one in memory.wishes if one != wish]
+    _served(book, job)
     if outcome.end is not End.ADOPTED:
         first = REGRET_SECONDS if outcome.end is End.QUARANTINED else RETRY_SECONDS
         memory.failed(job.subject, wall, first)
         return
-    text = _text(job.operation, job.dtype, job.sizes)
     # an entry that is default-kept is an answer too; one that could not be told is asked for later
+    subject = job.subject
     for asked in (memory.demand, memory.doubts):
-        for each in [one for one in asked if one == text or (not job.sizes and one.startswith(f"{text} "))]:
+        for each in [
+            one for one in asked if one == subject or (not job.sizes and one.startswith(f"{subject} "))
+        ]:
             asked.pop(each)
     memory.failed(job.subject, wall, RETRY_SECONDS)  # a size that stays noisy waits ever longer
     memory.checked[checked_key(known.key, job.operation, job.dtype)] = wall
@@ -125,6 +126,9 @@ def _calibrated(book: Book, job: Job, known: Survey, outcome: Outcome) -> None:
         memory.unpublished[known.profile] = job.interpreter
 
 
-def _text(operation: str, dtype: str, sizes: Iterable[tuple[str, int]]) -> str:
-    """As the memory calls it."""
-    return " ".join([operation, dtype, *(f"{name}={value}" for name, value in sizes)])
+def _served(book: Book, job: Job) -> None:
+    """If it was ordered, that is done with for this interpreter."""
+    memory = book.memory
+    if [job.operation, job.dtype, dict(job.sizes)] in memory.wishes:
+        memory.served.setdefault(job.subject, []).append(job.interpreter)
+        memory.strike(one.name for one in book.settings.interpreters)

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 from autotune.daemon import cluster
-from autotune.daemon.memory import Memory
+from autotune.daemon.memory import Memory, text
 from autotune.daemon.settings import Settings
 from autotune.daemon.survey import Survey
 from autotune.model.catalogue import CATALOGUE, Family, WorkUnit
@@ -100,7 +100,8 @@ def _all(knowledge: Knowledge) -> Iterator[Job]:
             yield resumed
     for name, survey in knowledge.surveys.items():
         for operation, dtype, sizes in memory.wishes:
-            yield _job(Cause.ORDER, name, operation, dtype, sizes, "It was ordered.")
+            if name not in memory.served.get(text(operation, dtype, sizes), ()):
+                yield _job(Cause.ORDER, name, operation, dtype, sizes, "It was ordered.")
         for operation, dtype, sizes, why in memory.doubts.values():
             yield _job(Cause.DOUBT, name, operation, dtype, sizes, f"In doubt: {why}.")
         yield from _demanded(name, survey, memory)
