@@ -147,11 +147,13 @@ def _chain(mount_point: str, hierarchy_root: str, member: str) -> list[str]:
     """Folders from a group up to the mount point, innermost first.
 
     A container sees its own group at the mount point (`hierarchy_root`) while /proc/self/cgroup may name it
-    from the host's root. Folders that do not exist do no harm: nothing is read there.
+    from the host's root. Folders that do not exist do no harm: nothing is read there. A path that climbs out
+    of the process's view of the hierarchy (`/../x`, cgroup_namespaces(7)) leads to no folder that can be named.
     """
     top = hierarchy_root.rstrip("/")
     inside = member.removeprefix(top) if f"{member}/".startswith(f"{top}/") else member
-    parts = [part for part in inside.split("/") if part not in {"", ".", ".."}][:DEEPEST]
+    named = [part for part in inside.split("/") if part not in {"", "."}][:DEEPEST]
+    parts = [] if ".." in named else named
     return [
         f"{mount_point.rstrip('/')}/{'/'.join(parts[:depth])}".rstrip("/")
         for depth in range(len(parts), -1, -1)

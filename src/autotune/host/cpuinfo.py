@@ -116,7 +116,7 @@ def _arm(fields: Section) -> Processor:
 
 
 def _other(fields: Section) -> Processor:
-    name = _known(fields, "model name", "cpu", "cpu model", "uarch", "Processor")
+    name = _known(fields, "model name", "Model Name", "cpu", "cpu model", "uarch", "Processor")
     power = re.search(r"pvr ([0-9a-f]{4}) ", fields.get("revision", ""))
     isa = fields.get("isa", "")
     return Processor(

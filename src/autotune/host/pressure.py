@@ -91,9 +91,8 @@ def _tree(proc: str, pid: int) -> Iterable[int]:
         seen.add(each)
         yield each
         for thread in _threads(f"{proc}/{each}"):
-            waiting += [
-                int(child) for child in (files.read(f"{thread}/children") or "").split() if child.isdigit()
-            ]
+            children = (files.whole(text) for text in (files.read(f"{thread}/children") or "").split())
+            waiting += [child for child in children if child is not None]
 
 
 def _threads(process: str) -> list[str]:
@@ -105,10 +104,9 @@ def _threads(process: str) -> list[str]:
 
 def _cpu_seconds(stat: str) -> float | None:
     """CPU time of a process and its reaped children. Its name, in brackets, may hold anything."""
-    fields = stat.rpartition(")")[2].split()
-    if len(fields) < 15 or not all(each.lstrip("-").isdigit() for each in fields[11:15]):
-        return None
-    return sum(int(each) for each in fields[11:15]) / TICKS_PER_SECOND
+    ticks = [files.whole(each) for each in stat.rpartition(")")[2].split()[11:15]]
+    known = [each for each in ticks if each is not None]
+    return sum(known) / TICKS_PER_SECOND if len(known) == 4 else None
 
 
 def _preemptions(process: str) -> int | None:

@@ -49,7 +49,7 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
     present = cpulist(read(f"{system}/cpu/present") or "") or frozenset(folders)
     kind = cpuinfo.processor(sections, shared)
     shares_front_end = kind.vendor == "AuthenticAMD" and kind.family == 0x15
-    nodes = _nodes(system, online)
+    nodes = _nodes(root, online)
     home = {member: node for node, members in (nodes or {}).items() for member in members}
     kinds = _kinds(root, online)
     package_ids = {cpu: _id(system, cpu, "physical_package_id") for cpu in online}
@@ -67,7 +67,7 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
     )
     if kind.architecture in X86:
         packages = _merged(packages, package_ids)
-    l3, sizes = _caches(system, {cores.get(cpu, cpu) for cpu in online}, online)
+    l3, sizes = _caches(system, {cpu: cores.get(cpu, cpu) for cpu in online})
     return Topology(
         cpus=tuple(
             Cpu(
@@ -180,36 +180,36 @@ def _merged(packages: Mapping[int, int], ids: Mapping[int, int | None]) -> dict[
     }
 
 
-def _caches(
-    system: str, cores: Iterable[int], online: frozenset[int]
-) -> tuple[dict[int, int], dict[int, int]]:
+def _caches(system: str, cores: Mapping[int, int]) -> tuple[dict[int, int], dict[int, int]]:
     """CPU -> its L3 group, and level -> bytes of the largest data or unified cache.
 
-    `cores` holds one CPU of each core; its caches are its siblings' too.
+    `cores` names the core of each online CPU. One CPU of each is asked: its caches are its siblings' too.
     """
     groups: dict[int, int] = {}
     sizes: dict[int, int] = {}
-    for cpu in sorted(cores):
-        folder = f"{system}/cpu/cpu{cpu}"
-        for index in _numbered(f"{folder}/cache", "index"):
-            path = f"{folder}/cache/index{index}"
+    asked: set[int] = set()
+    for cpu, core in sorted(cores.items()):
+        folder = f"{system}/cpu/cpu{cpu}/cache"
+        for index in () if core in asked else _numbered(folder, "index"):
+            asked.add(core)
+            path = f"{folder}/index{index}"
             level = number(f"{path}/level")
             if level not in {2, 3} or read(f"{path}/type") == "Instruction":
                 continue
             sizes[level] = max(sizes.get(level, 0), _size(read(f"{path}/size")) or 0)
             if level == 3 and cpu not in groups:
-                group = _sharers(folder, path) & online
+                group = _sharers(path, core, cores)
                 groups |= {each: min(group) for each in group if each not in groups}
     return groups, {level: size for level, size in sizes.items() if size}
 
 
-def _sharers(folder: str, path: str) -> frozenset[int]:
-    """CPUs that share a cache; none if that is not written."""
+def _sharers(path: str, core: int, cores: Mapping[int, int]) -> frozenset[int]:
+    """Online CPUs that share a cache of this core; none if that is not written."""
     members = cpus(f"{path}/shared_cpu_map", f"{path}/shared_cpu_list")
     if members is not None and not members:
         # some kernels leave the set of a cache empty that is the core's own
-        members = cpus(f"{folder}/topology/thread_siblings", f"{folder}/topology/thread_siblings_list")
-    return members or frozenset()
+        members = frozenset(cpu for cpu, own in cores.items() if own == core)
+    return (members or frozenset()) & cores.keys()
 
 
 def _size(text: str | None) -> int | None:
@@ -217,15 +217,16 @@ def _size(text: str | None) -> int | None:
     return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]] or None if found else None
 
 
-def _nodes(system: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | None:
-    """NUMA nodes, those without CPUs included.
+def _nodes(root: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | None:
+    """NUMA nodes, those without CPUs included, those of graphics cards not.
 
     A kernel without NUMA has no folder of nodes: all memory is one node then.
     """
+    system = f"{root}/sys/devices/system"
     folder = f"{system}/node"
-    listed = cpulist(read(f"{folder}/online") or "")
+    listed = cpulist(read(f"{folder}/online") or "") or frozenset(_numbered(folder, "node"))
     found: dict[int, frozenset[int]] = {}
-    for node in sorted(listed or _numbered(folder, "node")):
+    for node in sorted(listed - _graphics_nodes(root)):
         members = cpus(f"{folder}/node{node}/cpumap", f"{folder}/node{node}/cpulist")
         # two nodes cannot share a CPU; the second of them is a mistake of the firmware
         if members is not None and not any(members & others for others in found.values()):
@@ -233,6 +234,21 @@ def _nodes(system: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] 
     if found:
         return {node: members & online for node, members in found.items()}
     return {0: online} if _is_folder(f"{system}/cpu") else None
+
+
+def _graphics_nodes(root: str) -> frozenset[int]:
+    """Nodes whose memory is a graphics card's (POWER9 with V100, Grace Hopper).
+
+    They come and go with the driver, which says so; a computer must not look like another one for that.
+    """
+    with suppress(OSError):
+        texts = [
+            read(f"{card}/numa_status") or "" for card in Path(f"{root}/proc/driver/nvidia/gpus").iterdir()
+        ]
+        return frozenset(
+            int(node) for text in texts for node in re.findall(r"^Node:\s*(\d{1,5})", text, re.MULTILINE)
+        )
+    return frozenset()
 
 
 def _kinds(root: str, online: frozenset[int]) -> dict[int, str]:
