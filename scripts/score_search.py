@@ -31,6 +31,8 @@ ATTEMPTS = 50
 """Illegal combinations that TPE may suggest in a row before a legal one is drawn for it."""
 CLOCK_SECONDS = 1e-9
 """What no clock of Python tells from nothing."""
+AGE_SECONDS = 1e10
+"""Three hundred years: no trial took longer, and ratios of times stay numbers."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,11 @@ def parse() -> argparse.Namespace:
 
 
 def words(text: str) -> list[str]:
-    """`a,b,c`, at least one."""
-    found = [word.strip() for word in text.split(",") if word.strip()]
+    """`a,b,c`, at least one, each once."""
+    found = dict.fromkeys(word.strip() for word in text.split(",") if word.strip())
     if not found:
         raise argparse.ArgumentTypeError("nothing is named")
-    return found
+    return list(found)
 
 
 def assignments(text: str) -> dict[str, str]:
@@ -140,12 +142,12 @@ def searchers(text: str) -> list[str]:
 
 
 def number(text: str) -> float | None:
-    """Seconds, or None for a trial that failed: no number, none that is finite, or less than a clock can see."""
+    """Seconds, or None for a trial that failed: no number, or none that a clock can have shown."""
     try:
         seconds = float(text)
     except ValueError:
         return None
-    return seconds if math.isfinite(seconds) and seconds >= CLOCK_SECONDS else None
+    return seconds if CLOCK_SECONDS <= seconds <= AGE_SECONDS else None
 
 
 def cell(text: str) -> Value:
@@ -181,7 +183,7 @@ def read(arguments: argparse.Namespace) -> list[Table]:
         ]
         if missing:
             raise ValueError(
-                f"{arguments.table} has no column {', '.join(missing)}; it has {', '.join(columns)}"
+                f"{arguments.table} has no column {', '.join(missing)}; it has {', '.join(columns) or 'none'}"
             )
         spaces: dict[tuple[str, ...], dict[tuple[Value, ...], list[float | None]]] = defaultdict(
             lambda: defaultdict(list)

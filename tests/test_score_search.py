@@ -87,3 +87,17 @@ def test_a_cell_missing_among_numbers_leaves_its_row_out_and_says_so(tmp_path):
     done = replay(path, "--evaluations", "3", "--seeds", "2", "--searchers", "random", "--json")
     assert done.returncode == 0, done.stderr
     assert "left out 1 rows" in done.stderr
+
+
+def test_a_parameter_named_twice_is_one_parameter(table):
+    done = replay(table, "--parameters", "threads,threads,method", "--evaluations", "3", "--seeds", "1")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_time_that_no_clock_can_have_shown_is_a_failed_trial(tmp_path):
+    """The ratio of 1e308 s to a nanosecond is no number, and JSON knows no infinity."""
+    path = tmp_path / "huge.csv"
+    path.write_text("threads,method,seconds\n1,x,1e308\n2,x,1e-8\n3,x,1e-7\n")
+    done = replay(path, "--evaluations", "1", "--seeds", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {row["max_regret"] <= 9.1 for row in json.loads(done.stdout)["results"]} == {True}
