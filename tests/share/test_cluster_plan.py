@@ -327,3 +327,22 @@ def test_whatever_happens_no_host_measures_twice_at_once_and_everything_ends(dat
                     plan.busy(job, now)
     assert plan.over or plan.deserted or now == 3000.0
     assert not plan.running
+
+
+def test_a_self_test_that_serves_nothing_any_more_is_not_waited_for():
+    plan = plan_of(node("a", names=("svd",)), node("b", names=("svd",)))
+    examining = {job.node.host: job for job in plan.begin(0.0)}
+    plan.examined(examining["a"], TESTED)
+    (search,) = plan.begin(1.0)
+    assert not plan.over
+    plan.measured(search, said(search, choice=None), 10.0)
+    assert (list(plan.running), plan.over) == (["b"], True)
+
+
+def test_a_self_test_that_a_confirmation_needs_is_waited_for():
+    plan = plan_of(node("a", names=("svd",)), node("b", names=("svd",)))
+    examining = {job.node.host: job for job in plan.begin(0.0)}
+    plan.examined(examining["a"], TESTED)
+    (search,) = plan.begin(1.0)
+    plan.measured(search, said(search), 10.0)
+    assert not plan.over
