@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from autotune.daemon.budget import Spent, left, spend
 from autotune.daemon.canary import Step, Verdict, step, verdict
 from autotune.daemon.clock import Moment, jump
-from autotune.daemon.cluster import (
+from autotune.daemon.turns import (
     FIRST_RETRY_SECONDS,
     LONGEST_RETRY_SECONDS,
     next_pull,

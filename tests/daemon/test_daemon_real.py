@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from daemons import ANY_LOAD, PATIENCE, Daemon, descendants_known, gone, refused
 
+from autotune.daemon.children import Processes
 from autotune.daemon.family import descendants
-from autotune.daemon.jobs import Processes
 from autotune.daemon.memory import load
 from autotune.daemon.settings import Interpreter
 

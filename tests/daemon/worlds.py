@@ -2,9 +2,9 @@
 
 import json
 
+from autotune.daemon.children import Ended
 from autotune.daemon.clock import Moment
 from autotune.daemon.idle import Sample, Thresholds
-from autotune.daemon.jobs import Ended
 from autotune.daemon.keeper import Keeper
 from autotune.daemon.log import Log
 from autotune.daemon.memory import Memory

@@ -12,7 +12,7 @@ from typing import Any
 
 from autotune.daemon import canary
 from autotune.daemon.canary import MOST_ENTRIES, Verdict
-from autotune.daemon.jobs import Ended
+from autotune.daemon.children import Ended
 from autotune.daemon.schedule import Job
 from autotune.model.operation import Operation
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from autotune.daemon import cluster, staging
+from autotune.daemon import staging, turns
 from autotune.daemon.book import Book
+from autotune.daemon.children import Ended
 from autotune.daemon.courses import CLI, Step, json_of, last_words
-from autotune.daemon.jobs import Ended
 from autotune.daemon.settings import Interpreter
 from autotune.daemon.survey import Survey
 
@@ -79,7 +79,7 @@ class Errands:
                 return None
             if self._next_pull is None:
                 host = next(iter(surveys.values())).host
-                self._next_pull = cluster.next_pull(
+                self._next_pull = turns.next_pull(
                     host,
                     book.moment.wall,
                     interval=book.settings.pull_seconds,

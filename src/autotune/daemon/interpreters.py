@@ -7,8 +7,8 @@ from typing import Any
 
 from autotune.daemon import schedule
 from autotune.daemon.book import Book
+from autotune.daemon.children import Ended
 from autotune.daemon.courses import CLERK, STRANGE, Step, last_words
-from autotune.daemon.jobs import Ended
 from autotune.daemon.schedule import Cause, Knowledge
 from autotune.daemon.settings import Interpreter
 from autotune.daemon.stamps import stamps

@@ -10,13 +10,13 @@ from typing import Any
 
 from autotune.daemon import clock, outcomes, schedule, staging, status, work
 from autotune.daemon.book import MOST_RECENT, Book
+from autotune.daemon.children import Ended, Launcher
 from autotune.daemon.clock import Moment
 from autotune.daemon.courses import CLERK, Course, End, Outcome
 from autotune.daemon.errands import Errands
 from autotune.daemon.idle import Window
 from autotune.daemon.inbox import Inbox
 from autotune.daemon.interpreters import Interpreters
-from autotune.daemon.jobs import Ended, Launcher
 from autotune.daemon.log import Log
 from autotune.daemon.memory import Memory, text
 from autotune.daemon.occasion import Occasion

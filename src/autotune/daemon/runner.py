@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from autotune.daemon.book import Book
+from autotune.daemon.children import Child, Ended, Launcher
 from autotune.daemon.courses import Course, Step
-from autotune.daemon.jobs import Child, Ended, Launcher
 from autotune.daemon.schedule import Job
 from autotune.daemon.settings import Interpreter
 

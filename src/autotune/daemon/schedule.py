@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
-from autotune.daemon import cluster
+from autotune.daemon import turns
 from autotune.daemon.memory import Memory, text
 from autotune.daemon.settings import Settings
 from autotune.daemon.survey import Survey
@@ -212,6 +212,6 @@ def _waits(job: Job, knowledge: Knowledge) -> bool:
     if job.cause is Cause.MISSING and knowledge.settings.store is not None:
         survey = knowledge.surveys[job.interpreter]
         noticed = memory.noticed.get(survey.key, knowledge.now)
-        turn = cluster.turn(survey.host, job.subject, noticed, spread=2 * knowledge.settings.pull_seconds)
+        turn = turns.turn(survey.host, job.subject, noticed, spread=2 * knowledge.settings.pull_seconds)
         return knowledge.now < turn
     return False

@@ -14,8 +14,8 @@ from typing import Any
 
 import autotune
 from autotune.daemon import lock, metrics, settings
+from autotune.daemon.children import Processes
 from autotune.daemon.control import Answer, Control, Peer, may_order, refusal
-from autotune.daemon.jobs import Processes
 from autotune.daemon.keeper import Keeper
 from autotune.daemon.log import Log
 from autotune.daemon.notify import Notify
