@@ -61,8 +61,7 @@ def gains(results: Results) -> Iterable[str]:
     rows = [(words, row(results, *where)) for where, words in GAINS.items()]
     yield from wrap(
         f"{where_and_when(results, 'figures', 'course')} Plain time divided by the time with autotune, with its 95 % "
-        "interval; each side in fresh processes, interleaved, and timed only while as many spinning processes as there "
-        "are CPUs got nearly as many times the work of one done.",
+        "interval; each side in fresh processes, interleaved, begun only when a test found 95 % of the CPUs free.",
         width=120,
     )
     yield ""
