@@ -153,8 +153,9 @@ class Daemon:
         assert self.process is not None
         end = time.monotonic() + max(90.0, 480 * options.scale)
         while time.monotonic() < end:
-            if self.status()["running"] is None:
-                self.process.send_signal(signal.SIGHUP)
+            with suppress(NoDaemon):
+                if self.status()["running"] is None:
+                    self.process.send_signal(signal.SIGHUP)
             if self.until(lambda: len(self.family()) >= 3 and self.measuring(), LOOK_SECONDS) is not None:
                 return True
         return False
