@@ -117,6 +117,12 @@ def test_an_overlap_is_refused_with_and_without_a_profile(asked, answer):
         autotune.map_blocks(np.log, array[1:], out=array[:-1])
 
 
+@pytest.mark.parametrize("function", [np.any, np.all])
+def test_reductions_that_the_catalogue_lacks_are_not_looked_up(asked, function):
+    assert autotune.reduce_blocks(function, LARGE) == function(LARGE)
+    assert asked.questions == asked.workers == []
+
+
 @pytest.mark.parametrize("function", [np.sum, np.mean, np.var, np.dot])
 def test_a_profile_changes_no_bit_of_a_reduction(asked, function):
     arrays = [LARGE] * (2 if function is np.dot else 1)

@@ -28,6 +28,9 @@ elements."""
 CHUNKS_A_WORKER = 4
 """Where a profile names workers only. 2 to 8 chunks for each were best, 64 always lost."""
 
+UNMEASURED = frozenset({"any", "all"})
+"""Reductions that no row of the catalogue stands for: they may end at their first elements."""
+
 NAMES = {"positive": "copy"}
 """Functions whose row of the catalogue has another name."""
 
@@ -119,7 +122,7 @@ def reduce_blocks(
     workers, chunk, placement = 1, np.iinfo(np.int64).max, None
     if type(first) is np.ndarray and first.size <= reductions.BLOCK and dtype is None and len(arrays) == 1:
         return reductions.CALLS[name](first, axis=axis, out=out, keepdims=keepdims)
-    if isinstance(first, np.ndarray) and first.size > reductions.BLOCK:
+    if isinstance(first, np.ndarray) and first.size > reductions.BLOCK and name not in UNMEASURED:
         chosen = config("sum" if name == "dot" else name, dtype=first.dtype, n=first.size)
         if chosen is not None and chosen.workers is not None:
             workers, placement = chosen.workers, chosen.placement
