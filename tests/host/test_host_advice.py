@@ -42,6 +42,31 @@ def test_two_copies_of_a_blas():
     )
 
 
+@pytest.mark.parametrize(
+    ("api", "threading", "words"),
+    [
+        ("openblas", "pthreads", "OpenBLAS uses 8 threads, but this machine has 2; the surplus"),
+        ("openblas", "pthreads", "like OPENBLAS_NUM_THREADS=2 set"),
+        ("openblas", "openmp", "like OMP_NUM_THREADS=2 set"),
+        ("mkl", "intel", "MKL uses 8 threads"),
+        ("mkl", "gnu", "like MKL_NUM_THREADS=2 set"),
+        ("blis", "openmp", "like BLIS_NUM_THREADS=2 set"),
+        ("flexiblas", None, "FlexiBLAS uses 8 threads"),
+        ("armpl", None, "armpl uses 8 threads"),
+        ("armpl", None, "like OMP_NUM_THREADS=2 set"),
+    ],
+)
+def test_too_many_threads_are_said_in_the_words_of_the_library(api, threading, words):
+    (sentence,) = said(libraries=(BlasLibrary(api=api, threading=threading, threads=8),))
+    assert words in sentence
+
+
+def test_flexiblas_and_the_library_behind_it_are_one():
+    assert said(libraries=(BlasLibrary(api="flexiblas", threads=2), ONE)) == ()
+    (sentence,) = said(libraries=(BlasLibrary(api="flexiblas", threads=2), ONE, TWO))
+    assert sentence.startswith("2 BLAS libraries are loaded: NumPy's OpenBLAS 0.3.31, SciPy's")
+
+
 def test_no_blas_here_is_said_but_not_of_a_recording():
     assert said(libraries=()) == (NO_BLAS,)
     assert said(libraries=None) == ()

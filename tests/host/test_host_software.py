@@ -65,6 +65,58 @@ def test_a_library_of_the_system_serves_numpy_when_scipy_has_its_own(monkeypatch
     assert (found.blas, found.threading, found.ilp64) == ("mkl", "intel", None)
 
 
+FLEXIBLAS = {"internal_api": "flexiblas", "version": "3.4.2", "filepath": "/usr/lib64/libflexiblas.so.3.4"}
+
+
+def test_the_library_behind_flexiblas_is_the_key(monkeypatch):
+    pools(
+        monkeypatch,
+        info(**FLEXIBLAS, current_backend="OPENBLAS-OPENMP", loaded_backends=["OPENBLAS-OPENMP"]),
+        info(filepath="/usr/lib64/libopenblaso-r0.3.29.so", architecture="Zen", threading_layer="openmp"),
+        info(filepath="/v/scipy.libs/libscipy_openblas.so", version="0.3.27"),
+    )
+    assert [library.api for library in software.libraries()] == ["flexiblas", "openblas", "openblas"]
+    found = software.software()
+    assert (found.blas, found.blas_version, found.kernels, found.threading) == (
+        "openblas",
+        "0.3.30",
+        "Zen",
+        "openmp",
+    )
+
+
+def test_flexiblas_over_a_library_that_cannot_be_seen_names_what_it_calls(monkeypatch):
+    pools(
+        monkeypatch,
+        info(**FLEXIBLAS, current_backend="NETLIB"),
+        info(filepath="/v/scipy.libs/libscipy_openblas.so"),
+    )
+    found = software.software()
+    assert (found.blas, found.blas_version, found.kernels) == ("flexiblas", "3.4.2", "NETLIB")
+
+
+@pytest.mark.parametrize(
+    ("api", "path"),
+    [
+        ("openblas", "/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblasp-r0.3.21.so"),
+        ("openblas", "/usr/lib64/libopenblas64_p.so.0"),
+        ("openblas", "/opt/conda/lib/libcblas.so.3"),
+        ("openblas", r"C:\conda\Library\bin\openblas.dll"),
+        ("blis", "/opt/aocl/lib/libblis-mt.so.4"),
+        ("mkl", "/opt/intel/oneapi/mkl/latest/lib/libmkl_rt.so.2"),
+        ("mkl", r"C:\conda\Library\bin\mkl_rt.2.dll"),
+        ("flexiblas", "/usr/lib64/libflexiblas.so.3"),
+    ],
+)
+def test_a_library_that_says_nothing_but_its_kind_is_described(api, path, monkeypatch):
+    """Whatever else a build or a version of threadpoolctl leaves out is unknown."""
+    pools(monkeypatch, {"user_api": "blas", "internal_api": api, "filepath": path})
+    (found,) = software.libraries()
+    assert (found.api, found.path, found.user) == (api, path, None)
+    assert (found.version, found.kernels, found.threading, found.ilp64, found.threads) == (None,) * 5
+    assert software.software().blas == api
+
+
 @pytest.mark.parametrize(
     ("path", "user"),
     [

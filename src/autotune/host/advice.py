@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from autotune.host import shares
+from autotune.host.software import working
 from autotune.model.allocation import Limit
 from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary
@@ -20,8 +21,8 @@ THREAD_COUNTS = (
 BINDINGS = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 
 NO_BLAS = (
-    "No BLAS library was recognised in this process (Apple's Accelerate and statically linked ones cannot "
-    "be). Its threads cannot be tuned; workers and chunks can."
+    "No BLAS library was recognised in this process (Apple's Accelerate, ATLAS, the reference BLAS and "
+    "statically linked ones cannot be). Its threads cannot be tuned; workers and chunks can."
 )
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only spoken of
@@ -51,8 +52,8 @@ def advice(
     environ = environ or {}
     return (
         *_settings(environ),
-        *_threads(allocation, libraries or ()),
-        *([] if libraries is None else _copies(libraries)),
+        *_threads(allocation, working(libraries or ())),
+        *([] if libraries is None else _copies(working(libraries))),
         *_structure(machine, allocation),
         *_noise(busy),
         *_surroundings(governor, shared_memory_bytes),
@@ -171,6 +172,9 @@ def _name(library: BlasLibrary) -> str:
 
 
 def _variable(library: BlasLibrary) -> str:
+    """The variable that the library goes by; OpenBLAS built on OpenMP goes by OpenMP's (tried with 0.3.21)."""
+    if library.threading == "openmp" and library.api == "openblas":
+        return "OMP_NUM_THREADS"
     return {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}.get(
         library.api, "OMP_NUM_THREADS"
     )

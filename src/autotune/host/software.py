@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from autotune.host.threadpools import threadpoolctl
@@ -12,8 +13,9 @@ def libraries(*, load: bool = False) -> tuple[BlasLibrary, ...]:
     """Every BLAS library loaded now, NumPy's first; none if there are none, or none that can be recognised.
 
     NumPy's and SciPy's wheels each bring a copy of their own, with threads of its own; SciPy's appears once
-    `scipy.linalg` has been imported. Apple's Accelerate and statically linked libraries cannot be seen
-    (threadpoolctl #135, #136). With `load`, NumPy is imported first if need be.
+    `scipy.linalg` has been imported. Apple's Accelerate, ATLAS, the reference BLAS and statically linked
+    libraries cannot be seen (threadpoolctl #135, #136). FlexiBLAS stands beside the library that it passes calls
+    on to. With `load`, NumPy is imported first if need be.
     """
     if load:
         import numpy as np  # noqa: F401 - importing it is what loads its BLAS
@@ -24,11 +26,13 @@ def libraries(*, load: bool = False) -> tuple[BlasLibrary, ...]:
 def software(*, load: bool = False) -> Software:
     """The software part of a profile's key. Fields are None for what is not loaded or not known.
 
+    Of FlexiBLAS and the library that it passes calls on to, the latter decides the answer and is named.
+
     Without `load`, call it after NumPy has been imported: its BLAS is unknown before.
     """
     found = libraries(load=load)
     numpy, python = _numpy(), python_build()
-    blas = next((library for library in found if library.user != "scipy"), None)
+    blas = next((library for library in working(found) if library.user != "scipy"), None)
     if blas is None:
         return Software(numpy=numpy, python=python)
     return Software(
@@ -42,12 +46,18 @@ def software(*, load: bool = False) -> Software:
     )
 
 
+def working(libraries: Sequence[BlasLibrary]) -> tuple[BlasLibrary, ...]:
+    """Those that compute: without FlexiBLAS, which only passes calls on, unless nothing else can be seen."""
+    others = tuple(library for library in libraries if library.api != "flexiblas")
+    return others if any(library.user != "scipy" for library in others) else tuple(libraries)
+
+
 def _library(pool: dict[str, Any]) -> BlasLibrary:
     path = pool.get("filepath")
     return BlasLibrary(
         api=pool["internal_api"],
         version=pool.get("version"),
-        kernels=pool.get("architecture"),
+        kernels=pool.get("architecture") or pool.get("current_backend"),
         threading=pool.get("threading_layer"),
         ilp64=_openblas_ilp64(path) if pool["internal_api"] == "openblas" and path else None,
         threads=pool.get("num_threads"),
