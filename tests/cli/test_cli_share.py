@@ -141,6 +141,19 @@ def test_a_dry_run_removes_nothing(tmp_path):
     assert list((tmp_path / "store").rglob("*.json")) == []
 
 
+def test_what_the_store_keeps_is_told_and_the_rest_goes(tmp_path):
+    calibrated()
+    run("publish")
+    (place,) = (tmp_path / "store" / "v1").iterdir()
+    (place / ".1-a.tmp").mkdir()  # as little to be removed as somebody else's file
+    (place / ".1-b.tmp").touch()
+    done = run("prune")
+    assert done.exit_code == 1
+    assert f"{place.name}/.1-a.tmp: The store" in done.stderr
+    assert "1 file removed" in done.stderr
+    assert sorted(path.suffix for path in place.iterdir()) == [".json", ".tmp"]
+
+
 def test_no_store_is_wrong_usage_with_what_to_do(monkeypatch):
     monkeypatch.delenv("AUTOTUNE_STORE")
     for verb in ("pull", "list", "prune", "publish"):

@@ -7,8 +7,10 @@ from datetime import timedelta
 import click
 
 from autotune.cli import messages
+from autotune.cli.program import FAILED
 from autotune.cli.stores import reached, store_option
 from autotune.cli.terminal import printable
+from autotune.errors import StoreProblem
 
 
 @click.command()
@@ -34,7 +36,8 @@ def prune(
     """Remove from the cluster's store what nobody needs.
 
     That is what a later publication of the same host covers, signatures of nothing, and what a writer that
-    was killed left behind. What cannot be read stays: a newer autotune may have written it.
+    was killed left behind. What cannot be read stays: a newer autotune may have written it. Exits with 1 if the
+    store keeps something, as it does with other users' files in a folder of mode 1777.
 
     \b
     Examples:
@@ -50,12 +53,20 @@ def prune(
     place, policy = reached(store)
     older = None if older_than is None else timedelta(days=older_than)
     going = [*prunable(place, policy, folders=folders, hosts=hosts, older=older)]
+    gone = []
     for one in going:
-        if not dry_run:
-            place.remove(one.folder, one.name)
         name = printable(f"{one.folder}/{one.name}")
+        try:
+            if not dry_run:
+                place.remove(one.folder, one.name)
+        except StoreProblem as problem:
+            if not isinstance(problem.__cause__, OSError):  # it is not this file alone: the store is away
+                raise
+            click.echo(messages.error(printable(f"{name}: {problem}")), err=True)
+            continue
+        gone.append(one)
         click.echo(messages.pruned(name, printable(one.reason), gone=not dry_run), err=as_json)
     if as_json:
-        click.echo(json.dumps({"store": place.address, "removed": [asdict(one) for one in going]}, indent=2))
-    click.echo(messages.pruned_all(len(going), gone=not dry_run), err=True)
-    return 0
+        click.echo(json.dumps({"store": place.address, "removed": [asdict(one) for one in gone]}, indent=2))
+    click.echo(messages.pruned_all(len(gone), gone=not dry_run), err=True)
+    return 0 if gone == going else FAILED
