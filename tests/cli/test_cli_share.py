@@ -4,6 +4,7 @@ import json
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,12 @@ def tried(*threads):
 def test_a_choice_that_was_tried_first_saves_half_of_its_search():
     events = tried(1, 2, 3, 4, 5)
     assert saved(events, {QR: Configuration(blas_threads=1)}) == pytest.approx(16.0)
+
+
+def test_a_small_space_that_is_measured_whole_anyway_saves_nothing():
+    whole = [replace(event, elapsed=10.0) for event in tried(1, 2, 3, 4)]
+    races = [replace(event, elapsed=50.0) for event in tried(1, 2)]
+    assert saved([*whole, *races], {QR: Configuration(blas_threads=1)}) == 0
 
 
 def test_a_choice_that_was_tried_late_or_that_no_relative_knew_saves_nothing():

@@ -76,16 +76,20 @@ def saved(tried: Sequence[Tried], brought: Mapping[Operation, Configuration]) ->
     total = 0.0
     for _, events in groupby(tried, key=lambda event: (event.operation.name, event.operation.dtype)):
         search = list(events)
-        sizes: dict[Operation, dict[Configuration, None]] = {}
+        sizes: dict[Operation, dict[Configuration, float]] = {}
         for event in search:
-            sizes.setdefault(event.operation, {})[event.configuration] = None
-        parts = [_part(list(trials), brought.get(operation)) for operation, trials in sizes.items()]
+            sizes.setdefault(event.operation, {}).setdefault(event.configuration, event.elapsed)
+        parts = [_part(trials, brought.get(operation)) for operation, trials in sizes.items()]
         total += (search[-1].elapsed - search[0].elapsed) * sum(parts) / len(parts)
     return total
 
 
-def _part(trials: list[Configuration], choice: Configuration | None) -> float:
-    """The part of a size's trials that came to lie behind its choice instead of before it."""
-    if choice not in trials:
+def _part(trials: Mapping[Configuration, float], choice: Configuration | None) -> float:
+    """The part of a size's trials that came to lie behind its choice instead of before it.
+
+    `trials` says when each configuration was first measured. A small space is measured whole in one step, whoever
+    knows what: none of it was saved.
+    """
+    if choice not in trials or len(set(trials.values())) == 1:
         return 0.0
-    return max(0.0, (len(trials) - 1) / 2 - trials.index(choice)) / len(trials)
+    return max(0.0, (len(trials) - 1) / 2 - list(trials).index(choice)) / len(trials)
