@@ -90,6 +90,6 @@ def _part(trials: Mapping[Configuration, float], choice: Configuration | None) -
     `trials` says when each configuration was first measured. A small space is measured whole in one step, whoever
     knows what: none of it was saved.
     """
-    if choice not in trials or len(set(trials.values())) == 1:
+    if choice is None or choice not in trials or len(set(trials.values())) == 1:
         return 0.0
     return max(0.0, (len(trials) - 1) / 2 - list(trials).index(choice)) / len(trials)
