@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "libraries": ["bench_libraries.py"],
     "import": ["bench_import.py"],
     "profiles": ["bench_profiles.py"],
+    "report": ["bench_report.py"],
     "aa": ["bench_aa.py"],
     "aa_real": ["bench_aa.py", "--real", "100"],
     "simulated": ["bench_simulated.py", "--machines", "100"],

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import exp, log
 
+from autotune.model.tuning import Status
 from autotune.report import rows
 from autotune.report.pieces import (
     ENTRY,
@@ -10,13 +11,13 @@ from autotune.report.pieces import (
     MOST_OPERATIONS,
     best_of,
     by_label,
+    fastest,
     figure,
     percent,
     section,
     spoken,
     times,
     told,
-    work,
 )
 from autotune.report.rows import Row
 from autotune.report.subject import Subject
@@ -110,6 +111,12 @@ def _compared(label: str, entries: Sequence[Row]) -> str:
     table = Table(f"{label}: time over size, profile by profile", columns, shown or entries)
     if not shown:
         return f"<div>{table.html()}</div>"
-    best = max(shown, key=lambda row: row["speedup"])
-    title = f"{work(best)} runs {times(best['speedup'])} as fast in profile {best['profile']}"
-    return figure("times", title, table, told(shown))
+    return figure("times", f"{label}: {_finding(shown)}", table, told(shown))
+
+
+def _finding(entries: Sequence[Row]) -> str:
+    """Where the largest gain is, in a few words."""
+    best = fastest(entries)
+    if best["status"] != Status.TUNED:
+        return "nothing was proved faster in any profile"
+    return f"{times(best['speedup'])} as fast at {best['sizes'] or 'best'} in profile {best['profile']}"

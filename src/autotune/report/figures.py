@@ -90,7 +90,7 @@ def _figure(*layers: Spec, height: Any = 190, encoding: Spec | None = None, **re
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "data": {"name": "rows"},
-        "width": "container",
+        "width": 400,  # the page sets its column's
         "height": height,
         "autosize": {"type": "fit-x", "contains": "padding"},
         "config": CONFIG,

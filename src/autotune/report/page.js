@@ -1,24 +1,29 @@
 // Draws every figure from the table beside it: at once those in view, the others when they come near or nothing else is to do.
 "use strict";
 const specs = JSON.parse(document.getElementById("figures").textContent);
-const options = {mode: "vega", renderer: "svg", actions: false, logLevel: 1, tooltip: {disableDefaultStyle: true}};
-const waiting = new Set(document.querySelectorAll("figure[data-kind]"));
+const options = {mode: "vega", renderer: "svg", actions: false, hover: false, logLevel: 1, tooltip: {disableDefaultStyle: true}};
+const figures = [...document.querySelectorAll("figure[data-kind]")];
+const waiting = new Set(figures);
 const state = document.documentElement.dataset;
 
 function rowsOf(figure) {
-  const heads = [...figure.querySelectorAll("thead th")];
-  const most = Number(figure.dataset.most);
-  return [...figure.querySelector("tbody").rows].slice(0, most).map((line) => {
+  const heads = [...figure.querySelectorAll("thead th")].map((head) => ({
+    field: head.dataset.field, number: head.classList.contains("n"), title: head.hidden ? "" : head.textContent}));
+  const rows = [];
+  let line = figure.querySelector("tbody").firstElementChild;
+  for (let left = Number(figure.dataset.most); line && left; line = line.nextElementSibling, left--) {
     const row = {}, said = [];
-    heads.forEach((head, place) => {
-      const cell = line.cells[place], words = cell.textContent, exact = cell.dataset.v;
-      const value = exact ?? words;
-      row[head.dataset.field] = head.classList.contains("n") ? (value === "" || value === undefined ? null : Number(value)) : value;
-      if (!head.hidden && words && said.length < 8) said.push(`${head.textContent}: ${words}`);
-    });
+    let cell = line.firstElementChild;
+    for (const {field, number, title} of heads) {
+      const words = cell.textContent, value = cell.dataset.v ?? words;
+      row[field] = !number ? value : value === "" ? null : Number(value);
+      if (title && words && said.length < 8) said.push(`${title}: ${words}`);
+      cell = cell.nextElementSibling;
+    }
     row.tip = said.join("\n");
-    return row;
-  });
+    rows.push(row);
+  }
+  return rows;
 }
 
 // The tuned sizes of an operation lie beside one another on its line, small ones on top.
@@ -34,11 +39,22 @@ function placed(rows) {
 async function draw(figure) {
   if (!waiting.delete(figure)) return;
   sight.unobserve(figure);
-  const kind = figure.dataset.kind, rows = rowsOf(figure), spec = specs[kind];
-  const data = spec.data.map((set) => set.name === "rows" ? {name: "rows", values: kind === "gain" ? placed(rows) : rows} : set);
-  const drawn = await vegaEmbed(figure.querySelector(".plot"), {...spec, data}, options);
-  figure.view = drawn.view;
+  const kind = figure.dataset.kind, rows = rowsOf(figure);
+  const values = kind === "gain" ? placed(rows) : rows, spec = specs[kind];
+  const data = spec.data.map((set) => set.name === "rows" ? {name: "rows", values} : set);
+  const fitted = figure.wide ? {...spec, data, width: figure.wide} : {...spec, data};
+  figure.view = (await vegaEmbed(figure.querySelector(".plot"), fitted, options)).view;
 }
+
+// The width of every column, asked for before anything is drawn: to answer in between, the page would be laid out each time.
+function measure() {
+  for (const figure of figures) figure.wide = figure.classList.contains("fixed") ? 0 : figure.querySelector(".plot").clientWidth;
+}
+
+addEventListener("resize", () => {
+  measure();
+  for (const {view, wide} of figures) if (view && wide) view.width(wide).runAsync();
+});
 
 const sight = new IntersectionObserver(
   (seen) => seen.filter((one) => one.isIntersecting).forEach((one) => draw(one.target)), {rootMargin: "300px"});
@@ -59,6 +75,7 @@ async function drawAll() {
   state.drawn = Math.round(performance.now());
 }
 
+measure();
 // Promises alone stand between a figure and its drawing, so all are there before paper is.
 addEventListener("beforeprint", () => waiting.forEach(draw));
 drawAll();
