@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import MACHINES, RECORDED, write_files
@@ -42,6 +43,44 @@ def test_any_text_names_some_processor(text):
     cpus, shared = sections(text)
     kind = processor(cpus, shared)
     assert kind.model is None or kind.model >= 0 or "-" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus", "kind"),
+    [
+        (
+            "processor : 0\nisa : rv64imafdc\nuarch : sifive,u74\n\nprocessor : 1\n",
+            2,
+            ("riscv64", None, "sifive,u74"),
+        ),
+        (
+            "system type : x\n\nprocessor : 0\nModel Name : Loongson-3A5000\n",
+            1,
+            (None, None, "Loongson-3A5000"),
+        ),
+        ("system type : x\nprocessor : 0\ncpu model : ICT Loongson-2\n", 1, (None, None, "ICT Loongson-2")),
+        ("cpu : Alpha\ncpu model : EV68CB\ncpus active : 3\n", 3, ("alpha", None, "Alpha")),
+        ("cpu : UltraSparc T1\nncpus probed : 9\nncpus active : 8\n", 8, (None, None, "UltraSparc T1")),
+        (
+            "Processor : ARMv7 rev 10 (v7l)\nprocessor : 0\n\nprocessor : 1\n\nCPU implementer : 0x41\n",
+            2,
+            ("armv7l", "ARM", "ARMv7 rev 10 (v7l)"),
+        ),
+        (
+            "vendor_id : IBM/S390\nprocessor 0: version = FF, machine = 2094\nprocessor 7: version = FF\n",
+            2,
+            ("s390x", "IBM/S390", None),
+        ),
+    ],
+)
+def test_every_architecture_writes_cpuinfo_in_its_own_words(text, cpus, kind, tmp_path):
+    """Where /proc/cpuinfo is all there is."""
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(text)
+    machine, allocation = detect(tmp_path)
+    assert (machine.architecture, machine.vendor, machine.name) == kind
+    assert machine.counts.logical_cpus == allocation.usable_cpus == cpus
+    assert (machine.counts.physical_cores, machine.counts.numa_nodes, machine.counts.l3_groups) == (None,) * 3
 
 
 def test_a_system_without_proc_and_sys_still_counts_its_cpus(monkeypatch):

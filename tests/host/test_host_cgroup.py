@@ -84,6 +84,90 @@ def test_both_versions_cpusets_hold_at_once(tree):
     assert cgroup.nodes(found) == {0}
 
 
+V2 = "2 1 0:2 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate"
+NAMED = "1 1 0:1 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd"
+CPU_V1 = "3 1 0:3 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct"
+IN_DOCKER = "3 1 0:3 /docker/f00 /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct"
+
+WAYS = {
+    "a slice of systemd": (
+        [V2],
+        "0::/user.slice/user-1000.slice/user@1000.service/app.slice/run-u1.scope",
+        {"user.slice/user-1000.slice/cpu.max": "150000 100000"},
+    ),
+    "a pod whose container has more": (
+        [V2],
+        "0::/kubepods.slice/pod1.slice/cri-2.scope",
+        {"kubepods.slice/pod1.slice/cpu.max": "150000 100000", "kubepods.slice/cpu.max": "max 100000"},
+    ),
+    "a namespace of its own": ([V2], "0::/", {"cpu.max": "30000 20000"}),
+    "a mount from outside the namespace": (
+        [V2.replace(" / ", " /../.. ", 1)],
+        "0::/",
+        {"cpu.max": "150000 100000"},
+    ),
+    "both versions at once": (
+        [NAMED, V2.replace("/sys/fs/cgroup ", "/sys/fs/cgroup/unified "), CPU_V1],
+        "4:cpu,cpuacct:/job/step\n1:name=systemd:/job\n0::/job",
+        {
+            "cpu,cpuacct/job/cpu.cfs_quota_us": "75000",
+            "cpu,cpuacct/job/cpu.cfs_period_us": "50000",
+            "cpu,cpuacct/job/step/cpu.cfs_quota_us": "-1",
+        },
+    ),
+    "a container that is told its path on the host": (
+        [IN_DOCKER],
+        "4:cpu,cpuacct:/docker/f00",
+        {"cpu,cpuacct/cpu.cfs_quota_us": "150000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
+    ),
+    "a group inside such a container": (
+        [IN_DOCKER],
+        "4:cpuacct,cpu:/docker/f00/init.scope",
+        {"cpu,cpuacct/init.scope/cpu.cfs_quota_us": "150000"},
+    ),
+    "a mount point with a space": (
+        [V2.replace("/sys/fs/cgroup", "/sys/fs/cgroup/my\\040own")],
+        "0::/a",
+        {"my own/a/cpu.max": "150000 100000"},
+    ),
+    "a group that has been removed": (
+        [V2],
+        "0::/a/b (deleted)",
+        {"a/cpu.max": "150000 100000"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("mounts", "membership", "texts"), WAYS.values(), ids=WAYS)
+def test_a_quota_of_one_and_a_half_cpus_is_found(mounts, membership, texts, tmp_path):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/mountinfo").write_text(
+        "\n".join(["9 9 8:1 / / rw - ext4 /dev/sda1 rw", *mounts]) + "\n"
+    )
+    (tmp_path / "proc/self/cgroup").write_text(membership + "\n")
+    for name, text in texts.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert quota(tmp_path) == 1.5
+
+
+def test_a_group_outside_the_namespace_is_not_the_like_named_one_inside(tree):
+    """cgroup_namespaces(7): `/..` stands for what lies above the namespace's root."""
+    root = tree(
+        f"proc/self/mountinfo: {V2}\nproc/self/cgroup: 0::/../x\nsys/fs/cgroup/x/cpu.max: 100000 100000"
+    )
+    assert quota(root) is None
+
+
+def test_an_empty_cpuset_is_its_parents(tree):
+    root = tree(
+        f"proc/self/mountinfo: {V2}\nproc/self/cgroup: 0::/a/b\n"
+        "sys/fs/cgroup/a/b/cpuset.cpus.effective:\nsys/fs/cgroup/a/cpuset.cpus.effective: 1-2"
+    )
+    assert cgroup.cpus(cgroup.folders(str(root))) == {1, 2}
+
+
 def test_without_control_groups_nothing_is_limited(tree):
     found = cgroup.folders(str(tree("other: 1")))
     assert (cgroup.quota(found), cgroup.cpus(found), cgroup.nodes(found), cgroup.memory(found)) == (None,) * 4

@@ -82,6 +82,13 @@ def test_processes_that_name_each_other_as_children_end(tree):
     )
 
 
+@pytest.mark.parametrize("word", ["²", "٣", "--6", "6-", "9" * 5000])
+def test_what_only_looks_like_a_number_is_none(word, tree):
+    root = tree(process(5, user=1, children=word) + process(7, user=word))
+    assert read(root, pid=5).own_seconds == 0.01
+    assert read(root, pid=7).own_seconds is None
+
+
 @pytest.mark.real
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="there is no /proc")
 def test_the_work_of_a_child_counts_as_ones_own():
