@@ -16,7 +16,16 @@ def nothing_held():
     results.keep(16 << 20)
     yield
     results.keep(0)
-    results.keep(results.LIMIT)
+    results._limit = None
+
+
+@pytest.mark.parametrize(("memory", "most"), [(None, results.LIMIT), (2**40, results.LIMIT), (2**29, 2**26)])
+def test_little_is_held_where_memory_is_little(monkeypatch, memory, most):
+    monkeypatch.setattr(results, "_limit", None)
+    monkeypatch.setattr(results, "usable_bytes", lambda: memory)
+    large = [results.empty((16 << 20,), np.uint8) for _ in range(20)]
+    del large
+    assert results.held() == most
 
 
 def address(array):

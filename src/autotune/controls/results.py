@@ -13,11 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from autotune.host.memory import usable_bytes
+
 SMALLEST = 1 << 20
 """Bytes; below, the allocator itself reuses memory without giving it back to the system."""
 
 LIMIT = 256 << 20
 """Bytes held at most, unless `keep` says otherwise."""
+
+SHARE = 8
+"""Nor more than this part of the memory that the process may use: in a small container, dropped results would be
+missed elsewhere."""
 
 WASTE = 1.25
 """A result may sit in memory that is so much larger than itself."""
@@ -36,7 +42,8 @@ class Lease:
         _give_back(self.memory)
 
 
-_limit = LIMIT
+_limit: int | None = None
+"""None until it is known what there is."""
 _held: dict[int, NDArray[np.uint8]] = {}
 """By id, oldest first. Only single dict operations touch it: a Lease may be deleted by the garbage collector
 in the middle of any of these functions, where a lock would wait for itself."""
@@ -46,7 +53,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An uninitialised array in C order, like np.empty, from released memory where some fits."""
     kind = np.dtype(dtype)
     size = prod(shape) * kind.itemsize
-    if not SMALLEST <= size <= _limit:
+    if not SMALLEST <= size <= _most():
         return np.empty(shape, kind)
     memory = _take(size)
     lease = Lease(np.empty(size, np.uint8) if memory is None else memory)
@@ -65,6 +72,13 @@ def keep(limit: int) -> None:
     _trim()
 
 
+def _most() -> int:
+    if _limit is None:
+        memory = usable_bytes()
+        keep(LIMIT if memory is None else min(LIMIT, memory // SHARE))
+    return _limit or 0
+
+
 def _take(size: int) -> NDArray[np.uint8] | None:
     for key, memory in list(_held.items()):
         if size <= memory.nbytes <= WASTE * size and _held.pop(key, None) is not None:
@@ -78,7 +92,7 @@ def _give_back(memory: NDArray[np.uint8]) -> None:
 
 
 def _trim() -> None:
-    while held() > _limit:
+    while held() > (_limit or 0):
         try:
             del _held[next(iter(_held))]
         except (StopIteration, KeyError, RuntimeError):  # another thread took it meanwhile
