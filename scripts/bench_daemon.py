@@ -122,7 +122,8 @@ class Daemon:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "autotune", "daemon"], env=self.environ, stdout=log, stderr=log
             )
-        self.until(self.status)
+        if self.until(self.status) is None:
+            raise NoDaemon((self.folder / "log").read_text("utf-8", "replace")[-500:])
         return self
 
     def ask(self, verb: str, **words: object) -> dict[str, object]:
@@ -301,7 +302,7 @@ def stops(options: argparse.Namespace) -> Iterator[dict]:
 
 
 def kills(options: argparse.Namespace) -> Iterator[dict]:
-    """SIGKILL at random moments, half of them while something is measured."""
+    """SIGKILL at random moments: half of them in a trial, a quarter after another one has finished."""
     count = max(3, round(100 * options.scale))
     torn = left = refused = lost = met = kept = 0
     with daemon(
@@ -313,12 +314,15 @@ def kills(options: argparse.Namespace) -> Iterator[dict]:
         for number in range(count):
             try:
                 one.start()
-            except OSError:
+            except NoDaemon:
                 refused += 1
                 continue
             with suppress(NoDaemon):
                 one.ask("tune", operation="qr", sizes={"n": 64 + number})
-            met += number % 2 == 0 and one.in_a_trial(options)  # the others meet its beginning
+            if number % 2 == 0:  # the others meet its beginning
+                met += one.in_a_trial(options)
+            if number % 4 == 0:
+                news(one, len(sessions))
             time.sleep(random.uniform(0.0, 4.0))
             family = one.family()
             one.end(signal.SIGKILL)
@@ -351,6 +355,11 @@ def whole(one: Daemon) -> bool:
     except (ValueError, ProfileError):
         return False
     return True
+
+
+def news(one: Daemon, known: int) -> None:
+    """Wait until more lines than these are in the journal, and a session among them."""
+    one.until(lambda: len(journal(one)) > max(1, known))
 
 
 def journal(one: Daemon) -> list[str]:
