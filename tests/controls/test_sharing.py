@@ -1,6 +1,7 @@
 """A shared array is the same memory everywhere, is gone when it is closed, and leaves nothing behind."""
 
 import copy
+import errno
 import multiprocessing
 import os
 import pickle
@@ -244,6 +245,28 @@ multiprocessing.set_start_method("spawn")
 array = shared(1000, method=Method.ARRAY)
 print("sem.mp" in Path("/proc/self/maps").read_text())
 """
+
+
+@on_linux
+def test_room_in_shared_memory_is_taken_at_once():
+    """Two arrays that fit by themselves and not together: the second is refused, and no write ends in SIGBUS."""
+    with made(1_000_000, method=Method.SHARED_MEMORY) as array:
+        assert os.fstat(array.handle.place.number).st_blocks * 512 >= array.nbytes
+
+
+@on_linux
+@pytest.mark.parametrize(("number", "refused"), [(errno.EOPNOTSUPP, False), (errno.ENOSPC, True)])
+def test_a_file_system_that_cannot_take_room_beforehand_is_trusted(monkeypatch, number, refused):
+    def fallocate(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", fallocate)
+    if refused:
+        with pytest.raises(SharedMemoryError, match="No space"):
+            shared(5, method=Method.SHARED_MEMORY)
+    else:
+        with shared(5, method=Method.SHARED_MEMORY) as array:
+            assert array.tolist() == [0] * 5
 
 
 @on_linux

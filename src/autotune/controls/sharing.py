@@ -10,6 +10,7 @@ with it. The same holds everywhere for the locks by which process_map and execut
 that are spawned: a few dozen bytes each, as sem.mp-* in /dev/shm.
 """
 
+import errno
 import mmap
 import os
 import secrets
@@ -290,12 +291,27 @@ def check_room(folder: str, size: int) -> None:
 def _nameless(path: str, size: int) -> tuple[Any, Place, Release]:
     number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     os.unlink(path)  # noqa: PTH108 - pathlib costs 5 ms here
-    return _described(number, size)
+    return _described(number, size, _reserve)
 
 
-def _described(number: int, size: int) -> tuple[Any, Place, Release]:
+def _reserve(number: int, size: int) -> None:
+    """Take the room now. What somebody else had taken until the first write would end that in a bus error.
+
+    Costs no more than the first write saves by it (80 MB in /dev/shm: 8 ms of 48).
+    """
+    os.ftruncate(number, size)
     try:
-        os.ftruncate(number, size)
+        os.posix_fallocate(number, 0, size)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:  # a file system that cannot
+            raise
+
+
+def _described(
+    number: int, size: int, prepare: Callable[[int, int], object] = os.ftruncate
+) -> tuple[Any, Place, Release]:
+    try:
+        prepare(number, size)
         memory = mmap.mmap(number, size)
     except OSError:
         os.close(number)
