@@ -49,8 +49,9 @@ def test_where_the_kernel_does_not_say_nothing_is_claimed(monkeypatch):
 
 @pytest.fixture
 def recorded(tmp_path):
-    """A recording of a computer that says nothing."""
+    """A recording of a computer that says no more than that it has a CPU."""
     (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text("processor : 0\n")
     return tmp_path
 
 
@@ -64,6 +65,13 @@ def test_a_computer_is_described_at_any_width(recorded, columns):
 
 def test_if_all_is_well_it_says_so(recorded):
     assert messages.ALL_WELL in CliRunner().invoke(program, ["doctor", "--root", str(recorded)]).stdout
+
+
+def test_a_folder_without_a_computer_is_not_called_well(tmp_path):
+    said = CliRunner().invoke(program, ["doctor", "--root", str(tmp_path)])
+    assert said.exit_code == 0
+    assert "No CPU could be read" in said.stdout
+    assert messages.ALL_WELL not in said.stdout
 
 
 @pytest.mark.real

@@ -2,18 +2,19 @@
 
 import pytest
 
-from autotune.host.advice import NO_BLAS, SMALL_SHARED_MEMORY, advice
+from autotune.host.advice import NO_BLAS, NO_CPUS, SMALL_SHARED_MEMORY, advice
 from autotune.model.allocation import Limit
 from autotune.model.machine import Allocation, Counts, Machine
 from autotune.model.software import BlasLibrary
 
 ONE = BlasLibrary(api="openblas", version="0.3.31", threads=2, user="numpy")
+CPUS = Counts(logical_cpus=8)
 TWO = BlasLibrary(api="openblas", version="0.3.30", threads=2, user="scipy")
 
 
 def said(machine=None, allocation=None, libraries=(ONE,), environ=None, **rest):
     return advice(
-        machine or Machine(), allocation or Allocation(usable_cpus=2), libraries, environ or {}, **rest
+        machine or Machine(counts=CPUS), allocation or Allocation(usable_cpus=2), libraries, environ, **rest
     )
 
 
@@ -109,11 +110,17 @@ def test_half_a_cpu_is_no_place_to_measure():
 
 def test_hardware_threads_and_cpus_that_are_off():
     sentences = said(
-        Machine(smt=2, offline_cpus=(3, 5)), Allocation(usable_cpus=4, counts=Counts(physical_cores=2))
+        Machine(counts=CPUS, smt=2, offline_cpus=(3, 5)),
+        Allocation(usable_cpus=4, counts=Counts(physical_cores=2)),
     )
     assert "2 hardware threads (SMT)" in sentences[0]
     assert "physical cores (2 here)" in sentences[0]
     assert sentences[1].startswith("CPUs switched off, and not counted: 2.")
+
+
+def test_a_computer_of_which_nothing_could_be_read_is_not_called_well():
+    """A wrong folder given as --root, mostly."""
+    assert said(Machine(), libraries=None) == (NO_CPUS,)
 
 
 def test_surroundings_that_spoil_timings_or_kill():

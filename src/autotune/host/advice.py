@@ -25,6 +25,11 @@ NO_BLAS = (
     "statically linked ones cannot be). Its threads cannot be tuned; workers and chunks can."
 )
 
+NO_CPUS = (
+    "No CPU could be read: neither sys/devices/system/cpu nor proc/cpuinfo says anything. Nothing is known of this "
+    "computer; with --root, name the folder that holds its sys and proc."
+)
+
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only spoken of
 SMALL_SHARED_MEMORY = 256 << 20
 """Bytes. Docker gives containers 64 MiB unless told otherwise."""
@@ -51,6 +56,7 @@ def advice(
     """
     environ = environ or {}
     return (
+        *([NO_CPUS] if machine.counts.logical_cpus is None else []),
         *_settings(environ),
         *_threads(allocation, working(libraries or ())),
         *([] if libraries is None else _copies(working(libraries))),
