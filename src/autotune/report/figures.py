@@ -29,8 +29,10 @@ CONFIG: Spec = {
         "titleFontWeight": "normal",
         "labelLimit": 150,
         "labelOverlap": "greedy",
+        "labelSeparation": 6,
         "tickSize": 4,
     },
+    "axisX": {"labelBound": 14},
     "axisY": {"domain": False, "ticks": False, "labelPadding": 6},
     "legend": {
         "labelColor": "var(--soft)",
@@ -47,8 +49,10 @@ CONFIG: Spec = {
 }
 
 LOG = {"type": "log", "nice": False, "padding": 26}
-_ROUND = "indexof([1, 2, 5], round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))) >= 0"
+_DIGIT = "round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"
+_ROUND = f"indexof([1, 2, 5], {_DIGIT}) >= 0"
 """Of the many ticks of a log axis, those that are written."""
+_ROUND_TIMES = f"indexof([1, 2, 3, 5], {_DIGIT}) >= 0"
 _ROUND_GRID = {"condition": {"test": _ROUND, "value": 1}, "value": 0}
 COUNT_LABEL = f"{_ROUND} ? format(datum.value, datum.value < 1000 ? 'd' : '.3~s') : ''"
 SECONDS_LABEL = (
@@ -57,7 +61,6 @@ SECONDS_LABEL = (
     " + ' ms' : datum.value >= 1e-6 ? format(datum.value * 1e6, '~g') + ' µs' : format(datum.value * 1e9, '~g')"
     " + ' ns'"
 )
-TIMES_LABEL = "format(datum.value, '~r') + '×'"
 
 _SIZE = {
     "field": "size",
@@ -72,12 +75,14 @@ def _seconds(field: str) -> Spec:
     return {"field": field, "type": "quantitative", "scale": LOG, "axis": axis}
 
 
-def _times(field: str, **axis: Any) -> Spec:
+def _times(field: str, *, along: str = "y", **axis: Any) -> Spec:
+    """Speed-ups; over more than a factor of two only round ones are written, or 0.9 takes the place of 1."""
+    wide = f"domain('{along}')[1] > 2 * domain('{along}')[0]"
     return {
         "field": field,
         "type": "quantitative",
         "scale": {"type": "log", "nice": False, "padding": 16},
-        "axis": {"labelExpr": TIMES_LABEL, "tickCount": 6, **axis},
+        "axis": {"labelExpr": f"{wide} && !({_ROUND_TIMES}) ? '' : format(datum.value, '~r') + '×'", **axis},
     }
 
 
@@ -118,7 +123,9 @@ GAIN = _figure(
     {
         "mark": {"type": "rule", "stroke": "var(--tuned)", "strokeWidth": 5, "opacity": 0.28},
         "encoding": {
-            "x": _times("low", title="times as fast as plain NumPy", orient="top", gridDash=[2, 3]),
+            "x": _times(
+                "low", along="x", title="times as fast as plain NumPy", orient="top", gridDash=[2, 3]
+            ),
             "x2": {"field": "high"},
         },
         "transform": [{"filter": "isValid(datum.low)"}],
@@ -126,7 +133,7 @@ GAIN = _figure(
     {
         "mark": {"type": "point", "filled": True, "size": 52, "opacity": 1, "strokeWidth": 1.5},
         "encoding": {
-            "x": _times("speedup"),
+            "x": _times("speedup", along="x"),
             "fill": {
                 "condition": {"test": "datum.status == 'tuned'", "value": "var(--tuned)"},
                 "value": "var(--paper)",

@@ -47,14 +47,14 @@ async function draw(figure) {
 }
 
 // The width of every column, asked for before anything is drawn: to answer in between, the page would be laid out each time.
-function measure() {
-  for (const figure of figures) figure.wide = figure.classList.contains("fixed") ? 0 : figure.querySelector(".plot").clientWidth;
-}
+const onScreen = (figure) => figure.querySelector(".plot").clientWidth;
+// A sheet of A4 or Letter has room for 660 pixels between its margins.
+const onPaper = (figure) => figure.closest(".grid") ? 320 : 660;
 
-addEventListener("resize", () => {
-  measure();
-  for (const {view, wide} of figures) if (view && wide) view.width(wide).runAsync();
-});
+function fit(width) {
+  for (const figure of figures) figure.wide = figure.classList.contains("fixed") ? 0 : width(figure);
+  for (const {view, wide} of figures) if (view && wide && view.width() !== wide) view.width(wide).runAsync();
+}
 
 const sight = new IntersectionObserver(
   (seen) => seen.filter((one) => one.isIntersecting).forEach((one) => draw(one.target)), {rootMargin: "300px"});
@@ -75,7 +75,9 @@ async function drawAll() {
   state.drawn = Math.round(performance.now());
 }
 
-measure();
+fit(onScreen);
+addEventListener("resize", () => fit(onScreen));
 // Promises alone stand between a figure and its drawing, so all are there before paper is.
-addEventListener("beforeprint", () => waiting.forEach(draw));
+addEventListener("beforeprint", () => { fit(onPaper); waiting.forEach(draw); });
+addEventListener("afterprint", () => fit(onScreen));
 drawAll();

@@ -117,7 +117,9 @@ def brief(configuration: Configuration) -> str:
 
 
 def amount(count: int) -> str:
-    """A count of elements in a few letters: `512`, `32k` (thousands), `1M`."""
+    """A count of elements in a few letters: `512`, `1024`, `32.8k` (thousands), `1M`."""
+    if count < 10_000 and count % 1000:
+        return str(count)
     for scale, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if count >= scale:
             return f"{count / scale:.3g}{unit}"
