@@ -96,6 +96,14 @@ def test_the_reason_says_how_many_neighbours_proved_it_and_what_to_expect():
     assert found.ratio is None
 
 
+def test_where_every_neighbour_proved_it_the_reason_speaks_of_no_others():
+    entries = [tuning(choice=ONE, ratio=0.25, n=100), tuning(choice=ONE, ratio=0.25, n=400)]
+    found = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
+    assert found.reason == (
+        "Between measured sizes: at 2 of its 2 neighbours proved; about 0.25 of the default's time."
+    )
+
+
 def test_ways_of_sharing_are_different_ways():
     inherit, pipe = ({"workers": 2, "method": Method(name)} for name in ("inherit", "pipe"))
     entries = [tuning(choice=inherit, ratio=0.1, n=100), tuning(choice=pipe, ratio=0.1, n=200)]

@@ -82,12 +82,13 @@ def _between(neighbours: Sequence[Tuning], operation: Operation) -> Tuning:
             reason="Between measured sizes: no choice is known to be safe at all its neighbours.",
         )
     proved = sum(size.proved for size in common[best])
+    others = "" if proved == len(neighbours) else ", at the others measured to be no slower"
     return Tuning(
         operation=operation,
         status=Status.TUNED,
         reason=(
-            f"Between measured sizes: at {proved} of its {len(neighbours)} neighbours proved, at the others "
-            f"measured to be no slower; about {exp(expected[best]):.2f} of the default's time."
+            f"Between measured sizes: at {proved} of its {len(neighbours)} neighbours proved{others}; "
+            f"about {exp(expected[best]):.2f} of the default's time."
         ),
         choice=replace(best, chunk=_chunk(best, common[best], shares, operation)),
         default_threads=neighbours[0].default_threads,
