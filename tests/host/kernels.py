@@ -24,7 +24,7 @@ class Kernel:
     dies: bool = False
     """Are dies and clusters written as well? They tell nothing about packages or cores."""
     package_id: str = "ordinal"
-    """Or "unknown" (-1), or "huge" (made of the number of a board)."""
+    """Or "unknown" (-1), "huge" (made of the number of a board), or "paired" (two packages with one id)."""
 
 
 OLD = Kernel(
@@ -40,6 +40,7 @@ KERNELS = {
     "5.10": NEW,
     "lists only": Kernel(masks=False),
     "ids unknown": Kernel(siblings=("thread_siblings", "core_siblings"), package_id="unknown"),
+    "ids in pairs": Kernel(siblings=("thread_siblings", "core_siblings"), package_id="paired"),
     "no line ends": Kernel(end=""),
 }
 
@@ -67,7 +68,7 @@ def write_kernel(
             _put(topology, "cluster_cpus", [cpu.number], kernel)
         if cpu.package is not None:
             ordinal = sorted({each.package for each in cpus if each.package is not None}).index(cpu.package)
-            ids = {"ordinal": ordinal, "unknown": -1, "huge": 65536 * ordinal + 7}
+            ids = {"ordinal": ordinal, "unknown": -1, "huge": 65536 * ordinal + 7, "paired": ordinal // 2}
             topology["physical_package_id"] = str(ids[kernel.package_id])
         if cpu.core is not None:
             # core ids begin anew in each package

@@ -27,6 +27,9 @@ ARM_VENDORS = {
 
 Section = Mapping[str, str]
 
+Place = tuple[int, int]
+"""The ids of a package and of a core within it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processor:
@@ -141,8 +144,8 @@ def _hexadecimal(text: str) -> int | None:
     return int(text, 16) if re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", text.strip()) else None
 
 
-def topology_ids(cpus: Mapping[int, Section]) -> Mapping[int, tuple[int, int] | None]:
-    """CPU -> (package, core within it) if both are written; for computers whose /sys has no topology."""
+def places(cpus: Mapping[int, Section]) -> Mapping[int, Place | None]:
+    """CPU -> its place if both ids are written; for computers whose /sys has no topology."""
     pairs = {cpu: (_number(lines, "physical id"), _number(lines, "core id")) for cpu, lines in cpus.items()}
     return {
         cpu: None if package is None or core is None else (package, core)

@@ -48,25 +48,12 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
     online = _online(system, folders) or frozenset(sections) or frozenset(cpuinfo.active(shared))
     present = cpulist(read(f"{system}/cpu/present") or "") or frozenset(folders)
     kind = cpuinfo.processor(sections, shared)
-    shares_front_end = kind.vendor == "AuthenticAMD" and kind.family == 0x15
+    written = cpuinfo.places(sections)
+    cores = _cores(system, online, kind, written)
+    packages = _packages(system, online, kind, written)
     nodes = _nodes(root, online)
     home = {member: node for node, members in (nodes or {}).items() for member in members}
     kinds = _kinds(root, online)
-    package_ids = {cpu: _id(system, cpu, "physical_package_id") for cpu in online}
-    written = cpuinfo.topology_ids(sections)
-    same_core, same_id = _alike(written), _alike(package_ids)
-    same_package = _alike({number: ids[0] if ids else None for number, ids in written.items()})
-    cores = _groups(online, lambda cpu: _core(system, cpu, online, shares_front_end) or same_core.get(cpu))
-    packages = _groups(
-        online,
-        lambda cpu: (
-            _siblings(system, cpu, ("package_cpus", "core_siblings"), online)
-            or same_id.get(cpu)
-            or same_package.get(cpu)
-        ),
-    )
-    if kind.architecture in X86:
-        packages = _merged(packages, package_ids)
     l3, sizes = _caches(system, {cpu: cores.get(cpu, cpu) for cpu in online})
     return Topology(
         cpus=tuple(
@@ -87,6 +74,33 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
         l3_bytes=sizes.get(3),
         caches_known=bool(folders),
     )
+
+
+def _cores(
+    system: str, online: frozenset[int], kind: cpuinfo.Processor, written: Mapping[int, cpuinfo.Place | None]
+) -> dict[int, int]:
+    """CPU -> its core, by the sets of siblings, or else by what /proc/cpuinfo writes."""
+    same = _alike(written)
+    shares_front_end = kind.vendor == "AuthenticAMD" and kind.family == 0x15
+    return _groups(online, lambda cpu: _core(system, cpu, online, shares_front_end) or same.get(cpu))
+
+
+def _packages(
+    system: str, online: frozenset[int], kind: cpuinfo.Processor, written: Mapping[int, cpuinfo.Place | None]
+) -> dict[int, int]:
+    """CPU -> its package, by the sets of siblings, or else by its id here or in /proc/cpuinfo."""
+    ids = {cpu: _id(system, cpu, "physical_package_id") for cpu in online}
+    same_id = _alike(ids)
+    same = _alike({cpu: place[0] if place else None for cpu, place in written.items()})
+    packages = _groups(
+        online,
+        lambda cpu: (
+            _siblings(system, cpu, ("package_cpus", "core_siblings"), online)
+            or same_id.get(cpu)
+            or same.get(cpu)
+        ),
+    )
+    return _merged(packages, ids) if kind.architecture in X86 else packages
 
 
 def _groups(online: frozenset[int], members_of: Callable[[int], frozenset[int] | None]) -> dict[int, int]:
