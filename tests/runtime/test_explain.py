@@ -93,6 +93,14 @@ def test_the_text_names_each_profile_once_and_fits_eighty_columns(mine):
     assert [line for line in text.splitlines() if len(line) > 80 and str(path) not in line] == []
 
 
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_text_fits_the_terminal_and_states_the_interval_of_each_time(mine, width):
+    _, path = mine
+    text = autotune.explain().text(width)
+    assert [line for line in text.splitlines() if len(line) > width and str(path) not in line] == []
+    assert "interval of its time: 0.45 to 0.55." in " ".join(text.split())
+
+
 def test_a_nearer_entry_that_is_refused_is_told_below_the_one_in_use(mine, tmp_path):
     made, path = mine
     noisy = replace(made.tunings[0], status=Status.NOISY, choice=Configuration(), reason="Too busy.")

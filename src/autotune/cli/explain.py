@@ -6,6 +6,7 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.sizes import parse_size
+from autotune.cli.terminal import console
 from autotune.errors import BadSize
 from autotune.model.catalogue import CATALOGUE, kind
 from autotune.model.operation import DTYPES
@@ -54,6 +55,6 @@ def explain(
     if as_json:
         click.echo(json.dumps(explanation.as_dict(), indent=2))
         return
-    click.echo(str(explanation))
+    click.echo(explanation.text(console().width))
     if not explanation.operations and not explanation.failure:
         click.echo(messages.NOTHING_APPLIES, err=True)

@@ -1,4 +1,4 @@
-"""What explain() answers, as values and as a text for people that fits 80 columns."""
+"""What explain() answers, as values and as a text for people that fits 80 columns, or as many as there are."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from autotune.store.climb import Refusal
 from autotune.store.level import Level
 
 WIDTH = 80
+_TABLE = 72
+"""Columns below which a table would be of letters; entries are told line by line then."""
 _OPERATION = 30
 """Columns that names of operations may take at most; longer ones are folded."""
 
@@ -103,21 +105,25 @@ class Explanation:
             "refusals": [refusal._asdict() for refusal in self.refusals],
         }
 
+    def text(self, width: int = WIDTH) -> str:
+        """The same for people, in lines of at most `width` characters; paths are never broken."""
+        return "\n".join(_lines(self, max(20, width)))
+
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        return self.text()
 
     __repr__ = __str__
 
 
-def _lines(explanation: Explanation) -> Iterator[str]:
+def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     if explanation.failure is not None:
-        yield from _wrapped(f"NumPy runs as it would without autotune: {explanation.failure}")
+        yield from _wrapped(f"NumPy runs as it would without autotune: {explanation.failure}", width)
         return
-    yield from _process(explanation)
+    yield from _process(explanation, width)
     yield ""
     paths = _numbered(explanation)
     if explanation.operations:
-        yield from _table(explanation.operations, paths)
+        yield from _table(explanation.operations, paths, width)
     else:
         yield "Nothing that was measured fits here."
     used = {row.source: row.fit for row in explanation.operations if row.source is not None}
@@ -125,36 +131,37 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         yield ""
     for path, number in paths.items():
         yield f"[{number}] {_printable(path)}"
-        yield from _wrapped(used.get(path) or "", indent=4)
+        yield from _wrapped(used.get(path) or "", width, indent=4)
     files = [refusal for refusal in explanation.refusals if refusal.entry is None]
     if files:
         yield ""
         yield "Not used:"
     for refusal in files:
         yield f"  {_printable(refusal.path)}"
-        yield from _wrapped(refusal.reason, indent=4)
+        yield from _wrapped(refusal.reason, width, indent=4)
 
 
-def _process(explanation: Explanation) -> Iterator[str]:
+def _process(explanation: Explanation, width: int) -> Iterator[str]:
     """What holds for the whole process."""
     limit = "" if explanation.limit in {None, Limit.NONE} else f" (limited by {explanation.limit})"
     yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
     count = "left alone" if explanation.blas_threads is None else str(explanation.blas_threads)
-    yield from _wrapped(f"BLAS threads of the process: {count}. {explanation.blas_threads_reason}")
+    yield from _wrapped(f"BLAS threads of the process: {count}. {explanation.blas_threads_reason}", width)
     if explanation.held_bytes:
         yield f"Memory of dropped results kept for new ones: {explanation.held_bytes / 2**20:.1f} MiB"
     if explanation.per_call is None:
         return
     calls = f"{explanation.calls} calls so far, {explanation.switched} of them tuned."
-    yield from _wrapped(f"{explanation.per_call} {calls}")
+    yield from _wrapped(f"{explanation.per_call} {calls}", width)
     if explanation.saved is not None:
         saved = explanation.saved
         yield from _wrapped(
             f"Seconds saved so far by calls of more than a millisecond: {saved.seconds:.3g} "
-            f"(95 % interval {saved.low:.3g} to {saved.high:.3g})."
+            f"(95 % interval {saved.low:.3g} to {saved.high:.3g}).",
+            width,
         )
     for one in explanation.dropped:
-        yield from _wrapped(f"Dropped: {one}")
+        yield from _wrapped(f"Dropped: {one}", width)
 
 
 def _numbered(explanation: Explanation) -> dict[str, int]:
@@ -168,7 +175,7 @@ def _numbered(explanation: Explanation) -> dict[str, int]:
     return mentioned
 
 
-def _table(rows: Sequence[Explained], paths: dict[str, int]) -> Iterator[str]:
+def _table(rows: Sequence[Explained], paths: dict[str, int], width: int) -> Iterator[str]:
     """A row for each operation; below it why, and what nearer was refused."""
     names = [_name(row) for row in rows]
     levels = [str(row.level) if row.source is None else f"{row.level} [{paths[row.source]}]" for row in rows]
@@ -178,16 +185,31 @@ def _table(rows: Sequence[Explained], paths: dict[str, int]) -> Iterator[str]:
         0,
         len("time"),
     ]
-    widths[2] = WIDTH - sum(widths) - 2 * (len(widths) - 1)
-    yield from _row(["operation", "level", "choice", "time"], widths)
+    widths[2] = width - sum(widths) - 2 * (len(widths) - 1)
+    tabled = width >= _TABLE
+    if tabled:
+        yield from _row(["operation", "level", "choice", "time"], widths)
     for name, level, row in zip(names, levels, rows, strict=True):
         ratio = row.tuning.ratio if row.tuning is not None and not row.choice.is_default else None
-        yield from _row([name, level, str(row.choice), f"{ratio:.2f}" if ratio else "-"], widths)
-        yield from _wrapped(row.reason, indent=4)
+        time = f"{ratio:.2f}" if ratio else "-"
+        if tabled:
+            yield from _row([name, level, str(row.choice), time], widths)
+        else:
+            yield from _wrapped(name, width)
+            yield from _wrapped(f"{level}, {row.choice}{f', time {time}' * bool(ratio)}", width, indent=4)
+        yield from _wrapped(f"{row.reason} {_interval(row)}", width, indent=4)
         for refusal in row.refused:
-            yield from _wrapped(f"not [{paths[refusal.path]}]: {refusal.reason}", indent=4)
+            yield from _wrapped(f"not [{paths[refusal.path]}]: {refusal.reason}", width, indent=4)
     yield ""
-    yield "time: that of the choice over the default's, where both were measured."
+    yield from _wrapped("time: that of the choice over the default's, where both were measured.", width)
+
+
+def _interval(row: Explained) -> str:
+    """How sure the time of a choice is, in a sentence; nothing where it is the default's."""
+    known = row.tuning
+    if known is None or row.choice.is_default or not known.ratio_low or not known.ratio_high:
+        return ""
+    return f"95 % interval of its time: {known.ratio_low:.2f} to {known.ratio_high:.2f}."
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
@@ -204,13 +226,13 @@ def _name(row: Explained) -> str:
     return row.operation.replace(" float64", "", 1)
 
 
-def _wrapped(text: str, *, indent: int = 0) -> list[str]:
+def _wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
     from textwrap import wrap
 
     lead = " " * indent
     return wrap(
         _printable(text),
-        WIDTH,
+        width,
         initial_indent=lead,
         subsequent_indent=lead,
         break_long_words=False,
