@@ -63,6 +63,24 @@ def test_the_result_is_that_of_one_process(method):
     assert np.array_equal(mapped(square, method=method), ARRAY * ARRAY)
 
 
+def identity(block):
+    return block
+
+
+def test_a_function_may_return_its_block(method):
+    result = mapped(identity, method=method)
+    assert np.array_equal(result, ARRAY)
+    assert not np.shares_memory(result, ARRAY)
+
+
+@pytest.mark.parametrize("out", [None, np.zeros(ARRAY.shape)])
+def test_a_function_that_writes_to_an_array_it_was_not_to_change_is_an_error(method, out):
+    array = ARRAY.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        mapped(increment, array, out, method=method)
+    assert np.array_equal(array, ARRAY)
+
+
 def test_out_takes_the_result_in_its_own_dtype(method):
     out = np.zeros(ARRAY.shape, "f4")
     assert mapped(square, out=out, method=method) is out

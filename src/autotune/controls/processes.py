@@ -17,7 +17,7 @@ from autotune.controls.channels import Channel, channel_by
 from autotune.controls.children import start
 from autotune.controls.functions import check_out, check_shape, check_type
 from autotune.controls.grid import Grid, check_counts
-from autotune.controls.operands import PLAIN_TYPES, Array, check_overlap, is_cuttable
+from autotune.controls.operands import PLAIN_TYPES, Array, check_overlap, is_cuttable, read_only
 from autotune.controls.shared_array import SharedArray
 from autotune.controls.sharing import SHARING, Handle, attach, shared
 from autotune.errors import UnsupportedPlatform, UsageError
@@ -31,8 +31,8 @@ def process_map(
 ) -> Array:
     """`function(array)`, computed on blocks of about `chunk` elements by `workers` processes.
 
-    The function takes a block and returns one of the same shape; with `out=array` it may also change the
-    block and return None. It must pickle unless processes are forked. `array` and `out` may be shared
+    The function takes a block, which it cannot write to, and returns one of the same shape; with `out=array` it may
+    also change the block and return None. It must pickle unless processes are forked. `array` and `out` may be shared
     arrays, which then are not copied. Nested calls, and children of a daemonic process, compute alone.
 
     Raises UsageError for blocks of another shape or an `out` that overlaps without being `array`,
@@ -105,7 +105,7 @@ def _map_shared(
             np.copyto(source, array)
         first = None
         if out is None:
-            first = np.asarray(_answer(function, source[grid[0]], is_in_place=False))
+            first = np.asarray(_answer(function, read_only(source)[grid[0]], is_in_place=False))
         target: Array = source
         if out is not array:
             kind = out.dtype if out is not None else np.asarray(first).dtype
@@ -130,13 +130,14 @@ def _is_open(array: Array) -> bool:
 
 
 def _do(function: Function, source: Array, target: Array, grid: Grid, share: Iterable[int]) -> None:
-    source, is_in_place = source.view(np.ndarray), source is target
-    target = source if is_in_place else target.view(np.ndarray)
+    is_in_place = source is target
+    target = target.view(np.ndarray)
+    source = target if is_in_place else read_only(source)
     for number in share:
         index = grid[number]
         block = source[index]
         result = _answer(function, block, is_in_place=is_in_place)
-        if result is not block:
+        if not (is_in_place and result is block):
             np.copyto(target[index], result, casting="same_kind")
 
 
@@ -163,8 +164,8 @@ def _map_copied(
     shares: Sequence[range],
     context: BaseContext,
 ) -> Array:
-    whole = array.view(np.ndarray)
     is_in_place = out is array
+    whole = array.view(np.ndarray) if is_in_place else read_only(array)
     result = out
 
     def put(number: int, block: Array) -> None:
