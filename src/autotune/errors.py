@@ -34,8 +34,12 @@ class UnknownOperation(UsageError):
     def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
         self.name = name
         self.nearest = tuple(nearest)
-        hint = f" Did you mean {', '.join(self.nearest)}?" if self.nearest else ""
-        super().__init__(f"There is no operation named {name!r}.{hint}")
+        hint = (
+            f"Did you mean {', '.join(self.nearest)}?"
+            if self.nearest
+            else "`autotune calibrate --help` names all."
+        )
+        super().__init__(f"There is no operation named {name!r}. {hint}")
 
     def __reduce__(self) -> tuple[type["UnknownOperation"], tuple[str, tuple[str, ...]]]:
         return type(self), (self.name, self.nearest)
