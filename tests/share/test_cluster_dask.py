@@ -20,6 +20,8 @@ from autotune.store import files
 if not importlib.util.find_spec("distributed"):
     pytest.skip("needs numpy-autotune[share]", allow_module_level=True)
 
+from distributed import Client
+
 from autotune.share.cluster_dask import DaskCrew, crew
 
 SLEEPER = """
@@ -44,16 +46,17 @@ def nodes(tmp_path):
 
 class Nodes:
     def __init__(self, folder, environ, stack):
-        self.folder, self.environ, self._stack = folder, environ, stack
+        self.folder, self.environ, self._stack, self._workers = folder, environ, stack, 0
         place = folder / "scheduler.json"
         self.start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(place))
-        end = monotonic() + 120
+        end = monotonic() + 600
         while not (place.exists() and place.read_text()):
             assert monotonic() < end
             sleep(0.1)
         self.address = json.loads(place.read_text())["address"]
 
     def worker(self, host, **environ):
+        self._workers += 1
         (self.folder / host).mkdir(exist_ok=True)
         own = {"AUTOTUNE_HOST_ID": host, "AUTOTUNE_STATE_DIR": str(self.folder / host), **environ}
         words = ("--nthreads", "1", "--no-dashboard", "--local-directory", str(self.folder / host))
@@ -71,7 +74,11 @@ class Nodes:
         return process
 
     def calibrate(self, *words):
-        """Start the command on a function that naps a tenth of a second, or half of that with two workers."""
+        """Start the command, once all workers are there, on a function that naps a tenth of a second, or half of
+        that with two workers.
+        """
+        with Client(self.address, timeout=600, set_as_default=False) as client:
+            client.wait_for_workers(self._workers, timeout=600)
         workload = self.folder / "sleeper.py"
         workload.write_text(SLEEPER)
         command = [
@@ -116,7 +123,7 @@ def test_two_hosts_measure_and_confirm_and_write_a_profile(nodes):
     for name in ("one", "two"):
         nodes.worker(name)
     command = nodes.calibrate("--budget", "30s", "--output", str(nodes.folder / "class.yaml"))
-    said, log = command.communicate(timeout=400)
+    said, log = command.communicate(timeout=600)
     assert command.returncode == 0, said + log
     made = files.read(nodes.folder / "class.yaml")
     (entry,) = made.tunings
@@ -133,11 +140,11 @@ def test_what_a_nanny_sets_does_not_reach_what_measures(nodes):
         pytest.skip("this takes /proc")
     nodes.worker("one", OMP_NUM_THREADS="1", MALLOC_TRIM_THRESHOLD_="65536")
     command = nodes.calibrate("--budget", "20s")
-    end, seen = monotonic() + 200, []
+    end, seen = monotonic() + 600, []
     while not seen and command.poll() is None and monotonic() < end:
         seen = trials(nodes.folder)
         sleep(0.05)
-    command.communicate(timeout=400)
+    command.communicate(timeout=600)
     assert seen
     for name in (b"OMP_NUM_THREADS", b"MKL_NUM_THREADS", b"OPENBLAS_NUM_THREADS", b"MALLOC_TRIM_THRESHOLD_"):
         assert not any(name + b"=" in environ for environ in seen)
@@ -153,9 +160,9 @@ def test_an_interruption_ends_what_the_nodes_do(nodes):
             break
     sleep(2.0)
     command.send_signal(signal.SIGINT)
-    said, log = command.communicate(timeout=120)
+    said, log = command.communicate(timeout=600)
     assert command.returncode == 130, said + log
-    end = monotonic() + 60
+    end = monotonic() + 600
     while trials(nodes.folder) and monotonic() < end:
         sleep(0.2)
     assert trials(nodes.folder) == []
