@@ -122,6 +122,11 @@ def test_ten_thousand_entries_are_all_in_the_table_and_few_are_drawn():
     assert len(text) < 20e6
 
 
+def test_entries_of_one_operation_are_shown_together_wherever_they_stand():
+    text = drawn(of(tuning("qr", m=8, n=8), tuning("svd", m=8, n=8), tuning("qr", m=16, n=16)))
+    assert re.findall(r'<h3 id="op-\d+-h">(\w+)', text) == ["qr", "svd"]
+
+
 def test_the_journals_absence_is_said(subject):
     assert "No journal of its calibration is at hand" in drawn(replace(subject, sessions=()))
 

@@ -46,7 +46,7 @@ def comparison(subjects: Sequence[Subject]) -> str:
             "glance", "The profiles", "", Table("Machine and software of each", columns, machines).html()
         )
     )
-    operations = sorted(by_label(sorted(entries, key=lambda row: row["label"])), key=lambda pair: pair[0])
+    operations = sorted(by_label(entries), key=lambda pair: pair[0])
     compared = "".join(_compared(label, group) for label, group in operations[:MOST_OPERATIONS])
     body = section(
         "operations",

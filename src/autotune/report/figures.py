@@ -29,10 +29,9 @@ CONFIG: Spec = {
         "titleFontWeight": "normal",
         "labelLimit": 150,
         "labelOverlap": "greedy",
-        "labelSeparation": 6,
         "tickSize": 4,
     },
-    "axisX": {"labelBound": 14},
+    "axisX": {"labelBound": 14, "labelSeparation": 6},
     "axisY": {"domain": False, "ticks": False, "labelPadding": 6},
     "legend": {
         "labelColor": "var(--soft)",
@@ -50,39 +49,51 @@ CONFIG: Spec = {
 
 LOG = {"type": "log", "nice": False, "padding": 26}
 _DIGIT = "round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"
-_ROUND = f"indexof([1, 2, 5], {_DIGIT}) >= 0"
-"""Of the many ticks of a log axis, those that are written."""
-_ROUND_TIMES = f"indexof([1, 2, 3, 5], {_DIGIT}) >= 0"
-_ROUND_GRID = {"condition": {"test": _ROUND, "value": 1}, "value": 0}
-COUNT_LABEL = f"{_ROUND} ? format(datum.value, datum.value < 1000 ? 'd' : '.3~s') : ''"
-SECONDS_LABEL = (
-    f"!({_ROUND}) ? '' : "
-    "datum.value >= 1 ? format(datum.value, '~g') + ' s' : datum.value >= 1e-3 ? format(datum.value * 1e3, '~g')"
-    " + ' ms' : datum.value >= 1e-6 ? format(datum.value * 1e6, '~g') + ' µs' : format(datum.value * 1e9, '~g')"
-    " + ' ns'"
-)
+
+
+def _written(along: str, digits: str = "1, 2, 5") -> str:
+    """Is a tick of a log axis written? The round ones are; all are where it spans less than a factor of two."""
+    return f"domain('{along}')[1] < 2 * domain('{along}')[0] || indexof([{digits}], {_DIGIT}) >= 0"
+
+
+def _opacity(along: str) -> Spec:
+    return {"condition": {"test": _written(along), "value": 1}, "value": 0}
+
+
+def _count_label(along: str) -> str:
+    return f"{_written(along)} ? format(datum.value, datum.value < 1000 ? 'd' : '.3~s') : ''"
+
+
+def _seconds_label(along: str) -> str:
+    return (
+        f"!({_written(along)}) ? '' : "
+        "datum.value >= 1 ? format(datum.value, '~g') + ' s' : datum.value >= 1e-3 ? format(datum.value * 1e3, '~g')"
+        " + ' ms' : datum.value >= 1e-6 ? format(datum.value * 1e6, '~g') + ' µs' : format(datum.value * 1e9, '~g')"
+        " + ' ns'"
+    )
+
 
 _SIZE = {
     "field": "size",
     "type": "quantitative",
     "scale": LOG,
-    "axis": {"title": "size", "labelExpr": COUNT_LABEL, "grid": False, "tickOpacity": _ROUND_GRID},
+    "axis": {"title": "size", "labelExpr": _count_label("x"), "grid": False, "tickOpacity": _opacity("x")},
 }
 
 
 def _seconds(field: str) -> Spec:
-    axis = {"title": None, "labelExpr": SECONDS_LABEL, "gridOpacity": _ROUND_GRID}
+    axis = {"title": None, "labelExpr": _seconds_label("y"), "gridOpacity": _opacity("y")}
     return {"field": field, "type": "quantitative", "scale": LOG, "axis": axis}
 
 
 def _times(field: str, *, along: str = "y", **axis: Any) -> Spec:
-    """Speed-ups; over more than a factor of two only round ones are written, or 0.9 takes the place of 1."""
-    wide = f"domain('{along}')[1] > 2 * domain('{along}')[0]"
+    """Speed-ups: 3 is round too, and 0.9 never takes the place of 1."""
+    label = f"{_written(along, '1, 2, 3, 5')} ? format(datum.value, '~r') + '×' : ''"
     return {
         "field": field,
         "type": "quantitative",
         "scale": {"type": "log", "nice": False, "padding": 16},
-        "axis": {"labelExpr": f"{wide} && !({_ROUND_TIMES}) ? '' : format(datum.value, '~r') + '×'", **axis},
+        "axis": {"labelExpr": label, **axis},
     }
 
 
@@ -296,9 +307,9 @@ CHUNK = _figure(
             "scale": LOG,
             "axis": {
                 "title": "elements per chunk",
-                "labelExpr": COUNT_LABEL,
+                "labelExpr": _count_label("x"),
                 "grid": False,
-                "tickOpacity": _ROUND_GRID,
+                "tickOpacity": _opacity("x"),
             },
         }
     },
@@ -385,9 +396,9 @@ NOISE = _figure(
                 **_seconds("default_seconds"),
                 "axis": {
                     "title": "time of one call",
-                    "labelExpr": SECONDS_LABEL,
+                    "labelExpr": _seconds_label("x"),
                     "grid": False,
-                    "tickOpacity": _ROUND_GRID,
+                    "tickOpacity": _opacity("x"),
                 },
             },
             "y": {

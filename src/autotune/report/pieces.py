@@ -1,7 +1,6 @@
 """What every section of a page is made of. Pure."""
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 
 from autotune.model.configuration import DEFAULT
 from autotune.model.tuning import Status
@@ -37,7 +36,7 @@ def figure(
     """
     count = len(table.rows)
     wide = ' class="fixed"' if fixed else ""
-    note = f" The first {most} of {count} rows are drawn." if count > most else ""
+    note = f". The first {most} of {count} rows are drawn." if count > most else ""
     return (
         f'<figure data-kind="{kind}" data-most="{most}"{wide}><figcaption>{text(title)}{note} {key}</figcaption>'
         f'<div class="plot" role="img" aria-label="{text(f"{title}. {summary}"[:600])}"></div>'
@@ -62,8 +61,11 @@ def spoken(row: Row) -> Row:
 
 
 def by_label(entries: Iterable[Row]) -> Iterable[tuple[str, Sequence[Row]]]:
-    """The entries of each operation and dtype, small sizes first."""
-    for label, group in groupby(entries, lambda row: str(row["label"])):
+    """The entries of each operation and dtype, small sizes first, wherever they stand in the profile."""
+    groups: dict[str, list[Row]] = {}
+    for row in entries:
+        groups.setdefault(str(row["label"]), []).append(row)
+    for label, group in groups.items():
         yield label, sorted(group, key=lambda row: (row["size"], row["sizes"]))
 
 
