@@ -33,7 +33,7 @@ def made(batch, *, words=("svd",), store="/nfs/autotune", **wanted):
 
 
 def is_bash(text):
-    done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False, timeout=300)
     return done.stderr == ""
 
 
@@ -92,7 +92,7 @@ def test_each_node_measures_into_a_file_of_its_own_and_publishes_that(tmp_path):
     )
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CPUS_ON_NODE": "4", "TMPDIR": str(tmp_path)}
     done = subprocess.run(
-        ["bash"], input=text, text=True, capture_output=True, env=environ, check=False, timeout=60
+        ["bash"], input=text, text=True, capture_output=True, env=environ, check=False, timeout=300
     )
     assert (done.returncode, done.stderr) == (0, "")
     first, second = told.read_text().splitlines()
@@ -157,7 +157,7 @@ def test_a_recipe_asks_for_whole_nodes_with_one_worker_each(name):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert is_bash(done.stdout)

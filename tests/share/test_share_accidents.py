@@ -104,7 +104,7 @@ def test_pulls_at_once_leave_the_mirror_that_one_leaves(tmp_path):
     pulling = [start(PULLS, tmp_path / "store", 20) for _ in range(3)]
     for one in pulling:
         with one:
-            assert one.wait(timeout=120) == 0
+            assert one.wait(timeout=600) == 0
     mirror = cluster_profiles() / f"{KEY.slug}.yaml"
     assert files.read(mirror).tunings[0].hosts == 3
     assert [path.name for path in mirror.parent.iterdir()] == [mirror.name]
