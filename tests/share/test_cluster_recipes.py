@@ -33,7 +33,9 @@ def made(batch, *, words=("svd",), store="/nfs/autotune", **wanted):
 
 
 def is_bash(text):
-    done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False, timeout=300)
+    done = subprocess.run(
+        ["bash", "-n"], input=text, text=True, capture_output=True, check=False, timeout=300
+    )
     return done.stderr == ""
 
 
