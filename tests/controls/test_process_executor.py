@@ -106,7 +106,7 @@ def test_errors_come_back_and_keyword_arguments_arrive_and_an_event_loop_takes_i
 
 @pytest.mark.real
 def test_a_worker_that_dies_is_told():
-    with ProcessExecutor(1) as executor, pytest.raises(BrokenProcessPool):
+    with ProcessExecutor(1) as executor, pytest.raises(BrokenProcessPool, match="terminated abruptly"):
         executor.submit(process_tasks.end).result(60)
 
 
@@ -146,6 +146,26 @@ def test_a_task_that_stands_under_the_guard_of_the_main_module_is_told_in_words(
     )
     assert done.stdout.startswith("UsageError The worker process cannot load the task")
     assert "outside of" in done.stdout
+
+
+@pytest.mark.real
+def test_a_main_module_without_its_guard_is_told_about_it_by_the_task_and_by_the_worker(tmp_path):
+    done = script(
+        tmp_path,
+        """
+        from autotune.controls.process_executor import ProcessExecutor
+        with ProcessExecutor(1) as pool:
+            print(pool.submit(abs, -1).exception())
+            pool.submit(abs, -1)
+        """,
+    )
+    told = 'imports the program\'s main module first; if that begins the work anew there, it has to stand under `if __name__ == "__main__":`.'
+    assert done.returncode == 1
+    assert done.stdout == f"The worker processes ended before their first task. Each worker {told}\n"
+    assert done.stderr.splitlines()[-1].startswith(
+        "concurrent.futures.process.BrokenProcessPool: The worker processes"
+    )
+    assert "UsageError: This process was started to be a worker, and cannot start workers yet." in done.stderr
 
 
 @pytest.mark.real

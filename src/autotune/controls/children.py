@@ -12,7 +12,13 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from autotune.controls import pool
-from autotune.errors import SharedMemoryError
+from autotune.errors import SharedMemoryError, UsageError
+
+UNGUARDED = (
+    "Each worker imports the program's main module first; if that begins the work anew there, it has to stand under "
+    '`if __name__ == "__main__":`.'
+)
+"""What usually ends a process that was started anew before it does anything."""
 
 
 class Child(NamedTuple):
@@ -20,6 +26,8 @@ class Child(NamedTuple):
 
     process: BaseProcess
     connection: Connection
+    forked: bool
+    """Or was it started anew?"""
 
     def send(self, message: Any) -> None:
         """Say something to it. If it has ended already, `receive` is who tells."""
@@ -35,6 +43,7 @@ class Child(NamedTuple):
             raise SharedMemoryError(
                 f"A worker process ended with code {self.process.exitcode} (negative: by that signal) before "
                 "its work was done; the result may be written in part."
+                + ("" if self.forked or self.process.exitcode != 1 else f" {UNGUARDED}")
             ) from None
         if error is not None:
             raise error
@@ -54,11 +63,22 @@ def _no_warning_of_our_threads() -> Iterator[None]:
         yield
 
 
+def check_main() -> None:
+    """Raise UsageError in a process that is just importing the main module of the program that started it."""
+    if getattr(
+        multiprocessing.current_process(), "_inheriting", False
+    ):  # as multiprocessing itself finds out
+        raise UsageError(
+            f"This process was started to be a worker, and cannot start workers yet. {UNGUARDED}"
+        )
+
+
 @contextmanager
 def start(
     context: BaseContext, work: Callable[..., None], tasks: Sequence[tuple[Any, ...]]
 ) -> Iterator[list[Child]]:
     """Processes that do `work(connection, *task)`; ended at once if anything goes wrong here."""
+    check_main()
     children: list[Child] = []
     try:
         for task in tasks:
@@ -67,7 +87,7 @@ def start(
             with _no_warning_of_our_threads():
                 process.start()
             there.close()
-            children.append(Child(process, here))
+            children.append(Child(process, here, context.get_start_method() == "fork"))
         yield children
     except BaseException:
         for child in children:

@@ -11,11 +11,14 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
 from time import perf_counter
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from autotune.controls import blas, placement, pool
+from autotune.controls.children import UNGUARDED, check_main
 from autotune.controls.executor import check_workers
 from autotune.errors import UsageError
 from autotune.model.configuration import Placement
@@ -34,18 +37,22 @@ class ProcessExecutor(ProcessPoolExecutor):
     Within one of several workers `map_blocks` and its like compute alone.
 
     Raises UsageError for less than one worker, and on `submit` for a function that another process cannot
-    load, before anything starts.
+    load, before anything starts, and in a process that is just being started. If no worker comes up, the
+    BrokenProcessPool of the tasks says why that usually is.
     """
 
     def __init__(self, workers: int, blas_threads: int | None = None, where: Placement | None = None) -> None:
         check_workers(workers)
         self.cpus = placement.cpus_for(where, workers)
         """Where the workers run; None: wherever the program does."""
+        context = get_context("spawn")
+        self._sign, there = context.Pipe(duplex=False)
+        """Where the first worker that has come up says so."""
         super().__init__(
             max_workers=workers,
-            mp_context=get_context("spawn"),
+            mp_context=context,
             initializer=_begin,
-            initargs=(workers, blas_threads, self.cpus),
+            initargs=(workers, blas_threads, self.cpus, there),
         )
         self.workers = workers
         self.blas_threads = blas_threads
@@ -53,11 +60,23 @@ class ProcessExecutor(ProcessPoolExecutor):
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """Schedule `function(*args, **kwargs)`."""
+        check_main()
         known, text = self._pickled
         if function is not known:
             text = _portable(function)
             self._pickled = (function, text)
-        return super().submit(_call, text, *args, **kwargs)
+        try:
+            future: Any = super().submit(_call, text, *args, **kwargs)
+        except BrokenProcessPool as error:
+            self.explain(error)
+            raise
+        future.__class__, future.executor = _Task, self
+        return cast("Future[T]", future)
+
+    def explain(self, error: BrokenProcessPool) -> None:
+        """Let the error say what the usual reason is if no worker ever came up."""
+        if not self._sign.poll():
+            error.args = (f"The worker processes ended before their first task. {UNGUARDED}",)
 
     def start(self) -> float:
         """Start all workers now; returns the seconds until every one of them has taken a task."""
@@ -67,6 +86,27 @@ class ProcessExecutor(ProcessPoolExecutor):
             futures = [self.submit(os.getpid) for _ in range(self.workers - len(ready))]
             ready.update(future.result() for future in futures)
         return perf_counter() - began
+
+
+class _Task(Future[Any]):
+    """A task whose error is explained to whoever asks for it."""
+
+    executor: ProcessExecutor
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the task returned."""
+        try:
+            return super().result(timeout)
+        except BrokenProcessPool as error:
+            self.executor.explain(error)
+            raise
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What it raised."""
+        error = super().exception(timeout)
+        if isinstance(error, BrokenProcessPool):
+            self.executor.explain(error)
+        return error
 
 
 def _portable(function: Callable[..., Any]) -> bytes:
@@ -93,8 +133,10 @@ def _portable(function: Callable[..., Any]) -> bytes:
     return text
 
 
-def _begin(workers: int, blas_threads: int | None, cpus: frozenset[int] | None) -> None:
+def _begin(workers: int, blas_threads: int | None, cpus: frozenset[int] | None, sign: Connection) -> None:
     """Settle a worker process before its first task."""
+    sign.send(True)
+    sign.close()
     threading.Thread(target=_end_with_parent, name="autotune-parent", daemon=True).start()
     placement.move(cpus)  # before NumPy loads: its BLAS starts a thread for each CPU that it sees
     if workers > 1:
