@@ -3,9 +3,15 @@
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # a shell that starts the suite in the background has it, and every process that it starts, ignore Ctrl-C
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# a pause of the machine is no verdict on a property
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items):

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.controls.blocks import STRETCH_BYTES, fill, map_blocks, plain
@@ -66,7 +66,7 @@ def agree(mine, numpys):
         same(mine, numpys)
 
 
-many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=150)
 
 
 @many

@@ -1,7 +1,7 @@
 """Every element belongs to exactly one block, whatever the shape and the chunk."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.controls.grid import LANES, Grid
@@ -9,7 +9,6 @@ from autotune.controls.grid import LANES, Grid
 shapes = st.lists(st.integers(1, 12), min_size=1, max_size=3).map(tuple)
 
 
-@settings(deadline=None)
 @given(shape=shapes, chunk=st.integers(1, 3000), workers=st.integers(1, 9), data=st.data())
 def test_the_blocks_cover_every_element_once(shape, chunk, workers, data):
     axes = data.draw(st.permutations(range(len(shape))))
@@ -20,7 +19,6 @@ def test_the_blocks_cover_every_element_once(shape, chunk, workers, data):
     assert (seen == 1).all()
 
 
-@settings(deadline=None)
 @given(length=st.integers(1, 10**7), chunk=st.integers(LANES, 10**6), workers=st.integers(1, 200))
 def test_blocks_of_a_vector_begin_at_whole_lanes_and_hold_half_to_one_and_a_half_chunks(
     length, chunk, workers
@@ -32,7 +30,6 @@ def test_blocks_of_a_vector_begin_at_whole_lanes_and_hold_half_to_one_and_a_half
     assert len(grid) == 1 or all(2 * (stop - start) >= chunk - LANES for start, stop, _ in blocks)
 
 
-@settings(deadline=None)
 @given(length=st.integers(10**6, 10**7), chunk=st.integers(10**5, 10**6), workers=st.integers(2, 8))
 def test_several_workers_get_as_many_equal_blocks_each(length, chunk, workers):
     """Of blocks a chunk long with a remainder, the last round would leave some without work."""

@@ -38,9 +38,7 @@ def cases(draw, functions, dtypes):
     return draw(st.sampled_from(functions)), array, {"axis": axis, "keepdims": draw(st.booleans())}
 
 
-many = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+many = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def shaped(value):

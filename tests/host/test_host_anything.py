@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from patience import PATIENT
 from recordings import MACHINES, RECORDED, write_files
 
 from autotune.host import cgroup, files, identity, topology
@@ -19,7 +18,7 @@ from autotune.host.detect import detect
 LINES = st.lists(st.text(st.characters(codec="ascii"), max_size=40), max_size=10).map("\n".join)
 
 
-@settings(PATIENT, max_examples=25)
+@settings(max_examples=25)
 @given(st.data())
 def test_a_recording_with_broken_files_is_still_read(data):
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +38,6 @@ def test_a_recording_with_broken_files_is_still_read(data):
         assert set(allocation.cpus) <= {cpu.number for cpu in machine.cpus}
 
 
-@PATIENT
 @given(LINES)
 def test_any_text_names_some_processor(text):
     cpus, shared = sections(text)

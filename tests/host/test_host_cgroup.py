@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from patience import PATIENT
 
 from autotune.host import cgroup
 
@@ -174,7 +173,6 @@ def test_without_control_groups_nothing_is_limited(tree):
     assert (cgroup.quota(found), cgroup.cpus(found), cgroup.nodes(found), cgroup.memory(found)) == (None,) * 4
 
 
-@PATIENT
 @given(st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=60))
 def test_no_content_of_these_files_raises(mounts, membership, limit):
     with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels import KERNELS, NEW, OLD, Kernel, listed, masked, write_kernel
-from patience import PATIENT
 
 from autotune.host.detect import detect
 from autotune.host.files import cpulist, cpumask
@@ -71,7 +70,7 @@ def test_every_kernel_says_the_same(name, kernel, tmp_path):
     assert allocation.usable_cpus == len(cpus)
 
 
-@settings(PATIENT, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.tuples(*(st.integers(1, 3),) * 4),
     st.integers(1, 2),
@@ -168,7 +167,7 @@ def test_the_size_of_a_cache_is_read_or_unknown(size, l3_bytes, tmp_path):
 SCARS = st.sampled_from(["gone", "folder", "loop", "empty", "nul", "high", "minus", "words", "digits"])
 
 
-@settings(PATIENT, max_examples=40)
+@settings(max_examples=40)
 @given(st.sampled_from(sorted(KERNELS)), st.data())
 def test_no_scar_of_a_recording_stops_the_reading(kernel, data):
     """Files that are missing, folders or links to themselves where files should be, and text of any kind."""
@@ -203,7 +202,6 @@ def _scar(path, kind):
         path.write_bytes(texts[kind])
 
 
-@PATIENT
 @given(st.frozensets(st.integers(0, 5000), max_size=30), st.integers(1, 160))
 def test_the_writer_of_these_trees_writes_what_the_reader_reads(numbers, words):
     assert cpulist(listed(numbers)) == numbers

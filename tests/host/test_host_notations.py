@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from patience import PATIENT
 
 from autotune.host.files import LARGEST_CPU, cpulist, cpumask, cpus, number, read, whole
 
@@ -19,32 +18,27 @@ def masked(numbers):
     return ",".join(text[start : start + 8] for start in range(0, len(text), 8))
 
 
-@PATIENT
 @given(sets)
 def test_a_list_holds_the_numbers_it_was_written_from(numbers):
     assert cpulist(listed(numbers)) == numbers
 
 
-@PATIENT
 @given(sets)
 def test_a_mask_holds_the_numbers_it_was_written_from(numbers):
     assert cpumask(masked(numbers)) == numbers
 
 
-@PATIENT
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_a_range_holds_both_ends_or_is_none_if_reversed(first, last):
     assert cpulist(f"{first}-{last}") == (frozenset(range(first, last + 1)) if first <= last else None)
 
 
-@PATIENT
 @given(st.text())
 def test_any_text_is_a_set_of_small_numbers_or_none(text):
     for found in (cpulist(text), cpumask(text)):
         assert found is None or all(0 <= each < LARGEST_CPU for each in found)
 
 
-@PATIENT
 @given(st.text())
 def test_any_text_is_a_whole_number_or_none(text):
     found = whole(text)

@@ -252,7 +252,7 @@ def test_an_error_of_our_own_does_not_reach_the_program(monkeypatch):
         autotune.apply(strict=True)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_mutated_profile_raises(tmp_path, data):
     """More of them: HYPOTHESIS_PROFILE with a larger max_examples."""

@@ -64,7 +64,7 @@ def test_more_rounds_make_the_error_smaller():
     assert model.error(ONE) == pytest.approx(before / math.sqrt(2))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.floats(1e-9, 1e6), min_size=3, max_size=3), min_size=1, max_size=6))
 def test_any_timings_have_finite_effects_and_errors(rounds):
     model = Additive()

@@ -126,7 +126,7 @@ def test_a_lucky_timing_does_not_win_against_many_sober_ones():
     assert choose(CURVE, [*sober, *steady, Visit(point=39, value=-0.02)]) in {29, 30, 31}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(2, 40))
 def test_any_noise_leads_to_legal_proposals(seed, visits):
     """Whatever the timings are, what is proposed exists."""

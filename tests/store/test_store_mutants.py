@@ -135,7 +135,6 @@ def edited(data, changes):
 
 @settings(
     max_examples=MUTANTS,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(changes=st.lists(edits(), min_size=1, max_size=4))
