@@ -7,7 +7,7 @@ row says that nothing was measured. Prints a table, or JSON with --json; exit co
     python scripts/bench_daemon.py [--rows idle,busy] [--scale 0.05] [--start-below 0.08] [--json]
 
 --scale shortens durations and numbers of repetitions, for a first look; figures that are stated come from 1, which
-takes about an hour: 11 minutes for idle, 6 for periodic, 8 for busy, 18 for foreground and for kills. The row idle may
+takes about an hour: 11 minutes for idle, 6 for periodic and busy, 18 for foreground, 15 for kills. The row idle may
 run beside others in a process of its own. With --json the table goes to stderr as it grows.
 """
 
