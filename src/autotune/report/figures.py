@@ -1,119 +1,21 @@
-"""Every kind of figure, in Vega-Lite. Colours are names of the style sheet's, so that light, dark and paper are its
-business; rows come from the table beside the figure.
-"""
+"""Every kind of figure, in Vega-Lite; its rows come from the table beside it."""
 
 from collections.abc import Mapping
-from typing import Any
 
-Spec = dict[str, Any]
-
-GAINS = (0.5, 0.8, 0.95, 1.05, 1.25, 1.6, 2.5)
-"""Speed-ups at which a cell changes its colour."""
-CELLS = tuple(f"var(--cell-{place})" for place in range(len(GAINS) + 1))
-SERIES = tuple(f"var(--series-{place})" for place in range(8))
-
-CONFIG: Spec = {
-    "background": None,
-    "padding": 2,
-    "font": "system-ui, sans-serif",
-    "aria": False,
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": "var(--soft)",
-        "titleColor": "var(--soft)",
-        "gridColor": "var(--grid)",
-        "domainColor": "var(--line)",
-        "tickColor": "var(--line)",
-        "labelFontSize": 11,
-        "titleFontSize": 11,
-        "titleFontWeight": "normal",
-        "labelLimit": 150,
-        "labelOverlap": "greedy",
-        "tickSize": 4,
-    },
-    "axisX": {"labelBound": 14, "labelSeparation": 6},
-    "axisY": {"domain": False, "ticks": False, "labelPadding": 6},
-    "legend": {
-        "labelColor": "var(--soft)",
-        "titleColor": "var(--soft)",
-        "labelFontSize": 11,
-        "titleFontSize": 11,
-        "titleFontWeight": "normal",
-        "orient": "bottom",
-        "columns": 2,
-        "symbolStrokeWidth": 2,
-        "labelLimit": 220,
-    },
-    "range": {"category": list(SERIES), "ordinal": list(SERIES)},
-}
-
-LOG = {"type": "log", "nice": False, "padding": 26}
-_DIGIT = "round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"
-
-
-def _written(along: str, digits: str = "1, 2, 5") -> str:
-    """Is a tick of a log axis written? The round ones are; all are where it spans less than a factor of two."""
-    return f"domain('{along}')[1] < 2 * domain('{along}')[0] || indexof([{digits}], {_DIGIT}) >= 0"
-
-
-def _opacity(along: str) -> Spec:
-    return {"condition": {"test": _written(along), "value": 1}, "value": 0}
-
-
-def _count_label(along: str) -> str:
-    return f"{_written(along)} ? format(datum.value, datum.value < 1000 ? 'd' : '.3~s') : ''"
-
-
-def _seconds_label(along: str) -> str:
-    return (
-        f"!({_written(along)}) ? '' : "
-        "datum.value >= 1 ? format(datum.value, '~g') + ' s' : datum.value >= 1e-3 ? format(datum.value * 1e3, '~g')"
-        " + ' ms' : datum.value >= 1e-6 ? format(datum.value * 1e6, '~g') + ' µs' : format(datum.value * 1e9, '~g')"
-        " + ' ns'"
-    )
-
-
-_SIZE = {
-    "field": "size",
-    "type": "quantitative",
-    "scale": LOG,
-    "axis": {"title": "size", "labelExpr": _count_label("x"), "grid": False, "tickOpacity": _opacity("x")},
-}
-
-
-def _seconds(field: str) -> Spec:
-    axis = {"title": None, "labelExpr": _seconds_label("y"), "gridOpacity": _opacity("y")}
-    return {"field": field, "type": "quantitative", "scale": LOG, "axis": axis}
-
-
-def _times(field: str, *, along: str = "y", **axis: Any) -> Spec:
-    """Speed-ups: 3 is round too, and 0.9 never takes the place of 1."""
-    label = f"{_written(along, '1, 2, 3, 5')} ? format(datum.value, '~r') + '×' : ''"
-    return {
-        "field": field,
-        "type": "quantitative",
-        "scale": {"type": "log", "nice": False, "padding": 16},
-        "axis": {"labelExpr": label, **axis},
-    }
-
-
-def _figure(*layers: Spec, height: Any = 190, encoding: Spec | None = None, **rest: Any) -> Spec:
-    """A figure of layers; `encoding` is what all have in common that draw rows, which reference lines do not."""
-    drawn = [
-        layer if "data" in layer else {**layer, "encoding": {**(encoding or {}), **layer.get("encoding", {})}}
-        for layer in layers
-    ]
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
-        "data": {"name": "rows"},
-        "width": 400,  # the page sets its column's
-        "height": height,
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "config": CONFIG,
-        "layer": drawn,
-        **rest,
-    }
-
+from autotune.report.chart import (
+    GAINS,
+    LOG,
+    SERIES,
+    SIZE,
+    Spec,
+    cells,
+    count_label,
+    figure,
+    opacity,
+    seconds,
+    seconds_label,
+    times,
+)
 
 _ONE = {
     "data": {"values": [{}]},
@@ -129,14 +31,12 @@ _BY_OPERATION = {
     "axis": {"title": None, "grid": True, "bandPosition": 1},
 }
 
-GAIN = _figure(
+GAIN = figure(
     _ONE,
     {
         "mark": {"type": "rule", "stroke": "var(--tuned)", "strokeWidth": 5, "opacity": 0.28},
         "encoding": {
-            "x": _times(
-                "low", along="x", title="times as fast as plain NumPy", orient="top", gridDash=[2, 3]
-            ),
+            "x": times("low", along="x", title="times as fast as plain NumPy", orient="top", gridDash=[2, 3]),
             "x2": {"field": "high"},
         },
         "transform": [{"filter": "isValid(datum.low)"}],
@@ -144,7 +44,7 @@ GAIN = _figure(
     {
         "mark": {"type": "point", "filled": True, "size": 52, "opacity": 1, "strokeWidth": 1.5},
         "encoding": {
-            "x": _times("speedup", along="x"),
+            "x": times("speedup", along="x"),
             "fill": {
                 "condition": {"test": "datum.status == 'tuned'", "value": "var(--tuned)"},
                 "value": "var(--paper)",
@@ -175,10 +75,10 @@ GAIN = _figure(
 
 _BY_SHAPE = {"field": "shape", "type": "nominal"}
 
-TIME = _figure(
+TIME = figure(
     {
         "mark": {"type": "line", "stroke": "var(--default)", "strokeDash": [4, 3], "strokeWidth": 1.5},
-        "encoding": {"y": _seconds("default_seconds"), "detail": _BY_SHAPE},
+        "encoding": {"y": seconds("default_seconds"), "detail": _BY_SHAPE},
     },
     {
         "mark": {"type": "line", "stroke": "var(--tuned)", "strokeWidth": 2},
@@ -215,17 +115,8 @@ TIME = _figure(
         },
         "encoding": {"y": {"field": "seconds", "type": "quantitative"}, "text": {"field": "choice"}},
     },
-    encoding={"x": _SIZE},
+    encoding={"x": SIZE},
 )
-
-
-def _cells(field: str) -> Spec:
-    return {
-        "field": field,
-        "type": "quantitative",
-        "scale": {"type": "threshold", "domain": list(GAINS), "range": list(CELLS)},
-        "legend": None,
-    }
 
 
 _CELL_TEXT = {
@@ -242,10 +133,10 @@ _CELL_TEXT = {
     },
 }
 
-HEAT = _figure(
+HEAT = figure(
     {
         "mark": {"type": "rect", "cornerRadius": 3, "stroke": "var(--paper)", "strokeWidth": 2},
-        "encoding": {"fill": _cells("speedup"), "tooltip": {"field": "tip"}},
+        "encoding": {"fill": cells("speedup"), "tooltip": {"field": "tip"}},
     },
     {
         "transform": [{"filter": "datum.chosen == 1"}],
@@ -278,7 +169,7 @@ _BY_SIZE = {
     "legend": {"title": None, "symbolType": "circle"},
 }
 
-CHUNK = _figure(
+CHUNK = figure(
     _ONE_ACROSS,
     {
         "mark": {"type": "line", "strokeWidth": 1.5, "opacity": 0.8},
@@ -290,7 +181,7 @@ CHUNK = _figure(
     {
         "mark": {"type": "point", "filled": True, "size": 26, "opacity": 0.75},
         "encoding": {
-            "y": _times("speedup", title=None),
+            "y": times("speedup", title=None),
             "fill": {**_BY_SIZE, "legend": None},
             "tooltip": {"field": "tip"},
         },
@@ -298,7 +189,7 @@ CHUNK = _figure(
     {
         "transform": [{"filter": "datum.chosen == 1"}],
         "mark": {"type": "point", "filled": False, "size": 130, "strokeWidth": 1.8, "stroke": "var(--ink)"},
-        "encoding": {"y": _times("speedup", title=None)},
+        "encoding": {"y": times("speedup", title=None)},
     },
     encoding={
         "x": {
@@ -307,21 +198,21 @@ CHUNK = _figure(
             "scale": LOG,
             "axis": {
                 "title": "elements per chunk",
-                "labelExpr": _count_label("x"),
+                "labelExpr": count_label("x"),
                 "grid": False,
-                "tickOpacity": _opacity("x"),
+                "tickOpacity": opacity("x"),
             },
         }
     },
 )
 
-SEARCH = _figure(
+SEARCH = figure(
     _ONE_ACROSS,
     {
         "transform": [{"filter": "isValid(datum.speedup)"}],
         "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.45},
         "encoding": {
-            "y": _times("speedup", title=None),
+            "y": times("speedup", title=None),
             "fill": {**_BY_SIZE, "legend": None},
             "tooltip": {"field": "tip"},
         },
@@ -348,7 +239,7 @@ _SHARE_AXIS = {
     "gridDash": [2, 3],
 }
 
-LIMITS = _figure(
+LIMITS = figure(
     _ONE,
     {
         "mark": {"type": "rule", "stroke": "var(--tuned)", "strokeWidth": 2, "opacity": 0.5},
@@ -383,7 +274,7 @@ LIMITS = _figure(
     },
 )
 
-NOISE = _figure(
+NOISE = figure(
     {
         "transform": [{"filter": "isValid(datum.resolution)"}, {"aggregate": [], "groupby": ["resolution"]}],
         "mark": {"type": "rule", "stroke": "var(--noisy)", "strokeWidth": 1.5, "strokeDash": [5, 4]},
@@ -393,12 +284,12 @@ NOISE = _figure(
         "mark": {"type": "point", "filled": True, "fill": "var(--tuned)", "size": 34, "opacity": 0.7},
         "encoding": {
             "x": {
-                **_seconds("default_seconds"),
+                **seconds("default_seconds"),
                 "axis": {
                     "title": "time of one call",
-                    "labelExpr": _seconds_label("x"),
+                    "labelExpr": seconds_label("x"),
                     "grid": False,
-                    "tickOpacity": _opacity("x"),
+                    "tickOpacity": opacity("x"),
                 },
             },
             "y": {
@@ -412,10 +303,10 @@ NOISE = _figure(
     },
 )
 
-MATRIX = _figure(
+MATRIX = figure(
     {
         "mark": {"type": "rect", "cornerRadius": 2, "stroke": "var(--paper)", "strokeWidth": 1.5},
-        "encoding": {"fill": _cells("speedup"), "tooltip": {"field": "tip"}},
+        "encoding": {"fill": cells("speedup"), "tooltip": {"field": "tip"}},
     },
     _CELL_TEXT,
     width={"step": 38},
@@ -449,10 +340,10 @@ _BY_PROFILE = {
     "legend": {"title": None, "symbolType": "circle"},
 }
 
-TIMES = _figure(
+TIMES = figure(
     {
         "mark": {"type": "line", "strokeWidth": 1, "strokeDash": [4, 3], "opacity": 0.7},
-        "encoding": {"y": _seconds("default_seconds"), "stroke": _BY_PROFILE},
+        "encoding": {"y": seconds("default_seconds"), "stroke": _BY_PROFILE},
     },
     {
         "mark": {"type": "line", "strokeWidth": 2},
@@ -466,7 +357,7 @@ TIMES = _figure(
             "tooltip": {"field": "tip"},
         },
     },
-    encoding={"x": _SIZE, "detail": _BY_SHAPE},
+    encoding={"x": SIZE, "detail": _BY_SHAPE},
 )
 
 FIGURES: Mapping[str, Spec] = {
