@@ -30,13 +30,71 @@ GAINS = {
 }
 """Rows of the README, in this order, with its words for them."""
 
-NOT_YET = "Not measured yet: `scripts/bench_all --only libraries` fills this table."
+CALLS = (
+    "add_out",
+    "sqrt_out",
+    "exp_out",
+    "log_out",
+    "power_out",
+    "log_hand",
+    "log_allocating",
+    "sqrt_allocating",
+    "fill_share",
+    "copy_share",
+    "add_share",
+    "product_share",
+    "expression_numpy",
+    "expression_numexpr",
+    "expression_joblib",
+    "expression_dask",
+    "expression_numba",
+    "loop_default",
+    "loop_ideal",
+    "executor",
+    "small_sqrt_10",
+    "small_add_1000",
+    "switch_cholesky_same",
+    "switch_cholesky_change",
+    "switch_matmul_same",
+    "switch_matmul_change",
+    "switch_scipy_same",
+    "switch_scipy_change",
+    "guard_call",
+    "record_solve",
+)
+"""Rows of the README about single calls, in this order; docs/benchmarks.md tells what each compares."""
+
+DAEMON = {
+    "idle_cpu": "CPU time when it has nothing to do",
+    "idle_memory": "its memory",
+    "idle_wakeups": "its wake-ups",
+    "busy_cpus_back": "until a machine that becomes busy has its CPUs back",
+    "busy_contended_published": "contended trials that were published",
+    "periodic_starts_and_stops": "starts and stops by a load of 1 s every 10 s, in 5 minutes",
+    "foreground_slowdown": "a NumPy job in the foreground takes longer by",
+    "stop_in_a_trial": "SIGTERM in a trial, until it and all its children are gone",
+    "kill_torn_files": "torn files after SIGKILL at random moments",
+    "kill_children_alive_after_5_s": "children alive 5 s later",
+    "kill_finished_trials_lost": "finished trials lost",
+    "kill_refused_to_start": "starts that failed after one",
+    "noticed_numpy": "until another NumPy is noticed",
+    "noticed_coretype": "until another OPENBLAS_CORETYPE is noticed",
+    "noticed_cpuset": "until another cpuset is noticed",
+    "noticed_quota": "until another quota is noticed",
+    "planted_retimings": "re-timings until a planted bad profile is put aside",
+    "crowd_status": "slowest status among 1,000 idle and hostile connections",
+}
+"""Rows of the README about the daemon, with its words for them."""
+
+NOT_YET = "Not measured yet: `scripts/bench_all --only {}` fills this table."
 
 
 def put_tables(root: Path, results: Results) -> None:
     """Replace the tables in README.md and in docs."""
     for path, name, lines in (
         (root / "README.md", "gains", gains(results)),
+        (root / "README.md", "calls", calls(results)),
+        (root / "README.md", "daemon", daemon(results)),
         (root / "docs/libraries.md", "libraries", libraries(results)),
         (root / "docs/believe.md", "accepted", accepted(results)),
         (root / "docs/believe.md", "regret", regret(results)),
@@ -78,11 +136,50 @@ def gains(results: Results) -> Iterable[str]:
     yield f"Reproduced, with more rows, by {' and '.join(commands)}."
 
 
+def calls(results: Results) -> Iterable[str]:
+    """What single calls gain, and what they cost."""
+    if "runtime" not in results["benchmarks"]:
+        yield NOT_YET.format("runtime")
+        return
+    yield "| call | times as fast | or longer by |"
+    yield "|---|---|---|"
+    for one in (row(results, "runtime", name) for name in CALLS):
+        if one is not None and one.get("ratio") is not None:
+            yield f"| {one['title']}{_doubt(one)} | {figure(one)} | |"
+        elif one is not None and one.get("microseconds") is not None:
+            yield f"| {one['title']} | | {one['microseconds']:.2f} µs ({one['low']:.2f} to {one['high']:.2f}) |"
+    yield ""
+    yield _command(results, "runtime")
+
+
+def _doubt(one: Mapping[str, Any]) -> str:
+    """Was the machine less than free, or nothing tuned?"""
+    return " (the default is kept)" * (one.get("configuration") == "default") + " \\*" * bool(
+        one.get("problem")
+    )
+
+
+def daemon(results: Results) -> Iterable[str]:
+    """What the daemon costs, and how it keeps its promises."""
+    if "daemon" not in results["benchmarks"]:
+        yield NOT_YET.format("daemon")
+        return
+    yield "| what | limit | measured |"
+    yield "|---|---|---|"
+    for name, words in DAEMON.items():
+        one = row(results, "daemon", name)
+        if one is not None and one["value"] is not None:
+            value, limit = float(f"{one['value']:.3g}"), "" if one["limit"] is None else f"{one['limit']:g}"
+            yield f"| {words} | {limit} | {value:g} {one['unit'].partition(';')[0]} |"
+    yield ""
+    yield _command(results, "daemon")
+
+
 def libraries(results: Results) -> Iterable[str]:
     """What programs gain that use other libraries."""
     found = results["benchmarks"].get("libraries")
     if found is None or not found["results"]:
-        yield NOT_YET
+        yield NOT_YET.format("libraries")
         return
     yield from wrap(
         f"{where_and_when(results, 'libraries')} Above 1 the program is faster with autotune.", 120

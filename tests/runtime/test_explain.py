@@ -121,7 +121,7 @@ def test_an_operation_of_which_everything_was_refused_is_told_with_the_reason(mi
     files.write(replace(made, tunings=(replace(made.tunings[0], ratio_high=1.5),)), path)
     (row,) = autotune.explain().operations
     assert (row.level, row.source, row.choice) == (Level.DEFAULT, None, Configuration())
-    assert "it may take 1.5 of the default's time" in " ".join(str(autotune.explain()).split())
+    assert "it may take 1.5 times the default's time" in " ".join(str(autotune.explain()).split())
 
 
 def test_memory_that_is_kept_for_results_is_told(mine):

@@ -40,7 +40,7 @@ def test_a_choice_that_is_good_beside_neighbours_and_no_slower_without_them_stan
     assert tuning.ratio == pytest.approx(0.5)
     assert tuning.reason == (
         "Proved faster in 3 fresh processes. Measured beside 2 busy processes. "
-        "Without the neighbours 1.000 of the default's time, 95 % interval 1.000 to 1.000."
+        "Without the neighbours 1.000 times the default's time, 95 % interval 1.000 to 1.000."
     )
 
 
@@ -66,7 +66,7 @@ def test_a_choice_that_fails_without_neighbours_only_under_test_is_refused_with_
     tuning = decided(Turning({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.02, 2: 0.02}))
     assert (tuning.status, tuning.choice) == (Status.DEFAULT_KEPT, DEFAULT)
     assert tuning.reason == (
-        "blas_threads=1 was proved beside the neighbours, but without them it takes 1.250 of the default's time, "
+        "blas_threads=1 was proved beside the neighbours, but without them it takes 1.250 times the default's time, "
         "95 % interval 1.250 to 1.250."
     )
 

@@ -28,7 +28,7 @@ def test_no_gain_is_dropped_with_its_interval():
     verdict = _judge(small=EQUAL)
 
     assert verdict.accepted == frozenset()
-    assert verdict.dropped[SMALL].startswith("Not proved faster: 1.000 of the default's time")
+    assert verdict.dropped[SMALL].startswith("Not proved faster: 1.000 times the default's time")
 
 
 def test_a_size_that_is_slower_falls_and_the_others_stand():

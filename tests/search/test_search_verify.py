@@ -42,7 +42,7 @@ def test_each_entry_gets_its_own_verdict_with_ratio_and_interval():
     slower = checks[LARGE.operation]
     assert (slower.ratio, slower.processes) == (pytest.approx(1.2), 3)
     assert slower.ratio_low <= slower.ratio <= slower.ratio_high
-    assert slower.reason.startswith("Slower: 1.200 of the default's time")
+    assert slower.reason.startswith("Slower: 1.200 times the default's time")
 
 
 def test_sizes_of_one_operation_share_their_processes_and_leave_when_told():

@@ -313,7 +313,7 @@ STOPS = [
     (made(Layer.NAMED, n=200), "It was measured for n=200; outside nothing is claimed."),
     (
         made(Layer.NAMED, ratio_high=1.01),
-        "interval: with blas_threads=2 it may take 1.01 of the default's time.",
+        "interval: with blas_threads=2 it may take 1.01 times the default's time.",
     ),
     (
         made(Layer.NAMED, key=replace(KEY, hardware=replace(HARDWARE, smt=1))),

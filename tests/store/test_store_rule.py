@@ -91,7 +91,7 @@ def test_the_reason_says_how_many_neighbours_proved_it_and_what_to_expect():
     found = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
     assert found.reason == (
         "Between measured sizes: at 1 of its 2 neighbours proved, at the others measured to be no slower; "
-        "about 0.50 of the default's time."
+        "about 0.50 times the default's time."
     )
     assert found.ratio is None
 
@@ -100,7 +100,7 @@ def test_where_every_neighbour_proved_it_the_reason_speaks_of_no_others():
     entries = [tuning(choice=ONE, ratio=0.25, n=100), tuning(choice=ONE, ratio=0.25, n=400)]
     found = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
     assert found.reason == (
-        "Between measured sizes: at 2 of its 2 neighbours proved; about 0.25 of the default's time."
+        "Between measured sizes: at 2 of its 2 neighbours proved; about 0.25 times the default's time."
     )
 
 

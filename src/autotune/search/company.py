@@ -106,7 +106,7 @@ def _judged(tuning: Tuning, proof: Proof) -> Tuning:
     busy = proof.disturbed.excessive
     if tuning.operation in proof.accepted and not busy:
         ratio, low, high = interval(trials)
-        quiet = f"Without the neighbours {ratio:.3f} of the default's time, 95 % interval {low:.3f} to {high:.3f}."
+        quiet = f"Without the neighbours {ratio:.3f} times the default's time, 95 % interval {low:.3f} to {high:.3f}."
         return replace(known, reason=f"{tuning.reason} {quiet}")
     return replace(
         known,
@@ -126,4 +126,4 @@ def _why(operation: Operation, proof: Proof) -> str:
     if operation not in proof.settled:
         return "the time ended before its proof."
     ratio, low, high = interval(proof.settled[operation])
-    return f"it takes {ratio:.3f} of the default's time, 95 % interval {low:.3f} to {high:.3f}."
+    return f"it takes {ratio:.3f} times the default's time, 95 % interval {low:.3f} to {high:.3f}."

@@ -81,7 +81,7 @@ def _after_test(known: Tuning, choice: Configuration, site: Site, evidence: Evid
         return replace(known, reason=f"{choice} failed under test: {proof.failures[operation].reason}")
     if operation not in proof.settled:
         seemed = exp(evidence.estimate(choice))
-        reason = f"budget: {choice} seemed to take {seemed:.3f} of the default's time; the time ended before its proof."
+        reason = f"budget: {choice} seemed to take {seemed:.3f} times the default's time; the time ended before a proof."
         return replace(known, reason=reason)
     entry = _tested(known, choice, proof.settled[operation], proof.dropped.get(operation))
     entry = replace(entry, retained_bytes=evidence.retained_bytes.get(entry.choice))
@@ -136,7 +136,7 @@ def _nothing_better(evidence: Evidence, site: Site) -> str:
         return failed[0] if failed else "There is nothing to choose from on this allocation."
     best = min(evidence.candidates, key=evidence.estimate)
     ratio = exp(evidence.estimate(best))
-    gain = f"The best other configuration, {best}, took {ratio:.3f} of the default's time"
+    gain = f"The best other configuration, {best}, took {ratio:.3f} times the default's time"
     return f"{gain}; a gain below {site.margin:.1%} is not pursued." if ratio < 1 else f"{gain}."
 
 

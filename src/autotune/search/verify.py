@@ -147,7 +147,7 @@ def judged(trials: Sequence[Trial], *, error: float, last: bool) -> tuple[Standi
         return Standing.HOLDS, "Proved faster than the default again."
     if upper_bound([-trial.estimate for trial in trials], error) < 0:
         ratio, low, high = interval(trials)
-        slower = f"Slower: {ratio:.3f} of the default's time, 95 % interval {low:.3f} to {high:.3f}."
+        slower = f"Slower: {ratio:.3f} times the default's time, 95 % interval {low:.3f} to {high:.3f}."
         return Standing.SLOWER, slower
     return (Standing.GONE, failed) if last else None
 

@@ -148,7 +148,7 @@ def usable(tuning: Tuning, source: Source, here: Here) -> Tuning | str:
             count = "one host alone has" if tuning.hosts in {None, 1} else f"{tuning.hosts} hosts have"
             return f"hosts: {count} measured it; {HOSTS} must agree, or a trusted signer vouch for it."
     if tuning.status is Status.TUNED and tuning.ratio_high is not None and tuning.ratio_high >= 1:
-        return f"interval: with {tuning.choice} it may take {tuning.ratio_high:.3g} of the default's time."
+        return f"interval: with {tuning.choice} it may take {tuning.ratio_high:.3g} times the default's time."
     return carried(tuning, source.profile.key, here)
 
 

@@ -88,7 +88,7 @@ def _between(neighbours: Sequence[Tuning], operation: Operation) -> Tuning:
         status=Status.TUNED,
         reason=(
             f"Between measured sizes: at {proved} of its {len(neighbours)} neighbours proved{others}; "
-            f"about {exp(expected[best]):.2f} of the default's time."
+            f"about {exp(expected[best]):.2f} times the default's time."
         ),
         choice=replace(best, chunk=_chunk(best, common[best], shares, operation)),
         default_threads=neighbours[0].default_threads,
