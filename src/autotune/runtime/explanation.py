@@ -148,7 +148,8 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
     count = "left alone" if explanation.blas_threads is None else str(explanation.blas_threads)
     yield from _wrapped(f"BLAS threads of the process: {count}. {explanation.blas_threads_reason}", width)
     if explanation.held_bytes:
-        yield f"Memory of dropped results kept for new ones: {explanation.held_bytes / 2**20:.1f} MiB"
+        held = f"{explanation.held_bytes / 2**20:.1f} MiB"
+        yield from _wrapped(f"Memory of dropped results kept for new ones: {held}", width)
     if explanation.per_call is None:
         return
     calls = f"{explanation.calls} calls so far, {explanation.switched} of them tuned."
