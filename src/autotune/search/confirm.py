@@ -114,7 +114,9 @@ def fault(trials: Sequence[Trial], *, error: float, margin: float) -> str | None
     estimates = [trial.estimate for trial in trials]
     if upper_bound(estimates, error) >= 0.0:
         ratio, low, high = interval(trials)
-        return f"Not proved faster: {ratio:.3f} times the default's time, 95 % interval {low:.3f} to {high:.3f}."
+        return (
+            f"Not proved faster: {ratio:.3f} times the default's time, 95 % interval {low:.3f} to {high:.3f}."
+        )
     choice = np.concatenate([trial.choice for trial in trials])
     default = np.concatenate([trial.default for trial in trials])
     means = float(choice.mean() / default.mean())

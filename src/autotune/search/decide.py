@@ -81,7 +81,8 @@ def _after_test(known: Tuning, choice: Configuration, site: Site, evidence: Evid
         return replace(known, reason=f"{choice} failed under test: {proof.failures[operation].reason}")
     if operation not in proof.settled:
         seemed = exp(evidence.estimate(choice))
-        reason = f"budget: {choice} seemed to take {seemed:.3f} times the default's time; the time ended before a proof."
+        seeming = f"{choice} seemed to take {seemed:.3f} times the default's time"
+        reason = f"budget: {seeming}; the time ended before its proof."
         return replace(known, reason=reason)
     entry = _tested(known, choice, proof.settled[operation], proof.dropped.get(operation))
     entry = replace(entry, retained_bytes=evidence.retained_bytes.get(entry.choice))
