@@ -70,7 +70,7 @@ DAEMON = {
     "idle_wakeups": "its wake-ups",
     "busy_cpus_back": "until a machine that becomes busy has its CPUs back",
     "busy_contended_published": "contended trials that were published",
-    "periodic_starts_and_stops": "starts and stops by a load of 1 s every 10 s, in 5 minutes",
+    "periodic_starts_and_stops": "starts and stops by a load of 1 s every 10 s",
     "foreground_slowdown": "a NumPy job in the foreground takes longer by",
     "stop_in_a_trial": "SIGTERM in a trial, until it and all its children are gone",
     "kill_torn_files": "torn files after SIGKILL at random moments",
@@ -170,7 +170,8 @@ def daemon(results: Results) -> Iterable[str]:
         one = row(results, "daemon", name)
         if one is not None and one["value"] is not None:
             value, limit = float(f"{one['value']:.3g}"), "" if one["limit"] is None else f"{one['limit']:g}"
-            yield f"| {words} | {limit} | {value:g} {one['unit'].partition(';')[0]} |"
+            measured = f"{value:g} {one['unit'].partition(';')[0]}".rstrip()
+            yield f"| {words} | {limit} | {measured} |"
     yield ""
     yield _command(results, "daemon")
 
