@@ -13,8 +13,8 @@ from made_profiles import KEY, alone, profile, tuning
 from autotune.bench import lock, neighbours, process
 from autotune.cli.program import program
 from autotune.errors import HostBusy
-from autotune.search import campaign
-from autotune.store import files
+from autotune.store import files, resolve
+from autotune.store.fit import Here
 
 QR = tuning("qr", choice={"blas_threads": 2}, m=100, n=100)
 LOG = tuning("log", choice={"workers": 4, "chunk": 8192}, n=10**6)
@@ -26,7 +26,7 @@ def verify(tmp_path, monkeypatch):
     alone(monkeypatch, tmp_path)
     monkeypatch.setenv("AUTOTUNE_PROCESSES", "")  # so that it is put back
     monkeypatch.delenv("AUTOTUNE_PROCESSES")
-    monkeypatch.setattr(campaign, "this_key", lambda: KEY)
+    monkeypatch.setattr(resolve, "here", lambda *_: Here(key=KEY))
 
     @contextmanager
     def held():

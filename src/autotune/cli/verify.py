@@ -93,19 +93,16 @@ def verified(profile: "Profile", seconds: float, own: "UserWorkload | None") -> 
     from autotune.bench.lock import host_lock
     from autotune.bench.neighbours import neighbours
     from autotune.bench.process import ProcessBench
-    from autotune.host.allocation import schedulable_cpus
-    from autotune.host.identity import host_id
-    from autotune.search.campaign import this_key
+    from autotune.host.allocation import usable_cpus
     from autotune.search.clock import Clock
     from autotune.search.verify import suited, verify
-    from autotune.store.fit import Here
+    from autotune.store.resolve import here
 
     made = profile.provenance
     if made.copies > 1:
         os.environ.setdefault(PROCESSES, str(made.copies))
     workloads = {} if own is None else {own.name: own}
-    here = Here(key=this_key(), host=host_id(), schedulable_cpus=schedulable_cpus())
-    entries, refused = suited(profile, here, own=workloads)
+    entries, refused = suited(profile, here(*usable_cpus()), own=workloads)
     yield from refused
     if not entries:
         return

@@ -21,7 +21,7 @@ from autotune.errors import ProfileError
 from autotune.host.allocation import affinity, schedulable_cpus
 from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id
-from autotune.host.software import libraries, software
+from autotune.host.software import libraries
 from autotune.model.machine import Allocation, Machine
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.tuning import Tuning
@@ -35,7 +35,7 @@ from autotune.search.request import Request
 from autotune.search.second import seconded
 from autotune.search.site import Site
 from autotune.search.transfer import lessons, read_lessons, written
-from autotune.store import files
+from autotune.store import files, resolve
 from autotune.store.folders import state_dir, user_profiles
 
 SELF_TEST_SHARE = 0.02
@@ -218,12 +218,7 @@ def journal_path(key: Key) -> Path:
 
 
 def _key(machine: Machine, allocation: Allocation) -> Key:
-    return Key(
-        hardware=machine.hardware,
-        software=software(load=True),
-        usable_cpus=allocation.usable_cpus,
-        limit=allocation.limit,
-    )
+    return resolve.key(machine, allocation.usable_cpus, allocation.limit)
 
 
 def _site(machine: Machine, allocation: Allocation, bench: ProcessBench, request: Request) -> Site:

@@ -17,7 +17,9 @@ from autotune.store.folders import Layer, cache_dir, places
 from autotune.store.level import Level
 
 if TYPE_CHECKING:
+    from autotune.model.machine import Machine
     from autotune.model.operation import Operation
+    from autotune.model.profile import Key
     from autotune.model.tuning import Tuning
     from autotune.store.fit import Here
 
@@ -113,12 +115,17 @@ def here(usable: int, limit: Limit) -> "Here":
     """This machine with this allocation. Reads all of it, in tens of milliseconds, and loads NumPy."""
     from autotune.host.detect import detect
     from autotune.host.identity import host_id
-    from autotune.model.profile import Key
     from autotune.store.fit import Here
 
     machine, _ = detect()
-    key = Key(hardware=machine.hardware, software=software(load=True), usable_cpus=usable, limit=limit)
-    return Here(key=key, host=host_id(), schedulable_cpus=schedulable_cpus())
+    return Here(key=key(machine, usable, limit), host=host_id(), schedulable_cpus=schedulable_cpus())
+
+
+def key(machine: "Machine", usable: int, limit: Limit) -> "Key":
+    """What a profile of this machine with this allocation is for. Loads NumPy, whose BLAS is part of it."""
+    from autotune.model.profile import Key
+
+    return Key(hardware=machine.hardware, software=software(load=True), usable_cpus=usable, limit=limit)
 
 
 def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any]) -> Compiled:
