@@ -102,14 +102,7 @@ def test_status_reads_as_sentences():
 
 
 def test_what_comes_next_is_numbered():
-    job = {
-        "operation": "svd",
-        "path": "",
-        "dtype": "float64",
-        "sizes": {"n": 5},
-        "cause": "order",
-        "reason": "So.",
-    }
+    job = {"subject": "svd float64 n=5", "cause": "order", "reason": "So."}
     assert list(messages.daemon_queue({"waiting": "", "queue": [job]})) == [
         "The machine is idle.",
         "1. svd float64 n=5 [order] So.",

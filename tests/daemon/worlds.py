@@ -37,7 +37,6 @@ def survey(*entries, profile="/p/mine.yaml", facts=FACTS):
         profile=profile,
         created=None,
         entries=entries,
-        refusals=(),
     )
 
 
@@ -223,14 +222,12 @@ class Scene:
         self.launcher.last.done(
             {
                 "key": key,
-                "slug": "s",
                 "host": "h1",
                 "facts": facts,
                 "watch": [],
                 "profile": str(self.profile),
                 "created": None,
                 "entries": rows,
-                "refusals": [],
             }
         )
 

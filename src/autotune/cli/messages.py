@@ -544,11 +544,7 @@ def daemon_queue(answer: Mapping[str, Any]) -> Iterator[str]:
     """What the daemon will measure next, and why."""
     yield answer["waiting"] or "The machine is idle."
     for number, job in enumerate(answer["queue"], 1):
-        sizes = " ".join(f"{name}={value}" for name, value in job["sizes"].items())
-        what = " ".join(
-            filter(None, (job["operation"] or job["path"], job["dtype"] if job["operation"] else "", sizes))
-        )
-        yield f"{number}. {what} [{job['cause']}] {job['reason']}"
+        yield f"{number}. {job['subject']} [{job['cause']}] {job['reason']}"
     if not answer["queue"]:
         yield "There is nothing to measure."
 

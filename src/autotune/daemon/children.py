@@ -81,7 +81,7 @@ class Processes:
             raise
 
     def sweep(self) -> None:
-        """Remove what jobs of a daemon that was killed have left."""
+        """Remove what children of a daemon that was killed have left."""
         for each in self._folder.glob("job-*"):
             shutil.rmtree(each, ignore_errors=True)
 

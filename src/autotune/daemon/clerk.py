@@ -42,14 +42,10 @@ def survey(folder: str) -> dict[str, Any]:
     blas = [library.path for library in libraries(load=True) if library.path]
     usable, limit = usable_cpus()
     site = here(usable, limit)
-    resolution = resolve()
-    entries = [_row(found.tuning, str(found.level), found.path) for found in resolution.entries()][
-        :MOST_ENTRIES
-    ]
+    entries = [_row(found.tuning, str(found.level), found.path) for found in resolve().entries()]
     own = Path(folder) / f"{site.key.slug}.yaml"
     return {
         "key": site.key.digest,
-        "slug": site.key.slug,
         "host": site.host,
         "facts": _facts(asdict(site.key)),
         "watch": sorted(
@@ -57,8 +53,7 @@ def survey(folder: str) -> dict[str, Any]:
         ),
         "profile": str(own),
         "created": _created(own),
-        "entries": entries,
-        "refusals": [list(one) for one in resolution.refusals][:100],
+        "entries": entries[:MOST_ENTRIES],
     }
 
 
@@ -78,7 +73,7 @@ def excerpt(source: str, target: str, wanted: str) -> dict[str, Any]:
 
     tuned = sorted((one for one in profile.tunings if one.status is Status.TUNED), key=rank)[:most]
     files.write(replace(profile, tunings=tuple(tuned)), Path(target))
-    return {"entries": [_name(one.operation) for one in tuned], "key": profile.key.digest}
+    return {"entries": [_name(one.operation) for one in tuned]}
 
 
 def adopt(source: str, target: str, named: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ A course that is dropped in the middle leaves nothing in force: only `adopt` wri
 
 import json
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class Outcome:
     """Re-timings."""
     doubts: tuple[tuple[str, str, dict[str, int], str], ...] = ()
     """(operation, dtype, sizes, why) of entries that do not hold any more."""
-    ratios: tuple[float, ...] = field(default=())
+    ratios: tuple[float, ...] = ()
     """Times over the default's that were re-timed."""
 
 
@@ -79,7 +79,6 @@ def calibration(
     seconds: float,
     candidate: Path,
     profile: Path,
-    seed: int,
     resume: bool,
     claim: tuple[str, str] | None = None,
 ) -> Course:
@@ -92,7 +91,7 @@ def calibration(
         answer = json_of((yield Step(module=CLAIMS, arguments=(*claim, f"{job.operation}-{job.dtype}"))))
         if answer.get("mine") is False:
             return Outcome(end=End.LEFT, why=f"{answer.get('holder')} measures it for its class.")
-    words = _words(job, seconds=seconds, candidate=candidate, seed=seed)
+    words = _words(job, seconds=seconds, candidate=candidate)
     ended = yield _measured([*words, *(["--resume"] if resume else [])], seconds)
     if resume and ended.status == USAGE_STATUS:  # it had not come to its first session, or was another one
         ended = yield _measured(words, seconds)
@@ -173,13 +172,13 @@ def recheck(
     return Outcome(end=end, why=why, runs=1, doubts=doubts, ratios=_ratios(report))
 
 
-def _words(job: Job, *, seconds: float, candidate: Path, seed: int) -> list[str]:
+def _words(job: Job, *, seconds: float, candidate: Path) -> list[str]:
     sizes = " ".join(f"{name}={value}" for name, value in job.sizes)
     return [
         "calibrate",
         job.operation,
         *(["--sizes", sizes] if sizes else []),
-        *("--dtype", job.dtype, "--budget", f"{seconds:.0f}s", "--seed", str(seed)),
+        *("--dtype", job.dtype, "--budget", f"{seconds:.0f}s"),
         *("--output", str(candidate), "--json"),
     ]
 

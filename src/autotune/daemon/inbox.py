@@ -7,8 +7,6 @@ from autotune.daemon.book import Book
 
 MOST_SAID = 3
 """Refused files that one visit says; of the rest only the number, since anybody may leave them."""
-
-
 MOST_DOUBTS = 200
 """Entries in doubt beyond which programs cannot bring more into doubt."""
 

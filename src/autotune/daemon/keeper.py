@@ -18,7 +18,7 @@ from autotune.daemon.idle import Window
 from autotune.daemon.inbox import Inbox
 from autotune.daemon.interpreters import Interpreters
 from autotune.daemon.log import Log
-from autotune.daemon.memory import Memory, text
+from autotune.daemon.memory import Memory, subject_of
 from autotune.daemon.occasion import Occasion
 from autotune.daemon.places import Places
 from autotune.daemon.runner import Runner, Running
@@ -153,11 +153,11 @@ class Keeper:
                 errand.interpreter, errand.step, partial(self._returned, errand.then), environ=errand.environ
             )
             return
-        self._weigh()
+        self._note_objection()
         if not self.waiting:
             self._measure_next()
 
-    def _weigh(self) -> None:
+    def _note_objection(self) -> None:
         self.waiting = self._occasion.objection() or ""
 
     def _asked(self, one: Interpreter, ended: Ended) -> None:
@@ -240,14 +240,14 @@ class Keeper:
         self.memory.paused_until = wall
         if self._runner.measuring:
             self._interrupt("It was paused.")
-        self._weigh()  # the next tick may be ten seconds away, and `status` is asked now
+        self._note_objection()  # the next tick may be ten seconds away, and `status` is asked now
         self._book.log.say("paused", "It was ordered.")
         self._book.save()
 
     def resume(self) -> None:
         """Measure again."""
         self.memory.paused_until = None
-        self._weigh()
+        self._note_objection()
         self._book.log.say("resumed", "It was ordered.")
         self._book.save()
 
@@ -261,9 +261,10 @@ class Keeper:
             raise UsageError(f"{MOST_ORDERS} orders wait already.")
         if wish not in self.memory.wishes:
             self.memory.wishes.append(wish)
-        self.memory.served.pop(text(operation, dtype, sizes), None)
-        self._weigh()
-        self._book.log.say("ordered", text(operation, dtype, sizes))
+        subject = subject_of(operation, dtype, sizes)
+        self.memory.served.pop(subject, None)
+        self._note_objection()
+        self._book.log.say("ordered", subject)
         self._book.save()
 
     # --- reports ----------------------------------------------------------------------------

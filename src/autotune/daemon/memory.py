@@ -12,6 +12,7 @@ from typing import Any
 
 from autotune.daemon.budget import Spent
 from autotune.model.catalogue import CATALOGUE
+from autotune.model.operation import Operation
 from autotune.store.files import replace
 
 FORMAT = 1
@@ -76,9 +77,9 @@ class Memory:
     def strike(self, interpreters: Iterable[str]) -> None:
         """Drop the orders that have been measured with each of these."""
         wanted = set(interpreters)
-        for wish in [one for one in self.wishes if wanted <= set(self.served.get(text(*one), ()))]:
+        for wish in [one for one in self.wishes if wanted <= set(self.served.get(subject_of(*one), ()))]:
             self.wishes.remove(wish)
-            self.served.pop(text(*wish), None)
+            self.served.pop(subject_of(*wish), None)
 
     def fade(self, now: float) -> None:
         """Make the counts weigh less with time, once a day. A clock that was set back fades nothing."""
@@ -114,16 +115,16 @@ class Memory:
         self.pulled = min(self.pulled, now)
 
 
-def text(operation: str, dtype: str, sizes: Mapping[str, int]) -> str:
+def subject_of(operation: str, dtype: str, sizes: Mapping[str, int]) -> str:
     """What the memory calls an operation; without sizes it is meant at all of its own."""
-    return " ".join([operation, dtype, *(f"{name}={value}" for name, value in sizes.items())])
+    return str(Operation(name=operation, dtype=dtype, sizes=tuple(sizes.items())))
 
 
 def _faded(rows: dict[str, list[Any]], factor: float) -> dict[str, list[Any]]:
     """The rows with so much of their weight; the heaviest of them, without those that weigh nothing any more."""
-    lighter = {text: [*row[:3], row[3] * factor] for text, row in rows.items()}
+    lighter = {subject: [*row[:3], row[3] * factor] for subject, row in rows.items()}
     ranked = sorted(lighter.items(), key=lambda pair: -pair[1][3])[:MOST_DEMAND]
-    return {text: row for text, row in ranked if row[3] >= 0.5}
+    return {subject: row for subject, row in ranked if row[3] >= 0.5}
 
 
 def load(path: Path) -> tuple[Memory, str | None]:
@@ -190,10 +191,10 @@ _ROWS: Mapping[str, tuple[Any, ...]] = {
     "attempts": (_NUMBER, _NUMBER),
 }
 _SHAPES: Mapping[str, Any] = {
-    "paused_until": int | float,
+    "paused_until": _NUMBER,
     "interrupted": dict,
-    "faded": int | float,
-    "pulled": int | float,
+    "faded": _NUMBER,
+    "pulled": _NUMBER,
     "pull_failures": int,
     "wishes": list,
     **dict.fromkeys(

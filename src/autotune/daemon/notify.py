@@ -12,8 +12,6 @@ class Notify:
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
-        self.watchdog_seconds = _watchdog(environ)
-        """How often it wants to hear from us at least; None: never."""
 
     def ready(self) -> None:
         """All is set up."""
@@ -38,10 +36,3 @@ class Notify:
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
             line.setblocking(False)
             line.sendto(message.encode(), address)
-
-
-def _watchdog(environ: Mapping[str, str]) -> float | None:
-    micro, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
-    if not micro.isdigit() or int(micro) == 0 or (pid and pid != str(os.getpid())):
-        return None
-    return int(micro) / 1e6

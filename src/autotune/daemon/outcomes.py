@@ -6,7 +6,7 @@ from pathlib import Path
 from autotune.daemon import staging
 from autotune.daemon.book import Book
 from autotune.daemon.courses import End, Outcome
-from autotune.daemon.memory import text
+from autotune.daemon.memory import subject_of
 from autotune.daemon.schedule import Cause, Job, checked_key
 from autotune.daemon.stamps import stamp
 from autotune.daemon.survey import Survey
@@ -95,7 +95,7 @@ def _checked(book: Book, job: Job, known: Survey, outcome: Outcome) -> None:
     """Entries were checked again; those that do not hold any more are in doubt from now on."""
     memory = book.memory
     for operation, dtype, sizes, why in outcome.doubts:
-        memory.doubts[text(operation, dtype, sizes)] = [operation, dtype, sizes, why]
+        memory.doubts[subject_of(operation, dtype, sizes)] = [operation, dtype, sizes, why]
     if outcome.end in {End.FINE, End.DOUBTED}:
         memory.checked[checked_key(known.key, job.operation, job.dtype)] = book.moment.wall
         memory.attempts.pop(job.subject, None)

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 from autotune.daemon import turns
-from autotune.daemon.memory import Memory, text
+from autotune.daemon.memory import Memory, subject_of
 from autotune.daemon.settings import Settings
 from autotune.daemon.survey import Survey
 from autotune.model.catalogue import CATALOGUE, Family, WorkUnit
@@ -59,12 +59,12 @@ class Job:
     @property
     def subject(self) -> str:
         """What it is about; jobs about the same thing share their failures."""
-        sizes = " ".join(f"{name}={value}" for name, value in self.sizes)
-        return " ".join(filter(None, (self.path or self.operation, self.dtype * (not self.path), sizes)))
+        return self.path or subject_of(self.operation, self.dtype, dict(self.sizes))
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values."""
-        return {**asdict(self), "cause": self.cause.name.lower(), "sizes": dict(self.sizes)}
+        plain = {**asdict(self), "cause": self.cause.name.lower(), "sizes": dict(self.sizes)}
+        return {"subject": self.subject, **plain}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def _all(knowledge: Knowledge) -> Iterator[Job]:
             yield resumed
     for name, survey in knowledge.surveys.items():
         for operation, dtype, sizes in memory.wishes:
-            if name not in memory.served.get(text(operation, dtype, sizes), ()):
+            if name not in memory.served.get(subject_of(operation, dtype, sizes), ()):
                 yield _job(Cause.ORDER, name, operation, dtype, sizes, "It was ordered.")
         for operation, dtype, sizes, why in memory.doubts.values():
             yield _job(Cause.DOUBT, name, operation, dtype, sizes, f"In doubt: {why}.")

@@ -45,8 +45,6 @@ class Survey:
     """Where the daemon puts what it finds for it."""
     created: str | None
     entries: tuple[Entry, ...]
-    refusals: tuple[tuple[str, str | None, str], ...]
-    """[path, entry, reason] of what is not used."""
     rules: Mapping[tuple[str, str], tuple[Entry, ...]] = field(init=False, repr=False, compare=False)
     """The entries by the operation and dtype that they are about: decisions ask for them at every tick."""
     ratios: Mapping[tuple[str, str], float] = field(init=False, repr=False, compare=False)
@@ -86,7 +84,6 @@ def survey(answer: bytes) -> Survey:
         profile=document["profile"],
         created=document["created"],
         entries=tuple(_entry(row) for row in document["entries"]),
-        refusals=tuple((path, entry, reason) for path, entry, reason in document["refusals"]),
     )
 
 

@@ -56,7 +56,6 @@ def _calibration(book: Book, job: Job, known: Survey) -> Course:
         seconds=book.settings.job_seconds,
         candidate=candidate,
         profile=Path(known.profile),
-        seed=0,
         resume=before == begun,  # whatever the cause: what was ordered, say, comes first, and goes on, too
         claim=(store, known.key) if job.cause is Cause.MISSING and store is not None else None,
     )
