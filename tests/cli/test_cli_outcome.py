@@ -13,7 +13,7 @@ from autotune.cli import outcome
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
-from autotune.model.tuning import Status, Tuning
+from autotune.model.tuning import OUT_OF_TIME, Status, Tuning
 from autotune.store import files, folders
 from autotune.store.document import parse
 from autotune.store.join import joined
@@ -72,6 +72,16 @@ def test_a_profile_is_written_where_it_was_asked_to(tmp_path):
 def test_what_is_too_noisy_to_tell_replaces_no_proof():
     noisy = Tuning(operation=SVD.operation, status=Status.NOISY, reason="Busy.", default_seconds=1.0)
     assert joined(profile(FILL, SVD), profile(noisy)).tunings == (FILL, SVD)
+
+
+def test_what_had_no_time_for_its_proof_replaces_no_proof_of_before():
+    hurried = Tuning(
+        operation=SVD.operation,
+        status=Status.DEFAULT_KEPT,
+        reason=f"{OUT_OF_TIME}blas_threads=1 seemed to take 0.9 times the default's time.",
+        default_seconds=1.0,
+    )
+    assert joined(profile(FILL, SVD), profile(hurried)).tunings == (FILL, SVD)
 
 
 def test_a_profile_that_is_there_already_is_joined_and_not_lost(tmp_path):

@@ -11,7 +11,7 @@ from made_profiles import alone, of_this_machine, tuning
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.model.profile import Provenance
-from autotune.model.tuning import Status
+from autotune.model.tuning import OUT_OF_TIME, Status
 from autotune.store import compiled, files, folders
 from autotune.store.level import Level
 from autotune.store.resolve import resolve
@@ -19,6 +19,7 @@ from autotune.store.resolve import resolve
 QR = Operation(name="qr", sizes=(("m", 100), ("n", 100)))
 ONE = {"blas_threads": 1}
 ONE_WORKER = Configuration(workers=1)
+BUDGET = f"{OUT_OF_TIME}the time allowed ended before its turn."
 
 
 @pytest.fixture(autouse=True)
@@ -183,6 +184,19 @@ def test_a_noisy_entry_leaves_the_word_to_the_next_level(tmp_path):
     assert resolve().find(QR).tuning.status is Status.NOISY
     write(of_this_machine(entry()), tmp_path / "shipped" / "class.yaml")
     assert resolve().find(QR).tuning.choice == Configuration(blas_threads=1)
+
+
+def test_an_entry_whose_time_ended_leaves_the_word_to_the_next_level(tmp_path):
+    """Else a calibration on a busy machine would hide what was proved before, at its sizes and between them."""
+    large = {"m": 300, "n": 300}
+    out_of_time = [replace(tuning(**sizes), reason=BUDGET) for sizes in ({"m": 100, "n": 100}, large)]
+    write(of_this_machine(*out_of_time))
+    assert resolve().find(QR).tuning.reason == BUDGET
+    proved = of_this_machine(entry(), tuning(choice=ONE, safe=(1,), **large))
+    write(proved, tmp_path / "shipped" / "class.yaml")
+    found = resolve()
+    between = Operation(name="qr", sizes=(("m", 200), ("n", 200)))
+    assert [chosen(found.find(one)) for one in (QR, between)] == [Configuration(blas_threads=1)] * 2
 
 
 def test_what_the_mirror_holds_is_used_if_two_hosts_confirm_it():

@@ -20,6 +20,10 @@ class Status(StrEnum):
     """The default itself could not be measured."""
 
 
+OUT_OF_TIME = "budget: "
+"""How the reason of an entry begins that keeps the default because the time ended before its proof."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
     """What to do for one operation at one size, and why."""
@@ -65,3 +69,13 @@ class Tuning:
     corners: tuple[tuple[Configuration, float], ...] = ()
     """For tasks: one or all BLAS threads by one or all workers, each with its time over the default's as search
     found it (not a claim)."""
+
+    @property
+    def undecided(self) -> bool:
+        """Is it open whether anything beats the default here? Then what was proved earlier, or elsewhere, speaks.
+
+        So it is after noise, a failure of the default, and where the time ended before the proof.
+        """
+        if self.status is Status.DEFAULT_KEPT:
+            return self.reason.startswith(OUT_OF_TIME)
+        return self.status is not Status.TUNED

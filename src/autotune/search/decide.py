@@ -7,7 +7,7 @@ from statistics import median
 from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.operation import Operation
-from autotune.model.tuning import Status, Tuning
+from autotune.model.tuning import OUT_OF_TIME, Status, Tuning
 from autotune.search.between import Alternatives
 from autotune.search.confirm import MARGIN, Trial, interval
 from autotune.search.disturbance import Disturbance
@@ -15,7 +15,7 @@ from autotune.search.evidence import Evidence
 from autotune.search.prove import Proof
 from autotune.search.site import Site
 
-BUDGET = "budget: the time allowed ended before its turn."
+BUDGET = f"{OUT_OF_TIME}the time allowed ended before its turn."
 
 
 def decide(
@@ -82,7 +82,7 @@ def _after_test(known: Tuning, choice: Configuration, site: Site, evidence: Evid
     if operation not in proof.settled:
         seemed = exp(evidence.estimate(choice))
         seeming = f"{choice} seemed to take {seemed:.3f} times the default's time"
-        reason = f"budget: {seeming}; the time ended before its proof."
+        reason = f"{OUT_OF_TIME}{seeming}; the time ended before its proof."
         return replace(known, reason=reason)
     entry = _tested(known, choice, proof.settled[operation], proof.dropped.get(operation))
     entry = replace(entry, retained_bytes=evidence.retained_bytes.get(entry.choice))

@@ -136,7 +136,7 @@ def measured(tuning: Tuning) -> bool:
 
 def decided(tuning: Tuning) -> bool:
     """Was it measured well enough to tell?"""
-    return measured(tuning) and tuning.status in {Status.TUNED, Status.DEFAULT_KEPT}
+    return measured(tuning) and not tuning.undecided
 
 
 def created(profile: Profile, tuning: Tuning) -> str:

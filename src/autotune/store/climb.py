@@ -44,10 +44,10 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[Found | None
     """The entry of the best level that has evidence for this size, and the nearer ones passed over.
 
     `rungs` are the operation's, best level first. Where no level has evidence, an entry that was too noisy to
-    tell still says that somebody looked: it is the answer, and keeps the default. None: plain NumPy.
+    tell, or whose time ended, still says that somebody looked: it is the answer, and keeps the default. None:
+    plain NumPy.
     """
-    from autotune.model.tuning import Status  # here, since a dataclass costs a millisecond at start
-    from autotune.store.rule import choose
+    from autotune.store.rule import choose  # here, since a dataclass costs a millisecond at start
 
     undecided: Found | None = None
     passed: list[Refusal] = []
@@ -59,7 +59,7 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[Found | None
         tuning = choose(rung.tunings, operation)
         if tuning is None:
             passed.append(Refusal(rung.path, str(operation), _outside(rung.tunings)))
-        elif tuning.status not in {Status.NOISY, Status.FAILED}:
+        elif not (tuning.undecided or all(one.undecided for one in rung.tunings)):
             return Found(tuning, rung.level, rung.path, rung.why), passed
         else:
             passed.append(Refusal(rung.path, str(operation), tuning.reason))

@@ -42,8 +42,8 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
 
     What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with
     sizes that the user named, only the entries of these sizes. What was not reached replaces nothing, and
-    what was too noisy to tell replaces no proof. An old entry that stays says itself when it was measured. Of a
-    profile with another key nothing is kept.
+    what stayed undecided (too noisy to tell, or no time left for the proof) replaces no proof. An old entry
+    that stays says itself when it was measured. Of a profile with another key nothing is kept.
     """
     if old.key != new.key:
         return new
@@ -52,7 +52,7 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
         return operation if sizes_named else (operation.name, operation.dtype)
 
     proved = {tuning.operation for tuning in old.tunings if tuning.status is Status.TUNED}
-    untold = {tuning.operation for tuning in new.tunings if tuning.status is Status.NOISY} & proved
+    untold = {tuning.operation for tuning in new.tunings if tuning.undecided} & proved
     measured = [one for one in new.tunings if one.default_seconds is not None and one.operation not in untold]
     replaced = {scope(tuning.operation) for tuning in measured}
     kept = [
