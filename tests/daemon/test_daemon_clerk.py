@@ -1,11 +1,14 @@
 """What a child does with profiles."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from made_profiles import profile, tuning
+from made_profiles import alone, of_this_machine, profile, tuning
 
 from autotune.daemon import clerk
+from autotune.daemon.survey import survey
+from autotune.model.tuning import OUT_OF_TIME
 from autotune.store import files
 
 
@@ -53,6 +56,26 @@ def test_adoption_joins_what_is_new_with_what_is_there(source, tmp_path):
     answer = clerk.adopt(str(source), str(place), "sizes")
     assert answer == {"entries": 5, "new": {"tuned": 3, "default-kept": 1}}
     assert {one.operation.name for one in files.read(place).tunings} == {"eigh", "qr", "svd", "inv"}
+
+
+def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tmp_path, monkeypatch):
+    alone(monkeypatch, tmp_path)
+    late = replace(tuning("inv", n=500), reason=f"{OUT_OF_TIME}the time allowed ended before its turn.")
+    found = of_this_machine(
+        tuning("inv", choice={"blas_threads": 1}, n=300),
+        late,
+        replace(tuning("inv", n=700), contested=True),
+    )
+    shipped = tmp_path / "shipped" / "class.yaml"
+    files.write(replace(found, provenance=replace(found.provenance, host="elsewhere")), shipped)
+    told = survey(json.dumps(clerk.survey(str(tmp_path / "profiles"))).encode())
+    assert [(one.operation.size["n"], one.status, one.level) for one in told.entries] == [
+        (300, "tuned", "same-class"),
+        (500, "default-kept", "same-class"),
+        (700, "refused", "same-class"),
+    ]
+    assert [bool(one.undecided) for one in told.entries] == [False, True, True]
+    assert [one.contested for one in told.entries] == [False, False, True]
 
 
 def test_a_profile_that_cannot_be_read_is_a_problem_and_no_traceback(tmp_path, capsys):

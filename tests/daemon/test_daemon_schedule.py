@@ -6,6 +6,7 @@ from autotune.daemon.memory import Memory
 from autotune.daemon.schedule import Cause, checked_key, expected_gain, queue
 from autotune.daemon.settings import Settings
 from autotune.model.catalogue import CATALOGUE, operation
+from autotune.model.tuning import OUT_OF_TIME
 
 EAGER = Settings(interpreters=(PYTHON,))
 
@@ -91,6 +92,61 @@ def test_what_changed_is_the_reason_for_measuring_again():
     assert reasons == {"Stale: software.numpy was 2.3 and is 2.4."}
 
 
+LATE = f"{OUT_OF_TIME}the time allowed ended before its turn."
+
+
+def test_of_what_a_class_knows_only_the_sizes_that_could_not_be_told_are_measured():
+    """A shipped profile of this very class: its decided sizes are nobody's work any more."""
+    shipped = [entry(name, level="same-class", n=n) for name in CATALOGUE for n in (100, 200)]
+    noisy = entry("svd", level="same-class", status="noisy", ratio=None, n=300)
+    late = entry("svd", level="same-class", status="default-kept", ratio=None, undecided=LATE, n=400)
+    jobs = queue(knowledge(*shipped, noisy, late, settings=EAGER))
+    assert [(job.cause, job.operation, dict(job.sizes)["n"]) for job in jobs] == [
+        (Cause.UNDECIDED, "svd", 300),
+        (Cause.UNDECIDED, "svd", 400),
+    ]
+    assert jobs[1].reason == f"What was measured tells nothing: {LATE}"
+
+
+def test_an_operation_that_could_not_be_told_at_any_size_is_measured_whole():
+    late = entry("svd", level="same-class", status="default-kept", ratio=None, undecided=LATE)
+    jobs = [job for job in queue(knowledge(late)) if job.operation == "svd"]
+    assert [(job.cause, job.sizes) for job in jobs] == [(Cause.MISSING, ())]
+
+
+def test_what_this_host_has_told_meanwhile_is_not_measured_for_a_class_that_could_not():
+    known = [entry(n=100), entry(level="same-class", status="noisy", ratio=None, n=300), entry(n=300)]
+    assert queue(knowledge(*known)) == []
+    assert {job.operation for job in queue(knowledge(*known, settings=EAGER))}.isdisjoint({"svd"})
+
+
+def test_whoever_measures_only_what_is_asked_for_measures_what_could_not_be_told_once_programs_call_it():
+    known = [entry(n=100), entry(status="noisy", ratio=None, n=300), entry(status="noisy", ratio=None, n=400)]
+    assert queue(knowledge(*known)) == []
+    (job,) = queue(knowledge(*known, memory=Memory(used=row("svd", 5, n=400))))
+    assert (job.cause, dict(job.sizes)) == (Cause.UNDECIDED, {"m": 400, "n": 400})
+
+
+def test_sizes_that_could_not_be_told_wait_after_a_calibration_of_all():
+    memory = Memory()
+    known = [entry(n=100), entry(status="noisy", ratio=None, n=300)]
+    later = memory.failed("svd float64", NOON, 3600.0)
+    asked = {"settings": EAGER, "memory": memory}
+    assert Cause.UNDECIDED not in causes(knowledge(*known, **asked))
+    assert Cause.UNDECIDED in causes(knowledge(*known, **asked, now=later))
+
+
+def test_of_what_hosts_disagree_about_only_those_sizes_are_measured_until_this_host_has_decided():
+    class_wide = [
+        entry(level="same-class", n=100),
+        entry(level="same-class", status="refused", contested=True, n=300),
+    ]
+    assert [(job.cause, dict(job.sizes)["n"]) for job in queue(knowledge(*class_wide))] == [
+        (Cause.CONTESTED, 300)
+    ]
+    assert queue(knowledge(*class_wide, entry(n=300))) == []
+
+
 def test_entries_of_another_level_do_not_spare_the_measurement():
     jobs = queue(knowledge(entry("svd", level="stale"), settings=EAGER))
     assert "svd" in {job.operation for job in jobs}
@@ -114,4 +170,4 @@ def test_with_a_store_nodes_of_a_class_take_turns_at_what_all_lack():
     memory = Memory(noticed={"k1": NOON})
     now = queue(knowledge(settings=shared, memory=memory))
     later = queue(knowledge(settings=shared, memory=memory, now=NOON + 7200))
-    assert len(now) < len(later) == sum(row.family != "user" for row in CATALOGUE.values())
+    assert len(now) < len(later) == len(CATALOGUE)

@@ -22,10 +22,25 @@ QUICK = Thresholds(quiet_seconds=20.0)
 
 
 def entry(
-    name="svd", *, status="tuned", ratio=0.5, level="this-host", path="/p/mine.yaml", contested=False, **sizes
+    name="svd",
+    *,
+    status="tuned",
+    ratio=0.5,
+    level="this-host",
+    path="/p/mine.yaml",
+    undecided="",
+    contested=False,
+    **sizes,
 ):
-    asked = operation(name, **(sizes or {"n": 500}))
-    return Entry(operation=asked, status=status, ratio=ratio, level=level, path=path, contested=contested)
+    return Entry(
+        operation=operation(name, **(sizes or {"n": 500})),
+        status=status,
+        ratio=ratio,
+        level=level,
+        path=path,
+        undecided=undecided or ("It was noisy." if status in {"noisy", "failed"} else ""),
+        contested=contested,
+    )
 
 
 def survey(*entries, profile="/p/mine.yaml", facts=FACTS):
@@ -215,7 +230,7 @@ class Scene:
         rows = [
             [
                 *(one.operation.name, one.operation.dtype, one.operation.size),
-                *(one.status, one.ratio, 0.1, one.level, one.path, one.contested),
+                *(one.status, one.ratio, one.undecided, one.level, one.path, one.contested),
             ]
             for one in entries
         ]

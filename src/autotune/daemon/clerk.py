@@ -10,12 +10,16 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from autotune.daemon.survey import REFUSED
 from autotune.errors import AutotuneError
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.model.tuning import Status, Tuning
+
+if TYPE_CHECKING:
+    from autotune.store.climb import Found
 
 MOST_ENTRIES = 10_000
 
@@ -42,7 +46,9 @@ def survey(folder: str) -> dict[str, Any]:
     blas = [library.path for library in libraries(load=True) if library.path]
     usable, limit = usable_cpus()
     site = here(usable, limit)
-    entries = [_row(found.tuning, str(found.level), found.path) for found in resolve().entries()]
+    resolution = resolve()
+    used = [_row(found, str(found.tuning.status)) for found in resolution.entries()]
+    refused = [_row(found, REFUSED) for found in resolution.refused()]
     own = Path(folder) / f"{site.key.slug}.yaml"
     return {
         "key": site.key.digest,
@@ -53,7 +59,7 @@ def survey(folder: str) -> dict[str, Any]:
         ),
         "profile": str(own),
         "created": _created(own),
-        "entries": entries[:MOST_ENTRIES],
+        "entries": [*used, *refused][:MOST_ENTRIES],
     }
 
 
@@ -91,15 +97,12 @@ def adopt(source: str, target: str, named: str) -> dict[str, Any]:
 _ERRANDS: Mapping[str, Callable[..., dict[str, Any]]] = {"survey": survey, "excerpt": excerpt, "adopt": adopt}
 
 
-def _row(tuning: Tuning, level: str, path: str) -> list[Any]:
+def _row(found: "Found", status: str) -> list[Any]:
+    tuning = found.tuning
+    undecided = tuning.reason if tuning.undecided else ""
     return [
         *_name(tuning.operation),
-        str(tuning.status),
-        tuning.ratio,
-        tuning.default_seconds,
-        level,
-        path,
-        bool(getattr(tuning, "contested", False)),
+        *(status, tuning.ratio, undecided, str(found.level), found.path, tuning.contested),
     ]
 
 

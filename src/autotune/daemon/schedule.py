@@ -2,10 +2,11 @@
 
 In the order of what it may be worth to those who run programs now: a profile that may be slowing them down, an
 order, work that was begun, entries in doubt, calls that nothing covers (by how often they are made times what
-tuning may save), what is stale or was never measured, what hosts disagree about, what has become old.
+tuning may save), what is stale or was never measured, what hosts disagree about, what could not be told, what has
+become old.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 from autotune.daemon import turns
 from autotune.daemon.memory import Memory, subject_of
 from autotune.daemon.settings import Settings
-from autotune.daemon.survey import Survey
-from autotune.model.catalogue import CATALOGUE, Family, WorkUnit
+from autotune.daemon.survey import Entry, Survey
+from autotune.model.catalogue import CATALOGUE, WorkUnit
 from autotune.model.operation import Operation
 
 FLOPS_PER_SECOND = 1e10
@@ -35,7 +36,12 @@ class Cause(IntEnum):
     DEMAND = 4
     MISSING = 5
     CONTESTED = 6
-    AGE = 7
+    UNDECIDED = 7
+    AGE = 8
+
+
+SHARED = frozenset({Cause.MISSING, Cause.UNDECIDED})
+"""What all nodes of a class lack, so that one measures it for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +112,8 @@ def _all(knowledge: Knowledge) -> Iterator[Job]:
             yield _job(Cause.DOUBT, name, operation, dtype, sizes, f"In doubt: {why}.")
         yield from _demanded(name, survey, memory)
         yield from _missing(name, survey, knowledge)
-        yield from _known(name, survey, knowledge)
+        yield from _open(name, survey, knowledge)
+        yield from _old(name, survey, knowledge)
 
 
 def _job(
@@ -159,9 +166,9 @@ def expected_gain(operation: Operation, survey: Survey) -> float:
 def _missing(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
     why = knowledge.memory.stale.get(name)
     asked = [row[0] for row in knowledge.memory.demand.values()]
-    for place, (operation, row) in enumerate(CATALOGUE.items()):
+    for place, operation in enumerate(CATALOGUE):
         entries = survey.of(operation, "float64")
-        if row.family is Family.USER or any(one.settled or one.contested for one in entries):
+        if _partly_known(entries):
             continue
         if not entries and not knowledge.settings.calibrate:
             continue  # nobody asks for it
@@ -176,19 +183,39 @@ def _missing(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
         )
 
 
-def _known(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
-    """What is contested, and what is old."""
+def _partly_known(entries: Sequence[Entry]) -> bool:
+    """Is an operation known at some sizes, so that only the others are left to measure?"""
+    return any(one.settled or one.contested for one in entries)
+
+
+def _open(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
+    """Single sizes about which hosts disagree, or that could not be told, of operations known at others."""
+    for (operation, dtype), entries in survey.rules.items():
+        if operation not in CATALOGUE or not _partly_known(entries):
+            continue
+        for one in entries:
+            if not one.own or one.operation in survey.settled:
+                continue
+            *_, calls = knowledge.memory.used.get(str(one.operation), [0.0])
+            gain = calls * expected_gain(one.operation, survey)
+            if one.contested:
+                cause = Cause.CONTESTED
+                reason = "Hosts of this class disagree about it; what is measured here decides for this host."
+            elif calls or knowledge.settings.calibrate:
+                cause, reason = Cause.UNDECIDED, f"What was measured tells nothing: {one.undecided}"
+            else:
+                continue  # nobody asks for it
+            yield _job(cause, name, operation, dtype, one.operation.size, reason, gain)
+
+
+def _old(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
+    """Operations whose entries of this host's own were checked long ago."""
     memory, settings = knowledge.memory, knowledge.settings
-    known = {rule: entries for rule, entries in survey.rules.items() if rule[0] in CATALOGUE}
-    for operation, dtype in sorted(
-        rule for rule, entries in known.items() if any(one.contested for one in entries)
-    ):
-        reason = "Hosts of this class disagree about it; what is measured here decides for this host."
-        yield _job(Cause.CONTESTED, name, operation, dtype, {}, reason)
     own = (
         rule
-        for rule, entries in known.items()
-        if any(one.path == survey.profile and one.status == "tuned" for one in entries)
+        for rule, entries in survey.rules.items()
+        if rule[0] in CATALOGUE
+        and any(one.path == survey.profile and one.status == "tuned" for one in entries)
     )
     for operation, dtype in sorted(own):
         days = (
@@ -209,7 +236,11 @@ def _waits(job: Job, knowledge: Knowledge) -> bool:
     memory = knowledge.memory
     if job.cause is not Cause.ORDER and memory.delayed(job.subject, knowledge.now):
         return True
-    if job.cause is Cause.MISSING and knowledge.settings.store is not None:
+    if job.cause is Cause.UNDECIDED and memory.delayed(
+        subject_of(job.operation, job.dtype, {}), knowledge.now
+    ):
+        return True  # all its sizes were measured together a moment ago
+    if job.cause in SHARED and knowledge.settings.store is not None:
         survey = knowledge.surveys[job.interpreter]
         noticed = memory.noticed.get(survey.key, knowledge.now)
         turn = turns.turn(survey.host, job.subject, noticed, spread=2 * knowledge.settings.pull_seconds)

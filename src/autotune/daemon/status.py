@@ -1,5 +1,7 @@
 """What the daemon tells people, and what it tells the metrics."""
 
+from collections import Counter
+from collections.abc import Iterable
 from math import exp, log
 from typing import Any
 
@@ -8,7 +10,7 @@ from autotune.daemon.idle import Window
 from autotune.daemon.interpreters import Interpreters
 from autotune.daemon.runner import Running
 from autotune.daemon.settings import Interpreter
-from autotune.daemon.survey import OWN
+from autotune.daemon.survey import REFUSED, Entry
 
 
 def status(
@@ -52,12 +54,11 @@ def status(
 def figures(book: Book, interpreters: Interpreters) -> dict[str, Any]:
     """What the metrics show besides the totals."""
     entries = [one for known in interpreters.surveys.values() for one in known.entries]
-    own = [one.ratio for one in entries if one.level in OWN and one.status == "tuned" and one.ratio]
+    own = [one.ratio for one in entries if one.own and one.status == "tuned" and one.ratio]
     counts = book.memory.counts
     checked = counts.get("rechecked_entries", 0.0)
-    levels = [one.level for one in entries]
     return {
-        "levels": {level: levels.count(level) for level in sorted(set(levels))},
+        "levels": _by_level(entries),
         "oldest_check": min(book.memory.checked.values(), default=None),
         "expected_ratio": exp(sum(map(log, own)) / len(own)) if own else None,
         "rechecked_ratio": exp(counts["rechecked_log_ratio"] / checked) if checked else None,
@@ -76,12 +77,16 @@ def _doing(running: Running, now: float) -> dict[str, Any]:
 
 def _interpreter(one: Interpreter, book: Book, interpreters: Interpreters) -> dict[str, Any]:
     known = interpreters.surveys.get(one.name)
-    levels = [entry.level for entry in known.entries] if known else []
     return {
         "name": one.name,
         "problem": interpreters.problems.get(one.name),
         "stale": book.memory.stale.get(one.name),
         "key": known and known.key,
         "profile": known and known.profile,
-        "entries": {level: levels.count(level) for level in sorted(set(levels))},
+        "entries": _by_level(known.entries if known else ()),
     }
+
+
+def _by_level(entries: Iterable[Entry]) -> dict[str, int]:
+    """How many entries apply, for each level."""
+    return dict(sorted(Counter(one.level for one in entries if one.status != REFUSED).items()))

@@ -10,24 +10,33 @@ from autotune.model.operation import Operation
 
 OWN = frozenset({"explicit", "this-host", "same-class"})
 """Levels of what was measured, or confirmed, for exactly this machine, software and allocation."""
-UNDECIDED = frozenset({"noisy", "failed"})
+REFUSED = "refused"
+"""The status of an entry that is not used here, though its profile fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An entry that applies."""
+    """An entry of a profile that fits."""
 
     operation: Operation
     status: str
+    """As in the profile, or `refused`."""
     ratio: float | None
     level: str
     path: str
-    contested: bool
+    undecided: str = ""
+    """Why it tells nothing: a sentence; empty if it does."""
+    contested: bool = False
+
+    @property
+    def own(self) -> bool:
+        """Is it about exactly this machine, software and allocation?"""
+        return self.level in OWN
 
     @property
     def settled(self) -> bool:
         """Is there nothing left to find out?"""
-        return self.level in OWN and self.status not in UNDECIDED and not self.contested
+        return self.own and not (self.undecided or self.contested)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +97,14 @@ def survey(answer: bytes) -> Survey:
 
 
 def _entry(row: list[Any]) -> Entry:
-    name, dtype, sizes, status, ratio, _seconds, level, path, contested = row
+    name, dtype, sizes, status, ratio, undecided, level, path, contested = row
     return Entry(
         operation=Operation(name=name, dtype=dtype, sizes=tuple(sizes.items())),
         status=status,
         ratio=ratio,
         level=level,
         path=path,
+        undecided=undecided,
         contested=contested,
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from autotune.daemon import courses
 from autotune.daemon.book import Book
 from autotune.daemon.courses import Course, End, Outcome
-from autotune.daemon.schedule import Cause, Job
+from autotune.daemon.schedule import SHARED, Cause, Job
 from autotune.daemon.stamps import stamp
 from autotune.daemon.survey import Survey
 
@@ -57,7 +57,7 @@ def _calibration(book: Book, job: Job, known: Survey) -> Course:
         candidate=candidate,
         profile=Path(known.profile),
         resume=before == begun,  # whatever the cause: what was ordered, say, comes first, and goes on, too
-        claim=(store, known.key) if job.cause is Cause.MISSING and store is not None else None,
+        claim=(store, known.key) if job.cause in SHARED and store is not None else None,
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from autotune.model.tuning import Tuning
 
-FORMAT = 2
+FORMAT = 3
 _OLD_SECONDS = 30 * 86400
 """A copy as old as this is deleted when another is written; one still in use is made again in a blink."""
 
@@ -138,6 +138,7 @@ def pack(tuning: "Tuning") -> list[Any]:
         tuning.default_threads,
         list(tuning.safe_threads),
         [[one.as_dict(), ratio] for one, ratio in tuning.alternatives],
+        tuning.contested,
     ]
 
 
@@ -146,7 +147,7 @@ def _unpacked(name: str, dtype: str, row: list[Any]) -> "Tuning":
     from autotune.model.operation import Operation
     from autotune.model.tuning import Status, Tuning
 
-    sizes, status, reason, choice, *evidence, safe, others = row
+    sizes, status, reason, choice, *evidence, safe, others, contested = row
     default, tuned, ratio, low, high, processes, pairs, threads = evidence
     return Tuning(
         operation=Operation(name=name, dtype=dtype, sizes=tuple((size, value) for size, value in sizes)),
@@ -163,6 +164,7 @@ def _unpacked(name: str, dtype: str, row: list[Any]) -> "Tuning":
         default_threads=threads,
         safe_threads=tuple(safe),
         alternatives=tuple((configuration(knobs), share) for knobs, share in others),
+        contested=contested,
     )
 
 

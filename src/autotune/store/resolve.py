@@ -55,10 +55,16 @@ class Resolution:
 
     def entries(self) -> Iterator[Found]:
         """Every entry in use, each operation's best level first."""
+        return (found for found in self._everything() if not refused(found.tuning))
+
+    def refused(self) -> Iterator[Found]:
+        """Every entry of a profile that fits which is not used itself, with its reason as the entry's."""
+        return (found for found in self._everything() if refused(found.tuning))
+
+    def _everything(self) -> Iterator[Found]:
         for group in self._copy.all_groups():
             for tuning in group.tunings():
-                if not refused(tuning):
-                    yield Found(tuning, Level(group.level), group.path, group.why)
+                yield Found(tuning, Level(group.level), group.path, group.why)
 
     def _rungs(self, name: str, dtype: str) -> list[Rung]:
         rungs = self._parsed.get((name, dtype))
