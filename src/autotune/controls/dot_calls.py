@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from autotune.controls.intercept import MOST_SHAPES, Around, Decide, unknown_structures
+from autotune.controls.intercept import Around, Decide, remember, unknown_structures
 from autotune.controls.switch import Calls
 
 _NAMES = ("dot", "inner")
@@ -107,9 +107,7 @@ class _StandIn:
             calls = Calls("", a.dtype.name, {})
         else:
             calls = decide(named[0], a.dtype.name, named[1])
-        if len(self._known) >= MOST_SHAPES:
-            self._known = {}
-        self._known[a.shape, b.shape, a.dtype, b.dtype] = calls
+        remember(self._known, (a.shape, b.shape, a.dtype, b.dtype), calls)
         return calls
 
 

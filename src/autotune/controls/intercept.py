@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from autotune.controls.switch import Calls
-from autotune.host.software import python_build
+from autotune.host.software import python_build, series
 
 KNOWN_NUMPY = frozenset({"2.0", "2.1", "2.2", "2.3", "2.4", "2.5"})
 """Versions of NumPy on which it was tried with NumPy's own tests."""
@@ -173,9 +173,7 @@ class Intercept:
                 calls = Calls("", a.dtype.name, {})
             else:
                 calls = self._decide(named[0], a.dtype.name, named[1])
-            if len(known) >= MOST_SHAPES:
-                known.clear()
-            known[_key(a) if b is None else (a.shape, a.dtype, b.shape)] = calls
+            remember(known, _key(a) if b is None else (a.shape, a.dtype, b.shape), calls)
             return calls
 
         return meet
@@ -184,9 +182,16 @@ class Intercept:
 _Meet = Callable[..., Calls]
 
 
+def remember(known: dict[Any, Any], key: object, met: object) -> None:
+    """Keep what is called for a shape, if need be in place of all others."""
+    if len(known) >= MOST_SHAPES:
+        known.clear()
+    known[key] = met
+
+
 def unknown_numpy() -> str | None:
     """Why calls of this NumPy are not met, as a sentence; None if they can be."""
-    if ".".join(np.__version__.split(".")[:2]) in KNOWN_NUMPY:
+    if series(np.__version__) in KNOWN_NUMPY:
         return None
     return (
         f"NumPy {np.__version__} is not among the versions whose calls can be met "

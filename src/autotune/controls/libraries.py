@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from autotune.controls import environment
-from autotune.host.software import brought_by
+from autotune.host.software import brought_by, series
 from autotune.host.threadpools import threadpoolctl
 
 
@@ -71,7 +71,7 @@ class Library:
         """Does what was measured with the other one speak for this? Their patch level may differ, as a
         profile's may.
         """
-        mine, theirs = (((one.version or "").split(".")[:2], one.api) for one in (self, other))
+        mine, theirs = ((series(one.version or ""), one.api) for one in (self, other))
         return mine == theirs and self.per_thread == other.per_thread
 
     def __str__(self) -> str:

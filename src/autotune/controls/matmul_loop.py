@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from autotune.controls.intercept import MOST_SHAPES, Around, Decide, Nothing, unknown_structures
+from autotune.controls.intercept import Around, Decide, Nothing, remember, unknown_structures
 from autotune.controls.switch import Calls
 
 _Loop = CFUNCTYPE(None, c_void_p, POINTER(c_char), c_void_p, c_void_p)
@@ -126,9 +126,7 @@ class _CallBack:
             calls = decide("matvec", self._dtype, {"m": rows, "n": inner})
         else:
             calls = decide("matmul", self._dtype, {"m": rows, "k": inner, "n": columns})
-        if len(self._known) >= MOST_SHAPES:
-            self._known = {}
-        self._known[sizes] = calls
+        remember(self._known, sizes, calls)
         return calls
 
 

@@ -20,7 +20,6 @@ import numpy as np
 
 from autotune.controls.arrivals import expect_no_longer, when_imported
 from autotune.controls.intercept import (
-    MOST_SHAPES,
     Around,
     Decide,
     Named,
@@ -28,15 +27,18 @@ from autotune.controls.intercept import (
     Shape,
     lstsq,
     rectangle,
+    remember,
     solve,
     square,
 )
 from autotune.controls.switch import Calls
+from autotune.host.software import series
 
 KNOWN_SCIPY = frozenset({"1.13", "1.14", "1.15", "1.16", "1.17", "1.18"})
 """Versions of SciPy on which it was tried."""
 
 _Compiled = Callable[..., Any]
+_IsIt = Callable[[tuple[Any, ...], Mapping[str, Any]], bool]
 _HOMES = tuple(
     f"scipy.linalg.{name}" for name in ("_basic", "_decomp", "_decomp_cholesky", "_decomp_qr", "_decomp_svd")
 )
@@ -81,7 +83,7 @@ class ScipyIntercept:
             if "_batched_linalg" in names:  # in _basic from 1.17 on, in all of them from 1.18 on
                 self._replace(names, "_batched_linalg", meeting.module(names["_batched_linalg"]))
         names = vars(sys.modules[_HOMES[0]])
-        det = _name_of_det(names)
+        det = next(name for name in _DETS if name in names)
         self._replace(names, det, meeting.function(names[det], _batched_det))
 
     def _replace(self, names: dict[str, Any], name: str, ours: Any) -> None:
@@ -119,7 +121,7 @@ class _Meeting:
                     function if one is None else self._met(function, one.named(*shapes), dtype, one.is_it)
                     for function, one in zip(found, _ROUTINES[names], strict=True)
                 ]
-                _remember(known, key, found)
+                remember(known, key, found)
             return found
 
         return met
@@ -133,7 +135,7 @@ class _Meeting:
                 vars(copy)[name] = self.function(vars(batched)[name], named)
         return copy
 
-    def function(self, function: _Compiled, named: "_Named") -> _Compiled:
+    def function(self, function: _Compiled, named: Callable[..., Named | None]) -> _Compiled:
         """What stands for a function that takes matrices, and how to go about them."""
         known: dict[Any, _Compiled] = {}
 
@@ -142,13 +144,13 @@ class _Meeting:
             met = known.get(key)
             if met is None:
                 met = self._met(function, named(*args), args[0].dtype.name)
-                _remember(known, key, met)
+                remember(known, key, met)
             return met(*args)
 
         return call
 
     def _met(
-        self, function: _Compiled, named: Named | None, dtype: str, is_it: "_IsIt | None" = None
+        self, function: _Compiled, named: Named | None, dtype: str, is_it: _IsIt | None = None
     ) -> _Compiled:
         """What stands for the function in calls of one shape."""
         if named is None:
@@ -172,7 +174,7 @@ class _Meeting:
         return _like(function, call)
 
 
-def _counted(function: _Compiled, calls: Calls, is_it: "_IsIt | None") -> _Compiled:
+def _counted(function: _Compiled, calls: Calls, is_it: _IsIt | None) -> _Compiled:
     """The function, with its calls counted."""
 
     def call(*args: Any, **keywords: Any) -> Any:
@@ -188,12 +190,6 @@ def _like(function: _Compiled, call: _Compiled) -> _Compiled:
     return call
 
 
-def _remember(known: dict[Any, Any], key: object, met: object) -> None:
-    if len(known) >= MOST_SHAPES:
-        known.clear()
-    known[key] = met
-
-
 # --- which operation a compiled function is --------------------------------------------------
 
 
@@ -201,11 +197,9 @@ class _Routine(NamedTuple):
     """What a routine is called for, by the shapes of a matrix and of right-hand sides, if the call is for that."""
 
     named: Callable[[Shape, Shape], Named | None]
-    is_it: "_IsIt | None" = None
+    is_it: _IsIt | None = None
 
 
-_IsIt = Callable[[tuple[Any, ...], Mapping[str, Any]], bool]
-_Named = Callable[..., Named | None]
 _DTYPES = {"s": "float32", "d": "float64", "c": "complex64", "z": "complex128"}
 """By the letter that a routine's name begins with."""
 
@@ -305,7 +299,7 @@ def _batched_lstsq(a: Any, b: Any, _cut_off: float, driver: str, *_: Any) -> Nam
     return lstsq(a.shape, _columns(b)) if driver == "gelsd" else None
 
 
-_BATCHED: Mapping[str, "_Named"] = {
+_BATCHED: Mapping[str, Callable[..., Named | None]] = {
     "_solve": _batched_solve,
     "_inv": _batched_inv,
     "_det": _batched_det,
@@ -317,16 +311,14 @@ _BATCHED: Mapping[str, "_Named"] = {
 }
 """The first two from 1.17 on, the others from 1.18 on."""
 
-
-def _name_of_det(basic: Mapping[str, Any]) -> str:
-    """By which det calls what computes it; "" if it is not known."""
-    return next((name for name in ("find_det_from_lu", "_linalg_det") if name in basic), "")
+_DETS = ("find_det_from_lu", "_linalg_det")
+"""By which of these det calls what computes it."""
 
 
 def _unknown_scipy() -> str | None:
     """Why calls of this SciPy are not met, as a sentence; None if they can be."""
     version = str(getattr(sys.modules["scipy"], "__version__", "of unknown version"))
-    if ".".join(version.split(".")[:2]) not in KNOWN_SCIPY:
+    if series(version) not in KNOWN_SCIPY:
         known = sorted(KNOWN_SCIPY, key=lambda text: int(text.split(".")[1]))
         return (
             f"SciPy {version} is not among the versions whose calls can be met ({known[0]} to {known[-1]})."
@@ -335,6 +327,6 @@ def _unknown_scipy() -> str | None:
     basic = vars(sys.modules[_HOMES[0]])
     usual = all(vars(sys.modules[home]).get("get_lapack_funcs") is lapack for home in _HOMES)
     batched = basic.get("_batched_linalg")
-    if not usual or not _name_of_det(basic) or (batched and not {"_solve", "_inv"} <= vars(batched).keys()):
+    if not usual or basic.keys().isdisjoint(_DETS) or (batched and not {"_solve", "_inv"} <= vars(batched).keys()):
         return "SciPy is not built as this version's usually is (another tool may have changed it)."
     return None

@@ -101,6 +101,11 @@ def _numpy() -> str | None:
             version = metadata.version("numpy")
         except metadata.PackageNotFoundError:
             return None
+    return series(version)
+
+
+def series(version: str) -> str:
+    """A version without its patch level: "2.3" of "2.3.5"."""
     return ".".join(version.split(".")[:2])
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from autotune.errors import BadSettings, EnvironmentProblem, MissingPackage
+from autotune.host.software import series
 from autotune.share.cluster import Answer, Gone
 from autotune.share.cluster_visit import visitor
 
@@ -111,9 +112,9 @@ class DaskCrew:
                 )
             except TimeoutError:
                 return f"It did not answer within {ANSWER_SECONDS:.0f} s."
-        ours = _minor(platform.python_version())
+        ours = series(platform.python_version())
         for where, known in (told | {"there": found.get(worker)}).items():
-            theirs = _minor(known["host"]["python"]) if known else ours
+            theirs = series(known["host"]["python"]) if known else ours
             if theirs != ours:
                 return f"Python is {theirs} {where} and {ours} here; it must be the same."
         return None
@@ -179,10 +180,6 @@ def _answer(future: Any) -> Answer:
     if not isinstance(answer, dict):  # what measures may have let something else have the last word
         return {"problem": "It cannot be understood.", "kind": "other"}
     return answer
-
-
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
 
 
 def _first_line(problem: BaseException) -> str:

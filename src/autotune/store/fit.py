@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from autotune.controls.configured import clamp
+from autotune.host.software import series
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration
@@ -296,8 +297,8 @@ def _differences(theirs: Key, ours: Key) -> Iterator[tuple[str, object, object]]
 
 def _same_series(recorded: object, present: object) -> bool:
     """Do two BLAS versions differ in the patch only? 0.3.30 and 0.3.31 do; 2024.0 and 2024.2 do not."""
-    series = [str(version).split(".")[:2] for version in (recorded, present) if version is not None]
-    return len(series) == 2 and series[0] == series[1]
+    both = [series(str(version)) for version in (recorded, present) if version is not None]
+    return len(both) == 2 and both[0] == both[1]
 
 
 def _differs(field: str, recorded: object, present: object) -> str:
