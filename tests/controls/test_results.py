@@ -17,11 +17,13 @@ def nothing_held():
     yield
     results.keep(0)
     results._limit = None
+    results._usual.cache_clear()
 
 
 @pytest.mark.parametrize(("memory", "most"), [(None, results.LIMIT), (2**40, results.LIMIT), (2**29, 2**26)])
 def test_little_is_held_where_memory_is_little(monkeypatch, memory, most):
     monkeypatch.setattr(results, "_limit", None)
+    results._usual.cache_clear()
     monkeypatch.setattr(results, "usable_bytes", lambda: memory)
     large = [results.empty((16 << 20,), np.uint8) for _ in range(20)]
     del large

@@ -27,7 +27,7 @@ class Child(NamedTuple):
     process: BaseProcess
     connection: Connection
     forked: bool
-    """Or was it started anew?"""
+    """False: it was started anew, and has imported the program's main module."""
 
     def send(self, message: Any) -> None:
         """Say something to it. If it has ended already, `receive` is who tells."""
@@ -65,9 +65,7 @@ def _no_warning_of_our_threads() -> Iterator[None]:
 
 def check_main() -> None:
     """Raise UsageError in a process that is just importing the main module of the program that started it."""
-    if getattr(
-        multiprocessing.current_process(), "_inheriting", False
-    ):  # as multiprocessing itself finds out
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # how multiprocessing itself knows
         raise UsageError(
             f"This process was started to be a worker, and cannot start workers yet. {UNGUARDED}"
         )
@@ -79,6 +77,7 @@ def start(
 ) -> Iterator[list[Child]]:
     """Processes that do `work(connection, *task)`; ended at once if anything goes wrong here."""
     check_main()
+    forked = context.get_start_method() == "fork"
     children: list[Child] = []
     try:
         for task in tasks:
@@ -87,7 +86,7 @@ def start(
             with _no_warning_of_our_threads():
                 process.start()
             there.close()
-            children.append(Child(process, here, context.get_start_method() == "fork"))
+            children.append(Child(process, here, forked))
         yield children
     except BaseException:
         for child in children:

@@ -61,13 +61,14 @@ class Grid:
 
 def _cut(length: int, rows: int, step: int, workers: int) -> tuple[int, int]:
     """How long the slices of an axis are, and how many; whole steps where they hold one."""
-    rows -= rows % step if rows >= step else 0
+    step = step if rows >= step else 1
+    rows -= rows % step
     parts = max(1, (length + rows // 2) // rows)
     if not 1 < workers <= parts:
         return rows, parts
     as_many = -(-parts // workers) * workers
     even = -(-length // as_many)
-    even += -even % step if rows >= step else 0
+    even += -even % step
     last = length - (as_many - 1) * even
     return (even, as_many) if 2 * last >= rows else (rows, parts)
 

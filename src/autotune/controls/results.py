@@ -7,6 +7,7 @@ Lease, as do all its views, buffers and slices; only when the last of them is go
 the memory free to be handed out.
 """
 
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -43,7 +44,7 @@ class Lease:
 
 
 _limit: int | None = None
-"""None until it is known what there is."""
+"""None unless `keep` said something."""
 _held: dict[int, NDArray[np.uint8]] = {}
 """By id, oldest first. Only single dict operations touch it: a Lease may be deleted by the garbage collector
 in the middle of any of these functions, where a lock would wait for itself."""
@@ -73,10 +74,13 @@ def keep(limit: int) -> None:
 
 
 def _most() -> int:
-    if _limit is None:
-        memory = usable_bytes()
-        keep(LIMIT if memory is None else min(LIMIT, memory // SHARE))
-    return _limit or 0
+    return _usual() if _limit is None else _limit
+
+
+@cache
+def _usual() -> int:
+    memory = usable_bytes()
+    return LIMIT if memory is None else min(LIMIT, memory // SHARE)
 
 
 def _take(size: int) -> NDArray[np.uint8] | None:
@@ -92,7 +96,7 @@ def _give_back(memory: NDArray[np.uint8]) -> None:
 
 
 def _trim() -> None:
-    while held() > (_limit or 0):
+    while held() > _most():
         try:
             del _held[next(iter(_held))]
         except (StopIteration, KeyError, RuntimeError):  # another thread took it meanwhile

@@ -55,11 +55,12 @@ def advice(
     others take now. Each sentence says what follows, and what to do.
     """
     environ = environ or {}
+    found = working(libraries or ())
     return (
         *([NO_CPUS] if machine.counts.logical_cpus is None else []),
         *_settings(environ),
-        *_threads(allocation, working(libraries or ())),
-        *([] if libraries is None else _copies(working(libraries))),
+        *_threads(allocation, found),
+        *([] if libraries is None else _copies(found)),
         *_structure(machine, allocation),
         *_noise(busy),
         *_surroundings(governor, shared_memory_bytes),

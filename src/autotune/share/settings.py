@@ -68,15 +68,15 @@ def settings(store: str | None = None) -> Settings:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = path.stat()
-        data = path.read_bytes() if stat.S_ISREG(found.st_mode) else b""  # a pipe would be waited for
+        mode = path.stat().st_mode
+        data = path.read_bytes() if stat.S_ISREG(mode) else None  # a pipe would be waited for
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as problem:
         raise BadSettings(f"{path}: it cannot be read ({problem.strerror}).") from None
-    if not stat.S_ISREG(found.st_mode):
+    if data is None:
         raise BadSettings(f"{path}: it is not a regular file.")
-    if os.name == "posix" and found.st_mode & stat.S_IWOTH:
+    if os.name == "posix" and mode & stat.S_IWOTH:
         raise BadSettings(f"{path}: everybody may write to it; `chmod go-w` makes it trustworthy.")
     try:
         document = parse(data)
