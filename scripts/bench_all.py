@@ -103,17 +103,16 @@ def machine() -> dict[str, Any]:
     from autotune import __version__
     from autotune.host.allocation import usable_cpus
     from autotune.host.detect import detect
-    from autotune.store.resolve import here
+    from autotune.host.software import software
 
-    cpus, limit = usable_cpus()
-    software = here(cpus, limit).key.software
+    found = software(load=True)
     return {
         "cpu": detect()[0].name,
-        "usable_cpus": cpus,
+        "usable_cpus": usable_cpus()[0],
         "system": platform.system(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "blas": f"{software.blas} {software.blas_version}",
+        "blas": f"{found.blas} {found.blas_version}",
         "autotune": __version__,
     }
 

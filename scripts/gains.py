@@ -91,15 +91,7 @@ NOT_YET = "Not measured yet: `scripts/bench_all --only {}` fills this table."
 
 def put_tables(root: Path, results: Results) -> None:
     """Replace the tables in README.md and in docs."""
-    for path, name, of, table in (
-        ("README.md", "gains", "course", gains),
-        ("README.md", "calls", "runtime", calls),
-        ("README.md", "daemon", "daemon", daemon),
-        ("docs/libraries.md", "libraries", "libraries", libraries),
-        ("docs/believe.md", "accepted", "aa", accepted),
-        ("docs/believe.md", "regret", "simulated", regret),
-        ("docs/believe.md", "between", "transfer", between),
-    ):
+    for path, name, of, table in TABLES:
         page, known = root / path, results["benchmarks"].get(of, {"results": ()})["results"]
         before = page.read_text("utf-8")
         after = replaced(before, name, "\n".join(table(results) if known else [NOT_YET.format(of)]))
@@ -260,3 +252,15 @@ def row(results: Results, benchmark: str, name: str) -> Mapping[str, Any] | None
 def figure(one: Mapping[str, Any]) -> str:
     """A gain with its interval."""
     return f"{one['ratio']:.2f} ({one['low']:.2f} to {one['high']:.2f})"
+
+
+TABLES = (
+    ("README.md", "gains", "course", gains),
+    ("README.md", "calls", "runtime", calls),
+    ("README.md", "daemon", "daemon", daemon),
+    ("docs/libraries.md", "libraries", "libraries", libraries),
+    ("docs/believe.md", "accepted", "aa", accepted),
+    ("docs/believe.md", "regret", "simulated", regret),
+    ("docs/believe.md", "between", "transfer", between),
+)
+"""Page, name between the marks, benchmark without which there is no table, and what makes it."""
