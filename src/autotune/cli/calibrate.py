@@ -128,7 +128,7 @@ def calibrate(
       autotune calibrate --workload simulate.py:step --sizes n=1000,4000
       autotune calibrate --cpus 1,2,4,all --budget 30m
       autotune calibrate --scheduler tcp://head:8786 --store /nfs/autotune
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     if scheduler is not None:
         refuse_on_nodes(resume=resume, cpus=cpus)
     elif copies > 1:

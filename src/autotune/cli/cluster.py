@@ -27,7 +27,7 @@ def cluster() -> None:
     Examples:
       autotune cluster script --slurm --store /nfs/autotune > calibrate.sh
       autotune cluster script --pbs --cpus 64 --store s3://bucket/autotune > calibrate.sh
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
 
 
 @cluster.command(short_help="Print a batch file that measures one kind of node.")
@@ -80,7 +80,7 @@ def script(
       autotune cluster script --slurm --partition long --store /nfs/autotune > calibrate.sh
       sbatch --constraint=icelake calibrate.sh
       sbatch --constraint=rome calibrate.sh
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     from autotune.share.settings import files, settings
 
     if batch is None:

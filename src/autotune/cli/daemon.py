@@ -31,7 +31,7 @@ def daemon(ctx: click.Context, system: bool) -> None:
       autotune daemon status
       autotune daemon pause --for 2h
       autotune daemon tune svd n=500
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     ctx.obj = system
     if ctx.invoked_subcommand is None:
         ctx.invoke(run)
@@ -46,7 +46,7 @@ def run(system: bool) -> None:
     Examples:
       autotune daemon run
       autotune daemon --system run
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     from autotune.daemon import places, service
 
     service.run(places.system() if system else places.user())
@@ -62,7 +62,7 @@ def status(system: bool, as_json: bool) -> None:
     Examples:
       autotune daemon status
       autotune daemon --system status --json
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     _show(_asked(system, "status"), messages.daemon_status, as_json=as_json)
 
 
@@ -76,7 +76,7 @@ def explain(system: bool, as_json: bool) -> None:
     Examples:
       autotune daemon explain
       autotune daemon explain --json
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     _show(_asked(system, "explain"), messages.daemon_queue, as_json=as_json)
 
 
@@ -90,7 +90,7 @@ def pause(system: bool, span: str | None) -> None:
     Examples:
       autotune daemon pause
       autotune daemon pause --for 2h
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     words = {} if span is None else {"seconds": units.budget(span)}
     _asked(system, "pause", **words)
     click.echo(messages.daemon_paused(span), err=True)
@@ -105,7 +105,7 @@ def resume(system: bool) -> None:
     Examples:
       autotune daemon resume
       autotune daemon --system resume
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     _asked(system, "resume")
     click.echo(messages.DAEMON_RESUMED, err=True)
 
@@ -122,7 +122,7 @@ def tune(system: bool, operation: str, sizes: tuple[str, ...], dtype: str) -> No
     Examples:
       autotune daemon tune svd
       autotune daemon tune svd n=500 --dtype float32
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     name = kind(operation).name
     _asked(system, "tune", operation=name, dtype=dtype, sizes=parse_size(sizes))
     click.echo(messages.daemon_ordered(name), err=True)
@@ -137,7 +137,7 @@ def reload(system: bool) -> None:
     Examples:
       autotune daemon reload
       autotune daemon --system reload
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     _asked(system, "reload")
     click.echo(messages.DAEMON_RELOADED, err=True)
 
@@ -153,7 +153,7 @@ def install(user: bool, store: bool, shown: bool) -> None:
     Examples:
       sudo "$(command -v autotune)" daemon install
       autotune daemon install --user --print
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     from autotune.daemon import unit
 
     if shown:

@@ -47,7 +47,7 @@ def doctor(as_json: bool, root: Path) -> None:
       autotune doctor
       autotune doctor --json
       autotune doctor --root recorded/
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     own = root.resolve() == Path("/").resolve()
     machine, allocation = detect(root)
     busy = _taken_by_others(allocation) if own else None

@@ -23,7 +23,7 @@ def env(blas_threads: int | None, as_json: bool) -> None:
     Examples:
       eval "$(autotune env)"
       autotune env --blas-threads 4
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     threads, reason = choice(blas_threads)
     variables = environment.exports(threads, os.environ)
     if as_json:

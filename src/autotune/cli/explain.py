@@ -40,7 +40,7 @@ def explain(
     Examples:
       autotune explain
       autotune explain svd --n 500
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     import autotune
 
     asked = {name: value for name, value in sizes.items() if value is not None} | parse_size(others)

@@ -27,7 +27,7 @@ def keys(new: bool, path: Path | None, as_json: bool) -> int:
     Examples:
       autotune keys --new
       autotune keys --file site.key --json
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     from autotune.share.keys import key_id, make, private_key, public_text
     from autotune.share.settings import signing_key
 

@@ -21,7 +21,7 @@ def list(folder: str | None, store: str | None, as_json: bool) -> int:  # noqa: 
     Examples:
       autotune list --store /nfs/autotune
       autotune list genuineintel-6-143-8cpu-openblas-0.3.31-1a2b3c4d5e6f --json
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     from autotune.share.prune import classes
     from autotune.share.publication import CLASS, measured
     from autotune.share.reading import read_class

@@ -43,7 +43,7 @@ def prune(
     Examples:
       autotune prune --store /nfs/autotune --dry-run
       autotune prune --older-than 365 --host 6d90b715326a8e69
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     from autotune.share.prune import prunable
     from autotune.share.publication import CLASS
 

@@ -32,7 +32,7 @@ def publish(profile: Path | None, store: str | None, sign: bool, key: Path | Non
     Examples:
       autotune publish --store /nfs/autotune
       autotune publish node.yaml --store s3://bucket/autotune --sign
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     from autotune.share.keys import private_key
     from autotune.share.publish import publish as give
     from autotune.share.settings import signing_key

@@ -25,7 +25,7 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
     Examples:
       autotune pull --store /nfs/autotune
       AUTOTUNE_STORE=s3://bucket/autotune autotune pull --json
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     from autotune.host.allocation import usable_cpus
     from autotune.share.pull import pull as bring
     from autotune.store.resolve import here, resolve

@@ -61,7 +61,7 @@ def report(
       autotune report before.yaml after.yaml --html compared.html
       autotune report --csv --table trials > trials.csv
       autotune report --optuna history.log && optuna-dashboard history.log
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     if sum((html is not None, as_json, as_csv, optuna is not None)) != 1:
         raise UsageError(messages.REPORT_AS_WHAT)
     subjects = found(profiles)

@@ -47,7 +47,7 @@ def run(blas_threads: int | None, per_call: str | None, children: bool, command:
       autotune run --blas-threads 1 -- make test
       autotune run --per-call -- pytest
       autotune run --per-call=all -- python simulate.py
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     if per_call is None and children:
         raise click.UsageError(messages.CHILDREN_ALONE)
     if per_call is not None and blas_threads is not None:

@@ -22,7 +22,7 @@ def show(profile: Path | None, as_json: bool) -> int:
     Examples:
       autotune show
       autotune show profiles/cluster-node.yaml --json
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     path = profile or applying()
     if path is None:
         click.echo(messages.NO_PROFILE, err=True)

@@ -73,7 +73,7 @@ def tune(
       autotune tune -- python simulate.py --steps 100
       autotune tune --workers 1,2,4 -- ./solve -j {workers}
       autotune tune --metric 'rate: ([0-9.]+)' --maximize -- python train.py
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     counts, chunks = values("workers", workers, words), values("chunk", chunk, words)
     if separate and counts:
         raise UsageError(messages.NO_PLACE_TO_SEPARATE)

@@ -46,7 +46,7 @@ def verify(profile: Path | None, budget: str, workload: str | None, as_json: boo
     Examples:
       autotune verify
       autotune verify profiles/cluster-node.yaml --budget 10m --json
-    """  # noqa: D301 - click's mark for lines that are not to be filled is the character itself
+    """
     seconds = units.budget(budget)
     path = profile or applying()
     if path is None:
