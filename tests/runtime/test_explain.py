@@ -96,9 +96,29 @@ def test_the_text_names_each_profile_once_and_fits_eighty_columns(mine):
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_the_text_fits_the_terminal_and_states_the_interval_of_each_time(mine, width):
     _, path = mine
-    text = replace(autotune.explain(), held_bytes=2**24).text(width)
+    text = replace(autotune.explain("qr"), held_bytes=2**24).text(width)
     assert [line for line in text.splitlines() if len(line) > width and str(path) not in line] == []
     assert "interval of its time: 0.45 to 0.55." in " ".join(text.split())
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_without_a_name_the_choices_are_listed_and_the_rest_is_counted(mine, width):
+    _, path = mine
+    text = autotune.explain().text(width)
+    assert [line for line in text.splitlines() if len(line) > width and str(path) not in line] == []
+    told = " ".join(text.split())
+    assert "qr m=128 n=128" in told
+    assert "m=2048" not in told
+    assert "Made by hand." not in told
+    assert "Plain NumPy runs for 1 entry: qr (1). The reasons: `autotune explain NAME`, or" in told
+
+
+def test_a_profile_that_keeps_every_default_is_told_in_one_sentence(mine):
+    made, path = mine
+    files.write(replace(made, tunings=(made.tunings[1],)), path)
+    lines = str(autotune.explain()).splitlines()
+    assert lines[3] == "Plain NumPy runs for 1 entry: qr (1)."
+    assert not any(line.startswith("operation") for line in lines)
 
 
 def test_a_nearer_entry_that_is_refused_is_told_below_the_one_in_use(mine, tmp_path):
@@ -121,7 +141,7 @@ def test_an_operation_of_which_everything_was_refused_is_told_with_the_reason(mi
     files.write(replace(made, tunings=(replace(made.tunings[0], ratio_high=1.5),)), path)
     (row,) = autotune.explain().operations
     assert (row.level, row.source, row.choice) == (Level.DEFAULT, None, Configuration())
-    assert "it may take 1.5 times the default's time" in " ".join(str(autotune.explain()).split())
+    assert "it may take 1.5 times the default's time" in " ".join(str(autotune.explain("qr")).split())
 
 
 def test_memory_that_is_kept_for_results_is_told(mine):
@@ -138,7 +158,7 @@ def test_memory_that_is_kept_for_results_is_told(mine):
 def test_text_of_a_profile_cannot_act_on_the_terminal(mine):
     made, path = mine
     files.write(replace(made, tunings=(replace(made.tunings[0], reason="\x1b[2J"),)), path)
-    assert "\x1b" not in str(autotune.explain())
+    assert "\x1b" not in str(autotune.explain("log")) + str(autotune.explain("qr"))
 
 
 def test_without_a_profile_the_text_says_so():
@@ -167,7 +187,7 @@ def test_a_profile_that_asks_for_more_threads_than_there_are_cpus_is_held_to_the
     assert one.choice == Configuration(blas_threads=1, workers=usable)
     with autotune.executor("batch_matmul", n=300) as pool:
         assert (pool.workers, pool.blas_threads) == (usable, 1)
-    assert asked in " ".join(str(autotune.explain()).split())
+    assert asked in " ".join(str(autotune.explain("qr")).split())
 
 
 @pytest.mark.skipif(usable_cpus()[0] < 2, reason="one CPU has one worker, which is not placed")

@@ -22,7 +22,8 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
 
     With a name, only that operation's entries; with sizes too, the entry that speaks for them, measured or
     in between. Every nearer entry that was refused is there with its reason, and every file. What is returned
-    shows as a text of 80 columns, at a prompt and when printed. Nothing is changed. Raises BadSize for a size
+    shows as a text of 80 columns, at a prompt and when printed; without a name the text is an overview, which
+    leaves out the reasons of single entries. Nothing is changed. Raises BadSize for a size
     that the operation does not have.
     """
     resolution = state.resolution()
@@ -53,6 +54,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
         refusals=() if resolution is None else resolution.refusals,
         failure=setting.failure,
         held_bytes=_held(),
+        overview=operation is None,
     )
 
 

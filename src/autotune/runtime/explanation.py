@@ -1,5 +1,6 @@
 """What explain() answers, as values and as a text for people that fits 80 columns, or as many as there are."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -82,6 +83,8 @@ class Explanation:
     """What the live guard knows to have been saved; None without one, or while it knows too little."""
     dropped: tuple[Dropped, ...] = ()
     """Entries that lost against the default in this process."""
+    overview: bool = False
+    """Nobody asked for an operation: the text lists the choices and leaves their reasons to who asks for one."""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""
@@ -122,10 +125,12 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     yield from _process(explanation, width)
     yield ""
     paths = _numbered(explanation)
-    if explanation.operations:
-        yield from _table(explanation.operations, paths, width)
-    else:
+    if not explanation.operations:
         yield "Nothing that was measured fits here."
+    elif explanation.overview:
+        yield from _overview(explanation.operations, paths, width)
+    else:
+        yield from _table(explanation.operations, paths, width)
     used = {row.source: row.fit for row in explanation.operations if row.source is not None}
     if paths:
         yield ""
@@ -169,14 +174,32 @@ def _numbered(explanation: Explanation) -> dict[str, int]:
     """The profiles that the table refers to, in the order of their first mention."""
     mentioned: dict[str, int] = {}
     for row in explanation.operations:
-        paths = [row.source, *(refusal.path for refusal in row.refused)]
-        for path in paths:
+        refused = () if explanation.overview else row.refused
+        for path in [row.source, *(refusal.path for refusal in refused)]:
             if path is not None:
                 mentioned.setdefault(path, len(mentioned) + 1)
     return mentioned
 
 
-def _table(rows: Sequence[Explained], paths: dict[str, int], width: int) -> Iterator[str]:
+def _overview(rows: Sequence[Explained], paths: dict[str, int], width: int) -> Iterator[str]:
+    """The choices; and of what runs as plain NumPy the names with their numbers of entries: a thorough profile
+    has hundreds, which would hide the choices.
+    """
+    chosen = [row for row in rows if not row.choice.is_default]
+    if chosen:
+        yield from _table(chosen, paths, width, reasons=False)
+        yield ""
+    kept = Counter(row.operation.partition(" ")[0] for row in rows if row.choice.is_default)
+    if kept:
+        names = ", ".join(f"{name} ({number})" for name, number in kept.items())
+        entries = "1 entry" if kept.total() == 1 else f"{kept.total()} entries"
+        yield from _wrapped(f"Plain NumPy runs for {entries}: {names}.", width)
+    yield from _wrapped('The reasons: `autotune explain NAME`, or autotune.explain("NAME").', width)
+
+
+def _table(
+    rows: Sequence[Explained], paths: dict[str, int], width: int, *, reasons: bool = True
+) -> Iterator[str]:
     """A row for each operation; below it why, and what nearer was refused."""
     names = [_name(row) for row in rows]
     levels = [str(row.level) if row.source is None else f"{row.level} [{paths[row.source]}]" for row in rows]
@@ -198,6 +221,8 @@ def _table(rows: Sequence[Explained], paths: dict[str, int], width: int) -> Iter
         else:
             yield from _wrapped(name, width)
             yield from _wrapped(f"{level}, {row.choice}{f', time {time}' * bool(ratio)}", width, indent=4)
+        if not reasons:
+            continue
         yield from _wrapped(f"{row.reason} {_interval(row)}", width, indent=4)
         for refusal in row.refused:
             yield from _wrapped(f"not [{paths[refusal.path]}]: {refusal.reason}", width, indent=4)
