@@ -327,6 +327,6 @@ def _unknown_scipy() -> str | None:
     basic = vars(sys.modules[_HOMES[0]])
     usual = all(vars(sys.modules[home]).get("get_lapack_funcs") is lapack for home in _HOMES)
     batched = basic.get("_batched_linalg")
-    if not usual or basic.keys().isdisjoint(_DETS) or (batched and not {"_solve", "_inv"} <= vars(batched).keys()):
+    if not usual or not basic.keys() & _DETS or (batched and not {"_solve", "_inv"} <= vars(batched).keys()):
         return "SciPy is not built as this version's usually is (another tool may have changed it)."
     return None
