@@ -1,5 +1,6 @@
 """`autotune calibrate`, with what was measured given."""
 
+import importlib
 import json
 import os
 from dataclasses import asdict, replace
@@ -34,6 +35,8 @@ def calibrate(tmp_path, monkeypatch):
     for name in ("AUTOTUNE_CPUS", "AUTOTUNE_PROCESSES"):
         monkeypatch.setenv(name, "")  # so that it is put back
     monkeypatch.setattr(campaign, "this_key", lambda: KEY)
+    verb = importlib.import_module("autotune.cli.calibrate")
+    monkeypatch.setattr(verb, "taken_by_others", lambda _: run.busy)
 
     def run(*words, profile=USUAL, finished=True, problem=None, interrupted_at=None):
         def measured(request, *, report, own=None, asked=None, resume=False, relatives=()):
@@ -55,7 +58,7 @@ def calibrate(tmp_path, monkeypatch):
         monkeypatch.setattr(campaign, "campaign", measured)
         return CliRunner().invoke(program, ["calibrate", *words])
 
-    run.runs = []
+    run.runs, run.busy = [], 0.0
     return run
 
 
@@ -211,6 +214,22 @@ def test_an_interruption_keeps_what_was_decided_and_says_how_to_go_on(calibrate,
     result = calibrate("--output", str(path), profile=Profile(key=KEY, tunings=(SVD,)), finished=False)
     assert (result.exit_code, files.read(path).tunings) == (130, (SVD,))
     assert result.stderr.splitlines()[-1] == messages.RESUME
+
+
+def test_an_interruption_before_anything_was_decided_writes_nothing_and_says_only_how_to_go_on(calibrate):
+    result = calibrate(profile=Profile(key=KEY, tunings=()), finished=False)
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr.splitlines()[-1] == messages.RESUME
+    assert "The profile is in" not in result.stderr
+    assert not (folders.user_profiles() / f"{KEY.slug}.yaml").exists()
+
+
+def test_a_machine_that_others_keep_busy_is_told_before_the_time_is_spent(calibrate):
+    calibrate.busy = 0.9
+    assert calibrate().stderr.startswith(
+        "Others keep 90% of the CPUs busy now. A calibration would find much too"
+    )
+    assert "Others keep" not in calibrate("--neighbours", "2").stderr
 
 
 def test_an_output_that_cannot_be_written_ends_with_1_and_the_profile_elsewhere(calibrate, tmp_path):

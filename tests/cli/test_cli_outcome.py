@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from profiles_for_show import EMPTY, FILL, KEY, SVD, USUAL
 
-from autotune.cli import outcome
+from autotune.cli import messages, outcome
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
@@ -164,6 +164,17 @@ def test_only_what_this_run_measured_is_told_and_that_there_is_more(tmp_path, ca
     assert ("svd m=500" in said.out, "fill" in said.out) == (True, False)
     assert said.err.splitlines()[0].startswith("1 of 1 entries run faster than plain NumPy.")
     assert said.err.splitlines()[1] == "It also holds 1 entry of earlier runs, which stay in use."
+
+
+def test_entries_that_stayed_undecided_are_counted_and_the_proofs_that_stay_with_them(tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    outcome.keep(profile(SVD), path)
+    hurried = replace(NOT_REACHED, reason=f"{OUT_OF_TIME}the time allowed ended before its turn.")
+    outcome.tell([outcome.keep(profile(hurried), path)], finished=True, as_json=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("0 of 1 entries run faster")
+    assert lines[1] == messages.undecided(1)
+    assert lines[2] == "It also holds 1 entry of earlier runs, which stay in use."
 
 
 def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():

@@ -12,15 +12,19 @@ from click.core import ParameterSource
 
 from autotune.bench.describe import describe
 from autotune.cli import messages
+from autotune.cli.load import taken_by_others
 from autotune.cli.outcome import Kept, keep, place, tell
 from autotune.cli.program import FAILED, INTERRUPTED
 from autotune.cli.progress import progress
 from autotune.cli.request import asked
 from autotune.cli.stores import store_option
+from autotune.cli.terminal import say
 from autotune.cli.warmstart import Log, relatives, summary
 from autotune.controls.affinity import confined
 from autotune.errors import BadWorkload, UsageError
 from autotune.host import cgroup
+from autotune.host.advice import noise
+from autotune.host.detect import detect
 from autotune.host.shares import PROCESSES
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.operation import DTYPES
@@ -158,9 +162,7 @@ def calibrate(
 
         return calibrate_nodes(scheduler, request, own=own, store=store, output=output, as_json=as_json)
     turns = planned(words["cpus"], output)
-    quota = cgroup.quota(cgroup.folders())
-    if quota is not None and quota < 1:
-        click.echo(messages.small_quota(quota), err=True)
+    forewarn(request)
     known = [] if resume else relatives(store, turns[0].key)
     request = replace(
         request, budget_seconds=request.seconds / len(turns) if words["budget"] else request.budget_seconds
@@ -173,14 +175,25 @@ def calibrate(
         outcome, summed = measured(
             turn, request, own, words, resume=resume, stored=known, beside=[one.measured for one in kept]
         )
-        kept.append(keep(outcome.profile, turn.path, sizes_named=bool(request.sizes)))
+        finished = outcome.finished
+        if finished or outcome.profile.tunings:
+            kept.append(keep(outcome.profile, turn.path, sizes_named=bool(request.sizes)))
         if summed is not None:
             click.echo(summed, err=True)
-        finished = outcome.finished
         if not finished:
             break
     tell(kept, finished=finished, as_json=as_json)
     return INTERRUPTED if not finished else FAILED if any(one.path != one.asked for one in kept) else 0
+
+
+def forewarn(request: Request) -> None:
+    """Say what will keep this machine from telling much, before time is spent on it."""
+    quota = cgroup.quota(cgroup.folders())
+    if quota is not None and quota < 1:
+        say(messages.small_quota(quota))
+    if not request.neighbours:
+        for warning in noise(taken_by_others(detect()[1])):
+            say(warning)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +236,6 @@ def asked_for(cpus: str | None) -> list[frozenset[int] | None]:
     """The CPUs to be held to for each allocation; None: as it is."""
     if cpus is None:
         return [None]
-    from autotune.host.detect import detect
     from autotune.search.allocations import allocations
 
     machine, allocation = detect()

@@ -7,14 +7,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import click
 
 from autotune.cli import messages, units
+from autotune.cli.load import taken_by_others
 from autotune.cli.terminal import console, printable
-from autotune.host import pressure
 from autotune.host.advice import SHARED_MEMORY, advice
 from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id, kernel
@@ -22,9 +21,6 @@ from autotune.host.software import libraries as find_libraries
 from autotune.host.software import software as find_software
 from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary, Software
-
-LOOKING_SECONDS = 0.3
-"""At a machine's load: thirty of the ticks in which the kernel counts."""
 
 COUNTS = ("logical_cpus", "physical_cores", "packages", "numa_nodes", "l3_groups")
 
@@ -50,7 +46,7 @@ def doctor(as_json: bool, root: Path) -> None:
     """
     own = root.resolve() == Path("/").resolve()
     machine, allocation = detect(root)
-    busy = _taken_by_others(allocation) if own else None
+    busy = taken_by_others(allocation) if own else None
     libraries = _libraries() if own else None
     software = find_software() if own else None
     warnings = advice(
@@ -74,19 +70,6 @@ def doctor(as_json: bool, root: Path) -> None:
         click.echo(json.dumps(report, indent=2))
     else:
         _show(machine, allocation, libraries, software, warnings)
-
-
-def _taken_by_others(allocation: Allocation) -> float | None:
-    """Part of the usable CPUs' time that others, and other guests of the host, take during a third of a second."""
-    before, begin = pressure.read(cpus=allocation.cpus or None), monotonic()
-    sleep(LOOKING_SECONDS)
-    after, span = pressure.read(cpus=allocation.cpus or None), monotonic() - begin
-    if before.foreign_seconds is None or after.foreign_seconds is None:
-        return None
-    stolen = (after.stolen_seconds or 0.0) - (before.stolen_seconds or 0.0)
-    cpus = len(allocation.cpus) or allocation.usable_cpus
-    share = (after.foreign_seconds - before.foreign_seconds + stolen) / (span * cpus)
-    return max(0.0, min(1.0, share))
 
 
 def _libraries() -> tuple[BlasLibrary, ...]:

@@ -231,6 +231,14 @@ def written(path: object, *, faster: int, total: int) -> str:
     return f"{faster} of {total} entries run faster than plain NumPy. The profile is in {path}."
 
 
+def undecided(count: int) -> str:
+    """What the time or others left open."""
+    return (
+        f"{count} {'is' if count == 1 else 'are'} undecided, since the time ended or others used the CPUs: "
+        "`autotune calibrate` with their names, when the machine is quiet, decides them and keeps what is proved."
+    )
+
+
 def earlier(count: int) -> str:
     """What else is in the profile."""
     return f"It also holds {count} entr{'y' if count == 1 else 'ies'} of earlier runs, which stay in use."

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from autotune.cli import messages
-from autotune.cli.terminal import console
+from autotune.cli.terminal import console, say
 from autotune.cli.tunings import render
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.profile import Key, Profile
@@ -96,7 +96,9 @@ def tell(each: Sequence[Kept], *, finished: bool, as_json: bool) -> None:
     for kept in each:
         if not as_json:
             render(kept.measured, console())
-        _say(kept, finished=finished or kept is not each[-1])
+        _say(kept)
+    if not finished:
+        say(messages.RESUME)
 
 
 def _document(kept: Kept) -> dict[str, Any]:
@@ -105,10 +107,13 @@ def _document(kept: Kept) -> dict[str, Any]:
     return {"path": str(kept.path), "earlier_entries": _earlier(kept), **document_of(kept.measured)}
 
 
-def _say(kept: Kept, *, finished: bool) -> None:
+def _say(kept: Kept) -> None:
     """On standard error, where the profile is and what to do next."""
     faster = sum(tuning.status is Status.TUNED for tuning in kept.measured.tunings)
     lines = [messages.written(kept.path, faster=faster, total=len(kept.measured.tunings))]
+    undecided = sum(tuning.undecided for tuning in kept.measured.tunings)
+    if undecided:
+        lines.append(messages.undecided(undecided))
     if _earlier(kept):
         lines.append(messages.earlier(_earlier(kept)))
     if kept.why is not None:
@@ -116,16 +121,14 @@ def _say(kept: Kept, *, finished: bool) -> None:
     lines.append(messages.how_to_use(kept.path, found=kept.path.parent == folders.user_profiles()))
     if kept.path.parent == folders.user_profiles():
         lines.append(messages.how_to_see(_command()))
-    if not finished:
-        lines.append(messages.RESUME)
     for line in lines:
-        click.echo(line, err=True)
+        say(line)
 
 
 def _earlier(kept: Kept) -> int:
     """Entries of earlier runs that are in the file too."""
-    now = {tuning.operation for tuning in kept.measured.tunings}
-    return sum(tuning.operation not in now for tuning in kept.profile.tunings)
+    now = set(kept.measured.tunings)
+    return sum(tuning not in now for tuning in kept.profile.tunings)
 
 
 def _command() -> str:

@@ -11,7 +11,7 @@ import click
 
 from autotune import __version__
 from autotune.cli import messages
-from autotune.cli.terminal import printable
+from autotune.cli.terminal import printable, say
 from autotune.errors import AutotuneError, EnvironmentProblem, UsageError
 
 FAILED, WRONG_USAGE, NOT_ALLOWED, INTERRUPTED = 1, 2, 3, 130
@@ -60,7 +60,7 @@ class Program(click.Group):
         try:
             code = super().invoke(ctx)
         except AutotuneError as problem:
-            click.echo(messages.error(printable(str(problem))), err=True)
+            say(messages.error(printable(str(problem))))
             code = exit_code(problem)
         except KeyboardInterrupt:
             click.echo(messages.INTERRUPTED, err=True)

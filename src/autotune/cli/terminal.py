@@ -1,6 +1,11 @@
 """What a terminal can show."""
 
+import shutil
+import sys
+from textwrap import fill
 from typing import TYPE_CHECKING
+
+import click
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +23,14 @@ def console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def say(sentence: str) -> None:
+    """A sentence on standard error: on a terminal folded between words, where a path stays whole."""
+    if sys.stderr.isatty():
+        width = max(20, shutil.get_terminal_size().columns)
+        sentence = fill(sentence, width, break_long_words=False, break_on_hyphens=False)
+    click.echo(sentence, err=True)
 
 
 def printable(text: str) -> str:

@@ -62,7 +62,7 @@ def advice(
         *_threads(allocation, found),
         *([] if libraries is None else _copies(found)),
         *_structure(machine, allocation),
-        *_noise(busy),
+        *noise(busy),
         *_surroundings(governor, shared_memory_bytes),
     )
 
@@ -146,7 +146,8 @@ def _structure(machine: Machine, allocation: Allocation) -> list[str]:
     return said
 
 
-def _noise(busy: float | None) -> list[str]:
+def noise(busy: float | None) -> list[str]:
+    """What follows for a calibration where others take this part of the usable CPUs' time."""
     if busy is None or busy < TOO_BUSY:
         return []
     said = (
