@@ -46,7 +46,6 @@ CONFIG: Spec = {
     "range": {"category": list(SERIES), "ordinal": list(SERIES)},
 }
 
-LOG = {"type": "log", "nice": False, "padding": 26}
 _DIGIT = "round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"
 
 
@@ -55,34 +54,33 @@ def _written(along: str, digits: str = "1, 2, 5") -> str:
     return f"domain('{along}')[1] < 2 * domain('{along}')[0] || indexof([{digits}], {_DIGIT}) >= 0"
 
 
-def opacity(along: str) -> Spec:
-    return {"condition": {"test": _written(along), "value": 1}, "value": 0}
+def _log(field: str, along: str, title: str | None, label: str) -> Spec:
+    """What is written has a tick on the axis across, and a line through the figure on the upright one."""
+    shown = {"condition": {"test": _written(along), "value": 1}, "value": 0}
+    marks = {"grid": False, "tickOpacity": shown} if along == "x" else {"gridOpacity": shown}
+    return {
+        "field": field,
+        "type": "quantitative",
+        "scale": {"type": "log", "nice": False, "padding": 26},
+        "axis": {"title": title, "labelExpr": label, **marks},
+    }
 
 
-def count_label(along: str) -> str:
-    return f"{_written(along)} ? format(datum.value, datum.value < 1000 ? 'd' : '.3~s') : ''"
+def counts(field: str, title: str) -> Spec:
+    """Elements, across: 2k stands for 2000."""
+    label = f"{_written('x')} ? format(datum.value, datum.value < 1000 ? 'd' : '.3~s') : ''"
+    return _log(field, "x", title, label)
 
 
-def seconds_label(along: str) -> str:
-    return (
+def seconds(field: str, *, along: str = "y", title: str | None = None) -> Spec:
+    """Times, in the unit that suits each tick."""
+    label = (
         f"!({_written(along)}) ? '' : "
         "datum.value >= 1 ? format(datum.value, '~g') + ' s' : datum.value >= 1e-3 ? format(datum.value * 1e3, '~g')"
         " + ' ms' : datum.value >= 1e-6 ? format(datum.value * 1e6, '~g') + ' µs' : format(datum.value * 1e9, '~g')"
         " + ' ns'"
     )
-
-
-SIZE = {
-    "field": "size",
-    "type": "quantitative",
-    "scale": LOG,
-    "axis": {"title": "size", "labelExpr": count_label("x"), "grid": False, "tickOpacity": opacity("x")},
-}
-
-
-def seconds(field: str) -> Spec:
-    axis = {"title": None, "labelExpr": seconds_label("y"), "gridOpacity": opacity("y")}
-    return {"field": field, "type": "quantitative", "scale": LOG, "axis": axis}
+    return _log(field, along, title, label)
 
 
 def times(field: str, *, along: str = "y", **axis: Any) -> Spec:

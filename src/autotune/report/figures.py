@@ -2,20 +2,7 @@
 
 from collections.abc import Mapping
 
-from autotune.report.chart import (
-    GAINS,
-    LOG,
-    SERIES,
-    SIZE,
-    Spec,
-    cells,
-    count_label,
-    figure,
-    opacity,
-    seconds,
-    seconds_label,
-    times,
-)
+from autotune.report.chart import GAINS, SERIES, Spec, cells, counts, figure, seconds, times
 
 _ONE = {
     "data": {"values": [{}]},
@@ -115,7 +102,7 @@ TIME = figure(
         },
         "encoding": {"y": {"field": "seconds", "type": "quantitative"}, "text": {"field": "choice"}},
     },
-    encoding={"x": SIZE},
+    encoding={"x": counts("size", "size")},
 )
 
 
@@ -191,19 +178,7 @@ CHUNK = figure(
         "mark": {"type": "point", "filled": False, "size": 130, "strokeWidth": 1.8, "stroke": "var(--ink)"},
         "encoding": {"y": times("speedup", title=None)},
     },
-    encoding={
-        "x": {
-            "field": "chunk",
-            "type": "quantitative",
-            "scale": LOG,
-            "axis": {
-                "title": "elements per chunk",
-                "labelExpr": count_label("x"),
-                "grid": False,
-                "tickOpacity": opacity("x"),
-            },
-        }
-    },
+    encoding={"x": counts("chunk", "elements per chunk")},
 )
 
 SEARCH = figure(
@@ -283,15 +258,7 @@ NOISE = figure(
     {
         "mark": {"type": "point", "filled": True, "fill": "var(--tuned)", "size": 34, "opacity": 0.7},
         "encoding": {
-            "x": {
-                **seconds("default_seconds"),
-                "axis": {
-                    "title": "time of one call",
-                    "labelExpr": seconds_label("x"),
-                    "grid": False,
-                    "tickOpacity": opacity("x"),
-                },
-            },
+            "x": seconds("default_seconds", along="x", title="time of one call"),
             "y": {
                 "field": "half_width",
                 "type": "quantitative",
@@ -332,13 +299,7 @@ MATRIX = figure(
     autosize="pad",
 )
 
-_BY_PROFILE = {
-    "field": "profile",
-    "type": "nominal",
-    "sort": None,
-    "scale": {"range": list(SERIES)},
-    "legend": {"title": None, "symbolType": "circle"},
-}
+_BY_PROFILE = {**_BY_SIZE, "field": "profile"}
 
 TIMES = figure(
     {
@@ -357,7 +318,7 @@ TIMES = figure(
             "tooltip": {"field": "tip"},
         },
     },
-    encoding={"x": SIZE, "detail": _BY_SHAPE},
+    encoding={"x": counts("size", "size"), "detail": _BY_SHAPE},
 )
 
 FIGURES: Mapping[str, Spec] = {
