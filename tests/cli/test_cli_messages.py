@@ -62,10 +62,13 @@ SAID = [
     (messages.daemon_paused("2h"), "Nothing is measured for 2h."),
     (messages.decided("svd n=8", TUNED), "  svd n=8: blas_threads=1, 2.00x (1.82 to 2.22)"),
     (messages.decided("svd n=8", KEPT), "  svd n=8: default kept: Made by hand."),
+    (messages.no_such_verb("calibrat", "calibrate"), "There is no verb 'calibrat'. Did you mean calibrate?"),
     (
         messages.undecided(1),
-        "1 is undecided, since the time ended or others used the CPUs: `autotune calibrate` with their names, when "
-        "the machine is quiet, decides them and keeps what is proved.",
+        (
+            "1 is undecided, since the time ended or others used the CPUs: `autotune calibrate` with their names, "
+            "when the machine is quiet, decides them and keeps what is proved."
+        ),
     ),
     (messages.earlier(1), "It also holds 1 entry of earlier runs, which stay in use."),
     (messages.earlier(2), "It also holds 2 entries of earlier runs, which stay in use."),

@@ -83,8 +83,16 @@ def test_help_lists_every_verb_and_the_exit_codes():
     assert "130  interrupted" in text
 
 
-def test_an_unknown_verb_is_wrong_usage():
-    assert CliRunner().invoke(program, ["calibrat"]).exit_code == 2
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("calibrat", "There is no verb 'calibrat'. Did you mean calibrate?"),
+        ("xyzzy", "No such command 'xyzzy'."),
+    ],
+)
+def test_an_unknown_verb_is_wrong_usage_answered_with_the_one_that_was_meant(verb, said):
+    result = CliRunner().invoke(program, [verb])
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (2, f"Error: {said}")
 
 
 @pytest.mark.parametrize("name", sorted(messages.VERBS))

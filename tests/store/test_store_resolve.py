@@ -186,6 +186,14 @@ def test_a_noisy_entry_leaves_the_word_to_the_next_level(tmp_path):
     assert resolve().find(QR).tuning.choice == Configuration(blas_threads=1)
 
 
+def test_a_size_that_no_measured_ones_enclose_is_refused_with_the_reason():
+    small, wide = {"n": 8, "count": 10_000}, {"n": 32, "count": 1000}
+    write(of_this_machine(tuning("stack_svd", **small), tuning("stack_svd", **wide)))
+    found, (passed,) = resolve().climbed(Operation(name="stack_svd", sizes=(("n", 16), ("count", 2000))))
+    assert found is None
+    assert passed.reason == "No sizes that it was measured for lie on both sides of n=16, count=2000."
+
+
 def test_an_entry_whose_time_ended_leaves_the_word_to_the_next_level(tmp_path):
     """Else a calibration on a busy machine would hide what was proved before, at its sizes and between them."""
     large = {"m": 300, "n": 300}

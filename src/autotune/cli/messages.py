@@ -60,6 +60,11 @@ SIZES = {
 INTERRUPTED = "Interrupted."
 
 
+def no_such_verb(verb: str, nearest: str) -> str:
+    """A verb that does not exist."""
+    return f"There is no verb {verb!r}. Did you mean {nearest}?"
+
+
 def operations(names: Iterable[str]) -> str:
     """What can be measured, below the help of a verb."""
     return f"Operations: {', '.join(names)}."

@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -29,6 +30,16 @@ class Program(click.Group):
         verb = getattr(import_module(f"autotune.cli.{cmd_name}"), cmd_name)
         assert isinstance(verb, click.Command)
         return verb
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, but a verb that does not exist is answered with the one that was probably meant."""
+        verb = args[0]
+        nearest = () if verb in messages.VERBS else get_close_matches(verb, messages.VERBS, 1)
+        if nearest:
+            ctx.fail(messages.no_such_verb(verb, nearest[0]))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Verbs"):

@@ -58,7 +58,7 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[Found | None
             continue
         tuning = choose(rung.tunings, operation)
         if tuning is None:
-            passed.append(Refusal(rung.path, str(operation), _outside(rung.tunings)))
+            passed.append(Refusal(rung.path, str(operation), _outside(rung.tunings, operation)))
         elif not (tuning.undecided or all(one.undecided for one in rung.tunings)):
             return Found(tuning, rung.level, rung.path, rung.why), passed
         else:
@@ -73,14 +73,19 @@ def refused(tuning: "Tuning") -> bool:
     return tuning.default_seconds is None and tuning.status == "noisy"
 
 
-def _outside(tunings: "Sequence[Tuning]") -> str:
-    """Why entries do not cover a size: how far they reach."""
-    ranges: dict[str, list[int]] = {}
+def _outside(tunings: "Sequence[Tuning]", operation: "Operation") -> str:
+    """Why entries do not cover a size: how far they reach, or that it has no neighbours on both sides."""
+    values: dict[str, list[int]] = {}
     for tuning in tunings:
         for name, value in tuning.operation.sizes:
-            ranges.setdefault(name, []).append(value)
+            values.setdefault(name, []).append(value)
+    ends = {name: (min(sizes), max(sizes)) for name, sizes in values.items()}
+    asked = operation.size
+    if asked.keys() == ends.keys() and all(low <= asked[name] <= high for name, (low, high) in ends.items()):
+        named = ", ".join(f"{name}={value}" for name, value in operation.sizes)
+        return f"No sizes that it was measured for lie on both sides of {named}."
     reach = ", ".join(
         f"{name}={low}" if low == high else f"{name} from {low} to {high}"
-        for name, (low, high) in ((name, (min(values), max(values))) for name, values in ranges.items())
+        for name, (low, high) in ends.items()
     )
     return f"It was measured for {reach or 'no sizes'}; outside nothing is claimed."
