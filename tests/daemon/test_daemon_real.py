@@ -64,7 +64,7 @@ def test_sighup_reads_a_new_configuration_and_a_broken_one_leaves_the_old(daemon
 
 
 def test_the_process_is_small_and_holds_neither_numpy_nor_optuna(daemon):
-    daemon.start().until(daemon.measuring)
+    daemon.start().in_a_trial()
     maps = (daemon.folder / f"/proc/{daemon.process.pid}/maps").read_text("utf-8")
     assert "numpy" not in maps
     assert "openblas" not in maps

@@ -95,6 +95,17 @@ def test_what_changed_is_the_reason_for_measuring_again():
 LATE = f"{OUT_OF_TIME}the time allowed ended before its turn."
 
 
+def test_whoever_measures_only_what_is_asked_for_measures_what_has_become_stale_and_nothing_that_is_known_elsewhere():
+    elsewhere = entry("svd", level="other-allocation")
+    assert queue(knowledge(elsewhere)) == []
+    (job,) = queue(knowledge(elsewhere, memory=Memory(stale={NAME: "usable_cpus was 4 and is 2."})))
+    assert (job.cause, job.operation, job.reason) == (
+        Cause.MISSING,
+        "svd",
+        "Stale: usable_cpus was 4 and is 2.",
+    )
+
+
 def test_of_what_a_class_knows_only_the_sizes_that_could_not_be_told_are_measured():
     """A shipped profile of this very class: its decided sizes are nobody's work any more."""
     shipped = [entry(name, level="same-class", n=n) for name in CATALOGUE for n in (100, 200)]
@@ -110,7 +121,7 @@ def test_of_what_a_class_knows_only_the_sizes_that_could_not_be_told_are_measure
 
 def test_an_operation_that_could_not_be_told_at_any_size_is_measured_whole():
     late = entry("svd", level="same-class", status="default-kept", ratio=None, undecided=LATE)
-    jobs = [job for job in queue(knowledge(late)) if job.operation == "svd"]
+    jobs = [job for job in queue(knowledge(late, settings=EAGER)) if job.operation == "svd"]
     assert [(job.cause, job.sizes) for job in jobs] == [(Cause.MISSING, ())]
 
 

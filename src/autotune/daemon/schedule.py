@@ -98,7 +98,7 @@ def queue(knowledge: Knowledge) -> list[Job]:
 def _all(knowledge: Knowledge) -> Iterator[Job]:
     memory = knowledge.memory
     for path, interpreter in knowledge.untried.items():
-        reason = f"{path} is new, and nobody has timed its choices here."
+        reason = "It is new, and nobody has timed its choices here."
         yield Job(cause=Cause.TRIAL, interpreter=interpreter, path=path, reason=reason)
     if memory.interrupted is not None:
         resumed = job_of(memory.interrupted)
@@ -170,7 +170,7 @@ def _missing(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
         entries = survey.of(operation, "float64")
         if _partly_known(entries):
             continue
-        if not entries and not knowledge.settings.calibrate:
+        if not (knowledge.settings.calibrate or (entries and why)):
             continue  # nobody asks for it
         if why is not None:
             reason = f"Stale: {why}"
