@@ -10,6 +10,7 @@ from autotune.errors import BadBudget, BadSize
 from autotune.model.configuration import DEFAULT
 from autotune.model.tuning import Status
 from autotune.search.calibrate import calibrate
+from autotune.search.journal import Journal
 from autotune.search.request import Request
 from autotune.search.site import Site
 
@@ -114,3 +115,96 @@ def test_a_budget_for_not_even_one_operation_is_refused():
 def test_a_size_that_does_not_fit_the_memory_is_refused():
     with pytest.raises(BadSize, match="a quarter of the memory"):
         _calibrate(_steps, sizes=({"m": 10**6, "n": 10**6},))
+
+
+TAKES = {"svd": 2.0, "qr": 2.0, "eig": 1 / 64, "eigh": 1 / 64, "solve": 1 / 64}
+"""Two slow operations, whose shares of the time end before their proofs, and three that need little of theirs."""
+RATIOS = {"svd": 0.75, "qr": 0.5}
+
+
+def _slow_first(operation, configuration, luck):
+    return TAKES[operation.name] * (1.0 if configuration.is_default else RATIOS.get(operation.name, 1.5))
+
+
+def _cut_off(bench, seconds):
+    request = Request(operations=tuple(TAKES), sizes=({"n": 100},), budget_seconds=seconds)
+    site = Site(usable_cpus=2, default_threads=2)
+    return list(calibrate(request, site=site, bench=bench, report=lambda event: None))
+
+
+def _measured(bench):
+    return [plan.cases[0].operation.name for plan in bench.plans]
+
+
+def test_time_left_at_the_end_goes_to_the_proofs_that_were_cut_off_the_most_promising_first():
+    bench = FakeBench(_slow_first, start_seconds=0.25)
+
+    entries = _cut_off(bench, 60.0)
+
+    assert _measured(bench) == [
+        *(
+            "svd",
+            "svd",
+            "qr",
+            "qr",
+            "eig",
+            "eigh",
+            "solve",
+        ),  # each a search, the slow ones a process of their proof
+        *("qr", "qr", "svd", "svd"),
+    ]
+    assert {one.operation.name: one.processes for one in entries if one.status is Status.TUNED} == RATIOS | {
+        "svd": 3,
+        "qr": 3,
+    }
+    assert len(entries) == len(TAKES)
+    assert bench.clock <= 1.1 * 60.0
+
+
+def test_a_proof_for_which_too_little_time_is_left_says_that_the_time_ended_and_nothing_more_is_run():
+    bench = FakeBench(_slow_first, start_seconds=0.25)
+
+    entries = {one.operation.name: one for one in _cut_off(bench, 30.0)}
+
+    assert entries["svd"].reason.endswith("the time ended before its proof.")
+    assert len(entries) == len(TAKES)
+    assert bench.clock <= 1.1 * 30.0
+
+
+@pytest.mark.parametrize("known", [0, 3, 7, 8, 10])
+def test_a_calibration_that_is_resumed_goes_on_with_the_same_proofs_to_the_byte(tmp_path, known):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    head = {"asked": {}, "site": {}, "capacity": None, "spent": 0.0}
+    entries = _cut_off(Journal(FakeBench(_slow_first, start_seconds=0.25), whole, head), 60.0)
+    lines = whole.read_bytes().splitlines(keepends=True)
+    part.write_bytes(b"".join(lines[: 1 + known]))
+
+    resumed = _cut_off(Journal(FakeBench(_slow_first, start_seconds=0.25), part, head, resume=True), 60.0)
+
+    assert (resumed, len(lines)) == (entries, 1 + 11)
+    assert part.read_bytes() == whole.read_bytes()
+
+
+def test_sizes_that_were_decided_do_not_wait_for_those_whose_proof_was_cut_off():
+    """At the large sizes processes disagree, so that three of them prove nothing; at the small ones they agree."""
+
+    def answer(operation, configuration, luck):
+        if operation.name == "eig":
+            return 1 / 64 * (1.0 if configuration.is_default else 1.5)
+        if not hasattr(luck, "factor"):
+            luck.factor = luck.choice([0.6, 0.9])
+        ratio = luck.factor if operation.size["n"] == 400 else 0.5
+        return 1.0 if configuration.is_default else ratio
+
+    request = Request(operations=("qr", "eig"), sizes=({"n": 100}, {"n": 400}), budget_seconds=80.0)
+    site = Site(usable_cpus=2, default_threads=2)
+    found = calibrate(request, site=site, bench=FakeBench(answer), report=lambda event: None)
+
+    assert [
+        (one.operation.name, one.operation.size["n"], one.status.value, one.processes) for one in found
+    ] == [
+        ("qr", 100, "tuned", 3),
+        ("eig", 100, "default-kept", 0),
+        ("eig", 400, "default-kept", 0),
+        ("qr", 400, "tuned", 8),
+    ]

@@ -5,7 +5,7 @@ from proving import CRASH, ONE, SMALL, trial
 
 from autotune.model.catalogue import kind
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.model.measurement import Failure, FailureKind, Measurement
+from autotune.model.measurement import Failure, FailureKind, Measurement, Session
 from autotune.model.profile import Key, Profile
 from autotune.model.tuning import Status
 from autotune.search.decide import decide
@@ -48,8 +48,10 @@ def _decide(evidence, *, choice=ONE, proof=None, disturbed=None, site=None):
     )
 
 
-def _proof(*ratios, **more):
-    return Proof(settled={SMALL: [trial(ratio) for ratio in ratios]}, **more)
+def _proof(*ratios, disturbed=None, **more):
+    others = disturbed or Disturbance()
+    session = Session(measurements=(), wall_seconds=1.0, rejected=others.rounds, taken=others.taken)
+    return Proof(settled={SMALL: [trial(ratio) for ratio in ratios]}, sessions=[session], **more)
 
 
 def test_a_proved_choice_is_tuned_with_its_evidence():
@@ -84,7 +86,7 @@ def test_a_default_that_was_not_reached_is_no_failure_of_its_own():
 
 
 def test_a_choice_that_fails_under_test_keeps_the_default():
-    entry = _decide(_evidence(), proof=Proof(failures={SMALL: CRASH}, disturbed=BUSY))
+    entry = _decide(_evidence(), proof=_proof(failures={SMALL: CRASH}, disturbed=BUSY))
 
     assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, DEFAULT)
     assert "failed under test: It crashed" in entry.reason
@@ -97,7 +99,7 @@ def test_all_candidates_failing_is_said_with_the_first_reason():
 
 
 def test_time_that_ended_before_the_proof_claims_nothing():
-    entry = _decide(_evidence(), proof=Proof(trials={SMALL: [trial(0.5)]}, unfinished=True))
+    entry = _decide(_evidence(), proof=Proof(trials={SMALL: [trial(0.5)]}))
 
     assert (entry.status, entry.ratio) == (Status.DEFAULT_KEPT, None)
     assert entry.reason.startswith("budget: blas_threads=1 seemed to take 0.800")

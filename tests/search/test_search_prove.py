@@ -1,9 +1,12 @@
 """The test of choices on fresh processes."""
 
 import math
+from dataclasses import dataclass, replace
 
 import pytest
 from fakes import FakeBench
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from proving import CRASH, LARGE, ONE, SMALL, bench
 
 from autotune.search.clock import Clock
@@ -100,3 +103,57 @@ def test_a_tight_interval_is_accepted_although_every_round_was_disturbed_and_the
 
     assert proof.accepted == {SMALL, LARGE}
     assert str(proof.disturbed) == "Others disturbed 100% of the rounds and took 5% of the CPU time."
+
+
+@dataclass
+class Suspended:
+    """A bench whose machine is suspended for an hour after some of its plans."""
+
+    bench: FakeBench
+    after: set[int]
+
+    def run(self, plan):
+        session = self.bench.run(plan)
+        asleep = 3600.0 if len(self.bench.plans) in self.after else 0.0
+        return replace(session, wall_seconds=session.wall_seconds + asleep)
+
+
+def _by_process(ratios):
+    """A machine whose processes have these ratios, one after the other."""
+    waiting = iter(ratios)
+
+    def answer(operation, configuration, luck):
+        if not hasattr(luck, "ratio"):
+            luck.ratio = next(waiting)
+        return 0.01 if configuration.is_default else 0.01 * luck.ratio
+
+    return FakeBench(answer)
+
+
+@given(
+    ratios=st.lists(st.floats(0.7, 1.1), min_size=8, max_size=8),
+    pauses=st.sets(st.integers(1, 7)),
+)
+@settings(deadline=None, max_examples=50)
+def test_a_proof_that_goes_on_after_pauses_says_what_it_would_have_said_without_them(ratios, pauses):
+    """No look is added, none is taken twice, and no process is lost: the error stays what was planned."""
+    whole_bench, bench = _by_process(ratios), _by_process(ratios)
+    whole = _prove(whole_bench)
+
+    clock = Clock(budget=100.0)
+    proof = None
+    for _ in range(1 + len(pauses)):
+        clock.budget = clock.elapsed + 3000.0
+        proof = prove(CHOICES, margin=0.01, bench=Suspended(bench, pauses), clock=clock, proof=proof)
+
+    assert (proof.accepted, proof.dropped, proof.settled) == (whole.accepted, whole.dropped, whole.settled)
+    assert [plan.seed for plan in bench.plans] == [plan.seed for plan in whole_bench.plans]
+
+
+def test_a_proof_that_is_over_is_not_begun_again():
+    machine = bench(0.5)
+    proof = _prove(machine)
+
+    again = prove(CHOICES, margin=0.01, bench=machine, clock=Clock(budget=100.0), proof=proof)
+
+    assert (again, len(machine.plans)) == (proof, 3)

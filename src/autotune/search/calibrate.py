@@ -1,13 +1,15 @@
 """From a request to tunings: for each operation hunt, prove, decide."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log1p
+from statistics import fmean
 
 from autotune.bench import ladder
 from autotune.bench.protocol import Bench
 from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import CATALOGUE, Family, Kind, Sizes
+from autotune.model.configuration import Configuration
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
@@ -17,10 +19,12 @@ from autotune.search.between import alternatives
 from autotune.search.clock import Clock
 from autotune.search.confirm import LEAN_LOOKS, LEAN_ROUNDS, LOOKS, ROUNDS, Look
 from autotune.search.decide import BUDGET, decide, kept
+from autotune.search.disturbance import Disturbance
 from autotune.search.events import Confirming, Decided, Listener, Started, Tried
+from autotune.search.evidence import Evidence
 from autotune.search.grid import Grid
 from autotune.search.hunt import TIE, hunt
-from autotune.search.prove import prove
+from autotune.search.prove import Proof, prove
 from autotune.search.request import Request
 from autotune.search.site import Site
 
@@ -46,6 +50,36 @@ class Item:
     """In each process of the proof."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What search found of one operation, and how far the proof of it has come."""
+
+    item: Item
+    evidence: Mapping[Operation, Evidence]
+    disturbed: Disturbance
+    """What others did during the search."""
+    choices: Mapping[Operation, Configuration]
+    """What is put to the test; nothing for a size where the default seems best."""
+    proof: Proof
+    search_seconds: float
+    """What a process of the search took on average."""
+
+    @property
+    def process_seconds(self) -> float:
+        """What the next process of the proof will take, as far as is known."""
+        return self.proof.sessions[-1].wall_seconds if self.proof.sessions else self.search_seconds
+
+    @property
+    def promise(self) -> float:
+        """Gain of all sizes still under test, as a sum of log-ratios: of the proof so far, else as search saw it."""
+        return -sum(
+            fmean(trial.estimate for trial in trials)
+            if trials
+            else self.evidence[one].estimate(self.choices[one])
+            for one, trials in self.proof.trials.items()
+        )
+
+
 def calibrate(
     request: Request,
     *,
@@ -59,21 +93,13 @@ def calibrate(
 
     `known` is what was measured elsewhere; what it suggests for a size is the first to be tried there.
 
-    Each operation gets an equal part of the time that is left, and what one does not use is there for the
-    next. What the time does not reach is `default-kept`, reason budget. Raises BadBudget, BadSize.
+    What the time does not reach is `default-kept`, reason budget. Raises BadBudget, BadSize.
     """
     items = plan(request, site)
     clock = Clock(budget=request.seconds, seed=request.seed, elapsed=spent)
-    for index, item in enumerate(items):
-        clock.allow(clock.remaining / (len(items) - index))
-        report(
-            Started(
-                name=item.kind.name, dtype=item.dtype, index=index + 1, total=len(items), **_progress(clock)
-            )
-        )
-        for tuning in decided(item, site=site, bench=bench, clock=clock, report=report, known=known):
-            report(Decided(tuning=tuning, **_progress(clock)))
-            yield tuning
+    for tuning in decided(items, site=site, bench=bench, clock=clock, report=report, known=known):
+        report(Decided(tuning=tuning, **_progress(clock)))
+        yield tuning
 
 
 def plan(request: Request, site: Site) -> list[Item]:
@@ -131,7 +157,7 @@ def _refuse_too_large(kind: Kind, operation: Operation, site: Site) -> None:
 
 
 def decided(
-    item: Item,
+    items: Sequence[Item],
     *,
     site: Site,
     bench: Bench,
@@ -139,11 +165,55 @@ def decided(
     report: Listener,
     known: Sequence[Profile] = (),
 ) -> Iterator[Tuning]:
-    """Hunt, prove, decide one operation."""
-    within = _within(item.operations, clock.left)
-    yield from (kept(one, item.kind, site, reason=BUDGET) for one in item.operations if one not in within)
-    if not within:
-        return
+    """Hunt, prove, decide each operation; then go on with the proofs that were cut off.
+
+    Each operation gets an equal part of the time that is left, and what one does not use is there for the
+    next. What is left after the last goes to the proofs that had too little, the most promising first.
+    """
+    cut_off: list[Finding] = []
+
+    def started(item: Item) -> None:
+        name, place = item.kind.name, items.index(item) + 1
+        report(Started(name=name, dtype=item.dtype, index=place, total=len(items), **_progress(clock)))
+
+    for index, item in enumerate(items):
+        clock.allow(clock.remaining / (len(items) - index))
+        started(item)
+        within = _within(item.operations, clock.left)
+        yield from (kept(one, item.kind, site, reason=BUDGET) for one in item.operations if one not in within)
+        if not within:
+            continue
+        end = clock.elapsed + clock.left
+        finding = _hunted(item, within, end, site=site, bench=bench, clock=clock, report=report, known=known)
+        yield from _proved(finding, end, site=site, bench=bench, clock=clock, report=report)
+        if finding.proof.unfinished:
+            cut_off.append(finding)
+    for finding in sorted(cut_off, key=lambda one: one.promise, reverse=True):
+        enough = clock.remaining > finding.process_seconds
+        end = clock.elapsed + (clock.remaining if enough else 0.0)
+        _allow_proof(site, clock, end)
+        if enough:
+            started(finding.item)
+        yield from _proved(finding, end, site=site, bench=bench, clock=clock, report=report, last=True)
+
+
+def _allow_proof(site: Site, clock: Clock, end: float) -> None:
+    """Give the time up to `end` to a proof; beside neighbours a part of it, since another follows."""
+    clock.allow((company.PROOF_SHARE if site.neighbours else 1.0) * (end - clock.elapsed))
+
+
+def _hunted(
+    item: Item,
+    operations: Sequence[Operation],
+    end: float,
+    *,
+    site: Site,
+    bench: Bench,
+    clock: Clock,
+    report: Listener,
+    known: Sequence[Profile],
+) -> Finding:
+    """What search finds of these sizes of an operation, and what it puts to the test. Leaves the clock to the proof."""
 
     def seen(measurement: Measurement, value: float | None) -> None:
         report(
@@ -156,11 +226,11 @@ def decided(
             )
         )
 
-    end = clock.elapsed + clock.left
+    began, plans = clock.elapsed, clock.plans
     clock.allow(HUNT_SHARE * clock.left)
     found, disturbed = hunt(
         item.kind,
-        within,
+        operations,
         site=site,
         bench=bench,
         clock=clock,
@@ -168,11 +238,11 @@ def decided(
         grid=item.grid,
         known=known,
     )
-    beside = site.neighbours > 0
-    clock.allow((company.PROOF_SHARE if beside else 1.0) * (end - clock.elapsed))
+    search_seconds = (clock.elapsed - began) / (clock.plans - plans)
+    _allow_proof(site, clock, end)
     leaders = (
         company.steady(found, bench=bench, clock=clock)
-        if beside
+        if site.neighbours
         else {operation: evidence.leader(TIE) for operation, evidence in found.items()}
     )
     choices = {
@@ -180,30 +250,63 @@ def decided(
         for operation, leader in leaders.items()
         if not leader.is_default and found[operation].estimate(leader) < -log1p(site.margin)
     }
-    for operation, choice in choices.items():
-        ratio = exp(found[operation].estimate(choice))
+    return Finding(
+        item=item,
+        evidence=found,
+        disturbed=disturbed,
+        choices=choices,
+        proof=Proof(trials={operation: [] for operation in choices}),
+        search_seconds=search_seconds,
+    )
+
+
+def _proved(
+    finding: Finding,
+    end: float,
+    *,
+    site: Site,
+    bench: Bench,
+    clock: Clock,
+    report: Listener,
+    last: bool = False,
+) -> list[Tuning]:
+    """Begin the proof of a finding, or go on with it for the `last` time. The entries that this decides."""
+    item, proof = finding.item, finding.proof
+    sizes = tuple(proof.trials if last else finding.evidence)
+    for operation in proof.trials if clock.left > 0 else ():
+        choice = finding.choices[operation]
+        ratio = exp(finding.evidence[operation].estimate(choice))
         report(Confirming(operation=operation, configuration=choice, ratio=ratio, **_progress(clock)))
-    proof = prove(choices, margin=site.margin, bench=bench, clock=clock, looks=item.looks, rounds=item.rounds)
-    others = alternatives(found)
+    prove(
+        finding.choices,
+        margin=site.margin,
+        bench=bench,
+        clock=clock,
+        looks=item.looks,
+        rounds=item.rounds,
+        proof=proof,
+    )
+    others = alternatives(finding.evidence)
     entries = [
         decide(
             operation,
             item.kind,
             site=site,
-            evidence=evidence,
+            evidence=finding.evidence[operation],
             alternatives=others[operation],
-            choice=choices.get(operation),
+            choice=finding.choices.get(operation),
             proof=proof,
-            disturbed=disturbed,
+            disturbed=finding.disturbed,
         )
-        for operation, evidence in found.items()
+        for operation in sizes
+        if last or operation not in proof.trials
     ]
-    if beside:
-        clock.allow(end - clock.elapsed)
-        entries = company.held(
-            entries, margin=site.margin, bench=bench, clock=clock, looks=item.looks, rounds=item.rounds
-        )
-    yield from entries
+    if not site.neighbours:
+        return entries
+    clock.allow(end - clock.elapsed)
+    return company.held(
+        entries, margin=site.margin, bench=bench, clock=clock, looks=item.looks, rounds=item.rounds
+    )
 
 
 def _within(operations: Sequence[Operation], seconds: float) -> tuple[Operation, ...]:

@@ -27,10 +27,18 @@ class Proof:
     """Why a choice fell."""
     failures: dict[Operation, Failure] = field(default_factory=dict)
     """Choices that failed under test."""
-    unfinished: bool = False
-    """Did the time end before the sizes still under test could be decided?"""
-    disturbed: Disturbance = field(default_factory=Disturbance)
-    """How much others were in the way."""
+    sessions: list[Session] = field(default_factory=list)
+    """Of every fresh process so far."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Are there sizes still under test? Once a test has ended: did its time end before they could be decided?"""
+        return bool(self.trials)
+
+    @property
+    def disturbed(self) -> Disturbance:
+        """How much others were in the way."""
+        return Disturbance.of(self.sessions)
 
 
 def prove(
@@ -41,9 +49,14 @@ def prove(
     clock: Clock,
     looks: Sequence[Look] = LOOKS,
     rounds: int = ROUNDS,
+    proof: Proof | None = None,
 ) -> Proof:
-    """Test the choices of one operation's sizes against the default, as rules are tested: all sizes together."""
-    proof = Proof(trials={operation: [] for operation in choices})
+    """Test the choices of one operation's sizes against the default, as rules are tested: all sizes together.
+
+    A `proof` that the time cut off goes on from where it stands. Pauses add no look and repeat none, whenever they
+    come, so the error stays what was planned.
+    """
+    proof = proof or Proof(trials={operation: [] for operation in choices})
     for look in examined(choices, proof, bench=bench, clock=clock, looks=looks, rounds=rounds):
         verdict = judge(proof.trials, error=look.error, margin=margin, last=look is looks[-1])
         proof.accepted |= verdict.accepted
@@ -68,20 +81,18 @@ def examined(
     most proofs end at the first, and a process with a single pair costs nearly as much as one with eight. None
     is begun when the time left is shorter than the last one took: a budget is kept, and the proof unfinished.
     """
-    last = 0.0
-    sessions: list[Session] = []
+    done = len(proof.sessions)
     for look, after in zip(looks, [*looks[1:], looks[-1]], strict=True):
-        while len(sessions) < look.processes and proof.trials:
+        if look.processes <= done:
+            continue  # this look was taken before the proof was cut off
+        while len(proof.sessions) < look.processes and proof.trials:
+            last = proof.sessions[-1].wall_seconds if proof.sessions else 0.0
             if clock.left < 0.8 * last or clock.left <= 0:
-                proof.unfinished = True
                 return
-            before = clock.elapsed
-            share = clock.left / (after.processes - len(sessions))
+            share = clock.left / (after.processes - len(proof.sessions))
             cases = [Case(operation=one, configurations=(choices[one],)) for one in proof.trials]
             session = clock.run(bench, cases, rounds, share)
-            last = clock.elapsed - before
-            sessions.append(session)
-            proof.disturbed = Disturbance.of(sessions)
+            proof.sessions.append(session)
             for operation, measurements in by_operation(session).items():
                 _note(proof, operation, measurements)
         if not proof.trials:

@@ -14,7 +14,7 @@ from autotune.model.tuning import Tuning
 from autotune.search.calibrate import HUNT_SHARE, Item, decided
 from autotune.search.clock import Clock
 from autotune.search.confirm import LOOKS, Look
-from autotune.search.events import Listener, Started
+from autotune.search.events import Listener
 from autotune.search.grid import Grid
 from autotune.search.site import Site
 
@@ -108,16 +108,7 @@ def tune(
         looks=request.looks,
         rounds=1,
     )
-    started = Started(
-        name=request.name,
-        dtype="float64",
-        index=1,
-        total=1,
-        elapsed=clock.elapsed,
-        remaining=clock.remaining,
-    )
-    report(started)
-    (tuning,) = decided(item, site=site, bench=bench, clock=clock, report=report)
+    (tuning,) = decided([item], site=site, bench=bench, clock=clock, report=report)
     return replace(tuning, safe_threads=())  # BLAS's are but a part of a command's threads
 
 
