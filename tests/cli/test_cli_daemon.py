@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 from made_profiles import alone
 
-from autotune.cli import messages
+from autotune.cli import messages, units
 from autotune.cli.program import program
 from autotune.daemon import client, places, unit
 
@@ -80,11 +80,11 @@ STATUS = {
     "interpreters": [
         {"name": "/p", "problem": None, "stale": "numpy was 1 and is 2.", "entries": {"this-host": 3}}
     ],
-    "store": None,
+    "store": {"url": "/nfs", "pulled": 0.0, "failures": 1, "staged": 2, "unpublished": 3},
     "demand": 2,
     "orders": 1,
     "doubts": ["svd"],
-    "recent": [{"event": "begun", "job": "svd", "why": "It was ordered."}],
+    "recent": [{"wall": 1_800_000_000.0, "event": "begun", "job": "svd", "why": "It was ordered."}],
 }
 
 
@@ -95,9 +95,10 @@ def test_status_reads_as_sentences():
         "CPU time spent today: 1:01",
         "/p: entries: 3 this-host.",
         "    Stale: numpy was 1 and is 2.",
-        "2 operations were asked for in vain, 1 orders wait.",
+        "Store /nfs: pulled from: never; failures in a row: 1; profiles to be timed before they are used: 2, to be published: 3",
+        "Asked for in vain by programs: 2; ordered: 1",
         "In doubt: svd",
-        "  begun: svd: It was ordered.",
+        f"  {units.moment(1_800_000_000.0)} begun: svd: It was ordered.",
     ]
 
 

@@ -1,5 +1,7 @@
 """Numbers for people."""
 
+from datetime import datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,10 @@ from autotune.errors import BadBudget
 )
 def test_a_budget_is_read_in_the_ways_that_people_write_it(text, seconds):
     assert units.budget(text) == seconds
+
+
+def test_a_moment_is_the_time_that_the_clock_here_shows():
+    assert units.moment(datetime(2026, 11, 22, 9, 30).timestamp()) == "2026-11-22 09:30"  # noqa: DTZ001 - local
 
 
 @pytest.mark.parametrize(

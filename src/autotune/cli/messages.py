@@ -544,13 +544,15 @@ def daemon_status(status: Mapping[str, Any]) -> Iterator[str]:
         )
     if status["store"]:
         store = status["store"]
+        pulled = units.moment(store["pulled"]) if store["pulled"] else "never"
         yield (
-            f"Store {store['url']}: {store['failures']} failures in a row; {store['staged']} profiles wait to be timed "
-            f"before they are used, {store['unpublished']} to be published."
+            f"Store {store['url']}: pulled from: {pulled}; failures in a row: {store['failures']}; "
+            f"profiles to be timed before they are used: {store['staged']}, to be published: {store['unpublished']}"
         )
-    yield f"{status['demand']} operations were asked for in vain, {status['orders']} orders wait."
+    yield f"Asked for in vain by programs: {status['demand']}; ordered: {status['orders']}"
     yield from (f"In doubt: {why}" for why in status["doubts"])
-    yield from (f"  {one['event']}: {one['job']}: {one['why']}" for one in status["recent"])
+    for one in status["recent"]:
+        yield f"  {units.moment(one['wall'])} {one['event']}: {one['job']}: {one['why']}"
 
 
 def daemon_queue(answer: Mapping[str, Any]) -> Iterator[str]:

@@ -1,11 +1,12 @@
 """Numbers for people. Everywhere else there are only seconds, bytes and elements."""
 
 import re
+from datetime import UTC, datetime
 
 from autotune.errors import BadBudget
 from autotune.report.numbers import memory, seconds, speedup, speedup_interval
 
-__all__ = ["budget", "clock", "memory", "seconds", "speedup", "speedup_interval"]
+__all__ = ["budget", "clock", "memory", "moment", "seconds", "speedup", "speedup_interval"]
 
 _SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 LONGEST_BUDGET = 30 * 24 * 3600.0
@@ -16,6 +17,11 @@ def clock(value: float) -> str:
     whole = max(0, round(value))
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def moment(value: float) -> str:
+    """Seconds since 1970 as the clock here shows them: `2026-11-22 09:30`."""
+    return datetime.fromtimestamp(value, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def budget(text: str) -> float:
