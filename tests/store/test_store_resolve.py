@@ -73,6 +73,12 @@ def test_the_compiled_copy_gives_the_same_as_the_profile():
     )
 
 
+def test_the_nearest_profile_speaks_first_whatever_its_operations_are_called(tmp_path):
+    write(of_this_machine(tuning("add", n=1000)), tmp_path / "system/site.yaml")
+    mine = write(of_this_machine(entry()))
+    assert [found.path for found in resolve().entries()] == [str(mine), str(tmp_path / "system/site.yaml")]
+
+
 def test_the_second_time_the_profile_is_not_read(monkeypatch):
     write(of_this_machine(entry()))
     resolve()

@@ -1,7 +1,7 @@
 """What apply() reads instead of YAML: every entry that fits this machine, one line an operation.
 
 The first line says what it was made from, the second what was refused; then follow the groups, as `name
-dtype<TAB>JSON`, best level first. A group is parsed when its operation is first asked for. The copy is a
+dtype<TAB>JSON`, best level and nearest profile first. A group is parsed when its operation is first asked for. The copy is a
 cache: anything odd about it (owner, mode, checksum, age) means that it is made again.
 """
 
@@ -81,7 +81,7 @@ def compiled(
     for group in groups:
         rows = lines.setdefault(f"{group.name} {group.dtype}", [])
         rows.append([group.level, group.path, group.why, group.rows])
-    text = [_json(refusals), *(f"{head}\t{_json(rows)}" for head, rows in sorted(lines.items())), ""]
+    text = [_json(refusals), *(f"{head}\t{_json(rows)}" for head, rows in lines.items()), ""]
     return Compiled(made_from, threads, "\n".join(text).encode())
 
 

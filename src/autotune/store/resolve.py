@@ -54,7 +54,7 @@ class Resolution:
         return sorted(dict.fromkeys(every), key=lambda one: (one.name, one.dtype, one.sizes))
 
     def entries(self) -> Iterator[Found]:
-        """Every entry in use, each operation's best level first."""
+        """Every entry in use, each operation's best level first; operations of the nearest profile go first."""
         return (found for found in self._everything() if not refused(found.tuning))
 
     def refused(self) -> Iterator[Found]:
