@@ -1,8 +1,8 @@
 """What apply() reads instead of YAML: every entry that fits this machine, one line an operation.
 
 The first line says what it was made from, the second what was refused; then follow the groups, as `name
-dtype<TAB>JSON`, best level and nearest profile first. A group is parsed when its operation is first asked for. The copy is a
-cache: anything odd about it (owner, mode, checksum, age) means that it is made again.
+dtype<TAB>JSON`, best level and nearest profile first. A group is parsed when its operation is first asked for.
+The copy is a cache: anything odd about it (owner, mode, checksum, age) means that it is made again.
 """
 
 import json
