@@ -19,10 +19,10 @@ def main() -> None:
     white = whitened(rng.standard_normal((600, 40)))
     print("covariance is diagonal:", np.allclose(white.T @ white, np.eye(40)))
 
-    x = autotune.random(1_000_000, seed=1)  # the same numbers on every machine
+    x = autotune.random(1_000_000, seed=1)  # standard normal, the same numbers on every machine
     y = autotune.map_blocks(np.exp, x)  # np.exp(x), with the measured workers
     print("mean of exp:", round(float(autotune.reduce_blocks(np.add, y)) / y.size, 3))
-    print(autotune.explain())
+    print(autotune.explain("svd"))
 
 
 if __name__ == "__main__":

@@ -66,8 +66,8 @@ SAID = [
     (
         messages.undecided(1),
         (
-            "1 is undecided, since the time ended or others used the CPUs: `autotune calibrate` with their names, "
-            "when the machine is quiet, decides them and keeps what is proved."
+            "1 stayed undecided, since the time ended or others used the CPUs. To decide, calibrate it again, on a "
+            "quiet machine or with a larger --budget; what was proved stays."
         ),
     ),
     (messages.earlier(1), "It also holds 1 entry of earlier runs, which stay in use."),
@@ -265,8 +265,12 @@ SAID = [
         messages.usable(2, Limit.AFFINITY),
         "CPUs that a program may keep busy: 2, limited by an affinity mask or cpuset.",
     ),
-    (messages.verdict([]), "The profile has no choices to verify: plain NumPy is used for everything."),
+    (messages.verdict([]), "The profile has no choices to verify: it changes nothing."),
     (messages.verdict([CHECK]), "1 holds."),
+    (
+        messages.verdict([replace(CHECK, standing=Standing.OPEN)]),
+        "1 could not be told. A larger --budget, on a quiet machine, tells the rest.",
+    ),
     (
         messages.verdict([replace(CHECK, standing=Standing.SLOWER), CHECK]),
         "1 holds, 1 SLOWER than plain NumPy. `autotune calibrate` with these operations measures them anew.",

@@ -85,7 +85,7 @@ def error(text: str) -> str:
 # --- a profile ----------------------------------------------------------------------------
 
 NO_PROFILE = "There is no profile for this machine yet. `autotune calibrate` measures it and writes one."
-EMPTY_PROFILE = "The profile has no entries: plain NumPy is used for everything."
+EMPTY_PROFILE = "The profile has no entries: it changes nothing."
 
 STATUSES = {
     Status.TUNED: "tuned",
@@ -239,8 +239,8 @@ def written(path: object, *, faster: int, total: int) -> str:
 def undecided(count: int) -> str:
     """What the time or others left open."""
     return (
-        f"{count} {'is' if count == 1 else 'are'} undecided, since the time ended or others used the CPUs: "
-        "`autotune calibrate` with their names, when the machine is quiet, decides them and keeps what is proved."
+        f"{count} stayed undecided, since the time ended or others used the CPUs. To decide, calibrate "
+        f"{'it' if count == 1 else 'them'} again, on a quiet machine or with a larger --budget; what was proved stays."
     )
 
 
@@ -399,10 +399,14 @@ def verdict(checks: Iterable["Check"]) -> str:
     for check in checks:
         counts[check.standing] = counts.get(check.standing, 0) + 1
     if not counts:
-        return "The profile has no choices to verify: plain NumPy is used for everything."
+        return "The profile has no choices to verify: it changes nothing."
     said = summary({words: counts[standing] for standing, words in STANDINGS.items() if standing in counts})
     worse = {"slower", "failed", "no-longer-holds"} & counts.keys()
-    return f"{said} `autotune calibrate` with these operations measures them anew." if worse else said
+    if worse:
+        said += " `autotune calibrate` with these operations measures them anew."
+    if "open" in counts:
+        said += " A larger --budget, on a quiet machine, tells the rest."
+    return said
 
 
 # --- a store that a cluster shares --------------------------------------------------------------

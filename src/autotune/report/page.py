@@ -65,7 +65,7 @@ def _single(subject: Subject) -> str:
     if entries:
         parts += [gain(entries), limits(entries), noise(entries, subject), *operations(subject, entries)]
     else:
-        parts.append("<p>The profile has no entries: plain NumPy is used for everything.</p>")
+        parts.append("<p>The profile has no entries: it changes nothing.</p>")
     parts.append(facts(subject))
     return f"<main>\n{''.join(parts)}\n</main>"
 
