@@ -78,6 +78,16 @@ def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tm
     assert [one.contested for one in told.entries] == [False, False, True]
 
 
+def test_an_entry_with_sizes_that_its_operation_does_not_have_is_passed_over(tmp_path, monkeypatch):
+    """People edit profiles, and the daemon reckons with sizes."""
+    alone(monkeypatch, tmp_path)
+    files.write(
+        of_this_machine(tuning("inv", n=300), tuning("svd", k=5)), tmp_path / "shipped" / "class.yaml"
+    )
+    told = survey(json.dumps(clerk.survey(str(tmp_path / "profiles"))).encode())
+    assert [one.operation.name for one in told.entries] == ["inv"]
+
+
 def test_a_profile_that_cannot_be_read_is_a_problem_and_no_traceback(tmp_path, capsys):
     clerk.main(["adopt", str(tmp_path / "none.yaml"), str(tmp_path / "place.yaml"), "all"])
     assert "none.yaml" in json.loads(capsys.readouterr().out)["problem"]

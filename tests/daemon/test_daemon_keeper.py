@@ -503,6 +503,21 @@ def test_an_interpreter_that_cannot_be_asked_is_said_once_and_tried_again(scene)
     assert scene.launcher.last.arguments[0] == "survey"
 
 
+def test_an_interpreter_that_comes_back_is_asked_within_a_minute_however_often_it_failed(tmp_path):
+    python = tmp_path / "python"
+    scene = Scene(tmp_path, interpreters=(Interpreter(python=str(python)),))
+    scene.launcher.refusal = FileNotFoundError(2, "No such file or directory")
+    for _ in range(1000):
+        scene.tick(100.0)
+    (_, again), *_ = scene.keeper.memory.attempts.values()
+    assert again <= scene.clock.wall + 3600
+    scene.launcher.refusal = None
+    python.write_text("here again", "utf-8")
+    for _ in range(4):
+        scene.tick(10.0)
+    assert scene.launcher.last.arguments[0] == "survey"
+
+
 @pytest.mark.parametrize("answer", [[], 7, {"key": 1}, {"entries": 7}, None])
 def test_an_interpreter_that_answers_strangely_is_said_and_asked_again_later(scene, answer):
     scene.tick()
@@ -689,6 +704,12 @@ def test_a_clock_that_was_years_ahead_leaves_nothing_waiting_for_years(scene):
         '{"format": 1, "interrupted": {}}',
         '{"format": 1, "spent": 7}',
         '{"format": 1, "attempts": {"x": 1}}',
+        '{"format": 1, "known": {"/p": 7}}',
+        '{"format": 1, "stale": {"/p": []}}',
+        '{"format": 1, "trials": {"/p": [[], ["garbage"]]}}',
+        '{"format": 1, "demand": {"x": ["svd", "float64", {"n": 5}, 1]}}',
+        '{"format": 1, "wishes": [["svd", "float64", []]]}',
+        '{"format": 1, "interrupted": {"interpreter": "/p", "operation": "svd", "dtype": "x", "sizes": {}}}',
         "{",
         "[]",
         '{"format": 2}',

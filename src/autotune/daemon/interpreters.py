@@ -14,8 +14,8 @@ from autotune.daemon.settings import Interpreter
 from autotune.daemon.stamps import stamps
 from autotune.daemon.survey import Survey, change, survey
 
-RETRY_SECONDS = 60.0
-"""Before one that cannot be asked is asked again, for the first time."""
+RETRY_SECONDS, LONGEST_RETRY_SECONDS = 60.0, 3600.0
+"""Before one that cannot be asked is asked again, for the first time and at most."""
 
 
 class Interpreters:
@@ -38,6 +38,7 @@ class Interpreters:
             if self._seen.get(one.name) != seen:
                 self._seen[one.name] = seen
                 self._due.add(one.name)
+                self._book.memory.attempts.pop(f"survey {one.name}", None)  # it may answer now
 
     def again(self, name: str) -> None:
         """Ask it again: something that it said may not be true any more."""
@@ -73,7 +74,7 @@ class Interpreters:
             )
             self.problems[one.name] = f"{one.python} cannot be asked: {why}"
             book.log.once(subject, self.problems[one.name])
-            book.memory.failed(subject, book.moment.wall, RETRY_SECONDS)
+            book.memory.failed(subject, book.moment.wall, RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS)
             self._due.add(one.name)
             return
         book.log.over(subject, f"{one.python} answers again.")

@@ -5,13 +5,15 @@ it holds can be lost without harm; it would be found out again.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from autotune.daemon.budget import Spent
-from autotune.model.catalogue import CATALOGUE
+from autotune.daemon.canary import Verdict
+from autotune.errors import UsageError
+from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.operation import Operation
 from autotune.store.files import replace
 
@@ -95,10 +97,10 @@ class Memory:
         if max(len(self.demand), len(self.used)) > 2 * MOST_DEMAND:
             self.demand, self.used = _faded(self.demand, 1.0), _faded(self.used, 1.0)
 
-    def failed(self, subject: str, now: float, first: float) -> float:
+    def failed(self, subject: str, now: float, first: float, *, longest: float = LONGEST_DELAY) -> float:
         """Note a failure; returns when to try again: after `first` seconds, four times as long each time."""
         failures = self.attempts.get(subject, [0.0, 0.0])[0] + 1
-        again: float = now + min(first * 4.0 ** min(failures - 1, 20.0), LONGEST_DELAY)
+        again: float = now + min(first * 4.0 ** min(failures - 1, 20.0), longest)
         self.attempts[subject] = [failures, again]
         return again
 
@@ -148,71 +150,89 @@ def _memory(document: Any) -> Memory:
     """Raises ValueError for anything that this version did not write."""
     if not isinstance(document, Mapping) or document.get("format") != FORMAT:
         raise ValueError("it is of another version")
-    found: dict[str, Any] = {}
-    for item in fields(Memory):
-        if item.name in document:
-            value = document[item.name]
-            if item.name == "spent":
-                found[item.name] = Spent(str(value["day"]), float(value["cpu_seconds"]))
-            elif item.name in {"paused_until", "interrupted"} and value is None:
-                found[item.name] = None
-            elif item.name == "interrupted":
-                found[item.name] = {
-                    name: value[name] for name in ("interpreter", "operation", "dtype", "sizes")
-                }
-            elif isinstance(value, _SHAPES[item.name]):
-                _check_rows(item.name, value)
-                found[item.name] = value
-            else:
-                raise ValueError(f"{item.name} is not what it should be")
+    found = {item.name: document[item.name] for item in fields(Memory) if item.name in document}
+    for name, value in found.items():
+        if not _SHAPES[name](value):
+            raise ValueError(f"{name} is not what it should be")
+    if "spent" in found:
+        found["spent"] = Spent(found["spent"]["day"], found["spent"]["cpu_seconds"])
     return Memory(**found)
 
 
-def _check_rows(name: str, value: Any) -> None:
-    """Raises ValueError for rows of another shape, or about an operation that this version does not know."""
-    shape = _ROWS.get(name)
-    if shape is None:
-        return
-    for row in value.values() if isinstance(value, dict) else value:
-        fits = isinstance(row, list) and len(row) == len(shape)
-        if not fits or not all(map(isinstance, row, shape)):
-            raise ValueError(f"{name} is not what it should be")
-        if shape[0] is str and row[0] not in CATALOGUE:
-            raise ValueError(f"there is no operation {row[0]!r}")
+Shape = Callable[[Any], bool]
+"""Is a value what it should be?"""
 
 
-_NUMBER = int | float
-_ROWS: Mapping[str, tuple[Any, ...]] = {
-    "demand": (str, str, dict, _NUMBER),
-    "used": (str, str, dict, _NUMBER),
-    "trials": (list, list),
-    "doubts": (str, str, dict, str),
-    "wishes": (str, str, dict),
-    "attempts": (_NUMBER, _NUMBER),
-}
-_SHAPES: Mapping[str, Any] = {
-    "paused_until": _NUMBER,
-    "interrupted": dict,
+def _is(*types: type) -> Shape:
+    return lambda value: isinstance(value, types) and not isinstance(value, bool)
+
+
+def _row(*shapes: Shape) -> Shape:
+    return lambda value: (
+        isinstance(value, list)
+        and len(value) == len(shapes)
+        and all(fits(each) for fits, each in zip(shapes, value, strict=True))
+    )
+
+
+def _about(*more: Shape, all_sizes: bool = False) -> Shape:
+    """A row that begins with an operation that this version knows: name, dtype, sizes."""
+    return lambda value: (
+        isinstance(value, list) and _known(value[:3], all_sizes=all_sizes) and _row(*more)(value[3:])
+    )
+
+
+def _known(asked: list[Any], *, all_sizes: bool) -> bool:
+    """Can it be measured? Without sizes, where they may be left out, it is meant at all of its own."""
+    try:
+        name, dtype, sizes = asked
+        whole = operation(name, dtype=dtype, **(sizes or {"n": 1}))
+    except (TypeError, ValueError, UsageError):
+        return False
+    return name in CATALOGUE and (sizes == whole.size or (all_sizes and sizes == {}))
+
+
+def _list_of(shape: Shape) -> Shape:
+    return lambda value: isinstance(value, list) and all(map(shape, value))
+
+
+def _by_name(shape: Shape) -> Shape:
+    return lambda value: isinstance(value, dict) and all(map(shape, value.values()))
+
+
+def _begun(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and value.keys() == {"interpreter", "operation", "dtype", "sizes"}
+        and _TEXT(value["interpreter"])
+        and _known([value[name] for name in ("operation", "dtype", "sizes")], all_sizes=True)
+    )
+
+
+def _spent(value: Any) -> bool:
+    return isinstance(value, dict) and _TEXT(value.get("day")) and _NUMBER(value.get("cpu_seconds"))
+
+
+_NUMBER, _TEXT, _LIST, _DICT = _is(int, float), _is(str), _is(list), _is(dict)
+_SHAPES: Mapping[str, Shape] = {
+    "spent": _spent,
+    "paused_until": lambda value: value is None or _NUMBER(value),
+    "demand": _by_name(_about(_NUMBER)),
+    "used": _by_name(_about(_NUMBER)),
     "faded": _NUMBER,
+    "attempts": _by_name(_row(_NUMBER, _NUMBER)),
+    "wishes": _list_of(_about(all_sizes=True)),
+    "served": _by_name(_list_of(_TEXT)),
+    "doubts": _by_name(_about(_TEXT, all_sizes=True)),
+    "interrupted": _begun,
+    "trials": _by_name(_row(_LIST, _list_of(lambda each: each in list(Verdict)))),
+    "trusted": _by_name(_LIST),
+    "known": _by_name(_DICT),
+    "stale": _by_name(_TEXT),
+    "noticed": _by_name(_NUMBER),
+    "checked": _by_name(_NUMBER),
+    "counts": _by_name(_NUMBER),
+    "unpublished": _by_name(_TEXT),
     "pulled": _NUMBER,
-    "pull_failures": int,
-    "wishes": list,
-    **dict.fromkeys(
-        (
-            "demand",
-            "used",
-            "served",
-            "unpublished",
-            "attempts",
-            "doubts",
-            "trials",
-            "trusted",
-            "known",
-            "stale",
-            "noticed",
-            "checked",
-            "counts",
-        ),
-        dict,
-    ),
+    "pull_failures": _is(int),
 }

@@ -186,9 +186,9 @@ class Service:
         name, dtype, sizes = asked.get("operation"), asked.get("dtype", "float64"), asked.get("sizes", {})
         if not isinstance(name, str) or not re.fullmatch(NAME, name) or not isinstance(dtype, str):
             raise UsageError("An operation is named as the catalogue does, such as svd.")
-        if not isinstance(sizes, dict) or not all(isinstance(each, str) for each in sizes):
-            raise UsageError("Sizes are names with whole numbers.")
         row = kind(name)
+        if not isinstance(sizes, dict) or not sizes.keys() <= {*row.size_names, "n"}:
+            raise UsageError(f"The sizes of {row.name} are {', '.join(row.size_names)}, with whole numbers.")
         whole = operation(row.name, dtype=dtype, **sizes) if sizes else None
         if whole is None:
             operation(row.name, dtype=dtype, n=1)  # says what is wrong with the dtype

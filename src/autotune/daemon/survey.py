@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import exp, log
 from typing import Any
 
+from autotune.model.catalogue import CATALOGUE
 from autotune.model.operation import Operation
 
 OWN = frozenset({"explicit", "this-host", "same-class"})
@@ -88,11 +89,11 @@ def survey(answer: bytes) -> Survey:
     return Survey(
         key=document["key"],
         host=document["host"],
-        facts=document["facts"],
+        facts=dict(document["facts"]),
         watch=tuple(document["watch"]),
         profile=document["profile"],
         created=document["created"],
-        entries=tuple(_entry(row) for row in document["entries"]),
+        entries=tuple(one for one in map(_entry, document["entries"]) if _measurable(one.operation)),
     )
 
 
@@ -107,6 +108,12 @@ def _entry(row: list[Any]) -> Entry:
         undecided=undecided,
         contested=contested,
     )
+
+
+def _measurable(operation: Operation) -> bool:
+    """Has it the sizes that the catalogue says? People write profiles, too. Users' functions are not in there."""
+    row = CATALOGUE.get(operation.name)
+    return row is None or operation.size.keys() == set(row.size_names)
 
 
 def change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
