@@ -116,7 +116,7 @@ def test_ctrl_c_passes_through_after_all_children_are_gone(tmp_path):
     pids = _pids(log)
 
     process.send_signal(signal.SIGINT)
-    _, printed = process.communicate(timeout=30)
+    _, printed = process.communicate(timeout=300)
 
     assert "KeyboardInterrupt" in printed
     assert not [pid for pid in pids if _runs(pid)]
@@ -128,9 +128,9 @@ def test_nothing_outlives_a_parent_that_was_killed(tmp_path):
     pids = _pids(log)
 
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     while any(map(_runs, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [pid for pid in pids if _runs(pid)]
@@ -178,7 +178,7 @@ def _asking_for_a_hang(log):
 
 
 def _pids(log):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         if log.exists() and len(log.read_text().split()) == 2:
             return [int(pid) for pid in log.read_text().split()]

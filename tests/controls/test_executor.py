@@ -13,7 +13,7 @@ from autotune.controls.executor import Executor
 
 def together(executor, count, task):
     """The results of tasks that run at the same time."""
-    meet = threading.Barrier(count, timeout=30)
+    meet = threading.Barrier(count, timeout=300)
 
     def run(number):
         meet.wait()

@@ -136,7 +136,7 @@ class TestRealThreads:
 
     def test_helpers_and_the_calling_thread_run_in_one_group_and_nobody_stays_there(self, monkeypatch):
         monkeypatch.setattr(placement, "choose", lambda *_: frozenset(self.mask[:1]))
-        seen, meet = {}, threading.Barrier(2, timeout=30)
+        seen, meet = {}, threading.Barrier(2, timeout=300)
 
         def begin():
             def step(_):
@@ -175,7 +175,7 @@ class TestRealThreads:
 
     def test_an_executors_threads_run_in_one_group_and_the_caller_stays(self, monkeypatch):
         monkeypatch.setattr(placement, "choose", lambda *_: frozenset(self.mask[:1]))
-        meet = threading.Barrier(2, timeout=30)
+        meet = threading.Barrier(2, timeout=300)
 
         def where(_):
             meet.wait()

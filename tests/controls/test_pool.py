@@ -67,7 +67,7 @@ def test_a_pool_works_on_after_a_failure():
 
 def both_threads_at_work(step):
     """Run two blocks on two threads, which wait for each other."""
-    meet = threading.Barrier(2, timeout=30)
+    meet = threading.Barrier(2, timeout=300)
 
     def together(block):
         meet.wait()
