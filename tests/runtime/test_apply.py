@@ -11,28 +11,19 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_profiles import alone, of_this_machine, tuning
+from made_profiles import of_this_machine, tuning
 
 import autotune
 from autotune.controls import blas
 from autotune.errors import ProfileError
-from autotune.runtime.state import Setting, state
+from autotune.runtime.state import state
 from autotune.store import files, folders
 
 ONE = {"blas_threads": 1}
+pytestmark = pytest.mark.usefixtures("fresh")
 several_threads = pytest.mark.skipif(
     (blas.current() or 1) < 2, reason="BLAS runs with one thread here anyway"
 )
-
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch, tmp_path):
-    """No profiles of others, and nothing in force before or after."""
-    alone(monkeypatch, tmp_path)
-    state.take(Setting())
-    yield
-    blas.set_threads(None)
-    state.take(Setting())
 
 
 def write(*tunings, path=None):

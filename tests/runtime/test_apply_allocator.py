@@ -6,23 +6,13 @@ import subprocess
 import sys
 
 import pytest
-from made_profiles import alone
 
 import autotune
 from autotune.controls import allocator
 from autotune.errors import UnsupportedPlatform, UsageError
-from autotune.runtime.state import Setting, state
+from autotune.runtime.state import state
 
 MIB = 2**20
-
-
-@pytest.fixture
-def fresh(monkeypatch, tmp_path):
-    """No profiles of others, and nothing in force before or after."""
-    alone(monkeypatch, tmp_path)
-    state.take(Setting())
-    yield
-    state.take(Setting())
 
 
 @pytest.fixture

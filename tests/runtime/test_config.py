@@ -2,20 +2,18 @@
 
 import numpy as np
 import pytest
-from made_profiles import alone, of_this_machine, tuning
+from made_profiles import of_this_machine, tuning
 
 import autotune
 from autotune.controls import blas
 from autotune.errors import BadSize, UnknownOperation
 from autotune.model.configuration import Configuration
-from autotune.runtime.state import Setting, state
+from autotune.runtime.state import state
 from autotune.store import files, folders
 
 
 @pytest.fixture(autouse=True)
-def profile(monkeypatch, tmp_path):
-    alone(monkeypatch, tmp_path)
-    state.take(Setting())
+def profile(fresh):
     made = of_this_machine(
         tuning("matmul", choice={"blas_threads": 1}, m=100, k=100, n=100),
         tuning("matmul", m=2000, k=2000, n=2000),
@@ -23,8 +21,6 @@ def profile(monkeypatch, tmp_path):
         tuning("simulate", choice={"blas_threads": 1}, steps=5),
     )
     files.write(made, folders.user_profiles() / "mine.yaml")
-    yield
-    state.take(Setting())
 
 
 def test_it_answers_without_apply_and_changes_nothing():

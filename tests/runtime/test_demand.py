@@ -4,29 +4,27 @@ import json
 
 import numpy as np
 import pytest
-from made_profiles import alone, of_this_machine, tuning
+from made_profiles import of_this_machine, tuning
 
 import autotune
 from autotune.model.operation import Operation
 from autotune.runtime import demand, percall
 from autotune.runtime.demand import Demand, leave
 from autotune.runtime.guard import Dropped
-from autotune.runtime.state import Setting, state
+from autotune.runtime.state import state
 from autotune.store import files, folders
 
 LOG = Operation(name="log", sizes=(("n", 5),))
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch, tmp_path):
-    alone(monkeypatch, tmp_path)
+def fresh(fresh, monkeypatch, tmp_path):
+    """The spool."""
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("AUTOTUNE_RECORD", raising=False)
-    state.take(Setting())
     yield tmp_path / "state" / "spool"
     percall.end()
     state.demand = state.counted = None
-    state.take(Setting())
 
 
 def left(spool):

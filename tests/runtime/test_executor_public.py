@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from made_profiles import alone, of_this_machine, tuning
+from made_profiles import of_this_machine, tuning
 
 import autotune
 from autotune.controls import pool as block_pool
@@ -12,7 +12,6 @@ from autotune.controls.executor import Executor
 from autotune.controls.process_executor import ProcessExecutor
 from autotune.host.allocation import usable_cpus
 from autotune.model.configuration import Placement
-from autotune.runtime.state import Setting, state
 from autotune.store import files, folders
 
 SIZE = {"n": 300, "tasks": 100}
@@ -20,16 +19,13 @@ THREADS = {"blas_threads": 1, "workers": 1}
 
 
 @pytest.fixture(autouse=True)
-def measured(monkeypatch, tmp_path):
+def measured(fresh):
     """Writes what was measured."""
-    alone(monkeypatch, tmp_path)
-    state.take(Setting())
 
     def write(*entries):
         files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
 
-    yield write
-    state.take(Setting())
+    return write
 
 
 def threads(choice=THREADS, ratio=0.7):

@@ -4,23 +4,16 @@ import json
 from dataclasses import replace
 
 import pytest
-from made_profiles import alone, of_this_machine, tuning
+from made_profiles import of_this_machine, tuning
 
 import autotune
 from autotune.host.allocation import usable_cpus
 from autotune.model.configuration import Configuration, Placement
 from autotune.model.tuning import Status
-from autotune.runtime.state import Setting, state
 from autotune.store import files, folders
 from autotune.store.level import Level
 
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch, tmp_path):
-    alone(monkeypatch, tmp_path)
-    state.take(Setting())
-    yield
-    state.take(Setting())
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 @pytest.fixture

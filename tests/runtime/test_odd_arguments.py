@@ -4,11 +4,11 @@ import logging
 
 import numpy as np
 import pytest
-from made_profiles import alone, of_this_machine, tuning
+from made_profiles import of_this_machine, tuning
 
 import autotune
 from autotune.errors import UnknownOperation
-from autotune.runtime.state import Setting, state
+from autotune.runtime.state import state
 from autotune.store import files, folders
 
 LIST = [0.0, 0.0, 0.0]
@@ -17,12 +17,8 @@ BIG = np.ones((3, 200_000))
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch, tmp_path):
-    alone(monkeypatch, tmp_path)
-    state.take(Setting())
+def nothing_said(fresh):
     state.said.clear()
-    yield
-    state.take(Setting())
 
 
 def halved(block):

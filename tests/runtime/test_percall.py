@@ -9,13 +9,12 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from made_profiles import alone, of_this_machine, tuning
+from made_profiles import of_this_machine, tuning
 
 import autotune
 from autotune.controls import blas, matmul_loop
 from autotune.controls.switch import Switch
-from autotune.runtime import percall
-from autotune.runtime.state import Setting, state
+from autotune.runtime.state import state
 from autotune.store import files, folders
 
 ONE = {"blas_threads": 1}
@@ -27,22 +26,17 @@ several_threads = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch, tmp_path):
-    alone(monkeypatch, tmp_path)
+def profile(fresh, monkeypatch):
     for name in ("AUTOTUNE_PER_CALL", "AUTOTUNE_RECORD"):
         monkeypatch.delenv(name, raising=False)
-    state.take(Setting())
     entries = (
         *(tuning("qr", choice=ONE, safe=(1,), m=n, n=n) for n in (50, 200)),
         *(tuning("matmul", choice=ONE, safe=(1,), m=n, k=n, n=n) for n in (50, 200)),
         tuning("inv", n=100),
     )
     files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
-    yield tmp_path
-    percall.end()
-    blas.set_threads(None)
+    yield
     state.wish = False
-    state.take(Setting())
 
 
 @several_threads

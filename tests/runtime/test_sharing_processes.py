@@ -1,21 +1,12 @@
 """How many processes share the CPUs is at least one."""
 
 import pytest
-from made_profiles import alone
 
 import autotune
 from autotune.controls import blas
 from autotune.errors import UsageError
-from autotune.runtime.state import Setting, state
 
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch, tmp_path):
-    alone(monkeypatch, tmp_path)
-    state.take(Setting())
-    yield
-    blas.set_threads(None)
-    state.take(Setting())
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 @pytest.mark.parametrize("processes", [0, -1])

@@ -5,13 +5,12 @@ import threading
 
 import numpy as np
 import pytest
-from made_profiles import alone, of_this_machine, tuning
+from made_profiles import of_this_machine, tuning
 
 import autotune
 from autotune.controls import blas
 from autotune.errors import BadSize
 from autotune.model.configuration import Configuration
-from autotune.runtime.state import Setting, state
 from autotune.runtime.tuned import sizes_of
 from autotune.store import files, folders
 
@@ -21,9 +20,7 @@ several_threads = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def profile(monkeypatch, tmp_path):
-    alone(monkeypatch, tmp_path)
-    state.take(Setting())
+def profile(fresh):
     made = of_this_machine(
         tuning("svd", choice={"blas_threads": 1}, m=20, n=20),
         tuning("svd", choice={"blas_threads": 1}, dtype="float32", m=20, n=30),
@@ -33,8 +30,6 @@ def profile(monkeypatch, tmp_path):
         tuning("temporaries", choice={"allocator": "retain"}, n=10),
     )
     files.write(made, folders.user_profiles() / "mine.yaml")
-    yield
-    state.take(Setting())
 
 
 @several_threads
