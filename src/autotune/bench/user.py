@@ -22,7 +22,7 @@ from typing import Any, Self
 from autotune.bench.reasons import cause
 from autotune.bench.workloads.work import Work
 from autotune.errors import BadWorkload
-from autotune.model.catalogue import ALIASES, CATALOGUE, Family, Kind, WorkUnit
+from autotune.model.catalogue import Family, Kind, WorkUnit, row_of
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.operation import NAME, Operation
 from autotune.runtime.workload import MARK
@@ -187,7 +187,7 @@ def described(function: Function, name: str) -> UserWorkload:
         raise BadWorkload(
             f"{name!r} cannot stand in a profile: define a function named by small letters, digits and _."
         )
-    if name in CATALOGUE or name in ALIASES:
+    if row_of(name) is not None:
         raise BadWorkload(f"{name} is an operation of the catalogue: give the function another name.")
     try:
         parameters = inspect.signature(function).parameters.values()

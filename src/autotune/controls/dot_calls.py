@@ -20,14 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from autotune.controls.intercept import Around, Decide, remember, unknown_structures
+from autotune.controls.intercept import Around, Decide, Named, Shape, remember, unknown_structures
 from autotune.controls.switch import Calls
 
 _NAMES = ("dot", "inner")
 _compiled: Callable[[Any], Any] = attrgetter("_implementation")
 """What the public object calls: NumPy lets one read it, and nothing else."""
-
-Shape = tuple[int, ...]
 
 
 class DotCalls:
@@ -114,7 +112,7 @@ class _StandIn:
 _stands: dict[str, _StandIn] = {}
 
 
-def _named(a: Shape, b: Shape) -> tuple[str, dict[str, int]] | None:
+def _named(a: Shape, b: Shape) -> Named | None:
     """As matmul's loops name it: a vector before a matrix is not what was measured as matvec."""
     if len(a) != 2 or len(b) not in {1, 2} or a[0] < 2 or min(*a, *b) < 1 or a[1] != b[0]:
         return None

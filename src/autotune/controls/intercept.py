@@ -22,8 +22,11 @@ KNOWN_NUMPY = frozenset({"2.0", "2.1", "2.2", "2.3", "2.4", "2.5"})
 
 Shape = tuple[int, ...]
 Named = tuple[str, dict[str, int]]
+Naming = Callable[[Shape, Shape], Named | None]
+"""Which operation a call is, and its sizes, by the shapes of its operands; None: one that was not measured."""
 Decide = Callable[[str, str, dict[str, int]], Calls]
 """What calls of an operation get, by its name, dtype and sizes."""
+_Meet = Callable[..., Calls]
 
 MOST_SHAPES = 4096
 """Shapes remembered for each function; a program with more of them asks again."""
@@ -56,12 +59,12 @@ class Nothing:
 # --- which operation a compiled function is --------------------------------------------------
 
 
-def square(name: str) -> Callable[[Shape, Shape], Named | None]:
+def square(name: str) -> Naming:
     """This operation, of an n x n matrix."""
     return lambda a, _: (name, {"n": a[-1]})
 
 
-def rectangle(name: str) -> Callable[[Shape, Shape], Named | None]:
+def rectangle(name: str) -> Naming:
     """This operation, of an m x n matrix."""
     return lambda a, _: (name, {"m": a[-2], "n": a[-1]})
 
@@ -75,12 +78,12 @@ def lstsq(a: Shape, b: Shape) -> Named | None:
     return ("lstsq", {"m": a[-2], "n": a[-1]}) if (b[-1] - 1) * _FEW <= min(a[-2:]) else None
 
 
-def _full(name: str) -> Callable[[Shape, Shape], Named | None]:
+def _full(name: str) -> Naming:
     """The full form of a tall or wide factor is much more work than the reduced one that was measured."""
     return lambda a, _: (name, {"m": a[-2], "n": a[-1]}) if a[-2] == a[-1] else None
 
 
-_OPERATIONS: Mapping[str, Callable[[Shape, Shape], Named | None]] = {
+_OPERATIONS: Mapping[str, Naming] = {
     "solve": solve,
     "solve1": square("solve"),
     "inv": square("inv"),
@@ -166,7 +169,7 @@ class Intercept:
         kind = _of_two if name in _TWO_OPERANDS else _of_one if found.nin == 1 else _of_one_beside
         return kind(found, self._meeting(operation), self._around)
 
-    def _meeting(self, operation: Callable[[Shape, Shape], Named | None]) -> "_Meet":
+    def _meeting(self, operation: Naming) -> _Meet:
         def meet(known: dict[Any, Calls], a: Any, b: Any = None) -> Calls:
             named = operation(a.shape, a.shape if b is None else b.shape)
             if named is None or min(named[1].values()) < 1:
@@ -177,9 +180,6 @@ class Intercept:
             return calls
 
         return meet
-
-
-_Meet = Callable[..., Calls]
 
 
 def remember(known: dict[Any, Any], key: object, met: object) -> None:

@@ -23,6 +23,7 @@ from autotune.controls.intercept import (
     Around,
     Decide,
     Named,
+    Naming,
     Nothing,
     Shape,
     lstsq,
@@ -196,7 +197,7 @@ def _like(function: _Compiled, call: _Compiled) -> _Compiled:
 class _Routine(NamedTuple):
     """What a routine is called for, by the shapes of a matrix and of right-hand sides, if the call is for that."""
 
-    named: Callable[[Shape, Shape], Named | None]
+    named: Naming
     is_it: _IsIt | None = None
 
 

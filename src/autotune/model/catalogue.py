@@ -252,12 +252,17 @@ ALIASES: Mapping[str, str] = {
 
 def kind(name: str) -> Kind:
     """The catalogue's row of this name or alias. Raises UnknownOperation, which holds the nearest names."""
-    found = CATALOGUE.get(ALIASES.get(name, name))
+    found = row_of(name)
     if found is None:
         from difflib import get_close_matches  # 2 ms that only a misspelling pays
 
         raise UnknownOperation(name, get_close_matches(name, [*CATALOGUE, *ALIASES], n=3, cutoff=0.5))
     return found
+
+
+def row_of(name: str) -> Kind | None:
+    """The catalogue's row of this name or alias; None for a function of the user's."""
+    return CATALOGUE.get(ALIASES.get(name, name))
 
 
 def operation(name: str, *, dtype: str = "float64", **sizes: int) -> Operation:
@@ -274,7 +279,7 @@ def operation(name: str, *, dtype: str = "float64", **sizes: int) -> Operation:
     for size, value in sizes.items():
         if not is_whole(value) or not 1 <= value <= LARGEST_SIZE:
             raise BadSize(f"{name}: {size} must be a whole number from 1 to {LARGEST_SIZE}, not {value!r}.")
-    row = CATALOGUE.get(ALIASES.get(name, name))
+    row = row_of(name)
     if row is None:
         return Operation(
             name=name, dtype=dtype, sizes=tuple((key, int(value)) for key, value in sizes.items())

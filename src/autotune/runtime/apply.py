@@ -212,9 +212,9 @@ def _looked_at(
 
 def _check_keywords(operation: str | None, sizes: dict[str, Any]) -> None:
     """Raise TypeError, as Python does, for a keyword that is neither one of apply()'s nor a size."""
-    from autotune.model.catalogue import ALIASES, CATALOGUE
+    from autotune.model.catalogue import row_of
 
-    row = CATALOGUE.get(ALIASES.get(operation or "", operation or ""))
+    row = row_of(operation or "")
     for name in sizes:
         if operation is None or (row is not None and name not in {*row.size_names, "n"}):
             from difflib import get_close_matches

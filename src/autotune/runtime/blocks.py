@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from autotune.controls import blocks, reductions, streams
 from autotune.controls.operands import as_outs, check_overlap, common_shape, shape_of
-from autotune.model.catalogue import ALIASES, CATALOGUE, Family
+from autotune.model.catalogue import CATALOGUE, Family, row_of
 from autotune.model.configuration import DEFAULT
 from autotune.runtime.config import config
 
@@ -223,7 +223,7 @@ def _operation(
         shape: tuple[int, ...] = getattr(arrays[0], "shape", ()) if arrays else ()
         is_stack = len(shape) == 3 and shape[1] == shape[2]
         return f"stack_{name}" if is_stack and f"stack_{name}" in CATALOGUE else None
-    row = CATALOGUE.get(ALIASES.get(name, NAMES.get(name, name)))
+    row = row_of(NAMES.get(name, name))
     if row is None or row.family is not Family.ELEMENTWISE or not isinstance(function, np.ufunc):
         return None
     return row.name
@@ -234,7 +234,7 @@ def _chosen(operation: str, arrays: tuple[Any, ...], out: Any) -> "Configuration
     known = [array for array in (*arrays, *as_outs(out)) if isinstance(array, np.ndarray)]
     if not known or any(array.dtype != known[0].dtype for array in known):
         return None
-    row = CATALOGUE.get(ALIASES.get(operation, operation))
+    row = row_of(operation)
     if row is not None and row.family is Family.STACK:
         shape: tuple[int, ...] = known[0].shape
         sizes = {"n": shape[-1], "count": shape[0]} if len(shape) == 3 else {}

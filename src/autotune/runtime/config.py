@@ -71,9 +71,9 @@ def meant(name: str, dtype: Any, sizes: dict[str, int]) -> "Operation | None":
 
 def is_name(name: str) -> bool:
     """Can there be entries of this name? Those of the catalogue are known; users' functions have a form."""
-    from autotune.model.catalogue import ALIASES, CATALOGUE
+    from autotune.model.catalogue import row_of
 
-    if name in CATALOGUE or name in ALIASES:
+    if row_of(name) is not None:
         return True
     import re
 
@@ -84,10 +84,10 @@ def is_name(name: str) -> bool:
 
 def _is_known(name: str, resolution: "Resolution | None") -> bool:
     """Is the name in the catalogue, or in some entry that holds here?"""
-    from autotune.model.catalogue import ALIASES, CATALOGUE
+    from autotune.model.catalogue import row_of
 
     entries = () if resolution is None else resolution.entries()
-    return name in CATALOGUE or name in ALIASES or any(one.tuning.operation.name == name for one in entries)
+    return row_of(name) is not None or any(one.tuning.operation.name == name for one in entries)
 
 
 def _say_unknown(name: str) -> None:

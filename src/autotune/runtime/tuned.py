@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from autotune.controls.configured import Configured, configured
 from autotune.errors import BadSize, UnsupportedPlatform
-from autotune.model.catalogue import ALIASES, CATALOGUE, Family, Kind
+from autotune.model.catalogue import Family, row_of
 from autotune.model.configuration import Configuration
 from autotune.runtime.config import config, meant
 from autotune.runtime.state import state
@@ -131,11 +131,6 @@ def sizes_of(operation: str, arrays: Sequence[Any]) -> dict[str, int] | None:
         return None
     sizes = {name: known[name] for name in row.size_names}
     return sizes if min(sizes.values()) > 0 else None
-
-
-def row_of(operation: str) -> Kind | None:
-    """The catalogue's row of this name or alias; None for a function of the user's."""
-    return CATALOGUE.get(ALIASES.get(operation, operation))
 
 
 def _suspends(function: Callable[..., object]) -> bool:
