@@ -25,7 +25,7 @@ from autotune.bench.watch import followed
 from autotune.controls import environment
 from autotune.errors import BadWorkload, UnsupportedPlatform
 from autotune.host import pressure
-from autotune.host.allocation import affinity, online_cpus
+from autotune.host.allocation import affinity, schedulable_cpus
 from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Plan, Session
 
@@ -127,7 +127,7 @@ class CommandBench:
         self._metric = metric
         self._patience = patience
         self._environ = dict(os.environ if environ is None else environ)
-        self._cpus = len(affinity() or ()) or online_cpus()
+        self._cpus = schedulable_cpus()
         self._slowest = math.inf
         """Wall seconds of the slowest run of the default."""
 

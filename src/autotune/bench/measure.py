@@ -21,7 +21,7 @@ from autotune.bench.workloads.work import Work, Workload
 from autotune.controls import blas
 from autotune.controls.configured import configured
 from autotune.host import memory, pressure
-from autotune.host.allocation import affinity, online_cpus
+from autotune.host.allocation import affinity, schedulable_cpus
 from autotune.model.catalogue import Family, kind
 from autotune.model.measurement import FailureKind
 
@@ -230,8 +230,7 @@ class _Trial:
                         sample = self._sample(side, number, loops) / loops / works[0].share
                         seconds[side.arm.index] = sample + works[0].once(side.arm.configuration)
             wall, now = perf_counter() - begin, self._load()
-            cpus = len(affinity() or ()) or online_cpus()
-            busy = noise.busy(load, now, wall, cpus, crowded=self._crowded)
+            busy = noise.busy(load, now, wall, schedulable_cpus(), crowded=self._crowded)
             taken = noise.taken(load, now)
             self._post.send(
                 round=self._place, busy=busy, taken=taken, wall=wall, seconds=list(seconds.items())

@@ -13,7 +13,7 @@ from autotune.bench.reasons import by_signal, last_words, noted, shortened
 from autotune.bench.user import UserWorkload
 from autotune.controls.environment import scrub
 from autotune.host import cgroup
-from autotune.host.allocation import affinity, online_cpus, usable_cpus
+from autotune.host.allocation import schedulable_cpus, usable_cpus
 from autotune.model.configuration import DEFAULT
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Plan, Session
 
@@ -55,7 +55,7 @@ class ProcessBench:
         """
         self._cpus = tuple(cpus)
         self._usable_cpus = len(self._cpus) or usable_cpus()[0]
-        self._schedulable_cpus = len(self._cpus or affinity() or ()) or online_cpus()
+        self._schedulable_cpus = len(self._cpus) or schedulable_cpus()
         self._quota = cgroup.quota(cgroup.folders())
         self._copies = copies
         self._neighbours = neighbours

@@ -8,6 +8,7 @@ from typing import Any
 
 from autotune import __version__
 from autotune.bench.user import UserWorkload
+from autotune.host.software import series
 from autotune.model.profile import Profile
 from autotune.search.request import Effort, Request
 from autotune.share.cluster_plan import Errand, Unit
@@ -85,7 +86,7 @@ def loads(text: str) -> Order:
 
 def versions() -> dict[str, str]:
     """What has to be the same on both sides: profiles of two versions of autotune do not mix."""
-    return {"autotune": __version__, "Python": ".".join(platform.python_version_tuple()[:2])}
+    return {"autotune": __version__, "Python": series(platform.python_version())}
 
 
 def units(plain: Sequence[Mapping[str, Any]]) -> tuple[Unit, ...]:

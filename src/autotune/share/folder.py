@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from autotune.share.publication import LAYOUT
 from autotune.share.shelf import Content, Item
+from autotune.store.files import sync_folder
 
 STALE_RETRIES = 10
 STALE_SECONDS = 0.02
@@ -67,12 +68,7 @@ class Folder:
         finally:
             with suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108 - a name, not a Path
-        with suppress(OSError):  # some network file systems cannot sync a folder
-            descriptor = os.open(place, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        sync_folder(place)
         return added
 
     def remove(self, folder: str, name: str) -> None:

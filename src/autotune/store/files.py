@@ -93,10 +93,10 @@ def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
         with suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename durable, where a folder can be synced: Windows and some network file systems cannot."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
