@@ -64,12 +64,13 @@ def process_map(
     """`function(array)`, computed on blocks by several processes; `array` may be anything that NumPy takes for one.
 
     The function works element by element, since the array may be cut along any axis: it takes a block, which it
-    cannot write to, and returns one of its shape; with `out=array` it may change the block and return None. It must pickle (be defined at the top of a module) unless processes are forked. How many
-    processes there are, and how they get at the array, is what was measured to be fastest; where nothing
-    was, one process for each usable CPU maps the array's memory. Processes are for functions that hold the
-    GIL; for NumPy's own, `map_blocks` needs none. Raises what the function raises, with a note that names
-    the process, and SharedMemoryError if a process is killed or memory is short; `out` may be written in
-    part then. Scope of effect: this call, whose processes end with it.
+    cannot write to, and returns one of its shape; with `out=array` it may change the block and return None. It must
+    pickle (be defined at the top of a module) unless processes are forked. How many processes there are, and how
+    they get at the array, is what was measured to be fastest; where nothing was, one process for each usable CPU
+    maps the array's memory. Processes are for functions that hold the GIL; for NumPy's own, `map_blocks` needs
+    none. Raises what the function raises, with a note that names the process, and SharedMemoryError if a process is
+    killed or memory is short; `out` may be written in part then. Scope of effect: this call, whose processes end
+    with it.
     """
     as_outs(out)
     if not isinstance(array, np.ndarray):
