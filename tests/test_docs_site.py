@@ -87,8 +87,10 @@ def test_the_tables_are_those_of_the_newest_results(tmp_path):
     assert [path for path in pages if (tmp_path / path).read_bytes() != (ROOT / path).read_bytes()] == []
 
 
-def test_every_benchmark_of_the_project_is_rerun():
+def test_every_benchmark_of_the_project_is_described_and_rerun():
     there = {path.name for path in (ROOT / "scripts").glob("bench_*.py")} - {"bench_all.py"}
+    page = (ROOT / "docs/benchmarks.md").read_text("utf-8")
+    assert {name for name in there if f"`scripts/{name}" in page} == there
     assert {words[0] for words in BENCHMARKS.values()} == there
 
 
