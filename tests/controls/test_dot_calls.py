@@ -170,15 +170,16 @@ def test_what_is_named_a_product_has_its_sizes(shapes):
         assert result.flat[0] == (sizes["k"] if named[0] == "matmul" else sizes["n"])
 
 
-def test_many_threads_multiply_while_it_comes_and_goes():
+@pytest.mark.parametrize(("kind", "product"), [(DotCalls, np.dot), (MatmulLoops, np.matmul)])
+def test_many_threads_multiply_while_it_comes_and_goes(kind, product):
     record = Recording()
     record.begin, record.end = (lambda _calls: None), (lambda _begun: None)
-    tap = DotCalls(record.decide, record)
-    wrong, stop, expected = [], threading.Event(), np.dot(A, B)
+    tap = kind(record.decide, record)
+    wrong, stop, expected = [], threading.Event(), product(A, B)
 
     def often():
         while not stop.is_set():
-            if not np.array_equal(np.dot(A, B), expected):
+            if not np.array_equal(product(A, B), expected):
                 wrong.append(1)
 
     threads = [threading.Thread(target=often) for _ in range(3)]
