@@ -76,3 +76,15 @@ def test_a_lean_proof_has_the_error_of_a_whole_one():
 def test_proofs_are_lean_only_where_a_second_host_follows():
     looks = [plan(Request(operations=("qr",), seconded=one), SITE)[0].looks for one in (False, True)]
     assert looks == [LOOKS, LEAN_LOOKS]
+
+
+def test_time_left_at_the_end_goes_to_the_operations_whose_proof_was_cut_off():
+    """The slow operation has half of the time at first, the other needs little of its own."""
+    times = {"cholesky": 2.0, "qr": 0.01}
+    chosen = [tuning(name, choice={"blas_threads": 1}, n=100) for name in times]
+    bench = FakeBench(lambda operation, one, _: times[operation.name] * (1.0 if one.is_default else 0.5))
+
+    entries = seconded(chosen, None, site=SITE, bench=bench, clock=Clock(budget=18.0))
+
+    assert [plan.cases[0].operation.name for plan in bench.plans] == ["cholesky", "qr", "qr", "cholesky"]
+    assert {entry.status for entry in entries} == {Status.TUNED}

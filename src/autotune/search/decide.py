@@ -42,7 +42,7 @@ def decide(
         return kept(operation, kind, site, reason=BUDGET)
     known = replace(
         kept(operation, kind, site, reason=""),
-        default_seconds=evidence.seconds(),
+        default_seconds=median(evidence.default_seconds),
         safe_threads=_safe_threads(kind, site, evidence),
         corners=_corners(kind, site, evidence),
     )

@@ -3,8 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import exp, inf
-from statistics import median
+from math import inf
 
 from autotune.bench.statistics import log_ratios, upper_bound
 from autotune.model.configuration import DEFAULT, Configuration
@@ -15,7 +14,6 @@ from autotune.search.space import parsimony
 
 STATEMENT_ERROR = 0.025
 """One-sided, for every statement that the evidence makes."""
-
 
 CLOCK_STOOD = Failure(kind=FailureKind.PROTOCOL, reason="The clock did not move while it ran.")
 
@@ -119,14 +117,6 @@ class Evidence:
                 and one == Configuration(blas_threads=one.blas_threads)
                 and self.upper(one) <= slack
             )
-        )
-
-    def seconds(self, configuration: Configuration = DEFAULT) -> float | None:
-        """Median seconds of the default, or what the estimate makes of them."""
-        if not self.default_seconds:
-            return None
-        return median(self.default_seconds) * (
-            1.0 if configuration.is_default else exp(self.estimate(configuration))
         )
 
 

@@ -1,12 +1,14 @@
 """Puts an operation's choices to the test: fresh processes until a planned look decides."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from autotune.bench.protocol import Bench
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Case, Failure, Measurement, Session
 from autotune.model.operation import Operation
+from autotune.model.tuning import Tuning
 from autotune.search.clock import Clock
 from autotune.search.confirm import LOOKS, ROUNDS, Look, Trial, judge
 from autotune.search.disturbance import Disturbance
@@ -39,6 +41,15 @@ class Proof:
     def disturbed(self) -> Disturbance:
         """How much others were in the way."""
         return Disturbance.of(self.sessions)
+
+
+def by_rule(tunings: Iterable[Tuning]) -> list[list[Tuning]]:
+    """What is put to the test together: the sizes of one operation and dtype."""
+
+    def rule(tuning: Tuning) -> tuple[str, str]:
+        return tuning.operation.name, tuning.operation.dtype
+
+    return [list(sizes) for _, sizes in groupby(sorted(tunings, key=rule), key=rule)]
 
 
 def prove(

@@ -1,10 +1,10 @@
 """A second host's word on what a first one chose: the proof alone, on fresh processes of its own."""
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 
 from autotune.bench.protocol import Bench
 from autotune.model.catalogue import CATALOGUE, Kind
+from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.model.tuning import Tuning
 from autotune.search.clock import Clock
@@ -12,7 +12,7 @@ from autotune.search.confirm import LEAN_LOOKS, LEAN_ROUNDS
 from autotune.search.decide import decide, kept
 from autotune.search.disturbance import Disturbance
 from autotune.search.evidence import Evidence
-from autotune.search.prove import Proof, prove
+from autotune.search.prove import Proof, by_rule, prove
 from autotune.search.site import Site
 
 
@@ -23,38 +23,47 @@ def seconded(
 
     It is tuned if the choice was proved here too, and otherwise says what the test came to. Safe thread counts
     other than the choice's, and alternatives for sizes in between, were not measured here and are not claimed.
+    Each operation gets an equal part of the time that is left; what is left after the last goes to those that it
+    cut off.
     """
-    groups = [list(group) for _, group in groupby(sorted(chosen, key=_rule), key=_rule)]
-    entries: list[Tuning] = []
-    for index, group in enumerate(groups):
-        clock.allow(clock.remaining / (len(groups) - index))
-        choices = {one.operation: one.choice for one in group}
-        proof = prove(
-            choices, margin=site.margin, bench=bench, clock=clock, looks=LEAN_LOOKS, rounds=LEAN_ROUNDS
+    choices = [{one.operation: one.choice for one in rule} for rule in by_rule(chosen)]
+
+    def test(rule: Mapping[Operation, Configuration], seconds: float, proof: Proof | None = None) -> Proof:
+        clock.allow(seconds)
+        return prove(
+            rule,
+            margin=site.margin,
+            bench=bench,
+            clock=clock,
+            looks=LEAN_LOOKS,
+            rounds=LEAN_ROUNDS,
+            proof=proof,
         )
-        kind = workload or CATALOGUE[group[0].operation.name]
-        for operation, choice in choices.items():
-            failure = proof.failures.get(operation)
-            if failure is not None:
-                reason = f"{choice} failed under test: {failure.reason}"
-                entries.append(kept(operation, kind, site, reason=reason))
-                continue
-            entries.append(
-                decide(
-                    operation,
-                    kind,
-                    site=site,
-                    evidence=_evidence(operation, proof, site),
-                    choice=choice,
-                    proof=proof,
-                    disturbed=Disturbance(),
-                )
-            )
-    return entries
+
+    proofs = [test(rule, clock.remaining / (len(choices) - place)) for place, rule in enumerate(choices)]
+    for rule, proof in zip(choices, proofs, strict=True):
+        if proof.unfinished:
+            test(rule, clock.remaining, proof)
+    return [
+        _entry(operation, choice, workload or CATALOGUE[operation.name], site=site, proof=proof)
+        for rule, proof in zip(choices, proofs, strict=True)
+        for operation, choice in rule.items()
+    ]
 
 
-def _rule(tuning: Tuning) -> tuple[str, str]:
-    return tuning.operation.name, tuning.operation.dtype
+def _entry(operation: Operation, choice: Configuration, kind: Kind, *, site: Site, proof: Proof) -> Tuning:
+    failure = proof.failures.get(operation)
+    if failure is not None:
+        return kept(operation, kind, site, reason=f"{choice} failed under test: {failure.reason}")
+    return decide(
+        operation,
+        kind,
+        site=site,
+        evidence=_evidence(operation, proof, site),
+        choice=choice,
+        proof=proof,
+        disturbed=Disturbance(),
+    )
 
 
 def _evidence(operation: Operation, proof: Proof, site: Site) -> Evidence:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby
 
 from autotune.bench.protocol import Bench
 from autotune.bench.statistics import upper_bound
@@ -13,7 +12,7 @@ from autotune.model.profile import Key, Profile
 from autotune.model.tuning import Status, Tuning
 from autotune.search.clock import Clock
 from autotune.search.confirm import LOOKS, MARGIN, Look, Trial, fault, interval
-from autotune.search.prove import Proof, examined
+from autotune.search.prove import Proof, by_rule, examined
 from autotune.store import fit
 from autotune.store.folders import Layer
 
@@ -91,14 +90,10 @@ def verify(tunings: Iterable[Tuning], *, bench: Bench, clock: Clock) -> Iterator
     that can tell it from the default, at the look's part of the one-sided error of 2.5 %. Every operation gets
     an equal part of the time that is left.
     """
-    groups = [list(group) for _, group in groupby(sorted(tunings, key=_rule), key=_rule)]
+    groups = by_rule(tunings)
     for index, group in enumerate(groups):
         clock.allow(clock.remaining / (len(groups) - index))
         yield from _checks(group, bench=bench, clock=clock)
-
-
-def _rule(tuning: Tuning) -> tuple[str, str]:
-    return tuning.operation.name, tuning.operation.dtype
 
 
 def _suited(tuning: Tuning, theirs: Key, here: fit.Here, known: set[str]) -> Tuning | str:
