@@ -116,12 +116,8 @@ def calibration(
     if not isinstance(new, dict):
         return Outcome(end=End.FAILED, why=str(answer.get("problem", STRANGE)), runs=len(runs))
     said = ", ".join(f"{count} {status}" for status, count in new.items())
-    return Outcome(
-        end=End.ADOPTED,
-        why=f"{said or 'nothing'} in {profile}.",
-        runs=len(runs),
-        ratios=_ratios(report),
-    )
+    why = f"Programs have it from now on: {said or 'nothing new'}."
+    return Outcome(end=End.ADOPTED, why=why, runs=len(runs), ratios=_ratios(report))
 
 
 def trial(
