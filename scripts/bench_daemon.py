@@ -30,9 +30,10 @@ from statistics import mean, stdev
 
 from scipy.stats import t as student
 
-from autotune.daemon import memory
+from autotune.daemon import state
 from autotune.daemon.client import NoDaemon, ask
 from autotune.daemon.family import descendants
+from autotune.daemon.memory import Memory
 from autotune.daemon.stamps import stamp
 from autotune.errors import ProfileError
 from autotune.store import files, folders
@@ -125,8 +126,8 @@ class Daemon:
         places = [Path(place) for layer, place in folders.places() if layer is folders.Layer.SHIPPED]
         shipped = [str(path) for place in places for path in place.glob("*.yaml")]
         self.state.mkdir(parents=True)
-        known = memory.Memory(trusted={path: stamp(path) for path in shipped})
-        memory.save(self.state / "state.json", known)
+        known = Memory(trusted={path: stamp(path) for path in shipped})
+        state.save(self.state / "state.json", known)
 
     def start(self) -> "Daemon":
         with (self.folder / "log").open("ab") as log:

@@ -8,9 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from autotune.daemon import memory, spool
+from autotune.daemon import spool, state
 from autotune.daemon.client import NoDaemon, ask
 from autotune.daemon.family import descendants
+from autotune.daemon.memory import Memory
 from autotune.daemon.stamps import stamp
 from autotune.store import folders
 
@@ -56,7 +57,7 @@ class Daemon:
         shipped = [path for layer, path in folders.places() if layer is folders.Layer.SHIPPED]
         known = {str(path): stamp(str(path)) for place in shipped for path in Path(place).glob("*.yaml")}
         self.state.mkdir(parents=True)
-        memory.save(self.state / "state.json", memory.Memory(trusted=known))
+        state.save(self.state / "state.json", Memory(trusted=known))
 
     def until(self, condition):
         """What the condition gives once it gives something."""

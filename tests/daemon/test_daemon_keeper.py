@@ -7,7 +7,7 @@ from math import ceil
 import pytest
 from worlds import FACTS, NAME, NOON, PYTHON, Scene, entry, row
 
-from autotune.daemon import memory
+from autotune.daemon import memory, state
 from autotune.daemon.budget import Spent
 from autotune.daemon.settings import Interpreter, Settings, hours
 from autotune.daemon.spool import FORMAT
@@ -656,7 +656,7 @@ def test_a_full_or_read_only_state_folder_is_said_once_and_costs_the_memory_only
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(memory, "replace", refuse)
+    monkeypatch.setattr(state, "replace", refuse)
     wished(scene)
     through_canary(scene, "holds")
     assert scene.launcher.last.arguments[0] == "adopt"

@@ -13,8 +13,8 @@ from daemons import ANY_LOAD, PATIENCE, Daemon, descendants_known, gone, refused
 
 from autotune.daemon.children import Processes
 from autotune.daemon.family import descendants
-from autotune.daemon.memory import load
 from autotune.daemon.settings import Interpreter
+from autotune.daemon.state import load
 
 pytestmark = [
     pytest.mark.real,

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Any
 
-from autotune.daemon import memory
+from autotune.daemon import state
 from autotune.daemon.clock import Moment
 from autotune.daemon.log import Log
 from autotune.daemon.places import Places
@@ -24,7 +24,7 @@ class Book:
         self.log = log
         self.moment = moment
         self.file = places.state / "state.json"
-        self.memory, problem = memory.load(self.file)
+        self.memory, problem = state.load(self.file)
         if problem is not None:
             log.say("state", problem, level="warning")
         self.recent: deque[dict[str, Any]] = deque(maxlen=MOST_RECENT)
@@ -37,7 +37,7 @@ class Book:
         """Write down what is known. A folder that cannot be written costs the memory only."""
         self._saved, self.news = self.moment.running, False
         try:
-            memory.save(self.file, self.memory)
+            state.save(self.file, self.memory)
         except OSError as problem:
             self.news = True
             why = (

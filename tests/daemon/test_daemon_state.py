@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import NAME, NOON, entry, knowledge, row
 
-from autotune.daemon import memory
+from autotune.daemon import state
 from autotune.daemon.budget import Spent
 from autotune.daemon.memory import Memory
 from autotune.daemon.schedule import queue
@@ -64,25 +64,25 @@ def _with(value, place, new):
 
 
 def test_what_was_written_is_what_is_read(tmp_path):
-    memory.save(tmp_path / "state.json", FULL)
-    assert memory.load(tmp_path / "state.json") == (FULL, None)
+    state.save(tmp_path / "state.json", FULL)
+    assert state.load(tmp_path / "state.json") == (FULL, None)
 
 
 @given(st.data())
 def test_a_state_file_with_anything_in_it_is_refused_or_can_be_worked_with(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "state.json"
-    memory.save(path, FULL)
+    state.save(path, FULL)
     document = data.draw(replaced(json.loads(path.read_text("utf-8")), ANYTHING))
     path.write_text(json.dumps(document), "utf-8")
-    found, problem = memory.load(path)
+    found, problem = state.load(path)
     assert (problem is None) or found == Memory()
     queue(knowledge(entry("svd"), memory=found))
     found.settle(NOON)
     found.fade(NOON + 86400)
     found.trim()
     found.strike([NAME])
-    memory.save(path, found)
+    state.save(path, found)
 
 
 def test_every_field_of_the_memory_is_checked():
-    assert set(memory._SHAPES) == {one.name for one in fields(Memory)}
+    assert set(state._SHAPES) == {one.name for one in fields(Memory)}
