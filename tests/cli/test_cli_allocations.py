@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from autotune.model.tuning import OUT_OF_TIME
+
 two = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
     reason="this takes two CPUs and a system that can hold processes to one",
@@ -42,12 +44,13 @@ def test_each_profile_is_measured_with_its_cpus_and_speaks_for_them(tmp_path):
     first = min(os.sched_getaffinity(0))
     code = f"import os, sys; os.sched_setaffinity(0, [{first}]); import autotune.__main__ as m; sys.exit(m.main())"
     asked = subprocess.run(
-        [sys.executable, "-c", code, "explain", "--json"],
+        [sys.executable, "-c", code, "explain", "solve", "--n", "40", "--json"],
         env=environ,
         capture_output=True,
         text=True,
         check=False,
     )
     (row,) = json.loads(asked.stdout)["operations"]
-    # on a machine that is too busy to tell, its entry leaves the word to the next level
-    assert entry["status"] in {"noisy", "failed"} or row["source"] == smaller["path"]
+    # on a machine that is too busy to tell, or too slow for a proof, its entry leaves the word to the next level
+    undecided = entry["status"] in {"noisy", "failed"} or entry["reason"].startswith(OUT_OF_TIME)
+    assert undecided or row["source"] == smaller["path"]
