@@ -268,6 +268,70 @@ def test_a_forked_child_goes_on_switching():
     assert run(code) == ["3"]
 
 
+@pytest.mark.real
+def test_no_call_imports_anything():
+    """A fork while a thread's call imports would leave that module's lock taken in the child for ever."""
+    code = """
+        import sys
+        import numpy as np, autotune
+        autotune.apply(per_call="all", guard=True)
+        before = set(sys.modules)
+        a = np.eye(100)
+        np.linalg.qr(a) ; a @ a ; np.dot(a, a) ; np.linalg.inv(a) ; np.linalg.qr(a * 1j)
+        print(len(set(sys.modules) - before), autotune.runtime.state.state.per_call.counts()[1])
+    """
+    assert run(code)[0] == "0"
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_forked_while_all_of_it_is_being_taken_off_can_do_so_too():
+    code = """
+        import os, signal, threading, warnings, autotune
+        from autotune.runtime.state import state
+        warnings.simplefilter("ignore")
+        applied = autotune.apply(per_call="all")
+        taken, over = threading.Event(), threading.Event()
+        def hold(lock=state.per_call._lock):
+            with lock:
+                taken.set()
+                over.wait()
+        thread = threading.Thread(target=hold)
+        thread.start()
+        taken.wait()
+        child = os.fork()
+        if not child:
+            signal.alarm(60)
+            applied.restore()
+            os._exit(state.per_call is not None)
+        print(os.waitpid(child, 0)[1])
+        over.set()
+        thread.join()
+    """
+    assert run(code) == ["0"]
+
+
+@pytest.mark.real
+def test_it_can_be_taken_off_when_the_program_has_dropped_numpys_modules():
+    """As a tool does that imports everything anew."""
+    code = """
+        import sys
+        import numpy as np, autotune
+        names = vars(np.linalg._linalg)
+        def own():
+            return names["_umath_linalg"], np.dot._implementation, matmul_loop._in_force("float64")
+        from autotune.controls import matmul_loop
+        before = own()
+        applied = autotune.apply(per_call="all")
+        during = own()
+        for name in [name for name in sys.modules if name.partition(".")[0] == "numpy"]:
+            del sys.modules[name]
+        applied.restore()
+        print(len(set(before) & set(during)), own() == before)
+    """
+    assert run(code) == ["0", "True"]
+
+
 RUN = (sys.executable, "-m", "autotune", "run")
 SAYS = """
     import os, sys, subprocess

@@ -15,6 +15,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 from ctypes import c_void_p, py_object
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -130,12 +131,18 @@ def _place(public: Any) -> int | None:
     None unless it is an object of NumPy's own type, whose members lie within its size and are references that it
     owns, and exactly one of them is that function.
     """
-    if type(public) is not vars(sys.modules["numpy._core._multiarray_umath"]).get("_ArrayFunctionDispatcher"):
+    if type(public) is not _dispatcher():
         return None
     wanted = id(_compiled(public))
     words = (c_void_p * (type(public).__basicsize__ // ctypes.sizeof(c_void_p))).from_address(id(public))
     places = [place for place, word in enumerate(words) if word == wanted]
     return places[0] * ctypes.sizeof(c_void_p) if len(places) == 1 else None
+
+
+@cache
+def _dispatcher() -> Any:
+    """NumPy's own type of such objects. A program may drop NumPy from sys.modules later."""
+    return vars(sys.modules["numpy._core._multiarray_umath"]).get("_ArrayFunctionDispatcher")
 
 
 def _exchange(public: Any, before: Any, after: Any) -> None:

@@ -130,6 +130,8 @@ class Intercept:
     def __init__(self, decide: Decide, around: Around) -> None:
         self._decide = decide
         self._around = around
+        self._names: dict[str, Any] = {}
+        """Those of numpy.linalg's module: a program may drop NumPy from sys.modules."""
         self._original: ModuleType | None = None
         self._copy: ModuleType | None = None
 
@@ -149,16 +151,14 @@ class Intercept:
             )
         copy = ModuleType(private.__name__, private.__doc__)
         vars(copy).update({name: self._around_each(name, found) for name, found in vars(private).items()})
-        self._original, self._copy = private, copy
-        vars(_linalg)["_umath_linalg"] = copy
+        self._names, self._original, self._copy = vars(_linalg), private, copy
+        self._names["_umath_linalg"] = copy
         return None
 
     def remove(self) -> None:
         """Take it off. If somebody has replaced it since, theirs stays."""
-        from numpy.linalg import _linalg
-
-        if self._copy is not None and vars(_linalg).get("_umath_linalg") is self._copy:
-            vars(_linalg)["_umath_linalg"] = self._original
+        if self._copy is not None and self._names.get("_umath_linalg") is self._copy:
+            self._names["_umath_linalg"] = self._original
         self._copy = None
 
     def _around_each(self, name: str, found: Any) -> Any:

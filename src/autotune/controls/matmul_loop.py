@@ -17,6 +17,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, POINTER, PYFUNCTYPE, c_char, c_char_p, c_int, c_ulong, c_void_p, py_object
+from functools import cache
 from opcode import opmap
 from struct import unpack
 from threading import get_ident
@@ -204,8 +205,9 @@ def _replace(dtype: str, loop: Any) -> None:
     replace(np.matmul, _address(loop), types, None)
 
 
+@cache
 def _c_functions() -> Any:
-    """NumPy's table of C functions for ufuncs."""
+    """NumPy's table of C functions for ufuncs. A program may drop NumPy from sys.modules later."""
     pointer = PYFUNCTYPE(c_void_p, py_object, c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
     return (c_void_p * (_REPLACE_LOOP + 1)).from_address(
         pointer(vars(sys.modules["numpy._core._multiarray_umath"])["_UFUNC_API"], None)

@@ -7,7 +7,10 @@ from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Protocol
 
+import autotune.model.catalogue
+import autotune.store.rule  # noqa: F401 - see below
 from autotune.controls import blas
+from autotune.controls.configured import clamp
 from autotune.controls.intercept import Around, Decide, Intercept, Nothing
 from autotune.controls.scipy_calls import ScipyIntercept
 from autotune.controls.switch import Calls
@@ -19,6 +22,9 @@ from autotune.runtime.state import PerCallWish, Setting, sentence, state
 if TYPE_CHECKING:
     from autotune.model.operation import Operation
     from autotune.store.resolve import Resolution
+
+# Everything that a call needs is imported above, before there is one. If the first call of a thread imported it, a
+# fork at that moment would leave the lock of the module taken in the child for ever, whose own first call waits for it.
 
 _MOST_CALLS = 4096
 """Operations at a size that are told apart; others still get their threads, but are not counted."""
@@ -179,7 +185,8 @@ class PerCall:
                 demand.add(operation, count, covered=covered)
 
     def forget(self) -> None:
-        """Begin to count anew: in a forked child, whose parent tells the rest."""
+        """Begin to count anew: in a forked child, whose parent tells the rest, and has whoever held the lock."""
+        self._lock = RLock()
         for calls in list(self._calls.values()):
             calls.count = 0
         if self.guard is not None:
@@ -212,8 +219,6 @@ class PerCall:
         return calls
 
     def _looked_up(self, most: int | None, operation: str, dtype: str, sizes: dict[str, int]) -> Calls:
-        from autotune.controls.configured import clamp
-
         try:
             named = meant(operation, dtype, sizes)
             if named is None:
