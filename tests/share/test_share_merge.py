@@ -10,7 +10,7 @@ from shared_profiles import qr, said
 
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.tuning import Status
-from autotune.share.merge import elected, merge, votes
+from autotune.share.merge import elected, votes
 from autotune.share.publication import Publication
 
 ONE, TWO = Configuration(blas_threads=1), Configuration(blas_threads=2)
@@ -50,23 +50,6 @@ PROFILES = st.builds(
     day=st.integers(1, 3),
     signer=st.sampled_from([None, None, "site"]),
 )
-VOTES = st.lists(PROFILES, max_size=4).map(votes)
-
-
-@given(VOTES, VOTES)
-def test_merging_is_commutative(one, other):
-    assert merge(one, other) == merge(other, one)
-    assert elected(merge(one, other), KEY) == elected(merge(other, one), KEY)
-
-
-@given(VOTES, VOTES, VOTES)
-def test_merging_is_associative(one, two, three):
-    assert merge(merge(one, two), three) == merge(one, merge(two, three))
-
-
-@given(VOTES)
-def test_merging_is_idempotent(one):
-    assert merge(one, one) == one
 
 
 @given(st.lists(PROFILES, max_size=6), st.randoms())
@@ -74,6 +57,7 @@ def test_merging_is_idempotent(one):
 def test_the_order_of_publications_and_copies_of_them_change_nothing(publications, random):
     shuffled = [*publications, *publications[:2]]
     random.shuffle(shuffled)
+    assert votes(shuffled) == votes(publications)
     assert elected(votes(shuffled), KEY) == elected(votes(publications), KEY)
 
 

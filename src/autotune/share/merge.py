@@ -1,8 +1,7 @@
 """What several hosts of one class say, as one profile. Pure.
 
-Votes form a set that only grows: of one host's words on an operation the latest decided one stands. Joining such
-sets is commutative, associative and idempotent, so readers may merge in any order, twice, and with copies. Only
-then is counted: who was signed comes first, then agreement of distinct hosts, then the lower bound of the gain.
+Votes form a set that only grows: of one host's words on an operation the latest decided one stands. So
+publications may be read in any order, twice, and with copies. Only then is counted: who was signed comes first, then agreement of distinct hosts, then the lower bound of the gain.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,16 +43,6 @@ def votes(publications: Iterable[Publication]) -> Votes:
         for tuning in publication.profile.tunings:
             vote = Vote(tuning, created(publication.profile, tuning), publication.signer)
             _cast(cast.setdefault(tuning.operation, {}), publication.host, vote)
-    return cast
-
-
-def merge(one: Votes, other: Votes) -> Votes:
-    """Both together. Commutative, associative, idempotent."""
-    cast = {operation: dict(ballot) for operation, ballot in one.items()}
-    for operation, ballot in other.items():
-        there = cast.setdefault(operation, {})
-        for host, vote in ballot.items():
-            _cast(there, host, vote)
     return cast
 
 

@@ -8,10 +8,9 @@ from autotune.host.software import series
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration
-from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
 from autotune.model.tuning import Status, Tuning
-from autotune.store.climb import Refusal, Rung, climb
+from autotune.store.climb import Refusal, Rung
 from autotune.store.folders import Layer
 from autotune.store.level import Level
 
@@ -25,7 +24,6 @@ _CONFIRMED_BY_PLACE = {Layer.NAMED, Layer.SYSTEM, Layer.SHIPPED}
 _UNCONFIRMED = (
     "No second host or trusted signer confirms any entry; name the file in AUTOTUNE_PROFILE to use it anyway."
 )
-_NOTHING = "Nothing that was measured speaks for it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,38 +56,14 @@ class Fit:
     """A sentence; that of a refusal names the field, what the profile has and what is here."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What is done for an operation."""
-
-    tuning: Tuning | None
-    """None: plain NumPy, since nothing that was measured fits."""
-    level: Level
-    reason: str
-    path: str | None
-    """The profile of the entry."""
-    refused: tuple[Refusal, ...]
-    """Every file that is not used, and every nearer entry for this operation that is not."""
-
-
-def ladder(sources: Iterable[Source], here: Here, operation: Operation) -> Verdict:
-    """The entry that speaks for an operation on this machine, at which level and why, and what was refused.
-
-    Sources come nearest layer first; within a level the nearer layer goes first. What apply() does is this
-    function, cut in two: `rungs` when profiles change, `climb` when an operation is asked for.
-    """
-    built, refusals = rungs(sources, here)
-    found, passed = climb(built.get((operation.name, operation.dtype), ()), operation)
-    refused = (*(one for one in refusals if one.entry is None), *passed)
-    if found is None:
-        return Verdict(tuning=None, level=Level.DEFAULT, reason=_NOTHING, path=None, refused=refused)
-    return Verdict(tuning=found.tuning, level=found.level, reason=found.why, path=found.path, refused=refused)
-
-
 def rungs(
     sources: Iterable[Source], here: Here
 ) -> tuple[Mapping[tuple[str, str], Sequence[Rung]], list[Refusal]]:
-    """For each operation and dtype its rungs, best level first, and every file and entry that is not used."""
+    """For each operation and dtype its rungs, best level first, and every file and entry that is not used.
+
+    Sources come nearest layer first; within a level the nearer layer goes first. Asked when profiles change; which
+    rung speaks for a size is asked of `climb` at each look-up.
+    """
     refusals: list[Refusal] = []
     fitting: list[tuple[Level, str, Source]] = []
     for source in sources:
