@@ -1,7 +1,8 @@
 """What several hosts of one class say, as one profile. Pure.
 
-Votes form a set that only grows: of one host's words on an operation the latest decided one stands. So
-publications may be read in any order, twice, and with copies. Only then is counted: who was signed comes first, then agreement of distinct hosts, then the lower bound of the gain.
+Votes form a set that only grows: of one host's words on an operation the latest decided one stands. So publications
+may be read in any order, twice, and with copies. Only then is counted: who was signed comes first, then agreement of
+distinct hosts, then the lower bound of the gain.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
