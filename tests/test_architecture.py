@@ -2,14 +2,13 @@
 
 import ast
 import re
-import subprocess
-import sys
 import tomllib
 from importlib.metadata import requires
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from programs import printed
 
 import autotune
 
@@ -22,10 +21,7 @@ HEAVY = ("numpy", "optuna", "yaml", "rich", "scipy", "psutil", "threadpoolctl", 
 def loaded_by(statement):
     """Which of the heavy modules a fresh interpreter has loaded after a statement."""
     code = f"import sys\n{statement}\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
-    return set(done.stdout.split())
+    return set(printed(code).split())
 
 
 def names_called(module):

@@ -1,10 +1,9 @@
 """Held to some CPUs for a while."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+from programs import printed
 
 from autotune.controls.affinity import confined
 from autotune.errors import UnsupportedPlatform
@@ -19,8 +18,7 @@ def test_what_is_started_within_runs_on_these_cpus_and_afterwards_all_are_back()
     with confined({min(before)}):
         assert os.sched_getaffinity(0) == {min(before)}
         code = "import os; print(sorted(os.sched_getaffinity(0)))"
-        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        assert said.strip() == f"[{min(before)}]"
+        assert printed(code).strip() == f"[{min(before)}]"
     assert os.sched_getaffinity(0) == before
 
 

@@ -2,10 +2,9 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
+from programs import printed
 
 from autotune.controls import allocator
 from autotune.controls.allocator import M_MMAP_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, Heap, refusal
@@ -99,16 +98,8 @@ from autotune.host.memory import resident_bytes
 
 
 def child(code, **environ):
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTS + code],
-        env={name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")} | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    return json.loads(printed(IMPORTS + code, environ=clean | environ))
 
 
 @pytest.mark.real

@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 import textwrap
 
 import pytest
+from programs import printed
 
 pytestmark = pytest.mark.real
 
@@ -35,16 +34,7 @@ else:
 print(json.dumps(result))
 """
     clean = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**clean, **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+    result = json.loads(printed(program, environ={**clean, **environ}))
     if result is None:
         pytest.skip("NumPy's BLAS is one that threadpoolctl cannot see")
     return result

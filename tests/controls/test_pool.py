@@ -3,13 +3,12 @@
 import contextvars
 import gc
 import os
-import subprocess
-import sys
 import threading
 import weakref
 
 import numpy as np
 import pytest
+from programs import printed
 
 from autotune.controls import pool
 
@@ -152,10 +151,7 @@ print(seen)
 @pytest.mark.real
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_forked_in_the_middle_of_a_call_has_a_pool_of_its_own():
-    result = subprocess.run(
-        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert result.stdout == "[0]\n"
+    assert printed(FORK) == "[0]\n"
 
 
 INTERRUPT = """
@@ -179,7 +175,4 @@ except KeyboardInterrupt:
 @pytest.mark.real
 @pytest.mark.skipif(not hasattr(__import__("signal"), "pthread_kill"), reason="needs pthread_kill")
 def test_ctrl_c_ends_a_call_and_leaves_no_helper_at_work():
-    result = subprocess.run(
-        [sys.executable, "-c", INTERRUPT], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert result.stdout == "interrupted True\n"
+    assert printed(INTERRUPT) == "interrupted True\n"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import printed
 
 from autotune.controls import sharing
 from autotune.controls.blocks import map_blocks
@@ -272,8 +273,7 @@ def test_a_file_system_that_cannot_take_room_beforehand_is_trusted(monkeypatch, 
 @on_linux
 @pytest.mark.real
 def test_an_array_of_multiprocessing_keeps_no_lock_that_a_kill_would_leave_behind():
-    done = subprocess.run([sys.executable, "-c", LOCKS], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert printed(LOCKS) == "False\n"
 
 
 def test_a_shared_array_is_an_array():

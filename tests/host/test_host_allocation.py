@@ -1,10 +1,9 @@
 """How many CPUs this process may keep busy: affinity, quota, cap and sharers."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+from programs import printed
 
 from autotune.host import allocation, cgroup, shares
 from autotune.host.detect import detect
@@ -136,8 +135,7 @@ def test_a_pinned_process_may_use_one_cpu():
         "from autotune.host.allocation import usable_cpus; from autotune.host.detect import detect;"
         "print(usable_cpus()[0], detect()[1].affinity_cpus, detect()[1].counts.logical_cpus)"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["1", "1", "1"]
+    assert printed(code).split() == ["1", "1", "1"]
 
 
 @pytest.mark.real
@@ -147,5 +145,4 @@ def test_the_short_way_loads_nothing_heavy():
         "print([name for name in ('numpy', 'yaml', 'threadpoolctl', 'json', 'hashlib', 'dataclasses')"
         " if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
+    assert printed(code).strip() == "[]"

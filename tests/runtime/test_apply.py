@@ -2,9 +2,6 @@
 
 import logging
 import os
-import subprocess
-import sys
-import textwrap
 import threading
 
 import numpy as np
@@ -12,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_profiles import of_this_machine, tuning
+from programs import printed
 
 import autotune
 from autotune.controls import blas
@@ -263,18 +261,8 @@ def test_no_mutated_profile_raises(tmp_path, data):
 
 
 def run(code, **environment):
-    environ = {name: value for name, value in os.environ.items() if environment.get(name, "") is not None}
-    environ.update({name: value for name, value in environment.items() if value is not None})
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    environ = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
+    return printed(code, "-W", "error", environ=environ).split()
 
 
 @pytest.mark.real

@@ -2,10 +2,9 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
+from programs import printed
 
 import autotune
 from autotune.controls import allocator
@@ -52,16 +51,7 @@ def used_once():
 def child(code, tmp_path):
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     environ |= {f"XDG_{name}_HOME": str(tmp_path) for name in ("CONFIG", "STATE", "CACHE")}
-    done = subprocess.run(
-        [sys.executable, "-c", USED_ONCE + code],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(printed(USED_ONCE + code, environ=environ))
 
 
 needs_retaining = pytest.mark.skipif(allocator.supported() is not None, reason="memory cannot be retained")

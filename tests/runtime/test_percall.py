@@ -3,13 +3,13 @@
 import os
 import subprocess
 import sys
-import textwrap
 import threading
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from made_profiles import of_this_machine, tuning
+from programs import printed
 
 import autotune
 from autotune.controls import blas, matmul_loop
@@ -192,16 +192,7 @@ def test_threads_calling_at_once_leave_the_count_as_it_was():
 
 
 def run(code, *command, **environment):
-    done = subprocess.run(
-        [*command, sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return printed(code, "-W", "error", command=command, environ={**os.environ, **environment}).split()
 
 
 @pytest.mark.real

@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 import textwrap
 
 import numpy as np  # noqa: F401 - its BLAS is asked below
 import pytest
 from made_profiles import of_this_machine, tuning
+from programs import printed
 
 from autotune.controls import blas
 from autotune.store import files
@@ -31,17 +30,9 @@ def run(tmp_path):
 
     def start(code, *, with_autotune=True):
         apply = "autotune.apply(per_call='all', strict=True)" if with_autotune else "None"
-        done = subprocess.run(
-            [sys.executable, "-c", f"import autotune\napplied = {apply}\n{textwrap.dedent(code)}"],
-            env={**os.environ, "AUTOTUNE_PROFILE": str(profile)},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        code = f"import autotune\napplied = {apply}\n{textwrap.dedent(code)}"
+        environ = {**os.environ, "AUTOTUNE_PROFILE": str(profile)}
+        return json.loads(printed(code, environ=environ, folder=tmp_path).splitlines()[-1])
 
     return start
 
