@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
+from made_profiles import alone
 from profiles_for_show import FILL, KEY, SVD, USUAL
 
 from autotune.cli import messages
@@ -28,10 +29,8 @@ from autotune.store import files, folders
 @pytest.fixture
 def calibrate(tmp_path, monkeypatch):
     """Runs the verb with an answer in place of the measurement; what was asked is in `calibrate.asked`."""
-    for name in ("CONFIG", "STATE", "CACHE"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
-    for name in ("AUTOTUNE_STATE_DIR", "AUTOTUNE_STORE"):
-        monkeypatch.delenv(name, raising=False)
+    alone(monkeypatch, tmp_path)
+    monkeypatch.delenv("AUTOTUNE_STORE", raising=False)
     for name in ("AUTOTUNE_CPUS", "AUTOTUNE_PROCESSES"):
         monkeypatch.setenv(name, "")  # so that it is put back
     monkeypatch.setattr(campaign, "this_key", lambda: KEY)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 from click.testing import CliRunner
-from made_profiles import KEY, profile, tuning
+from made_profiles import KEY, alone, profile, tuning
 
 from autotune.cli import nodes
 from autotune.cli.program import program
@@ -24,10 +24,8 @@ QR = tuning("qr", choice={"blas_threads": 1}, m=100, n=100)
 @pytest.fixture
 def calibrate(tmp_path, monkeypatch):
     """Runs the verb; `hosts` say the same of one class, then comes the outcome."""
-    for name in ("CONFIG", "STATE", "CACHE"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
-    for name in ("AUTOTUNE_STATE_DIR", "AUTOTUNE_STORE"):
-        monkeypatch.delenv(name, raising=False)
+    alone(monkeypatch, tmp_path)
+    monkeypatch.delenv("AUTOTUNE_STORE", raising=False)
 
     def run(*words, hosts=("a", "b"), **more):
         class Ready:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_profiles import alone
 from profiles_for_show import EMPTY, FILL, KEY, SVD, USUAL
 
 from autotune.cli import messages, outcome
@@ -25,9 +26,7 @@ NOT_REACHED = Tuning(operation=SVD.operation, status=Status.DEFAULT_KEPT, reason
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path, monkeypatch):
-    for name in ("CONFIG", "STATE", "CACHE"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
-    monkeypatch.delenv("AUTOTUNE_STATE_DIR", raising=False)
+    alone(monkeypatch, tmp_path)
 
 
 def profile(*tunings, key=KEY):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from made_profiles import alone
 from profiles_for_show import KEY, SVD
 
 from autotune.bench.command import Command
@@ -44,8 +45,7 @@ LOST = Tuning(
 @pytest.fixture
 def tune(tmp_path, monkeypatch):
     """Runs the verb with an answer in place of the measurement; what was asked is in `tune.asked`."""
-    for name in ("CONFIG", "STATE", "CACHE"):
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    alone(monkeypatch, tmp_path)
     monkeypatch.setattr(campaign, "this_key", lambda: KEY)
     monkeypatch.setattr(command, "this_key", lambda: KEY)
     monkeypatch.setattr("autotune.cli.tune.usable_cpus", lambda: (4, None))
