@@ -68,6 +68,17 @@ def test_what_the_time_does_not_reach_is_open():
     assert bench.plans == []
 
 
+def test_a_budget_too_short_for_all_tells_of_some_and_is_kept():
+    """An equal part of it would be no look for any of them."""
+    names = ("add", "copy", "cos", "exp", "fill", "log", "power", "sin", "sqrt", "tan")
+    entries = [tuning(name, choice={"workers": 2, "chunk": 8192}, n=10**6) for name in names]
+    checks, bench = _verify(*entries, ratios=[0.5] * len(entries), seconds=12.0, start_seconds=1.0)
+
+    told = [one for one in checks.values() if one.standing is Standing.HOLDS]
+    assert 2 <= len(told) < len(entries)
+    assert bench.clock <= 13.0
+
+
 def test_on_a_machine_that_others_use_nothing_is_said_to_be_slower():
     checks, _ = _verify(QR, ratios=(1.5,), rejected=1.0, taken=0.6)
 

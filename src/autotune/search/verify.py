@@ -22,6 +22,11 @@ fine on a quiet machine, and is measured again; kept, a bad one costs every call
 same factor."""
 
 
+ENOUGH_SECONDS = 6.0
+"""For the three fresh processes of a first look, which take one to two seconds each. With less for each of many
+operations all the time would go into processes that no look follows, and nothing would be told."""
+
+
 class Standing(StrEnum):
     """What became of an entry."""
 
@@ -88,11 +93,11 @@ def verify(tunings: Iterable[Tuning], *, bench: Bench, clock: Clock) -> Iterator
 
     All sizes of an operation are measured in the same processes, and each is done with at the first look
     that can tell it from the default, at the look's part of the one-sided error of 2.5 %. Every operation gets
-    an equal part of the time that is left.
+    an equal part of the time that is left, or as much as a first look needs while there is any.
     """
     groups = by_rule(tunings)
     for index, group in enumerate(groups):
-        clock.allow(clock.remaining / (len(groups) - index))
+        clock.allow(max(ENOUGH_SECONDS, clock.remaining / (len(groups) - index)))
         yield from _checks(group, bench=bench, clock=clock)
 
 
