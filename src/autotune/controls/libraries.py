@@ -12,7 +12,7 @@ from typing import Any
 
 from autotune.controls import environment
 from autotune.host.software import brought_by, series
-from autotune.host.threadpools import threadpoolctl
+from autotune.host.threadpools import controller
 
 
 class Library:
@@ -92,8 +92,7 @@ def find() -> list[Library]:
     Costs 0.1 to 0.6 ms, and once 4 to 8 ms for the import of threadpoolctl. Statically linked libraries and
     Apple's Accelerate are not seen.
     """
-    controllers = threadpoolctl().ThreadpoolController().lib_controllers
-    known = [library(found) for found in controllers if found.user_api == "blas"]
+    known = [library(found) for found in controller().lib_controllers if found.user_api == "blas"]
     return sorted(known, key=_numpys_first)
 
 

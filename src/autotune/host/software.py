@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from autotune.host.threadpools import threadpoolctl
+from autotune.host.threadpools import controller
 from autotune.model.software import BlasLibrary, Software
 
 
@@ -19,7 +19,7 @@ def libraries(*, load: bool = False) -> tuple[BlasLibrary, ...]:
     """
     if load:
         import numpy as np  # noqa: F401 - importing it is what loads its BLAS
-    found = [_library(pool) for pool in threadpoolctl().threadpool_info() if pool.get("user_api") == "blas"]
+    found = [_library(pool) for pool in controller().info() if pool.get("user_api") == "blas"]
     return tuple(sorted(found, key=lambda library: (library.user != "numpy", library.user == "scipy")))
 
 

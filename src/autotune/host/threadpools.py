@@ -1,7 +1,11 @@
-"""threadpoolctl, imported without its side effect."""
+"""threadpoolctl, imported without its side effect, and without the linker's lock."""
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from types import ModuleType
+from typing import Any
 
 _SIDE_EFFECT = "KMP_DUPLICATE_LIB_OK"
 
@@ -18,3 +22,40 @@ def threadpoolctl() -> ModuleType:
     if before is None:
         os.environ.pop(_SIDE_EFFECT, None)
     return threadpoolctl  # type: ignore[no-any-return]
+
+
+def controller() -> Any:
+    """A ThreadpoolController of the libraries loaded now.
+
+    Until 3.8, threadpoolctl asks the linker, which calls back into Python under a lock of its own. A thread that
+    imports a compiled module at that moment holds the GIL and waits for this lock, and neither ever goes on (seen at
+    once with 3.5 and 3.6, glibc 2.36). Where the kernel lists the files that are mapped, that is read instead, as
+    threadpoolctl itself does from 3.8 on.
+    """
+    return _kind()()
+
+
+@cache
+def _kind() -> Callable[[], Any]:
+    class Controller(threadpoolctl().ThreadpoolController):  # type: ignore[misc] # it has no types
+        def _find_libraries_with_dl_iterate_phdr(self) -> None:
+            mapped = _mapped()
+            if mapped is None:
+                super()._find_libraries_with_dl_iterate_phdr()
+                return
+            for path in mapped:
+                with suppress(OSError):  # it has been closed since
+                    self._make_controller_from_path(path)
+
+    return Controller
+
+
+def _mapped() -> list[str] | None:
+    """The shared libraries mapped into this process (proc_pid_maps(5)), in order; None if nothing lists them."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as lines:  # noqa: PTH123 - pathlib takes 4 ms to load
+            places = [line.rstrip("\n").partition("/") for line in lines]
+    except OSError:
+        return None
+    paths = dict.fromkeys(slash + rest for _, slash, rest in places if ".so" in rest)
+    return [path for path in paths if not path.endswith(" (deleted)")]
