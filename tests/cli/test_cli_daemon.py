@@ -110,5 +110,5 @@ def test_what_comes_next_is_numbered():
     ]
     assert list(messages.daemon_queue({"waiting": "Busy.", "queue": []})) == [
         "Busy.",
-        "There is nothing to measure.",
+        "Nothing waits to be measured.",
     ]

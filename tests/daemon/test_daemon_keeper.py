@@ -81,6 +81,12 @@ def test_what_is_begun_has_its_reason_in_the_log_and_in_status(scene):
     assert scene.keeper.status()["recent"][-1]["why"] == "It was ordered."
 
 
+def test_what_runs_is_not_what_comes_next(scene):
+    wished(scene)
+    scene.keeper.order("qr", "float64", {})
+    assert [job["subject"] for job in scene.keeper.queue()] == ["qr float64"]
+
+
 def test_what_measures_has_journals_of_the_daemon_s_own(scene):
     assert "XDG_STATE_HOME" in wished(scene).environ
 

@@ -565,7 +565,7 @@ def daemon_queue(answer: Mapping[str, Any]) -> Iterator[str]:
     for number, job in enumerate(answer["queue"], 1):
         yield f"{number}. {job['subject']} [{job['cause']}] {job['reason']}"
     if not answer["queue"]:
-        yield "There is nothing to measure."
+        yield "Nothing waits to be measured."
 
 
 def warm_start(profiles: int, *, brought: int, chosen: int, seconds: float) -> str:

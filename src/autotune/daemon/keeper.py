@@ -294,5 +294,8 @@ class Keeper:
         return status.figures(self._book, self.interpreters)
 
     def queue(self) -> list[dict[str, Any]]:
-        """What comes next, and why; the first 20."""
-        return [job.as_dict() for job in schedule.queue(self.knowledge())[:MOST_RECENT]]
+        """What comes next, and why; the first 20 beside what runs."""
+        running = None if self.running is None else self.running.job
+        now = None if running is None else (running.interpreter, running.subject)
+        jobs = schedule.queue(self.knowledge())
+        return [job.as_dict() for job in jobs if (job.interpreter, job.subject) != now][:MOST_RECENT]
