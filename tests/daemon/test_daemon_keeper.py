@@ -9,6 +9,7 @@ from worlds import FACTS, NAME, NOON, PYTHON, Scene, entry, row
 
 from autotune.daemon import memory, state
 from autotune.daemon.budget import Spent
+from autotune.daemon.children import Ended
 from autotune.daemon.settings import Interpreter, Settings, hours
 from autotune.daemon.spool import FORMAT
 from autotune.host import cgroup
@@ -522,6 +523,23 @@ def test_an_interpreter_that_comes_back_is_asked_within_a_minute_however_often_i
     for _ in range(4):
         scene.tick(10.0)
     assert scene.launcher.last.arguments[0] == "survey"
+
+
+def test_an_answer_that_breaks_off_is_said_with_the_folder_that_may_be_full(scene):
+    scene.tick()
+    scene.launcher.last.end = Ended(status=120, answer=b'{"key": "k1", "entr')
+    scene.tick(0.5)
+    assert scene.keeper.status()["interpreters"][0]["problem"] == (
+        "/opt/app/bin/python cannot be asked: Its answer breaks off; "
+        f"{scene.folder}/state, where it is kept meanwhile, may be full."
+    )
+
+
+def test_while_no_interpreter_can_be_asked_that_is_what_orders_wait_for(scene):
+    scene.launcher.refusal = FileNotFoundError(2, "No such file or directory")
+    scene.keeper.order("svd", "float64", {})
+    scene.until_idle()
+    assert scene.keeper.status()["waiting"] == "No interpreter can be asked what it has."
 
 
 @pytest.mark.parametrize("answer", [[], 7, {"key": 1}, {"entries": 7}, None])

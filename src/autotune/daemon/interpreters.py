@@ -1,5 +1,6 @@
 """The interpreters that are listed: asked what they have, and asked again when something about them changes."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -68,11 +69,7 @@ class Interpreters:
         try:
             found = survey(ended.answer)
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
-            silent = isinstance(problem, ValueError) and not ended.answer
-            why = (
-                last_words(ended) if silent else str(problem) if isinstance(problem, ValueError) else STRANGE
-            )
-            self.problems[one.name] = f"{one.python} cannot be asked: {why}"
+            self.problems[one.name] = f"{one.python} cannot be asked: {self._why(problem, ended)}"
             book.log.once(subject, self.problems[one.name])
             book.memory.failed(subject, book.moment.wall, RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS)
             self._due.add(one.name)
@@ -85,6 +82,15 @@ class Interpreters:
         self._seen[one.name] = self._circumstances(one, found)
         self._remember(one, found)
         book.save()
+
+    def _why(self, problem: Exception, ended: Ended) -> str:
+        if not ended.answer:
+            return last_words(ended)
+        if isinstance(problem, json.JSONDecodeError):
+            return (
+                f"Its answer breaks off; {self._book.places.state}, where it is kept meanwhile, may be full."
+            )
+        return str(problem) if isinstance(problem, ValueError) else STRANGE
 
     def knowledge(self, untried: dict[str, str]) -> Knowledge:
         """What is known, to decide by."""

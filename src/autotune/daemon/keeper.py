@@ -176,7 +176,8 @@ class Keeper:
     def _measure_next(self) -> None:
         jobs = schedule.queue(self.knowledge())
         if not jobs:
-            self.waiting = "There is nothing to do."
+            known = self.interpreters.surveys
+            self.waiting = "There is nothing to do." if known else "No interpreter can be asked what it has."
             return
         job = jobs[0]
         interpreter = next(one for one in self.settings.interpreters if one.name == job.interpreter)
