@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import subprocess
 
 import pytest
 from programs import printed
@@ -136,3 +138,40 @@ except allocator.UnsupportedPlatform as error:
         MALLOC_TRIM_THRESHOLD_="65536",
     )
     assert refused == ["Memory is not retained: you steer malloc yourself, by MALLOC_TRIM_THRESHOLD_."] * 2
+
+
+FOREIGN = r"""
+#include <stddef.h>
+#include <string.h>
+static char heap[1 << 28];
+static size_t used;
+void *aligned_alloc(size_t alignment, size_t size) {
+    size_t step = alignment < 16 ? 16 : alignment, place = (used + 16 + step - 1) / step * step;
+    if (place + size > sizeof heap) return NULL;
+    used = place + size;
+    memcpy(heap + place - 16, &size, sizeof size);
+    return heap + place;
+}
+void *malloc(size_t size) { return aligned_alloc(16, size); }
+void *calloc(size_t count, size_t size) { return malloc(count * size); }
+void free(void *block) { (void)block; }
+size_t malloc_usable_size(void *block) { return block ? *(size_t *)((char *)block - 16) : 0; }
+void *realloc(void *block, size_t size) {
+    void *other = malloc(size);
+    size_t before = malloc_usable_size(block);
+    if (block && other) memcpy(other, block, before < size ? before : size);
+    return other;
+}
+int posix_memalign(void **block, size_t alignment, size_t size) { return !(*block = aligned_alloc(alignment, size)); }
+"""
+
+
+@pytest.mark.real
+@pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_another_allocator_is_left_alone(tmp_path):
+    (tmp_path / "foreign.c").write_text(FOREIGN)
+    library = tmp_path / "foreign.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "foreign.c"], check=True, timeout=300)
+    why = child("print(json.dumps(allocator.supported()))", LD_PRELOAD=str(library))
+    assert why == "Memory cannot be retained: another allocator has taken the place of glibc's malloc."

@@ -195,12 +195,16 @@ def _glibc() -> str | None:
 
 
 def _replaced() -> bool:
-    """Is the malloc that this program calls another one than glibc's?"""
+    """Is the malloc that this program calls another one than glibc's?
+
+    Another allocator brings its own malloc_usable_size. The address of malloc itself tells nothing: in a Python that
+    is linked to a fixed address, as Debian's and Ubuntu's, it is that of a stub in the program.
+    """
     import ctypes
 
     try:
-        mallocs = (ctypes.CDLL(name).malloc for name in (None, "libc.so.6"))
-        ours, glibc = (ctypes.cast(malloc, ctypes.c_void_p).value for malloc in mallocs)
+        functions = (ctypes.CDLL(name).malloc_usable_size for name in (None, "libc.so.6"))
+        ours, glibc = (ctypes.cast(function, ctypes.c_void_p).value for function in functions)
     except (OSError, AttributeError, TypeError):  # no such library here: `_glibc` says so
         return False
     return ours != glibc
