@@ -151,7 +151,7 @@ def _doubt(one: Mapping[str, Any]) -> str:
 
 def daemon(results: Results) -> Iterable[str]:
     """What the daemon costs, and how it keeps its promises."""
-    yield "| what | limit | measured |"
+    yield "| what | at most | measured |"
     yield "|---|---|---|"
     for name, words in DAEMON.items():
         one = row(results, "daemon", name)
