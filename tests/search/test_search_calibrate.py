@@ -7,9 +7,11 @@ from fakes import FakeBench
 from proving import CRASH
 
 from autotune.errors import BadBudget, BadSize
+from autotune.model.catalogue import kind
 from autotune.model.configuration import DEFAULT
 from autotune.model.tuning import Status
-from autotune.search.calibrate import calibrate
+from autotune.search.calibrate import as_planned, calibrate, plan
+from autotune.search.decide import kept
 from autotune.search.journal import Journal
 from autotune.search.request import Request
 from autotune.search.site import Site
@@ -159,6 +161,16 @@ def test_time_left_at_the_end_goes_to_the_proofs_that_were_cut_off_the_most_prom
     }
     assert len(entries) == len(TAKES)
     assert bench.clock <= 1.1 * 60.0
+
+
+def test_a_profile_lists_entries_as_they_were_planned_not_as_they_were_decided():
+    request = Request(
+        operations=("svd", "qr"), sizes=({"m": 100, "n": 100}, {"m": 50, "n": 50}), budget_seconds=60.0
+    )
+    planned = [one for item in plan(request, SITE) for one in item.operations]
+    decided = [kept(one, kind(one.name), SITE, reason="") for one in (planned[2], planned[0], planned[3])]
+
+    assert [one.operation for one in as_planned(decided, plan(request, SITE))] == [planned[0], *planned[2:]]
 
 
 def test_a_proof_for_which_too_little_time_is_left_says_that_the_time_ended_and_nothing_more_is_run():

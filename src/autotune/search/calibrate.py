@@ -122,6 +122,12 @@ def plan(request: Request, site: Site) -> list[Item]:
     return [item for item in items if item.operations]
 
 
+def as_planned(tunings: Sequence[Tuning], items: Sequence[Item]) -> tuple[Tuning, ...]:
+    """The entries in the order of the plan: proofs that were cut off and gone on with are decided last."""
+    operations = [one for item in items for one in item.operations]
+    return tuple(sorted(tunings, key=lambda one: operations.index(one.operation)))
+
+
 def _item(kind: Kind, dtype: str, request: Request, site: Site) -> Item:
     if request.sizes or kind.family is Family.USER:
         sizes: tuple[Sizes, ...] = tuple(kind.filled(size) for size in request.sizes or ({},))

@@ -25,7 +25,7 @@ from autotune.host.software import libraries
 from autotune.model.machine import Allocation, Machine
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.tuning import Tuning
-from autotune.search.calibrate import Item, calibrate, plan
+from autotune.search.calibrate import Item, as_planned, calibrate, plan
 from autotune.search.clock import Clock
 from autotune.search.confirm import ERROR
 from autotune.search.events import Listener, Testing
@@ -117,7 +117,8 @@ def campaign(
             except KeyboardInterrupt:
                 finished = False
     provenance = _provenance(request, machine, bench, known, tunings)
-    return Outcome(profile=Profile(key=key, tunings=tuple(tunings), provenance=provenance), finished=finished)
+    asked_for = as_planned(tunings, plan(request, site))
+    return Outcome(profile=Profile(key=key, tunings=asked_for, provenance=provenance), finished=finished)
 
 
 def foresee(request: Request, own: UserWorkload | None = None) -> tuple[Key, list[Item]]:
