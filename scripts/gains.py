@@ -4,7 +4,7 @@ A table stands between `<!-- gains: ... -->` and `<!-- end of gains -->`; what i
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -92,7 +92,7 @@ NOT_YET = "Not measured yet: `scripts/bench_all --only {}` fills this table."
 def put_tables(root: Path, results: Results) -> None:
     """Replace the tables in README.md and in docs."""
     for path, name, of, table in TABLES:
-        page, known = root / path, results["benchmarks"].get(of, {"results": ()})["results"]
+        page, known = root / path, results_of(results, of)
         before = page.read_text("utf-8")
         after = replaced(before, name, "\n".join(table(results) if known else [NOT_YET.format(of)]))
         if after != before:
@@ -243,10 +243,15 @@ def _where_and_when(benchmark: Mapping[str, Any]) -> str:
     )
 
 
+def results_of(results: Results, benchmark: str) -> Sequence[Mapping[str, Any]]:
+    """The rows of a benchmark; none where it was not run."""
+    found: Sequence[Mapping[str, Any]] = results["benchmarks"].get(benchmark, {"results": []})["results"]
+    return found
+
+
 def row(results: Results, benchmark: str, name: str) -> Mapping[str, Any] | None:
     """One row of a benchmark; None where it was not measured."""
-    found = results["benchmarks"].get(benchmark, {"results": []})["results"]
-    return next((one for one in found if one["name"] == name), None)
+    return next((one for one in results_of(results, benchmark) if one["name"] == name), None)
 
 
 def figure(one: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ import errno
 import os
 import sys
 from contextlib import suppress
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -35,10 +34,11 @@ class Program(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, but a verb that does not exist is answered with the one that was probably meant."""
-        verb = args[0]
-        nearest = () if verb in messages.VERBS else get_close_matches(verb, messages.VERBS, 1)
-        if nearest:
-            ctx.fail(messages.no_such_verb(verb, nearest[0]))
+        if args[0] not in messages.VERBS:
+            from difflib import get_close_matches  # 2 ms that only a misspelling pays
+
+            for nearest in get_close_matches(args[0], messages.VERBS, 1):
+                ctx.fail(messages.no_such_verb(args[0], nearest))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature

@@ -12,16 +12,14 @@ pages that a hardened build protects; a dtype's own `dot` is called for vectors 
 """
 
 import ctypes
-import sys
 from collections.abc import Callable
 from ctypes import c_void_p, py_object
-from functools import cache
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from autotune.controls.intercept import Around, Decide, Named, Shape, remember, unknown_structures
+from autotune.controls.intercept import Around, Decide, Named, Shape, multiarray, remember, unknown_structures
 from autotune.controls.switch import Calls
 
 _NAMES = ("dot", "inner")
@@ -131,18 +129,12 @@ def _place(public: Any) -> int | None:
     None unless it is an object of NumPy's own type, whose members lie within its size and are references that it
     owns, and exactly one of them is that function.
     """
-    if type(public) is not _dispatcher():
+    if type(public) is not multiarray().get("_ArrayFunctionDispatcher"):
         return None
     wanted = id(_compiled(public))
     words = (c_void_p * (type(public).__basicsize__ // ctypes.sizeof(c_void_p))).from_address(id(public))
     places = [place for place, word in enumerate(words) if word == wanted]
     return places[0] * ctypes.sizeof(c_void_p) if len(places) == 1 else None
-
-
-@cache
-def _dispatcher() -> Any:
-    """NumPy's own type of such objects. A program may drop NumPy from sys.modules later."""
-    return vars(sys.modules["numpy._core._multiarray_umath"]).get("_ArrayFunctionDispatcher")
 
 
 def _exchange(public: Any, before: Any, after: Any) -> None:

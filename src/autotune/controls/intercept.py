@@ -9,6 +9,7 @@ notice nothing. norm, cond, matrix_rank, pinv and tensorsolve are met in what th
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -180,6 +181,12 @@ class Intercept:
             return calls
 
         return meet
+
+
+@cache
+def multiarray() -> Mapping[str, Any]:
+    """The names of NumPy's compiled module. A program may drop NumPy from sys.modules later."""
+    return vars(sys.modules["numpy._core._multiarray_umath"])
 
 
 def remember(known: dict[Any, Any], key: object, met: object) -> None:

@@ -14,10 +14,8 @@ left for a frame) nobody makes the product; ctypes prints the error, and NumPy r
 
 import atexit
 import ctypes
-import sys
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, POINTER, PYFUNCTYPE, c_char, c_char_p, c_int, c_ulong, c_void_p, py_object
-from functools import cache
 from opcode import opmap
 from struct import unpack
 from threading import get_ident
@@ -26,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from autotune.controls.intercept import Around, Decide, Nothing, remember, unknown_structures
+from autotune.controls.intercept import Around, Decide, Nothing, multiarray, remember, unknown_structures
 from autotune.controls.switch import Calls
 
 _Loop = CFUNCTYPE(None, c_void_p, POINTER(c_char), c_void_p, c_void_p)
@@ -205,13 +203,10 @@ def _replace(dtype: str, loop: Any) -> None:
     replace(np.matmul, _address(loop), types, None)
 
 
-@cache
 def _c_functions() -> Any:
-    """NumPy's table of C functions for ufuncs. A program may drop NumPy from sys.modules later."""
+    """NumPy's table of C functions for ufuncs."""
     pointer = PYFUNCTYPE(c_void_p, py_object, c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
-    return (c_void_p * (_REPLACE_LOOP + 1)).from_address(
-        pointer(vars(sys.modules["numpy._core._multiarray_umath"])["_UFUNC_API"], None)
-    )
+    return (c_void_p * (_REPLACE_LOOP + 1)).from_address(pointer(multiarray()["_UFUNC_API"], None))
 
 
 def _address(loop: Any) -> int:

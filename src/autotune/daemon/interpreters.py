@@ -39,7 +39,7 @@ class Interpreters:
             if self._seen.get(one.name) != seen:
                 self._seen[one.name] = seen
                 self._due.add(one.name)
-                self._book.memory.attempts.pop(f"survey {one.name}", None)  # it may answer now
+                self._book.memory.attempts.pop(_subject(one), None)  # it may answer now
 
     def again(self, name: str) -> None:
         """Ask it again: something that it said may not be true any more."""
@@ -54,7 +54,7 @@ class Interpreters:
     def due(self) -> Interpreter | None:
         """The next one to be asked; it counts as asked from now on."""
         for one in self._book.settings.interpreters:
-            if one.name in self._due and not self._book.delayed(f"survey {one.name}"):
+            if one.name in self._due and not self._book.delayed(_subject(one)):
                 self._due.discard(one.name)
                 return one
         return None
@@ -65,7 +65,7 @@ class Interpreters:
 
     def answered(self, one: Interpreter, ended: Ended) -> None:
         """Take in what it said."""
-        book, subject = self._book, f"survey {one.name}"
+        book, subject = self._book, _subject(one)
         try:
             found = survey(ended.answer)
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
@@ -150,3 +150,8 @@ def _wall(created: str | None) -> float | None:
         return None if created is None else datetime.fromisoformat(created).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def _subject(one: Interpreter) -> str:
+    """What questions to it are called, in the memory and in the log."""
+    return f"survey {one.name}"

@@ -168,7 +168,7 @@ def _missing(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
     asked = [row[0] for row in knowledge.memory.demand.values()]
     for place, operation in enumerate(CATALOGUE):
         entries = survey.of(operation, "float64")
-        if _partly_known(entries):
+        if _by_size(entries):
             continue
         if not (knowledge.settings.calibrate or (entries and why)):
             continue  # nobody asks for it
@@ -183,20 +183,21 @@ def _missing(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
         )
 
 
-def _partly_known(entries: Sequence[Entry]) -> bool:
-    """Is an operation known at some sizes, so that only the others are left to measure?"""
+def _by_size(entries: Sequence[Entry]) -> bool:
+    """Are its sizes measured one by one: is one settled, or do hosts disagree about one?"""
     return any(one.settled or one.contested for one in entries)
 
 
 def _open(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
     """Single sizes about which hosts disagree, or that could not be told, of operations known at others."""
     for (operation, dtype), entries in survey.rules.items():
-        if operation not in CATALOGUE or not _partly_known(entries):
+        if operation not in CATALOGUE or not _by_size(entries):
             continue
         for one in entries:
             if not one.own or one.operation in survey.settled:
                 continue
-            *_, calls = knowledge.memory.used.get(str(one.operation), [0.0])
+            used = knowledge.memory.used.get(str(one.operation))
+            calls = used[3] if used else 0.0
             gain = calls * expected_gain(one.operation, survey)
             if one.contested:
                 cause = Cause.CONTESTED

@@ -124,8 +124,9 @@ def plan(request: Request, site: Site) -> list[Item]:
 
 def as_planned(tunings: Sequence[Tuning], items: Sequence[Item]) -> tuple[Tuning, ...]:
     """The entries in the order of the plan: proofs that were cut off and gone on with are decided last."""
-    operations = [one for item in items for one in item.operations]
-    return tuple(sorted(tunings, key=lambda one: operations.index(one.operation)))
+    operations = (one for item in items for one in item.operations)
+    place = {one: number for number, one in enumerate(operations)}
+    return tuple(sorted(tunings, key=lambda one: place[one.operation]))
 
 
 def _item(kind: Kind, dtype: str, request: Request, site: Site) -> Item:

@@ -16,7 +16,7 @@ from autotune.model.measurement import Case, Plan, Session
 from autotune.model.operation import Operation
 from autotune.model.tuning import Status, Tuning
 from autotune.search.clock import Clock
-from autotune.search.confirm import LOOKS, ROUNDS, Look, Trial, interval
+from autotune.search.confirm import LOOKS, ROUNDS, Look, Trial, in_words
 from autotune.search.evidence import Evidence
 from autotune.search.hunt import TIE, by_operation
 from autotune.search.prove import Proof, examined
@@ -105,9 +105,7 @@ def _judged(tuning: Tuning, proof: Proof) -> Tuning:
     trials = proof.settled.get(tuning.operation, ())
     busy = proof.disturbed.excessive
     if tuning.operation in proof.accepted and not busy:
-        ratio, low, high = interval(trials)
-        quiet = f"Without the neighbours {ratio:.3f} times the default's time, 95 % interval {low:.3f} to {high:.3f}."
-        return replace(known, reason=f"{tuning.reason} {quiet}")
+        return replace(known, reason=f"{tuning.reason} Without the neighbours {in_words(trials)}")
     return replace(
         known,
         status=Status.NOISY if busy else Status.DEFAULT_KEPT,
@@ -125,5 +123,4 @@ def _why(operation: Operation, proof: Proof) -> str:
         return f"it failed: {proof.failures[operation].reason}"
     if operation not in proof.settled:
         return "the time ended before its proof."
-    ratio, low, high = interval(proof.settled[operation])
-    return f"it takes {ratio:.3f} times the default's time, 95 % interval {low:.3f} to {high:.3f}."
+    return f"it takes {in_words(proof.settled[operation])}"

@@ -105,6 +105,12 @@ def _gain(sizes: Sequence[Sequence[Trial]], error: float) -> float:
     return upper_bound([float(np.mean([trial.estimate for trial in trials])) for trials in processes], error)
 
 
+def in_words(trials: Sequence[Trial]) -> str:
+    """That interval, as the end of a sentence."""
+    ratio, low, high = interval(trials)
+    return f"{ratio:.3f} times the default's time, 95 % interval {low:.3f} to {high:.3f}."
+
+
 def fault(trials: Sequence[Trial], *, error: float, margin: float) -> str | None:
     """What speaks against the choice at one size, as a sentence; None if it is proved faster.
 
@@ -113,10 +119,7 @@ def fault(trials: Sequence[Trial], *, error: float, margin: float) -> str | None
     """
     estimates = [trial.estimate for trial in trials]
     if upper_bound(estimates, error) >= 0.0:
-        ratio, low, high = interval(trials)
-        return (
-            f"Not proved faster: {ratio:.3f} times the default's time, 95 % interval {low:.3f} to {high:.3f}."
-        )
+        return f"Not proved faster: {in_words(trials)}"
     choice = np.concatenate([trial.choice for trial in trials])
     default = np.concatenate([trial.default for trial in trials])
     means = float(choice.mean() / default.mean())

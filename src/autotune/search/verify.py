@@ -11,7 +11,7 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
 from autotune.model.tuning import Status, Tuning
 from autotune.search.clock import Clock
-from autotune.search.confirm import LOOKS, MARGIN, Look, Trial, fault, interval
+from autotune.search.confirm import LOOKS, MARGIN, Look, Trial, fault, in_words, interval
 from autotune.search.prove import Proof, by_rule, examined
 from autotune.store import fit
 from autotune.store.folders import Layer
@@ -146,9 +146,7 @@ def judged(trials: Sequence[Trial], *, error: float, last: bool) -> tuple[Standi
     if failed is None:
         return Standing.HOLDS, "Proved faster than the default again."
     if upper_bound([-trial.estimate for trial in trials], error) < 0:
-        ratio, low, high = interval(trials)
-        slower = f"Slower: {ratio:.3f} times the default's time, 95 % interval {low:.3f} to {high:.3f}."
-        return Standing.SLOWER, slower
+        return Standing.SLOWER, f"Slower: {in_words(trials)}"
     return (Standing.GONE, failed) if last else None
 
 
