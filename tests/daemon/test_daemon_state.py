@@ -1,8 +1,10 @@
 """What the daemon remembers, as a file that anything may have happened to."""
 
 import json
+import math
 from dataclasses import fields
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from worlds import NAME, NOON, entry, knowledge, row
@@ -82,6 +84,25 @@ def test_a_state_file_with_anything_in_it_is_refused_or_can_be_worked_with(tmp_p
     found.trim()
     found.strike([NAME])
     state.save(path, found)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"faded": 10**400},
+        {"faded": math.nan},
+        {"paused_until": math.inf},
+        {"spent": {"day": "zzz", "cpu_seconds": 1.0}},
+        {"spent": {"day": "2026-11-22", "cpu_seconds": 10**400}},
+        {"known": {"python": {"cpus": [[]]}}},
+        {"trusted": {"profile": [[]]}},
+    ],
+)
+def test_what_nothing_can_be_reckoned_with_is_refused(tmp_path, wrong):
+    (tmp_path / "state.json").write_text(json.dumps({"format": 1, **wrong}))
+    found, problem = state.load(tmp_path / "state.json")
+    assert found == Memory()
+    assert problem is not None
 
 
 def test_every_field_of_the_memory_is_checked():

@@ -54,7 +54,7 @@ class Occasion:
 
     def objection(self) -> str | None:
         """Why nothing may be measured now; None: it may."""
-        return (self.window.why if not self.window.open else self._obstacle()) or self._excluded()
+        return self._obstacle() or ("" if self.window.open else self.window.why) or self._excluded()
 
     def objection_to_more(self) -> str | None:
         """Why what measures has to end now; None: it may go on."""
@@ -65,7 +65,7 @@ class Occasion:
         return why
 
     def _obstacle(self) -> str | None:
-        """Why nothing may be measured although the machine is idle."""
+        """Why nothing may be measured however idle the machine is."""
         settings, memory, moment = self._book.settings, self._book.memory, self._book.moment
         if memory.paused_until is not None:
             if moment.wall < memory.paused_until:

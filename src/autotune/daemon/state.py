@@ -5,6 +5,7 @@ is what it should be.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from autotune.store.files import replace
 
 FORMAT = 1
 LARGEST_FILE = 2**22
+LARGEST_number = 1e15
+"""Thirty million years in seconds."""
 
 
 def load(path: Path) -> tuple[Memory, str | None]:
@@ -51,6 +54,22 @@ def _memory(document: Any) -> Memory:
 
 Shape = Callable[[Any], bool]
 """Is a value what it should be?"""
+
+
+def _number(value: Any) -> bool:
+    """A finite one, as times and counts are: arithmetic with it cannot overflow."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_number
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def _day(value: Any) -> bool:
+    try:
+        return value == "" or bool(date.fromisoformat(value))
+    except (TypeError, ValueError):
+        return False
 
 
 def _is(*types: type) -> Shape:
@@ -100,29 +119,31 @@ def _begun(value: Any) -> bool:
 
 
 def _spent(value: Any) -> bool:
-    return isinstance(value, dict) and _TEXT(value.get("day")) and _NUMBER(value.get("cpu_seconds"))
+    return isinstance(value, dict) and _day(value.get("day")) and _number(value.get("cpu_seconds"))
 
 
-_NUMBER, _TEXT, _LIST, _DICT = _is(int, float), _is(str), _is(list), _is(dict)
+_TEXT = _is(str)
+_STAMP = _list_of(_plain)
+_FACTS = _by_name(_plain)
 _SHAPES: Mapping[str, Shape] = {
     "spent": _spent,
-    "paused_until": lambda value: value is None or _NUMBER(value),
-    "demand": _by_name(_about(_NUMBER)),
-    "used": _by_name(_about(_NUMBER)),
-    "faded": _NUMBER,
-    "attempts": _by_name(_row(_NUMBER, _NUMBER)),
+    "paused_until": lambda value: value is None or _number(value),
+    "demand": _by_name(_about(_number)),
+    "used": _by_name(_about(_number)),
+    "faded": _number,
+    "attempts": _by_name(_row(_number, _number)),
     "wishes": _list_of(_about(all_sizes=True)),
     "served": _by_name(_list_of(_TEXT)),
     "doubts": _by_name(_about(_TEXT, all_sizes=True)),
     "interrupted": _begun,
-    "trials": _by_name(_row(_LIST, _list_of(lambda each: each in list(Verdict)))),
-    "trusted": _by_name(_LIST),
-    "known": _by_name(_DICT),
+    "trials": _by_name(_row(_STAMP, _list_of(lambda each: each in list(Verdict)))),
+    "trusted": _by_name(_STAMP),
+    "known": _by_name(_FACTS),
     "stale": _by_name(_TEXT),
-    "noticed": _by_name(_NUMBER),
-    "checked": _by_name(_NUMBER),
-    "counts": _by_name(_NUMBER),
+    "noticed": _by_name(_number),
+    "checked": _by_name(_number),
+    "counts": _by_name(_number),
     "unpublished": _by_name(_TEXT),
-    "pulled": _NUMBER,
+    "pulled": _number,
     "pull_failures": _is(int),
 }

@@ -44,7 +44,9 @@ def _kind() -> Callable[[], Any]:
                 super()._find_libraries_with_dl_iterate_phdr()
                 return
             for path in mapped:
-                with suppress(OSError):  # it has been closed since
+                with suppress(
+                    OSError, UnicodeError
+                ):  # it has been closed since, or cannot be named to ctypes
                     self._make_controller_from_path(path)
 
     return Controller
