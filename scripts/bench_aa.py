@@ -21,17 +21,17 @@ from math import log1p
 import numpy as np
 from scipy.stats import beta
 
-from autotune.bench.job import Arm, Task
-from autotune.bench.process import ProcessBench
+from autotune.bench.process_bench import ProcessBench
 from autotune.bench.protocol import Bench
 from autotune.bench.selftest import GROUPS, PAIRS, half_width, resolution
+from autotune.bench.trial_job import Arm, Task
 from autotune.model.catalogue import operation
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Measurement, Plan, Session
 from autotune.model.operation import Operation
-from autotune.search.clock import Clock
-from autotune.search.confirm import MARGIN
-from autotune.search.prove import prove
+from autotune.search.confirmation import prove
+from autotune.search.sequential_test import MARGIN
+from autotune.search.time_budget import Clock
 
 EFFECTS = (0.0, -0.01, -0.02, -0.05, 0.01, 0.02, 0.05)
 NOISES = ((0.003, 0.01), (0.01, 0.03), (0.02, 0.06), (0.05, 0.1))

@@ -101,9 +101,9 @@ def machine() -> dict[str, Any]:
     import numpy as np
 
     from autotune import __version__
-    from autotune.host.allocation import usable_cpus
     from autotune.host.detect import detect
-    from autotune.host.software import software
+    from autotune.host.numeric_libraries import software
+    from autotune.host.usable_cpus import usable_cpus
 
     found = software(load=True)
     return {

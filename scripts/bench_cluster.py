@@ -28,7 +28,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from autotune.model.tuning import Status
-from autotune.store.schema import profile_of
+from autotune.profiles.schema import profile_of
 
 HOSTS = 4
 LIMIT = 0.3
@@ -53,7 +53,7 @@ SLEEPER = """
 from time import sleep
 
 from autotune.bench import noise, workloads
-from autotune.bench.workloads.work import Work
+from autotune.bench.workloads.workload import Work
 
 SECONDS = {seconds}
 

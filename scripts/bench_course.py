@@ -143,7 +143,7 @@ def increment(part: np.ndarray) -> np.ndarray:
 
 def shared_array(quick: bool) -> Pair:
     import autotune
-    from autotune.host.allocation import usable_cpus
+    from autotune.host.usable_cpus import usable_cpus
 
     n, (processes, _) = 1_000_000 if quick else 10_000_000, usable_cpus()
 

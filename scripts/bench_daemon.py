@@ -30,13 +30,13 @@ from statistics import mean, stdev
 
 from scipy.stats import t as student
 
-from autotune.daemon import state
+from autotune.daemon import state_file
 from autotune.daemon.client import NoDaemon, ask
 from autotune.daemon.family import descendants
-from autotune.daemon.memory import Memory
-from autotune.daemon.stamps import stamp
+from autotune.daemon.file_fingerprint import stamp
+from autotune.daemon.remembered import Memory
 from autotune.errors import ProfileError
-from autotune.store import files, folders
+from autotune.profiles import folders, profile_files
 
 PATIENCE = 120.0
 LOOK_SECONDS = 2.0
@@ -53,13 +53,13 @@ PLANT = """
 import sys
 import numpy
 from pathlib import Path
-from autotune.host.allocation import usable_cpus
+from autotune.host.usable_cpus import usable_cpus
 from autotune.model.configuration import Configuration
 from autotune.model.catalogue import operation
 from autotune.model.profile import Profile, Provenance
 from autotune.model.tuning import Status, Tuning
-from autotune.store import files
-from autotune.store.resolve import here
+from autotune.profiles import files
+from autotune.profiles.resolve import here
 usable, limit = usable_cpus()
 site = here(usable, limit)
 slow = {
@@ -127,7 +127,7 @@ class Daemon:
         shipped = [str(path) for place in places for path in place.glob("*.yaml")]
         self.state.mkdir(parents=True)
         known = Memory(trusted={path: stamp(path) for path in shipped})
-        state.save(self.state / "state.json", known)
+        state_file.save(self.state / "state.json", known)
 
     def start(self) -> "Daemon":
         with (self.folder / "log").open("ab") as log:
@@ -204,8 +204,8 @@ def alive(pids: list[int]) -> list[int]:
     found = []
     for pid in pids:
         with suppress(OSError):
-            state = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
-            found += [pid] if state not in {"Z", "X"} else []
+            state_file = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+            found += [pid] if state_file not in {"Z", "X"} else []
     return found
 
 
@@ -359,11 +359,11 @@ def kills(options: argparse.Namespace) -> Iterator[dict]:
 def whole(one: Daemon) -> bool:
     """Can everything that the daemon wrote be read?"""
     try:
-        state = one.state / "state.json"
-        if state.exists():
-            json.loads(state.read_text("utf-8"))
+        state_file = one.state / "state.json"
+        if state_file.exists():
+            json.loads(state_file.read_text("utf-8"))
         for path in one.profiles.glob("*.yaml"):
-            files.read(path)
+            profile_files.read(path)
     except (ValueError, ProfileError):
         return False
     return True

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from pairing import Pair, Program, main
 
-from autotune.host.allocation import usable_cpus
+from autotune.host.usable_cpus import usable_cpus
 
 LENGTH = 10_000_000
 MATRICES = 100

@@ -36,13 +36,13 @@ print(json.dumps([seconds, [name for name in {forbidden!r} if name in sys.module
 _PROFILE = """
 import numpy
 from pathlib import Path
-from autotune.host.allocation import usable_cpus
+from autotune.host.usable_cpus import usable_cpus
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
 from autotune.model.tuning import Status, Tuning
-from autotune.store import files, folders
-from autotune.store.resolve import here
+from autotune.profiles import files, folders
+from autotune.profiles.resolve import here
 
 site = here(*usable_cpus())
 tunings = tuple(

@@ -66,7 +66,7 @@ def eigh_small(quick: bool) -> Callable[[], object]:
 
 def fft(quick: bool) -> Callable[[], object]:
     """SciPy's own workers, as many as there are usable CPUs."""
-    from autotune.host.allocation import usable_cpus
+    from autotune.host.usable_cpus import usable_cpus
 
     transform = needed("scipy.fft")
     signal, (workers, _) = numbers(64, 4_096 if quick else 65_536), usable_cpus()

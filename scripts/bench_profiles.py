@@ -27,17 +27,17 @@ import numpy as np  # its BLAS is part of the key
 import yaml
 
 from autotune.errors import ProfileError
-from autotune.host.allocation import usable_cpus
+from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
 from autotune.model.tuning import Status, Tuning
-from autotune.store import files
-from autotune.store.document import MAX_BYTES, MAX_NODES, parse
-from autotune.store.resolve import here
-from autotune.store.schema import profile_of
-from autotune.store.text import text_of
+from autotune.profiles import profile_files
+from autotune.profiles.resolve import here
+from autotune.profiles.schema import profile_of
+from autotune.profiles.yaml_subset import MAX_BYTES, MAX_NODES, parse
+from autotune.profiles.yaml_writer import text_of
 
 LIMITS = {"bytes": MAX_BYTES, "scan": 0.15, "copy": 0.010, "refusal": 0.010}
 """Bytes; seconds per megabyte; seconds; seconds."""
@@ -46,7 +46,7 @@ _CHILD = """
 import sys, numpy
 from time import perf_counter
 import autotune
-from autotune.runtime.state import state
+from autotune.runtime.applied import state
 began = perf_counter()
 autotune.apply()
 applied = perf_counter()
@@ -144,7 +144,7 @@ def _asked(profile: Profile, size: int) -> Operation:
 
 def _write(profile: Profile, root: str) -> None:
     """Put a profile where programs with this root look, and let one compile it."""
-    files.write(profile, Path(root) / "autotune" / "profiles" / "bench.yaml")
+    profile_files.write(profile, Path(root) / "autotune" / "profiles" / "bench.yaml")
     _run("import autotune; autotune.apply()", root)
 
 

@@ -21,19 +21,19 @@ from statistics import mean
 
 import numpy as np  # noqa: F401 - its BLAS is part of what a profile has to fit
 
-from autotune.bench.lock import host_lock
-from autotune.bench.process import ProcessBench
+from autotune.bench.host_lock import host_lock
+from autotune.bench.process_bench import ProcessBench
 from autotune.bench.statistics import hodges_lehmann, log_ratios, mean_interval
-from autotune.cli.sizes import parse_sizes
+from autotune.cli.size_options import parse_sizes
 from autotune.errors import AutotuneError, BadSize, EnvironmentProblem
-from autotune.host.allocation import affinity
+from autotune.host.usable_cpus import affinity
 from autotune.model.catalogue import kind, operation
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Measurement, Plan, Session
 from autotune.model.operation import Operation
-from autotune.search.disturbance import Disturbance
+from autotune.profiles.resolve import resolve
+from autotune.search.interference import Disturbance
 from autotune.search.space import setting, space
-from autotune.store.resolve import resolve
 
 Estimates = dict[Configuration, list[float]]
 """For each configuration its log-ratio to the default, one for each process."""

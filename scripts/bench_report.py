@@ -57,7 +57,7 @@ def main() -> int:
 def made(folder: Path) -> dict[str, Path]:
     """The pages, as files."""
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/report")]
-    from simulated_report import calibrated
+    from support.simulated_report import calibrated
 
     from autotune.cli.report import drawn
 

@@ -39,13 +39,13 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.software import Software
 from autotune.model.tuning import Status, Tuning
-from autotune.share.folder import Folder
+from autotune.share.fetch import read_class
+from autotune.share.folder_store import Folder
 from autotune.share.merge import elected, votes
+from autotune.share.mirror import pull
 from autotune.share.publication import Publication
-from autotune.share.publish import publish
-from autotune.share.pull import pull
-from autotune.share.reading import read_class
-from autotune.share.shelf import reach
+from autotune.share.publishing import publish
+from autotune.share.store import reach
 from autotune.share.trust import Policy
 
 CLASSES = 50
@@ -240,7 +240,7 @@ def crowd(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
 def pull_large(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     """A class with many publishers."""
     del arguments
-    from autotune.search.campaign import this_key
+    from autotune.search.calibration import this_key
 
     here = this_key()
     root = folder / "store"
@@ -384,10 +384,10 @@ def warm_start(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     import numpy as np
     from simulated import WEATHERS, SimulatedBench, Task, draw
 
-    from autotune.search.calibrate import calibrate
+    from autotune.search.environment import Site
+    from autotune.search.pipeline import calibrate
     from autotune.search.request import Request
-    from autotune.search.site import Site
-    from autotune.search.transfer import lessons
+    from autotune.search.warm_starts import lessons
 
     def calibrated(task: Task, seed: int, known: list[Profile]) -> tuple[Tuning, float]:
         """What `autotune calibrate` decides, and when."""

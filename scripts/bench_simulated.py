@@ -28,9 +28,9 @@ from autotune.bench.statistics import log_ratios
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Plan
 from autotune.model.tuning import Tuning
-from autotune.search.calibrate import calibrate
+from autotune.search.environment import Site
+from autotune.search.pipeline import calibrate
 from autotune.search.request import Request
-from autotune.search.site import Site
 from autotune.search.space import setting
 
 REPEATS = 30

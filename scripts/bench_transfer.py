@@ -27,11 +27,11 @@ from bench_simulated import common_options, tunings
 from simulated import WEATHERS, SimulatedBench, Task, draw_sizes
 
 from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.interpolation import choose
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
 from autotune.search.space import nearest, setting, widened
-from autotune.search.transfer import lessons, suggestions
-from autotune.store.rule import choose
+from autotune.search.warm_starts import lessons, suggestions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from autotune.host.allocation import usable_cpus
+from autotune.host.usable_cpus import usable_cpus
 
 PASSES = 4
 """Over its part that a thread makes in one call: starting threads then takes less than one per cent."""

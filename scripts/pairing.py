@@ -98,7 +98,7 @@ def covered(operation: str, **sizes: int) -> "Configuration":
     import autotune
     from autotune.model import catalogue
     from autotune.model.configuration import DEFAULT
-    from autotune.runtime.state import state
+    from autotune.runtime.applied import state
 
     resolution = state.resolution()
     if resolution is None or resolution.find(catalogue.operation(operation, **sizes)) is None:
@@ -216,7 +216,7 @@ def _plain_values(row: Row) -> dict[str, Any]:
 
 def _run(script: str, name: str, side: str, program: Program, options: argparse.Namespace) -> dict[str, Any]:
     """One program in a fresh process, whose environment holds no thread variable but the program's own."""
-    from autotune.controls.environment import scrub
+    from autotune.controls.thread_variables import scrub
 
     environment, _ = scrub(os.environ)
     environment.update(program.plain_environment if side == "plain" else program.tuned_environment)
@@ -235,7 +235,7 @@ def _run(script: str, name: str, side: str, program: Program, options: argparse.
 def _wait_for_capacity(deadline: float) -> str | None:
     """None once as many spinning processes as there are CPUs get so many times the work of one done."""
     from autotune.bench.selftest import capacity
-    from autotune.host.allocation import usable_cpus
+    from autotune.host.usable_cpus import usable_cpus
 
     cpus, _ = usable_cpus()
     while True:

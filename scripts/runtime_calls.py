@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pairing import NotHere, Pair, Program
 
-from autotune.host.allocation import usable_cpus
+from autotune.host.usable_cpus import usable_cpus
 
 SIDE = 4
 SIZES = (10, 100, 1000)
@@ -79,7 +79,7 @@ def guarded_long(quick: bool) -> Pair:
 
 def recorded_question(_quick: bool) -> Pair:
     import autotune
-    from autotune.runtime.state import state
+    from autotune.runtime.applied import state
 
     @contextmanager
     def unrecorded() -> Iterator[None]:
@@ -134,7 +134,7 @@ def _applied(operation: str, *, changes: bool, side: int = SIDE, **wishes: Any) 
 
 def _check(around: Around, call: Callable[[], object], *, changes: bool) -> None:
     """A row must not time an interception that was refused. Raises NotHere with its reason."""
-    from autotune.runtime.state import state
+    from autotune.runtime.applied import state
 
     with around():
         call()
@@ -150,8 +150,8 @@ def _profile(operation: str, side: int, *, changes: bool) -> Path:
     from autotune.model.configuration import DEFAULT, Configuration
     from autotune.model.profile import Profile, Provenance
     from autotune.model.tuning import Status, Tuning
-    from autotune.store import files
-    from autotune.store.resolve import here
+    from autotune.profiles import profile_files
+    from autotune.profiles.resolve import here
 
     cpus, limit = usable_cpus()
     if cpus == 1:
@@ -174,7 +174,7 @@ def _profile(operation: str, side: int, *, changes: bool) -> Path:
     )  # the last keeps the count at rest
     site = here(cpus, limit)
     path = Path(_folder().name, f"{operation}-{side}-{changes}.yaml")
-    files.write(Profile(key=site.key, provenance=Provenance(host=site.host), tunings=tunings), path)
+    profile_files.write(Profile(key=site.key, provenance=Provenance(host=site.host), tunings=tunings), path)
     return path
 
 

@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 from pairing import Pair, Program, covered
 
-from autotune.host.allocation import usable_cpus
+from autotune.host.usable_cpus import usable_cpus
 
 FACTORED, FACTORS = 128, 20
 """Side of the matrices whose QR is taken, and how many there are."""

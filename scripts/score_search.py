@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from autotune.search.grid import Grid, Value
+from autotune.search.search_grid import Grid, Value
 from autotune.search.study import Study
 
 ATTEMPTS = 50

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from autotune.bench import rounds
-from autotune.bench.user import UserKind, UserWorkload
+from autotune.bench.user_workload import UserKind, UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, Kind
 from autotune.model.catalogue import operation as catalogue_operation
 from autotune.model.configuration import DEFAULT, Configuration, Knob, Method
 from autotune.model.measurement import Case, Measurement, Plan, Session
 from autotune.model.operation import Operation
-from autotune.search.grid import Grid
+from autotune.search.search_grid import Grid
 from autotune.search.space import setting, space
 
 Array = npt.NDArray[np.float64]

@@ -63,14 +63,14 @@ def main() -> int:
 
 def write_profile(path: Path) -> None:
     """One thread for every operation of BLAS, from the smallest to the largest that a test may have."""
-    from autotune.host.allocation import usable_cpus
+    from autotune.host.usable_cpus import usable_cpus
     from autotune.model.catalogue import CATALOGUE, Family, operation
     from autotune.model.configuration import Configuration
     from autotune.model.operation import DTYPES
     from autotune.model.profile import Profile, Provenance
     from autotune.model.tuning import Status, Tuning
-    from autotune.store import files
-    from autotune.store.resolve import here
+    from autotune.profiles import profile_files
+    from autotune.profiles.resolve import here
 
     tunings = [
         Tuning(
@@ -91,7 +91,9 @@ def write_profile(path: Path) -> None:
         Tuning(operation=operation("pinv", n=100), status=Status.DEFAULT_KEPT, reason="Made for tests.")
     )
     site = here(*usable_cpus())
-    files.write(Profile(key=site.key, provenance=Provenance(host=site.host), tunings=tuple(tunings)), path)
+    profile_files.write(
+        Profile(key=site.key, provenance=Provenance(host=site.host), tunings=tuple(tunings)), path
+    )
 
 
 def outcomes(tests: Sequence[str], folder: str, profile: Path | None = None) -> Outcomes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from recordings import RECORDED
+from support.recorded_machines import RECORDED
 
 from autotune.cli.program import program
 from autotune.host.detect import detect

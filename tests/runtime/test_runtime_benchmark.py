@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autotune.host.allocation import usable_cpus
+from autotune.host.usable_cpus import usable_cpus
 from autotune.model import catalogue
 from autotune.model.configuration import Configuration
 from autotune.model.profile import Profile, Provenance
 from autotune.model.tuning import Status, Tuning
+from autotune.profiles import profile_files
+from autotune.profiles.resolve import here
 from autotune.runtime.apply import apply
-from autotune.store import files
-from autotune.store.resolve import here
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 MILLION = 1_000_000
@@ -47,7 +47,7 @@ def profile(tmp_path):
     site = here(cpus, limit)
     path = tmp_path / "profile.yaml"
     provenance = Provenance(host=site.host)
-    files.write(Profile(key=site.key, provenance=provenance, tunings=tuple(tunings)), path)
+    profile_files.write(Profile(key=site.key, provenance=provenance, tunings=tuple(tunings)), path)
     return path
 
 

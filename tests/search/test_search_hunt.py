@@ -6,16 +6,16 @@ from math import log2
 from pathlib import Path
 
 import pytest
-from fakes import FakeBench
-from made_profiles import KEY, profile, tuning
+from support.fake_bench import FakeBench
+from support.profile_builders import KEY, profile, tuning
 
 from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind
-from autotune.search.clock import Clock
-from autotune.search.hunt import BATCH, FRACTION, SEARCH_ROUNDS, hunt
-from autotune.search.site import Site
-from autotune.search.transfer import lessons
+from autotune.search.environment import Site
+from autotune.search.explore import BATCH, FRACTION, SEARCH_ROUNDS, hunt
+from autotune.search.time_budget import Clock
+from autotune.search.warm_starts import lessons
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
