@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from bench_simulated import common_options, tunings
+from bench_simulated import common_options, entries
 from simulated import WEATHERS, SimulatedBench, Task, draw_sizes
 
 from autotune.model.configuration import DEFAULT, Configuration
@@ -64,8 +64,8 @@ def main() -> int:
 def transferred(measured: Task, between: Task, noise: str, seed: int) -> Iterator[tuple[str, Score]]:
     """Scores at the sizes between those that were calibrated."""
     cpus = measured.computer.cpus
-    known = tunings(measured, SimulatedBench(measured.computer, measured.kind, WEATHERS[noise], seed=seed))
-    taught = lessons([Profile(key=Key(usable_cpus=cpus), tunings=tuple(known))])
+    known = entries(measured, SimulatedBench(measured.computer, measured.kind, WEATHERS[noise], seed=seed))
+    taught = lessons([Profile(key=Key(usable_cpus=cpus), entries=tuple(known))])
     relatives = {"warm": cpus, "fewer CPUs": max(2, cpus // 2), "more CPUs": 2 * cpus}
     for operation in between.operations:
         found = choose(known, operation)
