@@ -1,4 +1,4 @@
-"""Rows of bench_runtime: what the runtime adds to a call that is too short to gain, in microseconds.
+"""Rows of runtime: what the runtime adds to a call that is too short to gain, in microseconds.
 
 Interception is timed on matrices of 4 x 4, with a profile made for it: its cost does not depend on what the
 count is, only on whether it changes.
@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from pairing import NotHere, Pair, Program
 
 from autotune.host.usable_cpus import usable_cpus
+from benchmarks.paired_runs import NotHere, Pair, Program
 
 SIDE = 4
 SIZES = (10, 100, 1000)

@@ -6,7 +6,7 @@ CPU seconds. `apply` and `find` are medians over fresh processes that have impor
 `copy` is what these entries cost there: apply() with all of them less apply() with one.
 Hostile documents are timed until they are refused. Exit code 1 if a figure is over its limit.
 
-    python scripts/bench_profiles.py [--entries 10000] [--repeats 7] [--json]
+    python scripts/benchmarks/run profile_files [--entries 10000] [--repeats 7] [--json]
 
 Mutated profiles: `AUTOTUNE_MUTANTS=10000 python -m pytest tests/store/test_store_mutants.py`.
 """

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Calibration of a cluster: what several equal nodes make of the time of one, and that a lost one costs nothing.
 
-    scripts/bench_cluster.py                    both figures; about eight minutes
-    scripts/bench_cluster.py --json
-    scripts/bench_cluster.py --only killed
+    scripts/benchmarks/run cluster                    both figures; about eight minutes
+    scripts/benchmarks/run cluster --json
+    scripts/benchmarks/run cluster --only killed
 
     shared   4 workers that stand for 4 equal hosts against one: the same operations, the same budget
     killed   one of 4 workers is killed in the middle of a search; is the result complete?

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Sharing profiles, at the size of a cluster: what it costs, and that nothing is torn or lost.
 
-    scripts/bench_share.py                                  everything; about eight minutes
-    scripts/bench_share.py --only pull,merge --json
-    scripts/bench_share.py --only folder,s3 --seconds 10    shorter storms
-    scripts/bench_share.py --only warm --machines 40
+    scripts/benchmarks/run store                                  everything; about eight minutes
+    scripts/benchmarks/run store --only pull,merge --json
+    scripts/benchmarks/run store --only folder,s3 --seconds 10    shorter storms
+    scripts/benchmarks/run store --only warm --machines 40
 
     crowd    so many hosts of 50 classes publish into one folder; then one host pulls: what it reads
     pull     a class with 200 publishers of 100 entries each, cold and with local copies; apply() afterwards
@@ -382,7 +382,7 @@ def warm_start(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     """A whole calibration with a relative's profile over one without: its time, and how good its choice truly is."""
     del folder
     import numpy as np
-    from simulated import WEATHERS, SimulatedBench, Task, draw
+    from support.simulated_machines import WEATHERS, SimulatedBench, Task, draw
 
     from autotune.search.environment import Site
     from autotune.search.pipeline import calibrate

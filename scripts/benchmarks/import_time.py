@@ -3,7 +3,7 @@
 Medians over fresh processes, which take turns, with bytecode written and a profile of 200 entries compiled.
 Exit code 1 if a median is over its limit, or if a module is loaded that a tuned program must not load.
 
-    python scripts/bench_import.py [--processes 21] [--json]
+    python scripts/benchmarks/run import_time [--processes 21] [--json]
 """
 
 import argparse

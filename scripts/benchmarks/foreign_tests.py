@@ -4,8 +4,8 @@ Every test must come out the same under `autotune run --per-call=all`, with a pr
 each operation of BLAS, so that the count changes at nearly every call. It takes a quarter of an hour; the packages
 have to be installed with their tests, and threadpoolctl's, which come with its repository only, named by --path.
 
-    scripts/test_guests.py numpy scipy joblib
-    scripts/test_guests.py --path ~/src/threadpoolctl/tests
+    scripts/benchmarks/run foreign_tests numpy scipy joblib
+    scripts/benchmarks/run foreign_tests --path ~/src/threadpoolctl/tests
 """
 
 import argparse

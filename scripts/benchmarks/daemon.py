@@ -4,7 +4,7 @@ Every row starts a daemon of its own, below a temporary folder and as a host of 
 journals of yours are touched. Rows about idle machines want an idle machine: others' load closes the window, and the
 row says that nothing was measured. Prints a table, or JSON with --json; exit code 1 if a limit is exceeded.
 
-    python scripts/bench_daemon.py [--rows idle,busy] [--scale 0.05] [--start-below 0.08] [--json]
+    python scripts/benchmarks/run daemon [--rows idle,busy] [--scale 0.05] [--start-below 0.08] [--json]
 
 --scale shortens durations and numbers of repetitions, for a first look; figures that are stated come from 1, which
 takes about an hour: 11 minutes for idle, 6 for periodic and busy, 18 for foreground, 15 for kills. The row idle may

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Proves the search on simulated machines of 2 to 256 CPUs, whose optimum is known, under noise of several kinds.
 
-    scripts/bench_simulated.py --machines 100                   every noise, every searcher
-    scripts/bench_simulated.py --noise tails --searchers autotune,round-robin --json
+    scripts/benchmarks/run simulated_search --machines 100                   every noise, every searcher
+    scripts/benchmarks/run simulated_search --noise tails --searchers autotune,round-robin --json
 
 `autotune` is the code that `autotune calibrate` runs, from the request to the entry. `round-robin` measures
 every configuration 30 times in shuffled rounds and takes the best median; `random` and `tpe` (plain Optuna) get
@@ -21,7 +21,7 @@ from math import exp
 
 import numpy as np
 import optuna
-from simulated import WEATHERS, SimulatedBench, Task, draw
+from support.simulated_machines import WEATHERS, SimulatedBench, Task, draw
 
 from autotune.bench.protocol import Bench
 from autotune.bench.statistics import log_ratios
