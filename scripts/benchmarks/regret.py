@@ -94,7 +94,7 @@ def _options() -> argparse.Namespace:
 def _compare(asked: Operation, options: argparse.Namespace) -> dict[str, object]:
     known = resolve(options.profile)
     found = known.find(asked)
-    chosen = DEFAULT if found is None else found.tuning.choice
+    chosen = DEFAULT if found is None else found.entry.choice
     grid = space(kind(asked.name), asked, known.usable_cpus, len(affinity() or ()) or known.usable_cpus)
     points = [] if grid is None else [setting(grid, point) for point in range(len(grid.points))]
     candidates = list(dict.fromkeys([*points, chosen]))
