@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles.yaml_subset import MAX_TEXT
 from autotune.share.publication import Publication, created, is_decided, is_measured
 
@@ -20,7 +20,7 @@ from autotune.share.publication import Publication, created, is_decided, is_meas
 class Vote:
     """One host's entry for one operation."""
 
-    tuning: Tuning
+    entry: Entry
     created: str = ""
     """Time of the measurement (UTC, ISO 8601), compared within one host only: clocks of two hosts differ."""
     signer: str | None = None
@@ -29,7 +29,7 @@ class Vote:
     @property
     def rank(self) -> tuple[bool, str, str]:
         """Order of a host's votes: decided, later, signed."""
-        return is_decided(self.tuning), self.created, self.signer or ""
+        return is_decided(self.entry), self.created, self.signer or ""
 
 
 Votes = Mapping[Operation, Mapping[str, Vote]]
@@ -40,9 +40,9 @@ def collect_votes(publications: Iterable[Publication]) -> Votes:
     """Collect the highest-ranking vote of each host on each operation, whatever the key of the publication."""
     votes: dict[Operation, dict[str, Vote]] = {}
     for publication in publications:
-        for tuning in publication.profile.tunings:
-            vote = Vote(tuning, created(publication.profile, tuning), publication.signer)
-            ballot = votes.setdefault(tuning.operation, {})
+        for entry in publication.profile.entries:
+            vote = Vote(entry, created(publication.profile, entry), publication.signer)
+            ballot = votes.setdefault(entry.operation, {})
             earlier = ballot.get(publication.host)
             if earlier is None or _highest([earlier, vote]) is vote:
                 ballot[publication.host] = vote
@@ -57,11 +57,11 @@ def merge_votes(votes: Votes, key: Key, *, cpu: str | None = None) -> Profile:
     """
     operations = sorted(votes, key=lambda operation: (operation.name, operation.dtype, operation.sizes))
     ballots = (
-        [vote for vote in votes[operation].values() if is_measured(vote.tuning)] for operation in operations
+        [vote for vote in votes[operation].values() if is_measured(vote.entry)] for operation in operations
     )
-    tunings = tuple(_count(ballot) for ballot in ballots if ballot)
-    latest = max((tuning.created for tuning in tunings if tuning.created), default=None)
-    return Profile(key=key, tunings=tunings, provenance=Provenance(created=latest, cpu=cpu))
+    entries = tuple(_count(ballot) for ballot in ballots if ballot)
+    latest = max((entry.created for entry in entries if entry.created), default=None)
+    return Profile(key=key, entries=entries, provenance=Provenance(created=latest, cpu=cpu))
 
 
 def _highest(votes: Iterable[Vote]) -> Vote:
@@ -69,7 +69,7 @@ def _highest(votes: Iterable[Vote]) -> Vote:
     ranked = [(vote.rank, vote) for vote in votes]
     highest = max(rank for rank, _ in ranked)
     equals = [vote for rank, vote in ranked if rank == highest]
-    return equals[0] if len(equals) == 1 else max(equals, key=lambda vote: repr(vote.tuning))
+    return equals[0] if len(equals) == 1 else max(equals, key=lambda vote: repr(vote.entry))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +98,27 @@ class _Support:
 
 
 def _bound(vote: Vote) -> float:
-    return (vote.tuning.ratio_high or 1.0) if vote.tuning.status is Status.TUNED else 1.0
+    return (vote.entry.ratio_high or 1.0) if vote.entry.status is Status.TUNED else 1.0
 
 
-def _count(ballot: Sequence[Vote]) -> Tuning:
+def _count(ballot: Sequence[Vote]) -> Entry:
     """Merge the votes on one operation into an entry."""
-    decided = [vote for vote in ballot if is_decided(vote.tuning)]
+    decided = [vote for vote in ballot if is_decided(vote.entry)]
     ballot = [vote for vote in decided or ballot if vote.signer is not None] or decided or ballot
     if not decided:
         highest = _highest(ballot)
-        return replace(highest.tuning, hosts=len(ballot), created=highest.created or None)
+        return replace(highest.entry, hosts=len(ballot), created=highest.created or None)
     supporters: dict[Configuration, list[Vote]] = {}
     for vote in ballot:
-        supporters.setdefault(vote.tuning.choice, []).append(vote)
+        supporters.setdefault(vote.entry.choice, []).append(vote)
     winner = max(
         (_Support(choice, votes, _opponents(choice, ballot)) for choice, votes in supporters.items()),
         key=lambda support: support.rank,
     )
-    entry, hosts = winner.most_cautious.tuning, len(winner.votes)
+    entry, hosts = winner.most_cautious.entry, len(winner.votes)
     return replace(
         entry,
-        safe_threads=_common(vote.tuning.safe_threads for vote in ballot),
+        safe_threads=_common(vote.entry.safe_threads for vote in ballot),
         alternatives=_alternatives(entry, ballot),
         hosts=hosts,
         signer=max((vote.signer for vote in winner.votes if vote.signer), default=None),
@@ -131,21 +131,21 @@ def _count(ballot: Sequence[Vote]) -> Tuning:
 def _opponents(choice: Configuration, ballot: Sequence[Vote]) -> int:
     """Count the hosts that chose something else and did not measure this choice to be safe."""
     threads = choice.blas_threads if choice == Configuration(blas_threads=choice.blas_threads) else None
-    return sum(vote.tuning.choice != choice and threads not in vote.tuning.safe_threads for vote in ballot)
+    return sum(vote.entry.choice != choice and threads not in vote.entry.safe_threads for vote in ballot)
 
 
-def _alternatives(entry: Tuning, ballot: Sequence[Vote]) -> tuple[tuple[Configuration, float], ...]:
+def _alternatives(entry: Entry, ballot: Sequence[Vote]) -> tuple[tuple[Configuration, float], ...]:
     """The entry's alternatives that every host measured, each with the ratio of the host where it is slowest."""
     if not entry.alternatives:
         return ()
-    ratios = [dict(vote.tuning.alternatives) | _chosen(vote.tuning) for vote in ballot]
+    ratios = [dict(vote.entry.alternatives) | _chosen(vote.entry) for vote in ballot]
     common = [choice for choice, _ in entry.alternatives if all(choice in each for each in ratios)]
     slowest = ((choice, max(each[choice] for each in ratios)) for choice in common)
     return tuple(sorted(slowest, key=lambda pair: (pair[1], str(pair[0]))))
 
 
-def _chosen(tuning: Tuning) -> dict[Configuration, float]:
-    return {} if tuning.ratio is None else {tuning.choice: tuning.ratio}
+def _chosen(entry: Entry) -> dict[Configuration, float]:
+    return {} if entry.ratio is None else {entry.choice: entry.ratio}
 
 
 def _common(counts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:

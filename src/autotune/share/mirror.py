@@ -14,8 +14,8 @@ from shutil import rmtree
 from time import time
 
 from autotune.errors import ProfileError, StoreProblem
+from autotune.model.entry import Entry
 from autotune.model.profile import Key, Profile
-from autotune.model.tuning import Tuning
 from autotune.profiles import profile_files
 from autotune.profiles.folders import cache_dir, cluster_profiles
 from autotune.profiles.schema import profile_of
@@ -141,9 +141,9 @@ def _mirror(contents: ClassContents, key: Key, mirror: Path) -> MirroredClass:
         path=path,
         publications=len(contents.publications),
         hosts=len({publication.host for publication in contents.publications}),
-        entries=len(profile.tunings),
-        confirmed=sum(map(_is_confirmed, profile.tunings)),
-        contested=sum(tuning.contested for tuning in profile.tunings),
+        entries=len(profile.entries),
+        confirmed=sum(map(_is_confirmed, profile.entries)),
+        contested=sum(entry.contested for entry in profile.entries),
         changed=changed,
     )
 
@@ -159,21 +159,19 @@ def _readable(profile: Profile) -> tuple[Profile, bytes]:
         try:
             profile_of(parse(text))
         except ProfileError:
-            if not profile.tunings:
+            if not profile.entries:
                 raise
             ranked = sorted(
-                profile.tunings, key=lambda entry: (not _is_confirmed(entry), -(entry.hosts or 0))
+                profile.entries, key=lambda entry: (not _is_confirmed(entry), -(entry.hosts or 0))
             )
-            profile = replace(profile, tunings=tuple(ranked[: len(ranked) // 2]))
+            profile = replace(profile, entries=tuple(ranked[: len(ranked) // 2]))
         else:
             return profile, text
 
 
-def _is_confirmed(tuning: Tuning) -> bool:
+def _is_confirmed(entry: Entry) -> bool:
     """Do two hosts, or a trusted signer, confirm a decided entry?"""
-    return (
-        is_decided(tuning) and not tuning.contested and (tuning.signer is not None or (tuning.hosts or 0) > 1)
-    )
+    return is_decided(entry) and not entry.contested and (entry.signer is not None or (entry.hosts or 0) > 1)
 
 
 def _holds(path: Path, text: bytes) -> bool:

@@ -94,7 +94,7 @@ def _outdated(
     for publication in everything:
         others = (p for p in everything if p.host == publication.host and p is not publication)
         profile = publication.profile
-        latest = max((created(profile, tuning) for tuning in profile.tunings), default="")
+        latest = max((created(profile, entry) for entry in profile.entries), default="")
         if oldest is not None and latest < oldest:
             yield publication.name, f"it was measured {latest or 'at an unknown time'}."
         elif any(supersedes(other.profile, profile, stamp) for other in others):

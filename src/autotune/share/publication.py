@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from autotune.errors import ProfileError
+from autotune.model.entry import Entry, Status
 from autotune.model.profile import Profile
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles.schema import document_of, profile_of
 from autotune.profiles.yaml_subset import MAX_BYTES, MAX_TEXT
 
@@ -59,9 +59,9 @@ def encode(profile: Profile) -> tuple[str, bytes]:
         )
     if re.fullmatch(HOST, host) is None:
         raise ProfileError(f"provenance.host: {host!r} cannot be part of a file's name.")
-    if not any(map(is_measured, profile.tunings)):
+    if not any(map(is_measured, profile.entries)):
         raise ProfileError("it holds no measurement.")
-    plain = replace(profile, tunings=tuple(map(_without_merge_results, profile.tunings)))
+    plain = replace(profile, entries=tuple(map(_without_merge_results, profile.entries)))
     data = json.dumps(document_of(plain), sort_keys=True, separators=(",", ":")).encode()
     if len(data) > MAX_BYTES:
         raise ProfileError(f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a store takes.")
@@ -81,7 +81,7 @@ def decode(name: str, data: bytes) -> Publication:
     if profile.provenance.host != matched["publisher"]:
         raise ProfileError(f"it was measured by {profile.provenance.host}, and published as another's.")
     return Publication(
-        name=name, profile=replace(profile, tunings=tuple(map(_without_merge_results, profile.tunings)))
+        name=name, profile=replace(profile, entries=tuple(map(_without_merge_results, profile.entries)))
     )
 
 
@@ -122,10 +122,10 @@ def supersedes(new: Profile, old: Profile, now: str) -> bool:
         return False
     latest = {
         entry.operation: (is_decided(entry), created(new, entry))
-        for entry in new.tunings
+        for entry in new.entries
         if is_measured(entry)
     }
-    for entry in filter(is_measured, old.tunings):
+    for entry in filter(is_measured, old.entries):
         if entry.operation not in latest:
             return False
         decided, time = latest[entry.operation]
@@ -135,19 +135,19 @@ def supersedes(new: Profile, old: Profile, now: str) -> bool:
     return True
 
 
-def is_measured(tuning: Tuning) -> bool:
+def is_measured(entry: Entry) -> bool:
     """Does the entry have a measurement? It has none if the time ended before its turn."""
-    return tuning.status is Status.TUNED or tuning.default_seconds is not None
+    return entry.status is Status.TUNED or entry.default_seconds is not None
 
 
-def is_decided(tuning: Tuning) -> bool:
+def is_decided(entry: Entry) -> bool:
     """Was the entry decided by its measurement?"""
-    return is_measured(tuning) and not tuning.undecided
+    return is_measured(entry) and not entry.undecided
 
 
-def created(profile: Profile, tuning: Tuning) -> str:
+def created(profile: Profile, entry: Entry) -> str:
     """Time of an entry's measurement (UTC, ISO 8601); empty if unknown or malformed."""
-    return _stamp(tuning.created or profile.provenance.created or "")
+    return _stamp(entry.created or profile.provenance.created or "")
 
 
 @lru_cache(maxsize=1024)
@@ -155,11 +155,11 @@ def _stamp(text: str) -> str:
     return text if _STAMP.fullmatch(text) else ""
 
 
-def _without_merge_results(tuning: Tuning) -> Tuning:
+def _without_merge_results(entry: Entry) -> Entry:
     """Remove from an entry the results of a merge."""
-    if tuning.hosts is None and tuning.signer is None and not tuning.contested:
-        return tuning
-    return replace(tuning, hosts=None, signer=None, contested=False)
+    if entry.hosts is None and entry.signer is None and not entry.contested:
+        return entry
+    return replace(entry, hosts=None, signer=None, contested=False)
 
 
 def _plain(data: bytes) -> Any:
