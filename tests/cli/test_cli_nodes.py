@@ -70,7 +70,7 @@ def test_with_a_store_each_host_publishes_its_own_words_and_nothing_is_written(c
     (tmp_path / "store").mkdir()
     result = calibrate("--store", str(tmp_path / "store"))
     assert result.exit_code == 0
-    names = [item.name for item in open_store(str(tmp_path / "store")).items(KEY.slug)]
+    names = [item.name for item in open_store(str(tmp_path / "store")).files(KEY.slug)]
     assert sorted(name[:2] for name in names) == ["a-", "b-"]
     assert not folders.user_profiles().exists()
 
