@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from autotune.runtime.array_calls import map_blocks as map_blocks
     from autotune.runtime.array_calls import random as random
     from autotune.runtime.array_calls import reduce_blocks as reduce_blocks
+    from autotune.runtime.cpu_count import usable_cpus as usable_cpus
     from autotune.runtime.explain import explain as explain
     from autotune.runtime.lookup_configuration import config as config
     from autotune.runtime.shared_arrays import attach as attach
@@ -35,6 +36,7 @@ _HOMES = {
     "reduce_blocks": "runtime.array_calls",
     "shared": "runtime.shared_arrays",
     "tuned": "runtime.tuned",
+    "usable_cpus": "runtime.cpu_count",
     "workload": "runtime.workload",
 }
 """Where each public name lives. It is loaded when it is first used: importing autotune costs next to

@@ -35,7 +35,7 @@ def calibrate(tmp_path, monkeypatch):
         monkeypatch.setenv(name, "")  # so that it is put back
     monkeypatch.setattr(calibration, "this_key", lambda: KEY)
     verb = importlib.import_module("autotune.cli.calibrate")
-    monkeypatch.setattr(verb, "taken_by_others", lambda _: run.busy)
+    monkeypatch.setattr(verb, "share_of_others", lambda _: run.busy)
 
     def run(*words, profile=USUAL, finished=True, problem=None, interrupted_at=None):
         def measured(request, *, report, own=None, asked=None, resume=False, relatives=()):
@@ -72,20 +72,21 @@ def test_a_calibration_shows_its_progress_and_its_profile_and_writes_it(calibrat
 
 
 def test_json_is_alone_on_standard_output(calibrate):
-    assert set(json.loads(calibrate("--json").stdout)["operations"]) == {"fill", "svd"}
+    assert set(json.loads(calibrate("--json").stdout)["profiles"][0]["profile"]["operations"]) == {
+        "fill",
+        "svd",
+    }
 
 
 def test_options_make_the_request(calibrate):
-    calibrate(
-        "svd", "qr", "--sizes", "m=100,200", "n=5", "--effort", "quick", "--budget", "2m", "--seed", "3"
-    )
+    calibrate("svd", "qr", "m=100,200", "n=5", "--effort", "quick", "--budget", "2m", "--seed", "3")
     request = calibrate.asked
     assert (request.operations, request.sizes) == (("svd", "qr"), ({"m": 100, "n": 5}, {"m": 200, "n": 5}))
     assert (request.effort, request.seconds, request.seed) == (Effort.QUICK, 120.0, 3)
     assert (calibrate.own, calibrate.resume) == (None, False)
 
 
-INTERRUPTED = ("svd", "--sizes", "n=5", "--effort", "quick", "--budget", "2m", "--seed", "3")
+INTERRUPTED = ("svd", "n=5", "--effort", "quick", "--budget", "2m", "--seed", "3")
 
 
 @pytest.mark.parametrize("words", [(), INTERRUPTED])
@@ -96,7 +97,7 @@ def test_resume_asks_for_what_the_interrupted_calibration_was_asked(calibrate, w
     assert (calibrate.asked, calibrate.resume) == (first, True)
 
 
-@pytest.mark.parametrize(("words", "differs"), [(("qr",), "operations"), (("--effort", "normal"), "effort")])
+@pytest.mark.parametrize(("words", "differs"), [(("qr",), "words"), (("--effort", "normal"), "effort")])
 def test_resume_with_another_question_is_wrong_usage(calibrate, words, differs):
     calibrate(*INTERRUPTED, finished=False)
     result = calibrate(*words, "--resume")
@@ -169,7 +170,7 @@ def test_several_profiles_have_names_of_their_own_beside_the_output(two_cpus, tm
 
 def test_several_profiles_are_one_json_document(two_cpus):
     profiles = json.loads(two_cpus("--cpus", "1,2", "--json").stdout)["profiles"]
-    assert [one["key"]["allocation"]["usable_cpus"] for one in profiles] == [2, 1]
+    assert [one["profile"]["key"]["allocation"]["usable_cpus"] for one in profiles] == [2, 1]
 
 
 @pytest.mark.parametrize("words", [(), ("--cpus", "1,2"), ("--cpus", "1,2", "svd")])
@@ -250,8 +251,8 @@ def test_a_file_that_is_no_profile_is_refused_before_anything_is_measured(calibr
     "words",
     [
         ["svdd"],
-        ["svd", "--sizes", "n"],
-        ["svd", "--sizes", "k=3"],
+        ["svd", "n="],
+        ["svd", "k=3"],
         ["--effort", "heroic"],
         ["--dtype", "float16"],
         ["--seed", "x"],
@@ -282,7 +283,7 @@ def test_what_goes_wrong_while_measuring_has_its_exit_code_and_its_sentence(cali
 def test_a_function_of_the_users_is_asked_for_by_its_name(calibrate, tmp_path):
     source = tmp_path / "simulate.py"
     source.write_text("def step(*, n, workers=1):\n    return n\n")
-    assert calibrate("--workload", f"{source}:step", "--sizes", "n=10,20").exit_code == 0
+    assert calibrate("--workload", f"{source}:step", "n=10,20").exit_code == 0
     request = calibrate.asked
     assert (request.workload.name, calibrate.own.name) == ("step", "step")
     assert request.sizes == ({"n": 10}, {"n": 20})
@@ -302,7 +303,7 @@ def test_what_the_store_s_relatives_chose_is_tried_first_and_the_time_saved_is_t
 def test_a_store_that_is_away_is_said_once_and_stops_nothing(calibrate, tmp_path):
     result = calibrate("--store", str(tmp_path / "away"))
     assert (result.exit_code, calibrate.relatives) == (0, [])
-    assert result.stderr.count("The calibration begins without what other machines found.") == 1
+    assert result.stderr.count("The calibration begins without the choices of other machines.") == 1
 
 
 def test_without_a_store_nothing_is_said_of_one(calibrate):

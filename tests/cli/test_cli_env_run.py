@@ -43,7 +43,9 @@ def test_env_as_json_holds_count_reason_and_variables(monkeypatch):
 
 
 def test_env_prints_nothing_for_the_shell_where_the_count_is_best_left_alone(monkeypatch):
-    monkeypatch.setattr("autotune.cli.env.choice", lambda _: (None, "No count is safe for all sizes."))
+    monkeypatch.setattr(
+        "autotune.cli.env.choose_threads", lambda _: (None, "No count is safe for all sizes.")
+    )
     done = CliRunner().invoke(env, [])
     assert (done.stdout, done.stderr) == ("", "No count is safe for all sizes.\n")
 
@@ -84,9 +86,9 @@ def test_run_passes_the_commands_exit_status_on():
 @pytest.mark.parametrize("command", ["no-such-command-anywhere", "./no/such/command", ""])
 def test_a_command_that_is_not_found_is_127_with_a_sentence(command):
     done = autotune("--", command)
-    assert (done.returncode, done.stderr) == (
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
         127,
-        f"autotune run: {command} cannot be run: there is no such command.\n",
+        f"autotune run: {command} cannot be run: there is no such command.",
     )
 
 
@@ -103,3 +105,12 @@ def test_a_script_whose_interpreter_is_missing_is_126_not_127(tmp_path):
     script.write_text("#!/no/such/interpreter\n")
     script.chmod(0o755)
     assert autotune("--", str(script)).returncode == 126
+
+
+@pytest.mark.real
+def test_run_says_in_one_line_what_it_did_and_quiet_leaves_it_out():
+    code = "print()"
+    assert autotune(sys.executable, "-c", code).stderr == (
+        "autotune run: 3 BLAS threads for the process. 3 BLAS threads, as asked.\n"
+    )
+    assert autotune("-q", sys.executable, "-c", code).stderr == ""

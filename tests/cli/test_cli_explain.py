@@ -48,14 +48,14 @@ def test_a_name_asks_for_the_reasons(machine):
 
 
 def test_sizes_ask_for_one_entry(machine):
-    operations = json.loads(said("svd", "--n", "500", "--json").stdout)["operations"]
+    operations = json.loads(said("svd", "n=500", "--json").stdout)["operations"]
     assert [(row["operation"], row["choice"]) for row in operations] == [
         ("svd float64 m=500 n=500", {"blas_threads": 1})
     ]
 
 
 def test_sizes_of_a_function_of_the_users_are_named(machine):
-    operations = json.loads(said("step", "--size", "rows=1000", "--json").stdout)["operations"]
+    operations = json.loads(said("step", "rows=1000", "--json").stdout)["operations"]
     assert [row["reason"] for row in operations] == [FILL.reason]
 
 
@@ -67,9 +67,7 @@ def test_a_profile_that_is_refused_is_said_with_the_reason(machine):
     assert "autotune calibrate" in result.stderr
 
 
-@pytest.mark.parametrize(
-    "words", [["svdd"], ["svd", "--k", "5"], ["--n", "5"], ["svd", "--n", "0"], ["svd", "--size", "rows"]]
-)
+@pytest.mark.parametrize("words", [["svdd"], ["svd", "k=5"], ["n=5"], ["svd", "n=0"], ["svd", "qr"]])
 def test_what_cannot_be_asked_is_wrong_usage(machine, words):
     assert said(*words).exit_code == 2
 
@@ -78,3 +76,8 @@ def test_hostile_text_of_a_profile_cannot_act_on_the_terminal(machine):
     path = machine / "named.yaml"
     path.write_text(path.read_text("utf-8").replace(SVD.reason, "\\x1b[2J"), "utf-8")
     assert "\x1b" not in said("svd").output
+
+
+def test_a_size_that_is_not_covered_names_the_command_that_measures_it(machine):
+    result = said("svd", "n=999999")
+    assert "Measured: svd float64 m=500 n=500. `autotune calibrate svd n=999999` measures" in result.stderr

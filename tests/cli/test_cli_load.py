@@ -1,10 +1,13 @@
 """How busy others keep the machine."""
 
+import importlib
+
 import pytest
 
-from autotune.cli import load_line
 from autotune.host.pressure import Load
 from autotune.model.machine import Allocation
+
+doctor = importlib.import_module("autotune.cli.doctor")
 
 
 @pytest.fixture
@@ -19,10 +22,10 @@ def loads(monkeypatch):
             ]
         )
         clock = iter([0.0, 0.5])
-        monkeypatch.setattr(load_line.pressure, "read", lambda **_: next(moments))
-        monkeypatch.setattr(load_line, "monotonic", lambda: next(clock))
-        monkeypatch.setattr(load_line, "sleep", lambda _: None)
-        return load_line.taken_by_others(Allocation(usable_cpus=2, cpus=(0, 1)))
+        monkeypatch.setattr(doctor.pressure, "read", lambda **_: next(moments))
+        monkeypatch.setattr(doctor, "monotonic", lambda: next(clock))
+        monkeypatch.setattr(doctor, "sleep", lambda _: None)
+        return doctor.share_of_others(Allocation(usable_cpus=2, cpus=(0, 1)))
 
     return between
 
@@ -35,6 +38,6 @@ def test_what_others_take_is_a_share_of_the_usable_cpus(loads, others, stolen, s
 
 
 def test_where_the_kernel_does_not_say_nothing_is_claimed(monkeypatch):
-    monkeypatch.setattr(load_line.pressure, "read", lambda **_: Load())
-    monkeypatch.setattr(load_line, "sleep", lambda _: None)
-    assert load_line.taken_by_others(Allocation(usable_cpus=2)) is None
+    monkeypatch.setattr(doctor.pressure, "read", lambda **_: Load())
+    monkeypatch.setattr(doctor, "sleep", lambda _: None)
+    assert doctor.share_of_others(Allocation(usable_cpus=2)) is None

@@ -1,5 +1,6 @@
-"""`autotune calibrate --scheduler`, with a cluster that has measured already."""
+"""`autotune cluster calibrate`, with a cluster that has measured already."""
 
+import importlib
 import json
 from contextlib import contextmanager
 
@@ -7,17 +8,25 @@ import pytest
 from click.testing import CliRunner
 from support.profile_builders import KEY, alone, make_entry, profile
 
-from autotune.cli import cluster_calibrate
+from autotune.cli.cluster_progress import ClusterBoard
 from autotune.cli.program import program
-from autotune.cluster.calibrate_cluster import Came, Ended, Failed, Left, Outcome, Refused
-from autotune.cluster.plan import Errand, Job, Missed, Node, Unit
+from autotune.cluster.calibrate_cluster import (
+    ClusterResult,
+    JobDone,
+    JobFailed,
+    WorkerJoined,
+    WorkerLeft,
+    WorkerRejected,
+)
+from autotune.cluster.plan import MissingUnit, Node, NodeJob, NodeTask, SearchUnit
 from autotune.errors import EnvironmentProblem
 from autotune.profiles import folders, profile_files
 from autotune.share.store import open_store
 
-UNIT = Unit(name="qr", dtype="float64", seconds=1.0)
+cluster = importlib.import_module("autotune.cli.cluster")
+UNIT = SearchUnit(name="qr", dtype="float64", seconds=1.0)
 NODE = Node(worker="tcp://a:1", host="a", key=KEY, units=(UNIT,))
-JOB = Job(errand=Errand.SEARCH, node=NODE, unit=UNIT, seconds=5.0)
+JOB = NodeJob(task=NodeTask.SEARCH, node=NODE, unit=UNIT, seconds=5.0)
 QR = make_entry("qr", choice={"blas_threads": 1}, m=100, n=100)
 
 
@@ -34,21 +43,21 @@ def calibrate(tmp_path, monkeypatch):
 
             def run(self):
                 said = {}
-                self.report(Came(node=NODE, known=False))
+                self.report(WorkerJoined(node=NODE, known=False))
                 for host in hosts:
                     said = {**said, host: profile(QR, host=host)}
                     self.save(KEY, said)
-                    self.report(Ended(job=JOB, entries=(QR,), standing=(1, 1, 0)))
-                return Outcome(classes=((KEY, said),), missed=more.pop("missed", ()), **more)
+                    self.report(JobDone(job=JOB, entries=(QR,), standing=(1, 1, 0)))
+                return ClusterResult(classes=((KEY, said),), missing=more.pop("missing", ()), **more)
 
         @contextmanager
-        def crew(address):
+        def connect(address):
             run.address = address
             yield None
 
-        monkeypatch.setattr(cluster_calibrate, "Cluster", Ready)
-        monkeypatch.setattr(cluster_calibrate, "crew", crew)
-        return CliRunner().invoke(program, ["calibrate", "qr", "--scheduler", "tcp://head:8786", *words])
+        monkeypatch.setattr(cluster, "ClusterCalibration", Ready)
+        monkeypatch.setattr(cluster, "connect", connect)
+        return CliRunner().invoke(program, ["cluster", "calibrate", "tcp://head:8786", "qr", *words])
 
     return run
 
@@ -78,17 +87,17 @@ def test_with_a_store_each_host_publishes_its_own_words_and_nothing_is_written(c
 def test_a_store_that_is_away_is_told_once_and_files_are_written(calibrate, tmp_path):
     result = calibrate("--store", str(tmp_path / "not-there"))
     assert result.exit_code == 1
-    assert result.stderr.count("is written to files instead") == 1
+    assert result.stderr.count("are written to files instead") == 1
     assert (folders.user_profiles() / f"cluster-{KEY.slug}.yaml").exists()
 
 
 def test_json_names_classes_hosts_and_what_is_missing(calibrate):
-    missed = (Missed(key=KEY, unit=UNIT, reason="It broke."),)
-    result = calibrate("--json", missed=missed)
+    missed = (MissingUnit(key=KEY, unit=UNIT, reason="It broke."),)
+    result = calibrate("--json", missing=missed)
     said = json.loads(result.stdout)
     assert result.exit_code == 1
     assert [(one["class"], one["hosts"]) for one in said["classes"]] == [(KEY.slug, ["a", "b"])]
-    assert said["missed"] == [{"class": KEY.slug, "unit": "qr", "reason": "It broke."}]
+    assert said["missing"] == [{"class": KEY.slug, "unit": "qr", "reason": "It broke."}]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +107,7 @@ def test_what_finished_is_written_when_it_ends_early(calibrate, more, code):
     result = calibrate(hosts=("a",), **more)
     assert result.exit_code == code
     assert (folders.user_profiles() / f"cluster-{KEY.slug}.yaml").exists()
-    assert "What finished" in result.stderr
+    assert "finished" in result.stderr
 
 
 @pytest.mark.parametrize("words", [("--resume",), ("--cpus", "1,2")])
@@ -112,21 +121,22 @@ def test_no_scheduler_is_a_sentence(calibrate, monkeypatch):
         raise EnvironmentProblem(f"No Dask scheduler answers at {address}.")
         yield
 
-    monkeypatch.setattr(cluster_calibrate, "crew", nobody)
-    result = CliRunner().invoke(program, ["calibrate", "--scheduler", "tcp://x:1"])
+    monkeypatch.setattr(cluster, "connect", nobody)
+    result = CliRunner().invoke(program, ["cluster", "calibrate", "tcp://x:1"])
     assert (result.exit_code, result.stdout) == (3, "")
     assert "No Dask scheduler answers at tcp://x:1." in result.stderr
 
 
 def test_the_board_says_who_came_who_went_and_what_is_done():
-    board = cluster_calibrate.Board()
-    assert board.take(Came(node=NODE, known=True)) == "Host a (tcp://a:1) takes part."
+    board = ClusterBoard()
+    assert board.take(WorkerJoined(node=NODE, known=True)) == "Host a (tcp://a:1) takes part."
     assert (
-        board.take(Refused(worker="tcp://b:1", reason="Too old.")) == "Worker tcp://b:1 is left out: Too old."
+        board.take(WorkerRejected(worker="tcp://b:1", reason="Too old."))
+        == "Worker tcp://b:1 is left out: Too old."
     )
-    assert board.take(cluster_calibrate.Began(job=JOB)) is None
-    assert board.line(65.0) == "0/0 searched, 0 to confirm, 1:05 | a: search of qr"
-    gone = board.take(Left(worker="tcp://a:1", job=JOB))
+    assert board.take(JobStarted(job=JOB)) is None
+    assert board.live_line(65.0) == "0/0 searched, 0 to confirm, 1:05 | a: search of qr"
+    gone = board.take(WorkerLeft(worker="tcp://a:1", job=JOB))
     assert gone == "Worker tcp://a:1 is gone. Its search of qr goes to another."
-    failed = board.take(Failed(job=JOB, reason="It broke."))
+    failed = board.take(JobFailed(job=JOB, reason="It broke."))
     assert failed == "Host a: search of qr: It broke. Another host is asked, if there is one."

@@ -139,7 +139,7 @@ def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
     assert said.err.splitlines() == [
         f"1 of 2 entries run faster than plain NumPy. The profile is in {kept.path}.",
         "Programs use it by autotune.apply(per_call=True), map_blocks and the like; `autotune explain` says what applies.",
-        f"See it in pictures, in a browser: {write_outcome._command()} report --html report.html",
+        f"See it in pictures, in a browser: {write_outcome._command()} report --open",
     ]
 
 
@@ -223,5 +223,5 @@ def test_another_place_is_said_with_its_reason(capsys):
 def test_json_holds_the_path_and_the_profile(tmp_path, capsys):
     path = tmp_path / "mine.yaml"
     write_outcome.tell([write_outcome.keep(USUAL, path)], finished=True, as_json=True)
-    said = json.loads(capsys.readouterr().out)
-    assert (said["path"], set(said["operations"])) == (str(path), {"fill", "svd"})
+    (said,) = json.loads(capsys.readouterr().out)["profiles"]
+    assert (said["path"], set(said["profile"]["operations"])) == (str(path), {"fill", "svd"})

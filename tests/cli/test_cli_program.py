@@ -100,7 +100,7 @@ def test_the_help_of_every_verb_has_two_examples_on_lines_of_their_own(name):
     help_text = CliRunner().invoke(program, [name, "--help"]).stdout
     examples = help_text.partition("  Examples:\n")[2].split("\n\n")[0].splitlines()
     assert len(examples) >= 2
-    assert all(f"autotune {name}" in example for example in examples)
+    assert sum(f"autotune {name}" in example for example in examples) >= 2
 
 
 @pytest.mark.parametrize("name", messages.VERBS)

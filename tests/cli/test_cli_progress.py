@@ -3,7 +3,6 @@
 import io
 
 import pytest
-from rich.console import Console
 
 from autotune.cli.progress import Board, progress
 from autotune.model.configuration import DEFAULT, Configuration
@@ -99,20 +98,21 @@ def test_a_new_operation_forgets_the_last_best():
     assert board.line(STARTED) == "[3/34] svd | 0:45 spent, 4:15 left"
 
 
-def test_a_log_gets_one_plain_line_for_each_thing_worth_keeping():
-    file = io.StringIO()
-    with progress(Console(file=file, width=20, highlight=False)) as listen:
+def test_a_log_gets_one_plain_line_for_each_thing_worth_keeping(capsys):
+    with progress() as listen:
         for event in (STARTED, tried(1.2), Decided(entry=TUNED, **TIMES)):
             listen(event)
-    assert file.getvalue().splitlines() == [
+    assert capsys.readouterr().err.splitlines() == [
         "[3/34] svd  (0:45 spent, 4:15 left)",
         "  svd m=500 n=500: blas_threads=1, 2.00x (1.25 to 2.50)",
     ]
 
 
-def test_a_terminal_keeps_decisions_and_replaces_the_rest():
+def test_a_terminal_keeps_decisions_and_replaces_the_rest(monkeypatch):
     file = io.StringIO()
-    with progress(Console(file=file, width=60, force_terminal=True, color_system=None)) as listen:
+    file.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", file)
+    with progress() as listen:
         for event in (STARTED, tried(0.5), Decided(entry=TUNED, **TIMES)):
             listen(event)
     text = file.getvalue()
@@ -133,10 +133,11 @@ def test_what_a_program_printed_cannot_act_on_the_terminal(event):
     assert said.endswith(r"boom \x1b[31m")
 
 
-def test_a_log_on_a_full_disk_does_not_end_the_calibration():
+def test_a_log_on_a_full_disk_does_not_end_the_calibration(monkeypatch):
     class Full(io.StringIO):
         def write(self, text):
             raise OSError(28, "No space left on device")
 
-    with progress(Console(file=Full())) as report:
+    monkeypatch.setattr("sys.stderr", Full())
+    with progress() as report:
         report(STARTED)

@@ -1,18 +1,26 @@
 """`autotune show`."""
 
-import importlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
+import numpy as np  # its BLAS is part of the key of a profile
 import pytest
 from click.testing import CliRunner
+from support.profile_builders import alone, make_entry, of_this_machine
 from support.shown_profiles import DEFAULTS_ONLY, EMPTY, USUAL
 
 from autotune.cli import messages
+from autotune.cli.in_force import in_force, matches
 from autotune.cli.program import program
-from autotune.profiles import profile_files
+from autotune.model.operation import Operation
+from autotune.profiles import folders, profile_files
 
-SHOW = importlib.import_module("autotune.cli.show")
+assert np
+
+QR = make_entry("qr", choice={"blas_threads": 1}, m=8, n=8)
+LOG = make_entry("log", n=1000)
 
 
 @pytest.fixture
@@ -27,62 +35,127 @@ def shown(tmp_path):
     return show
 
 
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """This machine with folders of its own and two profiles that fit."""
+    alone(monkeypatch, tmp_path)
+    folder = folders.user_profiles()
+    profile_files.write(of_this_machine(QR), folder / "a.yaml")
+    profile_files.write(of_this_machine(LOG), folder / "b.yaml")
+    return folder
+
+
+def show(*words):
+    return CliRunner().invoke(program, ["show", *words])
+
+
 @pytest.mark.parametrize("columns", ["40", "80", "200"])
 @pytest.mark.parametrize("profile", [USUAL, EMPTY, DEFAULTS_ONLY])
-def test_any_profile_is_shown_at_any_width(shown, profile, columns):
+def test_any_file_is_shown_at_any_width(shown, profile, columns):
     result = shown(profile, columns=columns)
     assert (result.exit_code, result.stderr) == (0, "")
     assert "usable CPU" in result.stdout
 
 
-def test_json_is_the_document_with_its_path(shown, tmp_path):
+def test_json_of_a_file_is_its_document_with_its_path(shown, tmp_path):
     said = json.loads(shown(USUAL, "--json").stdout)
-    assert (said["path"], said["schema"], list(said["operations"])) == (
+    assert said["schema"] == "autotune.profile/1"
+    assert (said["path"], list(said["profile"]["operations"])) == (
         str(tmp_path / "some.yaml"),
-        1,
         ["fill", "svd"],
     )
 
 
-def test_a_file_that_is_not_there_is_wrong_usage(tmp_path):
-    assert CliRunner().invoke(program, ["show", str(tmp_path / "none.yaml")]).exit_code == 2
+def test_a_file_can_be_narrowed_to_an_operation(shown):
+    text = shown(USUAL, "svd").stdout
+    assert ("svd m=500" in text, "fill" in text) == (True, False)
 
 
-def test_a_folder_is_wrong_usage(tmp_path):
-    assert CliRunner().invoke(program, ["show", str(tmp_path)]).exit_code == 2
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"\0", b"a: *b", b"\xff\xfe", b"schema: 2\n", b"- 1\n", b"{" * 10_000]
-)
-def test_a_file_that_is_no_profile_is_refused_with_its_path(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"\xff", b"schema: 99\n", b"a: [\n"])
+def test_a_file_that_is_no_profile_is_a_sentence_with_its_path(tmp_path, content):
     path = tmp_path / "bad.yaml"
     path.write_bytes(content)
-    result = CliRunner().invoke(program, ["show", str(path)])
+    result = show(str(path))
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"autotune: {path}: ")
 
 
-def test_where_nothing_applies_it_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(SHOW, "applying", lambda: None)
-    result = CliRunner().invoke(program, ["show"])
-    assert (result.exit_code, result.stderr) == (1, f"{messages.NO_PROFILE}\n")
+def test_entries_of_every_profile_in_force_are_shown_with_their_source(machine):
+    text = " ".join(show().stdout.split())
+    assert f"[1] {machine / 'a.yaml'} This user's; 1 entry in force." in text
+    assert f"[2] {machine / 'b.yaml'}" in text
+    for part in ("qr m=8 n=8", "2.00x", "log n=1000"):
+        assert part in text
 
 
-def test_the_profile_that_applies_here_is_shown_without_naming_it(shown, tmp_path, monkeypatch):
-    shown(USUAL)
-    monkeypatch.setattr(SHOW, "applying", lambda: tmp_path / "some.yaml")
-    assert CliRunner().invoke(program, ["show"]).stdout.startswith(f"Profile {tmp_path}")
+def test_the_list_can_be_narrowed_to_operations_and_sizes(machine):
+    assert [one["operation"] for one in json.loads(show("qr", "--json").stdout)["entries"]] == ["qr"]
+    assert [one["operation"] for one in json.loads(show("n=1000", "--json").stdout)["entries"]] == ["log"]
+
+
+def test_an_operation_without_an_entry_names_the_command_that_measures_it(machine):
+    result = show("svd", "n=9")
+    assert (result.exit_code, "`autotune calibrate svd n=9`" in result.stderr) == (1, True)
+
+
+def test_json_gives_speed_ups_and_no_time_ratios(machine):
+    (entry,) = json.loads(show("qr", "--json").stdout)["entries"]
+    assert entry["speedup"] == pytest.approx(2.0)
+    assert "ratio" not in entry
+
+
+def test_a_profile_that_does_not_fit_is_listed_with_the_reason(machine):
+    made = of_this_machine(QR)
+    old = replace(made, key=replace(made.key, software=replace(made.key.software, numpy="1.0")))
+    for name in ("a", "b"):
+        profile_files.write(old, machine / f"{name}.yaml")
+    result = show()
+    assert result.exit_code == 1
+    assert result.stdout.count("the profile has 1.0") == 2
+    assert result.stderr == f"{messages.NO_PROFILE}\n"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted"),
+    [
+        ({}, True),
+        ({"n": (8,)}, True),
+        ({"m": (8,)}, True),
+        ({"m": (8,), "n": (9,)}, False),
+        ({"n": (9,)}, False),
+        ({"k": (8,)}, False),
+    ],
+)
+def test_a_size_that_is_left_out_equals_n(sizes, wanted):
+    assert matches(QR.operation, set(), sizes) is wanted
+
+
+def test_sizes_with_a_default_of_their_own_do_not_follow_n():
+    assert matches(Operation(name="stack_inv", sizes=(("n", 16), ("count", 1000))), set(), {"n": (16,)})
+
+
+def test_everything_in_force_is_one_profile_for_reports(machine):
+    assert {entry.operation for entry in in_force().as_profile().entries} == {QR.operation, LOG.operation}
 
 
 @pytest.mark.real
-def test_the_profile_that_the_user_names_applies_if_it_fits_this_machine(tmp_path, monkeypatch):
-    import numpy as np  # noqa: F401 - its BLAS is part of the key
+def test_showing_a_second_time_does_not_load_numpy(machine):
+    code = (
+        "import json, sys; from autotune.cli.in_force import in_force; found = in_force(); "
+        "print(json.dumps([len(found.entries), 'numpy' in sys.modules]))"
+    )
+    said = [
+        json.loads(
+            subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=120).stdout
+        )
+        for _ in range(2)
+    ]
+    assert said == [[2, True], [2, False]]
 
-    from autotune.host.usable_cpus import usable_cpus
-    from autotune.profiles.resolve import here
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "here.yaml"))
-    profile_files.write(replace(USUAL, key=here(*usable_cpus()).key), tmp_path / "here.yaml")
-    assert SHOW.applying() == tmp_path / "here.yaml"
+def test_a_cache_that_is_damaged_is_not_believed(machine, tmp_path):
+    memo = tmp_path / "cache/autotune/in-force.json"
+    memo.parent.mkdir(parents=True)
+    for text in ("", "[]", '{"circumstances": 1}', "{"):
+        memo.write_text(text)
+        assert len(in_force().entries) == 2

@@ -62,7 +62,7 @@ def test_choices_that_hold_are_shown_with_their_speed_up_and_all_is_well(verify)
     assert result.exit_code == 0
     assert re.search(r"^qr m=100 n=100 +blas_threads=2 +holds +2.00x$", result.stdout, re.MULTILINE)
     assert "2.00 to 2.00" in result.stdout
-    assert result.stderr == "2 holds.\n"
+    assert result.stderr.splitlines()[-1] == "2 holds."
 
 
 def test_a_slower_choice_ends_with_1_and_is_named(verify):
@@ -134,7 +134,7 @@ def test_a_busy_host_is_told_with_3(verify, monkeypatch):
 def test_without_a_profile_there_is_nothing_to_verify(verify, monkeypatch):
     result = CliRunner().invoke(program, ["verify"])
 
-    assert (result.exit_code, "There is no profile" in result.stderr) == (1, True)
+    assert (result.exit_code, "No entry is in force" in result.stderr) == (1, True)
 
 
 def test_a_reason_cannot_act_on_the_terminal(verify):
@@ -148,6 +148,6 @@ def test_a_reason_cannot_act_on_the_terminal(verify):
 def test_verdicts_fit_the_terminal(verify, columns, monkeypatch):
     monkeypatch.setenv("COLUMNS", columns)
 
-    lines = verify(profile(QR, LOG), qr=0.5, log=0.8).stdout.splitlines()[1:]
+    lines = verify(profile(QR, LOG), qr=0.5, log=0.8).stdout.splitlines()
 
     assert max(len(line.rstrip()) for line in lines) <= int(columns)

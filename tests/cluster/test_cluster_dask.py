@@ -22,7 +22,7 @@ if not importlib.util.find_spec("distributed"):
 
 from distributed import Client
 
-from autotune.cluster.dask_workers import DaskCrew, crew
+from autotune.cluster.dask_workers import DaskWorkers, connect
 
 SLEEPER = """
 from time import sleep
@@ -172,7 +172,7 @@ def test_a_scheduler_that_nobody_runs_is_a_sentence(monkeypatch):
     monkeypatch.setattr("autotune.cluster.dask_workers.CONNECT_SECONDS", 1.0)
     with (
         pytest.raises(EnvironmentProblem, match="No Dask scheduler answers"),
-        crew("tcp://127.0.0.1:1"),
+        connect("tcp://127.0.0.1:1"),
     ):
         pass
 
@@ -180,7 +180,7 @@ def test_a_scheduler_that_nobody_runs_is_a_sentence(monkeypatch):
 @pytest.mark.parametrize("address", ["carrier-pigeon://here", "tcp://:x", "nonsense"])
 def test_what_is_no_address_is_a_sentence(address, monkeypatch):
     monkeypatch.setattr("autotune.cluster.dask_workers.CONNECT_SECONDS", 1.0)
-    with pytest.raises((BadSettings, EnvironmentProblem)), crew(address):
+    with pytest.raises((BadSettings, EnvironmentProblem)), connect(address):
         pass
 
 
@@ -212,7 +212,7 @@ class Scheduler:
     ids=["other", "hangs"],
 )
 def test_a_worker_that_cannot_take_part_says_why_whatever_another_one_does(python, problem):
-    workers = DaskCrew(Scheduler(new=python, hanging=None))
+    workers = DaskWorkers(Scheduler(new=python, hanging=None))
     ticket = workers.send("new", "an order", "introduce")
     ((answered, answer),) = workers.answers()
     assert (answered, answer["kind"]) == (ticket, "absent")

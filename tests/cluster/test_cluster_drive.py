@@ -8,14 +8,14 @@ from support.profile_builders import KEY, make_entry, profile
 
 from autotune.cluster.calibrate_cluster import (
     PATIENCE_SECONDS,
-    Cluster,
-    Failed,
-    Gone,
-    Left,
-    Refused,
+    ClusterCalibration,
+    JobFailed,
+    SchedulerLost,
+    WorkerLeft,
+    WorkerRejected,
     class_profile,
 )
-from autotune.cluster.messages import loads, versions
+from autotune.cluster.messages import decode_order, versions
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.profile import Profile
 from autotune.profiles.schema import document_of
@@ -30,13 +30,13 @@ class FakeCrew:
     def __init__(self, **workers):
         self.staff = workers
         self.orders = []
-        self.recalled = []
+        self.cancelled = []
         self.clock = 0.0
         self.busy = set()
         self.at = {}
         self._open = {}
 
-    def workers(self):
+    def addresses(self):
         return list(self.staff)
 
     def occupied(self):
@@ -44,7 +44,7 @@ class FakeCrew:
 
     def send(self, worker, order, name):
         self.orders.append((worker, name))
-        self._open[len(self.orders)] = (worker, loads(order))
+        self._open[len(self.orders)] = (worker, decode_order(order))
         return len(self.orders)
 
     def answers(self):
@@ -54,8 +54,8 @@ class FakeCrew:
                 del self._open[ticket]
                 yield ticket, {"seconds": 10.0, "versions": versions(), **answer}
 
-    def recall(self, ticket):
-        self.recalled.append(self._open.pop(ticket)[0])
+    def cancel(self, ticket):
+        self.cancelled.append(self._open.pop(ticket)[0])
 
     def wait(self, seconds):
         self.clock += seconds
@@ -64,16 +64,16 @@ class FakeCrew:
 
 
 def host(name, *, key=KEY, choice=1, **instead):
-    """A worker on its own host, which says `instead[errand]` where that is given."""
+    """A worker on its own host, which says `instead[task]` where that is given."""
 
     def answer(order):
-        errand = str(order.errand or "introduce")
-        if errand in instead:
-            return instead[errand]
-        if errand == "introduce":
+        task = str(order.task)
+        if task in instead:
+            return instead[task]
+        if task == "introduce":
             found = [{"name": one, "dtype": "float64", "seconds": 1.0} for one in NAMES]
             return {"host": name, "profile": document_of(Profile(key=key)), "units": found}
-        if errand == "examine":
+        if task == "examine":
             return {"tested": {"site": {}, "capacity": 2.0}}
         unit = order.request.operations[0]
         entry = make_entry(unit, choice={"blas_threads": choice} if choice else None, m=100, n=100)
@@ -87,8 +87,8 @@ def never(order):
 
 
 def cluster(crew, *, saved=None, events=None):
-    return Cluster(
-        crew=crew,
+    return ClusterCalibration(
+        workers=crew,
         request=Request(operations=NAMES, budget_seconds=100.0),
         report=([] if events is None else events).append,
         save=lambda key, said: None if saved is None else saved.append(sorted(said)),
@@ -99,7 +99,7 @@ def cluster(crew, *, saved=None, events=None):
 def test_two_hosts_confirm_each_other_and_everything_is_saved_as_it_comes():
     crew, saved = FakeCrew(a=host("a"), b=host("b")), []
     outcome = cluster(crew, saved=saved).run()
-    assert (outcome.problem, outcome.interrupted, outcome.missed) == (None, False, ())
+    assert (outcome.problem, outcome.interrupted, outcome.missing) == (None, False, ())
     ((key, said),) = outcome.classes
     merged = class_profile(key, said)
     assert [(one.operation.name, one.hosts) for one in merged.entries] == [("qr", 2), ("svd", 2)]
@@ -127,9 +127,9 @@ def test_two_classes_are_two_profiles():
 )
 def test_a_worker_that_cannot_take_part_is_named_and_left_out(answer, reason):
     events = []
-    crew = FakeCrew(a=host("a"), b=host("b", introduce={**host("b")(loads(INTRODUCTION)), **answer}))
+    crew = FakeCrew(a=host("a"), b=host("b", introduce={**host("b")(decode_order(INTRODUCTION)), **answer}))
     outcome = cluster(crew, events=events).run()
-    (refused,) = [one for one in events if isinstance(one, Refused)]
+    (refused,) = [one for one in events if isinstance(one, WorkerRejected)]
     assert refused.worker == "b"
     assert reason in refused.reason
     assert [sorted(said) for _, said in outcome.classes] == [["a"]]
@@ -157,9 +157,9 @@ def test_the_work_of_a_worker_that_leaves_is_done_by_another():
     crew = FakeCrew(a=host("a", search=None), b=host("b"), c=host("c"))
     crew.at[20.0] = lambda: crew.staff.pop("a")
     outcome = cluster(crew, events=events).run()
-    (left,) = [one for one in events if isinstance(one, Left)]
-    assert (left.worker, str(left.job.errand)) == ("a", "search")
-    assert crew.recalled == ["a"]
+    (left,) = [one for one in events if isinstance(one, WorkerLeft)]
+    assert (left.worker, str(left.job.task)) == ("a", "search")
+    assert crew.cancelled == ["a"]
     assert [(one.operation.name, one.hosts) for one in class_profile(*outcome.classes[0]).entries] == [
         ("qr", 2),
         ("svd", 2),
@@ -180,7 +180,7 @@ def test_an_answer_that_was_lost_counts_as_a_lost_worker():
     answers = iter([{"problem": "", "kind": "lost"}])
 
     def unlucky(order):
-        lost = next(answers, None) if str(order.errand) == "search" else None
+        lost = next(answers, None) if str(order.task) == "search" else None
         return lost or host("a")(order)
 
     crew = FakeCrew(a=unlucky)
@@ -201,12 +201,15 @@ def test_when_all_workers_are_gone_it_ends_and_keeps_what_finished():
     outcome = cluster(crew).run()
     assert outcome.problem == "No worker is left that could go on."
     assert [one.operation.name for one in class_profile(*outcome.classes[0]).entries] == ["qr"]
-    assert [str(one.unit) for one in outcome.missed] == ["svd"]
+    assert [str(one.unit) for one in outcome.missing] == ["svd"]
 
 
 @pytest.mark.parametrize(
     ("raised", "interrupted", "problem"),
-    [(KeyboardInterrupt(), True, None), (Gone("The scheduler is gone."), False, "The scheduler is gone.")],
+    [
+        (KeyboardInterrupt(), True, None),
+        (SchedulerLost("The scheduler is gone."), False, "The scheduler is gone."),
+    ],
 )
 def test_an_interruption_and_a_lost_scheduler_keep_what_finished(raised, interrupted, problem):
     crew = FakeCrew(a=host("a", search=None))
@@ -217,20 +220,20 @@ def test_an_interruption_and_a_lost_scheduler_keep_what_finished(raised, interru
     crew.at[30.0] = stop
     outcome = cluster(crew).run()
     assert (outcome.interrupted, outcome.problem) == (interrupted, problem)
-    assert crew.recalled == ["a"]
+    assert crew.cancelled == ["a"]
 
 
 def test_a_busy_host_is_asked_again():
     answers = iter([{"problem": "Somebody measures.", "kind": "busy"}] * 2)
 
     def shared(order):
-        busy = next(answers, None) if str(order.errand) == "examine" else None
+        busy = next(answers, None) if str(order.task) == "examine" else None
         return busy or host("a")(order)
 
     events = []
     outcome = cluster(FakeCrew(a=shared), events=events).run()
-    assert [one.busy for one in events if isinstance(one, Failed)] == [True, True]
-    assert outcome.missed == ()
+    assert [one.busy for one in events if isinstance(one, JobFailed)] == [True, True]
+    assert outcome.missing == ()
 
 
 def test_a_worker_with_other_tasks_is_waited_for():
@@ -249,12 +252,12 @@ def test_a_measurement_that_cannot_be_used_is_asked_of_another_host(answer):
     events = []
     crew = FakeCrew(a=host("a", search=answer), b=host("b"))
     outcome = cluster(crew, events=events).run()
-    assert {one.job.node.host for one in events if isinstance(one, Failed)} == {"a"}
+    assert {one.job.node.host for one in events if isinstance(one, JobFailed)} == {"a"}
     assert sorted(str(one.operation.name) for one in outcome.classes[0][1]["b"].entries) == ["qr", "svd"]
 
 
 INTRODUCTION = json.dumps({
-    "errand": "introduce",
+    "task": "introduce",
     "request": {
         "operations": NAMES,
         "sizes": [],

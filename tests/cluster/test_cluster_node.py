@@ -8,9 +8,9 @@ import pytest
 from support.profile_builders import KEY, make_entry, profile
 
 from autotune.bench.user_workload import from_source
-from autotune.cluster.messages import Order, dumps, loads, units, versions
+from autotune.cluster.messages import Order, decode_order, encode_order, units, versions
 from autotune.cluster.node import answer
-from autotune.cluster.plan import Errand
+from autotune.cluster.plan import NodeTask
 from autotune.cluster.worker_task import visitor
 from autotune.errors import BadSize, BadWorkload
 from autotune.profiles.schema import profile_of
@@ -24,14 +24,14 @@ def test_an_order_arrives_as_it_was_sent(tmp_path):
         sizes=({"n": 5},), effort=Effort.QUICK, budget_seconds=7.5, seed=3, copies=2, seconded=True
     )
     order = Order(
-        errand=Errand.CONFIRM,
+        task=NodeTask.CONFIRM,
         request=request,
         own=own,
         tested={"site": {"usable_cpus": 2}},
         choices=profile(make_entry("qr", choice={"blas_threads": 1}, m=5, n=5), key=KEY),
         relatives=[profile(make_entry("svd", m=5, n=5), key=KEY)],
     )
-    there = loads(dumps(order))
+    there = decode_order(encode_order(order))
     assert there.request.workload is not None
     assert there.request.workload.name == "nap"
     assert (there.own, there.tested, there.choices) == (own, order.tested, order.choices)
@@ -42,7 +42,9 @@ def test_an_order_arrives_as_it_was_sent(tmp_path):
 
 def test_a_node_introduces_itself_with_its_class_and_what_there_is_to_measure(monkeypatch):
     monkeypatch.setenv("AUTOTUNE_HOST_ID", "me")
-    said = answer(Order(errand=None, request=Request(operations=("qr", "log"), effort=Effort.QUICK)))
+    said = answer(
+        Order(task=NodeTask.INTRODUCE, request=Request(operations=("qr", "log"), effort=Effort.QUICK))
+    )
     assert said["host"] == "me"
     assert profile_of(said["profile"]).key.usable_cpus >= 1
     assert sorted(one.name for one in units(said["units"])) == ["log", "qr"]
@@ -51,7 +53,7 @@ def test_a_node_introduces_itself_with_its_class_and_what_there_is_to_measure(mo
 def test_a_size_that_does_not_fit_the_node_is_refused_before_anything_is_measured():
     request = Request(operations=("fill",), sizes=({"n": 10**13},))
     with pytest.raises(BadSize):
-        answer(Order(errand=None, request=request))
+        answer(Order(task=NodeTask.INTRODUCE, request=request))
 
 
 def test_a_workload_that_the_node_does_not_see_is_refused(tmp_path):
@@ -59,7 +61,7 @@ def test_a_workload_that_the_node_does_not_see_is_refused(tmp_path):
     own = from_source(f"{tmp_path / 'work.py'}:nap")
     (tmp_path / "work.py").unlink()
     with pytest.raises(BadWorkload, match="where all nodes see it"):
-        answer(Order(errand=None, request=Request(sizes=({"n": 5},), workload=own.kind), own=own))
+        answer(Order(task=NodeTask.INTRODUCE, request=Request(sizes=({"n": 5},), workload=own.kind), own=own))
 
 
 def test_what_is_sent_to_a_worker_needs_no_module_of_ours_to_be_read():
@@ -67,7 +69,7 @@ def test_what_is_sent_to_a_worker_needs_no_module_of_ours_to_be_read():
     sent = cloudpickle.dumps(visitor())
     code = (
         "import sys; sys.modules['autotune'] = None\n"
-        "import pickle; print(pickle.loads(sys.stdin.buffer.read()).__name__)"
+        "import pickle; print(pickle.decode_order(sys.stdin.buffer.read()).__name__)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], input=sent, capture_output=True, check=False, timeout=300
@@ -77,7 +79,7 @@ def test_what_is_sent_to_a_worker_needs_no_module_of_ours_to_be_read():
 
 @pytest.mark.real
 def test_the_end_of_its_stdin_ends_a_node_s_errand(tmp_path):
-    order = dumps(Order(errand=Errand.EXAMINE, request=Request(budget_seconds=600.0)))
+    order = encode_order(Order(task=NodeTask.EXAMINE, request=Request(budget_seconds=600.0)))
     done = subprocess.run(
         [sys.executable, "-P", "-m", "autotune.cluster.node"],
         input=order + "\n",
@@ -92,7 +94,9 @@ def test_the_end_of_its_stdin_ends_a_node_s_errand(tmp_path):
 
 @pytest.mark.real
 def test_a_refusal_is_an_answer_with_the_versions(tmp_path):
-    order = dumps(Order(errand=None, request=Request(operations=("fill",), sizes=({"n": 10**13},))))
+    order = encode_order(
+        Order(task=NodeTask.INTRODUCE, request=Request(operations=("fill",), sizes=({"n": 10**13},)))
+    )
     node = subprocess.Popen(
         [sys.executable, "-P", "-m", "autotune.cluster.node"],
         stdin=subprocess.PIPE,

@@ -12,10 +12,10 @@ from autotune.cluster.plan import (
     ATTEMPTS,
     LEAST_SECONDS,
     PAUSE_SECONDS,
-    Errand,
+    ClusterPlan,
     Node,
-    Plan,
-    Unit,
+    NodeTask,
+    SearchUnit,
 )
 from autotune.search.decide import BUDGET
 
@@ -25,7 +25,7 @@ TESTED = {"site": {}}
 
 def units(*names):
     """Units of these names, the first the shortest."""
-    return tuple(Unit(name=name, dtype="float64", seconds=place) for place, name in enumerate(names, 1))
+    return tuple(SearchUnit(name=name, dtype="float64", seconds=place) for place, name in enumerate(names, 1))
 
 
 def node(worker, host=None, *, key=KEY, names=("svd", "qr", "inv")):
@@ -33,7 +33,7 @@ def node(worker, host=None, *, key=KEY, names=("svd", "qr", "inv")):
 
 
 def plan_of(*nodes, budget=300.0):
-    plan = Plan(budget)
+    plan = ClusterPlan(budget)
     for one in nodes:
         plan.join(one)
     return plan
@@ -43,7 +43,7 @@ def ready(*nodes, budget=300.0):
     """A plan whose hosts have passed their self-tests."""
     plan = plan_of(*nodes, budget=budget)
     for job in plan.begin(0.0):
-        assert job.errand is Errand.EXAMINE
+        assert job.task is NodeTask.EXAMINE
         plan.examined(job, TESTED)
     return plan
 
@@ -55,7 +55,7 @@ def said(job, choice=1, *, reason=None):
 
 
 def told(jobs):
-    return [(job.node.worker, str(job.errand), str(job.unit) if job.unit else None) for job in jobs]
+    return [(job.node.worker, str(job.task), str(job.unit) if job.unit else None) for job in jobs]
 
 
 def finished(plan, *, seconds=10.0, choices=None):
@@ -104,8 +104,8 @@ def test_the_longest_operation_goes_first():
 def test_an_operation_is_searched_once_and_confirmed_by_another_host():
     log, _ = finished(ready(node("a"), node("b")))
     for name in ("svd", "qr", "inv"):
-        searched = [worker for worker, errand, unit in log if (errand, unit) == ("search", name)]
-        confirmed = [worker for worker, errand, unit in log if (errand, unit) == ("confirm", name)]
+        searched = [worker for worker, task, unit in log if (task, unit) == ("search", name)]
+        confirmed = [worker for worker, task, unit in log if (task, unit) == ("confirm", name)]
         assert len(searched) == len(confirmed) == 1
         assert searched != confirmed
 
@@ -113,8 +113,8 @@ def test_an_operation_is_searched_once_and_confirmed_by_another_host():
 def test_one_host_confirms_nothing_and_misses_nothing():
     plan = ready(node("a"))
     log, _ = finished(plan)
-    assert {errand for _, errand, _ in log} == {"search"}
-    assert plan.missed == []
+    assert {task for _, task, _ in log} == {"search"}
+    assert plan.missing == []
 
 
 def test_what_keeps_the_default_is_not_confirmed():
@@ -122,20 +122,20 @@ def test_what_keeps_the_default_is_not_confirmed():
     log, _ = finished(
         ready(node("a"), node("b")), choices={(host, name): None for host in "ab" for name in names}
     )
-    assert {errand for _, errand, _ in log} == {"search"}
+    assert {task for _, task, _ in log} == {"search"}
 
 
 def test_a_third_host_is_asked_where_the_second_disagrees():
     plan = ready(*(node(name, names=("svd",)) for name in "abcd"))
     log, _ = finished(plan, choices={("b", "svd"): None, ("c", "svd"): 1})
-    assert [errand for _, errand, _ in log].count("confirm") == ASKED - 1
+    assert [task for _, task, _ in log].count("confirm") == ASKED - 1
 
 
 def test_nobody_is_asked_after_the_third():
     plan = ready(*(node(name, names=("svd",)) for name in "abcde"))
     log, _ = finished(plan, choices={(host, "svd"): None for host in "bcde"})
-    assert [errand for _, errand, _ in log].count("confirm") == ASKED - 1
-    assert plan.missed == []
+    assert [task for _, task, _ in log].count("confirm") == ASKED - 1
+    assert plan.missing == []
 
 
 def test_only_what_is_not_confirmed_is_asked_about():
@@ -183,7 +183,7 @@ def test_what_a_dead_worker_had_goes_to_another_and_nothing_finished_is_repeated
 
 
 def test_a_unit_that_kills_its_workers_is_given_up_and_named():
-    plan = Plan(300.0)
+    plan = ClusterPlan(300.0)
     for number in range(ATTEMPTS):
         plan.join(node(f"w{number}", names=("svd",)))
         (job,) = plan.begin(0.0)
@@ -192,7 +192,7 @@ def test_a_unit_that_kills_its_workers_is_given_up_and_named():
         plan.leave(f"w{number}")
     plan.join(node("last", names=("svd",)))
     assert plan.over
-    assert [(str(one.unit), one.reason) for one in plan.missed] == [
+    assert [(str(one.unit), one.reason) for one in plan.missing] == [
         ("svd", "3 workers were lost while they measured it.")
     ]
 
@@ -208,14 +208,14 @@ def test_what_fails_on_every_host_is_missed_with_the_reason():
     plan = ready(node("a", names=("svd",)))
     plan.failed(plan.begin(0.0)[0], "It broke.")
     assert plan.over
-    assert [one.reason for one in plan.missed] == ["It broke."]
+    assert [one.reason for one in plan.missing] == ["It broke."]
 
 
 def test_hosts_whose_self_test_fails_end_it():
     plan = plan_of(node("a"))
     plan.failed(plan.begin(0.0)[0], "No lock can be made.")
     assert plan.over
-    assert {one.reason for one in plan.missed} == {"No lock can be made."}
+    assert {one.reason for one in plan.missing} == {"No lock can be made."}
 
 
 def test_a_busy_host_is_left_alone_for_a_while():
@@ -280,7 +280,7 @@ def test_what_the_time_does_not_reach_is_missed():
     (job,) = plan.begin(0.0)
     plan.measured(job, said(job), 31.0)
     assert plan.over
-    assert {one.reason for one in plan.missed} == {"The time allowed ended before a host measured it."}
+    assert {one.reason for one in plan.missing} == {"The time allowed ended before a host measured it."}
 
 
 def test_profiles_hold_one_host_s_words_each():

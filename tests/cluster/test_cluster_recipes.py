@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from autotune.cli.calibrate import calibrate
 from autotune.cli.program import program
-from autotune.cluster.batch_script import Batch, Wanted, script
+from autotune.cluster.batch_script import BatchRequest, BatchSystem, NodeCommands, batch_script
 from autotune.errors import UsageError
 
 RECIPES = Path(__file__).parents[2] / "examples" / "cluster"
@@ -29,7 +29,8 @@ WHOLE_NODES = {
 
 def made(batch, *, words=("svd",), store="/nfs/autotune", **wanted):
     asked = {"cpus": 64, **wanted}
-    return script(batch, Wanted(**asked), program=("python3", "-m", "autotune"), words=words, store=store)
+    commands = NodeCommands(program=("python3", "-m", "autotune"), calibrate=words, store=store)
+    return batch_script(batch, BatchRequest(**asked), commands)
 
 
 def is_bash(text):
@@ -43,7 +44,7 @@ needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="this takes
 
 
 @needs_bash
-@pytest.mark.parametrize("batch", Batch)
+@pytest.mark.parametrize("batch", BatchSystem)
 def test_every_batch_file_is_bash(batch):
     assert is_bash(made(batch, partition="long", constraint="a&b", store="/a folder/it's"))
 
@@ -51,10 +52,10 @@ def test_every_batch_file_is_bash(batch):
 @pytest.mark.parametrize(
     ("batch", "line"),
     [
-        (Batch.SLURM, "#SBATCH --exclusive"),
-        (Batch.PBS, "#PBS -l place=scatter:excl"),
-        (Batch.LSF, "#BSUB -x"),
-        (Batch.SGE, "#$ -l exclusive=true"),
+        (BatchSystem.SLURM, "#SBATCH --exclusive"),
+        (BatchSystem.PBS, "#PBS -l place=scatter:excl"),
+        (BatchSystem.LSF, "#BSUB -x"),
+        (BatchSystem.SGE, "#$ -l exclusive=true"),
     ],
 )
 def test_nodes_are_asked_for_whole(batch, line):
@@ -62,9 +63,9 @@ def test_nodes_are_asked_for_whole(batch, line):
 
 
 def test_what_is_asked_for_stands_in_the_head():
-    head = made(Batch.SLURM, nodes=3, partition="long", constraint="icelake", minutes=95).partition("set -")[
-        0
-    ]
+    head = made(BatchSystem.SLURM, nodes=3, partition="long", constraint="icelake", minutes=95).partition(
+        "set -"
+    )[0]
     assert head.splitlines()[2:] == [
         "#SBATCH --nodes=3",
         "#SBATCH --ntasks-per-node=1",
@@ -85,12 +86,12 @@ def test_each_node_measures_into_a_file_of_its_own_and_publishes_that(tmp_path):
     (tmp_path / "fake").write_text(f'#!/bin/bash\necho "$AUTOTUNE_STORE" "$@" >> "{told}"\n')
     for name in ("srun", "fake"):
         (tmp_path / name).chmod(0o755)
-    text = script(
-        Batch.SLURM,
-        Wanted(),
-        program=(str(tmp_path / "fake"),),
-        words=["svd", "--effort", "quick"],
-        store="/it's here",
+    text = batch_script(
+        BatchSystem.SLURM,
+        BatchRequest(),
+        NodeCommands(
+            program=(str(tmp_path / "fake"),), calibrate=["svd", "--effort", "quick"], store="/it's here"
+        ),
     )
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CPUS_ON_NODE": "4", "TMPDIR": str(tmp_path)}
     done = subprocess.run(
@@ -100,11 +101,11 @@ def test_each_node_measures_into_a_file_of_its_own_and_publishes_that(tmp_path):
     first, second = told.read_text().splitlines()
     place = re.fullmatch(r"/it's here calibrate svd --effort quick --output (\S+)", first)
     assert place is not None
-    assert second == f"/it's here publish {place[1]}"
+    assert second == f"/it's here store publish {place[1]}"
     assert not Path(place[1]).parent.exists()
 
 
-@pytest.mark.parametrize("batch", [Batch.PBS, Batch.SGE])
+@pytest.mark.parametrize("batch", [BatchSystem.PBS, BatchSystem.SGE])
 def test_where_a_job_is_held_to_what_it_asks_for_the_cpus_have_to_be_said(batch):
     with pytest.raises(UsageError, match="--cpus"):
         made(batch, cpus=None)
@@ -113,12 +114,13 @@ def test_where_a_job_is_held_to_what_it_asks_for_the_cpus_have_to_be_said(batch)
 @pytest.mark.parametrize("field", ["partition", "constraint"])
 def test_nothing_ends_a_line_of_the_file(field):
     with pytest.raises(UsageError, match="cannot stand"):
-        made(Batch.SLURM, **{field: "long\nrm -rf /"})
+        made(BatchSystem.SLURM, **{field: "long\nrm -rf /"})
 
 
 @needs_bash
 @given(
-    st.sampled_from(list(Batch)), st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]))
+    st.sampled_from(list(BatchSystem)),
+    st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"])),
 )
 def test_whatever_a_store_is_called_the_file_is_bash(batch, store):
     assert is_bash(made(batch, store=store))
@@ -188,7 +190,7 @@ def test_the_workers_of_the_kubernetes_recipe_are_on_different_nodes_with_a_limi
 
 
 def test_the_kubernetes_recipe_s_command_and_addresses_are_real():
-    (client,) = pod("Job/autotune-calibrate")["containers"]
+    (client,) = pod("NodeJob/autotune-calibrate")["containers"]
     options = {name for parameter in calibrate.params for name in parameter.opts}
     assert client["command"][:2] == ["autotune", "calibrate"]
     assert {word for word in client["command"] if word.startswith("--")} <= options

@@ -1,24 +1,23 @@
 """The page in a real browser: it draws, complains of nothing, and shows the profile's numbers."""
 
+import json
 import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
-from importlib.util import find_spec
+from importlib.resources import files
 
 import pytest
 
 from autotune.model.entry import Status
-from autotune.report import library
-from autotune.report.figures import FIGURES
 from autotune.report.page import page
 
+FIGURES = json.loads(files("autotune.report").joinpath("figures.json").read_text("utf-8"))
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(BROWSER is None, reason="needs Chromium"),
-    pytest.mark.skipif(find_spec("vl_convert") is None, reason="needs numpy-autotune[report]"),
 ]
 
 
@@ -66,13 +65,11 @@ FIELDS = {
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
     """Opens a page of subjects; returns what the browser made of it and what it said."""
-    code = library.javascript()
-    specs = {name: library.compiled(spec) for name, spec in FIGURES.items()}
     folder = tmp_path_factory.mktemp("browser")
 
     def open_page(*subjects):
         path = folder / "page.html"
-        path.write_text(page(subjects, library=code, specs=specs), encoding="utf-8")
+        path.write_text(page(subjects), encoding="utf-8")
         words = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'user'}")
         words += ("--enable-logging=stderr", "--virtual-time-budget=60000", "--dump-dom", path.as_uri())
         done = subprocess.run(

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.resources import files
 
 import pytest
 from support.profile_builders import KEY, make_entry, profile
@@ -11,10 +12,10 @@ from support.profile_builders import KEY, make_entry, profile
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Status
 from autotune.model.profile import Profile
-from autotune.report.figures import FIGURES
 from autotune.report.page import page
-from autotune.report.subject import Subject
+from autotune.report.rows import Subject
 
+FIGURES = json.loads(files("autotune.report").joinpath("figures.json").read_text("utf-8"))
 EVIL = """</script><script>alert(1)</script><img src=x onerror=alert(1)>"'&\x1b[2J\u202e"""
 
 

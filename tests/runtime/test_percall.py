@@ -366,11 +366,11 @@ def test_a_python_without_autotune_says_so_and_runs_on(tmp_path):
     (tmp_path / "autotune").mkdir()
     (tmp_path / "autotune" / "__init__.py").write_text("")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import numpy; print('on')"
-    from autotune.cli.run import from_start
+    from autotune.cli.run import startup_variables
 
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **from_start("all", os.environ, children=False)},
+        env={**os.environ, **startup_variables("all", os.environ, children=False)},
         capture_output=True,
         text=True,
         timeout=120,

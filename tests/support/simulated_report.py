@@ -10,7 +10,7 @@ from autotune.model.catalogue import CATALOGUE, WorkUnit
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
-from autotune.report.subject import Subject
+from autotune.report.rows import Subject
 from autotune.search.environment import Site
 from autotune.search.journal import Journal, sessions
 from autotune.search.pipeline import calibrate

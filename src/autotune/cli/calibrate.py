@@ -12,13 +12,13 @@ from click.core import ParameterSource
 
 from autotune.bench.inspect_workload import describe
 from autotune.cli import messages
-from autotune.cli.load_line import taken_by_others
+from autotune.cli.doctor import share_of_others
+from autotune.cli.options import json_option, store_option
 from autotune.cli.program import FAILED, INTERRUPTED
 from autotune.cli.progress import progress
-from autotune.cli.request_options import asked
-from autotune.cli.store_options import store_option
+from autotune.cli.request_options import make_request, request_options
 from autotune.cli.store_warm_starts import Log, relatives, summary
-from autotune.cli.terminal import say
+from autotune.cli.terminal import note
 from autotune.cli.write_outcome import Kept, keep, place, tell
 from autotune.controls.affinity import confined
 from autotune.errors import BadWorkload, UsageError
@@ -28,8 +28,7 @@ from autotune.host.detect import detect
 from autotune.host.shares import PROCESSES
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Status
-from autotune.model.operation import DTYPES
-from autotune.search.request import Effort, Request
+from autotune.search.request import Request
 
 if TYPE_CHECKING:
     from autotune.bench.user_workload import UserWorkload
@@ -38,60 +37,18 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=messages.operations(CATALOGUE))
-@click.argument("operations", nargs=-1, metavar="[OPERATION]...")
-@click.option(
-    "--sizes", multiple=True, metavar="NAME=N,N ...", help="Sizes to measure; several form the product."
-)
-@click.option(
-    "--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="float64 unless said otherwise."
-)
-@click.option(
-    "--effort",
-    type=click.Choice([str(effort) for effort in Effort]),
-    default=str(Effort.NORMAL),
-    show_default=True,
-    help="quick: one size each; thorough: more sizes, both dtypes.",
-)
-@click.option("--budget", metavar="TIME", help="Time allowed, such as 90s, 5m or 1h30m.")
+@request_options
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profile goes.")
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Same timings and seed, same profile."
-)
 @click.option("--resume", is_flag=True, help="Go on where an interrupted calibration ended.")
 @click.option(
     "--cpus",
     metavar="N,N,...",
     help="Measure for programs that are given so many CPUs, such as 1,2,4,all: a profile for each.",
 )
-@click.option(
-    "--neighbours",
-    type=click.IntRange(0, 4096),
-    default=0,
-    metavar="K",
-    help="Measure beside K busy processes, for a machine that is never one's own.",
-)
-@click.option(
-    "--copies",
-    type=click.IntRange(1, 4096),
-    default=1,
-    metavar="K",
-    help="Run K copies of each trial at once, for K ranks or web workers that share the CPUs.",
-)
-@click.option(
-    "--workload", metavar="FILE.py:FUNCTION", help="Tune a function of yours (or package.module:function)."
-)
-@click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    help="Measure the nodes of a Dask cluster, such as tcp://HOST:8786, and share the work among equal ones.",
-)
 @store_option
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the profile as JSON; progress goes to standard error."
-)
+@json_option
 def calibrate(
-    operations: tuple[str, ...],
-    sizes: tuple[str, ...],
+    words: tuple[str, ...],
     dtypes: tuple[str, ...],
     effort: str,
     budget: str | None,
@@ -102,7 +59,6 @@ def calibrate(
     neighbours: int,
     copies: int,
     workload: str | None,
-    scheduler: str | None,
     store: str | None,
     as_json: bool,
 ) -> int:
@@ -121,25 +77,17 @@ def calibrate(
     With --copies the profile is for one of K processes that share the CPUs: it applies where a launcher, or
     AUTOTUNE_PROCESSES=K, says so.
 
-    With --scheduler the nodes are measured and this machine is not: equal ones share the operations and the
-    budget, and two hosts confirm each choice. What they find is published to the store; without one, a profile
-    for each kind of node is written here.
-
     \b
     Examples:
       autotune calibrate
-      autotune calibrate svd qr --sizes m=1000,4000 n=50 --budget 5m
-      autotune calibrate --workload simulate.py:step --sizes n=1000,4000
+      autotune calibrate svd qr m=1000,4000 n=50 --budget 5m
+      autotune calibrate --workload simulate.py:step n=1000,4000
       autotune calibrate --cpus 1,2,4,all --budget 30m
-      autotune calibrate --scheduler tcp://head:8786 --store /nfs/autotune
     """
-    if scheduler is not None:
-        refuse_on_nodes(resume=resume, cpus=cpus)
-    elif copies > 1:
+    if copies > 1:
         os.environ[PROCESSES] = str(copies)  # the profile is for one of them, and for its share of the CPUs
-    words: dict[str, Any] = {
-        "operations": operations,
-        "sizes": sizes,
+    given: dict[str, Any] = {
+        "words": words,
         "dtypes": dtypes,
         "effort": effort,
         "budget": budget,
@@ -152,34 +100,30 @@ def calibrate(
     }
     if resume:
         source = click.get_current_context().get_parameter_source
-        given = {name: words[name] for name in words if source(name) is ParameterSource.COMMANDLINE}
-        words = resumed(cpus, set(words), given)
-    own = describe(words["workload"]) if words["workload"] is not None else None
-    called = {name: words[name] for name in words if name not in {"cpus", "begun"}}
-    request = asked(**{**called, "workload": own and own.kind})
-    if scheduler is not None:
-        from autotune.cli.cluster_calibrate import calibrate_nodes
-
-        return calibrate_nodes(scheduler, request, own=own, store=store, output=output, as_json=as_json)
-    turns = planned(words["cpus"], output)
+        named = {name: given[name] for name in given if source(name) is ParameterSource.COMMANDLINE}
+        given = resumed(cpus, set(given), named)
+    own = describe(given["workload"]) if given["workload"] is not None else None
+    options = {name: given[name] for name in given if name not in {"cpus", "begun"}}
+    request = make_request(**{**options, "workload": own and own.kind})
+    turns = planned(given["cpus"], output)
     forewarn(request)
     known = [] if resume else relatives(store, turns[0].key)
     request = replace(
-        request, budget_seconds=request.seconds / len(turns) if words["budget"] else request.budget_seconds
+        request, budget_seconds=request.seconds / len(turns) if given["budget"] else request.budget_seconds
     )
     kept: list[Kept] = []
     finished = True
     for turn in turns:
         if len(turns) > 1:
-            click.echo(messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus), err=True)
+            note(messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
         outcome, summed = measured(
-            turn, request, own, words, resume=resume, stored=known, beside=[one.measured for one in kept]
+            turn, request, own, given, resume=resume, stored=known, beside=[one.measured for one in kept]
         )
         finished = outcome.finished
         if finished or outcome.profile.entries:
             kept.append(keep(outcome.profile, turn.path, sizes_named=bool(request.sizes)))
         if summed is not None:
-            click.echo(summed, err=True)
+            note(summed)
         if not finished:
             break
     tell(kept, finished=finished, as_json=as_json)
@@ -190,10 +134,10 @@ def forewarn(request: Request) -> None:
     """Say what will keep this machine from telling much, before time is spent on it."""
     quota = cgroup.quota(cgroup.folders())
     if quota is not None and quota < 1:
-        say(messages.small_quota(quota))
+        note(messages.small_quota(quota))
     if not request.neighbours:
-        for warning in noise(taken_by_others(detect()[1])):
-            say(warning)
+        for warning in noise(share_of_others(detect()[1])):
+            note(warning)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,18 +149,6 @@ class Turn:
     key: "Key"
     path: Path
     """Where its profile goes."""
-
-
-def refuse_on_nodes(*, resume: bool, cpus: str | None) -> None:
-    """Raise UsageError for options that are about this machine only."""
-    if resume:
-        raise UsageError(
-            messages.not_on_nodes("--resume", "what finished is saved; ask for the rest by name.")
-        )
-    if cpus is not None:
-        raise UsageError(
-            messages.not_on_nodes("--cpus", "each worker measures for the CPUs that it was given.")
-        )
 
 
 def planned(cpus: str | None, output: Path | None) -> list[Turn]:

@@ -1,43 +1,113 @@
-"""`autotune cluster`."""
+"""`autotune cluster`: calibration of all nodes of a cluster."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.cli import messages, units
-from autotune.cli.request_options import asked
-from autotune.cli.store_options import store_option
-from autotune.cluster.batch_script import Batch, Wanted
-from autotune.cluster.batch_script import script as batch_file
-from autotune.errors import BadSettings, UsageError
-from autotune.search.request import Effort
+from autotune.cli import messages
+from autotune.cli.cluster_progress import show_progress
+from autotune.cli.entry_table import print_profile
+from autotune.cli.options import json_option, parse_duration, store_option
+from autotune.cli.program import FAILED, INTERRUPTED, NOT_ALLOWED
+from autotune.cli.request_options import budget_option, effort_option, make_request, request_options
+from autotune.cli.store_warm_starts import relatives
+from autotune.cli.terminal import note, print_json, print_lines, write_error
+from autotune.cli.write_outcome import Kept, keep
+from autotune.cluster.batch_script import BatchRequest, BatchSystem, NodeCommands, batch_script
+from autotune.cluster.calibrate_cluster import ClusterCalibration, ClusterResult, class_profile
+from autotune.cluster.dask_workers import connect
+from autotune.errors import BadSettings, ProfileError, StoreProblem, UsageError
+from autotune.model.profile import Key, Profile
+from autotune.profiles import folders
+from autotune.runtime.text_table import printable
+
+if TYPE_CHECKING:
+    from autotune.share.publish import PublishResult
+    from autotune.share.store import Store
 
 START_MINUTES = 10
-"""For the self-test, the start of the programs, and a file system that is slow."""
+"""Time for the self-test, the start of the programs, and a slow file system."""
 
 
 @click.group()
 def cluster() -> None:
-    """Calibrate a cluster whose batch system is all there is.
-
-    Where Dask runs, `autotune calibrate --scheduler` shares the work among the nodes.
+    """Calibrate every kind of node of a cluster.
 
     \b
     Examples:
+      autotune cluster calibrate tcp://head:8786 --store /nfs/autotune
       autotune cluster script --slurm --store /nfs/autotune > calibrate.sh
-      autotune cluster script --pbs --cpus 64 --store s3://bucket/autotune > calibrate.sh
     """
 
 
+@cluster.command(short_help="Measure the nodes of a Dask cluster.")
+@click.argument("scheduler", metavar="ADDRESS")
+@request_options
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profiles go.")
+@store_option
+@json_option
+def calibrate(
+    scheduler: str,
+    workload: str | None,
+    output: Path | None,
+    store: str | None,
+    as_json: bool,
+    words: tuple[str, ...],
+    **options: Any,
+) -> int:
+    """Measure every kind of node that a Dask scheduler has; ADDRESS is such as tcp://HOST:8786.
+
+    Equal nodes share the operations and the budget, and two hosts confirm each choice. The profiles are published to
+    the store; without one, a profile for each kind of node is written here.
+
+    \b
+    Examples:
+      autotune cluster calibrate tcp://head:8786 --store /nfs/autotune
+      autotune cluster calibrate tcp://head:8786 svd qr n=500,1000 --budget 5m
+    """
+    from autotune.bench.inspect_workload import describe
+
+    own = None if workload is None else describe(workload)
+    request = make_request(words, workload=None if own is None else own.kind, **options)
+    writer = ResultWriter(store=open_store_if_named(store), output=output)
+    with connect(scheduler) as workers, show_progress() as report:
+        result = ClusterCalibration(
+            workers=workers,
+            request=request,
+            report=report,
+            save=writer.save,
+            own=own,
+            relatives=lambda key: relatives(store, key),
+        ).run()
+    print_result(result, writer, as_json=as_json)
+    if result.interrupted:
+        return INTERRUPTED
+    if result.problem is not None:
+        return NOT_ALLOWED
+    return FAILED if result.missing or writer.went_elsewhere else 0
+
+
 @cluster.command(short_help="Print a batch file that measures one kind of node.")
-@click.option("--slurm", "batch", flag_value=str(Batch.SLURM), help="For sbatch.")
-@click.option("--pbs", "batch", flag_value=str(Batch.PBS), help="For qsub of PBS Professional or OpenPBS.")
-@click.option("--lsf", "batch", flag_value=str(Batch.LSF), help="For bsub.")
-@click.option("--sge", "batch", flag_value=str(Batch.SGE), help="For qsub of Grid Engine.")
+@click.argument("words", nargs=-1, metavar="[OPERATION]... [NAME=N,N]...")
+@click.option("--slurm", "system", flag_value=str(BatchSystem.SLURM), help="For sbatch.")
+@click.option(
+    "--pbs", "system", flag_value=str(BatchSystem.PBS), help="For qsub of PBS Professional or OpenPBS."
+)
+@click.option("--lsf", "system", flag_value=str(BatchSystem.LSF), help="For bsub.")
+@click.option("--sge", "system", flag_value=str(BatchSystem.SGE), help="For qsub of Grid Engine.")
 @click.option("--partition", metavar="NAME", help="The partition, or queue.")
 @click.option(
-    "--constraint", metavar="TEXT", help="What the nodes of one kind have, as the batch system says it."
+    "--constraint", metavar="TEXT", help="What the nodes of one kind share, in the system's syntax."
+)
+@click.option("--account", metavar="NAME", help="The account or project that is charged.")
+@click.option("--qos", metavar="NAME", help="Slurm's quality of service.")
+@click.option(
+    "--directive", "directives", multiple=True, metavar="TEXT", help="One more directive, as it is."
 )
 @click.option(
     "--nodes",
@@ -51,27 +121,23 @@ def cluster() -> None:
     "--cpus", type=click.IntRange(1, 65536), metavar="N", help="CPUs of a node, for PBS and Grid Engine."
 )
 @click.option(
-    "--effort",
-    type=click.Choice([str(effort) for effort in Effort]),
-    default=str(Effort.NORMAL),
-    show_default=True,
-    help="As of `autotune calibrate`.",
+    "--shapes", metavar="N,N", help="CPUs that jobs are given, such as 1,4,all: a profile for each."
 )
-@click.option("--budget", metavar="TIME", help="Time allowed on each node, such as 5m or 1h30m.")
-@click.argument("operations", nargs=-1, metavar="[OPERATION]...")
+@click.option("--sign", is_flag=True, help="Sign the profiles with your key: one node is enough then.")
+@effort_option
+@budget_option
 @store_option
 def script(
-    batch: str | None,
-    partition: str | None,
-    constraint: str | None,
-    nodes: int,
-    cpus: int | None,
+    words: tuple[str, ...],
+    system: str | None,
+    shapes: str | None,
+    sign: bool,
     effort: str,
     budget: str | None,
-    operations: tuple[str, ...],
     store: str | None,
+    **resources: Any,
 ) -> int:
-    """Print a batch file that measures one kind of node, on whole nodes, and publishes what they find.
+    """Print a batch file that measures one kind of node, on whole nodes, and publishes the profiles.
 
     Submit it once for each kind. It calls this Python, which must be at the same place on the nodes.
 
@@ -79,26 +145,130 @@ def script(
     Examples:
       autotune cluster script --slurm --partition long --store /nfs/autotune > calibrate.sh
       sbatch --constraint=icelake calibrate.sh
-      sbatch --constraint=rome calibrate.sh
+      autotune cluster script --pbs --cpus 64 --account physics --shapes 1,4,all > calibrate.sh
     """
     from autotune.share.store_settings import read_store_settings, settings_files
 
-    if batch is None:
+    if system is None:
         raise UsageError(messages.WHICH_BATCH_SYSTEM)
     address = read_store_settings(store).store
     if address is None:
         raise BadSettings(messages.no_store(settings_files()[0]))
-    request = asked(operations, effort=effort, budget=budget)
-    words = [*request.operations, "--effort", effort]
-    if budget is not None:
-        words += ["--budget", f"{units.budget(budget):.0f}s"]
-    wanted = Wanted(
-        nodes=nodes,
-        partition=partition,
-        constraint=constraint,
-        minutes=ceil(request.seconds / 60) + START_MINUTES,
-        cpus=cpus,
+    request = make_request(words, effort=effort, budget=budget)
+    arguments = [*words, "--effort", effort]
+    arguments += ["--budget", f"{parse_duration(budget):.0f}s"] if budget is not None else []
+    arguments += ["--cpus", shapes] if shapes is not None else []
+    commands = NodeCommands(
+        program=(sys.executable, "-m", "autotune"), calibrate=arguments, store=address, sign=sign
     )
-    program = (sys.executable, "-m", "autotune")
-    click.echo(batch_file(Batch(batch), wanted, program=program, words=words, store=address), nl=False)
+    resources["minutes"] = ceil(request.seconds / 60) + START_MINUTES
+    click.echo(batch_script(BatchSystem(system), BatchRequest(**resources), commands), nl=False)
+    if resources["nodes"] == 1 and not sign:
+        note(messages.ONE_NODE)
     return 0
+
+
+@dataclass(kw_only=True)
+class ResultWriter:
+    """Publishes results to the store as they arrive or, without one, writes a file for each class."""
+
+    store: "Store | None"
+    output: Path | None
+    published: dict[tuple[Key, str], "PublishResult"] = field(default_factory=dict)
+    """By class and host."""
+    kept: dict[Key, Kept] = field(default_factory=dict)
+    problem: StoreProblem | ProfileError | None = None
+    """Why the store did not take a profile: files hold them."""
+    _last: dict[tuple[Key, str], Profile] = field(default_factory=dict)
+
+    @property
+    def went_elsewhere(self) -> bool:
+        """Is a result elsewhere than asked?"""
+        return self.problem is not None or any(kept.path != kept.asked for kept in self.kept.values())
+
+    def save(self, key: Key, profiles: dict[str, Profile]) -> None:
+        """Save the profiles of the hosts of a class."""
+        if self.store is not None and self.problem is None:
+            try:
+                self._publish(self.store, key, profiles)
+            except (StoreProblem, ProfileError) as problem:
+                self.problem = problem
+                write_error(messages.error(messages.not_published(problem)))
+        if self.store is None or self.problem is not None:
+            self.kept[key] = keep(class_profile(key, profiles), self._path(key))
+
+    def _publish(self, store: "Store", key: Key, profiles: dict[str, Profile]) -> None:
+        from autotune.share.publication import is_measured
+        from autotune.share.publish import publish
+
+        for host, profile in profiles.items():
+            place = (key, host)
+            if self._last.get(place) != profile and any(map(is_measured, profile.entries)):
+                self.published[place] = publish(profile, store)
+                self._last[place] = profile
+
+    def _path(self, key: Key) -> Path:
+        """The file of a class; its name differs from that of a profile of one's own machine."""
+        if key in self.kept:
+            return self.kept[key].asked
+        if self.output is None:
+            return folders.user_profiles() / f"cluster-{key.slug}.yaml"
+        if not self.kept:
+            return self.output
+        return self.output.with_name(f"{self.output.stem}-{key.digest}{self.output.suffix}")
+
+
+def open_store_if_named(url: str | None) -> "Store | None":
+    """Open the store of the option or the configuration, if one is named. Raises BadSettings for a malformed one."""
+    from autotune.share.store import open_store
+    from autotune.share.store_settings import read_store_settings
+
+    settings = read_store_settings(url)
+    return None if settings.store is None else open_store(settings.store)
+
+
+def print_result(result: ClusterResult, writer: ResultWriter, *, as_json: bool) -> None:
+    """Print the profile of each class, where it is, and what is missing."""
+    classes = [(key, profiles, class_profile(key, profiles)) for key, profiles in result.classes if profiles]
+    if as_json:
+        print_json("cluster.calibrate/1", document(result, writer, classes))
+    for key, profiles, profile in classes:
+        if not as_json:
+            print_lines([messages.cluster_class(key.slug, hosts=len(profiles))])
+            print_profile(profile)
+        if key in writer.kept:
+            note(messages.cluster_written(writer.kept[key].path))
+        published = [one for (own, _), one in writer.published.items() if own == key]
+        if published and writer.store is not None:
+            note(messages.cluster_published(len(published), writer.store.address))
+    for missing in result.missing:
+        write_error(printable(messages.cluster_missing(missing.key.slug, str(missing.unit), missing.reason)))
+    if result.interrupted:
+        note(messages.CLUSTER_INTERRUPTED)
+    elif result.problem is not None:
+        write_error(messages.error(messages.cluster_ended(printable(result.problem))))
+
+
+def document(
+    result: ClusterResult, writer: ResultWriter, classes: Sequence[tuple[Key, dict[str, Profile], Profile]]
+) -> dict[str, Any]:
+    """The result for programs."""
+    from autotune.profiles.schema import document_of
+
+    return {
+        "classes": [
+            {
+                "class": key.slug,
+                "hosts": sorted(profiles),
+                "path": str(writer.kept[key].path) if key in writer.kept else None,
+                "published": [one.name for (own, _), one in writer.published.items() if own == key],
+                "profile": document_of(profile),
+            }
+            for key, profiles, profile in classes
+        ],
+        "missing": [
+            {"class": one.key.slug, "unit": str(one.unit), "reason": one.reason} for one in result.missing
+        ],
+        "interrupted": result.interrupted,
+        "problem": result.problem,
+    }

@@ -1,18 +1,16 @@
 """`autotune daemon`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from autotune.cli import messages, units
-from autotune.cli.size_options import parse_size
-from autotune.cli.terminal import printable
+from autotune.cli import messages
+from autotune.cli.options import json_option, parse_duration, parse_size
+from autotune.cli.terminal import note, print_json, print_lines
 from autotune.model.catalogue import kind
 from autotune.model.operation import DTYPES
-
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the daemon's answer as JSON.")
+from autotune.runtime.text_table import printable
 
 
 @click.group(invoke_without_command=True)
@@ -53,7 +51,7 @@ def run(system: bool) -> None:
 
 
 @daemon.command()
-@AS_JSON
+@json_option
 @click.pass_obj
 def status(system: bool, as_json: bool) -> None:
     """Say what it does, and why.
@@ -67,7 +65,7 @@ def status(system: bool, as_json: bool) -> None:
 
 
 @daemon.command()
-@AS_JSON
+@json_option
 @click.pass_obj
 def explain(system: bool, as_json: bool) -> None:
     """Say what it will measure next, and why.
@@ -91,9 +89,9 @@ def pause(system: bool, span: str | None) -> None:
       autotune daemon pause
       autotune daemon pause --for 2h
     """
-    words = {} if span is None else {"seconds": units.budget(span)}
+    words = {} if span is None else {"seconds": parse_duration(span)}
     _asked(system, "pause", **words)
-    click.echo(messages.daemon_paused(span), err=True)
+    note(messages.daemon_paused(span))
 
 
 @daemon.command()
@@ -107,7 +105,7 @@ def resume(system: bool) -> None:
       autotune daemon --system resume
     """
     _asked(system, "resume")
-    click.echo(messages.DAEMON_RESUMED, err=True)
+    note(messages.DAEMON_RESUMED)
 
 
 @daemon.command()
@@ -125,7 +123,7 @@ def tune(system: bool, operation: str, sizes: tuple[str, ...], dtype: str) -> No
     """
     name = kind(operation).name
     _asked(system, "tune", operation=name, dtype=dtype, sizes=parse_size(sizes))
-    click.echo(messages.daemon_ordered(name), err=True)
+    note(messages.daemon_ordered(name))
 
 
 @daemon.command(short_help="Read the configuration again.")
@@ -139,7 +137,7 @@ def reload(system: bool) -> None:
       autotune daemon --system reload
     """
     _asked(system, "reload")
-    click.echo(messages.DAEMON_RELOADED, err=True)
+    note(messages.DAEMON_RELOADED)
 
 
 @daemon.command(short_help="Install the systemd unit.")
@@ -160,7 +158,7 @@ def install(user: bool, store: bool, shown: bool) -> None:
         click.echo(systemd.user_unit() if user else systemd.system_unit(store=store), nl=False)
         return
     files, following = systemd.install(user=user, store=store)
-    click.echo(messages.daemon_installed(files, following), err=True)
+    note(messages.daemon_installed(files, following))
 
 
 def _asked(system: bool, verb: str, **words: Any) -> dict[str, Any]:
@@ -174,7 +172,6 @@ def _asked(system: bool, verb: str, **words: Any) -> dict[str, Any]:
 
 def _show(answer: dict[str, Any], words: Any, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(answer, indent=2))
-        return
-    for line in words(answer):
-        click.echo(printable(line))
+        print_json("daemon/1", answer)
+    else:
+        print_lines(map(printable, words(answer)))

@@ -1,32 +1,68 @@
-"""`autotune doctor`: this machine, its limits and its BLAS."""
+"""`autotune doctor`."""
 
 import contextlib
-import json
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import click
 
-from autotune.cli import messages, units
-from autotune.cli.load_line import taken_by_others
-from autotune.cli.terminal import console, printable
+from autotune.cli import messages
+from autotune.cli.options import json_option
+from autotune.cli.terminal import print_json, print_lines
+from autotune.errors import AutotuneError
+from autotune.host import pressure, shares
 from autotune.host.advice import SHARED_MEMORY, advice
 from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id, kernel
 from autotune.host.numeric_libraries import libraries as find_libraries
 from autotune.host.numeric_libraries import software as find_software
+from autotune.model import units
 from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary, Software
+from autotune.profiles import folders
+from autotune.runtime.text_table import printable
 
-COUNTS = ("logical_cpus", "physical_cores", "packages", "numa_nodes", "l3_groups")
+COUNTS = {
+    "logical_cpus": "logical CPUs",
+    "physical_cores": "physical cores",
+    "packages": "packages",
+    "numa_nodes": "NUMA nodes",
+    "l3_groups": "L3 groups",
+}
+SAMPLE_SECONDS = 0.3
+"""Thirty ticks of the kernel's CPU time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A folder or setting in force."""
+
+    name: str
+    value: str | None
+    source: str
+    """The variable or file that it comes from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Everything that `doctor` prints."""
+
+    machine: Machine
+    allocation: Allocation
+    warnings: tuple[str, ...]
+    libraries: tuple[BlasLibrary, ...] = ()
+    software: Software | None = None
+    host: str | None = None
+    settings: tuple[Setting, ...] = ()
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+@json_option
 @click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -34,7 +70,7 @@ COUNTS = ("logical_cpus", "physical_cores", "packages", "numa_nodes", "l3_groups
     help="Read the recording of another computer: a folder that holds its /sys and /proc.",
 )
 def doctor(as_json: bool, root: Path) -> None:
-    """Describe this machine, the CPUs that a program may use here, and NumPy's BLAS.
+    """Describe this machine, the CPUs that a program may use, NumPy's BLAS, and the folders and settings in force.
 
     Warns of settings that make NumPy slow. Changes nothing.
 
@@ -44,112 +80,174 @@ def doctor(as_json: bool, root: Path) -> None:
       autotune doctor --json
       autotune doctor --root recorded/
     """
-    own = root.resolve() == Path("/").resolve()
-    machine, allocation = detect(root)
-    busy = taken_by_others(allocation) if own else None
-    libraries = _libraries() if own else None
-    software = find_software() if own else None
+    diagnosis = examine_this_machine() if root.resolve() == Path("/").resolve() else examine_recording(root)
+    if as_json:
+        print_json("doctor/1", document(diagnosis, root))
+    else:
+        print_lines(describe(diagnosis))
+        for warning in diagnosis.warnings:
+            print_lines(["", f"! {printable(warning)}"], style="yellow")
+        if not diagnosis.warnings:
+            print_lines(["", messages.ALL_WELL])
+
+
+def examine_this_machine() -> Diagnosis:
+    """Examine the machine, its load, the libraries and the settings."""
+    machine, allocation = detect()
+    libraries = load_libraries()
     warnings = advice(
         machine,
         allocation,
         libraries,
-        os.environ if own else None,
-        governor=governor(root),
-        shared_memory_bytes=_shared_memory_bytes() if own else None,
-        busy=busy,
+        os.environ,
+        governor=governor(Path("/")),
+        shared_memory_bytes=shared_memory_bytes(),
+        busy=share_of_others(allocation),
     )
-    if as_json:
-        report = {
-            "machine": _machine(machine, root),
-            "allocation": _allocation(allocation),
-            "libraries": [asdict(library) for library in libraries or ()],
-            "software": asdict(software) if software else None,
-            "host": host_id() if own else None,
-            "warnings": list(warnings),
-        }
-        click.echo(json.dumps(report, indent=2))
-    else:
-        _show(machine, allocation, libraries, software, warnings)
+    return Diagnosis(
+        machine=machine,
+        allocation=allocation,
+        warnings=(*warnings, *conflicting_packages()),
+        libraries=libraries,
+        software=find_software(),
+        host=host_id(),
+        settings=tuple(settings_in_force()),
+    )
 
 
-def _libraries() -> tuple[BlasLibrary, ...]:
-    """NumPy's BLAS, and SciPy's own copy where SciPy is installed."""
+def examine_recording(root: Path) -> Diagnosis:
+    """Examine the recording of another computer."""
+    machine, allocation = detect(root)
+    return Diagnosis(
+        machine=machine, allocation=allocation, warnings=advice(machine, allocation, governor=governor(root))
+    )
+
+
+def load_libraries() -> tuple[BlasLibrary, ...]:
+    """Load and list NumPy's BLAS, and SciPy's own copy where SciPy is installed."""
     with contextlib.suppress(ImportError):
         import numpy as np  # noqa: F401
         import scipy.linalg  # noqa: F401
     return find_libraries()
 
 
-def _shared_memory_bytes() -> int | None:
+def shared_memory_bytes() -> int | None:
+    """Size of /dev/shm."""
     try:
         return shutil.disk_usage(SHARED_MEMORY).total
     except OSError:
         return None
 
 
-def _machine(machine: Machine, root: Path) -> dict[str, Any]:
-    plain = asdict(machine)
-    counts = plain.pop("counts")
+def share_of_others(allocation: Allocation) -> float | None:
+    """Share of the usable CPUs' time that other processes and guests take, measured for a third of a second."""
+    before, begin = pressure.read(cpus=allocation.cpus or None), monotonic()
+    sleep(SAMPLE_SECONDS)
+    after, span = pressure.read(cpus=allocation.cpus or None), monotonic() - begin
+    if before.foreign_seconds is None or after.foreign_seconds is None:
+        return None
+    stolen = (after.stolen_seconds or 0.0) - (before.stolen_seconds or 0.0)
+    cpus = len(allocation.cpus) or allocation.usable_cpus
+    share = (after.foreign_seconds - before.foreign_seconds + stolen) / (span * cpus)
+    return max(0.0, min(1.0, share))
+
+
+def settings_in_force() -> Iterator[Setting]:
+    """Yield the folders and settings with their origin."""
+    from autotune.share.store import without_secrets
+    from autotune.share.store_settings import STORE, read_store_settings, settings_files
+
+    for layer, path in folders.places():
+        state = "exists" if Path(path).exists() else "does not exist"
+        yield Setting(name="profiles", value=path, source=f"{messages.LAYERS[str(layer)]}; {state}")
+    variable = "AUTOTUNE_STATE_DIR"
+    source = variable if variable in os.environ else "default; AUTOTUNE_STATE_DIR changes it"
+    yield Setting(name="journals and locks", value=str(folders.state_dir()), source=source)
+    yield Setting(name="cache", value=folders.cache_dir(), source="may be deleted at any time")
+    files = [str(path) for path in settings_files() if path.exists()]
+    origin = ", ".join(files) or "no configuration file"
+    try:
+        store = read_store_settings()
+    except AutotuneError as problem:
+        yield Setting(name="store", value=None, source=str(problem))
+    else:
+        address = store.store and without_secrets(store.store)
+        yield Setting(name="store", value=address, source=STORE if os.environ.get(STORE) else origin)
+        yield Setting(name="trust", value=str(store.policy.rule), source=origin)
+    for name in ("AUTOTUNE_PROFILE", shares.CAP, shares.PROCESSES, "AUTOTUNE_DISABLE"):
+        if name in os.environ:
+            yield Setting(name=name, value=os.environ[name], source="environment")
+
+
+def conflicting_packages() -> list[str]:
+    """Warn of other distributions with a package or command `autotune`: they overwrite each other's files."""
+    from importlib.metadata import distributions
+
+    packages: set[str] = set()
+    commands: set[str] = set()
+    for distribution in distributions():
+        name = distribution.metadata["Name"]
+        files = distribution.read_text("RECORD") or ""
+        if "\nautotune/" in f"\n{files}" or (distribution.read_text("top_level.txt") or "").split() == [
+            "autotune"
+        ]:
+            packages.add(name)
+        scripts = distribution.entry_points.select(group="console_scripts", name="autotune")
+        commands |= {name for _ in scripts}
+    kinds = {"package": packages, "command": commands}
+    return [messages.other_packages(kind, sorted(names)) for kind, names in kinds.items() if len(names) > 1]
+
+
+def document(diagnosis: Diagnosis, root: Path) -> dict[str, Any]:
+    """The diagnosis for programs."""
+    machine, allocation = asdict(diagnosis.machine), asdict(diagnosis.allocation)
     return {
-        **counts,
-        **plain,
-        "core_kinds": dict(machine.core_kinds),
-        "kernel": kernel(root),
-        "governor": governor(root),
+        "machine": {
+            **machine.pop("counts"),
+            **machine,
+            "core_kinds": dict(diagnosis.machine.core_kinds),
+            "kernel": kernel(root),
+            "governor": governor(root),
+        },
+        "allocation": {**allocation.pop("counts"), **allocation},
+        "libraries": [asdict(library) for library in diagnosis.libraries],
+        "software": asdict(diagnosis.software) if diagnosis.software else None,
+        "host": diagnosis.host,
+        "settings": [asdict(setting) for setting in diagnosis.settings],
+        "warnings": list(diagnosis.warnings),
     }
 
 
-def _allocation(allocation: Allocation) -> dict[str, Any]:
-    plain = asdict(allocation)
-    counts = plain.pop("counts")
-    return {**counts, **plain}
+def describe(diagnosis: Diagnosis) -> Iterator[str]:
+    """The diagnosis for people, without its warnings."""
+    machine, allocation = diagnosis.machine, diagnosis.allocation
+    name = machine.name or machine.vendor or "Unknown CPU"
+    yield printable(", ".join(part for part in (name, machine.architecture) if part))
+    rows: list[tuple[str, str, str]] = [("", "machine", "usable here")]
+    for field, label in COUNTS.items():
+        whole, usable = getattr(machine.counts, field), getattr(allocation.counts, field)
+        rows.append(
+            (label, "unknown" if whole is None else str(whole), "unknown" if usable is None else str(usable))
+        )
+    rows.append(("memory", units.memory(machine.memory_bytes), units.memory(allocation.memory_bytes)))
+    rows.append(("L2, L3", f"{units.memory(machine.l2_bytes)}, {units.memory(machine.l3_bytes)}", ""))
+    rows += [(f"{kind} CPUs", str(cpus), "") for kind, cpus in machine.core_kinds]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield ""
+    yield messages.usable(allocation.usable_cpus, allocation.limit)
+    yield from (describe_library(library) for library in diagnosis.libraries)
+    if diagnosis.software:
+        yield messages.numpy_and_python(diagnosis.software.numpy, diagnosis.software.python)
+    if diagnosis.settings:
+        yield ""
+    for setting in diagnosis.settings:
+        yield printable(messages.setting(setting.name, setting.value or "not set", setting.source))
 
 
-def _show(
-    machine: Machine,
-    allocation: Allocation,
-    libraries: Sequence[BlasLibrary] | None,
-    software: Software | None,
-    warnings: Sequence[str],
-) -> None:
-    from rich.table import Table
-
-    out = console()
-    table = Table("", "machine", "usable here", box=None, title=_title(machine), title_justify="left")
-    for name in COUNTS:
-        values = (getattr(machine.counts, name), getattr(allocation.counts, name))
-        table.add_row(_LABELS[name], *("unknown" if value is None else str(value) for value in values))
-    table.add_row("memory", units.memory(machine.memory_bytes), units.memory(allocation.memory_bytes))
-    table.add_row("L2, L3", f"{units.memory(machine.l2_bytes)}, {units.memory(machine.l3_bytes)}", "")
-    for kind, cpus in machine.core_kinds:
-        table.add_row(f"{kind} CPUs", str(cpus), "")
-    out.print(table)
-    out.print(f"\n{messages.usable(allocation.usable_cpus, allocation.limit)}")
-    for library in libraries or ():
-        out.print(_library(library), soft_wrap=True)  # a path that is folded cannot be copied
-    if software:
-        out.print(messages.numpy_and_python(software.numpy, software.python))
-    for warning in warnings:
-        out.print(f"\n! {printable(warning)}", style="yellow")
-    if not warnings:
-        out.print(f"\n{messages.ALL_WELL}")
-
-
-_LABELS = {
-    "logical_cpus": "logical CPUs",
-    "physical_cores": "physical cores",
-    "packages": "packages",
-    "numa_nodes": "NUMA nodes",
-    "l3_groups": "L3 groups",
-}
-
-
-def _title(machine: Machine) -> str:
-    parts = (machine.name or machine.vendor or "Unknown CPU", machine.architecture)
-    return printable(", ".join(part for part in parts if part))
-
-
-def _library(library: BlasLibrary) -> str:
+def describe_library(library: BlasLibrary) -> str:
+    """A BLAS library in one line."""
     integers = {True: "64-bit integers", False: "32-bit integers", None: None}[library.ilp64]
     parts = (
         f"{library.api} {library.version or ''}".strip() + (f" of {library.user}" if library.user else ""),

@@ -1,120 +1,138 @@
-"""Entries on a terminal: each a line of columns, and below it, over the whole width, its reason."""
+"""Entries of profiles as a table: each a row, and its reason below it."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
-from textwrap import wrap
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from autotune.cli.terminal import NARROW
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from autotune.cli import messages
+from autotune.cli.terminal import TablePrinter, print_lines, width
+from autotune.model import units
+from autotune.model.entry import Entry, Status
+from autotune.model.operation import Operation
+from autotune.model.profile import Profile
+from autotune.runtime.text_table import TextColumn, printable
 
 WIDE = 96
-"""From so many columns a speed-up and its interval stand on one line."""
+"""From so many columns of the terminal a speed-up and its interval stand on one line."""
+STYLES = {Status.TUNED: "green", Status.DEFAULT_KEPT: None, Status.NOISY: "yellow", Status.FAILED: "red"}
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column; without a width it takes its part of what the others leave."""
-
-    title: str
-    width: int | None = None
-
-
-def gain_width(console: "Console") -> int:
-    """Columns for a speed-up with its interval, below it or beside it."""
-    return 23 if console.width >= WIDE else 14
+def print_profile(profile: Profile) -> None:
+    """Print the machine of a profile, every entry with its evidence and reason, and the counts by status."""
+    print_lines([*heading(profile), ""])
+    if not profile.entries:
+        print_lines([messages.EMPTY_PROFILE])
+        return
+    print_entries(profile.entries)
 
 
-def gain(speedup: str, interval: str, console: "Console") -> str:
-    """A speed-up with its interval."""
-    if not interval:
-        return speedup
-    return (
-        f"{speedup} ({interval})"
-        if console.width < NARROW or console.width >= WIDE
-        else f"{speedup}\n{interval}"
+def print_entries(entries: Sequence[Entry], sources: Sequence[str] = ()) -> None:
+    """Print a table of entries and their counts; `sources` names the profile of each."""
+    table = TablePrinter([
+        TextColumn("operation"),
+        TextColumn("choice"),
+        TextColumn("default", 8, right=True),
+        TextColumn("tuned", 8, right=True),
+        gain_column(),
+        *([TextColumn("from", 5, right=True)] if sources else []),
+    ])  # fmt: skip
+    for number, entry in enumerate(entries):
+        table.print_row(
+            [*_cells(entry), *sources[number : number + 1]], *_notes(entry), style=STYLES[entry.status]
+        )
+    print_lines(["", count_statuses(entries)])
+
+
+def gain_column() -> TextColumn:
+    """The column of a speed-up with its interval."""
+    return TextColumn("speed-up", 22 if width() >= WIDE else 13, right=True)
+
+
+def gain(speedup: str, interval: str) -> str:
+    """A speed-up with its interval, on two lines where the column is narrow."""
+    return f"{speedup}{' ' if width() >= WIDE else chr(10)}({interval})" if interval else speedup
+
+
+def heading(profile: Profile) -> list[str]:
+    """The machine that a profile is for, and how it was measured."""
+    key, made = profile.key, profile.provenance
+    software = key.software
+    name = made.cpu or " ".join(
+        str(part) for part in (key.hardware.vendor, key.hardware.model) if part is not None
+    )
+    blas = " ".join(part for part in (software.blas, software.blas_version, software.kernels) if part)
+    lines = [
+        messages.machine(name or None, cpus=key.usable_cpus, limit=key.limit),
+        messages.libraries(blas or None, numpy=software.numpy),
+        messages.made(
+            made.created,
+            version=made.autotune,
+            effort=made.effort,
+            resolution=made.resolution,
+            neighbours=made.neighbours,
+            copies=made.copies,
+        ),
+    ]
+    if made.expected_wrong:
+        lines.append(messages.risk(made.expected_wrong, tested=made.rules_tested))
+    return [printable(line) for line in lines]
+
+
+def count_statuses(entries: Iterable[Entry]) -> str:
+    """The number of entries of each status, in a sentence."""
+    counts = Counter(entry.status for entry in entries)
+    return messages.summary(
+        {messages.STATUSES[status]: counts[status] for status in Status if counts[status]}
     )
 
 
-class Ledger:
-    """Writes entries as they come. Columns with a width are numbers and stand right; a narrow terminal gets a list."""
+def operation_name(operation: Operation) -> str:
+    """An operation as a table shows it; float64 is left out."""
+    sizes = [f"{name}={value}" for name, value in operation.sizes]
+    dtype = [] if operation.dtype == "float64" else [operation.dtype]
+    return printable(" ".join([operation.name, *dtype, *sizes]))
 
-    def __init__(self, console: "Console", columns: Sequence[Column]) -> None:
-        self._console = console
-        self._columns = columns
-        self._headed = False
 
-    def write(self, cells: Sequence[str], reason: str = "", *, style: str = "") -> None:
-        """One entry: its cells, and a sentence or several lines on why. The first cell is its name."""
-        width = self._console.width
-        if width < NARROW:
-            said = ", ".join(self._named(cells))
-            self._out(wrapped(cells[0], width), "bold")
-            self._out([f"  {line}" for line in wrapped(said, width - 2)], style)
-            self._out([f"  {line}" for line in wrapped(reason, width - 2)], "")
-            return
-        if not self._headed:
-            self._out(self._lines([column.title for column in self._columns]), "bold")
-            self._headed = True
-        self._out(self._lines(cells), style)
-        self._out([f"    {line}" for line in wrapped(reason, width - 4)], "dim")
+def plain_entry(entry: Entry) -> dict[str, Any]:
+    """An entry for programs, with speed-ups instead of time ratios."""
+    low, high = (entry.ratio_high, entry.ratio_low) if entry.ratio_low and entry.ratio_high else (None, None)
+    return {
+        "operation": entry.operation.name,
+        "dtype": entry.operation.dtype,
+        "sizes": entry.operation.size,
+        "status": str(entry.status),
+        "choice": entry.choice.as_dict(),
+        "default_seconds": entry.default_seconds,
+        "tuned_seconds": entry.tuned_seconds,
+        "speedup": 1 / entry.ratio if entry.ratio else None,
+        "interval": [1 / low, 1 / high] if low and high else None,
+        "reason": entry.reason,
+    }
 
-    def _named(self, cells: Sequence[str]) -> Iterator[str]:
-        """What is known of an entry; numbers under the titles of their columns, which a list does not have."""
-        for column, cell in zip(self._columns[1:], cells[1:], strict=True):
-            if cell.strip(" -"):
-                yield f"{column.title} {cell}" if column.title and column.width is not None else cell
 
-    def _out(self, lines: Iterable[str], style: str) -> None:
-        """Rich's own tables take half a millisecond each: a profile of 10,000 entries would take seconds."""
-        text = "\n".join(lines)
-        if text:
-            self._console.out(text, style=style or None, highlight=False)
-
-    def _lines(self, cells: Sequence[str]) -> Iterator[str]:
-        """Cells side by side, each folded within its column."""
-        fixed = [column.width for column in self._columns if column.width is not None]
-        shared = self._console.width - sum(fixed) - len(self._columns) + 1
-        share = shared // (len(self._columns) - len(fixed))
-        folded = [
-            wrapped(cell, column.width or share) for cell, column in zip(cells, self._columns, strict=True)
+def _cells(entry: Entry) -> list[str]:
+    """Cells of a row. What was tested and not proved is in the reason, and is no speed-up."""
+    if entry.status is not Status.TUNED:
+        return [
+            operation_name(entry.operation),
+            messages.STATUSES[entry.status],
+            units.seconds(entry.default_seconds),
+            units.UNKNOWN,
+            units.UNKNOWN,
         ]
-        for parts in zip_longest(*folded, fillvalue=""):
-            placed = (
-                padded(part, share) if column.width is None else padded(part, column.width, right=True)
-                for part, column in zip(parts, self._columns, strict=True)
-            )
-            yield " ".join(placed).rstrip()
+    return [
+        operation_name(entry.operation),
+        str(entry.choice),
+        units.seconds(entry.default_seconds),
+        units.seconds(entry.tuned_seconds),
+        gain(units.speedup(entry.ratio), units.speedup_interval(entry.ratio_low, entry.ratio_high)),
+    ]
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of at most so many columns; words that are longer are cut."""
-    if text.isascii():
-        return [part for line in text.split("\n") if line for part in wrap(line, width)]
-    return [part for line in text.split("\n") if line for part in _wide(line, width)]
-
-
-def padded(text: str, width: int, *, right: bool = False) -> str:
-    """The text with spaces up to this width, before or behind it."""
-    if not text.isascii():
-        from rich.cells import cell_len
-
-        width -= cell_len(text) - len(text)
-    return text.rjust(width) if right else text.ljust(width)
-
-
-def _wide(line: str, width: int) -> list[str]:
-    """As wrapped, where letters may take two columns."""
-    from rich.cells import cell_len, chop_cells
-
-    lines = [""]
-    for word in line.split(" "):
-        joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if cell_len(joined) <= width:
-            lines[-1] = joined
-        else:
-            lines += chop_cells(word, width)
-    return [one for one in lines if one]
+def _notes(entry: Entry) -> list[str]:
+    notes = [printable(entry.reason)]
+    if entry.retained_bytes is not None:
+        notes.append(messages.retained(entry.retained_bytes))
+    if entry.corners:
+        notes.append(messages.corners(entry.corners))
+    return notes

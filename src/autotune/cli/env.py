@@ -1,43 +1,47 @@
 """`autotune env`."""
 
-import json
 import os
 
 import click
 
+from autotune.cli import messages
+from autotune.cli.options import json_option
+from autotune.cli.terminal import note, print_json
 from autotune.controls import thread_variables
+
+threads_option = click.option(
+    "--blas-threads", type=click.IntRange(min=1), metavar="N", help="This count instead of the profile's."
+)
 
 
 @click.command()
-@click.option(
-    "--blas-threads", type=click.IntRange(min=1), metavar="N", help="This count instead of the profile's."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the variables, the count and why as JSON.")
+@threads_option
+@json_option
 def env(blas_threads: int | None, as_json: bool) -> None:
     """Print shell lines that set BLAS threads for programs started later, as the profile says.
 
-    Only variables that a BLAS library alone reads, and none that you have set. Nothing is printed to
-    standard output where the best is to leave the count alone; the reason goes to standard error.
+    Only variables that a BLAS library alone reads, and none that you have set. Nothing is printed to standard output
+    where the count is best left alone; the reason goes to standard error.
 
     \b
     Examples:
       eval "$(autotune env)"
       autotune env --blas-threads 4
     """
-    threads, reason = choice(blas_threads)
+    threads, reason = choose_threads(blas_threads)
     variables = thread_variables.exports(threads, os.environ)
     if as_json:
-        click.echo(json.dumps({"blas_threads": threads, "reason": reason, "variables": variables}, indent=2))
+        print_json("env/1", {"blas_threads": threads, "reason": reason, "variables": variables})
         return
-    click.echo(reason, err=True)
+    note(reason)
     for name, value in variables.items():
         click.echo(f"export {name}={value}")
 
 
-def choice(blas_threads: int | None) -> tuple[int | None, str]:
-    """BLAS threads for child processes and why: what is given, else the profile's; None leaves them alone."""
+def choose_threads(blas_threads: int | None) -> tuple[int | None, str]:
+    """BLAS threads for child processes and the reason: the option's, else the profile's; None leaves them alone."""
     if blas_threads is not None:
-        return blas_threads, f"{blas_threads} BLAS threads, as asked."
+        return blas_threads, messages.as_asked(blas_threads)
     from autotune.runtime.process_threads import process_threads
 
     return process_threads()

@@ -1,24 +1,26 @@
-"""Every sentence of the command line. What happened and where, what follows from it, what to do."""
+"""The sentences of the command line: what happened and where, what follows from it, what to do."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from autotune.cli import units
+from autotune.model import units
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Entry, Status
+from autotune.model.units import count_of
 
 if TYPE_CHECKING:
     from autotune.model.measurement import Failure
     from autotune.search.events import Started
     from autotune.search.verification import Check
+    from autotune.share.mirror import MirroredClass
 
 # --- the command itself -------------------------------------------------------------------
 
 PROGRAM = """Finds the mix of BLAS threads, workers and chunk sizes that makes NumPy fastest on this machine.
 
-Measure once with `autotune calibrate`; programs that call `autotune.apply(per_call=True)` then run with what was
-found, others do under `autotune run --per-call`. Nothing is applied that was not proved faster than plain NumPy.
+Measure once with `autotune calibrate`; programs that call `autotune.apply(per_call=True)` then run with the measured
+choices, others do under `autotune run --per-call`. Nothing is applied that was not proved faster than plain NumPy.
 """
 
 EXIT_CODES = """\b
@@ -32,36 +34,24 @@ Exit codes:
 
 VERBS = {
     "calibrate": "Measure this machine and write its profile.",
-    "show": "Show a profile: every choice, its gain and its reason.",
-    "verify": "Measure a profile's choices once more: do they still hold here?",
-    "report": "Show a profile as a page of figures, or several side by side.",
-    "explain": "Say what applies here, from where, and what was refused.",
-    "doctor": "Describe this machine, its limits and its BLAS.",
-    "env": "Print shell lines that set BLAS threads as the profile says.",
     "run": "Run a command with BLAS threads set as the profile says.",
     "tune": "Find the thread counts at which a whole command runs fastest.",
-    "daemon": "Keep the profile true: measure in idle time what is asked for and what has changed.",
-    "publish": "Give a profile to the cluster's store.",
-    "pull": "Bring what the cluster's store holds for this machine.",
-    "list": "Say what the cluster's store holds.",
-    "prune": "Remove from the cluster's store what nobody needs.",
-    "keys": "Make or show the key that signs what you publish.",
-    "cluster": "Print a batch file that calibrates each kind of node, for sites without Dask.",
-}
-
-SIZES = {
-    "n": "Columns of a matrix, and its rows without --m; numbers in an array.",
-    "m": "Rows of a matrix.",
-    "k": "What a product sums over.",
-    "count": "Matrices in a stack.",
-    "tasks": "Tasks of a batch.",
+    "env": "Print shell lines that set BLAS threads as the profile says.",
+    "nproc": "Print how many CPUs a program may use, every limit counted.",
+    "show": "List the profiles on this machine and the entries in force.",
+    "explain": "Say what applies here, from where, and what was refused.",
+    "verify": "Measure the choices once more: do they still hold here?",
+    "report": "Write a page of figures about the entries in force, or compare profiles.",
+    "doctor": "Describe this machine, its limits, its BLAS and the settings.",
+    "store": "Share profiles between the machines of a cluster.",
+    "cluster": "Calibrate every kind of node of a cluster.",
+    "daemon": "Keep the profile up to date: measure in idle time what is requested and what has changed.",
 }
 
 INTERRUPTED = "Interrupted."
 
 
 def no_such_verb(verb: str, nearest: str) -> str:
-    """A verb that does not exist."""
     return f"There is no verb {verb!r}. Did you mean {nearest}?"
 
 
@@ -70,11 +60,9 @@ def operations(names: Iterable[str]) -> str:
     return f"Operations: {', '.join(names)}."
 
 
-def unsaid(why: str) -> str:
+def unwritten(why: str) -> str:
     """Standard output takes no more."""
-    return (
-        f"autotune: the output could not be written ({why}). What was asked is done; only its words are lost."
-    )
+    return f"autotune: the output could not be written ({why}). The command was carried out; only its output is lost."
 
 
 def error(text: str) -> str:
@@ -84,7 +72,10 @@ def error(text: str) -> str:
 
 # --- a profile ----------------------------------------------------------------------------
 
-NO_PROFILE = "There is no profile for this machine yet. `autotune calibrate` measures it and writes one."
+NO_PROFILE = (
+    "No entry is in force on this machine. `autotune calibrate` measures it and writes a profile; the reasons above "
+    "say why others are not used."
+)
 EMPTY_PROFILE = "The profile has no entries: it changes nothing."
 
 STATUSES = {
@@ -105,7 +96,7 @@ LIMITS = {
 
 def machine(name: str | None, *, cpus: int, limit: Limit) -> str:
     """The machine of a profile, in one line."""
-    return f"{name or 'Unknown CPU'}: {cpus} usable CPU{'s' * (cpus != 1)}{LIMITS[limit]}"
+    return f"{name or 'Unknown CPU'}: {count_of(cpus, 'usable CPU')}{LIMITS[limit]}"
 
 
 def libraries(blas: str | None, *, numpy: str | None) -> str:
@@ -122,23 +113,28 @@ def made(
     neighbours: int = 0,
     copies: int = 1,
 ) -> str:
-    """Who made a profile, in which company, and how finely that machine could tell, in one line."""
-    by = f"autotune {version}" if version else "an unknown version"
-    how = f", effort {effort}" if effort else ""
-    noise = f"; differences below {resolution:.1%} cannot be told" if resolution is not None else ""
-    company = f", {copies} copies of each trial at once" if copies > 1 else ""
-    company += f", beside {neighbours} busy process{'es' * (neighbours != 1)}" if neighbours else ""
-    return f"Measured {created or 'at an unknown time'} by {by}{how}{company}{noise}"
+    """How a profile was measured, in one line."""
+    parts = [
+        f"Measured {created or 'at an unknown time'}" + (f" by autotune {version}" if version else ""),
+        effort and f"effort {effort}",
+        copies > 1 and f"{copies} copies of each trial at once",
+        neighbours and f"next to {count_of(neighbours, 'busy process', 'busy processes')}",
+    ]
+    line = ", ".join(part for part in parts if part)
+    return line if resolution is None else f"{line}; differences below {resolution:.1%} cannot be told"
 
 
 def risk(expected_wrong: float, *, tested: int) -> str:
-    """How far the choices of a profile can be believed, in one line."""
-    operations = "1 operation was" if tested == 1 else f"{tested} operations were"
-    return f"{operations} tested; at most {expected_wrong:.2g} wrong choices are expected among them"
+    """The expected number of wrong choices, in one line."""
+    verb = "was" if tested == 1 else "were"
+    return (
+        f"{count_of(tested, 'operation')} {verb} tested; at most {expected_wrong:.2g} wrong choices are expected among "
+        "them"
+    )
 
 
 def corners(corners: Iterable[tuple[Configuration, float]]) -> str:
-    """The four corners of tasks, each with its speed; as search found them, so not a claim."""
+    """The four corners of tasks, each with the speed-up that exploration measured; it is no claim."""
     speeds = (
         f"{corner.blas_threads or 1} x {corner.workers or 1} {units.speedup(ratio)}"
         for corner, ratio in corners
@@ -147,17 +143,49 @@ def corners(corners: Iterable[tuple[Configuration, float]]) -> str:
 
 
 def retained(count: int) -> str:
-    """What a choice costs in memory."""
     return f"The process holds {units.memory(count)} more memory than by default."
 
 
 def summary(counts: Mapping[str, int]) -> str:
-    """How many entries have each status."""
+    """The number of entries of each status."""
     return ", ".join(f"{number} {status}" for status, number in counts.items()) + "."
 
 
+def profile_at(path: object) -> str:
+    return f"Profile {path}"
+
+
+LAYERS = {
+    "named": "named by AUTOTUNE_PROFILE",
+    "user": "this user's",
+    "node": "this machine's daemon's",
+    "system": "the administrator's",
+    "cluster": "from the cluster's store",
+    "shipped": "shipped with autotune",
+}
+
+
+def local_profile(layer: str, *, in_force: int) -> str:
+    """Who put a profile on this machine, and how much of it applies."""
+    return f"{LAYERS[layer].capitalize()}; {count_of(in_force, 'entry', 'entries')} in force."
+
+
+def not_measured(words: Iterable[str]) -> str:
+    """Nothing in force is about these operations and sizes."""
+    named = " ".join(words)
+    return f"No entry in force is about {named}. `autotune calibrate {named}` measures it."
+
+
 NOTHING_APPLIES = "`autotune calibrate` measures this machine."
-SIZES_WITHOUT_OPERATION = "Sizes belong to an operation; name it: autotune explain svd --n 500."
+ONE_OPERATION = "Name one operation, then its sizes: autotune explain svd n=500."
+MOST_NAMED = 8
+
+
+def how_to_measure(named: str, *, measured: list[str]) -> str:
+    """An operation or size without an entry: the sizes that have one, and the command that adds it."""
+    some = ", ".join(measured[:MOST_NAMED]) + (", ..." if len(measured) > MOST_NAMED else "")
+    known = f"Measured: {some}. " if measured else ""
+    return f"{known}`autotune calibrate {named}` measures {named}."
 
 
 # --- this machine ----------------------------------------------------------------------------
@@ -167,19 +195,35 @@ _PYTHONS = {"gil": "a GIL", "free-threaded": "free threading"}
 
 
 def usable(cpus: int, limit: Limit) -> str:
-    """How many CPUs a program may use, and why no more."""
     return f"CPUs that a program may keep busy: {cpus}{LIMITS[limit]}."
 
 
 def numpy_and_python(numpy: str | None, python: str | None) -> str:
-    """The software around the BLAS."""
-    return f"NumPy {numpy or 'not found'}, Python with {_PYTHONS[python or 'gil']}"
+    return f"NumPy {numpy or 'not installed'}, Python with {_PYTHONS[python or 'gil']}"
+
+
+def cpu_limit(name: str, value: float | None, source: str) -> str:
+    """One limit on the CPUs."""
+    return f"{name}: {'not set' if value is None else format(value, 'g')} ({source})"
+
+
+def setting(name: str, value: object, source: str) -> str:
+    """A folder or setting, and where it comes from."""
+    return f"{name}: {value} ({source})"
+
+
+def other_packages(kind: str, names: Iterable[str]) -> str:
+    """Other distributions that install something of the same name."""
+    return (
+        f"Several distributions install the {kind} `autotune`: {', '.join(names)}. They overwrite each other's files; "
+        "uninstall all of them, and install this one again."
+    )
 
 
 # --- a calibration while it runs ------------------------------------------------------------
 
 
-TESTING = "Testing the machine: what it can tell apart, and how much of its CPUs is there."
+TESTING = "Self-test: timing resolution and CPU capacity."
 
 
 def started(event: "Started") -> str:
@@ -266,7 +310,7 @@ def how_to_use(path: object, *, found: bool) -> str:
 
 def how_to_see(command: str) -> str:
     """What to do next, to look at it; `command` is how autotune is called here."""
-    return f"See it in pictures, in a browser: {command} report --html report.html"
+    return f"See it in pictures, in a browser: {command} report --open"
 
 
 def written_elsewhere(asked: object, path: object, why: object) -> str:
@@ -317,11 +361,6 @@ def workload_failed(name: str, reason: str) -> str:
 def workload_alone(operation: str) -> str:
     """Operations beside a function of the user's."""
     return f"--workload tunes your function alone; calibrate {operation} with a command of its own."
-
-
-def profile_at(path: object) -> str:
-    """Which file is shown."""
-    return f"Profile {path}"
 
 
 # --- a whole command ------------------------------------------------------------------------
@@ -413,99 +452,106 @@ def verdict(checks: Iterable["Check"]) -> str:
 
 
 def no_store(path: object) -> str:
-    """Nobody named a store."""
     return (
         f"No store is named. Write `store: /nfs/autotune` (a folder or a URL) into {path}, "
         "set AUTOTUNE_STORE, or give --store."
     )
 
 
-NOTHING_TO_PUBLISH = "This host has measured nothing yet. `autotune calibrate` does, and writes a profile."
+NOTHING_TO_PUBLISH = (
+    "No profile here was measured by this host. `autotune calibrate` writes one; other files are published if you name "
+    "them."
+)
+UNSIGNED = (
+    "Other hosts use an entry once two hosts have published the same choice, or a key that they trust has signed it "
+    "(--sign; `autotune store keys --new` makes a key)."
+)
+UNCONFIRMED = (
+    "Entries without confirmation are not applied here. Calibrate and publish on a second host of this class, or sign "
+    "with `autotune store publish --sign` and list the key in `trusted_keys` of config.yaml here."
+)
 
 
-def published(profile: object, name: str, *, new: bool) -> str:
-    """Where a profile went."""
-    return f"{profile} is in the store as {name}." if new else f"The store has {profile} already, as {name}."
+def published(profile: object, name: str, *, new: bool, newly_signed: bool) -> str:
+    if new:
+        return f"{profile} is in the store as {name}{', signed' if newly_signed else ''}."
+    if newly_signed:
+        return f"The store had {profile} already, as {name}; the signature is new."
+    return f"The store has {profile} already, as {name}."
 
 
-def mirrored(folder: str, *, entries: int, hosts: int, confirmed: int, contested: int) -> str:
-    """What the mirror holds of a class."""
-    counted = f"{entries} entr{'y' if entries == 1 else 'ies'} of {hosts} host{'s' * (hosts != 1)}"
-    disputed = f", {contested} contested" if contested else ""
-    return f"{folder}: {counted}; {confirmed} confirmed{disputed}."
+def mirrored(mirror: "MirroredClass") -> str:
+    """The mirror's content of a class."""
+    entries = count_of(mirror.entries, "entry", "entries")
+    contested = f", {mirror.contested} contested" if mirror.contested else ""
+    return f"{mirror.key.slug}: {entries} of {count_of(mirror.hosts, 'host')}; {mirror.confirmed} confirmed{contested}."
 
 
 def nothing_pulled(address: str) -> str:
-    """The store has no class of this machine."""
     return (
-        f"The store {address} holds nothing that is believed here for this kind of machine. "
-        "`autotune calibrate` and `autotune publish` change that."
+        f"The store {address} has no trusted profile for this kind of machine. `autotune calibrate` and "
+        "`autotune store publish` on two such machines add one."
     )
 
 
 def no_mirror(problem: OSError) -> str:
-    """The local copy cannot be written."""
-    return f"What was pulled cannot be written ({problem}). Programs go on with what they had."
+    return f"The local mirror cannot be written ({problem}). Programs go on with the profiles that they had."
 
 
 def refused_file(name: str, reason: str) -> str:
-    """A file of a store that is not used."""
     return f"{name} is not used: {reason}"
 
 
 def more_refused(count: int) -> str:
-    """Refusals that are not printed."""
-    return f"{count} more are not used; --json names them all."
+    return f"{count_of(count, 'more file')} not used; --json lists all."
 
 
 def listed_class(folder: str, *, hosts: int, files: int) -> str:
-    """A class in a store."""
-    return f"{folder}  {hosts} host{'s' * (hosts != 1)}, {files} publication{'s' * (files != 1)}"
+    return f"{folder}  {count_of(hosts, 'host')}, {count_of(files, 'publication')}"
 
 
-def listed_publication(host: str, *, created: str | None, entries: int, signer: str | None) -> str:
-    """A publication in a class."""
+def listed_publication(host: str, created: str | None, entries: int, signer: str | None) -> str:
     by = f", signed by {signer}" if signer else ""
-    return f"{host}  {created or 'at an unknown time'}  {entries} entr{'y' if entries == 1 else 'ies'}{by}"
+    return f"{host}  {created or 'at an unknown time'}  {count_of(entries, 'entry', 'entries')}{by}"
 
 
 def empty_store(address: str) -> str:
-    """Nobody published yet."""
     return f"The store {address} is empty."
 
 
 def empty_class(folder: str, address: str) -> str:
-    """A class without anything that is believed."""
-    return f"The store {address} holds nothing of {folder} that is believed here."
+    return f"The store {address} has no trusted publication of {folder}."
 
 
 def not_a_class(text: str) -> str:
-    """A name that no class has."""
-    return f"{text!r} is not the name of a class; `autotune list` prints them."
+    return f"{text!r} is not the name of a class; `autotune store list` prints them."
 
 
 def pruned(name: str, reason: str, *, gone: bool) -> str:
-    """A file that goes."""
-    return f"{name} {'is removed' if gone else 'would go'}: {reason}"
+    return f"{name} {'was' if gone else 'would be'} removed: {reason}"
 
 
 def pruned_all(count: int, *, gone: bool) -> str:
-    """How many go."""
-    files = f"{count} file{'s' * (count != 1)}"
-    return f"{files} removed." if gone else f"{files} would go."
+    return f"{count_of(count, 'file')} {'removed' if gone else 'would be removed'}."
 
 
 def key_use(path: object, name: str) -> str:
-    """What a key is for."""
     return (
-        f"This is key {name}; its private part is in {path}. Others trust it once this line stands in "
-        "`trusted_keys` of their config.yaml."
+        f"This is key {name}; its private part is in {path}. Machines trust it once this line is in `trusted_keys` of "
+        "their config.yaml."
     )
 
 
 def store_away(problem: object) -> str:
-    """A calibration begins without what others know."""
-    return f"{problem} The calibration begins without what other machines found."
+    return f"{problem} The calibration begins without the choices of other machines."
+
+
+def warm_start(profiles: int, *, brought: int, chosen: int, seconds: float) -> str:
+    """The part of a calibration that other machines saved."""
+    return (
+        f"Warm start from {count_of(profiles, 'profile')} of the store: {brought} of {chosen} choices came from there "
+        f"and were tried first, which saved {units.clock(seconds)} of exploration or more."
+    )
 
 
 # --- the daemon -----------------------------------------------------------------------------
@@ -568,18 +614,10 @@ def daemon_queue(answer: Mapping[str, Any]) -> Iterator[str]:
         yield "Nothing waits to be measured."
 
 
-def warm_start(profiles: int, *, brought: int, chosen: int, seconds: float) -> str:
-    """What a calibration owes to other machines."""
-    known = f"{profiles} profile{'s' * (profiles != 1)} of the store"
-    return (
-        f"Warm start from {known}: {brought} of {chosen} choices came from there and were tried first, which saved "
-        f"{units.clock(seconds)} of search or more."
-    )
-
-
 # --- a report ---------------------------------------------------------------------------------
 
-REPORT_AS_WHAT = "Say what to make, one of --html FILE, --json, --csv and --optuna FILE."
+REPORT = "autotune-report.html"
+ONE_FORMAT = "Give at most one of --output, --json, --csv and --optuna."
 ONE_HISTORY = "--optuna writes the history of one profile; name one."
 NO_HISTORY = (
     "There is no journal of this profile's calibration on this machine, so there is no history to write. "
@@ -588,26 +626,20 @@ NO_HISTORY = (
 
 
 def not_written(path: object, why: str) -> str:
-    """The output cannot go where it was asked to."""
     return f"{path} could not be written ({why}). Nothing was changed: name another file."
 
 
 def report_written(path: object) -> str:
-    """Where the page is, and what to do with it."""
     return f"The report is in {path}: open it in a browser."
 
 
 def exists_already(path: object) -> str:
-    """The output would be mixed with something else."""
     return f"{path} exists already: name a new file."
 
 
 def history_written(path: object, count: int) -> str:
-    """Where the search history is, and what to do with it."""
-    return (
-        f"{path} holds {count} stud{'y' if count == 1 else 'ies'}, one for every size. "
-        f"`pip install optuna-dashboard`, then: optuna-dashboard {path}"
-    )
+    studies = count_of(count, "study", "studies")
+    return f"{path} holds {studies}, one for every size. `optuna-dashboard {path}` shows it, once that is installed."
 
 
 # --- a command that is run --------------------------------------------------------------------
@@ -617,101 +649,99 @@ THREADS_AND_CALLS = "--blas-threads sets one count for all calls, --per-call one
 NO_SUCH_COMMAND = "there is no such command"
 
 
+def as_asked(threads: int) -> str:
+    return f"{count_of(threads, 'BLAS thread')}, as asked."
+
+
+def running(threads: int | None, reason: str, *, per_call: str | None, kept: int | None) -> str:
+    """What `run` does to the command."""
+    calls = {
+        None: "",
+        "linalg": ", and each call of linear algebra its own",
+        "all": ", and each call its own",
+    }[per_call]
+    if threads is not None and kept is not None:
+        return f"autotune run: your own BLAS thread variables stay ({count_of(kept, 'thread')}){calls}."
+    if threads is not None:
+        return f"autotune run: {count_of(threads, 'BLAS thread')} for the process{calls}. {reason}"
+    return f"autotune run: BLAS threads of the process are left alone{calls}. {reason}"
+
+
 def cannot_run(command: str, why: str) -> str:
-    """The command does not start."""
     return f"autotune run: {command} cannot be run: {why}."
 
 
-def tuned_together(asked: str, row: str) -> str:
-    """An operation was named by another name: what is measured for it."""
-    return f"{asked} is tuned as {row}, work of the same shape: {row} is measured."
+def tuned_together(alias: str, row: str) -> str:
+    """An operation was named by an alias."""
+    return f"{alias} is tuned as {row}, work of the same shape: {row} is measured."
 
 
 # --- a cluster ---------------------------------------------------------------------------------
 
 WHICH_BATCH_SYSTEM = "Say which batch system the file is for: --slurm, --pbs, --lsf or --sge."
-CLUSTER_INTERRUPTED = "Interrupted. What finished is kept; the nodes stop within seconds."
-ERRANDS = {"examine": "self-test", "search": "search of {}", "confirm": "confirmation of {}"}
+ONE_NODE = (
+    "One node confirms nothing: other nodes use its profiles only if they are signed (--sign), or once a second node "
+    "has measured the same."
+)
+CLUSTER_INTERRUPTED = "Interrupted. Finished results are kept; the nodes stop within seconds."
+TASKS = {"examine": "self-test", "search": "search of {}", "confirm": "confirmation of {}"}
 
 
-def not_on_nodes(option: str, instead: str) -> str:
-    """An option that only makes sense on this machine."""
-    return f"--scheduler does not go with {option}: {instead}"
+def cluster_now(jobs: Iterable[str], *, standing: tuple[int, int, int], elapsed: float) -> str:
+    """The progress of a cluster's calibration, in one line."""
+    total, searched, waiting = standing
+    done = f"{searched}/{total} searched, {waiting} to confirm, {units.clock(elapsed)}"
+    return f"{done} | {' | '.join(jobs)}"
 
 
-def job_name(errand: str, unit: str) -> str:
-    """What a node does."""
-    return ERRANDS[errand].format(unit)
-
-
-def job_running(name: str, host: str) -> str:
-    """What a node does now."""
-    return f"{host}: {name}"
-
-
-def cluster_now(doing: Iterable[str], *, standing: tuple[int, int, int], elapsed: float) -> str:
-    """Where a calibration of a cluster stands, in one line."""
-    units_, searched, waiting = standing
-    done = f"{searched}/{units_} searched, {waiting} to confirm, {units.clock(elapsed)}"
-    return f"{done} | {' | '.join(doing)}"
-
-
-def worker_came(host: str, worker: str, slug: str | None) -> str:
-    """A node takes part."""
+def worker_joined(host: str, worker: str, slug: str | None) -> str:
     return f"Host {host} ({worker}) takes part" + (f", class {slug}." if slug else ".")
 
 
-def worker_refused(worker: str, reason: str) -> str:
-    """A worker does not."""
+def worker_rejected(worker: str, reason: str) -> str:
     return f"Worker {worker} is left out: {reason}"
 
 
-def worker_left(worker: str, doing: str | None) -> str:
-    """A worker went away."""
-    return f"Worker {worker} is gone." + (f" Its {doing} goes to another." if doing else "")
+def worker_left(worker: str, job: str | None) -> str:
+    return f"Worker {worker} is gone." + (f" Its {job} goes to another." if job else "")
 
 
 def job_done(name: str, host: str, counts: Mapping[str, int], standing: tuple[int, int, int]) -> str:
-    """A node has finished something."""
-    units_, searched, waiting = standing
-    found = f": {summary(counts)}" if counts else "."
-    return f"[{searched}/{units_}, {waiting} to confirm] Host {host}: {name}{found}"
+    total, searched, waiting = standing
+    entries = f": {summary(counts)}" if counts else "."
+    return f"[{searched}/{total}, {waiting} to confirm] Host {host}: {name}{entries}"
 
 
 def job_failed(name: str, host: str, reason: str, *, busy: bool) -> str:
-    """A node could not do something; what follows."""
     following = "It is asked again." if busy else "Another host is asked, if there is one."
     return f"Host {host}: {name}: {reason} {following}"
 
 
 def cluster_class(slug: str, *, hosts: int) -> str:
-    """What follows is about a class of nodes."""
-    return f"\nClass {slug}, measured by {hosts} host{'s' * (hosts != 1)}:"
+    """A heading."""
+    return f"\nClass {slug}, measured by {count_of(hosts, 'host')}:"
 
 
 def cluster_written(path: object) -> str:
-    """Where the profile of a class is."""
     return (
-        f"Written: {path}. Nodes of this class that see this folder use it; `autotune calibrate --scheduler` "
-        "with a store (`--store`) gives it to the others."
+        f"Written: {path}. Nodes of this class that see this folder use it; with a store (`autotune cluster calibrate "
+        "--store`) the others do, too."
     )
 
 
 def cluster_published(hosts: int, address: str) -> str:
-    """A class is in the store."""
-    return f"Published for {hosts} host{'s' * (hosts != 1)} to {address}. `autotune pull` brings it to each node."
+    return (
+        f"Published for {count_of(hosts, 'host')} to {address}. `autotune store pull` brings it to each node."
+    )
 
 
 def not_published(problem: object) -> str:
-    """The store does not take what was measured; what follows."""
-    return f"{problem} What was measured is written to files instead."
+    return f"{problem} The profiles are written to files instead."
 
 
-def cluster_missed(slug: str, unit: str, reason: str) -> str:
-    """A part of what was asked is missing."""
+def cluster_missing(slug: str, unit: str, reason: str) -> str:
     return f"{unit} of class {slug}: {reason}"
 
 
 def cluster_ended(problem: str) -> str:
-    """The calibration of a cluster ended early."""
-    return f"{problem} What finished before is kept."
+    return f"{problem} Results that finished before are kept."

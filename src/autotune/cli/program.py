@@ -1,4 +1,4 @@
-"""The command `autotune`: its verbs, and the one place that turns exceptions into exit codes."""
+"""The command `autotune`: its verbs, and the translation of exceptions into exit codes."""
 
 import errno
 import os
@@ -11,8 +11,9 @@ import click
 
 from autotune import __version__
 from autotune.cli import messages
-from autotune.cli.terminal import printable, say
+from autotune.cli.terminal import common_options, write_error
 from autotune.errors import AutotuneError, EnvironmentProblem, UsageError
+from autotune.runtime.text_table import printable
 
 FAILED, WRONG_USAGE, NOT_ALLOWED, INTERRUPTED = 1, 2, 3, 130
 
@@ -28,14 +29,15 @@ class Program(click.Group):
             return None
         verb = getattr(import_module(f"autotune.cli.{cmd_name}"), cmd_name)
         assert isinstance(verb, click.Command)
+        add_common_options(verb)
         return verb
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, but a verb that does not exist is answered with the one that was probably meant."""
+        """As click's, but an unknown verb is answered with the nearest one."""
         if args[0] not in messages.VERBS:
-            from difflib import get_close_matches  # 2 ms that only a misspelling pays
+            from difflib import get_close_matches  # takes 2 ms
 
             for nearest in get_close_matches(args[0], messages.VERBS, 1):
                 ctx.fail(messages.no_such_verb(args[0], nearest))
@@ -46,7 +48,7 @@ class Program(click.Group):
             formatter.write_dl(list(messages.VERBS.items()))
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """As click's, but where the words cannot be written, a sentence says so instead of a traceback."""
+        """As click's, but output that cannot be written is a sentence instead of a traceback."""
         try:
             try:
                 return super().main(*args, **extra)
@@ -54,10 +56,10 @@ class Program(click.Group):
                 sys.stdout.flush()
         except OSError as problem:
             if problem.filename is not None or problem.errno == errno.EPIPE:
-                raise  # not of a stream; or of a reader that has seen enough, which click knows about
-            _leave_unsaid()
+                raise  # not of a stream; or a closed pipe, which click handles
+            _discard_output()
             with suppress(OSError):
-                click.echo(messages.unsaid(problem.strerror or str(problem)), err=True)
+                click.echo(messages.unwritten(problem.strerror or str(problem)), err=True)
             sys.exit(FAILED)
 
     def invoke(self, ctx: click.Context) -> None:
@@ -71,7 +73,7 @@ class Program(click.Group):
         try:
             code = super().invoke(ctx)
         except AutotuneError as problem:
-            say(messages.error(printable(str(problem))))
+            write_error(messages.error(printable(str(problem))))
             code = exit_code(problem)
         except KeyboardInterrupt:
             click.echo(messages.INTERRUPTED, err=True)
@@ -79,8 +81,16 @@ class Program(click.Group):
         ctx.exit(code or 0)
 
 
-def _leave_unsaid() -> None:
-    """Let what is still buffered for standard output go nowhere: writing it at exit would fail once more."""
+def add_common_options(command: click.Command) -> None:
+    """Give a verb, and every verb of a group, the options --quiet and --verbose."""
+    if not any("--quiet" in option.opts for option in command.params):
+        command.params += common_options()
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        add_common_options(inner)
+
+
+def _discard_output() -> None:
+    """Discard the buffered output: writing it at exit would fail once more."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -88,7 +98,7 @@ def _leave_unsaid() -> None:
 
 
 def exit_code(problem: AutotuneError) -> int:
-    """The exit code that an error of ours leads to."""
+    """The exit code of an error."""
     match problem:
         case UsageError():
             return WRONG_USAGE

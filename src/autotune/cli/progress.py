@@ -1,16 +1,14 @@
 """What a calibration is doing right now: a live line on a terminal, plain lines in a log."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from autotune.cli import messages
-from autotune.cli.profile_table import operation_name
-from autotune.cli.terminal import console, printable
+from autotune.cli.entry_table import operation_name
+from autotune.cli.terminal import console, is_quiet, write_error
+from autotune.runtime.text_table import printable
 from autotune.search.events import Confirming, Decided, Event, Listener, Started, Testing, Tried
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 class Board:
@@ -68,17 +66,19 @@ class Board:
 
 
 @contextmanager
-def progress(to: "Console | None" = None) -> Iterator[Listener]:
+def progress() -> Iterator[Listener]:
     """Show events on standard error: live if it is a terminal, as plain lines otherwise."""
-    screen = to or console(stderr=True)
     board = Board()
-    if not screen.is_terminal:
+    if is_quiet():
+        yield lambda _: None
+        return
+    if not sys.stderr.isatty():
 
         def write(event: Event) -> None:
             line = board.take(event)
             if line is not None:
                 with suppress(OSError):  # a log on a full disk must not cost the measurements
-                    screen.print(line, soft_wrap=True)
+                    write_error(line)
 
         yield write
         return
@@ -87,6 +87,7 @@ def progress(to: "Console | None" = None) -> Iterator[Listener]:
     from rich.text import Text
 
     # no refresh thread: it would be one more thing that runs beside a timing
+    screen = console(stderr=True)
     with Live(console=screen, auto_refresh=False, transient=True) as live:
 
         def show(event: Event) -> None:

@@ -2,21 +2,22 @@
 
 import csv
 import io
-import json
-from collections.abc import Iterable, Sequence
+import webbrowser
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from autotune.cli import messages
-from autotune.cli.fitting_profile import applying
+from autotune.cli.in_force import in_force
+from autotune.cli.options import json_option
 from autotune.cli.program import FAILED
-from autotune.cli.terminal import printable
+from autotune.cli.terminal import note, print_json
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.profiles import profile_files
-from autotune.report.rows import TABLES, tables
-from autotune.report.subject import Subject, labels
+from autotune.report.rows import TABLES, Subject, labels, tables
+from autotune.runtime.text_table import printable
 
 if TYPE_CHECKING:
     from autotune.model.measurement import Session
@@ -25,16 +26,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("profiles", nargs=-1, type=click.Path(path_type=Path), metavar="[PROFILE]...")
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with figures.")
-@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print one table of them as CSV.")
 @click.option(
-    "--table",
-    type=click.Choice(list(TABLES)),
-    default="entries",
-    show_default=True,
-    help="Which one, with --csv.",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"Where the page goes, instead of {messages.REPORT}.",
 )
+@click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
+@json_option
+@click.option("--csv", "table", type=click.Choice(list(TABLES)), help="Print one table of numbers as CSV.")
 @click.option(
     "--optuna",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -42,55 +41,57 @@ if TYPE_CHECKING:
 )
 def report(
     profiles: tuple[Path, ...],
-    html: Path | None,
+    output: Path | None,
+    show: bool,
     as_json: bool,
-    as_csv: bool,
-    table: str,
+    table: str | None,
     optuna: Path | None,
 ) -> int:
-    """Show a profile as a page of figures, or several side by side.
+    """Write a page of figures about the entries in force, or compare several profiles side by side.
 
-    Without PROFILE, the one that applies on this machine. The page is one file that needs no network: gains
-    with their intervals, times over sizes, what every knob did, how near the machine's limits it comes, and how
-    the search went, where the journal of the calibration is still on this machine. It needs the extra
-    numpy-autotune[report].
+    The page is one file that needs no network: speed-ups with their intervals, times over sizes, the effect of every
+    knob, how near the machine's limits it comes, and how the search went, where the journal of the calibration is still
+    on this machine. --json and --csv print the numbers.
 
     \b
     Examples:
-      autotune report --html report.html
-      autotune report before.yaml after.yaml --html compared.html
-      autotune report --csv --table trials > trials.csv
+      autotune report --open
+      autotune report before.yaml after.yaml --output compared.html
+      autotune report --csv trials > trials.csv
       autotune report --optuna history.log && optuna-dashboard history.log
     """
-    if sum((html is not None, as_json, as_csv, optuna is not None)) != 1:
-        raise UsageError(messages.REPORT_AS_WHAT)
-    subjects = found(profiles)
+    if sum((output is not None or show, as_json, table is not None, optuna is not None)) > 1:
+        raise UsageError(messages.ONE_FORMAT)
+    subjects = read_subjects(profiles)
     if not subjects:
-        click.echo(messages.NO_PROFILE, err=True)
+        note(messages.NO_PROFILE)
         return FAILED
-    if html is not None:
-        written(html, drawn(subjects))
+    if as_json:
+        print_json("report/1", tables(subjects))
+    elif table is not None:
+        click.echo(as_csv(tables(subjects)[table]), nl=False)
     elif optuna is not None:
-        exported(subjects, optuna)
-    elif as_json:
-        click.echo(json.dumps(tables(subjects), indent=2))
+        write_history(subjects, optuna)
     else:
-        click.echo(lines(tables(subjects)[table]), nl=False)
+        write_page(output or Path(messages.REPORT), subjects, show=show)
     return 0
 
 
-def found(paths: Sequence[Path]) -> list[Subject]:
-    """The profiles in these files, or the one that applies here; none if none does."""
-    asked = paths or [path for path in (applying(),) if path is not None]
-    read = [profile_files.read(path) for path in asked]
+def read_subjects(paths: Sequence[Path]) -> list[Subject]:
+    """Read the profiles in these files, or what is in force; none if nothing is."""
+    if not paths:
+        profile = in_force().as_profile()
+        label = "in force on this machine"
+        return [] if profile is None else [Subject(label=label, profile=profile, sessions=sessions(profile))]
+    profiles = [profile_files.read(path) for path in paths]
     return [
         Subject(label=label, profile=profile, path=str(path), sessions=sessions(profile))
-        for label, profile, path in zip(labels(asked), read, asked, strict=True)
+        for label, profile, path in zip(labels(paths), profiles, paths, strict=True)
     ]
 
 
 def sessions(profile: "Profile") -> "tuple[Session, ...]":
-    """The sessions of the last calibration of this key, if it was this host that measured the profile."""
+    """The sessions of the last calibration of this key, if this host measured the profile."""
     from autotune.host.identity import host_id
     from autotune.search import journal
     from autotune.search.calibration import journal_path
@@ -98,28 +99,20 @@ def sessions(profile: "Profile") -> "tuple[Session, ...]":
     return journal.sessions(journal_path(profile.key)) if profile.provenance.host == host_id() else ()
 
 
-def drawn(subjects: Sequence[Subject]) -> str:
-    """The page."""
-    from autotune.report import library
-    from autotune.report.figures import FIGURES
+def write_page(path: Path, subjects: Sequence[Subject], *, show: bool) -> None:
+    """Write the page and open it if asked to. Raises EnvironmentProblem."""
     from autotune.report.page import page
 
-    code = library.javascript()
-    return page(
-        subjects, library=code, specs={name: library.compiled(spec) for name, spec in FIGURES.items()}
-    )
-
-
-def written(path: Path, content: str) -> None:
-    """Write a page. Raises EnvironmentProblem."""
     try:
-        profile_files.replace(path, content.encode())
+        profile_files.replace(path, page(subjects).encode())
     except OSError as problem:
         raise EnvironmentProblem(messages.not_written(path, problem.strerror or str(problem))) from problem
-    click.echo(messages.report_written(printable(str(path))), err=True)
+    note(messages.report_written(printable(str(path))))
+    if show:
+        webbrowser.open(path.resolve().as_uri())
 
 
-def exported(subjects: Sequence[Subject], path: Path) -> None:
+def write_history(subjects: Sequence[Subject], path: Path) -> None:
     """Write a profile's history for optuna-dashboard. Raises UsageError, EnvironmentProblem."""
     if len(subjects) > 1:
         raise UsageError(messages.ONE_HISTORY)
@@ -127,17 +120,17 @@ def exported(subjects: Sequence[Subject], path: Path) -> None:
         raise EnvironmentProblem(messages.NO_HISTORY)
     if path.exists():
         raise UsageError(messages.exists_already(path))
-    from autotune.report import optuna_storage
+    from autotune.search.optuna_export import export_study
 
     try:
-        count = optuna_storage.write(subjects[0], path)
+        count = export_study(subjects[0].profile, subjects[0].sessions, path)
     except OSError as problem:
         raise EnvironmentProblem(messages.not_written(path, problem.strerror or str(problem))) from problem
-    click.echo(messages.history_written(printable(str(path)), count), err=True)
+    note(messages.history_written(printable(str(path)), count))
 
 
-def lines(rows: Iterable["dict[str, Any] | Any"]) -> str:
-    """Rows as CSV, with control characters spelled out; nothing for no rows."""
+def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Format rows as CSV, with control characters spelled out; nothing for no rows."""
     plain = [
         {name: printable(value) if isinstance(value, str) else value for name, value in row.items()}
         for row in rows

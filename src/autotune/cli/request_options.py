@@ -1,19 +1,71 @@
-"""The words of a command line as a Request."""
+"""Options of a calibration, and the Request that they make."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import click
 
-from autotune.cli import messages, units
-from autotune.cli.size_options import parse_sizes
+from autotune.cli import messages
+from autotune.cli.options import parse_duration, parse_sizes, split_words
+from autotune.cli.terminal import note
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import ALIASES, CATALOGUE, Kind, kind
+from autotune.model.operation import DTYPES
 from autotune.search.request import Effort, Request
 
+effort_option = click.option(
+    "--effort",
+    type=click.Choice([str(effort) for effort in Effort]),
+    default=str(Effort.NORMAL),
+    show_default=True,
+    help="quick: one size each; thorough: more sizes, both dtypes.",
+)
+budget_option = click.option("--budget", metavar="TIME", help="Time allowed, such as 90s, 5m or 1h30m.")
 
-def asked(
-    operations: Iterable[str],
-    sizes: Iterable[str] = (),
+_OPTIONS = (
+    click.option(
+        "--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="float64 unless said otherwise."
+    ),
+    effort_option,
+    budget_option,
+    click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="N",
+        help="Same timings and seed, same profile.",
+    ),
+    click.option(
+        "--neighbours",
+        type=click.IntRange(0, 4096),
+        default=0,
+        metavar="K",
+        help="Measure next to K busy processes, for a machine that others always use too.",
+    ),
+    click.option(
+        "--copies",
+        type=click.IntRange(1, 4096),
+        default=1,
+        metavar="K",
+        help="Run K copies of each trial at once, for K ranks or web workers that share the CPUs.",
+    ),
+    click.option(
+        "--workload",
+        metavar="FILE.py:FUNCTION",
+        help="Tune a function of yours (or package.module:function).",
+    ),
+)
+
+
+def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the arguments and options that make a Request."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return click.argument("words", nargs=-1, metavar="[OPERATION]... [NAME=N,N]...")(command)
+
+
+def make_request(
+    words: Iterable[str],
     *,
     dtypes: tuple[str, ...] = (),
     effort: str = "normal",
@@ -23,27 +75,25 @@ def asked(
     copies: int = 1,
     workload: Kind | None = None,
 ) -> Request:
-    """The request that the words of a command line make.
+    """Make the Request of a command line; a word with an equals sign is a size.
 
-    A word with an equals sign is a size: the shell cuts `--sizes m=100,200 n=5` in two. Raises
-    UnknownOperation, BadSize, BadBudget, or BadWorkload if operations are named beside the user's function.
-    Says on standard error what an alias stands for.
+    Raises UnknownOperation, BadSize, BadBudget, or BadWorkload if operations are named together with the user's
+    function. Says on standard error what an alias stands for.
     """
-    words = list(operations)
-    for word in words:
-        if word in ALIASES:
-            click.echo(messages.tuned_together(word, ALIASES[word]), err=True)
-    names = tuple(dict.fromkeys(kind(word).name for word in words if "=" not in word))
-    texts = " ".join([*sizes, *(word for word in words if "=" in word)]).split()
-    if workload is not None and names:
-        raise BadWorkload(messages.workload_alone(names[0]))
-    kinds = [workload] if workload is not None else [CATALOGUE[name] for name in names or CATALOGUE]
+    names, sizes = split_words(words)
+    for name in names:
+        if name in ALIASES:
+            note(messages.tuned_together(name, ALIASES[name]))
+    operations = tuple(dict.fromkeys(kind(name).name for name in names))
+    if workload is not None and operations:
+        raise BadWorkload(messages.workload_alone(operations[0]))
+    kinds = [workload] if workload is not None else [CATALOGUE[name] for name in operations or CATALOGUE]
     return Request(
-        operations=names,
-        sizes=_common_sizes(texts, kinds),
+        operations=operations,
+        sizes=_common_sizes(sizes, kinds),
         dtypes=tuple(dict.fromkeys(dtypes)),
         effort=Effort(effort),
-        budget_seconds=None if budget is None else units.budget(budget),
+        budget_seconds=None if budget is None else parse_duration(budget),
         seed=seed,
         neighbours=neighbours,
         copies=copies,
@@ -52,7 +102,9 @@ def asked(
 
 
 def _common_sizes(texts: list[str], kinds: Iterable[Kind]) -> tuple[Mapping[str, int], ...]:
-    """The sizes asked for and no others: what is left out follows, for each operation, from these."""
-    asked_for = {text.partition("=")[0] for text in texts}
-    filled = [parse_sizes(texts, each) for each in kinds]  # all of them: each refuses what it does not have
-    return tuple({name: size[name] for name in size if name in asked_for} for size in filled[0])
+    """The given sizes alone: each operation fills in the others from these."""
+    names = {text.partition("=")[0] for text in texts}
+    filled = [
+        parse_sizes(texts, each) for each in kinds
+    ]  # all of them: each refuses sizes that it does not have
+    return tuple({name: size[name] for name in size if name in names} for size in filled[0])

@@ -9,18 +9,17 @@ from collections.abc import Mapping
 import click
 
 from autotune.cli import messages
-from autotune.cli.env import choice
-from autotune.cli.terminal import printable
+from autotune.cli.env import choose_threads, threads_option
+from autotune.cli.terminal import note, write_error
 from autotune.controls import thread_variables
+from autotune.runtime.text_table import printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit statuses as shells give them (POSIX.1-2017, Shell Command Language, 2.8.2)."""
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option(
-    "--blas-threads", type=click.IntRange(min=1), metavar="N", help="This count instead of the profile's."
-)
+@threads_option
 @click.option(
     "--per-call",
     type=click.Choice(["linalg", "all"]),
@@ -33,13 +32,14 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
 def run(blas_threads: int | None, per_call: str | None, children: bool, command: tuple[str, ...]) -> int:
     """Run a command with BLAS threads set in its environment, as the profile says.
 
-    The command takes the place of autotune and its exit status is the one you get: 127 if it is not found,
-    126 if it cannot be executed. Variables that you have set stay as they are.
+    The command takes the place of autotune and its exit status is the one you get: 127 if it is not found, 126 if it
+    cannot be executed. Variables that you have set stay as they are. One line on standard error says what was set, or
+    why nothing was; -q leaves it out.
 
-    With --per-call, every Python that the command is or starts (a script, pytest, a console script, one in a
-    make file) calls autotune.apply(per_call=True) once it has loaded NumPy, with no change to the program.
-    autotune has to be installed for that Python, and -I, -E and -S keep it from working. What those Pythons
-    start runs as without it, unless there is --children.
+    With --per-call, every Python that the command is or starts (a script, pytest, a console script, one in a make file)
+    calls autotune.apply(per_call=True) once it has loaded NumPy, with no change to the program. autotune has to be
+    installed for that Python, and -I, -E and -S keep it from working. What those Pythons start runs as without it,
+    unless there is --children.
 
     \b
     Examples:
@@ -52,14 +52,18 @@ def run(blas_threads: int | None, per_call: str | None, children: bool, command:
         raise click.UsageError(messages.CHILDREN_ALONE)
     if per_call is not None and blas_threads is not None:
         raise click.UsageError(messages.THREADS_AND_CALLS)
-    threads, _ = choice(blas_threads)
+    threads, reason = choose_threads(blas_threads)
     variables = thread_variables.exports(threads, os.environ)
+    kept = thread_variables.user_limit(os.environ)
+    note(
+        printable(messages.running(threads, reason, per_call=per_call, kept=kept if not variables else None))
+    )
     if per_call is not None:
-        variables |= from_start(per_call, os.environ, children=children)
-    return become(command, {**os.environ, **variables})
+        variables |= startup_variables(per_call, os.environ, children=children)
+    return replace_process(command, {**os.environ, **variables})
 
 
-def from_start(per_call: str, environ: Mapping[str, str], *, children: bool) -> dict[str, str]:
+def startup_variables(per_call: str, environ: Mapping[str, str], *, children: bool) -> dict[str, str]:
     """Variables that have a Python switch its calls from its start, see `runtime/startup/sitecustomize.py`."""
     from autotune import runtime
 
@@ -69,7 +73,7 @@ def from_start(per_call: str, environ: Mapping[str, str], *, children: bool) -> 
     return {**variables, "AUTOTUNE_PER_CALL_CHILDREN": "1"} if children else variables
 
 
-def become(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
+def replace_process(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
     """Replace this process by a command; return the exit status only where that fails.
 
     Windows cannot replace a process: there the command is waited for.
@@ -84,7 +88,7 @@ def become(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
             why, status = messages.NO_SUCH_COMMAND, NOT_FOUND
         else:  # a script whose interpreter is missing also counts as "file not found"
             why, status = getattr(problem, "strerror", None) or str(problem), NOT_EXECUTABLE
-        click.echo(printable(messages.cannot_run(command[0], why)), err=True)
+        write_error(printable(messages.cannot_run(command[0], why)))
         return status
 
 

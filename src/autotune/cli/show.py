@@ -1,42 +1,99 @@
 """`autotune show`."""
 
-import json
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from autotune.cli import messages
-from autotune.cli.fitting_profile import applying
+from autotune.cli.entry_table import plain_entry, print_entries, print_profile
+from autotune.cli.in_force import InForce, in_force, matches
+from autotune.cli.options import json_option, parse_size_lists, split_words
+from autotune.cli.program import FAILED
+from autotune.cli.terminal import note, print_json, print_lines
+from autotune.model.catalogue import ALIASES
+from autotune.model.profile import Profile
 from autotune.profiles import profile_files
+from autotune.profiles.lookup import Found
+from autotune.runtime.text_table import printable
 
 
 @click.command()
-@click.argument("profile", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="Print the profile as JSON.")
-def show(profile: Path | None, as_json: bool) -> int:
-    """Show a profile: every choice, its gain over plain NumPy with the 95 % interval, and its reason.
+@click.argument("words", nargs=-1, metavar="[FILE] [OPERATION]... [NAME=N,N]...")
+@json_option
+def show(words: tuple[str, ...], as_json: bool) -> int:
+    """List the profiles on this machine and the entries in force, each with its speed-up, interval and reason.
 
-    Without PROFILE, the one that applies on this machine. Times are for one unit of work.
+    OPERATION and NAME=N,N narrow the list. With FILE, every entry of this profile is shown, whether it applies here or
+    not. Times are for one unit of work; the interval is the 95 % interval.
 
     \b
     Examples:
       autotune show
+      autotune show svd qr n=500,1000
       autotune show profiles/cluster-node.yaml --json
     """
-    path = profile or applying()
-    if path is None:
-        click.echo(messages.NO_PROFILE, err=True)
-        return 1
-    shown = profile_files.read(path)
+    names, texts = split_words(words)
+    sizes = parse_size_lists(texts)
+    if names and is_file(names[0]):
+        return show_file(Path(names[0]), names[1:], sizes, as_json=as_json)
+    state = in_force()
+    entries = state.select(names, sizes)
+    if as_json:
+        print_json("show/1", document(state, entries))
+    else:
+        print_in_force(state, entries)
+    if not entries:
+        note(messages.NO_PROFILE if not state.entries else messages.not_measured([*names, *texts]))
+        return FAILED
+    return 0
+
+
+def is_file(word: str) -> bool:
+    """Is an argument a profile's file rather than an operation?"""
+    return word.endswith((".yaml", ".yml")) or Path(word).is_file()
+
+
+def show_file(path: Path, names: list[str], sizes: dict[str, tuple[int, ...]], *, as_json: bool) -> int:
+    """Show the entries of one file."""
+    profile = select_entries(profile_files.read(path), names, sizes)
     if as_json:
         from autotune.profiles.schema import document_of
 
-        click.echo(json.dumps({"path": str(path), **document_of(shown)}, indent=2))
-        return 0
-    from autotune.cli.profile_table import render
-    from autotune.cli.terminal import console
-
-    screen = console()
-    screen.print(messages.profile_at(path), soft_wrap=True)
-    render(shown, screen)
+        print_json("profile/1", {"path": str(path), "profile": document_of(profile)})
+    else:
+        print_lines([messages.profile_at(printable(str(path)))])
+        print_profile(profile)
     return 0
+
+
+def select_entries(profile: Profile, names: list[str], sizes: dict[str, tuple[int, ...]]) -> Profile:
+    """Keep the entries of these operations and sizes."""
+    wanted = {ALIASES.get(name, name) for name in names}
+    entries = tuple(entry for entry in profile.entries if matches(entry.operation, wanted, sizes))
+    return replace(profile, entries=entries)
+
+
+def print_in_force(state: InForce, entries: tuple[Found, ...]) -> None:
+    """Print the profiles, numbered, and the entries with the number of their profile."""
+    numbers = {profile.path: f"[{number}]" for number, profile in enumerate(state.profiles, 1)}
+    for profile in state.profiles:
+        print_lines([
+            f"{numbers[profile.path]} {printable(profile.path)}",
+            f"    {messages.local_profile(profile.layer, in_force=profile.in_force)} {printable(profile.reason)}",
+        ])  # fmt: skip
+    if entries:
+        print_lines([""])
+        print_entries([found.entry for found in entries], [numbers[found.path] for found in entries])
+
+
+def document(state: InForce, entries: tuple[Found, ...]) -> dict[str, Any]:
+    """The profiles and entries for programs."""
+    return {
+        "profiles": [asdict(profile) for profile in state.profiles],
+        "entries": [
+            {**plain_entry(found.entry), "level": str(found.level), "profile": found.path}
+            for found in entries
+        ],
+    }

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-import click
-
 from autotune.cli import messages
+from autotune.cli.terminal import note
 from autotune.errors import EnvironmentProblem
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
@@ -29,7 +28,7 @@ def relatives(url: str | None, key: Key) -> list[Profile]:
     try:
         return read_relatives(open_store(found.store), found.policy, key)
     except EnvironmentProblem as problem:
-        click.echo(messages.store_away(problem), err=True)
+        note(messages.store_away(problem))
         return []
 
 

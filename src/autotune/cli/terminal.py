@@ -1,40 +1,118 @@
-"""What a terminal can show."""
+"""Output of the command line: notes, errors, tables and JSON documents, fitted to the terminal."""
 
+import json
+import os
 import shutil
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from autotune.errors import MissingPackage
+from autotune.runtime.text_table import TextColumn, TextTable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-NARROW = 80
-"""Below so many columns a table becomes a list."""
+_QUIET = "autotune.quiet"
 
 
-def console(*, stderr: bool = False) -> "Console":
-    """The terminal, or the file, that words go to.
-
-    Rich looks at NO_COLOR, COLUMNS and the encoding itself. Markup, emoji codes and guessed highlights are
-    off: names in a profile are shown as they are.
-    """
-    from rich.console import Console
-
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+def width() -> int:
+    """Columns of the terminal; 80 where there is none."""
+    return max(20, shutil.get_terminal_size().columns)
 
 
-def say(sentence: str) -> None:
-    """A sentence on standard error: on a terminal folded between words, where a path stays whole."""
+def note(sentence: str) -> None:
+    """Write a sentence to standard error, unless --quiet was given."""
+    if not is_quiet():
+        write_error(sentence)
+
+
+def write_error(sentence: str) -> None:
+    """Write a sentence to standard error; on a terminal it is folded between words, and paths stay whole."""
     if sys.stderr.isatty():
-        width = max(20, shutil.get_terminal_size().columns)
-        sentence = fill(sentence, width, break_long_words=False, break_on_hyphens=False)
+        sentence = fill(sentence, width(), break_long_words=False, break_on_hyphens=False)
     click.echo(sentence, err=True)
 
 
-def printable(text: str) -> str:
-    """The text with control characters, line ends and direction marks spelled out, so that it cannot act."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
-    )
+def is_quiet() -> bool:
+    """Was --quiet given?"""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(_QUIET))
+
+
+def _set_quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.meta[_QUIET] = True
+
+
+def _set_verbose(_context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        import logging
+
+        logging.basicConfig(format="%(name)s: %(message)s")  # to standard error
+        logging.getLogger("autotune").setLevel(logging.DEBUG)
+
+
+def common_options() -> list[click.Parameter]:
+    """Options that every verb has."""
+    return [
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set_quiet,
+            help="Errors only on standard error.",
+        ),
+        click.Option(
+            ["-v", "--verbose"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set_verbose,
+            help="Also write the messages of the logger `autotune` to standard error.",
+        ),
+    ]
+
+
+def print_lines(
+    lines: Iterable[str], *, style: str | None = None, bold: bool = False, err: bool = False
+) -> None:
+    """Print lines; colours only on a terminal, and not where NO_COLOR is set."""
+    text = "\n".join(lines)
+    if text:
+        color = False if os.environ.get("NO_COLOR") else None
+        click.secho(text, fg=style, bold=bold or None, err=err, color=color)
+
+
+def print_json(schema: str, document: Mapping[str, Any]) -> None:
+    """Print a JSON object that begins with the name and version of its schema, such as `autotune.show/1`."""
+    click.echo(json.dumps({"schema": f"autotune.{schema}", **document}, indent=2))
+
+
+class TablePrinter:
+    """Prints a table row by row."""
+
+    def __init__(self, columns: Sequence[TextColumn], *, err: bool = False) -> None:
+        self._table = TextTable(columns, width())
+        self._err = err
+        self._heading = self._table.heading()
+
+    def print_row(self, cells: Sequence[str], *notes: str, style: str | None = None) -> None:
+        """Print the titles once, then a row and its notes."""
+        print_lines(self._heading, bold=True, err=self._err)
+        self._heading = []
+        print_lines(self._table.row(cells, *notes), style=style, err=self._err)
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return Rich's terminal for a live line, without markup, emoji codes and highlights.
+
+    Raises MissingPackage without Rich.
+    """
+    try:
+        from rich.console import Console
+    except ImportError:
+        raise MissingPackage("rich", "calibrate") from None
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)

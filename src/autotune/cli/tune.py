@@ -1,6 +1,5 @@
 """`autotune tune`."""
 
-import json
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,15 +8,17 @@ from pathlib import Path, PurePath
 import click
 
 from autotune.bench.command_bench import Command, Metric
-from autotune.cli import messages, units
+from autotune.cli import messages
+from autotune.cli.options import json_option, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.progress import progress
-from autotune.cli.terminal import printable
+from autotune.cli.terminal import note, print_json
 from autotune.cli.write_outcome import Kept, keep, place
 from autotune.errors import UsageError
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import COMMANDS
 from autotune.model.entry import Entry, Status
+from autotune.runtime.text_table import printable
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 
@@ -43,7 +44,7 @@ NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 @click.option("--name", metavar="NAME", help="Its name in the profile; else the script's.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profile goes.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of the order of the runs.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def tune(
     budget: str,
@@ -94,8 +95,8 @@ def tune(
         chunks=chunks,
         metric=asked_metric(metric, maximize=maximize),
         runs=runs,
-        seconds=units.budget(budget),
-        patience=None if timeout is None else units.budget(timeout),
+        seconds=parse_duration(budget),
+        patience=None if timeout is None else parse_duration(timeout),
         seed=seed,
     )
     path = place(this_key(), output)
@@ -175,10 +176,10 @@ def tell(command: Command, entry: Entry, kept: Kept, *, by: str, as_json: bool) 
             "tuned_seconds": entry.tuned_seconds,
             "profile": str(kept.path),
         }
-        click.echo(json.dumps(report, indent=2))
+        print_json("tune/1", report)
     else:
         click.echo(command.line(entry.choice))
-    click.echo(printable(messages.tuned(entry, by=by)), err=True)
+    note(printable(messages.tuned(entry, by=by)))
     if kept.why is not None:
-        click.echo(messages.written_elsewhere(kept.asked, kept.path, kept.why), err=True)
+        note(messages.written_elsewhere(kept.asked, kept.path, kept.why))
     click.echo(messages.entry_written(kept.path, entry.operation.name), err=True)

@@ -1,6 +1,5 @@
 """`autotune verify`."""
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.bench.inspect_workload import describe
-from autotune.cli import messages, units
-from autotune.cli.entry_table import Column, Ledger, gain, gain_width
-from autotune.cli.fitting_profile import applying
-from autotune.cli.profile_table import operation_name
+from autotune.cli import messages
+from autotune.cli.entry_table import gain, gain_column, operation_name
+from autotune.cli.in_force import in_force
+from autotune.cli.options import json_option, parse_duration, parse_size_lists, split_words
 from autotune.cli.program import FAILED
-from autotune.cli.terminal import console, printable
+from autotune.cli.show import is_file, select_entries
+from autotune.cli.terminal import TablePrinter, note, print_json
 from autotune.host.shares import PROCESSES
+from autotune.model import units
 from autotune.profiles import profile_files
+from autotune.runtime.text_table import TextColumn, printable
 
 if TYPE_CHECKING:
     from autotune.bench.user_workload import UserWorkload
@@ -29,63 +31,65 @@ STYLES = {"holds": "green", "slower": "red", "failed": "red", "open": "yellow", 
 
 
 @click.command()
-@click.argument("profile", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("words", nargs=-1, metavar="[FILE] [OPERATION]... [NAME=N,N]...")
 @click.option(
     "--budget", metavar="TIME", default=BUDGET, show_default=True, help="Time allowed, such as 90s or 5m."
 )
 @click.option("--workload", metavar="FILE.py:FUNCTION", help="The function of yours that it has entries of.")
-@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
-def verify(profile: Path | None, budget: str, workload: str | None, as_json: bool) -> int:
-    """Measure a profile's choices against plain NumPy once more, in fresh processes.
+@json_option
+def verify(words: tuple[str, ...], budget: str, workload: str | None, as_json: bool) -> int:
+    """Measure choices against plain NumPy once more, in fresh processes.
 
-    Without PROFILE, the one that applies on this machine. Says of every choice whether it still holds, with
-    its speed-up and the 95 % interval. Exits with 1 if one is slower than plain NumPy or fails, or if nothing
-    in the profile is for this machine.
+    Without FILE, the entries in force on this machine; OPERATION and NAME=N,N narrow them. Says of every choice whether
+    it still holds, with its speed-up and the 95 % interval. Exits with 1 if one is slower than plain NumPy or fails, or
+    if nothing in the profile is for this machine.
 
     \b
     Examples:
       autotune verify
+      autotune verify svd n=600
       autotune verify profiles/cluster-node.yaml --budget 10m --json
     """
-    seconds = units.budget(budget)
-    path = profile or applying()
-    if path is None:
-        click.echo(messages.NO_PROFILE, err=True)
+    seconds = parse_duration(budget)
+    names, texts = split_words(words)
+    path = Path(names.pop(0)) if names and is_file(names[0]) else None
+    profile = in_force().as_profile() if path is None else profile_files.read(path)
+    if profile is None:
+        note(messages.NO_PROFILE)
         return FAILED
-    shown = profile_files.read(path)
+    shown = select_entries(profile, names, parse_size_lists(texts))
     own = describe(workload) if workload is not None else None
-    click.echo(messages.profile_at(printable(str(path))), err=as_json)
+    if path is not None:
+        note(messages.profile_at(printable(str(path))))
     checks: list[Check] = []
-    ledger = _ledger(stderr=as_json)
+    print_check = check_printer(err=as_json)
     for check in verified(shown, seconds, own):
         checks.append(check)
-        ledger(check)
+        print_check(check)
     if as_json:
-        click.echo(json.dumps({"path": str(path), "entries": [plain(check) for check in checks]}, indent=2))
-    click.echo(messages.verdict(checks), err=True)
+        source = None if path is None else str(path)
+        print_json("verify/1", {"path": source, "entries": [plain(check) for check in checks]})
+    note(messages.verdict(checks))
     return FAILED if failed(checks) else 0
 
 
-def _ledger(*, stderr: bool) -> "Callable[[Check], None]":
-    """Writes verdicts as they come."""
-    screen = console(stderr=stderr)
-    width = gain_width(screen)
-    ledger = Ledger(
-        screen, (Column("operation"), Column("choice"), Column("", 23), Column("speed-up", width))
+def check_printer(*, err: bool) -> "Callable[[Check], None]":
+    """Return a function that prints verdicts as they come."""
+    table = TablePrinter(
+        (TextColumn("operation"), TextColumn("choice"), TextColumn("", 23), gain_column()), err=err
     )
 
-    def write(check: "Check") -> None:
-        entry = check.entry
+    def print_check(check: "Check") -> None:
         interval = units.speedup_interval(check.ratio_low, check.ratio_high)
         cells = (
-            operation_name(entry.operation),
-            str(entry.choice),
+            operation_name(check.entry.operation),
+            str(check.entry.choice),
             messages.STANDINGS[check.standing],
-            gain(units.speedup(check.ratio), interval, screen),
+            gain(units.speedup(check.ratio), interval),
         )
-        ledger.write(cells, printable(check.reason), style=STYLES.get(check.standing, ""))
+        table.print_row(cells, check.reason, style=STYLES.get(check.standing))
 
-    return write
+    return print_check
 
 
 def verified(profile: "Profile", seconds: float, own: "UserWorkload | None") -> "Iterator[Check]":

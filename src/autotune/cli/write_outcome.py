@@ -1,6 +1,5 @@
 """What becomes of a profile once it was measured: joined with what is there, written, told."""
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -12,8 +11,8 @@ from typing import Any
 import click
 
 from autotune.cli import messages
-from autotune.cli.profile_table import render
-from autotune.cli.terminal import console, say
+from autotune.cli.entry_table import print_profile
+from autotune.cli.terminal import note, print_json
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.entry import Status
 from autotune.model.profile import Key, Profile
@@ -88,23 +87,22 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
 def tell(each: Sequence[Kept], *, finished: bool, as_json: bool) -> None:
     """Print what was measured for each allocation, where it is, and what to do next.
 
-    As JSON it is one object, or those of several allocations under `profiles`.
+    As JSON it is one object with the profiles of all allocations.
     """
     if as_json:
-        documents = [_document(kept) for kept in each]
-        click.echo(json.dumps(documents[0] if len(documents) == 1 else {"profiles": documents}, indent=2))
+        print_json("calibrate/1", {"profiles": [_document(kept) for kept in each]})
     for kept in each:
         if not as_json:
-            render(kept.measured, console())
+            print_profile(kept.measured)
         _say(kept)
     if not finished:
-        say(messages.RESUME)
+        note(messages.RESUME)
 
 
 def _document(kept: Kept) -> dict[str, Any]:
     from autotune.profiles.schema import document_of
 
-    return {"path": str(kept.path), "earlier_entries": _earlier(kept), **document_of(kept.measured)}
+    return {"path": str(kept.path), "earlier_entries": _earlier(kept), "profile": document_of(kept.measured)}
 
 
 def _say(kept: Kept) -> None:
@@ -122,7 +120,7 @@ def _say(kept: Kept) -> None:
     if kept.path.parent == folders.user_profiles():
         lines.append(messages.how_to_see(_command()))
     for line in lines:
-        say(line)
+        note(line)
 
 
 def _earlier(kept: Kept) -> int:

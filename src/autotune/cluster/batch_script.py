@@ -1,7 +1,7 @@
-"""A batch file that calibrates one kind of node, for sites whose scheduler runs no Dask. Pure.
+"""Batch files that calibrate one kind of node, for sites whose scheduler runs no Dask. Pure.
 
-Nodes are asked for whole, since timings beside somebody else's job are worth nothing, and by twos, since an entry
-counts once two hosts agree. Each measures by itself into a file of its own (homes are shared) and publishes that.
+Nodes are requested whole, since timings next to another user's job are worthless, and by twos, since an entry counts
+once two hosts agree. Each node measures by itself into a file of its own (homes are shared) and publishes that.
 """
 
 import shlex
@@ -12,8 +12,8 @@ from enum import StrEnum
 from autotune.errors import UsageError
 
 
-class Batch(StrEnum):
-    """The batch systems that there are files for."""
+class BatchSystem(StrEnum):
+    """The supported batch systems."""
 
     SLURM = "slurm"
     PBS = "pbs"
@@ -22,125 +22,155 @@ class Batch(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What the file is to ask for."""
+class BatchRequest:
+    """The resources that a batch file requests."""
 
     nodes: int = 2
     partition: str | None = None
-    """A queue, with other words than Slurm's."""
+    """The partition or queue."""
     constraint: str | None = None
-    """What the nodes of the class have in common, in the words of the batch system."""
+    """A property that the nodes of the class share, in the syntax of the batch system."""
+    account: str | None = None
+    """The account or project that is charged."""
+    qos: str | None = None
+    """Slurm's quality of service."""
+    directives: tuple[str, ...] = ()
+    """More lines of the batch system, without its prefix."""
     minutes: int = 30
     cpus: int | None = None
     """CPUs of a node; None where the batch system gives all of them with the node."""
 
 
-def script(batch: Batch, wanted: Wanted, *, program: Sequence[str], words: Sequence[str], store: str) -> str:
-    """The file. `program` is how to call autotune on a node, `words` are what `calibrate` is asked.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCommands:
+    """The commands that run on each node."""
 
-    Raises UsageError for what would end a line of the file, and where the number of CPUs is needed.
+    program: Sequence[str]
+    """How to call autotune."""
+    calibrate: Sequence[str]
+    """Arguments of `calibrate`."""
+    store: str
+    sign: bool = False
+
+
+def batch_script(system: BatchSystem, request: BatchRequest, commands: NodeCommands) -> str:
+    """Write the batch file.
+
+    Raises UsageError for text that would end a line of the file, and where the number of CPUs is needed.
     """
-    for text in (wanted.partition, wanted.constraint, store, *program, *words):
+    texts = (request.partition, request.constraint, request.account, request.qos, *request.directives)
+    for text in (*texts, commands.store, *commands.program, *commands.calibrate):
         if text is not None and not text.isprintable():
             raise UsageError(f"{text!r} cannot stand in a batch file.")
-    if wanted.cpus is None and batch in {Batch.PBS, Batch.SGE}:
+    if request.cpus is None and system in {BatchSystem.PBS, BatchSystem.SGE}:
         raise UsageError(
-            f"--{batch} needs --cpus N, how many CPUs a node has: else a job is held to some of them."
+            f"--{system} needs --cpus N, how many CPUs a node has: else a job is held to some of them."
         )
-    header, launch = _ASKED[batch](wanted)
+    prefix, header, launch = _HEADERS[system](request)
+    measure = _measure(commands).replace("'", "'\\''")  # as it stands between single quotes
     return "\n".join([
         "#!/bin/bash",
-        *header,
+        *(f"{prefix} {line}" for line in (*header, *request.directives)),
         "# Calibrates one kind of node with autotune: submit it once for each kind.",
         "set -euo pipefail",
         "",
         "measure='",
-        _escaped(_measure(program, words, store)),
+        measure,
         "'",
         f'{launch} bash -c "$measure"',
         "",
     ])  # fmt: skip
 
 
-def _measure(program: Sequence[str], words: Sequence[str], store: str) -> str:
-    call = shlex.join(program)
+def _measure(commands: NodeCommands) -> str:
+    call = shlex.join(commands.program)
+    calibrate = shlex.join(["calibrate", *commands.calibrate])
     return "\n".join((
         "set -euo pipefail",
-        f"export AUTOTUNE_STORE={shlex.quote(store)}",  # here: pbsdsh takes no environment along
+        f"export AUTOTUNE_STORE={shlex.quote(commands.store)}",  # here: pbsdsh passes no environment on
         "folder=$(mktemp -d)",
         "trap 'rm -rf \"$folder\"' EXIT",
-        f'{call} calibrate {shlex.join(words)} --output "$folder/node.yaml"'.replace("  ", " "),
-        f'{call} publish "$folder/node.yaml"',
+        f'{call} {calibrate} --output "$folder/node.yaml"',
+        f'{call} store publish {"--sign " if commands.sign else ""}"$folder"/node*.yaml',
     ))  # fmt: skip
 
 
-def _escaped(text: str) -> str:
-    """As it stands between single quotes."""
-    return text.replace("'", "'\\''")
+_Header = tuple[str, list[str], str]
+"""Prefix of a directive, the directives, and the command that starts one process on each node."""
 
 
-def _slurm(wanted: Wanted) -> tuple[list[str], str]:
-    """A step gets all CPUs of its node only if it asks for them (srun(1), --cpus-per-task, since 22.05)."""
+def _slurm(request: BatchRequest) -> _Header:
+    """A step gets all CPUs of its node only if it requests them (srun(1), --cpus-per-task, since 22.05)."""
     header = [
-        "#SBATCH --job-name=autotune",
-        f"#SBATCH --nodes={wanted.nodes}",
-        "#SBATCH --ntasks-per-node=1",
-        "#SBATCH --exclusive",
-        "#SBATCH --mem=0",
-        f"#SBATCH --time={wanted.minutes}",
-        *_lines("#SBATCH --partition={}", wanted.partition),
-        *_lines("#SBATCH --constraint={}", wanted.constraint),
+        "--job-name=autotune",
+        f"--nodes={request.nodes}",
+        "--ntasks-per-node=1",
+        "--exclusive",
+        "--mem=0",
+        f"--time={request.minutes}",
+        *_option("--partition={}", request.partition),
+        *_option("--constraint={}", request.constraint),
+        *_option("--account={}", request.account),
+        *_option("--qos={}", request.qos),
     ]
-    return header, 'srun --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_ON_NODE" --cpu-bind=none'
+    return "#SBATCH", header, 'srun --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_ON_NODE" --cpu-bind=none'
 
 
-def _pbs(wanted: Wanted) -> tuple[list[str], str]:
+def _pbs(request: BatchRequest) -> _Header:
     """`constraint` goes into the chunk, such as `cpu_type=icelake`."""
-    chunk = ":".join(filter(None, (f"ncpus={wanted.cpus}", wanted.constraint)))
+    chunk = ":".join(filter(None, (f"ncpus={request.cpus}", request.constraint)))
     header = [
-        "#PBS -N autotune",
-        f"#PBS -l select={wanted.nodes}:{chunk}",
-        "#PBS -l place=scatter:excl",
-        f"#PBS -l walltime={_clock(wanted.minutes)}:00",
-        *_lines("#PBS -q {}", wanted.partition),
+        "-N autotune",
+        f"-l select={request.nodes}:{chunk}",
+        "-l place=scatter:excl",
+        f"-l walltime={_clock(request.minutes)}:00",
+        *_option("-q {}", request.partition),
+        *_option("-A {}", request.account),
     ]
-    return header, "pbsdsh --"
+    return "#PBS", header, "pbsdsh --"
 
 
-def _lsf(wanted: Wanted) -> tuple[list[str], str]:
-    """One slot on each of so many hosts, and nobody else on them; `constraint` is a select[] string."""
+def _lsf(request: BatchRequest) -> _Header:
+    """One slot on each of so many hosts, exclusively; `constraint` is a select[] string."""
     header = [
-        "#BSUB -J autotune",
-        f"#BSUB -n {wanted.nodes}",
-        '#BSUB -R "span[ptile=1]"',
-        *_lines('#BSUB -R "select[{}]"', wanted.constraint, quoted=False),
-        "#BSUB -x",
-        f"#BSUB -W {_clock(wanted.minutes)}",
-        *_lines("#BSUB -q {}", wanted.partition),
+        "-J autotune",
+        f"-n {request.nodes}",
+        '-R "span[ptile=1]"',
+        *_option('-R "select[{}]"', request.constraint, quoted=False),
+        "-x",
+        f"-W {_clock(request.minutes)}",
+        *_option("-q {}", request.partition),
+        *_option("-P {}", request.account),
     ]
-    return header, 'blaunch -z "$LSB_HOSTS"'
+    return "#BSUB", header, 'blaunch -z "$LSB_HOSTS"'
 
 
-def _sge(wanted: Wanted) -> tuple[list[str], str]:
-    """An array job with one task for each host; `exclusive` is what sites call the complex for whole hosts."""
+def _sge(request: BatchRequest) -> _Header:
+    """An array job with one task for each host; `exclusive` is the usual name of the complex for whole hosts."""
     header = [
-        "#$ -N autotune",
-        f"#$ -t 1-{wanted.nodes}",
-        "#$ -l exclusive=true",
-        f"#$ -pe smp {wanted.cpus}",
-        *_lines("#$ -l {}", wanted.constraint),
-        f"#$ -l h_rt={_clock(wanted.minutes)}:00",
-        *_lines("#$ -q {}", wanted.partition),
-        "#$ -cwd",
-        "#$ -S /bin/bash",
+        "-N autotune",
+        f"-t 1-{request.nodes}",
+        "-l exclusive=true",
+        f"-pe smp {request.cpus}",
+        *_option("-l {}", request.constraint),
+        f"-l h_rt={_clock(request.minutes)}:00",
+        *_option("-q {}", request.partition),
+        *_option("-P {}", request.account),
+        "-cwd",
+        "-S /bin/bash",
     ]
-    return header, "env"
+    return "#$", header, "env"
 
 
-_ASKED = {Batch.SLURM: _slurm, Batch.PBS: _pbs, Batch.LSF: _lsf, Batch.SGE: _sge}
+_HEADERS = {
+    BatchSystem.SLURM: _slurm,
+    BatchSystem.PBS: _pbs,
+    BatchSystem.LSF: _lsf,
+    BatchSystem.SGE: _sge,
+}
 
 
-def _lines(form: str, value: str | None, *, quoted: bool = True) -> Iterable[str]:
+def _option(form: str, value: str | None, *, quoted: bool = True) -> Iterable[str]:
     return [] if value is None else [form.format(shlex.quote(value) if quoted else value)]
 
 

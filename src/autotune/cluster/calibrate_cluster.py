@@ -1,4 +1,4 @@
-"""A calibration of a whole cluster: every class of its nodes, shared out over the nodes of the class."""
+"""Calibration of every class of nodes of a cluster, whose work is shared among the nodes of the class."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,8 +6,8 @@ from time import monotonic
 from typing import Any, Protocol
 
 from autotune.bench.user_workload import UserWorkload
-from autotune.cluster.messages import Order, dumps, units, versions
-from autotune.cluster.plan import LEAST_SECONDS, Errand, Job, Missed, Node, Plan
+from autotune.cluster.messages import Order, decode_units, encode_order, versions
+from autotune.cluster.plan import LEAST_SECONDS, ClusterPlan, MissingUnit, Node, NodeJob, NodeTask
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.entry import Entry
 from autotune.model.profile import Key, Profile
@@ -17,56 +17,56 @@ from autotune.share.merge import collect_votes, merge_votes
 from autotune.share.publication import Publication
 
 TICK_SECONDS = 1.0
-"""After which workers that came or went are looked for."""
+"""Interval at which arrived and lost workers are looked for."""
 PATIENCE_SECONDS = 60.0
-"""How long to wait for workers where there are none: a batch system takes its time to start one."""
+"""Time to wait for the first workers: a batch system needs time to start one."""
 
 Answer = dict[str, Any]
 
 
-class Gone(EnvironmentProblem):
+class SchedulerLost(EnvironmentProblem):
     """The scheduler does not answer any more."""
 
 
-class Crew(Protocol):
-    """Workers that follow orders. A recalled order has no answer; one whose worker died has none, or a late one."""
+class Workers(Protocol):
+    """Worker processes that carry out orders. An order that was cancelled gets no answer; that of a dead worker may."""
 
-    def workers(self) -> Iterable[str]:
-        """Who is there."""
+    def addresses(self) -> Iterable[str]:
+        """List the workers."""
         ...
 
     def occupied(self) -> set[str]:
-        """Who does something else."""
+        """List the workers that run something else."""
         ...
 
     def send(self, worker: str, order: str, name: str) -> int:
-        """Have a worker follow an order; returns a ticket for the answer."""
+        """Send an order; return the ticket of its answer."""
         ...
 
     def answers(self) -> Iterable[tuple[int, Answer]]:
-        """What came back since: by ticket, each once."""
+        """Yield the answers since the last call, with their tickets, each once."""
         ...
 
-    def recall(self, ticket: int) -> None:
-        """Take an order back."""
+    def cancel(self, ticket: int) -> None:
+        """Cancel an order."""
         ...
 
     def wait(self, seconds: float) -> None:
-        """Until something came back, or so long."""
+        """Wait for an answer, at most so long."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Came:
-    """A worker is there, and which class it belongs to."""
+class WorkerJoined:
+    """A worker takes part."""
 
     node: Node
     known: bool
-    """Is its class one that was there before?"""
+    """Is its class known already?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class WorkerRejected:
     """A worker cannot take part."""
 
     worker: str
@@ -74,120 +74,120 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class WorkerLeft:
     """A worker is gone; its job, if it had one, goes to another."""
 
     worker: str
-    job: Job | None
+    job: NodeJob | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Began:
-    """A node has something to do."""
+class JobStarted:
+    """A node has begun a job."""
 
-    job: Job
+    job: NodeJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """A node has done it."""
+class JobDone:
+    """A node has finished a job."""
 
-    job: Job
+    job: NodeJob
     entries: tuple[Entry, ...] = ()
     standing: tuple[int, int, int] = (0, 0, 0)
-    """Units; how many were searched; how many confirmations are to come."""
+    """Units, explored units, and confirmations to come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A node could not do it."""
+class JobFailed:
+    """A node could not do a job."""
 
-    job: Job
+    job: NodeJob
     reason: str
     busy: bool = False
-    """Is it only that somebody else measures there now?"""
+    """Is it only that another calibration runs there?"""
 
 
-Event = Came | Refused | Left | Began | Ended | Failed
-Save = Callable[[Key, dict[str, Profile]], None]
-"""Takes what each host of a class has said so far, whenever one of them has said more."""
+ClusterEvent = WorkerJoined | WorkerRejected | WorkerLeft | JobStarted | JobDone | JobFailed
+SaveProfiles = Callable[[Key, dict[str, Profile]], None]
+"""Takes the profiles of all hosts of a class, whenever one of them has grown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came of it."""
+class ClusterResult:
+    """The result of a cluster's calibration."""
 
     classes: tuple[tuple[Key, dict[str, Profile]], ...]
     """For each class the profile of each of its hosts."""
-    missed: tuple[Missed, ...]
+    missing: tuple[MissingUnit, ...]
     interrupted: bool = False
     problem: str | None = None
-    """Why it ended early, if not by an interruption."""
+    """Why it ended early, other than by an interruption."""
 
 
 @dataclass(kw_only=True)
-class Cluster:
-    """A calibration of a cluster, and its state. `run` is the whole story."""
+class ClusterCalibration:
+    """A calibration of a cluster and its state. `run` is the only entry point."""
 
-    crew: Crew
+    workers: Workers
     request: Request
-    report: Callable[[Event], None]
-    save: Save
+    report: Callable[[ClusterEvent], None]
+    save: SaveProfiles
     own: UserWorkload | None = None
     relatives: Callable[[Key], Sequence[Profile]] = lambda _: ()
-    """What is known of a class's kin, to be tried first."""
+    """Profiles of similar machines, whose choices are tried first."""
     now: Callable[[], float] = monotonic
-    plan: Plan = field(init=False)
-    _sent: dict[int, tuple[str, Job | None]] = field(init=False, default_factory=dict)
-    """By ticket the worker, and its job; None for an introduction."""
+    plan: ClusterPlan = field(init=False)
+    _sent: dict[int, tuple[str, NodeJob | None]] = field(init=False, default_factory=dict)
+    """Worker and job by ticket; no job for an introduction."""
     _seen: set[str] = field(init=False, default_factory=set)
-    _refused: dict[str, Answer] = field(init=False, default_factory=dict)
+    _rejected: dict[str, Answer] = field(init=False, default_factory=dict)
     _alone_since: float | None = field(init=False, default=None)
-    _kin: dict[Key, Sequence[Profile]] = field(init=False, default_factory=dict)
+    _relatives: dict[Key, Sequence[Profile]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.plan = Plan(self.request.seconds)
+        self.plan = ClusterPlan(self.request.seconds)
 
-    def run(self) -> Outcome:
-        """Measure until all is done, the time has ended, or nobody is left.
+    def run(self) -> ClusterResult:
+        """Measure until all is done, the time has ended, or no worker is left.
 
-        Scope of effect: sends orders to workers, on each host one at a time; each result is saved when it
-        arrives. Ctrl-C ends it, and so does a scheduler that goes away: what finished stands. Raises UsageError
-        if what is asked cannot be done on any node, and EnvironmentProblem if no node can do anything.
+        Scope of effect: sends orders to workers, on each host one at a time; each result is saved when it arrives.
+        Ctrl-C ends it, and so does a scheduler that goes away: finished results stay. Raises UsageError if no node can
+        do what is asked, and EnvironmentProblem if no node can do anything.
         """
         interrupted, problem = False, None
         try:
-            while not self._done():
-                self._look()
-                for ticket, answer in self.crew.answers():
+            while not self._is_done():
+                self._update_workers()
+                for ticket, answer in self.workers.answers():
                     if ticket in self._sent:
-                        self._take(*self._sent.pop(ticket), answer)
-                for job in self.plan.begin(self.now(), self.crew.occupied()):
+                        self._receive(*self._sent.pop(ticket), answer)
+                for job in self.plan.begin(self.now(), self.workers.occupied()):
                     self._send(job)
-                self.crew.wait(TICK_SECONDS)
+                self.workers.wait(TICK_SECONDS)
         except KeyboardInterrupt:
             interrupted = True
-        except Gone as gone:
-            problem = str(gone)
+        except SchedulerLost as lost:
+            problem = str(lost)
         finally:
             for ticket in self._sent:
-                self.crew.recall(ticket)
+                self.workers.cancel(ticket)
         if problem is None and not interrupted and self.plan.deserted:
             problem = "No worker is left that could go on."
-        return Outcome(
-            classes=tuple((key, self._said(key)) for key in self.plan.classes),
-            missed=tuple(self.plan.missed),
+        return ClusterResult(
+            classes=tuple((key, self._profiles(key)) for key in self.plan.classes),
+            missing=tuple(self.plan.missing),
             interrupted=interrupted,
             problem=problem,
         )
 
-    def _done(self) -> bool:
-        """Is there nothing more to do, or nobody to do it?"""
+    def _is_done(self) -> bool:
+        """Is there nothing more to do, or no worker to do it?"""
         if any(job is None for _, job in self._sent.values()):
             return False
         if self.plan.classes and self.plan.over:
             return True
-        if not self.plan.classes and self._refused:
+        if not self.plan.classes and self._rejected:
             self._give_up()
         if self.plan.classes and not self.plan.deserted:
             self._alone_since = None
@@ -203,94 +203,93 @@ class Cluster:
         return True
 
     def _give_up(self) -> None:
-        """Nobody who came can take part."""
-        first = next(iter(self._refused.values()))
+        """Raise the first worker's reason: none of them can take part."""
+        first = next(iter(self._rejected.values()))
         text = (
-            f"None of the {len(self._refused)} workers can take part. The first one says: {first['problem']}"
+            f"None of the {len(self._rejected)} workers can take part. The first one says: {first['problem']}"
         )
         raise UsageError(text) if first["kind"] == "usage" else EnvironmentProblem(text)
 
-    def _look(self) -> None:
-        """Who came, and who went?"""
-        here = dict.fromkeys(self.crew.workers())
-        for worker in [one for one in self._seen if one not in here]:
+    def _update_workers(self) -> None:
+        """Ask new workers to introduce themselves, and drop those that are gone."""
+        present = dict.fromkeys(self.workers.addresses())
+        for worker in self._seen - present.keys():
             self._lose(worker)
-        for worker in here:
+        for worker in present:
             if worker not in self._seen:
                 self._seen.add(worker)
-                order = dumps(Order(errand=None, request=self.request, own=self.own))
-                self._sent[self.crew.send(worker, order, "introduce")] = (worker, None)
+                order = encode_order(Order(task=NodeTask.INTRODUCE, request=self.request, own=self.own))
+                self._sent[self.workers.send(worker, order, NodeTask.INTRODUCE)] = (worker, None)
 
     def _lose(self, worker: str) -> None:
         self._seen.discard(worker)
-        self._refused.pop(worker, None)
-        known = worker in self.plan.nodes
+        self._rejected.pop(worker, None)
+        took_part = worker in self.plan.nodes
         job = self.plan.leave(worker)
-        for ticket in [one for one, (who, _) in self._sent.items() if who == worker]:
+        for ticket in [ticket for ticket, (sent_to, _) in self._sent.items() if sent_to == worker]:
             del self._sent[ticket]
-            self.crew.recall(ticket)
-        if known:
-            self.report(Left(worker=worker, job=job))
+            self.workers.cancel(ticket)
+        if took_part:
+            self.report(WorkerLeft(worker=worker, job=job))
 
-    def _take(self, worker: str, job: Job | None, answer: Answer) -> None:
-        """An answer has come."""
+    def _receive(self, worker: str, job: NodeJob | None, answer: Answer) -> None:
         if answer.get("kind") == "lost":
             self._lose(worker)
         elif job is None:
-            self._introduced(worker, answer)
+            self._introduce(worker, answer)
         elif "problem" in answer:
             self._fail(job, answer["problem"], busy=answer["kind"] == "busy")
-        elif job.errand is Errand.EXAMINE:
+        elif job.task is NodeTask.EXAMINE:
             self.plan.examined(job, answer["tested"])
-            self.report(Ended(job=job, standing=self.plan.standing))
+            self.report(JobDone(job=job, standing=self.plan.standing))
         else:
-            self._measured(job, answer)
+            self._take_profile(job, answer)
 
-    def _introduced(self, worker: str, answer: Answer) -> None:
-        problem = answer.get("problem") or _other(answer["versions"])
+    def _introduce(self, worker: str, answer: Answer) -> None:
+        problem = answer.get("problem") or _version_problem(answer["versions"])
         if problem is not None:
-            self._refused[worker] = {"kind": "other", **answer, "problem": problem}
-            self.report(Refused(worker=worker, reason=problem))
+            self._rejected[worker] = {"kind": "other", **answer, "problem": problem}
+            self.report(WorkerRejected(worker=worker, reason=problem))
             return
         key = profile_of(answer["profile"]).key
-        node = Node(worker=worker, host=answer["host"], key=key, units=units(answer["units"]))
+        node = Node(worker=worker, host=answer["host"], key=key, units=decode_units(answer["units"]))
         known = key in self.plan.classes
         self.plan.join(node)
-        self.report(Came(node=node, known=known))
+        self.report(WorkerJoined(node=node, known=known))
 
-    def _measured(self, job: Job, answer: Answer) -> None:
+    def _take_profile(self, job: NodeJob, answer: Answer) -> None:
         try:
             profile = profile_of(answer["profile"])
         except ProfileError as problem:
             self._fail(job, f"What it measured cannot be used: {problem}")
             return
-        if profile.key != job.node.key:
+        key = job.node.key
+        if profile.key != key:
             self._fail(job, "Its class changed while it measured: CPUs were given to it, or taken away.")
             return
         self.plan.measured(job, profile, answer["seconds"])
-        self.save(job.node.key, self._said(job.node.key))
-        self.report(Ended(job=job, entries=profile.entries, standing=self.plan.standing))
+        self.save(key, self._profiles(key))
+        self.report(JobDone(job=job, entries=profile.entries, standing=self.plan.standing))
 
-    def _fail(self, job: Job, reason: str, *, busy: bool = False) -> None:
+    def _fail(self, job: NodeJob, reason: str, *, busy: bool = False) -> None:
         if busy:
             self.plan.busy(job, self.now())
         else:
             self.plan.failed(job, reason)
-        self.report(Failed(job=job, reason=reason, busy=busy))
+        self.report(JobFailed(job=job, reason=reason, busy=busy))
 
-    def _send(self, job: Job) -> None:
-        name = f"{job.errand}-{job.unit.name}" if job.unit is not None else str(job.errand)
-        self._sent[self.crew.send(job.node.worker, dumps(self._order(job)), name)] = (job.node.worker, job)
-        self.report(Began(job=job))
+    def _send(self, job: NodeJob) -> None:
+        name = f"{job.task}-{job.unit.name}" if job.unit is not None else str(job.task)
+        ticket = self.workers.send(job.node.worker, encode_order(self._order(job)), name)
+        self._sent[ticket] = (job.node.worker, job)
+        self.report(JobStarted(job=job))
 
-    def _order(self, job: Job) -> Order:
+    def _order(self, job: NodeJob) -> Order:
         key = job.node.key
         if job.unit is None:
             hosts = {node.host for node in self.plan.nodes.values() if node.key == key}
             seconds = max(LEAST_SECONDS, self.request.seconds / len(hosts))
-            return Order(
-                errand=job.errand, request=replace(self.request, budget_seconds=seconds), own=self.own
-            )
+            return Order(task=job.task, request=replace(self.request, budget_seconds=seconds), own=self.own)
         request = replace(
             self.request,
             operations=() if self.own is not None else (job.unit.name,),
@@ -298,36 +297,39 @@ class Cluster:
             budget_seconds=job.seconds,
             seconded=job.seconded,
         )
-        order = Order(errand=job.errand, request=request, own=self.own, tested=self.plan.tested(job.node))
-        if job.errand is Errand.CONFIRM:
+        order = Order(task=job.task, request=request, own=self.own, tested=self.plan.tested(job.node))
+        if job.task is NodeTask.CONFIRM:
             return replace(order, choices=Profile(key=key, entries=job.choices))
-        return replace(order, relatives=self._known(key, job.unit.name))
+        return replace(order, relatives=self._warm_starts(key, job.unit.name))
 
-    def _known(self, key: Key, name: str) -> list[Profile]:
-        """What was measured of an operation elsewhere, and here with another dtype."""
-        if key not in self._kin:
-            self._kin[key] = self.relatives(key)
-        known = [*self._said(key).values(), *self._kin[key]]
-        about = (tuple(one for one in profile.entries if one.operation.name == name) for profile in known)
-        return [replace(profile, entries=some) for profile, some in zip(known, about, strict=True) if some]
+    def _warm_starts(self, key: Key, name: str) -> list[Profile]:
+        """Entries of an operation from similar machines, and from this class with another dtype."""
+        if key not in self._relatives:
+            self._relatives[key] = self.relatives(key)
+        profiles = [*self._profiles(key).values(), *self._relatives[key]]
+        own = (tuple(e for e in profile.entries if e.operation.name == name) for profile in profiles)
+        return [
+            replace(profile, entries=entries)
+            for profile, entries in zip(profiles, own, strict=True)
+            if entries
+        ]
 
-    def _said(self, key: Key) -> dict[str, Profile]:
-        """What each host of a class said."""
+    def _profiles(self, key: Key) -> dict[str, Profile]:
+        """The profile of each host of a class."""
         return {host: self.plan.profiles[key, host] for host in self.plan.hosts(key)}
 
 
-def _other(theirs: dict[str, str]) -> str | None:
-    """Which version is another one there."""
-    for name, ours in versions().items():
-        if theirs.get(name) != ours:
-            return f"{name} is {theirs.get(name)} there and {ours} here; it must be the same."
+def _version_problem(versions_there: dict[str, str]) -> str | None:
+    for name, here in versions().items():
+        if versions_there.get(name) != here:
+            return f"{name} is {versions_there.get(name)} there and {here} here; it must be the same."
     return None
 
 
-def class_profile(key: Key, said: dict[str, Profile]) -> Profile:
-    """What the hosts of a class say together; where there is one only, what it says of itself."""
-    if len(said) == 1:
-        return next(iter(said.values()))
-    publications = [Publication(name=host, profile=profile) for host, profile in said.items()]
-    cpus = sorted({profile.provenance.cpu or "" for profile in said.values()})
+def class_profile(key: Key, profiles: dict[str, Profile]) -> Profile:
+    """Merge the profiles of the hosts of a class; that of a single host stays as it is."""
+    if len(profiles) == 1:
+        return next(iter(profiles.values()))
+    publications = [Publication(name=host, profile=profile) for host, profile in profiles.items()]
+    cpus = sorted({profile.provenance.cpu or "" for profile in profiles.values()})
     return merge_votes(collect_votes(publications), key, cpu=cpus[-1] or None)

@@ -1,4 +1,4 @@
-"""What a client sends to a node and gets back, as JSON: nothing that runs."""
+"""Orders to nodes and their answers, as JSON text."""
 
 import json
 import platform
@@ -8,40 +8,37 @@ from typing import Any
 
 from autotune import __version__
 from autotune.bench.user_workload import UserWorkload
-from autotune.cluster.plan import Errand, Unit
+from autotune.cluster.plan import NodeTask, SearchUnit
 from autotune.host.numeric_libraries import series
 from autotune.model.profile import Profile
 from autotune.search.request import Effort, Request
 
-INTRODUCE = "introduce"
-"""The first errand: who is there, and what could be measured. Measures nothing."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is asked of a node."""
+    """A task for a node."""
 
-    errand: Errand | None
-    """None to introduce itself."""
+    task: NodeTask
     request: Request
     own: UserWorkload | None = None
     tested: Mapping[str, Any] | None = None
+    """The self-test of the host."""
     choices: Profile | None = None
-    """To be confirmed; another host's."""
+    """Choices of another host to confirm."""
     relatives: Sequence[Profile] = ()
-    """What is known of other machines."""
+    """Profiles of similar machines."""
 
 
-def dumps(order: Order) -> str:
-    """The order as one line of text."""
+def encode_order(order: Order) -> str:
+    """Encode an order as one line of text."""
     from autotune.profiles.schema import document_of
 
     request = order.request
     plain = {
-        "errand": order.errand or INTRODUCE,
+        "task": order.task,
         "request": {
             "operations": request.operations,
-            "sizes": [dict(one) for one in request.sizes],
+            "sizes": [dict(sizes) for sizes in request.sizes],
             "dtypes": request.dtypes,
             "effort": request.effort,
             "budget_seconds": request.budget_seconds,
@@ -53,42 +50,42 @@ def dumps(order: Order) -> str:
         "own": order.own and order.own.as_dict(),
         "tested": order.tested,
         "choices": order.choices and document_of(order.choices),
-        "relatives": [document_of(one) for one in order.relatives],
+        "relatives": [document_of(profile) for profile in order.relatives],
     }
     return json.dumps(plain)
 
 
-def loads(text: str) -> Order:
-    """The order that `dumps` made this of."""
+def decode_order(text: str) -> Order:
+    """Decode the text of `encode_order`."""
     from autotune.profiles.schema import profile_of
 
     plain = json.loads(text)
     own = None if plain["own"] is None else UserWorkload.from_dict(plain["own"])
-    asked = plain["request"]
+    request = plain["request"]
     return Order(
-        errand=None if plain["errand"] == INTRODUCE else Errand(plain["errand"]),
+        task=NodeTask(plain["task"]),
         request=Request(
             **{
-                **asked,
-                "operations": tuple(asked["operations"]),
-                "sizes": tuple(asked["sizes"]),
-                "dtypes": tuple(asked["dtypes"]),
-                "effort": Effort(asked["effort"]),
+                **request,
+                "operations": tuple(request["operations"]),
+                "sizes": tuple(request["sizes"]),
+                "dtypes": tuple(request["dtypes"]),
+                "effort": Effort(request["effort"]),
                 "workload": None if own is None else own.kind,
             }
         ),
         own=own,
         tested=plain["tested"],
         choices=plain["choices"] and profile_of(plain["choices"]),
-        relatives=[profile_of(one) for one in plain["relatives"]],
+        relatives=[profile_of(document) for document in plain["relatives"]],
     )
 
 
 def versions() -> dict[str, str]:
-    """What has to be the same on both sides: profiles of two versions of autotune do not mix."""
+    """The versions that client and nodes must share."""
     return {"autotune": __version__, "Python": series(platform.python_version())}
 
 
-def units(plain: Sequence[Mapping[str, Any]]) -> tuple[Unit, ...]:
-    """What a node says that there is to measure."""
-    return tuple(Unit(**one) for one in plain)
+def decode_units(plain: Sequence[Mapping[str, Any]]) -> tuple[SearchUnit, ...]:
+    """Decode the units that a node offers to measure."""
+    return tuple(SearchUnit(**unit) for unit in plain)

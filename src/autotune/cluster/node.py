@@ -1,8 +1,8 @@
-"""What a node does for a calibration of its cluster: `python -P -m autotune.cluster.node`.
+"""The process that measures on a node: `python -P -m autotune.cluster.node`.
 
-Reads one order as a line from stdin and answers with one JSON object on stdout. The end of stdin ends it, with all
-that it measures: that is how a worker that died, or a client that went away, takes its trials along. It is a process
-of its own, so that no thread of a Dask worker runs in it and nothing that Dask set has been read by its libraries.
+Reads one order as a line from stdin and answers with one JSON object on stdout. The end of stdin ends the process and
+all its trials: so a worker that dies, or a client that goes away, leaves nothing behind. It is a process of its own, so
+that no thread of a Dask worker runs in it and its libraries have read nothing that Dask set.
 """
 
 import json
@@ -17,65 +17,67 @@ from math import isfinite
 from time import monotonic
 from typing import Any
 
-from autotune.cluster.messages import Order, loads, versions
-from autotune.cluster.plan import Errand
+from autotune.cluster.messages import Order, decode_order, versions
+from autotune.cluster.plan import NodeTask
 from autotune.errors import AutotuneError, BadWorkload, HostBusy, UsageError
 from autotune.host.shares import PROCESSES
+from autotune.model.profile import Profile
+from autotune.profiles.schema import document_of
 
 Answer = dict[str, Any]
 
 
-def answer(order: Order) -> Answer:
-    """What comes of an order. Raises what a campaign raises."""
+def carry_out(order: Order) -> Answer:
+    """Carry out an order. Raises what a calibration raises."""
     if order.request.copies > 1:
         os.environ[PROCESSES] = str(order.request.copies)  # the profile is for one of them
-    errands: dict[Errand | None, Callable[[Order], Answer]] = {
-        None: _introduced,
-        Errand.EXAMINE: _examined,
-        Errand.SEARCH: _searched,
-        Errand.CONFIRM: _confirmed,
+    tasks: dict[NodeTask, Callable[[Order], Answer]] = {
+        NodeTask.INTRODUCE: _introduce,
+        NodeTask.EXAMINE: _examine,
+        NodeTask.SEARCH: _search,
+        NodeTask.CONFIRM: _confirm,
     }
-    return errands[order.errand](order)
+    return tasks[order.task](order)
 
 
-def _introduced(order: Order) -> Answer:
+def _introduce(order: Order) -> Answer:
     from autotune.bench.ladder import seconds_of
     from autotune.host.identity import host_id
     from autotune.model.catalogue import Family
-    from autotune.model.profile import Profile
-    from autotune.profiles.schema import document_of
     from autotune.search.calibration import foresee
 
     file = order.own.source.rpartition(":")[0] if order.own is not None else ""
-    if file.endswith(".py") and not os.path.isfile(file):  # noqa: PTH113  # a name that came from elsewhere
+    if file.endswith(".py") and not os.path.isfile(file):  # noqa: PTH113  # a name from another machine
         raise BadWorkload(f"There is no file {file} on this node: a workload must be where all nodes see it.")
     key, items = foresee(order.request, order.own)
     seconds = [
-        0.0 if item.kind.family is Family.USER else sum(seconds_of(item.kind, one) for one in item.operations)
+        0.0
+        if item.kind.family is Family.USER
+        else sum(seconds_of(item.kind, each) for each in item.operations)
         for item in items
     ]
     return {
         "host": host_id(),
         "profile": document_of(Profile(key=key)),
         "units": [
-            {"name": item.kind.name, "dtype": item.dtype, "seconds": one if isfinite(one) else 0.0}
-            for item, one in zip(items, seconds, strict=True)
+            {"name": item.kind.name, "dtype": item.dtype, "seconds": each if isfinite(each) else 0.0}
+            for item, each in zip(items, seconds, strict=True)
         ],
     }
 
 
-def _examined(order: Order) -> Answer:
+def _examine(order: Order) -> Answer:
     from autotune.search.calibration import examine
 
-    return {"tested": examine(order.request, report=_quiet)}
+    return {"tested": examine(order.request, report=_ignore)}
 
 
-def _searched(order: Order) -> Answer:
+def _search(order: Order) -> Answer:
     from autotune.search.calibration import campaign
 
     outcome = campaign(
         order.request,
-        report=_quiet,
+        report=_ignore,
         own=order.own,
         asked={"cluster": asdict(replace(order.request, workload=None))},
         relatives=order.relatives,
@@ -83,25 +85,20 @@ def _searched(order: Order) -> Answer:
     )
     if not outcome.finished:
         raise KeyboardInterrupt
-    return _said(outcome.profile)
+    return {"profile": document_of(outcome.profile)}
 
 
-def _confirmed(order: Order) -> Answer:
+def _confirm(order: Order) -> Answer:
     from autotune.search.calibration import second
 
     assert order.choices is not None
     assert order.tested is not None
-    return _said(second(order.request, order.choices.entries, tested=order.tested, own=order.own))
-
-
-def _said(profile: Any) -> Answer:
-    from autotune.profiles.schema import document_of
-
+    profile = second(order.request, order.choices.entries, tested=order.tested, own=order.own)
     return {"profile": document_of(profile)}
 
 
-def _quiet(event: object) -> None:
-    """Nothing is sent while timings run."""
+def _ignore(event: object) -> None:
+    """Send nothing while timings run."""
 
 
 def _problem(problem: AutotuneError) -> Answer:
@@ -111,8 +108,8 @@ def _problem(problem: AutotuneError) -> Answer:
     return {"problem": str(problem), "kind": kind}
 
 
-def _watch() -> None:
-    """Interrupt whatever runs once stdin has ended."""
+def _watch_stdin() -> None:
+    """Interrupt the main thread at the end of stdin."""
     with suppress(OSError):
         while os.read(0, 4096):
             pass
@@ -120,22 +117,24 @@ def _watch() -> None:
 
 
 def main() -> None:
-    """Do one errand."""
+    """Carry out one order from stdin."""
     began = monotonic()
     text = b""
-    while not text.endswith(b"\n"):  # by hand: a buffered reader would hide the end of stdin from the watch
+    while not text.endswith(
+        b"\n"
+    ):  # unbuffered: a buffered reader would hide the end of stdin from the watch
         read = os.read(0, 1 << 16)
         if not read:
             return
         text += read
     try:
-        threading.Thread(target=_watch, name="lifeline", daemon=True).start()
-        said = answer(loads(text.decode()))
+        threading.Thread(target=_watch_stdin, name="lifeline", daemon=True).start()
+        answer = carry_out(decode_order(text.decode()))
     except AutotuneError as problem:
-        said = _problem(problem)
+        answer = _problem(problem)
     except KeyboardInterrupt:  # stdin may have ended before the thread was reported to have begun
         return
-    sys.stdout.write(json.dumps({**said, "seconds": monotonic() - began, "versions": versions()}) + "\n")
+    sys.stdout.write(json.dumps({**answer, "seconds": monotonic() - began, "versions": versions()}) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,22 +1,22 @@
-"""What runs inside a Dask worker: it starts a process of ours, and sees to it that this ends in time.
+"""The task that a Dask worker runs: it starts the node's process and ends it in time.
 
-The function travels by value, and needs nothing but the standard library until it has looked around: neither the
-scheduler nor a worker must have autotune for it to arrive, and a worker without autotune says so in a sentence.
+The function is sent by value and imports the standard library only at first: scheduler and worker need no autotune to
+receive it, and a worker without autotune answers with a sentence.
 """
 
 from collections.abc import Callable
 
 
-def visitor() -> Callable[[str], str]:
-    """The function to send. Made here, since cloudpickle sends what is defined in a function by value."""
+def worker_task() -> Callable[[str], str]:
+    """Return the function to send: cloudpickle sends by value what is defined inside a function."""
 
-    def visit(order: str) -> str:
-        """Have an order done; returns the answer as JSON text.
+    def run_order(order: str) -> str:
+        """Carry out an order in a process of its own; return the answer as JSON text.
 
-        The task may be cancelled, by a client that goes away as well: then the process is ended. Scope of effect:
-        one process, started without the thread and allocator variables that a nanny sets.
+        The process is ended if the task is cancelled, as it is when the client goes away. Scope of effect: one process,
+        started without the thread and allocator variables that a nanny sets.
         """
-        import json  # what is outside of this function does not travel with it
+        import json  # names outside of this function are not sent with it
         import os
         import subprocess
         import sys
@@ -33,27 +33,27 @@ def visitor() -> Callable[[str], str]:
         worker = get_worker()
         task = worker.get_current_task()
 
-        def wanted() -> bool:
-            known = worker.state.tasks.get(task)
-            dropped = known is None or known.state in {"cancelled", "released", "forgotten"}
+        def is_wanted() -> bool:
+            state = worker.state.tasks.get(task)
+            dropped = state is None or state.state in {"cancelled", "released", "forgotten"}
             return not dropped and worker.status.name not in {"closing", "closed", "failed"}
 
         command = [sys.executable, "-P", "-m", "autotune.cluster.node"]
-        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             child = subprocess.Popen(  # noqa: S603  # our own module
                 command,
                 stdin=subprocess.PIPE,
-                stdout=said,
-                stderr=complained,
+                stdout=output,
+                stderr=errors,
                 env=scrub(os.environ)[0],
                 start_new_session=True,
             )
             assert child.stdin is not None
             try:
-                with suppress(OSError):  # it ended before it read: its last words say why
+                with suppress(OSError):  # it ended before it read: stderr says why
                     child.stdin.write(order.encode() + b"\n")
                     child.stdin.flush()
-                while child.poll() is None and wanted():
+                while child.poll() is None and is_wanted():
                     sleep(0.2)
             finally:
                 with suppress(OSError):
@@ -63,13 +63,15 @@ def visitor() -> Callable[[str], str]:
                 except subprocess.TimeoutExpired:
                     child.kill()
                     child.wait()
-            said.seek(0)
-            answer = said.read().decode(errors="replace").strip().rpartition("\n")[2]
+            output.seek(0)
+            answer = output.read().decode(errors="replace").strip().rpartition("\n")[2]
             if answer:
                 return answer
-            complained.seek(0)
-            words = complained.read().decode(errors="replace").strip().rpartition("\n")[2]
-            reason = f"The process that measures ended with status {child.returncode}: {words or 'no words'}"
+            errors.seek(0)
+            words = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+            reason = (
+                f"The process that measures ended with status {child.returncode}: {words or 'no message'}"
+            )
             return json.dumps({"problem": reason, "kind": "other"})
 
-    return visit
+    return run_order

@@ -169,11 +169,10 @@ def recheck(
 
 
 def _words(job: Job, *, seconds: float, candidate: Path) -> list[str]:
-    sizes = " ".join(f"{name}={value}" for name, value in job.sizes)
     return [
         "calibrate",
         job.operation,
-        *(["--sizes", sizes] if sizes else []),
+        *(f"{name}={value}" for name, value in job.sizes),
         *("--dtype", job.dtype, "--budget", f"{seconds:.0f}s"),
         *("--output", str(candidate), "--json"),
     ]

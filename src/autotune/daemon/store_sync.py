@@ -55,7 +55,7 @@ class Errands:
             if name in listed and not self._book.delayed(f"publish {path}"):
                 return self._errand(
                     listed[name],
-                    ("publish", path, "--store", url),
+                    ("store", "publish", path, "--store", url),
                     partial(self._published, path),
                     {},
                 )
@@ -96,7 +96,7 @@ class Errands:
         one = self._round[-1]
         return self._errand(
             one,
-            ("pull", "--store", url, "--json"),
+            ("store", "pull", "--store", url, "--json"),
             partial(self._pulled, one),
             {"AUTOTUNE_STATE_DIR": str(staging.folder(book.places, one))},
         )

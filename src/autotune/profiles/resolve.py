@@ -36,7 +36,7 @@ class Resolution:
         self.limit = limit
         self.threads, self.threads_why = copy.threads
         """The process-wide BLAS thread count, not yet clamped, and why; None: leave it alone."""
-        self._copy = copy
+        self.copy = copy
         self._parsed: dict[tuple[str, str], list[Rung]] = {}
 
     def find(self, operation: "Operation") -> Found | None:
@@ -50,7 +50,7 @@ class Resolution:
 
     def operations(self) -> list["Operation"]:
         """Every operation and size that some profile for this machine names, used here or refused."""
-        every = (one.operation for group in self._copy.all_groups() for one in group.entries())
+        every = (one.operation for group in self.copy.all_groups() for one in group.entries())
         return sorted(dict.fromkeys(every), key=lambda one: (one.name, one.dtype, one.sizes))
 
     def entries(self) -> Iterator[Found]:
@@ -62,14 +62,14 @@ class Resolution:
         return (found for found in self._everything() if refused(found.entry))
 
     def _everything(self) -> Iterator[Found]:
-        for group in self._copy.all_groups():
+        for group in self.copy.all_groups():
             for entry in group.entries():
                 yield Found(entry, Level(group.level), group.path, group.why)
 
     def _rungs(self, name: str, dtype: str) -> list[Rung]:
         rungs = self._parsed.get((name, dtype))
         if rungs is None:
-            groups = self._copy.groups(name, dtype)
+            groups = self.copy.groups(name, dtype)
             rungs = [Rung(Level(one.level), one.path, one.why, one.entries()) for one in groups]
             self._parsed[name, dtype] = rungs
         return rungs
@@ -91,7 +91,7 @@ class Resolution:
     @property
     def refusals(self) -> tuple[Refusal, ...]:
         """Every file and entry that is not used, with its reason."""
-        return self._copy.refusals()
+        return self.copy.refusals()
 
 
 def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> Resolution:
@@ -102,7 +102,7 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
     profile: that is in `refusals`.
     """
     usable, limit = usable_cpus(processes)
-    files = _files(named)
+    files = profile_paths(named)
     made_from = _made_from(usable, limit, files)
     path = f"{cache_dir()}/applied-{zlib.crc32(repr((made_from[:-1], named)).encode()):08x}.json"
     copy = compiled_copy.load(path)
@@ -114,7 +114,7 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
 
 def depends_on(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> list[Any]:
     """What the answer of resolve() depends on: as long as this is equal, so is the answer. Reads no profile."""
-    return _made_from(*usable_cpus(processes), _files(named))
+    return _made_from(*usable_cpus(processes), profile_paths(named))
 
 
 def here(usable: int, limit: Limit) -> "Here":
@@ -171,7 +171,7 @@ def _votes(built: Iterable[Sequence[Rung]]) -> list["Entry"]:
     return list(votes.values())
 
 
-def _files(named: str | os.PathLike[str] | None) -> list[tuple[Layer, str]]:
+def profile_paths(named: str | os.PathLike[str] | None = None) -> list[tuple[Layer, str]]:
     """Every profile file, nearest layer first. What cannot be listed stands for itself, to be refused."""
     found: list[tuple[Layer, str]] = []
     for layer, place in places(named):

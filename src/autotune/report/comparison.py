@@ -5,10 +5,12 @@ from math import exp, log
 
 from autotune.model.entry import Status
 from autotune.report import rows
-from autotune.report.pieces import (
+from autotune.report.html import (
     ENTRY,
     KEY_CELLS,
     MOST_OPERATIONS,
+    HtmlColumn,
+    HtmlTable,
     best_of,
     by_label,
     fastest,
@@ -19,31 +21,29 @@ from autotune.report.pieces import (
     times,
     told,
 )
-from autotune.report.rows import Row
-from autotune.report.subject import Subject
-from autotune.report.table import Column, Table
+from autotune.report.rows import Row, Subject
 
 
 def comparison(subjects: Sequence[Subject]) -> str:
     entries = [spoken(row) for subject in subjects for row in rows.entries(subject)]
     machines = [rows.machine(subject) for subject in subjects]
     columns = [
-        Column("profile", "profile"),
-        Column("cpu", "CPU"),
-        Column("usable_cpus", "CPUs", str),
-        Column("blas", "BLAS"),
-        Column("blas_version", "version"),
-        Column("kernels", "kernels"),
-        Column("numpy", "NumPy"),
-        Column("tuned", "tuned", str),
-        Column("entries", "entries", str),
-        Column("resolution", "resolution", percent),
-        Column("created", "measured"),
+        HtmlColumn("profile", "profile"),
+        HtmlColumn("cpu", "CPU"),
+        HtmlColumn("usable_cpus", "CPUs", str),
+        HtmlColumn("blas", "BLAS"),
+        HtmlColumn("blas_version", "version"),
+        HtmlColumn("kernels", "kernels"),
+        HtmlColumn("numpy", "NumPy"),
+        HtmlColumn("tuned", "tuned", str),
+        HtmlColumn("entries", "entries", str),
+        HtmlColumn("resolution", "resolution", percent),
+        HtmlColumn("created", "measured"),
     ]
     head = (
         f'<header><p class="kicker">autotune report</p><h1>{len(subjects)} profiles compared</h1></header>'
         + section(
-            "glance", "The profiles", "", Table("Machine and software of each", columns, machines).html()
+            "glance", "The profiles", "", HtmlTable("Machine and software of each", columns, machines).html()
         )
     )
     operations = sorted(by_label(entries), key=lambda pair: pair[0])
@@ -76,10 +76,10 @@ def _matrix(subjects: Sequence[Subject], entries: Sequence[Row]) -> str:
     order = {subject.label: place for place, subject in enumerate(subjects)}
     shown.sort(key=lambda cell: (-best[str(cell["label"])], cell["label"], order[str(cell["profile"])]))
     columns = [
-        Column("label", "operation"),
-        Column("profile", "profile"),
-        Column("speedup", "speed-up", times),
-        Column("sizes", "sizes", str),
+        HtmlColumn("label", "operation"),
+        HtmlColumn("profile", "profile"),
+        HtmlColumn("speedup", "speed-up", times),
+        HtmlColumn("sizes", "sizes", str),
     ]
     if not shown:
         return "<p>None of the profiles has entries.</p>"
@@ -90,7 +90,7 @@ def _matrix(subjects: Sequence[Subject], entries: Sequence[Row]) -> str:
         figure(
             "matrix",
             "Speed-up by operation and profile",
-            Table("Geometric mean over sizes", columns, shown),
+            HtmlTable("Geometric mean over sizes", columns, shown),
             best_of(shown),
             fixed=True,
             key=KEY_CELLS,
@@ -102,13 +102,13 @@ def _matrix(subjects: Sequence[Subject], entries: Sequence[Row]) -> str:
 def _compared(label: str, entries: Sequence[Row]) -> str:
     shown = [row for row in entries if row["default_seconds"]]
     columns = [
-        Column("profile", "profile"),
+        HtmlColumn("profile", "profile"),
         *ENTRY,
-        Column("size", "", str),
-        Column("shape"),
-        Column("seconds", "", str),
+        HtmlColumn("size", "", str),
+        HtmlColumn("shape"),
+        HtmlColumn("seconds", "", str),
     ]
-    table = Table(f"{label}: time over size, profile by profile", columns, shown or entries)
+    table = HtmlTable(f"{label}: time over size, profile by profile", columns, shown or entries)
     if not shown:
         return f"<div>{table.html()}</div>"
     return figure("times", f"{label}: {_finding(shown)}", table, told(shown))

@@ -5,23 +5,24 @@ from itertools import groupby
 
 from autotune.model.entry import Status
 from autotune.report import rows
-from autotune.report.pieces import (
+from autotune.report.html import (
     ENTRY,
     KEY_CELLS,
     KEY_PAIR,
     MOST_OPERATIONS,
+    HtmlColumn,
+    HtmlTable,
     best_of,
     by_label,
     figure,
     finding,
     section,
     spoken,
+    text,
     times,
     told,
 )
-from autotune.report.rows import Row
-from autotune.report.subject import Subject
-from autotune.report.table import Column, Table, text
+from autotune.report.rows import Row, Subject
 
 
 def operations(subject: Subject, entries: Sequence[Row]) -> Iterable[str]:
@@ -68,13 +69,13 @@ def _time(label: str, entries: Sequence[Row]) -> str:
     shown = sorted(
         (row for row in entries if row["default_seconds"]), key=lambda row: (row["shape"], row["size"])
     )
-    columns = [*ENTRY, Column("size", "", str), Column("shape"), Column("seconds", "", str)]
+    columns = [*ENTRY, HtmlColumn("size", "", str), HtmlColumn("shape"), HtmlColumn("seconds", "", str)]
     if not shown:
-        return Table(f"{label}: entries", columns, entries).html()
+        return HtmlTable(f"{label}: entries", columns, entries).html()
     return figure(
         "time",
         finding(shown),
-        Table(f"{label}: time over size", columns, shown),
+        HtmlTable(f"{label}: time over size", columns, shown),
         told(shown),
         key=KEY_PAIR,
     )
@@ -83,12 +84,12 @@ def _time(label: str, entries: Sequence[Row]) -> str:
 def _heats(label: str, points: Sequence[Row]) -> Iterable[str]:
     both = [row for row in points if row["blas_threads"] is not None and row["workers"] is not None]
     columns = [
-        Column("choice", "configuration"),
-        Column("blas_threads", "BLAS threads", str),
-        Column("workers", "workers", str),
-        Column("speedup", "speed-up", times),
-        Column("processes", "processes", str),
-        Column("chosen", "", str),
+        HtmlColumn("choice", "configuration"),
+        HtmlColumn("blas_threads", "BLAS threads", str),
+        HtmlColumn("workers", "workers", str),
+        HtmlColumn("speedup", "speed-up", times),
+        HtmlColumn("processes", "processes", str),
+        HtmlColumn("chosen", "", str),
     ]
     for sizes, group in groupby(
         sorted(both, key=lambda row: (row["size"], row["sizes"])), lambda row: row["sizes"]
@@ -102,7 +103,7 @@ def _heats(label: str, points: Sequence[Row]) -> Iterable[str]:
         yield figure(
             "heat",
             title,
-            Table(f"{name}, as the search found it", columns, list(cells.values())),
+            HtmlTable(f"{name}, as the search found it", columns, list(cells.values())),
             "As the search found it",
             fixed=True,
             key=KEY_CELLS,
@@ -117,19 +118,19 @@ def _chunks(label: str, points: Sequence[Row]) -> str:
     if not shown:
         return ""
     columns = [
-        Column("choice", "configuration"),
-        Column("sizes", "sizes"),
-        Column("chunk", "chunk", rows.amount),
-        Column("workers", "workers", str),
-        Column("speedup", "speed-up", times),
-        Column("processes", "processes", str),
-        Column("chosen", "", str),
-        Column("at"),
+        HtmlColumn("choice", "configuration"),
+        HtmlColumn("sizes", "sizes"),
+        HtmlColumn("chunk", "chunk", rows.amount),
+        HtmlColumn("workers", "workers", str),
+        HtmlColumn("speedup", "speed-up", times),
+        HtmlColumn("processes", "processes", str),
+        HtmlColumn("chosen", "", str),
+        HtmlColumn("at"),
     ]
     return figure(
         "chunk",
         f"{label}: speed-up over chunk size. {best_of(shown)}",
-        Table(f"{label}: every point that was measured", columns, shown),
+        HtmlTable(f"{label}: every point that was measured", columns, shown),
         "Every point that was measured",
     )
 
@@ -138,14 +139,14 @@ def _search(label: str, trials: Sequence[Row]) -> str:
     if not trials:
         return ""
     columns = [
-        Column("choice", "configuration"),
-        Column("sizes", "sizes"),
-        Column("process", "process", str),
-        Column("elapsed", "after", lambda value: f"{value:.1f} s"),
-        Column("speedup", "speed-up", times),
-        Column("best", "leader", times),
-        Column("failure", "failure"),
-        Column("at"),
+        HtmlColumn("choice", "configuration"),
+        HtmlColumn("sizes", "sizes"),
+        HtmlColumn("process", "process", str),
+        HtmlColumn("elapsed", "after", lambda value: f"{value:.1f} s"),
+        HtmlColumn("speedup", "speed-up", times),
+        HtmlColumn("best", "leader", times),
+        HtmlColumn("failure", "failure"),
+        HtmlColumn("at"),
     ]
     shown = [
         {**row, "speedup": row["ratio"] and 1 / row["ratio"], "best": 1 / row["best"]}
@@ -154,7 +155,7 @@ def _search(label: str, trials: Sequence[Row]) -> str:
     return figure(
         "search",
         f"{label}: {len(shown)} trials in {max(row['elapsed'] for row in shown):.0f} s; the line is what led",
-        Table(f"{label}: trials in order", columns, shown),
+        HtmlTable(f"{label}: trials in order", columns, shown),
         f"The best leader ran {times(max(row['best'] for row in shown))} as fast",
     )
 

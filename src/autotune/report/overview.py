@@ -1,14 +1,18 @@
-"""What one profile comes to: its gains, how near the machine's limits it is, how sure all that is, and the machine."""
+"""The sections about a whole profile: speed-ups, distance to the machine's limits, uncertainty, machine and method."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import exp, log
 from statistics import median
 
 from autotune.model.entry import Status
-from autotune.report.pieces import (
+from autotune.model.profile import Key, Provenance
+from autotune.model.units import memory
+from autotune.report.html import (
     ENTRY,
     KEY_PAIR,
     KEY_STATUS,
+    HtmlColumn,
+    HtmlTable,
     by_label,
     fastest,
     figure,
@@ -16,12 +20,11 @@ from autotune.report.pieces import (
     percent,
     seconds,
     section,
+    text,
     told,
     work,
 )
-from autotune.report.rows import Row
-from autotune.report.subject import Subject
-from autotune.report.table import Column, Table, text
+from autotune.report.rows import Row, Subject
 
 MOST_SHARE = 2.0
 """Of a limit that is drawn: data that stay in a larger cache than was counted would squeeze all others together."""
@@ -70,7 +73,7 @@ def gain(entries: Sequence[Row]) -> str:
         best[row["label"]] = max(best[row["label"]], row["speedup"])
     ordered = sorted(entries, key=lambda row: (-best[row["label"]], row["label"], row["size"]))
     columns = [
-        Column("label", "operation"),
+        HtmlColumn("label", "operation"),
         *ENTRY,
     ]
     summary = told(ordered)
@@ -82,7 +85,7 @@ def gain(entries: Sequence[Row]) -> str:
         figure(
             "gain",
             finding(ordered),
-            Table("Every entry, with its evidence", columns, ordered),
+            HtmlTable("Every entry, with its evidence", columns, ordered),
             summary,
             key=KEY_STATUS,
         ),
@@ -111,15 +114,15 @@ def limits(entries: Sequence[Row]) -> str:
             "minute takes one.",
         )
     columns = [
-        Column("label", "operation"),
-        Column("sizes", "sizes"),
-        Column("bound", "held by"),
-        Column("status", "entry"),
-        Column("limit_seconds", "least time", seconds),
-        Column("default_share", "plain NumPy reaches", percent),
-        Column("share", "with autotune", percent),
-        Column("default_drawn", "", str),
-        Column("drawn", "", str),
+        HtmlColumn("label", "operation"),
+        HtmlColumn("sizes", "sizes"),
+        HtmlColumn("bound", "held by"),
+        HtmlColumn("status", "entry"),
+        HtmlColumn("limit_seconds", "least time", seconds),
+        HtmlColumn("default_share", "plain NumPy reaches", percent),
+        HtmlColumn("share", "with autotune", percent),
+        HtmlColumn("default_drawn", "", str),
+        HtmlColumn("drawn", "", str),
     ]
     left_out = any(row["dtype"] != "float64" and row["limit_seconds"] is None for row in entries)
     single = " float32 arithmetic has no share: the self-test measures float64&rsquo;s peak only." * left_out
@@ -133,7 +136,7 @@ def limits(entries: Sequence[Row]) -> str:
         figure(
             "limits",
             _nearer(shown),
-            Table("Largest size of each operation", columns, shown),
+            HtmlTable("Largest size of each operation", columns, shown),
             "; ".join(f"{row['label']} {row['share']:.0%}" for row in shown[:12]),
             key=KEY_PAIR,
         ),
@@ -174,14 +177,14 @@ def noise(entries: Sequence[Row], subject: Subject) -> str:
     if not shown:
         return section("noise", "How sure", f"{said} No entry was put to a test.")
     columns = [
-        Column("label", "operation"),
-        Column("sizes", "sizes"),
-        Column("status", "entry"),
-        Column("default_seconds", "plain NumPy", seconds),
-        Column("half_width", "half the interval", percent),
-        Column("processes", "processes", str),
-        Column("pairs", "pairs", str),
-        Column("resolution", "", str),
+        HtmlColumn("label", "operation"),
+        HtmlColumn("sizes", "sizes"),
+        HtmlColumn("status", "entry"),
+        HtmlColumn("default_seconds", "plain NumPy", seconds),
+        HtmlColumn("half_width", "half the interval", percent),
+        HtmlColumn("processes", "processes", str),
+        HtmlColumn("pairs", "pairs", str),
+        HtmlColumn("resolution", "", str),
     ]
     return section(
         "noise",
@@ -190,8 +193,75 @@ def noise(entries: Sequence[Row], subject: Subject) -> str:
         figure(
             "noise",
             f"Half of the tests are sure to ±{percent(median(row['half_width'] for row in shown))} or better",
-            Table("Every entry that was put to a test", columns, shown),
+            HtmlTable("Every entry that was put to a test", columns, shown),
             f"{len(shown)} tests, half-widths from {min(row['half_width'] for row in shown):.1%} to "
             f"{max(row['half_width'] for row in shown):.1%}",
         ),
     )
+
+
+_LIMITS = {
+    "affinity": "an affinity mask or cpuset",
+    "quota": "a CPU quota",
+    "cap": "AUTOTUNE_CPUS",
+    "shared": "the processes that share them",
+}
+
+
+def facts(subject: Subject) -> str:
+    """What is known, as a list; what is not is left out."""
+    key, made = subject.profile.key, subject.profile.provenance
+    pairs = [*_machine(key, made), *_method(key, made), ("Profile", subject.path)]
+    items = "".join(f"<div><dt>{text(name)}</dt><dd>{text(said)}</dd></div>" for name, said in pairs if said)
+    return section("machine", "Machine and method", "", f'<dl class="facts">{items}</dl>')
+
+
+def _machine(key: Key, made: Provenance) -> Iterator[tuple[str, str]]:
+    hardware, software = key.hardware, key.software
+    cores = (
+        _count(hardware.packages, "package"),
+        _count(hardware.physical_cores, "core"),
+        _count(hardware.smt, "hardware thread", "a core"),
+        _count(hardware.numa_nodes, "NUMA node"),
+    )
+    limited = None if key.limit == "none" else f"limited by {_LIMITS[str(key.limit)]}"
+    kernels = software.kernels and f"kernels {software.kernels}"
+    yield "CPU", _words(made.cpu, hardware.architecture)
+    yield "Cores", _words(*cores)
+    yield "Caches", f"L2 {memory(hardware.l2_bytes)}, L3 {memory(hardware.l3_bytes)}"
+    yield "Usable CPUs", _words(key.usable_cpus, limited)
+    yield "BLAS", _words(software.blas, software.blas_version, kernels, software.threading)
+    yield "NumPy, Python", _words(software.numpy, software.python)
+    yield "System", _words(made.kernel, made.governor and f"governor {made.governor}")
+
+
+def _method(key: Key, made: Provenance) -> Iterator[tuple[str, str]]:
+    if made.memory_bandwidth:
+        yield "Copies memory at", f"{made.memory_bandwidth / 1e9:.1f} GB/s, all CPUs together"
+    if made.peak_flops:
+        yield "Multiplies at", f"{made.peak_flops / 1e9:.0f} GFLOP/s in float64, all CPUs together"
+    if made.capacity:
+        yield "Work of all CPUs", f"{made.capacity:.2f} times one CPU’s, of {key.usable_cpus}"
+    if made.resolution is not None:
+        yield "Smallest difference told", f"{made.resolution:.1%}"
+    if made.expected_wrong is not None:
+        wrong = f"at most {made.expected_wrong:.2g} of the {made.rules_tested} that were put to the test"
+        yield "Wrongly accepted, as expected", wrong
+    yield (
+        "Measured",
+        _words(
+            made.created,
+            made.effort and f"effort {made.effort}",
+            made.autotune and f"autotune {made.autotune}",
+            f"{made.copies} copies at once" if made.copies > 1 else None,
+            f"beside {made.neighbours} busy processes" if made.neighbours else None,
+        ),
+    )
+
+
+def _words(*parts: object) -> str:
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _count(number: int | None, noun: str, rest: str = "") -> str | None:
+    return None if number is None else f"{number} {noun}{'s' * (number != 1)} {rest}".strip()

@@ -1,7 +1,16 @@
-// Draws every figure from the table beside it: at once those in view, the others when they come near or nothing else is to do.
+// Draws every figure from the table below it: at once those in view, the others when they come near or nothing else is to do.
 "use strict";
 const specs = JSON.parse(document.getElementById("figures").textContent);
-const options = {mode: "vega", renderer: "svg", actions: false, hover: false, logLevel: 1, tooltip: {disableDefaultStyle: true}};
+const tip = document.body.appendChild(Object.assign(document.createElement("div"), {id: "tip"}));
+
+function showTip(_, event, item, text) {
+  tip.classList.toggle("visible", Boolean(text));
+  if (!text) return;
+  tip.textContent = text;
+  tip.style.left = `${Math.min(event.clientX + 12, innerWidth - tip.offsetWidth - 8)}px`;
+  tip.style.top = `${Math.min(event.clientY + 12, innerHeight - tip.offsetHeight - 8)}px`;
+}
+
 const figures = [...document.querySelectorAll("figure[data-kind]")];
 const waiting = new Set(figures);
 const state = document.documentElement.dataset;
@@ -26,7 +35,7 @@ function rowsOf(figure) {
   return rows;
 }
 
-// The tuned sizes of an operation lie beside one another on its line, small ones on top.
+// The tuned sizes of an operation lie next to one another on its line, small ones on top.
 function placed(rows) {
   const tuned = Map.groupBy(rows.filter((row) => row.status === "tuned"), (row) => row.label);
   for (const row of rows) {
@@ -43,7 +52,9 @@ async function draw(figure) {
   const values = kind === "gain" ? placed(rows) : rows, spec = specs[kind];
   const data = spec.data.map((set) => set.name === "rows" ? {name: "rows", values} : set);
   const fitted = figure.wide ? {...spec, data, width: figure.wide} : {...spec, data};
-  figure.view = (await vegaEmbed(figure.querySelector(".plot"), fitted, options)).view;
+  const container = figure.querySelector(".plot");
+  figure.view = new vega.View(vega.parse(fitted), {container, renderer: "svg", hover: false, tooltip: showTip, logLevel: vega.Error});
+  await figure.view.runAsync();
 }
 
 // The width of every column, asked for before anything is drawn: to answer in between, the page would be laid out each time.

@@ -1,7 +1,7 @@
-"""Subjects in, one self-contained HTML page out. Pure, but for the style and the script that lie beside this file.
+"""The self-contained HTML page. Pure, except that it reads its style, script and figures from files of this package.
 
-Sections follow one another as a reader asks: which machine, what is gained, how near the limit, how sure, and then
-operation by operation. A page of several profiles compares them, and leaves how each was searched to its own page.
+Sections are in the order of a reader's questions: the machine, the speed-ups, the distance to the machine's limits, the
+uncertainty, and then each operation. A page of several profiles compares them and leaves out how each was searched.
 """
 
 import json
@@ -12,22 +12,23 @@ from typing import Any
 from autotune import __version__
 from autotune.report import rows
 from autotune.report.comparison import comparison
-from autotune.report.facts import facts
-from autotune.report.figures import FIGURES
+from autotune.report.html import spoken, text
 from autotune.report.operations import operations
-from autotune.report.overview import gain, header, limits, noise
-from autotune.report.pieces import spoken
-from autotune.report.subject import Subject
-from autotune.report.table import text
+from autotune.report.overview import facts, gain, header, limits, noise
+from autotune.report.rows import Subject
 
 
-def page(subjects: Sequence[Subject], *, library: str, specs: Mapping[str, Any]) -> str:
-    """The page. `library` is Vega as a script, `specs` the compiled FIGURES.
+def page(
+    subjects: Sequence[Subject], *, library: str | None = None, specs: Mapping[str, Any] | None = None
+) -> str:
+    """Write the page. `library` is Vega as a script and `specs` its figures, both the shipped ones unless given.
 
     All text from profiles is escaped; nothing is loaded from anywhere.
     """
+    library = _asset("vega.js") if library is None else library
+    specs = json.loads(_asset("figures.json")) if specs is None else specs
     body = _single(subjects[0]) if len(subjects) == 1 else comparison(subjects)
-    figures = json.dumps({name: specs[name] for name in FIGURES if f'data-kind="{name}"' in body})
+    figures = json.dumps({name: specs[name] for name in specs if f'data-kind="{name}"' in body})
     return "\n".join(
         (
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',

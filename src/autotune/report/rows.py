@@ -3,18 +3,20 @@
 Seconds, bytes and elements; ratios are times over the default's, as in the profile. Unknown is None.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from math import prod
+from pathlib import PurePath
 from typing import Any
 
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.entry import Entry, Status
+from autotune.model.measurement import Session
 from autotune.model.operation import Operation
-from autotune.report import history
-from autotune.report.hardware_limits import limit
-from autotune.report.subject import Subject
+from autotune.model.profile import Profile
+from autotune.report.roofline import roofline
+from autotune.search import trial_history
 
 Row = Mapping[str, Any]
 
@@ -24,6 +26,39 @@ TABLES: Mapping[str, str] = {
     "trials": "Every configuration that was measured, process by process, where a journal is at hand.",
     "points": "The same, all processes together.",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A profile under the name that it has in its report, with the sessions that it was found in."""
+
+    label: str
+    """Different for every subject of a report."""
+    profile: Profile
+    path: str | None = None
+    sessions: tuple[Session, ...] = ()
+    """In order; empty where no journal of its calibration is at hand."""
+
+
+def labels(paths: Sequence[PurePath]) -> tuple[str, ...]:
+    """A short name for each file: its own, with as many folders in front as tell it from the others.
+
+    Files that are one and the same are numbered.
+    """
+    found = [_shortest(path, paths) for path in paths]
+    return tuple(
+        name if found.count(name) == 1 else f"{name} ({found[: place + 1].count(name)})"
+        for place, name in enumerate(found)
+    )
+
+
+def _shortest(path: PurePath, paths: Iterable[PurePath]) -> str:
+    others = [other.with_suffix("").parts for other in paths if other != path]
+    parts = path.with_suffix("").parts
+    for length in range(1, len(parts)):
+        if all(other[-length:] != parts[-length:] for other in others):
+            return "/".join(parts[-length:])
+    return "/".join(parts)
 
 
 def tables(subjects: Iterable[Subject]) -> dict[str, list[Row]]:
@@ -77,7 +112,7 @@ def trials(subject: Subject) -> list[Row]:
             "best": one.best,
             "failure": one.failure,
         }
-        for one in history.trials(subject.sessions, cpus)
+        for one in trial_history.list_trials(subject.sessions, cpus)
     ]
 
 
@@ -88,7 +123,9 @@ def points(subject: Subject) -> list[Row]:
     """
     cpus = subject.profile.key.usable_cpus
     corners = (
-        history.Point(operation=entry.operation, configuration=corner, ratio=ratio, processes=0)
+        trial_history.ConfigurationRecord(
+            operation=entry.operation, configuration=corner, ratio=ratio, processes=0
+        )
         for entry in subject.profile.entries
         for corner, ratio in entry.corners
     )
@@ -100,7 +137,9 @@ def points(subject: Subject) -> list[Row]:
             "ratio": one.ratio,
             "processes": one.processes,
         }
-        for one in (history.points(subject.sessions, cpus) if subject.sessions else corners)
+        for one in (
+            trial_history.list_configurations(subject.sessions, cpus) if subject.sessions else corners
+        )
     ]
 
 
@@ -182,7 +221,7 @@ def _knobs(configuration: Configuration) -> dict[str, Any]:
 
 def _entry(subject: Subject, entry: Entry) -> Row:
     hardware = subject.profile.key.hardware
-    least = limit(entry.operation, subject.profile.provenance, l3_bytes=hardware.l3_bytes)
+    least = roofline(entry.operation, subject.profile.provenance, l3_bytes=hardware.l3_bytes)
     tuned = entry.status is Status.TUNED
     reached = entry.tuned_seconds if tuned else entry.default_seconds
     return {

@@ -13,7 +13,7 @@ from autotune.search.evidence import Evidence, sane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class TrialRecord:
     """One configuration in one fresh process."""
 
     operation: Operation
@@ -31,7 +31,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class ConfigurationRecord:
     """All that was measured of one configuration of one operation."""
 
     operation: Operation
@@ -41,7 +41,7 @@ class Point:
     processes: int
 
 
-def trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Trial]:
+def list_trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[TrialRecord]:
     """Every trial but the default's, in order."""
     known: dict[Operation, Evidence] = {}
     spent: dict[tuple[str, str], float] = {}
@@ -54,7 +54,7 @@ def trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Trial]:
             evidence.add(measured)
             best = exp(min(map(evidence.estimate, evidence.candidates), default=0.0))
             for one in measured[1:]:
-                yield Trial(
+                yield TrialRecord(
                     operation=operation,
                     configuration=one.configuration,
                     process=number,
@@ -65,7 +65,7 @@ def trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Trial]:
                 )
 
 
-def points(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Point]:
+def list_configurations(sessions: Iterable[Session], usable_cpus: int) -> Iterator[ConfigurationRecord]:
     """What all sessions together say of each configuration that could be measured."""
     known: dict[Operation, Evidence] = {}
     for session in sessions:
@@ -74,7 +74,9 @@ def points(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Point]:
     for operation, evidence in known.items():
         for configuration, found in evidence.sessions.items():
             ratio = exp(evidence.estimate(configuration))
-            yield Point(operation=operation, configuration=configuration, ratio=ratio, processes=len(found))
+            yield ConfigurationRecord(
+                operation=operation, configuration=configuration, ratio=ratio, processes=len(found)
+            )
 
 
 def _by_size(session: Session) -> Iterator[tuple[Operation, Sequence[Measurement]]]:

@@ -6,7 +6,7 @@ from support.fake_bench import pairs
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement, Session
 from autotune.model.operation import Operation
-from autotune.report.history import points, trials
+from autotune.search.trial_history import list_configurations, list_trials
 
 LOG = Operation(name="log", sizes=(("n", 10),))
 TWO, FOUR = Configuration(workers=2), Configuration(workers=4)
@@ -30,7 +30,7 @@ def session(*measured, wall=1.0):
 
 
 def test_every_configuration_but_the_default_is_a_trial_with_its_time_of_search():
-    found = list(trials([session((TWO, 0.5)), session((FOUR, 0.25), wall=2.0)], 8))
+    found = list(list_trials([session((TWO, 0.5)), session((FOUR, 0.25), wall=2.0)], 8))
     assert [(one.configuration, one.process, one.elapsed, one.ratio) for one in found] == [
         (TWO, 1, 1.0, pytest.approx(0.5)),
         (FOUR, 2, 3.0, pytest.approx(0.25)),
@@ -38,24 +38,24 @@ def test_every_configuration_but_the_default_is_a_trial_with_its_time_of_search(
 
 
 def test_the_leader_is_what_all_measurements_until_then_say():
-    found = list(trials([session((TWO, 0.25)), session((TWO, 1.0))], 8))
+    found = list(list_trials([session((TWO, 0.25)), session((TWO, 1.0))], 8))
     assert [one.best for one in found] == [pytest.approx(0.25), pytest.approx(0.5)]
 
 
 def test_where_nothing_is_faster_the_default_leads():
-    assert [one.best for one in trials([session((TWO, 2.0))], 8)] == [1.0]
+    assert [one.best for one in list_trials([session((TWO, 2.0))], 8)] == [1.0]
 
 
 def test_what_does_not_fit_the_allocation_never_leads():
-    assert [one.best for one in trials([session((FOUR, 0.25))], 2)] == [1.0]
+    assert [one.best for one in list_trials([session((FOUR, 0.25))], 2)] == [1.0]
 
 
 def test_a_failed_trial_says_why_and_has_no_time():
     crash = Failure(kind=FailureKind.CRASH, reason="It crashed.")
-    (one,) = trials([session((TWO, crash))], 8)
+    (one,) = list_trials([session((TWO, crash))], 8)
     assert (one.ratio, one.failure) == (None, "crash: It crashed.")
 
 
 def test_points_hold_all_processes_together():
-    (point,) = points([session((TWO, 0.25)), session((TWO, 1.0))], 8)
+    (point,) = list_configurations([session((TWO, 0.25)), session((TWO, 1.0))], 8)
     assert (point.ratio, point.processes) == (pytest.approx(0.5), 2)

@@ -3,53 +3,12 @@
 from datetime import datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from autotune.cli import units
-from autotune.errors import BadBudget
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90s", 90),
-        ("5m", 300),
-        ("5min", 300),
-        ("1h30m", 5400),
-        ("300", 300),
-        (" 1H 	".strip(), 3600),
-        ("1.5m", 90),
-    ],
-)
-def test_a_budget_is_read_in_the_ways_that_people_write_it(text, seconds):
-    assert units.budget(text) == seconds
+from autotune.model import units
 
 
 def test_a_moment_is_the_time_that_the_clock_here_shows():
     assert units.moment(datetime(2026, 11, 22, 9, 30).timestamp()) == "2026-11-22 09:30"  # noqa: DTZ001 - local
-
-
-@pytest.mark.parametrize(
-    "text", ["", "m", "5 apples", "-5m", "0", "0s", "1d", "5m1h", "inf", "nan", "1e3", "٣m", "31" * 9]
-)
-def test_a_budget_that_is_no_time_is_refused(text):
-    with pytest.raises(BadBudget):
-        units.budget(text)
-
-
-@given(st.text(max_size=12))
-def test_any_text_is_a_budget_or_is_refused(text):
-    try:
-        seconds = units.budget(text)
-    except BadBudget:
-        return
-    assert 0 < seconds <= units.LONGEST_BUDGET
-
-
-@given(st.integers(0, 47), st.integers(0, 59), st.integers(1, 59))
-def test_a_budget_counts_hours_minutes_and_seconds(hours, minutes, seconds):
-    assert units.budget(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
 
 
 @pytest.mark.parametrize(
@@ -89,3 +48,8 @@ def test_a_speed_up_that_is_unknown_is_a_dash():
 )
 def test_memory_has_a_binary_unit(count, text):
     assert units.memory(count) == text
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 entries"), (1, "1 entry"), (2, "2 entries")])
+def test_a_number_agrees_with_its_noun(number, text):
+    assert units.count_of(number, "entry", "entries") == text

@@ -1,11 +1,11 @@
-"""Sizes as people write them."""
+"""Sizes and times as people write them."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.cli.size_options import parse_size, parse_sizes
-from autotune.errors import BadSize
+from autotune.cli.options import LONGEST_SECONDS, parse_duration, parse_size, parse_sizes, split_words
+from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import CATALOGUE
 
 
@@ -84,3 +84,45 @@ def test_one_value_is_one_value():
 def test_several_values_are_not_one():
     with pytest.raises(BadSize, match="rows has several"):
         parse_size(["rows=1,2"])
+
+
+def test_words_with_an_equals_sign_are_sizes():
+    assert split_words(["svd", "n=5", "qr"]) == (["svd", "qr"], ["n=5"])
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("5m", 300),
+        ("5min", 300),
+        ("1h30m", 5400),
+        ("300", 300),
+        (" 1H 	".strip(), 3600),
+        ("1.5m", 90),
+    ],
+)
+def test_a_budget_is_read_in_the_ways_that_people_write_it(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "m", "5 apples", "-5m", "0", "0s", "1d", "5m1h", "inf", "nan", "1e3", "٣m", "31" * 9]
+)
+def test_a_budget_that_is_no_time_is_refused(text):
+    with pytest.raises(BadBudget):
+        parse_duration(text)
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_budget_or_is_refused(text):
+    try:
+        seconds = parse_duration(text)
+    except BadBudget:
+        return
+    assert 0 < seconds <= LONGEST_SECONDS
+
+
+@given(st.integers(0, 47), st.integers(0, 59), st.integers(1, 59))
+def test_a_budget_counts_hours_minutes_and_seconds(hours, minutes, seconds):
+    assert parse_duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds

@@ -1,17 +1,77 @@
-"""What every section of a page is made of. Pure."""
+"""The parts that every section of a page is made of: sections, figures and tables. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
 
+from autotune.model import units
 from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Status
-from autotune.report import rows, units
+from autotune.report import rows
 from autotune.report.rows import Row
-from autotune.report.table import Column, Table, text
 
 MOST_OPERATIONS = 120
 """Operations with figures of their own; the catalogue has 35, in two dtypes. The tables hold all."""
 MOST_DRAWN = 400
 """Rows of a table that its figure shows, those with the largest gain first: more cannot be told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlColumn:
+    """A column: the field of a row that it shows, and how."""
+
+    field: str
+    title: str = ""
+    """Empty for a column that only the figure needs."""
+    shown: Callable[[Any], str] | None = None
+    """How a number is written for people; None for text, which stands as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlTable:
+    """Rows under columns."""
+
+    caption: str
+    columns: Sequence[HtmlColumn]
+    rows: Sequence[Mapping[str, Any]]
+
+    def html(self) -> str:
+        """The table as HTML; numbers stand beside their words, exact, in `data-v`."""
+        heads = "".join(_head(column) for column in self.columns)
+        rows = "\n".join(f"<tr>{self._cells(row)}</tr>" for row in self.rows)
+        return (
+            f'<div class="scroll" tabindex="0" role="region" aria-label="{text(self.caption)}"><table>'
+            f"<caption>{text(self.caption)}</caption>\n"
+            f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
+        )
+
+    def _cells(self, row: Mapping[str, Any]) -> str:
+        first, *others = self.columns
+        head = f'<th scope="row">{text(row[first.field])}</th>'
+        return head + "".join(_cell(column, row.get(column.field)) for column in others)
+
+
+def text(value: object) -> str:
+    """Any text, safe between tags and within quotes; control characters, which HTML has no way to write, as `?`."""
+    kept = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(value))
+    return escape(kept, quote=True)
+
+
+def _head(column: HtmlColumn) -> str:
+    number = "" if column.shown is None else ' class="n"'
+    hidden = "" if column.title else " hidden"
+    return f'<th scope="col" data-field="{column.field}"{number}{hidden}>{text(column.title)}</th>'
+
+
+def _cell(column: HtmlColumn, value: Any) -> str:
+    if not column.title:
+        return f'<td hidden data-v="{"" if value is None else text(value)}"></td>'
+    if column.shown is None:
+        return f"<td>{'' if value is None else text(value)}</td>"
+    if value is None:
+        return '<td class="n"></td>'
+    return f'<td class="n" data-v="{value!r}">{text(column.shown(value))}</td>'
 
 
 def section(name: str, title: str, lead: str, *parts: str) -> str:
@@ -23,7 +83,7 @@ def section(name: str, title: str, lead: str, *parts: str) -> str:
 def figure(
     kind: str,
     title: str,
-    table: Table,
+    table: HtmlTable,
     summary: str,
     *,
     key: str = "",
@@ -114,17 +174,17 @@ def seconds(value: float) -> str:
 
 
 ENTRY = (
-    Column("sizes", "sizes"),
-    Column("choice", "choice"),
-    Column("status", "entry"),
-    Column("default_seconds", "plain NumPy", seconds),
-    Column("tuned_seconds", "tuned", seconds),
-    Column("speedup", "speed-up", times),
-    Column("low", "from", times),
-    Column("high", "to", times),
-    Column("processes", "processes", str),
-    Column("pairs", "pairs", str),
-    Column("reason", "reason"),
+    HtmlColumn("sizes", "sizes"),
+    HtmlColumn("choice", "choice"),
+    HtmlColumn("status", "entry"),
+    HtmlColumn("default_seconds", "plain NumPy", seconds),
+    HtmlColumn("tuned_seconds", "tuned", seconds),
+    HtmlColumn("speedup", "speed-up", times),
+    HtmlColumn("low", "from", times),
+    HtmlColumn("high", "to", times),
+    HtmlColumn("processes", "processes", str),
+    HtmlColumn("pairs", "pairs", str),
+    HtmlColumn("reason", "reason"),
 )
 
 KEY_STATUS = (

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autotune.model.catalogue import LARGEST_SIZE
-from autotune.report import history
-from autotune.report.subject import Subject
+from autotune.model.measurement import Session
+from autotune.model.profile import Profile
+from autotune.search import trial_history
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
 
-def write(subject: Subject, path: Path) -> int:
+def export_study(profile: Profile, sessions: Sequence[Session], path: Path) -> int:
     """Write a journal file of Optuna's with one study for every size of every operation; return how many.
 
     The objective is the time divided by the default's in the same process; failed trials are failed there. When
@@ -25,8 +26,8 @@ def write(subject: Subject, path: Path) -> int:
     from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    begin = _moment(subject.profile.provenance.created)
-    trials = list(history.trials(subject.sessions, subject.profile.key.usable_cpus))
+    begin = _moment(profile.provenance.created)
+    trials = list(trial_history.list_trials(sessions, profile.key.usable_cpus))
     trials.sort(key=lambda one: str(one.operation))
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     count = 0
@@ -39,7 +40,7 @@ def write(subject: Subject, path: Path) -> int:
     return count
 
 
-def _space(trials: Sequence[history.Trial]) -> "dict[str, BaseDistribution]":
+def _space(trials: Sequence[trial_history.TrialRecord]) -> "dict[str, BaseDistribution]":
     """What the knobs of these trials were chosen from, as Optuna has it."""
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
@@ -55,7 +56,9 @@ def _space(trials: Sequence[history.Trial]) -> "dict[str, BaseDistribution]":
     }
 
 
-def _trial(one: history.Trial, space: "Mapping[str, BaseDistribution]", begin: datetime) -> "FrozenTrial":
+def _trial(
+    one: trial_history.TrialRecord, space: "Mapping[str, BaseDistribution]", begin: datetime
+) -> "FrozenTrial":
     import optuna
 
     knobs = one.configuration.as_dict()

@@ -1,0 +1,103 @@
+"""The progress of a cluster's calibration: a live line on a terminal, plain lines in a log."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
+
+from autotune.cli import messages
+from autotune.cli.terminal import console, is_quiet, write_error
+from autotune.cluster.calibrate_cluster import (
+    ClusterEvent,
+    JobDone,
+    JobFailed,
+    JobStarted,
+    WorkerJoined,
+    WorkerLeft,
+    WorkerRejected,
+)
+from autotune.cluster.plan import NodeJob
+from autotune.runtime.text_table import printable
+
+
+class ClusterBoard:
+    """The state of the calibration in words."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, NodeJob] = {}
+        self._standing = (0, 0, 0)
+        self._repeated: set[str] = set()
+
+    def take(self, event: ClusterEvent) -> str | None:
+        """Record an event; return a line to keep, if there is one. A host that stays busy is reported once."""
+        line = self._line(event)
+        if line is None or (isinstance(event, JobFailed) and event.busy and line in self._repeated):
+            return None
+        self._repeated.add(line)
+        return printable(line)
+
+    def _line(self, event: ClusterEvent) -> str | None:
+        match event:
+            case WorkerJoined(node=node, known=known):
+                return messages.worker_joined(node.host, node.worker, None if known else node.key.slug)
+            case WorkerRejected():
+                return messages.worker_rejected(event.worker, event.reason)
+            case WorkerLeft():
+                left = self._running.pop(event.worker, None)
+                return messages.worker_left(event.worker, None if left is None else job_name(left))
+            case JobStarted(job=job):
+                self._running[job.node.worker] = job
+                return None
+            case JobDone(job=job):
+                self._running.pop(job.node.worker, None)
+                self._standing = event.standing
+                counts = Counter(messages.STATUSES[entry.status] for entry in event.entries)
+                return messages.job_done(job_name(job), job.node.host, counts, event.standing)
+            case JobFailed(job=job):
+                self._running.pop(job.node.worker, None)
+                return messages.job_failed(job_name(job), job.node.host, event.reason, busy=event.busy)
+
+    def live_line(self, elapsed: float) -> str:
+        """The line that each event replaces: what each node does now."""
+        jobs = [f"{job.node.host}: {job_name(job)}" for job in self._running.values()]
+        return printable(messages.cluster_now(jobs, standing=self._standing, elapsed=elapsed))
+
+
+def job_name(job: NodeJob) -> str:
+    """Name a job, such as `search of svd`."""
+    return messages.TASKS[str(job.task)].format("" if job.unit is None else job.unit)
+
+
+@contextmanager
+def show_progress() -> Iterator[Callable[[ClusterEvent], None]]:
+    """Show events on standard error."""
+    board, began = ClusterBoard(), monotonic()
+    if is_quiet():
+        yield lambda _: None
+        return
+    if not sys.stderr.isatty():
+
+        def write(event: ClusterEvent) -> None:
+            line = board.take(event)
+            if line is not None:
+                with suppress(OSError):  # a log on a full disk must not cost the measurements
+                    write_error(line)
+
+        yield write
+        return
+
+    from rich.live import Live
+    from rich.text import Text
+
+    screen = console(stderr=True)
+    with Live(console=screen, auto_refresh=False, transient=True) as live:
+
+        def show(event: ClusterEvent) -> None:
+            line = board.take(event)
+            if line is not None:
+                screen.print(line)
+            now = board.live_line(monotonic() - began)
+            live.update(Text(now, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+        yield show

@@ -1,0 +1,127 @@
+"""The entries in force on this machine and its profiles, cached so that NumPy need not be loaded each time."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from autotune.host.usable_cpus import usable_cpus
+from autotune.model.catalogue import ALIASES, row_of
+from autotune.model.operation import Operation
+from autotune.model.profile import Profile
+from autotune.profiles import compiled_copy, profile_files
+from autotune.profiles.folders import cache_dir
+from autotune.profiles.lookup import Found
+from autotune.profiles.resolve import Resolution, depends_on, profile_paths, resolve
+
+KERNEL_CHOICES = ("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "BLIS_ARCH_TYPE")
+"""Variables by which a BLAS library runs other kernels, which a profile has to fit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalProfile:
+    """A profile file on this machine."""
+
+    path: str
+    layer: str
+    """Who put it there."""
+    in_force: int
+    """Entries of it that apply here."""
+    reason: str
+    """Why it fits, or why it is not used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """Everything that applies on this machine."""
+
+    profiles: tuple[LocalProfile, ...]
+    """Nearest first."""
+    entries: tuple[Found, ...]
+
+    def select(self, names: Sequence[str], sizes: dict[str, tuple[int, ...]]) -> tuple[Found, ...]:
+        """Keep the entries of these operations, all without names, that have one of the values of each size."""
+        wanted = {ALIASES.get(name, name) for name in names}
+        return tuple(found for found in self.entries if matches(found.entry.operation, wanted, sizes))
+
+    def as_profile(self) -> Profile | None:
+        """All entries as one profile, with key and provenance of the file that gives most of them; None without any."""
+        files = [profile for profile in self.profiles if profile.in_force]
+        if not files:
+            return None
+        main = profile_files.read(Path(max(files, key=lambda profile: profile.in_force).path))
+        return replace(main, entries=tuple(found.entry for found in self.entries))
+
+
+def matches(operation: Operation, names: set[str], sizes: dict[str, tuple[int, ...]]) -> bool:
+    """Is the operation of one of these names, any if empty, with one of the values of each size?
+
+    `n` stands for the sizes that are left out, as in all verbs.
+    """
+    own = operation.size
+    if (names and operation.name not in names) or not sizes.keys() <= {*own, "n"}:
+        return False
+    row = row_of(operation.name)
+    defaults = {} if row is None else row.defaults
+    for name, value in own.items():
+        values = sizes.get(name) or (sizes.get("n") if name not in defaults else None)
+        if values and value not in values:
+            return False
+    return True
+
+
+def in_force() -> InForce:
+    """Resolve the profiles for this machine.
+
+    Scope of effect: loads NumPy, whose BLAS is part of what a profile has to fit, unless nothing has changed since the
+    answer was last computed.
+    """
+    resolution = _resolution()
+    chosen = (resolution.find(operation) for operation in resolution.operations())
+    entries = {found.entry.operation: found for found in chosen if found is not None}
+    counts: dict[str, int] = {}
+    reasons = {
+        refusal.path: f"Not used: {refusal.reason}"
+        for refusal in resolution.refusals
+        if refusal.entry is None
+    }
+    for found in entries.values():
+        counts[found.path] = counts.get(found.path, 0) + 1
+        reasons[found.path] = found.why
+    return InForce(
+        profiles=tuple(
+            LocalProfile(
+                path=path,
+                layer=str(layer),
+                in_force=counts.get(path, 0),
+                reason=reasons.get(path, "Nearer profiles apply instead, or its entries do not apply here."),
+            )
+            for layer, path in profile_paths()
+        ),
+        entries=tuple(entries.values()),
+    )
+
+
+def _resolution() -> Resolution:
+    circumstances = _circumstances()
+    memo = f"{cache_dir()}/in-force.json"
+    copy = compiled_copy.load(memo)
+    if copy is not None and copy.made_from == circumstances:
+        return Resolution(copy, *usable_cpus())
+    resolution = resolve()
+    copy = resolution.copy
+    compiled_copy.save(memo, compiled_copy.Compiled(circumstances, copy.threads, copy.body))
+    return resolution
+
+
+def _circumstances() -> list[Any]:
+    """Everything that the answer depends on: profiles, CPUs, and the installed NumPy."""
+    spec = find_spec("numpy")
+    installed = os.stat(spec.origin) if spec and spec.origin else None  # noqa: PTH116 - a system call
+    numpy = installed and [installed.st_ino, installed.st_ctime_ns]
+    named = [os.environ.get(name) for name in ("AUTOTUNE_PROFILE", *KERNEL_CHOICES)]
+    values: list[Any] = json.loads(json.dumps([depends_on(), numpy, named]))
+    return values

@@ -1,0 +1,40 @@
+"""`autotune nproc`."""
+
+from dataclasses import asdict
+
+import click
+
+from autotune.cli import messages
+from autotune.cli.options import json_option
+from autotune.cli.terminal import print_json, print_lines
+from autotune.host.cpu_limits import cpu_limits
+from autotune.host.usable_cpus import online_cpus, usable_cpus
+from autotune.runtime.text_table import printable
+
+
+@click.command()
+@click.option("--all", "every", is_flag=True, help="All CPUs that are switched on, as nproc --all.")
+@click.option("--ignore", type=click.IntRange(min=0), default=0, metavar="N", help="N CPUs less, at least 1.")
+@click.option("--why", is_flag=True, help="Print every limit and its source.")
+@json_option
+def nproc(every: bool, ignore: int, why: bool, as_json: bool) -> None:
+    """Print the number of CPUs that a program may keep busy: nproc with every limit counted.
+
+    Counted are affinity mask and cpuset, the tightest CPU quota of all control groups, AUTOTUNE_CPUS, and the processes
+    that share the CPUs.
+
+    \b
+    Examples:
+      make -j "$(autotune nproc)"
+      autotune nproc --why
+    """
+    usable, limit = (online_cpus(), "none") if every else usable_cpus()
+    count = max(1, usable - ignore)
+    limits = cpu_limits() if why or as_json else ()
+    if as_json:
+        print_json(
+            "nproc/1", {"cpus": count, "limit": str(limit), "limits": [asdict(each) for each in limits]}
+        )
+        return
+    print_lines(printable(messages.cpu_limit(each.name, each.value, each.source)) for each in limits)
+    click.echo(count)

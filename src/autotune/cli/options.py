@@ -1,0 +1,91 @@
+"""Options and arguments that several verbs share: sizes, times, the store, JSON."""
+
+import re
+from collections.abc import Iterable
+from itertools import product
+from math import prod
+
+import click
+
+from autotune.errors import BadBudget, BadSize
+from autotune.model.catalogue import LARGEST_SIZE, Kind, Sizes
+
+MOST_COMBINATIONS = 1000
+LONGEST_SECONDS = 30 * 24 * 3600.0
+_SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+store_option = click.option(
+    "--store",
+    metavar="URL",
+    help="A folder, or s3://, gs://, https:// ...; else $AUTOTUNE_STORE, else `store:` in config.yaml.",
+)
+
+
+def split_words(words: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Separate arguments into names and sizes, which have an equals sign."""
+    words = list(words)
+    return [word for word in words if "=" not in word], [word for word in words if "=" in word]
+
+
+def parse_sizes(texts: Iterable[str], kind: Kind) -> tuple[Sizes, ...]:
+    """Parse words such as `m=100,200 n=5` into the product of all their values, in order.
+
+    A value is a whole number, also written 1_000_000 or 1e6. Sizes left out are filled in as the catalogue says. Raises
+    BadSize, with the word that is wrong.
+    """
+    values = parse_size_lists(texts)
+    if prod(map(len, values.values())) > MOST_COMBINATIONS:
+        raise BadSize(f"These sizes are more than {MOST_COMBINATIONS} combinations; give fewer values.")
+    combinations = (dict(zip(values, each, strict=True)) for each in product(*values.values()))
+    return tuple(kind.filled(combination) for combination in combinations) if values else ()
+
+
+def parse_size(texts: Iterable[str]) -> dict[str, int]:
+    """Parse words such as `rows=100` that give one value to each size. Raises BadSize."""
+    values = parse_size_lists(texts)
+    several = [name for name, numbers in values.items() if len(numbers) > 1]
+    if several:
+        raise BadSize(f"Size {several[0]} has several values; give one.")
+    return {name: numbers[0] for name, numbers in values.items()}
+
+
+def parse_size_lists(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Parse words such as `m=100,200 n=5` into the values of each size. Raises BadSize."""
+    values: dict[str, tuple[int, ...]] = {}
+    for word in (word for text in texts for word in text.split()):
+        name, equals, numbers = word.partition("=")
+        if not (name and equals and numbers):
+            raise BadSize(f"Size {word!r} is not of the form n=1000 or n=1000,4000.")
+        if name in values:
+            raise BadSize(f"Size {name} is given twice; write its values as one list, {name}=1000,4000.")
+        values[name] = tuple(dict.fromkeys(_whole_number(number, word) for number in numbers.split(",")))
+    return values
+
+
+def _whole_number(text: str, word: str) -> int:
+    """Parse a positive whole number exactly: 1e6 is one, 1.5e0 and 1e400 are not."""
+    parts = re.fullmatch(r"(\d[\d_]*)(?:\.(\d+))?(?:[eE]\+?(\d{1,2}))?", text, re.ASCII)
+    if parts is not None:
+        digits, fraction = parts[1].replace("_", ""), (parts[2] or "").rstrip("0")
+        exponent = int(parts[3] or 0)
+        if len(fraction) <= exponent and len(digits) <= 20:
+            value: int = int(digits + fraction) * 10 ** (exponent - len(fraction))
+            if 1 <= value <= LARGEST_SIZE:
+                return value
+    raise BadSize(f"Size {word!r}: {text!r} is not a whole number from 1 to {LARGEST_SIZE}.")
+
+
+def parse_duration(text: str) -> float:
+    """Parse `90s`, `5m`, `1h30m` or `300` into seconds.
+
+    Raises BadBudget for any other text, for zero, and for more than 30 days.
+    """
+    parts = _SPAN.fullmatch(text.strip().lower())
+    if not parts or not any(parts.groups()):
+        raise BadBudget(f"{text!r} is not a time. Write it as 90s, 5m, 1h30m, or in seconds: 300.")
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    total = hours * 3600 + minutes * 60 + seconds
+    if not 0 < total <= LONGEST_SECONDS:
+        raise BadBudget(f"The time {text!r} is not allowed: it must be more than zero and at most 30 days.")
+    return total

@@ -1,0 +1,358 @@
+"""`autotune store`: profiles that a cluster shares."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autotune.cli import messages
+from autotune.cli.options import json_option, store_option
+from autotune.cli.program import FAILED
+from autotune.cli.terminal import note, print_json, print_lines, write_error
+from autotune.errors import BadSettings, EnvironmentProblem, ProfileError, StoreProblem
+from autotune.model.profile import Profile
+from autotune.profiles import folders, profile_files
+from autotune.runtime.text_table import printable
+
+if TYPE_CHECKING:
+    from autotune.share.fetch import ClassContents, RejectedFile
+    from autotune.share.mirror import PullResult
+    from autotune.share.prune import RemovableFile
+    from autotune.share.store import Store
+    from autotune.share.trust import TrustPolicy
+
+MOST_REJECTED = 5
+"""Rejected files that are printed; the rest is counted."""
+
+
+@click.group()
+def store() -> None:
+    """Share profiles between the machines of a cluster, through a folder, S3 or any other store.
+
+    \b
+    Examples:
+      autotune store publish --store /nfs/autotune
+      autotune store pull --store /nfs/autotune
+    """
+
+
+@store.command("list", short_help="List the classes of the store, or the publications of one.")
+@click.argument("folder", metavar="[CLASS]", required=False)
+@store_option
+@json_option
+def list_(folder: str | None, store: str | None, as_json: bool) -> int:
+    """List the classes of the store; of one class, the publications and whether they are trusted.
+
+    \b
+    Examples:
+      autotune store list --store /nfs/autotune
+      autotune store list genuineintel-6-143-8cpu-openblas-0.3.31-1a2b3c4d5e6f --json
+    """
+    place, policy = open_named_store(store)
+    if folder is None:
+        return list_classes(place, as_json=as_json)
+    from autotune.share.fetch import read_class
+
+    check_class(folder)
+    contents = read_class(place, folder, policy)
+    if as_json:
+        print_json("store.class/1", {"store": place.address, **plain_class(contents)})
+    else:
+        print_class(contents)
+    if not contents.publications:
+        note(messages.empty_class(folder, place.address))
+        return FAILED
+    return 0
+
+
+@store.command()
+@click.argument("profiles", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@store_option
+@click.option("--sign", is_flag=True, help="Sign with the key that `autotune store keys --new` made.")
+@click.option(
+    "--key", type=click.Path(path_type=Path, dir_okay=False), help="Sign with the private key in this file."
+)
+@json_option
+def publish(
+    profiles: tuple[Path, ...], store: str | None, sign: bool, key: Path | None, as_json: bool
+) -> int:
+    """Give profiles to the store, for every host of the same class.
+
+    Without PROFILES, all that were measured on this host. Others use an entry once a second host, or a trusted
+    signature, confirms it.
+
+    \b
+    Examples:
+      autotune store publish --store /nfs/autotune
+      autotune store publish node.yaml --store s3://bucket/autotune --sign
+    """
+    from autotune.share.publish import publish as publish_profile
+    from autotune.share.signing_keys import private_key
+    from autotune.share.store_settings import signing_key
+
+    place, _ = open_named_store(store)
+    secret = private_key(key or signing_key()) if sign or key is not None else None
+    chosen = [(path, profile_files.read(path)) for path in profiles] or [*profiles_of_this_host()]
+    results = []
+    for path, profile in chosen:
+        try:
+            result = publish_profile(profile, place, key=secret)
+        except ProfileError as problem:
+            raise ProfileError(problem.reason, path) from None
+        name = f"{result.folder}/{result.name}"
+        note(messages.published(path, name, new=result.new, newly_signed=result.newly_signed))
+        results.append({"profile": str(path), **asdict(result)})
+    if as_json:
+        print_json("store.publish/1", {"store": place.address, "published": results})
+    if not chosen:
+        note(messages.NOTHING_TO_PUBLISH)
+        return FAILED
+    if secret is None:
+        note(messages.UNSIGNED)
+    return 0
+
+
+@store.command()
+@store_option
+@click.option("--fresh", is_flag=True, help="Forget local copies: what was withdrawn is gone at once.")
+@json_option
+def pull(store: str | None, fresh: bool, as_json: bool) -> int:
+    """Bring what the store holds for this machine to where its programs look.
+
+    Only this machine's class is read, and a few of the same CPU. Programs never open a connection: they read the local
+    mirror that this leaves. A store that is away changes nothing. Exits with 1 if the store has nothing for this
+    machine.
+
+    \b
+    Examples:
+      autotune store pull --store /nfs/autotune
+      AUTOTUNE_STORE=s3://bucket/autotune autotune store pull --json
+    """
+    from autotune.host.usable_cpus import usable_cpus
+    from autotune.profiles.resolve import here, resolve
+    from autotune.share.mirror import pull as update_mirror
+
+    place, policy = open_named_store(store)
+    try:
+        result = update_mirror(place, policy, here(*usable_cpus()).key, fresh=fresh)
+    except OSError as problem:
+        raise EnvironmentProblem(messages.no_mirror(problem)) from problem
+    resolve()  # compiles the profiles, which takes a fifth of a second that the next program saves
+    print_rejected(result.rejected)
+    for one in result.mirrored:
+        note(messages.mirrored(one))
+        if one.confirmed < one.entries - one.contested:
+            note(messages.UNCONFIRMED)
+    if as_json:
+        print_json("store.pull/1", plain_pull(result))
+    if not result.mirrored:
+        note(messages.nothing_pulled(place.address))
+        return FAILED
+    return 0
+
+
+@store.command()
+@store_option
+@click.option("--class", "classes", multiple=True, metavar="CLASS", help="This class only; all without it.")
+@click.option("--host", "hosts", multiple=True, metavar="HOST", help="Everything that this host published.")
+@click.option(
+    "--older-than",
+    type=click.IntRange(1, 36_500),
+    metavar="DAYS",
+    help="What was measured longer ago, by the publishers' clocks.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the files; remove nothing.")
+@json_option
+def prune(
+    store: str | None,
+    classes: tuple[str, ...],
+    hosts: tuple[str, ...],
+    older_than: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Remove files from the store that have no use any more.
+
+    These are publications that a later one of the same host supersedes, signatures without their publication, and
+    temporary files of writers that were killed. What cannot be read stays: a newer autotune may have written it. Exits
+    with 1 if the store keeps something, as it does with other users' files in a folder of mode 1777.
+
+    \b
+    Examples:
+      autotune store prune --store /nfs/autotune --dry-run
+      autotune store prune --older-than 365 --host 6d90b715326a8e69
+    """
+    from autotune.share.prune import removable_files
+
+    for folder in classes:
+        check_class(folder)
+    place, policy = open_named_store(store)
+    older = None if older_than is None else timedelta(days=older_than)
+    files = [*removable_files(place, policy, folders=classes, hosts=hosts, older=older)]
+    removed = [file for file in files if dry_run or remove_file(place, file)]
+    if as_json:
+        print_json("store.prune/1", {"store": place.address, "removed": [asdict(file) for file in removed]})
+    else:
+        print_lines(
+            printable(messages.pruned(f"{file.folder}/{file.name}", file.reason, gone=not dry_run))
+            for file in removed
+        )
+    note(messages.pruned_all(len(removed), gone=not dry_run))
+    return 0 if removed == files else FAILED
+
+
+@store.command()
+@click.option("--new", is_flag=True, help="Make a pair; an existing key is never replaced.")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The private key's file, instead of signing.key next to config.yaml.",
+)
+@json_option
+def keys(new: bool, path: Path | None, as_json: bool) -> None:
+    """Make or show the key that signs what you publish.
+
+    The private key stays in its file, which only you can read (mode 0600). The public key is what others write into
+    `trusted_keys` of their config.yaml; during a change of keys they list both.
+
+    \b
+    Examples:
+      autotune store keys --new
+      autotune store keys --file site.key --json
+    """
+    from autotune.share.signing_keys import key_id, make_key_pair, private_key, public_text
+    from autotune.share.store_settings import signing_key
+
+    place = path or signing_key()
+    public = make_key_pair(place) if new else public_text(private_key(place))
+    if as_json:
+        print_json("store.keys/1", {"path": str(place), "public": public, "id": key_id(public)})
+    else:
+        print_lines([public])
+        note(messages.key_use(place, key_id(public)))
+
+
+def open_named_store(url: str | None) -> "tuple[Store, TrustPolicy]":
+    """Open the store of the option or the configuration, with its trust policy. Raises BadSettings if none is named."""
+    from autotune.share.store import open_store
+    from autotune.share.store_settings import read_store_settings, settings_files
+
+    settings = read_store_settings(url)
+    if settings.store is None:
+        raise BadSettings(messages.no_store(settings_files()[0]))
+    return open_store(settings.store), settings.policy
+
+
+def check_class(folder: str) -> None:
+    """Raise UsageError for a text that is not the name of a class."""
+    from autotune.share.publication import CLASS
+
+    if CLASS.fullmatch(folder) is None:
+        raise click.UsageError(messages.not_a_class(folder))
+
+
+def list_classes(place: "Store", *, as_json: bool) -> int:
+    """Print every class of a store."""
+    from autotune.share.prune import list_classes
+
+    classes = list_classes(place)
+    if as_json:
+        rows = [
+            {"class": one.folder, **{k: v for k, v in asdict(one).items() if k != "folder"}}
+            for one in classes
+        ]
+        print_json("store.list/1", {"store": place.address, "classes": rows})
+    else:
+        print_lines(
+            messages.listed_class(one.folder, hosts=len(one.hosts), files=one.publications) for one in classes
+        )
+    if not classes:
+        note(messages.empty_store(place.address))
+    return 0
+
+
+def print_class(contents: "ClassContents") -> None:
+    """Print the publications of a class, and the first rejected files."""
+    for row in plain_class(contents)["publications"]:
+        print_lines([
+            printable(messages.listed_publication(row["host"], row["created"], row["entries"], row["signer"]))
+        ])  # fmt: skip
+    print_rejected(contents.rejected)
+
+
+def plain_class(contents: "ClassContents") -> dict[str, Any]:
+    """The publications and rejected files of a class, for programs."""
+    from autotune.share.publication import is_measured
+
+    return {
+        "class": contents.folder,
+        "publications": [
+            {
+                "name": one.name,
+                "host": one.host,
+                "created": one.profile.provenance.created,
+                "entries": sum(map(is_measured, one.profile.entries)),
+                "signer": one.signer,
+            }
+            for one in contents.publications
+        ],
+        "rejected": [plain_rejected(file) for file in contents.rejected],
+    }
+
+
+def plain_pull(result: "PullResult") -> dict[str, Any]:
+    """The result of a pull, for programs."""
+    fields = ("publications", "hosts", "entries", "confirmed", "contested", "changed")
+    return {
+        "store": result.store,
+        "mirrored": [
+            {"class": one.key.slug, "path": str(one.path), **{name: getattr(one, name) for name in fields}}
+            for one in result.mirrored
+        ],
+        "rejected": [plain_rejected(file) for file in result.rejected],
+        "removed": [str(path) for path in result.removed],
+    }
+
+
+def plain_rejected(file: "RejectedFile") -> dict[str, str]:
+    """A rejected file for programs."""
+    return {"class": file.folder, "name": file.name, "reason": file.reason}
+
+
+def print_rejected(rejected: "Sequence[RejectedFile]") -> None:
+    """Print the first rejected files with their reasons, and count the others."""
+    for file in rejected[:MOST_REJECTED]:
+        note(messages.refused_file(printable(f"{file.folder}/{file.name}"), printable(file.reason)))
+    if len(rejected) > MOST_REJECTED:
+        note(messages.more_refused(len(rejected) - MOST_REJECTED))
+
+
+def profiles_of_this_host() -> Iterator[tuple[Path, Profile]]:
+    """Read the user's profiles that this host measured; say which files cannot be read."""
+    from autotune.host.identity import host_id
+
+    here = host_id()
+    for path in sorted(folders.user_profiles().glob("*.y*ml")):
+        try:
+            profile = profile_files.read(path)
+        except ProfileError as problem:
+            write_error(messages.error(str(problem)))
+            continue
+        if profile.provenance.host == here:
+            yield path, profile
+
+
+def remove_file(place: "Store", file: "RemovableFile") -> bool:
+    """Remove a file; False, with a message, if the store keeps it. Raises StoreProblem if the store is away."""
+    try:
+        place.remove(file.folder, file.name)
+    except StoreProblem as problem:
+        if not isinstance(problem.__cause__, OSError):
+            raise
+        write_error(messages.error(printable(f"{file.folder}/{file.name}: {problem}")))
+        return False
+    return True

@@ -1,0 +1,58 @@
+"""Numbers as people read them. Everywhere else there are only seconds, bytes, elements and time ratios."""
+
+from datetime import UTC, datetime
+
+_SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+UNKNOWN = "-"
+
+
+def seconds(value: float | None) -> str:
+    """Format a short time to three digits, such as `12.3 ms`; a dash for None."""
+    if value is None:
+        return UNKNOWN
+    scale, unit = next((pair for pair in _SCALES if value >= pair[0] * 0.9995), _SCALES[-1])
+    return f"{digits(value / scale)} {unit}"
+
+
+def clock(value: float) -> str:
+    """Format a long time as on a clock: `0:45`, `12:05`, `1:02:05`."""
+    whole = max(0, round(value))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def moment(value: float) -> str:
+    """Format seconds since 1970 in local time: `2026-11-22 09:30`."""
+    return datetime.fromtimestamp(value, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def speedup(ratio: float | None) -> str:
+    """Format a time ratio as a speed-up: 0.5 is `2.00x`; a dash for None."""
+    return f"{1 / ratio:.2f}x" if ratio else UNKNOWN
+
+
+def speedup_interval(low: float | None, high: float | None) -> str:
+    """Format the interval of a time ratio as one of speed-ups, such as `1.39 to 1.52`; empty if unknown."""
+    return f"{1 / high:.2f} to {1 / low:.2f}" if low and high else ""
+
+
+def memory(count: int | None) -> str:
+    """Format bytes, such as `15.6 GiB`; a dash for None."""
+    if count is None:
+        return UNKNOWN
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{digits(value)} {unit}" if unit != "B" else f"{count} B"
+        value /= 1024
+    return f"{digits(value)} TiB"
+
+
+def count_of(number: int, noun: str, plural: str | None = None) -> str:
+    """Format a number with its noun: `1 entry`, `2 entries`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def digits(value: float) -> str:
+    """Format a number to three digits, or to all before the point."""
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"

@@ -1,0 +1,136 @@
+"""Tables of text: columns side by side, notes under each row, and a list where the terminal is too narrow."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+NARROW = 72
+"""Below so many columns of the terminal a table becomes a list."""
+_GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """A column of a table."""
+
+    title: str
+    width: int | None = None
+    """None: an equal part of the width that the other columns leave."""
+    right: bool = False
+    """Align to the right, as numbers are."""
+
+
+class TextTable:
+    """Formats rows one at a time, so that they can be printed as they are measured."""
+
+    def __init__(self, columns: Sequence[TextColumn], width: int) -> None:
+        self._columns = columns
+        self._width = width
+        fixed = [column.width for column in columns if column.width is not None]
+        shares = max(1, len(columns) - len(fixed))
+        rest = width - sum(fixed) - len(_GAP) * (len(columns) - 1)
+        self._widths = [column.width or max(8, rest // shares) for column in columns]
+        self.is_list = width < NARROW
+
+    def heading(self) -> list[str]:
+        """Format the titles; nothing for a list."""
+        return [] if self.is_list else [*self._beside([column.title for column in self._columns])]
+
+    def row(self, cells: Sequence[str], *notes: str) -> list[str]:
+        """Format one row, whose first cell is its name, and its notes over the whole width."""
+        cells = [printable(cell, keep="\n") for cell in cells]
+        if self.is_list:
+            rest = ", ".join(self._labelled(cells))
+            lines = [*wrapped(cells[0], self._width), *wrapped(rest, self._width, indent=2)]
+        else:
+            lines = [*self._beside(cells)]
+        for note in notes:
+            lines += wrapped(note, self._width, indent=2 if self.is_list else 4)
+        return lines
+
+    def _labelled(self, cells: Sequence[str]) -> Iterator[str]:
+        """Cells of a list: numbers after the title of their column, unknown ones left out."""
+        for column, cell in zip(self._columns[1:], cells[1:], strict=True):
+            if cell.strip(" -\n"):
+                text = cell.replace("\n", " ")
+                yield f"{column.title} {text}" if column.title and column.right else text
+
+    def _beside(self, cells: Sequence[str]) -> Iterator[str]:
+        """Place cells side by side, each folded within its column."""
+        folded = [_folded(cell, width) for cell, width in zip(cells, self._widths, strict=True)]
+        for parts in zip_longest(*folded, fillvalue=""):
+            placed = (
+                _padded(part, width, right=column.right)
+                for part, width, column in zip(parts, self._widths, self._columns, strict=True)
+            )
+            yield _GAP.join(placed).rstrip()
+
+
+def wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
+    """Fold a text into lines of at most `width` columns; a longer word, such as a path, stays whole."""
+    from textwrap import wrap
+
+    lead = " " * indent
+    lines = printable(text, keep="\n").split("\n")
+    if not text.isascii():
+        width = max(1, width - indent)
+        return [lead + part for line in lines for part in _wide(line, width) if part]
+    return [
+        part
+        for line in lines
+        for part in wrap(
+            line,
+            max(width, indent + 1),
+            initial_indent=lead,
+            subsequent_indent=lead,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Spell out control characters, line ends and direction marks, which could act on a terminal."""
+    return "".join(
+        letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def _folded(cell: str, width: int) -> list[str]:
+    """Fold a cell; a word that is longer than the column is cut."""
+    from textwrap import wrap
+
+    if cell.isascii():
+        return [part for line in cell.split("\n") for part in wrap(line, width) or [""]]
+    return [part for line in cell.split("\n") for part in _wide(line, width, cut=True) or [""]]
+
+
+def _wide(line: str, width: int, *, cut: bool = False) -> list[str]:
+    """Fold a line whose letters may take two columns."""
+    lines = [""]
+    for word in line.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if _cells(longer) <= width:
+            lines[-1] = longer
+            continue
+        lines.append("")
+        for letter in word if cut else [word]:
+            if lines[-1] and _cells(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return [line for line in lines if line]
+
+
+def _padded(text: str, width: int, *, right: bool) -> str:
+    width -= _cells(text) - len(text)
+    return text.rjust(width) if right else text.ljust(width)
+
+
+def _cells(text: str) -> int:
+    """Columns that a text takes on a terminal (Unicode Standard Annex 11; combining marks take none)."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(letter) else 1 + (east_asian_width(letter) in "WF") for letter in text)
