@@ -1,5 +1,7 @@
 """As fast as this machine allows: measured configurations of threads, workers and chunks for NumPy."""
 
+from autotune._version import __version__ as __version__
+
 TYPE_CHECKING = False  # type checkers read it as True; importing typing for it takes 3 ms
 if TYPE_CHECKING:
     from autotune.errors import AutotuneError as AutotuneError
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from autotune.runtime.tuned import tuned as tuned
     from autotune.runtime.workload import workload as workload
     from autotune.search.api import calibrate as calibrate
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "AutotuneError": "errors",
