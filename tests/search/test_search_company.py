@@ -78,7 +78,7 @@ def test_a_choice_that_crashes_without_neighbours_is_not_chosen():
 
 def test_a_machine_that_is_never_quiet_proves_nothing_without_neighbours():
     machine = Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.02, 2: 0.02})
-    machine.calm.taken = 0.5
+    machine.calm.interference = 0.5
     entry = decided(machine)
     assert (entry.status, entry.choice) == (Status.NOISY, DEFAULT)
     assert "without them it was never quiet. Others disturbed" in entry.reason

@@ -13,7 +13,7 @@ from autotune.bench.protocol import Bench
 from autotune.bench.statistics import upper_bound
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Entry, Status
-from autotune.model.measurement import Case, Plan, Session
+from autotune.model.measurement import Case, Session, TrialPlan
 from autotune.model.operation import Operation
 from autotune.search.confirmation import Proof, examined
 from autotune.search.evidence import Evidence
@@ -24,6 +24,8 @@ from autotune.search.time_budget import Clock
 
 CANDIDATES = 6
 """For each size, the best beside the neighbours: what is looked at without them."""
+ROUNDING = 1e-9
+"""Of an estimate, in log-ratio."""
 LOOK_ROUNDS = 6
 PROOF_SHARE = 0.6
 """Of the time for proofs, for the one beside the neighbours."""
@@ -35,7 +37,7 @@ class Quietly:
 
     bench: Bench
 
-    def run(self, plan: Plan) -> Session:
+    def run(self, plan: TrialPlan) -> Session:
         """Measure a plan without neighbours."""
         return self.bench.run(replace(plan, quiet=True))
 
@@ -60,7 +62,7 @@ def steady(
         loaded = found[operation]
         quiet = Evidence(operation=operation, usable_cpus=loaded.usable_cpus)
         quiet.add(measurements)
-        kept = [one for one in best[operation] if one in quiet.candidates and quiet.estimate(one) <= 0.0]
+        kept = [one for one in best[operation] if one in quiet.candidates and quiet.estimate(one) <= ROUNDING]
         if kept:
             least = loaded.estimate(kept[0]) + TIE
             chosen[operation] = min((one for one in kept if loaded.estimate(one) <= least), key=parsimony)

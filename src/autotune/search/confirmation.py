@@ -115,7 +115,7 @@ def _note(proof: Proof, operation: Operation, measurements: Sequence[Measurement
     """Keep one process's word on one size; a failure takes the size out of the test."""
     default, choice = measurements
     if sane(default) and sane(choice):
-        proof.trials[operation].append(Trial(choice=choice.seconds, default=default.seconds))
+        proof.trials[operation].append(Trial.of(choice.pairs))
         return
     del proof.trials[operation]
     proof.failures[operation] = choice.failure or default.failure or CLOCK_STOOD
