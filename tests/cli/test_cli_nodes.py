@@ -14,6 +14,7 @@ from autotune.cluster.calibrate_cluster import (
     ClusterResult,
     JobDone,
     JobFailed,
+    JobStarted,
     WorkerJoined,
     WorkerLeft,
     WorkerRejected,
