@@ -1,6 +1,6 @@
 """A function of one's own: calibrated once, then run with what was found.
 
-    autotune calibrate --workload own_function.py:smooth --sizes n=200000 --budget 2m
+    autotune calibrate --workload own_function.py:smooth n=200000 --budget 2m
     python own_function.py
 
 On a machine where nothing was measured it runs with its own defaults.

@@ -99,7 +99,7 @@ def test_the_web_service_answers(environment):
 @pytest.mark.real
 def test_a_function_of_one_s_own_is_calibrated_and_found(environment, tmp_path):
     profile = tmp_path / "own.yaml"
-    words = ("--sizes", "n=200000", "--budget", "20s", "--output", str(profile))
+    words = ("n=200000", "--budget", "20s", "--output", str(profile))
     done = run(
         "autotune", "calibrate", "--workload", "own_function.py:smooth", *words, environment=environment
     )

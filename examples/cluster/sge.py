@@ -41,7 +41,7 @@ def main() -> int:
             print(cluster.job_script())
             return 0
         cluster.scale(jobs=asked.nodes)
-        command = [sys.executable, "-m", "autotune", "calibrate", "--scheduler", cluster.scheduler_address]
+        command = [sys.executable, "-m", "autotune", "cluster", "calibrate", cluster.scheduler_address]
         return subprocess.run([*command, "--store", asked.store, *asked.words], check=False).returncode
 
 

@@ -135,15 +135,14 @@ def nodes(seconds: float) -> Iterator[Nodes]:
 def calibrated(
     cluster: Nodes, budget: float, store: Path, watch: Any = None
 ) -> tuple[float, dict[str, Any], str]:
-    """(seconds, what it printed, its log) of `autotune calibrate --scheduler`; `watch` sees each line of the log."""
+    """(seconds, what it printed, its log) of `autotune cluster calibrate`; `watch` sees each line of the log."""
     began = monotonic()
     command = [
+        "cluster",
         "calibrate",
-        *OPERATIONS,
-        "--sizes",
-        "n=100",
-        "--scheduler",
         cluster.address,
+        *OPERATIONS,
+        "n=100",
         "--store",
         str(store),
     ]

@@ -4,9 +4,10 @@ import pytest
 from click.testing import CliRunner
 from support.profile_builders import alone
 
-from autotune.cli import messages, units
+from autotune.cli import messages
 from autotune.cli.program import program
 from autotune.daemon import client, paths, systemd
+from autotune.model import units
 
 
 @pytest.fixture

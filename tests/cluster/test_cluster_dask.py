@@ -82,13 +82,12 @@ class Nodes:
         workload = self.folder / "sleeper.py"
         workload.write_text(SLEEPER)
         command = [
+            "cluster",
             "calibrate",
-            "--scheduler",
             self.address,
+            "n=100",
             "--workload",
             f"{workload}:nap",
-            "--sizes",
-            "n=100",
         ]
         return subprocess.Popen(
             [sys.executable, "-m", "autotune", *command, *words],

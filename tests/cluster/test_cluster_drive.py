@@ -184,7 +184,7 @@ def test_an_answer_that_was_lost_counts_as_a_lost_worker():
         return lost or host("a")(order)
 
     crew = FakeCrew(a=unlucky)
-    assert cluster(crew).run().missed == ()
+    assert cluster(crew).run().missing == ()
     assert [name for _, name in crew.orders].count("introduce") == 2
 
 
@@ -240,7 +240,7 @@ def test_a_worker_with_other_tasks_is_waited_for():
     crew = FakeCrew(a=host("a"))
     crew.busy = {"a"}
     crew.at[50.0] = crew.busy.clear
-    assert cluster(crew).run().missed == ()
+    assert cluster(crew).run().missing == ()
     assert crew.clock >= 50.0
 
 

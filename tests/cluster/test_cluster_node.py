@@ -8,10 +8,10 @@ import pytest
 from support.profile_builders import KEY, make_entry, profile
 
 from autotune.bench.user_workload import from_source
-from autotune.cluster.messages import Order, decode_order, encode_order, units, versions
-from autotune.cluster.node import answer
+from autotune.cluster.messages import Order, decode_order, decode_units, encode_order, versions
+from autotune.cluster.node import carry_out
 from autotune.cluster.plan import NodeTask
-from autotune.cluster.worker_task import visitor
+from autotune.cluster.worker_task import worker_task
 from autotune.errors import BadSize, BadWorkload
 from autotune.profiles.schema import profile_of
 from autotune.search.request import Effort, Request
@@ -42,18 +42,18 @@ def test_an_order_arrives_as_it_was_sent(tmp_path):
 
 def test_a_node_introduces_itself_with_its_class_and_what_there_is_to_measure(monkeypatch):
     monkeypatch.setenv("AUTOTUNE_HOST_ID", "me")
-    said = answer(
+    said = carry_out(
         Order(task=NodeTask.INTRODUCE, request=Request(operations=("qr", "log"), effort=Effort.QUICK))
     )
     assert said["host"] == "me"
     assert profile_of(said["profile"]).key.usable_cpus >= 1
-    assert sorted(one.name for one in units(said["units"])) == ["log", "qr"]
+    assert sorted(one.name for one in decode_units(said["units"])) == ["log", "qr"]
 
 
 def test_a_size_that_does_not_fit_the_node_is_refused_before_anything_is_measured():
     request = Request(operations=("fill",), sizes=({"n": 10**13},))
     with pytest.raises(BadSize):
-        answer(Order(task=NodeTask.INTRODUCE, request=request))
+        carry_out(Order(task=NodeTask.INTRODUCE, request=request))
 
 
 def test_a_workload_that_the_node_does_not_see_is_refused(tmp_path):
@@ -61,20 +61,22 @@ def test_a_workload_that_the_node_does_not_see_is_refused(tmp_path):
     own = from_source(f"{tmp_path / 'work.py'}:nap")
     (tmp_path / "work.py").unlink()
     with pytest.raises(BadWorkload, match="where all nodes see it"):
-        answer(Order(task=NodeTask.INTRODUCE, request=Request(sizes=({"n": 5},), workload=own.kind), own=own))
+        carry_out(
+            Order(task=NodeTask.INTRODUCE, request=Request(sizes=({"n": 5},), workload=own.kind), own=own)
+        )
 
 
 def test_what_is_sent_to_a_worker_needs_no_module_of_ours_to_be_read():
     cloudpickle = pytest.importorskip("cloudpickle")
-    sent = cloudpickle.dumps(visitor())
+    sent = cloudpickle.dumps(worker_task())
     code = (
         "import sys; sys.modules['autotune'] = None\n"
-        "import pickle; print(pickle.decode_order(sys.stdin.buffer.read()).__name__)"
+        "import pickle; print(pickle.loads(sys.stdin.buffer.read()).__name__)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], input=sent, capture_output=True, check=False, timeout=300
     )
-    assert (done.stdout.strip(), done.stderr) == (b"visit", b"")
+    assert (done.stdout.strip(), done.stderr) == (b"run_order", b"")
 
 
 @pytest.mark.real

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.cli.calibrate import calibrate
+from autotune.cli.cluster import calibrate
 from autotune.cli.program import program
 from autotune.cluster.batch_script import BatchRequest, BatchSystem, NodeCommands, batch_script
 from autotune.errors import UsageError
@@ -101,7 +101,7 @@ def test_each_node_measures_into_a_file_of_its_own_and_publishes_that(tmp_path):
     first, second = told.read_text().splitlines()
     place = re.fullmatch(r"/it's here calibrate svd --effort quick --output (\S+)", first)
     assert place is not None
-    assert second == f"/it's here store publish {place[1]}"
+    assert second == f"/it's here store publish {place[1].replace('node.yaml', 'node*.yaml')}"
     assert not Path(place[1]).parent.exists()
 
 
@@ -190,9 +190,9 @@ def test_the_workers_of_the_kubernetes_recipe_are_on_different_nodes_with_a_limi
 
 
 def test_the_kubernetes_recipe_s_command_and_addresses_are_real():
-    (client,) = pod("NodeJob/autotune-calibrate")["containers"]
+    (client,) = pod("Job/autotune-calibrate")["containers"]
     options = {name for parameter in calibrate.params for name in parameter.opts}
-    assert client["command"][:2] == ["autotune", "calibrate"]
+    assert client["command"][:3] == ["autotune", "cluster", "calibrate"]
     assert {word for word in client["command"] if word.startswith("--")} <= options
     service = objects()["Service/autotune-scheduler"]
     address = f"tcp://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
@@ -200,3 +200,20 @@ def test_the_kubernetes_recipe_s_command_and_addresses_are_real():
     assert address in pod("Deployment/autotune-worker")["containers"][0]["command"]
     labels = objects()["Deployment/autotune-scheduler"]["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"] == labels
+
+
+def test_accounts_services_and_free_directives_stand_in_the_head():
+    text = made(BatchSystem.SLURM, account="physics", qos="low", directives=("--gres=none",))
+    for line in ("--account=physics", "--qos=low", "--gres=none"):
+        assert f"#SBATCH {line}" in text.splitlines()
+
+
+def test_shapes_and_signatures_are_passed_to_the_nodes(tmp_path):
+    result = run("--slurm", "--shapes", "1,4,all", "--sign", "--nodes", "1", "--store", str(tmp_path))
+    assert "--cpus 1,4,all" in result.stdout
+    assert "store publish --sign" in result.stdout
+    assert result.stderr == ""
+
+
+def test_one_node_without_a_signature_is_warned_of(tmp_path):
+    assert "confirms nothing" in run("--slurm", "--nodes", "1", "--store", str(tmp_path)).stderr

@@ -576,7 +576,7 @@ def test_entries_that_a_program_s_guard_dropped_are_measured_again(scene):
     (spool / "1-1.json").write_text(json.dumps(content), "utf-8")
     scene.surveyed(entry("svd"))
     scene.until_idle()
-    assert scene.launcher.last.arguments[:4] == ["calibrate", "svd", "--sizes", "m=500 n=500"]
+    assert scene.launcher.last.arguments[:4] == ["calibrate", "svd", "m=500", "n=500"]
     assert scene.keeper.status()["running"]["why"] == (
         "In doubt: the default was faster in 10 of 10 pairs of calls of a program."
     )
@@ -594,7 +594,7 @@ def test_an_old_entry_that_does_not_hold_any_more_is_in_doubt(tmp_path):
     scene.launcher.last.done(report("no-longer-holds", 0.99))
     scene.tick(0.25)
     assert scene.keeper.memory.counts["doubted"] == 1
-    assert scene.launcher.last.arguments[:4] == ["calibrate", "svd", "--sizes", "m=500 n=500"]
+    assert scene.launcher.last.arguments[:4] == ["calibrate", "svd", "m=500", "n=500"]
 
 
 def test_other_settings_end_what_an_unlisted_interpreter_measures(scene):
@@ -625,7 +625,7 @@ def test_a_store_that_hangs_is_let_go_of_and_changes_nothing(tmp_path):
     scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=100.0).surveyed()
     for _ in range(12):
         scene.tick(10.0)
-    pull = next(child for child in scene.launcher.children if child.arguments[0] == "pull")
+    pull = next(child for child in scene.launcher.children if child.arguments[:2] == ["store", "pull"])
     for _ in range(7):
         scene.tick(10.0)
     assert pull.killed
@@ -636,7 +636,7 @@ def test_a_store_that_hangs_is_let_go_of_and_changes_nothing(tmp_path):
 
 def test_a_store_with_nothing_for_this_machine_is_no_failure(tmp_path):
     scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=100.0).surveyed()
-    while not any(child.arguments[0] == "pull" for child in scene.launcher.children):
+    while not any(child.arguments[:2] == ["store", "pull"] for child in scene.launcher.children):
         scene.tick(10.0)
     scene.launcher.last.done({"mirrored": []}, status=1)
     scene.tick(0.5)
@@ -663,7 +663,13 @@ def test_what_was_found_is_published(tmp_path):
     scene.tick(0.25)
     scene.answer_survey()
     scene.tick(0.5)
-    assert scene.launcher.last.arguments == ["publish", str(scene.profile), "--store", "/nfs/autotune"]
+    assert scene.launcher.last.arguments == [
+        "store",
+        "publish",
+        str(scene.profile),
+        "--store",
+        "/nfs/autotune",
+    ]
 
 
 # --- the state folder -------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def test_what_another_host_published_is_pulled_tried_and_in_force(daemon):
     tests = str(Path(__file__).parent.parent)
     for words in (
         ["-c", FOUND_ELSEWHERE, str(profile), tests],
-        ["-m", "autotune", "publish", str(profile), "--store", str(store)],
+        ["-m", "autotune", "store", "publish", str(profile), "--store", str(store)],
     ):
         subprocess.run([sys.executable, *words], env=elsewhere, check=True, timeout=PATIENCE)
     daemon.file.with_name("config.yaml").write_text("trust: any\n", "utf-8")

@@ -18,7 +18,7 @@ def scene(tmp_path):
 def until(scene, verb):
     """Tick until such a child runs."""
     for _ in range(40):
-        if scene.keeper.running is not None and scene.launcher.last.arguments[0] == verb:
+        if scene.keeper.running is not None and verb in scene.launcher.last.arguments[:2]:
             return scene.launcher.last
         scene.tick(10.0)
     raise AssertionError(scene.events)
@@ -144,7 +144,7 @@ def test_interpreters_of_one_class_pull_once(tmp_path):
     scene.tick(0.5)
     for _ in range(20):
         scene.tick(10.0)
-    assert [child.arguments[0] for child in scene.launcher.children].count("pull") == 1
+    assert ["pull" in child.arguments for child in scene.launcher.children].count(True) == 1
 
 
 def test_what_could_not_be_published_is_tried_again_also_by_the_next_daemon(scene):

@@ -275,5 +275,5 @@ def test_the_mirror_says_that_edits_are_lost(tmp_path):
     put(tmp_path / "store", said("a", make_entry("qr", choice={"blas_threads": 1}, m=9, n=9)))
     pull(store_at(tmp_path / "store"), TrustPolicy(), KEY)
     text = (cluster_profiles() / f"{KEY.slug}.yaml").read_text()
-    assert "`autotune pull` replaces it" in text
+    assert "`autotune store pull` replaces it" in text
     assert "Safe to edit" not in text

@@ -10,7 +10,7 @@ from autotune.model import units
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.runtime.text_table import TextColumn, printable
+from autotune.runtime.text_table import TextColumn, printable, wrapped
 
 WIDE = 96
 """From so many columns of the terminal a speed-up and its interval stand on one line."""
@@ -19,7 +19,8 @@ STYLES = {Status.TUNED: "green", Status.DEFAULT_KEPT: None, Status.NOISY: "yello
 
 def print_profile(profile: Profile) -> None:
     """Print the machine of a profile, every entry with its evidence and reason, and the counts by status."""
-    print_lines([*heading(profile), ""])
+    print_lines([part for line in heading(profile) for part in wrapped(line, width())])
+    print_lines([""])
     if not profile.entries:
         print_lines([messages.EMPTY_PROFILE])
         return
@@ -45,7 +46,7 @@ def print_entries(entries: Sequence[Entry], sources: Sequence[str] = ()) -> None
 
 def gain_column() -> TextColumn:
     """The column of a speed-up with its interval."""
-    return TextColumn("speed-up", 22 if width() >= WIDE else 13, right=True)
+    return TextColumn("speed-up", 22 if width() >= WIDE else 16, right=True)
 
 
 def gain(speedup: str, interval: str) -> str:

@@ -77,7 +77,7 @@ class Settings:
     calibrate: bool = True
     """Measure the whole catalogue on a machine without a profile; else only what programs ask for."""
     store: str | None = None
-    """URL of the cluster's store; None: the one that `autotune pull` would take."""
+    """URL of the cluster's store; None: the one that `autotune store pull` would take."""
     pull_seconds: float = 3600.0
     group: str | None = None
     """Users of this group may give orders, beside root and the daemon's own user."""
@@ -115,7 +115,7 @@ def settings(document: Any) -> Settings:
 
 def _store(shared: Path) -> str | None:
     """The store that this node has anyway: $AUTOTUNE_STORE, else the one in `config.yaml`, whose other faults
-    `autotune pull` tells.
+    `autotune store pull` tells.
     """
     named = os.environ.get("AUTOTUNE_STORE", "").strip()
     if named:

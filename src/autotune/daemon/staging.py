@@ -1,6 +1,6 @@
 """What was pulled, and is not in force yet: it is timed here before programs may read it.
 
-`autotune pull` fills a folder of the daemon's own for each interpreter, since each has a class of its own. What
+`autotune store pull` fills a folder of the daemon's own for each interpreter, since each has a class of its own. What
 passes the canary is copied to the mirror, where programs look.
 """
 
@@ -15,7 +15,7 @@ from autotune.profiles.profile_files import replace
 
 
 def folder(places: Places, interpreter: Interpreter) -> Path:
-    """What `autotune pull` takes for the state folder."""
+    """What `autotune store pull` takes for the state folder."""
     return places.state / "pulled" / f"{zlib.crc32(interpreter.name.encode()):08x}"
 
 

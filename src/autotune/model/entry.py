@@ -53,7 +53,7 @@ class Entry:
     hosts: int | None = None
     """Distinct hosts that confirm the entry, in a profile that was merged of several; None elsewhere."""
     signer: str | None = None
-    """Who signed it and is trusted here, as `autotune pull` found; None elsewhere."""
+    """Who signed it and is trusted here, as `autotune store pull` found; None elsewhere."""
     contested: bool = False
     """Do hosts of one class disagree about it?"""
     created: str | None = None

@@ -28,7 +28,7 @@ class Layer(StrEnum):
     SYSTEM = "system"
     """The administrator's folder."""
     CLUSTER = "cluster"
-    """The mirror of the cluster's store, which `autotune pull` leaves."""
+    """The mirror of the cluster's store, which `autotune store pull` leaves."""
     SHIPPED = "shipped"
     """Came with autotune."""
 
@@ -44,7 +44,7 @@ def user_profiles() -> "Path":
 
 
 def cluster_profiles() -> "Path":
-    """The mirror that `autotune pull` leaves."""
+    """The mirror that `autotune store pull` leaves."""
     return _path(_mirrors()[0])
 
 

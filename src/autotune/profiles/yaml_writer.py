@@ -50,7 +50,7 @@ def _comment(profile: Profile) -> Iterator[str]:
         yield _one_line(f"Measured by autotune{version}{when} with `autotune calibrate`.")
     yield f"{tuned} of {len(profile.entries)} entries are not NumPy's default. Ratio: tuned / default time."
     if any(entry.hosts is not None for entry in profile.entries):
-        yield "A copy of what the cluster's store says: `autotune pull` replaces it, and edits with it."
+        yield "A copy of what the cluster's store says: `autotune store pull` replaces it, and edits with it."
     else:
         yield "Safe to edit and to commit. The format is described in docs/profile-format.md."
 

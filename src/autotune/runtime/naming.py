@@ -48,7 +48,7 @@ def workload(function: _F, /) -> _F: ...
 @overload
 def workload(*, name: str) -> Callable[[_F], _F]: ...
 def workload(function: _F | None = None, /, *, name: str | None = None) -> _F | Callable[[_F], _F]:
-    """Mark a function as work to calibrate: `autotune calibrate --workload FILE.py:function --sizes n=1000`.
+    """Mark a function as work to calibrate: `autotune calibrate --workload FILE.py:function n=1000`.
 
     The function takes its sizes, and any of `blas_threads`, `workers` and `chunk`, as keyword arguments.
     Marking leaves its behaviour unchanged.
