@@ -7,6 +7,6 @@ set -eu
 autotune store keys 2>/dev/null || autotune store keys --new     # the key that signs what this site publishes, made once
 autotune calibrate qr log --effort quick --budget "${1:-2m}"
 autotune store publish --sign
-autotune store list                                       # who published what
+autotune store list                                             # who published what
 autotune store pull || echo "nothing that two hosts, or a trusted key, confirm yet"
-autotune store prune --dry-run                            # what nobody needs any more
+autotune store prune --dry-run                                  # what can be removed

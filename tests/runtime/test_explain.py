@@ -70,8 +70,8 @@ def test_the_text_is_for_people(mine):
     lines = str(explanation).splitlines()
     assert lines[1] == "BLAS threads of the process: left alone. autotune.apply() was not called."
     assert [line.split() for line in lines if line.startswith(("operation", "qr m=128"))] == [
-        ["operation", "level", "choice", "time"],
-        ["qr", "m=128", "n=128", "this-host", "[1]", "blas_threads=1", "0.50"],
+        ["operation", "level", "choice", "speed-up"],
+        ["qr", "m=128", "n=128", "this-host", "[1]", "blas_threads=1", "2.00x"],
     ]
     assert repr(explanation) == str(explanation)
 
@@ -91,7 +91,7 @@ def test_the_text_fits_the_terminal_and_states_the_interval_of_each_time(mine, w
     _, path = mine
     text = replace(autotune.explain("qr"), held_bytes=2**24).text(width)
     assert [line for line in text.splitlines() if len(line) > width and str(path) not in line] == []
-    assert "interval of its time: 0.45 to 0.55." in " ".join(text.split())
+    assert "interval of its speed-up: 1.82 to 2.22." in " ".join(text.split())
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

@@ -4,10 +4,10 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 from autotune.controls.placement import cpus_for
+from autotune.model import units
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import ALIASES
 from autotune.model.configuration import Configuration, clamp
@@ -19,13 +19,12 @@ from autotune.profiles.resolve import Resolution
 from autotune.runtime.guard import Dropped, Saved
 from autotune.runtime.naming import as_operation
 from autotune.runtime.process_state import state
+from autotune.runtime.text_table import TextColumn, TextTable, printable, wrapped
 
 WIDTH = 80
 _NOTHING = "Nothing that was measured speaks for it."
-_TABLE = 72
-"""Columns below which a table would be of letters; entries are told line by line then."""
 _OPERATION = 30
-"""Columns that names of operations may take at most; longer ones are folded."""
+"""Columns of the names of operations, at most; longer names are folded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +49,16 @@ class Explained:
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values."""
         entry = self.entry
-        unknown = entry is None or entry.ratio_low is None
+        interval = None
+        if entry is not None and entry.ratio_low and entry.ratio_high:
+            interval = [1 / entry.ratio_high, 1 / entry.ratio_low]
         return {
             "operation": self.operation,
             "level": str(self.level),
             "choice": self.choice.as_dict(),
             "status": None if entry is None else str(entry.status),
-            "ratio": None if entry is None else entry.ratio,
-            "interval": None if entry is None or unknown else [entry.ratio_low, entry.ratio_high],
+            "speedup": None if entry is None or not entry.ratio else 1 / entry.ratio,
+            "interval": interval,
             "reason": self.reason,
             "source": self.source,
             "fit": self.fit,
@@ -215,7 +216,7 @@ def _held() -> int:
 
 def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     if explanation.failure is not None:
-        yield from _wrapped(f"NumPy runs as it would without autotune: {explanation.failure}", width)
+        yield from wrapped(f"NumPy runs as it would without autotune: {explanation.failure}", width)
         return
     yield from _process(explanation, width)
     yield ""
@@ -230,15 +231,15 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
     if paths:
         yield ""
     for path, number in paths.items():
-        yield f"[{number}] {_printable(path)}"
-        yield from _wrapped(used.get(path) or "", width, indent=4)
+        yield f"[{number}] {printable(path)}"
+        yield from wrapped(used.get(path) or "", width, indent=4)
     files = [refusal for refusal in explanation.refusals if refusal.entry is None]
     if files:
         yield ""
         yield "Not used:"
     for refusal in files:
-        yield f"  {_printable(refusal.path)}"
-        yield from _wrapped(refusal.reason, width, indent=4)
+        yield f"  {printable(refusal.path)}"
+        yield from wrapped(refusal.reason, width, indent=4)
 
 
 def _process(explanation: Explanation, width: int) -> Iterator[str]:
@@ -246,23 +247,23 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
     limit = "" if explanation.limit in {None, Limit.NONE} else f" (limited by {explanation.limit})"
     yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
     count = "left alone" if explanation.blas_threads is None else str(explanation.blas_threads)
-    yield from _wrapped(f"BLAS threads of the process: {count}. {explanation.blas_threads_reason}", width)
+    yield from wrapped(f"BLAS threads of the process: {count}. {explanation.blas_threads_reason}", width)
     if explanation.held_bytes:
         held = f"{explanation.held_bytes / 2**20:.1f} MiB"
-        yield from _wrapped(f"Memory of dropped results kept for new ones: {held}", width)
+        yield from wrapped(f"Memory of dropped results kept for new ones: {held}", width)
     if explanation.per_call is None:
         return
     calls = f"{explanation.calls} calls so far, {explanation.switched} of them tuned."
-    yield from _wrapped(f"{explanation.per_call} {calls}", width)
+    yield from wrapped(f"{explanation.per_call} {calls}", width)
     if explanation.saved is not None:
         saved = explanation.saved
-        yield from _wrapped(
+        yield from wrapped(
             f"Seconds saved so far by calls of more than a millisecond: {saved.seconds:.3g} "
             f"(95 % interval {saved.low:.3g} to {saved.high:.3g}).",
             width,
         )
     for one in explanation.dropped:
-        yield from _wrapped(f"Dropped: {one}", width)
+        yield from wrapped(f"Dropped: {one}", width)
 
 
 def _numbered(explanation: Explanation) -> dict[str, int]:
@@ -288,81 +289,37 @@ def _overview(rows: Sequence[Explained], paths: dict[str, int], width: int) -> I
     if kept:
         names = ", ".join(f"{name} ({number})" for name, number in kept.items())
         entries = "1 entry" if kept.total() == 1 else f"{kept.total()} entries"
-        yield from _wrapped(f"Plain NumPy runs for {entries}: {names}.", width)
-    yield from _wrapped('The reasons: `autotune explain NAME`, or autotune.explain("NAME").', width)
+        yield from wrapped(f"Plain NumPy runs for {entries}: {names}.", width)
+    yield from wrapped('The reasons: `autotune explain NAME`, or autotune.explain("NAME").', width)
 
 
 def _table(
     rows: Sequence[Explained], paths: dict[str, int], width: int, *, reasons: bool = True
 ) -> Iterator[str]:
-    """A row for each operation; below it why, and what nearer was refused."""
-    names = [_name(row) for row in rows]
+    """A row for each operation; below it the reason, and the nearer entries that were refused."""
+    names = [row.operation.replace(" float64", "", 1) for row in rows]
     levels = [str(row.level) if row.source is None else f"{row.level} [{paths[row.source]}]" for row in rows]
-    widths = [
-        min(_OPERATION, max(map(len, ["operation", *names]))),
-        max(map(len, ["level", *levels])),
-        0,
-        len("time"),
-    ]
-    widths[2] = width - sum(widths) - 2 * (len(widths) - 1)
-    tabled = width >= _TABLE
-    if tabled:
-        yield from _row(["operation", "level", "choice", "time"], widths)
-    for name, level, row in zip(names, levels, rows, strict=True):
-        ratio = row.entry.ratio if row.entry is not None and not row.choice.is_default else None
-        time = f"{ratio:.2f}" if ratio else "-"
-        if tabled:
-            yield from _row([name, level, str(row.choice), time], widths)
-        else:
-            yield from _wrapped(name, width)
-            yield from _wrapped(f"{level}, {row.choice}{f', time {time}' * bool(ratio)}", width, indent=4)
-        if not reasons:
-            continue
-        yield from _wrapped(f"{row.reason} {_interval(row)}", width, indent=4)
-        for refusal in row.refused:
-            yield from _wrapped(f"not [{paths[refusal.path]}]: {refusal.reason}", width, indent=4)
-    yield ""
-    yield from _wrapped("time: that of the choice over the default's, where both were measured.", width)
-
-
-def _interval(row: Explained) -> str:
-    """How sure the time of a choice is, in a sentence; nothing where it is the default's."""
-    known = row.entry
-    if known is None or row.choice.is_default or not known.ratio_low or not known.ratio_high:
-        return ""
-    return f"95 % interval of its time: {known.ratio_low:.2f} to {known.ratio_high:.2f}."
-
-
-def _row(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    """Cells side by side, folded where they are wider than their column."""
-    from textwrap import wrap
-
-    folded = [wrap(_printable(cell), width) or [""] for cell, width in zip(cells, widths, strict=True)]
-    for parts in zip_longest(*folded, fillvalue=""):
-        yield "  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
-
-
-def _name(row: Explained) -> str:
-    """float64 goes without saying."""
-    return row.operation.replace(" float64", "", 1)
-
-
-def _wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
-    from textwrap import wrap
-
-    lead = " " * indent
-    return wrap(
-        _printable(text),
+    table = TextTable(
+        (
+            TextColumn("operation", min(_OPERATION, max(map(len, ["operation", *names])))),
+            TextColumn("level", max(map(len, ["level", *levels]))),
+            TextColumn("choice"),
+            TextColumn("speed-up", 8, right=True),
+        ),
         width,
-        initial_indent=lead,
-        subsequent_indent=lead,
-        break_long_words=False,
-        break_on_hyphens=False,
     )
+    yield from table.heading()
+    for name, level, row in zip(names, levels, rows, strict=True):
+        entry = None if row.choice.is_default else row.entry
+        notes = [f"{row.reason} {_interval(entry)}".rstrip()] if reasons else []
+        if reasons:
+            notes += [f"not [{paths[refusal.path]}]: {refusal.reason}" for refusal in row.refused]
+        speedup = units.speedup(None if entry is None else entry.ratio)
+        yield from table.row([name, level, str(row.choice), speedup], *notes)
 
 
-def _printable(text: str) -> str:
-    """Text of a profile with whatever could act on a terminal spelled out."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
-    )
+def _interval(entry: Entry | None) -> str:
+    """The interval of a choice's speed-up, in a sentence; nothing for the default."""
+    if entry is None or not entry.ratio_low or not entry.ratio_high:
+        return ""
+    return f"95 % interval of its speed-up: {units.speedup_interval(entry.ratio_low, entry.ratio_high)}."
