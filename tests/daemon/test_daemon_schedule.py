@@ -6,8 +6,8 @@ from autotune.daemon.daemon_settings import DaemonSettings
 from autotune.daemon.schedule import JobCause, expected_gain, queue, turn_of
 from autotune.daemon.state import DaemonState, UnfinishedCalibration
 from autotune.model.catalogue import CATALOGUE, operation
+from autotune.model.entry import OUT_OF_TIME
 from autotune.model.operation import Operation
-from autotune.model.tuning import OUT_OF_TIME
 
 QR = Operation(name="qr")
 EAGER = DaemonSettings(interpreters=(PYTHON,))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.daemon.inventory import REFUSED
 from autotune.errors import AutotuneError
+from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
-from autotune.model.tuning import Status, Tuning
 
 if TYPE_CHECKING:
     from autotune.profiles.lookup import Found
@@ -51,7 +51,7 @@ def inventory(folder: str) -> dict[str, Any]:
         created = profile_files.read(own).provenance.created
     except AutotuneError:
         created = None
-    used = [_row(found, str(found.tuning.status)) for found in resolution.entries()]
+    used = [_row(found, str(found.entry.status)) for found in resolution.entries()]
     refused = [_row(found, REFUSED) for found in resolution.refused()]
     return {
         "key": site.key.digest,
@@ -78,13 +78,13 @@ def excerpt(source: str, target: str, wanted: str) -> dict[str, Any]:
     used = [tuple(row[:2]) for row in document["used"]]
     sizes = [_named(*row) for row in document["used"]]
 
-    def rank(entry: Tuning) -> tuple[int, int, float]:
+    def rank(entry: Entry) -> tuple[int, int, float]:
         rule, operation = (entry.operation.name, entry.operation.dtype), entry.operation
         return _place(rule, used), _place(operation, sizes), entry.ratio or 1.0
 
-    tuned = sorted((entry for entry in profile.tunings if entry.status is Status.TUNED), key=rank)
+    tuned = sorted((entry for entry in profile.entries if entry.status is Status.TUNED), key=rank)
     chosen = tuple(tuned[: document["most"]])
-    profile_files.write(replace(profile, tunings=chosen), Path(target))
+    profile_files.write(replace(profile, entries=chosen), Path(target))
     return {"entries": [str(entry.operation) for entry in chosen]}
 
 
@@ -99,8 +99,8 @@ def adopt(source: str, target: str, scope: str) -> dict[str, Any]:
     profile = profile_files.read(Path(source))
     merged = join_file(profile, Path(target), sizes_named=scope == "sizes")
     profile_files.write(merged, Path(target))
-    statuses = [str(entry.status) for entry in profile.tunings]
-    return {"entries": len(merged.tunings), "new": {status: statuses.count(status) for status in statuses}}
+    statuses = [str(entry.status) for entry in profile.entries]
+    return {"entries": len(merged.entries), "new": {status: statuses.count(status) for status in statuses}}
 
 
 _VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
@@ -111,7 +111,7 @@ _VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
 
 
 def _row(found: "Found", status: str) -> dict[str, Any]:
-    entry = found.tuning
+    entry = found.entry
     return {
         "operation": entry.operation.name,
         "dtype": entry.operation.dtype,
