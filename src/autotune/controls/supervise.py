@@ -375,4 +375,4 @@ def _execute(command: list[str], supervisor: int, failure: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    os._exit(main(sys.argv[1:]))
