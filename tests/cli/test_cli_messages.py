@@ -71,6 +71,7 @@ SAMPLES = {
     "option": "--chunk",
     "path": "p.yaml",
     "per_call": "all",
+    "pid": 7,
     "place": 1,
     "problem": "The store is away.",
     "profiles": 3,
