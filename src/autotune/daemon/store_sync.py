@@ -1,6 +1,6 @@
 """Exchange with the cluster's store: pulls once an interval, publications of new profiles, and pulled profiles.
 
-`autotune store pull` fills a folder of the daemon for each interpreter, since each has a class of its own. A profile that
+`autotune store pull` fills a folder of the daemon for each interpreter, since each has its own class. A profile that
 has passed its canary is copied to the mirror, where programs read.
 """
 
