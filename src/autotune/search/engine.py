@@ -17,6 +17,7 @@ AROUND = 50
 """Points around a leader that are always among them."""
 FIRST = 4
 """Points spread over the space before the model is asked."""
+MOST_OPENINGS = 8
 AVOIDED = 1.0
 """Parts of the range farther that a first point may lie rather than where trials surely fail."""
 LOCAL = 3
@@ -30,6 +31,18 @@ next to it, it counts 1."""
 REACH = 0.15
 """Part of a parameter's range within which points tend to fail for the same reason."""
 
+
+SHIFT = 1.0
+ALTERNATE = 2
+LEAP = 1.0
+SURPRISE = 0.1
+FALL = 0.4
+FLAT = 0.1
+TURNS = "bisect"
+TEMPER = 1.0
+DOUBTING = True
+import os, json
+globals().update(json.loads(os.environ.get("X", "{}")))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
@@ -61,15 +74,31 @@ def propose(
         return opening
     random = np.random.default_rng([seed, len(visits), len(pending)])
     known, model = _learned(grid, tuple(visits))
-    if model is None or len(known.visited) + len(pending) < min(FIRST, len(grid.points)):
-        return _spread(grid, known, seen, len(visits) + len(pending))
+    begun = len((known.failed | set(known.visited.tolist()) | set(pending)) - set(first))
+    if model is None or begun < min(_openings(grid), len(grid.points) - len(first)):
+        return _spread(grid, known, seen, begun, [*(visit.point for visit in visits), *pending], seed)
     candidates = _candidates(grid, known, seen, random)
-    if doubted := _doubted(known, model) - set(pending):
+    if DOUBTING and (doubted := _doubted(known, model) - set(pending)):
         return min(doubted)
-    favoured = _favoured(grid, known, model, len(visits)) - seen
+    turn = len(visits) % LOCAL == LOCAL - 1
+    favoured = _favoured(grid, known, model, len(visits)) - seen if TURNS == "bisect" else set()
+    if turn and TURNS == "random":
+        unseen = [p for p in range(len(grid.points)) if p not in seen]
+        if unseen: return int(random.choice(unseen))
+    if turn and TURNS == "thompson":
+        pr = model.predict(candidates); h = random.choice(len(pr.weights), p=pr.weights)
+        draw = pr.mean[h] + pr.deviation[h] * random.standard_normal(len(candidates))
+        draw[np.isin(candidates, sorted(seen))] += 100
+        return int(candidates[int(np.argmin(draw))])
+    neglected = np.empty(0, dtype=np.intp)
+    if turn and not favoured and TURNS == "bisect":
+        neglected = _neglected(grid, known, model, visits)
+        neglected = np.setdiff1d(np.intersect1d(neglected, candidates), np.asarray(sorted(seen), dtype=np.intp))
     if new := [point for point in dict.fromkeys(pending) if point not in set(known.visited.tolist())]:
-        model = model.expecting(np.asarray(new, dtype=np.intp))
-    worth = _worth(known, model, candidates) * _survival(grid, known, candidates)
+        model = model.with_expected(np.asarray(new, dtype=np.intp))
+    if len(neglected):
+        candidates = neglected
+    worth = _worth(grid, known, model, candidates, sorted(seen)) * _survival(grid, known, candidates)
     return int(candidates[int(np.argmax(_within(favoured, candidates, worth)))])
 
 
@@ -125,9 +154,7 @@ class _Known:
 
     def model(self, grid: Grid) -> Model:
         """What the visits say about all points."""
-        return Model.fit(
-            grid.features, grid.categorical_features, self.visited, _compressed(self.values), self.repeats
-        )
+        return Model.fit(grid, self.visited, _compressed(self.values), self.repeats)
 
     def leader(self, model: Model) -> int:
         """The point seen of which most is expected."""
@@ -150,9 +177,9 @@ def _doubted(known: _Known, model: Model) -> set[int]:
     One timing in twenty or so is hit by something else, and it is always slower for it: without a second look
     the search would leave the best region for good.
     """
-    expected, values = model.expected_elsewise(), _compressed(known.values)
+    expected, values = model.leave_one_out(), _compressed(known.values)
     best = min(float(expected.min()), 0.0)
-    above = np.where((known.repeats == 1) & (expected < best + DOUBT), values - expected, 0.0)
+    above = np.where((known.repeats == 1) & (expected < best + DOUBT) & (values-expected < LEAP), values - expected, 0.0)
     worst = int(np.argmax(above))
     return {int(known.visited[worst])} if above[worst] > DOUBT else set()
 
@@ -167,7 +194,29 @@ def _favoured(grid: Grid, known: _Known, model: Model, visits: int) -> set[int]:
         return set(grid.corners())
     if visits % LOCAL != LOCAL - 1:
         return set()
+    if grid.categorical.any() and (visits // LOCAL) % ALTERNATE:
+        return set()
     return set(_halfway(grid, known.leader(model), set(known.visited.tolist()) | known.failed))
+
+
+def _neglected(grid: Grid, known: _Known, model: Model, visits: Sequence[Visit]) -> npt.NDArray[np.intp]:
+    """Points of the category that was visited least, of those that the leader is not of; empty if there is none.
+
+    A category whose curve has another shape is not given up for a few bad points.
+    """
+    leader = known.leader(model)
+    counted = [
+        (len(here), axis, value)
+        for axis in np.flatnonzero(grid.categorical)
+        for value in np.unique(grid.coordinates[:, axis])
+        if value != grid.coordinates[leader, axis]
+        for here in [[visit for visit in visits if grid.coordinates[visit.point, axis] == value]]
+        if len(here) < 2 or any(visit.value is not None for visit in here)
+    ]
+    if not counted:
+        return np.empty(0, dtype=np.intp)
+    _, axis, value = min(counted)
+    return np.flatnonzero(grid.coordinates[:, axis] == value)
 
 
 def _halfway(grid: Grid, leader: int, seen: set[int]) -> Iterator[int]:
@@ -197,7 +246,16 @@ def _within(
     return np.where(inside, worth, -1.0) if inside.any() else worth
 
 
-def _worth(known: _Known, model: Model, candidates: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+def _novelty(grid: Grid, candidates: npt.NDArray[np.intp], seen: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Distance of every candidate to the nearest point seen, as a share of the largest of these distances."""
+    places = np.asarray(seen, dtype=np.intp)
+    apart = np.abs(grid.coordinates[candidates][:, None, :] - grid.coordinates[places][None, :, :])
+    apart = np.where(grid.categorical, 0.5 * (apart > 0), apart)
+    nearest = np.sqrt((apart**2).sum(axis=2)).min(axis=1)
+    return np.asarray(nearest / (nearest.max() or 1.0))
+
+
+def _worth(grid: Grid, known: _Known, model: Model, candidates: npt.NDArray[np.intp], seen: Sequence[int]) -> npt.NDArray[np.float64]:
     """How much one more visit is expected to improve the best expectation, averaged over hypotheses.
 
     A visit moves an expectation by variance / sqrt(variance + noise^2) on average; so a point that is known
@@ -206,14 +264,24 @@ def _worth(known: _Known, model: Model, candidates: npt.NDArray[np.intp]) -> npt
     Source: Frazier, Powell and Dayanik, The knowledge-gradient policy (INFORMS J. Computing 21, 2009).
     """
     prediction = model.predict(candidates)
-    position = {int(point): index for index, point in enumerate(candidates)}
-    here = np.asarray([position[int(point)] for point in model.visited])
-    best = prediction.mean[:, here].min(axis=1, keepdims=True)
+    here = np.flatnonzero(np.isin(candidates, model.visited))
+    if len(here):
+        best = prediction.mean[:, here].min(axis=1, keepdims=True)
+    else:
+        inside = (grid.coordinates[model.visited] == grid.coordinates[candidates[0]])[:, grid.categorical]
+        inside = inside[:, (grid.coordinates[candidates] == grid.coordinates[candidates[0]])[:, grid.categorical].all(axis=0)].all(axis=1)
+        rivals = model.visited[inside] if inside.any() else model.visited
+        best = model.predict(rivals).mean.min(axis=1, keepdims=True)
     moved = prediction.deviation**2 / np.sqrt(prediction.deviation**2 + prediction.noise[:, None] ** 2)
     standard = (best - prediction.mean) / moved
     density = np.exp(-0.5 * standard**2) / np.sqrt(2 * np.pi)
     worth = np.asarray(prediction.weights @ (moved * (standard * ndtr(standard) + density)))
-    worth[here[model.repeats >= max(1, len(known.visited) // 4)]] *= 1e-3
+    gap = np.maximum(prediction.average() - (prediction.weights @ best[:, 0]), 0.0)
+    novelty = _novelty(grid, candidates, seen)
+    unseen = ~np.isin(candidates, seen)
+    worth += SURPRISE * unseen * (FLAT + (1-FLAT) * novelty) * FALL / 2 * np.exp(-gap / FALL)
+    often = model.visited[model.repeats >= max(1, len(known.visited) // 4)]
+    worth[np.isin(candidates, often)] *= 1e-3
     return worth
 
 
@@ -262,24 +330,43 @@ def _candidates(
 
 def _near(grid: Grid, point: int) -> npt.NDArray[np.intp]:
     """The points nearest to one, along the ridges too that products of parameters make."""
-    apart = np.abs(grid.features - grid.features[point]).sum(axis=1)
+    apart = np.abs(grid.inputs - grid.inputs[point]).sum(axis=1) + (grid.coordinates != grid.coordinates[point])[:, grid.categorical].sum(axis=1)
     return np.argpartition(apart, AROUND)[:AROUND]
 
 
-def _spread(grid: Grid, known: _Known, seen: set[int], number: int) -> int:
-    """The unseen point nearest to the next of a sequence that fills the space evenly, from the middle on.
+def _openings(grid: Grid) -> int:
+    """Points spread over the space before the model is asked: one for each combination of categories, if few."""
+    return min(max(FIRST, len(np.unique(_categories(grid), axis=0))), MOST_OPENINGS)
 
-    The sequence is Roberts' generalisation of the golden ratio, "The unreasonable effectiveness of quasirandom
-    sequences" (2018). Far corners would be more different from each other, but are mostly bad.
+
+def _categories(grid: Grid) -> npt.NDArray[np.float64]:
+    return grid.coordinates[:, grid.categorical]
+
+
+def _spread(grid: Grid, known: "_Known", seen: set[int], number: int, visited: Sequence[int], seed: int) -> int:
+    """The unseen point nearest to the next of a sequence that fills the space evenly.
+
+    Categories take turns: the point is of a combination whose values were visited least. Numbers follow Roberts'
+    generalisation of the golden ratio, "The unreasonable effectiveness of quasirandom sequences" (2018), shifted at
+    random (Cranley and Patterson, Randomization of number theoretic methods, 1976).
     """
-    parameters = grid.coordinates.shape[1]
+    random = np.random.default_rng([seed, 1])
+    numbers = grid.coordinates[:, ~grid.categorical]
+    parameters = numbers.shape[1]
     ratio = 2.0
     for _ in range(30):
         ratio = (1 + ratio) ** (1 / (parameters + 1))
-    target = (0.5 + number * ratio ** -np.arange(1.0, parameters + 1)) % 1
-    top = np.maximum(grid.coordinates.max(axis=0), 1e-12)
-    distance = ((grid.coordinates / top - target) ** 2).sum(axis=1)
-    likely = _survival(grid, known, np.arange(len(distance)))
+    shift = 0.5 + SHIFT * (random.uniform(0.0, 1.0, parameters)-0.5)
+    target = (shift + number * ratio ** -np.arange(1.0, parameters + 1)) % 1
+    top = np.maximum(numbers.max(axis=0, initial=0.0), 1e-12)
+    distance = ((numbers / top - target) ** 2).sum(axis=1)
+    likely = _survival(grid, known, np.arange(len(grid.points)))
     distance = np.sqrt(distance) + AVOIDED * (1.0 - likely)
-    distance[sorted(seen)] += 10.0
+    distance += 100.0 * np.isin(np.arange(len(distance)), sorted(seen))
+    categories = _categories(grid)
+    if categories.shape[1]:
+        same = categories[:, None, :] == categories[np.asarray(visited, dtype=np.intp)][None, :, :]
+        turns = same.sum(axis=(1, 2)) + 0.5 * same.all(axis=2).sum(axis=1)
+        distance += 10.0 * turns
+    distance += 1e-6 * random.random(len(distance))
     return int(np.argmin(distance))
