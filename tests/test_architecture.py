@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from programs import printed
+from support.programs import printed
 
 import autotune
 
@@ -84,7 +84,7 @@ def test_the_changelog_starts_with_this_version():
 
 def test_the_package_ships_its_types_and_its_schema():
     assert files("autotune").joinpath("py.typed").is_file()
-    assert files("autotune.store").joinpath("profile.schema.json").is_file()
+    assert files("autotune.profiles").joinpath("profile.schema.json").is_file()
 
 
 def test_every_dependency_is_installed_with_the_project():

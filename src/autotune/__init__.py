@@ -4,36 +4,36 @@ TYPE_CHECKING = False  # type checkers read it as True; importing typing for it 
 if TYPE_CHECKING:
     from autotune.errors import AutotuneError as AutotuneError
     from autotune.runtime.apply import apply as apply
-    from autotune.runtime.blocks import fill as fill
-    from autotune.runtime.blocks import map_blocks as map_blocks
-    from autotune.runtime.blocks import random as random
-    from autotune.runtime.blocks import reduce_blocks as reduce_blocks
-    from autotune.runtime.config import config as config
-    from autotune.runtime.executor import executor as executor
+    from autotune.runtime.array_calls import fill as fill
+    from autotune.runtime.array_calls import map_blocks as map_blocks
+    from autotune.runtime.array_calls import random as random
+    from autotune.runtime.array_calls import reduce_blocks as reduce_blocks
     from autotune.runtime.explain import explain as explain
-    from autotune.runtime.sharing import attach as attach
-    from autotune.runtime.sharing import process_map as process_map
-    from autotune.runtime.sharing import shared as shared
+    from autotune.runtime.lookup_configuration import config as config
+    from autotune.runtime.shared_arrays import attach as attach
+    from autotune.runtime.shared_arrays import process_map as process_map
+    from autotune.runtime.shared_arrays import shared as shared
+    from autotune.runtime.task_executor import executor as executor
     from autotune.runtime.tuned import tuned as tuned
     from autotune.runtime.workload import workload as workload
-    from autotune.search.notebook import calibrate as calibrate
+    from autotune.search.api import calibrate as calibrate
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "AutotuneError": "errors",
     "apply": "runtime.apply",
-    "attach": "runtime.sharing",
-    "calibrate": "search.notebook",
-    "config": "runtime.config",
-    "executor": "runtime.executor",
+    "attach": "runtime.shared_arrays",
+    "calibrate": "search.api",
+    "config": "runtime.lookup_configuration",
+    "executor": "runtime.task_executor",
     "explain": "runtime.explain",
-    "fill": "runtime.blocks",
-    "map_blocks": "runtime.blocks",
-    "process_map": "runtime.sharing",
-    "random": "runtime.blocks",
-    "reduce_blocks": "runtime.blocks",
-    "shared": "runtime.sharing",
+    "fill": "runtime.array_calls",
+    "map_blocks": "runtime.array_calls",
+    "process_map": "runtime.shared_arrays",
+    "random": "runtime.array_calls",
+    "reduce_blocks": "runtime.array_calls",
+    "shared": "runtime.shared_arrays",
     "tuned": "runtime.tuned",
     "workload": "runtime.workload",
 }

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.bench.command import Command, CommandBench, Metric
+from autotune.bench.command_bench import Command, CommandBench, Metric
 from autotune.errors import BadWorkload
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, FailureKind, Plan
@@ -230,7 +230,7 @@ def test_the_end_is_noticed_where_the_system_cannot_wake_us(monkeypatch):
 def test_ctrl_c_passes_through_after_the_command_is_gone(tmp_path):
     log = tmp_path / "pid"
     code = (
-        "from autotune.bench.command import Command, CommandBench\n"
+        "from autotune.bench.command_bench import Command, CommandBench\n"
         f"CommandBench(Command(words=('sh', '-c', 'echo $$ > {log}; sleep 300')), patience=200).probe()"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)

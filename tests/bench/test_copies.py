@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from autotune.bench.process import ProcessBench
-from autotune.bench.user import UserWorkload
+from autotune.bench.process_bench import ProcessBench
+from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import operation
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.measurement import Case, FailureKind, Plan

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from autotune.bench import lock
+from autotune.bench import host_lock
 from autotune.errors import EnvironmentProblem, HostBusy
 
 HOLD = """
 import sys
 from pathlib import Path
-from autotune.bench.lock import host_lock
+from autotune.bench.host_lock import host_lock
 with host_lock():
     print("held", flush=True)
     sys.stdin.read()
@@ -26,30 +26,30 @@ def environ(tmp_path):
 
 
 def test_a_free_lock_is_taken_and_can_be_taken_again(environ):
-    with lock.host_lock(environ=environ):
+    with host_lock.host_lock(environ=environ):
         pass
-    with lock.host_lock(environ=environ):
-        assert lock.lock_path(environ).exists()
+    with host_lock.host_lock(environ=environ):
+        assert host_lock.lock_path(environ).exists()
 
 
 def test_a_second_bench_of_the_same_process_is_refused(environ):
-    with lock.host_lock(environ=environ), pytest.raises(HostBusy), lock.host_lock(environ=environ):
+    with host_lock.host_lock(environ=environ), pytest.raises(HostBusy), host_lock.host_lock(environ=environ):
         pass
 
 
 def test_two_hosts_of_one_folder_do_not_wait_for_each_other(environ, monkeypatch):
     monkeypatch.setenv("AUTOTUNE_HOST_ID", "first")
-    first = lock.lock_path(environ)
+    first = host_lock.lock_path(environ)
     monkeypatch.setenv("AUTOTUNE_HOST_ID", "../second")  # which is no part of a path
 
-    assert lock.lock_path(environ).parent == first.parent
-    assert lock.lock_path(environ) != first
+    assert host_lock.lock_path(environ).parent == first.parent
+    assert host_lock.lock_path(environ) != first
 
 
 def test_all_users_share_the_lock_unless_they_name_a_folder(monkeypatch):
     monkeypatch.setenv("TMPDIR", "/somewhere/else")
 
-    assert str(lock.lock_path({}).parent) in {"/run/lock", "/tmp"}
+    assert str(host_lock.lock_path({}).parent) in {"/run/lock", "/tmp"}
 
 
 def test_a_folder_that_cannot_be_made_is_told_with_what_to_do(tmp_path):
@@ -57,18 +57,18 @@ def test_a_folder_that_cannot_be_made_is_told_with_what_to_do(tmp_path):
 
     with (
         pytest.raises(EnvironmentProblem, match="AUTOTUNE_STATE_DIR"),
-        lock.host_lock(environ={"AUTOTUNE_STATE_DIR": str(tmp_path / "file" / "folder")}),
+        host_lock.host_lock(environ={"AUTOTUNE_STATE_DIR": str(tmp_path / "file" / "folder")}),
     ):
         pass
 
 
 def test_a_link_in_the_lock_s_place_is_not_followed(environ, tmp_path):
-    path = lock.lock_path(environ)
+    path = host_lock.lock_path(environ)
     path.parent.mkdir()
     (tmp_path / "precious").write_text("kept")
     path.symlink_to(tmp_path / "precious")
 
-    with pytest.raises(EnvironmentProblem), lock.host_lock(environ=environ):
+    with pytest.raises(EnvironmentProblem), host_lock.host_lock(environ=environ):
         pass
     assert (tmp_path / "precious").read_text() == "kept"
 
@@ -81,13 +81,13 @@ def test_the_message_names_the_holder_and_its_death_frees_the_lock(environ, monk
     )
     try:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(HostBusy) as refused, lock.host_lock(environ=environ):
+        with pytest.raises(HostBusy) as refused, host_lock.host_lock(environ=environ):
             pass
         if Path("/proc/locks").exists():
             assert f"process {other.pid} of " in refused.value.holder
         other.kill()
         other.wait()
-        with lock.host_lock(environ=environ, timeout=300):
+        with host_lock.host_lock(environ=environ, timeout=300):
             pass
     finally:
         other.kill()

@@ -1,6 +1,6 @@
 """What one trial is asked to do."""
 
-from autotune.bench.job import Job
+from autotune.bench.trial_job import Job
 from autotune.model.configuration import Configuration
 
 

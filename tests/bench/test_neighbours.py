@@ -8,7 +8,7 @@ import time
 
 import psutil
 import pytest
-from fakes import FakeBench
+from support.fake_bench import FakeBench
 
 from autotune.bench.neighbours import Accompanied, neighbours
 from autotune.model.measurement import Plan, Session

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from autotune.bench.process import ProcessBench
-from autotune.bench.user import UserWorkload
+from autotune.bench.process_bench import ProcessBench
+from autotune.bench.user_workload import UserWorkload
 from autotune.controls import allocator
 from autotune.model.catalogue import operation
 from autotune.model.configuration import DEFAULT, Allocator, Configuration, Knob

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from autotune.bench import selftest
-from autotune.bench.process import ProcessBench
+from autotune.bench.process_bench import ProcessBench
 
 
 def test_pairs_without_noise_resolve_everything():

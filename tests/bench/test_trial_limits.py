@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.bench import limits
-from autotune.bench.child import LARGEST_OUTPUT, Output
+from autotune.bench import resource_limits
+from autotune.bench.trial_process import LARGEST_OUTPUT, Output
 
 CONFINED = """
 import resource
@@ -22,11 +22,11 @@ print(resource.getrlimit(resource.RLIMIT_AS)[0])
 
 
 def test_the_address_space_leaves_four_times_the_workloads_share():
-    assert limits.address_space(2**30, threads=2) == 2**30 + 2 * 256 * 2**20 + 4 * 2**30
+    assert resource_limits.address_space(2**30, threads=2) == 2**30 + 2 * 256 * 2**20 + 4 * 2**30
 
 
 def test_unknown_memory_sets_no_limit():
-    assert limits.address_space(None, threads=2) is None
+    assert resource_limits.address_space(None, threads=2) is None
 
 
 @pytest.mark.real
@@ -36,7 +36,7 @@ def test_limits_hold_in_the_process_that_sets_them_and_never_grow():
 
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    expected = limits.address_space(2**28, 1)
+    expected = resource_limits.address_space(2**28, 1)
     assert printed.split() == ["0", str(expected), str(expected)]
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autotune.bench import user
-from autotune.bench.describe import describe
-from autotune.bench.user import UserWorkload
+from autotune.bench import user_workload
+from autotune.bench.inspect_workload import describe
+from autotune.bench.user_workload import UserWorkload
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import Family
 from autotune.model.configuration import DEFAULT, Configuration, Knob
@@ -24,7 +24,7 @@ def test_a_signature_says_sizes_knobs_and_dtype():
     def work(m, n=5, *, workers=1, chunk=None, dtype="float64"):
         pass
 
-    found = user.described(work, "work")
+    found = user_workload.described(work, "work")
 
     assert found.sizes == ("m",)
     assert found.optional == ("n",)
@@ -52,17 +52,17 @@ def test_as_a_row_of_the_catalogue_it_has_blas_threads_and_the_knobs_that_it_nam
 )
 def test_a_name_that_no_profile_can_hold_is_refused(name, words):
     with pytest.raises(BadWorkload, match=words):
-        user.described(lambda n: n, name)
+        user_workload.described(lambda n: n, name)
 
 
 def test_parameters_by_position_only_are_refused():
     with pytest.raises(BadWorkload, match="by keyword"):
-        user.described(lambda n, /: n, "work")
+        user_workload.described(lambda n, /: n, "work")
 
 
 def test_what_has_no_signature_is_refused():
     with pytest.raises(BadWorkload, match="does not say what it takes"):
-        user.described(type, "work")
+        user_workload.described(type, "work")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_knobs_reach_the_function_only_where_they_are_set():
     def work(n, workers="its own", chunk="its own", dtype=None):
         return f"{n} {workers} {chunk} {dtype}"
 
-    prepared = user.from_function(work).prepare(_operation(n=7), "C", 0)
+    prepared = user_workload.from_function(work).prepare(_operation(n=7), "C", 0)
 
     assert prepared.plain() == "7 its own its own float32"
     assert prepared.tuned(Configuration(workers=3, blas_threads=2))() == "7 3 its own float32"
@@ -95,7 +95,7 @@ def test_a_knob_without_a_default_stands_for_one_worker_and_one_slice():
     def work(n, workers, chunk):
         return f"{n} {workers} {chunk}"
 
-    prepared = user.from_function(work).prepare(_operation(n=7), "C", 0)
+    prepared = user_workload.from_function(work).prepare(_operation(n=7), "C", 0)
 
     assert prepared.plain() == "7 1 7"
     assert prepared.tuned(Configuration(workers=2, chunk=3))() == "7 2 3"
@@ -103,7 +103,7 @@ def test_a_knob_without_a_default_stands_for_one_worker_and_one_slice():
 
 def test_a_function_without_a_file_travels_by_value_with_what_it_closes_over():
     offset = 5
-    workload = user.from_function(lambda n: n + offset, "added")
+    workload = user_workload.from_function(lambda n: n + offset, "added")
 
     arrived = UserWorkload.from_dict(workload.as_dict())
 
@@ -115,7 +115,7 @@ def test_a_function_that_cannot_be_pickled_is_refused():
     generator = (number for number in range(3))
 
     with pytest.raises(BadWorkload, match="cannot be taken to a fresh process: TypeError"):
-        user.from_function(lambda n: generator, "work")
+        user_workload.from_function(lambda n: generator, "work")
 
 
 @pytest.mark.parametrize(
@@ -138,14 +138,14 @@ def test_a_function_that_cannot_be_pickled_is_refused():
     ],
 )
 def test_later_results_are_compared_with_the_first(first, second, right):
-    prepared = user.from_function(lambda n: n, "work").prepare(_operation(n=1), "C", 0)
+    prepared = user_workload.from_function(lambda n: n, "work").prepare(_operation(n=1), "C", 0)
 
     assert prepared.check(first) is None
     assert (prepared.check(second) is None) is right
 
 
 def test_the_first_result_is_kept_by_value():
-    prepared = user.from_function(lambda n: n, "work").prepare(_operation(n=1), "C", 0)
+    prepared = user_workload.from_function(lambda n: n, "work").prepare(_operation(n=1), "C", 0)
     reused = np.zeros(3)
     prepared.check(reused)
 
@@ -198,11 +198,11 @@ def test_a_file_that_holds_no_workload_is_refused_with_its_cause(tmp_path, text,
 )
 def test_a_source_that_is_not_there_is_refused(source, words):
     with pytest.raises(BadWorkload, match=words):
-        user.from_source(source)
+        user_workload.from_source(source)
 
 
 def test_a_function_of_a_module_is_found_by_its_path():
-    assert user.from_source("statistics:fmean").source == "statistics:fmean"
+    assert user_workload.from_source("statistics:fmean").source == "statistics:fmean"
 
 
 def test_a_marked_function_is_found_without_its_name_and_goes_by_its_marks(tmp_path):
@@ -210,7 +210,7 @@ def test_a_marked_function_is_found_without_its_name_and_goes_by_its_marks(tmp_p
         "import autotune\n\n@autotune.workload(name='stencil')\ndef work(n):\n    return n\n"
     )
 
-    found = user.from_source(str(tmp_path / "marked_alone.py"))
+    found = user_workload.from_source(str(tmp_path / "marked_alone.py"))
 
     assert found.name == "stencil"
     assert found.source == f"{tmp_path / 'marked_alone.py'}:work"
@@ -223,4 +223,4 @@ def test_of_two_marked_functions_one_must_be_named(tmp_path):
     )
 
     with pytest.raises(BadWorkload, match="marks first, second: write"):
-        user.from_source(str(tmp_path / "marked_twice.py"))
+        user_workload.from_source(str(tmp_path / "marked_twice.py"))

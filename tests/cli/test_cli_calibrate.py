@@ -8,22 +8,22 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
-from made_profiles import alone
-from profiles_for_show import FILL, KEY, SVD, USUAL
+from support.profile_builders import alone
+from support.shown_profiles import FILL, KEY, SVD, USUAL
 
 from autotune.cli import messages
 from autotune.cli.program import program
 from autotune.errors import BadBudget, EnvironmentProblem, HostBusy
 from autotune.model.allocation import Limit
 from autotune.model.profile import Profile
-from autotune.search import campaign
+from autotune.profiles import folders, profile_files
+from autotune.search import calibration
+from autotune.search.environment import Site
 from autotune.search.events import Decided, Started
 from autotune.search.journal import Journal
 from autotune.search.request import Effort
-from autotune.search.site import Site
-from autotune.share.publish import publish
-from autotune.share.shelf import reach
-from autotune.store import files, folders
+from autotune.share.publishing import publish
+from autotune.share.store import reach
 
 
 @pytest.fixture
@@ -33,28 +33,28 @@ def calibrate(tmp_path, monkeypatch):
     monkeypatch.delenv("AUTOTUNE_STORE", raising=False)
     for name in ("AUTOTUNE_CPUS", "AUTOTUNE_PROCESSES"):
         monkeypatch.setenv(name, "")  # so that it is put back
-    monkeypatch.setattr(campaign, "this_key", lambda: KEY)
+    monkeypatch.setattr(calibration, "this_key", lambda: KEY)
     verb = importlib.import_module("autotune.cli.calibrate")
     monkeypatch.setattr(verb, "taken_by_others", lambda _: run.busy)
 
     def run(*words, profile=USUAL, finished=True, problem=None, interrupted_at=None):
         def measured(request, *, report, own=None, asked=None, resume=False, relatives=()):
             run.asked, run.own, run.resume, run.relatives = request, own, resume, relatives
-            key = campaign.this_key()
+            key = calibration.this_key()
             told = {"request": request, "words": asked, "resume": resume, "relatives": relatives}
             run.runs.append(SimpleNamespace(usable_cpus=key.usable_cpus, **told))
             site = asdict(Site(usable_cpus=2))
             head = {"asked": dict(asked), "site": site, "capacity": None, "spent": 0.0}
-            Journal(None, campaign.journal_path(key), head, resume=resume)
+            Journal(None, calibration.journal_path(key), head, resume=resume)
             if problem is not None:
                 raise problem
             times = {"elapsed": 1.0, "remaining": 2.0}
             report(Started(name="svd", dtype="float64", index=1, total=1, **times))
             report(Decided(tuning=SVD, **times))
             whole = finished and key.usable_cpus != interrupted_at
-            return campaign.Outcome(profile=replace(profile, key=key), finished=whole)
+            return calibration.Outcome(profile=replace(profile, key=key), finished=whole)
 
-        monkeypatch.setattr(campaign, "campaign", measured)
+        monkeypatch.setattr(calibration, "campaign", measured)
         return CliRunner().invoke(program, ["calibrate", *words])
 
     run.runs, run.busy = [], 0.0
@@ -65,7 +65,7 @@ def test_a_calibration_shows_its_progress_and_its_profile_and_writes_it(calibrat
     result = calibrate()
     path = folders.user_profiles() / f"{KEY.slug}.yaml"
     assert result.exit_code == 0
-    assert files.read(path) == replace(USUAL, tunings=(FILL, SVD))
+    assert profile_files.read(path) == replace(USUAL, tunings=(FILL, SVD))
     assert "svd m=500 n=500" in result.stdout
     assert result.stderr.splitlines()[0] == "[1/1] svd  (0:01 spent, 0:02 left)"
     assert str(path) in result.stderr
@@ -113,7 +113,7 @@ def test_less_than_one_cpu_is_warned_of(calibrate, monkeypatch, quota, warned):
 @pytest.mark.parametrize("head", [None, "", "{}", '{"asked": {}, "site": {}, "capacity": null, "spent": 1}'])
 def test_resume_without_a_calibration_of_this_command_is_wrong_usage(calibrate, head):
     if head is not None:
-        journal = campaign.journal_path(KEY)
+        journal = calibration.journal_path(KEY)
         journal.parent.mkdir(parents=True)
         journal.write_text(f"{head}\n")
     assert calibrate("--resume").exit_code == 2
@@ -131,7 +131,7 @@ def two_cpus(calibrate, monkeypatch):
         held = len(os.sched_getaffinity(0))
         return replace(KEY, usable_cpus=held, limit=Limit.NONE if held == 2 else Limit.AFFINITY)
 
-    monkeypatch.setattr(campaign, "this_key", key)
+    monkeypatch.setattr(calibration, "this_key", key)
     yield calibrate
     os.sched_setaffinity(0, before)
 
@@ -142,7 +142,7 @@ def test_a_profile_is_measured_for_each_number_of_cpus_the_largest_first(two_cpu
     assert [(run.usable_cpus, run.request.seconds) for run in two_cpus.runs] == [(2, 60.0), (1, 60.0)]
     assert "Allocation 2 of 2: 1 CPU\n" in result.stderr
     written = sorted(folders.user_profiles().glob("*.yaml"))
-    assert sorted(files.read(path).key.usable_cpus for path in written) == [1, 2]
+    assert sorted(profile_files.read(path).key.usable_cpus for path in written) == [1, 2]
     assert len(os.sched_getaffinity(0)) == 2
 
 
@@ -159,7 +159,7 @@ def test_without_cpus_the_allocation_is_measured_as_it_is(two_cpus):
 
 def test_one_number_of_cpus_gives_one_profile_where_it_was_asked_for(two_cpus, tmp_path):
     two_cpus("--cpus", "1", "--output", str(tmp_path / "one.yaml"))
-    assert files.read(tmp_path / "one.yaml").key.usable_cpus == 1
+    assert profile_files.read(tmp_path / "one.yaml").key.usable_cpus == 1
 
 
 def test_several_profiles_have_names_of_their_own_beside_the_output(two_cpus, tmp_path):
@@ -211,7 +211,7 @@ def test_neighbours_and_copies_that_cannot_be_are_wrong_usage(calibrate, words):
 def test_an_interruption_keeps_what_was_decided_and_says_how_to_go_on(calibrate, tmp_path):
     path = tmp_path / "mine.yaml"
     result = calibrate("--output", str(path), profile=Profile(key=KEY, tunings=(SVD,)), finished=False)
-    assert (result.exit_code, files.read(path).tunings) == (130, (SVD,))
+    assert (result.exit_code, profile_files.read(path).tunings) == (130, (SVD,))
     assert result.stderr.splitlines()[-1] == messages.RESUME
 
 
@@ -234,7 +234,7 @@ def test_a_machine_that_others_keep_busy_is_told_before_the_time_is_spent(calibr
 def test_an_output_that_cannot_be_written_ends_with_1_and_the_profile_elsewhere(calibrate, tmp_path):
     (tmp_path / "file").write_text("in the way")
     result = calibrate("--output", str(tmp_path / "file" / "mine.yaml"))
-    assert (result.exit_code, files.read(folders.state_dir() / "mine.yaml").key) == (1, KEY)
+    assert (result.exit_code, profile_files.read(folders.state_dir() / "mine.yaml").key) == (1, KEY)
     assert "Nothing is lost" in result.stderr
 
 

@@ -2,18 +2,18 @@
 
 import pytest
 from click.testing import CliRunner
-from made_profiles import alone
+from support.profile_builders import alone
 
 from autotune.cli import messages, units
 from autotune.cli.program import program
-from autotune.daemon import client, places, unit
+from autotune.daemon import client, paths, systemd
 
 
 @pytest.fixture
 def invoke(tmp_path, monkeypatch):
     alone(monkeypatch, tmp_path)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    monkeypatch.setattr(places, "SYSTEM_RUN", tmp_path / "system")
+    monkeypatch.setattr(paths, "SYSTEM_RUN", tmp_path / "system")
     return lambda *words: CliRunner().invoke(program, ["daemon", *words])
 
 
@@ -65,8 +65,8 @@ def test_wrong_usage_has_exit_code_two(invoke, words):
 
 
 def test_the_unit_can_be_printed(invoke):
-    assert invoke("install", "--print").output == unit.system_unit(store=False)
-    assert invoke("install", "--user", "--print").output == unit.user_unit()
+    assert invoke("install", "--print").output == systemd.system_unit(store=False)
+    assert invoke("install", "--user", "--print").output == systemd.user_unit()
 
 
 STATUS = {

@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np  # its BLAS is part of the key of a profile
 import pytest
 from click.testing import CliRunner
-from made_profiles import alone
-from profiles_for_show import FILL, SVD
+from support.profile_builders import alone
+from support.shown_profiles import FILL, SVD
 
 from autotune.cli.program import program
-from autotune.host.allocation import usable_cpus
+from autotune.host.usable_cpus import usable_cpus
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.store import files
-from autotune.store.resolve import here
+from autotune.profiles import profile_files
+from autotune.profiles.resolve import here
 
 assert np
 
@@ -25,7 +25,9 @@ def machine(tmp_path, monkeypatch):
     alone(monkeypatch, tmp_path)
     monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "named.yaml"))
     own = replace(FILL, operation=Operation(name="step", sizes=(("rows", 1000),)))
-    files.write(Profile(key=here(*usable_cpus()).key, tunings=(SVD, FILL, own)), tmp_path / "named.yaml")
+    profile_files.write(
+        Profile(key=here(*usable_cpus()).key, tunings=(SVD, FILL, own)), tmp_path / "named.yaml"
+    )
     return tmp_path
 
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from autotune.cli.ledger import Column, Ledger, gain, gain_width
+from autotune.cli.entry_table import Column, Ledger, gain, gain_width
 
 COLUMNS = (Column("operation"), Column("choice"), Column("default", 8))
 

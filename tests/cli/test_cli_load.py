@@ -2,7 +2,7 @@
 
 import pytest
 
-from autotune.cli import load
+from autotune.cli import load_line
 from autotune.host.pressure import Load
 from autotune.model.machine import Allocation
 
@@ -19,10 +19,10 @@ def loads(monkeypatch):
             ]
         )
         clock = iter([0.0, 0.5])
-        monkeypatch.setattr(load.pressure, "read", lambda **_: next(moments))
-        monkeypatch.setattr(load, "monotonic", lambda: next(clock))
-        monkeypatch.setattr(load, "sleep", lambda _: None)
-        return load.taken_by_others(Allocation(usable_cpus=2, cpus=(0, 1)))
+        monkeypatch.setattr(load_line.pressure, "read", lambda **_: next(moments))
+        monkeypatch.setattr(load_line, "monotonic", lambda: next(clock))
+        monkeypatch.setattr(load_line, "sleep", lambda _: None)
+        return load_line.taken_by_others(Allocation(usable_cpus=2, cpus=(0, 1)))
 
     return between
 
@@ -35,6 +35,6 @@ def test_what_others_take_is_a_share_of_the_usable_cpus(loads, others, stolen, s
 
 
 def test_where_the_kernel_does_not_say_nothing_is_claimed(monkeypatch):
-    monkeypatch.setattr(load.pressure, "read", lambda **_: Load())
-    monkeypatch.setattr(load, "sleep", lambda _: None)
-    assert load.taken_by_others(Allocation(usable_cpus=2)) is None
+    monkeypatch.setattr(load_line.pressure, "read", lambda **_: Load())
+    monkeypatch.setattr(load_line, "sleep", lambda _: None)
+    assert load_line.taken_by_others(Allocation(usable_cpus=2)) is None

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_profiles import tuning
+from support.profile_builders import tuning
 
 from autotune.cli import messages
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind
 from autotune.search.events import Started
-from autotune.search.verify import Check, Standing
+from autotune.search.verification import Check, Standing
 
 ONE = Configuration(blas_threads=1)
 BOTH = Configuration(blas_threads=1, workers=2)

@@ -5,15 +5,15 @@ from contextlib import contextmanager
 
 import pytest
 from click.testing import CliRunner
-from made_profiles import KEY, alone, profile, tuning
+from support.profile_builders import KEY, alone, profile, tuning
 
-from autotune.cli import nodes
+from autotune.cli import cluster_calibrate
 from autotune.cli.program import program
+from autotune.cluster.calibrate_cluster import Came, Ended, Failed, Left, Outcome, Refused
+from autotune.cluster.plan import Errand, Job, Missed, Node, Unit
 from autotune.errors import EnvironmentProblem
-from autotune.share.cluster import Came, Ended, Failed, Left, Outcome, Refused
-from autotune.share.cluster_plan import Errand, Job, Missed, Node, Unit
-from autotune.share.shelf import reach
-from autotune.store import files, folders
+from autotune.profiles import folders, profile_files
+from autotune.share.store import reach
 
 UNIT = Unit(name="qr", dtype="float64", seconds=1.0)
 NODE = Node(worker="tcp://a:1", host="a", key=KEY, units=(UNIT,))
@@ -46,8 +46,8 @@ def calibrate(tmp_path, monkeypatch):
             run.address = address
             yield None
 
-        monkeypatch.setattr(nodes, "Cluster", Ready)
-        monkeypatch.setattr(nodes, "crew", crew)
+        monkeypatch.setattr(cluster_calibrate, "Cluster", Ready)
+        monkeypatch.setattr(cluster_calibrate, "crew", crew)
         return CliRunner().invoke(program, ["calibrate", "qr", "--scheduler", "tcp://head:8786", *words])
 
     return run
@@ -56,14 +56,14 @@ def calibrate(tmp_path, monkeypatch):
 def test_without_a_store_a_profile_of_the_class_is_written(calibrate):
     result = calibrate()
     assert result.exit_code == 0
-    (entry,) = files.read(folders.user_profiles() / f"cluster-{KEY.slug}.yaml").tunings
+    (entry,) = profile_files.read(folders.user_profiles() / f"cluster-{KEY.slug}.yaml").tunings
     assert (entry.choice, entry.hosts) == (QR.choice, 2)
     assert "Host a: search of qr: 1 tuned." in result.stderr
 
 
 def test_a_file_that_is_named_gets_the_first_class(calibrate, tmp_path):
     assert calibrate("--output", str(tmp_path / "nodes.yaml")).exit_code == 0
-    assert files.read(tmp_path / "nodes.yaml").key == KEY
+    assert profile_files.read(tmp_path / "nodes.yaml").key == KEY
 
 
 def test_with_a_store_each_host_publishes_its_own_words_and_nothing_is_written(calibrate, tmp_path):
@@ -112,19 +112,19 @@ def test_no_scheduler_is_a_sentence(calibrate, monkeypatch):
         raise EnvironmentProblem(f"No Dask scheduler answers at {address}.")
         yield
 
-    monkeypatch.setattr(nodes, "crew", nobody)
+    monkeypatch.setattr(cluster_calibrate, "crew", nobody)
     result = CliRunner().invoke(program, ["calibrate", "--scheduler", "tcp://x:1"])
     assert (result.exit_code, result.stdout) == (3, "")
     assert "No Dask scheduler answers at tcp://x:1." in result.stderr
 
 
 def test_the_board_says_who_came_who_went_and_what_is_done():
-    board = nodes.Board()
+    board = cluster_calibrate.Board()
     assert board.take(Came(node=NODE, known=True)) == "Host a (tcp://a:1) takes part."
     assert (
         board.take(Refused(worker="tcp://b:1", reason="Too old.")) == "Worker tcp://b:1 is left out: Too old."
     )
-    assert board.take(nodes.Began(job=JOB)) is None
+    assert board.take(cluster_calibrate.Began(job=JOB)) is None
     assert board.line(65.0) == "0/0 searched, 0 to confirm, 1:05 | a: search of qr"
     gone = board.take(Left(worker="tcp://a:1", job=JOB))
     assert gone == "Worker tcp://a:1 is gone. Its search of qr goes to another."

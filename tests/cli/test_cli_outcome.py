@@ -7,18 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_profiles import alone
-from profiles_for_show import EMPTY, FILL, KEY, SVD, USUAL
+from support.profile_builders import alone
+from support.shown_profiles import EMPTY, FILL, KEY, SVD, USUAL
 
-from autotune.cli import messages, outcome
+from autotune.cli import messages, write_outcome
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.tuning import OUT_OF_TIME, Status, Tuning
-from autotune.store import files, folders
-from autotune.store.document import parse
-from autotune.store.join import joined
-from autotune.store.schema import profile_of
+from autotune.profiles import folders, profile_files
+from autotune.profiles.entry_merge import joined
+from autotune.profiles.schema import profile_of
+from autotune.profiles.yaml_subset import parse
 
 SMALL_SVD = replace(SVD, operation=Operation(name="svd", sizes=(("m", 50), ("n", 50))))
 NOT_REACHED = Tuning(operation=SVD.operation, status=Status.DEFAULT_KEPT, reason="The budget ended.")
@@ -34,7 +34,7 @@ def profile(*tunings, key=KEY):
 
 
 def test_without_an_output_the_profile_goes_into_the_users_folder_under_the_name_of_its_machine():
-    assert outcome.place(KEY, None) == folders.user_profiles() / f"{KEY.slug}.yaml"
+    assert write_outcome.place(KEY, None) == folders.user_profiles() / f"{KEY.slug}.yaml"
 
 
 def test_entries_of_other_operations_stay():
@@ -64,8 +64,8 @@ def test_nothing_is_kept_of_a_profile_of_another_machine():
 
 def test_a_profile_is_written_where_it_was_asked_to(tmp_path):
     path = tmp_path / "new" / "mine.yaml"
-    kept = outcome.keep(USUAL, path)
-    assert (kept.path, kept.asked, files.read(path).key) == (path, path, USUAL.key)
+    kept = write_outcome.keep(USUAL, path)
+    assert (kept.path, kept.asked, profile_files.read(path).key) == (path, path, USUAL.key)
 
 
 def test_what_is_too_noisy_to_tell_replaces_no_proof():
@@ -85,8 +85,8 @@ def test_what_had_no_time_for_its_proof_replaces_no_proof_of_before():
 
 def test_a_profile_that_is_there_already_is_joined_and_not_lost(tmp_path):
     path = tmp_path / "mine.yaml"
-    outcome.keep(profile(FILL), path)
-    assert [tuning.operation.name for tuning in outcome.keep(profile(SVD), path).profile.tunings] == [
+    write_outcome.keep(profile(FILL), path)
+    assert [tuning.operation.name for tuning in write_outcome.keep(profile(SVD), path).profile.tunings] == [
         "fill",
         "svd",
     ]
@@ -95,9 +95,9 @@ def test_a_profile_that_is_there_already_is_joined_and_not_lost(tmp_path):
 def test_an_output_that_cannot_be_written_loses_nothing(tmp_path):
     (tmp_path / "file").write_text("in the way")
     asked = tmp_path / "file" / "mine.yaml"
-    kept = outcome.keep(USUAL, asked)
+    kept = write_outcome.keep(USUAL, asked)
     assert kept.path == folders.state_dir() / "mine.yaml"
-    assert (kept.asked, bool(kept.why), files.read(kept.path).tunings[0].operation) == (
+    assert (kept.asked, bool(kept.why), profile_files.read(kept.path).tunings[0].operation) == (
         asked,
         True,
         FILL.operation,
@@ -108,10 +108,10 @@ def test_a_profile_that_no_place_takes_is_printed(tmp_path, monkeypatch, capsys)
     def full(profile, path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "write", full)
+    monkeypatch.setattr(profile_files, "write", full)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(EnvironmentProblem, match=r"No space left on device.*printed above"):
-        outcome.keep(USUAL, tmp_path / "mine.yaml")
+        write_outcome.keep(USUAL, tmp_path / "mine.yaml")
     assert set(profile_of(parse(capsys.readouterr().out.encode())).tunings) == set(USUAL.tunings)
     assert list(tmp_path.iterdir()) == []
 
@@ -121,44 +121,44 @@ def test_a_file_that_is_no_profile_is_never_overwritten(tmp_path, content):
     path = tmp_path / "program.py"
     path.write_text(content)
     with pytest.raises(UsageError, match="not a profile"):
-        outcome.place(KEY, path)
+        write_outcome.place(KEY, path)
 
 
 def test_a_named_pipe_is_refused_at_once(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
     with pytest.raises(UsageError):
-        outcome.place(KEY, path)
+        write_outcome.place(KEY, path)
 
 
 def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
-    kept = outcome.keep(USUAL, outcome.place(KEY, None))
-    outcome.tell([kept], finished=True, as_json=False)
+    kept = write_outcome.keep(USUAL, write_outcome.place(KEY, None))
+    write_outcome.tell([kept], finished=True, as_json=False)
     said = capsys.readouterr()
     assert "svd m=500 n=500" in said.out
     assert said.err.splitlines() == [
         f"1 of 2 entries run faster than plain NumPy. The profile is in {kept.path}.",
         "Programs use it by autotune.apply(per_call=True), map_blocks and the like; `autotune explain` says what applies.",
-        f"See it in pictures, in a browser: {outcome._command()} report --html report.html",
+        f"See it in pictures, in a browser: {write_outcome._command()} report --html report.html",
     ]
 
 
 def test_where_autotune_is_not_on_the_path_the_next_step_names_it_in_full(monkeypatch):
-    monkeypatch.setattr(outcome.shutil, "which", lambda name: None)
-    assert outcome._command().endswith(("/autotune", "-m autotune"))
-    assert outcome._command().startswith("/")
+    monkeypatch.setattr(write_outcome.shutil, "which", lambda name: None)
+    assert write_outcome._command().endswith(("/autotune", "-m autotune"))
+    assert write_outcome._command().startswith("/")
 
 
 def test_a_profile_that_programs_do_not_look_for_says_how_to_name_it(tmp_path, capsys):
     path = tmp_path / "mine.yaml"
-    outcome.tell([outcome.keep(USUAL, path)], finished=True, as_json=False)
+    write_outcome.tell([write_outcome.keep(USUAL, path)], finished=True, as_json=False)
     assert f"AUTOTUNE_PROFILE={path}" in capsys.readouterr().err
 
 
 def test_only_what_this_run_measured_is_told_and_that_there_is_more(tmp_path, capsys):
     path = tmp_path / "mine.yaml"
-    outcome.keep(profile(FILL), path)
-    outcome.tell([outcome.keep(profile(SVD), path)], finished=True, as_json=False)
+    write_outcome.keep(profile(FILL), path)
+    write_outcome.tell([write_outcome.keep(profile(SVD), path)], finished=True, as_json=False)
     said = capsys.readouterr()
     assert ("svd m=500" in said.out, "fill" in said.out) == (True, False)
     assert said.err.splitlines()[0].startswith("1 of 1 entries run faster than plain NumPy.")
@@ -167,9 +167,9 @@ def test_only_what_this_run_measured_is_told_and_that_there_is_more(tmp_path, ca
 
 def test_entries_that_stayed_undecided_are_counted_and_the_proofs_that_stay_with_them(tmp_path, capsys):
     path = tmp_path / "mine.yaml"
-    outcome.keep(profile(SVD), path)
+    write_outcome.keep(profile(SVD), path)
     hurried = replace(NOT_REACHED, reason=f"{OUT_OF_TIME}the time allowed ended before its turn.")
-    outcome.tell([outcome.keep(profile(hurried), path)], finished=True, as_json=False)
+    write_outcome.tell([write_outcome.keep(profile(hurried), path)], finished=True, as_json=False)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("0 of 1 entries run faster")
     assert lines[1] == messages.undecided(1)
@@ -193,28 +193,28 @@ def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
 
 def test_a_machine_whose_name_another_one_has_gets_a_file_of_its_own():
     """Names end in twelve digits of a hash: it is the key inside that counts."""
-    taken = outcome.place(KEY, None)
-    files.write(profile(FILL, key=Key(usable_cpus=99)), taken)
-    assert outcome.place(KEY, None) == taken.with_name(f"{KEY.slug}-2.yaml")
-    files.write(profile(SVD), taken.with_name(f"{KEY.slug}-2.yaml"))
-    assert outcome.place(KEY, None) == taken.with_name(f"{KEY.slug}-2.yaml")
-    assert files.read(taken).tunings == (FILL,)
+    taken = write_outcome.place(KEY, None)
+    profile_files.write(profile(FILL, key=Key(usable_cpus=99)), taken)
+    assert write_outcome.place(KEY, None) == taken.with_name(f"{KEY.slug}-2.yaml")
+    profile_files.write(profile(SVD), taken.with_name(f"{KEY.slug}-2.yaml"))
+    assert write_outcome.place(KEY, None) == taken.with_name(f"{KEY.slug}-2.yaml")
+    assert profile_files.read(taken).tunings == (FILL,)
 
 
 def test_an_interruption_says_how_to_go_on(tmp_path, capsys):
-    outcome.tell([outcome.keep(USUAL, tmp_path / "mine.yaml")], finished=False, as_json=False)
+    write_outcome.tell([write_outcome.keep(USUAL, tmp_path / "mine.yaml")], finished=False, as_json=False)
     assert "--resume" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_another_place_is_said_with_its_reason(capsys):
-    kept = outcome.Kept(
+    kept = write_outcome.Kept(
         measured=EMPTY,
         profile=EMPTY,
         path=Path("/b/x.yaml"),
         asked=Path("/a/x.yaml"),
         why="Read-only file system",
     )
-    outcome.tell([kept], finished=True, as_json=False)
+    write_outcome.tell([kept], finished=True, as_json=False)
     assert (
         "/a/x.yaml could not be written (Read-only file system). Nothing is lost" in capsys.readouterr().err
     )
@@ -222,6 +222,6 @@ def test_another_place_is_said_with_its_reason(capsys):
 
 def test_json_holds_the_path_and_the_profile(tmp_path, capsys):
     path = tmp_path / "mine.yaml"
-    outcome.tell([outcome.keep(USUAL, path)], finished=True, as_json=True)
+    write_outcome.tell([write_outcome.keep(USUAL, path)], finished=True, as_json=True)
     said = json.loads(capsys.readouterr().out)
     assert (said["path"], set(said["operations"])) == (str(path), {"fill", "svd"})

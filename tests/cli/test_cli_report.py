@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from made_profiles import alone, profile, tuning
+from support.profile_builders import alone, profile, tuning
 
 from autotune.cli import messages
 from autotune.cli.program import program
+from autotune.profiles import profile_files
 from autotune.report import library
 from autotune.report.figures import FIGURES
-from autotune.store import files
 
 QR = tuning("qr", choice={"blas_threads": 2}, m=100, n=100)
 LOG = tuning("log", n=1000)
@@ -28,7 +28,7 @@ def report(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(library, "javascript", lambda: "/* Vega */")
     monkeypatch.setattr(library, "compiled", lambda figure: figure)
-    files.write(profile(QR, LOG), tmp_path / "a.yaml")
+    profile_files.write(profile(QR, LOG), tmp_path / "a.yaml")
 
     def run(*words):
         return CliRunner().invoke(program, ["report", *words])
@@ -102,10 +102,10 @@ def test_what_is_no_profile_is_refused_with_its_path(report, tmp_path):
 
 
 def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monkeypatch):
-    from fakes import FakeBench
+    from support.fake_bench import FakeBench
 
     from autotune.model.measurement import Case, Plan
-    from autotune.search.campaign import journal_path
+    from autotune.search.calibration import journal_path
     from autotune.search.journal import Journal
 
     monkeypatch.setenv("AUTOTUNE_HOST_ID", "here")
@@ -119,12 +119,14 @@ def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monk
     assert report("a.yaml", "--optuna", "history.log").exit_code == 0
     assert report("a.yaml", "--optuna", "history.log").exit_code == 2  # it is there now
 
-    files.write(replace(shown, provenance=replace(shown.provenance, host="elsewhere")), tmp_path / "a.yaml")
+    profile_files.write(
+        replace(shown, provenance=replace(shown.provenance, host="elsewhere")), tmp_path / "a.yaml"
+    )
     assert json.loads(report("a.yaml", "--json").stdout)["trials"] == []
 
 
 def test_control_characters_are_spelled_out_in_csv(report, tmp_path):
-    files.write(profile(replace(QR, reason="\x9b2J")), tmp_path / "a.yaml")
+    profile_files.write(profile(replace(QR, reason="\x9b2J")), tmp_path / "a.yaml")
     assert "\\x9b2J" in report("a.yaml", "--csv").stdout
 
 

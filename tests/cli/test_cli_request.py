@@ -2,7 +2,7 @@
 
 import pytest
 
-from autotune.cli.request import asked
+from autotune.cli.request_options import asked
 from autotune.errors import BadBudget, BadSize, BadWorkload, UnknownOperation
 from autotune.model.catalogue import kind
 from autotune.search.request import Effort, Request

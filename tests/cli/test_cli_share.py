@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from made_profiles import KEY, alone, profile, tuning
+from support.profile_builders import KEY, alone, profile, tuning
 
 from autotune.cli.program import program
-from autotune.cli.warmstart import saved
+from autotune.cli.store_warm_starts import saved
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
+from autotune.profiles import folders, profile_files, resolve
+from autotune.profiles.fit import Here
 from autotune.search.events import Tried
-from autotune.store import files, folders, resolve
-from autotune.store.fit import Here
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def run(*words):
 def calibrated(host="here", name=KEY.slug):
     """A profile in the user's folder."""
     path = folders.user_profiles() / f"{name}.yaml"
-    files.write(profile(tuning("qr", choice={"blas_threads": 1}, m=9, n=9), host=host), path)
+    profile_files.write(profile(tuning("qr", choice={"blas_threads": 1}, m=9, n=9), host=host), path)
     return path
 
 
@@ -54,7 +54,7 @@ def test_what_one_host_publishes_another_pulls(monkeypatch):
     result = run("pull")
     assert result.exit_code == 0
     assert result.stdout == f"{KEY.slug}: 1 entry of 2 hosts; 1 confirmed.\n"
-    assert files.read(folders.cluster_profiles() / f"{KEY.slug}.yaml").tunings[0].hosts == 2
+    assert profile_files.read(folders.cluster_profiles() / f"{KEY.slug}.yaml").tunings[0].hosts == 2
 
 
 def test_without_a_name_this_host_s_own_profiles_are_published():
@@ -76,7 +76,9 @@ def test_nothing_measured_is_nothing_to_publish():
 
 
 def test_a_merged_profile_is_not_published(tmp_path):
-    files.write(profile(tuning("qr", choice={"blas_threads": 1}, m=9, n=9), host=None), tmp_path / "x.yaml")
+    profile_files.write(
+        profile(tuning("qr", choice={"blas_threads": 1}, m=9, n=9), host=None), tmp_path / "x.yaml"
+    )
     result = run("publish", str(tmp_path / "x.yaml"))
     assert result.exit_code == 1
     assert "which host measured it" in result.stderr
@@ -181,7 +183,7 @@ def test_a_full_disk_leaves_programs_what_they_had(monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("autotune.store.files.replace", full)
+    monkeypatch.setattr("autotune.profiles.profile_files.replace", full)
     result = run("pull")
     assert result.exit_code == 3
     assert "No space left on device). Programs go on with what they had." in result.stderr

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from profiles_for_show import DEFAULTS_ONLY, EMPTY, USUAL
+from support.shown_profiles import DEFAULTS_ONLY, EMPTY, USUAL
 
 from autotune.cli import messages
 from autotune.cli.program import program
-from autotune.store import files
+from autotune.profiles import profile_files
 
 SHOW = importlib.import_module("autotune.cli.show")
 
@@ -21,7 +21,7 @@ def shown(tmp_path):
 
     def show(profile, *options, columns="100"):
         path = tmp_path / "some.yaml"
-        files.write(profile, path)
+        profile_files.write(profile, path)
         return CliRunner().invoke(program, ["show", str(path), *options], env={"COLUMNS": columns})
 
     return show
@@ -79,10 +79,10 @@ def test_the_profile_that_applies_here_is_shown_without_naming_it(shown, tmp_pat
 def test_the_profile_that_the_user_names_applies_if_it_fits_this_machine(tmp_path, monkeypatch):
     import numpy as np  # noqa: F401 - its BLAS is part of the key
 
-    from autotune.host.allocation import usable_cpus
-    from autotune.store.resolve import here
+    from autotune.host.usable_cpus import usable_cpus
+    from autotune.profiles.resolve import here
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "here.yaml"))
-    files.write(replace(USUAL, key=here(*usable_cpus()).key), tmp_path / "here.yaml")
+    profile_files.write(replace(USUAL, key=here(*usable_cpus()).key), tmp_path / "here.yaml")
     assert SHOW.applying() == tmp_path / "here.yaml"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.cli.sizes import parse_size, parse_sizes
+from autotune.cli.size_options import parse_size, parse_sizes
 from autotune.errors import BadSize
 from autotune.model.catalogue import CATALOGUE
 

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from made_profiles import alone
-from profiles_for_show import KEY, SVD
+from support.profile_builders import alone
+from support.shown_profiles import KEY, SVD
 
-from autotune.bench.command import Command
+from autotune.bench.command_bench import Command
 from autotune.cli.program import program
 from autotune.cli.tune import named
 from autotune.errors import BadWorkload
@@ -18,8 +18,8 @@ from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.model.tuning import Status, Tuning
-from autotune.search import campaign, command
-from autotune.store import files, folders
+from autotune.profiles import folders, profile_files
+from autotune.search import calibration, command_space
 
 WON = Tuning(
     operation=Operation(name="command.simulate"),
@@ -46,8 +46,8 @@ LOST = Tuning(
 def tune(tmp_path, monkeypatch):
     """Runs the verb with an answer in place of the measurement; what was asked is in `tune.asked`."""
     alone(monkeypatch, tmp_path)
-    monkeypatch.setattr(campaign, "this_key", lambda: KEY)
-    monkeypatch.setattr(command, "this_key", lambda: KEY)
+    monkeypatch.setattr(calibration, "this_key", lambda: KEY)
+    monkeypatch.setattr(command_space, "this_key", lambda: KEY)
     monkeypatch.setattr("autotune.cli.tune.usable_cpus", lambda: (4, None))
 
     def run(*words, tuning=WON, problem=None):
@@ -57,7 +57,7 @@ def tune(tmp_path, monkeypatch):
                 raise problem
             return tuning
 
-        monkeypatch.setattr(command, "command_campaign", measured)
+        monkeypatch.setattr(command_space, "command_campaign", measured)
         return CliRunner().invoke(program, ["tune", *words])
 
     return run
@@ -83,15 +83,15 @@ def test_without_a_gain_the_command_is_printed_as_it_stands(tune):
 def test_the_profile_gets_the_counts_and_neither_command_nor_variables(tune):
     tune(*SIMULATE)
     path = folders.user_profiles() / f"{KEY.slug}.yaml"
-    assert files.read(path).tunings == (WON,)
+    assert profile_files.read(path).tunings == (WON,)
     assert not any(word in path.read_text() for word in ("simulate.py", "OPENBLAS_NUM", "a b"))
 
 
 def test_entries_of_other_operations_stay_and_so_does_what_is_known_of_them(tune, tmp_path):
     path = tmp_path / "mine.yaml"
-    files.write(Profile(key=KEY, tunings=(SVD,)), path)
+    profile_files.write(Profile(key=KEY, tunings=(SVD,)), path)
     assert tune("--output", str(path), *SIMULATE).exit_code == 0
-    assert files.read(path).tunings == (WON, SVD)
+    assert profile_files.read(path).tunings == (WON, SVD)
 
 
 def test_json_holds_the_command_its_variables_and_the_evidence(tune):
@@ -214,4 +214,4 @@ def test_a_command_is_tuned_by_a_number_that_it_prints(tmp_path):
     result = json.loads(done.stdout)
     assert result["ratio"] == 0.25
     assert (result["status"], result["choice"]) in [("tuned", {"blas_threads": 1}), ("noisy", {})]
-    assert files.read(result["profile"]).tunings[0].operation.name == result["name"]
+    assert profile_files.read(result["profile"]).tunings[0].operation.name == result["name"]

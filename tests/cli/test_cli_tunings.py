@@ -4,10 +4,10 @@ import io
 from dataclasses import replace
 
 import pytest
-from profiles_for_show import DEFAULTS_ONLY, EMPTY, FILL, KEY, SVD, USUAL
 from rich.console import Console
+from support.shown_profiles import DEFAULTS_ONLY, EMPTY, FILL, KEY, SVD, USUAL
 
-from autotune.cli import tunings
+from autotune.cli import profile_table
 from autotune.cli.terminal import printable
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
@@ -21,7 +21,7 @@ def shown(profile, *, width=100, encoding="utf-8", color=None):
     screen = Console(
         file=file, width=width, markup=False, emoji=False, highlight=False, force_terminal=bool(color)
     )
-    tunings.render(profile, screen)
+    profile_table.render(profile, screen)
     file.flush()
     return raw.getvalue().decode(encoding)
 
@@ -115,7 +115,7 @@ def test_colour_is_there_on_a_terminal(monkeypatch):
 
 def test_float32_is_named_and_float64_goes_without_saying():
     assert [
-        tunings.operation_name(Operation(name="log", dtype=dtype, sizes=(("n", 10),)))
+        profile_table.operation_name(Operation(name="log", dtype=dtype, sizes=(("n", 10),)))
         for dtype in ("float64", "float32")
     ] == ["log n=10", "log float32 n=10"]
 

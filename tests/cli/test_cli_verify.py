@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from fakes import FakeBench
-from made_profiles import KEY, alone, profile, tuning
+from support.fake_bench import FakeBench
+from support.profile_builders import KEY, alone, profile, tuning
 
-from autotune.bench import lock, neighbours, process
+from autotune.bench import host_lock, neighbours, process_bench
 from autotune.cli.program import program
 from autotune.errors import HostBusy
-from autotune.store import files, resolve
-from autotune.store.fit import Here
+from autotune.profiles import profile_files, resolve
+from autotune.profiles.fit import Here
 
 QR = tuning("qr", choice={"blas_threads": 2}, m=100, n=100)
 LOG = tuning("log", choice={"workers": 4, "chunk": 8192}, n=10**6)
@@ -37,7 +37,7 @@ def verify(tmp_path, monkeypatch):
         run.neighbours = count
         yield ()
 
-    monkeypatch.setattr(lock, "host_lock", held)
+    monkeypatch.setattr(host_lock, "host_lock", held)
     monkeypatch.setattr(neighbours, "neighbours", beside)
 
     def run(shown, *words, **ratios):
@@ -49,8 +49,8 @@ def verify(tmp_path, monkeypatch):
                 )
             )
 
-        monkeypatch.setattr(process, "ProcessBench", bench)
-        files.write(shown, tmp_path / "profile.yaml")
+        monkeypatch.setattr(process_bench, "ProcessBench", bench)
+        profile_files.write(shown, tmp_path / "profile.yaml")
         return CliRunner().invoke(program, ["verify", str(tmp_path / "profile.yaml"), *words])
 
     return run
@@ -126,7 +126,7 @@ def test_a_busy_host_is_told_with_3(verify, monkeypatch):
     def busy():
         raise HostBusy("process 7")
 
-    monkeypatch.setattr(lock, "host_lock", busy)
+    monkeypatch.setattr(host_lock, "host_lock", busy)
 
     assert verify(profile(QR), qr=0.5).exit_code == 3
 

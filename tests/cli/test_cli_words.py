@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from made_profiles import alone, of_this_machine, tuning
+from support.profile_builders import alone, of_this_machine, tuning
 
-from autotune.cli import applying, messages
+from autotune.cli import fitting_profile, messages
 from autotune.cli.program import program
-from autotune.store import files
+from autotune.profiles import profile_files
 
 SENTENCES = {
     name: value
@@ -132,9 +132,11 @@ def test_the_documented_line_sets_completion_up(shell, before, after):
 def test_showing_a_profile_a_second_time_does_not_load_numpy(tmp_path, monkeypatch):
     alone(monkeypatch, tmp_path)
     folder = tmp_path / "config/autotune/profiles"
-    files.write(of_this_machine(tuning("qr", choice={"blas_threads": 1}, m=8, n=8)), folder / "a.yaml")
+    profile_files.write(
+        of_this_machine(tuning("qr", choice={"blas_threads": 1}, m=8, n=8)), folder / "a.yaml"
+    )
     code = (
-        "import json, sys; from autotune.cli.applying import applying; found = applying(); "
+        "import json, sys; from autotune.cli.fitting_profile import applying; found = applying(); "
         "print(json.dumps([str(found), 'numpy' in sys.modules]))"
     )
     said = [
@@ -152,4 +154,4 @@ def test_a_memo_that_is_no_memo_is_not_believed(tmp_path, monkeypatch):
     memo.parent.mkdir(parents=True)
     for text in ("", "[]", '{"circumstances": 1}', "{"):
         memo.write_text(text)
-        assert applying.applying() is None
+        assert fitting_profile.applying() is None

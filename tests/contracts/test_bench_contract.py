@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from fakes import FakeBench
+from support.fake_bench import FakeBench
 
-from autotune.bench.process import ProcessBench
+from autotune.bench.process_bench import ProcessBench
 from autotune.bench.protocol import Bench
-from autotune.bench.user import UserWorkload
+from autotune.bench.user_workload import UserWorkload
 from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.measurement import Case, Failure, FailureKind, Plan
 from autotune.model.operation import Operation

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from programs import printed
+from support.programs import printed
 
 from autotune.controls.affinity import confined
 from autotune.errors import UnsupportedPlatform

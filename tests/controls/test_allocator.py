@@ -6,11 +6,11 @@ import shutil
 import subprocess
 
 import pytest
-from programs import printed
+from support.programs import printed
 
 from autotune.controls import allocator
 from autotune.controls.allocator import M_MMAP_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, Heap, refusal
-from autotune.host.memory import usable_bytes
+from autotune.host.memory_limit import usable_bytes
 
 MIB = 2**20
 RETAINING = [(M_TRIM_THRESHOLD, 100), (M_MMAP_MAX, 0)]
@@ -95,7 +95,7 @@ def test_each_refusal_says_why(different, says):
 IMPORTS = """
 import json
 from autotune.controls import allocator
-from autotune.host.memory import resident_bytes
+from autotune.host.memory_limit import resident_bytes
 """
 
 

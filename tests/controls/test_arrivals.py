@@ -6,8 +6,8 @@ from itertools import count
 
 import pytest
 
-from autotune.controls import arrivals
-from autotune.controls.arrivals import expect_no_longer, when_imported
+from autotune.controls import import_hooks
+from autotune.controls.import_hooks import expect_no_longer, when_imported
 
 NUMBERS = count()
 
@@ -24,7 +24,7 @@ def package(tmp_path, monkeypatch):
     (folder / "inner.py").write_text("")
     (folder / "third.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(arrivals, "_BRINGS_BLAS", f"{name}.first")
+    monkeypatch.setattr(import_hooks, "_BRINGS_BLAS", f"{name}.first")
     before = list(sys.meta_path)
     yield name
     sys.meta_path[:] = before
@@ -62,4 +62,4 @@ def test_what_is_no_longer_expected_does_not_happen(package):
 def test_there_is_one_watch_however_often_something_is_expected(package):
     for _ in range(5):
         when_imported((f"{package}.first",), lambda: None)
-    assert sum(isinstance(finder, arrivals._Watch) for finder in sys.meta_path) == 1
+    assert sum(isinstance(finder, import_hooks._Watch) for finder in sys.meta_path) == 1

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.controls.blas import BlasThreads
-from autotune.controls.libraries import Library
+from autotune.controls.blas_setters import Library
 
 STARTS_WITH = 8
 

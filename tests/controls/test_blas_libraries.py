@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from autotune.controls import libraries
+from autotune.controls import blas_setters
 
 
 class Native(dict):
@@ -34,20 +34,20 @@ def test_openblas_is_found_under_every_name_it_is_built_with(before, after):
         f"{before}openblas_get_num_threads{after}": lambda: 5,
         f"{before}openblas_set_num_threads{after}": lambda count: None,
     }
-    assert libraries.library(found("openblas", **symbols)).get() == 5
+    assert blas_setters.library(found("openblas", **symbols)).get() == 5
 
 
 def test_openblas_on_openmp_is_counted_by_thread_and_through_openmp():
     native = found(
         "openblas", "openmp", omp_get_max_threads=lambda: 7, omp_set_num_threads=lambda count: None
     )
-    library = libraries.library(native)
+    library = blas_setters.library(native)
     assert (library.per_thread, library.get()) == (True, 7)
 
 
 def test_mkl_is_counted_by_thread_and_says_what_to_put_back():
     native = found("mkl", "intel", MKL_Get_Max_Threads=lambda: 7, MKL_Set_Num_Threads_Local=lambda count: 0)
-    library = libraries.library(native)
+    library = blas_setters.library(native)
     assert (library.per_thread, library.returns_previous, library.get()) == (True, True, 7)
 
 
@@ -55,13 +55,13 @@ def test_blis_that_nobody_has_set_uses_one_thread_and_is_put_back_to_not_set():
     native = found(
         "blis", bli_thread_get_num_threads=lambda: -1, bli_thread_set_num_threads=lambda count: None
     )
-    library = libraries.library(native)
+    library = blas_setters.library(native)
     assert (library.get(), library.threads) == (-1, 1)
 
 
 @pytest.mark.parametrize("api", ["blis", "flexiblas", "openblas", "somebody_elses"])
 def test_a_library_without_functions_that_we_know_is_left_to_threadpoolctl(api):
-    library = libraries.library(found(api))
+    library = blas_setters.library(found(api))
     assert (library.per_thread, library.get()) == (False, 3)
 
 
@@ -89,9 +89,9 @@ def test_the_count_at_the_start_is_a_ceiling_unless_we_exported_it(api, environ,
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    assert libraries.library(found(api)).ceiling(3) == ceiling
+    assert blas_setters.library(found(api)).ceiling(3) == ceiling
 
 
 def test_another_count_than_that_at_the_start_is_somebodys_and_a_ceiling(monkeypatch):
     monkeypatch.setenv("AUTOTUNE_EXPORTED", "OPENBLAS_NUM_THREADS")
-    assert libraries.library(found("openblas")).ceiling(2) == 2
+    assert blas_setters.library(found("openblas")).ceiling(2) == 2

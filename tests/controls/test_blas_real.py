@@ -5,7 +5,7 @@ import os
 import textwrap
 
 import pytest
-from programs import printed
+from support.programs import printed
 
 pytestmark = pytest.mark.real
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from autotune.controls import allocator, blas
 from autotune.controls.allocator import Heap
+from autotune.controls.apply_configuration import clamp, configured
 from autotune.controls.blas import BlasThreads
-from autotune.controls.configured import clamp, configured
-from autotune.controls.libraries import Library
+from autotune.controls.blas_setters import Library
 from autotune.model.configuration import Allocator, Configuration, Method
 
 COUNTS = st.none() | st.integers(1, 4096)

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.controls import placement, pool
-from autotune.controls.blocks import fill, map_blocks
-from autotune.controls.executor import Executor
-from autotune.controls.reductions import reduce_blocks
-from autotune.controls.streams import random
+from autotune.controls import placement
 from autotune.host.detect import detect
 from autotune.model.configuration import Placement
 from autotune.model.machine import Cpu
+from autotune.parallel import thread_pool
+from autotune.parallel.blocks import fill, map_blocks
+from autotune.parallel.random_streams import random
+from autotune.parallel.reductions import reduce_blocks
+from autotune.parallel.thread_executor import Executor
 
 CORES, L3, NODE = Placement.CORES, Placement.L3, Placement.NODE
 
@@ -147,10 +148,10 @@ class TestRealThreads:
 
         for _ in range(2):
             with placement.Placed(NODE):
-                pool.run(begin, 2, 2)
+                thread_pool.run(begin, 2, 2)
         assert set(map(frozenset, seen.values())) == {frozenset(self.mask[:1])}
         seen.clear()
-        pool.run(begin, 2, 2)
+        thread_pool.run(begin, 2, 2)
         assert all(sorted(cpus) == self.mask for cpus in seen.values())
         assert len(seen) == 2
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from daemons import NEVER_IDLE, Daemon, descendants_known, gone, refused
+from support.daemon_processes import NEVER_IDLE, Daemon, descendants_known, gone, refused
 
 from autotune.daemon.family import descendants
 

@@ -4,12 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from made_profiles import alone, of_this_machine, profile, tuning
+from support.profile_builders import alone, of_this_machine, profile, tuning
 
-from autotune.daemon import clerk
-from autotune.daemon.survey import survey
+from autotune.daemon import profile_helper
+from autotune.daemon.inventory import survey
 from autotune.model.tuning import OUT_OF_TIME
-from autotune.store import files
+from autotune.profiles import profile_files
 
 
 def named(one):
@@ -26,14 +26,14 @@ ENTRIES = (
 
 @pytest.fixture
 def source(tmp_path):
-    files.write(profile(*ENTRIES), tmp_path / "mine.yaml")
+    profile_files.write(profile(*ENTRIES), tmp_path / "mine.yaml")
     return tmp_path / "mine.yaml"
 
 
 def excerpt(source, used, most=5):
     wanted = json.dumps({"most": most, "used": used})
-    answer = clerk.excerpt(str(source), str(source.with_name("excerpt.yaml")), wanted)
-    assert len(files.read(source.with_name("excerpt.yaml")).tunings) == len(answer["entries"])
+    answer = profile_helper.excerpt(str(source), str(source.with_name("excerpt.yaml")), wanted)
+    assert len(profile_files.read(source.with_name("excerpt.yaml")).tunings) == len(answer["entries"])
     return answer["entries"]
 
 
@@ -52,10 +52,10 @@ def test_where_the_default_was_kept_there_is_nothing_to_time(source):
 
 def test_adoption_joins_what_is_new_with_what_is_there(source, tmp_path):
     place = tmp_path / "in-force.yaml"
-    files.write(profile(tuning("eigh", n=7)), place)
-    answer = clerk.adopt(str(source), str(place), "sizes")
+    profile_files.write(profile(tuning("eigh", n=7)), place)
+    answer = profile_helper.adopt(str(source), str(place), "sizes")
     assert answer == {"entries": 5, "new": {"tuned": 3, "default-kept": 1}}
-    assert {one.operation.name for one in files.read(place).tunings} == {"eigh", "qr", "svd", "inv"}
+    assert {one.operation.name for one in profile_files.read(place).tunings} == {"eigh", "qr", "svd", "inv"}
 
 
 def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tmp_path, monkeypatch):
@@ -67,8 +67,8 @@ def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tm
         replace(tuning("inv", n=700), contested=True),
     )
     shipped = tmp_path / "shipped" / "class.yaml"
-    files.write(replace(found, provenance=replace(found.provenance, host="elsewhere")), shipped)
-    told = survey(json.dumps(clerk.survey(str(tmp_path / "profiles"))).encode())
+    profile_files.write(replace(found, provenance=replace(found.provenance, host="elsewhere")), shipped)
+    told = survey(json.dumps(profile_helper.survey(str(tmp_path / "profiles"))).encode())
     assert [(one.operation.size["n"], one.status, one.level) for one in told.entries] == [
         (300, "tuned", "same-class"),
         (500, "default-kept", "same-class"),
@@ -81,13 +81,13 @@ def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tm
 def test_an_entry_with_sizes_that_its_operation_does_not_have_is_passed_over(tmp_path, monkeypatch):
     """People edit profiles, and the daemon reckons with sizes."""
     alone(monkeypatch, tmp_path)
-    files.write(
+    profile_files.write(
         of_this_machine(tuning("inv", n=300), tuning("svd", k=5)), tmp_path / "shipped" / "class.yaml"
     )
-    told = survey(json.dumps(clerk.survey(str(tmp_path / "profiles"))).encode())
+    told = survey(json.dumps(profile_helper.survey(str(tmp_path / "profiles"))).encode())
     assert [one.operation.name for one in told.entries] == ["inv"]
 
 
 def test_a_profile_that_cannot_be_read_is_a_problem_and_no_traceback(tmp_path, capsys):
-    clerk.main(["adopt", str(tmp_path / "none.yaml"), str(tmp_path / "place.yaml"), "all"])
+    profile_helper.main(["adopt", str(tmp_path / "none.yaml"), str(tmp_path / "place.yaml"), "all"])
     assert "none.yaml" in json.loads(capsys.readouterr().out)["problem"]

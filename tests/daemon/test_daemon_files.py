@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_profiles import profile
+from support.profile_builders import profile
 
-from autotune.daemon import settings as configuration
+from autotune.daemon import daemon_settings as configuration
 from autotune.daemon import spool
-from autotune.daemon.settings import Interpreter, Settings, hours, load
-from autotune.daemon.world import World, on_battery, throttles
+from autotune.daemon.daemon_settings import Interpreter, Settings, hours, load
+from autotune.daemon.sensors import World, on_battery, throttles
 from autotune.errors import ProfileError, UsageError
 from autotune.model.catalogue import operation
+from autotune.profiles import folders, profile_files
 from autotune.runtime.demand import leave
-from autotune.store import files, folders
 
 
 @pytest.fixture
@@ -405,16 +405,16 @@ def test_a_program_is_known_by_the_name_that_the_kernel_gives_it(tmp_path):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_programs_believe_the_user_whom_root_made_the_keeper_and_nobody_else(tmp_path, monkeypatch):
     path = tmp_path / "node" / "profiles" / "mine.yaml"
-    files.write(profile(), path)
+    profile_files.write(profile(), path)
     os.chown(path.parent, 12345, 12345)
     os.chown(path, 12345, 12345)
     with pytest.raises(ProfileError, match="belongs to user 12345"):
-        files.read(path, files.Trust.FOUND)
-    monkeypatch.setattr(files, "NODE", tmp_path / "node")
+        profile_files.read(path, profile_files.Trust.FOUND)
+    monkeypatch.setattr(profile_files, "NODE", tmp_path / "node")
     with pytest.raises(ProfileError, match="belongs to user 12345"):
-        files.read(path, files.Trust.FOUND)
+        profile_files.read(path, profile_files.Trust.FOUND)
     os.chown(tmp_path / "node", 12345, 12345)
-    assert files.read(path, files.Trust.FOUND) == profile()
+    assert profile_files.read(path, profile_files.Trust.FOUND) == profile()
 
 
 def test_demand_goes_into_the_spool_of_the_computer_s_daemon_if_there_is_one(tmp_path, monkeypatch):

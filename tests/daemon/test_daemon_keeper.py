@@ -5,12 +5,12 @@ import os
 from math import ceil
 
 import pytest
-from worlds import FACTS, NAME, NOON, PYTHON, Scene, entry, row
+from support.daemon_scenes import FACTS, NAME, NOON, PYTHON, Scene, entry, row
 
-from autotune.daemon import memory, state
+from autotune.daemon import remembered, state_file
 from autotune.daemon.budget import Spent
-from autotune.daemon.children import Ended
-from autotune.daemon.settings import Interpreter, Settings, hours
+from autotune.daemon.child_processes import Ended
+from autotune.daemon.daemon_settings import Interpreter, Settings, hours
 from autotune.daemon.spool import FORMAT
 from autotune.host import cgroup
 
@@ -680,7 +680,7 @@ def test_a_full_or_read_only_state_folder_is_said_once_and_costs_the_memory_only
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(state, "replace", refuse)
+    monkeypatch.setattr(state_file, "replace", refuse)
     wished(scene)
     through_canary(scene, "holds")
     assert scene.launcher.last.arguments[0] == "adopt"
@@ -745,7 +745,7 @@ def test_a_clock_that_was_years_ahead_leaves_nothing_waiting_for_years(scene):
 def test_a_state_file_that_makes_no_sense_is_said_and_left(scene, text):
     (scene.folder / "state" / "state.json").write_text(text, "utf-8")
     scene.begin()
-    assert scene.keeper.memory == memory.Memory()
+    assert scene.keeper.memory == remembered.Memory()
     assert scene.said[-1]["why"].endswith("the daemon starts without what it knew.")
 
 
@@ -774,7 +774,7 @@ def test_a_flood_of_demand_is_bounded(scene):
         (spool / f"{number}.json").write_text(json.dumps(content), "utf-8")
     scene.surveyed()
     demand = scene.keeper.memory.demand
-    assert len(demand) == memory.MOST_DEMAND
+    assert len(demand) == remembered.MOST_DEMAND
     assert min(row[3] for row in demand.values()) == 301
     assert len(scene.keeper.memory.doubts) == 200
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from autotune.daemon.budget import Spent, left, spend
 from autotune.daemon.canary import Step, Verdict, step, verdict
-from autotune.daemon.clock import Moment, jump
-from autotune.daemon.turns import (
+from autotune.daemon.clocks import Moment, jump
+from autotune.daemon.stagger import (
     FIRST_RETRY_SECONDS,
     LONGEST_RETRY_SECONDS,
     next_pull,

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from daemons import ANY_LOAD, PATIENCE, Daemon, descendants_known, gone, refused
+from support.daemon_processes import ANY_LOAD, PATIENCE, Daemon, descendants_known, gone, refused
 
-from autotune.daemon.children import Processes
+from autotune.daemon.child_processes import Processes
+from autotune.daemon.daemon_settings import Interpreter
 from autotune.daemon.family import descendants
-from autotune.daemon.settings import Interpreter
-from autotune.daemon.state import load
+from autotune.daemon.state_file import load
 
 pytestmark = [
     pytest.mark.real,
@@ -120,8 +120,8 @@ FOUND_ELSEWHERE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from made_profiles import of_this_machine, tuning
-from autotune.store import files
+from support.profile_builders import of_this_machine, tuning
+from autotune.profiles import files
 files.write(of_this_machine(tuning("inv", n=500)), Path(sys.argv[1]))
 """
 

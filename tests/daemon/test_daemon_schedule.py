@@ -1,10 +1,10 @@
 """What is measured next, and why."""
 
-from worlds import NAME, NOON, PYTHON, entry, knowledge, row
+from support.daemon_scenes import NAME, NOON, PYTHON, entry, knowledge, row
 
-from autotune.daemon.memory import Memory
+from autotune.daemon.daemon_settings import Settings
+from autotune.daemon.remembered import Memory
 from autotune.daemon.schedule import Cause, checked_key, expected_gain, queue
-from autotune.daemon.settings import Settings
 from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.tuning import OUT_OF_TIME
 

@@ -7,11 +7,11 @@ from dataclasses import fields
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import NAME, NOON, entry, knowledge, row
+from support.daemon_scenes import NAME, NOON, entry, knowledge, row
 
-from autotune.daemon import state
+from autotune.daemon import state_file
 from autotune.daemon.budget import Spent
-from autotune.daemon.memory import Memory
+from autotune.daemon.remembered import Memory
 from autotune.daemon.schedule import queue
 
 FULL = Memory(
@@ -66,24 +66,24 @@ def _with(value, place, new):
 
 
 def test_what_was_written_is_what_is_read(tmp_path):
-    state.save(tmp_path / "state.json", FULL)
-    assert state.load(tmp_path / "state.json") == (FULL, None)
+    state_file.save(tmp_path / "state.json", FULL)
+    assert state_file.load(tmp_path / "state.json") == (FULL, None)
 
 
 @given(st.data())
 def test_a_state_file_with_anything_in_it_is_refused_or_can_be_worked_with(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "state.json"
-    state.save(path, FULL)
+    state_file.save(path, FULL)
     document = data.draw(replaced(json.loads(path.read_text("utf-8")), ANYTHING))
     path.write_text(json.dumps(document), "utf-8")
-    found, problem = state.load(path)
+    found, problem = state_file.load(path)
     assert (problem is None) or found == Memory()
     queue(knowledge(entry("svd"), memory=found))
     found.settle(NOON)
     found.fade(NOON + 86400)
     found.trim()
     found.strike([NAME])
-    state.save(path, found)
+    state_file.save(path, found)
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_a_state_file_with_anything_in_it_is_refused_or_can_be_worked_with(tmp_p
 )
 def test_what_nothing_can_be_reckoned_with_is_refused(tmp_path, wrong):
     (tmp_path / "state.json").write_text(json.dumps({"format": 1, **wrong}))
-    found, problem = state.load(tmp_path / "state.json")
+    found, problem = state_file.load(tmp_path / "state.json")
     assert found == Memory()
     assert problem is not None
 
 
 def test_every_field_of_the_memory_is_checked():
-    assert set(state._SHAPES) == {one.name for one in fields(Memory)}
+    assert set(state_file._SHAPES) == {one.name for one in fields(Memory)}

@@ -1,10 +1,10 @@
 """What is pulled is timed before programs may read it; what was found is published, sooner or later."""
 
 import pytest
-from worlds import NAME, NOON, Scene, entry
+from support.daemon_scenes import NAME, NOON, Scene, entry
 
 from autotune.daemon import staging
-from autotune.daemon.settings import Interpreter
+from autotune.daemon.daemon_settings import Interpreter
 
 STORE = "/nfs/autotune"
 OTHER = Interpreter(python="/opt/other/bin/python")

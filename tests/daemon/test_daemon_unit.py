@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from autotune.daemon import metrics, unit
-from autotune.daemon.lock import Running, hold
+from autotune.daemon import metrics, systemd
+from autotune.daemon.daemon_lock import Running, hold
 from autotune.daemon.notify import Notify
 from autotune.errors import EnvironmentProblem
 
@@ -37,7 +37,7 @@ def analyzed(tmp_path, text, *words):
 @pytest.mark.real
 @pytest.mark.parametrize("store", [False, True])
 def test_the_unit_is_clean_and_exposed_to_little(tmp_path, store):
-    text = unit.system_unit(store=store, python="/usr/bin/env")
+    text = systemd.system_unit(store=store, python="/usr/bin/env")
     status, said = analyzed(tmp_path, text, "verify", "--man=no")
     assert (status, said) == (0, "")
     _, said = analyzed(tmp_path, text, "security", "--offline=true", "--no-pager")
@@ -47,23 +47,25 @@ def test_the_unit_is_clean_and_exposed_to_little(tmp_path, store):
 @needs_systemd
 @pytest.mark.real
 def test_the_user_s_unit_is_clean(tmp_path):
-    status, said = analyzed(tmp_path, unit.user_unit(python="/usr/bin/env"), "verify", "--user", "--man=no")
+    status, said = analyzed(
+        tmp_path, systemd.user_unit(python="/usr/bin/env"), "verify", "--user", "--man=no"
+    )
     assert (status, said) == (0, "")
 
 
-@pytest.mark.parametrize("text", [unit.system_unit(store=True), unit.user_unit()])
+@pytest.mark.parametrize("text", [systemd.system_unit(store=True), systemd.user_unit()])
 def test_trials_run_at_normal_priority(text):
     assert not re.search(r"^(Nice|CPUWeight|CPUSchedulingPolicy|CPUQuota)=", text, re.MULTILINE)
 
 
 def test_without_a_store_the_network_is_closed():
-    assert "IPAddressDeny=any" in unit.system_unit(store=False)
-    assert "RestrictAddressFamilies=AF_UNIX\n" in unit.system_unit(store=False)
-    assert "AF_INET6" in unit.system_unit(store=True)
+    assert "IPAddressDeny=any" in systemd.system_unit(store=False)
+    assert "RestrictAddressFamilies=AF_UNIX\n" in systemd.system_unit(store=False)
+    assert "AF_INET6" in systemd.system_unit(store=True)
 
 
 def test_blanks_and_percents_in_a_path_mean_themselves():
-    assert 'ExecStart="/opt/my %% python" -P' in unit.user_unit(python="/opt/my % python")
+    assert 'ExecStart="/opt/my %% python" -P' in systemd.user_unit(python="/opt/my % python")
 
 
 def test_without_systemd_installing_says_what_to_do(monkeypatch):
@@ -71,16 +73,16 @@ def test_without_systemd_installing_says_what_to_do(monkeypatch):
     with pytest.raises(
         EnvironmentProblem, match=r"There is no systemd here. `autotune daemon` runs in a shell"
     ):
-        unit.install(user=True, store=False)
+        systemd.install(user=True, store=False)
 
 
 def test_installing_for_a_user_writes_below_their_configuration(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(shutil, "which", lambda _: "/bin/true")
-    monkeypatch.setattr(unit, "_run", lambda *_: None)
-    files, following = unit.install(user=True, store=False)
+    monkeypatch.setattr(systemd, "_run", lambda *_: None)
+    files, following = systemd.install(user=True, store=False)
     assert files == [tmp_path / "systemd" / "user" / "autotune.service"]
-    assert files[0].read_text("utf-8") == unit.user_unit()
+    assert files[0].read_text("utf-8") == systemd.user_unit()
     assert following == "systemctl --user enable --now autotune"
 
 
@@ -89,7 +91,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(shutil, "which", lambda _: "/bin/true")
     with pytest.raises(EnvironmentProblem, match="cannot be written"):
-        unit.install(user=True, store=False)
+        systemd.install(user=True, store=False)
 
 
 def test_the_service_manager_hears_what_happens(tmp_path):

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.daemon import lock
+from autotune.daemon import daemon_lock
 from autotune.daemon.control import Peer
 from autotune.daemon.log import Log
-from autotune.daemon.places import Places
+from autotune.daemon.paths import Places
 from autotune.daemon.service import ORDERS, READS, Service
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the daemon needs POSIX signals and sockets")
@@ -101,5 +101,5 @@ def test_whatever_is_asked_has_an_answer(service, verb, words):
 
 
 def test_a_second_service_of_the_same_places_is_refused(service):
-    with pytest.raises(lock.Running, match="Another daemon holds"):
+    with pytest.raises(daemon_lock.Running, match="Another daemon holds"):
         Service(service.places, log=Log(io.StringIO()))

@@ -1,3 +1,3 @@
-from recordings import expected, recorded, tree
+from support.recorded_machines import expected, recorded, tree
 
 __all__ = ["expected", "recorded", "tree"]

@@ -3,9 +3,9 @@
 import os
 
 import pytest
-from programs import printed
+from support.programs import printed
 
-from autotune.host import allocation, cgroup, shares
+from autotune.host import cgroup, shares, usable_cpus
 from autotune.host.detect import detect
 from autotune.model.allocation import Limit, allocate
 
@@ -99,32 +99,32 @@ def test_the_short_way_gives_the_same_answer(environ, monkeypatch):
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     _, whole = detect()
-    assert allocation.usable_cpus() == (whole.usable_cpus, whole.limit)
+    assert usable_cpus.usable_cpus() == (whole.usable_cpus, whole.limit)
 
 
 def test_the_callers_count_of_processes_wins(monkeypatch):
     monkeypatch.setenv("AUTOTUNE_PROCESSES", "1")
-    online = allocation.online_cpus()
-    usable, limit = allocation.usable_cpus(processes=online * 2)
+    online = usable_cpus.online_cpus()
+    usable, limit = usable_cpus.usable_cpus(processes=online * 2)
     assert (usable, limit) == (1, Limit.SHARED)
     assert detect(processes=online * 2)[1].usable_cpus == 1
 
 
 def test_a_quota_binds_this_process(monkeypatch):
     monkeypatch.setattr(cgroup, "quota", lambda folders: 0.5)
-    assert allocation.usable_cpus()[0] == 1
+    assert usable_cpus.usable_cpus()[0] == 1
 
 
 def test_a_system_without_affinity_counts_the_cpus_that_are_on(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(cgroup, "quota", lambda folders: None)
-    assert allocation.affinity() is None
-    assert allocation.usable_cpus() == (allocation.online_cpus(), Limit.NONE)
+    assert usable_cpus.affinity() is None
+    assert usable_cpus.usable_cpus() == (usable_cpus.online_cpus(), Limit.NONE)
 
 
 def test_python_cpu_count_does_not_change_the_number_of_cpus(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 77)
-    assert allocation.online_cpus() != 77 or not hasattr(os, "sysconf")
+    assert usable_cpus.online_cpus() != 77 or not hasattr(os, "sysconf")
 
 
 @pytest.mark.real
@@ -132,7 +132,7 @@ def test_python_cpu_count_does_not_change_the_number_of_cpus(monkeypatch):
 def test_a_pinned_process_may_use_one_cpu():
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-        "from autotune.host.allocation import usable_cpus; from autotune.host.detect import detect;"
+        "from autotune.host.usable_cpus import usable_cpus; from autotune.host.detect import detect;"
         "print(usable_cpus()[0], detect()[1].affinity_cpus, detect()[1].counts.logical_cpus)"
     )
     assert printed(code).split() == ["1", "1", "1"]
@@ -141,7 +141,7 @@ def test_a_pinned_process_may_use_one_cpu():
 @pytest.mark.real
 def test_the_short_way_loads_nothing_heavy():
     code = (
-        "import sys; from autotune.host.allocation import usable_cpus; usable_cpus();"
+        "import sys; from autotune.host.usable_cpus import usable_cpus; usable_cpus();"
         "print([name for name in ('numpy', 'yaml', 'threadpoolctl', 'json', 'hashlib', 'dataclasses')"
         " if name in sys.modules])"
     )

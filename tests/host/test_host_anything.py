@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recordings import MACHINES, RECORDED, write_files
+from support.recorded_machines import MACHINES, RECORDED, write_files
 
-from autotune.host import cgroup, files, identity, topology
+from autotune.host import cgroup, identity, kernel_files, topology
 from autotune.host import detect as detect_module
-from autotune.host.allocation import online_cpus
 from autotune.host.cpuinfo import processor, sections
 from autotune.host.detect import detect
+from autotune.host.usable_cpus import online_cpus
 
 LINES = st.lists(st.text(st.characters(codec="ascii"), max_size=40), max_size=10).map("\n".join)
 
@@ -24,8 +24,12 @@ def test_a_recording_with_broken_files_is_still_read(data):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "root"
         write_files(root, (MACHINES / data.draw(st.sampled_from(RECORDED)) / "files").read_text())
-        files = sorted(path for path in root.rglob("*") if path.is_file())
-        for path in data.draw(st.lists(st.sampled_from(files), max_size=8, unique=True)) if files else ():
+        kernel_files = sorted(path for path in root.rglob("*") if path.is_file())
+        for path in (
+            data.draw(st.lists(st.sampled_from(kernel_files), max_size=8, unique=True))
+            if kernel_files
+            else ()
+        ):
             if data.draw(st.booleans()):
                 path.unlink()
             else:
@@ -86,7 +90,7 @@ def test_every_architecture_writes_cpuinfo_in_its_own_words(text, cpus, kind, tm
 def test_a_system_without_proc_and_sys_still_counts_its_cpus(monkeypatch):
     """macOS and Windows: nothing can be read, and the number of CPUs is all that is known."""
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    for module in (files, cgroup, detect_module, topology, identity):
+    for module in (kernel_files, cgroup, detect_module, topology, identity):
         monkeypatch.setattr(module, "read", lambda path: None)
     monkeypatch.setattr(topology, "Path", lambda path: Path("/nowhere"))
     machine, allocation = detect()
@@ -120,7 +124,7 @@ def test_cpus_mounts_and_groups_beyond_all_measure_are_left_out(tmp_path):
     (tmp_path / "proc/self/mountinfo").write_text("".join(mounts))
     (tmp_path / "proc/self/cgroup").write_text("0::/" + "a/" * 10_000)
     folders = cgroup.folders(str(tmp_path))
-    assert detect(tmp_path)[0].counts.physical_cores == files.LARGEST_CPU
+    assert detect(tmp_path)[0].counts.physical_cores == kernel_files.LARGEST_CPU
     assert len(folders["cpu"]) == cgroup.MOST_MOUNTS
     assert {len(chain) for chain in folders["cpu"]} == {cgroup.DEEPEST + 1}
 

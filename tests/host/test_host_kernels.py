@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import KERNELS, NEW, OLD, Kernel, listed, masked, write_kernel
+from support.kernel_trees import KERNELS, NEW, OLD, Kernel, listed, masked, write_kernel
 
 from autotune.host.detect import detect
-from autotune.host.files import cpulist, cpumask
+from autotune.host.kernel_files import cpulist, cpumask
 from autotune.model.machine import Cpu
 
 

@@ -1,7 +1,7 @@
 """Memory of this process."""
 
 from autotune.host import cgroup
-from autotune.host.memory import resident_bytes, usable_bytes
+from autotune.host.memory_limit import resident_bytes, usable_bytes
 
 MIB = 2**20
 

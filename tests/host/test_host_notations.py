@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.host.files import LARGEST_CPU, cpulist, cpumask, cpus, number, read, whole
+from autotune.host.kernel_files import LARGEST_CPU, cpulist, cpumask, cpus, number, read, whole
 
 sets = st.frozensets(st.integers(0, 300))
 

@@ -6,9 +6,9 @@ import socket
 
 import numpy as np
 import pytest
-from programs import printed
+from support.programs import printed
 
-from autotune.host import identity, software, threadpools
+from autotune.host import identity, numeric_libraries, threadpools
 
 
 class NoPools:
@@ -30,13 +30,13 @@ def info(**fields):
 
 def pools(monkeypatch, *found):
     module = type("Pools", (), {"info": staticmethod(lambda: list(found))})
-    monkeypatch.setattr(software, "controller", lambda: module)
+    monkeypatch.setattr(numeric_libraries, "controller", lambda: module)
 
 
 def test_without_a_blas_the_software_still_has_numpy_and_python(monkeypatch):
-    monkeypatch.setattr(software, "controller", NoPools)
-    assert software.libraries() == ()
-    found = software.software()
+    monkeypatch.setattr(numeric_libraries, "controller", NoPools)
+    assert numeric_libraries.libraries() == ()
+    found = numeric_libraries.software()
     assert (found.blas, found.blas_version, found.kernels, found.threading, found.ilp64) == (None,) * 5
     assert found.numpy == ".".join(np.__version__.split(".")[:2])
     assert found.python in {"gil", "free-threaded"}
@@ -48,8 +48,11 @@ def test_numpys_library_comes_first_and_is_the_key(monkeypatch):
         info(filepath="/x/scipy.libs/libscipy_openblas-1.so", version="0.3.29"),
         info(filepath="/x/numpy.libs/libscipy_openblas64_-2.so", architecture="Haswell"),
     )
-    assert [library.user for library in software.libraries()] == ["numpy", "scipy"]
-    assert (software.software().blas_version, software.software().kernels) == ("0.3.30", "Haswell")
+    assert [library.user for library in numeric_libraries.libraries()] == ["numpy", "scipy"]
+    assert (numeric_libraries.software().blas_version, numeric_libraries.software().kernels) == (
+        "0.3.30",
+        "Haswell",
+    )
 
 
 def test_a_library_of_the_system_serves_numpy_when_scipy_has_its_own(monkeypatch):
@@ -60,7 +63,7 @@ def test_a_library_of_the_system_serves_numpy_when_scipy_has_its_own(monkeypatch
             filepath="/usr/lib/libmkl_rt.so.2", internal_api="mkl", version="2024.1", threading_layer="intel"
         ),
     )
-    found = software.software()
+    found = numeric_libraries.software()
     assert (found.blas, found.threading, found.ilp64) == ("mkl", "intel", None)
 
 
@@ -74,8 +77,8 @@ def test_the_library_behind_flexiblas_is_the_key(monkeypatch):
         info(filepath="/usr/lib64/libopenblaso-r0.3.29.so", architecture="Zen", threading_layer="openmp"),
         info(filepath="/v/scipy.libs/libscipy_openblas.so", version="0.3.27"),
     )
-    assert [library.api for library in software.libraries()] == ["flexiblas", "openblas", "openblas"]
-    found = software.software()
+    assert [library.api for library in numeric_libraries.libraries()] == ["flexiblas", "openblas", "openblas"]
+    found = numeric_libraries.software()
     assert (found.blas, found.blas_version, found.kernels, found.threading) == (
         "openblas",
         "0.3.30",
@@ -90,7 +93,7 @@ def test_flexiblas_over_a_library_that_cannot_be_seen_names_what_it_calls(monkey
         info(**FLEXIBLAS, current_backend="NETLIB"),
         info(filepath="/v/scipy.libs/libscipy_openblas.so"),
     )
-    found = software.software()
+    found = numeric_libraries.software()
     assert (found.blas, found.blas_version, found.kernels) == ("flexiblas", "3.4.2", "NETLIB")
 
 
@@ -110,10 +113,10 @@ def test_flexiblas_over_a_library_that_cannot_be_seen_names_what_it_calls(monkey
 def test_a_library_that_says_nothing_but_its_kind_is_described(api, path, monkeypatch):
     """Whatever else a build or a version of threadpoolctl leaves out is unknown."""
     pools(monkeypatch, {"user_api": "blas", "internal_api": api, "filepath": path})
-    (found,) = software.libraries()
+    (found,) = numeric_libraries.libraries()
     assert (found.api, found.path, found.user) == (api, path, None)
     assert (found.version, found.kernels, found.threading, found.ilp64, found.threads) == (None,) * 5
-    assert software.software().blas == api
+    assert numeric_libraries.software().blas == api
 
 
 @pytest.mark.parametrize(
@@ -126,18 +129,18 @@ def test_a_library_that_says_nothing_but_its_kind_is_described(api, path, monkey
     ],
 )
 def test_the_folder_of_a_wheel_names_its_package(path, user):
-    assert software.brought_by(path) == user
+    assert numeric_libraries.brought_by(path) == user
 
 
 def test_a_library_that_cannot_be_opened_does_not_say_its_integers(tmp_path):
     (tmp_path / "libopenblas.so").write_text("not a library")
-    assert software._openblas_ilp64(str(tmp_path / "libopenblas.so")) is None
-    assert software._openblas_ilp64(str(tmp_path / "gone.so")) is None
+    assert numeric_libraries._openblas_ilp64(str(tmp_path / "libopenblas.so")) is None
+    assert numeric_libraries._openblas_ilp64(str(tmp_path / "gone.so")) is None
 
 
 def test_numpys_loaded_library_agrees_with_numpys_own_words():
     config = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    for library in software.libraries():
+    for library in numeric_libraries.libraries():
         if library.user == "numpy" and "openblas configuration" in config:
             assert library.ilp64 == ("USE64BITINT" in config["openblas configuration"])
             assert library.kernels
@@ -146,7 +149,7 @@ def test_numpys_loaded_library_agrees_with_numpys_own_words():
 @pytest.mark.real
 def test_looking_for_libraries_leaves_the_environment_as_it_was():
     code = (
-        "import os; before = dict(os.environ); from autotune.host.software import software;"
+        "import os; before = dict(os.environ); from autotune.host.numeric_libraries import software;"
         "found = software(load=True); print(dict(os.environ) == before, found.numpy is not None)"
     )
     environ = {name: value for name, value in os.environ.items() if name != threadpools._SIDE_EFFECT}
@@ -156,7 +159,7 @@ def test_looking_for_libraries_leaves_the_environment_as_it_was():
 @pytest.mark.real
 def test_numpy_is_not_imported_unless_asked_for():
     code = (
-        "import sys; from autotune.host.software import software; found = software();"
+        "import sys; from autotune.host.numeric_libraries import software; found = software();"
         "print('numpy' in sys.modules, found.blas, found.numpy)"
     )
     assert printed(code).split() == ["False", "None", ".".join(np.__version__.split(".")[:2])]

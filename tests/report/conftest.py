@@ -1,7 +1,7 @@
 """One calibration for all tests of the room: half a second of a simulated machine's minutes."""
 
 import pytest
-from simulated_report import calibrated
+from support.simulated_report import calibrated
 
 OPERATIONS = ("qr", "matmul", "log", "share", "batch_matmul")
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from made_profiles import KEY, profile, tuning
+from support.profile_builders import KEY, profile, tuning
 
 from autotune.model.configuration import Configuration
 from autotune.model.profile import Profile

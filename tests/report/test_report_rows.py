@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
-from made_profiles import profile, tuning
+from support.profile_builders import profile, tuning
 
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.report import rows
-from autotune.report.limits import Bound, limit
+from autotune.report.hardware_limits import Bound, limit
 from autotune.report.subject import Subject, labels
 
 

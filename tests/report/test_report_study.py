@@ -4,14 +4,14 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from autotune.report import study
+from autotune.report import optuna_storage
 from autotune.report.history import trials
 
 
 @pytest.mark.real
 def test_every_size_is_a_study_with_all_its_trials(subject, tmp_path):
     path = tmp_path / "history.log"
-    count = study.write(subject, path)
+    count = optuna_storage.write(subject, path)
 
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     found = {one.study_name: one.n_trials for one in optuna.get_all_study_summaries(storage)}
@@ -24,7 +24,7 @@ def test_every_size_is_a_study_with_all_its_trials(subject, tmp_path):
 @pytest.mark.real
 def test_the_objective_is_the_ratio_of_times(subject, tmp_path):
     path = tmp_path / "history.log"
-    study.write(subject, path)
+    optuna_storage.write(subject, path)
     name = str(subject.profile.tunings[0].operation)
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     loaded = optuna.load_study(storage=storage, study_name=name)

@@ -1,18 +1,19 @@
 import pytest
-from made_profiles import alone
+from support.profile_builders import alone
 
-from autotune.controls import blas, results
-from autotune.runtime import percall
-from autotune.runtime.state import Setting, state
+from autotune.controls import blas
+from autotune.parallel import result_memory
+from autotune.runtime import per_call
+from autotune.runtime.applied import Setting, state
 
 
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
     """No profiles of others, no memory of earlier results, and nothing in force before or after."""
     alone(monkeypatch, tmp_path)
-    results._held.clear()
+    result_memory._held.clear()
     state.take(Setting())
     yield
-    percall.end()
+    per_call.end()
     blas.set_threads(None)
     state.take(Setting())

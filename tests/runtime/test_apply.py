@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_profiles import of_this_machine, tuning
-from programs import printed
+from support.profile_builders import of_this_machine, tuning
+from support.programs import printed
 
 import autotune
 from autotune.controls import blas
 from autotune.errors import ProfileError
-from autotune.runtime.state import state
-from autotune.store import files, folders
+from autotune.profiles import folders, profile_files
+from autotune.runtime.applied import state
 
 ONE = {"blas_threads": 1}
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -26,7 +26,7 @@ several_threads = pytest.mark.skipif(
 
 def write(*tunings, path=None):
     path = path or folders.user_profiles() / "mine.yaml"
-    files.write(of_this_machine(*tunings), path)
+    profile_files.write(of_this_machine(*tunings), path)
     return path
 
 
@@ -233,7 +233,7 @@ def test_an_error_of_our_own_does_not_reach_the_program(monkeypatch):
     def broken(*_args, **_kwargs):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("autotune.store.resolve.resolve", broken)
+    monkeypatch.setattr("autotune.profiles.resolve.resolve", broken)
     assert autotune.apply().why == "RuntimeError: a bug"
     assert autotune.config("qr", n=100) is None
     assert autotune.explain().failure == "RuntimeError: a bug"

@@ -4,12 +4,12 @@ import json
 import os
 
 import pytest
-from programs import printed
+from support.programs import printed
 
 import autotune
 from autotune.controls import allocator
 from autotune.errors import UnsupportedPlatform, UsageError
-from autotune.runtime.state import state
+from autotune.runtime.applied import state
 
 MIB = 2**20
 
@@ -40,7 +40,7 @@ def test_an_allocator_that_nobody_knows_is_not_taken_for_another(fresh, monkeypa
 
 USED_ONCE = """
 import json, autotune, numpy
-from autotune.host.memory import resident_bytes
+from autotune.host.memory_limit import resident_bytes
 def used_once():
     before = resident_bytes()
     numpy.ones(6 * 2**20)  # 48 MiB: glibc on its own gives those back as soon as they are freed

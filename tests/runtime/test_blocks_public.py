@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import autotune
-from autotune.controls import pool
 from autotune.errors import UsageError
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.runtime import blocks
+from autotune.parallel import thread_pool
+from autotune.runtime import array_calls
 
 TUNED = Configuration(workers=2, chunk=70_000)
 
@@ -23,10 +23,10 @@ class Profile:
         self.answer = TUNED
         self.questions = []
         self.workers = []
-        monkeypatch.setattr(blocks, "config", self.config)
-        run = pool.run
+        monkeypatch.setattr(array_calls, "config", self.config)
+        run = thread_pool.run
         monkeypatch.setattr(
-            pool,
+            thread_pool,
             "run",
             lambda begin, count, workers: (self.workers.append(workers), run(begin, count, workers)),
         )

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from made_profiles import of_this_machine, tuning
+from support.profile_builders import of_this_machine, tuning
 
 import autotune
 from autotune.controls import blas
 from autotune.errors import BadSize, UnknownOperation
 from autotune.model.configuration import Configuration
-from autotune.runtime.state import state
-from autotune.store import files, folders
+from autotune.profiles import folders, profile_files
+from autotune.runtime.applied import state
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def profile(fresh):
         tuning("sum", choice={"workers": 1, "chunk": 65536}, dtype="float32", n=1000),
         tuning("simulate", choice={"blas_threads": 1}, steps=5),
     )
-    files.write(made, folders.user_profiles() / "mine.yaml")
+    profile_files.write(made, folders.user_profiles() / "mine.yaml")
 
 
 def test_it_answers_without_apply_and_changes_nothing():
@@ -62,14 +62,14 @@ def test_a_size_that_the_operation_cannot_have_raises(sizes):
 def test_a_new_apply_forgets_old_answers(tmp_path):
     assert autotune.config("matmul", n=100) is not None
     empty = tmp_path / "named.yaml"
-    files.write(of_this_machine(tuning("matmul", m=100, k=100, n=100)), empty)
+    profile_files.write(of_this_machine(tuning("matmul", m=100, k=100, n=100)), empty)
     with autotune.apply(profile=empty):
         assert autotune.config("matmul", n=100) is None
     assert autotune.config("matmul", n=100) == Configuration(blas_threads=1)
 
 
 def test_answers_are_bounded_in_number(monkeypatch):
-    monkeypatch.setattr("autotune.runtime.state._MOST_KNOWN", 5)
+    monkeypatch.setattr("autotune.runtime.applied._MOST_KNOWN", 5)
     for n in range(1, 20):
         autotune.config("matmul", n=n)
     assert len(state.known) <= 5

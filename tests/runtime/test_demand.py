@@ -4,15 +4,15 @@ import json
 
 import numpy as np
 import pytest
-from made_profiles import of_this_machine, tuning
+from support.profile_builders import of_this_machine, tuning
 
 import autotune
 from autotune.model.operation import Operation
-from autotune.runtime import demand, percall
+from autotune.profiles import folders, profile_files
+from autotune.runtime import demand, per_call
+from autotune.runtime.applied import state
 from autotune.runtime.demand import Demand, leave
 from autotune.runtime.guard import Dropped
-from autotune.runtime.state import state
-from autotune.store import files, folders
 
 LOG = Operation(name="log", sizes=(("n", 5),))
 
@@ -23,7 +23,7 @@ def fresh(fresh, monkeypatch, tmp_path):
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("AUTOTUNE_RECORD", raising=False)
     yield tmp_path / "state" / "spool"
-    percall.end()
+    per_call.end()
     state.demand = state.counted = None
 
 
@@ -35,13 +35,13 @@ def left(spool):
 
 def test_calls_that_no_profile_covers_are_counted_apart_from_those_that_one_does(fresh):
     entries = tuning("log", n=10), tuning("log", n=100), tuning("inv", n=3)
-    files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
+    profile_files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
     autotune.apply(record=True)
     for n in (50, 50, 5, 5, 5):
         autotune.config("log", n=n)
     for n in (3, 4, 4):
         np.linalg.inv(np.eye(n))
-    percall._leave()
+    per_call._leave()
     assert left(fresh) == {
         "format": 1,
         "calls": [
@@ -72,7 +72,7 @@ def test_the_variable_asks_for_it_too(monkeypatch):
 
 def test_nothing_is_left_where_there_is_nothing_to_say(fresh):
     autotune.apply(record=True)
-    percall._leave()
+    per_call._leave()
     assert not fresh.exists()
 
 
@@ -139,12 +139,12 @@ def test_what_is_asked_outside_the_scope_is_not_counted(fresh):
         np.linalg.inv(np.eye(3))
     with autotune.apply(record=True):
         autotune.config("log", n=5)
-    percall._leave()
+    per_call._leave()
     assert [(row["operation"], row["calls"]) for row in left(fresh)["calls"]] == [("log", 2), ("inv", 1)]
 
 
 def test_what_the_guard_dropped_in_a_scope_that_has_ended_is_left_at_the_end(fresh):
     with autotune.apply(guard=True):
         state.per_call.guard.dropped.append(Dropped("qr", "float64", {"m": 1, "n": 2}, 1, 10, 10))
-    percall._leave()
+    per_call._leave()
     assert [row["lost"] for row in left(fresh)["dropped"]] == [10]

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from made_profiles import alone, of_this_machine, tuning
+from support.profile_builders import alone, of_this_machine, tuning
 
 import autotune
 from autotune.cli.program import program
 from autotune.controls import blas
-from autotune.runtime.process import process_threads
-from autotune.runtime.state import Setting, state
-from autotune.store import files, folders
+from autotune.profiles import folders, profile_files
+from autotune.runtime.applied import Setting, state
+from autotune.runtime.process_threads import process_threads
 
 SIZE = 300_000
 
@@ -26,11 +26,11 @@ def disabled(request, monkeypatch, tmp_path):
         tuning("batch_matmul", choice={"workers": 1, "blas_threads": 1}, n=50, tasks=100),
         tuning("temporaries", choice={"allocator": "retain"}, n=SIZE),
     )
-    files.write(made, folders.user_profiles() / "mine.yaml")
+    profile_files.write(made, folders.user_profiles() / "mine.yaml")
     state.take(Setting())
     assert autotune.config("log", n=SIZE) is not None
     monkeypatch.setenv("AUTOTUNE_DISABLE", request.param)
-    monkeypatch.setattr("autotune.store.files.read", None)  # not even looked at
+    monkeypatch.setattr("autotune.profiles.profile_files.read", None)  # not even looked at
     state.take(Setting())
     yield
     state.take(Setting())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from autotune.controls import blas
-from autotune.controls.executor import Executor
+from autotune.parallel.thread_executor import Executor
 
 
 def work(number):

@@ -4,15 +4,15 @@ import os
 
 import numpy as np
 import pytest
-from made_profiles import of_this_machine, tuning
+from support.profile_builders import of_this_machine, tuning
 
 import autotune
-from autotune.controls import pool as block_pool
-from autotune.controls.executor import Executor
-from autotune.controls.process_executor import ProcessExecutor
-from autotune.host.allocation import usable_cpus
+from autotune.host.usable_cpus import usable_cpus
 from autotune.model.configuration import Placement
-from autotune.store import files, folders
+from autotune.parallel import thread_pool as block_pool
+from autotune.parallel.process_executor import ProcessExecutor
+from autotune.parallel.thread_executor import Executor
+from autotune.profiles import folders, profile_files
 
 SIZE = {"n": 300, "tasks": 100}
 THREADS = {"blas_threads": 1, "workers": 1}
@@ -23,7 +23,7 @@ def measured(fresh):
     """Writes what was measured."""
 
     def write(*entries):
-        files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
+        profile_files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
 
     return write
 
@@ -67,7 +67,7 @@ def test_its_workers_are_placed_as_was_measured(measured, monkeypatch):
 
 def test_blocks_are_placed_as_was_measured(measured, monkeypatch):
     asked = []
-    monkeypatch.setattr("autotune.controls.pool.placement.current", asked.append)
+    monkeypatch.setattr("autotune.parallel.thread_pool.placement.current", asked.append)
     entries = [
         tuning(name, choice={"workers": 2, "chunk": 2**17, "placement": Placement.CORES}, n=2**18)
         for name in ("sqrt", "fill", "sum", "random")

@@ -4,14 +4,14 @@ import json
 from dataclasses import replace
 
 import pytest
-from made_profiles import of_this_machine, tuning
+from support.profile_builders import of_this_machine, tuning
 
 import autotune
-from autotune.host.allocation import usable_cpus
+from autotune.host.usable_cpus import usable_cpus
 from autotune.model.configuration import Configuration, Placement
 from autotune.model.tuning import Status
-from autotune.store import files, folders
-from autotune.store.level import Level
+from autotune.profiles import folders, profile_files
+from autotune.profiles.fit_level import Level
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -24,7 +24,7 @@ def mine():
         tuning("log", choice={"workers": 1, "chunk": 1000}, n=1_000_000),
     )
     path = folders.user_profiles() / "mine.yaml"
-    files.write(made, path)
+    profile_files.write(made, path)
     return made, path
 
 
@@ -57,7 +57,7 @@ def test_sizes_ask_for_the_entry_that_speaks_for_them(mine):
 def test_every_refusal_is_told_with_its_reason(mine):
     made, path = mine
     other = replace(made, key=replace(made.key, hardware=replace(made.key.hardware, model=9999)))
-    files.write(other, path.with_name("other.yaml"))
+    profile_files.write(other, path.with_name("other.yaml"))
     (refusal,) = autotune.explain().refusals
     assert refusal.path.endswith("other.yaml")
     assert refusal.reason.startswith("key.hardware.model: the profile has 9999, this machine has ")
@@ -80,7 +80,7 @@ def test_the_text_names_each_profile_once_and_fits_eighty_columns(mine):
     made, path = mine
     wide = {"workers": 1, "chunk": 2**40, "method": "shared_memory", "allocator": "retain"}
     more = replace(tuning("a" * 60, choice=wide, n=10), reason="A reason of many words. " * 20)
-    files.write(replace(made, tunings=(*made.tunings, more)), path)
+    profile_files.write(replace(made, tunings=(*made.tunings, more)), path)
     text = str(autotune.explain())
     assert text.count(str(path)) == 1
     assert [line for line in text.splitlines() if len(line) > 80 and str(path) not in line] == []
@@ -108,7 +108,7 @@ def test_without_a_name_the_choices_are_listed_and_the_rest_is_counted(mine, wid
 
 def test_a_profile_that_keeps_every_default_is_told_in_one_sentence(mine):
     made, path = mine
-    files.write(replace(made, tunings=(made.tunings[1],)), path)
+    profile_files.write(replace(made, tunings=(made.tunings[1],)), path)
     lines = str(autotune.explain()).splitlines()
     assert lines[3] == "Plain NumPy runs for 1 entry: qr (1)."
     assert not any(line.startswith("operation") for line in lines)
@@ -117,9 +117,9 @@ def test_a_profile_that_keeps_every_default_is_told_in_one_sentence(mine):
 def test_a_nearer_entry_that_is_refused_is_told_below_the_one_in_use(mine, tmp_path):
     made, path = mine
     noisy = replace(made.tunings[0], status=Status.NOISY, choice=Configuration(), reason="Too busy.")
-    files.write(replace(made, tunings=(noisy,)), path)
+    profile_files.write(replace(made, tunings=(noisy,)), path)
     shipped = tmp_path / "shipped" / "class.yaml"
-    files.write(made, shipped)
+    profile_files.write(made, shipped)
     (row,) = (one for one in autotune.explain("qr").operations if "n=128" in one.operation)
     assert (row.source, [(one.path, one.reason) for one in row.refused]) == (
         str(shipped),
@@ -131,26 +131,26 @@ def test_a_nearer_entry_that_is_refused_is_told_below_the_one_in_use(mine, tmp_p
 
 def test_an_operation_of_which_everything_was_refused_is_told_with_the_reason(mine):
     made, path = mine
-    files.write(replace(made, tunings=(replace(made.tunings[0], ratio_high=1.5),)), path)
+    profile_files.write(replace(made, tunings=(replace(made.tunings[0], ratio_high=1.5),)), path)
     (row,) = autotune.explain().operations
     assert (row.level, row.source, row.choice) == (Level.DEFAULT, None, Configuration())
     assert "it may take 1.5 times the default's time" in " ".join(str(autotune.explain("qr")).split())
 
 
 def test_memory_that_is_kept_for_results_is_told(mine):
-    from autotune.controls import results
+    from autotune.parallel import result_memory
 
-    before = results.held()
-    array = results.empty((2**20,), "float64")
+    before = result_memory.held()
+    array = result_memory.empty((2**20,), "float64")
     del array
-    assert autotune.explain().held_bytes == results.held() >= max(before, 2**23)
+    assert autotune.explain().held_bytes == result_memory.held() >= max(before, 2**23)
     assert "Memory of dropped results kept for new ones: " in str(autotune.explain())
-    assert autotune.explain().as_dict()["held_bytes"] == results.held()
+    assert autotune.explain().as_dict()["held_bytes"] == result_memory.held()
 
 
 def test_text_of_a_profile_cannot_act_on_the_terminal(mine):
     made, path = mine
-    files.write(replace(made, tunings=(replace(made.tunings[0], reason="\x1b[2J"),)), path)
+    profile_files.write(replace(made, tunings=(replace(made.tunings[0], reason="\x1b[2J"),)), path)
     assert "\x1b" not in str(autotune.explain("log")) + str(autotune.explain("qr"))
 
 
@@ -172,7 +172,7 @@ def test_a_profile_that_asks_for_more_threads_than_there_are_cpus_is_held_to_the
         tuning("qr", choice={"blas_threads": 64 * usable}, n=128, m=128),
         tuning("batch_matmul", choice={"blas_threads": usable, "workers": 2 * usable}, n=300, tasks=100),
     )
-    files.write(made, folders.user_profiles() / "mine.yaml")
+    profile_files.write(made, folders.user_profiles() / "mine.yaml")
     many, one = autotune.explain("qr", n=128).operations + autotune.explain("batch_matmul", n=300).operations
     assert many.choice == Configuration(blas_threads=usable) == autotune.config("qr", n=128)
     asked = f"The profile asks for blas_threads={64 * usable}; the {usable} usable CPUs here allow"
@@ -188,7 +188,9 @@ def test_a_profile_that_asks_for_more_threads_than_there_are_cpus_is_held_to_the
 def test_a_placement_that_these_cpus_have_no_room_for_is_told(monkeypatch, cpus, said):
     monkeypatch.setattr("autotune.runtime.explain.cpus_for", lambda *_: cpus)
     choice = {"workers": 2, "chunk": 1000, "placement": Placement.L3}
-    files.write(of_this_machine(tuning("log", choice=choice, n=10**6)), folders.user_profiles() / "mine.yaml")
+    profile_files.write(
+        of_this_machine(tuning("log", choice=choice, n=10**6)), folders.user_profiles() / "mine.yaml"
+    )
     (row,) = autotune.explain("log").operations
     assert "placement=l3" in str(row.choice)
     assert row.reason.endswith("no room for placement=l3: workers run anywhere.") is said
@@ -197,7 +199,7 @@ def test_a_placement_that_these_cpus_have_no_room_for_is_told(monkeypatch, cpus,
 def test_the_log_gets_one_line_of_what_is_known_and_none_for_a_miss(mine, caplog):
     made, path = mine
     other = replace(made, key=replace(made.key, hardware=replace(made.key.hardware, model=9999)))
-    files.write(other, path.with_name("other.yaml"))
+    profile_files.write(other, path.with_name("other.yaml"))
     with caplog.at_level("INFO", logger="autotune"), autotune.apply():
         autotune.config("svd", n=77)
     (record,) = caplog.records

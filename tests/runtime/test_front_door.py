@@ -1,7 +1,7 @@
 """The public names: few, lazy, documented."""
 
 import pytest
-from programs import printed
+from support.programs import printed
 
 import autotune
 

@@ -8,14 +8,15 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from made_profiles import of_this_machine, tuning
-from programs import printed
+from support.profile_builders import of_this_machine, tuning
+from support.programs import printed
 
 import autotune
-from autotune.controls import blas, matmul_loop
+from autotune.controls import blas
 from autotune.controls.switch import Switch
-from autotune.runtime.state import state
-from autotune.store import files, folders
+from autotune.intercept import matmul_loop
+from autotune.profiles import folders, profile_files
+from autotune.runtime.applied import state
 
 ONE = {"blas_threads": 1}
 A = np.random.default_rng(0).random((100, 100))
@@ -34,7 +35,7 @@ def profile(fresh, monkeypatch):
         *(tuning("matmul", choice=ONE, safe=(1,), m=n, k=n, n=n) for n in (50, 200)),
         tuning("inv", n=100),
     )
-    files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
+    profile_files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
     yield
     state.wish = False
 
@@ -165,7 +166,7 @@ def test_a_profile_that_turns_out_broken_does_not_reach_the_call(monkeypatch):
     def broken(*_):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("autotune.store.resolve.Resolution.find", broken)
+    monkeypatch.setattr("autotune.profiles.resolve.Resolution.find", broken)
     np.testing.assert_allclose(np.linalg.inv(A) @ A, np.eye(100), atol=1e-8)
     assert autotune.explain().per_call == "inv runs as without a profile: RuntimeError: a bug"
 
@@ -214,7 +215,9 @@ def test_scipys_calls_are_switched_in_the_library_that_they_use(when, tmp_path):
     """Also if SciPy is imported after apply(); and restore() leaves SciPy as it was."""
     pytest.importorskip("scipy.linalg")
     profile = tmp_path / "qr.yaml"
-    files.write(of_this_machine(*(tuning("qr", choice=ONE, safe=(1,), m=n, n=n) for n in (50, 200))), profile)
+    profile_files.write(
+        of_this_machine(*(tuning("qr", choice=ONE, safe=(1,), m=n, n=n) for n in (50, 200))), profile
+    )
     late, soon = ("", "import scipy.linalg") if when == "before" else ("import scipy.linalg", "")
     code = f"""
         import numpy as np, autotune
@@ -245,7 +248,7 @@ def test_a_forked_child_goes_on_switching():
     code = """
         import os, warnings, autotune
         import numpy as np
-        from autotune.runtime.state import state
+        from autotune.runtime.applied import state
         warnings.simplefilter("ignore")
         autotune.apply(per_call="all")
         a = np.eye(100)
@@ -269,7 +272,7 @@ def test_no_call_imports_anything():
         before = set(sys.modules)
         a = np.eye(100)
         np.linalg.qr(a) ; a @ a ; np.dot(a, a) ; np.linalg.inv(a) ; np.linalg.qr(a * 1j)
-        print(len(set(sys.modules) - before), autotune.runtime.state.state.per_call.counts()[1])
+        print(len(set(sys.modules) - before), autotune.runtime.applied.state.per_call.counts()[1])
     """
     assert run(code)[0] == "0"
 
@@ -279,7 +282,7 @@ def test_no_call_imports_anything():
 def test_a_child_forked_while_all_of_it_is_being_taken_off_can_do_so_too():
     code = """
         import os, signal, threading, warnings, autotune
-        from autotune.runtime.state import state
+        from autotune.runtime.applied import state
         warnings.simplefilter("ignore")
         applied = autotune.apply(per_call="all")
         taken, over = threading.Event(), threading.Event()
@@ -391,7 +394,7 @@ def test_numpys_own_tests_pass_the_same(tmp_path):
     ]
     entries += [tuning("svd", choice=ONE, safe=(1,), m=n, n=n) for n in (1, 900)]
     entries += [tuning("matmul", choice=ONE, safe=(1,), m=n, k=n, n=n) for n in (1, 900)]
-    files.write(of_this_machine(*entries), profile)
+    profile_files.write(of_this_machine(*entries), profile)
     tests = ("numpy.linalg.tests.test_linalg", "numpy._core.tests.test_multiarray")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", *tests]
     command += [

@@ -6,11 +6,11 @@ import textwrap
 
 import numpy as np  # noqa: F401 - its BLAS is asked below
 import pytest
-from made_profiles import of_this_machine, tuning
-from programs import printed
+from support.profile_builders import of_this_machine, tuning
+from support.programs import printed
 
 from autotune.controls import blas
-from autotune.store import files
+from autotune.profiles import profile_files
 
 pytestmark = [
     pytest.mark.real,
@@ -26,7 +26,7 @@ def run(tmp_path):
     profile = tmp_path / "ones.yaml"
     entries = [tuning("matmul", choice=ONE, safe=(1,), m=n, k=n, n=n) for n in (1, 900)]
     entries += [tuning("qr", choice=ONE, safe=(1,), m=n, n=n) for n in (1, 900)]
-    files.write(of_this_machine(*entries, tuning("pinv", m=9, n=9)), profile)
+    profile_files.write(of_this_machine(*entries, tuning("pinv", m=9, n=9)), profile)
 
     def start(code, *, with_autotune=True):
         apply = "autotune.apply(per_call='all', strict=True)" if with_autotune else "None"

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from autotune.model.allocation import Limit
-from autotune.runtime.process import decided
+from autotune.runtime.process_threads import decided
 
 
 @pytest.mark.parametrize(

@@ -9,25 +9,29 @@ import pytest
 import autotune
 from autotune.errors import UsageError
 from autotune.model.configuration import Configuration, Method
-from autotune.runtime import sharing
+from autotune.runtime import shared_arrays
 
 
 @pytest.fixture
 def profile(monkeypatch):
     answers = [None]
-    monkeypatch.setattr(sharing, "config", lambda *_, **__: answers[-1])
+    monkeypatch.setattr(shared_arrays, "config", lambda *_, **__: answers[-1])
     return answers
 
 
 def test_without_a_profile_the_method_is_the_safe_one(profile):
     with autotune.shared((3, 4)) as array:
-        assert array.handle.method is sharing.DEFAULT_METHOD
+        assert array.handle.method is shared_arrays.DEFAULT_METHOD
         assert np.shares_memory(array, array[1:])
 
 
 @pytest.mark.parametrize(
     ("found", "taken"),
-    [(Method.MEMMAP, Method.MEMMAP), (Method.PIPE, sharing.DEFAULT_METHOD), (None, sharing.DEFAULT_METHOD)],
+    [
+        (Method.MEMMAP, Method.MEMMAP),
+        (Method.PIPE, shared_arrays.DEFAULT_METHOD),
+        (None, shared_arrays.DEFAULT_METHOD),
+    ],
 )
 def test_the_measured_method_is_taken_if_it_shares(profile, found, taken):
     profile.append(Configuration(workers=2, method=found))
@@ -51,7 +55,7 @@ def test_a_method_that_does_not_share_is_refused(method):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_without_a_profile_process_map_uses_a_process_for_each_usable_cpu(profile, monkeypatch):
     """Who calls it has asked for processes."""
-    monkeypatch.setattr("autotune.runtime.sharing.usable_cpus", lambda: (3, "none"))
+    monkeypatch.setattr("autotune.runtime.shared_arrays.usable_cpus", lambda: (3, "none"))
 
     def function(block):
         return block + os.getpid()

@@ -5,14 +5,14 @@ import threading
 
 import numpy as np
 import pytest
-from made_profiles import of_this_machine, tuning
+from support.profile_builders import of_this_machine, tuning
 
 import autotune
 from autotune.controls import blas
 from autotune.errors import BadSize
 from autotune.model.configuration import Configuration
+from autotune.profiles import folders, profile_files
 from autotune.runtime.tuned import sizes_of
-from autotune.store import files, folders
 
 several_threads = pytest.mark.skipif(
     (blas.current() or 1) < 2, reason="BLAS runs with one thread here anyway"
@@ -29,7 +29,7 @@ def profile(fresh):
         tuning("simulate", choice={"blas_threads": 1}, steps=5),
         tuning("temporaries", choice={"allocator": "retain"}, n=10),
     )
-    files.write(made, folders.user_profiles() / "mine.yaml")
+    profile_files.write(made, folders.user_profiles() / "mine.yaml")
 
 
 @several_threads

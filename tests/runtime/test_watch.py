@@ -4,12 +4,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from made_profiles import alone, of_this_machine, tuning
+from support.profile_builders import alone, of_this_machine, tuning
 
 import autotune
-from autotune.runtime import watch
-from autotune.runtime.state import Setting, state
-from autotune.store import files
+from autotune.profiles import profile_files
+from autotune.runtime import profile_watch
+from autotune.runtime.applied import Setting, state
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def mine(tmp_path, monkeypatch):
     def start(self):
         started.append(self)
 
-    monkeypatch.setattr(watch.Watch, "start", start)
+    monkeypatch.setattr(profile_watch.Watch, "start", start)
     before = state.setting
     state.take(Setting())
     yield Path(tmp_path / "config" / "autotune" / "profiles" / "mine.yaml"), started
@@ -41,14 +41,14 @@ def test_a_new_profile_is_taken_up_at_the_next_look(mine):
     path, started = mine
     autotune.apply(watch=True)
     assert found() is None
-    files.write(chosen(1), path)
+    profile_files.write(chosen(1), path)
     assert started[0].check()
     assert found().blas_threads == 1
 
 
 def test_an_unchanged_profile_changes_nothing(mine):
     path, started = mine
-    files.write(chosen(1), path)
+    profile_files.write(chosen(1), path)
     autotune.apply(watch=True)
     setting = state.setting
     assert started[0].check()
@@ -59,7 +59,7 @@ def test_restoring_ends_the_watch_and_undoes_what_it_renewed(mine):
     path, started = mine
     before = state.setting
     applied = autotune.apply(watch=True)
-    files.write(chosen(1), path)
+    profile_files.write(chosen(1), path)
     started[0].check()
     applied.restore()
     assert state.setting is before
@@ -70,14 +70,14 @@ def test_a_later_apply_takes_the_watch_s_place(mine):
     path, started = mine
     autotune.apply(watch=True)
     autotune.apply()
-    files.write(chosen(1), path)
+    profile_files.write(chosen(1), path)
     assert not started[0].check()
     assert found() is None
 
 
 def test_a_profile_that_became_unreadable_is_not_used_and_raises_nothing(mine):
     path, started = mine
-    files.write(chosen(1), path)
+    profile_files.write(chosen(1), path)
     autotune.apply(watch=True)
     path.write_text("schema: [", "utf-8")
     assert started[0].check()
@@ -93,11 +93,11 @@ def test_without_the_wish_no_thread_is_started(mine):
 @pytest.mark.real
 def test_a_thread_does_it(tmp_path, monkeypatch):
     alone(monkeypatch, tmp_path)
-    monkeypatch.setattr(watch, "SECONDS", 0.05)
+    monkeypatch.setattr(profile_watch, "SECONDS", 0.05)
     path = Path(tmp_path / "config" / "autotune" / "profiles" / "mine.yaml")
     with autotune.apply(watch=True):
         assert found() is None
-        files.write(chosen(1), path)
+        profile_files.write(chosen(1), path)
         waiting = threading.Event()
         for _ in range(400):
             if found() is not None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.model.configuration import Configuration
-from autotune.search.additive import Additive, across, within
+from autotune.search.session_effects import Additive, across, within
 
 ONE, TWO, THREE = (Configuration(blas_threads=count) for count in (1, 2, 3))
 

@@ -5,7 +5,7 @@ import pytest
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
-from autotune.search.between import alternatives, crossings, neighbours
+from autotune.search.crossings import alternatives, crossings, neighbours
 from autotune.search.evidence import Evidence
 
 SMALL, MIDDLE, LARGE = (Operation(name="cholesky", sizes=(("n", n),)) for n in (100, 400, 1600))

@@ -3,18 +3,18 @@
 import math
 
 import pytest
-from fakes import FakeBench
-from proving import CRASH
+from support.confirmation_runs import CRASH
+from support.fake_bench import FakeBench
 
 from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import kind
 from autotune.model.configuration import DEFAULT
 from autotune.model.tuning import Status
-from autotune.search.calibrate import as_planned, calibrate, plan
 from autotune.search.decide import kept
+from autotune.search.environment import Site
 from autotune.search.journal import Journal
+from autotune.search.pipeline import as_planned, calibrate, plan
 from autotune.search.request import Request
-from autotune.search.site import Site
 
 SITE = Site(usable_cpus=4, default_threads=4, l2_bytes=2**20, l3_bytes=2**24, memory_bytes=2**33)
 

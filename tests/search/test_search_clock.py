@@ -3,10 +3,10 @@
 import math
 
 import pytest
-from proving import ONE, SMALL
+from support.confirmation_runs import ONE, SMALL
 
 from autotune.model.measurement import Case, Session
-from autotune.search.clock import Clock
+from autotune.search.time_budget import Clock
 
 CASES = [Case(operation=SMALL, configurations=(ONE,))]
 

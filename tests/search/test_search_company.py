@@ -1,14 +1,14 @@
 """Beside neighbours the choice that stays good wins, if it is no slower without them."""
 
 import pytest
-from fakes import FakeBench
+from support.fake_bench import FakeBench
 
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Failure, FailureKind
 from autotune.model.tuning import Status
-from autotune.search.calibrate import calibrate
+from autotune.search.environment import Site
+from autotune.search.pipeline import calibrate
 from autotune.search.request import Request
-from autotune.search.site import Site
 
 CRASH = Failure(kind=FailureKind.CRASH, reason="It crashed with SIGSEGV.")
 

@@ -1,9 +1,9 @@
 """What a look accepts: pure."""
 
 import pytest
-from proving import LARGE, SMALL, trial
+from support.confirmation_runs import LARGE, SMALL, trial
 
-from autotune.search.confirm import ERROR, LOOKS, fault, interval, judge
+from autotune.search.sequential_test import ERROR, LOOKS, fault, interval, judge
 
 STEADY = [trial(ratio) for ratio in (0.79, 0.8, 0.81)]
 EQUAL = [trial(ratio) for ratio in (0.99, 1.0, 1.01)]

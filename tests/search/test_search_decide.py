@@ -1,19 +1,19 @@
 """From evidence and proof to an entry."""
 
 import pytest
-from proving import CRASH, ONE, SMALL, trial
+from support.confirmation_runs import CRASH, ONE, SMALL, trial
 
 from autotune.model.catalogue import kind
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement, Session
 from autotune.model.profile import Key, Profile
 from autotune.model.tuning import Status
+from autotune.profiles import profile_files
+from autotune.search.confirmation import Proof
 from autotune.search.decide import decide
-from autotune.search.disturbance import Disturbance
+from autotune.search.environment import Site
 from autotune.search.evidence import Evidence
-from autotune.search.prove import Proof
-from autotune.search.site import Site
-from autotune.store import files
+from autotune.search.interference import Disturbance
 
 BUSY = Disturbance(rounds=0.9, taken=0.05)
 OVERRUN = Disturbance(rounds=0.9, taken=0.5)
@@ -162,9 +162,9 @@ def test_every_entry_can_be_written_and_read_again(tmp_path, disturbed):
     entry = _decide(_evidence(), proof=_proof(0.79, 0.8, 0.81, disturbed=disturbed))
     profile = Profile(key=Key(), tunings=(entry,))
 
-    files.write(profile, tmp_path / "profile.yaml")
+    profile_files.write(profile, tmp_path / "profile.yaml")
 
-    again = files.read(tmp_path / "profile.yaml").tunings[0]
+    again = profile_files.read(tmp_path / "profile.yaml").tunings[0]
     assert (again.status, again.choice, again.reason) == (entry.status, entry.choice, entry.reason)
 
 

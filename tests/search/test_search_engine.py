@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune.search.engine import Visit, choose, promise, propose
-from autotune.search.grid import Grid
+from autotune.search.acquisition import Visit, choose, promise, propose
+from autotune.search.search_grid import Grid
 from autotune.search.surrogate import WEIGHED, Model
 
 CURVE = Grid.full({"threads": tuple(range(1, 65))})

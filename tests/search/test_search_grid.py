@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.search.grid import Grid
+from autotune.search.search_grid import Grid
 
 
 def test_a_space_without_a_legal_configuration_is_refused():

@@ -3,21 +3,18 @@
 from dataclasses import replace
 from importlib import import_module
 from math import log2
-from pathlib import Path
 
 import pytest
-from fakes import FakeBench
-from made_profiles import KEY, profile, tuning
+from support.fake_bench import FakeBench
+from support.profile_builders import KEY, profile, tuning
 
 from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind
-from autotune.search.clock import Clock
-from autotune.search.hunt import BATCH, FRACTION, SEARCH_ROUNDS, hunt
-from autotune.search.site import Site
-from autotune.search.transfer import lessons
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+from autotune.search.environment import Site
+from autotune.search.explore import BATCH, FRACTION, SEARCH_ROUNDS, hunt
+from autotune.search.time_budget import Clock
+from autotune.search.warm_starts import lessons
 
 
 def hunted(answer, *, cpus, name="qr", n=200, seconds=1e6, known=()):
@@ -151,9 +148,8 @@ def test_what_was_proved_for_another_size_ends_no_search():
 
 
 @pytest.fixture
-def simulations(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return import_module("bench_simulated"), import_module("simulated")
+def simulations():
+    return import_module("benchmarks.simulated_search"), import_module("support.simulated_machines")
 
 
 @pytest.mark.parametrize("noise", ["none", "common", "tails", "interference"])

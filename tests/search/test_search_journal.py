@@ -5,12 +5,12 @@ import os
 from dataclasses import asdict
 
 import pytest
-from fakes import FakeBench
-from proving import CRASH, LARGE, ONE, SMALL
+from support.confirmation_runs import CRASH, LARGE, ONE, SMALL
+from support.fake_bench import FakeBench
 
 from autotune.model.measurement import Case, Plan
+from autotune.search.environment import Site
 from autotune.search.journal import Journal, header, remembered
-from autotune.search.site import Site
 
 HEAD = {"asked": {}, "site": asdict(Site(usable_cpus=2)), "capacity": None, "spent": 1.0}
 PLANS = [

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from made_profiles import HARDWARE, KEY, SOFTWARE, profile
+from support.profile_builders import HARDWARE, KEY, SOFTWARE, profile
 
-from autotune.search.kinship import Kinship, generations, kinship, microarchitecture, ranked
+from autotune.search.similar_machines import Kinship, generations, kinship, microarchitecture, ranked
 
 
 def of(hardware, name=None, **key):

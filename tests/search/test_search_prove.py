@@ -4,13 +4,13 @@ import math
 from dataclasses import dataclass, replace
 
 import pytest
-from fakes import FakeBench
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from proving import CRASH, LARGE, ONE, SMALL, bench
+from support.confirmation_runs import CRASH, LARGE, ONE, SMALL, bench
+from support.fake_bench import FakeBench
 
-from autotune.search.clock import Clock
-from autotune.search.prove import prove
+from autotune.search.confirmation import prove
+from autotune.search.time_budget import Clock
 
 CHOICES = {SMALL: ONE, LARGE: ONE}
 

@@ -1,18 +1,18 @@
 """A second host's word: the paired proof of a choice, and nothing else."""
 
-from fakes import FakeBench
-from made_profiles import tuning
+from support.fake_bench import FakeBench
+from support.profile_builders import tuning
 
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind
 from autotune.model.tuning import Status
-from autotune.search.calibrate import plan
-from autotune.search.clock import Clock
-from autotune.search.confirm import LEAN_LOOKS, LEAN_ROUNDS, LOOKS
+from autotune.search.cross_confirmation import seconded
 from autotune.search.decide import BUDGET
+from autotune.search.environment import Site
+from autotune.search.pipeline import plan
 from autotune.search.request import Request
-from autotune.search.second import seconded
-from autotune.search.site import Site
+from autotune.search.sequential_test import LEAN_LOOKS, LEAN_ROUNDS, LOOKS
+from autotune.search.time_budget import Clock
 
 SITE = Site(usable_cpus=8, default_threads=8)
 ONE = Configuration(blas_threads=1)

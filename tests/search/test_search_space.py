@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.bench.user import UserWorkload
+from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, kind, operation
 from autotune.model.configuration import Configuration, Knob, Method, Placement
 from autotune.search.space import MOST_SLICES, nearest, parsimony, position, setting, space, widened

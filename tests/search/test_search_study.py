@@ -4,7 +4,7 @@ import math
 
 from optuna.trial import TrialState
 
-from autotune.search.grid import Grid
+from autotune.search.search_grid import Grid
 from autotune.search.study import Study
 
 GRID = Grid.full({"threads": (1, 2, 4, 8), "method": ("pipe", "memfd")})

@@ -3,18 +3,18 @@
 import json
 from dataclasses import replace
 
-from fakes import FakeBench
 from hypothesis import given
 from hypothesis import strategies as st
-from made_profiles import KEY, profile, tuning
+from support.fake_bench import FakeBench
+from support.profile_builders import KEY, profile, tuning
 
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.model.tuning import Status
-from autotune.search.calibrate import calibrate
+from autotune.search.environment import Site
+from autotune.search.pipeline import calibrate
 from autotune.search.request import Request
-from autotune.search.site import Site
-from autotune.search.transfer import SUGGESTIONS, lessons, proved, read_lessons, suggestions, written
+from autotune.search.warm_starts import SUGGESTIONS, lessons, proved, read_lessons, suggestions, written
 
 QR = Operation(name="qr", sizes=(("m", 200), ("n", 200)))
 

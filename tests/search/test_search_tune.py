@@ -1,15 +1,15 @@
 """What tuning a command chooses, on a machine that is a function."""
 
 import pytest
-from fakes import FakeBench
+from support.fake_bench import FakeBench
 
-from autotune.bench.command import Command
+from autotune.bench.command_bench import Command
 from autotune.errors import BadBudget
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind
 from autotune.model.tuning import Status
-from autotune.search.site import Site
-from autotune.search.tune import CommandRequest, tune
+from autotune.search.environment import Site
+from autotune.search.tune_command import CommandRequest, tune
 
 
 def tuned(takes, *, usable_cpus=4, first_seconds=1.0, said=None, command=None, **asked):

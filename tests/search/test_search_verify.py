@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from fakes import FakeBench
-from made_profiles import KEY, profile, tuning
-from proving import CRASH, trial
+from support.confirmation_runs import CRASH, trial
+from support.fake_bench import FakeBench
+from support.profile_builders import KEY, profile, tuning
 
-from autotune.search.clock import Clock
-from autotune.search.verify import Standing, judged, suited, verify
-from autotune.store.fit import Here
+from autotune.profiles.fit import Here
+from autotune.search.time_budget import Clock
+from autotune.search.verification import Standing, judged, suited, verify
 
 HERE = Here(key=KEY, host="here")
 QR = tuning("qr", choice={"blas_threads": 2}, m=100, n=100)

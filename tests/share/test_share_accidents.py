@@ -10,25 +10,25 @@ import sys
 import time
 
 import pytest
-from made_profiles import KEY, alone
-from shared_profiles import qr, said, store_at
+from support.profile_builders import KEY, alone
+from support.published_profiles import qr, said, store_at
 
 from autotune.errors import StoreProblem
-from autotune.share.publish import publish
-from autotune.share.pull import pull
-from autotune.share.reading import read_class
-from autotune.share.shelf import reach
+from autotune.profiles import profile_files
+from autotune.profiles.folders import cluster_profiles
+from autotune.share.fetch import read_class
+from autotune.share.mirror import pull
+from autotune.share.publishing import publish
+from autotune.share.store import reach
 from autotune.share.trust import Policy
-from autotune.store import files
-from autotune.store.folders import cluster_profiles
 
 pytestmark = pytest.mark.real
 
 PUBLISHES = """
 import sys
-from shared_profiles import qr, said
-from autotune.share.publish import publish
-from autotune.share.shelf import reach
+from support.published_profiles import qr, said
+from autotune.share.publishing import publish
+from autotune.share.store import reach
 store = reach(sys.argv[1])
 print("ready", flush=True)
 for number in range(10**6):
@@ -36,9 +36,9 @@ for number in range(10**6):
 """
 PULLS = """
 import sys
-from made_profiles import KEY
-from autotune.share.pull import pull
-from autotune.share.shelf import reach
+from support.profile_builders import KEY
+from autotune.share.mirror import pull
+from autotune.share.store import reach
 from autotune.share.trust import Policy
 store = reach(sys.argv[1])
 print("ready", flush=True)
@@ -92,9 +92,9 @@ def test_a_pull_that_is_killed_never_leaves_a_torn_mirror(tmp_path):
         publish(said(f"h{number}", *(qr(n=n) for n in range(100, 200))), store)
         kill_somewhere(start(PULLS, tmp_path / "store", 10**6), moments.uniform(0.0, 0.3))
         if mirror.exists():
-            assert len(files.read(mirror, files.Trust.FOUND).tunings) == 100
+            assert len(profile_files.read(mirror, profile_files.Trust.FOUND).tunings) == 100
     pull(store, Policy(), KEY)
-    assert files.read(mirror).tunings[0].hosts == 6
+    assert profile_files.read(mirror).tunings[0].hosts == 6
 
 
 def test_pulls_at_once_leave_the_mirror_that_one_leaves(tmp_path):
@@ -106,7 +106,7 @@ def test_pulls_at_once_leave_the_mirror_that_one_leaves(tmp_path):
         with one:
             assert one.wait(timeout=600) == 0
     mirror = cluster_profiles() / f"{KEY.slug}.yaml"
-    assert files.read(mirror).tunings[0].hosts == 3
+    assert profile_files.read(mirror).tunings[0].hosts == 3
     assert [path.name for path in mirror.parent.iterdir()] == [mirror.name]
 
 

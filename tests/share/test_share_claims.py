@@ -4,7 +4,7 @@ import pytest
 
 from autotune.share.claims import SECONDS, claim
 from autotune.share.publication import CLASS
-from autotune.share.shelf import reach
+from autotune.share.store import reach
 
 NOON = 500_000 * SECONDS
 

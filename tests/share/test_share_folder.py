@@ -5,14 +5,14 @@ import os
 import stat
 
 import pytest
-from made_profiles import KEY
-from shared_profiles import put, said, store_at
+from support.profile_builders import KEY
+from support.published_profiles import put, said, store_at
 
 from autotune.errors import BadSettings, StoreProblem
-from autotune.share.folder import Folder
-from autotune.share.publish import publish
-from autotune.share.reading import read_class
-from autotune.share.shelf import Content, reach
+from autotune.share.fetch import read_class
+from autotune.share.folder_store import Folder
+from autotune.share.publishing import publish
+from autotune.share.store import Content, reach
 from autotune.share.trust import Policy
 
 CLASS = KEY.slug
@@ -104,7 +104,7 @@ def test_a_store_that_takes_nothing_says_why_and_keeps_what_it_has(tmp_path, mon
 
 def test_stale_handles_are_asked_for_again(tmp_path, monkeypatch):
     path = put(tmp_path, said("a"))
-    monkeypatch.setattr("autotune.share.folder.STALE_SECONDS", 0)
+    monkeypatch.setattr("autotune.share.folder_store.STALE_SECONDS", 0)
     monkeypatch.setattr("os.open", fails_with(errno.ESTALE, 9, os.open))
     found = Folder(str(tmp_path)).read(CLASS, [path.name], 10**6)[path.name]
     assert isinstance(found, Content)
@@ -112,7 +112,7 @@ def test_stale_handles_are_asked_for_again(tmp_path, monkeypatch):
 
 def test_a_handle_that_stays_stale_costs_its_file_only(tmp_path, monkeypatch):
     put(tmp_path, said("a"))
-    monkeypatch.setattr("autotune.share.folder.STALE_SECONDS", 0)
+    monkeypatch.setattr("autotune.share.folder_store.STALE_SECONDS", 0)
     monkeypatch.setattr("os.open", fails_with(errno.ESTALE))
     (refused,) = read_class(store_at(tmp_path), CLASS, Policy()).refused
     assert refused.reason == "it cannot be read: the file server has lost the file (ESTALE)."
@@ -178,7 +178,7 @@ def test_a_relative_folder_is_refused():
 def test_a_store_that_does_not_answer_is_given_up():
     from threading import Event
 
-    from autotune.share.shelf import Store
+    from autotune.share.store import Store
 
     class Silent:
         def items(self, folder):

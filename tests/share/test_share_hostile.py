@@ -8,21 +8,22 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
-from made_profiles import KEY, alone, tuning
-from shared_profiles import put, qr, said, store_at
+from support.profile_builders import KEY, alone, tuning
+from support.published_profiles import put, qr, said, store_at
 
 from autotune.errors import BadSettings, ProfileError, StoreProblem
 from autotune.model.configuration import Configuration
-from autotune.share import keys, reading, shelf
-from autotune.share.folder import Folder
-from autotune.share.prune import prunable
+from autotune.profiles import profile_files, yaml_subset
+from autotune.profiles.folders import cache_dir, cluster_profiles
+from autotune.share import fetch, signing_keys
+from autotune.share import store as shelf
+from autotune.share.fetch import read_class
+from autotune.share.folder_store import Folder
+from autotune.share.mirror import pull
 from autotune.share.publication import created, decode, encode, signature_name
-from autotune.share.publish import publish
-from autotune.share.pull import pull
-from autotune.share.reading import read_class
+from autotune.share.publishing import publish
+from autotune.share.retention import prunable
 from autotune.share.trust import Policy, Trust
-from autotune.store import document, files
-from autotune.store.folders import cache_dir, cluster_profiles
 
 CLASS = KEY.slug
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -36,8 +37,8 @@ def alone_here(monkeypatch, tmp_path):
 @pytest.fixture
 def site(tmp_path):
     """(private key, the policy that asks for its signature)"""
-    public = keys.make(tmp_path / "site.key")
-    return keys.private_key(tmp_path / "site.key"), Policy(trust=Trust.SIGNED, keys=(public,))
+    public = signing_keys.make(tmp_path / "site.key")
+    return signing_keys.private_key(tmp_path / "site.key"), Policy(trust=Trust.SIGNED, keys=(public,))
 
 
 def hosts(root, policy=None):
@@ -49,7 +50,7 @@ def refusals(root, policy=None):
 
 
 def mirror():
-    return files.read(cluster_profiles() / f"{KEY.slug}.yaml").tunings
+    return profile_files.read(cluster_profiles() / f"{KEY.slug}.yaml").tunings
 
 
 def changed(edit):
@@ -90,7 +91,7 @@ def test_a_publisher_whose_name_is_a_trick_is_none(name):
 
 
 def test_a_flood_of_one_publisher_pushes_no_other_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "MAX_FILES", 3)
+    monkeypatch.setattr(fetch, "MAX_FILES", 3)
     for day in range(1, 8):
         put(tmp_path, said("0flood", created=f"2026-01-0{day}"))
     put(tmp_path, said("b"))
@@ -121,8 +122,8 @@ def test_where_signatures_are_required_nothing_else_is_even_read(tmp_path, site,
 
 
 def test_a_file_that_is_too_large_uses_up_nothing_of_its_class(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "MAX_CLASS_BYTES", 3000)
-    monkeypatch.setattr(reading, "MAX_BYTES", 2000)
+    monkeypatch.setattr(fetch, "MAX_CLASS_BYTES", 3000)
+    monkeypatch.setattr(fetch, "MAX_BYTES", 2000)
     put(tmp_path, said("0"), data=b" " * 2900)
     put(tmp_path, said("a"))
     assert hosts(tmp_path) == ["a"]
@@ -143,7 +144,7 @@ def test_publications_that_make_too_large_a_mirror_together_lose_what_nobody_con
             tmp_path / "store",
             said(f"flood{number}", *(replace(one, reason="x" * 500) for one in flood[number::2])),
         )
-    monkeypatch.setattr(document, "MAX_BYTES", 50_000)
+    monkeypatch.setattr(yaml_subset, "MAX_BYTES", 50_000)
     assert pull(store_at(tmp_path / "store"), Policy(), KEY).mirrored[0].confirmed == 1
     assert 1 <= len(mirror()) < 100
     assert [one.hosts for one in mirror()].count(2) == 1
@@ -227,7 +228,7 @@ def test_a_private_key_with_one_flipped_byte_signs_nothing_that_is_believed(tmp_
     data[place] = ord("A") if data[place] != ord("A") else ord("B")
     path.write_bytes(data)
     try:
-        publish(said("a"), store_at(tmp_path / "store"), key=keys.private_key(path))
+        publish(said("a"), store_at(tmp_path / "store"), key=signing_keys.private_key(path))
     except BadSettings:
         return
     assert hosts(tmp_path / "store", policy) == []

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from made_profiles import KEY
+from support.profile_builders import KEY
 
-from autotune.share.kin import relatives, siblings, usable
+from autotune.share.similar_classes import relatives, siblings, usable
 
 MINE = KEY.slug
 

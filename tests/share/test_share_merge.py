@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_profiles import KEY, tuning
-from shared_profiles import qr, said
+from support.profile_builders import KEY, tuning
+from support.published_profiles import qr, said
 
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.tuning import Status

@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from made_profiles import KEY
-from shared_profiles import put, qr, said, store_at
+from support.profile_builders import KEY
+from support.published_profiles import put, qr, said, store_at
 
-from autotune.share.prune import classes, prunable
+from autotune.share.retention import classes, prunable
 from autotune.share.trust import Policy
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

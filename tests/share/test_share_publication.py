@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_profiles import profile, tuning
-from shared_profiles import qr, said
+from support.profile_builders import profile, tuning
+from support.published_profiles import qr, said
 
 from autotune.errors import ProfileError
 from autotune.model.operation import Operation
 from autotune.model.tuning import Status, Tuning
+from autotune.profiles.yaml_subset import MAX_BYTES
 from autotune.share.publication import decode, encode, signature_name, signed_by, supersedes
-from autotune.store.document import MAX_BYTES
 
 NOW = "2030-01-01T00:00:00+00:00"
 

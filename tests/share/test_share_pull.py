@@ -5,17 +5,17 @@ import os
 from dataclasses import replace
 
 import pytest
-from made_profiles import KEY, alone, tuning
-from shared_profiles import put, qr, said, store_at
+from support.profile_builders import KEY, alone, tuning
+from support.published_profiles import put, qr, said, store_at
 
 from autotune.errors import StoreProblem
 from autotune.model.configuration import Configuration
-from autotune.share.folder import Folder
-from autotune.share.pull import pull, relatives
-from autotune.share.shelf import reach
+from autotune.profiles import profile_files
+from autotune.profiles.folders import cluster_profiles
+from autotune.share.folder_store import Folder
+from autotune.share.mirror import pull, relatives
+from autotune.share.store import reach
 from autotune.share.trust import Policy, Trust
-from autotune.store import files
-from autotune.store.folders import cluster_profiles
 
 NOW = 1_800_000_000.0
 MINUTES = 60.0
@@ -31,7 +31,7 @@ def bring(root, **how):
 
 
 def mirror(key=KEY):
-    return files.read(cluster_profiles() / f"{key.slug}.yaml").tunings
+    return profile_files.read(cluster_profiles() / f"{key.slug}.yaml").tunings
 
 
 def other(**fields):

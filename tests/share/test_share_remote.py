@@ -10,15 +10,15 @@ import threading
 
 import fsspec
 import pytest
-from made_profiles import KEY, alone
-from shared_profiles import put, said
+from support.profile_builders import KEY, alone
+from support.published_profiles import put, said
 
 from autotune.errors import BadSettings, MissingPackage, StoreProblem
+from autotune.share.fetch import read_class
+from autotune.share.mirror import pull
 from autotune.share.publication import encode
-from autotune.share.publish import publish
-from autotune.share.pull import pull
-from autotune.share.reading import read_class
-from autotune.share.shelf import reach, reason, shown
+from autotune.share.publishing import publish
+from autotune.share.store import reach, reason, shown
 from autotune.share.trust import Policy
 
 CLASS = KEY.slug
@@ -82,14 +82,14 @@ def test_removing_what_is_gone_is_no_matter(memory):
 
 
 def test_a_conflict_is_asked_again(memory, monkeypatch):
-    monkeypatch.setattr("autotune.share.remote.CONFLICT_SECONDS", 0)
+    monkeypatch.setattr("autotune.share.remote_store.CONFLICT_SECONDS", 0)
     conflict = s3_error("ConditionalRequestConflict", 409)
     failing(monkeypatch, fsspec.filesystem("memory"), conflict, conflict)
     assert publish(said("a"), memory).new
 
 
 def test_conflicts_without_end_are_told(memory, monkeypatch):
-    monkeypatch.setattr("autotune.share.remote.CONFLICT_SECONDS", 0)
+    monkeypatch.setattr("autotune.share.remote_store.CONFLICT_SECONDS", 0)
     failing(monkeypatch, fsspec.filesystem("memory"), *[s3_error("409", 409)] * 9)
     with pytest.raises(StoreProblem, match="cannot be written to"):
         publish(said("a"), memory)
@@ -179,9 +179,7 @@ def test_a_folder_that_a_web_server_shows_can_be_pulled_from_and_not_written_to(
 
 @pytest.mark.real
 def test_the_ground_floor_never_loads_what_stores_need():
-    code = (
-        "import autotune.store.resolve, autotune.runtime.apply, autotune.share.pull, sys; print(*sys.modules)"
-    )
+    code = "import autotune.profiles.resolve, autotune.runtime.apply, autotune.share.mirror, sys; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
     )

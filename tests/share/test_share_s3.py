@@ -4,14 +4,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from made_profiles import KEY, alone
-from shared_profiles import said
+from support.profile_builders import KEY, alone
+from support.published_profiles import said
 
 from autotune.errors import StoreProblem
-from autotune.share.publish import publish
-from autotune.share.pull import pull
-from autotune.share.reading import read_class
-from autotune.share.shelf import reach
+from autotune.share.fetch import read_class
+from autotune.share.mirror import pull
+from autotune.share.publishing import publish
+from autotune.share.store import reach
 from autotune.share.trust import Policy
 
 pytestmark = pytest.mark.real

@@ -3,10 +3,10 @@
 import os
 
 import pytest
-from made_profiles import alone
+from support.profile_builders import alone
 
 from autotune.errors import BadSettings
-from autotune.share.settings import files, settings
+from autotune.share.store_settings import files, settings
 from autotune.share.trust import Trust
 
 KEY = "ed25519:" + "A" * 43 + "="

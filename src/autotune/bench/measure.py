@@ -14,14 +14,14 @@ from time import perf_counter, process_time, thread_time
 from typing import Protocol
 
 from autotune.bench import noise, rounds, workloads
-from autotune.bench.copies import Copies
-from autotune.bench.job import Arm, Job, Task
-from autotune.bench.reasons import cause
-from autotune.bench.workloads.work import Work, Workload
+from autotune.bench.failure_text import cause
+from autotune.bench.trial_copies import Copies
+from autotune.bench.trial_job import Arm, Job, Task
+from autotune.bench.workloads.workload import Work, Workload
 from autotune.controls import blas
-from autotune.controls.configured import configured
-from autotune.host import memory, pressure
-from autotune.host.allocation import affinity, schedulable_cpus
+from autotune.controls.apply_configuration import configured
+from autotune.host import memory_limit, pressure
+from autotune.host.usable_cpus import affinity, schedulable_cpus
 from autotune.model.catalogue import Family, kind
 from autotune.model.measurement import FailureKind
 
@@ -291,7 +291,7 @@ class _Trial:
                 call()
             seconds = perf_counter() - begin
             if self._retains:
-                side.resident_bytes = memory.resident_bytes()
+                side.resident_bytes = memory_limit.resident_bytes()
             return seconds
 
     def _patience(self, seconds: float) -> float:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from time import monotonic
 
-from autotune.bench.job import Arm, Task
-from autotune.bench.process import ProcessBench
+from autotune.bench.process_bench import ProcessBench
 from autotune.bench.statistics import hodges_lehmann, log_ratios, mean_interval
+from autotune.bench.trial_job import Arm, Task
 from autotune.model.catalogue import operation
 from autotune.model.configuration import DEFAULT
 from autotune.model.measurement import Plan
@@ -84,7 +84,7 @@ def ceilings(cpus: int, memory_bytes: int | None) -> tuple[float | None, float |
     (None, None) if they could not be measured; see `bench.ceiling` for the method.
     """
     size = COPIED_BYTES if memory_bytes is None else min(COPIED_BYTES, memory_bytes // 16)
-    command = [sys.executable, "-P", "-m", "autotune.bench.ceiling", str(cpus), str(size)]
+    command = [sys.executable, "-P", "-m", "autotune.bench.peak_rates", str(cpus), str(size)]
     try:
         done = subprocess.run(  # noqa: S603  # our own module
             command, capture_output=True, timeout=60, check=True, start_new_session=True

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from autotune.bench.describe import describe
+from autotune.bench.inspect_workload import describe
 from autotune.cli import messages
-from autotune.cli.load import taken_by_others
-from autotune.cli.outcome import Kept, keep, place, tell
+from autotune.cli.load_line import taken_by_others
 from autotune.cli.program import FAILED, INTERRUPTED
 from autotune.cli.progress import progress
-from autotune.cli.request import asked
-from autotune.cli.stores import store_option
+from autotune.cli.request_options import asked
+from autotune.cli.store_options import store_option
+from autotune.cli.store_warm_starts import Log, relatives, summary
 from autotune.cli.terminal import say
-from autotune.cli.warmstart import Log, relatives, summary
+from autotune.cli.write_outcome import Kept, keep, place, tell
 from autotune.controls.affinity import confined
 from autotune.errors import BadWorkload, UsageError
 from autotune.host import cgroup
@@ -32,9 +32,9 @@ from autotune.model.tuning import Status
 from autotune.search.request import Effort, Request
 
 if TYPE_CHECKING:
-    from autotune.bench.user import UserWorkload
+    from autotune.bench.user_workload import UserWorkload
     from autotune.model.profile import Key, Profile
-    from autotune.search.campaign import Outcome
+    from autotune.search.calibration import Outcome
 
 
 @click.command(epilog=messages.operations(CATALOGUE))
@@ -158,7 +158,7 @@ def calibrate(
     called = {name: words[name] for name in words if name not in {"cpus", "begun"}}
     request = asked(**{**called, "workload": own and own.kind})
     if scheduler is not None:
-        from autotune.cli.nodes import calibrate_nodes
+        from autotune.cli.cluster_calibrate import calibrate_nodes
 
         return calibrate_nodes(scheduler, request, own=own, store=store, output=output, as_json=as_json)
     turns = planned(words["cpus"], output)
@@ -236,7 +236,7 @@ def asked_for(cpus: str | None) -> list[frozenset[int] | None]:
     """The CPUs to be held to for each allocation; None: as it is."""
     if cpus is None:
         return [None]
-    from autotune.search.allocations import allocations
+    from autotune.search.cpu_subsets import allocations
 
     machine, allocation = detect()
     # what --copies divides is divided afterwards
@@ -246,7 +246,7 @@ def asked_for(cpus: str | None) -> list[frozenset[int] | None]:
 
 def key_within(cpus: frozenset[int] | None) -> "Key":
     """What a profile measured on these CPUs is for."""
-    from autotune.search.campaign import this_key
+    from autotune.search.calibration import this_key
 
     with confined(cpus):
         return this_key()
@@ -267,7 +267,7 @@ def measured(
     `beside` is what this run measured for other allocations. Raises BadWorkload if the user's function cannot be
     measured at all.
     """
-    from autotune.search.campaign import begun, campaign
+    from autotune.search.calibration import begun, campaign
 
     with confined(turn.cpus), progress() as report:
         log = Log(report)
@@ -287,7 +287,7 @@ def measured(
 
 def resumed(cpus: str | None, names: set[str], given: Mapping[str, Any]) -> dict[str, Any]:
     """What the interrupted calibration was asked. The first allocation's journal is the one that there is."""
-    from autotune.search.campaign import journal_path
+    from autotune.search.calibration import journal_path
 
     return recorded(journal_path(key_within(asked_for(cpus)[0])), names, given)
 

@@ -6,12 +6,12 @@ from math import ceil
 import click
 
 from autotune.cli import messages, units
-from autotune.cli.request import asked
-from autotune.cli.stores import store_option
+from autotune.cli.request_options import asked
+from autotune.cli.store_options import store_option
+from autotune.cluster.batch_script import Batch, Wanted
+from autotune.cluster.batch_script import script as batch_file
 from autotune.errors import BadSettings, UsageError
 from autotune.search.request import Effort
-from autotune.share.cluster_script import Batch, Wanted
-from autotune.share.cluster_script import script as batch_file
 
 START_MINUTES = 10
 """For the self-test, the start of the programs, and a file system that is slow."""
@@ -81,7 +81,7 @@ def script(
       sbatch --constraint=icelake calibrate.sh
       sbatch --constraint=rome calibrate.sh
     """
-    from autotune.share.settings import files, settings
+    from autotune.share.store_settings import files, settings
 
     if batch is None:
         raise UsageError(messages.WHICH_BATCH_SYSTEM)

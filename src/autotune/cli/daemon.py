@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from autotune.cli import messages, units
-from autotune.cli.sizes import parse_size
+from autotune.cli.size_options import parse_size
 from autotune.cli.terminal import printable
 from autotune.model.catalogue import kind
 from autotune.model.operation import DTYPES
@@ -47,9 +47,9 @@ def run(system: bool) -> None:
       autotune daemon run
       autotune daemon --system run
     """
-    from autotune.daemon import places, service
+    from autotune.daemon import paths, service
 
-    service.run(places.system() if system else places.user())
+    service.run(paths.system() if system else paths.user())
 
 
 @daemon.command()
@@ -154,23 +154,21 @@ def install(user: bool, store: bool, shown: bool) -> None:
       sudo "$(command -v autotune)" daemon install
       autotune daemon install --user --print
     """
-    from autotune.daemon import unit
+    from autotune.daemon import systemd
 
     if shown:
-        click.echo(unit.user_unit() if user else unit.system_unit(store=store), nl=False)
+        click.echo(systemd.user_unit() if user else systemd.system_unit(store=store), nl=False)
         return
-    files, following = unit.install(user=user, store=store)
+    files, following = systemd.install(user=user, store=store)
     click.echo(messages.daemon_installed(files, following), err=True)
 
 
 def _asked(system: bool, verb: str, **words: Any) -> dict[str, Any]:
     """The answer of the system's daemon, or of the user's own if there is one and nobody said which."""
-    from autotune.daemon import places
+    from autotune.daemon import paths
     from autotune.daemon.client import ask
 
-    sockets: list[Path] = (
-        [places.system().socket] if system else [places.user().socket, places.system().socket]
-    )
+    sockets: list[Path] = [paths.system().socket] if system else [paths.user().socket, paths.system().socket]
     return ask(sockets, verb, **words)
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 from autotune.cli import messages, units
-from autotune.cli.load import taken_by_others
+from autotune.cli.load_line import taken_by_others
 from autotune.cli.terminal import console, printable
 from autotune.host.advice import SHARED_MEMORY, advice
 from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id, kernel
-from autotune.host.software import libraries as find_libraries
-from autotune.host.software import software as find_software
+from autotune.host.numeric_libraries import libraries as find_libraries
+from autotune.host.numeric_libraries import software as find_software
 from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary, Software
 

@@ -5,7 +5,7 @@ import os
 
 import click
 
-from autotune.controls import environment
+from autotune.controls import thread_variables
 
 
 @click.command()
@@ -25,7 +25,7 @@ def env(blas_threads: int | None, as_json: bool) -> None:
       autotune env --blas-threads 4
     """
     threads, reason = choice(blas_threads)
-    variables = environment.exports(threads, os.environ)
+    variables = thread_variables.exports(threads, os.environ)
     if as_json:
         click.echo(json.dumps({"blas_threads": threads, "reason": reason, "variables": variables}, indent=2))
         return
@@ -38,6 +38,6 @@ def choice(blas_threads: int | None) -> tuple[int | None, str]:
     """BLAS threads for child processes and why: what is given, else the profile's; None leaves them alone."""
     if blas_threads is not None:
         return blas_threads, f"{blas_threads} BLAS threads, as asked."
-    from autotune.runtime.process import process_threads
+    from autotune.runtime.process_threads import process_threads
 
     return process_threads()

@@ -5,7 +5,7 @@ import json
 import click
 
 from autotune.cli import messages
-from autotune.cli.sizes import parse_size
+from autotune.cli.size_options import parse_size
 from autotune.cli.terminal import console
 from autotune.errors import BadSize
 from autotune.model.catalogue import CATALOGUE, kind

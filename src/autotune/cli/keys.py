@@ -28,8 +28,8 @@ def keys(new: bool, path: Path | None, as_json: bool) -> int:
       autotune keys --new
       autotune keys --file site.key --json
     """
-    from autotune.share.keys import key_id, make, private_key, public_text
-    from autotune.share.settings import signing_key
+    from autotune.share.signing_keys import key_id, make, private_key, public_text
+    from autotune.share.store_settings import signing_key
 
     place = path or signing_key()
     public = make(place) if new else public_text(private_key(place))

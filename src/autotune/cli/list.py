@@ -6,7 +6,7 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.program import FAILED
-from autotune.cli.stores import plain_refused, reached, store_option, tell_refused
+from autotune.cli.store_options import plain_refused, reached, store_option, tell_refused
 from autotune.cli.terminal import printable
 
 
@@ -22,9 +22,9 @@ def list(folder: str | None, store: str | None, as_json: bool) -> int:  # noqa: 
       autotune list --store /nfs/autotune
       autotune list genuineintel-6-143-8cpu-openblas-0.3.31-1a2b3c4d5e6f --json
     """
-    from autotune.share.prune import classes
+    from autotune.share.fetch import read_class
     from autotune.share.publication import CLASS, measured
-    from autotune.share.reading import read_class
+    from autotune.share.retention import classes
 
     place, policy = reached(store)
     if folder is None:

@@ -11,7 +11,7 @@ from autotune.model.tuning import Status, Tuning
 if TYPE_CHECKING:
     from autotune.model.measurement import Failure
     from autotune.search.events import Started
-    from autotune.search.verify import Check
+    from autotune.search.verification import Check
 
 # --- the command itself -------------------------------------------------------------------
 

@@ -5,8 +5,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from autotune.cli import messages
+from autotune.cli.profile_table import operation_name
 from autotune.cli.terminal import console, printable
-from autotune.cli.tunings import operation_name
 from autotune.search.events import Confirming, Decided, Event, Listener, Started, Testing, Tried
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.program import FAILED
-from autotune.cli.stores import reached, store_option
+from autotune.cli.store_options import reached, store_option
 from autotune.cli.terminal import printable
 from autotune.errors import StoreProblem
 
@@ -44,8 +44,8 @@ def prune(
       autotune prune --store /nfs/autotune --dry-run
       autotune prune --older-than 365 --host 6d90b715326a8e69
     """
-    from autotune.share.prune import prunable
     from autotune.share.publication import CLASS
+    from autotune.share.retention import prunable
 
     for folder in folders:
         if CLASS.fullmatch(folder) is None:

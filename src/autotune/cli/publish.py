@@ -8,10 +8,10 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.program import FAILED
-from autotune.cli.stores import reached, store_option
+from autotune.cli.store_options import reached, store_option
 from autotune.errors import ProfileError
 from autotune.model.profile import Profile
-from autotune.store import files, folders
+from autotune.profiles import folders, profile_files
 
 
 @click.command()
@@ -33,13 +33,13 @@ def publish(profile: Path | None, store: str | None, sign: bool, key: Path | Non
       autotune publish --store /nfs/autotune
       autotune publish node.yaml --store s3://bucket/autotune --sign
     """
-    from autotune.share.keys import private_key
-    from autotune.share.publish import publish as give
-    from autotune.share.settings import signing_key
+    from autotune.share.publishing import publish as give
+    from autotune.share.signing_keys import private_key
+    from autotune.share.store_settings import signing_key
 
     place, _ = reached(store)
     secret = private_key(key or signing_key()) if sign or key is not None else None
-    chosen = [(profile, files.read(profile))] if profile is not None else list(measured_here())
+    chosen = [(profile, profile_files.read(profile))] if profile is not None else list(measured_here())
     if not chosen:
         click.echo(messages.NOTHING_TO_PUBLISH, err=True)
         return FAILED
@@ -74,7 +74,7 @@ def measured_here() -> Iterator[tuple[Path, Profile]]:
     here = host_id()
     for path in sorted(folders.user_profiles().glob("*.y*ml")):
         try:
-            profile = files.read(path)
+            profile = profile_files.read(path)
         except ProfileError as problem:
             click.echo(messages.error(str(problem)), err=True)
             continue

@@ -6,7 +6,7 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.program import FAILED
-from autotune.cli.stores import plain_pulled, reached, store_option, tell_refused
+from autotune.cli.store_options import plain_pulled, reached, store_option, tell_refused
 from autotune.errors import EnvironmentProblem
 
 
@@ -26,9 +26,9 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
       autotune pull --store /nfs/autotune
       AUTOTUNE_STORE=s3://bucket/autotune autotune pull --json
     """
-    from autotune.host.allocation import usable_cpus
-    from autotune.share.pull import pull as bring
-    from autotune.store.resolve import here, resolve
+    from autotune.host.usable_cpus import usable_cpus
+    from autotune.profiles.resolve import here, resolve
+    from autotune.share.mirror import pull as bring
 
     place, policy = reached(store)
     try:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.cli import messages
-from autotune.cli.applying import applying
+from autotune.cli.fitting_profile import applying
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import printable
 from autotune.errors import EnvironmentProblem, UsageError
+from autotune.profiles import profile_files
 from autotune.report.rows import TABLES, tables
 from autotune.report.subject import Subject, labels
-from autotune.store import files
 
 if TYPE_CHECKING:
     from autotune.model.measurement import Session
@@ -82,7 +82,7 @@ def report(
 def found(paths: Sequence[Path]) -> list[Subject]:
     """The profiles in these files, or the one that applies here; none if none does."""
     asked = paths or [path for path in (applying(),) if path is not None]
-    read = [files.read(path) for path in asked]
+    read = [profile_files.read(path) for path in asked]
     return [
         Subject(label=label, profile=profile, path=str(path), sessions=sessions(profile))
         for label, profile, path in zip(labels(asked), read, asked, strict=True)
@@ -93,7 +93,7 @@ def sessions(profile: "Profile") -> "tuple[Session, ...]":
     """The sessions of the last calibration of this key, if it was this host that measured the profile."""
     from autotune.host.identity import host_id
     from autotune.search import journal
-    from autotune.search.campaign import journal_path
+    from autotune.search.calibration import journal_path
 
     return journal.sessions(journal_path(profile.key)) if profile.provenance.host == host_id() else ()
 
@@ -113,7 +113,7 @@ def drawn(subjects: Sequence[Subject]) -> str:
 def written(path: Path, content: str) -> None:
     """Write a page. Raises EnvironmentProblem."""
     try:
-        files.replace(path, content.encode())
+        profile_files.replace(path, content.encode())
     except OSError as problem:
         raise EnvironmentProblem(messages.not_written(path, problem.strerror or str(problem))) from problem
     click.echo(messages.report_written(printable(str(path))), err=True)
@@ -127,10 +127,10 @@ def exported(subjects: Sequence[Subject], path: Path) -> None:
         raise EnvironmentProblem(messages.NO_HISTORY)
     if path.exists():
         raise UsageError(messages.exists_already(path))
-    from autotune.report import study
+    from autotune.report import optuna_storage
 
     try:
-        count = study.write(subjects[0], path)
+        count = optuna_storage.write(subjects[0], path)
     except OSError as problem:
         raise EnvironmentProblem(messages.not_written(path, problem.strerror or str(problem))) from problem
     click.echo(messages.history_written(printable(str(path)), count), err=True)

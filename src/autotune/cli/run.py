@@ -11,7 +11,7 @@ import click
 from autotune.cli import messages
 from autotune.cli.env import choice
 from autotune.cli.terminal import printable
-from autotune.controls import environment
+from autotune.controls import thread_variables
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit statuses as shells give them (POSIX.1-2017, Shell Command Language, 2.8.2)."""
@@ -53,7 +53,7 @@ def run(blas_threads: int | None, per_call: str | None, children: bool, command:
     if per_call is not None and blas_threads is not None:
         raise click.UsageError(messages.THREADS_AND_CALLS)
     threads, _ = choice(blas_threads)
-    variables = environment.exports(threads, os.environ)
+    variables = thread_variables.exports(threads, os.environ)
     if per_call is not None:
         variables |= from_start(per_call, os.environ, children=children)
     return become(command, {**os.environ, **variables})

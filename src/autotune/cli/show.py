@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from autotune.cli import messages
-from autotune.cli.applying import applying
-from autotune.store import files
+from autotune.cli.fitting_profile import applying
+from autotune.profiles import profile_files
 
 
 @click.command()
@@ -27,14 +27,14 @@ def show(profile: Path | None, as_json: bool) -> int:
     if path is None:
         click.echo(messages.NO_PROFILE, err=True)
         return 1
-    shown = files.read(path)
+    shown = profile_files.read(path)
     if as_json:
-        from autotune.store.schema import document_of
+        from autotune.profiles.schema import document_of
 
         click.echo(json.dumps({"path": str(path), **document_of(shown)}, indent=2))
         return 0
+    from autotune.cli.profile_table import render
     from autotune.cli.terminal import console
-    from autotune.cli.tunings import render
 
     screen = console()
     screen.print(messages.profile_at(path), soft_wrap=True)

@@ -8,14 +8,14 @@ from pathlib import Path, PurePath
 
 import click
 
-from autotune.bench.command import Command, Metric
+from autotune.bench.command_bench import Command, Metric
 from autotune.cli import messages, units
-from autotune.cli.outcome import Kept, keep, place
 from autotune.cli.program import FAILED
 from autotune.cli.progress import progress
 from autotune.cli.terminal import printable
+from autotune.cli.write_outcome import Kept, keep, place
 from autotune.errors import UsageError
-from autotune.host.allocation import usable_cpus
+from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import COMMANDS
 from autotune.model.tuning import Status, Tuning
 
@@ -77,9 +77,9 @@ def tune(
     counts, chunks = values("workers", workers, words), values("chunk", chunk, words)
     if separate and counts:
         raise UsageError(messages.NO_PLACE_TO_SEPARATE)
-    from autotune.search.campaign import this_key
-    from autotune.search.command import command_campaign, profile_with
-    from autotune.search.tune import CommandRequest
+    from autotune.search.calibration import this_key
+    from autotune.search.command_space import command_campaign, profile_with
+    from autotune.search.tune_command import CommandRequest
 
     command = Command(
         words=words,

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 
 from autotune.errors import BadBudget
-from autotune.report.numbers import memory, seconds, speedup, speedup_interval
+from autotune.report.units import memory, seconds, speedup, speedup_interval
 
 __all__ = ["budget", "clock", "memory", "moment", "seconds", "speedup", "speedup_interval"]
 

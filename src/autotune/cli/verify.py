@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.bench.describe import describe
+from autotune.bench.inspect_workload import describe
 from autotune.cli import messages, units
-from autotune.cli.applying import applying
-from autotune.cli.ledger import Column, Ledger, gain, gain_width
+from autotune.cli.entry_table import Column, Ledger, gain, gain_width
+from autotune.cli.fitting_profile import applying
+from autotune.cli.profile_table import operation_name
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import console, printable
-from autotune.cli.tunings import operation_name
 from autotune.host.shares import PROCESSES
-from autotune.store import files
+from autotune.profiles import profile_files
 
 if TYPE_CHECKING:
-    from autotune.bench.user import UserWorkload
+    from autotune.bench.user_workload import UserWorkload
     from autotune.model.profile import Profile
-    from autotune.search.verify import Check
+    from autotune.search.verification import Check
 
 BUDGET = "2m"
 
@@ -52,7 +52,7 @@ def verify(profile: Path | None, budget: str, workload: str | None, as_json: boo
     if path is None:
         click.echo(messages.NO_PROFILE, err=True)
         return FAILED
-    shown = files.read(path)
+    shown = profile_files.read(path)
     own = describe(workload) if workload is not None else None
     click.echo(messages.profile_at(printable(str(path))), err=as_json)
     checks: list[Check] = []
@@ -90,13 +90,13 @@ def _ledger(*, stderr: bool) -> "Callable[[Check], None]":
 
 def verified(profile: "Profile", seconds: float, own: "UserWorkload | None") -> "Iterator[Check]":
     """The verdict on each of the profile's choices, measured in the company that it was measured in."""
-    from autotune.bench.lock import host_lock
+    from autotune.bench.host_lock import host_lock
     from autotune.bench.neighbours import neighbours
-    from autotune.bench.process import ProcessBench
-    from autotune.host.allocation import usable_cpus
-    from autotune.search.clock import Clock
-    from autotune.search.verify import suited, verify
-    from autotune.store.resolve import here
+    from autotune.bench.process_bench import ProcessBench
+    from autotune.host.usable_cpus import usable_cpus
+    from autotune.profiles.resolve import here
+    from autotune.search.time_budget import Clock
+    from autotune.search.verification import suited, verify
 
     made = profile.provenance
     if made.copies > 1:
@@ -113,7 +113,7 @@ def verified(profile: "Profile", seconds: float, own: "UserWorkload | None") -> 
 
 def failed(checks: "list[Check]") -> bool:
     """Is one slower or failing, or is nothing in it for this machine?"""
-    from autotune.search.verify import Standing
+    from autotune.search.verification import Standing
 
     return any(check.standing.bad for check in checks) or (
         bool(checks) and all(check.standing is Standing.REFUSED for check in checks)

@@ -22,9 +22,9 @@ from collections.abc import Callable
 from functools import cache
 from types import TracebackType
 
-from autotune.controls import environment
+from autotune.controls import thread_variables
 from autotune.errors import UnsupportedPlatform
-from autotune.host.memory import usable_bytes
+from autotune.host.memory_limit import usable_bytes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """glibc's malloc.h."""
@@ -172,7 +172,7 @@ def _found_out() -> tuple[str | None, int]:
         libc=_glibc(),
         replaced=_replaced(),
         memory_bytes=memory,
-        settings=environment.allocator_settings(os.environ),
+        settings=thread_variables.allocator_settings(os.environ),
     )
     return reason, LARGEST_CAP if memory is None else memory // 4
 

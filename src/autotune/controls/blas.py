@@ -25,9 +25,9 @@ import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
 
-from autotune.controls import libraries
-from autotune.controls.arrivals import when_scipy_arrives
-from autotune.controls.libraries import Library
+from autotune.controls import blas_setters
+from autotune.controls.blas_setters import Library
+from autotune.controls.import_hooks import when_scipy_arrives
 from autotune.controls.switch import Flight, Switch, ThreadSwitch
 
 
@@ -115,7 +115,7 @@ class BlasThreads:
         with self._lock:
             self._look()
             self._settle()
-            library = libraries.of_scipy(self._libraries) if self._switches else None
+            library = blas_setters.of_scipy(self._libraries) if self._switches else None
             if library is None:
                 return "the BLAS library that SciPy calls cannot be told."
             if not library.is_like(self._libraries[0]):
@@ -306,7 +306,7 @@ def _bounded(threads: int | None, cap: int | None) -> int | None:
     return threads if cap is None else min(threads, cap)
 
 
-_threads = BlasThreads(libraries.find)
+_threads = BlasThreads(blas_setters.find)
 
 loaded = _threads.loaded
 current = _threads.current

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from threading import RLock, get_ident
 from typing import Any
 
-from autotune.controls.libraries import Library
+from autotune.controls.blas_setters import Library
 
 
 class Calls:

@@ -3,12 +3,12 @@
 from collections import deque
 from typing import Any
 
-from autotune.daemon import state
-from autotune.daemon.clock import Moment
+from autotune.daemon import state_file
+from autotune.daemon.clocks import Moment
+from autotune.daemon.daemon_settings import Settings
 from autotune.daemon.log import Log
-from autotune.daemon.places import Places
+from autotune.daemon.paths import Places
 from autotune.daemon.schedule import Job
-from autotune.daemon.settings import Settings
 
 SAVE_SECONDS = 60.0
 """Between two times that unimportant news is written down; decisions are at once."""
@@ -24,7 +24,7 @@ class Book:
         self.log = log
         self.moment = moment
         self.file = places.state / "state.json"
-        self.memory, problem = state.load(self.file)
+        self.memory, problem = state_file.load(self.file)
         if problem is not None:
             log.say("state", problem, level="warning")
         self.recent: deque[dict[str, Any]] = deque(maxlen=MOST_RECENT)
@@ -37,7 +37,7 @@ class Book:
         """Write down what is known. A folder that cannot be written costs the memory only."""
         self._saved, self.news = self.moment.running, False
         try:
-            state.save(self.file, self.memory)
+            state_file.save(self.file, self.memory)
         except OSError as problem:
             self.news = True
             why = (

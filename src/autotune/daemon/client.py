@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from autotune.daemon import places
+from autotune.daemon import paths
 from autotune.daemon.control import fits, peer
 from autotune.errors import AutotuneError, EnvironmentProblem, UnsupportedPlatform
 
@@ -59,14 +59,14 @@ def _check(line: socket.socket, path: Path) -> None:
     """Is it root's, one's own, or the system user's daemon? Another user could have put a socket there."""
     uid = peer(line).uid
     if uid is not None and uid not in {0, os.geteuid(), _system_user()}:
-        raise NoDaemon(f"{path} is served by user {uid}, who is neither you, root, nor {places.SYSTEM_USER}.")
+        raise NoDaemon(f"{path} is served by user {uid}, who is neither you, root, nor {paths.SYSTEM_USER}.")
 
 
 def _system_user() -> int | None:
     import pwd
 
     try:
-        return pwd.getpwnam(places.SYSTEM_USER).pw_uid
+        return pwd.getpwnam(paths.SYSTEM_USER).pw_uid
     except KeyError:
         return None
 

@@ -2,7 +2,7 @@
 
 import os
 
-from autotune.host.files import read
+from autotune.host.kernel_files import read
 
 
 def descendants(pid: int) -> list[int] | None:

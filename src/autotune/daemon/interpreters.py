@@ -8,12 +8,12 @@ from typing import Any
 
 from autotune.daemon import schedule
 from autotune.daemon.book import Book
-from autotune.daemon.children import Ended
-from autotune.daemon.courses import CLERK, STRANGE, Step, last_words
+from autotune.daemon.child_processes import Ended
+from autotune.daemon.daemon_settings import Interpreter
+from autotune.daemon.file_fingerprint import stamps
+from autotune.daemon.inventory import Survey, change, survey
+from autotune.daemon.procedures import CLERK, STRANGE, Step, last_words
 from autotune.daemon.schedule import Cause, Knowledge
-from autotune.daemon.settings import Interpreter
-from autotune.daemon.stamps import stamps
-from autotune.daemon.survey import Survey, change, survey
 
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 60.0, 3600.0
 """Before one that cannot be asked is asked again, for the first time and at most."""

@@ -6,7 +6,7 @@ from autotune.daemon.book import Book
 from autotune.daemon.budget import left, spend
 from autotune.daemon.idle import Window, step
 from autotune.daemon.runner import Running
-from autotune.daemon.world import Senses
+from autotune.daemon.sensors import Senses
 
 PROGRAMS_SECONDS = 1.0
 """Between two looks at who runs, while something is measured."""

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from autotune.daemon import staging
 from autotune.daemon.book import Book
-from autotune.daemon.courses import End, Outcome
-from autotune.daemon.memory import subject_of
+from autotune.daemon.file_fingerprint import stamp
+from autotune.daemon.inventory import Survey
+from autotune.daemon.procedures import End, Outcome
+from autotune.daemon.remembered import subject_of
 from autotune.daemon.schedule import Cause, Job, checked_key
-from autotune.daemon.stamps import stamp
-from autotune.daemon.survey import Survey
 
 RETRY_SECONDS = 3600.0
 """Before what failed is tried again, for the first time."""

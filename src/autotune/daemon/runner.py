@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from autotune.daemon.book import Book
-from autotune.daemon.children import Child, Ended, Launcher
-from autotune.daemon.courses import Course, Step
+from autotune.daemon.child_processes import Child, Ended, Launcher
+from autotune.daemon.daemon_settings import Interpreter
+from autotune.daemon.procedures import Course, Step
 from autotune.daemon.schedule import Job
-from autotune.daemon.settings import Interpreter
 
 MEMORY_SECONDS = 1.0
 """Between two looks at the memory that a trial holds."""

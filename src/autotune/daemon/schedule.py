@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
-from autotune.daemon import turns
-from autotune.daemon.memory import Memory, subject_of
-from autotune.daemon.settings import Settings
-from autotune.daemon.survey import Entry, Survey
+from autotune.daemon import stagger
+from autotune.daemon.daemon_settings import Settings
+from autotune.daemon.inventory import Entry, Survey
+from autotune.daemon.remembered import Memory, subject_of
 from autotune.model.catalogue import CATALOGUE, WorkUnit
 from autotune.model.operation import Operation
 
@@ -244,6 +244,6 @@ def _waits(job: Job, knowledge: Knowledge) -> bool:
     if job.cause in SHARED and knowledge.settings.store is not None:
         survey = knowledge.surveys[job.interpreter]
         noticed = memory.noticed.get(survey.key, knowledge.now)
-        turn = turns.turn(survey.host, job.subject, noticed, spread=2 * knowledge.settings.pull_seconds)
+        turn = stagger.turn(survey.host, job.subject, noticed, spread=2 * knowledge.settings.pull_seconds)
         return knowledge.now < turn
     return False

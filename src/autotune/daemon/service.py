@@ -13,20 +13,20 @@ from types import FrameType
 from typing import Any
 
 import autotune
-from autotune.daemon import lock, metrics, settings
-from autotune.daemon.children import Processes
+from autotune.daemon import daemon_lock, daemon_settings, metrics
+from autotune.daemon.child_processes import Processes
 from autotune.daemon.control import Answer, Control, Peer, may_order, refusal
-from autotune.daemon.keeper import Keeper
+from autotune.daemon.controller import Keeper
+from autotune.daemon.file_fingerprint import stamp
 from autotune.daemon.log import Log
 from autotune.daemon.notify import Notify
-from autotune.daemon.places import Places
-from autotune.daemon.stamps import stamp
-from autotune.daemon.world import World
+from autotune.daemon.paths import Places
+from autotune.daemon.sensors import World
 from autotune.errors import AutotuneError, EnvironmentProblem, UnsupportedPlatform, UsageError
-from autotune.host.memory import resident_bytes, usable_bytes
+from autotune.host.memory_limit import resident_bytes, usable_bytes
 from autotune.model.catalogue import kind, operation
 from autotune.model.operation import NAME
-from autotune.store.files import replace
+from autotune.profiles.profile_files import replace
 
 CHORES_SECONDS = 30.0
 """Between two times that the configuration is looked at, idle clients are sent away, metrics are written."""
@@ -50,9 +50,9 @@ class Service:
         self.places = places
         self.log = Log() if log is None else log
         self.notify = Notify()
-        read = settings.load(places.configuration)
+        read = daemon_settings.load(places.configuration)
         self._configured = stamp(str(places.configuration))
-        self._lock = lock.hold(places.lock)
+        self._lock = daemon_lock.hold(places.lock)
         _make(places)
         launcher = Processes(places.state, os.environ)
         launcher.sweep()
@@ -125,7 +125,7 @@ class Service:
         self.notify.reloading()
         try:
             self._configured = stamp(str(self.places.configuration))
-            self.keeper.reload(settings.load(self.places.configuration))
+            self.keeper.reload(daemon_settings.load(self.places.configuration))
         except UsageError as problem:
             self.log.say(
                 "configuration", f"{problem} The former configuration stays in force.", level="error"

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from autotune.daemon.places import Places
-from autotune.daemon.settings import Interpreter
-from autotune.store.files import replace
+from autotune.daemon.daemon_settings import Interpreter
+from autotune.daemon.paths import Places
+from autotune.profiles.profile_files import replace
 
 
 def folder(places: Places, interpreter: Interpreter) -> Path:

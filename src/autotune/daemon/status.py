@@ -6,11 +6,11 @@ from math import exp, log
 from typing import Any
 
 from autotune.daemon.book import MOST_RECENT, Book
+from autotune.daemon.daemon_settings import Interpreter
 from autotune.daemon.idle import Window
 from autotune.daemon.interpreters import Interpreters
+from autotune.daemon.inventory import REFUSED, Entry
 from autotune.daemon.runner import Running
-from autotune.daemon.settings import Interpreter
-from autotune.daemon.survey import REFUSED, Entry
 
 
 def status(

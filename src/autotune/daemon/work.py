@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
-from autotune.daemon import courses
+from autotune.daemon import procedures
 from autotune.daemon.book import Book
-from autotune.daemon.courses import Course, End, Outcome
+from autotune.daemon.file_fingerprint import stamp
+from autotune.daemon.inventory import Survey
+from autotune.daemon.procedures import Course, End, Outcome
 from autotune.daemon.schedule import SHARED, Cause, Job
-from autotune.daemon.stamps import stamp
-from autotune.daemon.survey import Survey
 
 
 def course(book: Book, job: Job, known: Survey) -> Course:
     """What to do for a job. Raises OSError if the state folder cannot be used."""
     match job.cause:
         case Cause.TRIAL:
-            return courses.trial(
+            return procedures.trial(
                 job,
                 seconds=book.settings.job_seconds,
                 excerpt=book.places.state / "excerpt.yaml",
@@ -22,7 +22,7 @@ def course(book: Book, job: Job, known: Survey) -> Course:
                 runs=_runs(book, job.path),
             )
         case Cause.AGE:
-            return courses.recheck(
+            return procedures.recheck(
                 job,
                 seconds=book.settings.job_seconds,
                 profile=Path(known.profile),
@@ -51,7 +51,7 @@ def _calibration(book: Book, job: Job, known: Survey) -> Course:
     }
     before, book.memory.interrupted = book.memory.interrupted, begun
     store = book.settings.store
-    return courses.calibration(
+    return procedures.calibration(
         job,
         seconds=book.settings.job_seconds,
         candidate=candidate,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from autotune.host import shares
-from autotune.host.software import working
+from autotune.host.numeric_libraries import working
 from autotune.model.allocation import Limit
 from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary

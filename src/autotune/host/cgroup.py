@@ -7,7 +7,7 @@ file system that came before them differ in names only; each folder is asked for
 
 from collections.abc import Iterable
 
-from autotune.host.files import cpulist, read, whole
+from autotune.host.kernel_files import cpulist, read, whole
 
 DEEPEST = 128
 """Levels of groups looked at, from the mount point on; Kubernetes nests six, systemd some more."""

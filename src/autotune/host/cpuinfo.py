@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autotune.host.files import LARGEST_CPU, whole
+from autotune.host.kernel_files import LARGEST_CPU, whole
 
 ARM_VENDORS = {
     0x41: "ARM",

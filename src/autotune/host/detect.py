@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from autotune.host import cgroup, cpuinfo, shares
-from autotune.host.allocation import affinity, online_cpus, sharing
-from autotune.host.files import read
+from autotune.host.kernel_files import read
 from autotune.host.topology import Topology, topology
+from autotune.host.usable_cpus import affinity, online_cpus, sharing
 from autotune.model.allocation import allocate
 from autotune.model.machine import Allocation, Counts, Cpu, Machine, count
 

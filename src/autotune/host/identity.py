@@ -6,7 +6,7 @@ import re
 import socket
 from pathlib import Path
 
-from autotune.host.files import read
+from autotune.host.kernel_files import read
 
 HOST_ID = "AUTOTUNE_HOST_ID"
 

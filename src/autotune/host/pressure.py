@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from autotune.host import files
+from autotune.host import kernel_files
 
 _Number = TypeVar("_Number", int, float)
 
@@ -48,12 +48,12 @@ def read(root: Path = Path("/"), *, pid: int | None = None, cpus: Collection[int
     """
     proc = f"{root}/proc"
     processes = tuple(_tree(proc, os.getpid() if pid is None else pid))
-    busy, stolen = _totals(files.read(f"{proc}/stat") or "", cpus)
+    busy, stolen = _totals(kernel_files.read(f"{proc}/stat") or "", cpus)
     return Load(
         busy_seconds=busy,
         stolen_seconds=stolen,
-        waiting_seconds=_waiting(files.read(f"{proc}/pressure/cpu") or ""),
-        own_seconds=_sum(_cpu_seconds(files.read(f"{proc}/{each}/stat") or "") for each in processes),
+        waiting_seconds=_waiting(kernel_files.read(f"{proc}/pressure/cpu") or ""),
+        own_seconds=_sum(_cpu_seconds(kernel_files.read(f"{proc}/{each}/stat") or "") for each in processes),
         own_preemptions=_sum(_preemptions(f"{proc}/{each}") for each in processes),
     )
 
@@ -91,7 +91,9 @@ def _tree(proc: str, pid: int) -> Iterable[int]:
         seen.add(each)
         yield each
         for thread in _threads(f"{proc}/{each}"):
-            children = (files.whole(text) for text in (files.read(f"{thread}/children") or "").split())
+            children = (
+                kernel_files.whole(text) for text in (kernel_files.read(f"{thread}/children") or "").split()
+            )
             waiting += [child for child in children if child is not None]
 
 
@@ -104,14 +106,14 @@ def _threads(process: str) -> list[str]:
 
 def _cpu_seconds(stat: str) -> float | None:
     """CPU time of a process and its reaped children. Its name, in brackets, may hold anything."""
-    ticks = [files.whole(each) for each in stat.rpartition(")")[2].split()[11:15]]
+    ticks = [kernel_files.whole(each) for each in stat.rpartition(")")[2].split()[11:15]]
     known = [each for each in ticks if each is not None]
     return sum(known) / TICKS_PER_SECOND if len(known) == 4 else None
 
 
 def _preemptions(process: str) -> int | None:
     pattern = re.compile(r"^nonvoluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
-    found = (pattern.search(files.read(f"{thread}/status") or "") for thread in _threads(process))
+    found = (pattern.search(kernel_files.read(f"{thread}/status") or "") for thread in _threads(process))
     return _sum(int(each[1]) for each in found if each)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autotune.host import cpuinfo
-from autotune.host.files import cpulist, cpus, number, read
+from autotune.host.kernel_files import cpulist, cpus, number, read
 from autotune.model.machine import Cpu
 
 X86 = {"x86_64", "i686"}

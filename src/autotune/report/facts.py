@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from autotune.model.profile import Key, Provenance
-from autotune.report.numbers import memory
 from autotune.report.pieces import section
 from autotune.report.subject import Subject
 from autotune.report.table import text
+from autotune.report.units import memory
 
 _LIMITS = {
     "affinity": "an affinity mask or cpuset",

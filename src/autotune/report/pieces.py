@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from autotune.model.configuration import DEFAULT
 from autotune.model.tuning import Status
-from autotune.report import numbers, rows
+from autotune.report import rows, units
 from autotune.report.rows import Row
 from autotune.report.table import Column, Table, text
 
@@ -110,7 +110,7 @@ def percent(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    return numbers.seconds(value).replace("us", "µs")
+    return units.seconds(value).replace("us", "µs")
 
 
 ENTRY = (

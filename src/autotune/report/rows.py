@@ -13,7 +13,7 @@ from autotune.model.configuration import Configuration, Knob
 from autotune.model.operation import Operation
 from autotune.model.tuning import Status, Tuning
 from autotune.report import history
-from autotune.report.limits import limit
+from autotune.report.hardware_limits import limit
 from autotune.report.subject import Subject
 
 Row = Mapping[str, Any]

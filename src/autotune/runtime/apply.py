@@ -6,16 +6,16 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from autotune.controls import blas, environment
+from autotune.controls import blas, thread_variables
 from autotune.errors import ProfileError, UnsupportedPlatform, UsageError
-from autotune.runtime.config import meant
-from autotune.runtime.process import decided
-from autotune.runtime.state import DISABLED, Setting, disabled, resolved, sentence, state
-from autotune.store.folders import Layer, places
-from autotune.store.resolve import Resolution
+from autotune.profiles.folders import Layer, places
+from autotune.profiles.resolve import Resolution
+from autotune.runtime.applied import DISABLED, Setting, disabled, resolved, sentence, state
+from autotune.runtime.lookup_configuration import meant
+from autotune.runtime.process_threads import decided
 
 if TYPE_CHECKING:
-    from autotune.runtime.state import PerCallWish
+    from autotune.runtime.applied import PerCallWish
 
 
 def apply(
@@ -93,7 +93,7 @@ def apply(
                     per_call=_wished(per_call) or guard, guard=guard, record=_recorded(wish=record)
                 )
                 if children:
-                    now = now._replace(exported=environment.exports(now.blas_threads, os.environ))
+                    now = now._replace(exported=thread_variables.exports(now.blas_threads, os.environ))
             _put(before, now)
         except Exception as error:
             # The promise: whatever is wrong, the program runs as it would without us.
@@ -105,7 +105,7 @@ def apply(
     applied = Applied(before, now)
     _log(applied)
     if watch and not disabled():
-        from autotune.runtime.watch import Watch
+        from autotune.runtime.profile_watch import Watch
 
         again = partial(
             apply,
@@ -197,7 +197,7 @@ def _looked_at(
     if operation is None and reproducible:
         threads, why = None, "One count for everything was asked for: the one that was there."
     elif operation is None:
-        limit = environment.user_limit(os.environ)
+        limit = thread_variables.user_limit(os.environ)
         threads, why = decided(resolution, current=known, user_limit=limit)
     else:
         threads, why = _for_work(resolution, operation, dtype, sizes)
@@ -247,7 +247,7 @@ def _for_work(
     entry = None if named is None else resolution.find(named)
     if entry is None:
         return None, f"Nothing that was measured speaks for {named or operation}."
-    from autotune.controls.configured import clamp
+    from autotune.controls.apply_configuration import clamp
 
     return clamp(entry.tuning.choice, resolution.usable_cpus).blas_threads, entry.tuning.reason
 
@@ -284,7 +284,7 @@ def _with_allocator(now: Setting, wish: str | None, *, strict: bool) -> Setting:
 def _put(before: Setting, now: Setting) -> None:
     """Go from one setting to another."""
     if state.per_call is not None:
-        from autotune.runtime.percall import end
+        from autotune.runtime.per_call import end
 
         end()
     if now.blas_threads is not None or before.blas_threads is not None:
@@ -302,7 +302,7 @@ def _put(before: Setting, now: Setting) -> None:
         else:
             allocator.default()
     if now.per_call or now.record:
-        from autotune.runtime.percall import begin
+        from autotune.runtime.per_call import begin
 
         begin(now)
 

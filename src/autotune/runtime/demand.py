@@ -98,7 +98,7 @@ def _write(content: Mapping[str, Any]) -> None:
     import json
     from time import time_ns
 
-    from autotune.store import folders
+    from autotune.profiles import folders
 
     spool, mode = folders.spool()
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)

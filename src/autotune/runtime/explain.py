@@ -3,16 +3,16 @@
 import sys
 from typing import Any
 
-from autotune.controls.configured import clamp
+from autotune.controls.apply_configuration import clamp
 from autotune.controls.placement import cpus_for
 from autotune.model.catalogue import ALIASES
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
-from autotune.runtime.config import meant
+from autotune.profiles.fit_level import Level
+from autotune.profiles.resolve import Resolution
+from autotune.runtime.applied import state
 from autotune.runtime.explanation import Explained, Explanation
-from autotune.runtime.state import state
-from autotune.store.level import Level
-from autotune.store.resolve import Resolution
+from autotune.runtime.lookup_configuration import meant
 
 _NOTHING = "Nothing that was measured speaks for it."
 
@@ -100,5 +100,5 @@ def _explained(resolution: Resolution, operation: Operation) -> Explained:
 
 def _held() -> int:
     """Bytes kept by the runtime; none if nothing has made a result yet."""
-    results = sys.modules.get("autotune.controls.results")
+    results = sys.modules.get("autotune.parallel.result_memory")
     return 0 if results is None else int(results.held())

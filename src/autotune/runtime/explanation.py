@@ -9,9 +9,9 @@ from typing import Any
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
 from autotune.model.tuning import Tuning
+from autotune.profiles.fit_level import Level
+from autotune.profiles.lookup import Refusal
 from autotune.runtime.guard import Dropped, Saved
-from autotune.store.climb import Refusal
-from autotune.store.level import Level
 
 WIDTH = 80
 _TABLE = 72

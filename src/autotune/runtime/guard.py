@@ -21,8 +21,8 @@ from random import random, randrange
 from time import perf_counter
 from typing import NamedTuple
 
-from autotune.controls.intercept import Around
 from autotune.controls.switch import Calls
+from autotune.intercept.linalg_calls import Around
 
 ALPHA = 0.01
 """Probability of ever dropping an entry that is no slower than the default."""

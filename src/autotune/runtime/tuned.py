@@ -7,12 +7,12 @@ from math import prod
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from autotune.controls.configured import Configured, configured
+from autotune.controls.apply_configuration import Configured, configured
 from autotune.errors import BadSize, UnsupportedPlatform
 from autotune.model.catalogue import Family, row_of
 from autotune.model.configuration import Configuration
-from autotune.runtime.config import config, meant
-from autotune.runtime.state import state
+from autotune.runtime.applied import state
+from autotune.runtime.lookup_configuration import config, meant
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

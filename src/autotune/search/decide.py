@@ -8,12 +8,12 @@ from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.operation import Operation
 from autotune.model.tuning import OUT_OF_TIME, Status, Tuning
-from autotune.search.between import Alternatives
-from autotune.search.confirm import MARGIN, Trial, interval
-from autotune.search.disturbance import Disturbance
+from autotune.search.confirmation import Proof
+from autotune.search.crossings import Alternatives
+from autotune.search.environment import Site
 from autotune.search.evidence import Evidence
-from autotune.search.prove import Proof
-from autotune.search.site import Site
+from autotune.search.interference import Disturbance
+from autotune.search.sequential_test import MARGIN, Trial, interval
 
 BUDGET = f"{OUT_OF_TIME}the time allowed ended before its turn."
 

@@ -9,7 +9,7 @@ from autotune.bench.statistics import log_ratios, upper_bound
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement
 from autotune.model.operation import Operation
-from autotune.search.additive import Additive
+from autotune.search.session_effects import Additive
 from autotune.search.space import parsimony
 
 STATEMENT_ERROR = 0.025

@@ -15,8 +15,8 @@ from autotune.bench.protocol import Bench
 from autotune.model.configuration import configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement, Plan, Session
 from autotune.model.operation import Operation
-from autotune.search.site import Site
-from autotune.store.files import replace
+from autotune.profiles.profile_files import replace
+from autotune.search.environment import Site
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from autotune.model.catalogue import IN_PROCESSES, Family, Kind
 from autotune.model.configuration import Allocator, Configuration, Knob, Method, configuration
 from autotune.model.operation import Operation
-from autotune.search.grid import Grid, Point, Value
+from autotune.search.search_grid import Grid, Point, Value
 
 SMALLEST_CHUNK = 4096
 """Elements. A slice of 4096 float64 takes about a microsecond to copy, as much as handing it out."""

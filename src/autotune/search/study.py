@@ -12,8 +12,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autotune.search.engine import Visit, choose, promise, propose
-from autotune.search.grid import Grid
+from autotune.search.acquisition import Visit, choose, promise, propose
+from autotune.search.search_grid import Grid
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

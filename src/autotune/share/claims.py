@@ -13,7 +13,7 @@ from time import time
 
 from autotune.errors import AutotuneError
 from autotune.host.identity import host_id
-from autotune.share.shelf import Content, Store, reach
+from autotune.share.store import Content, Store, reach
 
 SECONDS = 3600.0
 _LONGEST_HOST = 64

@@ -13,8 +13,8 @@ from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.tuning import Status, Tuning
+from autotune.profiles.yaml_subset import MAX_TEXT
 from autotune.share.publication import Publication, created, decided, measured
-from autotune.store.document import MAX_TEXT
 
 
 @dataclass(frozen=True, slots=True)

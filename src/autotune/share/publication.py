@@ -14,8 +14,8 @@ from typing import Any
 from autotune.errors import ProfileError
 from autotune.model.profile import Profile
 from autotune.model.tuning import Status, Tuning
-from autotune.store.document import MAX_BYTES, MAX_TEXT
-from autotune.store.schema import document_of, profile_of
+from autotune.profiles.schema import document_of, profile_of
+from autotune.profiles.yaml_subset import MAX_BYTES, MAX_TEXT
 
 LAYOUT = "v1"
 """Major version of the layout of a store, and its first folder: `v1/<class>/<publisher>-<digest>.json`."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from autotune.share import keys
-from autotune.share.shelf import Content
+from autotune.share import signing_keys
+from autotune.share.store import Content
 
 
 class Trust(StrEnum):
@@ -32,7 +32,7 @@ class Policy:
     @property
     def key_ids(self) -> dict[str, str]:
         """The trusted keys by the names that signatures have."""
-        return {keys.key_id(public): public for public in self.keys}
+        return {signing_keys.key_id(public): public for public in self.keys}
 
     def signer(self, data: bytes, signatures: Mapping[str, bytes]) -> str | None:
         """The name of the first trusted key, in the order of trust, whose signature is right.
@@ -40,7 +40,7 @@ class Policy:
         `signatures` are the contents of the files beside the publication, by the names of their keys.
         """
         for name, public in self.key_ids.items():
-            if name in signatures and keys.verified(data, signatures[name], public):
+            if name in signatures and signing_keys.verified(data, signatures[name], public):
                 return name
         return None
 

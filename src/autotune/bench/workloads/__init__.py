@@ -2,18 +2,18 @@
 
 from importlib import import_module
 
-from autotune.bench.workloads.work import Workload
+from autotune.bench.workloads.workload import Workload
 from autotune.model.catalogue import Family, kind
 
 _FILES = {
     Family.LINALG: "linalg",
     Family.STACK: "stacks",
     Family.ELEMENTWISE: "elementwise",
-    Family.REDUCTION: "reductions",
-    Family.RANDOM: "streams",
+    Family.REDUCTION: "reduction_work",
+    Family.RANDOM: "random_work",
     Family.EXPRESSION: "expression",
     Family.TASKS: "tasks",
-    Family.SHARING: "sharing",
+    Family.SHARING: "sharing_work",
     Family.ALLOCATION: "temporaries",
 }
 

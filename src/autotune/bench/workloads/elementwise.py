@@ -12,11 +12,11 @@ import numpy as np
 from numpy.random import Generator
 
 from autotune.bench.workloads.inputs import Array, block, repeated
-from autotune.bench.workloads.work import Recipe, Work
-from autotune.bench.workloads.wrong import elements
-from autotune.controls.blocks import fill, map_blocks
+from autotune.bench.workloads.result_checks import elements
+from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
+from autotune.parallel.blocks import fill, map_blocks
 
 PADDING = 64
 """Elements that separate the rows of a window: it is no single stretch of memory."""

@@ -7,11 +7,11 @@ from numpy.random import Generator
 
 from autotune.bench.workloads.elementwise import cut, written
 from autotune.bench.workloads.inputs import Array, block, repeated
-from autotune.bench.workloads.work import Recipe, Work
-from autotune.controls.blocks import map_blocks
-from autotune.controls.scratch import Scratch
+from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
+from autotune.parallel.blocks import map_blocks
+from autotune.parallel.scratch import Scratch
 
 
 def by_block(x: Array, y: Array, z: Array, *, scratch: Scratch) -> Array:

@@ -12,7 +12,7 @@ from numpy.random import Generator
 
 from autotune.bench.workloads import equations
 from autotune.bench.workloads.inputs import Array, Inputs, uniform
-from autotune.bench.workloads.work import Recipe, Work
+from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.operation import Operation
 
 Make = Callable[[Generator, Mapping[str, int], str, str], Inputs]

@@ -9,10 +9,10 @@ from numpy.random import Generator
 from autotune.bench.workloads import equations
 from autotune.bench.workloads.elementwise import cut
 from autotune.bench.workloads.inputs import Inputs, uniform
-from autotune.bench.workloads.work import Recipe, Work
-from autotune.controls.blocks import map_blocks
+from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
+from autotune.parallel.blocks import map_blocks
 
 CHECKED = 64
 """Matrices of a stack whose results are checked; the rest are checked for being there at all."""

@@ -17,14 +17,14 @@ from numpy.random import Generator
 
 from autotune.bench.ladder import measured_tasks
 from autotune.bench.workloads.inputs import Array, uniform
-from autotune.bench.workloads.work import Recipe, Work
-from autotune.bench.workloads.wrong import residual
-from autotune.controls.executor import Executor
-from autotune.controls.process_executor import ProcessExecutor
-from autotune.host.allocation import usable_cpus
+from autotune.bench.workloads.result_checks import residual
+from autotune.bench.workloads.workload import Recipe, Work
+from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import IN_PROCESSES
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
+from autotune.parallel.process_executor import ProcessExecutor
+from autotune.parallel.thread_executor import Executor
 
 NAMES = ("a.npy", "b.npy")
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.random import Generator
 
 from autotune.bench.workloads.inputs import Array, block, repeated
-from autotune.bench.workloads.work import Recipe, Work
-from autotune.bench.workloads.wrong import elements
+from autotune.bench.workloads.result_checks import elements
+from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.operation import Operation
 
 

@@ -1,0 +1,115 @@
+"""What one trial process is to do, and the text in which that travels to it.
+
+A Job is literal: its arms are measured as they stand, the first as the reference. Nothing here loads NumPy,
+since the process that reads it sets its limits first.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autotune.bench.user_workload import UserWorkload
+from autotune.model.configuration import Configuration, configuration
+from autotune.model.operation import Operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One side of a comparison."""
+
+    index: int
+    """By which the process that asked knows it."""
+    configuration: Configuration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One operation and the arms to compare on it."""
+
+    operation: Operation
+    arms: tuple[Arm, ...]
+    """The first is the reference: without it the others say nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """All that one trial process measures, task after task."""
+
+    tasks: tuple[Task, ...]
+    rounds: int
+    seed: int = 0
+    seconds: float | None = None
+    """Once this much time has passed no further round begins, but each task gets at least one."""
+    usable_cpus: int = 1
+    certain_cpus: float = 1.0
+    """CPUs' worth of time that affinity and quota leave to it, whoever shares them."""
+    company: bool = False
+    """Do other processes of its parent run beside it: neighbours, or copies?"""
+    memory_bytes: int | None = None
+    """The most that one workload may take."""
+    patience: float = 60.0
+    """Seconds that any step of the reference may take."""
+    workloads: Mapping[str, UserWorkload] = field(default_factory=dict)
+
+    def allowed(self, chosen: Configuration) -> int:
+        """The CPUs' worth of threads that an arm is held to: as in a program the usable ones.
+
+        But where each of as many workers has as many BLAS threads, which people write and which should be seen
+        to fail, it is measured as it stands.
+        """
+        crowd = chosen.blas_threads == chosen.workers == self.usable_cpus
+        return chosen.cpus if crowd else self.usable_cpus
+
+
+def dump(job: Job) -> dict[str, Any]:
+    """The job as plain values."""
+    return {
+        "tasks": [
+            {
+                "name": task.operation.name,
+                "dtype": task.operation.dtype,
+                "sizes": task.operation.sizes,
+                "arms": [(arm.index, arm.configuration.as_dict()) for arm in task.arms],
+            }
+            for task in job.tasks
+        ],
+        "rounds": job.rounds,
+        "seed": job.seed,
+        "seconds": job.seconds,
+        "usable_cpus": job.usable_cpus,
+        "certain_cpus": job.certain_cpus,
+        "company": job.company,
+        "memory_bytes": job.memory_bytes,
+        "patience": job.patience,
+        "workloads": {name: workload.as_dict() for name, workload in job.workloads.items()},
+    }
+
+
+def load(values: Mapping[str, Any]) -> Job:
+    """The job that `dump` made these of."""
+    return Job(
+        **{
+            **values,
+            "tasks": tuple(_task(task) for task in values["tasks"]),
+            "workloads": {
+                name: UserWorkload.from_dict(workload) for name, workload in values["workloads"].items()
+            },
+        }
+    )
+
+
+def _task(values: Mapping[str, Any]) -> Task:
+    return Task(
+        operation=Operation(
+            name=values["name"],
+            dtype=values["dtype"],
+            sizes=tuple((name, value) for name, value in values["sizes"]),
+        ),
+        arms=tuple(Arm(index=index, configuration=configuration(knobs)) for index, knobs in values["arms"]),
+    )
+
+
+def dumps(errand: str, **values: Any) -> bytes:
+    """An errand for a trial process (`measure`, `describe`) as the text that it reads."""
+    return json.dumps({"errand": errand, **values}).encode()

@@ -1,0 +1,278 @@
+"""The user's own function as a workload.
+
+Its signature says what is tuned: the parameters `blas_threads`, `workers` and `chunk` are knobs, `dtype` is
+the dtype, all others are its sizes. BLAS threads are set around it in any case. The function is loaded in
+fresh processes only, where it can neither hold up nor bring down the one that asks.
+"""
+
+import inspect
+import math
+import re
+import sys
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Self
+
+from autotune.bench.failure_text import cause
+from autotune.bench.workloads.workload import Work
+from autotune.errors import BadWorkload
+from autotune.model.catalogue import Family, Kind, WorkUnit, row_of
+from autotune.model.configuration import Configuration, Knob
+from autotune.model.operation import NAME, Operation
+from autotune.runtime.workload import MARK
+
+Function = Callable[..., object]
+
+_NOT_TAKEN = "{} cannot be taken to a fresh process: {}"
+
+PASSED_KNOBS = (Knob.BLAS_THREADS, Knob.WORKERS, Knob.CHUNK)
+"""The knobs that a function may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserKind(Kind):
+    """The row that a user's function would have in the catalogue. Its work and memory are unknown: NaN."""
+
+    named_knobs: tuple[Knob, ...]
+
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """BLAS threads, and the knobs that the function names."""
+        return tuple(knob for knob in Knob if knob is Knob.BLAS_THREADS or knob in self.named_knobs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserWorkload:
+    """How a trial process finds a user's function, and what it takes. Also a Workload of the bench."""
+
+    name: str
+    """Under which its tunings go into the profile."""
+    source: str = ""
+    """FILE.py:function or package.module:function; empty for a function that travels by value."""
+    pickled: str = ""
+    """The function itself, by cloudpickle in base64: for the trial process only."""
+    path: tuple[str, ...] = ()
+    """Folders in which the function's imports are looked up, before the trial's own."""
+    sizes: tuple[str, ...] = ()
+    """Parameters that must be given."""
+    optional: tuple[str, ...] = ()
+    """Parameters with a default that may be given as sizes."""
+    any_size: bool = False
+    """Does it take keyword arguments of any name?"""
+    knobs: tuple[Knob, ...] = ()
+    """Those that it names."""
+    needed_knobs: tuple[Knob, ...] = ()
+    """Those among them without a default of its own."""
+    takes_dtype: bool = False
+
+    @property
+    def layouts(self) -> tuple[str, ...]:
+        """The function makes its own arrays."""
+        return ("C",)
+
+    @property
+    def kind(self) -> UserKind:
+        """The function as a row of the catalogue."""
+        return UserKind(
+            name=self.name,
+            family=Family.USER,
+            size_names=self.sizes,
+            work=lambda _: math.nan,
+            unit=WorkUnit.FLOPS,
+            footprint=lambda _: math.nan,
+            summary=self.source or f"the function {self.name}",
+            defaults={},
+            named_knobs=self.knobs,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The workload that `as_dict` made these of."""
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list | tuple)}
+        for name in ("knobs", "needed_knobs"):
+            lists[name] = tuple(Knob(knob) for knob in values.get(name, ()))
+        return cls(**{**values, **lists})
+
+    def refuse(self, sizes: Mapping[str, int]) -> None:
+        """Raise BadWorkload if the function does not take exactly these sizes."""
+        missing = [name for name in self.sizes if name not in sizes]
+        unknown = [name for name in sizes if name not in (*self.sizes, *self.optional)]
+        if missing:
+            raise BadWorkload(f"{self.name} needs a value for {', '.join(missing)}.")
+        if unknown and not self.any_size:
+            takes = ", ".join((*self.sizes, *self.optional)) or "no sizes"
+            raise BadWorkload(f"{self.name} has no parameter {', '.join(unknown)}; it takes {takes}.")
+
+    def prepare(self, operation: Operation, layout: str, seed: int) -> Work:  # noqa: ARG002
+        """Load the function and bind its sizes. Raises BadWorkload if it cannot be loaded."""
+        arguments: dict[str, Any] = dict(operation.sizes)
+        if self.takes_dtype:
+            arguments["dtype"] = operation.dtype
+        function = partial(self.load(), **arguments)
+        stand_ins = self._stand_ins(operation)
+        from autotune.bench.workloads.result_checks import (
+            other_than_first,  # loads NumPy, so the user's module first
+        )
+
+        def tuned(configuration: Configuration) -> Callable[[], object]:
+            chosen: dict[str, int | None] = {knob: getattr(configuration, knob) for knob in self.knobs}
+            given = {knob: value for knob, value in chosen.items() if value is not None}
+            return partial(function, **(stand_ins | given))
+
+        return Work(plain=partial(function, **stand_ins), tuned=tuned, check=other_than_first())
+
+    def load(self) -> Function:
+        """The function itself. Runs the user's code; raises BadWorkload with file, line and cause."""
+        sys.path[:0] = [folder for folder in self.path if folder not in sys.path]
+        if self.pickled:
+            import cloudpickle  # 20 ms that other trials do not pay
+
+            try:
+                function = cloudpickle.loads(b64decode(self.pickled))
+            except BaseException as problem:
+                raise BadWorkload(_NOT_TAKEN.format(self.name, cause(problem))) from problem
+        else:
+            place, _, name = self.source.partition(":")
+            function = _found(_module(place), place, name)
+        return _callable(function, self.name)
+
+    def _stand_ins(self, operation: Operation) -> dict[str, int]:
+        """For the default of a function that has none of its own: one worker, one thread, one slice."""
+        whole = max(operation.size.values(), default=1)
+        return {knob: whole if knob is Knob.CHUNK else 1 for knob in self.needed_knobs}
+
+
+def from_function(function: Function, name: str | None = None) -> UserWorkload:
+    """The workload of a function at hand, wherever it was defined; it travels to trials by cloudpickle.
+
+    Raises BadWorkload if it has no usable name or parameters, or cannot be pickled.
+    """
+    import cloudpickle
+
+    name = name or _name(function)
+    workload = replace(described(function, name), path=tuple(sys.path))
+    try:
+        pickled = cloudpickle.dumps(function)
+    except Exception as problem:  # pickling runs the code of whatever the function holds
+        raise BadWorkload(_NOT_TAKEN.format(name, cause(problem))) from problem
+    return replace(workload, pickled=b64encode(pickled).decode())
+
+
+def from_source(source: str) -> UserWorkload:
+    """The workload of FILE.py:function or package.module:function; of a marked function without its name.
+
+    Runs the user's code in this process: `describe.describe` does it in a fresh one. Raises BadWorkload with
+    file, line and cause.
+    """
+    place, colon, name = source.partition(":")
+    module = _module(place)
+    if not colon:
+        name = _marked(module, place)
+    function = _callable(_found(module, place, name), source)
+    home = Path(place).resolve() if place.endswith(".py") else place
+    return replace(described(function, _name(function)), source=f"{home}:{name}")
+
+
+def described(function: Function, name: str) -> UserWorkload:
+    """What a function takes, by its signature. Raises BadWorkload for one that cannot be tuned."""
+    if re.fullmatch(NAME, name) is None:
+        raise BadWorkload(
+            f"{name!r} cannot stand in a profile: define a function named by small letters, digits and _."
+        )
+    if row_of(name) is not None:
+        raise BadWorkload(f"{name} is an operation of the catalogue: give the function another name.")
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as problem:
+        raise BadWorkload(f"{name} does not say what it takes: {problem}") from problem
+    named = [one for one in parameters if one.kind in {one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY}]
+    if any(one.kind is one.POSITIONAL_ONLY for one in parameters):
+        raise BadWorkload(f"{name} must take its parameters by keyword, not by position only.")
+    free = [one for one in named if one.name not in (*PASSED_KNOBS, "dtype")]
+    return UserWorkload(
+        name=name,
+        sizes=tuple(one.name for one in free if one.default is one.empty),
+        optional=tuple(one.name for one in free if one.default is not one.empty),
+        any_size=any(one.kind is one.VAR_KEYWORD for one in parameters),
+        knobs=tuple(Knob(one.name) for one in named if one.name in PASSED_KNOBS),
+        needed_knobs=tuple(
+            Knob(one.name) for one in named if one.name in PASSED_KNOBS and one.default is one.empty
+        ),
+        takes_dtype=any(one.name == "dtype" for one in named),
+    )
+
+
+def _callable(function: object, name: str) -> Function:
+    if not callable(function):
+        raise BadWorkload(f"{name} is not a function but {type(function).__name__}.")
+    return function
+
+
+def _name(function: Function) -> str:
+    """Under which its tunings go into the profile: its mark's, or its own."""
+    return str(getattr(function, MARK, getattr(function, "__name__", type(function).__name__)))
+
+
+def _module(place: str) -> ModuleType:
+    try:
+        return _from_file(Path(place)) if place.endswith(".py") else _from_path(place)
+    except BadWorkload:
+        raise
+    except BaseException as problem:  # the user's module may raise anything, sys.exit() included
+        raise BadWorkload(f"{place} cannot be imported: {cause(problem)}") from problem
+
+
+def _found(module: ModuleType, place: str, name: str) -> object:
+    found: object = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            others = ", ".join(_functions(module)) or "none"
+            raise BadWorkload(f"{place} has no function {name!r}; it has {others}.")
+        found = getattr(found, part)
+    return found
+
+
+def _marked(module: ModuleType, place: str) -> str:
+    """The name of the only function of a module that is marked as a workload."""
+    marked = [name for name, value in vars(module).items() if hasattr(value, MARK)]
+    if len(marked) == 1:
+        return marked[0]
+    many = f"marks {', '.join(marked)}" if marked else "marks no function with autotune.workload"
+    raise BadWorkload(f"{place} {many}: write {place}:FUNCTION.")
+
+
+def _from_file(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise BadWorkload(f"There is no file {file}.")
+    sys.path.insert(0, str(file.resolve().parent))  # as `python FILE.py` does
+    name = file.stem if file.stem not in sys.modules else f"autotune_workload_{file.stem}"
+    spec = spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise BadWorkload(f"{file} is not a Python file.")
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_path(name: str) -> ModuleType:
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m NAME` does
+    return import_module(name)
+
+
+def _functions(module: ModuleType) -> Iterator[str]:
+    return (
+        name
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+    )

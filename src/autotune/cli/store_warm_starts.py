@@ -1,0 +1,95 @@
+"""What other machines found, asked of the store before a calibration; and what that saved."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import click
+
+from autotune.cli import messages
+from autotune.errors import EnvironmentProblem
+from autotune.model.configuration import Configuration
+from autotune.model.operation import Operation
+from autotune.model.profile import Key, Profile
+from autotune.search.events import Event, Listener, Tried
+
+
+def relatives(url: str | None, key: Key) -> list[Profile]:
+    """What the store knows of this machine's relatives; nothing, said once, if it is away or none is named.
+
+    Raises BadSettings for a store or a configuration file that makes no sense.
+    """
+    from autotune.share.store_settings import settings
+
+    found = settings(url)
+    if found.store is None:
+        return []
+    from autotune.share.mirror import relatives as ask
+    from autotune.share.store import reach
+
+    try:
+        return ask(reach(found.store), found.policy, key)
+    except EnvironmentProblem as problem:
+        click.echo(messages.store_away(problem), err=True)
+        return []
+
+
+class Log:
+    """A listener that remembers what was tried when, and tells another."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.tried: list[Tried] = []
+
+    def __call__(self, event: Event) -> None:
+        """Note an event and pass it on."""
+        if isinstance(event, Tried):
+            self.tried.append(event)
+        self._listener(event)
+
+
+def summary(profile: Profile, known: Sequence[Profile], tried: Sequence[Tried]) -> str | None:
+    """How many choices came from relatives, and the time that saved; None if these had proved nothing."""
+    from autotune.search.warm_starts import lessons, suggestions
+
+    taught = lessons(known)
+    if not taught:
+        return None
+    cpus = profile.key.usable_cpus
+    chosen = {one.operation: one.choice for one in profile.tunings if not one.choice.is_default}
+    brought = {
+        operation: choice
+        for operation, choice in chosen.items()
+        if choice in suggestions(taught, operation, cpus)
+    }
+    return messages.warm_start(
+        len(taught), brought=len(brought), chosen=len(chosen), seconds=saved(tried, brought)
+    )
+
+
+def saved(tried: Sequence[Tried], brought: Mapping[Operation, Configuration]) -> float:
+    """Seconds of search saved by what was tried first, a low estimate.
+
+    Without a hint a search may meet its choice at any of its trials, so halfway on the average. Sizes of one
+    operation share the time of their search. A search that a hint ended early counts as long as it took, since
+    nobody knows how long it would have been without: what that saved comes on top.
+    """
+    total = 0.0
+    for _, events in groupby(tried, key=lambda event: (event.operation.name, event.operation.dtype)):
+        search = list(events)
+        sizes: dict[Operation, dict[Configuration, float]] = {}
+        for event in search:
+            sizes.setdefault(event.operation, {}).setdefault(event.configuration, event.elapsed)
+        parts = [_part(trials, brought.get(operation)) for operation, trials in sizes.items()]
+        total += (search[-1].elapsed - search[0].elapsed) * sum(parts) / len(parts)
+    return total
+
+
+def _part(trials: Mapping[Configuration, float], choice: Configuration | None) -> float:
+    """The part of a size's trials that came to lie behind its choice instead of before it.
+
+    `trials` says when each configuration was first measured. A small space is measured whole in one step, whoever
+    knows what: none of it was saved.
+    """
+    if choice is None or choice not in trials or len(set(trials.values())) == 1:
+        return 0.0
+    return max(0.0, (len(trials) - 1) / 2 - list(trials).index(choice)) / len(trials)

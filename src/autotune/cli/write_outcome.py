@@ -1,0 +1,139 @@
+"""What becomes of a profile once it was measured: joined with what is there, written, told."""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import click
+
+from autotune.cli import messages
+from autotune.cli.profile_table import render
+from autotune.cli.terminal import console, say
+from autotune.errors import EnvironmentProblem, ProfileError, UsageError
+from autotune.model.profile import Key, Profile
+from autotune.model.tuning import Status
+from autotune.profiles import entry_merge, folders, profile_files
+from autotune.profiles.yaml_writer import text_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A profile that was written."""
+
+    measured: Profile
+    """What this run measured."""
+    profile: Profile
+    """What was written: that, and the entries of earlier runs that it does not replace."""
+    path: Path
+    """Where it is."""
+    asked: Path
+    """Where it should be."""
+    why: str | None = None
+    """Why it is somewhere else; None if it is where it should be."""
+
+
+def place(key: Key, output: Path | None) -> Path:
+    """Where the profile is to go: if nobody says, into the user's folder under the name of the machine.
+
+    Raises UsageError if something else than a profile is there, which writing would destroy.
+    """
+    if output is not None:
+        _there(output)
+        return output
+    path = folders.user_profiles() / f"{key.slug}.yaml"
+    for number in count(2):
+        there = _there(path)
+        if there is None or there.key == key:
+            break
+        # another machine's: names end in twelve digits of a hash, which may agree
+        path = path.with_name(f"{key.slug}-{number}.yaml")
+    return path
+
+
+def _there(path: Path) -> Profile | None:
+    """The profile that is in a place already. Raises UsageError if it is something else."""
+    try:
+        exists = path.exists()
+    except OSError:
+        exists = False  # a folder that may not be entered: writing will fail too, and say so
+    if not exists:
+        return None
+    try:
+        return profile_files.read(path)
+    except ProfileError as problem:
+        raise UsageError(messages.not_a_profile(path, problem.reason)) from problem
+
+
+def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
+    """Write a profile to this path, or where it can be, together with the entries that are there already.
+
+    Raises EnvironmentProblem if no place on this machine takes it; it is printed then.
+    """
+    try:
+        written, place, problem = entry_merge.keep(profile, path, sizes_named=sizes_named)
+    except OSError as nowhere:
+        click.echo(text_of(profile))
+        raise EnvironmentProblem(
+            messages.written_nowhere(path, nowhere.strerror or str(nowhere))
+        ) from nowhere
+    why = None if problem is None else problem.strerror or str(problem)
+    return Kept(measured=profile, profile=written, path=place, asked=path, why=why)
+
+
+def tell(each: Sequence[Kept], *, finished: bool, as_json: bool) -> None:
+    """Print what was measured for each allocation, where it is, and what to do next.
+
+    As JSON it is one object, or those of several allocations under `profiles`.
+    """
+    if as_json:
+        documents = [_document(kept) for kept in each]
+        click.echo(json.dumps(documents[0] if len(documents) == 1 else {"profiles": documents}, indent=2))
+    for kept in each:
+        if not as_json:
+            render(kept.measured, console())
+        _say(kept)
+    if not finished:
+        say(messages.RESUME)
+
+
+def _document(kept: Kept) -> dict[str, Any]:
+    from autotune.profiles.schema import document_of
+
+    return {"path": str(kept.path), "earlier_entries": _earlier(kept), **document_of(kept.measured)}
+
+
+def _say(kept: Kept) -> None:
+    """On standard error, where the profile is and what to do next."""
+    faster = sum(tuning.status is Status.TUNED for tuning in kept.measured.tunings)
+    lines = [messages.written(kept.path, faster=faster, total=len(kept.measured.tunings))]
+    undecided = sum(tuning.undecided for tuning in kept.measured.tunings)
+    if undecided:
+        lines.append(messages.undecided(undecided))
+    if _earlier(kept):
+        lines.append(messages.earlier(_earlier(kept)))
+    if kept.why is not None:
+        lines.append(messages.written_elsewhere(kept.asked, kept.path, kept.why))
+    lines.append(messages.how_to_use(kept.path, found=kept.path.parent == folders.user_profiles()))
+    if kept.path.parent == folders.user_profiles():
+        lines.append(messages.how_to_see(_command()))
+    for line in lines:
+        say(line)
+
+
+def _earlier(kept: Kept) -> int:
+    """Entries of earlier runs that are in the file too."""
+    now = set(kept.measured.tunings)
+    return sum(tuning not in now for tuning in kept.profile.tunings)
+
+
+def _command() -> str:
+    """How to call autotune from the shell that called it: its name, or the whole path if it is on none."""
+    if shutil.which("autotune") is not None:
+        return "autotune"
+    beside = Path(sys.executable).with_name("autotune")
+    return str(beside) if beside.exists() else f"{sys.executable} -m autotune"

@@ -1,0 +1,1 @@
+"""Calibration of every class of nodes of a cluster."""

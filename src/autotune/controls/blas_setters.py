@@ -1,0 +1,170 @@
+"""The BLAS libraries loaded into this process, with their own functions for the thread count.
+
+threadpoolctl finds them; the count is read and set through the library's functions themselves. From 3.8 on
+threadpoolctl's setter makes the calling thread the owner of OpenBLAS for as long as it lives, and what other
+threads then ask for is silently dropped: a worker's `threadpool_limits(1)`, joblib's and scikit-learn's
+included. The library's function takes no ownership, and costs 0.7 us instead of 7.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from autotune.controls import thread_variables
+from autotune.host.numeric_libraries import brought_by, series
+from autotune.host.threadpools import controller
+
+
+class Library:
+    """One loaded BLAS library: its name, its file and its thread count."""
+
+    __slots__ = (
+        "_ceiling",
+        "_start",
+        "api",
+        "get",
+        "path",
+        "per_thread",
+        "put",
+        "returns_previous",
+        "version",
+    )
+
+    def __init__(
+        self,
+        *,
+        api: str,
+        path: str,
+        get: Callable[[], int],
+        put: Callable[[int], object],
+        per_thread: bool = False,
+        returns_previous: bool = False,
+        ceiling: int | None,
+        version: str | None = None,
+    ) -> None:
+        self.api = api
+        """As threadpoolctl names it: "openblas", "mkl", "blis", "flexiblas"."""
+        self.version = version
+        self.path = path
+        self.get = get
+        """Reads that number as `put` takes it; -1 means not set."""
+        self.put = put
+        """Sets that number, for the whole process or for this thread.
+
+        OpenBLAS starts the threads at once, beyond the number of CPUs too, and never ends one.
+        """
+        self.per_thread = per_thread
+        """Does every thread of the process have its own count?"""
+        self.returns_previous = returns_previous
+        """Does `put` return what has to be put to undo it?"""
+        self._ceiling = ceiling
+        self._start = get()
+
+    def ceiling(self, threads: int) -> int | None:
+        """The most threads that whoever left it at this count allows; None if nobody said anything.
+
+        A count other than the one it was found with was set by somebody, and is their limit.
+        """
+        return self._ceiling if threads == self._start else threads
+
+    def is_like(self, other: "Library") -> bool:
+        """Does what was measured with the other one speak for this? Their patch level may differ, as a
+        profile's may.
+        """
+        mine, theirs = ((series(one.version or ""), one.api) for one in (self, other))
+        return mine == theirs and self.per_thread == other.per_thread
+
+    def __str__(self) -> str:
+        return f"{self.api} {self.version or 'of unknown version'}"
+
+    def __repr__(self) -> str:
+        return f"Library({self.api}, {self.threads} threads, {self.path})"
+
+    @property
+    def threads(self) -> int:
+        """How many threads a call made by this thread would use."""
+        return max(1, self.get())
+
+
+def find() -> list[Library]:
+    """The BLAS libraries that are loaded now, NumPy's first.
+
+    Costs 0.1 to 0.6 ms, and once 4 to 8 ms for the import of threadpoolctl. Statically linked libraries and
+    Apple's Accelerate are not seen.
+    """
+    known = [library(found) for found in controller().lib_controllers if found.user_api == "blas"]
+    return sorted(known, key=_numpys_first)
+
+
+def of_scipy(loaded: Sequence[Library]) -> Library | None:
+    """The library that SciPy's wheel brought, or the one that is there for all; None if that is not clear."""
+    own = [library for library in loaded if brought_by(library.path) == "scipy"]
+    return next(iter(own or (loaded if len(loaded) == 1 else ())), None)
+
+
+def _numpys_first(library: Library) -> tuple[bool, bool]:
+    user = brought_by(library.path)
+    return (user != "numpy", user == "scipy")
+
+
+def library(found: Any) -> Library:
+    """The Library of one of threadpoolctl's controllers, which are the same objects in 3.5 to 3.8."""
+    api, path, native = found.internal_api, found.filepath, found.dynlib
+    match api:
+        case "openblas" if found.threading_layer == "openmp":
+            # It asks OpenMP how many threads the calling thread may have, at every call; its own setter was
+            # broken until 0.3.34 (OpenBLAS#5806).
+            get, put = _function(native, "omp_get_max_threads"), _function(native, "omp_set_num_threads")
+        case "openblas":
+            get, put = _openblas(native, "get_num_threads"), _openblas(native, "set_num_threads")
+        case "mkl":
+            get = _function(native, "MKL_Get_Max_Threads")
+            put = _function(native, "MKL_Set_Num_Threads_Local")
+        case "blis":  # -1, which threadpoolctl gives as 1, says that nobody has set it
+            get, put = (_function(native, f"bli_thread_{verb}_num_threads") for verb in ("get", "set"))
+        case _:
+            get = put = None
+    if get is None or put is None:
+        return Library(
+            api=api,
+            path=path,
+            get=found.get_num_threads,
+            put=found.set_num_threads,
+            ceiling=_ceiling(api, found.get_num_threads()),
+            version=found.version,
+        )
+    return Library(
+        api=api,
+        path=path,
+        get=get,
+        put=put,
+        per_thread=api == "mkl" or (api == "openblas" and found.threading_layer == "openmp"),
+        returns_previous=api == "mkl",
+        ceiling=_ceiling(api, get()),
+        version=found.version,
+    )
+
+
+def _openblas(native: Any, name: str) -> Callable[..., int] | None:
+    """OpenBLAS's function under the prefix and suffix that this build gives it."""
+    names = (f"{before}openblas_{name}{after}" for before in ("scipy_", "") for after in ("64_", "", "_64"))
+    return next(filter(None, (_function(native, symbol) for symbol in names)), None)
+
+
+def _function(native: Any, name: str) -> Callable[..., int] | None:
+    try:
+        function: Callable[..., int] = native[name]  # not native.name, whose object threadpoolctl shares
+    except AttributeError:
+        return None
+    return function
+
+
+def _ceiling(api: str, threads: int) -> int | None:
+    """The most threads that a library just found may have.
+
+    A library starts with as many threads as there are CPUs, so a smaller count was asked for by somebody: in
+    the environment, or by a limit. A count that we exported ourselves is no wish of the user's, nor is the
+    single thread with which BLIS starts; there only their own variables limit.
+    """
+    ours = thread_variables.exported(os.environ).intersection(thread_variables.LIMITS.get(api, ())[:1])
+    return thread_variables.user_limit(os.environ, api=api) if ours or api == "blis" else threads

@@ -1,0 +1,1 @@
+"""Calls of NumPy and SciPy that are met below their public names."""

@@ -1,0 +1,333 @@
+"""Calls of scipy.linalg, met below its public names.
+
+scipy.linalg's functions get LAPACK's from `get_lapack_funcs`, or from a compiled module, by global names of the
+private modules that they are written in. While this is in force those names stand for others, whose functions
+are called between `begin` and `end`; what `scipy.linalg` and `scipy.linalg.lapack` offer stays as it is. SciPy is
+not imported for it: it is met once the program has done that.
+
+Whatever is written in terms of these functions (pinv, orth, null_space, cho_factor, qr_multiply, polar, ...) is
+met in what it calls. Left alone are calls whose work is not what was measured: other LAPACK drivers, structures that
+the caller names, generalised problems, subsets, eigenvalues alone, full factors of rectangles, many right-hand
+sides at once.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from autotune.controls.import_hooks import expect_no_longer, when_imported
+from autotune.controls.switch import Calls
+from autotune.host.numeric_libraries import series
+from autotune.intercept.linalg_calls import (
+    Around,
+    Decide,
+    Named,
+    Naming,
+    Nothing,
+    Shape,
+    lstsq,
+    rectangle,
+    remember,
+    solve,
+    square,
+)
+
+KNOWN_SCIPY = frozenset({"1.13", "1.14", "1.15", "1.16", "1.17", "1.18"})
+"""Versions of SciPy on which it was tried."""
+
+_Compiled = Callable[..., Any]
+_IsIt = Callable[[tuple[Any, ...], Mapping[str, Any]], bool]
+_HOMES = tuple(
+    f"scipy.linalg.{name}" for name in ("_basic", "_decomp", "_decomp_cholesky", "_decomp_qr", "_decomp_svd")
+)
+
+
+class ScipyIntercept:
+    """The compiled functions of scipy.linalg, each called between `begin` and `end`."""
+
+    def __init__(
+        self, its_own: Callable[[], tuple[Around, Decide] | str], refused: Callable[[str], object]
+    ) -> None:
+        """`its_own` is asked once SciPy is there, since only then its BLAS library is: what is around calls, and
+        what they get; or a sentence why they are to be left alone. `refused` is told that sentence, or one
+        why this SciPy is not known.
+        """
+        self._its_own = its_own
+        self._refused = refused
+        self._replaced: list[tuple[dict[str, Any], str, Any, Any]] = []
+        """(names of a module, name, what it was, what it is)."""
+
+    def install(self) -> None:
+        """Put it in force, now or once scipy.linalg has been imported."""
+        when_imported(_HOMES, self._take_up)
+
+    def remove(self) -> None:
+        """Take it off. Names that somebody has given another meaning since, keep that."""
+        expect_no_longer(_HOMES)
+        while self._replaced:
+            names, name, before, ours = self._replaced.pop()
+            if names.get(name) is ours:
+                names[name] = before
+
+    def _take_up(self) -> None:
+        found = _unknown_scipy() or self._its_own()
+        if isinstance(found, str):
+            self._refused(f"Calls of scipy.linalg are left alone: {found}")
+            return
+        meeting = _Meeting(*found)
+        for home in _HOMES:
+            names = vars(sys.modules[home])
+            self._replace(names, "get_lapack_funcs", meeting.routines(names["get_lapack_funcs"]))
+            if "_batched_linalg" in names:  # in _basic from 1.17 on, in all of them from 1.18 on
+                self._replace(names, "_batched_linalg", meeting.module(names["_batched_linalg"]))
+        names = vars(sys.modules[_HOMES[0]])
+        det = next(name for name in _DETS if name in names)
+        self._replace(names, det, meeting.function(names[det], _batched_det))
+
+    def _replace(self, names: dict[str, Any], name: str, ours: Any) -> None:
+        self._replaced.append((names, name, names[name], ours))
+        names[name] = ours
+
+
+class _Meeting:
+    """Makes what stands for a compiled function.
+
+    One is made for each shape and way of calling, and found again by these: a call pays for a look into a dictionary,
+    which takes the place of get_lapack_funcs's own. (Made anew by each call, they cost 4.5 us instead of 1.)
+    """
+
+    def __init__(self, around: Around, decide: Decide) -> None:
+        self._around = around
+        self._decide = decide
+
+    def routines(self, get_lapack_funcs: _Compiled) -> _Compiled:
+        """What stands for get_lapack_funcs: those that it gives for an operation are met."""
+        known: dict[Any, Any] = {}
+
+        def met(names: Any, arrays: Sequence[Any] = (), *others: Any, **keywords: Any) -> Any:
+            if type(names) is not tuple or names not in _ROUTINES or not arrays:
+                return get_lapack_funcs(names, arrays, *others, **keywords)
+            key = names
+            for array in arrays:
+                key += (array.shape, array.dtype, array.flags.fortran)
+            found = known.get(key)
+            if found is None:
+                found = get_lapack_funcs(names, arrays, *others, **keywords)
+                shapes = arrays[0].shape, _columns(arrays[-1])
+                dtype = _DTYPES[found[0].typecode]
+                found = [
+                    function if one is None else self._met(function, one.named(*shapes), dtype, one.is_it)
+                    for function, one in zip(found, _ROUTINES[names], strict=True)
+                ]
+                remember(known, key, found)
+            return found
+
+        return met
+
+    def module(self, batched: ModuleType) -> ModuleType:
+        """What stands for _batched_linalg: a copy of it, with those of its functions met that are known."""
+        copy = ModuleType(batched.__name__, batched.__doc__)
+        vars(copy).update(vars(batched))
+        for name, named in _BATCHED.items():
+            if name in vars(batched):
+                vars(copy)[name] = self.function(vars(batched)[name], named)
+        return copy
+
+    def function(self, function: _Compiled, named: Callable[..., Named | None]) -> _Compiled:
+        """What stands for a function that takes matrices, and how to go about them."""
+        known: dict[Any, _Compiled] = {}
+
+        def call(*args: Any) -> Any:
+            key = tuple([(one.shape, one.dtype) if isinstance(one, np.ndarray) else one for one in args])
+            met = known.get(key)
+            if met is None:
+                met = self._met(function, named(*args), args[0].dtype.name)
+                remember(known, key, met)
+            return met(*args)
+
+        return call
+
+    def _met(
+        self, function: _Compiled, named: Named | None, dtype: str, is_it: _IsIt | None = None
+    ) -> _Compiled:
+        """What stands for the function in calls of one shape."""
+        if named is None:
+            return function
+        calls = self._decide(named[0], dtype, named[1])
+        if isinstance(self._around, Nothing):
+            return _like(function, _counted(function, calls, is_it))
+        begin, end = self._around.begin, self._around.end
+
+        def call(*args: Any, **keywords: Any) -> Any:
+            if is_it is not None and not is_it(args, keywords):
+                return function(*args, **keywords)
+            calls.count += 1
+            begun = None
+            try:
+                begun = begin(calls)
+                return function(*args, **keywords)
+            finally:
+                end(begun)
+
+        return _like(function, call)
+
+
+def _counted(function: _Compiled, calls: Calls, is_it: _IsIt | None) -> _Compiled:
+    """The function, with its calls counted."""
+
+    def call(*args: Any, **keywords: Any) -> Any:
+        calls.count += is_it is None or is_it(args, keywords)
+        return function(*args, **keywords)
+
+    return call
+
+
+def _like(function: _Compiled, call: _Compiled) -> _Compiled:
+    """The call, with what SciPy reads from a routine (`typecode`, `dtype`, `prefix`, ...)."""
+    vars(call).update(getattr(function, "__dict__", {}))
+    return call
+
+
+# --- which operation a compiled function is --------------------------------------------------
+
+
+class _Routine(NamedTuple):
+    """What a routine is called for, by the shapes of a matrix and of right-hand sides, if the call is for that."""
+
+    named: Naming
+    is_it: _IsIt | None = None
+
+
+_DTYPES = {"s": "float32", "d": "float64", "c": "complex64", "z": "complex128"}
+"""By the letter that a routine's name begins with."""
+
+
+def _computes(_args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
+    """Or does it ask for the size of its work space?"""
+    return "lwork" not in keywords or int(keywords["lwork"]) != -1
+
+
+def _is_reduced(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
+    """The second half of QR; as in numpy.linalg, the full form of a tall matrix is another work."""
+    return _computes(args, keywords) and len(args[1]) == args[0].shape[1]
+
+
+def _is_svd(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
+    rows, columns = args[0].shape
+    return rows == columns or not (keywords["compute_uv"] and keywords["full_matrices"])
+
+
+def _is_eig(_args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
+    return (keywords["compute_vl"], keywords["compute_vr"]) == (False, True)
+
+
+def _is_eigh(_args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
+    """All eigenvectors, by either algorithm. numpy.linalg's is evd, the usual one here evr: they share the
+    reduction to a tridiagonal matrix, and the rest of evr gains less from threads.
+    """
+    return bool(keywords["compute_v"]) and "range" not in keywords
+
+
+_ROUTINES: Mapping[tuple[str, ...], tuple[_Routine | None, ...]] = {
+    ("gesdd", "gesdd_lwork"): (_Routine(rectangle("svd"), _is_svd), None),
+    ("geqrf",): (_Routine(rectangle("qr"), _computes),),
+    ("orgqr",): (_Routine(rectangle("qr"), _is_reduced),),
+    ("potrf",): (_Routine(square("cholesky")),),
+    ("geev", "geev_lwork"): (_Routine(square("eig"), _is_eig), None),
+    ("syevr", "syevr_lwork"): (_Routine(square("eigh"), _is_eigh), None),
+    ("syevd", "syevd_lwork"): (_Routine(square("eigh"), _is_eigh), None),
+    ("gelsd", "gelsd_lwork"): (_Routine(lstsq), None),
+    ("gecon", "getrf", "getrs"): (None, _Routine(solve), None),
+    ("getrf", "getri", "getri_lwork"): (_Routine(square("inv")), _Routine(square("inv")), None),
+}
+"""What scipy.linalg asks for together, and the operations that it then calls. The last two: before 1.17; all but
+eigh's: before 1.18."""
+
+_ANY, _GENERAL = -1, 0
+"""Structures of a matrix: to be found out, and none (`_common_array_utils.hh`). What is found out may be one for which
+Cholesky's half of the work is enough, that threads help less; other ways need no BLAS."""
+
+_FULL = 1
+"""Of QR (`_decomp_qr.qr`, "keep in sync with the C side")."""
+
+
+def _columns(right: Any) -> Shape:
+    """The shape of right-hand sides, a vector being one."""
+    shape: Shape = right.shape
+    return shape if len(shape) > 1 else (*shape, 1)
+
+
+# The functions of _batched_linalg, whose arguments all go by place.
+
+
+def _batched_solve(a: Any, b: Any, structure: int, *_: Any) -> Named | None:
+    return solve(a.shape, _columns(b)) if structure in {_ANY, _GENERAL} else None
+
+
+def _batched_inv(a: Any, structure: int, *_: Any) -> Named | None:
+    return ("inv", {"n": a.shape[-1]}) if structure in {_ANY, _GENERAL} else None
+
+
+def _batched_det(a: Any, *_: Any) -> Named:
+    return "det", {"n": a.shape[-1]}
+
+
+def _batched_cholesky(a: Any, *_: Any) -> Named:
+    return "cholesky", {"n": a.shape[-1]}
+
+
+def _batched_svd(a: Any, driver: str, compute_uv: bool, full_matrices: bool, *_: Any) -> Named | None:
+    rows, columns = a.shape[-2:]
+    full = compute_uv and full_matrices and rows != columns
+    return None if full or driver != "gesdd" else ("svd", {"m": rows, "n": columns})
+
+
+def _batched_qr(a: Any, _overwrite: bool, mode: int, pivoting: bool, *_: Any) -> Named | None:
+    rows, columns = a.shape[-2:]
+    full = mode == _FULL and rows > columns
+    return None if full or pivoting else ("qr", {"m": rows, "n": columns})
+
+
+def _batched_eig(a: Any, left: bool, right: bool, *others: Any) -> Named | None:
+    generalised = len(others) > 2
+    return None if left or not right or generalised else ("eig", {"n": a.shape[-1]})
+
+
+def _batched_lstsq(a: Any, b: Any, _cut_off: float, driver: str, *_: Any) -> Named | None:
+    return lstsq(a.shape, _columns(b)) if driver == "gelsd" else None
+
+
+_BATCHED: Mapping[str, Callable[..., Named | None]] = {
+    "_solve": _batched_solve,
+    "_inv": _batched_inv,
+    "_det": _batched_det,
+    "_cholesky": _batched_cholesky,
+    "_svd": _batched_svd,
+    "_qr": _batched_qr,
+    "_eig": _batched_eig,
+    "_lstsq": _batched_lstsq,
+}
+"""The first two from 1.17 on, the others from 1.18 on."""
+
+_DETS = ("find_det_from_lu", "_linalg_det")
+"""By which of these det calls what computes it."""
+
+
+def _unknown_scipy() -> str | None:
+    """Why calls of this SciPy are not met, as a sentence; None if they can be."""
+    version = str(getattr(sys.modules["scipy"], "__version__", "of unknown version"))
+    if series(version) not in KNOWN_SCIPY:
+        known = sorted(KNOWN_SCIPY, key=lambda text: int(text.split(".")[1]))
+        return (
+            f"SciPy {version} is not among the versions whose calls can be met ({known[0]} to {known[-1]})."
+        )
+    lapack = getattr(sys.modules.get("scipy.linalg.lapack"), "get_lapack_funcs", None)
+    basic = vars(sys.modules[_HOMES[0]])
+    usual = all(vars(sys.modules[home]).get("get_lapack_funcs") is lapack for home in _HOMES)
+    batched = basic.get("_batched_linalg")
+    if not usual or not basic.keys() & _DETS or (batched and not {"_solve", "_inv"} <= vars(batched).keys()):
+        return "SciPy is not built as this version's usually is (another tool may have changed it)."
+    return None

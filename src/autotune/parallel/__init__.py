@@ -1,0 +1,1 @@
+"""Array work by threads and processes: pools, blocks, reductions, random streams, shared arrays."""

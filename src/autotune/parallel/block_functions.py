@@ -1,0 +1,323 @@
+"""Anybody's function on blocks: its results are checked, and find their place."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from autotune.errors import UsageError
+from autotune.parallel import result_memory, thread_pool
+from autotune.parallel.operands import (
+    PLAIN_TYPES,
+    Array,
+    Index,
+    Shape,
+    as_outs,
+    as_tuple,
+    common_order,
+    common_shape,
+    cutter,
+    like,
+    new_result,
+    paired,
+    read_only,
+    row_cutter,
+)
+from autotune.parallel.scratch import Scratch
+from autotune.parallel.tiles import Grid
+
+Function = Callable[..., Any]
+
+SAMPLE = 64
+"""Elements at the end of the first block that are computed a second time by themselves, to see whether a
+function that is no ufunc works element by element. One row, where it works row by row."""
+
+ROWS_TO_SAMPLE = 16
+"""Fewer rows in a block are not sampled: the second computation would cost more than a few per cent."""
+
+SAMPLE_TOLERANCE = 1e-3
+"""Relative. Vector loops and BLAS may round otherwise for other lengths; what is no function of the element
+alone differs by more."""
+
+
+def map_function(
+    function: Function, arrays: Sequence[Any], out: Any, workers: int, chunk: int, dtype: DTypeLike | None
+) -> Any:
+    """Blocks of the broadcast arrays through a function that returns arrays of the block's shape."""
+    shape = common_shape(arrays)
+    axes = common_order(shape, [*as_outs(out), *arrays])
+    grid = Grid(shape, axes, chunk, workers)
+    if not shape or 0 in shape or len(grid) == 1:
+        return plain_function(function, arrays, out, dtype)
+    for one in as_outs(out):
+        if one is not None:
+            check_out(one, shape)
+    cuts = [cutter(read_only(array), shape) for array in arrays]
+    target = _Target(out, dtype, lambda _: shape, lambda shape, kind: new_result(shape, kind, axes))
+    doubtful = not isinstance(function, np.ufunc)
+
+    def step(block: int) -> None:
+        index = grid[block]
+        parts = [cut(index) for cut in cuts]
+        result = function(*parts)
+        check_shape(function, result, common_shape(parts))
+        check_type(function, result)
+        if doubtful and not block:
+            _check_sample(function, parts, result, axes)
+        target.store(index, result)
+
+    thread_pool.run(lambda: step, len(grid), workers)
+    return target.result()
+
+
+def map_rows(
+    function: Function, arrays: Sequence[Any], out: Any, workers: int, chunk: int, dtype: DTypeLike | None
+) -> Any:
+    """Blocks of rows through a function that returns as many rows, whatever else their shape."""
+    lengths = {array.shape[0] for array in arrays if isinstance(array, np.ndarray) and array.ndim}
+    if len(lengths) != 1:
+        raise UsageError(
+            "With rows=True all arrays have one length along their first axis, not "
+            f"{sorted(lengths) or 'none'}. Bind what is the same for all rows with functools.partial."
+        )
+    (length,) = lengths
+    grid = Grid((length,), (0,), chunk, workers)
+    if not length or len(grid) == 1:
+        return plain_function(function, arrays, out, dtype)
+    cuts = [row_cutter(read_only(array)) for array in arrays]
+    target = _Target(out, dtype, lambda value: (length, *value.shape[1:]), result_memory.empty)
+    doubtful = not isinstance(function, np.ufunc)
+    call = _with_one_blas_thread(function) if workers > 1 else function
+
+    def step(block: int) -> None:
+        index = grid[block]
+        parts = [cut(index) for cut in cuts]
+        result = call(*parts)
+        rows = len(range(*index[0].indices(length)))
+        check_shape(function, result, (rows,))
+        check_type(function, result)
+        if doubtful and not block and rows >= ROWS_TO_SAMPLE:
+            last = (slice(rows - 1, None),)
+            _compare(function, call(*[row_cutter(part)(last) for part in parts]), result, last)
+        target.store(index, result)
+
+    thread_pool.run(lambda: step, len(grid), workers)
+    return target.result()
+
+
+def map_with_scratch(
+    function: Function,
+    arrays: Sequence[Any],
+    out: Any,
+    workers: int,
+    chunk: int | None,
+    dtype: DTypeLike | None,
+) -> Any:
+    """Blocks through a function that takes a Scratch and has one result; one block if `chunk` is None.
+
+    The result's dtype is that of `dtype`, of `out` or of the arrays together, in this order.
+    """
+    outs = as_outs(out)
+    if len(outs) != 1:
+        raise UsageError("A function with scratch=True has one result, so out is one array.")
+    (given,) = outs
+    arrays = [array if np.isscalar(array) else np.asanyarray(array) for array in arrays]
+    shape = common_shape(arrays)
+    axes = common_order(shape, [given, *arrays])
+    grid = Grid(shape, axes, chunk or max(1, int(np.prod(shape))), workers)
+    if given is not None:
+        check_out(given, shape)
+        dtype = given.dtype if dtype is None else dtype
+    kind = np.result_type(*arrays) if dtype is None else np.dtype(dtype)
+    end = new_result(shape, kind, axes) if given is None else given
+    is_input = any(isinstance(array, np.ndarray) and np.may_share_memory(array, end) for array in arrays)
+    target = end.view(np.ndarray)
+    cuts = [cutter(read_only(array), shape) for array in arrays]
+
+    def begin() -> thread_pool.Step:
+        scratch = Scratch(kind, axes)
+
+        def step(block: int) -> None:
+            index = grid[block]
+            parts = [cut(index) for cut in cuts]
+            part = target[index]
+            if not block and len(grid) > 1:
+                _check_sample_with_scratch(function, parts, kind, axes)
+            result = _with_scratch(function, parts, scratch, part.shape, None if is_input else part)
+            check_shape(function, result, part.shape)
+            check_type(function, result)
+            if result is not part:
+                np.copyto(part, result, casting="same_kind")
+
+        return step
+
+    thread_pool.run(begin, len(grid), workers)
+    return end
+
+
+def _with_scratch(
+    function: Function, parts: Sequence[Any], scratch: Scratch, shape: Shape, out: Array | None
+) -> Any:
+    scratch.begin(shape, out)
+    result = function(*parts, scratch=scratch)
+    return scratch.out if result is None else result
+
+
+def plain_function(function: Function, arrays: Sequence[Any], out: Any, dtype: DTypeLike | None) -> Any:
+    """`function(*arrays)`, its results in `out` where that is given and of the dtype where that is."""
+    result = function(*arrays)
+    if out is None and dtype is None:
+        return result
+    values = as_tuple(result)
+    outs = paired(as_outs(out, len(values)), values)
+    return like(result, tuple(_put(one, value, dtype) for one, value in zip(outs, values, strict=True)))
+
+
+def _put(out: Array | None, value: Array, dtype: DTypeLike | None) -> Array:
+    if out is None:
+        return value if dtype is None else value.astype(dtype, casting="same_kind", copy=False)
+    check_out(out, value.shape)
+    np.copyto(out, value, casting="same_kind")
+    return out
+
+
+class _Target:
+    """Where the results of a function go; what they are is known only once it has answered."""
+
+    def __init__(
+        self,
+        out: Any,
+        dtype: DTypeLike | None,
+        shape: Callable[[Array], Shape],
+        make: Callable[[Shape, DTypeLike], Array],
+    ) -> None:
+        self._out = out
+        self._dtype = dtype
+        self._shape = shape
+        self._make = make
+        self._lock = threading.Lock()
+        self._ends: tuple[Array, ...] = ()
+        self._example: Any = None
+
+    def store(self, index: Index, result: Any) -> None:
+        """Put a block's results in their place; the first block that comes decides on number and dtypes."""
+        values = as_tuple(result)
+        if not self._ends:
+            with self._lock:
+                if not self._ends:
+                    self._open(result, values)
+        if len(values) != len(self._ends):
+            raise UsageError(_differing_counts(len(values), len(self._ends)))
+        for end, value in zip(self._ends, values, strict=True):
+            np.copyto(end[index], value, casting="same_kind")
+
+    def _open(self, result: Any, values: Sequence[Array]) -> None:
+        outs = paired(as_outs(self._out, len(values)), values)
+        for one, value in zip(outs, values, strict=True):
+            if one is not None:
+                check_out(one, self._shape(value))
+        self._example = result if isinstance(result, tuple) else None
+        self._ends = tuple(
+            self._make(self._shape(value), self._dtype or value.dtype) if one is None else one
+            for one, value in zip(outs, values, strict=True)
+        )
+
+    def result(self) -> Any:
+        """The results in the form that the function gives them."""
+        return like(self._example, self._ends)
+
+
+def check_out(out: Array, shape: Shape) -> None:
+    if out.shape != shape or not out.flags.writeable:
+        flaw = f"has the shape {out.shape}" if out.shape != shape else "is read-only"
+        raise UsageError(f"out must be a writable array of shape {shape}; it {flaw}.")
+
+
+def check_shape(function: Function, result: Any, expected: Shape) -> None:
+    for value in as_tuple(result):
+        if value.shape[: len(expected)] != expected:
+            raise UsageError(
+                f"{_name(function)} returned the shape {value.shape} for a block of shape {expected}. "
+                "A function for map_blocks works element by element, or row by row with rows=True."
+            )
+
+
+def check_type(function: Function, result: Any) -> None:
+    """Raise UsageError for results that would lose their mask, or what else makes them, in a plain array."""
+    for value in as_tuple(result):
+        if type(value) not in PLAIN_TYPES:
+            raise UsageError(
+                f"{_name(function)} returned a {type(value).__name__}, which cannot be put together from "
+                "blocks; call it on the whole array."
+            )
+
+
+def _check_sample(function: Function, parts: Sequence[Any], result: Any, axes: Sequence[int]) -> None:
+    index = _last(common_shape(parts), axes, SAMPLE)
+    _compare(function, function(*_cut(parts, index)), result, index)
+
+
+def _check_sample_with_scratch(
+    function: Function, parts: Sequence[Any], kind: np.dtype[Any], axes: Sequence[int]
+) -> None:
+    """Compare samples of two lengths, each with a Scratch of its own: a result may lie in reused memory."""
+
+    def call(*some: Any) -> Any:
+        return _with_scratch(function, some, Scratch(kind, axes), common_shape(some), None)
+
+    call.__name__ = _name(function)
+    some = _cut(parts, _last(common_shape(parts), axes, 2 * SAMPLE))
+    result = call(*some)
+    check_shape(function, result, common_shape(some))
+    _check_sample(call, some, result, axes)
+
+
+def _last(shape: Shape, axes: Sequence[int], count: int) -> Index:
+    """The last elements along the longest axis."""
+    longest = max(axes, key=lambda axis: shape[axis])
+    return tuple(slice(-count if axis == longest else -1, None) for axis in range(len(shape)))
+
+
+def _cut(parts: Sequence[Any], index: Index) -> list[Any]:
+    shape = common_shape(parts)
+    return [cutter(part, shape)(index) for part in parts]
+
+
+def _compare(function: Function, sample: Any, result: Any, index: Index) -> None:
+    some, all_of_them = as_tuple(sample), as_tuple(result)
+    if len(some) != len(all_of_them):
+        raise UsageError(_differing_counts(len(some), len(all_of_them)))
+    for alone, within in zip(some, all_of_them, strict=True):
+        part = within[index]
+        if alone.shape != part.shape or not _is_close(alone, part):
+            raise UsageError(
+                f"{_name(function)} gives other values for a part of a block than for the whole block, so it "
+                "does not work element by element (nor row by row); call it on the whole array."
+            )
+
+
+def _differing_counts(one: int, other: int) -> str:
+    return f"The function returned {one} arrays for one block and {other} for another."
+
+
+def _is_close(alone: Array, part: Array) -> bool:
+    if part.dtype.kind in "fc":
+        return bool(np.allclose(alone, part, rtol=SAMPLE_TOLERANCE, equal_nan=True))
+    return bool(np.array_equal(alone, part))
+
+
+def _name(function: Function) -> str:
+    return getattr(function, "__name__", None) or repr(function)
+
+
+def _with_one_blas_thread(function: Function) -> Function:
+    """In each thread by itself, since some libraries keep a count for every thread."""
+    from autotune.controls import blas
+
+    def call(*parts: Any) -> Any:
+        with blas.limit(1):
+            return function(*parts)
+
+    return call

@@ -1,0 +1,337 @@
+"""Reductions: fixed blocks, combined in a fixed tree, so that the result does not depend on who computes
+them.
+
+What is reduced to one element is cut into blocks of BLOCK elements (the last one holds half to one and a
+half; of an array that is not contiguous, as near to that as whole rows allow). NumPy reduces each block,
+and the partial results are combined two by two, neighbours first. Sums are therefore pairwise throughout:
+as accurate as NumPy's pairwise sum along a contiguous axis, and more accurate than its running sums along
+the others (Higham, The accuracy of floating point summation, SIAM J. Sci. Comput. 14, 1993). Variances are
+combined as Chan, Golub and LeVeque do (Updating formulae and a pairwise algorithm for computing sample
+variances, 1979). Where no more than a block is reduced to one element, the result is NumPy's own to the
+bit, and only its elements are divided among the workers.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+from numpy.typing import DTypeLike
+
+from autotune.controls.placement import Placed
+from autotune.errors import UsageError
+from autotune.model.configuration import Placement
+from autotune.parallel import thread_pool
+from autotune.parallel.operands import Array, Index, is_cuttable, memory_order, new_result
+from autotune.parallel.tiles import LANES, WHOLE, Grid, check_counts
+
+BLOCK = 65_536
+"""Elements. Part of what a result is; never tuned."""
+
+BLAS_ROW = 8192
+"""Elements; OpenBLAS computes dot products of up to 10,000 in one thread (kernel/x86_64/ddot.c)."""
+
+UFUNCS: dict[str, np.ufunc] = {
+    "sum": np.add,
+    "prod": np.multiply,
+    "min": np.minimum,
+    "max": np.maximum,
+    "any": np.logical_or,
+    "all": np.logical_and,
+}
+"""Reductions that are a ufunc along the axes; the others are mean, var, std and dot."""
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "sum": np.sum,
+    "prod": np.prod,
+    "min": np.min,
+    "max": np.max,
+    "any": np.any,
+    "all": np.all,
+    "mean": np.mean,
+    "var": np.var,
+    "std": np.std,
+    "dot": np.dot,
+}
+"""The plain calls."""
+
+NAMES: dict[object, str] = {call: name for names in (CALLS, UFUNCS) for name, call in names.items()}
+"""The functions that can be reduced by blocks; a ufunc stands for its `reduce`."""
+
+ORDERLESS = frozenset({"min", "max", "any", "all"})
+"""Reductions whose result does not depend on the order; so are sums and products of whole numbers."""
+
+WITH_DTYPE = frozenset({"sum", "prod", "mean", "var", "std"})
+"""Reductions whose NumPy functions take a dtype."""
+
+COMPUTED = "?bhilqBHILQfdgFDG"
+"""Type codes that are cut. Half precision is not: NumPy sums it in single precision, whose rounding at the
+end of every block would cost accuracy."""
+
+
+def name_of(function: object) -> str:
+    """The name of a reduction: "sum" for np.add and np.sum. Raises UsageError for any other function."""
+    try:
+        return NAMES[function]
+    except (KeyError, TypeError):
+        raise UsageError(
+            f"reduce_blocks does not know {getattr(function, '__name__', function)!r}; it takes np.sum (or "
+            f"np.add), {', '.join('np.' + name for name in list(CALLS)[1:])}."
+        ) from None
+
+
+def reduce_blocks(
+    function: object,
+    arrays: Sequence[Any],
+    *,
+    workers: int,
+    chunk: int,
+    placement: Placement | None = None,
+    axis: int | tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
+    out: Array | None = None,
+    keepdims: bool = False,
+) -> Any:
+    """What `np.sum(array, axis, dtype, out, keepdims)` returns, and so on for the functions of NAMES.
+
+    The result is the same for every `workers`, `chunk` (elements that a worker takes at once) and `placement`
+    (on which CPUs the workers run, this thread during the call too). Integers,
+    min, max, any and all are NumPy's; floats are at least as accurate. Subclasses, objects, half precision
+    and dates get the plain call; so do complex variances. Raises UsageError for a function that is not
+    known or arguments that it does not take, and NumPy's exceptions for an axis or `out` that does not fit.
+    """
+    name = name_of(function)
+    check_counts(workers, chunk)
+    if name == "dot":
+        if axis is not None or dtype is not None or keepdims:
+            raise UsageError("dot takes no axis, dtype or keepdims.")
+        with Placed(placement):
+            return _dot(arrays, out, workers, chunk)
+    if len(arrays) != 1:
+        raise UsageError(f"{name} takes one array, not {len(arrays)}.")
+    if dtype is not None and name not in WITH_DTYPE:
+        raise UsageError(f"{name} takes no dtype.")
+    options: dict[str, Any] = {"axis": axis}
+    options |= {"keepdims": True} if keepdims else {}  # a matrix and other subclasses do not know it
+    options |= {} if dtype is None else {"dtype": dtype}
+    array = arrays[0]
+    if not _is_computed(array) or (name in {"var", "std"} and array.dtype.kind == "c"):
+        return CALLS[name](array, out=out, **options)
+    axes = normalize_axis_tuple(range(array.ndim) if axis is None else axis, array.ndim)
+    cut = _Cut(array, axes)
+    alone = workers == 1 and (cut.depth == 1 or _is_orderless(name, array, dtype))
+    if len(cut) == 1 or alone:
+        return CALLS[name](array, out=out, **options)
+    with Placed(placement):
+        result = _reduce(name, cut, dtype, workers, chunk)
+    return _delivered(result, array, axes, out, keepdims)
+
+
+class _Cut:
+    """An array cut into items: `depth` blocks along the reduced axes, times blocks along the kept ones."""
+
+    def __init__(self, array: Array, axes: tuple[int, ...]) -> None:
+        if (
+            len(axes) == array.ndim
+            and array.ndim > 1
+            and (array.flags.c_contiguous or array.flags.f_contiguous)
+        ):
+            array, axes = array.reshape(-1, order="A"), (0,)
+        self.array = array.view(np.ndarray)
+        self.axes = axes
+        self.kept = tuple(axis for axis in range(array.ndim) if axis not in axes)
+        self.kept_shape = tuple(array.shape[axis] for axis in self.kept)
+        self.kept_order = [self.kept.index(axis) for axis in memory_order(array) if axis in self.kept]
+        self.length = prod(array.shape[axis] for axis in axes)
+        self._along = _grid(array, axes, BLOCK)
+        self._across = _grid(array, self.kept, max(LANES, BLOCK // max(1, min(self.length, BLOCK))))
+        self.depth = len(self._along)
+
+    def __len__(self) -> int:
+        return self.depth * len(self._across)
+
+    def item(self, number: int) -> tuple[Array, int, Index]:
+        """A part of the array, its block along the reduced axes, and the kept elements that it makes."""
+        depth, place = divmod(number, len(self._across))
+        along, across = self._along[depth], self._across[place]
+        index = [WHOLE] * self.array.ndim
+        for axis, part in zip((*self.axes, *self.kept), (*along, *across), strict=True):
+            index[axis] = part
+        return self.array[tuple(index)], depth, across
+
+    def groups(self, chunk: int) -> list[range]:
+        """Items as workers take them: as many in a row as make up a chunk."""
+        at_once = max(1, chunk * len(self) // max(1, self.array.size))
+        return [range(first, min(first + at_once, len(self))) for first in range(0, len(self), at_once)]
+
+
+def _grid(array: Array, axes: tuple[int, ...], chunk: int) -> Grid:
+    order = [axes.index(axis) for axis in memory_order(array) if axis in axes]
+    return Grid([array.shape[axis] for axis in axes], order, chunk)
+
+
+def _reduce(name: str, cut: _Cut, dtype: DTypeLike | None, workers: int, chunk: int) -> Array:
+    kind = _result_dtype(name, cut.array, dtype)
+    if cut.depth == 1:
+        return _reduce_across(
+            CALLS[name], cut, kind, {} if dtype is None else {"dtype": dtype}, workers, chunk
+        )
+    if name in {"var", "std"}:
+        return _variance(name, cut, kind, workers, chunk)
+    ufunc = UFUNCS["sum" if name == "mean" else name]
+    total = _tree(ufunc, _partials(ufunc, cut, kind, workers, chunk))
+    return np.divide(total, cut.length, dtype=kind) if name == "mean" else total
+
+
+def _reduce_across(
+    call: Callable[..., Any],
+    cut: _Cut,
+    kind: np.dtype[Any],
+    options: dict[str, Any],
+    workers: int,
+    chunk: int,
+) -> Array:
+    result = new_result(cut.kept_shape, kind, cut.kept_order)  # NumPy's order of summation depends on it
+    groups = cut.groups(chunk)
+
+    def step(group: int) -> None:
+        for number in groups[group]:
+            part, _, across = cut.item(number)
+            # with out= NumPy 2.0 errs on negative strides
+            result[across] = call(part, axis=cut.axes, **options)
+
+    thread_pool.run(lambda: step, len(groups), workers)
+    return result
+
+
+def _partials(ufunc: np.ufunc, cut: _Cut, kind: np.dtype[Any], workers: int, chunk: int) -> Array:
+    """What each block makes, along the first axis."""
+    partials = np.empty((cut.depth, *cut.kept_shape), kind)
+    groups = cut.groups(chunk)
+
+    def step(group: int) -> None:
+        numbers = groups[group]
+        if cut.array.ndim == 1 and len(numbers) > 1:
+            numbers = _reduce_rows(ufunc, cut, partials, numbers)
+        for number in numbers:
+            part, depth, across = cut.item(number)
+            partials[depth, ...][across] = ufunc.reduce(part, axis=cut.axes, dtype=kind)
+
+    thread_pool.run(lambda: step, len(groups), workers)
+    return partials
+
+
+def _reduce_rows(ufunc: np.ufunc, cut: _Cut, partials: Array, numbers: range) -> range:
+    """Whole blocks of a flat array in a single call, to the same bits; returns the blocks left over."""
+    whole = range(numbers.start, min(numbers.stop, cut.depth - 1))
+    if whole:
+        rows = cut.array[whole.start * BLOCK : whole.stop * BLOCK].reshape(-1, BLOCK)
+        partials[whole.start : whole.stop] = ufunc.reduce(rows, axis=1, dtype=partials.dtype)
+    return range(whole.stop, numbers.stop) if whole else numbers
+
+
+def _tree(ufunc: np.ufunc, partials: Array) -> Array:
+    while len(partials) > 1:
+        even = len(partials) // 2 * 2
+        pairs = ufunc(partials[0:even:2], partials[1:even:2])
+        partials = np.concatenate([pairs, partials[even:]])
+    return np.asarray(partials[0])
+
+
+def _variance(name: str, cut: _Cut, kind: np.dtype[Any], workers: int, chunk: int) -> Array:
+    counts = np.zeros((cut.depth, *[1] * len(cut.kept)), kind)
+    means = np.empty((cut.depth, *cut.kept_shape), kind)
+    squares = np.empty_like(means)
+    groups = cut.groups(chunk)
+
+    def step(group: int) -> None:
+        for number in groups[group]:
+            part, depth, across = cut.item(number)
+            count = prod(part.shape[axis] for axis in cut.axes)
+            mean = np.add.reduce(part, axis=cut.axes, dtype=kind, keepdims=True) / kind.type(count)
+            apart = np.subtract(part, mean, dtype=kind)
+            np.multiply(apart, apart, out=apart)
+            counts[depth] = count
+            means[depth, ...][across] = mean.reshape(means[depth, ...][across].shape)
+            squares[depth, ...][across] = np.add.reduce(apart, axis=cut.axes)
+
+    thread_pool.run(lambda: step, len(groups), workers)
+    variance = _combined_squares(counts, means, squares) / kind.type(cut.length)
+    return np.asarray(np.sqrt(variance) if name == "std" else variance)
+
+
+def _combined_squares(counts: Array, means: Array, squares: Array) -> Array:
+    """Chan, Golub and LeVeque's formula for the sum of squares about the mean, two by two."""
+    while len(counts) > 1:
+        even = len(counts) // 2 * 2
+        (n, m), (a, b) = (counts[0:even:2], counts[1:even:2]), (means[0:even:2], means[1:even:2])
+        share = m / (n + m)
+        merged = squares[0:even:2] + squares[1:even:2] + (b - a) ** 2 * (n * share)
+        squares = np.concatenate([merged, squares[even:]])
+        means = np.concatenate([a + (b - a) * share, means[even:]])
+        counts = np.concatenate([n + m, counts[even:]])
+    return np.asarray(squares[0])
+
+
+def _dot(arrays: Sequence[Any], out: Array | None, workers: int, chunk: int) -> Any:
+    if len(arrays) != 2:
+        raise UsageError(f"dot takes two arrays, not {len(arrays)}.")
+    one, other = arrays
+    vectors = all(_is_computed(array) and array.ndim == 1 for array in arrays)
+    if not vectors or one.shape != other.shape or one.size <= BLOCK:
+        return np.dot(one, other) if out is None else np.dot(one, other, out=out)
+    first, second = _Cut(one, (0,)), _Cut(other, (0,))
+    kind = np.result_type(one, other)
+    partials = np.empty(first.depth, kind)
+    groups = first.groups(chunk)
+
+    def step(group: int) -> None:
+        for number in groups[group]:
+            partials[number] = _block_dot(first.item(number)[0], second.item(number)[0], kind)
+
+    thread_pool.run(lambda: step, len(groups), workers)
+    return _delivered(_tree(np.add, partials), one, (0,), out, keepdims=False)
+
+
+def _block_dot(one: Array, other: Array, kind: np.dtype[Any]) -> Any:
+    """The product of two blocks; floats by BLAS, in rows too short for its threads to change the result."""
+    if one.dtype != kind or other.dtype != kind or kind.kind != "f":
+        return np.add.reduce(np.multiply(one, other, dtype=kind), dtype=kind)
+    whole = one.size // BLAS_ROW * BLAS_ROW
+    rows = np.vecdot(one[:whole].reshape(-1, BLAS_ROW), other[:whole].reshape(-1, BLAS_ROW))
+    return np.add.reduce(rows) + np.vecdot(one[whole:], other[whole:])
+
+
+def _is_computed(array: Any) -> bool:
+    return (
+        isinstance(array, np.ndarray)
+        and is_cuttable(array)
+        and array.dtype.char in COMPUTED
+        and array.size > 0
+        and array.ndim > 0
+    )
+
+
+def _is_orderless(name: str, array: Array, dtype: DTypeLike | None) -> bool:
+    return name in ORDERLESS or _result_dtype(name, array, dtype).kind in "biu"
+
+
+def _result_dtype(name: str, array: Array, dtype: DTypeLike | None) -> np.dtype[Any]:
+    """The dtype of NumPy's own result, asked for one element."""
+    one = array[(slice(1),) * array.ndim]
+    options = {} if dtype is None else {"dtype": dtype}
+    found: np.dtype[Any] = CALLS[name](one, **options).dtype
+    return found
+
+
+def _delivered(result: Array, array: Array, axes: tuple[int, ...], out: Array | None, keepdims: bool) -> Any:
+    """The result in the shape asked for, in `out` if there is one; a number if no axis is left."""
+    if keepdims:
+        result = result.reshape([1 if axis in axes else length for axis, length in enumerate(array.shape)])
+    if out is None:
+        return result if result.ndim else result[()]
+    if out.shape != result.shape:
+        raise ValueError(f"out must have the shape {result.shape}, not {out.shape}")
+    np.copyto(out, result, casting="same_kind")
+    return out

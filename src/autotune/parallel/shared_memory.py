@@ -1,0 +1,352 @@
+"""Arrays that several processes see.
+
+On Linux nothing of them has a name for longer than the microseconds between its making and its removal:
+shared memory, memory-mapped files and memfds are reached through /proc/PID/fd of the process that made
+them, which the kernel allows to processes of the same user. So nothing is left behind when owner or users
+end, whatever ends them. What remains: a SIGKILL that hits those microseconds leaves an empty file; an
+owner's death ends attaching (who has attached keeps the memory). Elsewhere the name is removed when the
+array is closed; the resource tracker of multiprocessing does it if the owner is killed, unless it is killed
+with it. The same holds everywhere for the locks by which process_map and executors of processes talk to children
+that are spawned: a few dozen bytes each, as sem.mp-* in /dev/shm.
+"""
+
+import errno
+import mmap
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from autotune.errors import SharedMemoryError, UnsupportedPlatform, UsageError
+from autotune.model.configuration import Method
+from autotune.parallel.operands import shape_of
+from autotune.parallel.shared_array import SharedArray, wrap
+
+SHARING = (
+    Method.INHERIT,
+    Method.RAW_ARRAY,
+    Method.ARRAY,
+    Method.SHARED_MEMORY,
+    Method.MEMMAP,
+    Method.MEMFD,
+)
+"""Methods that share pages. The others copy, and only process_map can use them."""
+
+SHM = "/dev/shm"  # noqa: S108 - where Linux keeps POSIX shared memory; names in it are random and exclusive
+
+Release = Callable[[], None]
+
+
+class Place(Protocol):
+    """Where the memory can be found by another process; pickles."""
+
+    def open(self, size: int) -> Any:
+        """The memory as a buffer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """What another process needs to open a shared array; pickles."""
+
+    method: Method
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    place: Place
+
+
+def shared(shape: int | tuple[int, ...], dtype: DTypeLike = np.float64, *, method: Method) -> SharedArray:
+    """An array of zeros that other processes can open by its handle; a context manager that closes it.
+
+    Raises UsageError for a method that copies or a dtype with objects, UnsupportedPlatform for one that
+    this system does not have, and SharedMemoryError if there is too little room, before anything is
+    written.
+    """
+    if method not in SHARING:
+        raise UsageError(f"The method {method} copies; to share an array take one of {', '.join(SHARING)}.")
+    kind = np.dtype(dtype)
+    if kind.hasobject:
+        raise UsageError(
+            f"An array of {kind} cannot be shared: its elements point into one process's memory."
+        )
+    sizes = shape_of(shape)
+    if any(length < 0 for length in sizes):
+        raise UsageError(f"A shape has no negative lengths: {sizes}.")
+    size = max(1, prod(sizes) * kind.itemsize)
+    try:
+        memory, place, release = _MAKERS[method](size)
+    except (OSError, OverflowError) as error:
+        raise SharedMemoryError(f"{size} bytes cannot be shared by {method}: {error}") from error
+    return wrap(memory, sizes, kind, Handle(method, sizes, kind, place), release)
+
+
+def attach(handle: Handle) -> SharedArray:
+    """The array behind a handle, in this process; its memory is given back when it is closed or forgotten.
+
+    Raises SharedMemoryError if the array is closed, its owner has ended, or the method works only in
+    children.
+    """
+    if not isinstance(handle, Handle):
+        raise UsageError(
+            f"attach takes the handle of a shared array, not {type(handle).__name__}; a slice has none, nor has an "
+            "array that is closed."
+        )
+    memory = handle.place.open(max(1, prod(handle.shape) * handle.dtype.itemsize))
+    return wrap(memory, handle.shape, handle.dtype, handle, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """Anonymous memory that children get by fork, known by a token in their copy of this module."""
+
+    token: str
+
+    def open(self, size: int) -> Any:
+        del size
+        try:
+            return _inherited[self.token]
+        except KeyError:
+            raise SharedMemoryError(
+                "This array is closed, or this process was not forked from its owner after it was made; the "
+                "methods inherit, raw_array and array reach no other processes."
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class HeapObject:
+    """An array of multiprocessing: itself on its way into a process that is being started, else its token."""
+
+    token: str
+    memory: Any
+
+    def open(self, size: int) -> Any:
+        return Inherited(self.token).open(size)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from multiprocessing.context import get_spawning_popen
+
+        if get_spawning_popen() is None:
+            return Inherited, (self.token,)
+        return _arrive, (self.token, self.memory)
+
+
+def _arrive(token: str, memory: Any) -> Inherited:
+    _inherited[token] = memory
+    return Inherited(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A file without a name, open in its owner. The inode tells it from a later file with the same number."""
+
+    process: int
+    number: int
+    inode: tuple[int, int]
+
+    def open(self, size: int) -> Any:
+        try:
+            number = os.open(f"/proc/{self.process}/fd/{self.number}", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise SharedMemoryError(f"The shared array of process {self.process} is gone: {error}") from error
+        try:
+            if _inode(number) != self.inode:
+                raise SharedMemoryError(f"The shared array of process {self.process} is closed.")
+            return mmap.mmap(number, size)
+        finally:
+            os.close(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """POSIX shared memory with a name, or a tagged mapping on Windows."""
+
+    name: str
+
+    def open(self, size: int) -> Any:
+        if sys.platform == "win32":
+            return mmap.mmap(-1, size, tagname=self.name)
+        import _posixshmem  # type: ignore[import-not-found] # SharedMemory(name) would have the tracker destroy it when this process ends
+
+        try:
+            number = _posixshmem.shm_open(self.name, os.O_RDWR, mode=0o600)
+        except OSError as error:
+            raise SharedMemoryError(f"The shared array {self.name} is gone: {error}") from error
+        return _mapped(number, size)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file with a name."""
+
+    path: str
+
+    def open(self, size: int) -> Any:
+        try:
+            return _mapped(os.open(self.path, os.O_RDWR), size)
+        except OSError as error:
+            raise SharedMemoryError(f"The shared array {self.path} is gone: {error}") from error
+
+
+_inherited: dict[str, Any] = {}
+
+
+def _inherit(size: int) -> tuple[Any, Place, Release]:
+    if not hasattr(os, "fork"):
+        raise UnsupportedPlatform("The method inherit needs fork, which this system does not have.")
+    memory, token = mmap.mmap(-1, size), secrets.token_hex(8)
+    _inherited[token] = memory
+    return memory, Inherited(token), partial(_forget, token)
+
+
+def _forget(token: str) -> None:
+    _inherited.pop(token, None)
+
+
+def _raw_array(size: int) -> tuple[Any, Place, Release]:
+    from multiprocessing.sharedctypes import RawArray
+
+    return _heap_object(RawArray("b", size))
+
+
+def _array(size: int) -> tuple[Any, Place, Release]:
+    from multiprocessing.sharedctypes import Array
+
+    # without its lock, which nobody could take and which has a name in /dev/shm where processes are spawned
+    return _heap_object(Array("b", size).get_obj())
+
+
+def _heap_object(memory: Any) -> tuple[Any, Place, Release]:
+    token = secrets.token_hex(8)
+    _inherited[token] = memory
+    return memory, HeapObject(token, memory), partial(_forget, token)
+
+
+def _shared_memory(size: int) -> tuple[Any, Place, Release]:
+    if not sys.platform.startswith("linux"):
+        return named(size)
+    check_room(SHM, size)
+    return _nameless(f"{SHM}/autotune-{secrets.token_hex(8)}", size)
+
+
+def _memmap(size: int) -> tuple[Any, Place, Release]:
+    folder = tempfile.gettempdir()
+    check_room(folder, size)
+    path = os.path.join(folder, f"autotune-{secrets.token_hex(8)}")  # noqa: PTH118 - pathlib costs 5 ms here
+    if sys.platform.startswith("linux"):
+        return _nameless(path, size)
+    number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    os.ftruncate(number, size)
+    return _mapped(number, size), File(path), _by_owner(partial(os.unlink, path))
+
+
+def _memfd(size: int) -> tuple[Any, Place, Release]:
+    if not hasattr(os, "memfd_create"):
+        raise UnsupportedPlatform("The method memfd needs memfd_create, which only Linux has.")
+    return _described(os.memfd_create("autotune", os.MFD_CLOEXEC), size)
+
+
+def named(size: int) -> tuple[Any, Place, Release]:
+    """Shared memory with a name of at most 31 bytes, slash included, which is what macOS allows."""
+    name = f"/autotune-{secrets.token_hex(8)}"
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size, tagname=name), Named(name), lambda: None
+    import _posixshmem
+    from multiprocessing import resource_tracker
+
+    number = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600)
+    resource_tracker.register(name, "shared_memory")
+    os.ftruncate(number, size)
+
+    def remove() -> None:
+        _posixshmem.shm_unlink(name)
+        resource_tracker.unregister(name, "shared_memory")
+
+    return _mapped(number, size), Named(name), _by_owner(remove)
+
+
+def check_room(folder: str, size: int) -> None:
+    """Raise SharedMemoryError if the folder's file system has less room; writing would end in a bus error."""
+    if not hasattr(os, "statvfs"):
+        return
+    try:
+        found = os.statvfs(folder)
+    except OSError as error:
+        raise SharedMemoryError(f"{folder} cannot hold a shared array: {error}") from error
+    free = found.f_bavail * found.f_frsize
+    if size > free:
+        raise SharedMemoryError(
+            f"{folder} has {free} bytes free, and the array needs {size}. Take the method memfd, which needs "
+            "no room there, or enlarge it (docker run --shm-size)."
+        )
+
+
+def _nameless(path: str, size: int) -> tuple[Any, Place, Release]:
+    number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.unlink(path)  # noqa: PTH108 - pathlib costs 5 ms here
+    return _described(number, size, _reserve)
+
+
+def _reserve(number: int, size: int) -> None:
+    """Take the room now. What somebody else had taken until the first write would end that in a bus error.
+
+    Costs no more than the first write saves by it (80 MB in /dev/shm: 8 ms of 48).
+    """
+    os.ftruncate(number, size)
+    try:
+        os.posix_fallocate(number, 0, size)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:  # a file system that cannot
+            raise
+
+
+def _described(
+    number: int, size: int, prepare: Callable[[int, int], object] = os.ftruncate
+) -> tuple[Any, Place, Release]:
+    try:
+        prepare(number, size)
+        memory = mmap.mmap(number, size)
+    except OSError:
+        os.close(number)
+        raise
+    return memory, Descriptor(os.getpid(), number, _inode(number)), partial(os.close, number)
+
+
+def _inode(number: int) -> tuple[int, int]:
+    status = os.fstat(number)
+    return status.st_dev, status.st_ino
+
+
+def _mapped(number: int, size: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(number, size)
+    finally:
+        os.close(number)
+
+
+def _by_owner(remove: Release) -> Release:
+    """A forked child inherits the array and its release, but must not take the name from under its parent."""
+    owner = os.getpid()
+
+    def release() -> None:
+        if os.getpid() == owner:
+            remove()
+
+    return release
+
+
+_MAKERS: dict[Method, Callable[[int], tuple[Any, Place, Release]]] = {
+    Method.INHERIT: _inherit,
+    Method.RAW_ARRAY: _raw_array,
+    Method.ARRAY: _array,
+    Method.SHARED_MEMORY: _shared_memory,
+    Method.MEMMAP: _memmap,
+    Method.MEMFD: _memfd,
+}

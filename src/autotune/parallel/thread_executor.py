@@ -1,0 +1,59 @@
+"""Threads for whole tasks, with a count of BLAS threads inside them."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from autotune.controls import blas, placement
+from autotune.errors import UsageError
+from autotune.model.configuration import Placement
+from autotune.parallel import thread_pool
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Executor(ThreadPoolExecutor):
+    """A `concurrent.futures.Executor` whose tasks run in `workers` threads with `blas_threads` BLAS threads
+    each.
+
+    The count is in force while any task runs: for the whole process with OpenBLAS, in the task's thread
+    with OpenMP and MKL. None leaves it alone. `where` places several workers, within the CPUs of the thread that
+    makes the executor. Each task sees the context variables of the thread that submitted it. Within one of
+    several workers `map_blocks` and its like compute alone, so that threads do not multiply.
+
+    Raises UsageError for less than one worker.
+    """
+
+    def __init__(self, workers: int, blas_threads: int | None = None, where: Placement | None = None) -> None:
+        check_workers(workers)
+        self.cpus = placement.cpus_for(where, workers)
+        """Where the workers run; None: wherever the program does."""
+        super().__init__(
+            max_workers=workers,
+            thread_name_prefix="autotune-task",
+            initializer=partial(_begin, self.cpus) if workers > 1 else None,
+        )
+        self.workers = workers
+        self.blas_threads = blas_threads
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """Schedule `function(*args, **kwargs)`."""
+        return super().submit(copy_context().run, self._run, partial(function, *args, **kwargs))
+
+    def _run(self, task: Callable[[], T]) -> T:
+        with blas.limit(self.blas_threads):
+            return task()
+
+
+def check_workers(workers: int) -> None:
+    """Raise UsageError for less than one worker."""
+    if workers < 1:
+        raise UsageError(f"An executor needs at least one worker, not {workers}.")
+
+
+def _begin(cpus: frozenset[int] | None) -> None:
+    thread_pool.enter()
+    placement.move(cpus)

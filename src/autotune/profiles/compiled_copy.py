@@ -1,0 +1,193 @@
+"""What apply() reads instead of YAML: every entry that fits this machine, one line an operation.
+
+The first line says what it was made from, the second what was refused; then follow the groups, as `name
+dtype<TAB>JSON`, best level and nearest profile first. A group is parsed when its operation is first asked for.
+The copy is a cache: anything odd about it (owner, mode, checksum, age) means that it is made again.
+"""
+
+import json
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from autotune.profiles.lookup import Refusal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from autotune.model.tuning import Tuning
+
+FORMAT = 3
+_OLD_SECONDS = 30 * 86400
+"""A copy as old as this is deleted when another is written; one still in use is made again in a blink."""
+
+
+class Group(NamedTuple):
+    """The entries of one operation and dtype that one profile gives."""
+
+    name: str
+    dtype: str
+    level: str
+    path: str
+    why: str
+    """Why the profile has this level."""
+    rows: list[Any]
+
+    def tunings(self) -> "tuple[Tuning, ...]":
+        """The entries as nouns."""
+        return tuple(_unpacked(self.name, self.dtype, row) for row in self.rows)
+
+
+class Compiled:
+    """The content of a compiled copy."""
+
+    def __init__(self, made_from: list[Any], threads: tuple[int | None, str], body: bytes) -> None:
+        self.made_from = made_from
+        """Everything the content depends on; equal lists mean that it still holds."""
+        self.threads = threads
+        """The process-wide BLAS thread count and why; None: leave it alone."""
+        self.body = body
+        """Everything after the first line."""
+
+    def groups(self, name: str, dtype: str) -> list[Group]:
+        """The groups of one operation, best level first."""
+        mark = f"\n{name} {dtype}\t".encode(errors="replace")  # half a surrogate pair is no name of ours
+        start = self.body.find(mark)
+        if start < 0:
+            return []
+        start += len(mark)
+        return _groups(name, dtype, self.body[start : self.body.index(b"\n", start)])
+
+    def all_groups(self) -> Iterator[Group]:
+        """The groups of every operation."""
+        for line in self.body.splitlines()[1:]:
+            head, _, rows = line.partition(b"\t")
+            name, dtype = head.decode().split(" ")
+            yield from _groups(name, dtype, rows)
+
+    def refusals(self) -> tuple[Refusal, ...]:
+        """What is not used, and why."""
+        return tuple(Refusal(*row) for row in json.loads(self.body.partition(b"\n")[0]))
+
+
+def compiled(
+    made_from: list[Any], threads: tuple[int | None, str], groups: list[Group], refusals: list[Refusal]
+) -> Compiled:
+    """A compiled copy of groups, given best level first."""
+    lines: dict[str, list[Any]] = {}
+    for group in groups:
+        rows = lines.setdefault(f"{group.name} {group.dtype}", [])
+        rows.append([group.level, group.path, group.why, group.rows])
+    text = [_json(refusals), *(f"{head}\t{_json(rows)}" for head, rows in lines.items()), ""]
+    return Compiled(made_from, threads, "\n".join(text).encode())
+
+
+def load(path: str) -> Compiled | None:
+    """The copy in a file; None if there is none, or none to be trusted."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
+            if not _ours(os.fstat(handle)):
+                return None
+            head, _, body = file.read().partition(b"\n")
+        start = json.loads(head)
+        if start["format"] != FORMAT or start["crc"] != zlib.crc32(body):
+            return None
+        count, why = start["threads"]
+        return Compiled(start["from"], (count, why), body)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # absent, cut off, or something else altogether: it is only a cache
+
+
+def save(path: str, copy: Compiled) -> None:
+    """Put a copy in its place. A folder that cannot be written costs later programs time and nothing else."""
+    from pathlib import Path
+
+    from autotune.profiles.profile_files import replace
+
+    target = Path(path)
+    head = {
+        "format": FORMAT,
+        "crc": zlib.crc32(copy.body),
+        "threads": copy.threads,
+        "from": copy.made_from,
+    }
+    with suppress(OSError):
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        replace(target, _json(head).encode() + b"\n" + copy.body, 0o600)
+        _forget_old(target)
+
+
+def pack(tuning: "Tuning") -> list[Any]:
+    """An entry as a row of plain values."""
+    return [
+        list(map(list, tuning.operation.sizes)),
+        str(tuning.status),
+        tuning.reason,
+        tuning.choice.as_dict(),
+        tuning.default_seconds,
+        tuning.tuned_seconds,
+        tuning.ratio,
+        tuning.ratio_low,
+        tuning.ratio_high,
+        tuning.processes,
+        tuning.pairs,
+        tuning.default_threads,
+        list(tuning.safe_threads),
+        [[one.as_dict(), ratio] for one, ratio in tuning.alternatives],
+        tuning.contested,
+    ]
+
+
+def _unpacked(name: str, dtype: str, row: list[Any]) -> "Tuning":
+    from autotune.model.configuration import configuration
+    from autotune.model.operation import Operation
+    from autotune.model.tuning import Status, Tuning
+
+    sizes, status, reason, choice, *evidence, safe, others, contested = row
+    default, tuned, ratio, low, high, processes, pairs, threads = evidence
+    return Tuning(
+        operation=Operation(name=name, dtype=dtype, sizes=tuple((size, value) for size, value in sizes)),
+        status=Status(status),
+        reason=reason,
+        choice=configuration(choice),
+        default_seconds=default,
+        tuned_seconds=tuned,
+        ratio=ratio,
+        ratio_low=low,
+        ratio_high=high,
+        processes=processes,
+        pairs=pairs,
+        default_threads=threads,
+        safe_threads=tuple(safe),
+        alternatives=tuple((configuration(knobs), share) for knobs, share in others),
+        contested=contested,
+    )
+
+
+def _groups(name: str, dtype: str, line: bytes) -> list[Group]:
+    return [Group(name, dtype, *rest) for rest in json.loads(line)]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _ours(found: os.stat_result) -> bool:
+    """Could nobody else have written it?"""
+    if not stat.S_ISREG(found.st_mode):
+        return False
+    if os.name != "posix":
+        return True
+    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _forget_old(path: "Path") -> None:
+    newest = path.stat().st_mtime
+    for other in path.parent.glob("applied-*.json"):
+        with suppress(OSError):
+            if other.stat().st_mtime < newest - _OLD_SECONDS:
+                other.unlink()

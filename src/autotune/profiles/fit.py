@@ -1,0 +1,284 @@
+"""The ladder: which profiles and entries may speak for this machine, and how well they fit. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from autotune.controls.apply_configuration import clamp
+from autotune.host.numeric_libraries import series
+from autotune.model.allocation import Limit
+from autotune.model.catalogue import CATALOGUE, Family
+from autotune.model.configuration import Configuration
+from autotune.model.profile import Key, Profile
+from autotune.model.tuning import Status, Tuning
+from autotune.profiles.fit_level import Level
+from autotune.profiles.folders import Layer
+from autotune.profiles.lookup import Refusal, Rung
+
+HOSTS = 2
+"""Distinct hosts that must agree before their entry counts for a class; the facts on TUNA (EuroSys '25) and MLOS:
+what a single host found unstable settings to be worth did not carry over to its equals."""
+
+_VERSION = "key.software.blas_version"
+_CONFIRMED_BY_PLACE = {Layer.NAMED, Layer.SYSTEM, Layer.SHIPPED}
+"""What the user named, the administrator installed or this package brought needs no second host."""
+_UNCONFIRMED = (
+    "No second host or trusted signer confirms any entry; name the file in AUTOTUNE_PROFILE to use it anyway."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """This machine, its software and this process's allocation, as far as the fit of a profile depends on them."""
+
+    key: Key
+    host: str | None = None
+    """Identity of the host: a hash, not its name."""
+    schedulable_cpus: int | None = None
+    """CPUs in the affinity mask, before a quota, a cap or other processes: what plain NumPy goes by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A profile and where it was found."""
+
+    layer: Layer
+    path: str
+    profile: Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What became of a profile."""
+
+    level: Level | None
+    """None: refused."""
+    reason: str
+    """A sentence; that of a refusal names the field, what the profile has and what is here."""
+
+
+def rungs(
+    sources: Iterable[Source], here: Here
+) -> tuple[Mapping[tuple[str, str], Sequence[Rung]], list[Refusal]]:
+    """For each operation and dtype its rungs, best level first, and every file and entry that is not used.
+
+    Sources come nearest layer first; within a level the nearer layer goes first. Asked when profiles change; which
+    rung speaks for a size is asked of `climb` at each look-up.
+    """
+    refusals: list[Refusal] = []
+    fitting: list[tuple[Level, str, Source]] = []
+    for source in sources:
+        fitted = fit(source.profile, source.layer, here)
+        if fitted.level is None:
+            refusals.append(Refusal(source.path, None, fitted.reason))
+        else:
+            fitting.append((fitted.level, fitted.reason, source))
+    order = list(Level)
+    fitting.sort(key=lambda one: order.index(one[0]))
+    built: dict[tuple[str, str], list[Rung]] = {}
+    for level, why, source in fitting:
+        entries, refused = _entries(source, here)
+        refusals += refused
+        for pair, tunings in entries.items():
+            same = same_allocation(source.profile.key, here.key)
+            built.setdefault(pair, []).append(Rung(level, source.path, why, tunings, same))
+    return built, refusals
+
+
+def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
+    """How well a profile fits this machine.
+
+    Hardware and software must be equal, except for the patch version of the BLAS library. That holds for a
+    file that the user named too: counts measured elsewhere prove nothing here. What another host measured is
+    believed if the user named the file, the administrator or this package brought it, or the entry says that
+    a second host or a trusted signer confirms it.
+    """
+    theirs, ours = profile.key, here.key
+    stale = ""
+    for field, recorded, present in _differences(theirs, ours):
+        if field != _VERSION or not _same_series(recorded, present):
+            return Fit(level=None, reason=_differs(field, recorded, present))
+        stale = f"Stale: {_differs(field, recorded, present)}"
+    same_host = _same_host(profile, here)
+    if not (same_host or layer in _CONFIRMED_BY_PLACE or any(map(_confirmed, profile.tunings))):
+        reason = _differs("provenance.host", profile.provenance.host, here.host)
+        return Fit(level=None, reason=f"{reason} {_UNCONFIRMED}")
+    level = Level.HOST if same_host else Level.CLASS
+    reason = f"It was measured {'on this host' if same_host else 'on another host of this class'}."
+    if stale:
+        level, reason = Level.STALE, stale
+    if not same_allocation(theirs, ours):
+        level = Level.ALLOCATION
+        reason = f"It was measured with {_allocation(theirs)}; here: {_allocation(ours)}. {stale}".rstrip()
+    if layer is Layer.NAMED:
+        level, reason = Level.EXPLICIT, f"The user named it. {reason}"
+    return Fit(level=level, reason=reason)
+
+
+def usable(tuning: Tuning, source: Source, here: Here) -> Tuning | str:
+    """An entry of a profile that fits, as it may be used here; or why it may not be, as a sentence."""
+    if not (_same_host(source.profile, here) or source.layer is Layer.NAMED):
+        if tuning.contested:
+            return "contested: hosts of this class disagree about it; measured here, it would count."
+        if source.layer not in _CONFIRMED_BY_PLACE and not _confirmed(tuning):
+            count = "one host alone has" if tuning.hosts in {None, 1} else f"{tuning.hosts} hosts have"
+            return f"hosts: {count} measured it; {HOSTS} must agree, or a trusted signer vouch for it."
+    if tuning.status is Status.TUNED and tuning.ratio_high is not None and tuning.ratio_high >= 1:
+        return f"interval: with {tuning.choice} it may take {tuning.ratio_high:.3g} times the default's time."
+    return carried(tuning, source.profile.key, here)
+
+
+def carried(tuning: Tuning, theirs: Key, here: Here) -> Tuning | str:
+    """An entry as its evidence holds for the allocation here; or why it does not, as a sentence.
+
+    The optimum follows the work per thread, so absolute counts are kept. A choice is used if the clamp to the
+    usable CPUs leaves it unchanged, and if it would still beat plain NumPy as that is here, with its BLAS
+    threads on the CPUs here. A choice of BLAS threads that the clamp changes is used if the clamped count was
+    measured, too, to be no slower. A kept default is kept anywhere.
+    """
+    usable_cpus = here.key.usable_cpus
+    if same_allocation(theirs, here.key):
+        return tuning
+    faster = _default_faster(tuning, theirs, here)
+    holding = tuple(count for count in tuning.safe_threads if count <= usable_cpus) if faster == 1 else ()
+    others = tuple(one for one in tuning.alternatives if faster == 1 and one[0].cpus <= usable_cpus)
+    kept = replace(tuning, safe_threads=holding, alternatives=others)
+    if tuning.status is not Status.TUNED:
+        return kept
+    clamped = clamp(tuning.choice, usable_cpus)
+    if clamped != tuning.choice:
+        if clamped == Configuration(blas_threads=clamped.blas_threads) and clamped.blas_threads in holding:
+            reason = f"{clamped}, no slower than the default where {tuning.choice} was fastest."
+            return replace(
+                kept,
+                choice=clamped,
+                reason=reason,
+                tuned_seconds=None,
+                ratio=None,
+                ratio_low=None,
+                ratio_high=None,
+            )
+        return (
+            f"choice: {tuning.choice} was measured with {theirs.usable_cpus} usable CPUs; the "
+            f"{usable_cpus} here leave {clamped}, which was not measured."
+        )
+    if tuning.choice.placement is not None and Limit.AFFINITY in {theirs.limit, here.key.limit}:
+        return f"choice: {tuning.choice} was measured on CPUs that lie otherwise than those here."
+    if faster == 1 or clamped == _default_choice(here.key):
+        return kept
+    if faster is None:
+        return (
+            f"choice: {tuning.choice} was proved with {_allocation(theirs)}; how fast the default is with "
+            f"{_allocation(here.key)} does not follow from it."
+        )
+    bound = (tuning.ratio_high or 1.0) * faster
+    if bound >= 1:
+        return (
+            f"choice: {tuning.choice} beat the default of {_allocation(theirs)}; with {_allocation(here.key)} "
+            f"the default may be {faster:.3g} times as fast, and the gain is not."
+        )
+    return replace(kept, ratio=None, ratio_low=None, ratio_high=bound)
+
+
+def same_allocation(theirs: Key, ours: Key) -> bool:
+    """Do both have as many usable CPUs, for the same reason?"""
+    return (theirs.usable_cpus, theirs.limit) == (ours.usable_cpus, ours.limit)
+
+
+def blank(tuning: Tuning, reason: str) -> Tuning:
+    """A refused entry as its neighbours have to see it: a size where no choice is known to be safe."""
+    return Tuning(operation=tuning.operation, status=Status.NOISY, reason=reason, contested=tuning.contested)
+
+
+def _entries(source: Source, here: Here) -> tuple[dict[tuple[str, str], list[Tuning]], list[Refusal]]:
+    """The entries of a profile that fits, by operation and dtype, and those that are not used."""
+    entries: dict[tuple[str, str], list[Tuning]] = {}
+    refusals: list[Refusal] = []
+    for tuning in source.profile.tunings:
+        pair = (tuning.operation.name, tuning.operation.dtype)
+        entry = usable(tuning, source, here)
+        if isinstance(entry, str):
+            refusals.append(Refusal(source.path, str(tuning.operation), entry))
+            entry = blank(tuning, entry)
+        entries.setdefault(pair, []).append(entry)
+    return entries, refusals
+
+
+def _same_host(profile: Profile, here: Here) -> bool:
+    return here.host is not None and profile.provenance.host == here.host
+
+
+def _confirmed(tuning: Tuning) -> bool:
+    return (tuning.hosts or 1) >= HOSTS or tuning.signer is not None
+
+
+def _default_faster(tuning: Tuning, theirs: Key, here: Here) -> float | None:
+    """How many times as fast plain NumPy may at most be here as where an entry was measured; None: unknown.
+
+    Plain NumPy starts a BLAS thread for every CPU of the affinity mask, whatever a quota, a cap or other
+    processes leave of these. The same threads on no more CPUs are no faster. With other counts a time changes
+    at most in proportion, which `rule` takes for granted too; and threads that have to wait for each other's
+    CPUs do no better than as many as there are CPUs. What a default was slowed by that was measured so is
+    unknown.
+    """
+    if not _calls_blas(tuning):
+        return 1.0
+    threads, cpus = _default(theirs, tuning.default_threads)
+    threads_here, cpus_here = _default(here.key, here.schedulable_cpus)
+    if threads is None or cpus is None or cpus_here is None:
+        return None
+    if threads == threads_here and cpus_here <= cpus:
+        return 1.0
+    if cpus < threads:
+        return None
+    return max(threads, cpus_here) / min(threads, cpus_here)
+
+
+def _default(key: Key, threads: int | None) -> tuple[int | None, int | None]:
+    """BLAS threads of plain NumPy with an allocation, and the CPUs that they have; None for what is unknown.
+
+    `threads` is what is known of the former. A library that does not go by the affinity mask (MKL counts
+    cores) is one whose default elsewhere is unknown.
+    """
+    match key.limit:
+        case Limit.NONE | Limit.AFFINITY:
+            known = key.usable_cpus if threads in {None, key.usable_cpus} else None
+            return known, known
+        case Limit.CAP:
+            return threads, threads
+    return threads, key.usable_cpus
+
+
+def _default_choice(key: Key) -> Configuration | None:
+    """What plain NumPy does with an allocation, as a choice; None where it does something that no choice can."""
+    unhindered = key.limit in {Limit.NONE, Limit.AFFINITY}
+    return Configuration(blas_threads=key.usable_cpus) if unhindered else None
+
+
+def _calls_blas(tuning: Tuning) -> bool:
+    row = CATALOGUE.get(tuning.operation.name)
+    stack = row is not None and row.family is Family.STACK
+    return stack or tuning.choice.blas_threads is not None or tuning.default_threads is not None
+
+
+def _differences(theirs: Key, ours: Key) -> Iterator[tuple[str, object, object]]:
+    for part in ("hardware", "software"):
+        recorded, present = getattr(theirs, part), getattr(ours, part)
+        for item in fields(recorded):
+            pair = (getattr(recorded, item.name), getattr(present, item.name))
+            if pair[0] != pair[1]:
+                yield f"key.{part}.{item.name}", *pair
+
+
+def _same_series(recorded: object, present: object) -> bool:
+    """Do two BLAS versions differ in the patch only? 0.3.30 and 0.3.31 do; 2024.0 and 2024.2 do not."""
+    return None not in {recorded, present} and series(str(recorded)) == series(str(present))
+
+
+def _differs(field: str, recorded: object, present: object) -> str:
+    said, found = ("unknown" if value is None else value for value in (recorded, present))
+    return f"{field}: the profile has {said}, this machine has {found}."
+
+
+def _allocation(key: Key) -> str:
+    cpus = "1 usable CPU" if key.usable_cpus == 1 else f"{key.usable_cpus} usable CPUs"
+    return cpus if key.limit == "none" else f"{cpus} (limited by {key.limit})"

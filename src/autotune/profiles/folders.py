@@ -1,0 +1,136 @@
+# ruff: noqa: PTH100, PTH111, PTH112, PTH117, PTH118, PTH120 - pathlib takes 4 ms to load
+"""Where profiles, state and compiled copies live.
+
+What apply() asks for is text: loading pathlib takes 4 ms, which NumPy leaves to others.
+"""
+
+import os
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NOWHERE = "/nonexistent"
+_NODE_SPOOL = "/run/autotune/spool"
+
+
+class Layer(StrEnum):
+    """Who put a profile there, nearest first."""
+
+    NAMED = "named"
+    """The user named it: an argument or $AUTOTUNE_PROFILE."""
+    USER = "user"
+    """The user's own folder, where `autotune calibrate` writes."""
+    NODE = "node"
+    """What this computer's own daemon found, for all its users."""
+    SYSTEM = "system"
+    """The administrator's folder."""
+    CLUSTER = "cluster"
+    """The mirror of the cluster's store, which `autotune pull` leaves."""
+    SHIPPED = "shipped"
+    """Came with autotune."""
+
+
+def state_dir() -> "Path":
+    """Journals, locks and results that had no better place: $AUTOTUNE_STATE_DIR, else the platform's."""
+    return _path(_state_dir())
+
+
+def user_profiles() -> "Path":
+    """Where `autotune calibrate` writes."""
+    return _path(_user_profiles())
+
+
+def cluster_profiles() -> "Path":
+    """The mirror that `autotune pull` leaves."""
+    return _path(_mirrors()[0])
+
+
+def spool() -> tuple["Path", int]:
+    """Where to leave what was asked for in vain, and the mode of files there: the spool that this computer's
+    daemon keeps open to every user, else the user's own.
+    """
+    if "AUTOTUNE_STATE_DIR" not in os.environ and os.access(_NODE_SPOOL, os.W_OK | os.X_OK):
+        return _path(_NODE_SPOOL), 0o644
+    return _path(os.path.join(_state_dir(), "spool")), 0o600
+
+
+def cache_dir() -> str:
+    """Compiled copies; may be deleted at any time."""
+    return _platform("user_cache", "XDG_CACHE_HOME", "~/.cache")
+
+
+def places(named: str | os.PathLike[str] | None = None) -> list[tuple[Layer, str]]:
+    """Files and folders to look for profiles in, nearest first.
+
+    `named` is what the caller names; without it $AUTOTUNE_PROFILE is looked at. Nothing is looked for in the
+    current folder, unless one of these says so.
+    """
+    first = os.fspath(named) if named is not None else os.environ.get("AUTOTUNE_PROFILE", "")
+    return [
+        *([(Layer.NAMED, os.path.abspath(os.path.expanduser(first)))] if first else []),
+        (Layer.USER, _user_profiles()),
+        *([(Layer.NODE, _node_profiles())] if sys.platform.startswith("linux") else []),
+        (Layer.SYSTEM, _system_profiles()),
+        *((Layer.CLUSTER, mirror) for mirror in dict.fromkeys(_mirrors())),
+        (Layer.SHIPPED, _shipped_profiles()),
+    ]
+
+
+def _state_dir() -> str:
+    return os.environ.get("AUTOTUNE_STATE_DIR") or _platform("user_state", "XDG_STATE_HOME", "~/.local/state")
+
+
+def _mirrors() -> list[str]:
+    """The user's own, and on Linux that of the node, which root or a system's daemon keeps."""
+    own = os.path.join(_state_dir(), "cluster")
+    return [own, _node_mirror()] if sys.platform.startswith("linux") else [own]
+
+
+def _node_mirror() -> str:
+    return "/var/lib/autotune/cluster"
+
+
+def _node_profiles() -> str:
+    return os.path.join(os.path.dirname(_node_mirror()), "profiles")
+
+
+def _user_profiles() -> str:
+    return os.path.join(_platform("user_config", "XDG_CONFIG_HOME", "~/.config"), "profiles")
+
+
+def _system_profiles() -> str:
+    if sys.platform.startswith("linux"):
+        return "/etc/autotune/profiles"
+    from platformdirs import site_config_dir
+
+    return os.path.join(site_config_dir("autotune", appauthor=False), "profiles")
+
+
+def _shipped_profiles() -> str:
+    """Inside the wheel, or beside src/ in a checkout."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    inside = os.path.join(package, "profiles", "shipped")
+    return inside if os.path.isdir(inside) else os.path.join(package, "..", "..", "profiles")
+
+
+def _platform(kind: str, variable: str, linux: str) -> str:
+    """A folder of the platform. Linux's are found without platformdirs, which takes 5 ms to load."""
+    if not sys.platform.startswith("linux"):
+        import platformdirs
+
+        folder: str = getattr(platformdirs, f"{kind}_dir")("autotune", appauthor=False)
+        return folder
+    named = os.environ.get(variable, "")
+    # The XDG specification: a relative path in the variable is to be ignored.
+    root = named if os.path.isabs(named) else os.path.expanduser(linux)
+    # Without a home "~" stays as it is; nothing is ever read from or written to the current folder.
+    return os.path.join(root if os.path.isabs(root) else _NOWHERE, "autotune")
+
+
+def _path(text: str) -> "Path":
+    from pathlib import Path
+
+    return Path(text)

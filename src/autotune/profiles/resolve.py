@@ -1,0 +1,232 @@
+"""Everything measured that fits this machine: from the compiled copy, if that still holds."""
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import autotune
+from autotune.errors import ProfileError
+from autotune.host.numeric_libraries import software
+from autotune.host.usable_cpus import schedulable_cpus, usable_cpus
+from autotune.model.allocation import Limit
+from autotune.profiles import compiled_copy
+from autotune.profiles.compiled_copy import Compiled, Group
+from autotune.profiles.fit_level import Level
+from autotune.profiles.folders import Layer, cache_dir, places
+from autotune.profiles.lookup import Found, Refusal, Rung, climb, refused
+
+if TYPE_CHECKING:
+    from autotune.model.machine import Machine
+    from autotune.model.operation import Operation
+    from autotune.model.profile import Key
+    from autotune.model.tuning import Tuning
+    from autotune.profiles.fit import Here
+
+_SUFFIXES = (".yaml", ".yml")
+_BOOT = "/proc/sys/kernel/random/boot_id"
+_ONLINE = "/sys/devices/system/cpu/online"
+
+
+class Resolution:
+    """What is known for this machine and allocation. It does not change; resolve() makes a new one."""
+
+    def __init__(self, copy: Compiled, usable: int, limit: Limit) -> None:
+        self.usable_cpus = usable
+        self.limit = limit
+        self.threads, self.threads_why = copy.threads
+        """The process-wide BLAS thread count, not yet clamped, and why; None: leave it alone."""
+        self._copy = copy
+        self._parsed: dict[tuple[str, str], list[Rung]] = {}
+
+    def find(self, operation: "Operation") -> Found | None:
+        """The entry that speaks for an operation: the best level that has evidence for its size."""
+        rungs = self._rungs(operation.name, operation.dtype)
+        return climb(rungs, operation)[0] if rungs else None
+
+    def climbed(self, operation: "Operation") -> tuple[Found | None, list[Refusal]]:
+        """The same, and the nearer entries that do not speak for an operation, with their reasons."""
+        return climb(self._rungs(operation.name, operation.dtype), operation)
+
+    def operations(self) -> list["Operation"]:
+        """Every operation and size that some profile for this machine names, used here or refused."""
+        every = (one.operation for group in self._copy.all_groups() for one in group.tunings())
+        return sorted(dict.fromkeys(every), key=lambda one: (one.name, one.dtype, one.sizes))
+
+    def entries(self) -> Iterator[Found]:
+        """Every entry in use, each operation's best level first; operations of the nearest profile go first."""
+        return (found for found in self._everything() if not refused(found.tuning))
+
+    def refused(self) -> Iterator[Found]:
+        """Every entry of a profile that fits which is not used itself, with its reason as the entry's."""
+        return (found for found in self._everything() if refused(found.tuning))
+
+    def _everything(self) -> Iterator[Found]:
+        for group in self._copy.all_groups():
+            for tuning in group.tunings():
+                yield Found(tuning, Level(group.level), group.path, group.why)
+
+    def _rungs(self, name: str, dtype: str) -> list[Rung]:
+        rungs = self._parsed.get((name, dtype))
+        if rungs is None:
+            groups = self._copy.groups(name, dtype)
+            rungs = [Rung(Level(one.level), one.path, one.why, one.tunings()) for one in groups]
+            self._parsed[name, dtype] = rungs
+        return rungs
+
+    @property
+    def summary(self) -> str:
+        """A sentence: how much is known, and how much is not used."""
+        operations = {(found.tuning.operation.name, found.tuning.operation.dtype) for found in self.entries()}
+        files = {one.path for one in self.refusals if one.entry is None}
+        entries = sum(one.entry is not None for one in self.refusals)
+        covered = f"Profiles speak for {len(operations)} operation{'s' * (len(operations) != 1)}"
+        if not files and not entries:
+            return f"{covered}."
+        refused = (
+            f"{len(files)} file{'s' * (len(files) != 1)} and {entries} entr{'y' if entries == 1 else 'ies'}"
+        )
+        return f"{covered}; {refused} are not used, for the reasons that explain() gives."
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Every file and entry that is not used, with its reason."""
+        return self._copy.refusals()
+
+
+def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> Resolution:
+    """What fits this machine now: hardware, software, and the CPUs that this process may use.
+
+    NumPy must have been imported. `named` is a profile or a folder of profiles that the user names; without
+    it $AUTOTUNE_PROFILE is looked at. `processes` share the CPUs. Raises nothing for whatever is wrong with a
+    profile: that is in `refusals`.
+    """
+    usable, limit = usable_cpus(processes)
+    files = _files(named)
+    made_from = _made_from(usable, limit, files)
+    path = f"{cache_dir()}/applied-{zlib.crc32(repr((made_from[:-1], named)).encode()):08x}.json"
+    copy = compiled_copy.load(path)
+    if copy is None or copy.made_from != made_from:
+        copy = _compile(files, here(usable, limit), made_from)
+        compiled_copy.save(path, copy)
+    return Resolution(copy, usable, limit)
+
+
+def depends_on(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> list[Any]:
+    """What the answer of resolve() depends on: as long as this is equal, so is the answer. Reads no profile."""
+    return _made_from(*usable_cpus(processes), _files(named))
+
+
+def here(usable: int, limit: Limit) -> "Here":
+    """This machine with this allocation. Reads all of it, in tens of milliseconds, and loads NumPy."""
+    from autotune.host.detect import detect
+    from autotune.host.identity import host_id
+    from autotune.profiles.fit import Here
+
+    machine, _ = detect()
+    return Here(key=key(machine, usable, limit), host=host_id(), schedulable_cpus=schedulable_cpus())
+
+
+def key(machine: "Machine", usable: int, limit: Limit) -> "Key":
+    """What a profile of this machine with this allocation is for. Loads NumPy, whose BLAS is part of it."""
+    from autotune.model.profile import Key
+
+    return Key(hardware=machine.hardware, software=software(load=True), usable_cpus=usable, limit=limit)
+
+
+def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any]) -> Compiled:
+    """Read, fit and order every profile."""
+    from pathlib import Path
+
+    from autotune.profiles.consensus import consensus
+    from autotune.profiles.fit import Source, rungs
+    from autotune.profiles.profile_files import TRUST, read
+
+    unread: list[Refusal] = []
+    sources: list[Source] = []
+    for layer, path in files:
+        try:
+            sources.append(Source(layer=layer, path=path, profile=read(Path(path), TRUST[layer])))
+        except ProfileError as error:
+            unread.append(Refusal(path, None, error.reason))
+    built, refusals = rungs(sources, site)
+    groups = [
+        Group(
+            name, dtype, one.level, one.path, one.why, [compiled_copy.pack(tuning) for tuning in one.tunings]
+        )
+        for (name, dtype), steps in built.items()
+        for one in steps
+    ]
+    return compiled_copy.compiled(made_from, consensus(_votes(built.values())), groups, [*unread, *refusals])
+
+
+def _votes(built: Iterable[Sequence[Rung]]) -> list["Tuning"]:
+    """Of each operation and size the entry of the best level with this allocation, as the consensus asks.
+
+    A refused entry has no vote, unless it is refused because hosts disagree: then no count is known to be safe.
+    """
+    votes: dict[Operation, Tuning] = {}
+    for steps in built:
+        for rung in reversed(steps):
+            if rung.same_allocation:
+                votes |= {one.operation: one for one in rung.tunings if one.contested or not refused(one)}
+    return list(votes.values())
+
+
+def _files(named: str | os.PathLike[str] | None) -> list[tuple[Layer, str]]:
+    """Every profile file, nearest layer first. What cannot be listed stands for itself, to be refused."""
+    found: list[tuple[Layer, str]] = []
+    for layer, place in places(named):
+        try:
+            with os.scandir(place) as folder:
+                names = sorted(entry.name for entry in folder)
+        except FileNotFoundError:
+            found += [(layer, place)] if layer is Layer.NAMED else []
+            continue
+        except OSError:
+            found.append((layer, place))
+            continue
+        chosen = [name for name in names if name.endswith(_SUFFIXES) and not name.startswith(".")]
+        found += [(layer, os.path.join(place, name)) for name in chosen]  # noqa: PTH118 - once a file
+        if layer is Layer.NAMED and not chosen:
+            found.append((layer, place))
+    return found
+
+
+def _made_from(usable: int, limit: Limit, files: list[tuple[Layer, str]]) -> list[Any]:
+    return [*_circumstances(usable, limit), [_state(path) for _, path in files]]
+
+
+def _circumstances(usable: int, limit: Limit) -> list[Any]:
+    """What else the fit depends on, cheap to read. Hardware changes at a boot, or when a CPU is switched."""
+    known = software()
+    return [
+        autotune.__version__,
+        usable,
+        str(limit),
+        schedulable_cpus(),
+        *(getattr(known, name) for name in known.__slots__),
+        _content(_BOOT),
+        _content(_ONLINE),
+        os.environ.get("AUTOTUNE_HOST_ID"),
+    ]
+
+
+def _content(path: str) -> str | None:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123 - a millisecond less
+            return file.read(4096).strip()
+    except OSError:
+        return None
+
+
+def _state(path: str) -> list[Any]:
+    """What changes when a file, or what it may be trusted for, does."""
+    try:
+        file, folder = os.stat(path), os.stat(os.path.dirname(path))  # noqa: PTH116, PTH120
+    except (OSError, ValueError):
+        return [path]
+    return [
+        *(path, file.st_mtime_ns, file.st_size, file.st_ino, file.st_mode, file.st_uid),
+        *(folder.st_mode, folder.st_uid, os.path.islink(path)),  # noqa: PTH114
+    ]

@@ -1,0 +1,114 @@
+"""A profile as YAML for people: what made it on top, entries grouped by operation, one thought a line.
+
+Equal profiles give equal bytes. Numbers keep six significant digits, more than any measurement has.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+from autotune.model.profile import Profile
+from autotune.profiles.schema import document_of
+from autotune.profiles.yaml_subset import MAX_TEXT
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_+-]*")
+_NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off"}
+"""Words that some YAML reader takes for something else."""
+
+
+def text_of(profile: Profile) -> str:
+    """The YAML text of a profile."""
+    document = document_of(profile)
+    lines = [f"# {line}" for line in _comment(profile)]
+    lines.append(f"schema: {document['schema']}")
+    lines += ["key:", *(f"  {name}: {_flow(part)}" for name, part in document["key"].items())]
+    if document["provenance"]:
+        lines += [
+            "provenance:",
+            *(f"  {name}: {_flow(value)}" for name, value in document["provenance"].items()),
+        ]
+    lines.append("operations:" if document["operations"] else "operations: {}")
+    for name, dtypes in document["operations"].items():
+        lines.append(f"  {name}:")
+        for dtype, entries in dtypes.items():
+            lines.append(f"    {dtype}:")
+            for entry in entries:
+                lines += _entry(entry)
+    return "\n".join(lines) + "\n"
+
+
+def _comment(profile: Profile) -> Iterator[str]:
+    key, made = profile.key, profile.provenance
+    software = " ".join(part for part in (key.software.blas, key.software.blas_version) if part)
+    machine = made.cpu or key.hardware.vendor or "an unknown CPU"
+    tuned = sum(not tuning.choice.is_default for tuning in profile.tunings)
+    yield _one_line(f"Profile of {machine}: {key.usable_cpus} usable CPUs, {software or 'no BLAS found'}.")
+    if made.autotune or made.created:
+        when = f" on {made.created[:10]}" if made.created and _is_date(made.created[:10]) else ""
+        version = f" {made.autotune}" if made.autotune else ""
+        yield _one_line(f"Measured by autotune{version}{when} with `autotune calibrate`.")
+    yield f"{tuned} of {len(profile.tunings)} entries are not NumPy's default. Ratio: tuned / default time."
+    if any(tuning.hosts is not None for tuning in profile.tunings):
+        yield "A copy of what the cluster's store says: `autotune pull` replaces it, and edits with it."
+    else:
+        yield "Safe to edit and to commit. The format is described in docs/profile-format.md."
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _one_line(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _entry(entry: Mapping[str, Any]) -> Iterator[str]:
+    lead = "      - "
+    for name, value in entry.items():
+        yield f"{lead}{name}: {_flow(value)}"
+        lead = "        "
+
+
+def _flow(value: Any) -> str:
+    """A value on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_scalar(name)}: {_flow(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    return _scalar(value)
+
+
+def _scalar(value: str | float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, int):
+        return str(value)
+    text = value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + "…"
+    if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT:
+        return text
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _number(value: float) -> str:
+    """With a point before an exponent, which YAML 1.1 asks of a number."""
+    digits, mark, exponent = f"{value:.6g}".partition("e")
+    return f"{digits if '.' in digits else digits + '.0'}{mark}{exponent}"
+
+
+def _escaped(character: str) -> str:
+    """YAML's escapes for what a reader must not see raw; half a surrogate pair cannot be written at all."""
+    if character in '"\\':
+        return "\\" + character
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xD800 <= code <= 0xDFFF:
+        return "\N{REPLACEMENT CHARACTER}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,255 @@
+"""Work on large arrays by the measured workers and chunk; plain NumPy where nothing was measured."""
+
+from collections.abc import Callable
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from autotune.model.catalogue import CATALOGUE, Family, row_of
+from autotune.model.configuration import DEFAULT
+from autotune.parallel import blocks, random_streams, reductions
+from autotune.parallel.operands import as_outs, check_overlap, common_shape, shape_of
+from autotune.runtime.lookup_configuration import config
+
+if TYPE_CHECKING:
+    from autotune.model.configuration import Configuration
+
+SMALL = 10_000
+"""Elements up to which NumPy is called at once: two threads were slower for every ufunc (add 30 times, sin
+3)."""
+
+SCRATCH_CHUNK = 32_768
+"""Elements in a block of a function with scratch, while nothing is measured: the temporaries of an
+expression then stay in the cache, which alone made it 2 to 3 times as fast for 100 thousand to 10 million
+elements."""
+
+CHUNKS_A_WORKER = 4
+"""Where a profile names workers only. 2 to 8 chunks for each were best, 64 always lost."""
+
+UNMEASURED = frozenset({"any", "all"})
+"""Reductions that no row of the catalogue stands for: they may end at their first elements."""
+
+NAMES = {"positive": "copy"}
+"""Functions whose row of the catalogue has another name."""
+
+
+def map_blocks(
+    function: Callable[..., Any],
+    *arrays: Any,
+    out: Any = None,
+    dtype: DTypeLike | None = None,
+    rows: bool = False,
+    scratch: bool = False,
+    operation: str | None = None,
+) -> Any:
+    """What `function(*arrays)` returns, computed block by block by the measured number of workers.
+
+    `function` works element by element: a ufunc, or anything that takes blocks of the arrays (which it must
+    not write to) and returns an array of their shape, or a tuple of them. With `rows` it works along the
+    first axis, in which all arrays have one length: `map_blocks(np.linalg.inv, stack, rows=True)`. With
+    `scratch` it gets a keyword argument `scratch` for its intermediate results, see
+    `autotune.parallel.scratch.Scratch`:
+
+        def norm(x, y, *, scratch):
+            squares = np.multiply(x, x, out=scratch(0))
+            squares += np.multiply(y, y, out=scratch(1))
+            return np.sqrt(squares, out=scratch.out)
+
+    `operation` names the entry of the profile; otherwise it is the ufunc's own, "stack_inv" and the like
+    for stacks of square matrices, "expression" with `scratch`. Where nothing was measured for this size and
+    dtype, NumPy is called as if this function were not there (with `scratch`, the calling thread does it
+    block by block).
+
+    Results of ufuncs are the plain call's, to the bit. Arrays may be broadcast, empty, of any strides;
+    `out` may be one of them. Subclasses, masked arrays, objects, records and strings get the plain call.
+    Results may lie in memory of earlier ones that nobody refers to any more (`autotune.parallel.result_memory`
+    says how much is held).
+
+    Scope of effect: this call, on threads that the process keeps for later ones; BLAS threads stay as they are.
+
+    Raises UsageError if `out` overlaps an input without being it, or if the function does not work element
+    by element as far as a sample of the first block shows; what the function raises, with a note that names
+    the block.
+    """
+    if dtype is None and isinstance(function, np.ufunc) and not (rows or scratch) and _is_small(arrays, out):
+        return function(*arrays) if out is None else function(*arrays, out=out)
+    if operation is None:
+        operation = _operation(function, arrays, rows=rows, scratch=scratch)
+    chosen = None if operation is None else _chosen(operation, arrays, out)
+    if chosen is None or (chosen.workers is None and chosen.chunk is None):
+        if not scratch:
+            check_overlap(arrays, as_outs(out))
+            return blocks.plain(function, arrays, out, dtype=dtype)
+        workers, chunk, placement = 1, SCRATCH_CHUNK, None
+    else:
+        workers, placement = chosen.workers or 1, chosen.placement
+        chunk = chosen.chunk or _share(len(arrays[0]) if rows else _size(arrays), workers)
+    return blocks.map_blocks(
+        function,
+        arrays,
+        out,
+        workers=workers,
+        chunk=chunk,
+        placement=placement,
+        dtype=dtype,
+        rows=rows,
+        scratch=scratch,
+    )
+
+
+def reduce_blocks(
+    function: Callable[..., Any],
+    *arrays: Any,
+    axis: int | tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
+    out: NDArray[Any] | None = None,
+    keepdims: bool = False,
+) -> Any:
+    """What np.sum, prod, min, max, mean, var, std, any, all or dot returns, by the measured number of
+    workers.
+
+    `function` is NumPy's, or the ufunc whose `reduce` it is (np.add, np.maximum, ...). Blocks of 65,536
+    elements are combined in a fixed tree, also where nothing was measured: the result depends on the array
+    alone, not on profile or machine. Integers, min, max, any, all, and reductions of 65,536 or fewer
+    elements to one, are NumPy's; other sums are as accurate as NumPy's pairwise ones, or more. Raises
+    UsageError for any other function. Scope of effect: this call.
+    """
+    name = reductions.name_of(function)
+    as_outs(out)
+    first = arrays[0] if arrays else None
+    workers, chunk, placement = 1, np.iinfo(np.int64).max, None
+    if type(first) is np.ndarray and first.size <= reductions.BLOCK and dtype is None and len(arrays) == 1:
+        return reductions.CALLS[name](first, axis=axis, out=out, keepdims=keepdims)
+    if isinstance(first, np.ndarray) and first.size > reductions.BLOCK and name not in UNMEASURED:
+        chosen = config("sum" if name == "dot" else name, dtype=first.dtype, n=first.size)
+        if chosen is not None and chosen.workers is not None:
+            workers, placement = chosen.workers, chosen.placement
+            chunk = chosen.chunk or _share(first.size, workers)
+    return reductions.reduce_blocks(
+        function,
+        arrays,
+        workers=workers,
+        chunk=chunk,
+        placement=placement,
+        axis=axis,
+        dtype=dtype,
+        out=out,
+        keepdims=keepdims,
+    )
+
+
+def fill(array: NDArray[Any], value: Any) -> None:
+    """`array[...] = value`, a number or an array that broadcasts, by the measured number of workers.
+
+    Scope of effect: this call. Where nothing was measured it is the assignment itself.
+
+    Raises TypeError for an `array` that is none: what would be made of it, nobody could see.
+    """
+    if not hasattr(array, "shape"):
+        raise TypeError(f"fill() writes into an array, not into {type(array).__name__}.")
+    chosen = None
+    if array.size > SMALL:
+        chosen = config("copy" if np.ndim(value) else "fill", dtype=array.dtype, n=array.size)
+    if chosen is None or chosen.workers is None:
+        check_overlap((value,), (array,))
+        array[...] = value
+    else:
+        chunk = chosen.chunk or _share(array.size, chosen.workers)
+        blocks.fill(array, value, workers=chosen.workers, chunk=chunk, placement=chosen.placement)
+
+
+def random(
+    shape: int | tuple[int, ...],
+    /,
+    method: str = "standard_normal",
+    dtype: DTypeLike = np.float64,
+    seed: random_streams.Seed = None,
+    *,
+    out: NDArray[Any] | None = None,
+    **parameters: Any,
+) -> NDArray[Any]:
+    """Random numbers by a method of numpy.random.Generator, by the measured number of workers.
+
+    `parameters` are the method's own, each a single number: `random(n, "normal", loc=3, scale=0.5)`. Every
+    block of 65,536 elements has its own stream, hashed from the seed and its number, so a seed gives the
+    same numbers on every machine and with every profile (not those of `default_rng(seed)`). Without a seed
+    every call gives others. `out` is an array in C order to be filled; its shape and dtype count then.
+    Raises UsageError for a method whose numbers depend on each other (shuffle, choice, ...). Scope of effect: this
+    call; no generator of NumPy's is touched.
+    """
+    (out,) = as_outs(out)
+    if out is not None:
+        shape, dtype = out.shape, out.dtype
+    count = prod(shape_of(shape))
+    chosen = (
+        config("random", dtype=np.dtype(dtype), n=count) if count > random_streams.BLOCK else None
+    ) or DEFAULT
+    workers = chosen.workers or 1
+    return random_streams.random(
+        shape,
+        method,
+        dtype,
+        seed,
+        parameters,
+        workers=workers,
+        chunk=chosen.chunk or _share(count, workers),
+        placement=chosen.placement,
+        out=out,
+    )
+
+
+def _is_small(arrays: tuple[Any, ...], out: Any) -> bool:
+    """Are these arrays of one shape, not worth a look at the profile? Finding out costs less than 1 us."""
+    for array in arrays:
+        if type(array) is not np.ndarray or array.size > SMALL or array.shape != arrays[0].shape:
+            return False
+        if (
+            out is not None
+            and out is not array
+            and (isinstance(out, tuple) or np.may_share_memory(out, array))
+        ):
+            return False
+    return True
+
+
+def _operation(
+    function: Callable[..., Any], arrays: tuple[Any, ...], *, rows: bool, scratch: bool
+) -> str | None:
+    """The catalogue's name for this work; None if it has none."""
+    if scratch:
+        return "expression"
+    name = getattr(function, "__name__", "")
+    if rows:
+        shape: tuple[int, ...] = getattr(arrays[0], "shape", ()) if arrays else ()
+        is_stack = len(shape) == 3 and shape[1] == shape[2]
+        return f"stack_{name}" if is_stack and f"stack_{name}" in CATALOGUE else None
+    row = row_of(NAMES.get(name, name))
+    if row is None or row.family is not Family.ELEMENTWISE or not isinstance(function, np.ufunc):
+        return None
+    return row.name
+
+
+def _chosen(operation: str, arrays: tuple[Any, ...], out: Any) -> "Configuration | None":
+    """The configuration measured for these arrays; None unless they, and an `out`, share one dtype."""
+    known = [array for array in (*arrays, *as_outs(out)) if isinstance(array, np.ndarray)]
+    if not known or any(array.dtype != known[0].dtype for array in known):
+        return None
+    row = row_of(operation)
+    if row is not None and row.family is Family.STACK:
+        shape: tuple[int, ...] = known[0].shape
+        sizes = {"n": shape[-1], "count": shape[0]} if len(shape) == 3 else {}
+    else:
+        sizes = {"n": _size(arrays)}
+    if not sizes or not all(sizes.values()):
+        return None
+    return config(operation, dtype=known[0].dtype, **sizes)
+
+
+def _size(arrays: tuple[Any, ...]) -> int:
+    return int(np.prod(common_shape(arrays)))
+
+
+def _share(size: int, workers: int) -> int:
+    return max(1, size // (CHUNKS_A_WORKER * workers))

@@ -1,0 +1,103 @@
+"""Arrays for several processes, by the method and the number of processes that were measured."""
+
+import sys
+from collections.abc import Callable
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from autotune.errors import UsageError
+from autotune.host.usable_cpus import usable_cpus
+from autotune.model.catalogue import LARGEST_SIZE
+from autotune.model.configuration import DEFAULT, Method
+from autotune.parallel import process_blocks, shared_memory
+from autotune.parallel.operands import Shape, as_outs, shape_of
+from autotune.parallel.shared_array import SharedArray
+from autotune.parallel.shared_memory import Handle
+from autotune.runtime.lookup_configuration import config
+
+if TYPE_CHECKING:
+    from autotune.model.configuration import Configuration
+
+DEFAULT_METHOD = Method.MEMFD if sys.platform.startswith("linux") else Method.SHARED_MEMORY
+"""Where nothing was measured. All that share pages are equally fast within noise; a memfd needs no room in
+/dev/shm and cannot be left behind."""
+
+
+def shared(
+    shape: int | tuple[int, ...], dtype: DTypeLike = np.float64, *, method: Method | str | None = None
+) -> SharedArray:
+    """An array of zeros that other processes can open, closed at the end of a `with`.
+
+        with autotune.shared((1000, 1000)) as array:
+            ...                      # pass array.handle to a process: it pickles
+        array = autotune.attach(handle)     # there
+
+    Without a `method` it is the one that the profile found best. On Linux nothing is left in /dev/shm,
+    whatever ends owner and users (see `autotune.parallel.shared_memory` for the rest). After the `with` every use
+    of the array is an error. Scope of effect: memory of the machine, until the owner closes the array or ends.
+    `shape` is in elements. Raises SharedMemoryError if there is too little room, before anything is
+    written; UsageError for an unknown method, or one that copies.
+    """
+    sizes = shape_of(shape)
+    return shared_memory.shared(
+        sizes, dtype, method=_sharing_method(sizes, dtype) if method is None else _method(method)
+    )
+
+
+def attach(handle: Handle) -> SharedArray:
+    """The array behind a handle, in this process. Closing it, or forgetting it, destroys nobody else's.
+
+    Raises SharedMemoryError if the owner has closed it or ended, or if this process is no child of its
+    owner and the method is one that only children can use.
+    """
+    return shared_memory.attach(handle)
+
+
+def process_map(
+    function: Callable[[NDArray[Any]], NDArray[Any] | None],
+    array: ArrayLike,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """`function(array)`, computed on blocks by several processes; `array` may be anything that NumPy takes for one.
+
+    The function works element by element, since the array may be cut along any axis: it takes a block, which it
+    cannot write to, and returns one of its shape; with `out=array` it may change the block and return None. It must
+    pickle (be defined at the top of a module) unless processes are forked. How many processes there are, and how
+    they get at the array, is what was measured to be fastest; where nothing was, one process for each usable CPU
+    maps the array's memory. Processes are for functions that hold the GIL; for NumPy's own, `map_blocks` needs
+    none. Raises what the function raises, with a note that names the process, and SharedMemoryError if a process is
+    killed or memory is short; `out` may be written in part then. Scope of effect: this call, whose processes end
+    with it.
+    """
+    as_outs(out)
+    if not isinstance(array, np.ndarray):
+        array = np.asarray(array)
+    chosen = _chosen(array.size, array.dtype) or DEFAULT
+    method = chosen.method or DEFAULT_METHOD
+    if method is Method.INHERIT and not process_blocks.forks():
+        method = DEFAULT_METHOD
+    workers = chosen.workers or usable_cpus()[0]
+    chunk = chosen.chunk or max(1, -(-array.size // workers))
+    return process_blocks.process_map(function, array, out, method=method, workers=workers, chunk=chunk)
+
+
+def _sharing_method(shape: Shape, dtype: DTypeLike) -> Method:
+    chosen = _chosen(prod(shape), dtype)
+    method = None if chosen is None else chosen.method
+    return method if method in shared_memory.SHARING and method is not None else DEFAULT_METHOD
+
+
+def _chosen(size: int, dtype: DTypeLike) -> "Configuration | None":
+    return config("share", dtype=np.dtype(dtype), n=size) if 0 < size <= LARGEST_SIZE else None
+
+
+def _method(name: Method | str) -> Method:
+    try:
+        return Method(name)
+    except ValueError:
+        raise UsageError(
+            f"There is no method {name!r}; it is one of {', '.join(shared_memory.SHARING)}."
+        ) from None

@@ -1,0 +1,118 @@
+"""What sizes between measured ones are chosen from. Pure.
+
+Along the sizes from one measured to the next, every way of working (a configuration without its chunk) draws a
+line: its time over the default's, by the logarithm of the sizes. Of all these lines only those can be the best
+somewhere that touch the lower envelope, and they alone have to be remembered.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import exp, log1p
+
+from autotune.model.configuration import Configuration
+from autotune.model.interpolation import TIE, way
+from autotune.model.operation import Operation
+from autotune.search.evidence import Evidence
+from autotune.search.sequential_test import MARGIN
+from autotune.search.space import parsimony
+
+STOPS = 9
+"""Places from one size to the next, both included, where the best way is looked for."""
+LEADERS = 4
+"""Ways of either size that are measured at the other, too."""
+
+Found = Mapping[Operation, Evidence]
+Alternatives = tuple[tuple[Configuration, float], ...]
+
+
+def alternatives(found: Found) -> dict[Operation, Alternatives]:
+    """For every size the configurations that may be the best between it and the next, with their ratios.
+
+    All were measured at both sizes, and at neither to be slower than the default.
+    """
+    safe = {one: _best_of_ways(evidence, log1p(MARGIN)) for one, evidence in found.items()}
+    ratios = {
+        one: {chosen: found[one].estimate(best) for chosen, best in ways.items()}
+        for one, ways in safe.items()
+    }
+    kept: dict[Operation, dict[Configuration, None]] = {one: {} for one in found}
+    for small, large in neighbours(list(found)):
+        for best in _envelope(ratios[small], ratios[large]):
+            kept[small][best] = kept[large][best] = None
+    return {
+        one: tuple((safe[one][chosen], exp(ratios[one][chosen])) for chosen in ways)
+        for one, ways in kept.items()
+    }
+
+
+def crossings(found: Found) -> dict[Operation, list[Configuration]]:
+    """For every size the ways worth measuring there for the sake of sizes between it and the next.
+
+    These are its own leaders, those of its neighbours, and counts between theirs.
+    """
+    best = {one: _best_of_ways(evidence) for one, evidence in found.items()}
+    wanted: dict[Operation, dict[Configuration, None]] = {one: {} for one in found}
+    for small, large in neighbours(list(found)):
+        leaders = [_leaders(best[one], found[one]) for one in (small, large)]
+        if all(leaders):
+            ways = [*_between(leaders[0][0], leaders[1][0]), *leaders[0], *leaders[1]]
+            for one in (small, large):
+                wanted[one].update(dict.fromkeys(ways))
+    return {operation: list(ways) for operation, ways in wanted.items() if ways}
+
+
+def neighbours(operations: Sequence[Operation]) -> Iterator[tuple[Operation, Operation]]:
+    """Pairs of sizes, the one nowhere larger than the other, that have no third between them."""
+    for small in operations:
+        larger = [one for one in operations if one != small and _within(small, one)]
+        yield from (
+            (small, one) for one in larger if not any(_within(other, one) for other in larger if other != one)
+        )
+
+
+def _best_of_ways(evidence: Evidence, slack: float | None = None) -> dict[Configuration, Configuration]:
+    """For every way its best configuration; with `slack` only if that is not slower than the default by more."""
+    best: dict[Configuration, Configuration] = {}
+    for one in sorted(evidence.candidates, key=evidence.estimate):
+        best.setdefault(way(one), one)
+    return {chosen: one for chosen, one in best.items() if slack is None or evidence.upper(one) <= slack}
+
+
+def _leaders(best: Mapping[Configuration, Configuration], evidence: Evidence) -> list[Configuration]:
+    """The ways that seem best, in order; the default is none of them."""
+    return sorted(best, key=lambda chosen: evidence.estimate(best[chosen]))[:LEADERS]
+
+
+def _envelope(
+    small: Mapping[Configuration, float], large: Mapping[Configuration, float]
+) -> Iterator[Configuration]:
+    """The ways that are the best at some place between two sizes; the default, a line at zero, is left out.
+
+    Of those within a tie the one using least, as at the sizes themselves: so what is proved there is among them.
+    """
+    common = [chosen for chosen in small if chosen in large]
+    for stop in range(STOPS if common else 0):
+        share = stop / (STOPS - 1)
+        lines = {chosen: (1 - share) * small[chosen] + share * large[chosen] for chosen in common}
+        least = min(lines.values())
+        if least < 0.0:
+            yield min((one for one in common if lines[one] <= least + TIE), key=parsimony)
+
+
+def _between(one: Configuration, other: Configuration) -> Iterator[Configuration]:
+    """Counts a quarter, half and three quarters of the way between two ways, by their logarithms."""
+    for share in (0.5, 0.25, 0.75):
+        yield replace(
+            one,
+            blas_threads=_count(one.blas_threads, other.blas_threads, share),
+            workers=_count(one.workers, other.workers, share),
+        )
+
+
+def _count(here: int | None, there: int | None, share: float) -> int | None:
+    return here if here is None or there is None else round(here * (there / here) ** share)
+
+
+def _within(small: Operation, large: Operation) -> bool:
+    sizes = large.size
+    return all(value <= sizes[name] for name, value in small.sizes)

@@ -1,0 +1,107 @@
+"""What a node does with an order, up to where it would measure."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from support.profile_builders import KEY, profile, tuning
+
+from autotune.bench.user_workload import from_source
+from autotune.cluster.messages import Order, dumps, loads, units, versions
+from autotune.cluster.node import answer
+from autotune.cluster.plan import Errand
+from autotune.cluster.worker_task import visitor
+from autotune.errors import BadSize, BadWorkload
+from autotune.profiles.schema import profile_of
+from autotune.search.request import Effort, Request
+
+
+def test_an_order_arrives_as_it_was_sent(tmp_path):
+    (tmp_path / "work.py").write_text("def nap(n, workers=1): ...\n")
+    own = from_source(f"{tmp_path / 'work.py'}:nap")
+    request = Request(
+        sizes=({"n": 5},), effort=Effort.QUICK, budget_seconds=7.5, seed=3, copies=2, seconded=True
+    )
+    order = Order(
+        errand=Errand.CONFIRM,
+        request=request,
+        own=own,
+        tested={"site": {"usable_cpus": 2}},
+        choices=profile(tuning("qr", choice={"blas_threads": 1}, m=5, n=5), key=KEY),
+        relatives=[profile(tuning("svd", m=5, n=5), key=KEY)],
+    )
+    there = loads(dumps(order))
+    assert there.request.workload is not None
+    assert there.request.workload.name == "nap"
+    assert (there.own, there.tested, there.choices) == (own, order.tested, order.choices)
+    assert list(there.relatives) == list(order.relatives)
+    for name in ("sizes", "effort", "budget_seconds", "seed", "copies", "seconded"):
+        assert getattr(there.request, name) == getattr(request, name)
+
+
+def test_a_node_introduces_itself_with_its_class_and_what_there_is_to_measure(monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_HOST_ID", "me")
+    said = answer(Order(errand=None, request=Request(operations=("qr", "log"), effort=Effort.QUICK)))
+    assert said["host"] == "me"
+    assert profile_of(said["profile"]).key.usable_cpus >= 1
+    assert sorted(one.name for one in units(said["units"])) == ["log", "qr"]
+
+
+def test_a_size_that_does_not_fit_the_node_is_refused_before_anything_is_measured():
+    request = Request(operations=("fill",), sizes=({"n": 10**13},))
+    with pytest.raises(BadSize):
+        answer(Order(errand=None, request=request))
+
+
+def test_a_workload_that_the_node_does_not_see_is_refused(tmp_path):
+    (tmp_path / "work.py").write_text("def nap(n): ...\n")
+    own = from_source(f"{tmp_path / 'work.py'}:nap")
+    (tmp_path / "work.py").unlink()
+    with pytest.raises(BadWorkload, match="where all nodes see it"):
+        answer(Order(errand=None, request=Request(sizes=({"n": 5},), workload=own.kind), own=own))
+
+
+def test_what_is_sent_to_a_worker_needs_no_module_of_ours_to_be_read():
+    cloudpickle = pytest.importorskip("cloudpickle")
+    sent = cloudpickle.dumps(visitor())
+    code = (
+        "import sys; sys.modules['autotune'] = None\n"
+        "import pickle; print(pickle.loads(sys.stdin.buffer.read()).__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=sent, capture_output=True, check=False, timeout=300
+    )
+    assert (done.stdout.strip(), done.stderr) == (b"visit", b"")
+
+
+@pytest.mark.real
+def test_the_end_of_its_stdin_ends_a_node_s_errand(tmp_path):
+    order = dumps(Order(errand=Errand.EXAMINE, request=Request(budget_seconds=600.0)))
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "autotune.cluster.node"],
+        input=order + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={"PATH": "/usr/bin:/bin", "AUTOTUNE_STATE_DIR": str(tmp_path), "AUTOTUNE_HOST_ID": "here"},
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.real
+def test_a_refusal_is_an_answer_with_the_versions(tmp_path):
+    order = dumps(Order(errand=None, request=Request(operations=("fill",), sizes=({"n": 10**13},))))
+    node = subprocess.Popen(
+        [sys.executable, "-P", "-m", "autotune.cluster.node"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with node:
+        node.stdin.write(order + "\n")
+        node.stdin.flush()
+        said = json.loads(node.stdout.readline())
+        node.stdin.close()
+    assert (said["kind"], said["versions"]) == ("usage", versions())

@@ -1,0 +1,200 @@
+"""Files for batch systems and for Kubernetes: well-formed, whole nodes, nothing cut short or run by accident."""
+
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotune.cli.calibrate import calibrate
+from autotune.cli.program import program
+from autotune.cluster.batch_script import Batch, Wanted, script
+from autotune.errors import UsageError
+
+RECIPES = Path(__file__).parents[2] / "examples" / "cluster"
+WHOLE_NODES = {
+    "slurm": ["#SBATCH --exclusive", "#SBATCH --cpus-per-task=16"],
+    "pbs": ["#PBS -l place=excl", "#PBS -l select=1:ncpus=16:mem=8GB"],
+    "lsf": ["#BSUB -x", "#BSUB -n 16", '#BSUB -R "span[hosts=1]"'],
+    "sge": ["#$ -l exclusive=true", "#$ -pe smp 16"],
+}
+
+
+def made(batch, *, words=("svd",), store="/nfs/autotune", **wanted):
+    asked = {"cpus": 64, **wanted}
+    return script(batch, Wanted(**asked), program=("python3", "-m", "autotune"), words=words, store=store)
+
+
+def is_bash(text):
+    done = subprocess.run(
+        ["bash", "-n"], input=text, text=True, capture_output=True, check=False, timeout=300
+    )
+    return done.stderr == ""
+
+
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="this takes bash")
+
+
+@needs_bash
+@pytest.mark.parametrize("batch", Batch)
+def test_every_batch_file_is_bash(batch):
+    assert is_bash(made(batch, partition="long", constraint="a&b", store="/a folder/it's"))
+
+
+@pytest.mark.parametrize(
+    ("batch", "line"),
+    [
+        (Batch.SLURM, "#SBATCH --exclusive"),
+        (Batch.PBS, "#PBS -l place=scatter:excl"),
+        (Batch.LSF, "#BSUB -x"),
+        (Batch.SGE, "#$ -l exclusive=true"),
+    ],
+)
+def test_nodes_are_asked_for_whole(batch, line):
+    assert line in made(batch).splitlines()
+
+
+def test_what_is_asked_for_stands_in_the_head():
+    head = made(Batch.SLURM, nodes=3, partition="long", constraint="icelake", minutes=95).partition("set -")[
+        0
+    ]
+    assert head.splitlines()[2:] == [
+        "#SBATCH --nodes=3",
+        "#SBATCH --ntasks-per-node=1",
+        "#SBATCH --exclusive",
+        "#SBATCH --mem=0",
+        "#SBATCH --time=95",
+        "#SBATCH --partition=long",
+        "#SBATCH --constraint=icelake",
+        "# Calibrates one kind of node with autotune: submit it once for each kind.",
+    ]
+
+
+@needs_bash
+def test_each_node_measures_into_a_file_of_its_own_and_publishes_that(tmp_path):
+    """Run, with programs in place of srun and autotune that say what they are asked."""
+    told = tmp_path / "told"
+    (tmp_path / "srun").write_text('#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\nexec "$@"\n')
+    (tmp_path / "fake").write_text(f'#!/bin/bash\necho "$AUTOTUNE_STORE" "$@" >> "{told}"\n')
+    for name in ("srun", "fake"):
+        (tmp_path / name).chmod(0o755)
+    text = script(
+        Batch.SLURM,
+        Wanted(),
+        program=(str(tmp_path / "fake"),),
+        words=["svd", "--effort", "quick"],
+        store="/it's here",
+    )
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CPUS_ON_NODE": "4", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        ["bash"], input=text, text=True, capture_output=True, env=environ, check=False, timeout=300
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = told.read_text().splitlines()
+    place = re.fullmatch(r"/it's here calibrate svd --effort quick --output (\S+)", first)
+    assert place is not None
+    assert second == f"/it's here publish {place[1]}"
+    assert not Path(place[1]).parent.exists()
+
+
+@pytest.mark.parametrize("batch", [Batch.PBS, Batch.SGE])
+def test_where_a_job_is_held_to_what_it_asks_for_the_cpus_have_to_be_said(batch):
+    with pytest.raises(UsageError, match="--cpus"):
+        made(batch, cpus=None)
+
+
+@pytest.mark.parametrize("field", ["partition", "constraint"])
+def test_nothing_ends_a_line_of_the_file(field):
+    with pytest.raises(UsageError, match="cannot stand"):
+        made(Batch.SLURM, **{field: "long\nrm -rf /"})
+
+
+@needs_bash
+@given(
+    st.sampled_from(list(Batch)), st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]))
+)
+def test_whatever_a_store_is_called_the_file_is_bash(batch, store):
+    assert is_bash(made(batch, store=store))
+
+
+def run(*words, environ=None):
+    return CliRunner().invoke(program, ["cluster", "script", *words], env=environ)
+
+
+def test_the_command_prints_the_file_alone(tmp_path):
+    result = run("--slurm", "svd", "--budget", "20m", "--store", str(tmp_path))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "calibrate svd --effort normal --budget 1200s" in result.stdout
+    assert "#SBATCH --time=30" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["--slurm", "nonsense"], ["--pbs"], ["--slurm", "--nodes", "0"], ["--slurm", "--budget", "x"]],
+)
+def test_what_makes_no_file_is_wrong_usage(words, tmp_path):
+    assert run(*words, "--store", str(tmp_path)).exit_code == 2
+
+
+def test_without_a_store_there_is_nothing_to_share(tmp_path):
+    environ = {"XDG_CONFIG_HOME": str(tmp_path), "AUTOTUNE_STORE": ""}
+    assert run("--slurm", environ=environ).exit_code == 2
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", WHOLE_NODES)
+def test_a_recipe_asks_for_whole_nodes_with_one_worker_each(name):
+    if not find_spec("dask_jobqueue"):
+        pytest.skip("needs dask-jobqueue")
+    words = ["--nodes", "2", "--cpus", "16", "--store", "/nfs/autotune", "--queue", "long", "--print"]
+    done = subprocess.run(
+        [sys.executable, RECIPES / f"{name}.py", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert is_bash(done.stdout)
+    assert [line for line in WHOLE_NODES[name] if line not in done.stdout.splitlines()] == []
+    assert "--nthreads 1 " in done.stdout
+
+
+def objects():
+    return {one["kind"] + "/" + one["metadata"]["name"]: one for one in yaml.safe_load_all(KUBERNETES)}
+
+
+KUBERNETES = (RECIPES / "kubernetes.yaml").read_text("utf-8")
+
+
+def pod(name):
+    return objects()[name]["spec"]["template"]["spec"]
+
+
+def test_the_workers_of_the_kubernetes_recipe_are_on_different_nodes_with_a_limit_of_their_own():
+    spec = pod("Deployment/autotune-worker")
+    (worker,) = spec["containers"]
+    assert worker["resources"]["requests"] == worker["resources"]["limits"]
+    (rule,) = spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    labels = objects()["Deployment/autotune-worker"]["spec"]["template"]["metadata"]["labels"]
+    assert (rule["topologyKey"], rule["labelSelector"]["matchLabels"]) == ("kubernetes.io/hostname", labels)
+
+
+def test_the_kubernetes_recipe_s_command_and_addresses_are_real():
+    (client,) = pod("Job/autotune-calibrate")["containers"]
+    options = {name for parameter in calibrate.params for name in parameter.opts}
+    assert client["command"][:2] == ["autotune", "calibrate"]
+    assert {word for word in client["command"] if word.startswith("--")} <= options
+    service = objects()["Service/autotune-scheduler"]
+    address = f"tcp://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+    assert address in client["command"]
+    assert address in pod("Deployment/autotune-worker")["containers"][0]["command"]
+    labels = objects()["Deployment/autotune-scheduler"]["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == labels

@@ -1,0 +1,210 @@
+"""Several processes compute what one would, by every way of giving them the array."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+
+import numpy as np
+import pytest
+from support.programs import printed
+
+from autotune.errors import SharedMemoryError, UnsupportedPlatform, UsageError
+from autotune.model.configuration import Method
+from autotune.parallel.process_blocks import forks, process_map
+from autotune.parallel.shared_memory import shared
+
+pytestmark = [pytest.mark.real, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
+
+ARRAY = np.arange(6000.0).reshape(60, 100)
+
+
+@pytest.fixture(autouse=True)
+def forked(monkeypatch):
+    context = multiprocessing.get_context("fork")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda: context)
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "fork")
+
+
+@pytest.fixture(params=Method)
+def method(request):
+    return request.param
+
+
+def mapped(function, array=ARRAY, out=None, *, method, workers=3):
+    return process_map(function, array, out, method=method, workers=workers, chunk=1000)
+
+
+def square(block):
+    return block * block
+
+
+def increment(block):
+    block += 1
+
+
+def fail(block):
+    raise KeyError("no such thing")
+
+
+def fail_in_a_child(block):
+    return fail(block) if multiprocessing.parent_process() else block
+
+
+def die_in_a_child(block):
+    if multiprocessing.parent_process():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return block
+
+
+def test_the_result_is_that_of_one_process(method):
+    assert np.array_equal(mapped(square, method=method), ARRAY * ARRAY)
+
+
+def identity(block):
+    return block
+
+
+def test_a_function_may_return_its_block(method):
+    result = mapped(identity, method=method)
+    assert np.array_equal(result, ARRAY)
+    assert not np.shares_memory(result, ARRAY)
+
+
+@pytest.mark.parametrize("out", [None, np.zeros(ARRAY.shape)])
+def test_a_function_that_writes_to_an_array_it_was_not_to_change_is_an_error(method, out):
+    array = ARRAY.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        mapped(increment, array, out, method=method)
+    assert np.array_equal(array, ARRAY)
+
+
+def test_out_takes_the_result_in_its_own_dtype(method):
+    out = np.zeros(ARRAY.shape, "f4")
+    assert mapped(square, out=out, method=method) is out
+    assert np.array_equal(out, (ARRAY * ARRAY).astype("f4"))
+
+
+def test_an_array_is_changed_in_place(method):
+    array = ARRAY.copy()
+    assert mapped(increment, array, array, method=method) is array
+    assert np.array_equal(array, ARRAY + 1)
+
+
+@pytest.mark.parametrize("function", [fail, fail_in_a_child])
+def test_an_exception_is_raised_here(method, function):
+    with pytest.raises(KeyError, match="no such thing"):
+        mapped(function, out=np.zeros(ARRAY.shape), method=method)
+    assert not multiprocessing.active_children()
+
+
+def test_a_child_that_is_killed_is_an_error(method):
+    with pytest.raises(SharedMemoryError, match="code -9"):
+        mapped(die_in_a_child, out=np.zeros(ARRAY.shape), method=method)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("method", [Method.PIPE, Method.QUEUE, Method.ARGUMENT, Method.MEMFD])
+def test_a_child_that_ends_before_it_listens_is_an_error(method, monkeypatch):
+    """What was sent to it is lost, so the connection is reset instead of closed."""
+    monkeypatch.setattr("autotune.parallel.forked_children._run", lambda *_: os._exit(3))
+    with pytest.raises(SharedMemoryError, match="code 3"):
+        mapped(square, out=np.zeros(ARRAY.shape), method=method)
+    assert not multiprocessing.active_children()
+
+
+def test_an_exception_from_a_child_brings_its_traceback():
+    with pytest.raises(KeyError) as caught:
+        mapped(fail_in_a_child, out=np.zeros(ARRAY.shape), method=Method.MEMFD)
+    assert "in fail\n" in caught.value.__notes__[0]
+
+
+def test_an_exception_that_does_not_pickle_arrives_in_words():
+    class Local(Exception):
+        lock = None
+
+    def function(block):
+        if multiprocessing.parent_process():
+            raise Local("in words", threading.Lock())
+        return block
+
+    with pytest.raises(RuntimeError, match=r"Local: .*in words"):
+        mapped(function, out=np.zeros(ARRAY.shape), method=Method.PIPE)
+
+
+@pytest.mark.parametrize("method", [Method.MEMFD, Method.PIPE])
+def test_shared_arrays_are_worked_on_where_they_are(method):
+    with shared(ARRAY.shape, method=Method.INHERIT) as array:
+        array[...] = ARRAY
+        mapped(increment, array, array, method=method)
+        assert np.array_equal(array, ARRAY + 1)
+
+
+@pytest.mark.parametrize("method", [Method.MEMFD, Method.PIPE])
+@pytest.mark.parametrize("function", [lambda block: block[:1], lambda _: None])
+def test_a_function_that_returns_no_block_is_refused(method, function):
+    with pytest.raises(UsageError):
+        mapped(function, out=np.zeros(ARRAY.shape), method=method)
+
+
+@pytest.mark.parametrize("out", [np.zeros(5), ARRAY[::-1], np.broadcast_to(0.0, ARRAY.shape)])
+def test_out_that_does_not_fit_is_refused(out):
+    with pytest.raises(UsageError):
+        mapped(square, out=out, method=Method.PIPE)
+
+
+def test_one_worker_is_this_process():
+    pids = set()
+    mapped(lambda block: (pids.add(os.getpid()), block)[1], method=Method.MEMFD, workers=1)
+    assert pids == {os.getpid()}
+
+
+def test_inheriting_needs_children_that_are_forked(monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "spawn")
+    assert not forks()
+    with pytest.raises(UnsupportedPlatform, match="forked"):
+        mapped(square, method=Method.INHERIT)
+
+
+@pytest.mark.parametrize("method", [Method.MEMFD, Method.RAW_ARRAY, Method.QUEUE])
+def test_spawned_processes_do_it_too(method, monkeypatch):
+    spawn = multiprocessing.context.SpawnContext()
+    monkeypatch.setattr(multiprocessing, "get_context", lambda: spawn)
+    out = np.zeros(ARRAY.shape)
+    assert np.array_equal(mapped(np.negative, out=out, method=method, workers=2), -ARRAY)
+
+
+def test_a_masked_array_is_the_functions_own_affair_and_keeps_its_mask():
+    masked = np.ma.masked_greater(np.arange(4.0), 2)
+    result = process_map(np.sqrt, masked, method=Method.INHERIT, workers=2, chunk=2)
+    assert result.mask.tolist() == masked.mask.tolist()
+
+
+def test_masks_of_blocks_are_refused_and_not_lost():
+    with pytest.raises(UsageError, match="MaskedArray"):
+        process_map(np.ma.array, np.arange(4.0), method=Method.INHERIT, workers=1, chunk=2)
+
+
+@pytest.mark.parametrize(
+    ("others", "warned"),
+    [("", False), ("threading.Thread(target=threading.Event().wait, daemon=True).start()", True)],
+)
+def test_a_fork_beside_helpers_of_ours_does_not_warn(others, warned):
+    """Python warns of threads from 3.12 on; in a process of its own, since the tests' may have any."""
+    code = f"""
+        import multiprocessing, threading, warnings
+        import numpy as np
+        from autotune.controls import blocks, pool, processes
+        from autotune.model.configuration import Method
+
+        multiprocessing.set_start_method("fork")
+        blocks.map_blocks(np.sqrt, (np.ones(100_000),), workers=2, chunk=1000)
+        assert pool.helpers() == 1
+        {others}
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            processes.process_map(np.sqrt, np.ones(1000), method=Method.MEMMAP, workers=2, chunk=100)
+        print([one.category.__name__ for one in seen])
+    """
+    assert ("DeprecationWarning" in printed(code)) == (warned and sys.version_info >= (3, 12))

@@ -1,0 +1,162 @@
+"""Whatever happens to a profile's bytes, a program that calls apply() runs on.
+
+AUTOTUNE_MUTANTS=10000 asks for more of them than every run of the suite can afford.
+"""
+
+import os
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.profile_builders import alone, of_this_machine, tuning
+
+import autotune
+from autotune.model.tuning import Status
+from autotune.profiles import folders
+from autotune.profiles import resolve as resolving
+from autotune.profiles.yaml_writer import text_of
+from autotune.runtime.applied import Setting, state
+
+MUTANTS = int(os.environ.get("AUTOTUNE_MUTANTS", "300"))
+
+WORDS = [
+    *(
+        "&a ",
+        "*a",
+        "!!python/object:os.system ",
+        "<<: ",
+        "? ",
+        "- ",
+        "[",
+        "{",
+        "]",
+        "}",
+        "'",
+        '"',
+        "|\n",
+        ">\n",
+    ),
+    *(
+        "\0",
+        "\t",
+        "\r\n",
+        "\ufeff",
+        "\x1b[2J",
+        "\ud7ff",
+        "---\n",
+        "...\n",
+        "%YAML 9.9\n",
+        "#",
+        ": ",
+        ",",
+        "\\",
+    ),
+    *(
+        "-1",
+        "0",
+        "1e999",
+        "-0.0",
+        ".nan",
+        ".inf",
+        "0x10",
+        "1_000",
+        "9" * 30,
+        "1" * 5000,
+        "true",
+        "null",
+        "~",
+        "2.5",
+    ),
+    *(
+        "schema: 2\n",
+        "x" * 600,
+        "[" * 40,
+        "tuned",
+        "noisy",
+        "failed",
+        "blas_threads: 99999",
+        "workers",
+        "n: 7",
+    ),
+    *(
+        "../../etc",
+        "float32",
+        "log",
+        "qr",
+        "limit: quota",
+        "usable_cpus: 1",
+        "placement: nowhere",
+        "chunk: 0",
+    ),
+]
+
+
+def original():
+    """The bytes of a profile that fits here, with all that an entry can hold."""
+    made = of_this_machine(
+        replace(tuning("qr", choice={"blas_threads": 1}, safe=(1,), m=128, n=128), hosts=2, signer="site"),
+        replace(tuning("qr", safe=(1,), m=2048, n=2048), contested=True),
+        tuning("log", choice={"workers": 1, "chunk": 1000}, n=1_000_000),
+        tuning("share", choice={"method": "memfd", "workers": 1}, n=5),
+        tuning("log", status=Status.NOISY, dtype="float32", n=10),
+        replace(tuning("temporaries", choice={"allocator": "retain"}, n=9), retained_bytes=2**20),
+    )
+    return text_of(made).encode()
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """Folders of its own, a file to put mutants in, and this machine looked at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        alone(patch, tmp_path_factory.mktemp("mutants"))
+        known = {}
+        look = resolving.here
+        patch.setattr(resolving, "here", lambda *given: known.setdefault(given, look(*given)))
+        path = folders.user_profiles() / "mutant.yaml"
+        path.parent.mkdir(parents=True)
+        yield path, original()
+    state.take(Setting())
+
+
+@st.composite
+def edits(draw):
+    """Where, how much is taken away, and what is put there instead."""
+    put = st.one_of(st.sampled_from(WORDS).map(str.encode), st.binary(max_size=8), st.just(b""))
+    return draw(st.floats(0, 1)), draw(st.sampled_from([0, 0, 1, 2, 5, 40, 400])), draw(put)
+
+
+def edited(data, changes):
+    for place, gone, put in changes:
+        at = int(place * len(data))
+        data = data[:at] + put + data[at + gone :]
+    return data
+
+
+@settings(
+    max_examples=MUTANTS,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(changes=st.lists(edits(), min_size=1, max_size=4))
+def test_no_mutant_of_a_profile_stops_apply(here, changes):
+    path, data = here
+    path.write_bytes(edited(data, changes))
+    state.take(Setting())
+    with autotune.apply():
+        assert (
+            state.setting.failure is None
+        )  # it was refused with a reason, or read; nothing was caught as unforeseen
+        explanation = autotune.explain()
+        assert str(explanation)
+        assert all(one.reason for one in explanation.refusals)
+        for row in explanation.operations:
+            assert row.choice.is_default or row.tuning.status is Status.TUNED
+
+
+def test_the_original_is_used_whole(here):
+    """Else the mutants would be mutants of something that is refused anyway."""
+    path, data = here
+    path.write_bytes(data)
+    state.take(Setting())
+    explanation = autotune.explain()
+    assert (len(explanation.operations), explanation.refusals) == (6, ())

@@ -1,0 +1,343 @@
+"""What apply() reads: fitted, ordered, compiled, and compiled again whenever something changes."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.profile_builders import alone, of_this_machine, tuning
+
+from autotune.model.configuration import Configuration
+from autotune.model.operation import Operation
+from autotune.model.profile import Provenance
+from autotune.model.tuning import OUT_OF_TIME, Status
+from autotune.profiles import compiled_copy, folders, profile_files
+from autotune.profiles.fit_level import Level
+from autotune.profiles.resolve import resolve
+
+QR = Operation(name="qr", sizes=(("m", 100), ("n", 100)))
+ONE = {"blas_threads": 1}
+ONE_WORKER = Configuration(workers=1)
+BUDGET = f"{OUT_OF_TIME}the time allowed ended before its turn."
+
+
+@pytest.fixture(autouse=True)
+def no_other_profiles(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+
+
+def write(made, path=None):
+    path = path or folders.user_profiles() / "mine.yaml"
+    profile_files.write(made, path)
+    return path
+
+
+def entry(**more):
+    return tuning(choice=ONE, safe=(1,), m=100, n=100, **more)
+
+
+def chosen(found):
+    return Configuration() if found is None else found.tuning.choice
+
+
+def copies():
+    return sorted(Path(folders.cache_dir()).glob("*"))
+
+
+def test_with_no_profile_nothing_is_claimed_and_nothing_refused():
+    found = resolve()
+    assert found.find(QR) is None
+    assert found.refusals == ()
+    assert found.threads is None
+
+
+def test_an_entry_is_found_with_its_level_and_source():
+    path = write(of_this_machine(entry()))
+    found = resolve().find(QR)
+    assert (found.tuning.choice, found.level, found.path) == (
+        Configuration(blas_threads=1),
+        Level.HOST,
+        str(path),
+    )
+
+
+def test_the_compiled_copy_gives_the_same_as_the_profile():
+    made = of_this_machine(entry(), tuning("log", n=1000), tuning("share", choice={"method": "memfd"}, n=5))
+    write(made)
+    first, second = resolve(), resolve()
+    assert [found.tuning for found in first.entries()] == [found.tuning for found in second.entries()]
+    assert {found.tuning.operation for found in second.entries()} == {one.operation for one in made.tunings}
+    assert (
+        (second.threads, second.threads_why) == (first.threads, first.threads_why) == (1, first.threads_why)
+    )
+
+
+def test_the_nearest_profile_speaks_first_whatever_its_operations_are_called(tmp_path):
+    write(of_this_machine(tuning("add", n=1000)), tmp_path / "system/site.yaml")
+    mine = write(of_this_machine(entry()))
+    assert [found.path for found in resolve().entries()] == [str(mine), str(tmp_path / "system/site.yaml")]
+
+
+def test_the_second_time_the_profile_is_not_read(monkeypatch):
+    write(of_this_machine(entry()))
+    resolve()
+    monkeypatch.setattr("autotune.profiles.profile_files.read", None)
+    assert resolve().find(QR) is not None
+
+
+def test_a_changed_profile_is_read_again():
+    write(of_this_machine(entry()))
+    resolve()
+    write(of_this_machine(tuning(m=100, n=100)))
+    assert resolve().find(QR).tuning.choice == Configuration()
+
+
+def test_a_profile_whose_mode_changes_is_looked_at_again():
+    path = write(of_this_machine(entry()))
+    assert resolve().find(QR) is not None
+    path.chmod(0o666)
+    found = resolve()
+    assert found.find(QR) is None
+    assert [refusal.reason for refusal in found.refusals] == [
+        "it can be written by everybody; `chmod go-w` makes it trustworthy."
+    ]
+
+
+def test_a_named_profile_goes_before_the_users(tmp_path, monkeypatch):
+    write(of_this_machine(entry()))
+    named = write(of_this_machine(tuning(m=100, n=100)), tmp_path / "named.yaml")
+    assert resolve(named).find(QR).level is Level.EXPLICIT
+    assert resolve(named).find(QR).tuning.choice == Configuration()
+    assert resolve().find(QR).tuning.choice == Configuration(blas_threads=1)
+    monkeypatch.setenv("AUTOTUNE_PROFILE", str(named))
+    assert resolve().find(QR).level is Level.EXPLICIT
+
+
+def test_a_named_folder_stands_for_the_profiles_in_it(tmp_path):
+    write(of_this_machine(entry()), tmp_path / "folder" / "one.yaml")
+    (tmp_path / "folder" / ".two.yaml").write_text("no profile")
+    (tmp_path / "folder" / "notes.txt").write_text("no profile")
+    found = resolve(tmp_path / "folder")
+    assert found.find(QR).level is Level.EXPLICIT
+    assert found.refusals == ()
+
+
+def test_outside_one_profiles_range_the_next_level_decides(tmp_path):
+    write(of_this_machine(entry()))
+    shipped = tuning(choice=ONE, m=10, n=10), tuning(choice=ONE, m=1000, n=1000)
+    write(of_this_machine(*shipped), tmp_path / "shipped" / "class.yaml")
+    assert resolve().find(QR).path.endswith("mine.yaml")
+    assert resolve().find(Operation(name="qr", sizes=(("m", 500), ("n", 500)))).path.endswith("class.yaml")
+
+
+def test_the_nearer_level_alone_votes_for_the_process_wide_count(tmp_path):
+    write(of_this_machine(entry()))
+    write(of_this_machine(tuning(m=100, n=100)), tmp_path / "shipped" / "class.yaml")
+    assert resolve().threads == 1
+
+
+@pytest.mark.parametrize("name", ["none.yaml", "folder"])
+def test_a_named_place_without_profiles_is_refused_with_a_reason(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (refusal,) = resolve(tmp_path / name).refusals
+    assert refusal.path == str(tmp_path / name)
+    assert refusal.reason
+
+
+def test_a_corrupt_profile_is_refused_and_the_others_count(tmp_path):
+    write(of_this_machine(entry()))
+    (folders.user_profiles() / "a.yaml").write_text("{")
+    found = resolve()
+    assert found.find(QR) is not None
+    assert "not YAML" in found.refusals[0].reason
+
+
+def test_an_entry_of_another_allocation_is_refused_by_name(monkeypatch):
+    made = of_this_machine(tuning("log", choice={"workers": 4096}, n=10), entry())
+    write(made)
+    monkeypatch.setenv("AUTOTUNE_CPUS", "1")
+    found = resolve()
+    if made.key.usable_cpus == 1:
+        assert found.find(QR).level is Level.HOST
+    else:
+        assert found.find(QR).level is Level.ALLOCATION
+        assert [refusal.entry for refusal in found.refusals] == ["log float64 n=10"]
+        assert found.threads is None
+
+
+def test_a_refused_entry_stands_between_its_neighbours():
+    """Else its size would be taken to lie between sizes that agree, and get the choice that it lost with."""
+    made = of_this_machine(
+        tuning("log", choice={"workers": 1}, n=10),
+        tuning("log", choice={"workers": 4096}, n=100),
+        tuning("log", choice={"workers": 1}, n=1000),
+    )
+    write(replace(made, key=replace(made.key, usable_cpus=4096)))
+    found = resolve()
+    at = {n: chosen(found.find(Operation(name="log", sizes=(("n", n),)))) for n in (10, 50, 100, 500, 1000)}
+    assert at == {
+        10: ONE_WORKER,
+        50: Configuration(),
+        100: Configuration(),
+        500: Configuration(),
+        1000: ONE_WORKER,
+    }
+
+
+def test_a_noisy_entry_leaves_the_word_to_the_next_level(tmp_path):
+    write(of_this_machine(tuning(status=Status.NOISY, m=100, n=100)))
+    assert resolve().find(QR).tuning.status is Status.NOISY
+    write(of_this_machine(entry()), tmp_path / "shipped" / "class.yaml")
+    assert resolve().find(QR).tuning.choice == Configuration(blas_threads=1)
+
+
+def test_a_size_that_no_measured_ones_enclose_is_refused_with_the_reason():
+    small, wide = {"n": 8, "count": 10_000}, {"n": 32, "count": 1000}
+    write(of_this_machine(tuning("stack_svd", **small), tuning("stack_svd", **wide)))
+    found, (passed,) = resolve().climbed(Operation(name="stack_svd", sizes=(("n", 16), ("count", 2000))))
+    assert found is None
+    assert passed.reason == "No sizes that it was measured for lie on both sides of n=16, count=2000."
+
+
+def test_an_entry_whose_time_ended_leaves_the_word_to_the_next_level(tmp_path):
+    """Else a calibration on a busy machine would hide what was proved before, at its sizes and between them."""
+    large = {"m": 300, "n": 300}
+    out_of_time = [replace(tuning(**sizes), reason=BUDGET) for sizes in ({"m": 100, "n": 100}, large)]
+    write(of_this_machine(*out_of_time))
+    assert resolve().find(QR).tuning.reason == BUDGET
+    proved = of_this_machine(entry(), tuning(choice=ONE, safe=(1,), **large))
+    write(proved, tmp_path / "shipped" / "class.yaml")
+    found = resolve()
+    between = Operation(name="qr", sizes=(("m", 200), ("n", 200)))
+    assert [chosen(found.find(one)) for one in (QR, between)] == [Configuration(blas_threads=1)] * 2
+
+
+def test_what_the_mirror_holds_is_used_if_two_hosts_confirm_it():
+    confirmed = replace(of_this_machine(replace(entry(), hosts=2)), provenance=Provenance())
+    write(confirmed, folders.cluster_profiles() / "class.yaml")
+    assert resolve().find(QR).level is Level.CLASS
+    write(replace(confirmed, tunings=(replace(entry(), hosts=1),)), folders.cluster_profiles() / "class.yaml")
+    found = resolve()
+    assert found.find(QR) is None
+    assert "No second host" in found.refusals[0].reason
+
+
+def test_what_hosts_disagree_about_is_a_size_where_no_count_is_safe():
+    """Else a count for the whole process would be set that is known to be slower on one of them."""
+    pair = replace(entry(), hosts=2), replace(tuning("solve", choice=ONE, safe=(1,), n=9), hosts=2)
+    place = folders.cluster_profiles() / "class.yaml"
+    write(replace(of_this_machine(*pair), provenance=Provenance()), place)
+    assert resolve().threads == 1
+    contested = of_this_machine(pair[0], replace(pair[1], contested=True))
+    write(replace(contested, provenance=Provenance()), place)
+    assert resolve().threads is None
+    unconfirmed = of_this_machine(pair[0], replace(pair[1], hosts=1))
+    write(replace(unconfirmed, provenance=Provenance()), place)
+    assert resolve().threads == 1
+
+
+def test_nearer_entries_that_do_not_speak_are_told():
+    write(of_this_machine(entry()))
+    found = resolve()
+    assert found.climbed(QR) == (found.find(QR), [])
+    nothing, (passed,) = found.climbed(Operation(name="qr", sizes=(("m", 5), ("n", 5))))
+    assert nothing is None
+    assert passed.reason == "It was measured for m=100, n=100; outside nothing is claimed."
+
+
+def test_a_profile_of_a_future_version_is_refused_and_the_others_count():
+    path = write(of_this_machine(entry()))
+    later = path.read_text("utf-8").replace("schema: 1", "schema: 2").replace("status:", "verdict:")
+    path.with_name("later.yaml").write_text(later, "utf-8")
+    found = resolve()
+    assert found.find(QR) is not None
+    assert "newer autotune" in found.refusals[0].reason
+
+
+def test_a_file_under_the_name_of_another_class_is_judged_by_its_key():
+    """Names of files are cut off hashes: two classes may share one."""
+    ours = of_this_machine(entry())
+    other = replace(ours, key=replace(ours.key, hardware=replace(ours.key.hardware, l2_bytes=7)))
+    write(other, folders.user_profiles() / f"{ours.key.slug}.yaml")
+    found = resolve()
+    assert found.find(QR) is None
+    assert found.refusals[0].reason.startswith("key.hardware.l2_bytes: the profile has 7, ")
+
+
+def damaged(path):
+    return [
+        b"",
+        b"{",
+        b"[]\n",
+        b"null\n\n",
+        b'{"format":1}\n',
+        path.read_bytes()[:-5],
+        path.read_bytes().replace(b"qr", b"qx"),
+        b"\xff" * 100,
+        b"[" * 100_000,
+    ]
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_a_corrupt_copy_is_made_again(number):
+    write(of_this_machine(entry()))
+    resolve()
+    (path,) = copies()
+    good = path.read_bytes()
+    path.write_bytes(damaged(path)[number])
+    assert resolve().find(QR) is not None
+    assert path.read_bytes() == good
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system has no POSIX modes")
+def test_a_copy_that_others_may_write_is_not_believed():
+    write(of_this_machine(entry()))
+    resolve()
+    (path,) = copies()
+    path.chmod(0o666)
+    assert compiled_copy.load(str(path)) is None
+    assert resolve().find(QR) is not None
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(tmp_path):
+    write(of_this_machine(entry()))
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert resolve().find(QR) is not None
+    assert resolve().find(QR) is not None
+
+
+def test_copies_that_nobody_used_for_long_are_deleted():
+    folder = Path(folders.cache_dir())
+    folder.mkdir(parents=True)
+    for name in ("applied-0.json", "other.json"):
+        (folder / name).touch()
+        os.utime(folder / name, (0, 0))
+    resolve()
+    assert "applied-0.json" not in [path.name for path in copies()]
+    assert "other.json" in [path.name for path in copies()]
+
+
+def test_a_size_in_between_is_chosen_from_what_the_copy_keeps_of_both_neighbours():
+    two, four, eight = ({"blas_threads": count} for count in (2, 4, 8))
+    small = tuning(choice=two, ratio=0.2, others=[(four, 0.22), (eight, 0.9)], n=100)
+    large = tuning(choice=eight, ratio=0.2, others=[(four, 0.22), (two, 0.9)], n=400)
+    write(of_this_machine(small, large))
+    first, again = (resolve().find(Operation(name="qr", sizes=(("n", 200),))) for _ in range(2))
+    assert first.tuning.choice == again.tuning.choice == Configuration(blas_threads=4)
+
+
+def test_ten_thousand_entries_are_there_and_only_what_is_asked_is_parsed(monkeypatch):
+    sizes = [tuning(f"op_{n // 50}", choice=ONE, safe=(1,), n=n % 50 + 1) for n in range(10_000)]
+    write(of_this_machine(*sizes))
+    resolve()
+    parsed = []
+    real = json.loads
+    monkeypatch.setattr(compiled_copy.json, "loads", lambda text: parsed.append(len(text)) or real(text))
+    found = resolve()
+    assert found.find(Operation(name="op_150", sizes=(("n", 7),))).tuning.choice == Configuration(
+        blas_threads=1
+    )
+    assert sum(parsed) < 20_000
+    assert sum(1 for _ in found.entries()) == 10_000

@@ -1,0 +1,189 @@
+"""Plain documents become profiles only if every field is what it must be; the published JSON Schema
+agrees."""
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+from support.profile_builders import profile, tuning
+
+import autotune.profiles.schema
+from autotune.errors import ProfileError
+from autotune.model.operation import Operation
+from autotune.model.tuning import Status
+from autotune.profiles.fit_level import Level
+from autotune.profiles.schema import document_of, profile_of
+from autotune.profiles.yaml_subset import parse
+
+PUBLISHED = json.loads(Path(autotune.profiles.schema.__file__).with_name("profile.schema.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(PUBLISHED)
+
+GOOD = profile(
+    tuning("command.simulate", choice={"blas_threads": 1}),
+    tuning("log", choice={"workers": 8, "chunk": 65536}, n=10_000_000),
+    tuning("qr", choice={"blas_threads": 1}, safe=(1, 2), m=128, n=128),
+    tuning("qr", safe=(2,), m=2048, n=2048),
+    tuning("share", choice={"workers": 2, "method": "memfd"}, n=1000),
+    tuning("simulate", status=Status.NOISY, n=7),
+    tuning(
+        "solve",
+        choice={"blas_threads": 1},
+        others=[({"blas_threads": 1}, 0.5), ({"blas_threads": 4}, 0.6)],
+        n=9,
+    ),
+    replace(tuning("temporaries", choice={"allocator": "retain"}, n=1000), retained_bytes=2**27),
+    replace(tuning("var", n=1000), hosts=3, signer="site", contested=True, created="2026", resolution=0.01),
+)
+
+
+def test_a_profile_comes_back_from_its_document():
+    assert profile_of(document_of(GOOD)) == GOOD
+
+
+def test_the_published_schema_is_one_and_accepts_what_we_write():
+    jsonschema.Draft202012Validator.check_schema(PUBLISHED)
+    VALIDATOR.validate(document_of(GOOD))
+
+
+def test_a_newer_schema_asks_for_a_newer_autotune():
+    with pytest.raises(ProfileError, match="newer autotune"):
+        profile_of({**document_of(GOOD), "schema": 2})
+
+
+def test_unknown_fields_are_ignored():
+    """A later minor version may add some."""
+    document = copy.deepcopy(document_of(GOOD))
+    document["new"] = {"a": 1}
+    document["key"]["hardware"]["new"] = 1
+    document["operations"]["qr"]["float64"][0]["new"] = [1]
+    assert profile_of(document) == GOOD
+    VALIDATOR.validate(document)
+
+
+def test_null_is_the_same_as_nothing():
+    document = copy.deepcopy(document_of(GOOD))
+    document["key"]["hardware"]["l3_bytes"] = None
+    document["operations"]["qr"]["float64"][1]["choice"] = None
+    assert profile_of(document).key.hardware.l3_bytes is None
+    VALIDATOR.validate(document)
+
+
+ENTRY = ("operations", "log", "float64", 0)
+BAD = [
+    ((), [], "the profile: expected a mapping"),
+    (("schema",), "1", "schema: expected a whole number"),
+    (("schema",), True, "schema: expected a whole number"),
+    (("schema",), None, "schema: it is missing"),
+    (("schema",), 0, "schema"),
+    (("key",), None, "key: it is missing"),
+    (("key", "hardware"), "x", "key.hardware: expected a mapping"),
+    (("key", "hardware", "model"), "143", "key.hardware.model: expected a whole number"),
+    (("key", "hardware", "model"), True, "found True"),
+    (("key", "hardware", "packages"), 0, "from 1 to"),
+    (
+        ("key", "software", "numpy"),
+        2.4,
+        "key.software.numpy: expected text .numbers such as versions in quotes",
+    ),
+    (("key", "software", "ilp64"), "yes", "true or false"),
+    (("key", "allocation", "usable_cpus"), 0, "usable_cpus: expected a whole number from 1"),
+    (("key", "allocation", "usable_cpus"), 2.5, "found 2.5"),
+    (("key", "allocation", "limit"), "moon", "expected one of none, affinity"),
+    (("key", "allocation", "limit"), ["none"], "expected one of"),
+    (("provenance",), [], "provenance: expected a mapping"),
+    (("provenance", "seed"), 1.5, "provenance.seed"),
+    (("provenance", "resolution"), -0.1, "at least 0"),
+    (("provenance", "scrubbed"), "OMP_NUM_THREADS", "provenance.scrubbed: expected a list"),
+    (("provenance", "scrubbed"), [1], r"scrubbed\[0\]: expected text"),
+    (("operations",), None, "operations: it is missing"),
+    (("operations", "../etc"), {}, "expected a name like"),
+    (("operations", "Svd"), {}, "expected a name like"),
+    (("operations", "x" * 65), {}, "expected a name like"),
+    (("operations", "log", "complex128"), [], "one of float64, float32"),
+    (("operations", "log", "float64"), {}, "expected a list"),
+    (("operations", "log", "float64", 0), 3, r"log.float64\[0\]: expected a mapping"),
+    ((*ENTRY, "sizes"), None, "sizes: it is missing"),
+    ((*ENTRY, "sizes", "n"), 0, "sizes.n: expected a whole number from 1"),
+    ((*ENTRY, "sizes", "n"), 2**48 + 1, "sizes.n"),
+    ((*ENTRY, "sizes", "N"), 1, "expected a name like"),
+    ((*ENTRY, "status"), "great", "expected one of tuned"),
+    ((*ENTRY, "reason"), None, "reason: it is missing"),
+    ((*ENTRY, "choice"), None, "expected a configuration with status tuned, found nothing"),
+    ((*ENTRY, "choice"), {}, "at least one knob"),
+    ((*ENTRY, "choice", "blas_threads"), 4097, "choice.blas_threads: expected a whole number from 1 to 4096"),
+    ((*ENTRY, "choice", "workers"), True, "choice.workers"),
+    ((*ENTRY, "choice", "LD_PRELOAD"), "x.so", "expected one of blas_threads"),
+    ((*ENTRY, "choice", "method"), "telepathy", "telepathy"),
+    ((*ENTRY, "choice", "allocator"), 3, "choice.allocator: expected text"),
+    (
+        ("operations", "qr", "float64", 1, "choice"),
+        {"workers": 2},
+        "expected nothing with status default-kept",
+    ),
+    ((*ENTRY, "ratio"), 0, "ratio: expected a number above 0"),
+    ((*ENTRY, "alternatives"), {}, "alternatives: expected a list"),
+    ((*ENTRY, "alternatives"), [{"ratio": 0.5}], r"alternatives\[0\].choice: it is missing"),
+    ((*ENTRY, "alternatives"), [{"choice": {"workers": 2}}], r"alternatives\[0\].ratio: it is missing"),
+    ((*ENTRY, "alternatives"), [{"choice": {"path": "x"}, "ratio": 1.0}], "expected one of blas_threads"),
+    ((*ENTRY, "alternatives"), [{"choice": {}, "ratio": 1.0}], "at least one knob"),
+    ((*ENTRY, "ratio"), "0.5", "ratio: expected a number"),
+    ((*ENTRY, "interval"), [0.5], "two numbers"),
+    ((*ENTRY, "interval"), 0.5, "expected a list"),
+    ((*ENTRY, "seconds"), 3, "seconds: expected a mapping"),
+    ((*ENTRY, "seconds", "default"), -1.0, "seconds.default"),
+    ((*ENTRY, "evidence", "pairs"), -1, "evidence.pairs"),
+    ((*ENTRY, "evidence", "default_threads"), 0, "evidence.default_threads"),
+    ((*ENTRY, "evidence", "retained_bytes"), -1, "evidence.retained_bytes"),
+    ((*ENTRY, "evidence", "safe_threads"), [0], r"safe_threads\[0\]"),
+]
+
+
+def changed(document, path, value):
+    if not path:
+        return value
+    document = copy.deepcopy(document)
+    node = document
+    for step in path[:-1]:
+        node = node[step]
+    node[path[-1]] = value
+    return document
+
+
+@pytest.mark.parametrize(("path", "value", "message"), BAD, ids=range(len(BAD)))
+def test_a_wrong_field_is_named_with_what_is_expected_and_the_published_schema_agrees(path, value, message):
+    document = changed(document_of(GOOD), path, value)
+    with pytest.raises(ProfileError, match=message):
+        profile_of(document)
+    assert not VALIDATOR.is_valid(document)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_must_be_finite(number):
+    with pytest.raises(ProfileError, match="expected a number"):
+        profile_of(changed(document_of(GOOD), (*ENTRY, "ratio"), number))
+
+
+def test_a_size_cannot_stand_twice():
+    entries = document_of(GOOD)["operations"]["log"]["float64"] * 2
+    with pytest.raises(ProfileError, match="stands twice"):
+        profile_of(changed(document_of(GOOD), ("operations", "log", "float64"), entries))
+
+
+def test_the_lower_end_of_an_interval_comes_first():
+    with pytest.raises(ProfileError, match="lower one first"):
+        profile_of(changed(document_of(GOOD), (*ENTRY, "interval"), [0.6, 0.5]))
+
+
+def test_the_example_of_the_documentation_is_a_profile():
+    text = (Path(__file__).parents[2] / "docs" / "profile-format.md").read_text()
+    example = parse(text.split("```yaml\n")[1].split("```")[0].encode())
+    assert profile_of(example).tunings[0].operation == Operation(name="qr", sizes=(("m", 128), ("n", 128)))
+    VALIDATOR.validate(example)
+
+
+def test_every_level_is_documented():
+    text = (Path(__file__).parents[2] / "docs" / "profile-format.md").read_text()
+    assert [level for level in Level if f"| `{level}` |" not in text] == []

@@ -1,0 +1,1 @@
+"""Builders, fakes and simulated machines for tests."""

@@ -1,0 +1,98 @@
+"""Profiles made by hand for tests: of a machine that nobody has, or of this one."""
+
+from dataclasses import replace
+
+from autotune.model.allocation import Limit
+from autotune.model.catalogue import CATALOGUE
+from autotune.model.configuration import Configuration, Knob
+from autotune.model.machine import Hardware
+from autotune.model.operation import Operation
+from autotune.model.profile import Key, Profile, Provenance
+from autotune.model.software import Software
+from autotune.model.tuning import Status, Tuning
+
+HARDWARE = Hardware(
+    architecture="x86_64",
+    vendor="GenuineIntel",
+    family=6,
+    model=143,
+    packages=1,
+    physical_cores=8,
+    smt=2,
+    numa_nodes=1,
+    l2_bytes=2097152,
+    l3_bytes=31457280,
+)
+SOFTWARE = Software(
+    blas="openblas",
+    blas_version="0.3.31",
+    kernels="SkylakeX",
+    threading="pthreads",
+    ilp64=True,
+    numpy="2.4",
+    python="gil",
+)
+KEY = Key(hardware=HARDWARE, software=SOFTWARE, usable_cpus=8, limit=Limit.NONE)
+
+
+def tuning(name="qr", *, status=None, choice=None, ratio=None, safe=(), others=(), dtype="float64", **sizes):
+    """An entry: tuned if it has a choice, else default-kept."""
+    tuned = choice is not None
+    ratio = ratio or (0.5 if tuned else None)
+    return Tuning(
+        operation=Operation(name=name, dtype=dtype, sizes=tuple(sizes.items())),
+        status=status or (Status.TUNED if tuned else Status.DEFAULT_KEPT),
+        reason="Made by hand.",
+        choice=Configuration(**(choice or {})),
+        default_seconds=0.002,
+        tuned_seconds=0.002 * ratio if ratio else None,
+        ratio=ratio,
+        ratio_low=ratio and ratio * 0.9,
+        ratio_high=ratio and ratio * 1.1,
+        processes=6,
+        pairs=60,
+        default_threads=8 if calls_blas(name) else None,
+        safe_threads=tuple(safe),
+        alternatives=tuple((Configuration(**knobs), share) for knobs, share in others),
+    )
+
+
+def calls_blas(name):
+    """Does calibrate set BLAS threads for it?"""
+    return name not in CATALOGUE or Knob.BLAS_THREADS in CATALOGUE[name].knobs
+
+
+def profile(*tunings, key=KEY, host="here"):
+    """A profile of these entries."""
+    provenance = Provenance(created="2026-01-02T03:04:05Z", autotune="0.1.0", host=host, cpu="A CPU")
+    return Profile(key=key, tunings=tunings, provenance=provenance)
+
+
+def alone(monkeypatch, folder):
+    """No profiles, caches or settings but those below this folder."""
+    for name in ("CONFIG", "CACHE", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(folder / name.lower()))
+    for name in (
+        "AUTOTUNE_PROFILE",
+        "AUTOTUNE_DISABLE",
+        "AUTOTUNE_CPUS",
+        "AUTOTUNE_PROCESSES",
+        "AUTOTUNE_STATE_DIR",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("autotune.profiles.folders._system_profiles", lambda: str(folder / "system"))
+    monkeypatch.setattr("autotune.profiles.folders._node_mirror", lambda: str(folder / "node"))
+    monkeypatch.setattr("autotune.profiles.folders._shipped_profiles", lambda: str(folder / "shipped"))
+
+
+def of_this_machine(*tunings):
+    """A profile that fits this machine, as it is now, and was measured on it."""
+    import numpy as np  # noqa: F401 - its BLAS is part of the key
+
+    from autotune.host.usable_cpus import usable_cpus
+    from autotune.profiles.resolve import here
+
+    site = here(*usable_cpus())
+    threads = site.schedulable_cpus
+    ours = (replace(one, default_threads=one.default_threads and threads) for one in tunings)
+    return profile(*ours, key=site.key, host=site.host)

@@ -1,0 +1,35 @@
+"""What hosts of one class publish, made by hand."""
+
+from dataclasses import replace
+
+from autotune.share.publication import encode
+from autotune.share.store import Store, reach
+from support.profile_builders import KEY, profile, tuning
+
+
+def said(host, *tunings, created="2026-01-02T03:04:05+00:00", key=KEY):
+    """A host's profile: without entries, one QR that is faster with one thread."""
+    made = profile(*(tunings or [qr()]), key=key, host=host)
+    return replace(made, provenance=replace(made.provenance, created=created))
+
+
+def qr(threads=1, n=100, **more):
+    """An entry for QR; with no threads the default is kept."""
+    return tuning("qr", choice={"blas_threads": threads} if threads else None, m=n, n=n, **more)
+
+
+def put(root, made, *, name=None, data=None):
+    """A file as a publisher leaves it, with another name or content if so wished."""
+    own, content = encode(made)
+    folder = root / "v1" / made.key.slug
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (name or own)
+    path.write_bytes(content if data is None else data)
+    path.chmod(0o644)
+    return path
+
+
+def store_at(root) -> Store:
+    """The store in a folder, which is made."""
+    root.mkdir(exist_ok=True, parents=True)
+    return reach(str(root))
