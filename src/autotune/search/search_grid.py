@@ -63,6 +63,11 @@ class Grid:
         return np.asarray(rows, dtype=np.float64).reshape(len(self.points), len(columns))
 
     @cached_property
+    def categories(self) -> npt.NDArray[np.float64]:
+        """Points x categorical parameters: places of the values, which only say whether two differ."""
+        return self.coordinates[:, self.categorical]
+
+    @cached_property
     def inputs(self) -> npt.NDArray[np.float64]:
         """Coordinates of the numbers, and for every two of them their mean: on a logarithmic scale, their product.
 

@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from autotune.search.grid import Grid, Value
+from autotune.search.search_grid import Grid, Value
 
 Array = npt.NDArray[np.float64]
 Random = np.random.Generator
@@ -34,6 +34,16 @@ class Instance:
     """Standard deviation of one timing's logarithm."""
     tails: float
     """Probability that a timing is disturbed; disturbed timings are slower by a factor of e^0.3 on average."""
+
+    @property
+    def default(self) -> int | None:
+        """None: a search gets no hint."""
+        return None
+
+    @property
+    def seconds(self) -> Array:
+        """(points,) true times; infinite where every trial fails."""
+        return np.exp(self.log_seconds)
 
     def visit(self, point: int, random: Random) -> float | None:
         """Time the point once; None for a failed trial."""
