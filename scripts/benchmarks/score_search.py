@@ -125,13 +125,23 @@ def score_families(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"results": results, "ratios": ratios, "worst": worst(ratios)}))
         return 0
-    print(f"90th percentile of regret over {len(numbers)} instances of each family and {arguments.seeds} seeds")
-    print(f"{'family':<11}{'evaluations':>11}" + "".join(f"{name:>10}" for name in arguments.searchers) + "     ratio")
+    print(
+        f"90th percentile of regret over {len(numbers)} instances of each family and {arguments.seeds} seeds"
+    )
+    print(
+        f"{'family':<11}{'evaluations':>11}"
+        + "".join(f"{name:>10}" for name in arguments.searchers)
+        + "     ratio"
+    )
     for family in arguments.families:
         for count in sorted(set(arguments.evaluations)):
             rows = [row for row in results if (row["family"], row["evaluations"]) == (family, count)]
             shown = "".join(f"{row['p90_regret']:>10.1%}" for row in rows)
-            ratio = [f"{one['ratio']:10.2f}" for one in ratios if (one["family"], one["evaluations"]) == (family, count)]
+            ratio = [
+                f"{one['ratio']:10.2f}"
+                for one in ratios
+                if (one["family"], one["evaluations"]) == (family, count)
+            ]
             print(f"{family:<11}{count:>11}{shown}{''.join(ratio)}")
     for row in worst(ratios):
         print(
@@ -156,7 +166,9 @@ def compare(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     regrets = {(row["family"], row["evaluations"], row["searcher"]): row["p90_regret"] for row in results}
     compared = []
     for family, count in dict.fromkeys((row["family"], row["evaluations"]) for row in results):
-        rivals = [regrets[family, count, name] for name in ("random", "tpe") if (family, count, name) in regrets]
+        rivals = [
+            regrets[family, count, name] for name in ("random", "tpe") if (family, count, name) in regrets
+        ]
         own = regrets.get((family, count, "autotune"))
         if rivals and own is not None:
             ratio = (own + EQUAL) / (min(rivals) + EQUAL)

@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from autotune.search.search_grid import Grid, Value
+from autotune.search.search_grid import Grid
 
 Array = npt.NDArray[np.float64]
 Random = np.random.Generator
@@ -102,7 +102,7 @@ def _numbers(grid: Grid, name: str) -> Array:
     return np.asarray(_columns(grid)[name], dtype=np.float64)
 
 
-# -- curves over a thread count: logarithms of times, of which only differences matter ----------------------------------
+# Curves over a thread count: logarithms of times, of which only differences matter.
 
 
 def _usl(threads: Array, random: Random, optimum: float | None = None) -> Array:
@@ -187,7 +187,7 @@ def _any_shape(threads: Array, random: Random) -> Array:
     return SHAPES[int(random.integers(len(SHAPES)))](threads, random)
 
 
-# -- families -----------------------------------------------------------------------------------------------------------
+# Families.
 
 
 def _smooth(family: str, number: int, random: Random) -> Instance:
@@ -288,7 +288,9 @@ def _failures(family: str, number: int, random: Random) -> Instance:
     pairs = [(b, w) for b in range(1, cores + 1) for w in range(1, cores + 1) if b * w <= 2 * cores]
     grid = Grid.of(("blas_threads", "workers"), pairs)
     blas, workers = _numbers(grid, "blas_threads"), _numbers(grid, "workers")
-    value = 0.3 * _usl(blas, random) + _usl(workers, random) + 0.5 * np.log(np.maximum(1, blas * workers / cores))
+    value = (
+        0.3 * _usl(blas, random) + _usl(workers, random) + 0.5 * np.log(np.maximum(1, blas * workers / cores))
+    )
     limit = np.exp(random.uniform(log(max(2, cores / 16)), log(cores)))
     asked = workers if random.random() < 0.5 else blas * workers
     value[(asked > limit) | (random.random(len(value)) < 0.03)] = np.inf
@@ -308,7 +310,11 @@ def _ridge(family: str, number: int, random: Random) -> Instance:
     speed = 1 / (serial_b + (1 - serial_b) / blas) / (serial_w + (1 - serial_w) / workers)
     speed = (speed**-4 + bandwidth**-4) ** -0.25
     tasks = float(random.choice([20, 100, 1000]))
-    value = -np.log(speed) + random.uniform(0, 0.01) * workers + np.log(np.ceil(tasks / workers) * workers / tasks)
+    value = (
+        -np.log(speed)
+        + random.uniform(0, 0.01) * workers
+        + np.log(np.ceil(tasks / workers) * workers / tasks)
+    )
     value += random.normal(0, random.uniform(0, 0.05), len(value))
     return _instance(family, number, grid, value, random)
 

@@ -135,7 +135,9 @@ def search_smac(space: Space, evaluations: int, seed: int) -> Iterator[int | Non
             drawn = dict(trial.config)
             point = space.grid.index.get(
                 tuple(
-                    _decode(space.grid, name, drawn.get(name, 0 if not isinstance(values[0], str) else values[0]))
+                    _decode(
+                        space.grid, name, drawn.get(name, 0 if not isinstance(values[0], str) else values[0])
+                    )
                     for name, values in space.grid.parameters.items()
                 )
             )

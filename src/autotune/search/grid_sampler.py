@@ -23,13 +23,17 @@ from autotune.search.search_grid import Grid, Value
 
 MOST_VALUES = 256
 """Values of one parameter that are considered: as many as the thread counts of the largest common machines."""
+MOST_LOGARITHMIC = 64
+"""Values of a parameter with ``log=True`` that are considered."""
 MOST_POINTS = 100_000
 """Points of a grid; a larger one is refused, because its tables would take gigabytes."""
+OFF_THE_GRID = ""
+"""No parameter's value has this name in a grid."""
 TYPICAL_SPREAD = 0.3
 """Standard deviation to which values that are no times are brought. Times of thread counts differ by about a third."""
 
 
-class GridSampler(BaseSampler):  # type: ignore[misc]  # Optuna's base class is untyped where its types are not found
+class GridSampler(BaseSampler):
     """Sample a finite grid with a Gaussian process made for thread counts and other knobs.
 
     The sampler is for expensive, noisy objectives over integers and categories, above all run times over thread
@@ -43,7 +47,8 @@ class GridSampler(BaseSampler):  # type: ignore[misc]  # Optuna's base class is 
     search_space : mapping of str to optuna distribution
         Every parameter that the objective suggests, with the same distribution: integers, floats with a step, or
         categories. A categorical distribution whose choices are all numbers is taken as an ordered list. Of more
-        than 256 values of a parameter, 256 are considered, spread evenly; with ``log=True``, evenly in the logarithm.
+        than 256 values of a parameter, 256 are considered, spread evenly; with ``log=True`` 64, spread evenly in the
+        logarithm.
     legal : callable, optional
         Called with a mapping of parameter names to values; combinations for which it returns false are never
         proposed. By default every combination is legal.
@@ -90,6 +95,7 @@ class GridSampler(BaseSampler):  # type: ignore[misc]  # Optuna's base class is 
     'openblas'
     >>> 24 <= best["threads"] <= 40
     True
+
     """
 
     def __init__(
@@ -113,43 +119,32 @@ class GridSampler(BaseSampler):  # type: ignore[misc]  # Optuna's base class is 
         ]
         if len(points) > MOST_POINTS:
             raise ValueError(f"The grid has {len(points):,} points; at most {MOST_POINTS:,} can be searched.")
-        self._begin(Grid.of(names, points), dict(search_space), choices, logarithms=False, seed=seed)
+        self._begin(Grid.of(names, points), search_space, choices, logarithms=False, seed=seed)
         for wanted in first:
             point = self._point(wanted)
             if point is None:
                 raise ValueError(f"{dict(wanted)} of `first` is no legal point of the search space.")
             self._first.append(point)
 
-    @classmethod
-    def over(cls, grid: Grid, *, first: Sequence[int] = (), seed: int = 0) -> "GridSampler":
-        """Make the sampler of a Grid, for a study whose values are logarithms of times.
-
-        `first` are points of the grid. Every parameter is a categorical distribution of the grid's values.
-        """
-        sampler = cls.__new__(cls)
-        space = {name: CategoricalDistribution(values) for name, values in grid.parameters.items()}
-        choices = {name: {value: value for value in values} for name, values in grid.parameters.items()}
-        sampler._begin(grid, space, choices, logarithms=True, seed=seed)
-        sampler._first.extend(first)
-        return sampler
-
     def _begin(
         self,
         grid: Grid,
-        space: dict[str, BaseDistribution],
+        space: Mapping[str, BaseDistribution],
         choices: Mapping[str, Mapping[Value, Any]],
         *,
         logarithms: bool,
         seed: int | None,
     ) -> None:
         self.grid = grid
-        self._space, self._choices, self._logarithms = space, choices, logarithms
+        self._space, self._choices, self._logarithms = dict(space), choices, logarithms
         self._names = {
             name: {choice: value for value, choice in values.items()} for name, values in choices.items()
         }
         self._first: list[int] = []
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
-        self._proposed: dict[int, int] = {}  # trial number -> point; guarded by the lock: trials run in threads
+        self._proposed: dict[
+            int, int
+        ] = {}  # trial number -> point; guarded by the lock: trials run in threads
         self._lock = Lock()
 
     def reseed_rng(self) -> None:
@@ -220,24 +215,22 @@ class GridSampler(BaseSampler):  # type: ignore[misc]  # Optuna's base class is 
         places = [(trial, place) for trial in trials if (place := self._place(trial)) is not None]
         values = [trial.value if trial.state is TrialState.COMPLETE else None for trial, _ in places]
         modelled = self._modelled(values, maximize=study.direction is StudyDirection.MAXIMIZE)
-        return [
-            Visit(point=place, value=value) for (_, place), value in zip(places, modelled, strict=True)
-        ]
+        return [Visit(point=place, value=value) for (_, place), value in zip(places, modelled, strict=True)]
 
     def _modelled(self, values: Sequence[float | None], *, maximize: bool) -> list[float | None]:
         """Bring the values to logarithms of times, lower is better; None where there is no finite one."""
         finite = [value for value in values if value is not None and math.isfinite(value)]
         sign = -1.0 if maximize else 1.0
         if self._logarithms:
-            centre, scale, logarithm = 0.0, 1.0, False
+            scale, logarithm = 1.0, False
         elif finite and min(finite) > 0:
-            centre, scale, logarithm = 0.0, 1.0, True
+            scale, logarithm = 1.0, True
         else:
-            centre, scale, logarithm = 0.0, TYPICAL_SPREAD / (float(np.std(finite or [0.0])) or 1.0), False
+            scale, logarithm = TYPICAL_SPREAD / (float(np.std(finite or [0.0])) or 1.0), False
         return [
             None
             if value is None or not math.isfinite(value)
-            else sign * (math.log(value) if logarithm else (value - centre) * scale)
+            else sign * (math.log(value) if logarithm else value * scale)
             for value in values
         ]
 
@@ -254,26 +247,43 @@ class GridSampler(BaseSampler):  # type: ignore[misc]  # Optuna's base class is 
     def _point(self, values: Mapping[str, Any]) -> int | None:
         if any(name not in values for name in self._names):
             return None
-        point = tuple(self._names[name].get(values[name]) for name in self._names)
-        return self.grid.index.get(point)  # a value that is not on the grid is None, which no point has
+        point = tuple(self._names[name].get(values[name], OFF_THE_GRID) for name in self._names)
+        return self.grid.index.get(point)
+
+
+class LogTimeSampler(GridSampler):
+    """Sampler over a Grid, for a study whose values are logarithms of times.
+
+    Every parameter is a categorical distribution of the grid's values.
+    """
+
+    def __init__(self, grid: Grid, *, first: Sequence[int] = (), seed: int = 0) -> None:
+        """Take the grid as it is; `first` are points of it to begin with."""
+        space = {name: CategoricalDistribution(values) for name, values in grid.parameters.items()}
+        choices = {name: {value: value for value in values} for name, values in grid.parameters.items()}
+        self._begin(grid, space, choices, logarithms=True, seed=seed)
+        self._first.extend(first)
 
 
 def _choices(name: str, distribution: BaseDistribution) -> dict[Value, Any]:
     """Return the values of a parameter, each under the name that the grid gives it."""
     match distribution:
         case CategoricalDistribution(choices=choices):
-            if all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in choices):
-                return {choice: choice for choice in choices}
+            numbers = [
+                choice
+                for choice in choices
+                if isinstance(choice, int | float) and not isinstance(choice, bool)
+            ]
+            if len(numbers) == len(choices):
+                return {number: number for number in numbers}
             return {f"{place}: {choice}": choice for place, choice in enumerate(choices)}
         case IntDistribution(low=low, high=high, step=step, log=log):
             if not log:
                 return {int(value): int(value) for value in _thinned(range(low, high + 1, step))}
-            if high - low < MOST_VALUES:
-                return {value: value for value in range(low, high + 1)}
-            spread = np.geomspace(low, high, MOST_VALUES).round().astype(int)
+            spread = np.geomspace(low, high, MOST_LOGARITHMIC).round().astype(int)
             return {int(value): int(value) for value in np.unique(spread)}
         case FloatDistribution(low=low, high=high, step=float(step)):
-            count = int(round((high - low) / step)) + 1
+            count = round((high - low) / step) + 1
             return {low + place * step: low + place * step for place in _thinned(range(count))}
     raise ValueError(
         f"{name}: {distribution} is not finite. GridSampler takes integers, floats with a step, and categories."

@@ -1,7 +1,7 @@
 """One Optuna study for each space that calibration explores, asked and told.
 
 Optuna keeps the trials, their states and their order. `acquisition` decides which point comes next and speaks to
-Optuna through `GridSampler`. Source of the interface: Optuna's guide "User-defined sampler".
+Optuna through `LogTimeSampler`. Source of the interface: Optuna's guide "User-defined sampler".
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import Trial, TrialState
 
 from autotune.search.acquisition import choose, promise
-from autotune.search.grid_sampler import GridSampler
+from autotune.search.grid_sampler import LogTimeSampler
 from autotune.search.search_grid import Grid
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -29,7 +29,7 @@ class Study:
     ) -> None:
         """Create an empty study; `first` are the points to try before any other, in order."""
         self.grid = grid
-        self._sampler = GridSampler.over(grid, first=first, seed=seed)
+        self._sampler = LogTimeSampler(grid, first=first, seed=seed)
         self.study = optuna.create_study(study_name=name, sampler=self._sampler)
         self._distributions: dict[str, BaseDistribution] = {
             parameter: CategoricalDistribution(values) for parameter, values in grid.parameters.items()

@@ -18,7 +18,7 @@ from autotune.search.search_grid import Grid
 Array = npt.NDArray[np.floating]
 Points = npt.NDArray[np.intp]
 
-HYPOTHESES = 128
+HYPOTHESES = 96
 """Settings of the prior that are weighed."""
 KEPT = 8
 """The most likely of them, which predict."""
@@ -28,10 +28,6 @@ WEIGHED = 200
 JITTER = 3e-6
 """Added to the diagonal before a Cholesky factorisation."""
 
-
-TEMPER = 1.0
-import os, json
-globals().update(json.loads(os.environ.get("X", "{}")))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
@@ -86,7 +82,7 @@ class Model:
         factor, half = _solve(prior, grid, visited[some], target[some], repeats[some])
         evidence = -0.5 * (half**2).sum(1) - np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
         kept = np.argsort(-evidence, kind="stable")[:KEPT]
-        weights = np.exp(TEMPER * (evidence[kept] - evidence[kept[0]]))
+        weights = np.exp(evidence[kept] - evidence[kept[0]])
         prior, factor, half = prior.select(kept), factor[kept], half[kept]
         if len(some) < len(visited):
             factor, half = _solve(prior, grid, visited, target, repeats)
@@ -140,7 +136,9 @@ class Model:
         return self.centre + self.scale * np.asarray(self.weights @ (self.target - solved / precision))
 
 
-def _solve(prior: "_Prior", grid: Grid, visited: Points, target: Array, repeats: Array) -> tuple[Array, Array]:
+def _solve(
+    prior: "_Prior", grid: Grid, visited: Points, target: Array, repeats: Array
+) -> tuple[Array, Array]:
     """Factorise each hypothesis' covariance of the timings (Rasmussen and Williams, algorithm 2.1)."""
     rows, columns = np.tril_indices(len(target))
     among = np.zeros((len(prior.noise), len(target), len(target)))
