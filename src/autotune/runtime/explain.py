@@ -12,7 +12,7 @@ from autotune.profiles.fit_level import Level
 from autotune.profiles.resolve import Resolution
 from autotune.runtime.applied import state
 from autotune.runtime.explanation import Explained, Explanation
-from autotune.runtime.lookup_configuration import meant
+from autotune.runtime.lookup_configuration import meant, permitted
 
 _NOTHING = "Nothing that was measured speaks for it."
 
@@ -78,8 +78,10 @@ def _explained(resolution: Resolution, operation: Operation) -> Explained:
             refused=tuple(passed),
         )
     usable_cpus = resolution.usable_cpus
-    choice, reason = clamp(found.tuning.choice, usable_cpus), found.tuning.reason
-    if choice != found.tuning.choice:
+    choice, reason = permitted(found.tuning.choice, usable_cpus), found.tuning.reason
+    if choice != clamp(found.tuning.choice, usable_cpus):
+        reason += f" OMP_NUM_THREADS, which the user or a framework set, leaves {choice}."
+    elif choice != found.tuning.choice:
         reason += (
             f" The profile asks for {found.tuning.choice}; the {usable_cpus} usable CPUs here allow {choice}."
         )

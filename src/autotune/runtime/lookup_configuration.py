@@ -1,5 +1,6 @@
 """Which configuration an operation has."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from autotune.runtime.applied import state
@@ -35,16 +36,36 @@ def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Confi
     return answer
 
 
-def _looked_up(operation: str, dtype: Any, sizes: dict[str, int]) -> "Configuration | None":
+def permitted(choice: "Configuration", usable_cpus: int) -> "Configuration":
+    """Clamp a choice to the usable CPUs, and its workers to what the user's OMP_NUM_THREADS allows."""
     from autotune.controls.apply_configuration import clamp
+    from autotune.controls.thread_variables import worker_limit
 
+    limit = None if choice.workers is None else worker_limit(os.environ)
+    return clamp(choice, usable_cpus if limit is None else min(usable_cpus, limit))
+
+
+def workers_unmeasured() -> tuple[int, int]:
+    """Return workers, and BLAS threads in each, for work of which nothing was measured: together as many as usable
+    CPUs, and no more workers than the user's OMP_NUM_THREADS.
+    """
+    from autotune.controls.thread_variables import worker_limit
+    from autotune.host.usable_cpus import usable_cpus
+
+    resolution = state.resolution()
+    usable = usable_cpus()[0] if resolution is None else resolution.usable_cpus
+    workers = min(usable, worker_limit(os.environ) or usable)
+    return workers, usable // workers
+
+
+def _looked_up(operation: str, dtype: Any, sizes: dict[str, int]) -> "Configuration | None":
     resolution = state.resolution()
     named = meant(operation, dtype, sizes)
     known = state.known
     entry = None if resolution is None or named is None else resolution.find(named)
     answer = None
     if resolution is not None and entry is not None and not entry.tuning.choice.is_default:
-        answer = clamp(entry.tuning.choice, resolution.usable_cpus)
+        answer = permitted(entry.tuning.choice, resolution.usable_cpus)
         if answer.blas_threads is not None and state.setting.reproducible:
             answer = None
     unknown = entry is None and named is not None and operation not in state.said
