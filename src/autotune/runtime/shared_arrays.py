@@ -16,7 +16,7 @@ from autotune.parallel.operands import Shape, as_outs, shape_of
 from autotune.parallel.shared_array import SharedArray
 from autotune.parallel.shared_memory import Handle
 from autotune.parallel.worker_processes import has_semaphores
-from autotune.runtime.lookup_configuration import config, workers_unmeasured
+from autotune.runtime.lookup_configuration import config, unmeasured_workers
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
@@ -87,7 +87,7 @@ def process_map(
         method is Method.QUEUE and not has_semaphores()
     ):
         method = DEFAULT_METHOD
-    most, _ = workers_unmeasured()
+    most, _ = unmeasured_workers()
     workers = chosen.workers or most
     return process_blocks.process_map(
         function,

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.model.catalogue import ALIASES, CATALOGUE, IN_PROCESSES
 from autotune.model.configuration import DEFAULT
-from autotune.runtime.applied import disabled, state
-from autotune.runtime.lookup_configuration import config, meant, workers_unmeasured
+from autotune.runtime.lookup_configuration import config, unmeasured_workers
+from autotune.runtime.naming import as_operation
+from autotune.runtime.process_state import is_disabled, state
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
@@ -38,7 +39,7 @@ def executor(
     from autotune.parallel import thread_pool
     from autotune.parallel.thread_executor import ThreadExecutor
 
-    if thread_pool.is_inside() or disabled():
+    if thread_pool.is_inside() or is_disabled():
         return ThreadExecutor(1)
     name = ALIASES.get(operation, operation)
     entry, chosen = _measured(name, dtype, sizes)
@@ -54,20 +55,20 @@ def executor(
     if in_processes:
         return ThreadExecutor(1)
     if entry is None:
-        return ThreadExecutor(*workers_unmeasured())
+        return ThreadExecutor(*unmeasured_workers())
     return ThreadExecutor(chosen.workers or 1, chosen.blas_threads, chosen.placement)
 
 
 def _measured(name: str, dtype: Any, sizes: dict[str, int]) -> "tuple[Found | None, Configuration]":
     """Return the entry that speaks for an operation, None without one, and the choice as it is in force here."""
     chosen = config(name, dtype=dtype, **sizes) or DEFAULT
-    resolution, named = state.resolution(), meant(name, dtype, sizes)
+    resolution, named = state.resolution(), as_operation(name, dtype, sizes)
     return (None if resolution is None or named is None else resolution.find(named)), chosen
 
 
 def _ratio(entry: "Found | None") -> float:
     """Return the time of an entry's choice over that of the plain loop."""
-    return 1.0 if entry is None or entry.tuning.ratio is None else entry.tuning.ratio
+    return 1.0 if entry is None or entry.entry.ratio is None else entry.entry.ratio
 
 
 def _may_have_processes() -> bool:

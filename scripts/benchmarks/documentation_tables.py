@@ -1,0 +1,271 @@
+"""The tables of the documentation, made from a results file. For run_all.
+
+A table stands between `<!-- gains: ... -->` and `<!-- end of gains -->`; what is between is replaced.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+Results = Mapping[str, Any]
+
+GAINS = {
+    ("figures", "log_allocating"): "`np.log(x)` of 10 million numbers, into a result that is reused",
+    ("figures", "log_out"): "the same, against `np.log(x, out=y)`",
+    ("figures", "sqrt_allocating"): "`np.sqrt(x)` of 10 million numbers, into a result that is reused",
+    ("figures", "sqrt_out"): "the same, against `np.sqrt(x, out=y)`",
+    ("figures", "fill_allocating"): "filling 10 million numbers, against `np.full`",
+    ("course", "qr_in_a_loop"): "50 QR of 128 x 128 in a loop",
+    ("course", "svd_in_a_loop"): "50 SVD of 128 x 128 in a loop",
+    (
+        "course",
+        "shared_array",
+    ): "10 million numbers incremented by several processes, against `multiprocessing.Pool`",
+    ("course", "tasks_of_2000"): "100 tasks that load and multiply 2000 x 2000",
+    ("course", "tasks_of_300"): "300 tasks that load and multiply 300 x 300",
+    ("course", "stack"): "the inverses of 10,000 matrices of 16 x 16",
+    ("course", "large_product"): "a product of 4096 x 4096",
+}
+"""Rows of the README, in this order, with its words for them."""
+
+CALLS = (
+    "add_out",
+    "sqrt_out",
+    "exp_out",
+    "log_out",
+    "power_out",
+    "log_hand",
+    "log_allocating",
+    "sqrt_allocating",
+    "fill_share",
+    "copy_share",
+    "add_share",
+    "product_share",
+    "expression_numpy",
+    "expression_numexpr",
+    "expression_joblib",
+    "expression_dask",
+    "expression_numba",
+    "loop_default",
+    "loop_ideal",
+    "executor",
+    "small_sqrt_10",
+    "small_add_1000",
+    "switch_cholesky_same",
+    "switch_cholesky_change",
+    "switch_matmul_same",
+    "switch_matmul_change",
+    "switch_scipy_same",
+    "switch_scipy_change",
+    "guard_call",
+    "record_solve",
+)
+"""Rows of the README about single calls, in this order; docs/benchmarks.md tells what each compares."""
+
+DAEMON = {
+    "idle_cpu": "CPU time when it has nothing to do",
+    "idle_memory": "its memory",
+    "idle_wakeups": "its wake-ups",
+    "busy_cpus_back": "until a machine that becomes busy has its CPUs back",
+    "busy_contended_published": "contended trials that were published",
+    "periodic_starts_and_stops": "starts and stops by a load of 1 s every 10 s",
+    "foreground_slowdown": "a NumPy job in the foreground takes longer by",
+    "stop_in_a_trial": "SIGTERM in a trial, until it and all its children are gone",
+    "kill_torn_files": "torn files after SIGKILL at random moments",
+    "kill_children_alive_after_5_s": "children alive 5 s later",
+    "kill_finished_trials_lost": "finished trials lost",
+    "kill_refused_to_start": "starts that failed after one",
+    "noticed_numpy": "until another NumPy is noticed",
+    "noticed_coretype": "until another OPENBLAS_CORETYPE is noticed",
+    "noticed_cpuset": "until another cpuset is noticed",
+    "noticed_quota": "until another quota is noticed",
+    "planted_retimings": "re-timings until a planted bad profile is put aside",
+    "crowd_status": "slowest status among 1,000 idle and hostile connections",
+}
+"""Rows of the README about the daemon, with its words for them."""
+
+NOT_YET = "Not measured yet: `scripts/benchmarks/run run_all --only {}` fills this table."
+
+
+def put_tables(root: Path, results: Results) -> None:
+    """Replace the tables in README.md and in docs."""
+    for path, name, of, table in TABLES:
+        page, known = root / path, results_of(results, of)
+        before = page.read_text("utf-8")
+        after = replaced(before, name, "\n".join(table(results) if known else [NOT_YET.format(of)]))
+        if after != before:
+            page.write_text(after, "utf-8")
+
+
+def replaced(text: str, name: str, table: str) -> str:
+    """The page with another table between its marks. Raises ValueError where they are missing."""
+    marks = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+    if not marks.search(text):
+        raise ValueError(f"there are no marks for {name} in the page")
+    return marks.sub(lambda found: f"{found[1]}{table}\n{found[2]}", text)
+
+
+def gains(results: Results) -> Iterable[str]:
+    """The README's table, with the machine above it."""
+    rows = [(words, row(results, *where)) for where, words in GAINS.items()]
+    yield from wrap(
+        f"{where_and_when(results, 'figures', 'course')} Plain time divided by the time with autotune, with its 95 % "
+        "interval; each side in fresh processes, interleaved, begun only when a test found 95 % of the CPUs free.",
+        width=120,
+    )
+    yield ""
+    yield "| work | gain |"
+    yield "|---|---|"
+    kept = [words for words, one in rows if one is not None and one.get("configuration") == "default"]
+    for words, one in rows:
+        if one is not None and one.get("ratio") is not None and words not in kept:
+            yield f"| {words} | {figure(one)} |"
+    if kept:
+        yield f"| {'; '.join(kept)} | none: the default is kept |"
+    yield ""
+    commands = (f"`{results['benchmarks'][name]['command']}`" for name in ("figures", "course"))
+    yield f"Reproduced, with more rows, by {' and '.join(commands)}."
+
+
+def calls(results: Results) -> Iterable[str]:
+    """What single calls gain, and what they cost."""
+    yield "| call | times as fast | or longer by |"
+    yield "|---|---|---|"
+    for one in (row(results, "runtime", name) for name in CALLS):
+        if one is not None and one.get("ratio") is not None:
+            yield f"| {one['title']}{_doubt(one)} | {figure(one)} | |"
+        elif one is not None and one.get("microseconds") is not None:
+            yield f"| {one['title']} | | {one['microseconds']:.2f} µs ({one['low']:.2f} to {one['high']:.2f}) |"
+    yield ""
+    yield _command(results, "runtime")
+
+
+def _doubt(one: Mapping[str, Any]) -> str:
+    """Was the machine less than free, or nothing tuned?"""
+    return " (the default is kept)" * (one.get("configuration") == "default") + " \\*" * bool(
+        one.get("problem")
+    )
+
+
+def daemon(results: Results) -> Iterable[str]:
+    """What the daemon costs, and how it keeps its promises."""
+    yield "| what | at most | measured |"
+    yield "|---|---|---|"
+    for name, words in DAEMON.items():
+        one = row(results, "daemon", name)
+        if one is not None and one["value"] is not None:
+            value, limit = float(f"{one['value']:.3g}"), "" if one["limit"] is None else f"{one['limit']:g}"
+            measured = f"{value:g} {one['unit'].partition(';')[0]}".rstrip()
+            yield f"| {words} | {limit} | {measured} |"
+    yield ""
+    yield _command(results, "daemon")
+
+
+def libraries(results: Results) -> Iterable[str]:
+    """What programs gain that use other libraries."""
+    found = results["benchmarks"]["libraries"]
+    yield from wrap(
+        f"{where_and_when(results, 'libraries')} Above 1 the program is faster with autotune.", 120
+    )
+    yield ""
+    yield "| program | gain |"
+    yield "|---|---|"
+    for one in found["results"]:
+        outcome = figure(one) if one.get("ratio") is not None else one.get("skipped") or one.get("problem")
+        yield f"| {one['title']} | {outcome} |"
+
+
+def accepted(results: Results) -> Iterable[str]:
+    """How often differences were accepted, over all kinds of noise."""
+    yield "| true effect | runs | accepted as faster |"
+    yield "|---|---|---|"
+    found = results["benchmarks"]["aa"]["results"]
+    for effect in sorted({one["effect"] for one in found}):
+        rows = [one for one in found if one["effect"] == effect]
+        runs, count = sum(one["runs"] for one in rows), sum(one["accepted"] for one in rows)
+        truth = (
+            f"{abs(effect):.0%} {'faster' if effect < 0 else 'slower'}"
+            if effect
+            else "none: both are the same"
+        )
+        yield f"| {truth} | {runs} | {count} ({count / runs:.1%}) |"
+    yield ""
+    yield _command(results, "aa")
+
+
+def regret(results: Results) -> Iterable[str]:
+    """How near to the optimum searches come, over all kinds of noise."""
+    yield "| searcher | within 2 % of the best | slower than the default by more than 1 % | timings taken |"
+    yield "|---|---|---|---|"
+    found = results["benchmarks"]["simulated"]["results"]
+    for searcher in dict.fromkeys(one["searcher"] for one in found):
+        rows = [one for one in found if one["searcher"] == searcher]
+        within, slower, share = (
+            sum(one[name] for one in rows) / len(rows)
+            for name in ("within_2_percent", "slower_by_1_percent", "share_of_round_robin")
+        )
+        yield f"| {searcher} | {within:.0%} | {slower:.1%} | {share:.1%} of round-robin's |"
+    yield ""
+    yield _command(results, "simulated")
+
+
+def between(results: Results) -> Iterable[str]:
+    """What is said of sizes between the measured ones is worth, by the kind of noise."""
+    yield "| noise | sizes | at least 95 % of the best speed | over 1 % slower than the default | largest loss |"
+    yield "|---|---|---|---|---|"
+    for one in results["benchmarks"]["transfer"]["results"]:
+        if one["what"] == "between":
+            yield (
+                f"| {one['noise']} | {one['sizes']} | {one['reach_95_percent']:.0%} "
+                f"| {one['slower_by_1_percent']:.0%} | {one['max_regret']:.1%} |"
+            )
+    yield ""
+    yield _command(results, "transfer")
+
+
+def _command(results: Results, name: str) -> str:
+    found = results["benchmarks"][name]
+    return f"Reproduced by `{found['command']}`; {found['ended'][:10]}."
+
+
+def where_and_when(results: Results, *names: str) -> str:
+    """The machine, the versions and the day."""
+    return " ".join(dict.fromkeys(_where_and_when(results["benchmarks"][name]) for name in names))
+
+
+def _where_and_when(benchmark: Mapping[str, Any]) -> str:
+    here = benchmark["machine"]
+    return (
+        f"{here['cpu']}, {here['usable_cpus']} CPUs; NumPy {here['numpy']}, {here['blas']}, "
+        f"Python {here['python']}; {benchmark['ended'][:10]}."
+    )
+
+
+def results_of(results: Results, benchmark: str) -> Sequence[Mapping[str, Any]]:
+    """The rows of a benchmark; none where it was not run."""
+    found: Sequence[Mapping[str, Any]] = results["benchmarks"].get(benchmark, {"results": []})["results"]
+    return found
+
+
+def row(results: Results, benchmark: str, name: str) -> Mapping[str, Any] | None:
+    """One row of a benchmark; None where it was not measured."""
+    return next((one for one in results_of(results, benchmark) if one["name"] == name), None)
+
+
+def figure(one: Mapping[str, Any]) -> str:
+    """A gain with its interval."""
+    return f"{one['ratio']:.2f} ({one['low']:.2f} to {one['high']:.2f})"
+
+
+TABLES = (
+    ("README.md", "gains", "course", gains),
+    ("README.md", "calls", "runtime", calls),
+    ("README.md", "daemon", "daemon", daemon),
+    ("docs/libraries.md", "libraries", "libraries", libraries),
+    ("docs/believe.md", "accepted", "aa", accepted),
+    ("docs/believe.md", "regret", "simulated", regret),
+    ("docs/believe.md", "between", "transfer", between),
+)
+"""Page, name between the marks, benchmark without which there is no table, and what makes it."""

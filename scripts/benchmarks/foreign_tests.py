@@ -1,0 +1,134 @@
+"""Runs the tests of the packages that per-call switching stands between, plain and switched, and compares them.
+
+Every test must come out the same under `autotune run --per-call=all`, with a profile that has one thread for
+each operation of BLAS, so that the count changes at nearly every call. It takes a quarter of an hour; the packages
+have to be installed with their tests, and threadpoolctl's, which come with its repository only, named by --path.
+
+    scripts/benchmarks/run foreign_tests numpy scipy joblib
+    scripts/benchmarks/run foreign_tests --path ~/src/threadpoolctl/tests
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+GUESTS: Mapping[str, Sequence[str]] = {
+    "numpy": (
+        "numpy.linalg",
+        *(f"numpy._core.tests.test_{name}" for name in ("ufunc", "multiarray", "numeric", "einsum", "umath")),
+    ),
+    "scipy": ("scipy.linalg",),
+    # all of test_parallel hangs now and then by itself, in a container
+    "joblib": ("joblib.test.test_parallel", "-k", "inner_max or threadpool or limit"),
+    "sklearn": ("sklearn.linear_model", "sklearn.decomposition", "sklearn.utils.tests.test_parallel"),
+}
+
+Outcomes = dict[str, str]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "guests", nargs="*", metavar="PACKAGE", help=f"of {', '.join(GUESTS)}; all by default"
+    )
+    parser.add_argument(
+        "--path", action="append", default=[], help="a file or folder of tests; may be repeated"
+    )
+    parser.add_argument(
+        "-k", default="", metavar="EXPRESSION", help="only tests that match, as pytest takes it"
+    )
+    options = parser.parse_args()
+    differs = 0
+    with tempfile.TemporaryDirectory() as folder:
+        profile = Path(folder, "ones.yaml")
+        write_profile(profile)
+        named = options.guests or ([] if options.path else list(GUESTS))
+        suites = {name: ["--pyargs", *GUESTS[name]] for name in named}
+        suites |= {path: [str(Path(path).resolve())] for path in options.path}
+        for name, tests in suites.items():
+            arguments = [*tests, *(("-k", options.k) if options.k else ())]
+            plain = outcomes(arguments, folder)
+            switched = outcomes(arguments, folder, profile)
+            differs += compare(name, plain, switched)
+    return int(differs > 0)
+
+
+def write_profile(path: Path) -> None:
+    """One thread for every operation of BLAS, from the smallest to the largest that a test may have."""
+    from autotune.host.usable_cpus import usable_cpus
+    from autotune.model.catalogue import CATALOGUE, Family, operation
+    from autotune.model.configuration import Configuration
+    from autotune.model.entry import Entry, Status
+    from autotune.model.operation import DTYPES
+    from autotune.model.profile import Profile, Provenance
+    from autotune.profiles import profile_files
+    from autotune.profiles.resolve import here
+
+    entries = [
+        Entry(
+            operation=operation(kind.name, dtype=dtype, n=n),
+            status=Status.TUNED,
+            reason="Made for tests.",
+            choice=Configuration(blas_threads=1),
+            ratio=0.5,
+            safe_threads=(1,),
+        )
+        for kind in CATALOGUE.values()
+        if kind.family is Family.LINALG and kind.name != "pinv"
+        for dtype in DTYPES
+        for n in (1, 4000)
+    ]
+    # the count at rest stays that of the library: one thread is not safe for this one
+    entries.append(
+        Entry(operation=operation("pinv", n=100), status=Status.DEFAULT_KEPT, reason="Made for tests.")
+    )
+    site = here(*usable_cpus())
+    profile_files.write(
+        Profile(key=site.key, provenance=Provenance(host=site.host), entries=tuple(entries)), path
+    )
+
+
+def outcomes(tests: Sequence[str], folder: str, profile: Path | None = None) -> Outcomes:
+    """How each test came out, by its name; with a profile, switched by it."""
+    report = Path(folder, "report.xml")
+    report.unlink(missing_ok=True)
+    switched = [] if profile is None else [sys.executable, "-m", "autotune", "run", "--per-call=all", "--"]
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", folder]
+    pytest += ["--continue-on-collection-errors", f"--junitxml={report}", *tests]
+    environment = {**os.environ, "AUTOTUNE_PROFILE": str(profile or os.devnull)}
+    done = subprocess.run(
+        [*switched, *pytest], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if not report.exists():
+        sys.exit(
+            f"pytest ended with {done.returncode} and no report:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        )
+    found = {}
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it just now
+        flaws = [child.tag for child in case if child.tag in {"failure", "error", "skipped"}]
+        found[f"{case.get('classname')}::{case.get('name')}"] = flaws[0] if flaws else "passed"
+    return found
+
+
+def compare(name: str, plain: Outcomes, switched: Outcomes) -> int:
+    """How many tests came out differently; they are printed."""
+    print(
+        f"{name}: plain {dict(Counter(plain.values()))}, switched {dict(Counter(switched.values()))}",
+        flush=True,
+    )
+    different = [test for test in {**plain, **switched} if plain.get(test) != switched.get(test)]
+    for test in different:
+        print(f"  {test}: {plain.get(test, 'not run')} plain, {switched.get(test, 'not run')} switched")
+    return len(different)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

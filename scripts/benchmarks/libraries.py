@@ -1,0 +1,150 @@
+"""Programs of scikit-learn, SciPy, pandas, Dask and joblib, plain and with autotune: does it help, does it ever hurt?
+
+Prints a table, with --json JSON: plain time / time with autotune (above 1 is faster) and its 95 % interval, in
+fresh processes, one after the other in random order, only while the machine is quiet. Each program is there twice:
+after `autotune.apply()`, and in `autotune.apply(per_call=True)`; it is otherwise the same on both sides. A row whose
+library is missing says so: `pip install scikit-learn scipy pandas "dask[array]" joblib`.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from benchmarks.paired_runs import NotHere, Pair, Program, main
+
+Work = Callable[[bool], Callable[[], object]]
+"""Makes a program's inputs, small ones for True, and the call that is timed."""
+
+
+def needed(module: str, package: str | None = None) -> Any:
+    """The module. Raises NotHere where it is not installed."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise NotHere(f"needs {package or module.partition('.')[0]}, which is not installed") from None
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal(shape)
+
+
+def kmeans(quick: bool) -> Callable[[], object]:
+    cluster = needed("sklearn.cluster", "scikit-learn")
+    data = numbers(2_000 if quick else 20_000, 30)
+    return lambda: cluster.KMeans(n_clusters=8, n_init=1, max_iter=20, random_state=0).fit(data)
+
+
+def pca(quick: bool) -> Callable[[], object]:
+    decomposition = needed("sklearn.decomposition", "scikit-learn")
+    data = numbers(500 if quick else 4_000, 100)
+    return lambda: decomposition.PCA(n_components=10, svd_solver="full").fit_transform(data)
+
+
+def pca_small(quick: bool) -> Callable[[], object]:
+    """Many fits of small data, as in cross-validation."""
+    decomposition = needed("sklearn.decomposition", "scikit-learn")
+    parts = [numbers(128, 128) for _ in range(2 if quick else 20)]
+    return lambda: [decomposition.PCA(n_components=5, svd_solver="full").fit(part) for part in parts]
+
+
+def eigh(quick: bool) -> Callable[[], object]:
+    linalg = needed("scipy.linalg")
+    matrix = numbers(*(100 if quick else 500,) * 2)
+    matrix += matrix.T
+    return lambda: linalg.eigh(matrix)
+
+
+def eigh_small(quick: bool) -> Callable[[], object]:
+    linalg = needed("scipy.linalg")
+    matrix = numbers(128, 128)
+    matrix += matrix.T
+    return lambda: [linalg.eigh(matrix) for _ in range(3 if quick else 50)]
+
+
+def fft(quick: bool) -> Callable[[], object]:
+    """SciPy's own workers, as many as there are usable CPUs."""
+    from autotune.host.usable_cpus import usable_cpus
+
+    transform = needed("scipy.fft")
+    signal, (workers, _) = numbers(64, 4_096 if quick else 65_536), usable_cpus()
+    return lambda: transform.fft(signal, workers=workers)
+
+
+def pandas_groups(quick: bool) -> Callable[[], object]:
+    pandas = needed("pandas")
+    length = 20_000 if quick else 1_000_000
+    frame = pandas.DataFrame({"key": np.arange(length) % 100, "value": numbers(length)})
+    return lambda: frame.groupby("key")["value"].agg(["mean", "std", "max"])
+
+
+def pandas_correlations(quick: bool) -> Callable[[], object]:
+    pandas = needed("pandas")
+    frame = pandas.DataFrame(numbers(1_000 if quick else 50_000, 40))
+    return lambda: np.linalg.inv(frame.cov().to_numpy())
+
+
+def dask_product(quick: bool) -> Callable[[], object]:
+    """Blocks of 250 x 250, on Dask's own threads."""
+    dask = needed("dask.array", '"dask[array]"')
+    side = 500 if quick else 2_000
+    a = dask.from_array(numbers(side, side), chunks=250)
+    return lambda: (a @ a).compute(scheduler="threads")
+
+
+def joblib_tasks(quick: bool) -> Callable[[], object]:
+    """Threads of joblib's, each of which calls BLAS."""
+    joblib = needed("joblib")
+    matrices = [numbers(200, 200) for _ in range(4 if quick else 40)]
+    run = joblib.Parallel(n_jobs=2, backend="threading")
+    return lambda: run(joblib.delayed(np.linalg.svd)(matrix) for matrix in matrices)
+
+
+@contextmanager
+def per_call() -> Iterator[None]:
+    """Entered anew for the program: `apply()` of the whole process was there before it."""
+    import autotune
+
+    with autotune.apply(per_call=True):
+        yield
+
+
+def program(
+    title: str, work: Work, around: Callable[[], AbstractContextManager[object]], how: str
+) -> Program:
+    """One row. Both sides make the same call; what it runs in differs."""
+
+    def make(quick: bool) -> Pair:
+        call = work(quick)
+        return Pair(plain=call, tuned=call, around_tuned=around)
+
+    return Program(title=f"{title}, {how}", make=make)
+
+
+WORKS: dict[str, tuple[str, Work]] = {
+    "kmeans": ("scikit-learn KMeans, 20,000 x 30", kmeans),
+    "pca": ("scikit-learn PCA, 4,000 x 100", pca),
+    "pca_small": ("scikit-learn, 20 PCA of 128 x 128", pca_small),
+    "eigh": ("scipy.linalg.eigh, 500 x 500", eigh),
+    "eigh_small": ("scipy.linalg.eigh, 50 of 128 x 128", eigh_small),
+    "fft": ("scipy.fft with workers, 64 x 65,536", fft),
+    "pandas_groups": ("pandas groupby, a million rows", pandas_groups),
+    "pandas_inverse": ("inverse of a covariance of pandas', 50,000 x 40", pandas_correlations),
+    "dask_product": ("Dask product, 2,000 x 2,000 in blocks of 250", dask_product),
+    "joblib_tasks": ("joblib, 40 SVD of 200 x 200 on 2 threads", joblib_tasks),
+}
+
+PROGRAMS = {
+    f"{name}{suffix}": program(title, work, around, how)
+    for name, (title, work) in WORKS.items()
+    for suffix, around, how in (
+        ("", nullcontext, "`apply()`"),
+        ("_per_call", per_call, "`apply(per_call=True)`"),
+    )
+}
+
+if __name__ == "__main__":
+    sys.exit(main("benchmarks.libraries", __doc__, PROGRAMS, ask=True))

@@ -1,0 +1,352 @@
+"""Two programs side by side in fresh processes: the ratio of their times with its interval. For the other benchmarks.
+
+Each run starts both programs one after the other, in random order and only while the machine's capacity is
+there. One run yields one log-ratio; the interval is Student's over runs, as processes differ more than calls.
+Of calls too short for that, both take turns in one fresh process, which yields what they differ by.
+"""
+
+import argparse
+import gc
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from itertools import repeat
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autotune.model.configuration import Configuration
+
+ENOUGH_SECONDS = 0.5
+"""A process repeats its program for so long, and at least three times; a longer program runs once."""
+
+CAPACITY = 0.95
+"""Share of the usable CPUs that spinning processes must reach before anything is timed."""
+
+SHORT_CALLS = 2000
+"""Short calls that are timed at once."""
+
+SHORT_ROUNDS = (20, 5)
+"""Rounds of two such timings in a process; with --quick."""
+
+Call = Callable[[], object]
+
+
+class NotHere(Exception):
+    """A program cannot be measured here, for the reason that it gives: a package or an entry is missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A program, and the same with autotune."""
+
+    plain: Call
+    tuned: Call
+    asks: tuple[str, Mapping[str, int]] | None = None
+    """The operation and sizes that the profile is asked for."""
+    around_plain: Callable[[], AbstractContextManager[object]] = nullcontext
+    """What the calls run in. Entering and leaving it is not timed."""
+    around_tuned: Callable[[], AbstractContextManager[object]] = nullcontext
+    share: float = 1.0
+    """Work that the tuned call does, in units of the plain one's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A row of the table."""
+
+    title: str
+    make: Callable[[bool], Pair]
+    """Makes the inputs; True for small ones. Raises NotHere."""
+    short: bool = False
+    """Are calls so short that what they differ by is the figure?"""
+    plain_environment: Mapping[str, str] = field(default_factory=dict)
+    tuned_environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What came of it. The ratio is plain / tuned: above 1 the program with autotune is faster. Of short calls
+    it is tuned - plain that counts."""
+
+    name: str
+    title: str
+    ratio: float | None
+    microseconds: float | None
+    """That a short call takes longer."""
+    low: float | None
+    high: float | None
+    runs: int
+    plain_seconds: float | None
+    tuned_seconds: float | None
+    configuration: str | None
+    """What the profile chose, "default" if nothing."""
+    problem: str | None = None
+    skipped: str | None = None
+    """Why it cannot be measured here."""
+
+
+def covered(operation: str, **sizes: int) -> "Configuration":
+    """What the profile chose, plain NumPy included. Raises NotHere if nothing in it speaks for this size."""
+    import autotune
+    from autotune.model import catalogue
+    from autotune.model.configuration import DEFAULT
+    from autotune.runtime.process_state import state
+
+    resolution = state.resolution()
+    if resolution is None or resolution.find(catalogue.operation(operation, **sizes)) is None:
+        size = " ".join(f"{name}={value}" for name, value in sizes.items())
+        raise NotHere(
+            f"no profile covers {operation} {size} here; calibrate it, or name a profile with --profile"
+        )
+    return autotune.config(operation, **sizes) or DEFAULT
+
+
+def main(module: str, doc: str, programs: Mapping[str, Program], *, ask: bool = False) -> int:
+    """The command line of a script that compares programs.
+
+    With `ask` each is asked first if it can be measured here, before anybody waits for the machine.
+    """
+    options = _options(doc, programs)
+    if options.side:
+        print(json.dumps(_measure(programs[options.programs[0]], options)))
+        return 0
+    rows = []
+    for name in options.programs or programs:
+        program = programs[name]
+        if options.quick:
+            program = replace(program, title=f"(small) {program.title}")
+        answer = _run(module, name, "neither", program, options) if ask else {"seconds": 0}
+        rows.append(
+            _compare(module, name, program, options) if "seconds" in answer else _row(name, program, **answer)
+        )
+        print(_line(rows[-1]), file=sys.stderr if options.json else sys.stdout, flush=True)
+    if options.json:
+        print(json.dumps({"results": [_plain_values(row) for row in rows]}, indent=1))
+    return 1 if any(row.problem for row in rows) else 0
+
+
+def _options(doc: str, programs: Mapping[str, Program]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "programs", nargs="*", metavar="PROGRAM", help=f"of {', '.join(programs)}; all by default"
+    )
+    parser.add_argument(
+        "--rows", type=_names, default=[], metavar="NAME,..", help="the same, separated by commas"
+    )
+    parser.add_argument("--profile", help="profile to apply; by default the one that autotune finds")
+    parser.add_argument("--runs", type=int, default=8, help="pairs of processes for each program (default 8)")
+    parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument(
+        "--patience", type=float, default=600, help="seconds to wait for a quiet machine, per program"
+    )
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--side",
+        choices=("plain", "tuned", "both", "neither"),
+        help="run one side of one program here and print its time",
+    )
+    options = parser.parse_args()
+    options.programs += options.rows
+    unknown = set(options.programs) - set(programs)
+    if unknown or options.runs < 2 or (options.side and len(options.programs) != 1):
+        parser.error(
+            f"unknown program {', '.join(unknown)}"
+            if unknown
+            else "give at least 2 runs, or one side of one program"
+        )
+    return options
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+# --- in the parent ----------------------------------------------------------------------
+
+
+def _compare(module: str, name: str, program: Program, options: argparse.Namespace) -> Row:
+    from autotune.bench.statistics import mean_interval
+
+    sides = ("both",) if program.short else ("plain", "tuned")
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    configuration = problem = None
+    order = random.Random(name)
+    deadline = time.monotonic() + options.patience
+    for _ in range(options.runs):
+        problem = _wait_for_capacity(deadline)
+        if problem:
+            break
+        for side in order.sample(sides, len(sides)):
+            outcome = _run(module, name, side, program, options)
+            if "seconds" not in outcome:
+                return _row(name, program, **outcome)
+            times[side].append(outcome["seconds"])
+            configuration = outcome.get("configuration") or configuration
+    runs = min(map(len, times.values()))
+    if runs < 2:
+        return _row(name, program, problem=problem)
+    said = {"runs": runs, "configuration": configuration, "problem": problem}
+    if program.short:
+        mean, low, high = (1e6 * value for value in mean_interval(times["both"]))
+        return _row(name, program, microseconds=mean, low=low, high=high, **said)
+    ratios = [math.log(a / b) for a, b in zip(times["plain"], times["tuned"], strict=True)]
+    mean, low, high = (math.exp(value) for value in mean_interval(ratios))
+    medians = {f"{side}_seconds": median(times[side]) for side in sides}
+    return _row(name, program, ratio=mean, low=low, high=high, **medians, **said)
+
+
+def _row(name: str, program: Program, *, runs: int = 0, **values: Any) -> Row:
+    figures = ("ratio", "microseconds", "low", "high", "plain_seconds", "tuned_seconds", "configuration")
+    return Row(name=name, title=program.title, runs=runs, **{**dict.fromkeys(figures), **values})
+
+
+def _plain_values(row: Row) -> dict[str, Any]:
+    """A row has a ratio or microseconds, never both."""
+    other = "ratio" if row.microseconds is not None else "microseconds"
+    return {name: value for name, value in asdict(row).items() if name != other}
+
+
+def _run(module: str, name: str, side: str, program: Program, options: argparse.Namespace) -> dict[str, Any]:
+    """One program in a fresh process, whose environment holds no thread variable but the program's own."""
+    from autotune.controls.thread_variables import scrub
+
+    environment, _ = scrub(os.environ)
+    environment.update(program.plain_environment if side == "plain" else program.tuned_environment)
+    command = [sys.executable, "-m", module, name, "--side", side]
+    command += ["--quick"] if options.quick else []
+    command += ["--profile", options.profile] if options.profile else []
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        which = f"{side} program" if side in {"plain", "tuned"} else "program"
+        return {"problem": f"the {which} failed: {last}"}
+    outcome: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return outcome
+
+
+def _wait_for_capacity(deadline: float) -> str | None:
+    """None once as many spinning processes as there are CPUs get so many times the work of one done."""
+    from autotune.bench.selftest import capacity
+    from autotune.host.usable_cpus import usable_cpus
+
+    cpus, _ = usable_cpus()
+    while True:
+        reached = capacity(cpus)
+        if reached is None or reached >= CAPACITY * cpus:
+            return None
+        if time.monotonic() > deadline:
+            return (
+                f"the machine was busy: {cpus} spinning processes reached {reached:.2f} times the work of one"
+            )
+        time.sleep(1)
+
+
+def _line(row: Row) -> str:
+    remarks = (row.configuration, row.problem and f"({row.problem})")
+    if row.microseconds is not None:
+        figure = f"{row.microseconds:+.2f} us [{row.low:+.2f}, {row.high:+.2f}]"
+        return "  ".join([f"{row.title:<72}", figure, *filter(None, remarks)])
+    if row.ratio is None:
+        return f"{row.title:<72}  not measured: {row.problem or row.skipped}"
+    times = f"{_seconds(row.plain_seconds):>8} -> {_seconds(row.tuned_seconds):>8}"
+    ratio = f"{row.ratio:5.2f}x [{row.low:.2f}, {row.high:.2f}]"
+    return "  ".join([f"{row.title:<72}", times, ratio, *filter(None, remarks)])
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    unit, scale = next((pair for pair in (("s", 1.0), ("ms", 1e-3)) if value >= pair[1]), ("us", 1e-6))
+    return f"{value / scale:.3g} {unit}"
+
+
+# --- in the fresh process ---------------------------------------------------------------
+
+
+def _measure(program: Program, options: argparse.Namespace) -> dict[str, Any]:
+    """Time one side here, or what both differ by. Without "seconds" in the answer there was no time."""
+    import autotune
+
+    if options.profile:
+        os.environ["AUTOTUNE_PROFILE"] = options.profile
+    if options.side in {"tuned", "neither"}:
+        autotune.apply(profile=options.profile, strict=options.profile is not None)
+    try:
+        pair = program.make(options.quick)
+        match options.side:
+            case "neither":
+                seconds = 0.0
+            case "both":
+                seconds = _difference(pair, options)
+            case _:
+                seconds = _side(pair, options.side)
+    except NotHere as error:
+        return {"skipped": str(error)}
+    configuration = None
+    if options.side == "tuned" and pair.asks is not None:
+        operation, sizes = pair.asks
+        configuration = str(autotune.config(operation, **sizes) or "default")
+    return {"seconds": seconds, "configuration": configuration}
+
+
+def _side(pair: Pair, side: str) -> float:
+    """The time of a call; that of the tuned one for as much work as the plain one does."""
+    if side == "plain":
+        with pair.around_plain():
+            return median(_times(pair.plain))
+    with pair.around_tuned():
+        return median(_times(pair.tuned)) / pair.share
+
+
+def _difference(pair: Pair, options: argparse.Namespace) -> float:
+    """What a tuned call takes longer than a plain one. The first call in each surrounding is not timed."""
+    from autotune.bench.statistics import hodges_lehmann
+
+    sides = {"plain": (pair.plain, pair.around_plain), "tuned": (pair.tuned, pair.around_tuned)}
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    order = random.Random(os.getpid())
+    gc.disable()
+    for _ in range(SHORT_ROUNDS[options.quick]):
+        for side in order.sample(tuple(sides), 2):
+            call, around = sides[side]
+            with around():
+                call()
+                seconds[side].append(_time_many(call))
+    return hodges_lehmann([b - a for a, b in zip(seconds["plain"], seconds["tuned"], strict=True)])
+
+
+def _time_many(call: Call) -> float:
+    start = time.perf_counter()
+    for _ in repeat(None, SHORT_CALLS):
+        call()
+    return (time.perf_counter() - start) / SHORT_CALLS
+
+
+def _times(call: Call) -> list[float]:
+    """The first call warms up, unless it was so long that it needs no second."""
+    first = _time(call)
+    return [first] if first > 4 * ENOUGH_SECONDS else list(_repeats(call))
+
+
+def _repeats(call: Call) -> Iterator[float]:
+    spent, count = 0.0, 0
+    while spent < ENOUGH_SECONDS or count < 3:
+        seconds = _time(call)
+        yield seconds
+        spent, count = spent + seconds, count + 1
+
+
+def _time(call: Call) -> float:
+    start = time.perf_counter()
+    result = call()
+    seconds = time.perf_counter() - start
+    del result
+    return seconds

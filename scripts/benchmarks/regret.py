@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""How far is the profile's choice from the best there is, on this machine?
+
+    scripts/benchmarks/run regret svd --sizes n=300
+    scripts/benchmarks/run regret sqrt --sizes n=1000000 --profile mine.yaml --json
+
+Measures every configuration of an operation twice, each time in several fresh processes whose rounds are
+shuffled. The first pass picks the oracle; the second scores it, the profile's choice and plain NumPy, all on the
+same fresh data, so that the oracle owes nothing to luck. Regret is the time of a choice over that of the oracle,
+minus 1, with its 95 % interval over processes; below zero the choice was the better one. A word of caution is
+printed where others took more of the CPUs than timings can bear.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import exp
+from statistics import mean
+
+import numpy as np  # noqa: F401 - its BLAS is part of what a profile has to fit
+
+from autotune.bench.host_lock import host_lock
+from autotune.bench.process_bench import ProcessBench
+from autotune.bench.statistics import hodges_lehmann, mean_interval, pair_log_ratios
+from autotune.cli.size_options import parse_sizes
+from autotune.errors import AutotuneError, BadSize, EnvironmentProblem
+from autotune.host.usable_cpus import affinity
+from autotune.model.catalogue import kind, operation
+from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.measurement import Case, Measurement, Session, TrialPlan
+from autotune.model.operation import Operation
+from autotune.profiles.resolve import resolve
+from autotune.search.interference import Disturbance
+from autotune.search.space import setting, space
+
+Estimates = dict[Configuration, list[float]]
+"""For each configuration its log-ratio to the default, one for each process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A choice, and what the second pass says of it."""
+
+    choice: str
+    configuration: str
+    seconds: float
+    regret: float
+    """0 for the oracle itself."""
+    low: float
+    high: float
+
+
+def main() -> int:
+    """Measure twice, pick, score, print."""
+    options = _options()
+    try:
+        row = kind(options.operation)
+        sizes, *more = parse_sizes(options.sizes, row) or [{}]
+        if more:
+            raise BadSize("One size at a time: give one value for each of them.")
+        asked = operation(row.name, dtype=options.dtype, **sizes)
+        with host_lock():
+            report = _compare(asked, options)
+    except AutotuneError as problem:
+        print(f"regret: {problem}", file=sys.stderr)
+        return 3 if isinstance(problem, EnvironmentProblem) else 2
+    if options.json:
+        print(json.dumps(report, indent=1))
+    else:
+        _print(report)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("operation", help="of the catalogue")
+    parser.add_argument("--sizes", nargs="+", default=[], metavar="NAME=N", help="one value for each size")
+    parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
+    parser.add_argument("--profile", help="profile to score; by default the one that autotune finds")
+    parser.add_argument("--processes", type=int, default=6, help="in each pass (default 6)")
+    parser.add_argument("--rounds", type=int, default=6, help="in each process (default 6)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.processes < 2 or options.rounds < 1 or options.seed < 0:
+        parser.error("a pass needs at least 2 processes, and a process at least 1 round")
+    return options
+
+
+def _compare(asked: Operation, options: argparse.Namespace) -> dict[str, object]:
+    known = resolve(options.profile)
+    found = known.find(asked)
+    chosen = DEFAULT if found is None else found.entry.choice
+    grid = space(kind(asked.name), asked, known.usable_cpus, len(affinity() or ()) or known.usable_cpus)
+    points = [] if grid is None else [setting(grid, point) for point in range(len(grid.points))]
+    candidates = list(dict.fromkeys([*points, chosen]))
+    first, _ = _pass(asked, candidates, options, 0)
+    second, sessions = _pass(asked, candidates, options, 1)
+    sound = [one for one in first if one in second]
+    oracle = min(sound, key=lambda one: (mean(first[one]), str(one)))
+    default = [value for session in sessions for value in _default_of(session).seconds]
+    if not default:
+        raise EnvironmentProblem(f"{asked}: plain NumPy could not be measured.")
+    choices = {"oracle": oracle, "profile": chosen, "plain NumPy": DEFAULT}
+    rows = [_row(name, one, oracle, second, mean(default)) for name, one in choices.items() if one in second]
+    return {
+        "operation": str(asked),
+        "configurations": len(candidates),
+        "failed": [str(one) for one in candidates if one not in sound],
+        "profile": None if found is None else found.path,
+        "disturbance": str(Disturbance.of(sessions)),
+        "results": [asdict(row) for row in rows],
+    }
+
+
+def _pass(
+    asked: Operation, candidates: Sequence[Configuration], options: argparse.Namespace, number: int
+) -> tuple[Estimates, list[Session]]:
+    """Every configuration in every one of the pass's processes; those that failed in one are left out."""
+    bench = ProcessBench()
+    case = Case(operation=asked, configurations=tuple(candidates))
+    first = options.seed + number * options.processes
+    seeds = range(first, first + options.processes)
+    sessions = [bench.run(TrialPlan(cases=(case,), rounds=options.rounds, seed=seed)) for seed in seeds]
+    estimates: Estimates = {DEFAULT: [0.0] * len(sessions)}
+    for session in sessions:
+        default = _default_of(session)
+        for one in session.measurements[1:]:
+            if one.failure is None and default.failure is None:
+                ratio = hodges_lehmann(pair_log_ratios(one.pairs))
+                estimates.setdefault(one.configuration, []).append(ratio)
+    return {one: values for one, values in estimates.items() if len(values) == len(sessions)}, sessions
+
+
+def _default_of(session: Session) -> Measurement:
+    return session.measurements[0]
+
+
+def _row(name: str, one: Configuration, oracle: Configuration, second: Estimates, default: float) -> Row:
+    seconds = default * exp(mean(second[one]))
+    if one == oracle:
+        return Row(choice=name, configuration=str(one), seconds=seconds, regret=0.0, low=0.0, high=0.0)
+    apart = [this - best for this, best in zip(second[one], second[oracle], strict=True)]
+    regret, low, high = (exp(value) - 1 for value in mean_interval(apart))
+    return Row(choice=name, configuration=str(one), seconds=seconds, regret=regret, low=low, high=high)
+
+
+def _print(report: dict[str, object]) -> None:
+    profile = f"profile {report['profile'] or 'none'}"
+    print(f"{report['operation']}: {report['configurations']} configurations beside plain NumPy, {profile}")
+    print(f"{'choice':<12} {'configuration':<36} {'seconds':>10} {'regret':>8}  95 % interval")
+    for row in report["results"]:
+        print(
+            f"{row['choice']:<12} {row['configuration']:<36} {row['seconds']:>10.3g} {row['regret']:>8.1%}"
+            f"  {row['low']:.1%} to {row['high']:.1%}"
+        )
+    for line in filter(None, (report["disturbance"], *(f"failed: {one}" for one in report["failed"]))):
+        print(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

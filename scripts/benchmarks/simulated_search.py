@@ -1,0 +1,295 @@
+#!/usr/bin/env python3
+"""Proves the search on simulated machines of 2 to 256 CPUs, whose optimum is known, under noise of several kinds.
+
+    scripts/benchmarks/run simulated_search --machines 100                   every noise, every searcher
+    scripts/benchmarks/run simulated_search --noise tails --searchers autotune,round-robin --json
+
+`autotune` is the code that `autotune calibrate` runs, from the request to the entry. `round-robin` measures
+every configuration 30 times in shuffled rounds and takes the best median; `random` and `tpe` (plain Optuna) get
+as many samples as autotune took there, ten a trial, and take the best value. A sample is one timing of one
+configuration in one round. Regret is the true time over the best true time, less 1; the claim is the speed-up
+that the search states for its choice, and its bias is claimed minus true, in percentage points.
+"""
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import exp
+
+import numpy as np
+import optuna
+from support.simulated_machines import WEATHERS, SimulatedBench, Task, draw
+
+from autotune.bench.protocol import Bench
+from autotune.bench.statistics import log_ratios
+from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.entry import Entry
+from autotune.model.measurement import Case, TrialPlan
+from autotune.search.environment import Site
+from autotune.search.pipeline import calibrate
+from autotune.search.request import Request
+from autotune.search.space import setting
+
+REPEATS = 30
+"""Of every configuration by round-robin."""
+TRIAL_ROUNDS = 10
+"""Of every trial by random search and plain Optuna."""
+AMPLE_SECONDS = 1e7
+"""Time is no limit here; samples are counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one search came to on one machine."""
+
+    regret: float
+    against_default: float
+    """True time of the choice over the default's, less 1."""
+    bias: float | None
+    """Claimed minus true speed-up; None where nothing was claimed."""
+    samples: int
+    share: float
+    """Samples over those of round-robin."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What a search chose, and the time over the default's that it says it takes."""
+
+    choice: Configuration
+    ratio: float
+
+
+Searcher = Callable[[Task, SimulatedBench, int], Claim]
+"""(task, bench, samples allowed) -> claim."""
+
+
+def main() -> int:
+    """Draw machines, search, score, print."""
+    arguments = parse()
+    rows = []
+    for noise in arguments.noise:
+        results: dict[str, list[Result]] = defaultdict(list)
+        for seed in range(arguments.seed, arguments.seed + arguments.machines):
+            task = draw(seed, least=arguments.least, most=arguments.most)
+            for searcher, result in compared(task, noise, seed, arguments.searchers):
+                results[searcher].append(result)
+        rows += [{"noise": noise, "searcher": name, **scored(found)} for name, found in results.items()]
+        if not arguments.json:
+            show(rows[-len(results) :], head=noise == arguments.noise[0])
+    if arguments.json:
+        print(json.dumps({"machines": arguments.machines, "seed": arguments.seed, "results": rows}))
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = common_options(__doc__)
+    parser.add_argument(
+        "--searchers", type=names(SEARCHERS), default=list(SEARCHERS), help=", ".join(SEARCHERS)
+    )
+    parser.add_argument("--least", type=positive, default=75, help="configurations a space must have")
+    parser.add_argument("--most", type=positive, default=10_000, help="configurations it may have")
+    return parser.parse_args()
+
+
+def common_options(description: str | None) -> argparse.ArgumentParser:
+    """What every benchmark on simulated machines can be told."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--machines", type=positive, default=50, help="machines for each kind of noise")
+    parser.add_argument("--seed", type=int, default=0, help="of the first machine")
+    parser.add_argument("--noise", type=names(WEATHERS), default=list(WEATHERS), help=", ".join(WEATHERS))
+    parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def names(known: Sequence[str] | dict[str, object]) -> Callable[[str], list[str]]:
+    """`a,b`, each of them known."""
+
+    def parsed(text: str) -> list[str]:
+        words = [word.strip() for word in text.split(",") if word.strip()]
+        unknown = [word for word in words if word not in known]
+        if unknown or not words:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+        return words
+
+    return parsed
+
+
+def compared(task: Task, noise: str, seed: int, searchers: Sequence[str]) -> list[tuple[str, Result]]:
+    """The searchers on one machine; autotune goes first, its samples are what random and tpe are allowed."""
+    whole = REPEATS * len(task.configurations())
+    allowed, found = whole // 4, []
+    for name in sorted(searchers, key=list(SEARCHERS).index):
+        bench = SimulatedBench(task.computer, task.kind, WEATHERS[noise], seed=seed)
+        claim = SEARCHERS[name](task, bench, allowed)
+        if name == "autotune":
+            allowed = bench.samples
+        true = {one: bench.truth(task.operation, one) for one in task.allowed()}
+        ratio = true[claim.choice] / true[DEFAULT]
+        found.append(
+            (
+                name,
+                Result(
+                    regret=true[claim.choice] / min(true.values()) - 1,
+                    against_default=ratio - 1,
+                    bias=None if claim.choice.is_default else 100 * (ratio - claim.ratio),
+                    samples=bench.samples,
+                    share=bench.samples / whole,
+                ),
+            )
+        )
+    return found
+
+
+def entries(task: Task, bench: Bench, seed: int = 0) -> list[Entry]:
+    """What `autotune calibrate` decides for the task's operations."""
+    request = Request(
+        operations=(task.kind.name,),
+        sizes=tuple(operation.size for operation in task.operations),
+        budget_seconds=AMPLE_SECONDS,
+        seed=seed,
+        workload=task.user,
+    )
+    site = Site(usable_cpus=task.computer.cpus, default_threads=task.default_threads)
+    return list(calibrate(request, site=site, bench=bench, report=lambda _: None))
+
+
+def search_autotune(task: Task, bench: SimulatedBench, allowed: int) -> Claim:
+    """What `autotune calibrate` does."""
+    del allowed
+    entry = entries(task, bench)[0]
+    return Claim(choice=entry.choice, ratio=1.0 if entry.choice.is_default else entry.ratio or 1.0)
+
+
+def search_round_robin(task: Task, bench: SimulatedBench, allowed: int) -> Claim:
+    """Everything, round after round, in six processes."""
+    del allowed
+    found: dict[Configuration, list[float]] = defaultdict(list)
+    for process in range(6):
+        for one, seconds in visited(task, bench, task.allowed(), rounds=REPEATS // 6, seed=process).items():
+            found[one] += seconds
+    medians = {one: float(np.median(seconds)) for one, seconds in found.items()}
+    return best(medians)
+
+
+def search_random(task: Task, bench: SimulatedBench, allowed: int) -> Claim:
+    """Configurations in random order, a process each, against the default in the same process."""
+    points = np.random.default_rng(bench.seed).permutation(len(task.allowed()))
+    values = {DEFAULT: 1.0}
+    for point in points:
+        if bench.samples + 2 * TRIAL_ROUNDS > allowed:
+            break
+        one = task.allowed()[int(point)]
+        values[one] = ratio(task, bench, one)
+    return best(values)
+
+
+def search_tpe(task: Task, bench: SimulatedBench, allowed: int) -> Claim:
+    """Plain Optuna: its default sampler over the positions of the values, best value wins."""
+    grid = task.grid()
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=bench.seed))
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        name: optuna.distributions.CategoricalDistribution(range(len(values)))
+        if isinstance(values[0], str)
+        else optuna.distributions.IntDistribution(0, len(values) - 1)
+        for name, values in grid.parameters.items()
+    }
+    values = {DEFAULT: 1.0}
+    asked = 0
+    while bench.samples + 2 * TRIAL_ROUNDS <= allowed and asked < allowed:
+        trial = study.ask(distributions)
+        asked += 1
+        drawn = tuple(grid.parameters[name][trial.params[name]] for name in distributions)
+        point = grid.index.get(drawn)
+        if point is None or setting(grid, point).cpus > task.computer.cpus:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            continue
+        one = setting(grid, point)
+        value = ratio(task, bench, one)
+        study.tell(trial, value)
+        values[one] = min(value, values.get(one, value))
+    return best(values)
+
+
+SEARCHERS: dict[str, Searcher] = {
+    "autotune": search_autotune,
+    "round-robin": search_round_robin,
+    "random": search_random,
+    "tpe": search_tpe,
+}
+
+
+def visited(
+    task: Task, bench: Bench, configurations: Sequence[Configuration], *, rounds: int, seed: int
+) -> dict[Configuration, tuple[float, ...]]:
+    """Seconds of configurations in one process."""
+    case = Case(operation=task.operation, configurations=tuple(configurations))
+    session = bench.run(TrialPlan(cases=(case,), rounds=rounds, seed=seed))
+    return {one.configuration: one.seconds for one in session.measurements}
+
+
+def ratio(task: Task, bench: Bench, one: Configuration) -> float:
+    """Median of a configuration's time over the default's, in one process."""
+    if one.is_default:
+        return 1.0
+    seconds = visited(task, bench, [one], rounds=TRIAL_ROUNDS, seed=0)
+    return exp(float(np.median(log_ratios(seconds[one], seconds[DEFAULT]))))
+
+
+def best(values: dict[Configuration, float]) -> Claim:
+    """The configuration of the smallest value."""
+    choice = min(values, key=values.__getitem__)
+    return Claim(choice=choice, ratio=values[choice] / values[DEFAULT])
+
+
+def scored(results: Sequence[Result]) -> dict[str, float]:
+    """Over all machines; shares and regrets as fractions, bias in percentage points."""
+    regrets = np.asarray([one.regret for one in results])
+    slower = np.asarray([one.against_default for one in results])
+    biases = [one.bias for one in results if one.bias is not None]
+    return {
+        "machines": len(results),
+        "within_2_percent": float((regrets <= 0.02).mean()),
+        "median_regret": float(np.median(regrets)),
+        "p95_regret": float(np.quantile(regrets, 0.95)),
+        "slower_by_0.1_percent": float((slower > 0.001).mean()),
+        "slower_by_1_percent": float((slower > 0.01).mean()),
+        "bias": float(np.mean(biases)) if biases else 0.0,
+        "samples": float(np.median([one.samples for one in results])),
+        "share_of_round_robin": float(np.median([one.share for one in results])),
+        "largest_share": max(one.share for one in results),
+    }
+
+
+def show(rows: Sequence[dict[str, object]], *, head: bool) -> None:
+    """A part of the table, as soon as it is known."""
+    if head:
+        print(
+            f"{'noise':<13}{'searcher':<12}{'<= 2 %':>8}{'median':>8}{'p95':>8}"
+            f"{'>0.1% slower':>14}{'>1% slower':>12}{'bias, pp':>10}{'samples':>9}{'share':>8}{'largest':>9}"
+        )
+    for row in rows:
+        print(
+            f"{row['noise']:<13}{row['searcher']:<12}{row['within_2_percent']:>8.1%}{row['median_regret']:>8.2%}"
+            f"{row['p95_regret']:>8.2%}{row['slower_by_0.1_percent']:>14.1%}{row['slower_by_1_percent']:>12.1%}"
+            f"{row['bias']:>10.2f}{row['samples']:>9.0f}{row['share_of_round_robin']:>8.1%}"
+            f"{row['largest_share']:>9.1%}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
