@@ -36,10 +36,35 @@ def processes(choice=THREADS, ratio=0.5):
     return make_entry("batch_matmul_processes", choice=choice, ratio=ratio, **SIZE)
 
 
-def test_without_a_measurement_it_has_one_worker_and_leaves_blas_alone():
+def test_without_a_measurement_it_has_a_worker_for_each_usable_cpu_and_one_blas_thread_in_each():
     with autotune.executor("batch_matmul", n=20) as pool:
-        assert (type(pool), pool.workers, pool.blas_threads) == (ThreadExecutor, 1, None)
+        assert (type(pool), pool.workers, pool.blas_threads) == (ThreadExecutor, usable_cpus()[0], 1)
         assert list(pool.map(abs, [-1, -2])) == [1, 2]
+
+
+def test_without_a_measurement_the_users_limit_is_one_for_workers_too(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with autotune.executor("batch_matmul", n=20) as pool:
+        assert (pool.workers, pool.blas_threads) == (1, usable_cpus()[0])
+
+
+def test_where_the_default_was_best_it_has_one_worker_and_leaves_blas_alone(measured):
+    measured(threads(None))
+    with autotune.executor("batch_matmul", n=300) as pool:
+        assert (pool.workers, pool.blas_threads) == (1, None)
+
+
+def test_switched_off_it_has_one_worker_and_leaves_blas_alone(monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_DISABLE", "1")
+    with autotune.executor("batch_matmul", n=20) as pool:
+        assert (pool.workers, pool.blas_threads) == (1, None)
+
+
+def test_without_locks_between_processes_it_has_threads(measured, monkeypatch):
+    measured(threads(), processes())
+    monkeypatch.setattr("autotune.parallel.worker_processes.has_semaphores", lambda: False)
+    with autotune.executor("batch_matmul", n=300, processes=True) as pool:
+        assert (type(pool), pool.blas_threads) == (ThreadExecutor, 1)
 
 
 @pytest.mark.parametrize(

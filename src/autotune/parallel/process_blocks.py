@@ -67,6 +67,7 @@ def process_map(
     arrays, which then are not copied. Nested calls, and children of a daemonic process, compute alone, in this
     process. Where memory is too short for a shared copy of the array and of the result, blocks travel through pipes.
     `context` is multiprocessing's, with the start method; without it the program's own.
+
     Raises UsageError for blocks of another shape, for an `out` that overlaps without being `array`, or if a sample
     shows that the function does not work element by element; UnsupportedPlatform for a method that the start method
     cannot serve, SharedMemoryError if a child is killed (`out` may be written in part). The function's exceptions

@@ -10,7 +10,6 @@ import atexit
 import os
 import queue
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from contextvars import Context, copy_context
 from types import BuiltinFunctionType
 
 from autotune.controls import after_fork, placement
+from autotune.controls.periodic_thread import wait_for_exit
 
 Step = Callable[[int], object]
 Begin = Callable[[], Step]
@@ -25,9 +25,6 @@ Begin = Callable[[], Step]
 
 JOIN_SECONDS = 1.0
 """How long the end of the program waits for a helper that is still inside a user's function."""
-
-EXIT_SECONDS = 0.02
-"""How long a fork waits for a helper that was joined to leave the kernel's list of threads, which takes it 0.1 ms."""
 
 
 class BlockJob:
@@ -163,14 +160,7 @@ class HelperPool:
             self.calls.put(None)
         for thread in threads:
             thread.join(JOIN_SECONDS)
-        deadline = time.monotonic() + EXIT_SECONDS
-        while any(_is_listed(thread) for thread in threads) and time.monotonic() < deadline:
-            time.sleep(0)
-
-
-def _is_listed(thread: threading.Thread) -> bool:
-    """Does the kernel still count the thread? Before 3.13 join() returns shortly before its end."""
-    return os.path.exists(f"/proc/self/task/{thread.native_id}")  # noqa: PTH110 - pathlib takes 4 ms to load
+        wait_for_exit(threads)
 
 
 def run(begin: Begin, count: int, workers: int) -> None:

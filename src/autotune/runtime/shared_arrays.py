@@ -69,10 +69,12 @@ def process_map(
     they get at the array, is what was measured to be fastest; where nothing was, one process for each usable CPU
     maps the array's memory. Processes are for functions that hold the GIL; for NumPy's own, `map_blocks` needs
     none.
+
     The function runs in child processes only, never beside the caller's threads and locks, with the BLAS threads that
     the usable CPUs leave for each. It is called in this process, with the whole array, where there can be no children
     (a daemonic process, a task of autotune's) and for arrays that are empty, masked, or hold objects. Where memory is
     too short for shared copies, blocks are sent through pipes.
+
     Raises UsageError if the function returns another shape, or if a sample of the first block shows that it does not
     work element by element; what the function raises, with a note that names the process; SharedMemoryError if a
     process is killed, with `out` perhaps written in part. Scope of effect: this call, whose processes end with it, or

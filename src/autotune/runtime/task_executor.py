@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def executor(
     operation: str, /, *, dtype: Any = "float64", processes: bool = False, **sizes: int
 ) -> "ThreadExecutor | ProcessExecutor":
-    """Make a `concurrent.futures.Executor` with the workers, the BLAS threads in each, and the placement measured for
-    an operation.
+    """Make a `concurrent.futures.Executor` as was measured to be best for an operation: workers, BLAS threads,
+    placement.
+
         with autotune.executor("batch_matmul", n=2000) as pool:
             results = list(pool.map(task, items))
 
@@ -28,12 +29,14 @@ def executor(
     one worker and leaves BLAS alone: the tasks run one after another, as in a plain loop; so does one made within a
     task of another, lest threads multiply. OMP_NUM_THREADS, where it is set, is a limit for the workers too. Scope of
     effect: BLAS threads of the process while a task runs.
+
     With `processes=True` the workers are processes where these were measured to be better than threads. It has
     to be asked for, since only the caller knows that the tasks can do without his memory: what they write into
     arrays and variables of his is lost, they and what they return are pickled, and the main module is imported
     anew, so that its work must stand under `if __name__ == "__main__":`. A function that no other process can
     load is refused when it is submitted. A process that may have no children gets threads; so does one where
     multiprocessing can make no locks, since /dev/shm is missing or read-only.
+
     Raises BadSize for a size that the operation does not have.
     """
     from autotune.parallel import thread_pool
