@@ -1,6 +1,7 @@
 """Settings of all tests: hypothesis, second chances of real tests, and what a whole run must fulfil."""
 
 import os
+import os
 import signal
 from pathlib import Path
 
