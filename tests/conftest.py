@@ -1,7 +1,6 @@
 """Settings of all tests: hypothesis, second chances of real tests, and what a whole run must fulfil."""
 
 import os
-import os
 import signal
 from pathlib import Path
 
