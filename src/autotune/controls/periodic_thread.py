@@ -1,9 +1,11 @@
 """A thread that does something now and then, and rests while the program forks."""
 
+import _thread
 import os
 import threading
 import time
 from collections.abc import Callable
+from types import BuiltinFunctionType
 
 from autotune.controls import after_fork
 
@@ -55,6 +57,11 @@ class PeriodicThread:
             return
         self._pid = os.getpid()
         self._end, self._is_acting = threading.Event(), False
+        if not has_real_threads():
+            # without a Thread: gevent expects none in a child, and a coroutine is in no fork's way
+            self._thread = None
+            _thread.start_new_thread(self._repeat, (self._end,))
+            return
         self._thread = threading.Thread(target=self._repeat, args=(self._end,), name=self._name, daemon=True)
         try:
             self._thread.start()
@@ -63,7 +70,9 @@ class PeriodicThread:
 
     def _rest(self) -> None:
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread() and not self._is_acting:
+        if thread is None or self._is_acting or not has_real_threads():
+            return
+        if thread is not threading.current_thread():
             self._end.set()
             thread.join(JOIN_SECONDS)
             wait_for_exit([thread])
@@ -79,6 +88,11 @@ class PeriodicThread:
                 self._is_acting = False
             if not self._is_wanted:
                 return
+
+
+def has_real_threads() -> bool:
+    """Does a new thread run beside this one? Not where gevent or eventlet replaced the function that starts it."""
+    return isinstance(_thread.start_new_thread, BuiltinFunctionType)
 
 
 def wait_for_exit(threads: list[threading.Thread]) -> None:

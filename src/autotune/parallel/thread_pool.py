@@ -5,7 +5,6 @@ exist there; a pool that a child inherits hangs, docs of os.fork), rests while t
 the interpreter ends.
 """
 
-import _thread
 import atexit
 import os
 import queue
@@ -14,10 +13,9 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
-from types import BuiltinFunctionType
 
 from autotune.controls import after_fork, placement
-from autotune.controls.periodic_thread import wait_for_exit
+from autotune.controls.periodic_thread import has_real_threads, wait_for_exit
 
 Step = Callable[[int], object]
 Begin = Callable[[], Step]
@@ -145,7 +143,7 @@ class HelperPool:
         A child would not have them, and from 3.12 on Python warns of each fork of a process with several threads.
         (NumPy's OpenBLAS ends its threads before a fork, too.)
         """
-        if is_inside() or not self.threads or not self.lock.acquire(blocking=False):
+        if is_inside() or not self.threads or not has_real_threads() or not self.lock.acquire(blocking=False):
             return
         try:
             if not self.jobs:
@@ -196,11 +194,6 @@ def is_inside() -> bool:
     return getattr(_here, "inside", False)
 
 
-def has_real_threads() -> bool:
-    """Does a new thread run beside this one? Not where gevent or eventlet have replaced the function that starts it."""
-    return isinstance(_thread.start_new_thread, BuiltinFunctionType)
-
-
 def enter() -> None:
     """Count this thread from now on as one of several that work side by side."""
     _here.inside = True
@@ -236,7 +229,8 @@ def _attend(pool: HelperPool) -> None:
 
 def _stop() -> None:
     after_fork.check()
-    _pool.stop()
+    if has_real_threads():
+        _pool.stop()
 
 
 def _rest() -> None:
