@@ -10,6 +10,10 @@ NAME = "[a-z_][a-z0-9_.]{0,63}"
 """What names of operations, users' functions and sizes look like, all of it: no path, nothing that runs."""
 
 
+WORKLOAD_MARK = "__autotune_workload__"
+"""Attribute of a function that is marked as work to calibrate; its value is the name of the function's entries."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """A name of the catalogue (or of a user's function), a dtype and all its sizes."""
