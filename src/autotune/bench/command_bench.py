@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from autotune.bench import noise, resource_limits, sampling
@@ -176,48 +176,68 @@ class CommandBench:
         record = _Record(case=case, arms=(DEFAULT, *candidates))
         seed = sampling.order_seed(plan.seed, case.operation)
         agenda = sampling.Agenda(sampling.pair_order(len(candidates), plan.rounds, seed))
+        last: _Run | None = None
+        """The default's run that ended just now, for another candidate than the next."""
         for number, turn in enumerate(agenda):
             if 0 in record.failures or (number >= len(candidates) and _over(until)):
                 break
             arm = turn.candidate + 1
-            pair = self._pair(record, arm, default_first=turn.default_first)
-            if pair is None:
+            if turn.default_first:
+                shared = last is not None and last.beside != arm
+                default = last if shared else self._run(record, 0)
+                candidate = self._run(record, arm)
+            else:
+                shared = False
+                candidate = self._run(record, arm)
+                default = self._run(record, 0)
+            last = None
+            if default is None or candidate is None:
                 agenda.drop(turn.candidate)
                 continue
+            pair = self._pair(default, candidate)
             record.pairs.setdefault(arm, []).append(pair)
+            record.default_seconds += [] if shared else [default.value]
             agenda.note(turn, disturbed=not noise.accepted(pair))
+            if not turn.default_first:
+                last = replace(default, beside=arm)
         for number in range(0 if record.pairs else plan.rounds):
             if 0 in record.failures or (number and _over(until)):
                 break
-            seconds = self._time(record, 0)
-            record.alone += [] if seconds is None else [seconds]
+            run = self._run(record, 0)
+            record.default_seconds += [] if run is None else [run.value]
         return record
 
-    def _pair(self, record: "_Record", arm: int, *, default_first: bool) -> Pair | None:
-        """Run the default and a candidate, one after the other; None if one of them failed."""
-        load, began = pressure.read(cpus=affinity()), monotonic()
-        values = {each: self._time(record, each) for each in ((0, arm) if default_first else (arm, 0))}
-        wall, now = monotonic() - began, pressure.read(cpus=affinity())
-        default_seconds, candidate_seconds = values[0], values[arm]
-        if default_seconds is None or candidate_seconds is None:
-            return None
+    def _pair(self, default: "_Run", candidate: "_Run") -> Pair:
+        first, second = sorted((default, candidate), key=lambda run: run.began)
+        interference = noise.interference(
+            first.load_before,
+            second.load_after,
+            second.ended - first.began,
+            self._cpus,
+            crowded=True,
+        )
         return Pair(
-            default_seconds=default_seconds,
-            candidate_seconds=candidate_seconds,
-            interference=noise.interference(load, now, wall, self._cpus, crowded=True),
+            default_seconds=default.value, candidate_seconds=candidate.value, interference=interference
         )
 
-    def _time(self, record: "_Record", arm: int) -> float | None:
-        """The value of one run; None if it, or one before it, failed."""
+    def _run(self, record: "_Record", arm: int) -> "_Run | None":
+        """Run an arm once; None if it, or a run of it before, failed."""
         if arm in record.failures:
             return None
-        began = monotonic()
+        load, began = pressure.read(cpus=affinity()), monotonic()
         outcome, record.notes[arm] = self._once(record.arms[arm])
         if isinstance(outcome, Failure):
             record.failures[arm] = outcome
             return None
-        record.sampled_seconds += monotonic() - began
-        return outcome
+        ended = monotonic()
+        record.sampled_seconds += ended - began
+        return _Run(
+            value=outcome,
+            began=began,
+            ended=ended,
+            load_before=load,
+            load_after=pressure.read(cpus=affinity()),
+        )
 
     def _once(self, configuration: Configuration) -> tuple[float | Failure, str]:
         """One run: its seconds or its metric, and what it printed."""
@@ -261,6 +281,20 @@ class CommandBench:
         return min(self._patience, FACTOR_OF_DEFAULT * self._slowest + 1.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One run of the command."""
+
+    value: float
+    """Its seconds, or its metric."""
+    began: float
+    ended: float
+    load_before: pressure.Load
+    load_after: pressure.Load
+    beside: int | None = None
+    """The arm of the pair that this run of the default ended."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _Record:
     """The state of one case. Arms are known by their position; the default is 0."""
@@ -268,8 +302,8 @@ class _Record:
     case: Case
     arms: tuple[Configuration, ...]
     pairs: dict[int, list[Pair]] = field(default_factory=dict)
-    alone: list[float] = field(default_factory=list)
-    """Values of the default that belong to no pair."""
+    default_seconds: list[float] = field(default_factory=list)
+    """Each run of the default once. Two candidates' pairs may share one that was adjacent to both."""
     sampled_seconds: float = 0.0
     failures: dict[int, Failure] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
@@ -284,11 +318,7 @@ class _Record:
 
     def _measurement(self, arm: int) -> Measurement:
         pairs = self.pairs.get(arm, ())
-        seconds = (
-            [pair.candidate_seconds for pair in pairs]
-            if arm
-            else [*self.alone, *(pair.default_seconds for pairs in self.pairs.values() for pair in pairs)]
-        )
+        seconds = [pair.candidate_seconds for pair in pairs] if arm else self.default_seconds
         failed = arm in self.failures
         return Measurement(
             operation=self.case.operation,
