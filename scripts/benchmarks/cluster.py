@@ -27,7 +27,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from autotune.model.tuning import Status
+from autotune.model.entry import Status
 from autotune.profiles.schema import profile_of
 
 HOSTS = 4
@@ -77,8 +77,7 @@ def find(name):
 
 
 workloads.find = find
-noise.busy = lambda *readings, **more: False
-noise.taken = lambda *readings: 0.0
+noise.interference = lambda *readings, **more: 0.0
 """
 
 
@@ -182,13 +181,13 @@ def with_hosts(count: int, seconds: float, budget: float, *, kill: bool = False)
 
         wall, said, log = calibrated(cluster, budget, Path(store), watch)
     document = {name: value for name, value in said["classes"][0].items() if name not in OURS}
-    tunings = profile_of(document).tunings
+    entries = profile_of(document).entries
     return {
         "hosts": count,
         "seconds": wall,
-        "operations": len(tunings),
-        "tuned": sum(one.status is Status.TUNED for one in tunings),
-        "confirmed": sum((one.hosts or 1) > 1 for one in tunings),
+        "operations": len(entries),
+        "tuned": sum(one.status is Status.TUNED for one in entries),
+        "confirmed": sum((one.hosts or 1) > 1 for one in entries),
         "missed": said["missed"],
         "killed": killed,
         "log": log,

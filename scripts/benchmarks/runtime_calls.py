@@ -79,7 +79,7 @@ def guarded_long(quick: bool) -> Pair:
 
 def recorded_question(_quick: bool) -> Pair:
     import autotune
-    from autotune.runtime.applied import state
+    from autotune.runtime.process_state import state
 
     @contextmanager
     def unrecorded() -> Iterator[None]:
@@ -134,7 +134,7 @@ def _applied(operation: str, *, changes: bool, side: int = SIDE, **wishes: Any) 
 
 def _check(around: Around, call: Callable[[], object], *, changes: bool) -> None:
     """A row must not time an interception that was refused. Raises NotHere with its reason."""
-    from autotune.runtime.applied import state
+    from autotune.runtime.process_state import state
 
     with around():
         call()
@@ -148,8 +148,8 @@ def _check(around: Around, call: Callable[[], object], *, changes: bool) -> None
 def _profile(operation: str, side: int, *, changes: bool) -> Path:
     from autotune.model import catalogue
     from autotune.model.configuration import DEFAULT, Configuration
+    from autotune.model.entry import Entry, Status
     from autotune.model.profile import Profile, Provenance
-    from autotune.model.tuning import Status, Tuning
     from autotune.profiles import profile_files
     from autotune.profiles.resolve import here
 
@@ -157,8 +157,8 @@ def _profile(operation: str, side: int, *, changes: bool) -> Path:
     if cpus == 1:
         raise NotHere("with one CPU there is no other count")
 
-    def tuning(name: str, *, tuned: bool) -> Tuning:
-        return Tuning(
+    def make_entry(name: str, *, tuned: bool) -> Entry:
+        return Entry(
             operation=catalogue.operation(name, n=side),
             status=Status.TUNED if tuned else Status.DEFAULT_KEPT,
             reason="Made for a benchmark of what calls cost.",
@@ -168,13 +168,13 @@ def _profile(operation: str, side: int, *, changes: bool) -> Path:
             safe_threads=(cpus,),
         )
 
-    tunings = (
-        tuning(operation, tuned=changes),
-        tuning("eig", tuned=False),
+    entries = (
+        make_entry(operation, tuned=changes),
+        make_entry("eig", tuned=False),
     )  # the last keeps the count at rest
     site = here(cpus, limit)
     path = Path(_folder().name, f"{operation}-{side}-{changes}.yaml")
-    profile_files.write(Profile(key=site.key, provenance=Provenance(host=site.host), tunings=tunings), path)
+    profile_files.write(Profile(key=site.key, provenance=Provenance(host=site.host), entries=entries), path)
     return path
 
 

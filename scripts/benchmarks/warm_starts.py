@@ -31,7 +31,7 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
 from autotune.search.space import nearest, setting, widened
 from autotune.search.warm_starts import lessons, suggestions
-from benchmarks.simulated_search import common_options, tunings
+from benchmarks.simulated_search import common_options, entries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,8 @@ def main() -> int:
 def transferred(measured: Task, between: Task, noise: str, seed: int) -> Iterator[tuple[str, Score]]:
     """Scores at the sizes between those that were calibrated."""
     cpus = measured.computer.cpus
-    known = tunings(measured, SimulatedBench(measured.computer, measured.kind, WEATHERS[noise], seed=seed))
-    taught = lessons([Profile(key=Key(usable_cpus=cpus), tunings=tuple(known))])
+    known = entries(measured, SimulatedBench(measured.computer, measured.kind, WEATHERS[noise], seed=seed))
+    taught = lessons([Profile(key=Key(usable_cpus=cpus), entries=tuple(known))])
     relatives = {"warm": cpus, "fewer CPUs": max(2, cpus // 2), "more CPUs": 2 * cpus}
     for operation in between.operations:
         found = choose(known, operation)

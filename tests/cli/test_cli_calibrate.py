@@ -22,8 +22,8 @@ from autotune.search.environment import Site
 from autotune.search.events import Decided, Started
 from autotune.search.journal import Journal
 from autotune.search.request import Effort
-from autotune.share.publishing import publish
-from autotune.share.store import reach
+from autotune.share.publish import publish
+from autotune.share.store import open_store
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def calibrate(tmp_path, monkeypatch):
                 raise problem
             times = {"elapsed": 1.0, "remaining": 2.0}
             report(Started(name="svd", dtype="float64", index=1, total=1, **times))
-            report(Decided(tuning=SVD, **times))
+            report(Decided(entry=SVD, **times))
             whole = finished and key.usable_cpus != interrupted_at
             return calibration.Outcome(profile=replace(profile, key=key), finished=whole)
 
@@ -65,7 +65,7 @@ def test_a_calibration_shows_its_progress_and_its_profile_and_writes_it(calibrat
     result = calibrate()
     path = folders.user_profiles() / f"{KEY.slug}.yaml"
     assert result.exit_code == 0
-    assert profile_files.read(path) == replace(USUAL, tunings=(FILL, SVD))
+    assert profile_files.read(path) == replace(USUAL, entries=(FILL, SVD))
     assert "svd m=500 n=500" in result.stdout
     assert result.stderr.splitlines()[0] == "[1/1] svd  (0:01 spent, 0:02 left)"
     assert str(path) in result.stderr
@@ -210,13 +210,13 @@ def test_neighbours_and_copies_that_cannot_be_are_wrong_usage(calibrate, words):
 
 def test_an_interruption_keeps_what_was_decided_and_says_how_to_go_on(calibrate, tmp_path):
     path = tmp_path / "mine.yaml"
-    result = calibrate("--output", str(path), profile=Profile(key=KEY, tunings=(SVD,)), finished=False)
-    assert (result.exit_code, profile_files.read(path).tunings) == (130, (SVD,))
+    result = calibrate("--output", str(path), profile=Profile(key=KEY, entries=(SVD,)), finished=False)
+    assert (result.exit_code, profile_files.read(path).entries) == (130, (SVD,))
     assert result.stderr.splitlines()[-1] == messages.RESUME
 
 
 def test_an_interruption_before_anything_was_decided_writes_nothing_and_says_only_how_to_go_on(calibrate):
-    result = calibrate(profile=Profile(key=KEY, tunings=()), finished=False)
+    result = calibrate(profile=Profile(key=KEY, entries=()), finished=False)
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr.splitlines()[-1] == messages.RESUME
     assert "The profile is in" not in result.stderr
@@ -291,7 +291,8 @@ def test_a_function_of_the_users_is_asked_for_by_its_name(calibrate, tmp_path):
 def test_what_the_store_s_relatives_chose_is_tried_first_and_the_time_saved_is_told(calibrate, tmp_path):
     (tmp_path / "store").mkdir()
     publish(
-        replace(USUAL, provenance=replace(USUAL.provenance, host="other")), reach(str(tmp_path / "store"))
+        replace(USUAL, provenance=replace(USUAL.provenance, host="other")),
+        open_store(str(tmp_path / "store")),
     )
     result = calibrate("--store", str(tmp_path / "store"))
     assert [one.provenance.host for one in calibrate.relatives] == ["other"]

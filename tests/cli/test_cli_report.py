@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from support.profile_builders import alone, profile, tuning
+from support.profile_builders import alone, make_entry, profile
 
 from autotune.cli import messages
 from autotune.cli.program import program
@@ -16,8 +16,8 @@ from autotune.profiles import profile_files
 from autotune.report import library
 from autotune.report.figures import FIGURES
 
-QR = tuning("qr", choice={"blas_threads": 2}, m=100, n=100)
-LOG = tuning("log", n=1000)
+QR = make_entry("qr", choice={"blas_threads": 2}, m=100, n=100)
+LOG = make_entry("log", n=1000)
 JAVASCRIPT = library.javascript
 
 
@@ -104,7 +104,7 @@ def test_what_is_no_profile_is_refused_with_its_path(report, tmp_path):
 def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monkeypatch):
     from support.fake_bench import FakeBench
 
-    from autotune.model.measurement import Case, Plan
+    from autotune.model.measurement import Case, TrialPlan
     from autotune.search.calibration import journal_path
     from autotune.search.journal import Journal
 
@@ -112,7 +112,7 @@ def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monk
     shown = profile(QR)
     bench = FakeBench(lambda operation, configuration, luck: 0.5 if configuration.blas_threads else 1.0)
     Journal(bench, journal_path(shown.key), {}).run(
-        Plan(cases=(Case(operation=QR.operation, configurations=(QR.choice,)),), rounds=2)
+        TrialPlan(cases=(Case(operation=QR.operation, configurations=(QR.choice,)),), rounds=2)
     )
     trials = json.loads(report("a.yaml", "--json").stdout)["trials"]
     assert [(one["choice"], one["ratio"]) for one in trials] == [("2 threads", 0.5)]

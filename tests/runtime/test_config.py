@@ -2,23 +2,23 @@
 
 import numpy as np
 import pytest
-from support.profile_builders import of_this_machine, tuning
+from support.profile_builders import make_entry, of_this_machine
 
 import autotune
 from autotune.controls import blas
 from autotune.errors import BadSize, UnknownOperation
 from autotune.model.configuration import Configuration
 from autotune.profiles import folders, profile_files
-from autotune.runtime.applied import state
+from autotune.runtime.process_state import state
 
 
 @pytest.fixture(autouse=True)
 def profile(fresh):
     made = of_this_machine(
-        tuning("matmul", choice={"blas_threads": 1}, m=100, k=100, n=100),
-        tuning("matmul", m=2000, k=2000, n=2000),
-        tuning("sum", choice={"workers": 1, "chunk": 65536}, dtype="float32", n=1000),
-        tuning("simulate", choice={"blas_threads": 1}, steps=5),
+        make_entry("matmul", choice={"blas_threads": 1}, m=100, k=100, n=100),
+        make_entry("matmul", m=2000, k=2000, n=2000),
+        make_entry("sum", choice={"workers": 1, "chunk": 65536}, dtype="float32", n=1000),
+        make_entry("simulate", choice={"blas_threads": 1}, steps=5),
     )
     profile_files.write(made, folders.user_profiles() / "mine.yaml")
 
@@ -62,17 +62,17 @@ def test_a_size_that_the_operation_cannot_have_raises(sizes):
 def test_a_new_apply_forgets_old_answers(tmp_path):
     assert autotune.config("matmul", n=100) is not None
     empty = tmp_path / "named.yaml"
-    profile_files.write(of_this_machine(tuning("matmul", m=100, k=100, n=100)), empty)
+    profile_files.write(of_this_machine(make_entry("matmul", m=100, k=100, n=100)), empty)
     with autotune.apply(profile=empty):
         assert autotune.config("matmul", n=100) is None
     assert autotune.config("matmul", n=100) == Configuration(blas_threads=1)
 
 
 def test_answers_are_bounded_in_number(monkeypatch):
-    monkeypatch.setattr("autotune.runtime.applied._MOST_KNOWN", 5)
+    monkeypatch.setattr("autotune.runtime.process_state._MOST_ANSWERS", 5)
     for n in range(1, 20):
         autotune.config("matmul", n=n)
-    assert len(state.known) <= 5
+    assert len(state.answers) <= 5
 
 
 def test_a_dtype_of_records_has_no_configuration():

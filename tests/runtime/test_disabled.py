@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from support.profile_builders import alone, of_this_machine, tuning
+from support.profile_builders import alone, make_entry, of_this_machine
 
 import autotune
 from autotune.cli.program import program
 from autotune.controls import blas
 from autotune.profiles import folders, profile_files
-from autotune.runtime.applied import Setting, state
+from autotune.runtime.process_state import Setting, state
 from autotune.runtime.process_threads import process_threads
 
 SIZE = 300_000
@@ -20,20 +20,20 @@ def disabled(request, monkeypatch, tmp_path):
     """A profile with a choice for everything, and the switch."""
     alone(monkeypatch, tmp_path)
     made = of_this_machine(
-        tuning("svd", choice={"blas_threads": 1}, safe=(1,), m=50, n=50),
-        tuning("log", choice={"workers": 1, "chunk": 1000}, n=SIZE),
-        tuning("sum", choice={"workers": 1, "chunk": 1000}, n=SIZE),
-        tuning("batch_matmul", choice={"workers": 1, "blas_threads": 1}, n=50, tasks=100),
-        tuning("temporaries", choice={"allocator": "retain"}, n=SIZE),
+        make_entry("svd", choice={"blas_threads": 1}, safe=(1,), m=50, n=50),
+        make_entry("log", choice={"workers": 1, "chunk": 1000}, n=SIZE),
+        make_entry("sum", choice={"workers": 1, "chunk": 1000}, n=SIZE),
+        make_entry("batch_matmul", choice={"workers": 1, "blas_threads": 1}, n=50, tasks=100),
+        make_entry("temporaries", choice={"allocator": "retain"}, n=SIZE),
     )
     profile_files.write(made, folders.user_profiles() / "mine.yaml")
-    state.take(Setting())
+    state.replace_setting(Setting())
     assert autotune.config("log", n=SIZE) is not None
     monkeypatch.setenv("AUTOTUNE_DISABLE", request.param)
     monkeypatch.setattr("autotune.profiles.profile_files.read", None)  # not even looked at
-    state.take(Setting())
+    state.replace_setting(Setting())
     yield
-    state.take(Setting())
+    state.replace_setting(Setting())
 
 
 def test_apply_changes_nothing_and_says_why(disabled):
@@ -82,6 +82,6 @@ def test_the_command_line_exports_nothing(disabled):
 def test_an_empty_switch_or_zero_switches_nothing_off(off, monkeypatch, tmp_path):
     alone(monkeypatch, tmp_path)
     monkeypatch.setenv("AUTOTUNE_DISABLE", off)
-    state.take(Setting())
+    state.replace_setting(Setting())
     assert autotune.explain().failure is None
-    state.take(Setting())
+    state.replace_setting(Setting())

@@ -8,8 +8,8 @@ import pytest
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model import catalogue
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.profile import Profile, Provenance
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles import profile_files
 from autotune.profiles.resolve import here
 from autotune.runtime.apply import apply
@@ -26,8 +26,8 @@ def rows():
 def profile(tmp_path):
     """In which two workers are best for everything that the rows ask for."""
     asked = [(name, {"n": MILLION}) for name in ("add", "sqrt", "exp", "log", "power", "expression")]
-    tunings = [
-        Tuning(
+    entries = [
+        Entry(
             operation=catalogue.operation(name, **sizes),
             status=Status.TUNED,
             reason="Made for a test.",
@@ -40,7 +40,7 @@ def profile(tmp_path):
     site = here(cpus, limit)
     path = tmp_path / "profile.yaml"
     provenance = Provenance(host=site.host)
-    profile_files.write(Profile(key=site.key, provenance=provenance, tunings=tuple(tunings)), path)
+    profile_files.write(Profile(key=site.key, provenance=provenance, entries=tuple(entries)), path)
     return path
 
 

@@ -6,7 +6,7 @@ from math import log2
 
 import pytest
 from support.fake_bench import FakeBench
-from support.profile_builders import KEY, profile, tuning
+from support.profile_builders import KEY, make_entry, profile
 
 from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.configuration import Configuration
@@ -111,7 +111,7 @@ def test_a_lucky_configuration_that_was_measured_once_does_not_lead():
 def proved_elsewhere(chunk, n=10**7):
     """What a relative with as many CPUs says of the same operation."""
     choice = {"workers": 8, "chunk": chunk}
-    return lessons([profile(tuning("sqrt", choice=choice, n=n), key=replace(KEY, usable_cpus=16))])
+    return lessons([profile(make_entry("sqrt", choice=choice, n=n), key=replace(KEY, usable_cpus=16))])
 
 
 def best_chunk(best):

@@ -4,6 +4,7 @@ A `Computer` says how long a configuration truly takes; a `Weather` says what a 
 `SimulatedBench` runs plans on both, behind the same seam as the bench that starts real processes.
 """
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,12 +14,12 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from autotune.bench import rounds
+from autotune.bench import sampling
 from autotune.bench.user_workload import UserKind, UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, Kind
 from autotune.model.catalogue import operation as catalogue_operation
 from autotune.model.configuration import DEFAULT, Configuration, Knob, Method
-from autotune.model.measurement import Case, Measurement, Plan, Session
+from autotune.model.measurement import Case, Measurement, Pair, Session, TrialPlan
 from autotune.model.operation import Operation
 from autotune.search.search_grid import Grid
 from autotune.search.space import setting, space
@@ -237,7 +238,7 @@ class SimulatedBench:
     _truth: dict[tuple[Operation, Configuration], float] = field(default_factory=dict)
     _sky: dict[int, tuple[Array, Array]] = field(default_factory=dict)
 
-    def run(self, plan: Plan) -> Session:
+    def run(self, plan: TrialPlan) -> Session:
         """As the protocol says; a sample lasts at least as long as the real bench's."""
         self._processes += 1
         luck = np.random.default_rng([17, self.seed, self._processes])
@@ -248,8 +249,18 @@ class SimulatedBench:
             spent += took
             arms = _arms(case)
             measurements += [
-                Measurement(operation=case.operation, configuration=arm, seconds=tuple(map(float, column)))
-                for arm, column in zip(arms, seconds.T, strict=True)
+                Measurement(
+                    operation=case.operation,
+                    configuration=arm,
+                    pairs=tuple(
+                        Pair(default_seconds=float(plain), candidate_seconds=float(tuned))
+                        for plain, tuned in zip(seconds[:, 0], column, strict=True)
+                    )
+                    if place
+                    else (),
+                    seconds=tuple(map(float, column)),
+                )
+                for place, (arm, column) in enumerate(zip(arms, seconds.T, strict=True))
             ]
         return Session(measurements=tuple(measurements), wall_seconds=spent)
 
@@ -262,15 +273,15 @@ class SimulatedBench:
         return known
 
     def _measure(
-        self, case: Case, plan: Plan, left: float | None, luck: np.random.Generator
+        self, case: Case, plan: TrialPlan, left: float | None, luck: np.random.Generator
     ) -> tuple[Array, float]:
         """(rounds x arms) seconds, and how long it took."""
         arms = _arms(case)
         true = np.asarray([self.truth(case.operation, arm) for arm in arms])
         share = np.asarray([self._share(arm) for arm in arms])
         process = luck.normal(0, self.weather.processes) + luck.normal(0, self.weather.layouts, len(arms))
-        took, found = float(np.maximum(true, rounds.SAMPLE_SECONDS).sum()), []
-        for order in rounds.orders(len(arms), plan.rounds, rounds.order_seed(plan.seed, case.operation)):
+        took, found = float(np.maximum(true, sampling.SAMPLE_SECONDS).sum()), []
+        for order in _orders(len(arms), plan.rounds, sampling.order_seed(plan.seed, case.operation)):
             if found and left is not None and took >= left:
                 break
             common, present = self._sky_over(len(arms))
@@ -278,7 +289,7 @@ class SimulatedBench:
             delay[list(order)] += common + self.weather.neighbour * present * share[list(order)]
             delay += np.log1p(self.weather.tails * luck.pareto(1.5, len(arms)))
             found.append(true * np.exp(delay))
-            took += float(np.maximum(found[-1], rounds.SAMPLE_SECONDS).sum())
+            took += float(np.maximum(found[-1], sampling.SAMPLE_SECONDS).sum())
             self.samples += len(arms)
         return np.asarray(found), took
 
@@ -305,6 +316,11 @@ class SimulatedBench:
             absent = 30 * (1 / self.weather.presence - 1)
             self._sky[number] = common, _stretches(random, BLOCK, 30, absent, lambda: 1.0)
         return self._sky[number]
+
+
+def _orders(arms: int, rounds: int, seed: str) -> list[list[int]]:
+    chance = random.Random(seed)
+    return [chance.sample(range(arms), arms) for _ in range(rounds)]
 
 
 def _arms(case: Case) -> list[Configuration]:

@@ -12,9 +12,9 @@ from math import log1p
 from autotune.bench.protocol import Bench
 from autotune.bench.statistics import upper_bound
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.model.measurement import Case, Plan, Session
+from autotune.model.entry import Entry, Status
+from autotune.model.measurement import Case, Session, TrialPlan
 from autotune.model.operation import Operation
-from autotune.model.tuning import Status, Tuning
 from autotune.search.confirmation import Proof, examined
 from autotune.search.evidence import Evidence
 from autotune.search.explore import TIE, by_operation
@@ -24,6 +24,8 @@ from autotune.search.time_budget import Clock
 
 CANDIDATES = 6
 """For each size, the best beside the neighbours: what is looked at without them."""
+ROUNDING = 1e-9
+"""Of an estimate, in log-ratio."""
 LOOK_ROUNDS = 6
 PROOF_SHARE = 0.6
 """Of the time for proofs, for the one beside the neighbours."""
@@ -35,7 +37,7 @@ class Quietly:
 
     bench: Bench
 
-    def run(self, plan: Plan) -> Session:
+    def run(self, plan: TrialPlan) -> Session:
         """Measure a plan without neighbours."""
         return self.bench.run(replace(plan, quiet=True))
 
@@ -60,7 +62,7 @@ def steady(
         loaded = found[operation]
         quiet = Evidence(operation=operation, usable_cpus=loaded.usable_cpus)
         quiet.add(measurements)
-        kept = [one for one in best[operation] if one in quiet.candidates and quiet.estimate(one) <= 0.0]
+        kept = [one for one in best[operation] if one in quiet.candidates and quiet.estimate(one) <= ROUNDING]
         if kept:
             least = loaded.estimate(kept[0]) + TIE
             chosen[operation] = min((one for one in kept if loaded.estimate(one) <= least), key=parsimony)
@@ -68,20 +70,20 @@ def steady(
 
 
 def held(
-    tunings: Sequence[Tuning],
+    entries: Sequence[Entry],
     *,
     margin: float,
     bench: Bench,
     clock: Clock,
     looks: Sequence[Look] = LOOKS,
     rounds: int = ROUNDS,
-) -> list[Tuning]:
+) -> list[Entry]:
     """Entries proved beside neighbours, each with what it is worth without them, or else kept at the default.
 
     Not slower means: the upper end of the one-sided interval over fresh processes lies below the margin, at the
     looks and errors of every proof. What was only seen beside neighbours is no evidence for sizes in between.
     """
-    choices = {one.operation: one.choice for one in tunings if one.status is Status.TUNED}
+    choices = {one.operation: one.choice for one in entries if one.status is Status.TUNED}
     proof = Proof(trials={operation: [] for operation in choices})
     for look in examined(choices, proof, bench=Quietly(bench), clock=clock, looks=looks, rounds=rounds):
         for size, trials in list(proof.trials.items()):
@@ -90,29 +92,29 @@ def held(
                 proof.settled[size] = proof.trials.pop(size)
             elif look is looks[-1] or _hopeless(trials, margin):
                 proof.settled[size] = proof.trials.pop(size)
-    return [_judged(one, proof) for one in tunings]
+    return [_judged(one, proof) for one in entries]
 
 
 def _hopeless(trials: Sequence[Trial], margin: float) -> bool:
     return sum(one.estimate for one in trials) / len(trials) > log1p(margin)
 
 
-def _judged(tuning: Tuning, proof: Proof) -> Tuning:
-    safe = tuple(count for count in tuning.safe_threads if count == tuning.default_threads)
-    known = replace(tuning, alternatives=(), safe_threads=safe)
-    if tuning.status is not Status.TUNED:
+def _judged(entry: Entry, proof: Proof) -> Entry:
+    safe = tuple(count for count in entry.safe_threads if count == entry.default_threads)
+    known = replace(entry, alternatives=(), safe_threads=safe)
+    if entry.status is not Status.TUNED:
         return known
-    trials = proof.settled.get(tuning.operation, ())
+    trials = proof.settled.get(entry.operation, ())
     busy = proof.disturbed.excessive
-    if tuning.operation in proof.accepted and not busy:
-        return replace(known, reason=f"{tuning.reason} Without the neighbours {in_words(trials)}")
+    if entry.operation in proof.accepted and not busy:
+        return replace(known, reason=f"{entry.reason} Without the neighbours {in_words(trials)}")
     return replace(
         known,
         status=Status.NOISY if busy else Status.DEFAULT_KEPT,
         choice=DEFAULT,
         tuned_seconds=None,
         retained_bytes=None,
-        reason=f"{tuning.choice} was proved beside the neighbours, but without them {_why(tuning.operation, proof)}",
+        reason=f"{entry.choice} was proved beside the neighbours, but without them {_why(entry.operation, proof)}",
     )
 
 

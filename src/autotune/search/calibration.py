@@ -22,19 +22,20 @@ from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id
 from autotune.host.numeric_libraries import libraries
 from autotune.host.usable_cpus import affinity, schedulable_cpus
+from autotune.model.entry import Entry
 from autotune.model.machine import Allocation, Machine
 from autotune.model.profile import Key, Profile, Provenance
-from autotune.model.tuning import Tuning
+from autotune.model.similar_machines import rank_profiles
 from autotune.profiles import profile_files, resolve
 from autotune.profiles.folders import state_dir, user_profiles
 from autotune.search.cross_confirmation import seconded
 from autotune.search.environment import Site
 from autotune.search.events import Listener, Testing
 from autotune.search.journal import Journal, header
+from autotune.search.microarchitectures import generations, host_microarchitecture
 from autotune.search.pipeline import Item, as_planned, calibrate, plan
 from autotune.search.request import Request
 from autotune.search.sequential_test import ERROR
-from autotune.search.similar_machines import microarchitecture, ranked
 from autotune.search.time_budget import Clock
 from autotune.search.warm_starts import lessons, read_lessons, written
 
@@ -94,18 +95,19 @@ def campaign(
         known = header(path) if resume else None
         if known is None:
             tested = tested or _tested(request, site, bench, allocation, report)
+            similar = rank_profiles([*_at_hand(), *relatives], key, host_microarchitecture(), generations)
             known = {
                 **tested,
                 "asked": dict(asked or {}),
-                "lessons": written(lessons(ranked([*_at_hand(), *relatives], key, microarchitecture()))),
+                "lessons": written(lessons(similar)),
             }
-        tunings: list[Tuning] = []
+        entries: list[Entry] = []
         finished = True
         with neighbours(request.neighbours) as pids:
             site = Site(**known["site"])
             journal = Journal(Accompanied(bench, pids), path, known, resume=resume)
             try:
-                for tuning in calibrate(
+                for entry in calibrate(
                     request,
                     site=site,
                     bench=journal,
@@ -113,12 +115,12 @@ def campaign(
                     spent=known["spent"],
                     known=read_lessons(known.get("lessons", [])),
                 ):
-                    tunings.append(tuning)  # noqa: PERF402  # what was decided before an interruption is kept
+                    entries.append(entry)  # noqa: PERF402  # what was decided before an interruption is kept
             except KeyboardInterrupt:
                 finished = False
-    provenance = _provenance(request, machine, bench, known, tunings)
-    asked_for = as_planned(tunings, plan(request, site))
-    return Outcome(profile=Profile(key=key, tunings=asked_for, provenance=provenance), finished=finished)
+    provenance = _provenance(request, machine, bench, known, entries)
+    asked_for = as_planned(entries, plan(request, site))
+    return Outcome(profile=Profile(key=key, entries=asked_for, provenance=provenance), finished=finished)
 
 
 def foresee(request: Request, own: UserWorkload | None = None) -> tuple[Key, list[Item]]:
@@ -144,7 +146,7 @@ def examine(request: Request, *, report: Listener) -> Tested:
 
 
 def second(
-    request: Request, choices: Sequence[Tuning], *, tested: Tested, own: UserWorkload | None = None
+    request: Request, choices: Sequence[Entry], *, tested: Tested, own: UserWorkload | None = None
 ) -> Profile:
     """This host's word on what another host of its class chose: a proof on fresh processes, without a search.
 
@@ -155,15 +157,15 @@ def second(
         bench = _bench(allocation, request, own)
         clock = Clock(budget=request.seconds, seed=request.seed)
         with neighbours(request.neighbours) as pids:
-            tunings = seconded(
+            entries = seconded(
                 choices,
                 request.workload,
                 site=Site(**tested["site"]),
                 bench=Accompanied(bench, pids),
                 clock=clock,
             )
-        provenance = _provenance(request, machine, bench, tested, tunings)
-        return Profile(key=_key(machine, allocation), tunings=tuple(tunings), provenance=provenance)
+        provenance = _provenance(request, machine, bench, tested, entries)
+        return Profile(key=_key(machine, allocation), entries=tuple(entries), provenance=provenance)
 
 
 def _bench(allocation: Allocation, request: Request, own: UserWorkload | None) -> ProcessBench:
@@ -281,17 +283,17 @@ def _provenance(
     machine: Machine,
     bench: ProcessBench,
     known: Tested,
-    tunings: Sequence[Tuning],
+    entries: Sequence[Entry],
 ) -> Provenance:
     """Where these entries come from; `known` is what the self-test found."""
     bandwidth, flops = known.get("ceilings", (None, None))
-    proved = {(one.operation.name, one.operation.dtype) for one in tunings if one.processes}
+    proved = {(one.operation.name, one.operation.dtype) for one in entries if one.processes}
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         autotune=autotune.__version__,
         host=host_id(),
         cpu=machine.name,
-        microarchitecture=microarchitecture(),
+        microarchitecture=host_microarchitecture(),
         kernel=f"{platform.system()} {platform.release()}",
         governor=governor(),
         scrubbed=tuple(bench.scrubbed),

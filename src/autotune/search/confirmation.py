@@ -6,9 +6,9 @@ from itertools import groupby
 
 from autotune.bench.protocol import Bench
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry
 from autotune.model.measurement import Case, Failure, Measurement, Session
 from autotune.model.operation import Operation
-from autotune.model.tuning import Tuning
 from autotune.search.evidence import CLOCK_STOOD, sane
 from autotune.search.explore import by_operation
 from autotune.search.interference import Disturbance
@@ -43,13 +43,13 @@ class Proof:
         return Disturbance.of(self.sessions)
 
 
-def by_rule(tunings: Iterable[Tuning]) -> list[list[Tuning]]:
+def by_rule(entries: Iterable[Entry]) -> list[list[Entry]]:
     """What is put to the test together: the sizes of one operation and dtype."""
 
-    def rule(tuning: Tuning) -> tuple[str, str]:
-        return tuning.operation.name, tuning.operation.dtype
+    def rule(entry: Entry) -> tuple[str, str]:
+        return entry.operation.name, entry.operation.dtype
 
-    return [list(sizes) for _, sizes in groupby(sorted(tunings, key=rule), key=rule)]
+    return [list(sizes) for _, sizes in groupby(sorted(entries, key=rule), key=rule)]
 
 
 def prove(
@@ -115,7 +115,7 @@ def _note(proof: Proof, operation: Operation, measurements: Sequence[Measurement
     """Keep one process's word on one size; a failure takes the size out of the test."""
     default, choice = measurements
     if sane(default) and sane(choice):
-        proof.trials[operation].append(Trial(choice=choice.seconds, default=default.seconds))
+        proof.trials[operation].append(Trial.of(choice.pairs))
         return
     del proof.trials[operation]
     proof.failures[operation] = choice.failure or default.failure or CLOCK_STOOD

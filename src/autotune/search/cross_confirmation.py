@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from autotune.bench.protocol import Bench
 from autotune.model.catalogue import CATALOGUE, Kind
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry
 from autotune.model.operation import Operation
-from autotune.model.tuning import Tuning
 from autotune.search.confirmation import Proof, by_rule, prove
 from autotune.search.decide import decide, kept
 from autotune.search.environment import Site
@@ -17,8 +17,8 @@ from autotune.search.time_budget import Clock
 
 
 def seconded(
-    chosen: Sequence[Tuning], workload: Kind | None, *, site: Site, bench: Bench, clock: Clock
-) -> list[Tuning]:
+    chosen: Sequence[Entry], workload: Kind | None, *, site: Site, bench: Bench, clock: Clock
+) -> list[Entry]:
     """An entry for each of these tuned ones, with the evidence of this host only.
 
     It is tuned if the choice was proved here too, and otherwise says what the test came to. Safe thread counts
@@ -51,7 +51,7 @@ def seconded(
     ]
 
 
-def _entry(operation: Operation, choice: Configuration, kind: Kind, *, site: Site, proof: Proof) -> Tuning:
+def _entry(operation: Operation, choice: Configuration, kind: Kind, *, site: Site, proof: Proof) -> Entry:
     failure = proof.failures.get(operation)
     if failure is not None:
         return kept(operation, kind, site, reason=f"{choice} failed under test: {failure.reason}")

@@ -6,8 +6,8 @@ from statistics import median
 
 from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import DEFAULT, Configuration, Knob
+from autotune.model.entry import OUT_OF_TIME, Entry, Status
 from autotune.model.operation import Operation
-from autotune.model.tuning import OUT_OF_TIME, Status, Tuning
 from autotune.search.confirmation import Proof
 from autotune.search.crossings import Alternatives
 from autotune.search.environment import Site
@@ -28,7 +28,7 @@ def decide(
     proof: Proof,
     disturbed: Disturbance,
     alternatives: Alternatives = (),
-) -> Tuning:
+) -> Entry:
     """The entry for one size.
 
     `choice` is what was put to the test, None if nothing was; `disturbed` says what others did during the
@@ -59,13 +59,13 @@ def decide(
     )
 
 
-def kept(operation: Operation, kind: Kind, site: Site, *, reason: str) -> Tuning:
+def kept(operation: Operation, kind: Kind, site: Site, *, reason: str) -> Entry:
     """An entry that keeps the default without evidence."""
     threads = site.default_threads if Knob.BLAS_THREADS in kind.knobs else None
-    return Tuning(operation=operation, status=Status.DEFAULT_KEPT, reason=reason, default_threads=threads)
+    return Entry(operation=operation, status=Status.DEFAULT_KEPT, reason=reason, default_threads=threads)
 
 
-def _untested(known: Tuning, site: Site, evidence: Evidence, disturbed: Disturbance) -> Tuning:
+def _untested(known: Entry, site: Site, evidence: Evidence, disturbed: Disturbance) -> Entry:
     """The entry where search found nothing to test: too noisy to tell, unless a gain can be excluded."""
     open_to_gain = any(evidence.lower(one) < -log1p(site.margin) for one in evidence.candidates)
     if disturbed.excessive or (disturbed.noticeable and open_to_gain):
@@ -74,7 +74,7 @@ def _untested(known: Tuning, site: Site, evidence: Evidence, disturbed: Disturba
     return replace(known, reason=_nothing_better(evidence, site))
 
 
-def _after_test(known: Tuning, choice: Configuration, site: Site, evidence: Evidence, proof: Proof) -> Tuning:
+def _after_test(known: Entry, choice: Configuration, site: Site, evidence: Evidence, proof: Proof) -> Entry:
     """The entry of a choice that was put to the test."""
     operation = known.operation
     if operation in proof.failures:
@@ -103,7 +103,7 @@ def _after_test(known: Tuning, choice: Configuration, site: Site, evidence: Evid
     return replace(entry, status=Status.NOISY if noisy else entry.status, reason=reason)
 
 
-def _tested(known: Tuning, choice: Configuration, trials: list[Trial], fault: str | None) -> Tuning:
+def _tested(known: Entry, choice: Configuration, trials: list[Trial], fault: str | None) -> Entry:
     """The entry of a choice that was tested to the end; `fault` is why it fell, None if it stands."""
     ratio, low, high = interval(trials)
     default_seconds = median(second for trial in trials for second in trial.default)

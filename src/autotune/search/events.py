@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry
 from autotune.model.measurement import Failure
 from autotune.model.operation import Operation
-from autotune.model.tuning import Tuning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Confirming(Progress):
 class Decided(Progress):
     """An entry is final."""
 
-    tuning: Tuning
+    entry: Entry
 
 
 Event = Testing | Started | Tried | Confirming | Decided

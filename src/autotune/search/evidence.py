@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import inf
 
-from autotune.bench.statistics import log_ratios, upper_bound
+from autotune.bench.statistics import pair_log_ratios, upper_bound
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement
 from autotune.model.operation import Operation
@@ -42,12 +42,16 @@ class Evidence:
                 self.failures[DEFAULT] = default.failure or CLOCK_STOOD
             return
         self.default_seconds.extend(default.seconds)
-        together = [default, *(one for one in others if sane(one))]
-        self._model.add({one.configuration: one.seconds for one in together})
         for measurement in others:
             if sane(measurement):
-                rounds = log_ratios(measurement.seconds, default.seconds)
-                self.sessions[measurement.configuration].append(rounds)
+                pairs = measurement.pairs
+                self.sessions[measurement.configuration].append(pair_log_ratios(pairs))
+                self._model.add(
+                    {
+                        DEFAULT: [pair.default_seconds for pair in pairs],
+                        measurement.configuration: [pair.candidate_seconds for pair in pairs],
+                    }
+                )
                 self._weigh(measurement, default)
             elif measurement.failure is None or measurement.failure.final:
                 self.failures[measurement.configuration] = measurement.failure or CLOCK_STOOD
@@ -122,4 +126,5 @@ class Evidence:
 
 def sane(measurement: Measurement) -> bool:
     """Are there timings, all of them finite and above zero?"""
-    return measurement.failure is None and all(0.0 < value < inf for value in measurement.seconds or (0.0,))
+    seconds = [*measurement.seconds, *(pair.default_seconds for pair in measurement.pairs)]
+    return measurement.failure is None and all(0.0 < value < inf for value in seconds or (0.0,))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autotune.bench.noise import accepted
 from autotune.model.measurement import Session
 
 BUSY = 0.5
@@ -30,12 +31,12 @@ class Disturbance:
     @classmethod
     def of(cls, sessions: Sequence[Session]) -> "Disturbance":
         """The average of these sessions."""
-        if not sessions:
+        pairs = [pair for session in sessions for one in session.measurements for pair in one.pairs]
+        if not pairs:
             return cls()
-        count = len(sessions)
         return cls(
-            rounds=sum(session.rejected for session in sessions) / count,
-            taken=sum(session.taken for session in sessions) / count,
+            rounds=sum(not accepted(pair) for pair in pairs) / len(pairs),
+            taken=sum(pair.interference or 0.0 for pair in pairs) / len(pairs),
         )
 
     @property

@@ -1,4 +1,4 @@
-"""From a request to tunings: for each operation hunt, prove, decide."""
+"""From a request to entries: for each operation hunt, prove, decide."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from autotune.bench.protocol import Bench
 from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import CATALOGUE, Family, Kind, Sizes
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.model.tuning import Tuning
 from autotune.search import background_load
 from autotune.search.confirmation import Proof, prove
 from autotune.search.crossings import alternatives
@@ -88,8 +88,8 @@ def calibrate(
     report: Listener,
     spent: float = 0.0,
     known: Sequence[Profile] = (),
-) -> Iterator[Tuning]:
-    """The tunings, operation by operation as they are decided. `spent` seconds of the budget are gone.
+) -> Iterator[Entry]:
+    """The entries, operation by operation as they are decided. `spent` seconds of the budget are gone.
 
     `known` is what was measured elsewhere; what it suggests for a size is the first to be tried there.
 
@@ -97,9 +97,9 @@ def calibrate(
     """
     items = plan(request, site)
     clock = Clock(budget=request.seconds, seed=request.seed, elapsed=spent)
-    for tuning in decided(items, site=site, bench=bench, clock=clock, report=report, known=known):
-        report(Decided(tuning=tuning, **_progress(clock)))
-        yield tuning
+    for entry in decided(items, site=site, bench=bench, clock=clock, report=report, known=known):
+        report(Decided(entry=entry, **_progress(clock)))
+        yield entry
 
 
 def plan(request: Request, site: Site) -> list[Item]:
@@ -122,11 +122,11 @@ def plan(request: Request, site: Site) -> list[Item]:
     return [item for item in items if item.operations]
 
 
-def as_planned(tunings: Sequence[Tuning], items: Sequence[Item]) -> tuple[Tuning, ...]:
+def as_planned(entries: Sequence[Entry], items: Sequence[Item]) -> tuple[Entry, ...]:
     """The entries in the order of the plan: proofs that were cut off and gone on with are decided last."""
     operations = (one for item in items for one in item.operations)
     place = {one: number for number, one in enumerate(operations)}
-    return tuple(sorted(tunings, key=lambda one: place[one.operation]))
+    return tuple(sorted(entries, key=lambda one: place[one.operation]))
 
 
 def _item(kind: Kind, dtype: str, request: Request, site: Site) -> Item:
@@ -171,7 +171,7 @@ def decided(
     clock: Clock,
     report: Listener,
     known: Sequence[Profile] = (),
-) -> Iterator[Tuning]:
+) -> Iterator[Entry]:
     """Hunt, prove, decide each operation; then go on with the proofs that were cut off.
 
     Each operation gets an equal part of the time that is left, and what one does not use is there for the
@@ -276,7 +276,7 @@ def _proved(
     clock: Clock,
     report: Listener,
     last: bool = False,
-) -> list[Tuning]:
+) -> list[Entry]:
     """Begin the proof of a finding, or go on with it for the `last` time. The entries that this decides."""
     item, proof = finding.item, finding.proof
     sizes = tuple(proof.trials if last else finding.evidence)

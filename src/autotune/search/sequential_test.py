@@ -12,6 +12,7 @@ from math import exp, log1p
 import numpy as np
 
 from autotune.bench.statistics import hodges_lehmann, log_ratios, mean_interval, upper_bound
+from autotune.model.measurement import Pair
 from autotune.model.operation import Operation
 
 MARGIN = 0.01
@@ -53,6 +54,14 @@ class Trial:
 
     choice: tuple[float, ...]
     default: tuple[float, ...]
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair]) -> "Trial":
+        """The trial that measured these pairs."""
+        return cls(
+            choice=tuple(pair.candidate_seconds for pair in pairs),
+            default=tuple(pair.default_seconds for pair in pairs),
+        )
 
     @property
     def estimate(self) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotune.bench.protocol import Bench
-from autotune.model.measurement import Case, Plan, Session
+from autotune.model.measurement import Case, Session, TrialPlan
 
 SEEDS_APART = 1_000_003
 """Between the plans of one seed and those of the next."""
@@ -37,7 +37,7 @@ class Clock:
 
     def run(self, bench: Bench, cases: Sequence[Case], rounds: int, seconds: float) -> Session:
         """Measure, and add up the time."""
-        plan = Plan(
+        plan = TrialPlan(
             cases=tuple(cases),
             rounds=rounds,
             seed=self.seed * SEEDS_APART + self.plans,
