@@ -205,6 +205,8 @@ def refused(words):
     if CliRunner().invoke(program, [verb, "--help"]).exit_code:
         return f"there is no verb {verb}"
     command = program.get_command(click.Context(program), verb)
+    if isinstance(command, click.Group) and rest and rest[0] in command.commands:
+        command = command.commands[rest.pop(0)]
     known = {name for each in command.params for name in each.opts}
     strange = [word for word in rest if word.startswith("--") and word not in known]
     return f"{verb} has no {', '.join(strange)}" if strange else None
