@@ -20,7 +20,7 @@ from math import exp
 from statistics import mean
 
 import numpy as np  # noqa: F401 - its BLAS is part of what a profile has to fit
-from autotune.cli.size_options import parse_sizes
+from autotune.cli.options import parse_sizes
 
 from autotune.bench.host_lock import host_lock
 from autotune.bench.process_bench import ProcessBench

@@ -24,39 +24,45 @@ def cpu_limits(environ: Mapping[str, str] | None = None) -> tuple[CpuLimit, ...]
     environ = os.environ if environ is None else environ
     folders = cgroup.folders()
     online, allowed = online_cpus(), affinity()
-    processes = sharing(environ, allowed, folders, online)
+    quotas = ((cgroup.quota({"cpu": [[folder]]}), folder) for tree in folders["cpu"] for folder in tree)
     quota, folder = min(
-        ((quota, folder) for folder in _folders(folders) if (quota := cgroup.quota({"cpu": [[folder]]}))),
+        ((value, folder) for value, folder in quotas if value is not None),
         default=(None, "cpu.max of every control group"),
     )
-    launcher = next((name for name in (shares.PROCESSES, *shares.LOCAL_PROCESSES) if environ.get(name)), None)
+    caps = shares.caps(environ)
+    tightest = min(caps, key=lambda name: caps[name], default=shares.CAP)
+    processes = sharing(environ, allowed, folders, online)
+    launcher = shares.PROCESSES if shares.count(environ.get(shares.PROCESSES)) else shares.ranks(environ)[0]
     return (
-        CpuLimit(name="CPUs that are switched on", value=online, source="sysconf(_SC_NPROCESSORS_ONLN)"),
+        CpuLimit(name="CPUs that are switched on", value=online, source="/sys/devices/system/cpu/online"),
         CpuLimit(
             name="affinity mask and cpuset",
             value=None if allowed is None else len(allowed),
             source="sched_getaffinity(2)",
         ),
         CpuLimit(name="CPU quota", value=quota, source=folder),
-        CpuLimit(name="cap", value=shares.cap(environ), source=_variable(environ, shares.CAP)),
+        CpuLimit(
+            name="cap of the job or container", value=caps.get(tightest), source=_variable(environ, tightest)
+        ),
         CpuLimit(
             name="processes that share the CPUs",
             value=processes if processes > 1 else None,
-            source=_variable(environ, launcher or shares.PROCESSES),
+            source=_variable(
+                environ, launcher or (shares.PROCESSES if processes == 1 else "this program's workers")
+            ),
+        ),
+        CpuLimit(
+            name="CPUs of this task",
+            value=shares.task_cap(environ),
+            source=_variable(environ, "SLURM_CPUS_PER_TASK"),
         ),
     )
 
 
-def _folders(folders: cgroup.Folders) -> list[str]:
-    return [folder for hierarchy in folders["cpu"] for folder in hierarchy]
-
-
 def _variable(environ: Mapping[str, str], name: str) -> str:
+    """A variable with its value, and whether that is ignored."""
     value = environ.get(name)
     if value is None:
         return name
-    return (
-        f"{name}={value!r}, which is not a whole number and is ignored"
-        if name in shares.invalid(environ)
-        else f"{name}={value}"
-    )
+    ignored = ", which is not a whole number and is ignored" if name in shares.invalid(environ) else ""
+    return f"{name}={value}{ignored}"
