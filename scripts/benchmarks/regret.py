@@ -20,11 +20,11 @@ from math import exp
 from statistics import mean
 
 import numpy as np  # noqa: F401 - its BLAS is part of what a profile has to fit
-from autotune.cli.options import parse_sizes
 
 from autotune.bench.host_lock import host_lock
 from autotune.bench.process_bench import ProcessBench
 from autotune.bench.statistics import hodges_lehmann, mean_interval, pair_log_ratios
+from autotune.cli.options import parse_sizes
 from autotune.errors import AutotuneError, BadSize, EnvironmentProblem
 from autotune.host.usable_cpus import affinity
 from autotune.model.catalogue import kind, operation
