@@ -58,6 +58,8 @@ class Diagnosis:
     libraries: tuple[BlasLibrary, ...] = ()
     software: Software | None = None
     host: str | None = None
+    core: str | None = None
+    """Whether the C core is in use."""
     settings: tuple[Setting, ...] = ()
 
 
@@ -111,6 +113,7 @@ def examine_this_machine() -> Diagnosis:
         libraries=libraries,
         software=find_software(),
         host=host_id(),
+        core=describe_core(),
         settings=tuple(settings_in_force()),
     )
 
@@ -129,6 +132,14 @@ def load_libraries() -> tuple[BlasLibrary, ...]:
         import numpy as np  # noqa: F401
         import scipy.linalg  # noqa: F401
     return find_libraries()
+
+
+def describe_core() -> str:
+    """Say whether this installation's C core is in use, or why not."""
+    from autotune.native import core
+
+    state = core()
+    return state if isinstance(state, str) else messages.CORE_IN_USE
 
 
 def shared_memory_bytes() -> int | None:
@@ -213,6 +224,7 @@ def document(diagnosis: Diagnosis, root: Path) -> dict[str, Any]:
         "libraries": [asdict(library) for library in diagnosis.libraries],
         "software": asdict(diagnosis.software) if diagnosis.software else None,
         "host": diagnosis.host,
+        "core": diagnosis.core,
         "settings": [asdict(setting) for setting in diagnosis.settings],
         "warnings": list(diagnosis.warnings),
     }
@@ -240,6 +252,8 @@ def describe(diagnosis: Diagnosis) -> Iterator[str]:
     yield from (describe_library(library) for library in diagnosis.libraries)
     if diagnosis.software:
         yield messages.numpy_and_python(diagnosis.software.numpy, diagnosis.software.python)
+    if diagnosis.core:
+        yield printable(diagnosis.core)
     if diagnosis.settings:
         yield ""
     for setting in diagnosis.settings:

@@ -191,6 +191,7 @@ def how_to_measure(named: str, *, measured: list[str]) -> str:
 # --- this machine ----------------------------------------------------------------------------
 
 ALL_WELL = "Nothing here makes NumPy slow."
+CORE_IN_USE = "The C core is in use."
 _PYTHONS = {"gil": "a GIL", "free-threaded": "free threading"}
 
 

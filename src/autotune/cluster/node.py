@@ -1,17 +1,14 @@
 """The process that measures on a node: `python -P -m autotune.cluster.node`.
 
-Reads one order as a line from stdin and answers with one JSON object on stdout. The end of stdin ends the process and
-all its trials: so a worker that dies, or a client that goes away, leaves nothing behind. It is a process of its own, so
-that no thread of a Dask worker runs in it and its libraries have read nothing that Dask set.
+Reads one order from stdin and answers with one JSON object on stdout. It is a process of its own, so that no thread of
+a Dask worker runs in it and its libraries have read nothing that Dask set. Its worker supervises it: a worker that
+dies, or a client that goes away, ends it and its trials.
 """
 
 import json
 import os
 import sys
-import threading
-from _thread import interrupt_main
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, replace
 from math import isfinite
 from time import monotonic
@@ -108,32 +105,13 @@ def _problem(problem: AutotuneError) -> Answer:
     return {"problem": str(problem), "kind": kind}
 
 
-def _watch_stdin() -> None:
-    """Interrupt the main thread at the end of stdin."""
-    with suppress(OSError):
-        while os.read(0, 4096):
-            pass
-    interrupt_main()
-
-
 def main() -> None:
-    """Carry out one order from stdin."""
+    """Carry out the order on stdin."""
     began = monotonic()
-    text = b""
-    while not text.endswith(
-        b"\n"
-    ):  # unbuffered: a buffered reader would hide the end of stdin from the watch
-        read = os.read(0, 1 << 16)
-        if not read:
-            return
-        text += read
     try:
-        threading.Thread(target=_watch_stdin, name="lifeline", daemon=True).start()
-        answer = carry_out(decode_order(text.decode()))
+        answer = carry_out(decode_order(sys.stdin.read()))
     except AutotuneError as problem:
         answer = _problem(problem)
-    except KeyboardInterrupt:  # stdin may have ended before the thread was reported to have begun
-        return
     sys.stdout.write(json.dumps({**answer, "seconds": monotonic() - began, "versions": versions()}) + "\n")
 
 

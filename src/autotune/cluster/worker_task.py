@@ -13,20 +13,18 @@ def worker_task() -> Callable[[str], str]:
     def run_order(order: str) -> str:
         """Carry out an order in a process of its own; return the answer as JSON text.
 
-        The process is ended if the task is cancelled, as it is when the client goes away. Scope of effect: one process,
-        started without the thread and allocator variables that a nanny sets.
+        The process and its trials are ended if the task is cancelled, as it is when the client goes away, and if this
+        worker dies. Scope of effect: one process, started without the thread and allocator variables that a nanny sets.
         """
         import json  # names outside of this function are not sent with it
         import os
-        import subprocess
         import sys
         import tempfile
-        from contextlib import suppress
-        from time import sleep
 
         from distributed import get_worker
 
         try:
+            from autotune.controls.supervise import Supervised
             from autotune.controls.thread_variables import scrub
         except ImportError as problem:
             return json.dumps({"problem": f"autotune is not installed there ({problem}).", "kind": "absent"})
@@ -39,39 +37,25 @@ def worker_task() -> Callable[[str], str]:
             return not dropped and worker.status.name not in {"closing", "closed", "failed"}
 
         command = [sys.executable, "-P", "-m", "autotune.cluster.node"]
-        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-            child = subprocess.Popen(  # noqa: S603  # our own module
-                command,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=errors,
-                env=scrub(os.environ)[0],
-                start_new_session=True,
-            )
-            assert child.stdin is not None
-            try:
-                with suppress(OSError):  # it ended before it read: stderr says why
-                    child.stdin.write(order.encode() + b"\n")
-                    child.stdin.flush()
-                while child.poll() is None and is_wanted():
-                    sleep(0.2)
-            finally:
-                with suppress(OSError):
-                    child.stdin.close()
-                try:
-                    child.wait(15.0)
-                except subprocess.TimeoutExpired:
-                    child.kill()
-                    child.wait()
+        with (
+            tempfile.TemporaryFile() as orders,
+            tempfile.TemporaryFile() as output,
+            tempfile.TemporaryFile() as errors,
+        ):
+            orders.write(order.encode())
+            orders.seek(0)
+            environ = scrub(os.environ)[0]
+            with Supervised(command, stdin=orders, stdout=output, stderr=errors, env=environ) as node:
+                while (ending := node.wait(0.2)) is None and is_wanted():
+                    pass
             output.seek(0)
             answer = output.read().decode(errors="replace").strip().rpartition("\n")[2]
             if answer:
                 return answer
             errors.seek(0)
             words = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
-            reason = (
-                f"The process that measures ended with status {child.returncode}: {words or 'no message'}"
-            )
+            status = "none" if ending is None else ending.status
+            reason = f"The process that measures ended with status {status}: {words or 'no message'}"
             return json.dumps({"problem": reason, "kind": "other"})
 
     return run_order
