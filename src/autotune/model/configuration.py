@@ -73,6 +73,11 @@ class Configuration:
         """Threads that may run at once under this setting, unset knobs counting as one."""
         return (self.blas_threads or 1) * (self.workers or 1)
 
+    @property
+    def without_chunk(self) -> "Configuration":
+        """The configuration without its chunk size, which is chosen for each size."""
+        return replace(self, chunk=None)
+
     def as_dict(self) -> dict[str, int | str]:
         """The knobs that are set, as plain values."""
         pairs = ((item.name, getattr(self, item.name)) for item in fields(self))

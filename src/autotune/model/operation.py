@@ -28,6 +28,11 @@ class Operation:
         """The sizes by name."""
         return dict(self.sizes)
 
+    def is_within(self, other: "Operation") -> bool:
+        """Return whether no size is larger than that of the other operation, which has the same size names."""
+        sizes = other.size
+        return all(value <= sizes[name] for name, value in self.sizes)
+
     def __str__(self) -> str:
         sizes = " ".join(f"{name}={value}" for name, value in self.sizes)
         return f"{self.name} {self.dtype} {sizes}".rstrip()

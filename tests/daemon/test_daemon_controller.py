@@ -1,20 +1,22 @@
-"""One tick after another: what is begun, ended, remembered. All around the keeper is faked."""
+"""One tick after another: what is begun, ended and recorded. Everything around the controller is faked."""
 
 import json
 import os
 from math import ceil
 
 import pytest
-from support.daemon_scenes import FACTS, NAME, NOON, PYTHON, Scene, entry, row
+from support.daemon_scenes import FACTS, NAME, NOON, PYTHON, SVD, Scene, entry
 
-from autotune.daemon import remembered, state_file
-from autotune.daemon.budget import Spent
-from autotune.daemon.child_processes import Ended
-from autotune.daemon.daemon_settings import Interpreter, Settings, hours
+from autotune.daemon import state as daemon_state
+from autotune.daemon.daemon_settings import DaemonSettings, Interpreter, parse_hours
 from autotune.daemon.spool import FORMAT
+from autotune.daemon.state import DailyCpuTime, UnfinishedCalibration
+from autotune.daemon.supervise import ChildResult
 from autotune.host import cgroup
+from autotune.model.catalogue import operation
+from autotune.model.operation import Operation
 
-NOTHING = {"entries": []}
+QR = Operation(name="qr")
 
 
 def report(standing="holds", ratio=0.5):
@@ -39,8 +41,8 @@ def scene(tmp_path):
 
 def wished(scene, *entries):
     """A keeper in an idle window, with a calibration of svd that has just begun."""
-    scene.surveyed(*entries)
-    scene.keeper.order("svd", "float64", {})
+    scene.asked(*entries)
+    scene.controller.order(SVD)
     scene.until_idle()
     assert scene.launcher.last.arguments[:2] == ["calibrate", "svd"]
     return scene.launcher.last
@@ -48,11 +50,11 @@ def wished(scene, *entries):
 
 def through_canary(scene, *standings):
     """The calibration ends, and its re-timings say this."""
-    scene.launcher.last.done()
+    scene.launcher.last.finish()
     scene.tick(0.25)
     for standing in standings:
         assert scene.launcher.last.arguments[0] == "verify"
-        scene.launcher.last.done(report(standing))
+        scene.launcher.last.finish(report(standing))
         scene.tick(0.25)
 
 
@@ -61,31 +63,34 @@ def through_canary(scene, *standings):
 
 def test_the_interpreters_are_asked_first(scene):
     scene.tick()
-    assert scene.launcher.last.arguments[0] == "survey"
+    assert scene.launcher.last.arguments[0] == "inventory"
 
 
 def test_nothing_is_measured_on_a_busy_machine(scene):
-    scene.surveyed()
-    scene.keeper.order("svd", "float64", {})
-    scene.senses.foreign = 1.0
+    scene.asked()
+    scene.controller.order(SVD)
+    scene.sensors.foreign = 1.0
     for _ in range(20):
         scene.tick(10.0)
     assert len(scene.launcher.children) == 1
-    assert scene.keeper.status()["waiting"] == "Others keep 1.00 CPUs busy; 0.08 would be quiet."
+    assert (
+        scene.status["waiting"]
+        == "Other processes keep 1.00 CPUs busy. The machine counts as quiet below 0.08."
+    )
 
 
 def test_what_is_begun_has_its_reason_in_the_log_and_in_status(scene):
     wished(scene)
-    begun = next(line for line in scene.said if line["event"] == "begun")
+    begun = next(line for line in scene.lines if line["event"] == "begun")
     assert (begun["why"], begun["job"], begun["cause"]) == ("It was ordered.", "svd float64", "order")
-    assert scene.keeper.status()["running"]["why"] == "It was ordered."
-    assert scene.keeper.status()["recent"][-1]["why"] == "It was ordered."
+    assert scene.status["running"]["why"] == "It was ordered."
+    assert scene.last_reason == "It was ordered."
 
 
 def test_what_runs_is_not_what_comes_next(scene):
     wished(scene)
-    scene.keeper.order("qr", "float64", {})
-    assert [job["subject"] for job in scene.keeper.queue()] == ["qr float64"]
+    scene.controller.order(QR)
+    assert [job["subject"] for job in scene.controller.next_jobs()] == ["qr float64"]
 
 
 def test_what_measures_has_journals_of_the_daemon_s_own(scene):
@@ -95,26 +100,26 @@ def test_what_measures_has_journals_of_the_daemon_s_own(scene):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        ({"hours": (hours("03:00-04:00", "hours"),)}, "It is none of the hours that are configured."),
+        ({"hours": (parse_hours("03:00-04:00", "hours"),)}, "It is outside the configured hours."),
         ({"daily_cpu_seconds": 0.0}, "The 0 CPU seconds of this day are spent."),
     ],
 )
 def test_settings_can_forbid_measuring(tmp_path, words, why):
-    scene = Scene(tmp_path, **words).surveyed()
-    scene.keeper.order("svd", "float64", {})
+    scene = Scene(tmp_path, **words).asked()
+    scene.controller.order(SVD)
     scene.until_idle()
     scene.tick(10.0)
-    assert scene.keeper.status()["waiting"] == why
-    assert scene.keeper.running is None
+    assert scene.status["waiting"] == why
+    assert scene.controller.running is None
 
 
 def test_a_program_on_the_list_keeps_anything_from_being_measured(tmp_path):
-    scene = Scene(tmp_path, exclude=("game",)).surveyed()
-    scene.keeper.order("svd", "float64", {})
-    scene.senses.program = "game"
+    scene = Scene(tmp_path, exclude=("game",)).asked()
+    scene.controller.order(SVD)
+    scene.sensors.program = "game"
     scene.until_idle()
-    assert scene.keeper.running is None
-    assert scene.keeper.status()["waiting"] == "game is running."
+    assert scene.controller.running is None
+    assert scene.status["waiting"] == "game is running."
 
 
 # --- what is ended ----------------------------------------------------------------------------
@@ -122,69 +127,64 @@ def test_a_program_on_the_list_keeps_anything_from_being_measured(tmp_path):
 
 def test_a_trial_is_killed_once_the_machine_is_busy_and_nothing_of_it_is_kept(scene):
     trial = wished(scene)
-    scene.senses.foreign = 1.5
+    scene.sensors.foreign = 1.5
     scene.tick(0.25)
     assert not trial.killed
     scene.tick(0.25)
     assert trial.killed
-    assert scene.keeper.running is None
+    assert scene.controller.running is None
     assert "interrupted" in scene.events
     assert not scene.profile.exists()
 
 
 def test_an_interrupted_calibration_is_gone_on_with_in_the_next_idle_window(scene):
     wished(scene)
-    scene.senses.foreign = 1.5
+    scene.sensors.foreign = 1.5
     scene.tick(0.25)
     scene.tick(0.25)
-    scene.senses.foreign = 0.0
+    scene.sensors.foreign = 0.0
     scene.until_idle()
     assert scene.launcher.last.arguments[:2] == ["calibrate", "svd"]
 
 
 def test_after_a_kill_of_the_daemon_the_calibration_goes_on_from_its_journal(scene):
-    scene.surveyed()
-    scene.keeper.memory.demand |= row("svd", 5, n=100)
+    scene.asked()
+    scene.state.demand[operation("svd", n=100)] = 5.0
     scene.until_idle()
     begun = scene.launcher.last.arguments
     scene.begin()
-    scene.surveyed()
-    scene.keeper.memory.demand.clear()
+    scene.asked()
+    scene.state.demand.clear()
     scene.until_idle()
     assert scene.launcher.last.arguments == [*begun, "--resume"]
 
 
 def test_an_order_goes_on_from_its_journal_too(scene):
     begun = wished(scene).arguments
-    scene.senses.foreign = 1.5
+    scene.sensors.foreign = 1.5
     for _ in range(4):
         scene.tick(0.25)
     assert scene.launcher.last.killed
-    scene.senses.foreign = 0.0
+    scene.sensors.foreign = 0.0
     scene.until_idle()
     assert scene.launcher.last.arguments == [*begun, "--resume"]
 
 
 def test_what_was_begun_before_something_else_is_begun_anew(scene):
     begun = wished(scene).arguments
-    scene.keeper.pause_until(NOON + 60)
-    scene.keeper.memory.interrupted["operation"] = "qr"
-    scene.keeper.resume()
+    scene.controller.pause_until(NOON + 60)
+    scene.state.unfinished = UnfinishedCalibration(NAME, QR)
+    scene.controller.resume()
     scene.until_idle()
     assert scene.launcher.last.arguments == begun
 
 
 def test_a_journal_of_something_else_is_begun_anew(scene):
-    scene.keeper.memory.interrupted = {
-        "interpreter": NAME,
-        "operation": "qr",
-        "dtype": "float64",
-        "sizes": {},
-    }
-    scene.surveyed()
+    scene.state.unfinished = UnfinishedCalibration(NAME, QR)
+    scene.asked()
     scene.until_idle()
     assert scene.launcher.last.arguments[-1] == "--resume"
-    scene.launcher.last.done(status=2, words="There is no calibration of this machine to go on with.")
+    scene.launcher.last.finish(status=2, words="There is no calibration of this machine to go on with.")
     scene.tick(0.25)
     assert scene.launcher.last.arguments[:2] == ["calibrate", "qr"]
     assert "--resume" not in scene.launcher.last.arguments
@@ -192,11 +192,11 @@ def test_a_journal_of_something_else_is_begun_anew(scene):
 
 def test_a_child_that_hangs_is_killed_and_tried_again_later(scene):
     trial = wished(scene)
-    scene.keeper.memory.wishes.clear()
+    scene.state.orders.clear()
     for _ in range(6):
         scene.tick(100.0)
     assert trial.killed
-    assert "It took longer than" in scene.keeper.status()["recent"][-1]["why"]
+    assert "It took longer than" in scene.last_reason
 
 
 def test_a_child_that_takes_too_much_memory_is_killed(scene):
@@ -204,19 +204,19 @@ def test_a_child_that_takes_too_much_memory_is_killed(scene):
     trial.held = 2 * 2**30
     scene.tick(1.0)
     assert trial.killed
-    assert scene.keeper.status()["recent"][-1]["why"] == "It held 2048 MiB of memory; 1024 are allowed."
+    assert scene.last_reason == "It held 2048 MiB of memory; 1024 MiB are allowed. It was killed."
 
 
 def test_a_pause_ends_what_runs_and_keeps_all_else_from_beginning(scene):
     trial = wished(scene)
-    scene.keeper.pause_until(NOON + 7200)
+    scene.controller.pause_until(NOON + 7200)
     assert trial.killed
     scene.tick(10.0)
-    assert scene.keeper.running is None
-    assert scene.keeper.status()["waiting"] == "It is paused."
-    scene.keeper.resume()
+    assert scene.controller.running is None
+    assert scene.status["waiting"] == "Measuring is paused."
+    scene.controller.resume()
     scene.until_idle()
-    assert scene.keeper.running is not None
+    assert scene.controller.running is not None
 
 
 OTHER = Interpreter(python="/opt/other/bin/python")
@@ -227,83 +227,101 @@ def ordered_of_two(tmp_path):
     """Two interpreters are listed, and an order has just been done with the first of them."""
     scene = Scene(tmp_path, interpreters=(PYTHON, OTHER))
     scene.tick()
-    scene.answer_survey()
+    scene.answer_inventory()
     scene.tick(0.5)
-    scene.answer_survey(key="k2")
+    scene.answer_inventory(key="k2")
     scene.tick(0.5)
-    scene.keeper.order("svd", "float64", {"m": 5, "n": 5})
+    scene.controller.order(operation("svd", n=5))
     scene.until_idle()
-    assert scene.keeper.running.interpreter == PYTHON
-    scene.launcher.last.done(status=1, words="It failed.")
+    assert scene.controller.running.activity.interpreter == PYTHON
+    scene.launcher.last.finish(status=1, words="It failed.")
     return scene
 
 
 def test_an_order_is_measured_with_every_interpreter(ordered_of_two):
     scene = ordered_of_two
     scene.tick(0.25)
-    assert (scene.keeper.running.interpreter, scene.keeper.status()["orders"]) == (OTHER, 1)
-    scene.launcher.last.done(status=1, words="It failed.")
+    assert (scene.controller.running.activity.interpreter, scene.status["orders"]) == (OTHER, 1)
+    scene.launcher.last.finish(status=1, words="It failed.")
     scene.tick(0.25)
-    assert (scene.keeper.running, scene.keeper.status()["orders"]) == (None, 0)
-    assert scene.keeper.memory.served == {}
+    assert (scene.controller.running, scene.status["orders"]) == (None, 0)
+    assert scene.state.orders == {}
 
 
 def test_an_order_waits_for_no_interpreter_that_is_not_listed_any_more(ordered_of_two):
     scene = ordered_of_two
     scene.tick(0.25)
-    scene.keeper.reload(Settings(interpreters=(PYTHON,)))
-    assert scene.keeper.status()["orders"] == 0
+    scene.controller.reload(DaemonSettings(interpreters=(PYTHON,)))
+    assert scene.status["orders"] == 0
+
+
+def test_an_order_ends_the_re_timing_of_a_profile_and_is_measured_next(scene):
+    planted(scene)
+    timing = scene.launcher.last
+    scene.controller.order(QR)
+    assert timing.killed
+    scene.tick(0.25)
+    assert scene.launcher.last.arguments[:2] == ["calibrate", "qr"]
+
+
+def test_an_order_ends_no_calibration_whose_journal_the_next_one_would_replace(scene):
+    scene.asked()
+    scene.state.demand[operation("svd", n=100)] = 5.0
+    scene.until_idle()
+    trial = scene.launcher.last
+    scene.controller.order(QR)
+    assert not trial.killed
 
 
 def test_status_tells_of_an_order_at_once(scene):
-    scene.surveyed()
+    scene.asked()
     scene.until_idle()
-    told = [scene.keeper.status()["waiting"]]
-    scene.keeper.pause_until(NOON + 7200)
-    told.append(scene.keeper.status()["waiting"])
-    scene.keeper.resume()
-    told.append(scene.keeper.status()["waiting"])
-    assert told == ["There is nothing to do.", "It is paused.", ""]
+    told = [scene.status["waiting"]]
+    scene.controller.pause_until(NOON + 7200)
+    told.append(scene.status["waiting"])
+    scene.controller.resume()
+    told.append(scene.status["waiting"])
+    assert told == ["There is nothing to do.", "Measuring is paused.", ""]
 
 
 def test_a_pause_outlives_the_daemon(scene):
-    scene.keeper.pause_until(NOON + 7200)
+    scene.controller.pause_until(NOON + 7200)
     scene.begin()
-    assert scene.keeper.memory.paused_until == NOON + 7200
+    assert scene.state.paused_until == NOON + 7200
 
 
 def test_the_budget_counts_what_trials_use_and_ends_them(tmp_path):
     scene = Scene(tmp_path, daily_cpu_seconds=100.0)
     trial = wished(scene)
     scene.tick(0.25)
-    scene.senses.own += 99.0
+    scene.sensors.own += 99.0
     scene.tick(0.25)
     assert not trial.killed
-    scene.senses.own += 2.0
+    scene.sensors.own += 2.0
     scene.tick(0.25)
     assert trial.killed
-    assert scene.keeper.status()["spent_cpu_seconds"] == 101.0
+    assert scene.status["spent_cpu_seconds"] == 101.0
 
 
 def test_a_suspended_machine_forgets_its_trial_and_waits_for_quiet_again(scene):
     trial = wished(scene)
-    scene.clock.slept += 3600
+    scene.clock.suspended += 3600
     scene.clock.wall += 3600
     scene.tick(0.25)
     assert trial.killed
-    assert "The machine was suspended for 3600 seconds." in [line["why"] for line in scene.said]
-    assert not scene.keeper.window.open
+    assert "The machine was suspended for 3600 seconds." in [line["why"] for line in scene.lines]
+    assert not scene.controller.readiness.window.is_open
 
 
 @pytest.mark.parametrize("seconds", [86400.0, -86400.0])
 def test_a_clock_that_jumps_by_a_day_is_said_and_survived(scene, seconds):
-    scene.surveyed()
+    scene.asked()
     scene.clock.wall += seconds
     scene.tick(10.0)
     assert "clock" in scene.events
-    scene.keeper.order("svd", "float64", {})
+    scene.controller.order(SVD)
     scene.until_idle()
-    assert scene.keeper.running is not None
+    assert scene.controller.running is not None
 
 
 # --- the canary -------------------------------------------------------------------------------
@@ -313,26 +331,26 @@ def test_a_calibration_is_taken_into_use_once_a_re_timing_finds_it_fine(scene):
     wished(scene)
     through_canary(scene, "holds")
     assert scene.launcher.last.arguments[0] == "adopt"
-    scene.launcher.last.done({"entries": 1, "new": {"tuned": 1}})
+    scene.launcher.last.finish({"entries": 1, "new": {"tuned": 1}})
     scene.tick(0.25)
-    assert scene.keeper.memory.counts["adopted"] == 1
-    assert scene.keeper.memory.wishes == []
-    assert scene.keeper.memory.interrupted is None
+    assert scene.state.counts["adopted"] == 1
+    assert scene.state.orders == {}
+    assert scene.state.unfinished is None
 
 
 def test_a_calibration_that_is_slower_twice_is_never_taken_into_use(scene):
     wished(scene)
     through_canary(scene, "slower", "holds", "slower")
-    assert scene.keeper.memory.counts["quarantined"] == 1
+    assert scene.state.counts["quarantined"] == 1
     assert "adopt" not in {child.arguments[0] for child in scene.launcher.children}
-    assert scene.keeper.memory.counts["retimings"] == 3
+    assert scene.state.counts["retimings"] == 3
 
 
 def test_a_busy_moment_during_the_re_timing_ends_it_too(scene):
     wished(scene)
     through_canary(scene)
     timing = scene.launcher.last
-    scene.senses.foreign = 2.0
+    scene.sensors.foreign = 2.0
     scene.tick(0.25)
     scene.tick(0.25)
     assert timing.killed
@@ -343,41 +361,41 @@ def planted(scene, *standings):
     """A profile appeared in the folder; the trial's re-timings say this."""
     if not scene.profile.exists():
         scene.profile.write_text("a profile", "utf-8")
-    scene.surveyed(entry(path=str(scene.profile)))
+    scene.asked(entry(path=str(scene.profile)))
     scene.until_idle()
     assert scene.launcher.last.arguments[:2] == ["excerpt", str(scene.profile)]
-    scene.launcher.last.done({"entries": []})
+    scene.launcher.last.finish({"entries": []})
     scene.tick(0.25)
     for standing in standings:
-        scene.launcher.last.done(report(standing, 1.6))
+        scene.launcher.last.finish(report(standing, 1.6))
         scene.tick(0.25)
 
 
 def test_re_timings_of_a_profile_go_on_where_they_were_interrupted(scene):
     planted(scene, "slower")
-    scene.senses.foreign = 2.0
+    scene.sensors.foreign = 2.0
     scene.tick(0.5)
     scene.tick(0.5)
     assert scene.launcher.last.killed
-    scene.senses.foreign = 0.0
+    scene.sensors.foreign = 0.0
     scene.begin()
     planted(scene, "slower")
     assert not scene.profile.exists()
-    assert scene.keeper.memory.counts["retimings"] == 2
+    assert scene.state.counts["retimings"] == 2
 
 
 def test_re_timings_of_another_profile_of_that_name_begin_anew(scene):
     planted(scene, "slower")
-    scene.keeper.stop()
+    scene.controller.stop()
     scene.profile.unlink()
     scene.begin()
-    scene.clock.pass_by(1.0)
+    scene.clock.advance(1.0)
     scene.profile.write_text("a longer profile", "utf-8")
-    scene.surveyed(entry(path=str(scene.profile)))
+    scene.asked(entry(path=str(scene.profile)))
     scene.until_idle()
-    scene.launcher.last.done({"entries": []})
+    scene.launcher.last.finish({"entries": []})
     scene.tick(0.25)
-    scene.launcher.last.done(report("slower", 1.6))
+    scene.launcher.last.finish(report("slower", 1.6))
     scene.tick(0.25)
     assert scene.profile.exists()
 
@@ -387,12 +405,12 @@ def test_what_programs_asked_for_before_the_first_daemon_began_is_not_lost(scene
     spool.mkdir()
     rows = [{"operation": "svd", "dtype": "float64", "sizes": {"m": 5, "n": 5}, "calls": 7}]
     (spool / "1-1.json").write_text(json.dumps({"format": FORMAT, "calls": rows}), "utf-8")
-    scene.surveyed()
-    assert scene.keeper.memory.demand == row("svd", 7, n=5)
+    scene.asked()
+    assert scene.state.demand == {operation("svd", n=5): 7.0}
 
 
 def test_the_entries_that_programs_use_most_are_the_ones_timed(scene):
-    scene.keeper.memory.used |= row("svd", 3, n=500) | row("qr", 9, n=100)
+    scene.state.used |= {operation("svd", n=500): 3.0, operation("qr", n=100): 9.0}
     planted(scene)
     excerpt = next(child for child in scene.launcher.children if child.arguments[0] == "excerpt")
     assert json.loads(excerpt.arguments[3]) == {
@@ -405,13 +423,13 @@ def test_a_planted_profile_that_is_slower_is_put_aside_after_two_re_timings(scen
     planted(scene, "slower", "slower")
     assert not scene.profile.exists()
     assert scene.profile.with_name("mine.yaml.quarantined").exists()
-    assert scene.keeper.memory.counts["retimings"] == 2
+    assert scene.state.counts["retimings"] == 2
 
 
 def test_after_a_profile_was_put_aside_the_interpreter_is_asked_again(scene):
     planted(scene, "slower", "slower")
     scene.tick(0.5)
-    assert scene.launcher.last.arguments[0] == "survey"
+    assert scene.launcher.last.arguments[0] == "inventory"
 
 
 def test_a_new_profile_that_is_fine_is_timed_once(scene):
@@ -423,29 +441,26 @@ def test_a_new_profile_that_is_fine_is_timed_once(scene):
     assert len(scene.launcher.children) == count
 
 
-def test_a_bad_profile_that_cannot_be_put_aside_is_said_and_not_timed_for_ever(scene, monkeypatch):
-    def refuse(*_):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("pathlib.Path.replace", refuse)
+def test_a_slow_profile_that_cannot_be_renamed_is_said_and_not_timed_for_ever(scene):
+    scene.profile.with_name("mine.yaml.quarantined").mkdir()
     planted(scene, "slower", "slower")
-    said = next(line for line in scene.said if line["event"] == "quarantine")
-    assert said["why"].endswith("Permission denied. Remove it, or set AUTOTUNE_DISABLE=1.")
-    assert scene.keeper.memory.trusted[str(scene.profile)]
+    said = next(line for line in scene.lines if line["event"] == "quarantine")
+    assert said["why"].endswith(f"{os.strerror(21)}. Remove it, or set AUTOTUNE_DISABLE=1.")
+    assert scene.state.trusted[str(scene.profile)]
 
 
 # --- what changes -----------------------------------------------------------------------------
 
 
 def test_a_quota_that_changed_is_noticed_within_a_minute_and_is_the_reason(scene):
-    scene.surveyed()
+    scene.asked()
     scene.usable = (2, "quota")
     for _ in range(4):
         scene.tick(10.0)
-    assert scene.launcher.last.arguments[0] == "survey"
-    scene.answer_survey(facts=FACTS | {"usable_cpus": 2})
+    assert scene.launcher.last.arguments[0] == "inventory"
+    scene.answer_inventory(facts=FACTS | {"usable_cpus": 2})
     scene.tick(0.5)
-    assert scene.keeper.memory.stale == {NAME: "usable_cpus was 4 and is 2."}
+    assert scene.state.stale == {NAME: "usable_cpus was 4 and is 2."}
     assert "stale" in scene.events
 
 
@@ -465,49 +480,49 @@ def test_a_quota_of_control_groups_of_version_1_is_noticed_like_any_other(scene,
         scene.usable = (ceil(found), "quota")
         assert scene.usable == usable
         scene.tick(40.0)
-        assert scene.launcher.last.arguments[0] == "survey"
-        scene.answer_survey(facts=FACTS | {"usable_cpus": usable[0]})
+        assert scene.launcher.last.arguments[0] == "inventory"
+        scene.answer_inventory(facts=FACTS | {"usable_cpus": usable[0]})
         scene.tick(0.5)
-    assert scene.keeper.memory.stale == {NAME: "usable_cpus was 3 and is 1."}
+    assert scene.state.stale == {NAME: "usable_cpus was 3 and is 1."}
 
 
 def test_a_numpy_that_changed_is_noticed_by_its_files(tmp_path):
     python = tmp_path / "python"
     python.write_text("one", "utf-8")
-    scene = Scene(tmp_path, interpreters=(Interpreter(python=str(python)),)).surveyed()
+    scene = Scene(tmp_path, interpreters=(Interpreter(python=str(python)),)).asked()
     count = len(scene.launcher.children)
     scene.tick(40.0)
     assert len(scene.launcher.children) == count
     python.write_text("another", "utf-8")
     scene.tick(40.0)
-    assert scene.launcher.last.arguments[0] == "survey"
+    assert scene.launcher.last.arguments[0] == "inventory"
     assert len(scene.launcher.children) == count + 1
 
 
 def test_stale_entries_are_measured_again_in_the_next_idle_window(tmp_path):
-    scene = Scene(tmp_path, calibrate=True).surveyed(entry("svd"))
-    scene.keeper.memory.failed("matmul float64", NOON, 1e6)
+    scene = Scene(tmp_path, calibrate=True).asked(entry("svd"))
+    scene.state.delay("matmul float64", NOON, 1e6)
     scene.usable = (2, "quota")
     scene.tick(40.0)
-    scene.answer_survey(facts=FACTS | {"usable_cpus": 2}, key="k2")
+    scene.answer_inventory(facts=FACTS | {"usable_cpus": 2}, key="k2")
     scene.tick(0.5)
     scene.until_idle()
     assert scene.launcher.last.arguments[:2] == ["calibrate", "matmul"]
-    assert scene.keeper.status()["running"]["why"] == "Stale: usable_cpus was 4 and is 2."
+    assert scene.status["running"]["why"] == "Stale: usable_cpus was 4 and is 2."
 
 
 def test_an_interpreter_that_cannot_be_asked_is_said_once_and_tried_again(scene):
     scene.launcher.refusal = FileNotFoundError(2, "No such file or directory")
     for _ in range(30):
         scene.tick(10.0)
-    assert scene.keeper.status()["interpreters"][0]["problem"] == (
+    assert scene.status["interpreters"][0]["problem"] == (
         "/opt/app/bin/python cannot be asked: /opt/app/bin/python cannot be started: No such file or directory."
     )
-    assert scene.events.count(f"survey {NAME}") == 1
+    assert scene.events.count(f"inventory {NAME}") == 1
     scene.launcher.refusal = None
     for _ in range(60):
         scene.tick(30.0)
-    assert scene.launcher.last.arguments[0] == "survey"
+    assert scene.launcher.last.arguments[0] == "inventory"
 
 
 def test_an_interpreter_that_comes_back_is_asked_within_a_minute_however_often_it_failed(tmp_path):
@@ -516,56 +531,56 @@ def test_an_interpreter_that_comes_back_is_asked_within_a_minute_however_often_i
     scene.launcher.refusal = FileNotFoundError(2, "No such file or directory")
     for _ in range(1000):
         scene.tick(100.0)
-    (_, again), *_ = scene.keeper.memory.attempts.values()
-    assert again <= scene.clock.wall + 3600
+    (retry,) = scene.state.retries.values()
+    assert retry.not_before <= scene.clock.wall + 3600
     scene.launcher.refusal = None
     python.write_text("here again", "utf-8")
     for _ in range(4):
         scene.tick(10.0)
-    assert scene.launcher.last.arguments[0] == "survey"
+    assert scene.launcher.last.arguments[0] == "inventory"
 
 
 def test_an_answer_that_breaks_off_is_said_with_the_folder_that_may_be_full(scene):
     scene.tick()
-    scene.launcher.last.end = Ended(status=120, answer=b'{"key": "k1", "entr')
+    scene.launcher.last.end = ChildResult(status=120, answer=b'{"key": "k1", "entr')
     scene.tick(0.5)
-    assert scene.keeper.status()["interpreters"][0]["problem"] == (
+    assert scene.status["interpreters"][0]["problem"] == (
         "/opt/app/bin/python cannot be asked: Its answer breaks off; "
-        f"{scene.folder}/state, where it is kept meanwhile, may be full."
+        f"{scene.folder}/state, which holds it meanwhile, may be full."
     )
 
 
 def test_while_no_interpreter_can_be_asked_that_is_what_orders_wait_for(scene):
     scene.launcher.refusal = FileNotFoundError(2, "No such file or directory")
-    scene.keeper.order("svd", "float64", {})
+    scene.controller.order(SVD)
     scene.until_idle()
-    assert scene.keeper.status()["waiting"] == "No interpreter can be asked what it has."
+    assert scene.status["waiting"] == "No interpreter can be asked what it has."
 
 
 @pytest.mark.parametrize("answer", [[], 7, {"key": 1}, {"entries": 7}, None])
 def test_an_interpreter_that_answers_strangely_is_said_and_asked_again_later(scene, answer):
     scene.tick()
-    scene.launcher.last.done(answer)
+    scene.launcher.last.finish(answer)
     scene.tick(0.5)
-    assert "cannot be asked" in scene.keeper.status()["interpreters"][0]["problem"]
+    assert "cannot be asked" in scene.status["interpreters"][0]["problem"]
 
 
 @pytest.mark.parametrize("answer", [{"entries": [7]}, {"entries": [{}]}, {"entries": 7}, [], None])
 def test_a_re_timing_that_answers_strangely_has_failed(scene, answer):
     wished(scene)
     through_canary(scene)
-    scene.launcher.last.done(answer)
+    scene.launcher.last.finish(answer)
     scene.tick(0.25)
-    assert scene.keeper.memory.counts == {"failed": 1.0, "retimings": 0}
+    assert scene.state.counts == {"failed": 1.0, "retimings": 0}
 
 
 @pytest.mark.parametrize("answer", [{"new": 7}, {}, 7])
 def test_an_adoption_that_answers_strangely_has_failed(scene, answer):
     wished(scene)
     through_canary(scene, "holds")
-    scene.launcher.last.done(answer)
+    scene.launcher.last.finish(answer)
     scene.tick(0.25)
-    assert scene.keeper.memory.counts["failed"] == 1
+    assert scene.state.counts["failed"] == 1
 
 
 def test_entries_that_a_program_s_guard_dropped_are_measured_again(scene):
@@ -574,34 +589,34 @@ def test_entries_that_a_program_s_guard_dropped_are_measured_again(scene):
     dropped = {"operation": "svd", "dtype": "float64", "sizes": {"m": 500, "n": 500}, "threads": 8}
     content = {"format": FORMAT, "calls": [], "dropped": [{**dropped, "pairs": 10, "lost": 10}]}
     (spool / "1-1.json").write_text(json.dumps(content), "utf-8")
-    scene.surveyed(entry("svd"))
+    scene.asked(entry("svd"))
     scene.until_idle()
     assert scene.launcher.last.arguments[:4] == ["calibrate", "svd", "--sizes", "m=500 n=500"]
-    assert scene.keeper.status()["running"]["why"] == (
+    assert scene.status["running"]["why"] == (
         "In doubt: the default was faster in 10 of 10 pairs of calls of a program."
     )
 
 
 def test_an_old_entry_that_does_not_hold_any_more_is_in_doubt(tmp_path):
     scene = Scene(tmp_path, recheck_days=0.001)
-    scene.surveyed(entry("svd", path=str(scene.profile)))
-    scene.keeper.memory.trusted[str(scene.profile)] = []
-    scene.keeper.memory.checked["k1 svd float64"] = NOON - 86400
+    scene.asked(entry("svd", path=str(scene.profile)))
+    scene.state.trusted[str(scene.profile)] = []
+    scene.state.checked["k1"][SVD] = NOON - 86400
     scene.until_idle()
     assert scene.launcher.last.arguments[:2] == ["excerpt", str(scene.profile)]
-    scene.launcher.last.done({"entries": []})
+    scene.launcher.last.finish({"entries": []})
     scene.tick(0.25)
-    scene.launcher.last.done(report("no-longer-holds", 0.99))
+    scene.launcher.last.finish(report("no-longer-holds", 0.99))
     scene.tick(0.25)
-    assert scene.keeper.memory.counts["doubted"] == 1
+    assert scene.state.counts["doubted"] == 1
     assert scene.launcher.last.arguments[:4] == ["calibrate", "svd", "--sizes", "m=500 n=500"]
 
 
 def test_other_settings_end_what_an_unlisted_interpreter_measures(scene):
     trial = wished(scene)
-    scene.keeper.reload(Settings(interpreters=(Interpreter(python="/other/python"),)))
+    scene.controller.reload(DaemonSettings(interpreters=(Interpreter(python="/other/python"),)))
     assert trial.killed
-    assert scene.keeper.interpreters.surveys == {}
+    assert scene.controller.inventories.by_name == {}
 
 
 # --- somebody else measures, the store --------------------------------------------------------
@@ -609,49 +624,49 @@ def test_other_settings_end_what_an_unlisted_interpreter_measures(scene):
 
 def test_while_somebody_else_measures_on_this_host_everything_waits(scene):
     wished(scene)
-    scene.keeper.memory.interrupted = None
-    scene.launcher.last.done(status=3, words="autotune: Another calibration holds this host: process 1.")
+    scene.state.unfinished = None
+    scene.launcher.last.finish(status=3, words="autotune: Another calibration holds this host: process 1.")
     scene.tick(0.25)
     count = len(scene.launcher.children)
     scene.tick(10.0)
     assert len(scene.launcher.children) == count
-    assert scene.keeper.status()["waiting"] == "Somebody else measures on this host."
+    assert scene.status["waiting"] == "Another process measures on this host."
     for _ in range(15):
         scene.tick(10.0)
     assert len(scene.launcher.children) == count + 1
 
 
 def test_a_store_that_hangs_is_let_go_of_and_changes_nothing(tmp_path):
-    scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=100.0).surveyed()
+    scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=100.0).asked()
     for _ in range(12):
         scene.tick(10.0)
     pull = next(child for child in scene.launcher.children if child.arguments[0] == "pull")
     for _ in range(7):
         scene.tick(10.0)
     assert pull.killed
-    assert scene.keeper.memory.pull_failures == 1
-    said = [line["why"] for line in scene.said if line["event"] == "pull"]
+    assert scene.state.pull_failures == 1
+    said = [line["why"] for line in scene.lines if line["event"] == "pull"]
     assert said == ["It took longer than 60 seconds and was killed. Nothing changes locally."]
 
 
 def test_a_store_with_nothing_for_this_machine_is_no_failure(tmp_path):
-    scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=100.0).surveyed()
+    scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=100.0).asked()
     while not any(child.arguments[0] == "pull" for child in scene.launcher.children):
         scene.tick(10.0)
-    scene.launcher.last.done({"mirrored": []}, status=1)
+    scene.launcher.last.finish({"mirrored": []}, status=1)
     scene.tick(0.5)
-    assert scene.keeper.memory.pull_failures == 0
+    assert scene.state.pull_failures == 0
 
 
 def test_what_another_node_of_the_class_measures_is_left_to_it(tmp_path):
-    scene = Scene(tmp_path, store="/nfs/autotune", calibrate=True, pull_seconds=1e6).surveyed()
-    scene.keeper.memory.noticed["k1"] = NOON - 1e7
+    scene = Scene(tmp_path, store="/nfs/autotune", calibrate=True, pull_seconds=1e6).asked()
+    scene.state.first_seen["k1"] = NOON - 1e7
     scene.until_idle()
     assert scene.launcher.last.module == "autotune.share.claims"
     assert scene.launcher.last.arguments == ["/nfs/autotune", "k1", "matmul-float64"]
-    scene.launcher.last.done({"holder": "h2", "mine": False})
+    scene.launcher.last.finish({"holder": "h2", "mine": False})
     scene.tick(0.5)
-    assert scene.keeper.status()["recent"][-2]["why"] == "h2 measures it for its class."
+    assert scene.status["recent"][-2]["why"] == "h2 measures it for its class."
     assert scene.launcher.last.arguments[2] == "matvec-float64"
 
 
@@ -659,9 +674,9 @@ def test_what_was_found_is_published(tmp_path):
     scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=1e6)
     wished(scene)
     through_canary(scene, "holds")
-    scene.launcher.last.done({"entries": 1, "new": {"tuned": 1}})
+    scene.launcher.last.finish({"entries": 1, "new": {"tuned": 1}})
     scene.tick(0.25)
-    scene.answer_survey()
+    scene.answer_inventory()
     scene.tick(0.5)
     assert scene.launcher.last.arguments == ["publish", str(scene.profile), "--store", "/nfs/autotune"]
 
@@ -670,92 +685,52 @@ def test_what_was_found_is_published(tmp_path):
 
 
 def test_what_is_known_survives_the_daemon(scene):
-    scene.keeper.order("svd", "float64", {"m": 5, "n": 5})
+    scene.controller.order(operation("svd", n=5))
     scene.begin()
-    assert scene.keeper.memory.wishes == [["svd", "float64", {"m": 5, "n": 5}]]
+    assert scene.state.orders == {operation("svd", n=5): ()}
 
 
-@pytest.mark.parametrize("number", [28, 30])
-def test_a_full_or_read_only_state_folder_is_said_once_and_costs_the_memory_only(scene, monkeypatch, number):
-    def refuse(*_):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(state_file, "replace", refuse)
+def test_a_state_file_that_cannot_be_written_is_said_once_and_measuring_goes_on(scene):
+    scene.paths.state_file.mkdir()
     wished(scene)
     through_canary(scene, "holds")
     assert scene.launcher.last.arguments[0] == "adopt"
-    said = [line["why"] for line in scene.said if line["event"] == "state"]
+    said = [line["why"] for line in scene.lines if line["event"] == "state"]
     assert said == [
-        f"{scene.folder}/state/state.json cannot be written ({os.strerror(number)}); the daemon goes on without."
+        f"{scene.paths.state_file} cannot be written ({os.strerror(21)}); the daemon goes on without."
     ]
 
 
-def test_a_state_folder_that_became_read_only_ends_no_daemon(scene, monkeypatch):
-    def refuse(path, **_):
-        raise OSError(30, os.strerror(30), str(path))
-
-    scene.surveyed()
-    scene.keeper.order("svd", "float64", {})
-    monkeypatch.setattr("pathlib.Path.unlink", refuse)
+def test_a_state_folder_that_cannot_be_used_ends_no_daemon(scene):
+    scene.asked()
+    scene.controller.order(SVD)
+    scene.paths.candidate.mkdir()
     scene.until_idle()
-    assert scene.keeper.running is None
-    assert scene.keeper.status()["recent"][-1]["why"] == (
-        f"{scene.folder}/state/candidate.yaml cannot be written: Read-only file system."
-    )
+    assert scene.controller.running is None
+    assert scene.last_reason == f"{scene.paths.candidate} cannot be written: {os.strerror(21)}."
 
 
 def test_a_clock_that_was_years_ahead_leaves_nothing_waiting_for_years(scene):
     scene.clock.wall += 10 * 365 * 86400.0
-    scene.surveyed(entry("svd"))
-    scene.keeper.memory.failed("svd float64", scene.clock.wall, 3600.0)
-    scene.keeper.memory.spent = Spent("2036-01-01", 1e9)
+    scene.asked(entry("svd"))
+    scene.state.delay("svd float64", scene.clock.wall, 3600.0)
+    scene.state.cpu_time = DailyCpuTime("2036-01-01", 1e9)
     scene.clock.wall = NOON
     scene.tick(10.0)
-    assert scene.keeper.memory.attempts["svd float64"][1] <= NOON + 20 + 7 * 86400.0
-    assert max(scene.keeper.memory.noticed.values()) <= NOON + 20
-    scene.keeper.order("svd", "float64", {})
+    assert scene.state.retries["svd float64"].not_before <= NOON + 20 + 7 * 86400.0
+    assert max(scene.state.first_seen.values()) <= NOON + 20
+    scene.controller.order(SVD)
     scene.until_idle()
-    assert scene.keeper.running is not None
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"format": 1, "trials": {"/p": [1]}}',
-        '{"format": 1, "used": {"x": ["svd", "float64", {}]}}',
-        '{"format": 1, "demand": {"x": ["svd", "float64", {}]}}',
-        '{"format": 1, "wishes": [["no-such-operation", "float64", {}]]}',
-        '{"format": 1, "interrupted": {}}',
-        '{"format": 1, "spent": 7}',
-        '{"format": 1, "attempts": {"x": 1}}',
-        '{"format": 1, "known": {"/p": 7}}',
-        '{"format": 1, "stale": {"/p": []}}',
-        '{"format": 1, "trials": {"/p": [[], ["garbage"]]}}',
-        '{"format": 1, "demand": {"x": ["svd", "float64", {"n": 5}, 1]}}',
-        '{"format": 1, "wishes": [["svd", "float64", []]]}',
-        '{"format": 1, "interrupted": {"interpreter": "/p", "operation": "svd", "dtype": "x", "sizes": {}}}',
-        "{",
-        "[]",
-        '{"format": 2}',
-        '{"format": 1, "demand": []}',
-        "\0",
-        "9" * 5000,
-    ],
-)
-def test_a_state_file_that_makes_no_sense_is_said_and_left(scene, text):
-    (scene.folder / "state" / "state.json").write_text(text, "utf-8")
-    scene.begin()
-    assert scene.keeper.memory == remembered.Memory()
-    assert scene.said[-1]["why"].endswith("the daemon starts without what it knew.")
+    assert scene.controller.running is not None
 
 
 def test_adoption_that_fails_says_why_and_is_tried_again(scene):
     wished(scene)
     through_canary(scene, "holds")
-    scene.launcher.last.done({"problem": "[Errno 28] No space left on device"})
+    scene.launcher.last.finish({"problem": "[Errno 28] No space left on device"})
     scene.tick(0.25)
-    assert scene.keeper.status()["recent"][-1]["why"] == "[Errno 28] No space left on device"
-    assert scene.keeper.memory.attempts["svd float64"][0] == 1
+    assert scene.last_reason == "[Errno 28] No space left on device"
+    assert scene.state.retries["svd float64"].failures == 1
 
 
 def test_a_flood_of_demand_is_bounded(scene):
@@ -772,18 +747,18 @@ def test_a_flood_of_demand_is_bounded(scene):
             "dropped": [{**one, "lost": 5, "pairs": 5} for one in rows],
         }
         (spool / f"{number}.json").write_text(json.dumps(content), "utf-8")
-    scene.surveyed()
-    demand = scene.keeper.memory.demand
-    assert len(demand) == remembered.MOST_DEMAND
-    assert min(row[3] for row in demand.values()) == 301
-    assert len(scene.keeper.memory.doubts) == 200
+    scene.asked()
+    demand = scene.state.demand
+    assert len(demand) == daemon_state.MAX_COUNTED
+    assert min(demand.values()) == 301
+    assert len(scene.state.doubts) == 200
 
 
 def test_what_failed_once_is_forgotten_after_a_month(scene):
-    scene.keeper.memory.failed("svd float64", NOON, 3600.0)
-    scene.keeper.memory.fade(NOON)
-    scene.keeper.memory.fade(NOON + 31 * 86400)
-    assert scene.keeper.memory.attempts == {}
+    scene.state.delay("svd float64", NOON, 3600.0)
+    scene.state.decay(NOON)
+    scene.state.decay(NOON + 31 * 86400)
+    assert scene.state.retries == {}
 
 
 def test_a_flood_of_garbage_in_the_spool_is_a_few_lines_of_log(scene):
@@ -791,12 +766,18 @@ def test_a_flood_of_garbage_in_the_spool_is_a_few_lines_of_log(scene):
     spool.mkdir()
     for number in range(50):
         (spool / f"{number}.json").write_text("{", "utf-8")
-    scene.surveyed()
-    said = [line["why"] for line in scene.said if line["event"] == "spool"]
+    scene.asked()
+    said = [line["why"] for line in scene.lines if line["event"] == "spool"]
     assert len(said) == 4
     assert said[-1] == "47 more files were refused."
 
 
-def test_the_clerk_is_asked_with_the_interpreter_that_is_listed(scene):
+def test_an_interrupted_re_timing_that_was_ordered_away_keeps_its_verdicts(scene):
+    planted(scene, "slower")
+    scene.controller.order(QR)
+    assert len(scene.state.canaries[str(scene.profile)].verdicts) == 1
+
+
+def test_the_profile_helper_runs_with_the_interpreter_that_is_listed(scene):
     scene.tick()
-    assert scene.keeper.running.interpreter == PYTHON
+    assert scene.controller.running.activity.interpreter == PYTHON
