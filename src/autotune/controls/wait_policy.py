@@ -1,7 +1,7 @@
 """How long idle BLAS threads spin before they sleep.
 
-After each call OpenBLAS's threads spin for 2^28 cycles (0.1 s), unless OPENBLAS_THREAD_TIMEOUT says another exponent when
-the library is loaded, and leave other threads of the program nothing of the CPUs meanwhile (OpenBLAS #1614, #5171).
+After each call OpenBLAS's threads spin for 2^28 cycles (0.1 s), unless OPENBLAS_THREAD_TIMEOUT says another exponent
+when the library is loaded, and leave other threads nothing of the CPUs meanwhile (OpenBLAS #1614, #5171).
 MKL's spin for KMP_BLOCKTIME milliseconds, 200 by default.
 """
 
