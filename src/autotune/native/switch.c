@@ -119,6 +119,26 @@ static void forget_flight(const struct flight *flight)
     in_flight--;
 }
 
+/* In a forked child only the calls of the thread that forked are still in flight. Whoever forked: C code too. */
+static void forget_other_threads(void)
+{
+    const uintptr_t here = (uintptr_t)pthread_self();
+    for (struct flight *one = first, *next; one != NULL; one = next) {
+        next = one->next;
+        if (one->thread != here) {
+            forget_flight(one);
+        }
+    }
+}
+
+static void after_fork_in_child(void)
+{
+#ifdef Py_GIL_DISABLED
+    pthread_mutex_init(&guard_lock, NULL);
+#endif
+    forget_other_threads();
+}
+
 void switch_begin(struct flight *flight, Switch *through, Calls *calls)
 {
     LOCK();
@@ -406,16 +426,7 @@ static PyObject *switch_forget(PyObject *object, PyObject *unused)
 {
     (void)unused;
     Switch *self = (Switch *)object;
-    const uintptr_t here = (uintptr_t)pthread_self();
-#ifdef Py_GIL_DISABLED
-    pthread_mutex_init(&guard_lock, NULL);
-#endif
-    for (struct flight *one = first, *next; one != NULL; one = next) {
-        next = one->next;
-        if (one->thread != here) {
-            forget_flight(one);
-        }
-    }
+    forget_other_threads();
     if (self->per_thread) {
         undo_here(self);
     } else {
@@ -509,6 +520,7 @@ bool is_switch(PyObject *object) { return Py_TYPE(object) == switch_type; }
 
 int switch_types(PyObject *module)
 {
+    pthread_atfork(NULL, NULL, after_fork_in_child);
     calls_type = (PyTypeObject *)PyType_FromSpec(&calls_spec);
     switch_type = (PyTypeObject *)PyType_FromSpec(&switch_spec);
     if (calls_type == NULL || switch_type == NULL) {
