@@ -4,14 +4,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import ceil
 
-from autotune.model.catalogue import Family, Kind, Sizes, operation
+from autotune.model.catalogue import IN_PROCESSES, Family, Kind, Sizes, operation
 from autotune.model.operation import Operation
 
-LONGEST_CALL: Mapping[str, float] = {"normal": 0.12, "thorough": 0.5}
+LONGEST_CALL: Mapping[str, float] = {"normal": 0.14, "thorough": 0.5}
 """Seconds that one call may take by `seconds_of`, for each effort."""
 
 LONGEST_STACK: Mapping[str, float] = {"normal": 0.04, "thorough": 0.2}
 """The same for stacks, which have many configurations, each with a result to check."""
+
+MATRICES = (20, 50, 100, 200, 500, 1000, 2000, 5000)
+"""Rows of square matrices, as people have them. Rows of 2^k elements meet in the same sets of a cache, and would say
+less of the sizes between."""
+
+SMALLEST_MATRIX = 100
+"""But for thorough efforts."""
+
+TASK_SECONDS = 0.5
+"""Tasks of which two waves would take longer are measured by one wave: the cost of making a pool is small against it."""
 
 MEMORY_SHARE = 0.25
 """Of the memory that this process may use; no workload takes more."""
@@ -88,11 +98,12 @@ def measured_tasks(n: int, tasks: int, *, usable_cpus: int) -> int:
     """How many of many equal tasks to run, so that their time stands for all: it grows by whole waves.
 
     So many that making a pool of threads, which is paid once, weighs as little as it does for all of them: the
-    work of 100 products of 300 x 300; and in twos of whole waves, one task for each CPU. Fewer tasks than that
-    run all, since there the last, unfilled wave counts.
+    work of 100 products of 300 x 300; and in twos of whole waves, one task for each CPU, or in one where tasks take
+    long. Fewer tasks than that run all, since there the last, unfilled wave counts.
     """
-    waves = 2 * usable_cpus
-    return min(tasks, waves * ceil(100 * (300 / n) ** 3 / waves))
+    seconds = 2.0 * n**3 / FLOPS["batch_matmul"]
+    wave = usable_cpus if 2 * usable_cpus * seconds > TASK_SECONDS else 2 * usable_cpus
+    return min(tasks, wave * ceil(100 * (300 / n) ** 3 / wave))
 
 
 def sizes(
@@ -118,7 +129,7 @@ def sizes(
         case Family.STACK:
             rungs = _stacks(kind, effort, dtype)
         case Family.TASKS:
-            rungs = _tasks(effort)
+            rungs = _tasks(kind, effort)
         case Family.SHARING:
             rungs = _shared(effort)
         case _:
@@ -129,10 +140,8 @@ def sizes(
 def _matrices(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
     """Square ones, of which BLAS threads slow down the small and speed up the large; tall and wide ones."""
     if effort == "quick":
-        return [kind.filled({"n": 128})]
-    squares: list[Sizes] = [
-        kind.filled({"n": 2**power}) for power in range(5 if effort == "thorough" else 7, 13)
-    ]
+        return [kind.filled({"n": SMALLEST_MATRIX})]
+    squares = [kind.filled({"n": n}) for n in MATRICES if n >= SMALLEST_MATRIX or effort == "thorough"]
     quick_enough = [size for size in squares if _takes(kind, size, dtype) <= LONGEST_CALL[effort]]
     if effort == "normal":
         quick_enough = _ends_and_middle(quick_enough)
@@ -161,13 +170,18 @@ def _stacks(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
     return [size for place, size in enumerate(rungs) if size not in rungs[:place]]
 
 
-def _tasks(effort: str) -> list[Sizes]:
-    """Two corners, between which all else lies: a few of the tasks stand for all, so many cost no more."""
+def _tasks(kind: Kind, effort: str) -> list[Sizes]:
+    """Corners, between which all else lies: a few of the tasks stand for all, so many cost no more.
+
+    Worker processes start within a second, so that their largest matrices are left to thorough efforts.
+    """
     rungs: list[Sizes] = [{"n": 300, "tasks": 100}]
     if effort != "quick":
         rungs.append({"n": 1000, "tasks": 1000})
+    if effort == "thorough" or (effort == "normal" and not kind.name.endswith(IN_PROCESSES)):
+        rungs.append({"n": 2000, "tasks": 1000})
     if effort == "thorough":
-        rungs += [{"n": 100, "tasks": 10}, {"n": 1000, "tasks": 10}, {"n": 2000, "tasks": 1000}]
+        rungs += [{"n": 100, "tasks": 10}, {"n": 1000, "tasks": 10}]
     return rungs
 
 
