@@ -21,7 +21,7 @@ SMALLEST_MATRIX = 100
 """But for thorough efforts."""
 
 TASK_SECONDS = 0.5
-"""Tasks of which two waves would take longer are measured by one wave: the cost of making a pool is small against it."""
+"""Where two waves of tasks take longer, one is measured: the cost of making a pool is small against it."""
 
 MEMORY_SHARE = 0.25
 """Of the memory that this process may use; no workload takes more."""
@@ -141,7 +141,9 @@ def _matrices(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
     """Square ones, of which BLAS threads slow down the small and speed up the large; tall and wide ones."""
     if effort == "quick":
         return [kind.filled({"n": SMALLEST_MATRIX})]
-    squares = [kind.filled({"n": n}) for n in MATRICES if n >= SMALLEST_MATRIX or effort == "thorough"]
+    squares: list[Sizes] = [
+        kind.filled({"n": n}) for n in MATRICES if n >= SMALLEST_MATRIX or effort == "thorough"
+    ]
     quick_enough = [size for size in squares if _takes(kind, size, dtype) <= LONGEST_CALL[effort]]
     if effort == "normal":
         quick_enough = _ends_and_middle(quick_enough)

@@ -1,8 +1,8 @@
 """The measuring itself, inside the trial process: check, warm up, then pair after pair.
 
 Task after task: the inputs of one are gone before the next one's are made. What the parent is told of each task:
-`failed` (task, arm, kind, reason), and once it is done `pairs`, `alone` (timings of the default without a candidate),
-`resident` and `sampled`; of the whole trial `costs` and `capacity`.
+`failed` (task, arm, kind, reason), and once it is done `pairs`, or `alone` (timings of the default that belong to no
+pair), `calls` (seconds of one) and `resident` (bytes); of the whole trial `costs` and `capacity`.
 """
 
 import gc
@@ -33,8 +33,9 @@ WARM_UP_SECONDS = 0.03
 LATER_WARM_UP_SECONDS = 0.01
 """Of the tasks after a process's first, whose CPUs and pools are warm: only their own code and data are not."""
 WARM_UP_CALLS = 3
-SLOW_CALL_SECONDS = 0.5
-"""A call longer than this is warm after the one that is checked."""
+LONG_CALL_SECONDS = 0.25
+"""A call longer than this is warm after the one that is checked. Starting threads and touching memory, which only the
+first one does, costs some milliseconds."""
 
 DISCARD_SECONDS = 0.02
 """The first call after a switch of the configuration is not timed, unless it takes this long: what the other
@@ -184,8 +185,9 @@ class _Trial:
                 for work in self._works.values():
                     work.close()
                 self._works.clear()
-                gc.unfreeze()
-                gc.collect()
+                if self._place + 1 < len(self._job.tasks):  # else the process ends
+                    gc.unfreeze()
+                    gc.collect()
 
     @contextmanager
     def _turn(self, arm: Arm, seconds: float) -> Iterator[None]:
@@ -231,16 +233,23 @@ class _Trial:
         return side.calls[layout]
 
     def _check(self) -> None:
-        """Call every arm once, and look at its result; that first call is never a timing."""
+        """Call every arm once, and check its result where no process has checked all arms; that call is no timing.
+
+        A long call whose result was checked before is left out: a cold start costs a small part of it.
+        """
+        checked = all(arm.call_seconds is not None for arm in self._task.arms)
         for arm in self._task.arms:
             patience = self._patience(self._sides[0].seconds) if self._sides else self._job.patience
             with self._turn(arm, patience):
                 side = _Side(arm)
-                side.seconds = self._first_call(side)
+                known = (arm.call_seconds or 0.0) if checked else 0.0
+                side.seconds = (
+                    known if known >= LONG_CALL_SECONDS else self._first_call(side, checked=checked)
+                )
                 self._sides.append(side)
 
-    def _first_call(self, side: _Side) -> float:
-        """Seconds of an arm's first call. Raises _WrongResult."""
+    def _first_call(self, side: _Side, *, checked: bool) -> float:
+        """Seconds of an arm's first call, whose result is checked unless one was before. Raises _WrongResult."""
         layout = self._layouts[0]
         call = self._call(side, layout)
         with (
@@ -251,7 +260,7 @@ class _Trial:
             result = call()
             seconds = perf_counter() - begin
         with self._costs.of("checks"):
-            if not side.arm.checked and (wrong := self._works[layout].check(result)):
+            if not checked and (wrong := self._works[layout].check(result)):
                 raise _WrongResult(wrong)
         return seconds
 
@@ -265,7 +274,7 @@ class _Trial:
         enough = LATER_WARM_UP_SECONDS if self._place else WARM_UP_SECONDS
         with self._costs.of("warm-up"):
             with self._turn(reference.arm, self._patience(reference.seconds * WARM_UP_CALLS)):
-                while reference.seconds < SLOW_CALL_SECONDS and not (
+                while reference.seconds < LONG_CALL_SECONDS and not (
                     calls >= WARM_UP_CALLS and spent >= enough and sample >= sampling.SAMPLE_SECONDS
                 ):
                     if _over(until) and sample >= sampling.SAMPLE_SECONDS:
@@ -274,9 +283,9 @@ class _Trial:
                     reference.seconds, calls, spent = sample / loops, calls + loops, spent + sample
                     loops = loops if sample >= sampling.SAMPLE_SECONDS else 2 * loops
             for side in others:
-                if side.seconds < SLOW_CALL_SECONDS and not _over(until):
+                if side.seconds < LONG_CALL_SECONDS and not _over(until):
                     with self._turn(side.arm, self._patience(reference.seconds)):
-                        few = loops if side.seconds * loops < SLOW_CALL_SECONDS else 1
+                        few = loops if side.seconds * loops < LONG_CALL_SECONDS else 1
                         side.seconds = self._sample(side, self._layouts[0], few) / few
         self._sampled = 0.0
         return sampling.loops(reference.seconds, min(side.seconds for side in self._sides))
@@ -304,7 +313,10 @@ class _Trial:
             return self._time_default(loops, until)
         self._probe_capacity()
         pairs = [record._replace(capacity=self._capacity(begin, end)) for begin, end, record in records]
-        return self._post.send(pairs=self._place, records=pairs, sampled=self._sampled)
+        self._post.send(pairs=self._place, records=pairs, sampled=self._sampled)
+        return self._post.send(
+            calls=self._place, seconds=[(side.arm.index, side.seconds) for side in self._sides]
+        )
 
     def _pair(self, reference: _Side, side: _Side, turn: sampling.Turn, loops: int) -> _PairRecord | None:
         """Time one pair; None if its candidate failed."""

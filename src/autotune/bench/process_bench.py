@@ -81,7 +81,7 @@ class ProcessBench:
         self._environ = short_spin(clean)
         self._patience = patience
         self._servers: dict[bool, TrialServer] = {}
-        self._passed: set[tuple[Operation, Configuration]] = set()
+        self._call_seconds: dict[tuple[Operation, Configuration], float] = {}
         self.costs: dict[str, float] = defaultdict(float)
         """Seconds of each part of all trials so far, for whoever wants to know where the time goes."""
         self.close = finalize(self, _close, self._servers)
@@ -106,7 +106,11 @@ class ProcessBench:
                 break
             capacities += self._trial(waiting, replace(plan, seconds=left))
         measurements = tuple(one for record in records for one in record.measurements())
-        self._passed |= {(one.operation, one.configuration) for one in measurements if one.seconds}
+        for record in records:
+            for arm in record.task.arms:
+                if arm.index in record.call_seconds.keys() - record.failures.keys():
+                    key = record.task.operation, arm.configuration
+                    self._call_seconds[key] = record.call_seconds[arm.index]
         wall, sampled = monotonic() - began, sum(record.sampled_seconds for record in records)
         self.costs["samples"] += sampled
         self.costs["all"] += wall
@@ -121,7 +125,11 @@ class ProcessBench:
         """The case with its default as the first arm."""
         candidates = (configuration for configuration in case.configurations if not configuration.is_default)
         arms = (
-            Arm(index=index, configuration=chosen, checked=(case.operation, chosen) in self._passed)
+            Arm(
+                index=index,
+                configuration=chosen,
+                call_seconds=self._call_seconds.get((case.operation, chosen)),
+            )
             for index, chosen in enumerate((DEFAULT, *candidates))
         )
         return Task(operation=case.operation, arms=tuple(arms))
@@ -209,6 +217,8 @@ class _Record:
     """Timings of the default that belong to no pair."""
     sampled_seconds: float = 0.0
     """Of all timed samples."""
+    call_seconds: dict[int, float] = field(default_factory=dict)
+    """Of one call, by arm."""
     failures: dict[int, Failure] = field(default_factory=dict)
     resident: dict[int, int] = field(default_factory=dict)
     """Memory in bytes that the process held, by arm."""
@@ -286,6 +296,8 @@ def _take(message: Mapping[str, object], records: Sequence[_Record], process: Tr
         case {"alone": int(place), "seconds": list(seconds), "sampled": float(sampled)}:
             records[place].sampled_seconds += sampled
             records[place].alone += map(float, seconds)
+        case {"calls": int(place), "seconds": list(rows)}:
+            records[place].call_seconds = {int(arm): float(seconds) for arm, seconds in rows}
         case {"resident": int(place), "bytes": list(rows)}:
             records[place].resident = {int(arm): int(held) for arm, held in rows}
         case {"finished": int(place)}:

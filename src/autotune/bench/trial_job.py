@@ -21,8 +21,8 @@ class Arm:
     index: int
     """By which the process that asked knows it."""
     configuration: Configuration
-    checked: bool = False
-    """Has its result passed the check in a process before?"""
+    call_seconds: float | None = None
+    """Of one call in a process before, where its result passed the check; None if there was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ def dump(job: Job) -> dict[str, Any]:
                 "name": task.operation.name,
                 "dtype": task.operation.dtype,
                 "sizes": task.operation.sizes,
-                "arms": [(arm.index, arm.configuration.as_dict(), arm.checked) for arm in task.arms],
+                "arms": [(arm.index, arm.configuration.as_dict(), arm.call_seconds) for arm in task.arms],
             }
             for task in job.tasks
         ],
@@ -116,8 +116,8 @@ def _task(values: Mapping[str, Any]) -> Task:
             sizes=tuple((name, value) for name, value in values["sizes"]),
         ),
         arms=tuple(
-            Arm(index=index, configuration=configuration(knobs), checked=checked)
-            for index, knobs, checked in values["arms"]
+            Arm(index=index, configuration=configuration(knobs), call_seconds=seconds)
+            for index, knobs, seconds in values["arms"]
         ),
     )
 
