@@ -104,7 +104,8 @@ def test_what_the_command_line_shows_is_what_the_daemon_says(daemon):
 def test_a_child_and_all_that_it_started_end_with_their_supervisor(tmp_path):
     code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True); time.sleep(600)"
     (tmp_path / "endless.py").write_text(code, "utf-8")
-    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environ = {**os.environ, "PYTHONPATH": path}
     others = set(descendants(os.getpid()) or [])
     child = ProcessLauncher(tmp_path, environ).start(
         sys.executable, ChildCommand(module="endless", arguments=()), {}

@@ -12,7 +12,7 @@ from support.daemon_scenes import NOON, SVD, Scene, entry
 from autotune.daemon import systemd
 from autotune.daemon.metrics import metrics_text
 from autotune.daemon.service import hold_lock
-from autotune.daemon.systemd import ServiceManager
+from autotune.daemon.systemd import notify_systemd
 from autotune.errors import DaemonRuns, EnvironmentProblem
 
 needs_systemd = pytest.mark.skipif(
@@ -96,24 +96,17 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path, monkeypatch):
         systemd.install_unit(user=True, store=False)
 
 
-def test_the_service_manager_hears_what_happens(tmp_path):
+def test_the_service_manager_receives_messages(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(60.0)
-        line = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "notify")})
-        line.send_ready()
-        line.send_alive("Quiet.")
-        line.send_reloading()
-        line.send_stopping()
-        heard = [manager.recv(4096).decode() for _ in range(4)]
-    assert heard[:2] == ["READY=1", "WATCHDOG=1\nSTATUS=Quiet."]
-    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", heard[2])
-    assert heard[3] == "STOPPING=1"
+        notify_systemd("WATCHDOG=1\nSTATUS=Quiet.", environ={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        assert manager.recv(4096) == b"WATCHDOG=1\nSTATUS=Quiet."
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/nobody/there", "@autotune-nobody"])
 def test_without_a_service_manager_nothing_happens(address):
-    ServiceManager({"NOTIFY_SOCKET": address}).send_ready()
+    notify_systemd("READY=1", environ={"NOTIFY_SOCKET": address})
 
 
 def test_a_second_daemon_is_refused_and_told_whom_to_ask(tmp_path):

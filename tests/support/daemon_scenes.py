@@ -7,9 +7,9 @@ from autotune.daemon.controller import Controller
 from autotune.daemon.daemon_settings import DaemonPaths, DaemonSettings, IdleThresholds, Interpreter
 from autotune.daemon.inventory import Inventory, InventoryEntry
 from autotune.daemon.schedule import ScheduleInput
-from autotune.daemon.sensors import LoadSample, Moment
+from autotune.daemon.sensors import LoadSample, MachineSensors, Moment
 from autotune.daemon.state import DaemonState
-from autotune.daemon.supervise import ChildResult
+from autotune.daemon.supervise import ChildProcess, ChildResult, ProcessLauncher
 from autotune.model.catalogue import operation
 from autotune.model.operation import Operation
 
@@ -59,7 +59,7 @@ def schedule_input(*entries, state=None, settings=None, untested=(), now=NOON):
     )
 
 
-class FakeChild:
+class FakeChild(ChildProcess):
     """A child process that ends when a test says so."""
 
     def __init__(self, command, environ):
@@ -83,7 +83,7 @@ class FakeChild:
         )
 
 
-class FakeLauncher:
+class FakeLauncher(ProcessLauncher):
     """Keeps the children that were started."""
 
     def __init__(self):
@@ -101,7 +101,7 @@ class FakeLauncher:
         return self.children[-1]
 
 
-class FakeSensors:
+class FakeSensors(MachineSensors):
     """Reports the load that a test says."""
 
     def __init__(self, clock):

@@ -170,6 +170,18 @@ def user_limit(environ: Mapping[str, str], *, api: str = "openblas") -> int | No
     return next((count for count in counts if count is not None), None)
 
 
+def worker_limit(environ: Mapping[str, str]) -> int | None:
+    """Return the most workers that the user's environment allows; None if it sets no limit.
+
+    Frameworks that start several processes (joblib, Spark, a Dask nanny) tell libraries by OMP_NUM_THREADS that one
+    thread is theirs; a pool that is not OpenMP's is meant as well.
+    """
+    mine = exported(environ)
+    names = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT")
+    counts = (_count(environ[name]) for name in names if name in environ and name not in mine)
+    return min((count for count in counts if count is not None), default=None)
+
+
 def exported(environ: Mapping[str, str]) -> frozenset[str]:
     """The variables that an `autotune run`, or our exports in a shell, set."""
     return frozenset(name for name in environ.get(EXPORTED, "").split(",") if name)

@@ -6,8 +6,9 @@ A client connects, sends one line of JSON, receives one line, and the connection
     {"verb": "pause", "seconds": 7200}    {"ok": false, "error": "...", "denied": true}
 
 Every user may read; the kernel says who asks (SO_PEERCRED), and `may_order` decides who may give orders. No client
-delays the daemon or another client: sockets do not block, the line and the number of clients are limited, and a
-connection that is not over in time is closed. No verb runs code, or opens a path, that a client names.
+delays the daemon or another client: sockets do not block, requests and the number of clients are limited, answers fit
+the kernel's buffer, and a connection that is not over in time is closed. No request runs code or opens a file that a
+client names.
 """
 
 import json
@@ -29,12 +30,12 @@ from autotune.errors import EnvironmentProblem, NoDaemon, OrderRefused, Unsuppor
 MAX_SOCKET_PATH = 107
 """Bytes that fit sun_path with its final zero (unix(7))."""
 MAX_REQUEST = 2**14
-MAX_ANSWER = 2**24
+MAX_ANSWER = 2**20
+"""Bytes. A larger answer, or one beyond what the system allows for a socket's buffer, is cut off."""
 MAX_CLIENTS = 48
-"""Connections at a time; one more ends the oldest."""
+"""Connections at a time; one more closes the oldest."""
 CLIENT_SECONDS = 10.0
-"""Time for one connection, on both sides."""
-STOP_SECONDS = 10.0
+"""Time for a connection, on both sides, and for a daemon to end."""
 
 _CREDENTIALS = struct.Struct("=iII")
 
@@ -47,15 +48,13 @@ class SocketPeer:
     gid: int | None = None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class ClientConnection:
-    """One connection: a request being received, then an answer being sent."""
+    """A client whose request is being received."""
 
-    line: socket.socket
     peer: SocketPeer
     expires: float
     request: bytearray = field(default_factory=bytearray)
-    answer: bytearray | None = None
 
 
 Answerer = Callable[[Mapping[str, Any], SocketPeer], dict[str, Any]]
@@ -85,31 +84,26 @@ class ControlSocket:
         selector.register(self._listener, selectors.EVENT_READ)
 
     def serve(self, ready: object) -> None:
-        """Do what a socket that is ready waits for."""
+        """Accept a client, or receive from one, whichever socket is ready."""
         if ready is self._listener:
             self._accept()
         elif isinstance(ready, socket.socket) and ready in self._clients:
-            client = self._clients[ready]
-            try:
-                is_over = self._receive(client) if client.answer is None else False
-                is_over = is_over or (client.answer is not None and self._send(client, client.answer))
-            except BlockingIOError:
-                return
-            except OSError:
-                is_over = True
-            if is_over:
-                self._drop(client)
+            answer = self._receive(ready, self._clients[ready])
+            if answer is not None:
+                with suppress(OSError):
+                    ready.send(answer)
+                self._drop(ready)
 
     def drop_expired(self) -> None:
         """Close the connections that have lasted too long."""
         now = self._clock()
-        for client in [each for each in self._clients.values() if each.expires < now]:
-            self._drop(client)
+        for line in [line for line, client in self._clients.items() if client.expires < now]:
+            self._drop(line)
 
     def close(self) -> None:
         """Close the socket and remove its name."""
-        for client in list(self._clients.values()):
-            self._drop(client)
+        for line in list(self._clients):
+            self._drop(line)
         self._selector.unregister(self._listener)
         self._listener.close()
         with suppress(OSError):
@@ -121,33 +115,29 @@ class ControlSocket:
         except OSError:
             return
         line.setblocking(False)
-        client = ClientConnection(line, peer_of(line), self._clock() + CLIENT_SECONDS)
-        self._clients[line] = client
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_ANSWER)
+        self._clients[line] = ClientConnection(peer_of(line), self._clock() + CLIENT_SECONDS)
         self._selector.register(line, selectors.EVENT_READ)
         if len(self._clients) > MAX_CLIENTS:
-            self.drop_expired()
-        if len(self._clients) > MAX_CLIENTS:
-            self._drop(next(iter(self._clients.values())))
+            self._drop(next(iter(self._clients)))
 
-    def _receive(self, client: ClientConnection) -> bool:
-        """Receive more of the request, and answer it once it is whole. Return whether the client has gone."""
-        text = client.line.recv(MAX_REQUEST + 1)
-        client.request += text
+    def _receive(self, line: socket.socket, client: ClientConnection) -> bytes | None:
+        """Receive more of a request. Return the answer once it is whole, empty if the client has gone."""
+        try:
+            text = line.recv(MAX_REQUEST + 1)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        client.request.extend(text)
         request, newline, _ = client.request.partition(b"\n")
         if len(request) > MAX_REQUEST:
             answer = refusal(f"A request has at most {MAX_REQUEST} bytes.")
         elif newline:
             answer = self._answer_to(bytes(request), client.peer)
         else:
-            return not text
-        client.answer = bytearray(json.dumps(answer).encode() + b"\n")
-        self._selector.modify(client.line, selectors.EVENT_WRITE)
-        return False
-
-    def _send(self, client: ClientConnection, answer: bytearray) -> bool:
-        """Send more of the answer. Return whether it is over."""
-        del answer[: client.line.send(answer)]
-        return not answer
+            return None if text else b""
+        return json.dumps(answer).encode() + b"\n"
 
     def _answer_to(self, request: bytes, peer: SocketPeer) -> dict[str, Any]:
         try:
@@ -158,10 +148,10 @@ class ControlSocket:
             return refusal('A request is an object with a "verb".')
         return self._answer(document, peer)
 
-    def _drop(self, client: ClientConnection) -> None:
-        if self._clients.pop(client.line, None) is not None:
-            self._selector.unregister(client.line)
-            client.line.close()
+    def _drop(self, line: socket.socket) -> None:
+        del self._clients[line]
+        self._selector.unregister(line)
+        line.close()
 
 
 def refusal(why: str, *, denied: bool = False) -> dict[str, Any]:
@@ -180,20 +170,37 @@ def peer_of(line: socket.socket) -> SocketPeer:
 
 def may_order(peer: SocketPeer, group: str | None) -> bool:
     """May this process give orders: is it root's, the daemon's own user's, or of a member of the group?"""
-    if peer.uid is None:
-        return False
     if peer.uid in {0, os.geteuid()}:
         return True
-    if group is None:
+    if peer.uid is None or group is None:
         return False
     import grp
     import pwd
 
     try:
         wanted = grp.getgrnam(group).gr_gid
-        return wanted == peer.gid or wanted in os.getgrouplist(pwd.getpwuid(peer.uid).pw_name, peer.gid or 0)
+        user = pwd.getpwuid(peer.uid).pw_name if wanted != peer.gid else ""
+        return wanted == peer.gid or wanted in os.getgrouplist(user, peer.gid or 0)
     except (KeyError, OSError):
         return False
+
+
+def _listen(path: Path) -> socket.socket:
+    _check_length(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if path.exists() and not stat.S_ISSOCK(path.lstat().st_mode):
+            raise FileExistsError(0, "there is a file of this name that is not a socket")
+        path.unlink(missing_ok=True)
+        listener.setblocking(False)
+        listener.bind(str(path))
+        path.chmod(0o666)
+        listener.listen(MAX_CLIENTS)
+    except OSError as error:
+        listener.close()
+        raise EnvironmentProblem(f"The socket {path} cannot be made: {error.strerror or error}.") from error
+    return listener
 
 
 def _check_length(path: Path) -> None:
@@ -205,40 +212,13 @@ def _check_length(path: Path) -> None:
         )
 
 
-def _remove_socket(path: Path) -> None:
-    """Remove the socket of a daemon that was killed, and nothing else."""
-    with suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise EnvironmentProblem(f"{path} exists already and is not a socket.")
-        path.unlink()
-
-
-def _listen(path: Path) -> socket.socket:
-    _check_length(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _remove_socket(path)
-        listener.setblocking(False)
-        listener.bind(str(path))
-        path.chmod(0o666)
-        listener.listen(MAX_CLIENTS)
-    except OSError as error:
-        listener.close()
-        raise EnvironmentProblem(f"The socket {path} cannot be made: {error.strerror or error}.") from error
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
 # --- the client ---------------------------------------------------------------------------------
 
 
 def ask_daemon(sockets: Iterable[Path], verb: str, **words: Any) -> dict[str, Any]:
     """Send a request to the first of these sockets that a daemon listens on; return its answer.
 
-    Raises OrderRefused with the daemon's sentence, and NoDaemon if none listens, or one of a user that is not trusted.
+    Raises OrderRefused with the daemon's sentence, and NoDaemon if none listens, or one of a user who is not trusted.
     """
     if not hasattr(socket, "AF_UNIX"):
         raise UnsupportedPlatform("The daemon is asked over a UNIX socket, which this system does not have.")
@@ -273,25 +253,20 @@ def _check_owner(line: socket.socket, path: Path) -> None:
     """Refuse a socket that another user may have put there."""
     import pwd
 
-    uid, trusted = peer_of(line).uid, {0, os.geteuid()}
+    uid, trusted = peer_of(line).uid, {None, 0, os.geteuid()}
     with suppress(KeyError):
         trusted.add(pwd.getpwnam(SYSTEM_USER).pw_uid)
-    if uid is not None and uid not in trusted:
+    if uid not in trusted:
         raise NoDaemon(f"{path} is served by user {uid}, who is neither you, root, nor {SYSTEM_USER}.")
 
 
 def _exchange(line: socket.socket, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         line.sendall(json.dumps(request).encode() + b"\n")
-        text = bytearray()
-        while not text.endswith(b"\n"):
-            part = line.recv(2**16)
-            if not part or len(text) > MAX_ANSWER:
-                raise NoDaemon("The daemon closed the connection before its answer was complete.")
-            text += part
-        answer = json.loads(text)
+        with line.makefile("rb") as file:
+            answer = json.loads(file.readline(MAX_ANSWER))
     except (OSError, ValueError) as error:
-        raise NoDaemon(f"The daemon gave no answer: {error}.") from error
+        raise NoDaemon(f"The daemon ended, or gave no whole answer ({error}).") from error
     if not answer.get("ok"):
         raise OrderRefused(str(answer.get("error", "The daemon refused.")))
     return dict(answer)
@@ -299,10 +274,7 @@ def _exchange(line: socket.socket, request: Mapping[str, Any]) -> dict[str, Any]
 
 def _wait_until_closed(path: Path) -> None:
     """Wait until a daemon that ends has closed its socket."""
-    deadline = monotonic() + STOP_SECONDS
-    while monotonic() < deadline:
-        line = _connect(path)
-        if line is None:
-            return
+    deadline = monotonic() + CLIENT_SECONDS
+    while monotonic() < deadline and (line := _connect(path)) is not None:
         line.close()
         sleep(0.05)

@@ -16,10 +16,10 @@ from autotune.daemon.metrics import daemon_status
 from autotune.daemon.procedures import JobEnd, JobResult, job_steps
 from autotune.daemon.readiness import Readiness
 from autotune.daemon.schedule import JobCause, ScheduledJob, ScheduleInput, queue
-from autotune.daemon.sensors import Moment, Sensors, clock_jump, fingerprint, read_clocks
+from autotune.daemon.sensors import MachineSensors, Moment, clock_jump, fingerprint, read_clocks
 from autotune.daemon.spool import SpoolReader
 from autotune.daemon.store_sync import StoreSync, is_in_force, is_pulled, pulled_profiles
-from autotune.daemon.supervise import ChildCommand, ChildLauncher, ChildResult, SupervisedChild
+from autotune.daemon.supervise import ChildCommand, ChildProcess, ChildResult, ProcessLauncher
 from autotune.errors import UsageError
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.operation import Operation
@@ -55,7 +55,7 @@ class RunningChild:
 
     activity: Activity
     command: ChildCommand
-    child: SupervisedChild
+    child: ChildProcess
     began: float
     """Monotonic seconds."""
     memory_checked: float
@@ -69,8 +69,8 @@ class Controller:
         settings: DaemonSettings,
         paths: DaemonPaths,
         *,
-        launcher: ChildLauncher,
-        sensors: Sensors,
+        launcher: ProcessLauncher,
+        sensors: MachineSensors,
         log: DaemonLog,
         clocks: Callable[[], Moment] = read_clocks,
         usable: Callable[[], tuple[int, str]] = usable_cpus,
@@ -143,7 +143,8 @@ class Controller:
             for interpreter in context.settings.interpreters
             if interpreter.name in self.inventories.by_name
             for path in pulled_profiles(context.paths, interpreter)
-            if not is_in_force(context.paths, path)
+            if context.state.trusted.get(str(path)) != fingerprint(path)
+            and not is_in_force(context.paths, path)
         }
         in_use = {
             entry.path: name
@@ -212,7 +213,7 @@ class Controller:
                 )
                 return
 
-    def _start(self, interpreter: Interpreter, command: ChildCommand) -> SupervisedChild:
+    def _start(self, interpreter: Interpreter, command: ChildCommand) -> ChildProcess:
         environ = {**command.environ, **dict(interpreter.environment)}
         return self._launcher.start(interpreter.python, command, environ)
 

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class InventoryEntry:
         return self.is_own and not (self.undecided or self.contested)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Inventory:
     """What one interpreter has."""
 
@@ -67,31 +68,30 @@ class Inventory:
     """Path of the profile that the daemon writes for it."""
     created: str | None
     entries: tuple[InventoryEntry, ...]
-    by_operation: Mapping[tuple[str, str], tuple[InventoryEntry, ...]] = field(
-        init=False, repr=False, compare=False
-    )
-    """Entries by operation name and dtype."""
-    ratios: Mapping[tuple[str, str], float] = field(init=False, repr=False, compare=False)
-    """Geometric mean of the time ratios of an operation and dtype."""
-    settled: frozenset[Operation] = field(init=False, repr=False, compare=False)
-    """Operations at a size about which nothing is left to measure."""
 
-    def __post_init__(self) -> None:
-        """Index the entries once: decisions look them up at every tick."""
+    @cached_property
+    def by_operation(self) -> Mapping[tuple[str, str], Sequence[InventoryEntry]]:
+        """Entries by operation name and dtype."""
         index: dict[tuple[str, str], list[InventoryEntry]] = {}
         for entry in self.entries:
             index.setdefault((entry.operation.name, entry.operation.dtype), []).append(entry)
+        return index
+
+    @cached_property
+    def ratios(self) -> Mapping[tuple[str, str], float]:
+        """Geometric mean of the time ratios by operation name and dtype."""
         logs = {
             name: [log(entry.ratio) for entry in entries if entry.ratio and entry.ratio > 0]
-            for name, entries in index.items()
+            for name, entries in self.by_operation.items()
         }
-        object.__setattr__(self, "by_operation", {name: tuple(entries) for name, entries in index.items()})
-        object.__setattr__(
-            self, "ratios", {name: exp(sum(each) / len(each)) for name, each in logs.items() if each}
-        )
-        object.__setattr__(self, "settled", frozenset(e.operation for e in self.entries if e.is_settled))
+        return {name: exp(sum(each) / len(each)) for name, each in logs.items() if each}
 
-    def of(self, name: str, dtype: str) -> tuple[InventoryEntry, ...]:
+    @cached_property
+    def settled(self) -> frozenset[Operation]:
+        """Operations at a size about which nothing is left to measure."""
+        return frozenset(entry.operation for entry in self.entries if entry.is_settled)
+
+    def of(self, name: str, dtype: str) -> Sequence[InventoryEntry]:
         """Return the entries of an operation."""
         return self.by_operation.get((name, dtype), ())
 

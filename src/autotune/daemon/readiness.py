@@ -9,7 +9,7 @@ from datetime import datetime
 
 from autotune.daemon.context import DaemonContext
 from autotune.daemon.daemon_settings import IdleThresholds
-from autotune.daemon.sensors import LoadSample, Sensors
+from autotune.daemon.sensors import LoadSample, MachineSensors
 
 PROGRAM_CHECK_SECONDS = 1.0
 """Between two searches for excluded programs while something is measured."""
@@ -82,7 +82,7 @@ def _load(cpus: float) -> str:
 class Readiness:
     """The idle window, and every other reason not to measure."""
 
-    def __init__(self, context: DaemonContext, sensors: Sensors) -> None:
+    def __init__(self, context: DaemonContext, sensors: MachineSensors) -> None:
         self._context = context
         self._sensors = sensors
         self.window = IdleWindow()

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from autotune.host import kernel_files, pressure
 from autotune.host.pressure import TICKS_PER_SECOND, Load
@@ -50,24 +50,8 @@ class LoadSample:
     """Why nothing may be measured at any load: a sentence."""
 
 
-class Sensors(Protocol):
-    """What the controller reads about the machine."""
-
-    def sample(self, busy_seconds: float, *, measuring: bool) -> LoadSample | None:
-        """The load since the last call; None at the first one."""
-        ...
-
-    def running_program(self, names: Collection[str]) -> str | None:
-        """A program of these names that runs now."""
-        ...
-
-    def own_seconds(self) -> float | None:
-        """CPU time of the daemon and its child processes so far."""
-        ...
-
-
 class MachineSensors:
-    """Sensors of this machine, or of a recorded one below another root."""
+    """Load, power and programs of this machine, or of a recorded one below another root."""
 
     def __init__(self, root: Path = Path("/"), *, clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
@@ -77,7 +61,10 @@ class MachineSensors:
         self._throttle_count: int | None = None
 
     def sample(self, busy_seconds: float, *, measuring: bool) -> LoadSample | None:
-        """Return the load since the last call; while measuring, over the last `busy_seconds` at least."""
+        """Return the load since the last call; while measuring, over the last `busy_seconds` at least.
+
+        None at the first call.
+        """
         now = self._clock()
         load = pressure.read(self._root)
         readings = self._readings

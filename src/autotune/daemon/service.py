@@ -23,14 +23,13 @@ from autotune.daemon.daemon_settings import DaemonPaths, load_settings
 from autotune.daemon.metrics import metrics_text
 from autotune.daemon.sensors import MachineSensors, fingerprint
 from autotune.daemon.supervise import ProcessLauncher
-from autotune.daemon.systemd import ServiceManager
+from autotune.daemon.systemd import notify_systemd
 from autotune.errors import AutotuneError, DaemonRuns, EnvironmentProblem, UnsupportedPlatform, UsageError
 from autotune.host.memory_limit import resident_bytes, usable_bytes
 from autotune.model.catalogue import kind, operation
 from autotune.model.operation import NAME, Operation
 from autotune.profiles.profile_files import replace
 
-SETTINGS_CHECK_SECONDS = 30.0
 METRICS_SECONDS = 60.0
 FOREVER = 1e12
 """Wall-clock seconds of the end of a pause without an end."""
@@ -50,7 +49,6 @@ class DaemonService:
             )
         self.paths = paths
         self._log = DaemonLog() if log is None else log
-        self._manager = ServiceManager()
         settings = load_settings(paths.settings)
         self._settings_read = fingerprint(paths.settings)
         self._lock = hold_lock(paths.lock)
@@ -70,21 +68,12 @@ class DaemonService:
         self._socket = ControlSocket(paths.socket, self.answer, self._selector)
         self._wakeup, self._signalled = socket.socketpair()
         self._stopping = self._must_reload = False
-        self._verbs = {
-            "status": self._status,
-            "explain": self._explain,
-            "pause": self._pause,
-            "resume": self._resume,
-            "tune": self._tune,
-            "reload": self._reload,
-            "stop": self._stop,
-        }
-        self._settings_checked = self._metrics_written = float("-inf")
+        self._metrics_written = float("-inf")
 
     def run(self) -> None:
         """Run until SIGTERM, SIGINT or `stop`. A second signal ends the process at once, and so its children."""
         self._handle_signals()
-        self._manager.send_ready()
+        notify_systemd("READY=1")
         self._log.write(
             "started", f"Configuration {self.paths.settings}, socket {self.paths.socket}.", pid=os.getpid()
         )
@@ -109,7 +98,7 @@ class DaemonService:
 
     def close(self) -> None:
         """End the running child, write the state, give up socket and lock."""
-        self._manager.send_stopping()
+        notify_systemd("STOPPING=1")
         self.controller.stop()
         signal.set_wakeup_fd(-1)
         self._log.write("stopped", "Nothing changes for programs: profiles stay in force.")
@@ -123,100 +112,87 @@ class DaemonService:
 
     def answer(self, request: Mapping[str, Any], peer: SocketPeer) -> dict[str, Any]:
         """Answer a request from the control socket."""
-        verb = request["verb"]
-        if verb not in self._verbs:
-            return refusal(f"There is no verb {verb[:40]!r}; there are {', '.join(self._verbs)}.")
-        group = self.controller.context.settings.group
+        verb, group = request["verb"], self.controller.context.settings.group
+        if verb not in {*READING_VERBS, *ORDERING_VERBS}:
+            verbs = ", ".join((*READING_VERBS, *ORDERING_VERBS))
+            return refusal(f"There is no verb {verb[:40]!r}; there are {verbs}.")
         if verb in ORDERING_VERBS and not may_order(peer, group):
             who = "root and the daemon's own user"
             if group is not None:
                 who = f"root, the daemon's own user and members of the group {group}"
             return refusal(f"Only {who} may order {verb}.", denied=True)
         try:
-            return {"ok": True, **self._verbs[verb](request)}
+            return {"ok": True, **self._do(verb, request)}
         except AutotuneError as error:
             return refusal(str(error))
 
-    def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "version": autotune.__version__,
-            "pid": os.getpid(),
-            "resident_bytes": resident_bytes(),
-            "configuration": str(self.paths.settings),
-            **self.controller.status(),
-        }
-
-    def _explain(self, _: Mapping[str, Any]) -> dict[str, Any]:
+    def _do(self, verb: str, request: Mapping[str, Any]) -> dict[str, Any]:
         controller = self.controller
-        why = controller.readiness.window.why
-        return {"queue": controller.next_jobs(), "waiting": controller.waiting, "why": why}
-
-    def _pause(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        seconds = request.get("seconds")
-        if seconds is None:
-            until = FOREVER
-        elif type(seconds) in {int, float} and 0 < seconds <= MAX_PAUSE:
-            until = time() + seconds
-        else:
-            raise UsageError("A pause lasts a number of seconds, at most a year.")
-        self.controller.pause_until(until)
-        return {"paused_until": until}
-
-    def _resume(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        self.controller.resume()
+        match verb:
+            case "status":
+                return {
+                    "version": autotune.__version__,
+                    "pid": os.getpid(),
+                    "resident_bytes": resident_bytes(),
+                    "configuration": str(self.paths.settings),
+                    **controller.status(),
+                }
+            case "explain":
+                why = controller.readiness.window.why
+                return {"queue": controller.next_jobs(), "waiting": controller.waiting, "why": why}
+            case "pause":
+                until = _end_of_pause(request.get("seconds"))
+                controller.pause_until(until)
+                return {"paused_until": until}
+            case "resume":
+                controller.resume()
+            case "tune":
+                ordered = ordered_operation(
+                    request.get("operation"), request.get("dtype", "float64"), request.get("sizes", {})
+                )
+                controller.order(ordered)
+                return {"operation": str(ordered)}
+            case "reload":
+                problem = self._reload_settings("It was ordered.")
+                return {} if problem is None else refusal(problem)
+            case "stop":
+                self._stopping = True
+                return {"pid": os.getpid()}
         return {}
-
-    def _tune(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        ordered = ordered_operation(
-            request.get("operation"), request.get("dtype", "float64"), request.get("sizes", {})
-        )
-        self.controller.order(ordered)
-        return {"operation": str(ordered)}
-
-    def _reload(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        problem = self._reload_settings("It was ordered.")
-        return {} if problem is None else refusal(problem)
-
-    def _stop(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        self._stopping = True
-        return {"pid": os.getpid()}
 
     # --- chores ---------------------------------------------------------------------------------
 
     def _reload_settings(self, why: str) -> str | None:
         """Read the configuration again. Return what is wrong with it; the former one then stays in force."""
-        self._manager.send_reloading()
+        notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic() * 1e6)}")
+        self._settings_read = fingerprint(self.paths.settings)
+        problem = None
         try:
-            self._settings_read = fingerprint(self.paths.settings)
             self.controller.reload(load_settings(self.paths.settings))
         except UsageError as error:
             problem = f"{error} The former configuration stays in force."
             self._log.write("configuration", problem, level="error")
-            return problem
         else:
             self._log.write("configuration", f"{self.paths.settings} was read. {why}")
-            return None
-        finally:
-            self._manager.send_ready()
+        notify_systemd("READY=1")
+        return problem
 
     def _do_chores(self) -> None:
-        status, now = self.controller.status(), monotonic()
-        self._manager.send_alive(status["waiting"] or status["why"])
+        controller = self.controller
+        notify_systemd(f"WATCHDOG=1\nSTATUS={(controller.waiting or controller.readiness.window.why)[:200]}")
         self._socket.drop_expired()
-        if now - self._settings_checked >= SETTINGS_CHECK_SECONDS:
-            self._settings_checked = now
-            if fingerprint(self.paths.settings) != self._settings_read:
-                self._reload_settings("The file has changed.")
-        if now - self._metrics_written >= METRICS_SECONDS:
-            self._metrics_written = now
-            self._write_metrics(status)
+        if fingerprint(self.paths.settings) != self._settings_read:
+            self._reload_settings("The file has changed.")
+        if monotonic() - self._metrics_written >= METRICS_SECONDS:
+            self._metrics_written = monotonic()
+            self._write_metrics()
 
-    def _write_metrics(self, status: Mapping[str, Any]) -> None:
-        context = self.controller.context
-        named = context.settings.metrics
+    def _write_metrics(self) -> None:
+        controller, named = self.controller, self.controller.context.settings.metrics
         path = self.paths.state / "metrics.prom" if named is None else Path(named)
+        text = metrics_text(controller.context, controller.inventories, controller.status())
         try:
-            replace(path, metrics_text(context, self.controller.inventories, status).encode())
+            replace(path, text.encode())
         except OSError as error:
             self._log.begin("metrics", f"{path} cannot be written: {error.strerror or error}.")
         else:
@@ -239,6 +215,15 @@ class DaemonService:
 
     def _handle_hangup(self, _number: int, _: FrameType | None) -> None:
         self._must_reload = True
+
+
+def _end_of_pause(seconds: object) -> float:
+    """Return the wall-clock time at which a pause ends. Raises UsageError."""
+    if seconds is None:
+        return FOREVER
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= MAX_PAUSE:
+        return time() + seconds
+    raise UsageError("A pause lasts a number of seconds, at most a year.")
 
 
 def ordered_operation(name: object, dtype: object, sizes: object) -> Operation:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
-from typing import IO, Protocol
+from typing import IO
 
 from autotune.host.kernel_files import read
 
@@ -71,30 +71,6 @@ class ChildResult:
         """The last line of its stderr, or its status."""
         lines = self.words.splitlines()
         return lines[-1][:500] if lines else f"It ended with status {self.status} and wrote no reason."
-
-
-class SupervisedChild(Protocol):
-    """A running child."""
-
-    def resident_bytes(self) -> int | None:
-        """Return the physical memory that it and its descendants hold; None if unknown."""
-        ...
-
-    def result(self) -> ChildResult | None:
-        """Return how it ended; None while it runs."""
-        ...
-
-    def kill(self) -> None:
-        """Kill it and its descendants, now."""
-        ...
-
-
-class ChildLauncher(Protocol):
-    """Starts children."""
-
-    def start(self, python: str, command: ChildCommand, environ: Mapping[str, str]) -> SupervisedChild:
-        """Start a child with this interpreter and these variables. Raises OSError if that fails."""
-        ...
 
 
 class ProcessLauncher:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
-from time import monotonic
 
 from autotune.daemon.daemon_settings import SYSTEM_USER
 from autotune.errors import EnvironmentProblem
@@ -98,32 +97,13 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-class ServiceManager:
-    """Messages to systemd (sd_notify(3)), one datagram each. Without a service manager nothing is sent."""
-
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        self._address = environ.get("NOTIFY_SOCKET", "")
-
-    def send_ready(self) -> None:
-        """The daemon is set up, or has read its configuration again."""
-        self._send("READY=1")
-
-    def send_alive(self, status: str) -> None:
-        """The loop runs; `systemctl status` shows the status."""
-        self._send(f"WATCHDOG=1\nSTATUS={status[:200]}")
-
-    def send_reloading(self) -> None:
-        """The configuration is being read; send_ready() follows."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic() * 1e6)}")
-
-    def send_stopping(self) -> None:
-        """The daemon begins to end."""
-        self._send("STOPPING=1")
-
-    def _send(self, message: str) -> None:
-        if not self._address.startswith(("/", "@")):
-            return
-        address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-            line.setblocking(False)
-            line.sendto(message.encode(), address)
+def notify_systemd(message: str, *, environ: Mapping[str, str] = os.environ) -> None:
+    """Send a message such as READY=1 to the service manager, if there is one (sd_notify(3))."""
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    if address.startswith("@"):  # an abstract socket, unix(7)
+        address = f"\0{address[1:]}"
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.setblocking(False)
+        line.sendto(message.encode(), address)
