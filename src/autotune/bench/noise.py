@@ -40,8 +40,9 @@ def interference(before: Load, after: Load, wall: float, cpus: int, *, crowded: 
     """Estimate the share of the CPUs' time that others took between two readings, `wall` seconds apart.
 
     None if unknown. It is more than an undisturbed pair may have, exactly if more than 1 % of one CPU was stolen by
-    the hypervisor, or 5 % used by processes other than one's own, provided that the kernel's ticks can tell; or if own threads were preempted
-    and waited. With `crowded` own threads may have waited for each other, so that their preemptions say nothing.
+    the hypervisor, or 5 % used by processes other than one's own, provided that the kernel's ticks can tell; or if own
+    threads were preempted and waited. With `crowded` own threads may have waited for each other, so that their
+    preemptions say nothing.
     """
     if wall <= 0 or (before.foreign_seconds is None and before.own_preemptions is None):
         return None
