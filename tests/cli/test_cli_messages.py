@@ -53,7 +53,6 @@ SAMPLES = {
     "instead": "each node has its own.",
     "job": "search of svd",
     "jobs": ["a: self-test"],
-    "kept": 3,
     "kind": "command",
     "layer": "user",
     "limit": Limit.QUOTA,
@@ -70,7 +69,6 @@ SAMPLES = {
     "operation": "svd n=8",
     "option": "--chunk",
     "path": "p.yaml",
-    "per_call": "all",
     "pid": 7,
     "place": 1,
     "problem": "The store is away.",
@@ -97,6 +95,7 @@ SAMPLES = {
     "threads": 3,
     "total": 5,
     "unit": "svd",
+    "user_limit": None,
     "usable_cpus": 8,
     "value": 12,
     "verb": "calibrat",
@@ -106,7 +105,7 @@ SAMPLES = {
     "worker": "tcp://w1",
 }
 SPECIAL = {"daemon_installed": {"files": ["3"]}}
-FLAGS = {"new", "newly_signed", "gone", "busy", "found"}
+FLAGS = {"new", "newly_signed", "gone", "busy", "found", "calls"}
 LINES = {
     *("best", "best_so_far", "cluster_class", "cluster_now", "confirming", "corners", "cpu_limit", "decided"),
     *(

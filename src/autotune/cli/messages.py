@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 PROGRAM = """Finds the mix of BLAS threads, workers and chunk sizes that makes NumPy fastest on this machine.
 
-Measure once with `autotune calibrate`; programs that call `autotune.apply(per_call=True)` then run with the measured
-choices, others do under `autotune run --per-call`. Nothing is applied that was not proved faster than plain NumPy.
+Measure once with `autotune calibrate`; programs that call `autotune.apply()` then run with the measured choices, others
+do under `autotune run`. Nothing is applied that was not proved faster than plain NumPy.
 """
 
 EXIT_CODES = """\b
@@ -303,7 +303,7 @@ def how_to_use(path: object, *, found: bool) -> str:
     """What to do next; `found` if programs look in that place by themselves."""
     if found:
         return (
-            "Programs use it by autotune.apply(per_call=True), map_blocks and the like; "
+            "Programs use it by autotune.apply(), map_blocks and the like; "
             "`autotune explain` says what applies."
         )
     return f"Programs do not look there by themselves: set AUTOTUNE_PROFILE={path} for them."
@@ -650,8 +650,9 @@ def history_written(path: object, count: int) -> str:
 
 # --- a command that is run --------------------------------------------------------------------
 
-CHILDREN_ALONE = "--children goes with --per-call."
-THREADS_AND_CALLS = "--blas-threads sets one count for all calls, --per-call one for each."
+ONLY_VARIABLES = (
+    "--blas-threads and --environment-only set variables only; --reductions and --children are for more."
+)
 NO_SUCH_COMMAND = "there is no such command"
 
 
@@ -659,18 +660,13 @@ def as_asked(threads: int) -> str:
     return f"{count_of(threads, 'BLAS thread')}, as asked."
 
 
-def running(threads: int | None, reason: str, *, per_call: str | None, kept: int | None) -> str:
-    """What `run` does to the command."""
-    calls = {
-        None: "",
-        "linalg": ", and each call of linear algebra its own",
-        "all": ", and each call its own",
-    }[per_call]
-    if threads is not None and kept is not None:
-        return f"autotune run: your own BLAS thread variables stay ({count_of(kept, 'thread')}){calls}."
-    if threads is not None:
-        return f"autotune run: {count_of(threads, 'BLAS thread')} for the process{calls}. {reason}"
-    return f"autotune run: BLAS threads of the process are left alone{calls}. {reason}"
+def running(threads: int | None, reason: str, *, calls: bool, user_limit: int | None) -> str:
+    """What `run` does to the command; `calls` if calls and loops of its Pythons are tuned, too."""
+    rest = ", calls and loops of its Pythons as measured" if calls else ""
+    if threads is not None and user_limit is not None:
+        return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}){rest}."
+    count = "are left alone" if threads is None else f"are {threads}"
+    return f"autotune run: BLAS threads of the process {count}{rest}. {reason}"
 
 
 def cannot_run(command: str, why: str) -> str:
