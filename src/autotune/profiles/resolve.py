@@ -56,7 +56,7 @@ class Resolution:
 
     def names(self) -> frozenset[str]:
         """Return the names of all operations that some profile for this machine has entries of."""
-        return self._copy.names()
+        return self.copy.names()
 
     def measured(self, name: str, dtype: str) -> list["Operation"]:
         """Return the sizes at which one operation was measured."""
