@@ -1,9 +1,13 @@
 """`autotune doctor`."""
 
+import importlib
+import importlib.metadata
 import json
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
+from support.profile_builders import alone
 
 from autotune.cli import messages
 from autotune.cli.program import program
@@ -41,3 +45,31 @@ def test_this_machine_is_described_as_json():
     said = json.loads(CliRunner().invoke(program, ["doctor", "--json"]).stdout)
     assert said["allocation"]["usable_cpus"] >= 1
     assert isinstance(said["warnings"], list)
+
+
+@pytest.mark.real
+def test_folders_settings_and_variables_have_their_origin(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setenv("AUTOTUNE_STORE", "s3://user:secret@bucket/x?token=1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    said = json.loads(CliRunner().invoke(program, ["doctor", "--json"]).stdout)
+    settings = {row["name"]: (row["value"], row["source"]) for row in said["settings"]}
+    assert settings["store"] == ("s3://bucket/x", "AUTOTUNE_STORE")
+    assert settings["OMP_NUM_THREADS"] == ("1", messages.THREADS_OF_YOURS)
+    assert str(tmp_path) in settings["journals and locks"][0]
+    assert said["core"]
+
+
+def test_two_distributions_with_one_command_are_warned_of(monkeypatch):
+    def distribution(name):
+        point = importlib.metadata.EntryPoint("autotune", "x:main", "console_scripts")
+        return SimpleNamespace(
+            metadata={"Name": name},
+            read_text=lambda file: "autotune/__init__.py,," if file == "RECORD" else None,
+            entry_points=importlib.metadata.EntryPoints([point]),
+        )
+
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: [distribution("a"), distribution("b")])
+    package, command = importlib.import_module("autotune.cli.doctor").conflicting_packages()
+    assert "the package `autotune`: a, b" in package
+    assert "the command `autotune`: a, b" in command

@@ -81,3 +81,9 @@ def test_hostile_text_of_a_profile_cannot_act_on_the_terminal(machine):
 def test_a_size_that_is_not_covered_names_the_command_that_measures_it(machine):
     result = said("svd", "n=999999")
     assert "Measured: svd float64 m=500 n=500. `autotune calibrate svd n=999999` measures" in result.stderr
+
+
+def test_a_function_whose_profile_is_refused_is_not_called_unknown(machine):
+    (machine / "named.yaml").write_text("schema: 99\n")
+    result = said("step")
+    assert (result.exit_code, "its profile is among those" in result.stderr) == (1, True)

@@ -133,7 +133,7 @@ CONSTANTS = {
     for name, value in vars(messages).items()
     if name.isupper() and isinstance(value, str) and name not in {"PROGRAM", "EXIT_CODES", "REPORT"}
 }
-PARTS = {"BY_TIME", "BY_METRIC", "NO_SUCH_COMMAND"}
+PARTS = {"BY_TIME", "BY_METRIC", "NO_SUCH_COMMAND", "THREADS_OF_YOURS"}
 """Parts of sentences."""
 
 

@@ -16,7 +16,7 @@ from autotune.cli.options import json_option
 from autotune.cli.terminal import print_json, print_lines
 from autotune.errors import AutotuneError
 from autotune.host import pressure, shares
-from autotune.host.advice import SHARED_MEMORY, advice
+from autotune.host.advice import SHARED_MEMORY, THREAD_COUNTS, advice
 from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id, kernel
 from autotune.host.numeric_libraries import libraries as find_libraries
@@ -188,6 +188,9 @@ def settings_in_force() -> Iterator[Setting]:
     for name in ("AUTOTUNE_PROFILE", shares.CAP, shares.PROCESSES, "AUTOTUNE_DISABLE"):
         if name in os.environ:
             yield Setting(name=name, value=os.environ[name], source="environment")
+    for name in THREAD_COUNTS:
+        if name in os.environ:
+            yield Setting(name=name, value=os.environ[name], source=messages.THREADS_OF_YOURS)
 
 
 def conflicting_packages() -> list[str]:

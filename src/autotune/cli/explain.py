@@ -4,9 +4,10 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.options import json_option, parse_size, split_words
+from autotune.cli.program import FAILED
 from autotune.cli.terminal import note, print_json, print_lines, width
 from autotune.errors import BadSize
-from autotune.model.catalogue import ALIASES, kind
+from autotune.model.catalogue import ALIASES, CATALOGUE, kind
 from autotune.model.operation import DTYPES
 
 
@@ -14,7 +15,7 @@ from autotune.model.operation import DTYPES
 @click.argument("words", nargs=-1, metavar="[OPERATION] [NAME=N]...")
 @click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], show_default=True)
 @json_option
-def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> None:
+def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
     """Say what applies here: each choice, its profile, how well that fits, and what was refused.
 
     With OPERATION, what is done for it and why; with sizes too, what is done for these, measured or in between.
@@ -42,6 +43,10 @@ def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> None:
     elif names and not any(row.entry for row in explanation.operations):
         name = ALIASES.get(names[0], names[0])
         own = [operation for operation in measured if operation.partition(" ")[0] == name]
-        if not own and not explanation.refusals:
+        if not own and name not in CATALOGUE and explanation.refusals:
+            note(messages.not_in_catalogue(name))
+            return FAILED
+        if not own:
             kind(name)  # raises UnknownOperation, with the nearest names
         note(messages.how_to_measure(" ".join([name, *texts]), measured=own))
+    return 0

@@ -188,10 +188,19 @@ def how_to_measure(named: str, *, measured: list[str]) -> str:
     return f"{known}`autotune calibrate {named}` measures {named}."
 
 
+def not_in_catalogue(name: str) -> str:
+    """An operation that may be a function of the user's whose profile is not used."""
+    return (
+        f"{name} is not an operation of the catalogue. If it is a function of yours, its profile is among those that "
+        "are not used; the reasons are above."
+    )
+
+
 # --- this machine ----------------------------------------------------------------------------
 
 ALL_WELL = "Nothing here makes NumPy slow."
 CORE_IN_USE = "The C core is in use."
+THREADS_OF_YOURS = "environment; no profile exceeds it"
 _PYTHONS = {"gil": "a GIL", "free-threaded": "free threading"}
 
 
