@@ -680,7 +680,7 @@ def test_a_full_or_read_only_state_folder_is_said_once_and_costs_the_memory_only
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(state_file, "replace", refuse)
+    monkeypatch.setattr(state_file, "replace_file", refuse)
     wished(scene)
     through_canary(scene, "holds")
     assert scene.launcher.last.arguments[0] == "adopt"

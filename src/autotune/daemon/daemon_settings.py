@@ -2,7 +2,6 @@
 
 import os
 import re
-import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -11,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from autotune.daemon.idle import Thresholds
-from autotune.errors import ProfileError, UsageError
+from autotune.errors import ProfileError, UntrustedFile, UsageError
+from autotune.host.trusted_files import FileRule, read_file
 from autotune.profiles import value_checks
 from autotune.profiles.yaml_subset import parse
 
 LARGEST_FILE = 2**16
+_RULE = FileRule(LARGEST_FILE, follow_links=True)
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SPAN = re.compile(
     r"(?:(?P<days>[a-z]{3}(?:,[a-z]{3})*) )?(?P<from>\d\d:\d\d)-(?P<to>\d\d:\d\d)", re.IGNORECASE
@@ -129,24 +130,13 @@ def _store(shared: Path) -> str | None:
 
 
 def _bytes(path: Path) -> bytes | None:
-    """The file names programs to be run: nobody else may have written it."""
+    """Read a settings file, if there is one. It names programs to run: no one else may have written it."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        return read_file(path, _RULE).data
     except FileNotFoundError:
         return None
-    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise ProfileError("it is not a regular file.")
-        if os.name == "posix" and found.st_uid not in {0, os.geteuid()}:
-            raise ProfileError(
-                f"it belongs to user {found.st_uid}, who is neither the daemon's user nor root."
-            )
-        if os.name == "posix" and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise ProfileError("others can write it, and it names programs to run; `chmod go-w` mends that.")
-        if found.st_size > LARGEST_FILE:
-            raise ProfileError(f"it is larger than {LARGEST_FILE} bytes.")
-        return file.read(LARGEST_FILE)
+    except UntrustedFile as error:
+        raise ProfileError(error.reason) from None
 
 
 def _known(value: Any, where: str, noun: type) -> Mapping[str, Any]:

@@ -24,9 +24,9 @@ from autotune.daemon.paths import Places
 from autotune.daemon.sensors import World
 from autotune.errors import AutotuneError, EnvironmentProblem, UnsupportedPlatform, UsageError
 from autotune.host.memory_limit import resident_bytes, usable_bytes
+from autotune.host.trusted_files import replace_file
 from autotune.model.catalogue import kind, operation
 from autotune.model.operation import NAME
-from autotune.profiles.profile_files import replace
 
 CHORES_SECONDS = 30.0
 """Between two times that the configuration is looked at, idle clients are sent away, metrics are written."""
@@ -216,7 +216,7 @@ class Service:
         if (path, text) == self._measured:
             return
         try:
-            replace(path, text.encode())
+            replace_file(path, text.encode())
         except OSError as problem:
             self.log.once("metrics", f"{path} cannot be written: {problem.strerror or problem}.")
         else:

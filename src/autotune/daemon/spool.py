@@ -6,7 +6,6 @@ catalogue at a size forward in the queue.
 
 import json
 import os
-import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from autotune.errors import UsageError
+from autotune.errors import UntrustedFile, UsageError
+from autotune.host.trusted_files import FileRule, read_file
 from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.operation import DTYPES, Operation
 
@@ -55,6 +55,7 @@ def take(folder: Path, *, shared: bool, done: set[str]) -> Found:
     `done` remembers the names of those that could not be removed, so that they count once. In a `shared`
     spool files of every user count; else those of the daemon's user and root.
     """
+    rule = FileRule(LARGEST_FILE, any_owner=shared, single_name=True)
     found = Found()
     try:
         with os.scandir(folder) as entries:
@@ -67,35 +68,14 @@ def take(folder: Path, *, shared: bool, done: set[str]) -> Found:
     for name in sorted(whole)[:MOST_FILES]:
         path = folder / name
         try:
-            _count(json.loads(_content(path, shared=shared)), found)
-        except (OSError, ValueError, RecursionError) as problem:
+            _count(json.loads(read_file(path, rule).data), found)
+        except (UntrustedFile, OSError, ValueError, RecursionError) as problem:
             found.refused.append(f"{path}: {_sentence(problem)}")
         try:
             path.unlink()
         except OSError:
             done.add(name)
     return found
-
-
-def _content(path: Path, *, shared: bool) -> bytes:
-    flags = (
-        os.O_RDONLY
-        | getattr(os, "O_NOFOLLOW", 0)
-        | getattr(os, "O_NONBLOCK", 0)
-        | getattr(os, "O_CLOEXEC", 0)
-    )
-    handle = os.open(path, flags)
-    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
-        state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode):
-            raise ValueError("it is not a regular file.")
-        if state.st_nlink != 1:
-            raise ValueError("it has another name elsewhere.")
-        if not shared and os.name == "posix" and state.st_uid not in {0, os.geteuid()}:
-            raise ValueError(f"it belongs to user {state.st_uid}.")
-        if state.st_size > LARGEST_FILE:
-            raise ValueError(f"it is larger than {LARGEST_FILE} bytes.")
-        return file.read(LARGEST_FILE)
 
 
 def _count(content: Any, found: Found) -> None:
@@ -146,4 +126,4 @@ def _sentence(problem: Exception) -> str:
         return "it is not JSON."
     if isinstance(problem, OSError):
         return f"it cannot be read: {problem.strerror or problem}."
-    return str(problem)
+    return problem.reason if isinstance(problem, UntrustedFile) else str(problem)

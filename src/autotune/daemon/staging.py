@@ -11,7 +11,7 @@ from pathlib import Path
 
 from autotune.daemon.daemon_settings import Interpreter
 from autotune.daemon.paths import Places
-from autotune.profiles.profile_files import replace
+from autotune.host.trusted_files import replace_file
 
 
 def folder(places: Places, interpreter: Interpreter) -> Path:
@@ -41,7 +41,7 @@ def enforce(places: Places, path: Path) -> Path:
     """Put one where programs look; its name there. Raises OSError."""
     target = places.mirror / path.name
     places.mirror.mkdir(mode=0o755, parents=True, exist_ok=True)
-    replace(target, path.read_bytes())
+    replace_file(target, path.read_bytes())
     return target
 
 

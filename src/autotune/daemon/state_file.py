@@ -12,9 +12,9 @@ from typing import Any
 from autotune.daemon.budget import Spent
 from autotune.daemon.canary import Verdict
 from autotune.daemon.remembered import Memory
-from autotune.errors import UsageError
+from autotune.errors import UntrustedFile, UsageError
+from autotune.host.trusted_files import FileRule, read_file, replace_file
 from autotune.model.catalogue import CATALOGUE, operation
-from autotune.profiles.profile_files import replace
 
 FORMAT = 1
 LARGEST_FILE = 2**22
@@ -25,18 +25,16 @@ LARGEST_number = 1e15
 def load(path: Path) -> tuple[Memory, str | None]:
     """What is remembered, and what is wrong with the file if it is not used: a sentence."""
     try:
-        with path.open("rb") as file:
-            document = json.loads(file.read(LARGEST_FILE))
-        return _memory(document), None
+        return _memory(json.loads(read_file(path, FileRule(LARGEST_FILE)).data)), None
     except FileNotFoundError:
         return Memory(), None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as problem:
+    except (UntrustedFile, OSError, ValueError, TypeError, KeyError, RecursionError) as problem:
         return Memory(), f"{path} cannot be used ({problem}); the daemon starts without what it knew."
 
 
 def save(path: Path, memory: Memory) -> None:
     """Write it down. Raises OSError, with the old file untouched."""
-    replace(path, json.dumps({"format": FORMAT, **asdict(memory)}, separators=(",", ":")).encode())
+    replace_file(path, json.dumps({"format": FORMAT, **asdict(memory)}, separators=(",", ":")).encode())
 
 
 def _memory(document: Any) -> Memory:

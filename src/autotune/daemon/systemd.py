@@ -15,7 +15,7 @@ from pathlib import Path
 
 from autotune.daemon.paths import SYSTEM_USER
 from autotune.errors import EnvironmentProblem
-from autotune.profiles.profile_files import replace
+from autotune.host.trusted_files import replace_file
 
 SYSTEM_UNIT = Path("/etc/systemd/system/autotune.service")
 SYSTEM_USERS = Path("/etc/sysusers.d/autotune.conf")
@@ -129,7 +129,7 @@ def install(*, user: bool, store: bool) -> tuple[list[Path], str]:
     for path, text in files.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace(path, text.encode())
+            replace_file(path, text.encode())
         except OSError as problem:
             raise EnvironmentProblem(
                 f"{path} cannot be written: {problem.strerror or problem}. "
