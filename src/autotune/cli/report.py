@@ -15,6 +15,7 @@ from autotune.cli.options import json_option
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import note, print_json
 from autotune.errors import EnvironmentProblem, UsageError
+from autotune.host.trusted_files import replace_file
 from autotune.profiles import profile_files
 from autotune.report.rows import TABLES, Subject, labels, tables
 from autotune.runtime.text_table import printable
@@ -104,7 +105,7 @@ def write_page(path: Path, subjects: Sequence[Subject], *, show: bool) -> None:
     from autotune.report.page import page
 
     try:
-        profile_files.replace(path, page(subjects).encode())
+        replace_file(path, page(subjects).encode())
     except OSError as problem:
         raise EnvironmentProblem(messages.not_written(path, problem.strerror or str(problem))) from problem
     note(messages.report_written(printable(str(path))))
