@@ -15,7 +15,7 @@ from autotune.cluster.calibrate_cluster import (
     WorkerRejected,
     class_profile,
 )
-from autotune.cluster.messages import decode_order, versions
+from autotune.cluster.orders import decode_order, versions
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.profile import Profile
 from autotune.profiles.schema import document_of

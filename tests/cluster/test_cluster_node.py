@@ -8,8 +8,8 @@ import pytest
 from support.profile_builders import KEY, make_entry, profile
 
 from autotune.bench.user_workload import from_source
-from autotune.cluster.messages import Order, decode_order, decode_units, encode_order, versions
 from autotune.cluster.node import carry_out
+from autotune.cluster.orders import Order, decode_order, decode_units, encode_order, versions
 from autotune.cluster.plan import NodeTask
 from autotune.cluster.worker_task import worker_task
 from autotune.errors import BadSize, BadWorkload

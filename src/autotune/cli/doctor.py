@@ -39,7 +39,7 @@ SAMPLE_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class SettingRow:
     """A folder or setting in force."""
 
     name: str
@@ -60,7 +60,7 @@ class Diagnosis:
     host: str | None = None
     core: str | None = None
     """Whether the C core is in use."""
-    settings: tuple[Setting, ...] = ()
+    settings: tuple[SettingRow, ...] = ()
 
 
 @click.command()
@@ -163,34 +163,34 @@ def share_of_others(allocation: Allocation) -> float | None:
     return max(0.0, min(1.0, share))
 
 
-def settings_in_force() -> Iterator[Setting]:
+def settings_in_force() -> Iterator[SettingRow]:
     """Yield the folders and settings with their origin."""
     from autotune.share.store import without_secrets
     from autotune.share.store_settings import STORE, read_store_settings, settings_files
 
     for layer, path in folders.places():
         state = "exists" if Path(path).exists() else "does not exist"
-        yield Setting(name="profiles", value=path, source=f"{messages.LAYERS[str(layer)]}; {state}")
+        yield SettingRow(name="profiles", value=path, source=f"{messages.LAYERS[str(layer)]}; {state}")
     variable = "AUTOTUNE_STATE_DIR"
     source = variable if variable in os.environ else "default; AUTOTUNE_STATE_DIR changes it"
-    yield Setting(name="journals and locks", value=str(folders.state_dir()), source=source)
-    yield Setting(name="cache", value=folders.cache_dir(), source="may be deleted at any time")
+    yield SettingRow(name="journals and locks", value=str(folders.state_dir()), source=source)
+    yield SettingRow(name="cache", value=folders.cache_dir(), source="may be deleted at any time")
     files = [str(path) for path in settings_files() if path.exists()]
     origin = ", ".join(files) or "no configuration file"
     try:
         store = read_store_settings()
     except AutotuneError as problem:
-        yield Setting(name="store", value=None, source=str(problem))
+        yield SettingRow(name="store", value=None, source=str(problem))
     else:
         address = store.store and without_secrets(store.store)
-        yield Setting(name="store", value=address, source=STORE if os.environ.get(STORE) else origin)
-        yield Setting(name="trust", value=str(store.policy.rule), source=origin)
+        yield SettingRow(name="store", value=address, source=STORE if os.environ.get(STORE) else origin)
+        yield SettingRow(name="trust", value=str(store.policy.rule), source=origin)
     for name in ("AUTOTUNE_PROFILE", shares.CAP, shares.PROCESSES, "AUTOTUNE_DISABLE"):
         if name in os.environ:
-            yield Setting(name=name, value=os.environ[name], source="environment")
+            yield SettingRow(name=name, value=os.environ[name], source="environment")
     for name in THREAD_COUNTS:
         if name in os.environ:
-            yield Setting(name=name, value=os.environ[name], source=messages.THREADS_OF_YOURS)
+            yield SettingRow(name=name, value=os.environ[name], source=messages.THREADS_OF_YOURS)
 
 
 def conflicting_packages() -> list[str]:

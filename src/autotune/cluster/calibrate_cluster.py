@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from autotune.bench.user_workload import UserWorkload
-from autotune.cluster.messages import Order, decode_units, encode_order, versions
+from autotune.cluster.orders import Order, decode_units, encode_order, versions
 from autotune.cluster.plan import LEAST_SECONDS, ClusterPlan, MissingUnit, Node, NodeJob, NodeTask
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.entry import Entry

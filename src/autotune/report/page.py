@@ -13,7 +13,7 @@ from autotune._version import __version__
 from autotune.report import rows
 from autotune.report.comparison import comparison
 from autotune.report.html import spoken, text
-from autotune.report.operations import operations
+from autotune.report.operation_sections import operations
 from autotune.report.overview import facts, gain, header, limits, noise
 from autotune.report.rows import Subject
 
