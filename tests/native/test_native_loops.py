@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.native import CORE, loops_cut, needs_core
 
 from autotune.intercept.array_loops import TYPES, Reduction, loops
+from autotune.parallel import blocks
 
 pytestmark = needs_core
 
@@ -570,6 +571,17 @@ print(len(blocked) > 0 and all(one & settable == settable for one in blocked))
 """
     )
     assert printed == "True\n"
+
+
+def test_loops_in_a_worker_of_map_blocks_are_not_cut():
+    x = np.random.default_rng(0).random(100_000)
+    with loops_cut() as core:
+        before = core.status()["cut"]
+        result = blocks.map_blocks(np.sqrt, (x,), None, workers=2, chunk=10_000)
+        assert core.status()["cut"] == before
+        np.sqrt(x)
+        assert core.status()["cut"] > before
+    assert same(result, np.sqrt(x))
 
 
 def test_numpy_and_its_functions_are_what_they_were():
