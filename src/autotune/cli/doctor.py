@@ -21,6 +21,7 @@ from autotune.host.numeric_libraries import libraries as find_libraries
 from autotune.host.numeric_libraries import software as find_software
 from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary, Software
+from autotune.native import core
 
 COUNTS = ("logical_cpus", "physical_cores", "packages", "numa_nodes", "l3_groups")
 
@@ -65,11 +66,23 @@ def doctor(as_json: bool, root: Path) -> None:
             "libraries": [asdict(library) for library in libraries or ()],
             "software": asdict(software) if software else None,
             "host": host_id() if own else None,
+            "core": _core_refusal() if own else None,
             "warnings": list(warnings),
         }
         click.echo(json.dumps(report, indent=2))
     else:
         _show(machine, allocation, libraries, software, warnings)
+        if own:
+            console().print(messages.core_state(_core_refusal()))
+
+
+def _core_refusal() -> str | None:
+    """Return why the C core is off; None if it is in use."""
+    try:
+        loaded = core()
+    except ImportError as error:  # without NumPy
+        return f"The C core cannot be loaded: {error}"
+    return loaded if isinstance(loaded, str) else None
 
 
 def _libraries() -> tuple[BlasLibrary, ...]:

@@ -176,6 +176,13 @@ def numpy_and_python(numpy: str | None, python: str | None) -> str:
     return f"NumPy {numpy or 'not found'}, Python with {_PYTHONS[python or 'gil']}"
 
 
+def core_state(refusal: str | None) -> str:
+    """Whether unchanged programs can be sped up here."""
+    if refusal is None:
+        return "The C core is in use: calls and loops of unchanged programs can be tuned."
+    return f"Calls and loops of unchanged programs run as NumPy makes them. {refusal}"
+
+
 # --- a calibration while it runs ------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from autotune.bench.workloads.elementwise import cut, written
-from autotune.bench.workloads.inputs import block, repeated
+from autotune.bench.workloads.inputs import block, repeat_period
 from autotune.bench.workloads.reduction_work import RECIPES as REDUCTIONS
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.controls.placement import cpus_for
@@ -28,7 +28,7 @@ def _ufunc(function: np.ufunc) -> Recipe:
     def prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
         n, dtype = operation.size["n"], operation.dtype
         periods = [block(rng, n, dtype) for _ in range(function.nin)]
-        arrays = [repeated(period, n) for period in periods]
+        arrays = [repeat_period(period, n) for period in periods]
         out = np.zeros(n, dtype)
         expected = function(*(period.astype(np.longdouble) for period in periods)).astype(dtype)
 
