@@ -207,6 +207,8 @@ SAID = [
     ),
     (messages.numpy_and_python(None, None), "NumPy not found, Python with a GIL"),
     (messages.numpy_and_python("2.4", "free-threaded"), "NumPy 2.4, Python with free threading"),
+    (messages.core_state(None), "The C core is in use: calls and loops of unchanged programs can be tuned."),
+    (messages.core_state("No."), "Calls and loops of unchanged programs run as NumPy makes them. No."),
     (messages.profile_at("p.yaml"), "Profile p.yaml"),
     (messages.pruned("a.json", "it is old.", gone=True), "a.json is removed: it is old."),
     (messages.pruned("a.json", "it is old.", gone=False), "a.json would go: it is old."),
