@@ -16,6 +16,9 @@ from autotune.parallel import blocks
 
 pytestmark = needs_core
 
+WHOLE = tuple(map(int, np.__version__.split(".")[:2])) >= (2, 3)
+"""Does NumPy reduce a contiguous array by one call of its loop? Before 2.3 it came in pieces of 8,192 elements."""
+
 LOOPS = [] if isinstance(CORE, str) else loops()
 
 
@@ -238,7 +241,7 @@ def test_reductions_that_no_order_changes_are_plain(loop, layout):
     with loops_cut(chunk=65536) as core, np.errstate(all="ignore"):
         before = core.status()["cut"]
         cut = loop.ufunc.reduce(values, dtype=values.dtype)
-        assert core.status()["cut"] > before or loop.reduction >= Reduction.ANY
+        assert core.status()["cut"] > before or loop.reduction >= Reduction.ANY or not WHOLE
     if np.isnan(plain):
         assert np.isnan(cut)
     else:
@@ -264,7 +267,7 @@ def test_sums_of_numbers_that_round_are_plain_unless_asked_for():
     with loops_cut(chunk=65536, reductions=True) as core:
         before = core.status()["cut"]
         total = values.sum()
-        assert core.status()["cut"] > before
+        assert core.status()["cut"] > before or not WHOLE
     assert total == pytest.approx(plain, rel=1e-12)
 
 
