@@ -1,8 +1,9 @@
 """Runs the tests of the packages whose calls autotune meets, plain and switched, and compares them.
 
 Every test must come out the same under `autotune run`, with a profile that has one thread for
-each operation of BLAS, so that the count changes at nearly every call. It takes a quarter of an hour; the packages
-have to be installed with their tests, and threadpoolctl's, which come with its repository only, named by --path.
+each operation of BLAS, so that the count changes at nearly every call, and with every loop of 128 elements cut. It
+takes a quarter of an hour; the packages have to be installed with their tests, and threadpoolctl's, which come with its
+repository only, named by --path.
 
     scripts/benchmarks/run foreign_tests numpy scipy joblib
     scripts/benchmarks/run foreign_tests --path ~/src/threadpoolctl/tests
@@ -19,10 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 GUESTS: Mapping[str, Sequence[str]] = {
-    "numpy": (
-        "numpy.linalg",
-        *(f"numpy._core.tests.test_{name}" for name in ("ufunc", "multiarray", "numeric", "einsum", "umath")),
-    ),
+    "numpy": ("numpy.linalg", "numpy._core", "numpy.random", "numpy.lib", "numpy.ma"),
     "scipy": ("scipy.linalg",),
     # all of test_parallel hangs now and then by itself, in a container
     "joblib": ("joblib.test.test_parallel", "-k", "inner_max or threadpool or limit"),
@@ -62,7 +60,7 @@ def main() -> int:
 
 
 def write_profile(path: Path) -> None:
-    """One thread for every operation of BLAS, from the smallest to the largest that a test may have."""
+    """One thread for every operation of BLAS, from the smallest to the largest that a test may have; loops cut."""
     from autotune.host.usable_cpus import usable_cpus
     from autotune.model.catalogue import CATALOGUE, Family, operation
     from autotune.model.configuration import Configuration
@@ -85,6 +83,19 @@ def write_profile(path: Path) -> None:
         if kind.family is Family.LINALG and kind.name != "pinv"
         for dtype in DTYPES
         for n in (1, 4000)
+    ]
+    # and every loop of more than 128 elements in slices of 64, so that tests of small arrays meet cut loops
+    entries += [
+        Entry(
+            operation=operation(kind.name, dtype=dtype, n=128),
+            status=Status.TUNED,
+            reason="Made for tests.",
+            choice=Configuration(workers=2, chunk=64),
+            ratio=0.5,
+        )
+        for kind in CATALOGUE.values()
+        if kind.family is Family.LOOP
+        for dtype in DTYPES
     ]
     # the count at rest stays that of the library: one thread is not safe for this one
     entries.append(

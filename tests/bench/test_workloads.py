@@ -10,6 +10,7 @@ from autotune.bench.workloads.inputs import PERIOD, repeat_period
 from autotune.errors import UnknownOperation, UnsupportedPlatform
 from autotune.model.catalogue import CATALOGUE, IN_PROCESSES, Family, operation
 from autotune.model.configuration import Configuration, Method
+from autotune.native import core
 
 SIZES = {
     "matmul": ({"n": 40}, {"m": 70, "k": 5, "n": 3}, {"n": 1}),
@@ -38,7 +39,9 @@ SLICED = [
 QUICK = [
     name
     for name, row in CATALOGUE.items()
-    if row.family is not Family.SHARING and not name.endswith(IN_PROCESSES)
+    if row.family is not Family.SHARING
+    and not name.endswith(IN_PROCESSES)
+    and (row.family is not Family.LOOP or not isinstance(core(), str))
 ]
 
 

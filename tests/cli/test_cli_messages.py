@@ -81,6 +81,7 @@ SAMPLES = {
     "quota": 0.5,
     "ratio": 0.5,
     "reason": "It is gone.",
+    "refusal": "No compiler was there.",
     "remaining": 60.0,
     "resolution": 0.01,
     "row": "matmul",

@@ -63,6 +63,8 @@ ELEMENT_SECONDS: Mapping[str, float] = {
     "log": 1.5e-9,
     "sin": 8e-9,
     "power": 3.5e-9,
+    "loop_exp": 1.5e-9,
+    "loop_power": 3.5e-9,
     "var": 3.5e-9,
     "random": 10e-9,
     "expression": 5e-9,
@@ -124,6 +126,8 @@ def sizes(
     match kind.family:
         case Family.USER:
             rungs: Iterable[Sizes] = ()
+        case Family.LINALG if kind.name == "vdot":
+            rungs = _arrays(kind, effort, dtype, machine_l2, machine_l3)
         case Family.LINALG:
             rungs = _matrices(kind, effort, dtype)
         case Family.STACK:

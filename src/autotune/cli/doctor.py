@@ -24,6 +24,7 @@ from autotune.host.numeric_libraries import software as find_software
 from autotune.model import units
 from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary, Software
+from autotune.native import core
 from autotune.profiles import folders
 from autotune.runtime.text_table import printable
 
@@ -113,7 +114,7 @@ def examine_this_machine() -> Diagnosis:
         libraries=libraries,
         software=find_software(),
         host=host_id(),
-        core=describe_core(),
+        core=messages.core_state(core_refusal()),
         settings=tuple(settings_in_force()),
     )
 
@@ -134,12 +135,13 @@ def load_libraries() -> tuple[BlasLibrary, ...]:
     return find_libraries()
 
 
-def describe_core() -> str:
-    """Say whether this installation's C core is in use, or why not."""
-    from autotune.native import core
-
-    state = core()
-    return state if isinstance(state, str) else messages.CORE_IN_USE
+def core_refusal() -> str | None:
+    """Return why the C core is off; None if it is in use."""
+    try:
+        loaded = core()
+    except ImportError as error:  # without NumPy
+        return f"The C core cannot be loaded: {error}"
+    return loaded if isinstance(loaded, str) else None
 
 
 def shared_memory_bytes() -> int | None:

@@ -199,7 +199,6 @@ def not_in_catalogue(name: str) -> str:
 # --- this machine ----------------------------------------------------------------------------
 
 ALL_WELL = "Nothing here makes NumPy slow."
-CORE_IN_USE = "The C core is in use."
 THREADS_OF_YOURS = "environment; no profile exceeds it"
 _PYTHONS = {"gil": "a GIL", "free-threaded": "free threading"}
 
@@ -228,6 +227,13 @@ def other_packages(kind: str, names: Iterable[str]) -> str:
         f"Several distributions install the {kind} `autotune`: {', '.join(names)}. They overwrite each other's files; "
         "uninstall all of them, and install this one again."
     )
+
+
+def core_state(refusal: str | None) -> str:
+    """Whether unchanged programs can be sped up here."""
+    if refusal is None:
+        return "The C core is in use: calls and loops of unchanged programs can be tuned."
+    return f"Calls and loops of unchanged programs run as NumPy makes them. {refusal}"
 
 
 # --- a calibration while it runs ------------------------------------------------------------

@@ -32,6 +32,8 @@ class Family(StrEnum):
     """One call over a stack of small matrices, cut along the stack."""
     ELEMENTWISE = "elementwise"
     """A function of every element, cut into slices."""
+    LOOP = "loop"
+    """A ufunc of an unchanged program, whose long loops the C core cuts into slices."""
     REDUCTION = "reduction"
     RANDOM = "random"
     EXPRESSION = "expression"
@@ -51,6 +53,7 @@ KNOBS: Mapping[Family, tuple[Knob, ...]] = {
     Family.LINALG: (Knob.BLAS_THREADS,),
     Family.STACK: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
     Family.ELEMENTWISE: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
+    Family.LOOP: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
     Family.REDUCTION: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
     Family.RANDOM: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
     Family.EXPRESSION: (Knob.PLACEMENT, Knob.WORKERS, Knob.CHUNK),
@@ -197,6 +200,7 @@ _ROWS = (
     _linalg(
         "matvec", "m n", lambda s: 2.0 * s["m"] * s["n"], lambda s: s["m"] * s["n"] + s["m"] + s["n"], "a @ x"
     ),
+    _linalg("vdot", "n", lambda s: 2.0 * s["n"], lambda s: 2 * s["n"], "x @ y, np.dot, np.vdot of vectors"),
     _linalg("solve", "n", lambda s: 2 / 3 * s["n"] ** 3, lambda s: 2 * s["n"] ** 2, "np.linalg.solve"),
     _linalg("inv", "n", lambda s: 2.0 * s["n"] ** 3, lambda s: 4 * s["n"] ** 2, "np.linalg.inv"),
     _linalg("det", "n", lambda s: 2 / 3 * s["n"] ** 3, lambda s: 2 * s["n"] ** 2, "np.linalg.det"),
@@ -221,6 +225,12 @@ _ROWS = (
     _elements("log", Family.ELEMENTWISE, 2, "np.log"),
     _elements("sin", Family.ELEMENTWISE, 2, "np.sin and the other trigonometric functions"),
     _elements("power", Family.ELEMENTWISE, 3, "np.power"),
+    _elements("loop_add", Family.LOOP, 3, "np.add as it is written: the cheapest of arithmetic"),
+    _elements("loop_sqrt", Family.LOOP, 2, "np.sqrt as it is written: the dearest of arithmetic"),
+    _elements("loop_exp", Family.LOOP, 2, "np.exp as it is written: the cheapest of functions"),
+    _elements("loop_power", Family.LOOP, 3, "np.power as it is written: the dearest of functions"),
+    _elements("loop_max", Family.LOOP, 1, "np.max as it is written: the cheapest of reductions"),
+    _elements("loop_sum", Family.LOOP, 1, "np.sum as it is written: the dearest of reductions"),
     _elements("sum", Family.REDUCTION, 1, "np.sum, np.mean, np.prod"),
     _elements("max", Family.REDUCTION, 1, "np.max, np.min"),
     _elements("var", Family.REDUCTION, 1, "np.var"),

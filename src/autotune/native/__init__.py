@@ -32,6 +32,13 @@ def core() -> Any:
     return _untried() or loaded
 
 
+def is_installed() -> bool:
+    """Return whether the core is there and not turned off, without loading it or NumPy."""
+    from importlib.util import find_spec
+
+    return os.environ.get(SWITCH) != "0" and find_spec("autotune.native._core") is not None
+
+
 def loaded_core() -> Any:
     """Return the compiled module if this process has loaded it already."""
     return sys.modules.get("autotune.native._core")

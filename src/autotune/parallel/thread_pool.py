@@ -16,6 +16,7 @@ from contextvars import Context, copy_context
 
 from autotune.controls import after_fork, placement
 from autotune.controls.periodic_thread import has_real_threads, wait_for_exit
+from autotune.native import loaded_core
 
 Step = Callable[[int], object]
 Begin = Callable[[], Step]
@@ -179,11 +180,13 @@ def run(begin: Begin, count: int, workers: int) -> None:
         pool = _pool
         pool.call(job, helpers)  # before this thread is moved, since a new helper begins where it is
         _here.inside = True
+        before = _keep_loops_whole(whole=True)
         try:
             with placement.Moved(job.cpus):
                 job.lead()
         finally:
             _here.inside = False
+            _keep_loops_whole(whole=before)
             pool.release()
     if job.failure is not None:
         _raise(job, count)
@@ -195,8 +198,15 @@ def is_inside() -> bool:
 
 
 def enter() -> None:
-    """Count this thread from now on as one of several that work side by side."""
+    """Count this thread from now on as one of several that work side by side: nothing that it calls is cut up."""
     _here.inside = True
+    _keep_loops_whole(whole=True)
+
+
+def _keep_loops_whole(*, whole: bool) -> bool:
+    """Let the C core cut no loops of ufuncs that this thread calls, or cut them; return what held before."""
+    core = loaded_core()
+    return False if core is None else bool(core.alone(whole))
 
 
 def _raise(job: BlockJob, count: int) -> None:

@@ -55,7 +55,7 @@ def apply(
         object's place; on an unknown version of NumPy or SciPy calls are left alone, and explain() says so.
     reductions : bool
         Also compute sums and products of floating-point numbers (and mean, var, std) in fixed blocks on several CPUs:
-        their last bits differ from plain NumPy's, and neither from machine to machine nor with the number of CPUs.
+        their last bits differ from plain NumPy's, and do not depend on the number of CPUs. Needs NumPy 2.3 or newer.
     reproducible : bool
         Keep one BLAS thread count for everything, the current one (with an operation, its own): the count decides
         the bits of results. Entries with another count are not used, in this and later profiles; workers and

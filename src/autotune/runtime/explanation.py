@@ -85,6 +85,8 @@ class Explanation:
     """Memory of dropped results that map_blocks and its like keep for the next ones."""
     per_call: str | None = None
     """What is done for single calls, or why not; None: nothing was asked for."""
+    loops: int | None = None
+    """Long loops of ufuncs that were cut so far; None: none are met."""
     calls: int = 0
     """Single calls met so far."""
     switched: int = 0
@@ -109,6 +111,7 @@ class Explanation:
             if self.per_call is None
             else {
                 "reason": self.per_call,
+                "loops": self.loops,
                 "calls": self.calls,
                 "switched": self.switched,
                 "saved_seconds": None if self.saved is None else self.saved._asdict(),
@@ -153,6 +156,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     guard = None if per_call is None else per_call.guard
     return Explanation(
         per_call=None if per_call is None else per_call.why,
+        loops=None if per_call is None else per_call.loops_cut(),
         calls=calls,
         switched=switched,
         saved=None if guard is None else guard.saved(),
@@ -257,6 +261,8 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
     if explanation.per_call is None:
         return
     calls = f"{explanation.calls} calls so far, {explanation.switched} of them tuned."
+    if explanation.loops is not None:
+        calls += f" {explanation.loops} loops so far were cut."
     yield from wrapped(f"{explanation.per_call} {calls}", width)
     if explanation.saved is not None:
         saved = explanation.saved

@@ -96,6 +96,11 @@ class PerCall:
             sum(calls.count for calls in known if calls.threads is not None),
         )
 
+    def loops_cut(self) -> int | None:
+        """Long loops computed in slices so far; None: none are met."""
+        is_met = any(isinstance(tap, ArrayLoops) for tap in self._taps)
+        return int(self._core.status()["cut"]) if is_met else None
+
     def met(self, *, covered: bool) -> "list[tuple[Operation, int]]":
         """Operations that some entry speaks for, or none, with how often they were called."""
         known = [

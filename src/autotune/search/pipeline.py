@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import exp, log1p
 from statistics import fmean
 
+from autotune import native
 from autotune.bench import ladder
 from autotune.bench.protocol import Bench
 from autotune.errors import BadBudget, BadSize
@@ -116,10 +117,15 @@ def plan(request: Request, site: Site) -> list[Item]:
     kinds = (
         [request.workload]
         if request.workload is not None
-        else [CATALOGUE[name] for name in request.operations or CATALOGUE]
+        else [CATALOGUE[name] for name in request.operations or default_operations()]
     )
     items = [_item(kind, dtype, request, site) for kind in kinds for dtype in request.all_dtypes]
     return [item for item in items if item.operations]
+
+
+def default_operations() -> list[str]:
+    """Return the names that are measured if none is given: all of the catalogue that this installation can run."""
+    return [name for name, row in CATALOGUE.items() if row.family is not Family.LOOP or native.is_installed()]
 
 
 def as_planned(entries: Sequence[Entry], items: Sequence[Item]) -> tuple[Entry, ...]:

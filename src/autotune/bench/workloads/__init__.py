@@ -9,6 +9,7 @@ _FILES = {
     Family.LINALG: "linalg",
     Family.STACK: "stacks",
     Family.ELEMENTWISE: "elementwise",
+    Family.LOOP: "loop_work",
     Family.REDUCTION: "reduction_work",
     Family.RANDOM: "random_work",
     Family.EXPRESSION: "expression",

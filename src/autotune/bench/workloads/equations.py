@@ -29,6 +29,13 @@ def matrix_vector(inputs: Inputs, y: Array) -> str | None:
     )
 
 
+def vectors(inputs: Inputs, y: object) -> str | None:
+    """Compare with the sum of the products in extended precision."""
+    a, b = inputs
+    difference = np.asarray(y, np.longdouble) - (a.astype(np.longdouble) * b).sum()
+    return residual("x y = z", difference, float(norm(a) * norm(b)), dtype=a.dtype, size=len(a))
+
+
 def solution(inputs: Inputs, x: Array) -> str | None:
     a, b = inputs
     return residual("A x = b", a @ x - b, float(norm(a) * norm(x) + norm(b)), dtype=x.dtype, size=len(a))

@@ -50,6 +50,10 @@ def _matrix_and_vector(rng: Generator, size: Mapping[str, int], dtype: str, layo
     return (*_rectangle(rng, size, dtype, layout), uniform(rng, size["n"], dtype=dtype))
 
 
+def _vectors(rng: Generator, size: Mapping[str, int], dtype: str, _layout: str) -> Inputs:
+    return uniform(rng, size["n"], dtype=dtype), uniform(rng, size["n"], dtype=dtype)
+
+
 def _matrix_and_right_side(rng: Generator, size: Mapping[str, int], dtype: str, layout: str) -> Inputs:
     return (
         *_rectangle(rng, {"m": size["n"], **size}, dtype, layout),
@@ -96,6 +100,7 @@ def lstsq(a: Array, b: Array) -> object:
 RECIPES: Mapping[str, Recipe] = {
     "matmul": _linalg(np.matmul, _factors, equations.product),
     "matvec": _linalg(np.matmul, _matrix_and_vector, equations.matrix_vector),
+    "vdot": _linalg(np.vdot, _vectors, equations.vectors),
     "solve": _linalg(np.linalg.solve, _matrix_and_right_side, equations.solution),
     "inv": _linalg(np.linalg.inv, _square, equations.inverse),
     "det": _linalg(np.linalg.det, _of_determinant_two, equations.determinant),

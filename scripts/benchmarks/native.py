@@ -1,0 +1,226 @@
+"""What the C core does for an unchanged program: long loops of ufuncs, small ones, and loops beside BLAS.
+
+Loops are planned by a profile made for this benchmark: from 100,000 elements on, every usable CPU, 65,536 elements a
+slice. Both sides make the same call of NumPy; `apply()` is around the tuned one. Single calls are measured by
+`runtime_calls` (switch_*), QR and products in a loop by `runtime_tasks` (loop_*).
+
+    scripts/benchmarks/run native --runs 8 --patience 600 --json
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from autotune.host.usable_cpus import usable_cpus
+from benchmarks.paired_runs import Call, NotHere, Pair, Program, main
+
+LARGE, SMALL = 10_000_000, 200_000
+"""Elements; with --quick."""
+
+FIRST, SLICE = 100_000, 65_536
+"""Elements from which loops are cut, and of a slice."""
+
+SHORT_SPIN: Mapping[str, str] = {"OPENBLAS_THREAD_TIMEOUT": "20"}
+"""BLAS threads sleep half a millisecond after a call."""
+
+
+def numbers(count: int, rows: int = 1) -> Any:
+    """Return rows of numbers from 0.5 to 1.5."""
+    values = np.random.default_rng(0).random((rows, count)) + 0.5
+    return values[0] if rows == 1 else values
+
+
+def applied(**wishes: Any) -> Callable[[], Any]:
+    """Return what applies the profile of this benchmark. Raises NotHere if loops would not be cut by it."""
+    import autotune
+    from autotune.native import core
+
+    native = core()
+    if isinstance(native, str):
+        raise NotHere(native)
+    if usable_cpus()[0] < 2:
+        raise NotHere("with one CPU no loop is cut")
+    return partial(autotune.apply, profile=_profile(), strict=True, **wishes)
+
+
+@cache
+def _folder() -> TemporaryDirectory[str]:
+    return TemporaryDirectory()
+
+
+@cache
+def _profile() -> Path:
+    from autotune.intercept.array_loops import CLASSES, REDUCING
+    from autotune.model import catalogue
+    from autotune.model.configuration import Configuration
+    from autotune.model.entry import Entry, Status
+    from autotune.model.profile import Profile, Provenance
+    from autotune.profiles import profile_files
+    from autotune.profiles.resolve import here
+
+    cpus, limit = usable_cpus()
+    names = [name for one in (*CLASSES.values(), REDUCING) for name in (one.cheapest, one.dearest)]
+    entries = [
+        Entry(
+            operation=catalogue.operation(name, dtype=dtype, n=FIRST),
+            status=Status.TUNED,
+            reason="Made for a benchmark of what the C core does.",
+            choice=Configuration(workers=cpus, chunk=SLICE),
+            ratio=0.5,
+        )
+        for name in names
+        for dtype in ("float64", "float32")
+    ]
+    # keeps calls of BLAS met, so that loops beside them are told of its spinning threads
+    entries.append(
+        Entry(
+            operation=catalogue.operation("eig", n=100),
+            status=Status.DEFAULT_KEPT,
+            reason="Made for a benchmark of what the C core does.",
+        )
+    )
+    site = here(cpus, limit)
+    path = Path(_folder().name, "loops.yaml")
+    profile_files.write(
+        Profile(key=site.key, provenance=Provenance(host=site.host), entries=tuple(entries)), path
+    )
+    return path
+
+
+def same(make_call: Callable[[int], Call], **wishes: Any) -> Callable[[bool], Pair]:
+    """Compare a call with the same call under apply()."""
+
+    def make(quick: bool) -> Pair:
+        around = applied(**wishes)
+        call = make_call(SMALL if quick else LARGE)
+        return Pair(plain=call, tuned=call, around_tuned=around)
+
+    return make
+
+
+def into(function: np.ufunc) -> Callable[[int], Call]:
+    """Call a ufunc with `out=`."""
+
+    def make(n: int) -> Call:
+        arrays, out = [numbers(n) for _ in range(function.nin)], np.empty(n)
+        return lambda: function(*arrays, out=out)
+
+    return make
+
+
+def small_add(n: int) -> Callable[[bool], Pair]:
+    """What a loop that is too short to be cut takes longer."""
+
+    def make(_quick: bool) -> Pair:
+        around = applied()
+        call = into(np.add)(n)
+        return Pair(plain=call, tuned=call, around_tuned=around)
+
+    return make
+
+
+def after_product(n: int) -> Call:
+    """Make a logarithm right after a product, whose threads may still spin."""
+    del n
+    a, x, out = numbers(512, 512), numbers(1_000_000), np.empty(1_000_000)
+
+    def call() -> object:
+        a @ a
+        return np.log(x, out=out)
+
+    return call
+
+
+# --- programs of other projects, as they are ---------------------------------------------------
+
+
+def foreign(module: str, name: str, *more: Any, rows: int = 1) -> Callable[[int], Call]:
+    """Call a function of another project that is written in NumPy, on a large array."""
+
+    def make(n: int) -> Call:
+        from importlib import import_module
+
+        try:
+            function = getattr(import_module(module), name)
+        except ImportError:
+            raise NotHere(f"{module.partition('.')[0]} is not installed") from None
+        x = numbers(n // rows, rows)
+        return lambda: function(x, *more)
+
+    return make
+
+
+def normal_density(n: int) -> Call:
+    """Evaluate scipy.stats.norm.pdf."""
+    try:
+        from scipy.stats import norm
+    except ImportError:
+        raise NotHere("scipy is not installed") from None
+    x = numbers(n)
+    return lambda: norm.pdf(x)
+
+
+def logarithmic_error(n: int) -> Call:
+    """Evaluate scikit-learn's mean_squared_log_error."""
+    try:
+        from sklearn.metrics import mean_squared_log_error
+    except ImportError:
+        raise NotHere("sklearn is not installed") from None
+    x, y = numbers(n, 2)
+    return lambda: mean_squared_log_error(x, y)
+
+
+FOREIGN: Mapping[str, tuple[str, Callable[[int], Call]]] = {
+    "chirp": ("scipy.signal.chirp", foreign("scipy.signal", "chirp", 1.0, 1.0, 50.0)),
+    "gausspulse": ("scipy.signal.gausspulse", foreign("scipy.signal", "gausspulse", 5)),
+    "sawtooth": ("scipy.signal.sawtooth", foreign("scipy.signal", "sawtooth")),
+    "softmax": ("scipy.special.softmax", foreign("scipy.special", "softmax")),
+    "logsumexp": ("scipy.special.logsumexp", foreign("scipy.special", "logsumexp")),
+    "zscore": ("scipy.stats.zscore", foreign("scipy.stats", "zscore")),
+    "norm_pdf": ("scipy.stats.norm.pdf", normal_density),
+    "circmean": ("scipy.stats.circmean", foreign("scipy.stats", "circmean")),
+    "rosen": ("scipy.optimize.rosen", foreign("scipy.optimize", "rosen", rows=4)),
+    "log_error": ("sklearn.metrics.mean_squared_log_error", logarithmic_error),
+}
+
+PROGRAMS = {
+    **{
+        f"out_{name}": Program(title=f"np.{name}(x, out=y), 10 million", make=same(into(getattr(np, name))))
+        for name in ("log", "exp", "sin", "sqrt", "add")
+    },
+    "retain_log": Program(
+        title='np.log(x), 10 million, allocator="retain"',
+        make=same(lambda n: partial(np.log, numbers(n)), allocator="retain"),
+    ),
+    "retain_expression": Program(
+        title='sqrt(x*y + z), 10 million, allocator="retain"',
+        make=same(lambda n: partial(lambda x, y, z: np.sqrt(x * y + z), *numbers(n, 3)), allocator="retain"),
+    ),
+    **{
+        f"small_add_{n}": Program(
+            title=f"np.add of {n:,} elements, over plain", make=small_add(n), short=True
+        )
+        for n in (10, 1000, 10_000)
+    },
+    "after_product": Program(
+        title="a product (512), then log of a million, BLAS threads spinning", make=same(after_product)
+    ),
+    "after_product_short_spin": Program(
+        title="the same with OPENBLAS_THREAD_TIMEOUT=20 on both sides",
+        make=same(after_product),
+        plain_environment=SHORT_SPIN,
+        tuned_environment=SHORT_SPIN,
+    ),
+    **{
+        f"foreign_{name}": Program(title=f"{title}, 10 million", make=same(make))
+        for name, (title, make) in FOREIGN.items()
+    },
+}
+
+if __name__ == "__main__":
+    sys.exit(main("benchmarks.native", __doc__, PROGRAMS))

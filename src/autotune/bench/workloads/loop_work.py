@@ -1,0 +1,92 @@
+"""A long loop of a ufunc in an unchanged program, cut by the C core.
+
+Both sides make the same call of NumPy. For the tuned one the core holds a plan for this loop while the call lasts, as
+the runtime's plan does for good; to set it takes less than a microsecond.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.random import Generator
+
+from autotune.bench.workloads.elementwise import cut, written
+from autotune.bench.workloads.inputs import block, repeat_period
+from autotune.bench.workloads.reduction_work import RECIPES as REDUCTIONS
+from autotune.bench.workloads.workload import Recipe, Work
+from autotune.controls.placement import cpus_for
+from autotune.errors import UnsupportedPlatform
+from autotune.intercept.array_loops import Reduction
+from autotune.model.configuration import Configuration
+from autotune.model.operation import Operation
+from autotune.native import core
+
+_CLASS, _REDUCING = 0, 1
+"""Classes of the core: of the loop itself, and of its reductions."""
+
+
+def _ufunc(function: np.ufunc) -> Recipe:
+    def prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
+        n, dtype = operation.size["n"], operation.dtype
+        periods = [block(rng, n, dtype) for _ in range(function.nin)]
+        arrays = [repeat_period(period, n) for period in periods]
+        out = np.zeros(n, dtype)
+        expected = function(*(period.astype(np.longdouble) for period in periods)).astype(dtype)
+
+        def plain() -> object:
+            return function(*arrays, out=out)
+
+        return Work(
+            plain=plain,
+            tuned=_planned(plain, function, dtype, n, Reduction.NEVER),
+            check=lambda result: written(result, out, expected),
+        )
+
+    return Recipe(prepare)
+
+
+def _reduction(function: np.ufunc, call: str, kind: Reduction) -> Recipe:
+    def prepare(operation: Operation, layout: str, rng: Generator) -> Work:
+        work = REDUCTIONS[call].make(operation, layout, rng)
+        tuned = _planned(work.plain, function, operation.dtype, operation.size["n"], kind)
+        return Work(plain=work.plain, tuned=tuned, check=work.check)
+
+    return Recipe(prepare)
+
+
+def _planned(
+    call: Callable[[], object], function: np.ufunc, dtype: str, n: int, kind: Reduction
+) -> Callable[[Configuration], Callable[[], object]]:
+    """Return what makes the call under a configuration. Raises UnsupportedPlatform without the core."""
+    native = core()
+    if isinstance(native, str):
+        raise UnsupportedPlatform(native)
+    types = np.dtype(dtype).char * function.nargs
+    if native.meet_loop(function, types, _CLASS, _REDUCING, kind) < 0:
+        raise UnsupportedPlatform(f"The loop of np.{function.__name__} cannot be exchanged.")
+    number = _CLASS if kind is Reduction.NEVER else _REDUCING
+
+    def tuned(configuration: Configuration) -> Callable[[], object]:
+        workers, chunk = cut(configuration, n)
+        cpus = cpus_for(configuration.placement, workers)
+        plan = [(1, chunk, workers, 0 if cpus is None else native.place(cpus))]
+        native.configure(max(workers, native.status()["limit"]))
+
+        def run() -> object:
+            native.plan(number, True, plan)
+            native.reductions(kind is Reduction.ROUNDED)
+            try:
+                return call()
+            finally:
+                native.plan(number, True, [])
+                native.reductions(False)
+
+        return run
+
+    return tuned
+
+
+RECIPES: Mapping[str, Recipe] = {
+    **{f"loop_{name}": _ufunc(getattr(np, name)) for name in ("add", "sqrt", "exp", "power")},
+    "loop_max": _reduction(np.maximum, "max", Reduction.EXACT),
+    "loop_sum": _reduction(np.add, "sum", Reduction.ROUNDED),
+}
