@@ -10,7 +10,7 @@ from autotune.cli import messages
 from autotune.cli.program import FAILED
 from autotune.cli.store_options import reached, store_option
 from autotune.errors import ProfileError
-from autotune.model.profile import Profile
+from autotune.model.profile import Profile, Provenance, is_same_computer
 from autotune.profiles import folders, profile_files
 
 
@@ -69,14 +69,14 @@ def publish(profile: Path | None, store: str | None, sign: bool, key: Path | Non
 
 def measured_here() -> Iterator[tuple[Path, Profile]]:
     """The user's profiles that this host measured."""
-    from autotune.host.identity import host_id
+    from autotune.host.identity import host_id, marks
 
-    here = host_id()
+    here = Provenance(host=host_id(), marks=marks())
     for path in sorted(folders.user_profiles().glob("*.y*ml")):
         try:
             profile = profile_files.read(path)
         except ProfileError as problem:
             click.echo(messages.error(str(problem)), err=True)
             continue
-        if profile.provenance.host == here:
+        if is_same_computer(profile.provenance, here):
             yield path, profile
