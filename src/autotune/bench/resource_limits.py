@@ -1,4 +1,4 @@
-"""What a trial process may take, set from within before it loads NumPy."""
+"""Limits on memory and CPUs of a trial process, set from within before it loads NumPy."""
 
 import os
 import sys
@@ -50,7 +50,7 @@ def confine(*, data_bytes: int | None, cpus: Collection[int] = ()) -> None:
 
 
 def oom_kills() -> int | None:
-    """How many processes the kernel has killed for want of memory since it started; None if it does not say.
+    """Count the processes that the kernel has killed because memory ran out since it started; None if unknown.
 
     /proc/vmstat counts kills in control groups too (mm/oom_kill.c, since Linux 4.13).
     """

@@ -11,6 +11,7 @@ to: what the work prints cannot corrupt it.
 """
 
 import faulthandler
+import gc
 import json
 import os
 import socket
@@ -25,23 +26,15 @@ from autotune.bench import resource_limits
 from autotune.controls import supervise
 
 if TYPE_CHECKING:
-    from autotune.bench.trial_job import Job
+    from autotune.bench.trial_job import TrialJob
 
 MARK = struct.Struct("=iidd")
-"""Which task and which arm is running, when its step began by the monotonic clock, and how long it may take."""
-
-PRELOADED = (
-    "autotune.bench.measure",
-    "autotune.bench.workloads.elementwise",
-    "autotune.bench.workloads.linalg",
-    "autotune.bench.workloads.stacks",
-)
-"""Modules that trials of the catalogue need. They load NumPy, and call nothing of it."""
+"""Task and arm that run, the monotonic clock at the begin of the step, and the seconds that it may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a trial was asked to do."""
+class TrialRequest:
+    """The request that a trial was forked for."""
 
     errand: Mapping[str, Any]
     began: float
@@ -52,7 +45,7 @@ class Request:
 
 
 class Post:
-    """Tells the parent what happens.
+    """Line to the parent.
 
     Marks go into a file that the parent reads only when a deadline has passed or the process has ended: writing one
     wakes nobody, so that the parent does not run during a sample.
@@ -80,17 +73,19 @@ def main(arguments: list[str]) -> None:
     resource_limits.confine(data_bytes=settings["data_bytes"], cpus=settings["cpus"])
     supervise.adopt_orphans()
     if settings["preload"]:
-        from importlib import import_module
+        from autotune.bench import measure, workloads
 
-        for module in PRELOADED:
-            import_module(module)
+        assert measure
+        workloads.load_all()  # loads NumPy, and calls nothing of it
+        gc.freeze()  # the trials' garbage collection leaves the memory alone that they share
     line.sendall(b"ready\n")
     request = _serve(line)
-    if request is not None:
-        _run(request)
+    if request is None:
+        os._exit(0)  # nothing is left to be done; taking NumPy down would take 0.1 s
+    _run(request)
 
 
-def _serve(line: socket.socket) -> Request | None:
+def _serve(line: socket.socket) -> TrialRequest | None:
     """Fork a process for each request. Returns the request in each of them; None in the server, once it may end."""
     server = os.getpid()
     while True:
@@ -101,7 +96,7 @@ def _serve(line: socket.socket) -> Request | None:
         pid = os.fork()
         if not pid:
             line.close()
-            return _settled(text, descriptors, began, server)
+            return _settle(text, descriptors, began, server)
         for descriptor in descriptors:
             os.close(descriptor)
         line.sendall(f"started {pid}\n".encode())
@@ -109,7 +104,7 @@ def _serve(line: socket.socket) -> Request | None:
             return None
 
 
-def _settled(text: bytes, descriptors: list[int], began: float, server: int) -> Request:
+def _settle(text: bytes, descriptors: list[int], began: float, server: int) -> TrialRequest:
     """Give the new process its session, its folder and its input and output."""
     os.setsid()
     supervise.die_with_parent(server)
@@ -124,11 +119,11 @@ def _settled(text: bytes, descriptors: list[int], began: float, server: int) -> 
     faulthandler.enable()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # so that a crash loses no text
     with open(0, "rb", closefd=False) as stdin:
-        return Request(errand=json.load(stdin), began=began, results=results, mark=mark)
+        return TrialRequest(errand=json.load(stdin), began=began, results=results, mark=mark)
 
 
 def _watch(line: socket.socket, pid: int) -> bool:
-    """Tell the parent of the trial's end, and end what is left of it; False once the parent is gone."""
+    """Report the trial's end to the parent, and end all that is left of it; False once the parent is gone."""
     watch = supervise.ChildWatch(pid, line.fileno())
     ended = watch.wait()
     if ended:
@@ -145,7 +140,7 @@ def _watch(line: socket.socket, pid: int) -> bool:
     return bool(order)
 
 
-def _run(request: Request) -> None:
+def _run(request: TrialRequest) -> None:
     errand, post = request.errand, Post(request.results, request.mark)
     match errand["errand"]:
         case "measure":
@@ -163,7 +158,7 @@ def _run(request: Request) -> None:
             post.send(done=True)
 
 
-def _measure(job: "Job", request: Request, post: Post) -> None:
+def _measure(job: "TrialJob", request: TrialRequest, post: Post) -> None:
     from autotune.bench.trial_copies import Copies, follow, fork
 
     lines = fork(job.copies - 1)

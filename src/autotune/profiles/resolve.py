@@ -54,6 +54,14 @@ class Resolution:
         every = (one.operation for group in self._copy.all_groups() for one in group.entries())
         return sorted(dict.fromkeys(every), key=lambda one: (one.name, one.dtype, one.sizes))
 
+    def names(self) -> frozenset[str]:
+        """Return the names of all operations that some profile for this machine has entries of."""
+        return self._copy.names()
+
+    def measured(self, name: str, dtype: str) -> list["Operation"]:
+        """Return the sizes at which one operation was measured."""
+        return list({one.operation: None for rung in self._rungs(name, dtype) for one in rung.entries})
+
     def entries(self) -> Iterator[Found]:
         """Every entry in use, each operation's best level first; operations of the nearest profile go first."""
         return (found for found in self._everything() if not refused(found.entry))
@@ -161,13 +169,13 @@ def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any])
 
     from autotune.profiles.consensus import consensus
     from autotune.profiles.fit import Source, rungs
-    from autotune.profiles.profile_files import TRUST, read
+    from autotune.profiles.profile_files import read
 
     unread: list[Refusal] = []
     sources: list[Source] = []
     for layer, path in files:
         try:
-            sources.append(Source(layer=layer, path=path, profile=read(Path(path), TRUST[layer])))
+            sources.append(Source(layer=layer, path=path, profile=read(Path(path), layer)))
         except ProfileError as error:
             unread.append(Refusal(path, None, error.reason))
     built, refusals = rungs(sources, site)
@@ -243,11 +251,13 @@ def _content(path: str) -> str | None:
 
 def _state(path: str) -> list[Any]:
     """What changes when a file, or what it may be trusted for, does."""
+    is_link = os.path.islink(path)  # noqa: PTH114
     try:
-        file, folder = os.stat(path), os.stat(os.path.dirname(path))  # noqa: PTH116, PTH120
+        folder = os.stat(os.path.dirname(os.path.realpath(path) if is_link else path))  # noqa: PTH116, PTH120
+        file = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
         return [path]
     return [
         *(path, file.st_mtime_ns, file.st_size, file.st_ino, file.st_mode, file.st_uid),
-        *(folder.st_mode, folder.st_uid, os.path.islink(path)),  # noqa: PTH114
+        *(folder.st_mode, folder.st_uid, is_link),
     ]

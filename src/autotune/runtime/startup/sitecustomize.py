@@ -1,6 +1,6 @@
 # ruff: noqa: INP001, UP004, UP031, BLE001, PTH100, PTH120, ANN001, ANN201, ANN202, ANN204 - see below
 # mypy: ignore-errors
-"""Start-up of every Python below `autotune run --per-call`, which finds this file through PYTHONPATH.
+"""Start-up of every Python below `autotune run`, which finds this file through PYTHONPATH.
 
 The environment and sys.path become what they would be without it, so that processes started from here do not get it
 too (unless `--children` asks for that), and the user's own sitecustomize runs as ever. Then nothing happens until the
@@ -13,7 +13,8 @@ Any Python may meet this file: it keeps to what 2.7 understands, and no error le
 import os
 import sys
 
-WISH, CHILDREN = "AUTOTUNE_PER_CALL", "AUTOTUNE_PER_CALL_CHILDREN"
+WISH, CHILDREN = "AUTOTUNE_START", "AUTOTUNE_START_CHILDREN"
+"""Set by `autotune run` (cli/run.py): "apply", or "reductions" for these too; and "1" to reach all later processes."""
 
 
 def begin():
@@ -23,7 +24,7 @@ def begin():
         if wish and sys.version_info >= (3, 4):
             sys.meta_path.insert(0, _NumpyWatch(wish))
     except Exception as error:
-        sys.stderr.write("autotune run --per-call: %s\n" % (error,))
+        sys.stderr.write("autotune run: %s\n" % (error,))
     run_users_own()
 
 
@@ -44,15 +45,15 @@ def clean():
 
 
 def apply(wish):
-    """Switch each call from now on."""
+    """Put the measured choices into force."""
     try:
         from autotune.runtime.apply import apply_from_start
     except (ImportError, SyntaxError):
         sys.stderr.write(
-            "autotune run --per-call: %s has no autotune, so its calls run as without.\n" % sys.executable
+            "autotune run: %s has no autotune, so its calls run as without.\n" % sys.executable
         )
     else:
-        apply_from_start("all" if wish == "all" else True)
+        apply_from_start(reductions=wish == "reductions")
 
 
 class _NumpyWatch(object):
