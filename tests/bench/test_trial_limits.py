@@ -42,9 +42,10 @@ def test_limits_hold_in_the_process_that_sets_them_and_never_grow():
 
 RESERVE = """
 import mmap, resource
+MAP_NORESERVE = 0x4000  # asm-generic/mman-common.h; Python has a name for it from 3.14 on
 from autotune.bench import resource_limits as limits
 limits.confine(data_bytes=limits.data_bytes(2**28, 1))
-reserved = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_NORESERVE, prot=mmap.PROT_READ)
+reserved = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE, prot=mmap.PROT_READ)
 print(len(reserved) == 1 << 40)
 try:
     bytearray(1 << 36)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.real
 VERSIONS = ("2.7", *(f"3.{minor}" for minor in range(6, 15)))
 LOOK = (
     "import os, sys; print('%s %s %s %s' % (os.environ.get('OWN'), os.environ.get('PYTHONPATH'),"
-    " os.environ.get('AUTOTUNE_PER_CALL'), [each for each in sys.path if 'startup' in each]))"
+    " os.environ.get('AUTOTUNE_START'), [each for each in sys.path if 'startup' in each]))"
 )
 
 
@@ -34,7 +34,7 @@ def run(version, tmp_path, *options, own="", code=LOOK):
     environ = {
         "PATH": os.environ["PATH"],
         "PYTHONDONTWRITEBYTECODE": "1",
-        **from_start("linalg", {"PYTHONPATH": str(tmp_path)}, children=False),
+        **from_start({"PYTHONPATH": str(tmp_path)}, reductions=False, children=False),
     }
     return subprocess.run(
         [interpreter(version), *options, "-c", code],
@@ -65,7 +65,7 @@ def test_options_that_switch_site_or_the_environment_off_switch_this_off(version
 def test_an_error_in_the_users_sitecustomize_is_told_as_ever(version, tmp_path):
     done = run(version, tmp_path, own="import no_such_module_of_mine\n")
     assert "no_such_module_of_mine" in done.stderr
-    assert "AUTOTUNE_PER_CALL" not in done.stderr
+    assert "AUTOTUNE_START" not in done.stderr
     assert done.stdout.split()[1:3] == [str(tmp_path), "None"]
 
 

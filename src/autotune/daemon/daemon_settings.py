@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from autotune.errors import ProfileError, UntrustedFile, UsageError
-from autotune.host.trusted_files import FileRule, read_file
 from autotune.host.identity import short_host_id
+from autotune.host.trusted_files import FileRule, read_file
 from autotune.host.usable_cpus import online_cpus
 from autotune.profiles import value_checks
 from autotune.profiles.folders import NODE_FOLDER, cluster_profiles, state_dir, user_profiles, user_spool

@@ -49,9 +49,7 @@ def apply(wish):
     try:
         from autotune.runtime.apply import apply_from_start
     except (ImportError, SyntaxError):
-        sys.stderr.write(
-            "autotune run: %s has no autotune, so its calls run as without.\n" % sys.executable
-        )
+        sys.stderr.write("autotune run: %s has no autotune, so its calls run as without.\n" % sys.executable)
     else:
         apply_from_start(reductions=wish == "reductions")
 
