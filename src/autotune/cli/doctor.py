@@ -16,11 +16,12 @@ from autotune.cli.load_line import taken_by_others
 from autotune.cli.terminal import console, printable
 from autotune.host.advice import SHARED_MEMORY, advice
 from autotune.host.detect import detect
-from autotune.host.identity import governor, host_id, kernel
+from autotune.host.identity import governor, has_lasting_identity, host_id, kernel
 from autotune.host.numeric_libraries import libraries as find_libraries
 from autotune.host.numeric_libraries import software as find_software
 from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary, Software
+from autotune.parallel.worker_processes import has_semaphores
 
 COUNTS = ("logical_cpus", "physical_cores", "packages", "numa_nodes", "l3_groups")
 
@@ -57,6 +58,8 @@ def doctor(as_json: bool, root: Path) -> None:
         governor=governor(root),
         shared_memory_bytes=_shared_memory_bytes() if own else None,
         busy=busy,
+        has_semaphores=not own or has_semaphores(),
+        has_lasting_identity=not own or has_lasting_identity(),
     )
     if as_json:
         report = {

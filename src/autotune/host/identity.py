@@ -56,6 +56,11 @@ def marks() -> tuple[str, ...]:
     return tuple(f"{kind}-{_hash(kind, text)}" for kind, text in found.items() if text)
 
 
+def has_lasting_identity() -> bool:
+    """Is this host known by something that a restart does not change?"""
+    return bool(os.environ.get(HOST_ID, "").strip()) or any(not mark.startswith("boot-") for mark in marks())
+
+
 def _serial(path: str) -> str | None:
     """Return the serial number in a file; None for those that makers leave in all their boards."""
     text = (read(path) or "").replace("-", "").lower()
