@@ -15,8 +15,8 @@ import numpy as np
 
 import autotune
 
-# gunicorn and uvicorn leave the number of worker processes in WEB_CONCURRENCY, which apply() reads;
-# where yours does not, say apply(processes=4)
+# the number of worker processes is that of gunicorn's or uvicorn's command line, or of WEB_CONCURRENCY;
+# where a configuration file sets it, say apply(processes=4)
 autotune.apply(record=True, watch=True)
 
 MODEL = np.random.default_rng(0).standard_normal((200, 20))

@@ -34,7 +34,29 @@ def profile(*entries, key=KEY):
 
 
 def test_without_an_output_the_profile_goes_into_the_users_folder_under_the_name_of_its_machine():
-    assert write_outcome.place(KEY, None) == folders.user_profiles() / f"{KEY.slug}.yaml"
+    place = write_outcome.place(KEY, None)
+    assert place.parent == folders.user_profiles()
+    assert place.name.startswith(KEY.slug)
+
+
+def test_hosts_with_one_home_folder_each_have_a_file_of_their_own(monkeypatch):
+    places = set()
+    for host in ("a", "b"):
+        monkeypatch.setenv("AUTOTUNE_HOST_ID", host)
+        places.add(write_outcome.place(KEY, None))
+    assert len(places) == 2
+
+
+def test_what_another_host_proved_is_not_joined_into_this_ones_profile():
+    proved = replace(profile(SVD), provenance=Provenance(host="a", created="2026-01-01"))
+    noisy = replace(profile(FILL), provenance=Provenance(host="b", created="2026-01-02"))
+    assert joined(proved, noisy) == noisy
+    renamed = Provenance(host="b", marks=("boot-1", "system-1"))
+    same = replace(profile(FILL), provenance=renamed)
+    earlier = replace(proved, provenance=Provenance(host="a", marks=("boot-1", "system-1")))
+    assert {entry.operation.name for entry in joined(earlier, same).entries} == {"svd", "fill"}
+    clone = replace(proved, provenance=Provenance(host="a", marks=("boot-2", "system-1")))
+    assert joined(clone, same) == same
 
 
 def test_entries_of_other_operations_stay():
@@ -195,9 +217,9 @@ def test_a_machine_whose_name_another_one_has_gets_a_file_of_its_own():
     """Names end in twelve digits of a hash: it is the key inside that counts."""
     taken = write_outcome.place(KEY, None)
     profile_files.write(profile(FILL, key=Key(usable_cpus=99)), taken)
-    assert write_outcome.place(KEY, None) == taken.with_name(f"{KEY.slug}-2.yaml")
-    profile_files.write(profile(SVD), taken.with_name(f"{KEY.slug}-2.yaml"))
-    assert write_outcome.place(KEY, None) == taken.with_name(f"{KEY.slug}-2.yaml")
+    assert write_outcome.place(KEY, None) == taken.with_stem(f"{taken.stem}-2")
+    profile_files.write(profile(SVD), taken.with_stem(f"{taken.stem}-2"))
+    assert write_outcome.place(KEY, None) == taken.with_stem(f"{taken.stem}-2")
     assert profile_files.read(taken).entries == (FILL,)
 
 

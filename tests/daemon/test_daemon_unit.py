@@ -1,5 +1,6 @@
 """What systemd and Prometheus read."""
 
+import errno
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import pytest
 from support.daemon_scenes import NOON, SVD, Scene, entry
 
 from autotune.daemon import systemd
+from autotune.daemon.daemon_settings import user_paths
 from autotune.daemon.metrics import metrics_text
 from autotune.daemon.service import hold_lock
 from autotune.daemon.systemd import notify_systemd
@@ -115,6 +117,40 @@ def test_a_second_daemon_is_refused_and_told_whom_to_ask(tmp_path):
         hold_lock(tmp_path / "run" / "lock")
     os.close(held)
     os.close(hold_lock(tmp_path / "run" / "lock"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+def test_a_file_system_without_locks_is_not_taken_for_another_daemon(tmp_path, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(EnvironmentProblem, match=os.strerror(number)) as caught:
+        hold_lock(tmp_path / "lock")
+    assert not isinstance(caught.value, DaemonRuns)
+
+
+def test_hosts_with_one_home_folder_each_have_a_daemon_of_their_own(tmp_path):
+    paths = []
+    for host in ("a", "b"):
+        environ = {"AUTOTUNE_HOST_ID": host}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AUTOTUNE_HOST_ID", host)
+            patch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
+            paths.append(user_paths(environ))
+    one, other = paths
+    assert (one.lock, one.socket, one.state, one.spool) != (
+        other.lock,
+        other.socket,
+        other.state,
+        other.spool,
+    )
+    assert not {one.lock, one.socket, one.state, one.spool} & {
+        other.lock,
+        other.socket,
+        other.state,
+        other.spool,
+    }
 
 
 def test_a_lock_that_cannot_be_made_is_said(tmp_path):

@@ -1,10 +1,12 @@
 """What a colleague would say, and only that."""
 
+from dataclasses import replace
+
 import pytest
 
 from autotune.host.advice import NO_BLAS, NO_CPUS, SMALL_SHARED_MEMORY, advice
 from autotune.model.allocation import Limit
-from autotune.model.machine import Allocation, Counts, Machine
+from autotune.model.machine import Allocation, Counts, Cpu, Machine
 from autotune.model.software import BlasLibrary
 
 ONE = BlasLibrary(api="openblas", version="0.3.31", threads=2, user="numpy")
@@ -58,8 +60,8 @@ def test_two_copies_of_a_blas():
     ],
 )
 def test_too_many_threads_are_said_in_the_words_of_the_library(api, threading, words):
-    (sentence,) = said(libraries=(BlasLibrary(api=api, threading=threading, threads=8),))
-    assert words in sentence
+    sentences = said(libraries=(BlasLibrary(api=api, threading=threading, threads=8),))
+    assert words in sentences[-1]
 
 
 def test_flexiblas_and_the_library_behind_it_are_one():
@@ -134,3 +136,36 @@ def test_a_machine_that_others_use_is_no_place_to_calibrate(busy, sentences):
     found = said(busy=busy)
     assert len(found) == sentences
     assert all(each.startswith("Others keep 42% of the CPUs busy now.") for each in found)
+
+
+@pytest.mark.parametrize(
+    ("environ", "word"),
+    [
+        ({"WEB_CONCURRENCY": "4"}, "apply(processes=4)"),
+        ({"SLURM_NTASKS_PER_NODE": "4"}, "srun"),
+        ({"OMP_NUM_THREADS": "1"}, "unset it to use 2 CPUs"),
+    ],
+)
+def test_variables_that_count_otherwise_than_expected_are_named(environ, word):
+    (sentence,) = said(environ=environ)
+    assert next(iter(environ)) in sentence
+    assert word in sentence
+
+
+def test_the_variable_that_caps_is_named():
+    capped = Allocation(usable_cpus=1, limit=Limit.CAP)
+    (sentence,) = said(allocation=capped, environ={"NSLOTS": "1"})
+    assert "NSLOTS allows 1" in sentence
+
+
+def test_an_openblas_on_openmp_that_variables_of_openblas_do_not_reach():
+    (sentence,) = said(libraries=(replace(ONE, threading="openmp"),))
+    assert "reads OMP_NUM_THREADS only" in sentence
+
+
+def test_a_container_without_locks_or_a_lasting_name_and_with_renumbered_cpus():
+    machine = Machine(counts=CPUS, cpus=(Cpu(number=0), Cpu(number=1)))
+    renumbered = Allocation(usable_cpus=2, affinity_cpus=2)
+    sentences = said(machine, renumbered, has_semaphores=False, has_lasting_identity=False)
+    words = ("lxcfs", "/dev/shm", "AUTOTUNE_HOST_ID")
+    assert all(word in sentence for word, sentence in zip(words, sentences, strict=True))

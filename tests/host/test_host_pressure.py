@@ -7,8 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from support.namespaces import unshared
+from support.programs import printed
 
 from autotune.host.pressure import Load, read, read_own
+from autotune.host.usable_cpus import schedulable_cpus
 
 STAT = "proc/stat: cpu  100 20 30 1000 50 6 4 7 90 0\\ncpu0 1 2 3 4\n"
 PROCESS = "({name}) S 1 1 1 0 -1 0 0 0 0 0 {user} {system} {reaped} 0 20 0 1 0 0"
@@ -36,7 +39,16 @@ def test_foreign_load_is_counted_on_the_cpus_that_are_asked_for(tree):
     )
     load = read(root, pid=1, cpus={1, 2})
     assert (load.busy_seconds, load.stolen_seconds) == (1.5, 0.03)
-    assert read(root, pid=1, cpus={5}).busy_seconds is None
+
+
+@pytest.mark.parametrize("cpus", [{5}, {1, 8}])
+def test_where_the_cpus_are_not_listed_the_load_of_all_is_better_than_none(tree, cpus):
+    """lxcfs lists cpu0 and cpu1 in a container whose affinity mask says 8 and 9."""
+    root = tree(
+        "proc/stat: cpu  900 0 0 0 0 0 0 9 0 0\ncpu0 100 0 20 7 7 0 0 1 0 0\ncpu1 30 0 0 7 7 0 0 2 0 0"
+    )
+    load = read(root, pid=1, cpus=cpus)
+    assert (load.busy_seconds, load.stolen_seconds) == (9.0, 0.09)
 
 
 def test_waiting_is_the_total_of_tasks_that_wanted_a_cpu(tree):
@@ -108,6 +120,26 @@ def test_the_work_of_a_child_counts_as_ones_own():
     assert alone.own_seconds >= 0.25
     if Path(f"/proc/self/task/{os.getpid()}/children").exists():
         assert during.own_seconds - before.own_seconds >= 0.25
+
+
+@pytest.mark.real
+@pytest.mark.skipif(schedulable_cpus() < 2, reason="needs two CPUs")
+def test_a_container_with_renumbered_cpus_still_sees_load(tmp_path):
+    (tmp_path / "stat").write_text(
+        "".join(
+            line for line in Path("/proc/stat").read_text().splitlines(True) if not line.startswith("cpu1 ")
+        )
+    )
+    code = """
+        import os
+        os.sched_setaffinity(0, {1})
+        from autotune.host import pressure
+        from autotune.host.usable_cpus import affinity
+        load = pressure.read(cpus=affinity())
+        print(load.busy_seconds is not None)
+    """
+    command = unshared("--mount", setup=f"mount --bind {tmp_path}/stat /proc/stat")
+    assert printed(code, command=command) == "True\n"
 
 
 def test_ones_own_waiting_is_the_sum_over_threads(tree):

@@ -12,7 +12,8 @@ from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
-from autotune.profiles.fit import Fit, Here, Source, carried, fit, rungs
+from autotune.model.profile import Provenance
+from autotune.profiles.fit import Fit, Here, Source, carried, fit, rungs, same_allocation
 from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import climb
@@ -407,3 +408,52 @@ def test_two_machines_with_one_slug_are_told_apart_by_their_keys():
 def test_no_order_of_the_files_moves_an_entry_to_another_level(sources):
     verdict = ladder(sources, HERE, SOLVE)
     assert (verdict.level, verdict.entry.choice) == (Level.EXPLICIT, Configuration(blas_threads=1))
+
+
+MARKS = ("boot-1", "system-1")
+
+
+@pytest.mark.parametrize(
+    ("marks", "layer", "level"),
+    [
+        (("boot-1", "system-2"), Layer.USER, Level.HOST),  # a container on this computer
+        (("boot-2", "system-1"), Layer.USER, Level.STALE),  # renamed and restarted, or a clone
+        (("boot-2", "system-1"), Layer.CLUSTER, None),
+        (("boot-2", "system-2"), Layer.USER, None),
+    ],
+)
+def test_a_profile_of_ones_own_survives_a_new_host_name(marks, layer, level):
+    named = replace(profile(host="earlier-name"), provenance=Provenance(host="earlier-name", marks=marks))
+    here = Here(key=KEY, host="here", marks=MARKS)
+    fitted = fit(named, layer, here)
+    assert fitted.level is level
+    if level is Level.STALE:
+        assert "another name" in fitted.reason
+
+
+SIBLINGS = replace(KEY, usable_cpus=2, limit=Limit.AFFINITY, cores=1, nodes=1)
+CORES = replace(SIBLINGS, cores=2)
+SPREAD = replace(CORES, nodes=2)
+FAST = replace(CORES, kinds=("performance:2",))
+SLOW = replace(CORES, kinds=("efficiency:2",))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "same"),
+    [
+        (SIBLINGS, CORES, False),
+        (CORES, SPREAD, False),
+        (FAST, SLOW, False),
+        (CORES, CORES, True),
+        (replace(CORES, cores=None, nodes=None), CORES, True),  # unknown
+    ],
+)
+def test_two_threads_of_a_core_two_cores_and_two_kinds_of_them_are_different_allocations(theirs, ours, same):
+    assert same_allocation(theirs, ours) is same
+    assert (theirs.digest == ours.digest) is (theirs == ours)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(CORES, SIBLINGS), (CORES, SPREAD), (FAST, SLOW), (SLOW, FAST)])
+def test_a_choice_is_not_carried_to_cpus_that_lie_worse(theirs, ours):
+    choice = make_entry("svd", choice={"blas_threads": 2}, n=100)
+    assert "share fewer cores" in carried(choice, theirs, Here(key=ours, host="here"))

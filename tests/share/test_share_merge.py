@@ -76,6 +76,30 @@ def test_one_host_that_publishes_twice_is_one_host():
     assert (entry.hosts, entry.ratio) == (1, 0.6)
 
 
+def on_computer(host, threads, *marks):
+    made = said(host, qr(threads))
+    return publication(replace(made, provenance=replace(made.provenance, marks=marks)))
+
+
+def test_two_containers_on_one_computer_are_one_host():
+    votes = [on_computer("a", 1, "boot-1", "system-1"), on_computer("b", 1, "boot-1", "system-2")]
+    assert election(*votes).hosts == 1
+
+
+def test_hosts_that_meet_through_a_third_are_one_computer():
+    votes = [
+        on_computer("a", 1, "boot-1"),
+        on_computer("b", 1, "boot-1", "board-1"),
+        on_computer("c", 1, "board-1"),
+    ]
+    assert election(*votes).hosts == 1
+
+
+def test_clones_of_one_image_are_as_many_hosts_as_there_are_computers():
+    votes = [on_computer("a", 1, "boot-1", "system-1"), on_computer("b", 1, "boot-2", "system-1")]
+    assert election(*votes).hosts == 2
+
+
 def test_two_hosts_with_different_truths_are_contested():
     entry = election(of("a", 1), of("b", 0))
     assert entry.contested

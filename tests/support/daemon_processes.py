@@ -15,6 +15,7 @@ from autotune.daemon.sensors import fingerprint
 from autotune.daemon.state import DaemonState
 from autotune.daemon.state_file import save_state
 from autotune.errors import NoDaemon
+from autotune.host.identity import short_host_id
 from autotune.profiles import folders
 
 ANY_LOAD = "idle: {start_below: 1000, start_waiting: 2, stop_above: 2000, quiet_seconds: 0.1}\n"
@@ -40,7 +41,7 @@ class Daemon:
         self.file.parent.mkdir(parents=True)
         self.file.write_text(configuration, "utf-8")
         self.socket = folder / "run" / "autotune" / "control.sock"
-        self.state = folder / "state" / "autotune" / "daemon"
+        self.state = folder / "state" / "autotune" / f"daemon-{short_host_id()}"
         self.words = ["-m", "autotune", "daemon"]
         self.process = None
 

@@ -15,6 +15,7 @@ from autotune.bench.trial_process import TrialEnd, TrialEnding, TrialProcess, Tr
 from autotune.bench.user_workload import UserWorkload
 from autotune.controls.thread_variables import scrub, short_spin
 from autotune.host import cgroup
+from autotune.host.memory_limit import available_bytes
 from autotune.host.usable_cpus import schedulable_cpus, usable_cpus
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Pair, Session, TrialPlan
@@ -31,9 +32,10 @@ class ProcessBench:
 
     Scope of effect: none on this process. Trials start from `environ` without its thread, placement and allocator
     variables; `scrubbed` says which those were. Idle BLAS threads give up their CPUs earlier than by default
-    (`thread_variables.short_spin`). A server of trials runs until the bench is closed, forgotten, or this process ends.
-    Only a KeyboardInterrupt passes through `run`, after all trials are gone; UnsupportedPlatform is raised where there
-    are no POSIX process groups. One plan at a time: `host_lock.host_lock` keeps other benches off the host.
+    (`thread_variables.short_spin`). A server of trials runs until the bench is closed, forgotten, or this process
+    ends. Only a KeyboardInterrupt passes through `run`, after all trials are gone; UnsupportedPlatform is raised
+    where there are no POSIX process groups. One plan at a time: `host_lock.host_lock` keeps other benches off the
+    host.
 
     Parameters
     ----------
@@ -46,8 +48,8 @@ class ProcessBench:
     environ
         The environment to start from; by default this process's.
     patience
-        Seconds that any step of a default may take: preparing its inputs, one call, a warm-up. Other configurations may
-        take 20 times as long as the default, and a sixth of the patience in any case.
+        Seconds that any step of a default may take: preparing its inputs, one call, a warm-up. Other configurations
+        may take 20 times as long as the default, and a sixth of the patience in any case.
     copies
         So many copies of each trial run at once, each of which may take its part of the memory and all of the CPUs.
     neighbours
@@ -72,7 +74,7 @@ class ProcessBench:
         self._quota = cgroup.quota(cgroup.folders())
         self._copies = copies
         self._neighbours = neighbours
-        available = resource_limits.available_bytes()
+        available = available_bytes()
         quarter = None if available is None else available // 4
         most = quarter if memory_bytes is None else memory_bytes
         self._memory_bytes = None if most is None else most // copies
@@ -143,7 +145,7 @@ class ProcessBench:
             self._servers[preload] = TrialServer(
                 environ=self._environ,
                 cpus=self._cpus,
-                address_space=resource_limits.address_space(self._memory_bytes, threads),
+                data_bytes=resource_limits.data_bytes(self._memory_bytes, threads),
                 preload=preload,
             )
         return self._servers[preload]

@@ -7,37 +7,30 @@ from contextlib import suppress
 from pathlib import Path
 
 BASE_BYTES = 2**30
-"""Address space of Python, NumPy and SciPy with one thread (measured: 0.2 to 0.6 GB), rounded up."""
+"""Private memory of Python, NumPy and SciPy with one thread (measured: 0.1 to 0.4 GB), rounded up."""
 
 THREAD_BYTES = 256 * 2**20
-"""Address space of a thread: its stack (8 MiB), malloc's arena (128 MiB reserved) and OpenBLAS's buffer (32
-to 64 MiB)."""
+"""Private memory of a thread: its stack (8 MiB), malloc's arena (64 MiB) and OpenBLAS's buffer (32 to 64 MiB)."""
 
 DATA_FACTOR = 4
 """A workload that takes its quarter of the memory stays far below; one that runs away ends in MemoryError."""
 
 
-def address_space(memory_bytes: int | None, threads: int) -> int | None:
-    """Compute the bytes of address space for a trial whose workload may take `memory_bytes`; None if unknown."""
+def data_bytes(memory_bytes: int | None, threads: int) -> int | None:
+    """Return the bytes that may be mapped for writing in a trial whose workload may take `memory_bytes`; None if that
+    is unknown.
+    """
     if memory_bytes is None:
         return None
     return BASE_BYTES + THREAD_BYTES * max(threads, 1) + DATA_FACTOR * memory_bytes
 
 
-def available_bytes() -> int | None:
-    """Read the memory that could be allocated now without swapping; None if the system does not say."""
-    import psutil  # only the parent of trials asks
+def confine(*, data_bytes: int | None, cpus: Collection[int] = ()) -> None:
+    """Limit this process and its children: private writable memory, CPUs, no core dumps.
 
-    try:
-        return int(psutil.virtual_memory().available)
-    except (OSError, RuntimeError, NotImplementedError, ValueError):
-        return None
-
-
-def confine(*, address_space: int | None, cpus: Collection[int] = ()) -> None:
-    """Limit this process and its children: address space, CPUs, no core dumps.
-
-    A limit that the system refuses, or does not know, is left out: the parent's time limit still holds.
+    Not the address space: runtimes that only reserve addresses (CUDA, JVM, WebAssembly, Go) take many times the
+    machine's memory of it. RLIMIT_DATA counts what may be written (Linux 4.7, mm/mmap.c is_data_mapping). A limit
+    that the system refuses, or does not know, is left out: the parent's time limit still holds.
     """
     if cpus and hasattr(os, "sched_setaffinity"):
         with suppress(OSError):
@@ -46,13 +39,13 @@ def confine(*, address_space: int | None, cpus: Collection[int] = ()) -> None:
         return
     import resource  # not on Windows
 
-    for name, wanted in (("RLIMIT_CORE", 0), ("RLIMIT_AS", address_space)):
+    for name, wanted in (("RLIMIT_CORE", 0), ("RLIMIT_DATA", data_bytes)):
         kind = getattr(resource, name, None)
         if kind is None or wanted is None:
             continue
         soft, hard = resource.getrlimit(kind)
         finite = [limit for limit in (soft, hard, wanted) if limit != resource.RLIM_INFINITY]
-        with suppress(OSError, ValueError):  # macOS refuses RLIMIT_AS
+        with suppress(OSError, ValueError):  # some systems refuse RLIMIT_DATA
             resource.setrlimit(kind, (min(finite), hard))
 
 

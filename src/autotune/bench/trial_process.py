@@ -86,8 +86,8 @@ class TrialServer:
         The trials' environment.
     cpus
         Numbers of the CPUs that trials may run on; all that this process may use if empty.
-    address_space
-        Bytes of address space that a trial may take; None for no limit.
+    data_bytes
+        Bytes that a trial may map for writing; None for no limit.
     preload
         Whether it loads NumPy before it forks; not for a user's function, whose module may have to come before NumPy.
 
@@ -98,13 +98,13 @@ class TrialServer:
         *,
         environ: Mapping[str, str],
         cpus: Collection[int] = (),
-        address_space: int | None = None,
+        data_bytes: int | None = None,
         preload: bool = True,
     ) -> None:
         if sys.platform == "win32" or not hasattr(os, "fork"):
             raise UnsupportedPlatform("Trials need POSIX process groups, which this system does not have.")
         self._environ = dict(environ)
-        self._settings = {"address_space": address_space, "cpus": list(cpus), "preload": preload}
+        self._settings = {"data_bytes": data_bytes, "cpus": list(cpus), "preload": preload}
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket
         self._printed: IO[bytes]

@@ -1,10 +1,10 @@
 """The child's side of trials: `python -P -m autotune.bench.trial_server SOCKET`.
 
-The server settles its environment and its limits, loads NumPy once, and forks a process for each trial. It never calls
-BLAS and never runs a trial itself, so that each trial is a fresh process whose environment was set before NumPy was
-loaded; forking costs 3 ms where starting Python and loading NumPy costs 100 to 500 ms of CPU time. OpenBLAS ends its
-threads before a fork and starts new ones in the child (pthread_atfork). As the subreaper of its trials the server ends
-them with all that they started, when it is told to and when its parent is gone.
+The server settles its environment and its limits, loads NumPy once, and forks a process for each trial. It never
+calls BLAS and never runs a trial itself, so that each trial is a fresh process whose environment was set before NumPy
+was loaded; forking costs 3 ms where starting Python and loading NumPy costs 100 to 500 ms of CPU time. OpenBLAS ends
+its threads before a fork and starts new ones in the child (pthread_atfork). As the subreaper of its trials the server
+ends them with all that they started, when it is told to and when its parent is gone.
 
 A trial answers with JSON lines through the file descriptor that it was given for results, which nothing else writes
 to: what the work prints cannot corrupt it.
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
     """Serve trials until the parent is gone."""
     line = socket.socket(fileno=int(arguments[0]))
     settings = json.loads(line.recv(2**16))
-    resource_limits.confine(address_space=settings["address_space"], cpus=settings["cpus"])
+    resource_limits.confine(data_bytes=settings["data_bytes"], cpus=settings["cpus"])
     supervise.adopt_orphans()
     if settings["preload"]:
         from autotune.bench import measure, workloads

@@ -18,13 +18,14 @@ from autotune.errors import AutotuneError
 from autotune.host import pressure, shares
 from autotune.host.advice import SHARED_MEMORY, THREAD_COUNTS, advice
 from autotune.host.detect import detect
-from autotune.host.identity import governor, host_id, kernel
+from autotune.host.identity import governor, has_lasting_identity, host_id, kernel
 from autotune.host.numeric_libraries import libraries as find_libraries
 from autotune.host.numeric_libraries import software as find_software
 from autotune.model import units
 from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary, Software
 from autotune.native import core
+from autotune.parallel.worker_processes import has_semaphores
 from autotune.profiles import folders
 from autotune.runtime.text_table import printable
 
@@ -106,6 +107,8 @@ def examine_this_machine() -> Diagnosis:
         governor=governor(Path("/")),
         shared_memory_bytes=shared_memory_bytes(),
         busy=share_of_others(allocation),
+        has_semaphores=has_semaphores(),
+        has_lasting_identity=has_lasting_identity(),
     )
     return Diagnosis(
         machine=machine,

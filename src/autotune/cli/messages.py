@@ -89,7 +89,7 @@ LIMITS = {
     Limit.NONE: "",
     Limit.AFFINITY: ", limited by an affinity mask or cpuset",
     Limit.QUOTA: ", limited by a CPU quota",
-    Limit.CAP: ", limited by AUTOTUNE_CPUS",
+    Limit.CAP: ", limited by AUTOTUNE_CPUS or by what a batch system gave this job",
     Limit.SHARED: ", its share among several processes",
 }
 

@@ -93,11 +93,13 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
 
 def sessions(profile: "Profile") -> "tuple[Session, ...]":
     """The sessions of the last calibration of this key, if this host measured the profile."""
-    from autotune.host.identity import host_id
+    from autotune.host.identity import host_id, marks
+    from autotune.model.profile import Provenance, is_same_computer
     from autotune.search import journal
     from autotune.search.calibration import journal_path
 
-    return journal.sessions(journal_path(profile.key)) if profile.provenance.host == host_id() else ()
+    here = Provenance(host=host_id(), marks=marks())
+    return journal.sessions(journal_path(profile.key)) if is_same_computer(profile.provenance, here) else ()
 
 
 def write_page(path: Path, subjects: Sequence[Subject], *, show: bool) -> None:

@@ -13,7 +13,7 @@ from autotune.cli.options import json_option, store_option
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import note, print_json, print_lines, write_error
 from autotune.errors import BadSettings, EnvironmentProblem, ProfileError, StoreProblem
-from autotune.model.profile import Profile
+from autotune.model.profile import Profile, Provenance, is_same_computer
 from autotune.profiles import folders, profile_files
 from autotune.runtime.text_table import printable
 
@@ -333,16 +333,16 @@ def print_rejected(rejected: "Sequence[RejectedFile]") -> None:
 
 def profiles_of_this_host() -> Iterator[tuple[Path, Profile]]:
     """Read the user's profiles that this host measured; say which files cannot be read."""
-    from autotune.host.identity import host_id
+    from autotune.host.identity import host_id, marks
 
-    here = host_id()
+    here = Provenance(host=host_id(), marks=marks())
     for path in sorted(folders.user_profiles().glob("*.y*ml")):
         try:
             profile = profile_files.read(path)
         except ProfileError as problem:
             write_error(messages.error(str(problem)))
             continue
-        if profile.provenance.host == here:
+        if is_same_computer(profile.provenance, here):
             yield path, profile
 
 

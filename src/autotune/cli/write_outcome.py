@@ -44,13 +44,13 @@ def place(key: Key, output: Path | None) -> Path:
     if output is not None:
         _there(output)
         return output
-    path = folders.user_profiles() / f"{key.slug}.yaml"
+    first = path = entry_merge.own_path(key)
     for number in count(2):
         there = _there(path)
         if there is None or there.key == key:
             break
-        # another machine's: names end in twelve digits of a hash, which may agree
-        path = path.with_name(f"{key.slug}-{number}.yaml")
+        # another machine's: names end in digits of hashes, which may agree
+        path = first.with_stem(f"{first.stem}-{number}")
     return path
 
 

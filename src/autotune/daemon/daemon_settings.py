@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from autotune.errors import ProfileError, UntrustedFile, UsageError
+from autotune.host.identity import short_host_id
 from autotune.host.trusted_files import FileRule, read_file
 from autotune.host.usable_cpus import online_cpus
 from autotune.profiles import value_checks
-from autotune.profiles.folders import NODE_FOLDER, cluster_profiles, state_dir, user_profiles
+from autotune.profiles.folders import NODE_FOLDER, cluster_profiles, state_dir, user_profiles, user_spool
 from autotune.profiles.yaml_subset import parse
 
 _RULE = FileRule(max_bytes=2**16, follow_links=True)
@@ -190,18 +191,19 @@ def system_paths() -> DaemonPaths:
 
 
 def user_paths(environ: Mapping[str, str] = os.environ) -> DaemonPaths:
-    """Return the paths of the daemon that a user runs."""
+    """Return the paths of the daemon that a user runs on this host: homes may be shared by many."""
     state = state_dir()
+    own = state / f"daemon-{short_host_id()}"
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     # a separate state folder asks for a separate daemon
     in_runtime = runtime and "AUTOTUNE_STATE_DIR" not in environ
     return DaemonPaths(
         settings=user_profiles().parent / "daemon.yaml",
-        state=state / "daemon",
-        run=Path(runtime) / "autotune" if in_runtime else state / "daemon" / "run",
+        state=own,
+        run=Path(runtime) / "autotune" if in_runtime else own / "run",
         profiles=user_profiles(),
         mirror=cluster_profiles(),
-        spool=state / "spool",
+        spool=user_spool(),
     )
 
 

@@ -252,9 +252,15 @@ def hold_lock(path: Path) -> int:
         raise EnvironmentProblem(f"The lock {path} cannot be made: {error.strerror or error}.") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(handle)
         raise DaemonRuns(path) from error
+    except OSError as error:  # a network file system without locks: no daemon need be there
+        os.close(handle)
+        raise EnvironmentProblem(
+            f"The lock {path} cannot be taken: {error.strerror or error}. Name a folder of a local file system in "
+            "XDG_RUNTIME_DIR or AUTOTUNE_STATE_DIR."
+        ) from error
     return handle
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from autotune.host import shares
 from autotune.host.numeric_libraries import working
+from autotune.host.usable_cpus import BINDINGS
 from autotune.model.allocation import Limit
 from autotune.model.machine import Allocation, Machine
 from autotune.model.software import BlasLibrary
@@ -17,8 +18,6 @@ THREAD_COUNTS = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-
-BINDINGS = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 
 NO_BLAS = (
     "No BLAS library was recognised in this process (Apple's Accelerate, ATLAS, the reference BLAS and "
@@ -34,6 +33,16 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only spoken of
 SMALL_SHARED_MEMORY = 256 << 20
 """Bytes. Docker gives containers 64 MiB unless told otherwise."""
 
+NO_SEMAPHORES = (
+    "multiprocessing can make no locks here, since /dev/shm is missing or read-only: executor(processes=True) uses "
+    "threads, and programs of your own with multiprocessing.Pool fail. Mount a writable /dev/shm if you need them."
+)
+
+NO_IDENTITY = (
+    "This host is known by its name and its current boot only: after a restart its own profiles are another "
+    "host's. Set AUTOTUNE_HOST_ID to a name that stays, or give the container the computer's /etc/machine-id."
+)
+
 TOO_BUSY = 0.1
 """Part of the CPUs' time taken by others from which a calibration leaves entries as too noisy to tell."""
 
@@ -47,23 +56,29 @@ def advice(
     governor: str | None = None,
     shared_memory_bytes: int | None = None,
     busy: float | None = None,
+    has_semaphores: bool = True,
+    has_lasting_identity: bool = True,
 ) -> tuple[str, ...]:
     """Sentences, the gravest first; none if all is well.
 
-    `libraries` is None when another computer's recording is looked at, and an empty sequence when no BLAS was
-    found here. `shared_memory_bytes` is the size of /dev/shm, `busy` the part of the usable CPUs' time that
-    others take now. Each sentence says what follows, and what to do.
+    `libraries` is None when another computer's recording is looked at, and an empty sequence when no BLAS was found
+    here. `shared_memory_bytes` is the size of /dev/shm, `busy` the part of the usable CPUs' time that others take now,
+    `has_semaphores` whether multiprocessing can make its locks, and `has_lasting_identity` whether this host is known
+    by more than its name and its current boot. Each sentence says what follows, and what to do.
     """
     environ = environ or {}
     found = working(libraries or ())
     return (
         *([NO_CPUS] if machine.counts.logical_cpus is None else []),
         *_settings(environ),
-        *_threads(allocation, found),
+        *_launchers(environ),
+        *_threads(allocation, found, environ),
         *([] if libraries is None else _copies(found)),
         *_structure(machine, allocation),
         *noise(busy),
         *_surroundings(governor, shared_memory_bytes),
+        *([] if has_semaphores else [NO_SEMAPHORES]),
+        *([] if has_lasting_identity else [NO_IDENTITY]),
     )
 
 
@@ -93,18 +108,51 @@ def _is_thread_count(name: str, value: str) -> bool:
     return all(shares.count(count) is not None for count in counts)
 
 
-def _threads(allocation: Allocation, libraries: Sequence[BlasLibrary]) -> list[str]:
+def _launchers(environ: Mapping[str, str]) -> list[str]:
+    """Name variables of launchers that did not start this process, and so divide nothing."""
+    said = []
+    if (count := shares.count(environ.get("WEB_CONCURRENCY"))) is not None and count > 1:
+        said.append(
+            f"WEB_CONCURRENCY={count} counts in the workers of gunicorn, uvicorn and hypercorn only. For other "
+            f"servers, and where a configuration file sets the number, say apply(processes={count}), or set "
+            f"AUTOTUNE_PROCESSES={count}."
+        )
+    tasks = environ.get("SLURM_NTASKS_PER_NODE")
+    if (shares.count(tasks) or 1) > 1 and shares.ranks(environ)[1] == 1:
+        said.append(
+            f"SLURM_NTASKS_PER_NODE={tasks} counts in tasks that srun starts; this process is none, and takes the "
+            "CPUs of the whole job."
+        )
+    return said
+
+
+def _threads(
+    allocation: Allocation, libraries: Sequence[BlasLibrary], environ: Mapping[str, str]
+) -> list[str]:
     usable = allocation.usable_cpus
+    said = []
+    if (
+        limit := shares.count(environ.get("OMP_NUM_THREADS", "").partition(",")[0])
+    ) is not None and limit < usable:
+        said.append(
+            f"OMP_NUM_THREADS={limit} holds the workers of map_blocks, executor and process_map to {limit}, as it does "
+            f"libraries; unset it to use {usable} CPUs."
+        )
+    if any(library.threading == "openmp" and library.api == "openblas" for library in libraries):
+        said.append(
+            "This OpenBLAS uses OpenMP and reads OMP_NUM_THREADS only: `autotune env` and apply(children=True) cannot "
+            "set its threads in other processes. `autotune run` and autotune.apply() can."
+        )
     why = {
         Limit.NONE: "this machine has",
         Limit.AFFINITY: "the affinity mask or cpuset allows",
         Limit.QUOTA: f"the CPU quota ({allocation.quota_cpus:g} CPUs' worth of time) allows"
         if allocation.quota_cpus is not None
         else "the CPU quota allows",
-        Limit.CAP: "AUTOTUNE_CPUS allows",
+        Limit.CAP: f"{shares.cap_source(environ)} allows",
         Limit.SHARED: f"the share of one of {allocation.processes} processes allows",
     }[allocation.limit]
-    return [
+    return said + [
         f"{_name(library)} uses {library.threads} threads, but {why} {usable}; the surplus only gets in the "
         f"way. autotune.apply() keeps to {usable}, like {_variable(library)}={usable} set before the start."
         for library in libraries
@@ -137,6 +185,11 @@ def _structure(machine: Machine, allocation: Allocation) -> list[str]:
             f"Each core runs {machine.smt} hardware threads (SMT), and linear algebra seldom gains from more "
             f"threads than physical cores ({allocation.counts.physical_cores} here). `autotune calibrate` tries both; "
             "nothing else is to be done."
+        )
+    if allocation.affinity_cpus and machine.cpus and not allocation.cpus:
+        said.append(
+            "The numbers of this process's CPUs are not those that the system lists (a container with lxcfs): where "
+            "they lie is unknown, and the load of others is seen for all CPUs together. Calibrate in quiet."
         )
     if machine.offline_cpus:
         said.append(

@@ -10,6 +10,12 @@ from autotune.host.kernel_files import read
 
 HOST_ID = "AUTOTUNE_HOST_ID"
 
+SERIALS = (
+    "/sys/class/dmi/id/product_uuid",
+    "/sys/class/dmi/id/board_serial",
+    "/proc/device-tree/serial-number",
+)
+
 
 def host_id() -> str:
     """The same text for every process on this host, another on every other; it does not tell the host's name.
@@ -21,11 +27,49 @@ def host_id() -> str:
     told = os.environ.get(HOST_ID, "").strip()
     if told:
         return told if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", told) else _hash("told", told)
-    machine = read("/etc/machine-id") or read("/var/lib/dbus/machine-id")
-    if machine and machine != "uninitialized":
+    machine = _machine_id()
+    if machine is not None:
         return _hash("machine", machine, socket.gethostname())
     boot = read("/proc/sys/kernel/random/boot_id")
     return _hash("boot", boot) if boot else _hash("name", socket.gethostname())
+
+
+def short_host_id() -> str:
+    """Return the host's identity for the names of files that hosts with one home folder must not share."""
+    return _hash("file", host_id())[:8]
+
+
+def marks() -> tuple[str, ...]:
+    """Return hashes that stay when the host gets another name, as containers do at each start.
+
+    Of the mainboard's or virtual machine's serial number (root may read it), of the current boot, which all
+    containers on a computer share, and of the installed system, which clones share. None where AUTOTUNE_HOST_ID tells
+    hosts apart.
+    """
+    if os.environ.get(HOST_ID, "").strip():
+        return ()
+    found = {
+        "board": next(filter(None, (_serial(path) for path in SERIALS)), None),
+        "boot": read("/proc/sys/kernel/random/boot_id"),
+        "system": _machine_id(),
+    }
+    return tuple(f"{kind}-{_hash(kind, text)}" for kind, text in found.items() if text)
+
+
+def has_lasting_identity() -> bool:
+    """Is this host known by something that a restart does not change?"""
+    return bool(os.environ.get(HOST_ID, "").strip()) or any(not mark.startswith("boot-") for mark in marks())
+
+
+def _serial(path: str) -> str | None:
+    """Return the serial number in a file; None for those that makers leave in all their boards."""
+    text = (read(path) or "").replace("-", "").lower()
+    return text if len(set(text)) > 4 and not text.startswith("0300020004000500") else None
+
+
+def _machine_id() -> str | None:
+    machine = read("/etc/machine-id") or read("/var/lib/dbus/machine-id")
+    return machine if machine and machine != "uninitialized" else None
 
 
 def kernel(root: Path = Path("/")) -> str | None:

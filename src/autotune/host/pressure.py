@@ -96,9 +96,13 @@ def _run_delay(schedstat: str) -> float | None:
 
 
 def _totals(stat: str, cpus: Collection[int] | None) -> tuple[float | None, float | None]:
-    """Busy and stolen seconds of /proc/stat, of all CPUs or of these."""
-    names = [" "] if cpus is None else [f"{number} " for number in cpus]
-    rows = [_row(stat, name) for name in names]
+    """Return busy and stolen seconds of /proc/stat, of all CPUs or of these.
+
+    Where it does not list these, as lxcfs renumbers the CPUs of a container, those of all are better than nothing.
+    """
+    rows = [_row(stat, " " if number is None else f"{number} ") for number in cpus or (None,)]
+    if any(busy is None for busy, _ in rows):
+        rows = [_row(stat, " ")]
     return _sum(busy for busy, _ in rows), _sum(stolen for _, stolen in rows)
 
 

@@ -77,6 +77,15 @@ def cap(environ: Mapping[str, str]) -> int | None:
     return min(caps(environ).values(), default=None)
 
 
+def cap_source(environ: Mapping[str, str]) -> str:
+    """Return the variable with the smallest cap on this process's CPUs."""
+    found = caps(environ)
+    task = task_cap(environ)
+    if task is not None:
+        found["SLURM_CPUS_PER_TASK"] = task
+    return min(found, key=lambda name: found[name], default=CAP)
+
+
 def ranks(environ: Mapping[str, str]) -> tuple[str, int]:
     """Return the processes that an MPI, torch or Slurm launcher started on this host, and its variable.
 

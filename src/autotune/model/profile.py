@@ -22,11 +22,21 @@ class Key:
     software: Software = field(default_factory=Software)
     usable_cpus: int = 1
     limit: Limit = Limit.NONE
+    cores: int | None = None
+    """Physical cores of the CPUs that the process may run on: two threads of one core are not two cores."""
+    nodes: int | None = None
+    """NUMA nodes of these CPUs."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of these CPUs on hybrid machines, each with their number: "efficiency:4", "performance:2"."""
 
     @property
     def digest(self) -> str:
-        """First 12 hex digits of the SHA-256 of the key as canonical JSON."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """First 12 hex digits of the SHA-256 of the key as canonical JSON, without what is unknown of the CPUs."""
+        content = asdict(self)
+        for name in ("cores", "nodes", "kinds"):
+            if not content[name]:
+                del content[name]
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
@@ -55,6 +65,8 @@ class Provenance:
     """Version of this package."""
     host: str | None = None
     """Identity of the host: a hash, not its name."""
+    marks: tuple[str, ...] = ()
+    """Hashes that tell the computer and its system whatever the host is called; `is_same_computer` compares them."""
     cpu: str | None = None
     """Marketing name of the CPU."""
     microarchitecture: str | None = None
@@ -86,6 +98,22 @@ class Provenance:
     def expected_wrong(self) -> float | None:
         """Upper bound of the expected number of operations that were accepted wrongly."""
         return None if self.error_per_rule is None else self.error_per_rule * self.rules_tested
+
+
+SYSTEM_MARK = "system-"
+"""Begins the mark of the installed system, which computers that were cloned from one image share."""
+
+
+def is_same_computer(one: "Provenance", other: "Provenance") -> bool:
+    """Did one computer measure both, under one name or several (a rename, two containers)?"""
+    if one.host is not None and one.host == other.host:
+        return True
+    return any(not mark.startswith(SYSTEM_MARK) for mark in set(one.marks) & set(other.marks))
+
+
+def is_same_system(one: "Provenance", other: "Provenance") -> bool:
+    """Did one installed system measure both, or two that were cloned from one image?"""
+    return bool(set(one.marks) & set(other.marks))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from autotune.controls import blas, placement
+from autotune.controls.supervise import die_with_parent
 from autotune.errors import SharedMemoryError, UsageError
 from autotune.host.threadpools import mapped_libraries
 from autotune.parallel import thread_pool
@@ -23,9 +25,6 @@ UNGUARDED = (
     '`if __name__ == "__main__":`.'
 )
 """What usually ends a process that was started anew before it does anything."""
-
-PR_SET_PDEATHSIG = 1
-"""linux/prctl.h"""
 
 
 class Worker(NamedTuple):
@@ -221,14 +220,9 @@ def end_with_parent(parent: int) -> None:
     By the kernel where it can (Linux, unless a server of multiprocessing's forked it), which also ends a process that
     is stuck in compiled code; else by a thread that waits.
     """
-    import ctypes
-
-    if os.getppid() == parent:
-        with suppress(OSError, AttributeError):
-            if not ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
-                if os.getppid() != parent:
-                    os._exit(1)  # it ended meanwhile
-                return
+    if sys.platform == "linux" and os.getppid() == parent:
+        die_with_parent(parent)
+        return
     watch_parent()
 
 

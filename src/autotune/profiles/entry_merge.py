@@ -6,10 +6,16 @@ from itertools import chain
 from pathlib import Path
 
 from autotune.errors import ProfileError
+from autotune.host.identity import short_host_id
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
-from autotune.model.profile import Profile, Provenance
-from autotune.profiles import profile_files
+from autotune.model.profile import Key, Profile, Provenance, is_same_computer
+from autotune.profiles import folders, profile_files
+
+
+def own_path(key: Key) -> Path:
+    """Return the file of this host for a key: hosts with one home folder each write their own."""
+    return folders.user_profiles() / f"{key.slug}-{short_host_id()}.yaml"
 
 
 def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> tuple[Profile, Path, OSError | None]:
@@ -43,9 +49,11 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with
     sizes that the user named, only the entries of these sizes. What was not reached replaces nothing, and
     what stayed undecided (too noisy to tell, or no time left for the proof) replaces no proof. An old entry
-    that stays says itself when it was measured. Of a profile with another key nothing is kept.
+    that stays says itself when it was measured. Of a profile with another key, or of another computer, nothing is
+    kept: what one host proved is not another's, and would count twice in a store.
     """
-    if old.key != new.key:
+    is_foreign = old.provenance.host is not None and not is_same_computer(old.provenance, new.provenance)
+    if old.key != new.key or is_foreign:
         return new
 
     def scope(operation: Operation) -> object:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from math import ceil
 
 from autotune.host.numeric_libraries import series
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Status
-from autotune.model.profile import Key, Profile
+from autotune.model.profile import Key, Profile, Provenance, is_same_computer, is_same_system
 from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import Refusal, Rung
@@ -20,6 +21,10 @@ what a single host found unstable settings to be worth did not carry over to its
 _VERSION = "key.software.blas_version"
 _CONFIRMED_BY_PLACE = {Layer.NAMED, Layer.SYSTEM, Layer.SHIPPED}
 """What the user named, the administrator installed or this package brought needs no second host."""
+_RENAMED = (
+    "this host had another name when it was measured, or is a clone of the one that was. `autotune verify` tells "
+    "whether it still holds."
+)
 _UNCONFIRMED = (
     "No second host or trusted signer confirms any entry; name the file in AUTOTUNE_PROFILE to use it anyway."
 )
@@ -32,6 +37,8 @@ class Here:
     key: Key
     host: str | None = None
     """Identity of the host: a hash, not its name."""
+    marks: tuple[str, ...] = ()
+    """Hashes that stay when the host gets another name."""
     schedulable_cpus: int | None = None
     """CPUs in the affinity mask, before a quota, a cap or other processes: what plain NumPy goes by."""
 
@@ -98,13 +105,16 @@ def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
             return Fit(level=None, reason=_differs(field, recorded, present))
         stale = f"Stale: {_differs(field, recorded, present)}"
     same_host = _same_host(profile, here)
-    if not (same_host or layer in _CONFIRMED_BY_PLACE or any(map(_confirmed, profile.entries))):
+    renamed = not same_host and _is_renamed(profile, layer, here)
+    if not (same_host or renamed or layer in _CONFIRMED_BY_PLACE or any(map(_confirmed, profile.entries))):
         reason = _differs("provenance.host", profile.provenance.host, here.host)
         return Fit(level=None, reason=f"{reason} {_UNCONFIRMED}")
     level = Level.HOST if same_host else Level.CLASS
     reason = f"It was measured {'on this host' if same_host else 'on another host of this class'}."
     if stale:
         level, reason = Level.STALE, stale
+    if renamed:
+        level, reason = Level.STALE, f"Stale: {_RENAMED} {stale}".rstrip()
     if not same_allocation(theirs, ours):
         level = Level.ALLOCATION
         reason = f"It was measured with {_allocation(theirs)}; here: {_allocation(ours)}. {stale}".rstrip()
@@ -115,7 +125,8 @@ def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
 
 def usable(entry: Entry, source: Source, here: Here) -> Entry | str:
     """An entry of a profile that fits, as it may be used here; or why it may not be, as a sentence."""
-    if not (_same_host(source.profile, here) or source.layer is Layer.NAMED):
+    own = _same_host(source.profile, here) or _is_renamed(source.profile, source.layer, here)
+    if not (own or source.layer is Layer.NAMED):
         if entry.contested:
             return "contested: hosts of this class disagree about it; measured here, it would count."
         if source.layer not in _CONFIRMED_BY_PLACE and not _confirmed(entry):
@@ -162,6 +173,11 @@ def carried(entry: Entry, theirs: Key, here: Here) -> Entry | str:
         )
     if entry.choice.placement is not None and Limit.AFFINITY in {theirs.limit, here.key.limit}:
         return f"choice: {entry.choice} was measured on CPUs that lie otherwise than those here."
+    if _lie_worse(theirs, here.key):
+        return (
+            f"choice: {entry.choice} was measured with {_allocation(theirs)} that share fewer cores, or lie on fewer "
+            f"nodes or other kinds of cores, than those here."
+        )
     if faster == 1 or clamped == _default_choice(here.key):
         return kept
     if faster is None:
@@ -179,8 +195,29 @@ def carried(entry: Entry, theirs: Key, here: Here) -> Entry | str:
 
 
 def same_allocation(theirs: Key, ours: Key) -> bool:
-    """Do both have as many usable CPUs, for the same reason?"""
-    return (theirs.usable_cpus, theirs.limit) == (ours.usable_cpus, ours.limit)
+    """Do both have as many usable CPUs, for the same reason, that lie alike as far as both say?"""
+    lying = ((theirs.cores, ours.cores), (theirs.nodes, ours.nodes), (theirs.kinds, ours.kinds))
+    return (theirs.usable_cpus, theirs.limit) == (ours.usable_cpus, ours.limit) and all(
+        one == other or not (one and other) for one, other in lying
+    )
+
+
+def _lie_worse(theirs: Key, ours: Key) -> bool:
+    """Do the CPUs here share more cores, or span more nodes or other kinds, than those of a measurement?"""
+    return (
+        _threads_of_core(ours) > _threads_of_core(theirs) > 0
+        or (ours.nodes or 0) > (theirs.nodes or 0) > 0
+        or bool(theirs.kinds and ours.kinds and _kinds(theirs) != _kinds(ours))
+    )
+
+
+def _threads_of_core(key: Key) -> int:
+    """Return how many usable CPUs share a physical core, rounded up; 0 if unknown."""
+    return 0 if key.cores is None else ceil(key.usable_cpus / key.cores)
+
+
+def _kinds(key: Key) -> set[str]:
+    return {kind.partition(":")[0] for kind in key.kinds}
 
 
 def blank(entry: Entry, reason: str) -> Entry:
@@ -203,7 +240,12 @@ def _entries(source: Source, here: Here) -> tuple[dict[tuple[str, str], list[Ent
 
 
 def _same_host(profile: Profile, here: Here) -> bool:
-    return here.host is not None and profile.provenance.host == here.host
+    return is_same_computer(profile.provenance, Provenance(host=here.host, marks=here.marks))
+
+
+def _is_renamed(profile: Profile, layer: Layer, here: Here) -> bool:
+    """Did this system measure a profile in the user's own folder under another host name?"""
+    return layer is Layer.USER and is_same_system(profile.provenance, Provenance(marks=here.marks))
 
 
 def _confirmed(entry: Entry) -> bool:

@@ -56,7 +56,14 @@ def spool() -> tuple["Path", int]:
     """
     if "AUTOTUNE_STATE_DIR" not in os.environ and os.access(_NODE_SPOOL, os.W_OK | os.X_OK):
         return _path(_NODE_SPOOL), 0o644
-    return _path(os.path.join(_state_dir(), "spool")), 0o600
+    return user_spool(), 0o600
+
+
+def user_spool() -> "Path":
+    """Return the spool of the daemon that a user runs on this host; programs on other hosts leave theirs elsewhere."""
+    from autotune.host.identity import short_host_id
+
+    return _path(os.path.join(_state_dir(), f"spool-{short_host_id()}"))
 
 
 def cache_dir() -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from autotune._version import __version__
 from autotune.errors import ProfileError, UsageError
 from autotune.host.numeric_libraries import software
-from autotune.host.usable_cpus import schedulable_cpus, usable_cpus
+from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
 from autotune.model.allocation import Limit
 from autotune.profiles import compiled_copy
 from autotune.profiles.compiled_copy import Compiled, Group
@@ -19,7 +19,7 @@ from autotune.profiles.lookup import Found, Refusal, Rung, climb, refused
 
 if TYPE_CHECKING:
     from autotune.model.entry import Entry
-    from autotune.model.machine import Machine
+    from autotune.model.machine import Allocation, Machine
     from autotune.model.operation import Operation
     from autotune.model.profile import Key
     from autotune.profiles.fit import Here
@@ -132,19 +132,35 @@ def depends_on(named: str | os.PathLike[str] | None = None, *, processes: int | 
 
 def here(usable: int, limit: Limit) -> "Here":
     """This machine with this allocation. Reads all of it, in tens of milliseconds, and loads NumPy."""
+    from dataclasses import replace
+
     from autotune.host.detect import detect
-    from autotune.host.identity import host_id
+    from autotune.host.identity import host_id, marks
     from autotune.profiles.fit import Here
 
-    machine, _ = detect()
-    return Here(key=key(machine, usable, limit), host=host_id(), schedulable_cpus=schedulable_cpus())
+    machine, allocation = detect()
+    return Here(
+        key=key(machine, replace(allocation, usable_cpus=usable, limit=limit)),
+        host=host_id(),
+        marks=marks(),
+        schedulable_cpus=schedulable_cpus(),
+    )
 
 
-def key(machine: "Machine", usable: int, limit: Limit) -> "Key":
-    """What a profile of this machine with this allocation is for. Loads NumPy, whose BLAS is part of it."""
+def key(machine: "Machine", allocation: "Allocation") -> "Key":
+    """Return what a profile of this machine with this allocation is for. Loads NumPy, whose BLAS is part of it."""
     from autotune.model.profile import Key
 
-    return Key(hardware=machine.hardware, software=software(load=True), usable_cpus=usable, limit=limit)
+    kinds = [cpu.kind for cpu in machine.cpus if cpu.kind and cpu.number in allocation.cpus]
+    return Key(
+        hardware=machine.hardware,
+        software=software(load=True),
+        usable_cpus=allocation.usable_cpus,
+        limit=allocation.limit,
+        cores=allocation.counts.physical_cores,
+        nodes=allocation.counts.numa_nodes,
+        kinds=tuple(f"{kind}:{kinds.count(kind)}" for kind in sorted(set(kinds))),
+    )
 
 
 def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any]) -> Compiled:
@@ -215,11 +231,13 @@ def _circumstances(usable: int, limit: Limit) -> list[Any]:
         __version__,
         usable,
         str(limit),
+        sorted(affinity() or ()),
         schedulable_cpus(),
         *(getattr(known, name) for name in known.__slots__),
         _content(_BOOT),
         _content(_ONLINE),
         os.environ.get("AUTOTUNE_HOST_ID"),
+        os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME"),
     ]
 
 

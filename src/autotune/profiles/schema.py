@@ -79,18 +79,28 @@ def document_of(profile: Profile) -> dict[str, Any]:
         group = operations.setdefault(entry.operation.name, {}).setdefault(entry.operation.dtype, [])
         group.append(_entry_document(entry))
     provenance = _known(profile.provenance)
-    if "scrubbed" in provenance:
-        provenance["scrubbed"] = list(provenance["scrubbed"])
+    provenance |= {name: list(provenance[name]) for name in ("scrubbed", "marks") if name in provenance}
     return {
         "schema": SCHEMA,
         "key": {
             "hardware": _known(profile.key.hardware),
             "software": _known(profile.key.software),
-            "allocation": {"usable_cpus": profile.key.usable_cpus, "limit": str(profile.key.limit)},
+            "allocation": _allocation_document(profile.key),
         },
         "provenance": provenance,
         "operations": operations,
     }
+
+
+def _allocation_document(key: Key) -> dict[str, Any]:
+    document = {
+        "usable_cpus": key.usable_cpus,
+        "limit": str(key.limit),
+        "cores": key.cores,
+        "nodes": key.nodes,
+        "kinds": list(key.kinds) or None,
+    }
+    return {name: value for name, value in document.items() if value is not None}
 
 
 def _key(document: Mapping[str, Any]) -> Key:
@@ -110,6 +120,10 @@ def _key(document: Mapping[str, Any]) -> Key:
         ),
         usable_cpus=field(allocation, "usable_cpus", "key.allocation", _SOME),
         limit=field(allocation, "limit", "key.allocation", value_checks.one_of(Limit)),
+        kinds=tuple(
+            field(allocation, "kinds", "key.allocation", value_checks.list_of(value_checks.text), ())
+        ),
+        **each(allocation, "key.allocation", _SOME, "cores", "nodes"),
     )
 
 
@@ -125,6 +139,7 @@ def _provenance(document: Mapping[str, Any]) -> Provenance:
         **{name: field(document, name, at, _AMOUNT, 0) for name in counts},
         copies=field(document, "copies", at, _SOME, 1),
         scrubbed=tuple(field(document, "scrubbed", at, value_checks.list_of(value_checks.text), ())),
+        marks=tuple(field(document, "marks", at, value_checks.list_of(value_checks.text), ())),
     )
 
 

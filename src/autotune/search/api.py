@@ -8,8 +8,7 @@ from autotune.bench.user_workload import from_function
 from autotune.errors import BadBudget, BadSize, UsageError
 from autotune.model.catalogue import LARGEST_SIZE, is_whole
 from autotune.model.profile import Profile
-from autotune.profiles import folders
-from autotune.profiles.entry_merge import keep
+from autotune.profiles.entry_merge import keep, own_path
 from autotune.search.calibration import campaign
 from autotune.search.events import Event
 from autotune.search.request import Effort, Request
@@ -50,8 +49,7 @@ def calibrate(
     for size in request.sizes:
         workload.refuse(size)
     outcome = campaign(request, report=_quiet, own=workload)
-    path = folders.user_profiles() / f"{outcome.profile.key.slug}.yaml"
-    keep(outcome.profile, path, sizes_named=True)
+    keep(outcome.profile, own_path(outcome.profile.key), sizes_named=True)
     if not outcome.finished:
         raise KeyboardInterrupt
     return outcome.profile

@@ -19,7 +19,7 @@ from autotune.bench.user_workload import UserWorkload
 from autotune.controls.placement import offered
 from autotune.errors import ProfileError
 from autotune.host.detect import detect
-from autotune.host.identity import governor, host_id
+from autotune.host.identity import governor, host_id, marks, short_host_id
 from autotune.host.numeric_libraries import libraries
 from autotune.host.usable_cpus import affinity, schedulable_cpus
 from autotune.model.entry import Entry
@@ -217,11 +217,11 @@ def begun(key: Key, asked: Mapping[str, Any]) -> bool:
 
 def journal_path(key: Key) -> Path:
     """Where the sessions of the last campaign on this machine and allocation are kept."""
-    return state_dir() / f"calibration-{key.digest}.jsonl"
+    return state_dir() / f"calibration-{key.digest}-{short_host_id()}.jsonl"
 
 
 def _key(machine: Machine, allocation: Allocation) -> Key:
-    return resolve.key(machine, allocation.usable_cpus, allocation.limit)
+    return resolve.key(machine, allocation)
 
 
 def _site(machine: Machine, allocation: Allocation, bench: ProcessBench, request: Request) -> Site:
@@ -295,6 +295,7 @@ def _provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         autotune=autotune.__version__,
         host=host_id(),
+        marks=marks(),
         cpu=machine.name,
         microarchitecture=host_microarchitecture(),
         kernel=f"{platform.system()} {platform.release()}",

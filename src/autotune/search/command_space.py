@@ -12,10 +12,10 @@ from autotune.bench.command_bench import CommandBench
 from autotune.bench.host_lock import host_lock
 from autotune.errors import ProfileError
 from autotune.host.detect import detect
-from autotune.host.identity import governor, host_id
+from autotune.host.identity import governor, host_id, marks
 from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Entry
-from autotune.model.profile import Profile, Provenance
+from autotune.model.profile import Profile, Provenance, is_same_computer
 from autotune.profiles import profile_files
 from autotune.search.calibration import this_key
 from autotune.search.environment import Site
@@ -50,7 +50,7 @@ def profile_with(entry: Entry, path: Path) -> Profile:
     key = this_key()
     with suppress(ProfileError):  # there is none
         old = profile_files.read(path)
-        if old.key == key and old.provenance.host == host_id():
+        if old.key == key and is_same_computer(old.provenance, Provenance(host=host_id(), marks=marks())):
             return Profile(key=key, entries=(entry,), provenance=old.provenance)
     return Profile(key=key, entries=(entry,), provenance=_provenance(entry))
 
@@ -60,6 +60,7 @@ def _provenance(entry: Entry) -> Provenance:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         autotune=autotune.__version__,
         host=host_id(),
+        marks=marks(),
         cpu=detect()[0].name,
         kernel=f"{platform.system()} {platform.release()}",
         governor=governor(),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
-from autotune.model.profile import Key, Profile, Provenance
+from autotune.model.profile import SYSTEM_MARK, Key, Profile, Provenance
 from autotune.profiles.yaml_subset import MAX_TEXT
 from autotune.share.publication import Publication, created, is_decided, is_measured
 
@@ -36,16 +36,42 @@ Votes = Mapping[Operation, Mapping[str, Vote]]
 """By operation and host."""
 
 
+def names_of_computers(publications: Iterable[Publication]) -> Mapping[str, str]:
+    """Return one name for each host: the same for those whose marks say that they are one computer."""
+    named_by: dict[str, str] = {}
+    """Mark -> a host that has it."""
+    joined: dict[str, str] = {}
+
+    def name(host: str) -> str:
+        while joined[host] != host:
+            host = joined[host]
+        return host
+
+    for publication in publications:
+        joined.setdefault(publication.host, publication.host)
+        for mark in publication.profile.provenance.marks:
+            if not mark.startswith(SYSTEM_MARK):
+                first, second = name(publication.host), name(named_by.setdefault(mark, publication.host))
+                joined[max(first, second)] = min(first, second)
+    return {host: name(host) for host in joined}
+
+
 def collect_votes(publications: Iterable[Publication]) -> Votes:
-    """Collect the highest-ranking vote of each host on each operation, whatever the key of the publication."""
+    """Collect the highest-ranking vote of each host on each operation, whatever the key of the publication.
+
+    Hosts that are one computer under several names, such as containers, have one vote.
+    """
     votes: dict[Operation, dict[str, Vote]] = {}
+    publications = list(publications)
+    computers = names_of_computers(publications)
     for publication in publications:
         for entry in publication.profile.entries:
             vote = Vote(entry, created(publication.profile, entry), publication.signer)
             ballot = votes.setdefault(entry.operation, {})
-            earlier = ballot.get(publication.host)
+            computer = computers[publication.host]
+            earlier = ballot.get(computer)
             if earlier is None or _highest([earlier, vote]) is vote:
-                ballot[publication.host] = vote
+                ballot[computer] = vote
     return votes
 
 

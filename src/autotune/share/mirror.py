@@ -23,7 +23,7 @@ from autotune.profiles.schema import profile_of
 from autotune.profiles.yaml_subset import parse
 from autotune.profiles.yaml_writer import text_of
 from autotune.share.fetch import ClassContents, RejectedFile, read_class
-from autotune.share.merge import collect_votes, merge_votes
+from autotune.share.merge import collect_votes, merge_votes, names_of_computers
 from autotune.share.publication import CLASS, is_decided
 from autotune.share.store import Store
 from autotune.share.trust import TrustPolicy
@@ -72,10 +72,10 @@ def pull(
 ) -> PullResult:
     """Mirror the classes of a store that this machine can use.
 
-    `fresh` removes the local copies first, so that withdrawn files are gone at once. Scope of effect: writes the mirror
-    and its copies. Raises StoreProblem, with the mirror unchanged, if the store is away or this machine's own class
-    cannot be listed; another class that cannot be listed keeps its mirror. Raises OSError if the mirror cannot be
-    written.
+    `fresh` removes the local copies first, so that withdrawn files are gone at once. Scope of effect: writes the
+    mirror and its copies. Raises StoreProblem, with the mirror unchanged, if the store is away or this machine's own
+    class cannot be listed; another class that cannot be listed keeps its mirror. Raises OSError if the mirror cannot
+    be written.
     """
     folders = [folder for folder in store.folders() if CLASS.fullmatch(folder)]
     copies = _copies(store, policy)
@@ -140,7 +140,7 @@ def _mirror(contents: ClassContents, key: Key, mirror: Path) -> MirroredClass:
         key=key,
         path=path,
         publications=len(contents.publications),
-        hosts=len({publication.host for publication in contents.publications}),
+        hosts=len(set(names_of_computers(contents.publications).values())),
         entries=len(profile.entries),
         confirmed=sum(map(_is_confirmed, profile.entries)),
         contested=sum(entry.contested for entry in profile.entries),
