@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -209,3 +211,35 @@ def test_what_an_allocator_keeps_in_memory_is_measured_beside_the_default():
 
 def test_where_no_allocator_is_chosen_memory_is_not_looked_at():
     assert [one.resident_bytes for one in _run("steady", TWO)] == [None, None]
+
+
+def test_a_server_that_is_killed_costs_its_trial_and_the_next_plan_gets_another():
+    workload = _workload("steady")
+    bench = ProcessBench(workloads={"steady": workload})
+    plan = TrialPlan(
+        cases=(Case(operation=Operation(name="steady", sizes=(("n", 10),)), configurations=(TWO,)),),
+        rounds=500,
+    )
+
+    def kill():
+        _wait_for(lambda: len(psutil.Process().children(recursive=True)) >= 2)
+        server = next(
+            child for child in psutil.Process().children() if "trial_server" in " ".join(child.cmdline())
+        )
+        server.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    broken = bench.run(plan)
+    killer.join()
+    whole = bench.run(replace(plan, rounds=1))
+
+    assert any(one.failure is not None for one in broken.measurements)
+    assert [one.failure for one in whole.measurements] == [None, None]
+
+
+def _wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
