@@ -28,7 +28,6 @@ from autotune.errors import AutotuneError, DaemonRuns, EnvironmentProblem, Unsup
 from autotune.host.memory_limit import resident_bytes, usable_bytes
 from autotune.model.catalogue import kind, operation
 from autotune.model.operation import NAME, Operation
-from autotune.profiles.profile_files import replace
 
 METRICS_SECONDS = 60.0
 FOREVER = 1e12
@@ -191,8 +190,10 @@ class DaemonService:
         controller, named = self.controller, self.controller.context.settings.metrics
         path = self.paths.state / "metrics.prom" if named is None else Path(named)
         text = metrics_text(controller.context, controller.inventories, controller.status())
+        unfinished = path.with_name(f".{path.name}.tmp")
         try:
-            replace(path, text.encode())
+            unfinished.write_text(text, "utf-8")
+            unfinished.replace(path)
         except OSError as error:
             self._log.begin("metrics", f"{path} cannot be written: {error.strerror or error}.")
         else:
