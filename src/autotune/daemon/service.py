@@ -26,6 +26,7 @@ from autotune.daemon.sensors import MachineSensors, fingerprint
 from autotune.daemon.systemd import notify_systemd
 from autotune.errors import AutotuneError, DaemonRuns, EnvironmentProblem, UnsupportedPlatform, UsageError
 from autotune.host.memory_limit import resident_bytes, usable_bytes
+from autotune.host.trusted_files import replace_file
 from autotune.model.catalogue import kind, operation
 from autotune.model.operation import NAME, Operation
 
@@ -190,10 +191,8 @@ class DaemonService:
         controller, named = self.controller, self.controller.context.settings.metrics
         path = self.paths.state / "metrics.prom" if named is None else Path(named)
         text = metrics_text(controller.context, controller.inventories, controller.status())
-        unfinished = path.with_name(f".{path.name}.tmp")
         try:
-            unfinished.write_text(text, "utf-8")
-            unfinished.replace(path)
+            replace_file(path, text.encode(), durable=False)
         except OSError as error:
             self._log.begin("metrics", f"{path} cannot be written: {error.strerror or error}.")
         else:

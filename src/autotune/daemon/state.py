@@ -16,9 +16,10 @@ from typing import Any
 
 from autotune.daemon.sensors import Fingerprint
 from autotune.daemon.typed_json import decode, encode
+from autotune.errors import UntrustedFile
+from autotune.host.trusted_files import FileRule, read_file, replace_file
 from autotune.model.catalogue import CATALOGUE, LARGEST_SIZE
 from autotune.model.operation import DTYPES, Operation
-from autotune.profiles.profile_files import replace
 
 FORMAT = 2
 MAX_BYTES = 2**22
@@ -200,18 +201,17 @@ def _decayed(counts: Mapping[Operation, float], factor: float) -> dict[Operation
 def load_state(path: Path) -> tuple[DaemonState, str | None]:
     """Read the state. Return an empty one and a sentence if the file cannot be used."""
     try:
-        with path.open("rb") as file:
-            return _state_of(json.loads(file.read(MAX_BYTES))), None
+        return _state_of(json.loads(read_file(path, FileRule(MAX_BYTES)).data)), None
     except FileNotFoundError:
         return DaemonState(), None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, UntrustedFile) as error:
         return DaemonState(), f"{path} cannot be used: {error}. The daemon starts without its former state."
 
 
 def save_state(path: Path, state: DaemonState) -> None:
     """Write the state. Raises OSError, with the old file untouched."""
     document = {"format": FORMAT, **encode(state)}
-    replace(path, json.dumps(document, separators=(",", ":")).encode())
+    replace_file(path, json.dumps(document, separators=(",", ":")).encode())
 
 
 def _state_of(document: Any) -> DaemonState:
