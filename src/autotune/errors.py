@@ -6,7 +6,8 @@ AutotuneError
 │   ├── BadSize                a size is malformed, missing or not a size of the operation
 │   ├── BadWorkload            the user's function cannot be loaded, or takes no such arguments
 │   ├── BadBudget              the time allowed is too small for a single operation
-│   └── BadSettings            a configuration file, or an option in its place, says what cannot be
+│   ├── BadSettings            a configuration file, or an option in its place, says what cannot be
+│   └── BadDocument            a document has another value than is expected in its place
 ├── EnvironmentProblem         the machine or the environment does not allow it (exit code 3)
 │   ├── HostBusy               another trial runs on this host; holds who
 │   ├── DaemonRuns             another daemon runs already; holds its lock file
@@ -68,6 +69,10 @@ class BadBudget(UsageError):
 
 class BadSettings(UsageError):
     """A configuration file, or an option in its place, says what cannot be."""
+
+
+class BadDocument(UsageError):
+    """A document has another value than is expected in its place."""
 
 
 class EnvironmentProblem(AutotuneError, RuntimeError):

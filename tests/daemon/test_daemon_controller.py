@@ -9,7 +9,7 @@ from support.daemon_scenes import FACTS, NAME, NOON, PYTHON, SVD, Scene, entry
 
 from autotune.daemon import state as daemon_state
 from autotune.daemon.child_processes import ChildResult
-from autotune.daemon.daemon_settings import DaemonSettings, Interpreter, parse_hours
+from autotune.daemon.daemon_settings import AllowedHours, DaemonSettings, Interpreter
 from autotune.daemon.spool import FORMAT
 from autotune.daemon.state import DailyCpuTime, UnfinishedCalibration
 from autotune.host import cgroup
@@ -100,7 +100,7 @@ def test_what_measures_has_journals_of_the_daemon_s_own(scene):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        ({"hours": (parse_hours("03:00-04:00", "hours"),)}, "It is outside the configured hours."),
+        ({"hours": (AllowedHours.from_text("03:00-04:00", "hours"),)}, "It is outside the configured hours."),
         ({"daily_cpu_seconds": 0.0}, "The 0 CPU seconds of this day are spent."),
     ],
 )

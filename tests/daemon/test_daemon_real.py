@@ -13,7 +13,7 @@ from support.daemon_processes import ANY_LOAD, PATIENCE, Daemon, descendants_kno
 
 from autotune.controls.supervise import descendants
 from autotune.daemon.child_processes import ChildCommand, ProcessLauncher
-from autotune.daemon.state_file import load_state
+from autotune.daemon.state import load_state
 
 pytestmark = [
     pytest.mark.real,

@@ -11,14 +11,16 @@ from support.daemon_scenes import NAME, NOON, SVD, entry, schedule_input
 
 from autotune.daemon.schedule import queue
 from autotune.daemon.state import (
+    FORMAT,
     CanaryProgress,
     CanaryVerdict,
     DaemonState,
     DailyCpuTime,
     Retry,
     UnfinishedCalibration,
+    load_state,
+    save_state,
 )
-from autotune.daemon.state_file import FORMAT, load_state, save_state
 from autotune.model.catalogue import operation
 from autotune.model.operation import Operation
 

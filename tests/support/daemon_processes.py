@@ -12,8 +12,7 @@ from autotune.controls.supervise import descendants
 from autotune.daemon import spool
 from autotune.daemon.control_socket import ask_daemon
 from autotune.daemon.sensors import fingerprint
-from autotune.daemon.state import DaemonState
-from autotune.daemon.state_file import save_state
+from autotune.daemon.state import DaemonState, save_state
 from autotune.errors import NoDaemon
 from autotune.host.identity import short_host_id
 from autotune.profiles import folders

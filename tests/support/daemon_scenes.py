@@ -10,6 +10,7 @@ from autotune.daemon.inventory import Inventory, InventoryEntry
 from autotune.daemon.schedule import ScheduleInput
 from autotune.daemon.sensors import LoadSample, MachineSensors, Moment
 from autotune.daemon.state import DaemonState
+from autotune.daemon.typed_json import encode
 from autotune.model.catalogue import operation
 from autotune.model.operation import Operation
 
@@ -229,31 +230,16 @@ class Scene:
     def answer_inventory(self, *entries, facts=FACTS, key="k1"):
         """Answer the question for an inventory that runs."""
         assert self.launcher.last.arguments[0] == "inventory"
-        rows = [
-            {
-                "operation": each.operation.name,
-                "dtype": each.operation.dtype,
-                "sizes": each.operation.size,
-                "status": each.status,
-                "ratio": each.ratio,
-                "undecided": each.undecided,
-                "level": each.level,
-                "path": each.path,
-                "contested": each.contested,
-            }
-            for each in entries
-        ]
-        self.launcher.last.finish(
-            {
-                "key": key,
-                "host": "h1",
-                "facts": facts,
-                "watched": [],
-                "profile": str(self.profile),
-                "created": None,
-                "entries": rows,
-            }
+        answer = Inventory(
+            key=key,
+            host="h1",
+            facts=facts,
+            watched=(),
+            profile=str(self.profile),
+            created=None,
+            entries=entries,
         )
+        self.launcher.last.finish(encode(answer))
 
     def asked(self, *entries, **words):
         """Let the interpreter answer. The profile of `entry`, which does not exist, is trusted."""

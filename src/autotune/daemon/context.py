@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from autotune.daemon.daemon_settings import DaemonPaths, DaemonSettings
 from autotune.daemon.sensors import Moment
-from autotune.daemon.state_file import load_state, save_state
+from autotune.daemon.state import load_state, save_state
 
 SAVE_SECONDS = 60.0
 """Between two writes of counts; decisions are written at once."""

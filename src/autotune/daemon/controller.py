@@ -214,7 +214,7 @@ class Controller:
                 return
 
     def _start(self, interpreter: Interpreter, command: ChildCommand) -> ChildProcess:
-        environ = {**command.environ, **dict(interpreter.environment)}
+        environ = {**command.environ, **interpreter.environment}
         return self._launcher.start(interpreter.python, command, environ)
 
     def _follow(self, running: RunningChild) -> None:

@@ -8,16 +8,16 @@ import re
 import sys
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from autotune.errors import ProfileError, UntrustedFile, UsageError
+from autotune.daemon.typed_json import check, decode, wrong
+from autotune.errors import BadDocument, ProfileError, UntrustedFile, UsageError
 from autotune.host.identity import short_host_id
 from autotune.host.trusted_files import FileRule, read_file
 from autotune.host.usable_cpus import online_cpus
-from autotune.profiles import value_checks
 from autotune.profiles.folders import NODE_FOLDER, cluster_profiles, state_dir, user_profiles, user_spool
 from autotune.profiles.yaml_subset import parse
 
@@ -30,7 +30,7 @@ SYSTEM_USER = "autotune"
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS = re.compile(
-    r"(?:(?P<days>[a-z]{3}(?:,[a-z]{3})*) )?(?P<from>\d\d:\d\d)-(?P<to>\d\d:\d\d)", re.IGNORECASE
+    r"(?:(?P<days>[a-z]{3}(?:,[a-z]{3})*) )?(?P<from>\d\d:[0-5]\d)-(?P<to>\d\d:[0-5]\d)", re.ASCII
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _PROGRAM = re.compile(r"[^/\0]{1,64}")
@@ -41,12 +41,19 @@ class Interpreter:
     """A Python interpreter that programs use, with the environment that they give it."""
 
     python: str = sys.executable
-    environment: tuple[tuple[str, str], ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises BadDocument for values that no interpreter can have."""
+        check(Path(self.python).is_absolute(), "python", "an absolute path", self.python)
+        for name in self.environment:
+            check(_VARIABLE.fullmatch(name), "environment", "names of environment variables", name)
 
     @property
     def name(self) -> str:
         """What `status` and the state call it."""
-        return " ".join([*(f"{name}={value}" for name, value in self.environment), self.python])
+        variables = (f"{name}={value}" for name, value in sorted(self.environment.items()))
+        return " ".join([*variables, self.python])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,17 @@ class AllowedHours:
     begins: int
     """Minutes after midnight."""
     ends: int
+
+    @classmethod
+    def from_text(cls, text: object, where: str) -> "AllowedHours":
+        """Parse a span such as `22:00-06:00` or `sat,sun 00:00-24:00`. Raises BadDocument."""
+        match = _HOURS.fullmatch(text.strip().lower()) if isinstance(text, str) else None
+        if match is not None:
+            days = match["days"].split(",") if match["days"] else _WEEKDAYS
+            begins, ends = (60 * int(each[:2]) + int(each[3:]) for each in (match["from"], match["to"]))
+            if set(days) <= set(_WEEKDAYS) and max(begins, ends) <= 24 * 60 and begins != ends:
+                return cls(days=frozenset(map(_WEEKDAYS.index, days)), begins=begins, ends=ends)
+        raise wrong(where, 'a time such as "22:00-06:00" or "sat,sun 00:00-24:00"', text)
 
     def contain(self, moment: datetime) -> bool:
         """Does the span contain this moment?"""
@@ -93,6 +111,13 @@ class IdleThresholds:
     busy_seconds: float = 0.5
     """Duration of load before a trial is ended: half of the second within which the CPUs are given back."""
 
+    def __post_init__(self) -> None:
+        """Raises BadDocument for thresholds that never open the window, or never close it."""
+        for name, value in asdict(self).items():
+            check(value > 0, name, "a number above 0", value)
+        expected = f"more than start_below ({self.start_below:g})"
+        check(self.stop_above > self.start_below, "stop_above", expected, self.stop_above)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSettings:
@@ -120,6 +145,21 @@ class DaemonSettings:
     """Users of this group may give orders, besides root and the daemon's own user."""
     metrics: str | None = None
     """Path of the Prometheus text file; None: `metrics.prom` in the state folder."""
+
+    def __post_init__(self) -> None:
+        """Raises BadDocument for values that the daemon cannot work with."""
+        check(self.interpreters, "interpreters", "at least one interpreter", [])
+        for number, name in enumerate(self.exclude):
+            expected = "the name of a program, without a folder"
+            check(_PROGRAM.fullmatch(name), f"exclude[{number}]", expected, name)
+        for name, least in (
+            *(("daily_cpu_seconds", 0.0), ("job_seconds", 5.0), ("memory_bytes", 2**26)),
+            *(("recheck_days", 1e-6), ("pull_seconds", 10.0)),
+        ):
+            value = getattr(self, name)
+            check(value is None or value >= least, name, f"a number of at least {least:g}", value)
+        absolute = self.metrics is None or Path(self.metrics).is_absolute()
+        check(absolute, "metrics", "an absolute path", self.metrics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +257,8 @@ def load_settings(path: Path) -> DaemonSettings:
         settings = DaemonSettings() if data is None else parse_settings(parse(data))
     except ProfileError as error:
         raise UsageError(f"{path}: {error.reason}") from None
+    except BadDocument as error:
+        raise UsageError(f"{path}: {error}") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
     if settings.store is None:
@@ -225,27 +267,9 @@ def load_settings(path: Path) -> DaemonSettings:
 
 
 def parse_settings(document: Any) -> DaemonSettings:
-    """Check a parsed document. Raises ProfileError for anything that is not expected there."""
-    if document is None:
-        return DaemonSettings()
-    return DaemonSettings(
-        **{
-            name: _CHECKS[name](value, name)
-            for name, value in _fields_of(document, "", DaemonSettings).items()
-            if value is not None or name in _NULLABLE
-        }
-    )
-
-
-def parse_hours(value: Any, where: str) -> AllowedHours:
-    """Parse a span such as `22:00-06:00` or `sat,sun 00:00-24:00`."""
-    match = _HOURS.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is not None:
-        days = match["days"].lower().split(",") if match["days"] else _WEEKDAYS
-        begins, ends = _minutes(match["from"]), _minutes(match["to"])
-        if set(days) <= set(_WEEKDAYS) and begins is not None and ends is not None and begins != ends:
-            return AllowedHours(days=frozenset(map(_WEEKDAYS.index, days)), begins=begins, ends=ends)
-    raise value_checks.wrong(where, 'a time such as "22:00-06:00" or "sat,sun 00:00-24:00"', value)
+    """Check a parsed document. Raises BadDocument for the first value that is not expected there."""
+    settings: DaemonSettings = decode(DaemonSettings, {} if document is None else document)
+    return settings
 
 
 def _shared_store(config: Path) -> str | None:
@@ -272,95 +296,3 @@ def _read(path: Path) -> bytes | None:
         return None
     except UntrustedFile as error:
         raise ProfileError(error.reason) from None
-
-
-def _fields_of(value: Any, where: str, kind: type) -> Mapping[str, Any]:
-    names = {item.name for item in fields(kind)}
-    mapping = value_checks.mapping(value, where or "the document")
-    unknown = sorted(mapping.keys() - names)
-    if unknown:
-        raise ProfileError(
-            f"{where}{'.' if where else ''}{unknown[0]}: there is no such setting; the known ones "
-            f"are {', '.join(sorted(names))}."
-        )
-    return mapping
-
-
-def _interpreter(value: Any, where: str) -> Interpreter:
-    mapping = _fields_of(value, where, Interpreter)
-    python = value_checks.field(mapping, "python", where, value_checks.text)
-    if not Path(python).is_absolute():
-        raise value_checks.wrong(f"{where}.python", "an absolute path", python)
-    environment = value_checks.field(mapping, "environment", where, value_checks.mapping, {})
-    for name, text in environment.items():
-        if not _VARIABLE.fullmatch(name):
-            raise value_checks.wrong(f"{where}.environment", "names of environment variables", name)
-        value_checks.text(text, f"{where}.environment.{name}")
-    return Interpreter(python=python, environment=tuple(sorted(environment.items())))
-
-
-def _interpreters(value: Any, where: str) -> tuple[Interpreter, ...]:
-    interpreters = tuple(dict.fromkeys(value_checks.list_of(_interpreter)(value, where)))
-    if not interpreters:
-        raise value_checks.wrong(where, "at least one interpreter", value)
-    return interpreters
-
-
-def _idle(value: Any, where: str) -> IdleThresholds:
-    positive = value_checks.number(0.0, inclusive=False)
-    limits = IdleThresholds(
-        **{
-            name: positive(item, f"{where}.{name}")
-            for name, item in _fields_of(value, where, IdleThresholds).items()
-        }
-    )
-    if limits.stop_above <= limits.start_below:
-        raise value_checks.wrong(
-            f"{where}.stop_above", f"more than start_below ({limits.start_below:g})", limits.stop_above
-        )
-    return limits
-
-
-def _minutes(text: str) -> int | None:
-    hour, minute = int(text[:2]), int(text[3:])
-    return hour * 60 + minute if minute < 60 and hour * 60 + minute <= 24 * 60 else None
-
-
-def _program(value: Any, where: str) -> str:
-    text: str = value_checks.text(value, where)
-    if not _PROGRAM.fullmatch(text):
-        raise value_checks.wrong(where, "the name of a program, without a folder", value)
-    return text
-
-
-def _absolute(value: Any, where: str) -> str | None:
-    if value is not None and not Path(value_checks.text(value, where)).is_absolute():
-        raise value_checks.wrong(where, "an absolute path", value)
-    return value  # type: ignore[no-any-return]  # it is text
-
-
-def _each(check: value_checks.Check) -> value_checks.Check:
-    return lambda value, where: tuple(value_checks.list_of(check)(value, where))
-
-
-def _or_none(check: value_checks.Check) -> value_checks.Check:
-    return lambda value, where: None if value is None else check(value, where)
-
-
-_CHECKS: Mapping[str, value_checks.Check] = {
-    "interpreters": _interpreters,
-    "idle": _idle,
-    "hours": _each(parse_hours),
-    "exclude": _each(_program),
-    "daily_cpu_seconds": _or_none(value_checks.number(0.0)),
-    "job_seconds": value_checks.number(5.0),
-    "memory_bytes": _or_none(value_checks.whole(2**26, 2**63)),
-    "recheck_days": value_checks.number(0.0, inclusive=False),
-    "calibrate": value_checks.truth,
-    "store": _or_none(value_checks.text),
-    "pull_seconds": value_checks.number(10.0),
-    "group": _or_none(value_checks.text),
-    "metrics": _absolute,
-}
-_NULLABLE = {"daily_cpu_seconds", "memory_bytes", "store", "group", "metrics"}
-"""Settings that `null` switches off."""

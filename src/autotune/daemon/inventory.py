@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from math import exp, log
@@ -14,6 +14,7 @@ from autotune.daemon.context import DaemonContext
 from autotune.daemon.daemon_settings import Interpreter
 from autotune.daemon.sensors import fingerprint
 from autotune.daemon.state import PlainValue
+from autotune.daemon.typed_json import decode
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.operation import Operation
 
@@ -60,7 +61,7 @@ class Inventory:
     key: str
     """Digest of its class key."""
     host: str
-    facts: Mapping[str, PlainValue]
+    facts: dict[str, PlainValue]
     """The fields of the class key by their dotted names."""
     watched: tuple[str, ...]
     """Files and folders that change when its NumPy or BLAS does."""
@@ -97,26 +98,13 @@ class Inventory:
 
 
 def parse_inventory(answer: bytes) -> Inventory:
-    """Parse the answer of the profile helper. Raises ValueError, KeyError or TypeError for any other text."""
+    """Parse the answer of the profile helper. Raises ValueError for any other text."""
     document = json.loads(answer)
-    if "problem" in document:
+    if isinstance(document, dict) and "problem" in document:
         raise ValueError(document["problem"])
-    entries = (_entry(**item) for item in document["entries"])
-    return Inventory(
-        key=document["key"],
-        host=document["host"],
-        facts=dict(document["facts"]),
-        watched=tuple(document["watched"]),
-        profile=document["profile"],
-        created=document["created"],
-        entries=tuple(entry for entry in entries if _has_its_sizes(entry.operation)),
-    )
-
-
-def _entry(*, operation: str, dtype: str, sizes: dict[str, int], **rest: Any) -> InventoryEntry:
-    return InventoryEntry(
-        operation=Operation(name=operation, dtype=dtype, sizes=tuple(sizes.items())), **rest
-    )
+    inventory: Inventory = decode(Inventory, document)
+    entries = tuple(entry for entry in inventory.entries if _has_its_sizes(entry.operation))
+    return replace(inventory, entries=entries)
 
 
 def _has_its_sizes(operation: Operation) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotune.daemon.inventory import REFUSED
+from autotune.daemon.typed_json import encode
 from autotune.errors import AutotuneError
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
@@ -113,9 +114,7 @@ _VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
 def _row(found: "Found", status: str) -> dict[str, Any]:
     entry = found.entry
     return {
-        "operation": entry.operation.name,
-        "dtype": entry.operation.dtype,
-        "sizes": entry.operation.size,
+        "operation": encode(entry.operation),
         "status": status,
         "ratio": entry.ratio,
         "undecided": entry.reason if entry.undecided else "",

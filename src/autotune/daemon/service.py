@@ -192,7 +192,7 @@ class DaemonService:
         path = self.paths.state / "metrics.prom" if named is None else Path(named)
         text = metrics_text(controller.context, controller.inventories, controller.status())
         try:
-            replace_file(path, text.encode())
+            replace_file(path, text.encode(), durable=False)
         except OSError as error:
             self._log.begin("metrics", f"{path} cannot be written: {error.strerror or error}.")
         else:

@@ -1,17 +1,28 @@
-"""What the daemon remembers from one run to the next; `state_file` writes it to disk.
+"""What the daemon remembers from one run to the next, and its file.
 
-Results are not part of it: profiles hold them, and the journals of `autotune calibrate` hold those of unfinished
-calibrations. A lost state loses no result.
+The file is JSON, replaced as a whole, and believed only where every value is valid. Results are not part of it:
+profiles hold them, and the journals of `autotune calibrate` hold those of unfinished calibrations. A lost state loses
+no result.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
 from autotune.daemon.sensors import Fingerprint
-from autotune.model.operation import Operation
+from autotune.daemon.typed_json import decode, encode
+from autotune.errors import UntrustedFile
+from autotune.host.trusted_files import FileRule, read_file, replace_file
+from autotune.model.catalogue import CATALOGUE, LARGEST_SIZE
+from autotune.model.operation import DTYPES, Operation
 
+FORMAT = 2
+MAX_BYTES = 2**22
 MAX_COUNTED = 1000
 """Operations at a size whose calls are counted; those called least are dropped."""
 HALF_LIFE_SECONDS = 7 * 86400.0
@@ -185,3 +196,45 @@ def _decayed(counts: Mapping[Operation, float], factor: float) -> dict[Operation
     """Return the largest counts with part of their weight, without those that have become negligible."""
     ranked = sorted(((calls * factor, str(name), name) for name, calls in counts.items()), reverse=True)
     return {operation: calls for calls, _, operation in ranked[:MAX_COUNTED] if calls >= 0.5}
+
+
+def load_state(path: Path) -> tuple[DaemonState, str | None]:
+    """Read the state. Return an empty one and a sentence if the file cannot be used."""
+    try:
+        return _state_of(json.loads(read_file(path, FileRule(MAX_BYTES)).data)), None
+    except FileNotFoundError:
+        return DaemonState(), None
+    except (OSError, ValueError, RecursionError, UntrustedFile) as error:
+        return DaemonState(), f"{path} cannot be used: {error}. The daemon starts without its former state."
+
+
+def save_state(path: Path, state: DaemonState) -> None:
+    """Write the state. Raises OSError, with the old file untouched."""
+    document = {"format": FORMAT, **encode(state)}
+    replace_file(path, json.dumps(document, separators=(",", ":")).encode())
+
+
+def _state_of(document: Any) -> DaemonState:
+    if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
+        raise ValueError("it is of another version")
+    state: DaemonState = decode(DaemonState, document)
+    unfinished = [] if state.unfinished is None else [state.unfinished.operation]
+    ladders = chain(state.orders, state.doubts, unfinished, *state.checked.values())
+    if not all(map(is_measurable, chain(state.demand, state.used))) or not all(
+        is_measurable(operation)
+        or (not operation.sizes and operation.name in CATALOGUE and operation.dtype in DTYPES)
+        for operation in ladders
+    ):
+        raise ValueError("it names an operation that this version does not measure")
+    return state
+
+
+def is_measurable(operation: Operation) -> bool:
+    """Is it an operation of the catalogue with valid sizes?"""
+    row = CATALOGUE.get(operation.name)
+    return (
+        row is not None
+        and operation.dtype in DTYPES
+        and operation.size.keys() == set(row.size_names)
+        and all(1 <= value <= LARGEST_SIZE for value in operation.size.values())
+    )
