@@ -206,3 +206,34 @@ def test_beyond_the_points_that_weigh_hypotheses_every_visit_still_counts():
     visited, values = np.arange(count), np.log(grid.coordinates[:, 0] + 0.1)
     model = Model.fit(grid, visited, values, np.ones(count))
     assert model.predict(visited).average() == pytest.approx(values, abs=0.05)
+
+
+def test_the_best_point_right_before_a_cliff_is_chosen():
+    """A smooth model of all points would expect it to be as slow as its neighbour beyond the cliff."""
+    luck = Random(1)
+    values = {
+        t: (-math.log(t / 40) if t <= 40 else 2.5) + luck.gauss(0, 0.01) for t in (1, 8, 20, 30, 34, 38, 40)
+    }
+    values |= {t: 2.5 + luck.gauss(0, 0.01) for t in (41, 43, 50, 64)}
+    seen = [Visit(point=threads - 1, value=value) for threads, value in values.items()]
+    assert CURVE.points[choose(CURVE, seen)] == (40,)
+
+
+def test_repeats_that_agree_make_single_timings_credible():
+    """Without noise in the repeats a point's own deviation is believed, and with noise it is not."""
+    rough = Random(2)
+    others = [Visit(point=point, value=rough.gauss(0, 0.08)) for point in range(0, 60, 4)]
+    lowest = Visit(point=62, value=min(visit.value for visit in others) - 0.02)
+    exact = [Visit(point=30, value=0.0)] * 8
+    noisy = [Visit(point=30, value=value) for value in (-0.08, 0.08, 0.05, -0.06, 0.09, -0.09, 0.07, -0.05)]
+    models = []
+    for repeats in (exact, noisy):
+        data = {visit.point: visit.value for visit in others} | {30: 0.0, 62: lowest.value}
+        squares = sum(visit.value**2 for visit in repeats)
+        counts = np.asarray([8.0 if point == 30 else 1.0 for point in data])
+        models.append(
+            Model.fit(CURVE, np.asarray(list(data)), np.asarray(list(data.values())), counts, (7, squares))
+        )
+    exact_noise, noisy_noise = (float(model.weights @ model.noise) for model in models)
+    assert exact_noise < 0.02
+    assert noisy_noise > 0.05

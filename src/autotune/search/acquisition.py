@@ -6,9 +6,10 @@ points may be, turns for categories that were neglected, turns of bisection, and
 Pure: values in, values out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import median_high, median_low
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +35,12 @@ it does. On flat curves with one fast region, without it the search compared noi
 instead of 0.03."""
 NEARBY = 0.1
 """Part of that probability which a point right beside another keeps: needles."""
-DOUBT, INCREDIBLE = 0.15, 1.0
+DOUBT, INCREDIBLE = 0.15, 0.7
 """Log-ratios between which a timing must stand out to be looked at again: no disturbance is larger."""
+COMPARABLE = 0.5
+"""Log-ratio to the best within which points are compared for the choice."""
+DISTURBED = 0.2
+"""Log-ratio beyond which the deviation of a repeat counts as a disturbance and not as more noise."""
 KNEE, SOFTNESS = 0.4, 0.3
 """Log-ratio to the best above which values are compressed, and over which."""
 BEYOND = 0.3
@@ -98,7 +103,7 @@ def propose(
 def choose(grid: Grid, visits: Sequence[Visit]) -> int | None:
     """Return the point that is expected to be the fastest among those visited; None if every visit failed."""
     data, model = _learn(grid, tuple(visits))
-    return None if model is None else data.leader(model)
+    return None if model is None else data.leader(grid, model)
 
 
 def promise(grid: Grid, visits: Sequence[Visit], gain: float) -> float:
@@ -125,12 +130,14 @@ def _learn(grid: Grid, visits: tuple[Visit, ...]) -> "tuple[_Data, Model | None]
 
 @dataclass(frozen=True, kw_only=True)
 class _Data:
-    """Values of the visited points: the median of each one's visits."""
+    """Values of the visited points: the centre of each one's visits."""
 
     visited: npt.NDArray[np.intp]
     values: npt.NDArray[np.float64]
     repeats: npt.NDArray[np.float64]
     failed: frozenset[int]
+    scatter: tuple[int, float]
+    """Degrees of freedom and sum of squares of the repeats around their points' centres."""
 
     @classmethod
     def of(cls, visits: Sequence[Visit]) -> "_Data":
@@ -140,18 +147,45 @@ class _Data:
                 by_point.setdefault(visit.point, []).append(visit.value)
         return cls(
             visited=np.asarray(list(by_point), dtype=np.intp),
-            values=np.asarray([float(np.median(values)) for values in by_point.values()]),
+            values=np.asarray([_centre(values) for values in by_point.values()]),
             repeats=np.asarray([float(len(values)) for values in by_point.values()]),
             failed=frozenset(visit.point for visit in visits if visit.value is None) - set(by_point),
+            scatter=_scatter(by_point.values()),
         )
 
     def model(self, grid: Grid) -> Model:
         """Fit the model to the values."""
-        return Model.fit(grid, self.visited, _compress(self.values), self.repeats)
+        return Model.fit(grid, self.visited, _compress(self.values), self.repeats, self.scatter)
 
-    def leader(self, model: Model) -> int:
-        """Return the visited point with the best expectation."""
-        return int(self.visited[int(np.argmin(model.predict(self.visited).average()))])
+    def leader(self, grid: Grid, model: Model) -> int:
+        """Return the visited point with the best expectation.
+
+        It is expected by a model of the points that are comparable with the best. Beside a cliff the `model` of all
+        points smooths the cliff and expects the best point, right before it, to be slow.
+        """
+        noise = float(model.weights @ model.noise)
+        inside = np.flatnonzero(self.values <= self.values.min() + COMPARABLE + 3 * noise)
+        values, repeats = self.values[inside], self.repeats[inside]
+        near = Model.fit(grid, self.visited[inside], values, repeats, self.scatter)
+        return int(near.visited[int(np.argmin(near.predict(near.visited).average()))])
+
+
+def _centre(values: Sequence[float]) -> float:
+    """Return the median; of two middle values far apart the lower, because a disturbance only slows down."""
+    low, high = median_low(values), median_high(values)
+    return low if high - low > DISTURBED else (low + high) / 2
+
+
+def _scatter(repeated: Iterable[Sequence[float]]) -> tuple[int, float]:
+    """Return degrees of freedom and sum of squares of repeats around their centres; disturbances are cut off."""
+    deviations = [
+        min(abs(value - _centre(values)), DISTURBED)
+        for values in repeated
+        if len(values) > 1
+        for value in values
+    ]
+    freedom = sum(len(values) - 1 for values in repeated)
+    return freedom, sum(deviation**2 for deviation in deviations)
 
 
 def _compress(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -170,9 +204,9 @@ def _doubted_points(data: _Data, model: Model) -> set[int]:
 
     A disturbed timing is slower. Without a second look the search would leave the best region for good.
     """
-    expected, values = model.leave_one_out(), _compress(data.values)
+    expected = model.leave_one_out()
     best = min(float(expected.min()), 0.0)
-    above = values - expected
+    above = data.values - data.values.min() - expected
     doubted = (data.repeats == 1) & (expected < best + DOUBT) & (above > DOUBT) & (above < INCREDIBLE)
     return {int(data.visited[int(np.argmax(np.where(doubted, above, 0.0)))])} if doubted.any() else set()
 
@@ -188,7 +222,7 @@ def _turn(grid: Grid, data: _Data, model: Model, visits: Sequence[Visit]) -> Poi
         return np.empty(0, dtype=np.intp)
     if grid.categorical.any() and (len(visits) // TURN) % 2:
         return _neglected_category(grid, data, model, visits)
-    halfway = _halfway(grid, data.leader(model), set(data.visited.tolist()) | data.failed)
+    halfway = _halfway(grid, data.leader(grid, model), set(data.visited.tolist()) | data.failed)
     return np.asarray(sorted(set(halfway)), dtype=np.intp)
 
 
@@ -197,7 +231,7 @@ def _neglected_category(grid: Grid, data: _Data, model: Model, visits: Sequence[
 
     A category whose curve has another shape is not given up for a few bad points; one that only failed, twice, is.
     """
-    leader = data.leader(model)
+    leader = data.leader(grid, model)
     counts = []
     for axis in np.flatnonzero(grid.categorical):
         for value in np.unique(grid.coordinates[:, axis]):

@@ -68,10 +68,14 @@ class Model:
     """(hypotheses, visited): L^-1 target."""
 
     @classmethod
-    def fit(cls, grid: Grid, visited: Points, values: Array, repeats: Array) -> "Model":
+    def fit(
+        cls, grid: Grid, visited: Points, values: Array, repeats: Array, scatter: tuple[int, float] = (0, 0.0)
+    ) -> "Model":
         """Weigh the hypotheses by the log-times `values` of the `visited` points, each the median of so many repeats.
 
-        The log marginal likelihood is Rasmussen and Williams 5.8.
+        `scatter` are the degrees of freedom and the sum of squares of the repeats around their points' centres. They
+        tell noise from points' own deviations, which single visits do not. The log marginal likelihood is Rasmussen
+        and Williams 5.8, times that of the repeats within points.
         """
         centre = float(np.median(values))
         scale = float(np.sqrt(np.mean((values - centre) ** 2))) or 1.0
@@ -81,6 +85,8 @@ class Model:
         some = np.linspace(0, len(visited) - 1, min(WEIGHED, len(visited))).astype(np.intp)
         factor, half = _solve(prior, grid, visited[some], target[some], repeats[some])
         evidence = -0.5 * (half**2).sum(1) - np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
+        freedom, squares = scatter
+        evidence -= 0.5 * (freedom * np.log(prior.noise) + squares / scale**2 / prior.noise)
         kept = np.argsort(-evidence, kind="stable")[:KEPT]
         weights = np.exp(evidence[kept] - evidence[kept[0]])
         prior, factor, half = prior.select(kept), factor[kept], half[kept]
@@ -98,6 +104,11 @@ class Model:
             factor=factor,
             half=half,
         )
+
+    @property
+    def noise(self) -> Array:
+        """(hypotheses,), standard deviation of one timing."""
+        return self.scale * np.sqrt(self.prior.noise)
 
     def with_expected(self, new: Points) -> "Model":
         """Condition on one more visit of each point, as if it returned its expected value ("kriging believer").
@@ -124,7 +135,7 @@ class Model:
             weights=self.weights,
             mean=self.centre + self.scale * mean,
             deviation=self.scale * np.sqrt(variance),
-            noise=self.scale * np.sqrt(self.prior.noise),
+            noise=self.noise,
         )
 
     def leave_one_out(self) -> Array:
