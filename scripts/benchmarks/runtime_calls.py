@@ -46,7 +46,7 @@ def switched(name: str, *, changes: bool) -> Callable[[bool], Pair]:
     def make(_quick: bool) -> Pair:
         call = _call(name)
         operation = {"dot": "matmul", "scipy": "cholesky"}.get(name, name)
-        around = _applied(operation, changes=changes, per_call="all")
+        around = _applied(operation, changes=changes)
         _check(around, call, changes=changes)
         return Pair(plain=call, tuned=call, around_tuned=around)
 
@@ -79,7 +79,7 @@ def guarded_long(quick: bool) -> Pair:
 
 def recorded_question(_quick: bool) -> Pair:
     import autotune
-    from autotune.runtime.applied import state
+    from autotune.runtime.process_state import state
 
     @contextmanager
     def unrecorded() -> Iterator[None]:
@@ -134,7 +134,7 @@ def _applied(operation: str, *, changes: bool, side: int = SIDE, **wishes: Any) 
 
 def _check(around: Around, call: Callable[[], object], *, changes: bool) -> None:
     """A row must not time an interception that was refused. Raises NotHere with its reason."""
-    from autotune.runtime.applied import state
+    from autotune.runtime.process_state import state
 
     with around():
         call()

@@ -56,10 +56,11 @@ SAID = [
     ),
     (
         messages.daemon_ordered("svd n=8"),
-        "svd n=8 is measured as soon as the machine is idle; `autotune daemon status` says when.",
+        "svd n=8 is measured next, once the machine is idle; `autotune daemon status` says what it waits for.",
     ),
-    (messages.daemon_paused(None), "Nothing is measured until `autotune daemon resume`."),
-    (messages.daemon_paused("2h"), "Nothing is measured for 2h."),
+    (messages.daemon_paused(None), "The daemon measures nothing until `autotune daemon resume`."),
+    (messages.daemon_stopped(7), "The daemon (process 7) has ended. Profiles stay in force."),
+    (messages.daemon_paused("2h"), "The daemon measures nothing for 2h."),
     (messages.decided("svd n=8", TUNED), "  svd n=8: blas_threads=1, 2.00x (1.82 to 2.22)"),
     (messages.decided("svd n=8", KEPT), "  svd n=8: default kept: Made by hand."),
     (messages.no_such_verb("calibrat", "calibrate"), "There is no verb 'calibrat'. Did you mean calibrate?"),
@@ -92,7 +93,7 @@ SAID = [
     (messages.how_to_see("autotune"), "See it in pictures, in a browser: autotune report --html report.html"),
     (
         messages.how_to_use("p.yaml", found=True),
-        "Programs use it by autotune.apply(per_call=True), map_blocks and the like; `autotune explain` says what applies.",
+        "Programs use it by autotune.apply(), map_blocks and the like; `autotune explain` says what applies.",
     ),
     (
         messages.how_to_use("p.yaml", found=False),

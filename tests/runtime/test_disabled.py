@@ -9,7 +9,7 @@ import autotune
 from autotune.cli.program import program
 from autotune.controls import blas
 from autotune.profiles import folders, profile_files
-from autotune.runtime.applied import Setting, state
+from autotune.runtime.process_state import Setting, state
 from autotune.runtime.process_threads import process_threads
 
 SIZE = 300_000
@@ -27,20 +27,18 @@ def disabled(request, monkeypatch, tmp_path):
         make_entry("temporaries", choice={"allocator": "retain"}, n=SIZE),
     )
     profile_files.write(made, folders.user_profiles() / "mine.yaml")
-    state.take(Setting())
+    state.replace_setting(Setting())
     assert autotune.config("log", n=SIZE) is not None
     monkeypatch.setenv("AUTOTUNE_DISABLE", request.param)
     monkeypatch.setattr("autotune.profiles.profile_files.read", None)  # not even looked at
-    state.take(Setting())
+    state.replace_setting(Setting())
     yield
-    state.take(Setting())
+    state.replace_setting(Setting())
 
 
 def test_apply_changes_nothing_and_says_why(disabled):
     before = blas.current()
-    with autotune.apply(
-        children=True, allocator="retain", per_call="all", guard=True, record=True
-    ) as applied:
+    with autotune.apply(children=True, allocator="retain", per_call=True, guard=True, record=True) as applied:
         assert (applied.blas_threads, applied.why) == (None, "AUTOTUNE_DISABLE is set.")
         assert (blas.current(), state.per_call, state.demand) == (before, None, None)
         assert (state.setting.exported, state.setting.allocator) == ({}, None)
@@ -82,6 +80,6 @@ def test_the_command_line_exports_nothing(disabled):
 def test_an_empty_switch_or_zero_switches_nothing_off(off, monkeypatch, tmp_path):
     alone(monkeypatch, tmp_path)
     monkeypatch.setenv("AUTOTUNE_DISABLE", off)
-    state.take(Setting())
+    state.replace_setting(Setting())
     assert autotune.explain().failure is None
-    state.take(Setting())
+    state.replace_setting(Setting())

@@ -4,6 +4,7 @@ A `Computer` says how long a configuration truly takes; a `Weather` says what a 
 `SimulatedBench` runs plans on both, behind the same seam as the bench that starts real processes.
 """
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,7 +14,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from autotune.bench import rounds
+from autotune.bench import sampling
 from autotune.bench.user_workload import UserKind, UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, Kind
 from autotune.model.catalogue import operation as catalogue_operation
@@ -279,8 +280,8 @@ class SimulatedBench:
         true = np.asarray([self.truth(case.operation, arm) for arm in arms])
         share = np.asarray([self._share(arm) for arm in arms])
         process = luck.normal(0, self.weather.processes) + luck.normal(0, self.weather.layouts, len(arms))
-        took, found = float(np.maximum(true, rounds.SAMPLE_SECONDS).sum()), []
-        for order in rounds.orders(len(arms), plan.rounds, rounds.order_seed(plan.seed, case.operation)):
+        took, found = float(np.maximum(true, sampling.SAMPLE_SECONDS).sum()), []
+        for order in _orders(len(arms), plan.rounds, sampling.order_seed(plan.seed, case.operation)):
             if found and left is not None and took >= left:
                 break
             common, present = self._sky_over(len(arms))
@@ -288,7 +289,7 @@ class SimulatedBench:
             delay[list(order)] += common + self.weather.neighbour * present * share[list(order)]
             delay += np.log1p(self.weather.tails * luck.pareto(1.5, len(arms)))
             found.append(true * np.exp(delay))
-            took += float(np.maximum(found[-1], rounds.SAMPLE_SECONDS).sum())
+            took += float(np.maximum(found[-1], sampling.SAMPLE_SECONDS).sum())
             self.samples += len(arms)
         return np.asarray(found), took
 
@@ -315,6 +316,11 @@ class SimulatedBench:
             absent = 30 * (1 / self.weather.presence - 1)
             self._sky[number] = common, _stretches(random, BLOCK, 30, absent, lambda: 1.0)
         return self._sky[number]
+
+
+def _orders(arms: int, rounds: int, seed: str) -> list[list[int]]:
+    chance = random.Random(seed)
+    return [chance.sample(range(arms), arms) for _ in range(rounds)]
 
 
 def _arms(case: Case) -> list[Configuration]:

@@ -25,16 +25,17 @@ from autotune.host.usable_cpus import affinity, schedulable_cpus
 from autotune.model.entry import Entry
 from autotune.model.machine import Allocation, Machine
 from autotune.model.profile import Key, Profile, Provenance
+from autotune.model.similar_machines import rank_profiles
 from autotune.profiles import profile_files, resolve
 from autotune.profiles.folders import state_dir, user_profiles
 from autotune.search.cross_confirmation import seconded
 from autotune.search.environment import Site
 from autotune.search.events import Listener, Testing
 from autotune.search.journal import Journal, header
+from autotune.search.microarchitectures import generations, host_microarchitecture
 from autotune.search.pipeline import Item, as_planned, calibrate, plan
 from autotune.search.request import Request
 from autotune.search.sequential_test import ERROR
-from autotune.search.similar_machines import microarchitecture, ranked
 from autotune.search.time_budget import Clock
 from autotune.search.warm_starts import lessons, read_lessons, written
 
@@ -94,10 +95,11 @@ def campaign(
         known = header(path) if resume else None
         if known is None:
             tested = tested or _tested(request, site, bench, allocation, report)
+            similar = rank_profiles([*_at_hand(), *relatives], key, host_microarchitecture(), generations)
             known = {
                 **tested,
                 "asked": dict(asked or {}),
-                "lessons": written(lessons(ranked([*_at_hand(), *relatives], key, microarchitecture()))),
+                "lessons": written(lessons(similar)),
             }
         entries: list[Entry] = []
         finished = True
@@ -291,7 +293,7 @@ def _provenance(
         autotune=autotune.__version__,
         host=host_id(),
         cpu=machine.name,
-        microarchitecture=microarchitecture(),
+        microarchitecture=host_microarchitecture(),
         kernel=f"{platform.system()} {platform.release()}",
         governor=governor(),
         scrubbed=tuple(bench.scrubbed),
