@@ -1,17 +1,14 @@
 """Runs of a command and of a variant of it, in adjacent pairs: their times, exit statuses and outputs."""
 
 import random
-import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from math import exp
-from time import monotonic, perf_counter
+from time import monotonic
 
+from autotune.bench.command_bench import run_to_end
 from autotune.bench.failure_text import last_words
 from autotune.bench.statistics import hodges_lehmann, log_ratios, mean_interval
-from autotune.bench.trial_process import end_group
-from autotune.bench.wait import followed
 from autotune.errors import BadWorkload
 
 FEWEST_FOR_INTERVAL = 3
@@ -108,6 +105,7 @@ def run_pairs(
     Notes
     -----
     Scope of effect: the commands' own, as often as they are run. Standard input is empty.
+
     """
     end = monotonic() + seconds
     order = random.Random(seed)
@@ -127,28 +125,14 @@ def run_pairs(
 def _run(words: Sequence[str], environ: Mapping[str, str], end: float) -> CommandRun:
     """Run a command to its end, with all its children. Raises BadWorkload."""
     limit = end - monotonic()
-    began = perf_counter()
     try:
-        process = subprocess.Popen(  # noqa: S603 - the user's own
-            list(words),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=dict(environ),
-            start_new_session=True,
-        )
+        ending, output = run_to_end(words, environ, limit)
     except (OSError, ValueError) as problem:  # ValueError: a NUL byte in an argument
         reason = getattr(problem, "strerror", None) or problem
         raise BadWorkload(f"{words[0]} cannot be run: {reason}.") from None
-    assert process.stdout is not None
-    try:
-        seconds, output = followed(process, process.stdout, began, limit)
-    finally:
-        with closing(process.stdout):
-            end_group(process)
-    if seconds is None:
+    if ending is None or ending.seconds is None:
         raise BadWorkload(
             f"The command did not end within {limit:.3g} s; allow more by --budget."
             f"{last_words(output.decode(errors='replace'))}"
         )
-    return CommandRun(seconds=seconds, status=process.returncode, output=output)
+    return CommandRun(seconds=ending.seconds, status=ending.status, output=output)

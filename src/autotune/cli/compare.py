@@ -40,6 +40,7 @@ def compare(
     budget: str,
     blas_threads: int | None,
     environment_only: bool,
+    reductions: bool,
     children: bool,
     profile: Path | None,
     seed: int,
@@ -61,6 +62,7 @@ def compare(
     options = [
         *(["--blas-threads", str(blas_threads)] if blas_threads else []),
         *(["--environment-only"] if environment_only else []),
+        *(["--reductions"] if reductions else []),
         *(["--children"] if children else []),
     ]
     variables = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
