@@ -26,6 +26,7 @@ SCHEMA = 1
     "--blas-threads", type=click.IntRange(min=1), metavar="N", help="What if: this count of BLAS threads."
 )
 @click.option("--environment-only", is_flag=True, help="What if: environment variables only.")
+@click.option("--reductions", is_flag=True, help="As for `run`: also compute sums on several CPUs.")
 @click.option(
     "--children", is_flag=True, help="As for `run`: in the Pythons that the command's Pythons start, too."
 )
