@@ -23,7 +23,7 @@ from scipy.stats import beta
 
 from autotune.bench.process_bench import ProcessBench
 from autotune.bench.protocol import Bench
-from autotune.bench.selftest import GROUPS, PAIRS, half_width, resolution
+from autotune.bench.selftest import GROUPS, PAIRS, half_width, run_selftest
 from autotune.bench.trial_job import Arm, Task
 from autotune.model.catalogue import operation
 from autotune.model.configuration import DEFAULT, Configuration
@@ -161,7 +161,7 @@ def _simulated(options: argparse.Namespace) -> Iterator[Row]:
 def _real(options: argparse.Namespace) -> Iterator[Row]:
     bench = ProcessBench()
     asked = operation(options.operation, n=options.n)
-    margin = max(MARGIN, resolution(bench, seed=options.seed) or 0.0)
+    margin = max(MARGIN, run_selftest(bench, usable_cpus=1, seed=options.seed, rates=False).resolution or 0.0)
     runs = range(options.seed, options.seed + options.real)
     yield _row([_accepted(SameBench(bench), asked, margin, run) for run in runs], 0.0, None, None)
 

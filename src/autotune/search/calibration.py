@@ -183,7 +183,7 @@ def _tested(
     """What the self-test finds, and the time that it takes."""
     began = monotonic()
     report(Testing(elapsed=0.0, remaining=request.seconds))
-    capacity = selftest.capacity(allocation.usable_cpus)
+    capacity = selftest.run_selftest(bench, usable_cpus=1, seconds=1.0, rates=False).capacity
     ceilings = _ceilings(allocation, request)
     with neighbours(request.neighbours):
         resolution = _resolution(bench, request)
@@ -253,7 +253,9 @@ def _resolution(bench: ProcessBench, request: Request) -> float | None:
     finest: float | None = None
     end = monotonic() + SELF_TEST_LIMIT * request.seconds
     for go in range(SELF_TESTS):
-        found = selftest.resolution(bench, seed=request.seed + go, seconds=seconds)
+        found = selftest.run_selftest(
+            bench, usable_cpus=1, seed=request.seed + go, seconds=seconds, rates=False
+        ).resolution
         finest = min((one for one in (finest, found) if one is not None), default=None)
         if monotonic() > end or (finest is not None and finest <= FINE_RESOLUTION):
             break
@@ -264,7 +266,8 @@ def _ceilings(allocation: Allocation, request: Request) -> tuple[float | None, f
     """The machine's limits, where the budget can spare the seconds."""
     if request.seconds < CEILINGS_FROM:
         return None, None
-    return selftest.ceilings(allocation.usable_cpus, allocation.memory_bytes)
+    rates = selftest.measure_peak_rates(allocation.usable_cpus, allocation.memory_bytes)
+    return (None, None) if rates is None else (rates.memory_bandwidth, rates.flops)
 
 
 def _default_threads(bench: ProcessBench) -> int | None:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from autotune.bench.protocol import Bench
+from autotune.host.trusted_files import replace_file
 from autotune.model.configuration import configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 from autotune.model.operation import Operation
-from autotune.profiles.profile_files import replace
 from autotune.search.environment import Site
 
 Json = dict[str, Any]
@@ -61,7 +61,9 @@ class Journal:
         """The file anew: what was used so far and what may be used."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            replace(self._path, "".join(json.dumps(line) + "\n" for line in [*self._lines, *ahead]).encode())
+            replace_file(
+                self._path, "".join(json.dumps(line) + "\n" for line in [*self._lines, *ahead]).encode()
+            )
         except OSError:
             return  # without a journal the calibration is as good, only not resumable
 
