@@ -69,7 +69,7 @@ def compare(
     variables = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
     runs = run_pairs(
         words,
-        [sys.executable, "-m", "autotune", "run", "-q", *options, "--", *words],
+        [sys.executable, "-m", "autotune", "run", *options, "--", *words],
         pairs=pairs,
         seconds=units.budget(budget),
         seed=seed,

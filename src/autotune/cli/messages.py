@@ -735,7 +735,11 @@ def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -
 
 def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
     """Whether all runs of a command did the same."""
-    status = "All runs ended with the same exit status" if same_status else "The exit statuses differ"
+    status = (
+        "All runs ended with the same exit status"
+        if same_status
+        else "The exit statuses of the runs differ (--json lists them)"
+    )
     output = {
         True: "and wrote the same",
         False: "and the tuned runs wrote something else than the plain ones",
