@@ -72,7 +72,8 @@ install_package() {
     if [ "$(cat "$folder/package" 2>/dev/null)" = "$wish" ]; then
         return
     fi
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-        --force-reinstall "$@" . || { say "The package could not be built; the reason stands above." && return 3; }
+    # meson and ninja are commands of the environment
+    PATH="$PWD/$folder/bin:$PATH" "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+        --no-build-isolation --force-reinstall "$@" . || { say "The package could not be built; the reason stands above." && return 3; }
     echo "$wish" >"$folder/package"
 }

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
@@ -246,15 +246,7 @@ class CommandBench:
         words = self.command.arguments(configuration)
         kills = resource_limits.oom_kills()
         try:
-            with Supervised(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=environ,
-                grace=GRACE_SECONDS,
-            ) as process:
-                ending, text = _follow(process, limit)
+            ending, text = run_to_end(words, environ, limit)
         except (OSError, ValueError) as problem:  # ValueError: a NUL byte in an argument
             return Failure(kind=FailureKind.ERROR, reason=_not_started(words[0], problem)), ""
         printed = text.decode(errors="replace")
@@ -328,6 +320,23 @@ class _CommandRecord:
             failure=self.failures.get(arm),
             note=printed_note(self.notes.get(arm, "")),
         )
+
+
+def run_to_end(words: Sequence[str], environ: Mapping[str, str], limit: float) -> tuple[Ending | None, bytes]:
+    """Run a command with empty input; return its ending, None beyond `limit` seconds, and the end of its output.
+
+    All its children are gone when this returns. Raises OSError if it cannot be started, ValueError for a NUL byte in a
+    word.
+    """
+    with Supervised(
+        list(words),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=dict(environ),
+        grace=GRACE_SECONDS,
+    ) as process:
+        return _follow(process, limit)
 
 
 def _follow(process: Supervised, limit: float) -> tuple[Ending | None, bytes]:

@@ -35,6 +35,7 @@ Exit codes:
 VERBS = {
     "calibrate": "Measure this machine and write its profile.",
     "run": "Run a command with BLAS threads set as the profile says.",
+    "compare": "Run a command plain and tuned, in pairs of runs, and print the speed-up.",
     "tune": "Find the thread counts at which a whole command runs fastest.",
     "env": "Print shell lines that set BLAS threads as the profile says.",
     "nproc": "Print how many CPUs a program may use, every limit counted.",
@@ -762,3 +763,27 @@ def cluster_missing(slug: str, unit: str, reason: str) -> str:
 
 def cluster_ended(problem: str) -> str:
     return f"{problem} Results that finished before are kept."
+
+
+def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
+    """The speed-up of a command."""
+    runs = f"{pairs} pair{'s' * (pairs > 1)} of runs"
+    if interval is None:
+        return f"Speed-up {speedup:.3f} in {runs}; an interval needs 3 pairs: give a larger --budget."
+    low, high = interval
+    return f"Speed-up {speedup:.3f}, 95 % interval {low:.3f} to {high:.3f}, in {runs}."
+
+
+def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
+    """Whether all runs of a command did the same."""
+    status = (
+        "All runs ended with the same exit status"
+        if same_status
+        else "The exit statuses of the runs differ (--json lists them)"
+    )
+    output = {
+        True: "and wrote the same",
+        False: "and the tuned runs wrote something else than the plain ones",
+        None: "and the output varies between plain runs, so that it cannot be compared",
+    }[same_output]
+    return f"{status} {output}."
