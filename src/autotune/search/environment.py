@@ -1,14 +1,16 @@
-"""Where a calibration runs, as far as it decides what is tried."""
+"""Where a calibration runs, as far as it decides what is tried; and what the self-test found there."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
-from autotune.search.sequential_test import MARGIN
+from autotune.model.catalogue import Kind
+from autotune.model.configuration import Knob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """The allocation and what the self-test found there."""
+class Environment:
+    """The allocation, as far as search asks."""
 
     usable_cpus: int
     default_threads: int | None = None
@@ -16,19 +18,18 @@ class Site:
     l2_bytes: int | None = None
     l3_bytes: int | None = None
     memory_bytes: int | None = None
-    resolution: float | None = None
-    """Half-width of the 95 % interval for identical configurations, in log-ratio."""
     neighbours: int = 0
     """Busy processes that are kept beside the trials."""
     copies: int = 1
     """Of each trial that run at once."""
     placements: Mapping[str, int] = field(default_factory=dict)
     """Where workers can be kept, with the most of them that have room there; empty on a machine of one piece."""
+    full_capacity: float | None = None
+    """What an earlier calibration of this machine saw in its best state."""
 
-    @property
-    def margin(self) -> float:
-        """The gain that a choice must be proved to exceed."""
-        return max(MARGIN, self.resolution or 0.0)
+    def default_cpus(self, kind: Kind) -> int:
+        """CPUs that plain NumPy keeps busy in an operation of this kind, as far as its knobs say."""
+        return (self.default_threads or 1) if Knob.BLAS_THREADS in kind.knobs else 1
 
     @property
     def company(self) -> str:
@@ -38,3 +39,33 @@ class Site:
             self.neighbours
         )
         return f"Measured{copies}{neighbours}." if copies or neighbours else ""
+
+    @property
+    def has_company(self) -> bool:
+        """Do processes of autotune's own run beside the trials, so that full capacity cannot be told?"""
+        return self.neighbours > 0 or self.copies > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTest:
+    """Findings of the self-test on this machine."""
+
+    resolution: float | None = None
+    """Half-width of the 95 % interval for identical configurations, in log-ratio."""
+    capacity: float | None = None
+    """Work that as many spinning processes as there are usable CPUs got done, in units of one's."""
+    memory_bandwidth: float | None = None
+    """Bytes that all usable CPUs together read and wrote in a second."""
+    peak_flops: float | None = None
+    """float64 operations that they did in a second."""
+    seconds: float = 0.0
+    """What it took."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The self-test that `as_dict` made these of."""
+        return cls(**values)
