@@ -1,4 +1,4 @@
-# Sourced by bench_all, calibrate, check, docs and test: finds a Python that runs, and sets up a virtual environment once.
+# Sourced by benchmarks/run, calibrate, check, docs and test: finds a Python that runs, and sets up a virtual environment once.
 # POSIX sh; expects to stand at the root of the checkout.
 
 unset PYTHONPATH PYTHONHOME

@@ -9,16 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from benchmarks.documentation_tables import TABLES, figure, put_tables, replaced, row
+from benchmarks.run_all import BENCHMARKS, newest
 
 import autotune
 from autotune import errors
 from autotune.cli.messages import VERBS
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from bench_all import BENCHMARKS, newest  # noqa: E402
-from gains import TABLES, figure, put_tables, replaced, row  # noqa: E402
 
 needs_mkdocs = pytest.mark.skipif(
     not (find_spec("mkdocs") and find_spec("material") and find_spec("mkdocstrings")),
@@ -88,9 +86,20 @@ def test_the_tables_are_those_of_the_newest_results(tmp_path):
 
 
 def test_every_benchmark_of_the_project_is_described_and_rerun():
-    there = {path.name for path in (ROOT / "scripts").glob("bench_*.py")} - {"bench_all.py"}
+    support = {
+        "__init__",
+        "run_all",
+        "documentation_tables",
+        "draw_figures",
+        "paired_runs",
+        "hardware_bounds",
+        "foreign_tests",
+        "score_search",
+    }
+    files = (ROOT / "scripts/benchmarks").glob("*.py")
+    there = {path.stem for path in files if not path.stem.startswith("runtime_")} - support
     page = (ROOT / "docs/benchmarks.md").read_text("utf-8")
-    assert {name for name in there if f"`scripts/{name}" in page} == there
+    assert {name for name in there if f"`scripts/benchmarks/run {name}" in page} == there
     assert {words[0] for words in BENCHMARKS.values()} == there
 
 

@@ -104,7 +104,7 @@ def test_a_function_of_one_s_own_is_calibrated_and_found(environment, tmp_path):
         "autotune", "calibrate", "--workload", "own_function.py:smooth", *words, environment=environment
     )
     assert done.returncode == 0, done.stderr
-    assert [tuning.operation.name for tuning in profile_files.read(profile).tunings] == ["smooth"]
+    assert [entry.operation.name for entry in profile_files.read(profile).entries] == ["smooth"]
     used = run(
         sys.executable, "own_function.py", environment={**environment, "AUTOTUNE_PROFILE": str(profile)}
     )

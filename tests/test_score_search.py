@@ -1,4 +1,4 @@
-"""The replay of recorded spaces: `scripts/score_search.py`."""
+"""The replay of recorded spaces: `scripts/benchmarks/run score_search`."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "score_search.py"
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 pytestmark = pytest.mark.real
 
@@ -17,7 +17,8 @@ def replay(table, *options):
     """Run the script on rows of (group, threads, method, seconds)."""
     command = [
         sys.executable,
-        SCRIPT,
+        "-m",
+        "benchmarks.score_search",
         table,
         "--parameters",
         "threads,method",
@@ -25,7 +26,7 @@ def replay(table, *options):
         "seconds",
         *options,
     ]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, cwd=SCRIPTS)
 
 
 @pytest.fixture

@@ -1,25 +1,17 @@
 """The scripts' programs do the same work plain and with autotune. Small sizes, no timing."""
 
-import sys
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
 
 def programs():
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        return [
-            pytest.param(program, id=name)
-            for script in ("bench_course", "bench_figures")
-            for name, program in import_module(script).PROGRAMS.items()
-        ]
-    finally:
-        sys.path.remove(str(SCRIPTS))
+    return [
+        pytest.param(program, id=name)
+        for benchmark in ("course", "claims")
+        for name, program in import_module(f"benchmarks.{benchmark}").PROGRAMS.items()
+    ]
 
 
 @pytest.mark.real

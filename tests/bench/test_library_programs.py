@@ -1,14 +1,8 @@
 """The programs of bench_libraries run plain and with autotune; what is missing is said. Small sizes, no timing."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-
-from bench_libraries import PROGRAMS, WORKS, needed
-from pairing import NotHere
+from benchmarks.libraries import PROGRAMS, WORKS, needed
+from benchmarks.paired_runs import NotHere
 
 
 @pytest.mark.real

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from autotune.model.tuning import OUT_OF_TIME
+from autotune.model.entry import OUT_OF_TIME
 
 two = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,

@@ -50,7 +50,7 @@ def calibrate(tmp_path, monkeypatch):
                 raise problem
             times = {"elapsed": 1.0, "remaining": 2.0}
             report(Started(name="svd", dtype="float64", index=1, total=1, **times))
-            report(Decided(tuning=SVD, **times))
+            report(Decided(entry=SVD, **times))
             whole = finished and key.usable_cpus != interrupted_at
             return calibration.Outcome(profile=replace(profile, key=key), finished=whole)
 
@@ -65,7 +65,7 @@ def test_a_calibration_shows_its_progress_and_its_profile_and_writes_it(calibrat
     result = calibrate()
     path = folders.user_profiles() / f"{KEY.slug}.yaml"
     assert result.exit_code == 0
-    assert profile_files.read(path) == replace(USUAL, tunings=(FILL, SVD))
+    assert profile_files.read(path) == replace(USUAL, entries=(FILL, SVD))
     assert "svd m=500 n=500" in result.stdout
     assert result.stderr.splitlines()[0] == "[1/1] svd  (0:01 spent, 0:02 left)"
     assert str(path) in result.stderr
@@ -210,13 +210,13 @@ def test_neighbours_and_copies_that_cannot_be_are_wrong_usage(calibrate, words):
 
 def test_an_interruption_keeps_what_was_decided_and_says_how_to_go_on(calibrate, tmp_path):
     path = tmp_path / "mine.yaml"
-    result = calibrate("--output", str(path), profile=Profile(key=KEY, tunings=(SVD,)), finished=False)
-    assert (result.exit_code, profile_files.read(path).tunings) == (130, (SVD,))
+    result = calibrate("--output", str(path), profile=Profile(key=KEY, entries=(SVD,)), finished=False)
+    assert (result.exit_code, profile_files.read(path).entries) == (130, (SVD,))
     assert result.stderr.splitlines()[-1] == messages.RESUME
 
 
 def test_an_interruption_before_anything_was_decided_writes_nothing_and_says_only_how_to_go_on(calibrate):
-    result = calibrate(profile=Profile(key=KEY, tunings=()), finished=False)
+    result = calibrate(profile=Profile(key=KEY, entries=()), finished=False)
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr.splitlines()[-1] == messages.RESUME
     assert "The profile is in" not in result.stderr

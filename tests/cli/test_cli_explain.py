@@ -26,7 +26,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "named.yaml"))
     own = replace(FILL, operation=Operation(name="step", sizes=(("rows", 1000),)))
     profile_files.write(
-        Profile(key=here(*usable_cpus()).key, tunings=(SVD, FILL, own)), tmp_path / "named.yaml"
+        Profile(key=here(*usable_cpus()).key, entries=(SVD, FILL, own)), tmp_path / "named.yaml"
     )
     return tmp_path
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.profile_builders import tuning
+from support.profile_builders import make_entry
 
 from autotune.cli import messages
 from autotune.model.allocation import Limit
@@ -18,10 +18,10 @@ from autotune.search.verification import Check, Standing
 
 ONE = Configuration(blas_threads=1)
 BOTH = Configuration(blas_threads=1, workers=2)
-TUNED = tuning("svd", choice={"blas_threads": 1}, ratio=0.5, m=8, n=8)
-KEPT = tuning("svd", m=8, n=8)
+TUNED = make_entry("svd", choice={"blas_threads": 1}, ratio=0.5, m=8, n=8)
+KEPT = make_entry("svd", m=8, n=8)
 STARTED = Started(elapsed=5.0, remaining=60.0, name="svd", dtype="float32", index=1, total=2)
-CHECK = Check(tuning=TUNED, standing=Standing.HOLDS, reason="Proved faster than the default again.")
+CHECK = Check(entry=TUNED, standing=Standing.HOLDS, reason="Proved faster than the default again.")
 SAID = [
     (messages.best("svd n=8", ONE, 0.5), "  svd n=8: blas_threads=1 looks 2.00x as fast as the default"),
     (messages.best_so_far(ONE, 0.5), "best so far blas_threads=1 at 2.00x the default"),
@@ -256,7 +256,7 @@ SAID = [
         messages.tuned_together("einsum", "matmul"),
         "einsum is tuned as matmul, work of the same shape: matmul is measured.",
     ),
-    (messages.tuning_written("p.yaml", "command.make"), "The profile p.yaml holds it as command.make."),
+    (messages.entry_written("p.yaml", "command.make"), "The profile p.yaml holds it as command.make."),
     (
         messages.unsaid("No space left"),
         "autotune: the output could not be written (No space left). What was asked is done; only its words are lost.",

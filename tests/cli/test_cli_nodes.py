@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 from click.testing import CliRunner
-from support.profile_builders import KEY, alone, profile, tuning
+from support.profile_builders import KEY, alone, make_entry, profile
 
 from autotune.cli import cluster_calibrate
 from autotune.cli.program import program
@@ -18,7 +18,7 @@ from autotune.share.store import reach
 UNIT = Unit(name="qr", dtype="float64", seconds=1.0)
 NODE = Node(worker="tcp://a:1", host="a", key=KEY, units=(UNIT,))
 JOB = Job(errand=Errand.SEARCH, node=NODE, unit=UNIT, seconds=5.0)
-QR = tuning("qr", choice={"blas_threads": 1}, m=100, n=100)
+QR = make_entry("qr", choice={"blas_threads": 1}, m=100, n=100)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def calibrate(tmp_path, monkeypatch):
                 for host in hosts:
                     said = {**said, host: profile(QR, host=host)}
                     self.save(KEY, said)
-                    self.report(Ended(job=JOB, tunings=(QR,), standing=(1, 1, 0)))
+                    self.report(Ended(job=JOB, entries=(QR,), standing=(1, 1, 0)))
                 return Outcome(classes=((KEY, said),), missed=more.pop("missed", ()), **more)
 
         @contextmanager
@@ -56,7 +56,7 @@ def calibrate(tmp_path, monkeypatch):
 def test_without_a_store_a_profile_of_the_class_is_written(calibrate):
     result = calibrate()
     assert result.exit_code == 0
-    (entry,) = profile_files.read(folders.user_profiles() / f"cluster-{KEY.slug}.yaml").tunings
+    (entry,) = profile_files.read(folders.user_profiles() / f"cluster-{KEY.slug}.yaml").entries
     assert (entry.choice, entry.hosts) == (QR.choice, 2)
     assert "Host a: search of qr: 1 tuned." in result.stderr
 

@@ -12,16 +12,16 @@ from support.shown_profiles import EMPTY, FILL, KEY, SVD, USUAL
 
 from autotune.cli import messages, write_outcome
 from autotune.errors import EnvironmentProblem, UsageError
+from autotune.model.entry import OUT_OF_TIME, Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
-from autotune.model.tuning import OUT_OF_TIME, Status, Tuning
 from autotune.profiles import folders, profile_files
 from autotune.profiles.entry_merge import joined
 from autotune.profiles.schema import profile_of
 from autotune.profiles.yaml_subset import parse
 
 SMALL_SVD = replace(SVD, operation=Operation(name="svd", sizes=(("m", 50), ("n", 50))))
-NOT_REACHED = Tuning(operation=SVD.operation, status=Status.DEFAULT_KEPT, reason="The budget ended.")
+NOT_REACHED = Entry(operation=SVD.operation, status=Status.DEFAULT_KEPT, reason="The budget ended.")
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +29,8 @@ def own_folders(tmp_path, monkeypatch):
     alone(monkeypatch, tmp_path)
 
 
-def profile(*tunings, key=KEY):
-    return Profile(key=key, tunings=tunings)
+def profile(*entries, key=KEY):
+    return Profile(key=key, entries=entries)
 
 
 def test_without_an_output_the_profile_goes_into_the_users_folder_under_the_name_of_its_machine():
@@ -38,28 +38,28 @@ def test_without_an_output_the_profile_goes_into_the_users_folder_under_the_name
 
 
 def test_entries_of_other_operations_stay():
-    assert joined(profile(FILL), profile(SVD)).tunings == (FILL, SVD)
+    assert joined(profile(FILL), profile(SVD)).entries == (FILL, SVD)
 
 
 def test_a_new_calibration_of_an_operation_replaces_all_its_sizes():
-    assert joined(profile(SMALL_SVD, SVD), profile(SVD)).tunings == (SVD,)
+    assert joined(profile(SMALL_SVD, SVD), profile(SVD)).entries == (SVD,)
 
 
 def test_sizes_that_were_named_replace_only_themselves():
     newer = replace(SVD, reason="Newer.")
-    assert joined(profile(SMALL_SVD, SVD), profile(newer), sizes_named=True).tunings == (SMALL_SVD, newer)
+    assert joined(profile(SMALL_SVD, SVD), profile(newer), sizes_named=True).entries == (SMALL_SVD, newer)
 
 
 def test_what_was_not_reached_replaces_nothing_that_was_measured():
-    assert joined(profile(SVD), profile(NOT_REACHED)).tunings == (SVD,)
+    assert joined(profile(SVD), profile(NOT_REACHED)).entries == (SVD,)
 
 
 def test_what_was_not_reached_is_said_where_nothing_is_known():
-    assert joined(profile(FILL), profile(NOT_REACHED)).tunings == (FILL, NOT_REACHED)
+    assert joined(profile(FILL), profile(NOT_REACHED)).entries == (FILL, NOT_REACHED)
 
 
 def test_nothing_is_kept_of_a_profile_of_another_machine():
-    assert joined(profile(FILL, key=Key(usable_cpus=99)), profile(SVD)).tunings == (SVD,)
+    assert joined(profile(FILL, key=Key(usable_cpus=99)), profile(SVD)).entries == (SVD,)
 
 
 def test_a_profile_is_written_where_it_was_asked_to(tmp_path):
@@ -69,24 +69,24 @@ def test_a_profile_is_written_where_it_was_asked_to(tmp_path):
 
 
 def test_what_is_too_noisy_to_tell_replaces_no_proof():
-    noisy = Tuning(operation=SVD.operation, status=Status.NOISY, reason="Busy.", default_seconds=1.0)
-    assert joined(profile(FILL, SVD), profile(noisy)).tunings == (FILL, SVD)
+    noisy = Entry(operation=SVD.operation, status=Status.NOISY, reason="Busy.", default_seconds=1.0)
+    assert joined(profile(FILL, SVD), profile(noisy)).entries == (FILL, SVD)
 
 
 def test_what_had_no_time_for_its_proof_replaces_no_proof_of_before():
-    hurried = Tuning(
+    hurried = Entry(
         operation=SVD.operation,
         status=Status.DEFAULT_KEPT,
         reason=f"{OUT_OF_TIME}blas_threads=1 seemed to take 0.9 times the default's time.",
         default_seconds=1.0,
     )
-    assert joined(profile(FILL, SVD), profile(hurried)).tunings == (FILL, SVD)
+    assert joined(profile(FILL, SVD), profile(hurried)).entries == (FILL, SVD)
 
 
 def test_a_profile_that_is_there_already_is_joined_and_not_lost(tmp_path):
     path = tmp_path / "mine.yaml"
     write_outcome.keep(profile(FILL), path)
-    assert [tuning.operation.name for tuning in write_outcome.keep(profile(SVD), path).profile.tunings] == [
+    assert [entry.operation.name for entry in write_outcome.keep(profile(SVD), path).profile.entries] == [
         "fill",
         "svd",
     ]
@@ -97,7 +97,7 @@ def test_an_output_that_cannot_be_written_loses_nothing(tmp_path):
     asked = tmp_path / "file" / "mine.yaml"
     kept = write_outcome.keep(USUAL, asked)
     assert kept.path == folders.state_dir() / "mine.yaml"
-    assert (kept.asked, bool(kept.why), profile_files.read(kept.path).tunings[0].operation) == (
+    assert (kept.asked, bool(kept.why), profile_files.read(kept.path).entries[0].operation) == (
         asked,
         True,
         FILL.operation,
@@ -112,7 +112,7 @@ def test_a_profile_that_no_place_takes_is_printed(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(EnvironmentProblem, match=r"No space left on device.*printed above"):
         write_outcome.keep(USUAL, tmp_path / "mine.yaml")
-    assert set(profile_of(parse(capsys.readouterr().out.encode())).tunings) == set(USUAL.tunings)
+    assert set(profile_of(parse(capsys.readouterr().out.encode())).entries) == set(USUAL.entries)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -180,7 +180,7 @@ def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
     old = Provenance(created="2026-01-01", resolution=0.01, rules_tested=1)
     new = Provenance(created="2026-02-02", resolution=0.09, rules_tested=1)
     first = joined(replace(profile(SVD), provenance=old), replace(profile(FILL), provenance=new))
-    assert {one.operation.name: (one.created, one.resolution) for one in first.tunings} == {
+    assert {one.operation.name: (one.created, one.resolution) for one in first.entries} == {
         "svd": ("2026-01-01", 0.01),
         "fill": (None, None),
     }
@@ -188,7 +188,7 @@ def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
     third = joined(
         first, replace(profile(SMALL_SVD), provenance=Provenance(created="2026-03-03")), sizes_named=True
     )
-    assert [one.created for one in third.tunings if one.operation == SVD.operation] == ["2026-01-01"]
+    assert [one.created for one in third.entries if one.operation == SVD.operation] == ["2026-01-01"]
 
 
 def test_a_machine_whose_name_another_one_has_gets_a_file_of_its_own():
@@ -198,7 +198,7 @@ def test_a_machine_whose_name_another_one_has_gets_a_file_of_its_own():
     assert write_outcome.place(KEY, None) == taken.with_name(f"{KEY.slug}-2.yaml")
     profile_files.write(profile(SVD), taken.with_name(f"{KEY.slug}-2.yaml"))
     assert write_outcome.place(KEY, None) == taken.with_name(f"{KEY.slug}-2.yaml")
-    assert profile_files.read(taken).tunings == (FILL,)
+    assert profile_files.read(taken).entries == (FILL,)
 
 
 def test_an_interruption_says_how_to_go_on(tmp_path, capsys):

@@ -7,19 +7,19 @@ from rich.console import Console
 
 from autotune.cli.progress import Board, progress
 from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.measurement import Failure, FailureKind
 from autotune.model.operation import Operation
-from autotune.model.tuning import Status, Tuning
 from autotune.search.events import Confirming, Decided, Started, Tried
 
 SVD = Operation(name="svd", sizes=(("m", 500), ("n", 500)))
 ONE = Configuration(blas_threads=1)
 TIMES = {"elapsed": 45.0, "remaining": 255.0}
 STARTED = Started(name="svd", dtype="float64", index=3, total=34, **TIMES)
-TUNED = Tuning(
+TUNED = Entry(
     operation=SVD, status=Status.TUNED, reason="Faster.", choice=ONE, ratio=0.5, ratio_low=0.4, ratio_high=0.8
 )
-NOT_REACHED = Tuning(operation=SVD, status=Status.DEFAULT_KEPT, reason="The budget ended.")
+NOT_REACHED = Entry(operation=SVD, status=Status.DEFAULT_KEPT, reason="The budget ended.")
 
 
 def tried(ratio, configuration=ONE, operation=SVD):
@@ -70,14 +70,14 @@ def test_a_failed_trial_is_said_with_its_reason():
 
 
 @pytest.mark.parametrize(
-    ("tuning", "line"),
+    ("entry", "line"),
     [
         (TUNED, "  svd m=500 n=500: blas_threads=1, 2.00x (1.25 to 2.50)"),
         (NOT_REACHED, "  svd m=500 n=500: default kept: The budget ended."),
     ],
 )
-def test_a_decision_is_said_with_its_evidence_or_its_reason(tuning, line):
-    assert Board().take(Decided(tuning=tuning, **TIMES)) == line
+def test_a_decision_is_said_with_its_evidence_or_its_reason(entry, line):
+    assert Board().take(Decided(entry=entry, **TIMES)) == line
 
 
 def test_the_live_line_holds_the_place_the_time_the_best_and_what_is_done():
@@ -102,7 +102,7 @@ def test_a_new_operation_forgets_the_last_best():
 def test_a_log_gets_one_plain_line_for_each_thing_worth_keeping():
     file = io.StringIO()
     with progress(Console(file=file, width=20, highlight=False)) as listen:
-        for event in (STARTED, tried(1.2), Decided(tuning=TUNED, **TIMES)):
+        for event in (STARTED, tried(1.2), Decided(entry=TUNED, **TIMES)):
             listen(event)
     assert file.getvalue().splitlines() == [
         "[3/34] svd  (0:45 spent, 4:15 left)",
@@ -113,7 +113,7 @@ def test_a_log_gets_one_plain_line_for_each_thing_worth_keeping():
 def test_a_terminal_keeps_decisions_and_replaces_the_rest():
     file = io.StringIO()
     with progress(Console(file=file, width=60, force_terminal=True, color_system=None)) as listen:
-        for event in (STARTED, tried(0.5), Decided(tuning=TUNED, **TIMES)):
+        for event in (STARTED, tried(0.5), Decided(entry=TUNED, **TIMES)):
             listen(event)
     text = file.getvalue()
     assert text.count("2.00x (1.25 to 2.50)") == 1
@@ -128,7 +128,7 @@ def test_what_a_program_printed_cannot_act_on_the_terminal(event):
     said = Board().take(
         Tried(operation=SVD, configuration=ONE, ratio=None, failure=failure, **TIMES)
         if event == "failed"
-        else Decided(tuning=Tuning(operation=SVD, status=Status.FAILED, reason=words), **TIMES)
+        else Decided(entry=Entry(operation=SVD, status=Status.FAILED, reason=words), **TIMES)
     )
     assert said.endswith(r"boom \x1b[31m")
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from support.profile_builders import alone, profile, tuning
+from support.profile_builders import alone, make_entry, profile
 
 from autotune.cli import messages
 from autotune.cli.program import program
@@ -16,8 +16,8 @@ from autotune.profiles import profile_files
 from autotune.report import library
 from autotune.report.figures import FIGURES
 
-QR = tuning("qr", choice={"blas_threads": 2}, m=100, n=100)
-LOG = tuning("log", n=1000)
+QR = make_entry("qr", choice={"blas_threads": 2}, m=100, n=100)
+LOG = make_entry("log", n=1000)
 JAVASCRIPT = library.javascript
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support.profile_builders import KEY, alone, profile, tuning
+from support.profile_builders import KEY, alone, make_entry, profile
 
 from autotune.cli.program import program
 from autotune.cli.store_warm_starts import saved
@@ -36,7 +36,7 @@ def run(*words):
 def calibrated(host="here", name=KEY.slug):
     """A profile in the user's folder."""
     path = folders.user_profiles() / f"{name}.yaml"
-    profile_files.write(profile(tuning("qr", choice={"blas_threads": 1}, m=9, n=9), host=host), path)
+    profile_files.write(profile(make_entry("qr", choice={"blas_threads": 1}, m=9, n=9), host=host), path)
     return path
 
 
@@ -54,7 +54,7 @@ def test_what_one_host_publishes_another_pulls(monkeypatch):
     result = run("pull")
     assert result.exit_code == 0
     assert result.stdout == f"{KEY.slug}: 1 entry of 2 hosts; 1 confirmed.\n"
-    assert profile_files.read(folders.cluster_profiles() / f"{KEY.slug}.yaml").tunings[0].hosts == 2
+    assert profile_files.read(folders.cluster_profiles() / f"{KEY.slug}.yaml").entries[0].hosts == 2
 
 
 def test_without_a_name_this_host_s_own_profiles_are_published():
@@ -77,7 +77,7 @@ def test_nothing_measured_is_nothing_to_publish():
 
 def test_a_merged_profile_is_not_published(tmp_path):
     profile_files.write(
-        profile(tuning("qr", choice={"blas_threads": 1}, m=9, n=9), host=None), tmp_path / "x.yaml"
+        profile(make_entry("qr", choice={"blas_threads": 1}, m=9, n=9), host=None), tmp_path / "x.yaml"
     )
     result = run("publish", str(tmp_path / "x.yaml"))
     assert result.exit_code == 1

@@ -15,13 +15,13 @@ from autotune.cli.program import program
 from autotune.cli.tune import named
 from autotune.errors import BadWorkload
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles import folders, profile_files
 from autotune.search import calibration, command_space
 
-WON = Tuning(
+WON = Entry(
     operation=Operation(name="command.simulate"),
     status=Status.TUNED,
     reason="Proved faster in 6 fresh processes.",
@@ -34,7 +34,7 @@ WON = Tuning(
     processes=6,
     pairs=6,
 )
-LOST = Tuning(
+LOST = Entry(
     operation=Operation(name="command.simulate"),
     status=Status.DEFAULT_KEPT,
     reason="Nothing was faster.",
@@ -50,12 +50,12 @@ def tune(tmp_path, monkeypatch):
     monkeypatch.setattr(command_space, "this_key", lambda: KEY)
     monkeypatch.setattr("autotune.cli.tune.usable_cpus", lambda: (4, None))
 
-    def run(*words, tuning=WON, problem=None):
+    def run(*words, entry=WON, problem=None):
         def measured(request, *, report):
             run.asked = request
             if problem is not None:
                 raise problem
-            return tuning
+            return entry
 
         monkeypatch.setattr(command_space, "command_campaign", measured)
         return CliRunner().invoke(program, ["tune", *words])
@@ -75,7 +75,7 @@ def test_the_best_command_line_is_alone_on_standard_output(tune):
 
 
 def test_without_a_gain_the_command_is_printed_as_it_stands(tune):
-    result = tune(*SIMULATE, tuning=LOST)
+    result = tune(*SIMULATE, entry=LOST)
     assert (result.exit_code, result.stdout) == (0, "python simulate.py 'a b'\n")
     assert "Default kept: Nothing was faster." in result.stderr
 
@@ -83,15 +83,15 @@ def test_without_a_gain_the_command_is_printed_as_it_stands(tune):
 def test_the_profile_gets_the_counts_and_neither_command_nor_variables(tune):
     tune(*SIMULATE)
     path = folders.user_profiles() / f"{KEY.slug}.yaml"
-    assert profile_files.read(path).tunings == (WON,)
+    assert profile_files.read(path).entries == (WON,)
     assert not any(word in path.read_text() for word in ("simulate.py", "OPENBLAS_NUM", "a b"))
 
 
 def test_entries_of_other_operations_stay_and_so_does_what_is_known_of_them(tune, tmp_path):
     path = tmp_path / "mine.yaml"
-    profile_files.write(Profile(key=KEY, tunings=(SVD,)), path)
+    profile_files.write(Profile(key=KEY, entries=(SVD,)), path)
     assert tune("--output", str(path), *SIMULATE).exit_code == 0
-    assert profile_files.read(path).tunings == (WON, SVD)
+    assert profile_files.read(path).entries == (WON, SVD)
 
 
 def test_json_holds_the_command_its_variables_and_the_evidence(tune):
@@ -102,8 +102,8 @@ def test_json_holds_the_command_its_variables_and_the_evidence(tune):
 
 
 def test_a_command_that_could_not_be_measured_ends_with_1(tune):
-    failed = Tuning(operation=Operation(name="command.x"), status=Status.FAILED, reason="The default failed.")
-    assert tune(*SIMULATE, tuning=failed).exit_code == 1
+    failed = Entry(operation=Operation(name="command.x"), status=Status.FAILED, reason="The default failed.")
+    assert tune(*SIMULATE, entry=failed).exit_code == 1
 
 
 def test_options_make_the_request(tune):
@@ -214,4 +214,4 @@ def test_a_command_is_tuned_by_a_number_that_it_prints(tmp_path):
     result = json.loads(done.stdout)
     assert result["ratio"] == 0.25
     assert (result["status"], result["choice"]) in [("tuned", {"blas_threads": 1}), ("noisy", {})]
-    assert profile_files.read(result["profile"]).tunings[0].operation.name == result["name"]
+    assert profile_files.read(result["profile"]).entries[0].operation.name == result["name"]

@@ -10,9 +10,9 @@ from support.shown_profiles import DEFAULTS_ONLY, EMPTY, FILL, KEY, SVD, USUAL
 from autotune.cli import profile_table
 from autotune.cli.terminal import printable
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
-from autotune.model.tuning import Status
 
 
 def shown(profile, *, width=100, encoding="utf-8", color=None):
@@ -61,13 +61,13 @@ def test_the_corners_of_tasks_are_shown_with_their_speeds():
         (Configuration(blas_threads=threads, workers=workers), ratio)
         for threads, workers, ratio in ((1, 1, 1.25), (2, 1, 1.0), (1, 2, 0.5), (2, 2, 0.8))
     )
-    text = shown(replace(USUAL, tunings=(replace(SVD, corners=corners),)), width=140)
+    text = shown(replace(USUAL, entries=(replace(SVD, corners=corners),)), width=140)
     assert "BLAS threads x workers: 1 x 1 0.80x, 2 x 1 1.00x, 1 x 2 2.00x, 2 x 2 1.25x" in text
 
 
 def test_what_was_tested_and_did_not_stand_is_no_gain():
     refuted = replace(FILL, ratio=0.99, ratio_low=0.9, ratio_high=1.1)
-    assert "1.01x" not in shown(replace(USUAL, tunings=(refuted,)))
+    assert "1.01x" not in shown(replace(USUAL, entries=(refuted,)))
 
 
 def test_an_empty_profile_says_so():
@@ -80,7 +80,7 @@ def test_a_profile_that_keeps_every_default_shows_the_reason():
 
 
 def test_the_last_line_counts_entries_by_status():
-    profile = replace(USUAL, tunings=(SVD, FILL, FILL, replace(FILL, status=Status.NOISY)))
+    profile = replace(USUAL, entries=(SVD, FILL, FILL, replace(FILL, status=Status.NOISY)))
     assert shown(profile).splitlines()[-1] == "1 tuned, 2 default kept, 1 too noisy to tell."
 
 
@@ -94,7 +94,7 @@ def test_hostile_names_cannot_act_on_the_terminal(width):
     evil = "\x1b[31m[bold red]\u202e\x9b\n:boom:"
     profile = Profile(
         key=KEY,
-        tunings=(replace(SVD, operation=Operation(name=evil), reason=evil),),
+        entries=(replace(SVD, operation=Operation(name=evil), reason=evil),),
         provenance=Provenance(cpu=evil, created=evil),
     )
     text = shown(profile, width=width)
@@ -127,7 +127,7 @@ def test_a_lone_surrogate_is_spelled_out():
 @pytest.mark.parametrize("width", [40, 100])
 def test_what_a_choice_costs_in_memory_is_shown(width):
     keeping = replace(SVD, choice=Configuration(allocator="retain"), retained_bytes=96 * 2**20)
-    text = " ".join(shown(Profile(key=KEY, tunings=(keeping,)), width=width).split())
+    text = " ".join(shown(Profile(key=KEY, entries=(keeping,)), width=width).split())
     assert "holds 96.0 MiB more memory than by default" in text
 
 
@@ -135,6 +135,6 @@ def test_ten_thousand_entries_are_all_shown():
     entries = tuple(
         replace(FILL, operation=Operation(name="fill", sizes=(("n", n),))) for n in range(1, 10_001)
     )
-    text = shown(replace(USUAL, tunings=entries), width=80)
+    text = shown(replace(USUAL, entries=entries), width=80)
     assert sum(line.startswith("fill n=") for line in text.splitlines()) == 10_000
     assert text.splitlines()[-1] == "10000 default kept."

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 from support.fake_bench import FakeBench
-from support.profile_builders import KEY, alone, profile, tuning
+from support.profile_builders import KEY, alone, make_entry, profile
 
 from autotune.bench import host_lock, neighbours, process_bench
 from autotune.cli.program import program
@@ -16,8 +16,8 @@ from autotune.errors import HostBusy
 from autotune.profiles import profile_files, resolve
 from autotune.profiles.fit import Here
 
-QR = tuning("qr", choice={"blas_threads": 2}, m=100, n=100)
-LOG = tuning("log", choice={"workers": 4, "chunk": 8192}, n=10**6)
+QR = make_entry("qr", choice={"blas_threads": 2}, m=100, n=100)
+LOG = make_entry("log", choice={"workers": 4, "chunk": 8192}, n=10**6)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_profile_of_another_machine_ends_with_1_and_the_field_that_differs(ver
 
 
 def test_a_profile_without_choices_has_nothing_to_verify(verify):
-    result = verify(profile(tuning("svd", m=10, n=10)))
+    result = verify(profile(make_entry("svd", m=10, n=10)))
 
     assert (result.exit_code, "no choices to verify" in result.stderr) == (0, True)
 

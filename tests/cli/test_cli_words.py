@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support.profile_builders import alone, of_this_machine, tuning
+from support.profile_builders import alone, make_entry, of_this_machine
 
 from autotune.cli import fitting_profile, messages
 from autotune.cli.program import program
@@ -133,7 +133,7 @@ def test_showing_a_profile_a_second_time_does_not_load_numpy(tmp_path, monkeypat
     alone(monkeypatch, tmp_path)
     folder = tmp_path / "config/autotune/profiles"
     profile_files.write(
-        of_this_machine(tuning("qr", choice={"blas_threads": 1}, m=8, n=8)), folder / "a.yaml"
+        of_this_machine(make_entry("qr", choice={"blas_threads": 1}, m=8, n=8)), folder / "a.yaml"
     )
     code = (
         "import json, sys; from autotune.cli.fitting_profile import applying; found = applying(); "

@@ -14,7 +14,7 @@ from time import monotonic, sleep
 import pytest
 
 from autotune.errors import BadSettings, EnvironmentProblem
-from autotune.model.tuning import Status
+from autotune.model.entry import Status
 from autotune.profiles import profile_files
 
 if not importlib.util.find_spec("distributed"):
@@ -126,7 +126,7 @@ def test_two_hosts_measure_and_confirm_and_write_a_profile(nodes):
     said, log = command.communicate(timeout=600)
     assert command.returncode == 0, said + log
     made = profile_files.read(nodes.folder / "class.yaml")
-    (entry,) = made.tunings
+    (entry,) = made.entries
     assert entry.operation.name == "nap"
     assert entry.status is not Status.FAILED
     # on a busy machine nothing may have been proved; what was proved, two hosts were asked about

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from support.profile_builders import KEY, profile, tuning
+from support.profile_builders import KEY, make_entry, profile
 
 from autotune.cluster.calibrate_cluster import (
     PATIENCE_SECONDS,
@@ -76,7 +76,7 @@ def host(name, *, key=KEY, choice=1, **instead):
         if errand == "examine":
             return {"tested": {"site": {}, "capacity": 2.0}}
         unit = order.request.operations[0]
-        entry = tuning(unit, choice={"blas_threads": choice} if choice else None, m=100, n=100)
+        entry = make_entry(unit, choice={"blas_threads": choice} if choice else None, m=100, n=100)
         return {"profile": json.loads(json.dumps(document_of(profile(entry, key=key, host=name))))}
 
     return answer
@@ -102,7 +102,7 @@ def test_two_hosts_confirm_each_other_and_everything_is_saved_as_it_comes():
     assert (outcome.problem, outcome.interrupted, outcome.missed) == (None, False, ())
     ((key, said),) = outcome.classes
     merged = class_profile(key, said)
-    assert [(one.operation.name, one.hosts) for one in merged.tunings] == [("qr", 2), ("svd", 2)]
+    assert [(one.operation.name, one.hosts) for one in merged.entries] == [("qr", 2), ("svd", 2)]
     assert saved == [["a"], ["a", "b"], ["a", "b"], ["a", "b"]]
 
 
@@ -160,7 +160,7 @@ def test_the_work_of_a_worker_that_leaves_is_done_by_another():
     (left,) = [one for one in events if isinstance(one, Left)]
     assert (left.worker, str(left.job.errand)) == ("a", "search")
     assert crew.recalled == ["a"]
-    assert [(one.operation.name, one.hosts) for one in class_profile(*outcome.classes[0]).tunings] == [
+    assert [(one.operation.name, one.hosts) for one in class_profile(*outcome.classes[0]).entries] == [
         ("qr", 2),
         ("svd", 2),
     ]
@@ -200,7 +200,7 @@ def test_when_all_workers_are_gone_it_ends_and_keeps_what_finished():
     crew.send = send
     outcome = cluster(crew).run()
     assert outcome.problem == "No worker is left that could go on."
-    assert [one.operation.name for one in class_profile(*outcome.classes[0]).tunings] == ["qr"]
+    assert [one.operation.name for one in class_profile(*outcome.classes[0]).entries] == ["qr"]
     assert [str(one.unit) for one in outcome.missed] == ["svd"]
 
 
@@ -250,7 +250,7 @@ def test_a_measurement_that_cannot_be_used_is_asked_of_another_host(answer):
     crew = FakeCrew(a=host("a", search=answer), b=host("b"))
     outcome = cluster(crew, events=events).run()
     assert {one.job.node.host for one in events if isinstance(one, Failed)} == {"a"}
-    assert sorted(str(one.operation.name) for one in outcome.classes[0][1]["b"].tunings) == ["qr", "svd"]
+    assert sorted(str(one.operation.name) for one in outcome.classes[0][1]["b"].entries) == ["qr", "svd"]
 
 
 INTRODUCTION = json.dumps({

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from support.profile_builders import KEY, profile, tuning
+from support.profile_builders import KEY, make_entry, profile
 
 from autotune.bench.user_workload import from_source
 from autotune.cluster.messages import Order, dumps, loads, units, versions
@@ -28,8 +28,8 @@ def test_an_order_arrives_as_it_was_sent(tmp_path):
         request=request,
         own=own,
         tested={"site": {"usable_cpus": 2}},
-        choices=profile(tuning("qr", choice={"blas_threads": 1}, m=5, n=5), key=KEY),
-        relatives=[profile(tuning("svd", m=5, n=5), key=KEY)],
+        choices=profile(make_entry("qr", choice={"blas_threads": 1}, m=5, n=5), key=KEY),
+        relatives=[profile(make_entry("svd", m=5, n=5), key=KEY)],
     )
     there = loads(dumps(order))
     assert there.request.workload is not None

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.profile_builders import KEY, profile, tuning
+from support.profile_builders import KEY, make_entry, profile
 
 from autotune.cluster.plan import (
     ASKED,
@@ -50,7 +50,7 @@ def ready(*nodes, budget=300.0):
 
 def said(job, choice=1, *, reason=None):
     """What a host measures of a job: one thread is best, another choice is, or the default is kept."""
-    entry = tuning(job.unit.name, choice={"blas_threads": choice} if choice else None, n=100)
+    entry = make_entry(job.unit.name, choice={"blas_threads": choice} if choice else None, n=100)
     return profile(replace(entry, reason=reason) if reason else entry, key=job.node.key, host=job.node.host)
 
 
@@ -141,7 +141,7 @@ def test_nobody_is_asked_after_the_third():
 def test_only_what_is_not_confirmed_is_asked_about():
     plan = ready(node("a", names=("svd",)), node("b", names=("svd",)))
     job = plan.begin(0.0)[0]
-    entries = [tuning("svd", choice={"blas_threads": 1}, n=100), tuning("svd", n=200)]
+    entries = [make_entry("svd", choice={"blas_threads": 1}, n=100), make_entry("svd", n=200)]
     plan.measured(job, profile(*entries, host="a"), 5.0)
     (confirming,) = plan.begin(0.0)
     assert [one.operation.size["n"] for one in confirming.choices] == [100]
@@ -287,7 +287,7 @@ def test_profiles_hold_one_host_s_words_each():
     plan = ready(node("a"), node("b"))
     finished(plan)
     assert {host: made.provenance.host for (_, host), made in plan.profiles.items()} == {"a": "a", "b": "b"}
-    assert all(len(made.tunings) == 3 for made in plan.profiles.values())
+    assert all(len(made.entries) == 3 for made in plan.profiles.values())
 
 
 @pytest.mark.parametrize(("hosts", "rounds"), [(1, 24), (2, 24), (4, 12), (8, 6)])

@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from support.profile_builders import alone, of_this_machine, profile, tuning
+from support.profile_builders import alone, make_entry, of_this_machine, profile
 
 from autotune.daemon import profile_helper
 from autotune.daemon.inventory import survey
-from autotune.model.tuning import OUT_OF_TIME
+from autotune.model.entry import OUT_OF_TIME
 from autotune.profiles import profile_files
 
 
@@ -17,10 +17,10 @@ def named(one):
 
 
 ENTRIES = (
-    tuning("qr", choice={"blas_threads": 1}, ratio=0.2, m=500, n=500),
-    tuning("svd", choice={"blas_threads": 1}, ratio=0.5, m=100, n=100),
-    tuning("svd", choice={"blas_threads": 2}, ratio=0.9, m=900, n=900),
-    tuning("inv", n=500),
+    make_entry("qr", choice={"blas_threads": 1}, ratio=0.2, m=500, n=500),
+    make_entry("svd", choice={"blas_threads": 1}, ratio=0.5, m=100, n=100),
+    make_entry("svd", choice={"blas_threads": 2}, ratio=0.9, m=900, n=900),
+    make_entry("inv", n=500),
 )
 
 
@@ -33,7 +33,7 @@ def source(tmp_path):
 def excerpt(source, used, most=5):
     wanted = json.dumps({"most": most, "used": used})
     answer = profile_helper.excerpt(str(source), str(source.with_name("excerpt.yaml")), wanted)
-    assert len(profile_files.read(source.with_name("excerpt.yaml")).tunings) == len(answer["entries"])
+    assert len(profile_files.read(source.with_name("excerpt.yaml")).entries) == len(answer["entries"])
     return answer["entries"]
 
 
@@ -52,19 +52,19 @@ def test_where_the_default_was_kept_there_is_nothing_to_time(source):
 
 def test_adoption_joins_what_is_new_with_what_is_there(source, tmp_path):
     place = tmp_path / "in-force.yaml"
-    profile_files.write(profile(tuning("eigh", n=7)), place)
+    profile_files.write(profile(make_entry("eigh", n=7)), place)
     answer = profile_helper.adopt(str(source), str(place), "sizes")
     assert answer == {"entries": 5, "new": {"tuned": 3, "default-kept": 1}}
-    assert {one.operation.name for one in profile_files.read(place).tunings} == {"eigh", "qr", "svd", "inv"}
+    assert {one.operation.name for one in profile_files.read(place).entries} == {"eigh", "qr", "svd", "inv"}
 
 
 def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tmp_path, monkeypatch):
     alone(monkeypatch, tmp_path)
-    late = replace(tuning("inv", n=500), reason=f"{OUT_OF_TIME}the time allowed ended before its turn.")
+    late = replace(make_entry("inv", n=500), reason=f"{OUT_OF_TIME}the time allowed ended before its turn.")
     found = of_this_machine(
-        tuning("inv", choice={"blas_threads": 1}, n=300),
+        make_entry("inv", choice={"blas_threads": 1}, n=300),
         late,
-        replace(tuning("inv", n=700), contested=True),
+        replace(make_entry("inv", n=700), contested=True),
     )
     shipped = tmp_path / "shipped" / "class.yaml"
     profile_files.write(replace(found, provenance=replace(found.provenance, host="elsewhere")), shipped)
@@ -82,7 +82,7 @@ def test_an_entry_with_sizes_that_its_operation_does_not_have_is_passed_over(tmp
     """People edit profiles, and the daemon reckons with sizes."""
     alone(monkeypatch, tmp_path)
     profile_files.write(
-        of_this_machine(tuning("inv", n=300), tuning("svd", k=5)), tmp_path / "shipped" / "class.yaml"
+        of_this_machine(make_entry("inv", n=300), make_entry("svd", k=5)), tmp_path / "shipped" / "class.yaml"
     )
     told = survey(json.dumps(profile_helper.survey(str(tmp_path / "profiles"))).encode())
     assert [one.operation.name for one in told.entries] == ["inv"]

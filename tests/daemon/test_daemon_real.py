@@ -120,9 +120,9 @@ FOUND_ELSEWHERE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from support.profile_builders import of_this_machine, tuning
-from autotune.profiles import files
-files.write(of_this_machine(tuning("inv", n=500)), Path(sys.argv[1]))
+from support.profile_builders import make_entry, of_this_machine
+from autotune.profiles import profile_files
+profile_files.write(of_this_machine(make_entry("inv", n=500)), Path(sys.argv[1]))
 """
 
 

@@ -6,7 +6,7 @@ from autotune.daemon.daemon_settings import Settings
 from autotune.daemon.remembered import Memory
 from autotune.daemon.schedule import Cause, checked_key, expected_gain, queue
 from autotune.model.catalogue import CATALOGUE, operation
-from autotune.model.tuning import OUT_OF_TIME
+from autotune.model.entry import OUT_OF_TIME
 
 EAGER = Settings(interpreters=(PYTHON,))
 

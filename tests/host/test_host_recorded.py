@@ -13,7 +13,7 @@ from support.recorded_machines import RECORDED
 from autotune.cli.program import program
 from autotune.host.detect import detect
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+MACHINES = Path(__file__).parents[1] / "machines"
 
 
 def doctor(root: Path) -> dict:
@@ -63,10 +63,8 @@ def test_a_root_that_is_no_folder_is_wrong_usage(tmp_path):
 @pytest.mark.real
 @pytest.mark.skipif(not Path("/proc/self/mountinfo").exists(), reason="there is no /proc to record")
 def test_a_capture_of_this_computer_reads_like_this_computer(tmp_path):
-    if not SCRIPTS.is_dir():
-        pytest.fail("scripts/ is missing beside tests/")
     subprocess.run(
-        [str(SCRIPTS / "capture_machine"), str(tmp_path / "here")], check=True, capture_output=True
+        [str(MACHINES / "capture_machine"), str(tmp_path / "here")], check=True, capture_output=True
     )
     machine, allocation = detect(tmp_path / "here")
     here, allocated = detect()

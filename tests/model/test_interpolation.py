@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.profile_builders import tuning
+from support.profile_builders import make_entry
 
 from autotune.model.configuration import DEFAULT, Configuration, Method
+from autotune.model.entry import Status
 from autotune.model.interpolation import choose, evened
 from autotune.model.operation import Operation
-from autotune.model.tuning import Status
 
 ONE = {"blas_threads": 1}
 TWO = {"blas_threads": 2}
@@ -16,19 +16,19 @@ EIGHT = {"blas_threads": 8}
 SIXTEEN = {"blas_threads": 16}
 
 
-def chosen(tunings, **sizes):
-    found = choose(tunings, Operation(name="qr", sizes=tuple(sizes.items())))
+def chosen(entries, **sizes):
+    found = choose(entries, Operation(name="qr", sizes=tuple(sizes.items())))
     return None if found is None else found.choice
 
 
 def test_a_measured_size_has_its_own_entry():
-    entries = [tuning(choice=ONE, n=100), tuning(choice=TWO, n=200)]
+    entries = [make_entry(choice=ONE, n=100), make_entry(choice=TWO, n=200)]
     assert choose(entries, entries[1].operation) is entries[1]
 
 
 @pytest.mark.parametrize("n", [99, 201])
 def test_outside_the_measured_range_nothing_is_claimed(n):
-    assert chosen([tuning(choice=ONE, n=100), tuning(choice=ONE, n=200)], n=n) is None
+    assert chosen([make_entry(choice=ONE, n=100), make_entry(choice=ONE, n=200)], n=n) is None
 
 
 def test_nothing_measured_claims_nothing():
@@ -36,38 +36,40 @@ def test_nothing_measured_claims_nothing():
 
 
 def test_sizes_of_other_names_are_not_compared():
-    assert chosen([tuning(choice=ONE, n=100)], m=100, n=100) is None
+    assert chosen([make_entry(choice=ONE, n=100)], m=100, n=100) is None
 
 
 def test_between_equal_choices_it_is_that_choice():
-    assert chosen([tuning(choice=ONE, n=100), tuning(choice=ONE, n=200)], n=150) == Configuration(
+    assert chosen([make_entry(choice=ONE, n=100), make_entry(choice=ONE, n=200)], n=150) == Configuration(
         blas_threads=1
     )
 
 
 def test_a_choice_holds_between_if_the_other_neighbour_is_safe_with_it():
-    assert chosen([tuning(choice=ONE, n=100), tuning(n=200, safe=(1,))], n=150) == Configuration(
+    assert chosen([make_entry(choice=ONE, n=100), make_entry(n=200, safe=(1,))], n=150) == Configuration(
         blas_threads=1
     )
 
 
 def test_a_choice_that_the_other_neighbour_is_not_safe_with_gives_way_to_the_default():
-    found = choose([tuning(choice=ONE, n=100), tuning(n=200)], Operation(name="qr", sizes=(("n", 150),)))
+    found = choose(
+        [make_entry(choice=ONE, n=100), make_entry(n=200)], Operation(name="qr", sizes=(("n", 150),))
+    )
     assert (found.choice, found.status) == (DEFAULT, Status.DEFAULT_KEPT)
     assert "no choice is known to be safe" in found.reason
 
 
 def test_between_choices_of_different_knobs_it_is_one_that_is_safe_at_both():
     entries = [
-        tuning(choice=ONE, safe=(1,), n=100),
-        tuning(choice={"blas_threads": 1, "workers": 2}, safe=(1,), n=1000),
+        make_entry(choice=ONE, safe=(1,), n=100),
+        make_entry(choice={"blas_threads": 1, "workers": 2}, safe=(1,), n=1000),
     ]
     assert chosen(entries, n=300) == Configuration(blas_threads=1)
 
 
 def test_the_best_between_may_be_the_best_at_neither_neighbour():
-    small = tuning(choice=TWO, ratio=0.2, others=[(EIGHT, 0.25), (SIXTEEN, 0.5)], n=128)
-    large = tuning(choice=SIXTEEN, ratio=0.2, others=[(EIGHT, 0.25), (TWO, 0.5)], n=512)
+    small = make_entry(choice=TWO, ratio=0.2, others=[(EIGHT, 0.25), (SIXTEEN, 0.5)], n=128)
+    large = make_entry(choice=SIXTEEN, ratio=0.2, others=[(EIGHT, 0.25), (TWO, 0.5)], n=512)
     assert chosen([small, large], n=256) == Configuration(**EIGHT)
     assert chosen([small, large], n=130) == Configuration(**TWO)
     assert chosen([small, large], n=510) == Configuration(**SIXTEEN)
@@ -75,19 +77,19 @@ def test_the_best_between_may_be_the_best_at_neither_neighbour():
 
 def test_of_two_that_are_equally_good_between_the_one_that_was_proved_is_taken():
     entries = [
-        tuning(choice=TWO, ratio=0.2, others=[(ONE, 0.2)], n=100),
-        tuning(choice=TWO, ratio=0.2, others=[(ONE, 0.199)], n=200),
+        make_entry(choice=TWO, ratio=0.2, others=[(ONE, 0.2)], n=100),
+        make_entry(choice=TWO, ratio=0.2, others=[(ONE, 0.199)], n=200),
     ]
     assert chosen(entries, n=150) == Configuration(**TWO)
 
 
 def test_what_was_measured_at_one_neighbour_alone_is_not_used():
-    entries = [tuning(choice=TWO, others=[(EIGHT, 0.1)], n=100), tuning(choice=TWO, n=200)]
+    entries = [make_entry(choice=TWO, others=[(EIGHT, 0.1)], n=100), make_entry(choice=TWO, n=200)]
     assert chosen(entries, n=150) == Configuration(**TWO)
 
 
 def test_the_reason_says_how_many_neighbours_proved_it_and_what_to_expect():
-    entries = [tuning(choice=ONE, ratio=0.25, n=100), tuning(n=400, safe=(1,))]
+    entries = [make_entry(choice=ONE, ratio=0.25, n=100), make_entry(n=400, safe=(1,))]
     found = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
     assert found.reason == (
         "Between measured sizes: at 1 of its 2 neighbours proved, at the others measured to be no slower; "
@@ -97,7 +99,7 @@ def test_the_reason_says_how_many_neighbours_proved_it_and_what_to_expect():
 
 
 def test_where_every_neighbour_proved_it_the_reason_speaks_of_no_others():
-    entries = [tuning(choice=ONE, ratio=0.25, n=100), tuning(choice=ONE, ratio=0.25, n=400)]
+    entries = [make_entry(choice=ONE, ratio=0.25, n=100), make_entry(choice=ONE, ratio=0.25, n=400)]
     found = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
     assert found.reason == (
         "Between measured sizes: at 2 of its 2 neighbours proved; about 0.25 times the default's time."
@@ -106,20 +108,24 @@ def test_where_every_neighbour_proved_it_the_reason_speaks_of_no_others():
 
 def test_ways_of_sharing_are_different_ways():
     inherit, pipe = ({"workers": 2, "method": Method(name)} for name in ("inherit", "pipe"))
-    entries = [tuning(choice=inherit, ratio=0.1, n=100), tuning(choice=pipe, ratio=0.1, n=200)]
+    entries = [make_entry(choice=inherit, ratio=0.1, n=100), make_entry(choice=pipe, ratio=0.1, n=200)]
     assert chosen(entries, n=150) == DEFAULT
 
 
 def test_a_size_without_evidence_lets_no_choice_pass():
-    entries = [tuning(choice=ONE, n=100), tuning(status=Status.NOISY, n=200), tuning(choice=ONE, n=400)]
+    entries = [
+        make_entry(choice=ONE, n=100),
+        make_entry(status=Status.NOISY, n=200),
+        make_entry(choice=ONE, n=400),
+    ]
     assert chosen(entries, n=150) == DEFAULT
     assert chosen(entries, n=300) == DEFAULT
 
 
 def test_choices_that_differ_in_the_chunk_alone_are_one_whose_chunk_lies_between():
     entries = [
-        tuning(choice={"workers": 2, "chunk": 1000}, n=10_000),
-        tuning(choice={"workers": 2, "chunk": 4000}, n=160_000),
+        make_entry(choice={"workers": 2, "chunk": 1000}, n=10_000),
+        make_entry(choice={"workers": 2, "chunk": 4000}, n=160_000),
     ]
     assert chosen(entries, n=40_000) == Configuration(workers=2, chunk=2000)
 
@@ -145,11 +151,15 @@ def test_evened_chunks_are_between_half_and_double_unless_there_are_too_few_for_
 
 
 def test_workers_are_not_safe_because_threads_are():
-    entries = [tuning(choice={"workers": 2, "blas_threads": 1}, n=100), tuning(n=200, safe=(1,))]
+    entries = [make_entry(choice={"workers": 2, "blas_threads": 1}, n=100), make_entry(n=200, safe=(1,))]
     assert chosen(entries, n=110) == DEFAULT
 
 
-SQUARES = [tuning(choice=ONE, m=100, n=100), tuning(choice=ONE, m=400, n=400), tuning(m=1600, n=1600)]
+SQUARES = [
+    make_entry(choice=ONE, m=100, n=100),
+    make_entry(choice=ONE, m=400, n=400),
+    make_entry(m=1600, n=1600),
+]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +184,7 @@ CHOICES = st.sampled_from([None, ONE, TWO, {"workers": 2}])
 
 @given(st.dictionaries(SIZES, st.tuples(CHOICES, st.sets(st.integers(1, 2))), max_size=8), SIZES)
 def test_a_choice_between_has_no_counts_outside_those_of_the_bracketing_sizes(measured, asked):
-    entries = [tuning(choice=choice, safe=safe, m=m, n=n) for (m, n), (choice, safe) in measured.items()]
+    entries = [make_entry(choice=choice, safe=safe, m=m, n=n) for (m, n), (choice, safe) in measured.items()]
     m, n = asked
     found = chosen(entries, m=m, n=n)
     below = any(a <= m and b <= n for a, b in measured)

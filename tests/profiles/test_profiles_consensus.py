@@ -1,9 +1,9 @@
 """One thread count for the whole process, only where it harms nothing."""
 
 import pytest
-from support.profile_builders import tuning
+from support.profile_builders import make_entry
 
-from autotune.model.tuning import Status
+from autotune.model.entry import Status
 from autotune.profiles.consensus import consensus
 
 ONE = {"blas_threads": 1}
@@ -13,35 +13,43 @@ ONE = {"blas_threads": 1}
     ("entries", "count", "why"),
     [
         ([], None, "No entry about BLAS threads"),
-        ([tuning("log", choice={"workers": 2}, n=10)], None, "No entry about BLAS threads"),
-        ([tuning(choice=ONE, safe=(1,), n=10)], 1, "One BLAS thread made none of 1 measured sizes slower"),
-        ([tuning(choice=ONE, safe=(1,), n=10), tuning(safe=(1, 2), n=20)], 1, "none of 2"),
-        ([tuning(choice=ONE, safe=(1,), n=10), tuning(n=20)], None, "qr float64 n=20 rules out"),
-        ([tuning(safe=(1,), n=20)], None, "some sizes faster and none slower"),
+        ([make_entry("log", choice={"workers": 2}, n=10)], None, "No entry about BLAS threads"),
         (
-            [tuning(choice=ONE, safe=(1,), n=10), tuning(status=Status.NOISY, n=20)],
+            [make_entry(choice=ONE, safe=(1,), n=10)],
+            1,
+            "One BLAS thread made none of 1 measured sizes slower",
+        ),
+        ([make_entry(choice=ONE, safe=(1,), n=10), make_entry(safe=(1, 2), n=20)], 1, "none of 2"),
+        ([make_entry(choice=ONE, safe=(1,), n=10), make_entry(n=20)], None, "qr float64 n=20 rules out"),
+        ([make_entry(safe=(1,), n=20)], None, "some sizes faster and none slower"),
+        (
+            [make_entry(choice=ONE, safe=(1,), n=10), make_entry(status=Status.NOISY, n=20)],
             None,
             "n=20 has no evidence",
         ),
         (
             [
-                tuning(choice=ONE, ratio=0.9, safe=(1, 2), n=10),
-                tuning(choice={"blas_threads": 2}, ratio=0.5, safe=(1, 2), n=20),
+                make_entry(choice=ONE, ratio=0.9, safe=(1, 2), n=10),
+                make_entry(choice={"blas_threads": 2}, ratio=0.5, safe=(1, 2), n=20),
             ],
             2,
             "2 BLAS threads",
         ),
-        ([tuning("batch_matmul", choice={"blas_threads": 1, "workers": 2}, safe=(1,), n=10)], None, "faster"),
         (
-            [tuning("simulate", n=10), tuning(choice=ONE, safe=(1,), n=10)],
+            [make_entry("batch_matmul", choice={"blas_threads": 1, "workers": 2}, safe=(1,), n=10)],
+            None,
+            "faster",
+        ),
+        (
+            [make_entry("simulate", n=10), make_entry(choice=ONE, safe=(1,), n=10)],
             None,
             "simulate float64 n=10 rules out",
         ),
-        ([tuning("command.simulate"), tuning(choice=ONE, safe=(1,), n=10)], 1, "none of 1"),
+        ([make_entry("command.simulate"), make_entry(choice=ONE, safe=(1,), n=10)], 1, "none of 1"),
         (
             [
-                tuning("batch_matmul_processes", choice={"blas_threads": 1, "workers": 2}, n=10, tasks=5),
-                tuning(choice=ONE, safe=(1,), n=10),
+                make_entry("batch_matmul_processes", choice={"blas_threads": 1, "workers": 2}, n=10, tasks=5),
+                make_entry(choice=ONE, safe=(1,), n=10),
             ],
             1,
             "none of 1",

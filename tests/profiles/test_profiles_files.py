@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.profile_builders import profile, tuning
+from support.profile_builders import make_entry, profile
 
 from autotune.errors import ProfileError
 from autotune.model.profile import Profile
@@ -20,9 +20,9 @@ from autotune.profiles.yaml_subset import parse
 from autotune.profiles.yaml_writer import text_of
 
 MADE = profile(
-    tuning("qr", choice={"blas_threads": 1}, safe=(1,), m=128, n=128),
-    tuning("qr", choice={"blas_threads": 2}, ratio=1 / 3, m=64, n=64),
-    tuning("log", choice={"workers": 2, "chunk": 65536}, n=1000),
+    make_entry("qr", choice={"blas_threads": 1}, safe=(1,), m=128, n=128),
+    make_entry("qr", choice={"blas_threads": 2}, ratio=1 / 3, m=64, n=64),
+    make_entry("log", choice={"workers": 2, "chunk": 65536}, n=1000),
 )
 can_give_away = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away"
@@ -42,14 +42,14 @@ def test_what_is_written_can_be_read(written):
     """Numbers keep six digits, so what was read once is read the same ever after."""
     known = read(written, Trust.FOUND)
     assert known.key == MADE.key
-    assert [one.choice for one in known.tunings] == [MADE.tunings[n].choice for n in (2, 1, 0)]
-    assert known.tunings[1].ratio == 0.333333
+    assert [one.choice for one in known.entries] == [MADE.entries[n].choice for n in (2, 1, 0)]
+    assert known.entries[1].ratio == 0.333333
     assert profile_of(parse(text_of(known).encode())) == known
 
 
 def test_equal_profiles_give_equal_bytes_whatever_their_order(tmp_path):
     write(MADE, tmp_path / "a.yaml")
-    write(Profile(key=MADE.key, tunings=MADE.tunings[::-1], provenance=MADE.provenance), tmp_path / "b.yaml")
+    write(Profile(key=MADE.key, entries=MADE.entries[::-1], provenance=MADE.provenance), tmp_path / "b.yaml")
     assert (tmp_path / "a.yaml").read_bytes() == (tmp_path / "b.yaml").read_bytes()
 
 
@@ -79,17 +79,17 @@ def test_any_text_and_any_number_survive_writing(text, seconds):
 def test_a_reason_that_is_too_long_is_shortened_and_not_lost():
     from dataclasses import replace
 
-    long = replace(MADE.tunings[0], reason="x" * 600)
+    long = replace(MADE.entries[0], reason="x" * 600)
     known = profile_of(parse(text_of(profile(long)).encode()))
-    assert known.tunings[0].reason == "x" * 511 + "…"
+    assert known.entries[0].reason == "x" * 511 + "…"
 
 
 def test_a_profile_of_ten_thousand_entries_passes_our_own_limits():
     entries = [
-        tuning(f"op_{n // 50}", choice={"blas_threads": 1}, safe=(1, 2, 4), m=n + 1, n=128)
+        make_entry(f"op_{n // 50}", choice={"blas_threads": 1}, safe=(1, 2, 4), m=n + 1, n=128)
         for n in range(10_000)
     ]
-    assert len(profile_of(parse(text_of(profile(*entries)).encode())).tunings) == 10_000
+    assert len(profile_of(parse(text_of(profile(*entries)).encode())).entries) == 10_000
 
 
 def test_writing_leaves_nothing_else_behind(written):
@@ -121,9 +121,9 @@ def test_what_went_to_the_state_folder_before_is_joined_and_not_lost(tmp_path, m
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path / "state"))
     (tmp_path / "file").touch()
     for operation in ("svd", "qr"):
-        made = replace(MADE, tunings=(tuning(operation, m=5, n=5),))
+        made = replace(MADE, entries=(make_entry(operation, m=5, n=5),))
         kept, _, _ = keep(made, tmp_path / "file" / "p.yaml")
-    assert [one.operation.name for one in kept.tunings] == ["qr", "svd"]
+    assert [one.operation.name for one in kept.entries] == ["qr", "svd"]
 
 
 def test_the_last_refuge_is_a_folder_that_nobody_else_can_have_made(tmp_path, monkeypatch):

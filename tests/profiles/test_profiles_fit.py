@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.profile_builders import HARDWARE, KEY, SOFTWARE, profile, tuning
+from support.profile_builders import HARDWARE, KEY, SOFTWARE, make_entry, profile
 
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Status
 from autotune.model.operation import Operation
-from autotune.model.tuning import Status
 from autotune.profiles.fit import Fit, Here, Source, carried, fit, rungs
 from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer
@@ -201,7 +201,7 @@ def test_with_another_allocation_a_choice_must_be_unchanged_and_beat_the_default
     name, measured, here, choice, high, reason
 ):
     theirs = replace(KEY, usable_cpus=measured[0], limit=measured[1])
-    entry = replace(tuning(name, choice=choice, n=100), ratio_high=high, default_threads=measured[2])
+    entry = replace(make_entry(name, choice=choice, n=100), ratio_high=high, default_threads=measured[2])
     found = carried(entry, theirs, at(*here))
     if reason is None:
         assert found.choice == entry.choice
@@ -216,7 +216,7 @@ def at(usable, limit):
 
 
 def test_a_count_that_the_clamp_changes_is_used_if_the_clamped_one_was_measured_to_be_safe():
-    entry = replace(tuning("solve", choice={"blas_threads": 8}, safe=(2, 4, 8), n=100), default_threads=8)
+    entry = replace(make_entry("solve", choice={"blas_threads": 8}, safe=(2, 4, 8), n=100), default_threads=8)
     found = carried(entry, KEY, at(4, QUOTA))
     assert found.choice == Configuration(blas_threads=4)
     assert (found.ratio, found.safe_threads) == (None, (2, 4))
@@ -225,7 +225,7 @@ def test_a_count_that_the_clamp_changes_is_used_if_the_clamped_one_was_measured_
 
 def test_what_is_safe_against_a_slower_default_is_not_known_to_be_safe_here():
     """Else a size in between would be given a count that only a small allocation's default was slower than."""
-    kept = replace(tuning("solve", safe=(2, 4), n=100), default_threads=4)
+    kept = replace(make_entry("solve", safe=(2, 4), n=100), default_threads=4)
     theirs = replace(KEY, usable_cpus=4, limit=AFFINITY)
     assert carried(kept, theirs, at(8, NONE)) == replace(kept, safe_threads=())
     assert carried(kept, theirs, at(4, QUOTA)) == kept
@@ -233,19 +233,19 @@ def test_what_is_safe_against_a_slower_default_is_not_known_to_be_safe_here():
 
 def test_what_was_measured_beside_a_choice_goes_where_its_default_goes():
     beside = ((Configuration(blas_threads=2), 0.9), (Configuration(blas_threads=8), 0.95))
-    entry = replace(tuning("solve", n=100), default_threads=8, alternatives=beside)
+    entry = replace(make_entry("solve", n=100), default_threads=8, alternatives=beside)
     assert carried(entry, KEY, at(4, QUOTA)).alternatives == beside[:1]
     assert carried(entry, KEY, at(4, AFFINITY)).alternatives == ()
 
 
 def test_a_gain_over_another_default_is_a_bound_and_not_a_ratio():
-    entry = replace(tuning("solve", choice=ONE, n=100), ratio_high=0.2, default_threads=8)
+    entry = replace(make_entry("solve", choice=ONE, n=100), ratio_high=0.2, default_threads=8)
     found = carried(entry, KEY, at(4, AFFINITY))
     assert (found.ratio, found.ratio_low, found.ratio_high) == (None, None, 0.4)
 
 
 def test_a_kept_default_is_kept_with_any_allocation():
-    assert carried(tuning(n=100), KEY, at(1, QUOTA)).choice == Configuration()
+    assert carried(make_entry(n=100), KEY, at(1, QUOTA)).choice == Configuration()
 
 
 # --- the whole ladder, for one operation ---------------------------------------------------------
@@ -255,9 +255,9 @@ def ladder(sources, here, operation):
     """The entry that speaks for an operation, and what was refused on the way to it."""
     built, refusals = rungs(sources, here)
     found, passed = climb(built.get((operation.name, operation.dtype), ()), operation)
-    tuning, level, path, reason = found or (None, Level.DEFAULT, None, None)
+    entry, level, path, reason = found or (None, Level.DEFAULT, None, None)
     refused = (*(one for one in refusals if one.entry is None), *passed)
-    return SimpleNamespace(tuning=tuning, level=level, path=path, reason=reason, refused=refused)
+    return SimpleNamespace(entry=entry, level=level, path=path, reason=reason, refused=refused)
 
 
 SOLVE = Operation(name="solve", sizes=(("n", 100),))
@@ -266,7 +266,7 @@ BETTER = {"blas_threads": 2}
 
 def made(layer, *, host="here", key=KEY, choice=BETTER, n=100, **more):
     """A profile with one entry, in a file that is named like its layer."""
-    entry = replace(tuning("solve", choice=choice, n=n), **more)
+    entry = replace(make_entry("solve", choice=choice, n=n), **more)
     return Source(layer=layer, path=f"{layer}.yaml", profile=profile(entry, key=key, host=host))
 
 
@@ -303,11 +303,11 @@ def test_the_best_level_speaks(sources, level, path):
 @pytest.mark.parametrize(("sources", "level", "path"), RUNGS[:-1], ids=range(len(RUNGS) - 1))
 def test_the_choice_is_that_of_its_entry(sources, level, path):
     (expected,) = [
-        one.profile.tunings[0].choice
+        one.profile.entries[0].choice
         for one in sources
         if ladder([one], HERE, SOLVE).level is level and one.path == path
     ]
-    assert ladder(sources, HERE, SOLVE).tuning.choice == expected
+    assert ladder(sources, HERE, SOLVE).entry.choice == expected
 
 
 FAR = [
@@ -357,7 +357,7 @@ def test_what_is_refused_leaves_the_word_to_the_next_and_says_why(nearer, reason
 @pytest.mark.parametrize(("nearer", "reason"), [*STOPS[:-1], *FAR], ids=range(len(STOPS) + 1))
 def test_without_a_next_the_default_stays(nearer, reason):
     verdict = ladder([nearer], HERE, SOLVE)
-    assert (verdict.tuning, verdict.level, verdict.path) == (None, Level.DEFAULT, None)
+    assert (verdict.entry, verdict.level, verdict.path) == (None, Level.DEFAULT, None)
     assert [one.reason.startswith(reason) for one in verdict.refused] == [True]
 
 
@@ -366,11 +366,11 @@ def test_a_farther_refused_entry_is_not_told_beside_the_one_in_use():
 
 
 def test_one_confirmed_entry_does_not_lend_its_hosts_to_another():
-    alone = replace(tuning("qr", choice=BETTER, m=10, n=10), hosts=1)
-    both = profile(*MIRROR.profile.tunings, alone, host=None)
+    alone = replace(make_entry("qr", choice=BETTER, m=10, n=10), hosts=1)
+    both = profile(*MIRROR.profile.entries, alone, host=None)
     source = Source(layer=Layer.CLUSTER, path="cluster.yaml", profile=both)
     verdict = ladder([source], HERE, alone.operation)
-    assert verdict.tuning is None
+    assert verdict.entry is None
     assert [one.reason for one in verdict.refused] == [
         "hosts: one host alone has measured it; 2 must agree, or a trusted signer vouch for it."
     ]
@@ -382,7 +382,7 @@ def test_contested_or_not_what_this_host_measured_counts_here():
 
 def test_a_noisy_measurement_of_this_host_keeps_the_default_if_nothing_else_speaks():
     verdict = ladder([STOPS[-1][0]], HERE, SOLVE)
-    assert (verdict.level, verdict.tuning.choice) == (Level.HOST, Configuration())
+    assert (verdict.level, verdict.entry.choice) == (Level.HOST, Configuration())
 
 
 def test_an_entry_that_is_stale_and_of_another_allocation_says_both():
@@ -397,7 +397,7 @@ def test_two_machines_with_one_slug_are_told_apart_by_their_keys():
     """A name of a file proves nothing: what is compared is every field of the key."""
     twin = made(Layer.CLUSTER, host=None, hosts=9, key=replace(KEY, hardware=replace(HARDWARE, l3_bytes=7)))
     verdict = ladder([replace(twin, path=f"{KEY.slug}.yaml")], HERE, SOLVE)
-    assert verdict.tuning is None
+    assert verdict.entry is None
     assert verdict.refused[0].reason.startswith("key.hardware.l3_bytes: the profile has 7, this machine has ")
 
 
@@ -406,4 +406,4 @@ def test_two_machines_with_one_slug_are_told_apart_by_their_keys():
 )
 def test_no_order_of_the_files_moves_an_entry_to_another_level(sources):
     verdict = ladder(sources, HERE, SOLVE)
-    assert (verdict.level, verdict.tuning.choice) == (Level.EXPLICIT, Configuration(blas_threads=1))
+    assert (verdict.level, verdict.entry.choice) == (Level.EXPLICIT, Configuration(blas_threads=1))

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.profile_builders import alone, of_this_machine, tuning
+from support.profile_builders import alone, make_entry, of_this_machine
 
 import autotune
-from autotune.model.tuning import Status
+from autotune.model.entry import Status
 from autotune.profiles import folders
 from autotune.profiles import resolve as resolving
 from autotune.profiles.yaml_writer import text_of
@@ -95,12 +95,14 @@ WORDS = [
 def original():
     """The bytes of a profile that fits here, with all that an entry can hold."""
     made = of_this_machine(
-        replace(tuning("qr", choice={"blas_threads": 1}, safe=(1,), m=128, n=128), hosts=2, signer="site"),
-        replace(tuning("qr", safe=(1,), m=2048, n=2048), contested=True),
-        tuning("log", choice={"workers": 1, "chunk": 1000}, n=1_000_000),
-        tuning("share", choice={"method": "memfd", "workers": 1}, n=5),
-        tuning("log", status=Status.NOISY, dtype="float32", n=10),
-        replace(tuning("temporaries", choice={"allocator": "retain"}, n=9), retained_bytes=2**20),
+        replace(
+            make_entry("qr", choice={"blas_threads": 1}, safe=(1,), m=128, n=128), hosts=2, signer="site"
+        ),
+        replace(make_entry("qr", safe=(1,), m=2048, n=2048), contested=True),
+        make_entry("log", choice={"workers": 1, "chunk": 1000}, n=1_000_000),
+        make_entry("share", choice={"method": "memfd", "workers": 1}, n=5),
+        make_entry("log", status=Status.NOISY, dtype="float32", n=10),
+        replace(make_entry("temporaries", choice={"allocator": "retain"}, n=9), retained_bytes=2**20),
     )
     return text_of(made).encode()
 
@@ -150,7 +152,7 @@ def test_no_mutant_of_a_profile_stops_apply(here, changes):
         assert str(explanation)
         assert all(one.reason for one in explanation.refusals)
         for row in explanation.operations:
-            assert row.choice.is_default or row.tuning.status is Status.TUNED
+            assert row.choice.is_default or row.entry.status is Status.TUNED
 
 
 def test_the_original_is_used_whole(here):

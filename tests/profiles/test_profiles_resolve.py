@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.profile_builders import alone, of_this_machine, tuning
+from support.profile_builders import alone, make_entry, of_this_machine
 
 from autotune.model.configuration import Configuration
+from autotune.model.entry import OUT_OF_TIME, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Provenance
-from autotune.model.tuning import OUT_OF_TIME, Status
 from autotune.profiles import compiled_copy, folders, profile_files
 from autotune.profiles.fit_level import Level
 from autotune.profiles.resolve import resolve
@@ -34,11 +34,11 @@ def write(made, path=None):
 
 
 def entry(**more):
-    return tuning(choice=ONE, safe=(1,), m=100, n=100, **more)
+    return make_entry(choice=ONE, safe=(1,), m=100, n=100, **more)
 
 
 def chosen(found):
-    return Configuration() if found is None else found.tuning.choice
+    return Configuration() if found is None else found.entry.choice
 
 
 def copies():
@@ -55,7 +55,7 @@ def test_with_no_profile_nothing_is_claimed_and_nothing_refused():
 def test_an_entry_is_found_with_its_level_and_source():
     path = write(of_this_machine(entry()))
     found = resolve().find(QR)
-    assert (found.tuning.choice, found.level, found.path) == (
+    assert (found.entry.choice, found.level, found.path) == (
         Configuration(blas_threads=1),
         Level.HOST,
         str(path),
@@ -63,18 +63,20 @@ def test_an_entry_is_found_with_its_level_and_source():
 
 
 def test_the_compiled_copy_gives_the_same_as_the_profile():
-    made = of_this_machine(entry(), tuning("log", n=1000), tuning("share", choice={"method": "memfd"}, n=5))
+    made = of_this_machine(
+        entry(), make_entry("log", n=1000), make_entry("share", choice={"method": "memfd"}, n=5)
+    )
     write(made)
     first, second = resolve(), resolve()
-    assert [found.tuning for found in first.entries()] == [found.tuning for found in second.entries()]
-    assert {found.tuning.operation for found in second.entries()} == {one.operation for one in made.tunings}
+    assert [found.entry for found in first.entries()] == [found.entry for found in second.entries()]
+    assert {found.entry.operation for found in second.entries()} == {one.operation for one in made.entries}
     assert (
         (second.threads, second.threads_why) == (first.threads, first.threads_why) == (1, first.threads_why)
     )
 
 
 def test_the_nearest_profile_speaks_first_whatever_its_operations_are_called(tmp_path):
-    write(of_this_machine(tuning("add", n=1000)), tmp_path / "system/site.yaml")
+    write(of_this_machine(make_entry("add", n=1000)), tmp_path / "system/site.yaml")
     mine = write(of_this_machine(entry()))
     assert [found.path for found in resolve().entries()] == [str(mine), str(tmp_path / "system/site.yaml")]
 
@@ -89,8 +91,8 @@ def test_the_second_time_the_profile_is_not_read(monkeypatch):
 def test_a_changed_profile_is_read_again():
     write(of_this_machine(entry()))
     resolve()
-    write(of_this_machine(tuning(m=100, n=100)))
-    assert resolve().find(QR).tuning.choice == Configuration()
+    write(of_this_machine(make_entry(m=100, n=100)))
+    assert resolve().find(QR).entry.choice == Configuration()
 
 
 def test_a_profile_whose_mode_changes_is_looked_at_again():
@@ -106,10 +108,10 @@ def test_a_profile_whose_mode_changes_is_looked_at_again():
 
 def test_a_named_profile_goes_before_the_users(tmp_path, monkeypatch):
     write(of_this_machine(entry()))
-    named = write(of_this_machine(tuning(m=100, n=100)), tmp_path / "named.yaml")
+    named = write(of_this_machine(make_entry(m=100, n=100)), tmp_path / "named.yaml")
     assert resolve(named).find(QR).level is Level.EXPLICIT
-    assert resolve(named).find(QR).tuning.choice == Configuration()
-    assert resolve().find(QR).tuning.choice == Configuration(blas_threads=1)
+    assert resolve(named).find(QR).entry.choice == Configuration()
+    assert resolve().find(QR).entry.choice == Configuration(blas_threads=1)
     monkeypatch.setenv("AUTOTUNE_PROFILE", str(named))
     assert resolve().find(QR).level is Level.EXPLICIT
 
@@ -125,7 +127,7 @@ def test_a_named_folder_stands_for_the_profiles_in_it(tmp_path):
 
 def test_outside_one_profiles_range_the_next_level_decides(tmp_path):
     write(of_this_machine(entry()))
-    shipped = tuning(choice=ONE, m=10, n=10), tuning(choice=ONE, m=1000, n=1000)
+    shipped = make_entry(choice=ONE, m=10, n=10), make_entry(choice=ONE, m=1000, n=1000)
     write(of_this_machine(*shipped), tmp_path / "shipped" / "class.yaml")
     assert resolve().find(QR).path.endswith("mine.yaml")
     assert resolve().find(Operation(name="qr", sizes=(("m", 500), ("n", 500)))).path.endswith("class.yaml")
@@ -133,7 +135,7 @@ def test_outside_one_profiles_range_the_next_level_decides(tmp_path):
 
 def test_the_nearer_level_alone_votes_for_the_process_wide_count(tmp_path):
     write(of_this_machine(entry()))
-    write(of_this_machine(tuning(m=100, n=100)), tmp_path / "shipped" / "class.yaml")
+    write(of_this_machine(make_entry(m=100, n=100)), tmp_path / "shipped" / "class.yaml")
     assert resolve().threads == 1
 
 
@@ -154,7 +156,7 @@ def test_a_corrupt_profile_is_refused_and_the_others_count(tmp_path):
 
 
 def test_an_entry_of_another_allocation_is_refused_by_name(monkeypatch):
-    made = of_this_machine(tuning("log", choice={"workers": 4096}, n=10), entry())
+    made = of_this_machine(make_entry("log", choice={"workers": 4096}, n=10), entry())
     write(made)
     monkeypatch.setenv("AUTOTUNE_CPUS", "1")
     found = resolve()
@@ -169,9 +171,9 @@ def test_an_entry_of_another_allocation_is_refused_by_name(monkeypatch):
 def test_a_refused_entry_stands_between_its_neighbours():
     """Else its size would be taken to lie between sizes that agree, and get the choice that it lost with."""
     made = of_this_machine(
-        tuning("log", choice={"workers": 1}, n=10),
-        tuning("log", choice={"workers": 4096}, n=100),
-        tuning("log", choice={"workers": 1}, n=1000),
+        make_entry("log", choice={"workers": 1}, n=10),
+        make_entry("log", choice={"workers": 4096}, n=100),
+        make_entry("log", choice={"workers": 1}, n=1000),
     )
     write(replace(made, key=replace(made.key, usable_cpus=4096)))
     found = resolve()
@@ -186,15 +188,15 @@ def test_a_refused_entry_stands_between_its_neighbours():
 
 
 def test_a_noisy_entry_leaves_the_word_to_the_next_level(tmp_path):
-    write(of_this_machine(tuning(status=Status.NOISY, m=100, n=100)))
-    assert resolve().find(QR).tuning.status is Status.NOISY
+    write(of_this_machine(make_entry(status=Status.NOISY, m=100, n=100)))
+    assert resolve().find(QR).entry.status is Status.NOISY
     write(of_this_machine(entry()), tmp_path / "shipped" / "class.yaml")
-    assert resolve().find(QR).tuning.choice == Configuration(blas_threads=1)
+    assert resolve().find(QR).entry.choice == Configuration(blas_threads=1)
 
 
 def test_a_size_that_no_measured_ones_enclose_is_refused_with_the_reason():
     small, wide = {"n": 8, "count": 10_000}, {"n": 32, "count": 1000}
-    write(of_this_machine(tuning("stack_svd", **small), tuning("stack_svd", **wide)))
+    write(of_this_machine(make_entry("stack_svd", **small), make_entry("stack_svd", **wide)))
     found, (passed,) = resolve().climbed(Operation(name="stack_svd", sizes=(("n", 16), ("count", 2000))))
     assert found is None
     assert passed.reason == "No sizes that it was measured for lie on both sides of n=16, count=2000."
@@ -203,10 +205,10 @@ def test_a_size_that_no_measured_ones_enclose_is_refused_with_the_reason():
 def test_an_entry_whose_time_ended_leaves_the_word_to_the_next_level(tmp_path):
     """Else a calibration on a busy machine would hide what was proved before, at its sizes and between them."""
     large = {"m": 300, "n": 300}
-    out_of_time = [replace(tuning(**sizes), reason=BUDGET) for sizes in ({"m": 100, "n": 100}, large)]
+    out_of_time = [replace(make_entry(**sizes), reason=BUDGET) for sizes in ({"m": 100, "n": 100}, large)]
     write(of_this_machine(*out_of_time))
-    assert resolve().find(QR).tuning.reason == BUDGET
-    proved = of_this_machine(entry(), tuning(choice=ONE, safe=(1,), **large))
+    assert resolve().find(QR).entry.reason == BUDGET
+    proved = of_this_machine(entry(), make_entry(choice=ONE, safe=(1,), **large))
     write(proved, tmp_path / "shipped" / "class.yaml")
     found = resolve()
     between = Operation(name="qr", sizes=(("m", 200), ("n", 200)))
@@ -217,7 +219,7 @@ def test_what_the_mirror_holds_is_used_if_two_hosts_confirm_it():
     confirmed = replace(of_this_machine(replace(entry(), hosts=2)), provenance=Provenance())
     write(confirmed, folders.cluster_profiles() / "class.yaml")
     assert resolve().find(QR).level is Level.CLASS
-    write(replace(confirmed, tunings=(replace(entry(), hosts=1),)), folders.cluster_profiles() / "class.yaml")
+    write(replace(confirmed, entries=(replace(entry(), hosts=1),)), folders.cluster_profiles() / "class.yaml")
     found = resolve()
     assert found.find(QR) is None
     assert "No second host" in found.refusals[0].reason
@@ -225,7 +227,7 @@ def test_what_the_mirror_holds_is_used_if_two_hosts_confirm_it():
 
 def test_what_hosts_disagree_about_is_a_size_where_no_count_is_safe():
     """Else a count for the whole process would be set that is known to be slower on one of them."""
-    pair = replace(entry(), hosts=2), replace(tuning("solve", choice=ONE, safe=(1,), n=9), hosts=2)
+    pair = replace(entry(), hosts=2), replace(make_entry("solve", choice=ONE, safe=(1,), n=9), hosts=2)
     place = folders.cluster_profiles() / "class.yaml"
     write(replace(of_this_machine(*pair), provenance=Provenance()), place)
     assert resolve().threads == 1
@@ -321,22 +323,22 @@ def test_copies_that_nobody_used_for_long_are_deleted():
 
 def test_a_size_in_between_is_chosen_from_what_the_copy_keeps_of_both_neighbours():
     two, four, eight = ({"blas_threads": count} for count in (2, 4, 8))
-    small = tuning(choice=two, ratio=0.2, others=[(four, 0.22), (eight, 0.9)], n=100)
-    large = tuning(choice=eight, ratio=0.2, others=[(four, 0.22), (two, 0.9)], n=400)
+    small = make_entry(choice=two, ratio=0.2, others=[(four, 0.22), (eight, 0.9)], n=100)
+    large = make_entry(choice=eight, ratio=0.2, others=[(four, 0.22), (two, 0.9)], n=400)
     write(of_this_machine(small, large))
     first, again = (resolve().find(Operation(name="qr", sizes=(("n", 200),))) for _ in range(2))
-    assert first.tuning.choice == again.tuning.choice == Configuration(blas_threads=4)
+    assert first.entry.choice == again.entry.choice == Configuration(blas_threads=4)
 
 
 def test_ten_thousand_entries_are_there_and_only_what_is_asked_is_parsed(monkeypatch):
-    sizes = [tuning(f"op_{n // 50}", choice=ONE, safe=(1,), n=n % 50 + 1) for n in range(10_000)]
+    sizes = [make_entry(f"op_{n // 50}", choice=ONE, safe=(1,), n=n % 50 + 1) for n in range(10_000)]
     write(of_this_machine(*sizes))
     resolve()
     parsed = []
     real = json.loads
     monkeypatch.setattr(compiled_copy.json, "loads", lambda text: parsed.append(len(text)) or real(text))
     found = resolve()
-    assert found.find(Operation(name="op_150", sizes=(("n", 7),))).tuning.choice == Configuration(
+    assert found.find(Operation(name="op_150", sizes=(("n", 7),))).entry.choice == Configuration(
         blas_threads=1
     )
     assert sum(parsed) < 20_000

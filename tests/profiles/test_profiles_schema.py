@@ -8,12 +8,12 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from support.profile_builders import profile, tuning
+from support.profile_builders import make_entry, profile
 
 import autotune.profiles.schema
 from autotune.errors import ProfileError
+from autotune.model.entry import Status
 from autotune.model.operation import Operation
-from autotune.model.tuning import Status
 from autotune.profiles.fit_level import Level
 from autotune.profiles.schema import document_of, profile_of
 from autotune.profiles.yaml_subset import parse
@@ -22,20 +22,22 @@ PUBLISHED = json.loads(Path(autotune.profiles.schema.__file__).with_name("profil
 VALIDATOR = jsonschema.Draft202012Validator(PUBLISHED)
 
 GOOD = profile(
-    tuning("command.simulate", choice={"blas_threads": 1}),
-    tuning("log", choice={"workers": 8, "chunk": 65536}, n=10_000_000),
-    tuning("qr", choice={"blas_threads": 1}, safe=(1, 2), m=128, n=128),
-    tuning("qr", safe=(2,), m=2048, n=2048),
-    tuning("share", choice={"workers": 2, "method": "memfd"}, n=1000),
-    tuning("simulate", status=Status.NOISY, n=7),
-    tuning(
+    make_entry("command.simulate", choice={"blas_threads": 1}),
+    make_entry("log", choice={"workers": 8, "chunk": 65536}, n=10_000_000),
+    make_entry("qr", choice={"blas_threads": 1}, safe=(1, 2), m=128, n=128),
+    make_entry("qr", safe=(2,), m=2048, n=2048),
+    make_entry("share", choice={"workers": 2, "method": "memfd"}, n=1000),
+    make_entry("simulate", status=Status.NOISY, n=7),
+    make_entry(
         "solve",
         choice={"blas_threads": 1},
         others=[({"blas_threads": 1}, 0.5), ({"blas_threads": 4}, 0.6)],
         n=9,
     ),
-    replace(tuning("temporaries", choice={"allocator": "retain"}, n=1000), retained_bytes=2**27),
-    replace(tuning("var", n=1000), hosts=3, signer="site", contested=True, created="2026", resolution=0.01),
+    replace(make_entry("temporaries", choice={"allocator": "retain"}, n=1000), retained_bytes=2**27),
+    replace(
+        make_entry("var", n=1000), hosts=3, signer="site", contested=True, created="2026", resolution=0.01
+    ),
 )
 
 
@@ -180,7 +182,7 @@ def test_the_lower_end_of_an_interval_comes_first():
 def test_the_example_of_the_documentation_is_a_profile():
     text = (Path(__file__).parents[2] / "docs" / "profile-format.md").read_text()
     example = parse(text.split("```yaml\n")[1].split("```")[0].encode())
-    assert profile_of(example).tunings[0].operation == Operation(name="qr", sizes=(("m", 128), ("n", 128)))
+    assert profile_of(example).entries[0].operation == Operation(name="qr", sizes=(("m", 128), ("n", 128)))
     VALIDATOR.validate(example)
 
 

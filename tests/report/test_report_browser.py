@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from autotune.model.tuning import Status
+from autotune.model.entry import Status
 from autotune.report import library
 from autotune.report.figures import FIGURES
 from autotune.report.page import page
@@ -97,7 +97,7 @@ def test_the_numbers_are_the_profiles(opened, subject):
     shown = {(row["default_seconds"], row["speedup"]) for row in found.rows("gain")}
     expected = {
         (repr(one.default_seconds), repr(1 / one.ratio if one.status is Status.TUNED else 1.0))
-        for one in subject.profile.tunings
+        for one in subject.profile.entries
     }
     assert shown == expected
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from support.profile_builders import KEY, profile, tuning
+from support.profile_builders import KEY, make_entry, profile
 
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Status
 from autotune.model.profile import Profile
-from autotune.model.tuning import Status
 from autotune.report.figures import FIGURES
 from autotune.report.page import page
 from autotune.report.subject import Subject
@@ -63,7 +63,7 @@ def test_nothing_is_loaded_from_anywhere(subject):
 
 @pytest.mark.parametrize("several", [False, True])
 def test_hostile_text_stays_text(several):
-    entry = replace(tuning("qr", choice={"blas_threads": 1}, m=8, n=8), reason=EVIL)
+    entry = replace(make_entry("qr", choice={"blas_threads": 1}, m=8, n=8), reason=EVIL)
     found = profile(entry)
     evil = replace(found, provenance=replace(found.provenance, cpu=EVIL, kernel=EVIL, created=EVIL))
     subjects = [Subject(label=f"{EVIL}{number}", profile=evil, path=EVIL) for number in range(1 + several)]
@@ -77,7 +77,7 @@ def test_hostile_text_stays_text(several):
 
 def test_the_specifications_cannot_end_their_script():
     specs = dict(FIGURES) | {"gain": {"title": "</script>"}}
-    text = page([of(tuning("qr", m=8, n=8))], library="", specs=specs)
+    text = page([of(make_entry("qr", m=8, n=8))], library="", specs=specs)
     assert json.loads(re.search(r'id="figures">(.*?)</script>', text)[1])["gain"] == {"title": "</script>"}
 
 
@@ -94,27 +94,27 @@ def test_profiles_without_entries_say_so_together():
 
 
 def test_a_profile_of_defaults_shows_no_gain():
-    text = drawn(of(tuning("qr", m=8, n=8), tuning("qr", m=16, n=16)))
+    text = drawn(of(make_entry("qr", m=8, n=8), make_entry("qr", m=16, n=16)))
     assert "0<small> of 2</small>" in text
     assert "2 sizes, default throughout" in text
 
 
 def test_what_was_tested_and_did_not_stand_is_drawn_at_one():
-    refuted = tuning("qr", status=Status.DEFAULT_KEPT, ratio=0.9, m=8, n=8)
+    refuted = make_entry("qr", status=Status.DEFAULT_KEPT, ratio=0.9, m=8, n=8)
     assert 'data-v="1.0">1.00×' in drawn(of(refuted))
 
 
 def test_an_entry_that_failed_is_there_without_times():
-    failed = replace(tuning("qr", status=Status.FAILED, m=8, n=8), default_seconds=None)
+    failed = replace(make_entry("qr", status=Status.FAILED, m=8, n=8), default_seconds=None)
     assert "could not be told or measured" in drawn(of(failed))
 
 
 def test_a_whole_command_without_sizes_is_shown():
-    assert "command.make" in drawn(of(tuning("command.make", choice={"blas_threads": 1})))
+    assert "command.make" in drawn(of(make_entry("command.make", choice={"blas_threads": 1})))
 
 
 def test_ten_thousand_entries_are_all_in_the_table_and_few_are_drawn():
-    entries = [tuning(f"mine_{n % 200}", choice={"workers": 2}, n=n + 1) for n in range(10_000)]
+    entries = [make_entry(f"mine_{n % 200}", choice={"workers": 2}, n=n + 1) for n in range(10_000)]
     text = drawn(of(*entries))
     assert text.count("<tr><th scope") >= 10_000
     assert "The first 400 of 10000 rows are drawn." in text
@@ -123,7 +123,7 @@ def test_ten_thousand_entries_are_all_in_the_table_and_few_are_drawn():
 
 
 def test_entries_of_one_operation_are_shown_together_wherever_they_stand():
-    text = drawn(of(tuning("qr", m=8, n=8), tuning("svd", m=8, n=8), tuning("qr", m=16, n=16)))
+    text = drawn(of(make_entry("qr", m=8, n=8), make_entry("svd", m=8, n=8), make_entry("qr", m=16, n=16)))
     assert re.findall(r'<h3 id="op-\d+-h">(\w+)', text) == ["qr", "svd"]
 
 
@@ -145,25 +145,25 @@ def test_twenty_profiles_are_compared_in_one_matrix(subject):
 
 def test_the_best_speaks_for_a_cell_that_several_configurations_share(subject):
     corners = tuple((Configuration(blas_threads=1, workers=2), ratio) for ratio in (0.5, 0.8))
-    entry = replace(tuning("batch_matmul", n=300, tasks=100), corners=corners)
+    entry = replace(make_entry("batch_matmul", n=300, tasks=100), corners=corners)
     text = drawn(of(entry))
     assert text.count('data-v="2.0">2.00×') == 1
     assert 'data-v="1.25">1.25×' not in text
 
 
 def test_the_first_words_are_what_was_gained():
-    text = drawn(of(tuning("qr", choice={"blas_threads": 1}, ratio=0.5, m=8, n=8)))
+    text = drawn(of(make_entry("qr", choice={"blas_threads": 1}, ratio=0.5, m=8, n=8)))
     assert "<h1>NumPy runs up to 2.0 times as fast here</h1>" in text
     assert "qr at m=8 n=8 runs 2.00× as fast (1.82 to 2.22) with 1 thread" in text
 
 
 def test_where_nothing_was_gained_the_first_words_say_so():
-    assert "nothing was proved faster</h1>" in drawn(of(tuning("qr", m=8, n=8)))
+    assert "nothing was proved faster</h1>" in drawn(of(make_entry("qr", m=8, n=8)))
 
 
 def test_float32_arithmetic_has_no_share_and_the_page_says_why():
-    single = tuning("qr", dtype="float32", m=8, n=8)
-    double = tuning("qr", m=512, n=512)
+    single = make_entry("qr", dtype="float32", m=8, n=8)
+    double = make_entry("qr", m=512, n=512)
     found = profile(single, double)
     made = replace(found.provenance, memory_bandwidth=1e10, peak_flops=1e11)
     text = drawn(Subject(label="a", profile=replace(found, provenance=made)))

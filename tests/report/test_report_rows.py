@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
-from support.profile_builders import profile, tuning
+from support.profile_builders import make_entry, profile
 
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
@@ -27,12 +27,12 @@ def test_every_entry_is_a_row_with_the_profiles_own_numbers(subject):
             one.ratio_low,
             one.ratio_high,
         )
-        for one in subject.profile.tunings
+        for one in subject.profile.entries
     ]
 
 
 def test_the_time_with_autotune_is_the_defaults_where_the_default_is_kept():
-    found = rows.entries(Subject(label="a", profile=profile(tuning("qr", m=8, n=8))))
+    found = rows.entries(Subject(label="a", profile=profile(make_entry("qr", m=8, n=8))))
     assert [(row["seconds"], row["default_seconds"]) for row in found] == [(0.002, 0.002)]
 
 
@@ -42,7 +42,7 @@ def test_every_table_has_a_name_and_a_sentence(subject):
 
 def test_without_sessions_the_corners_are_the_points():
     corners = ((Configuration(blas_threads=1, workers=2), 0.5),)
-    entry = replace(tuning("batch_matmul", n=300, tasks=100), corners=corners)
+    entry = replace(make_entry("batch_matmul", n=300, tasks=100), corners=corners)
     (point,) = rows.points(Subject(label="a", profile=profile(entry)))
     assert (point["blas_threads"], point["workers"], point["ratio"]) == (1, 2, 0.5)
 

@@ -25,7 +25,7 @@ def test_every_size_is_a_study_with_all_its_trials(subject, tmp_path):
 def test_the_objective_is_the_ratio_of_times(subject, tmp_path):
     path = tmp_path / "history.log"
     optuna_storage.write(subject, path)
-    name = str(subject.profile.tunings[0].operation)
+    name = str(subject.profile.entries[0].operation)
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     loaded = optuna.load_study(storage=storage, study_name=name)
     expected = [one for one in trials(subject.sessions, 8) if str(one.operation) == name]

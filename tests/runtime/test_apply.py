@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.profile_builders import of_this_machine, tuning
+from support.profile_builders import make_entry, of_this_machine
 from support.programs import printed
 
 import autotune
@@ -24,14 +24,14 @@ several_threads = pytest.mark.skipif(
 )
 
 
-def write(*tunings, path=None):
+def write(*entries, path=None):
     path = path or folders.user_profiles() / "mine.yaml"
-    profile_files.write(of_this_machine(*tunings), path)
+    profile_files.write(of_this_machine(*entries), path)
     return path
 
 
 def entry(**more):
-    return tuning(choice=ONE, safe=(1,), m=100, n=100, **more)
+    return make_entry(choice=ONE, safe=(1,), m=100, n=100, **more)
 
 
 def test_without_a_profile_nothing_changes():
@@ -44,7 +44,7 @@ def test_without_a_profile_nothing_changes():
 @several_threads
 def test_the_count_that_harms_nothing_is_set_and_restored():
     before = blas.current()
-    write(entry(), tuning(safe=(1,), m=2000, n=2000))
+    write(entry(), make_entry(safe=(1,), m=2000, n=2000))
     with autotune.apply() as applied:
         assert (applied.blas_threads, blas.current()) == (1, 1)
     assert blas.current() == before
@@ -53,7 +53,7 @@ def test_the_count_that_harms_nothing_is_set_and_restored():
 @several_threads
 def test_a_count_that_one_size_loses_with_is_not_set():
     before = blas.current()
-    write(entry(), tuning(m=2000, n=2000))
+    write(entry(), make_entry(m=2000, n=2000))
     applied = autotune.apply()
     assert (applied.blas_threads, blas.current()) == (None, before)
     assert "n=2000 rules out the last" in applied.why
@@ -62,7 +62,7 @@ def test_a_count_that_one_size_loses_with_is_not_set():
 @several_threads
 def test_for_named_work_its_own_count_is_set():
     before = blas.current()
-    write(entry(), tuning(m=2000, n=2000))
+    write(entry(), make_entry(m=2000, n=2000))
     with autotune.apply("qr", n=100) as applied:
         assert (applied.blas_threads, blas.current()) == (1, 1)
     with autotune.apply("qr", n=5000) as applied:
@@ -246,7 +246,7 @@ def test_an_error_of_our_own_does_not_reach_the_program(monkeypatch):
 def test_no_mutated_profile_raises(tmp_path, data):
     """More of them: HYPOTHESIS_PROFILE with a larger max_examples."""
     path = tmp_path / "mutated.yaml"
-    good = write(entry(), tuning("log", choice={"workers": 2}, n=10), path=path).read_bytes()
+    good = write(entry(), make_entry("log", choice={"workers": 2}, n=10), path=path).read_bytes()
     start = data.draw(st.integers(0, len(good)))
     end = data.draw(st.integers(start, min(len(good), start + 40)))
     junk = data.draw(
@@ -307,7 +307,7 @@ def test_joblib_like_children_see_the_same_environment_and_count_as_without():
 @pytest.mark.real
 @several_threads
 def test_a_limit_that_the_user_set_is_not_raised():
-    write(tuning(choice={"blas_threads": 2}, safe=(2,), m=100, n=100))
+    write(make_entry(choice={"blas_threads": 2}, safe=(2,), m=100, n=100))
     code = "import autotune; from autotune.controls import blas; a = autotune.apply(); print(blas.current(), a.blas_threads)"
     assert run(code, OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", BLIS_NUM_THREADS="1") == ["1", "None"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.profile_builders import of_this_machine, tuning
+from support.profile_builders import make_entry, of_this_machine
 
 import autotune
 from autotune.controls import blas
@@ -15,10 +15,10 @@ from autotune.runtime.applied import state
 @pytest.fixture(autouse=True)
 def profile(fresh):
     made = of_this_machine(
-        tuning("matmul", choice={"blas_threads": 1}, m=100, k=100, n=100),
-        tuning("matmul", m=2000, k=2000, n=2000),
-        tuning("sum", choice={"workers": 1, "chunk": 65536}, dtype="float32", n=1000),
-        tuning("simulate", choice={"blas_threads": 1}, steps=5),
+        make_entry("matmul", choice={"blas_threads": 1}, m=100, k=100, n=100),
+        make_entry("matmul", m=2000, k=2000, n=2000),
+        make_entry("sum", choice={"workers": 1, "chunk": 65536}, dtype="float32", n=1000),
+        make_entry("simulate", choice={"blas_threads": 1}, steps=5),
     )
     profile_files.write(made, folders.user_profiles() / "mine.yaml")
 
@@ -62,7 +62,7 @@ def test_a_size_that_the_operation_cannot_have_raises(sizes):
 def test_a_new_apply_forgets_old_answers(tmp_path):
     assert autotune.config("matmul", n=100) is not None
     empty = tmp_path / "named.yaml"
-    profile_files.write(of_this_machine(tuning("matmul", m=100, k=100, n=100)), empty)
+    profile_files.write(of_this_machine(make_entry("matmul", m=100, k=100, n=100)), empty)
     with autotune.apply(profile=empty):
         assert autotune.config("matmul", n=100) is None
     assert autotune.config("matmul", n=100) == Configuration(blas_threads=1)

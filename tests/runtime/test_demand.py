@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from support.profile_builders import of_this_machine, tuning
+from support.profile_builders import make_entry, of_this_machine
 
 import autotune
 from autotune.model.operation import Operation
@@ -34,7 +34,7 @@ def left(spool):
 
 
 def test_calls_that_no_profile_covers_are_counted_apart_from_those_that_one_does(fresh):
-    entries = tuning("log", n=10), tuning("log", n=100), tuning("inv", n=3)
+    entries = make_entry("log", n=10), make_entry("log", n=100), make_entry("inv", n=3)
     profile_files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
     autotune.apply(record=True)
     for n in (50, 50, 5, 5, 5):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from support.profile_builders import alone, of_this_machine, tuning
+from support.profile_builders import alone, make_entry, of_this_machine
 
 import autotune
 from autotune.cli.program import program
@@ -20,11 +20,11 @@ def disabled(request, monkeypatch, tmp_path):
     """A profile with a choice for everything, and the switch."""
     alone(monkeypatch, tmp_path)
     made = of_this_machine(
-        tuning("svd", choice={"blas_threads": 1}, safe=(1,), m=50, n=50),
-        tuning("log", choice={"workers": 1, "chunk": 1000}, n=SIZE),
-        tuning("sum", choice={"workers": 1, "chunk": 1000}, n=SIZE),
-        tuning("batch_matmul", choice={"workers": 1, "blas_threads": 1}, n=50, tasks=100),
-        tuning("temporaries", choice={"allocator": "retain"}, n=SIZE),
+        make_entry("svd", choice={"blas_threads": 1}, safe=(1,), m=50, n=50),
+        make_entry("log", choice={"workers": 1, "chunk": 1000}, n=SIZE),
+        make_entry("sum", choice={"workers": 1, "chunk": 1000}, n=SIZE),
+        make_entry("batch_matmul", choice={"workers": 1, "blas_threads": 1}, n=50, tasks=100),
+        make_entry("temporaries", choice={"allocator": "retain"}, n=SIZE),
     )
     profile_files.write(made, folders.user_profiles() / "mine.yaml")
     state.take(Setting())

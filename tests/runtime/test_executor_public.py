@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from support.profile_builders import of_this_machine, tuning
+from support.profile_builders import make_entry, of_this_machine
 
 import autotune
 from autotune.host.usable_cpus import usable_cpus
@@ -29,11 +29,11 @@ def measured(fresh):
 
 
 def threads(choice=THREADS, ratio=0.7):
-    return tuning("batch_matmul", choice=choice, ratio=ratio, **SIZE)
+    return make_entry("batch_matmul", choice=choice, ratio=ratio, **SIZE)
 
 
 def processes(choice=THREADS, ratio=0.5):
-    return tuning("batch_matmul_processes", choice=choice, ratio=ratio, **SIZE)
+    return make_entry("batch_matmul_processes", choice=choice, ratio=ratio, **SIZE)
 
 
 def test_without_a_measurement_it_has_one_worker_and_leaves_blas_alone():
@@ -69,7 +69,7 @@ def test_blocks_are_placed_as_was_measured(measured, monkeypatch):
     asked = []
     monkeypatch.setattr("autotune.parallel.thread_pool.placement.current", asked.append)
     entries = [
-        tuning(name, choice={"workers": 2, "chunk": 2**17, "placement": Placement.CORES}, n=2**18)
+        make_entry(name, choice={"workers": 2, "chunk": 2**17, "placement": Placement.CORES}, n=2**18)
         for name in ("sqrt", "fill", "sum", "random")
     ]
     measured(*entries)

@@ -4,12 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from support.profile_builders import of_this_machine, tuning
+from support.profile_builders import make_entry, of_this_machine
 
 import autotune
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.configuration import Configuration, Placement
-from autotune.model.tuning import Status
+from autotune.model.entry import Status
 from autotune.profiles import folders, profile_files
 from autotune.profiles.fit_level import Level
 
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.usefixtures("fresh")
 @pytest.fixture
 def mine():
     made = of_this_machine(
-        tuning("qr", choice={"blas_threads": 1}, ratio=0.5, m=128, n=128),
-        tuning("qr", m=2048, n=2048),
-        tuning("log", choice={"workers": 1, "chunk": 1000}, n=1_000_000),
+        make_entry("qr", choice={"blas_threads": 1}, ratio=0.5, m=128, n=128),
+        make_entry("qr", m=2048, n=2048),
+        make_entry("log", choice={"workers": 1, "chunk": 1000}, n=1_000_000),
     )
     path = folders.user_profiles() / "mine.yaml"
     profile_files.write(made, path)
@@ -79,8 +79,8 @@ def test_the_text_is_for_people(mine):
 def test_the_text_names_each_profile_once_and_fits_eighty_columns(mine):
     made, path = mine
     wide = {"workers": 1, "chunk": 2**40, "method": "shared_memory", "allocator": "retain"}
-    more = replace(tuning("a" * 60, choice=wide, n=10), reason="A reason of many words. " * 20)
-    profile_files.write(replace(made, tunings=(*made.tunings, more)), path)
+    more = replace(make_entry("a" * 60, choice=wide, n=10), reason="A reason of many words. " * 20)
+    profile_files.write(replace(made, entries=(*made.entries, more)), path)
     text = str(autotune.explain())
     assert text.count(str(path)) == 1
     assert [line for line in text.splitlines() if len(line) > 80 and str(path) not in line] == []
@@ -108,7 +108,7 @@ def test_without_a_name_the_choices_are_listed_and_the_rest_is_counted(mine, wid
 
 def test_a_profile_that_keeps_every_default_is_told_in_one_sentence(mine):
     made, path = mine
-    profile_files.write(replace(made, tunings=(made.tunings[1],)), path)
+    profile_files.write(replace(made, entries=(made.entries[1],)), path)
     lines = str(autotune.explain()).splitlines()
     assert lines[3] == "Plain NumPy runs for 1 entry: qr (1)."
     assert not any(line.startswith("operation") for line in lines)
@@ -116,8 +116,8 @@ def test_a_profile_that_keeps_every_default_is_told_in_one_sentence(mine):
 
 def test_a_nearer_entry_that_is_refused_is_told_below_the_one_in_use(mine, tmp_path):
     made, path = mine
-    noisy = replace(made.tunings[0], status=Status.NOISY, choice=Configuration(), reason="Too busy.")
-    profile_files.write(replace(made, tunings=(noisy,)), path)
+    noisy = replace(made.entries[0], status=Status.NOISY, choice=Configuration(), reason="Too busy.")
+    profile_files.write(replace(made, entries=(noisy,)), path)
     shipped = tmp_path / "shipped" / "class.yaml"
     profile_files.write(made, shipped)
     (row,) = (one for one in autotune.explain("qr").operations if "n=128" in one.operation)
@@ -131,7 +131,7 @@ def test_a_nearer_entry_that_is_refused_is_told_below_the_one_in_use(mine, tmp_p
 
 def test_an_operation_of_which_everything_was_refused_is_told_with_the_reason(mine):
     made, path = mine
-    profile_files.write(replace(made, tunings=(replace(made.tunings[0], ratio_high=1.5),)), path)
+    profile_files.write(replace(made, entries=(replace(made.entries[0], ratio_high=1.5),)), path)
     (row,) = autotune.explain().operations
     assert (row.level, row.source, row.choice) == (Level.DEFAULT, None, Configuration())
     assert "it may take 1.5 times the default's time" in " ".join(str(autotune.explain("qr")).split())
@@ -150,7 +150,7 @@ def test_memory_that_is_kept_for_results_is_told(mine):
 
 def test_text_of_a_profile_cannot_act_on_the_terminal(mine):
     made, path = mine
-    profile_files.write(replace(made, tunings=(replace(made.tunings[0], reason="\x1b[2J"),)), path)
+    profile_files.write(replace(made, entries=(replace(made.entries[0], reason="\x1b[2J"),)), path)
     assert "\x1b" not in str(autotune.explain("log")) + str(autotune.explain("qr"))
 
 
@@ -169,8 +169,8 @@ def test_the_same_can_be_had_as_json(mine):
 def test_a_profile_that_asks_for_more_threads_than_there_are_cpus_is_held_to_them_and_that_is_said():
     usable = usable_cpus()[0]
     made = of_this_machine(
-        tuning("qr", choice={"blas_threads": 64 * usable}, n=128, m=128),
-        tuning("batch_matmul", choice={"blas_threads": usable, "workers": 2 * usable}, n=300, tasks=100),
+        make_entry("qr", choice={"blas_threads": 64 * usable}, n=128, m=128),
+        make_entry("batch_matmul", choice={"blas_threads": usable, "workers": 2 * usable}, n=300, tasks=100),
     )
     profile_files.write(made, folders.user_profiles() / "mine.yaml")
     many, one = autotune.explain("qr", n=128).operations + autotune.explain("batch_matmul", n=300).operations
@@ -189,7 +189,7 @@ def test_a_placement_that_these_cpus_have_no_room_for_is_told(monkeypatch, cpus,
     monkeypatch.setattr("autotune.runtime.explain.cpus_for", lambda *_: cpus)
     choice = {"workers": 2, "chunk": 1000, "placement": Placement.L3}
     profile_files.write(
-        of_this_machine(tuning("log", choice=choice, n=10**6)), folders.user_profiles() / "mine.yaml"
+        of_this_machine(make_entry("log", choice=choice, n=10**6)), folders.user_profiles() / "mine.yaml"
     )
     (row,) = autotune.explain("log").operations
     assert "placement=l3" in str(row.choice)

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from support.profile_builders import of_this_machine, tuning
+from support.profile_builders import make_entry, of_this_machine
 
 import autotune
 from autotune.errors import UnknownOperation
@@ -77,7 +77,7 @@ def test_a_name_that_nothing_knows_is_said_once_with_the_nearest(caplog):
 
 
 def test_names_of_the_catalogue_and_of_profiles_are_not_said(caplog):
-    profile_files.write(of_this_machine(tuning("mine", n=10)), folders.user_profiles() / "mine.yaml")
+    profile_files.write(of_this_machine(make_entry("mine", n=10)), folders.user_profiles() / "mine.yaml")
     with caplog.at_level(logging.WARNING, "autotune"):
         for name in ("svd", "mean", "mine"):
             assert autotune.config(name, n=3) is None

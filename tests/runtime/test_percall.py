@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from support.profile_builders import of_this_machine, tuning
+from support.profile_builders import make_entry, of_this_machine
 from support.programs import printed
 
 import autotune
@@ -31,9 +31,9 @@ def profile(fresh, monkeypatch):
     for name in ("AUTOTUNE_PER_CALL", "AUTOTUNE_RECORD"):
         monkeypatch.delenv(name, raising=False)
     entries = (
-        *(tuning("qr", choice=ONE, safe=(1,), m=n, n=n) for n in (50, 200)),
-        *(tuning("matmul", choice=ONE, safe=(1,), m=n, k=n, n=n) for n in (50, 200)),
-        tuning("inv", n=100),
+        *(make_entry("qr", choice=ONE, safe=(1,), m=n, n=n) for n in (50, 200)),
+        *(make_entry("matmul", choice=ONE, safe=(1,), m=n, k=n, n=n) for n in (50, 200)),
+        make_entry("inv", n=100),
     )
     profile_files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
     yield
@@ -216,7 +216,7 @@ def test_scipys_calls_are_switched_in_the_library_that_they_use(when, tmp_path):
     pytest.importorskip("scipy.linalg")
     profile = tmp_path / "qr.yaml"
     profile_files.write(
-        of_this_machine(*(tuning("qr", choice=ONE, safe=(1,), m=n, n=n) for n in (50, 200))), profile
+        of_this_machine(*(make_entry("qr", choice=ONE, safe=(1,), m=n, n=n) for n in (50, 200))), profile
     )
     late, soon = ("", "import scipy.linalg") if when == "before" else ("import scipy.linalg", "")
     code = f"""
@@ -390,10 +390,10 @@ def test_numpys_own_tests_pass_the_same(tmp_path):
         pytest.skip("this NumPy comes without its tests")
     profile = tmp_path / "ones.yaml"
     entries = [
-        tuning(op, choice=ONE, safe=(1,), n=n) for op in ("solve", "inv", "det", "eigh") for n in (1, 900)
+        make_entry(op, choice=ONE, safe=(1,), n=n) for op in ("solve", "inv", "det", "eigh") for n in (1, 900)
     ]
-    entries += [tuning("svd", choice=ONE, safe=(1,), m=n, n=n) for n in (1, 900)]
-    entries += [tuning("matmul", choice=ONE, safe=(1,), m=n, k=n, n=n) for n in (1, 900)]
+    entries += [make_entry("svd", choice=ONE, safe=(1,), m=n, n=n) for n in (1, 900)]
+    entries += [make_entry("matmul", choice=ONE, safe=(1,), m=n, k=n, n=n) for n in (1, 900)]
     profile_files.write(of_this_machine(*entries), profile)
     tests = ("numpy.linalg.tests.test_linalg", "numpy._core.tests.test_multiarray")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", *tests]

@@ -6,7 +6,7 @@ import textwrap
 
 import numpy as np  # noqa: F401 - its BLAS is asked below
 import pytest
-from support.profile_builders import of_this_machine, tuning
+from support.profile_builders import make_entry, of_this_machine
 from support.programs import printed
 
 from autotune.controls import blas
@@ -24,9 +24,9 @@ ONE = {"blas_threads": 1}
 def run(tmp_path):
     """Runs code in a process in which `applied` is an apply() of everything, or None, and gives what it prints."""
     profile = tmp_path / "ones.yaml"
-    entries = [tuning("matmul", choice=ONE, safe=(1,), m=n, k=n, n=n) for n in (1, 900)]
-    entries += [tuning("qr", choice=ONE, safe=(1,), m=n, n=n) for n in (1, 900)]
-    profile_files.write(of_this_machine(*entries, tuning("pinv", m=9, n=9)), profile)
+    entries = [make_entry("matmul", choice=ONE, safe=(1,), m=n, k=n, n=n) for n in (1, 900)]
+    entries += [make_entry("qr", choice=ONE, safe=(1,), m=n, n=n) for n in (1, 900)]
+    profile_files.write(of_this_machine(*entries, make_entry("pinv", m=9, n=9)), profile)
 
     def start(code, *, with_autotune=True):
         apply = "autotune.apply(per_call='all', strict=True)" if with_autotune else "None"

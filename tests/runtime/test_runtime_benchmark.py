@@ -1,8 +1,6 @@
-"""The rows of scripts/bench_runtime.py do the same work on both sides, or say why they cannot. No timing."""
+"""The rows of scripts/benchmarks/run runtime do the same work on both sides, or say why they cannot. No timing."""
 
-import sys
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,31 +8,26 @@ import pytest
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model import catalogue
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.profile import Profile, Provenance
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles import profile_files
 from autotune.profiles.resolve import here
 from autotune.runtime.apply import apply
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 MILLION = 1_000_000
 
 
 @pytest.fixture(scope="module")
 def rows():
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield import_module("bench_runtime").PROGRAMS
-    finally:
-        sys.path.remove(str(SCRIPTS))
+    return import_module("benchmarks.runtime").PROGRAMS
 
 
 @pytest.fixture
 def profile(tmp_path):
     """In which two workers are best for everything that the rows ask for."""
     asked = [(name, {"n": MILLION}) for name in ("add", "sqrt", "exp", "log", "power", "expression")]
-    tunings = [
-        Tuning(
+    entries = [
+        Entry(
             operation=catalogue.operation(name, **sizes),
             status=Status.TUNED,
             reason="Made for a test.",
@@ -47,7 +40,7 @@ def profile(tmp_path):
     site = here(cpus, limit)
     path = tmp_path / "profile.yaml"
     provenance = Provenance(host=site.host)
-    profile_files.write(Profile(key=site.key, provenance=provenance, tunings=tuple(tunings)), path)
+    profile_files.write(Profile(key=site.key, provenance=provenance, entries=tuple(entries)), path)
     return path
 
 
@@ -65,7 +58,7 @@ def test_both_sides_of_a_row_have_the_same_result(rows, profile, name):
 
 def test_a_size_that_no_profile_covers_is_said_and_not_measured(rows, profile):
     """Without an entry both sides would be plain NumPy, and the ratio would say nothing."""
-    pairing = import_module("pairing")
+    pairing = import_module("benchmarks.paired_runs")
     with (
         apply(profile=profile, strict=True),
         pytest.raises(pairing.NotHere, match="no profile covers power n=1 here"),

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from support.profile_builders import of_this_machine, tuning
+from support.profile_builders import make_entry, of_this_machine
 
 import autotune
 from autotune.controls import blas
@@ -22,12 +22,12 @@ several_threads = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def profile(fresh):
     made = of_this_machine(
-        tuning("svd", choice={"blas_threads": 1}, m=20, n=20),
-        tuning("svd", choice={"blas_threads": 1}, dtype="float32", m=20, n=30),
-        tuning("svd", m=2000, n=2000),
-        tuning("matmul", choice={"blas_threads": 1}, m=2, k=3, n=4),
-        tuning("simulate", choice={"blas_threads": 1}, steps=5),
-        tuning("temporaries", choice={"allocator": "retain"}, n=10),
+        make_entry("svd", choice={"blas_threads": 1}, m=20, n=20),
+        make_entry("svd", choice={"blas_threads": 1}, dtype="float32", m=20, n=30),
+        make_entry("svd", m=2000, n=2000),
+        make_entry("matmul", choice={"blas_threads": 1}, m=2, k=3, n=4),
+        make_entry("simulate", choice={"blas_threads": 1}, steps=5),
+        make_entry("temporaries", choice={"allocator": "retain"}, n=10),
     )
     profile_files.write(made, folders.user_profiles() / "mine.yaml")
 

@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.profile_builders import alone, of_this_machine, tuning
+from support.profile_builders import alone, make_entry, of_this_machine
 
 import autotune
 from autotune.profiles import profile_files
@@ -34,7 +34,7 @@ def found():
 
 
 def chosen(threads):
-    return of_this_machine(tuning("qr", choice={"blas_threads": threads}, m=100, n=100))
+    return of_this_machine(make_entry("qr", choice={"blas_threads": threads}, m=100, n=100))
 
 
 def test_a_new_profile_is_taken_up_at_the_next_look(mine):

@@ -1,4 +1,4 @@
-"""From a request to tunings, on machines that are functions."""
+"""From a request to entries, on machines that are functions."""
 
 import math
 
@@ -9,7 +9,7 @@ from support.fake_bench import FakeBench
 from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import kind
 from autotune.model.configuration import DEFAULT
-from autotune.model.tuning import Status
+from autotune.model.entry import Status
 from autotune.search.decide import kept
 from autotune.search.environment import Site
 from autotune.search.journal import Journal

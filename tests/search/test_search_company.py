@@ -4,8 +4,8 @@ import pytest
 from support.fake_bench import FakeBench
 
 from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.entry import Status
 from autotune.model.measurement import Failure, FailureKind
-from autotune.model.tuning import Status
 from autotune.search.environment import Site
 from autotune.search.pipeline import calibrate
 from autotune.search.request import Request
@@ -30,28 +30,28 @@ def decided(machine, *, neighbours=2, cpus=3):
         operations=("cholesky",), sizes=({"n": 500},), budget_seconds=100, neighbours=neighbours
     )
     site = Site(usable_cpus=cpus, default_threads=cpus, neighbours=neighbours)
-    (tuning,) = calibrate(request, site=site, bench=machine, report=lambda _: None)
-    return tuning
+    (entry,) = calibrate(request, site=site, bench=machine, report=lambda _: None)
+    return entry
 
 
 def test_a_choice_that_is_good_beside_neighbours_and_no_slower_without_them_stands_and_says_both():
-    tuning = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.02, 2: 0.02}))
-    assert (tuning.status, tuning.choice) == (Status.TUNED, Configuration(blas_threads=1))
-    assert tuning.ratio == pytest.approx(0.5)
-    assert tuning.reason == (
+    entry = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.02, 2: 0.02}))
+    assert (entry.status, entry.choice) == (Status.TUNED, Configuration(blas_threads=1))
+    assert entry.ratio == pytest.approx(0.5)
+    assert entry.reason == (
         "Proved faster in 3 fresh processes. Measured beside 2 busy processes. "
         "Without the neighbours 1.000 times the default's time, 95 % interval 1.000 to 1.000."
     )
 
 
 def test_the_best_beside_neighbours_gives_way_to_one_that_is_no_slower_without_them():
-    tuning = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.03, 2: 0.02}))
-    assert tuning.choice == Configuration(blas_threads=2)
+    entry = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.03, 2: 0.02}))
+    assert entry.choice == Configuration(blas_threads=2)
 
 
 def test_what_is_slower_without_neighbours_is_never_chosen():
-    tuning = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.03, 2: 0.03}))
-    assert (tuning.status, tuning.choice) == (Status.DEFAULT_KEPT, DEFAULT)
+    entry = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.03, 2: 0.03}))
+    assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, DEFAULT)
 
 
 def test_a_choice_that_fails_without_neighbours_only_under_test_is_refused_with_what_was_measured():
@@ -63,30 +63,30 @@ def test_a_choice_that_fails_without_neighbours_only_under_test_is_refused_with_
                 self.calm.answer = lambda _, one, __: {None: 0.02, 1: 0.025, 2: 0.025}[one.blas_threads]
             return super().run(plan)
 
-    tuning = decided(Turning({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.02, 2: 0.02}))
-    assert (tuning.status, tuning.choice) == (Status.DEFAULT_KEPT, DEFAULT)
-    assert tuning.reason == (
+    entry = decided(Turning({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.02, 2: 0.02}))
+    assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, DEFAULT)
+    assert entry.reason == (
         "blas_threads=1 was proved beside the neighbours, but without them it takes 1.250 times the default's time, "
         "95 % interval 1.250 to 1.250."
     )
 
 
 def test_a_choice_that_crashes_without_neighbours_is_not_chosen():
-    tuning = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: CRASH, 2: CRASH}))
-    assert tuning.choice == DEFAULT
+    entry = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: CRASH, 2: CRASH}))
+    assert entry.choice == DEFAULT
 
 
 def test_a_machine_that_is_never_quiet_proves_nothing_without_neighbours():
     machine = Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.02, 2: 0.02})
     machine.calm.taken = 0.5
-    tuning = decided(machine)
-    assert (tuning.status, tuning.choice) == (Status.NOISY, DEFAULT)
-    assert "without them it was never quiet. Others disturbed" in tuning.reason
+    entry = decided(machine)
+    assert (entry.status, entry.choice) == (Status.NOISY, DEFAULT)
+    assert "without them it was never quiet. Others disturbed" in entry.reason
 
 
 def test_what_was_seen_beside_neighbours_is_no_evidence_for_sizes_in_between():
-    tuning = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.02, 2: 0.02}))
-    assert (tuning.alternatives, tuning.safe_threads) == ((), (3,))
+    entry = decided(Machine({None: 0.04, 1: 0.02, 2: 0.03}, {None: 0.02, 1: 0.02, 2: 0.02}))
+    assert (entry.alternatives, entry.safe_threads) == ((), (3,))
 
 
 def test_without_neighbours_no_plan_asks_for_quiet():

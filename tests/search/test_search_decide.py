@@ -5,9 +5,9 @@ from support.confirmation_runs import CRASH, ONE, SMALL, trial
 
 from autotune.model.catalogue import kind
 from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.entry import Status
 from autotune.model.measurement import Failure, FailureKind, Measurement, Session
 from autotune.model.profile import Key, Profile
-from autotune.model.tuning import Status
 from autotune.profiles import profile_files
 from autotune.search.confirmation import Proof
 from autotune.search.decide import decide
@@ -160,11 +160,11 @@ def test_the_company_of_the_trials_is_part_of_the_reason(site, words):
 @pytest.mark.parametrize("disturbed", [Disturbance(), BUSY, OVERRUN])
 def test_every_entry_can_be_written_and_read_again(tmp_path, disturbed):
     entry = _decide(_evidence(), proof=_proof(0.79, 0.8, 0.81, disturbed=disturbed))
-    profile = Profile(key=Key(), tunings=(entry,))
+    profile = Profile(key=Key(), entries=(entry,))
 
     profile_files.write(profile, tmp_path / "profile.yaml")
 
-    again = profile_files.read(tmp_path / "profile.yaml").tunings[0]
+    again = profile_files.read(tmp_path / "profile.yaml").entries[0]
     assert (again.status, again.choice, again.reason) == (entry.status, entry.choice, entry.reason)
 
 

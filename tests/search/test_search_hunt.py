@@ -3,11 +3,10 @@
 from dataclasses import replace
 from importlib import import_module
 from math import log2
-from pathlib import Path
 
 import pytest
 from support.fake_bench import FakeBench
-from support.profile_builders import KEY, profile, tuning
+from support.profile_builders import KEY, make_entry, profile
 
 from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.configuration import Configuration
@@ -16,8 +15,6 @@ from autotune.search.environment import Site
 from autotune.search.explore import BATCH, FRACTION, SEARCH_ROUNDS, hunt
 from autotune.search.time_budget import Clock
 from autotune.search.warm_starts import lessons
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def hunted(answer, *, cpus, name="qr", n=200, seconds=1e6, known=()):
@@ -114,7 +111,7 @@ def test_a_lucky_configuration_that_was_measured_once_does_not_lead():
 def proved_elsewhere(chunk, n=10**7):
     """What a relative with as many CPUs says of the same operation."""
     choice = {"workers": 8, "chunk": chunk}
-    return lessons([profile(tuning("sqrt", choice=choice, n=n), key=replace(KEY, usable_cpus=16))])
+    return lessons([profile(make_entry("sqrt", choice=choice, n=n), key=replace(KEY, usable_cpus=16))])
 
 
 def best_chunk(best):
@@ -151,9 +148,8 @@ def test_what_was_proved_for_another_size_ends_no_search():
 
 
 @pytest.fixture
-def simulations(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return import_module("bench_simulated"), import_module("simulated")
+def simulations():
+    return import_module("benchmarks.simulated_search"), import_module("support.simulated_machines")
 
 
 @pytest.mark.parametrize("noise", ["none", "common", "tails", "interference"])

@@ -1,11 +1,11 @@
 """A second host's word: the paired proof of a choice, and nothing else."""
 
 from support.fake_bench import FakeBench
-from support.profile_builders import tuning
+from support.profile_builders import make_entry
 
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Status
 from autotune.model.measurement import Failure, FailureKind
-from autotune.model.tuning import Status
 from autotune.search.cross_confirmation import seconded
 from autotune.search.decide import BUDGET
 from autotune.search.environment import Site
@@ -16,7 +16,7 @@ from autotune.search.time_budget import Clock
 
 SITE = Site(usable_cpus=8, default_threads=8)
 ONE = Configuration(blas_threads=1)
-CHOSEN = tuning("qr", choice={"blas_threads": 1}, m=100, n=100)
+CHOSEN = make_entry("qr", choice={"blas_threads": 1}, m=100, n=100)
 
 
 def word(times, *, budget=100.0):
@@ -81,7 +81,7 @@ def test_proofs_are_lean_only_where_a_second_host_follows():
 def test_time_left_at_the_end_goes_to_the_operations_whose_proof_was_cut_off():
     """The slow operation has half of the time at first, the other needs little of its own."""
     times = {"cholesky": 2.0, "qr": 0.01}
-    chosen = [tuning(name, choice={"blas_threads": 1}, n=100) for name in times]
+    chosen = [make_entry(name, choice={"blas_threads": 1}, n=100) for name in times]
     bench = FakeBench(lambda operation, one, _: times[operation.name] * (1.0 if one.is_default else 0.5))
 
     entries = seconded(chosen, None, site=SITE, bench=bench, clock=Clock(budget=18.0))

@@ -6,11 +6,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_bench import FakeBench
-from support.profile_builders import KEY, profile, tuning
+from support.profile_builders import KEY, make_entry, profile
 
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Status
 from autotune.model.operation import Operation
-from autotune.model.tuning import Status
 from autotune.search.environment import Site
 from autotune.search.pipeline import calibrate
 from autotune.search.request import Request
@@ -23,60 +23,68 @@ def threads(count):
     return Configuration(blas_threads=count)
 
 
-def known(*tunings, cpus=8):
-    return lessons([profile(*tunings, key=replace(KEY, usable_cpus=cpus))])
+def known(*entries, cpus=8):
+    return lessons([profile(*entries, key=replace(KEY, usable_cpus=cpus))])
 
 
 def test_the_nearest_size_is_suggested_first():
-    far, near = (tuning(choice={"blas_threads": n // 100}, m=n, n=n) for n in (1600, 300))
+    far, near = (make_entry(choice={"blas_threads": n // 100}, m=n, n=n) for n in (1600, 300))
     assert suggestions(known(far, near, cpus=16), QR, 16) == [threads(3), threads(16)]
 
 
 def test_the_same_operation_comes_before_a_nearer_size_of_a_relative():
-    svd = tuning("svd", choice={"blas_threads": 1}, m=200, n=200)
-    qr = tuning("qr", choice={"blas_threads": 2}, m=800, n=800)
+    svd = make_entry("svd", choice={"blas_threads": 1}, m=200, n=200)
+    qr = make_entry("qr", choice={"blas_threads": 2}, m=800, n=800)
     assert suggestions(known(svd, qr), QR, 8) == [threads(2), threads(1)]
 
 
 def test_of_one_size_the_same_dtype_comes_first():
-    single = tuning(choice={"blas_threads": 1}, dtype="float32", m=200, n=200)
-    double = tuning(choice={"blas_threads": 2}, m=200, n=200)
+    single = make_entry(choice={"blas_threads": 1}, dtype="float32", m=200, n=200)
+    double = make_entry(choice={"blas_threads": 2}, m=200, n=200)
     assert suggestions(known(single, double), QR, 8) == [threads(2), threads(1)]
 
 
 def test_another_family_and_a_default_that_was_kept_suggest_nothing():
-    kept = tuning(m=200, n=200)
-    noisy = tuning(choice={"blas_threads": 1}, status=Status.NOISY, m=200, n=200)
-    assert suggestions(known(kept, noisy, tuning("sqrt", choice={"workers": 2}, n=200)), QR, 8) == []
+    kept = make_entry(m=200, n=200)
+    noisy = make_entry(choice={"blas_threads": 1}, status=Status.NOISY, m=200, n=200)
+    assert suggestions(known(kept, noisy, make_entry("sqrt", choice={"workers": 2}, n=200)), QR, 8) == []
 
 
 def test_a_users_function_has_no_relatives_but_itself():
     own = Operation(name="mine", sizes=(("n", 10),))
-    entries = known(tuning("mine", choice={"workers": 2}, n=20), tuning("yours", choice={"workers": 3}, n=10))
+    entries = known(
+        make_entry("mine", choice={"workers": 2}, n=20), make_entry("yours", choice={"workers": 3}, n=10)
+    )
     assert suggestions(entries, own, 8) == [Configuration(workers=2)]
 
 
 @given(st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 8)), max_size=12))
 def test_suggestions_are_few_different_and_do_not_depend_on_the_order_of_profiles(entries):
-    tunings = [tuning(choice={"blas_threads": count}, m=n, n=n) for n, count in dict(entries).items()]
-    found = suggestions(known(*tunings), QR, 8)
+    entries = [make_entry(choice={"blas_threads": count}, m=n, n=n) for n, count in dict(entries).items()]
+    found = suggestions(known(*entries), QR, 8)
     assert len(found) == len(set(found)) <= SUGGESTIONS
-    assert found == suggestions(known(*reversed(tunings)), QR, 8)
+    assert found == suggestions(known(*reversed(entries)), QR, 8)
 
 
 def test_between_two_sizes_what_the_rule_says_comes_first():
-    small = tuning(choice={"blas_threads": 1}, ratio=0.2, others=[({"blas_threads": 2}, 0.22)], m=100, n=100)
-    large = tuning(choice={"blas_threads": 4}, ratio=0.2, others=[({"blas_threads": 2}, 0.22)], m=400, n=400)
+    small = make_entry(
+        choice={"blas_threads": 1}, ratio=0.2, others=[({"blas_threads": 2}, 0.22)], m=100, n=100
+    )
+    large = make_entry(
+        choice={"blas_threads": 4}, ratio=0.2, others=[({"blas_threads": 2}, 0.22)], m=400, n=400
+    )
     assert suggestions(known(small, large), QR, 8) == [threads(2), threads(1), threads(4)]
 
 
 def test_with_fewer_cpus_what_was_measured_within_them_comes_first_then_all_of_them():
-    entry = tuning(choice={"blas_threads": 8}, ratio=0.2, others=[({"blas_threads": 3}, 0.3)], m=200, n=200)
+    entry = make_entry(
+        choice={"blas_threads": 8}, ratio=0.2, others=[({"blas_threads": 3}, 0.3)], m=200, n=200
+    )
     assert suggestions(known(entry), QR, 4) == [threads(3), threads(2), threads(4)]
 
 
 def test_with_more_cpus_as_many_come_first_then_the_same_share():
-    assert suggestions(known(tuning(choice={"blas_threads": 3}, m=200, n=200)), QR, 16) == [
+    assert suggestions(known(make_entry(choice={"blas_threads": 3}, m=200, n=200)), QR, 16) == [
         threads(3),
         threads(6),
     ]
@@ -84,7 +92,7 @@ def test_with_more_cpus_as_many_come_first_then_the_same_share():
 
 def test_of_two_counts_none_of_the_cpus_is_left_over():
     batch = Operation(name="batch_matmul", sizes=(("n", 300), ("tasks", 100)))
-    entry = tuning("batch_matmul", choice={"blas_threads": 3, "workers": 5}, n=300, tasks=100)
+    entry = make_entry("batch_matmul", choice={"blas_threads": 3, "workers": 5}, n=300, tasks=100)
     assert suggestions(known(entry, cpus=16), batch, 8) == [
         Configuration(blas_threads=4, workers=2),
         Configuration(blas_threads=2, workers=4),
@@ -92,24 +100,26 @@ def test_of_two_counts_none_of_the_cpus_is_left_over():
 
 
 def test_the_lessons_of_the_nearer_kin_come_first():
-    near, far = (known(tuning(choice={"blas_threads": count}, m=200, n=200)) for count in (2, 1))
+    near, far = (known(make_entry(choice={"blas_threads": count}, m=200, n=200)) for count in (2, 1))
     assert suggestions([*near, *far], QR, 8) == [threads(2), threads(1)]
 
 
 def test_lessons_come_back_from_json_as_they_were():
-    entries = known(tuning(choice={"blas_threads": 3}, m=1, n=2), tuning("share", choice={"workers": 2}, n=7))
+    entries = known(
+        make_entry(choice={"blas_threads": 3}, m=1, n=2), make_entry("share", choice={"workers": 2}, n=7)
+    )
     assert read_lessons(json.loads(json.dumps(written(entries)))) == entries
 
 
 def test_profiles_that_proved_nothing_teach_nothing():
-    assert lessons([profile(tuning(n=1)), profile()]) == []
+    assert lessons([profile(make_entry(n=1)), profile()]) == []
 
 
 def test_a_calibration_tries_what_is_known_before_anything_else_in_a_large_space():
     bench = FakeBench(lambda operation, configuration, luck: 0.01)
     request = Request(operations=("qr",), sizes=({"m": 200, "n": 200},), budget_seconds=60)
     site = Site(usable_cpus=64, default_threads=64)
-    proved = known(tuning(choice={"blas_threads": 23}, m=300, n=300), cpus=64)
+    proved = known(make_entry(choice={"blas_threads": 23}, m=300, n=300), cpus=64)
 
     list(calibrate(request, site=site, bench=bench, report=lambda _: None, known=proved))
 
@@ -117,14 +127,14 @@ def test_a_calibration_tries_what_is_known_before_anything_else_in_a_large_space
 
 
 def test_only_what_was_proved_for_this_very_operation_counts_as_proved():
-    own = tuning(choice={"blas_threads": 4}, m=200, n=200)
+    own = make_entry(choice={"blas_threads": 4}, m=200, n=200)
     others = (
-        tuning(choice={"blas_threads": 2}, m=800, n=800),
-        tuning("svd", choice={"blas_threads": 1}, m=200, n=200),
+        make_entry(choice={"blas_threads": 2}, m=800, n=800),
+        make_entry("svd", choice={"blas_threads": 1}, m=200, n=200),
     )
     assert proved(known(own, *others), QR, 16) == [threads(4), threads(8)]
     assert proved(known(*others), QR, 16) == []
 
 
 def test_a_default_that_was_kept_proves_nothing():
-    assert proved(known(tuning(m=200, n=200, others=[({"blas_threads": 4}, 0.9)])), QR, 8) == []
+    assert proved(known(make_entry(m=200, n=200, others=[({"blas_threads": 4}, 0.9)])), QR, 8) == []

@@ -6,14 +6,14 @@ from support.fake_bench import FakeBench
 from autotune.bench.command_bench import Command
 from autotune.errors import BadBudget
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Status
 from autotune.model.measurement import Failure, FailureKind
-from autotune.model.tuning import Status
 from autotune.search.environment import Site
 from autotune.search.tune_command import CommandRequest, tune
 
 
 def tuned(takes, *, usable_cpus=4, first_seconds=1.0, said=None, command=None, **asked):
-    """The tuning of a command that takes so many seconds with a configuration, give or take 1 %."""
+    """The entry of a command that takes so many seconds with a configuration, give or take 1 %."""
 
     def answer(operation, configuration, luck):
         outcome = takes(configuration)
@@ -22,48 +22,48 @@ def tuned(takes, *, usable_cpus=4, first_seconds=1.0, said=None, command=None, *
     bench = FakeBench(answer, start_seconds=0.0)
     request = CommandRequest(command=command or Command(words=("x",)), name="command.x", **asked)
     events = [] if said is None else said
-    tuning = tune(
+    entry = tune(
         request,
         site=Site(usable_cpus=usable_cpus),
         bench=bench,
         report=events.append,
         first_seconds=first_seconds,
     )
-    return tuning, bench
+    return entry, bench
 
 
 def test_a_clear_gain_is_proved_at_the_first_look_on_pairs_of_runs():
-    tuning, _ = tuned(lambda one: 0.5 if one.blas_threads == 2 else 1.0)
-    assert (tuning.status, tuning.choice) == (Status.TUNED, Configuration(blas_threads=2))
-    assert (tuning.processes, tuning.pairs) == (6, 6)
-    assert 0.49 < tuning.ratio < 0.51
+    entry, _ = tuned(lambda one: 0.5 if one.blas_threads == 2 else 1.0)
+    assert (entry.status, entry.choice) == (Status.TUNED, Configuration(blas_threads=2))
+    assert (entry.processes, entry.pairs) == (6, 6)
+    assert 0.49 < entry.ratio < 0.51
 
 
 def test_of_equals_the_fewest_threads_win():
-    tuning, _ = tuned(lambda one: 0.5 if one.blas_threads else 1.0)
-    assert tuning.choice == Configuration(blas_threads=1)
+    entry, _ = tuned(lambda one: 0.5 if one.blas_threads else 1.0)
+    assert entry.choice == Configuration(blas_threads=1)
 
 
 def test_no_gain_keeps_the_command_as_it_stands():
-    tuning, _ = tuned(lambda one: 1.0)
-    assert (tuning.status, tuning.choice) == (Status.DEFAULT_KEPT, Configuration())
+    entry, _ = tuned(lambda one: 1.0)
+    assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, Configuration())
 
 
 def test_nothing_is_claimed_of_blas_threads():
     """A command's variables steer other libraries too: its entry has no vote on BLAS threads of a process."""
-    tuning, _ = tuned(lambda one: 0.5 if one.blas_threads else 1.0)
-    assert (tuning.safe_threads, tuning.default_threads) == ((), None)
+    entry, _ = tuned(lambda one: 0.5 if one.blas_threads else 1.0)
+    assert (entry.safe_threads, entry.default_threads) == ((), None)
 
 
 def test_a_count_that_fails_is_out_and_the_others_go_on():
     crash = Failure(kind=FailureKind.CRASH, reason="It crashed.")
-    tuning, _ = tuned(lambda one: crash if one.blas_threads == 1 else 0.5 if one.blas_threads == 2 else 1.0)
-    assert tuning.choice == Configuration(blas_threads=2)
+    entry, _ = tuned(lambda one: crash if one.blas_threads == 1 else 0.5 if one.blas_threads == 2 else 1.0)
+    assert entry.choice == Configuration(blas_threads=2)
 
 
 def test_a_command_that_begins_to_fail_is_a_failed_entry_with_the_reason():
-    tuning, _ = tuned(lambda one: Failure(kind=FailureKind.ERROR, reason="It ended with exit status 1."))
-    assert (tuning.status, tuning.reason) == (
+    entry, _ = tuned(lambda one: Failure(kind=FailureKind.ERROR, reason="It ended with exit status 1."))
+    assert (entry.status, entry.reason) == (
         Status.FAILED,
         "The default failed: It ended with exit status 1.",
     )
@@ -71,14 +71,14 @@ def test_a_command_that_begins_to_fail_is_a_failed_entry_with_the_reason():
 
 def test_workers_and_chunk_are_chosen_together_and_within_the_cpus():
     command = Command(words=("x", "{workers}", "{chunk}"), workers=1, chunk=10)
-    tuning, bench = tuned(
+    entry, bench = tuned(
         lambda one: 0.4 if (one.workers, one.chunk, one.blas_threads) == (2, 20, 2) else 1.0,
         command=command,
         workers=(1, 2, 4),
         chunks=(10, 20),
         seconds=1000.0,
     )
-    assert tuning.choice == Configuration(blas_threads=2, workers=2, chunk=20)
+    assert entry.choice == Configuration(blas_threads=2, workers=2, chunk=20)
     asked = {one for plan in bench.plans for case in plan.cases for one in case.configurations}
     assert all(one.cpus <= 4 for one in asked)
 
@@ -104,5 +104,5 @@ def test_the_budget_is_kept():
 
 
 def test_fewer_runs_need_less_time():
-    tuning, _ = tuned(lambda one: 0.3 if one.blas_threads == 1 else 1.0, runs=4, seconds=20.0, usable_cpus=2)
-    assert (tuning.status, tuning.pairs) == (Status.TUNED, 2)
+    entry, _ = tuned(lambda one: 0.3 if one.blas_threads == 1 else 1.0, runs=4, seconds=20.0, usable_cpus=2)
+    assert (entry.status, entry.pairs) == (Status.TUNED, 2)

@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 from support.confirmation_runs import CRASH, trial
 from support.fake_bench import FakeBench
-from support.profile_builders import KEY, profile, tuning
+from support.profile_builders import KEY, make_entry, profile
 
 from autotune.profiles.fit import Here
 from autotune.search.time_budget import Clock
 from autotune.search.verification import Standing, judged, suited, verify
 
 HERE = Here(key=KEY, host="here")
-QR = tuning("qr", choice={"blas_threads": 2}, m=100, n=100)
-LARGE = tuning("qr", choice={"blas_threads": 4}, m=900, n=900)
-LOG = tuning("log", choice={"workers": 4, "chunk": 8192}, n=10**6)
-KEPT = tuning("svd", m=100, n=100)
+QR = make_entry("qr", choice={"blas_threads": 2}, m=100, n=100)
+LARGE = make_entry("qr", choice={"blas_threads": 4}, m=900, n=900)
+LOG = make_entry("log", choice={"workers": 4, "chunk": 8192}, n=10**6)
+KEPT = make_entry("svd", m=100, n=100)
 
 
 def _verify(*entries, ratios, seconds=100.0, **more):
@@ -28,7 +28,7 @@ def _verify(*entries, ratios, seconds=100.0, **more):
 
     bench = FakeBench(answer, **more)
     checks = list(verify(entries, bench=bench, clock=Clock(budget=seconds)))
-    return {check.tuning.operation: check for check in checks}, bench
+    return {check.entry.operation: check for check in checks}, bench
 
 
 def test_each_entry_gets_its_own_verdict_with_ratio_and_interval():
@@ -71,7 +71,7 @@ def test_what_the_time_does_not_reach_is_open():
 def test_a_budget_too_short_for_all_tells_of_some_and_is_kept():
     """An equal part of it would be no look for any of them."""
     names = ("add", "copy", "cos", "exp", "fill", "log", "power", "sin", "sqrt", "tan")
-    entries = [tuning(name, choice={"workers": 2, "chunk": 8192}, n=10**6) for name in names]
+    entries = [make_entry(name, choice={"workers": 2, "chunk": 8192}, n=10**6) for name in names]
     checks, bench = _verify(*entries, ratios=[0.5] * len(entries), seconds=12.0, start_seconds=1.0)
 
     told = [one for one in checks.values() if one.standing is Standing.HOLDS]
@@ -140,12 +140,12 @@ def test_a_choice_that_other_cpus_would_cut_is_refused_and_the_others_are_verifi
 
     entries, refused = suited(profile(QR, LARGE), here)
 
-    assert (entries, refused[0].tuning) == ((QR,), LARGE)
+    assert (entries, refused[0].entry) == ((QR,), LARGE)
     assert "2 here leave" in refused[0].reason
 
 
 def test_a_users_function_is_verified_only_where_it_is_at_hand():
-    own = tuning("simulate", choice={"blas_threads": 1}, n=10)
+    own = make_entry("simulate", choice={"blas_threads": 1}, n=10)
 
     assert "--workload" in suited(profile(own), HERE)[1][0].reason
     assert suited(profile(own), HERE, own=["simulate"])[0] == (own,)

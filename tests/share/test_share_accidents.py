@@ -92,9 +92,9 @@ def test_a_pull_that_is_killed_never_leaves_a_torn_mirror(tmp_path):
         publish(said(f"h{number}", *(qr(n=n) for n in range(100, 200))), store)
         kill_somewhere(start(PULLS, tmp_path / "store", 10**6), moments.uniform(0.0, 0.3))
         if mirror.exists():
-            assert len(profile_files.read(mirror, profile_files.Trust.FOUND).tunings) == 100
+            assert len(profile_files.read(mirror, profile_files.Trust.FOUND).entries) == 100
     pull(store, Policy(), KEY)
-    assert profile_files.read(mirror).tunings[0].hosts == 6
+    assert profile_files.read(mirror).entries[0].hosts == 6
 
 
 def test_pulls_at_once_leave_the_mirror_that_one_leaves(tmp_path):
@@ -106,7 +106,7 @@ def test_pulls_at_once_leave_the_mirror_that_one_leaves(tmp_path):
         with one:
             assert one.wait(timeout=600) == 0
     mirror = cluster_profiles() / f"{KEY.slug}.yaml"
-    assert profile_files.read(mirror).tunings[0].hosts == 3
+    assert profile_files.read(mirror).entries[0].hosts == 3
     assert [path.name for path in mirror.parent.iterdir()] == [mirror.name]
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
-from support.profile_builders import KEY, alone, tuning
+from support.profile_builders import KEY, alone, make_entry
 from support.published_profiles import put, qr, said, store_at
 
 from autotune.errors import BadSettings, ProfileError, StoreProblem
@@ -50,7 +50,7 @@ def refusals(root, policy=None):
 
 
 def mirror():
-    return profile_files.read(cluster_profiles() / f"{KEY.slug}.yaml").tunings
+    return profile_files.read(cluster_profiles() / f"{KEY.slug}.yaml").entries
 
 
 def changed(edit):
@@ -80,7 +80,7 @@ def test_what_is_no_date_dates_nothing(stamp):
         entry.setdefault("evidence", {})["created"] = stamp
 
     profile = decode(*changed(edit)).profile
-    assert created(profile, profile.tunings[0]) == ""
+    assert created(profile, profile.entries[0]) == ""
 
 
 @pytest.mark.parametrize("name", ["../b", "a/../../b", "a\0", "ａ", "a" * 65, ".a", "a\u202e", "-a"])
@@ -270,7 +270,7 @@ def test_what_hosts_measured_beside_their_choices_is_kept_as_far_as_all_did(tmp_
 
 
 def test_the_mirror_says_that_edits_are_lost(tmp_path):
-    put(tmp_path / "store", said("a", tuning("qr", choice={"blas_threads": 1}, m=9, n=9)))
+    put(tmp_path / "store", said("a", make_entry("qr", choice={"blas_threads": 1}, m=9, n=9)))
     pull(store_at(tmp_path / "store"), Policy(), KEY)
     text = (cluster_profiles() / f"{KEY.slug}.yaml").read_text()
     assert "`autotune pull` replaces it" in text

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.profile_builders import KEY, tuning
+from support.profile_builders import KEY, make_entry
 from support.published_profiles import qr, said
 
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.model.tuning import Status
+from autotune.model.entry import Status
 from autotune.share.merge import elected, votes
 from autotune.share.publication import Publication
 
@@ -22,7 +22,7 @@ def publication(made, signer=None):
 
 def election(*publications):
     """The only entry that the class gets."""
-    (entry,) = elected(votes(publications), KEY).tunings
+    (entry,) = elected(votes(publications), KEY).entries
     return entry
 
 
@@ -127,7 +127,7 @@ def test_only_what_every_host_measured_to_be_safe_stays_safe():
 
 def test_what_nobody_measured_is_left_out():
     unreached = replace(qr(0), default_seconds=None)
-    assert elected(votes([publication(said("a", unreached, qr(n=200)))]), KEY).tunings[0].operation.size == {
+    assert elected(votes([publication(said("a", unreached, qr(n=200)))]), KEY).entries[0].operation.size == {
         "m": 200,
         "n": 200,
     }
@@ -150,6 +150,6 @@ def test_default_kept_by_all_is_confirmed_as_default(hosts):
 
 def test_chunks_and_workers_agree_only_if_equal():
     def log(host, chunk):
-        return publication(said(host, tuning("log", choice={"workers": 2, "chunk": chunk}, n=10**6)))
+        return publication(said(host, make_entry("log", choice={"workers": 2, "chunk": chunk}, n=10**6)))
 
     assert election(log("a", 1000), log("b", 2000)).contested

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.profile_builders import profile, tuning
+from support.profile_builders import make_entry, profile
 from support.published_profiles import qr, said
 
 from autotune.errors import ProfileError
+from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles.yaml_subset import MAX_BYTES
 from autotune.share.publication import decode, encode, signature_name, signed_by, supersedes
 
@@ -36,7 +36,7 @@ def changed(**fields):
 
 
 def test_what_was_encoded_is_decoded_to_the_same_profile():
-    made = said("a", tuning("log", choice={"workers": 2, "chunk": 1000}, n=10**6), qr(2, safe=(1, 2)))
+    made = said("a", make_entry("log", choice={"workers": 2, "chunk": 1000}, n=10**6), qr(2, safe=(1, 2)))
     assert decode(*encode(made)).profile == made
 
 
@@ -66,7 +66,7 @@ def test_a_host_with_path_parts_cannot_publish(host):
 
 
 def test_a_profile_without_any_measurement_is_not_published():
-    nothing = Tuning(operation=Operation(name="qr"), status=Status.DEFAULT_KEPT, reason="budget")
+    nothing = Entry(operation=Operation(name="qr"), status=Status.DEFAULT_KEPT, reason="budget")
     with pytest.raises(ProfileError, match="no measurement"):
         encode(said("a", nothing))
 

@@ -5,7 +5,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from support.profile_builders import KEY, alone, tuning
+from support.profile_builders import KEY, alone, make_entry
 from support.published_profiles import put, qr, said, store_at
 
 from autotune.errors import StoreProblem
@@ -31,7 +31,7 @@ def bring(root, **how):
 
 
 def mirror(key=KEY):
-    return profile_files.read(cluster_profiles() / f"{key.slug}.yaml").tunings
+    return profile_files.read(cluster_profiles() / f"{key.slug}.yaml").entries
 
 
 def other(**fields):
@@ -230,7 +230,10 @@ def test_a_torn_copy_is_read_again(tmp_path):
 def test_relatives_are_nearest_first_and_few(tmp_path):
     for key in (other(hardware=replace(KEY.hardware, model=1)), other(usable_cpus=4), KEY):
         for host in "abcde":
-            put(tmp_path / "store", said(host, tuning("qr", choice={"blas_threads": 2}, m=9, n=9), key=key))
+            put(
+                tmp_path / "store",
+                said(host, make_entry("qr", choice={"blas_threads": 2}, m=9, n=9), key=key),
+            )
     found = relatives(store_at(tmp_path / "store"), Policy(), KEY)
     assert [(one.key.hardware.model, one.key.usable_cpus) for one in found] == [
         *[(143, 8)] * 2,

@@ -116,7 +116,7 @@ def alive(pids):
 
 
 def gone(pids):
-    """Have they ended? How soon is for scripts/bench_daemon.py to say."""
+    """Have they ended? How soon is for scripts/benchmarks/run daemon to say."""
     deadline = time.monotonic() + PATIENCE
     while alive(pids) and time.monotonic() < deadline:
         time.sleep(0.02)

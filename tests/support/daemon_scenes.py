@@ -7,7 +7,7 @@ from autotune.daemon.clocks import Moment
 from autotune.daemon.controller import Keeper
 from autotune.daemon.daemon_settings import Interpreter, Settings
 from autotune.daemon.idle import Sample, Thresholds
-from autotune.daemon.inventory import Entry, Survey
+from autotune.daemon.inventory import InventoryEntry, Survey
 from autotune.daemon.log import Log
 from autotune.daemon.paths import Places
 from autotune.daemon.remembered import Memory
@@ -32,7 +32,7 @@ def entry(
     contested=False,
     **sizes,
 ):
-    return Entry(
+    return InventoryEntry(
         operation=operation(name, **(sizes or {"n": 500})),
         status=status,
         ratio=ratio,

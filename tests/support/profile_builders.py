@@ -5,11 +5,11 @@ from dataclasses import replace
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.configuration import Configuration, Knob
+from autotune.model.entry import Entry, Status
 from autotune.model.machine import Hardware
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.software import Software
-from autotune.model.tuning import Status, Tuning
 
 HARDWARE = Hardware(
     architecture="x86_64",
@@ -35,11 +35,13 @@ SOFTWARE = Software(
 KEY = Key(hardware=HARDWARE, software=SOFTWARE, usable_cpus=8, limit=Limit.NONE)
 
 
-def tuning(name="qr", *, status=None, choice=None, ratio=None, safe=(), others=(), dtype="float64", **sizes):
+def make_entry(
+    name="qr", *, status=None, choice=None, ratio=None, safe=(), others=(), dtype="float64", **sizes
+):
     """An entry: tuned if it has a choice, else default-kept."""
     tuned = choice is not None
     ratio = ratio or (0.5 if tuned else None)
-    return Tuning(
+    return Entry(
         operation=Operation(name=name, dtype=dtype, sizes=tuple(sizes.items())),
         status=status or (Status.TUNED if tuned else Status.DEFAULT_KEPT),
         reason="Made by hand.",
@@ -62,10 +64,10 @@ def calls_blas(name):
     return name not in CATALOGUE or Knob.BLAS_THREADS in CATALOGUE[name].knobs
 
 
-def profile(*tunings, key=KEY, host="here"):
+def profile(*entries, key=KEY, host="here"):
     """A profile of these entries."""
     provenance = Provenance(created="2026-01-02T03:04:05Z", autotune="0.1.0", host=host, cpu="A CPU")
-    return Profile(key=key, tunings=tunings, provenance=provenance)
+    return Profile(key=key, entries=entries, provenance=provenance)
 
 
 def alone(monkeypatch, folder):
@@ -85,7 +87,7 @@ def alone(monkeypatch, folder):
     monkeypatch.setattr("autotune.profiles.folders._shipped_profiles", lambda: str(folder / "shipped"))
 
 
-def of_this_machine(*tunings):
+def of_this_machine(*entries):
     """A profile that fits this machine, as it is now, and was measured on it."""
     import numpy as np  # noqa: F401 - its BLAS is part of the key
 
@@ -94,5 +96,5 @@ def of_this_machine(*tunings):
 
     site = here(*usable_cpus())
     threads = site.schedulable_cpus
-    ours = (replace(one, default_threads=one.default_threads and threads) for one in tunings)
+    ours = (replace(one, default_threads=one.default_threads and threads) for one in entries)
     return profile(*ours, key=site.key, host=site.host)

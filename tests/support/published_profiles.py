@@ -4,18 +4,18 @@ from dataclasses import replace
 
 from autotune.share.publication import encode
 from autotune.share.store import Store, reach
-from support.profile_builders import KEY, profile, tuning
+from support.profile_builders import KEY, make_entry, profile
 
 
-def said(host, *tunings, created="2026-01-02T03:04:05+00:00", key=KEY):
+def said(host, *entries, created="2026-01-02T03:04:05+00:00", key=KEY):
     """A host's profile: without entries, one QR that is faster with one thread."""
-    made = profile(*(tunings or [qr()]), key=key, host=host)
+    made = profile(*(entries or [qr()]), key=key, host=host)
     return replace(made, provenance=replace(made.provenance, created=created))
 
 
 def qr(threads=1, n=100, **more):
     """An entry for QR; with no threads the default is kept."""
-    return tuning("qr", choice={"blas_threads": threads} if threads else None, m=n, n=n, **more)
+    return make_entry("qr", choice={"blas_threads": threads} if threads else None, m=n, n=n, **more)
 
 
 def put(root, made, *, name=None, data=None):

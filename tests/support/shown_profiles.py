@@ -2,13 +2,13 @@
 
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.machine import Hardware
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.software import Software
-from autotune.model.tuning import Status, Tuning
 
-SVD = Tuning(
+SVD = Entry(
     operation=Operation(name="svd", sizes=(("m", 500), ("n", 500))),
     status=Status.TUNED,
     reason="Proved faster than the default in 6 fresh processes.",
@@ -23,7 +23,7 @@ SVD = Tuning(
     default_threads=2,
     safe_threads=(1,),
 )
-FILL = Tuning(
+FILL = Entry(
     operation=Operation(name="fill", sizes=(("n", 1000),)),
     status=Status.DEFAULT_KEPT,
     reason="No candidate was faster.",
@@ -39,10 +39,10 @@ KEY = Key(
 
 USUAL = Profile(
     key=KEY,
-    tunings=(SVD, FILL),
+    entries=(SVD, FILL),
     provenance=Provenance(
         created="2026-11-22T13:00:00Z", autotune="0.1.0", cpu="A CPU", effort="normal", resolution=0.013
     ),
 )
 EMPTY = Profile(key=Key())
-DEFAULTS_ONLY = Profile(key=KEY, tunings=(FILL,))
+DEFAULTS_ONLY = Profile(key=KEY, entries=(FILL,))

@@ -63,5 +63,5 @@ def calibrated(
     journal = Journal(bench, path, {"asked": {}, "site": asdict(site), "capacity": 7.6, "spent": 4.0})
     request = Request(operations=tuple(operations), effort=Effort.NORMAL, budget_seconds=budget)
     found = tuple(calibrate(request, site=site, bench=journal, report=lambda event: None))
-    profile = Profile(key=KEY, tunings=found, provenance=MADE)
+    profile = Profile(key=KEY, entries=found, provenance=MADE)
     return Subject(label=label, profile=profile, path=f"{label}.yaml", sessions=sessions(path))

@@ -52,7 +52,7 @@ class UserWorkload:
     """How a trial process finds a user's function, and what it takes. Also a Workload of the bench."""
 
     name: str
-    """Under which its tunings go into the profile."""
+    """Under which its entries go into the profile."""
     source: str = ""
     """FILE.py:function or package.module:function; empty for a function that travels by value."""
     pickled: str = ""
@@ -219,7 +219,7 @@ def _callable(function: object, name: str) -> Function:
 
 
 def _name(function: Function) -> str:
-    """Under which its tunings go into the profile: its mark's, or its own."""
+    """Under which its entries go into the profile: its mark's, or its own."""
     return str(getattr(function, MARK, getattr(function, "__name__", type(function).__name__)))
 
 

@@ -27,8 +27,8 @@ from autotune.host.advice import noise
 from autotune.host.detect import detect
 from autotune.host.shares import PROCESSES
 from autotune.model.catalogue import CATALOGUE
+from autotune.model.entry import Status
 from autotune.model.operation import DTYPES
-from autotune.model.tuning import Status
 from autotune.search.request import Effort, Request
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def calibrate(
             turn, request, own, words, resume=resume, stored=known, beside=[one.measured for one in kept]
         )
         finished = outcome.finished
-        if finished or outcome.profile.tunings:
+        if finished or outcome.profile.entries:
             kept.append(keep(outcome.profile, turn.path, sizes_named=bool(request.sizes)))
         if summed is not None:
             click.echo(summed, err=True)
@@ -279,8 +279,8 @@ def measured(
             resume=resume and begun(turn.key, words),
             relatives=[*beside, *stored],
         )
-    failures = [one.reason for one in outcome.profile.tunings if one.status is Status.FAILED]
-    if own is not None and failures and len(failures) == len(outcome.profile.tunings):
+    failures = [one.reason for one in outcome.profile.entries if one.status is Status.FAILED]
+    if own is not None and failures and len(failures) == len(outcome.profile.entries):
         raise BadWorkload(messages.workload_failed(own.name, failures[0]))
     return outcome, summary(outcome.profile, stored, log.tried)
 

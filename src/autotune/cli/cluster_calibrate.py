@@ -105,7 +105,7 @@ class Given:
 
         for host, profile in said.items():
             place = (key, host)
-            if self._last.get(place) != profile and any(map(measured, profile.tunings)):
+            if self._last.get(place) != profile and any(map(measured, profile.entries)):
                 self.published[place] = publish(profile, store)
                 self._last[place] = profile
 
@@ -200,7 +200,7 @@ class Board:
             case Ended(job=job):
                 self._running.pop(job.node.worker, None)
                 self._standing = event.standing
-                counts = Counter(tuning.status for tuning in event.tunings)
+                counts = Counter(entry.status for entry in event.entries)
                 told = {messages.STATUSES[status]: number for status, number in counts.items()}
                 return messages.job_done(_name(job), job.node.host, told, event.standing)
             case Failed(job=job):

@@ -48,7 +48,7 @@ def explain(
         raise BadSize(messages.SIZES_WITHOUT_OPERATION)
     with autotune.apply():
         explanation = autotune.explain(operation, dtype=dtype, **asked) if operation else autotune.explain()
-    if operation is not None and not any(row.tuning for row in explanation.operations):
+    if operation is not None and not any(row.entry for row in explanation.operations):
         known = {row.operation.partition(" ")[0] for row in autotune.explain().operations}
         if operation not in known:
             kind(operation)  # raises UnknownOperation, with the nearest names

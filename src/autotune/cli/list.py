@@ -58,7 +58,7 @@ def list(folder: str | None, store: str | None, as_json: bool) -> int:  # noqa: 
                     "name": one.name,
                     "host": one.host,
                     "created": one.profile.provenance.created,
-                    "entries": sum(map(measured, one.profile.tunings)),
+                    "entries": sum(map(measured, one.profile.entries)),
                     "signer": one.signer,
                 }
                 for one in publications
@@ -71,7 +71,7 @@ def list(folder: str | None, store: str | None, as_json: bool) -> int:  # noqa: 
             line = messages.listed_publication(
                 one.host,
                 created=one.profile.provenance.created,
-                entries=sum(map(measured, one.profile.tunings)),
+                entries=sum(map(measured, one.profile.entries)),
                 signer=one.signer,
             )
             click.echo(printable(line))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from autotune.cli import units
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
-from autotune.model.tuning import Status, Tuning
+from autotune.model.entry import Entry, Status
 
 if TYPE_CHECKING:
     from autotune.model.measurement import Failure
@@ -210,12 +210,12 @@ def trial_failed(operation: str, configuration: Configuration, failure: "Failure
     return f"  {operation}: {configuration} {failure.kind}: {failure.reason}"
 
 
-def decided(operation: str, tuning: Tuning) -> str:
+def decided(operation: str, entry: Entry) -> str:
     """An entry is final."""
-    if tuning.status is not Status.TUNED:
-        return f"  {operation}: {STATUSES[tuning.status]}: {tuning.reason}"
-    interval = units.speedup_interval(tuning.ratio_low, tuning.ratio_high)
-    return f"  {operation}: {tuning.choice}, {units.speedup(tuning.ratio)} ({interval})"
+    if entry.status is not Status.TUNED:
+        return f"  {operation}: {STATUSES[entry.status]}: {entry.reason}"
+    interval = units.speedup_interval(entry.ratio_low, entry.ratio_high)
+    return f"  {operation}: {entry.choice}, {units.speedup(entry.ratio)} ({interval})"
 
 
 def now(started: "Started | None", *, doing: str, best: str, elapsed: float, remaining: float) -> str:
@@ -327,14 +327,14 @@ def profile_at(path: object) -> str:
 # --- a whole command ------------------------------------------------------------------------
 
 
-def tuned(tuning: Tuning, *, by: str) -> str:
-    """What came of tuning a command."""
-    if tuning.status is not Status.TUNED:
-        return f"{STATUSES[tuning.status].capitalize()}: {tuning.reason}"
-    interval = units.speedup_interval(tuning.ratio_low, tuning.ratio_high)
+def tuned(entry: Entry, *, by: str) -> str:
+    """Result of tuning a command."""
+    if entry.status is not Status.TUNED:
+        return f"{STATUSES[entry.status].capitalize()}: {entry.reason}"
+    interval = units.speedup_interval(entry.ratio_low, entry.ratio_high)
     return (
-        f"{units.speedup(tuning.ratio)} ({interval}) as good as the command as it stands, {by}, "
-        f"in {tuning.pairs} pairs of runs."
+        f"{units.speedup(entry.ratio)} ({interval}) as good as the command as it stands, {by}, "
+        f"in {entry.pairs} pairs of runs."
     )
 
 
@@ -342,8 +342,8 @@ BY_TIME = "by its time"
 BY_METRIC = "by the number that it prints"
 
 
-def tuning_written(path: object, name: str) -> str:
-    """Where a command's tuning went."""
+def entry_written(path: object, name: str) -> str:
+    """Where the entry of a command was written."""
     return f"The profile {path} holds it as {name}."
 
 

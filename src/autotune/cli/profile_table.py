@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from autotune.cli import messages, units
 from autotune.cli.entry_table import Column, Ledger, gain, gain_width
 from autotune.cli.terminal import printable
+from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.model.tuning import Status, Tuning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,7 @@ def render(profile: Profile, console: "Console") -> None:
     for line in heading(profile):
         console.print(line)
     console.print()
-    if not profile.tunings:
+    if not profile.entries:
         console.print(messages.EMPTY_PROFILE)
         return
     ledger = Ledger(
@@ -35,10 +35,10 @@ def render(profile: Profile, console: "Console") -> None:
             Column("speed-up", gain_width(console)),
         ),
     )
-    for tuning in profile.tunings:
-        ledger.write(_cells(tuning, console), _why(tuning), style=STYLES[tuning.status])
+    for entry in profile.entries:
+        ledger.write(_cells(entry, console), _why(entry), style=STYLES[entry.status])
     console.print()
-    console.print(summary(profile.tunings))
+    console.print(summary(profile.entries))
 
 
 def heading(profile: Profile) -> list[str]:
@@ -66,9 +66,9 @@ def heading(profile: Profile) -> list[str]:
     return [printable(line) for line in lines]
 
 
-def summary(tunings: Iterable[Tuning]) -> str:
+def summary(entries: Iterable[Entry]) -> str:
     """How many entries have each status."""
-    counts = Counter(tuning.status for tuning in tunings)
+    counts = Counter(entry.status for entry in entries)
     return messages.summary(
         {messages.STATUSES[status]: counts[status] for status in Status if counts[status]}
     )
@@ -81,28 +81,28 @@ def operation_name(operation: Operation) -> str:
     return printable(" ".join([operation.name, *dtype, *sizes]))
 
 
-def _cells(tuning: Tuning, console: "Console") -> tuple[str, ...]:
-    tuned = tuning.status is Status.TUNED
+def _cells(entry: Entry, console: "Console") -> tuple[str, ...]:
+    tuned = entry.status is Status.TUNED
     return (
-        operation_name(tuning.operation),
-        str(tuning.choice) if tuned else messages.STATUSES[tuning.status],
-        units.seconds(tuning.default_seconds),
-        units.seconds(tuning.tuned_seconds if tuned else None),
-        gain(*_gain(tuning), console),
+        operation_name(entry.operation),
+        str(entry.choice) if tuned else messages.STATUSES[entry.status],
+        units.seconds(entry.default_seconds),
+        units.seconds(entry.tuned_seconds if tuned else None),
+        gain(*_gain(entry), console),
     )
 
 
-def _gain(tuning: Tuning) -> tuple[str, str]:
+def _gain(entry: Entry) -> tuple[str, str]:
     """The speed-up and its interval. What was tested and did not stand is in the reason, and is no gain."""
-    if tuning.status is not Status.TUNED:
+    if entry.status is not Status.TUNED:
         return units.speedup(None), ""
-    return units.speedup(tuning.ratio), units.speedup_interval(tuning.ratio_low, tuning.ratio_high)
+    return units.speedup(entry.ratio), units.speedup_interval(entry.ratio_low, entry.ratio_high)
 
 
-def _why(tuning: Tuning) -> str:
-    lines = [printable(tuning.reason)]
-    if tuning.retained_bytes is not None:
-        lines.append(messages.retained(tuning.retained_bytes))
-    if tuning.corners:
-        lines.append(messages.corners(tuning.corners))
+def _why(entry: Entry) -> str:
+    lines = [printable(entry.reason)]
+    if entry.retained_bytes is not None:
+        lines.append(messages.retained(entry.retained_bytes))
+    if entry.corners:
+        lines.append(messages.corners(entry.corners))
     return "\n".join(lines)

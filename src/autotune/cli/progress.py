@@ -41,8 +41,8 @@ class Board:
             case Confirming():
                 self._doing = messages.confirming(event.configuration)
                 return None
-            case Decided(tuning=tuning):
-                return printable(messages.decided(operation_name(tuning.operation), tuning))
+            case Decided(entry=entry):
+                return printable(messages.decided(operation_name(entry.operation), entry))
 
     def line(self, event: Event) -> str:
         """The line that is replaced at every event: what is tried, the best so far, elapsed and remaining."""

@@ -55,7 +55,7 @@ def summary(profile: Profile, known: Sequence[Profile], tried: Sequence[Tried]) 
     if not taught:
         return None
     cpus = profile.key.usable_cpus
-    chosen = {one.operation: one.choice for one in profile.tunings if not one.choice.is_default}
+    chosen = {one.operation: one.choice for one in profile.entries if not one.choice.is_default}
     brought = {
         operation: choice
         for operation, choice in chosen.items()

@@ -17,7 +17,7 @@ from autotune.cli.write_outcome import Kept, keep, place
 from autotune.errors import UsageError
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import COMMANDS
-from autotune.model.tuning import Status, Tuning
+from autotune.model.entry import Entry, Status
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 
@@ -100,11 +100,11 @@ def tune(
     )
     path = place(this_key(), output)
     with progress() as report:
-        tuning = command_campaign(request, report=report)
-    kept = keep(profile_with(tuning, path), path, sizes_named=True)
+        entry = command_campaign(request, report=report)
+    kept = keep(profile_with(entry, path), path, sizes_named=True)
     by = messages.BY_TIME if metric is None else messages.BY_METRIC
-    tell(command, tuning, kept, by=by, as_json=as_json)
-    return FAILED if tuning.status is Status.FAILED or kept.path != path else 0
+    tell(command, entry, kept, by=by, as_json=as_json)
+    return FAILED if entry.status is Status.FAILED or kept.path != path else 0
 
 
 def values(name: str, text: str | None, words: Sequence[str]) -> tuple[int, ...]:
@@ -142,7 +142,7 @@ def asked_metric(pattern: str | None, *, maximize: bool) -> Metric | None:
 
 
 def named(name: str | None, words: Sequence[str]) -> str:
-    """Under which the tuning goes into the profile. Raises UsageError for what cannot stand there.
+    """Under which the entry goes into the profile. Raises UsageError for what cannot stand there.
 
     Made from the first Python file or module, else from the program: `python -m http.server` is http_server.
     """
@@ -157,28 +157,28 @@ def named(name: str | None, words: Sequence[str]) -> str:
     return COMMANDS + name
 
 
-def tell(command: Command, tuning: Tuning, kept: Kept, *, by: str, as_json: bool) -> None:
+def tell(command: Command, entry: Entry, kept: Kept, *, by: str, as_json: bool) -> None:
     """Print the best command line alone on standard output, and what is known of it beside."""
     if as_json:
         report = {
-            "command": command.line(tuning.choice),
-            "arguments": command.arguments(tuning.choice),
-            "environment": command.variables(tuning.choice),
-            "name": tuning.operation.name,
-            "status": str(tuning.status),
-            "reason": tuning.reason,
-            "choice": tuning.choice.as_dict(),
-            "ratio": tuning.ratio,
-            "interval": None if tuning.ratio_low is None else [tuning.ratio_low, tuning.ratio_high],
-            "pairs": tuning.pairs,
-            "default_seconds": tuning.default_seconds,
-            "tuned_seconds": tuning.tuned_seconds,
+            "command": command.line(entry.choice),
+            "arguments": command.arguments(entry.choice),
+            "environment": command.variables(entry.choice),
+            "name": entry.operation.name,
+            "status": str(entry.status),
+            "reason": entry.reason,
+            "choice": entry.choice.as_dict(),
+            "ratio": entry.ratio,
+            "interval": None if entry.ratio_low is None else [entry.ratio_low, entry.ratio_high],
+            "pairs": entry.pairs,
+            "default_seconds": entry.default_seconds,
+            "tuned_seconds": entry.tuned_seconds,
             "profile": str(kept.path),
         }
         click.echo(json.dumps(report, indent=2))
     else:
-        click.echo(command.line(tuning.choice))
-    click.echo(printable(messages.tuned(tuning, by=by)), err=True)
+        click.echo(command.line(entry.choice))
+    click.echo(printable(messages.tuned(entry, by=by)), err=True)
     if kept.why is not None:
         click.echo(messages.written_elsewhere(kept.asked, kept.path, kept.why), err=True)
-    click.echo(messages.tuning_written(kept.path, tuning.operation.name), err=True)
+    click.echo(messages.entry_written(kept.path, entry.operation.name), err=True)

@@ -75,11 +75,11 @@ def _ledger(*, stderr: bool) -> "Callable[[Check], None]":
     )
 
     def write(check: "Check") -> None:
-        tuning = check.tuning
+        entry = check.entry
         interval = units.speedup_interval(check.ratio_low, check.ratio_high)
         cells = (
-            operation_name(tuning.operation),
-            str(tuning.choice),
+            operation_name(entry.operation),
+            str(entry.choice),
             messages.STANDINGS[check.standing],
             gain(units.speedup(check.ratio), interval, screen),
         )
@@ -122,16 +122,16 @@ def failed(checks: "list[Check]") -> bool:
 
 def plain(check: "Check") -> dict[str, Any]:
     """A verdict as plain values."""
-    tuning = check.tuning
+    entry = check.entry
     return {
-        "operation": tuning.operation.name,
-        "dtype": tuning.operation.dtype,
-        "sizes": tuning.operation.size,
-        "choice": tuning.choice.as_dict(),
+        "operation": entry.operation.name,
+        "dtype": entry.operation.dtype,
+        "sizes": entry.operation.size,
+        "choice": entry.choice.as_dict(),
         "standing": str(check.standing),
         "reason": check.reason,
         "ratio": check.ratio,
         "interval": None if check.ratio_low is None else [check.ratio_low, check.ratio_high],
         "processes": check.processes,
-        "recorded_ratio": tuning.ratio,
+        "recorded_ratio": entry.ratio,
     }

@@ -15,8 +15,8 @@ from autotune.cli import messages
 from autotune.cli.profile_table import render
 from autotune.cli.terminal import console, say
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
+from autotune.model.entry import Status
 from autotune.model.profile import Key, Profile
-from autotune.model.tuning import Status
 from autotune.profiles import entry_merge, folders, profile_files
 from autotune.profiles.yaml_writer import text_of
 
@@ -109,9 +109,9 @@ def _document(kept: Kept) -> dict[str, Any]:
 
 def _say(kept: Kept) -> None:
     """On standard error, where the profile is and what to do next."""
-    faster = sum(tuning.status is Status.TUNED for tuning in kept.measured.tunings)
-    lines = [messages.written(kept.path, faster=faster, total=len(kept.measured.tunings))]
-    undecided = sum(tuning.undecided for tuning in kept.measured.tunings)
+    faster = sum(entry.status is Status.TUNED for entry in kept.measured.entries)
+    lines = [messages.written(kept.path, faster=faster, total=len(kept.measured.entries))]
+    undecided = sum(entry.undecided for entry in kept.measured.entries)
     if undecided:
         lines.append(messages.undecided(undecided))
     if _earlier(kept):
@@ -127,8 +127,8 @@ def _say(kept: Kept) -> None:
 
 def _earlier(kept: Kept) -> int:
     """Entries of earlier runs that are in the file too."""
-    now = set(kept.measured.tunings)
-    return sum(tuning not in now for tuning in kept.profile.tunings)
+    now = set(kept.measured.entries)
+    return sum(entry not in now for entry in kept.profile.entries)
 
 
 def _command() -> str:

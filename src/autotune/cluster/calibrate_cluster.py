@@ -9,8 +9,8 @@ from autotune.bench.user_workload import UserWorkload
 from autotune.cluster.messages import Order, dumps, units, versions
 from autotune.cluster.plan import LEAST_SECONDS, Errand, Job, Missed, Node, Plan
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
+from autotune.model.entry import Entry
 from autotune.model.profile import Key, Profile
-from autotune.model.tuning import Tuning
 from autotune.profiles.schema import profile_of
 from autotune.search.request import Request
 from autotune.share.merge import elected, votes
@@ -93,7 +93,7 @@ class Ended:
     """A node has done it."""
 
     job: Job
-    tunings: tuple[Tuning, ...] = ()
+    entries: tuple[Entry, ...] = ()
     standing: tuple[int, int, int] = (0, 0, 0)
     """Units; how many were searched; how many confirmations are to come."""
 
@@ -269,7 +269,7 @@ class Cluster:
             return
         self.plan.measured(job, profile, answer["seconds"])
         self.save(job.node.key, self._said(job.node.key))
-        self.report(Ended(job=job, tunings=profile.tunings, standing=self.plan.standing))
+        self.report(Ended(job=job, entries=profile.entries, standing=self.plan.standing))
 
     def _fail(self, job: Job, reason: str, *, busy: bool = False) -> None:
         if busy:
@@ -300,7 +300,7 @@ class Cluster:
         )
         order = Order(errand=job.errand, request=request, own=self.own, tested=self.plan.tested(job.node))
         if job.errand is Errand.CONFIRM:
-            return replace(order, choices=Profile(key=key, tunings=job.choices))
+            return replace(order, choices=Profile(key=key, entries=job.choices))
         return replace(order, relatives=self._known(key, job.unit.name))
 
     def _known(self, key: Key, name: str) -> list[Profile]:
@@ -308,8 +308,8 @@ class Cluster:
         if key not in self._kin:
             self._kin[key] = self.relatives(key)
         known = [*self._said(key).values(), *self._kin[key]]
-        about = (tuple(one for one in profile.tunings if one.operation.name == name) for profile in known)
-        return [replace(profile, tunings=some) for profile, some in zip(known, about, strict=True) if some]
+        about = (tuple(one for one in profile.entries if one.operation.name == name) for profile in known)
+        return [replace(profile, entries=some) for profile, some in zip(known, about, strict=True) if some]
 
     def _said(self, key: Key) -> dict[str, Profile]:
         """What each host of a class said."""

@@ -91,7 +91,7 @@ def _confirmed(order: Order) -> Answer:
 
     assert order.choices is not None
     assert order.tested is not None
-    return _said(second(order.request, order.choices.tunings, tested=order.tested, own=order.own))
+    return _said(second(order.request, order.choices.entries, tested=order.tested, own=order.own))
 
 
 def _said(profile: Any) -> Answer:

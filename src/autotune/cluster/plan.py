@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from autotune.model.entry import Entry, Status
 from autotune.model.profile import Key, Profile
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles.entry_merge import joined
 from autotune.search.decide import BUDGET
 
@@ -76,7 +76,7 @@ class Job:
     """None for the self-test."""
     seconds: float = 0.0
     """Its budget."""
-    choices: tuple[Tuning, ...] = ()
+    choices: tuple[Entry, ...] = ()
     """The entries to be confirmed."""
     seconded: bool = False
     """Is there another host, to prove the choices of this search too?"""
@@ -97,7 +97,7 @@ class _Task:
     """What became of one unit so far."""
 
     unit: Unit
-    words: dict[str, tuple[Tuning, ...]] = field(default_factory=dict)
+    words: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
     """What each host said, the one that searched first."""
     took: float = 0.0
     """Seconds of the search."""
@@ -112,7 +112,7 @@ class _Task:
         return bool(self.words)
 
     @property
-    def unconfirmed(self) -> tuple[Tuning, ...]:
+    def unconfirmed(self) -> tuple[Entry, ...]:
         """What the first host chose and too few others agree to."""
         first, *others = self.words.values()
         agreed = [(one.operation, one.choice) for word in others for one in word]
@@ -192,10 +192,10 @@ class Plan:
     def measured(self, job: Job, profile: Profile, seconds: float) -> None:
         """A search or a confirmation is over, after so many seconds."""
         task = self._ended(job, seconds)
-        if job.errand is Errand.CONFIRM and all(one.reason == BUDGET for one in profile.tunings):
+        if job.errand is Errand.CONFIRM and all(one.reason == BUDGET for one in profile.entries):
             return  # too little time to say anything: it is asked again, as long as there is time
         task.took = task.took or seconds
-        task.words[job.node.host] = profile.tunings
+        task.words[job.node.host] = profile.entries
         place = (job.node.key, job.node.host)
         known = self.profiles.get(place)
         # entries that a user named stand for themselves, and so does each size that is confirmed

@@ -16,7 +16,7 @@ REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class InventoryEntry:
     """An entry of a profile that fits."""
 
     operation: Operation
@@ -54,8 +54,8 @@ class Survey:
     profile: str
     """Where the daemon puts what it finds for it."""
     created: str | None
-    entries: tuple[Entry, ...]
-    rules: Mapping[tuple[str, str], tuple[Entry, ...]] = field(init=False, repr=False, compare=False)
+    entries: tuple[InventoryEntry, ...]
+    rules: Mapping[tuple[str, str], tuple[InventoryEntry, ...]] = field(init=False, repr=False, compare=False)
     """The entries by the operation and dtype that they are about: decisions ask for them at every tick."""
     ratios: Mapping[tuple[str, str], float] = field(init=False, repr=False, compare=False)
     """Geometric mean of the times over the default's that are known for an operation."""
@@ -64,7 +64,7 @@ class Survey:
 
     def __post_init__(self) -> None:
         """Sort the entries, once."""
-        rules: dict[tuple[str, str], list[Entry]] = {}
+        rules: dict[tuple[str, str], list[InventoryEntry]] = {}
         for one in self.entries:
             rules.setdefault((one.operation.name, one.operation.dtype), []).append(one)
         object.__setattr__(self, "rules", {rule: tuple(entries) for rule, entries in rules.items()})
@@ -76,7 +76,7 @@ class Survey:
         object.__setattr__(self, "ratios", ratios)
         object.__setattr__(self, "settled", frozenset(one.operation for one in self.entries if one.settled))
 
-    def of(self, name: str, dtype: str) -> tuple[Entry, ...]:
+    def of(self, name: str, dtype: str) -> tuple[InventoryEntry, ...]:
         """The entries of an operation."""
         return self.rules.get((name, dtype), ())
 
@@ -97,9 +97,9 @@ def survey(answer: bytes) -> Survey:
     )
 
 
-def _entry(row: list[Any]) -> Entry:
+def _entry(row: list[Any]) -> InventoryEntry:
     name, dtype, sizes, status, ratio, undecided, level, path, contested = row
-    return Entry(
+    return InventoryEntry(
         operation=Operation(name=name, dtype=dtype, sizes=tuple(sizes.items())),
         status=status,
         ratio=ratio,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.daemon.inventory import REFUSED
 from autotune.errors import AutotuneError
+from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.model.tuning import Status, Tuning
 
 if TYPE_CHECKING:
     from autotune.profiles.lookup import Found
@@ -47,7 +47,7 @@ def survey(folder: str) -> dict[str, Any]:
     usable, limit = usable_cpus()
     site = here(usable, limit)
     resolution = resolve()
-    used = [_row(found, str(found.tuning.status)) for found in resolution.entries()]
+    used = [_row(found, str(found.entry.status)) for found in resolution.entries()]
     refused = [_row(found, REFUSED) for found in resolution.refused()]
     own = Path(folder) / f"{site.key.slug}.yaml"
     return {
@@ -72,13 +72,13 @@ def excerpt(source: str, target: str, wanted: str) -> dict[str, Any]:
     profile, asked = profile_files.read(Path(source)), json.loads(wanted)
     most, used = asked["most"], asked["used"]
 
-    def rank(tuning: Tuning) -> tuple[int, int, float]:
-        name = _name(tuning.operation)
+    def rank(entry: Entry) -> tuple[int, int, float]:
+        name = _name(entry.operation)
         kin = (place for place, one in enumerate(used) if one[:2] == name[:2])
-        return next(kin, len(used)), used.index(name) if name in used else len(used), tuning.ratio or 1.0
+        return next(kin, len(used)), used.index(name) if name in used else len(used), entry.ratio or 1.0
 
-    tuned = sorted((one for one in profile.tunings if one.status is Status.TUNED), key=rank)[:most]
-    profile_files.write(replace(profile, tunings=tuple(tuned)), Path(target))
+    tuned = sorted((one for one in profile.entries if one.status is Status.TUNED), key=rank)[:most]
+    profile_files.write(replace(profile, entries=tuple(tuned)), Path(target))
     return {"entries": [_name(one.operation) for one in tuned]}
 
 
@@ -90,19 +90,19 @@ def adopt(source: str, target: str, named: str) -> dict[str, Any]:
     profile, place = profile_files.read(Path(source)), Path(target)
     together = join_file(profile, place, sizes_named=named == "sizes")
     profile_files.write(together, place)
-    statuses = [str(one.status) for one in profile.tunings]
-    return {"entries": len(together.tunings), "new": {each: statuses.count(each) for each in statuses}}
+    statuses = [str(one.status) for one in profile.entries]
+    return {"entries": len(together.entries), "new": {each: statuses.count(each) for each in statuses}}
 
 
 _ERRANDS: Mapping[str, Callable[..., dict[str, Any]]] = {"survey": survey, "excerpt": excerpt, "adopt": adopt}
 
 
 def _row(found: "Found", status: str) -> list[Any]:
-    tuning = found.tuning
-    undecided = tuning.reason if tuning.undecided else ""
+    entry = found.entry
+    undecided = entry.reason if entry.undecided else ""
     return [
-        *_name(tuning.operation),
-        *(status, tuning.ratio, undecided, str(found.level), found.path, tuning.contested),
+        *_name(entry.operation),
+        *(status, entry.ratio, undecided, str(found.level), found.path, entry.contested),
     ]
 
 

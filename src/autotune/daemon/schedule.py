@@ -13,7 +13,7 @@ from typing import Any
 
 from autotune.daemon import stagger
 from autotune.daemon.daemon_settings import Settings
-from autotune.daemon.inventory import Entry, Survey
+from autotune.daemon.inventory import InventoryEntry, Survey
 from autotune.daemon.remembered import Memory, subject_of
 from autotune.model.catalogue import CATALOGUE, WorkUnit
 from autotune.model.operation import Operation
@@ -183,7 +183,7 @@ def _missing(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
         )
 
 
-def _by_size(entries: Sequence[Entry]) -> bool:
+def _by_size(entries: Sequence[InventoryEntry]) -> bool:
     """Are its sizes measured one by one: is one settled, or do hosts disagree about one?"""
     return any(one.settled or one.contested for one in entries)
 

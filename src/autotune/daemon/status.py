@@ -9,7 +9,7 @@ from autotune.daemon.book import MOST_RECENT, Book
 from autotune.daemon.daemon_settings import Interpreter
 from autotune.daemon.idle import Window
 from autotune.daemon.interpreters import Interpreters
-from autotune.daemon.inventory import REFUSED, Entry
+from autotune.daemon.inventory import REFUSED, InventoryEntry
 from autotune.daemon.runner import Running
 
 
@@ -87,6 +87,6 @@ def _interpreter(one: Interpreter, book: Book, interpreters: Interpreters) -> di
     }
 
 
-def _by_level(entries: Iterable[Entry]) -> dict[str, int]:
+def _by_level(entries: Iterable[InventoryEntry]) -> dict[str, int]:
     """How many entries apply, for each level."""
     return dict(sorted(Counter(one.level for one in entries if one.status != REFUSED).items()))

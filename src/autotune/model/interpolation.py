@@ -1,4 +1,4 @@
-"""Which tuning speaks for a size, measured or between measured sizes. Pure."""
+"""Which entry speaks for a size, measured or between measured sizes. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,8 +6,8 @@ from math import ceil, exp, log
 from typing import NamedTuple
 
 from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
-from autotune.model.tuning import Status, Tuning
 
 TIE = 0.01
 """Log-ratio within which two configurations count as equal: then one that was proved at a neighbour goes before
@@ -24,8 +24,8 @@ class Seen(NamedTuple):
     proved: bool
 
 
-def choose(tunings: Sequence[Tuning], operation: Operation) -> Tuning | None:
-    """The tuning for an operation out of those of its name and dtype; None outside the measured range.
+def choose(entries: Sequence[Entry], operation: Operation) -> Entry | None:
+    """The entry for an operation out of those of its name and dtype; None outside the measured range.
 
     A measured size has its own. A size in between lies between neighbours: the largest measured sizes that
     are nowhere larger, and the smallest that are nowhere smaller. It may take any way of working (a
@@ -34,10 +34,10 @@ def choose(tunings: Sequence[Tuning], operation: Operation) -> Tuning | None:
     sizes, is least. The optimum wanders with the size, so that it is often the best at neither neighbour. If
     there is no such way, the default. A size without neighbours on both sides is outside.
     """
-    comparable = [tuning for tuning in tunings if tuning.operation.size.keys() == operation.size.keys()]
-    for tuning in comparable:
-        if tuning.operation.size == operation.size:
-            return tuning
+    comparable = [entry for entry in entries if entry.operation.size.keys() == operation.size.keys()]
+    for entry in comparable:
+        if entry.operation.size == operation.size:
+            return entry
     nearest_first = sorted(
         comparable, key=lambda one: (_distance(one.operation, operation), str(one.operation))
     )
@@ -65,7 +65,7 @@ def evened(chunk: float, workers: int, whole: int) -> int:
     return ceil(whole / (workers * turns))
 
 
-def _between(neighbours: Sequence[Tuning], operation: Operation) -> Tuning:
+def _between(neighbours: Sequence[Entry], operation: Operation) -> Entry:
     """The best way that is safe at all neighbours, which are given nearest first."""
     seen = [_seen(one) for one in neighbours]
     closeness = [1 / _distance(one.operation, operation) for one in neighbours]
@@ -76,14 +76,14 @@ def _between(neighbours: Sequence[Tuning], operation: Operation) -> Tuning:
     equal = [chosen for chosen, ratio in expected.items() if ratio <= min(least + TIE, 0.0)]
     best = min(equal, key=lambda one: (-sum(size.proved for size in common[one]), one.cpus, expected[one]))
     if best.is_default:
-        return Tuning(
+        return Entry(
             operation=operation,
             status=Status.DEFAULT_KEPT,
             reason="Between measured sizes: no choice is known to be safe at all its neighbours.",
         )
     proved = sum(size.proved for size in common[best])
     others = "" if proved == len(neighbours) else ", at the others measured to be no slower"
-    return Tuning(
+    return Entry(
         operation=operation,
         status=Status.TUNED,
         reason=(
@@ -95,18 +95,18 @@ def _between(neighbours: Sequence[Tuning], operation: Operation) -> Tuning:
     )
 
 
-def _seen(tuning: Tuning) -> Mapping[Configuration, Seen]:
+def _seen(entry: Entry) -> Mapping[Configuration, Seen]:
     """All ways that are safe at a measured size, the default among them. Of a noisy or failed one nothing is."""
     found = {DEFAULT: Seen(0.0, None, proved=False)}
-    if tuning.status in {Status.NOISY, Status.FAILED}:
+    if entry.status in {Status.NOISY, Status.FAILED}:
         return found
-    for count in tuning.safe_threads:
+    for count in entry.safe_threads:
         found[Configuration(blas_threads=count)] = Seen(0.0, None, proved=False)
-    for chosen, ratio in tuning.alternatives:
+    for chosen, ratio in entry.alternatives:
         found[way(chosen)] = Seen(log(ratio), chosen.chunk, proved=False)
-    if tuning.status is Status.TUNED:
-        ratio = tuning.ratio or tuning.ratio_high or 1.0
-        found[way(tuning.choice)] = Seen(log(ratio), tuning.choice.chunk, proved=True)
+    if entry.status is Status.TUNED:
+        ratio = entry.ratio or entry.ratio_high or 1.0
+        found[way(entry.choice)] = Seen(log(ratio), entry.choice.chunk, proved=True)
     return found
 
 
@@ -126,12 +126,12 @@ def _mean(values: Sequence[float], shares: Sequence[float]) -> float:
     return sum(value * share for value, share in zip(values, shares, strict=True))
 
 
-def _frontier(nearest_first: Sequence[Tuning]) -> list[Tuning]:
+def _frontier(nearest_first: Sequence[Entry]) -> list[Entry]:
     """Those on one side of the operation that have no other between themselves and it.
 
     Such another is nearer, so it was met before: of two on one side that are ordered, the one between is.
     """
-    frontier: list[Tuning] = []
+    frontier: list[Entry] = []
     for one in nearest_first:
         if not any(_ordered(one.operation, other.operation) for other in frontier):
             frontier.append(one)

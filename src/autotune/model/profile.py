@@ -1,4 +1,4 @@
-"""All tunings of one machine and allocation."""
+"""All entries of one machine and allocation."""
 
 import hashlib
 import json
@@ -6,9 +6,9 @@ import re
 from dataclasses import asdict, dataclass, field
 
 from autotune.model.allocation import Limit
+from autotune.model.entry import Entry
 from autotune.model.machine import Hardware
 from autotune.model.software import Software
-from autotune.model.tuning import Tuning
 
 SCHEMA = 1
 """Major version of the profile format. A reader skips files with any other."""
@@ -90,8 +90,8 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """All tunings of one machine and allocation."""
+    """All entries of one machine and allocation."""
 
     key: Key
-    tunings: tuple[Tuning, ...] = ()
+    entries: tuple[Entry, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)

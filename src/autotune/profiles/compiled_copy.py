@@ -18,7 +18,7 @@ from autotune.profiles.lookup import Refusal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from autotune.model.tuning import Tuning
+    from autotune.model.entry import Entry
 
 FORMAT = 3
 _OLD_SECONDS = 30 * 86400
@@ -36,7 +36,7 @@ class Group(NamedTuple):
     """Why the profile has this level."""
     rows: list[Any]
 
-    def tunings(self) -> "tuple[Tuning, ...]":
+    def entries(self) -> "tuple[Entry, ...]":
         """The entries as nouns."""
         return tuple(_unpacked(self.name, self.dtype, row) for row in self.rows)
 
@@ -121,35 +121,35 @@ def save(path: str, copy: Compiled) -> None:
         _forget_old(target)
 
 
-def pack(tuning: "Tuning") -> list[Any]:
+def pack(entry: "Entry") -> list[Any]:
     """An entry as a row of plain values."""
     return [
-        list(map(list, tuning.operation.sizes)),
-        str(tuning.status),
-        tuning.reason,
-        tuning.choice.as_dict(),
-        tuning.default_seconds,
-        tuning.tuned_seconds,
-        tuning.ratio,
-        tuning.ratio_low,
-        tuning.ratio_high,
-        tuning.processes,
-        tuning.pairs,
-        tuning.default_threads,
-        list(tuning.safe_threads),
-        [[one.as_dict(), ratio] for one, ratio in tuning.alternatives],
-        tuning.contested,
+        list(map(list, entry.operation.sizes)),
+        str(entry.status),
+        entry.reason,
+        entry.choice.as_dict(),
+        entry.default_seconds,
+        entry.tuned_seconds,
+        entry.ratio,
+        entry.ratio_low,
+        entry.ratio_high,
+        entry.processes,
+        entry.pairs,
+        entry.default_threads,
+        list(entry.safe_threads),
+        [[one.as_dict(), ratio] for one, ratio in entry.alternatives],
+        entry.contested,
     ]
 
 
-def _unpacked(name: str, dtype: str, row: list[Any]) -> "Tuning":
+def _unpacked(name: str, dtype: str, row: list[Any]) -> "Entry":
     from autotune.model.configuration import configuration
+    from autotune.model.entry import Entry, Status
     from autotune.model.operation import Operation
-    from autotune.model.tuning import Status, Tuning
 
     sizes, status, reason, choice, *evidence, safe, others, contested = row
     default, tuned, ratio, low, high, processes, pairs, threads = evidence
-    return Tuning(
+    return Entry(
         operation=Operation(name=name, dtype=dtype, sizes=tuple((size, value) for size, value in sizes)),
         status=Status(status),
         reason=reason,

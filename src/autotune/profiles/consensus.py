@@ -5,10 +5,10 @@ from math import log
 
 from autotune.model.catalogue import CATALOGUE, COMMANDS, IN_PROCESSES, KNOBS, Family
 from autotune.model.configuration import Knob
-from autotune.model.tuning import Status, Tuning
+from autotune.model.entry import Entry, Status
 
 
-def consensus(tunings: Iterable[Tuning]) -> tuple[int | None, str]:
+def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
     """The BLAS thread count at which no measured size is slower than its default, and why; None: leave it
     alone.
 
@@ -16,45 +16,45 @@ def consensus(tunings: Iterable[Tuning]) -> tuple[int | None, str]:
     entries gain most by, in the sum of the logarithms of their ratios, is taken, and of equals the smallest;
     without a gain the count stays. One size without evidence (noisy, failed) is enough to leave it alone.
     """
-    entries = [tuning for tuning in tunings if _calls_blas(tuning)]
-    if not entries:
+    votes = [entry for entry in entries if _calls_blas(entry)]
+    if not votes:
         return None, "No entry about BLAS threads fits this machine."
     common: set[int] | None = None
-    for tuning in entries:
-        safe = {*tuning.safe_threads, *_chosen(tuning)}
+    for entry in votes:
+        safe = {*entry.safe_threads, *_chosen(entry)}
         common = safe if common is None else common & safe
         if not common:
-            if tuning.status in {Status.NOISY, Status.FAILED}:
-                return None, f"{tuning.operation} has no evidence for any count."
+            if entry.status in {Status.NOISY, Status.FAILED}:
+                return None, f"{entry.operation} has no evidence for any count."
             return (
                 None,
-                f"No count suits every measured size; {tuning.operation} rules out the last.",
+                f"No count suits every measured size; {entry.operation} rules out the last.",
             )
     assert common is not None
-    gains = {count: sum(_gain(tuning, count) for tuning in entries) for count in sorted(common)}
+    gains = {count: sum(_gain(entry, count) for entry in votes) for count in sorted(common)}
     best = max(gains, key=lambda count: gains[count])
     if gains[best] <= 0:
         return None, "No count was measured to make some sizes faster and none slower."
-    return best, f"{_threads(best)} made none of {len(entries)} measured sizes slower, and some faster."
+    return best, f"{_threads(best)} made none of {len(votes)} measured sizes slower, and some faster."
 
 
-def _calls_blas(tuning: Tuning) -> bool:
+def _calls_blas(entry: Entry) -> bool:
     """Does it say something of BLAS threads in this process? The plain loop beside processes speaks elsewhere."""
-    if tuning.operation.name.startswith(COMMANDS) or tuning.operation.name.endswith(IN_PROCESSES):
+    if entry.operation.name.startswith(COMMANDS) or entry.operation.name.endswith(IN_PROCESSES):
         return False
-    row = CATALOGUE.get(tuning.operation.name)
+    row = CATALOGUE.get(entry.operation.name)
     return Knob.BLAS_THREADS in KNOBS[row.family if row is not None else Family.USER]
 
 
-def _chosen(tuning: Tuning) -> set[int]:
+def _chosen(entry: Entry) -> set[int]:
     """The count that the entry was proved to be faster with, on its own."""
-    threads, workers = tuning.choice.blas_threads, tuning.choice.workers
+    threads, workers = entry.choice.blas_threads, entry.choice.workers
     return {threads} if threads is not None and workers in {None, 1} else set()
 
 
-def _gain(tuning: Tuning, count: int) -> float:
+def _gain(entry: Entry, count: int) -> float:
     """What an entry is known to gain by a count: nothing is known of counts other than its choice."""
-    return -log(tuning.ratio) if count in _chosen(tuning) and tuning.ratio else 0.0
+    return -log(entry.ratio) if count in _chosen(entry) and entry.ratio else 0.0
 
 
 def _threads(count: int) -> str:

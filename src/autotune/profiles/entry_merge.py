@@ -6,9 +6,9 @@ from itertools import chain
 from pathlib import Path
 
 from autotune.errors import ProfileError
+from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles import profile_files
 
 
@@ -51,32 +51,32 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     def scope(operation: Operation) -> object:
         return operation if sizes_named else (operation.name, operation.dtype)
 
-    proved = {tuning.operation for tuning in old.tunings if tuning.status is Status.TUNED}
-    untold = {tuning.operation for tuning in new.tunings if tuning.undecided} & proved
-    measured = [one for one in new.tunings if one.default_seconds is not None and one.operation not in untold]
-    replaced = {scope(tuning.operation) for tuning in measured}
+    proved = {entry.operation for entry in old.entries if entry.status is Status.TUNED}
+    untold = {entry.operation for entry in new.entries if entry.undecided} & proved
+    measured = [one for one in new.entries if one.default_seconds is not None and one.operation not in untold]
+    replaced = {scope(entry.operation) for entry in measured}
     kept = [
         _dated(one, old.provenance)
-        for one in old.tunings
+        for one in old.entries
         if one.operation in untold or scope(one.operation) not in replaced
     ]
-    known = {tuning.operation for tuning in [*measured, *kept]}
-    missed = [tuning for tuning in new.tunings if tuning.operation not in known]
+    known = {entry.operation for entry in [*measured, *kept]}
+    missed = [entry for entry in new.entries if entry.operation not in known]
     together = tuple(sorted([*kept, *measured, *missed], key=_order))
-    return replace(new, tunings=together, provenance=_provenance(new.provenance, together))
+    return replace(new, entries=together, provenance=_provenance(new.provenance, together))
 
 
-def _dated(tuning: Tuning, made: Provenance) -> Tuning:
+def _dated(entry: Entry, made: Provenance) -> Entry:
     """An entry that says itself when and how finely it was measured: the provenance is the new profile's."""
-    resolution = made.resolution if tuning.resolution is None else tuning.resolution
-    return replace(tuning, created=tuning.created or made.created, resolution=resolution)
+    resolution = made.resolution if entry.resolution is None else entry.resolution
+    return replace(entry, created=entry.created or made.created, resolution=resolution)
 
 
-def _provenance(made: Provenance, tunings: tuple[Tuning, ...]) -> Provenance:
+def _provenance(made: Provenance, entries: tuple[Entry, ...]) -> Provenance:
     """The new one, with the count of all that was put to the test, which its promise of error is about."""
-    tested = {(one.operation.name, one.operation.dtype) for one in tunings if one.processes}
+    tested = {(one.operation.name, one.operation.dtype) for one in entries if one.processes}
     return replace(made, rules_tested=max(made.rules_tested, len(tested)))
 
 
-def _order(tuning: Tuning) -> tuple[str, str, tuple[tuple[str, int], ...]]:
-    return tuning.operation.name, tuning.operation.dtype, tuning.operation.sizes
+def _order(entry: Entry) -> tuple[str, str, tuple[tuple[str, int], ...]]:
+    return entry.operation.name, entry.operation.dtype, entry.operation.sizes

@@ -8,8 +8,8 @@ from autotune.host.numeric_libraries import series
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.profile import Key, Profile
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import Refusal, Rung
@@ -76,11 +76,11 @@ def rungs(
     fitting.sort(key=lambda one: order.index(one[0]))
     built: dict[tuple[str, str], list[Rung]] = {}
     for level, why, source in fitting:
-        entries, refused = _entries(source, here)
+        usable_entries, refused = _entries(source, here)
         refusals += refused
-        for pair, tunings in entries.items():
+        for pair, entries in usable_entries.items():
             same = same_allocation(source.profile.key, here.key)
-            built.setdefault(pair, []).append(Rung(level, source.path, why, tunings, same))
+            built.setdefault(pair, []).append(Rung(level, source.path, why, entries, same))
     return built, refusals
 
 
@@ -99,7 +99,7 @@ def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
             return Fit(level=None, reason=_differs(field, recorded, present))
         stale = f"Stale: {_differs(field, recorded, present)}"
     same_host = _same_host(profile, here)
-    if not (same_host or layer in _CONFIRMED_BY_PLACE or any(map(_confirmed, profile.tunings))):
+    if not (same_host or layer in _CONFIRMED_BY_PLACE or any(map(_confirmed, profile.entries))):
         reason = _differs("provenance.host", profile.provenance.host, here.host)
         return Fit(level=None, reason=f"{reason} {_UNCONFIRMED}")
     level = Level.HOST if same_host else Level.CLASS
@@ -114,20 +114,20 @@ def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
     return Fit(level=level, reason=reason)
 
 
-def usable(tuning: Tuning, source: Source, here: Here) -> Tuning | str:
+def usable(entry: Entry, source: Source, here: Here) -> Entry | str:
     """An entry of a profile that fits, as it may be used here; or why it may not be, as a sentence."""
     if not (_same_host(source.profile, here) or source.layer is Layer.NAMED):
-        if tuning.contested:
+        if entry.contested:
             return "contested: hosts of this class disagree about it; measured here, it would count."
-        if source.layer not in _CONFIRMED_BY_PLACE and not _confirmed(tuning):
-            count = "one host alone has" if tuning.hosts in {None, 1} else f"{tuning.hosts} hosts have"
+        if source.layer not in _CONFIRMED_BY_PLACE and not _confirmed(entry):
+            count = "one host alone has" if entry.hosts in {None, 1} else f"{entry.hosts} hosts have"
             return f"hosts: {count} measured it; {HOSTS} must agree, or a trusted signer vouch for it."
-    if tuning.status is Status.TUNED and tuning.ratio_high is not None and tuning.ratio_high >= 1:
-        return f"interval: with {tuning.choice} it may take {tuning.ratio_high:.3g} times the default's time."
-    return carried(tuning, source.profile.key, here)
+    if entry.status is Status.TUNED and entry.ratio_high is not None and entry.ratio_high >= 1:
+        return f"interval: with {entry.choice} it may take {entry.ratio_high:.3g} times the default's time."
+    return carried(entry, source.profile.key, here)
 
 
-def carried(tuning: Tuning, theirs: Key, here: Here) -> Tuning | str:
+def carried(entry: Entry, theirs: Key, here: Here) -> Entry | str:
     """An entry as its evidence holds for the allocation here; or why it does not, as a sentence.
 
     The optimum follows the work per thread, so absolute counts are kept. A choice is used if the clamp to the
@@ -137,17 +137,17 @@ def carried(tuning: Tuning, theirs: Key, here: Here) -> Tuning | str:
     """
     usable_cpus = here.key.usable_cpus
     if same_allocation(theirs, here.key):
-        return tuning
-    faster = _default_faster(tuning, theirs, here)
-    holding = tuple(count for count in tuning.safe_threads if count <= usable_cpus) if faster == 1 else ()
-    others = tuple(one for one in tuning.alternatives if faster == 1 and one[0].cpus <= usable_cpus)
-    kept = replace(tuning, safe_threads=holding, alternatives=others)
-    if tuning.status is not Status.TUNED:
+        return entry
+    faster = _default_faster(entry, theirs, here)
+    holding = tuple(count for count in entry.safe_threads if count <= usable_cpus) if faster == 1 else ()
+    others = tuple(one for one in entry.alternatives if faster == 1 and one[0].cpus <= usable_cpus)
+    kept = replace(entry, safe_threads=holding, alternatives=others)
+    if entry.status is not Status.TUNED:
         return kept
-    clamped = clamp(tuning.choice, usable_cpus)
-    if clamped != tuning.choice:
+    clamped = clamp(entry.choice, usable_cpus)
+    if clamped != entry.choice:
         if clamped == Configuration(blas_threads=clamped.blas_threads) and clamped.blas_threads in holding:
-            reason = f"{clamped}, no slower than the default where {tuning.choice} was fastest."
+            reason = f"{clamped}, no slower than the default where {entry.choice} was fastest."
             return replace(
                 kept,
                 choice=clamped,
@@ -158,22 +158,22 @@ def carried(tuning: Tuning, theirs: Key, here: Here) -> Tuning | str:
                 ratio_high=None,
             )
         return (
-            f"choice: {tuning.choice} was measured with {theirs.usable_cpus} usable CPUs; the "
+            f"choice: {entry.choice} was measured with {theirs.usable_cpus} usable CPUs; the "
             f"{usable_cpus} here leave {clamped}, which was not measured."
         )
-    if tuning.choice.placement is not None and Limit.AFFINITY in {theirs.limit, here.key.limit}:
-        return f"choice: {tuning.choice} was measured on CPUs that lie otherwise than those here."
+    if entry.choice.placement is not None and Limit.AFFINITY in {theirs.limit, here.key.limit}:
+        return f"choice: {entry.choice} was measured on CPUs that lie otherwise than those here."
     if faster == 1 or clamped == _default_choice(here.key):
         return kept
     if faster is None:
         return (
-            f"choice: {tuning.choice} was proved with {_allocation(theirs)}; how fast the default is with "
+            f"choice: {entry.choice} was proved with {_allocation(theirs)}; how fast the default is with "
             f"{_allocation(here.key)} does not follow from it."
         )
-    bound = (tuning.ratio_high or 1.0) * faster
+    bound = (entry.ratio_high or 1.0) * faster
     if bound >= 1:
         return (
-            f"choice: {tuning.choice} beat the default of {_allocation(theirs)}; with {_allocation(here.key)} "
+            f"choice: {entry.choice} beat the default of {_allocation(theirs)}; with {_allocation(here.key)} "
             f"the default may be {faster:.3g} times as fast, and the gain is not."
         )
     return replace(kept, ratio=None, ratio_low=None, ratio_high=bound)
@@ -184,22 +184,22 @@ def same_allocation(theirs: Key, ours: Key) -> bool:
     return (theirs.usable_cpus, theirs.limit) == (ours.usable_cpus, ours.limit)
 
 
-def blank(tuning: Tuning, reason: str) -> Tuning:
+def blank(entry: Entry, reason: str) -> Entry:
     """A refused entry as its neighbours have to see it: a size where no choice is known to be safe."""
-    return Tuning(operation=tuning.operation, status=Status.NOISY, reason=reason, contested=tuning.contested)
+    return Entry(operation=entry.operation, status=Status.NOISY, reason=reason, contested=entry.contested)
 
 
-def _entries(source: Source, here: Here) -> tuple[dict[tuple[str, str], list[Tuning]], list[Refusal]]:
+def _entries(source: Source, here: Here) -> tuple[dict[tuple[str, str], list[Entry]], list[Refusal]]:
     """The entries of a profile that fits, by operation and dtype, and those that are not used."""
-    entries: dict[tuple[str, str], list[Tuning]] = {}
+    entries: dict[tuple[str, str], list[Entry]] = {}
     refusals: list[Refusal] = []
-    for tuning in source.profile.tunings:
-        pair = (tuning.operation.name, tuning.operation.dtype)
-        entry = usable(tuning, source, here)
-        if isinstance(entry, str):
-            refusals.append(Refusal(source.path, str(tuning.operation), entry))
-            entry = blank(tuning, entry)
-        entries.setdefault(pair, []).append(entry)
+    for entry in source.profile.entries:
+        pair = (entry.operation.name, entry.operation.dtype)
+        carried_over = usable(entry, source, here)
+        if isinstance(carried_over, str):
+            refusals.append(Refusal(source.path, str(entry.operation), carried_over))
+            carried_over = blank(entry, carried_over)
+        entries.setdefault(pair, []).append(carried_over)
     return entries, refusals
 
 
@@ -207,11 +207,11 @@ def _same_host(profile: Profile, here: Here) -> bool:
     return here.host is not None and profile.provenance.host == here.host
 
 
-def _confirmed(tuning: Tuning) -> bool:
-    return (tuning.hosts or 1) >= HOSTS or tuning.signer is not None
+def _confirmed(entry: Entry) -> bool:
+    return (entry.hosts or 1) >= HOSTS or entry.signer is not None
 
 
-def _default_faster(tuning: Tuning, theirs: Key, here: Here) -> float | None:
+def _default_faster(entry: Entry, theirs: Key, here: Here) -> float | None:
     """How many times as fast plain NumPy may at most be here as where an entry was measured; None: unknown.
 
     Plain NumPy starts a BLAS thread for every CPU of the affinity mask, whatever a quota, a cap or other
@@ -220,9 +220,9 @@ def _default_faster(tuning: Tuning, theirs: Key, here: Here) -> float | None:
     CPUs do no better than as many as there are CPUs. What a default was slowed by that was measured so is
     unknown.
     """
-    if not _calls_blas(tuning):
+    if not _calls_blas(entry):
         return 1.0
-    threads, cpus = _default(theirs, tuning.default_threads)
+    threads, cpus = _default(theirs, entry.default_threads)
     threads_here, cpus_here = _default(here.key, here.schedulable_cpus)
     if threads is None or cpus is None or cpus_here is None:
         return None
@@ -254,10 +254,10 @@ def _default_choice(key: Key) -> Configuration | None:
     return Configuration(blas_threads=key.usable_cpus) if unhindered else None
 
 
-def _calls_blas(tuning: Tuning) -> bool:
-    row = CATALOGUE.get(tuning.operation.name)
+def _calls_blas(entry: Entry) -> bool:
+    row = CATALOGUE.get(entry.operation.name)
     stack = row is not None and row.family is Family.STACK
-    return stack or tuning.choice.blas_threads is not None or tuning.default_threads is not None
+    return stack or entry.choice.blas_threads is not None or entry.default_threads is not None
 
 
 def _differences(theirs: Key, ours: Key) -> Iterator[tuple[str, object, object]]:

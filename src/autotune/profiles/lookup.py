@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from autotune.model.entry import Entry
     from autotune.model.operation import Operation
-    from autotune.model.tuning import Tuning
     from autotune.profiles.fit_level import Level
 
 
@@ -25,7 +25,7 @@ class Rung(NamedTuple):
     path: str
     why: str
     """Why the profile has this level."""
-    tunings: "Sequence[Tuning]"
+    entries: "Sequence[Entry]"
     same_allocation: bool = True
     """Was it measured with as many usable CPUs, for the same reason? Asked while profiles are compiled only."""
 
@@ -33,7 +33,7 @@ class Rung(NamedTuple):
 class Found(NamedTuple):
     """The entry that speaks for an operation, and where it came from."""
 
-    tuning: "Tuning"
+    entry: "Entry"
     level: "Level"
     path: str
     why: str
@@ -52,32 +52,32 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[Found | None
     undecided: Found | None = None
     passed: list[Refusal] = []
     for rung in rungs:
-        if all(map(refused, rung.tunings)):
-            same = [one for one in rung.tunings if one.operation == operation]
-            passed.append(Refusal(rung.path, str(operation), [*same, *rung.tunings][0].reason))
+        if all(map(refused, rung.entries)):
+            same = [one for one in rung.entries if one.operation == operation]
+            passed.append(Refusal(rung.path, str(operation), [*same, *rung.entries][0].reason))
             continue
-        tuning = choose(rung.tunings, operation)
-        if tuning is None:
-            passed.append(Refusal(rung.path, str(operation), _outside(rung.tunings, operation)))
-        elif not (tuning.undecided or all(one.undecided for one in rung.tunings)):
-            return Found(tuning, rung.level, rung.path, rung.why), passed
+        entry = choose(rung.entries, operation)
+        if entry is None:
+            passed.append(Refusal(rung.path, str(operation), _outside(rung.entries, operation)))
+        elif not (entry.undecided or all(one.undecided for one in rung.entries)):
+            return Found(entry, rung.level, rung.path, rung.why), passed
         else:
-            passed.append(Refusal(rung.path, str(operation), tuning.reason))
-            if undecided is None and not refused(tuning):
-                undecided = Found(tuning, rung.level, rung.path, rung.why)
+            passed.append(Refusal(rung.path, str(operation), entry.reason))
+            if undecided is None and not refused(entry):
+                undecided = Found(entry, rung.level, rung.path, rung.why)
     return undecided, passed
 
 
-def refused(tuning: "Tuning") -> bool:
+def refused(entry: "Entry") -> bool:
     """Does this entry only stand in for a refused one? See `fit.blank`."""
-    return tuning.default_seconds is None and tuning.status == "noisy"
+    return entry.default_seconds is None and entry.status == "noisy"
 
 
-def _outside(tunings: "Sequence[Tuning]", operation: "Operation") -> str:
+def _outside(entries: "Sequence[Entry]", operation: "Operation") -> str:
     """Why entries do not cover a size: how far they reach, or that it has no neighbours on both sides."""
     values: dict[str, list[int]] = {}
-    for tuning in tunings:
-        for name, value in tuning.operation.sizes:
+    for entry in entries:
+        for name, value in entry.operation.sizes:
             values.setdefault(name, []).append(value)
     ends = {name: (min(sizes), max(sizes)) for name, sizes in values.items()}
     asked = operation.size

@@ -17,10 +17,10 @@ from autotune.profiles.folders import Layer, cache_dir, places
 from autotune.profiles.lookup import Found, Refusal, Rung, climb, refused
 
 if TYPE_CHECKING:
+    from autotune.model.entry import Entry
     from autotune.model.machine import Machine
     from autotune.model.operation import Operation
     from autotune.model.profile import Key
-    from autotune.model.tuning import Tuning
     from autotune.profiles.fit import Here
 
 _SUFFIXES = (".yaml", ".yml")
@@ -50,34 +50,34 @@ class Resolution:
 
     def operations(self) -> list["Operation"]:
         """Every operation and size that some profile for this machine names, used here or refused."""
-        every = (one.operation for group in self._copy.all_groups() for one in group.tunings())
+        every = (one.operation for group in self._copy.all_groups() for one in group.entries())
         return sorted(dict.fromkeys(every), key=lambda one: (one.name, one.dtype, one.sizes))
 
     def entries(self) -> Iterator[Found]:
         """Every entry in use, each operation's best level first; operations of the nearest profile go first."""
-        return (found for found in self._everything() if not refused(found.tuning))
+        return (found for found in self._everything() if not refused(found.entry))
 
     def refused(self) -> Iterator[Found]:
         """Every entry of a profile that fits which is not used itself, with its reason as the entry's."""
-        return (found for found in self._everything() if refused(found.tuning))
+        return (found for found in self._everything() if refused(found.entry))
 
     def _everything(self) -> Iterator[Found]:
         for group in self._copy.all_groups():
-            for tuning in group.tunings():
-                yield Found(tuning, Level(group.level), group.path, group.why)
+            for entry in group.entries():
+                yield Found(entry, Level(group.level), group.path, group.why)
 
     def _rungs(self, name: str, dtype: str) -> list[Rung]:
         rungs = self._parsed.get((name, dtype))
         if rungs is None:
             groups = self._copy.groups(name, dtype)
-            rungs = [Rung(Level(one.level), one.path, one.why, one.tunings()) for one in groups]
+            rungs = [Rung(Level(one.level), one.path, one.why, one.entries()) for one in groups]
             self._parsed[name, dtype] = rungs
         return rungs
 
     @property
     def summary(self) -> str:
         """A sentence: how much is known, and how much is not used."""
-        operations = {(found.tuning.operation.name, found.tuning.operation.dtype) for found in self.entries()}
+        operations = {(found.entry.operation.name, found.entry.operation.dtype) for found in self.entries()}
         files = {one.path for one in self.refusals if one.entry is None}
         entries = sum(one.entry is not None for one in self.refusals)
         covered = f"Profiles speak for {len(operations)} operation{'s' * (len(operations) != 1)}"
@@ -151,25 +151,23 @@ def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any])
             unread.append(Refusal(path, None, error.reason))
     built, refusals = rungs(sources, site)
     groups = [
-        Group(
-            name, dtype, one.level, one.path, one.why, [compiled_copy.pack(tuning) for tuning in one.tunings]
-        )
+        Group(name, dtype, one.level, one.path, one.why, [compiled_copy.pack(entry) for entry in one.entries])
         for (name, dtype), steps in built.items()
         for one in steps
     ]
     return compiled_copy.compiled(made_from, consensus(_votes(built.values())), groups, [*unread, *refusals])
 
 
-def _votes(built: Iterable[Sequence[Rung]]) -> list["Tuning"]:
+def _votes(built: Iterable[Sequence[Rung]]) -> list["Entry"]:
     """Of each operation and size the entry of the best level with this allocation, as the consensus asks.
 
     A refused entry has no vote, unless it is refused because hosts disagree: then no count is known to be safe.
     """
-    votes: dict[Operation, Tuning] = {}
+    votes: dict[Operation, Entry] = {}
     for steps in built:
         for rung in reversed(steps):
             if rung.same_allocation:
-                votes |= {one.operation: one for one in rung.tunings if one.contested or not refused(one)}
+                votes |= {one.operation: one for one in rung.entries if one.contested or not refused(one)}
     return list(votes.values())
 
 

@@ -14,11 +14,11 @@ from autotune.errors import ProfileError
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import LARGEST_SIZE
 from autotune.model.configuration import Configuration, Knob, configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.machine import Hardware
 from autotune.model.operation import DTYPES, Operation
 from autotune.model.profile import SCHEMA, Key, Profile, Provenance
 from autotune.model.software import Software
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles import value_checks
 from autotune.profiles.value_checks import each, field
 
@@ -49,7 +49,7 @@ _EVIDENCE: Mapping[str, value_checks.Check] = {
     "resolution": value_checks.number(0.0),
     "retained_bytes": _AMOUNT,
 }
-"""Of a Tuning's fields those that stand under `evidence`."""
+"""Of a Entry's fields those that stand under `evidence`."""
 _KNOBS = frozenset(map(str, Knob))
 
 
@@ -65,7 +65,7 @@ def profile_of(document: Any) -> Profile:
         raise ProfileError(f"schema: expected {SCHEMA}, found {major}.")
     return Profile(
         key=_key(field(top, "key", "", value_checks.mapping)),
-        tunings=tuple(_tunings(field(top, "operations", "", value_checks.mapping))),
+        entries=tuple(_entries(field(top, "operations", "", value_checks.mapping))),
         provenance=_provenance(field(top, "provenance", "", value_checks.mapping, {})),
     )
 
@@ -73,11 +73,11 @@ def profile_of(document: Any) -> Profile:
 def document_of(profile: Profile) -> dict[str, Any]:
     """The plain document of a profile, unknowns left out, entries grouped by operation and dtype."""
     operations: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for tuning in sorted(
-        profile.tunings, key=lambda t: (t.operation.name, t.operation.dtype, t.operation.sizes)
+    for entry in sorted(
+        profile.entries, key=lambda t: (t.operation.name, t.operation.dtype, t.operation.sizes)
     ):
-        group = operations.setdefault(tuning.operation.name, {}).setdefault(tuning.operation.dtype, [])
-        group.append(_entry_of(tuning))
+        group = operations.setdefault(entry.operation.name, {}).setdefault(entry.operation.dtype, [])
+        group.append(_entry_document(entry))
     provenance = _known(profile.provenance)
     if "scrubbed" in provenance:
         provenance["scrubbed"] = list(provenance["scrubbed"])
@@ -128,46 +128,44 @@ def _provenance(document: Mapping[str, Any]) -> Provenance:
     )
 
 
-def _tunings(operations: Mapping[str, Any]) -> Iterable[Tuning]:
+def _entries(operations: Mapping[str, Any]) -> Iterable[Entry]:
     for name, dtypes in operations.items():
         value_checks.name(name, f"operations.{name}")
-        for dtype, entries in value_checks.mapping(dtypes, f"operations.{name}").items():
+        for dtype, rows in value_checks.mapping(dtypes, f"operations.{name}").items():
             at = f"operations.{name}.{dtype}"
             if dtype not in DTYPES:
                 raise value_checks.wrong(at, f"one of {', '.join(DTYPES)}", dtype)
             seen = set()
-            for number, entry in enumerate(value_checks.items(entries, at)):
-                tuning = _tuning(
-                    value_checks.mapping(entry, f"{at}[{number}]"), name, dtype, f"{at}[{number}]"
-                )
-                if tuning.operation.sizes in seen:
-                    raise ProfileError(f"{at}[{number}].sizes: {tuning.operation} stands twice.")
-                seen.add(tuning.operation.sizes)
-                yield tuning
+            for number, item in enumerate(value_checks.items(rows, at)):
+                entry = _entry(value_checks.mapping(item, f"{at}[{number}]"), name, dtype, f"{at}[{number}]")
+                if entry.operation.sizes in seen:
+                    raise ProfileError(f"{at}[{number}].sizes: {entry.operation} stands twice.")
+                seen.add(entry.operation.sizes)
+                yield entry
 
 
-def _tuning(entry: Mapping[str, Any], name: str, dtype: str, at: str) -> Tuning:
-    sizes = field(entry, "sizes", at, _sizes)
-    status = field(entry, "status", at, value_checks.one_of(Status))
-    choice = field(entry, "choice", at, _choice, None)
+def _entry(document: Mapping[str, Any], name: str, dtype: str, at: str) -> Entry:
+    sizes = field(document, "sizes", at, _sizes)
+    status = field(document, "status", at, value_checks.one_of(Status))
+    choice = field(document, "choice", at, _choice, None)
     if (status is Status.TUNED) != (choice is not None):
         expected = "a configuration" if status is Status.TUNED else "nothing"
-        raise value_checks.wrong(f"{at}.choice", f"{expected} with status {status}", entry.get("choice"))
-    seconds = field(entry, "seconds", at, value_checks.mapping, {})
-    evidence = field(entry, "evidence", at, value_checks.mapping, {})
-    low, high = field(entry, "interval", at, _interval, (None, None))
-    return Tuning(
+        raise value_checks.wrong(f"{at}.choice", f"{expected} with status {status}", document.get("choice"))
+    seconds = field(document, "seconds", at, value_checks.mapping, {})
+    evidence = field(document, "evidence", at, value_checks.mapping, {})
+    low, high = field(document, "interval", at, _interval, (None, None))
+    return Entry(
         operation=Operation(name=name, dtype=dtype, sizes=sizes),
         status=status,
-        reason=field(entry, "reason", at, value_checks.text),
+        reason=field(document, "reason", at, value_checks.text),
         choice=choice or Configuration(),
         default_seconds=field(seconds, "default", f"{at}.seconds", _POSITIVE, None),
         tuned_seconds=field(seconds, "tuned", f"{at}.seconds", _POSITIVE, None),
-        ratio=field(entry, "ratio", at, _POSITIVE, None),
+        ratio=field(document, "ratio", at, _POSITIVE, None),
         ratio_low=low,
         ratio_high=high,
-        alternatives=tuple(field(entry, "alternatives", at, value_checks.list_of(_alternative), ())),
-        corners=tuple(field(entry, "corners", at, value_checks.list_of(_corner), ())),
+        alternatives=tuple(field(document, "alternatives", at, value_checks.list_of(_alternative), ())),
+        corners=tuple(field(document, "corners", at, value_checks.list_of(_corner), ())),
         **{
             what: check(value, f"{at}.evidence.{what}")
             for what, value in evidence.items()
@@ -176,36 +174,38 @@ def _tuning(entry: Mapping[str, Any], name: str, dtype: str, at: str) -> Tuning:
     )
 
 
-def _entry_of(tuning: Tuning) -> dict[str, Any]:
-    seconds = {"default": tuning.default_seconds, "tuned": tuning.tuned_seconds}
+def _entry_document(entry: Entry) -> dict[str, Any]:
+    seconds = {"default": entry.default_seconds, "tuned": entry.tuned_seconds}
     evidence = {
-        "processes": tuning.processes or None,
-        "pairs": tuning.pairs or None,
-        "default_threads": tuning.default_threads,
-        "safe_threads": list(tuning.safe_threads) or None,
-        "retained_bytes": tuning.retained_bytes,
-        "hosts": tuning.hosts,
-        "signer": tuning.signer,
-        "contested": tuning.contested or None,
-        "created": tuning.created,
-        "resolution": tuning.resolution,
+        "processes": entry.processes or None,
+        "pairs": entry.pairs or None,
+        "default_threads": entry.default_threads,
+        "safe_threads": list(entry.safe_threads) or None,
+        "retained_bytes": entry.retained_bytes,
+        "hosts": entry.hosts,
+        "signer": entry.signer,
+        "contested": entry.contested or None,
+        "created": entry.created,
+        "resolution": entry.resolution,
     }
-    interval = [tuning.ratio_low, tuning.ratio_high]
-    entry = {
-        "sizes": tuning.operation.size,
-        "status": str(tuning.status),
-        "choice": tuning.choice.as_dict(),
-        "ratio": tuning.ratio,
+    interval = [entry.ratio_low, entry.ratio_high]
+    document = {
+        "sizes": entry.operation.size,
+        "status": str(entry.status),
+        "choice": entry.choice.as_dict(),
+        "ratio": entry.ratio,
         "interval": None if None in interval else interval,
         "seconds": {name: value for name, value in seconds.items() if value is not None},
         "evidence": {name: value for name, value in evidence.items() if value is not None},
-        "alternatives": [{"choice": one.as_dict(), "ratio": ratio} for one, ratio in tuning.alternatives]
+        "alternatives": [{"choice": one.as_dict(), "ratio": ratio} for one, ratio in entry.alternatives]
         or None,
-        "corners": [{**corner.as_dict(), "ratio": ratio} for corner, ratio in tuning.corners] or None,
-        "reason": tuning.reason,
+        "corners": [{**corner.as_dict(), "ratio": ratio} for corner, ratio in entry.corners] or None,
+        "reason": entry.reason,
     }
     return {
-        name: value for name, value in entry.items() if value is not None and (value != {} or name == "sizes")
+        name: value
+        for name, value in document.items()
+        if value is not None and (value != {} or name == "sizes")
     }
 
 

@@ -42,14 +42,14 @@ def _comment(profile: Profile) -> Iterator[str]:
     key, made = profile.key, profile.provenance
     software = " ".join(part for part in (key.software.blas, key.software.blas_version) if part)
     machine = made.cpu or key.hardware.vendor or "an unknown CPU"
-    tuned = sum(not tuning.choice.is_default for tuning in profile.tunings)
+    tuned = sum(not entry.choice.is_default for entry in profile.entries)
     yield _one_line(f"Profile of {machine}: {key.usable_cpus} usable CPUs, {software or 'no BLAS found'}.")
     if made.autotune or made.created:
         when = f" on {made.created[:10]}" if made.created and _is_date(made.created[:10]) else ""
         version = f" {made.autotune}" if made.autotune else ""
         yield _one_line(f"Measured by autotune{version}{when} with `autotune calibrate`.")
-    yield f"{tuned} of {len(profile.tunings)} entries are not NumPy's default. Ratio: tuned / default time."
-    if any(tuning.hosts is not None for tuning in profile.tunings):
+    yield f"{tuned} of {len(profile.entries)} entries are not NumPy's default. Ratio: tuned / default time."
+    if any(entry.hosts is not None for entry in profile.entries):
         yield "A copy of what the cluster's store says: `autotune pull` replaces it, and edits with it."
     else:
         yield "Safe to edit and to commit. The format is described in docs/profile-format.md."

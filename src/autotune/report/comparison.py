@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import exp, log
 
-from autotune.model.tuning import Status
+from autotune.model.entry import Status
 from autotune.report import rows
 from autotune.report.pieces import (
     ENTRY,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from autotune.model.tuning import Status
+from autotune.model.entry import Status
 from autotune.report import rows
 from autotune.report.pieces import (
     ENTRY,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import exp, log
 from statistics import median
 
-from autotune.model.tuning import Status
+from autotune.model.entry import Status
 from autotune.report.pieces import (
     ENTRY,
     KEY_PAIR,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from autotune.model.configuration import DEFAULT
-from autotune.model.tuning import Status
+from autotune.model.entry import Status
 from autotune.report import rows, units
 from autotune.report.rows import Row
 from autotune.report.table import Column, Table, text

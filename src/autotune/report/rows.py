@@ -10,8 +10,8 @@ from typing import Any
 
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration, Knob
+from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
-from autotune.model.tuning import Status, Tuning
 from autotune.report import history
 from autotune.report.hardware_limits import limit
 from autotune.report.subject import Subject
@@ -53,14 +53,14 @@ def machine(subject: Subject) -> Row:
         **known,
         "scrubbed": " ".join(made.scrubbed),
         "expected_wrong": made.expected_wrong,
-        "entries": len(subject.profile.tunings),
-        "tuned": sum(tuning.status is Status.TUNED for tuning in subject.profile.tunings),
+        "entries": len(subject.profile.entries),
+        "tuned": sum(entry.status is Status.TUNED for entry in subject.profile.entries),
     }
 
 
 def entries(subject: Subject) -> list[Row]:
     """A profile's entries, in its order."""
-    return [_entry(subject, tuning) for tuning in subject.profile.tunings]
+    return [_entry(subject, entry) for entry in subject.profile.entries]
 
 
 def trials(subject: Subject) -> list[Row]:
@@ -88,9 +88,9 @@ def points(subject: Subject) -> list[Row]:
     """
     cpus = subject.profile.key.usable_cpus
     corners = (
-        history.Point(operation=tuning.operation, configuration=corner, ratio=ratio, processes=0)
-        for tuning in subject.profile.tunings
-        for corner, ratio in tuning.corners
+        history.Point(operation=entry.operation, configuration=corner, ratio=ratio, processes=0)
+        for entry in subject.profile.entries
+        for corner, ratio in entry.corners
     )
     return [
         {
@@ -180,27 +180,27 @@ def _knobs(configuration: Configuration) -> dict[str, Any]:
     return {"choice": brief(configuration), **{str(knob): values.get(knob) for knob in Knob}}
 
 
-def _entry(subject: Subject, tuning: Tuning) -> Row:
+def _entry(subject: Subject, entry: Entry) -> Row:
     hardware = subject.profile.key.hardware
-    least = limit(tuning.operation, subject.profile.provenance, l3_bytes=hardware.l3_bytes)
-    tuned = tuning.status is Status.TUNED
-    reached = tuning.tuned_seconds if tuned else tuning.default_seconds
+    least = limit(entry.operation, subject.profile.provenance, l3_bytes=hardware.l3_bytes)
+    tuned = entry.status is Status.TUNED
+    reached = entry.tuned_seconds if tuned else entry.default_seconds
     return {
         "profile": subject.label,
-        **_work(tuning.operation),
-        "status": str(tuning.status),
-        **_knobs(tuning.choice),
-        "ratio": tuning.ratio,
-        "ratio_low": tuning.ratio_low,
-        "ratio_high": tuning.ratio_high,
-        "default_seconds": tuning.default_seconds,
-        "tuned_seconds": tuning.tuned_seconds,
+        **_work(entry.operation),
+        "status": str(entry.status),
+        **_knobs(entry.choice),
+        "ratio": entry.ratio,
+        "ratio_low": entry.ratio_low,
+        "ratio_high": entry.ratio_high,
+        "default_seconds": entry.default_seconds,
+        "tuned_seconds": entry.tuned_seconds,
         "seconds": reached,
-        "processes": tuning.processes,
-        "pairs": tuning.pairs,
-        "default_threads": tuning.default_threads,
-        "retained_bytes": tuning.retained_bytes,
+        "processes": entry.processes,
+        "pairs": entry.pairs,
+        "default_threads": entry.default_threads,
+        "retained_bytes": entry.retained_bytes,
         "bound": None if least is None else str(least.bound),
         "limit_seconds": None if least is None else least.seconds,
-        "reason": tuning.reason,
+        "reason": entry.reason,
     }

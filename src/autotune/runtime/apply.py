@@ -249,7 +249,7 @@ def _for_work(
         return None, f"Nothing that was measured speaks for {named or operation}."
     from autotune.controls.apply_configuration import clamp
 
-    return clamp(entry.tuning.choice, resolution.usable_cpus).blas_threads, entry.tuning.reason
+    return clamp(entry.entry.choice, resolution.usable_cpus).blas_threads, entry.entry.reason
 
 
 def _insist(now: Setting, profile: str | os.PathLike[str] | None) -> None:

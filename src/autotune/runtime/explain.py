@@ -78,22 +78,22 @@ def _explained(resolution: Resolution, operation: Operation) -> Explained:
             refused=tuple(passed),
         )
     usable_cpus = resolution.usable_cpus
-    choice, reason = clamp(found.tuning.choice, usable_cpus), found.tuning.reason
-    if choice != found.tuning.choice:
+    choice, reason = clamp(found.entry.choice, usable_cpus), found.entry.reason
+    if choice != found.entry.choice:
         reason += (
-            f" The profile asks for {found.tuning.choice}; the {usable_cpus} usable CPUs here allow {choice}."
+            f" The profile asks for {found.entry.choice}; the {usable_cpus} usable CPUs here allow {choice}."
         )
     workers = choice.workers or 1
     if choice.placement is not None and workers > 1 and cpus_for(choice.placement, workers) is None:
         reason += f" The CPUs here have no room for placement={choice.placement}: workers run anywhere."
     return Explained(
-        operation=str(found.tuning.operation),
+        operation=str(found.entry.operation),
         level=found.level,
         choice=choice,
         reason=reason,
         source=found.path,
         fit=found.why,
-        tuning=found.tuning,
+        entry=found.entry,
         refused=tuple(one for one in passed if one.path != found.path),
     )
 

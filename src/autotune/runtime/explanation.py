@@ -8,7 +8,7 @@ from typing import Any
 
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
-from autotune.model.tuning import Tuning
+from autotune.model.entry import Entry
 from autotune.profiles.fit_level import Level
 from autotune.profiles.lookup import Refusal
 from autotune.runtime.guard import Dropped, Saved
@@ -34,22 +34,22 @@ class Explained:
     """The profile it comes from; None if no profile speaks for it."""
     fit: str | None = None
     """Why the profile has this level."""
-    tuning: Tuning | None = None
+    entry: Entry | None = None
     """The entry with its evidence."""
     refused: tuple[Refusal, ...] = ()
     """Nearer entries that do not speak for it."""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values."""
-        tuning = self.tuning
-        unknown = tuning is None or tuning.ratio_low is None
+        entry = self.entry
+        unknown = entry is None or entry.ratio_low is None
         return {
             "operation": self.operation,
             "level": str(self.level),
             "choice": self.choice.as_dict(),
-            "status": None if tuning is None else str(tuning.status),
-            "ratio": None if tuning is None else tuning.ratio,
-            "interval": None if tuning is None or unknown else [tuning.ratio_low, tuning.ratio_high],
+            "status": None if entry is None else str(entry.status),
+            "ratio": None if entry is None else entry.ratio,
+            "interval": None if entry is None or unknown else [entry.ratio_low, entry.ratio_high],
             "reason": self.reason,
             "source": self.source,
             "fit": self.fit,
@@ -214,7 +214,7 @@ def _table(
     if tabled:
         yield from _row(["operation", "level", "choice", "time"], widths)
     for name, level, row in zip(names, levels, rows, strict=True):
-        ratio = row.tuning.ratio if row.tuning is not None and not row.choice.is_default else None
+        ratio = row.entry.ratio if row.entry is not None and not row.choice.is_default else None
         time = f"{ratio:.2f}" if ratio else "-"
         if tabled:
             yield from _row([name, level, str(row.choice), time], widths)
@@ -232,7 +232,7 @@ def _table(
 
 def _interval(row: Explained) -> str:
     """How sure the time of a choice is, in a sentence; nothing where it is the default's."""
-    known = row.tuning
+    known = row.entry
     if known is None or row.choice.is_default or not known.ratio_low or not known.ratio_high:
         return ""
     return f"95 % interval of its time: {known.ratio_low:.2f} to {known.ratio_high:.2f}."

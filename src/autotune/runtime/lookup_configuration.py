@@ -43,8 +43,8 @@ def _looked_up(operation: str, dtype: Any, sizes: dict[str, int]) -> "Configurat
     known = state.known
     entry = None if resolution is None or named is None else resolution.find(named)
     answer = None
-    if resolution is not None and entry is not None and not entry.tuning.choice.is_default:
-        answer = clamp(entry.tuning.choice, resolution.usable_cpus)
+    if resolution is not None and entry is not None and not entry.entry.choice.is_default:
+        answer = clamp(entry.entry.choice, resolution.usable_cpus)
         if answer.blas_threads is not None and state.setting.reproducible:
             answer = None
     unknown = entry is None and named is not None and operation not in state.said
@@ -87,7 +87,7 @@ def _is_known(name: str, resolution: "Resolution | None") -> bool:
     from autotune.model.catalogue import row_of
 
     entries = () if resolution is None else resolution.entries()
-    return row_of(name) is not None or any(one.tuning.operation.name == name for one in entries)
+    return row_of(name) is not None or any(one.entry.operation.name == name for one in entries)
 
 
 def _say_unknown(name: str) -> None:

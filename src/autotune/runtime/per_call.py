@@ -229,7 +229,7 @@ class PerCall:
             return Calls("", dtype, {})
         threads = None
         if entry is not None and most is not None:
-            threads = clamp(entry.tuning.choice, self._resolution.usable_cpus).blas_threads
+            threads = clamp(entry.entry.choice, self._resolution.usable_cpus).blas_threads
         return Calls(
             operation,
             dtype,

@@ -63,7 +63,7 @@ def _measured(name: str, dtype: Any, sizes: dict[str, int]) -> "tuple[float, Con
         return 1.0, DEFAULT
     resolution, named = state.resolution(), meant(name, dtype, sizes)
     found = None if resolution is None or named is None else resolution.find(named)
-    return (1.0 if found is None or found.tuning.ratio is None else found.tuning.ratio), chosen
+    return (1.0 if found is None or found.entry.ratio is None else found.entry.ratio), chosen
 
 
 def _may_have_children() -> bool:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, overload
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 MARK = "__autotune_workload__"
-"""Attribute of a marked function: the name under which its tunings go into the profile."""
+"""Attribute of a marked function: the name under which its entries go into the profile."""
 
 
 @overload
@@ -17,7 +17,7 @@ def workload(function: _F | None = None, /, *, name: str | None = None) -> _F | 
     """Mark a function as work to calibrate: `autotune calibrate --workload FILE.py:function --sizes n=1000`.
 
     The function takes its sizes, and any of `blas_threads`, `workers` and `chunk`, as keyword arguments.
-    Marking changes nothing about it. `name` is what its tunings are found by, in `config` and `tuned`;
+    Marking changes nothing about it. `name` is what its entries are found by, in `config` and `tuned`;
     without it the function's own name.
     """
 

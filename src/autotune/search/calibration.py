@@ -22,9 +22,9 @@ from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id
 from autotune.host.numeric_libraries import libraries
 from autotune.host.usable_cpus import affinity, schedulable_cpus
+from autotune.model.entry import Entry
 from autotune.model.machine import Allocation, Machine
 from autotune.model.profile import Key, Profile, Provenance
-from autotune.model.tuning import Tuning
 from autotune.profiles import profile_files, resolve
 from autotune.profiles.folders import state_dir, user_profiles
 from autotune.search.cross_confirmation import seconded
@@ -99,13 +99,13 @@ def campaign(
                 "asked": dict(asked or {}),
                 "lessons": written(lessons(ranked([*_at_hand(), *relatives], key, microarchitecture()))),
             }
-        tunings: list[Tuning] = []
+        entries: list[Entry] = []
         finished = True
         with neighbours(request.neighbours) as pids:
             site = Site(**known["site"])
             journal = Journal(Accompanied(bench, pids), path, known, resume=resume)
             try:
-                for tuning in calibrate(
+                for entry in calibrate(
                     request,
                     site=site,
                     bench=journal,
@@ -113,12 +113,12 @@ def campaign(
                     spent=known["spent"],
                     known=read_lessons(known.get("lessons", [])),
                 ):
-                    tunings.append(tuning)  # noqa: PERF402  # what was decided before an interruption is kept
+                    entries.append(entry)  # noqa: PERF402  # what was decided before an interruption is kept
             except KeyboardInterrupt:
                 finished = False
-    provenance = _provenance(request, machine, bench, known, tunings)
-    asked_for = as_planned(tunings, plan(request, site))
-    return Outcome(profile=Profile(key=key, tunings=asked_for, provenance=provenance), finished=finished)
+    provenance = _provenance(request, machine, bench, known, entries)
+    asked_for = as_planned(entries, plan(request, site))
+    return Outcome(profile=Profile(key=key, entries=asked_for, provenance=provenance), finished=finished)
 
 
 def foresee(request: Request, own: UserWorkload | None = None) -> tuple[Key, list[Item]]:
@@ -144,7 +144,7 @@ def examine(request: Request, *, report: Listener) -> Tested:
 
 
 def second(
-    request: Request, choices: Sequence[Tuning], *, tested: Tested, own: UserWorkload | None = None
+    request: Request, choices: Sequence[Entry], *, tested: Tested, own: UserWorkload | None = None
 ) -> Profile:
     """This host's word on what another host of its class chose: a proof on fresh processes, without a search.
 
@@ -155,15 +155,15 @@ def second(
         bench = _bench(allocation, request, own)
         clock = Clock(budget=request.seconds, seed=request.seed)
         with neighbours(request.neighbours) as pids:
-            tunings = seconded(
+            entries = seconded(
                 choices,
                 request.workload,
                 site=Site(**tested["site"]),
                 bench=Accompanied(bench, pids),
                 clock=clock,
             )
-        provenance = _provenance(request, machine, bench, tested, tunings)
-        return Profile(key=_key(machine, allocation), tunings=tuple(tunings), provenance=provenance)
+        provenance = _provenance(request, machine, bench, tested, entries)
+        return Profile(key=_key(machine, allocation), entries=tuple(entries), provenance=provenance)
 
 
 def _bench(allocation: Allocation, request: Request, own: UserWorkload | None) -> ProcessBench:
@@ -281,11 +281,11 @@ def _provenance(
     machine: Machine,
     bench: ProcessBench,
     known: Tested,
-    tunings: Sequence[Tuning],
+    entries: Sequence[Entry],
 ) -> Provenance:
     """Where these entries come from; `known` is what the self-test found."""
     bandwidth, flops = known.get("ceilings", (None, None))
-    proved = {(one.operation.name, one.operation.dtype) for one in tunings if one.processes}
+    proved = {(one.operation.name, one.operation.dtype) for one in entries if one.processes}
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         autotune=autotune.__version__,

@@ -1,4 +1,4 @@
-"""A campaign for one command: from its first run to the profile that holds its tuning."""
+"""A campaign for one command: from its first run to the profile that holds its entry."""
 
 import platform
 from contextlib import suppress
@@ -14,8 +14,8 @@ from autotune.errors import ProfileError
 from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id
 from autotune.model.configuration import DEFAULT
+from autotune.model.entry import Entry
 from autotune.model.profile import Profile, Provenance
-from autotune.model.tuning import Tuning
 from autotune.profiles import profile_files
 from autotune.search.calibration import this_key
 from autotune.search.environment import Site
@@ -24,7 +24,7 @@ from autotune.search.sequential_test import ERROR
 from autotune.search.tune_command import CommandRequest, tune
 
 
-def command_campaign(request: CommandRequest, *, report: Listener) -> Tuning:
+def command_campaign(request: CommandRequest, *, report: Listener) -> Entry:
     """Tune a command on this machine.
 
     Scope of effect: what the command does, as often as it is run; holds the host's lock meanwhile. Raises
@@ -34,15 +34,15 @@ def command_campaign(request: CommandRequest, *, report: Listener) -> Tuning:
         site = Site(usable_cpus=detect()[1].usable_cpus)
         bench = CommandBench(request.command, metric=request.metric, patience=request.run_seconds)
         first_seconds = bench.probe()
-        tuning = tune(request, site=site, bench=bench, report=report, first_seconds=first_seconds)
+        entry = tune(request, site=site, bench=bench, report=report, first_seconds=first_seconds)
     if request.metric is None:
-        return tuning
+        return entry
     walls = {one: median(seconds) for one, seconds in bench.wall_seconds.items() if seconds}
-    tuned = None if tuning.choice.is_default else walls.get(tuning.choice)
-    return replace(tuning, default_seconds=walls.get(DEFAULT), tuned_seconds=tuned)
+    tuned = None if entry.choice.is_default else walls.get(entry.choice)
+    return replace(entry, default_seconds=walls.get(DEFAULT), tuned_seconds=tuned)
 
 
-def profile_with(tuning: Tuning, path: Path) -> Profile:
+def profile_with(entry: Entry, path: Path) -> Profile:
     """A profile of this machine with this entry, to be joined with the one at `path`.
 
     What made that one stays said, if this host made it.
@@ -51,11 +51,11 @@ def profile_with(tuning: Tuning, path: Path) -> Profile:
     with suppress(ProfileError):  # there is none
         old = profile_files.read(path)
         if old.key == key and old.provenance.host == host_id():
-            return Profile(key=key, tunings=(tuning,), provenance=old.provenance)
-    return Profile(key=key, tunings=(tuning,), provenance=_provenance(tuning))
+            return Profile(key=key, entries=(entry,), provenance=old.provenance)
+    return Profile(key=key, entries=(entry,), provenance=_provenance(entry))
 
 
-def _provenance(tuning: Tuning) -> Provenance:
+def _provenance(entry: Entry) -> Provenance:
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         autotune=autotune.__version__,
@@ -64,5 +64,5 @@ def _provenance(tuning: Tuning) -> Provenance:
         kernel=f"{platform.system()} {platform.release()}",
         governor=governor(),
         error_per_rule=ERROR,
-        rules_tested=1 if tuning.processes else 0,
+        rules_tested=1 if entry.processes else 0,
     )

@@ -7,7 +7,7 @@ from statistics import median
 from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.operation import Operation
-from autotune.model.tuning import Entry, Status
+from autotune.model.entry import Entry, Status
 from autotune.search.confirmation import Candidate, Findings, Verdict, in_words
 from autotune.search.crossings import Alternatives
 from autotune.search.environment import Environment

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure
 from autotune.model.operation import Operation
-from autotune.model.tuning import Entry
+from autotune.model.entry import Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

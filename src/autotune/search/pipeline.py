@@ -8,7 +8,7 @@ from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.model.tuning import Entry, Status
+from autotune.model.entry import Entry, Status
 from autotune.search.confirmation import MOST_PROCESSES, PAIRS, Candidate, Confirmation, Verdict
 from autotune.search.crossings import alternatives
 from autotune.search.decide import OUT_OF_TIME, decide, kept

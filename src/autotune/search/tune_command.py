@@ -9,8 +9,8 @@ from autotune.bench.protocol import Bench
 from autotune.errors import BadBudget
 from autotune.model.catalogue import Family, Kind, WorkUnit
 from autotune.model.configuration import Knob, configuration
+from autotune.model.entry import Entry
 from autotune.model.operation import Operation
-from autotune.model.tuning import Tuning
 from autotune.search.environment import Site
 from autotune.search.events import Listener
 from autotune.search.pipeline import HUNT_SHARE, Item, decided
@@ -39,7 +39,7 @@ class CommandKind(Kind):
 
     @classmethod
     def of(cls, command: Command, name: str) -> "CommandKind":
-        """The row of this command; `name` is the one that its tuning goes by."""
+        """The row of this command; `name` is the one that its entry goes by."""
         return cls(
             name=name,
             family=Family.USER,
@@ -59,7 +59,7 @@ class CommandRequest:
 
     command: Command
     name: str
-    """Under which its tuning goes into the profile."""
+    """Under which its entry goes into the profile."""
     workers: tuple[int, ...] = ()
     """Values for its place for workers; empty for every count of CPUs."""
     chunks: tuple[int, ...] = ()
@@ -93,8 +93,8 @@ class CommandRequest:
 
 def tune(
     request: CommandRequest, *, site: Site, bench: Bench, report: Listener, first_seconds: float
-) -> Tuning:
-    """The tuning of a command whose first run took so many wall seconds.
+) -> Entry:
+    """The entry of a command whose first run took so many wall seconds.
 
     Every run is one process: Student's t is taken over the log-ratios of pairs of runs, at each planned look.
     Raises BadBudget if the time does not suffice for a choice and its proof.
@@ -108,8 +108,8 @@ def tune(
         looks=request.looks,
         rounds=1,
     )
-    (tuning,) = decided([item], site=site, bench=bench, clock=clock, report=report)
-    return replace(tuning, safe_threads=())  # BLAS's are but a part of a command's threads
+    (entry,) = decided([item], site=site, bench=bench, clock=clock, report=report)
+    return replace(entry, safe_threads=())  # BLAS's are but a part of a command's threads
 
 
 def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:

@@ -7,9 +7,9 @@ from enum import StrEnum
 from autotune.bench.protocol import Bench
 from autotune.bench.statistics import upper_bound
 from autotune.model.catalogue import CATALOGUE, COMMANDS
+from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles import fit
 from autotune.profiles.folders import Layer
 from autotune.search.confirmation import Proof, by_rule, examined
@@ -53,7 +53,7 @@ class Standing(StrEnum):
 class Check:
     """The verdict on one entry."""
 
-    tuning: Tuning
+    entry: Entry
     standing: Standing
     reason: str
     """A sentence."""
@@ -67,7 +67,7 @@ class Check:
 
 def suited(
     profile: Profile, here: fit.Here, *, own: Iterable[str] = ()
-) -> tuple[tuple[Tuning, ...], tuple[Check, ...]]:
+) -> tuple[tuple[Entry, ...], tuple[Check, ...]]:
     """The tuned entries of a profile that can be verified here, and the refused ones with the reason. Pure.
 
     `own` are the names of user's functions at hand. A profile of another host is welcome: measuring is how
@@ -75,56 +75,56 @@ def suited(
     """
     fitted = fit.fit(profile, Layer.NAMED, here)
     known = {*CATALOGUE, *own}
-    entries: list[Tuning] = []
+    accepted: list[Entry] = []
     refused: list[Check] = []
-    for tuning in profile.tunings:
-        if tuning.status is not Status.TUNED:
+    for entry in profile.entries:
+        if entry.status is not Status.TUNED:
             continue
-        entry = fitted.reason if fitted.level is None else _suited(tuning, profile.key, here, known)
-        if isinstance(entry, str):
-            refused.append(Check(tuning=tuning, standing=Standing.REFUSED, reason=entry))
+        usable = fitted.reason if fitted.level is None else _suited(entry, profile.key, here, known)
+        if isinstance(usable, str):
+            refused.append(Check(entry=entry, standing=Standing.REFUSED, reason=usable))
         else:
-            entries.append(entry)
-    return tuple(entries), tuple(refused)
+            accepted.append(usable)
+    return tuple(accepted), tuple(refused)
 
 
-def verify(tunings: Iterable[Tuning], *, bench: Bench, clock: Clock) -> Iterator[Check]:
+def verify(entries: Iterable[Entry], *, bench: Bench, clock: Clock) -> Iterator[Check]:
     """The verdict on each of these tuned entries, as soon as it is known.
 
     All sizes of an operation are measured in the same processes, and each is done with at the first look
     that can tell it from the default, at the look's part of the one-sided error of 2.5 %. Every operation gets
     an equal part of the time that is left, or as much as a first look needs while there is any.
     """
-    groups = by_rule(tunings)
+    groups = by_rule(entries)
     for index, group in enumerate(groups):
         clock.allow(max(ENOUGH_SECONDS, clock.remaining / (len(groups) - index)))
         yield from _checks(group, bench=bench, clock=clock)
 
 
-def _suited(tuning: Tuning, theirs: Key, here: fit.Here, known: set[str]) -> Tuning | str:
+def _suited(entry: Entry, theirs: Key, here: fit.Here, known: set[str]) -> Entry | str:
     """The entry as it would be used here, or why it cannot be verified."""
-    if tuning.operation.name.startswith(COMMANDS):
+    if entry.operation.name.startswith(COMMANDS):
         return "It is a whole command; `autotune tune` measures it against itself."
-    if tuning.operation.name not in known:
+    if entry.operation.name not in known:
         return "It is not in the catalogue; name the function that it was measured with by --workload."
-    return fit.carried(tuning, theirs, here)
+    return fit.carried(entry, theirs, here)
 
 
-def _checks(group: list[Tuning], *, bench: Bench, clock: Clock) -> Iterator[Check]:
+def _checks(group: list[Entry], *, bench: Bench, clock: Clock) -> Iterator[Check]:
     """The verdicts on one operation's entries."""
-    entries = {tuning.operation: tuning for tuning in group}
+    entries = {entry.operation: entry for entry in group}
     proof = Proof(trials={operation: [] for operation in entries})
-    choices = {operation: tuning.choice for operation, tuning in entries.items()}
+    choices = {operation: entry.choice for operation, entry in entries.items()}
     for look in examined(choices, proof, bench=bench, clock=clock):
         yield from _settled(entries, proof, look)
     for operation, failure in proof.failures.items():
         reason = f"The measurement failed: {failure.reason}"
-        yield Check(tuning=entries[operation], standing=Standing.FAILED, reason=reason)
+        yield Check(entry=entries[operation], standing=Standing.FAILED, reason=reason)
     for operation, trials in proof.trials.items():
         yield _check(entries[operation], trials, Standing.OPEN, "The time ended before it could be told.")
 
 
-def _settled(entries: dict[Operation, Tuning], proof: Proof, look: Look) -> Iterator[Check]:
+def _settled(entries: dict[Operation, Entry], proof: Proof, look: Look) -> Iterator[Check]:
     """The verdicts that a look allows; their sizes leave the test."""
     for operation, trials in list(proof.trials.items()):
         found = judged(trials, error=look.error, last=look is LOOKS[-1])
@@ -155,12 +155,12 @@ def _unmistakable(standing: Standing, trials: Sequence[Trial]) -> bool:
     return standing is Standing.SLOWER and interval(trials)[1] >= UNMISTAKABLE
 
 
-def _check(tuning: Tuning, trials: list[Trial], standing: Standing, reason: str) -> Check:
+def _check(entry: Entry, trials: list[Trial], standing: Standing, reason: str) -> Check:
     if len(trials) < 2:
-        return Check(tuning=tuning, standing=standing, reason=reason, processes=len(trials))
+        return Check(entry=entry, standing=standing, reason=reason, processes=len(trials))
     ratio, low, high = interval(trials)
     return Check(
-        tuning=tuning,
+        entry=entry,
         standing=standing,
         reason=reason,
         ratio=ratio,

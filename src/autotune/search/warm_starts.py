@@ -8,10 +8,10 @@ from typing import Any
 
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.interpolation import choose
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles.schema import document_of, profile_of
 
 SUGGESTIONS = 3
@@ -28,11 +28,11 @@ def lessons(profiles: Iterable[Profile]) -> list[Profile]:
     taught = [
         Profile(
             key=Key(usable_cpus=profile.key.usable_cpus),
-            tunings=tuple(one for one in profile.tunings if one.status is not Status.NOISY and _teaches(one)),
+            entries=tuple(one for one in profile.entries if one.status is not Status.NOISY and _teaches(one)),
         )
         for profile in profiles
     ]
-    return [one for one in taught if one.tunings]
+    return [one for one in taught if one.entries]
 
 
 def written(known: Sequence[Profile]) -> list[Any]:
@@ -54,7 +54,7 @@ def suggestions(known: Sequence[Profile], operation: Operation, usable_cpus: int
     own = (
         chosen
         for profile in known
-        for group in _groups(profile.tunings, operation)
+        for group in _groups(profile.entries, operation)
         for chosen in _carried(group, operation, profile.key.usable_cpus, usable_cpus)
     )
     return list(islice(dict.fromkeys([*own, *_of_relatives(known, operation, usable_cpus)]), SUGGESTIONS))
@@ -65,21 +65,21 @@ def proved(known: Sequence[Profile], operation: Operation, usable_cpus: int) -> 
     return [
         moved
         for profile in known
-        for one in profile.tunings
+        for one in profile.entries
         if one.status is Status.TUNED and one.operation == operation
         for moved in _moved(one.choice, profile.key.usable_cpus, usable_cpus)
     ]
 
 
-def _teaches(tuning: Tuning) -> bool:
-    return tuning.status is Status.TUNED or bool(tuning.alternatives)
+def _teaches(entry: Entry) -> bool:
+    return entry.status is Status.TUNED or bool(entry.alternatives)
 
 
-def _groups(tunings: Sequence[Tuning], operation: Operation) -> Iterator[list[Tuning]]:
+def _groups(entries: Sequence[Entry], operation: Operation) -> Iterator[list[Entry]]:
     """The entries of the same operation, dtype by dtype, the operation's own first."""
     own = [
         one
-        for one in tunings
+        for one in entries
         if one.operation.name == operation.name and one.operation.size.keys() == operation.size.keys()
     ]
     for dtype in sorted({one.operation.dtype for one in own}, key=lambda dtype: dtype != operation.dtype):
@@ -87,31 +87,31 @@ def _groups(tunings: Sequence[Tuning], operation: Operation) -> Iterator[list[Tu
 
 
 def _carried(
-    tunings: Sequence[Tuning], operation: Operation, theirs: int, ours: int
+    entries: Sequence[Entry], operation: Operation, theirs: int, ours: int
 ) -> Iterator[Configuration]:
     """From sizes measured with `theirs` CPUs to a size with `ours`.
 
     First what the rule says for the size if only what fits our CPUs is looked at, then what it says at all, then
     the choices of the nearest sizes.
     """
-    for candidates in ([_within(one, ours) for one in tunings], tunings):
+    for candidates in ([_within(one, ours) for one in entries], entries):
         found = choose(candidates, operation)
         if found is not None and not found.choice.is_default:
             yield from _moved(found.choice, theirs, ours)
-    tuned = [one for one in tunings if one.status is Status.TUNED]
+    tuned = [one for one in entries if one.status is Status.TUNED]
     for one in sorted(tuned, key=lambda one: _distance(one.operation, operation)):
         yield from _moved(one.choice, theirs, ours)
 
 
-def _within(tuning: Tuning, usable_cpus: int) -> Tuning:
+def _within(entry: Entry, usable_cpus: int) -> Entry:
     """An entry without what needs more CPUs; if its choice does, with the best that was measured beside it."""
-    others = tuple(one for one in tuning.alternatives if one[0].cpus <= usable_cpus)
-    if tuning.choice.cpus <= usable_cpus:
-        return replace(tuning, alternatives=others)
+    others = tuple(one for one in entry.alternatives if one[0].cpus <= usable_cpus)
+    if entry.choice.cpus <= usable_cpus:
+        return replace(entry, alternatives=others)
     if not others:
-        return replace(tuning, status=Status.DEFAULT_KEPT, choice=DEFAULT, alternatives=())
+        return replace(entry, status=Status.DEFAULT_KEPT, choice=DEFAULT, alternatives=())
     choice, ratio = min(others, key=lambda one: one[1])
-    return replace(tuning, choice=choice, ratio=ratio, alternatives=others)
+    return replace(entry, choice=choice, ratio=ratio, alternatives=others)
 
 
 def _moved(chosen: Configuration, theirs: int, ours: int) -> Iterator[Configuration]:
@@ -153,7 +153,7 @@ def _of_relatives(
             one.choice,
         )
         for profile in known
-        for one in profile.tunings
+        for one in profile.entries
         if one.status is Status.TUNED
         and one.operation.name != operation.name
         and (other := CATALOGUE.get(one.operation.name)) is not None

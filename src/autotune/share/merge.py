@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles.yaml_subset import MAX_TEXT
 from autotune.share.publication import Publication, created, decided, measured
 
@@ -21,7 +21,7 @@ from autotune.share.publication import Publication, created, decided, measured
 class Vote:
     """One host's word on one operation."""
 
-    tuning: Tuning
+    entry: Entry
     created: str = ""
     """When it was measured (UTC, ISO 8601). Compared with the same host's only: clocks of two hosts differ."""
     signer: str | None = None
@@ -30,7 +30,7 @@ class Vote:
     @property
     def rank(self) -> tuple[bool, str, str]:
         """The larger one stands: decided, later, signed."""
-        return decided(self.tuning), self.created, self.signer or ""
+        return decided(self.entry), self.created, self.signer or ""
 
 
 Votes = Mapping[Operation, Mapping[str, Vote]]
@@ -41,9 +41,9 @@ def votes(publications: Iterable[Publication]) -> Votes:
     """Everything that these publications say, whatever their key."""
     cast: dict[Operation, dict[str, Vote]] = {}
     for publication in publications:
-        for tuning in publication.profile.tunings:
-            vote = Vote(tuning, created(publication.profile, tuning), publication.signer)
-            _cast(cast.setdefault(tuning.operation, {}), publication.host, vote)
+        for entry in publication.profile.entries:
+            vote = Vote(entry, created(publication.profile, entry), publication.signer)
+            _cast(cast.setdefault(entry.operation, {}), publication.host, vote)
     return cast
 
 
@@ -54,10 +54,10 @@ def elected(cast: Votes, key: Key, *, cpu: str | None = None) -> Profile:
     say something else. What nobody measured is left out.
     """
     order = sorted(cast, key=lambda one: (one.name, one.dtype, one.sizes))
-    ballots = ([vote for vote in cast[operation].values() if measured(vote.tuning)] for operation in order)
-    tunings = tuple(_elected(ballot) for ballot in ballots if ballot)
-    latest = max((one.created for one in tunings if one.created), default=None)
-    return Profile(key=key, tunings=tunings, provenance=Provenance(created=latest, cpu=cpu))
+    ballots = ([vote for vote in cast[operation].values() if measured(vote.entry)] for operation in order)
+    entries = tuple(_elected(ballot) for ballot in ballots if ballot)
+    latest = max((one.created for one in entries if one.created), default=None)
+    return Profile(key=key, entries=entries, provenance=Provenance(created=latest, cpu=cpu))
 
 
 def _cast(ballot: dict[str, Vote], host: str, vote: Vote) -> None:
@@ -71,7 +71,7 @@ def _foremost(some: Iterable[Vote]) -> Vote:
     ranked = [(vote.rank, vote) for vote in some]
     largest = max(rank for rank, _ in ranked)
     equals = [vote for rank, vote in ranked if rank == largest]
-    return equals[0] if len(equals) == 1 else max(equals, key=lambda vote: repr(vote.tuning))
+    return equals[0] if len(equals) == 1 else max(equals, key=lambda vote: repr(vote.entry))
 
 
 class _Side(NamedTuple):
@@ -91,7 +91,7 @@ class _Side(NamedTuple):
         """Those who chose this, among all who voted."""
         threads = choice.blas_threads if choice == Configuration(blas_threads=choice.blas_threads) else None
         others = sum(
-            vote.tuning.choice != choice and threads not in vote.tuning.safe_threads for vote in ballot
+            vote.entry.choice != choice and threads not in vote.entry.safe_threads for vote in ballot
         )
         return cls(len(mine), -others, -max(map(_bound, mine)), str(choice), tuple(mine))
 
@@ -102,26 +102,26 @@ class _Side(NamedTuple):
 
 
 def _bound(vote: Vote) -> float:
-    return (vote.tuning.ratio_high or 1.0) if vote.tuning.status is Status.TUNED else 1.0
+    return (vote.entry.ratio_high or 1.0) if vote.entry.status is Status.TUNED else 1.0
 
 
-def _elected(ballot: Sequence[Vote]) -> Tuning:
+def _elected(ballot: Sequence[Vote]) -> Entry:
     """What the hosts' words on one operation come to."""
-    sure = [vote for vote in ballot if decided(vote.tuning)]
+    sure = [vote for vote in ballot if decided(vote.entry)]
     ballot = [vote for vote in sure or ballot if vote.signer is not None] or sure or ballot
     if not sure:
         foremost = _foremost(ballot)
-        return replace(foremost.tuning, hosts=len(ballot), created=foremost.created or None)
+        return replace(foremost.entry, hosts=len(ballot), created=foremost.created or None)
     sides: dict[Configuration, list[Vote]] = {}
     for vote in ballot:
-        sides.setdefault(vote.tuning.choice, []).append(vote)
+        sides.setdefault(vote.entry.choice, []).append(vote)
     winner = max(
         (_Side.of(choice, mine, ballot) for choice, mine in sides.items()), key=lambda side: side[:4]
     )
-    spokesman, others = winner.spokesman.tuning, -winner.others
+    spokesman, others = winner.spokesman.entry, -winner.others
     return replace(
         spokesman,
-        safe_threads=_common(vote.tuning.safe_threads for vote in ballot),
+        safe_threads=_common(vote.entry.safe_threads for vote in ballot),
         alternatives=_alternatives(spokesman, ballot),
         hosts=winner.hosts,
         signer=max((vote.signer for vote in winner.votes if vote.signer), default=None),
@@ -131,18 +131,18 @@ def _elected(ballot: Sequence[Vote]) -> Tuning:
     )
 
 
-def _alternatives(said: Tuning, ballot: Sequence[Vote]) -> tuple[tuple[Configuration, float], ...]:
+def _alternatives(said: Entry, ballot: Sequence[Vote]) -> tuple[tuple[Configuration, float], ...]:
     """What every host measured to be no slower than the default, as the host says for which it is slowest."""
     if not said.alternatives:
         return ()
-    known = [dict(vote.tuning.alternatives) | _chosen(vote.tuning) for vote in ballot]
+    known = [dict(vote.entry.alternatives) | _chosen(vote.entry) for vote in ballot]
     common = [one for one, _ in said.alternatives if all(one in each for each in known)]
     slowest = ((one, max(each[one] for each in known)) for one in common)
     return tuple(sorted(slowest, key=lambda pair: (pair[1], str(pair[0]))))
 
 
-def _chosen(tuning: Tuning) -> dict[Configuration, float]:
-    return {} if tuning.ratio is None else {tuning.choice: tuning.ratio}
+def _chosen(entry: Entry) -> dict[Configuration, float]:
+    return {} if entry.ratio is None else {entry.choice: entry.ratio}
 
 
 def _common(counts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from time import time
 
 from autotune.errors import ProfileError, StoreProblem
+from autotune.model.entry import Entry
 from autotune.model.profile import Key, Profile
-from autotune.model.tuning import Tuning
 from autotune.profiles import profile_files
 from autotune.profiles.folders import cache_dir, cluster_profiles
 from autotune.profiles.schema import profile_of
@@ -139,9 +139,9 @@ def _mirrored(reading: Reading, key: Key, mirror: Path) -> Mirrored:
         path=path,
         publications=len(reading.publications),
         hosts=len({one.host for one in reading.publications}),
-        entries=len(profile.tunings),
-        confirmed=sum(map(_confirmed, profile.tunings)),
-        contested=sum(one.contested for one in profile.tunings),
+        entries=len(profile.entries),
+        confirmed=sum(map(_confirmed, profile.entries)),
+        contested=sum(one.contested for one in profile.entries),
         changed=changed,
     )
 
@@ -156,17 +156,17 @@ def _readable(profile: Profile) -> tuple[Profile, bytes]:
         try:
             profile_of(parse(text))
         except ProfileError:
-            if not profile.tunings:
+            if not profile.entries:
                 raise
-            ranked = sorted(profile.tunings, key=lambda one: (not _confirmed(one), -(one.hosts or 0)))
-            profile = replace(profile, tunings=tuple(ranked[: len(ranked) // 2]))
+            ranked = sorted(profile.entries, key=lambda one: (not _confirmed(one), -(one.hosts or 0)))
+            profile = replace(profile, entries=tuple(ranked[: len(ranked) // 2]))
         else:
             return profile, text
 
 
-def _confirmed(tuning: Tuning) -> bool:
+def _confirmed(entry: Entry) -> bool:
     """Do two hosts, or a trusted signer, stand behind a decided entry?"""
-    return decided(tuning) and not tuning.contested and (tuning.signer is not None or (tuning.hosts or 0) > 1)
+    return decided(entry) and not entry.contested and (entry.signer is not None or (entry.hosts or 0) > 1)
 
 
 def _says(path: Path, text: bytes) -> bool:

@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from autotune.errors import ProfileError
+from autotune.model.entry import Entry, Status
 from autotune.model.profile import Profile
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles.schema import document_of, profile_of
 from autotune.profiles.yaml_subset import MAX_BYTES, MAX_TEXT
 
@@ -59,9 +59,9 @@ def encode(profile: Profile) -> tuple[str, bytes]:
         )
     if re.fullmatch(HOST, host) is None:
         raise ProfileError(f"provenance.host: {host!r} cannot be part of a file's name.")
-    if not any(map(measured, profile.tunings)):
+    if not any(map(measured, profile.entries)):
         raise ProfileError("it holds no measurement.")
-    plain = replace(profile, tunings=tuple(map(_own, profile.tunings)))
+    plain = replace(profile, entries=tuple(map(_own, profile.entries)))
     data = json.dumps(document_of(plain), sort_keys=True, separators=(",", ":")).encode()
     if len(data) > MAX_BYTES:
         raise ProfileError(f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a store takes.")
@@ -80,7 +80,7 @@ def decode(name: str, data: bytes) -> Publication:
     profile = profile_of(_plain(data))
     if profile.provenance.host != matched["publisher"]:
         raise ProfileError(f"it was measured by {profile.provenance.host}, and published as another's.")
-    return Publication(name=name, profile=replace(profile, tunings=tuple(map(_own, profile.tunings))))
+    return Publication(name=name, profile=replace(profile, entries=tuple(map(_own, profile.entries))))
 
 
 def digest_fits(name: str, data: bytes) -> bool:
@@ -118,8 +118,8 @@ def supersedes(new: Profile, old: Profile, now: str) -> bool:
     """
     if new.key != old.key or new == old:
         return False
-    words = {one.operation: (decided(one), created(new, one)) for one in new.tunings if measured(one)}
-    for one in old.tunings:
+    words = {one.operation: (decided(one), created(new, one)) for one in new.entries if measured(one)}
+    for one in old.entries:
         if not measured(one):
             continue
         sure, when = words.get(one.operation, (False, ""))
@@ -129,19 +129,19 @@ def supersedes(new: Profile, old: Profile, now: str) -> bool:
     return True
 
 
-def measured(tuning: Tuning) -> bool:
+def measured(entry: Entry) -> bool:
     """Is there any measurement behind it? There is none where the time ended before its turn."""
-    return tuning.status is Status.TUNED or tuning.default_seconds is not None
+    return entry.status is Status.TUNED or entry.default_seconds is not None
 
 
-def decided(tuning: Tuning) -> bool:
+def decided(entry: Entry) -> bool:
     """Was it measured well enough to tell?"""
-    return measured(tuning) and not tuning.undecided
+    return measured(entry) and not entry.undecided
 
 
-def created(profile: Profile, tuning: Tuning) -> str:
+def created(profile: Profile, entry: Entry) -> str:
     """When an entry was measured (UTC, ISO 8601); empty if nobody says, or what is said is no date."""
-    return _stamp(tuning.created or profile.provenance.created or "")
+    return _stamp(entry.created or profile.provenance.created or "")
 
 
 @lru_cache(maxsize=1024)
@@ -149,11 +149,11 @@ def _stamp(text: str) -> str:
     return text if _STAMP.fullmatch(text) else ""
 
 
-def _own(tuning: Tuning) -> Tuning:
+def _own(entry: Entry) -> Entry:
     """An entry without what publishers cannot know."""
-    if tuning.hosts is None and tuning.signer is None and not tuning.contested:
-        return tuning
-    return replace(tuning, hosts=None, signer=None, contested=False)
+    if entry.hosts is None and entry.signer is None and not entry.contested:
+        return entry
+    return replace(entry, hosts=None, signer=None, contested=False)
 
 
 def _plain(data: bytes) -> Any:

@@ -89,7 +89,7 @@ def _reasons(
     oldest = None if older is None else (now - older).isoformat(timespec="seconds")
     for one in everyone:
         mine = (other for other in everyone if other.host == one.host and other is not one)
-        latest = max((created(one.profile, tuning) for tuning in one.profile.tunings), default="")
+        latest = max((created(one.profile, entry) for entry in one.profile.entries), default="")
         if one.host in hosts:
             yield one.name, "this host is to go."
         elif oldest is not None and latest < oldest:

@@ -1,4 +1,4 @@
-"""Rows of bench_runtime: what the runtime adds to a call that is too short to gain, in microseconds.
+"""Rows of runtime: what the runtime adds to a call that is too short to gain, in microseconds.
 
 Interception is timed on matrices of 4 x 4, with a profile made for it: its cost does not depend on what the
 count is, only on whether it changes.
@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from pairing import NotHere, Pair, Program
 
 from autotune.host.usable_cpus import usable_cpus
+from benchmarks.paired_runs import NotHere, Pair, Program
 
 SIDE = 4
 SIZES = (10, 100, 1000)
@@ -148,8 +148,8 @@ def _check(around: Around, call: Callable[[], object], *, changes: bool) -> None
 def _profile(operation: str, side: int, *, changes: bool) -> Path:
     from autotune.model import catalogue
     from autotune.model.configuration import DEFAULT, Configuration
+    from autotune.model.entry import Entry, Status
     from autotune.model.profile import Profile, Provenance
-    from autotune.model.tuning import Status, Tuning
     from autotune.profiles import profile_files
     from autotune.profiles.resolve import here
 
@@ -157,8 +157,8 @@ def _profile(operation: str, side: int, *, changes: bool) -> Path:
     if cpus == 1:
         raise NotHere("with one CPU there is no other count")
 
-    def tuning(name: str, *, tuned: bool) -> Tuning:
-        return Tuning(
+    def make_entry(name: str, *, tuned: bool) -> Entry:
+        return Entry(
             operation=catalogue.operation(name, n=side),
             status=Status.TUNED if tuned else Status.DEFAULT_KEPT,
             reason="Made for a benchmark of what calls cost.",
@@ -168,13 +168,13 @@ def _profile(operation: str, side: int, *, changes: bool) -> Path:
             safe_threads=(cpus,),
         )
 
-    tunings = (
-        tuning(operation, tuned=changes),
-        tuning("eig", tuned=False),
+    entries = (
+        make_entry(operation, tuned=changes),
+        make_entry("eig", tuned=False),
     )  # the last keeps the count at rest
     site = here(cpus, limit)
     path = Path(_folder().name, f"{operation}-{side}-{changes}.yaml")
-    profile_files.write(Profile(key=site.key, provenance=Provenance(host=site.host), tunings=tunings), path)
+    profile_files.write(Profile(key=site.key, provenance=Provenance(host=site.host), entries=entries), path)
     return path
 
 

@@ -6,7 +6,7 @@ CPU seconds. `apply` and `find` are medians over fresh processes that have impor
 `copy` is what these entries cost there: apply() with all of them less apply() with one.
 Hostile documents are timed until they are refused. Exit code 1 if a figure is over its limit.
 
-    python scripts/bench_profiles.py [--entries 10000] [--repeats 7] [--json]
+    python scripts/benchmarks/run profile_files [--entries 10000] [--repeats 7] [--json]
 
 Mutated profiles: `AUTOTUNE_MUTANTS=10000 python -m pytest tests/store/test_store_mutants.py`.
 """
@@ -30,9 +30,9 @@ from autotune.errors import ProfileError
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
-from autotune.model.tuning import Status, Tuning
 from autotune.profiles import profile_files
 from autotune.profiles.resolve import here
 from autotune.profiles.schema import profile_of
@@ -57,22 +57,22 @@ assert "yaml" not in sys.modules
 """
 
 
-def largest(entries: int) -> tuple[Profile, int]:
+def largest(count: int) -> tuple[Profile, int]:
     """A profile of this machine with so many entries, and a size of svd that is among them."""
     site = here(*usable_cpus())
     kinds = [kind for kind in CATALOGUE.values() if not kind.name.startswith("batch")]
-    each = -(-entries // len(kinds))
-    tunings = [
-        _entry(kind.name, dict.fromkeys(kind.size_names, 16 + number))
+    each = -(-count // len(kinds))
+    entries = [
+        _made_entry(kind.name, dict.fromkeys(kind.size_names, 16 + number))
         for kind in kinds
         for number in range(each)
-    ][:entries]
+    ][:count]
     provenance = Provenance(created="2026-01-02T03:04:05+00:00", autotune="0.1.0", host=site.host)
-    return Profile(key=site.key, provenance=provenance, tunings=tuple(tunings)), 16
+    return Profile(key=site.key, provenance=provenance, entries=tuple(entries)), 16
 
 
-def _entry(name: str, sizes: dict[str, int]) -> Tuning:
-    return Tuning(
+def _made_entry(name: str, sizes: dict[str, int]) -> Entry:
+    return Entry(
         operation=Operation(name=name, sizes=tuple(sizes.items())),
         status=Status.TUNED,
         reason="Proved faster in 6 fresh processes. The CPUs were taken by others for 1.2 % of the time.",
@@ -118,7 +118,7 @@ def applied(profile: Profile, size: int, repeats: int) -> dict[str, float]:
     `apply_one` is the same with a single entry, in turns with it, and `copy` what the other entries add.
     """
     one = replace(
-        profile, tunings=tuple(each for each in profile.tunings if each.operation == _asked(profile, size))
+        profile, entries=tuple(each for each in profile.entries if each.operation == _asked(profile, size))
     )
     seconds: dict[str, list[float]] = {"apply": [], "find": [], "apply_one": []}
     with tempfile.TemporaryDirectory() as large, tempfile.TemporaryDirectory() as small:
@@ -137,7 +137,7 @@ def _asked(profile: Profile, size: int) -> Operation:
     """The entry that the children look up."""
     return next(
         each.operation
-        for each in profile.tunings
+        for each in profile.entries
         if each.operation.name == "svd" and set(each.operation.size.values()) == {size}
     )
 
@@ -199,7 +199,7 @@ def main() -> int:
     asked = words.parse_args()
     profile, size = largest(asked.entries)
     data = text_of(profile).encode()
-    assert len(profile_of(parse(data)).tunings) == asked.entries, "our own limits refuse our own profile"
+    assert len(profile_of(parse(data)).entries) == asked.entries, "our own limits refuse our own profile"
     refusals = {name: refused(each) for name, each in hostile().items()}
     row = {
         "numpy": np.__version__,

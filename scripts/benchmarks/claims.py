@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
-from pairing import Pair, Program, main
 
 from autotune.host.usable_cpus import usable_cpus
+from benchmarks.paired_runs import Pair, Program, main
 
 LENGTH = 10_000_000
 MATRICES = 100
@@ -128,4 +128,4 @@ PROGRAMS = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main(__file__, __doc__, PROGRAMS))
+    sys.exit(main("benchmarks.claims", __doc__, PROGRAMS))

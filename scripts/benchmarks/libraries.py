@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from pairing import NotHere, Pair, Program, main
+
+from benchmarks.paired_runs import NotHere, Pair, Program, main
 
 Work = Callable[[bool], Callable[[], object]]
 """Makes a program's inputs, small ones for True, and the call that is timed."""
@@ -146,4 +147,4 @@ PROGRAMS = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main(__file__, __doc__, PROGRAMS, ask=True))
+    sys.exit(main("benchmarks.libraries", __doc__, PROGRAMS, ask=True))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """How often is a difference accepted that is not there, and how often is one found that is?
 
-    scripts/bench_aa.py                    simulated: identical configurations, and planted effects both ways
-    scripts/bench_aa.py --real 100         identical configurations in real processes on this machine
+    scripts/benchmarks/run false_positives              simulated: identical ones, and planted effects both ways
+    scripts/benchmarks/run false_positives --real 100   identical configurations in real processes on this machine
 
 Every run is a confirmation by the very code that `autotune calibrate` decides with: fresh processes, planned
 looks, margin max(1 %, R), where R is the resolution that the self-test finds. An effect of -5 % is a

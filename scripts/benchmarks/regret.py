@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """How far is the profile's choice from the best there is, on this machine?
 
-    scripts/bench_regret.py svd --sizes n=300
-    scripts/bench_regret.py sqrt --sizes n=1000000 --profile mine.yaml --json
+    scripts/benchmarks/run regret svd --sizes n=300
+    scripts/benchmarks/run regret sqrt --sizes n=1000000 --profile mine.yaml --json
 
 Measures every configuration of an operation twice, each time in several fresh processes whose rounds are
 shuffled. The first pass picks the oracle; the second scores it, the profile's choice and plain NumPy, all on the
@@ -64,7 +64,7 @@ def main() -> int:
         with host_lock():
             report = _compare(asked, options)
     except AutotuneError as problem:
-        print(f"bench_regret: {problem}", file=sys.stderr)
+        print(f"regret: {problem}", file=sys.stderr)
         return 3 if isinstance(problem, EnvironmentProblem) else 2
     if options.json:
         print(json.dumps(report, indent=1))
@@ -94,7 +94,7 @@ def _options() -> argparse.Namespace:
 def _compare(asked: Operation, options: argparse.Namespace) -> dict[str, object]:
     known = resolve(options.profile)
     found = known.find(asked)
-    chosen = DEFAULT if found is None else found.tuning.choice
+    chosen = DEFAULT if found is None else found.entry.choice
     grid = space(kind(asked.name), asked, known.usable_cpus, len(affinity() or ()) or known.usable_cpus)
     points = [] if grid is None else [setting(grid, point) for point in range(len(grid.points))]
     candidates = list(dict.fromkeys([*points, chosen]))

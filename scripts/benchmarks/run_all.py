@@ -1,8 +1,8 @@
 """Runs every benchmark of the project and writes one dated file; the documentation is made from the newest one.
 
-    scripts/bench_all                       everything: several hours on a quiet machine
-    scripts/bench_all --only course,aa      these; the others of the day's file stay
-    scripts/bench_all --tables              measures nothing: tables and figures anew
+    scripts/benchmarks/run run_all                       everything: several hours on a quiet machine
+    scripts/benchmarks/run run_all --only course,aa      these; the others of the day's file stay
+    scripts/benchmarks/run run_all --tables              measures nothing: tables and figures anew
 
 docs/results/DATE.json holds for each benchmark its command, when it ended, its exit status and the JSON that it
 printed, untouched, with the machine. It is written after each, so that an interruption loses one benchmark. Exits
@@ -19,29 +19,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gains import put_tables
+from benchmarks.documentation_tables import put_tables
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs/results"
 
 BENCHMARKS: dict[str, list[str]] = {
-    "figures": ["bench_figures.py"],
-    "course": ["bench_course.py"],
-    "runtime": ["bench_runtime.py"],
-    "libraries": ["bench_libraries.py"],
-    "import": ["bench_import.py"],
-    "profiles": ["bench_profiles.py"],
-    "report": ["bench_report.py"],
-    "aa": ["bench_aa.py"],
-    "aa_real": ["bench_aa.py", "--real", "100"],
-    "simulated": ["bench_simulated.py", "--machines", "100"],
-    "transfer": ["bench_transfer.py", "--machines", "50"],
-    "regret_svd": ["bench_regret.py", "svd", "--sizes", "n=128"],
-    "regret_sqrt": ["bench_regret.py", "sqrt", "--sizes", "n=1000000"],
-    "regret_batch_matmul": ["bench_regret.py", "batch_matmul", "--sizes", "n=300"],
-    "share": ["bench_share.py"],
-    "cluster": ["bench_cluster.py"],
-    "daemon": ["bench_daemon.py"],
+    "figures": ["claims"],
+    "course": ["course"],
+    "runtime": ["runtime"],
+    "libraries": ["libraries"],
+    "import": ["import_time"],
+    "profiles": ["profile_files"],
+    "report": ["report"],
+    "aa": ["false_positives"],
+    "aa_real": ["false_positives", "--real", "100"],
+    "simulated": ["simulated_search", "--machines", "100"],
+    "transfer": ["warm_starts", "--machines", "50"],
+    "regret_svd": ["regret", "svd", "--sizes", "n=128"],
+    "regret_sqrt": ["regret", "sqrt", "--sizes", "n=1000000"],
+    "regret_batch_matmul": ["regret", "batch_matmul", "--sizes", "n=300"],
+    "share": ["store"],
+    "cluster": ["cluster"],
+    "daemon": ["daemon"],
 }
 
 
@@ -52,15 +52,15 @@ def main() -> int:
         path = RESULTS / f"{options.date}.json"
         found = _read(path) or {"date": options.date, "benchmarks": {}}
         for name in options.only:
-            print(f"bench_all: {name} ...", file=sys.stderr, flush=True)
+            print(f"run_all: {name} ...", file=sys.stderr, flush=True)
             found["benchmarks"][name] = measured(BENCHMARKS[name])
             _write(path, found)
         failed = [name for name in options.only if found["benchmarks"][name]["exit"]]
         if failed:
-            print(f"bench_all: look at {', '.join(failed)} in {path}", file=sys.stderr)
+            print(f"run_all: look at {', '.join(failed)} in {path}", file=sys.stderr)
     latest = newest()
     put_tables(ROOT, latest)
-    from draw_figures import put_figures
+    from benchmarks.draw_figures import put_figures
 
     put_figures(ROOT / "docs/figures", latest)
     return 1 if not options.tables and failed else 0
@@ -76,7 +76,7 @@ def measured(command: list[str]) -> dict[str, Any]:
     """What a benchmark prints, with its command, its exit status and the time when it ended."""
     script, *arguments = command
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / script), *arguments, "--json"],
+        [sys.executable, "-m", f"benchmarks.{script}", *arguments, "--json"],
         stdout=subprocess.PIPE,
         text=True,
         check=False,
@@ -88,7 +88,7 @@ def measured(command: list[str]) -> dict[str, Any]:
     if isinstance(printed, list):
         printed = {"results": printed}
     return {
-        "command": " ".join(["scripts/" + script, *arguments]),
+        "command": " ".join(["scripts/benchmarks/run", script, *arguments]),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "exit": done.returncode,
         "machine": machine(),

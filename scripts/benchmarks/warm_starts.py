@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Scores what is said of sizes that were never measured, and warm starts, on simulated machines.
 
-    scripts/bench_transfer.py --machines 50                     every noise
-    scripts/bench_transfer.py --noise none,common --json
+    scripts/benchmarks/run warm_starts --machines 50                     every noise
+    scripts/benchmarks/run warm_starts --noise none,common --json
 
 On each machine three sizes of an operation are calibrated by the code that `autotune calibrate` runs, and two
 halfway between them, by the logarithm, are not. Regret is the true time over the best true time there, less 1:
@@ -23,8 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from bench_simulated import common_options, tunings
-from simulated import WEATHERS, SimulatedBench, Task, draw_sizes
+from support.simulated_machines import WEATHERS, SimulatedBench, Task, draw_sizes
 
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.interpolation import choose
@@ -32,6 +31,7 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
 from autotune.search.space import nearest, setting, widened
 from autotune.search.warm_starts import lessons, suggestions
+from benchmarks.simulated_search import common_options, entries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,8 @@ def main() -> int:
 def transferred(measured: Task, between: Task, noise: str, seed: int) -> Iterator[tuple[str, Score]]:
     """Scores at the sizes between those that were calibrated."""
     cpus = measured.computer.cpus
-    known = tunings(measured, SimulatedBench(measured.computer, measured.kind, WEATHERS[noise], seed=seed))
-    taught = lessons([Profile(key=Key(usable_cpus=cpus), tunings=tuple(known))])
+    known = entries(measured, SimulatedBench(measured.computer, measured.kind, WEATHERS[noise], seed=seed))
+    taught = lessons([Profile(key=Key(usable_cpus=cpus), entries=tuple(known))])
     relatives = {"warm": cpus, "fewer CPUs": max(2, cpus // 2), "more CPUs": 2 * cpus}
     for operation in between.operations:
         found = choose(known, operation)

@@ -1,4 +1,4 @@
-"""Two programs side by side in fresh processes: the ratio of their times with its interval. For bench_*.
+"""Two programs side by side in fresh processes: the ratio of their times with its interval. For the other benchmarks.
 
 Each run starts both programs one after the other, in random order and only while the machine's capacity is
 there. One run yields one log-ratio; the interval is Student's over runs, as processes differ more than calls.
@@ -109,7 +109,7 @@ def covered(operation: str, **sizes: int) -> "Configuration":
     return autotune.config(operation, **sizes) or DEFAULT
 
 
-def main(script: str, doc: str, programs: Mapping[str, Program], *, ask: bool = False) -> int:
+def main(module: str, doc: str, programs: Mapping[str, Program], *, ask: bool = False) -> int:
     """The command line of a script that compares programs.
 
     With `ask` each is asked first if it can be measured here, before anybody waits for the machine.
@@ -123,9 +123,9 @@ def main(script: str, doc: str, programs: Mapping[str, Program], *, ask: bool = 
         program = programs[name]
         if options.quick:
             program = replace(program, title=f"(small) {program.title}")
-        answer = _run(script, name, "neither", program, options) if ask else {"seconds": 0}
+        answer = _run(module, name, "neither", program, options) if ask else {"seconds": 0}
         rows.append(
-            _compare(script, name, program, options) if "seconds" in answer else _row(name, program, **answer)
+            _compare(module, name, program, options) if "seconds" in answer else _row(name, program, **answer)
         )
         print(_line(rows[-1]), file=sys.stderr if options.json else sys.stdout, flush=True)
     if options.json:
@@ -172,7 +172,7 @@ def _names(text: str) -> list[str]:
 # --- in the parent ----------------------------------------------------------------------
 
 
-def _compare(script: str, name: str, program: Program, options: argparse.Namespace) -> Row:
+def _compare(module: str, name: str, program: Program, options: argparse.Namespace) -> Row:
     from autotune.bench.statistics import mean_interval
 
     sides = ("both",) if program.short else ("plain", "tuned")
@@ -185,7 +185,7 @@ def _compare(script: str, name: str, program: Program, options: argparse.Namespa
         if problem:
             break
         for side in order.sample(sides, len(sides)):
-            outcome = _run(script, name, side, program, options)
+            outcome = _run(module, name, side, program, options)
             if "seconds" not in outcome:
                 return _row(name, program, **outcome)
             times[side].append(outcome["seconds"])
@@ -214,13 +214,13 @@ def _plain_values(row: Row) -> dict[str, Any]:
     return {name: value for name, value in asdict(row).items() if name != other}
 
 
-def _run(script: str, name: str, side: str, program: Program, options: argparse.Namespace) -> dict[str, Any]:
+def _run(module: str, name: str, side: str, program: Program, options: argparse.Namespace) -> dict[str, Any]:
     """One program in a fresh process, whose environment holds no thread variable but the program's own."""
     from autotune.controls.thread_variables import scrub
 
     environment, _ = scrub(os.environ)
     environment.update(program.plain_environment if side == "plain" else program.tuned_environment)
-    command = [sys.executable, script, name, "--side", side]
+    command = [sys.executable, "-m", module, name, "--side", side]
     command += ["--quick"] if options.quick else []
     command += ["--profile", options.profile] if options.profile else []
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

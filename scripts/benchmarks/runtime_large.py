@@ -1,11 +1,12 @@
-"""Rows of bench_runtime: one NumPy function over large arrays, and one large product."""
+"""Rows of runtime: one NumPy function over large arrays, and one large product."""
 
 from collections.abc import Callable
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
-from bounds import PASSES, copying, multiplying, writing
-from pairing import NotHere, Pair, Program, covered
+
+from benchmarks.hardware_bounds import PASSES, copying, multiplying, writing
+from benchmarks.paired_runs import NotHere, Pair, Program, covered
 
 LENGTH = 10_000_000
 SIDE = 4096

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Calibration of a cluster: what several equal nodes make of the time of one, and that a lost one costs nothing.
 
-    scripts/bench_cluster.py                    both figures; about eight minutes
-    scripts/bench_cluster.py --json
-    scripts/bench_cluster.py --only killed
+    scripts/benchmarks/run cluster                    both figures; about eight minutes
+    scripts/benchmarks/run cluster --json
+    scripts/benchmarks/run cluster --only killed
 
     shared   4 workers that stand for 4 equal hosts against one: the same operations, the same budget
     killed   one of 4 workers is killed in the middle of a search; is the result complete?
@@ -27,7 +27,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from autotune.model.tuning import Status
+from autotune.model.entry import Status
 from autotune.profiles.schema import profile_of
 
 HOSTS = 4
@@ -182,13 +182,13 @@ def with_hosts(count: int, seconds: float, budget: float, *, kill: bool = False)
 
         wall, said, log = calibrated(cluster, budget, Path(store), watch)
     document = {name: value for name, value in said["classes"][0].items() if name not in OURS}
-    tunings = profile_of(document).tunings
+    entries = profile_of(document).entries
     return {
         "hosts": count,
         "seconds": wall,
-        "operations": len(tunings),
-        "tuned": sum(one.status is Status.TUNED for one in tunings),
-        "confirmed": sum((one.hosts or 1) > 1 for one in tunings),
+        "operations": len(entries),
+        "tuned": sum(one.status is Status.TUNED for one in entries),
+        "confirmed": sum((one.hosts or 1) > 1 for one in entries),
         "missed": said["missed"],
         "killed": killed,
         "log": log,

@@ -1,4 +1,4 @@
-"""Rows of bench_runtime: sqrt(x*y + z) over 10 million numbers, with scratch, and by others' means.
+"""Rows of runtime: sqrt(x*y + z) over 10 million numbers, with scratch, and by others' means.
 
 Everybody has the workers that the profile gives map_blocks. Plain NumPy makes its result anew; so does map_blocks
 beside it. The others write into an array that is there, each in the way its documentation shows.
@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
-from pairing import NotHere, Pair, Program, covered
 
 from autotune.bench.workloads.expression import by_block
+from benchmarks.paired_runs import NotHere, Pair, Program, covered
 
 LENGTH = 10_000_000
 

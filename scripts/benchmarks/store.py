@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Sharing profiles, at the size of a cluster: what it costs, and that nothing is torn or lost.
 
-    scripts/bench_share.py                                  everything; about eight minutes
-    scripts/bench_share.py --only pull,merge --json
-    scripts/bench_share.py --only folder,s3 --seconds 10    shorter storms
-    scripts/bench_share.py --only warm --machines 40
+    scripts/benchmarks/run store                                  everything; about eight minutes
+    scripts/benchmarks/run store --only pull,merge --json
+    scripts/benchmarks/run store --only folder,s3 --seconds 10    shorter storms
+    scripts/benchmarks/run store --only warm --machines 40
 
     crowd    so many hosts of 50 classes publish into one folder; then one host pulls: what it reads
     pull     a class with 200 publishers of 100 entries each, cold and with local copies; apply() afterwards
@@ -34,11 +34,11 @@ from typing import Any
 
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.machine import Hardware
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.software import Software
-from autotune.model.tuning import Status, Tuning
 from autotune.share.fetch import read_class
 from autotune.share.folder_store import Folder
 from autotune.share.merge import elected, votes
@@ -171,11 +171,11 @@ def key(number: int = 0) -> Key:
     )
 
 
-def profile(host: str, entries: int, *, of: Key, created: str = "2026-01-02T03:04:05+00:00") -> Profile:
+def profile(host: str, count: int, *, of: Key, created: str = "2026-01-02T03:04:05+00:00") -> Profile:
     """What a host may have measured."""
     luck = sum(host.encode())
-    tunings = tuple(
-        Tuning(
+    entries = tuple(
+        Entry(
             operation=Operation(name="qr", sizes=(("m", 10 + number), ("n", 10 + number))),
             status=Status.TUNED,
             reason=f"{2 - (luck % 9) / 10:.2f} times as fast as the default on fresh data.",
@@ -190,9 +190,9 @@ def profile(host: str, entries: int, *, of: Key, created: str = "2026-01-02T03:0
             default_threads=64,
             safe_threads=(1, 2, 4, 8),
         )
-        for number in range(entries)
+        for number in range(count)
     )
-    return Profile(key=of, tunings=tunings, provenance=Provenance(created=created, host=host, cpu="A CPU"))
+    return Profile(key=of, entries=entries, provenance=Provenance(created=created, host=host, cpu="A CPU"))
 
 
 def crowd(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
@@ -281,7 +281,7 @@ def merge_many(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
         what="merge of 1,000 profiles x 100 entries",
         value=spent,
         limit=5.0,
-        detail=f"{len(merged.tunings)} entries",
+        detail=f"{len(merged.entries)} entries",
     )
 
 
@@ -382,14 +382,14 @@ def warm_start(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     """A whole calibration with a relative's profile over one without: its time, and how good its choice truly is."""
     del folder
     import numpy as np
-    from simulated import WEATHERS, SimulatedBench, Task, draw
+    from support.simulated_machines import WEATHERS, SimulatedBench, Task, draw
 
     from autotune.search.environment import Site
     from autotune.search.pipeline import calibrate
     from autotune.search.request import Request
     from autotune.search.warm_starts import lessons
 
-    def calibrated(task: Task, seed: int, known: list[Profile]) -> tuple[Tuning, float]:
+    def calibrated(task: Task, seed: int, known: list[Profile]) -> tuple[Entry, float]:
         """What `autotune calibrate` decides, and when."""
         ends = [0.0]
         request = Request(
@@ -410,8 +410,8 @@ def warm_start(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
         )
         return next(iter(found)), max(ends)
 
-    def true(task: Task, tuning: Tuning) -> float:
-        return float(task.computer.seconds(task.kind, task.operation, tuning.choice))
+    def true(task: Task, entry: Entry) -> float:
+        return float(task.computer.seconds(task.kind, task.operation, entry.choice))
 
     pairs: dict[str, list[tuple[float, float, float]]] = {}
     for seed in range(arguments.machines):
@@ -453,8 +453,8 @@ def relatives(task: Any, seed: int, calibrated: Any) -> Iterator[tuple[str, list
         ("a sibling CPU", replace(computer, seed=computer.seed + 1, **changed)),
         ("half the CPUs", replace(computer, cpus=max(2, computer.cpus // 2))),
     ):
-        tuning, _ = calibrated(replace(task, computer=other), seed + 1, [])
-        yield name, [Profile(key=Key(usable_cpus=other.cpus), tunings=(tuning,))]
+        entry, _ = calibrated(replace(task, computer=other), seed + 1, [])
+        yield name, [Profile(key=Key(usable_cpus=other.cpus), entries=(entry,))]
 
 
 BENCHES: dict[str, Callable[[Path, argparse.Namespace], Iterator[Row]]] = {

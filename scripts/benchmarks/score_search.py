@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Replays recorded, fully measured spaces and scores what searches would have chosen after so many evaluations.
 
-    scripts/score_search.py TABLE.csv --group machine --parameters threads,chunk --seconds seconds \
+    scripts/benchmarks/run score_search TABLE.csv --group machine --parameters threads,chunk --seconds seconds \
         --default threads=64,chunk=4096 --evaluations 5,10,20,40 --seeds 20 --searchers autotune,random,tpe
 
 One row of the table is one configuration and repeat; an empty or non-numeric time is a failed trial; combinations

@@ -3,7 +3,7 @@
 Medians over fresh processes, which take turns, with bytecode written and a profile of 200 entries compiled.
 Exit code 1 if a median is over its limit, or if a module is loaded that a tuned program must not load.
 
-    python scripts/bench_import.py [--processes 21] [--json]
+    python scripts/benchmarks/run import_time [--processes 21] [--json]
 """
 
 import argparse
@@ -40,21 +40,21 @@ from autotune.host.usable_cpus import usable_cpus
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
-from autotune.model.tuning import Status, Tuning
-from autotune.profiles import files, folders
+from autotune.model.entry import Entry, Status
+from autotune.profiles import folders, profile_files
 from autotune.profiles.resolve import here
 
 site = here(*usable_cpus())
-tunings = tuple(
-    Tuning(
+entries = tuple(
+    Entry(
         operation=Operation(name=name, sizes=(("m", size), ("n", size))),
         status=Status.TUNED, reason="Made for a benchmark of start-up time.",
         choice=Configuration(blas_threads=1), ratio=0.5, safe_threads=(1,),
     )
     for name in ("qr", "svd", "lstsq", "pinv") for size in range(10, 510, 10)
 )
-profile = Profile(key=site.key, provenance=Provenance(host=site.host), tunings=tunings)
-files.write(profile, folders.user_profiles() / "benchmark.yaml")
+profile = Profile(key=site.key, provenance=Provenance(host=site.host), entries=entries)
+profile_files.write(profile, folders.user_profiles() / "benchmark.yaml")
 """
 
 

@@ -1,4 +1,4 @@
-"""Rows of bench_runtime: BLAS threads by the call and by the task."""
+"""Rows of runtime: BLAS threads by the call and by the task."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,9 +7,9 @@ from statistics import median
 from time import perf_counter
 
 import numpy as np
-from pairing import Pair, Program, covered
 
 from autotune.host.usable_cpus import usable_cpus
+from benchmarks.paired_runs import Pair, Program, covered
 
 FACTORED, FACTORS = 128, 20
 """Side of the matrices whose QR is taken, and how many there are."""

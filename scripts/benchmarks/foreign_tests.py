@@ -4,8 +4,8 @@ Every test must come out the same under `autotune run --per-call=all`, with a pr
 each operation of BLAS, so that the count changes at nearly every call. It takes a quarter of an hour; the packages
 have to be installed with their tests, and threadpoolctl's, which come with its repository only, named by --path.
 
-    scripts/test_guests.py numpy scipy joblib
-    scripts/test_guests.py --path ~/src/threadpoolctl/tests
+    scripts/benchmarks/run foreign_tests numpy scipy joblib
+    scripts/benchmarks/run foreign_tests --path ~/src/threadpoolctl/tests
 """
 
 import argparse
@@ -66,14 +66,14 @@ def write_profile(path: Path) -> None:
     from autotune.host.usable_cpus import usable_cpus
     from autotune.model.catalogue import CATALOGUE, Family, operation
     from autotune.model.configuration import Configuration
+    from autotune.model.entry import Entry, Status
     from autotune.model.operation import DTYPES
     from autotune.model.profile import Profile, Provenance
-    from autotune.model.tuning import Status, Tuning
     from autotune.profiles import profile_files
     from autotune.profiles.resolve import here
 
-    tunings = [
-        Tuning(
+    entries = [
+        Entry(
             operation=operation(kind.name, dtype=dtype, n=n),
             status=Status.TUNED,
             reason="Made for tests.",
@@ -87,12 +87,12 @@ def write_profile(path: Path) -> None:
         for n in (1, 4000)
     ]
     # the count at rest stays that of the library: one thread is not safe for this one
-    tunings.append(
-        Tuning(operation=operation("pinv", n=100), status=Status.DEFAULT_KEPT, reason="Made for tests.")
+    entries.append(
+        Entry(operation=operation("pinv", n=100), status=Status.DEFAULT_KEPT, reason="Made for tests.")
     )
     site = here(*usable_cpus())
     profile_files.write(
-        Profile(key=site.key, provenance=Provenance(host=site.host), tunings=tuple(tunings)), path
+        Profile(key=site.key, provenance=Provenance(host=site.host), entries=tuple(entries)), path
     )
 
 

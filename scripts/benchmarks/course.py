@@ -11,7 +11,8 @@ from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
-from pairing import Pair, Program, main
+
+from benchmarks.paired_runs import Pair, Program, main
 
 RNG = np.random.default_rng(1)
 
@@ -231,4 +232,4 @@ PROGRAMS = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main(__file__, __doc__, PROGRAMS))
+    sys.exit(main("benchmarks.course", __doc__, PROGRAMS))

@@ -1,4 +1,4 @@
-"""The tables of the documentation, made from a results file. For bench_all.
+"""The tables of the documentation, made from a results file. For run_all.
 
 A table stands between `<!-- gains: ... -->` and `<!-- end of gains -->`; what is between is replaced.
 """
@@ -86,7 +86,7 @@ DAEMON = {
 }
 """Rows of the README about the daemon, with its words for them."""
 
-NOT_YET = "Not measured yet: `scripts/bench_all --only {}` fills this table."
+NOT_YET = "Not measured yet: `scripts/benchmarks/run run_all --only {}` fills this table."
 
 
 def put_tables(root: Path, results: Results) -> None:

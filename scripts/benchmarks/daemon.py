@@ -4,7 +4,7 @@ Every row starts a daemon of its own, below a temporary folder and as a host of 
 journals of yours are touched. Rows about idle machines want an idle machine: others' load closes the window, and the
 row says that nothing was measured. Prints a table, or JSON with --json; exit code 1 if a limit is exceeded.
 
-    python scripts/bench_daemon.py [--rows idle,busy] [--scale 0.05] [--start-below 0.08] [--json]
+    python scripts/benchmarks/run daemon [--rows idle,busy] [--scale 0.05] [--start-below 0.08] [--json]
 
 --scale shortens durations and numbers of repetitions, for a first look; figures that are stated come from 1, which
 takes about an hour: 11 minutes for idle, 6 for periodic and busy, 18 for foreground, 15 for kills. The row idle may
@@ -57,8 +57,8 @@ from autotune.host.usable_cpus import usable_cpus
 from autotune.model.configuration import Configuration
 from autotune.model.catalogue import operation
 from autotune.model.profile import Profile, Provenance
-from autotune.model.tuning import Status, Tuning
-from autotune.profiles import files
+from autotune.model.entry import Entry, Status
+from autotune.profiles import profile_files
 from autotune.profiles.resolve import here
 usable, limit = usable_cpus()
 site = here(usable, limit)
@@ -66,10 +66,10 @@ slow = {
     operation("matmul", n=48): Configuration(blas_threads=4 * usable),
     operation("exp", n=20_000): Configuration(workers=max(2, usable), chunk=500),
 }
-tunings = tuple(Tuning(operation=one, status=Status.TUNED, reason="Planted.", choice=choice, ratio=0.5,
+entries = tuple(Entry(operation=one, status=Status.TUNED, reason="Planted.", choice=choice, ratio=0.5,
     ratio_low=0.4, ratio_high=0.6, default_seconds=1e-5, tuned_seconds=5e-6) for one, choice in slow.items())
-profile = Profile(key=site.key, provenance=Provenance(host=site.host), tunings=tunings)
-files.write(profile, Path(sys.argv[1]))
+profile = Profile(key=site.key, provenance=Provenance(host=site.host), entries=entries)
+profile_files.write(profile, Path(sys.argv[1]))
 """
 
 

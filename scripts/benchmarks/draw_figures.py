@@ -1,4 +1,4 @@
-"""The figures of docs/believe.md, made from a results file with Vega-Lite, as SVG files. For bench_all.
+"""The figures of docs/believe.md, made from a results file with Vega-Lite, as SVG files. For run_all.
 
 Lines and words are grey, and the ground is clear, so that they read on light and on dark pages.
 """

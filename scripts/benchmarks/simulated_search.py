@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Proves the search on simulated machines of 2 to 256 CPUs, whose optimum is known, under noise of several kinds.
 
-    scripts/bench_simulated.py --machines 100                   every noise, every searcher
-    scripts/bench_simulated.py --noise tails --searchers autotune,round-robin --json
+    scripts/benchmarks/run simulated_search --machines 100                   every noise, every searcher
+    scripts/benchmarks/run simulated_search --noise tails --searchers autotune,round-robin --json
 
-`autotune` is the code that `autotune calibrate` runs, from the request to the tuning. `round-robin` measures
+`autotune` is the code that `autotune calibrate` runs, from the request to the entry. `round-robin` measures
 every configuration 30 times in shuffled rounds and takes the best median; `random` and `tpe` (plain Optuna) get
 as many samples as autotune took there, ten a trial, and take the best value. A sample is one timing of one
 configuration in one round. Regret is the true time over the best true time, less 1; the claim is the speed-up
@@ -21,13 +21,13 @@ from math import exp
 
 import numpy as np
 import optuna
-from simulated import WEATHERS, SimulatedBench, Task, draw
+from support.simulated_machines import WEATHERS, SimulatedBench, Task, draw
 
 from autotune.bench.protocol import Bench
 from autotune.bench.statistics import log_ratios
 from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.entry import Entry
 from autotune.model.measurement import Case, Plan
-from autotune.model.tuning import Tuning
 from autotune.search.environment import Site
 from autotune.search.pipeline import calibrate
 from autotune.search.request import Request
@@ -154,7 +154,7 @@ def compared(task: Task, noise: str, seed: int, searchers: Sequence[str]) -> lis
     return found
 
 
-def tunings(task: Task, bench: Bench, seed: int = 0) -> list[Tuning]:
+def entries(task: Task, bench: Bench, seed: int = 0) -> list[Entry]:
     """What `autotune calibrate` decides for the task's operations."""
     request = Request(
         operations=(task.kind.name,),
@@ -170,8 +170,8 @@ def tunings(task: Task, bench: Bench, seed: int = 0) -> list[Tuning]:
 def search_autotune(task: Task, bench: SimulatedBench, allowed: int) -> Claim:
     """What `autotune calibrate` does."""
     del allowed
-    tuning = tunings(task, bench)[0]
-    return Claim(choice=tuning.choice, ratio=1.0 if tuning.choice.is_default else tuning.ratio or 1.0)
+    entry = entries(task, bench)[0]
+    return Claim(choice=entry.choice, ratio=1.0 if entry.choice.is_default else entry.ratio or 1.0)
 
 
 def search_round_robin(task: Task, bench: SimulatedBench, allowed: int) -> Claim:

@@ -25,7 +25,7 @@ OUT_OF_TIME = "budget: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
+class Entry:
     """What to do for one operation at one size, and why."""
 
     operation: Operation
