@@ -27,7 +27,7 @@ from autotune.bench.selftest import GROUPS, PAIRS, half_width, resolution
 from autotune.bench.trial_job import Arm, Task
 from autotune.model.catalogue import operation
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.model.measurement import Measurement, Plan, Session
+from autotune.model.measurement import Measurement, Pair, Session, TrialPlan
 from autotune.model.operation import Operation
 from autotune.search.confirmation import prove
 from autotune.search.sequential_test import MARGIN
@@ -74,7 +74,7 @@ class NormalBench:
     pairs: float
     random: np.random.Generator
 
-    def run(self, plan: Plan) -> Session:
+    def run(self, plan: TrialPlan) -> Session:
         """Measure a plan."""
         measurements: list[Measurement] = []
         for case in plan.cases:
@@ -86,6 +86,10 @@ class NormalBench:
                 Measurement(
                     operation=case.operation,
                     configuration=case.configurations[0],
+                    pairs=tuple(
+                        Pair(default_seconds=float(plain), candidate_seconds=float(plain * ratio))
+                        for plain, ratio in zip(default, ratios, strict=True)
+                    ),
                     seconds=tuple(default * ratios),
                 ),
             ]
@@ -102,7 +106,7 @@ class SameBench:
 
     bench: ProcessBench
 
-    def run(self, plan: Plan) -> Session:
+    def run(self, plan: TrialPlan) -> Session:
         """Measure a plan."""
         same = (Arm(index=0, configuration=DEFAULT), Arm(index=1, configuration=DEFAULT))
         return self.bench.compare([Task(operation=case.operation, arms=same) for case in plan.cases], plan)

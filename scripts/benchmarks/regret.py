@@ -23,13 +23,13 @@ import numpy as np  # noqa: F401 - its BLAS is part of what a profile has to fit
 
 from autotune.bench.host_lock import host_lock
 from autotune.bench.process_bench import ProcessBench
-from autotune.bench.statistics import hodges_lehmann, log_ratios, mean_interval
+from autotune.bench.statistics import hodges_lehmann, mean_interval, pair_log_ratios
 from autotune.cli.size_options import parse_sizes
 from autotune.errors import AutotuneError, BadSize, EnvironmentProblem
 from autotune.host.usable_cpus import affinity
 from autotune.model.catalogue import kind, operation
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.model.measurement import Case, Measurement, Plan, Session
+from autotune.model.measurement import Case, Measurement, Session, TrialPlan
 from autotune.model.operation import Operation
 from autotune.profiles.resolve import resolve
 from autotune.search.interference import Disturbance
@@ -125,13 +125,13 @@ def _pass(
     case = Case(operation=asked, configurations=tuple(candidates))
     first = options.seed + number * options.processes
     seeds = range(first, first + options.processes)
-    sessions = [bench.run(Plan(cases=(case,), rounds=options.rounds, seed=seed)) for seed in seeds]
+    sessions = [bench.run(TrialPlan(cases=(case,), rounds=options.rounds, seed=seed)) for seed in seeds]
     estimates: Estimates = {DEFAULT: [0.0] * len(sessions)}
     for session in sessions:
         default = _default_of(session)
         for one in session.measurements[1:]:
             if one.failure is None and default.failure is None:
-                ratio = hodges_lehmann(log_ratios(one.seconds, default.seconds))
+                ratio = hodges_lehmann(pair_log_ratios(one.pairs))
                 estimates.setdefault(one.configuration, []).append(ratio)
     return {one: values for one, values in estimates.items() if len(values) == len(sessions)}, sessions
 

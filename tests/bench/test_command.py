@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from autotune.bench.command_bench import Command, CommandBench, Metric
 from autotune.errors import BadWorkload
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.model.measurement import Case, FailureKind, Plan
+from autotune.model.measurement import Case, FailureKind, TrialPlan
 from autotune.model.operation import Operation
 
 ONE, TWO = Configuration(blas_threads=1), Configuration(blas_threads=2)
@@ -109,7 +109,7 @@ def bench(code, *, pattern=None, patience=60.0, **environ):
 
 def measured(one, *configurations, rounds=1):
     case = Case(operation=Operation(name="command.x"), configurations=configurations)
-    return one.run(Plan(cases=(case,), rounds=rounds, seconds=0.0))
+    return one.run(TrialPlan(cases=(case,), rounds=rounds, seconds=0.0))
 
 
 @pytest.mark.real

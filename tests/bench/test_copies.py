@@ -9,7 +9,7 @@ from autotune.bench.process_bench import ProcessBench
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import operation
 from autotune.model.configuration import Configuration, Knob
-from autotune.model.measurement import Case, FailureKind, Plan
+from autotune.model.measurement import Case, FailureKind, TrialPlan
 from autotune.model.operation import Operation
 
 BEHAVING = Path(__file__).parent / "workloads" / "behaving.py"
@@ -25,7 +25,7 @@ def _run(name, *configurations, copies, log):
     environ = {**os.environ, "AUTOTUNE_TEST_LOG": str(log)}
     bench = ProcessBench(workloads={name: workload}, copies=copies, environ=environ)
     case = Case(operation=Operation(name=name, sizes=(("n", 10),)), configurations=configurations)
-    return bench.run(Plan(cases=(case,), rounds=1, seconds=0.0)).measurements
+    return bench.run(TrialPlan(cases=(case,), rounds=1, seconds=0.0)).measurements
 
 
 def test_every_copy_runs_the_arm_that_is_timed(tmp_path):
@@ -47,6 +47,6 @@ def test_a_choice_at_which_a_copy_dies_fails_and_the_others_get_their_turn(tmp_p
 def test_linear_algebra_of_the_catalogue_is_measured_in_copies():
     case = Case(operation=operation("cholesky", n=64), configurations=(Configuration(blas_threads=1),))
 
-    session = ProcessBench(copies=2).run(Plan(cases=(case,), rounds=2, seconds=0.0))
+    session = ProcessBench(copies=2).run(TrialPlan(cases=(case,), rounds=2, seconds=0.0))
 
     assert [one.failure for one in session.measurements] == [None, None]

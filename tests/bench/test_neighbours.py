@@ -11,7 +11,7 @@ import pytest
 from support.fake_bench import FakeBench
 
 from autotune.bench.neighbours import Accompanied, neighbours
-from autotune.model.measurement import Plan, Session
+from autotune.model.measurement import Session, TrialPlan
 
 pytestmark = pytest.mark.real
 
@@ -82,8 +82,8 @@ class Watching:
 def test_neighbours_rest_while_a_plan_asks_for_quiet_and_go_on_afterwards():
     with neighbours(1) as pids:
         bench = Accompanied(Watching(*pids), pids)
-        bench.run(Plan(cases=(), rounds=1, quiet=True))
-        bench.run(Plan(cases=(), rounds=1))
+        bench.run(TrialPlan(cases=(), rounds=1, quiet=True))
+        bench.run(TrialPlan(cases=(), rounds=1))
 
 
 def test_a_neighbour_that_is_gone_is_taken_for_resting():
@@ -91,5 +91,5 @@ def test_a_neighbour_that_is_gone_is_taken_for_resting():
         psutil.Process(*pids).kill()
         _wait(lambda: not _runs(*pids))
         bench = FakeBench(lambda operation, configuration, luck: 0.01)
-        Accompanied(bench, pids).run(Plan(cases=(), rounds=1, quiet=True))
+        Accompanied(bench, pids).run(TrialPlan(cases=(), rounds=1, quiet=True))
         assert len(bench.plans) == 1

@@ -15,7 +15,7 @@ from autotune.bench.user_workload import UserWorkload
 from autotune.controls import allocator
 from autotune.model.catalogue import operation
 from autotune.model.configuration import DEFAULT, Allocator, Configuration, Knob
-from autotune.model.measurement import Case, FailureKind, Plan
+from autotune.model.measurement import Case, FailureKind, TrialPlan
 from autotune.model.operation import Operation
 
 BEHAVING = Path(__file__).parent / "workloads" / "behaving.py"
@@ -35,7 +35,7 @@ def _run(name, *configurations, patience=60.0, environ=None, rounds=1):
         workloads={name: _workload(name)}, patience=patience, environ={**os.environ, **(environ or {})}
     )
     case = Case(operation=Operation(name=name, sizes=(("n", 10),)), configurations=configurations)
-    return bench.run(Plan(cases=(case,), rounds=rounds, seconds=0.0)).measurements
+    return bench.run(TrialPlan(cases=(case,), rounds=rounds, seconds=0.0)).measurements
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_last_words_of_a_crash_are_kept():
 def test_work_larger_than_its_allowance_is_refused_before_it_allocates():
     case = Case(operation=operation("add", n=10**9), configurations=(TWO,))
 
-    session = ProcessBench(memory_bytes=2**20).run(Plan(cases=(case,), rounds=1))
+    session = ProcessBench(memory_bytes=2**20).run(TrialPlan(cases=(case,), rounds=1))
 
     assert session.measurements[0].failure.kind is FailureKind.OUT_OF_MEMORY
     assert "a trial may take 1 MiB" in session.measurements[0].failure.reason
@@ -105,7 +105,7 @@ def test_thread_variables_of_the_caller_do_not_reach_the_trial_and_are_told():
 def test_linear_algebra_of_the_catalogue_is_measured_and_passes_its_check():
     case = Case(operation=operation("cholesky", n=64), configurations=(Configuration(blas_threads=1),))
 
-    session = ProcessBench().run(Plan(cases=(case,), rounds=2, seconds=0.0))
+    session = ProcessBench().run(TrialPlan(cases=(case,), rounds=2, seconds=0.0))
 
     assert [(one.failure, len(one.seconds)) for one in session.measurements] == [(None, 1), (None, 1)]
 
@@ -140,7 +140,7 @@ def test_the_default_that_fails_to_load_fails_its_case_with_file_and_line():
     broken = UserWorkload(name="work", source=f"{BEHAVING.parent / 'broken.py'}:work", sizes=("n",))
     case = Case(operation=Operation(name="work", sizes=(("n", 1),)), configurations=(TWO,))
 
-    session = ProcessBench(workloads={"work": broken}).run(Plan(cases=(case,), rounds=1))
+    session = ProcessBench(workloads={"work": broken}).run(TrialPlan(cases=(case,), rounds=1))
 
     default, other = session.measurements
     assert default.configuration == DEFAULT
@@ -202,7 +202,7 @@ def test_what_an_allocator_keeps_in_memory_is_measured_beside_the_default():
         configurations=(Configuration(allocator=Allocator.RETAIN),),
     )
 
-    default, retaining = ProcessBench().run(Plan(cases=(case,), rounds=1, seconds=0.0)).measurements
+    default, retaining = ProcessBench().run(TrialPlan(cases=(case,), rounds=1, seconds=0.0)).measurements
 
     assert retaining.resident_bytes - default.resident_bytes > 40 * 2**20
 

@@ -104,7 +104,7 @@ def test_what_is_no_profile_is_refused_with_its_path(report, tmp_path):
 def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monkeypatch):
     from support.fake_bench import FakeBench
 
-    from autotune.model.measurement import Case, Plan
+    from autotune.model.measurement import Case, TrialPlan
     from autotune.search.calibration import journal_path
     from autotune.search.journal import Journal
 
@@ -112,7 +112,7 @@ def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monk
     shown = profile(QR)
     bench = FakeBench(lambda operation, configuration, luck: 0.5 if configuration.blas_threads else 1.0)
     Journal(bench, journal_path(shown.key), {}).run(
-        Plan(cases=(Case(operation=QR.operation, configurations=(QR.choice,)),), rounds=2)
+        TrialPlan(cases=(Case(operation=QR.operation, configurations=(QR.choice,)),), rounds=2)
     )
     trials = json.loads(report("a.yaml", "--json").stdout)["trials"]
     assert [(one["choice"], one["ratio"]) for one in trials] == [("2 threads", 0.5)]

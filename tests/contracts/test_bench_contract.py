@@ -10,7 +10,7 @@ from autotune.bench.process_bench import ProcessBench
 from autotune.bench.protocol import Bench
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.configuration import DEFAULT, Configuration, Knob
-from autotune.model.measurement import Case, Failure, FailureKind, Plan
+from autotune.model.measurement import Case, Failure, FailureKind, TrialPlan
 from autotune.model.operation import Operation
 
 BEHAVING = Path(__file__).parents[1] / "bench" / "workloads" / "behaving.py"
@@ -52,7 +52,7 @@ def _case(name, *configurations):
 
 
 def test_the_default_is_measured_first_and_once_however_the_case_names_it(bench):
-    plan = Plan(cases=(_case("steady", TWO, DEFAULT, THREE), _case("crashing")), rounds=1)
+    plan = TrialPlan(cases=(_case("steady", TWO, DEFAULT, THREE), _case("crashing")), rounds=1)
 
     session = bench.run(plan)
 
@@ -61,7 +61,7 @@ def test_the_default_is_measured_first_and_once_however_the_case_names_it(bench)
 
 
 def test_every_configuration_has_one_positive_timing_for_every_round(bench):
-    session = bench.run(Plan(cases=(_case("steady", TWO),), rounds=3))
+    session = bench.run(TrialPlan(cases=(_case("steady", TWO),), rounds=3))
 
     assert [len(one.seconds) for one in session.measurements] == [3, 3]
     assert all(seconds > 0 for one in session.measurements for seconds in one.seconds)
@@ -69,7 +69,7 @@ def test_every_configuration_has_one_positive_timing_for_every_round(bench):
 
 
 def test_a_crash_is_a_failure_with_a_reason_and_costs_the_others_nothing(bench):
-    plan = Plan(cases=(_case("crashing", TWO, THREE), _case("steady", TWO)), rounds=2)
+    plan = TrialPlan(cases=(_case("crashing", TWO, THREE), _case("steady", TWO)), rounds=2)
 
     session = bench.run(plan)
 
@@ -81,7 +81,7 @@ def test_a_crash_is_a_failure_with_a_reason_and_costs_the_others_nothing(bench):
 
 
 def test_without_a_default_its_case_has_no_timings_and_other_cases_have(bench):
-    session = bench.run(Plan(cases=(_case("failing_at_once", TWO), _case("steady")), rounds=1))
+    session = bench.run(TrialPlan(cases=(_case("failing_at_once", TWO), _case("steady")), rounds=1))
 
     default, other, steady = session.measurements
     assert default.failure.kind is FailureKind.OUT_OF_MEMORY
@@ -91,13 +91,13 @@ def test_without_a_default_its_case_has_no_timings_and_other_cases_have(bench):
 
 
 def test_each_case_gets_one_round_although_the_time_is_over(bench):
-    session = bench.run(Plan(cases=(_case("steady", TWO), _case("crashing")), rounds=50, seconds=0.0))
+    session = bench.run(TrialPlan(cases=(_case("steady", TWO), _case("crashing")), rounds=50, seconds=0.0))
 
     assert [len(one.seconds) for one in session.measurements] == [1, 1, 1]
 
 
 def test_a_session_tells_how_long_all_of_it_took(bench):
-    session = bench.run(Plan(cases=(_case("steady"),), rounds=4))
+    session = bench.run(TrialPlan(cases=(_case("steady"),), rounds=4))
 
     assert session.wall_seconds >= 4 * session.measurements[0].seconds[0]
 
@@ -105,7 +105,7 @@ def test_a_session_tells_how_long_all_of_it_took(bench):
 def test_the_same_seed_runs_the_rounds_in_the_same_order_and_another_seed_in_another(bench, tmp_path):
     def order(seed):
         (tmp_path / "log").unlink(missing_ok=True)
-        bench.run(Plan(cases=(_case("logging", TWO, THREE),), rounds=1, seed=seed, seconds=0.0))
+        bench.run(TrialPlan(cases=(_case("logging", TWO, THREE),), rounds=1, seed=seed, seconds=0.0))
         *_checks_and_warm_up, first, second, third = (tmp_path / "log").read_text().split()
         return first, second, third
 

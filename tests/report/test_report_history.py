@@ -1,6 +1,7 @@
 """What the sessions of a calibration say, in order."""
 
 import pytest
+from support.fake_bench import pairs
 
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement, Session
@@ -17,7 +18,14 @@ def session(*measured, wall=1.0):
         if isinstance(seconds, Failure):
             found.append(Measurement(operation=LOG, configuration=configuration, failure=seconds))
         else:
-            found.append(Measurement(operation=LOG, configuration=configuration, seconds=(seconds, seconds)))
+            found.append(
+                Measurement(
+                    operation=LOG,
+                    configuration=configuration,
+                    pairs=pairs([1.0, 1.0], [seconds, seconds]),
+                    seconds=(seconds, seconds),
+                )
+            )
     return Session(measurements=tuple(found), wall_seconds=wall)
 
 

@@ -1,6 +1,7 @@
 """What sizes between measured ones are chosen from."""
 
 import pytest
+from support.fake_bench import pairs
 
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Measurement
@@ -21,7 +22,12 @@ def evidence(operation, ratios, rounds=4):
     times = {DEFAULT: 1.0, **ratios}
     found.add(
         [
-            Measurement(operation=operation, configuration=one, seconds=(0.01 * ratio,) * rounds)
+            Measurement(
+                operation=operation,
+                configuration=one,
+                pairs=() if one.is_default else pairs([0.01] * rounds, [0.01 * ratio] * rounds),
+                seconds=(0.01 * ratio,) * rounds,
+            )
             for one, ratio in times.items()
         ]
     )

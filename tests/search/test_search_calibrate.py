@@ -87,14 +87,14 @@ def test_times_that_are_none_never_lead_to_a_choice(seconds):
 
 
 def test_a_machine_that_others_use_gives_noisy_entries_and_none_that_is_tuned():
-    entries, _ = _calibrate(_steps, rejected=1.0, taken=0.4)
+    entries, _ = _calibrate(_steps, interference=0.4)
 
     assert {entry.status for entry in entries} == {Status.NOISY}
     assert {entry.choice for entry in entries} == {DEFAULT}
 
 
 def test_a_machine_with_light_steady_load_is_tuned_and_says_so():
-    (entry,), _ = _calibrate(_steps, rejected=1.0, taken=0.05)
+    (entry,), _ = _calibrate(_steps, interference=0.05)
 
     assert entry.status is Status.TUNED
     assert "Others disturbed 100% of the rounds" in entry.reason

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.confirmation_runs import CRASH, ONE, SMALL
+from support.fake_bench import pairs
 
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement
@@ -15,8 +16,14 @@ from autotune.search.evidence import Evidence
 TWO, FOUR = Configuration(blas_threads=2), Configuration(blas_threads=4)
 
 
-def _measured(configuration, *seconds, failure=None):
-    return Measurement(operation=SMALL, configuration=configuration, seconds=seconds, failure=failure)
+def _measured(configuration, *seconds, default=0.01, failure=None):
+    return Measurement(
+        operation=SMALL,
+        configuration=configuration,
+        pairs=() if configuration.is_default else pairs([default] * len(seconds), seconds),
+        seconds=seconds,
+        failure=failure,
+    )
 
 
 def _evidence(*sessions, usable_cpus=4):
@@ -62,7 +69,7 @@ def test_a_time_that_is_none_puts_its_configuration_out(seconds):
 
 @pytest.mark.parametrize("seconds", [0.0, math.nan])
 def test_a_default_without_times_is_a_failure_and_proves_nothing_about_others(seconds):
-    evidence = _evidence([_measured(DEFAULT, seconds), _measured(ONE, 0.005)])
+    evidence = _evidence([_measured(DEFAULT, seconds), _measured(ONE, 0.005, default=seconds)])
 
     assert (evidence.candidates, set(evidence.failures)) == ([], {DEFAULT})
 
@@ -112,8 +119,9 @@ def test_what_a_choice_holds_beyond_the_default_is_the_most_that_a_session_saw()
 def test_a_thriftier_one_that_is_in_doubt_does_not_count_as_equal():
     """Seemingly within the tie, but it may well be slower: the race could not tell."""
     slow = (0.0496, 0.0512, 0.0502, 0.0516)
-    sure = [_measured(DEFAULT, *[0.1] * 4), _measured(FOUR, *[0.05] * 4), _measured(TWO, *[0.0504] * 4)]
-    doubtful = [_measured(DEFAULT, *[0.1] * 4), _measured(FOUR, *[0.05] * 4), _measured(TWO, *slow)]
+    first = [_measured(DEFAULT, *[0.1] * 4), _measured(FOUR, *[0.05] * 4, default=0.1)]
+    sure = [*first, _measured(TWO, *[0.0504] * 4, default=0.1)]
+    doubtful = [*first, _measured(TWO, *slow, default=0.1)]
 
     assert _evidence(sure).leader(0.01) == TWO
     assert _evidence(doubtful).leader(0.01) == FOUR

@@ -8,13 +8,13 @@ import pytest
 from support.confirmation_runs import CRASH, LARGE, ONE, SMALL
 from support.fake_bench import FakeBench
 
-from autotune.model.measurement import Case, Plan
+from autotune.model.measurement import Case, TrialPlan
 from autotune.search.environment import Site
 from autotune.search.journal import Journal, header, remembered
 
 HEAD = {"asked": {}, "site": asdict(Site(usable_cpus=2)), "capacity": None, "spent": 1.0}
 PLANS = [
-    Plan(cases=(Case(operation=one, configurations=(ONE,)),), rounds=2, seed=seed, seconds=1.5)
+    TrialPlan(cases=(Case(operation=one, configurations=(ONE,)),), rounds=2, seed=seed, seconds=1.5)
     for seed, one in enumerate((SMALL, LARGE))
 ]
 
@@ -22,8 +22,8 @@ PLANS = [
 def _bench():
     return FakeBench(
         lambda operation, configuration, luck: CRASH if operation == LARGE else 0.01 + luck.random(),
-        rejected=0.25,
-        taken=0.01,
+        interference=0.01,
+        capacity=1.9,
     )
 
 
@@ -81,16 +81,6 @@ def test_a_file_that_is_no_journal_has_no_header_and_no_sessions(path, text):
     path.write_bytes(text.encode("latin-1"))
 
     assert (header(path), remembered(path)) == (None, [])
-
-
-def test_a_session_written_before_disturbance_was_graded_is_still_read(path, sessions):
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    del lines[1]["session"]["taken"]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-    session = Journal(_bench(), path, HEAD, resume=True).run(PLANS[0])
-
-    assert (session.measurements, session.taken) == (sessions[0].measurements, 0.0)
 
 
 def test_a_folder_that_cannot_be_written_costs_the_memory_only(tmp_path):

@@ -99,7 +99,7 @@ def test_without_time_nothing_is_run():
 
 
 def test_a_tight_interval_is_accepted_although_every_round_was_disturbed_and_the_proof_says_so():
-    proof = _prove(bench(0.5, rejected=1.0, taken=0.05))
+    proof = _prove(bench(0.5, interference=0.05))
 
     assert proof.accepted == {SMALL, LARGE}
     assert str(proof.disturbed) == "Others disturbed 100% of the rounds and took 5% of the CPU time."

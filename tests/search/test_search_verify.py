@@ -80,7 +80,7 @@ def test_a_budget_too_short_for_all_tells_of_some_and_is_kept():
 
 
 def test_on_a_machine_that_others_use_nothing_is_said_to_be_slower():
-    checks, _ = _verify(QR, ratios=(1.5,), rejected=1.0, taken=0.6)
+    checks, _ = _verify(QR, ratios=(1.5,), interference=0.6)
 
     check = checks[QR.operation]
     assert check.standing is Standing.OPEN
@@ -88,7 +88,7 @@ def test_on_a_machine_that_others_use_nothing_is_said_to_be_slower():
 
 
 def test_a_choice_many_times_slower_is_believed_to_be_on_any_machine():
-    checks, _ = _verify(QR, ratios=(9.0,), rejected=1.0, taken=0.6)
+    checks, _ = _verify(QR, ratios=(9.0,), interference=0.6)
 
     check = checks[QR.operation]
     assert check.standing is Standing.SLOWER
@@ -96,13 +96,13 @@ def test_a_choice_many_times_slower_is_believed_to_be_on_any_machine():
 
 
 def test_a_choice_many_times_faster_is_not_believed_where_others_take_the_cpus():
-    checks, _ = _verify(QR, ratios=(0.1,), rejected=1.0, taken=0.6)
+    checks, _ = _verify(QR, ratios=(0.1,), interference=0.6)
 
     assert checks[QR.operation].standing is Standing.OPEN
 
 
 def test_under_light_load_a_verdict_stands_and_says_so():
-    checks, _ = _verify(QR, ratios=(1.5,), rejected=1.0, taken=0.05)
+    checks, _ = _verify(QR, ratios=(1.5,), interference=0.05)
 
     assert checks[QR.operation].standing is Standing.SLOWER
     assert checks[QR.operation].reason.endswith("took 5% of the CPU time.")

@@ -1,16 +1,29 @@
 """A bench that answers instantly: search, CLI and daemon are tested on it exactly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
 from autotune.bench import rounds
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Plan, Session
+from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 from autotune.model.operation import Operation
 
 Answer = Callable[[Operation, Configuration, Random], float | Failure]
 """Seconds of one unit of work, or why there are none; the Random is one process's luck."""
+
+
+def pairs(
+    default: Iterable[float],
+    candidate: Iterable[float],
+    interference: float | None = None,
+    capacity: float | None = None,
+) -> tuple[Pair, ...]:
+    """Pairs of these timings, all measured under the same conditions."""
+    return tuple(
+        Pair(default_seconds=plain, candidate_seconds=tuned, interference=interference, capacity=capacity)
+        for plain, tuned in zip(default, candidate, strict=False)
+    )
 
 
 @dataclass
@@ -21,14 +34,16 @@ class FakeBench:
     seed: int = 0
     start_seconds: float = 0.2
     """What starting a process costs."""
-    rejected: float = 0.0
-    taken: float = 0.0
-    plans: list[Plan] = field(default_factory=list)
+    interference: float | None = None
+    """Of every pair."""
+    capacity: float | None = None
+    """At every pair."""
+    plans: list[TrialPlan] = field(default_factory=list)
     """Every plan that was run."""
     clock: float = 0.0
     """Seconds that all plans took."""
 
-    def run(self, plan: Plan) -> Session:
+    def run(self, plan: TrialPlan) -> Session:
         began = self.clock
         self.plans.append(plan)
         luck = Random(f"{self.seed} {len(self.plans)} {plan.seed}")
@@ -41,11 +56,13 @@ class FakeBench:
         return Session(
             measurements=tuple(measurements),
             wall_seconds=self.clock - began,
-            rejected=self.rejected,
-            taken=self.taken,
+            sampled_seconds=sum(
+                max(value, rounds.SAMPLE_SECONDS) for one in measurements for value in one.seconds
+            ),
+            best_capacity=self.capacity,
         )
 
-    def _measure(self, case: Case, plan: Plan, until: float | None, luck: Random) -> list[Measurement]:
+    def _measure(self, case: Case, plan: TrialPlan, until: float | None, luck: Random) -> list[Measurement]:
         arms = (DEFAULT, *(one for one in case.configurations if not one.is_default))
         seconds: list[list[float]] = [[] for _ in arms]
         failures: dict[int, Failure] = {}
@@ -76,6 +93,9 @@ class FakeBench:
             Measurement(
                 operation=case.operation,
                 configuration=configuration,
+                pairs=pairs(seconds[0], seconds[arm], self.interference, self.capacity)
+                if arm and arm not in failures
+                else (),
                 seconds=() if arm in failures else tuple(seconds[arm]),
                 failure=failures.get(arm),
             )

@@ -18,7 +18,7 @@ from autotune.bench.user_workload import UserKind, UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, Kind
 from autotune.model.catalogue import operation as catalogue_operation
 from autotune.model.configuration import DEFAULT, Configuration, Knob, Method
-from autotune.model.measurement import Case, Measurement, Plan, Session
+from autotune.model.measurement import Case, Measurement, Pair, Session, TrialPlan
 from autotune.model.operation import Operation
 from autotune.search.search_grid import Grid
 from autotune.search.space import setting, space
@@ -237,7 +237,7 @@ class SimulatedBench:
     _truth: dict[tuple[Operation, Configuration], float] = field(default_factory=dict)
     _sky: dict[int, tuple[Array, Array]] = field(default_factory=dict)
 
-    def run(self, plan: Plan) -> Session:
+    def run(self, plan: TrialPlan) -> Session:
         """As the protocol says; a sample lasts at least as long as the real bench's."""
         self._processes += 1
         luck = np.random.default_rng([17, self.seed, self._processes])
@@ -248,8 +248,18 @@ class SimulatedBench:
             spent += took
             arms = _arms(case)
             measurements += [
-                Measurement(operation=case.operation, configuration=arm, seconds=tuple(map(float, column)))
-                for arm, column in zip(arms, seconds.T, strict=True)
+                Measurement(
+                    operation=case.operation,
+                    configuration=arm,
+                    pairs=tuple(
+                        Pair(default_seconds=float(plain), candidate_seconds=float(tuned))
+                        for plain, tuned in zip(seconds[:, 0], column, strict=True)
+                    )
+                    if place
+                    else (),
+                    seconds=tuple(map(float, column)),
+                )
+                for place, (arm, column) in enumerate(zip(arms, seconds.T, strict=True))
             ]
         return Session(measurements=tuple(measurements), wall_seconds=spent)
 
@@ -262,7 +272,7 @@ class SimulatedBench:
         return known
 
     def _measure(
-        self, case: Case, plan: Plan, left: float | None, luck: np.random.Generator
+        self, case: Case, plan: TrialPlan, left: float | None, luck: np.random.Generator
     ) -> tuple[Array, float]:
         """(rounds x arms) seconds, and how long it took."""
         arms = _arms(case)

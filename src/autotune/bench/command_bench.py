@@ -27,7 +27,7 @@ from autotune.errors import BadWorkload, UnsupportedPlatform
 from autotune.host import pressure
 from autotune.host.usable_cpus import affinity, schedulable_cpus
 from autotune.model.configuration import DEFAULT, Configuration, Knob
-from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Plan, Session
+from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 
 FACTOR_OF_DEFAULT = 5
 """A run that takes this many times as long as the slowest of the default, and a second, is a time-out."""
@@ -146,7 +146,7 @@ class CommandBench:
         (self._slowest,) = self.wall_seconds.pop(DEFAULT)  # the first run is never a timing
         return self._slowest
 
-    def run(self, plan: Plan) -> Session:
+    def run(self, plan: TrialPlan) -> Session:
         """Measure a plan; its operations differ in nothing but their names."""
         began = monotonic()
         end = None if plan.seconds is None else began + plan.seconds
@@ -154,17 +154,13 @@ class CommandBench:
         for place, case in enumerate(plan.cases):
             until = None if end is None else rounds.share(monotonic(), end, len(plan.cases) - place)
             records.append(self._measure(case, plan, until))
-        busy = [one for record in records for one, _ in record.rounds]
-        wall = sum(record.round_seconds for record in records)
-        taken = sum(record.taken_seconds for record in records)
         return Session(
             measurements=tuple(one for record in records for one in record.measurements(plan.rounds)),
             wall_seconds=monotonic() - began,
-            rejected=sum(busy) / len(busy) if busy else 0.0,
-            taken=max(0.0, taken / wall / self._cpus) if wall > 0 else 0.0,
+            sampled_seconds=sum(record.round_seconds for record in records),
         )
 
-    def _measure(self, case: Case, plan: Plan, until: float | None) -> "_Record":
+    def _measure(self, case: Case, plan: TrialPlan, until: float | None) -> "_Record":
         """Rounds of one case, and disturbed ones again, until enough were quiet or the time is over."""
         others = (one for one in case.configurations if not one.is_default)
         record = _Record(case=case, arms=(DEFAULT, *others))
@@ -177,8 +173,8 @@ class CommandBench:
             wall, now = monotonic() - began, pressure.read(cpus=affinity())
             busy = noise.busy(load, now, wall, self._cpus, crowded=True)
             record.round_seconds += wall
-            record.taken_seconds += noise.taken(load, now)
-            record.rounds.append((busy, values))
+            interference = noise.interference(load, now, wall, self._cpus, disturbed=busy)
+            record.rounds.append((busy, interference, values))
             agenda.note(number, busy=busy)
             if 0 in record.failures or (until is not None and monotonic() >= until):
                 break
@@ -250,12 +246,10 @@ class _Record:
 
     case: Case
     arms: tuple[Configuration, ...]
-    rounds: list[tuple[bool, dict[int, float]]] = field(default_factory=list)
-    """(was the machine busy, values by arm)"""
+    rounds: list[tuple[bool, float, dict[int, float]]] = field(default_factory=list)
+    """(was the machine busy, interference, values by arm)"""
     round_seconds: float = 0.0
     """Of all rounds."""
-    taken_seconds: float = 0.0
-    """CPU time that others took meanwhile."""
     failures: dict[int, Failure] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
 
@@ -265,12 +259,18 @@ class _Record:
             reason = f"The default failed: {self.failures[0].reason}"
             orphan = Failure(kind=FailureKind.NOT_REACHED, reason=reason)
             self.failures = {arm: self.failures.get(arm, orphan) for arm in range(len(self.arms))}
-        kept = [self.rounds[place][1] for place in noise.kept([busy for busy, _ in self.rounds], wanted)]
+        kept = [self.rounds[place][1:] for place in noise.kept([busy for busy, *_ in self.rounds], wanted)]
         return tuple(
             Measurement(
                 operation=self.case.operation,
                 configuration=configuration,
-                seconds=() if arm in self.failures else tuple(values[arm] for values in kept),
+                pairs=()
+                if arm in self.failures or not arm
+                else tuple(
+                    Pair(default_seconds=values[0], candidate_seconds=values[arm], interference=interference)
+                    for interference, values in kept
+                ),
+                seconds=() if arm in self.failures else tuple(values[arm] for _, values in kept),
                 failure=self.failures.get(arm),
                 note=noted(self.notes.get(arm, "")),
             )

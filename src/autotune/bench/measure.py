@@ -222,18 +222,25 @@ class _Trial:
         while (number := agenda.next()) is not None:
             self._post.expect(self._patience(likely))
             seconds: dict[int, float] = {}
+            sampled = 0.0
             load, begin = self._load(), perf_counter()
             for turn in orders[number]:
                 side = sides[turn]
                 if side in self._sides:
                     with self._turn(side.arm):
-                        sample = self._sample(side, number, loops) / loops / works[0].share
-                        seconds[side.arm.index] = sample + works[0].once(side.arm.configuration)
+                        sample = self._sample(side, number, loops)
+                        sampled += sample
+                        once = works[0].once(side.arm.configuration)
+                        seconds[side.arm.index] = sample / loops / works[0].share + once
             wall, now = perf_counter() - begin, self._load()
             busy = noise.busy(load, now, wall, schedulable_cpus(), crowded=self._crowded)
-            taken = noise.taken(load, now)
+            interference = noise.interference(load, now, wall, schedulable_cpus(), disturbed=busy)
             self._post.send(
-                round=self._place, busy=busy, taken=taken, wall=wall, seconds=list(seconds.items())
+                round=self._place,
+                busy=busy,
+                interference=interference,
+                sampled=sampled,
+                seconds=list(seconds.items()),
             )
             agenda.note(number, busy=busy)
             gc.collect()

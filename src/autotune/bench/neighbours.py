@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import psutil
 
     from autotune.bench.protocol import Bench
-    from autotune.model.measurement import Plan, Session
+    from autotune.model.measurement import Session, TrialPlan
 
 STOP_SECONDS = 5.0
 """For a killed process to vanish."""
@@ -40,7 +40,7 @@ class Accompanied:
         self._bench = bench
         self._pids = tuple(pids)
 
-    def run(self, plan: "Plan") -> "Session":
+    def run(self, plan: "TrialPlan") -> "Session":
         """Measure a plan, beside the neighbours or without them."""
         with _resting(self._pids if plan.quiet else ()):
             return self._bench.run(plan)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import sqrt
 
 from autotune.host.pressure import TICKS_PER_SECOND, Load
+from autotune.model.measurement import Pair
 
 LARGEST_STEAL = 0.01
 """Share of one CPU that the hypervisor may take."""
@@ -20,6 +21,9 @@ LARGEST_WAIT = 0.05
 
 SHORTEST_WAIT = 0.001
 """Seconds of waiting that are never held against a round: the handling of interrupts makes tasks wait, too."""
+
+LARGEST_INTERFERENCE = 0.02
+"""Share of the allocation's CPU time that others may take during a pair that counts as undisturbed."""
 
 PREEMPTIONS_PER_SECOND = 20.0
 """A thread that shares its CPU has to leave it about every 4 ms, one that does not for kernel threads only."""
@@ -56,6 +60,17 @@ def _preempted(before: Load, after: Load, wall: float) -> bool:
     return _exceeds(before.waiting_seconds, after.waiting_seconds, waited) and _exceeds(
         before.own_preemptions, after.own_preemptions, left
     )
+
+
+def accepted(pair: Pair) -> bool:
+    """Was the pair undisturbed, as far as is known?"""
+    return pair.interference is None or pair.interference <= LARGEST_INTERFERENCE
+
+
+def interference(before: Load, after: Load, wall: float, cpus: int, *, disturbed: bool) -> float:
+    """Share of the CPUs' time that others took between two readings; more than is accepted if `disturbed`."""
+    share = max(0.0, taken(before, after) - blur(cpus)) / (wall * cpus) if wall > 0 else 0.0
+    return max(share, 2 * LARGEST_INTERFERENCE) if disturbed else min(share, LARGEST_INTERFERENCE)
 
 
 def taken(before: Load, after: Load) -> float:

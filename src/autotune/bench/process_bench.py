@@ -15,7 +15,7 @@ from autotune.controls.thread_variables import scrub
 from autotune.host import cgroup
 from autotune.host.usable_cpus import schedulable_cpus, usable_cpus
 from autotune.model.configuration import DEFAULT
-from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Plan, Session
+from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 
 MOST_DEATHS = 8
 """Processes that one plan may lose before what is left of it is given up."""
@@ -67,11 +67,11 @@ class ProcessBench:
         self._environ, self.scrubbed = scrub(os.environ if environ is None else environ)
         self._patience = patience
 
-    def run(self, plan: Plan) -> Session:
+    def run(self, plan: TrialPlan) -> Session:
         """Measure a plan."""
         return self.compare([_literal(case) for case in plan.cases], plan)
 
-    def compare(self, tasks: Sequence[Task], plan: Plan) -> Session:
+    def compare(self, tasks: Sequence[Task], plan: TrialPlan) -> Session:
         """Measure these tasks to the letter, with the plan's rounds, seed and time.
 
         For the self-test, which compares the default with itself.
@@ -87,17 +87,10 @@ class ProcessBench:
         return Session(
             measurements=tuple(one for record in records for one in record.measurements(plan.rounds)),
             wall_seconds=monotonic() - began,
-            rejected=_share_of_busy(records),
-            taken=self._share_taken(records),
+            sampled_seconds=sum(record.sampled_seconds for record in records),
         )
 
-    def _share_taken(self, records: Sequence["_Record"]) -> float:
-        """Of the time of the CPUs that trials may run on, what others took while rounds ran."""
-        wall = sum(record.wall_seconds for record in records)
-        seconds = sum(record.taken_seconds for record in records)
-        return max(0.0, seconds / wall / self._schedulable_cpus) if wall > 0 else 0.0
-
-    def _trial(self, records: Sequence["_Record"], plan: Plan) -> None:
+    def _trial(self, records: Sequence["_Record"], plan: TrialPlan) -> None:
         """Run one process over what is left; whatever comes of it stands in the records."""
         used = {record.task.operation.name for record in records}
         errand = trial_job.dumps(
@@ -140,12 +133,10 @@ class _Record:
     """What is known of one task so far."""
 
     task: Task
-    rounds: list[tuple[bool, dict[int, float]]] = field(default_factory=list)
-    """(was the machine busy, seconds by arm)"""
-    wall_seconds: float = 0.0
-    """Of all rounds."""
-    taken_seconds: float = 0.0
-    """CPU time that others took meanwhile."""
+    rounds: list[tuple[bool, float, dict[int, float]]] = field(default_factory=list)
+    """(was the machine busy, interference, seconds by arm)"""
+    sampled_seconds: float = 0.0
+    """Of all timed samples."""
     failures: dict[int, Failure] = field(default_factory=dict)
     resident: dict[int, int] = field(default_factory=dict)
     """Memory in bytes that the process held, by arm."""
@@ -164,10 +155,10 @@ class _Record:
 
     def measurements(self, wanted: int) -> tuple[Measurement, ...]:
         """One for each arm."""
-        kept = [self.rounds[place][1] for place in noise.kept([busy for busy, _ in self.rounds], wanted)]
+        kept = [self.rounds[place][1:] for place in noise.kept([busy for busy, *_ in self.rounds], wanted)]
         return tuple(self._measurement(arm, kept) for arm in self.task.arms)
 
-    def _measurement(self, arm: Arm, rounds: Sequence[Mapping[int, float]]) -> Measurement:
+    def _measurement(self, arm: Arm, rounds: Sequence[tuple[float, Mapping[int, float]]]) -> Measurement:
         reference = self.failures.get(self.task.arms[0].index)
         failure = self.failures.get(arm.index)
         if failure is None and reference is not None:
@@ -179,10 +170,22 @@ class _Record:
         return Measurement(
             operation=self.task.operation,
             configuration=arm.configuration,
-            seconds=() if failure else tuple(times[arm.index] for times in rounds),
+            pairs=() if failure or arm is self.task.arms[0] else self._pairs(arm, rounds),
+            seconds=() if failure else tuple(times[arm.index] for _, times in rounds),
             failure=failure,
             note=noted(self.printed),
             resident_bytes=self.resident.get(arm.index),
+        )
+
+    def _pairs(self, arm: Arm, rounds: Sequence[tuple[float, Mapping[int, float]]]) -> tuple[Pair, ...]:
+        reference = self.task.arms[0].index
+        return tuple(
+            Pair(
+                default_seconds=times[reference],
+                candidate_seconds=times[arm.index],
+                interference=interference,
+            )
+            for interference, times in rounds
         )
 
 
@@ -209,10 +212,16 @@ def _take(message: Mapping[str, object], records: Sequence[_Record], child: Chil
     match message:
         case {"failed": int(place), "arm": int(arm), "kind": str(kind), "reason": str(reason)}:
             records[place].fail(arm, Failure(kind=FailureKind(kind), reason=shortened(reason)))
-        case {"round": int(place), "busy": bool(busy), "taken": taken, "wall": wall, "seconds": list(pairs)}:
-            records[place].rounds.append((busy, {int(arm): float(seconds) for arm, seconds in pairs}))
-            records[place].taken_seconds += float(taken)  # type: ignore[arg-type]  # a TypeError is caught
-            records[place].wall_seconds += float(wall)  # type: ignore[arg-type]
+        case {
+            "round": int(place),
+            "busy": bool(busy),
+            "interference": taken,
+            "sampled": sampled,
+            "seconds": list(pairs),
+        }:
+            times = {int(arm): float(seconds) for arm, seconds in pairs}
+            records[place].rounds.append((busy, float(taken), times))  # type: ignore[arg-type]  # a TypeError is caught
+            records[place].sampled_seconds += float(sampled)  # type: ignore[arg-type]
         case {"resident": int(place), "bytes": list(pairs)}:
             records[place].resident = {int(arm): int(held) for arm, held in pairs}
         case {"finished": int(place)}:
@@ -255,9 +264,3 @@ def _failure(ending: Ending, printed: str, *, out_of_memory: bool) -> Failure:
             reason=f"The trial process ended by itself with exit status {status}.{words}",
         )
     return by_signal(-status, words, out_of_memory=out_of_memory)
-
-
-def _share_of_busy(records: Sequence[_Record]) -> float:
-    """Rounds during which the machine was busy, of all."""
-    rounds = [busy for record in records for busy, _ in record.rounds]
-    return sum(rounds) / len(rounds) if rounds else 0.0

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from autotune.model.measurement import Plan, Session
+from autotune.model.measurement import Session, TrialPlan
 
 
 class Bench(Protocol):
@@ -21,6 +21,6 @@ class Bench(Protocol):
         i-th timings of all configurations without a Failure come from the same round.
     """
 
-    def run(self, plan: Plan) -> Session:
+    def run(self, plan: TrialPlan) -> Session:
         """Measure a plan in one fresh process (or in several, where one ended early)."""
         ...

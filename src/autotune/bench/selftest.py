@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from time import monotonic
 
 from autotune.bench.process_bench import ProcessBench
-from autotune.bench.statistics import hodges_lehmann, log_ratios, mean_interval
+from autotune.bench.statistics import hodges_lehmann, mean_interval, pair_log_ratios
 from autotune.bench.trial_job import Arm, Task
 from autotune.model.catalogue import operation
 from autotune.model.configuration import DEFAULT
-from autotune.model.measurement import Plan
+from autotune.model.measurement import TrialPlan
 
 GROUPS = 6
 PAIRS = 4
@@ -42,9 +42,8 @@ def resolution(bench: ProcessBench, *, seed: int = 0, seconds: float = 6.0) -> f
     """
     same = (Arm(index=0, configuration=DEFAULT), Arm(index=1, configuration=DEFAULT))
     tasks = [Task(operation=reference, arms=same) for reference in REFERENCES]
-    session = bench.compare(tasks, Plan(cases=(), rounds=GROUPS * PAIRS, seed=seed, seconds=seconds))
-    pairs = zip(session.measurements[::2], session.measurements[1::2], strict=True)
-    widths = [half_width(log_ratios(second.seconds, first.seconds)) for first, second in pairs]
+    session = bench.compare(tasks, TrialPlan(cases=(), rounds=GROUPS * PAIRS, seed=seed, seconds=seconds))
+    widths = [half_width(pair_log_ratios(second.pairs)) for second in session.measurements[1::2]]
     known = [width for width in widths if width is not None]
     return max(known) if len(known) == len(REFERENCES) else None
 

@@ -5,15 +5,23 @@ timed (Kalibera and Jones, ISMM 2013). So every process yields one estimate, and
 processes with Student's t; a bootstrap over six processes is too optimistic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import log
 
 import numpy as np
 from scipy.special import stdtrit
+
+from autotune.model.measurement import Pair
 
 
 def log_ratios(candidate: Sequence[float], default: Sequence[float]) -> list[float]:
     """ln(candidate / default) of timings that were taken side by side."""
     return [float(value) for value in np.log(np.asarray(candidate) / np.asarray(default))]
+
+
+def pair_log_ratios(pairs: Iterable[Pair]) -> list[float]:
+    """ln(candidate / default) of each pair."""
+    return [log(pair.candidate_seconds / pair.default_seconds) for pair in pairs]
 
 
 def hodges_lehmann(values: Sequence[float]) -> float:

@@ -41,19 +41,37 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A timing of the default and one of a candidate, adjacent in time."""
+
+    default_seconds: float
+    """Per unit of work."""
+    candidate_seconds: float
+    """Per unit of work."""
+    capacity: float | None = None
+    """Parallel work that the allocation's CPUs delivered next to the pair, in units of one CPU's work; None where
+    it was not probed."""
+    interference: float | None = None
+    """Share of the allocation's CPU time that others took during the pair; None if unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """Timings of one configuration of one operation in one process."""
 
     operation: Operation
     configuration: Configuration
+    pairs: tuple[Pair, ...] = ()
+    """Of a candidate, in the order of time: each with its own adjacent timing of the default. Disturbed ones are among
+    them. The default has none."""
     seconds: tuple[float, ...] = ()
-    """Per unit of work, one a round; the i-th of every configuration of a Session ran side by side."""
+    """Per unit of work: all timings of this configuration."""
     failure: Failure | None = None
     note: str | None = None
     """What the work printed, shortened; None if it was quiet."""
     resident_bytes: int | None = None
-    """Memory that the process held afterwards under this configuration; known where some configuration of the
-    case sets the allocator."""
+    """Memory that the process held afterwards under this configuration; None unless a configuration of the case sets
+    the allocator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,28 +83,28 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What one fresh process is to measure: in every round each configuration once, in random order."""
+class TrialPlan:
+    """What one fresh process is to measure."""
 
     cases: tuple[Case, ...]
     rounds: int
-    """Rounds for each case."""
+    """Undisturbed pairs for each candidate."""
     seed: int = 0
     seconds: float | None = None
-    """Once this much time has passed no further round begins, but each case gets at least one."""
+    """Once this much time has passed no further pair begins, but each candidate gets at least one."""
     quiet: bool = False
     """Do the neighbours that run beside other plans rest while this one runs?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What came of a Plan."""
+    """What came of a TrialPlan."""
 
     measurements: tuple[Measurement, ...]
     """For every case the default first, then its configurations in the plan's order."""
     wall_seconds: float
     """All the time that the plan took, process start included."""
-    rejected: float = 0.0
-    """Share of the rounds that were repeated because the machine was busy."""
-    taken: float = 0.0
-    """Share of the CPUs' time that others took while rounds ran, as far as the system says."""
+    sampled_seconds: float = 0.0
+    """Sum of all timed samples."""
+    best_capacity: float | None = None
+    """Highest capacity that was probed in this process; None without a probe."""

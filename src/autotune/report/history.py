@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import exp
 
-from autotune.bench.statistics import hodges_lehmann, log_ratios
+from autotune.bench.statistics import hodges_lehmann, pair_log_ratios
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Measurement, Session
 from autotune.model.operation import Operation
@@ -86,5 +86,5 @@ def _by_size(session: Session) -> Iterator[tuple[Operation, Sequence[Measurement
 def _ratio(measurement: Measurement, default: Measurement) -> float | None:
     if not (sane(measurement) and sane(default)):
         return None
-    rounds = log_ratios(measurement.seconds, default.seconds)
-    return exp(hodges_lehmann(rounds)) if rounds else None
+    ratios = pair_log_ratios(measurement.pairs)
+    return exp(hodges_lehmann(ratios)) if ratios else None

@@ -13,7 +13,7 @@ from typing import Any
 
 from autotune.bench.protocol import Bench
 from autotune.model.configuration import configuration
-from autotune.model.measurement import Failure, FailureKind, Measurement, Plan, Session
+from autotune.model.measurement import Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 from autotune.model.operation import Operation
 from autotune.profiles.profile_files import replace
 from autotune.search.environment import Site
@@ -41,7 +41,7 @@ class Journal:
         self._lines: list[Json] = [dict(head)]
         self._write(self._known)
 
-    def run(self, plan: Plan) -> Session:
+    def run(self, plan: TrialPlan) -> Session:
         """The session of a plan, remembered or measured now."""
         written = json.loads(json.dumps(asdict(plan)))
         if self._known:
@@ -130,8 +130,8 @@ def _session(values: Json) -> Session | None:
         return Session(
             measurements=tuple(_measurement(one) for one in values["measurements"]),
             wall_seconds=values["wall_seconds"],
-            rejected=values["rejected"],
-            taken=values.get("taken", 0.0),
+            sampled_seconds=values["sampled_seconds"],
+            best_capacity=values["best_capacity"],
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
@@ -146,6 +146,7 @@ def _measurement(values: Json) -> Measurement:
             sizes=tuple((name, size) for name, size in operation["sizes"]),
         ),
         configuration=configuration({k: v for k, v in values["configuration"].items() if v is not None}),
+        pairs=tuple(Pair(**pair) for pair in values["pairs"]),
         seconds=tuple(values["seconds"]),
         failure=failure and Failure(kind=FailureKind(failure["kind"]), reason=failure["reason"]),
         note=values["note"],
