@@ -14,6 +14,7 @@ from random import Random
 
 import numpy as np
 
+from autotune.bench.noise import accepted
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Case, Failure, Measurement, Pair, Session
 from autotune.model.operation import Operation
@@ -135,10 +136,17 @@ class Candidate:
     """Why it fell, as a sentence."""
     failure: Failure | None = None
     _unanswered: int = 0
+    _known: tuple[object, Findings] | None = None
 
     def findings(self, capacity: Capacity | None) -> Findings:
         """What its processes say; without a capacity every pair counts as timed at full capacity."""
         states = capacity or Capacity(usable_cpus=1)
+        key = (len(self.visits), len(states.probes))
+        if self._known is None or self._known[0] != key:
+            self._known = key, self._examine(states, None if capacity is None else capacity.full_share)
+        return self._known[1]
+
+    def _examine(self, states: Capacity, full_share: float | None) -> Findings:
         full = [visit.at_full(states, fewer_cpus=self.fewer_cpus) for visit in self.visits]
         reduced = [visit.at_reduced(states) for visit in self.visits]
         everything = [visit.at_any_capacity() for visit in self.visits]
@@ -148,7 +156,7 @@ class Candidate:
             reduced=tuple(log_ratios_of(reduced)),
             everything=tuple(log_ratios_of(everything)),
             pairs=tuple(pair for pairs in (full if enough else everything) for pair in pairs),
-            full_share=None if capacity is None else capacity.full_share,
+            full_share=full_share,
             fewer_cpus=self.fewer_cpus,
         )
 
@@ -162,10 +170,15 @@ class Candidate:
         value = self.findings(capacity).log_ratio if len(self.visits) > 1 else None
         return self.weight * max(0.0, -(self.seemed if value is None else value))
 
-    def processes_left(self) -> int:
-        """About how many more processes it takes."""
-        usual = LEAST_PROCESSES if self.seemed < -0.1 else 2 * LEAST_PROCESSES
-        return max(1, usual - len(self.visits))
+    def processes_left(self, capacity: Capacity | None) -> float:
+        """About how many more processes it takes, those that happen to count for nothing among them."""
+        findings = self.findings(capacity)
+        value = self.seemed if len(findings.values) < 2 else estimate(findings.values)
+        usual = LEAST_PROCESSES + 1 if value < -0.1 else 2 * LEAST_PROCESSES
+        counted = len(findings.full)
+        share = 1.0 if findings.full_share is None else findings.full_share
+        rate = (counted + 2.0 * share) / (len(self.visits) + 2.0)
+        return max(1.0, usual - counted) / max(rate, 0.1)
 
     def take(self, default_and_choice: Sequence[Measurement], elapsed: float) -> None:
         """Take in one process's word."""
@@ -232,10 +245,11 @@ def _guard(candidate: Candidate, findings: Findings) -> str | None:
             f"Faster at full capacity, but its loss without it outweighs that: capacity is missing {lost:.0%} of "
             f"the time, and the expected speed-up is {exp(-expected):.3f}."
         )
-    if not findings.pairs:
+    quiet = [pair for pair in findings.pairs if accepted(pair)]  # others only ever slow down what is left to test
+    if not quiet:
         return None
-    choice = np.asarray([pair.candidate_seconds for pair in findings.pairs])
-    default = np.asarray([pair.default_seconds for pair in findings.pairs])
+    choice = np.asarray([pair.candidate_seconds for pair in quiet])
+    default = np.asarray([pair.default_seconds for pair in quiet])
     slack = exp(candidate.bound + log1p(MARGIN))
     means = float(choice.mean() / default.mean())
     if means > slack:
@@ -280,7 +294,7 @@ class Confirmation:
     @property
     def seconds_left(self) -> float:
         """About how long all of them take."""
-        return sum(one.processes_left() * one.seconds for one in self.open)
+        return sum(one.processes_left(self._capacity) * one.seconds for one in self.open)
 
     def add(self, candidate: Candidate) -> None:
         """Put a candidate to the test."""
@@ -310,12 +324,12 @@ class Confirmation:
             return open_ones
 
         def worth(one: Candidate) -> float:
-            return one.expected_gain(self._capacity) / (one.processes_left() * one.seconds)
+            return one.expected_gain(self._capacity) / (one.processes_left(self._capacity) * one.seconds)
 
         chosen: list[Candidate] = []
         time = self._clock.left
         for one in sorted(open_ones, key=worth, reverse=True):
-            time -= one.processes_left() * one.seconds
+            time -= one.processes_left(self._capacity) * one.seconds
             if chosen and time < 0:
                 break
             chosen.append(one)

@@ -88,6 +88,10 @@ class Evidence:
         """Was it timed only while CPUs were missing, although it uses no fewer than the default?"""
         return self._summary(configuration)[3] and configuration.cpus >= self.default_cpus
 
+    def is_optimistic(self, configuration: Configuration) -> bool:
+        """Was it timed only while CPUs were missing, and uses fewer than the default?"""
+        return self._summary(configuration)[3] and configuration.cpus < self.default_cpus
+
     def doubt(self, configuration: Configuration) -> float:
         """Standard error of the estimate."""
         _, pairs, processes, _ = self._summary(configuration)
@@ -117,6 +121,7 @@ class Evidence:
         best = estimates[first] + tie
         if estimates[DEFAULT] <= best:
             return DEFAULT
+        del estimates[DEFAULT]
         equal = [one for one, value in estimates.items() if one == first or value + self.doubt(one) <= best]
         return min(equal, key=lambda one: (parsimony(one), estimates[one]))
 

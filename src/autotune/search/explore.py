@@ -65,6 +65,9 @@ QUIET_CANDIDATES, QUIET_PAIRS = 6, 6
 LOST_CAPACITY_STEPS = 3
 """Further steps for candidates that were only seen while CPUs were missing."""
 
+UNSEEN = 0.05
+"""Improvement that may be found, in log-ratio, while the search of a large space goes on."""
+
 Seen = Callable[[Measurement, float | None], None]
 """Told of every configuration that was measured, with its log-ratio to the default."""
 Batches = dict[Operation, list[Configuration]]
@@ -236,13 +239,17 @@ class _SizeSearch:
 
     @property
     def promise(self) -> float:
-        """Gain that may be there, in log-ratio; a whole one where nothing was measured yet."""
-        if self._study is None or DEFAULT in self.evidence.failures:
+        """Improvement on the leader that may still be found, in log-ratio; a whole one before the first step."""
+        evidence = self.evidence
+        if self._study is None or DEFAULT in evidence.failures:
             return 0.0
-        if not self.evidence.candidates:
+        if not evidence.candidates:
             return 1.0
-        best = min(map(self.evidence.lower, self.evidence.candidates))
-        return max(0.0, -best) + (0.1 if self.searching else 0.0)
+        leader = min(evidence.candidates, key=evidence.estimate)
+        best = min(0.0, evidence.estimate(leader))
+        others = min((evidence.lower(one) for one in evidence.candidates if one != leader), default=0.0)
+        unseen = UNSEEN if self.searching else 0.0
+        return max(0.0, min(best - others, -others), unseen)
 
     def ask(self, hints: Sequence[Configuration]) -> list[Configuration]:
         """What to try next: all of a small space; of a large one the hints, and what the study proposes."""
@@ -264,8 +271,14 @@ class _SizeSearch:
     def seen_without_capacity(self) -> list[Configuration]:
         """Candidates that may gain, and of which nothing is known at full capacity."""
         evidence = self.evidence
-        poor = [one for one in evidence.candidates if evidence.is_pessimistic(one)]
-        if not poor or min(map(evidence.estimate, evidence.candidates)) < -4 * log1p(MARGIN):
+        poor = [
+            one
+            for one in evidence.candidates
+            if evidence.is_pessimistic(one)
+            or (evidence.is_optimistic(one) and evidence.lower(one) < -log1p(MARGIN))
+        ]
+        known = [one for one in evidence.candidates if one not in poor]
+        if min(map(evidence.estimate, known), default=0.0) < -4 * log1p(MARGIN):
             return []
         return self._again(sorted(poor, key=evidence.estimate)[:BATCH])
 

@@ -40,7 +40,8 @@ class Capacity:
     pairs: int = 0
     disturbed: int = 0
     """Pairs, of these, during which others took CPU time."""
-    _best: tuple[int, float | None] = (-1, None)
+    _known: tuple[int, float | None, float | None] = (-1, None, None)
+    """Number of probes, best capacity, share of the time at full capacity."""
 
     def add(self, session: Session) -> None:
         """Take in the probes of one process."""
@@ -53,30 +54,28 @@ class Capacity:
     @property
     def best(self) -> float | None:
         """Full capacity: what this machine reaches in its best state; None if it was never probed."""
-        if self._best[0] != len(self.probes):
-            seen = (
-                quantiles(self.probes, n=BEST_OF)[-1]
-                if len(self.probes) >= BEST_OF
-                else max(self.probes, default=None)
-            )
-            best = max((one for one in (seen, self.known_best) if one is not None), default=None)
-            self._best = len(self.probes), best
-        return self._best[1]
-
-    def is_full(self, pair: Pair) -> bool:
-        """Was the pair timed at full capacity? Without a probe it counts as such."""
-        best = self.best
-        return (
-            pair.capacity is None or best is None or pair.capacity - 1.0 >= FULL_PART * (best - 1.0) - 1e-9
-        )
+        return self._counted()[1]
 
     @property
     def full_share(self) -> float | None:
         """Part of the time at full capacity; None if it was never probed."""
+        return self._counted()[2]
+
+    def is_full(self, pair: Pair) -> bool:
+        """Was the pair timed at full capacity? Without a probe it counts as such."""
         best = self.best
-        if best is None or not self.probes:
-            return None
-        return sum(probe - 1.0 >= FULL_PART * (best - 1.0) - 1e-9 for probe in self.probes) / len(self.probes)
+        return pair.capacity is None or best is None or pair.capacity >= _full_from(best)
+
+    def _counted(self) -> tuple[int, float | None, float | None]:
+        count = len(self.probes)
+        if self._known[0] != count:
+            seen = quantiles(self.probes, n=BEST_OF)[-1] if count >= BEST_OF else max(self.probes, default=None)
+            best = max((one for one in (seen, self.known_best) if one is not None), default=None)
+            share = None
+            if best is not None and count:
+                share = sum(probe >= _full_from(best) for probe in self.probes) / count
+            self._known = count, best, share
+        return self._known
 
     @property
     def disturbed_share(self) -> float:
@@ -95,6 +94,11 @@ class Capacity:
         ]
         text = " and ".join(word for word in words if word)
         return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _full_from(best: float) -> float:
+    """Capacity from which a pair counts as timed at full capacity."""
+    return 1.0 + FULL_PART * (best - 1.0) - 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

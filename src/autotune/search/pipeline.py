@@ -15,7 +15,7 @@ from autotune.search.decide import OUT_OF_TIME, decide, kept
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import Evidence
-from autotune.search.explore import HOLDS, Exploration
+from autotune.search.explore import HOLDS, TIE, Exploration
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
 from autotune.search.sequential_test import SHARES, candidate_error
@@ -27,6 +27,8 @@ FIRST_PASS_SHARE = 0.8
 """Of that, for the first process of every operation."""
 SIZE_SECONDS = 0.4
 """What one size takes at least: its inputs, checks, warm-up, and a few pairs."""
+UNSEEN_GAIN = -0.3
+"""Log-ratio that is expected of a candidate that was only seen while CPUs were missing, although it uses more."""
 QUIET_BOUND = log1p(0.01)
 """Log-ratio that a choice proved beside neighbours must stay below without them: no slower than the margin allows."""
 
@@ -166,7 +168,7 @@ class _Calibration:
                 self._step(exploration, part)
 
     def _unexplored(self) -> list[Exploration]:
-        return [one for one in self.explorations if one.next_step is not None and one.promise > 0]
+        return [one for one in self.explorations if one.next_step is not None and one.promise > TIE]
 
     def _step(self, exploration: Exploration, seconds: float) -> None:
         """One process of an exploration."""
@@ -213,6 +215,8 @@ class _Calibration:
         if choice.is_default or choice in tried or len(size.tested) >= len(SHARES):
             return
         seemed = size.evidence.estimate(choice)
+        if size.evidence.is_pessimistic(choice):
+            seemed = min(seemed, UNSEEN_GAIN)
         if accepted is not None and seemed > size.evidence.estimate(accepted.choice) - HOLDS:
             return
         candidate = Candidate(
