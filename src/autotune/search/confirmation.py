@@ -6,7 +6,7 @@ that every candidate meets the machine's states as they come. A decided one leav
 with the most to gain go first.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import exp, inf, log1p, sqrt
@@ -19,13 +19,11 @@ from autotune.model.configuration import Configuration
 from autotune.model.measurement import Case, Failure, Measurement, Pair, Session
 from autotune.model.operation import Operation
 from autotune.search.evidence import CLOCK_STOOD, sane
-from autotune.search.explore import by_operation
+from autotune.search.explore import PAIRS, by_operation
 from autotune.search.machine_states import OCCUPANCY, Capacity, Visit, log_ratios_of
 from autotune.search.sequential_test import LEAST_PROCESSES, MARGIN, capital, estimate, interval
 from autotune.search.time_budget import Clock
 
-PAIRS = 8
-"""In each process."""
 VISIT_SECONDS = 0.3
 """Of a process, for one candidate's pairs; the start of the process not counted."""
 START_SECONDS = 0.25
@@ -202,15 +200,14 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
     -------
     tuple
         The verdict and, of a dropped candidate, why it fell.
+
     """
     findings = candidate.findings(capacity)
     count = len(findings.full if candidate.fewer_cpus else findings.everything)
     guard = _guard(candidate, findings)
     if count >= LEAST_PROCESSES and findings.capital(candidate.bound) >= 1.0 / candidate.error:
-        if guard is None and candidate.span >= LEAST_SPAN:
-            return Verdict.ACCEPTED, ""
-        if guard is not None and count >= candidate.most_processes:
-            return Verdict.DROPPED, guard
+        if guard is None:
+            return (Verdict.ACCEPTED if candidate.span >= LEAST_SPAN else Verdict.OPEN), ""
     if _is_hopeless(candidate, findings):
         return Verdict.DROPPED, guard or f"Not proved faster: {in_words(findings)}"
     if count >= candidate.most_processes:
@@ -245,7 +242,9 @@ def _guard(candidate: Candidate, findings: Findings) -> str | None:
             f"Faster at full capacity, but its loss without it outweighs that: capacity is missing {lost:.0%} of "
             f"the time, and the expected speed-up is {exp(-expected):.3f}."
         )
-    quiet = [pair for pair in findings.pairs if accepted(pair)]  # others only ever slow down what is left to test
+    quiet = [
+        pair for pair in findings.pairs if accepted(pair)
+    ]  # others only ever slow down what is left to test
     if not quiet:
         return None
     choice = np.asarray([pair.candidate_seconds for pair in quiet])
@@ -275,11 +274,17 @@ def _is_hopeless(candidate: Candidate, findings: Findings) -> bool:
     return best - DROP_ERRORS * error > candidate.bound + log1p(MARGIN) - WORTH
 
 
+Judge = Callable[[Candidate, Capacity | None], tuple[Verdict, str]]
+
+
 class Confirmation:
     """Candidates under test, and the rounds that visit them."""
 
-    def __init__(self, clock: Clock, capacity: Capacity | None, states: Capacity) -> None:
+    def __init__(
+        self, clock: Clock, capacity: Capacity | None, states: Capacity, *, judge: Judge = judge
+    ) -> None:
         """`capacity` decides which pairs count, `states` takes in every probe; the first is None where it plays no part."""
+        self._judge = judge
         self._clock = clock
         self._capacity = capacity
         self._states = states
@@ -352,7 +357,7 @@ class Confirmation:
 
     def _judged(self, one: Candidate) -> Iterator[Candidate]:
         if one.verdict is Verdict.OPEN:
-            one.verdict, one.reason = judge(one, self._capacity)
+            one.verdict, one.reason = self._judge(one, self._capacity)
         if one.verdict is not Verdict.OPEN:
             yield one
 
@@ -383,4 +388,3 @@ def _costs(session: Session, group: Iterable[Candidate]) -> dict[Operation, floa
     total = sum(sampled.values())
     even = session.wall_seconds / len(sampled)
     return {one: (even + session.wall_seconds * part / total) / 2 for one, part in sampled.items()}
-

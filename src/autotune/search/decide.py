@@ -6,8 +6,8 @@ from statistics import median
 
 from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import DEFAULT, Configuration, Knob
-from autotune.model.operation import Operation
 from autotune.model.entry import Entry, Status
+from autotune.model.operation import Operation
 from autotune.search.confirmation import Candidate, Findings, Verdict, in_words
 from autotune.search.crossings import Alternatives
 from autotune.search.environment import Environment
@@ -41,16 +41,18 @@ def decide(
         The same, tested while the neighbours rest; None without neighbours.
     alternatives
         Configurations for sizes in between; dropped where the candidate, which seemed the best of them, was not proved.
+
     """
     bare = kept(operation, kind, environment, status=Status.UNDECIDED, reason=OUT_OF_TIME)
     if DEFAULT in evidence.failures:
         reason = f"The default failed: {evidence.failures[DEFAULT].reason}"
         return replace(bare, status=Status.FAILED, reason=reason)
-    if not evidence.default_seconds:
+    failed = candidate is not None and candidate.verdict is Verdict.FAILED
+    if not evidence.default_seconds and not failed:
         return bare
     known = replace(
         bare,
-        default_seconds=median(evidence.default_seconds),
+        default_seconds=median(evidence.default_seconds) if evidence.default_seconds else None,
         safe_threads=_safe_threads(kind, environment, evidence),
         corners=_corners(kind, environment, evidence),
     )
@@ -68,9 +70,7 @@ def decide(
     )
 
 
-def kept(
-    operation: Operation, kind: Kind, environment: Environment, *, status: Status, reason: str
-) -> Entry:
+def kept(operation: Operation, kind: Kind, environment: Environment, *, status: Status, reason: str) -> Entry:
     """Make an entry that keeps the default without evidence."""
     threads = environment.default_threads if Knob.BLAS_THREADS in kind.knobs else None
     return Entry(operation=operation, status=status, reason=reason, default_threads=threads)
@@ -113,13 +113,13 @@ def _tuned(known: Entry, candidate: Candidate, evidence: Evidence, findings: Fin
     entry = _with_findings(known, findings)
     alone = choice == Configuration(blas_threads=choice.blas_threads) and choice.blas_threads is not None
     safe = {*known.safe_threads, *([choice.blas_threads] if alone else [])}
-    assert entry.default_seconds is not None
+    seconds = entry.default_seconds
     return replace(
         entry,
         status=Status.TUNED,
         reason=f"Proved faster in {entry.processes} fresh processes.{_states(findings)}",
         choice=choice,
-        tuned_seconds=entry.default_seconds * (entry.ratio or 1.0),
+        tuned_seconds=None if seconds is None or entry.ratio is None else seconds * entry.ratio,
         safe_threads=tuple(sorted(count for count in safe if count is not None)),
         retained_bytes=evidence.retained_bytes.get(choice),
     )

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry
 from autotune.model.measurement import Failure
 from autotune.model.operation import Operation
-from autotune.model.entry import Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

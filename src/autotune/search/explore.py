@@ -68,6 +68,9 @@ LOST_CAPACITY_STEPS = 3
 UNSEEN = 0.05
 """Improvement that may be found, in log-ratio, while the search of a large space goes on."""
 
+PAIRS = 8
+"""In each process of a confirmation."""
+
 Seen = Callable[[Measurement, float | None], None]
 """Told of every configuration that was measured, with its log-ratio to the default."""
 Batches = dict[Operation, list[Configuration]]
@@ -101,7 +104,9 @@ class Exploration:
         self._environment = environment
         self._seen = seen
         self._sizes = {
-            one: _SizeSearch(item, one, environment=environment, capacity=capacity, seed=seed, lessons=lessons)
+            one: _SizeSearch(
+                item, one, environment=environment, capacity=capacity, seed=seed, lessons=lessons
+            )
             for one in operations
         }
         self._steps = self._plan_steps()
@@ -144,27 +149,33 @@ class Exploration:
         best = min(others, key=evidence.estimate, default=DEFAULT)
         return best if best != DEFAULT and evidence.estimate(best) < -2 * log1p(MARGIN) else DEFAULT
 
+    def _step(self, batches: Mapping[Operation, Sequence[Configuration]], pairs: int) -> Step:
+        cases = (Case(operation=one, configurations=tuple(batch)) for one, batch in batches.items())
+        if self.item.pairs is not None:  # where a pair costs two processes, a step takes fewer of them
+            pairs = max(1, pairs * self.item.pairs // PAIRS)
+        return Step(cases=tuple(cases), pairs=pairs)
+
     def _plan_steps(self) -> Iterator[Step]:
         """Every step; between two of them the session of the first has been taken in."""
         sizes = list(self._sizes.values())
         while batches := _filled({one.operation: one.ask(_around(sizes, one)) for one in sizes}):
             largest = max(map(len, batches.values()))
-            yield _step(batches, max(FEW_PAIRS, min(MANY_PAIRS, PAIRS_OF_FIRST_STEP // largest)))
+            yield self._step(batches, max(FEW_PAIRS, min(MANY_PAIRS, PAIRS_OF_FIRST_STEP // largest)))
         for _ in range(LOST_CAPACITY_STEPS):
             if batches := _filled({one.operation: one.seen_without_capacity() for one in sizes}):
-                yield _step(batches, MANY_PAIRS)
+                yield self._step(batches, MANY_PAIRS)
         wanted = crossings(self.evidence)
         if batches := _filled({one.operation: one.cross(wanted.get(one.operation, ())) for one in sizes}):
-            yield _step(batches, CROSSING_PAIRS)
+            yield self._step(batches, CROSSING_PAIRS)
         for count, pairs in RACES:
             if batches := _filled({one.operation: one.racers(count) for one in sizes}):
-                yield _step(batches, pairs)
+                yield self._step(batches, pairs)
         if batches := _filled({one.operation: one.without_knobs() for one in sizes}):
-            yield _step(batches, KNOB_PAIRS)
+            yield self._step(batches, KNOB_PAIRS)
         if self._environment.neighbours:
             batches = _filled({one.operation: one.leaders(QUIET_CANDIDATES) for one in sizes})
             if batches:
-                yield replace(_step(batches, QUIET_PAIRS), quiet=True)
+                yield replace(self._step(batches, QUIET_PAIRS), quiet=True)
 
 
 def by_operation(session: Session) -> dict[Operation, list[Measurement]]:
@@ -177,11 +188,6 @@ def by_operation(session: Session) -> dict[Operation, list[Measurement]]:
 
 def _filled(batches: Batches) -> Batches:
     return {operation: batch for operation, batch in batches.items() if batch}
-
-
-def _step(batches: Mapping[Operation, Sequence[Configuration]], pairs: int) -> Step:
-    cases = (Case(operation=one, configurations=tuple(batch)) for one, batch in batches.items())
-    return Step(cases=tuple(cases), pairs=pairs)
 
 
 def _around(sizes: Sequence["_SizeSearch"], size: "_SizeSearch") -> list[Configuration]:

@@ -69,7 +69,9 @@ class Capacity:
     def _counted(self) -> tuple[int, float | None, float | None]:
         count = len(self.probes)
         if self._known[0] != count:
-            seen = quantiles(self.probes, n=BEST_OF)[-1] if count >= BEST_OF else max(self.probes, default=None)
+            seen = (
+                quantiles(self.probes, n=BEST_OF)[-1] if count >= BEST_OF else max(self.probes, default=None)
+            )
             best = max((one for one in (seen, self.known_best) if one is not None), default=None)
             share = None
             if best is not None and count:

@@ -2,23 +2,25 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, inf, isfinite, log1p
+from math import exp, inf, isfinite, log, log1p
 
-from autotune.model.configuration import DEFAULT, Configuration
+from autotune.bench.user_workload import UserWorkload
+from autotune.model.catalogue import CATALOGUE
+from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry, Status
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.model.entry import Entry, Status
-from autotune.search.confirmation import MOST_PROCESSES, PAIRS, Candidate, Confirmation, Verdict
+from autotune.search.confirmation import MOST_PROCESSES, Candidate, Confirmation, Verdict
 from autotune.search.crossings import alternatives
 from autotune.search.decide import OUT_OF_TIME, decide, kept
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import Evidence
-from autotune.search.explore import HOLDS, TIE, Exploration
+from autotune.search.explore import HOLDS, PAIRS, TIE, Exploration
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
-from autotune.search.sequential_test import SHARES, candidate_error
+from autotune.search.sequential_test import ERROR, SHARES, candidate_error
 from autotune.search.time_budget import Clock
 
 EXPLORATION_SHARE = 0.45
@@ -56,6 +58,7 @@ def calibrate(
     Entry
         As soon as it is decided. An operation has a second entry where something better was proved later. What the
         time does not reach comes last, undecided.
+
     """
     yield from _Calibration(
         plan=plan,
@@ -343,10 +346,74 @@ class _Calibration:
         return {"elapsed": self.clock.elapsed, "remaining": self.clock.remaining}
 
 
+def confirm(
+    choices: Iterable[Entry],
+    workload: UserWorkload | None,
+    *,
+    environment: Environment,
+    clock: Clock,
+    capacity: Capacity,
+) -> list[Entry]:
+    """Test choices of another host here, without exploration.
+
+    Each entry has the evidence of this host only: tuned if the choice was proved here too, and otherwise with what the
+    test came to. Safe thread counts other than the choice's, and alternatives for sizes in between, were not measured
+    here and are not claimed.
+    """
+    counted = None if environment.has_company else capacity
+    confirmation = Confirmation(clock, counted, capacity)
+    kinds = {
+        one.operation: workload.kind if workload is not None else CATALOGUE[one.operation.name]
+        for one in choices
+    }
+    for one in choices:
+        fewer = one.choice.cpus < environment.default_cpus(kinds[one.operation])
+        confirmation.add(
+            Candidate(
+                operation=one.operation,
+                choice=one.choice,
+                fewer_cpus=fewer,
+                error=ERROR,
+                seemed=log(one.ratio or 1.0),
+            )
+        )
+    while confirmation.open and clock.remaining > 0:
+        before = clock.plans
+        for _ in confirmation.round():
+            pass
+        if clock.plans == before:
+            break
+    for _ in confirmation.judge_again():
+        pass
+    return [
+        decide(
+            one.operation,
+            kinds[one.operation],
+            environment=environment,
+            evidence=_evidence(one, environment),
+            capacity=counted,
+            candidate=one,
+        )
+        for one in confirmation.candidates
+    ]
+
+
+def _evidence(candidate: Candidate, environment: Environment) -> Evidence:
+    """The default's times in the processes of a test."""
+    seconds = [pair.default_seconds for visit in candidate.visits for pair in visit.pairs]
+    return Evidence(
+        operation=candidate.operation, usable_cpus=environment.usable_cpus, default_seconds=seconds
+    )
+
+
 def _within(operations: Sequence[Operation], seconds: float) -> tuple[Operation, ...]:
     """As many sizes as the time allows, spread over all of them."""
     if seconds <= 0:
         return ()
-    count = len(operations) if not isfinite(seconds) else min(len(operations), max(1, int(seconds / SIZE_SECONDS)))
+    count = (
+        len(operations)
+        if not isfinite(seconds)
+        else min(len(operations), max(1, int(seconds / SIZE_SECONDS)))
+    )
     places = {round((place + 0.5) * len(operations) / count - 0.5) for place in range(count)}
     return tuple(operation for place, operation in enumerate(operations) if place in places)

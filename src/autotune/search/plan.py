@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from autotune.bench import ladder
 from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import Family, Kind, Sizes
-from autotune.model.operation import Operation
 from autotune.model.entry import Entry
+from autotune.model.operation import Operation
 from autotune.search.environment import Environment
 from autotune.search.request import Request
 from autotune.search.search_grid import Grid

@@ -62,6 +62,7 @@ def capital(values: Sequence[float], bound: float = 0.0) -> float:
     -------
     float
         Mean capital of all players. The probability of ever reaching C is at most 1 / C under the hypothesis.
+
     """
     stakes = np.asarray(STAKES)[:, None]
     gains = log(2.0) - np.logaddexp(0.0, 2.0 * (np.asarray(values, dtype=float) - bound) / stakes)
