@@ -1,21 +1,74 @@
-"""Being here puts this folder on the path of every test: `from fakes import FakeBench`."""
+"""Settings of all tests: hypothesis, second chances of real tests, and what a whole run must fulfil."""
 
+import os
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# a shell that starts the suite in the background has it, and every process that it starts, ignore Ctrl-C
+# A shell that starts the suite in the background has it, and every process that it starts, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-
-# a pause of the machine is no verdict on a property
+# A pause of the machine must not fail a property.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
+MOST_RERUNS = 6
+"""Second runs of `real` tests allowed in one session: each pays for a bad moment of the machine. More of them means
+that a test, or the code, fails by chance."""
+
+
+def pytest_addoption(parser):
+    """Add the option for the file of outcomes."""
+    parser.addoption(
+        "--outcomes",
+        metavar="FILE",
+        help="write `passed NAME` or `skipped NAME: REASON` for each test; scripts/test compares such files",
+    )
+
 
 def pytest_collection_modifyitems(items):
-    """What meets real processes meets a machine's bad moments, too: what fails is run once more, and both are said."""
+    """Give each test of real processes a second run: it also meets the machine's bad moments."""
     for item in items:
         if item.get_closest_marker("real"):
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+class Outcomes:
+    """Counts second runs and notes which tests ran."""
+
+    def __init__(self, path):
+        self.path = path
+        self.reruns = []
+        self.lines = {}
+
+    def pytest_runtest_logreport(self, report):
+        """Note an outcome."""
+        if report.outcome == "rerun":
+            self.reruns.append(report.nodeid)
+        elif report.skipped:
+            reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            self.lines[report.nodeid] = f"skipped {report.nodeid}: {reason.removeprefix('Skipped: ')}"
+        elif report.when == "call":
+            self.lines[report.nodeid] = f"passed {report.nodeid}"
+
+    def pytest_terminal_summary(self, terminalreporter):
+        """Print the second runs."""
+        if self.reruns:
+            terminalreporter.section(f"second runs: {len(self.reruns)}, at most {MOST_RERUNS} are allowed")
+            for name in self.reruns:
+                terminalreporter.line(name)
+
+    def pytest_sessionfinish(self, session):
+        """Fail a session with too many second runs, and write the outcomes."""
+        if len(self.reruns) > MOST_RERUNS and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self.path:
+            Path(self.path).write_text("".join(f"{line}\n" for line in self.lines.values()))
+
+
+def pytest_configure(config):
+    """Register the counter in the main process of a run."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(Outcomes(config.getoption("--outcomes")))

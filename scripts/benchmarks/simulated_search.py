@@ -27,7 +27,7 @@ from autotune.bench.protocol import Bench
 from autotune.bench.statistics import log_ratios
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Entry
-from autotune.model.measurement import Case, Plan
+from autotune.model.measurement import Case, TrialPlan
 from autotune.search.environment import Site
 from autotune.search.pipeline import calibrate
 from autotune.search.request import Request
@@ -237,7 +237,7 @@ def visited(
 ) -> dict[Configuration, tuple[float, ...]]:
     """Seconds of configurations in one process."""
     case = Case(operation=task.operation, configurations=tuple(configurations))
-    session = bench.run(Plan(cases=(case,), rounds=rounds, seed=seed))
+    session = bench.run(TrialPlan(cases=(case,), rounds=rounds, seed=seed))
     return {one.configuration: one.seconds for one in session.measurements}
 
 

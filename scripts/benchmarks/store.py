@@ -40,13 +40,13 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.software import Software
 from autotune.share.fetch import read_class
-from autotune.share.folder_store import Folder
-from autotune.share.merge import elected, votes
+from autotune.share.folder_backend import FolderBackend
+from autotune.share.merge import collect_votes, merge_votes
 from autotune.share.mirror import pull
 from autotune.share.publication import Publication
-from autotune.share.publishing import publish
-from autotune.share.store import reach
-from autotune.share.trust import Policy
+from autotune.share.publish import publish
+from autotune.share.store import open_store
+from autotune.share.trust import TrustPolicy
 
 CLASSES = 50
 WRITERS, READERS = 8, 4
@@ -199,7 +199,7 @@ def crowd(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     """A whole cluster publishes; one host reads its class only."""
     root = folder / "store"
     root.mkdir()
-    store = reach(str(root))
+    store = open_store(str(root))
     began = perf_counter()
     for number in range(arguments.hosts):
         publish(profile(f"host{number}", 20, of=key(number % CLASSES)), store)
@@ -211,21 +211,21 @@ def crowd(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     )
     read: Counter[str] = Counter()
     listed: Counter[str] = Counter()
-    plain_read, plain_items = Folder.read, Folder.items
+    plain_read, plain_items = FolderBackend.read, FolderBackend.items
 
-    def counted_read(self: Folder, name: str, names: Any, limit: int) -> Any:
+    def counted_read(self: FolderBackend, name: str, names: Any, limit: int) -> Any:
         read[name] += len(names)
         return plain_read(self, name, names, limit)
 
-    def counted_items(self: Folder, name: str) -> Any:
+    def counted_items(self: FolderBackend, name: str) -> Any:
         listed[name] += 1
         return plain_items(self, name)
 
-    Folder.read, Folder.items = counted_read, counted_items  # type: ignore[method-assign]
+    FolderBackend.read, FolderBackend.items = counted_read, counted_items  # type: ignore[method-assign]
     began = perf_counter()
-    pulled = pull(store, Policy(), key(7))
+    pulled = pull(store, TrustPolicy(), key(7))
     spent = perf_counter() - began
-    Folder.read, Folder.items = plain_read, plain_items  # type: ignore[method-assign]
+    FolderBackend.read, FolderBackend.items = plain_read, plain_items  # type: ignore[method-assign]
     others = sum(count for name, count in (read + listed).items() if name != key(7).slug)
     yield Row(
         what="fitting one host: listings and files of other classes",
@@ -245,12 +245,12 @@ def pull_large(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     here = this_key()
     root = folder / "store"
     root.mkdir()
-    store = reach(str(root))
+    store = open_store(str(root))
     for number in range(200):
         publish(profile(f"host{number}", 100, of=here), store)
     for name in ("cold", "with local copies"):
         began, busy = perf_counter(), process_time()
-        pulled = pull(store, Policy(), here)
+        pulled = pull(store, TrustPolicy(), here)
         spent, busy = perf_counter() - began, process_time() - busy
         own = pulled.mirrored[0]
         yield Row(
@@ -275,7 +275,7 @@ def merge_many(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     del folder, arguments
     made = [Publication(name="", profile=profile(f"host{number}", 100, of=key())) for number in range(1000)]
     began = perf_counter()
-    merged = elected(votes(made), key())
+    merged = merge_votes(collect_votes(made), key())
     spent = perf_counter() - began
     yield Row(
         what="merge of 1,000 profiles x 100 entries",
@@ -327,12 +327,12 @@ def storm(name: str, address: str, seconds: float) -> Iterator[Row]:
         acknowledged = {host: made for job in writing for host, made in job.get().items()}
         reads = [job.get() for job in reading]
     there: dict[str, str] = {}
-    final = read_class(reach(address), key().slug, Policy())
+    final = read_class(open_store(address), key().slug, TrustPolicy())
     for one in final.publications:
         there[one.host] = max(there.get(one.host, ""), one.profile.provenance.created or "")
     lost = [host for host, (created, _) in acknowledged.items() if there.get(host, "") < created]
     published = sum(count for _, count in acknowledged.values())
-    torn = sum(one["torn"] for one in reads) + len(final.refused)
+    torn = sum(one["torn"] for one in reads) + len(final.rejected)
     files = sum(one["files"] for one in reads)
     yield Row(
         what=f"{name}: torn reads",
@@ -352,7 +352,7 @@ def storm(name: str, address: str, seconds: float) -> Iterator[Row]:
 
 def write(address: str, number: int, seconds: float) -> dict[str, tuple[str, int]]:
     """Publish for so long. Returns, for each host, the stamp of its last publication and how many there were."""
-    store = reach(address)
+    store = open_store(address)
     done: dict[str, tuple[str, int]] = {}
     end = monotonic() + seconds
     turn = 0
@@ -367,12 +367,12 @@ def write(address: str, number: int, seconds: float) -> dict[str, tuple[str, int
 
 def read(address: str, seconds: float) -> dict[str, int]:
     """Read the class for so long; everything that was refused is torn, for nobody publishes anything bad."""
-    store = reach(address)
+    store = open_store(address)
     found = {"torn": 0, "files": 0, "reads": 0}
     end = monotonic() + seconds
     while monotonic() < end:
-        reading = read_class(store, key().slug, Policy())
-        found["torn"] += len(reading.refused)
+        reading = read_class(store, key().slug, TrustPolicy())
+        found["torn"] += len(reading.rejected)
         found["files"] += len(reading.publications)
         found["reads"] += 1
     return found

@@ -22,8 +22,8 @@ from autotune.search.environment import Site
 from autotune.search.events import Decided, Started
 from autotune.search.journal import Journal
 from autotune.search.request import Effort
-from autotune.share.publishing import publish
-from autotune.share.store import reach
+from autotune.share.publish import publish
+from autotune.share.store import open_store
 
 
 @pytest.fixture
@@ -291,7 +291,8 @@ def test_a_function_of_the_users_is_asked_for_by_its_name(calibrate, tmp_path):
 def test_what_the_store_s_relatives_chose_is_tried_first_and_the_time_saved_is_told(calibrate, tmp_path):
     (tmp_path / "store").mkdir()
     publish(
-        replace(USUAL, provenance=replace(USUAL.provenance, host="other")), reach(str(tmp_path / "store"))
+        replace(USUAL, provenance=replace(USUAL.provenance, host="other")),
+        open_store(str(tmp_path / "store")),
     )
     result = calibrate("--store", str(tmp_path / "store"))
     assert [one.provenance.host for one in calibrate.relatives] == ["other"]

@@ -13,7 +13,7 @@ from autotune.cluster.calibrate_cluster import Came, Ended, Failed, Left, Outcom
 from autotune.cluster.plan import Errand, Job, Missed, Node, Unit
 from autotune.errors import EnvironmentProblem
 from autotune.profiles import folders, profile_files
-from autotune.share.store import reach
+from autotune.share.store import open_store
 
 UNIT = Unit(name="qr", dtype="float64", seconds=1.0)
 NODE = Node(worker="tcp://a:1", host="a", key=KEY, units=(UNIT,))
@@ -70,7 +70,7 @@ def test_with_a_store_each_host_publishes_its_own_words_and_nothing_is_written(c
     (tmp_path / "store").mkdir()
     result = calibrate("--store", str(tmp_path / "store"))
     assert result.exit_code == 0
-    names = [item.name for item in reach(str(tmp_path / "store")).items(KEY.slug)]
+    names = [item.name for item in open_store(str(tmp_path / "store")).files(KEY.slug)]
     assert sorted(name[:2] for name in names) == ["a-", "b-"]
     assert not folders.user_profiles().exists()
 

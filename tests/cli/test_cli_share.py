@@ -116,7 +116,7 @@ def test_keys_are_made_once_and_shown_again():
 def test_no_key_is_told_with_what_to_do():
     result = run("keys")
     assert result.exit_code == 2
-    assert "`autotune keys --new` makes one" in result.stderr
+    assert "`autotune store keys --new` makes one" in result.stderr
 
 
 def test_a_list_shows_classes_and_one_class_its_publications():

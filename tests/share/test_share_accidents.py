@@ -18,18 +18,18 @@ from autotune.profiles import profile_files
 from autotune.profiles.folders import cluster_profiles
 from autotune.share.fetch import read_class
 from autotune.share.mirror import pull
-from autotune.share.publishing import publish
-from autotune.share.store import reach
-from autotune.share.trust import Policy
+from autotune.share.publish import publish
+from autotune.share.store import open_store
+from autotune.share.trust import TrustPolicy
 
 pytestmark = pytest.mark.real
 
 PUBLISHES = """
 import sys
 from support.published_profiles import qr, said
-from autotune.share.publishing import publish
-from autotune.share.store import reach
-store = reach(sys.argv[1])
+from autotune.share.publish import publish
+from autotune.share.store import open_store
+store = open_store(sys.argv[1])
 print("ready", flush=True)
 for number in range(10**6):
     publish(said("a", *(qr(n=n) for n in range(100, 300)), created=f"2026-01-01T00:00:00.{number:06}"), store)
@@ -38,12 +38,12 @@ PULLS = """
 import sys
 from support.profile_builders import KEY
 from autotune.share.mirror import pull
-from autotune.share.store import reach
-from autotune.share.trust import Policy
-store = reach(sys.argv[1])
+from autotune.share.store import open_store
+from autotune.share.trust import TrustPolicy
+store = open_store(sys.argv[1])
 print("ready", flush=True)
 for number in range(int(sys.argv[2])):
-    pull(store, Policy(), KEY, fresh=number % 2 == 1)
+    pull(store, TrustPolicy(), KEY, fresh=number % 2 == 1)
 """
 
 
@@ -77,8 +77,8 @@ def test_a_publisher_that_is_killed_leaves_nothing_torn_and_loses_nothing(tmp_pa
     for _ in range(6):
         store = store_at(tmp_path / "store")
         kill_somewhere(start(PUBLISHES, tmp_path / "store"), moments.uniform(0.0, 0.3))
-        found = read_class(store, KEY.slug, Policy())
-        assert found.refused == ()
+        found = read_class(store, KEY.slug, TrustPolicy())
+        assert found.rejected == ()
         assert {one.host for one in found.publications} <= {"a"}
     assert publish(said("a", created="2026-02-01"), store).folder == KEY.slug
 
@@ -93,7 +93,7 @@ def test_a_pull_that_is_killed_never_leaves_a_torn_mirror(tmp_path):
         kill_somewhere(start(PULLS, tmp_path / "store", 10**6), moments.uniform(0.0, 0.3))
         if mirror.exists():
             assert len(profile_files.read(mirror, profile_files.Trust.FOUND).entries) == 100
-    pull(store, Policy(), KEY)
+    pull(store, TrustPolicy(), KEY)
     assert profile_files.read(mirror).entries[0].hosts == 6
 
 
@@ -113,9 +113,9 @@ def test_pulls_at_once_leave_the_mirror_that_one_leaves(tmp_path):
 def test_a_server_that_never_answers_is_given_up(tmp_path):
     pytest.importorskip("aiohttp")
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        store = reach(f"http://127.0.0.1:{silent.getsockname()[1]}/store", seconds=0.5)
+        store = open_store(f"http://127.0.0.1:{silent.getsockname()[1]}/store", seconds=0.5)
         with pytest.raises(StoreProblem, match=r"did not answer within 0\.5 s"):
-            pull(store, Policy(), KEY)
+            pull(store, TrustPolicy(), KEY)
     assert not cluster_profiles().exists()
 
 
@@ -141,8 +141,8 @@ def test_a_full_disk_takes_no_publication_and_keeps_what_it_has(small_disk):
     publish(said("a"), store)
     with pytest.raises(StoreProblem, match="it is full"):
         publish(said("b", *(qr(n=n) for n in range(100, 600))), store)
-    found = read_class(store, KEY.slug, Policy())
-    assert ([one.host for one in found.publications], found.refused) == (["a"], ())
+    found = read_class(store, KEY.slug, TrustPolicy())
+    assert ([one.host for one in found.publications], found.rejected) == (["a"], ())
     assert [path.name for path in (small_disk / "store").rglob(".*")] == []
 
 
@@ -150,18 +150,18 @@ def test_a_mount_that_can_only_be_read_is_pulled_from(small_disk):
     store = store_at(small_disk / "store")
     publish(said("a"), store)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    with pytest.raises(StoreProblem, match="it can only be read"):
+    with pytest.raises(StoreProblem, match="it is read-only"):
         publish(said("b"), store)
-    assert pull(store, Policy(), KEY).mirrored[0].hosts == 1
+    assert pull(store, TrustPolicy(), KEY).mirrored[0].hosts == 1
 
 
 def test_a_mirror_on_a_full_disk_stays_as_it_was(small_disk, tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(small_disk))
     store = store_at(tmp_path / "store")
     publish(said("a"), store)
-    pull(store, Policy(), KEY)
+    pull(store, TrustPolicy(), KEY)
     before = (cluster_profiles() / f"{KEY.slug}.yaml").read_bytes()
     publish(said("b", *(qr(n=n) for n in range(100, 600))), store)
     with pytest.raises(OSError, match="No space left"):
-        pull(store, Policy(), KEY)
+        pull(store, TrustPolicy(), KEY)
     assert [path.read_bytes() for path in cluster_profiles().iterdir()] == [before]

@@ -4,14 +4,14 @@ import pytest
 
 from autotune.share.claims import SECONDS, claim
 from autotune.share.publication import CLASS
-from autotune.share.store import reach
+from autotune.share.store import open_store
 
 NOON = 500_000 * SECONDS
 
 
 @pytest.fixture
 def store(tmp_path):
-    return reach(str(tmp_path))
+    return open_store(str(tmp_path))
 
 
 def claimed(store, host, now=NOON, subject="svd-float64"):
@@ -42,7 +42,7 @@ def test_a_claim_holds_through_the_next_hour_and_no_longer(store):
 def test_claims_that_have_ended_are_removed(store):
     claimed(store, "a")
     claimed(store, "b", NOON + 5 * SECONDS)
-    assert [item.name for item in store.items("_claims-0123456789ab")] == ["500005-svd-float64.claim"]
+    assert [item.name for item in store.files("_claims-0123456789ab")] == ["500005-svd-float64.claim"]
 
 
 def test_no_other_verb_takes_claims_for_a_class(store):

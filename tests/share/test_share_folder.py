@@ -9,11 +9,12 @@ from support.profile_builders import KEY
 from support.published_profiles import put, said, store_at
 
 from autotune.errors import BadSettings, StoreProblem
+from autotune.share.backend import FileContent
 from autotune.share.fetch import read_class
-from autotune.share.folder_store import Folder
-from autotune.share.publishing import publish
-from autotune.share.store import Content, reach
-from autotune.share.trust import Policy
+from autotune.share.folder_backend import FolderBackend
+from autotune.share.publish import publish
+from autotune.share.store import open_store
+from autotune.share.trust import TrustPolicy
 
 CLASS = KEY.slug
 
@@ -79,9 +80,9 @@ def test_a_file_system_without_hard_links_gets_a_rename(tmp_path, monkeypatch):
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path):
     with pytest.raises(StoreProblem, match="there is no such folder or bucket"):
-        publish(said("a"), reach(str(tmp_path / "unmounted")))
+        publish(said("a"), open_store(str(tmp_path / "unmounted")))
     with pytest.raises(StoreProblem, match="cannot be listed"):
-        reach(str(tmp_path / "unmounted")).items(CLASS)
+        open_store(str(tmp_path / "unmounted")).files(CLASS)
     assert not (tmp_path / "unmounted").exists()
 
 
@@ -90,7 +91,7 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path):
     [
         (errno.ENOSPC, "it is full"),
         (errno.EDQUOT, "the quota is used up"),
-        (errno.EROFS, "it can only be read"),
+        (errno.EROFS, "it is read-only"),
         (errno.EIO, "input/output error"),
     ],
 )
@@ -104,17 +105,17 @@ def test_a_store_that_takes_nothing_says_why_and_keeps_what_it_has(tmp_path, mon
 
 def test_stale_handles_are_asked_for_again(tmp_path, monkeypatch):
     path = put(tmp_path, said("a"))
-    monkeypatch.setattr("autotune.share.folder_store.STALE_SECONDS", 0)
+    monkeypatch.setattr("autotune.share.folder_backend.STALE_SECONDS", 0)
     monkeypatch.setattr("os.open", fails_with(errno.ESTALE, 9, os.open))
-    found = Folder(str(tmp_path)).read(CLASS, [path.name], 10**6)[path.name]
-    assert isinstance(found, Content)
+    found = FolderBackend(str(tmp_path)).read(CLASS, [path.name], 10**6)[path.name]
+    assert isinstance(found, FileContent)
 
 
 def test_a_handle_that_stays_stale_costs_its_file_only(tmp_path, monkeypatch):
     put(tmp_path, said("a"))
-    monkeypatch.setattr("autotune.share.folder_store.STALE_SECONDS", 0)
+    monkeypatch.setattr("autotune.share.folder_backend.STALE_SECONDS", 0)
     monkeypatch.setattr("os.open", fails_with(errno.ESTALE))
-    (refused,) = read_class(store_at(tmp_path), CLASS, Policy()).refused
+    (refused,) = read_class(store_at(tmp_path), CLASS, TrustPolicy()).rejected
     assert refused.reason == "it cannot be read: the file server has lost the file (ESTALE)."
 
 
@@ -126,23 +127,23 @@ def test_a_file_that_cannot_be_read_costs_no_other(tmp_path, monkeypatch):
         return fails_with(errno.EIO)() if str(path) == str(bad) else real(path, *rest, **more)
 
     monkeypatch.setattr("os.open", open_or_fail)
-    reading = read_class(store_at(tmp_path), CLASS, Policy())
+    reading = read_class(store_at(tmp_path), CLASS, TrustPolicy())
     assert [one.name for one in reading.publications] == [good.name]
-    assert [one.reason for one in reading.refused] == ["it cannot be read: input/output error."]
+    assert [one.reason for one in reading.rejected] == ["it cannot be read: input/output error."]
 
 
 def test_a_file_that_vanishes_between_list_and_read_is_no_matter(tmp_path, monkeypatch):
     gone, there = put(tmp_path, said("a")), put(tmp_path, said("b"))
-    items = Folder.items
+    files = FolderBackend.files
 
-    def items_then_gone(self, folder):
-        found = items(self, folder)
+    def files_then_gone(self, folder):
+        found = files(self, folder)
         gone.unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr(Folder, "items", items_then_gone)
-    reading = read_class(store_at(tmp_path), CLASS, Policy())
-    assert ([one.name for one in reading.publications], reading.refused) == ([there.name], ())
+    monkeypatch.setattr(FolderBackend, "files", files_then_gone)
+    reading = read_class(store_at(tmp_path), CLASS, TrustPolicy())
+    assert ([one.name for one in reading.publications], reading.rejected) == ([there.name], ())
 
 
 def test_links_and_pipes_are_refused_and_never_waited_for(tmp_path):
@@ -150,15 +151,15 @@ def test_links_and_pipes_are_refused_and_never_waited_for(tmp_path):
     link, pipe = (real.with_name(real.name.replace("a-", f"{name}-", 1)) for name in "bc")
     link.symlink_to(real)
     os.mkfifo(pipe)
-    reading = read_class(store_at(tmp_path), CLASS, Policy())
+    reading = read_class(store_at(tmp_path), CLASS, TrustPolicy())
     assert [one.host for one in reading.publications] == ["a"]
-    assert [one.name for one in reading.refused] == [link.name, pipe.name]
+    assert [one.name for one in reading.rejected] == [link.name, pipe.name]
 
 
 def test_an_oversized_file_is_refused_before_it_is_read(tmp_path):
     path = put(tmp_path, said("a"))
     os.truncate(path, 9 * 2**20)
-    (refused,) = read_class(store_at(tmp_path), CLASS, Policy()).refused
+    (refused,) = read_class(store_at(tmp_path), CLASS, TrustPolicy()).rejected
     assert refused.reason == "it is larger than 8 MiB, the most that a store may hold."
 
 
@@ -166,13 +167,13 @@ def test_names_that_nobody_gives_are_refused(tmp_path):
     put(tmp_path, said("a"), name="..a.json")
     put(tmp_path, said("a"), name="notes.txt")
     put(tmp_path, said("a"), name=".1700000000-abc.tmp")
-    reading = read_class(store_at(tmp_path), CLASS, Policy())
-    assert [one.name for one in reading.refused] == ["notes.txt"]
+    reading = read_class(store_at(tmp_path), CLASS, TrustPolicy())
+    assert [one.name for one in reading.rejected] == ["notes.txt"]
 
 
 def test_a_relative_folder_is_refused():
-    with pytest.raises(BadSettings, match="named from the root on"):
-        reach("store")
+    with pytest.raises(BadSettings, match="absolute path"):
+        open_store("store")
 
 
 def test_a_store_that_does_not_answer_is_given_up():
@@ -181,8 +182,8 @@ def test_a_store_that_does_not_answer_is_given_up():
     from autotune.share.store import Store
 
     class Silent:
-        def items(self, folder):
+        def files(self, folder):
             Event().wait(30)
 
     with pytest.raises(StoreProblem, match=r"did not answer within 0\.01 s"):
-        Store("/nfs", Silent(), 0.01).items(CLASS)
+        Store("/nfs", Silent(), 0.01).files(CLASS)

@@ -18,12 +18,12 @@ from autotune.profiles.folders import cache_dir, cluster_profiles
 from autotune.share import fetch, signing_keys
 from autotune.share import store as shelf
 from autotune.share.fetch import read_class
-from autotune.share.folder_store import Folder
+from autotune.share.folder_backend import FolderBackend
 from autotune.share.mirror import pull
+from autotune.share.prune import removable_files
 from autotune.share.publication import created, decode, encode, signature_name
-from autotune.share.publishing import publish
-from autotune.share.retention import prunable
-from autotune.share.trust import Policy, Trust
+from autotune.share.publish import publish
+from autotune.share.trust import TrustPolicy, TrustRule
 
 CLASS = KEY.slug
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -37,16 +37,16 @@ def alone_here(monkeypatch, tmp_path):
 @pytest.fixture
 def site(tmp_path):
     """(private key, the policy that asks for its signature)"""
-    public = signing_keys.make(tmp_path / "site.key")
-    return signing_keys.private_key(tmp_path / "site.key"), Policy(trust=Trust.SIGNED, keys=(public,))
+    public = signing_keys.make_key_pair(tmp_path / "site.key")
+    return signing_keys.private_key(tmp_path / "site.key"), TrustPolicy(rule=TrustRule.SIGNED, keys=(public,))
 
 
 def hosts(root, policy=None):
-    return sorted(one.host for one in read_class(store_at(root), CLASS, policy or Policy()).publications)
+    return sorted(one.host for one in read_class(store_at(root), CLASS, policy or TrustPolicy()).publications)
 
 
 def refusals(root, policy=None):
-    return {one.reason for one in read_class(store_at(root), CLASS, policy or Policy()).refused}
+    return {one.reason for one in read_class(store_at(root), CLASS, policy or TrustPolicy()).rejected}
 
 
 def mirror():
@@ -96,9 +96,9 @@ def test_a_flood_of_one_publisher_pushes_no_other_out(tmp_path, monkeypatch):
         put(tmp_path, said("0flood", created=f"2026-01-0{day}"))
     put(tmp_path, said("b"))
     put(tmp_path, said("c"))
-    found = read_class(store_at(tmp_path), CLASS, Policy(), most=3)
+    found = read_class(store_at(tmp_path), CLASS, TrustPolicy(), most=3)
     assert {one.host for one in found.publications} == {"0flood", "b", "c"}
-    assert len(found.refused) == 6
+    assert len(found.rejected) == 6
 
 
 def test_what_is_signed_is_read_before_any_flood(tmp_path, site):
@@ -106,7 +106,7 @@ def test_what_is_signed_is_read_before_any_flood(tmp_path, site):
     for number in range(5):
         put(tmp_path, said(f"0flood{number}"))
     publish(said("z"), store_at(tmp_path), key=private)
-    found = read_class(store_at(tmp_path), CLASS, replace(policy, trust=Trust.ANY), most=1)
+    found = read_class(store_at(tmp_path), CLASS, replace(policy, rule=TrustRule.ANY), most=1)
     assert [one.host for one in found.publications] == ["z"]
 
 
@@ -115,8 +115,8 @@ def test_where_signatures_are_required_nothing_else_is_even_read(tmp_path, site,
     put(tmp_path, said("flood"))
     done = publish(said("a"), store_at(tmp_path), key=private)
     read = []
-    plain = Folder.read
-    monkeypatch.setattr(Folder, "read", lambda *call: read.extend(call[2]) or plain(*call))
+    plain = FolderBackend.read
+    monkeypatch.setattr(FolderBackend, "read", lambda *call: read.extend(call[2]) or plain(*call))
     assert hosts(tmp_path, policy) == ["a"]
     assert sorted(read) == [done.name, signature_name(done.name, done.signer)]
 
@@ -131,7 +131,7 @@ def test_a_file_that_is_too_large_uses_up_nothing_of_its_class(tmp_path, monkeyp
 
 def test_a_store_that_trickles_is_given_up(tmp_path, monkeypatch):
     put(tmp_path, said("a"))
-    monkeypatch.setattr(shelf, "READING_SECONDS", -1.0)
+    monkeypatch.setattr(shelf, "CLASS_SECONDS", -1.0)
     with pytest.raises(StoreProblem, match="did not give a class's files within"):
         hosts(tmp_path)
 
@@ -145,7 +145,7 @@ def test_publications_that_make_too_large_a_mirror_together_lose_what_nobody_con
             said(f"flood{number}", *(replace(one, reason="x" * 500) for one in flood[number::2])),
         )
     monkeypatch.setattr(yaml_subset, "MAX_BYTES", 50_000)
-    assert pull(store_at(tmp_path / "store"), Policy(), KEY).mirrored[0].confirmed == 1
+    assert pull(store_at(tmp_path / "store"), TrustPolicy(), KEY).mirrored[0].confirmed == 1
     assert 1 <= len(mirror()) < 100
     assert [one.hosts for one in mirror()].count(2) == 1
 
@@ -157,12 +157,12 @@ def test_a_name_that_was_squatted_is_taken_back(tmp_path, site, signs):
     put(tmp_path, said("a"), name=name, data=b"squatted")
     put(tmp_path, said("a"), name=signature_name(name, next(iter(policy.key_ids))), data=b"squatted")
     assert publish(said("a"), store_at(tmp_path), key=private if signs else None).new
-    assert hosts(tmp_path, policy if signs else Policy()) == ["a"]
+    assert hosts(tmp_path, policy if signs else TrustPolicy()) == ["a"]
 
 
 def test_a_name_that_stays_squatted_is_told(tmp_path, monkeypatch):
     put(tmp_path, said("a"), data=b"squatted")
-    monkeypatch.setattr(Folder, "remove", lambda *_: None)
+    monkeypatch.setattr(FolderBackend, "remove", lambda *_: None)
     with pytest.raises(StoreProblem, match="has something else in the place of a-"):
         publish(said("a"), store_at(tmp_path))
 
@@ -172,9 +172,9 @@ def test_a_link_in_the_place_of_a_class_leads_nowhere(tmp_path):
     elsewhere.mkdir()
     (tmp_path / "store" / "v1").mkdir(parents=True)
     (tmp_path / "store" / "v1" / CLASS).symlink_to(elsewhere)
-    with pytest.raises(StoreProblem, match="is a link, and none is followed"):
+    with pytest.raises(StoreProblem, match="is a symbolic link, which is not followed"):
         hosts(tmp_path / "store")
-    with pytest.raises(StoreProblem, match="is a link, and none is followed"):
+    with pytest.raises(StoreProblem, match="is a symbolic link, which is not followed"):
         publish(said("a"), store_at(tmp_path / "store"))
     assert [*elsewhere.iterdir()] == []
 
@@ -183,8 +183,10 @@ def test_who_poses_as_a_host_cannot_have_its_files_pruned(tmp_path, site):
     private, policy = site
     honest = publish(said("a", created="2026-01-01"), store_at(tmp_path), key=private)
     put(tmp_path, said("a", created="2026-01-02"))
-    assert [*prunable(store_at(tmp_path), policy, now=NOW)] == []
-    assert next(one.name for one in prunable(store_at(tmp_path), Policy(), now=NOW)) == honest.name
+    assert [*removable_files(store_at(tmp_path), policy, now=NOW)] == []
+    assert (
+        next(one.name for one in removable_files(store_at(tmp_path), TrustPolicy(), now=NOW)) == honest.name
+    )
 
 
 def test_what_was_withdrawn_and_is_put_back_outweighs_no_newer_word(tmp_path, site):
@@ -206,7 +208,7 @@ def test_a_signed_file_says_nothing_in_another_class(tmp_path, site):
     (tmp_path / "store" / "v1" / other.slug).rename(tmp_path / "store" / "v1" / CLASS)
     pulled = pull(store_at(tmp_path / "store"), policy, KEY)
     assert pulled.mirrored == ()
-    assert [one.reason for one in pulled.refused] == ["it is for another class whose name is the same."]
+    assert [one.reason for one in pulled.rejected] == ["it is for another class whose name is the same."]
 
 
 def test_a_trusted_key_with_one_flipped_byte_trusts_nobody(tmp_path, site):
@@ -237,14 +239,14 @@ def test_a_private_key_with_one_flipped_byte_signs_nothing_that_is_believed(tmp_
 @pytest.mark.skipif(os.name != "posix", reason="needs owners and modes")
 def test_copies_that_others_may_have_put_there_are_not_believed(tmp_path):
     put(tmp_path / "store", said("a"))
-    pull(store_at(tmp_path / "store"), Policy(), KEY)
+    pull(store_at(tmp_path / "store"), TrustPolicy(), KEY)
     (copies,) = (one.parent for one in tmp_path.rglob("a-*.json") if str(one).startswith(cache_dir()))
     forged = encode(said("b"))
     (copies / forged[0]).write_bytes(forged[1])
     copies.chmod(0o777)
-    assert pull(store_at(tmp_path / "store"), Policy(), KEY).mirrored[0].hosts == 1
+    assert pull(store_at(tmp_path / "store"), TrustPolicy(), KEY).mirrored[0].hosts == 1
     copies.chmod(0o700)
-    assert pull(store_at(tmp_path / "store"), Policy(), KEY).mirrored[0].hosts == 2
+    assert pull(store_at(tmp_path / "store"), TrustPolicy(), KEY).mirrored[0].hosts == 2
 
 
 def test_a_full_disk_keeps_no_half_of_a_copy(tmp_path, monkeypatch):
@@ -256,7 +258,7 @@ def test_a_full_disk_keeps_no_half_of_a_copy(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    assert pull(store_at(tmp_path / "store"), Policy(), KEY).mirrored[0].hosts == 1
+    assert pull(store_at(tmp_path / "store"), TrustPolicy(), KEY).mirrored[0].hosts == 1
     copies = [one for one in tmp_path.rglob("*a-*") if str(one).startswith(cache_dir())]
     assert copies == []
 
@@ -265,13 +267,13 @@ def test_what_hosts_measured_beside_their_choices_is_kept_as_far_as_all_did(tmp_
     two, four = {"blas_threads": 2}, {"blas_threads": 4}
     put(tmp_path / "store", said("a", qr(1, others=[(two, 0.6), (four, 0.7)])))
     put(tmp_path / "store", said("b", qr(1, others=[(two, 0.8)])))
-    pull(store_at(tmp_path / "store"), Policy(), KEY)
+    pull(store_at(tmp_path / "store"), TrustPolicy(), KEY)
     assert mirror()[0].alternatives == ((Configuration(**two), 0.8),)
 
 
 def test_the_mirror_says_that_edits_are_lost(tmp_path):
     put(tmp_path / "store", said("a", make_entry("qr", choice={"blas_threads": 1}, m=9, n=9)))
-    pull(store_at(tmp_path / "store"), Policy(), KEY)
+    pull(store_at(tmp_path / "store"), TrustPolicy(), KEY)
     text = (cluster_profiles() / f"{KEY.slug}.yaml").read_text()
     assert "`autotune pull` replaces it" in text
     assert "Safe to edit" not in text

@@ -10,7 +10,7 @@ from support.published_profiles import qr, said
 
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Status
-from autotune.share.merge import elected, votes
+from autotune.share.merge import collect_votes, merge_votes
 from autotune.share.publication import Publication
 
 ONE, TWO = Configuration(blas_threads=1), Configuration(blas_threads=2)
@@ -22,7 +22,7 @@ def publication(made, signer=None):
 
 def election(*publications):
     """The only entry that the class gets."""
-    (entry,) = elected(votes(publications), KEY).entries
+    (entry,) = merge_votes(collect_votes(publications), KEY).entries
     return entry
 
 
@@ -57,8 +57,8 @@ PROFILES = st.builds(
 def test_the_order_of_publications_and_copies_of_them_change_nothing(publications, random):
     shuffled = [*publications, *publications[:2]]
     random.shuffle(shuffled)
-    assert votes(shuffled) == votes(publications)
-    assert elected(votes(shuffled), KEY) == elected(votes(publications), KEY)
+    assert collect_votes(shuffled) == collect_votes(publications)
+    assert merge_votes(collect_votes(shuffled), KEY) == merge_votes(collect_votes(publications), KEY)
 
 
 def test_two_hosts_that_chose_the_same_confirm_it():
@@ -127,14 +127,18 @@ def test_only_what_every_host_measured_to_be_safe_stays_safe():
 
 def test_what_nobody_measured_is_left_out():
     unreached = replace(qr(0), default_seconds=None)
-    assert elected(votes([publication(said("a", unreached, qr(n=200)))]), KEY).entries[0].operation.size == {
+    assert merge_votes(collect_votes([publication(said("a", unreached, qr(n=200)))]), KEY).entries[
+        0
+    ].operation.size == {
         "m": 200,
         "n": 200,
     }
 
 
 def test_the_merged_profile_names_no_host_and_the_latest_date():
-    made = elected(votes([of("a", 1), publication(said("b", created="2026-05-05"))]), KEY, cpu="A CPU")
+    made = merge_votes(
+        collect_votes([of("a", 1), publication(said("b", created="2026-05-05"))]), KEY, cpu="A CPU"
+    )
     assert (made.provenance.host, made.provenance.created, made.provenance.cpu) == (
         None,
         "2026-05-05",

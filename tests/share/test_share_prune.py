@@ -5,29 +5,29 @@ from datetime import UTC, datetime, timedelta
 from support.profile_builders import KEY
 from support.published_profiles import put, qr, said, store_at
 
-from autotune.share.retention import classes, prunable
-from autotune.share.trust import Policy
+from autotune.share.prune import list_classes, removable_files
+from autotune.share.trust import TrustPolicy
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 CLASS = KEY.slug
 
 
 def going(root, **which):
-    policy = which.pop("policy", Policy())
-    return {(one.name, one.reason) for one in prunable(store_at(root), policy, now=NOW, **which)}
+    policy = which.pop("policy", TrustPolicy())
+    return {(one.name, one.reason) for one in removable_files(store_at(root), policy, now=NOW, **which)}
 
 
 def test_what_a_later_publication_covers_may_go(tmp_path):
     old = put(tmp_path, said("a", created="2026-01-01"))
     put(tmp_path, said("a", created="2026-01-02"))
     put(tmp_path, said("b", created="2026-01-01"))
-    assert going(tmp_path) == {(old.name, "a later publication of the same host covers it.")}
+    assert going(tmp_path) == {(old.name, "a later publication of the same host supersedes it.")}
 
 
 def test_a_signature_of_nothing_may_go(tmp_path):
     name = f"a-{'0' * 64}.json.{'1' * 16}.sig"
     put(tmp_path, said("a"), name=name, data=b"x")
-    assert going(tmp_path) == {(name, "what it signed is not there.")}
+    assert going(tmp_path) == {(name, "the publication that it signed does not exist.")}
 
 
 def test_a_signature_goes_with_what_it_signed(tmp_path):
@@ -40,7 +40,7 @@ def test_a_signature_goes_with_what_it_signed(tmp_path):
 def test_what_writers_left_long_ago_may_go(tmp_path):
     old = put(tmp_path, said("a"), name=f".{int(NOW.timestamp()) - 100_000}-x.tmp")
     put(tmp_path, said("a"), name=f".{int(NOW.timestamp()) - 100}-x.tmp")
-    assert going(tmp_path) == {(old.name, "a writer left it.")}
+    assert going(tmp_path) == {(old.name, "its writer ended before it was complete.")}
 
 
 def test_what_is_older_than_asked_may_go(tmp_path):
@@ -52,7 +52,7 @@ def test_what_is_older_than_asked_may_go(tmp_path):
 def test_what_cannot_be_read_stays_unless_its_host_is_to_go(tmp_path):
     path = put(tmp_path, said("a"), data=b"from the future")
     assert going(tmp_path) == set()
-    assert going(tmp_path, hosts=["a"]) == {(path.name, "this host is to go.")}
+    assert going(tmp_path, hosts=["a"]) == {(path.name, "its host is to be removed.")}
 
 
 def test_other_classes_are_left_alone(tmp_path):
@@ -65,5 +65,5 @@ def test_a_list_says_who_published_in_each_class(tmp_path):
     put(tmp_path, said("a"))
     put(tmp_path, said("a", qr(4)))
     put(tmp_path, said("b"))
-    (found,) = classes(store_at(tmp_path))
+    (found,) = list_classes(store_at(tmp_path))
     assert (found.folder, found.hosts, found.publications, found.signatures) == (CLASS, ("a", "b"), 3, 0)

@@ -12,10 +12,10 @@ from autotune.errors import StoreProblem
 from autotune.model.configuration import Configuration
 from autotune.profiles import profile_files
 from autotune.profiles.folders import cluster_profiles
-from autotune.share.folder_store import Folder
-from autotune.share.mirror import pull, relatives
-from autotune.share.store import reach
-from autotune.share.trust import Policy, Trust
+from autotune.share.folder_backend import FolderBackend
+from autotune.share.mirror import pull, read_relatives
+from autotune.share.store import open_store
+from autotune.share.trust import TrustPolicy, TrustRule
 
 NOW = 1_800_000_000.0
 MINUTES = 60.0
@@ -27,7 +27,7 @@ def alone_here(monkeypatch, tmp_path):
 
 
 def bring(root, **how):
-    return pull(store_at(root), how.pop("policy", Policy()), how.pop("key", KEY), **({"now": NOW} | how))
+    return pull(store_at(root), how.pop("policy", TrustPolicy()), how.pop("key", KEY), **({"now": NOW} | how))
 
 
 def mirror(key=KEY):
@@ -60,8 +60,8 @@ def test_what_was_read_once_is_not_read_again(tmp_path, monkeypatch):
     put(tmp_path / "store", said("a"))
     bring(tmp_path / "store")
     asked = []
-    read = Folder.read
-    monkeypatch.setattr(Folder, "read", lambda *one: asked.extend(one[2]) or read(*one))
+    read = FolderBackend.read
+    monkeypatch.setattr(FolderBackend, "read", lambda *one: asked.extend(one[2]) or read(*one))
     put(tmp_path / "store", said("b"))
     bring(tmp_path / "store")
     assert [name[:2] for name in asked] == ["b-"]
@@ -72,8 +72,10 @@ def test_only_this_machine_s_class_and_its_siblings_are_listed(tmp_path, monkeyp
     for key in (KEY, other(usable_cpus=4), stranger):
         put(tmp_path / "store", said("a", key=key))
     listed = []
-    items = Folder.items
-    monkeypatch.setattr(Folder, "items", lambda self, folder: listed.append(folder) or items(self, folder))
+    files = FolderBackend.files
+    monkeypatch.setattr(
+        FolderBackend, "files", lambda self, folder: listed.append(folder) or files(self, folder)
+    )
     found = bring(tmp_path / "store")
     assert listed == [KEY.slug, other(usable_cpus=4).slug]
     assert [one.key.usable_cpus for one in found.mirrored] == [8, 4]
@@ -96,7 +98,7 @@ def test_a_store_that_is_away_changes_nothing(tmp_path):
     before = mirror()
     (tmp_path / "store").rename(tmp_path / "away")
     with pytest.raises(StoreProblem):
-        pull(reach(str(tmp_path / "store")), Policy(), KEY)
+        pull(open_store(str(tmp_path / "store")), TrustPolicy(), KEY)
     assert mirror() == before
 
 
@@ -111,14 +113,14 @@ def test_an_empty_mount_point_is_not_an_empty_store(tmp_path):
 
 def failing(monkeypatch, class_that_fails):
     """Let one class's folder answer with an error."""
-    items = Folder.items
+    files = FolderBackend.files
 
     def others_only(self, folder):
         if folder == class_that_fails:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return items(self, folder)
+        return files(self, folder)
 
-    monkeypatch.setattr(Folder, "items", others_only)
+    monkeypatch.setattr(FolderBackend, "files", others_only)
 
 
 def test_an_error_in_this_machine_s_class_changes_nothing(tmp_path, monkeypatch):
@@ -141,7 +143,7 @@ def test_an_error_in_another_class_costs_that_class_only(tmp_path, monkeypatch):
     failing(monkeypatch, sibling.slug)
     pulled = bring(tmp_path / "store")
     assert [one.key for one in pulled.mirrored] == [KEY]
-    assert [(one.folder, "input/output error" in one.reason) for one in pulled.refused] == [
+    assert [(one.folder, "input/output error" in one.reason) for one in pulled.rejected] == [
         (sibling.slug, True)
     ]
     assert (cluster_profiles() / f"{sibling.slug}.yaml").exists()
@@ -200,20 +202,20 @@ def test_two_keys_with_one_name_do_not_mix(tmp_path, monkeypatch):
     put(tmp_path / "store", said("b", qr(4), key=other(usable_cpus=4)))
     found = bring(tmp_path / "store")
     assert [one.choice.blas_threads for one in mirror()] == [1]
-    assert [one.reason for one in found.refused] == ["it is for another class whose name is the same."]
+    assert [one.reason for one in found.rejected] == ["it is for another class whose name is the same."]
 
 
 def test_copies_are_believed_under_the_trust_they_were_made_for_only(tmp_path):
     put(tmp_path / "store", said("a"))
     bring(tmp_path / "store")
-    found = bring(tmp_path / "store", policy=Policy(trust=Trust.SIGNED))
-    assert (found.mirrored, len(found.refused)) == ((), 1)
+    found = bring(tmp_path / "store", policy=TrustPolicy(rule=TrustRule.SIGNED))
+    assert (found.mirrored, len(found.rejected)) == ((), 1)
     assert not (cluster_profiles() / f"{KEY.slug}.yaml").exists()
 
 
 def test_copies_of_trusted_owners_files_go_on(tmp_path):
     put(tmp_path / "store", said("a"))
-    mine = Policy(trust=Trust.OWNER, owners=frozenset({os.geteuid()}))
+    mine = TrustPolicy(rule=TrustRule.OWNER, owners=frozenset({os.geteuid()}))
     bring(tmp_path / "store", policy=mine)
     assert bring(tmp_path / "store", policy=mine).mirrored[0].hosts == 1
 
@@ -234,7 +236,7 @@ def test_relatives_are_nearest_first_and_few(tmp_path):
                 tmp_path / "store",
                 said(host, make_entry("qr", choice={"blas_threads": 2}, m=9, n=9), key=key),
             )
-    found = relatives(store_at(tmp_path / "store"), Policy(), KEY)
+    found = read_relatives(store_at(tmp_path / "store"), TrustPolicy(), KEY)
     assert [(one.key.hardware.model, one.key.usable_cpus) for one in found] == [
         *[(143, 8)] * 2,
         *[(143, 4)] * 2,

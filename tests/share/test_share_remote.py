@@ -17,9 +17,9 @@ from autotune.errors import BadSettings, MissingPackage, StoreProblem
 from autotune.share.fetch import read_class
 from autotune.share.mirror import pull
 from autotune.share.publication import encode
-from autotune.share.publishing import publish
-from autotune.share.store import reach, reason, shown
-from autotune.share.trust import Policy
+from autotune.share.publish import publish
+from autotune.share.store import cause, open_store, without_secrets
+from autotune.share.trust import TrustPolicy
 
 CLASS = KEY.slug
 
@@ -27,7 +27,7 @@ CLASS = KEY.slug
 @pytest.fixture
 def memory():
     """A store in memory, emptied afterwards."""
-    yield reach("memory://shelf")
+    yield open_store("memory://shelf")
     fsspec.filesystem("memory").store.clear()
     fsspec.filesystem("memory").pseudo_dirs[:] = [""]
 
@@ -63,18 +63,18 @@ def s3_error(code, status):
 def test_what_is_published_is_read(memory):
     assert publish(said("a"), memory).new
     assert not publish(said("a"), memory).new
-    assert [one.profile for one in read_class(memory, CLASS, Policy()).publications] == [said("a")]
+    assert [one.profile for one in read_class(memory, CLASS, TrustPolicy()).publications] == [said("a")]
     assert memory.folders() == [CLASS]
 
 
 def test_an_empty_store_has_no_classes(memory):
-    assert (memory.folders(), memory.items(CLASS)) == ([], [])
+    assert (memory.folders(), memory.files(CLASS)) == ([], [])
 
 
 def test_the_older_publication_of_a_host_is_removed(memory):
     old = publish(said("a", created="2026-01-01"), memory)
     assert publish(said("a", created="2026-01-02"), memory).replaced == (old.name,)
-    assert len(memory.items(CLASS)) == 1
+    assert len(memory.files(CLASS)) == 1
 
 
 def test_removing_what_is_gone_is_no_matter(memory):
@@ -82,14 +82,14 @@ def test_removing_what_is_gone_is_no_matter(memory):
 
 
 def test_a_conflict_is_asked_again(memory, monkeypatch):
-    monkeypatch.setattr("autotune.share.remote_store.CONFLICT_SECONDS", 0)
+    monkeypatch.setattr("autotune.share.fsspec_backend.CONFLICT_SECONDS", 0)
     conflict = s3_error("ConditionalRequestConflict", 409)
     failing(monkeypatch, fsspec.filesystem("memory"), conflict, conflict)
     assert publish(said("a"), memory).new
 
 
 def test_conflicts_without_end_are_told(memory, monkeypatch):
-    monkeypatch.setattr("autotune.share.remote_store.CONFLICT_SECONDS", 0)
+    monkeypatch.setattr("autotune.share.fsspec_backend.CONFLICT_SECONDS", 0)
     failing(monkeypatch, fsspec.filesystem("memory"), *[s3_error("409", 409)] * 9)
     with pytest.raises(StoreProblem, match="cannot be written to"):
         publish(said("a"), memory)
@@ -105,7 +105,7 @@ def test_a_file_that_a_writer_left_too_short_is_mended(memory):
     name, data = encode(said("a"))
     fsspec.filesystem("memory").pipe_file(f"/shelf/v1/{CLASS}/{name}", data[:10])
     assert publish(said("a"), memory).new
-    assert len(read_class(memory, CLASS, Policy()).publications) == 1
+    assert len(read_class(memory, CLASS, TrustPolicy()).publications) == 1
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_file_that_a_writer_left_too_short_is_mended(memory):
     [
         (OSError(errno.ENOSPC, "x"), "it is full"),
         (PermissionError("Access Denied"), "Access Denied"),
-        (NotImplementedError(), "it can only be read"),
+        (NotImplementedError(), "it is read-only"),
         (type("NoCredentialsError", (Exception,), {})("Unable to locate"), "credentials are missing"),
     ],
 )
@@ -124,32 +124,32 @@ def test_a_refusal_is_told_in_words(memory, monkeypatch, problem, reason):
 
 
 def test_an_unknown_protocol_is_wrong_usage():
-    with pytest.raises(BadSettings, match="Nobody knows the protocol 'nix'"):
-        reach("nix://bucket/x")
+    with pytest.raises(BadSettings, match="The protocol 'nix'"):
+        open_store("nix://bucket/x")
 
 
 def test_a_protocol_whose_package_is_missing_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "gs", raising=False)
     with pytest.raises(MissingPackage, match="gcsfs"):
-        reach("gs://bucket/x")
+        open_store("gs://bucket/x")
 
 
 def test_without_fsspec_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(MissingPackage, match=r'pip install "numpy-autotune\[share\]"'):
-        reach("s3://bucket/x")
+        open_store("s3://bucket/x")
 
 
 def test_no_secret_of_an_address_is_shown():
-    assert shown("https://me:secret@host:80/x?token=1") == "https://host:80/x"
-    assert shown("zip://a.zip::https://me:secret@host/x") == "zip://a.zip::https://host/x"
-    assert shown("/nfs/x?y") == "/nfs/x?y"
+    assert without_secrets("https://me:secret@host:80/x?token=1") == "https://host:80/x"
+    assert without_secrets("zip://a.zip::https://me:secret@host/x") == "zip://a.zip::https://host/x"
+    assert without_secrets("/nfs/x?y") == "/nfs/x?y"
 
 
 def test_no_secret_and_no_escape_of_a_library_s_message_is_shown():
     problem = RuntimeError("500, message='\x1b[2J', url='https://me:secret@host/x?token=1'")
-    told = reason(problem)
+    told = cause(problem)
     assert "https://host/x" in told
     assert not {"secret", "token"} & set(re.findall(r"\w+", told))
     assert told.isprintable()
@@ -157,8 +157,8 @@ def test_no_secret_and_no_escape_of_a_library_s_message_is_shown():
 
 @pytest.mark.parametrize("address", ["s3://[bucket/x", "http://[::1"])
 def test_what_is_no_url_is_wrong_usage(address):
-    with pytest.raises(BadSettings, match="is no URL"):
-        reach(address)
+    with pytest.raises(BadSettings, match="is not a URL"):
+        open_store(address)
 
 
 @pytest.mark.real
@@ -170,9 +170,9 @@ def test_a_folder_that_a_web_server_shows_can_be_pulled_from_and_not_written_to(
     handler = functools.partial(quiet, directory=tmp_path / "store")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        store = reach(f"http://127.0.0.1:{server.server_port}")
-        assert pull(store, Policy(), KEY).mirrored[0].confirmed == 1
-        with pytest.raises(StoreProblem, match="it can only be read"):
+        store = open_store(f"http://127.0.0.1:{server.server_port}")
+        assert pull(store, TrustPolicy(), KEY).mirrored[0].confirmed == 1
+        with pytest.raises(StoreProblem, match="it is read-only"):
             publish(said("c"), store)
         server.shutdown()
 

@@ -10,9 +10,9 @@ from support.published_profiles import said
 from autotune.errors import StoreProblem
 from autotune.share.fetch import read_class
 from autotune.share.mirror import pull
-from autotune.share.publishing import publish
-from autotune.share.store import reach
-from autotune.share.trust import Policy
+from autotune.share.publish import publish
+from autotune.share.store import open_store
+from autotune.share.trust import TrustPolicy
 
 pytestmark = pytest.mark.real
 moto = pytest.importorskip("moto.server")
@@ -45,33 +45,33 @@ def bucket(monkeypatch, tmp_path):
 
 
 def test_hosts_publish_and_one_pulls(bucket):
-    store = reach(bucket)
+    store = open_store(bucket)
     with ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(lambda host: publish(said(host), reach(bucket)), "abcd"))
+        done = list(pool.map(lambda host: publish(said(host), open_store(bucket)), "abcd"))
     assert all(one.new for one in done)
     assert not publish(said("a"), store).new
-    (own,) = pull(store, Policy(), KEY).mirrored
+    (own,) = pull(store, TrustPolicy(), KEY).mirrored
     assert (own.hosts, own.confirmed) == (4, 1)
 
 
 def test_many_writers_of_the_same_bytes_make_one_file(bucket):
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: publish(said("a"), reach(bucket)), range(8)))
-    assert len(read_class(reach(bucket), KEY.slug, Policy()).publications) == 1
+        list(pool.map(lambda _: publish(said("a"), open_store(bucket)), range(8)))
+    assert len(read_class(open_store(bucket), KEY.slug, TrustPolicy()).publications) == 1
 
 
 def test_the_older_publication_of_a_host_goes(bucket):
-    store = reach(bucket)
+    store = open_store(bucket)
     old = publish(said("a", created="2026-01-01"), store)
     assert publish(said("a", created="2026-01-02"), store).replaced == (old.name,)
-    assert len(store.items(KEY.slug)) == 1
+    assert len(store.files(KEY.slug)) == 1
 
 
 def test_a_bucket_that_is_not_there_is_told(bucket):
     with pytest.raises(StoreProblem, match="cannot be"):
-        publish(said("a"), reach("s3://nobody-has-this/x"))
+        publish(said("a"), open_store("s3://nobody-has-this/x"))
     with pytest.raises(StoreProblem, match="cannot be listed"):
-        reach("s3://nobody-has-this/x").items(KEY.slug)
+        open_store("s3://nobody-has-this/x").items(KEY.slug)
 
 
 def test_missing_credentials_are_told(bucket, monkeypatch):
@@ -83,4 +83,4 @@ def test_missing_credentials_are_told(bucket, monkeypatch):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(StoreProblem, match="credentials are missing"):
-        reach(bucket).items(KEY.slug)
+        open_store(bucket).items(KEY.slug)

@@ -6,8 +6,8 @@ import pytest
 from support.profile_builders import alone
 
 from autotune.errors import BadSettings
-from autotune.share.store_settings import files, settings
-from autotune.share.trust import Trust
+from autotune.share.store_settings import read_store_settings, settings_files
+from autotune.share.trust import TrustRule
 
 KEY = "ed25519:" + "A" * 43 + "="
 
@@ -19,41 +19,41 @@ def nothing_said(monkeypatch, tmp_path):
 
 
 def write(text, layer=0):
-    path = files()[layer]
+    path = settings_files()[layer]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
 
 
 def test_without_any_word_there_is_no_store_and_anybody_is_believed():
-    found = settings()
-    assert (found.store, found.policy.trust, found.policy.keys) == (None, Trust.ANY, ())
+    found = read_store_settings()
+    assert (found.store, found.policy.rule, found.policy.keys) == (None, TrustRule.ANY, ())
     assert found.policy.owners == {0, os.geteuid()}
 
 
 def test_the_user_s_file_says_it_all():
     write(f"store: s3://bucket/x\ntrust: signed\ntrusted_keys: [{KEY}]\ntrusted_owners: [7, root]\n")
-    found = settings()
-    assert (found.store, found.policy.trust, found.policy.keys) == ("s3://bucket/x", Trust.SIGNED, (KEY,))
+    found = read_store_settings()
+    assert (found.store, found.policy.rule, found.policy.keys) == ("s3://bucket/x", TrustRule.SIGNED, (KEY,))
     assert found.policy.owners >= {0, 7}
 
 
 def test_the_site_s_word_holds_where_the_user_has_none():
     write("store: /nfs/site\ntrust: owner\n", layer=1)
     write("store: /nfs/mine\n")
-    assert (settings().store, settings().policy.trust) == ("/nfs/mine", Trust.OWNER)
+    assert (read_store_settings().store, read_store_settings().policy.rule) == ("/nfs/mine", TrustRule.OWNER)
 
 
 def test_the_variable_comes_before_the_files_and_the_option_before_it(monkeypatch):
     write("store: /nfs/mine\n")
     monkeypatch.setenv("AUTOTUNE_STORE", "/nfs/variable")
-    assert settings().store == "/nfs/variable"
-    assert settings("s3://x/y").store == "s3://x/y"
+    assert read_store_settings().store == "/nfs/variable"
+    assert read_store_settings("s3://x/y").store == "s3://x/y"
 
 
 def test_an_option_s_folder_is_meant_from_the_current_one(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert settings("store").store == str(tmp_path / "store")
+    assert read_store_settings("store").store == str(tmp_path / "store")
 
 
 @pytest.mark.parametrize(
@@ -74,30 +74,32 @@ def test_an_option_s_folder_is_meant_from_the_current_one(monkeypatch, tmp_path)
 def test_what_cannot_be_is_refused_with_the_file_and_the_reason(text, reason):
     path = write(text)
     with pytest.raises(BadSettings) as told:
-        settings()
+        read_store_settings()
     assert str(told.value).startswith(f"{path}: ")
     assert reason in str(told.value)
 
 
 def test_a_file_that_everybody_may_write_is_refused():
     write("store: /x\n").chmod(0o666)
-    with pytest.raises(BadSettings, match="everybody may write to it"):
-        settings()
+    with pytest.raises(BadSettings, match="every user may write to it"):
+        read_store_settings()
 
 
 def test_an_empty_file_says_nothing():
     write("")
-    assert settings().store is None
+    assert read_store_settings().store is None
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 def test_a_pipe_in_the_file_s_place_is_refused_and_not_waited_for():
-    files()[0].parent.mkdir(parents=True, exist_ok=True)
-    os.mkfifo(files()[0])
+    settings_files()[0].parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(settings_files()[0])
     with pytest.raises(BadSettings, match="it is not a regular file"):
-        settings()
+        read_store_settings()
 
 
 def test_a_folder_of_a_user_whom_nobody_knows_is_one_of_that_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert settings("~nobody-has-this-name/x").store == str(tmp_path / "~nobody-has-this-name" / "x")
+    assert read_store_settings("~nobody-has-this-name/x").store == str(
+        tmp_path / "~nobody-has-this-name" / "x"
+    )

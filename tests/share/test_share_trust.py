@@ -11,24 +11,24 @@ from autotune.errors import BadSettings, EnvironmentProblem
 from autotune.share import signing_keys
 from autotune.share.fetch import read_class
 from autotune.share.publication import signature_name
-from autotune.share.publishing import publish
-from autotune.share.trust import Policy, Trust
+from autotune.share.publish import publish
+from autotune.share.trust import TrustPolicy, TrustRule
 
 CLASS = KEY.slug
 
 
 def new_key(tmp_path, name="site"):
     """(private key, public text)"""
-    public = signing_keys.make(tmp_path / "keys" / name)
+    public = signing_keys.make_key_pair(tmp_path / "keys" / name)
     return signing_keys.private_key(tmp_path / "keys" / name), public
 
 
 def signed(*publics):
-    return Policy(trust=Trust.SIGNED, keys=publics)
+    return TrustPolicy(rule=TrustRule.SIGNED, keys=publics)
 
 
 def reasons(tmp_path, policy):
-    return [one.reason for one in read_class(store_at(tmp_path / "store"), CLASS, policy).refused]
+    return [one.reason for one in read_class(store_at(tmp_path / "store"), CLASS, policy).rejected]
 
 
 def signers(tmp_path, policy):
@@ -110,8 +110,8 @@ def test_a_trusted_signature_is_noted_where_it_is_not_required(tmp_path):
     private, public = new_key(tmp_path)
     publish(said("a"), store_at(tmp_path / "store"), key=private)
     publish(said("b"), store_at(tmp_path / "store"))
-    assert signers(tmp_path, Policy(keys=(public,))) == [signing_keys.key_id(public), None]
-    assert signers(tmp_path, Policy()) == [None, None]
+    assert signers(tmp_path, TrustPolicy(keys=(public,))) == [signing_keys.key_id(public), None]
+    assert signers(tmp_path, TrustPolicy()) == [None, None]
 
 
 def test_a_private_key_is_for_its_owner_s_eyes_only(tmp_path):
@@ -130,14 +130,14 @@ def test_no_key_is_ever_replaced(tmp_path):
     new_key(tmp_path)
     before = (tmp_path / "keys" / "site").read_bytes()
     with pytest.raises(BadSettings, match="no key is ever replaced"):
-        signing_keys.make(tmp_path / "keys" / "site")
+        signing_keys.make_key_pair(tmp_path / "keys" / "site")
     assert (tmp_path / "keys" / "site").read_bytes() == before
 
 
 def test_half_a_pair_of_keys_is_not_left_behind(tmp_path):
     (tmp_path / "site.pub").mkdir()
     with pytest.raises(EnvironmentProblem, match="the key cannot be written"):
-        signing_keys.make(tmp_path / "site")
+        signing_keys.make_key_pair(tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 
@@ -153,18 +153,18 @@ def test_a_file_that_is_no_key_is_refused(tmp_path, content):
 @pytest.mark.parametrize("text", ["", "ed25519:", "ed25519:QUJD", "ed25519:!", "rsa:" + "A" * 44])
 def test_a_text_that_is_no_public_key_is_refused(text):
     with pytest.raises(BadSettings, match="is not a public key"):
-        signing_keys.check([text])
+        signing_keys.check_public_keys([text])
 
 
 def test_files_of_trusted_owners_are_believed(tmp_path):
     put(tmp_path / "store", said("a"))
-    mine = Policy(trust=Trust.OWNER, owners=frozenset({os.geteuid()}))
+    mine = TrustPolicy(rule=TrustRule.OWNER, owners=frozenset({os.geteuid()}))
     assert signers(tmp_path, mine) == [None]
 
 
 def test_files_of_strangers_are_refused_with_their_number(tmp_path):
     put(tmp_path / "store", said("a"))
-    others = Policy(trust=Trust.OWNER, owners=frozenset({os.geteuid() + 1}))
+    others = TrustPolicy(rule=TrustRule.OWNER, owners=frozenset({os.geteuid() + 1}))
     assert reasons(tmp_path, others) == [
         f"it belongs to user {os.geteuid()}, who is not trusted here (trust: owner)."
     ]
@@ -172,5 +172,5 @@ def test_files_of_strangers_are_refused_with_their_number(tmp_path):
 
 def test_a_file_that_the_group_may_write_has_no_owner_to_trust(tmp_path):
     put(tmp_path / "store", said("a")).chmod(0o664)
-    mine = Policy(trust=Trust.OWNER, owners=frozenset({os.geteuid()}))
-    assert "more than one user may have written it" in reasons(tmp_path, mine)[0]
+    mine = TrustPolicy(rule=TrustRule.OWNER, owners=frozenset({os.geteuid()}))
+    assert "several users can have written it" in reasons(tmp_path, mine)[0]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from autotune.share.publication import encode
-from autotune.share.store import Store, reach
+from autotune.share.store import Store, open_store
 from support.profile_builders import KEY, make_entry, profile
 
 
@@ -32,4 +32,4 @@ def put(root, made, *, name=None, data=None):
 def store_at(root) -> Store:
     """The store in a folder, which is made."""
     root.mkdir(exist_ok=True, parents=True)
-    return reach(str(root))
+    return open_store(str(root))

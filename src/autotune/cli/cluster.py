@@ -81,13 +81,13 @@ def script(
       sbatch --constraint=icelake calibrate.sh
       sbatch --constraint=rome calibrate.sh
     """
-    from autotune.share.store_settings import files, settings
+    from autotune.share.store_settings import read_store_settings, settings_files
 
     if batch is None:
         raise UsageError(messages.WHICH_BATCH_SYSTEM)
-    address = settings(store).store
+    address = read_store_settings(store).store
     if address is None:
-        raise BadSettings(messages.no_store(files()[0]))
+        raise BadSettings(messages.no_store(settings_files()[0]))
     request = asked(operations, effort=effort, budget=budget)
     words = [*request.operations, "--effort", effort]
     if budget is not None:

@@ -38,7 +38,7 @@ from autotune.profiles import folders
 if TYPE_CHECKING:
     from autotune.bench.user_workload import UserWorkload
     from autotune.search.request import Request
-    from autotune.share.publishing import Published
+    from autotune.share.publish import PublishResult
     from autotune.share.store import Store
 
 
@@ -76,7 +76,7 @@ class Given:
 
     store: "Store | None"
     output: Path | None
-    published: dict[tuple[Key, str], "Published"] = field(default_factory=dict)
+    published: dict[tuple[Key, str], "PublishResult"] = field(default_factory=dict)
     """By class and host."""
     kept: dict[Key, Kept] = field(default_factory=dict)
     problem: StoreProblem | ProfileError | None = None
@@ -100,12 +100,12 @@ class Given:
             self.kept[key] = keep(class_profile(key, said), self._path(key))
 
     def _publish(self, store: "Store", key: Key, said: dict[str, Profile]) -> None:
-        from autotune.share.publication import measured
-        from autotune.share.publishing import publish
+        from autotune.share.publication import is_measured
+        from autotune.share.publish import publish
 
         for host, profile in said.items():
             place = (key, host)
-            if self._last.get(place) != profile and any(map(measured, profile.entries)):
+            if self._last.get(place) != profile and any(map(is_measured, profile.entries)):
                 self.published[place] = publish(profile, store)
                 self._last[place] = profile
 
@@ -122,11 +122,11 @@ class Given:
 
 def _store(url: str | None) -> "Store | None":
     """The store that was named, here or in the configuration. Raises BadSettings for one that makes no sense."""
-    from autotune.share.store import reach
-    from autotune.share.store_settings import settings
+    from autotune.share.store import open_store
+    from autotune.share.store_settings import read_store_settings
 
-    found = settings(url)
-    return None if found.store is None else reach(found.store)
+    found = read_store_settings(url)
+    return None if found.store is None else open_store(found.store)
 
 
 def _tell(outcome: Outcome, given: Given, *, as_json: bool) -> None:

@@ -28,11 +28,11 @@ def keys(new: bool, path: Path | None, as_json: bool) -> int:
       autotune keys --new
       autotune keys --file site.key --json
     """
-    from autotune.share.signing_keys import key_id, make, private_key, public_text
+    from autotune.share.signing_keys import key_id, make_key_pair, private_key, public_text
     from autotune.share.store_settings import signing_key
 
     place = path or signing_key()
-    public = make(place) if new else public_text(private_key(place))
+    public = make_key_pair(place) if new else public_text(private_key(place))
     if as_json:
         click.echo(json.dumps({"path": str(place), "public": public, "id": key_id(public)}, indent=2))
     else:

@@ -23,12 +23,12 @@ def list(folder: str | None, store: str | None, as_json: bool) -> int:  # noqa: 
       autotune list genuineintel-6-143-8cpu-openblas-0.3.31-1a2b3c4d5e6f --json
     """
     from autotune.share.fetch import read_class
-    from autotune.share.publication import CLASS, measured
-    from autotune.share.retention import classes
+    from autotune.share.prune import list_classes
+    from autotune.share.publication import CLASS, is_measured
 
     place, policy = reached(store)
     if folder is None:
-        found = classes(place)
+        found = list_classes(place)
         for row in () if as_json else found:
             click.echo(messages.listed_class(row.folder, hosts=len(row.hosts), files=row.publications))
         if as_json:
@@ -58,12 +58,12 @@ def list(folder: str | None, store: str | None, as_json: bool) -> int:  # noqa: 
                     "name": one.name,
                     "host": one.host,
                     "created": one.profile.provenance.created,
-                    "entries": sum(map(measured, one.profile.entries)),
+                    "entries": sum(map(is_measured, one.profile.entries)),
                     "signer": one.signer,
                 }
                 for one in publications
             ],
-            "refused": plain_refused(reading.refused),
+            "refused": plain_refused(reading.rejected),
         }
         click.echo(json.dumps(shown, indent=2))
     else:
@@ -71,11 +71,11 @@ def list(folder: str | None, store: str | None, as_json: bool) -> int:  # noqa: 
             line = messages.listed_publication(
                 one.host,
                 created=one.profile.provenance.created,
-                entries=sum(map(measured, one.profile.entries)),
+                entries=sum(map(is_measured, one.profile.entries)),
                 signer=one.signer,
             )
             click.echo(printable(line))
-        tell_refused(reading.refused)
+        tell_refused(reading.rejected)
     if not publications:
         click.echo(messages.empty_class(folder, place.address), err=True)
         return FAILED

@@ -44,15 +44,15 @@ def prune(
       autotune prune --store /nfs/autotune --dry-run
       autotune prune --older-than 365 --host 6d90b715326a8e69
     """
+    from autotune.share.prune import removable_files
     from autotune.share.publication import CLASS
-    from autotune.share.retention import prunable
 
     for folder in folders:
         if CLASS.fullmatch(folder) is None:
             raise click.UsageError(messages.not_a_class(folder))
     place, policy = reached(store)
     older = None if older_than is None else timedelta(days=older_than)
-    going = [*prunable(place, policy, folders=folders, hosts=hosts, older=older)]
+    going = [*removable_files(place, policy, folders=folders, hosts=hosts, older=older)]
     gone = []
     for one in going:
         name = printable(f"{one.folder}/{one.name}")

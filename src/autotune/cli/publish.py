@@ -33,7 +33,7 @@ def publish(profile: Path | None, store: str | None, sign: bool, key: Path | Non
       autotune publish --store /nfs/autotune
       autotune publish node.yaml --store s3://bucket/autotune --sign
     """
-    from autotune.share.publishing import publish as give
+    from autotune.share.publish import publish as give
     from autotune.share.signing_keys import private_key
     from autotune.share.store_settings import signing_key
 

@@ -36,7 +36,7 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
     except OSError as problem:
         raise EnvironmentProblem(messages.no_mirror(problem)) from problem
     resolve()  # compiles what was pulled, a fifth of a second that the next program need not spend
-    tell_refused(pulled.refused)
+    tell_refused(pulled.rejected)
     for one in pulled.mirrored:
         click.echo(
             messages.mirrored(

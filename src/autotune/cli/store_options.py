@@ -10,10 +10,10 @@ from autotune.cli.terminal import printable
 from autotune.errors import BadSettings
 
 if TYPE_CHECKING:
-    from autotune.share.fetch import Refused
-    from autotune.share.mirror import Pulled
+    from autotune.share.fetch import RejectedFile
+    from autotune.share.mirror import PullResult
     from autotune.share.store import Store
-    from autotune.share.trust import Policy
+    from autotune.share.trust import TrustPolicy
 
 SHOWN = 5
 """Refusals that are printed; the rest is counted."""
@@ -25,18 +25,18 @@ store_option = click.option(
 )
 
 
-def reached(url: str | None) -> "tuple[Store, Policy]":
+def reached(url: str | None) -> "tuple[Store, TrustPolicy]":
     """The store, and whom to believe. Raises BadSettings if nobody named one."""
-    from autotune.share.store import reach
-    from autotune.share.store_settings import files, settings
+    from autotune.share.store import open_store
+    from autotune.share.store_settings import read_store_settings, settings_files
 
-    found = settings(url)
+    found = read_store_settings(url)
     if found.store is None:
-        raise BadSettings(messages.no_store(files()[0]))
-    return reach(found.store), found.policy
+        raise BadSettings(messages.no_store(settings_files()[0]))
+    return open_store(found.store), found.policy
 
 
-def tell_refused(refused: "Sequence[Refused]") -> None:
+def tell_refused(refused: "Sequence[RejectedFile]") -> None:
     """The first few, each with its reason."""
     for one in refused[:SHOWN]:
         click.echo(
@@ -46,12 +46,12 @@ def tell_refused(refused: "Sequence[Refused]") -> None:
         click.echo(messages.more_refused(len(refused) - SHOWN), err=True)
 
 
-def plain_refused(refused: "Iterable[Refused]") -> list[dict[str, str]]:
+def plain_refused(refused: "Iterable[RejectedFile]") -> list[dict[str, str]]:
     """For programs."""
     return [{"class": one.folder, "name": one.name, "reason": one.reason} for one in refused]
 
 
-def plain_pulled(pulled: "Pulled") -> dict[str, Any]:
+def plain_pulled(pulled: "PullResult") -> dict[str, Any]:
     """What came of a pull, for programs."""
     return {
         "store": pulled.store,
@@ -68,6 +68,6 @@ def plain_pulled(pulled: "Pulled") -> dict[str, Any]:
             }
             for one in pulled.mirrored
         ],
-        "refused": plain_refused(pulled.refused),
+        "refused": plain_refused(pulled.rejected),
         "removed": [str(path) for path in pulled.removed],
     }

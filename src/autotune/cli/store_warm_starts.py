@@ -18,16 +18,16 @@ def relatives(url: str | None, key: Key) -> list[Profile]:
 
     Raises BadSettings for a store or a configuration file that makes no sense.
     """
-    from autotune.share.store_settings import settings
+    from autotune.share.store_settings import read_store_settings
 
-    found = settings(url)
+    found = read_store_settings(url)
     if found.store is None:
         return []
-    from autotune.share.mirror import relatives as ask
-    from autotune.share.store import reach
+    from autotune.share.mirror import read_relatives
+    from autotune.share.store import open_store
 
     try:
-        return ask(reach(found.store), found.policy, key)
+        return read_relatives(open_store(found.store), found.policy, key)
     except EnvironmentProblem as problem:
         click.echo(messages.store_away(problem), err=True)
         return []

@@ -13,7 +13,7 @@ from autotune.model.entry import Entry
 from autotune.model.profile import Key, Profile
 from autotune.profiles.schema import profile_of
 from autotune.search.request import Request
-from autotune.share.merge import elected, votes
+from autotune.share.merge import collect_votes, merge_votes
 from autotune.share.publication import Publication
 
 TICK_SECONDS = 1.0
@@ -330,4 +330,4 @@ def class_profile(key: Key, said: dict[str, Profile]) -> Profile:
         return next(iter(said.values()))
     publications = [Publication(name=host, profile=profile) for host, profile in said.items()]
     cpus = sorted({profile.provenance.cpu or "" for profile in said.values()})
-    return elected(votes(publications), key, cpu=cpus[-1] or None)
+    return merge_votes(collect_votes(publications), key, cpu=cpus[-1] or None)

@@ -1,1 +1,1 @@
-"""Profiles between machines: stores, merge, trust, and calibration of a whole cluster."""
+"""Stores of profiles that a cluster shares: backends, merge, trust and the local mirror."""

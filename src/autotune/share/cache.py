@@ -1,8 +1,8 @@
-"""Local copies of publications: what was read once is not read again, and survives a half listing.
+"""Local copies of a class's files, so that each is fetched once.
 
-Publications never change, so a copy whose bytes match its name is as good as the file. A file that a listing
-lacks may have been removed, or the listing may be half: NFS shows a new name up to a minute late. Its copy
-speaks on until listings have lacked it for some minutes.
+Publications are immutable, so a copy whose bytes match the digest in its name is as good as the file. A file that a
+listing lacks may have been removed, or the listing may be incomplete: NFS shows a new name up to a minute late. Its
+copy stays in use until listings have lacked it for some minutes.
 """
 
 import os
@@ -14,29 +14,29 @@ from pathlib import Path
 from autotune.share.publication import digest_fits, is_publication, signed_by
 
 GRACE_SECONDS = 600.0
-"""Ten times what the nfs(5) manual gives for the longest that a client believes its directory cache."""
-_GONE = ".gone"
-"""Ends the name of the mark beside a copy, whose time says since when listings lack it."""
+"""Ten times the longest time that a client caches a directory, by the nfs(5) manual."""
+_MISSING = ".gone"
+"""Suffix of the file that holds the time since which listings lack a copy."""
 
 
-class Copies:
+class ClassCache:
     """The copies of one class. Losing them costs time only."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def names(self) -> set[str]:
-        """What there are copies of; nothing in a folder where others than this user could have put them."""
+        """List the copies; none if other users can write to the folder."""
         try:
-            if not _ours(self._folder.stat()):
+            if not _is_private(self._folder.stat()):
                 return set()
-            found = [path.name for path in self._folder.iterdir()]
+            names = [path.name for path in self._folder.iterdir()]
         except OSError:
             return set()
-        return {name for name in found if is_publication(name) or signed_by(name)}
+        return {name for name in names if is_publication(name) or signed_by(name)}
 
     def read(self, name: str) -> bytes | None:
-        """A copy's bytes; None if it cannot be read, or is not what its name says."""
+        """Read a copy; None if it is unreadable or does not match its name."""
         try:
             data = (self._folder / name).read_bytes()
         except OSError:
@@ -44,46 +44,46 @@ class Copies:
         return data if digest_fits(name, data) else None
 
     def keep(self, name: str, data: bytes) -> None:
-        """Make a copy, if the disk takes it. Not synced: what a power cut tears no longer fits its name."""
+        """Write a copy if the disk takes it. It is not synced: a torn copy does not match its name."""
         temporary = self._folder / f".{name[:64]}.{os.getpid()}"
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             temporary.write_bytes(data)
             temporary.replace(self._folder / name)
-        except OSError:  # a full disk, say: half a copy would only make it fuller
+        except OSError:  # a full disk: half a copy would only fill it further
             with suppress(OSError):
                 temporary.unlink()
 
     def drop(self, names: Iterable[str]) -> None:
-        """Forget these at once."""
+        """Remove copies at once."""
         for name in names:
-            for path in (self._folder / name, self._folder / (name + _GONE)):
+            for path in (self._folder / name, self._folder / (name + _MISSING)):
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
 
-    def believe(self, listed: Collection[str], now: float) -> None:
-        """Take in a listing: forget what was lacking long enough, mark what is lacking now."""
+    def update(self, listed: Collection[str], now: float) -> None:
+        """Compare the copies with a listing: mark those it lacks, remove those that were lacking long enough."""
         for name in self.names():
-            mark = self._folder / (name + _GONE)
+            mark = self._folder / (name + _MISSING)
             with suppress(OSError):
                 if name in listed:
                     mark.unlink(missing_ok=True)
-                elif (since := _since(mark)) is None:
+                elif (since := _read_time(mark)) is None:
                     mark.write_text(str(now), encoding="ascii")
                 elif not 0 <= now - since < GRACE_SECONDS:
                     self.drop([name])
 
 
-def _since(mark: Path) -> float | None:
-    """When a copy was first found lacking; None if it is not, or if a power cut left the mark without a number."""
+def _read_time(mark: Path) -> float | None:
+    """Time since which a copy is missing from listings; None if it is not, or if a power cut emptied the mark."""
     try:
         return float(mark.read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):
         return None
 
 
-def _ours(found: os.stat_result) -> bool:
-    """Could nobody else have written there?"""
+def _is_private(status: os.stat_result) -> bool:
+    """Can this user alone write there?"""
     if os.name != "posix":
         return True
-    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

@@ -1,9 +1,8 @@
-"""Which node of a class measures what all of them need: `python -P -m autotune.share.claims URL KEY SUBJECT`.
+"""Claims of one node of a class to measure an operation: `python -P -m autotune.share.claims URL KEY SUBJECT`.
 
-A claim is a file that only one node can make, named for the hour it was made in. It holds through that hour and
-the next, and then ends by itself: nobody has to give it back, no clock is compared to better than an hour, and a
-node that died blocks the others for two hours at most. The worst that a lost claim leads to is that two nodes
-measure the same, which is what confirms an entry.
+A claim is a file that only one node can create, named for the current hour. It is valid in that hour and the next, and
+needs no release: clocks have to agree to an hour only, and a node that died blocks the others for two hours at most. If
+a claim is lost, two nodes measure the same, which confirms the entry.
 """
 
 import json
@@ -13,44 +12,45 @@ from time import time
 
 from autotune.errors import AutotuneError
 from autotune.host.identity import host_id
-from autotune.share.store import Content, Store, reach
+from autotune.share.backend import FileContent
+from autotune.share.store import Store, open_store
 
 SECONDS = 3600.0
 _LONGEST_HOST = 64
 
 
 def claim(store: Store, key: str, subject: str, *, host: str, now: float) -> str | None:
-    """Who measures this for the class with this key: this host from now on, unless another one said so before.
+    """Claim an operation for the class with this key and return the holder: this host, or the one that came first.
 
-    None if that one's name cannot be read. `now` is wall-clock time. Raises StoreProblem.
+    Returns None if the holder's name cannot be read. `now` is wall-clock time. Raises StoreProblem.
     """
-    folder, hour = f"_claims-{key}", int(now // SECONDS)  # no class is called so: other verbs pass it by
-    names = {item.name for item in store.items(folder)}
+    folder, hour = f"_claims-{key}", int(now // SECONDS)  # not the name of a class: other verbs skip it
+    names = {file.name for file in store.files(folder)}
     for name in names:
         if name.partition("-")[0].isdecimal() and int(name.partition("-")[0]) < hour - 1:
             with suppress(AutotuneError):
                 store.remove(folder, name)
-    before, mine = (f"{each}-{subject}.claim" for each in (hour - 1, hour))
-    if before in names:
-        holder = _holder(store, folder, before)
+    previous, current = (f"{each}-{subject}.claim" for each in (hour - 1, hour))
+    if previous in names:
+        holder = _holder(store, folder, previous)
         if holder != host:
             return holder
-    if mine not in names and store.add(folder, mine, host.encode()):
+    if current not in names and store.add(folder, current, host.encode()):
         return host
-    return _holder(store, folder, mine)
+    return _holder(store, folder, current)
 
 
 def _holder(store: Store, folder: str, name: str) -> str | None:
     content = store.read(folder, [name], _LONGEST_HOST).get(name)
-    return content.data[:_LONGEST_HOST].decode(errors="replace") if isinstance(content, Content) else None
+    return content.data[:_LONGEST_HOST].decode(errors="replace") if isinstance(content, FileContent) else None
 
 
 def main(arguments: list[str]) -> None:
-    """Claim, and say on stdout who holds it: {"holder": ..., "mine": true}, or {"problem": ...}."""
+    """Claim, and write the holder to stdout: {"holder": ..., "mine": true}, or {"problem": ...}."""
     url, key, subject = arguments
     host = host_id()
     try:
-        holder = claim(reach(url), key, subject, host=host, now=time())
+        holder = claim(open_store(url), key, subject, host=host, now=time())
         answer = {"holder": holder, "mine": holder == host}
     except AutotuneError as problem:
         answer = {"problem": str(problem)}

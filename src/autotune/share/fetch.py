@@ -1,15 +1,16 @@
-"""Reads one class of a store: lists it, fetches what is new, and says of every file why it is not believed."""
+"""Read one class of a store: list it, fetch the new files, and give a reason for each file that is rejected."""
 
 from collections import Counter
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time
 
 from autotune.errors import ProfileError
 from autotune.model.profile import Key
 from autotune.profiles.yaml_subset import MAX_BYTES
-from autotune.share.cache import Copies
+from autotune.share.backend import FileContent, StoredFile
+from autotune.share.cache import ClassCache
 from autotune.share.publication import (
     Publication,
     decode,
@@ -19,19 +20,19 @@ from autotune.share.publication import (
     signed_by,
 )
 from autotune.share.signing_keys import MAX_SIGNATURE_BYTES
-from autotune.share.store import Content, Item, Store, reason
-from autotune.share.trust import Policy, Trust
+from autotune.share.store import Store, cause
+from autotune.share.trust import TrustPolicy, TrustRule
 
 MAX_FILES = 4096
-"""Of one class. A thousand hosts of one kind, with signatures and some history."""
+"""Publications read of one class: a thousand hosts of one kind, with signatures and some history."""
 MAX_CLASS_BYTES = 128 * 2**20
-"""Of one class together: what a hostile store can have a node read."""
+"""Bytes read of one class: the most that a hostile store can make a node read."""
 LISTINGS = 3
-"""A class is listed again, so often at most, if files vanished before they were read."""
+"""Listings of a class, at most, if files vanish before they are read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RejectedFile:
     """A file that is not used."""
 
     folder: str
@@ -41,141 +42,143 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What became of a class."""
+class ClassContents:
+    """The accepted and the rejected files of a class."""
 
     folder: str
     publications: tuple[Publication, ...] = ()
-    refused: tuple[Refused, ...] = ()
+    rejected: tuple[RejectedFile, ...] = ()
 
-    def of(self, key: Key) -> "Reading":
-        """Those for this key only. Two keys can have one name: it ends with 48 bits of a hash."""
-        others = [one for one in self.publications if one.profile.key != key]
-        told = "it is for another class whose name is the same."
-        return Reading(
+    def for_key(self, key: Key) -> "ClassContents":
+        """Keep the publications of this key. Two keys can share a folder: its name ends in 48 bits of a hash."""
+        reason = "it is for another class whose name is the same."
+        others = [
+            RejectedFile(self.folder, p.name, reason) for p in self.publications if p.profile.key != key
+        ]
+        return ClassContents(
             folder=self.folder,
-            publications=tuple(one for one in self.publications if one.profile.key == key),
-            refused=(*self.refused, *(Refused(self.folder, one.name, told) for one in others)),
+            publications=tuple(p for p in self.publications if p.profile.key == key),
+            rejected=(*self.rejected, *others),
         )
 
 
 def read_class(
     store: Store,
     folder: str,
-    policy: Policy,
+    policy: TrustPolicy,
     *,
     copies: Path | None = None,
     most: int = MAX_FILES,
     now: float | None = None,
-) -> Reading:
-    """Everything in a class that is believed, in the order of names; at most so many files.
+) -> ClassContents:
+    """Read the trusted publications of a class, in the order of their names; at most `most` files.
 
-    `copies` is a folder for local copies of this class. Raises StoreProblem if the class cannot be listed; a
-    file that cannot be read, or vanished since it was listed, is left out or refused with a reason.
+    `copies` is a folder for local copies of this class. A file that cannot be read, or vanished since the listing, is
+    rejected or left out. Raises StoreProblem if the class cannot be listed.
     """
-    kept = None if copies is None else Copies(copies)
-    known: dict[str, bytes] = {}
-    contents: dict[str, Content] = {}
-    refused: list[Refused] = []
+    cache = None if copies is None else ClassCache(copies)
+    copied: dict[str, bytes] = {}
+    contents: dict[str, FileContent] = {}
+    rejected: list[RejectedFile] = []
     for _ in range(LISTINGS):
-        items = store.items(folder)
-        if kept is not None:
-            kept.believe([item.name for item in items], time() if now is None else now)
-            known = {name: data for name in kept.names() if (data := kept.read(name)) is not None}
-        contents = {name: Content(data) for name, data in known.items()} | contents
-        wanted, refused = _wanted(items, folder, policy, most)
-        vanished = False
-        for name, found in store.read(
-            folder, [one for one in wanted if one not in contents], MAX_BYTES
-        ).items():
-            if isinstance(found, Content):
-                contents[name] = found
-            elif isinstance(found, FileNotFoundError):
-                vanished = True  # its publisher has a newer one, which a newer listing shows
-            else:
-                refused.append(Refused(folder, name, f"it cannot be read: {reason(found)}."))
-        if not vanished:
-            break
+        files = store.files(folder)
+        if cache is not None:
+            cache.update([file.name for file in files], time() if now is None else now)
+            copied = {name: data for name in cache.names() if (data := cache.read(name)) is not None}
+        contents = {name: FileContent(data) for name, data in copied.items()} | contents
+        names, rejected = _select(files, folder, policy, most)
+        answers = store.read(folder, [name for name in names if name not in contents], MAX_BYTES)
+        contents |= {name: answer for name, answer in answers.items() if isinstance(answer, FileContent)}
+        failures = {name: answer for name, answer in answers.items() if isinstance(answer, Exception)}
+        rejected += [
+            RejectedFile(folder, name, f"it cannot be read: {cause(failure)}.")
+            for name, failure in failures.items()
+            if not isinstance(failure, FileNotFoundError)
+        ]
+        if not any(isinstance(failure, FileNotFoundError) for failure in failures.values()):
+            break  # else its publisher replaced it by a newer one, which a new listing shows
     publications: list[Publication] = []
     for name in sorted(filter(is_publication, contents)):
         signatures = _signatures(name, contents, policy)
+        files_of_publication = [name, *(signature_name(name, key) for key in signatures)]
         try:
-            one = _believed(name, contents[name], policy, signatures, copied=name in known)
+            publications.append(_accept(name, contents[name], policy, signatures, is_copy=name in copied))
         except ProfileError as problem:
-            refused.append(Refused(folder, name, problem.reason))
-            if kept is not None:
-                kept.drop([name, *(signature_name(name, key) for key in signatures)])
+            rejected.append(RejectedFile(folder, name, problem.reason))
+            if cache is not None:
+                cache.drop(files_of_publication)
             continue
-        publications.append(one)
-        if kept is not None:
-            for each in (name, *(signature_name(name, key) for key in signatures)):
-                if each not in known:
-                    kept.keep(each, contents[each].data)
-    believed = {one.name for one in publications}  # copies may speak for what this listing lacks
-    return Reading(
+        if cache is not None:
+            for file in files_of_publication:
+                if file not in copied:
+                    cache.keep(file, contents[file].data)
+    accepted = {p.name for p in publications}  # a copy may stand for a file that this listing lacks
+    return ClassContents(
         folder=folder,
         publications=tuple(publications),
-        refused=tuple(one for one in refused if one.name not in believed),
+        rejected=tuple(file for file in rejected if file.name not in accepted),
     )
 
 
-def _believed(
-    name: str, content: Content, policy: Policy, signatures: dict[str, bytes], *, copied: bool
+def _accept(
+    name: str, content: FileContent, policy: TrustPolicy, signatures: dict[str, bytes], *, is_copy: bool
 ) -> Publication:
-    """The publication in a file. A copy was made of a file whose owner was trusted, or not at all."""
-    one = decode(name, content.data)
+    """Decode a publication and check trust. A copy's owner was trusted when it was made."""
+    publication = decode(name, content.data)
     signer = policy.signer(content.data, signatures)
-    told = policy.refusal(content, signer, signatures=len(signatures))
-    if told is not None and not (copied and policy.trust is Trust.OWNER):
-        raise ProfileError(told)
-    return Publication(name=one.name, profile=one.profile, signer=signer)
+    refusal = policy.refusal(content, signer, signatures=len(signatures))
+    if refusal is not None and not (is_copy and policy.rule is TrustRule.OWNER):
+        raise ProfileError(refusal)
+    return replace(publication, signer=signer)
 
 
-def _wanted(items: Iterable[Item], folder: str, policy: Policy, most: int) -> tuple[list[str], list[Refused]]:
-    """Names of what to read: publications, and those signatures whose keys are trusted.
+def _select(
+    files: Iterable[StoredFile], folder: str, policy: TrustPolicy, most: int
+) -> tuple[list[str], list[RejectedFile]]:
+    """Choose the files to read: publications, and the signatures of trusted keys.
 
-    What a trusted key may have signed comes first, and then every publisher's first file before anybody's
-    second, so that whoever floods a class pushes nobody out who signs, and nobody else alone.
+    Signed publications come first, then each publisher's first file before any publisher's second, so that a flood of
+    files displaces no signed publication and no other publisher.
     """
-    refused: list[Refused] = []
+    rejected: list[RejectedFile] = []
     sizes: dict[str, int] = {}
     signatures: dict[str, list[str]] = {}
-    for item in sorted(items):
-        signed = signed_by(item.name)
-        if is_publication(item.name):
-            sizes[item.name] = item.size or 0
+    for file in sorted(files):
+        signed = signed_by(file.name)
+        if is_publication(file.name):
+            sizes[file.name] = file.size or 0
         elif signed is not None:
-            if signed[1] in policy.key_ids and (item.size or 0) <= MAX_SIGNATURE_BYTES:
-                signatures.setdefault(signed[0], []).append(item.name)
-        elif not item.name.startswith("."):  # as a writer's temporary file does
-            refused.append(Refused(folder, item.name, "its name is not that of a publication."))
-    wanted: list[str] = []
-    taken = total = 0
-    for name in _in_turn(sizes, signatures):
-        told = policy.unread(signatures=len(signatures.get(name, ())))
-        if told is None and sizes[name] > MAX_BYTES:
-            told = f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a store may hold."
-        if told is None and (taken >= most or total + sizes[name] > MAX_CLASS_BYTES):
-            told = "the class holds more than is read of one; `autotune prune` makes room."
-        if told is None:
-            wanted += [name, *signatures.get(name, ())]
-            taken, total = taken + 1, total + sizes[name]
+            if signed[1] in policy.key_ids and (file.size or 0) <= MAX_SIGNATURE_BYTES:
+                signatures.setdefault(signed[0], []).append(file.name)
+        elif not file.name.startswith("."):  # a writer's temporary file
+            rejected.append(RejectedFile(folder, file.name, "its name is not that of a publication."))
+    names: list[str] = []
+    count = total = 0
+    for name in _reading_order(sizes, signatures):
+        reason = policy.refusal_unread(signatures=len(signatures.get(name, ())))
+        if reason is None and sizes[name] > MAX_BYTES:
+            reason = f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a store may hold."
+        if reason is None and (count >= most or total + sizes[name] > MAX_CLASS_BYTES):
+            reason = "the class holds more than is read of one; `autotune store prune` makes room."
+        if reason is None:
+            names += [name, *signatures.get(name, ())]
+            count, total = count + 1, total + sizes[name]
         else:
-            refused.append(Refused(folder, name, told))
-    return wanted, refused
+            rejected.append(RejectedFile(folder, name, reason))
+    return names, rejected
 
 
-def _in_turn(names: Iterable[str], signatures: Container[str]) -> list[str]:
-    """Publications in the order in which they are read, should there be too many."""
-    turns: Counter[str | None] = Counter()
+def _reading_order(names: Iterable[str], signed: Container[str]) -> list[str]:
+    """Sort publications: signed first, then by their place among their publisher's files."""
+    places: Counter[str | None] = Counter()
     order = []
     for name in sorted(names):
-        order.append((name not in signatures, turns[publisher(name)], name))
-        turns[publisher(name)] += 1
+        order.append((name not in signed, places[publisher(name)], name))
+        places[publisher(name)] += 1
     return [name for *_, name in sorted(order)]
 
 
-def _signatures(name: str, contents: dict[str, Content], policy: Policy) -> dict[str, bytes]:
-    """By the names of their keys, those of trusted keys."""
-    beside = ((key, contents.get(signature_name(name, key))) for key in policy.key_ids)
-    return {key: content.data for key, content in beside if content is not None}
+def _signatures(name: str, contents: dict[str, FileContent], policy: TrustPolicy) -> dict[str, bytes]:
+    """Signatures of a publication by trusted keys, by the name of the key."""
+    files = ((key, contents.get(signature_name(name, key))) for key in policy.key_ids)
+    return {key: content.data for key, content in files if content is not None}

@@ -1,143 +1,146 @@
-"""What several hosts of one class say, as one profile. Pure.
+"""Merge the publications of several hosts of one class into one profile. Pure.
 
-Votes form a set that only grows: of one host's words on an operation the latest decided one stands. So publications
-may be read in any order, twice, and with copies. Only then is counted: who was signed comes first, then agreement of
-distinct hosts, then the lower bound of the gain.
+Each host has one vote on each operation, its latest decided entry. Votes form a set that only grows, so publications
+can be read in any order, repeatedly, and with copies. Counting comes last: signed votes go first, then the choice of
+most distinct hosts, then the lower bound of the speed-up.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.profiles.yaml_subset import MAX_TEXT
-from autotune.share.publication import Publication, created, decided, measured
+from autotune.share.publication import Publication, created, is_decided, is_measured
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One host's word on one operation."""
+    """One host's entry for one operation."""
 
     entry: Entry
     created: str = ""
-    """When it was measured (UTC, ISO 8601). Compared with the same host's only: clocks of two hosts differ."""
+    """Time of the measurement (UTC, ISO 8601), compared within one host only: clocks of two hosts differ."""
     signer: str | None = None
     """The trusted key that signed it."""
 
     @property
     def rank(self) -> tuple[bool, str, str]:
-        """The larger one stands: decided, later, signed."""
-        return decided(self.entry), self.created, self.signer or ""
+        """Order of a host's votes: decided, later, signed."""
+        return is_decided(self.entry), self.created, self.signer or ""
 
 
 Votes = Mapping[Operation, Mapping[str, Vote]]
 """By operation and host."""
 
 
-def votes(publications: Iterable[Publication]) -> Votes:
-    """Everything that these publications say, whatever their key."""
-    cast: dict[Operation, dict[str, Vote]] = {}
+def collect_votes(publications: Iterable[Publication]) -> Votes:
+    """Collect the highest-ranking vote of each host on each operation, whatever the key of the publication."""
+    votes: dict[Operation, dict[str, Vote]] = {}
     for publication in publications:
         for entry in publication.profile.entries:
             vote = Vote(entry, created(publication.profile, entry), publication.signer)
-            _cast(cast.setdefault(entry.operation, {}), publication.host, vote)
-    return cast
+            ballot = votes.setdefault(entry.operation, {})
+            earlier = ballot.get(publication.host)
+            if earlier is None or _highest([earlier, vote]) is vote:
+                ballot[publication.host] = vote
+    return votes
 
 
-def elected(cast: Votes, key: Key, *, cpu: str | None = None) -> Profile:
-    """One profile for a class: for each operation what most hosts proved.
+def merge_votes(votes: Votes, key: Key, *, cpu: str | None = None) -> Profile:
+    """Count the votes of a class: for each measured operation the choice that most hosts confirm.
 
-    An entry says how many distinct hosts confirm it, who signed it, and whether it is contested: as many hosts
-    say something else. What nobody measured is left out.
+    Each entry says how many distinct hosts confirm it, who signed it, and whether it is contested, which means that
+    at least as many hosts chose something else.
     """
-    order = sorted(cast, key=lambda one: (one.name, one.dtype, one.sizes))
-    ballots = ([vote for vote in cast[operation].values() if measured(vote.entry)] for operation in order)
-    entries = tuple(_elected(ballot) for ballot in ballots if ballot)
-    latest = max((one.created for one in entries if one.created), default=None)
+    operations = sorted(votes, key=lambda operation: (operation.name, operation.dtype, operation.sizes))
+    ballots = (
+        [vote for vote in votes[operation].values() if is_measured(vote.entry)] for operation in operations
+    )
+    entries = tuple(_count(ballot) for ballot in ballots if ballot)
+    latest = max((entry.created for entry in entries if entry.created), default=None)
     return Profile(key=key, entries=entries, provenance=Provenance(created=latest, cpu=cpu))
 
 
-def _cast(ballot: dict[str, Vote], host: str, vote: Vote) -> None:
-    there = ballot.get(host)
-    if there is None or _foremost([there, vote]) is vote:
-        ballot[host] = vote
-
-
-def _foremost(some: Iterable[Vote]) -> Vote:
-    """The one of the largest rank; of equals their texts decide, which takes 30 µs each."""
-    ranked = [(vote.rank, vote) for vote in some]
-    largest = max(rank for rank, _ in ranked)
-    equals = [vote for rank, vote in ranked if rank == largest]
+def _highest(votes: Iterable[Vote]) -> Vote:
+    """The vote of the highest rank; the texts of equals decide, which takes 30 µs each."""
+    ranked = [(vote.rank, vote) for vote in votes]
+    highest = max(rank for rank, _ in ranked)
+    equals = [vote for rank, vote in ranked if rank == highest]
     return equals[0] if len(equals) == 1 else max(equals, key=lambda vote: repr(vote.entry))
 
 
-class _Side(NamedTuple):
-    """The hosts that chose the same. The largest wins."""
+@dataclass(frozen=True, slots=True)
+class _Support:
+    """The hosts that voted for one choice."""
 
-    hosts: int
-    others: int
-    """Hosts that chose something else and do not know this to be safe, counted down from 0."""
-    bound: float
-    """The time over the default's that none of them exceeds, below 0: the lower bound of the gain."""
-    text: str
-    """The choice, so that the same one wins everywhere."""
-    votes: tuple[Vote, ...]
-
-    @classmethod
-    def of(cls, choice: Configuration, mine: Sequence[Vote], ballot: Sequence[Vote]) -> "_Side":
-        """Those who chose this, among all who voted."""
-        threads = choice.blas_threads if choice == Configuration(blas_threads=choice.blas_threads) else None
-        others = sum(
-            vote.entry.choice != choice and threads not in vote.entry.safe_threads for vote in ballot
-        )
-        return cls(len(mine), -others, -max(map(_bound, mine)), str(choice), tuple(mine))
+    choice: Configuration
+    votes: Sequence[Vote]
+    opponents: int
+    """Hosts that chose something else and did not measure this choice to be safe."""
 
     @property
-    def spokesman(self) -> Vote:
-        """The most cautious of them: all confirm the gain that it claims."""
-        return _foremost(vote for vote in self.votes if _bound(vote) == -self.bound)
+    def bound(self) -> float:
+        """Upper bound of the time ratio over all supporters: the lower bound of the speed-up."""
+        return max(map(_bound, self.votes))
+
+    @property
+    def rank(self) -> tuple[int, int, float, str]:
+        """The highest wins; the text makes ties equal on every host."""
+        return len(self.votes), -self.opponents, -self.bound, str(self.choice)
+
+    @property
+    def most_cautious(self) -> Vote:
+        """The vote that claims the smallest speed-up, which all supporters confirm."""
+        return _highest(vote for vote in self.votes if _bound(vote) == self.bound)
 
 
 def _bound(vote: Vote) -> float:
     return (vote.entry.ratio_high or 1.0) if vote.entry.status is Status.TUNED else 1.0
 
 
-def _elected(ballot: Sequence[Vote]) -> Entry:
-    """What the hosts' words on one operation come to."""
-    sure = [vote for vote in ballot if decided(vote.entry)]
-    ballot = [vote for vote in sure or ballot if vote.signer is not None] or sure or ballot
-    if not sure:
-        foremost = _foremost(ballot)
-        return replace(foremost.entry, hosts=len(ballot), created=foremost.created or None)
-    sides: dict[Configuration, list[Vote]] = {}
+def _count(ballot: Sequence[Vote]) -> Entry:
+    """Merge the votes on one operation into an entry."""
+    decided = [vote for vote in ballot if is_decided(vote.entry)]
+    ballot = [vote for vote in decided or ballot if vote.signer is not None] or decided or ballot
+    if not decided:
+        highest = _highest(ballot)
+        return replace(highest.entry, hosts=len(ballot), created=highest.created or None)
+    supporters: dict[Configuration, list[Vote]] = {}
     for vote in ballot:
-        sides.setdefault(vote.entry.choice, []).append(vote)
+        supporters.setdefault(vote.entry.choice, []).append(vote)
     winner = max(
-        (_Side.of(choice, mine, ballot) for choice, mine in sides.items()), key=lambda side: side[:4]
+        (_Support(choice, votes, _opponents(choice, ballot)) for choice, votes in supporters.items()),
+        key=lambda support: support.rank,
     )
-    spokesman, others = winner.spokesman.entry, -winner.others
+    entry, hosts = winner.most_cautious.entry, len(winner.votes)
     return replace(
-        spokesman,
+        entry,
         safe_threads=_common(vote.entry.safe_threads for vote in ballot),
-        alternatives=_alternatives(spokesman, ballot),
-        hosts=winner.hosts,
+        alternatives=_alternatives(entry, ballot),
+        hosts=hosts,
         signer=max((vote.signer for vote in winner.votes if vote.signer), default=None),
-        contested=others >= winner.hosts,
+        contested=winner.opponents >= hosts,
         created=max(vote.created for vote in winner.votes) or None,
-        reason=_reason(spokesman.reason, winner.hosts, others),
+        reason=_reason(entry.reason, hosts, winner.opponents),
     )
 
 
-def _alternatives(said: Entry, ballot: Sequence[Vote]) -> tuple[tuple[Configuration, float], ...]:
-    """What every host measured to be no slower than the default, as the host says for which it is slowest."""
-    if not said.alternatives:
+def _opponents(choice: Configuration, ballot: Sequence[Vote]) -> int:
+    """Count the hosts that chose something else and did not measure this choice to be safe."""
+    threads = choice.blas_threads if choice == Configuration(blas_threads=choice.blas_threads) else None
+    return sum(vote.entry.choice != choice and threads not in vote.entry.safe_threads for vote in ballot)
+
+
+def _alternatives(entry: Entry, ballot: Sequence[Vote]) -> tuple[tuple[Configuration, float], ...]:
+    """The entry's alternatives that every host measured, each with the ratio of the host where it is slowest."""
+    if not entry.alternatives:
         return ()
-    known = [dict(vote.entry.alternatives) | _chosen(vote.entry) for vote in ballot]
-    common = [one for one, _ in said.alternatives if all(one in each for each in known)]
-    slowest = ((one, max(each[one] for each in known)) for one in common)
+    ratios = [dict(vote.entry.alternatives) | _chosen(vote.entry) for vote in ballot]
+    common = [choice for choice, _ in entry.alternatives if all(choice in each for each in ratios)]
+    slowest = ((choice, max(each[choice] for each in ratios)) for choice in common)
     return tuple(sorted(slowest, key=lambda pair: (pair[1], str(pair[0]))))
 
 
@@ -146,12 +149,12 @@ def _chosen(entry: Entry) -> dict[Configuration, float]:
 
 
 def _common(counts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
-    """What every host measured to be safe."""
+    """Thread counts that every host measured to be safe."""
     return tuple(sorted(set[int].intersection(*map(set, counts))))
 
 
-def _reason(said: str, hosts: int, others: int) -> str:
-    """Who says so, before what the most cautious of them says."""
+def _reason(reason: str, hosts: int, opponents: int) -> str:
+    """Put the count of hosts in front of the reason of the most cautious one."""
     who = "One host" if hosts == 1 else f"{hosts} hosts"
-    against = f", {others} {'says' if others == 1 else 'say'} otherwise" if others else ""
-    return f"{who} of this class{against}. {said}"[:MAX_TEXT]
+    against = f", {opponents} {'says' if opponents == 1 else 'say'} otherwise" if opponents else ""
+    return f"{who} of this class{against}. {reason}"[:MAX_TEXT]

@@ -1,7 +1,7 @@
-"""Brings what a store holds for this machine to where its programs look: the mirror.
+"""Copy the part of a store that this machine can use into the local mirror, which programs read.
 
-Programs read local files only. One class is listed and merged; so are a few classes of the same CPU, since
-another patch of the BLAS, or another number of CPUs, is of some use too. Nothing is locked.
+One class is listed and merged, and a few classes of the same CPU: another patch of the BLAS, or another number of
+CPUs, has uses too. Nothing is locked.
 """
 
 import zlib
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import rmtree
 from time import time
 
 from autotune.errors import ProfileError, StoreProblem
@@ -21,25 +22,25 @@ from autotune.profiles.schema import profile_of
 from autotune.profiles.yaml_subset import parse
 from autotune.profiles.yaml_writer import text_of
 from autotune.share import similar_classes
-from autotune.share.fetch import Reading, Refused, read_class
-from autotune.share.merge import elected, votes
-from autotune.share.publication import CLASS, decided
+from autotune.share.fetch import ClassContents, RejectedFile, read_class
+from autotune.share.merge import collect_votes, merge_votes
+from autotune.share.publication import CLASS, is_decided
 from autotune.share.store import Store
-from autotune.share.trust import Policy
+from autotune.share.trust import TrustPolicy
 
 SIBLINGS = 3
-"""Classes of the same CPU, beside this machine's own."""
+"""Classes of the same CPU that are mirrored besides this machine's own."""
 RELATIVES = 3
-"""Classes that are looked at for a warm start."""
-LEFTOVER_SECONDS = 3600.0
-"""Age of a temporary file in the mirror whose writer is surely gone."""
+"""Classes that are read for a warm start."""
 RELATIVE_HOSTS = 2
-"""Publications of each of them: what is tried first needs no vote."""
+"""Publications read of each relative: a warm start needs no vote."""
+LEFTOVER_SECONDS = 3600.0
+"""Age of a temporary file in the mirror whose writer has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mirrored:
-    """What the mirror says of a class."""
+class MirroredClass:
+    """What the mirror holds of a class."""
 
     key: Key
     path: Path
@@ -50,106 +51,108 @@ class Mirrored:
     """Decided entries that two hosts, or a trusted signer, confirm."""
     contested: int
     changed: bool
-    """False if the mirror said the same before."""
+    """False if the mirror held the same before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pulled:
-    """What came of a pull."""
+class PullResult:
+    """The mirror after a pull."""
 
     store: str
-    """Its address, without what is secret in it."""
-    mirrored: tuple[Mirrored, ...] = ()
+    """Its address, without secrets."""
+    mirrored: tuple[MirroredClass, ...] = ()
     """This machine's own class first, if the store has it."""
-    refused: tuple[Refused, ...] = ()
+    rejected: tuple[RejectedFile, ...] = ()
     removed: tuple[Path, ...] = ()
-    """Files of the mirror that nothing in the store stands for any more."""
+    """Files of the mirror without a class in the store."""
 
 
-def pull(store: Store, policy: Policy, here: Key, *, fresh: bool = False, now: float | None = None) -> Pulled:
-    """Mirror what this machine can use of a store.
+def pull(
+    store: Store, policy: TrustPolicy, here: Key, *, fresh: bool = False, now: float | None = None
+) -> PullResult:
+    """Mirror the classes of a store that this machine can use.
 
-    `fresh` forgets the local copies first, so that what was withdrawn from the store is gone at once. Scope of
-    effect: writes the mirror and its copies. Raises StoreProblem if the store is away, or this machine's own class
-    cannot be listed; the mirror then stays as it was, and so does what it says of another class that cannot be.
-    Raises OSError if the mirror cannot be written.
+    `fresh` removes the local copies first, so that withdrawn files are gone at once. Scope of effect: writes the mirror
+    and its copies. Raises StoreProblem, with the mirror unchanged, if the store is away or this machine's own class
+    cannot be listed; another class that cannot be listed keeps its mirror. Raises OSError if the mirror cannot be
+    written.
     """
-    folders = [one for one in store.folders() if CLASS.fullmatch(one)]
+    folders = [folder for folder in store.folders() if CLASS.fullmatch(folder)]
     copies = _copies(store, policy)
     if fresh:
-        _forget(copies)
+        rmtree(copies, ignore_errors=True)
     if not folders and copies.is_dir():
         raise StoreProblem(store.address, "is empty, and was not before; it may not be mounted")
-    wanted = [here.slug, *similar_classes.siblings(folders, here, SIBLINGS)]
     mirror = cluster_profiles()
-    readings, found = [], []
-    refused: list[Refused] = []
+    mirrored: list[MirroredClass] = []
+    rejected: list[RejectedFile] = []
     kept: set[Path] = set()
-    for folder in wanted:
+    for folder in (here.slug, *similar_classes.siblings(folders, here, SIBLINGS)):
         if folder not in folders and not (copies / folder).is_dir():
             continue
         try:
-            readings.append(read_class(store, folder, policy, copies=copies / folder, now=now))
-        except StoreProblem as problem:  # who may write to a store may make a folder that nobody can read
+            contents = read_class(store, folder, policy, copies=copies / folder, now=now)
+        except StoreProblem as problem:  # any writer of the store can make a folder unreadable
             if folder == here.slug:
                 raise
-            refused.append(Refused(folder, "", str(problem)))
+            rejected.append(RejectedFile(folder, "", str(problem)))
             kept.add(mirror / f"{folder}.yaml")
-    for reading in readings:
-        key = _key_of(reading, here)
-        mine = reading if key is None else reading.of(key)
-        refused += mine.refused
-        if key is not None and mine.publications:
-            found.append(_mirrored(mine, key, mirror))
-    kept |= {one.path for one in found}
-    return Pulled(
+            continue
+        key = _class_key(contents, here)
+        contents = contents if key is None else contents.for_key(key)
+        rejected += contents.rejected
+        if key is not None and contents.publications:
+            mirrored.append(_mirror(contents, key, mirror))
+    kept |= {one.path for one in mirrored}
+    return PullResult(
         store=store.address,
-        mirrored=tuple(found),
-        refused=tuple(refused),
-        removed=tuple(_swept(mirror, kept)),
+        mirrored=tuple(mirrored),
+        rejected=tuple(rejected),
+        removed=tuple(_remove_others(mirror, kept)),
     )
 
 
-def relatives(store: Store, policy: Policy, here: Key) -> list[Profile]:
-    """What the nearest classes proved, nearest first, this machine's own class among them: to be tried first.
+def read_relatives(store: Store, policy: TrustPolicy, here: Key) -> list[Profile]:
+    """Read some publications of this machine's class and of the nearest others, nearest first, for a warm start.
 
-    Reads a few publications of a few classes. Raises StoreProblem.
+    Raises StoreProblem.
     """
-    folders = [one for one in store.folders() if CLASS.fullmatch(one)]
+    folders = [folder for folder in store.folders() if CLASS.fullmatch(folder)]
     own = [here.slug] if here.slug in folders else []
-    found: list[Profile] = []
+    profiles: list[Profile] = []
     for folder in [*own, *similar_classes.relatives(folders, here, RELATIVES)]:
-        reading = read_class(store, folder, policy, most=RELATIVE_HOSTS)
-        found += [one.profile for one in reading.publications]
-    return found
+        contents = read_class(store, folder, policy, most=RELATIVE_HOSTS)
+        profiles += [publication.profile for publication in contents.publications]
+    return profiles
 
 
-def _mirrored(reading: Reading, key: Key, mirror: Path) -> Mirrored:
-    """Merge a class, and write it where programs look, unless it says what is there."""
-    cpus = Counter(one.profile.provenance.cpu for one in reading.publications)
+def _mirror(contents: ClassContents, key: Key, mirror: Path) -> MirroredClass:
+    """Merge a class and write it to the mirror, unless the mirror holds the same bytes."""
+    cpus = Counter(publication.profile.provenance.cpu for publication in contents.publications)
     cpu = max(cpus, key=lambda cpu: (cpus[cpu], str(cpu)))
-    profile, text = _readable(elected(votes(reading.publications), key, cpu=cpu))
+    profile, text = _readable(merge_votes(collect_votes(contents.publications), key, cpu=cpu))
     path = mirror / f"{key.slug}.yaml"
-    changed = not _says(path, text)
+    changed = not _holds(path, text)
     if changed:
         mirror.mkdir(mode=0o755, parents=True, exist_ok=True)
         profile_files.replace(path, text)
-    return Mirrored(
+    return MirroredClass(
         key=key,
         path=path,
-        publications=len(reading.publications),
-        hosts=len({one.host for one in reading.publications}),
+        publications=len(contents.publications),
+        hosts=len({publication.host for publication in contents.publications}),
         entries=len(profile.entries),
-        confirmed=sum(map(_confirmed, profile.entries)),
-        contested=sum(one.contested for one in profile.entries),
+        confirmed=sum(map(_is_confirmed, profile.entries)),
+        contested=sum(entry.contested for entry in profile.entries),
         changed=changed,
     )
 
 
 def _readable(profile: Profile) -> tuple[Profile, bytes]:
-    """A profile that programs will read, and its text: the whole, or the half that is confirmed best, or of it half.
+    """Return a profile within the limits of programs, and its text.
 
-    Each publication is within the limits; together they may hold more than one file may, which programs refuse.
+    Each publication is within the limits, but together they may exceed them; then the better confirmed half is kept,
+    and of that again the better half.
     """
     while True:
         text = text_of(profile).encode()
@@ -158,55 +161,50 @@ def _readable(profile: Profile) -> tuple[Profile, bytes]:
         except ProfileError:
             if not profile.entries:
                 raise
-            ranked = sorted(profile.entries, key=lambda one: (not _confirmed(one), -(one.hosts or 0)))
+            ranked = sorted(
+                profile.entries, key=lambda entry: (not _is_confirmed(entry), -(entry.hosts or 0))
+            )
             profile = replace(profile, entries=tuple(ranked[: len(ranked) // 2]))
         else:
             return profile, text
 
 
-def _confirmed(entry: Entry) -> bool:
-    """Do two hosts, or a trusted signer, stand behind a decided entry?"""
-    return decided(entry) and not entry.contested and (entry.signer is not None or (entry.hosts or 0) > 1)
+def _is_confirmed(entry: Entry) -> bool:
+    """Do two hosts, or a trusted signer, confirm a decided entry?"""
+    return is_decided(entry) and not entry.contested and (entry.signer is not None or (entry.hosts or 0) > 1)
 
 
-def _says(path: Path, text: bytes) -> bool:
-    """Does a file say this, to the byte?"""
+def _holds(path: Path, text: bytes) -> bool:
     try:
         return path.read_bytes() == text
     except OSError:
         return False
 
 
-def _key_of(reading: Reading, here: Key) -> Key | None:
-    """The key that a class's file in the mirror has: this machine's own, or a sibling's that it can use."""
-    if reading.folder == here.slug:
+def _class_key(contents: ClassContents, here: Key) -> Key | None:
+    """The key that a class has in the mirror: this machine's own, or a sibling's that it can use."""
+    if contents.folder == here.slug:
         return here
-    keys = Counter(one.profile.key for one in reading.publications)
-    fitting = [key for key in keys if key.slug == reading.folder and similar_classes.usable(key, here)]
+    keys = Counter(publication.profile.key for publication in contents.publications)
+    fitting = [key for key in keys if key.slug == contents.folder and similar_classes.usable(key, here)]
     return max(fitting, key=lambda key: (keys[key], repr(key)), default=None)
 
 
-def _swept(mirror: Path, kept: Iterable[Path]) -> list[Path]:
-    """Remove what the mirror says of classes that are no longer mirrored."""
+def _remove_others(mirror: Path, kept: Iterable[Path]) -> list[Path]:
+    """Remove the profiles of classes that are no longer mirrored, and temporary files of pulls that were killed."""
     removed = []
     for path in set(mirror.glob("*.yaml")) - set(kept):
         with suppress(OSError):
             path.unlink()
             removed.append(path)
-    for path in mirror.glob(".*.tmp"):  # of a pull that was killed
+    for path in mirror.glob(".*.tmp"):
         with suppress(OSError):
             if time() - path.stat().st_mtime > LEFTOVER_SECONDS:
                 path.unlink()
     return sorted(removed)
 
 
-def _copies(store: Store, policy: Policy) -> Path:
-    """Where copies lie: with another store, or another trust, others are believed."""
-    made_for = (store.address, str(policy.trust), policy.keys, sorted(policy.owners))
+def _copies(store: Store, policy: TrustPolicy) -> Path:
+    """Folder of the local copies; another store or another policy accepts other files."""
+    made_for = (store.address, str(policy.rule), policy.keys, sorted(policy.owners))
     return Path(cache_dir()) / f"store-{zlib.crc32(repr(made_for).encode()):08x}"
-
-
-def _forget(copies: Path) -> None:
-    from shutil import rmtree
-
-    rmtree(copies, ignore_errors=True)

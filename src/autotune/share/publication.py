@@ -1,7 +1,7 @@
-"""What lies in a store: one host's profile as immutable bytes, under a name that says who and what. Pure.
+"""Encode one host's profile as the immutable bytes and the file name of a publication, and decode it. Pure.
 
-The form is JSON, with the fields of the YAML profile: a class with 200 publishers is read in a second, where
-YAML takes six. It is read as strictly as YAML is: no key twice, no number that is none, no long text, no depth.
+The format is JSON with the fields of the YAML profile: reading a class of 200 publishers takes one second, YAML six.
+It is as strict as the YAML reader: no duplicate keys, no NaN, no long texts, no deep nesting.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ LAYOUT = "v1"
 """Major version of the layout of a store, and its first folder: `v1/<class>/<publisher>-<digest>.json`."""
 
 CLASS = re.compile(r"[a-z0-9][a-z0-9.-]{0,79}")
-"""What the name of a class looks like, all of it: a Key's slug."""
+"""Pattern of the name of a class: the slug of a Key."""
 HOST = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-"""What the identity of a host looks like, all of it."""
+"""Pattern of a host's identity."""
 _STAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]{4,20}(Z|[+-][0-9]{2}:?[0-9]{2})?)?")
 _NAME = re.compile(rf"(?P<publisher>{HOST})-(?P<digest>[0-9a-f]{{64}})\.json")
 _SIGNATURE = re.compile(rf"(?P<name>{HOST}-[0-9a-f]{{64}}\.json)\.(?P<signer>[0-9a-f]{{16}})\.sig")
@@ -31,7 +31,7 @@ _SIGNATURE = re.compile(rf"(?P<name>{HOST}-[0-9a-f]{{64}}\.json)\.(?P<signer>[0-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """A profile that its host gave away."""
+    """A profile as its host published it."""
 
     name: str
     """Its file in the folder of its class."""
@@ -41,16 +41,16 @@ class Publication:
 
     @property
     def host(self) -> str:
-        """Who measured it."""
+        """The host that measured it."""
         assert self.profile.provenance.host is not None
         return self.profile.provenance.host
 
 
 def encode(profile: Profile) -> tuple[str, bytes]:
-    """Name and bytes of a profile's publication; equal profiles give equal bytes.
+    """Return name and bytes of a publication; equal profiles give equal bytes.
 
-    What only a merge can know (hosts, signers, disagreement) is left out. Raises ProfileError if the profile
-    does not say which host measured it, as one that was merged does not, or if it holds no measurement.
+    Results of a merge (hosts, signers, disagreement) are left out. Raises ProfileError if the profile names no host, as
+    a merged one, or holds no measurement.
     """
     host = profile.provenance.host
     if host is None:
@@ -59,9 +59,9 @@ def encode(profile: Profile) -> tuple[str, bytes]:
         )
     if re.fullmatch(HOST, host) is None:
         raise ProfileError(f"provenance.host: {host!r} cannot be part of a file's name.")
-    if not any(map(measured, profile.entries)):
+    if not any(map(is_measured, profile.entries)):
         raise ProfileError("it holds no measurement.")
-    plain = replace(profile, entries=tuple(map(_own, profile.entries)))
+    plain = replace(profile, entries=tuple(map(_without_merge_results, profile.entries)))
     data = json.dumps(document_of(plain), sort_keys=True, separators=(",", ":")).encode()
     if len(data) > MAX_BYTES:
         raise ProfileError(f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a store takes.")
@@ -69,7 +69,7 @@ def encode(profile: Profile) -> tuple[str, bytes]:
 
 
 def decode(name: str, data: bytes) -> Publication:
-    """What a file of a store holds. Raises ProfileError with a sentence for whatever is wrong with it."""
+    """Decode a file of a store. Raises ProfileError."""
     matched = _NAME.fullmatch(name)
     if matched is None:
         raise ProfileError("its name is not that of a publication.")
@@ -80,11 +80,13 @@ def decode(name: str, data: bytes) -> Publication:
     profile = profile_of(_plain(data))
     if profile.provenance.host != matched["publisher"]:
         raise ProfileError(f"it was measured by {profile.provenance.host}, and published as another's.")
-    return Publication(name=name, profile=replace(profile, entries=tuple(map(_own, profile.entries))))
+    return Publication(
+        name=name, profile=replace(profile, entries=tuple(map(_without_merge_results, profile.entries)))
+    )
 
 
 def digest_fits(name: str, data: bytes) -> bool:
-    """Are these the bytes that a name stands for? Names of other files stand for any."""
+    """Do the bytes match the digest in the name? Names of other files have no digest and match."""
     matched = _NAME.fullmatch(name)
     return matched is None or hashlib.sha256(data).hexdigest() == matched["digest"]
 
@@ -95,52 +97,56 @@ def is_publication(name: str) -> bool:
 
 
 def publisher(name: str) -> str | None:
-    """The host that a file's name says; None for the name of something else."""
+    """The host in the name of a publication; None for another name."""
     matched = _NAME.fullmatch(name)
     return matched["publisher"] if matched else None
 
 
 def signature_name(name: str, signer: str) -> str:
-    """Where the signature of a publication stands: beside it."""
+    """Name of the file next to a publication that holds a signature."""
     return f"{name}.{signer}.sig"
 
 
 def signed_by(name: str) -> tuple[str, str] | None:
-    """(publication, key) that the name of a signature says; None for the name of something else."""
+    """(publication, key) in the name of a signature; None for another name."""
     matched = _SIGNATURE.fullmatch(name)
     return (matched["name"], matched["signer"]) if matched else None
 
 
 def supersedes(new: Profile, old: Profile, now: str) -> bool:
-    """Does one profile of a host have a later word on everything that another says?
+    """Does one profile of a host have a later entry for every measured operation of another?
 
-    What claims to be from after `now` was stamped by a clock that was wrong, and counts as oldest.
+    A time after `now` comes from a wrong clock and counts as the oldest.
     """
     if new.key != old.key or new == old:
         return False
-    words = {one.operation: (decided(one), created(new, one)) for one in new.entries if measured(one)}
-    for one in old.entries:
-        if not measured(one):
-            continue
-        sure, when = words.get(one.operation, (False, ""))
-        stamped = created(old, one)
-        if one.operation not in words or sure < decided(one) or (stamped <= now and when < stamped):
+    latest = {
+        entry.operation: (is_decided(entry), created(new, entry))
+        for entry in new.entries
+        if is_measured(entry)
+    }
+    for entry in filter(is_measured, old.entries):
+        if entry.operation not in latest:
+            return False
+        decided, time = latest[entry.operation]
+        earlier = created(old, entry)
+        if decided < is_decided(entry) or (earlier <= now and time < earlier):
             return False
     return True
 
 
-def measured(entry: Entry) -> bool:
-    """Is there any measurement behind it? There is none where the time ended before its turn."""
+def is_measured(entry: Entry) -> bool:
+    """Does the entry have a measurement? It has none if the time ended before its turn."""
     return entry.status is Status.TUNED or entry.default_seconds is not None
 
 
-def decided(entry: Entry) -> bool:
-    """Was it measured well enough to tell?"""
-    return measured(entry) and not entry.undecided
+def is_decided(entry: Entry) -> bool:
+    """Was the entry decided by its measurement?"""
+    return is_measured(entry) and not entry.undecided
 
 
 def created(profile: Profile, entry: Entry) -> str:
-    """When an entry was measured (UTC, ISO 8601); empty if nobody says, or what is said is no date."""
+    """Time of an entry's measurement (UTC, ISO 8601); empty if unknown or malformed."""
     return _stamp(entry.created or profile.provenance.created or "")
 
 
@@ -149,8 +155,8 @@ def _stamp(text: str) -> str:
     return text if _STAMP.fullmatch(text) else ""
 
 
-def _own(entry: Entry) -> Entry:
-    """An entry without what publishers cannot know."""
+def _without_merge_results(entry: Entry) -> Entry:
+    """Remove from an entry the results of a merge."""
     if entry.hosts is None and entry.signer is None and not entry.contested:
         return entry
     return replace(entry, hosts=None, signer=None, contested=False)

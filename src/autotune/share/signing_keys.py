@@ -1,7 +1,7 @@
-"""Ed25519 keys, and signatures of publications in files beside them.
+"""Ed25519 keys, and signatures of publications.
 
-The private key is a PEM file that OpenSSL reads (PKCS #8), for its owner's eyes only. The public key is text for
-a configuration file. A signature covers the publication's bytes, which hold the class and the host.
+The private key is a PEM file (PKCS #8, as OpenSSL reads it) with mode 0600. The public key is a line of text for the
+configuration file. A signature covers the bytes of the publication, which hold the class and the host.
 """
 
 import base64
@@ -24,10 +24,10 @@ _SIGNED = b"autotune publication\n"
 MAX_SIGNATURE_BYTES = 256
 
 
-def make(path: Path) -> str:
-    """Make a key pair: the private one at `path`, the public one beside it as `.pub`; its text is returned.
+def make_key_pair(path: Path) -> str:
+    """Create a key pair, the private key at `path` and the public one at `path`.pub; return the text of the public key.
 
-    Raises BadSettings if there is a file already, which is never replaced; EnvironmentProblem if it cannot be
+    An existing file is never replaced. Raises BadSettings if there is one, EnvironmentProblem if the key cannot be
     written.
     """
     ed25519 = _library()
@@ -59,22 +59,19 @@ def make(path: Path) -> str:
 
 
 def private_key(path: Path) -> Any:
-    """The private key in a file.
-
-    Raises BadSettings if there is none, or if others than its owner may read it.
-    """
+    """Read a private key. Raises BadSettings if there is none, or if other users can read the file."""
     ed25519 = _library()
     serialization = import_module("cryptography.hazmat.primitives.serialization")
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
-            found = os.fstat(handle)
+            status = os.fstat(handle)
             data = file.read(4096)
     except FileNotFoundError:
-        raise BadSettings(f"{path}: there is no key; `autotune keys --new` makes one.") from None
+        raise BadSettings(f"{path}: there is no key; `autotune store keys --new` makes one.") from None
     except OSError as problem:
         raise BadSettings(f"{path}: the key cannot be read ({problem.strerror}).") from None
-    if os.name == "posix" and stat.S_IMODE(found.st_mode) & 0o077:
+    if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
         raise BadSettings(f"{path}: others may read this private key; `chmod 600` keeps it secret.")
     with suppress(ValueError, TypeError):  # TypeError: it has a password
         key = serialization.load_pem_private_key(data, password=None)
@@ -84,22 +81,22 @@ def private_key(path: Path) -> Any:
 
 
 def public_text(key: Any) -> str:
-    """The public key that belongs to a private one, as the text that others trust."""
+    """The text of the public key of a private key, for `trusted_keys`."""
     return PREFIX + base64.b64encode(key.public_key().public_bytes_raw()).decode()
 
 
 def key_id(public: str) -> str:
-    """16 hex digits that name a public key: in the names of signatures, and as the signer of an entry."""
+    """Name a public key by 16 hex digits: in names of signatures, and as the signer of an entry."""
     return hashlib.sha256(_raw(public)).hexdigest()[:16]
 
 
 def sign(data: bytes, key: Any) -> bytes:
-    """The content of a signature's file."""
+    """Sign bytes; return the content of the signature's file."""
     return base64.b64encode(key.sign(_SIGNED + data)) + b"\n"
 
 
-def verified(data: bytes, signature: bytes, public: str) -> bool:
-    """Did the owner of this key sign these bytes?"""
+def is_valid(data: bytes, signature: bytes, public: str) -> bool:
+    """Is the signature of these bytes valid for this public key?"""
     ed25519 = _library()
     exceptions = import_module("cryptography.exceptions")
     if len(signature) > MAX_SIGNATURE_BYTES:
@@ -112,8 +109,8 @@ def verified(data: bytes, signature: bytes, public: str) -> bool:
     return True
 
 
-def check(publics: Iterable[str]) -> None:
-    """Raise BadSettings for the first text that is no public key."""
+def check_public_keys(publics: Iterable[str]) -> None:
+    """Raise BadSettings for the first text that is not a public key."""
     for public in publics:
         _raw(public)
 
@@ -124,7 +121,9 @@ def _raw(public: str) -> bytes:
         raw = base64.b64decode(text, validate=True)
         if public.startswith(PREFIX) and len(raw) == 32:
             return raw
-    raise BadSettings(f"{public[:80]!r} is not a public key such as `autotune keys` prints ({PREFIX}...).")
+    raise BadSettings(
+        f"{public[:80]!r} is not a public key such as `autotune store keys` prints ({PREFIX}...)."
+    )
 
 
 def _library() -> Any:

@@ -1,175 +1,121 @@
-"""A store as its users see it: folders of classes with immutable files, behind any address.
-
-Every call has a time limit and fails with a StoreProblem, whatever stands behind the address: an NFS server
-that is away and a cloud that refuses are told alike.
-"""
+"""A store of profiles behind any address. Every call ends within a time limit, with a result or a StoreProblem."""
 
 import errno
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from autotune.errors import AutotuneError, BadSettings, StoreProblem
+from autotune.share.backend import Backend, FileContent, StoredFile
 
-LIMIT_SECONDS = 30.0
-"""For one call: a listing, one file to write, a batch of files to read."""
-READING_SECONDS = 300.0
-"""For all files of a class. A store that trickles is as good as one that is away."""
+CALL_SECONDS = 30.0
+"""Limit of one call: a listing, a write, or a batch of files to read."""
+CLASS_SECONDS = 300.0
+"""Limit of reading all files of a class: a store that trickles counts as unreachable."""
 BATCH = 32
-"""Files in one batch."""
+"""Files read by one call."""
 
 _T = TypeVar("_T")
-_USER = re.compile(r"(?<=://)[^/?#\s]*@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
 """User and password in a URL."""
 
 
-class Item(NamedTuple):
-    """A file in a listing."""
-
-    name: str
-    size: int | None
-    """Bytes; None if the store does not say."""
-
-
-class Content(NamedTuple):
-    """What was read of a file."""
-
-    data: bytes
-    owner: int | None = None
-    """User who alone could have written it; None where files have no owner, or others may write too."""
-
-
-class Shelf(Protocol):
-    """Holds immutable files, one folder for each class. Names that reach it are checked already.
-
-    Concurrency
-        Any number of hosts add, list, read and remove at once, without locks. A file appears whole or not at
-        all; one may vanish between list and read.
-    Failures
-        Raises OSError, or what the libraries behind it raise; `reach` puts them into words.
-    """
-
-    def folders(self) -> list[str]:
-        """Names of the classes; empty if nobody has published yet."""
-        ...
-
-    def items(self, folder: str) -> list[Item]:
-        """Every file of a class; empty if the class is not there."""
-        ...
-
-    def read(self, folder: str, names: Sequence[str], limit: int) -> Mapping[str, Content | Exception]:
-        """These files, at most `limit` bytes and one more of each; what could not be read is an exception."""
-        ...
-
-    def add(self, folder: str, name: str, data: bytes) -> bool:
-        """Make a file that is there from then on; False if it was there before."""
-        ...
-
-    def remove(self, folder: str, name: str) -> None:
-        """Remove a file, if it is there."""
-        ...
-
-
 class Store:
-    """A shelf that answers in time or says what is wrong."""
+    """A backend with time limits, whose failures are sentences."""
 
-    def __init__(self, address: str, shelf: Shelf, seconds: float = LIMIT_SECONDS) -> None:
-        self.address = shown(address)
-        """For people: without a password."""
-        self._shelf = shelf
+    def __init__(self, address: str, backend: Backend, seconds: float = CALL_SECONDS) -> None:
+        self.address = without_secrets(address)
+        self._backend = backend
         self._seconds = seconds
 
     def folders(self) -> list[str]:
-        """Names of the classes."""
-        return self._ask("listed", self._shelf.folders)
+        """List the folders of classes."""
+        return self._call("listed", self._backend.folders)
 
-    def items(self, folder: str) -> list[Item]:
-        """Every file of a class."""
-        return self._ask("listed", lambda: self._shelf.items(folder))
+    def files(self, folder: str) -> list[StoredFile]:
+        """List the files of a class."""
+        return self._call("listed", lambda: self._backend.files(folder))
 
-    def read(self, folder: str, names: Sequence[str], limit: int) -> dict[str, Content | Exception]:
-        """These files, batch by batch; what could not be read is an exception."""
-        found: dict[str, Content | Exception] = {}
-        end = monotonic() + READING_SECONDS
+    def read(self, folder: str, names: Sequence[str], limit: int) -> dict[str, FileContent | Exception]:
+        """Read files in batches; a file that cannot be read has its exception as the value."""
+        contents: dict[str, FileContent | Exception] = {}
+        end = monotonic() + CLASS_SECONDS
         for start in range(0, len(names), BATCH):
             if monotonic() > end:
-                raise StoreProblem(self.address, f"did not give a class's files within {READING_SECONDS:g} s")
+                raise StoreProblem(self.address, f"did not give a class's files within {CLASS_SECONDS:g} s")
             batch = names[start : start + BATCH]
-            found |= self._ask("read", lambda batch=batch: self._shelf.read(folder, batch, limit))  # type: ignore[misc]
-        return found
+            contents |= self._call("read", lambda batch=batch: self._backend.read(folder, batch, limit))  # type: ignore[misc]
+        return contents
 
     def add(self, folder: str, name: str, data: bytes) -> bool:
-        """Make a file; False if it was there before."""
-        return self._ask("written to", lambda: self._shelf.add(folder, name, data))
+        """Create a file; return False if the name exists already."""
+        return self._call("written to", lambda: self._backend.add(folder, name, data))
 
     def remove(self, folder: str, name: str) -> None:
-        """Remove a file, if it is there."""
-        self._ask("written to", lambda: self._shelf.remove(folder, name))
+        """Remove a file if it exists."""
+        self._call("written to", lambda: self._backend.remove(folder, name))
 
-    def _ask(self, what: str, call: Callable[[], _T]) -> _T:
-        """Call in a thread that is left behind if it takes too long: nothing else ends a call to a dead NFS."""
-        outcome: list[_T] = []
-        failure: list[BaseException] = []
+    def _call(self, verb: str, call: Callable[[], _T]) -> _T:
+        """Run a backend call in a thread that is abandoned at the limit: a call to a dead NFS server never returns."""
+        results: list[_T] = []
+        failures: list[BaseException] = []
 
         def run() -> None:
             try:
-                outcome.append(call())
-            except BaseException as problem:  # noqa: BLE001 - each library has exceptions of its own; told below
-                failure.append(problem)
+                results.append(call())
+            except BaseException as problem:  # noqa: BLE001 - each library has exceptions of its own
+                failures.append(problem)
 
         thread = threading.Thread(target=run, name="autotune-store", daemon=True)
         thread.start()
         thread.join(self._seconds)
-        if outcome:
-            return outcome[0]
-        if not failure:
+        if results:
+            return results[0]
+        if not failures:
             raise StoreProblem(self.address, f"did not answer within {self._seconds:g} s")
-        if isinstance(failure[0], AutotuneError) or not isinstance(failure[0], Exception):
-            raise failure[0]
-        raise StoreProblem(self.address, f"cannot be {what}: {reason(failure[0])}") from failure[0]
+        if isinstance(failures[0], AutotuneError) or not isinstance(failures[0], Exception):
+            raise failures[0]
+        raise StoreProblem(self.address, f"cannot be {verb}: {cause(failures[0])}") from failures[0]
 
 
-def reach(address: str, *, seconds: float = LIMIT_SECONDS) -> Store:
-    """The store at this address: a folder, or any URL that fsspec knows. Nothing is asked of it yet.
+def open_store(address: str, *, seconds: float = CALL_SECONDS) -> Store:
+    """Return the store at an address, a folder or any URL that fsspec supports, without contacting it.
 
-    Raises BadSettings for what is no URL or has a protocol that nobody knows, MissingPackage for one whose
-    package is not installed.
+    Raises BadSettings for a malformed address or an unsupported protocol, MissingPackage for a protocol whose package
+    is not installed.
     """
-    if address.startswith("file://"):
-        address = address.removeprefix("file://")
+    address = address.removeprefix("file://")
     if "://" not in address and "::" not in address:
-        from autotune.share.folder_store import Folder
+        from autotune.share.folder_backend import FolderBackend
 
         path = os.path.expanduser(address)  # noqa: PTH111 - text in, text out
         if not os.path.isabs(path):  # noqa: PTH117
             raise BadSettings(
-                f"A store's folder is named from the root on, such as /nfs/autotune, not {address!r}."
+                f"A store's folder is an absolute path, such as /nfs/autotune, not {address!r}."
             )
-        return Store(address, Folder(path), seconds)
-    from autotune.share.remote_store import Remote
+        return Store(address, FolderBackend(path), seconds)
+    from autotune.share.fsspec_backend import FsspecBackend
 
     try:
         urlsplit(address)
     except ValueError as problem:
-        raise BadSettings(f"The store {shown(address)} is no URL: {problem}.") from None
-    return Store(address, Remote(address), seconds)
+        raise BadSettings(f"The store {without_secrets(address)} is not a URL: {problem}.") from None
+    return Store(address, FsspecBackend(address), seconds)
 
 
-def shown(address: str) -> str:
-    """The address without what is secret in it: user, password, query."""
-    if "://" not in address:
-        return address
-    return re.split(r"[?#]", _USER.sub("", address), maxsplit=1)[0]
+def without_secrets(address: str) -> str:
+    """Remove user, password and query from an address."""
+    return re.split(r"[?#]", _CREDENTIALS.sub("", address), maxsplit=1)[0] if "://" in address else address
 
 
 _CAUSES = {
     errno.ENOSPC: "it is full",
     errno.EDQUOT: "the quota is used up",
-    errno.EROFS: "it can only be read",
+    errno.EROFS: "it is read-only",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.ESTALE: "the file server has lost the file (ESTALE)",
@@ -178,17 +124,17 @@ _CAUSES = {
 }
 
 
-def reason(problem: Exception) -> str:
-    """What an exception of whatever library says, as part of a sentence: no secret, and nothing that acts."""
+def cause(problem: Exception) -> str:
+    """Describe any library's exception as part of a sentence, without secrets or control characters."""
     if type(problem).__name__ in {"NoCredentialsError", "PartialCredentialsError", "NoAuthTokenError"}:
-        return "credentials are missing; set them as the provider's own tools want them"
+        return "credentials are missing; set them as the provider's own tools expect them"
     number = getattr(problem, "errno", None)
     if number in _CAUSES:
         return _CAUSES[number]
     if isinstance(problem, NotImplementedError):
-        return "it can only be read"
-    said = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
-    said = re.sub(r"\?\S*", "", _USER.sub("", said))  # some cite the whole URL, and a server what it likes
-    shown_as = "".join(letter if letter.isprintable() else " " for letter in said)
-    words = re.sub(r" +", " ", shown_as).strip().rstrip(".")[:200]
+        return _CAUSES[errno.EROFS]
+    text = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+    text = re.sub(r"\?\S*", "", _CREDENTIALS.sub("", text))  # libraries quote whole URLs, servers anything
+    visible = "".join(letter if letter.isprintable() else " " for letter in text)
+    words = re.sub(r" +", " ", visible).strip().rstrip(".")[:200]
     return f"{type(problem).__name__}: {words}" if words else type(problem).__name__

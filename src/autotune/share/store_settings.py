@@ -1,11 +1,11 @@
-"""Which store, and whom to believe: $AUTOTUNE_STORE, the user's config.yaml, then the site's.
+"""The store and the trust policy: from $AUTOTUNE_STORE, the user's config.yaml, then the system's.
 
     store: s3://bucket/autotune
     trust: signed
     trusted_keys: [ed25519:...]
     trusted_owners: [tuner]
 
-Each key is taken from the nearest file that has it.
+Each setting is taken from the first file that has it.
 """
 
 import os
@@ -20,7 +20,7 @@ from autotune.profiles import value_checks
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.yaml_subset import parse
 from autotune.share import signing_keys
-from autotune.share.trust import Policy, Trust
+from autotune.share.trust import TrustPolicy, TrustRule
 
 STORE = "AUTOTUNE_STORE"
 FILE = "config.yaml"
@@ -29,39 +29,39 @@ _LARGEST_ID = 2**32 - 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Which store, and whom to believe."""
+class StoreSettings:
+    """The store and the trust policy of this machine."""
 
     store: str | None = None
-    """Address; None if nobody named one."""
-    policy: Policy = field(default_factory=Policy)
+    """Address; None if none is named."""
+    policy: TrustPolicy = field(default_factory=TrustPolicy)
 
 
-def files() -> list[Path]:
-    """Where a configuration file may be, nearest first: beside the user's folder of profiles, and the site's."""
+def settings_files() -> list[Path]:
+    """Paths of the configuration files, nearest first: next to the user's and the system's folder of profiles."""
     where = dict(places())
     return [Path(where[layer]).parent / FILE for layer in (Layer.USER, Layer.SYSTEM)]
 
 
 def signing_key() -> Path:
-    """Where this user's private key is."""
-    return files()[0].parent / "signing.key"
+    """Path of this user's private key."""
+    return settings_files()[0].parent / "signing.key"
 
 
-def settings(store: str | None = None) -> Settings:
-    """What holds here; `store` is what the caller names. Raises BadSettings, with the file and the reason."""
-    said: dict[str, Any] = {}
-    for path in files():
-        said = {**_read(path), **said}
-    address = store or os.environ.get(STORE, "").strip() or said.get("store")
+def read_store_settings(store: str | None = None) -> StoreSettings:
+    """Read the settings; `store` overrides the address. Raises BadSettings, with the file and the reason."""
+    values: dict[str, Any] = {}
+    for path in settings_files():
+        values = {**_read(path), **values}
+    address = store or os.environ.get(STORE, "").strip() or values.get("store")
     if store and "://" not in store:
         address = str(Path(os.path.expanduser(store)).absolute())  # noqa: PTH111 - Path's raises for a stranger
-    return Settings(
+    return StoreSettings(
         store=address,
-        policy=Policy(
-            trust=said.get("trust", Trust.ANY),
-            keys=said.get("trusted_keys", ()),
-            owners=frozenset({0, *_me(), *said.get("trusted_owners", ())}),
+        policy=TrustPolicy(
+            rule=values.get("trust", TrustRule.ANY),
+            keys=values.get("trusted_keys", ()),
+            owners=frozenset({0, *_own_user_id(), *values.get("trusted_owners", ())}),
         ),
     )
 
@@ -77,7 +77,7 @@ def _read(path: Path) -> dict[str, Any]:
     if data is None:
         raise BadSettings(f"{path}: it is not a regular file.")
     if os.name == "posix" and mode & stat.S_IWOTH:
-        raise BadSettings(f"{path}: everybody may write to it; `chmod go-w` makes it trustworthy.")
+        raise BadSettings(f"{path}: every user may write to it; `chmod go-w` corrects that.")
     try:
         document = parse(data)
         return _checked({} if document is None else value_checks.mapping(document, "the configuration"))
@@ -89,9 +89,9 @@ def _checked(document: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(document.keys() - set(_KEYS))
     if unknown:
         raise BadSettings(f"there is no setting {unknown[0]!r}; there are {', '.join(_KEYS)}.")
-    said: dict[str, Any] = {
+    values: dict[str, Any] = {
         "store": value_checks.field(document, "store", "", value_checks.text, None),
-        "trust": value_checks.field(document, "trust", "", value_checks.one_of(Trust), None),
+        "trust": value_checks.field(document, "trust", "", value_checks.one_of(TrustRule), None),
         "trusted_keys": value_checks.field(
             document, "trusted_keys", "", value_checks.list_of(value_checks.text), None
         ),
@@ -99,19 +99,19 @@ def _checked(document: Mapping[str, Any]) -> dict[str, Any]:
             document, "trusted_owners", "", value_checks.list_of(_owner), None
         ),
     }
-    signing_keys.check(said["trusted_keys"] or ())
-    if said["trusted_keys"] is not None:
-        said["trusted_keys"] = tuple(said["trusted_keys"])
-    return {name: value for name, value in said.items() if value is not None}
+    signing_keys.check_public_keys(values["trusted_keys"] or ())
+    if values["trusted_keys"] is not None:
+        values["trusted_keys"] = tuple(values["trusted_keys"])
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _owner(value: Any, where: str) -> int:
-    """A user's number, from the number or the name."""
+    """Convert the number or the name of a user to the number."""
     if type(value) is int and 0 <= value <= _LARGEST_ID:
         return value
     try:
         import pwd
-    except ImportError:  # Windows knows no owners of this kind
+    except ImportError:  # Windows has no such owners
         raise value_checks.wrong(where, "a user's number", value) from None
     try:
         return pwd.getpwnam(value_checks.text(value, where)).pw_uid
@@ -119,5 +119,5 @@ def _owner(value: Any, where: str) -> int:
         raise value_checks.wrong(where, "the number or the name of a user of this system", value) from None
 
 
-def _me() -> Iterable[int]:
+def _own_user_id() -> Iterable[int]:
     return (os.geteuid(),) if hasattr(os, "geteuid") else ()

@@ -1,33 +1,33 @@
-"""Whose publications are believed."""
+"""Decide which publications are trusted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from autotune.share import signing_keys
-from autotune.share.store import Content
+from autotune.share.backend import FileContent
 
 
-class Trust(StrEnum):
-    """Whom this machine believes."""
+class TrustRule(StrEnum):
+    """What makes a publication trusted on this machine."""
 
     ANY = "any"
-    """Whoever may write to the store."""
+    """Every file of the store."""
     OWNER = "owner"
-    """Files that nobody but root, this user or a trusted owner could have written; on file systems only."""
+    """Files that only root, this user or a trusted owner can have written; on file systems only."""
     SIGNED = "signed"
-    """What a trusted key signed."""
+    """Files with the signature of a trusted key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """Whom this machine believes, and by what."""
+class TrustPolicy:
+    """The trust rule of this machine with its keys and owners."""
 
-    trust: Trust = Trust.ANY
+    rule: TrustRule = TrustRule.ANY
     keys: tuple[str, ...] = ()
-    """Public keys that are trusted; several during a change of keys."""
+    """Trusted public keys; several during a change of keys."""
     owners: frozenset[int] = frozenset()
-    """User ids whose files are trusted, with trust `owner`."""
+    """User ids whose files are trusted under `owner`."""
 
     @property
     def key_ids(self) -> dict[str, str]:
@@ -35,35 +35,26 @@ class Policy:
         return {signing_keys.key_id(public): public for public in self.keys}
 
     def signer(self, data: bytes, signatures: Mapping[str, bytes]) -> str | None:
-        """The name of the first trusted key, in the order of trust, whose signature is right.
-
-        `signatures` are the contents of the files beside the publication, by the names of their keys.
-        """
+        """Name the first trusted key with a valid signature; `signatures` are file contents by key name."""
         for name, public in self.key_ids.items():
-            if name in signatures and signing_keys.verified(data, signatures[name], public):
+            if name in signatures and signing_keys.is_valid(data, signatures[name], public):
                 return name
         return None
 
-    def unread(self, *, signatures: int) -> str | None:
-        """Why a publication need not even be read, as a sentence; None if it has to be.
-
-        `signatures` says how many trusted keys claim to have signed it.
-        """
-        if self.trust is Trust.SIGNED and not signatures:
+    def refusal_unread(self, *, signatures: int) -> str | None:
+        """Reason to reject a publication without reading it, which has so many signatures of trusted keys."""
+        if self.rule is TrustRule.SIGNED and not signatures:
             return "no trusted key signed it, and signatures are required here (trust: signed)."
         return None
 
-    def refusal(self, content: Content, signer: str | None, *, signatures: int) -> str | None:
-        """Why a publication is not believed, as a sentence; None if it is.
-
-        `signatures` says how many trusted keys claim to have signed it.
-        """
-        if self.trust is Trust.SIGNED and signer is None:
-            return self.unread(signatures=signatures) or (
+    def refusal(self, content: FileContent, signer: str | None, *, signatures: int) -> str | None:
+        """Reason to reject a publication, which has so many signatures of trusted keys; None if it is trusted."""
+        if self.rule is TrustRule.SIGNED and signer is None:
+            return self.refusal_unread(signatures=signatures) or (
                 "its signature is not that of a trusted key over these bytes: changed, or forged."
             )
-        if self.trust is Trust.OWNER and content.owner not in self.owners:
+        if self.rule is TrustRule.OWNER and content.owner not in self.owners:
             if content.owner is None:
-                return "more than one user may have written it, or the store knows no owners (trust: owner)."
+                return "several users can have written it, or the store has no owners (trust: owner)."
             return f"it belongs to user {content.owner}, who is not trusted here (trust: owner)."
         return None

@@ -1,0 +1,49 @@
+"""The contract between a store and the file system or service that holds its files."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+
+class StoredFile(NamedTuple):
+    """One file of a listing."""
+
+    name: str
+    size: int | None
+    """Bytes; None if the backend does not tell."""
+
+
+class FileContent(NamedTuple):
+    """The bytes of a file and its only possible writer."""
+
+    data: bytes
+    owner: int | None = None
+    """Numeric user id; None where files have no owner, or where other users may write too."""
+
+
+class Backend(Protocol):
+    """Storage of immutable files in one folder for each class. The caller has checked the names.
+
+    Any number of hosts list, read, add and remove files concurrently, without locks. A file appears whole or not at
+    all, and may vanish between a listing and a read. Every method raises OSError or the exceptions of the library
+    that it uses; `Store` turns them into a StoreProblem.
+    """
+
+    def folders(self) -> list[str]:
+        """List the folders of classes; empty before the first publication."""
+        ...
+
+    def files(self, folder: str) -> list[StoredFile]:
+        """List the files of a class; empty if the class does not exist."""
+        ...
+
+    def read(self, folder: str, names: Sequence[str], limit: int) -> Mapping[str, FileContent | Exception]:
+        """Read at most `limit` + 1 bytes of each file; a failure is the value of its file."""
+        ...
+
+    def add(self, folder: str, name: str, data: bytes) -> bool:
+        """Create a file; return False if the name exists already."""
+        ...
+
+    def remove(self, folder: str, name: str) -> None:
+        """Remove a file if it exists."""
+        ...

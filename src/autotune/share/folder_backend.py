@@ -1,0 +1,159 @@
+"""A backend in a folder, local or on NFS.
+
+A publication is written under a temporary name that readers skip, synced, and linked to its own name. `link` fails
+where the name exists, on NFS too; open's O_EXCL would show the file before it is complete. A file handle may go stale
+on NFS while another host replaces files (dovecot retries ten times).
+"""
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import sleep, time
+from typing import TypeVar
+
+from autotune.profiles.profile_files import sync_folder
+from autotune.share.backend import FileContent, StoredFile
+from autotune.share.publication import LAYOUT
+
+STALE_RETRIES = 10
+STALE_SECONDS = 0.02
+"""Pause between two retries."""
+
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""Answers of file systems without hard links."""
+_T = TypeVar("_T")
+
+
+class FolderBackend:
+    """A Backend in an existing folder; it is never created, so that an empty mount point stays empty."""
+
+    def __init__(self, path: str) -> None:
+        self._root = Path(path)
+
+    def folders(self) -> list[str]:
+        """List the folders of classes."""
+        return _retry(lambda: [e.name for e in self._entries("") if e.is_dir(follow_symlinks=False)])
+
+    def files(self, folder: str) -> list[StoredFile]:
+        """List the files of a class; a file that vanishes meanwhile is left out."""
+        return _retry(lambda: [*self._files(folder)])
+
+    def read(self, folder: str, names: Sequence[str], limit: int) -> Mapping[str, FileContent | Exception]:
+        """Read the files one after the other."""
+        contents: dict[str, FileContent | Exception] = {}
+        for name in names:
+            path = self._root / LAYOUT / folder / name
+            try:
+                contents[name] = _retry(lambda path=path: _read(path, limit))  # type: ignore[misc]
+            except OSError as problem:
+                contents[name] = problem
+        return contents
+
+    def add(self, folder: str, name: str, data: bytes) -> bool:
+        """Write a temporary file, sync it, and link it to its name."""
+        place = self._make_folder(folder)
+        handle, temporary = tempfile.mkstemp(prefix=f".{int(time())}-", suffix=".tmp", dir=place)
+        try:
+            with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # noqa: PTH101 - mkstemp's mode is 0600
+            added = _link(temporary, place / name)
+        finally:
+            with suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108 - a name, not a Path
+        sync_folder(place)
+        return added
+
+    def remove(self, folder: str, name: str) -> None:
+        """Remove a file; another host may have removed it first."""
+        (self._root / LAYOUT / folder / name).unlink(missing_ok=True)
+
+    def _files(self, folder: str) -> Iterator[StoredFile]:
+        for entry in self._entries(folder):
+            with suppress(FileNotFoundError):
+                yield StoredFile(entry.name, entry.stat(follow_symlinks=False).st_size)
+
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
+        """List a folder of the layout; a missing one is empty. Raises OSError if the store itself is missing."""
+        place = self._root
+        try:
+            for part in filter(None, (LAYOUT, folder)):
+                place /= part
+                _refuse_link(place)
+            with os.scandir(place) as entries:
+                return list(entries)
+        except FileNotFoundError:
+            os.stat(self._root)  # noqa: PTH116
+            return []
+
+    def _make_folder(self, folder: str) -> Path:
+        """Create the folder of a class with the mode of the store's own: who may publish may create classes."""
+        place = self._root
+        mode = stat.S_IMODE(place.stat().st_mode)
+        for part in (LAYOUT, folder):
+            place /= part
+            try:
+                place.mkdir()
+            except FileExistsError:
+                _refuse_link(place)
+                continue
+            with suppress(OSError):  # mkdir's mode is enough for this host
+                place.chmod(mode)
+        return place
+
+
+def _refuse_link(folder: Path) -> None:
+    """Refuse a symbolic link in place of a folder: it could lead readers and writers out of the store."""
+    if stat.S_ISLNK(folder.lstat().st_mode):
+        raise OSError(errno.ELOOP, f"{folder.name} is a symbolic link, which is not followed")
+
+
+def _link(temporary: str, path: Path) -> bool:
+    """Give the file its name; False if the name exists. NFS may report an error after a successful link."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as problem:
+        if problem.errno not in _NO_HARD_LINKS:
+            raise
+        if path.exists():
+            return False
+        os.replace(temporary, path)  # noqa: PTH105 - the name is a digest: replacing changes nothing
+    return True
+
+
+def _read(path: Path, limit: int) -> FileContent:
+    """Read a regular file; symbolic links are refused, and pipes never waited for."""
+    flags = os.O_RDONLY
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"):
+        flags |= getattr(os, name, 0)
+    handle = os.open(path, flags)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        with open(handle, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(handle)
+    single_writer = os.name == "posix" and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return FileContent(data, status.st_uid if single_writer else None)
+
+
+def _retry(call: Callable[[], _T]) -> _T:
+    """Repeat a call while the file server answers that its handle is stale."""
+    for _ in range(STALE_RETRIES):
+        try:
+            return call()
+        except OSError as problem:
+            if problem.errno != errno.ESTALE:
+                raise
+            sleep(STALE_SECONDS)
+    return call()

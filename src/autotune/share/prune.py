@@ -1,0 +1,115 @@
+"""List the classes of a store, and the files that can be removed from it."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from autotune.share.backend import StoredFile
+from autotune.share.fetch import read_class
+from autotune.share.publication import (
+    CLASS,
+    Publication,
+    created,
+    is_publication,
+    publisher,
+    signed_by,
+    supersedes,
+)
+from autotune.share.store import Store
+from autotune.share.trust import TrustPolicy
+
+LEFTOVER_SECONDS = 86_400
+"""Age of a temporary file whose writer has ended, with a margin for clocks that differ."""
+_LEFTOVER = re.compile(r"\.(?P<epoch>[0-9]{1,12})-.*\.tmp")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredClass:
+    """A class in a store."""
+
+    folder: str
+    hosts: tuple[str, ...]
+    """The publishers."""
+    publications: int
+    signatures: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemovableFile:
+    """A file that can be removed, with the reason."""
+
+    folder: str
+    name: str
+    reason: str
+
+
+def list_classes(store: Store) -> list[StoredClass]:
+    """List every class of a store by the names of its files. Raises StoreProblem."""
+    classes = []
+    for folder in sorted(filter(CLASS.fullmatch, store.folders())):
+        names = [file.name for file in store.files(folder)]
+        hosts = {host for name in names if (host := publisher(name))}
+        signatures = sum(signed_by(name) is not None for name in names)
+        classes.append(StoredClass(folder, tuple(sorted(hosts)), sum(map(is_publication, names)), signatures))
+    return classes
+
+
+def removable_files(
+    store: Store,
+    policy: TrustPolicy,
+    *,
+    folders: Iterable[str] = (),
+    hosts: Iterable[str] = (),
+    older: timedelta | None = None,
+    now: datetime | None = None,
+) -> Iterator[RemovableFile]:
+    """Find superseded publications, signatures without their publication, and temporary files of ended writers.
+
+    Only publications that `policy` trusts can supersede others: else a host's files could be removed by an impostor.
+    With `hosts` also everything that these published; with `older` also what was measured longer ago, by the clocks of
+    the publishers. Looks at all classes unless `folders` names some. A file that cannot be decoded stays: a newer
+    version may read it. Raises StoreProblem.
+    """
+    moment = now or datetime.now(UTC)
+    banned = set(hosts)
+    for folder in sorted(folders or filter(CLASS.fullmatch, store.folders())):
+        files = store.files(folder)
+        contents = read_class(store, folder, policy, most=len(files))
+        reasons = dict(_outdated(contents.publications, older, moment))
+        reasons |= {
+            file.name: "its host is to be removed." for file in files if publisher(file.name) in banned
+        }
+        yield from (RemovableFile(folder, name, reason) for name, reason in sorted(reasons.items()))
+        yield from _leftovers(folder, files, reasons, moment)
+
+
+def _outdated(
+    publications: Iterable[Publication], older: timedelta | None, now: datetime
+) -> Iterator[tuple[str, str]]:
+    """Find publications that are too old or superseded, each with its reason."""
+    everything = list(publications)
+    stamp = now.isoformat(timespec="seconds")
+    oldest = None if older is None else (now - older).isoformat(timespec="seconds")
+    for publication in everything:
+        others = (p for p in everything if p.host == publication.host and p is not publication)
+        profile = publication.profile
+        latest = max((created(profile, entry) for entry in profile.entries), default="")
+        if oldest is not None and latest < oldest:
+            yield publication.name, f"it was measured {latest or 'at an unknown time'}."
+        elif any(supersedes(other.profile, profile, stamp) for other in others):
+            yield publication.name, "a later publication of the same host supersedes it."
+
+
+def _leftovers(
+    folder: str, files: Iterable[StoredFile], removed: Iterable[str], now: datetime
+) -> Iterator[RemovableFile]:
+    names = {file.name for file in files}
+    remaining = names - set(removed)
+    for name in sorted(names):
+        signed = signed_by(name)
+        leftover = _LEFTOVER.fullmatch(name)
+        if signed is not None and signed[0] not in remaining:
+            yield RemovableFile(folder, name, "the publication that it signed does not exist.")
+        elif leftover is not None and now.timestamp() - int(leftover["epoch"]) > LEFTOVER_SECONDS:
+            yield RemovableFile(folder, name, "its writer ended before it was complete.")

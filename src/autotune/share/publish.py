@@ -1,0 +1,98 @@
+"""Publish a profile to a store."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from autotune.errors import ProfileError, StoreProblem
+from autotune.model.profile import Profile
+from autotune.profiles.yaml_subset import MAX_BYTES
+from autotune.share import signing_keys
+from autotune.share.backend import FileContent
+from autotune.share.publication import decode, encode, publisher, signature_name, signed_by, supersedes
+from autotune.share.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishResult:
+    """A profile that the store holds."""
+
+    folder: str
+    """Its class."""
+    name: str
+    new: bool
+    """False if the store had these bytes before."""
+    signer: str | None = None
+    """Name of the key that signed it."""
+    newly_signed: bool = False
+    """True if the store did not have this signature before."""
+    replaced: tuple[str, ...] = ()
+    """Earlier publications of this host that this one supersedes, and that were removed."""
+
+
+def publish(profile: Profile, store: Store, *, key: Any = None) -> PublishResult:
+    """Put a profile into the store, for every host of its class; `key` is a private key to sign with.
+
+    The signature is written first, so that no reader sees the profile without it. Earlier publications of the same host
+    that this one supersedes are removed as far as the store permits. Raises ProfileError for a profile that cannot be
+    published, StoreProblem if the store does not take it; repeating the call is harmless.
+    """
+    name, data = encode(profile)
+    folder = profile.key.slug
+    signer, newly_signed = None, False
+    if key is not None:
+        signer = signing_keys.key_id(signing_keys.public_text(key))
+        newly_signed = _put(store, folder, signature_name(name, signer), signing_keys.sign(data, key))
+    return PublishResult(
+        folder=folder,
+        name=name,
+        new=_put(store, folder, name, data),
+        signer=signer,
+        newly_signed=newly_signed,
+        replaced=_remove_superseded(store, folder, name, profile),
+    )
+
+
+def _put(store: Store, folder: str, name: str, data: bytes) -> bool:
+    """Add a file; False if these bytes exist. Other bytes under its name are removed, since they only block it."""
+    if store.add(folder, name, data):
+        return True
+    if _holds(store, folder, name, data):
+        return False
+    store.remove(folder, name)
+    if store.add(folder, name, data) or _holds(store, folder, name, data):
+        return True
+    raise StoreProblem(store.address, f"has something else in the place of {name}, and keeps it")
+
+
+def _holds(store: Store, folder: str, name: str, data: bytes) -> bool:
+    content = store.read(folder, [name], MAX_BYTES)[name]
+    return isinstance(content, FileContent) and content.data == data
+
+
+def _remove_superseded(store: Store, folder: str, name: str, profile: Profile) -> tuple[str, ...]:
+    """Remove this host's publications that the new one supersedes, with their signatures."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    removed = []
+    try:
+        names = [file.name for file in store.files(folder)]
+        earlier = [other for other in names if publisher(other) == publisher(name) and other != name]
+        for other, content in store.read(folder, earlier, MAX_BYTES).items():
+            if not isinstance(content, FileContent) or not _is_superseded(other, content.data, profile, now):
+                continue
+            store.remove(folder, other)
+            removed.append(other)
+            for signature in names:
+                signed = signed_by(signature)
+                if signed is not None and signed[0] == other:
+                    store.remove(folder, signature)
+    except StoreProblem:  # an append-only store, or one that is away by now: the profile is published
+        pass
+    return tuple(removed)
+
+
+def _is_superseded(name: str, data: bytes, profile: Profile, now: str) -> bool:
+    try:
+        return supersedes(profile, decode(name, data).profile, now)
+    except ProfileError:
+        return False  # `autotune store prune` shows it
