@@ -6,7 +6,7 @@ from math import ceil
 import click
 
 from autotune.cli import messages, units
-from autotune.cli.request_options import asked
+from autotune.cli.request_options import make_request
 from autotune.cli.store_options import store_option
 from autotune.cluster.batch_script import Batch, Wanted
 from autotune.cluster.batch_script import script as batch_file
@@ -88,7 +88,7 @@ def script(
     address = read_store_settings(store).store
     if address is None:
         raise BadSettings(messages.no_store(settings_files()[0]))
-    request = asked(operations, effort=effort, budget=budget)
+    request = make_request(operations, effort=effort, budget=budget)
     words = [*request.operations, "--effort", effort]
     if budget is not None:
         words += ["--budget", f"{units.budget(budget):.0f}s"]

@@ -36,7 +36,6 @@ from autotune.model.profile import Key, Profile
 from autotune.profiles import folders
 
 if TYPE_CHECKING:
-    from autotune.bench.user_workload import UserWorkload
     from autotune.search.request import Request
     from autotune.share.publish import PublishResult
     from autotune.share.store import Store
@@ -46,7 +45,6 @@ def calibrate_nodes(
     scheduler: str,
     request: "Request",
     *,
-    own: "UserWorkload | None",
     store: str | None,
     output: Path | None,
     as_json: bool,
@@ -59,7 +57,6 @@ def calibrate_nodes(
             request=request,
             report=report,
             save=given.save,
-            own=own,
             relatives=lambda key: relatives(store, key),
         ).run()
     _tell(outcome, given, as_json=as_json)
@@ -90,6 +87,8 @@ class Given:
 
     def save(self, key: Key, said: dict[str, Profile]) -> None:
         """Take what the hosts of a class have said so far."""
+        from autotune.search.runner import Outcome as MachineOutcome
+
         if self.store is not None and self.problem is None:
             try:
                 self._publish(self.store, key, said)
@@ -97,7 +96,8 @@ class Given:
                 self.problem = problem
                 click.echo(messages.error(messages.not_published(problem)), err=True)
         if self.store is None or self.problem is not None:
-            self.kept[key] = keep(class_profile(key, said), self._path(key))
+            outcome = MachineOutcome(profile=class_profile(key, said), finished=True)
+            self.kept[key] = keep(outcome, self._path(key))
 
     def _publish(self, store: "Store", key: Key, said: dict[str, Profile]) -> None:
         from autotune.share.publication import is_measured

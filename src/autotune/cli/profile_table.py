@@ -14,7 +14,13 @@ from autotune.model.profile import Profile
 if TYPE_CHECKING:
     from rich.console import Console
 
-STYLES = {Status.TUNED: "green", Status.DEFAULT_KEPT: "", Status.NOISY: "yellow", Status.FAILED: "red"}
+STYLES = {
+    Status.TUNED: "green",
+    Status.DEFAULT_KEPT: "",
+    Status.UNDECIDED: "yellow",
+    Status.NOISY: "yellow",
+    Status.FAILED: "red",
+}
 
 
 def render(profile: Profile, console: "Console") -> None:

@@ -1,13 +1,13 @@
-"""What becomes of a profile once it was measured: joined with what is there, written, told."""
+"""Write-out of a calibration: the profile joined with the one that is there, written, and shown."""
 
 import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,18 +15,22 @@ from autotune.cli import messages
 from autotune.cli.profile_table import render
 from autotune.cli.terminal import console, say
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
-from autotune.model.entry import Status
+from autotune.model.catalogue import CATALOGUE
+from autotune.model.entry import Entry, Status
 from autotune.model.profile import Key, Profile
 from autotune.profiles import entry_merge, folders, profile_files
 from autotune.profiles.yaml_writer import text_of
+
+if TYPE_CHECKING:
+    from autotune.search.runner import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """A profile that was written."""
 
-    measured: Profile
-    """What this run measured."""
+    outcome: "Outcome"
+    """Of this run."""
     profile: Profile
     """What was written: that, and the entries of earlier runs that it does not replace."""
     path: Path
@@ -35,6 +39,11 @@ class Kept:
     """Where it should be."""
     why: str | None = None
     """Why it is somewhere else; None if it is where it should be."""
+
+    @property
+    def measured(self) -> Profile:
+        """What this run measured."""
+        return self.outcome.profile
 
 
 def place(key: Key, output: Path | None) -> Path:
@@ -69,20 +78,20 @@ def _there(path: Path) -> Profile | None:
         raise UsageError(messages.not_a_profile(path, problem.reason)) from problem
 
 
-def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
-    """Write a profile to this path, or where it can be, together with the entries that are there already.
+def keep(outcome: "Outcome", path: Path, *, sizes_named: bool = False) -> Kept:
+    """Write a calibration's profile to this path, or where it can be, together with the entries that are there already.
 
     Raises EnvironmentProblem if no place on this machine takes it; it is printed then.
     """
     try:
-        written, place, problem = entry_merge.keep(profile, path, sizes_named=sizes_named)
+        written, place, problem = entry_merge.keep(outcome.profile, path, sizes_named=sizes_named)
     except OSError as nowhere:
-        click.echo(text_of(profile))
+        click.echo(text_of(outcome.profile))
         raise EnvironmentProblem(
             messages.written_nowhere(path, nowhere.strerror or str(nowhere))
         ) from nowhere
     why = None if problem is None else problem.strerror or str(problem)
-    return Kept(measured=profile, profile=written, path=place, asked=path, why=why)
+    return Kept(outcome=outcome, profile=written, path=place, asked=path, why=why)
 
 
 def tell(each: Sequence[Kept], *, finished: bool, as_json: bool) -> None:
@@ -95,25 +104,46 @@ def tell(each: Sequence[Kept], *, finished: bool, as_json: bool) -> None:
         click.echo(json.dumps(documents[0] if len(documents) == 1 else {"profiles": documents}, indent=2))
     for kept in each:
         if not as_json:
-            render(kept.measured, console())
+            render(_by_speedup(kept.measured), console())
         _say(kept)
     if not finished:
         say(messages.RESUME)
 
 
+def _by_speedup(profile: Profile) -> Profile:
+    """The entries as the closing table shows them: by speed-up, then those without."""
+    last = list(Status)
+
+    def place(entry: Entry) -> tuple[int, float]:
+        return last.index(entry.status), entry.ratio or 1.0
+
+    return replace(profile, entries=tuple(sorted(profile.entries, key=place)))
+
+
 def _document(kept: Kept) -> dict[str, Any]:
     from autotune.profiles.schema import document_of
 
-    return {"path": str(kept.path), "earlier_entries": _earlier(kept), **document_of(kept.measured)}
+    outcome = kept.outcome
+    return {
+        "path": str(kept.path),
+        "earlier_entries": _earlier(kept),
+        "calibration": {
+            "seconds": outcome.wall_seconds,
+            "sampled_seconds": outcome.sampled_seconds,
+            "entries": len(kept.measured.entries),
+            "undecided_or_noisy": sum(entry.undecided for entry in kept.measured.entries),
+        },
+        **document_of(kept.measured),
+    }
 
 
 def _say(kept: Kept) -> None:
     """On standard error, where the profile is and what to do next."""
     faster = sum(entry.status is Status.TUNED for entry in kept.measured.entries)
     lines = [messages.written(kept.path, faster=faster, total=len(kept.measured.entries))]
-    undecided = sum(entry.undecided for entry in kept.measured.entries)
+    undecided = [entry for entry in kept.measured.entries if entry.undecided]
     if undecided:
-        lines.append(messages.undecided(undecided))
+        lines.append(messages.undecided(len(undecided), _to_decide(undecided)))
     if _earlier(kept):
         lines.append(messages.earlier(_earlier(kept)))
     if kept.why is not None:
@@ -123,6 +153,18 @@ def _say(kept: Kept) -> None:
         lines.append(messages.how_to_see(_command()))
     for line in lines:
         say(line)
+
+
+def _to_decide(undecided: Sequence[Entry]) -> str:
+    """The command that decides the rest."""
+    names = dict.fromkeys(entry.operation.name for entry in undecided)
+    own = [name for name in names if name not in CATALOGUE]
+    if own:
+        return f"{_command()} calibrate --workload FILE:{own[0]} --until-decided, with the same sizes"
+    dtypes = dict.fromkeys(entry.operation.dtype for entry in undecided)
+    wanted = [] if list(dtypes) == ["float64"] else [f"--dtype {dtype}" for dtype in dtypes]
+    words = [_command(), "calibrate", *names, *wanted, "--until-decided"]
+    return " ".join(words)
 
 
 def _earlier(kept: Kept) -> int:

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Protocol
 
-from autotune.bench.user_workload import UserWorkload
 from autotune.cluster.messages import Order, dumps, units, versions
 from autotune.cluster.plan import LEAST_SECONDS, Errand, Job, Missed, Node, Plan
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.entry import Entry
 from autotune.model.profile import Key, Profile
 from autotune.profiles.schema import profile_of
+from autotune.search.environment import SelfTest
 from autotune.search.request import Request
 from autotune.share.merge import collect_votes, merge_votes
 from autotune.share.publication import Publication
@@ -133,7 +133,6 @@ class Cluster:
     request: Request
     report: Callable[[Event], None]
     save: Save
-    own: UserWorkload | None = None
     relatives: Callable[[Key], Sequence[Profile]] = lambda _: ()
     """What is known of a class's kin, to be tried first."""
     now: Callable[[], float] = monotonic
@@ -218,7 +217,7 @@ class Cluster:
         for worker in here:
             if worker not in self._seen:
                 self._seen.add(worker)
-                order = dumps(Order(errand=None, request=self.request, own=self.own))
+                order = dumps(Order(errand=None, request=self.request))
                 self._sent[self.crew.send(worker, order, "introduce")] = (worker, None)
 
     def _lose(self, worker: str) -> None:
@@ -241,7 +240,7 @@ class Cluster:
         elif "problem" in answer:
             self._fail(job, answer["problem"], busy=answer["kind"] == "busy")
         elif job.errand is Errand.EXAMINE:
-            self.plan.examined(job, answer["tested"])
+            self.plan.examined(job, SelfTest.from_dict(answer["self_test"]))
             self.report(Ended(job=job, standing=self.plan.standing))
         else:
             self._measured(job, answer)
@@ -288,17 +287,14 @@ class Cluster:
         if job.unit is None:
             hosts = {node.host for node in self.plan.nodes.values() if node.key == key}
             seconds = max(LEAST_SECONDS, self.request.seconds / len(hosts))
-            return Order(
-                errand=job.errand, request=replace(self.request, budget_seconds=seconds), own=self.own
-            )
+            return Order(errand=job.errand, request=replace(self.request, budget_seconds=seconds))
         request = replace(
             self.request,
-            operations=() if self.own is not None else (job.unit.name,),
+            operations=() if self.request.workload is not None else (job.unit.name,),
             dtypes=(job.unit.dtype,),
             budget_seconds=job.seconds,
-            seconded=job.seconded,
         )
-        order = Order(errand=job.errand, request=request, own=self.own, tested=self.plan.tested(job.node))
+        order = Order(errand=job.errand, request=request, self_test=self.plan.tested(job.node))
         if job.errand is Errand.CONFIRM:
             return replace(order, choices=Profile(key=key, entries=job.choices))
         return replace(order, relatives=self._known(key, job.unit.name))

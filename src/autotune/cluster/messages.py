@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotune import __version__
-from autotune.bench.user_workload import UserWorkload
 from autotune.cluster.plan import Errand, Unit
 from autotune.host.numeric_libraries import series
 from autotune.model.profile import Profile
-from autotune.search.request import Effort, Request
+from autotune.search.environment import SelfTest
+from autotune.search.request import Request
 
 INTRODUCE = "introduce"
 """The first errand: who is there, and what could be measured. Measures nothing."""
@@ -24,8 +24,7 @@ class Order:
     errand: Errand | None
     """None to introduce itself."""
     request: Request
-    own: UserWorkload | None = None
-    tested: Mapping[str, Any] | None = None
+    self_test: SelfTest | None = None
     choices: Profile | None = None
     """To be confirmed; another host's."""
     relatives: Sequence[Profile] = ()
@@ -36,22 +35,10 @@ def dumps(order: Order) -> str:
     """The order as one line of text."""
     from autotune.profiles.schema import document_of
 
-    request = order.request
     plain = {
         "errand": order.errand or INTRODUCE,
-        "request": {
-            "operations": request.operations,
-            "sizes": [dict(one) for one in request.sizes],
-            "dtypes": request.dtypes,
-            "effort": request.effort,
-            "budget_seconds": request.budget_seconds,
-            "seed": request.seed,
-            "neighbours": request.neighbours,
-            "copies": request.copies,
-            "seconded": request.seconded,
-        },
-        "own": order.own and order.own.as_dict(),
-        "tested": order.tested,
+        "request": order.request.as_dict(),
+        "self_test": order.self_test and order.self_test.as_dict(),
         "choices": order.choices and document_of(order.choices),
         "relatives": [document_of(one) for one in order.relatives],
     }
@@ -63,22 +50,10 @@ def loads(text: str) -> Order:
     from autotune.profiles.schema import profile_of
 
     plain = json.loads(text)
-    own = None if plain["own"] is None else UserWorkload.from_dict(plain["own"])
-    asked = plain["request"]
     return Order(
         errand=None if plain["errand"] == INTRODUCE else Errand(plain["errand"]),
-        request=Request(
-            **{
-                **asked,
-                "operations": tuple(asked["operations"]),
-                "sizes": tuple(asked["sizes"]),
-                "dtypes": tuple(asked["dtypes"]),
-                "effort": Effort(asked["effort"]),
-                "workload": None if own is None else own.kind,
-            }
-        ),
-        own=own,
-        tested=plain["tested"],
+        request=Request.from_dict(plain["request"]),
+        self_test=plain["self_test"] and SelfTest.from_dict(plain["self_test"]),
         choices=plain["choices"] and profile_of(plain["choices"]),
         relatives=[profile_of(one) for one in plain["relatives"]],
     )

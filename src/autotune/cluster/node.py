@@ -12,7 +12,6 @@ import threading
 from _thread import interrupt_main
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
 from math import isfinite
 from time import monotonic
 from typing import Any
@@ -44,42 +43,40 @@ def _introduced(order: Order) -> Answer:
     from autotune.model.catalogue import Family
     from autotune.model.profile import Profile
     from autotune.profiles.schema import document_of
-    from autotune.search.calibration import foresee
+    from autotune.search.runner import foresee
 
-    file = order.own.source.rpartition(":")[0] if order.own is not None else ""
+    own = order.request.workload
+    file = own.source.rpartition(":")[0] if own is not None else ""
     if file.endswith(".py") and not os.path.isfile(file):  # noqa: PTH113  # a name that came from elsewhere
         raise BadWorkload(f"There is no file {file} on this node: a workload must be where all nodes see it.")
-    key, items = foresee(order.request, order.own)
+    key, plan = foresee(order.request)
     seconds = [
         0.0 if item.kind.family is Family.USER else sum(seconds_of(item.kind, one) for one in item.operations)
-        for item in items
+        for item in plan.items
     ]
     return {
         "host": host_id(),
         "profile": document_of(Profile(key=key)),
         "units": [
             {"name": item.kind.name, "dtype": item.dtype, "seconds": one if isfinite(one) else 0.0}
-            for item, one in zip(items, seconds, strict=True)
+            for item, one in zip(plan.items, seconds, strict=True)
         ],
     }
 
 
 def _examined(order: Order) -> Answer:
-    from autotune.search.calibration import examine
+    from autotune.search.events import ignore
+    from autotune.search.runner import examine
 
-    return {"tested": examine(order.request, report=_quiet)}
+    return {"self_test": examine(order.request, report=ignore).as_dict()}
 
 
 def _searched(order: Order) -> Answer:
-    from autotune.search.calibration import campaign
+    from autotune.search.events import ignore
+    from autotune.search.runner import calibrate_machine
 
-    outcome = campaign(
-        order.request,
-        report=_quiet,
-        own=order.own,
-        asked={"cluster": asdict(replace(order.request, workload=None))},
-        relatives=order.relatives,
-        tested=order.tested,
+    outcome = calibrate_machine(
+        order.request, report=ignore, relatives=order.relatives, self_test=order.self_test
     )
     if not outcome.finished:
         raise KeyboardInterrupt
@@ -87,21 +84,17 @@ def _searched(order: Order) -> Answer:
 
 
 def _confirmed(order: Order) -> Answer:
-    from autotune.search.calibration import second
+    from autotune.search.runner import confirm_choices
 
     assert order.choices is not None
-    assert order.tested is not None
-    return _said(second(order.request, order.choices.entries, tested=order.tested, own=order.own))
+    assert order.self_test is not None
+    return _said(confirm_choices(order.request, order.choices.entries, self_test=order.self_test))
 
 
 def _said(profile: Any) -> Answer:
     from autotune.profiles.schema import document_of
 
     return {"profile": document_of(profile)}
-
-
-def _quiet(event: object) -> None:
-    """Nothing is sent while timings run."""
 
 
 def _problem(problem: AutotuneError) -> Answer:

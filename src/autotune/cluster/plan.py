@@ -6,15 +6,15 @@ Appl. Math. 17, 1969: at most 4/3 of the shortest time there is). What was found
 second host, and by a third one where the second disagrees; neither of them searches again.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from autotune.model.entry import Entry, Status
 from autotune.model.profile import Key, Profile
 from autotune.profiles.entry_merge import joined
-from autotune.search.decide import BUDGET
+from autotune.search.decide import OUT_OF_TIME
+from autotune.search.environment import SelfTest
 
 LEAST_SECONDS = 3.0
 """That a unit is given: two processes and a few timings of the default."""
@@ -78,8 +78,6 @@ class Job:
     """Its budget."""
     choices: tuple[Entry, ...] = ()
     """The entries to be confirmed."""
-    seconded: bool = False
-    """Is there another host, to prove the choices of this search too?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +138,7 @@ class _Class:
     tasks: list[_Task]
     spent: float = 0.0
     """Seconds of the budget, over all its hosts."""
-    tested: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    tested: dict[str, SelfTest] = field(default_factory=dict)
     """What each host's self-test found."""
     broken: dict[str, str] = field(default_factory=dict)
     """Hosts whose self-test failed."""
@@ -180,19 +178,21 @@ class Plan:
             task.lost += 1
         return job
 
-    def examined(self, job: Job, tested: Mapping[str, Any]) -> None:
+    def examined(self, job: Job, tested: SelfTest) -> None:
         """A host's self-test is over."""
         del self.running[job.node.worker]
         self._classes[job.node.key].tested[job.node.host] = tested
 
-    def tested(self, node: Node) -> Mapping[str, Any]:
+    def tested(self, node: Node) -> SelfTest:
         """What the self-test of a node's host found."""
         return self._classes[node.key].tested[node.host]
 
     def measured(self, job: Job, profile: Profile, seconds: float) -> None:
         """A search or a confirmation is over, after so many seconds."""
         task = self._ended(job, seconds)
-        if job.errand is Errand.CONFIRM and all(one.reason == BUDGET for one in profile.entries):
+        if job.errand is Errand.CONFIRM and all(
+            one.reason.startswith(OUT_OF_TIME) for one in profile.entries
+        ):
             return  # too little time to say anything: it is asked again, as long as there is time
         task.took = task.took or seconds
         task.words[job.node.host] = profile.entries
@@ -302,7 +302,6 @@ class Plan:
             unit=task.unit,
             seconds=seconds,
             choices=task.unconfirmed if task.searched else (),
-            seconded=len(hosts) >= AGREEING,
         )
 
     def _wants_another(self, mine: _Class) -> bool:

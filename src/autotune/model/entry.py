@@ -41,8 +41,8 @@ class Entry:
     ratio_high: float | None = None
     """Ends of its 95 % interval."""
     expected_ratio: float | None = None
-    """Expected time of the choice divided by the default's over the states that the machine was in while it was measured;
-    `ratio` is at full capacity."""
+    """Expected time of the choice divided by the default's over the states that the machine was in; `ratio` is at
+    full capacity."""
     full_capacity_share: float | None = None
     """Share of the time that the machine was at full capacity; None if that was not probed."""
     processes: int = 0

@@ -205,9 +205,9 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
     findings = candidate.findings(capacity)
     count = len(findings.full if candidate.fewer_cpus else findings.everything)
     guard = _guard(candidate, findings)
-    if count >= LEAST_PROCESSES and findings.capital(candidate.bound) >= 1.0 / candidate.error:
-        if guard is None:
-            return (Verdict.ACCEPTED if candidate.span >= LEAST_SPAN else Verdict.OPEN), ""
+    proved = count >= LEAST_PROCESSES and findings.capital(candidate.bound) >= 1.0 / candidate.error
+    if proved and guard is None:
+        return (Verdict.ACCEPTED if candidate.span >= LEAST_SPAN else Verdict.OPEN), ""
     if _is_hopeless(candidate, findings):
         return Verdict.DROPPED, guard or f"Not proved faster: {in_words(findings)}"
     if count >= candidate.most_processes:
@@ -283,7 +283,10 @@ class Confirmation:
     def __init__(
         self, clock: Clock, capacity: Capacity | None, states: Capacity, *, judge: Judge = judge
     ) -> None:
-        """`capacity` decides which pairs count, `states` takes in every probe; the first is None where it plays no part."""
+        """Begin without candidates.
+
+        `capacity` decides which pairs count, or is None where it plays no part; `states` takes in every probe.
+        """
         self._judge = judge
         self._clock = clock
         self._capacity = capacity

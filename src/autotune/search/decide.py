@@ -33,6 +33,12 @@ def decide(
 
     Parameters
     ----------
+    operation, kind
+        The size, and its row of the catalogue.
+    environment
+        Where it was measured.
+    capacity
+        Decides which pairs count; None where capacity plays no part.
     evidence
         What exploration saw.
     candidate

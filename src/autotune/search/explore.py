@@ -2,7 +2,8 @@
 
 All sizes advance together, one fresh process a step, so that what one size finds is tried at its neighbours in
 the next. A small space is measured whole. In a large one the study proposes, batch by batch, and then the
-surroundings of the leader are measured. Then the leaders race, until one is left; plain losers are never measured again.
+surroundings of the leader are measured. Then the leaders race, until one is left; plain losers are not
+measured again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -48,6 +48,14 @@ def calibrate(
 
     Parameters
     ----------
+    plan
+        Operations and sizes.
+    environment
+        Where they are measured.
+    clock
+        Runs the trials, within its budget.
+    report
+        Told of every event.
     capacity
         Of this machine; takes in every probe.
     lessons

@@ -1,4 +1,4 @@
-"""Plan of a calibration: every operation and size that is to be measured. Computed once, from request and environment."""
+"""Plan of a calibration: every operation and size to be measured. Computed once, from request and environment."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

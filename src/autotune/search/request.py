@@ -47,6 +47,8 @@ class Request:
     """Of each trial to run at once, on CPUs that they share."""
     workload: UserWorkload | None = None
     """The user's own function, in place of operations."""
+    asked_at: str | None = None
+    """UTC, ISO 8601: tells the allocations of one command from those of an equal one."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """How much an operation's gain counts when time is shared out; 1 for those that are not named."""
 

@@ -110,8 +110,8 @@ def calibrate_machine(
 
     Notes
     -----
-    Scope of effect: runs trial processes, holds the host's lock meanwhile, and writes the journal of this allocation into
-    the state folder. Ctrl-C ends it early.
+    Scope of effect: runs trial processes, holds the host's lock meanwhile, and writes the journal of this allocation
+    into the state folder. Ctrl-C ends it early.
 
     """
     with host_lock():
