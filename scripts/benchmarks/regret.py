@@ -20,6 +20,7 @@ from math import exp
 from statistics import mean
 
 import numpy as np  # noqa: F401 - its BLAS is part of what a profile has to fit
+from autotune.search.interference import Disturbance
 
 from autotune.bench.host_lock import host_lock
 from autotune.bench.process_bench import ProcessBench
@@ -32,7 +33,6 @@ from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Measurement, Session, TrialPlan
 from autotune.model.operation import Operation
 from autotune.profiles.resolve import resolve
-from autotune.search.interference import Disturbance
 from autotune.search.space import setting, space
 
 Estimates = dict[Configuration, list[float]]

@@ -384,7 +384,7 @@ def warm_start(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     import numpy as np
     from support.simulated_machines import WEATHERS, SimulatedBench, Task, draw
 
-    from autotune.search.environment import Site
+    from autotune.search.environment import Environment
     from autotune.search.pipeline import calibrate
     from autotune.search.request import Request
     from autotune.search.warm_starts import lessons
@@ -399,7 +399,7 @@ def warm_start(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
             seed=seed,
             workload=task.user,
         )
-        site = Site(usable_cpus=task.computer.cpus, default_threads=task.default_threads)
+        site = Environment(usable_cpus=task.computer.cpus, default_threads=task.default_threads)
         bench = SimulatedBench(task.computer, task.kind, WEATHERS["common"], seed=seed)
         found = calibrate(
             request,

@@ -18,7 +18,7 @@ from autotune.model.allocation import Limit
 from autotune.model.profile import Profile
 from autotune.profiles import folders, profile_files
 from autotune.search import calibration
-from autotune.search.environment import Site
+from autotune.search.environment import Environment
 from autotune.search.events import Decided, Started
 from autotune.search.journal import Journal
 from autotune.search.request import Effort
@@ -43,7 +43,7 @@ def calibrate(tmp_path, monkeypatch):
             key = calibration.this_key()
             told = {"request": request, "words": asked, "resume": resume, "relatives": relatives}
             run.runs.append(SimpleNamespace(usable_cpus=key.usable_cpus, **told))
-            site = asdict(Site(usable_cpus=2))
+            site = asdict(Environment(usable_cpus=2))
             head = {"asked": dict(asked), "site": site, "capacity": None, "spent": 0.0}
             Journal(None, calibration.journal_path(key), head, resume=resume)
             if problem is not None:

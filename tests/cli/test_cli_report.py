@@ -102,10 +102,10 @@ def test_what_is_no_profile_is_refused_with_its_path(report, tmp_path):
 
 
 def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monkeypatch):
+    from autotune.search.calibration import journal_path
     from support.fake_bench import FakeBench
 
     from autotune.model.measurement import Case, TrialPlan
-    from autotune.search.calibration import journal_path
     from autotune.search.journal import Journal
 
     monkeypatch.setenv("AUTOTUNE_HOST_ID", "here")

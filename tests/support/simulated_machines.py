@@ -32,14 +32,15 @@ CPUS = (2, 4, 8, 16, 32, 64, 128, 256)
 START_SECONDS = 0.22
 """What starting a process costs."""
 
-USERS: UserKind = UserWorkload(
+USER_WORKLOAD = UserWorkload(
     name="simulation",
     source="simulation.py:simulation",
     sizes=("n",),
     optional=("workers", "chunk"),
     knobs=(Knob.WORKERS, Knob.CHUNK),
-).kind
+)
 """A user's function with all three counts as knobs: the largest spaces of numbers that there are."""
+USERS: UserKind = USER_WORKLOAD.kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -503,9 +504,9 @@ class Task:
         return self.operations[0]
 
     @property
-    def user(self) -> Kind | None:
-        """The kind, if it is a user's function."""
-        return self.kind if self.kind.family is Family.USER else None
+    def user(self) -> UserWorkload | None:
+        """The user's function, if it is one."""
+        return USER_WORKLOAD if self.kind.family is Family.USER else None
 
     @property
     def default_threads(self) -> int | None:

@@ -11,7 +11,7 @@ from autotune.model.configuration import Configuration, Knob
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
 from autotune.report.subject import Subject
-from autotune.search.environment import Site
+from autotune.search.environment import Environment
 from autotune.search.journal import Journal, sessions
 from autotune.search.pipeline import calibrate
 from autotune.search.request import Effort, Request
@@ -56,7 +56,7 @@ def calibrated(
 ) -> Subject:
     """The subject of a report: what calibrating these operations finds; all of the catalogue without any."""
     path = folder / "journal.jsonl"
-    site = Site(
+    site = Environment(
         usable_cpus=8, default_threads=8, l2_bytes=2**21, l3_bytes=2**25, memory_bytes=2**34, resolution=0.012
     )
     bench = FakeBench(lambda *what: slower * seconds(*what))

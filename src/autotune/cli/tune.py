@@ -26,7 +26,7 @@ NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 @click.option("--budget", metavar="TIME", default="5m", show_default=True, help="Time allowed, such as 90s.")
 @click.option(
     "--runs",
-    type=click.IntRange(min=4),
+    type=click.IntRange(min=6),
     default=16,
     show_default=True,
     metavar="N",

@@ -208,16 +208,12 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
     proved = count >= LEAST_PROCESSES and findings.capital(candidate.bound) >= 1.0 / candidate.error
     if proved and guard is None:
         return (Verdict.ACCEPTED if candidate.span >= LEAST_SPAN else Verdict.OPEN), ""
-    if _is_hopeless(candidate, findings):
-        return Verdict.DROPPED, guard or f"Not proved faster: {in_words(findings)}"
-    if count >= candidate.most_processes:
-        return Verdict.DROPPED, guard or f"Not proved faster: {in_words(findings)}"
+    seems_faster = findings.log_ratio is not None and findings.log_ratio < candidate.bound
+    reason = guard if guard is not None and seems_faster else f"Not proved faster: {in_words(findings)}"
+    if _is_hopeless(candidate, findings) or count >= candidate.most_processes:
+        return Verdict.DROPPED, reason
     if len(candidate.visits) >= PATIENCE * candidate.most_processes:
-        return (
-            (Verdict.NOISY, "")
-            if candidate.fewer_cpus
-            else (Verdict.DROPPED, f"Not proved faster: {in_words(findings)}")
-        )
+        return (Verdict.NOISY, "") if candidate.fewer_cpus else (Verdict.DROPPED, reason)
     return Verdict.OPEN, ""
 
 

@@ -17,7 +17,7 @@ from autotune.search.space import parsimony
 SURE = 2.0
 """Standard errors by which a configuration may be better or worse than it seems."""
 
-LUCK = 0.01
+LUCK = 0.004
 """Standard deviation between processes that is assumed: memory layout and the like, in log-ratio."""
 
 LEAST_SCATTER = 0.003
@@ -98,7 +98,9 @@ class Evidence:
         return sqrt(EFFICIENCY * self._pair_scatter() ** 2 / pairs + LUCK**2 / processes)
 
     def upper(self, configuration: Configuration) -> float:
-        """Log-ratio that it hardly exceeds."""
+        """Log-ratio that it hardly exceeds; infinite with a single pair."""
+        if self.pairs(configuration) < 2:
+            return inf
         return self.estimate(configuration) + SURE * self.doubt(configuration)
 
     def lower(self, configuration: Configuration) -> float:

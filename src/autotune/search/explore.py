@@ -159,6 +159,9 @@ class Exploration:
     def _plan_steps(self) -> Iterator[Step]:
         """Every step; between two of them the session of the first has been taken in."""
         sizes = list(self._sizes.values())
+        alone = {one.operation: [] for one in sizes if one.has_no_choice}
+        if alone:  # the default is measured all the same
+            yield self._step(alone, 1)
         while batches := _filled({one.operation: one.ask(_around(sizes, one)) for one in sizes}):
             largest = max(map(len, batches.values()))
             yield self._step(batches, max(FEW_PAIRS, min(MANY_PAIRS, PAIRS_OF_FIRST_STEP // largest)))
@@ -243,6 +246,11 @@ class _SizeSearch:
         doublings = 0 if grid is None else max(0, len(grid.points).bit_length() - 7)
         self._most, self._patience = STEPS + 2 * doublings, PATIENCE + doublings
         self._proposing = self.searching = True
+
+    @property
+    def has_no_choice(self) -> bool:
+        """Is there nothing to choose from on this allocation?"""
+        return self._study is None
 
     @property
     def promise(self) -> float:
@@ -422,7 +430,8 @@ class _SizeSearch:
 
     def _again(self, configurations: Iterable[Configuration]) -> list[Configuration]:
         """Measure these; the study is told of those that are points of its grid."""
-        assert self._study is not None
+        if self._study is None:
+            return []
         grid = self._study.grid
         wanted = dict.fromkeys(one for one in configurations if not one.is_default)
         values = {one: tuple(one.as_dict().get(name, "") for name in grid.parameters) for one in wanted}
