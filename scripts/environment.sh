@@ -3,6 +3,9 @@
 
 unset PYTHONPATH PYTHONHOME
 
+# What builds the package (pyproject.toml, [build-system]), where that happens without a network.
+build_requirements='meson-python>=0.16 ninja'
+
 say() { echo "$(basename "$0"): $*" >&2; }
 
 # Does it run, is it 3.11 or newer, and of the version asked for? pyenv leaves shims of versions that do not run.
@@ -57,4 +60,19 @@ set_up() {
         say "$folder could not be set up; the reason stands above. Nothing else was changed: run this again."
         return 3
     fi
+}
+
+# install_package FOLDER [PIP-ARGUMENT...]: installs the package into an environment that set_up made, if any of its files
+# has changed since. A C core is built if there is a compiler.
+install_package() {
+    folder=$1
+    shift
+    wish="$(find src profiles meson.build meson.options pyproject.toml scripts/list_package.py -type f \
+        ! -name '*.pyc' ! -name '*.so' -exec cksum {} + | sort | cksum) $*"
+    if [ "$(cat "$folder/package" 2>/dev/null)" = "$wish" ]; then
+        return
+    fi
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+        --force-reinstall "$@" . || { say "The package could not be built; the reason stands above." && return 3; }
+    echo "$wish" >"$folder/package"
 }

@@ -50,6 +50,20 @@ def test_the_import_contracts_hold():
     assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), cache_dir=None, no_cache=True) == 0
 
 
+def test_no_two_files_import_each_other_even_for_types():
+    from graphlib import TopologicalSorter
+
+    from grimp import build_graph
+
+    graph = build_graph("autotune")
+    # the public interface names every package for type checkers
+    modules = graph.modules - {"autotune"}
+    imports = {
+        module: graph.find_modules_directly_imported_by(module) & modules - {module} for module in modules
+    }
+    assert TopologicalSorter(imports).prepare() is None
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_only_the_command_line_prints_or_exits(module):
     if PACKAGE / "cli" in module.parents:

@@ -98,7 +98,7 @@ def covered(operation: str, **sizes: int) -> "Configuration":
     import autotune
     from autotune.model import catalogue
     from autotune.model.configuration import DEFAULT
-    from autotune.runtime.applied import state
+    from autotune.runtime.process_state import state
 
     resolution = state.resolution()
     if resolution is None or resolution.find(catalogue.operation(operation, **sizes)) is None:

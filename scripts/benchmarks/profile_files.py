@@ -46,7 +46,7 @@ _CHILD = """
 import sys, numpy
 from time import perf_counter
 import autotune
-from autotune.runtime.applied import state
+from autotune.runtime.process_state import state
 began = perf_counter()
 autotune.apply()
 applied = perf_counter()

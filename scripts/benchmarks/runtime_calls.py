@@ -79,7 +79,7 @@ def guarded_long(quick: bool) -> Pair:
 
 def recorded_question(_quick: bool) -> Pair:
     import autotune
-    from autotune.runtime.applied import state
+    from autotune.runtime.process_state import state
 
     @contextmanager
     def unrecorded() -> Iterator[None]:
@@ -134,7 +134,7 @@ def _applied(operation: str, *, changes: bool, side: int = SIDE, **wishes: Any) 
 
 def _check(around: Around, call: Callable[[], object], *, changes: bool) -> None:
     """A row must not time an interception that was refused. Raises NotHere with its reason."""
-    from autotune.runtime.applied import state
+    from autotune.runtime.process_state import state
 
     with around():
         call()

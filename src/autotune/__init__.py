@@ -1,5 +1,7 @@
 """As fast as this machine allows: measured configurations of threads, workers and chunks for NumPy."""
 
+from autotune._version import __version__ as __version__
+
 TYPE_CHECKING = False  # type checkers read it as True; importing typing for it takes 3 ms
 if TYPE_CHECKING:
     from autotune.errors import AutotuneError as AutotuneError
@@ -8,17 +10,15 @@ if TYPE_CHECKING:
     from autotune.runtime.array_calls import map_blocks as map_blocks
     from autotune.runtime.array_calls import random as random
     from autotune.runtime.array_calls import reduce_blocks as reduce_blocks
-    from autotune.runtime.explain import explain as explain
+    from autotune.runtime.explanation import explain as explain
     from autotune.runtime.lookup_configuration import config as config
+    from autotune.runtime.naming import workload as workload
     from autotune.runtime.shared_arrays import attach as attach
     from autotune.runtime.shared_arrays import process_map as process_map
     from autotune.runtime.shared_arrays import shared as shared
     from autotune.runtime.task_executor import executor as executor
     from autotune.runtime.tuned import tuned as tuned
-    from autotune.runtime.workload import workload as workload
     from autotune.search.api import calibrate as calibrate
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "AutotuneError": "errors",
@@ -27,7 +27,7 @@ _HOMES = {
     "calibrate": "search.api",
     "config": "runtime.lookup_configuration",
     "executor": "runtime.task_executor",
-    "explain": "runtime.explain",
+    "explain": "runtime.explanation",
     "fill": "runtime.array_calls",
     "map_blocks": "runtime.array_calls",
     "process_map": "runtime.shared_arrays",
@@ -35,7 +35,7 @@ _HOMES = {
     "reduce_blocks": "runtime.array_calls",
     "shared": "runtime.shared_arrays",
     "tuned": "runtime.tuned",
-    "workload": "runtime.workload",
+    "workload": "runtime.naming",
 }
 """Where each public name lives. It is loaded when it is first used: importing autotune costs next to
 nothing."""

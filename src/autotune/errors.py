@@ -20,6 +20,11 @@ import os
 from collections.abc import Sequence
 
 
+def error_text(error: Exception) -> str:
+    """Return an exception as text for people: the sentence of an own error, else type and message."""
+    return str(error) if isinstance(error, AutotuneError) else f"{type(error).__name__}: {error}"
+
+
 class AutotuneError(Exception):
     """Base of all; its text is a sentence for people, its attributes are for programs."""
 

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from autotune.controls import allocator, blas
 from autotune.controls.allocator import Heap
-from autotune.controls.apply_configuration import clamp, configured
+from autotune.controls.apply_configuration import configured
 from autotune.controls.blas import BlasThreads
 from autotune.controls.blas_setters import Library
-from autotune.model.configuration import Allocator, Configuration, Method
+from autotune.model.configuration import Allocator, Configuration, Method, clamp
 
 COUNTS = st.none() | st.integers(1, 4096)
 CONFIGURATIONS = st.builds(

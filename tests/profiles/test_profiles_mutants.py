@@ -16,7 +16,7 @@ from autotune.model.entry import Status
 from autotune.profiles import folders
 from autotune.profiles import resolve as resolving
 from autotune.profiles.yaml_writer import text_of
-from autotune.runtime.applied import Setting, state
+from autotune.runtime.process_state import Setting, state
 
 MUTANTS = int(os.environ.get("AUTOTUNE_MUTANTS", "300"))
 
@@ -118,7 +118,7 @@ def here(tmp_path_factory):
         path = folders.user_profiles() / "mutant.yaml"
         path.parent.mkdir(parents=True)
         yield path, original()
-    state.take(Setting())
+    state.replace_setting(Setting())
 
 
 @st.composite
@@ -143,7 +143,7 @@ def edited(data, changes):
 def test_no_mutant_of_a_profile_stops_apply(here, changes):
     path, data = here
     path.write_bytes(edited(data, changes))
-    state.take(Setting())
+    state.replace_setting(Setting())
     with autotune.apply():
         assert (
             state.setting.failure is None
@@ -159,6 +159,6 @@ def test_the_original_is_used_whole(here):
     """Else the mutants would be mutants of something that is refused anyway."""
     path, data = here
     path.write_bytes(data)
-    state.take(Setting())
+    state.replace_setting(Setting())
     explanation = autotune.explain()
     assert (len(explanation.operations), explanation.refusals) == (6, ())

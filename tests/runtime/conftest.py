@@ -3,8 +3,8 @@ from support.profile_builders import alone
 
 from autotune.controls import blas
 from autotune.parallel import result_memory
-from autotune.runtime import per_call
-from autotune.runtime.applied import Setting, state
+from autotune.runtime.applied import stop_interception
+from autotune.runtime.process_state import Setting, state
 
 
 @pytest.fixture
@@ -12,8 +12,8 @@ def fresh(monkeypatch, tmp_path):
     """No profiles of others, no memory of earlier results, and nothing in force before or after."""
     alone(monkeypatch, tmp_path)
     result_memory._held.clear()
-    state.take(Setting())
+    state.replace_setting(Setting())
     yield
-    per_call.end()
+    stop_interception()
     blas.set_threads(None)
-    state.take(Setting())
+    state.replace_setting(Setting())

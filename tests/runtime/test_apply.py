@@ -15,7 +15,7 @@ import autotune
 from autotune.controls import blas
 from autotune.errors import ProfileError
 from autotune.profiles import folders, profile_files
-from autotune.runtime.applied import state
+from autotune.runtime.process_state import state
 
 ONE = {"blas_threads": 1}
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -233,7 +233,7 @@ def test_an_error_of_our_own_does_not_reach_the_program(monkeypatch):
     def broken(*_args, **_kwargs):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("autotune.profiles.resolve.resolve", broken)
+    monkeypatch.setattr("autotune.profiles.resolve.usable_cpus", broken)
     assert autotune.apply().why == "RuntimeError: a bug"
     assert autotune.config("qr", n=100) is None
     assert autotune.explain().failure == "RuntimeError: a bug"

@@ -9,7 +9,7 @@ from support.programs import printed
 import autotune
 from autotune.controls import allocator
 from autotune.errors import UnsupportedPlatform, UsageError
-from autotune.runtime.applied import state
+from autotune.runtime.process_state import state
 
 MIB = 2**20
 
@@ -26,14 +26,16 @@ def test_where_memory_cannot_be_kept_the_reason_says_so_and_nothing_changes(fres
 
 
 def test_strict_raises_the_same_reason(fresh, refused, monkeypatch):
-    monkeypatch.setattr("autotune.runtime.apply._insist", lambda now, profile: None)  # there is no profile
+    monkeypatch.setattr(
+        "autotune.runtime.applied._check_profile_is_used", lambda now, profile: None
+    )  # there is no profile
     with pytest.raises(UnsupportedPlatform, match="Not on this C library"):
         autotune.apply(allocator="retain", strict=True)
 
 
 def test_an_allocator_that_nobody_knows_is_not_taken_for_another(fresh, monkeypatch):
     assert 'must be "default" or "retain", not \'jemalloc\'' in autotune.apply(allocator="jemalloc").why
-    monkeypatch.setattr("autotune.runtime.apply._insist", lambda now, profile: None)
+    monkeypatch.setattr("autotune.runtime.applied._check_profile_is_used", lambda now, profile: None)
     with pytest.raises(UsageError, match="jemalloc"):
         autotune.apply(allocator="jemalloc", strict=True)
 

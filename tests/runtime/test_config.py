@@ -9,7 +9,7 @@ from autotune.controls import blas
 from autotune.errors import BadSize, UnknownOperation
 from autotune.model.configuration import Configuration
 from autotune.profiles import folders, profile_files
-from autotune.runtime.applied import state
+from autotune.runtime.process_state import state
 
 
 @pytest.fixture(autouse=True)
@@ -69,10 +69,10 @@ def test_a_new_apply_forgets_old_answers(tmp_path):
 
 
 def test_answers_are_bounded_in_number(monkeypatch):
-    monkeypatch.setattr("autotune.runtime.applied._MOST_KNOWN", 5)
+    monkeypatch.setattr("autotune.runtime.process_state._MOST_ANSWERS", 5)
     for n in range(1, 20):
         autotune.config("matmul", n=n)
-    assert len(state.known) <= 5
+    assert len(state.answers) <= 5
 
 
 def test_a_dtype_of_records_has_no_configuration():

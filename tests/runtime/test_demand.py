@@ -9,10 +9,10 @@ from support.profile_builders import make_entry, of_this_machine
 import autotune
 from autotune.model.operation import Operation
 from autotune.profiles import folders, profile_files
-from autotune.runtime import demand, per_call
-from autotune.runtime.applied import state
+from autotune.runtime import applied, demand
 from autotune.runtime.demand import Demand, leave
 from autotune.runtime.guard import Dropped
+from autotune.runtime.process_state import state
 
 LOG = Operation(name="log", sizes=(("n", 5),))
 
@@ -23,8 +23,8 @@ def fresh(fresh, monkeypatch, tmp_path):
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("AUTOTUNE_RECORD", raising=False)
     yield tmp_path / "state" / "spool"
-    per_call.end()
-    state.demand = state.counted = None
+    applied.stop_interception()
+    state.demand = state.process_demand = None
 
 
 def left(spool):
@@ -41,7 +41,7 @@ def test_calls_that_no_profile_covers_are_counted_apart_from_those_that_one_does
         autotune.config("log", n=n)
     for n in (3, 4, 4):
         np.linalg.inv(np.eye(n))
-    per_call._leave()
+    applied.write_demand()
     assert left(fresh) == {
         "format": 1,
         "calls": [
@@ -72,7 +72,7 @@ def test_the_variable_asks_for_it_too(monkeypatch):
 
 def test_nothing_is_left_where_there_is_nothing_to_say(fresh):
     autotune.apply(record=True)
-    per_call._leave()
+    applied.write_demand()
     assert not fresh.exists()
 
 
@@ -123,10 +123,10 @@ def test_a_spool_that_cannot_be_written_is_no_error(fresh):
 
 
 def test_a_forked_child_counts_anew():
-    state.counted = Demand()
-    state.counted.add(LOG, 7)
+    state.process_demand = Demand()
+    state.process_demand.add(LOG, 7)
     state._after_fork()
-    assert state.counted.rows() == []
+    assert state.process_demand.rows() == []
 
 
 def test_what_is_asked_outside_the_scope_is_not_counted(fresh):
@@ -139,12 +139,12 @@ def test_what_is_asked_outside_the_scope_is_not_counted(fresh):
         np.linalg.inv(np.eye(3))
     with autotune.apply(record=True):
         autotune.config("log", n=5)
-    per_call._leave()
+    applied.write_demand()
     assert [(row["operation"], row["calls"]) for row in left(fresh)["calls"]] == [("log", 2), ("inv", 1)]
 
 
 def test_what_the_guard_dropped_in_a_scope_that_has_ended_is_left_at_the_end(fresh):
     with autotune.apply(guard=True):
         state.per_call.guard.dropped.append(Dropped("qr", "float64", {"m": 1, "n": 2}, 1, 10, 10))
-    per_call._leave()
+    applied.write_demand()
     assert [row["lost"] for row in left(fresh)["dropped"]] == [10]

@@ -9,7 +9,7 @@ import autotune
 from autotune.cli.program import program
 from autotune.controls import blas
 from autotune.profiles import folders, profile_files
-from autotune.runtime.applied import Setting, state
+from autotune.runtime.process_state import Setting, state
 from autotune.runtime.process_threads import process_threads
 
 SIZE = 300_000
@@ -27,13 +27,13 @@ def disabled(request, monkeypatch, tmp_path):
         make_entry("temporaries", choice={"allocator": "retain"}, n=SIZE),
     )
     profile_files.write(made, folders.user_profiles() / "mine.yaml")
-    state.take(Setting())
+    state.replace_setting(Setting())
     assert autotune.config("log", n=SIZE) is not None
     monkeypatch.setenv("AUTOTUNE_DISABLE", request.param)
     monkeypatch.setattr("autotune.profiles.profile_files.read", None)  # not even looked at
-    state.take(Setting())
+    state.replace_setting(Setting())
     yield
-    state.take(Setting())
+    state.replace_setting(Setting())
 
 
 def test_apply_changes_nothing_and_says_why(disabled):
@@ -82,6 +82,6 @@ def test_the_command_line_exports_nothing(disabled):
 def test_an_empty_switch_or_zero_switches_nothing_off(off, monkeypatch, tmp_path):
     alone(monkeypatch, tmp_path)
     monkeypatch.setenv("AUTOTUNE_DISABLE", off)
-    state.take(Setting())
+    state.replace_setting(Setting())
     assert autotune.explain().failure is None
-    state.take(Setting())
+    state.replace_setting(Setting())

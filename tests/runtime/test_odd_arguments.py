@@ -9,7 +9,7 @@ from support.profile_builders import make_entry, of_this_machine
 import autotune
 from autotune.errors import UnknownOperation
 from autotune.profiles import folders, profile_files
-from autotune.runtime.applied import state
+from autotune.runtime.process_state import state
 
 LIST = [0.0, 0.0, 0.0]
 X = np.ones(3)
@@ -18,7 +18,7 @@ BIG = np.ones((3, 200_000))
 
 @pytest.fixture(autouse=True)
 def nothing_said(fresh):
-    state.said.clear()
+    state.reported.clear()
 
 
 def halved(block):

@@ -16,7 +16,7 @@ from autotune.controls import blas
 from autotune.controls.switch import Switch
 from autotune.intercept import matmul_loop
 from autotune.profiles import folders, profile_files
-from autotune.runtime.applied import state
+from autotune.runtime.process_state import state
 
 ONE = {"blas_threads": 1}
 A = np.random.default_rng(0).random((100, 100))
@@ -37,7 +37,7 @@ def profile(fresh, monkeypatch):
     )
     profile_files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
     yield
-    state.wish = False
+    state.initial_per_call = False
 
 
 @several_threads
@@ -152,7 +152,7 @@ def test_what_the_start_asked_for_holds_for_later_calls_of_apply(monkeypatch):
     with autotune.apply():
         assert state.setting.per_call == "all"
     assert state.setting.per_call == "all"
-    state.wish = False
+    state.initial_per_call = False
     monkeypatch.setenv("AUTOTUNE_PER_CALL", "1")
     autotune.apply()
     assert state.setting.per_call is True
@@ -248,7 +248,7 @@ def test_a_forked_child_goes_on_switching():
     code = """
         import os, warnings, autotune
         import numpy as np
-        from autotune.runtime.applied import state
+        from autotune.runtime.process_state import state
         warnings.simplefilter("ignore")
         autotune.apply(per_call="all")
         a = np.eye(100)
@@ -272,7 +272,7 @@ def test_no_call_imports_anything():
         before = set(sys.modules)
         a = np.eye(100)
         np.linalg.qr(a) ; a @ a ; np.dot(a, a) ; np.linalg.inv(a) ; np.linalg.qr(a * 1j)
-        print(len(set(sys.modules) - before), autotune.runtime.applied.state.per_call.counts()[1])
+        print(len(set(sys.modules) - before), autotune.runtime.process_state.state.per_call.counts()[1])
     """
     assert run(code)[0] == "0"
 
@@ -282,7 +282,7 @@ def test_no_call_imports_anything():
 def test_a_child_forked_while_all_of_it_is_being_taken_off_can_do_so_too():
     code = """
         import os, signal, threading, warnings, autotune
-        from autotune.runtime.applied import state
+        from autotune.runtime.process_state import state
         warnings.simplefilter("ignore")
         applied = autotune.apply(per_call="all")
         taken, over = threading.Event(), threading.Event()
@@ -314,7 +314,7 @@ def test_it_can_be_taken_off_when_the_program_has_dropped_numpys_modules():
         names = vars(np.linalg._linalg)
         def own():
             return names["_umath_linalg"], np.dot._implementation, matmul_loop._in_force("float64")
-        from autotune.controls import matmul_loop
+        from autotune.intercept import matmul_loop
         before = own()
         applied = autotune.apply(per_call="all")
         during = own()

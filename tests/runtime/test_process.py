@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from autotune.model.allocation import Limit
-from autotune.runtime.process_threads import decided
+from autotune.runtime.process_threads import safe_threads
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_a_count_is_taken_as_it_was_measured_or_not_at_all(
     threads, usable, limit, current, user_limit, count, why
 ):
     known = SimpleNamespace(threads=threads, threads_why="Measured.", usable_cpus=usable, limit=limit)
-    assert decided(known, current=current, user_limit=user_limit) == (count, why)
+    assert safe_threads(known, current=current, user_limit=user_limit) == (count, why)

@@ -9,7 +9,7 @@ from support.profile_builders import alone, make_entry, of_this_machine
 import autotune
 from autotune.profiles import profile_files
 from autotune.runtime import profile_watch
-from autotune.runtime.applied import Setting, state
+from autotune.runtime.process_state import Setting, state
 
 
 @pytest.fixture
@@ -21,12 +21,12 @@ def mine(tmp_path, monkeypatch):
     def start(self):
         started.append(self)
 
-    monkeypatch.setattr(profile_watch.Watch, "start", start)
+    monkeypatch.setattr(profile_watch.ProfileWatch, "start", start)
     before = state.setting
-    state.take(Setting())
+    state.replace_setting(Setting())
     yield Path(tmp_path / "config" / "autotune" / "profiles" / "mine.yaml"), started
     autotune.apply().restore()
-    state.take(before)
+    state.replace_setting(before)
 
 
 def found():

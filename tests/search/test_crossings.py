@@ -4,9 +4,10 @@ import pytest
 from support.fake_bench import pairs
 
 from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.interpolation import adjacent_sizes
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
-from autotune.search.crossings import alternatives, crossings, neighbours
+from autotune.search.crossings import alternatives, crossings
 from autotune.search.evidence import Evidence
 
 SMALL, MIDDLE, LARGE = (Operation(name="cholesky", sizes=(("n", n),)) for n in (100, 400, 1600))
@@ -88,10 +89,10 @@ def test_a_size_where_everything_failed_is_left_alone():
 
 
 def test_only_sizes_without_another_between_them_are_neighbours():
-    assert set(neighbours([LARGE, SMALL, MIDDLE])) == {(SMALL, MIDDLE), (MIDDLE, LARGE)}
+    assert set(adjacent_sizes([LARGE, SMALL, MIDDLE])) == {(SMALL, MIDDLE), (MIDDLE, LARGE)}
 
 
 def test_shapes_of_which_neither_is_the_larger_are_no_neighbours():
     tall, wide = (Operation(name="qr", sizes=(("m", m), ("n", n))) for m, n in ((4000, 64), (64, 4000)))
     square = Operation(name="qr", sizes=(("m", 4000), ("n", 4000)))
-    assert set(neighbours([tall, wide, square])) == {(tall, square), (wide, square)}
+    assert set(adjacent_sizes([tall, wide, square])) == {(tall, square), (wide, square)}

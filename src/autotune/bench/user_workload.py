@@ -24,8 +24,7 @@ from autotune.bench.workloads.workload import Work
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import Family, Kind, WorkUnit, row_of
 from autotune.model.configuration import Configuration, Knob
-from autotune.model.operation import NAME, Operation
-from autotune.runtime.workload import MARK
+from autotune.model.operation import NAME, WORKLOAD_MARK, Operation
 
 Function = Callable[..., object]
 
@@ -220,7 +219,7 @@ def _callable(function: object, name: str) -> Function:
 
 def _name(function: Function) -> str:
     """Under which its entries go into the profile: its mark's, or its own."""
-    return str(getattr(function, MARK, getattr(function, "__name__", type(function).__name__)))
+    return str(getattr(function, WORKLOAD_MARK, getattr(function, "__name__", type(function).__name__)))
 
 
 def _module(place: str) -> ModuleType:
@@ -244,7 +243,7 @@ def _found(module: ModuleType, place: str, name: str) -> object:
 
 def _marked(module: ModuleType, place: str) -> str:
     """The name of the only function of a module that is marked as a workload."""
-    marked = [name for name, value in vars(module).items() if hasattr(value, MARK)]
+    marked = [name for name, value in vars(module).items() if hasattr(value, WORKLOAD_MARK)]
     if len(marked) == 1:
         return marked[0]
     many = f"marks {', '.join(marked)}" if marked else "marks no function with autotune.workload"

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from autotune import __version__
+from autotune._version import __version__
 from autotune.cli import messages
 from autotune.cli.terminal import printable, say
 from autotune.errors import AutotuneError, EnvironmentProblem, UsageError

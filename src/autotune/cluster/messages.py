@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autotune import __version__
+from autotune._version import __version__
 from autotune.cluster.plan import Errand, Unit
 from autotune.host.numeric_libraries import series
 from autotune.model.profile import Profile

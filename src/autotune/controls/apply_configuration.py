@@ -1,32 +1,13 @@
 """Puts a Configuration into force for the code within a `with`, in trials and in programs alike."""
 
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from autotune.controls import blas
-from autotune.model.configuration import Allocator, Configuration
+from autotune.model.configuration import Allocator, Configuration, clamp
 
 if TYPE_CHECKING:
     from autotune.controls.allocator import Retained
-
-
-def clamp(configuration: Configuration, usable_cpus: int) -> Configuration:
-    """The same configuration with `blas_threads x workers` within the CPUs that this process may use.
-
-    Workers are kept as far as there are CPUs for them; BLAS threads are cut to each worker's equal share.
-    What fits already comes back unchanged. Raises ValueError for less than one CPU.
-    """
-    if usable_cpus < 1:
-        raise ValueError(f"At least one CPU is usable, not {usable_cpus}.")
-    if configuration.cpus <= usable_cpus:
-        return configuration
-    workers, blas_threads = configuration.workers, configuration.blas_threads
-    if workers is not None:
-        workers = min(workers, usable_cpus)
-    if blas_threads is not None:
-        blas_threads = min(blas_threads, usable_cpus // (workers or 1))
-    return replace(configuration, workers=workers, blas_threads=blas_threads)
 
 
 def configured(configuration: Configuration, *, usable_cpus: int) -> "Configured":

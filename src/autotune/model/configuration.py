@@ -1,6 +1,6 @@
 """The knobs, and one setting of them."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 
@@ -73,6 +73,11 @@ class Configuration:
         """Threads that may run at once under this setting, unset knobs counting as one."""
         return (self.blas_threads or 1) * (self.workers or 1)
 
+    @property
+    def without_chunk(self) -> "Configuration":
+        """The configuration without its chunk size, which is chosen for each size."""
+        return replace(self, chunk=None)
+
     def as_dict(self) -> dict[str, int | str]:
         """The knobs that are set, as plain values."""
         pairs = ((item.name, getattr(self, item.name)) for item in fields(self))
@@ -109,3 +114,21 @@ def configuration(values: dict[str, int | str]) -> Configuration:
                     raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
                 known[name] = value
     return Configuration(**known)  # type: ignore[arg-type]
+
+
+def clamp(configuration: Configuration, usable_cpus: int) -> Configuration:
+    """Return the configuration with `blas_threads x workers` within the CPUs that this process may use.
+
+    Workers are kept as far as there are CPUs for them; BLAS threads are cut to each worker's equal share.
+    What fits already comes back unchanged. Raises ValueError for less than one CPU.
+    """
+    if usable_cpus < 1:
+        raise ValueError(f"At least one CPU is usable, not {usable_cpus}.")
+    if configuration.cpus <= usable_cpus:
+        return configuration
+    workers, blas_threads = configuration.workers, configuration.blas_threads
+    if workers is not None:
+        workers = min(workers, usable_cpus)
+    if blas_threads is not None:
+        blas_threads = min(blas_threads, usable_cpus // (workers or 1))
+    return replace(configuration, workers=workers, blas_threads=blas_threads)

@@ -1,6 +1,6 @@
 """Which entry speaks for a size, measured or between measured sizes. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import ceil, exp, log
 from typing import NamedTuple
@@ -41,16 +41,22 @@ def choose(entries: Sequence[Entry], operation: Operation) -> Entry | None:
     nearest_first = sorted(
         comparable, key=lambda one: (_distance(one.operation, operation), str(one.operation))
     )
-    below = _frontier([one for one in nearest_first if _within(one.operation, operation)])
-    above = _frontier([one for one in nearest_first if _within(operation, one.operation)])
+    below = _frontier([one for one in nearest_first if one.operation.is_within(operation)])
+    above = _frontier([one for one in nearest_first if operation.is_within(one.operation)])
     if not below or not above:
         return None
     return _between([one for one in nearest_first if one in below or one in above], operation)
 
 
-def way(chosen: Configuration) -> Configuration:
-    """A configuration without its chunk, which every size has its own of."""
-    return replace(chosen, chunk=None)
+def adjacent_sizes(operations: Sequence[Operation]) -> Iterator[tuple[Operation, Operation]]:
+    """Yield the pairs of sizes, the first nowhere larger than the second, that have no third between them."""
+    for small in operations:
+        larger = [size for size in operations if size != small and small.is_within(size)]
+        yield from (
+            (small, size)
+            for size in larger
+            if not any(other.is_within(size) for other in larger if other != size)
+        )
 
 
 def evened(chunk: float, workers: int, whole: int) -> int:
@@ -103,10 +109,10 @@ def _seen(entry: Entry) -> Mapping[Configuration, Seen]:
     for count in entry.safe_threads:
         found[Configuration(blas_threads=count)] = Seen(0.0, None, proved=False)
     for chosen, ratio in entry.alternatives:
-        found[way(chosen)] = Seen(log(ratio), chosen.chunk, proved=False)
+        found[chosen.without_chunk] = Seen(log(ratio), chosen.chunk, proved=False)
     if entry.status is Status.TUNED:
         ratio = entry.ratio or entry.ratio_high or 1.0
-        found[way(entry.choice)] = Seen(log(ratio), entry.choice.chunk, proved=True)
+        found[entry.choice.without_chunk] = Seen(log(ratio), entry.choice.chunk, proved=True)
     return found
 
 
@@ -139,13 +145,7 @@ def _frontier(nearest_first: Sequence[Entry]) -> list[Entry]:
 
 
 def _ordered(one: Operation, other: Operation) -> bool:
-    return _within(one, other) or _within(other, one)
-
-
-def _within(small: Operation, large: Operation) -> bool:
-    """Is no size of the first larger than the second's?"""
-    sizes = large.size
-    return all(value <= sizes[name] for name, value in small.sizes)
+    return one.is_within(other) or other.is_within(one)
 
 
 def _distance(one: Operation, other: Operation) -> float:

@@ -10,6 +10,10 @@ NAME = "[a-z_][a-z0-9_.]{0,63}"
 """What names of operations, users' functions and sizes look like, all of it: no path, nothing that runs."""
 
 
+WORKLOAD_MARK = "__autotune_workload__"
+"""Attribute of a function that is marked as work to calibrate; its value is the name of the function's entries."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """A name of the catalogue (or of a user's function), a dtype and all its sizes."""
@@ -23,6 +27,11 @@ class Operation:
     def size(self) -> dict[str, int]:
         """The sizes by name."""
         return dict(self.sizes)
+
+    def is_within(self, other: "Operation") -> bool:
+        """Return whether no size is larger than that of the other operation, which has the same size names."""
+        sizes = other.size
+        return all(value <= sizes[name] for name, value in self.sizes)
 
     def __str__(self) -> str:
         sizes = " ".join(f"{name}={value}" for name, value in self.sizes)

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from autotune.controls.apply_configuration import clamp
 from autotune.host.numeric_libraries import series
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE, Family
-from autotune.model.configuration import Configuration
+from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Status
 from autotune.model.profile import Key, Profile
 from autotune.profiles.fit_level import Level

@@ -1,12 +1,13 @@
 """Everything measured that fits this machine: from the compiled copy, if that still holds."""
 
 import os
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import autotune
-from autotune.errors import ProfileError
+from autotune._version import __version__
+from autotune.errors import ProfileError, UsageError
 from autotune.host.numeric_libraries import software
 from autotune.host.usable_cpus import schedulable_cpus, usable_cpus
 from autotune.model.allocation import Limit
@@ -97,10 +98,14 @@ class Resolution:
 def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> Resolution:
     """What fits this machine now: hardware, software, and the CPUs that this process may use.
 
-    NumPy must have been imported. `named` is a profile or a folder of profiles that the user names; without
-    it $AUTOTUNE_PROFILE is looked at. `processes` share the CPUs. Raises nothing for whatever is wrong with a
-    profile: that is in `refusals`.
+    `named` is a profile or a folder of profiles that the user names; without it $AUTOTUNE_PROFILE is looked at.
+    `processes` share the CPUs. NumPy is imported, since its BLAS is part of the key. Raises UsageError for less
+    than one process, and nothing for whatever is wrong with a profile: that is in `refusals`.
     """
+    if processes is not None and processes < 1:
+        raise UsageError(f"The CPUs are shared by at least one process, this one: processes={processes}.")
+    if "numpy" not in sys.modules:
+        import numpy as np  # noqa: F401
     usable, limit = usable_cpus(processes)
     files = _files(named)
     made_from = _made_from(usable, limit, files)
@@ -199,7 +204,7 @@ def _circumstances(usable: int, limit: Limit) -> list[Any]:
     """What else the fit depends on, cheap to read. Hardware changes at a boot, or when a CPU is switched."""
     known = software()
     return [
-        autotune.__version__,
+        __version__,
         usable,
         str(limit),
         schedulable_cpus(),

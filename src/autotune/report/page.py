@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from autotune import __version__
+from autotune._version import __version__
 from autotune.report import rows
 from autotune.report.comparison import comparison
 from autotune.report.facts import facts

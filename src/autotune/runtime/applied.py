@@ -1,138 +1,279 @@
-"""What is in force in this process, and what has been looked up: the one place that the runtime keeps state
-in.
-"""
+"""Puts profiles into force for the process, as a set of wishes says, and takes them off again."""
 
 import os
 import sys
-import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from autotune.errors import AutotuneError, UsageError
+from autotune.controls import blas, thread_variables
+from autotune.errors import ProfileError, UnsupportedPlatform, UsageError, error_text
+from autotune.profiles.folders import Layer, places
+from autotune.profiles.resolve import resolve
+from autotune.runtime.naming import as_operation
+from autotune.runtime.process_state import DISABLED, Setting, is_disabled, state
+from autotune.runtime.process_threads import safe_threads
 
 if TYPE_CHECKING:
-    from autotune.model.configuration import Configuration
     from autotune.profiles.resolve import Resolution
+    from autotune.runtime.per_call import PerCallWish
+
+
+class Wishes(NamedTuple):
+    """The arguments of one apply(), which documents them. Immutable: the watch applies the same ones again."""
+
+    operation: str | None = None
+    profile: str | os.PathLike[str] | None = None
+    processes: int | None = None
+    children: bool = False
+    allocator: str | None = None
+    per_call: "PerCallWish | None" = None
+    reproducible: bool = False
+    guard: bool = False
+    record: bool | None = None
+    dtype: Any = "float64"
+    sizes: Mapping[str, int] = {}
+
+
+class Applied:
+    """The effect of one apply(). In a `with`, its end restores; `restore()` does so at any time."""
+
+    def __init__(self, before: Setting, now: Setting) -> None:
+        self._before = before
+        self._now = now
+
+    @property
+    def why(self) -> str:
+        """A sentence: why the thread count was set, or left alone."""
+        return self._now.reason
+
+    @property
+    def blas_threads(self) -> int | None:
+        """The process-wide BLAS thread count that was set; None if it was left alone."""
+        return self._now.blas_threads
+
+    @property
+    def in_force(self) -> bool:
+        """Whether it still holds: not once it was restored, or a later apply() has taken over."""
+        return state.setting is self._now
+
+    def renew(self, fresh: "Applied") -> None:
+        """Make a later apply() of the same wishes part of this one: restoring this restores both."""
+        self._now = fresh._now  # noqa: SLF001 - of this class
+
+    def restore(self) -> None:
+        """Put back what was there before. Does nothing once a later apply() has taken over."""
+        with state.lock:
+            if state.setting is self._now and self._now is not self._before:
+                _change_setting(self._now, self._before)
+                state.replace_setting(self._before)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.restore()
+
+    def __repr__(self) -> str:
+        return f"<autotune: {self}>"
+
+    def __str__(self) -> str:
+        count = "left alone" if self.blas_threads is None else f"set to {self.blas_threads}"
+        return f"BLAS threads {count}. {self.why}"
+
+
+def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
+    """Read the profiles anew and change the process to what they and the wishes say.
+
+    Raises nothing unless `strict`: whatever is wrong, the program runs as it would without autotune.
+    """
+    with state.lock:
+        before = state.setting
+        try:
+            now = _setting_for(wishes, before, strict=strict)
+            _change_setting(before, now)
+        except Exception as error:
+            if strict:
+                raise
+            reason = error_text(error)
+            now = before._replace(failure=None if before.resolution else reason, reason=reason)
+        state.replace_setting(now)
+    applied = Applied(before, now)
+    _log(applied)
+    return applied
+
+
+def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
+    """Return the setting that fulfils the wishes. Changes nothing."""
+    if is_disabled():
+        return Setting(failure=DISABLED, reason=DISABLED)
+    now = _with_threads(resolve(wishes.profile, processes=wishes.processes), before, wishes)
+    if strict:
+        _check_profile_is_used(now, wishes.profile)
+    now = _with_allocator(now, wishes.allocator, strict=strict)
+    now = now._replace(
+        per_call=_calls_to_switch(wishes.per_call) or wishes.guard,
+        guard=wishes.guard,
+        record=_is_recording(wishes.record),
+    )
+    if wishes.children:
+        now = now._replace(exported=thread_variables.exports(now.blas_threads, os.environ))
+    return now
+
+
+def _with_threads(resolution: "Resolution", before: Setting, wishes: Wishes) -> Setting:
+    """Return a setting with the BLAS threads for the whole process, or for the one operation that was named."""
+    was_set_here = before.blas_threads is not None or state.per_call is not None
+    initial = before.initial_threads if was_set_here else blas.current()
+    if wishes.operation is not None:
+        threads, reason = _operation_threads(resolution, wishes)
+    elif wishes.reproducible:
+        threads, reason = None, "One count for everything was asked for: the one that was there."
+    else:
+        limit = thread_variables.user_limit(os.environ)
+        threads, reason = safe_threads(resolution, current=initial, user_limit=limit)
+    return Setting(
+        resolution=resolution,
+        blas_threads=threads,
+        initial_threads=initial,
+        reason=reason,
+        reproducible=wishes.reproducible,
+    )
+
+
+def _operation_threads(resolution: "Resolution", wishes: Wishes) -> tuple[int | None, str]:
+    """Return the BLAS thread count measured to be best for the operation of the wishes, and why."""
+    assert wishes.operation is not None
+    operation = as_operation(wishes.operation, wishes.dtype, dict(wishes.sizes))
+    match = None if operation is None else resolution.find(operation)
+    if match is None:
+        return None, f"Nothing that was measured speaks for {operation or wishes.operation}."
+    from autotune.model.configuration import clamp
+
+    return clamp(match.entry.choice, resolution.usable_cpus).blas_threads, match.entry.reason
+
+
+def _check_profile_is_used(now: Setting, profile: str | os.PathLike[str] | None) -> None:
+    """Raise ProfileError if the file that the user named is not used, or if no profile is."""
+    assert now.resolution is not None
+    layer, place = places(profile)[0]
+    for refusal in now.resolution.refusals:
+        if layer is Layer.NAMED and refusal.entry is None and refusal.path.startswith(place):
+            raise ProfileError(refusal.reason, refusal.path)
+    if next(now.resolution.entries(), None) is None:
+        raise ProfileError("No profile fits this machine. `autotune calibrate` makes one.")
+
+
+def _with_allocator(now: Setting, wish: str | None, *, strict: bool) -> Setting:
+    """Return the setting with the requested allocator, if this process can have it."""
+    if wish in {None, "default"}:
+        return now._replace(allocator=wish)
+    if wish != "retain":
+        problem: Exception = UsageError(f'allocator must be "default" or "retain", not {wish!r}.')
+    else:
+        from autotune.controls import allocator
+
+        refusal = allocator.supported()
+        if refusal is None:
+            return now._replace(allocator=wish)
+        problem = UnsupportedPlatform(refusal)
+    if strict:
+        raise problem
+    return now._replace(reason=f"{now.reason} {problem}")
+
+
+def _calls_to_switch(wish: "PerCallWish | None") -> "PerCallWish":
+    """Return which calls are to be switched. Raises UsageError for what is neither a bool nor "all"."""
+    if wish is None:
+        variable = os.environ.get("AUTOTUNE_PER_CALL", "")
+        return state.initial_per_call or ("all" if variable == "all" else variable not in {"", "0"})
+    if not (isinstance(wish, bool) or wish == "all"):
+        raise UsageError(f'per_call is True, False or "all", not {wish!r}.')
+    return wish
+
+
+def _is_recording(wish: bool | None) -> bool:
+    return os.environ.get("AUTOTUNE_RECORD", "") not in {"", "0"} if wish is None else wish
+
+
+def _change_setting(before: Setting, now: Setting) -> None:
+    """Change the process from one setting to another."""
+    stop_interception()
+    if now.blas_threads is not None or before.blas_threads is not None:
+        blas.set_threads(now.blas_threads)
+    for name, value in state.displaced.items():
+        if os.environ.get(name) == before.exported.get(name):  # else the program has changed it since
+            _set_variable(name, value)
+    state.displaced = {name: os.environ.get(name) for name in now.exported}
+    os.environ.update(now.exported)
+    if now.allocator != before.allocator:
+        from autotune.controls import allocator
+
+        if now.allocator == "retain":
+            allocator.retain()
+        else:
+            allocator.default()
+    if now.resolution is not None and (now.per_call or now.record):
+        _start_interception(now, now.resolution)
+
+
+def _start_interception(setting: Setting, resolution: "Resolution") -> None:
+    """Meet single calls as the setting asks for, after the former interception has ended."""
+    import atexit
+
     from autotune.runtime.demand import Demand
     from autotune.runtime.per_call import PerCall
 
-PerCallWish = bool | Literal["all"]
-"""Calls to switch: none, those of numpy.linalg, or those of matmul too."""
-
-DISABLED = "AUTOTUNE_DISABLE is set."
-_MOST_KNOWN = 10_000
-"""Look-ups kept; a program with more sizes than this looks some of them up again."""
-
-
-class Setting(NamedTuple):
-    """What one apply() put into force."""
-
-    resolution: "Resolution | None" = None
-    """What is known for this machine; None: not looked yet, or nothing could be."""
-    failure: str | None = None
-    """Why nothing could be looked up; None if it could."""
-    blas_threads: int | None = None
-    """The process-wide count that was set; None: left alone."""
-    found_threads: int | None = None
-    """The count before any apply(); None without BLAS."""
-    why: str = "autotune.apply() was not called."
-    """Why the count was set, or left alone: a sentence."""
-    exported: Mapping[str, str] = {}
-    """Environment variables for child processes."""
-    allocator: str | None = None
-    per_call: PerCallWish = False
-    guard: bool = False
-    record: bool = False
-    reproducible: bool = False
+    if setting.record:
+        state.demand = state.process_demand = state.process_demand or Demand()
+    state.per_call = PerCall(resolution, initial=setting.initial_threads)
+    if setting.reproducible:
+        state.per_call.start(wish=False, guard=False)
+        state.per_call.why = "Calls are not switched: one count for everything was asked for."
+    else:
+        state.per_call.start(setting.per_call, guard=setting.guard)
+    atexit.unregister(write_demand)
+    atexit.register(write_demand)
 
 
-class State:
-    """The setting in force, and the answers that config() has given under it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.setting = Setting()
-        self.displaced: dict[str, str | None] = {}
-        """What the exported variables held before."""
-        self.known: dict[Any, Configuration | None] = {}
-        self.said: set[str] = set()
-        """Names of operations that were said to be unknown."""
-        self.wish: PerCallWish = False
-        """What the start of the process asked for."""
-        self.per_call: PerCall | None = None
-        """What meets single calls; None: nothing does."""
-        self.demand: Demand | None = None
-        """What is asked for in vain goes here; None: nothing is recorded now."""
-        self.counted: Demand | None = None
-        """What was recorded in this process, until its end."""
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._after_fork)
-
-    def resolution(self) -> "Resolution | None":
-        """What is known for this machine, looked up now if it was not before.
-
-        None if AUTOTUNE_DISABLE is set, or if looking failed, which is not tried again before the next
-        apply().
-        """
-        setting = self.setting
-        if setting.resolution is not None or setting.failure is not None:
-            return setting.resolution
-        with self.lock:
-            if self.setting.resolution is None and self.setting.failure is None:
-                self.setting = _looked(self.setting)
-            return self.setting.resolution
-
-    def take(self, setting: Setting) -> None:
-        """Make this the setting; answers given under another one are forgotten."""
-        self.setting = setting
-        self.known = {}
-
-    def learn(self, question: object, answer: "Configuration | None") -> None:
-        """Keep an answer of config()."""
-        if len(self.known) >= _MOST_KNOWN:
-            self.known = {}
-        self.known[question] = answer
-
-    def _after_fork(self) -> None:
-        """Whoever held the lock is not in the child, and it leaves its own counts."""
-        self.lock = threading.RLock()
-        if self.counted is not None:
-            self.counted.forget()
-        if self.per_call is not None:
-            self.per_call.forget()
+def stop_interception() -> None:
+    """Take off the interception of calls, if there is one; its counts are kept."""
+    ended, state.per_call = state.per_call, None
+    demand, state.demand = state.demand, None
+    if ended is None:
+        return
+    ended.stop()
+    if ended.guard is not None:
+        state.dropped.extend(ended.guard.dropped)
+    if demand is not None:
+        ended.hand_over(demand)
 
 
-def disabled() -> bool:
-    """Has the user switched autotune off, by AUTOTUNE_DISABLE?"""
-    return os.environ.get("AUTOTUNE_DISABLE", "") not in {"", "0"}
+def write_demand() -> None:
+    """Leave the counts of this process for the daemon, at its end."""
+    from autotune.runtime.demand import Demand, leave
+
+    stop_interception()
+    demand = state.process_demand or Demand()
+    leave(demand.rows(), state.dropped, demand.rows(covered=True))
+    state.dropped.clear()
 
 
-def _looked(setting: Setting) -> Setting:
-    if disabled():
-        return setting._replace(failure=DISABLED)
-    try:
-        return setting._replace(resolution=resolved())
-    except Exception as error:  # noqa: BLE001 - a program that asks for a configuration runs on without one
-        return setting._replace(failure=sentence(error))
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
-def sentence(error: Exception) -> str:
-    """What went wrong, for people: our own errors are sentences already."""
-    return str(error) if isinstance(error, AutotuneError) else f"{type(error).__name__}: {error}"
+def _log(applied: Applied) -> None:
+    """Log one line; a program that has not loaded the logging module has no handler for it."""
+    if "logging" in sys.modules:
+        import logging
 
-
-def resolved(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> "Resolution":
-    """What is known for this machine. NumPy is imported first: its BLAS is part of the question.
-
-    Raises UsageError for less than one process.
-    """
-    if processes is not None and processes < 1:
-        raise UsageError(f"The CPUs are shared by at least one process, this one: processes={processes}.")
-    if "numpy" not in sys.modules:
-        import numpy as np  # noqa: F401
-    from autotune.profiles.resolve import resolve
-
-    return resolve(named, processes=processes)
-
-
-state = State()
+        log = logging.getLogger("autotune")
+        if log.isEnabledFor(logging.INFO):
+            resolution = state.setting.resolution
+            log.info("%s%s", applied, "" if resolution is None else f" {resolution.summary}")

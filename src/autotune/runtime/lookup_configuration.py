@@ -1,17 +1,17 @@
-"""Which configuration an operation has."""
+"""The configuration of an operation: look-up with remembered answers."""
 
 from typing import TYPE_CHECKING, Any
 
-from autotune.runtime.applied import state
+from autotune.runtime.naming import as_operation, dtype_name
+from autotune.runtime.process_state import state
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
-    from autotune.model.operation import Operation
     from autotune.profiles.resolve import Resolution
 
 
 def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Configuration | None":
-    """The measured configuration for an operation; None: plain NumPy, with no knob touched.
+    """Return the measured configuration for an operation; None: plain NumPy, with no knob touched.
 
     `operation` is a name of the catalogue, one of its aliases ("dot", "mean") or a function of yours that
     was calibrated; `sizes` are its sizes in elements, of which those left out equal `n`. dtypes other than
@@ -25,76 +25,52 @@ def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Confi
     """
     question = (operation, dtype, *sizes.items())
     try:
-        answer = state.known[question]
+        answer = state.answers[question]
     except KeyError:  # not asked before
-        return _looked_up(operation, dtype, sizes)
-    except TypeError:  # something that has no hash: a size, which is said there, or a record's dtype
-        return _looked_up(str(operation), _name_of(dtype), sizes)
+        return _look_up(operation, dtype, sizes)
+    except TypeError:  # something that has no hash: a size, which is reported there, or a record's dtype
+        return _look_up(str(operation), dtype_name(dtype), sizes)
     if state.demand is not None:
         state.demand.count(question)
     return answer
 
 
-def _looked_up(operation: str, dtype: Any, sizes: dict[str, int]) -> "Configuration | None":
-    from autotune.controls.apply_configuration import clamp
+def _look_up(name: str, dtype: Any, sizes: dict[str, int]) -> "Configuration | None":
+    from autotune.model.configuration import clamp
 
     resolution = state.resolution()
-    named = meant(operation, dtype, sizes)
-    known = state.known
-    entry = None if resolution is None or named is None else resolution.find(named)
+    operation = as_operation(name, dtype, sizes)
+    answers = state.answers
+    match = None if resolution is None or operation is None else resolution.find(operation)
     answer = None
-    if resolution is not None and entry is not None and not entry.entry.choice.is_default:
-        answer = clamp(entry.entry.choice, resolution.usable_cpus)
+    if resolution is not None and match is not None and not match.entry.choice.is_default:
+        answer = clamp(match.entry.choice, resolution.usable_cpus)
         if answer.blas_threads is not None and state.setting.reproducible:
             answer = None
-    unknown = entry is None and named is not None and operation not in state.said
-    if unknown and not _is_known(operation, resolution):
-        state.said.add(operation)
-        _say_unknown(operation)
-    if state.demand is not None and named is not None:
-        state.demand.meet((operation, dtype, *sizes.items()), named, covered=entry is not None)
-    if known is state.known:  # else an apply() came in between, and the answer may be the old one's
-        state.learn((operation, dtype, *sizes.items()), answer)
+    is_new = match is None and operation is not None and name not in state.reported
+    if is_new and not _is_known(name, resolution):
+        state.reported.add(name)
+        _log_unknown(name)
+    if state.demand is not None and operation is not None:
+        state.demand.meet((name, dtype, *sizes.items()), operation, covered=match is not None)
+    if answers is state.answers:  # else an apply() came in between, and the answer may be the old one's
+        state.remember((name, dtype, *sizes.items()), answer)
     return answer
 
 
-def meant(name: str, dtype: Any, sizes: dict[str, int]) -> "Operation | None":
-    """The operation with all its sizes; None for a dtype that is not measured. Raises BadSize."""
-    from autotune.model import catalogue
-    from autotune.model.operation import DTYPES
-
-    if not is_name(name):
-        catalogue.kind(str(name))  # raises UnknownOperation, which holds the nearest names
-    known_as = dtype if isinstance(dtype, str) else _name_of(dtype)
-    return catalogue.operation(name, dtype=known_as, **sizes) if known_as in DTYPES else None
-
-
-def is_name(name: str) -> bool:
-    """Can there be entries of this name? Those of the catalogue are known; users' functions have a form."""
-    from autotune.model.catalogue import row_of
-
-    if row_of(name) is not None:
-        return True
-    import re
-
-    from autotune.model.operation import NAME
-
-    return isinstance(name, str) and re.fullmatch(NAME, name) is not None
-
-
 def _is_known(name: str, resolution: "Resolution | None") -> bool:
-    """Is the name in the catalogue, or in some entry that holds here?"""
+    """Return whether the name is in the catalogue, or in an entry that is used here."""
     from autotune.model.catalogue import row_of
 
     entries = () if resolution is None else resolution.entries()
-    return row_of(name) is not None or any(one.entry.operation.name == name for one in entries)
+    return row_of(name) is not None or any(match.entry.operation.name == name for match in entries)
 
 
-def _say_unknown(name: str) -> None:
-    """That a name is neither in the catalogue nor in a profile: a misspelling, or a function never calibrated.
+def _log_unknown(name: str) -> None:
+    """Log that a name is neither in the catalogue nor in a profile.
 
-    It may be either, so it is no error: a program with functions of its own runs on machines where they were
-    not measured.
+    It may be misspelt, or a function of a program that runs on machines where it was not calibrated, so it is no
+    error.
     """
     import logging
     from difflib import get_close_matches
@@ -107,9 +83,3 @@ def _say_unknown(name: str) -> None:
         name,
         f" Did you mean {', '.join(near)}?" if near else "",
     )
-
-
-def _name_of(dtype: Any) -> str:
-    import numpy as np
-
-    return str(np.dtype(dtype))

@@ -2,22 +2,21 @@
 for it.
 """
 
-import atexit
 from functools import partial
 from threading import RLock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import autotune.model.catalogue
 import autotune.model.interpolation  # noqa: F401 - see below
 from autotune.controls import blas
-from autotune.controls.apply_configuration import clamp
 from autotune.controls.switch import Calls
+from autotune.errors import error_text
 from autotune.intercept.linalg_calls import Around, Decide, Intercept, Nothing
 from autotune.intercept.scipy_calls import ScipyIntercept
-from autotune.runtime.applied import PerCallWish, Setting, sentence, state
-from autotune.runtime.demand import Demand, leave
-from autotune.runtime.guard import Dropped, Guard
-from autotune.runtime.lookup_configuration import meant
+from autotune.model.configuration import clamp
+from autotune.runtime.demand import Demand
+from autotune.runtime.guard import Guard
+from autotune.runtime.naming import as_operation
 
 if TYPE_CHECKING:
     from autotune.model.operation import Operation
@@ -26,49 +25,11 @@ if TYPE_CHECKING:
 # Everything that a call needs is imported above, before there is one. If the first call of a thread imported it, a
 # fork at that moment would leave the lock of the module taken in the child for ever, whose own first call waits for it.
 
+PerCallWish = bool | Literal["all"]
+"""Calls to switch: none, those of numpy.linalg, or those of matmul too."""
+
 _MOST_CALLS = 4096
 """Operations at a size that are told apart; others still get their threads, but are not counted."""
-
-_dropped: list[Dropped] = []
-"""By guards that are no longer in force."""
-
-
-def begin(setting: Setting) -> None:
-    """Meet calls as this setting asks for. What was in force before has ended."""
-    resolution = setting.resolution
-    if resolution is None:
-        return
-    if setting.record:
-        state.demand = state.counted = state.counted or Demand()
-    state.per_call = PerCall(resolution, found=setting.found_threads)
-    if setting.reproducible:
-        state.per_call.start(wish=False, guard=False)
-        state.per_call.why = "Calls are not switched: one count for everything was asked for."
-    else:
-        state.per_call.start(setting.per_call, guard=setting.guard)
-    atexit.unregister(_leave)
-    atexit.register(_leave)
-
-
-def end() -> None:
-    """Take off what is in force; what it counted is kept."""
-    ended, state.per_call = state.per_call, None
-    recorded, state.demand = state.demand, None
-    if ended is None:
-        return
-    ended.stop()
-    if ended.guard is not None:
-        _dropped.extend(ended.guard.dropped)
-    if recorded is not None:
-        ended.hand_over(recorded)
-
-
-def _leave() -> None:
-    """At the end of the process."""
-    end()
-    counted = state.counted or Demand()
-    leave(counted.rows(), _dropped, counted.rows(covered=True))
-    _dropped.clear()
 
 
 class _Tap(Protocol):
@@ -84,9 +45,9 @@ class _Tap(Protocol):
 class PerCall:
     """An intercept in force, with what it decided and counted."""
 
-    def __init__(self, resolution: "Resolution", *, found: int | None) -> None:
+    def __init__(self, resolution: "Resolution", *, initial: int | None) -> None:
         self._resolution = resolution
-        self._found = found
+        self._initial = initial
         self._lock = RLock()
         """SciPy may come, in some other thread, just as all of it is being taken off."""
         self._calls: dict[object, Calls] = {}
@@ -158,7 +119,7 @@ class PerCall:
 
     def _default(self, most: int) -> int | None:
         """The count of a live control."""
-        return None if self._found is None else min(self._found, most)
+        return None if self._initial is None else min(self._initial, most)
 
     def counts(self) -> tuple[int, int]:
         """Calls met so far, and how many of them run with a count of their own."""
@@ -175,7 +136,9 @@ class PerCall:
             for calls in list(self._calls.values())
             if calls.operation and calls.covered is covered and calls.count
         ]
-        named = [(meant(calls.operation, calls.dtype, dict(calls.sizes)), calls.count) for calls in known]
+        named = [
+            (as_operation(calls.operation, calls.dtype, dict(calls.sizes)), calls.count) for calls in known
+        ]
         return [(operation, count) for operation, count in named if operation is not None]
 
     def hand_over(self, demand: Demand) -> None:
@@ -191,7 +154,6 @@ class PerCall:
             calls.count = 0
         if self.guard is not None:
             self.guard.dropped.clear()
-        _dropped.clear()
 
     def _tap(self, tap: _Tap) -> str | None:
         self._taps.append(tap)  # first: one that comes into force later asks whether any is
@@ -220,20 +182,20 @@ class PerCall:
 
     def _looked_up(self, most: int | None, operation: str, dtype: str, sizes: dict[str, int]) -> Calls:
         try:
-            named = meant(operation, dtype, sizes)
-            if named is None:
+            requested = as_operation(operation, dtype, sizes)
+            if requested is None:
                 return Calls("", dtype, {})
-            entry = self._resolution.find(named)
+            match = self._resolution.find(requested)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a profile, the call goes on
-            self.why = f"{operation} runs as without a profile: {sentence(error)}"
+            self.why = f"{operation} runs as without a profile: {error_text(error)}"
             return Calls("", dtype, {})
         threads = None
-        if entry is not None and most is not None:
-            threads = clamp(entry.entry.choice, self._resolution.usable_cpus).blas_threads
+        if match is not None and most is not None:
+            threads = clamp(match.entry.choice, self._resolution.usable_cpus).blas_threads
         return Calls(
             operation,
             dtype,
             sizes,
             threads=None if threads is None or most is None else min(threads, most),
-            covered=entry is not None,
+            covered=match is not None,
         )

@@ -1,10 +1,11 @@
-"""Which BLAS thread count suits the whole process."""
+"""The BLAS thread count for the whole process."""
 
 import os
 from typing import TYPE_CHECKING
 
 from autotune.model.allocation import Limit
-from autotune.runtime.applied import DISABLED, disabled, resolved
+from autotune.profiles.resolve import resolve
+from autotune.runtime.process_state import DISABLED, is_disabled
 
 if TYPE_CHECKING:
     from autotune.profiles.resolve import Resolution
@@ -16,26 +17,25 @@ _TIGHT = {Limit.QUOTA, Limit.CAP, Limit.SHARED}
 def process_threads(
     profile: str | os.PathLike[str] | None = None, *, processes: int | None = None
 ) -> tuple[int | None, str]:
-    """The BLAS thread count for the whole process, and why, as a sentence; None: leave it alone.
-
-    NumPy is imported if it has not been. Nothing is changed.
-    """
-    if disabled():
+    """Return the BLAS thread count for this whole process, and why; None: leave it alone. Changes nothing."""
+    if is_disabled():
         return None, DISABLED
-    resolution = resolved(profile, processes=processes)
+    resolution = resolve(profile, processes=processes)
     from autotune.controls import blas, thread_variables
 
-    return decided(resolution, current=blas.current(), user_limit=thread_variables.user_limit(os.environ))
+    return safe_threads(
+        resolution, current=blas.current(), user_limit=thread_variables.user_limit(os.environ)
+    )
 
 
-def decided(
+def safe_threads(
     resolution: "Resolution", *, current: int | None, user_limit: int | None
 ) -> tuple[int | None, str]:
-    """The count that changes nothing for the worse, and why; None: leave it alone.
+    """Return the count that slows no measured size, and why; None: leave it alone.
 
-    A count that the measurements agree on is taken as it is or not at all: clamped, it would be one that
-    was not measured. Without one, a BLAS that would start more threads than a quota, a cap or the other
-    processes leave CPUs for is held to these.
+    A count that all entries allow is used as it is or not at all: a clamped one was not measured. Without such a
+    count, a BLAS library that would start more threads than the quota, the cap or the other processes leave CPUs
+    for is limited to the usable CPUs.
     """
     if current is None:
         return None, "No BLAS library was found whose threads could be set."

@@ -1,70 +1,57 @@
-"""Takes up new profiles and CPU quotas in a program that runs for long: `apply(watch=True)`.
+"""`apply(watch=True)`: takes up new profiles and CPU quotas in a program that runs for long.
 
-A thread looks at the files' stamps every half minute, as long as nothing is different for 0.5 ms of CPU time
-(0.002 %); calls pay nothing. What is new goes into force under the lock that apply() takes, by the same steps:
-a scope or a call that is under way keeps the count that it began with, and the next one gets the new.
+A thread compares the files' stamps every 30 seconds, at 0.5 ms of CPU time (0.002 %); calls pay nothing. Changes go
+into force under the lock that apply() takes, by the same steps: a scope or a call under way keeps its count, and the
+next one gets the new.
 """
 
 import os
 import threading
-from collections.abc import Callable
 from time import sleep
-from typing import TYPE_CHECKING
 
 from autotune.profiles.resolve import depends_on
-from autotune.runtime.applied import state
-
-if TYPE_CHECKING:
-    from autotune.runtime.apply import Applied
+from autotune.runtime.applied import Applied, Wishes, put_into_force
+from autotune.runtime.process_state import state
 
 SECONDS = 30.0
 
 
-class Watch:
-    """Renews one apply() until another takes its place, or it is restored."""
+class ProfileWatch:
+    """Applies the same wishes again whenever profiles change, until another apply() takes over or it is restored."""
 
-    def __init__(
-        self,
-        applied: "Applied",
-        again: "Callable[[], Applied]",
-        *,
-        named: str | os.PathLike[str] | None,
-        processes: int | None,
-    ) -> None:
+    def __init__(self, applied: Applied, wishes: Wishes) -> None:
         self._applied = applied
-        self._again = again
-        self._named = named
-        self._processes = processes
-        self._seen = self._look()
+        self._wishes = wishes
+        self._circumstances = self._look()
 
     def start(self) -> None:
-        """Watch from now on, in a thread that does not keep the program from ending; in forked children too."""
+        """Watch from now on, in a daemon thread; in forked children too."""
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._run)
-        self._run()
+            os.register_at_fork(after_in_child=self._start_thread)
+        self._start_thread()
 
     def check(self) -> bool:
-        """Renew if anything is different; False once there is nothing left to renew."""
+        """Apply again if the circumstances differ; False once this apply() is no longer in force."""
         with state.lock:
             if not self._applied.in_force:
                 return False
-            seen = self._look()
-            if seen != self._seen:
-                self._seen = seen
-                self._applied.renew(self._again())
+            circumstances = self._look()
+            if circumstances != self._circumstances:
+                self._circumstances = circumstances
+                self._applied.renew(put_into_force(self._wishes))
             return True
 
     def _look(self) -> object:
         try:
-            return depends_on(self._named, processes=self._processes)
-        except Exception:  # noqa: BLE001 - apply() raises nothing for what cannot be looked at, and neither do we
+            return depends_on(self._wishes.profile, processes=self._wishes.processes)
+        except Exception:  # noqa: BLE001 - apply() raises nothing for what cannot be read, and neither does this
             return None
 
-    def _run(self) -> None:
+    def _start_thread(self) -> None:
         if self._applied.in_force:
-            threading.Thread(target=self._turn, name="autotune-watch", daemon=True).start()
+            threading.Thread(target=self._check_forever, name="autotune-watch", daemon=True).start()
 
-    def _turn(self) -> None:
+    def _check_forever(self) -> None:
         while True:
             sleep(SECONDS)
             if not self.check():

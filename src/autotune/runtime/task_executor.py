@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.model.catalogue import ALIASES, CATALOGUE, IN_PROCESSES
 from autotune.model.configuration import DEFAULT
-from autotune.runtime.applied import state
-from autotune.runtime.lookup_configuration import config, meant
+from autotune.runtime.lookup_configuration import config
+from autotune.runtime.naming import as_operation
+from autotune.runtime.process_state import state
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
@@ -61,7 +62,7 @@ def _measured(name: str, dtype: Any, sizes: dict[str, int]) -> "tuple[float, Con
     chosen = config(name, dtype=dtype, **sizes)
     if chosen is None:
         return 1.0, DEFAULT
-    resolution, named = state.resolution(), meant(name, dtype, sizes)
+    resolution, named = state.resolution(), as_operation(name, dtype, sizes)
     found = None if resolution is None or named is None else resolution.find(named)
     return (1.0 if found is None or found.entry.ratio is None else found.entry.ratio), chosen
 

@@ -11,8 +11,9 @@ from autotune.controls.apply_configuration import Configured, configured
 from autotune.errors import BadSize, UnsupportedPlatform
 from autotune.model.catalogue import Family, row_of
 from autotune.model.configuration import Configuration
-from autotune.runtime.applied import state
-from autotune.runtime.lookup_configuration import config, meant
+from autotune.runtime.lookup_configuration import config
+from autotune.runtime.naming import as_operation
+from autotune.runtime.process_state import state
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -35,8 +36,8 @@ def tuned(operation: str, /, *, dtype: Any = None, sizes: _Sizes | None = None, 
 
     Raises BadSize for a size that the operation does not have, and for a function of yours without any.
     """
-    if fixed and (operation, dtype or "float64", *fixed.items()) not in state.known:
-        meant(operation, dtype or "float64", fixed)  # a wrong size is said here and not at each call
+    if fixed and (operation, dtype or "float64", *fixed.items()) not in state.answers:
+        as_operation(operation, dtype or "float64", fixed)  # a wrong size is said here and not at each call
     if not fixed and sizes is None and row_of(operation) is None:
         raise BadSize(f"{operation} is not in the catalogue: give its sizes, or a `sizes` function.")
     return Tuned(operation, dtype, sizes, fixed)
@@ -56,7 +57,7 @@ class Tuned:
         if not self._fixed:
             raise BadSize(f"tuned({self._operation!r}) needs its sizes to be used in a `with`.")
         chosen = config(self._operation, dtype=self._dtype or "float64", **self._fixed)
-        scope = None if chosen is None else entered(chosen)
+        scope = None if chosen is None else enter(chosen)
         try:
             self._entered.scopes.append(scope)
         except AttributeError:
@@ -80,7 +81,7 @@ class Tuned:
             chosen = self._for_call(args, kwargs)
             if chosen is None:
                 return function(*args, **kwargs)
-            scope = entered(chosen)
+            scope = enter(chosen)
             try:
                 return function(*args, **kwargs)
             finally:
@@ -100,7 +101,7 @@ class Tuned:
         return None if sizes is None else config(self._operation, dtype=dtype, **sizes)
 
 
-def entered(configuration: Configuration) -> Configured:
+def enter(configuration: Configuration) -> Configured:
     """A scope of this configuration, begun. Where memory cannot be retained, the rest still counts."""
     resolution = state.resolution()
     usable = configuration.cpus if resolution is None else resolution.usable_cpus

@@ -5,12 +5,12 @@ line: its time over the default's, by the logarithm of the sizes. Of all these l
 somewhere that touch the lower envelope, and they alone have to be remembered.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import exp, log1p
 
 from autotune.model.configuration import Configuration
-from autotune.model.interpolation import TIE, way
+from autotune.model.interpolation import TIE, adjacent_sizes
 from autotune.model.operation import Operation
 from autotune.search.evidence import Evidence
 from autotune.search.sequential_test import MARGIN
@@ -36,7 +36,7 @@ def alternatives(found: Found) -> dict[Operation, Alternatives]:
         for one, ways in safe.items()
     }
     kept: dict[Operation, dict[Configuration, None]] = {one: {} for one in found}
-    for small, large in neighbours(list(found)):
+    for small, large in adjacent_sizes(list(found)):
         for best in _envelope(ratios[small], ratios[large]):
             kept[small][best] = kept[large][best] = None
     return {
@@ -52,7 +52,7 @@ def crossings(found: Found) -> dict[Operation, list[Configuration]]:
     """
     best = {one: _best_of_ways(evidence) for one, evidence in found.items()}
     wanted: dict[Operation, dict[Configuration, None]] = {one: {} for one in found}
-    for small, large in neighbours(list(found)):
+    for small, large in adjacent_sizes(list(found)):
         leaders = [_leaders(best[one], found[one]) for one in (small, large)]
         if all(leaders):
             ways = [*_between(leaders[0][0], leaders[1][0]), *leaders[0], *leaders[1]]
@@ -61,20 +61,11 @@ def crossings(found: Found) -> dict[Operation, list[Configuration]]:
     return {operation: list(ways) for operation, ways in wanted.items() if ways}
 
 
-def neighbours(operations: Sequence[Operation]) -> Iterator[tuple[Operation, Operation]]:
-    """Pairs of sizes, the one nowhere larger than the other, that have no third between them."""
-    for small in operations:
-        larger = [one for one in operations if one != small and _within(small, one)]
-        yield from (
-            (small, one) for one in larger if not any(_within(other, one) for other in larger if other != one)
-        )
-
-
 def _best_of_ways(evidence: Evidence, slack: float | None = None) -> dict[Configuration, Configuration]:
     """For every way its best configuration; with `slack` only if that is not slower than the default by more."""
     best: dict[Configuration, Configuration] = {}
     for one in sorted(evidence.candidates, key=evidence.estimate):
-        best.setdefault(way(one), one)
+        best.setdefault(one.without_chunk, one)
     return {chosen: one for chosen, one in best.items() if slack is None or evidence.upper(one) <= slack}
 
 
@@ -111,8 +102,3 @@ def _between(one: Configuration, other: Configuration) -> Iterator[Configuration
 
 def _count(here: int | None, there: int | None, share: float) -> int | None:
     return here if here is None or there is None else round(here * (there / here) ** share)
-
-
-def _within(small: Operation, large: Operation) -> bool:
-    sizes = large.size
-    return all(value <= sizes[name] for name, value in small.sizes)

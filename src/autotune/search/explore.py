@@ -16,7 +16,6 @@ from optuna.trial import Trial
 
 from autotune.model.catalogue import Family
 from autotune.model.configuration import DEFAULT, Configuration, Knob
-from autotune.model.interpolation import way
 from autotune.model.measurement import Case, Measurement, Session
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
@@ -315,7 +314,7 @@ class _SizeSearch:
         by_way: dict[Configuration, list[Configuration]] = {}
         for one in (setting(grid, point) for point in range(len(grid.points))):
             if one not in self.evidence.failures:
-                by_way.setdefault(way(one), []).append(one)
+                by_way.setdefault(one.without_chunk, []).append(one)
         chosen = (min(by_way[one], key=rank) for one in ways if one in by_way)
         return self._try(self._study, [position(grid, one) for one in chosen])
 

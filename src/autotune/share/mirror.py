@@ -16,12 +16,12 @@ from time import time
 from autotune.errors import ProfileError, StoreProblem
 from autotune.model.entry import Entry
 from autotune.model.profile import Key, Profile
+from autotune.model.similar_machines import is_applicable, rank_classes, same_cpu_classes
 from autotune.profiles import profile_files
 from autotune.profiles.folders import cache_dir, cluster_profiles
 from autotune.profiles.schema import profile_of
 from autotune.profiles.yaml_subset import parse
 from autotune.profiles.yaml_writer import text_of
-from autotune.share import similar_classes
 from autotune.share.fetch import ClassContents, RejectedFile, read_class
 from autotune.share.merge import collect_votes, merge_votes
 from autotune.share.publication import CLASS, is_decided
@@ -87,7 +87,7 @@ def pull(
     mirrored: list[MirroredClass] = []
     rejected: list[RejectedFile] = []
     kept: set[Path] = set()
-    for folder in (here.slug, *similar_classes.siblings(folders, here, SIBLINGS)):
+    for folder in (here.slug, *same_cpu_classes(folders, here)[:SIBLINGS]):
         if folder not in folders and not (copies / folder).is_dir():
             continue
         try:
@@ -120,7 +120,7 @@ def read_relatives(store: Store, policy: TrustPolicy, here: Key) -> list[Profile
     folders = [folder for folder in store.folders() if CLASS.fullmatch(folder)]
     own = [here.slug] if here.slug in folders else []
     profiles: list[Profile] = []
-    for folder in [*own, *similar_classes.relatives(folders, here, RELATIVES)]:
+    for folder in [*own, *rank_classes(folders, here)[:RELATIVES]]:
         contents = read_class(store, folder, policy, most=RELATIVE_HOSTS)
         profiles += [publication.profile for publication in contents.publications]
     return profiles
@@ -186,7 +186,7 @@ def _class_key(contents: ClassContents, here: Key) -> Key | None:
     if contents.folder == here.slug:
         return here
     keys = Counter(publication.profile.key for publication in contents.publications)
-    fitting = [key for key in keys if key.slug == contents.folder and similar_classes.usable(key, here)]
+    fitting = [key for key in keys if key.slug == contents.folder and is_applicable(key, here)]
     return max(fitting, key=lambda key: (keys[key], repr(key)), default=None)
 
 

@@ -1,0 +1,73 @@
+"""The C core: a pool of threads, whole-array loops, and BLAS thread counts switched around calls.
+
+It is optional. `core()` is the compiled module, or a sentence why this process runs without it. Nothing else of the
+package imports `_core`.
+"""
+
+import os
+import sys
+from functools import cache
+from typing import Any
+
+from autotune.host.numeric_libraries import series
+
+TRIED_NUMPY = frozenset({"2.0", "2.1", "2.2", "2.3", "2.4", "2.5"})
+"""Versions of NumPy whose own tests pass with everything of the core in force."""
+
+TRIED_PYTHON = ((3, 11), (3, 14))
+"""Oldest and newest CPython whose structures of functions are known (`calls.c`)."""
+
+SWITCH = "AUTOTUNE_NATIVE"
+"""Environment variable: 0 turns the core off, `force` turns it on for versions that were not tried."""
+
+
+def core() -> Any:
+    """Return the compiled module (`_core.pyi`), or a sentence why it is not used. Loads NumPy, if it was not loaded."""
+    wish = os.environ.get(SWITCH, "")
+    if wish == "0":
+        return f"{SWITCH}=0 turns the C core off."
+    loaded = _load()
+    if isinstance(loaded, str) or wish == "force":
+        return loaded
+    return _untried() or loaded
+
+
+def loaded_core() -> Any:
+    """Return the compiled module if this process has loaded it already."""
+    return sys.modules.get("autotune.native._core")
+
+
+@cache
+def _load() -> Any:
+    import numpy as np  # noqa: F401 - the core is loaded into the NumPy that the program has
+
+    try:
+        from autotune.native import _core
+    except ImportError as error:
+        if (error.name or "").startswith("autotune"):
+            return (
+                "This installation has no C core: no C compiler was there when it was built. "
+                "Install a compiler and install autotune again."
+            )
+        return f"The C core cannot be loaded: {error}"
+    return _core
+
+
+def _untried() -> str | None:
+    """Why this Python or NumPy is left alone, as a sentence; None if it was tried."""
+    import numpy as np
+
+    if sys.implementation.name != "cpython":
+        return (
+            f"The C core was not tried with {sys.implementation.name}; {SWITCH}=force uses it all the same."
+        )
+    oldest, newest = TRIED_PYTHON
+    if not oldest <= sys.version_info[:2] <= newest:
+        version = ".".join(map(str, sys.version_info[:2]))
+        return f"The C core was not tried with Python {version}; {SWITCH}=force uses it all the same."
+    if series(np.__version__) not in TRIED_NUMPY:
+        return (
+            f"The C core was not tried with NumPy {np.__version__} (but with {min(TRIED_NUMPY)} to "
+            f"{max(TRIED_NUMPY)}); {SWITCH}=force uses it all the same."
+        )
+    return None

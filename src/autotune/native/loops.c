@@ -1,0 +1,477 @@
+/* See loops.h. Stubs run with or without the GIL, in any thread, and never touch a Python object. */
+#include "loops.h"
+#include "pool.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Read by stubs in other threads while it is written. All fields are atomic, and any mixture of an old and a
+ * new plan gives right results, so that readers need no lock (relaxed order throughout). */
+struct plan {
+    atomic_int count;
+    struct {
+        _Atomic(npy_intp) elements, chunk;
+        atomic_int workers, placement;
+    } ranges[LOOP_RANGES];
+};
+
+static struct class {
+    npy_intp threshold;   /* shorter loops are NumPy's at once. Under the GIL */
+    struct plan plans[2]; /* strided, contiguous */
+} classes[LOOP_CLASSES];
+
+static struct slot {
+    /* What a stub reads at every call. `original` does not change while a stub may be called, which is for
+     * ever: an extension that replaced the stub may have kept its address. */
+    _Atomic(npy_intp) threshold;
+    PyUFuncGenericFunction original;
+    struct class *_Atomic class, *_Atomic reduce_class; /* relaxed: either plan gives right results */
+    PyUFuncObject *ufunc; /* a reference that is kept for as long as the process */
+    atomic_int reduction;
+    int nin, nargs, types[LOOP_OPERANDS];
+    npy_intp sizes[LOOP_OPERANDS]; /* bytes of an element */
+    atomic_bool in_force;
+} slots[LOOP_SLOTS];
+
+static int used;
+
+static atomic_bool rounded;
+static atomic_int usable = 1, callers, blas_threads;
+static _Atomic(int64_t) spinning_until;
+static atomic_ullong cut, alone;
+
+static void run_long(struct slot *slot, char **args, const npy_intp *dimensions, const npy_intp *steps,
+                     void *data);
+
+/* --- stubs: NumPy tells a loop not which ufunc it serves, so each slot has a function of its own -------------- */
+
+#define STUB(n)                                                                                              \
+    static void stub_##n(char **args, const npy_intp *dimensions, const npy_intp *steps, void *data)         \
+    {                                                                                                        \
+        if (dimensions[0] < atomic_load_explicit(&slots[0x##n].threshold, memory_order_relaxed)) {           \
+            slots[0x##n].original(args, dimensions, steps, data);                                            \
+        } else {                                                                                             \
+            run_long(&slots[0x##n], args, dimensions, steps, data);                                          \
+        }                                                                                                    \
+    }
+#define NAME(n) stub_##n,
+#define DIGITS(do, n)                                                                                        \
+    do(n##0) do(n##1) do(n##2) do(n##3) do(n##4) do(n##5) do(n##6) do(n##7)                                  \
+    do(n##8) do(n##9) do(n##A) do(n##B) do(n##C) do(n##D) do(n##E) do(n##F)
+#define SIXTEENS(do, n)                                                                                      \
+    DIGITS(do, n##0) DIGITS(do, n##1) DIGITS(do, n##2) DIGITS(do, n##3) DIGITS(do, n##4) DIGITS(do, n##5)    \
+    DIGITS(do, n##6) DIGITS(do, n##7) DIGITS(do, n##8) DIGITS(do, n##9) DIGITS(do, n##A) DIGITS(do, n##B)    \
+    DIGITS(do, n##C) DIGITS(do, n##D) DIGITS(do, n##E) DIGITS(do, n##F)
+#define ALL(do)                                                                                              \
+    SIXTEENS(do, 0) SIXTEENS(do, 1) SIXTEENS(do, 2) SIXTEENS(do, 3)                                          \
+    SIXTEENS(do, 4) SIXTEENS(do, 5) SIXTEENS(do, 6) SIXTEENS(do, 7)
+
+ALL(STUB)
+static const PyUFuncGenericFunction stubs[] = {ALL(NAME)};
+
+_Static_assert(sizeof stubs / sizeof *stubs == LOOP_SLOTS, "one stub a slot");
+
+/* --- whether a loop may be cut ----------------------------------------------------------------------------- */
+
+/* The bytes that an operand of n elements spans. */
+static void span(const char *first, npy_intp step, npy_intp size, npy_intp n, const char **low,
+                 const char **high)
+{
+    const npy_intp reach = step * (n - 1);
+    *low = reach < 0 ? first + reach : first;
+    *high = (reach < 0 ? first : first + reach) + size;
+}
+
+/* Is no element of an output read or written by a slice that computes others?
+ *
+ * An output may be an input itself, element by element. np.add.accumulate calls its loop with an output that
+ * is an input shifted by one element, and is wrong if that is cut. */
+static bool is_cuttable(const struct slot *slot, char **args, const npy_intp *steps, npy_intp n)
+{
+    for (int out = slot->nin; out < slot->nargs; out++) {
+        const npy_intp step = steps[out] < 0 ? -steps[out] : steps[out];
+        if (step < slot->sizes[out]) {
+            return false;
+        }
+        const char *low, *high;
+        span(args[out], steps[out], slot->sizes[out], n, &low, &high);
+        for (int other = 0; other < slot->nargs; other++) {
+            if (other == out) {
+                continue;
+            }
+            const bool same = other < slot->nin && args[other] == args[out] && steps[other] == steps[out] &&
+                              slot->sizes[other] == slot->sizes[out];
+            const char *other_low, *other_high;
+            span(args[other], steps[other], slot->sizes[other], n, &other_low, &other_high);
+            if (!same && other_low < high && low < other_high) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool is_contiguous(const struct slot *slot, const npy_intp *steps)
+{
+    for (int i = 0; i < slot->nargs; i++) {
+        if (steps[i] != slot->sizes[i] && !(i < slot->nin && steps[i] == 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_reduction(const struct slot *slot, char **args, const npy_intp *steps)
+{
+    return slot->nin == 2 && slot->nargs == 3 && args[0] == args[2] && steps[0] == 0 && steps[2] == 0;
+}
+
+/* What the plan says for so many elements; workers 1: nothing. */
+static struct loop_range chosen(const struct class *class, bool contiguous, npy_intp n)
+{
+    const struct plan *plan = &class->plans[contiguous];
+    struct loop_range range = {0, n, 1, 0};
+    const int count = atomic_load_explicit(&plan->count, memory_order_relaxed);
+    for (int i = 0; i < count; i++) {
+        const npy_intp elements = atomic_load_explicit(&plan->ranges[i].elements, memory_order_relaxed);
+        if (elements > n) {
+            break;
+        }
+        range.elements = elements;
+        range.chunk = atomic_load_explicit(&plan->ranges[i].chunk, memory_order_relaxed);
+        range.workers = atomic_load_explicit(&plan->ranges[i].workers, memory_order_relaxed);
+        range.placement = atomic_load_explicit(&plan->ranges[i].placement, memory_order_relaxed);
+    }
+    return range;
+}
+
+/* The chunk near this one that gives every worker equally many slices: four workers take as long for five slices
+ * as for eight. A multiple of LANES, so that slices begin as the array does within a vector register and a cache
+ * line. */
+static npy_intp evened(npy_intp chunk, int workers, npy_intp n)
+{
+    enum { LANES = 64 };
+    const npy_intp each = n / workers;
+    const npy_intp turns = chunk >= each ? 1 : (each + chunk / 2) / chunk;
+    return (each / turns / LANES + 1) * LANES;
+}
+
+/* Workers for a call, beside `others` that are in flight: an equal share of the CPUs that BLAS leaves. */
+static int share(int workers, int others)
+{
+    const int cpus = atomic_load_explicit(&usable, memory_order_relaxed) -
+                     atomic_load_explicit(&blas_threads, memory_order_relaxed);
+    const int mine = cpus / (others + 1);
+    return workers < mine ? workers : mine;
+}
+
+/* --- element-wise loops ------------------------------------------------------------------------------------ */
+
+struct call {
+    const struct slot *slot;
+    char **args;
+    const npy_intp *steps;
+    void *data;
+    npy_intp n;
+    char *partial;           /* of a reduction: one element a block */
+    npy_intp blocks;
+    atomic_bool *is_decided; /* any() has met a true, or all() a false value */
+};
+
+static void run_slice(void *context, intptr_t first, intptr_t last)
+{
+    const struct call *call = context;
+    char *args[LOOP_OPERANDS];
+    for (int i = 0; i < call->slot->nargs; i++) {
+        args[i] = call->args[i] + first * call->steps[i];
+    }
+    const npy_intp n = last - first;
+    call->slot->original(args, &n, call->steps, call->data);
+}
+
+/* --- reductions -------------------------------------------------------------------------------------------- */
+
+/* Reduce n elements from `from` on into the element `into`. */
+static void reduce_into(const struct call *call, char *into, char *from, npy_intp n)
+{
+    char *args[] = {into, from, into};
+    const npy_intp steps[] = {0, call->steps[1], 0};
+    if (n > 0) {
+        call->slot->original(args, &n, steps, call->data);
+    }
+}
+
+/* Is the result known, whatever the other elements are? */
+static bool is_final(const struct slot *slot, const char *truth)
+{
+    return (slot->reduction == REDUCE_ANY && *truth) || (slot->reduction == REDUCE_ALL && !*truth);
+}
+
+/* Reduce blocks first to last-1, each beginning with its first element, so that no identity is needed. The
+ * last block of all holds half to one and a half of the others' elements. */
+static void run_blocks(void *context, intptr_t first, intptr_t last)
+{
+    const struct call *call = context;
+    const npy_intp step = call->steps[1], size = call->slot->sizes[2];
+    for (intptr_t block = first; block < last; block++) {
+        char *from = call->args[1] + block * LOOP_BLOCK * step, *into = call->partial + block * size;
+        const npy_intp n = block == call->blocks - 1 ? call->n - block * LOOP_BLOCK : LOOP_BLOCK;
+        memcpy(into, from, (size_t)size);
+        if (atomic_load_explicit(call->is_decided, memory_order_relaxed)) {
+            continue; /* what a decided any() or all() holds elsewhere changes nothing */
+        }
+        reduce_into(call, into, from + step, n - 1);
+        if (is_final(call->slot, into)) {
+            atomic_store_explicit(call->is_decided, true, memory_order_relaxed);
+        }
+    }
+}
+
+static bool is_nan(const struct slot *slot, const char *value)
+{
+    float single;
+    double number;
+    switch (slot->types[2]) {
+    case NPY_FLOAT:
+        memcpy(&single, value, sizeof single);
+        return single != single;
+    case NPY_DOUBLE:
+        memcpy(&number, value, sizeof number);
+        return number != number;
+    default:
+        return false;
+    }
+}
+
+/* Reduce by fixed blocks, combined in a fixed tree: neighbours first, two by two. */
+static bool reduce(struct call *call, struct loop_range range, int workers)
+{
+    const struct slot *slot = call->slot;
+    const npy_intp size = slot->sizes[2];
+    char before[2 * sizeof(npy_double)];
+    atomic_bool decided = false;
+    call->is_decided = &decided;
+    call->blocks = (call->n + LOOP_BLOCK / 2) / LOOP_BLOCK;
+    memcpy(before, call->args[0], (size_t)size);
+    if (slot->reduction >= REDUCE_ANY) {
+        /* most often the first elements decide, and no thread is needed */
+        reduce_into(call, call->args[0], call->args[1], LOOP_BLOCK);
+        if (is_final(slot, call->args[0])) {
+            return false;
+        }
+    }
+    call->partial = malloc((size_t)(call->blocks * size));
+    if (call->partial == NULL) {
+        reduce_into(call, call->args[0], call->args[1], call->n);
+        return false;
+    }
+    const npy_intp chunk = range.chunk / LOOP_BLOCK > 0 ? range.chunk / LOOP_BLOCK : 1;
+    const bool is_cut = pool_run(run_blocks, call, call->blocks, chunk, workers, range.placement) > 1;
+    for (npy_intp distance = 1; distance < call->blocks; distance *= 2) {
+        for (npy_intp i = 0; i + distance < call->blocks; i += 2 * distance) {
+            reduce_into(call, call->partial + i * size, call->partial + (i + distance) * size, 1);
+        }
+    }
+    reduce_into(call, call->args[0], call->partial, 1);
+    free(call->partial);
+    if (slot->reduction == REDUCE_EXACT && is_nan(slot, call->args[0])) {
+        /* which of several NaNs minimum and maximum return depends on the order */
+        memcpy(call->args[0], before, (size_t)size);
+        reduce_into(call, call->args[0], call->args[1], call->n);
+    }
+    return is_cut;
+}
+
+/* --- long loops --------------------------------------------------------------------------------------------- */
+
+static bool is_reducible(const struct slot *slot, npy_intp n)
+{
+    return n >= LOOP_BLOCK + LOOP_BLOCK / 2 && slot->reduction != REDUCE_NEVER &&
+           (slot->reduction != REDUCE_ROUNDED || atomic_load_explicit(&rounded, memory_order_relaxed));
+}
+
+static void run_long(struct slot *slot, char **args, const npy_intp *dimensions, const npy_intp *steps,
+                     void *data)
+{
+    const npy_intp n = dimensions[0];
+    const bool reduces = is_reduction(slot, args, steps);
+    if (reduces ? !is_reducible(slot, n) : !is_cuttable(slot, args, steps, n)) {
+        slot->original(args, dimensions, steps, data);
+        return;
+    }
+    const bool contiguous = reduces ? steps[1] == slot->sizes[1] : is_contiguous(slot, steps);
+    struct loop_range range = chosen(reduces ? slot->reduce_class : slot->class, contiguous, n);
+    const int others = atomic_fetch_add_explicit(&callers, 1, memory_order_relaxed);
+    int workers = share(range.workers, others > 0 ? others : 0);
+    const int64_t until = atomic_load_explicit(&spinning_until, memory_order_relaxed);
+    if (workers < 2 || pool_is_alone() || (until > 0 && pool_clock() < until)) {
+        workers = 1;
+    }
+    struct call call = {slot, args, steps, data, n, NULL, 0, NULL};
+    bool is_cut = false;
+    if (reduces && (workers > 1 || slot->reduction == REDUCE_ROUNDED)) {
+        is_cut = reduce(&call, range, workers);
+    } else if (workers > 1) {
+        is_cut = pool_run(run_slice, &call, n, evened(range.chunk, workers, n), workers,
+                          range.placement) > 1;
+    } else {
+        slot->original(args, dimensions, steps, data);
+    }
+    atomic_fetch_sub_explicit(&callers, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(is_cut ? &cut : &alone, 1, memory_order_relaxed);
+}
+
+/* --- what Python sets; under the GIL ------------------------------------------------------------------------ */
+
+/* Where the straight path ends: below it no plan has anything to say. */
+static void settle(struct slot *slot)
+{
+    npy_intp threshold = NPY_MAX_INTP;
+    if (atomic_load(&slot->in_force)) {
+        const struct class *class = atomic_load(&slot->class), *reduce_class = atomic_load(&slot->reduce_class);
+        threshold = class->threshold;
+        if (slot->reduction != REDUCE_NEVER && reduce_class->threshold < threshold) {
+            threshold = reduce_class->threshold;
+        }
+        if (slot->reduction == REDUCE_ROUNDED && atomic_load(&rounded) && threshold > LOOP_BLOCK) {
+            threshold = LOOP_BLOCK;
+        }
+    }
+    atomic_store(&slot->threshold, threshold);
+}
+
+static PyUFuncGenericFunction in_force(const PyUFuncObject *ufunc, const int *types)
+{
+    for (int i = 0; i < ufunc->ntypes; i++) {
+        int same = 0;
+        while (same < ufunc->nargs && ufunc->types[i * ufunc->nargs + same] == types[same]) {
+            same++;
+        }
+        if (same == ufunc->nargs) {
+            return ufunc->functions[i];
+        }
+    }
+    return NULL;
+}
+
+int loops_meet(PyUFuncObject *ufunc, const int *types, int class_number, int reduce_class,
+               enum reduction reduction)
+{
+    const PyUFuncGenericFunction now = in_force(ufunc, types);
+    if (now == NULL || ufunc->nargs > LOOP_OPERANDS) {
+        return -1;
+    }
+    int number = 0;
+    while (number < used &&
+           !(slots[number].ufunc == ufunc &&
+             memcmp(slots[number].types, types, (size_t)ufunc->nargs * sizeof *types) == 0)) {
+        number++;
+    }
+    if (number == LOOP_SLOTS) {
+        return -2;
+    }
+    struct slot *slot = &slots[number];
+    if (number == used) {
+        slot->ufunc = ufunc;
+        slot->nin = ufunc->nin;
+        slot->nargs = ufunc->nargs;
+        for (int i = 0; i < ufunc->nargs; i++) {
+            PyArray_Descr *type = PyArray_DescrFromType(types[i]);
+            if (type == NULL) {
+                PyErr_Clear();
+                return -1;
+            }
+            slot->types[i] = types[i];
+            slot->sizes[i] = PyDataType_ELSIZE(type);
+            Py_DECREF(type);
+        }
+        slot->original = now;
+        atomic_store(&slot->threshold, NPY_MAX_INTP);
+        Py_INCREF((PyObject *)ufunc);
+        used++;
+    }
+    atomic_store(&slot->class, &classes[class_number]);
+    atomic_store(&slot->reduce_class, &classes[reduce_class]);
+    atomic_store(&slot->reduction, (int)reduction);
+    /* Another extension's loop that took the stub's place stays: it may call the stub, and to call it from the
+     * stub in turn would never end. */
+    if (now == slot->original && PyUFunc_ReplaceLoopBySignature(ufunc, stubs[number], types, NULL) < 0) {
+        return -1;
+    }
+    atomic_store(&slot->in_force, true);
+    settle(slot);
+    return number;
+}
+
+bool loops_release(int number)
+{
+    struct slot *slot = &slots[number];
+    atomic_store(&slot->in_force, false);
+    settle(slot);
+    if (in_force(slot->ufunc, slot->types) != stubs[number]) {
+        return false;
+    }
+    return PyUFunc_ReplaceLoopBySignature(slot->ufunc, slot->original, slot->types, NULL) == 0;
+}
+
+void loops_plan(int class_number, bool contiguous, const struct loop_range *ranges, int count)
+{
+    struct class *class = &classes[class_number];
+    struct plan *plan = &class->plans[contiguous];
+    atomic_store(&plan->count, 0);
+    for (int i = 0; i < count; i++) {
+        atomic_store(&plan->ranges[i].elements, ranges[i].elements);
+        atomic_store(&plan->ranges[i].chunk, ranges[i].chunk < 1 ? 1 : ranges[i].chunk);
+        atomic_store(&plan->ranges[i].workers, ranges[i].workers);
+        atomic_store(&plan->ranges[i].placement, ranges[i].placement);
+    }
+    atomic_store(&plan->count, count);
+    class->threshold = NPY_MAX_INTP;
+    for (int i = 0; i < 2; i++) {
+        const npy_intp first = atomic_load(&class->plans[i].ranges[0].elements);
+        if (atomic_load(&class->plans[i].count) > 0 && first < class->threshold) {
+            class->threshold = first;
+        }
+    }
+    for (int i = 0; i < used; i++) {
+        settle(&slots[i]);
+    }
+}
+
+void loops_reductions(bool may_round)
+{
+    atomic_store(&rounded, may_round);
+    for (int i = 0; i < used; i++) {
+        settle(&slots[i]);
+    }
+}
+
+void loops_cpus(int cpus) { atomic_store(&usable, cpus); }
+
+void loops_wait_until(int64_t nanoseconds) { atomic_store(&spinning_until, nanoseconds); }
+
+void loops_blas_threads(int threads) { atomic_store(&blas_threads, threads); }
+
+/* In a forked child no other thread's call is in flight. */
+static void after_fork_in_child(void)
+{
+    atomic_store(&callers, 0);
+    atomic_store(&blas_threads, 0);
+}
+
+void loops_start(void)
+{
+    pthread_atfork(NULL, NULL, after_fork_in_child);
+    for (int i = 0; i < LOOP_CLASSES; i++) {
+        classes[i].threshold = NPY_MAX_INTP;
+    }
+}
+
+struct loop_counts loops_counts(void)
+{
+    return (struct loop_counts){atomic_load(&cut), atomic_load(&alone)};
+}
+
+int loops_used(void) { return used; }

@@ -1,0 +1,294 @@
+/* What Python sees of the core: autotune.native._core. Its callers are autotune.native and autotune.intercept. */
+#define AUTOTUNE_IMPORTS_NUMPY
+#include "calls.h"
+#include "loops.h"
+#include "pool.h"
+#include "switch.h"
+
+/* --- the pool ------------------------------------------------------------------------------------------------------ */
+
+static PyObject *configure(PyObject *module, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"cpus", "spin_ns", NULL};
+    int cpus;
+    long long spin = 50000;
+    (void)module;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "i|$L", names, &cpus, &spin)) {
+        return NULL;
+    }
+    pool_limit(cpus);
+    pool_spin(spin);
+    loops_cpus(cpus);
+    Py_RETURN_NONE;
+}
+
+static PyObject *place(PyObject *module, PyObject *cpus)
+{
+    int numbers[4096], count = 0;
+    (void)module;
+    PyObject *iterator = PyObject_GetIter(cpus), *item;
+    if (iterator == NULL) {
+        return NULL;
+    }
+    while (count < 4096 && (item = PyIter_Next(iterator)) != NULL) {
+        numbers[count++] = (int)PyLong_AsLong(item);
+        Py_DECREF(item);
+    }
+    Py_DECREF(iterator);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    const int placement = pool_place(numbers, count);
+    return PyLong_FromLong(placement < 0 ? 0 : placement);
+}
+
+static PyObject *stop(PyObject *module, PyObject *for_good)
+{
+    const int truth = PyObject_IsTrue(for_good);
+    (void)module;
+    if (truth < 0) {
+        return NULL;
+    }
+    /* without the GIL: a thread that has the pool may need it to come to an end */
+    Py_BEGIN_ALLOW_THREADS
+    pool_stop(truth);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *status(PyObject *module, PyObject *unused)
+{
+    const struct pool_status pool = pool_status();
+    const struct loop_counts loops = loops_counts();
+    (void)module, (void)unused;
+    return Py_BuildValue("{s:i,s:i,s:i,s:N,s:K,s:K}", "limit", pool.limit, "threads", pool.threads, "refusal",
+                         pool.refusal, "stopped", PyBool_FromLong(pool.stopped), "cut", loops.cut, "alone",
+                         loops.alone);
+}
+
+static PyObject *alone(PyObject *module, PyObject *value)
+{
+    const int truth = PyObject_IsTrue(value);
+    (void)module;
+    return truth < 0 ? NULL : PyBool_FromLong(pool_alone(truth));
+}
+
+/* --- whole-array loops --------------------------------------------------------------------------------------------- */
+
+static PyObject *meet_loop(PyObject *module, PyObject *args)
+{
+    PyObject *ufunc;
+    const char *characters;
+    int class_number, reduce_class, reduction, types[NPY_MAXARGS];
+    Py_ssize_t length;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Os#iii", &ufunc, &characters, &length, &class_number, &reduce_class, &reduction)) {
+        return NULL;
+    }
+    if (!PyObject_TypeCheck(ufunc, &PyUFunc_Type)) {
+        PyErr_SetString(PyExc_TypeError, "Loops are those of a ufunc.");
+        return NULL;
+    }
+    PyUFuncObject *object = (PyUFuncObject *)ufunc;
+    if (length != object->nargs || length > LOOP_OPERANDS || object->core_enabled || class_number < 0 ||
+        class_number >= LOOP_CLASSES || reduce_class < 0 || reduce_class >= LOOP_CLASSES ||
+        reduction < REDUCE_NEVER || reduction > REDUCE_ALL) {
+        PyErr_SetString(PyExc_ValueError, "This ufunc has no such loop, or the core no such class.");
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < length; i++) {
+        PyArray_Descr *descriptor = PyArray_DescrFromType(characters[i]);
+        if (descriptor == NULL) {
+            return NULL;
+        }
+        types[i] = descriptor->type_num;
+        Py_DECREF(descriptor);
+        if (!PyTypeNum_ISBOOL(types[i]) && !PyTypeNum_ISNUMBER(types[i])) {
+            PyErr_SetString(PyExc_ValueError, "Loops of objects, times and user types keep the GIL.");
+            return NULL;
+        }
+    }
+    return PyLong_FromLong(loops_meet(object, types, class_number, reduce_class, (enum reduction)reduction));
+}
+
+static PyObject *release_loop(PyObject *module, PyObject *number)
+{
+    const long slot = PyLong_AsLong(number);
+    (void)module;
+    if (slot < 0 || slot >= loops_used()) {
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "No loop has this number.");
+    }
+    return PyBool_FromLong(loops_release((int)slot));
+}
+
+static PyObject *plan(PyObject *module, PyObject *args)
+{
+    struct loop_range ranges[LOOP_RANGES];
+    PyObject *rows;
+    int class_number, contiguous;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "ipO!", &class_number, &contiguous, &PyList_Type, &rows)) {
+        return NULL;
+    }
+    const Py_ssize_t count = PyList_Size(rows);
+    if (class_number < 0 || class_number >= LOOP_CLASSES || count > LOOP_RANGES) {
+        PyErr_SetString(PyExc_ValueError, "No class has this number, or as many ranges.");
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_ssize_t elements, chunk;
+        if (!PyArg_ParseTuple(PyList_GetItem(rows, i), "nnii", &elements, &chunk, &ranges[i].workers,
+                              &ranges[i].placement)) {
+            return NULL;
+        }
+        if (elements < 1 || chunk < 1 || ranges[i].workers < 1 || ranges[i].placement < 0 ||
+            ranges[i].placement >= POOL_PLACEMENTS || (i > 0 && elements <= ranges[i - 1].elements)) {
+            PyErr_SetString(PyExc_ValueError, "Ranges ascend; sizes, chunks and workers begin at one.");
+            return NULL;
+        }
+        ranges[i].elements = elements;
+        ranges[i].chunk = chunk;
+    }
+    loops_plan(class_number, contiguous, ranges, (int)count);
+    Py_RETURN_NONE;
+}
+
+static PyObject *reductions(PyObject *module, PyObject *value)
+{
+    const int truth = PyObject_IsTrue(value);
+    (void)module;
+    if (truth < 0) {
+        return NULL;
+    }
+    loops_reductions(truth);
+    Py_RETURN_NONE;
+}
+
+/* --- calls ---------------------------------------------------------------------------------------------------------- */
+
+static PyObject *meet_call(PyObject *module, PyObject *args)
+{
+    PyObject *target, *decide, *through;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOO", &target, &decide, &through)) {
+        return NULL;
+    }
+    if (!PyCallable_Check(decide) || (through != Py_None && !is_switch(through))) {
+        PyErr_SetString(PyExc_TypeError, "Calls are met with a function, and a Switch or None.");
+        return NULL;
+    }
+    const int number = calls_meet(target, decide, through == Py_None ? NULL : through);
+    return number < 0 ? NULL : PyLong_FromLong(number);
+}
+
+static PyObject *release_call(PyObject *module, PyObject *number)
+{
+    const long hook = PyLong_AsLong(number);
+    (void)module;
+    if (hook < 0 || hook >= calls_used()) {
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "No call has this number.");
+    }
+    return PyBool_FromLong(calls_release((int)hook));
+}
+
+static PyObject *watch_calls(PyObject *module, PyObject *args)
+{
+    PyObject *callback;
+    double seconds = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O|d", &callback, &seconds)) {
+        return NULL;
+    }
+    switch_guard(callback == Py_None ? NULL : callback, (int64_t)(seconds * 1e9));
+    Py_RETURN_NONE;
+}
+
+static PyObject *time_calls(PyObject *module, PyObject *value)
+{
+    const int truth = PyObject_IsTrue(value);
+    (void)module;
+    if (truth < 0) {
+        return NULL;
+    }
+    switch_time(truth);
+    Py_RETURN_NONE;
+}
+
+static PyObject *blas_spins(PyObject *module, PyObject *value)
+{
+    const double seconds = PyFloat_AsDouble(value);
+    (void)module;
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    switch_spin((int64_t)(seconds * 1e9));
+    if (seconds <= 0) {
+        loops_wait_until(0);
+        loops_blas_threads(0);
+    }
+    Py_RETURN_NONE;
+}
+
+/* --- the module ----------------------------------------------------------------------------------------------------- */
+
+static PyMethodDef functions[] = {
+    {"configure", (PyCFunction)(void (*)(void))configure, METH_VARARGS | METH_KEYWORDS,
+     "configure(cpus, *, spin_ns=50000)\n--\n\nSet how many CPUs loops share, and how long idle workers spin."},
+    {"place", place, METH_O, "Return a number for a set of CPUs; 0 if threads cannot be moved there."},
+    {"stop", stop, METH_O, "stop(for_good)\n--\n\nEnd and join the workers."},
+    {"status", status, METH_NOARGS, "Return the state of the pool and counts of long loops."},
+    {"alone", alone, METH_O,
+     "alone(value)\n--\n\nLet loops of the calling thread run on it alone, or not. Return what held before."},
+    {"meet_loop", meet_loop, METH_VARARGS,
+     "meet_loop(ufunc, types, class, reduce_class, reduction)\n--\n\n"
+     "Exchange a loop. Return its number; -1: there is none, -2: there is no room."},
+    {"release_loop", release_loop, METH_O, "Put a loop back. Return whether it could be."},
+    {"plan", plan, METH_VARARGS,
+     "plan(class, contiguous, [(elements, chunk, workers, placement), ...])\n--\n\nSet what loops of a class get."},
+    {"reductions", reductions, METH_O, "Allow sums of floating-point numbers to be cut, or not."},
+    {"meet_call", meet_call, METH_VARARGS,
+     "meet_call(target, decide, switch)\n--\n\nMeet calls of a ufunc, built-in function or method. Return a number."},
+    {"release_call", release_call, METH_O, "Put a function back. Return whether it could be."},
+    {"watch_calls", watch_calls, METH_VARARGS,
+     "watch_calls(callback, seconds=0)\n--\n\nLet the live guard look at calls that take at least so long."},
+    {"time_calls", time_calls, METH_O, "Time every call that is met, or not."},
+    {"blas_spins", blas_spins, METH_O, "Set for how many seconds BLAS threads spin after a call; 0: not at all."},
+    {NULL, NULL, 0, NULL},
+};
+
+static int start(PyObject *module)
+{
+    if (PyInterpreterState_GetID(PyInterpreterState_Get()) != 0) {
+        PyErr_SetString(PyExc_ImportError, "The core serves the main interpreter only.");
+        return -1;
+    }
+    if (PyArray_ImportNumPyAPI() < 0 || PyUFunc_ImportUFuncAPI() < 0) {
+        return -1;
+    }
+    static bool started;
+    if (!started) {
+        loops_start();
+        if (switch_types(module) < 0 || calls_types(module) < 0) {
+            return -1;
+        }
+        started = true;
+        return 0;
+    }
+    PyErr_SetString(PyExc_ImportError, "The core is loaded once a process.");
+    return -1;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, start},
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "autotune.native._core",
+    .m_doc = "A pool of threads, whole-array loops and switched BLAS calls; used through autotune.native.",
+    .m_methods = functions,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&definition); }

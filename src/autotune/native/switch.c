@@ -1,0 +1,512 @@
+/* See switch.h. */
+#include "switch.h"
+#include "loops.h"
+#include "pool.h"
+
+#include <pthread.h>
+#include <stddef.h>
+#include <structmember.h>
+
+#ifdef Py_GIL_DISABLED
+pthread_mutex_t guard_lock = PTHREAD_MUTEX_INITIALIZER;
+#endif
+
+static struct flight *first; /* calls in flight, the latest first */
+static int in_flight;
+static Switch *switches; /* of all libraries, each held by one reference */
+static PyObject *guard;
+static int64_t long_ns, spin_ns;
+static bool times_all;
+static PyTypeObject *calls_type, *switch_type;
+
+bool cleared_exhaustion(void)
+{
+    if (PyErr_ExceptionMatches(PyExc_RecursionError) || PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        PyErr_Clear();
+        return true;
+    }
+    return false;
+}
+
+void switch_guard(PyObject *callback, int64_t long_nanoseconds)
+{
+    PyObject *before = guard;
+    Py_XINCREF(callback);
+    guard = callback;
+    long_ns = long_nanoseconds;
+    Py_XDECREF(before);
+}
+
+void switch_time(bool on) { times_all = on; }
+
+void switch_spin(int64_t nanoseconds) { spin_ns = nanoseconds; }
+
+/* --- one count for the process ------------------------------------------------------------------------------ */
+
+static void change(Switch *self, int target)
+{
+    const int now = self->get();
+    if (target < 1 || self->aside || (now != self->ours[0] && now != self->ours[1])) {
+        return;
+    }
+    self->put(target);
+    const int reached = target < now ? target : self->get(); /* it may grow less than it was asked to */
+    self->ours[0] = self->ours[1] = self->set = reached;
+}
+
+/* Set this count, if the library does not have it. */
+static void bring(Switch *self, int count)
+{
+    if (count != self->set && !self->per_thread) {
+        change(self, count);
+    }
+}
+
+/* Give this library, or all of them, the one count for the calls in flight, or their counts at rest. */
+static void settle(Switch *only)
+{
+    int largest = 0;
+    for (const struct flight *one = first; one != NULL; one = one->next) {
+        largest = one->wanted > largest ? one->wanted : largest;
+    }
+    for (Switch *self = only ? only : switches; self != NULL; self = only ? NULL : self->next) {
+        int target = largest;
+        if (in_flight > 1) {
+            const int each = self->usable / in_flight > 1 ? self->usable / in_flight : 1;
+            target = each < largest ? each : largest;
+        }
+        bring(self, in_flight ? target : self->rest);
+    }
+}
+
+/* --- a count for each thread ---------------------------------------------------------------------------------- */
+
+static void undo(struct flight *flight)
+{
+    if (flight->ours && flight->through->get() == flight->ours) {
+        flight->through->put(flight->undo);
+    }
+    flight->ours = 0;
+}
+
+static void set_here(struct flight *flight, int threads)
+{
+    Switch *self = flight->through;
+    const int now = self->get();
+    int left = self->usable;
+    for (const struct flight *one = first; one != NULL; one = one->next) {
+        left -= one->thread == flight->thread ? 0 : one->wanted;
+    }
+    int target = threads ? threads : now;
+    target = target < left ? target : left;
+    target = target > 1 ? target : 1;
+    if (!self->aside && now == self->rest && target != now) {
+        const int previous = self->put(target);
+        flight->undo = self->returns_previous ? previous : now;
+        flight->ours = self->get();
+    }
+    flight->wanted = target;
+}
+
+/* --- calls ------------------------------------------------------------------------------------------------------ */
+
+void switch_begin(struct flight *flight, Switch *through, Calls *calls)
+{
+    LOCK();
+    const bool chosen = calls->threads != 0;
+    *flight = (struct flight){
+        .next = first,
+        .through = through,
+        .calls = calls,
+        .thread = (uintptr_t)pthread_self(),
+        .timed = times_all || (guard != NULL && chosen),
+        .control = guard != NULL && chosen && calls->control,
+    };
+    const int threads = flight->control ? through->control : calls->threads;
+    Py_INCREF((PyObject *)calls);
+    Py_INCREF((PyObject *)through);
+    if (flight->control) {
+        calls->control = 0;
+    }
+    if (through->per_thread) {
+        set_here(flight, threads);
+    } else {
+        flight->wanted = threads ? threads : through->rest ? through->rest : 1;
+    }
+    if (first != NULL) {
+        first->previous = flight;
+    }
+    first = flight;
+    in_flight++;
+    if (in_flight > 1) {
+        settle(NULL);
+    } else if (flight->wanted != through->set) {
+        settle(through);
+    }
+    if (spin_ns > 0) {
+        loops_blas_threads(in_flight > 1 ? through->usable : flight->wanted);
+    }
+    UNLOCK();
+    if (flight->timed) {
+        flight->start = pool_clock();
+    }
+}
+
+bool switch_end(struct flight *flight)
+{
+    const int64_t now = flight->timed || (spin_ns > 0 && flight->wanted > 1) ? pool_clock() : 0;
+    LOCK();
+    Switch *through = flight->through;
+    Calls *calls = flight->calls;
+    *(flight->previous ? &flight->previous->next : &first) = flight->next;
+    if (flight->next != NULL) {
+        flight->next->previous = flight->previous;
+    }
+    in_flight--;
+    if (through->per_thread) {
+        undo(flight);
+    }
+    if (in_flight || through->set != through->rest || (switches != NULL && switches->next != NULL)) {
+        settle(NULL);
+    }
+    if (spin_ns > 0) {
+        loops_blas_threads(in_flight ? through->usable : 0);
+        if (flight->wanted > 1) {
+            loops_wait_until(now + spin_ns);
+        }
+    }
+    const int64_t spent = now - flight->start;
+    PyObject *callback = NULL;
+    if (flight->timed) {
+        calls->nanoseconds += spent;
+        if (guard != NULL && calls->threads && (flight->control || spent >= long_ns)) {
+            callback = guard;
+            Py_INCREF(callback);
+        }
+    }
+    UNLOCK();
+    bool well = true;
+    if (callback != NULL) {
+        PyObject *answer =
+            PyObject_CallFunction(callback, "Odi", (PyObject *)calls, (double)spent * 1e-9, flight->control);
+        well = answer != NULL || cleared_exhaustion();
+        Py_XDECREF(answer);
+        Py_DECREF(callback);
+    }
+    Py_DECREF((PyObject *)calls);
+    Py_DECREF((PyObject *)through);
+    return well;
+}
+
+/* --- Calls, as Python sees them -------------------------------------------------------------------------------- */
+
+static int calls_init(PyObject *object, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"operation", "dtype", "sizes", "threads", "covered", NULL};
+    Calls *self = (Calls *)object;
+    PyObject *operation, *dtype, *sizes, *threads = Py_None;
+    int covered = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOO|$Op", names, &operation, &dtype, &sizes, &threads,
+                                     &covered)) {
+        return -1;
+    }
+    long count = threads == Py_None ? 0 : PyLong_AsLong(threads);
+    if (PyErr_Occurred()) {
+        return -1;
+    }
+    if (count < 0 || count > POOL_LARGEST) {
+        count = 0; /* no library takes as many */
+    }
+    PyObject *before[] = {self->operation, self->dtype, self->sizes};
+    Py_INCREF(operation), Py_INCREF(dtype), Py_INCREF(sizes);
+    self->operation = operation, self->dtype = dtype, self->sizes = sizes;
+    self->threads = (int)count;
+    self->covered = (char)covered;
+    for (int i = 0; i < 3; i++) {
+        Py_XDECREF(before[i]);
+    }
+    return 0;
+}
+
+static void calls_dealloc(PyObject *object)
+{
+    Calls *self = (Calls *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    Py_XDECREF(self->operation);
+    Py_XDECREF(self->dtype);
+    Py_XDECREF(self->sizes);
+    Py_XDECREF(self->watched);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
+    Py_DECREF((PyObject *)type);
+}
+
+static PyObject *calls_threads(PyObject *self, void *unused)
+{
+    (void)unused;
+    const int threads = ((Calls *)self)->threads;
+    return threads ? PyLong_FromLong(threads) : Py_NewRef(Py_None);
+}
+
+static int calls_set_threads(PyObject *self, PyObject *value, void *unused)
+{
+    (void)unused;
+    const long threads = value == NULL || value == Py_None ? 0 : PyLong_AsLong(value);
+    if (PyErr_Occurred()) {
+        return -1;
+    }
+    ((Calls *)self)->threads = threads < 0 || threads > POOL_LARGEST ? 0 : (int)threads;
+    return 0;
+}
+
+static PyMemberDef calls_members[] = {
+    {"operation", T_OBJECT, offsetof(Calls, operation), READONLY,
+     "A name of the catalogue; \"\" for calls that no entry of a profile could speak for."},
+    {"dtype", T_OBJECT, offsetof(Calls, dtype), READONLY, NULL},
+    {"sizes", T_OBJECT, offsetof(Calls, sizes), READONLY, NULL},
+    {"watched", T_OBJECT, offsetof(Calls, watched), 0, "What the live guard knows about them."},
+    {"covered", T_BOOL, offsetof(Calls, covered), READONLY, "Does an entry of a profile speak for them?"},
+    {"control", T_BOOL, offsetof(Calls, control), 0, "Shall the next one run with the default?"},
+    {"count", T_ULONGLONG, offsetof(Calls, count), 0, "So far."},
+    {"nanoseconds", T_LONGLONG, offsetof(Calls, nanoseconds), 0, "Of the calls that were timed."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef calls_getset[] = {
+    {"threads", calls_threads, calls_set_threads, "BLAS threads; None: as many as at rest.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot calls_slots[] = {
+    {Py_tp_doc, "All calls of one operation at one size: what they get, and how many there were."},
+    {Py_tp_init, calls_init},
+    {Py_tp_dealloc, calls_dealloc},
+    {Py_tp_members, calls_members},
+    {Py_tp_getset, calls_getset},
+    {0, NULL},
+};
+
+static PyType_Spec calls_spec = {
+    .name = "autotune.native._core.Calls",
+    .basicsize = sizeof(Calls),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = calls_slots,
+};
+
+/* --- Switch, as Python sees it ------------------------------------------------------------------------------------ */
+
+static PyObject *switch_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"get", "put", "usable_cpus", "per_thread", "returns_previous", NULL};
+    unsigned long long get, put;
+    int usable, per_thread = 0, returns_previous = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "KKi|$pp", names, &get, &put, &usable, &per_thread,
+                                     &returns_previous)) {
+        return NULL;
+    }
+    if (get == 0 || put == 0 || usable < 1) {
+        PyErr_SetString(PyExc_ValueError, "A switch needs the addresses of two functions, and a CPU.");
+        return NULL;
+    }
+    Switch *self = (Switch *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (self != NULL) {
+        self->get = (int (*)(void))(uintptr_t)get;
+        self->put = (int (*)(intptr_t))(uintptr_t)put;
+        self->usable = usable;
+        self->per_thread = (char)per_thread;
+        self->returns_previous = (char)returns_previous;
+        self->aside = 1;
+        LOCK();
+        self->next = switches;
+        switches = self;
+        Py_INCREF((PyObject *)self);
+        UNLOCK();
+    }
+    return (PyObject *)self;
+}
+
+static void switch_dealloc(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
+    Py_DECREF((PyObject *)type);
+}
+
+/* A scope that begins in this thread finds the count as at rest. */
+static void undo_here(const Switch *self)
+{
+    const uintptr_t here = (uintptr_t)pthread_self();
+    for (struct flight *one = first; one != NULL; one = one->next) {
+        if (one->through == self && one->thread == here) {
+            undo(one);
+        }
+    }
+}
+
+static PyObject *switch_step_aside(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    Switch *self = (Switch *)object;
+    LOCK();
+    if (self->per_thread) {
+        undo_here(self);
+    } else {
+        bring(self, self->rest);
+    }
+    self->aside = 1;
+    UNLOCK();
+    Py_RETURN_NONE;
+}
+
+static PyObject *switch_come_back(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    Switch *self = (Switch *)object;
+    LOCK();
+    self->aside = 0;
+    if (self->rest == 0) {
+        const int now = self->get(); /* BLIS says -1 if its count was never set */
+        self->rest = self->set = now > 1 ? now : 1;
+        self->ours[0] = self->ours[1] = now;
+    }
+    UNLOCK();
+    Py_RETURN_NONE;
+}
+
+static PyObject *switch_stop(PyObject *object, PyObject *unused)
+{
+    PyObject *done = switch_step_aside(object, unused);
+    LOCK();
+    for (Switch **place = &switches; *place != NULL; place = &(*place)->next) {
+        if (*place == (Switch *)object) {
+            *place = (*place)->next;
+            Py_DECREF(object); /* the caller holds another */
+            break;
+        }
+    }
+    UNLOCK();
+    return done;
+}
+
+static PyObject *switch_forget(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    Switch *self = (Switch *)object;
+    const uintptr_t here = (uintptr_t)pthread_self();
+#ifdef Py_GIL_DISABLED
+    pthread_mutex_init(&guard_lock, NULL);
+#endif
+    for (struct flight **place = &first; *place != NULL;) {
+        if ((*place)->thread == here) {
+            place = &(*place)->next;
+        } else {
+            if ((*place)->next != NULL) {
+                (*place)->next->previous = (*place)->previous;
+            }
+            *place = (*place)->next;
+            in_flight--;
+        }
+    }
+    if (self->per_thread) {
+        undo_here(self);
+    } else {
+        bring(self, self->rest);
+    }
+    Py_RETURN_NONE;
+}
+
+/* A flight of a caller that is Python, and has no stack of its own. */
+static PyObject *switch_python_begin(PyObject *object, PyObject *calls)
+{
+    if (!is_calls(calls)) {
+        PyErr_SetString(PyExc_TypeError, "What begins is Calls.");
+        return NULL;
+    }
+    struct flight *flight = PyMem_Malloc(sizeof *flight);
+    if (flight == NULL) {
+        return PyErr_NoMemory();
+    }
+    switch_begin(flight, (Switch *)object, (Calls *)calls);
+    flight->is_python = true;
+    Py_RETURN_NONE;
+}
+
+static PyObject *switch_python_end(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    const uintptr_t here = (uintptr_t)pthread_self();
+    LOCK();
+    struct flight *flight = first;
+    while (flight != NULL &&
+           !(flight->is_python && flight->thread == here && flight->through == (Switch *)object)) {
+        flight = flight->next;
+    }
+    UNLOCK();
+    if (flight == NULL) {
+        Py_RETURN_NONE; /* forgotten by a forked child */
+    }
+    const bool well = switch_end(flight);
+    PyMem_Free(flight);
+    return well ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *switch_rest(PyObject *self, void *unused)
+{
+    (void)unused;
+    const int rest = ((Switch *)self)->rest;
+    return rest ? PyLong_FromLong(rest) : Py_NewRef(Py_None);
+}
+
+static PyMethodDef switch_methods[] = {
+    {"begin", switch_python_begin, METH_O, "Begin one of these calls in this thread."},
+    {"end", switch_python_end, METH_NOARGS, "End the latest call that this thread began here."},
+    {"step_aside", switch_step_aside, METH_NOARGS, "Leave the count, as it was at rest, to scopes."},
+    {"come_back", switch_come_back, METH_NOARGS, "Switch again: the last scope has ended."},
+    {"stop", switch_stop, METH_NOARGS, "Put back the count at rest, for good."},
+    {"forget", switch_forget, METH_NOARGS, "Start anew in a forked child, where no other thread's call is in flight."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef switch_members[] = {
+    {"control", T_INT, offsetof(Switch, control), 0, "Threads of a live control; 0: as at rest."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef switch_getset[] = {
+    {"rest", switch_rest, NULL, "The count while no call is in flight; None: not known yet.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot switch_slots[] = {
+    {Py_tp_doc, "The count of a library for the calls that are in flight."},
+    {Py_tp_new, switch_new},
+    {Py_tp_dealloc, switch_dealloc},
+    {Py_tp_methods, switch_methods},
+    {Py_tp_members, switch_members},
+    {Py_tp_getset, switch_getset},
+    {0, NULL},
+};
+
+static PyType_Spec switch_spec = {
+    .name = "autotune.native._core.Switch",
+    .basicsize = sizeof(Switch),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = switch_slots,
+};
+
+bool is_calls(PyObject *object) { return Py_TYPE(object) == calls_type; }
+
+bool is_switch(PyObject *object) { return Py_TYPE(object) == switch_type; }
+
+int switch_types(PyObject *module)
+{
+    calls_type = (PyTypeObject *)PyType_FromSpec(&calls_spec);
+    switch_type = (PyTypeObject *)PyType_FromSpec(&switch_spec);
+    if (calls_type == NULL || switch_type == NULL) {
+        return -1;
+    }
+    /* one reference stays here: objects of these types may outlive the module */
+    return PyModule_AddObjectRef(module, "Calls", (PyObject *)calls_type) < 0 ||
+                   PyModule_AddObjectRef(module, "Switch", (PyObject *)switch_type) < 0
+               ? -1
+               : 0;
+}

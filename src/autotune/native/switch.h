@@ -1,0 +1,94 @@
+/* The BLAS thread count of each single call: set before it, put back after it, shared by calls at once.
+ *
+ * A library with one count for the whole process: a call alone gets its own count. Calls at once get the largest
+ * that one of them has, but no more than an equal share of the CPUs: 8 CPUs, a call for 1 thread beside one
+ * for 8, give both a count of 4.
+ * A library that counts by thread: each call gets its own count out of the CPUs that the others have left, at
+ * least one.
+ * Several libraries (NumPy's wheels and SciPy's bring one each): calls at once are counted together.
+ *
+ * The count is read before each change. If it is not the one that was set here last, somebody else set it, and it
+ * is left alone until they put that one back. Scopes go before: while one is active (`aside`) nothing is switched.
+ *
+ * Everything here runs under the GIL; in a free-threaded Python, under `guard_lock`. */
+#ifndef AUTOTUNE_SWITCH_H
+#define AUTOTUNE_SWITCH_H
+
+#include "numpy_api.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* All calls of one operation at one size: what they get, and how many there were. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *operation, *dtype, *sizes;
+    PyObject *watched;        /* what the live guard knows about them; NULL: nothing */
+    int threads;              /* BLAS threads; 0: as many as at rest */
+    char covered;             /* does an entry of a profile speak for them? */
+    char control;             /* does the guard want the next one to run with the default? */
+    unsigned long long count;
+    long long nanoseconds;    /* of those that were timed */
+} Calls;
+
+/* The count of a library for the calls that are in flight. */
+typedef struct Switch {
+    PyObject_HEAD
+    int (*get)(void);
+    int (*put)(intptr_t);
+    char per_thread;       /* has each thread a count of its own? */
+    char returns_previous; /* does `put` return what has to be put to undo it? */
+    char aside;            /* scopes are active */
+    int usable;            /* CPUs */
+    int rest;              /* the count while no call is in flight; 0: not known yet */
+    int set;               /* what was set last; 0: not known */
+    int ours[2];           /* counts that are there because of us; any other was set by somebody else */
+    int control;           /* threads of a live control; 0: as at rest */
+    struct Switch *next;   /* of all libraries */
+} Switch;
+
+/* One call in flight; lies on the stack of its thread. */
+struct flight {
+    struct flight *previous, *next;
+    Switch *through;
+    Calls *calls;
+    uintptr_t thread;
+    int wanted;
+    int ours, undo; /* of a library that counts by thread: what was set, and what has to be put afterwards */
+    bool timed, control;
+    bool is_python; /* begun by Switch.begin(), and ended by Switch.end() */
+    int64_t start;
+};
+
+void switch_begin(struct flight *flight, Switch *through, Calls *calls);
+
+/* Returns false, with an exception set, if the live guard or a signal handler in it raised one. */
+bool switch_end(struct flight *flight);
+
+/* Make the types known to a module. */
+int switch_types(PyObject *module);
+bool is_calls(PyObject *object);
+bool is_switch(PyObject *object);
+
+/* Let `callback(calls, seconds, control)` look at calls that took at least so long, and at live controls. NULL: none. */
+void switch_guard(PyObject *callback, int64_t long_nanoseconds);
+
+/* Time every call? */
+void switch_time(bool on);
+
+/* For how long BLAS threads spin after a call. */
+void switch_spin(int64_t nanoseconds);
+
+/* Was an exception set for want of stack or memory? It is cleared then: the call goes on without a choice. */
+bool cleared_exhaustion(void);
+
+#ifdef Py_GIL_DISABLED
+#include <pthread.h>
+extern pthread_mutex_t guard_lock;
+#define LOCK() pthread_mutex_lock(&guard_lock)
+#define UNLOCK() pthread_mutex_unlock(&guard_lock)
+#else
+#define LOCK() ((void)0)
+#define UNLOCK() ((void)0)
+#endif
+
+#endif

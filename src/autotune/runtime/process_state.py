@@ -1,0 +1,118 @@
+"""The runtime's state in this process: the settings in force, the profiles that were read, and answers given so far."""
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from autotune.errors import error_text
+from autotune.profiles.resolve import resolve
+
+if TYPE_CHECKING:
+    from autotune.model.configuration import Configuration
+    from autotune.profiles.resolve import Resolution
+    from autotune.runtime.demand import Demand
+    from autotune.runtime.guard import Dropped
+    from autotune.runtime.per_call import PerCall, PerCallWish
+
+DISABLED = "AUTOTUNE_DISABLE is set."
+_MOST_ANSWERS = 10_000
+"""Look-ups kept; a program with more sizes than this looks some of them up again."""
+
+
+class Setting(NamedTuple):
+    """What one apply() put into force. A NamedTuple, since a dataclass takes five times as long to create."""
+
+    resolution: "Resolution | None" = None
+    """The profiles that fit this machine; None: not read yet, or reading failed."""
+    failure: str | None = None
+    """Why no profile could be read; None if it could."""
+    blas_threads: int | None = None
+    """The process-wide count that was set; None: left alone."""
+    initial_threads: int | None = None
+    """The count before any apply(); None without BLAS."""
+    reason: str = "autotune.apply() was not called."
+    """Why the count was set, or left alone: a sentence."""
+    exported: Mapping[str, str] = {}
+    """Environment variables for child processes."""
+    allocator: str | None = None
+    per_call: "PerCallWish" = False
+    guard: bool = False
+    record: bool = False
+    reproducible: bool = False
+
+
+class State:
+    """The setting in force, and the answers that config() has given under it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.setting = Setting()
+        self.displaced: dict[str, str | None] = {}
+        """Values of the exported variables before they were set."""
+        self.answers: dict[Any, Configuration | None] = {}
+        """What config() answered, by its arguments."""
+        self.reported: set[str] = set()
+        """Unknown names that were logged."""
+        self.initial_per_call: PerCallWish = False
+        """What the start of the process (`autotune run --per-call`) asked for."""
+        self.per_call: PerCall | None = None
+        """The interception of single calls; None: there is none."""
+        self.demand: Demand | None = None
+        """Counts of requested operations; None: nothing is recorded now."""
+        self.process_demand: Demand | None = None
+        """All counts of this process, kept until its end."""
+        self.dropped: list[Dropped] = []
+        """Entries dropped by guards that are no longer in force."""
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+
+    def resolution(self) -> "Resolution | None":
+        """Return the profiles that fit this machine, reading them on the first call.
+
+        None if AUTOTUNE_DISABLE is set, or if reading failed, which is not tried again before the next apply().
+        """
+        setting = self.setting
+        if setting.resolution is not None or setting.failure is not None:
+            return setting.resolution
+        with self.lock:
+            if self.setting.resolution is None and self.setting.failure is None:
+                self.setting = _read_profiles(self.setting)
+            return self.setting.resolution
+
+    def replace_setting(self, setting: Setting) -> None:
+        """Put a setting in the place of the current one, and forget the answers given under that."""
+        self.setting = setting
+        self.answers = {}
+
+    def remember(self, question: object, answer: "Configuration | None") -> None:
+        """Keep an answer of config()."""
+        if len(self.answers) >= _MOST_ANSWERS:
+            self.answers = {}
+        self.answers[question] = answer
+
+    def _after_fork(self) -> None:
+        """Replace the lock, which a thread of the parent may have held, and reset the counts of the parent."""
+        self.lock = threading.RLock()
+        if self.process_demand is not None:
+            self.process_demand.forget()
+        if self.per_call is not None:
+            self.per_call.forget()
+        self.dropped.clear()
+
+
+def is_disabled() -> bool:
+    """Return whether the user has switched autotune off, by AUTOTUNE_DISABLE."""
+    return os.environ.get("AUTOTUNE_DISABLE", "") not in {"", "0"}
+
+
+def _read_profiles(setting: Setting) -> Setting:
+    if is_disabled():
+        return setting._replace(failure=DISABLED)
+    try:
+        return setting._replace(resolution=resolve())
+    except Exception as error:  # noqa: BLE001 - a program that asks for a configuration runs on without one
+        return setting._replace(failure=error_text(error))
+
+
+state = State()

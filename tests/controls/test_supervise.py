@@ -1,0 +1,158 @@
+"""Child processes end with their parent, and take with them all that they started."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from autotune.controls.supervise import Supervised, descendants
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no POSIX processes"),
+]
+
+ESCAPING = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"], start_new_session=True)
+open(sys.argv[1], "w").write(f"{os.getpid()} {child.pid}")
+time.sleep(600)
+"""
+
+PARENT = """
+import sys, time
+from autotune.controls.supervise import Supervised
+with Supervised(sys.argv[1:]):
+    time.sleep(600)
+"""
+
+
+def python(code, *arguments):
+    return [sys.executable, "-S", "-c", code, *map(str, arguments)]
+
+
+def runs(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def pids(file):
+    wait(lambda: file.exists() and len(file.read_text().split()) == 2)
+    return [int(pid) for pid in file.read_text().split()]
+
+
+def test_a_command_that_ends_by_itself_has_its_status_and_its_seconds():
+    with Supervised(python("import time; time.sleep(0.2); raise SystemExit(7)")) as command:
+        ending = command.wait(60.0)
+
+    assert ending.status == 7
+    assert 0.2 <= ending.seconds < 60.0
+
+
+def test_a_command_that_is_killed_has_the_signal_as_its_status():
+    with Supervised(python("import os; os.kill(os.getpid(), 11)")) as command:
+        assert command.wait(60.0).status == -signal.SIGSEGV
+
+
+def test_a_command_that_runs_has_no_ending_and_is_gone_after_the_with(tmp_path):
+    with Supervised(python(ESCAPING, tmp_path / "pids")) as command:
+        started = pids(tmp_path / "pids")
+        assert command.poll() is None
+        assert command.pid in started
+        assert set(started) <= set(command.descendants())
+
+    assert not any(map(runs, started))
+    assert command.poll().status == -signal.SIGKILL
+
+
+@pytest.mark.skipif(descendants(os.getpid()) is None, reason="the kernel lists no children")
+def test_what_a_command_leaves_behind_ends_with_it(tmp_path):
+    code = ESCAPING.replace("time.sleep(600)\n", "").rstrip() + "\n"
+    with Supervised(python(code, tmp_path / "pids")) as command:
+        _, grandchild = pids(tmp_path / "pids")
+        command.wait(60.0)
+
+    assert not runs(grandchild)
+
+
+def test_nothing_outlives_a_parent_that_was_killed(tmp_path):
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, *python(ESCAPING, tmp_path / "pids")])
+    started = pids(tmp_path / "pids")
+
+    parent.kill()
+    parent.wait()
+
+    wait(lambda: not any(map(runs, started)))
+
+
+def test_a_command_ends_when_its_supervisor_is_killed(tmp_path):
+    with Supervised(python(ESCAPING, tmp_path / "pids")) as command:
+        pids(tmp_path / "pids")
+        os.kill(psutil.Process(command.pid).ppid(), signal.SIGKILL)
+        ending = command.wait(60.0)
+
+    assert (ending.status, ending.seconds) == (-signal.SIGKILL, None)
+    assert not runs(command.pid)
+
+
+def test_a_command_may_clean_up_in_its_grace(tmp_path):
+    code = """
+import signal, sys, time
+def leave(*_):
+    open(sys.argv[1], "w").write("clean"); sys.exit()
+signal.signal(signal.SIGTERM, leave)
+print("ready", flush=True)
+time.sleep(600)
+"""
+    with Supervised(python(code, tmp_path / "state"), stdout=subprocess.PIPE, grace=60.0) as command:
+        command.stdout.readline()
+
+    assert (tmp_path / "state").read_text() == "clean"
+
+
+def test_a_command_that_ignores_its_grace_is_killed():
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+    with Supervised(python(code), stdout=subprocess.PIPE, grace=0.2) as command:
+        command.stdout.readline()
+
+    assert not runs(command.pid)
+
+
+def test_a_command_that_is_not_there_cannot_be_started():
+    with pytest.raises(FileNotFoundError):
+        Supervised(["/no/such/command"])
+
+
+def test_input_and_output_are_the_commands():
+    code = "import sys; print(sys.stdin.read().upper())"
+    with Supervised(python(code), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as command:
+        command.stdin.write(b"words")
+        command.stdin.close()
+        assert command.stdout.read() == b"WORDS\n"
+
+
+def test_descriptors_are_passed_on():
+    end, other = os.pipe()
+    with Supervised(python("import os, sys; os.write(int(sys.argv[1]), b'x')", other), pass_fds=[other]):
+        os.close(other)
+        assert os.read(end, 2) == b"x"
+        assert os.read(end, 2) == b""
+    os.close(end)
+
+
+def test_a_command_leads_a_session_of_its_own():
+    with Supervised(python("import time; time.sleep(600)")) as command:
+        assert os.getsid(command.pid) == command.pid != os.getsid(0)

@@ -1,0 +1,578 @@
+"""Loops cut by the C core give what plain NumPy gives, to the bit."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.native import CORE, loops_cut, needs_core
+
+from autotune.intercept.array_loops import TYPES, Reduction, loops
+
+pytestmark = needs_core
+
+LOOPS = [] if isinstance(CORE, str) else loops()
+
+
+def operand(code, n, seed, *, layout="contiguous", swapped=False, misaligned=False):
+    """Values of all kinds, NaN, infinities and zeros of both signs among them."""
+    generator = np.random.default_rng(seed)
+    dtype = np.dtype(code)
+    if code == "?":
+        values = generator.random(n) < 0.5
+    elif dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        values = generator.integers(info.min, info.max, n, dtype=dtype, endpoint=True)
+        values[generator.random(n) < 0.3] = 3
+    else:
+        values = generator.standard_normal(n) * 10.0 ** generator.integers(-5, 5, n)
+        special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, 5e-324, 1e300])
+        values = np.where(generator.random(n) < 0.05, special[generator.integers(0, 8, n)], values)
+        with np.errstate(all="ignore"):
+            values = values.astype(dtype)
+        if dtype.kind == "c":
+            values = values + np.array(1j, dtype) * values[::-1]
+    room = np.empty(2 * n + 1, dtype)
+    if layout == "contiguous":
+        result = room[:n]
+    elif layout == "every other":
+        result = room[: 2 * n : 2]
+    elif layout == "backwards":
+        result = room[:n][::-1]
+    else:
+        result = np.broadcast_to(room[:1], (n,))
+        room[0] = values[0] if n else 0
+        return result
+    if misaligned:
+        raw = np.empty(n * dtype.itemsize + 1, np.uint8)
+        result = raw[1:].view(dtype)
+    result[...] = values
+    return result.astype(dtype.newbyteorder()) if swapped else result
+
+
+def same(a, b):
+    """Are the arrays equal to the bit?"""
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def outcome(call):
+    """The results of a call as a tuple, or the type of what it raised, and the warnings that it gave."""
+    import warnings
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = call()
+        except Exception as error:  # noqa: BLE001
+            return type(error), str(error)
+    told = sorted({str(one.message) for one in caught})
+    return tuple(np.array(one) for one in (result if isinstance(result, tuple) else (result,))), told
+
+
+def agree(call, **cutting):
+    plain = outcome(call)
+    with loops_cut(**cutting) as core:
+        before = core.status()["cut"]
+        cut = outcome(call)
+        happened = core.status()["cut"] > before
+    if isinstance(plain[0], type):
+        assert plain == cut
+    else:
+        assert plain[1] == cut[1]
+        assert all(same(a, b) for a, b in zip(plain[0], cut[0], strict=True))
+    return happened
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: f"{loop.ufunc.__name__}-{loop.types}")
+def test_every_loop_gives_the_plain_result_to_the_bit(loop):
+    types = loop.types[: loop.ufunc.nin]
+    operands = [operand(code, 1000 + 37, seed) for seed, code in enumerate(types)]
+    signature = f"{types}->{loop.types[loop.ufunc.nin :]}"
+    agree(lambda: loop.ufunc(*operands, signature=signature))
+
+
+def test_loops_of_all_types_are_met():
+    assert {code for loop in LOOPS for code in loop.types} == set(TYPES)
+    assert len({loop.ufunc for loop in LOOPS}) > 70
+
+
+layouts = st.sampled_from(["contiguous", "every other", "backwards", "one value"])
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(LOOPS or [None]),
+    st.integers(0, 3000),
+    st.lists(layouts, min_size=3, max_size=3),
+    st.integers(64, 700),
+    st.integers(2, 5),
+    st.sampled_from(["", "out", "in place", "where", "swapped", "misaligned"]),
+    st.sampled_from(["ignore", "warn", "raise"]),
+    st.integers(0, 2**32 - 1),
+)
+def test_whatever_the_layout_results_and_errors_are_plain(loop, n, layout, chunk, workers, how, errors, seed):
+    types = loop.types
+    nin = loop.ufunc.nin
+    signature = f"{types[:nin]}->{types[nin:]}"
+    where = np.random.default_rng(seed).random(n) < 0.7
+
+    def call():
+        operands = [
+            operand(
+                code, n, seed + i, layout=layout[i], swapped=how == "swapped", misaligned=how == "misaligned"
+            )
+            for i, code in enumerate(types[:nin])
+        ]
+        keywords = {}
+        if how in {"out", "where"}:
+            keywords["out"] = tuple(np.zeros(2 * n, code)[::2] for code in types[nin:])
+        if how == "where":
+            keywords["where"] = where
+        if how == "in place" and types[0] == types[nin] and operands[0].flags.writeable:
+            keywords["out"] = (operands[0], *(None for _ in types[nin + 1 :]))
+        with np.errstate(all=errors):
+            return loop.ufunc(*operands, signature=signature, **keywords)
+
+    agree(call, elements=100, chunk=chunk, workers=workers)
+
+
+BINARY = ["add", "multiply", "maximum", "minimum", "logical_or", "logical_and", "bitwise_xor", "subtract"]
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from(BINARY),
+    st.sampled_from("?bilqBHfdD"),
+    st.sampled_from(["reduce", "accumulate", "reduceat", "at", "outer", "axis"]),
+    st.integers(1, 3000),
+    st.integers(0, 2**32 - 1),
+)
+def test_methods_of_ufuncs_are_plain_without_reductions(name, code, method, n, seed):
+    ufunc = getattr(np, name)
+    places = np.sort(np.random.default_rng(seed).integers(0, n, 20))
+
+    def call():
+        values = operand(code, n, seed)
+        with np.errstate(all="ignore"):
+            match method:
+                case "reduceat":
+                    return ufunc.reduceat(values, places)
+                case "at":
+                    ufunc.at(values, places, values[0])
+                    return values
+                case "outer":
+                    return ufunc.outer(values, values[:3])
+                case "axis":
+                    return ufunc.reduce(np.broadcast_to(values, (5, n)).copy(), axis=0)
+                case _:
+                    return getattr(ufunc, method)(values)
+
+    agree(call, elements=100)
+
+
+@pytest.mark.parametrize("shift", [-129, -3, -1, 1, 3, 129])
+@pytest.mark.parametrize("step", [1, 2, -1])
+def test_memory_that_overlaps_is_not_cut_between_elements_that_depend_on_each_other(shift, step):
+    def call():
+        room = np.arange(4000.0)
+        source = room[200:3000:step] if step > 0 else room[3000:200:step]
+        start = 200 + shift
+        target = room[start : start + 2800 : step] if step > 0 else room[3000 + shift : 200 + shift : step]
+        return np.add(source, 1.0, out=target[: source.size])
+
+    agree(call)
+
+
+def test_long_loops_are_really_cut():
+    x = operand("d", 100_000, 1)
+    with np.errstate(all="ignore"):
+        assert agree(lambda: np.exp(x))
+        assert agree(lambda: np.add(x, x, out=x.copy()))
+        assert agree(lambda: x + 1.0)
+        assert agree(lambda: x[::2] < x[1::2])
+
+
+def test_subclasses_keep_their_class():
+    x = np.ma.masked_array(np.arange(5000.0), mask=np.arange(5000) % 7 == 0)
+    plain = np.log(x + 1)
+    with loops_cut():
+        cut = np.log(x + 1)
+    assert same(plain.data, cut.data)
+    assert same(plain.mask, cut.mask)
+
+
+def test_objects_and_users_ufuncs_are_never_met():
+    twice = np.frompyfunc(lambda value: 2 * value, 1, 1)
+    with loops_cut() as core:
+        with pytest.raises(ValueError, match="GIL"):
+            core.meet_loop(np.add, "OOO", 0, 0, 0)
+        before = core.status()["cut"]
+        assert twice(np.arange(1000))[999] == 2 * 999
+        assert np.add(np.arange(1000).astype(object), 1)[999] == 1000
+        assert core.status()["cut"] == before
+
+
+@pytest.mark.parametrize("value", [2**63, -1, 0])
+def test_a_plan_beyond_all_bounds_is_refused(value):
+    with pytest.raises((ValueError, OverflowError)):
+        CORE.plan(0, True, [(value, 1000, 2, 0)])
+
+
+# --- reductions ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "loop", [one for one in LOOPS if one.reduction], ids=lambda one: f"{one.ufunc.__name__}-{one.types}"
+)
+@pytest.mark.parametrize("layout", ["contiguous", "every other", "backwards"])
+def test_reductions_that_no_order_changes_are_plain(loop, layout):
+    values = operand(loop.types[0], 300_001, 5, layout=layout)
+    if loop.reduction is Reduction.ROUNDED:
+        return
+    plain = loop.ufunc.reduce(values, dtype=values.dtype)
+    with loops_cut(chunk=65536) as core, np.errstate(all="ignore"):
+        before = core.status()["cut"]
+        cut = loop.ufunc.reduce(values, dtype=values.dtype)
+        assert core.status()["cut"] > before or loop.reduction >= Reduction.ANY
+    if np.isnan(plain):
+        assert np.isnan(cut)
+    else:
+        assert plain == cut
+
+
+@pytest.mark.parametrize("name", ["any", "all"])
+@pytest.mark.parametrize("place", [None, 0, 70_000, 299_999])
+def test_any_and_all_find_a_single_value_anywhere(name, place):
+    values = np.full(300_000, name == "all")
+    if place is not None:
+        values[place] = name == "any"
+    with loops_cut(chunk=65536):
+        assert getattr(np, name)(values) == getattr(np, name)(values.tolist())
+
+
+def test_sums_of_numbers_that_round_are_plain_unless_asked_for():
+    values = operand("d", 500_000, 9)
+    values = values[np.isfinite(values)]
+    plain = values.sum()
+    with loops_cut(chunk=65536):
+        assert values.sum() == plain
+    with loops_cut(chunk=65536, reductions=True) as core:
+        before = core.status()["cut"]
+        total = values.sum()
+        assert core.status()["cut"] > before
+    assert total == pytest.approx(plain, rel=1e-12)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4])
+@pytest.mark.parametrize("chunk", [1, 65536, 200_000])
+def test_sums_depend_neither_on_workers_nor_on_chunks(workers, chunk):
+    values = np.random.default_rng(3).standard_normal(700_001).astype("f")
+    with loops_cut(chunk=65536, reductions=True):
+        expected = values.sum(), values.mean(), values.std(), values.prod()
+    with loops_cut(chunk=chunk, workers=workers, reductions=True):
+        assert (values.sum(), values.mean(), values.std(), values.prod()) == expected
+    with loops_cut(elements=2**40, reductions=True):  # nothing was measured: one thread, the same blocks
+        assert (values.sum(), values.mean(), values.std(), values.prod()) == expected
+
+
+# --- floating-point state -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [0, 5000, 9999])
+def test_an_error_in_any_slice_is_raised_in_the_caller(place):
+    values = np.ones(10_000)
+    values[place] = -1
+    with loops_cut(), np.errstate(invalid="raise"), pytest.raises(FloatingPointError, match="invalid"):
+        np.sqrt(values)
+
+
+def test_rounding_of_the_caller_holds_in_the_workers():
+    import ctypes
+
+    libm = ctypes.CDLL(None)
+    upward, nearest = 0x800, 0
+    values = np.full(200_000, 1.0)
+    plain = values / 3.0
+    assert libm.fesetround(upward) == 0
+    try:
+        rounded = values / 3.0
+        with loops_cut():
+            cut = values / 3.0
+    finally:
+        libm.fesetround(nearest)
+    assert same(rounded, cut)
+    assert not same(plain, cut)
+
+
+# --- threads, processes, signals -----------------------------------------------------------------
+
+
+def test_threads_that_call_at_once_all_get_the_plain_result():
+    x = operand("d", 50_000, 4)
+    wrong = []
+    with np.errstate(all="ignore"):
+        plain = np.exp(x), x * x, x.max()
+    seconds = float(os.environ.get("AUTOTUNE_STRESS_SECONDS", "2"))
+
+    def work():
+        from time import monotonic
+
+        end = monotonic() + seconds
+        with np.errstate(all="ignore"):
+            while monotonic() < end:
+                if not (same(np.exp(x), plain[0]) and same(x * x, plain[1])):
+                    wrong.append("a result differs")
+
+    with loops_cut(elements=1000, chunk=2000):
+        threads = [threading.Thread(target=work) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+
+
+def test_removal_while_calls_are_in_flight_changes_no_result():
+    x = operand("d", 200_000, 4)
+    with np.errstate(all="ignore"):
+        plain = np.sin(x)
+    over = threading.Event()
+    wrong = []
+
+    def work():
+        with np.errstate(all="ignore"):
+            while not over.is_set():
+                if not same(np.sin(x), plain):
+                    wrong.append("a result differs")
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(50):
+        with loops_cut(elements=1000, chunk=2000):
+            pass
+        CORE.stop(False)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+PROGRAM = """
+import os, sys, signal, resource
+import numpy as np
+from support.native import loops_cut, CORE
+x = np.random.default_rng(0).random(200_000)
+plain = np.log(x)
+def check():
+    assert np.log(x).tobytes() == plain.tobytes()
+"""
+
+
+def run(code, *options, **keywords):
+    from pathlib import Path
+
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, *options, "-c", PROGRAM + code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        **keywords,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.unsanitized
+@pytest.mark.parametrize("fork", ["os.fork", "ctypes.PyDLL(None).fork"])
+def test_a_forked_child_makes_workers_of_its_own(fork):
+    """C's own fork() does not tell Python."""
+    printed = run(
+        f"""
+import ctypes
+with loops_cut(elements=1000, chunk=2000):
+    check()
+    parent = CORE.status()["threads"]
+    for _ in range(20):
+        child = {fork}()
+        if child == 0:
+            assert CORE.status()["threads"] == 0
+            check()
+            assert CORE.status()["threads"] == parent
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        check()
+print("well")
+"""
+    )
+    assert printed == "well\n"
+
+
+@pytest.mark.unsanitized
+def test_a_fork_while_other_threads_compute_leaves_a_child_that_computes():
+    printed = run(
+        """
+import threading
+over = threading.Event()
+def work():
+    while not over.is_set():
+        check()
+with loops_cut(elements=1000, chunk=2000):
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    [thread.start() for thread in threads]
+    for _ in range(30):
+        child = os.fork()
+        if child == 0:
+            check(); check()
+            assert CORE.status()["threads"] > 0
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    over.set()
+    [thread.join() for thread in threads]
+print("well")
+"""
+    )
+    assert printed == "well\n"
+
+
+def test_a_signal_handler_that_raises_leaves_the_pool_as_it_was():
+    printed = run(
+        """
+class Interrupted(Exception): pass
+def handler(*_): raise Interrupted
+signal.signal(signal.SIGALRM, handler)
+y = np.empty_like(x)
+with loops_cut(elements=1000, chunk=2000):
+    interrupted = 0
+    for _ in range(40):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.002)
+            for _ in range(50):
+                np.log(x, out=y)
+        except Interrupted:
+            interrupted += 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        check()
+print(interrupted > 0)
+"""
+    )
+    assert printed == "True\n"
+
+
+@pytest.mark.unsanitized
+def test_too_few_processes_for_workers_leave_the_caller_to_do_all():
+    printed = run(
+        """
+os.setgroups([]) if os.getuid() == 0 else None
+if os.getuid() == 0:
+    os.setgid(65534); os.setuid(65534)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+with loops_cut(elements=1000, chunk=2000):
+    check()
+    print(CORE.status()["threads"], CORE.status()["refusal"] != 0)
+"""
+    )
+    assert printed == "0 True\n"
+
+
+def test_a_thousand_times_in_force_and_off_leak_nothing():
+    printed = run(
+        """
+import gc
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+def turn(times):
+    for _ in range(times):
+        with loops_cut(elements=1000, chunk=2000):
+            np.log(x[:5000])
+turn(200)
+gc.collect()
+before = resident()
+references = sys.getrefcount(np.add)
+turn(1000)
+gc.collect()
+assert sys.getrefcount(np.add) == references
+print(resident() - before < 3 * 2**20)
+"""
+    )
+    assert printed == "True\n"
+
+
+@pytest.mark.unsanitized
+def test_a_sub_interpreter_runs_plainly_and_cannot_load_the_core():
+    printed = run(
+        """
+try:
+    import _xxsubinterpreters as interpreters
+except ImportError:
+    import _interpreters as interpreters
+with loops_cut(elements=1000, chunk=2000):
+    number = interpreters.create()
+    problem = interpreters.run_string(number, '''
+try:
+    import numpy as np
+    x = np.arange(100000.0) + 1
+    assert abs(np.log(x).sum() - 1051299.2) < 1
+except ImportError:
+    pass
+try:
+    from autotune.native import core
+    loaded = core()
+except ImportError as error:
+    loaded = str(error)
+assert isinstance(loaded, str), loaded
+''')
+    assert problem is None, problem
+    interpreters.destroy(number)
+    check()
+print("well")
+"""
+    )
+    assert printed == "well\n"
+
+
+def test_the_workers_are_joined_when_the_process_ends():
+    printed = run(
+        """
+import atexit, threading
+with loops_cut(elements=1000, chunk=2000):
+    check()
+    CORE.stop(True)
+    check()
+    print(CORE.status()["threads"], CORE.status()["stopped"])
+"""
+    )
+    assert printed == "0 True\n"
+
+
+def test_signals_go_to_the_threads_of_the_program():
+    printed = run(
+        """
+from pathlib import Path
+with loops_cut(elements=1000, chunk=2000):
+    check()
+    blocked = []
+    for task in Path("/proc/self/task").iterdir():
+        if (task / "comm").read_text().startswith("autotune"):
+            status = (task / "status").read_text()
+            blocked.append(int(status.split("SigBlk:")[1].split()[0], 16))
+settable = (1 << signal.SIGTERM - 1) | (1 << signal.SIGINT - 1) | (1 << signal.SIGALRM - 1)
+print(len(blocked) > 0 and all(one & settable == settable for one in blocked))
+"""
+    )
+    assert printed == "True\n"
+
+
+def test_numpy_and_its_functions_are_what_they_were():
+    public = {name: getattr(np, name) for name in dir(np)}
+    with loops_cut():
+        assert {name: getattr(np, name) for name in dir(np)} == public
+        assert np.add.types == public["add"].types
