@@ -158,7 +158,7 @@ class Exploration:
     def _plan_steps(self) -> Iterator[Step]:
         """Every step; between two of them the session of the first has been taken in."""
         sizes = list(self._sizes.values())
-        alone = {one.operation: [] for one in sizes if one.has_no_choice}
+        alone: Batches = {one.operation: [] for one in sizes if one.has_no_choice}
         if alone:  # the default is measured all the same
             yield self._step(alone, 1)
         while batches := _filled({one.operation: one.ask(_around(sizes, one)) for one in sizes}):

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from time import monotonic
 
-from autotune import __version__
+from autotune._version import __version__
 from autotune.bench import selftest
 from autotune.bench.command_bench import CommandBench
 from autotune.bench.host_lock import host_lock
@@ -30,17 +30,18 @@ from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Entry
 from autotune.model.machine import Allocation, Machine
 from autotune.model.profile import Key, Profile, Provenance
+from autotune.model.similar_machines import rank_profiles
 from autotune.profiles import profile_files, resolve
 from autotune.profiles.folders import state_dir, user_profiles
 from autotune.search.environment import Environment, SelfTest
 from autotune.search.events import Listener, SelfTestStarted
 from autotune.search.journal import Header, Journal
 from autotune.search.machine_states import Capacity
+from autotune.search.microarchitectures import generations, host_microarchitecture
 from autotune.search.pipeline import calibrate, confirm
 from autotune.search.plan import Plan, make_plan
 from autotune.search.request import Request
 from autotune.search.sequential_test import ERROR
-from autotune.search.similar_machines import microarchitecture, ranked
 from autotune.search.time_budget import Clock
 from autotune.search.tune_command import CommandRequest, command_plan
 from autotune.search.verification import Check, suited, verify
@@ -126,9 +127,7 @@ def calibrate_machine(
                 request=request,
                 environment=here.environment,
                 self_test=self_test or _examine(request, here, report),
-                lessons=written(
-                    lessons(ranked([*_own_profiles(), *relatives], here.key, microarchitecture()))
-                ),
+                lessons=written(lessons(_similar(here.key, relatives))),
             )
             resume = False
         else:
@@ -312,6 +311,11 @@ def _full_capacity(key: Key) -> float | None:
     return max((one for one in known if one is not None), default=None)
 
 
+def _similar(key: Key, relatives: Sequence[Profile]) -> list[Profile]:
+    """The user's own profiles and those of relatives, the most similar machine first."""
+    return rank_profiles([*_own_profiles(), *relatives], key, host_microarchitecture(), generations)
+
+
 def _own_profiles() -> list[Profile]:
     """The user's own profiles, of this machine or any other."""
     profiles = []
@@ -379,7 +383,7 @@ def _provenance(
     """Where these entries come from."""
     return replace(
         _made_here(here.machine),
-        microarchitecture=microarchitecture(),
+        microarchitecture=host_microarchitecture(),
         scrubbed=tuple(here.bench.scrubbed),
         resolution=self_test.resolution,
         capacity=self_test.capacity if capacity.best is None else capacity.best,
