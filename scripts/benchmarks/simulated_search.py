@@ -28,6 +28,7 @@ from autotune.bench.statistics import log_ratios
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Entry
 from autotune.model.measurement import Case, TrialPlan
+from autotune.model.profile import Profile
 from autotune.search.environment import Environment
 from autotune.search.events import ignore
 from autotune.search.machine_states import Capacity
@@ -159,7 +160,7 @@ def compared(task: Task, noise: str, seed: int, searchers: Sequence[str]) -> lis
     return found
 
 
-def entries(task: Task, bench: Bench, seed: int = 0) -> list[Entry]:
+def entries(task: Task, bench: Bench, seed: int = 0, known: Sequence[Profile] = ()) -> list[Entry]:
     """What `autotune calibrate` decides for the task's operations."""
     request = Request(
         operations=(task.kind.name,),
@@ -176,6 +177,7 @@ def entries(task: Task, bench: Bench, seed: int = 0) -> list[Entry]:
         clock=Clock(bench=bench, budget=AMPLE_SECONDS, seed=seed),
         report=ignore,
         capacity=Capacity(usable_cpus=task.computer.cpus),
+        lessons=known,
     )
     return list(plan.in_order(found))
 

@@ -13,14 +13,14 @@ from autotune.cli import messages
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind
-from autotune.search.events import Started
+from autotune.search.events import Exploring
 from autotune.search.verification import Check, Standing
 
 ONE = Configuration(blas_threads=1)
 BOTH = Configuration(blas_threads=1, workers=2)
 TUNED = make_entry("svd", choice={"blas_threads": 1}, ratio=0.5, m=8, n=8)
 KEPT = make_entry("svd", m=8, n=8)
-STARTED = Started(elapsed=5.0, remaining=60.0, name="svd", dtype="float32", index=1, total=2)
+EXPLORING = Exploring(elapsed=5.0, remaining=60.0, name="svd", dtype="float32", index=1, total=2)
 CHECK = Check(entry=TUNED, standing=Standing.HOLDS, reason="Proved faster than the default again.")
 SAID = [
     (messages.best("svd n=8", ONE, 0.5), "  svd n=8: blas_threads=1 looks 2.00x as fast as the default"),
@@ -48,7 +48,6 @@ SAID = [
         messages.cluster_written("p.yaml"),
         "Written: p.yaml. Nodes of this class that see this folder use it; `autotune calibrate --scheduler` with a store (`--store`) gives it to the others.",
     ),
-    (messages.confirming(ONE), "confirming blas_threads=1 on fresh processes"),
     (messages.corners([(BOTH, 0.5), (ONE, 2.0)]), "BLAS threads x workers: 1 x 2 2.00x, 1 x 1 0.50x"),
     (
         messages.daemon_installed(["a.service", "b.socket"], "systemctl start a"),
@@ -64,11 +63,8 @@ SAID = [
     (messages.decided("svd n=8", KEPT), "  svd n=8: default kept: Made by hand."),
     (messages.no_such_verb("calibrat", "calibrate"), "There is no verb 'calibrat'. Did you mean calibrate?"),
     (
-        messages.undecided(1),
-        (
-            "1 stayed undecided, since the time ended or others used the CPUs. To decide, calibrate it again, on a "
-            "quiet machine or with a larger --budget; what was proved stays."
-        ),
+        messages.undecided(1, "autotune calibrate svd --until-decided"),
+        "1 entry is undecided: the time ended, or others used the CPUs. To decide the rest: autotune calibrate svd --until-decided",
     ),
     (messages.earlier(1), "It also holds 1 entry of earlier runs, which stay in use."),
     (messages.earlier(2), "It also holds 2 entries of earlier runs, which stay in use."),
@@ -232,7 +228,7 @@ SAID = [
         messages.small_quota(0.5),
         "The CPU quota is 0.5 of one CPU: everything is paused in between, so what is found here says little. Calibrate with a quota of at least one CPU if you can.",
     ),
-    (messages.started(STARTED), "[1/2] svd float32  (0:05 spent, 1:00 left)"),
+    (messages.explored(EXPLORING), "[1/2] exploring svd float32  (0:05 spent, 1:00 left)"),
     (
         messages.store_away("The store is away."),
         "The store is away. The calibration begins without what other machines found.",

@@ -19,6 +19,7 @@ from autotune.cluster.messages import loads, versions
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.profile import Profile
 from autotune.profiles.schema import document_of
+from autotune.search.environment import SelfTest
 from autotune.search.request import Request
 
 NAMES = ("svd", "qr")
@@ -74,7 +75,7 @@ def host(name, *, key=KEY, choice=1, **instead):
             found = [{"name": one, "dtype": "float64", "seconds": 1.0} for one in NAMES]
             return {"host": name, "profile": document_of(Profile(key=key)), "units": found}
         if errand == "examine":
-            return {"tested": {"site": {}, "capacity": 2.0}}
+            return {"self_test": SelfTest(capacity=2.0).as_dict()}
         unit = order.request.operations[0]
         entry = make_entry(unit, choice={"blas_threads": choice} if choice else None, m=100, n=100)
         return {"profile": json.loads(json.dumps(document_of(profile(entry, key=key, host=name))))}
@@ -255,19 +256,8 @@ def test_a_measurement_that_cannot_be_used_is_asked_of_another_host(answer):
 
 INTRODUCTION = json.dumps({
     "errand": "introduce",
-    "request": {
-        "operations": NAMES,
-        "sizes": [],
-        "dtypes": [],
-        "effort": "normal",
-        "budget_seconds": None,
-        "seed": 0,
-        "neighbours": 0,
-        "copies": 1,
-        "seconded": False,
-    },
-    "own": None,
-    "tested": None,
+    "request": Request(operations=NAMES).as_dict(),
+    "self_test": None,
     "choices": None,
     "relatives": [],
 })  # fmt: skip

@@ -19,8 +19,12 @@ def test_full_capacity_is_what_the_machine_reaches_in_its_best_state(cpus, best,
 
 
 def test_a_single_probe_that_says_too_much_changes_nothing():
-    capacity = probed(2.0, *[1.2] * 99)
-    assert capacity.best == pytest.approx(1.2)
+    capacity = probed(2.0, *[1.3] * 99)
+    assert capacity.best == pytest.approx(1.3)
+
+
+def test_a_machine_that_was_only_seen_without_its_second_cpu_was_never_seen_at_full_capacity():
+    assert probed(*[1.02] * 40).full_share == 0.0
 
 
 def test_a_probe_above_the_number_of_cpus_is_cut():

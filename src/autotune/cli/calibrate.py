@@ -183,7 +183,8 @@ def calibrate_allocations(
             turn, request, resume=resume, stored=known, beside=[one.measured for one in kept]
         )
         if outcome.finished or outcome.profile.entries:
-            kept.append(keep(outcome, turn.path, sizes_named=bool(request.sizes)))
+            written = keep(outcome.profile, turn.path, sizes_named=bool(request.sizes))
+            kept.append(replace(written, outcome=outcome))
         if summed is not None:
             click.echo(summed, err=True)
         if not outcome.finished:

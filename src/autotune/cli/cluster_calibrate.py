@@ -87,8 +87,6 @@ class Given:
 
     def save(self, key: Key, said: dict[str, Profile]) -> None:
         """Take what the hosts of a class have said so far."""
-        from autotune.search.runner import Outcome as MachineOutcome
-
         if self.store is not None and self.problem is None:
             try:
                 self._publish(self.store, key, said)
@@ -96,8 +94,7 @@ class Given:
                 self.problem = problem
                 click.echo(messages.error(messages.not_published(problem)), err=True)
         if self.store is None or self.problem is not None:
-            outcome = MachineOutcome(profile=class_profile(key, said), finished=True)
-            self.kept[key] = keep(outcome, self._path(key))
+            self.kept[key] = keep(class_profile(key, said), self._path(key))
 
     def _publish(self, store: "Store", key: Key, said: dict[str, Profile]) -> None:
         from autotune.share.publication import is_measured

@@ -77,7 +77,7 @@ def tune(
     counts, chunks = values("workers", workers, words), values("chunk", chunk, words)
     if separate and counts:
         raise UsageError(messages.NO_PLACE_TO_SEPARATE)
-    from autotune.search.runner import Outcome, profile_with, this_key, tune_command
+    from autotune.search.runner import profile_with, this_key, tune_command
     from autotune.search.tune_command import CommandRequest
 
     command = Command(
@@ -100,7 +100,7 @@ def tune(
     path = place(this_key(), output)
     with progress() as report:
         entry = tune_command(request, report=report)
-    kept = keep(Outcome(profile=profile_with(entry, path), finished=True), path, sizes_named=True)
+    kept = keep(profile_with(entry, path), path, sizes_named=True)
     by = messages.BY_TIME if metric is None else messages.BY_METRIC
     tell(command, entry, kept, by=by, as_json=as_json)
     return FAILED if entry.status is Status.FAILED or kept.path != path else 0

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class Kept:
     """A profile that was written."""
 
-    outcome: "Outcome"
-    """Of this run."""
+    measured: Profile
+    """What this run measured."""
     profile: Profile
     """What was written: that, and the entries of earlier runs that it does not replace."""
     path: Path
@@ -39,11 +39,8 @@ class Kept:
     """Where it should be."""
     why: str | None = None
     """Why it is somewhere else; None if it is where it should be."""
-
-    @property
-    def measured(self) -> Profile:
-        """What this run measured."""
-        return self.outcome.profile
+    outcome: "Outcome | None" = None
+    """Of the calibration, where it was one."""
 
 
 def place(key: Key, output: Path | None) -> Path:
@@ -78,20 +75,20 @@ def _there(path: Path) -> Profile | None:
         raise UsageError(messages.not_a_profile(path, problem.reason)) from problem
 
 
-def keep(outcome: "Outcome", path: Path, *, sizes_named: bool = False) -> Kept:
-    """Write a calibration's profile to this path, or where it can be, together with the entries that are there already.
+def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
+    """Write a profile to this path, or where it can be, together with the entries that are there already.
 
     Raises EnvironmentProblem if no place on this machine takes it; it is printed then.
     """
     try:
-        written, place, problem = entry_merge.keep(outcome.profile, path, sizes_named=sizes_named)
+        written, place, problem = entry_merge.keep(profile, path, sizes_named=sizes_named)
     except OSError as nowhere:
-        click.echo(text_of(outcome.profile))
+        click.echo(text_of(profile))
         raise EnvironmentProblem(
             messages.written_nowhere(path, nowhere.strerror or str(nowhere))
         ) from nowhere
     why = None if problem is None else problem.strerror or str(problem)
-    return Kept(outcome=outcome, profile=written, path=place, asked=path, why=why)
+    return Kept(measured=profile, profile=written, path=place, asked=path, why=why)
 
 
 def tell(each: Sequence[Kept], *, finished: bool, as_json: bool) -> None:
@@ -123,18 +120,15 @@ def _by_speedup(profile: Profile) -> Profile:
 def _document(kept: Kept) -> dict[str, Any]:
     from autotune.profiles.schema import document_of
 
-    outcome = kept.outcome
-    return {
-        "path": str(kept.path),
-        "earlier_entries": _earlier(kept),
-        "calibration": {
-            "seconds": outcome.wall_seconds,
-            "sampled_seconds": outcome.sampled_seconds,
+    document = {"path": str(kept.path), "earlier_entries": _earlier(kept), **document_of(kept.measured)}
+    if kept.outcome is not None:
+        document["calibration"] = {
+            "seconds": kept.outcome.wall_seconds,
+            "sampled_seconds": kept.outcome.sampled_seconds,
             "entries": len(kept.measured.entries),
             "undecided_or_noisy": sum(entry.undecided for entry in kept.measured.entries),
-        },
-        **document_of(kept.measured),
-    }
+        }
+    return document
 
 
 def _say(kept: Kept) -> None:

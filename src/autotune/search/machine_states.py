@@ -21,6 +21,10 @@ probe says about 1 or about 2, of two hardware threads of one core about 1 or 1.
 BEST_OF = 20
 """The best capacity is the largest but one in so many probes: a single probe may say too much."""
 
+LEAST_PART = 0.25
+"""Of the way from one CPU to all usable ones: what delivers less is not taken for the best state of any machine. Two
+hardware threads of one core deliver 1.2 to 1.4 CPUs' work."""
+
 OCCUPANCY = 0.1
 """Part of the time from which a state counts."""
 
@@ -72,9 +76,10 @@ class Capacity:
             seen = (
                 quantiles(self.probes, n=BEST_OF)[-1] if count >= BEST_OF else max(self.probes, default=None)
             )
-            best = max((one for one in (seen, self.known_best) if one is not None), default=None)
-            share = None
-            if best is not None and count:
+            best = share = None
+            if seen is not None:
+                least = 1.0 + LEAST_PART * (self.usable_cpus - 1)
+                best = max(seen, self.known_best or 0.0, least)
                 share = sum(probe >= _full_from(best) for probe in self.probes) / count
             self._known = count, best, share
         return self._known
