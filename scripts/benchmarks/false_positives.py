@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Error rate and power of a confirmation: differences accepted that are not there, and gains found that are.
 
-    scripts/benchmarks/run false_positives                simulated: identical configurations, planted effects, each noise
+    scripts/benchmarks/run false_positives                identical configurations and planted effects, simulated
     scripts/benchmarks/run false_positives --real 100     identical configurations in real processes on this machine
 
-Every run is a confirmation by the code that `autotune calibrate` decides with, of one candidate, with a budget of 20 s of
-trials. An effect of -5 % is a configuration that takes 5 % less time than the default. A candidate of `workers` uses as
-many CPUs as there are, the default one; a candidate of `threads` uses one CPU, the default all, so that lost capacity
-speaks for it. Exits with 1 if a figure that the project promises is missed.
+Every run is a confirmation by the code that `autotune calibrate` decides with, of one candidate, with a budget of 20 s
+of trials. An effect of -5 % is a configuration that takes 5 % less time than the default. A candidate of `workers`
+uses as many CPUs as there are, the default one; a candidate of `threads` uses one CPU, the default all, so that lost
+capacity speaks for it. Exits with 1 if a figure that the project promises is missed.
 """
 
 import argparse

@@ -197,8 +197,8 @@ SAID = [
         "getting ready | 0:05 spent, 1:00 left",
     ),
     (
-        messages.now(STARTED, doing="tried x", best="best y", elapsed=5.0, remaining=60.0),
-        "[1/2] svd | 0:05 spent, 1:00 left | best y | tried x",
+        messages.now("[1/2] exploring svd", doing="tried x", best="best y", elapsed=5.0, remaining=60.0),
+        "[1/2] exploring svd | 0:05 spent, 1:00 left | best y | tried x",
     ),
     (messages.numpy_and_python(None, None), "NumPy not found, Python with a GIL"),
     (messages.numpy_and_python("2.4", "free-threaded"), "NumPy 2.4, Python with free threading"),
@@ -303,8 +303,8 @@ SAID = [
 ]
 """What is said, and what should be."""
 
-ANSWERS = {"daemon_status", "daemon_queue"}
-"""Several lines each; test_cli_daemon reads them."""
+ANSWERS = {"daemon_status", "daemon_queue", "confirmation_begins", "confirming", "exploring"}
+"""Several lines each, or lines that change; test_cli_daemon and test_cli_progress read them."""
 
 
 @pytest.mark.parametrize(("said", "expected"), SAID)

@@ -5,7 +5,7 @@ from math import exp
 from pathlib import Path
 from random import Random
 
-from autotune.model.catalogue import CATALOGUE, WorkUnit
+from autotune.model.catalogue import CATALOGUE, Family, WorkUnit
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
@@ -36,6 +36,8 @@ MADE = Provenance(
 def seconds(operation: Operation, configuration: Configuration, luck: Random) -> float:
     """What a machine of eight cores might take: Amdahl, memory's bandwidth, and a cost for every thread."""
     kind = CATALOGUE[operation.name]
+    if kind.family is Family.TASKS:  # a trial runs a few of them
+        operation = Operation(name=operation.name, sizes=(("n", operation.size["n"]), ("tasks", 16)))
     rate = 4e10 if kind.unit is WorkUnit.FLOPS else 1.2e10
     work = kind.work_of(operation) / rate + 2e-6
     plain = 8 if Knob.BLAS_THREADS in kind.knobs else 1
