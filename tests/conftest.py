@@ -10,6 +10,9 @@ from hypothesis import HealthCheck, settings
 # A shell that starts the suite in the background has it, and every process that it starts, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Tests that run side by side expect all of the machine's CPUs, as tests that run alone do.
+os.environ.pop("PYTEST_XDIST_WORKER_COUNT", None)
+
 # A pause of the machine must not fail a property.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")

@@ -24,6 +24,18 @@ def loaded_by(statement):
     return set(printed(code).split())
 
 
+def names_bound(module):
+    """Every name that a module binds or passes: variables, attributes, functions, classes, arguments."""
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.arg(arg=str(name)) | ast.keyword(arg=str(name)) | ast.alias(asname=str(name)):
+                yield name
+
+
 def names_called(module):
     """Every plain or dotted name that a module calls."""
     calls = (
@@ -75,6 +87,16 @@ def test_only_the_command_line_prints_or_exits(module):
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_the_code_does_not_speak_of_where_it_was_made(module):
     assert not re.search(r"/work/|/tmp/|issue #?\d|part [A-F]\b", module.read_text("utf-8"))
+
+
+SCRIPTS = sorted([*(ROOT / "scripts").rglob("*.py"), *(ROOT / "tests" / "support").rglob("*.py")])
+
+
+@pytest.mark.parametrize("module", [*MODULES, *SCRIPTS], ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_name_of_several_words_mixes_capitals_and_small_letters(module):
+    """A constant such as LARGEST_number is left by a replacement gone wrong, and no rule of ruff finds it."""
+    words = (name.strip("_") for name in names_bound(module))
+    assert {name for name in words if "_" in name and name not in {name.upper(), name.lower()}} == set()
 
 
 def test_every_file_that_the_architecture_page_names_exists():

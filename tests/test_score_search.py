@@ -2,11 +2,13 @@
 
 import csv
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.search_families import FAMILIES, draw_instance
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -102,3 +104,32 @@ def test_a_time_that_no_clock_can_have_shown_is_a_failed_trial(tmp_path):
     done = replay(path, "--evaluations", "1", "--seeds", "3", "--json")
     assert done.returncode == 0, done.stderr
     assert {row["max_regret"] <= 9.1 for row in json.loads(done.stdout)["results"]} == {True}
+
+
+def test_generated_families_are_scored_against_random_and_tpe():
+    command = [sys.executable, "-m", "benchmarks.score_search", "--families", "smooth,libraries", "--json"]
+    command += ["--instances", "2", "--seeds", "1", "--evaluations", "5,10", "--processes", "1"]
+    done = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=SCRIPTS,
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert {(row["family"], row["evaluations"]) for row in document["ratios"]} == {
+        (family, count) for family in ("smooth", "libraries") for count in (5, 10)
+    }
+    assert {row["families"] for row in document["worst"]} == {2}
+
+
+def test_an_instance_of_a_family_is_the_same_whenever_it_is_drawn():
+    for family in FAMILIES:
+        one, other = draw_instance(family, 3), draw_instance(family, 3)
+        assert one.grid.points == other.grid.points
+        assert (one.log_seconds == other.log_seconds).all()
+        assert len(one.grid.points) <= 5000
+        assert math.isfinite(one.log_seconds.min())
+        assert draw_instance(family, 4).log_seconds.tolist() != one.log_seconds.tolist()

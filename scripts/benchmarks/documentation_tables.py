@@ -82,7 +82,7 @@ DAEMON = {
     "noticed_cpuset": "until another cpuset is noticed",
     "noticed_quota": "until another quota is noticed",
     "planted_retimings": "re-timings until a planted bad profile is put aside",
-    "crowd_status": "slowest status among 1,000 idle and hostile connections",
+    "crowd_status": "slowest status among idle and hostile connections",
 }
 """Rows of the README about the daemon, with its words for them."""
 

@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "aa": ["false_positives"],
     "aa_real": ["false_positives", "--real", "100"],
     "simulated": ["simulated_search", "--machines", "100"],
+    "search": ["score_search", "--first", "10000", "--instances", "40", "--seeds", "2"],
     "transfer": ["warm_starts", "--machines", "50"],
     "regret_svd": ["regret", "svd", "--sizes", "n=128"],
     "regret_sqrt": ["regret", "sqrt", "--sizes", "n=1000000"],

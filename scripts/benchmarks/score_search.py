@@ -1,34 +1,47 @@
 #!/usr/bin/env python3
-"""Replays recorded, fully measured spaces and scores what searches would have chosen after so many evaluations.
+"""Scores searches by the regret of the configurations that they would choose after so many evaluations.
 
+    scripts/benchmarks/run score_search --instances 20 --seeds 2                   generated families of spaces
+    scripts/benchmarks/run score_search --families libraries,sawtooth --searchers autotune,random,tpe,gp,smac
     scripts/benchmarks/run score_search TABLE.csv --group machine --parameters threads,chunk --seconds seconds \
-        --default threads=64,chunk=4096 --evaluations 5,10,20,40 --seeds 20 --searchers autotune,random,tpe
+        --default threads=64,chunk=4096 --evaluations 5,10,20,40 --seeds 20        recorded spaces
 
-One row of the table is one configuration and repeat; an empty or non-numeric time is a failed trial; combinations
-that are absent are illegal. One evaluation is one visited row, and a visit sees one random repeat. Scored is the
-regret of the configuration that the search would choose then, on the median of all its repeats: 0 is the
-optimum, 0.1 is ten per cent slower. A score of 0 is what random search expects, 1 is the optimum.
+Regret is the true time of the choice over the best true time, less 1: 0 is the optimum, 0.1 is ten per cent slower. A
+score of 0 is what random search expects, 1 is the optimum.
+
+Generated families (`search_families.py`) have known true times. For each family and number of evaluations the table
+shows every searcher's 90th percentile of regret over instances and seeds, and autotune's over the better one of
+random and tpe. Instances from 10,000 on were never used to develop the search (`--first 10000`).
+
+In a recorded table, which must have been measured in full, a row is one configuration and repeat; an empty or
+non-numeric time is a failed trial; absent combinations are illegal. An evaluation sees one random repeat; the true
+time is the median of all repeats.
 """
 
 import argparse
 import csv
 import json
 import math
+import os
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import optuna
+import numpy.typing as npt
 
 from autotune.search.search_grid import Grid, Value
-from autotune.search.study import Study
+from benchmarks.search_families import FAMILIES, draw_instance
+from benchmarks.searchers import SEARCHERS, Space, is_available
 
-ATTEMPTS = 50
-"""Illegal combinations that TPE may suggest in a row before a legal one is drawn for it."""
+EQUAL = 0.002
+"""Regret added to both sides of a ratio: two searches that both end within 0.2 % of the optimum are equally good."""
 CLOCK_SECONDS = 1e-9
 """What no clock of Python tells from nothing."""
 AGE_SECONDS = 1e10
@@ -40,35 +53,44 @@ class Table:
     """One recorded space."""
 
     grid: Grid
-    seconds: list[list[float | None]]
-    """Per point its repeats; None for a failed trial."""
+    repeats: list[list[float | None]]
+    """Per point its seconds; None for a failed trial."""
     default: int | None
 
     def visit(self, point: int, random: np.random.Generator) -> float | None:
-        """Logarithm of one random repeat."""
-        repeats = self.seconds[point]
+        """Draw the logarithm of one random repeat."""
+        repeats = self.repeats[point]
         seconds = repeats[int(random.integers(len(repeats)))]
         return None if seconds is None else math.log(seconds)
 
-    def truth(self) -> list[float]:
-        """Median seconds of every point; infinite where every repeat failed."""
-        known = ([value for value in repeats if value is not None] for repeats in self.seconds)
-        return [statistics.median(values) if values else math.inf for values in known]
-
-
-Searcher = Callable[[Table, int, int], Iterator[int | None]]
-"""(table, evaluations, seed) -> after each evaluation the point that would be chosen then."""
+    @cached_property
+    def seconds(self) -> npt.NDArray[np.float64]:
+        """Median of every point; infinite where every repeat failed."""
+        measured = ([value for value in repeats if value is not None] for repeats in self.repeats)
+        return np.asarray([statistics.median(values) if values else math.inf for values in measured])
 
 
 def main() -> int:
-    """Read, replay, score, print."""
+    """Score on generated families, or on a recorded table."""
     arguments = parse()
+    for searcher in [name for name in arguments.searchers if not is_available(name)]:
+        print(f"score_search: {searcher} is left out: it is not installed", file=sys.stderr)
+        arguments.searchers.remove(searcher)
+    return score_families(arguments) if arguments.table is None else score_table(arguments)
+
+
+def score_table(arguments: argparse.Namespace) -> int:
+    """Read, replay, score, print."""
     try:
         tables = read(arguments)
     except (OSError, ValueError, csv.Error) as problem:
         print(f"score_search: {problem}", file=sys.stderr)
         return 2
-    results = [row for searcher in arguments.searchers for row in score(tables, searcher, arguments)]
+    results = [
+        row
+        for searcher in arguments.searchers
+        for row in summary(searcher, [replay(one, searcher, arguments) for one in tables], arguments)
+    ]
     if arguments.json:
         print(json.dumps({"results": results}))
         return 0
@@ -82,25 +104,123 @@ def main() -> int:
     return 0
 
 
+def score_families(arguments: argparse.Namespace) -> int:
+    """Draw, search, score, print."""
+    numbers = range(arguments.first, arguments.first + arguments.instances)
+    jobs = [
+        (family, number, searcher, arguments)
+        for family in arguments.families
+        for searcher in arguments.searchers
+        for number in numbers
+    ]
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        replays = dict(zip([job[:3] for job in jobs], pool.map(replay_instance, jobs), strict=True))
+    results = [
+        {"family": family, **row}
+        for family in arguments.families
+        for searcher in arguments.searchers
+        for row in summary(searcher, [replays[family, number, searcher] for number in numbers], arguments)
+    ]
+    ratios = compare(results)
+    if arguments.json:
+        print(json.dumps({"results": results, "ratios": ratios, "worst": worst(ratios)}))
+        return 0
+    print(
+        f"90th percentile of regret over {len(numbers)} instances of each family and {arguments.seeds} seeds"
+    )
+    print(
+        f"{'family':<11}{'evaluations':>11}"
+        + "".join(f"{name:>10}" for name in arguments.searchers)
+        + "     ratio"
+    )
+    for family in arguments.families:
+        for count in sorted(set(arguments.evaluations)):
+            rows = [row for row in results if (row["family"], row["evaluations"]) == (family, count)]
+            shown = "".join(f"{row['p90_regret']:>10.1%}" for row in rows)
+            ratio = [
+                f"{one['ratio']:10.2f}"
+                for one in ratios
+                if (one["family"], one["evaluations"]) == (family, count)
+            ]
+            print(f"{family:<11}{count:>11}{shown}{''.join(ratio)}")
+    for row in worst(ratios):
+        print(
+            f"after {row['evaluations']} evaluations: ratio at most {row['largest']:.2f} ({row['family']}); "
+            f"at most 1 in {row['at_most_1']} of {row['families']} families; geometric mean {row['mean']:.2f}"
+        )
+    return 0
+
+
+Replays = dict[int, tuple[list[float], list[float]]]
+"""For every number of evaluations the regrets, one for each seed, and what random search expects."""
+
+
+def replay_instance(job: tuple[str, int, str, argparse.Namespace]) -> Replays:
+    """Search one generated space; run in a process of its own."""
+    family, number, searcher, arguments = job
+    return replay(draw_instance(family, number), searcher, arguments, shift=1000 * number)
+
+
+def compare(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Divide autotune's 90th percentile by that of the better one of random and tpe."""
+    regrets = {(row["family"], row["evaluations"], row["searcher"]): row["p90_regret"] for row in results}
+    compared = []
+    for family, count in dict.fromkeys((row["family"], row["evaluations"]) for row in results):
+        rivals = [
+            regrets[family, count, name] for name in ("random", "tpe") if (family, count, name) in regrets
+        ]
+        own = regrets.get((family, count, "autotune"))
+        if rivals and own is not None:
+            ratio = (own + EQUAL) / (min(rivals) + EQUAL)
+            compared.append({"family": family, "evaluations": count, "ratio": ratio})
+    return compared
+
+
+def worst(ratios: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return for every number of evaluations the family with the largest ratio."""
+    rows = []
+    for count in dict.fromkeys(row["evaluations"] for row in ratios):
+        here = [row for row in ratios if row["evaluations"] == count]
+        largest = max(here, key=lambda row: row["ratio"])
+        rows.append(
+            {
+                "evaluations": count,
+                "family": largest["family"],
+                "largest": largest["ratio"],
+                "at_most_1": sum(row["ratio"] <= 1.0 for row in here),
+                "families": len(here),
+                "mean": math.exp(statistics.fmean(math.log(row["ratio"]) for row in here)),
+            }
+        )
+    return rows
+
+
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("table", type=Path)
+    parser.add_argument("table", type=Path, nargs="?", help="recorded spaces; without it, generated families")
     parser.add_argument(
         "--group", action="append", default=[], help="column(s) whose values make separate spaces"
     )
-    parser.add_argument("--parameters", required=True, type=words)
-    parser.add_argument("--seconds", required=True, help="column of the times")
+    parser.add_argument("--parameters", type=words, help="columns of the table")
+    parser.add_argument("--seconds", help="column of the times")
     parser.add_argument(
         "--default", type=assignments, default={}, help="the default configuration, as a=1,b=2"
     )
+    parser.add_argument("--families", type=families, default=list(FAMILIES), help=", ".join(FAMILIES))
+    parser.add_argument("--instances", type=positive, default=20, help="of each family")
+    parser.add_argument("--first", type=int, default=0, help="number of the first instance")
+    parser.add_argument("--processes", type=positive, default=os.cpu_count(), help="run at once, on families")
     parser.add_argument("--evaluations", type=counts, default=[5, 10, 20, 40])
     parser.add_argument("--seeds", type=positive, default=20, help="how many times each search is run")
-    parser.add_argument("--searchers", type=searchers, default=list(SEARCHERS))
+    parser.add_argument("--searchers", type=searchers, default=["autotune", "random", "tpe"])
     parser.add_argument("--json", action="store_true")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.table and not (arguments.parameters and arguments.seconds):
+        parser.error("a table needs --parameters and --seconds")
+    return arguments
 
 
 def words(text: str) -> list[str]:
@@ -133,11 +253,19 @@ def counts(text: str) -> list[int]:
 
 def searchers(text: str) -> list[str]:
     """Names of searchers."""
-    unknown = [word for word in words(text) if word not in SEARCHERS]
+    return _names(text, "searcher", SEARCHERS)
+
+
+def families(text: str) -> list[str]:
+    """Names of families."""
+    return _names(text, "family", FAMILIES)
+
+
+def _names(text: str, noun: str, there: Iterable[str]) -> list[str]:
+    names = list(there)
+    unknown = [word for word in words(text) if word not in names]
     if unknown:
-        raise argparse.ArgumentTypeError(
-            f"unknown searcher {', '.join(unknown)}; there are {', '.join(SEARCHERS)}"
-        )
+        raise argparse.ArgumentTypeError(f"unknown {noun} {', '.join(unknown)}; there are {', '.join(names)}")
     return words(text)
 
 
@@ -202,7 +330,7 @@ def read(arguments: argparse.Namespace) -> list[Table]:
     if not spaces:
         raise ValueError(f"{arguments.table} has no rows")
     tables = [table(points, arguments) for points in spaces.values()]
-    usable = [one for one in tables if any(map(math.isfinite, one.truth()))]
+    usable = [one for one in tables if np.isfinite(one.seconds).any()]
     if len(usable) < len(tables):
         print(f"score_search: in {len(tables) - len(usable)} spaces every trial failed", file=sys.stderr)
     if usable and arguments.default and all(one.default is None for one in usable):
@@ -233,126 +361,51 @@ def table(points: dict[tuple[Value, ...], list[float | None]], arguments: argpar
     ]
     return Table(
         grid=grid,
-        seconds=[named[point] for point in grid.points],
+        repeats=[named[point] for point in grid.points],
         default=matching[0] if wanted and matching else None,
     )
 
 
-def search_autotune(space: Table, evaluations: int, seed: int) -> Iterator[int | None]:
-    """The engine that calibrate uses."""
-    random = np.random.default_rng([1, seed])
-    first = [] if space.default is None else [space.default]
-    study = Study(space.grid, seed=seed, first=first)
-    for _ in range(evaluations):
-        trial, point = study.ask()
-        study.tell(trial, space.visit(point, random))
-        yield study.choose()
-
-
-def search_random(space: Table, evaluations: int, seed: int) -> Iterator[int | None]:
-    """Points in random order, none twice until all were visited."""
-    random = np.random.default_rng([2, seed])
-    size = len(space.grid.points)
-    order = (point for _ in range(evaluations // size + 1) for point in random.permutation(size))
-    seen: dict[int, list[float]] = defaultdict(list)
-    for _, point in zip(range(evaluations), order, strict=False):
-        value = space.visit(int(point), random)
-        if value is not None:
-            seen[int(point)].append(value)
-        yield best(seen)
-
-
-def search_tpe(space: Table, evaluations: int, seed: int) -> Iterator[int | None]:
-    """Plain Optuna: its default sampler over the parameters, best value wins."""
-    random = np.random.default_rng([3, seed])
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
-    distributions = {name: distribution(values) for name, values in space.grid.parameters.items()}
-    seen: dict[int, list[float]] = defaultdict(list)
-    for _ in range(evaluations):
-        for _ in range(ATTEMPTS):
-            trial = study.ask(distributions)
-            point = space.grid.index.get(
-                tuple(decode(space.grid, name, trial.params[name]) for name in distributions)
-            )
-            if point is not None:
-                break
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        else:
-            point = int(random.integers(len(space.grid.points)))
-            values = zip(space.grid.parameters, space.grid.points[point], strict=True)
-            study.enqueue_trial({name: encode(space.grid, name, value) for name, value in values})
-            trial = study.ask(distributions)
-        value = space.visit(point, random)
-        if value is None:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        else:
-            study.tell(trial, value)
-            seen[point].append(value)
-        yield best(seen)
-
-
-def best(seen: dict[int, list[float]]) -> int | None:
-    """The point with the best value seen, as Optuna's best_trial has it."""
-    return min(seen, key=lambda point: min(seen[point]), default=None)
-
-
-def distribution(values: tuple[Value, ...]) -> optuna.distributions.BaseDistribution:
-    """Numbers as positions in their order, everything else as categories."""
-    if isinstance(values[0], str):
-        return optuna.distributions.CategoricalDistribution(values)
-    return optuna.distributions.IntDistribution(0, len(values) - 1)
-
-
-def decode(grid: Grid, name: str, drawn: int | str) -> Value:
-    """The value that a drawn position stands for."""
-    values = grid.parameters[name]
-    return drawn if isinstance(values[0], str) else values[int(drawn)]
-
-
-def encode(grid: Grid, name: str, value: Value) -> Value:
-    """The position that stands for a value."""
-    values = grid.parameters[name]
-    return value if isinstance(values[0], str) else values.index(value)
-
-
-SEARCHERS: dict[str, Searcher] = {"autotune": search_autotune, "random": search_random, "tpe": search_tpe}
-
-
-def score(tables: list[Table], searcher: str, arguments: argparse.Namespace) -> list[dict[str, object]]:
-    """Regrets pooled over spaces and seeds, for every number of evaluations."""
+def replay(space: Space, searcher: str, arguments: argparse.Namespace, shift: int = 0) -> Replays:
+    """Run one searcher on one space with every seed; a search without a result is charged the worst time."""
+    finite = space.seconds[np.isfinite(space.seconds)]
+    best, slowest = float(finite.min()), float(finite.max())
     wanted = sorted(set(arguments.evaluations))
     regrets: dict[int, list[float]] = {count: [] for count in wanted}
-    chances: dict[int, list[float]] = {count: [] for count in wanted}
-    for space in tables:
-        truth = space.truth()
-        finite = sorted(value for value in truth if math.isfinite(value))
-        worst = finite[-1]
-        expected = {count: expectation(truth, worst, count) for count in wanted}
-        for seed in range(arguments.seeds):
-            for visits, point in enumerate(SEARCHERS[searcher](space, wanted[-1], seed), start=1):
-                if visits in regrets:
-                    seconds = worst if point is None else min(truth[point], worst)
-                    regrets[visits].append(seconds / finite[0] - 1)
-                    chances[visits].append(expected[visits] / finite[0] - 1)
-    return [
-        {
-            "searcher": searcher,
-            "evaluations": count,
-            "median_regret": float(np.median(regrets[count])) if regrets[count] else None,
-            "p90_regret": float(np.quantile(regrets[count], 0.9)) if regrets[count] else None,
-            "max_regret": max(regrets[count], default=None),
-            "score": 1 - sum(regrets[count]) / sum(chances[count]) if sum(chances[count]) > 0 else None,
-        }
+    for seed in range(shift, shift + arguments.seeds):
+        for visits, point in enumerate(SEARCHERS[searcher](space, wanted[-1], seed), start=1):
+            if visits in regrets:
+                seconds = slowest if point is None else min(float(space.seconds[point]), slowest)
+                regrets[visits].append(seconds / best - 1)
+    times = np.minimum(space.seconds, slowest).tolist()
+    return {
+        count: (regrets[count], [expectation(times, count) / best - 1] * len(regrets[count]))
         for count in wanted
-    ]
+    }
 
 
-def expectation(truth: list[float], worst: float, visits: int) -> float:
-    """Expected best of so many different random points: the sum of the i-th best times its chance to be it.
+def summary(searcher: str, replays: Sequence[Replays], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Pool regrets over spaces and seeds, for every number of evaluations."""
+    rows = []
+    for count in sorted(set(arguments.evaluations)):
+        regrets = [regret for one in replays for regret in one[count][0]]
+        chances = [chance for one in replays for chance in one[count][1]]
+        rows.append(
+            {
+                "searcher": searcher,
+                "evaluations": count,
+                "median_regret": float(np.median(regrets)) if regrets else None,
+                "p90_regret": float(np.quantile(regrets, 0.9)) if regrets else None,
+                "max_regret": max(regrets, default=None),
+                "score": 1 - sum(regrets) / sum(chances) if sum(chances) > 0 else None,
+            }
+        )
+    return rows
 
-    A point that always failed counts as the worst, which is what a search without a result is charged.
-    """
-    times = sorted(min(value, worst) for value in truth)
+
+def expectation(seconds: Sequence[float], visits: int) -> float:
+    """Expected best of so many different random points: the sum of the i-th best times its probability to be it."""
+    times = sorted(seconds)
     size, drawn = len(times), min(visits, len(times))
     total = math.comb(size, drawn)
     return sum(

@@ -9,9 +9,12 @@ AutotuneError
 │   └── BadSettings            a configuration file, or an option in its place, says what cannot be
 ├── EnvironmentProblem         the machine or the environment does not allow it (exit code 3)
 │   ├── HostBusy               another trial runs on this host; holds who
+│   ├── DaemonRuns             another daemon runs already; holds its lock file
+│   ├── NoDaemon               no daemon answers on its socket
 │   ├── UnsupportedPlatform    this operating system or library cannot do it
 │   ├── MissingPackage         an optional package is not installed; holds it and the extra that brings it
 │   └── StoreProblem           a store cannot be reached, read or written; holds its address and the reason
+├── OrderRefused               the daemon refuses an order
 ├── ProfileError               a profile cannot be used; holds the path and the reason
 └── SharedMemoryError          a shared array cannot be made or opened
 """
@@ -84,6 +87,24 @@ class HostBusy(EnvironmentProblem):
         return type(self), (self.holder,)
 
 
+class DaemonRuns(EnvironmentProblem):
+    """Another daemon holds the lock."""
+
+    def __init__(self, lock: os.PathLike[str] | str) -> None:
+        self.lock = lock
+        super().__init__(
+            f"Another daemon holds {lock}; two would measure each other. `autotune daemon status` asks it, "
+            "`autotune daemon stop` ends it."
+        )
+
+    def __reduce__(self) -> tuple[type["DaemonRuns"], tuple[os.PathLike[str] | str]]:
+        return type(self), (self.lock,)
+
+
+class NoDaemon(EnvironmentProblem):
+    """No daemon answers, or the socket belongs to a user who is not trusted."""
+
+
 class UnsupportedPlatform(EnvironmentProblem):
     """This operating system or library cannot do it."""
 
@@ -111,6 +132,10 @@ class StoreProblem(EnvironmentProblem):
 
     def __reduce__(self) -> tuple[type["StoreProblem"], tuple[str, str]]:
         return type(self), (self.address, self.reason)
+
+
+class OrderRefused(AutotuneError):
+    """The daemon refuses an order."""
 
 
 class ProfileError(AutotuneError):

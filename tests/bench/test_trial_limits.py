@@ -13,7 +13,7 @@ from autotune.bench.trial_process import LARGEST_OUTPUT, Output
 
 CONFINED = """
 import resource
-from autotune.bench import limits
+from autotune.bench import resource_limits as limits
 limits.confine(address_space=limits.address_space(2**28, 1), cpus={cpus})
 print(resource.getrlimit(resource.RLIMIT_CORE)[0], resource.getrlimit(resource.RLIMIT_AS)[0])
 limits.confine(address_space=2**60)

@@ -6,14 +6,15 @@ from support.profile_builders import alone
 
 from autotune.cli import messages, units
 from autotune.cli.program import program
-from autotune.daemon import client, paths, systemd
+from autotune.daemon import control_socket, daemon_settings, systemd
+from autotune.errors import OrderRefused
 
 
 @pytest.fixture
 def invoke(tmp_path, monkeypatch):
     alone(monkeypatch, tmp_path)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    monkeypatch.setattr(paths, "SYSTEM_RUN", tmp_path / "system")
+    monkeypatch.setattr(daemon_settings, "SYSTEM_RUN", tmp_path / "system")
     return lambda *words: CliRunner().invoke(program, ["daemon", *words])
 
 
@@ -32,9 +33,9 @@ def test_the_system_s_daemon_can_be_meant(invoke, tmp_path):
 
 def test_a_refusal_has_exit_code_one(invoke, monkeypatch):
     def refuse(*_, **__):
-        raise client.Refused("Only root may.")
+        raise OrderRefused("Only root may.")
 
-    monkeypatch.setattr(client, "ask", refuse)
+    monkeypatch.setattr(control_socket, "ask_daemon", refuse)
     done = invoke("pause")
     assert (done.exit_code, done.output) == (1, "autotune: Only root may.\n")
 
@@ -46,19 +47,31 @@ def test_a_refusal_has_exit_code_one(invoke, monkeypatch):
         (("pause", "--for", "2h"), ("pause", {"seconds": 7200.0})),
         (("resume",), ("resume", {})),
         (("reload",), ("reload", {})),
+        (("stop",), ("stop", {})),
         (("tune", "det", "n=500"), ("tune", {"operation": "det", "dtype": "float64", "sizes": {"n": 500}})),
         (("tune", "cos"), ("tune", {"operation": "sin", "dtype": "float64", "sizes": {}})),
     ],
 )
 def test_orders_are_passed_on(invoke, monkeypatch, words, asked):
     heard = []
-    monkeypatch.setattr(client, "ask", lambda _, verb, **said: heard.append((verb, said)) or {})
+    monkeypatch.setattr(
+        control_socket,
+        "ask_daemon",
+        lambda _, verb, **said: heard.append((verb, said)) or {"operation": "", "pid": 7},
+    )
     assert invoke(*words).exit_code == 0
     assert heard == [asked]
 
 
 @pytest.mark.parametrize(
-    "words", [("tune", "no-such"), ("tune", "svd", "n=0"), ("pause", "--for", "soon"), ("nonsense",)]
+    "words",
+    [
+        ("tune", "no-such"),
+        ("tune", "svd", "n=0"),
+        ("tune", "svd", "k=5"),
+        ("pause", "--for", "soon"),
+        ("nonsense",),
+    ],
 )
 def test_wrong_usage_has_exit_code_two(invoke, words):
     assert invoke(*words).exit_code == 2
@@ -95,8 +108,8 @@ def test_status_reads_as_sentences():
         "CPU time spent today: 1:01",
         "/p: entries: 3 this-host.",
         "    Stale: numpy was 1 and is 2.",
-        "Store /nfs: pulled from: never; failures in a row: 1; profiles to be timed before they are used: 2, to be published: 3",
-        "Asked for in vain by programs: 2; ordered: 1",
+        "Store /nfs: last pulled: never; failures in a row: 1; pulled profiles to be tested: 2; profiles to be published: 3",
+        "Operations called without a profile entry: 2; ordered: 1",
         "In doubt: svd",
         f"  {units.moment(1_800_000_000.0)} begun: svd: It was ordered.",
     ]
@@ -112,3 +125,11 @@ def test_what_comes_next_is_numbered():
         "Busy.",
         "Nothing waits to be measured.",
     ]
+
+
+def test_each_size_is_an_order_and_is_repeated(invoke, monkeypatch):
+    monkeypatch.setattr(
+        control_socket, "ask_daemon", lambda *_, **said: {"operation": f"svd {said['sizes']['n']}"}
+    )
+    lines = invoke("tune", "svd", "n=200,300").output.splitlines()
+    assert [line.split(" is ")[0] for line in lines] == ["svd 200", "svd 300"]

@@ -60,10 +60,10 @@ def test_the_default_is_measured_first_and_once_however_the_case_names_it(bench)
     assert asked == [("steady", DEFAULT), ("steady", TWO), ("steady", THREE), ("crashing", DEFAULT)]
 
 
-def test_every_configuration_has_one_positive_timing_for_every_round(bench):
+def test_every_candidate_has_at_least_one_positive_pair_for_every_round(bench):
     session = bench.run(TrialPlan(cases=(_case("steady", TWO),), rounds=3))
 
-    assert [len(one.seconds) for one in session.measurements] == [3, 3]
+    assert all(len(one.seconds) >= 3 for one in session.measurements)
     assert all(seconds > 0 for one in session.measurements for seconds in one.seconds)
     assert [one.failure for one in session.measurements] == [None, None]
 
@@ -77,7 +77,7 @@ def test_a_crash_is_a_failure_with_a_reason_and_costs_the_others_nothing(bench):
     assert crashed.failure.kind is FailureKind.CRASH
     assert "SIGSEGV" in crashed.failure.reason
     assert crashed.seconds == ()
-    assert [len(one.seconds) for one in (default, other, *rest)] == [2, 2, 2, 2]
+    assert all(len(one.seconds) >= 2 for one in (default, other, *rest))
 
 
 def test_without_a_default_its_case_has_no_timings_and_other_cases_have(bench):
@@ -90,7 +90,7 @@ def test_without_a_default_its_case_has_no_timings_and_other_cases_have(bench):
     assert len(steady.seconds) == 1
 
 
-def test_each_case_gets_one_round_although_the_time_is_over(bench):
+def test_each_case_gets_one_pair_although_the_time_is_over(bench):
     session = bench.run(TrialPlan(cases=(_case("steady", TWO), _case("crashing")), rounds=50, seconds=0.0))
 
     assert [len(one.seconds) for one in session.measurements] == [1, 1, 1]
@@ -102,15 +102,31 @@ def test_a_session_tells_how_long_all_of_it_took(bench):
     assert session.wall_seconds >= 4 * session.measurements[0].seconds[0]
 
 
-def test_the_same_seed_runs_the_rounds_in_the_same_order_and_another_seed_in_another(bench, tmp_path):
+def test_the_same_seed_runs_the_pairs_in_the_same_order_and_another_seed_in_another(bench, tmp_path):
     def order(seed):
         (tmp_path / "log").unlink(missing_ok=True)
         bench.run(TrialPlan(cases=(_case("logging", TWO, THREE),), rounds=1, seed=seed, seconds=0.0))
-        *_checks_and_warm_up, first, second, third = (tmp_path / "log").read_text().split()
-        return first, second, third
+        return (tmp_path / "log").read_text().split()[-4:]  # what came before were checks and warm-up
 
     orders = {seed: order(seed) for seed in (0, 1)}
 
     assert orders == {seed: order(seed) for seed in (0, 1)}
-    assert all(sorted(one) == ["1", "2", "3"] for one in orders.values())
-    assert len({tuple(one) for one in orders.values()}) > 1
+    assert all(sorted(calls) == ["1", "1", "2", "3"] for calls in orders.values())
+    assert len({tuple(calls) for calls in orders.values()}) > 1
+
+
+def test_each_candidate_has_pairs_whose_timings_are_its_seconds_and_the_defaults(bench):
+    session = bench.run(TrialPlan(cases=(_case("steady", TWO, THREE),), rounds=3))
+
+    default, *candidates = session.measurements
+    assert default.pairs == ()
+    for candidate in candidates:
+        assert [pair.candidate_seconds for pair in candidate.pairs] == list(candidate.seconds)
+    paired = [pair.default_seconds for candidate in candidates for pair in candidate.pairs]
+    assert sorted(paired) == sorted(default.seconds)
+
+
+def test_the_timed_samples_are_a_part_of_the_wall_time(bench):
+    session = bench.run(TrialPlan(cases=(_case("steady", TWO),), rounds=3))
+
+    assert 6 * 0.009 < session.sampled_seconds < session.wall_seconds

@@ -16,7 +16,7 @@ from autotune.parallel import thread_pool
 from autotune.parallel.blocks import fill, map_blocks
 from autotune.parallel.random_streams import random
 from autotune.parallel.reductions import reduce_blocks
-from autotune.parallel.thread_executor import Executor
+from autotune.parallel.thread_executor import ThreadExecutor
 
 CORES, L3, NODE = Placement.CORES, Placement.L3, Placement.NODE
 
@@ -182,7 +182,7 @@ class TestRealThreads:
             meet.wait()
             return os.sched_getaffinity(0)
 
-        with Executor(2, where=NODE) as executor:
+        with ThreadExecutor(2, where=NODE) as executor:
             assert list(executor.map(where, range(2))) == [{self.mask[0]}] * 2
             assert sorted(os.sched_getaffinity(0)) == self.mask
 

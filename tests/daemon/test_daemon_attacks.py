@@ -10,7 +10,7 @@ import time
 import pytest
 from support.daemon_processes import NEVER_IDLE, Daemon, descendants_known, gone, refused
 
-from autotune.daemon.family import descendants
+from autotune.daemon.supervise import descendants
 
 pytestmark = [
     pytest.mark.real,
@@ -68,7 +68,7 @@ def test_a_full_disk_is_said_and_the_daemon_goes_on_and_recovers(disk, waiting):
     ballast.unlink()
     waiting.ask("tune", operation="qr", sizes={"n": 64})
     waiting.until(lambda: "state.json can be written again." in waiting.log)
-    assert len(json.loads((disk / "state.json").read_text("utf-8"))["wishes"]) == 2
+    assert len(json.loads((disk / "state.json").read_text("utf-8"))["orders"]) == 2
     assert waiting.end(signal.SIGTERM) == 0
 
 
@@ -85,12 +85,13 @@ def test_a_read_only_disk_is_said_and_the_daemon_goes_on(disk, waiting):
 
 ENDLESS_END = """
 import time
-from autotune.daemon import places, service
-found = service.Service(places.user())
+from autotune.daemon.daemon_settings import user_paths
+from autotune.daemon.service import DaemonService
+found = DaemonService(user_paths())
 def stop():
-    found.log.say("hangs")
+    found.controller.context.log.write("hangs")
     time.sleep(3600)
-found.keeper.stop = stop
+found.controller.stop = stop
 found.run()
 """
 
@@ -112,8 +113,9 @@ def test_kills_at_random_moments_tear_nothing_and_it_always_starts_again(daemon)
         family = descendants(daemon.process.pid) or []
         daemon.end(signal.SIGKILL)
         assert gone(family)
-        orders = json.loads((daemon.state / "state.json").read_text("utf-8"))["wishes"]
-        assert ["qr", "float64", {"m": 64 + number, "n": 64 + number}] in orders
+        orders = json.loads((daemon.state / "state.json").read_text("utf-8"))["orders"]
+        sizes = {"m": 64 + number, "n": 64 + number}
+        assert [{"operation": "qr", "dtype": "float64", "sizes": sizes}, []] in orders
     assert "cannot be used" not in daemon.log
 
 

@@ -11,10 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.profile_builders import profile
 
-from autotune.daemon import daemon_settings as configuration
 from autotune.daemon import spool
-from autotune.daemon.daemon_settings import Interpreter, Settings, hours, load
-from autotune.daemon.sensors import World, on_battery, throttles
+from autotune.daemon.daemon_settings import (
+    DaemonSettings,
+    Interpreter,
+    load_settings,
+    parse_hours,
+    parse_settings,
+)
+from autotune.daemon.sensors import MachineSensors, is_on_battery, throttle_count
 from autotune.errors import ProfileError, UsageError
 from autotune.model.catalogue import operation
 from autotune.profiles import folders, profile_files
@@ -29,18 +34,18 @@ def file(tmp_path, monkeypatch):
 
 def read(file, text):
     file.write_text(text, "utf-8")
-    return load(file)
+    return load_settings(file)
 
 
 # --- configuration ----------------------------------------------------------------------------
 
 
 def test_without_a_file_everything_has_its_default(file):
-    assert load(file) == Settings()
+    assert load_settings(file) == DaemonSettings()
 
 
 def test_an_empty_file_says_nothing(file):
-    assert read(file, "# nothing\n") == Settings()
+    assert read(file, "# nothing\n") == DaemonSettings()
 
 
 def test_a_whole_file_is_understood(file):
@@ -101,35 +106,35 @@ def test_a_file_that_others_can_write_is_refused_since_it_names_programs(file):
     file.write_text("", "utf-8")
     file.chmod(0o666)
     with pytest.raises(UsageError, match="others can write it, and it names programs to run"):
-        load(file)
+        load_settings(file)
 
 
 def test_a_folder_or_a_pipe_in_its_place_is_refused(file):
     os.mkfifo(file)
     with pytest.raises(UsageError, match="it is not a regular file"):
-        load(file)
+        load_settings(file)
 
 
 def test_the_store_is_named_once_for_all_verbs(file, monkeypatch):
     file.with_name("config.yaml").write_text("store: /nfs/autotune\ntrust: any\n", "utf-8")
-    assert load(file).store == "/nfs/autotune"
+    assert load_settings(file).store == "/nfs/autotune"
     monkeypatch.setenv("AUTOTUNE_STORE", "/elsewhere")
-    assert load(file).store == "/elsewhere"
+    assert load_settings(file).store == "/elsewhere"
 
 
 def test_hours_may_go_past_midnight():
-    night = hours("fri 22:00-06:00", "hours")
+    night = parse_hours("fri 22:00-06:00", "hours")
     friday, saturday = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)
-    assert night.holds(friday.replace(hour=23))
-    assert night.holds(saturday.replace(hour=5))
-    assert not night.holds(friday.replace(hour=5))
-    assert not night.holds(saturday.replace(hour=23))
+    assert night.contain(friday.replace(hour=23))
+    assert night.contain(saturday.replace(hour=5))
+    assert not night.contain(friday.replace(hour=5))
+    assert not night.contain(saturday.replace(hour=23))
 
 
 @given(st.text(max_size=30))
 def test_any_other_text_is_no_time(text):
     try:
-        hours(text, "hours")
+        parse_hours(text, "hours")
     except ProfileError as refused:
         assert refused.reason.startswith("hours: expected a time")  # noqa: PT017 - most texts are refused
 
@@ -145,7 +150,7 @@ def test_any_other_text_is_no_time(text):
 )
 def test_any_other_document_is_refused_with_a_sentence_or_understood(document):
     try:
-        assert isinstance(configuration.settings(document), Settings)
+        assert isinstance(parse_settings(document), DaemonSettings)
     except ProfileError as refused:
         assert refused.reason  # noqa: PT017
 
@@ -169,7 +174,7 @@ def leave_in(folder, content, name="1-1.json"):
 
 
 def taken(folder, **words):
-    return spool.take(folder, **{"shared": False, "done": set(), **words})
+    return spool.read_spool(folder, **{"shared": False, "undeletable": set(), **words})
 
 
 def test_what_a_program_leaves_is_understood(tmp_path, monkeypatch):
@@ -224,7 +229,7 @@ def test_rows_that_make_no_sense_are_left_out(folder, row):
 
 def test_a_boast_counts_for_no_more_than_a_busy_day(folder):
     leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 10**30}]})
-    assert taken(folder).calls == {SVD: spool.MOST_CALLS}
+    assert taken(folder).calls == {SVD: spool.MAX_CALLS}
 
 
 def test_links_and_pipes_are_not_followed(folder, tmp_path):
@@ -256,9 +261,9 @@ def test_a_file_that_cannot_be_removed_counts_once(folder, monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    done = set()
-    assert taken(folder, done=done).calls == {SVD: 1}
-    assert taken(folder, done=done).calls == {}
+    undeletable = set()
+    assert taken(folder, undeletable=undeletable).calls == {SVD: 1}
+    assert taken(folder, undeletable=undeletable).calls == {}
 
 
 def test_unfinished_files_are_left_to_their_writer_and_swept_when_old(folder):
@@ -276,7 +281,7 @@ def test_an_unfinished_file_from_the_future_is_nobody_s(folder):
 
 
 def test_hidden_files_keep_no_others_from_being_read(folder):
-    for number in range(2 * spool.MOST_FILES):
+    for number in range(2 * spool.MAX_FILES):
         leave_in(folder, "{", f".{number}.json")
     leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]})
     assert taken(folder).calls == {SVD: 1}
@@ -285,10 +290,10 @@ def test_hidden_files_keep_no_others_from_being_read(folder):
 def test_a_folder_in_the_spool_is_said_once_and_passed_by(folder):
     (folder / "1.json" / "inside").mkdir(parents=True)
     leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]}, "2.json")
-    done = set()
-    first = taken(folder, done=done)
+    undeletable = set()
+    first = taken(folder, undeletable=undeletable)
     assert (len(first.refused), first.calls) == (1, {SVD: 1})
-    assert taken(folder, done=done).refused == []
+    assert taken(folder, undeletable=undeletable).refused == []
 
 
 def test_thousands_of_files_are_taken_in_several_visits(folder):
@@ -298,11 +303,10 @@ def test_thousands_of_files_are_taken_in_several_visits(folder):
     assert visits == [100, 100, 50, 0]
 
 
-def test_of_a_flood_of_names_only_so_many_are_listed(folder, monkeypatch):
-    monkeypatch.setattr(spool, "MOST_NAMES", 7)
+def test_of_a_flood_of_names_only_so_many_are_listed(folder):
     for number in range(20):
         leave_in(folder, "{", f"{number}.json")
-    assert len(taken(folder).refused) == 7
+    assert len(taken(folder, max_names=7).refused) == 7
 
 
 def test_names_that_are_no_text_do_no_harm(folder):
@@ -333,25 +337,25 @@ def supply(root, name, **values):
         (folder / key).write_text(f"{value}\n", "utf-8")
 
 
-def test_a_laptop_without_its_cable_runs_on_battery(tmp_path):
+def test_a_laptop_without_its_cable_runs_is_on_battery(tmp_path):
     supply(tmp_path, "BAT0", type="Battery", status="Discharging")
     supply(tmp_path, "AC", type="Mains", online=0)
-    assert on_battery(tmp_path) is True
+    assert is_on_battery(tmp_path) is True
 
 
 def test_a_laptop_on_its_cable_does_not(tmp_path):
     supply(tmp_path, "BAT0", type="Battery", status="Charging")
     supply(tmp_path, "AC", type="Mains", online=1)
-    assert on_battery(tmp_path) is False
+    assert is_on_battery(tmp_path) is False
 
 
 def test_the_battery_of_a_mouse_is_not_the_machine_s(tmp_path):
     supply(tmp_path, "hid", type="Battery", scope="Device", status="Discharging")
-    assert on_battery(tmp_path) is None
+    assert is_on_battery(tmp_path) is None
 
 
 def test_a_server_says_nothing_of_power(tmp_path):
-    assert on_battery(tmp_path) is None
+    assert is_on_battery(tmp_path) is None
 
 
 def test_a_cpu_that_was_slowed_down_because_of_heat_is_an_obstacle(tmp_path):
@@ -359,7 +363,7 @@ def test_a_cpu_that_was_slowed_down_because_of_heat_is_an_obstacle(tmp_path):
     count.parent.mkdir(parents=True)
     count.write_text("3\n", "utf-8")
     moments = iter([0.0, 10.0, 20.0])
-    world = World(tmp_path, clock=lambda: next(moments))
+    world = MachineSensors(tmp_path, clock=lambda: next(moments))
     world.sample(0.5, measuring=False)
     assert world.sample(0.5, measuring=False).obstacle is None
     count.write_text("4\n", "utf-8")
@@ -367,9 +371,9 @@ def test_a_cpu_that_was_slowed_down_because_of_heat_is_an_obstacle(tmp_path):
 
 
 def test_where_nothing_is_recorded_nothing_is_known(tmp_path):
-    assert throttles(tmp_path) is None
+    assert throttle_count(tmp_path) is None
     moments = iter([0.0, 10.0])
-    world = World(tmp_path, clock=lambda: next(moments))
+    world = MachineSensors(tmp_path, clock=lambda: next(moments))
     assert world.sample(0.5, measuring=False) is None
     sample = world.sample(0.5, measuring=False)
     assert (sample.foreign_cpus, sample.waiting, sample.obstacle) == (None, None, None)
@@ -381,7 +385,7 @@ def test_a_kernel_without_pressure_information_is_judged_by_its_cpu_time(tmp_pat
     own = f"{os.getpid()} (python) S " + " ".join(["0"] * 40)
     (proc / str(os.getpid()) / "stat").write_text(own, "utf-8")
     moments = iter([0.0, 10.0])
-    world = World(tmp_path, clock=lambda: next(moments))
+    world = MachineSensors(tmp_path, clock=lambda: next(moments))
     (proc / "stat").write_text("cpu  1000 0 0 1000 0 0 0 0 0 0\n", "utf-8")
     world.sample(0.5, measuring=False)
     (proc / "stat").write_text("cpu  2000 0 0 1000 0 0 0 0 0 0\n", "utf-8")
@@ -394,9 +398,9 @@ def test_a_program_is_known_by_the_name_that_the_kernel_gives_it(tmp_path):
     for pid, name in (("7", "bash"), ("8", "a-very-long-nam")):
         (tmp_path / "proc" / pid).mkdir(parents=True)
         (tmp_path / "proc" / pid / "comm").write_text(f"{name}\n", "utf-8")
-    world = World(tmp_path)
-    assert world.running(["blender"]) is None
-    assert world.running(["blender", "a-very-long-name"]) == "a-very-long-name"
+    world = MachineSensors(tmp_path)
+    assert world.running_program(["blender"]) is None
+    assert world.running_program(["blender", "a-very-long-name"]) == "a-very-long-name"
 
 
 # --- what the daemon of all users leaves ------------------------------------------------------

@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 from support.daemon_processes import ANY_LOAD, PATIENCE, Daemon, descendants_known, gone, refused
 
-from autotune.daemon.child_processes import Processes
-from autotune.daemon.daemon_settings import Interpreter
-from autotune.daemon.family import descendants
-from autotune.daemon.state_file import load
+from autotune.daemon.state_file import load_state
+from autotune.daemon.supervise import ChildCommand, ProcessLauncher, descendants
 
 pytestmark = [
     pytest.mark.real,
@@ -34,7 +32,7 @@ def test_sigterm_in_the_middle_of_a_trial_ends_everything(daemon):
     assert daemon.end(signal.SIGTERM) == 0
     assert gone(family)
     assert not daemon.socket.exists()
-    assert load(daemon.state / "state.json")[0].interrupted is not None
+    assert load_state(daemon.state / "state.json")[0].unfinished is not None
 
 
 def test_sigkill_leaves_no_child_and_the_next_daemon_goes_on(daemon):
@@ -84,23 +82,34 @@ def test_what_the_command_line_shows_is_what_the_daemon_says(daemon):
     assert json.loads(said("status", "--json")[1])["pid"] == daemon.process.pid
     assert f"runs as process {daemon.process.pid}" in said("status")[1]
     began = time.time()
-    assert said("pause", "--for", "2h") == (0, "", "Nothing is measured for 2h.\n")
+    assert said("pause", "--for", "2h") == (0, "", "The daemon measures nothing for 2h.\n")
     assert began + 7200 <= daemon.ask("status")["paused_until"] <= time.time() + 7200
-    assert said("tune", "svd", "n=200")[0] == 0
+    assert said("tune", "svd", "n=200")[2].startswith("svd float64 m=200 n=200 is measured next")
     assert daemon.ask("status")["orders"] == 1
     ordered = "1. svd float64 m=200 n=200 [order] It was ordered."
     daemon.until(lambda: ordered in said("explain")[1])  # once its interpreter has been asked who it is
     assert said("resume")[0] == 0
     assert said("tune", "no-such-thing")[0] == 2
+    assert said("tune", "svd", "k=200")[0] == 2
     assert said("reload")[0] == 0
+    assert said("stop") == (
+        0,
+        "",
+        f"The daemon (process {daemon.process.pid}) has ended. Profiles stay in force.\n",
+    )
+    assert daemon.process.wait(PATIENCE) == 0
+    assert said("stop")[0] == 3
 
 
-def test_a_child_and_all_that_it_started_end_with_the_leash(tmp_path):
+def test_a_child_and_all_that_it_started_end_with_their_supervisor(tmp_path):
     code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True); time.sleep(600)"
     (tmp_path / "endless.py").write_text(code, "utf-8")
-    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environ = {**os.environ, "PYTHONPATH": path}
     others = set(descendants(os.getpid()) or [])
-    child = Processes(tmp_path, environ).start(Interpreter(), "endless", (), {})
+    child = ProcessLauncher(tmp_path, environ).start(
+        sys.executable, ChildCommand(module="endless", arguments=()), {}
+    )
     deadline = time.monotonic() + PATIENCE
     while len(family := set(descendants(os.getpid()) or []) - others) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -112,7 +121,9 @@ def test_a_child_and_all_that_it_started_end_with_the_leash(tmp_path):
 
 def test_an_interpreter_that_is_not_there_is_an_answer_and_no_crash(tmp_path):
     with pytest.raises(OSError, match="No such file"):
-        Processes(tmp_path, os.environ).start(Interpreter(python="/no/python"), "autotune", (), {})
+        ProcessLauncher(tmp_path, os.environ).start(
+            "/no/python", ChildCommand(module="autotune", arguments=()), {}
+        )
     assert list(tmp_path.glob("job-*")) == []
 
 

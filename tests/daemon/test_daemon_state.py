@@ -1,4 +1,4 @@
-"""What the daemon remembers, as a file that anything may have happened to."""
+"""What the daemon remembers, and its file, to which anything may have happened."""
 
 import json
 import math
@@ -7,30 +7,37 @@ from dataclasses import fields
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.daemon_scenes import NAME, NOON, entry, knowledge, row
+from support.daemon_scenes import NAME, NOON, SVD, entry, schedule_input
 
-from autotune.daemon import state_file
-from autotune.daemon.budget import Spent
-from autotune.daemon.remembered import Memory
 from autotune.daemon.schedule import queue
+from autotune.daemon.state import (
+    CanaryProgress,
+    CanaryVerdict,
+    DaemonState,
+    DailyCpuTime,
+    Retry,
+    UnfinishedCalibration,
+)
+from autotune.daemon.state_file import FORMAT, load_state, save_state
+from autotune.model.catalogue import operation
+from autotune.model.operation import Operation
 
-FULL = Memory(
-    spent=Spent("2026-01-01", 5.0),
+FULL = DaemonState(
+    cpu_time=DailyCpuTime("2026-01-01", 5.0),
     paused_until=NOON,
-    demand=row("svd", 5, n=100),
-    used=row("qr", 5, n=100),
-    faded=NOON,
-    attempts={"svd float64": [1.0, NOON]},
-    wishes=[["svd", "float64", {}]],
-    served={"svd float64": [NAME]},
-    doubts={"inv float64 n=5": ["inv", "float64", {"n": 5}, "It was slower"]},
-    interrupted={"interpreter": NAME, "operation": "det", "dtype": "float64", "sizes": {}},
-    trials={"/p": [[1, 2], ["slower"]]},
-    trusted={"/p": [1, 2]},
-    known={NAME: {"usable_cpus": 4}},
+    demand={operation("svd", n=100): 5.0},
+    used={operation("qr", n=100): 5.0},
+    decayed=NOON,
+    retries={"svd float64": Retry(1, NOON)},
+    orders={SVD: (NAME,)},
+    doubts={operation("inv", n=5): "It was slower"},
+    unfinished=UnfinishedCalibration(NAME, Operation(name="det")),
+    canaries={"/p": CanaryProgress((1, 2), (CanaryVerdict.SLOWER,))},
+    trusted={"/p": (1, 2)},
+    facts={NAME: {"usable_cpus": 4, "numpy": "2.4", "ilp64": True, "layer": None}},
     stale={NAME: "usable_cpus was 4 and is 2."},
-    noticed={"k1": NOON},
-    checked={"k1 svd float64": NOON},
+    first_seen={"k1": NOON},
+    checked={"k1": {SVD: NOON}},
     counts={"adopted": 1.0},
     unpublished={"/p": NAME},
     pulled=NOON,
@@ -66,44 +73,94 @@ def _with(value, place, new):
 
 
 def test_what_was_written_is_what_is_read(tmp_path):
-    state_file.save(tmp_path / "state.json", FULL)
-    assert state_file.load(tmp_path / "state.json") == (FULL, None)
+    assert all(getattr(FULL, item.name) != getattr(DaemonState(), item.name) for item in fields(FULL))
+    save_state(tmp_path / "state.json", FULL)
+    assert load_state(tmp_path / "state.json") == (FULL, None)
+    save_state(tmp_path / "state.json", DaemonState())
+    assert load_state(tmp_path / "state.json") == (DaemonState(), None)
 
 
 @given(st.data())
 def test_a_state_file_with_anything_in_it_is_refused_or_can_be_worked_with(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "state.json"
-    state_file.save(path, FULL)
+    save_state(path, FULL)
     document = data.draw(replaced(json.loads(path.read_text("utf-8")), ANYTHING))
     path.write_text(json.dumps(document), "utf-8")
-    found, problem = state_file.load(path)
-    assert (problem is None) or found == Memory()
-    queue(knowledge(entry("svd"), memory=found))
-    found.settle(NOON)
-    found.fade(NOON + 86400)
-    found.trim()
-    found.strike([NAME])
-    state_file.save(path, found)
+    state, problem = load_state(path)
+    assert (problem is None) or state == DaemonState()
+    state.cpu_time.plus("2026-01-01", 1.0)
+    queue(schedule_input(entry("svd"), state=state))
+    state.delay("svd float64", NOON, 3600.0)
+    state.clamp_times(NOON)
+    state.decay(NOON + 86400)
+    state.count_calls({}, covered=False)
+    state.drop_served_orders([NAME])
+    save_state(path, state)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"faded": 10**400},
-        {"faded": math.nan},
+        {"decayed": 10**400},
+        {"decayed": math.nan},
         {"paused_until": math.inf},
-        {"spent": {"day": "zzz", "cpu_seconds": 1.0}},
-        {"spent": {"day": "2026-11-22", "cpu_seconds": 10**400}},
-        {"known": {"python": {"cpus": [[]]}}},
+        {"cpu_time": 7},
+        {"cpu_time": {"day": "2026-11-22", "seconds": 10**400}},
+        {"facts": {"python": {"cpus": [[]]}}},
+        {"facts": {"python": 7}},
         {"trusted": {"profile": [[]]}},
+        {"canaries": {"/p": [1]}},
+        {"canaries": {"/p": {"profile": [], "verdicts": ["garbage"]}}},
+        {"used": {"svd": 1.0}},
+        {"demand": [[{"operation": "svd", "dtype": "float64", "sizes": {"n": 5}}, 1]]},
+        {"demand": [[{"operation": "svd", "dtype": "float64", "sizes": {"m": 5, "n": 5}}]]},
+        {"orders": [[{"operation": "no-such-operation", "dtype": "float64", "sizes": {}}, []]]},
+        {"orders": [[{"operation": "svd", "dtype": "float64", "sizes": []}, []]]},
+        {"unfinished": {}},
+        {"unfinished": {"interpreter": "/p", "operation": {"operation": "svd", "dtype": "x", "sizes": {}}}},
+        {"retries": {"x": 1}},
+        {"retries": {"x": {"failures": True, "not_before": 1.0}}},
+        {"stale": {"/p": []}},
+        {"no_such_field": 1},
     ],
 )
-def test_what_nothing_can_be_reckoned_with_is_refused(tmp_path, wrong):
-    (tmp_path / "state.json").write_text(json.dumps({"format": 1, **wrong}))
-    found, problem = state_file.load(tmp_path / "state.json")
-    assert found == Memory()
+def test_a_state_with_a_value_that_is_not_valid_is_refused(tmp_path, wrong):
+    (tmp_path / "state.json").write_text(json.dumps({"format": FORMAT, **wrong}))
+    state, problem = load_state(tmp_path / "state.json")
+    assert state == DaemonState()
     assert problem is not None
 
 
-def test_every_field_of_the_memory_is_checked():
-    assert set(state_file._SHAPES) == {one.name for one in fields(Memory)}
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', "\0", "9" * 5000, "[" * 100_000])
+def test_a_state_file_of_anything_else_is_refused(tmp_path, text):
+    (tmp_path / "state.json").write_text(text, "utf-8")
+    state, problem = load_state(tmp_path / "state.json")
+    assert state == DaemonState()
+    assert problem.startswith(f"{tmp_path}/state.json cannot be used")
+
+
+# --- CPU time of a day ------------------------------------------------------------------------
+
+
+def test_a_new_day_has_a_new_budget():
+    assert DailyCpuTime("2026-01-01", 900.0).remaining("2026-01-02", 1000.0) == 1000.0
+
+
+def test_what_was_spent_today_is_not_left():
+    assert DailyCpuTime("2026-01-01", 900.0).plus("2026-01-01", 60.0).remaining("2026-01-01", 1000.0) == 40.0
+
+
+def test_a_clock_set_back_by_a_day_gives_nothing_back():
+    spent = DailyCpuTime("2026-01-02", 900.0)
+    assert spent.remaining("2026-01-01", 1000.0) == 100.0
+    assert spent.plus("2026-01-01", 50.0) == DailyCpuTime("2026-01-02", 950.0)
+
+
+def test_a_day_far_ahead_was_a_wrong_clock_and_is_not_waited_for():
+    spent = DailyCpuTime("2036-01-01", 1e9)
+    assert spent.remaining("2026-01-01", 1000.0) == 1000.0
+    assert spent.plus("2026-01-01", 50.0) == DailyCpuTime("2026-01-01", 50.0)
+
+
+def test_a_day_that_is_no_date_is_over():
+    assert DailyCpuTime("garbage", 900.0).remaining("2026-01-01", 1000.0) == 1000.0

@@ -3,7 +3,6 @@
 import pytest
 from support.daemon_scenes import NAME, NOON, Scene, entry
 
-from autotune.daemon import staging
 from autotune.daemon.daemon_settings import Interpreter
 
 STORE = "/nfs/autotune"
@@ -18,7 +17,7 @@ def scene(tmp_path):
 def until(scene, verb):
     """Tick until such a child runs."""
     for _ in range(40):
-        if scene.keeper.running is not None and scene.launcher.last.arguments[0] == verb:
+        if scene.controller.running is not None and scene.launcher.last.arguments[0] == verb:
             return scene.launcher.last
         scene.tick(10.0)
     raise AssertionError(scene.events)
@@ -27,24 +26,24 @@ def until(scene, verb):
 def pulled(scene, text="what others found", interpreter=None):
     """The store answers the pull that comes next with one profile, or with none; where it was put."""
     child = until(scene, "pull")
-    folder = staging.folder(scene.keeper._book.places, interpreter or scene.settings.interpreters[0])
+    folder = scene.paths.pulled_for(interpreter or scene.settings.interpreters[0])
     assert child.environ == {"AUTOTUNE_STATE_DIR": str(folder)}
     path = folder / "cluster" / "class-1.yaml"
     if text and not path.exists():  # a pull leaves alone what has not changed
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
-    child.done({"mirrored": [{}] if text else []}, status=0 if text else 1)
+    child.finish({"mirrored": [{}] if text else []}, status=0 if text else 1)
     scene.tick(0.5)
     return path
 
 
 def tried(scene, *standings):
     """The trial that runs next says this, run by run."""
-    until(scene, "excerpt").done({"entries": []})
+    until(scene, "excerpt").finish({"entries": []})
     scene.tick(0.25)
     for standing in standings:
         assert scene.launcher.last.arguments[0] == "verify"
-        scene.launcher.last.done(
+        scene.launcher.last.finish(
             {
                 "entries": [
                     {
@@ -61,23 +60,23 @@ def tried(scene, *standings):
 
 
 def test_what_was_pulled_is_in_force_only_once_it_was_timed(scene):
-    scene.surveyed()
+    scene.asked()
     path = pulled(scene)
     until(scene, "excerpt")
     assert scene.launcher.last.arguments[1] == str(path)
     assert not (scene.mirror / "class-1.yaml").exists()
-    assert scene.keeper.status()["store"]["staged"] == 1
+    assert scene.status["store"]["staged"] == 1
     tried(scene, "holds")
     assert (scene.mirror / "class-1.yaml").read_text("utf-8") == "what others found"
-    assert scene.keeper.status()["store"]["staged"] == 0
+    assert scene.status["store"]["staged"] == 0
 
 
 def test_what_was_pulled_and_is_slower_never_comes_into_force_and_is_not_timed_again(scene):
-    scene.surveyed()
+    scene.asked()
     pulled(scene)
     tried(scene, "slower", "slower")
     assert not (scene.mirror / "class-1.yaml").exists()
-    scene.answer_survey()
+    scene.answer_inventory()
     pulled(scene)
     for _ in range(8):
         scene.tick(10.0)
@@ -85,19 +84,19 @@ def test_what_was_pulled_and_is_slower_never_comes_into_force_and_is_not_timed_a
 
 
 def test_what_comes_into_force_is_not_timed_once_more(scene):
-    scene.surveyed()
+    scene.asked()
     pulled(scene)
     tried(scene, "holds")
-    scene.keeper.interpreters.again(NAME)
-    until(scene, "survey")
-    scene.answer_survey(entry(path=str(scene.mirror / "class-1.yaml"), level="same-class"))
+    scene.controller.inventories.ask_again(NAME)
+    until(scene, "inventory")
+    scene.answer_inventory(entry(path=str(scene.mirror / "class-1.yaml"), level="same-class"))
     scene.tick(0.5)
-    assert scene.keeper.queue() == []
+    assert scene.controller.next_jobs() == []
 
 
 def test_a_busy_machine_gets_what_is_pulled_once_it_is_idle(scene):
-    scene.surveyed()
-    scene.senses.foreign = 2.0
+    scene.asked()
+    scene.sensors.foreign = 2.0
     pulled(scene)
     for _ in range(5):
         scene.tick(10.0)
@@ -105,42 +104,42 @@ def test_a_busy_machine_gets_what_is_pulled_once_it_is_idle(scene):
 
 
 def test_a_mirror_that_cannot_be_written_is_said_and_tried_again(scene):
-    scene.surveyed()
+    scene.asked()
     pulled(scene)
     scene.mirror.write_text("in the way", "utf-8")
     tried(scene, "holds")
-    assert any("cannot be put into force" in line["why"] for line in scene.said)
-    assert any(subject.endswith("class-1.yaml") for subject in scene.keeper.memory.attempts)
+    assert any("cannot be put into force" in line["why"] for line in scene.lines)
+    assert any(subject.endswith("class-1.yaml") for subject in scene.state.retries)
 
 
 def test_what_the_store_stands_for_no_longer_is_removed_once_it_has_answered(scene):
-    scene.surveyed()
+    scene.asked()
     scene.mirror.mkdir()
     (scene.mirror / "old.yaml").write_text("withdrawn", "utf-8")
-    until(scene, "pull").done(status=1, words="Traceback")
+    until(scene, "pull").finish(status=1, words="Traceback")
     scene.tick(0.5)
     assert (scene.mirror / "old.yaml").exists()
-    assert scene.keeper.memory.pull_failures == 1
+    assert scene.state.pull_failures == 1
     pulled(scene, text="")
     assert not (scene.mirror / "old.yaml").exists()
 
 
 def test_each_interpreter_s_class_is_pulled(tmp_path):
     scene = Scene(tmp_path, store=STORE, pull_seconds=100.0, interpreters=(*Scene.LISTED, OTHER))
-    scene.surveyed()
-    scene.answer_survey(key="k2")
+    scene.asked()
+    scene.answer_inventory(key="k2")
     scene.tick(0.5)
     pulled(scene)
     pulled(scene, interpreter=OTHER)
-    assert scene.keeper.memory.counts["pull_done"] == 2
+    assert scene.state.counts["pull_done"] == 2
 
 
 def test_interpreters_of_one_class_pull_once(tmp_path):
     scene = Scene(tmp_path, store=STORE, pull_seconds=1000.0, interpreters=(*Scene.LISTED, OTHER))
-    scene.surveyed()
-    scene.answer_survey()
+    scene.asked()
+    scene.answer_inventory()
     scene.tick(0.5)
-    until(scene, "pull").done({"mirrored": []}, status=1)
+    until(scene, "pull").finish({"mirrored": []}, status=1)
     scene.tick(0.5)
     for _ in range(20):
         scene.tick(10.0)
@@ -148,15 +147,15 @@ def test_interpreters_of_one_class_pull_once(tmp_path):
 
 
 def test_what_could_not_be_published_is_tried_again_also_by_the_next_daemon(scene):
-    scene.keeper.memory.unpublished["/p/mine.yaml"] = NAME
-    scene.surveyed()
-    until(scene, "publish").done(status=3, words="The store is away.")
+    scene.state.unpublished["/p/mine.yaml"] = NAME
+    scene.asked()
+    until(scene, "publish").finish(status=3, words="The store is away.")
     scene.tick(0.5)
     scene.begin()
-    scene.surveyed()
-    assert scene.keeper.memory.unpublished == {"/p/mine.yaml": NAME}
-    scene.keeper.memory.settle(NOON)
-    scene.clock.pass_by(700.0)
-    until(scene, "publish").done()
+    scene.asked()
+    assert scene.state.unpublished == {"/p/mine.yaml": NAME}
+    scene.state.clamp_times(NOON)
+    scene.clock.advance(700.0)
+    until(scene, "publish").finish()
     scene.tick(0.5)
-    assert scene.keeper.memory.unpublished == {}
+    assert scene.state.unpublished == {}

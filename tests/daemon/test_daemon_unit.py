@@ -7,11 +7,13 @@ import socket
 import subprocess
 
 import pytest
+from support.daemon_scenes import NOON, SVD, Scene, entry
 
-from autotune.daemon import metrics, systemd
-from autotune.daemon.daemon_lock import Running, hold
-from autotune.daemon.notify import Notify
-from autotune.errors import EnvironmentProblem
+from autotune.daemon import systemd
+from autotune.daemon.metrics import metrics_text
+from autotune.daemon.service import hold_lock
+from autotune.daemon.systemd import notify_systemd
+from autotune.errors import DaemonRuns, EnvironmentProblem
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze"
@@ -73,14 +75,14 @@ def test_without_systemd_installing_says_what_to_do(monkeypatch):
     with pytest.raises(
         EnvironmentProblem, match=r"There is no systemd here. `autotune daemon` runs in a shell"
     ):
-        systemd.install(user=True, store=False)
+        systemd.install_unit(user=True, store=False)
 
 
 def test_installing_for_a_user_writes_below_their_configuration(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(shutil, "which", lambda _: "/bin/true")
     monkeypatch.setattr(systemd, "_run", lambda *_: None)
-    files, following = systemd.install(user=True, store=False)
+    files, following = systemd.install_unit(user=True, store=False)
     assert files == [tmp_path / "systemd" / "user" / "autotune.service"]
     assert files[0].read_text("utf-8") == systemd.user_unit()
     assert following == "systemctl --user enable --now autotune"
@@ -91,65 +93,59 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(shutil, "which", lambda _: "/bin/true")
     with pytest.raises(EnvironmentProblem, match="cannot be written"):
-        systemd.install(user=True, store=False)
+        systemd.install_unit(user=True, store=False)
 
 
-def test_the_service_manager_hears_what_happens(tmp_path):
+def test_the_service_manager_receives_messages(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(60.0)
-        line = Notify({"NOTIFY_SOCKET": str(tmp_path / "notify")})
-        line.ready()
-        line.alive("Quiet.")
-        line.reloading()
-        line.stopping()
-        heard = [manager.recv(4096).decode() for _ in range(4)]
-    assert heard[:2] == ["READY=1", "WATCHDOG=1\nSTATUS=Quiet."]
-    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", heard[2])
-    assert heard[3] == "STOPPING=1"
+        notify_systemd("WATCHDOG=1\nSTATUS=Quiet.", environ={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        assert manager.recv(4096) == b"WATCHDOG=1\nSTATUS=Quiet."
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/nobody/there", "@autotune-nobody"])
 def test_without_a_service_manager_nothing_happens(address):
-    Notify({"NOTIFY_SOCKET": address}).ready()
+    notify_systemd("READY=1", environ={"NOTIFY_SOCKET": address})
 
 
 def test_a_second_daemon_is_refused_and_told_whom_to_ask(tmp_path):
-    held = hold(tmp_path / "run" / "lock")
-    with pytest.raises(Running, match=r"Another daemon holds .*`autotune daemon status` asks it"):
-        hold(tmp_path / "run" / "lock")
+    held = hold_lock(tmp_path / "run" / "lock")
+    with pytest.raises(DaemonRuns, match=r"Another daemon holds .*`autotune daemon status` asks it"):
+        hold_lock(tmp_path / "run" / "lock")
     os.close(held)
-    os.close(hold(tmp_path / "run" / "lock"))
+    os.close(hold_lock(tmp_path / "run" / "lock"))
 
 
 def test_a_lock_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "run").write_text("a file", "utf-8")
     with pytest.raises(EnvironmentProblem, match="cannot be made"):
-        hold(tmp_path / "run" / "lock")
+        hold_lock(tmp_path / "run" / "lock")
 
 
-STATUS = {"counts": {"adopted": 2.0, "cpu_seconds": 12.5}, "idle": True, "running": None, "demand": 3}
-FIGURES = {
-    "levels": {"this-host": 4},
-    "oldest_check": 1_800_000_000.0,
-    "stale": 0,
-    "expected_ratio": 0.5,
-    "rechecked_ratio": None,
-}
+@pytest.fixture
+def lines(tmp_path):
+    scene = Scene(tmp_path).asked(entry("svd"), entry("qr"))
+    scene.state.counts |= {"adopted": 2.0, "cpu_seconds": 12.5}
+    scene.state.checked["k1"] = {SVD: 1_700_000_000.0}
+    return metrics_text(scene.controller.context, scene.controller.inventories, scene.status).splitlines()
 
 
-def test_metrics_are_lines_that_prometheus_reads():
-    lines = metrics.text(STATUS, FIGURES).splitlines()
+def test_metrics_are_lines_that_prometheus_reads(lines):
     values = [line for line in lines if not line.startswith("#")]
-    assert 'autotune_entries{level="this-host"} 4' in values
+    assert 'autotune_entries{level="this-host"} 2' in values
     assert 'autotune_jobs_total{outcome="adopted"} 2' in values
     assert "autotune_cpu_seconds_total 12.5" in values
-    assert "autotune_oldest_check_timestamp_seconds 1800000000" in values
+    assert "autotune_oldest_check_timestamp_seconds 1700000000" in values
     assert all(re.fullmatch(r'autotune_[a-z_]+(\{[a-z]+="[^"]*"\})? [0-9.e+-]+', line) for line in values)
 
 
-def test_every_metric_says_what_it_is_once_and_unknown_ones_are_left_out():
-    lines = metrics.text(STATUS, FIGURES).splitlines()
+def test_metrics_say_when_they_were_written_so_that_a_dead_daemon_is_noticed(lines):
+    (written,) = (line for line in lines if line.startswith("autotune_written_timestamp_seconds"))
+    assert NOON <= float(written.split()[1]) < NOON + 10
+
+
+def test_every_metric_says_what_it_is_once_and_unknown_ones_are_left_out(lines):
     kinds = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert sorted(set(kinds)) == sorted(kinds)
     assert {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")} == set(kinds)

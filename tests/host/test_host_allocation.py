@@ -9,7 +9,13 @@ from autotune.host import cgroup, shares, usable_cpus
 from autotune.host.detect import detect
 from autotune.model.allocation import Limit, allocate
 
-OURS = (shares.CAP, shares.PROCESSES, *shares.LOCAL_PROCESSES)
+OURS = (
+    shares.PROCESSES,
+    *(*shares.CAPS, "SLURM_CPUS_ON_NODE", "SLURM_CPUS_PER_TASK"),
+    *(*shares.RANKS, *shares.RANKS.values()),
+    *("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"),
+    *usable_cpus.BINDINGS,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -35,46 +41,142 @@ def test_more_processes_than_cpus_leave_one_each():
     assert allocate(allowed_cpus=2, online_cpus=2, processes=7) == (1, Limit.SHARED)
 
 
-def shared(environ, *, affinity=8, host=8):
-    return shares.processes(environ, affinity_cpus=affinity, host_cpus=host)
+IN_STEP = {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0"}
+BATCH = {"SLURM_JOB_ID": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+"""What Slurm sets in a batch script and in an interactive shell, too."""
 
 
-@pytest.mark.parametrize("name", shares.LOCAL_PROCESSES)
-def test_a_launchers_count_divides(name):
-    assert shared({name: "4"}) == 4
+@pytest.mark.parametrize(("name", "mark"), shares.RANKS.items())
+def test_a_launchers_count_is_believed_by_the_processes_that_it_started(name, mark):
+    assert shares.ranks({name: "4", mark: "0"}) == (name, 4)
 
 
-def test_the_users_count_is_believed_before_a_launchers():
-    assert shared({"AUTOTUNE_PROCESSES": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "8"}) == 2
+@pytest.mark.parametrize("name", shares.RANKS)
+@pytest.mark.parametrize("environ", [{}, BATCH, BATCH | {"SLURM_STEP_ID": "4294967290"}])
+def test_a_launchers_count_in_a_shell_or_batch_script_is_not(name, environ):
+    """`sbatch --ntasks-per-node=4` with `python` in the script: one process, whatever the job may start."""
+    assert shares.ranks(environ | {name: "4"}) == ("", 1)
 
 
-def test_ranks_with_cpus_of_their_own_do_not_share():
-    assert shared({"OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, affinity=2) == 1
+def test_of_two_counts_of_slurms_that_of_the_step_holds():
+    environ = IN_STEP | {"SLURM_STEP_TASKS_PER_NODE": "1", "SLURM_NTASKS_PER_NODE": "4"}
+    assert shares.ranks(environ) == ("SLURM_STEP_TASKS_PER_NODE", 1)
 
 
-def test_ranks_bound_to_overlapping_cpus_share():
-    assert shared({"OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, affinity=4) == 4
+def cpus(first, last):
+    return frozenset(range(first, last + 1))
 
 
-def test_ranks_that_share_a_jobs_cpuset_share():
-    """The job was given 8 of the computer's 64 CPUs, and each of its ranks may use all 8."""
-    assert shared({"SLURM_STEP_TASKS_PER_NODE": "4"}, affinity=8, host=8) == 4
+@pytest.mark.parametrize(
+    ("local", "mask", "sharing"),
+    [
+        (4, cpus(0, 15), 4),  # not bound
+        (4, cpus(0, 3), 1),  # a quarter each
+        (4, cpus(0, 7), 2),  # two on each socket
+        (3, cpus(0, 7), 2),
+        (4, cpus(0, 0), 1),
+        (40, cpus(0, 0), 3),  # more ranks than CPUs
+        (1, cpus(0, 7), 1),
+        (4, None, 4),
+    ],
+)
+def test_ranks_are_taken_to_be_spread_evenly(local, mask, sharing):
+    assert shares.sharing_ranks(local, mask=mask, host_cpus=16) == sharing
 
 
-def test_web_workers_share_whatever_the_affinity_of_the_server():
-    assert shared({"WEB_CONCURRENCY": "3"}, affinity=2) == 3
+@pytest.mark.parametrize(
+    ("masks", "sharing"),
+    [
+        ([cpus(0, 3)] * 4, 4),  # `taskset -c 0-3 mpirun -n 4`: all on the same four
+        ([cpus(0, 3), cpus(4, 7), cpus(8, 11), cpus(12, 15)], 1),
+        ([cpus(0, 3), cpus(0, 3), cpus(8, 11), cpus(12, 15)], 2),
+        ([cpus(0, 3), cpus(0, 15), cpus(0, 15), cpus(0, 15)], 4),
+        ([cpus(0, 3), cpus(0, 3)], 1),  # two of four are seen: the rule for unknown masks
+    ],
+)
+def test_masks_that_can_be_read_tell_which_ranks_share(masks, sharing):
+    assert shares.sharing_ranks(4, mask=cpus(0, 3), host_cpus=16, masks=masks) == sharing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "workers"),
+    [
+        (["/usr/bin/gunicorn", "-w", "4", "app:app"], {}, 4),
+        (["/usr/bin/gunicorn", "-w4", "app:app"], {"WEB_CONCURRENCY": "8"}, 4),
+        (["/usr/bin/gunicorn", "--workers=4", "app:app"], {}, 4),
+        (["gunicorn", "app:app"], {"WEB_CONCURRENCY": "3"}, 3),
+        (["gunicorn", "app:app"], {"GUNICORN_CMD_ARGS": "--workers 5 -b :80"}, 5),
+        (["/lib/gunicorn/__main__.py", "app:app"], {"WEB_CONCURRENCY": "3"}, 3),
+        (["/usr/bin/uvicorn", "--workers", "2", "app:app"], {}, 2),
+        (["/usr/bin/celery", "-A", "tasks", "worker", "-c", "6"], {"WEB_CONCURRENCY": "3"}, 6),
+        (["/usr/bin/celery", "-A", "tasks", "worker"], {"WEB_CONCURRENCY": "3"}, 1),
+        (["gunicorn", "app:app"], {}, 1),
+        (["job.py", "-w", "4"], {"WEB_CONCURRENCY": "4"}, 1),
+        (["/usr/bin/autotune", "calibrate"], {"WEB_CONCURRENCY": "4"}, 1),
+        (["", "-w", "4"], {"WEB_CONCURRENCY": "4"}, 1),
+        ([], {"WEB_CONCURRENCY": "4"}, 1),
+    ],
+)
+def test_only_a_server_divides_by_its_workers(arguments, environ, workers):
+    assert shares.workers_of_server(environ, arguments) == workers
+
+
+def test_only_a_worker_of_a_test_run_divides_by_their_number():
+    assert shares.test_workers({"PYTEST_XDIST_WORKER": "gw0", "PYTEST_XDIST_WORKER_COUNT": "4"}) == 4
+    assert shares.test_workers({"PYTEST_XDIST_WORKER_COUNT": "4"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("environ", "cap"),
+    [
+        ({"AUTOTUNE_CPUS": "3"}, 3),
+        ({"PYTHON_CPU_COUNT": "3", "LOKY_MAX_CPU_COUNT": "2"}, 2),
+        ({"PYTHON_CPU_COUNT": "default"}, None),
+        ({"NSLOTS": "4"}, 4),
+        ({"NCPUS": "4"}, None),
+        ({"NCPUS": "4", "PBS_JOBID": "7.head"}, 4),
+        ({"LSB_DJOB_NUMPROC": "4"}, None),
+        ({"LSB_DJOB_NUMPROC": "4", "LSB_JOBID": "7"}, 4),
+        (BATCH | {"SLURM_CPUS_ON_NODE": "8"}, 8),
+        ({"SLURM_CPUS_ON_NODE": "8"}, None),
+        ({"OMP_NUM_THREADS": "1"}, None),
+    ],
+)
+def test_what_a_batch_system_or_the_user_gave_is_a_cap(environ, cap):
+    assert shares.cap(environ) == cap
+
+
+@pytest.mark.parametrize(
+    ("environ", "cap"),
+    [
+        ({"SLURM_CPUS_PER_TASK": "4"}, 4),
+        (BATCH | {"SLURM_CPUS_PER_TASK": "4", "SLURM_NTASKS": "1"}, 4),
+        (BATCH | {"SLURM_CPUS_PER_TASK": "4", "SLURM_NTASKS": "8"}, None),
+        (IN_STEP | {"SLURM_CPUS_PER_TASK": "4", "SLURM_NTASKS": "8"}, 4),
+    ],
+)
+def test_slurms_cpus_of_a_task_cap_a_task(environ, cap):
+    assert shares.task_cap(environ) == cap
+
+
+def test_the_cap_of_one_task_is_not_divided_by_the_tasks():
+    """A node of 16 CPUs, four tasks of four CPUs each, none bound."""
+    assert allocate(allowed_cpus=16, online_cpus=16, processes=4, task_cap=4) == (4, Limit.SHARED)
+    assert allocate(allowed_cpus=16, online_cpus=16, processes=2, task_cap=4) == (4, Limit.CAP)
 
 
 @pytest.mark.parametrize(("node", "tasks"), [("0", 4), ("1", 4), ("2", 1), ("3", 1), ("", 4)])
 def test_slurms_list_is_read_for_the_own_node(node, tasks):
-    assert shared({"SLURM_STEP_TASKS_PER_NODE": "4(x2),1", "SLURM_NODEID": node}) == tasks
+    environ = IN_STEP | {"SLURM_STEP_TASKS_PER_NODE": "4(x2),1", "SLURM_NODEID": node}
+    assert shares.ranks(environ)[1] == tasks
 
 
 @pytest.mark.parametrize("value", ["abc", "0", "-3", "1.5", "", "1e3", "99999999999"])
 def test_what_is_no_count_is_ignored(value):
-    environ = {"AUTOTUNE_CPUS": value, "AUTOTUNE_PROCESSES": value, "WEB_CONCURRENCY": value}
+    environ = {"AUTOTUNE_CPUS": value, "NSLOTS": value, "LOCAL_WORLD_SIZE": value, "LOCAL_RANK": "0"}
     assert shares.cap(environ) is None
-    assert shared(environ) == 1
+    assert shares.ranks(environ) == ("", 1)
+    assert shares.workers_of_server({"WEB_CONCURRENCY": value}, ["gunicorn", "-w", value]) == 1
 
 
 def test_what_is_no_count_is_named_but_an_empty_one_is_unset():
@@ -91,7 +193,9 @@ def test_what_is_no_count_is_named_but_an_empty_one_is_unset():
         {},
         {"AUTOTUNE_CPUS": "1"},
         {"AUTOTUNE_PROCESSES": "2"},
-        {"WEB_CONCURRENCY": "2"},
+        {"LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+        {"PYTEST_XDIST_WORKER": "gw0", "PYTEST_XDIST_WORKER_COUNT": "2"},
+        {"SLURM_CPUS_PER_TASK": "1"},
         {"AUTOTUNE_CPUS": "x"},
     ],
 )
@@ -100,6 +204,13 @@ def test_the_short_way_gives_the_same_answer(environ, monkeypatch):
         monkeypatch.setenv(name, value)
     _, whole = detect()
     assert usable_cpus.usable_cpus() == (whole.usable_cpus, whole.limit)
+
+
+def test_the_users_count_of_processes_is_believed_before_a_launchers(monkeypatch):
+    environ = {"AUTOTUNE_PROCESSES": "2", "LOCAL_WORLD_SIZE": "8", "LOCAL_RANK": "0"}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert detect()[1].processes == 2
 
 
 def test_the_callers_count_of_processes_wins(monkeypatch):
@@ -146,3 +257,76 @@ def test_the_short_way_loads_nothing_heavy():
         " if name in sys.modules])"
     )
     assert printed(code).strip() == "[]"
+
+
+PIN = """
+import os, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+os.environ.update({environ})
+os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})   # as an OpenMP library that is loaded
+from autotune.host.usable_cpus import online_cpus, usable_cpus
+from autotune.parallel import thread_pool
+masks = set()
+def begin():
+    masks.add(frozenset(os.sched_getaffinity(0)))
+    return lambda _: [n * n for n in range(100_000)]
+thread_pool.run(begin, 20, 2)
+print(usable_cpus()[0] == online_cpus(), max(map(len, masks)) == online_cpus())
+"""
+
+
+@pytest.mark.real
+@pytest.mark.skipif(usable_cpus.schedulable_cpus() < 2, reason="needs two CPUs")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < usable_cpus.online_cpus(), reason="needs all CPUs")
+@pytest.mark.parametrize("environ", [{"OMP_PROC_BIND": "close"}, {"KMP_AFFINITY": "compact"}])
+def test_a_thread_that_openmp_pinned_does_not_make_the_process_small(environ):
+    assert printed(PIN.format(environ=environ)) == "True True\n"
+
+
+@pytest.mark.real
+@pytest.mark.skipif(usable_cpus.schedulable_cpus() < 2, reason="needs two CPUs")
+@pytest.mark.parametrize("environ", [{}, {"OMP_PROC_BIND": "false"}])
+def test_a_thread_that_the_program_pinned_keeps_to_its_cpu(environ):
+    assert printed(PIN.format(environ=environ)) == "False False\n"
+
+
+RANKS = """
+import os, subprocess, sys
+if "OMPI_COMM_WORLD_LOCAL_RANK" in os.environ:
+    from autotune.host.usable_cpus import usable_cpus
+    print(usable_cpus()[0], flush=True)
+    sys.stdin.read()
+else:
+    first, second = sorted(os.sched_getaffinity(0))[:2]
+    masks = {masks}
+    environ = {{**os.environ, "OMPI_COMM_WORLD_LOCAL_SIZE": str(len(masks))}}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", sys.argv[1], sys.argv[1]],
+            env={{**environ, "OMPI_COMM_WORLD_LOCAL_RANK": str(rank)}},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            preexec_fn=lambda mask=mask: os.sched_setaffinity(0, mask),
+        )
+        for rank, mask in enumerate(masks)
+    ]
+    print([rank.stdout.readline().strip() for rank in ranks])
+    for rank in ranks:
+        rank.stdin.close()
+        rank.wait()
+"""
+
+
+@pytest.mark.real
+@pytest.mark.skipif(usable_cpus.schedulable_cpus() < 2, reason="needs two CPUs")
+@pytest.mark.parametrize(
+    ("masks", "told"),
+    [
+        ("[{first}, {second}]", ["1", "1"]),
+        ("[{first, second}] * 2", ["1", "1"]),
+        ("[{first, second}]", ["2"]),
+    ],
+)
+def test_ranks_see_whose_masks_they_share(masks, told):
+    code = RANKS.format(masks=masks)
+    folded = f"import sys; code = {code!r}; sys.argv = ['', code]; exec(code)"
+    assert printed(folded) == f"{told}\n"

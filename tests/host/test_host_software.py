@@ -165,7 +165,7 @@ def test_numpy_is_not_imported_unless_asked_for():
     assert printed(code).split() == ["False", "None", ".".join(np.__version__.split(".")[:2])]
 
 
-@pytest.mark.skipif(threadpools._mapped() is None, reason="nothing lists the mapped files here")
+@pytest.mark.skipif(threadpools.mapped_libraries() is None, reason="nothing lists the mapped files here")
 def test_what_the_kernel_lists_are_the_libraries_that_threadpoolctl_finds():
     """With its older versions, which ask the linker, that is what keeps an import in another thread from a deadlock."""
     found = threadpools.controller()

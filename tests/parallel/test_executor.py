@@ -9,7 +9,7 @@ import pytest
 
 from autotune.controls import blas
 from autotune.parallel import thread_pool
-from autotune.parallel.thread_executor import Executor
+from autotune.parallel.thread_executor import ThreadExecutor
 
 
 def together(executor, count, task):
@@ -24,13 +24,13 @@ def together(executor, count, task):
 
 
 def test_it_has_the_workers_asked_for():
-    with Executor(3) as executor:
+    with ThreadExecutor(3) as executor:
         assert len(set(together(executor, 3, lambda _: threading.get_ident()))) == 3
 
 
 def test_one_worker_runs_tasks_in_order():
     seen = []
-    with Executor(1) as executor:
+    with ThreadExecutor(1) as executor:
         list(executor.map(seen.append, range(50)))
     assert seen == list(range(50))
 
@@ -38,7 +38,7 @@ def test_one_worker_runs_tasks_in_order():
 @pytest.mark.skipif(blas.current() is None, reason="needs a BLAS whose threads can be counted")
 def test_tasks_run_with_the_blas_threads_and_leave_none_behind():
     before = blas.current()
-    with Executor(2, blas_threads=1) as executor:
+    with ThreadExecutor(2, blas_threads=1) as executor:
         assert together(executor, 2, lambda _: blas.current()) == [1, 1]
     assert blas.current() == before
 
@@ -46,20 +46,20 @@ def test_tasks_run_with_the_blas_threads_and_leave_none_behind():
 @pytest.mark.skipif(blas.current() is None, reason="needs a BLAS whose threads can be counted")
 def test_a_task_that_raises_leaves_the_blas_threads_as_they_were():
     before = blas.current()
-    with Executor(1, blas_threads=1) as executor, pytest.raises(ZeroDivisionError):
+    with ThreadExecutor(1, blas_threads=1) as executor, pytest.raises(ZeroDivisionError):
         executor.submit(lambda: 1 / 0).result()
     assert blas.current() == before
 
 
 def test_blocks_within_one_of_several_workers_are_computed_alone():
-    with Executor(2) as several, Executor(1) as single:
+    with ThreadExecutor(2) as several, ThreadExecutor(1) as single:
         assert together(several, 2, lambda _: thread_pool.is_inside()) == [True, True]
         assert single.submit(thread_pool.is_inside).result() is False
 
 
 def test_each_task_sees_the_context_of_who_submitted_it():
     variable = contextvars.ContextVar("variable", default="none")
-    with Executor(2) as executor:
+    with ThreadExecutor(2) as executor:
         variable.set("mine")
         with np.errstate(divide="raise"):
             seen = executor.submit(lambda: (variable.get(), np.geterr()["divide"])).result()
@@ -67,7 +67,7 @@ def test_each_task_sees_the_context_of_who_submitted_it():
 
 
 def test_keyword_arguments_reach_the_task():
-    with Executor(1) as executor:
+    with ThreadExecutor(1) as executor:
         assert executor.submit(dict, function=1, task=2).result() == {"function": 1, "task": 2}
 
 
@@ -75,11 +75,11 @@ def test_an_event_loop_takes_it():
     async def main(executor):
         return await asyncio.get_running_loop().run_in_executor(executor, sum, [1, 2])
 
-    with Executor(2) as executor:
+    with ThreadExecutor(2) as executor:
         assert asyncio.run(main(executor)) == 3
 
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_no_workers_are_refused(workers):
     with pytest.raises(ValueError, match="at least one worker"):
-        Executor(workers)
+        ThreadExecutor(workers)

@@ -133,7 +133,7 @@ def test_an_idle_helper_keeps_nothing_of_its_last_caller():
 
 FORK = """
 import os, threading
-from autotune.controls import pool
+from autotune.parallel import thread_pool as pool
 seen = []
 def step(block):
     if block == 3:
@@ -156,7 +156,7 @@ def test_a_child_forked_in_the_middle_of_a_call_has_a_pool_of_its_own():
 
 INTERRUPT = """
 import signal, threading, time
-from autotune.controls import pool
+from autotune.parallel import thread_pool as pool
 at_work = []
 def step(block):
     at_work.append(1)

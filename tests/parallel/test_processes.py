@@ -3,16 +3,14 @@
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 
 import numpy as np
 import pytest
-from support.programs import printed
 
 from autotune.errors import SharedMemoryError, UnsupportedPlatform, UsageError
 from autotune.model.configuration import Method
-from autotune.parallel.process_blocks import forks, process_map
+from autotune.parallel.process_blocks import process_map
 from autotune.parallel.shared_memory import shared
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
@@ -20,11 +18,8 @@ pytestmark = [pytest.mark.real, pytest.mark.skipif(not hasattr(os, "fork"), reas
 ARRAY = np.arange(6000.0).reshape(60, 100)
 
 
-@pytest.fixture(autouse=True)
-def forked(monkeypatch):
-    context = multiprocessing.get_context("fork")
-    monkeypatch.setattr(multiprocessing, "get_context", lambda: context)
-    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "fork")
+FORK = multiprocessing.get_context("fork") if hasattr(os, "fork") else None
+SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture(params=Method)
@@ -32,8 +27,10 @@ def method(request):
     return request.param
 
 
-def mapped(function, array=ARRAY, out=None, *, method, workers=3):
-    return process_map(function, array, out, method=method, workers=workers, chunk=1000)
+def mapped(function, array=ARRAY, out=None, *, method, workers=3, chunk=1000, **options):
+    return process_map(
+        function, array, out, method=method, workers=workers, chunk=chunk, **{"context": FORK, **options}
+    )
 
 
 def square(block):
@@ -108,7 +105,7 @@ def test_a_child_that_is_killed_is_an_error(method):
 @pytest.mark.parametrize("method", [Method.PIPE, Method.QUEUE, Method.ARGUMENT, Method.MEMFD])
 def test_a_child_that_ends_before_it_listens_is_an_error(method, monkeypatch):
     """What was sent to it is lost, so the connection is reset instead of closed."""
-    monkeypatch.setattr("autotune.parallel.forked_children._run", lambda *_: os._exit(3))
+    monkeypatch.setattr("autotune.parallel.worker_processes._run", lambda *_: os._exit(3))
     with pytest.raises(SharedMemoryError, match="code 3"):
         mapped(square, out=np.zeros(ARRAY.shape), method=method)
     assert not multiprocessing.active_children()
@@ -154,57 +151,57 @@ def test_out_that_does_not_fit_is_refused(out):
         mapped(square, out=out, method=Method.PIPE)
 
 
-def test_one_worker_is_this_process():
-    pids = set()
-    mapped(lambda block: (pids.add(os.getpid()), block)[1], method=Method.MEMFD, workers=1)
-    assert pids == {os.getpid()}
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_function_never_runs_in_the_calling_process(method, workers):
+    pids = mapped(lambda block: np.full(block.shape, os.getpid()), method=method, workers=workers)
+    assert os.getpid() not in pids
+    assert len(np.unique(pids)) == workers
 
 
-def test_inheriting_needs_children_that_are_forked(monkeypatch):
-    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "spawn")
-    assert not forks()
+def test_a_function_that_ends_its_process_is_an_error_here(method):
+    with pytest.raises(SharedMemoryError, match="code 7"):
+        mapped(lambda _: os._exit(7), out=np.zeros(ARRAY.shape), method=method, workers=1)
+
+
+def test_inheriting_needs_children_that_are_forked():
     with pytest.raises(UnsupportedPlatform, match="forked"):
-        mapped(square, method=Method.INHERIT)
+        mapped(square, method=Method.INHERIT, context=SPAWN)
 
 
-@pytest.mark.parametrize("method", [Method.MEMFD, Method.RAW_ARRAY, Method.QUEUE])
-def test_spawned_processes_do_it_too(method, monkeypatch):
-    spawn = multiprocessing.context.SpawnContext()
-    monkeypatch.setattr(multiprocessing, "get_context", lambda: spawn)
+@pytest.mark.parametrize("method", [Method.MEMFD, Method.RAW_ARRAY, Method.QUEUE, Method.ARGUMENT])
+def test_spawned_processes_do_it_too(method):
     out = np.zeros(ARRAY.shape)
-    assert np.array_equal(mapped(np.negative, out=out, method=method, workers=2), -ARRAY)
+    assert np.array_equal(mapped(np.negative, out=out, method=method, workers=2, context=SPAWN), -ARRAY)
+    assert np.array_equal(mapped(np.negative, method=method, workers=2, context=SPAWN), -ARRAY)
+
+
+def centre(block):
+    return block - block.mean()
+
+
+def centre_in_place(block):
+    block -= block.mean()
+
+
+def test_a_function_that_needs_the_whole_array_is_refused(method):
+    with pytest.raises(UsageError, match="does not work element by element"):
+        mapped(centre, method=method)
+    array = ARRAY.copy()
+    with pytest.raises(UsageError, match="does not work element by element"):
+        mapped(centre_in_place, array, array, method=method)
+
+
+def test_the_result_has_the_dtype_that_the_function_gives(method):
+    assert mapped(np.sqrt, np.arange(6000), method=method).dtype == np.float64
+    assert mapped(np.isfinite, method=method).dtype == np.bool
 
 
 def test_a_masked_array_is_the_functions_own_affair_and_keeps_its_mask():
     masked = np.ma.masked_greater(np.arange(4.0), 2)
-    result = process_map(np.sqrt, masked, method=Method.INHERIT, workers=2, chunk=2)
+    result = process_map(np.sqrt, masked, context=FORK, method=Method.INHERIT, workers=2, chunk=2)
     assert result.mask.tolist() == masked.mask.tolist()
 
 
 def test_masks_of_blocks_are_refused_and_not_lost():
     with pytest.raises(UsageError, match="MaskedArray"):
-        process_map(np.ma.array, np.arange(4.0), method=Method.INHERIT, workers=1, chunk=2)
-
-
-@pytest.mark.parametrize(
-    ("others", "warned"),
-    [("", False), ("threading.Thread(target=threading.Event().wait, daemon=True).start()", True)],
-)
-def test_a_fork_beside_helpers_of_ours_does_not_warn(others, warned):
-    """Python warns of threads from 3.12 on; in a process of its own, since the tests' may have any."""
-    code = f"""
-        import multiprocessing, threading, warnings
-        import numpy as np
-        from autotune.controls import blocks, pool, processes
-        from autotune.model.configuration import Method
-
-        multiprocessing.set_start_method("fork")
-        blocks.map_blocks(np.sqrt, (np.ones(100_000),), workers=2, chunk=1000)
-        assert pool.helpers() == 1
-        {others}
-        with warnings.catch_warnings(record=True) as seen:
-            warnings.simplefilter("always")
-            processes.process_map(np.sqrt, np.ones(1000), method=Method.MEMMAP, workers=2, chunk=100)
-        print([one.category.__name__ for one in seen])
-    """
-    assert ("DeprecationWarning" in printed(code)) == (warned and sys.version_info >= (3, 12))
+        process_map(np.ma.array, np.arange(4.0), context=FORK, method=Method.INHERIT, workers=1, chunk=2)

@@ -192,7 +192,7 @@ def test_too_little_room_is_an_error_before_anything_is_written(tmp_path):
 @pytest.mark.parametrize("method", [Method.SHARED_MEMORY, Method.MEMMAP])
 def test_an_array_larger_than_its_file_system_is_refused_and_leaves_nothing(method):
     before = traces()
-    with pytest.raises(SharedMemoryError, match="memfd"):
+    with pytest.raises(SharedMemoryError, match="needs"):
         shared(2**56, method=method)
     assert traces() == before
 
@@ -302,6 +302,32 @@ def test_numpys_integers_are_lengths():
 def test_what_is_no_handle_is_refused():
     with pytest.raises(UsageError, match="takes the handle"):
         attach(np.zeros(3))
+
+
+@pytest.mark.parametrize("method", SHARING)
+def test_more_memory_than_the_process_can_get_is_refused_before_anything_is_written(method, monkeypatch):
+    monkeypatch.setattr(shared_memory, "available_bytes", lambda: 1000)
+    monkeypatch.setattr(shared_memory, "_is_in_memory", lambda _: True)
+    with pytest.raises(SharedMemoryError, match="can get 1000 bytes of memory more"):
+        shared(1001, "i1", method=method)
+    with made(1000, "i1", method=method) as array:
+        assert array.nbytes == 1000
+
+
+def test_a_file_on_a_disk_needs_no_memory(monkeypatch):
+    monkeypatch.setattr(shared_memory, "available_bytes", lambda: 0)
+    monkeypatch.setattr(shared_memory, "_is_in_memory", lambda _: False)
+    with shared(1000, method=Method.MEMMAP) as array:
+        assert array.size == 1000
+
+
+@on_linux
+def test_a_process_whose_descriptors_others_may_not_open_shares_by_a_name(monkeypatch):
+    monkeypatch.setattr(shared_memory, "_is_reachable", lambda: False)
+    with shared(5, method=Method.MEMFD) as array:
+        assert isinstance(array.handle.place, shared_memory.Named)
+        attach(pickle.loads(pickle.dumps(array.handle)))[0] = 1
+        assert array[0] == 1
 
 
 def test_more_memory_than_there_are_addresses_is_an_error():

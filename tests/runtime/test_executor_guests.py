@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from autotune.controls import blas
-from autotune.parallel.thread_executor import Executor
+from autotune.parallel.thread_executor import ThreadExecutor
 
 
 def work(number):
@@ -25,7 +25,7 @@ def check(results):
 
 @pytest.fixture
 def executor():
-    with Executor(2, blas_threads=1) as made:
+    with ThreadExecutor(2, blas_threads=1) as made:
         yield made
 
 

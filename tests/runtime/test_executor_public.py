@@ -11,7 +11,7 @@ from autotune.host.usable_cpus import usable_cpus
 from autotune.model.configuration import Placement
 from autotune.parallel import thread_pool as block_pool
 from autotune.parallel.process_executor import ProcessExecutor
-from autotune.parallel.thread_executor import Executor
+from autotune.parallel.thread_executor import ThreadExecutor
 from autotune.profiles import folders, profile_files
 
 SIZE = {"n": 300, "tasks": 100}
@@ -36,10 +36,35 @@ def processes(choice=THREADS, ratio=0.5):
     return make_entry("batch_matmul_processes", choice=choice, ratio=ratio, **SIZE)
 
 
-def test_without_a_measurement_it_has_one_worker_and_leaves_blas_alone():
+def test_without_a_measurement_it_has_a_worker_for_each_usable_cpu_and_one_blas_thread_in_each():
     with autotune.executor("batch_matmul", n=20) as pool:
-        assert (type(pool), pool.workers, pool.blas_threads) == (Executor, 1, None)
+        assert (type(pool), pool.workers, pool.blas_threads) == (ThreadExecutor, usable_cpus()[0], 1)
         assert list(pool.map(abs, [-1, -2])) == [1, 2]
+
+
+def test_without_a_measurement_the_users_limit_is_one_for_workers_too(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with autotune.executor("batch_matmul", n=20) as pool:
+        assert (pool.workers, pool.blas_threads) == (1, usable_cpus()[0])
+
+
+def test_where_the_default_was_best_it_has_one_worker_and_leaves_blas_alone(measured):
+    measured(threads(None))
+    with autotune.executor("batch_matmul", n=300) as pool:
+        assert (pool.workers, pool.blas_threads) == (1, None)
+
+
+def test_switched_off_it_has_one_worker_and_leaves_blas_alone(monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_DISABLE", "1")
+    with autotune.executor("batch_matmul", n=20) as pool:
+        assert (pool.workers, pool.blas_threads) == (1, None)
+
+
+def test_without_locks_between_processes_it_has_threads(measured, monkeypatch):
+    measured(threads(), processes())
+    monkeypatch.setattr("autotune.parallel.worker_processes.has_semaphores", lambda: False)
+    with autotune.executor("batch_matmul", n=300, processes=True) as pool:
+        assert (type(pool), pool.blas_threads) == (ThreadExecutor, 1)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +118,7 @@ def test_blocks_are_placed_as_was_measured(measured, monkeypatch):
 def test_processes_are_taken_only_where_they_are_asked_for(measured):
     measured(threads(), processes())
     with autotune.executor("batch_matmul", n=300) as pool:
-        assert type(pool) is Executor
+        assert type(pool) is ThreadExecutor
     with autotune.executor("batch_matmul", n=300, processes=True) as pool:
         assert type(pool) is ProcessExecutor
         assert (pool.workers, pool.blas_threads) == (1, 1)
@@ -105,7 +130,7 @@ def test_processes_are_taken_only_where_they_are_asked_for(measured):
 def test_processes_are_taken_only_where_they_were_measured_to_be_better(measured, entries):
     measured(*entries)
     with autotune.executor("batch_matmul", n=300, processes=True) as pool:
-        assert type(pool) is Executor
+        assert type(pool) is ThreadExecutor
 
 
 def test_processes_are_better_than_a_plain_loop_where_threads_are_not(measured):
@@ -118,14 +143,14 @@ def test_a_process_that_may_have_no_children_gets_threads(measured, monkeypatch)
     measured(threads(), processes())
     monkeypatch.setattr("multiprocessing.process._current_process._config", {"daemon": True})
     with autotune.executor("batch_matmul", n=300, processes=True) as pool:
-        assert (type(pool), pool.blas_threads) == (Executor, 1)
+        assert (type(pool), pool.blas_threads) == (ThreadExecutor, 1)
     with autotune.executor("batch_matmul_processes", n=300) as pool:
-        assert (type(pool), pool.blas_threads) == (Executor, None)
+        assert (type(pool), pool.blas_threads) == (ThreadExecutor, None)
 
 
 def test_an_executor_within_a_task_of_another_does_not_multiply_threads(measured):
     measured(threads())
-    with Executor(2) as outer:
+    with ThreadExecutor(2) as outer:
         inner = outer.submit(autotune.executor, "batch_matmul", n=300).result()
         assert (inner.workers, inner.blas_threads) == (1, None)
 

@@ -1,5 +1,7 @@
 """The finite space that search works on."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,3 +65,18 @@ def test_every_point_has_its_place_and_coordinates_within_the_unit(points):
     assert np.all((grid.coordinates[:, 0] >= 0) & (grid.coordinates[:, 0] <= 1))
     for position in range(len(grid.points)):
         assert position not in grid.neighbours(position)
+
+
+def test_the_factorisation_of_a_count_is_told_by_four_features():
+    """Valuations at 2 and 3, largest prime factor, aspect ratio of the nearest two factors."""
+    grid = Grid.full({"threads": tuple(range(1, 65))})
+    two, three, prime, aspect = grid.arithmetic[grid.index[(48,)]]
+    assert (two, three) == (1.0, 0.5)
+    assert prime == pytest.approx(math.log2(3) / 8)
+    assert aspect == pytest.approx(math.log2(8 / 6) / 8)
+    assert grid.arithmetic[grid.index[(61,)]][2] > grid.arithmetic[grid.index[(64,)]][2]
+
+
+def test_powers_of_two_and_sizes_have_no_factorisation():
+    assert Grid.full({"chunk": tuple(2**power for power in range(12))}).arithmetic is None
+    assert Grid.full({"n": tuple(range(100_000, 100_050))}).arithmetic is None

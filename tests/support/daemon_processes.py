@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-from autotune.daemon import spool, state_file
-from autotune.daemon.client import NoDaemon, ask
-from autotune.daemon.family import descendants
-from autotune.daemon.file_fingerprint import stamp
-from autotune.daemon.remembered import Memory
+from autotune.daemon import spool
+from autotune.daemon.control_socket import ask_daemon
+from autotune.daemon.sensors import fingerprint
+from autotune.daemon.state import DaemonState
+from autotune.daemon.state_file import save_state
+from autotune.daemon.supervise import descendants
+from autotune.errors import NoDaemon
 from autotune.profiles import folders
 
 ANY_LOAD = "idle: {start_below: 1000, start_waiting: 2, stop_above: 2000, quiet_seconds: 0.1}\n"
@@ -55,9 +57,9 @@ class Daemon:
     def trust_what_is_shipped(self):
         """A profile that comes with autotune may speak for this machine: its trial is no part of any test."""
         shipped = [path for layer, path in folders.places() if layer is folders.Layer.SHIPPED]
-        known = {str(path): stamp(str(path)) for place in shipped for path in Path(place).glob("*.yaml")}
+        known = {str(path): fingerprint(path) for place in shipped for path in Path(place).glob("*.yaml")}
         self.state.mkdir(parents=True)
-        state_file.save(self.state / "state.json", Memory(trusted=known))
+        save_state(self.state / "state.json", DaemonState(trusted=known))
 
     def until(self, condition):
         """What the condition gives once it gives something."""
@@ -73,7 +75,7 @@ class Daemon:
         raise AssertionError(self.log)
 
     def ask(self, verb, **words):
-        return ask([self.socket], verb, **words)
+        return ask_daemon([self.socket], verb, **words)
 
     def measuring(self):
         running = self.ask("status")["running"]

@@ -1,24 +1,24 @@
-"""A clock, a machine and children that do as they are told: decisions of the daemon are exact and instant."""
+"""A daemon whose clock, machine and child processes do as a test says: its decisions are exact and instant."""
 
 import json
 
-from autotune.daemon.child_processes import Ended
-from autotune.daemon.clocks import Moment
-from autotune.daemon.controller import Keeper
-from autotune.daemon.daemon_settings import Interpreter, Settings
-from autotune.daemon.idle import Sample, Thresholds
-from autotune.daemon.inventory import InventoryEntry, Survey
-from autotune.daemon.log import Log
-from autotune.daemon.paths import Places
-from autotune.daemon.remembered import Memory
-from autotune.daemon.schedule import Knowledge
+from autotune.daemon.context import DaemonLog
+from autotune.daemon.controller import Controller
+from autotune.daemon.daemon_settings import DaemonPaths, DaemonSettings, IdleThresholds, Interpreter
+from autotune.daemon.inventory import Inventory, InventoryEntry
+from autotune.daemon.schedule import ScheduleInput
+from autotune.daemon.sensors import LoadSample, MachineSensors, Moment
+from autotune.daemon.state import DaemonState
+from autotune.daemon.supervise import ChildProcess, ChildResult, ProcessLauncher
 from autotune.model.catalogue import operation
+from autotune.model.operation import Operation
 
 PYTHON = Interpreter(python="/opt/app/bin/python")
 NAME = PYTHON.name
 NOON = 1_800_000_000.0
 FACTS = {"software.numpy": "2.4", "software.kernels": "SkylakeX", "usable_cpus": 4}
-QUICK = Thresholds(quiet_seconds=20.0)
+QUICK = IdleThresholds(start_below=0.08, quiet_seconds=20.0)
+SVD = Operation(name="svd")
 
 
 def entry(
@@ -43,43 +43,32 @@ def entry(
     )
 
 
-def survey(*entries, profile="/p/mine.yaml", facts=FACTS):
-    return Survey(
-        key="k1",
-        host="h1",
-        facts=facts,
-        watch=(),
-        profile=profile,
-        created=None,
-        entries=entries,
+def inventory(*entries, profile="/p/mine.yaml", facts=FACTS):
+    return Inventory(
+        key="k1", host="h1", facts=facts, watched=(), profile=profile, created=None, entries=entries
     )
 
 
-def knowledge(*entries, memory=None, settings=None, untried=(), now=NOON):
-    return Knowledge(
-        settings=settings or Settings(interpreters=(PYTHON,), calibrate=False),
-        memory=memory or Memory(),
-        surveys={NAME: survey(*entries)},
-        untried=dict.fromkeys(untried, NAME),
+def schedule_input(*entries, state=None, settings=None, untested=(), now=NOON):
+    return ScheduleInput(
+        settings=settings or DaemonSettings(interpreters=(PYTHON,), calibrate=False),
+        state=state or DaemonState(),
+        inventories={NAME: inventory(*entries)},
+        untested=dict.fromkeys(untested, NAME),
         now=now,
     )
 
 
-def row(name, calls, dtype="float64", **sizes):
-    asked = operation(name, dtype=dtype, **sizes)
-    return {str(asked): [asked.name, asked.dtype, asked.size, calls]}
+class FakeChild(ChildProcess):
+    """A child process that ends when a test says so."""
 
-
-class FakeChild:
-    """Ends when it is told to."""
-
-    def __init__(self, module, arguments, environ):
-        self.module, self.arguments, self.environ = module, list(arguments), environ
+    def __init__(self, command, environ):
+        self.module, self.arguments, self.environ = command.module, list(command.arguments), environ
         self.killed = False
         self.end = None
         self.held = 0
 
-    def ended(self):
+    def result(self):
         return self.end
 
     def kill(self):
@@ -88,23 +77,23 @@ class FakeChild:
     def resident_bytes(self):
         return self.held
 
-    def done(self, answer=None, *, status=0, words=""):
-        self.end = Ended(
+    def finish(self, answer=None, *, status=0, words=""):
+        self.end = ChildResult(
             status=status, answer=b"" if answer is None else json.dumps(answer).encode(), words=words
         )
 
 
-class FakeLauncher:
-    """Remembers what was started."""
+class FakeLauncher(ProcessLauncher):
+    """Keeps the children that were started."""
 
     def __init__(self):
         self.children = []
         self.refusal = None
 
-    def start(self, interpreter, module, arguments, environ):
+    def start(self, python, command, environ):
         if self.refusal:
             raise self.refusal
-        self.children.append(FakeChild(module, arguments, environ))
+        self.children.append(FakeChild(command, environ))
         return self.children[-1]
 
     @property
@@ -112,8 +101,8 @@ class FakeLauncher:
         return self.children[-1]
 
 
-class FakeSenses:
-    """As busy as it is told to be."""
+class FakeSensors(MachineSensors):
+    """Reports the load that a test says."""
 
     def __init__(self, clock):
         self.clock = clock
@@ -128,7 +117,7 @@ class FakeSenses:
         before, self._before = self._before, self.clock.running
         if before is None:
             return None
-        return Sample(
+        return LoadSample(
             began=before,
             ended=self._before,
             foreign_cpus=self.foreign,
@@ -136,7 +125,7 @@ class FakeSenses:
             obstacle=self.obstacle,
         )
 
-    def running(self, names):
+    def running_program(self, names):
         return self.program if self.program in names else None
 
     def own_seconds(self):
@@ -145,64 +134,77 @@ class FakeSenses:
 
 class Clock:
     def __init__(self):
-        self.running, self.slept, self.wall = 1000.0, 0.0, NOON
+        self.running, self.suspended, self.wall = 1000.0, 0.0, NOON
 
     def __call__(self):
-        return Moment(self.running, self.running + self.slept, self.wall)
+        return Moment(self.running, self.running + self.suspended, self.wall)
 
-    def pass_by(self, seconds):
+    def advance(self, seconds):
         self.running += seconds
         self.wall += seconds
 
 
 class Scene:
-    """A keeper with everything around it faked."""
+    """A controller with everything around it faked."""
 
     LISTED = (PYTHON,)
 
     def __init__(self, folder, **settings):
         self.clock = Clock()
         self.launcher = FakeLauncher()
-        self.senses = FakeSenses(self.clock)
+        self.sensors = FakeSensors(self.clock)
         self.usable = (4, "none")
-        self.said = []
+        self.lines = []
         self.folder = folder
         (folder / "state").mkdir(exist_ok=True)
         (folder / "profiles").mkdir(exist_ok=True)
-        self.settings = Settings(**{"interpreters": (PYTHON,), "idle": QUICK, "calibrate": False, **settings})
+        self.settings = DaemonSettings(
+            **{"interpreters": (PYTHON,), "idle": QUICK, "calibrate": False, **settings}
+        )
+        self.paths = DaemonPaths(
+            settings=folder / "daemon.yaml",
+            state=folder / "state",
+            run=folder / "run",
+            profiles=folder / "profiles",
+            spool=folder / "spool",
+            mirror=self.mirror,
+        )
         self.begin()
 
     def begin(self):
-        """A daemon starts, as after a kill."""
-        places = Places(
-            configuration=self.folder / "daemon.yaml",
-            state=self.folder / "state",
-            run=self.folder / "run",
-            profiles=self.folder / "profiles",
-            spool=self.folder / "spool",
-            shared=False,
-            mirror=self.mirror,
-        )
-        self.keeper = Keeper(
+        """Start a daemon, as after a kill."""
+        self.controller = Controller(
             self.settings,
-            places,
+            self.paths,
             launcher=self.launcher,
-            senses=self.senses,
-            log=Log(self, environ={}),
-            now=self.clock,
+            sensors=self.sensors,
+            log=DaemonLog(self, environ={}),
+            clocks=self.clock,
             usable=lambda: self.usable,
             memory_bytes=2**30,
         )
 
     def write(self, text):
-        self.said.append(json.loads(text))
+        self.lines.append(json.loads(text))
 
     def flush(self):
         pass
 
     @property
+    def state(self):
+        return self.controller.context.state
+
+    @property
+    def status(self):
+        return self.controller.status()
+
+    @property
+    def last_reason(self):
+        return self.status["recent"][-1]["why"]
+
+    @property
     def events(self):
-        return [line["event"] for line in self.said]
+        return [line["event"] for line in self.lines]
 
     @property
     def profile(self):
@@ -213,43 +215,50 @@ class Scene:
         return self.folder / "mirror"
 
     def tick(self, seconds=0.0):
-        self.clock.pass_by(seconds)
-        self.keeper.tick()
+        self.clock.advance(seconds)
+        self.controller.tick()
 
     def until_idle(self):
         """Tick until the window is open."""
-        for _ in range(10):
+        for _ in range(12):
             self.tick(10.0)
-            if self.keeper.window.open:
+            if self.controller.readiness.window.is_open:
                 return
-        raise AssertionError(self.keeper.window)
+        raise AssertionError(self.controller.readiness.window)
 
-    def answer_survey(self, *entries, facts=FACTS, key="k1"):
-        """The clerk's answer to the survey that runs."""
-        assert self.launcher.last.arguments[0] == "survey"
+    def answer_inventory(self, *entries, facts=FACTS, key="k1"):
+        """Answer the question for an inventory that runs."""
+        assert self.launcher.last.arguments[0] == "inventory"
         rows = [
-            [
-                *(one.operation.name, one.operation.dtype, one.operation.size),
-                *(one.status, one.ratio, one.undecided, one.level, one.path, one.contested),
-            ]
-            for one in entries
+            {
+                "operation": each.operation.name,
+                "dtype": each.operation.dtype,
+                "sizes": each.operation.size,
+                "status": each.status,
+                "ratio": each.ratio,
+                "undecided": each.undecided,
+                "level": each.level,
+                "path": each.path,
+                "contested": each.contested,
+            }
+            for each in entries
         ]
-        self.launcher.last.done(
+        self.launcher.last.finish(
             {
                 "key": key,
                 "host": "h1",
                 "facts": facts,
-                "watch": [],
+                "watched": [],
                 "profile": str(self.profile),
                 "created": None,
                 "entries": rows,
             }
         )
 
-    def surveyed(self, *entries, **words):
-        """A keeper that knows its interpreter, and trusts the profile of `entry`, which is not there."""
-        self.keeper.memory.trusted["/p/mine.yaml"] = []
+    def asked(self, *entries, **words):
+        """Let the interpreter answer. The profile of `entry`, which does not exist, is trusted."""
+        self.state.trusted["/p/mine.yaml"] = ()
         self.tick()
-        self.answer_survey(*entries, **words)
+        self.answer_inventory(*entries, **words)
         self.tick(0.5)
         return self

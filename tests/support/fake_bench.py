@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
-from autotune.bench import rounds
+from autotune.bench import sampling
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 from autotune.model.operation import Operation
@@ -51,40 +51,49 @@ class FakeBench:
         end = None if plan.seconds is None else began + plan.seconds
         measurements: list[Measurement] = []
         for place, case in enumerate(plan.cases):
-            until = None if end is None else rounds.share(self.clock, end, len(plan.cases) - place)
+            until = None if end is None else sampling.share(self.clock, end, len(plan.cases) - place)
             measurements += self._measure(case, plan, until, luck)
         return Session(
             measurements=tuple(measurements),
             wall_seconds=self.clock - began,
             sampled_seconds=sum(
-                max(value, rounds.SAMPLE_SECONDS) for one in measurements for value in one.seconds
+                max(value, sampling.SAMPLE_SECONDS) for one in measurements for value in one.seconds
             ),
             best_capacity=self.capacity,
         )
 
     def _measure(self, case: Case, plan: TrialPlan, until: float | None, luck: Random) -> list[Measurement]:
-        arms = (DEFAULT, *(one for one in case.configurations if not one.is_default))
-        seconds: list[list[float]] = [[] for _ in arms]
+        arms = (DEFAULT, *(chosen for chosen in case.configurations if not chosen.is_default))
+        alone: list[float] = []
+        timings: dict[int, list[tuple[float, float]]] = {}
         failures: dict[int, Failure] = {}
 
         def call(arm: int) -> float | None:
+            if failures.keys() & {0, arm}:
+                return None
             outcome = self.answer(case.operation, arms[arm], luck)
             if isinstance(outcome, Failure):
                 failures[arm] = outcome
                 return None
-            self.clock += max(outcome, rounds.SAMPLE_SECONDS)
+            self.clock += max(outcome, sampling.SAMPLE_SECONDS)
             return outcome
 
+        def is_over() -> bool:
+            return until is not None and self.clock >= until
+
         for arm in range(len(arms)):  # the call whose result is checked
-            if 0 not in failures:
-                call(arm)
-        orders = rounds.orders(len(arms), plan.rounds, rounds.order_seed(plan.seed, case.operation))
-        for number, order in enumerate(orders):
-            if (number and until is not None and self.clock >= until) or 0 in failures:
+            call(arm)
+        seed = sampling.order_seed(plan.seed, case.operation)
+        for number, turn in enumerate(sampling.pair_order(len(arms) - 1, plan.rounds, seed)):
+            if number >= len(arms) - 1 and is_over():
                 break
-            for arm in order:
-                if not failures.keys() & {0, arm} and (outcome := call(arm)) is not None:
-                    seconds[arm].append(outcome)
+            arm = turn.candidate + 1
+            seconds = {each: call(each) for each in ((0, arm) if turn.default_first else (arm, 0))}
+            if seconds[0] is not None and seconds[arm] is not None:
+                timings.setdefault(arm, []).append((seconds[0], seconds[arm]))
+        for number in range(0 if timings else plan.rounds):
+            outcome = None if number and is_over() else call(0)
+            alone += [] if outcome is None else [outcome]
         if 0 in failures:
             reason = f"The default failed: {failures[0].reason}"
             orphan = Failure(kind=FailureKind.NOT_REACHED, reason=reason)
@@ -93,11 +102,21 @@ class FakeBench:
             Measurement(
                 operation=case.operation,
                 configuration=configuration,
-                pairs=pairs(seconds[0], seconds[arm], self.interference, self.capacity)
-                if arm and arm not in failures
-                else (),
-                seconds=() if arm in failures else tuple(seconds[arm]),
+                pairs=self._pairs(timings.get(arm, ())) if arm not in failures else (),
+                seconds=() if arm in failures else _seconds(arm, alone, timings),
                 failure=failures.get(arm),
             )
             for arm, configuration in enumerate(arms)
         ]
+
+    def _pairs(self, timings: Iterable[tuple[float, float]]) -> tuple[Pair, ...]:
+        rows = tuple(timings)
+        return pairs([row[0] for row in rows], [row[1] for row in rows], self.interference, self.capacity)
+
+
+def _seconds(
+    arm: int, alone: list[float], timings: dict[int, list[tuple[float, float]]]
+) -> tuple[float, ...]:
+    if arm:
+        return tuple(candidate for _, candidate in timings.get(arm, ()))
+    return (*alone, *(default for rows in timings.values() for default, _ in rows))

@@ -16,7 +16,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from autotune.bench import rounds
+from autotune.bench import sampling
 from autotune.bench.user_workload import UserKind, UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, Kind
 from autotune.model.catalogue import operation as catalogue_operation
@@ -418,7 +418,7 @@ class SimulatedBench:
         cpus = self._cpus_of(operation, arm)
         if self._is_reduced():
             factor *= self._without_capacity(operation, true, cpus)
-        seconds = max(true, rounds.SAMPLE_SECONDS) * factor
+        seconds = max(true, sampling.SAMPLE_SECONDS) * factor
         overlap = self._overlap(self.clock, self.clock + seconds)
         slowed = overlap * (1.0 if cpus >= self.computer.cpus else 0.05)
         if self.clock < weather.sleeps_at <= self.clock + seconds:
@@ -427,7 +427,7 @@ class SimulatedBench:
         seconds += slowed
         self.clock += min(seconds, 600.0)
         self.samples += 1
-        return true * seconds / max(true, rounds.SAMPLE_SECONDS), overlap, seconds
+        return true * seconds / max(true, sampling.SAMPLE_SECONDS), overlap, seconds
 
     def _without_capacity(self, operation: Operation, true: float, cpus: int) -> float:
         """How many times as long it takes while half of the CPUs are missing.

@@ -8,26 +8,34 @@ variables, or of BLAS libraries alone where the others' are tuned apart; `worker
 import math
 import os
 import re
+import selectors
 import shlex
 import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
-from time import monotonic, perf_counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from time import monotonic
 
-from autotune.bench import noise, resource_limits, rounds
+from autotune.bench import noise, resource_limits, sampling
 from autotune.bench.failure_text import by_signal, last_words, noted, shortened
-from autotune.bench.trial_process import end_group
-from autotune.bench.wait import followed
 from autotune.controls import thread_variables
+from autotune.controls.supervise import Ending, Supervised
 from autotune.errors import BadWorkload, UnsupportedPlatform
 from autotune.host import pressure
 from autotune.host.usable_cpus import affinity, schedulable_cpus
 from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Pair, Session, TrialPlan
+
+GRACE_SECONDS = 1.0
+"""Between SIGTERM and SIGKILL for a command that takes too long: it may remove its temporary files."""
+
+LARGEST_OUTPUT = 2**20
+"""Bytes of printed text that are kept of its end: a metric comes last."""
+
+LAST_WORDS_SECONDS = 1.0
+"""How long to read what is printed after the end, by a child that goes on."""
 
 FACTOR_OF_DEFAULT = 5
 """A run that takes this many times as long as the slowest of the default, and a second, is a time-out."""
@@ -152,46 +160,84 @@ class CommandBench:
         end = None if plan.seconds is None else began + plan.seconds
         records = []
         for place, case in enumerate(plan.cases):
-            until = None if end is None else rounds.share(monotonic(), end, len(plan.cases) - place)
+            until = None if end is None else sampling.share(monotonic(), end, len(plan.cases) - place)
             records.append(self._measure(case, plan, until))
         return Session(
-            measurements=tuple(one for record in records for one in record.measurements(plan.rounds)),
+            measurements=tuple(one for record in records for one in record.measurements()),
             wall_seconds=monotonic() - began,
-            sampled_seconds=sum(record.round_seconds for record in records),
+            sampled_seconds=sum(record.sampled_seconds for record in records),
         )
 
     def _measure(self, case: Case, plan: TrialPlan, until: float | None) -> "_Record":
-        """Rounds of one case, and disturbed ones again, until enough were quiet or the time is over."""
-        others = (one for one in case.configurations if not one.is_default)
-        record = _Record(case=case, arms=(DEFAULT, *others))
-        seed = rounds.order_seed(plan.seed, case.operation)
-        orders = rounds.orders(len(record.arms), plan.rounds, seed)
-        agenda = rounds.Agenda(plan.rounds)
-        while (number := agenda.next()) is not None:
-            load, began = pressure.read(cpus=affinity()), monotonic()
-            values = self._round(record, orders[number])
-            wall, now = monotonic() - began, pressure.read(cpus=affinity())
-            busy = noise.busy(load, now, wall, self._cpus, crowded=True)
-            record.round_seconds += wall
-            interference = noise.interference(load, now, wall, self._cpus, disturbed=busy)
-            record.rounds.append((busy, interference, values))
-            agenda.note(number, busy=busy)
-            if 0 in record.failures or (until is not None and monotonic() >= until):
+        """Time pairs of one case, and disturbed ones again, until enough were undisturbed or the time is over."""
+        candidates = tuple(
+            configuration for configuration in case.configurations if not configuration.is_default
+        )
+        record = _Record(case=case, arms=(DEFAULT, *candidates))
+        seed = sampling.order_seed(plan.seed, case.operation)
+        agenda = sampling.Agenda(sampling.pair_order(len(candidates), plan.rounds, seed))
+        last: _Run | None = None
+        """The default's run that ended just now, for another candidate than the next."""
+        for number, turn in enumerate(agenda):
+            if 0 in record.failures or (number >= len(candidates) and _over(until)):
                 break
+            arm = turn.candidate + 1
+            if turn.default_first:
+                shared = last is not None and last.beside != arm
+                default = last if shared else self._run(record, 0)
+                candidate = self._run(record, arm)
+            else:
+                shared = False
+                candidate = self._run(record, arm)
+                default = self._run(record, 0)
+            last = None
+            if default is None or candidate is None:
+                agenda.drop(turn.candidate)
+                continue
+            pair = self._pair(default, candidate)
+            record.pairs.setdefault(arm, []).append(pair)
+            record.default_seconds += [] if shared else [default.value]
+            agenda.note(turn, disturbed=not noise.accepted(pair))
+            if not turn.default_first:
+                last = replace(default, beside=arm)
+        for number in range(0 if record.pairs else plan.rounds):
+            if 0 in record.failures or (number and _over(until)):
+                break
+            run = self._run(record, 0)
+            record.default_seconds += [] if run is None else [run.value]
         return record
 
-    def _round(self, record: "_Record", order: Sequence[int]) -> dict[int, float]:
-        """Every arm once, but for those that have failed."""
-        values: dict[int, float] = {}
-        for arm in order:
-            if record.failures.keys() & {0, arm}:
-                continue
-            outcome, record.notes[arm] = self._once(record.arms[arm])
-            if isinstance(outcome, Failure):
-                record.failures[arm] = outcome
-            else:
-                values[arm] = outcome
-        return values
+    def _pair(self, default: "_Run", candidate: "_Run") -> Pair:
+        first, second = sorted((default, candidate), key=lambda run: run.began)
+        interference = noise.interference(
+            first.load_before,
+            second.load_after,
+            second.ended - first.began,
+            self._cpus,
+            crowded=True,
+        )
+        return Pair(
+            default_seconds=default.value, candidate_seconds=candidate.value, interference=interference
+        )
+
+    def _run(self, record: "_Record", arm: int) -> "_Run | None":
+        """Run an arm once; None if it, or a run of it before, failed."""
+        if arm in record.failures:
+            return None
+        load, began = pressure.read(cpus=affinity()), monotonic()
+        outcome, record.notes[arm] = self._once(record.arms[arm])
+        if isinstance(outcome, Failure):
+            record.failures[arm] = outcome
+            return None
+        ended = monotonic()
+        record.sampled_seconds += ended - began
+        return _Run(
+            value=outcome,
+            began=began,
+            ended=ended,
+            load_before=load,
+            load_after=pressure.read(cpus=affinity()),
+        )
 
     def _once(self, configuration: Configuration) -> tuple[float | Failure, str]:
         """One run: its seconds or its metric, and what it printed."""
@@ -199,38 +245,33 @@ class CommandBench:
         environ = {**self._environ, **self.command.variables(configuration)}
         words = self.command.arguments(configuration)
         kills = resource_limits.oom_kills()
-        began = perf_counter()
         try:
-            process = subprocess.Popen(  # noqa: S603 - the user's own
+            with Supervised(
                 words,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=environ,
-                start_new_session=True,
-            )
+                grace=GRACE_SECONDS,
+            ) as process:
+                ending, text = _follow(process, limit)
         except (OSError, ValueError) as problem:  # ValueError: a NUL byte in an argument
             return Failure(kind=FailureKind.ERROR, reason=_not_started(words[0], problem)), ""
-        assert process.stdout is not None
-        try:
-            seconds, text = followed(process, process.stdout, began, limit)
-        finally:
-            with closing(process.stdout):
-                end_group(process)
         printed = text.decode(errors="replace")
-        if seconds is None:
+        if ending is None:
             reason = f"It did not end within {limit:.3g} s; it was ended with all its children."
             return Failure(kind=FailureKind.TIME_OUT, reason=reason), printed
-        if process.returncode:
-            return _failure(
-                process.returncode, printed, out_of_memory=resource_limits.oom_kills() != kills
-            ), printed
-        value = seconds if self._metric is None else self._metric.read(printed)
+        if ending.status or ending.seconds is None:
+            out_of_memory = resource_limits.oom_kills() != kills
+            return _failure(ending.status, printed, out_of_memory=out_of_memory), printed
+        value = ending.seconds if self._metric is None else self._metric.read(printed)
         if isinstance(value, str):
             return Failure(kind=FailureKind.PROTOCOL, reason=value + last_words(printed)), printed
-        self.wall_seconds[configuration].append(seconds)
+        self.wall_seconds[configuration].append(ending.seconds)
         if configuration.is_default:
-            self._slowest = seconds if self._slowest is math.inf else max(seconds, self._slowest)
+            self._slowest = (
+                ending.seconds if self._slowest is math.inf else max(ending.seconds, self._slowest)
+            )
         return value, printed
 
     def _limit(self, configuration: Configuration) -> float:
@@ -240,42 +281,89 @@ class CommandBench:
         return min(self._patience, FACTOR_OF_DEFAULT * self._slowest + 1.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One run of the command."""
+
+    value: float
+    """Its seconds, or its metric."""
+    began: float
+    ended: float
+    load_before: pressure.Load
+    load_after: pressure.Load
+    beside: int | None = None
+    """The arm of the pair that this run of the default ended."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _Record:
-    """What is known of one case so far. Arms are known by their position."""
+    """The state of one case. Arms are known by their position; the default is 0."""
 
     case: Case
     arms: tuple[Configuration, ...]
-    rounds: list[tuple[bool, float, dict[int, float]]] = field(default_factory=list)
-    """(was the machine busy, interference, values by arm)"""
-    round_seconds: float = 0.0
-    """Of all rounds."""
+    pairs: dict[int, list[Pair]] = field(default_factory=dict)
+    default_seconds: list[float] = field(default_factory=list)
+    """Each run of the default once. Two candidates' pairs may share one that was adjacent to both."""
+    sampled_seconds: float = 0.0
     failures: dict[int, Failure] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
 
-    def measurements(self, wanted: int) -> tuple[Measurement, ...]:
+    def measurements(self) -> tuple[Measurement, ...]:
         """One for each arm; none has timings if the default failed."""
         if 0 in self.failures:
             reason = f"The default failed: {self.failures[0].reason}"
             orphan = Failure(kind=FailureKind.NOT_REACHED, reason=reason)
             self.failures = {arm: self.failures.get(arm, orphan) for arm in range(len(self.arms))}
-        kept = [self.rounds[place][1:] for place in noise.kept([busy for busy, *_ in self.rounds], wanted)]
-        return tuple(
-            Measurement(
-                operation=self.case.operation,
-                configuration=configuration,
-                pairs=()
-                if arm in self.failures or not arm
-                else tuple(
-                    Pair(default_seconds=values[0], candidate_seconds=values[arm], interference=interference)
-                    for interference, values in kept
-                ),
-                seconds=() if arm in self.failures else tuple(values[arm] for _, values in kept),
-                failure=self.failures.get(arm),
-                note=noted(self.notes.get(arm, "")),
-            )
-            for arm, configuration in enumerate(self.arms)
+        return tuple(self._measurement(arm) for arm in range(len(self.arms)))
+
+    def _measurement(self, arm: int) -> Measurement:
+        pairs = self.pairs.get(arm, ())
+        seconds = [pair.candidate_seconds for pair in pairs] if arm else self.default_seconds
+        failed = arm in self.failures
+        return Measurement(
+            operation=self.case.operation,
+            configuration=self.arms[arm],
+            pairs=() if failed else tuple(pairs),
+            seconds=() if failed else tuple(seconds),
+            failure=self.failures.get(arm),
+            note=noted(self.notes.get(arm, "")),
         )
+
+
+def _follow(process: Supervised, limit: float) -> tuple[Ending | None, bytes]:
+    """How the process ended, None if it takes longer than `limit`; and the end of what it printed.
+
+    Its children that keep its pipe open do not count: the command ends when its first process does.
+    """
+    assert process.stdout is not None
+    pipe, printed, deadline = process.stdout.fileno(), b"", monotonic() + limit
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        selector.register(process.report, selectors.EVENT_READ)
+        while True:
+            left = deadline - monotonic()
+            if left <= 0:
+                return None, printed
+            ready = {key.fd for key, _ in selector.select(left)}
+            if pipe in ready:
+                printed = _more(selector, pipe, printed)
+            elif process.report in ready:
+                break
+        last_moment = monotonic() + LAST_WORDS_SECONDS
+        while monotonic() < last_moment and pipe in {key.fd for key, _ in selector.select(0)}:
+            printed = _more(selector, pipe, printed)
+    return process.wait(), printed
+
+
+def _more(selector: selectors.BaseSelector, pipe: int, printed: bytes) -> bytes:
+    text = os.read(pipe, 2**16)
+    if not text:
+        selector.unregister(pipe)
+    return (printed + text)[-LARGEST_OUTPUT:]
+
+
+def _over(until: float | None) -> bool:
+    return until is not None and monotonic() >= until
 
 
 def _failure(status: int, printed: str, *, out_of_memory: bool) -> Failure:

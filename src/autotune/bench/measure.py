@@ -1,20 +1,23 @@
-"""The measuring itself, inside the trial process: check, warm up, then round after round.
+"""The measuring itself, inside the trial process: check, warm up, then pair after pair.
 
-Task after task: the inputs of one are gone before the next one's are made. What the parent is told: `failed`
-(task, arm, kind, reason), `round` (task), `busy`, `seconds` (by arm), and `finished` (task).
+Task after task: the inputs of one are gone before the next one's are made. What the parent is told of each task:
+`failed` (task, arm, kind, reason), and once it is done `pairs`, `alone` (timings of the default without a candidate),
+`resident` and `sampled`; of the whole trial `costs` and `capacity`.
 """
 
 import gc
-import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
-from time import perf_counter, process_time, thread_time
-from typing import Protocol
+from time import monotonic, perf_counter
+from typing import NamedTuple, Protocol
 
-from autotune.bench import noise, rounds, workloads
+from autotune.bench import noise, sampling, workloads
+from autotune.bench.capacity import CapacityProbe
 from autotune.bench.failure_text import cause
+from autotune.bench.idle_threads import await_rest
 from autotune.bench.trial_copies import Copies
 from autotune.bench.trial_job import Arm, Job, Task
 from autotune.bench.workloads.workload import Work, Workload
@@ -23,47 +26,41 @@ from autotune.controls.apply_configuration import configured
 from autotune.host import memory_limit, pressure
 from autotune.host.usable_cpus import affinity, schedulable_cpus
 from autotune.model.catalogue import Family, kind
+from autotune.model.configuration import Configuration
 from autotune.model.measurement import FailureKind
 
-WARM_UP_SECONDS = 0.1
-LATER_WARM_UP_SECONDS = 0.02
+WARM_UP_SECONDS = 0.03
+LATER_WARM_UP_SECONDS = 0.01
 """Of the tasks after a process's first, whose CPUs and pools are warm: only their own code and data are not."""
 WARM_UP_CALLS = 3
 SLOW_CALL_SECONDS = 0.5
 """A call longer than this is warm after the one that is checked."""
 
-DISCARD_SECONDS = 0.1
-"""The first call after a switch is not timed, unless it takes this long: then what the arm before it left in
-caches and queues is small against it."""
+DISCARD_SECONDS = 0.02
+"""The first call after a switch of the configuration is not timed, unless it takes this long: what the other
+configuration left in caches and queues, and waking threads, cost 0.1 to 0.3 ms."""
 
 REST_SECONDS = 0.12
-"""OpenBLAS's idle threads spin for 0.105 to 0.12 s after a call (measured with 0.3.31), during which whatever
-runs next shares the CPUs with them: a pool of two workers took 1.4 to 1.9 times as long."""
+"""OpenBLAS's idle threads spin for 0.105 to 0.12 s after a call (measured with 0.3.31), during which whatever runs next
+shares the CPUs with them: a pool of two workers took 1.4 to 1.9 times as long. Trials set a shorter time
+(`thread_variables.short_spin`), unless the user has set one."""
 
 REST_SAMPLES = 5
 """No longer than so many samples, though: a catalogue of hundreds of entries has minutes. What is left then
-slows down the arm with fewer threads, so that the error is on the side of the default. Only arms with workers
-wait: a single BLAS thread hardly suffers (2.12 to 2.31 ms against 2.10 to 2.15), and a program that changes the
-count does not wait either."""
+slows down the arm with fewer threads, so that the error is on the side of the default."""
 
-REST_SLICE_SECONDS = 0.01
-"""CPU time of other threads is charged by the tick, up to 4 ms: shorter slices can read as idle."""
-
-RESTING = 0.1
-"""CPUs' worth of other threads' work below which they rest."""
+PROBE_REST_SECONDS = 0.005
+"""How long a probe of capacity waits for threads that spin. If they still do then, there is no probe."""
 
 FACTOR_OF_REFERENCE = 20
 """An arm that takes this many times as long as the reference, and a sixth of the patience, is a time-out."""
 
 
 class Listener(Protocol):
-    """Whom the measuring tells: `worker.Post` in a trial."""
+    """Whom the measuring tells: `trial_server.Post` in a trial."""
 
-    def mark(self, task: int, arm: int) -> None:
-        """Say which arm runs from now on."""
-
-    def expect(self, seconds: float) -> None:
-        """Promise the next message within this time."""
+    def mark(self, task: int, arm: int, seconds: float) -> None:
+        """Say which arm runs from now on, and promise the next mark within this time."""
 
     def send(self, **message: object) -> None:
         """Send one message."""
@@ -74,12 +71,26 @@ class _Side:
     """An arm that is ready to run."""
 
     arm: Arm
-    calls: tuple[Callable[[], object], ...]
-    """One for each layout."""
+    calls: dict[str, Callable[[], object]] = field(default_factory=dict)
+    """One for each layout that was used so far."""
     seconds: float = 0.0
     """Of one call; 0 before the first."""
     resident_bytes: int | None = None
     """Memory that the process held after the last sample, what the call returned not included."""
+
+    @property
+    def configuration(self) -> Configuration:
+        return self.arm.configuration
+
+
+class _PairRecord(NamedTuple):
+    """A pair as it travels to the parent."""
+
+    arm: int
+    default_seconds: float
+    candidate_seconds: float
+    capacity: float | None
+    interference: float | None
 
 
 class _WrongResult(Exception):
@@ -94,53 +105,92 @@ class _ReferenceFailed(Exception):
     """The reference of a task cannot be measured."""
 
 
+class _Costs:
+    """Seconds of each part of a trial."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        """Add the time that passes within the `with` to a part."""
+        begin = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] += perf_counter() - begin
+
+
 def measure(job: Job, post: Listener, began: float, copies: Copies) -> None:
-    """Measure all tasks of the job beside its copies; its time began at `began` by perf_counter."""
+    """Measure all tasks of the job beside its copies; its time began at `began` by the monotonic clock."""
     end = None if job.seconds is None else began + job.seconds
     gc.disable()
+    costs = _Costs()
+    costs.seconds["start"] = monotonic() - began
+    probe = CapacityProbe(1 if job.company else job.usable_cpus)
     for place, task in enumerate(job.tasks):
-        until = None if end is None else rounds.share(perf_counter(), end, len(job.tasks) - place)
-        _Trial(job, place, task, post, copies).run(until)
+        until = None if end is None else sampling.share(monotonic(), end, len(job.tasks) - place)
+        _Trial(job, place, task, post, copies, probe, costs).run(until)
         post.send(finished=place)
+    post.send(costs=costs.seconds, capacity=probe.best)
 
 
 class _Trial:
     """One task, and which of its arms are still in it."""
 
-    def __init__(self, job: Job, place: int, task: Task, post: Listener, copies: Copies) -> None:
+    def __init__(
+        self,
+        job: Job,
+        place: int,
+        task: Task,
+        post: Listener,
+        copies: Copies,
+        probe: CapacityProbe,
+        costs: _Costs,
+    ) -> None:
         self._job = job
         self._place = place
         self._task = task
         self._post = post
         self._copies = copies
+        self._probe = probe
+        self._costs = costs
+        self._works: dict[str, Work] = {}
         self._sides: list[_Side] = []
-        self._last: _Side | None = None
+        self._last: Configuration | None = None
         self._threads = 1
         self._most_threads = self._most_workers = 1
+        self._sampled = 0.0
+        self._reports_of_capacity: list[tuple[float, float]] = []
+        """When it was probed, and what it was."""
 
     def run(self, until: float | None) -> None:
-        """Measure until the rounds are done, or no further one may begin."""
-        works: list[Work] = []
+        """Measure until the pairs are done, or no further one may begin."""
         try:
-            self._prepare(works)
-            self._check(works)
+            self._prepare()
+            self._check()
             loops = self._warm_up(until)
-            self._repeat(loops, until, works)
+            if len(self._sides) > 1:
+                self._time_pairs(loops, until)
+            else:
+                self._time_default(loops, until)
             self._weigh()
         except _ReferenceFailed:
             pass  # the parent was told, and without a reference the others say nothing
         finally:
-            self._copies.rest()
-            self._sides.clear()
-            for work in works:
-                work.close()
-            gc.unfreeze()
-            gc.collect()
+            with self._costs.of("clean-up"):
+                self._copies.rest()
+                self._sides.clear()
+                for work in self._works.values():
+                    work.close()
+                self._works.clear()
+                gc.unfreeze()
+                gc.collect()
 
     @contextmanager
-    def _turn(self, arm: Arm) -> Iterator[None]:
-        """An arm's turn: whatever it raises is its own failure."""
-        self._post.mark(self._place, arm.index)
+    def _turn(self, arm: Arm, seconds: float) -> Iterator[None]:
+        """An arm's turn of at most so many seconds: whatever it raises is its own failure."""
+        self._post.mark(self._place, arm.index, seconds)
         try:
             yield
         except BaseException as problem:  # the user's code may raise anything, SystemExit included
@@ -151,38 +201,58 @@ class _Trial:
             if arm is self._task.arms[0]:
                 raise _ReferenceFailed from problem
 
-    def _prepare(self, works: list[Work]) -> None:
+    def _prepare(self) -> None:
+        """Make the inputs in their first layout, and the threads of the probe."""
         operation, reference = self._task.operation, self._task.arms[0]
-        self._post.expect(self._job.patience)
-        with self._turn(reference):
-            workload: Workload = self._job.workloads.get(operation.name) or workloads.find(operation.name)
-            layouts = workload.layouts
-            if operation.name not in self._job.workloads:
+        with self._turn(reference, self._job.patience):
+            workload = self._job.workloads.get(operation.name)
+            self._workload: Workload = workload or workloads.find(operation.name)
+            self._layouts = self._workload.layouts
+            if workload is None:
                 needed = kind(operation.name).bytes_of(operation)
-                layouts = layouts[: _fitting(needed, self._job.memory_bytes)]
+                self._layouts = self._layouts[: _fitting(needed, self._job.memory_bytes)]
             self._copies.prepare(self._place)
-            for layout in layouts:
-                works.append(workload.prepare(operation, layout, self._job.seed))  # noqa: PERF401  # all are closed
+            with self._costs.of("inputs"):
+                self._work(self._layouts[0])
+        with self._costs.of("probe"):
+            self._probe.settle()
 
-    def _check(self, works: list[Work]) -> None:
+    def _work(self, layout: str) -> Work:
+        """The work on inputs of a layout, made when it is needed."""
+        if layout not in self._works:
+            self._works[layout] = self._workload.prepare(self._task.operation, layout, self._job.seed)
+        return self._works[layout]
+
+    def _call(self, side: _Side, layout: str) -> Callable[[], object]:
+        if layout not in side.calls:
+            with self._costs.of("inputs"):
+                work, chosen = self._work(layout), side.configuration
+                side.calls[layout] = work.plain if chosen.is_default else work.tuned(chosen)
+        return side.calls[layout]
+
+    def _check(self) -> None:
         """Call every arm once, and look at its result; that first call is never a timing."""
         for arm in self._task.arms:
-            self._post.expect(self._patience(self._sides[0].seconds) if self._sides else self._job.patience)
-            with self._turn(arm):
-                chosen = arm.configuration
-                calls = tuple(work.plain if chosen.is_default else work.tuned(chosen) for work in works)
-                side = _Side(arm, calls)
-                side.seconds = self._first_call(side, works[0])
+            patience = self._patience(self._sides[0].seconds) if self._sides else self._job.patience
+            with self._turn(arm, patience):
+                side = _Side(arm)
+                side.seconds = self._first_call(side)
                 self._sides.append(side)
 
-    def _first_call(self, side: _Side, work: Work) -> float:
+    def _first_call(self, side: _Side) -> float:
         """Seconds of an arm's first call. Raises _WrongResult."""
-        with configured(side.arm.configuration, usable_cpus=self._job.allowed(side.arm.configuration)):
+        layout = self._layouts[0]
+        call = self._call(side, layout)
+        with (
+            self._costs.of("first calls"),
+            configured(side.configuration, usable_cpus=self._job.allowed(side.configuration)),
+        ):
             begin = perf_counter()
-            result = side.calls[0]()
+            result = call()
             seconds = perf_counter() - begin
-        if wrong := work.check(result):
-            raise _WrongResult(wrong)
+        with self._costs.of("checks"):
+            if not side.arm.checked and (wrong := self._works[layout].check(result)):
+                raise _WrongResult(wrong)
         return seconds
 
     def _warm_up(self, until: float | None) -> int:
@@ -193,59 +263,102 @@ class _Trial:
         reference, *others = self._sides
         loops, calls, spent, sample = 1, 0, 0.0, 0.0
         enough = LATER_WARM_UP_SECONDS if self._place else WARM_UP_SECONDS
-        with self._turn(reference.arm):
-            self._post.expect(self._patience(reference.seconds * WARM_UP_CALLS))
-            while reference.seconds < SLOW_CALL_SECONDS and not (
-                calls >= WARM_UP_CALLS and spent >= enough and sample >= rounds.SAMPLE_SECONDS
-            ):
-                if _over(until) and sample >= rounds.SAMPLE_SECONDS:
-                    break
-                sample = self._sample(reference, 0, loops)
-                reference.seconds, calls, spent = sample / loops, calls + loops, spent + sample
-                loops = loops if sample >= rounds.SAMPLE_SECONDS else 2 * loops
-        for side in others:
-            if side.seconds < SLOW_CALL_SECONDS and not _over(until):
-                with self._turn(side.arm):
-                    self._post.expect(self._patience(reference.seconds))
-                    few = loops if side.seconds * loops < SLOW_CALL_SECONDS else 1
-                    side.seconds = self._sample(side, 0, few) / few
-        return rounds.loops(reference.seconds, min(side.seconds for side in self._sides))
+        with self._costs.of("warm-up"):
+            with self._turn(reference.arm, self._patience(reference.seconds * WARM_UP_CALLS)):
+                while reference.seconds < SLOW_CALL_SECONDS and not (
+                    calls >= WARM_UP_CALLS and spent >= enough and sample >= sampling.SAMPLE_SECONDS
+                ):
+                    if _over(until) and sample >= sampling.SAMPLE_SECONDS:
+                        break
+                    sample = self._sample(reference, self._layouts[0], loops)
+                    reference.seconds, calls, spent = sample / loops, calls + loops, spent + sample
+                    loops = loops if sample >= sampling.SAMPLE_SECONDS else 2 * loops
+            for side in others:
+                if side.seconds < SLOW_CALL_SECONDS and not _over(until):
+                    with self._turn(side.arm, self._patience(reference.seconds)):
+                        few = loops if side.seconds * loops < SLOW_CALL_SECONDS else 1
+                        side.seconds = self._sample(side, self._layouts[0], few) / few
+        self._sampled = 0.0
+        return sampling.loops(reference.seconds, min(side.seconds for side in self._sides))
 
-    def _repeat(self, loops: int, until: float | None, works: list[Work]) -> None:
-        """Time rounds, and disturbed ones again, until enough were quiet or the time is over."""
-        seed = rounds.order_seed(self._job.seed, self._task.operation)
-        orders = rounds.orders(len(self._sides), self._job.rounds, seed)
-        sides = tuple(self._sides)
-        likely = sum(side.seconds for side in sides) * loops * (REST_SAMPLES + 1)
-        agenda = rounds.Agenda(self._job.rounds)
+    def _time_pairs(self, loops: int, until: float | None) -> None:
+        """Time pairs, and disturbed ones again, until enough were undisturbed or the time is over."""
+        seed = sampling.order_seed(self._job.seed, self._task.operation)
+        reference, *candidates = self._sides
+        agenda = sampling.Agenda(sampling.pair_order(len(candidates), self._job.rounds, seed))
+        records: list[tuple[float, float, _PairRecord]] = []
         gc.freeze()
-        while (number := agenda.next()) is not None:
-            self._post.expect(self._patience(likely))
-            seconds: dict[int, float] = {}
-            sampled = 0.0
-            load, begin = self._load(), perf_counter()
-            for turn in orders[number]:
-                side = sides[turn]
-                if side in self._sides:
-                    with self._turn(side.arm):
-                        sample = self._sample(side, number, loops)
-                        sampled += sample
-                        once = works[0].once(side.arm.configuration)
-                        seconds[side.arm.index] = sample / loops / works[0].share + once
-            wall, now = perf_counter() - begin, self._load()
-            busy = noise.busy(load, now, wall, schedulable_cpus(), crowded=self._crowded)
-            interference = noise.interference(load, now, wall, schedulable_cpus(), disturbed=busy)
-            self._post.send(
-                round=self._place,
-                busy=busy,
-                interference=interference,
-                sampled=sampled,
-                seconds=list(seconds.items()),
-            )
-            agenda.note(number, busy=busy)
+        for number, turn in enumerate(agenda):
+            if number >= len(candidates) and _over(until):  # each has had its first pair
+                break
+            self._probe_capacity()
+            begin = perf_counter()
+            record = self._pair(reference, candidates[turn.candidate], turn, loops)
+            if record is None:
+                agenda.drop(turn.candidate)
+                continue
+            records.append((begin, perf_counter(), record))
+            agenda.note(turn, disturbed=(record.interference or 0.0) > noise.LARGEST_INTERFERENCE)
             gc.collect()
-            if _over(until):
-                return
+        if not records:
+            return self._time_default(loops, until)
+        self._probe_capacity()
+        pairs = [record._replace(capacity=self._capacity(begin, end)) for begin, end, record in records]
+        return self._post.send(pairs=self._place, records=pairs, sampled=self._sampled)
+
+    def _pair(self, reference: _Side, side: _Side, turn: sampling.Turn, loops: int) -> _PairRecord | None:
+        """Time one pair; None if its candidate failed."""
+        layout = self._layouts[turn.round // 2 % len(self._layouts)]
+        order = (reference, side) if turn.default_first else (side, reference)
+        seconds: dict[int, float] = {}
+        likely = (reference.seconds + side.seconds) * loops * (REST_SAMPLES + 1)
+        begin: list[tuple[pressure.Load, float]] = []
+        for each in order:
+            with self._turn(each.arm, self._patience(likely)):
+                work = self._work(layout)
+                ready = None if begin else lambda: begin.append((self._load(), perf_counter()))
+                sample = self._sample(each, layout, loops, ready)
+                seconds[each.arm.index] = sample / loops / work.share + work.once(each.configuration)
+        wall = perf_counter()
+        if len(seconds) < 2:
+            return None
+        ((load, began),) = begin
+        interference = noise.interference(
+            load, self._load(), wall - began, schedulable_cpus(), crowded=self._crowded
+        )
+        plain = seconds[reference.arm.index]
+        return _PairRecord(side.arm.index, plain, seconds[side.arm.index], None, interference)
+
+    def _time_default(self, loops: int, until: float | None) -> None:
+        """Time the default alone, where there is no candidate."""
+        reference = self._sides[0]
+        seconds: list[float] = []
+        layout = self._layouts[0]
+        gc.freeze()
+        for number in range(self._job.rounds):
+            if number and _over(until):
+                break
+            with self._turn(reference.arm, self._patience(reference.seconds * loops * (REST_SAMPLES + 1))):
+                sample = self._sample(reference, layout, loops)
+                seconds.append(sample / loops / self._work(layout).share)
+        self._post.send(alone=self._place, seconds=seconds, sampled=self._sampled)
+
+    def _probe_capacity(self) -> None:
+        """Probe the capacity, unless the last probe was a moment ago or own threads still spin."""
+        if not self._probe.due:
+            return
+        with self._costs.of("probe"):
+            if await_rest(PROBE_REST_SECONDS):
+                capacity = self._probe.probe()
+                if capacity is not None:
+                    self._reports_of_capacity.append((perf_counter(), capacity))
+
+    def _capacity(self, begin: float, end: float) -> float | None:
+        """Mean of the last probe before a pair and the first one after it."""
+        before = [capacity for moment, capacity in self._reports_of_capacity if moment <= begin][-1:]
+        after = [capacity for moment, capacity in self._reports_of_capacity if moment >= end][:1]
+        probes = before + after
+        return sum(probes) / len(probes) if probes else None
 
     def _weigh(self) -> None:
         """Tell what each arm left in memory, where it is what they differ in."""
@@ -257,7 +370,18 @@ class _Trial:
 
     def _load(self) -> pressure.Load:
         """The load now. In company all that the parent started is one's own: the other processes are, too."""
-        return pressure.read(pid=os.getppid() if self._job.company else None, cpus=affinity())
+        with self._costs.of("readings"):
+            if self._job.company:
+                return pressure.read(pid=self._job.parent, cpus=affinity())
+            if self._starts_processes:
+                return pressure.read(cpus=affinity())
+            return pressure.read_own(cpus=affinity())
+
+    @property
+    def _starts_processes(self) -> bool:
+        """May the work have child processes that use the CPUs?"""
+        name = self._task.operation.name
+        return name in self._job.workloads or kind(name).family in {Family.SHARING, Family.TASKS}
 
     @property
     def _crowded(self) -> bool:
@@ -279,19 +403,23 @@ class _Trial:
         """Does some arm keep memory, at a cost that has to be known?"""
         return any(arm.configuration.allocator is not None for arm in self._task.arms)
 
-    def _sample(self, side: _Side, layout: int, loops: int) -> float:
-        """Seconds of so many calls of one arm, after it was put into force."""
-        call = side.calls[layout % len(side.calls)]
+    def _sample(self, side: _Side, layout: str, loops: int, ready: Callable[[], None] | None = None) -> float:
+        """Seconds of so many calls of one arm, after it was put into force; `ready` is called just before."""
+        call = self._call(side, layout)
         self._copies.join(self._place, side.arm.index)
-        with configured(side.arm.configuration, usable_cpus=self._job.allowed(side.arm.configuration)):
+        with configured(side.configuration, usable_cpus=self._job.allowed(side.configuration)):
             threads = blas.current() or 1
             self._most_threads = max(self._most_threads, threads)
-            self._most_workers = max(self._most_workers, side.arm.configuration.workers or 1)
-            if threads < self._threads and (side.arm.configuration.workers or 1) > 1:
-                _rest(min(REST_SECONDS, REST_SAMPLES * loops * side.seconds))
-            if side is not self._last and side.seconds < DISCARD_SECONDS:
-                call()
-            self._last, self._threads = side, threads
+            self._most_workers = max(self._most_workers, side.configuration.workers or 1)
+            if threads < self._threads and (side.configuration.workers or 1) > 1:
+                with self._costs.of("rests"):
+                    await_rest(min(REST_SECONDS, REST_SAMPLES * loops * side.seconds))
+            if side.configuration != self._last and side.seconds < DISCARD_SECONDS:
+                with self._costs.of("discarded calls"):
+                    call()
+            self._last, self._threads = side.configuration, threads
+            if ready is not None:
+                ready()
             calls = repeat(None, loops)
             begin = perf_counter()
             for _ in calls:
@@ -299,6 +427,7 @@ class _Trial:
             seconds = perf_counter() - begin
             if self._retains:
                 side.resident_bytes = memory_limit.resident_bytes()
+            self._sampled += seconds
             return seconds
 
     def _patience(self, seconds: float) -> float:
@@ -307,7 +436,7 @@ class _Trial:
 
 
 def _over(until: float | None) -> bool:
-    return until is not None and perf_counter() >= until
+    return until is not None and monotonic() >= until
 
 
 def _failure_kind(problem: BaseException) -> FailureKind:
@@ -323,17 +452,3 @@ def _fitting(needed: float, allowed: int | None) -> int | None:
     if needed > allowed:
         raise _TooLarge(f"It needs {needed / 2**20:.0f} MiB, and a trial may take {allowed / 2**20:.0f} MiB.")
     return int(allowed // needed)
-
-
-def _rest(limit: float) -> None:
-    """Keep this thread busy until the process's other threads rest, but no longer than `limit` seconds.
-
-    Sleeping instead would leave cold CPUs behind (measured: 2.9 to 3.8 ms for work of 1.1 to 1.4 ms).
-    """
-    end = perf_counter() + limit
-    while (begin := perf_counter()) < end:
-        others = process_time() - thread_time()
-        while perf_counter() < begin + REST_SLICE_SECONDS:
-            pass
-        if process_time() - thread_time() - others < RESTING * REST_SLICE_SECONDS:
-            return

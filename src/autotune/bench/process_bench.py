@@ -1,21 +1,24 @@
 """Measures plans in fresh processes."""
 
 import os
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from types import MappingProxyType
+from weakref import finalize
 
-from autotune.bench import noise, resource_limits, trial_job
+from autotune.bench import resource_limits, trial_job
 from autotune.bench.failure_text import by_signal, last_words, noted, shortened
 from autotune.bench.trial_job import Arm, Job, Task
-from autotune.bench.trial_process import Child, End, Ending
+from autotune.bench.trial_process import End, Ending, TrialProcess, TrialServer
 from autotune.bench.user_workload import UserWorkload
-from autotune.controls.thread_variables import scrub
+from autotune.controls.thread_variables import scrub, short_spin
 from autotune.host import cgroup
 from autotune.host.usable_cpus import schedulable_cpus, usable_cpus
-from autotune.model.configuration import DEFAULT
+from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Pair, Session, TrialPlan
+from autotune.model.operation import Operation
 
 MOST_DEATHS = 8
 """Processes that one plan may lose before what is left of it is given up."""
@@ -26,10 +29,30 @@ NO_WORKLOADS: Mapping[str, UserWorkload] = MappingProxyType({})
 class ProcessBench:
     """A Bench: one fresh process for a plan, and another for the rest of it where one ends early.
 
-    Scope of effect: none on this process. Children start from `environ` without its thread, placement and
-    allocator variables; `scrubbed` says which those were. Only a KeyboardInterrupt passes through `run`,
-    after all children are gone; UnsupportedPlatform is raised where there are no POSIX process groups. One
-    plan at a time: `lock.host_lock` keeps other benches off the host.
+    Scope of effect: none on this process. Trials start from `environ` without its thread, placement and allocator
+    variables; `scrubbed` says which those were. Idle BLAS threads give up their CPUs earlier than by default
+    (`thread_variables.short_spin`). A server of trials runs until the bench is closed, forgotten, or this process ends.
+    Only a KeyboardInterrupt passes through `run`, after all trials are gone; UnsupportedPlatform is raised where there
+    are no POSIX process groups. One plan at a time: `host_lock.host_lock` keeps other benches off the host.
+
+    Parameters
+    ----------
+    cpus
+        Numbers of the CPUs that trials may run on; by default all that this process may use.
+    memory_bytes
+        The most that one workload may take; by default a quarter of what is available.
+    workloads
+        The user's functions by name.
+    environ
+        The environment to start from; by default this process's.
+    patience
+        Seconds that any step of a default may take: preparing its inputs, one call, a warm-up. Other configurations may
+        take 20 times as long as the default, and a sixth of the patience in any case.
+    copies
+        So many copies of each trial run at once, each of which may take its part of the memory and all of the CPUs.
+    neighbours
+        Busy processes that this process keeps beside the trials, and that do not count as interference.
+
     """
 
     def __init__(
@@ -43,16 +66,6 @@ class ProcessBench:
         copies: int = 1,
         neighbours: int = 0,
     ) -> None:
-        """Say how plans are to be measured.
-
-        `cpus` are the numbers of the CPUs that trials may run on, by default all that this process may use.
-        `memory_bytes` is the most that one workload may take, by default a quarter of what is available.
-        `workloads` are the user's functions by name. `patience` is how many seconds any step of a default may
-        take: preparing its inputs, one call, a warm-up. Other configurations may take 20 times as long as the
-        default, and a sixth of the patience in any case. `copies` of each trial run at once, each of which may
-        take its part of the memory and all of the CPUs. `neighbours` says how many busy processes this process
-        keeps beside them, lest these be taken for a disturbance.
-        """
         self._cpus = tuple(cpus)
         self._usable_cpus = len(self._cpus) or usable_cpus()[0]
         self._schedulable_cpus = len(self._cpus) or schedulable_cpus()
@@ -64,12 +77,19 @@ class ProcessBench:
         most = quarter if memory_bytes is None else memory_bytes
         self._memory_bytes = None if most is None else most // copies
         self._workloads = dict(workloads)
-        self._environ, self.scrubbed = scrub(os.environ if environ is None else environ)
+        clean, self.scrubbed = scrub(os.environ if environ is None else environ)
+        self._environ = short_spin(clean)
         self._patience = patience
+        self._servers: dict[bool, TrialServer] = {}
+        self._passed: set[tuple[Operation, Configuration]] = set()
+        self.costs: dict[str, float] = defaultdict(float)
+        """Seconds of each part of all trials so far, for whoever wants to know where the time goes."""
+        self.close = finalize(self, _close, self._servers)
+        """End the servers of trials."""
 
     def run(self, plan: TrialPlan) -> Session:
         """Measure a plan."""
-        return self.compare([_literal(case) for case in plan.cases], plan)
+        return self.compare([self._task(case) for case in plan.cases], plan)
 
     def compare(self, tasks: Sequence[Task], plan: TrialPlan) -> Session:
         """Measure these tasks to the letter, with the plan's rounds, seed and time.
@@ -78,63 +98,115 @@ class ProcessBench:
         """
         began = monotonic()
         records = [_Record(task=task) for task in tasks]
+        capacities: list[float] = []
         for _ in range(MOST_DEATHS):
             left = None if plan.seconds is None else max(0.0, plan.seconds - (monotonic() - began))
             waiting = [record for record in records if not record.finished]
             if not waiting:
                 break
-            self._trial(waiting, replace(plan, seconds=left))
+            capacities += self._trial(waiting, replace(plan, seconds=left))
+        measurements = tuple(one for record in records for one in record.measurements())
+        self._passed |= {(one.operation, one.configuration) for one in measurements if one.seconds}
+        wall, sampled = monotonic() - began, sum(record.sampled_seconds for record in records)
+        self.costs["samples"] += sampled
+        self.costs["all"] += wall
         return Session(
-            measurements=tuple(one for record in records for one in record.measurements(plan.rounds)),
-            wall_seconds=monotonic() - began,
-            sampled_seconds=sum(record.sampled_seconds for record in records),
+            measurements=measurements,
+            wall_seconds=wall,
+            sampled_seconds=sampled,
+            best_capacity=max(capacities, default=None),
         )
 
-    def _trial(self, records: Sequence["_Record"], plan: TrialPlan) -> None:
-        """Run one process over what is left; whatever comes of it stands in the records."""
-        used = {record.task.operation.name for record in records}
-        errand = trial_job.dumps(
-            "measure",
-            job=trial_job.dump(
-                Job(
-                    tasks=tuple(record.rest for record in records),
-                    rounds=plan.rounds,
-                    seed=plan.seed,
-                    seconds=plan.seconds,
-                    usable_cpus=self._usable_cpus,
-                    certain_cpus=min(self._schedulable_cpus, self._quota or self._schedulable_cpus),
-                    company=self._copies > 1 or (self._neighbours > 0 and not plan.quiet),
-                    memory_bytes=self._memory_bytes,
-                    patience=self._patience,
-                    workloads={name: one for name, one in self._workloads.items() if name in used},
-                )
-            ),
-            cpus=self._cpus,
-            copies=self._copies,
-            # plain NumPy starts a thread for every CPU that it may run on, whatever a quota or a cap says
-            address_space=resource_limits.address_space(self._memory_bytes, self._schedulable_cpus),
+    def _task(self, case: Case) -> Task:
+        """The case with its default as the first arm."""
+        candidates = (configuration for configuration in case.configurations if not configuration.is_default)
+        arms = (
+            Arm(index=index, configuration=chosen, checked=(case.operation, chosen) in self._passed)
+            for index, chosen in enumerate((DEFAULT, *candidates))
         )
-        kills = resource_limits.oom_kills()
+        return Task(operation=case.operation, arms=tuple(arms))
+
+    def _server(self, *, preload: bool) -> TrialServer:
+        if preload not in self._servers:
+            # plain NumPy starts a thread for every CPU that it may run on, whatever a quota or a cap says; the probe
+            # of capacity has as many
+            threads = 2 * self._schedulable_cpus
+            self._servers[preload] = TrialServer(
+                environ=self._environ,
+                cpus=self._cpus,
+                address_space=resource_limits.address_space(self._memory_bytes, threads),
+                preload=preload,
+            )
+        return self._servers[preload]
+
+    def _trial(self, records: Sequence["_Record"], plan: TrialPlan) -> list[float]:
+        """Run one process over what is left; what comes of it stands in the records. Returns the best capacity."""
+        used = {record.task.operation.name for record in records}
+        workloads = {name: workload for name, workload in self._workloads.items() if name in used}
+        job = Job(
+            tasks=tuple(record.rest for record in records),
+            rounds=plan.rounds,
+            seed=plan.seed,
+            seconds=plan.seconds,
+            usable_cpus=self._usable_cpus,
+            certain_cpus=min(self._schedulable_cpus, self._quota or self._schedulable_cpus),
+            company=self._copies > 1 or (self._neighbours > 0 and not plan.quiet),
+            copies=self._copies,
+            parent=os.getpid(),
+            memory_bytes=self._memory_bytes,
+            patience=self._patience,
+            workloads=workloads,
+        )
+        errand = trial_job.dumps("measure", job=trial_job.dump(job))
+        kills, began = resource_limits.oom_kills(), monotonic()
+        capacities: list[float] = []
         try:
-            with Child(errand, environ=self._environ, patience=self._patience) as child:
-                ending = _follow(child, records)
-                mark, printed = child.mark, child.output.take()
+            with TrialProcess(
+                self._server(preload=not workloads), errand, patience=self._patience
+            ) as process:
+                self.costs["process start"] += monotonic() - began
+                ending = self._follow(process, records, capacities)
+                mark, printed = process.mark, process.output.take()
         except OSError as problem:  # no memory, process or file descriptor left to start one
             reason = f"The trial process cannot be started: {problem}."
             _blame(records, None, Failure(kind=FailureKind.PROTOCOL, reason=reason), "")
-            return
+            return []
         if ending.end is not End.DONE:
             failure = _failure(ending, printed, out_of_memory=resource_limits.oom_kills() != kills)
             _blame(records, mark, failure, printed)
+        return capacities
+
+    def _follow(self, process: TrialProcess, records: Sequence["_Record"], capacities: list[float]) -> Ending:
+        """Note down all that a trial process says, to its end."""
+        try:
+            for message in process.messages():
+                match message:
+                    case {"costs": dict(costs), "capacity": capacity}:
+                        for part, seconds in costs.items():
+                            self.costs[str(part)] += float(seconds)
+                        capacities += [] if capacity is None else [float(capacity)]
+                    case _:
+                        _take(message, records, process)
+        except (KeyError, IndexError, TypeError, ValueError):  # whatever the work wrote into our pipe
+            return Ending(end=End.GARBLED)
+        assert process.ending is not None
+        return process.ending
+
+
+def _close(servers: Mapping[bool, TrialServer]) -> None:
+    for server in servers.values():
+        server.close()
 
 
 @dataclass(slots=True, kw_only=True)
 class _Record:
-    """What is known of one task so far."""
+    """The state of one task."""
 
     task: Task
-    rounds: list[tuple[bool, float, dict[int, float]]] = field(default_factory=list)
-    """(was the machine busy, interference, seconds by arm)"""
+    pairs: dict[int, list[Pair]] = field(default_factory=dict)
+    """By arm."""
+    alone: list[float] = field(default_factory=list)
+    """Timings of the default that belong to no pair."""
     sampled_seconds: float = 0.0
     """Of all timed samples."""
     failures: dict[int, Failure] = field(default_factory=dict)
@@ -153,80 +225,72 @@ class _Record:
         self.failures.setdefault(arm, failure)
         self.finished = self.finished or arm == self.task.arms[0].index
 
-    def measurements(self, wanted: int) -> tuple[Measurement, ...]:
-        """One for each arm."""
-        kept = [self.rounds[place][1:] for place in noise.kept([busy for busy, *_ in self.rounds], wanted)]
-        return tuple(self._measurement(arm, kept) for arm in self.task.arms)
+    def add(self, arm: int, pair: Pair) -> None:
+        """Take in a pair. Raises ValueError for an arm that is none."""
+        if arm not in {each.index for each in self.task.arms[1:]}:
+            raise ValueError(f"no arm {arm}")
+        self.pairs.setdefault(arm, []).append(pair)
 
-    def _measurement(self, arm: Arm, rounds: Sequence[tuple[float, Mapping[int, float]]]) -> Measurement:
-        reference = self.failures.get(self.task.arms[0].index)
-        failure = self.failures.get(arm.index)
-        if failure is None and reference is not None:
-            failure = Failure(kind=FailureKind.NOT_REACHED, reason=f"The default failed: {reference.reason}")
-        if failure is None and not rounds:
-            failure = Failure(
-                kind=FailureKind.NOT_REACHED, reason="Too many trial processes of its plan died."
-            )
+    def measurements(self) -> tuple[Measurement, ...]:
+        """One for each arm."""
+        return tuple(self._measurement(arm) for arm in self.task.arms)
+
+    def _measurement(self, arm: Arm) -> Measurement:
+        is_reference = arm is self.task.arms[0]
+        pairs = () if is_reference else tuple(self.pairs.get(arm.index, ()))
+        seconds = (
+            (*self.alone, *(pair.default_seconds for pairs in self.pairs.values() for pair in pairs))
+            if is_reference
+            else tuple(pair.candidate_seconds for pair in pairs)
+        )
+        failure = self._failure(arm, timed=bool(seconds))
         return Measurement(
             operation=self.task.operation,
             configuration=arm.configuration,
-            pairs=() if failure or arm is self.task.arms[0] else self._pairs(arm, rounds),
-            seconds=() if failure else tuple(times[arm.index] for _, times in rounds),
+            pairs=() if failure else pairs,
+            seconds=() if failure else seconds,
             failure=failure,
             note=noted(self.printed),
             resident_bytes=self.resident.get(arm.index),
         )
 
-    def _pairs(self, arm: Arm, rounds: Sequence[tuple[float, Mapping[int, float]]]) -> tuple[Pair, ...]:
-        reference = self.task.arms[0].index
-        return tuple(
-            Pair(
-                default_seconds=times[reference],
-                candidate_seconds=times[arm.index],
-                interference=interference,
-            )
-            for interference, times in rounds
-        )
+    def _failure(self, arm: Arm, *, timed: bool) -> Failure | None:
+        """Why an arm has no timings; None for one that has."""
+        reference = self.failures.get(self.task.arms[0].index)
+        if arm.index in self.failures:
+            return self.failures[arm.index]
+        if reference is not None:
+            reason = f"The default failed: {reference.reason}"
+            return Failure(kind=FailureKind.NOT_REACHED, reason=reason)
+        if timed:
+            return None
+        reason = "Too many trial processes of its plan died."
+        return Failure(kind=FailureKind.NOT_REACHED, reason=reason)
 
 
-def _literal(case: Case) -> Task:
-    """The case with its default as the first arm."""
-    others = (configuration for configuration in case.configurations if not configuration.is_default)
-    arms = (Arm(index=index, configuration=one) for index, one in enumerate((DEFAULT, *others)))
-    return Task(operation=case.operation, arms=tuple(arms))
-
-
-def _follow(child: Child, records: Sequence[_Record]) -> Ending:
-    """Note down all that a trial process says, to its end."""
-    try:
-        for message in child.messages():
-            _take(message, records, child)
-    except (KeyError, IndexError, TypeError, ValueError):  # whatever the work wrote into our pipe
-        return Ending(end=End.GARBLED)
-    assert child.ending is not None
-    return child.ending
-
-
-def _take(message: Mapping[str, object], records: Sequence[_Record], child: Child) -> None:
+def _take(message: Mapping[str, object], records: Sequence[_Record], process: TrialProcess) -> None:
     """Note down what a trial process says. Raises one of the four errors of a malformed message."""
     match message:
         case {"failed": int(place), "arm": int(arm), "kind": str(kind), "reason": str(reason)}:
             records[place].fail(arm, Failure(kind=FailureKind(kind), reason=shortened(reason)))
-        case {
-            "round": int(place),
-            "busy": bool(busy),
-            "interference": taken,
-            "sampled": sampled,
-            "seconds": list(pairs),
-        }:
-            times = {int(arm): float(seconds) for arm, seconds in pairs}
-            records[place].rounds.append((busy, float(taken), times))  # type: ignore[arg-type]  # a TypeError is caught
-            records[place].sampled_seconds += float(sampled)  # type: ignore[arg-type]
-        case {"resident": int(place), "bytes": list(pairs)}:
-            records[place].resident = {int(arm): int(held) for arm, held in pairs}
+        case {"pairs": int(place), "records": list(rows), "sampled": float(sampled)}:
+            records[place].sampled_seconds += sampled
+            for arm, default_seconds, candidate_seconds, capacity, interference in rows:
+                pair = Pair(
+                    default_seconds=float(default_seconds),
+                    candidate_seconds=float(candidate_seconds),
+                    capacity=None if capacity is None else float(capacity),
+                    interference=None if interference is None else float(interference),
+                )
+                records[place].add(arm, pair)
+        case {"alone": int(place), "seconds": list(seconds), "sampled": float(sampled)}:
+            records[place].sampled_seconds += sampled
+            records[place].alone += map(float, seconds)
+        case {"resident": int(place), "bytes": list(rows)}:
+            records[place].resident = {int(arm): int(held) for arm, held in rows}
         case {"finished": int(place)}:
             records[place].finished = True
-            records[place].printed += child.output.take()
+            records[place].printed += process.output.take()
         case _:
             raise ValueError(f"unknown message {message!r}")
 
@@ -239,7 +303,8 @@ def _blame(records: Sequence[_Record], mark: tuple[int, int] | None, failure: Fa
                 record.fail(record.task.arms[0].index, failure)
         return
     record = records[mark[0]]
-    record.rounds.clear()  # one measurement is of one process
+    record.pairs.clear()  # one measurement is of one process
+    record.alone.clear()
     record.printed += printed
     record.fail(mark[1], failure)
 

@@ -21,6 +21,8 @@ class Arm:
     index: int
     """By which the process that asked knows it."""
     configuration: Configuration
+    checked: bool = False
+    """Has its result passed the check in a process before?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +40,19 @@ class Job:
 
     tasks: tuple[Task, ...]
     rounds: int
+    """Undisturbed pairs of each candidate."""
     seed: int = 0
     seconds: float | None = None
-    """Once this much time has passed no further round begins, but each task gets at least one."""
+    """Once this much time has passed no further pair begins, but each candidate gets at least one."""
     usable_cpus: int = 1
     certain_cpus: float = 1.0
     """CPUs' worth of time that affinity and quota leave to it, whoever shares them."""
     company: bool = False
     """Do other processes of its parent run beside it: neighbours, or copies?"""
+    copies: int = 1
+    """Processes that run the trial at once."""
+    parent: int = 0
+    """Process id of the process that asked."""
     memory_bytes: int | None = None
     """The most that one workload may take."""
     patience: float = 60.0
@@ -70,7 +77,7 @@ def dump(job: Job) -> dict[str, Any]:
                 "name": task.operation.name,
                 "dtype": task.operation.dtype,
                 "sizes": task.operation.sizes,
-                "arms": [(arm.index, arm.configuration.as_dict()) for arm in task.arms],
+                "arms": [(arm.index, arm.configuration.as_dict(), arm.checked) for arm in task.arms],
             }
             for task in job.tasks
         ],
@@ -80,6 +87,8 @@ def dump(job: Job) -> dict[str, Any]:
         "usable_cpus": job.usable_cpus,
         "certain_cpus": job.certain_cpus,
         "company": job.company,
+        "copies": job.copies,
+        "parent": job.parent,
         "memory_bytes": job.memory_bytes,
         "patience": job.patience,
         "workloads": {name: workload.as_dict() for name, workload in job.workloads.items()},
@@ -106,7 +115,10 @@ def _task(values: Mapping[str, Any]) -> Task:
             dtype=values["dtype"],
             sizes=tuple((name, value) for name, value in values["sizes"]),
         ),
-        arms=tuple(Arm(index=index, configuration=configuration(knobs)) for index, knobs in values["arms"]),
+        arms=tuple(
+            Arm(index=index, configuration=configuration(knobs), checked=checked)
+            for index, knobs, checked in values["arms"]
+        ),
     )
 
 

@@ -1,34 +1,33 @@
-"""The parent's side of a trial process: start it, listen to it, end it with all its children."""
+"""The parent's side of trials: start their server, ask it for a process, listen to that, end it with its children."""
 
 import json
 import os
 import selectors
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from time import monotonic, sleep
+from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
-from autotune.bench.trial_worker import MARK
+from autotune.bench.failure_text import last_words
+from autotune.bench.trial_server import MARK
+from autotune.controls import supervise
 from autotune.errors import UnsupportedPlatform
-
-TERM_SECONDS = 1.0
-"""After SIGTERM, before SIGKILL: multiprocessing's resource tracker removes shared memory in this time."""
-
-KILL_SECONDS = 5.0
-"""How long to wait for killed processes to vanish."""
 
 LEAVE_SECONDS = 5.0
 """How long a process that has said that it is done may take to end."""
 
-POLL_SECONDS = 0.25
-"""How often to look whether the process still lives, if one of its children keeps its pipes open."""
+START_SECONDS = 120.0
+"""How long a server may take to load NumPy, on a busy machine with a slow file system."""
+
+TRIALS_OF_A_SERVER = 8
+"""Trials that one server forks. They share the addresses at which libraries were loaded, which shift timings by some
+per cent (Mytkowicz and others, ASPLOS 2009): a new server draws new ones."""
 
 LARGEST_LINE = 2**24
 LARGEST_OUTPUT = 4096
@@ -75,19 +74,150 @@ class Output:
         return text
 
 
-class Child:
-    """A fresh trial process. Use it in `with`: on leaving, it and all of its process group are gone.
+class TrialServer:
+    """A process that forks fresh processes for trials; see `trial_server`.
 
-    Scope of effect: one process group in a session of its own, so that a terminal's Ctrl-C reaches the parent
-    only, and one temporary folder, which is the child's TMPDIR. Not for use by several threads.
+    Scope of effect: one process group in a session of its own, so that a terminal's Ctrl-C reaches the parent only.
+    The server ends with all of its trials when it is closed and when this process ends, however that happens.
+
+    Parameters
+    ----------
+    environ
+        The trials' environment.
+    cpus
+        Numbers of the CPUs that trials may run on; all that this process may use if empty.
+    address_space
+        Bytes of address space that a trial may take; None for no limit.
+    preload
+        Does it load NumPy before it forks? Not for a user's function: its module may come before NumPy.
+
     """
 
-    def __init__(self, errand: bytes, *, environ: Mapping[str, str], patience: float) -> None:
-        if sys.platform == "win32" or not hasattr(os, "pwrite"):
+    def __init__(
+        self,
+        *,
+        environ: Mapping[str, str],
+        cpus: Collection[int] = (),
+        address_space: int | None = None,
+        preload: bool = True,
+    ) -> None:
+        if sys.platform == "win32" or not hasattr(os, "fork"):
             raise UnsupportedPlatform("Trials need POSIX process groups, which this system does not have.")
+        self._environ = dict(environ)
+        self._settings = {"address_space": address_space, "cpus": list(cpus), "preload": preload}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: socket.socket
+        self._printed: IO[bytes]
+        self._pending = b""
+        self._trials = 0
+        self._trial: int | None = None
+
+    def fork(self, errand: IO[bytes], output: int, results: int, mark: int, folder: str) -> int:
+        """Start a trial; returns its process id. Raises OSError, also where the server cannot be started."""
+        if self._trials >= TRIALS_OF_A_SERVER:
+            self.close()
+        if self._process is None:
+            self._start()
+        self._trials += 1
+        descriptors = [errand.fileno(), output, results, mark]
+        socket.send_fds(self._line, [json.dumps({"folder": folder}).encode()], descriptors)
+        self._trial = int(self._answer("started", START_SECONDS))
+        return self._trial
+
+    def fileno(self) -> int:
+        """The descriptor that can be read once the trial, or the server, has ended."""
+        return self._line.fileno()
+
+    def status(self) -> int | None:
+        """Exit status of the trial that has ended, minus the signal for a killed one; None if the server has ended."""
+        try:
+            return int(self._answer("ended", 0.0))
+        except OSError:
+            return None
+
+    def end_trial(self) -> None:
+        """End the trial and all that it started; returns when they are gone."""
+        if self._trial is None:
+            return
+        try:
+            self._line.sendall(b"end")
+            self._answer("gone", 2 * supervise.KILL_SECONDS)
+        except OSError:
+            self.close()
+        self._trial = None
+
+    def close(self) -> None:
+        """End the server and its trial."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        self._line.close()
+        self._printed.close()
+        self._pending, self._trials = b"", 0
+        try:
+            process.wait(2 * supervise.KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if self._trial is not None and process.returncode:
+            supervise.signal_group(self._trial)  # a server that was killed has left it
+        self._trial = None
+
+    def _start(self) -> None:
+        self._line, theirs = socket.socketpair()
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, and a number
+                [sys.executable, "-P", "-m", "autotune.bench.trial_server", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._printed,
+                stderr=subprocess.STDOUT,
+                env=self._environ,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except BaseException:
+            self._line.close()
+            self._printed.close()
+            raise
+        finally:
+            theirs.close()
+        self._line.sendall(json.dumps(self._settings).encode())
+        self._answer("ready", START_SECONDS)
+
+    def _answer(self, word: str, seconds: float) -> str:
+        """The rest of the line that begins with a word; lines before it are dropped. Raises OSError."""
+        deadline = monotonic() + seconds
+        while True:
+            while b"\n" in self._pending:
+                line, _, self._pending = self._pending.partition(b"\n")
+                first, _, rest = line.decode().partition(" ")
+                if first == word:
+                    return rest
+            self._line.settimeout(max(0.001, deadline - monotonic()))
+            try:
+                part = self._line.recv(2**10)  # raises TimeoutError, an OSError
+            except ConnectionResetError:
+                part = b""
+            if not part:
+                raise ConnectionError(f"the server of trials ended.{self._last_words()}")
+            self._pending += part
+
+    def _last_words(self) -> str:
+        self._printed.seek(0)
+        return last_words(self._printed.read(2**20).decode(errors="replace"))
+
+
+class TrialProcess:
+    """A fresh trial process. Use it in `with`: on leaving, it and all that it started are gone.
+
+    Scope of effect: one temporary folder, which is the trial's TMPDIR. Not for use by several threads.
+    """
+
+    def __init__(self, server: TrialServer, errand: bytes, *, patience: float) -> None:
+        self._server = server
         self._errand = errand
-        self._environ = environ
-        self._limit = patience
+        self._patience = patience
         self.output = Output()
         self.ending: Ending | None = None
         """None as long as it runs."""
@@ -95,41 +225,50 @@ class Child:
     def __enter__(self) -> Self:
         self._mark = tempfile.TemporaryFile()
         self._folder = tempfile.TemporaryDirectory(prefix="autotune-", ignore_cleanup_errors=True)
-        lifeline, self._lifeline = os.pipe()
         self._results, results = os.pipe()
+        self._printed, printed = os.pipe()
         try:
-            self._process = self._start(results, lifeline)
+            with tempfile.TemporaryFile() as errand:
+                errand.write(self._errand)
+                errand.flush()
+                errand.seek(0)
+                self._server.fork(errand, printed, results, self._mark.fileno(), self._folder.name)
         except BaseException:
+            self._server.close()
             self._close()
             raise
         finally:
             os.close(results)
-            os.close(lifeline)
+            os.close(printed)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            end_group(self._process)
+            if kind is None:
+                self._server.end_trial()
+            else:  # nothing is known of what the server was told, and has answered
+                self._server.close()
         finally:
-            assert self._process.stdout is not None
-            self._process.stdout.close()
             self._close()
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """What the process says, as it says it; at the end `ending` says how it ended."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._printed, selectors.EVENT_READ)
-            selector.register(self._results, selectors.EVENT_READ)
-            deadline, pending = monotonic() + self._limit, b""
+            for end in (self._printed, self._results, self._server):
+                selector.register(end, selectors.EVENT_READ)
+            pending, status, lives, began = b"", None, True, monotonic()
             while self.ending is None:
-                left = deadline - monotonic()
+                step, allowed = self._step(began)
+                left = step + allowed - monotonic()
                 if left <= 0:
-                    self.ending = Ending(end=End.TIME_OUT, waited=self._limit)
+                    self.ending = Ending(end=End.TIME_OUT, waited=allowed)
                     break
-                lives = self._process.poll() is None  # asked before reading: its last words are still read
-                ready = {key.fd for key, _ in selector.select(min(left, POLL_SECONDS) if lives else 0)}
+                ready = {key.fd for key, _ in selector.select(left if lives else 0)}
+                if self._server.fileno() in ready and lives:
+                    status, lives = self._server.status(), False
+                    continue  # its last words are read first
                 if self._printed in ready:  # read first, so that text belongs to the message that follows it
                     self.output.add(_read(selector, self._printed))
                 if self._results in ready:
@@ -139,83 +278,43 @@ class Child:
                             self.ending = Ending(end=End.GARBLED)
                             break
                         if "done" in message:
-                            self._await()
                             self.ending = Ending(end=End.DONE)
-                        elif "expect" in message:
-                            self._limit = float(message["expect"])
-                            deadline = monotonic() + self._limit
+                            self._await_end(selector)
                         else:
                             yield message
                     if len(pending) > LARGEST_LINE:
                         self.ending = Ending(end=End.GARBLED)
                 elif not lives:
-                    self.ending = Ending(end=End.EXIT, status=self._process.returncode)
+                    self.ending = Ending(end=End.EXIT, status=-9 if status is None else status)
 
     @property
     def mark(self) -> tuple[int, int] | None:
         """The task and the arm that ran last; None before the first."""
         text = os.pread(self._mark.fileno(), MARK.size, 0)
-        return MARK.unpack(text) if len(text) == MARK.size else None
+        return MARK.unpack(text)[:2] if len(text) == MARK.size else None
 
-    def _start(self, results: int, lifeline: int) -> subprocess.Popen[bytes]:
-        with tempfile.TemporaryFile() as errand:
-            errand.write(self._errand)
-            errand.seek(0)
-            inherited = (results, self._mark.fileno(), lifeline)
-            return subprocess.Popen(  # noqa: S603  # our own module, and numbers
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "autotune.bench.trial_worker",
-                    *map(str, inherited),
-                    self._folder.name,
-                ],
-                stdin=errand,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={**self._environ, "TMPDIR": self._folder.name},
-                pass_fds=inherited,
-                start_new_session=True,
-            )
+    def _step(self, began: float) -> tuple[float, float]:
+        """When the step under way began, and how many seconds it may take."""
+        text = os.pread(self._mark.fileno(), MARK.size, 0)
+        return MARK.unpack(text)[2:] if len(text) == MARK.size else (began, self._patience)
 
-    @property
-    def _printed(self) -> int:
-        assert self._process.stdout is not None
-        return self._process.stdout.fileno()
-
-    def _await(self) -> None:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(LEAVE_SECONDS)
+    def _await_end(self, selector: selectors.BaseSelector) -> None:
+        """Let the process end by itself, and read what it still prints."""
+        deadline = monotonic() + LEAVE_SECONDS
+        while (left := deadline - monotonic()) > 0:
+            ready = {key.fd for key, _ in selector.select(left)}
+            if self._printed in ready:
+                self.output.add(_read(selector, self._printed))
+            elif self._server.fileno() in ready:
+                return
+            elif self._results in ready:
+                _read(selector, self._results)
 
     def _close(self) -> None:
-        os.close(self._lifeline)
+        os.close(self._printed)
         os.close(self._results)
         self._mark.close()
         self._folder.cleanup()
-
-
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End the whole group of a process that leads one; children that outlived it are in it, too."""
-    for number, seconds in ((signal.SIGTERM, TERM_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
-        _signal(process, number)
-        deadline = monotonic() + seconds
-        while _signal(process, 0):
-            if monotonic() > deadline:
-                break
-            sleep(0.01)
-        else:
-            return
-
-
-def _signal(process: subprocess.Popen[bytes], number: int) -> bool:
-    """Send a signal to the group (0 sends none). Was there anyone?"""
-    process.poll()  # a process that nobody has asked for its status still counts as a member
-    try:
-        os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):  # the latter is what macOS says of a dead group
-        return False
-    return True
 
 
 def _read(selector: selectors.BaseSelector, end: int) -> bytes:

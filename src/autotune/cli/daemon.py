@@ -1,13 +1,13 @@
 """`autotune daemon`."""
 
 import json
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
 from autotune.cli import messages, units
-from autotune.cli.size_options import parse_size
+from autotune.cli.size_options import parse_sizes
 from autotune.cli.terminal import printable
 from autotune.model.catalogue import kind
 from autotune.model.operation import DTYPES
@@ -16,14 +16,13 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the daemon
 
 
 @click.group(invoke_without_command=True)
-@click.option("--system", is_flag=True, help="The daemon of all users, below /etc, /var/lib and /run.")
+@click.option("--system", is_flag=True, help="The daemon for all users, below /etc, /var/lib and /run.")
 @click.pass_context
 def daemon(ctx: click.Context, system: bool) -> None:
-    """Keep the profile true: measure in idle time what programs ask for and what has changed.
+    """Keep profiles up to date: measure in idle time what programs call and what has changed.
 
-    Without a verb of its own it runs, in the foreground, until it is told to stop: under systemd, in a
-    container, or from a shell. Programs keep working the same when it stops. Its configuration is explained
-    in docs/daemon.md.
+    Without a verb it runs in the foreground until it is told to stop: under systemd, in a container, or in a shell.
+    Profiles stay in force when it stops. docs/daemon.md explains its configuration.
 
     \b
     Examples:
@@ -47,37 +46,38 @@ def run(system: bool) -> None:
       autotune daemon run
       autotune daemon --system run
     """
-    from autotune.daemon import paths, service
+    from autotune.daemon.daemon_settings import system_paths, user_paths
+    from autotune.daemon.service import DaemonService
 
-    service.run(paths.system() if system else paths.user())
+    DaemonService(system_paths() if system else user_paths()).run()
 
 
 @daemon.command()
 @AS_JSON
 @click.pass_obj
 def status(system: bool, as_json: bool) -> None:
-    """Say what it does, and why.
+    """Show what the daemon does, and why.
 
     \b
     Examples:
       autotune daemon status
       autotune daemon --system status --json
     """
-    _show(_asked(system, "status"), messages.daemon_status, as_json=as_json)
+    _show(_ask(system, "status"), messages.daemon_status, as_json=as_json)
 
 
 @daemon.command()
 @AS_JSON
 @click.pass_obj
 def explain(system: bool, as_json: bool) -> None:
-    """Say what it will measure next, and why.
+    """Show what the daemon will measure next, and why.
 
     \b
     Examples:
       autotune daemon explain
       autotune daemon explain --json
     """
-    _show(_asked(system, "explain"), messages.daemon_queue, as_json=as_json)
+    _show(_ask(system, "explain"), messages.daemon_queue, as_json=as_json)
 
 
 @daemon.command()
@@ -92,7 +92,7 @@ def pause(system: bool, span: str | None) -> None:
       autotune daemon pause --for 2h
     """
     words = {} if span is None else {"seconds": units.budget(span)}
-    _asked(system, "pause", **words)
+    _ask(system, "pause", **words)
     click.echo(messages.daemon_paused(span), err=True)
 
 
@@ -106,26 +106,27 @@ def resume(system: bool) -> None:
       autotune daemon resume
       autotune daemon --system resume
     """
-    _asked(system, "resume")
+    _ask(system, "resume")
     click.echo(messages.DAEMON_RESUMED, err=True)
 
 
 @daemon.command()
 @click.argument("operation")
-@click.argument("sizes", nargs=-1, metavar="[NAME=N]...")
+@click.argument("sizes", nargs=-1, metavar="[NAME=N,N...]...")
 @click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], show_default=True)
 @click.pass_obj
 def tune(system: bool, operation: str, sizes: tuple[str, ...], dtype: str) -> None:
-    """Measure OPERATION as soon as the machine is idle.
+    """Measure OPERATION before all other work, as soon as the machine is idle.
 
     \b
     Examples:
       autotune daemon tune svd
-      autotune daemon tune svd n=500 --dtype float32
+      autotune daemon tune svd n=500,1000 --dtype float32
     """
-    name = kind(operation).name
-    _asked(system, "tune", operation=name, dtype=dtype, sizes=parse_size(sizes))
-    click.echo(messages.daemon_ordered(name), err=True)
+    row = kind(operation)
+    for values in parse_sizes(sizes, row) or ({},):
+        answer = _ask(system, "tune", operation=row.name, dtype=dtype, sizes=values)
+        click.echo(messages.daemon_ordered(answer["operation"]), err=True)
 
 
 @daemon.command(short_help="Read the configuration again.")
@@ -138,16 +139,29 @@ def reload(system: bool) -> None:
       autotune daemon reload
       autotune daemon --system reload
     """
-    _asked(system, "reload")
+    _ask(system, "reload")
     click.echo(messages.DAEMON_RELOADED, err=True)
 
 
+@daemon.command(short_help="End the daemon.")
+@click.pass_obj
+def stop(system: bool) -> None:
+    """End the daemon and what it measures; profiles stay in force.
+
+    \b
+    Examples:
+      autotune daemon stop
+      autotune daemon --system stop
+    """
+    click.echo(messages.daemon_stopped(_ask(system, "stop")["pid"]), err=True)
+
+
 @daemon.command(short_help="Install the systemd unit.")
-@click.option("--user", is_flag=True, help="For you alone, below ~/.config; needs no root.")
-@click.option("--store", is_flag=True, help="Leave it the network, for a cluster's store.")
+@click.option("--user", is_flag=True, help="For you alone, below ~/.config; without root.")
+@click.option("--store", is_flag=True, help="Allow it the network, for a cluster's store.")
 @click.option("--print", "shown", is_flag=True, help="Print the unit instead.")
 def install(user: bool, store: bool, shown: bool) -> None:
-    """Install the systemd unit, hardened: for all users, or with --user for you.
+    """Install the systemd unit, for all users or with --user for you.
 
     \b
     Examples:
@@ -159,22 +173,22 @@ def install(user: bool, store: bool, shown: bool) -> None:
     if shown:
         click.echo(systemd.user_unit() if user else systemd.system_unit(store=store), nl=False)
         return
-    files, following = systemd.install(user=user, store=store)
+    files, following = systemd.install_unit(user=user, store=store)
     click.echo(messages.daemon_installed(files, following), err=True)
 
 
-def _asked(system: bool, verb: str, **words: Any) -> dict[str, Any]:
-    """The answer of the system's daemon, or of the user's own if there is one and nobody said which."""
-    from autotune.daemon import paths
-    from autotune.daemon.client import ask
+def _ask(system: bool, verb: str, **words: Any) -> dict[str, Any]:
+    """Ask the system's daemon, or without `--system` the user's own if there is one."""
+    from autotune.daemon.control_socket import ask_daemon
+    from autotune.daemon.daemon_settings import system_paths, user_paths
 
-    sockets: list[Path] = [paths.system().socket] if system else [paths.user().socket, paths.system().socket]
-    return ask(sockets, verb, **words)
+    paths = [system_paths()] if system else [user_paths(), system_paths()]
+    return ask_daemon([each.socket for each in paths], verb, **words)
 
 
-def _show(answer: dict[str, Any], words: Any, *, as_json: bool) -> None:
+def _show(answer: dict[str, Any], lines: Callable[[dict[str, Any]], Iterable[str]], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
-    for line in words(answer):
+    for line in lines(answer):
         click.echo(printable(line))

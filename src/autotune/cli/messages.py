@@ -41,7 +41,7 @@ VERBS = {
     "env": "Print shell lines that set BLAS threads as the profile says.",
     "run": "Run a command with BLAS threads set as the profile says.",
     "tune": "Find the thread counts at which a whole command runs fastest.",
-    "daemon": "Keep the profile true: measure in idle time what is asked for and what has changed.",
+    "daemon": "Keep profiles up to date: measure in idle time what programs call and what has changed.",
     "publish": "Give a profile to the cluster's store.",
     "pull": "Bring what the cluster's store holds for this machine.",
     "list": "Say what the cluster's store holds.",
@@ -525,27 +525,33 @@ def store_away(problem: object) -> str:
 
 # --- the daemon -----------------------------------------------------------------------------
 
-DAEMON_RESUMED = "It measures again as soon as the machine is idle."
-DAEMON_RELOADED = "The configuration was read again."
+DAEMON_RESUMED = "The daemon measures again as soon as the machine is idle."
+DAEMON_RELOADED = "The daemon has read its configuration again."
 
 
 def daemon_paused(span: str | None) -> str:
-    """Nothing is measured for a while."""
-    return f"Nothing is measured {'until `autotune daemon resume`' if span is None else f'for {span}'}."
+    """Return how long nothing is measured."""
+    end = "until `autotune daemon resume`" if span is None else f"for {span}"
+    return f"The daemon measures nothing {end}."
 
 
 def daemon_ordered(operation: str) -> str:
-    """An order was taken."""
-    return f"{operation} is measured as soon as the machine is idle; `autotune daemon status` says when."
+    """Return when an order is measured."""
+    return f"{operation} is measured next, once the machine is idle; `autotune daemon status` says what it waits for."
+
+
+def daemon_stopped(pid: int) -> str:
+    """Return that the daemon has ended."""
+    return f"The daemon (process {pid}) has ended. Profiles stay in force."
 
 
 def daemon_installed(files: Iterable[object], following: str) -> str:
-    """The unit is there; what starts it."""
+    """Return the files of the unit, and the command that starts it."""
     return f"Written: {', '.join(map(str, files))}. Start it with `{following}`."
 
 
 def daemon_status(status: Mapping[str, Any]) -> Iterator[str]:
-    """What the daemon does, and why."""
+    """Yield what the daemon does, and why."""
     yield f"autotune {status['version']} runs as process {status['pid']}, configured by {status['configuration']}."
     running = status["running"]
     if running:
@@ -555,27 +561,26 @@ def daemon_status(status: Mapping[str, Any]) -> Iterator[str]:
     daily = status["daily_cpu_seconds"]
     limit = "" if daily is None else f" of {units.clock(daily)}"
     yield f"CPU time spent today: {units.clock(status['spent_cpu_seconds'])}{limit}"
-    for one in status["interpreters"]:
-        entries = summary(one["entries"]) if one["entries"] else "none."
-        yield f"{one['name']}: entries: {entries}"
-        yield from (
-            f"    {each}" for each in (one["problem"], one["stale"] and f"Stale: {one['stale']}") if each
-        )
+    for interpreter in status["interpreters"]:
+        entries = summary(interpreter["entries"]) if interpreter["entries"] else "none."
+        yield f"{interpreter['name']}: entries: {entries}"
+        stale = interpreter["stale"] and f"Stale: {interpreter['stale']}"
+        yield from (f"    {text}" for text in (interpreter["problem"], stale) if text)
     if status["store"]:
         store = status["store"]
         pulled = units.moment(store["pulled"]) if store["pulled"] else "never"
         yield (
-            f"Store {store['url']}: pulled from: {pulled}; failures in a row: {store['failures']}; "
-            f"profiles to be timed before they are used: {store['staged']}, to be published: {store['unpublished']}"
+            f"Store {store['url']}: last pulled: {pulled}; failures in a row: {store['failures']}; "
+            f"pulled profiles to be tested: {store['staged']}; profiles to be published: {store['unpublished']}"
         )
-    yield f"Asked for in vain by programs: {status['demand']}; ordered: {status['orders']}"
+    yield f"Operations called without a profile entry: {status['demand']}; ordered: {status['orders']}"
     yield from (f"In doubt: {why}" for why in status["doubts"])
-    for one in status["recent"]:
-        yield f"  {units.moment(one['wall'])} {one['event']}: {one['job']}: {one['why']}"
+    for event in status["recent"]:
+        yield f"  {units.moment(event['wall'])} {event['event']}: {event['job']}: {event['why']}"
 
 
 def daemon_queue(answer: Mapping[str, Any]) -> Iterator[str]:
-    """What the daemon will measure next, and why."""
+    """Yield what the daemon will measure next, and why."""
     yield answer["waiting"] or "The machine is idle."
     for number, job in enumerate(answer["queue"], 1):
         yield f"{number}. {job['subject']} [{job['cause']}] {job['reason']}"

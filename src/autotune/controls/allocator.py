@@ -4,10 +4,11 @@ NumPy allocates every temporary anew. glibc gives large blocks fresh pages and r
 freed, so each `sqrt(x*y + x)` pays for page faults again: 1 million float64 take 4.6 ms, and 2.2 ms with the
 memory retained; 10 million 51 ms and 38 ms [glibc 2.36, a virtual machine].
 
-What is set (man 3 mallopt): M_MMAP_MAX=0, so that large blocks come from the heap, and M_TRIM_THRESHOLD=cap,
-so that the heap's top is returned only beyond that size. What lies below a block still in use stays,
-whatever the cap. Blocks above 64 MiB that are allocated outside the main thread are not retained: the heaps
-of other threads (arenas) cannot hold them.
+What is set (man 3 mallopt): M_MMAP_MAX=0, so that large blocks come from the heap, and M_TRIM_THRESHOLD=cap, so that
+the heap's top is returned only beyond that size. What lies below a block still in use stays, whatever the cap; so
+while memory is retained for the whole process, a thread looks every few seconds and has glibc return the pages in the
+middle as well (malloc_trim) if more than the cap is free. Blocks above 64 MiB that are allocated outside the main
+thread are not retained: the heaps of other threads (arenas) cannot hold them.
 
 The undoing cannot be exact. As soon as mallopt is called for one of these, glibc ends for good the
 adjustment by which a freed block raises the size from which blocks get pages of their own (M_MMAP_THRESHOLD,
@@ -22,12 +23,18 @@ from collections.abc import Callable
 from functools import cache
 from types import TracebackType
 
-from autotune.controls import thread_variables
+from autotune.controls import after_fork, thread_variables
+from autotune.controls.periodic_thread import PeriodicThread
 from autotune.errors import UnsupportedPlatform
 from autotune.host.memory_limit import usable_bytes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """glibc's malloc.h."""
+
+MALLINFO2 = (
+    *("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks"),
+    "keepcost",
+)
 
 MMAP_MAX_DEFAULT = 65536
 MMAP_THRESHOLD_LARGEST = 32 * 2**20
@@ -35,6 +42,8 @@ MMAP_THRESHOLD_LARGEST = 32 * 2**20
 
 LARGEST_CAP = 2**31 - 1
 """mallopt takes an int."""
+
+TRIM_SECONDS = 3.0
 
 TIGHT_MEMORY = 2**30
 """Bytes: with less, what is retained would soon be missed elsewhere."""
@@ -108,11 +117,20 @@ class Retained:
 
 
 class Heap:
-    """What glibc does with large freed blocks, decided by whoever asks for retaining."""
+    """The part of glibc's heap that is free and kept, under all the caps that are in force."""
 
-    def __init__(self, mallopt: Callable[[int, int], object], trim: Callable[[int], object]) -> None:
+    def __init__(
+        self,
+        mallopt: Callable[[int, int], object],
+        trim: Callable[[int], object],
+        free_bytes: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self._mallopt = mallopt
         self._trim = trim
+        self._free_bytes = free_bytes
+        self._trimmed_at: int | None = None
+        """Bytes that were free when it was trimmed last."""
+        self._trimmer = PeriodicThread("autotune-trim", TRIM_SECONDS, self.trim_excess)
         self._lock = threading.RLock()
         self._base: int | None = None
         self._scopes: dict[object, int] = {}
@@ -120,10 +138,24 @@ class Heap:
         """What is in force."""
 
     def retain(self, cap: int | None) -> None:
-        """For the whole process; None ends it."""
+        """Retain memory for the whole process; None ends it."""
+        after_fork.check()
         with self._lock:
             self._base = cap
             self._settle()
+        if cap is not None:
+            self._trimmer.start()
+
+    def trim_excess(self) -> bool:
+        """Return free pages from the middle of the heap, where more is free than the cap; False once there is none."""
+        with self._lock:
+            cap, free = self._base, self._free_bytes()
+        if cap is None or free is None:
+            return False
+        if free > cap and free != self._trimmed_at:
+            self._trim(min(cap, self._cap or cap))
+            self._trimmed_at = free
+        return True
 
     def enter(self, scope: object, cap: int) -> None:
         with self._lock:
@@ -180,9 +212,8 @@ def _found_out() -> tuple[str | None, int]:
 @cache
 def _heap() -> Heap:
     """The one of this process."""
-    heap = Heap(_mallopt, _trim)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=heap.after_fork)
+    heap = Heap(_mallopt, _trim, _free_bytes)
+    after_fork.register(heap.after_fork)
     return heap
 
 
@@ -214,6 +245,23 @@ def _mallopt(option: int, value: int) -> None:
     import ctypes
 
     ctypes.CDLL(None).mallopt(option, value)
+
+
+def _free_bytes() -> int | None:
+    """Return the bytes that glibc holds and the program does not use; None before glibc 2.33."""
+    import ctypes
+
+    class Mallinfo2(ctypes.Structure):
+        """malloc.h"""
+
+        _fields_ = [(name, ctypes.c_size_t) for name in MALLINFO2]
+
+    try:
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
+    except AttributeError:
+        return None
+    mallinfo2.restype = Mallinfo2
+    return int(mallinfo2().fordblks)
 
 
 def _trim(padding: int) -> None:

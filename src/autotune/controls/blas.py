@@ -19,13 +19,12 @@ Ownership
     threadpoolctl's is neither taken nor needed, see `libraries`.
 """
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
 
-from autotune.controls import blas_setters
+from autotune.controls import after_fork, blas_setters
 from autotune.controls.blas_setters import Library
 from autotune.controls.import_hooks import when_scipy_arrives
 from autotune.controls.switch import Flight, Switch, ThreadSwitch
@@ -65,6 +64,7 @@ class BlasThreads:
         active scope, keeps it smaller. Raises ValueError for a count below 1.
         """
         base = _bounded(threads, cap)
+        after_fork.check()
         with self._lock:
             if base is None and self._base is None:
                 return max((library.threads for library in self._libraries), default=None)
@@ -87,6 +87,7 @@ class BlasThreads:
 
         Costs 0.1 us, and 0.1 to 0.6 ms after Python modules were imported.
         """
+        after_fork.check()
         if len(sys.modules) != self._modules:
             with self._lock:
                 if self._look():
@@ -101,6 +102,7 @@ class BlasThreads:
 
         set_threads() is not to be called before end_switching().
         """
+        after_fork.check()
         self.end_switching()
         with self._lock:
             self._look()
@@ -131,6 +133,7 @@ class BlasThreads:
 
     def enter(self, scope: "Limit", threads: int) -> None:
         """Count a scope in."""
+        after_fork.check()
         with self._lock:
             if len(sys.modules) != self._modules:
                 self._look()
@@ -145,6 +148,7 @@ class BlasThreads:
 
         If another thread ends it than began it, the latter's own counts follow when it next comes here.
         """
+        after_fork.check()
         with self._lock:
             self._process.scopes.pop(scope, None)
             if scope.domain is not None:
@@ -153,8 +157,8 @@ class BlasThreads:
 
     def _look(self) -> bool:
         """Take in libraries loaded since the last look; True if there are any."""
-        if self._modules < 0 and hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._after_fork)
+        if self._modules < 0:
+            after_fork.register(self._after_fork)
         self._modules = len(sys.modules)
         known = {library.path for library in self._libraries}
         new = tuple(library for library in self._find() if library.path not in known)

@@ -13,6 +13,7 @@ from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from autotune.host.usable_cpus import affinity, pinned_from
 from autotune.model.configuration import Placement
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ def cpus_for(placement: Placement | None, workers: int) -> frozenset[int] | None
     Of several groups that have room it is the one that the caller runs in, where its data are likely to be. The
     first call of a process reads the machine's structure (some ms, more on large machines).
     """
-    if placement is None or workers < 2 or not hasattr(os, "sched_getaffinity"):
+    allowed = affinity()
+    if placement is None or workers < 2 or allowed is None:
         return None
-    allowed = os.sched_getaffinity(0)
     return choose(placement, workers, [cpu for cpu in _machine() if cpu.number in allowed], _running_on())
 
 
@@ -104,6 +105,11 @@ def move(cpus: frozenset[int] | None) -> None:
     if cpus is not None:
         with suppress(OSError):
             os.sched_setaffinity(0, cpus)
+
+
+def spread() -> None:
+    """Let the calling thread run on all CPUs of the process, if an OpenMP library pinned the thread that started it."""
+    move(pinned_from())
 
 
 class Moved:

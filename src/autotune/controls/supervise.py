@@ -86,7 +86,7 @@ def end_descendants(child: int, *, adopting: bool, grace: float = 0.0) -> None:
 
     With `grace` they get SIGTERM and so many seconds first. To be called by the process that adopts their orphans.
     """
-    if grace and _signal_group(child, signal.SIGTERM):
+    if grace and signal_group(child, signal.SIGTERM):
         until = monotonic() + grace
         while monotonic() < until and (_reap() or descendants(os.getpid())):
             sleep(0.01)
@@ -95,7 +95,7 @@ def end_descendants(child: int, *, adopting: bool, grace: float = 0.0) -> None:
         _reap()
         alive = descendants(os.getpid())
         if not adopting or alive is None:
-            _signal_group(child, signal.SIGKILL)
+            signal_group(child, signal.SIGKILL)
             with suppress(ChildProcessError):
                 os.waitpid(child, 0)
             return
@@ -109,7 +109,8 @@ def end_descendants(child: int, *, adopting: bool, grace: float = 0.0) -> None:
         sleep(0.002)
 
 
-def _signal_group(leader: int, number: int) -> bool:
+def signal_group(leader: int, number: int = signal.SIGKILL) -> bool:
+    """Send a signal to a process group; False if it is not there."""
     try:
         os.killpg(leader, number)
     except OSError:
@@ -312,7 +313,7 @@ class Supervised:
         if self.poll() is None:
             self._ending = Ending(-signal.SIGKILL, None)
         if self._process.returncode < 0 and hasattr(self, "pid"):
-            _signal_group(self.pid, signal.SIGKILL)  # nobody else ends what a killed supervisor leaves
+            signal_group(self.pid, signal.SIGKILL)  # nobody else ends what a killed supervisor leaves
         os.close(self.report)
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:

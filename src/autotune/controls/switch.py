@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from threading import RLock, get_ident
 from typing import Any
 
+from autotune.controls import after_fork
 from autotune.controls.blas_setters import Library
 
 
@@ -132,6 +133,7 @@ class Switch:
 
     def _settle(self, switches: Iterable["Switch"]) -> None:
         """Give these libraries the one count for the calls in flight, or their counts at rest."""
+        after_fork.check()
         lock = self._lock
         lock.acquire()  # `with` takes twice as long (CPython 3.11: 250 ns, 110)
         try:
@@ -164,6 +166,7 @@ class ThreadSwitch(Switch):
 
     def begin(self, calls: Calls) -> None:
         here = get_ident()
+        after_fork.check()
         with self._lock:
             self._undo_of(here)
             now = self._get()

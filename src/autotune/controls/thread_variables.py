@@ -112,6 +112,16 @@ def scrub(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     return clean, tuple(sorted(removed))
 
 
+SHORT_SPIN: Mapping[str, str] = {"OPENBLAS_THREAD_TIMEOUT": "22", "KMP_BLOCKTIME": "2"}
+"""Idle threads give up their CPUs after 2 ms: 2^22 cycles in OpenBLAS (else 2^28, 0.12 s), milliseconds in MKL and
+other libraries on Intel's OpenMP (else 200). Calls that follow each other within that time take as long as before."""
+
+
+def short_spin(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment with SHORT_SPIN, what the user set excepted."""
+    return {**SHORT_SPIN, **environ}
+
+
 def allocator_settings(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Sorted names of the variables with which the user steers glibc's malloc."""
     names = [name for name in environ if name in ALLOCATOR]
@@ -158,6 +168,18 @@ def user_limit(environ: Mapping[str, str], *, api: str = "openblas") -> int | No
         if name in environ.keys() - mine
     )
     return next((count for count in counts if count is not None), None)
+
+
+def worker_limit(environ: Mapping[str, str]) -> int | None:
+    """Return the most workers that the user's environment allows; None if it sets no limit.
+
+    Frameworks that start several processes (joblib, Spark, a Dask nanny) tell libraries by OMP_NUM_THREADS that one
+    thread is theirs; a pool that is not OpenMP's is meant as well.
+    """
+    mine = exported(environ)
+    names = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT")
+    counts = (_count(environ[name]) for name in names if name in environ and name not in mine)
+    return min((count for count in counts if count is not None), default=None)
 
 
 def exported(environ: Mapping[str, str]) -> frozenset[str]:

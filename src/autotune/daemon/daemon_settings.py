@@ -1,23 +1,34 @@
-"""The daemon's configuration file: strict, so that a misspelt word never means "the default"."""
+"""The daemon's configuration file and the paths of its other files.
+
+The file is read strictly: a setting that is misspelt is refused, since its default would be used otherwise.
+"""
 
 import os
 import re
 import stat
 import sys
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from autotune.daemon.idle import Thresholds
 from autotune.errors import ProfileError, UsageError
+from autotune.host.usable_cpus import online_cpus
 from autotune.profiles import value_checks
+from autotune.profiles.folders import cluster_profiles, state_dir, user_profiles
 from autotune.profiles.yaml_subset import parse
 
-LARGEST_FILE = 2**16
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_SPAN = re.compile(
+MAX_BYTES = 2**16
+SYSTEM_SETTINGS = Path("/etc/autotune/daemon.yaml")
+SYSTEM_STATE = Path("/var/lib/autotune")
+SYSTEM_RUN = Path("/run/autotune")
+SYSTEM_USER = "autotune"
+"""A static user, so that programs of other users can tell whose profiles they read."""
+
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_HOURS = re.compile(
     r"(?:(?P<days>[a-z]{3}(?:,[a-z]{3})*) )?(?P<from>\d\d:\d\d)-(?P<to>\d\d:\d\d)", re.IGNORECASE
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -26,47 +37,72 @@ _PROGRAM = re.compile(r"[^/\0]{1,64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interpreter:
-    """A Python that programs use, with the environment that they give it."""
+    """A Python interpreter that programs use, with the environment that they give it."""
 
     python: str = sys.executable
     environment: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
-        """What people and the state file call it."""
+        """What `status` and the state call it."""
         return " ".join([*(f"{name}={value}" for name, value in self.environment), self.python])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hours:
-    """A stretch of some days, in local time. One that ends before it begins goes on past midnight."""
+class AllowedHours:
+    """A span of hours on some days, in local time. If it ends before it begins, it goes on past midnight."""
 
     days: frozenset[int]
-    """0 is Monday; a stretch past midnight belongs to the day that it began on."""
+    """0 is Monday. A span past midnight belongs to the day that it began on."""
     begins: int
     """Minutes after midnight."""
     ends: int
 
-    def holds(self, moment: datetime) -> bool:
-        """Does it contain this moment?"""
+    def contain(self, moment: datetime) -> bool:
+        """Does the span contain this moment?"""
         minute, day = moment.hour * 60 + moment.minute, moment.weekday()
         if self.begins < self.ends:
             return day in self.days and self.begins <= minute < self.ends
-        return (day in self.days and minute >= self.begins) or (
-            (day - 1) % 7 in self.days and minute < self.ends
-        )
+        evening = day in self.days and minute >= self.begins
+        return evening or ((day - 1) % 7 in self.days and minute < self.ends)
+
+
+def quiet_cpus(cpus: int) -> float:
+    """Return the default of `start_below`: 3 % of the CPUs, from 0.08 to 0.25 CPUs.
+
+    A desktop in use by no one keeps 0.1 to 0.2 CPUs busy. Of few CPUs that much disturbs a trial, and one second
+    of work every ten seconds (0.1 CPUs) must keep two CPUs from counting as idle.
+    """
+    return min(max(0.08, 0.03 * cpus), 0.25)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the daemon is told."""
+class IdleThresholds:
+    """Load that opens and closes the idle window."""
+
+    start_below: float = field(default_factory=lambda: quiet_cpus(online_cpus()))
+    """CPUs that other processes keep busy, below which the machine counts as quiet."""
+    start_waiting: float = 0.05
+    """Share of the time during which some task waited for a CPU, below which the machine counts as quiet."""
+    quiet_seconds: float = 60.0
+    """Duration of quiet before anything is measured."""
+    stop_above: float = 0.4
+    """CPUs that other processes keep busy, above which the machine counts as busy: a process that shares its CPU
+    with a trial gets half of it or more."""
+    busy_seconds: float = 0.5
+    """Duration of load before a trial is ended: half of the second within which the CPUs are given back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonSettings:
+    """The configuration file."""
 
     interpreters: tuple[Interpreter, ...] = (Interpreter(),)
-    idle: Thresholds = field(default_factory=Thresholds)
-    hours: tuple[Hours, ...] = ()
+    idle: IdleThresholds = field(default_factory=IdleThresholds)
+    hours: tuple[AllowedHours, ...] = ()
     """When it may measure; empty: always."""
     exclude: tuple[str, ...] = ()
-    """Programs during which nothing is measured, by the name that the kernel knows them by."""
+    """Programs during which nothing is measured, by the kernel's names for them."""
     daily_cpu_seconds: float | None = 3600.0
     job_seconds: float = 120.0
     """Budget of one calibration or check."""
@@ -75,118 +111,216 @@ class Settings:
     recheck_days: float = 30.0
     """Age from which an entry is checked again."""
     calibrate: bool = True
-    """Measure the whole catalogue on a machine without a profile; else only what programs ask for."""
+    """Measure the whole catalogue on a machine without a profile; else only what programs call."""
     store: str | None = None
-    """URL of the cluster's store; None: the one that `autotune pull` would take."""
+    """URL of the cluster's store; None: the one that `autotune pull` uses."""
     pull_seconds: float = 3600.0
     group: str | None = None
-    """Users of this group may give orders, beside root and the daemon's own user."""
+    """Users of this group may give orders, besides root and the daemon's own user."""
     metrics: str | None = None
-    """Prometheus text file to keep; None: in the state folder."""
+    """Path of the Prometheus text file; None: `metrics.prom` in the state folder."""
 
 
-def load(path: Path) -> Settings:
-    """The settings in a file; the default ones if there is no such file.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonPaths:
+    """The files and folders of one daemon."""
 
-    Raises UsageError with the place and what is expected there.
+    settings: Path
+    state: Path
+    run: Path
+    """Lock and socket."""
+    profiles: Path
+    """Where programs read the profiles that this daemon measured."""
+    mirror: Path
+    """Where programs read the profiles of the cluster's store."""
+    spool: Path
+    """Where programs leave counts of their calls."""
+    shared: bool = False
+    """Is the spool open to every user?"""
+
+    @property
+    def state_file(self) -> Path:
+        return self.state / "state.json"
+
+    @property
+    def candidate(self) -> Path:
+        """The profile of the last calibration, until its canary has passed."""
+        return self.state / "candidate.yaml"
+
+    @property
+    def excerpt(self) -> Path:
+        """The entries of a profile that are timed again."""
+        return self.state / "excerpt.yaml"
+
+    @property
+    def journals(self) -> dict[str, str]:
+        """Variables that give measuring children journals of their own, apart from those of a user."""
+        return {"XDG_STATE_HOME": str(self.state / "home")}
+
+    @property
+    def pulled(self) -> Path:
+        """Profiles that were pulled, before and after their canary."""
+        return self.state / "pulled"
+
+    def pulled_for(self, interpreter: Interpreter) -> Path:
+        """The folder that `autotune pull` takes for the state folder: each interpreter has a class of its own."""
+        return self.pulled / f"{zlib.crc32(interpreter.name.encode()):08x}"
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "control.sock"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the kernel while the daemon runs."""
+        return self.run / "daemon.lock"
+
+
+def system_paths() -> DaemonPaths:
+    """Return the paths of the daemon that serves all users; its systemd unit makes the folders."""
+    return DaemonPaths(
+        settings=SYSTEM_SETTINGS,
+        state=SYSTEM_STATE / "daemon",
+        run=SYSTEM_RUN,
+        profiles=SYSTEM_STATE / "profiles",
+        mirror=SYSTEM_STATE / "cluster",
+        spool=SYSTEM_RUN / "spool",
+        shared=True,
+    )
+
+
+def user_paths(environ: Mapping[str, str] = os.environ) -> DaemonPaths:
+    """Return the paths of the daemon that a user runs."""
+    state = state_dir()
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    # a separate state folder asks for a separate daemon
+    in_runtime = runtime and "AUTOTUNE_STATE_DIR" not in environ
+    return DaemonPaths(
+        settings=user_profiles().parent / "daemon.yaml",
+        state=state / "daemon",
+        run=Path(runtime) / "autotune" if in_runtime else state / "daemon" / "run",
+        profiles=user_profiles(),
+        mirror=cluster_profiles(),
+        spool=state / "spool",
+    )
+
+
+def load_settings(path: Path) -> DaemonSettings:
+    """Read the configuration file; without one, every setting has its default.
+
+    Raises UsageError with the place of the fault and what is expected there.
     """
     try:
-        data = _bytes(path)
-        found = Settings() if data is None else settings(parse(data))
-    except ProfileError as problem:
-        raise UsageError(f"{path}: {problem.reason}") from None
-    except OSError as problem:
-        raise UsageError(f"{path} cannot be read: {problem.strerror or problem}.") from None
-    return found if found.store is not None else replace(found, store=_store(path.with_name("config.yaml")))
+        data = _read(path)
+        settings = DaemonSettings() if data is None else parse_settings(parse(data))
+    except ProfileError as error:
+        raise UsageError(f"{path}: {error.reason}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
+    if settings.store is None:
+        return replace(settings, store=_shared_store(path.with_name("config.yaml")))
+    return settings
 
 
-def settings(document: Any) -> Settings:
-    """The settings in a parsed document. Raises ProfileError for anything that is not expected there."""
+def parse_settings(document: Any) -> DaemonSettings:
+    """Check a parsed document. Raises ProfileError for anything that is not expected there."""
     if document is None:
-        return Settings()
-    values = _known(document, "", Settings)
-    found = {
-        name: _CHECKS[name](value, name)
-        for name, value in values.items()
-        if value is not None or name in _NULL
-    }
-    return Settings(**found)
+        return DaemonSettings()
+    return DaemonSettings(
+        **{
+            name: _CHECKS[name](value, name)
+            for name, value in _fields_of(document, "", DaemonSettings).items()
+            if value is not None or name in _NULLABLE
+        }
+    )
 
 
-def _store(shared: Path) -> str | None:
-    """The store that this node has anyway: $AUTOTUNE_STORE, else the one in `config.yaml`, whose other faults
-    `autotune pull` tells.
+def parse_hours(value: Any, where: str) -> AllowedHours:
+    """Parse a span such as `22:00-06:00` or `sat,sun 00:00-24:00`."""
+    match = _HOURS.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is not None:
+        days = match["days"].lower().split(",") if match["days"] else _WEEKDAYS
+        begins, ends = _minutes(match["from"]), _minutes(match["to"])
+        if set(days) <= set(_WEEKDAYS) and begins is not None and ends is not None and begins != ends:
+            return AllowedHours(days=frozenset(map(_WEEKDAYS.index, days)), begins=begins, ends=ends)
+    raise value_checks.wrong(where, 'a time such as "22:00-06:00" or "sat,sun 00:00-24:00"', value)
+
+
+def _shared_store(config: Path) -> str | None:
+    """Return the store that this host has: $AUTOTUNE_STORE, else the one in `config.yaml`.
+
+    Other faults of that file are reported by `autotune pull`.
     """
     named = os.environ.get("AUTOTUNE_STORE", "").strip()
     if named:
         return named
     try:
-        document = parse(_bytes(shared) or b"")
+        document = parse(_read(config) or b"")
     except (ProfileError, OSError):
         return None
     store = document.get("store") if isinstance(document, dict) else None
     return store if isinstance(store, str) else None
 
 
-def _bytes(path: Path) -> bytes | None:
-    """The file names programs to be run: nobody else may have written it."""
+def _read(path: Path) -> bytes | None:
+    """Read a file that names programs to run, so that no other user may have written it."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError:
         return None
     with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise ProfileError("it is not a regular file.")
-        if os.name == "posix" and found.st_uid not in {0, os.geteuid()}:
+        if os.name == "posix" and status.st_uid not in {0, os.geteuid()}:
             raise ProfileError(
-                f"it belongs to user {found.st_uid}, who is neither the daemon's user nor root."
+                f"it belongs to user {status.st_uid}, who is neither the daemon's user nor root."
             )
-        if os.name == "posix" and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if os.name == "posix" and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise ProfileError("others can write it, and it names programs to run; `chmod go-w` mends that.")
-        if found.st_size > LARGEST_FILE:
-            raise ProfileError(f"it is larger than {LARGEST_FILE} bytes.")
-        return file.read(LARGEST_FILE)
+        if status.st_size > MAX_BYTES:
+            raise ProfileError(f"it is larger than {MAX_BYTES} bytes.")
+        return file.read(MAX_BYTES)
 
 
-def _known(value: Any, where: str, noun: type) -> Mapping[str, Any]:
-    names = {item.name for item in fields(noun)}
-    found = value_checks.mapping(value, where or "the document")
-    unknown = sorted(found.keys() - names)
+def _fields_of(value: Any, where: str, kind: type) -> Mapping[str, Any]:
+    names = {item.name for item in fields(kind)}
+    mapping = value_checks.mapping(value, where or "the document")
+    unknown = sorted(mapping.keys() - names)
     if unknown:
         raise ProfileError(
             f"{where}{'.' if where else ''}{unknown[0]}: there is no such setting; the known ones "
             f"are {', '.join(sorted(names))}."
         )
-    return found
+    return mapping
 
 
 def _interpreter(value: Any, where: str) -> Interpreter:
-    found = _known(value, where, Interpreter)
-    python = value_checks.field(found, "python", where, value_checks.text)
+    mapping = _fields_of(value, where, Interpreter)
+    python = value_checks.field(mapping, "python", where, value_checks.text)
     if not Path(python).is_absolute():
         raise value_checks.wrong(f"{where}.python", "an absolute path", python)
-    pairs = value_checks.field(found, "environment", where, value_checks.mapping, {})
-    for name, text in pairs.items():
+    environment = value_checks.field(mapping, "environment", where, value_checks.mapping, {})
+    for name, text in environment.items():
         if not _VARIABLE.fullmatch(name):
             raise value_checks.wrong(f"{where}.environment", "names of environment variables", name)
         value_checks.text(text, f"{where}.environment.{name}")
-    return Interpreter(python=python, environment=tuple(sorted(pairs.items())))
+    return Interpreter(python=python, environment=tuple(sorted(environment.items())))
 
 
 def _interpreters(value: Any, where: str) -> tuple[Interpreter, ...]:
-    found = tuple(dict.fromkeys(value_checks.list_of(_interpreter)(value, where)))
-    if not found:
+    interpreters = tuple(dict.fromkeys(value_checks.list_of(_interpreter)(value, where)))
+    if not interpreters:
         raise value_checks.wrong(where, "at least one interpreter", value)
-    return found
+    return interpreters
 
 
-def _idle(value: Any, where: str) -> Thresholds:
-    found = _known(value, where, Thresholds)
-    limits = Thresholds(
+def _idle(value: Any, where: str) -> IdleThresholds:
+    positive = value_checks.number(0.0, inclusive=False)
+    limits = IdleThresholds(
         **{
-            name: value_checks.number(0.0, inclusive=False)(each, f"{where}.{name}")
-            for name, each in found.items()
+            name: positive(item, f"{where}.{name}")
+            for name, item in _fields_of(value, where, IdleThresholds).items()
         }
     )
     if limits.stop_above <= limits.start_below:
@@ -196,24 +330,13 @@ def _idle(value: Any, where: str) -> Thresholds:
     return limits
 
 
-def hours(value: Any, where: str) -> Hours:
-    """A stretch such as `22:00-06:00` or `sat,sun 00:00-24:00`."""
-    match = _SPAN.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is not None:
-        days = match["days"].lower().split(",") if match["days"] else _DAYS
-        begins, ends = _minutes(match["from"]), _minutes(match["to"])
-        if set(days) <= set(_DAYS) and begins is not None and ends is not None and begins != ends:
-            return Hours(days=frozenset(map(_DAYS.index, days)), begins=begins, ends=ends)
-    raise value_checks.wrong(where, 'a time such as "22:00-06:00" or "sat,sun 00:00-24:00"', value)
-
-
 def _minutes(text: str) -> int | None:
     hour, minute = int(text[:2]), int(text[3:])
     return hour * 60 + minute if minute < 60 and hour * 60 + minute <= 24 * 60 else None
 
 
 def _program(value: Any, where: str) -> str:
-    text = value_checks.text(value, where)
+    text: str = value_checks.text(value, where)
     if not _PROGRAM.fullmatch(text):
         raise value_checks.wrong(where, "the name of a program, without a folder", value)
     return text
@@ -236,7 +359,7 @@ def _or_none(check: value_checks.Check) -> value_checks.Check:
 _CHECKS: Mapping[str, value_checks.Check] = {
     "interpreters": _interpreters,
     "idle": _idle,
-    "hours": _each(hours),
+    "hours": _each(parse_hours),
     "exclude": _each(_program),
     "daily_cpu_seconds": _or_none(value_checks.number(0.0)),
     "job_seconds": value_checks.number(5.0),
@@ -248,5 +371,5 @@ _CHECKS: Mapping[str, value_checks.Check] = {
     "group": _or_none(value_checks.text),
     "metrics": _absolute,
 }
-_NULL = {"daily_cpu_seconds", "memory_bytes", "store", "group", "metrics"}
-"""Settings that may be switched off by `null`."""
+_NULLABLE = {"daily_cpu_seconds", "memory_bytes", "store", "group", "metrics"}
+"""Settings that `null` switches off."""

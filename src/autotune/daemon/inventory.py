@@ -1,18 +1,30 @@
-"""What one interpreter has: its key, and what is known for it. The clerk's answer, as nouns."""
+"""What each listed interpreter has: its class key, the profile entries that apply to it, and when to ask it again."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from math import exp, log
+from pathlib import Path
 from typing import Any
 
+from autotune.daemon.context import DaemonContext
+from autotune.daemon.daemon_settings import Interpreter
+from autotune.daemon.sensors import fingerprint
+from autotune.daemon.state import PlainValue
+from autotune.daemon.supervise import ChildCommand, ChildResult
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.operation import Operation
 
-OWN = frozenset({"explicit", "this-host", "same-class"})
-"""Levels of what was measured, or confirmed, for exactly this machine, software and allocation."""
+PROFILE_HELPER = "autotune.daemon.profile_helper"
+OWN_LEVELS = frozenset({"explicit", "this-host", "same-class"})
+"""Fit levels of entries that were measured, or confirmed, for exactly this machine, software and allocation."""
 REFUSED = "refused"
-"""The status of an entry that is not used here, though its profile fits."""
+"""Status of an entry that is not used here although its profile fits."""
+UNKNOWN_ANSWER = "Its answer is not understood: the interpreter's autotune may be of another version."
+RETRY_SECONDS, MAX_RETRY_SECONDS = 60.0, 3600.0
+"""Delay before an interpreter that cannot be asked is asked again: the first and the longest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,104 +38,257 @@ class InventoryEntry:
     level: str
     path: str
     undecided: str = ""
-    """Why it tells nothing: a sentence; empty if it does."""
+    """Why the entry decides nothing: a sentence; empty if it does."""
     contested: bool = False
+    """Do hosts of the class disagree about it?"""
 
     @property
-    def own(self) -> bool:
+    def is_own(self) -> bool:
         """Is it about exactly this machine, software and allocation?"""
-        return self.level in OWN
+        return self.level in OWN_LEVELS
 
     @property
-    def settled(self) -> bool:
-        """Is there nothing left to find out?"""
-        return self.own and not (self.undecided or self.contested)
+    def is_settled(self) -> bool:
+        """Is nothing left to measure?"""
+        return self.is_own and not (self.undecided or self.contested)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
     """What one interpreter has."""
 
     key: str
-    """Digest of its key."""
+    """Digest of its class key."""
     host: str
-    facts: Mapping[str, Any]
-    """The key's fields by their dotted names."""
-    watch: tuple[str, ...]
+    facts: Mapping[str, PlainValue]
+    """The fields of the class key by their dotted names."""
+    watched: tuple[str, ...]
     """Files and folders that change when its NumPy or BLAS does."""
     profile: str
-    """Where the daemon puts what it finds for it."""
+    """Path of the profile that the daemon writes for it."""
     created: str | None
     entries: tuple[InventoryEntry, ...]
-    rules: Mapping[tuple[str, str], tuple[InventoryEntry, ...]] = field(init=False, repr=False, compare=False)
-    """The entries by the operation and dtype that they are about: decisions ask for them at every tick."""
-    ratios: Mapping[tuple[str, str], float] = field(init=False, repr=False, compare=False)
-    """Geometric mean of the times over the default's that are known for an operation."""
-    settled: frozenset[Operation] = field(init=False, repr=False, compare=False)
-    """Operations at a size about which there is nothing left to find out."""
 
-    def __post_init__(self) -> None:
-        """Sort the entries, once."""
-        rules: dict[tuple[str, str], list[InventoryEntry]] = {}
-        for one in self.entries:
-            rules.setdefault((one.operation.name, one.operation.dtype), []).append(one)
-        object.__setattr__(self, "rules", {rule: tuple(entries) for rule, entries in rules.items()})
-        known = {
-            rule: [log(one.ratio) for one in entries if one.ratio and one.ratio > 0]
-            for rule, entries in rules.items()
+    @cached_property
+    def by_operation(self) -> Mapping[tuple[str, str], Sequence[InventoryEntry]]:
+        """Entries by operation name and dtype."""
+        index: dict[tuple[str, str], list[InventoryEntry]] = {}
+        for entry in self.entries:
+            index.setdefault((entry.operation.name, entry.operation.dtype), []).append(entry)
+        return index
+
+    @cached_property
+    def ratios(self) -> Mapping[tuple[str, str], float]:
+        """Geometric mean of the time ratios by operation name and dtype."""
+        logs = {
+            name: [log(entry.ratio) for entry in entries if entry.ratio and entry.ratio > 0]
+            for name, entries in self.by_operation.items()
         }
-        ratios = {rule: exp(sum(logs) / len(logs)) for rule, logs in known.items() if logs}
-        object.__setattr__(self, "ratios", ratios)
-        object.__setattr__(self, "settled", frozenset(one.operation for one in self.entries if one.settled))
+        return {name: exp(sum(each) / len(each)) for name, each in logs.items() if each}
 
-    def of(self, name: str, dtype: str) -> tuple[InventoryEntry, ...]:
-        """The entries of an operation."""
-        return self.rules.get((name, dtype), ())
+    @cached_property
+    def settled(self) -> frozenset[Operation]:
+        """Operations at a size about which nothing is left to measure."""
+        return frozenset(entry.operation for entry in self.entries if entry.is_settled)
+
+    def of(self, name: str, dtype: str) -> Sequence[InventoryEntry]:
+        """Return the entries of an operation."""
+        return self.by_operation.get((name, dtype), ())
 
 
-def survey(answer: bytes) -> Survey:
-    """The clerk's answer. Raises ValueError with what it said instead."""
+def parse_inventory(answer: bytes) -> Inventory:
+    """Parse the answer of the profile helper. Raises ValueError, KeyError or TypeError for any other text."""
     document = json.loads(answer)
     if "problem" in document:
         raise ValueError(document["problem"])
-    return Survey(
+    entries = (_entry(**item) for item in document["entries"])
+    return Inventory(
         key=document["key"],
         host=document["host"],
         facts=dict(document["facts"]),
-        watch=tuple(document["watch"]),
+        watched=tuple(document["watched"]),
         profile=document["profile"],
         created=document["created"],
-        entries=tuple(one for one in map(_entry, document["entries"]) if _measurable(one.operation)),
+        entries=tuple(entry for entry in entries if _has_its_sizes(entry.operation)),
     )
 
 
-def _entry(row: list[Any]) -> InventoryEntry:
-    name, dtype, sizes, status, ratio, undecided, level, path, contested = row
+def _entry(*, operation: str, dtype: str, sizes: dict[str, int], **rest: Any) -> InventoryEntry:
     return InventoryEntry(
-        operation=Operation(name=name, dtype=dtype, sizes=tuple(sizes.items())),
-        status=status,
-        ratio=ratio,
-        level=level,
-        path=path,
-        undecided=undecided,
-        contested=contested,
+        operation=Operation(name=operation, dtype=dtype, sizes=tuple(sizes.items())), **rest
     )
 
 
-def _measurable(operation: Operation) -> bool:
-    """Has it the sizes that the catalogue says? People write profiles, too. Users' functions are not in there."""
+def _has_its_sizes(operation: Operation) -> bool:
+    """Are the sizes those of the catalogue? People edit profiles. Users' functions are not in the catalogue."""
     row = CATALOGUE.get(operation.name)
     return row is None or operation.size.keys() == set(row.size_names)
 
 
-def change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """What is different: a sentence that names each field with both values, or None."""
-    names = [name for name in now if before.get(name) != now[name]]
-    if not names:
-        return None
-    said = (f"{name} was {_said(before.get(name))} and is {_said(now[name])}" for name in names)
-    return f"{'; '.join(said)}."
+def unmeasured(inventory: Inventory, *, calibrate: bool, is_stale: bool) -> list[str]:
+    """Name the operations to be measured at all sizes: none of their sizes is settled or contested.
+
+    Without `calibrate` only those count that an entry of another level covers, and these only if the change of the
+    key made them stale.
+    """
+    entries = {name: inventory.of(name, "float64") for name in CATALOGUE}
+    return [
+        name
+        for name in CATALOGUE
+        if not is_measured_by_size(entries[name]) and (calibrate or (is_stale and entries[name]))
+    ]
 
 
-def _said(value: Any) -> str:
+def is_measured_by_size(entries: Sequence[InventoryEntry]) -> bool:
+    """Is an operation measured size by size: is one size settled, or do hosts disagree about one?"""
+    return any(entry.is_settled or entry.contested for entry in entries)
+
+
+def describe_change(before: Mapping[str, PlainValue], now: Mapping[str, PlainValue]) -> str | None:
+    """Name each fact that differs, with both values: a sentence, or None."""
+    changes = [
+        f"{name} was {_shown(before.get(name))} and is {_shown(value)}"
+        for name, value in now.items()
+        if before.get(name) != value
+    ]
+    return f"{'; '.join(changes)}." if changes else None
+
+
+def _shown(value: PlainValue) -> str:
     return "unknown" if value is None else str(value)
+
+
+class Inventories:
+    """The last answer of each listed interpreter. An interpreter is asked again when its files or limits change."""
+
+    def __init__(self, context: DaemonContext, usable_cpus: Callable[[], tuple[int, str]]) -> None:
+        self._context = context
+        self._usable_cpus = usable_cpus
+        self.by_name: dict[str, Inventory] = {}
+        self.problems: dict[str, str] = {}
+        """Interpreter -> why it cannot be asked."""
+        self._due: set[str] = set()
+        self._circumstances: dict[str, Any] = {}
+        """Interpreter -> limits and fingerprints when they were last looked at."""
+
+    def look(self) -> None:
+        """Find the interpreters whose limits or files have changed."""
+        for interpreter in self._context.settings.interpreters:
+            name = interpreter.name
+            circumstances = self._look_at(interpreter, self.by_name.get(name))
+            if self._circumstances.get(name) != circumstances:
+                self._circumstances[name] = circumstances
+                self._due.add(name)
+                self._context.state.retries.pop(_subject(interpreter), None)  # it may answer now
+
+    def ask_again(self, name: str) -> None:
+        """Ask an interpreter soon: its last answer may not hold any more."""
+        self._due.add(name)
+
+    def keep_only(self, names: set[str]) -> None:
+        """Drop the answers of interpreters that are not listed any more."""
+        for answers in (self.by_name, self._circumstances, self.problems):
+            for name in answers.keys() - names:
+                del answers[name]
+
+    def due(self) -> Interpreter | None:
+        """Return the next interpreter to be asked."""
+        for interpreter in self._context.settings.interpreters:
+            if interpreter.name in self._due and not self._context.is_delayed(_subject(interpreter)):
+                return interpreter
+        return None
+
+    def ask(self, interpreter: Interpreter) -> Generator[ChildCommand, ChildResult, None]:
+        """Ask an interpreter for its inventory."""
+        self._due.discard(interpreter.name)
+        answered = False
+        try:
+            arguments = ("inventory", str(self._context.paths.profiles))
+            answered = self._take_in(
+                interpreter, (yield ChildCommand(module=PROFILE_HELPER, arguments=arguments))
+            )
+        finally:
+            if not answered:
+                self._due.add(interpreter.name)
+
+    def _take_in(self, interpreter: Interpreter, result: ChildResult) -> bool:
+        context, name, subject = self._context, interpreter.name, _subject(interpreter)
+        try:
+            inventory = parse_inventory(result.answer)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.problems[name] = f"{interpreter.python} cannot be asked: {self._reason(error, result)}"
+            context.log.begin(subject, self.problems[name])
+            context.delay(subject, RETRY_SECONDS, longest=MAX_RETRY_SECONDS)
+            return False
+        context.log.end(subject, f"{interpreter.python} answers again.")
+        self.problems.pop(name, None)
+        context.state.retries.pop(subject, None)
+        self.by_name[name] = inventory
+        # the fingerprints now include the files that the answer named: that is no change
+        self._circumstances[name] = self._look_at(interpreter, inventory)
+        self._remember(interpreter, inventory)
+        context.save()
+        return True
+
+    def _reason(self, error: Exception, result: ChildResult) -> str:
+        if not result.answer:
+            return result.last_line
+        if isinstance(error, json.JSONDecodeError):
+            return (
+                f"Its answer breaks off; {self._context.paths.state}, which holds it meanwhile, may be full."
+            )
+        return str(error) if isinstance(error, ValueError) else UNKNOWN_ANSWER
+
+    def _look_at(self, interpreter: Interpreter, inventory: Inventory | None) -> tuple[Any, ...]:
+        """Return what the interpreter's answer depends on, as far as it can be seen without asking."""
+        cpus, limit = self._usable_cpus()
+        profiles = {entry.path for entry in inventory.entries} if inventory else set()
+        folders = {str(Path(path).parent) for path in profiles} | {str(self._context.paths.profiles)}
+        watched = (interpreter.python, *(inventory.watched if inventory else ()), *sorted(profiles | folders))
+        return cpus, str(limit), tuple((path, fingerprint(path)) for path in watched)
+
+    def _remember(self, interpreter: Interpreter, inventory: Inventory) -> None:
+        """Record changes of the interpreter's key, and when its entries were measured."""
+        state, wall = self._context.state, self._context.moment.wall
+        state.first_seen.setdefault(inventory.key, wall)
+        before = self._facts_before(interpreter)
+        state.facts[interpreter.name] = dict(inventory.facts)
+        change = None if before is None else describe_change(before, inventory.facts)
+        if change is not None:
+            state.stale[interpreter.name] = change
+            state.retries.clear()  # what failed before may succeed now
+            state.count("changes")
+            self._context.log.write("stale", change, interpreter=interpreter.name)
+        elif not unmeasured(inventory, calibrate=self._context.settings.calibrate, is_stale=True):
+            state.stale.pop(interpreter.name, None)
+        checked = state.checked.setdefault(inventory.key, {})
+        for entry in inventory.entries:
+            if entry.path == inventory.profile:
+                operation = Operation(name=entry.operation.name, dtype=entry.operation.dtype)
+                checked.setdefault(operation, _wall_time(inventory.created) or wall)
+
+    def _facts_before(self, interpreter: Interpreter) -> dict[str, PlainValue] | None:
+        """Return the last facts of this interpreter, or of the same Python with the environment that it had."""
+        listed = {each.name for each in self._context.settings.interpreters}
+        facts = self._context.state.facts
+        former = [
+            name for name in facts if name not in listed and name.rpartition(" ")[2] == interpreter.python
+        ]
+        before = facts.get(interpreter.name)
+        for name in former:
+            before = before or facts[name]
+            del facts[name]
+        return before
+
+
+def _wall_time(created: str | None) -> float | None:
+    """Convert an ISO date to seconds since 1970; None if it is none."""
+    try:
+        return None if created is None else datetime.fromisoformat(created).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _subject(interpreter: Interpreter) -> str:
+    """Name questions to an interpreter, in the state and in the log."""
+    return f"inventory {interpreter.name}"

@@ -1,234 +1,303 @@
-"""What is done for each kind of job, step by step. Pure: a course yields what to start and is sent how it ended.
+"""What is done for each kind of job, step by step.
 
-A course that is dropped in the middle leaves nothing in force: only `adopt` writes where programs look.
+A procedure is a generator: it yields the command of the next child process, is sent the child's result, and returns
+the result of the job. One that is dropped in the middle leaves nothing in force: only the profile helper's `adopt`
+writes where programs look.
+
+The canary times new entries against the default once more before programs use them. One run is `autotune verify` of
+these entries, whose verdict "slower" has a one-sided error of 2.5 %; two such runs of at most three have one of 0.2 %.
 """
 
 import json
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from autotune.daemon import canary
-from autotune.daemon.canary import MOST_ENTRIES, Verdict
-from autotune.daemon.child_processes import Ended
-from autotune.daemon.schedule import Job
+from autotune.daemon.context import DaemonContext
+from autotune.daemon.inventory import PROFILE_HELPER, UNKNOWN_ANSWER, Inventory
+from autotune.daemon.schedule import CLASS_WIDE, JobCause, ScheduledJob
+from autotune.daemon.sensors import fingerprint
+from autotune.daemon.state import CanaryProgress, CanaryVerdict, UnfinishedCalibration
+from autotune.daemon.supervise import DEFAULT_SECONDS, ChildCommand, ChildResult
 from autotune.model.operation import Operation
 
-CLI = "autotune"
-CLERK = "autotune.daemon.profile_helper"
+COMMAND_LINE = "autotune"
 CLAIMS = "autotune.share.claims"
 GRACE = 3.0
-"""How many times its budget a child may take before it counts as hung: NumPy loads, proofs are finished."""
-CLERK_SECONDS = 60.0
-BUSY_STATUS, USAGE_STATUS = 3, 2
-"""Exit codes of our command line."""
-STRANGE = "Its answer is not understood: the interpreter's autotune may be of another version."
-_ENTRY = frozenset({"operation", "dtype", "sizes", "standing", "reason"})
+"""How many times its budget a measuring child may take: NumPy loads, and a proof that was begun is finished."""
+HOST_BUSY_STATUS, USAGE_STATUS = 3, 2
+"""Exit codes of the command line."""
+MAX_CANARY_RUNS = 3
+SLOWER_RUNS = 2
+"""Runs with the verdict "slower" that refuse a profile."""
+MAX_CANARY_ENTRIES = 5
+"""Entries of a profile that are timed: those used most."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A child to start."""
-
-    module: str
-    arguments: tuple[str, ...]
-    seconds: float = CLERK_SECONDS
-    """After which it is killed."""
-    measuring: bool = False
-    """May it run in an idle window only?"""
-
-
-class End(StrEnum):
-    """How a course ended."""
+class JobEnd(StrEnum):
+    """How a job ended."""
 
     ADOPTED = "adopted"
     FINE = "fine"
-    """A profile in use may stay, or entries still hold."""
+    """A profile may stay in use, or entries still hold."""
     DOUBTED = "doubted"
-    """Entries do not hold any more."""
+    """Some entries do not hold any more."""
     QUARANTINED = "quarantined"
     LEFT = "left-out"
-    """It could not be told."""
+    """It stayed undecided, or another host does it."""
     BUSY = "host-busy"
-    """Somebody else measures on this host."""
+    """Another process measures on this host."""
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came of it."""
+class CheckedEntry:
+    """An entry that `autotune verify` has timed again."""
 
-    end: End
+    operation: Operation
+    standing: str
+    reason: str
+    ratio: float | None
+    """Its time over the default's."""
+
+    @property
+    def is_slower(self) -> bool:
+        """Is it slower than the default, or does it fail?"""
+        return self.standing in {"slower", "failed"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What came of a job."""
+
+    end: JobEnd
     why: str
-    runs: int = 0
-    """Re-timings."""
-    doubts: tuple[tuple[str, str, dict[str, int], str], ...] = ()
-    """(operation, dtype, sizes, why) of entries that do not hold any more."""
-    ratios: tuple[float, ...] = ()
-    """Times over the default's that were re-timed."""
+    retimings: int = 0
+    entries: tuple[CheckedEntry, ...] = ()
+    """The entries as they were timed last."""
 
 
-Course = Generator[Step, Ended, Outcome]
+Steps = Generator[ChildCommand, ChildResult, JobResult]
 
 
-def calibration(
-    job: Job,
-    *,
-    seconds: float,
-    candidate: Path,
-    profile: Path,
-    resume: bool,
-    claim: tuple[str, str] | None = None,
-) -> Course:
-    """Measure an operation; time what was found once more; take it into use.
+class _JobEnded(Exception):
+    """Ends a procedure with a result."""
 
-    `claim` is the store and the class whose nodes are to be told first, so that one of them does it for all. A
-    store that does not answer keeps nobody from measuring.
-    """
-    if claim is not None:
-        answer = json_of((yield Step(module=CLAIMS, arguments=(*claim, f"{job.operation}-{job.dtype}"))))
-        if answer.get("mine") is False:
-            return Outcome(end=End.LEFT, why=f"{answer.get('holder')} measures it for its class.")
-    words = _words(job, seconds=seconds, candidate=candidate)
-    ended = yield _measured([*words, *(["--resume"] if resume else [])], seconds)
-    if resume and ended.status == USAGE_STATUS:  # it had not come to its first session, or was another one
-        ended = yield _measured(words, seconds)
-    if ended.status != 0:
-        return _failure(ended)
-    runs: list[Verdict] = []
-    while True:
-        report = _report((yield _verify(candidate, seconds)))
-        if isinstance(report, Outcome):
-            return report
-        runs.append(canary.verdict(report))
-        match canary.step(runs):
-            case canary.Step.ADOPT:
-                break
-            case canary.Step.QUARANTINE:
-                return Outcome(end=End.QUARANTINED, why=_slower(report), runs=len(runs))
-            case canary.Step.LEAVE:
-                return Outcome(end=End.LEFT, why="The re-timings could not tell.", runs=len(runs))
-    scope = "sizes" if job.sizes else "all"
-    answer = json_of((yield _clerk("adopt", str(candidate), str(profile), scope)))
-    new = answer.get("new")
-    if not isinstance(new, dict):
-        return Outcome(end=End.FAILED, why=str(answer.get("problem", STRANGE)), runs=len(runs))
-    said = ", ".join(f"{count} {status}" for status, count in new.items())
-    why = f"Programs have it from now on: {said or 'nothing new'}."
-    return Outcome(end=End.ADOPTED, why=why, runs=len(runs), ratios=_ratios(report))
+    def __init__(self, end: JobEnd, why: str, *, retimings: int = 0) -> None:
+        super().__init__(why)
+        self.result = JobResult(end=end, why=why, retimings=retimings)
 
 
-def trial(
-    job: Job, *, seconds: float, excerpt: Path, used: Sequence[Sequence[object]], runs: list[str]
-) -> Course:
-    """Put a profile to the test: its most used entries against the default.
-
-    `used` are operations as [name, dtype, sizes], those called most first. `runs` are the verdicts of re-timings
-    before an interruption; those to come are added.
-    """
-    wanted = json.dumps({"most": MOST_ENTRIES, "used": list(used)})
-    answer = json_of((yield _clerk("excerpt", job.path, str(excerpt), wanted)))
-    if "problem" in answer:
-        return Outcome(end=End.FAILED, why=str(answer["problem"]))
-    while True:
-        report = _report((yield _verify(excerpt, seconds)))
-        if isinstance(report, Outcome):
-            return report
-        runs.append(str(canary.verdict(report)))
-        match canary.step([Verdict(each) for each in runs]):
-            case canary.Step.ADOPT:
-                why = f"None of its {len(report['entries'])} most used choices is slower than the default."
-                return Outcome(end=End.FINE, why=why, runs=len(runs), ratios=_ratios(report))
-            case canary.Step.QUARANTINE:
-                return Outcome(end=End.QUARANTINED, why=_slower(report), runs=len(runs))
-            case canary.Step.LEAVE:
-                return Outcome(end=End.LEFT, why="The re-timings could not tell.", runs=len(runs))
-
-
-def recheck(
-    job: Job, *, seconds: float, profile: Path, excerpt: Path, entries: Sequence[Operation]
-) -> Course:
-    """Do an operation's entries still hold? Those that do not are in doubt from now on."""
-    wanted = json.dumps({"most": len(entries), "used": [[one.name, one.dtype, one.size] for one in entries]})
-    answer = json_of((yield _clerk("excerpt", str(profile), str(excerpt), wanted)))
-    if "problem" in answer:
-        return Outcome(end=End.FAILED, why=str(answer["problem"]))
-    report = _report((yield _verify(excerpt, seconds)))
-    if isinstance(report, Outcome):
-        return report
-    doubts = tuple(
-        (one["operation"], one["dtype"], one["sizes"], f"{job.subject} was checked again. {one['reason']}")
-        for one in report["entries"]
-        if one["standing"] in {"no-longer-holds", "slower", "failed"}
-    )
-    end = End.DOUBTED if doubts else End.FINE
-    why = f"{len(doubts)} of {len(report['entries'])} entries do not hold any more."
-    return Outcome(end=end, why=why, runs=1, doubts=doubts, ratios=_ratios(report))
-
-
-def _words(job: Job, *, seconds: float, candidate: Path) -> list[str]:
-    sizes = " ".join(f"{name}={value}" for name, value in job.sizes)
-    return [
-        "calibrate",
-        job.operation,
-        *(["--sizes", sizes] if sizes else []),
-        *("--dtype", job.dtype, "--budget", f"{seconds:.0f}s"),
-        *("--output", str(candidate), "--json"),
-    ]
-
-
-def _measured(words: Sequence[str], seconds: float) -> Step:
-    return Step(module=CLI, arguments=tuple(words), seconds=GRACE * seconds + CLERK_SECONDS, measuring=True)
-
-
-def _verify(profile: Path, seconds: float) -> Step:
-    return _measured(["verify", str(profile), "--json", "--budget", f"{seconds:.0f}s"], seconds)
-
-
-def _clerk(*words: str) -> Step:
-    return Step(module=CLERK, arguments=words)
-
-
-def json_of(ended: Ended) -> dict[str, Any]:
-    """A child's answer; its last words as the problem if it gave none."""
+def job_steps(context: DaemonContext, job: ScheduledJob, inventory: Inventory) -> Steps:
+    """Do a job with the interpreter that has this inventory."""
     try:
-        answer = json.loads(ended.answer)
+        if job.cause is JobCause.TRIAL:
+            return (yield from _try_profile(context, job))
+        assert job.operation is not None
+        if job.cause is JobCause.AGE:
+            return (yield from _recheck(context, job, inventory))
+        return (yield from _calibrate(context, job, job.operation, inventory))
+    except _JobEnded as ended:
+        return ended.result
+    except OSError as error:  # the state folder has become read-only
+        why = f"{error.filename} cannot be written: {error.strerror or error}."
+        return JobResult(end=JobEnd.FAILED, why=why)
+
+
+def _calibrate(
+    context: DaemonContext, job: ScheduledJob, operation: Operation, inventory: Inventory
+) -> Steps:
+    """Measure an operation, time the result once more, and put it into force."""
+    candidate = context.paths.candidate
+    if job.cause in CLASS_WIDE and context.settings.store is not None:
+        # one host of the class measures it for all; a store that does not answer hinders nothing
+        subject = f"{operation.name}-{operation.dtype}"
+        arguments = (context.settings.store, inventory.key, subject)
+        answer = json_answer((yield ChildCommand(module=CLAIMS, arguments=arguments)))
+        if answer.get("mine") is False:
+            raise _JobEnded(JobEnd.LEFT, f"{answer.get('holder')} measures it for its class.")
+    candidate.unlink(missing_ok=True)
+    begun = UnfinishedCalibration(job.interpreter, operation)
+    resumes = context.state.unfinished == begun  # whatever the cause was then
+    context.state.unfinished = begun
+    command = _calibration(context, operation)
+    result = yield (replace(command, arguments=(*command.arguments, "--resume")) if resumes else command)
+    if (
+        resumes and result.status == USAGE_STATUS
+    ):  # its journal has no session yet, or is of another calibration
+        result = yield command
+    if result.status != 0:
+        raise _failure(result)
+    final = yield from _run_canary(context, candidate, None)
+    scope = "sizes" if operation.sizes else "all"
+    answer = json_answer((yield _helper("adopt", str(candidate), inventory.profile, scope)))
+    counts = answer.get("new")
+    if not isinstance(counts, dict):
+        raise _JobEnded(JobEnd.FAILED, str(answer.get("problem", UNKNOWN_ANSWER)), retimings=final.retimings)
+    statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
+    why = f"In force from now on: {statuses or 'nothing new'}."
+    return replace(final, end=JobEnd.ADOPTED, why=why)
+
+
+def _try_profile(context: DaemonContext, job: ScheduledJob) -> Steps:
+    """Time the most used entries of a profile against the default."""
+    used = sorted(context.state.used, key=lambda operation: -context.state.used[operation])
+    yield from _excerpt(context, job.path, used, MAX_CANARY_ENTRIES)
+    final = yield from _run_canary(context, context.paths.excerpt, job.path)
+    why = f"None of its {len(final.entries)} most used choices is slower than the default."
+    return replace(final, end=JobEnd.FINE, why=why)
+
+
+def _recheck(context: DaemonContext, job: ScheduledJob, inventory: Inventory) -> Steps:
+    """Check whether the entries of an operation still hold."""
+    assert job.operation is not None
+    entries = inventory.of(job.operation.name, job.operation.dtype)
+    tuned = [entry.operation for entry in entries if entry.status == "tuned"]
+    yield from _excerpt(context, inventory.profile, tuned, len(tuned))
+    checked = _checked_entries((yield _verification(context, context.paths.excerpt)))
+    doubtful = sum(doubts(entry) for entry in checked)
+    end = JobEnd.DOUBTED if doubtful else JobEnd.FINE
+    why = f"{doubtful} of {len(checked)} entries do not hold any more."
+    return JobResult(end=end, why=why, retimings=1, entries=checked)
+
+
+def doubts(entry: CheckedEntry) -> bool:
+    """Does this check put the entry in doubt?"""
+    return entry.is_slower or entry.standing == "no-longer-holds"
+
+
+# --- the canary ---------------------------------------------------------------------------------
+
+
+def _run_canary(context: DaemonContext, timed: Path, tried: str | None) -> Steps:
+    """Time a profile until the canary decides. Raises _JobEnded unless it may be used.
+
+    Verdicts of a profile under trial are remembered, so that an interruption costs one run at most.
+    """
+    earlier = context.state.canaries.get(tried or "")
+    stamp = fingerprint(tried or timed)
+    progress = earlier if earlier is not None and earlier.profile == stamp else CanaryProgress(stamp)
+    while True:
+        entries = _checked_entries((yield _verification(context, timed)))
+        progress = replace(progress, verdicts=(*progress.verdicts, canary_verdict(entries)))
+        if tried is not None:
+            context.state.canaries[tried] = progress
+        may_use = canary_decision(progress.verdicts)
+        retimings = len(progress.verdicts)
+        if may_use:
+            return JobResult(end=JobEnd.FINE, why="", retimings=retimings, entries=entries)
+        if may_use is False:
+            raise _JobEnded(JobEnd.QUARANTINED, _slowest(entries), retimings=retimings)
+        if retimings >= MAX_CANARY_RUNS:
+            raise _JobEnded(JobEnd.LEFT, "The re-timings stayed undecided.", retimings=retimings)
+
+
+def canary_verdict(entries: Iterable[CheckedEntry]) -> CanaryVerdict:
+    """Judge one run. An entry that is refused, or no longer faster, does no harm."""
+    if any(entry.is_slower for entry in entries):
+        return CanaryVerdict.SLOWER
+    is_open = any(entry.standing == "open" for entry in entries)
+    return CanaryVerdict.OPEN if is_open else CanaryVerdict.FINE
+
+
+def canary_decision(verdicts: Sequence[CanaryVerdict]) -> bool | None:
+    """Say whether a profile may be used after these runs, oldest first; None: it has to be timed again.
+
+    One fine run is enough, or two if another one was slower.
+    """
+    slower, fine = verdicts.count(CanaryVerdict.SLOWER), verdicts.count(CanaryVerdict.FINE)
+    if slower >= SLOWER_RUNS:
+        return False
+    return True if verdicts[-1] is CanaryVerdict.FINE and fine > slower else None
+
+
+def _slowest(entries: Sequence[CheckedEntry]) -> str:
+    slower = next((entry for entry in entries if entry.is_slower), None)
+    return "" if slower is None else f"{slower.operation}: {slower.reason}"
+
+
+# --- commands, and what they answer -------------------------------------------------------------
+
+
+def _calibration(context: DaemonContext, operation: Operation) -> ChildCommand:
+    sizes = " ".join(f"{name}={value}" for name, value in operation.sizes)
+    seconds = context.settings.job_seconds
+    return _measuring(
+        context,
+        *("calibrate", operation.name, *(("--sizes", sizes) if sizes else ()), "--dtype", operation.dtype),
+        *("--budget", f"{seconds:.0f}s", "--output", str(context.paths.candidate), "--json"),
+    )
+
+
+def _verification(context: DaemonContext, profile: Path) -> ChildCommand:
+    seconds = context.settings.job_seconds
+    return _measuring(context, "verify", str(profile), "--json", "--budget", f"{seconds:.0f}s")
+
+
+def _measuring(context: DaemonContext, *arguments: str) -> ChildCommand:
+    return ChildCommand(
+        module=COMMAND_LINE,
+        arguments=arguments,
+        seconds=GRACE * context.settings.job_seconds + DEFAULT_SECONDS,
+        measuring=True,
+        environ=context.paths.journals,
+    )
+
+
+def _helper(*arguments: str) -> ChildCommand:
+    return ChildCommand(module=PROFILE_HELPER, arguments=arguments)
+
+
+def _excerpt(
+    context: DaemonContext, profile: str, used: Iterable[Operation], most: int
+) -> Generator[ChildCommand, ChildResult, None]:
+    """Write the entries of a profile that are to be timed, those of the operations used most."""
+    wanted = {"most": most, "used": [[each.name, each.dtype, each.size] for each in used]}
+    answer = json_answer((yield _helper("excerpt", profile, str(context.paths.excerpt), json.dumps(wanted))))
+    if "problem" in answer:
+        raise _JobEnded(JobEnd.FAILED, str(answer["problem"]))
+
+
+def json_answer(result: ChildResult) -> dict[str, Any]:
+    """Parse a child's answer; without one, its last line is the problem."""
+    try:
+        answer = json.loads(result.answer)
     except ValueError:
         answer = None
-    return answer if isinstance(answer, dict) else {"problem": last_words(ended)}
+    return answer if isinstance(answer, dict) else {"problem": result.last_line}
 
 
-def _report(ended: Ended) -> "dict[str, Any] | Outcome":
-    """What `verify` says; the failure if it says nothing, or nothing that can be understood."""
-    answer = json_of(ended)
-    entries = answer.get("entries")
+def _checked_entries(result: ChildResult) -> tuple[CheckedEntry, ...]:
+    """Parse the answer of `autotune verify --json`. Raises _JobEnded without one."""
+    entries = json_answer(result).get("entries")
     if not isinstance(entries, list):
-        return _failure(ended)
-    if not all(isinstance(one, dict) and one.keys() >= _ENTRY for one in entries):
-        return Outcome(end=End.FAILED, why=STRANGE)
-    return answer
+        raise _failure(result)
+    try:
+        return tuple(_checked_entry(**entry) for entry in entries)
+    except (TypeError, AttributeError):
+        raise _JobEnded(JobEnd.FAILED, UNKNOWN_ANSWER) from None
 
 
-def _failure(ended: Ended) -> Outcome:
-    end = End.BUSY if ended.status == BUSY_STATUS and "holds this host" in ended.words else End.FAILED
-    return Outcome(end=end, why=last_words(ended))
-
-
-def last_words(ended: Ended) -> str:
-    """The last line that a child wrote, or how it ended."""
-    lines = ended.words.splitlines()
-    return lines[-1][:500] if lines else f"It ended with status {ended.status} and said nothing."
-
-
-def _slower(report: dict[str, Any]) -> str:
-    worst = next((one for one in report["entries"] if one["standing"] in {"slower", "failed"}), None)
-    return (
-        "" if worst is None else f"{worst['operation']} {worst['dtype']} {worst['sizes']}: {worst['reason']}"
+def _checked_entry(
+    *,
+    operation: str,
+    dtype: str,
+    sizes: dict[str, int],
+    standing: str,
+    reason: str,
+    ratio: float | None = None,
+    **_: object,
+) -> CheckedEntry:
+    return CheckedEntry(
+        operation=Operation(name=operation, dtype=dtype, sizes=tuple(sizes.items())),
+        standing=standing,
+        reason=reason,
+        ratio=ratio if isinstance(ratio, int | float) and ratio > 0 else None,
     )
 
 
-def _ratios(report: dict[str, Any]) -> tuple[float, ...]:
-    ratios = (one.get("ratio") for one in report["entries"])
-    return tuple(one for one in ratios if isinstance(one, int | float) and one > 0)
+def _failure(result: ChildResult) -> _JobEnded:
+    is_busy = result.status == HOST_BUSY_STATUS and "holds this host" in result.words
+    return _JobEnded(JobEnd.BUSY if is_busy else JobEnd.FAILED, result.last_line)

@@ -1,7 +1,7 @@
-"""What a child does with profiles, since the daemon itself loads no NumPy and parses no profile:
-`python -P -m autotune.daemon.profile_helper survey | excerpt | adopt ...`. Answers with one JSON object on stdout.
+"""Work with profiles, in a child process of the daemon: `python -P -m autotune.daemon.profile_helper VERB ...`.
 
-Runs with the interpreter and the environment that it is asked about.
+The daemon itself loads no NumPy and parses no profile. The helper runs with the interpreter and the environment that it
+is asked about, and answers with one JSON object on stdout.
 """
 
 import json
@@ -16,123 +16,131 @@ from autotune.daemon.inventory import REFUSED
 from autotune.errors import AutotuneError
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
-from autotune.model.profile import Profile
 
 if TYPE_CHECKING:
     from autotune.profiles.lookup import Found
 
-MOST_ENTRIES = 10_000
+MAX_ENTRIES = 10_000
 
 
 def main(arguments: list[str]) -> None:
-    """Do one errand."""
-    errand, *words = arguments
+    """Answer one verb."""
+    verb, *words = arguments
     try:
-        answer = _ERRANDS[errand](*words)
-    except (AutotuneError, OSError) as problem:
-        answer = {"problem": str(problem)}
+        answer = _VERBS[verb](*words)
+    except (AutotuneError, OSError) as error:
+        answer = {"problem": str(error)}
     sys.stdout.write(json.dumps(answer) + "\n")
 
 
-def survey(folder: str) -> dict[str, Any]:
-    """This interpreter and this allocation: their key, what is known for them, and the files to watch.
+def inventory(folder: str) -> dict[str, Any]:
+    """Return this interpreter's class key, the entries that apply, and the files that tell of a change.
 
-    `folder` is where the daemon puts its profiles.
+    `folder` is where the daemon writes its profiles.
     """
     from autotune.host.numeric_libraries import libraries
     from autotune.host.usable_cpus import usable_cpus
+    from autotune.profiles import profile_files
     from autotune.profiles.resolve import here, resolve
 
     blas = [library.path for library in libraries(load=True) if library.path]
-    usable, limit = usable_cpus()
-    site = here(usable, limit)
-    resolution = resolve()
+    site, resolution = here(*usable_cpus()), resolve()
+    numpy = os.path.dirname(str(sys.modules["numpy"].__file__))  # noqa: PTH120
+    own = Path(folder) / f"{site.key.slug}.yaml"
+    try:
+        created = profile_files.read(own).provenance.created
+    except AutotuneError:
+        created = None
     used = [_row(found, str(found.entry.status)) for found in resolution.entries()]
     refused = [_row(found, REFUSED) for found in resolution.refused()]
-    own = Path(folder) / f"{site.key.slug}.yaml"
     return {
         "key": site.key.digest,
         "host": site.host,
-        "facts": _facts(asdict(site.key)),
-        "watch": sorted(
-            {_numpy(), str(Path(_numpy()).parent), *blas, sys.executable, os.path.realpath(sys.executable)}
+        "facts": _flattened(asdict(site.key)),
+        "watched": sorted(
+            {numpy, str(Path(numpy).parent), *blas, sys.executable, os.path.realpath(sys.executable)}
         ),
         "profile": str(own),
-        "created": _created(own),
-        "entries": [*used, *refused][:MOST_ENTRIES],
+        "created": created,
+        "entries": [*used, *refused][:MAX_ENTRIES],
     }
 
 
 def excerpt(source: str, target: str, wanted: str) -> dict[str, Any]:
-    """Write the part of a profile that is worth timing, as many entries as `wanted` says: those of the operations
-    that are `used` most, of each the sizes that are named there first, then those that claim to gain most.
+    """Write the entries of a profile that are worth timing again, as many as `wanted` says.
+
+    They are those of the operations used most, of each the sizes that are named there first, then those with the
+    largest gains.
     """
     from autotune.profiles import profile_files
 
-    profile, asked = profile_files.read(Path(source)), json.loads(wanted)
-    most, used = asked["most"], asked["used"]
+    profile, document = profile_files.read(Path(source)), json.loads(wanted)
+    used = [tuple(row[:2]) for row in document["used"]]
+    sizes = [_named(*row) for row in document["used"]]
 
     def rank(entry: Entry) -> tuple[int, int, float]:
-        name = _name(entry.operation)
-        kin = (place for place, one in enumerate(used) if one[:2] == name[:2])
-        return next(kin, len(used)), used.index(name) if name in used else len(used), entry.ratio or 1.0
+        rule, operation = (entry.operation.name, entry.operation.dtype), entry.operation
+        return _place(rule, used), _place(operation, sizes), entry.ratio or 1.0
 
-    tuned = sorted((one for one in profile.entries if one.status is Status.TUNED), key=rank)[:most]
-    profile_files.write(replace(profile, entries=tuple(tuned)), Path(target))
-    return {"entries": [_name(one.operation) for one in tuned]}
+    tuned = sorted((entry for entry in profile.entries if entry.status is Status.TUNED), key=rank)
+    chosen = tuple(tuned[: document["most"]])
+    profile_files.write(replace(profile, entries=chosen), Path(target))
+    return {"entries": [str(entry.operation) for entry in chosen]}
 
 
-def adopt(source: str, target: str, named: str) -> dict[str, Any]:
-    """Join a new profile with the one in force and put the result into its place, at once."""
+def adopt(source: str, target: str, scope: str) -> dict[str, Any]:
+    """Merge a new profile into the one in force, which is replaced at once.
+
+    The scope `sizes` replaces single sizes, `all` whole operations.
+    """
     from autotune.profiles import profile_files
     from autotune.profiles.entry_merge import join_file
 
-    profile, place = profile_files.read(Path(source)), Path(target)
-    together = join_file(profile, place, sizes_named=named == "sizes")
-    profile_files.write(together, place)
-    statuses = [str(one.status) for one in profile.entries]
-    return {"entries": len(together.entries), "new": {each: statuses.count(each) for each in statuses}}
+    profile = profile_files.read(Path(source))
+    merged = join_file(profile, Path(target), sizes_named=scope == "sizes")
+    profile_files.write(merged, Path(target))
+    statuses = [str(entry.status) for entry in profile.entries]
+    return {"entries": len(merged.entries), "new": {status: statuses.count(status) for status in statuses}}
 
 
-_ERRANDS: Mapping[str, Callable[..., dict[str, Any]]] = {"survey": survey, "excerpt": excerpt, "adopt": adopt}
+_VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "inventory": inventory,
+    "excerpt": excerpt,
+    "adopt": adopt,
+}
 
 
-def _row(found: "Found", status: str) -> list[Any]:
+def _row(found: "Found", status: str) -> dict[str, Any]:
     entry = found.entry
-    undecided = entry.reason if entry.undecided else ""
-    return [
-        *_name(entry.operation),
-        *(status, entry.ratio, undecided, str(found.level), found.path, entry.contested),
-    ]
+    return {
+        "operation": entry.operation.name,
+        "dtype": entry.operation.dtype,
+        "sizes": entry.operation.size,
+        "status": status,
+        "ratio": entry.ratio,
+        "undecided": entry.reason if entry.undecided else "",
+        "level": str(found.level),
+        "path": found.path,
+        "contested": entry.contested,
+    }
 
 
-def _name(operation: Operation) -> list[Any]:
-    return [operation.name, operation.dtype, operation.size]
+def _named(name: str, dtype: str, sizes: Mapping[str, int]) -> Operation:
+    return Operation(name=name, dtype=dtype, sizes=tuple(sizes.items()))
 
 
-def _facts(value: Any, name: str = "") -> dict[str, Any]:
-    """A nested document as one level of dotted names."""
+def _place(value: object, values: list[Any]) -> int:
+    return values.index(value) if value in values else len(values)
+
+
+def _flattened(value: Any, name: str = "") -> dict[str, Any]:
+    """Turn a nested document into one level of dotted names."""
     if not isinstance(value, dict):
         return {name: value}
-    found: dict[str, Any] = {}
-    for key, each in value.items():
-        found |= _facts(each, f"{name}.{key}" if name else str(key))
-    return found
-
-
-def _numpy() -> str:
-    """Its folder; it is loaded by now."""
-    return os.path.dirname(str(sys.modules["numpy"].__file__))  # noqa: PTH120
-
-
-def _created(path: Path) -> str | None:
-    from autotune.profiles import profile_files
-
-    try:
-        profile: Profile = profile_files.read(path)
-    except AutotuneError:
-        return None
-    return profile.provenance.created
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat |= _flattened(item, f"{name}.{key}" if name else str(key))
+    return flat
 
 
 if __name__ == "__main__":

@@ -1,36 +1,34 @@
 """What to measure next, and why. Pure.
 
-In the order of what it may be worth to those who run programs now: a profile that may be slowing them down, an
-order, work that was begun, entries in doubt, calls that nothing covers (by how often they are made times what
-tuning may save), what is stale or was never measured, what hosts disagree about, what could not be told, what has
-become old.
+The causes come in the order of what they are worth to people: an order, a profile that may be slowing programs down,
+unfinished work, entries in doubt, calls that no entry covers (by calls times expected gain), stale or missing
+operations, disagreement between hosts, undecided sizes, age.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from autotune.daemon import stagger
-from autotune.daemon.daemon_settings import Settings
-from autotune.daemon.inventory import InventoryEntry, Survey
-from autotune.daemon.remembered import Memory, subject_of
+from autotune.daemon.daemon_settings import DaemonSettings
+from autotune.daemon.inventory import Inventory, is_measured_by_size, unmeasured
+from autotune.daemon.state import DaemonState
 from autotune.model.catalogue import CATALOGUE, WorkUnit
 from autotune.model.operation import Operation
 
 FLOPS_PER_SECOND = 1e10
 BYTES_PER_SECOND = 1e10
-"""Of one CPU, to an order of magnitude: enough to rank calls by."""
+"""Of one CPU, to an order of magnitude: enough to rank calls."""
+EXPECTED_RATIO = 0.8
+"""Time ratio of a choice where no size of the operation has been measured yet."""
 
-LIKELY_RATIO = 0.8
-"""Time of a choice over the default's, where nothing is known of the operation yet."""
 
+class JobCause(IntEnum):
+    """Why something is measured. Smaller causes come first."""
 
-class Cause(IntEnum):
-    """Why something is measured; the smaller the sooner."""
-
-    TRIAL = 0
-    ORDER = 1
+    ORDER = 0
+    TRIAL = 1
     RESUME = 2
     DOUBT = 3
     DEMAND = 4
@@ -40,210 +38,184 @@ class Cause(IntEnum):
     AGE = 8
 
 
-SHARED = frozenset({Cause.MISSING, Cause.UNDECIDED})
-"""What all nodes of a class lack, so that one measures it for all."""
+CLASS_WIDE = frozenset({JobCause.MISSING, JobCause.UNDECIDED})
+"""What all hosts of a class lack, so that one host measures it for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """Something to measure."""
+class ScheduledJob:
+    """Something to measure: an operation, or for a trial a profile."""
 
-    cause: Cause
+    cause: JobCause
     interpreter: str
-    """Name of the interpreter that it is measured with."""
+    """Name of the interpreter that measures it."""
     reason: str
     """A sentence."""
-    operation: str = ""
-    dtype: str = "float64"
-    sizes: tuple[tuple[str, int], ...] = ()
-    """Empty: the operation's own ladder of sizes."""
+    operation: Operation | None = None
+    """Without sizes: at all sizes of its ladder."""
     path: str = ""
-    """The profile that is put to the test; of trials."""
     gain: float = 0.0
-    """Seconds that programs may save, by what is known; orders jobs of one cause."""
+    """Seconds that programs may save; orders the jobs of one cause."""
 
     @property
     def subject(self) -> str:
-        """What it is about; jobs about the same thing share their failures."""
-        return self.path or subject_of(self.operation, self.dtype, dict(self.sizes))
+        """What it is about. Jobs with one subject share their failures."""
+        return self.path or str(self.operation)
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        plain = {**asdict(self), "cause": self.cause.name.lower(), "sizes": dict(self.sizes)}
-        return {"subject": self.subject, **plain}
+        """Return what `explain` shows."""
+        return {
+            "subject": self.subject,
+            "cause": self.cause.name.lower(),
+            "interpreter": self.interpreter,
+            "reason": self.reason,
+            "gain": self.gain,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Knowledge:
+class ScheduleInput:
     """What the decision is made of."""
 
-    settings: Settings
-    memory: Memory
-    surveys: Mapping[str, Survey]
+    settings: DaemonSettings
+    state: DaemonState
+    inventories: Mapping[str, Inventory]
     """By interpreter."""
-    untried: Mapping[str, str]
-    """Profiles in use that nobody has put to the test -> the interpreter whose survey found them."""
+    untested: Mapping[str, str]
+    """Path of a profile in use that no canary has tested -> the interpreter that tests it."""
     now: float
     """Wall-clock seconds."""
 
 
-def queue(knowledge: Knowledge) -> list[Job]:
-    """Everything that may be measured now, the next first. Each subject is there once, by its best cause."""
-    best: dict[tuple[str, str], Job] = {}
-    for job in sorted(_all(knowledge), key=lambda one: (one.cause, -one.gain)):
+def queue(given: ScheduleInput) -> list[ScheduledJob]:
+    """Return all jobs that may begin now, the next first. Each subject is there once, with its first cause."""
+    best: dict[tuple[str, str], ScheduledJob] = {}
+    for job in sorted(_all_jobs(given), key=lambda job: (job.cause, -job.gain)):
         best.setdefault((job.interpreter, job.subject), job)
-    return [job for job in best.values() if not _waits(job, knowledge)]
+    return [job for job in best.values() if not _has_to_wait(job, given)]
 
 
-def _all(knowledge: Knowledge) -> Iterator[Job]:
-    memory = knowledge.memory
-    for path, interpreter in knowledge.untried.items():
-        reason = "It is new, and nobody has timed its choices here."
-        yield Job(cause=Cause.TRIAL, interpreter=interpreter, path=path, reason=reason)
-    if memory.interrupted is not None:
-        resumed = job_of(memory.interrupted)
-        if resumed.interpreter in knowledge.surveys:
-            yield resumed
-    for name, survey in knowledge.surveys.items():
-        for operation, dtype, sizes in memory.wishes:
-            if name not in memory.served.get(subject_of(operation, dtype, sizes), ()):
-                yield _job(Cause.ORDER, name, operation, dtype, sizes, "It was ordered.")
-        for operation, dtype, sizes, why in memory.doubts.values():
-            yield _job(Cause.DOUBT, name, operation, dtype, sizes, f"In doubt: {why}.")
-        yield from _demanded(name, survey, memory)
-        yield from _missing(name, survey, knowledge)
-        yield from _open(name, survey, knowledge)
-        yield from _old(name, survey, knowledge)
+def _all_jobs(given: ScheduleInput) -> Iterator[ScheduledJob]:
+    state, unfinished = given.state, given.state.unfinished
+    for path, interpreter in given.untested.items():
+        reason = "It is new, and its choices have not been timed here."
+        yield ScheduledJob(cause=JobCause.TRIAL, interpreter=interpreter, path=path, reason=reason)
+    if unfinished is not None and unfinished.interpreter in given.inventories:
+        reason = "It was begun, and what it measured is kept."
+        yield _job(JobCause.RESUME, unfinished.interpreter, unfinished.operation, reason)
+    for name, inventory in given.inventories.items():
+        for operation, served in state.orders.items():
+            if name not in served:
+                yield _job(JobCause.ORDER, name, operation, "It was ordered.")
+        for operation, why in state.doubts.items():
+            yield _job(JobCause.DOUBT, name, operation, f"In doubt: {why}.")
+        yield from _demanded(name, inventory, state)
+        yield from _missing(name, inventory, given)
+        yield from _undecided(name, inventory, given)
+        yield from _old(name, inventory, given)
 
 
 def _job(
-    cause: Cause,
-    interpreter: str,
-    operation: str,
-    dtype: str,
-    sizes: Mapping[str, int],
-    reason: str,
-    gain: float = 0.0,
-) -> Job:
-    return Job(
-        cause=cause,
-        interpreter=interpreter,
-        operation=operation,
-        dtype=dtype,
-        sizes=tuple(sizes.items()),
-        reason=reason,
-        gain=gain,
-    )
+    cause: JobCause, interpreter: str, operation: Operation, reason: str, gain: float = 0.0
+) -> ScheduledJob:
+    return ScheduledJob(cause=cause, interpreter=interpreter, operation=operation, reason=reason, gain=gain)
 
 
-def job_of(values: Mapping[str, Any]) -> Job:
-    """A calibration that was ended before its time, to be gone on with."""
-    sizes = values["sizes"]
-    reason = "It was begun, and what it measured is kept."
-    return _job(Cause.RESUME, values["interpreter"], values["operation"], values["dtype"], sizes, reason)
+def _demanded(name: str, inventory: Inventory, state: DaemonState) -> Iterator[ScheduledJob]:
+    for operation, calls in state.demand.items():
+        if operation not in inventory.settled:
+            gain = calls * expected_gain(operation, inventory)
+            reason = (
+                f"Programs called it about {calls:.0f} times, and no entry covers it: {gain:.3g} s to gain."
+            )
+            yield _job(JobCause.DEMAND, name, operation, reason, gain)
 
 
-def _demanded(name: str, survey: Survey, memory: Memory) -> Iterator[Job]:
-    for operation, dtype, sizes, calls in memory.demand.values():
-        asked = Operation(name=operation, dtype=dtype, sizes=tuple(sizes.items()))
-        if asked in survey.settled:
-            continue
-        saved = calls * expected_gain(asked, survey)
-        reason = f"Programs called it about {calls:.0f} times, and nothing measured covers it: {saved:.3g} s to gain."
-        yield _job(Cause.DEMAND, name, operation, dtype, sizes, reason, saved)
+def expected_gain(operation: Operation, inventory: Inventory) -> float:
+    """Return the seconds that a call may save.
 
-
-def expected_gain(operation: Operation, survey: Survey) -> float:
-    """Seconds that a call may save: its time, guessed from its work, times the part that other sizes of the
-    same operation were proved to save, or a likely one.
+    Its time is estimated from its work, and the part of it that is saved from other sizes of the operation.
     """
     row = CATALOGUE[operation.name]
     rate = FLOPS_PER_SECOND if row.unit is WorkUnit.FLOPS else BYTES_PER_SECOND
-    ratio = survey.ratios.get((operation.name, operation.dtype), LIKELY_RATIO)
+    ratio = inventory.ratios.get((operation.name, operation.dtype), EXPECTED_RATIO)
     return row.work_of(operation) / rate * max(0.0, 1.0 - ratio)
 
 
-def _missing(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
-    why = knowledge.memory.stale.get(name)
-    asked = [row[0] for row in knowledge.memory.demand.values()]
-    for place, operation in enumerate(CATALOGUE):
-        entries = survey.of(operation, "float64")
-        if _by_size(entries):
-            continue
-        if not (knowledge.settings.calibrate or (entries and why)):
-            continue  # nobody asks for it
-        if why is not None:
-            reason = f"Stale: {why}"
+def _missing(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[ScheduledJob]:
+    stale = given.state.stale.get(name)
+    called = [operation.name for operation in given.state.demand]
+    places = {operation: place for place, operation in enumerate(CATALOGUE)}
+    for operation in unmeasured(inventory, calibrate=given.settings.calibrate, is_stale=stale is not None):
+        entries = inventory.of(operation, "float64")
+        if stale is not None:
+            reason = f"Stale: {stale}"
         elif entries:
-            reason = f"What is known comes from elsewhere, or could not be told ({entries[0].level})."
+            reason = f"Its entries were measured elsewhere or are undecided ({entries[0].level})."
         else:
             reason = "It was never measured on this machine and allocation."
-        yield _job(
-            Cause.MISSING, name, operation, "float64", {}, reason, asked.count(operation) - place / 1000
-        )
+        gain = called.count(operation) - places[operation] / 1000
+        yield _job(JobCause.MISSING, name, Operation(name=operation), reason, gain)
 
 
-def _by_size(entries: Sequence[InventoryEntry]) -> bool:
-    """Are its sizes measured one by one: is one settled, or do hosts disagree about one?"""
-    return any(one.settled or one.contested for one in entries)
-
-
-def _open(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
-    """Single sizes about which hosts disagree, or that could not be told, of operations known at others."""
-    for (operation, dtype), entries in survey.rules.items():
-        if operation not in CATALOGUE or not _by_size(entries):
+def _undecided(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[ScheduledJob]:
+    """Yield contested and undecided sizes of operations of which another size is settled."""
+    for (operation, _), entries in inventory.by_operation.items():
+        if operation not in CATALOGUE or not is_measured_by_size(entries):
             continue
-        for one in entries:
-            if not one.own or one.operation in survey.settled:
+        for entry in entries:
+            if not entry.is_own or entry.operation in inventory.settled:
                 continue
-            used = knowledge.memory.used.get(str(one.operation))
-            calls = used[3] if used else 0.0
-            gain = calls * expected_gain(one.operation, survey)
-            if one.contested:
-                cause = Cause.CONTESTED
-                reason = "Hosts of this class disagree about it; what is measured here decides for this host."
-            elif calls or knowledge.settings.calibrate:
-                cause, reason = Cause.UNDECIDED, f"What was measured tells nothing: {one.undecided}"
-            else:
-                continue  # nobody asks for it
-            yield _job(cause, name, operation, dtype, one.operation.size, reason, gain)
+            calls = given.state.used.get(entry.operation, 0.0)
+            gain = calls * expected_gain(entry.operation, inventory)
+            if entry.contested:
+                reason = "Hosts of this class disagree about it; a measurement here decides for this host."
+                yield _job(JobCause.CONTESTED, name, entry.operation, reason, gain)
+            elif calls or given.settings.calibrate:
+                reason = f"Its measurement was undecided: {entry.undecided}"
+                yield _job(JobCause.UNDECIDED, name, entry.operation, reason, gain)
 
 
-def _old(name: str, survey: Survey, knowledge: Knowledge) -> Iterator[Job]:
-    """Operations whose entries of this host's own were checked long ago."""
-    memory, settings = knowledge.memory, knowledge.settings
-    own = (
-        rule
-        for rule, entries in survey.rules.items()
-        if rule[0] in CATALOGUE
-        and any(one.path == survey.profile and one.status == "tuned" for one in entries)
-    )
-    for operation, dtype in sorted(own):
-        days = (
-            knowledge.now - memory.checked.get(checked_key(survey.key, operation, dtype), knowledge.now)
-        ) / 86400
-        if days >= settings.recheck_days:
-            reason = f"Its entries were last checked {days:.0f} days ago."
-            yield _job(Cause.AGE, name, operation, dtype, {}, reason, days)
+def _old(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[ScheduledJob]:
+    """Yield operations whose entries of this daemon's own profile were last checked long ago."""
+    checked = given.state.checked.get(inventory.key, {})
+    for (operation, dtype), entries in sorted(inventory.by_operation.items()):
+        if operation not in CATALOGUE or not any(
+            entry.path == inventory.profile and entry.status == "tuned" for entry in entries
+        ):
+            continue
+        whole = Operation(name=operation, dtype=dtype)
+        days = (given.now - checked.get(whole, given.now)) / 86400
+        if days >= given.settings.recheck_days:
+            yield _job(JobCause.AGE, name, whole, f"Its entries were last checked {days:.0f} days ago.", days)
 
 
-def checked_key(key: str, operation: str, dtype: str) -> str:
-    """What the memory calls the entries of an operation."""
-    return f"{key} {operation} {dtype}"
-
-
-def _waits(job: Job, knowledge: Knowledge) -> bool:
-    """Is it too early: has it failed lately, or is it another node's turn?"""
-    memory = knowledge.memory
-    if job.cause is not Cause.ORDER and memory.delayed(job.subject, knowledge.now):
+def _has_to_wait(job: ScheduledJob, given: ScheduleInput) -> bool:
+    """Has it failed lately, or is it another host's turn?"""
+    state, operation = given.state, job.operation
+    if job.cause is not JobCause.ORDER and state.is_delayed(job.subject, given.now):
         return True
-    if job.cause is Cause.UNDECIDED and memory.delayed(
-        subject_of(job.operation, job.dtype, {}), knowledge.now
-    ):
+    if operation is None:
+        return False
+    whole = Operation(name=operation.name, dtype=operation.dtype)
+    if job.cause is JobCause.UNDECIDED and state.is_delayed(str(whole), given.now):
         return True  # all its sizes were measured together a moment ago
-    if job.cause in SHARED and knowledge.settings.store is not None:
-        survey = knowledge.surveys[job.interpreter]
-        noticed = memory.noticed.get(survey.key, knowledge.now)
-        turn = stagger.turn(survey.host, job.subject, noticed, spread=2 * knowledge.settings.pull_seconds)
-        return knowledge.now < turn
+    if job.cause in CLASS_WIDE and given.settings.store is not None:
+        inventory = given.inventories[job.interpreter]
+        first_seen = state.first_seen.get(inventory.key, given.now)
+        spread = 2 * given.settings.pull_seconds
+        return given.now < turn_of(inventory.host, job.subject, first_seen, spread=spread)
     return False
+
+
+def turn_of(host: str, subject: str, first_seen: float, *, spread: float) -> float:
+    """Return when this host may measure what its class has lacked since `first_seen`.
+
+    Hosts of a class take turns, so that later ones find the result, or the claim, of the first one in the store.
+    """
+    return first_seen + stable_fraction(host, subject) * spread
+
+
+def stable_fraction(*words: str) -> float:
+    """Map words to a number from 0 to 1, always the same one, evenly distributed over all words."""
+    return zlib.crc32("\0".join(words).encode()) / 2**32

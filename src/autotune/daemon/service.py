@@ -1,4 +1,7 @@
-"""The daemon's process: one loop over a selector, three signals, a lock, a socket."""
+"""The daemon's process: one loop over a selector, signals, a lock, a control socket.
+
+The loop is a plain selector because asyncio would add 8 MB to the daemon's 25 MB.
+"""
 
 import os
 import re
@@ -13,251 +16,258 @@ from types import FrameType
 from typing import Any
 
 import autotune
-from autotune.daemon import daemon_lock, daemon_settings, metrics
-from autotune.daemon.child_processes import Processes
-from autotune.daemon.control import Answer, Control, Peer, may_order, refusal
-from autotune.daemon.controller import Keeper
-from autotune.daemon.file_fingerprint import stamp
-from autotune.daemon.log import Log
-from autotune.daemon.notify import Notify
-from autotune.daemon.paths import Places
-from autotune.daemon.sensors import World
-from autotune.errors import AutotuneError, EnvironmentProblem, UnsupportedPlatform, UsageError
+from autotune.daemon.context import DaemonLog
+from autotune.daemon.control_socket import ControlSocket, SocketPeer, may_order, refusal
+from autotune.daemon.controller import Controller
+from autotune.daemon.daemon_settings import DaemonPaths, load_settings
+from autotune.daemon.metrics import metrics_text
+from autotune.daemon.sensors import MachineSensors, fingerprint
+from autotune.daemon.supervise import ProcessLauncher
+from autotune.daemon.systemd import notify_systemd
+from autotune.errors import AutotuneError, DaemonRuns, EnvironmentProblem, UnsupportedPlatform, UsageError
 from autotune.host.memory_limit import resident_bytes, usable_bytes
 from autotune.model.catalogue import kind, operation
-from autotune.model.operation import NAME
+from autotune.model.operation import NAME, Operation
 from autotune.profiles.profile_files import replace
 
-CHORES_SECONDS = 30.0
-"""Between two times that the configuration is looked at, idle clients are sent away, metrics are written."""
+METRICS_SECONDS = 60.0
 FOREVER = 1e12
-"""A pause without an end, as wall-clock seconds."""
-LONGEST_PAUSE = 366 * 86400.0
-READS, ORDERS = ("status", "explain"), ("pause", "resume", "tune", "reload")
+"""Wall-clock seconds of the end of a pause without an end."""
+MAX_PAUSE = 366 * 86400.0
+READING_VERBS = ("status", "explain")
+ORDERING_VERBS = ("pause", "resume", "tune", "reload", "stop")
 
 
-class Service:
+class DaemonService:
     """Runs until it is told to stop."""
 
-    def __init__(self, places: Places, *, log: Log | None = None) -> None:
-        """Raises EnvironmentProblem if there is another daemon, or no place for its files, and UsageError for
-        a configuration that cannot be used.
-        """
+    def __init__(self, paths: DaemonPaths, *, log: DaemonLog | None = None) -> None:
+        """Raises DaemonRuns, EnvironmentProblem without a place for the files, UsageError for wrong settings."""
         if os.name != "posix":
             raise UnsupportedPlatform(
                 "The daemon needs POSIX signals and sockets, which this system does not have."
             )
-        self.places = places
-        self.log = Log() if log is None else log
-        self.notify = Notify()
-        read = daemon_settings.load(places.configuration)
-        self._configured = stamp(str(places.configuration))
-        self._lock = daemon_lock.hold(places.lock)
-        _make(places)
-        launcher = Processes(places.state, os.environ)
+        self.paths = paths
+        self._log = DaemonLog() if log is None else log
+        settings = load_settings(paths.settings)
+        self._settings_read = fingerprint(paths.settings)
+        self._lock = hold_lock(paths.lock)
+        _make_folders(paths)
+        launcher = ProcessLauncher(paths.state, os.environ)
         launcher.sweep()
         memory = usable_bytes()
-        self.keeper = Keeper(
-            read,
-            places,
+        self.controller = Controller(
+            settings,
+            paths,
             launcher=launcher,
-            senses=World(),
-            log=self.log,
+            sensors=MachineSensors(),
+            log=self._log,
             memory_bytes=None if memory is None else memory // 4,
         )
         self._selector = selectors.DefaultSelector()
-        self._control = Control(places.socket, self.answer, self._selector)
-        self._bell, self._ring = socket.socketpair()
+        self._socket = ControlSocket(paths.socket, self.answer, self._selector)
+        self._wakeup, self._signalled = socket.socketpair()
         self._stopping = self._must_reload = False
-        self._verbs = {
-            "status": self._status,
-            "explain": self._explain,
-            "pause": self._pause,
-            "resume": self._resume,
-            "tune": self._tune,
-            "reload": self._reloaded,
-        }
-        self._chores = float("-inf")
-        self._measured: tuple[Path, str] | None = None
+        self._metrics_written = float("-inf")
 
     def run(self) -> None:
-        """Until SIGTERM or SIGINT; a second one ends the process at once, and the kernel its children."""
-        self._listen_to_signals()
-        self.notify.ready()
-        self.log.say(
-            "started",
-            f"Configuration {self.places.configuration}, socket {self.places.socket}.",
-            pid=os.getpid(),
+        """Run until SIGTERM, SIGINT or `stop`. A second signal ends the process at once, and so its children."""
+        self._handle_signals()
+        notify_systemd("READY=1")
+        self._log.write(
+            "started", f"Configuration {self.paths.settings}, socket {self.paths.socket}.", pid=os.getpid()
         )
         due = monotonic()
         try:
             while not self._stopping:
-                for key, events in self._selector.select(max(0.0, due - monotonic())):
-                    if key.fileobj is self._bell:
-                        self._bell.recv(512)
+                for key, _ in self._selector.select(max(0.0, due - monotonic())):
+                    if key.fileobj is self._wakeup:
+                        self._wakeup.recv(512)
                     else:
-                        self._control.serve(key.fileobj, events)
+                        self._socket.serve(key.fileobj)
                 if self._must_reload:
                     self._must_reload = False
-                    self.reload("It was ordered.")
+                    self._reload_settings("SIGHUP arrived.")
                     due = monotonic()
                 if monotonic() >= due and not self._stopping:
-                    self.keeper.tick()
+                    self.controller.tick()
                     self._do_chores()
-                    due = monotonic() + self.keeper.pause
+                    due = monotonic() + self.controller.pause
         finally:
             self.close()
 
     def close(self) -> None:
-        """Stop what runs, write down what is known, give up socket and lock."""
-        self.notify.stopping()
-        self.keeper.stop()
-        self._control.close()
+        """End the running child, write the state, give up socket and lock."""
+        notify_systemd("STOPPING=1")
+        self.controller.stop()
         signal.set_wakeup_fd(-1)
-        for each in (self._bell, self._ring):
-            each.close()
+        self._log.write("stopped", "Nothing changes for programs: profiles stay in force.")
+        self._socket.close()
+        for line in (self._wakeup, self._signalled):
+            line.close()
         self._selector.close()
-        self.log.say("stopped", "Nothing changes for programs: what was found stays in force.")
         os.close(self._lock)
 
-    def reload(self, why: str) -> str | None:
-        """Read the configuration again. A broken one leaves the old one in force: what is wrong with it."""
-        self.notify.reloading()
-        try:
-            self._configured = stamp(str(self.places.configuration))
-            self.keeper.reload(daemon_settings.load(self.places.configuration))
-        except UsageError as problem:
-            self.log.say(
-                "configuration", f"{problem} The former configuration stays in force.", level="error"
-            )
-            return f"{problem} The former configuration stays in force."
-        else:
-            self.log.say("configuration", f"{self.places.configuration} was read. {why}")
-            return None
-        finally:
-            self.notify.ready()
+    # --- requests -------------------------------------------------------------------------------
 
-    # --- what clients ask -------------------------------------------------------------------
-
-    def answer(self, asked: Mapping[str, Any], who: Peer) -> Answer:
-        """The answer to a request."""
-        verb = asked["verb"]
-        if verb not in {*READS, *ORDERS}:
-            return refusal(f"There is no verb {verb[:40]!r}; there are {', '.join((*READS, *ORDERS))}.")
-        if verb in ORDERS and not may_order(who, self.keeper.settings.group):
-            group = self.keeper.settings.group
-            who_may = "root and the daemon's own user"
+    def answer(self, request: Mapping[str, Any], peer: SocketPeer) -> dict[str, Any]:
+        """Answer a request from the control socket."""
+        verb, group = request["verb"], self.controller.context.settings.group
+        if verb not in {*READING_VERBS, *ORDERING_VERBS}:
+            verbs = ", ".join((*READING_VERBS, *ORDERING_VERBS))
+            return refusal(f"There is no verb {verb[:40]!r}; there are {verbs}.")
+        if verb in ORDERING_VERBS and not may_order(peer, group):
+            who = "root and the daemon's own user"
             if group is not None:
-                who_may = f"root, the daemon's own user and members of the group {group}"
-            return refusal(f"Only {who_may} may order {verb}.", denied=True)
+                who = f"root, the daemon's own user and members of the group {group}"
+            return refusal(f"Only {who} may order {verb}.", denied=True)
         try:
-            return {"ok": True, **self._verbs[verb](asked)}
-        except AutotuneError as problem:
-            return refusal(str(problem))
+            return {"ok": True, **self._do(verb, request)}
+        except AutotuneError as error:
+            return refusal(str(error))
 
-    def _status(self, _: Mapping[str, Any]) -> Answer:
-        return {
-            "version": autotune.__version__,
-            "pid": os.getpid(),
-            "resident_bytes": resident_bytes(),
-            "configuration": str(self.places.configuration),
-            **self.keeper.status(),
-        }
-
-    def _explain(self, _: Mapping[str, Any]) -> Answer:
-        return {"queue": self.keeper.queue(), "waiting": self.keeper.waiting, "why": self.keeper.window.why}
-
-    def _pause(self, asked: Mapping[str, Any]) -> Answer:
-        seconds = asked.get("seconds")
-        if seconds is None:
-            until = FOREVER
-        elif type(seconds) in {int, float} and 0 < seconds <= LONGEST_PAUSE:
-            until = time() + seconds
-        else:
-            raise UsageError("A pause lasts some seconds, at most a year.")
-        self.keeper.pause_until(until)
-        return {"paused_until": until}
-
-    def _resume(self, _: Mapping[str, Any]) -> Answer:
-        self.keeper.resume()
+    def _do(self, verb: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        controller = self.controller
+        match verb:
+            case "status":
+                return {
+                    "version": autotune.__version__,
+                    "pid": os.getpid(),
+                    "resident_bytes": resident_bytes(),
+                    "configuration": str(self.paths.settings),
+                    **controller.status(),
+                }
+            case "explain":
+                why = controller.readiness.window.why
+                return {"queue": controller.next_jobs(), "waiting": controller.waiting, "why": why}
+            case "pause":
+                until = _end_of_pause(request.get("seconds"))
+                controller.pause_until(until)
+                return {"paused_until": until}
+            case "resume":
+                controller.resume()
+            case "tune":
+                ordered = ordered_operation(
+                    request.get("operation"), request.get("dtype", "float64"), request.get("sizes", {})
+                )
+                controller.order(ordered)
+                return {"operation": str(ordered)}
+            case "reload":
+                problem = self._reload_settings("It was ordered.")
+                return {} if problem is None else refusal(problem)
+            case "stop":
+                self._stopping = True
+                return {"pid": os.getpid()}
         return {}
 
-    def _tune(self, asked: Mapping[str, Any]) -> Answer:
-        name, dtype, sizes = asked.get("operation"), asked.get("dtype", "float64"), asked.get("sizes", {})
-        if not isinstance(name, str) or not re.fullmatch(NAME, name) or not isinstance(dtype, str):
-            raise UsageError("An operation is named as the catalogue does, such as svd.")
-        row = kind(name)
-        if not isinstance(sizes, dict) or not sizes.keys() <= {*row.size_names, "n"}:
-            raise UsageError(f"The sizes of {row.name} are {', '.join(row.size_names)}, with whole numbers.")
-        whole = operation(row.name, dtype=dtype, **sizes) if sizes else None
-        if whole is None:
-            operation(row.name, dtype=dtype, n=1)  # says what is wrong with the dtype
-        self.keeper.order(row.name, dtype, {} if whole is None else whole.size)
-        return {"operation": row.name}
+    # --- chores ---------------------------------------------------------------------------------
 
-    def _reloaded(self, _: Mapping[str, Any]) -> Answer:
-        problem = self.reload("It was ordered.")
-        return {} if problem is None else refusal(problem)
-
-    # --- chores -----------------------------------------------------------------------------
+    def _reload_settings(self, why: str) -> str | None:
+        """Read the configuration again. Return what is wrong with it; the former one then stays in force."""
+        notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic() * 1e6)}")
+        self._settings_read = fingerprint(self.paths.settings)
+        problem = None
+        try:
+            self.controller.reload(load_settings(self.paths.settings))
+        except UsageError as error:
+            problem = f"{error} The former configuration stays in force."
+            self._log.write("configuration", problem, level="error")
+        else:
+            self._log.write("configuration", f"{self.paths.settings} was read. {why}")
+        notify_systemd("READY=1")
+        return problem
 
     def _do_chores(self) -> None:
-        status = self.keeper.status()
-        self.notify.alive(status["waiting"] or status["why"])
-        if monotonic() - self._chores < CHORES_SECONDS:
-            return
-        self._chores = monotonic()
-        self._control.sweep()
-        if stamp(str(self.places.configuration)) != self._configured:
-            self.reload("The file has changed.")
-        named = self.keeper.settings.metrics
-        path = self.places.state / "metrics.prom" if named is None else Path(named)
-        text = metrics.text(status, self.keeper.figures())
-        if (path, text) == self._measured:
-            return
+        controller = self.controller
+        notify_systemd(f"WATCHDOG=1\nSTATUS={(controller.waiting or controller.readiness.window.why)[:200]}")
+        self._socket.drop_expired()
+        if fingerprint(self.paths.settings) != self._settings_read:
+            self._reload_settings("The file has changed.")
+        if monotonic() - self._metrics_written >= METRICS_SECONDS:
+            self._metrics_written = monotonic()
+            self._write_metrics()
+
+    def _write_metrics(self) -> None:
+        controller, named = self.controller, self.controller.context.settings.metrics
+        path = self.paths.state / "metrics.prom" if named is None else Path(named)
+        text = metrics_text(controller.context, controller.inventories, controller.status())
         try:
             replace(path, text.encode())
-        except OSError as problem:
-            self.log.once("metrics", f"{path} cannot be written: {problem.strerror or problem}.")
+        except OSError as error:
+            self._log.begin("metrics", f"{path} cannot be written: {error.strerror or error}.")
         else:
-            self._measured = (path, text)
-            self.log.over("metrics", f"{path} can be written again.")
+            self._log.end("metrics", f"{path} can be written again.")
 
-    def _listen_to_signals(self) -> None:
-        for each in (self._bell, self._ring):
-            each.setblocking(False)
-        self._selector.register(self._bell, selectors.EVENT_READ)
-        signal.set_wakeup_fd(self._ring.fileno(), warn_on_full_buffer=False)
+    def _handle_signals(self) -> None:
+        for line in (self._wakeup, self._signalled):
+            line.setblocking(False)
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
+        signal.set_wakeup_fd(self._signalled.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-        signal.signal(signal.SIGHUP, self._hang_up)
+            signal.signal(number, self._handle_stop)
+        signal.signal(signal.SIGHUP, self._handle_hangup)
 
-    def _stop(self, number: int, _: FrameType | None) -> None:
+    def _handle_stop(self, number: int, _: FrameType | None) -> None:
         if self._stopping:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self._stopping = True
 
-    def _hang_up(self, _number: int, _: FrameType | None) -> None:
+    def _handle_hangup(self, _number: int, _: FrameType | None) -> None:
         self._must_reload = True
 
 
-def _make(places: Places) -> None:
-    """The folders. Raises EnvironmentProblem for those that cannot be there."""
+def _end_of_pause(seconds: object) -> float:
+    """Return the wall-clock time at which a pause ends. Raises UsageError."""
+    if seconds is None:
+        return FOREVER
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= MAX_PAUSE:
+        return time() + seconds
+    raise UsageError("A pause lasts a number of seconds, at most a year.")
+
+
+def ordered_operation(name: object, dtype: object, sizes: object) -> Operation:
+    """Check an order. Without sizes it stands for all sizes of the operation's ladder. Raises UsageError."""
+    if not isinstance(name, str) or not re.fullmatch(NAME, name) or not isinstance(dtype, str):
+        raise UsageError("An operation is named as in the catalogue, such as svd.")
+    row = kind(name)
+    if not isinstance(sizes, dict) or not sizes.keys() <= {*row.size_names, "n"}:
+        raise UsageError(f"The sizes of {row.name} are {', '.join(row.size_names)}, with whole numbers.")
+    complete = operation(row.name, dtype=dtype, **(sizes or {"n": 1}))
+    return complete if sizes else Operation(name=row.name, dtype=dtype)
+
+
+def hold_lock(path: Path) -> int:
+    """Hold the daemon's lock until this process ends; return its descriptor.
+
+    The kernel frees the lock however the process ends. The file stays: without it two daemons could lock two files of
+    one name. Raises DaemonRuns, and EnvironmentProblem where no lock can be made.
+    """
+    import fcntl
+
     try:
-        places.state.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if places.shared:
-            places.spool.mkdir(parents=True, exist_ok=True)
-            places.spool.chmod(0o1777)
-    except OSError as problem:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise EnvironmentProblem(f"The lock {path} cannot be made: {error.strerror or error}.") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise DaemonRuns(path) from error
+    return handle
+
+
+def _make_folders(paths: DaemonPaths) -> None:
+    try:
+        paths.state.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if paths.shared:
+            paths.spool.mkdir(parents=True, exist_ok=True)
+            paths.spool.chmod(0o1777)
+    except OSError as error:
         raise EnvironmentProblem(
-            f"{problem.filename} cannot be made: {problem.strerror}. The daemon keeps its state there; "
+            f"{error.filename} cannot be made: {error.strerror}. The daemon keeps its state there; "
             "name another folder in AUTOTUNE_STATE_DIR."
-        ) from problem
-    with suppress(OSError):  # read-only: found out, and said, when there is something to write
-        places.profiles.mkdir(mode=0o755, parents=True, exist_ok=True)
-
-
-def run(places: Places) -> None:
-    """Run the daemon of these places in this process."""
-    Service(places).run()
+        ) from error
+    with suppress(OSError):  # a read-only folder is reported once there is a profile to write
+        paths.profiles.mkdir(mode=0o755, parents=True, exist_ok=True)

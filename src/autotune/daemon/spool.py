@@ -1,7 +1,7 @@
-"""What programs asked for in vain: small files that they leave when they end, see `runtime/demand.py`.
+"""What programs leave when they end (`runtime/demand.py`): counts of their calls, and entries that a guard dropped.
 
-Everybody may write there, so nothing in it is believed beyond what it can do: put an operation of the
-catalogue at a size forward in the queue.
+Any user may write to the spool, so a file can do one thing only: put an operation of the catalogue at a size forward
+in the queue.
 """
 
 import json
@@ -15,135 +15,160 @@ from pathlib import Path
 from time import time
 from typing import Any
 
+from autotune.daemon.context import DaemonContext
 from autotune.errors import UsageError
 from autotune.model.catalogue import CATALOGUE, operation
-from autotune.model.operation import DTYPES, Operation
+from autotune.model.operation import Operation
 
 FORMAT = 1
-LARGEST_FILE = 2**18
-"""Bytes; 200 rows of calls and as many dropped entries take 60 kB."""
-MOST_FILES = 100
-"""Files of one visit; the next one takes more."""
-MOST_NAMES = 20_000
-"""Names of one visit, which anybody may leave: that many are listed in 20 ms."""
-MOST_ROWS = 400
-MOST_CALLS = 10**9
-"""Of one row: as many as a program makes in a day at 100 us each."""
-OLD_SECONDS = 3600.0
-"""A hidden file of this age was left unfinished."""
-FRESH_SECONDS = 60.0
-"""By which clocks of file systems may be ahead of ours."""
+MAX_BYTES = 2**18
+"""Of a file: 200 rows of calls and as many dropped entries take 60 kB."""
+MAX_FILES = 100
+"""Files read at a time."""
+MAX_NAMES = 20_000
+"""Names listed at a time, which takes 20 ms."""
+MAX_ROWS = 400
+MAX_CALLS = 10**9
+"""Of a row: as many as a program makes in a day at 100 us each."""
+UNFINISHED_SECONDS = 3600.0
+"""Age from which a hidden file counts as left behind by its writer."""
+CLOCK_SKEW_SECONDS = 60.0
+"""By which the clock of a file system may be ahead."""
+MAX_REPORTED = 3
+"""Refused files that are logged one by one; of the others only the number is."""
+MAX_DOUBTS = 200
+"""Entries in doubt, beyond which programs add none."""
 
 
 @dataclass(slots=True)
-class Found:
-    """What one visit brings."""
+class SpoolContent:
+    """The content of the files that were read."""
 
     calls: dict[Operation, int] = field(default_factory=dict)
-    """Calls that nothing covers."""
+    """Calls that no entry covers."""
     used: dict[Operation, int] = field(default_factory=dict)
     """Calls that an entry covers."""
     dropped: dict[Operation, str] = field(default_factory=dict)
-    """Entries that a program's live guard dropped, with what it says."""
+    """Entries that a program's live guard dropped, with the reason."""
     refused: list[str] = field(default_factory=list)
     """Files that cannot be used: sentences."""
 
 
-def take(folder: Path, *, shared: bool, done: set[str]) -> Found:
-    """Read the spool's files and remove them.
+class SpoolReader:
+    """Takes the content of the spool into the daemon's state."""
 
-    `done` remembers the names of those that could not be removed, so that they count once. In a `shared`
-    spool files of every user count; else those of the daemon's user and root.
+    def __init__(self, context: DaemonContext) -> None:
+        self._context = context
+        self._undeletable: set[str] = set()
+
+    def empty(self) -> None:
+        """Read and remove the files that are there."""
+        context, state = self._context, self._context.state
+        content = read_spool(context.paths.spool, shared=context.paths.shared, undeletable=self._undeletable)
+        for why in content.refused[:MAX_REPORTED]:
+            context.log.write("spool", why, level="warning")
+        if len(content.refused) > MAX_REPORTED:
+            more = f"{len(content.refused) - MAX_REPORTED} more files were refused."
+            context.log.write("spool", more, level="warning")
+        state.count_calls(content.calls, covered=False)
+        state.count_calls(content.used, covered=True)
+        for dropped, why in content.dropped.items():
+            if len(state.doubts) < MAX_DOUBTS:
+                state.doubts[dropped] = why
+        context.has_unsaved |= bool(content.calls or content.used or content.dropped)
+
+
+def read_spool(
+    folder: Path, *, shared: bool, undeletable: set[str], max_names: int = MAX_NAMES
+) -> SpoolContent:
+    """Read the files of the spool and remove them.
+
+    `undeletable` remembers the names of files that could not be removed, so that they count once. In a `shared` spool
+    files of every user count; otherwise those of the daemon's user and of root.
     """
-    found = Found()
+    content = SpoolContent()
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in islice(entries, MOST_NAMES)]
+            names = [entry.name for entry in islice(entries, max_names)]
     except OSError:
-        return found
-    done.intersection_update(names)
-    _sweep(folder, [each for each in names if each.startswith(".")])
-    whole = [each for each in names if not each.startswith(".") and each not in done]
-    for name in sorted(whole)[:MOST_FILES]:
+        return content
+    undeletable.intersection_update(names)
+    _remove_unfinished(folder, (name for name in names if name.startswith(".")))
+    finished = [name for name in names if not name.startswith(".") and name not in undeletable]
+    for name in sorted(finished)[:MAX_FILES]:
         path = folder / name
         try:
-            _count(json.loads(_content(path, shared=shared)), found)
-        except (OSError, ValueError, RecursionError) as problem:
-            found.refused.append(f"{path}: {_sentence(problem)}")
+            _take_rows(json.loads(_read(path, shared=shared)), content)
+        except (OSError, ValueError, RecursionError) as error:
+            content.refused.append(f"{path}: {_reason(error)}")
         try:
             path.unlink()
         except OSError:
-            done.add(name)
-    return found
+            undeletable.add(name)
+    return content
 
 
-def _content(path: Path, *, shared: bool) -> bytes:
-    flags = (
-        os.O_RDONLY
-        | getattr(os, "O_NOFOLLOW", 0)
-        | getattr(os, "O_NONBLOCK", 0)
-        | getattr(os, "O_CLOEXEC", 0)
-    )
-    handle = os.open(path, flags)
+def _read(path: Path, *, shared: bool) -> bytes:
+    flags = [getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC")]
+    handle = os.open(path, os.O_RDONLY | sum(flags))
     with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
-        state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is not a regular file.")
-        if state.st_nlink != 1:
+        if status.st_nlink != 1:
             raise ValueError("it has another name elsewhere.")
-        if not shared and os.name == "posix" and state.st_uid not in {0, os.geteuid()}:
-            raise ValueError(f"it belongs to user {state.st_uid}.")
-        if state.st_size > LARGEST_FILE:
-            raise ValueError(f"it is larger than {LARGEST_FILE} bytes.")
-        return file.read(LARGEST_FILE)
+        if not shared and os.name == "posix" and status.st_uid not in {0, os.geteuid()}:
+            raise ValueError(f"it belongs to user {status.st_uid}.")
+        if status.st_size > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES} bytes.")
+        return file.read(MAX_BYTES)
 
 
-def _count(content: Any, found: Found) -> None:
-    """Take in one file's rows; those that make no sense are left out."""
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+def _take_rows(document: Any, content: SpoolContent) -> None:
+    """Add the rows of a file; those that are not valid are left out."""
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError("its format is not known.")
-    for name, counts in (("calls", found.calls), ("used", found.used)):
-        for row in _rows(content.get(name)):
-            asked, calls = _operation(row), row.get("calls")
-            if asked is not None and type(calls) is int and calls > 0:
-                counts[asked] = counts.get(asked, 0) + min(calls, MOST_CALLS)
-    for row in _rows(content.get("dropped")):
-        asked, lost, pairs = _operation(row), row.get("lost"), row.get("pairs")
-        if asked is not None and type(lost) is int and type(pairs) is int and 0 < lost <= pairs:
-            found.dropped[asked] = f"the default was faster in {lost} of {pairs} pairs of calls of a program"
+    for name, counts in (("calls", content.calls), ("used", content.used)):
+        for row in _rows(document.get(name)):
+            called, calls = _operation(row), row.get("calls")
+            if called is not None and type(calls) is int and calls > 0:
+                counts[called] = counts.get(called, 0) + min(calls, MAX_CALLS)
+    for row in _rows(document.get("dropped")):
+        dropped, lost, pairs = _operation(row), row.get("lost"), row.get("pairs")
+        if dropped is not None and type(lost) is int and type(pairs) is int and 0 < lost <= pairs:
+            content.dropped[dropped] = (
+                f"the default was faster in {lost} of {pairs} pairs of calls of a program"
+            )
 
 
 def _rows(value: Any) -> list[dict[str, Any]]:
-    return [row for row in value[:MOST_ROWS] if isinstance(row, dict)] if isinstance(value, list) else []
+    rows = value[:MAX_ROWS] if isinstance(value, list) else []
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def _operation(row: dict[str, Any]) -> Operation | None:
-    """The operation of the catalogue that a row names. Functions of users are none: they are code."""
+    """Return the operation of the catalogue that a row names. Users' functions are code, so they are refused."""
     name, dtype, sizes = row.get("operation"), row.get("dtype"), row.get("sizes")
-    if (
-        not isinstance(name, str)
-        or name not in CATALOGUE
-        or dtype not in DTYPES
-        or not isinstance(sizes, dict)
-    ):
+    if not isinstance(name, str) or name not in CATALOGUE or not isinstance(sizes, dict):
         return None
     try:
-        return operation(name, dtype=str(dtype), **sizes)
+        return operation(name, dtype=dtype, **sizes)  # type: ignore[arg-type]  # it is checked there
     except (UsageError, TypeError):
         return None
 
 
-def _sweep(folder: Path, hidden: Iterable[str]) -> None:
-    """Remove unfinished files whose writer is gone. One from the future is nobody's."""
-    for name in hidden:
+def _remove_unfinished(folder: Path, names: Iterable[str]) -> None:
+    """Remove unfinished files whose writer is gone: those that are old, and those from the future."""
+    for name in names:
         with suppress(OSError):
-            if not 0 <= time() - (folder / name).lstat().st_mtime + FRESH_SECONDS <= OLD_SECONDS:
+            age = time() - (folder / name).lstat().st_mtime + CLOCK_SKEW_SECONDS
+            if not 0 <= age <= UNFINISHED_SECONDS:
                 (folder / name).unlink()
 
 
-def _sentence(problem: Exception) -> str:
-    if isinstance(problem, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
         return "it is not JSON."
-    if isinstance(problem, OSError):
-        return f"it cannot be read: {problem.strerror or problem}."
-    return str(problem)
+    if isinstance(error, OSError):
+        return f"it cannot be read: {error.strerror or error}."
+    return str(error)

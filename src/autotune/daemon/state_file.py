@@ -1,149 +1,116 @@
-"""The memory as one small JSON file, replaced whole, so that no kill can tear it, and believed only where every value
-is what it should be.
-"""
+"""The daemon's state as one JSON file, replaced as a whole, and believed only where every value is valid."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
-from datetime import date
+from dataclasses import fields, is_dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
-from autotune.daemon.budget import Spent
-from autotune.daemon.canary import Verdict
-from autotune.daemon.remembered import Memory
+from autotune.daemon.state import DaemonState
 from autotune.errors import UsageError
 from autotune.model.catalogue import CATALOGUE, operation
+from autotune.model.operation import Operation
 from autotune.profiles.profile_files import replace
 
-FORMAT = 1
-LARGEST_FILE = 2**22
-LARGEST_number = 1e15
-"""Thirty million years in seconds."""
+FORMAT = 2
+MAX_BYTES = 2**22
+MAX_NUMBER = 2e19
+"""Arithmetic with times, counts and inode numbers up to it cannot overflow."""
 
 
-def load(path: Path) -> tuple[Memory, str | None]:
-    """What is remembered, and what is wrong with the file if it is not used: a sentence."""
+def load_state(path: Path) -> tuple[DaemonState, str | None]:
+    """Read the state. Return an empty one and a sentence if the file cannot be used."""
     try:
         with path.open("rb") as file:
-            document = json.loads(file.read(LARGEST_FILE))
-        return _memory(document), None
+            return _state_of(json.loads(file.read(MAX_BYTES))), None
     except FileNotFoundError:
-        return Memory(), None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as problem:
-        return Memory(), f"{path} cannot be used ({problem}); the daemon starts without what it knew."
+        return DaemonState(), None
+    except (OSError, ValueError, RecursionError) as error:
+        return DaemonState(), f"{path} cannot be used: {error}. The daemon starts without its former state."
 
 
-def save(path: Path, memory: Memory) -> None:
-    """Write it down. Raises OSError, with the old file untouched."""
-    replace(path, json.dumps({"format": FORMAT, **asdict(memory)}, separators=(",", ":")).encode())
+def save_state(path: Path, state: DaemonState) -> None:
+    """Write the state. Raises OSError, with the old file untouched."""
+    document = {"format": FORMAT, **encode(state)}
+    replace(path, json.dumps(document, separators=(",", ":")).encode())
 
 
-def _memory(document: Any) -> Memory:
-    """Raises ValueError for anything that this version did not write."""
-    if not isinstance(document, Mapping) or document.get("format") != FORMAT:
+def _state_of(document: Any) -> DaemonState:
+    if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
         raise ValueError("it is of another version")
-    found = {item.name: document[item.name] for item in fields(Memory) if item.name in document}
-    for name, value in found.items():
-        if not _SHAPES[name](value):
-            raise ValueError(f"{name} is not what it should be")
-    if "spent" in found:
-        found["spent"] = Spent(found["spent"]["day"], found["spent"]["cpu_seconds"])
-    return Memory(**found)
+    state: DaemonState = decode(DaemonState, document)
+    return state
 
 
-Shape = Callable[[Any], bool]
-"""Is a value what it should be?"""
+def encode(value: Any) -> Any:
+    """Turn typed values into values that JSON can hold."""
+    match value:
+        case Operation():
+            return {"operation": value.name, "dtype": value.dtype, "sizes": value.size}
+        case dict() if any(not isinstance(key, str) for key in value):
+            return [[encode(key), encode(item)] for key, item in value.items()]
+        case dict():
+            return {key: encode(item) for key, item in value.items()}
+        case tuple():
+            return [encode(item) for item in value]
+        case _ if is_dataclass(value):
+            return {item.name: encode(getattr(value, item.name)) for item in fields(value)}
+    return value
 
 
-def _number(value: Any) -> bool:
-    """A finite one, as times and counts are: arithmetic with it cannot overflow."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_number
+def decode(kind: Any, value: Any, where: str = "the document") -> Any:
+    """Turn a JSON document into values of this type. Raises ValueError that names what is wrong."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if isinstance(kind, UnionType):
+        return _decode_union(arguments, value, where)
+    if kind is Operation:
+        return _decode_operation(value, where)
+    if is_dataclass(kind):
+        return _decode_dataclass(kind, value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(decode(arguments[0], item, where) for item in value)
+    if origin is dict and isinstance(value, dict) and (arguments[0] is str or not value):
+        return {key: decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin is dict and isinstance(value, list) and all(_is_pair(item) for item in value):
+        return {decode(arguments[0], key, where): decode(arguments[1], item, where) for key, item in value}
+    if isinstance(kind, type) and issubclass(kind, StrEnum) and value in list(kind):
+        return kind(value)
+    if kind in {int, float} and type(value) in {int, kind} and abs(value) <= MAX_NUMBER:
+        return kind(value)
+    if kind in {str, bool} and type(value) is kind:
+        return value
+    raise ValueError(f"{where} is not valid")
 
 
-def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float)
+def _decode_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and NoneType in kinds:
+        return None
+    exact = [kind for kind in kinds if type(value) is kind]
+    return decode(exact[0] if exact else kinds[0], value, where)
 
 
-def _day(value: Any) -> bool:
+def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
+    types = get_type_hints(kind)
+    if not isinstance(value, dict) or not value.keys() <= types.keys():
+        raise ValueError(f"{where} is not valid")
     try:
-        return value == "" or bool(date.fromisoformat(value))
-    except (TypeError, ValueError):
-        return False
+        return kind(**{name: decode(types[name], item, f"{where}.{name}") for name, item in value.items()})
+    except TypeError:
+        raise ValueError(f"{where} is not complete") from None
 
 
-def _is(*types: type) -> Shape:
-    return lambda value: isinstance(value, types) and not isinstance(value, bool)
-
-
-def _row(*shapes: Shape) -> Shape:
-    return lambda value: (
-        isinstance(value, list)
-        and len(value) == len(shapes)
-        and all(fits(each) for fits, each in zip(shapes, value, strict=True))
-    )
-
-
-def _about(*more: Shape, all_sizes: bool = False) -> Shape:
-    """A row that begins with an operation that this version knows: name, dtype, sizes."""
-    return lambda value: (
-        isinstance(value, list) and _known(value[:3], all_sizes=all_sizes) and _row(*more)(value[3:])
-    )
-
-
-def _known(asked: list[Any], *, all_sizes: bool) -> bool:
-    """Can it be measured? Without sizes, where they may be left out, it is meant at all of its own."""
+def _decode_operation(value: Any, where: str) -> Operation:
+    """Return an operation that this version can measure; without sizes it stands for all sizes of its ladder."""
     try:
-        name, dtype, sizes = asked
-        whole = operation(name, dtype=dtype, **(sizes or {"n": 1}))
-    except (TypeError, ValueError, UsageError):
-        return False
-    return name in CATALOGUE and (sizes == whole.size or (all_sizes and sizes == {}))
+        name, dtype, sizes = value["operation"], value["dtype"], value["sizes"]
+        complete = operation(name, dtype=dtype, **(sizes or {"n": 1}))
+    except (TypeError, KeyError, UsageError):
+        raise ValueError(f"{where} has an operation that cannot be measured") from None
+    if name not in CATALOGUE or sizes not in ({}, complete.size):
+        raise ValueError(f"{where} has an operation that cannot be measured")
+    return complete if sizes else Operation(name=name, dtype=dtype)
 
 
-def _list_of(shape: Shape) -> Shape:
-    return lambda value: isinstance(value, list) and all(map(shape, value))
-
-
-def _by_name(shape: Shape) -> Shape:
-    return lambda value: isinstance(value, dict) and all(map(shape, value.values()))
-
-
-def _begun(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, dict)
-        and value.keys() == {"interpreter", "operation", "dtype", "sizes"}
-        and _TEXT(value["interpreter"])
-        and _known([value[name] for name in ("operation", "dtype", "sizes")], all_sizes=True)
-    )
-
-
-def _spent(value: Any) -> bool:
-    return isinstance(value, dict) and _day(value.get("day")) and _number(value.get("cpu_seconds"))
-
-
-_TEXT = _is(str)
-_STAMP = _list_of(_plain)
-_FACTS = _by_name(_plain)
-_SHAPES: Mapping[str, Shape] = {
-    "spent": _spent,
-    "paused_until": lambda value: value is None or _number(value),
-    "demand": _by_name(_about(_number)),
-    "used": _by_name(_about(_number)),
-    "faded": _number,
-    "attempts": _by_name(_row(_number, _number)),
-    "wishes": _list_of(_about(all_sizes=True)),
-    "served": _by_name(_list_of(_TEXT)),
-    "doubts": _by_name(_about(_TEXT, all_sizes=True)),
-    "interrupted": _begun,
-    "trials": _by_name(_row(_STAMP, _list_of(lambda each: each in list(Verdict)))),
-    "trusted": _by_name(_STAMP),
-    "known": _by_name(_FACTS),
-    "stale": _by_name(_TEXT),
-    "noticed": _by_name(_number),
-    "checked": _by_name(_number),
-    "counts": _by_name(_number),
-    "unpublished": _by_name(_TEXT),
-    "pulled": _number,
-    "pull_failures": _is(int),
-}
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2

@@ -1,133 +1,157 @@
-"""What is asked of the cluster's store, and when: to bring what others found, and to take what was found here."""
+"""Exchange with the cluster's store: pulls once an interval, publications of new profiles, and pulled profiles.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+`autotune pull` fills a folder of the daemon for each interpreter, since each has a class of its own. A profile that
+has passed its canary is copied to the mirror, where programs read.
+"""
 
-from autotune.daemon import stagger, staging
-from autotune.daemon.book import Book
-from autotune.daemon.child_processes import Ended
-from autotune.daemon.daemon_settings import Interpreter
-from autotune.daemon.inventory import Survey
-from autotune.daemon.procedures import CLI, Step, json_of, last_words
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 
-SECONDS = 60.0
-"""For one visit."""
-RETRY_SECONDS = 600.0
+from autotune.daemon.context import DaemonContext
+from autotune.daemon.daemon_settings import DaemonPaths, Interpreter
+from autotune.daemon.inventory import Inventory
+from autotune.daemon.procedures import COMMAND_LINE, json_answer
+from autotune.daemon.schedule import stable_fraction
+from autotune.daemon.supervise import ChildCommand, ChildResult
+from autotune.profiles.profile_files import replace
+
+PULL_SECONDS = 3600.0
+PULL_RETRY_SECONDS, MAX_PULL_RETRY_SECONDS = 60.0, 6 * 3600.0
+PUBLISH_RETRY_SECONDS = 600.0
 """Before a publication that failed is tried again, for the first time."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
-    """A child to send to the store, and what follows."""
-
-    interpreter: Interpreter
-    step: Step
-    then: Callable[[Ended], None]
-    environ: Mapping[str, str]
+StoreVisit = Generator[ChildCommand, ChildResult, None]
 
 
-class Errands:
-    """Pulls once an interval, at this host's own moment; publishes what is new."""
+class StoreSync:
+    """Decides when to visit the store, and does it."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, context: DaemonContext) -> None:
+        self._context = context
         self._next_pull: float | None = None
-        self._round: list[Interpreter] = []
-        """Interpreters for which this pull has not been made yet."""
+        """Wall-clock seconds; None: to be computed."""
+        self._to_pull: list[Interpreter] = []
+        """Interpreters whose class this pull has not fetched yet."""
 
-    def plan_anew(self) -> None:
-        """The clock was set, or the configuration has changed."""
+    def replan(self) -> None:
+        """Compute the next pull again: the clock was set, or the configuration has changed."""
         self._next_pull = None
-        self._round = []
+        self._to_pull = []
 
-    def next(self, surveys: Mapping[str, Survey]) -> Errand | None:
-        """What is to be done now."""
-        url = self._book.settings.store
+    def next_visit(self, inventories: Mapping[str, Inventory]) -> tuple[Interpreter, StoreVisit] | None:
+        """Return the visit that is due, and the interpreter for it."""
+        url = self._context.settings.store
         if url is None:
             return None
-        return self._publication(url) or self._pull(url, surveys)
+        listed = {interpreter.name: interpreter for interpreter in self._context.settings.interpreters}
+        for path, name in self._context.state.unpublished.items():
+            if name in listed and not self._context.is_delayed(f"publish {path}"):
+                return listed[name], self._publish(path, url)
+        if not self._to_pull and self._is_pull_due(inventories):
+            listed = {name: each for name, each in listed.items() if name in inventories}
+            classes = {inventories[name].key: listed[name] for name in reversed(listed)}
+            self._to_pull = list(classes.values())
+        return (self._to_pull[-1], self._pull(self._to_pull[-1], url)) if self._to_pull else None
 
-    def _publication(self, url: str) -> Errand | None:
-        memory = self._book.memory
-        listed = {one.name: one for one in self._book.settings.interpreters}
-        for path, name in memory.unpublished.items():
-            if name in listed and not self._book.delayed(f"publish {path}"):
-                return self._errand(
-                    listed[name],
-                    ("publish", path, "--store", url),
-                    partial(self._published, path),
-                    {},
-                )
-        return None
+    def _is_pull_due(self, inventories: Mapping[str, Inventory]) -> bool:
+        if not inventories:
+            return False
+        now = self._context.moment.wall
+        if self._next_pull is None:
+            self._next_pull = next_pull(
+                next(iter(inventories.values())).host,
+                now,
+                interval=self._context.settings.pull_seconds,
+                failures=self._context.state.pull_failures,
+            )
+        return now >= self._next_pull
 
-    def _published(self, path: str, ended: Ended) -> None:
-        memory, subject = self._book.memory, f"publish {path}"
-        if ended.status == 0:
-            memory.unpublished.pop(path, None)
-            memory.attempts.pop(subject, None)
+    def _publish(self, path: str, url: str) -> StoreVisit:
+        state, subject = self._context.state, f"publish {path}"
+        result = yield ChildCommand(module=COMMAND_LINE, arguments=("publish", path, "--store", url))
+        if result.status == 0:
+            state.unpublished.pop(path, None)
+            state.retries.pop(subject, None)
         else:
-            memory.failed(subject, self._book.moment.wall, RETRY_SECONDS)
-        self._say("publish", ended, done=ended.status == 0)
-        self._book.save()
+            self._context.delay(subject, PUBLISH_RETRY_SECONDS)
+        self._report("publish", result, done=result.status == 0)
+        self._context.save()
 
-    def _pull(self, url: str, surveys: Mapping[str, Survey]) -> Errand | None:
-        """One for each class that the interpreters have."""
-        book, memory = self._book, self._book.memory
-        if not self._round:
-            if not surveys:
-                return None
-            if self._next_pull is None:
-                host = next(iter(surveys.values())).host
-                self._next_pull = stagger.next_pull(
-                    host,
-                    book.moment.wall,
-                    interval=book.settings.pull_seconds,
-                    failures=memory.pull_failures,
-                )
-            if book.moment.wall < self._next_pull:
-                return None
-            classes = {
-                surveys[one.name].key: one
-                for one in reversed(book.settings.interpreters)
-                if one.name in surveys
-            }
-            self._round = list(classes.values())
-        one = self._round[-1]
-        return self._errand(
-            one,
-            ("pull", "--store", url, "--json"),
-            partial(self._pulled, one),
-            {"AUTOTUNE_STATE_DIR": str(staging.folder(book.places, one))},
+    def _pull(self, interpreter: Interpreter, url: str) -> StoreVisit:
+        context, state = self._context, self._context.state
+        result = yield ChildCommand(
+            module=COMMAND_LINE,
+            arguments=("pull", "--store", url, "--json"),
+            environ={"AUTOTUNE_STATE_DIR": str(context.paths.pulled_for(interpreter))},
         )
-
-    def _pulled(self, one: Interpreter, ended: Ended) -> None:
-        """The answer tells: an exit code of 1 is that the store has nothing, or that anything went wrong."""
-        book, memory = self._book, self._book.memory
-        done = isinstance(json_of(ended).get("mirrored"), list)
-        self._round = [each for each in self._round if each != one] if done else []
-        memory.pull_failures = 0 if done else memory.pull_failures + 1
-        if not self._round:
+        # exit code 1 may mean that the store has nothing for this machine: only the answer tells
+        done = isinstance(json_answer(result).get("mirrored"), list)
+        self._to_pull = [each for each in self._to_pull if each != interpreter] if done else []
+        state.pull_failures = 0 if done else state.pull_failures + 1
+        if not self._to_pull:
             self._next_pull = None
             if done:
-                memory.pulled = book.moment.wall
-                staging.sweep(book.places, book.settings.interpreters)
-        self._say("pull", ended, done=done)
-        book.news = True
+                state.pulled = context.moment.wall
+                remove_withdrawn(context.paths, context.settings.interpreters)
+        self._report("pull", result, done=done)
+        context.has_unsaved = True
 
-    def _say(self, errand: str, ended: Ended, *, done: bool) -> None:
-        self._book.memory.count(f"{errand}_{'done' if done else 'failed'}")
+    def _report(self, visit: str, result: ChildResult, *, done: bool) -> None:
+        self._context.state.count(f"{visit}_{'done' if done else 'failed'}")
         if done:
-            self._book.log.over(errand, "The store answers again.")
+            self._context.log.end(visit, "The store answers again.")
         else:
-            self._book.log.once(errand, f"{last_words(ended)} Nothing changes locally.")
+            self._context.log.begin(visit, f"{result.last_line} Nothing changes locally.")
 
-    def _errand(
-        self,
-        one: Interpreter,
-        words: tuple[str, ...],
-        then: Callable[[Ended], None],
-        environ: Mapping[str, str],
-    ) -> Errand:
-        step = Step(module=CLI, arguments=words, seconds=SECONDS)
-        return Errand(interpreter=one, step=step, then=then, environ=environ)
+
+def next_pull(host: str, now: float, *, interval: float = PULL_SECONDS, failures: int = 0) -> float:
+    """Return the time of the next pull, in the seconds of `now`.
+
+    Each host pulls at its own phase of the interval, so that a fleet that is switched on together spreads its pulls
+    evenly. After failures it waits for a random part of a time that doubles with each ("full jitter", AWS
+    Architecture Blog, Exponential Backoff And Jitter, 2015).
+    """
+    if failures:
+        longest = min(PULL_RETRY_SECONDS * 2.0 ** min(failures, 20), MAX_PULL_RETRY_SECONDS)
+        return now + longest * (0.5 + stable_fraction(host, str(failures), str(int(now))) / 2)
+    phase = stable_fraction(host, "pull") * interval
+    return (now - phase) // interval * interval + interval + phase
+
+
+# --- pulled profiles ----------------------------------------------------------------------------
+
+
+def pulled_profiles(paths: DaemonPaths, interpreter: Interpreter) -> list[Path]:
+    """List the profiles that were pulled for an interpreter."""
+    return sorted((paths.pulled_for(interpreter) / "cluster").glob("*.yaml"))
+
+
+def is_pulled(paths: DaemonPaths, path: str | Path) -> bool:
+    """Is this a profile that was pulled?"""
+    return Path(path).is_relative_to(paths.pulled)
+
+
+def is_in_force(paths: DaemonPaths, path: Path) -> bool:
+    """Does the mirror have the same profile?"""
+    try:
+        return (paths.mirror / path.name).read_bytes() == path.read_bytes()
+    except OSError:
+        return False
+
+
+def put_into_force(paths: DaemonPaths, path: Path) -> Path:
+    """Copy a pulled profile to the mirror; return its path there. Raises OSError."""
+    target = paths.mirror / path.name
+    paths.mirror.mkdir(mode=0o755, parents=True, exist_ok=True)
+    replace(target, path.read_bytes())
+    return target
+
+
+def remove_withdrawn(paths: DaemonPaths, interpreters: Iterable[Interpreter]) -> None:
+    """Remove profiles from the mirror that the store does not have any more. Call it once all have pulled."""
+    pulled = {path.name for each in interpreters for path in pulled_profiles(paths, each)}
+    for path in paths.mirror.glob("*.yaml"):
+        if path.name not in pulled:
+            with suppress(OSError):
+                path.unlink()

@@ -67,6 +67,24 @@ def memory(found: Folders) -> int | None:
     return min((limit for limit in limits if limit is not None and 0 < limit < 2**60), default=None)
 
 
+def memory_left(found: Folders) -> int | None:
+    """Bytes that the tightest group still allows, page cache that it would give up counted in; None without a limit."""
+    left = [_left(folder) for folder in _each(found["memory"])]
+    return min((each for each in left if each is not None), default=None)
+
+
+def _left(folder: str) -> int | None:
+    limit = whole(read(f"{folder}/memory.max") or read(f"{folder}/memory.limit_in_bytes") or "")
+    used = whole(read(f"{folder}/memory.current") or read(f"{folder}/memory.usage_in_bytes") or "")
+    if limit is None or used is None or not 0 < limit < 2**60:
+        return None
+    lines = (line.split() for line in (read(f"{folder}/memory.stat") or "").splitlines())
+    stat = {fields[0]: whole(fields[1]) or 0 for fields in lines if len(fields) == 2}
+    # version 1 counts descendants in the names with "total_" only
+    cache = sum(stat.get(f"total_{name}", stat.get(name, 0)) for name in ("inactive_file", "active_file"))
+    return max(0, limit - used + cache)
+
+
 def _share(most: str, period: str) -> list[float]:
     numerator, denominator = whole(most), whole(period or "100000")
     return [numerator / denominator] if numerator and denominator and numerator > 0 < denominator else []

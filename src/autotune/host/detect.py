@@ -73,6 +73,7 @@ def _allocation(
         quota_cpus=quota,
         cap=cap,
         processes=sharers,
+        task_cap=shares.task_cap(environ),
     )
     return Allocation(
         usable_cpus=usable,

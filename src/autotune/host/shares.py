@@ -1,68 +1,152 @@
-"""What the environment says about this process's share of the CPUs: a cap, and who shares them."""
+"""This process's share of the CPUs, as the environment states it: caps, and processes that share. Pure.
 
-from collections.abc import Mapping
+A variable counts only where what it speaks of is true of this process. Batch systems and launchers leave variables in
+shells and batch scripts that they did not start as one of several: a job's number of tasks says how many *may* be
+started, and WEB_CONCURRENCY is only read by web servers.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
 
 CAP = "AUTOTUNE_CPUS"
 PROCESSES = "AUTOTUNE_PROCESSES"
 
-LOCAL_PROCESSES = (
-    "OMPI_COMM_WORLD_LOCAL_SIZE",  # Open MPI
-    "MPI_LOCALNRANKS",  # Intel MPI, MPICH
-    "MV2_COMM_WORLD_LOCAL_SIZE",  # MVAPICH2
-    "PMI_LOCAL_SIZE",  # Cray
-    "LOCAL_WORLD_SIZE",  # torchrun
-    "SLURM_STEP_TASKS_PER_NODE",  # srun; "4(x2),1" over the nodes
-    "SLURM_NTASKS_PER_NODE",
-    "WEB_CONCURRENCY",  # gunicorn, uvicorn, Heroku; these never bind a process to CPUs of its own
-)
-"""Variables that launchers set to the number of processes on this host, the most specific first."""
+CAPS: Mapping[str, str | None] = {
+    CAP: None,
+    "PYTHON_CPU_COUNT": None,  # Python 3.13; meant for containers whose limit Python cannot see
+    "LOKY_MAX_CPU_COUNT": None,  # joblib
+    "NSLOTS": None,  # Grid Engine; of all hosts of the job
+    "NCPUS": "PBS_JOBID",
+    "LSB_DJOB_NUMPROC": "LSB_JOBID",  # LSF
+}
+"""Variables that cap the CPUs of a job or container, each with the variable that must stand beside it."""
+
+RANKS: Mapping[str, str] = {
+    "OMPI_COMM_WORLD_LOCAL_SIZE": "OMPI_COMM_WORLD_LOCAL_RANK",  # Open MPI
+    "MPI_LOCALNRANKS": "MPI_LOCALRANKID",  # Intel MPI, MPICH
+    "MV2_COMM_WORLD_LOCAL_SIZE": "MV2_COMM_WORLD_LOCAL_RANK",  # MVAPICH2
+    "PMI_LOCAL_SIZE": "PMI_LOCAL_RANK",  # Cray
+    "LOCAL_WORLD_SIZE": "LOCAL_RANK",  # torchrun
+    "SLURM_STEP_TASKS_PER_NODE": "SLURM_STEP_ID",  # srun; "4(x2),1" over the nodes
+    "SLURM_NTASKS_PER_NODE": "SLURM_STEP_ID",
+}
+"""Variables with the number of a launcher's processes on this host, each with one that only these processes have."""
+
+FIRST_SPECIAL_STEP = 0xFFFFFFF0
+"""Slurm's numbers of the batch script, the interactive shell and the like (slurm.h, SLURM_BATCH_SCRIPT)."""
+
+SERVERS: Mapping[str, tuple[str, ...]] = {
+    "gunicorn": ("-w", "--workers"),
+    "uvicorn": ("--workers",),
+    "hypercorn": ("-w", "--workers"),
+    "celery": ("-c", "--concurrency"),
+}
+"""Programs that start worker processes, with the options for their number."""
 
 
 def count(text: str | None) -> int | None:
-    """A whole number of at least 1; None for anything else."""
+    """Return a whole number of at least 1; None for anything else."""
     digits = (text or "").strip()
     return int(digits) or None if digits.isascii() and digits.isdigit() and len(digits) < 8 else None
 
 
-def cap(environ: Mapping[str, str]) -> int | None:
-    """The user's cap on CPUs; None if unset or not a whole number of at least 1."""
-    return count(environ.get(CAP))
+def caps(environ: Mapping[str, str]) -> dict[str, int]:
+    """Return the caps on the CPUs of the job or container that hold here, by variable."""
+    found = {
+        name: number
+        for name, beside in CAPS.items()
+        if (number := count(environ.get(name))) is not None and (beside is None or environ.get(beside))
+    }
+    on_node = count(environ.get("SLURM_CPUS_ON_NODE"))
+    if on_node is not None and environ.get("SLURM_JOB_ID"):
+        found["SLURM_CPUS_ON_NODE"] = on_node
+    return found
 
 
-def processes(environ: Mapping[str, str], *, affinity_cpus: int | None, host_cpus: int) -> int:
-    """How many processes share the CPUs.
+def task_cap(environ: Mapping[str, str]) -> int | None:
+    """Return the CPUs that Slurm gave to this one task; None where it gave none, or where this is no task.
 
-    AUTOTUNE_PROCESSES is believed as it stands. A launcher's variable is not, where the launcher gave each
-    process CPUs of its own (`srun --cpu-bind`, `mpirun --bind-to`): the parts of all processes then fit side
-    by side into the `host_cpus` that the launcher had to give out.
+    A batch script is no task, but does the work of the only one where the job has no other.
     """
-    told = count(environ.get(PROCESSES))
-    if told is not None:
-        return told
-    name, local = _local_processes(environ)
-    apart = affinity_cpus is not None and affinity_cpus < host_cpus and affinity_cpus * local <= host_cpus
-    return 1 if apart and name != "WEB_CONCURRENCY" else local
+    is_task = _is_in_step(environ) or (count(environ.get("SLURM_NTASKS")) or 1) == 1
+    return count(environ.get("SLURM_CPUS_PER_TASK")) if is_task else None
+
+
+def cap(environ: Mapping[str, str]) -> int | None:
+    """Return the smallest cap on the CPUs of the job or container; None without any."""
+    return min(caps(environ).values(), default=None)
+
+
+def ranks(environ: Mapping[str, str]) -> tuple[str, int]:
+    """Return the processes that an MPI, torch or Slurm launcher started on this host, and its variable.
+
+    1 and an empty name if none started this process.
+    """
+    for name, mark in RANKS.items():
+        if mark not in environ or (mark == "SLURM_STEP_ID" and not _is_in_step(environ)):
+            continue
+        number = count(environ.get(name)) or _on_this_node(
+            environ.get(name, ""), environ.get("SLURM_NODEID", "")
+        )
+        if number is not None:
+            return name, number
+    return "", 1
+
+
+def sharing_ranks(
+    local: int, *, mask: frozenset[int] | None, host_cpus: int, masks: Sequence[frozenset[int]] = ()
+) -> int:
+    """Return how many of `local` ranks share this rank's CPUs.
+
+    `masks` are the affinity masks of all of them, if they could be read. Without them, ranks whose mask is smaller
+    than the `host_cpus` that the launcher had to give out are taken to be spread evenly, as `srun --cpu-bind` and
+    `mpirun --bind-to` do: masks that fit side by side are apart, masks of twice that size are shared by two.
+    """
+    if mask is None or not mask or local < 2:
+        return local
+    if len(masks) >= local and mask in masks:
+        share = sum(1 / sum(cpu in other for other in masks) for cpu in mask)
+        return min(local, ceil(len(mask) / share - 1e-9))
+    return min(local, ceil(local * len(mask) / host_cpus)) if len(mask) < host_cpus else local
+
+
+def workers_of_server(environ: Mapping[str, str], arguments: Sequence[str]) -> int:
+    """Return the worker processes of the web or task server that this program is; 1 for any other program.
+
+    gunicorn, uvicorn and hypercorn take WEB_CONCURRENCY as the default of their option. A number in a configuration
+    file is not seen.
+    """
+    program = _server(arguments[0] if arguments else "")
+    if program is None:
+        return 1
+    given = _option(arguments[1:], SERVERS[program])
+    if given is None and program == "gunicorn":
+        given = _option(environ.get("GUNICORN_CMD_ARGS", "").split(), SERVERS[program])
+    if given is None and program != "celery":
+        given = count(environ.get("WEB_CONCURRENCY"))
+    return given or 1
+
+
+def test_workers(environ: Mapping[str, str]) -> int:
+    """Return the worker processes of pytest-xdist, of which this is one; 1 elsewhere."""
+    return count(environ.get("PYTEST_XDIST_WORKER_COUNT")) or 1 if "PYTEST_XDIST_WORKER" in environ else 1
 
 
 def invalid(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Our variables that are set to something that is not a whole number of at least 1."""
+    """Return our variables that are set to something that is not a whole number of at least 1."""
     return tuple(
         name for name in (CAP, PROCESSES) if environ.get(name, "1") and count(environ.get(name, "1")) is None
     )
 
 
-def _local_processes(environ: Mapping[str, str]) -> tuple[str | None, int]:
-    for name in LOCAL_PROCESSES:
-        known = count(environ.get(name)) or _on_this_node(
-            environ.get(name, ""), environ.get("SLURM_NODEID", "")
-        )
-        if known is not None:
-            return name, known
-    return None, 1
+def _is_in_step(environ: Mapping[str, str]) -> bool:
+    """Did `srun` start this process, or one above it?"""
+    step = environ.get("SLURM_STEP_ID", "").strip()
+    return step.isascii() and step.isdigit() and int(step[:12]) < FIRST_SPECIAL_STEP
 
 
 def _on_this_node(value: str, node: str) -> int | None:
-    """The count for one node of Slurm's `4(x2),1`."""
+    """Return the count for one node of Slurm's `4(x2),1`."""
     position = count(node) or 0
     for part in value.split(","):
         tasks, _, times = part.partition("(x")
@@ -70,3 +154,25 @@ def _on_this_node(value: str, node: str) -> int | None:
         if position < 0:
             return count(tasks)
     return None
+
+
+def _server(program: str) -> str | None:
+    """Return the server that a program's path names, as a script (`bin/gunicorn`) or as a package (`-m gunicorn`)."""
+    *folders, name = program.replace("\\", "/").split("/")
+    if name in {"__main__.py", "main.py"} and folders:
+        name = folders[-1]
+    name = name.removesuffix(".exe")
+    return name if name in SERVERS else None
+
+
+def _option(arguments: Iterable[str], names: Sequence[str]) -> int | None:
+    """Return the number that follows one of these options, as `-w 4`, `-w4`, `--workers 4` or `--workers=4`."""
+    given = None
+    words = iter(arguments)
+    for word in words:
+        for name in names:
+            if word == name:
+                given = count(next(words, None)) or given
+            elif word.startswith(f"{name}=" if name.startswith("--") else name):
+                given = count(word.removeprefix(name).removeprefix("=")) or given
+    return given

@@ -39,7 +39,7 @@ def controller() -> Any:
 def _kind() -> Callable[[], Any]:
     class Controller(threadpoolctl().ThreadpoolController):  # type: ignore[misc] # it has no types
         def _find_libraries_with_dl_iterate_phdr(self) -> None:
-            mapped = _mapped()
+            mapped = mapped_libraries()
             if mapped is None:
                 super()._find_libraries_with_dl_iterate_phdr()
                 return
@@ -52,7 +52,7 @@ def _kind() -> Callable[[], Any]:
     return Controller
 
 
-def _mapped() -> list[str] | None:
+def mapped_libraries() -> list[str] | None:
     """The shared libraries mapped into this process (proc_pid_maps(5)), in order; None if nothing lists them."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as lines:  # noqa: PTH123 - pathlib takes 4 ms to load

@@ -1,14 +1,25 @@
-"""How many CPUs this process may keep busy, by the shortest way: every tuned program asks at start."""
+"""The CPUs that this process may keep busy, read by the shortest way: every tuned program asks at start."""
 
 import os
+import sys
 from collections.abc import Mapping
 
 from autotune.host import cgroup, shares
+from autotune.host.kernel_files import cpulist, read, whole
 from autotune.model.allocation import Limit, allocate
+
+BINDINGS = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
+"""Variables that make an OpenMP library pin the thread that loads it, and so whatever that thread starts later."""
+
+CLIMBED = 4
+"""Processes between a rank and its launcher, at most: a shell, a wrapper, the interpreter, `autotune run`."""
+
+_first_mask: frozenset[int] | None = None
+"""The mask of the thread that asked first."""
 
 
 def usable_cpus(processes: int | None = None) -> tuple[int, Limit]:
-    """The `usable_cpus` and `limit` of this process's Allocation, without making one.
+    """Return the `usable_cpus` and `limit` of this process's Allocation, without making one.
 
     Read anew at each call, since quotas change while a process runs. `processes` is the number of processes
     that share the CPUs, if the caller knows better than the environment.
@@ -23,26 +34,53 @@ def usable_cpus(processes: int | None = None) -> tuple[int, Limit]:
         quota_cpus=cgroup.quota(folders),
         cap=shares.cap(os.environ),
         processes=processes or sharing(os.environ, allowed, folders, online),
+        task_cap=shares.task_cap(os.environ),
     )
 
 
 def affinity() -> frozenset[int] | None:
-    """CPUs that the calling thread may run on, cpusets included; None where the system does not say."""
+    """Return the CPUs that this process may run on, cpusets included; None where the system does not say.
+
+    That is the calling thread's mask, unless an OpenMP library may have pinned it. Then it is what all threads of the
+    process may run on together, with what this thread could use when it was first asked.
+    """
+    global _first_mask  # noqa: PLW0603 - one process, one memory of its mask
     if not hasattr(os, "sched_getaffinity"):
         return None
-    return frozenset(os.sched_getaffinity(0))
+    mask = frozenset(os.sched_getaffinity(0))
+    if _first_mask is None:
+        _first_mask = mask
+    return _unpinned(mask) if is_binding(os.environ) else mask
+
+
+def is_binding(environ: Mapping[str, str]) -> bool:
+    """Does the environment let OpenMP libraries pin threads?"""
+    unset = {"", "false", "disabled", "none"}
+    return any(environ[name].strip().lower() not in unset for name in BINDINGS if name in environ)
+
+
+def pinned_from() -> frozenset[int] | None:
+    """Return the process's CPUs where the calling thread was pinned to fewer; None where it was not."""
+    if not is_binding(os.environ) or not hasattr(os, "sched_getaffinity"):
+        return None
+    whole_mask = affinity()
+    return None if whole_mask is None or whole_mask == os.sched_getaffinity(0) else whole_mask
 
 
 def schedulable_cpus() -> int:
-    """CPUs that the calling thread may run on: what plain NumPy goes by, whatever a quota or a cap leaves."""
+    """Count the CPUs that this process may run on: what plain NumPy goes by, whatever a quota or a cap leaves."""
     return len(affinity() or ()) or online_cpus()
 
 
 def online_cpus() -> int:
-    """CPUs of this computer that are switched on.
+    """Count the CPUs of this computer that are switched on.
 
-    Not os.cpu_count(), which follows PYTHON_CPU_COUNT from Python 3.13 on.
+    Not os.cpu_count(), which follows PYTHON_CPU_COUNT from Python 3.13 on, and sysconf only where /sys says nothing:
+    musl, and glibc 2.34, count the affinity mask instead.
     """
+    listed = cpulist(read("/sys/devices/system/cpu/online") or "")
+    if listed:
+        return len(listed)
     try:
         return max(1, os.sysconf("SC_NPROCESSORS_ONLN"))
     except (AttributeError, ValueError, OSError):
@@ -52,10 +90,81 @@ def online_cpus() -> int:
 def sharing(
     environ: Mapping[str, str], allowed: frozenset[int] | None, folders: cgroup.Folders, online: int
 ) -> int:
-    """Processes that share this process's CPUs, by the environment."""
+    """Count the processes that share this process's CPUs, by the environment and the program's arguments.
+
+    AUTOTUNE_PROCESSES is believed as it stands. Else the ranks of a launcher that share CPUs, times the workers of a
+    server or a test run, which share whatever CPUs they have.
+    """
+    told = shares.count(environ.get(shares.PROCESSES))
+    if told is not None:
+        return told
     given = cgroup.cpus(folders)
-    return shares.processes(
-        environ,
-        affinity_cpus=None if allowed is None else len(allowed),
-        host_cpus=online if given is None else min(online, len(given)),
-    )
+    host_cpus = online if given is None else min(online, len(given))
+    name, local = shares.ranks(environ)
+    bound = allowed is not None and len(allowed) < host_cpus
+    masks = _masks_of_ranks(shares.RANKS[name], local) if local > 1 and bound else ()
+    ranks = shares.sharing_ranks(local, mask=allowed, host_cpus=host_cpus, masks=masks)
+    return ranks * _server_workers(environ) * shares.test_workers(environ)
+
+
+def _server_workers(environ: Mapping[str, str]) -> int:
+    """Count the workers of the server that this is; uWSGI tells in a module of its own."""
+    uwsgi = getattr(sys.modules.get("uwsgi"), "numproc", None)
+    return uwsgi if isinstance(uwsgi, int) and uwsgi > 0 else shares.workers_of_server(environ, sys.argv)
+
+
+def _unpinned(mask: frozenset[int]) -> frozenset[int]:
+    """Return the union of the masks of all threads of this process, and of the one that was seen first."""
+    masks = [mask, _first_mask or mask]
+    masks += [_mask_of(f"/proc/self/task/{thread}") for thread in _listed("/proc/self/task")]
+    return frozenset().union(*masks)
+
+
+def _masks_of_ranks(mark: str, local: int) -> list[frozenset[int]]:
+    """Return the masks of all ranks on this host; none where they cannot be seen.
+
+    The launcher's daemon has all of them as children, or as descendants of its children. `mark` is a variable that
+    only ranks have.
+    """
+    process = os.getpid()
+    for _ in range(CLIMBED):
+        process = _parent(process)
+        if process < 2:
+            break
+        children = [
+            child
+            for thread in _listed(f"/proc/{process}/task")
+            for child in (read(f"/proc/{process}/task/{thread}/children") or "").split()
+        ]
+        ranks = [child for child in children if f"{mark}=" in _environment(child)]
+        if len(ranks) >= local:
+            return [_mask_of(f"/proc/{rank}") for rank in ranks]
+    return []
+
+
+def _parent(process: int) -> int:
+    """Return the number of a process's parent; 0 if it cannot be read. The name, in brackets, may hold anything."""
+    fields = (read(f"/proc/{process}/stat") or "").rpartition(")")[2].split()
+    return whole(fields[1]) or 0 if len(fields) > 1 else 0
+
+
+def _environment(process: str) -> str:
+    """Return the environment with which a process was started; empty if it may not be read."""
+    try:
+        with open(f"/proc/{process}/environ", "rb") as file:  # noqa: PTH123 - pathlib takes 4 ms to load
+            return "\0" + file.read(1 << 20).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _mask_of(process: str) -> frozenset[int]:
+    lines = (read(f"{process}/status") or "").splitlines()
+    text = next((line.partition(":")[2] for line in lines if line.startswith("Cpus_allowed_list:")), "")
+    return cpulist(text.strip()) or frozenset()
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - pathlib takes 4 ms to load
+    except OSError:
+        return []

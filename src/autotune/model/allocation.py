@@ -22,10 +22,12 @@ def allocate(
     quota_cpus: float | None = None,
     cap: int | None = None,
     processes: int = 1,
+    task_cap: int | None = None,
 ) -> tuple[int, Limit]:
-    """How many CPUs one process may keep busy, and which limit says so.
+    """Return how many CPUs one process may keep busy, and which limit says so.
 
-    A quota is rounded up: with 1.5 CPUs' worth of time two threads still finish sooner than one.
+    A quota is rounded up: with 1.5 CPUs' worth of time two threads still finish sooner than one. `cap` is for all
+    `processes` together, `task_cap` for this one alone.
     """
     usable, limit = (allowed_cpus, Limit.AFFINITY if allowed_cpus < online_cpus else Limit.NONE)
     if quota_cpus is not None and ceil(quota_cpus) < usable:
@@ -34,4 +36,6 @@ def allocate(
         usable, limit = cap, Limit.CAP
     if processes > 1:
         usable, limit = usable // processes, Limit.SHARED
+    if task_cap is not None and task_cap < usable:
+        usable, limit = task_cap, Limit.CAP
     return max(1, usable), limit

@@ -100,7 +100,7 @@ def map_rows(
         check_type(function, result)
         if doubtful and not block and rows >= ROWS_TO_SAMPLE:
             last = (slice(rows - 1, None),)
-            _compare(function, call(*[row_cutter(part)(last) for part in parts]), result, last)
+            compare_sample(function, call(*[row_cutter(part)(last) for part in parts]), result, last)
         target.store(index, result)
 
     thread_pool.run(lambda: step, len(grid), workers)
@@ -255,8 +255,8 @@ def check_type(function: Function, result: Any) -> None:
 
 
 def _check_sample(function: Function, parts: Sequence[Any], result: Any, axes: Sequence[int]) -> None:
-    index = _last(common_shape(parts), axes, SAMPLE)
-    _compare(function, function(*_cut(parts, index)), result, index)
+    index = last_elements(common_shape(parts), axes, SAMPLE)
+    compare_sample(function, function(*_cut(parts, index)), result, index)
 
 
 def _check_sample_with_scratch(
@@ -268,13 +268,13 @@ def _check_sample_with_scratch(
         return _with_scratch(function, some, Scratch(kind, axes), common_shape(some), None)
 
     call.__name__ = _name(function)
-    some = _cut(parts, _last(common_shape(parts), axes, 2 * SAMPLE))
+    some = _cut(parts, last_elements(common_shape(parts), axes, 2 * SAMPLE))
     result = call(*some)
     check_shape(function, result, common_shape(some))
     _check_sample(call, some, result, axes)
 
 
-def _last(shape: Shape, axes: Sequence[int], count: int) -> Index:
+def last_elements(shape: Shape, axes: Sequence[int], count: int) -> Index:
     """The last elements along the longest axis."""
     longest = max(axes, key=lambda axis: shape[axis])
     return tuple(slice(-count if axis == longest else -1, None) for axis in range(len(shape)))
@@ -285,7 +285,7 @@ def _cut(parts: Sequence[Any], index: Index) -> list[Any]:
     return [cutter(part, shape)(index) for part in parts]
 
 
-def _compare(function: Function, sample: Any, result: Any, index: Index) -> None:
+def compare_sample(function: Function, sample: Any, result: Any, index: Index) -> None:
     some, all_of_them = as_tuple(sample), as_tuple(result)
     if len(some) != len(all_of_them):
         raise UsageError(_differing_counts(len(some), len(all_of_them)))

@@ -1,123 +1,168 @@
 """A function on the blocks of an array, computed by several processes.
 
-The calling process is one of them; the others are started for the call, by multiprocessing's start method,
-and end with it. Each has its fixed share of the blocks: every workers-th one.
+They are started for the call, by multiprocessing's start method, and end with it. Each has its fixed share of the
+blocks: every workers-th one. The calling process hands out and collects; it never runs the function, which may use
+OpenMP (and then a fork could hang), or end its process.
 """
 
-import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from multiprocessing.connection import Connection, wait
+from contextlib import ExitStack, suppress
+from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 
 import numpy as np
 
-from autotune.errors import UnsupportedPlatform, UsageError
+from autotune.errors import SharedMemoryError, UnsupportedPlatform, UsageError
 from autotune.model.configuration import Method
 from autotune.parallel import thread_pool
-from autotune.parallel.block_functions import check_out, check_shape, check_type
+from autotune.parallel.block_functions import (
+    SAMPLE,
+    check_out,
+    check_shape,
+    check_type,
+    compare_sample,
+    last_elements,
+)
 from autotune.parallel.copying_channels import Channel, channel_by
-from autotune.parallel.forked_children import start
 from autotune.parallel.operands import PLAIN_TYPES, Array, check_overlap, is_cuttable, read_only
 from autotune.parallel.shared_array import SharedArray
-from autotune.parallel.shared_memory import SHARING, Handle, attach, shared
+from autotune.parallel.shared_memory import (
+    SHARING,
+    Handle,
+    Inherited,
+    attach,
+    check_memory,
+    receive_handle,
+    send_handle,
+    shared,
+)
 from autotune.parallel.tiles import Grid, check_counts
+from autotune.parallel.worker_processes import Worker, may_have_children, receive_all, start, start_context
 
-Function = Callable[[Array], Array | None]
+BlockFunction = Callable[[Array], Array | None]
+
+SENDABLE = (Method.SHARED_MEMORY, Method.MEMMAP, Method.MEMFD)
+"""Methods whose arrays can be handed to a process that runs already."""
+
+PIPE_CHUNK = 2**17
+"""Elements that are on their way at most, to each process, where memory is too short to share the array."""
 
 
 def process_map(
-    function: Function, array: Array, out: Array | None = None, *, method: Method, workers: int, chunk: int
+    function: BlockFunction,
+    array: Array,
+    out: Array | None = None,
+    *,
+    method: Method,
+    workers: int,
+    chunk: int,
+    blas_threads: int | None = None,
+    context: BaseContext | None = None,
 ) -> Array:
-    """`function(array)`, computed on blocks of about `chunk` elements by `workers` processes.
+    """Compute `function(array)` on blocks of about `chunk` elements by `workers` processes.
 
     The function takes a block, which it cannot write to, and returns one of the same shape; with `out=array` it may
     also change the block and return None. It must pickle unless processes are forked. `array` and `out` may be shared
-    arrays, which then are not copied. Nested calls, and children of a daemonic process, compute alone.
+    arrays, which then are not copied. Nested calls, and children of a daemonic process, compute alone, in this
+    process. Where memory is too short for a shared copy of the array and of the result, blocks travel through pipes.
+    `context` is multiprocessing's, with the start method; without it the program's own.
 
-    Raises UsageError for blocks of another shape or an `out` that overlaps without being `array`,
-    UnsupportedPlatform for a method that the start method cannot serve, SharedMemoryError if there is too
-    little room or a child is killed (`out` may be written in part). The function's exceptions carry a note
-    that names the process and its traceback.
+    Raises UsageError for blocks of another shape, for an `out` that overlaps without being `array`, or if a sample
+    shows that the function does not work element by element; UnsupportedPlatform for a method that the start method
+    cannot serve, SharedMemoryError if a child is killed (`out` may be written in part). The function's exceptions
+    carry a note that names the process and its traceback.
     """
     check_counts(workers, chunk)
     if out is not array:
         check_overlap((array,), (out,))
     if out is not None:
         check_out(out, array.shape)
-    context = multiprocessing.get_context()
+    if thread_pool.is_inside() or not may_have_children() or not is_cuttable(array) or not array.size:
+        return plain(function, array, out)
+    context = context or start_context()
+    if method is Method.INHERIT and context.get_start_method() != "fork":
+        raise UnsupportedPlatform("The method inherit needs children that are forked; choose another method.")
+    if method in SHARING and not _has_room(array, out, method, context):
+        method, chunk = Method.PIPE, min(chunk, PIPE_CHUNK)
     grid = Grid(array.shape, range(array.ndim), chunk, workers)
     workers = min(workers, len(grid))
-    alone = thread_pool.is_inside() or multiprocessing.current_process().daemon or not is_cuttable(array)
-    if alone or workers == 1 or not array.size:
-        return plain(function, array, out)
-    if method is Method.INHERIT and not forks():
-        raise UnsupportedPlatform("The method inherit needs children that are forked; choose another method.")
     shares = [range(worker, len(grid), workers) for worker in range(workers)]
     work = _map_shared if method in SHARING else _map_copied
-    return work(function, array, out, method, grid, shares, context)
+    return work(function, array, out, method, grid, shares, context, blas_threads)
 
 
 def forks() -> bool:
     """Are child processes forked, so that they inherit memory?"""
-    return multiprocessing.get_start_method() == "fork"
+    return start_context().get_start_method() == "fork"
 
 
-def plain(function: Function, array: Array, out: Array | None = None) -> Array:
-    """The same in this process, with the whole array as one block."""
+def plain(function: BlockFunction, array: Array, out: Array | None = None) -> Array:
+    """Compute the same in this process, with the whole array as one block."""
     result = _answer(function, array, is_in_place=out is array)
     if out is None:
-        return result
+        return result.copy() if np.may_share_memory(result, array) else result
     check_out(out, array.shape)
     if result is not out:
         np.copyto(out, result, casting="same_kind")
     return out
 
 
-def _answer(function: Function, block: Array, *, is_in_place: bool) -> Array:
-    result = function(block)
+def _has_room(array: Array, out: Array | None, method: Method, context: BaseContext) -> bool:
+    """Is there memory for shared copies of what is not shared yet?"""
+    needed = 0 if _is_shared(array, context) else array.nbytes
+    if out is None or (out is not array and not _is_shared(out, context)):
+        needed += array.nbytes if out is None else out.nbytes
+    try:
+        check_memory(needed, method)
+    except SharedMemoryError:
+        return False
+    return True
+
+
+def _answer(function: BlockFunction, block: Array, *, is_in_place: bool, is_sampled: bool = False) -> Array:
+    """Call the function on a block. With `is_sampled`, raise UsageError if a part of the block gives other values."""
+    index = last_elements(block.shape, range(block.ndim), SAMPLE) if is_sampled else ()
+    sample = block[index].copy() if is_sampled else None
+    result = function(block if is_in_place or type(block) not in PLAIN_TYPES else read_only(block))
     if result is None:
         if not is_in_place:
             raise UsageError(
                 "The function returned None; that means it changed its block, and needs out=array."
             )
-        return block
+        result = block
     check_shape(function, result, block.shape)
     if type(block) in PLAIN_TYPES:
         check_type(function, result)
+    if sample is not None:
+        compare_sample(function, _answer(function, sample, is_in_place=is_in_place), result, index)
     return result
 
 
 def _map_shared(
-    function: Function,
+    function: BlockFunction,
     array: Array,
     out: Array | None,
     method: Method,
     grid: Grid,
     shares: Sequence[range],
     context: BaseContext,
+    blas_threads: int | None,
 ) -> Array:
     with ExitStack() as stack:
-        source = (
-            array if _is_open(array) else stack.enter_context(shared(array.shape, array.dtype, method=method))
-        )
-        if source is not array:
+        source = array
+        if not _is_shared(array, context):
+            source = stack.enter_context(shared(array.shape, array.dtype, method=method, for_strangers=False))
             np.copyto(source, array)
-        first = None
-        if out is None:
-            first = np.asarray(_answer(function, read_only(source)[grid[0]], is_in_place=False))
-        target: Array = source
-        if out is not array:
-            kind = out.dtype if out is not None else np.asarray(first).dtype
-            target = out if out is not None and _is_open(out) else shared(array.shape, kind, method=method)
-        handles = source.handle, target.handle  # type: ignore[attr-defined] # both are SharedArrays
-        tasks = [(function, *handles, grid, share) for share in shares[1:]]
-        with start(context, _share, tasks) as children:
-            if first is not None:
-                target[grid[0]] = first
-            _do(function, source, target, grid, shares[0] if first is None else shares[0][1:])
-            for child in children:
-                child.receive()
+        target: Array | None = source if out is array else out
+        if out is not None and out is not array and not _is_shared(out, context):
+            target = stack.enter_context(shared(out.shape, out.dtype, method=method, for_strangers=False))
+        handles = (source.handle, None if target is None else target.handle)  # type: ignore[attr-defined] # SharedArrays
+        tasks = [(function, *handles, grid, share) for share in shares]
+        with start(context, _compute_shared, tasks, blas_threads) as workers:
+            if target is None:
+                target = _make_target(array, workers, method)
+            receive_all(workers)
         if out is None:
             return target.view(np.ndarray)
         if out is not target:
@@ -125,100 +170,121 @@ def _map_shared(
         return out
 
 
-def _is_open(array: Array) -> bool:
-    return isinstance(array, SharedArray) and array.handle is not None
+def _make_target(array: Array, workers: Sequence[Worker], method: Method) -> SharedArray:
+    """Make the memory of the result once the first blocks tell its dtype, and hand it to the processes."""
+    dtype, *_ = receive_all(workers)
+    way = (
+        method
+        if method in SENDABLE
+        else Method.MEMFD
+        if hasattr(os, "memfd_create")
+        else Method.SHARED_MEMORY
+    )
+    target = shared(array.shape, dtype, method=way, for_strangers=False)
+    for worker in workers:
+        with suppress(ConnectionError):  # `receive` says that it has ended
+            send_handle(target.handle, worker.connection)
+    return target
 
 
-def _do(function: Function, source: Array, target: Array, grid: Grid, share: Iterable[int]) -> None:
-    is_in_place = source is target
-    target = target.view(np.ndarray)
-    source = target if is_in_place else read_only(source)
+def _is_shared(array: Array, context: BaseContext) -> bool:
+    """Can children open this array where it is?"""
+    if not isinstance(array, SharedArray) or array.handle is None:
+        return False
+    return context.get_start_method() == "fork" or not isinstance(array.handle.place, Inherited)
+
+
+def _compute_shared(
+    connection: Connection,
+    function: BlockFunction,
+    source: Handle,
+    target: Handle | None,
+    grid: Grid,
+    share: Iterable[int],
+) -> None:
+    """Do a child's part, on memory that it shares."""
+    array = attach(source)
+    is_in_place = target == source
+    inputs = array.view(np.ndarray)
+    outputs: Array | None = (
+        inputs if is_in_place else None if target is None else attach(target).view(np.ndarray)
+    )
     for number in share:
         index = grid[number]
-        block = source[index]
-        result = _answer(function, block, is_in_place=is_in_place)
+        block = inputs[index]
+        is_sampled = not number and len(grid) > 1
+        result = _answer(function, block, is_in_place=is_in_place, is_sampled=is_sampled)
+        if outputs is None:
+            connection.send((None, np.asarray(result).dtype))
+            outputs = attach(receive_handle(connection)).view(np.ndarray)
         if not (is_in_place and result is block):
-            np.copyto(target[index], result, casting="same_kind")
-
-
-def _share(
-    connection: Connection,
-    function: Function,
-    source: Handle,
-    target: Handle,
-    grid: Grid,
-    share: Sequence[int],
-) -> None:
-    """A child's part, on memory that it shares."""
-    array = attach(source)
-    _do(function, array, array if target == source else attach(target), grid, share)
+            np.copyto(outputs[index], result, casting="same_kind")
     connection.send((None, None))
 
 
 def _map_copied(
-    function: Function,
+    function: BlockFunction,
     array: Array,
     out: Array | None,
     method: Method,
     grid: Grid,
     shares: Sequence[range],
     context: BaseContext,
+    blas_threads: int | None,
 ) -> Array:
     is_in_place = out is array
-    whole = array.view(np.ndarray) if is_in_place else read_only(array)
+    whole = array.view(np.ndarray)
     result = out
-
-    def put(number: int, block: Array) -> None:
-        nonlocal result
-        if result is None:
-            result = np.empty(array.shape, block.dtype)
-        np.copyto(result[grid[number]], block, casting="same_kind")
-
+    by_argument = method is Method.ARGUMENT
     with ExitStack() as stack:
-        channels = [channel_by(method, context, stack) for _ in shares[1:]]
-        given = [
-            [whole[grid[n]] for n in share] if method is Method.ARGUMENT else None for share in shares[1:]
-        ]
+        channels = [channel_by(method, context, stack) for _ in shares]
         tasks = [
-            (function, is_in_place, channel, blocks) for channel, blocks in zip(channels, given, strict=True)
+            (
+                function,
+                is_in_place,
+                channel,
+                [whole[grid[number]] for number in share] if by_argument else None,
+                not share[0] and len(grid) > 1,
+            )
+            for channel, share in zip(channels, shares, strict=True)
         ]
-        children = stack.enter_context(start(context, _answer_all, tasks))
-        lines = list(zip(children, channels, shares[1:], strict=True))
+        workers = stack.enter_context(start(context, _compute_copied, tasks, blas_threads))
+        lines = list(zip(workers, channels, shares, strict=True))
         for place in range(len(shares[0])):
-            busy = [(child, channel, share[place]) for child, channel, share in lines if place < len(share)]
-            if method is not Method.ARGUMENT:
-                for child, channel, number in busy:
-                    child.send((channel.there.pack(whole[grid[number]]),))
-            mine = shares[0][place]
-            put(mine, _answer(function, whole[grid[mine]], is_in_place=is_in_place))
-            for child, channel, number in busy:
-                put(number, channel.back.unpack(child.receive()))
-        if method is not Method.ARGUMENT:
-            for child in children:
-                child.send(None)
+            busy = [(worker, channel, share[place]) for worker, channel, share in lines if place < len(share)]
+            if not by_argument:
+                for worker, channel, number in busy:
+                    worker.send((channel.there.pack(whole[grid[number]]),))
+            answers = receive_all([worker for worker, _, _ in busy])
+            for (_, channel, number), answer in zip(busy, answers, strict=True):
+                block = channel.back.unpack(answer)
+                if result is None:
+                    result = np.empty(array.shape, block.dtype)
+                np.copyto(result[grid[number]], block, casting="same_kind")
     assert result is not None
     return result
 
 
-def _answer_all(
+def _compute_copied(
     connection: Connection,
-    function: Function,
+    function: BlockFunction,
     is_in_place: bool,
     channel: Channel,
-    blocks: list[Array] | None,
+    blocks: Sequence[Array] | None,
+    has_first: bool,
 ) -> None:
-    """A child's part, on blocks that are copied to it."""
-    for block in _arriving(connection, channel) if blocks is None else blocks:
-        result = _answer(function, block, is_in_place=is_in_place)
+    """Do a child's part, on blocks that are copied to it."""
+    for block in _receive_blocks(connection, channel) if blocks is None else blocks:
+        result = _answer(function, block, is_in_place=is_in_place, is_sampled=has_first)
+        has_first = False
         connection.send((None, channel.back.pack(result)))
 
 
-def _arriving(connection: Connection, channel: Channel) -> Iterator[Array]:
-    """Blocks as they come, until the parent says that there are no more, or is gone."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    while connection in wait([connection, parent.sentinel]):
-        message = connection.recv()
-        if message is None:
+def _receive_blocks(connection: Connection, channel: Channel) -> Iterator[Array]:
+    """Yield blocks as they come, until the parent has closed the connection."""
+    while True:
+        try:
+            message = connection.recv()
+        except (EOFError, ConnectionError):
             return
         yield channel.there.unpack(message[0])

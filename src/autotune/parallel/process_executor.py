@@ -8,11 +8,10 @@ main module, whose work must stand under `if __name__ == "__main__":`.
 import os
 import pickle
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from time import perf_counter
 from typing import Any, ParamSpec, TypeVar, cast
@@ -21,8 +20,8 @@ from autotune.controls import blas, placement
 from autotune.errors import UsageError
 from autotune.model.configuration import Placement
 from autotune.parallel import thread_pool
-from autotune.parallel.forked_children import UNGUARDED, check_main
 from autotune.parallel.thread_executor import check_workers
+from autotune.parallel.worker_processes import UNGUARDED, check_main, watch_parent
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,17 +56,13 @@ class ProcessExecutor(ProcessPoolExecutor):
         )
         self.workers = workers
         self.blas_threads = blas_threads
-        self._pickled: tuple[Any, bytes] = (None, b"")
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """Schedule `function(*args, **kwargs)`."""
         check_main()
-        known, text = self._pickled
-        if function is not known:
-            text = _portable(function)
-            self._pickled = (function, text)
+        # pickled anew each time: a callable may have changed since the last task (an object, a partial of an array)
         try:
-            future: Any = super().submit(_call, text, *args, **kwargs)
+            future: Any = super().submit(_call, _portable(function), *args, **kwargs)
         except BrokenProcessPool as error:
             self.explain(error)
             raise
@@ -90,12 +85,12 @@ class ProcessExecutor(ProcessPoolExecutor):
 
 
 class _Task(Future[Any]):
-    """A task whose error is explained to whoever asks for it."""
+    """A task whose error is explained when it is asked for."""
 
     executor: ProcessExecutor
 
     def result(self, timeout: float | None = None) -> Any:
-        """What the task returned."""
+        """Return what the task returned."""
         try:
             return super().result(timeout)
         except BrokenProcessPool as error:
@@ -103,7 +98,7 @@ class _Task(Future[Any]):
             raise
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """What it raised."""
+        """Return what it raised, or None."""
         error = super().exception(timeout)
         if isinstance(error, BrokenProcessPool):
             self.executor.explain(error)
@@ -111,7 +106,7 @@ class _Task(Future[Any]):
 
 
 def _portable(function: Callable[..., Any]) -> bytes:
-    """The function as a pickle. Raises UsageError if it has none, or if no other process could load it."""
+    """Return the function as a pickle. Raises UsageError if it has none, or if no other process could load it."""
     advice = "Define it at the top of a module, or use an executor of threads, without processes=True."
     try:
         text = pickle.dumps(function)
@@ -138,7 +133,8 @@ def _begin(workers: int, blas_threads: int | None, cpus: frozenset[int] | None, 
     """Settle a worker process before its first task."""
     sign.send(True)
     sign.close()
-    threading.Thread(target=_end_with_parent, name="autotune-parent", daemon=True).start()
+    watch_parent()  # not by the kernel: that would end it with the thread that submitted the first task
+    placement.spread()
     placement.move(cpus)  # before NumPy loads: its BLAS starts a thread for each CPU that it sees
     if workers > 1:
         thread_pool.enter()
@@ -147,16 +143,8 @@ def _begin(workers: int, blas_threads: int | None, cpus: frozenset[int] | None, 
     blas.set_threads(blas_threads)
 
 
-def _end_with_parent() -> None:
-    """End with a parent that is killed: a worker waits for tasks on a pipe that it holds open itself."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
 def _call(text: bytes, /, *args: Any, **kwargs: Any) -> Any:
-    """A task, in the worker."""
+    """Run a task, in the worker."""
     try:
         function = pickle.loads(text)  # noqa: S301 - our own parent wrote it
     except (AttributeError, ImportError) as error:

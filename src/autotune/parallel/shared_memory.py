@@ -1,13 +1,14 @@
 """Arrays that several processes see.
 
-On Linux nothing of them has a name for longer than the microseconds between its making and its removal:
-shared memory, memory-mapped files and memfds are reached through /proc/PID/fd of the process that made
-them, which the kernel allows to processes of the same user. So nothing is left behind when owner or users
-end, whatever ends them. What remains: a SIGKILL that hits those microseconds leaves an empty file; an
-owner's death ends attaching (who has attached keeps the memory). Elsewhere the name is removed when the
-array is closed; the resource tracker of multiprocessing does it if the owner is killed, unless it is killed
-with it. The same holds everywhere for the locks by which process_map and executors of processes talk to children
-that are spawned: a few dozen bytes each, as sem.mp-* in /dev/shm.
+On Linux nothing of them has a name for longer than the microseconds between its making and its removal: shared
+memory, memory-mapped files and memfds are reached by the descriptor that a child inherits or is given at its start,
+and by other processes of the user through /proc/PID/fd of the process that made them. So nothing is left behind when
+owner or users end, whatever ends them. Where /proc is missing, or the kernel keeps this process's entry for root
+(after setuid), an array that others must reach gets a name, as it does on other systems. What remains: a SIGKILL that
+hits those microseconds leaves an empty file; an owner's death ends attaching (who has attached keeps the memory).
+Elsewhere the name is removed when the array is closed; the resource tracker of multiprocessing does it if the owner
+is killed, unless it is killed with it. The same holds everywhere for the locks by which process_map and executors of
+processes talk to children that are spawned: a few dozen bytes each, as sem.mp-* in /dev/shm.
 """
 
 import errno
@@ -17,15 +18,19 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import prod
+from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from autotune.errors import SharedMemoryError, UnsupportedPlatform, UsageError
+from autotune.host.kernel_files import read
+from autotune.host.memory_limit import available_bytes
 from autotune.model.configuration import Method
 from autotune.parallel.operands import shape_of
 from autotune.parallel.shared_array import SharedArray, wrap
@@ -46,10 +51,10 @@ Release = Callable[[], None]
 
 
 class Place(Protocol):
-    """Where the memory can be found by another process; pickles."""
+    """The place where another process finds the memory; pickles."""
 
     def open(self, size: int) -> Any:
-        """The memory as a buffer."""
+        """Return the memory as a buffer."""
         ...
 
 
@@ -63,12 +68,18 @@ class Handle:
     place: Place
 
 
-def shared(shape: int | tuple[int, ...], dtype: DTypeLike = np.float64, *, method: Method) -> SharedArray:
-    """An array of zeros that other processes can open by its handle; a context manager that closes it.
+def shared(
+    shape: int | tuple[int, ...],
+    dtype: DTypeLike = np.float64,
+    *,
+    method: Method,
+    for_strangers: bool = True,
+) -> SharedArray:
+    """Make an array of zeros that other processes can open by its handle; a context manager that closes it.
 
-    Raises UsageError for a method that copies or a dtype with objects, UnsupportedPlatform for one that
-    this system does not have, and SharedMemoryError if there is too little room, before anything is
-    written.
+    Without `for_strangers` only children are sure to reach it, to which its descriptor is handed. Raises UsageError
+    for a method that copies or a dtype with objects, UnsupportedPlatform for one that this system does not have, and
+    SharedMemoryError if there is too little room, before anything is written.
     """
     if method not in SHARING:
         raise UsageError(f"The method {method} copies; to share an array take one of {', '.join(SHARING)}.")
@@ -81,15 +92,25 @@ def shared(shape: int | tuple[int, ...], dtype: DTypeLike = np.float64, *, metho
     if any(length < 0 for length in sizes):
         raise UsageError(f"A shape has no negative lengths: {sizes}.")
     size = max(1, prod(sizes) * kind.itemsize)
+    make = _MAKERS[method]
     try:
-        memory, place, release = _MAKERS[method](size)
+        check_memory(size, method)
+        if for_strangers and make in {_shared_memory, _memmap, _memfd} and not _is_reachable():
+            try:
+                memory, place, release = named(size)
+            except (
+                OSError
+            ):  # no /dev/shm, or no interpreter for the process that would remove the name: for children only
+                memory, place, release = make(size)
+        else:
+            memory, place, release = make(size)
     except (OSError, OverflowError) as error:
         raise SharedMemoryError(f"{size} bytes cannot be shared by {method}: {error}") from error
     return wrap(memory, sizes, kind, Handle(method, sizes, kind, place), release)
 
 
 def attach(handle: Handle) -> SharedArray:
-    """The array behind a handle, in this process; its memory is given back when it is closed or forgotten.
+    """Open the array behind a handle in this process; its memory is given back when it is closed or forgotten.
 
     Raises SharedMemoryError if the array is closed, its owner has ended, or the method works only in
     children.
@@ -152,8 +173,18 @@ class Descriptor:
     inode: tuple[int, int]
 
     def open(self, size: int) -> Any:
+        for number in (_passed.get(self.inode, self.number), self.number):
+            with suppress(OSError):
+                if _inode(number) == self.inode:  # inherited by fork, handed over, or our own
+                    return mmap.mmap(number, size)
         try:
             number = os.open(f"/proc/{self.process}/fd/{self.number}", os.O_RDWR | os.O_CLOEXEC)
+        except PermissionError as error:
+            raise SharedMemoryError(
+                f"The kernel does not let this process open memory of process {self.process}: {error}. They belong to "
+                "different users, or one of them has changed its user (setuid). Pass the handle when the process is "
+                "started, or make the array after that change."
+            ) from error
         except OSError as error:
             raise SharedMemoryError(f"The shared array of process {self.process} is gone: {error}") from error
         try:
@@ -162,6 +193,47 @@ class Descriptor:
             return mmap.mmap(number, size)
         finally:
             os.close(number)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from multiprocessing.context import get_spawning_popen
+
+        fields = self.process, self.number, self.inode
+        if get_spawning_popen() is None or sys.platform == "win32":
+            return Descriptor, fields
+        from multiprocessing.reduction import DupFd
+
+        try:
+            return _receive_descriptor, (*fields, DupFd(self.number))
+        except OSError:  # it is not open here: a handle that this process was given itself
+            return Descriptor, fields
+
+
+def _receive_descriptor(process: int, number: int, inode: tuple[int, int], duplicate: Any) -> Descriptor:
+    _passed[inode] = duplicate.detach()
+    return Descriptor(process, number, inode)
+
+
+_passed: dict[tuple[int, int], int] = {}
+"""Descriptors that the owner handed to this process, by inode."""
+
+
+def send_handle(handle: Handle, connection: Connection) -> None:
+    """Send a handle to a child that runs already, with the descriptor that it needs."""
+    connection.send(handle)
+    if isinstance(handle.place, Descriptor):
+        from multiprocessing.reduction import send_handle
+
+        send_handle(connection, handle.place.number, 0)  # the process is of interest to Windows only
+
+
+def receive_handle(connection: Connection) -> Handle:
+    """Receive what `send_handle` sends."""
+    handle: Handle = connection.recv()
+    if isinstance(handle.place, Descriptor):
+        from multiprocessing.reduction import recv_handle
+
+        _passed[handle.place.inode] = recv_handle(connection)
+    return handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +291,9 @@ def _raw_array(size: int) -> tuple[Any, Place, Release]:
 def _array(size: int) -> tuple[Any, Place, Release]:
     from multiprocessing.sharedctypes import Array
 
-    # without its lock, which nobody could take and which has a name in /dev/shm where processes are spawned
-    return _heap_object(Array("b", size).get_obj())
+    # without its lock: a process that attaches could not take it, it has a name in /dev/shm where processes are
+    # spawned, and making it would fix the program's start method
+    return _heap_object(Array("b", size, lock=False))
 
 
 def _heap_object(memory: Any) -> tuple[Any, Place, Release]:
@@ -254,7 +327,7 @@ def _memfd(size: int) -> tuple[Any, Place, Release]:
 
 
 def named(size: int) -> tuple[Any, Place, Release]:
-    """Shared memory with a name of at most 31 bytes, slash included, which is what macOS allows."""
+    """Make shared memory with a name of at most 31 bytes, slash included, which is what macOS allows."""
     name = f"/autotune-{secrets.token_hex(8)}"
     if sys.platform == "win32":
         return mmap.mmap(-1, size, tagname=name), Named(name), lambda: None
@@ -272,15 +345,54 @@ def named(size: int) -> tuple[Any, Place, Release]:
     return _mapped(number, size), Named(name), _by_owner(remove)
 
 
+def _is_reachable() -> bool:
+    """May other processes of this user open this one's descriptors through /proc?
+
+    The kernel gives the entry of a process that has changed its user to root.
+    """
+    try:
+        return os.stat("/proc/self/fd").st_uid == os.geteuid()  # noqa: PTH116 - pathlib costs 5 ms here
+    except OSError:
+        return not sys.platform.startswith("linux")
+
+
+def check_memory(size: int, method: Method) -> None:
+    """Raise SharedMemoryError if this process can get less memory: pages count when they are written, in the middle
+    of the program, and then the kernel kills it.
+    """
+    free = available_bytes()
+    if (
+        free is not None
+        and size > free
+        and (method is not Method.MEMMAP or _is_in_memory(tempfile.gettempdir()))
+    ):
+        raise SharedMemoryError(
+            f"This process can get {free} bytes of memory more, by the machine and its control group, and the array "
+            f"needs {size}."
+        )
+
+
+def _is_in_memory(folder: str) -> bool:
+    """Does the folder's file system keep its files in memory?"""
+    device = os.stat(folder).st_dev  # noqa: PTH116 - pathlib costs 5 ms here
+    number = f"{os.major(device)}:{os.minor(device)}"
+    lines = (line.split() for line in (read("/proc/self/mountinfo") or "").splitlines())
+    return any(
+        fields[2] == number and fields[fields.index("-") + 1] in {"tmpfs", "ramfs"}
+        for fields in lines
+        if "-" in fields
+    )
+
+
 def check_room(folder: str, size: int) -> None:
     """Raise SharedMemoryError if the folder's file system has less room; writing would end in a bus error."""
     if not hasattr(os, "statvfs"):
         return
     try:
-        found = os.statvfs(folder)
+        status = os.statvfs(folder)
     except OSError as error:
         raise SharedMemoryError(f"{folder} cannot hold a shared array: {error}") from error
-    free = found.f_bavail * found.f_frsize
+    free = status.f_bavail * status.f_frsize
     if size > free:
         raise SharedMemoryError(
             f"{folder} has {free} bytes free, and the array needs {size}. Take the method memfd, which needs "
@@ -295,7 +407,7 @@ def _nameless(path: str, size: int) -> tuple[Any, Place, Release]:
 
 
 def _reserve(number: int, size: int) -> None:
-    """Take the room now. What somebody else had taken until the first write would end that in a bus error.
+    """Take the room now. If others took it before the first write, that would end in a bus error.
 
     Costs no more than the first write saves by it (80 MB in /dev/shm: 8 ms of 48).
     """

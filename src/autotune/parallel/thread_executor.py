@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Executor(ThreadPoolExecutor):
+class ThreadExecutor(ThreadPoolExecutor):
     """A `concurrent.futures.Executor` whose tasks run in `workers` threads with `blas_threads` BLAS threads
     each.
 
@@ -56,4 +56,5 @@ def check_workers(workers: int) -> None:
 
 def _begin(cpus: frozenset[int] | None) -> None:
     thread_pool.enter()
+    placement.spread()
     placement.move(cpus)

@@ -1,30 +1,32 @@
 """One pool of threads per process: its helpers and the calling thread pull blocks of work from one list.
 
-The pool grows on first use to as many helpers as a call asks for, is forgotten by a forked child (its
-threads do not exist there; a pool that a child inherits hangs, docs of os.fork), and is joined when the
-interpreter ends.
+The pool grows on first use to as many helpers as a call asks for, is replaced in a forked child (its threads do not
+exist there; a pool that a child inherits hangs, docs of os.fork), rests while the program forks, and is joined when
+the interpreter ends.
 """
 
 import atexit
 import os
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context, copy_context
-from queue import SimpleQueue
 
-from autotune.controls import placement
+from autotune.controls import after_fork, placement
+from autotune.controls.periodic_thread import has_real_threads, wait_for_exit
 
 Step = Callable[[int], object]
 Begin = Callable[[], Step]
 """Called once by every thread that takes part; the Step it returns is called with the numbers of blocks."""
 
 JOIN_SECONDS = 1.0
-"""How long the end of the program waits for a helper that is still inside somebody's function."""
+"""How long the end of the program waits for a helper that is still inside a user's function."""
 
 
-class Job:
-    """Blocks 0 to count-1 of one call, and who works on them.
+class BlockJob:
+    """Blocks 0 to count-1 of one call, and the threads that work on them.
 
     Thread safety: `pending` is a deque, whose popleft is atomic with and without the GIL; the rest is
     guarded by `lock`. A helper that comes after the caller has closed the job does nothing, so the caller
@@ -32,22 +34,22 @@ class Job:
     """
 
     def __init__(self, begin: Begin, count: int, cpus: frozenset[int] | None = None) -> None:
-        self.begin = begin
+        self.begin: Begin | None = begin
+        """None once the job is closed: a queue of helpers that are busy must not keep the caller's arrays alive."""
         self.cpus = cpus
         """Where all of them run; None: wherever they are."""
         self.pending = deque(range(count))
         self.lock = threading.Lock()
-        self.is_open = True
         self.running = 0
         self.finished = threading.Lock()
         self.finished.acquire()
         self.failure: tuple[BaseException, int | None] | None = None
 
-    def work(self) -> None:
+    def work(self, begin: Begin) -> None:
         """Do blocks until there are none; the first failure of any thread stops them all."""
         block = None
         try:
-            step = self.begin()
+            step = begin()
             while True:
                 try:
                     block = self.pending.popleft()
@@ -60,26 +62,30 @@ class Job:
                 self.failure = self.failure or (error, block)
 
     def help(self) -> None:
-        """A helper's part."""
+        """Do a helper's part."""
         with self.lock:
-            if not self.is_open:
+            begin = self.begin
+            if begin is None:
                 return
             self.running += 1
-        with placement.Moved(self.cpus):
-            self.work()
-        with self.lock:
-            self.running -= 1
-            if not self.running and not self.is_open:
-                self.finished.release()
+        try:
+            with placement.Moved(self.cpus):
+                self.work(begin)
+        finally:
+            with self.lock:
+                self.running -= 1
+                if not self.running and self.begin is None:
+                    self.finished.release()
 
     def lead(self) -> None:
-        """The calling thread's part. Returns when no thread is at work any more, even after Ctrl-C."""
+        """Do the calling thread's part. Returns when no thread is at work any more, even after Ctrl-C."""
+        assert self.begin is not None
         try:
-            self.work()
+            self.work(self.begin)
         finally:
             self.pending.clear()
             with self.lock:
-                self.is_open = False
+                self.begin = None
                 waits = self.running > 0
             if waits:
                 self._wait()
@@ -94,84 +100,106 @@ class Job:
             raise
 
 
-class Pool:
+class HelperPool:
     """Threads that wait for jobs."""
 
     def __init__(self) -> None:
-        self.calls: SimpleQueue[tuple[Job, Context] | None] = SimpleQueue()
+        # looked up now: gevent and eventlet replace the class, and an old one would stop the whole program
+        self.calls: queue.SimpleQueue[tuple[BlockJob, Context] | None] = queue.SimpleQueue()
         self.threads: list[threading.Thread] = []
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
+        """Held while threads are started or ended; a signal handler may call in the middle of that."""
+        self.jobs = 0
+        """Calls that are at work now; guarded by `lock`."""
 
-    def call(self, job: Job, helpers: int) -> None:
+    def call(self, job: BlockJob, helpers: int) -> None:
         """Ask for so many helpers, each with a copy of the caller's context (np.errstate lives in it)."""
-        if len(self.threads) < helpers:
+        with self.lock:
+            self.jobs += 1
             self._grow(helpers)
-        for _ in range(min(helpers, len(self.threads))):
-            self.calls.put((job, copy_context()))
+            for _ in range(min(helpers, len(self.threads))):
+                self.calls.put((job, copy_context()))
+
+    def release(self) -> None:
+        """Note that a call has ended."""
+        with self.lock:
+            self.jobs -= 1
 
     def _grow(self, helpers: int) -> None:
-        with self.lock:
-            while len(self.threads) < helpers:
-                thread = threading.Thread(
-                    target=_attend, args=(self.calls,), name=f"autotune-{len(self.threads)}", daemon=True
-                )
-                try:
-                    thread.start()
-                except RuntimeError:
-                    # the interpreter is ending, or pids.max is reached: fewer helpers will do
-                    return
-                self.threads.append(thread)
+        while len(self.threads) < helpers:
+            thread = threading.Thread(
+                target=_attend, args=(self,), name=f"autotune-{len(self.threads)}", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                # the interpreter is ending, or pids.max is reached: fewer helpers will do
+                return
+            self.threads.append(thread)
+
+    def rest(self) -> None:
+        """End the helpers before a fork, unless one is at work; the next call starts new ones.
+
+        A child would not have them, and from 3.12 on Python warns of each fork of a process with several threads.
+        (NumPy's OpenBLAS ends its threads before a fork, too.)
+        """
+        if is_inside() or not self.threads or not has_real_threads() or not self.lock.acquire(blocking=False):
+            return
+        try:
+            if not self.jobs:
+                self.stop()
+        finally:
+            self.lock.release()
 
     def stop(self) -> None:
         """End and join the helpers."""
-        for _ in self.threads:
+        threads, self.threads = self.threads, []
+        for _ in threads:
             self.calls.put(None)
-        for thread in self.threads:
+        for thread in threads:
             thread.join(JOIN_SECONDS)
-        self.threads.clear()
+        wait_for_exit(threads)
 
 
 def run(begin: Begin, count: int, workers: int) -> None:
     """Do blocks 0 to count-1 with up to `workers` threads, the calling thread being one of them.
 
     Within a block (and within a task of an executor with several workers) the calling thread works alone,
-    so nested calls do not multiply threads. A placement in force (`placement.Placed`) moves all of them. The first
-    exception stops all threads after the block they are in and is raised once, with a note that names its block.
-    Context variables are carried into the helpers.
+    so nested calls do not multiply threads; so it does where gevent or eventlet have made threads into coroutines. A
+    placement in force (`placement.Placed`) moves all of them. The first exception stops all threads after the block
+    they are in and is raised once, with a note that names its block. Context variables are carried into the helpers.
     """
     helpers = min(workers, count) - 1
-    is_alone = helpers < 1 or is_inside()
-    job = Job(begin, count, None if is_alone else placement.current(helpers + 1))
+    is_alone = helpers < 1 or is_inside() or not has_real_threads()
+    job = BlockJob(begin, count, None if is_alone else placement.current(helpers + 1))
     if is_alone:
         job.lead()
     else:
-        _pool.call(job, helpers)  # before this thread is moved, since a new helper begins where it is
+        after_fork.check()
+        pool = _pool
+        pool.call(job, helpers)  # before this thread is moved, since a new helper begins where it is
         _here.inside = True
         try:
             with placement.Moved(job.cpus):
                 job.lead()
         finally:
             _here.inside = False
+            pool.release()
     if job.failure is not None:
         _raise(job, count)
 
 
 def is_inside() -> bool:
-    """Does this thread work on somebody's block already?"""
+    """Does this thread work on a block already?"""
     return getattr(_here, "inside", False)
 
 
-def helpers() -> int:
-    """How many threads wait for work. A forked child does without them."""
-    return len(_pool.threads)
-
-
 def enter() -> None:
-    """From now on this thread counts as one of several that work side by side."""
+    """Count this thread from now on as one of several that work side by side."""
     _here.inside = True
 
 
-def _raise(job: Job, count: int) -> None:
+def _raise(job: BlockJob, count: int) -> None:
     assert job.failure is not None
     error, block = job.failure
     if block is not None and not isinstance(error, KeyboardInterrupt):
@@ -185,26 +213,39 @@ def _raise(job: Job, count: int) -> None:
         del error
 
 
-def _attend(calls: "SimpleQueue[tuple[Job, Context] | None]") -> None:
+def _attend(pool: HelperPool) -> None:
     enter()
-    while (call := calls.get()) is not None:
-        job, context = call
-        context.run(job.help)
-        del call, job, context  # an idle helper must not keep the last caller's arrays alive
+    placement.spread()
+    try:
+        while (call := pool.calls.get()) is not None:
+            job, context = call
+            context.run(job.help)
+            del call, job, context  # an idle helper must not keep the last caller's arrays alive
+    finally:
+        # also when an exception is thrown into this thread from outside (PyThreadState_SetAsyncExc)
+        with suppress(ValueError):
+            pool.threads.remove(threading.current_thread())
 
 
 def _stop() -> None:
-    _pool.stop()
+    after_fork.check()
+    if has_real_threads():
+        _pool.stop()
 
 
-def _forget() -> None:
+def _rest() -> None:
+    _pool.rest()
+
+
+def _replace() -> None:
     global _pool, _here  # noqa: PLW0603 - the threads they describe do not exist in the child
-    _pool = Pool()
+    _pool = HelperPool()
     _here = threading.local()
 
 
-_pool = Pool()
+_pool = HelperPool()
 _here = threading.local()
 atexit.register(_stop)
+after_fork.register(_replace)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(before=_rest)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from autotune.controls import blas, thread_variables
+from autotune.controls import after_fork, blas, thread_variables
 from autotune.errors import ProfileError, UnsupportedPlatform, UsageError, error_text
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.resolve import resolve
@@ -63,6 +63,7 @@ class Applied:
 
     def restore(self) -> None:
         """Put back what was there before. Does nothing once a later apply() has taken over."""
+        after_fork.check()
         with state.lock:
             if state.setting is self._now and self._now is not self._before:
                 _change_setting(self._now, self._before)
@@ -89,6 +90,7 @@ def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
 
     Raises nothing unless `strict`: whatever is wrong, the program runs as it would without autotune.
     """
+    after_fork.check()
     with state.lock:
         before = state.setting
         try:

@@ -17,6 +17,7 @@ from autotune.profiles.fit_level import Level
 from autotune.profiles.lookup import Refusal
 from autotune.profiles.resolve import Resolution
 from autotune.runtime.guard import Dropped, Saved
+from autotune.runtime.lookup_configuration import permitted
 from autotune.runtime.naming import as_operation
 from autotune.runtime.process_state import state
 
@@ -187,8 +188,10 @@ def _explain_operation(resolution: Resolution, operation: Operation) -> Explaine
             refused=tuple(passed),
         )
     usable_cpus = resolution.usable_cpus
-    choice, reason = clamp(found.entry.choice, usable_cpus), found.entry.reason
-    if choice != found.entry.choice:
+    choice, reason = permitted(found.entry.choice, usable_cpus), found.entry.reason
+    if choice != clamp(found.entry.choice, usable_cpus):
+        reason += f" OMP_NUM_THREADS, which the user or a framework set, leaves {choice}."
+    elif choice != found.entry.choice:
         reason += (
             f" The profile asks for {found.entry.choice}; the {usable_cpus} usable CPUs here allow {choice}."
         )

@@ -1,5 +1,6 @@
 """The configuration of an operation: look-up with remembered answers."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from autotune.runtime.naming import as_operation, dtype_name
@@ -35,16 +36,37 @@ def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Confi
     return answer
 
 
-def _look_up(name: str, dtype: Any, sizes: dict[str, int]) -> "Configuration | None":
+def permitted(choice: "Configuration", usable_cpus: int) -> "Configuration":
+    """Clamp a choice to the usable CPUs, and its workers to what the user's OMP_NUM_THREADS allows."""
+    from autotune.controls.thread_variables import worker_limit
     from autotune.model.configuration import clamp
 
+    limit = None if choice.workers is None else worker_limit(os.environ)
+    return clamp(choice, usable_cpus if limit is None else min(usable_cpus, limit))
+
+
+def unmeasured_workers() -> tuple[int, int]:
+    """Return workers, and BLAS threads in each, for work of which nothing was measured.
+
+    Together they are as many as the usable CPUs, with no more workers than the user's OMP_NUM_THREADS.
+    """
+    from autotune.controls.thread_variables import worker_limit
+    from autotune.host.usable_cpus import usable_cpus
+
+    resolution = state.resolution()
+    usable = usable_cpus()[0] if resolution is None else resolution.usable_cpus
+    workers = min(usable, worker_limit(os.environ) or usable)
+    return workers, usable // workers
+
+
+def _look_up(name: str, dtype: Any, sizes: dict[str, int]) -> "Configuration | None":
     resolution = state.resolution()
     operation = as_operation(name, dtype, sizes)
     answers = state.answers
     match = None if resolution is None or operation is None else resolution.find(operation)
     answer = None
     if resolution is not None and match is not None and not match.entry.choice.is_default:
-        answer = clamp(match.entry.choice, resolution.usable_cpus)
+        answer = permitted(match.entry.choice, resolution.usable_cpus)
         if answer.blas_threads is not None and state.setting.reproducible:
             answer = None
     is_new = match is None and operation is not None and name not in state.reported

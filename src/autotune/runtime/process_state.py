@@ -5,6 +5,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from autotune.controls import after_fork
 from autotune.errors import error_text
 from autotune.profiles.resolve import resolve
 
@@ -64,8 +65,7 @@ class State:
         """All counts of this process, kept until its end."""
         self.dropped: list[Dropped] = []
         """Entries dropped by guards that are no longer in force."""
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._after_fork)
+        after_fork.register(self._after_fork)
 
     def resolution(self) -> "Resolution | None":
         """Return the profiles that fit this machine, reading them on the first call.
@@ -75,6 +75,7 @@ class State:
         setting = self.setting
         if setting.resolution is not None or setting.failure is not None:
             return setting.resolution
+        after_fork.check()
         with self.lock:
             if self.setting.resolution is None and self.setting.failure is None:
                 self.setting = _read_profiles(self.setting)

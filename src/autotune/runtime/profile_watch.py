@@ -5,10 +5,7 @@ into force under the lock that apply() takes, by the same steps: a scope or a ca
 next one gets the new.
 """
 
-import os
-import threading
-from time import sleep
-
+from autotune.controls.periodic_thread import PeriodicThread
 from autotune.profiles.resolve import depends_on
 from autotune.runtime.applied import Applied, Wishes, put_into_force
 from autotune.runtime.process_state import state
@@ -26,9 +23,7 @@ class ProfileWatch:
 
     def start(self) -> None:
         """Watch from now on, in a daemon thread; in forked children too."""
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._start_thread)
-        self._start_thread()
+        PeriodicThread("autotune-watch", SECONDS, self.check).start()
 
     def check(self) -> bool:
         """Apply again if the circumstances differ; False once this apply() is no longer in force."""
@@ -46,13 +41,3 @@ class ProfileWatch:
             return depends_on(self._wishes.profile, processes=self._wishes.processes)
         except Exception:  # noqa: BLE001 - apply() raises nothing for what cannot be read, and neither does this
             return None
-
-    def _start_thread(self) -> None:
-        if self._applied.in_force:
-            threading.Thread(target=self._check_forever, name="autotune-watch", daemon=True).start()
-
-    def _check_forever(self) -> None:
-        while True:
-            sleep(SECONDS)
-            if not self.check():
-                return

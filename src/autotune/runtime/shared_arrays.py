@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from autotune.errors import UsageError
-from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import LARGEST_SIZE
 from autotune.model.configuration import DEFAULT, Method
 from autotune.parallel import process_blocks, shared_memory
 from autotune.parallel.operands import Shape, as_outs, shape_of
 from autotune.parallel.shared_array import SharedArray
 from autotune.parallel.shared_memory import Handle
-from autotune.runtime.lookup_configuration import config
+from autotune.parallel.worker_processes import has_semaphores
+from autotune.runtime.lookup_configuration import config, unmeasured_workers
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
@@ -61,27 +61,45 @@ def process_map(
     array: ArrayLike,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """`function(array)`, computed on blocks by several processes; `array` may be anything that NumPy takes for one.
+    """Compute `function(array)` on blocks by several processes; `array` may be anything that NumPy takes for one.
 
     The function works element by element, since the array may be cut along any axis: it takes a block, which it
     cannot write to, and returns one of its shape; with `out=array` it may change the block and return None. It must
     pickle (be defined at the top of a module) unless processes are forked. How many processes there are, and how
     they get at the array, is what was measured to be fastest; where nothing was, one process for each usable CPU
     maps the array's memory. Processes are for functions that hold the GIL; for NumPy's own, `map_blocks` needs
-    none. Raises what the function raises, with a note that names the process, and SharedMemoryError if a process is
-    killed or memory is short; `out` may be written in part then. Scope of effect: this call, whose processes end
-    with it.
+    none.
+
+    The function runs in child processes only, never beside the caller's threads and locks, with the BLAS threads that
+    the usable CPUs leave for each. It is called in this process, with the whole array, where there can be no children
+    (a daemonic process, a task of autotune's) and for arrays that are empty, masked, or hold objects. Where memory is
+    too short for shared copies, blocks are sent through pipes.
+
+    Raises UsageError if the function returns another shape, or if a sample of the first block shows that it does not
+    work element by element; what the function raises, with a note that names the process; SharedMemoryError if a
+    process is killed, with `out` perhaps written in part. Scope of effect: this call, whose processes end with it, or
+    with the process that made it; the program's start method of multiprocessing is neither changed nor fixed.
     """
     as_outs(out)
     if not isinstance(array, np.ndarray):
         array = np.asarray(array)
     chosen = _chosen(array.size, array.dtype) or DEFAULT
     method = chosen.method or DEFAULT_METHOD
-    if method is Method.INHERIT and not process_blocks.forks():
+    if (method is Method.INHERIT and not process_blocks.forks()) or (
+        method is Method.QUEUE and not has_semaphores()
+    ):
         method = DEFAULT_METHOD
-    workers = chosen.workers or usable_cpus()[0]
-    chunk = chosen.chunk or max(1, -(-array.size // workers))
-    return process_blocks.process_map(function, array, out, method=method, workers=workers, chunk=chunk)
+    most, _ = unmeasured_workers()
+    workers = chosen.workers or most
+    return process_blocks.process_map(
+        function,
+        array,
+        out,
+        method=method,
+        workers=workers,
+        chunk=chosen.chunk or max(1, -(-array.size // workers)),
+        blas_threads=max(1, most // workers),
+    )
 
 
 def _sharing_method(shape: Shape, dtype: DTypeLike) -> Method:

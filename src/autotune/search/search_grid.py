@@ -1,13 +1,19 @@
 """A finite space of settings, of whatever knobs: the legal points of a grid."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, product
-from math import log2
+from math import isqrt, log2
 
 import numpy as np
 import numpy.typing as npt
+
+LARGEST_COUNT = 4096
+"""Larger numbers are sizes, whose factorisation is not worth its time."""
+FEWEST_COUNTS = 5
+"""Values that are no powers of two, below which factorisations tell nothing that the counts do not."""
 
 Value = int | float | str
 Point = tuple[Value, ...]
@@ -57,28 +63,45 @@ class Grid:
         return np.asarray(rows, dtype=np.float64).reshape(len(self.points), len(columns))
 
     @cached_property
-    def features(self) -> npt.NDArray[np.float64]:
-        """Coordinates, and for every two numbers their mean: on a logarithmic scale, their product.
+    def categories(self) -> npt.NDArray[np.float64]:
+        """Points x categorical parameters: places of the values, which only say whether two differ."""
+        return self.coordinates[:, self.categorical]
+
+    @cached_property
+    def inputs(self) -> npt.NDArray[np.float64]:
+        """Coordinates of the numbers, and for every two of them their mean: on a logarithmic scale, their product.
 
         Threads inside times workers around is what fills a machine; along it the optimum is a ridge that no
         scale of the two alone follows.
         """
-        numbers = np.flatnonzero(~self.categorical)
-        means = [
-            (self.coordinates[:, one] + self.coordinates[:, other]) / 2
-            for one, other in combinations(numbers, 2)
+        numbers = self.coordinates[:, ~self.categorical]
+        pairs = combinations(range(numbers.shape[1]), 2)
+        means = [(numbers[:, one] + numbers[:, other]) / 2 for one, other in pairs]
+        return np.column_stack([numbers, *means])
+
+    @cached_property
+    def arithmetic(self) -> npt.NDArray[np.float64] | None:
+        """Points x 4: features of the factorisation of the counts, about 0 to 1; None where there are no counts.
+
+        Work is cut into equal parts where the count divides it, and threads form p x q grids: how often 2 and how
+        often 3 divides the count, its largest prime factor, and the aspect ratio of its nearest two factors. With
+        several parameters that are counts, the features of the one with the most values that are no powers of two.
+        """
+        columns = [
+            (sum(not _is_power_of_two(value) for value in values), axis)
+            for axis, values in enumerate(self.parameters.values())
+            if all(isinstance(value, int) and 0 < value <= LARGEST_COUNT for value in values)
         ]
-        return np.column_stack([self.coordinates, *means])
+        odd, axis = max(columns, default=(0, 0))
+        if odd < FEWEST_COUNTS:
+            return None
+        rows = {value: _factorisation(int(value)) for value in list(self.parameters.values())[axis]}
+        return np.asarray([rows[point[axis]] for point in self.points])
 
     @cached_property
     def categorical(self) -> npt.NDArray[np.bool_]:
         """Which parameters are categories."""
         return np.asarray([not _numeric(values) for values in self.parameters.values()], dtype=bool)
-
-    @cached_property
-    def categorical_features(self) -> npt.NDArray[np.bool_]:
-        """Which features are categories."""
-        return np.pad(self.categorical, (0, self.features.shape[1] - len(self.categorical)))
 
     def neighbours(self, point: int) -> list[int]:
         """Legal points that differ from this one by one step of one parameter (any step of a category).
@@ -126,3 +149,30 @@ def _numeric(values: Sequence[Value]) -> bool:
 
 def _order(value: Value) -> tuple[bool, float, str]:
     return (True, 0.0, value) if isinstance(value, str) else (False, float(value), "")
+
+
+def _is_power_of_two(value: Value) -> bool:
+    return isinstance(value, int) and value > 0 and value & (value - 1) == 0
+
+
+def _factorisation(count: int) -> tuple[float, float, float, float]:
+    """Valuations at 2 and 3, logarithm of the largest prime factor, logarithm of the aspect ratio."""
+    factors = Counter(_prime_factors(count))
+    near = next(one for one in range(isqrt(count), 0, -1) if count % one == 0)
+    return (
+        min(factors[2], 4) / 4,
+        min(factors[3], 2) / 2,
+        log2(max(factors, default=1)) / 8,
+        log2(count / near**2) / 8,
+    )
+
+
+def _prime_factors(count: int) -> Iterator[int]:
+    divisor = 2
+    while divisor * divisor <= count:
+        while count % divisor == 0:
+            yield divisor
+            count //= divisor
+        divisor += 1
+    if count > 1:
+        yield count

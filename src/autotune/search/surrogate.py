@@ -1,30 +1,37 @@
-"""What the points visited so far say about the others: a Gaussian process over a Grid.
+"""Gaussian process over the points of a Grid, averaged over a fixed set of hypotheses about the curves.
 
-The prior is what thread curves look like: smooth over ratios of counts, with teeth on top (a count that does
-not divide the work, a library that falls back to one thread), and every timing noisy. Its length scales are not
-fitted to the few timings there are but averaged over: each of a fixed set of hypotheses speaks with the weight
-of its marginal likelihood. Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), 2, 5.
+The prior covers thread curves: smooth over ratios of counts; with a curve of its own for every category beside the
+common one; with teeth that follow the factorisation of the count; with roughness; and with noise in every timing.
+Hyperparameters are not fitted to the few timings there are. Each of a fixed set of hypotheses predicts with the
+weight of its marginal likelihood. Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006),
+chapters 2, 4 and 5.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
+from autotune.search.search_grid import Grid
+
 Array = npt.NDArray[np.floating]
+Points = npt.NDArray[np.intp]
 
 HYPOTHESES = 96
-"""Settings of the prior that are tried; the evidence of twice as many chose no better."""
+"""Settings of the prior that are weighed."""
 KEPT = 8
-"""The most likely of them that predict."""
+"""The most likely of them, which predict."""
 WEIGHED = 200
 """Points at most, spread over all visits, by which the hypotheses are weighed. With all of 400 points a proposal took
 2.8 s, and an array of every hypothesis 120 MB; with these it takes 1.1 s."""
+JITTER = 3e-6
+"""Added to the diagonal before a Cholesky factorisation."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What the model expects of points; each row one hypothesis."""
+    """Expected values of points; each row is the answer of one hypothesis."""
 
     weights: Array
     """(hypotheses,), summing to 1."""
@@ -36,59 +43,51 @@ class Prediction:
     """(hypotheses,), standard deviation of one timing."""
 
     def average(self) -> Array:
-        """(points,) expected value."""
+        """Return the expected value of every point."""
         return np.asarray(self.weights @ self.mean)
 
-    def spread(self) -> Array:
-        """(points,) standard deviation, over hypotheses too."""
-        second = self.weights @ (self.deviation**2 + self.mean**2)
-        return np.sqrt(np.maximum(second - self.average() ** 2, 1e-18))
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A Gaussian process that has seen some points, under its most likely hypotheses."""
+    """Posterior of the Gaussian process under its most likely hypotheses."""
 
-    features: Array
-    """(points, features), each from 0 to 1."""
-    categorical: npt.NDArray[np.bool_]
-    """(features,): which only say whether two points differ."""
-    visited: npt.NDArray[np.intp]
-    """Distinct points that were seen."""
+    grid: Grid
+    visited: Points
+    """Distinct points with a timing."""
     centre: float
     scale: float
+    """Values are standardised with these before the prior is applied."""
     prior: "_Prior"
     weights: Array
     target: Array
+    """Standardised values of the visited points."""
     repeats: Array
     factor: Array
+    """(hypotheses, visited, visited): lower Cholesky factor L of the covariance of the timings."""
     half: Array
+    """(hypotheses, visited): L^-1 target."""
 
     @classmethod
-    def fit(
-        cls,
-        features: Array,
-        categorical: npt.NDArray[np.bool_],
-        visited: npt.NDArray[np.intp],
-        values: Array,
-        repeats: Array,
-    ) -> "Model":
-        """Learn from the `visited` points' log-times `values`, each over so many `repeats`."""
+    def fit(cls, grid: Grid, visited: Points, values: Array, repeats: Array) -> "Model":
+        """Weigh the hypotheses by the log-times `values` of the `visited` points, each the median of so many repeats.
+
+        The log marginal likelihood is Rasmussen and Williams 5.8.
+        """
         centre = float(np.median(values))
         scale = float(np.sqrt(np.mean((values - centre) ** 2))) or 1.0
         target = (values - centre) / scale
-        prior = _Prior.draw(features.shape[1], scale)
+        numbers = grid.inputs.shape[1]
+        prior = _Prior.draw(numbers, int(grid.categorical.sum()), grid.arithmetic is not None).scaled(scale)
         some = np.linspace(0, len(visited) - 1, min(WEIGHED, len(visited))).astype(np.intp)
-        factor, half = _solved(prior, features[visited[some]], categorical, target[some], repeats[some])
+        factor, half = _solve(prior, grid, visited[some], target[some], repeats[some])
         evidence = -0.5 * (half**2).sum(1) - np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
         kept = np.argsort(-evidence, kind="stable")[:KEPT]
         weights = np.exp(evidence[kept] - evidence[kept[0]])
-        prior, factor, half = prior.only(kept), factor[kept], half[kept]
+        prior, factor, half = prior.select(kept), factor[kept], half[kept]
         if len(some) < len(visited):
-            factor, half = _solved(prior, features[visited], categorical, target, repeats)
+            factor, half = _solve(prior, grid, visited, target, repeats)
         return cls(
-            features=features,
-            categorical=categorical,
+            grid=grid,
             visited=visited,
             centre=centre,
             scale=scale,
@@ -100,96 +99,152 @@ class Model:
             half=half,
         )
 
-    def expecting(self, new: npt.NDArray[np.intp]) -> "Model":
-        """As if these points had been visited once more each, and were what is expected of them."""
+    def with_expected(self, new: Points) -> "Model":
+        """Condition on one more visit of each point, as if it returned its expected value ("kriging believer").
+
+        Source: Ginsbourger, Le Riche and Carraro, Kriging is well-suited to parallelize optimization (2010).
+        """
         visited = np.concatenate([self.visited, new])
         expected = (self.predict(new).average() - self.centre) / self.scale
         target = np.concatenate([self.target, expected])
         repeats = np.concatenate([self.repeats, np.ones(len(new))])
-        factor, half = _solved(self.prior, self.features[visited], self.categorical, target, repeats)
+        factor, half = _solve(self.prior, self.grid, visited, target, repeats)
         return replace(self, visited=visited, target=target, repeats=repeats, factor=factor, half=half)
 
-    def predict(self, wanted: npt.NDArray[np.intp]) -> Prediction:
-        """What to expect at these points."""
-        prior = self.prior
-        across = prior.covariance(self.features[wanted], self.features[self.visited], self.categorical)
-        across = across + prior.teeth[:, None, None] * (wanted[:, None] == self.visited[None, :])
-        solved = np.linalg.solve(self.factor, across.transpose(0, 2, 1))
+    def predict(self, wanted: Points) -> Prediction:
+        """Predict mean and deviation of the true values at these points (Rasmussen and Williams 2.25 and 2.26)."""
+        rows, columns = np.indices((len(self.visited), len(wanted))).reshape(2, -1)
+        across = self.prior.covariance(self.grid, self.visited[rows], wanted[columns])
+        across = across.reshape(len(self.weights), len(self.visited), len(wanted))
+        across += self.prior.teeth[:, None, None] * (self.visited[:, None] == wanted[None, :])
+        solved = np.linalg.solve(self.factor, across)
         mean = np.einsum("hvw,hv->hw", solved, self.half)
-        total = (prior.smooth + prior.rough + prior.teeth)[:, None]
-        variance = np.maximum(total - (solved**2).sum(1), 1e-12)
+        variance = np.maximum(self.prior.total()[:, None] - (solved**2).sum(1), 1e-12)
         return Prediction(
             weights=self.weights,
             mean=self.centre + self.scale * mean,
             deviation=self.scale * np.sqrt(variance),
-            noise=self.scale * np.sqrt(prior.noise),
+            noise=self.scale * np.sqrt(self.prior.noise),
         )
 
-    def expected_elsewise(self) -> Array:
-        """(visited,) what all other points say of each: where its own value is far above, it may be bad luck.
-
-        Source: Rasmussen and Williams (2006), equation 5.12.
-        """
+    def leave_one_out(self) -> Array:
+        """Predict every visited point from all the others (Rasmussen and Williams 5.12)."""
         eye = np.broadcast_to(np.eye(len(self.visited)), self.factor.shape)
         inverse = np.linalg.solve(self.factor, eye)
         precision = (inverse**2).sum(1)
         solved = np.einsum("hvw,hv->hw", inverse, self.half)
-        target = np.einsum("hvw,hw->hv", self.factor, self.half)
-        return self.centre + self.scale * np.asarray(self.weights @ (target - solved / precision))
+        return self.centre + self.scale * np.asarray(self.weights @ (self.target - solved / precision))
 
 
-def _solved(
-    prior: "_Prior", features: Array, categorical: npt.NDArray[np.bool_], target: Array, repeats: Array
+def _solve(
+    prior: "_Prior", grid: Grid, visited: Points, target: Array, repeats: Array
 ) -> tuple[Array, Array]:
-    """Each hypothesis' Cholesky factor of the covariance among visited points, and the target divided by it."""
-    among = prior.covariance(features, features, categorical)
+    """Factorise each hypothesis' covariance of the timings (Rasmussen and Williams, algorithm 2.1)."""
+    rows, columns = np.tril_indices(len(target))
+    among = np.zeros((len(prior.noise), len(target), len(target)))
+    among[:, rows, columns] = prior.covariance(grid, visited[rows], visited[columns])
     diagonal = np.arange(len(target))
-    among[:, diagonal, diagonal] += prior.teeth[:, None] + prior.noise[:, None] / repeats + 1e-9
+    among[:, diagonal, diagonal] += prior.teeth[:, None] + prior.noise[:, None] / repeats + JITTER
     factor = np.linalg.cholesky(among)
     half = np.linalg.solve(factor, np.broadcast_to(target[:, None], (len(factor), len(target), 1)))[..., 0]
     return factor, half
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Prior:
-    """Hypotheses: variances (hypotheses,) and inverse length scales (hypotheses, parameters)."""
+    """Hypotheses. Variances are (hypotheses,), in units of the standardised values' variance."""
 
+    offset: Array
+    """Variance of a category's constant."""
     smooth: Array
+    """Variance of the smooth curves."""
     rough: Array
+    """Variance of the rough curves."""
+    arithmetic: Array
+    """Variance of what follows the factorisation of the counts."""
     teeth: Array
+    """Variance of every point's own deviation."""
     noise: Array
+    """Variance of one timing."""
+    shared: Array
+    """(hypotheses, categories): correlation of the curves of two values of a category."""
     reach: Array
+    """(hypotheses, numbers): length scales."""
     jag: Array
+    """Length scale of the rough curves over that of the smooth ones."""
+    kinds: Array
+    """(hypotheses, factorisation features): length scales."""
+    drift: Array
+    """Length scale over which what follows the factorisation changes, over that of the smooth curves."""
 
     @classmethod
-    def draw(cls, parameters: int, scale: float) -> "_Prior":
-        """The same hypotheses for every call, but for the noise, which is known in absolute terms: 0.3 to 10 %."""
+    @lru_cache(maxsize=8)
+    def draw(cls, numbers: int, categories: int, arithmetic: bool) -> "_Prior":
+        """Draw the hypotheses, the same ones for every space of a kind. The noise, 0.3 to 25 %, is in log-time."""
         random = np.random.default_rng(20_060_101)
+
+        def between(low: float, high: float, *shape: int) -> Array:
+            return np.exp(random.uniform(np.log(low), np.log(high), (HYPOTHESES, *shape)))
+
+        shared = random.uniform(0.0, 1.0, (HYPOTHESES, categories))
+        apart = random.random((HYPOTHESES, categories)) < 0.25
+        follows = random.random(HYPOTHESES) < 0.6
         return cls(
-            smooth=np.exp(random.uniform(np.log(0.3), np.log(6.0), HYPOTHESES)),
-            rough=np.exp(random.uniform(np.log(0.003), np.log(0.5), HYPOTHESES)),
-            teeth=np.exp(random.uniform(np.log(0.0005), np.log(0.2), HYPOTHESES)),
-            noise=np.exp(random.uniform(np.log(0.003), np.log(0.1), HYPOTHESES)) ** 2 / scale**2,
-            reach=np.exp(random.uniform(np.log(0.15), np.log(4.0), (HYPOTHESES, parameters))),
-            jag=np.exp(random.uniform(np.log(0.1), np.log(1.0), HYPOTHESES)),
+            offset=between(0.05, 2.0) * bool(categories),
+            smooth=between(0.3, 6.0),
+            rough=between(0.003, 0.5),
+            arithmetic=between(0.01, 1.0) * follows * arithmetic,
+            teeth=between(0.0005, 0.3),
+            noise=between(0.003, 0.25) ** 2,
+            shared=np.where(apart, 0.0, shared),
+            reach=between(0.15, 4.0, numbers),
+            jag=between(0.1, 1.0),
+            kinds=between(0.2, 4.0, FACTORISATION),
+            drift=between(0.5, 4.0),
         )
 
-    def only(self, chosen: npt.NDArray[np.intp]) -> "_Prior":
-        return _Prior(
-            smooth=self.smooth[chosen],
-            rough=self.rough[chosen],
-            teeth=self.teeth[chosen],
-            noise=self.noise[chosen],
-            reach=self.reach[chosen],
-            jag=self.jag[chosen],
-        )
+    def scaled(self, scale: float) -> "_Prior":
+        """Bring the noise, drawn in log-time, to the scale of the standardised values."""
+        return replace(self, noise=self.noise / scale**2)
 
-    def covariance(self, left: Array, right: Array, categorical: npt.NDArray[np.bool_]) -> Array:
-        """(hypotheses, left, right): a smooth Matern-5/2 part and a rough Matern-1/2 part of a fifth its reach."""
-        apart = np.abs(left[:, None, :] - right[None, :, :])
-        apart = np.where(categorical, (apart > 0) * 0.5, apart)
-        squared = np.einsum("lrp,hp->hlr", apart**2, self.reach**-2.0)
-        distance = np.sqrt(5.0 * squared)
-        smooth = (1.0 + distance + 5.0 / 3.0 * squared) * np.exp(-distance)
-        rough = np.exp(-np.sqrt(squared) / self.jag[:, None, None])
-        return np.asarray(self.smooth[:, None, None] * smooth + self.rough[:, None, None] * rough)
+    def select(self, chosen: Points) -> "_Prior":
+        """Keep these hypotheses only."""
+        return _Prior(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+
+    def total(self) -> Array:
+        """Prior variance of a point."""
+        return self.offset + self.smooth + self.rough + self.arithmetic + self.teeth
+
+    def covariance(self, grid: Grid, left: Points, right: Points) -> Array:
+        """Return (hypotheses, pairs) covariances of the true values of pairs, but for each point's own deviation.
+
+        The smooth part is a Matern-5/2 kernel, the rough one a Matern-1/2 kernel (Rasmussen and Williams 4.17 and
+        4.9). A category correlates two curves by `shared`: the intrinsic coregionalisation model of a common curve
+        and one of its own for each value (Alvarez, Rosasco and Lawrence, Kernels for vector-valued functions, 2012).
+        """
+        single = np.float32  # its exponential takes a quarter of the time, and JITTER covers its rounding
+        apart = (grid.inputs[left] - grid.inputs[right]).T.astype(single)
+        squared = (self.reach**-2.0).astype(single) @ apart**2
+        distance = np.sqrt(squared)
+        scaled = np.sqrt(single(5.0)) * distance
+        result = (1.0 + scaled + single(5.0 / 3.0) * squared) * np.exp(-scaled) * _column(self.smooth)
+        result += _column(self.rough) * np.exp(distance * _column(-1 / self.jag))
+        if grid.arithmetic is not None:
+            kinds = np.abs(grid.arithmetic[left] - grid.arithmetic[right]).T.astype(single)
+            exponent = (-1 / self.kinds).astype(single) @ kinds + distance * _column(-1 / self.drift)
+            result += _column(self.arithmetic) * np.exp(exponent)
+        if grid.categorical.any():
+            same = grid.categories[left] == grid.categories[right]
+            for axis in range(same.shape[1]):
+                result *= np.where(same[:, axis], single(1.0), _column(self.shared[:, axis]))
+            result += _column(self.offset) * same.mean(axis=1, dtype=single)
+        return np.asarray(result, dtype=np.float64)
+
+
+def _column(values: Array) -> npt.NDArray[np.float32]:
+    """A value for each hypothesis, in single precision, to be combined with (hypotheses, pairs)."""
+    return values[:, None].astype(np.float32)
+
+
+FACTORISATION = 4
+"""Features of a count's factorisation: see `Grid.arithmetic`."""

@@ -24,7 +24,7 @@ from autotune.model.catalogue import IN_PROCESSES
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.parallel.process_executor import ProcessExecutor
-from autotune.parallel.thread_executor import Executor
+from autotune.parallel.thread_executor import ThreadExecutor
 
 NAMES = ("a.npy", "b.npy")
 
@@ -73,7 +73,7 @@ def _prepare(operation: Operation, _layout: str, rng: Generator, *, in_processes
 
     def by_threads(configuration: Configuration) -> Callable[[], object]:
         def run() -> object:
-            with Executor(
+            with ThreadExecutor(
                 configuration.workers or 1, configuration.blas_threads, configuration.placement
             ) as pool:
                 return list(pool.map(task, range(measured)))

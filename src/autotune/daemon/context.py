@@ -1,0 +1,106 @@
+"""Settings, paths, state, clock and log, which all parts of the daemon share; and the log itself."""
+
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from autotune.daemon.daemon_settings import DaemonPaths, DaemonSettings
+from autotune.daemon.sensors import Moment
+from autotune.daemon.state_file import load_state, save_state
+
+SAVE_SECONDS = 60.0
+"""Between two writes of counts; decisions are written at once."""
+MAX_RECENT = 20
+
+_PRIORITIES = {"error": 3, "warning": 4, "info": 6}
+"""Prefixes that systemd's journal understands and removes (sd-daemon(3))."""
+
+
+class DaemonLog:
+    """The log: one JSON object a line on stderr, which systemd and containers collect."""
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._has_journal = "JOURNAL_STREAM" in environ
+        self._now = now
+        self._lasting: dict[str, str] = {}
+
+    def write(self, event: str, why: str = "", *, level: str = "info", **facts: Any) -> None:
+        """Write an event with its reason."""
+        time = self._now().isoformat(timespec="seconds")
+        text = json.dumps({"time": time, "level": level, "event": event, "why": why, **facts})
+        prefix = f"<{_PRIORITIES[level]}>" if self._has_journal else ""
+        with suppress(OSError, ValueError):  # a full disk or a closed stream must not end the daemon
+            self._stream.write(f"{prefix}{text}\n")
+            self._stream.flush()
+
+    def begin(self, subject: str, why: str, *, level: str = "warning") -> None:
+        """Write a condition that lasts, once until its reason changes."""
+        if self._lasting.get(subject) != why:
+            self._lasting[subject] = why
+            self.write(subject, why, level=level)
+
+    def end(self, subject: str, why: str) -> None:
+        """Write that a lasting condition has ended, if it had begun."""
+        if self._lasting.pop(subject, None) is not None:
+            self.write(subject, why)
+
+
+class DaemonContext:
+    """What all parts of the daemon share."""
+
+    def __init__(self, settings: DaemonSettings, paths: DaemonPaths, log: DaemonLog, moment: Moment) -> None:
+        self.settings = settings
+        self.paths = paths
+        self.log = log
+        self.moment = moment
+        """When the current tick began."""
+        self.state, problem = load_state(paths.state_file)
+        if problem is not None:
+            log.write("state", problem, level="warning")
+        self.recent: deque[dict[str, Any]] = deque(maxlen=MAX_RECENT)
+        """The last events of jobs, which `status` shows."""
+        self.has_unsaved = False
+        self._saved = moment.running
+
+    def save(self) -> None:
+        """Write the state. If that fails, the daemon goes on and tries again later."""
+        self._saved, self.has_unsaved = self.moment.running, False
+        path = self.paths.state_file
+        try:
+            save_state(path, self.state)
+        except OSError as error:
+            self.has_unsaved = True
+            reason = f"{path} cannot be written ({error.strerror or error}); the daemon goes on without."
+            self.log.begin("state", reason)
+        else:
+            self.log.end("state", f"{path} can be written again.")
+
+    def save_if_due(self) -> None:
+        """Write counts that have changed, once a minute."""
+        if self.has_unsaved and self.moment.running - self._saved >= SAVE_SECONDS:
+            self.save()
+
+    def report(self, event: str, subject: str, why: str, **facts: Any) -> None:
+        """Write an event of a job to the log and to the recent events."""
+        self.recent.append({"wall": self.moment.wall, "event": event, "job": subject, "why": why, **facts})
+        self.log.write(event, why, job=subject, **facts)
+
+    def delay(self, subject: str, first: float, **words: float) -> None:
+        """Put off work that failed, from now."""
+        self.state.delay(subject, self.moment.wall, first, **words)
+
+    def is_delayed(self, subject: str) -> bool:
+        """Is it too early to try this again?"""
+        return self.state.is_delayed(subject, self.moment.wall)

@@ -1,0 +1,187 @@
+"""What the daemon remembers from one run to the next; `state_file` writes it to disk.
+
+Results are not part of it: profiles hold them, and the journals of `autotune calibrate` hold those of unfinished
+calibrations. A lost state loses no result.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+from autotune.daemon.sensors import Fingerprint
+from autotune.model.operation import Operation
+
+MAX_COUNTED = 1000
+"""Operations at a size whose calls are counted; those called least are dropped."""
+HALF_LIFE_SECONDS = 7 * 86400.0
+"""After which a count of calls weighs half, since programs change."""
+RETRY_MEMORY_SECONDS = 30 * 86400.0
+"""After which an earlier failure does not matter any more."""
+MAX_RETRY_SECONDS = 7 * 86400.0
+"""Longest delay before work that keeps failing is tried again."""
+
+PlainValue = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class DailyCpuTime:
+    """CPU seconds spent on measuring, on the last day that anything was measured."""
+
+    day: str = ""
+    """Local date, YYYY-MM-DD."""
+    seconds: float = 0.0
+
+    def plus(self, today: str, seconds: float) -> "DailyCpuTime":
+        """Add seconds of today. A clock that is set back by a day gives nothing back."""
+        if self._is_over(today):
+            return DailyCpuTime(today, seconds)
+        return DailyCpuTime(self.day, self.seconds + seconds)
+
+    def remaining(self, today: str, limit: float) -> float:
+        """Return the seconds of today's limit that are left."""
+        return limit if self._is_over(today) else max(0.0, limit - self.seconds)
+
+    def _is_over(self, today: str) -> bool:
+        """Has a new day begun? A recorded day far ahead comes from a wrong clock and is not waited for."""
+        try:
+            days = (date.fromisoformat(today) - date.fromisoformat(self.day)).days
+        except ValueError:  # nothing was measured yet
+            return True
+        return days > 0 or days < -1
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Failures in a row, and the wall-clock time before which the work is not tried again."""
+
+    failures: int
+    not_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedCalibration:
+    """A calibration that was interrupted; its journal has what it measured."""
+
+    interpreter: str
+    operation: Operation
+    """Without sizes: at all sizes of its ladder."""
+
+
+class CanaryVerdict(StrEnum):
+    """Result of one re-timing of a profile's entries against the default."""
+
+    FINE = "fine"
+    SLOWER = "slower"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryProgress:
+    """Re-timings of a profile so far."""
+
+    profile: Fingerprint
+    verdicts: tuple[CanaryVerdict, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class DaemonState:
+    """All of it. An operation without sizes stands for all sizes of its ladder; times are wall-clock seconds."""
+
+    cpu_time: DailyCpuTime = field(default_factory=DailyCpuTime)
+    paused_until: float | None = None
+    demand: dict[Operation, float] = field(default_factory=dict)
+    """Calls that no profile entry covered."""
+    used: dict[Operation, float] = field(default_factory=dict)
+    """Calls that an entry covered."""
+    decayed: float = 0.0
+    """When the counts of calls last lost weight."""
+    retries: dict[str, Retry] = field(default_factory=dict)
+    """By the subject of the work that failed."""
+    orders: dict[Operation, tuple[str, ...]] = field(default_factory=dict)
+    """What was ordered, with the interpreters that have measured it already."""
+    doubts: dict[Operation, str] = field(default_factory=dict)
+    """Entries that may not hold any more, each with the reason."""
+    unfinished: UnfinishedCalibration | None = None
+    canaries: dict[str, CanaryProgress] = field(default_factory=dict)
+    """By the path of the profile under test."""
+    trusted: dict[str, Fingerprint] = field(default_factory=dict)
+    """Profiles that passed their canary or come from this daemon, by path."""
+    facts: dict[str, dict[str, PlainValue]] = field(default_factory=dict)
+    """Fields of each interpreter's class key when it was last asked."""
+    stale: dict[str, str] = field(default_factory=dict)
+    """Interpreter -> the change that made its entries stale: a sentence."""
+    first_seen: dict[str, float] = field(default_factory=dict)
+    """Digest of a class key -> when this host first had it."""
+    checked: dict[str, dict[Operation, float]] = field(default_factory=dict)
+    """Digest of a class key -> when an operation (without sizes) was last measured or checked."""
+    counts: dict[str, float] = field(default_factory=dict)
+    """Totals for the metrics."""
+    unpublished: dict[str, str] = field(default_factory=dict)
+    """Path of a profile that the store does not have yet -> the interpreter that it was made with."""
+    pulled: float = 0.0
+    """When the store last answered a pull."""
+    pull_failures: int = 0
+
+    def count(self, name: str, by: float = 1.0) -> None:
+        """Add to a total."""
+        self.counts[name] = self.counts.get(name, 0.0) + by
+
+    def count_calls(self, counts: Mapping[Operation, int], *, covered: bool) -> None:
+        """Add counts of calls. Any user may leave counts, so at most twice `MAX_COUNTED` are kept."""
+        total = self.used if covered else self.demand
+        for operation, calls in counts.items():
+            total[operation] = total.get(operation, 0.0) + calls
+        if len(total) > 2 * MAX_COUNTED:
+            self.demand, self.used = _decayed(self.demand, 1.0), _decayed(self.used, 1.0)
+
+    def decay(self, now: float) -> None:
+        """Let the counts of calls lose weight, once a day. A clock that was set back takes no weight."""
+        days = (now - self.decayed) / 86400.0
+        if 0 <= days < 1:
+            return
+        is_first = self.decayed == 0
+        age = 0.0 if is_first or days < 0 else min(days, 365.0) * 86400.0
+        factor = 0.5 ** (age / HALF_LIFE_SECONDS)
+        self.demand, self.used = _decayed(self.demand, factor), _decayed(self.used, factor)
+        self.retries = {
+            subject: retry
+            for subject, retry in self.retries.items()
+            if now - retry.not_before < RETRY_MEMORY_SECONDS
+        }
+        self.decayed = now
+
+    def delay(self, subject: str, now: float, first: float, *, longest: float = MAX_RETRY_SECONDS) -> float:
+        """Put off work that failed: by `first` seconds, then four times as long each time. Return the new time."""
+        failures = self.retries[subject].failures + 1 if subject in self.retries else 1
+        not_before = now + min(first * 4.0 ** min(failures - 1, 20), longest)
+        self.retries[subject] = Retry(failures, not_before)
+        return not_before
+
+    def is_delayed(self, subject: str, now: float) -> bool:
+        """Is it too early to try this again?"""
+        return subject in self.retries and now < self.retries[subject].not_before
+
+    def drop_served_orders(self, interpreters: Iterable[str]) -> None:
+        """Drop the orders that have been measured with each of these interpreters."""
+        listed = set(interpreters)
+        self.orders = {order: served for order, served in self.orders.items() if not listed <= set(served)}
+
+    def clamp_times(self, now: float) -> None:
+        """Bring times that a wrong clock put too far ahead back into reach."""
+        self.retries = {
+            subject: Retry(retry.failures, min(retry.not_before, now + MAX_RETRY_SECONDS))
+            for subject, retry in self.retries.items()
+        }
+        self.first_seen = {key: min(then, now) for key, then in self.first_seen.items()}
+        self.checked = {
+            key: {operation: min(then, now) for operation, then in times.items()}
+            for key, times in self.checked.items()
+        }
+        self.pulled = min(self.pulled, now)
+
+
+def _decayed(counts: Mapping[Operation, float], factor: float) -> dict[Operation, float]:
+    """Return the largest counts with part of their weight, without those that have become negligible."""
+    ranked = sorted(((calls * factor, str(name), name) for name, calls in counts.items()), reverse=True)
+    return {operation: calls for calls, _, operation in ranked[:MAX_COUNTED] if calls >= 0.5}

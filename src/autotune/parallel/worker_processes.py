@@ -1,0 +1,269 @@
+"""Processes that are started for one piece of work, and end with it or with the process that started them."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+from autotune.controls import blas, placement
+from autotune.errors import SharedMemoryError, UsageError
+from autotune.host.threadpools import mapped_libraries
+from autotune.parallel import thread_pool
+
+UNGUARDED = (
+    "Each worker imports the program's main module first; if that begins the work anew there, it has to stand under "
+    '`if __name__ == "__main__":`.'
+)
+"""What usually ends a process that was started anew before it does anything."""
+
+PR_SET_PDEATHSIG = 1
+"""linux/prctl.h"""
+
+
+class Worker(NamedTuple):
+    """A process at work, and the line to it."""
+
+    process: BaseProcess
+    connection: Connection
+    forked: bool
+    """False: it was started anew, and has imported the program's main module."""
+
+    def send(self, message: Any) -> None:
+        """Send it a message. If it has ended already, `receive` tells."""
+        with suppress(ConnectionError):
+            self.connection.send(message)
+
+    def receive(self) -> Any:
+        """Return its next answer. Raises what the function raised there, or SharedMemoryError if it ended early."""
+        try:
+            error, answer = self.connection.recv()
+        except (EOFError, ConnectionError):
+            self.process.join()
+            code = self.process.exitcode
+            ended = "ended" if code is None else f"ended with code {code} (negative: by that signal)"
+            raise SharedMemoryError(
+                f"A worker process {ended} before its work was done; the result may be written in part."
+                + ("" if self.forked or code != 1 else f" {UNGUARDED}")
+            ) from None
+        if error is not None:
+            raise error
+        return answer
+
+
+def receive_all(workers: Sequence[Worker]) -> list[Any]:
+    """Return the next answer of each. Raises the first error that comes, whichever worker is still busy."""
+    answers: dict[int, Any] = {}
+    while len(answers) < len(workers):
+        ready = wait([worker.connection for place, worker in enumerate(workers) if place not in answers])
+        answers |= {
+            place: worker.receive() for place, worker in enumerate(workers) if worker.connection in ready
+        }
+    return [answers[place] for place in range(len(workers))]
+
+
+def start_context() -> BaseContext:
+    """Return multiprocessing's start method, as the program chose it, or else the system's default.
+
+    `multiprocessing.get_context()` would choose it for good, so that the program's own set_start_method fails later.
+    """
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return multiprocessing.get_context(chosen or multiprocessing.get_all_start_methods()[0])
+
+
+def may_have_children() -> bool:
+    """May this process start others? A daemonic one of multiprocessing's may not."""
+    return not multiprocessing.current_process().daemon
+
+
+def has_semaphores() -> bool:
+    """Can multiprocessing make its locks here? It cannot where /dev/shm is missing or read-only."""
+    try:
+        multiprocessing.get_context("spawn").Semaphore()
+    except (OSError, ImportError, NotImplementedError):
+        return False
+    return True
+
+
+def check_main() -> None:
+    """Raise UsageError in a process that is just importing the main module of the program that started it."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # how multiprocessing itself knows
+        raise UsageError(
+            f"This process was started to be a worker, and cannot start workers yet. {UNGUARDED}"
+        )
+
+
+@contextmanager
+def start(
+    context: BaseContext,
+    work: Callable[..., None],
+    tasks: Sequence[tuple[Any, ...]],
+    blas_threads: int | None = None,
+) -> Iterator[list[Worker]]:
+    """Start processes that do `work(connection, *task)` with so many BLAS threads; kill them if anything fails here.
+
+    Where GNU's OpenMP is loaded they are forked from a thread of its own, which has never been in a parallel region:
+    libgomp keeps its threads by the thread that began the region, and a child of that one waits for them for ever
+    (GCC bug 60035).
+    """
+    check_main()
+    if blas_threads is not None:
+        blas.loaded()  # here, once, and not in each child
+    forked = context.get_start_method() == "fork"
+    workers: list[Worker] = []
+    launcher = _Launcher() if forked and _has_gnu_openmp() else None
+    try:
+        for task in tasks:
+            here, there = context.Pipe()
+            ends = [worker.connection for worker in workers] + [here] if forked else []
+            process = context.Process(  # type: ignore[attr-defined]
+                target=_run, args=(there, ends, os.getpid(), blas_threads, work, task), daemon=True
+            )
+            if launcher is None:
+                process.start()
+            else:
+                launcher.call(process.start)
+            there.close()
+            workers.append(Worker(process, here, forked))
+        yield workers
+    except BaseException:
+        for worker in workers:
+            worker.process.kill()  # not terminate(): a child may have inherited a handler that goes on
+        raise
+    finally:
+        for worker in workers:
+            worker.connection.close()
+            worker.process.join()
+            with suppress(ValueError):  # the program has SIGCHLD ignored, or waits for all children itself
+                worker.process.close()
+        if launcher is not None:
+            launcher.end()
+
+
+class _Launcher:
+    """A thread that forks, and lives as long as its children: the kernel would end them with it."""
+
+    def __init__(self) -> None:
+        self._wanted = threading.Semaphore(0)
+        self._done = threading.Semaphore(0)
+        self._act: Callable[[], object] | None = None
+        self._error: BaseException | None = None
+        # np.errstate and other context variables are the caller's
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._serve,), name="autotune-fork", daemon=True
+        )
+        self._thread.start()
+
+    def call(self, act: Callable[[], object]) -> None:
+        """Do this in the thread."""
+        self._act, self._error = act, None
+        self._wanted.release()
+        self._done.acquire()
+        if self._error is not None:
+            raise self._error
+
+    def end(self) -> None:
+        """End the thread."""
+        self._act = None
+        self._wanted.release()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            self._wanted.acquire()
+            if self._act is None:
+                return
+            try:
+                self._act()
+            except BaseException as error:  # noqa: BLE001 - raised in the calling thread
+                self._error = error
+            self._done.release()
+
+
+def _has_gnu_openmp() -> bool:
+    return any("libgomp" in path for path in mapped_libraries() or ())
+
+
+def _run(
+    connection: Connection,
+    others: Sequence[Connection],
+    parent: int,
+    blas_threads: int | None,
+    work: Callable[..., None],
+    task: tuple[Any, ...],
+) -> None:
+    for each in others:
+        each.close()  # inherited: with the parent's end open here, this process would not notice that the parent ended
+    end_with_parent(parent)
+    if others:
+        _forget_handlers()
+    thread_pool.enter()
+    placement.spread()
+    try:
+        blas.set_threads(blas_threads)
+        work(connection, *task)
+    except BrokenPipeError:
+        return  # the parent is gone, or wants no more
+    except BaseException as error:  # noqa: BLE001 - raised again in the parent, whatever it is
+        connection.send((_portable(error), None))
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process when `parent` ends, whatever ends that. The thread that started it has to live as long.
+
+    By the kernel where it can (Linux, unless a server of multiprocessing's forked it), which also ends a process that
+    is stuck in compiled code; else by a thread that waits.
+    """
+    import ctypes
+
+    if os.getppid() == parent:
+        with suppress(OSError, AttributeError):
+            if not ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+                if os.getppid() != parent:
+                    os._exit(1)  # it ended meanwhile
+                return
+    watch_parent()
+
+
+def watch_parent() -> None:
+    """End this process when the one that started it ends, by a thread that waits for that."""
+    threading.Thread(target=_wait_for_parent, name="autotune-parent", daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _forget_handlers() -> None:
+    """Take off the program's handlers of signals, which a forked child inherits: they act for the parent."""
+    signal.set_wakeup_fd(-1)  # asyncio's is a socket that the parent reads
+    for number, usual in (
+        (signal.SIGTERM, signal.SIG_DFL),
+        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGINT, signal.default_int_handler),
+    ):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, usual)
+
+
+def _portable(error: BaseException) -> BaseException:
+    """Return the error with its traceback as a note; in words, if it does not pickle."""
+    import pickle
+
+    text = "".join(traceback.format_exception(error))
+    try:
+        copy: BaseException = pickle.loads(pickle.dumps(error))  # noqa: S301 - made in the same line
+    except Exception:  # noqa: BLE001 - pickling runs the exception's own code
+        copy = RuntimeError(f"{type(error).__name__}: {error}")
+    copy.add_note(f"Raised in process {multiprocessing.current_process().name}:\n{text}")
+    return copy

@@ -1,0 +1,99 @@
+"""The profile helper, a child process of the daemon."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from support.profile_builders import alone, make_entry, of_this_machine, profile
+
+from autotune.daemon import profile_helper
+from autotune.daemon.inventory import parse_inventory
+from autotune.model.entry import Status
+from autotune.profiles import profile_files
+
+
+def named(one):
+    return [one.operation.name, one.operation.dtype, one.operation.size]
+
+
+def texts(*entries):
+    return [str(each.operation) for each in entries]
+
+
+ENTRIES = (
+    make_entry("qr", choice={"blas_threads": 1}, ratio=0.2, m=500, n=500),
+    make_entry("svd", choice={"blas_threads": 1}, ratio=0.5, m=100, n=100),
+    make_entry("svd", choice={"blas_threads": 2}, ratio=0.9, m=900, n=900),
+    make_entry("inv", n=500),
+)
+
+
+@pytest.fixture
+def source(tmp_path):
+    profile_files.write(profile(*ENTRIES), tmp_path / "mine.yaml")
+    return tmp_path / "mine.yaml"
+
+
+def excerpt(source, used, most=5):
+    wanted = json.dumps({"most": most, "used": used})
+    answer = profile_helper.excerpt(str(source), str(source.with_name("excerpt.yaml")), wanted)
+    assert len(profile_files.read(source.with_name("excerpt.yaml")).entries) == len(answer["entries"])
+    return answer["entries"]
+
+
+def test_of_a_profile_nobody_uses_the_largest_claims_are_timed(source):
+    assert excerpt(source, [], most=2) == texts(ENTRIES[0], ENTRIES[1])
+
+
+def test_entries_of_what_is_used_most_are_timed_first_and_of_those_the_sizes_that_are_used(source):
+    used = [["svd", "float64", {"m": 700, "n": 700}], named(ENTRIES[2]), named(ENTRIES[0])]
+    assert excerpt(source, used) == texts(ENTRIES[2], ENTRIES[1], ENTRIES[0])
+
+
+def test_where_the_default_was_kept_there_is_nothing_to_time(source):
+    assert str(ENTRIES[3].operation) not in excerpt(source, [named(ENTRIES[3])])
+
+
+def test_adoption_joins_what_is_new_with_what_is_there(source, tmp_path):
+    place = tmp_path / "in-force.yaml"
+    profile_files.write(profile(make_entry("eigh", n=7)), place)
+    answer = profile_helper.adopt(str(source), str(place), "sizes")
+    assert answer == {"entries": 5, "new": {"tuned": 3, "default-kept": 1}}
+    assert {one.operation.name for one in profile_files.read(place).entries} == {"eigh", "qr", "svd", "inv"}
+
+
+def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tmp_path, monkeypatch):
+    alone(monkeypatch, tmp_path)
+    late = replace(
+        make_entry("inv", n=500, status=Status.UNDECIDED), reason="The time allowed ended before its turn."
+    )
+    found = of_this_machine(
+        make_entry("inv", choice={"blas_threads": 1}, n=300),
+        late,
+        replace(make_entry("inv", n=700), contested=True),
+    )
+    shipped = tmp_path / "shipped" / "class.yaml"
+    profile_files.write(replace(found, provenance=replace(found.provenance, host="elsewhere")), shipped)
+    told = parse_inventory(json.dumps(profile_helper.inventory(str(tmp_path / "profiles"))).encode())
+    assert [(one.operation.size["n"], one.status, one.level) for one in told.entries] == [
+        (300, "tuned", "same-class"),
+        (500, "default-kept", "same-class"),
+        (700, "refused", "same-class"),
+    ]
+    assert [bool(one.undecided) for one in told.entries] == [False, True, True]
+    assert [one.contested for one in told.entries] == [False, False, True]
+
+
+def test_an_entry_with_sizes_that_its_operation_does_not_have_is_passed_over(tmp_path, monkeypatch):
+    """People edit profiles, and the daemon reckons with sizes."""
+    alone(monkeypatch, tmp_path)
+    profile_files.write(
+        of_this_machine(make_entry("inv", n=300), make_entry("svd", k=5)), tmp_path / "shipped" / "class.yaml"
+    )
+    told = parse_inventory(json.dumps(profile_helper.inventory(str(tmp_path / "profiles"))).encode())
+    assert [one.operation.name for one in told.entries] == ["inv"]
+
+
+def test_a_profile_that_cannot_be_read_is_a_problem_and_no_traceback(tmp_path, capsys):
+    profile_helper.main(["adopt", str(tmp_path / "none.yaml"), str(tmp_path / "place.yaml"), "all"])
+    assert "none.yaml" in json.loads(capsys.readouterr().out)["problem"]

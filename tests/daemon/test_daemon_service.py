@@ -1,0 +1,107 @@
+"""What the daemon answers. A service that nobody runs: no signals, no children, a socket that nobody uses."""
+
+import io
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotune.daemon.context import DaemonLog
+from autotune.daemon.control_socket import SocketPeer
+from autotune.daemon.daemon_settings import DaemonPaths
+from autotune.daemon.service import ORDERING_VERBS, READING_VERBS, DaemonService
+from autotune.errors import DaemonRuns
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the daemon needs POSIX signals and sockets")
+
+ROOT, STRANGER = SocketPeer(0, 0), SocketPeer(12345, 12345)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("d")
+    paths = DaemonPaths(
+        settings=folder / "daemon.yaml",
+        state=folder / "state",
+        run=folder / "run",
+        profiles=folder / "profiles",
+        spool=folder / "spool",
+        mirror=folder / "mirror",
+    )
+    found = DaemonService(paths, log=DaemonLog(io.StringIO()))
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("verb", ORDERING_VERBS)
+def test_a_stranger_may_order_nothing(service, verb):
+    answer = service.answer({"verb": verb, "operation": "svd"}, STRANGER)
+    assert (answer["ok"], answer["denied"]) == (False, True)
+    assert answer["error"] == f"Only root and the daemon's own user may order {verb}."
+
+
+@pytest.mark.parametrize("verb", READING_VERBS)
+def test_a_stranger_may_read(service, verb):
+    assert service.answer({"verb": verb}, STRANGER)["ok"]
+
+
+def test_an_order_waits_until_it_has_been_measured(service):
+    before = service.answer({"verb": "status"}, STRANGER)["orders"]
+    assert service.answer({"verb": "tune", "operation": "cos", "sizes": {"n": 77}}, ROOT) == {
+        "ok": True,
+        "operation": "sin float64 n=77",
+    }
+    assert service.answer({"verb": "status"}, STRANGER)["orders"] == before + 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            {"verb": "run"},
+            "There is no verb 'run'; there are status, explain, pause, resume, tune, reload, stop.",
+        ),
+        ({"verb": "pause", "seconds": -1}, "A pause lasts a number of seconds, at most a year."),
+        ({"verb": "pause", "seconds": float("nan")}, "A pause lasts a number of seconds, at most a year."),
+        (
+            {"verb": "tune", "operation": "../svd"},
+            "An operation is named as in the catalogue, such as svd.",
+        ),
+        (
+            {"verb": "tune", "operation": "svd", "sizes": {"dtype": 1}},
+            "The sizes of svd are m, n, with whole",
+        ),
+        ({"verb": "tune", "operation": "svd", "sizes": {"n": "1"}}, "svd: n must be a whole number from 1"),
+        ({"verb": "tune", "operation": "svd", "dtype": "int8"}, "svd: dtype must be one of float64, float32"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_a_sentence(service, asked, said):
+    answer = service.answer(asked, ROOT)
+    assert not answer["ok"]
+    assert answer["error"].startswith(said)
+
+
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["svd", "qr"])
+)
+WORDS = st.dictionaries(
+    st.sampled_from(["seconds", "operation", "dtype", "sizes", "m", "n", "self", "name"]),
+    VALUES | st.dictionaries(st.sampled_from(["m", "n", "k", "dtype", "name"]), VALUES) | st.lists(VALUES),
+)
+
+
+@given(verb=st.sampled_from([*READING_VERBS, *ORDERING_VERBS]) | st.text(max_size=5), words=WORDS)
+def test_whatever_is_asked_has_an_answer(service, verb, words):
+    answer = service.answer({**words, "verb": verb}, ROOT)
+    assert answer["ok"] or answer["error"].endswith((".", "?"))
+
+
+def test_a_second_service_of_the_same_places_is_refused(service):
+    with pytest.raises(DaemonRuns, match="Another daemon holds"):
+        DaemonService(service.paths, log=DaemonLog(io.StringIO()))
