@@ -4,7 +4,7 @@ import numpy as np
 
 import autotune
 
-autotune.apply(per_call=True)  # every call of numpy.linalg and scipy.linalg with its own thread count
+autotune.apply()  # every call of numpy.linalg and scipy.linalg with its own thread count
 
 
 def whitened(samples: np.ndarray) -> np.ndarray:

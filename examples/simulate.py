@@ -1,7 +1,7 @@
 """A program that knows nothing of autotune.
 
     autotune tune --budget 5m -- python simulate.py --steps 100
-    autotune run --per-call -- python simulate.py --steps 100
+    autotune run -- python simulate.py --steps 100
 
 It does the same work each time that it is run.
 """

@@ -17,7 +17,7 @@ import autotune
 
 # gunicorn and uvicorn leave the number of worker processes in WEB_CONCURRENCY, which apply() reads;
 # where yours does not, say apply(processes=4)
-autotune.apply(per_call=True, record=True, watch=True)
+autotune.apply(record=True, watch=True)
 
 MODEL = np.random.default_rng(0).standard_normal((200, 20))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import autotune
 
-applied = autotune.apply(per_call="all")
+applied = autotune.apply()
 told = subprocess.run(
     [sys.executable, "-m", "autotune", "doctor", "--json"], capture_output=True, text=True, check=True
 )

@@ -1,6 +1,6 @@
-"""Runs the tests of the packages that per-call switching stands between, plain and switched, and compares them.
+"""Runs the tests of the packages whose calls autotune meets, plain and switched, and compares them.
 
-Every test must come out the same under `autotune run --per-call=all`, with a profile that has one thread for
+Every test must come out the same under `autotune run`, with a profile that has one thread for
 each operation of BLAS, so that the count changes at nearly every call. It takes a quarter of an hour; the packages
 have to be installed with their tests, and threadpoolctl's, which come with its repository only, named by --path.
 
@@ -100,7 +100,7 @@ def outcomes(tests: Sequence[str], folder: str, profile: Path | None = None) -> 
     """How each test came out, by its name; with a profile, switched by it."""
     report = Path(folder, "report.xml")
     report.unlink(missing_ok=True)
-    switched = [] if profile is None else [sys.executable, "-m", "autotune", "run", "--per-call=all", "--"]
+    switched = [] if profile is None else [sys.executable, "-m", "autotune", "run", "--"]
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", folder]
     pytest += ["--continue-on-collection-errors", f"--junitxml={report}", *tests]
     environment = {**os.environ, "AUTOTUNE_PROFILE": str(profile or os.devnull)}

@@ -46,7 +46,7 @@ def switched(name: str, *, changes: bool) -> Callable[[bool], Pair]:
     def make(_quick: bool) -> Pair:
         call = _call(name)
         operation = {"dot": "matmul", "scipy": "cholesky"}.get(name, name)
-        around = _applied(operation, changes=changes, per_call="all")
+        around = _applied(operation, changes=changes)
         _check(around, call, changes=changes)
         return Pair(plain=call, tuned=call, around_tuned=around)
 

@@ -85,7 +85,7 @@ def loop_against(ideal: bool) -> Callable[[bool], Pair]:
             tuned=loop.run,
             asks=("qr", {"n": FACTORED}),
             around_plain=loop.by_hand if ideal else nullcontext,
-            around_tuned=lambda: autotune.apply(per_call=True),
+            around_tuned=autotune.apply,
         )
 
     return make

@@ -89,7 +89,7 @@ SAID = [
     (messages.how_to_see("autotune"), "See it in pictures, in a browser: autotune report --html report.html"),
     (
         messages.how_to_use("p.yaml", found=True),
-        "Programs use it by autotune.apply(per_call=True), map_blocks and the like; `autotune explain` says what applies.",
+        "Programs use it by autotune.apply(), map_blocks and the like; `autotune explain` says what applies.",
     ),
     (
         messages.how_to_use("p.yaml", found=False),

@@ -138,7 +138,7 @@ def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
     assert "svd m=500 n=500" in said.out
     assert said.err.splitlines() == [
         f"1 of 2 entries run faster than plain NumPy. The profile is in {kept.path}.",
-        "Programs use it by autotune.apply(per_call=True), map_blocks and the like; `autotune explain` says what applies.",
+        "Programs use it by autotune.apply(), map_blocks and the like; `autotune explain` says what applies.",
         f"See it in pictures, in a browser: {write_outcome._command()} report --html report.html",
     ]
 

@@ -1,6 +1,7 @@
 """The rules by which thread counts are set and put back, on libraries that only remember their count."""
 
 import threading
+from ctypes import CFUNCTYPE, c_int, c_ssize_t
 
 import pytest
 from hypothesis import given
@@ -22,8 +23,14 @@ class Remembering:
         self.start = start
         self.counts = {}
         self.per_thread = per_thread
+        # as C functions, which the core calls by their addresses
         self.library = Library(
-            api="openblas", path=name, get=self.get, put=self.put, per_thread=per_thread, ceiling=ceiling
+            api="openblas",
+            path=name,
+            get=CFUNCTYPE(c_int)(self.get),
+            put=CFUNCTYPE(c_int, c_ssize_t)(lambda count: self.put(count) or 0),
+            per_thread=per_thread,
+            ceiling=ceiling,
         )
 
     @property

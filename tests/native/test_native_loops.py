@@ -482,6 +482,7 @@ with loops_cut(elements=1000, chunk=2000):
     assert printed == "0 True\n"
 
 
+@pytest.mark.unsanitized
 def test_a_thousand_times_in_force_and_off_leak_nothing():
     printed = run(
         """

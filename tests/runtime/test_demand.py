@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from support.native import needs_core
 from support.profile_builders import make_entry, of_this_machine
 
 import autotune
@@ -33,6 +34,7 @@ def left(spool):
     return json.loads(file.read_text())
 
 
+@needs_core
 def test_calls_that_no_profile_covers_are_counted_apart_from_those_that_one_does(fresh):
     entries = make_entry("log", n=10), make_entry("log", n=100), make_entry("inv", n=3)
     profile_files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
@@ -56,6 +58,7 @@ def test_calls_that_no_profile_covers_are_counted_apart_from_those_that_one_does
     }
 
 
+@needs_core
 def test_recording_alone_switches_nothing(fresh):
     autotune.apply(record=True)
     np.linalg.inv(np.eye(3))
@@ -129,13 +132,14 @@ def test_a_forked_child_counts_anew():
     assert state.process_demand.rows() == []
 
 
+@needs_core
 def test_what_is_asked_outside_the_scope_is_not_counted(fresh):
     with autotune.apply(record=True):
         autotune.config("log", n=5)
         np.linalg.inv(np.eye(3))
     autotune.config("log", n=5)
     autotune.config("log", n=6)
-    with autotune.apply(per_call=True):
+    with autotune.apply():
         np.linalg.inv(np.eye(3))
     with autotune.apply(record=True):
         autotune.config("log", n=5)
@@ -143,7 +147,9 @@ def test_what_is_asked_outside_the_scope_is_not_counted(fresh):
     assert [(row["operation"], row["calls"]) for row in left(fresh)["calls"]] == [("log", 2), ("inv", 1)]
 
 
+@needs_core
 def test_what_the_guard_dropped_in_a_scope_that_has_ended_is_left_at_the_end(fresh):
+    profile_files.write(of_this_machine(make_entry("inv", n=3)), folders.user_profiles() / "mine.yaml")
     with autotune.apply(guard=True):
         state.per_call.guard.dropped.append(Dropped("qr", "float64", {"m": 1, "n": 2}, 1, 10, 10))
     applied.write_demand()

@@ -38,9 +38,7 @@ def disabled(request, monkeypatch, tmp_path):
 
 def test_apply_changes_nothing_and_says_why(disabled):
     before = blas.current()
-    with autotune.apply(
-        children=True, allocator="retain", per_call="all", guard=True, record=True
-    ) as applied:
+    with autotune.apply(children=True, allocator="retain", per_call=True, guard=True, record=True) as applied:
         assert (applied.blas_threads, applied.why) == (None, "AUTOTUNE_DISABLE is set.")
         assert (blas.current(), state.per_call, state.demand) == (before, None, None)
         assert (state.setting.exported, state.setting.allocator) == ({}, None)

@@ -1,38 +1,40 @@
 """The live guard: rare controls, a test that may be looked at at any time, seconds saved."""
 
 import random
+from ctypes import CFUNCTYPE, c_int, c_ssize_t, c_void_p, cast
+from time import sleep
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.native import CORE, needs_core
 
-from autotune.controls.switch import Calls
-from autotune.runtime.guard import ALPHA, Guard, Watched
+from autotune.runtime.guard import ALPHA, LONG_SECONDS, Guard, Watched
+
+pytestmark = needs_core
 
 
 class Work:
-    """Calls whose duration follows from the threads they run with, on a clock of its own."""
+    """Calls whose duration follows from the threads they run with, told to a guard as the core tells it."""
 
     def __init__(self, seconds, *, default=8):
         self.seconds = seconds
+        self.default = default
         self.now = 0.0
         self.ran_with = []
-        self.guard = Guard(self, default, clock=lambda: self.now)
-
-    def begin(self, calls):
-        self.ran_with.append(calls.threads)
-
-    def end(self, _begun):
-        pass
+        self.guard = Guard()
 
     def run(self, calls, times):
         for _ in range(times):
-            begun = self.guard.begin(calls)
-            self.now += self.seconds(self.ran_with[-1])
-            self.guard.end(begun)
+            control, calls.control = calls.control, False
+            self.ran_with.append(self.default if control else calls.threads)
+            seconds = self.seconds(self.ran_with[-1])
+            self.now += seconds
+            if calls.threads is not None and (control or seconds >= LONG_SECONDS):
+                self.guard.look(calls, seconds, control)
 
 
 def tuned():
-    return Calls("qr", "float64", {"m": 100, "n": 100}, threads=1)
+    return CORE.Calls("qr", "float64", {"m": 100, "n": 100}, threads=1)
 
 
 def test_at_most_one_long_call_in_a_hundred_runs_with_the_default():
@@ -53,28 +55,6 @@ def test_the_guard_costs_at_most_a_hundredth_of_the_time_that_the_entry_saves():
     assert 0 < cost <= 0.01 * saved
 
 
-def test_the_guard_reads_its_clock_twice_for_a_call_and_not_for_one_at_rest():
-    """At 0.1 us each, 2e-4 of the shortest call that may be a control."""
-    work, readings = Work(lambda _: 0.002), []
-    clock = work.guard._clock
-    work.guard._clock = lambda: readings.append(1) or clock()
-    work.run(tuned(), 10)
-    work.run(Calls("svd", "float64", {}), 10)
-    assert len(readings) == 20
-
-
-def test_guards_of_two_libraries_keep_one_account():
-    work = Work(lambda threads: 0.03 if threads == 8 else 0.02)
-    other = Work(lambda threads: 0.01 if threads == 8 else 0.02)
-    other.guard = work.guard.beside(other, 8)
-    other.guard._clock = lambda: other.now
-    work.run(tuned(), 3000)
-    other.run(tuned(), 3000)
-    assert work.guard.saved() == other.guard.saved()
-    assert work.guard.saved().seconds > 0
-    assert [dropped.pairs for dropped in work.guard.dropped] == [10]
-
-
 def test_calls_shorter_than_a_millisecond_have_no_control():
     work = Work(lambda _: 0.0009)
     work.run(tuned(), 2000)
@@ -83,7 +63,7 @@ def test_calls_shorter_than_a_millisecond_have_no_control():
 
 def test_calls_at_rest_are_passed_on_without_being_timed():
     work = Work(lambda _: 0.01)
-    calls = Calls("svd", "float64", {})
+    calls = CORE.Calls("svd", "float64", {})
     work.run(calls, 200)
     assert (set(work.ran_with), calls.watched) == ({None}, None)
 
@@ -142,9 +122,30 @@ def test_no_sequence_of_durations_is_too_odd(durations):
     assert watched.lost <= watched.pairs
 
 
-def test_an_interrupted_call_is_no_evidence():
-    work = Work(lambda _: 0.01)
-    calls = tuned()
-    work.run(calls, 10)
-    work.guard.end(None)
-    assert calls.watched.calls == 10
+def test_the_core_tells_the_guard_of_long_calls_and_runs_controls_with_the_default():
+    count = [8]
+    get = CFUNCTYPE(c_int)(lambda: count[0])
+    put = CFUNCTYPE(c_int, c_ssize_t)(lambda threads: count.__setitem__(0, threads) or 0)
+    switch = CORE.Switch(*(cast(one, c_void_p).value for one in (get, put)), 8)
+    switch.come_back()
+    switch.control = 4
+    told = []
+
+    def look(calls, seconds, control):
+        told.append(bool(control))
+        calls.control = len(told) == 1
+
+    CORE.watch_calls(look, 0.1)
+    calls, seen = tuned(), []
+    try:
+        for seconds in (0.11, 0.0, 0.11, 0.0):
+            switch.begin(calls)
+            seen.append(count[0])
+            sleep(seconds)
+            switch.end()
+    finally:
+        CORE.watch_calls(None)
+        switch.stop()
+    assert seen == [1, 4, 1, 1]
+    assert told == [False, True, False]
+    assert (count, calls.nanoseconds > 0) == ([8], True)

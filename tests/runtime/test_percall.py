@@ -1,4 +1,4 @@
-"""apply(per_call=...): each call with its own threads, and nothing left behind."""
+"""apply(): each call with its own threads, and nothing left behind."""
 
 import os
 import subprocess
@@ -8,19 +8,18 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from support.native import needs_core
 from support.profile_builders import make_entry, of_this_machine
 from support.programs import printed
 
 import autotune
 from autotune.controls import blas
-from autotune.controls.switch import Switch
-from autotune.intercept import matmul_loop
 from autotune.profiles import folders, profile_files
 from autotune.runtime.process_state import state
 
 ONE = {"blas_threads": 1}
 A = np.random.default_rng(0).random((100, 100))
-PRIVATE = np.linalg._linalg._umath_linalg
+pytestmark = needs_core
 several_threads = pytest.mark.skipif(
     (blas.current() or 1) < 2, reason="BLAS runs with one thread here anyway"
 )
@@ -37,53 +36,89 @@ def profile(fresh, monkeypatch):
     )
     profile_files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
     yield
-    state.initial_per_call = False
+    state.initial_reductions = False
+
+
+def counts_inside(call):
+    """The BLAS count that a call runs with, seen by a thread while it runs."""
+    seen, over = set(), threading.Event()
+    get = blas.loaded()[0].get
+
+    def look():
+        while not over.is_set():
+            seen.add(get())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    for _ in range(200):
+        call()
+        if 1 in seen:
+            break
+    over.set()
+    thread.join()
+    return seen
 
 
 @several_threads
-def test_a_call_runs_with_its_threads_and_the_count_is_back_afterwards(monkeypatch):
-    seen, begin, before = [], Switch.begin, blas.current()
-
-    def noted(self, calls):
-        begin(self, calls)
-        seen.append(blas.loaded()[0].get())
-
-    monkeypatch.setattr(Switch, "begin", noted)
-    with autotune.apply(per_call=True):
-        np.linalg.qr(A)
-        np.linalg.inv(A)
-        assert seen == [1, 1, before]
+def test_a_call_runs_with_its_threads_and_the_count_is_back_afterwards():
+    before = blas.current()
+    large = np.random.default_rng(0).random((200, 200))
+    with autotune.apply():
+        assert 1 in counts_inside(lambda: np.linalg.qr(large))
+        assert 1 in counts_inside(lambda: large @ large)
+        assert counts_inside(lambda: np.linalg.inv(A)) == {before}
         assert blas.current() == before
-    assert np.linalg._linalg._umath_linalg is PRIVATE
+    assert counts_inside(lambda: np.linalg.qr(large)) == {before}
 
 
 @several_threads
-def test_products_are_switched_only_if_all_are_asked_for():
-    with autotune.apply(per_call=True):
+def test_calls_are_switched_unless_the_process_is_to_have_one_count():
+    with autotune.apply():
         A @ A
-        assert state.per_call.counts() == (0, 0)
-        with autotune.apply(per_call="all"):
+        A.dot(A)
+        assert state.per_call.counts() == (2, 2)
+        with autotune.apply(per_call=False):
             A @ A
-            assert state.per_call.counts() == (1, 1)
+            assert state.per_call is None
         A @ A
+        assert state.per_call.counts() == (1, 1)
+
+
+def test_without_an_entry_that_speaks_for_calls_nothing_is_met(tmp_path):
+    nothing = tmp_path / "nothing.yaml"
+    profile_files.write(of_this_machine(make_entry("log", n=1000)), nothing)
+    (folders.user_profiles() / "mine.yaml").unlink()
+    with autotune.apply(profile=nothing):
+        np.linalg.qr(A)
         assert state.per_call.counts() == (0, 0)
+        assert "run as NumPy makes them" in autotune.explain().per_call
+
+
+def test_without_the_core_calls_run_as_numpy_makes_them(monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_NATIVE", "0")
+    with autotune.apply(guard=True, record=True):
+        np.linalg.qr(A)
+        assert state.per_call.counts() == (0, 0)
+        assert "AUTOTUNE_NATIVE=0" in autotune.explain().per_call
 
 
 def test_names_imported_before_are_met_as_well():
     from numpy.linalg import qr
 
-    with autotune.apply(per_call=True):
+    with autotune.apply():
         qr(A)
         assert state.per_call.counts()[0] == 2
 
 
 def test_restoring_takes_all_of_it_off():
-    loops = [matmul_loop._in_force(name) for name in ("float32", "float64")]
-    applied = autotune.apply(per_call="all", guard=True, record=True)
-    assert np.linalg._linalg._umath_linalg is not PRIVATE
+    applied = autotune.apply(guard=True, record=True)
+    np.linalg.qr(A)
+    met = state.per_call
     applied.restore()
-    assert np.linalg._linalg._umath_linalg is PRIVATE
-    assert [matmul_loop._in_force(name) for name in ("float32", "float64")] == loops
+    before = met.counts()
+    np.linalg.qr(A)
+    A @ A
+    assert met.counts() == before
     assert (state.per_call, blas._threads._switches) == (None, ())
     assert autotune.explain().per_call is None
 
@@ -91,7 +126,7 @@ def test_restoring_takes_all_of_it_off():
 @several_threads
 def test_a_scope_goes_before_single_calls():
     before = blas.current()
-    with autotune.apply(per_call=True), autotune.tuned("matmul", n=100):
+    with autotune.apply(), autotune.tuned("matmul", n=100):
         np.linalg.inv(A)
         assert blas.current() == 1
     assert blas.current() == before
@@ -102,7 +137,7 @@ def test_a_limit_of_another_library_is_left_alone():
     from threadpoolctl import ThreadpoolController
 
     before = blas.current()
-    with autotune.apply(per_call=True):
+    with autotune.apply():
         with ThreadpoolController().limit(limits=1):
             np.linalg.inv(A)
             assert blas.current() == 1
@@ -112,7 +147,7 @@ def test_a_limit_of_another_library_is_left_alone():
 
 def test_reproducible_keeps_one_count_for_everything():
     before = blas.current()
-    applied = autotune.apply(per_call=True, reproducible=True)
+    applied = autotune.apply(reproducible=True)
     np.linalg.qr(A)
     assert (applied.blas_threads, blas.current(), state.per_call.counts()[1]) == (None, before, 0)
     assert autotune.config("qr", n=100) is None
@@ -120,60 +155,58 @@ def test_reproducible_keeps_one_count_for_everything():
 
 
 def test_explain_says_what_is_done_for_single_calls():
-    autotune.apply(per_call=True)
+    autotune.apply()
     np.linalg.qr(A)
     explained = autotune.explain()
     switched = 2 if blas.loaded() else 0
     assert (explained.calls, explained.switched) == (2, switched)
-    assert "Each call of numpy.linalg runs with the threads measured for it." in str(explained)
+    assert "Each call of numpy.linalg, matmul and dot runs with the threads measured for" in str(explained)
     assert "2 calls so far" in str(explained)
     assert explained.as_dict()["per_call"]["saved_seconds"] is None
 
 
 def test_a_numpy_that_is_not_known_is_left_alone_and_explained(monkeypatch):
     monkeypatch.setattr(np, "__version__", "9.9.9")
-    autotune.apply(per_call="all")
-    assert np.linalg._linalg._umath_linalg is PRIVATE
+    autotune.apply()
+    np.linalg.qr(A)
+    assert state.per_call.counts() == (0, 0)
     assert blas._threads._switches == ()
-    assert "NumPy 9.9.9 is not among the versions" in autotune.explain().per_call
+    assert "NumPy 9.9.9" in autotune.explain().per_call
 
 
-def test_a_wish_that_means_nothing_is_said_and_raises_only_with_strict():
-    assert "per_call is True, False" in autotune.apply(per_call="everything").why
+@pytest.mark.parametrize("wish", ["all", "everything", 1])
+def test_a_wish_that_means_nothing_is_said_and_raises_only_with_strict(wish):
+    assert "per_call is True or False" in autotune.apply(per_call=wish).why
     with pytest.raises(ValueError, match="per_call is True"):
-        autotune.apply(per_call="everything", strict=True)
-    assert np.linalg._linalg._umath_linalg is PRIVATE
+        autotune.apply(per_call=wish, strict=True)
 
 
 def test_what_the_start_asked_for_holds_for_later_calls_of_apply(monkeypatch):
     from autotune.runtime.apply import apply_from_start
 
-    apply_from_start("all")
+    apply_from_start(reductions=True)
     with autotune.apply():
-        assert state.setting.per_call == "all"
-    assert state.setting.per_call == "all"
-    state.initial_per_call = False
-    monkeypatch.setenv("AUTOTUNE_PER_CALL", "1")
+        assert (state.setting.per_call, state.setting.reductions) == (True, True)
+    state.initial_reductions = False
+    monkeypatch.setenv("AUTOTUNE_PER_CALL", "0")
     autotune.apply()
-    assert state.setting.per_call is True
-    autotune.apply(per_call=False)
-    assert state.per_call is None
+    assert (state.setting.per_call, state.per_call) == (False, None)
 
 
 def test_a_profile_that_turns_out_broken_does_not_reach_the_call(monkeypatch):
-    autotune.apply(per_call=True)
+    autotune.apply()
 
     def broken(*_):
         raise RuntimeError("a bug")
 
     monkeypatch.setattr("autotune.profiles.resolve.Resolution.find", broken)
     np.testing.assert_allclose(np.linalg.inv(A) @ A, np.eye(100), atol=1e-8)
-    assert autotune.explain().per_call == "inv runs as without a profile: RuntimeError: a bug"
+    assert autotune.explain().per_call == "matmul runs as without a profile: RuntimeError: a bug"
 
 
 def test_threads_calling_at_once_leave_the_count_as_it_was():
     before = blas.current()
-    autotune.apply(per_call="all")
+    autotune.apply()
 
     def often():
         for _ in range(100):
@@ -186,7 +219,6 @@ def test_threads_calling_at_once_leave_the_count_as_it_was():
     for thread in threads:
         thread.join()
     assert blas.current() == before
-    assert blas._threads._switches[0]._wanted == {}
 
 
 # --- in processes of their own ----------------------------------------------------------------
@@ -202,8 +234,8 @@ def test_the_library_that_is_switched_is_numpys_also_if_scipys_was_loaded_first(
     code = """
         import scipy.linalg, autotune
         from autotune.controls import blas
-        autotune.apply(per_call=True)
-        print("scipy.libs" in blas.loaded()[0].path, blas._threads._switches[0].library is blas.loaded()[0])
+        autotune.apply()
+        print("scipy.libs" in blas.loaded()[0].path, blas._threads._switches[0][0] is blas.loaded()[0])
     """
     assert run(code) == ["False", "True"]
 
@@ -220,20 +252,24 @@ def test_scipys_calls_are_switched_in_the_library_that_they_use(when, tmp_path):
     )
     late, soon = ("", "import scipy.linalg") if when == "before" else ("import scipy.linalg", "")
     code = f"""
+        import threading
         import numpy as np, autotune
-        from autotune.controls import blas, switch
+        from autotune.controls import blas
         {soon}
-        applied = autotune.apply(per_call=True, strict=True)
+        applied = autotune.apply(strict=True)
         {late}
-        seen, bring = [], switch.Switch.bring
-        def noted(self, count):
-            bring(self, count)
-            seen.append(("scipy.libs" in self.library.path, self.library.get()))
-        switch.Switch.bring = noted
-        theirs = blas._threads._switches[-1].library
-        before = theirs.get()
-        scipy.linalg.qr(np.eye(100))
-        print((theirs is blas.loaded()[-1]) and ("scipy.libs" in theirs.path, 1) in seen)
+        theirs = blas._threads._switches[-1][0]
+        before, seen, over = theirs.get(), set(), threading.Event()
+        def look():
+            while not over.is_set():
+                seen.add(theirs.get())
+        thread = threading.Thread(target=look)
+        thread.start()
+        for _ in range(5):
+            scipy.linalg.qr(np.random.default_rng(0).random((200, 200)))
+        over.set()
+        thread.join()
+        print((theirs is blas.loaded()[-1]) and "scipy.libs" in theirs.path and 1 in seen)
         print(theirs.get() == before, "scipy.linalg" in autotune.explain().per_call)
         applied.restore()
         print(scipy.linalg._decomp_qr.get_lapack_funcs is scipy.linalg.lapack.get_lapack_funcs)
@@ -250,7 +286,7 @@ def test_a_forked_child_goes_on_switching():
         import numpy as np
         from autotune.runtime.process_state import state
         warnings.simplefilter("ignore")
-        autotune.apply(per_call="all")
+        autotune.apply()
         a = np.eye(100)
         np.linalg.qr(a)
         child = os.fork()
@@ -268,7 +304,7 @@ def test_no_call_imports_anything():
     code = """
         import sys
         import numpy as np, autotune
-        autotune.apply(per_call="all", guard=True)
+        autotune.apply(guard=True)
         before = set(sys.modules)
         a = np.eye(100)
         np.linalg.qr(a) ; a @ a ; np.dot(a, a) ; np.linalg.inv(a) ; np.linalg.qr(a * 1j)
@@ -284,7 +320,7 @@ def test_a_child_forked_while_all_of_it_is_being_taken_off_can_do_so_too():
         import os, signal, threading, warnings, autotune
         from autotune.runtime.process_state import state
         warnings.simplefilter("ignore")
-        applied = autotune.apply(per_call="all")
+        applied = autotune.apply()
         taken, over = threading.Event(), threading.Event()
         def hold(lock=state.per_call._lock):
             with lock:
@@ -311,54 +347,66 @@ def test_it_can_be_taken_off_when_the_program_has_dropped_numpys_modules():
     code = """
         import sys
         import numpy as np, autotune
-        names = vars(np.linalg._linalg)
-        def own():
-            return names["_umath_linalg"], np.dot._implementation, matmul_loop._in_force("float64")
-        from autotune.intercept import matmul_loop
-        before = own()
-        applied = autotune.apply(per_call="all")
-        during = own()
+        from autotune.runtime.process_state import state
+        applied = autotune.apply()
+        met = state.per_call
+        qr, a = np.linalg.qr, np.eye(100)
+        qr(a)
+        during = met.counts()[0]
         for name in [name for name in sys.modules if name.partition(".")[0] == "numpy"]:
             del sys.modules[name]
         applied.restore()
-        print(len(set(before) & set(during)), own() == before)
+        qr(a)
+        print(during > 0, met.counts()[0] == during)
     """
-    assert run(code) == ["0", "True"]
+    assert run(code) == ["True", "True"]
 
 
 RUN = (sys.executable, "-m", "autotune", "run")
 SAYS = """
     import os, sys, subprocess
-    before = "numpy" in sys.modules, "PYTHONPATH" in os.environ, "AUTOTUNE_PER_CALL" in os.environ
+    before = "numpy" in sys.modules, "PYTHONPATH" in os.environ, "AUTOTUNE_START" in os.environ
     import numpy as np
-    met = np.linalg._linalg._umath_linalg is not np.linalg._umath_linalg
-    print(*map(int, before), int(met), np.__spec__.loader.__class__.__name__)
+    loaded = sys.modules.get("autotune.runtime.process_state")
+    print(*map(int, before), int(loaded.state.per_call is not None), np.__spec__.loader.__class__.__name__)
     if len(sys.argv) == 1:
-        code = "import numpy as np; print(int(np.linalg._linalg._umath_linalg is not np.linalg._umath_linalg))"
+        code = "import sys, numpy as np; print(int('autotune.runtime.process_state' in sys.modules))"
         print(subprocess.check_output([sys.executable, "-c", code], text=True))
 """
 
 
+def with_sources(path=""):
+    """Where a Python that is started finds this autotune, if it is not installed."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [path, *(p for p in sys.path if p.endswith("src"))]))}
+
+
 @pytest.mark.real
-def test_run_switches_the_calls_of_a_program_but_not_of_those_it_starts(monkeypatch):
-    monkeypatch.delenv("PYTHONPATH", raising=False)
-    assert run(SAYS, *RUN, "--per-call", "--") == ["0", "0", "0", "1", "SourceFileLoader", "0"]
+def test_run_switches_the_calls_of_a_program_but_not_of_those_it_starts():
+    said = run(SAYS, *RUN, "--", **with_sources())
+    assert (said[0], *said[2:]) == ("0", "0", "1", "SourceFileLoader", "0")
 
 
 @pytest.mark.real
 def test_run_with_children_switches_theirs_too():
-    assert run(SAYS, *RUN, "--per-call=all", "--children", "--")[3:] == ["1", "SourceFileLoader", "1"]
+    assert run(SAYS, *RUN, "--reductions", "--children", "--", **with_sources())[3:] == [
+        "1",
+        "SourceFileLoader",
+        "1",
+    ]
+
+
+@pytest.mark.real
+def test_run_with_the_environment_only_starts_no_autotune_in_the_program():
+    code = "import sys, numpy; print('autotune' in sys.modules)"
+    assert run(code, *RUN, "--environment-only", "--", **with_sources()) == ["False"]
 
 
 @pytest.mark.real
 def test_a_sitecustomize_of_the_users_own_runs_as_ever(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import builtins; builtins.own = __name__")
     code = "import os, sys; print(own, os.environ['PYTHONPATH'], 'startup' in str(sys.path))"
-    assert run(code, *RUN, "--per-call", "--", PYTHONPATH=str(tmp_path)) == [
-        "sitecustomize",
-        str(tmp_path),
-        "False",
-    ]
+    environment = with_sources(str(tmp_path))
+    assert run(code, *RUN, "--", **environment) == ["sitecustomize", environment["PYTHONPATH"], "False"]
 
 
 @pytest.mark.real
@@ -370,17 +418,14 @@ def test_a_python_without_autotune_says_so_and_runs_on(tmp_path):
 
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **from_start("all", os.environ, children=False)},
+        env={**os.environ, **from_start(os.environ, reductions=False, children=False)},
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
     assert done.stdout == "on\n"
-    assert (
-        done.stderr
-        == f"autotune run --per-call: {sys.executable} has no autotune, so its calls run as without.\n"
-    )
+    assert done.stderr == f"autotune run: {sys.executable} has no autotune, so its calls run as without.\n"
 
 
 @pytest.mark.real
@@ -417,4 +462,4 @@ def test_numpys_own_tests_pass_the_same(tmp_path):
         last = done.stdout.splitlines()[-1]
         return done.returncode, last.rpartition(" in ")[0]
 
-    assert outcome(*RUN, "--per-call=all", "--", AUTOTUNE_PROFILE=str(profile)) == outcome()
+    assert outcome(*RUN, "--", AUTOTUNE_PROFILE=str(profile), **with_sources()) == outcome()

@@ -1,4 +1,4 @@
-"""threadpoolctl, joblib, Dask and scikit-learn beside apply(per_call="all"): nothing leaks into them."""
+"""threadpoolctl, joblib, Dask and scikit-learn beside apply(): nothing leaks into them."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def run(tmp_path):
     profile_files.write(of_this_machine(*entries, make_entry("pinv", m=9, n=9)), profile)
 
     def start(code, *, with_autotune=True):
-        apply = "autotune.apply(per_call='all', strict=True)" if with_autotune else "None"
+        apply = "autotune.apply(strict=True)" if with_autotune else "None"
         code = f"import autotune\napplied = {apply}\n{textwrap.dedent(code)}"
         environ = {**os.environ, "AUTOTUNE_PROFILE": str(profile)}
         return json.loads(printed(code, environ=environ, folder=tmp_path).splitlines()[-1])

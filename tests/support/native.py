@@ -26,3 +26,24 @@ def loops_cut(*, elements=128, chunk=64, workers=4, reductions=False):
         yield CORE
     finally:
         loops.remove()
+
+
+class Recording:
+    """Decides nothing, and notes which operations were asked for and how often they were called."""
+
+    def __init__(self):
+        self.asked = []
+
+    def decide(self, operation, dtype, sizes):
+        calls = CORE.Calls(operation, dtype, sizes)
+        self.asked.append(calls)
+        return calls
+
+    @property
+    def met(self):
+        """Every call as (operation, dtype, sizes ...), by operation in the order of their first calls."""
+        return [
+            (calls.operation, calls.dtype, *calls.sizes.values())
+            for calls in self.asked
+            for _ in range(calls.count)
+        ]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 PROGRAM = """Finds the mix of BLAS threads, workers and chunk sizes that makes NumPy fastest on this machine.
 
-Measure once with `autotune calibrate`; programs that call `autotune.apply(per_call=True)` then run with what was
-found, others do under `autotune run --per-call`. Nothing is applied that was not proved faster than plain NumPy.
+Measure once with `autotune calibrate`; programs that call `autotune.apply()` then run with what was found, others do
+under `autotune run`. Nothing is applied that was not proved faster than plain NumPy.
 """
 
 EXIT_CODES = """\b
@@ -273,7 +273,7 @@ def how_to_use(path: object, *, found: bool) -> str:
     """What to do next; `found` if programs look in that place by themselves."""
     if found:
         return (
-            "Programs use it by autotune.apply(per_call=True), map_blocks and the like; "
+            "Programs use it by autotune.apply(), map_blocks and the like; "
             "`autotune explain` says what applies."
         )
     return f"Programs do not look there by themselves: set AUTOTUNE_PROFILE={path} for them."
@@ -632,8 +632,9 @@ def history_written(path: object, count: int) -> str:
 
 # --- a command that is run --------------------------------------------------------------------
 
-CHILDREN_ALONE = "--children goes with --per-call."
-THREADS_AND_CALLS = "--blas-threads sets one count for all calls, --per-call one for each."
+ONLY_VARIABLES = (
+    "--blas-threads and --environment-only set variables only; --reductions and --children are for more."
+)
 NO_SUCH_COMMAND = "there is no such command"
 
 

@@ -22,51 +22,57 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
     "--blas-threads", type=click.IntRange(min=1), metavar="N", help="This count instead of the profile's."
 )
 @click.option(
-    "--per-call",
-    type=click.Choice(["linalg", "all"]),
-    is_flag=False,
-    flag_value="linalg",
-    help="Also switch each call of numpy.linalg, or with =all of matmul too, in the Pythons it starts.",
+    "--environment-only", is_flag=True, help="Set variables only: one thread count for the process."
 )
-@click.option("--children", is_flag=True, help="With --per-call: in the Pythons that those start, too.")
+@click.option("--reductions", is_flag=True, help="Also compute sums on several CPUs: their last bits differ.")
+@click.option("--children", is_flag=True, help="Also in the Pythons that those of the command start.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
-def run(blas_threads: int | None, per_call: str | None, children: bool, command: tuple[str, ...]) -> int:
-    """Run a command with BLAS threads set in its environment, as the profile says.
+def run(
+    *,
+    blas_threads: int | None,
+    environment_only: bool,
+    reductions: bool,
+    children: bool,
+    command: tuple[str, ...],
+) -> int:
+    """Run a command with the measured choices in force.
+
+    Every Python that the command is or starts (a script, pytest, a console script, one in a make file) calls
+    autotune.apply() once it has loaded NumPy, with no change to the program. autotune has to be installed
+    for that Python, and -I, -E and -S keep it from working. What those Pythons start runs as without it, unless
+    there is --children. BLAS threads for the whole process are set in the environment, which is all that
+    --environment-only does, and what --blas-threads does.
 
     The command takes the place of autotune and its exit status is the one you get: 127 if it is not found,
     126 if it cannot be executed. Variables that you have set stay as they are.
 
-    With --per-call, every Python that the command is or starts (a script, pytest, a console script, one in a
-    make file) calls autotune.apply(per_call=True) once it has loaded NumPy, with no change to the program.
-    autotune has to be installed for that Python, and -I, -E and -S keep it from working. What those Pythons
-    start runs as without it, unless there is --children.
-
     \b
     Examples:
       autotune run -- python simulate.py --steps 100
+      autotune run --reductions -- pytest
       autotune run --blas-threads 1 -- make test
-      autotune run --per-call -- pytest
-      autotune run --per-call=all -- python simulate.py
     """
-    if per_call is None and children:
-        raise click.UsageError(messages.CHILDREN_ALONE)
-    if per_call is not None and blas_threads is not None:
-        raise click.UsageError(messages.THREADS_AND_CALLS)
+    only = environment_only or blas_threads is not None
+    if only and (reductions or children):
+        raise click.UsageError(messages.ONLY_VARIABLES)
     threads, _ = choice(blas_threads)
     variables = thread_variables.exports(threads, os.environ)
-    if per_call is not None:
-        variables |= from_start(per_call, os.environ, children=children)
+    if not only:
+        variables |= from_start(os.environ, reductions=reductions, children=children)
     return become(command, {**os.environ, **variables})
 
 
-def from_start(per_call: str, environ: Mapping[str, str], *, children: bool) -> dict[str, str]:
-    """Variables that have a Python switch its calls from its start, see `runtime/startup/sitecustomize.py`."""
+def from_start(environ: Mapping[str, str], *, reductions: bool, children: bool) -> dict[str, str]:
+    """Return variables that have a Python call apply() from its start (`runtime/startup/sitecustomize.py`)."""
     from autotune import runtime
 
     folder = os.path.join(runtime.__path__[0], "startup")  # noqa: PTH118
     places = [folder, *filter(None, [environ.get("PYTHONPATH")])]
-    variables = {"PYTHONPATH": os.pathsep.join(places), "AUTOTUNE_PER_CALL": per_call}
-    return {**variables, "AUTOTUNE_PER_CALL_CHILDREN": "1"} if children else variables
+    variables = {
+        "PYTHONPATH": os.pathsep.join(places),
+        "AUTOTUNE_START": "reductions" if reductions else "apply",
+    }
+    return {**variables, "AUTOTUNE_START_CHILDREN": "1"} if children else variables
 
 
 def become(command: tuple[str, ...], environ: Mapping[str, str]) -> int:

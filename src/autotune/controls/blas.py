@@ -23,11 +23,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from autotune.controls import after_fork, blas_setters
 from autotune.controls.blas_setters import Library
 from autotune.controls.import_hooks import when_scipy_arrives
-from autotune.controls.switch import Flight, Switch, ThreadSwitch
+
+if TYPE_CHECKING:
+    from autotune.native._core import Switch
 
 
 class BlasThreads:
@@ -43,9 +46,8 @@ class BlasThreads:
         self._process = _Domain()
         self._thread = threading.local()
         self._base: int | None = None
-        self._switches: tuple[Switch, ...] = ()
+        self._switches: tuple[tuple[Library, Switch], ...] = ()
         """Those in force, of NumPy's library first."""
-        self._flight = Flight()
 
     def loaded(self) -> tuple[Library, ...]:
         """The BLAS libraries loaded now, NumPy's first; empty if none can be found."""
@@ -96,10 +98,10 @@ class BlasThreads:
             with self._lock:
                 self._settle()
 
-    def begin_switching(self, usable_cpus: int) -> tuple[Switch, int] | None:
-        """A Switch for the calls into NumPy's library, and the most threads that it may give one: somebody
-        else's count is a ceiling. None without a library.
+    def begin_switching(self, usable_cpus: int) -> tuple["Switch", int] | str:
+        """Make a Switch for the calls into NumPy's library; return it, and the most threads that it may give a call.
 
+        Another library's, or the user's, own count is a ceiling. Returns a sentence if calls cannot be switched.
         set_threads() is not to be called before end_switching().
         """
         after_fork.check()
@@ -108,11 +110,13 @@ class BlasThreads:
             self._look()
             self._settle()
             library = next(iter(self._libraries), None)
-            return None if library is None else self._switched(library, usable_cpus)
+            if library is None:
+                return "no BLAS library was found whose threads could be set."
+            return self._switched(library, usable_cpus)
 
-    def switch_scipy_too(self, usable_cpus: int) -> tuple[Switch, int] | str:
-        """The same for the library that SciPy is linked to, while calls into NumPy's are switched: the same
-        Switch if it is the same library. A sentence if SciPy's calls cannot be switched.
+    def switch_scipy_too(self, usable_cpus: int) -> tuple["Switch", int] | str:
+        """Make one for the library that SciPy is linked to, while calls into NumPy's are switched: the same
+        Switch if it is the same library.
         """
         with self._lock:
             self._look()
@@ -125,11 +129,11 @@ class BlasThreads:
             return self._switched(library, usable_cpus)
 
     def end_switching(self) -> None:
-        """The counts at rest come back, and no call changes them any more."""
+        """Put back the counts at rest; no call changes them any more."""
         with self._lock:
-            for switch in self._switches:
+            for _, switch in self._switches:
                 switch.stop()
-            self._switches, self._flight = (), Flight()
+            self._switches = ()
 
     def enter(self, scope: "Limit", threads: int) -> None:
         """Count a scope in."""
@@ -167,13 +171,24 @@ class BlasThreads:
         self._process.take(library for library in new if not library.per_thread)
         return bool(new)
 
-    def _switched(self, library: Library, usable_cpus: int) -> tuple[Switch, int]:
-        """The Switch of this library, made if it has none, and the most threads that it may give a call."""
-        switch = next((one for one in self._switches if one.library is library), None)
+    def _switched(self, library: Library, usable_cpus: int) -> tuple["Switch", int] | str:
+        """Return the Switch of this library, made if it has none, and the most threads that it may give a call."""
+        from autotune.native import core
+
+        native, addresses = core(), library.addresses
+        if isinstance(native, str):
+            return native
+        if addresses is None:
+            return f"{library} has no function for it that C could call."
+        switch: Switch | None = next((one for owner, one in self._switches if owner is library), None)
         if switch is None:
-            kind = ThreadSwitch if library.per_thread else Switch
-            switch = kind(library, self._lock, usable_cpus, self._flight)
-            self._switches += (switch,)
+            switch = native.Switch(
+                *addresses,
+                usable_cpus,
+                per_thread=library.per_thread,
+                returns_previous=library.returns_previous,
+            )
+            self._switches += ((library, switch),)
             if not self._process.scopes:
                 switch.come_back()
         ceiling = (self._here() if library.per_thread else self._process).ceiling(library)
@@ -181,11 +196,11 @@ class BlasThreads:
 
     def _settle(self) -> None:
         if self._process.scopes:
-            for switch in self._switches:
+            for _, switch in self._switches:
                 switch.step_aside()
         self._process.settle(self._base)
         if not self._process.scopes:
-            for switch in self._switches:
+            for _, switch in self._switches:
                 switch.come_back()
         if self._per_thread:
             self._here().settle(self._base)
@@ -205,8 +220,8 @@ class BlasThreads:
         self._lock = threading.RLock()
         me = threading.get_ident()
         self._process.scopes = {scope: n for scope, n in self._process.scopes.items() if scope.thread == me}
-        for switch in self._switches:
-            switch.forget(self._lock)
+        for _, switch in self._switches:
+            switch.forget()
         self._settle()
 
 

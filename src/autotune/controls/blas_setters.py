@@ -81,6 +81,17 @@ class Library:
         return f"Library({self.api}, {self.threads} threads, {self.path})"
 
     @property
+    def addresses(self) -> tuple[int, int] | None:
+        """Where the functions that read and set the count lie; None if they are Python's."""
+        import ctypes
+
+        try:
+            get, put = (ctypes.cast(one, ctypes.c_void_p).value for one in (self.get, self.put))  # type: ignore[arg-type]
+        except ctypes.ArgumentError:
+            return None
+        return (get, put) if get and put else None
+
+    @property
     def threads(self) -> int:
         """How many threads a call made by this thread would use."""
         return max(1, self.get())

@@ -1,9 +1,9 @@
 """Calls of scipy.linalg, met below its public names.
 
 scipy.linalg's functions get LAPACK's from `get_lapack_funcs`, or from a compiled module, by global names of the
-private modules that they are written in. While this is in force those names stand for others, whose functions
-are called between `begin` and `end`; what `scipy.linalg` and `scipy.linalg.lapack` offer stays as it is. SciPy is
-not imported for it: it is met once the program has done that.
+private modules that they are written in. While this is in force those names stand for others, whose functions the C
+core calls within a switch (`native._core.Met`); what `scipy.linalg` and `scipy.linalg.lapack` offer stays as it is.
+SciPy is not imported for it: it is met once the program has done that.
 
 Whatever is written in terms of these functions (pinv, orth, null_space, cho_factor, qr_multiply, polar, ...) is
 met in what it calls. Left alone are calls whose work is not what was measured: other LAPACK drivers, structures that
@@ -14,29 +14,23 @@ sides at once.
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from autotune.controls.import_hooks import expect_no_longer, when_imported
-from autotune.controls.switch import Calls
 from autotune.host.numeric_libraries import series
-from autotune.intercept.linalg_calls import (
-    Around,
-    Decide,
-    Named,
-    Naming,
-    Nothing,
-    Shape,
-    lstsq,
-    rectangle,
-    remember,
-    solve,
-    square,
-)
+from autotune.intercept.numpy_calls import Decide
+from autotune.intercept.operations import Match, Matcher, Shape, lstsq, rectangle, solve, square
+
+if TYPE_CHECKING:
+    from autotune.native._core import Calls, Switch
 
 KNOWN_SCIPY = frozenset({"1.13", "1.14", "1.15", "1.16", "1.17", "1.18"})
 """Versions of SciPy on which it was tried."""
+
+MOST_SHAPES = 4096
+"""Shapes remembered for each function; a program with more of them asks again."""
 
 _Compiled = Callable[..., Any]
 _IsIt = Callable[[tuple[Any, ...], Mapping[str, Any]], bool]
@@ -45,18 +39,23 @@ _HOMES = tuple(
 )
 
 
-class ScipyIntercept:
-    """The compiled functions of scipy.linalg, each called between `begin` and `end`."""
+class ScipyCalls:
+    """The compiled functions of scipy.linalg, each called within a switch."""
 
     def __init__(
-        self, its_own: Callable[[], tuple[Around, Decide] | str], refused: Callable[[str], object]
+        self,
+        core: Any,
+        choose: Callable[[], "tuple[Switch | None, Decide] | str"],
+        report: Callable[[str], object],
     ) -> None:
-        """`its_own` is asked once SciPy is there, since only then its BLAS library is: what is around calls, and
-        what they get; or a sentence why they are to be left alone. `refused` is told that sentence, or one
-        why this SciPy is not known.
+        """Store what to ask once SciPy is there, since only then its BLAS library is.
+
+        `choose` returns the Switch (None: calls are counted) and what calls get, or a sentence why they are left
+        alone. `report` gets that sentence, or the one why this SciPy is not known.
         """
-        self._its_own = its_own
-        self._refused = refused
+        self._core = core
+        self._choose = choose
+        self._report = report
         self._replaced: list[tuple[dict[str, Any], str, Any, Any]] = []
         """(names of a module, name, what it was, what it is)."""
 
@@ -73,11 +72,11 @@ class ScipyIntercept:
                 names[name] = before
 
     def _take_up(self) -> None:
-        found = _unknown_scipy() or self._its_own()
-        if isinstance(found, str):
-            self._refused(f"Calls of scipy.linalg are left alone: {found}")
+        chosen = _unknown_scipy() or self._choose()
+        if isinstance(chosen, str):
+            self._report(f"Calls of scipy.linalg are left alone: {chosen}")
             return
-        meeting = _Meeting(*found)
+        meeting = _Meeting(self._core, *chosen)
         for home in _HOMES:
             names = vars(sys.modules[home])
             self._replace(names, "get_lapack_funcs", meeting.routines(names["get_lapack_funcs"]))
@@ -96,11 +95,12 @@ class _Meeting:
     """Makes what stands for a compiled function.
 
     One is made for each shape and way of calling, and found again by these: a call pays for a look into a dictionary,
-    which takes the place of get_lapack_funcs's own. (Made anew by each call, they cost 4.5 us instead of 1.)
+    which takes the place of get_lapack_funcs's own. (Made anew by each call, they cost 4.5 us.)
     """
 
-    def __init__(self, around: Around, decide: Decide) -> None:
-        self._around = around
+    def __init__(self, core: Any, switch: "Switch | None", decide: Decide) -> None:
+        self._core = core
+        self._switch = switch
         self._decide = decide
 
     def routines(self, get_lapack_funcs: _Compiled) -> _Compiled:
@@ -122,7 +122,7 @@ class _Meeting:
                     function if one is None else self._met(function, one.named(*shapes), dtype, one.is_it)
                     for function, one in zip(found, _ROUTINES[names], strict=True)
                 ]
-                remember(known, key, found)
+                _remember(known, key, found)
             return found
 
         return met
@@ -136,7 +136,7 @@ class _Meeting:
                 vars(copy)[name] = self.function(vars(batched)[name], named)
         return copy
 
-    def function(self, function: _Compiled, named: Callable[..., Named | None]) -> _Compiled:
+    def function(self, function: _Compiled, named: Callable[..., Match | None]) -> _Compiled:
         """What stands for a function that takes matrices, and how to go about them."""
         known: dict[Any, _Compiled] = {}
 
@@ -145,50 +145,35 @@ class _Meeting:
             met = known.get(key)
             if met is None:
                 met = self._met(function, named(*args), args[0].dtype.name)
-                remember(known, key, met)
+                _remember(known, key, met)
             return met(*args)
 
         return call
 
     def _met(
-        self, function: _Compiled, named: Named | None, dtype: str, is_it: _IsIt | None = None
+        self, function: _Compiled, match: Match | None, dtype: str, is_it: _IsIt | None = None
     ) -> _Compiled:
-        """What stands for the function in calls of one shape."""
-        if named is None:
+        """Return what stands for the function in calls of one shape."""
+        if match is None:
             return function
-        calls = self._decide(named[0], dtype, named[1])
-        if isinstance(self._around, Nothing):
-            return _like(function, _counted(function, calls, is_it))
-        begin, end = self._around.begin, self._around.end
+        calls: Calls = self._decide(match[0], dtype, match[1])
+        met: _Compiled = self._core.Met(function, calls, self._switch)
+        if is_it is None:
+            return met
 
         def call(*args: Any, **keywords: Any) -> Any:
-            if is_it is not None and not is_it(args, keywords):
-                return function(*args, **keywords)
-            calls.count += 1
-            begun = None
-            try:
-                begun = begin(calls)
-                return function(*args, **keywords)
-            finally:
-                end(begun)
+            return met(*args, **keywords) if is_it(args, keywords) else function(*args, **keywords)
 
-        return _like(function, call)
+        # what SciPy reads from a routine: `typecode`, `dtype`, `prefix`, ...
+        vars(call).update(getattr(function, "__dict__", {}))
+        return call
 
 
-def _counted(function: _Compiled, calls: Calls, is_it: _IsIt | None) -> _Compiled:
-    """The function, with its calls counted."""
-
-    def call(*args: Any, **keywords: Any) -> Any:
-        calls.count += is_it is None or is_it(args, keywords)
-        return function(*args, **keywords)
-
-    return call
-
-
-def _like(function: _Compiled, call: _Compiled) -> _Compiled:
-    """The call, with what SciPy reads from a routine (`typecode`, `dtype`, `prefix`, ...)."""
-    vars(call).update(getattr(function, "__dict__", {}))
-    return call
+def _remember(known: dict[Any, Any], key: object, met: object) -> None:
+    """Keep what is called for a shape, if need be in place of all others."""
+    if len(known) >= MOST_SHAPES:
+        known.clear()
+    known[key] = met
 
 
 # --- which operation a compiled function is --------------------------------------------------
@@ -197,7 +182,7 @@ def _like(function: _Compiled, call: _Compiled) -> _Compiled:
 class _Routine(NamedTuple):
     """What a routine is called for, by the shapes of a matrix and of right-hand sides, if the call is for that."""
 
-    named: Naming
+    named: Matcher
     is_it: _IsIt | None = None
 
 
@@ -263,44 +248,44 @@ def _columns(right: Any) -> Shape:
 # The functions of _batched_linalg, whose arguments all go by place.
 
 
-def _batched_solve(a: Any, b: Any, structure: int, *_: Any) -> Named | None:
+def _batched_solve(a: Any, b: Any, structure: int, *_: Any) -> Match | None:
     return solve(a.shape, _columns(b)) if structure in {_ANY, _GENERAL} else None
 
 
-def _batched_inv(a: Any, structure: int, *_: Any) -> Named | None:
+def _batched_inv(a: Any, structure: int, *_: Any) -> Match | None:
     return ("inv", {"n": a.shape[-1]}) if structure in {_ANY, _GENERAL} else None
 
 
-def _batched_det(a: Any, *_: Any) -> Named:
+def _batched_det(a: Any, *_: Any) -> Match:
     return "det", {"n": a.shape[-1]}
 
 
-def _batched_cholesky(a: Any, *_: Any) -> Named:
+def _batched_cholesky(a: Any, *_: Any) -> Match:
     return "cholesky", {"n": a.shape[-1]}
 
 
-def _batched_svd(a: Any, driver: str, compute_uv: bool, full_matrices: bool, *_: Any) -> Named | None:
+def _batched_svd(a: Any, driver: str, compute_uv: bool, full_matrices: bool, *_: Any) -> Match | None:
     rows, columns = a.shape[-2:]
     full = compute_uv and full_matrices and rows != columns
     return None if full or driver != "gesdd" else ("svd", {"m": rows, "n": columns})
 
 
-def _batched_qr(a: Any, _overwrite: bool, mode: int, pivoting: bool, *_: Any) -> Named | None:
+def _batched_qr(a: Any, _overwrite: bool, mode: int, pivoting: bool, *_: Any) -> Match | None:
     rows, columns = a.shape[-2:]
     full = mode == _FULL and rows > columns
     return None if full or pivoting else ("qr", {"m": rows, "n": columns})
 
 
-def _batched_eig(a: Any, left: bool, right: bool, *others: Any) -> Named | None:
+def _batched_eig(a: Any, left: bool, right: bool, *others: Any) -> Match | None:
     generalised = len(others) > 2
     return None if left or not right or generalised else ("eig", {"n": a.shape[-1]})
 
 
-def _batched_lstsq(a: Any, b: Any, _cut_off: float, driver: str, *_: Any) -> Named | None:
+def _batched_lstsq(a: Any, b: Any, _cut_off: float, driver: str, *_: Any) -> Match | None:
     return lstsq(a.shape, _columns(b)) if driver == "gelsd" else None
 
 
-_BATCHED: Mapping[str, Callable[..., Named | None]] = {
+_BATCHED: Mapping[str, Callable[..., Match | None]] = {
     "_solve": _batched_solve,
     "_inv": _batched_inv,
     "_det": _batched_det,

@@ -110,6 +110,35 @@ static void set_here(struct flight *flight, int threads)
 
 /* --- calls ------------------------------------------------------------------------------------------------------ */
 
+static void forget_flight(const struct flight *flight)
+{
+    *(flight->previous ? &flight->previous->next : &first) = flight->next;
+    if (flight->next != NULL) {
+        flight->next->previous = flight->previous;
+    }
+    in_flight--;
+}
+
+/* In a forked child only the calls of the thread that forked are still in flight. Whoever forked: C code too. */
+static void forget_other_threads(void)
+{
+    const uintptr_t here = (uintptr_t)pthread_self();
+    for (struct flight *one = first, *next; one != NULL; one = next) {
+        next = one->next;
+        if (one->thread != here) {
+            forget_flight(one);
+        }
+    }
+}
+
+static void after_fork_in_child(void)
+{
+#ifdef Py_GIL_DISABLED
+    pthread_mutex_init(&guard_lock, NULL);
+#endif
+    forget_other_threads();
+}
+
 void switch_begin(struct flight *flight, Switch *through, Calls *calls)
 {
     LOCK();
@@ -158,11 +187,7 @@ bool switch_end(struct flight *flight)
     LOCK();
     Switch *through = flight->through;
     Calls *calls = flight->calls;
-    *(flight->previous ? &flight->previous->next : &first) = flight->next;
-    if (flight->next != NULL) {
-        flight->next->previous = flight->previous;
-    }
-    in_flight--;
+    forget_flight(flight);
     if (through->per_thread) {
         undo(flight);
     }
@@ -375,7 +400,17 @@ static PyObject *switch_come_back(PyObject *object, PyObject *unused)
 static PyObject *switch_stop(PyObject *object, PyObject *unused)
 {
     PyObject *done = switch_step_aside(object, unused);
+    Switch *self = (Switch *)object;
     LOCK();
+    for (struct flight *one = first, *next; one != NULL; one = next) {
+        next = one->next;
+        if (one->through == self && one->is_python) {
+            forget_flight(one);
+            Py_DECREF((PyObject *)one->calls);
+            Py_DECREF(object); /* the caller holds another */
+            PyMem_Free(one);
+        }
+    }
     for (Switch **place = &switches; *place != NULL; place = &(*place)->next) {
         if (*place == (Switch *)object) {
             *place = (*place)->next;
@@ -391,21 +426,7 @@ static PyObject *switch_forget(PyObject *object, PyObject *unused)
 {
     (void)unused;
     Switch *self = (Switch *)object;
-    const uintptr_t here = (uintptr_t)pthread_self();
-#ifdef Py_GIL_DISABLED
-    pthread_mutex_init(&guard_lock, NULL);
-#endif
-    for (struct flight **place = &first; *place != NULL;) {
-        if ((*place)->thread == here) {
-            place = &(*place)->next;
-        } else {
-            if ((*place)->next != NULL) {
-                (*place)->next->previous = (*place)->previous;
-            }
-            *place = (*place)->next;
-            in_flight--;
-        }
-    }
+    forget_other_threads();
     if (self->per_thread) {
         undo_here(self);
     } else {
@@ -499,6 +520,7 @@ bool is_switch(PyObject *object) { return Py_TYPE(object) == switch_type; }
 
 int switch_types(PyObject *module)
 {
+    pthread_atfork(NULL, NULL, after_fork_in_child);
     calls_type = (PyTypeObject *)PyType_FromSpec(&calls_spec);
     switch_type = (PyTypeObject *)PyType_FromSpec(&switch_spec);
     if (calls_type == NULL || switch_type == NULL) {

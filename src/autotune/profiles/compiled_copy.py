@@ -68,6 +68,10 @@ class Compiled:
             name, dtype = head.decode().split(" ")
             yield from _groups(name, dtype, rows)
 
+    def names(self) -> frozenset[str]:
+        """The names of all operations."""
+        return frozenset(line.split(b" ", 1)[0].decode() for line in self.body.splitlines()[1:])
+
     def refusals(self) -> tuple[Refusal, ...]:
         """What is not used, and why."""
         return tuple(Refusal(*row) for row in json.loads(self.body.partition(b"\n")[0]))

@@ -54,6 +54,14 @@ class Resolution:
         every = (one.operation for group in self._copy.all_groups() for one in group.entries())
         return sorted(dict.fromkeys(every), key=lambda one: (one.name, one.dtype, one.sizes))
 
+    def names(self) -> frozenset[str]:
+        """Return the names of all operations that some profile for this machine has entries of."""
+        return self._copy.names()
+
+    def measured(self, name: str, dtype: str) -> list["Operation"]:
+        """Return the sizes at which one operation was measured."""
+        return list({one.operation: None for rung in self._rungs(name, dtype) for one in rung.entries})
+
     def entries(self) -> Iterator[Found]:
         """Every entry in use, each operation's best level first; operations of the nearest profile go first."""
         return (found for found in self._everything() if not refused(found.entry))

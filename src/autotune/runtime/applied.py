@@ -16,7 +16,6 @@ from autotune.runtime.process_threads import safe_threads
 
 if TYPE_CHECKING:
     from autotune.profiles.resolve import Resolution
-    from autotune.runtime.per_call import PerCallWish
 
 
 class Wishes(NamedTuple):
@@ -27,7 +26,8 @@ class Wishes(NamedTuple):
     processes: int | None = None
     children: bool = False
     allocator: str | None = None
-    per_call: "PerCallWish | None" = None
+    per_call: bool | None = None
+    reductions: bool = False
     reproducible: bool = False
     guard: bool = False
     record: bool | None = None
@@ -116,7 +116,8 @@ def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
         _check_profile_is_used(now, wishes.profile)
     now = _with_allocator(now, wishes.allocator, strict=strict)
     now = now._replace(
-        per_call=_calls_to_switch(wishes.per_call) or wishes.guard,
+        per_call=_is_per_call(wishes.per_call) or wishes.guard,
+        reductions=wishes.reductions or state.initial_reductions,
         guard=wishes.guard,
         record=_is_recording(wishes.record),
     )
@@ -186,13 +187,12 @@ def _with_allocator(now: Setting, wish: str | None, *, strict: bool) -> Setting:
     return now._replace(reason=f"{now.reason} {problem}")
 
 
-def _calls_to_switch(wish: "PerCallWish | None") -> "PerCallWish":
-    """Return which calls are to be switched. Raises UsageError for what is neither a bool nor "all"."""
+def _is_per_call(wish: bool | None) -> bool:
+    """Return whether single calls and loops are met. Raises UsageError for what is no bool."""
     if wish is None:
-        variable = os.environ.get("AUTOTUNE_PER_CALL", "")
-        return state.initial_per_call or ("all" if variable == "all" else variable not in {"", "0"})
-    if not (isinstance(wish, bool) or wish == "all"):
-        raise UsageError(f'per_call is True, False or "all", not {wish!r}.')
+        return os.environ.get("AUTOTUNE_PER_CALL", "1") not in {"", "0"}
+    if not isinstance(wish, bool):
+        raise UsageError(f"per_call is True or False, not {wish!r}.")
     return wish
 
 
@@ -231,11 +231,15 @@ def _start_interception(setting: Setting, resolution: "Resolution") -> None:
     if setting.record:
         state.demand = state.process_demand = state.process_demand or Demand()
     state.per_call = PerCall(resolution, initial=setting.initial_threads)
+    state.per_call.start(
+        switch=setting.per_call and not setting.reproducible,
+        loops=setting.per_call,
+        guard=setting.guard,
+        record=setting.record,
+        reductions=setting.reductions and not setting.reproducible,
+    )
     if setting.reproducible:
-        state.per_call.start(wish=False, guard=False)
-        state.per_call.why = "Calls are not switched: one count for everything was asked for."
-    else:
-        state.per_call.start(setting.per_call, guard=setting.guard)
+        state.per_call.why += " Calls are not switched: one count for everything was asked for."
     atexit.unregister(write_demand)
     atexit.register(write_demand)
 

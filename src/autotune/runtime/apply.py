@@ -1,13 +1,10 @@
 """The public function apply()."""
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from autotune.runtime.applied import Applied, Wishes, put_into_force
 from autotune.runtime.process_state import is_disabled, state
-
-if TYPE_CHECKING:
-    from autotune.runtime.per_call import PerCallWish
 
 
 def apply(
@@ -19,7 +16,8 @@ def apply(
     processes: int | None = None,
     children: bool = False,
     allocator: Literal["default", "retain"] | None = None,
-    per_call: "PerCallWish | None" = None,
+    per_call: bool | None = None,
+    reductions: bool = False,
     reproducible: bool = False,
     guard: bool = False,
     record: bool | None = None,
@@ -29,10 +27,11 @@ def apply(
 ) -> Applied:
     """Put the measured choices into force for this process. Acts at once; in a `with`, until its end.
 
-    NumPy is imported if it has not been, and its BLAS library gets the number of threads that makes some measured
-    sizes faster and none slower. If there is no such number it is left alone, and the gains come from tuned(),
-    executor() and map_blocks(). With an operation and its sizes, as in `apply("svd", n=500)`, the count is the one
-    measured for that operation.
+    NumPy is imported if it has not been. Each call of linear algebra and each product runs with the BLAS threads
+    measured for its operation, dtype and size; long loops of ufuncs run on the CPUs that were measured to be faster,
+    with results that are equal to the bit; and the BLAS library gets the number of threads that makes some measured
+    sizes faster and none slower. Without a profile only the limits of the CPUs are kept to. With an operation
+    and its sizes, as in `apply("svd", n=500)`, the count for the process is the one measured for that operation.
 
     Parameters
     ----------
@@ -49,19 +48,21 @@ def apply(
         not set.
     allocator : {"default", "retain"}, optional
         "retain" lets glibc keep freed memory for reuse, at the price of that memory; "default" undoes it.
-    per_call : bool or "all", optional
-        Run each call of numpy.linalg, and of scipy.linalg once that is imported, with the threads measured for its
-        operation, dtype and size, and restore the count after it; "all": np.matmul, `@`, np.dot and np.inner too.
-        Costs 1 us a call, 3 us if the count changes. Simultaneous calls share the CPUs. None: as
-        $AUTOTUNE_PER_CALL or `autotune run --per-call` says. No public object is replaced; on an unknown version of
-        NumPy or SciPy calls are left alone, and explain() says so.
+    per_call : bool, optional
+        False: set the BLAS thread count of the process, and leave single calls and loops alone. Else numpy.linalg, `@`,
+        matmul, dot, inner, vdot and ndarray.dot, and scipy.linalg once it is imported, are switched at 0.1 us a call,
+        0.3 us if the count changes, and simultaneous calls share the CPUs. It needs the C core, and takes no public
+        object's place; on an unknown version of NumPy or SciPy calls are left alone, and explain() says so.
+    reductions : bool
+        Also compute sums and products of floating-point numbers (and mean, var, std) in fixed blocks on several CPUs:
+        their last bits differ from plain NumPy's, and neither from machine to machine nor with the number of CPUs.
     reproducible : bool
         Keep one BLAS thread count for everything, the current one (with an operation, its own): the count decides
         the bits of results. Entries with another count are not used, in this and later profiles; workers and
-        chunks, which change no bits, are.
+        chunks, which change no bits, are. `reductions` is off.
     guard : bool
-        Like per_call, and run one in a hundred calls longer than 1 ms with the default: an entry that loses
-        against it is dropped, and explain() says what was saved.
+        Run one in a hundred calls longer than 1 ms with the default: an entry that loses against it is dropped, and
+        explain() says what was saved.
     record : bool, optional
         Count the calls, with and without an entry, for the daemon, in one small file that is written when the
         process ends. None: as $AUTOTUNE_RECORD says.
@@ -99,6 +100,7 @@ def apply(
         children=children,
         allocator=allocator,
         per_call=per_call,
+        reductions=reductions,
         reproducible=reproducible,
         guard=guard,
         record=record,
@@ -113,9 +115,9 @@ def apply(
     return applied
 
 
-def apply_from_start(per_call: "PerCallWish") -> None:
-    """Apply for `autotune run --per-call`, once the program has loaded NumPy; later apply() calls keep to it."""
-    state.initial_per_call = per_call
+def apply_from_start(*, reductions: bool) -> None:
+    """Apply for `autotune run`, once the program has loaded NumPy; later apply() calls keep to it."""
+    state.initial_reductions = reductions
     apply()
 
 

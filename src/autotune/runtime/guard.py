@@ -15,14 +15,12 @@ What follows
     is tested, so no outlier decides.
 """
 
-from collections.abc import Callable
 from math import sqrt
 from random import random, randrange
-from time import perf_counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from autotune.controls.switch import Calls
-from autotune.intercept.linalg_calls import Around
+if TYPE_CHECKING:
+    from autotune.native._core import Calls
 
 ALPHA = 0.01
 """Probability of ever dropping an entry that is no slower than the default."""
@@ -78,56 +76,27 @@ class Dropped(NamedTuple):
 
 
 class Guard:
-    """Around calls, in the place of the Switch that it passes them on to."""
+    """The guard of a process: the C core times calls and tells it of long ones and of controls."""
 
-    def __init__(self, inner: Around, default: int | None, clock: Callable[[], float] = perf_counter) -> None:
-        self._inner = inner
-        self._clock = clock
-        self._control = Calls("", "", {}, threads=default)
+    def __init__(self) -> None:
         self._watched: list[Watched] = []
         self.dropped: list[Dropped] = []
 
-    def beside(self, inner: Around, default: int | None) -> "Guard":
-        """One for the calls of another library. What both know is kept together."""
-        other = Guard(inner, default, self._clock)
-        other._watched, other.dropped = self._watched, self.dropped
-        return other
-
-    def begin(self, calls: Calls) -> "_Begun | None":
-        """One of these calls begins in this thread."""
-        if calls.threads is None:
-            self._inner.begin(calls)
-            return None
+    def look(self, calls: "Calls", seconds: float, control: int) -> None:
+        """Take in a call that has ended, drop an entry that has lost, and order the next control."""
         watched = calls.watched
         if watched is None:
             watched = calls.watched = Watched()
             self._watched.append(watched)
-        control = watched.due()
-        self._inner.begin(self._control if control else calls)
-        return (calls, control, self._clock())
-
-    def end(self, begun: "_Begun | None") -> None:
-        """It is over."""
-        if begun is None:
-            self._inner.end(None)
-            return
-        calls, control, start = begun
-        seconds = self._clock() - start
-        self._inner.end(None)
-        watched = calls.watched
-        watched.took(seconds, control=control)
-        if watched.has_lost and calls.threads is not None:
+        watched.took(seconds, control=bool(control))
+        threads = calls.threads
+        if watched.has_lost and threads is not None:
             self.dropped.append(
-                Dropped(
-                    calls.operation,
-                    calls.dtype,
-                    dict(calls.sizes),
-                    calls.threads,
-                    watched.pairs,
-                    watched.lost,
-                )
+                Dropped(calls.operation, calls.dtype, dict(calls.sizes), threads, watched.pairs, watched.lost)
             )
             calls.threads = None
+        elif watched.due():
+            calls.control = True
 
     def saved(self) -> Saved | None:
         """What the entries have saved; None while no entry has the five pairs that an interval takes."""
@@ -137,9 +106,6 @@ class Guard:
         seconds = sum(one.seconds for one in known)
         half = sqrt(sum((one.high - one.seconds) ** 2 for one in known))
         return Saved(seconds, seconds - half, seconds + half)
-
-
-_Begun = tuple[Calls, bool, float]
 
 
 class Watched:

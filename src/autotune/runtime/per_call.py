@@ -1,35 +1,40 @@
-"""Every call of numpy.linalg and scipy.linalg, and of products if asked for, with the threads that were measured
-for it.
+"""Calls of NumPy and SciPy in this process: linear algebra with the BLAS threads measured for each call, and long
+loops of ufuncs on several CPUs. What meets them is the C core; without it nothing here is in force.
 """
 
+import os
 from functools import partial
 from threading import RLock
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import autotune.model.catalogue
 import autotune.model.interpolation  # noqa: F401 - see below
-from autotune.controls import blas
-from autotune.controls.switch import Calls
+from autotune.controls import blas, thread_variables, wait_policy
+from autotune.controls.placement import cpus_for
 from autotune.errors import error_text
-from autotune.intercept.linalg_calls import Around, Decide, Intercept, Nothing
-from autotune.intercept.scipy_calls import ScipyIntercept
-from autotune.model.configuration import clamp
+from autotune.intercept.array_loops import CLASSES, REDUCING, ArrayLoops, LoopClass, Range
+from autotune.intercept.numpy_calls import Decide, NumpyCalls
+from autotune.intercept.scipy_calls import ScipyCalls
+from autotune.model.catalogue import CATALOGUE, Family
+from autotune.model.configuration import Configuration, Placement, clamp
+from autotune.model.operation import DTYPES
+from autotune.native import core
 from autotune.runtime.demand import Demand
-from autotune.runtime.guard import Guard
+from autotune.runtime.guard import LONG_SECONDS, Guard
+from autotune.runtime.loop_plan import loop_ranges
 from autotune.runtime.naming import as_operation
 
 if TYPE_CHECKING:
     from autotune.model.operation import Operation
+    from autotune.native._core import Calls, Switch
     from autotune.profiles.resolve import Resolution
 
 # Everything that a call needs is imported above, before there is one. If the first call of a thread imported it, a
 # fork at that moment would leave the lock of the module taken in the child for ever, whose own first call waits for it.
 
-PerCallWish = bool | Literal["all"]
-"""Calls to switch: none, those of numpy.linalg, or those of matmul too."""
-
 _MOST_CALLS = 4096
 """Operations at a size that are told apart; others still get their threads, but are not counted."""
+
+_SWITCHED = frozenset(name for name, row in CATALOGUE.items() if row.family is Family.LINALG)
 
 
 class _Tap(Protocol):
@@ -43,7 +48,7 @@ class _Tap(Protocol):
 
 
 class PerCall:
-    """An intercept in force, with what it decided and counted."""
+    """The interception in force, with what it decided and counted."""
 
     def __init__(self, resolution: "Resolution", *, initial: int | None) -> None:
         self._resolution = resolution
@@ -52,40 +57,25 @@ class PerCall:
         """SciPy may come, in some other thread, just as all of it is being taken off."""
         self._calls: dict[object, Calls] = {}
         self._taps: list[_Tap] = []
+        self._core: Any = None
         self.guard: Guard | None = None
         self.why = ""
-        """What is switched, and what could not be: sentences."""
+        """What is in force, and what could not be: sentences."""
 
-    def start(self, wish: PerCallWish, *, guard: bool) -> None:
-        """Meet calls from now on, and switch if it is wished; without, they are counted."""
-        around: Around = Nothing()
-        most: int | None = None
-        if wish:
-            begun = blas.begin_switching(self._resolution.usable_cpus)
-            if begun is None:
-                self.why = "Calls are not switched: no BLAS library was found whose threads could be set."
-            else:
-                around, most = begun
-                if guard:
-                    around = self.guard = Guard(around, self._default(most))
-        decide = partial(self._decide, most)
-        refusals = [self._tap(Intercept(decide, around))]
-        if wish == "all":
-            from autotune.intercept.dot_calls import DotCalls
-            from autotune.intercept.matmul_loop import MatmulLoops
-
-            refusals += [self._tap(MatmulLoops(decide, around)), self._tap(DotCalls(decide, around))]
-        refused = " ".join(dict.fromkeys(filter(None, refusals)))
-        if not self._taps:
-            blas.end_switching()
-            most = self.guard = None
-        if refused or most is None:
-            self.why = refused or self.why
-        else:
-            named = "numpy.linalg, matmul and dot" if wish == "all" else "numpy.linalg"
-            self.why = f"Each call of {named} runs with the threads measured for it."
-        if self._taps:
-            self._tap(self._scipy(around, switched=most is not None))
+    def start(self, *, switch: bool, loops: bool, guard: bool, record: bool, reductions: bool) -> None:
+        """Meet calls and loops from now on, as far as a profile speaks for them."""
+        core_or_reason = core()
+        if isinstance(core_or_reason, str):
+            self.why = f"Calls run as NumPy makes them. {core_or_reason}"
+            return
+        self._core = core_or_reason
+        names = self._resolution.names()
+        if record or (switch and not names.isdisjoint(_SWITCHED)):
+            self._meet_calls(switch=switch, guard=guard)
+        if loops:
+            self._meet_loops(names, reductions=reductions)
+        if not self.why:
+            self.why = "No profile speaks for single calls here, so they run as NumPy makes them."
 
     def stop(self) -> None:
         """Take it all off."""
@@ -93,33 +83,10 @@ class PerCall:
             for tap in self._taps:
                 tap.remove()
             self._taps = []
+        if self._core is not None:
+            self._core.watch_calls(None)
+            self._core.blas_spins(0)
         blas.end_switching()
-
-    def _scipy(self, around: Around, *, switched: bool) -> ScipyIntercept:
-        """What meets SciPy's calls, as soon as SciPy is there."""
-
-        def its_own() -> tuple[Around, Decide] | str:
-            with self._lock:
-                if not self._taps:
-                    return "they came too late."
-                if not switched:
-                    return around, partial(self._decide, None)
-                begun = blas.switch_scipy_too(self._resolution.usable_cpus)
-                if isinstance(begun, str):
-                    return begun
-                switch, most = begun
-                self._say("So do those of scipy.linalg.")
-                guarded = self.guard.beside(switch, self._default(most)) if self.guard is not None else switch
-                return guarded, partial(self._decide, most, library="scipy")
-
-        return ScipyIntercept(its_own, self._say)
-
-    def _say(self, sentence: str) -> None:
-        self.why = f"{self.why} {sentence}"
-
-    def _default(self, most: int) -> int | None:
-        """The count of a live control."""
-        return None if self._initial is None else min(self._initial, most)
 
     def counts(self) -> tuple[int, int]:
         """Calls met so far, and how many of them run with a count of their own."""
@@ -155,12 +122,52 @@ class PerCall:
         if self.guard is not None:
             self.guard.dropped.clear()
 
-    def _tap(self, tap: _Tap) -> str | None:
+    # --- calls of linear algebra ---------------------------------------------------------------
+
+    def _meet_calls(self, *, switch: bool, guard: bool) -> None:
+        through: Switch | None = None
+        most: int | None = None
+        if switch:
+            begun = blas.begin_switching(self._resolution.usable_cpus)
+            if isinstance(begun, str):
+                self._say(f"Calls are not switched: {begun}")
+            else:
+                through, most = begun
+                if guard:
+                    self.guard = Guard()
+                    through.control = self._default(most)
+                    self._core.watch_calls(self.guard.look, LONG_SECONDS)
+                self._say("Each call of numpy.linalg, matmul and dot runs with the threads measured for it.")
+        self._tap(NumpyCalls(self._core, partial(self._decide, most), through))
+        self._tap(_WhenImported(ScipyCalls(self._core, partial(self._for_scipy, most), self._say)))
+
+    def _for_scipy(self, most: int | None) -> "tuple[Switch | None, Decide] | str":
+        """What SciPy's calls get, as soon as SciPy is there."""
+        with self._lock:
+            if not self._taps:
+                return "they came too late."
+            if most is None:
+                return None, partial(self._decide, None)
+            begun = blas.switch_scipy_too(self._resolution.usable_cpus)
+            if isinstance(begun, str):
+                return begun
+            through, most = begun
+            through.control = self._default(most)
+            self._say("So do those of scipy.linalg.")
+            return through, partial(self._decide, most, library="scipy")
+
+    def _default(self, most: int) -> int:
+        """The count of a live control; 0: as at rest."""
+        return 0 if self._initial is None else min(self._initial, most)
+
+    def _say(self, sentence: str) -> None:
+        self.why = f"{self.why} {sentence}".lstrip()
+
+    def _tap(self, tap: _Tap) -> None:
         self._taps.append(tap)  # first: one that comes into force later asks whether any is
         refusal = tap.install()
         if refusal is not None:
-            self._taps.remove(tap)
-        return refusal
+            self._say(refusal)
 
     def _decide(
         self,
@@ -170,7 +177,7 @@ class PerCall:
         sizes: dict[str, int],
         *,
         library: str = "numpy",
-    ) -> Calls:
+    ) -> "Calls":
         """What these calls get: of at most so many BLAS threads, or None where nothing is switched."""
         key = (library, operation, dtype, *sizes.items())
         calls = self._calls.get(key)
@@ -180,22 +187,75 @@ class PerCall:
                 calls = self._calls.setdefault(key, calls)
         return calls
 
-    def _looked_up(self, most: int | None, operation: str, dtype: str, sizes: dict[str, int]) -> Calls:
+    def _looked_up(self, most: int | None, operation: str, dtype: str, sizes: dict[str, int]) -> "Calls":
+        new = self._core.Calls
         try:
             requested = as_operation(operation, dtype, sizes)
             if requested is None:
-                return Calls("", dtype, {})
+                return new("", dtype, {})  # type: ignore[no-any-return]
             match = self._resolution.find(requested)
+        except (RecursionError, MemoryError):
+            raise  # the core lets the call run without a choice, and asks again
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a profile, the call goes on
             self.why = f"{operation} runs as without a profile: {error_text(error)}"
-            return Calls("", dtype, {})
+            return new("", dtype, {})  # type: ignore[no-any-return]
         threads = None
         if match is not None and most is not None:
             threads = clamp(match.entry.choice, self._resolution.usable_cpus).blas_threads
-        return Calls(
+        return new(  # type: ignore[no-any-return]
             operation,
             dtype,
             sizes,
             threads=None if threads is None or most is None else min(threads, most),
             covered=match is not None,
         )
+
+    # --- loops of ufuncs ------------------------------------------------------------------------
+
+    def _meet_loops(self, names: frozenset[str], *, reductions: bool) -> None:
+        usable = self._resolution.usable_cpus
+        cpus = min(usable, thread_variables.user_limit(os.environ) or usable)
+        if cpus < 2 or not (reductions or any(name.startswith("loop_") for name in names)):
+            return
+        plans = {
+            (kind, dtype): self._ranges(members, dtype, cpus)
+            for kind, members in {**CLASSES, "reductions": REDUCING}.items()
+            for dtype in DTYPES
+        }
+        if not reductions and not any(plans.values()):
+            return
+        self._core.configure(cpus)
+        self._core.blas_spins(wait_policy.spin_seconds(os.environ))
+        loops = ArrayLoops(self._core)
+        self._tap(loops)
+        for (kind, dtype), ranges in plans.items():
+            loops.plan(kind, dtype, ranges)
+        self._core.reductions(reductions)
+        starts = [one.elements for ranges in plans.values() for one in ranges if one.workers > 1]
+        if starts:
+            self._say(f"Loops of ufuncs run on up to {cpus} CPUs, from {min(starts):,} elements on.")
+        if reductions:
+            self._say("Sums of floating-point numbers are computed in fixed blocks.")
+
+    def _ranges(self, members: LoopClass, dtype: str, cpus: int) -> list[Range]:
+        """What the profile says for a class of loops."""
+
+        def choose(name: str, size: int) -> Configuration | None:
+            requested = as_operation(name, dtype, {"n": size})
+            match = None if requested is None else self._resolution.find(requested)
+            return None if match is None else match.entry.choice
+
+        def place(placement: Placement | None, workers: int) -> int:
+            cpus = cpus_for(placement, workers)
+            return 0 if cpus is None else int(self._core.place(cpus))
+
+        sizes = sorted({one.size["n"] for one in self._resolution.measured(members.cheapest, dtype)})
+        return loop_ranges(members, sizes, choose, place, cpus=cpus)
+
+
+class _WhenImported:
+    """ScipyCalls, whose refusal is told when SciPy comes, and not at once."""
+
+    def __init__(self, calls: ScipyCalls) -> None:
+        self.install = calls.install
+        self.remove = calls.remove

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from autotune.profiles.resolve import Resolution
     from autotune.runtime.demand import Demand
     from autotune.runtime.guard import Dropped
-    from autotune.runtime.per_call import PerCall, PerCallWish
+    from autotune.runtime.per_call import PerCall
 
 DISABLED = "AUTOTUNE_DISABLE is set."
 _MOST_ANSWERS = 10_000
@@ -37,7 +37,8 @@ class Setting(NamedTuple):
     exported: Mapping[str, str] = {}
     """Environment variables for child processes."""
     allocator: str | None = None
-    per_call: "PerCallWish" = False
+    per_call: bool = False
+    reductions: bool = False
     guard: bool = False
     record: bool = False
     reproducible: bool = False
@@ -55,8 +56,8 @@ class State:
         """What config() answered, by its arguments."""
         self.reported: set[str] = set()
         """Unknown names that were logged."""
-        self.initial_per_call: PerCallWish = False
-        """What the start of the process (`autotune run --per-call`) asked for."""
+        self.initial_reductions = False
+        """What the start of the process (`autotune run --reductions`) asked for."""
         self.per_call: PerCall | None = None
         """The interception of single calls; None: there is none."""
         self.demand: Demand | None = None

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - Python looks for this file in a folder of its own, not in a package
-"""What `autotune run --per-call` has every Python do when it starts; found through PYTHONPATH.
+"""What `autotune run` has every Python do when it starts; found through PYTHONPATH.
 
 The environment and sys.path become what they would be without it, so that processes started from here do not
 get it too (unless `--children` asks for that), and a sitecustomize of the user's own runs as ever. Then nothing
@@ -14,7 +14,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-WISH, CHILDREN = "AUTOTUNE_PER_CALL", "AUTOTUNE_PER_CALL_CHILDREN"
+WISH, CHILDREN = "AUTOTUNE_START", "AUTOTUNE_START_CHILDREN"
+"""Set by `autotune run` (cli/run.py): "apply", or "reductions" for these too; and "1" to reach all later processes."""
 
 
 def begin() -> None:
@@ -35,15 +36,13 @@ def begin() -> None:
 
 
 def apply(wish: str) -> None:
-    """Switch each call from now on."""
+    """Put the measured choices into force."""
     try:
         from autotune.runtime.apply import apply_from_start
     except ImportError:
-        sys.stderr.write(
-            f"autotune run --per-call: {sys.executable} has no autotune, so its calls run as without.\n"
-        )
+        sys.stderr.write(f"autotune run: {sys.executable} has no autotune, so its calls run as without.\n")
     else:
-        apply_from_start("all" if wish == "all" else True)
+        apply_from_start(reductions=wish == "reductions")
 
 
 class _Watch:
