@@ -77,7 +77,7 @@ def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tm
     told = parse_inventory(json.dumps(profile_helper.inventory(str(tmp_path / "profiles"))).encode())
     assert [(one.operation.size["n"], one.status, one.level) for one in told.entries] == [
         (300, "tuned", "same-class"),
-        (500, "default-kept", "same-class"),
+        (500, "undecided", "same-class"),
         (700, "refused", "same-class"),
     ]
     assert [bool(one.undecided) for one in told.entries] == [False, True, True]
