@@ -30,11 +30,11 @@ from statistics import mean, stdev
 
 from scipy.stats import t as student
 
+from autotune.controls.supervise import descendants
 from autotune.daemon.control_socket import ask_daemon
 from autotune.daemon.sensors import fingerprint
 from autotune.daemon.state import DaemonState
 from autotune.daemon.state_file import save_state
-from autotune.daemon.supervise import descendants
 from autotune.errors import NoDaemon, ProfileError
 from autotune.profiles import folders, profile_files
 
@@ -389,7 +389,8 @@ def noticed(options: argparse.Namespace) -> Iterator[dict]:
     quiet = argparse.Namespace(start_below=1e-9, quiet_seconds=60.0, start_waiting=0.05)
     with daemon(quiet) as one, ExitStack() as stack:
         shadow = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autotune-numpy-")))
-        python = {"python": sys.executable, "environment": {"PYTHONPATH": str(shadow)}}
+        search_path = os.pathsep.join([str(shadow), *filter(None, [os.environ.get("PYTHONPATH")])])
+        python = {"python": sys.executable, "environment": {"PYTHONPATH": search_path}}
         shadow_numpy(shadow)
         one.configure(interpreters=[python])
         one.start()

@@ -88,7 +88,7 @@ def test_the_whole_catalogue_takes_seconds_for_a_call_of_each_size():
     calls = [
         ladder.seconds_of(CATALOGUE[name], operation(name, **size)) for name in ROWS for size in sizes(name)
     ]
-    assert sum(calls) < 3.0
+    assert sum(calls) < 3.3
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -104,7 +104,10 @@ def test_few_tasks_are_all_run():
 
 @given(n=st.integers(1, 10_000), cpus=st.integers(1, 512))
 def test_of_many_tasks_whole_waves_are_run(n, cpus):
-    assert ladder.measured_tasks(n, 10**12, usable_cpus=cpus) % (2 * cpus) == 0
+    measured = ladder.measured_tasks(n, 10**12, usable_cpus=cpus)
+
+    assert measured % cpus == 0
+    assert measured % (2 * cpus) == 0 or n > 1000
 
 
 @pytest.mark.parametrize(
@@ -117,9 +120,16 @@ def test_a_normal_ladder_has_a_smallest_corner_for_both_sizes(name):
 
 
 def test_the_usual_hundred_tasks_of_any_measured_matrix_lie_between_measured_sizes():
-    small, large = sizes("batch_matmul")
+    small, *_, large = sizes("batch_matmul")
     assert small == {"n": 300, "tasks": 100}
+    assert large["n"] >= 2000
     assert all(large[key] >= small[key] for key in small)
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("name", [name for name in ROWS if CATALOGUE[name].family is Family.LINALG])
+def test_matrices_of_a_hundred_rows_are_measured(name, effort):
+    assert any(set(size.values()) == {100} for size in sizes(name, effort=effort))
 
 
 def test_a_users_function_has_no_ladder():

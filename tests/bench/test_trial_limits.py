@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.bench import resource_limits
-from autotune.bench.trial_process import LARGEST_OUTPUT, Output
+from autotune.bench.trial_process import LARGEST_OUTPUT, PrintedText
 
 CONFINED = """
 import resource
@@ -42,7 +42,7 @@ def test_limits_hold_in_the_process_that_sets_them_and_never_grow():
 
 @given(st.lists(st.binary(max_size=3000), max_size=12))
 def test_of_what_is_printed_the_beginning_and_the_end_are_kept(parts):
-    output = Output()
+    output = PrintedText()
     for part in parts:
         output.add(part)
 

@@ -24,7 +24,7 @@ def test_a_signature_says_sizes_knobs_and_dtype():
     def work(m, n=5, *, workers=1, chunk=None, dtype="float64"):
         pass
 
-    found = user_workload.described(work, "work")
+    found = user_workload.inspect_function(work, "work")
 
     assert found.sizes == ("m",)
     assert found.optional == ("n",)
@@ -52,17 +52,17 @@ def test_as_a_row_of_the_catalogue_it_has_blas_threads_and_the_knobs_that_it_nam
 )
 def test_a_name_that_no_profile_can_hold_is_refused(name, words):
     with pytest.raises(BadWorkload, match=words):
-        user_workload.described(lambda n: n, name)
+        user_workload.inspect_function(lambda n: n, name)
 
 
 def test_parameters_by_position_only_are_refused():
     with pytest.raises(BadWorkload, match="by keyword"):
-        user_workload.described(lambda n, /: n, "work")
+        user_workload.inspect_function(lambda n, /: n, "work")
 
 
 def test_what_has_no_signature_is_refused():
     with pytest.raises(BadWorkload, match="does not say what it takes"):
-        user_workload.described(type, "work")
+        user_workload.inspect_function(type, "work")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autotune.bench import workloads
-from autotune.bench.workloads.inputs import PERIOD, repeated
+from autotune.bench.workloads.inputs import PERIOD, repeat_period
 from autotune.errors import UnknownOperation, UnsupportedPlatform
 from autotune.model.catalogue import CATALOGUE, IN_PROCESSES, Family, operation
 from autotune.model.configuration import Configuration, Method
@@ -167,7 +167,7 @@ def test_an_unknown_name_is_refused():
 
 def test_a_period_that_is_repeated_fills_the_array_and_nothing_else():
     period = np.arange(7.0)
-    assert np.array_equal(repeated(period, 17), np.resize(period, 17))
+    assert np.array_equal(repeat_period(period, 17), np.resize(period, 17))
 
 
 def test_what_lies_beside_a_window_that_is_filled_is_looked_at():

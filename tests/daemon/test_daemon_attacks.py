@@ -10,7 +10,7 @@ import time
 import pytest
 from support.daemon_processes import NEVER_IDLE, Daemon, descendants_known, gone, refused
 
-from autotune.daemon.supervise import descendants
+from autotune.controls.supervise import descendants
 
 pytestmark = [
     pytest.mark.real,

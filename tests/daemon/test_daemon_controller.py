@@ -8,10 +8,10 @@ import pytest
 from support.daemon_scenes import FACTS, NAME, NOON, PYTHON, SVD, Scene, entry
 
 from autotune.daemon import state as daemon_state
+from autotune.daemon.child_processes import ChildResult
 from autotune.daemon.daemon_settings import DaemonSettings, Interpreter, parse_hours
 from autotune.daemon.spool import FORMAT
 from autotune.daemon.state import DailyCpuTime, UnfinishedCalibration
-from autotune.daemon.supervise import ChildResult
 from autotune.host import cgroup
 from autotune.model.catalogue import operation
 from autotune.model.operation import Operation

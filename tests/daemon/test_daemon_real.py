@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from support.daemon_processes import ANY_LOAD, PATIENCE, Daemon, descendants_known, gone, refused
 
+from autotune.controls.supervise import descendants
+from autotune.daemon.child_processes import ChildCommand, ProcessLauncher
 from autotune.daemon.state_file import load_state
-from autotune.daemon.supervise import ChildCommand, ProcessLauncher, descendants
 
 pytestmark = [
     pytest.mark.real,

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from autotune.host.pressure import Load, read
+from autotune.host.pressure import Load, read, read_own
 
 STAT = "proc/stat: cpu  100 20 30 1000 50 6 4 7 90 0\\ncpu0 1 2 3 4\n"
 PROCESS = "({name}) S 1 1 1 0 -1 0 0 0 0 0 {user} {system} {reaped} 0 20 0 1 0 0"
@@ -107,3 +108,35 @@ def test_the_work_of_a_child_counts_as_ones_own():
     assert alone.own_seconds >= 0.25
     if Path(f"/proc/self/task/{os.getpid()}/children").exists():
         assert during.own_seconds - before.own_seconds >= 0.25
+
+
+def test_ones_own_waiting_is_the_sum_over_threads(tree):
+    root = tree(
+        "proc/self/task/7/schedstat: 900 1500000000 3\nproc/self/task/8/schedstat: 900 500000000 3\n"
+        "proc/pressure/cpu: some avg10=0.00 avg60=0.00 avg300=0.00 total=9000000"
+    )
+    assert read_own(root).waiting_seconds == 2.0
+
+
+@pytest.mark.parametrize("text", ["", "1 2", "1 x 3", "-"])
+def test_where_threads_do_not_say_how_long_they_waited_that_of_all_tasks_counts(tree, text):
+    root = tree(
+        f"proc/self/task/7/schedstat: {text}\n"
+        "proc/pressure/cpu: some avg10=0.00 avg60=0.00 avg300=0.00 total=9000000"
+    )
+    assert read_own(root).waiting_seconds == 9.0
+
+
+def test_of_many_threads_the_waiting_of_all_tasks_is_read(tree):
+    threads = "".join(f"proc/self/task/{number}/schedstat: 1 1000000000 1\n" for number in range(17))
+    root = tree(threads + "proc/pressure/cpu: some avg10=0.00 avg60=0.00 avg300=0.00 total=9000000")
+    assert read_own(root).waiting_seconds == 9.0
+
+
+@pytest.mark.real
+def test_ones_own_cpu_time_is_that_of_the_process():
+    before = read_own().own_seconds
+    end = time.process_time() + 0.2
+    while time.process_time() < end:
+        pass
+    assert 0.15 <= read_own().own_seconds - before <= 10.0

@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+from autotune.controls.supervise import descendants
 from autotune.daemon import spool
 from autotune.daemon.control_socket import ask_daemon
 from autotune.daemon.sensors import fingerprint
 from autotune.daemon.state import DaemonState
 from autotune.daemon.state_file import save_state
-from autotune.daemon.supervise import descendants
 from autotune.errors import NoDaemon
 from autotune.profiles import folders
 

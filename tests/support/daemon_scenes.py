@@ -2,6 +2,7 @@
 
 import json
 
+from autotune.daemon.child_processes import ChildProcess, ChildResult, ProcessLauncher
 from autotune.daemon.context import DaemonLog
 from autotune.daemon.controller import Controller
 from autotune.daemon.daemon_settings import DaemonPaths, DaemonSettings, IdleThresholds, Interpreter
@@ -9,7 +10,6 @@ from autotune.daemon.inventory import Inventory, InventoryEntry
 from autotune.daemon.schedule import ScheduleInput
 from autotune.daemon.sensors import LoadSample, MachineSensors, Moment
 from autotune.daemon.state import DaemonState
-from autotune.daemon.supervise import ChildProcess, ChildResult, ProcessLauncher
 from autotune.model.catalogue import operation
 from autotune.model.operation import Operation
 

@@ -1,6 +1,6 @@
 """Measures a whole command: every run is a process of its own, timed from its start to its end.
 
-What Configuration means here: `blas_threads` are the threads of every library, set by their environment
+Meaning of a Configuration: `blas_threads` are the threads of every library, set by their environment
 variables, or of BLAS libraries alone where the others' are tuned apart; `workers` and `chunk` stand for
 `{workers}` and `{chunk}` in the arguments, or `workers` for the threads of the other libraries.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from autotune.bench import noise, resource_limits, sampling
-from autotune.bench.failure_text import by_signal, last_words, noted, shortened
+from autotune.bench.failure_text import last_words, printed_note, shorten, signal_failure
 from autotune.controls import thread_variables
 from autotune.controls.supervise import Ending, Supervised
 from autotune.errors import BadWorkload, UnsupportedPlatform
@@ -35,7 +35,7 @@ LARGEST_OUTPUT = 2**20
 """Bytes of printed text that are kept of its end: a metric comes last."""
 
 LAST_WORDS_SECONDS = 1.0
-"""How long to read what is printed after the end, by a child that goes on."""
+"""Seconds to read what a child of the command prints after its end."""
 
 FACTOR_OF_DEFAULT = 5
 """A run that takes this many times as long as the slowest of the default, and a second, is a time-out."""
@@ -47,20 +47,20 @@ class Command:
 
     words: tuple[str, ...]
     workers: int | None = None
-    """What the default puts for `{workers}`; None if the command has no such place."""
+    """The default's value of `{workers}`; None if the command has no such place."""
     chunk: int | None = None
     separate: bool = False
-    """Are BLAS threads and the threads of other libraries set apart?"""
+    """Whether BLAS threads and the threads of other libraries are set apart."""
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
-        """What can be tuned of it."""
+        """Knobs of the command."""
         workers = self.workers is not None or self.separate
         named = {Knob.BLAS_THREADS: True, Knob.WORKERS: workers, Knob.CHUNK: self.chunk is not None}
         return tuple(knob for knob, there in named.items() if there)
 
     def arguments(self, configuration: Configuration) -> list[str]:
-        """The words with every place filled in."""
+        """Fill in every place of the words."""
         filled = list(self.words)
         for name, usual in (("workers", self.workers), ("chunk", self.chunk)):
             if usual is not None:
@@ -69,7 +69,7 @@ class Command:
         return filled
 
     def variables(self, configuration: Configuration) -> dict[str, str]:
-        """The environment variables that it is run with, beside those of the shell; none for the default."""
+        """Return the environment variables to add to those of the shell; none for the default."""
         threads = configuration.blas_threads
         if threads is None:
             return {}
@@ -77,7 +77,7 @@ class Command:
         return thread_variables.whole(threads, others or threads)
 
     def line(self, configuration: Configuration) -> str:
-        """What to type in a shell."""
+        """Return the line to type in a shell."""
         variables = [f"{name}={value}" for name, value in self.variables(configuration).items()]
         return " ".join([*variables, shlex.join(self.arguments(configuration))])
 
@@ -91,17 +91,17 @@ class Metric:
     maximize: bool = False
 
     def read(self, printed: str) -> float | str:
-        """The number, inverted if more is better; or what is wrong with it, as a sentence."""
-        found = None
-        for found in self.pattern.finditer(printed):  # noqa: B007 - the last one counts
+        """Read the number, inverted if more is better; or return a sentence on what is wrong with it."""
+        match = None
+        for match in self.pattern.finditer(printed):  # noqa: B007 - the last one counts
             pass
-        if found is None:
+        if match is None:
             return f"Nothing that it printed matches {self.pattern.pattern!r}."
-        text = found[1 if self.pattern.groups else 0] or ""
+        text = match[1 if self.pattern.groups else 0] or ""
         try:
             number = float(text)
         except ValueError:
-            return f"{shortened(text, 80)!r}, which the metric matches, is not a number."
+            return f"{shorten(text, 80)!r}, which the metric matches, is not a number."
         if not 0.0 < number < math.inf:
             return f"The metric is {text}; it must be above zero, since gains are ratios."
         return 1.0 / number if self.maximize else number
@@ -131,7 +131,7 @@ class CommandBench:
             )
         self.command = command
         self.wall_seconds: dict[Configuration, list[float]] = defaultdict(list)
-        """How long every run took that did not fail, whatever the metric."""
+        """Wall time of each successful run, whatever the metric."""
         self._metric = metric
         self._patience = patience
         self._environ = dict(os.environ if environ is None else environ)
@@ -163,17 +163,17 @@ class CommandBench:
             until = None if end is None else sampling.share(monotonic(), end, len(plan.cases) - place)
             records.append(self._measure(case, plan, until))
         return Session(
-            measurements=tuple(one for record in records for one in record.measurements()),
+            measurements=tuple(measurement for record in records for measurement in record.measurements()),
             wall_seconds=monotonic() - began,
             sampled_seconds=sum(record.sampled_seconds for record in records),
         )
 
-    def _measure(self, case: Case, plan: TrialPlan, until: float | None) -> "_Record":
+    def _measure(self, case: Case, plan: TrialPlan, until: float | None) -> "_CommandRecord":
         """Time pairs of one case, and disturbed ones again, until enough were undisturbed or the time is over."""
         candidates = tuple(
             configuration for configuration in case.configurations if not configuration.is_default
         )
-        record = _Record(case=case, arms=(DEFAULT, *candidates))
+        record = _CommandRecord(case=case, arms=(DEFAULT, *candidates))
         seed = sampling.order_seed(plan.seed, case.operation)
         agenda = sampling.Agenda(sampling.pair_order(len(candidates), plan.rounds, seed))
         last: _Run | None = None
@@ -220,7 +220,7 @@ class CommandBench:
             default_seconds=default.value, candidate_seconds=candidate.value, interference=interference
         )
 
-    def _run(self, record: "_Record", arm: int) -> "_Run | None":
+    def _run(self, record: "_CommandRecord", arm: int) -> "_Run | None":
         """Run an arm once; None if it, or a run of it before, failed."""
         if arm in record.failures:
             return None
@@ -240,7 +240,7 @@ class CommandBench:
         )
 
     def _once(self, configuration: Configuration) -> tuple[float | Failure, str]:
-        """One run: its seconds or its metric, and what it printed."""
+        """Run once; returns seconds or metric, and the printed text."""
         limit = self._limit(configuration)
         environ = {**self._environ, **self.command.variables(configuration)}
         words = self.command.arguments(configuration)
@@ -275,7 +275,7 @@ class CommandBench:
         return value, printed
 
     def _limit(self, configuration: Configuration) -> float:
-        """How long a run may take."""
+        """Return the seconds that a run may take."""
         if configuration.is_default:
             return self._patience
         return min(self._patience, FACTOR_OF_DEFAULT * self._slowest + 1.0)
@@ -296,7 +296,7 @@ class _Run:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Record:
+class _CommandRecord:
     """The state of one case. Arms are known by their position; the default is 0."""
 
     case: Case
@@ -309,7 +309,7 @@ class _Record:
     notes: dict[int, str] = field(default_factory=dict)
 
     def measurements(self) -> tuple[Measurement, ...]:
-        """One for each arm; none has timings if the default failed."""
+        """Return a measurement for each arm; none has timings if the default failed."""
         if 0 in self.failures:
             reason = f"The default failed: {self.failures[0].reason}"
             orphan = Failure(kind=FailureKind.NOT_REACHED, reason=reason)
@@ -326,12 +326,12 @@ class _Record:
             pairs=() if failed else tuple(pairs),
             seconds=() if failed else tuple(seconds),
             failure=self.failures.get(arm),
-            note=noted(self.notes.get(arm, "")),
+            note=printed_note(self.notes.get(arm, "")),
         )
 
 
 def _follow(process: Supervised, limit: float) -> tuple[Ending | None, bytes]:
-    """How the process ended, None if it takes longer than `limit`; and the end of what it printed.
+    """Wait for the end of a process, None if it takes longer than `limit`; also returns the end of the printed text.
 
     Its children that keep its pipe open do not count: the command ends when its first process does.
     """
@@ -367,9 +367,9 @@ def _over(until: float | None) -> bool:
 
 
 def _failure(status: int, printed: str, *, out_of_memory: bool) -> Failure:
-    """Why a command that ended with this status has no timing."""
+    """Return the reason why a command that ended with this status has no timing."""
     if status < 0:
-        return by_signal(-status, last_words(printed), out_of_memory=out_of_memory)
+        return signal_failure(-status, last_words(printed), out_of_memory=out_of_memory)
     return Failure(kind=FailureKind.ERROR, reason=f"It ended with exit status {status}.{last_words(printed)}")
 
 

@@ -1,4 +1,4 @@
-"""Why a trial has no timings, and what it printed: sentences of bearable length."""
+"""Reasons of failed trials and notes on printed text, as short sentences."""
 
 import signal
 import traceback
@@ -7,29 +7,33 @@ from pathlib import Path
 from autotune.model.measurement import Failure, FailureKind
 
 
-def shortened(text: str, limit: int = 300) -> str:
-    """The text on one line, with its middle left out if it is longer than `limit` characters."""
+def shorten(text: str, limit: int = 300) -> str:
+    """Put a text on one line, and leave out its middle if it is longer than `limit` characters."""
     line = " ".join(text.split())
     return line if len(line) <= limit else f"{line[: limit // 2 - 2]} ... {line[-limit // 2 + 3 :]}"
 
 
-def noted(printed: str) -> str | None:
-    """What is kept of the text that work printed; None if it was quiet."""
-    return shortened(printed) or None
+def printed_note(printed: str) -> str | None:
+    """Shorten the printed text to a note; None if there is none."""
+    return shorten(printed) or None
 
 
 def last_words(printed: str) -> str:
-    """A sentence with the last line that was printed; nothing if there is none."""
-    last = shortened(printed.strip().rpartition("\n")[2], 160)
+    """Return a sentence with the last printed line; an empty text if there is none."""
+    last = shorten(printed.strip().rpartition("\n")[2], 160)
     return f" Its last words: {last}" if last else ""
 
 
-def by_signal(number: int, words: str, *, out_of_memory: bool) -> Failure:
-    """Why a process was ended by a signal; `words` are its last ones, or nothing."""
+def signal_failure(number: int, words: str, *, out_of_memory: bool) -> Failure:
+    """Return the failure of a process that a signal ended; `words` are the sentence of `last_words`."""
     if number in {signal.SIGKILL, signal.SIGTERM}:
         if out_of_memory:
-            return Failure(kind=FailureKind.OUT_OF_MEMORY, reason="The kernel killed it for want of memory.")
-        return Failure(kind=FailureKind.KILLED, reason=f"Somebody killed it with {_signal_name(number)}.")
+            return Failure(
+                kind=FailureKind.OUT_OF_MEMORY, reason="The kernel killed it because memory ran out."
+            )
+        return Failure(
+            kind=FailureKind.KILLED, reason=f"Another process killed it with {_signal_name(number)}."
+        )
     return Failure(kind=FailureKind.CRASH, reason=f"It crashed with {_signal_name(number)}.{words}")
 
 
@@ -41,15 +45,15 @@ def _signal_name(number: int) -> str:
 
 
 def cause(problem: BaseException) -> str:
-    """One line on an exception: its type, its text, and the last file and line that is not a library's."""
+    """Describe an exception in one line: type, text, and the last file and line outside of libraries."""
     text = traceback.format_exception_only(problem)[-1].strip() or type(problem).__name__
     if isinstance(problem, SyntaxError):
         where = f" ({problem.filename}:{problem.lineno})" if problem.filename else ""  # none with a NUL byte
-        return f"{shortened(problem.msg)}{where}"
+        return f"{shorten(problem.msg)}{where}"
     frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if not _is_ours(frame.filename)]
     own = [frame for frame in frames if "site-packages" not in frame.filename]
     last = (own or frames)[-1:]
-    return shortened(text) + "".join(f" ({frame.filename}:{frame.lineno})" for frame in last)
+    return shorten(text) + "".join(f" ({frame.filename}:{frame.lineno})" for frame in last)
 
 
 def _is_ours(file: str) -> bool:

@@ -1,7 +1,7 @@
-"""Never two trials at once on a host: they would measure each other.
+"""Lock of the host: one calibration at a time, since two would measure each other.
 
-The kernel holds the lock and frees it when its process dies, however that happens. Who holds it is asked of
-the kernel as well, so that nothing is written that could be stale or made up.
+The kernel frees the lock when its process dies, however that happens, and says which process holds it, so that the
+lock file holds no text that could be stale or forged.
 """
 
 import os
@@ -18,7 +18,7 @@ from autotune.errors import EnvironmentProblem, HostBusy
 from autotune.host.identity import host_id
 
 SHARED_FOLDERS = ("/run/lock", "/tmp")  # noqa: S108  # filelock follows no links and truncates nothing
-"""Where every user of a host may make a file; the first that is there and writable. TMPDIR is not asked: it
+"""Folders in which every user of a host may make a file; the first that exists and is writable. TMPDIR is left out: it
 differs between users."""
 
 
@@ -49,7 +49,7 @@ def host_lock(*, timeout: float = 0.0, environ: Mapping[str, str] | None = None)
 
 
 def lock_path(environ: Mapping[str, str]) -> Path:
-    """The lock's file: the same for all users of a host, unless `AUTOTUNE_STATE_DIR` names a folder."""
+    """Return the path of the lock: the same for all users of a host, unless `AUTOTUNE_STATE_DIR` names a folder."""
     folder = environ.get("AUTOTUNE_STATE_DIR") or next(
         (shared for shared in SHARED_FOLDERS if os.access(shared, os.W_OK | os.X_OK)), tempfile.gettempdir()
     )
@@ -57,8 +57,8 @@ def lock_path(environ: Mapping[str, str]) -> Path:
 
 
 def holder(path: Path) -> str:
-    """Who holds the lock: process, user, command and since when it runs, as far as the system tells."""
-    import psutil  # only somebody who has to wait asks
+    """Describe the process that holds the lock: id, user, start and command, as far as the system tells."""
+    import psutil  # loaded only where the lock is held
 
     pid = _holding_process(path)
     if pid is None:
@@ -72,11 +72,11 @@ def holder(path: Path) -> str:
 
 
 def _holding_process(path: Path) -> int | None:
-    """By /proc/locks (proc_locks(5)); None on other systems, and for a holder in another container."""
+    """Look up the holder in /proc/locks (proc_locks(5)); None on other systems, and for one in another container."""
     with suppress(OSError):
         inode = path.stat().st_ino
-        found = re.search(
+        match = re.search(
             rf"FLOCK +ADVISORY +WRITE (\d+) [0-9a-f]+:[0-9a-f]+:{inode} ", Path("/proc/locks").read_text()
         )
-        return int(found[1]) or None if found else None
+        return int(match[1]) or None if match else None
     return None

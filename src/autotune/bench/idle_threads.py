@@ -1,4 +1,4 @@
-"""Threads of this process that spin although they have nothing to do, as a BLAS library's do for a while."""
+"""Idle threads of this process that still spin, as those of a BLAS library do for a while."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ def await_rest(limit: float) -> bool:
 
 
 def _others_run() -> bool:
-    """Does another thread of this process run, or want to? Its state is `R` (proc_pid_stat(5))."""
+    """Whether another thread of this process runs or wants to: its state is `R` (proc_pid_stat(5))."""
     if sys.platform != "linux":
         return False
     me = str(threading.get_native_id())
@@ -35,5 +35,5 @@ def _others_run() -> bool:
 
 
 def _state(stat: Path) -> str:
-    """The state of a thread whose name, in brackets, may hold anything."""
+    """Read the state of a thread; its name, in brackets before it, may hold any character."""
     return (kernel_files.read(str(stat)) or "").rpartition(")")[2].strip()[:1]

@@ -3,8 +3,8 @@
 import os
 
 from autotune.bench import trial_job
-from autotune.bench.failure_text import shortened
-from autotune.bench.trial_process import End, TrialProcess, TrialServer
+from autotune.bench.failure_text import shorten
+from autotune.bench.trial_process import TrialEnd, TrialProcess, TrialServer
 from autotune.bench.user_workload import UserWorkload
 from autotune.controls.thread_variables import scrub
 from autotune.errors import BadWorkload
@@ -29,7 +29,7 @@ def describe(source: str, *, patience: float = 60.0) -> UserWorkload:
             raise BadWorkload(str(message["refused"]))
         if "workload" in message:
             return UserWorkload.from_dict(message["workload"])
-    if ending is not None and ending.end is End.TIME_OUT:
+    if ending is not None and ending.end is TrialEnd.TIME_OUT:
         raise BadWorkload(f"{source} cannot be imported: that took longer than {patience:.3g} s.")
-    words = shortened(printed.strip().rpartition("\n")[2]) or "none"
+    words = shorten(printed.strip().rpartition("\n")[2]) or "none"
     raise BadWorkload(f"{source} cannot be imported: the process that tried it died. Its last words: {words}")

@@ -1,24 +1,34 @@
-"""Which sizes of an operation to measure: the machine's caches and memory in, sizes out. Pure."""
+"""Sizes of an operation to measure, from the machine's caches and memory. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import ceil
 
-from autotune.model.catalogue import Family, Kind, Sizes, operation
+from autotune.model.catalogue import IN_PROCESSES, Family, Kind, Sizes, operation
 from autotune.model.operation import Operation
 
-LONGEST_CALL: Mapping[str, float] = {"normal": 0.12, "thorough": 0.5}
+LONGEST_CALL: Mapping[str, float] = {"normal": 0.14, "thorough": 0.5}
 """Seconds that one call may take by `seconds_of`, for each effort."""
 
 LONGEST_STACK: Mapping[str, float] = {"normal": 0.04, "thorough": 0.2}
 """The same for stacks, which have many configurations, each with a result to check."""
 
+MATRICES = (20, 50, 100, 200, 500, 1000, 2000, 5000)
+"""Rows of square matrices, as people have them. Rows of 2^k elements meet in the same sets of a cache, and would say
+less of the sizes between."""
+
+SMALLEST_MATRIX = 100
+"""But for thorough efforts."""
+
+LONGEST_WAVES = 0.5
+"""Seconds. Where two waves of tasks take longer, one is measured: the cost of making a pool is small against it."""
+
 MEMORY_SHARE = 0.25
-"""Of the memory that this process may use; no workload takes more."""
+"""Share of the memory that this process may use; no workload takes more."""
 
 L3_CREDIBLE = 32 * 2**20
-"""Bytes. Guests in a cloud report the L3 of the whole socket, 480 MiB on one of two CPUs: more than this is
-not believed to be at one program's disposal."""
+"""Bytes. Guests in a cloud report the L3 of the whole socket, 480 MiB on one of two CPUs: no program has
+more than this to itself."""
 
 BANDWIDTH = 10e9
 """Bytes a second that one call moves, on a machine slower than most."""
@@ -66,7 +76,7 @@ START_SECONDS: Mapping[str, float] = {"share": 0.05}
 
 
 def seconds_of(kind: Kind, operation: Operation) -> float:
-    """About how long one plain call takes on a machine slower than most (50 GFLOP/s, 10 GB/s).
+    """Estimate the seconds of one plain call on a machine slower than most (50 GFLOP/s, 10 GB/s).
 
     For planning only: it is never compared with a measurement. Of many tasks only those are counted that a
     call of the workload runs.
@@ -85,14 +95,15 @@ def seconds_of(kind: Kind, operation: Operation) -> float:
 
 
 def measured_tasks(n: int, tasks: int, *, usable_cpus: int) -> int:
-    """How many of many equal tasks to run, so that their time stands for all: it grows by whole waves.
+    """Choose how many of many equal tasks to run, so that their time stands for all: it grows by whole waves.
 
     So many that making a pool of threads, which is paid once, weighs as little as it does for all of them: the
-    work of 100 products of 300 x 300; and in twos of whole waves, one task for each CPU. Fewer tasks than that
-    run all, since there the last, unfilled wave counts.
+    work of 100 products of 300 x 300; and in twos of whole waves, one task for each CPU, or in one where tasks take
+    long. Fewer tasks than that run all, since there the last, unfilled wave counts.
     """
-    waves = 2 * usable_cpus
-    return min(tasks, waves * ceil(100 * (300 / n) ** 3 / waves))
+    seconds = 2.0 * n**3 / (FLOPS["batch_matmul"] / 2)  # of one task on one CPU
+    wave = usable_cpus if 2 * seconds > LONGEST_WAVES else 2 * usable_cpus
+    return min(tasks, wave * ceil(100 * (300 / n) ** 3 / wave))
 
 
 def sizes(
@@ -104,7 +115,7 @@ def sizes(
     effort: str,
     dtype: str = "float64",
 ) -> tuple[Sizes, ...]:
-    """The sizes to measure of a row of the catalogue.
+    """Choose the sizes to measure of a row of the catalogue.
 
     One with effort "quick", two to five with "normal", more and longer ones with "thorough". Caches are in
     bytes, of one cache each; memory is what this process may use. What is None is unknown and plays no part.
@@ -118,9 +129,9 @@ def sizes(
         case Family.STACK:
             rungs = _stacks(kind, effort, dtype)
         case Family.TASKS:
-            rungs = _tasks(effort)
+            rungs = _tasks(kind, effort)
         case Family.SHARING:
-            rungs = _shared(effort)
+            rungs = _shared_arrays(effort)
         case _:
             rungs = _arrays(kind, effort, dtype, machine_l2, machine_l3)
     return tuple(rung for rung in rungs if _fits(kind, rung, dtype, memory_bytes))
@@ -129,9 +140,9 @@ def sizes(
 def _matrices(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
     """Square ones, of which BLAS threads slow down the small and speed up the large; tall and wide ones."""
     if effort == "quick":
-        return [kind.filled({"n": 128})]
+        return [kind.filled({"n": SMALLEST_MATRIX})]
     squares: list[Sizes] = [
-        kind.filled({"n": 2**power}) for power in range(5 if effort == "thorough" else 7, 13)
+        kind.filled({"n": n}) for n in MATRICES if n >= SMALLEST_MATRIX or effort == "thorough"
     ]
     quick_enough = [size for size in squares if _takes(kind, size, dtype) <= LONGEST_CALL[effort]]
     if effort == "normal":
@@ -141,14 +152,14 @@ def _matrices(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
 
 
 def _shapes(kind: Kind, short: int, long: int) -> list[Sizes]:
-    """One shape for each size that can be the long one: tall, skinny, wide."""
+    """Make a shape for each size that can be the long one: tall, deep, wide."""
     if len(kind.size_names) == 1:
         return []
     return [{**dict.fromkeys(kind.size_names, short), name: long} for name in kind.size_names]
 
 
 def _stacks(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
-    """Matrices too small for BLAS threads, by the thousand, and longer stacks of them."""
+    """Stacks of thousands of matrices that are too small for BLAS threads."""
     if effort == "quick":
         return [{"n": 16, "count": 1000}]
     rungs: list[Sizes] = []
@@ -161,17 +172,22 @@ def _stacks(kind: Kind, effort: str, dtype: str) -> list[Sizes]:
     return [size for place, size in enumerate(rungs) if size not in rungs[:place]]
 
 
-def _tasks(effort: str) -> list[Sizes]:
-    """Two corners, between which all else lies: a few of the tasks stand for all, so many cost no more."""
+def _tasks(kind: Kind, effort: str) -> list[Sizes]:
+    """Corners, between which all else lies: a few of the tasks stand for all, so many cost no more.
+
+    Worker processes start within a second, so that their largest matrices are left to thorough efforts.
+    """
     rungs: list[Sizes] = [{"n": 300, "tasks": 100}]
     if effort != "quick":
         rungs.append({"n": 1000, "tasks": 1000})
+    if effort == "thorough" or (effort == "normal" and not kind.name.endswith(IN_PROCESSES)):
+        rungs.append({"n": 2000, "tasks": 1000})
     if effort == "thorough":
-        rungs += [{"n": 100, "tasks": 10}, {"n": 1000, "tasks": 10}, {"n": 2000, "tasks": 1000}]
+        rungs += [{"n": 100, "tasks": 10}, {"n": 1000, "tasks": 10}]
     return rungs
 
 
-def _shared(effort: str) -> list[Sizes]:
+def _shared_arrays(effort: str) -> list[Sizes]:
     """Arrays worth starting processes for."""
     lengths = {"quick": [1_000_000], "normal": [1_000_000, 4_000_000]}
     return [{"n": n} for n in lengths.get(effort, [100_000, 1_000_000, 4_000_000, 10_000_000])]
@@ -181,12 +197,12 @@ def _arrays(kind: Kind, effort: str, dtype: str, l2: int | None, l3: int | None)
     """Arrays that fit an L2 cache, half an L3 cache, and neither."""
     if effort == "quick":
         return [{"n": 1_000_000}]
-    one = kind.bytes_of(operation(kind.name, dtype=dtype, n=1_000_000)) / 1_000_000
+    element_bytes = kind.bytes_of(operation(kind.name, dtype=dtype, n=1_000_000)) / 1_000_000
     lengths = {10_000_000}
     if l2 is not None:
-        lengths.add(_round(l2 / one))
+        lengths.add(_round(l2 / element_bytes))
     if l3 is not None:
-        lengths.add(_round(min(l3, L3_CREDIBLE) / 2 / one))
+        lengths.add(_round(min(l3, L3_CREDIBLE) / 2 / element_bytes))
     if effort == "thorough":
         lengths |= {100_000, 1_000_000, 100_000_000}
     longest = LONGEST_CALL[effort]
@@ -194,7 +210,7 @@ def _arrays(kind: Kind, effort: str, dtype: str, l2: int | None, l3: int | None)
 
 
 def _round(number: float) -> int:
-    """The nearest of 1, 2, 5, 10, 20, 50 ... at or below a number, and at least 10,000 elements."""
+    """Round down to 1, 2, 5, 10, 20, 50 ..., but to 10,000 elements at least."""
     power: int = 10 ** (len(str(int(number))) - 1)
     return max(10_000, max(step for step in (1, 2, 5) if step * power <= max(number, 1)) * power)
 

@@ -1,8 +1,8 @@
-"""The measuring itself, inside the trial process: check, warm up, then pair after pair.
+"""Measurement inside the trial process: check results, warm up, time pairs.
 
-Task after task: the inputs of one are gone before the next one's are made. What the parent is told of each task:
-`failed` (task, arm, kind, reason), and once it is done `pairs`, `alone` (timings of the default without a candidate),
-`resident` and `sampled`; of the whole trial `costs` and `capacity`.
+Tasks follow each other; the inputs of a task are freed before those of the next are made. Messages on each task:
+`failed` (task, arm, kind, reason), and once it is done `pairs`, or `alone` (timings of the default that belong to no
+pair), `calls` (seconds of one) and `resident` (bytes); of the whole trial `costs`, `capacity` and `spin_rate`.
 """
 
 import gc
@@ -19,7 +19,7 @@ from autotune.bench.capacity import CapacityProbe
 from autotune.bench.failure_text import cause
 from autotune.bench.idle_threads import await_rest
 from autotune.bench.trial_copies import Copies
-from autotune.bench.trial_job import Arm, Job, Task
+from autotune.bench.trial_job import Arm, Task, TrialJob
 from autotune.bench.workloads.workload import Work, Workload
 from autotune.controls import blas
 from autotune.controls.apply_configuration import configured
@@ -31,10 +31,11 @@ from autotune.model.measurement import FailureKind
 
 WARM_UP_SECONDS = 0.03
 LATER_WARM_UP_SECONDS = 0.01
-"""Of the tasks after a process's first, whose CPUs and pools are warm: only their own code and data are not."""
+"""For the tasks after the first of a process: CPUs and pools are warm by then, only code and data are not."""
 WARM_UP_CALLS = 3
-SLOW_CALL_SECONDS = 0.5
-"""A call longer than this is warm after the one that is checked."""
+LONG_CALL_SECONDS = 0.25
+"""A call longer than this is warm after the one that is checked. Starting threads and touching memory, which only the
+first one does, costs some milliseconds."""
 
 DISCARD_SECONDS = 0.02
 """The first call after a switch of the configuration is not timed, unless it takes this long: what the other
@@ -50,14 +51,14 @@ REST_SAMPLES = 5
 slows down the arm with fewer threads, so that the error is on the side of the default."""
 
 PROBE_REST_SECONDS = 0.005
-"""How long a probe of capacity waits for threads that spin. If they still do then, there is no probe."""
+"""Seconds that a probe of capacity waits for spinning threads to rest. If they do not, there is no probe."""
 
 FACTOR_OF_REFERENCE = 20
 """An arm that takes this many times as long as the reference, and a sixth of the patience, is a time-out."""
 
 
-class Listener(Protocol):
-    """Whom the measuring tells: `trial_server.Post` in a trial."""
+class TrialListener(Protocol):
+    """Receiver of the messages: `trial_server.Post` in a trial."""
 
     def mark(self, task: int, arm: int, seconds: float) -> None:
         """Say which arm runs from now on, and promise the next mark within this time."""
@@ -72,7 +73,7 @@ class _Side:
 
     arm: Arm
     calls: dict[str, Callable[[], object]] = field(default_factory=dict)
-    """One for each layout that was used so far."""
+    """For each layout that was used so far."""
     seconds: float = 0.0
     """Of one call; 0 before the first."""
     resident_bytes: int | None = None
@@ -121,29 +122,29 @@ class _Costs:
             self.seconds[part] += perf_counter() - begin
 
 
-def measure(job: Job, post: Listener, began: float, copies: Copies) -> None:
+def measure(job: TrialJob, post: TrialListener, began: float, copies: Copies) -> None:
     """Measure all tasks of the job beside its copies; its time began at `began` by the monotonic clock."""
     end = None if job.seconds is None else began + job.seconds
     gc.disable()
     costs = _Costs()
     costs.seconds["start"] = monotonic() - began
-    probe = CapacityProbe(1 if job.company else job.usable_cpus)
+    probe = CapacityProbe(1 if job.company else job.usable_cpus, job.spin_rate)
     for place, task in enumerate(job.tasks):
         until = None if end is None else sampling.share(monotonic(), end, len(job.tasks) - place)
-        _Trial(job, place, task, post, copies, probe, costs).run(until)
+        _TaskRun(job, place, task, post, copies, probe, costs).run(until)
         post.send(finished=place)
-    post.send(costs=costs.seconds, capacity=probe.best)
+    post.send(costs=costs.seconds, capacity=probe.best, spin_rate=probe.spin_rate)
 
 
-class _Trial:
-    """One task, and which of its arms are still in it."""
+class _TaskRun:
+    """One task, with the arms that have not failed."""
 
     def __init__(
         self,
-        job: Job,
+        job: TrialJob,
         place: int,
         task: Task,
-        post: Listener,
+        post: TrialListener,
         copies: Copies,
         probe: CapacityProbe,
         costs: _Costs,
@@ -161,8 +162,8 @@ class _Trial:
         self._threads = 1
         self._most_threads = self._most_workers = 1
         self._sampled = 0.0
-        self._reports_of_capacity: list[tuple[float, float]] = []
-        """When it was probed, and what it was."""
+        self._capacities: list[tuple[float, float]] = []
+        """Moment and value of each probe."""
 
     def run(self, until: float | None) -> None:
         """Measure until the pairs are done, or no further one may begin."""
@@ -174,9 +175,9 @@ class _Trial:
                 self._time_pairs(loops, until)
             else:
                 self._time_default(loops, until)
-            self._weigh()
+            self._report_memory()
         except _ReferenceFailed:
-            pass  # the parent was told, and without a reference the others say nothing
+            pass  # the parent has the reason; without a reference the other arms say nothing
         finally:
             with self._costs.of("clean-up"):
                 self._copies.rest()
@@ -184,12 +185,13 @@ class _Trial:
                 for work in self._works.values():
                     work.close()
                 self._works.clear()
-                gc.unfreeze()
-                gc.collect()
+                if self._place + 1 < len(self._job.tasks):  # else the process ends
+                    gc.unfreeze()
+                    gc.collect()
 
     @contextmanager
     def _turn(self, arm: Arm, seconds: float) -> Iterator[None]:
-        """An arm's turn of at most so many seconds: whatever it raises is its own failure."""
+        """Run a step of an arm of at most so many seconds; whatever it raises is recorded as the arm's failure."""
         self._post.mark(self._place, arm.index, seconds)
         try:
             yield
@@ -218,7 +220,7 @@ class _Trial:
             self._probe.settle()
 
     def _work(self, layout: str) -> Work:
-        """The work on inputs of a layout, made when it is needed."""
+        """Return the work on inputs of a layout; made at the first use."""
         if layout not in self._works:
             self._works[layout] = self._workload.prepare(self._task.operation, layout, self._job.seed)
         return self._works[layout]
@@ -231,32 +233,39 @@ class _Trial:
         return side.calls[layout]
 
     def _check(self) -> None:
-        """Call every arm once, and look at its result; that first call is never a timing."""
+        """Call every arm once, and check its result where no process has checked all arms; that call is no timing.
+
+        A long call whose result was checked before is left out: a cold start costs a small part of it.
+        """
+        checked = all(arm.call_seconds is not None for arm in self._task.arms)
         for arm in self._task.arms:
             patience = self._patience(self._sides[0].seconds) if self._sides else self._job.patience
             with self._turn(arm, patience):
                 side = _Side(arm)
-                side.seconds = self._first_call(side)
+                earlier = (arm.call_seconds or 0.0) if checked else 0.0
+                side.seconds = (
+                    earlier if earlier >= LONG_CALL_SECONDS else self._first_call(side, checked=checked)
+                )
                 self._sides.append(side)
 
-    def _first_call(self, side: _Side) -> float:
-        """Seconds of an arm's first call. Raises _WrongResult."""
+    def _first_call(self, side: _Side, *, checked: bool) -> float:
+        """Seconds of an arm's first call, whose result is checked unless one was before. Raises _WrongResult."""
         layout = self._layouts[0]
         call = self._call(side, layout)
         with (
             self._costs.of("first calls"),
-            configured(side.configuration, usable_cpus=self._job.allowed(side.configuration)),
+            configured(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)),
         ):
             begin = perf_counter()
             result = call()
             seconds = perf_counter() - begin
         with self._costs.of("checks"):
-            if not side.arm.checked and (wrong := self._works[layout].check(result)):
+            if not checked and (wrong := self._works[layout].check(result)):
                 raise _WrongResult(wrong)
         return seconds
 
     def _warm_up(self, until: float | None) -> int:
-        """Learn how long a call takes, and choose how many calls make a sample.
+        """Measure how long a call takes, and choose how many calls make a sample.
 
         Once the time is over, what the first calls took has to do.
         """
@@ -265,7 +274,7 @@ class _Trial:
         enough = LATER_WARM_UP_SECONDS if self._place else WARM_UP_SECONDS
         with self._costs.of("warm-up"):
             with self._turn(reference.arm, self._patience(reference.seconds * WARM_UP_CALLS)):
-                while reference.seconds < SLOW_CALL_SECONDS and not (
+                while reference.seconds < LONG_CALL_SECONDS and not (
                     calls >= WARM_UP_CALLS and spent >= enough and sample >= sampling.SAMPLE_SECONDS
                 ):
                     if _over(until) and sample >= sampling.SAMPLE_SECONDS:
@@ -274,9 +283,9 @@ class _Trial:
                     reference.seconds, calls, spent = sample / loops, calls + loops, spent + sample
                     loops = loops if sample >= sampling.SAMPLE_SECONDS else 2 * loops
             for side in others:
-                if side.seconds < SLOW_CALL_SECONDS and not _over(until):
+                if side.seconds < LONG_CALL_SECONDS and not _over(until):
                     with self._turn(side.arm, self._patience(reference.seconds)):
-                        few = loops if side.seconds * loops < SLOW_CALL_SECONDS else 1
+                        few = loops if side.seconds * loops < LONG_CALL_SECONDS else 1
                         side.seconds = self._sample(side, self._layouts[0], few) / few
         self._sampled = 0.0
         return sampling.loops(reference.seconds, min(side.seconds for side in self._sides))
@@ -304,7 +313,10 @@ class _Trial:
             return self._time_default(loops, until)
         self._probe_capacity()
         pairs = [record._replace(capacity=self._capacity(begin, end)) for begin, end, record in records]
-        return self._post.send(pairs=self._place, records=pairs, sampled=self._sampled)
+        self._post.send(pairs=self._place, records=pairs, sampled=self._sampled)
+        return self._post.send(
+            calls=self._place, seconds=[(side.arm.index, side.seconds) for side in self._sides]
+        )
 
     def _pair(self, reference: _Side, side: _Side, turn: sampling.Turn, loops: int) -> _PairRecord | None:
         """Time one pair; None if its candidate failed."""
@@ -351,17 +363,17 @@ class _Trial:
             if await_rest(PROBE_REST_SECONDS):
                 capacity = self._probe.probe()
                 if capacity is not None:
-                    self._reports_of_capacity.append((perf_counter(), capacity))
+                    self._capacities.append((perf_counter(), capacity))
 
     def _capacity(self, begin: float, end: float) -> float | None:
-        """Mean of the last probe before a pair and the first one after it."""
-        before = [capacity for moment, capacity in self._reports_of_capacity if moment <= begin][-1:]
-        after = [capacity for moment, capacity in self._reports_of_capacity if moment >= end][:1]
+        """Average the last probe before a pair and the first one after it."""
+        before = [capacity for moment, capacity in self._capacities if moment <= begin][-1:]
+        after = [capacity for moment, capacity in self._capacities if moment >= end][:1]
         probes = before + after
         return sum(probes) / len(probes) if probes else None
 
-    def _weigh(self) -> None:
-        """Tell what each arm left in memory, where it is what they differ in."""
+    def _report_memory(self) -> None:
+        """Report the memory that the process held under each arm, where arms set the allocator."""
         held = [
             (side.arm.index, side.resident_bytes) for side in self._sides if side.resident_bytes is not None
         ]
@@ -369,7 +381,7 @@ class _Trial:
             self._post.send(resident=self._place, bytes=held)
 
     def _load(self) -> pressure.Load:
-        """The load now. In company all that the parent started is one's own: the other processes are, too."""
+        """Read the load. Beside copies and neighbours all that the parent started counts as own."""
         with self._costs.of("readings"):
             if self._job.company:
                 return pressure.read(pid=self._job.parent, cpus=affinity())
@@ -379,19 +391,19 @@ class _Trial:
 
     @property
     def _starts_processes(self) -> bool:
-        """May the work have child processes that use the CPUs?"""
+        """Whether the work may have child processes that use the CPUs."""
         name = self._task.operation.name
         return name in self._job.workloads or kind(name).family in {Family.SHARING, Family.TASKS}
 
     @property
     def _crowded(self) -> bool:
-        """May own threads have had to wait for each other? Idle BLAS threads still spin after their arm."""
+        """Whether own threads may have waited for each other; idle BLAS threads still spin after their arm."""
         threads = self._most_workers + (self._most_threads - 1 if self._uses_blas else 0)
         return self._job.company or threads > self._job.certain_cpus
 
     @property
     def _uses_blas(self) -> bool:
-        """Does this work call BLAS, as far as is known?"""
+        """Whether this work calls BLAS; a user's function may."""
         return self._task.operation.name in self._job.workloads or kind(self._task.operation.name).family in {
             Family.LINALG,
             Family.STACK,
@@ -400,14 +412,14 @@ class _Trial:
 
     @property
     def _retains(self) -> bool:
-        """Does some arm keep memory, at a cost that has to be known?"""
+        """Whether an arm sets the allocator, whose cost in memory has to be known."""
         return any(arm.configuration.allocator is not None for arm in self._task.arms)
 
     def _sample(self, side: _Side, layout: str, loops: int, ready: Callable[[], None] | None = None) -> float:
-        """Seconds of so many calls of one arm, after it was put into force; `ready` is called just before."""
+        """Put an arm into force and time so many calls; `ready` is called just before them. Returns seconds."""
         call = self._call(side, layout)
         self._copies.join(self._place, side.arm.index)
-        with configured(side.configuration, usable_cpus=self._job.allowed(side.configuration)):
+        with configured(side.configuration, usable_cpus=self._job.thread_limit(side.configuration)):
             threads = blas.current() or 1
             self._most_threads = max(self._most_threads, threads)
             self._most_workers = max(self._most_workers, side.configuration.workers or 1)
@@ -431,7 +443,7 @@ class _Trial:
             return seconds
 
     def _patience(self, seconds: float) -> float:
-        """How long a step may take whose likely length is known. Being slow is no failure, being stuck is."""
+        """Return the time limit of a step of a likely length: slow steps pass, stuck ones do not."""
         return max(self._job.patience / 6, FACTOR_OF_REFERENCE * seconds)
 
 
@@ -446,7 +458,7 @@ def _failure_kind(problem: BaseException) -> FailureKind:
 
 
 def _fitting(needed: float, allowed: int | None) -> int | None:
-    """How many layouts fit into memory side by side; None if that is unknown."""
+    """Count the layouts that fit into memory side by side; None if that is unknown."""
     if allowed is None:
         return None
     if needed > allowed:

@@ -1,4 +1,4 @@
-"""How much others took of the CPUs while a pair was timed. Pure.
+"""Interference: the share of the CPUs that others took while a pair was timed. Pure.
 
 A disturbed pair is repeated because of what the kernel counted, never because of its timings: choosing by the timings
 would bias them.
@@ -32,16 +32,17 @@ ROUNDING = 1e-6
 
 
 def accepted(pair: Pair) -> bool:
-    """Was the pair undisturbed, as far as is known?"""
+    """Whether a pair was undisturbed, as far as is known."""
     return pair.interference is None or pair.interference <= LARGEST_INTERFERENCE
 
 
 def interference(before: Load, after: Load, wall: float, cpus: int, *, crowded: bool = False) -> float | None:
-    """Share of the CPUs' time that others took during the `wall` seconds between two readings; None if unknown.
+    """Estimate the share of the CPUs' time that others took between two readings, `wall` seconds apart.
 
-    More than an undisturbed pair may have, exactly if more than 1 % of one CPU was stolen by the hypervisor, or 5 %
-    used by processes other than one's own, provided that the kernel's ticks can tell; or if own threads were preempted
-    and waited. With `crowded` own threads may have waited for each other, so that their preemptions say nothing.
+    None if unknown. It is more than an undisturbed pair may have, exactly if more than 1 % of one CPU was stolen by
+    the hypervisor, or 5 % used by processes other than one's own, provided that the kernel's ticks can tell; or if own
+    threads were preempted and waited. With `crowded` own threads may have waited for each other, so that their
+    preemptions say nothing.
     """
     if wall <= 0 or (before.foreign_seconds is None and before.own_preemptions is None):
         return None
@@ -60,7 +61,7 @@ def interference(before: Load, after: Load, wall: float, cpus: int, *, crowded: 
 
 
 def _preempted(before: Load, after: Load, wall: float) -> bool:
-    """Had own threads to leave their CPUs again and again, and to wait for one?
+    """Whether own threads were preempted repeatedly and waited for a CPU.
 
     Both are counted exactly where CPU time is counted by the tick, so that this tells in a pair of 20 ms what foreign
     CPU time tells in one of a second. Either alone proves nothing: a thread that its own control group throttles, or
@@ -74,7 +75,7 @@ def _preempted(before: Load, after: Load, wall: float) -> bool:
 
 
 def taken(before: Load, after: Load) -> float:
-    """CPU seconds that others and the hypervisor took between two readings, as far as the system says.
+    """Add up the CPU seconds that others and the hypervisor took between two readings, as far as the system says.
 
     For one pair it is blurred by the kernel's ticks, below zero too; over many pairs that cancels out.
     """
@@ -86,11 +87,11 @@ def taken(before: Load, after: Load) -> float:
 
 
 def blur(cpus: int) -> float:
-    """CPU seconds of others below which nothing can be told on this many CPUs.
+    """Return the CPU seconds of others that cannot be told from zero on this many CPUs.
 
-    The kernel charges each CPU's whole ticks to whoever runs when one ends. The difference of two such counts
-    is off by a triangular error with a standard deviation of 0.41 ticks a CPU; three of those for the sum,
-    and a tick for the rounding of the process's own time.
+    The kernel charges each CPU's whole ticks to the process that runs when a tick ends. The difference of
+    two such counts is off by a triangular error with a standard deviation of 0.41 ticks a CPU; three of those for
+    the sum, and a tick for the rounding of the process's own time.
     """
     return (1 + 3 * 0.41 * sqrt(cpus)) / TICKS_PER_SECOND
 

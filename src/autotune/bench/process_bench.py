@@ -9,9 +9,9 @@ from types import MappingProxyType
 from weakref import finalize
 
 from autotune.bench import resource_limits, trial_job
-from autotune.bench.failure_text import by_signal, last_words, noted, shortened
-from autotune.bench.trial_job import Arm, Job, Task
-from autotune.bench.trial_process import End, Ending, TrialProcess, TrialServer
+from autotune.bench.failure_text import last_words, printed_note, shorten, signal_failure
+from autotune.bench.trial_job import Arm, Task, TrialJob
+from autotune.bench.trial_process import TrialEnd, TrialEnding, TrialProcess, TrialServer
 from autotune.bench.user_workload import UserWorkload
 from autotune.controls.thread_variables import scrub, short_spin
 from autotune.host import cgroup
@@ -81,9 +81,10 @@ class ProcessBench:
         self._environ = short_spin(clean)
         self._patience = patience
         self._servers: dict[bool, TrialServer] = {}
-        self._passed: set[tuple[Operation, Configuration]] = set()
+        self._call_seconds: dict[tuple[Operation, Configuration], float] = {}
+        self._spin_rate: float | None = None
         self.costs: dict[str, float] = defaultdict(float)
-        """Seconds of each part of all trials so far, for whoever wants to know where the time goes."""
+        """Seconds of each part of all trials so far; `scripts/benchmarks/trial_costs.py` prints them."""
         self.close = finalize(self, _close, self._servers)
         """End the servers of trials."""
 
@@ -97,7 +98,7 @@ class ProcessBench:
         For the self-test, which compares the default with itself.
         """
         began = monotonic()
-        records = [_Record(task=task) for task in tasks]
+        records = [_TaskRecord(task=task) for task in tasks]
         capacities: list[float] = []
         for _ in range(MOST_DEATHS):
             left = None if plan.seconds is None else max(0.0, plan.seconds - (monotonic() - began))
@@ -105,8 +106,12 @@ class ProcessBench:
             if not waiting:
                 break
             capacities += self._trial(waiting, replace(plan, seconds=left))
-        measurements = tuple(one for record in records for one in record.measurements())
-        self._passed |= {(one.operation, one.configuration) for one in measurements if one.seconds}
+        measurements = tuple(measurement for record in records for measurement in record.measurements())
+        for record in records:
+            for arm in record.task.arms:
+                if arm.index in record.call_seconds.keys() - record.failures.keys():
+                    key = record.task.operation, arm.configuration
+                    self._call_seconds[key] = record.call_seconds[arm.index]
         wall, sampled = monotonic() - began, sum(record.sampled_seconds for record in records)
         self.costs["samples"] += sampled
         self.costs["all"] += wall
@@ -118,10 +123,14 @@ class ProcessBench:
         )
 
     def _task(self, case: Case) -> Task:
-        """The case with its default as the first arm."""
+        """Make a task of a case, with the default as the first arm."""
         candidates = (configuration for configuration in case.configurations if not configuration.is_default)
         arms = (
-            Arm(index=index, configuration=chosen, checked=(case.operation, chosen) in self._passed)
+            Arm(
+                index=index,
+                configuration=chosen,
+                call_seconds=self._call_seconds.get((case.operation, chosen)),
+            )
             for index, chosen in enumerate((DEFAULT, *candidates))
         )
         return Task(operation=case.operation, arms=tuple(arms))
@@ -139,11 +148,11 @@ class ProcessBench:
             )
         return self._servers[preload]
 
-    def _trial(self, records: Sequence["_Record"], plan: TrialPlan) -> list[float]:
+    def _trial(self, records: Sequence["_TaskRecord"], plan: TrialPlan) -> list[float]:
         """Run one process over what is left; what comes of it stands in the records. Returns the best capacity."""
         used = {record.task.operation.name for record in records}
         workloads = {name: workload for name, workload in self._workloads.items() if name in used}
-        job = Job(
+        job = TrialJob(
             tasks=tuple(record.rest for record in records),
             rounds=plan.rounds,
             seed=plan.seed,
@@ -153,6 +162,7 @@ class ProcessBench:
             company=self._copies > 1 or (self._neighbours > 0 and not plan.quiet),
             copies=self._copies,
             parent=os.getpid(),
+            spin_rate=self._spin_rate,
             memory_bytes=self._memory_bytes,
             patience=self._patience,
             workloads=workloads,
@@ -171,24 +181,27 @@ class ProcessBench:
             reason = f"The trial process cannot be started: {problem}."
             _blame(records, None, Failure(kind=FailureKind.PROTOCOL, reason=reason), "")
             return []
-        if ending.end is not End.DONE:
+        if ending.end is not TrialEnd.DONE:
             failure = _failure(ending, printed, out_of_memory=resource_limits.oom_kills() != kills)
             _blame(records, mark, failure, printed)
         return capacities
 
-    def _follow(self, process: TrialProcess, records: Sequence["_Record"], capacities: list[float]) -> Ending:
-        """Note down all that a trial process says, to its end."""
+    def _follow(
+        self, process: TrialProcess, records: Sequence["_TaskRecord"], capacities: list[float]
+    ) -> TrialEnding:
+        """Record all messages of a trial process, to its end."""
         try:
             for message in process.messages():
                 match message:
-                    case {"costs": dict(costs), "capacity": capacity}:
+                    case {"costs": dict(costs), "capacity": capacity, "spin_rate": spin_rate}:
                         for part, seconds in costs.items():
                             self.costs[str(part)] += float(seconds)
                         capacities += [] if capacity is None else [float(capacity)]
+                        self._spin_rate = self._spin_rate if spin_rate is None else float(spin_rate)
                     case _:
                         _take(message, records, process)
         except (KeyError, IndexError, TypeError, ValueError):  # whatever the work wrote into our pipe
-            return Ending(end=End.GARBLED)
+            return TrialEnding(end=TrialEnd.GARBLED)
         assert process.ending is not None
         return process.ending
 
@@ -199,16 +212,18 @@ def _close(servers: Mapping[bool, TrialServer]) -> None:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Record:
+class _TaskRecord:
     """The state of one task."""
 
     task: Task
     pairs: dict[int, list[Pair]] = field(default_factory=dict)
-    """By arm."""
+    """Of each arm."""
     alone: list[float] = field(default_factory=list)
     """Timings of the default that belong to no pair."""
     sampled_seconds: float = 0.0
     """Of all timed samples."""
+    call_seconds: dict[int, float] = field(default_factory=dict)
+    """Seconds of one call, by arm."""
     failures: dict[int, Failure] = field(default_factory=dict)
     resident: dict[int, int] = field(default_factory=dict)
     """Memory in bytes that the process held, by arm."""
@@ -221,18 +236,18 @@ class _Record:
         return replace(self.task, arms=tuple(arm for arm in self.task.arms if arm.index not in self.failures))
 
     def fail(self, arm: int, failure: Failure) -> None:
-        """An arm has failed; without its reference, the task is over."""
+        """Record an arm's failure; without its reference the task is over."""
         self.failures.setdefault(arm, failure)
         self.finished = self.finished or arm == self.task.arms[0].index
 
     def add(self, arm: int, pair: Pair) -> None:
-        """Take in a pair. Raises ValueError for an arm that is none."""
+        """Add a pair. Raises ValueError for an unknown arm."""
         if arm not in {each.index for each in self.task.arms[1:]}:
             raise ValueError(f"no arm {arm}")
         self.pairs.setdefault(arm, []).append(pair)
 
     def measurements(self) -> tuple[Measurement, ...]:
-        """One for each arm."""
+        """Return a measurement for each arm."""
         return tuple(self._measurement(arm) for arm in self.task.arms)
 
     def _measurement(self, arm: Arm) -> Measurement:
@@ -250,12 +265,12 @@ class _Record:
             pairs=() if failure else pairs,
             seconds=() if failure else seconds,
             failure=failure,
-            note=noted(self.printed),
+            note=printed_note(self.printed),
             resident_bytes=self.resident.get(arm.index),
         )
 
     def _failure(self, arm: Arm, *, timed: bool) -> Failure | None:
-        """Why an arm has no timings; None for one that has."""
+        """Return the reason why an arm has no timings; None if it has some."""
         reference = self.failures.get(self.task.arms[0].index)
         if arm.index in self.failures:
             return self.failures[arm.index]
@@ -268,11 +283,11 @@ class _Record:
         return Failure(kind=FailureKind.NOT_REACHED, reason=reason)
 
 
-def _take(message: Mapping[str, object], records: Sequence[_Record], process: TrialProcess) -> None:
-    """Note down what a trial process says. Raises one of the four errors of a malformed message."""
+def _take(message: Mapping[str, object], records: Sequence[_TaskRecord], process: TrialProcess) -> None:
+    """Record a message of a trial process. Raises one of the four errors of a malformed message."""
     match message:
         case {"failed": int(place), "arm": int(arm), "kind": str(kind), "reason": str(reason)}:
-            records[place].fail(arm, Failure(kind=FailureKind(kind), reason=shortened(reason)))
+            records[place].fail(arm, Failure(kind=FailureKind(kind), reason=shorten(reason)))
         case {"pairs": int(place), "records": list(rows), "sampled": float(sampled)}:
             records[place].sampled_seconds += sampled
             for arm, default_seconds, candidate_seconds, capacity, interference in rows:
@@ -286,6 +301,8 @@ def _take(message: Mapping[str, object], records: Sequence[_Record], process: Tr
         case {"alone": int(place), "seconds": list(seconds), "sampled": float(sampled)}:
             records[place].sampled_seconds += sampled
             records[place].alone += map(float, seconds)
+        case {"calls": int(place), "seconds": list(rows)}:
+            records[place].call_seconds = {int(arm): float(seconds) for arm, seconds in rows}
         case {"resident": int(place), "bytes": list(rows)}:
             records[place].resident = {int(arm): int(held) for arm, held in rows}
         case {"finished": int(place)}:
@@ -295,8 +312,10 @@ def _take(message: Mapping[str, object], records: Sequence[_Record], process: Tr
             raise ValueError(f"unknown message {message!r}")
 
 
-def _blame(records: Sequence[_Record], mark: tuple[int, int] | None, failure: Failure, printed: str) -> None:
-    """Note down the end of a process. Without a mark it ended before any work: so would the next one."""
+def _blame(
+    records: Sequence[_TaskRecord], mark: tuple[int, int] | None, failure: Failure, printed: str
+) -> None:
+    """Record the early end of a process. Without a mark it ended before any work, as the next one would."""
     if mark is None or not 0 <= mark[0] < len(records) or records[mark[0]].finished:
         for record in records:
             if not record.finished:
@@ -309,16 +328,16 @@ def _blame(records: Sequence[_Record], mark: tuple[int, int] | None, failure: Fa
     record.fail(mark[1], failure)
 
 
-def _failure(ending: Ending, printed: str, *, out_of_memory: bool) -> Failure:
-    """Why a process ended before it was done."""
+def _failure(ending: TrialEnding, printed: str, *, out_of_memory: bool) -> Failure:
+    """Return the reason why a process ended before it was done."""
     words = last_words(printed)
     match ending.end:
-        case End.TIME_OUT:
+        case TrialEnd.TIME_OUT:
             return Failure(
                 kind=FailureKind.TIME_OUT,
                 reason=f"It did not get on within {ending.waited:.3g} s; it was ended with all its children.",
             )
-        case End.GARBLED:
+        case TrialEnd.GARBLED:
             return Failure(
                 kind=FailureKind.PROTOCOL, reason="The trial process wrote what cannot be understood."
             )
@@ -328,4 +347,4 @@ def _failure(ending: Ending, printed: str, *, out_of_memory: bool) -> Failure:
             kind=FailureKind.PROTOCOL,
             reason=f"The trial process ended by itself with exit status {status}.{words}",
         )
-    return by_signal(-status, words, out_of_memory=out_of_memory)
+    return signal_failure(-status, words, out_of_memory=out_of_memory)

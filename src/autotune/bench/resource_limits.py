@@ -1,4 +1,4 @@
-"""What a trial process may take, set from within before it loads NumPy."""
+"""Limits on memory and CPUs of a trial process, set from within before it loads NumPy."""
 
 import os
 import sys
@@ -18,14 +18,14 @@ DATA_FACTOR = 4
 
 
 def address_space(memory_bytes: int | None, threads: int) -> int | None:
-    """Bytes of address space for a trial whose workload may take `memory_bytes`; None if that is unknown."""
+    """Compute the bytes of address space for a trial whose workload may take `memory_bytes`; None if unknown."""
     if memory_bytes is None:
         return None
     return BASE_BYTES + THREAD_BYTES * max(threads, 1) + DATA_FACTOR * memory_bytes
 
 
 def available_bytes() -> int | None:
-    """Memory that could be allocated now without swapping; None if the system does not say."""
+    """Read the memory that could be allocated now without swapping; None if the system does not say."""
     import psutil  # only the parent of trials asks
 
     try:
@@ -57,7 +57,7 @@ def confine(*, address_space: int | None, cpus: Collection[int] = ()) -> None:
 
 
 def oom_kills() -> int | None:
-    """How many processes the kernel has killed for want of memory since it started; None if it does not say.
+    """Count the processes that the kernel has killed because memory ran out since it started; None if unknown.
 
     /proc/vmstat counts kills in control groups too (mm/oom_kill.c, since Linux 4.13).
     """

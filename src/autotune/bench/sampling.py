@@ -1,4 +1,4 @@
-"""In which order pairs are timed, how often, and how long a sample is. Pure."""
+"""Order and repetition of pairs, and length of samples. Pure."""
 
 import random
 from collections import deque
@@ -15,12 +15,12 @@ LONGEST_SAMPLE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One pair that is to be timed."""
+    """A pair that is to be timed."""
 
     candidate: int
-    """By its place among the candidates."""
+    """Its place among the candidates."""
     default_first: bool
-    """Does the default's sample come before the candidate's?"""
+    """Whether the default's sample comes before the candidate's."""
     round: int
 
 
@@ -79,12 +79,12 @@ class Agenda:
 
 
 def order_seed(seed: int, name: object) -> str:
-    """The seed of one operation's order: it does not depend on what else the plan holds."""
+    """Return the seed of an operation's order, which does not depend on what else the plan holds."""
     return f"{seed} {name}"
 
 
 def loops(reference: float, fastest: float) -> int:
-    """Calls per sample, equal for all arms so that their work is equal.
+    """Choose the calls per sample, equal for all arms so that their work is equal.
 
     `reference` and `fastest` are seconds of one call by the reference and by the fastest arm. The result is a
     power of two with which the fastest arm's sample lasts SAMPLE_SECONDS, unless the reference's would then
@@ -97,5 +97,5 @@ def loops(reference: float, fastest: float) -> int:
 
 
 def share(now: float, end: float, tasks: int) -> float:
-    """Until when the next of `tasks` tasks may begin pairs, if the time up to `end` is shared evenly."""
+    """Return until when the next of `tasks` tasks may begin pairs, if the time up to `end` is shared evenly."""
     return now + max(0.0, end - now) / tasks

@@ -1,6 +1,6 @@
-"""What timings say, and how surely. Pure functions of values.
+"""Estimates and intervals. Pure functions of values.
 
-Timings of one process share its memory layout and its luck: a process is one sample, however many pairs it
+Timings of one process share its memory layout: a process is one sample, however many pairs it
 timed (Kalibera and Jones, ISMM 2013). So every process yields one estimate, and intervals are taken over
 processes with Student's t; a bootstrap over six processes is too optimistic.
 """

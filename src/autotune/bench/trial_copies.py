@@ -1,6 +1,6 @@
 """Copies of a trial that run beside it, as ranks or web workers do that share the CPUs.
 
-They are forked before NumPy loads. The first of them is the trial; the others follow it: whatever arm it is
+The first of them is the trial; the others follow it: whatever arm it is
 about to time, they put into force and repeat until the next one. So a sample always begins and ends among
 copies that do the same work in the same way, and the trial alone decides what, how often and for how long.
 """
@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from typing import NoReturn
 
 from autotune.bench import workloads
-from autotune.bench.trial_job import Job
+from autotune.bench.trial_job import TrialJob
 from autotune.bench.workloads.workload import Work, Workload
 from autotune.controls.apply_configuration import configured
 
@@ -26,7 +26,7 @@ READY = b"+"
 
 
 class Copies:
-    """The other copies, as the trial sees them. Only the trial, which marks its arms, may wait for them.
+    """The other copies, for the trial's use. Only the trial, which marks its arms, may wait for them.
 
     Ends this process when one of them has ended: the arm that is marked is the culprit, and the others get
     their turn in a fresh process.
@@ -58,52 +58,52 @@ class Copies:
 
 
 def fork(others: int) -> list[socket.socket] | socket.socket:
-    """Make so many copies of this process. The trial gets a line to each of them, a copy the one to the trial.
+    """Fork so many copies of this process. The trial gets a line to each of them, a copy the one to the trial.
 
     To be called before any thread is started. A copy prints nothing; it belongs to the trial's process group,
     and ends once the trial is gone.
     """
     lines: list[socket.socket] = []
     for _ in range(others):
-        ours, theirs = socket.socketpair()
+        here, there = socket.socketpair()
         if os.fork() == 0:
-            for line in (*lines, ours):
+            for line in (*lines, here):
                 line.close()
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
-            return theirs
-        theirs.close()
-        lines.append(ours)
+            return there
+        there.close()
+        lines.append(here)
     return lines
 
 
-def follow(job: Job, control: socket.socket) -> None:
-    """Do what the trial does until it is gone. Whatever goes wrong ends this copy, which the trial notices."""
+def follow(job: TrialJob, control: socket.socket) -> None:
+    """Follow the trial until it is gone. Whatever goes wrong ends this copy, which the trial notices."""
     with ExitStack() as stack:
         while len(text := control.recv(TURN.size, socket.MSG_WAITALL)) == TURN.size:
             place, arm = TURN.unpack(text)
             if place < 0 or arm < 0:
                 stack.close()
             if place >= 0 and arm < 0:
-                work = _prepared(job, place)
+                work = _prepare_inputs(job, place)
                 stack.callback(work.close)
             elif place >= 0:
                 _repeat(job, place, arm, work, control)
 
 
-def _prepared(job: Job, place: int) -> Work:
-    """The task's inputs, in the first of their layouts."""
+def _prepare_inputs(job: TrialJob, place: int) -> Work:
+    """Make the task's inputs in their first layout."""
     operation = job.tasks[place].operation
     workload: Workload = job.workloads.get(operation.name) or workloads.find(operation.name)
     return workload.prepare(operation, workload.layouts[0], job.seed)
 
 
-def _repeat(job: Job, place: int, arm: int, work: Work, control: socket.socket) -> None:
+def _repeat(job: TrialJob, place: int, arm: int, work: Work, control: socket.socket) -> None:
     """Repeat one arm until the next turn comes."""
     chosen = next(each.configuration for each in job.tasks[place].arms if each.index == arm)
     call = work.plain if chosen.is_default else work.tuned(chosen)
-    with configured(chosen, usable_cpus=job.allowed(chosen)):
+    with configured(chosen, usable_cpus=job.thread_limit(chosen)):
         call()
         control.sendall(READY)
         while not select.select([control], [], [], 0)[0]:

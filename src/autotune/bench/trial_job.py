@@ -1,6 +1,6 @@
-"""What one trial process is to do, and the text in which that travels to it.
+"""The job of a trial process, and its form as text.
 
-A Job is literal: its arms are measured as they stand, the first as the reference. Nothing here loads NumPy,
+A TrialJob is literal: its arms are measured as they stand, the first as the reference. Nothing here loads NumPy,
 since the process that reads it sets its limits first.
 """
 
@@ -19,10 +19,10 @@ class Arm:
     """One side of a comparison."""
 
     index: int
-    """By which the process that asked knows it."""
+    """Identifies the arm in messages."""
     configuration: Configuration
-    checked: bool = False
-    """Has its result passed the check in a process before?"""
+    call_seconds: float | None = None
+    """Of one call in a process before, where its result passed the check; None if there was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class TrialJob:
     """All that one trial process measures, task after task."""
 
     tasks: tuple[Task, ...]
@@ -48,19 +48,21 @@ class Job:
     certain_cpus: float = 1.0
     """CPUs' worth of time that affinity and quota leave to it, whoever shares them."""
     company: bool = False
-    """Do other processes of its parent run beside it: neighbours, or copies?"""
+    """Whether other processes of its parent run beside it: neighbours, or copies."""
     copies: int = 1
     """Processes that run the trial at once."""
     parent: int = 0
     """Process id of the process that asked."""
+    spin_rate: float | None = None
+    """Of `capacity.CapacityProbe`."""
     memory_bytes: int | None = None
     """The most that one workload may take."""
     patience: float = 60.0
     """Seconds that any step of the reference may take."""
     workloads: Mapping[str, UserWorkload] = field(default_factory=dict)
 
-    def allowed(self, chosen: Configuration) -> int:
-        """The CPUs' worth of threads that an arm is held to: as in a program the usable ones.
+    def thread_limit(self, chosen: Configuration) -> int:
+        """Return the most threads that an arm may use: as in a program, one for each usable CPU.
 
         But where each of as many workers has as many BLAS threads, which people write and which should be seen
         to fail, it is measured as it stands.
@@ -69,15 +71,15 @@ class Job:
         return chosen.cpus if crowd else self.usable_cpus
 
 
-def dump(job: Job) -> dict[str, Any]:
-    """The job as plain values."""
+def dump(job: TrialJob) -> dict[str, Any]:
+    """Convert a job to plain values."""
     return {
         "tasks": [
             {
                 "name": task.operation.name,
                 "dtype": task.operation.dtype,
                 "sizes": task.operation.sizes,
-                "arms": [(arm.index, arm.configuration.as_dict(), arm.checked) for arm in task.arms],
+                "arms": [(arm.index, arm.configuration.as_dict(), arm.call_seconds) for arm in task.arms],
             }
             for task in job.tasks
         ],
@@ -89,15 +91,16 @@ def dump(job: Job) -> dict[str, Any]:
         "company": job.company,
         "copies": job.copies,
         "parent": job.parent,
+        "spin_rate": job.spin_rate,
         "memory_bytes": job.memory_bytes,
         "patience": job.patience,
         "workloads": {name: workload.as_dict() for name, workload in job.workloads.items()},
     }
 
 
-def load(values: Mapping[str, Any]) -> Job:
-    """The job that `dump` made these of."""
-    return Job(
+def load(values: Mapping[str, Any]) -> TrialJob:
+    """Convert the values of `dump` to a job."""
+    return TrialJob(
         **{
             **values,
             "tasks": tuple(_task(task) for task in values["tasks"]),
@@ -116,12 +119,12 @@ def _task(values: Mapping[str, Any]) -> Task:
             sizes=tuple((name, value) for name, value in values["sizes"]),
         ),
         arms=tuple(
-            Arm(index=index, configuration=configuration(knobs), checked=checked)
-            for index, knobs, checked in values["arms"]
+            Arm(index=index, configuration=configuration(knobs), call_seconds=seconds)
+            for index, knobs, seconds in values["arms"]
         ),
     )
 
 
 def dumps(errand: str, **values: Any) -> bytes:
-    """An errand for a trial process (`measure`, `describe`) as the text that it reads."""
+    """Write an errand for a trial process (`measure`, `describe`) as the text that it reads."""
     return json.dumps({"errand": errand, **values}).encode()

@@ -20,10 +20,10 @@ from autotune.controls import supervise
 from autotune.errors import UnsupportedPlatform
 
 LEAVE_SECONDS = 5.0
-"""How long a process that has said that it is done may take to end."""
+"""Seconds that a process may take to end after its last message."""
 
 START_SECONDS = 120.0
-"""How long a server may take to load NumPy, on a busy machine with a slow file system."""
+"""Seconds that a server may take to load NumPy, on a busy machine with a slow file system."""
 
 TRIALS_OF_A_SERVER = 8
 """Trials that one server forks. They share the addresses at which libraries were loaded, which shift timings by some
@@ -34,8 +34,8 @@ LARGEST_OUTPUT = 4096
 """Bytes of printed text that are kept of its beginning, and as many of its end."""
 
 
-class End(StrEnum):
-    """How a process ended."""
+class TrialEnd(StrEnum):
+    """Ways in which a process ends."""
 
     DONE = "done"
     TIME_OUT = "time-out"
@@ -44,31 +44,31 @@ class End(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How a process ended."""
+class TrialEnding:
+    """The end of a process."""
 
-    end: End
+    end: TrialEnd
     status: int | None = None
     """Exit status; minus the signal for one that was killed."""
     waited: float = 0.0
     """Seconds allowed for the step that was not finished."""
 
 
-class Output:
-    """What a process printed: its beginning and its end, however much it was."""
+class PrintedText:
+    """Beginning and end of the text that a process printed."""
 
     def __init__(self) -> None:
         self._head = b""
         self._tail = b""
 
     def add(self, text: bytes) -> None:
-        """Take more text."""
+        """Add text."""
         room = LARGEST_OUTPUT - len(self._head)
         self._head += text[:room]
         self._tail = (self._tail + text[room:])[-LARGEST_OUTPUT:]
 
     def take(self) -> str:
-        """All that is kept; from now on the next text is the first."""
+        """Return the text that is kept, and forget it."""
         text = (self._head + self._tail).decode(errors="replace")
         self._head = self._tail = b""
         return text
@@ -89,7 +89,7 @@ class TrialServer:
     address_space
         Bytes of address space that a trial may take; None for no limit.
     preload
-        Does it load NumPy before it forks? Not for a user's function: its module may come before NumPy.
+        Whether it loads NumPy before it forks; not for a user's function, whose module may have to come before NumPy.
 
     """
 
@@ -125,7 +125,7 @@ class TrialServer:
         return self._trial
 
     def fileno(self) -> int:
-        """The descriptor that can be read once the trial, or the server, has ended."""
+        """Return the descriptor that can be read once the trial, or the server, has ended."""
         return self._line.fileno()
 
     def status(self) -> int | None:
@@ -164,16 +164,16 @@ class TrialServer:
         self._trial = None
 
     def _start(self) -> None:
-        self._line, theirs = socket.socketpair()
+        self._line, other_end = socket.socketpair()
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, and a number
-                [sys.executable, "-P", "-m", "autotune.bench.trial_server", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "autotune.bench.trial_server", str(other_end.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=self._printed,
                 stderr=subprocess.STDOUT,
                 env=self._environ,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[other_end.fileno()],
                 start_new_session=True,
             )
         except BaseException:
@@ -181,12 +181,12 @@ class TrialServer:
             self._printed.close()
             raise
         finally:
-            theirs.close()
+            other_end.close()
         self._line.sendall(json.dumps(self._settings).encode())
         self._answer("ready", START_SECONDS)
 
     def _answer(self, word: str, seconds: float) -> str:
-        """The rest of the line that begins with a word; lines before it are dropped. Raises OSError."""
+        """Wait for the line that begins with a word; returns its rest, drops lines before it. Raises OSError."""
         deadline = monotonic() + seconds
         while True:
             while b"\n" in self._pending:
@@ -218,8 +218,8 @@ class TrialProcess:
         self._server = server
         self._errand = errand
         self._patience = patience
-        self.output = Output()
-        self.ending: Ending | None = None
+        self.output = PrintedText()
+        self.ending: TrialEnding | None = None
         """None as long as it runs."""
 
     def __enter__(self) -> Self:
@@ -254,7 +254,7 @@ class TrialProcess:
             self._close()
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """What the process says, as it says it; at the end `ending` says how it ended."""
+        """Give the messages of the process as they come; after the last, `ending` is set."""
         with selectors.DefaultSelector() as selector:
             for end in (self._printed, self._results, self._server):
                 selector.register(end, selectors.EVENT_READ)
@@ -263,7 +263,7 @@ class TrialProcess:
                 step, allowed = self._step(began)
                 left = step + allowed - monotonic()
                 if left <= 0:
-                    self.ending = Ending(end=End.TIME_OUT, waited=allowed)
+                    self.ending = TrialEnding(end=TrialEnd.TIME_OUT, waited=allowed)
                     break
                 ready = {key.fd for key, _ in selector.select(left if lives else 0)}
                 if self._server.fileno() in ready and lives:
@@ -273,19 +273,19 @@ class TrialProcess:
                     self.output.add(_read(selector, self._printed))
                 if self._results in ready:
                     *lines, pending = (pending + _read(selector, self._results)).split(b"\n")
-                    for message in map(_parsed, lines):
+                    for message in map(_parse_message, lines):
                         if message is None:
-                            self.ending = Ending(end=End.GARBLED)
+                            self.ending = TrialEnding(end=TrialEnd.GARBLED)
                             break
                         if "done" in message:
-                            self.ending = Ending(end=End.DONE)
+                            self.ending = TrialEnding(end=TrialEnd.DONE)
                             self._await_end(selector)
                         else:
                             yield message
                     if len(pending) > LARGEST_LINE:
-                        self.ending = Ending(end=End.GARBLED)
+                        self.ending = TrialEnding(end=TrialEnd.GARBLED)
                 elif not lives:
-                    self.ending = Ending(end=End.EXIT, status=-9 if status is None else status)
+                    self.ending = TrialEnding(end=TrialEnd.EXIT, status=-9 if status is None else status)
 
     @property
     def mark(self) -> tuple[int, int] | None:
@@ -294,7 +294,7 @@ class TrialProcess:
         return MARK.unpack(text)[:2] if len(text) == MARK.size else None
 
     def _step(self, began: float) -> tuple[float, float]:
-        """When the step under way began, and how many seconds it may take."""
+        """Read when the step under way began, and how many seconds it may take."""
         text = os.pread(self._mark.fileno(), MARK.size, 0)
         return MARK.unpack(text)[2:] if len(text) == MARK.size else (began, self._patience)
 
@@ -324,7 +324,7 @@ def _read(selector: selectors.BaseSelector, end: int) -> bytes:
     return text
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _parse_message(line: bytes) -> dict[str, Any] | None:
     try:
         message = json.loads(line)
     except ValueError:

@@ -25,10 +25,10 @@ from autotune.bench import resource_limits
 from autotune.controls import supervise
 
 if TYPE_CHECKING:
-    from autotune.bench.trial_job import Job
+    from autotune.bench.trial_job import TrialJob
 
 MARK = struct.Struct("=iidd")
-"""Which task and which arm is running, when its step began by the monotonic clock, and how long it may take."""
+"""Task and arm that run, the monotonic clock at the begin of the step, and the seconds that it may take."""
 
 PRELOADED = (
     "autotune.bench.measure",
@@ -40,8 +40,8 @@ PRELOADED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a trial was asked to do."""
+class TrialRequest:
+    """The request that a trial was forked for."""
 
     errand: Mapping[str, Any]
     began: float
@@ -52,7 +52,7 @@ class Request:
 
 
 class Post:
-    """Tells the parent what happens.
+    """Line to the parent.
 
     Marks go into a file that the parent reads only when a deadline has passed or the process has ended: writing one
     wakes nobody, so that the parent does not run during a sample.
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> None:
         _run(request)
 
 
-def _serve(line: socket.socket) -> Request | None:
+def _serve(line: socket.socket) -> TrialRequest | None:
     """Fork a process for each request. Returns the request in each of them; None in the server, once it may end."""
     server = os.getpid()
     while True:
@@ -101,7 +101,7 @@ def _serve(line: socket.socket) -> Request | None:
         pid = os.fork()
         if not pid:
             line.close()
-            return _settled(text, descriptors, began, server)
+            return _settle(text, descriptors, began, server)
         for descriptor in descriptors:
             os.close(descriptor)
         line.sendall(f"started {pid}\n".encode())
@@ -109,7 +109,7 @@ def _serve(line: socket.socket) -> Request | None:
             return None
 
 
-def _settled(text: bytes, descriptors: list[int], began: float, server: int) -> Request:
+def _settle(text: bytes, descriptors: list[int], began: float, server: int) -> TrialRequest:
     """Give the new process its session, its folder and its input and output."""
     os.setsid()
     supervise.die_with_parent(server)
@@ -124,11 +124,11 @@ def _settled(text: bytes, descriptors: list[int], began: float, server: int) -> 
     faulthandler.enable()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # so that a crash loses no text
     with open(0, "rb", closefd=False) as stdin:
-        return Request(errand=json.load(stdin), began=began, results=results, mark=mark)
+        return TrialRequest(errand=json.load(stdin), began=began, results=results, mark=mark)
 
 
 def _watch(line: socket.socket, pid: int) -> bool:
-    """Tell the parent of the trial's end, and end what is left of it; False once the parent is gone."""
+    """Report the trial's end to the parent, and end all that is left of it; False once the parent is gone."""
     watch = supervise.ChildWatch(pid, line.fileno())
     ended = watch.wait()
     if ended:
@@ -145,7 +145,7 @@ def _watch(line: socket.socket, pid: int) -> bool:
     return bool(order)
 
 
-def _run(request: Request) -> None:
+def _run(request: TrialRequest) -> None:
     errand, post = request.errand, Post(request.results, request.mark)
     match errand["errand"]:
         case "measure":
@@ -163,7 +163,7 @@ def _run(request: Request) -> None:
             post.send(done=True)
 
 
-def _measure(job: "Job", request: Request, post: Post) -> None:
+def _measure(job: "TrialJob", request: TrialRequest, post: Post) -> None:
     from autotune.bench.trial_copies import Copies, follow, fork
 
     lines = fork(job.copies - 1)

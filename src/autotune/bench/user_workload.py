@@ -142,7 +142,7 @@ class UserWorkload:
                 raise BadWorkload(_NOT_TAKEN.format(self.name, cause(problem))) from problem
         else:
             place, _, name = self.source.partition(":")
-            function = _found(_module(place), place, name)
+            function = _look_up(_module(place), place, name)
         return _callable(function, self.name)
 
     def _stand_ins(self, operation: Operation) -> dict[str, int]:
@@ -159,7 +159,7 @@ def from_function(function: Function, name: str | None = None) -> UserWorkload:
     import cloudpickle
 
     name = name or _name(function)
-    workload = replace(described(function, name), path=tuple(sys.path))
+    workload = replace(inspect_function(function, name), path=tuple(sys.path))
     try:
         pickled = cloudpickle.dumps(function)
     except Exception as problem:  # pickling runs the code of whatever the function holds
@@ -170,19 +170,19 @@ def from_function(function: Function, name: str | None = None) -> UserWorkload:
 def from_source(source: str) -> UserWorkload:
     """The workload of FILE.py:function or package.module:function; of a marked function without its name.
 
-    Runs the user's code in this process: `describe.describe` does it in a fresh one. Raises BadWorkload with
-    file, line and cause.
+    Runs the user's code in this process: `inspect_workload.describe` does it in a fresh one. Raises
+    BadWorkload with file, line and cause.
     """
     place, colon, name = source.partition(":")
     module = _module(place)
     if not colon:
-        name = _marked(module, place)
-    function = _callable(_found(module, place, name), source)
+        name = _marked_name(module, place)
+    function = _callable(_look_up(module, place, name), source)
     home = Path(place).resolve() if place.endswith(".py") else place
-    return replace(described(function, _name(function)), source=f"{home}:{name}")
+    return replace(inspect_function(function, _name(function)), source=f"{home}:{name}")
 
 
-def described(function: Function, name: str) -> UserWorkload:
+def inspect_function(function: Function, name: str) -> UserWorkload:
     """What a function takes, by its signature. Raises BadWorkload for one that cannot be tuned."""
     if re.fullmatch(NAME, name) is None:
         raise BadWorkload(
@@ -194,20 +194,26 @@ def described(function: Function, name: str) -> UserWorkload:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError) as problem:
         raise BadWorkload(f"{name} does not say what it takes: {problem}") from problem
-    named = [one for one in parameters if one.kind in {one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY}]
-    if any(one.kind is one.POSITIONAL_ONLY for one in parameters):
+    named = [
+        parameter
+        for parameter in parameters
+        if parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
+    ]
+    if any(parameter.kind is parameter.POSITIONAL_ONLY for parameter in parameters):
         raise BadWorkload(f"{name} must take its parameters by keyword, not by position only.")
-    free = [one for one in named if one.name not in (*PASSED_KNOBS, "dtype")]
+    free = [parameter for parameter in named if parameter.name not in (*PASSED_KNOBS, "dtype")]
     return UserWorkload(
         name=name,
-        sizes=tuple(one.name for one in free if one.default is one.empty),
-        optional=tuple(one.name for one in free if one.default is not one.empty),
-        any_size=any(one.kind is one.VAR_KEYWORD for one in parameters),
-        knobs=tuple(Knob(one.name) for one in named if one.name in PASSED_KNOBS),
+        sizes=tuple(parameter.name for parameter in free if parameter.default is parameter.empty),
+        optional=tuple(parameter.name for parameter in free if parameter.default is not parameter.empty),
+        any_size=any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters),
+        knobs=tuple(Knob(parameter.name) for parameter in named if parameter.name in PASSED_KNOBS),
         needed_knobs=tuple(
-            Knob(one.name) for one in named if one.name in PASSED_KNOBS and one.default is one.empty
+            Knob(parameter.name)
+            for parameter in named
+            if parameter.name in PASSED_KNOBS and parameter.default is parameter.empty
         ),
-        takes_dtype=any(one.name == "dtype" for one in named),
+        takes_dtype=any(parameter.name == "dtype" for parameter in named),
     )
 
 
@@ -231,17 +237,17 @@ def _module(place: str) -> ModuleType:
         raise BadWorkload(f"{place} cannot be imported: {cause(problem)}") from problem
 
 
-def _found(module: ModuleType, place: str, name: str) -> object:
-    found: object = module
+def _look_up(module: ModuleType, place: str, name: str) -> object:
+    value: object = module
     for part in name.split("."):
-        if not hasattr(found, part):
+        if not hasattr(value, part):
             others = ", ".join(_functions(module)) or "none"
             raise BadWorkload(f"{place} has no function {name!r}; it has {others}.")
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
-def _marked(module: ModuleType, place: str) -> str:
+def _marked_name(module: ModuleType, place: str) -> str:
     """The name of the only function of a module that is marked as a workload."""
     marked = [name for name, value in vars(module).items() if hasattr(value, WORKLOAD_MARK)]
     if len(marked) == 1:

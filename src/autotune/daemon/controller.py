@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
+from autotune.daemon.child_processes import ChildCommand, ChildProcess, ChildResult, ProcessLauncher
 from autotune.daemon.context import MAX_RECENT, DaemonContext, DaemonLog
 from autotune.daemon.daemon_settings import DaemonPaths, DaemonSettings, Interpreter
 from autotune.daemon.inventory import Inventories
@@ -19,7 +20,6 @@ from autotune.daemon.schedule import JobCause, ScheduledJob, ScheduleInput, queu
 from autotune.daemon.sensors import MachineSensors, Moment, clock_jump, fingerprint, read_clocks
 from autotune.daemon.spool import SpoolReader
 from autotune.daemon.store_sync import StoreSync, is_in_force, is_pulled, pulled_profiles
-from autotune.daemon.supervise import ChildCommand, ChildProcess, ChildResult, ProcessLauncher
 from autotune.errors import UsageError
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.operation import Operation

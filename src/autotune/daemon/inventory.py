@@ -9,11 +9,11 @@ from math import exp, log
 from pathlib import Path
 from typing import Any
 
+from autotune.daemon.child_processes import ChildCommand, ChildResult
 from autotune.daemon.context import DaemonContext
 from autotune.daemon.daemon_settings import Interpreter
 from autotune.daemon.sensors import fingerprint
 from autotune.daemon.state import PlainValue
-from autotune.daemon.supervise import ChildCommand, ChildResult
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.operation import Operation
 

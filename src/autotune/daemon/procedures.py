@@ -15,12 +15,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from autotune.daemon.child_processes import DEFAULT_SECONDS, ChildCommand, ChildResult
 from autotune.daemon.context import DaemonContext
 from autotune.daemon.inventory import PROFILE_HELPER, UNKNOWN_ANSWER, Inventory
 from autotune.daemon.schedule import CLASS_WIDE, JobCause, ScheduledJob
 from autotune.daemon.sensors import fingerprint
 from autotune.daemon.state import CanaryProgress, CanaryVerdict, UnfinishedCalibration
-from autotune.daemon.supervise import DEFAULT_SECONDS, ChildCommand, ChildResult
 from autotune.model.operation import Operation
 
 COMMAND_LINE = "autotune"

@@ -16,13 +16,13 @@ from types import FrameType
 from typing import Any
 
 import autotune
+from autotune.daemon.child_processes import ProcessLauncher
 from autotune.daemon.context import DaemonLog
 from autotune.daemon.control_socket import ControlSocket, SocketPeer, may_order, refusal
 from autotune.daemon.controller import Controller
 from autotune.daemon.daemon_settings import DaemonPaths, load_settings
 from autotune.daemon.metrics import metrics_text
 from autotune.daemon.sensors import MachineSensors, fingerprint
-from autotune.daemon.supervise import ProcessLauncher
 from autotune.daemon.systemd import notify_systemd
 from autotune.errors import AutotuneError, DaemonRuns, EnvironmentProblem, UnsupportedPlatform, UsageError
 from autotune.host.memory_limit import resident_bytes, usable_bytes

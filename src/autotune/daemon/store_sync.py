@@ -8,12 +8,12 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from autotune.daemon.child_processes import ChildCommand, ChildResult
 from autotune.daemon.context import DaemonContext
 from autotune.daemon.daemon_settings import DaemonPaths, Interpreter
 from autotune.daemon.inventory import Inventory
 from autotune.daemon.procedures import COMMAND_LINE, json_answer
 from autotune.daemon.schedule import stable_fraction
-from autotune.daemon.supervise import ChildCommand, ChildResult
 from autotune.profiles.profile_files import replace
 
 PULL_SECONDS = 3600.0

@@ -107,3 +107,15 @@ def dying_copies(n, workers=1):
     if workers == 2 and not leads:
         os._exit(1)
     time.sleep(0.01)
+
+
+def crashing_late(n, workers=1):
+    """With two workers it crashes in its fourth process."""
+    log = Path(os.environ["AUTOTUNE_TEST_LOG"])
+    processes = log.read_text().split() if log.exists() else []
+    if str(os.getpid()) not in processes:
+        log.write_text(" ".join([*processes, str(os.getpid())]))
+        processes.append(str(os.getpid()))
+    if workers == 2 and len(processes) >= 4:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(0.001)

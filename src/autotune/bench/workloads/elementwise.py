@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from autotune.bench.workloads.inputs import Array, block, repeated
+from autotune.bench.workloads.inputs import Array, block, repeat_period
 from autotune.bench.workloads.result_checks import elements
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.configuration import Configuration
@@ -26,7 +26,7 @@ def _ufunc(function: np.ufunc) -> Recipe:
     def prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
         n, dtype = operation.size["n"], operation.dtype
         periods = [block(rng, n, dtype) for _ in range(function.nin)]
-        arrays = [repeated(period, n) for period in periods]
+        arrays = [repeat_period(period, n) for period in periods]
         out = np.zeros(n, dtype)
         expected = function(*(period.astype(np.longdouble) for period in periods)).astype(dtype)
 
@@ -46,7 +46,7 @@ def _ufunc(function: np.ufunc) -> Recipe:
 def _prepare_copy(operation: Operation, _layout: str, rng: Generator) -> Work:
     n, dtype = operation.size["n"], operation.dtype
     period = block(rng, n, dtype)
-    source, target = repeated(period, n), np.zeros(n, dtype)
+    source, target = repeat_period(period, n), np.zeros(n, dtype)
 
     def plain() -> object:
         np.copyto(target, source)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 
 from autotune.bench.workloads.elementwise import cut, written
-from autotune.bench.workloads.inputs import Array, block, repeated
+from autotune.bench.workloads.inputs import Array, block, repeat_period
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
@@ -26,7 +26,7 @@ def by_block(x: Array, y: Array, z: Array, *, scratch: Scratch) -> Array:
 def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
     n, dtype = operation.size["n"], operation.dtype
     periods = [block(rng, n, dtype) for _ in range(3)]
-    x, y, z = arrays = [repeated(period, n) for period in periods]
+    x, y, z = arrays = [repeat_period(period, n) for period in periods]
     out = np.zeros(n, dtype)
     a, b, c = (period.astype(np.longdouble) for period in periods)
     expected = np.sqrt(a * b + c).astype(dtype)

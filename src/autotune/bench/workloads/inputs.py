@@ -29,7 +29,7 @@ def block(rng: Generator, n: int, dtype: str) -> Array:
     return rng.random(min(n, PERIOD), dtype=dtype) + np.dtype(dtype).type(0.5)  # type: ignore[call-overload,no-any-return]
 
 
-def repeated(period: Array, n: int) -> Array:
+def repeat_period(period: Array, n: int) -> Array:
     """An array of n elements that repeats a period; made at the speed of a copy."""
     array = np.empty(n, period.dtype)
     for start in range(0, n, len(period)):

@@ -59,7 +59,7 @@ def _matrix_and_right_side(rng: Generator, size: Mapping[str, int], dtype: str, 
 
 def _symmetric(rng: Generator, size: Mapping[str, int], dtype: str, layout: str) -> Inputs:
     (a,) = _square(rng, size, dtype, layout)
-    return (_ordered((a + a.T) / 2, layout),)
+    return (_in_memory_order((a + a.T) / 2, layout),)
 
 
 def _positive_definite(rng: Generator, size: Mapping[str, int], dtype: str, layout: str) -> Inputs:
@@ -77,10 +77,10 @@ def _of_determinant_two(rng: Generator, size: Mapping[str, int], dtype: str, lay
     lower, upper = np.tril(a, -1), np.triu(a, 1)
     lower[np.diag_indices(n)] = upper[np.diag_indices(n)] = 1
     upper[-1, -1] = 2
-    return (_ordered(np.roll(lower @ upper, n // 4 * 2, axis=0), layout),)
+    return (_in_memory_order(np.roll(lower @ upper, n // 4 * 2, axis=0), layout),)
 
 
-def _ordered(a: Array, layout: str) -> Array:
+def _in_memory_order(a: Array, layout: str) -> Array:
     return np.asarray(a, order="C" if layout == "C" else "F")
 
 

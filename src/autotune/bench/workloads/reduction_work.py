@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 
 from autotune.bench.workloads.elementwise import cut
-from autotune.bench.workloads.inputs import Array, block, repeated
+from autotune.bench.workloads.inputs import Array, block, repeat_period
 from autotune.bench.workloads.result_checks import number
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.configuration import Configuration
@@ -25,7 +25,7 @@ def _reduction(function: Callable[[Array], object], expected: Callable[[Array, i
     def prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
         n, dtype = operation.size["n"], operation.dtype
         period = block(rng, n, dtype)
-        array, place = repeated(period, n), int(rng.integers(n))
+        array, place = repeat_period(period, n), int(rng.integers(n))
         array[place] = PEAK
         right = expected(period, n, place % len(period))
         tolerance = EPSILONS * float(np.finfo(dtype).eps) * right

@@ -1,4 +1,4 @@
-"""What is wrong with a result, as a sentence, or None."""
+"""Checks of results: each describes what is wrong with one, as a sentence, or returns None."""
 
 from collections.abc import Callable
 from copy import deepcopy

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from autotune.bench.workloads.elementwise import cut
-from autotune.bench.workloads.inputs import PERIOD, Array, repeated
+from autotune.bench.workloads.inputs import PERIOD, Array, repeat_period
 from autotune.bench.workloads.result_checks import elements
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.host.usable_cpus import usable_cpus
@@ -26,7 +26,7 @@ def increment(part: Array) -> Array:
 def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
     n, dtype = operation.size["n"], operation.dtype
     period = rng.integers(1000, size=min(n, PERIOD)).astype(dtype)
-    array, processes = repeated(period, n), usable_cpus()[0]
+    array, processes = repeat_period(period, n), usable_cpus()[0]
 
     def plain() -> object:
         """As textbooks do it: the parts are sent to a pool's processes, and sent back."""
@@ -45,7 +45,7 @@ def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
             return "The result is not the array that was to be incremented."
         calls = cast("float", array[0] - period[0])
         problem = elements(array, period + calls) if calls >= 1 else "The array was not incremented."
-        array[:] = repeated(period, n)
+        array[:] = repeat_period(period, n)
         return problem
 
     return Work(plain=plain, tuned=tuned, check=check)

@@ -38,8 +38,10 @@ def _stack(
             if any(len(part) != count or not np.isfinite(part).all() for part in parts):
                 return f"The result is not {count} matrices of finite numbers."
             for place in np.unique(np.linspace(0, count - 1, CHECKED).astype(int)):
-                one = [part[place] for part in parts]
-                problem = check(tuple(array[place] for array in inputs), one if len(one) > 1 else one[0])
+                matrices = [part[place] for part in parts]
+                problem = check(
+                    tuple(array[place] for array in inputs), matrices if len(matrices) > 1 else matrices[0]
+                )
                 if problem:
                     return f"Matrix {place}: {problem}"
             for part in parts:

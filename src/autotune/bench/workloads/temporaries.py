@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.random import Generator
 
-from autotune.bench.workloads.inputs import Array, block, repeated
+from autotune.bench.workloads.inputs import Array, block, repeat_period
 from autotune.bench.workloads.result_checks import elements
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.operation import Operation
@@ -14,7 +14,7 @@ from autotune.model.operation import Operation
 def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
     n, dtype = operation.size["n"], operation.dtype
     first, second = block(rng, n, dtype), block(rng, n, dtype)
-    x, y = repeated(first, n), repeated(second, n)
+    x, y = repeat_period(first, n), repeat_period(second, n)
     a, b = first.astype(np.longdouble), second.astype(np.longdouble)
     expected = np.sqrt(a * b + a).astype(dtype)
 

@@ -1,0 +1,122 @@
+"""Child processes of the daemon: modules of autotune, run by a listed interpreter under a supervisor."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import DEVNULL
+from typing import IO
+
+from autotune.controls.supervise import Supervised
+from autotune.host.kernel_files import read
+
+MAX_ANSWER = 2**23
+"""Bytes of a child's answer that are read: an inventory of 10,000 entries takes 3 MB."""
+MAX_WORDS = 2000
+"""Bytes of its stderr that are kept."""
+DEFAULT_SECONDS = 60.0
+
+_HIDDEN_VARIABLES = (
+    *("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "INVOCATION_ID"),
+    *("AUTOTUNE_START", "AUTOTUNE_PER_CALL", "AUTOTUNE_RECORD", "AUTOTUNE_PROFILE"),
+)
+"""Variables for the daemon or for tuned programs, which children do not see."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildCommand:
+    """A child process to start: a module of autotune with its arguments."""
+
+    module: str
+    arguments: tuple[str, ...]
+    seconds: float = DEFAULT_SECONDS
+    """After which it is killed."""
+    measuring: bool = False
+    """May it run on an idle machine only?"""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """Variables besides those of the daemon and of the interpreter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildResult:
+    """How a child ended, and what it wrote."""
+
+    status: int
+    answer: bytes = b""
+    words: str = ""
+    """The end of its stderr."""
+
+    @property
+    def last_line(self) -> str:
+        """The last line of its stderr, or its status."""
+        lines = self.words.splitlines()
+        return lines[-1][:500] if lines else f"It ended with status {self.status} and wrote no reason."
+
+
+class ProcessLauncher:
+    """Starts children, at the daemon's own priority: a lower one would change what is measured."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environ = {name: text for name, text in environ.items() if name not in _HIDDEN_VARIABLES}
+
+    def start(self, python: str, command: ChildCommand, environ: Mapping[str, str]) -> "ChildProcess":
+        """Start a child with a temporary folder of its own. Raises OSError."""
+        folder = Path(tempfile.mkdtemp(prefix="job-", dir=self._folder))
+        try:
+            return ChildProcess(python, command, folder, {**self._environ, **environ})
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def sweep(self) -> None:
+        """Remove the folders of children of a daemon that was killed."""
+        for folder in self._folder.glob("job-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class ChildProcess:
+    """A child below its supervisor. Its answer (stdout) and words (stderr) go to files."""
+
+    def __init__(self, python: str, command: ChildCommand, folder: Path, environ: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._answer: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed in `kill`
+        self._words: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the same
+        self._supervised = Supervised(
+            [python, "-P", "-m", command.module, *command.arguments],
+            stdin=DEVNULL,
+            stdout=self._answer,
+            stderr=self._words,
+            env={**environ, "TMPDIR": str(folder)},
+            cwd="/",
+        )
+
+    def resident_bytes(self) -> int | None:
+        """Return the physical memory that it and its descendants hold, shared pages counted for each."""
+        tables = (read(f"/proc/{pid}/statm") or "" for pid in self._supervised.descendants())
+        pages = [int(words[1]) for table in tables if len(words := table.split()) > 1]
+        return sum(pages) * os.sysconf("SC_PAGE_SIZE") if pages else None
+
+    def result(self) -> ChildResult | None:
+        """Return how it ended, once; None while it runs."""
+        ending = self._supervised.poll()
+        if ending is None:
+            return None
+        self._answer.seek(0)
+        self._words.seek(max(0, self._words.seek(0, os.SEEK_END) - MAX_WORDS))
+        result = ChildResult(
+            status=ending.status,
+            answer=self._answer.read(MAX_ANSWER),
+            words=self._words.read().decode(errors="replace").strip(),
+        )
+        self.kill()
+        return result
+
+    def kill(self) -> None:
+        """Kill it and its descendants, and remove its folder."""
+        self._supervised.end()
+        self._answer.close()
+        self._words.close()
+        shutil.rmtree(self._folder, ignore_errors=True)

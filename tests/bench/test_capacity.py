@@ -1,0 +1,85 @@
+"""The probe of capacity, and the threads that have to rest before it."""
+
+import sys
+import threading
+import time
+from hashlib import pbkdf2_hmac
+
+import pytest
+
+from autotune.bench.capacity import LARGEST_COST, CapacityProbe
+from autotune.bench.idle_threads import await_rest
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def probe():
+    made = []
+
+    def make(cpus):
+        made.append(CapacityProbe(cpus))
+        made[-1].settle()
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("cpus", [2, 3, 64])
+def test_threads_get_work_done_beside_each_other(probe, cpus):
+    two = probe(cpus)
+
+    capacities = [two.probe() for _ in range(5)]
+
+    assert all(0.0 <= capacity <= 1.5 * cpus for capacity in capacities)
+    assert two.best == max(capacities) > 0.0
+
+
+def test_one_cpu_has_no_capacity_to_probe(probe):
+    one = probe(1)
+
+    assert not one.due
+    assert (one.probe(), one.best) == (None, None)
+
+
+def test_a_probe_is_due_again_once_its_cost_is_small_against_the_time_that_passed(probe):
+    two = probe(2)
+    assert two.due
+    begin = time.perf_counter()
+    two.probe()
+    cost = time.perf_counter() - begin
+
+    assert not two.due
+    time.sleep(1.5 * cost / LARGEST_COST)
+    assert two.due
+
+
+def test_no_thread_is_left_when_a_probe_is_closed(probe):
+    before = threading.active_count()
+    four = probe(4)
+    assert threading.active_count() == before + 3
+
+    four.close()
+
+    assert threading.active_count() == before
+    assert four.probe() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not list threads")
+def test_threads_that_spin_are_not_at_rest():
+    end = threading.Event()
+
+    def spin():
+        while not end.is_set():
+            pbkdf2_hmac("sha256", b"x", b"y", 1000)
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        assert not await_rest(0.05)
+    finally:
+        end.set()
+        thread.join()
+    assert await_rest(5.0)
