@@ -37,7 +37,7 @@ def seconds(operation: Operation, configuration: Configuration, luck: Random) ->
     """What a machine of eight cores might take: Amdahl, memory's bandwidth, and a cost for every thread."""
     kind = CATALOGUE[operation.name]
     if kind.family is Family.TASKS:  # a trial runs a few of them
-        operation = Operation(name=operation.name, sizes=(("n", operation.size["n"]), ("tasks", 16)))
+        operation = Operation(name=operation.name, sizes=(("n", operation.size["n"]), ("tasks", 2)))
     rate = 4e10 if kind.unit is WorkUnit.FLOPS else 1.2e10
     work = kind.work_of(operation) / rate + 2e-6
     plain = 8 if Knob.BLAS_THREADS in kind.knobs else 1
