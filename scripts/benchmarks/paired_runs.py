@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ENOUGH_SECONDS = 0.5
 """A process repeats its program for so long, and at least three times; a longer program runs once."""
 
+PROBES = 20
+"""Of capacity, of which the median counts."""
 CAPACITY = 0.95
 """Share of the usable CPUs that spinning processes must reach before anything is timed."""
 
@@ -233,20 +235,26 @@ def _run(module: str, name: str, side: str, program: Program, options: argparse.
 
 
 def _wait_for_capacity(deadline: float) -> str | None:
-    """None once as many spinning processes as there are CPUs get so many times the work of one done."""
-    from autotune.bench.selftest import capacity
+    """None once as many spinning threads as there are CPUs get so many times the work of one done."""
+    from autotune.bench.capacity import CapacityProbe
     from autotune.host.usable_cpus import usable_cpus
 
     cpus, _ = usable_cpus()
-    while True:
-        reached = capacity(cpus)
-        if reached is None or reached >= CAPACITY * cpus:
-            return None
-        if time.monotonic() > deadline:
-            return (
-                f"the machine was busy: {cpus} spinning processes reached {reached:.2f} times the work of one"
-            )
-        time.sleep(1)
+    probe = CapacityProbe(cpus)
+    probe.settle()
+    try:
+        while True:
+            capacities = [capacity for _ in range(PROBES) if (capacity := probe.probe()) is not None]
+            if not capacities or median(capacities) >= CAPACITY * cpus:
+                return None
+            if time.monotonic() > deadline:
+                return (
+                    f"the machine was busy: {cpus} spinning threads reached {median(capacities):.2f} times the work "
+                    "of one"
+                )
+            time.sleep(0.5)
+    finally:
+        probe.close()
 
 
 def _line(row: Row) -> str:

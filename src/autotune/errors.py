@@ -16,6 +16,7 @@ AutotuneError
 │   └── StoreProblem           a store cannot be reached, read or written; holds its address and the reason
 ├── OrderRefused               the daemon refuses an order
 ├── ProfileError               a profile cannot be used; holds the path and the reason
+├── UntrustedFile              a file is of the wrong kind, or others could have written it; holds path and reason
 └── SharedMemoryError          a shared array cannot be made or opened
 """
 
@@ -147,6 +148,18 @@ class ProfileError(AutotuneError):
         super().__init__(f"{path}: {reason}" if path is not None else reason)
 
     def __reduce__(self) -> tuple[type["ProfileError"], tuple[str, os.PathLike[str] | str | None]]:
+        return type(self), (self.reason, self.path)
+
+
+class UntrustedFile(AutotuneError):
+    """A file is of the wrong kind or size, or users other than this one and root could have written it."""
+
+    def __init__(self, reason: str, path: os.PathLike[str] | str) -> None:
+        self.reason = reason
+        self.path = path
+        super().__init__(f"{path}: {reason}")
+
+    def __reduce__(self) -> tuple[type["UntrustedFile"], tuple[str, os.PathLike[str] | str]]:
         return type(self), (self.reason, self.path)
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from support.profile_builders import alone
 from support.shown_profiles import FILL, KEY, SVD, USUAL
 
+from autotune.bench.selftest import SelfTest
 from autotune.cli import messages
 from autotune.cli.program import program
 from autotune.errors import BadBudget, EnvironmentProblem, HostBusy
@@ -18,7 +19,7 @@ from autotune.model.allocation import Limit
 from autotune.model.profile import Profile
 from autotune.profiles import folders, profile_files
 from autotune.search import runner
-from autotune.search.environment import Environment, SelfTest
+from autotune.search.environment import Environment
 from autotune.search.events import Decided, Exploring
 from autotune.search.journal import Header, Journal
 from autotune.search.request import Effort

@@ -105,7 +105,8 @@ def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monk
     from support.fake_bench import FakeBench
 
     from autotune.model.measurement import Case, TrialPlan
-    from autotune.search.environment import Environment, SelfTest
+    from autotune.bench.selftest import SelfTest
+from autotune.search.environment import Environment
     from autotune.search.journal import Header, Journal
     from autotune.search.request import Request
     from autotune.search.runner import journal_path

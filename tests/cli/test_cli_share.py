@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_programs_what_they_had(monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("autotune.profiles.profile_files.replace", full)
+    monkeypatch.setattr("autotune.share.mirror.replace_file", full)
     result = run("pull")
     assert result.exit_code == 3
     assert "No space left on device). Programs go on with what they had." in result.stderr

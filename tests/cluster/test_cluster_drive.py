@@ -1,11 +1,12 @@
 """A calibration of a cluster, with a crew that answers at once and a clock that only waiting moves."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from support.profile_builders import KEY, make_entry, profile
 
+from autotune.bench.selftest import SelfTest
 from autotune.cluster.calibrate_cluster import (
     PATIENCE_SECONDS,
     Cluster,
@@ -19,7 +20,6 @@ from autotune.cluster.messages import loads, versions
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.profile import Profile
 from autotune.profiles.schema import document_of
-from autotune.search.environment import SelfTest
 from autotune.search.request import Request
 
 NAMES = ("svd", "qr")
@@ -75,7 +75,7 @@ def host(name, *, key=KEY, choice=1, **instead):
             found = [{"name": one, "dtype": "float64", "seconds": 1.0} for one in NAMES]
             return {"host": name, "profile": document_of(Profile(key=key)), "units": found}
         if errand == "examine":
-            return {"self_test": SelfTest(capacity=2.0).as_dict()}
+            return {"self_test": asdict(SelfTest(capacity=2.0))}
         unit = order.request.operations[0]
         entry = make_entry(unit, choice={"blas_threads": choice} if choice else None, m=100, n=100)
         return {"profile": json.loads(json.dumps(document_of(profile(entry, key=key, host=name))))}

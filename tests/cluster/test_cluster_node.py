@@ -7,6 +7,7 @@ import sys
 import pytest
 from support.profile_builders import KEY, make_entry, profile
 
+from autotune.bench.selftest import SelfTest
 from autotune.bench.user_workload import from_source
 from autotune.cluster.messages import Order, dumps, loads, units, versions
 from autotune.cluster.node import answer
@@ -14,7 +15,6 @@ from autotune.cluster.plan import Errand
 from autotune.cluster.worker_task import visitor
 from autotune.errors import BadSize, BadWorkload
 from autotune.profiles.schema import profile_of
-from autotune.search.environment import SelfTest
 from autotune.search.request import Effort, Request
 
 

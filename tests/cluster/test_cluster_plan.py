@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.profile_builders import KEY, make_entry, profile
 
+from autotune.bench.selftest import SelfTest
 from autotune.cluster.plan import (
     ASKED,
     ATTEMPTS,
@@ -18,7 +19,6 @@ from autotune.cluster.plan import (
     Unit,
 )
 from autotune.search.decide import OUT_OF_TIME
-from autotune.search.environment import SelfTest
 
 OTHER_CLASS = replace(KEY, usable_cpus=4)
 TESTED = SelfTest()

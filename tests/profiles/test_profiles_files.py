@@ -1,7 +1,6 @@
 """Profile files are read with suspicion and written whole."""
 
 import os
-import stat
 import tempfile
 from dataclasses import replace
 
@@ -12,9 +11,9 @@ from support.profile_builders import make_entry, profile
 
 from autotune.errors import ProfileError
 from autotune.model.profile import Profile
-from autotune.profiles import profile_files
 from autotune.profiles.entry_merge import keep
-from autotune.profiles.profile_files import Trust, read, write
+from autotune.profiles.folders import Layer
+from autotune.profiles.profile_files import read, write
 from autotune.profiles.schema import document_of, profile_of
 from autotune.profiles.yaml_subset import parse
 from autotune.profiles.yaml_writer import text_of
@@ -40,7 +39,7 @@ def written(tmp_path):
 
 def test_what_is_written_can_be_read(written):
     """Numbers keep six digits, so what was read once is read the same ever after."""
-    known = read(written, Trust.FOUND)
+    known = read(written, Layer.USER)
     assert known.key == MADE.key
     assert [one.choice for one in known.entries] == [MADE.entries[n].choice for n in (2, 1, 0)]
     assert known.entries[1].ratio == 0.333333
@@ -103,7 +102,7 @@ def test_a_failed_write_leaves_the_old_file(written, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(profile_files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write(profile(), written)
     assert list(written.parent.iterdir()) == [written]
@@ -146,90 +145,51 @@ def test_if_no_folder_takes_it_the_first_error_is_told(tmp_path, monkeypatch):
     assert str(tmp_path / "file") in str(caught.value)
 
 
-def refused(path, trust):
+def refused(path, layer):
     with pytest.raises(ProfileError) as caught:
-        read(path, trust)
+        read(path, layer)
     assert caught.value.path == path
     return caught.value.reason
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    assert refused(tmp_path / "none.yaml", Trust.ANY) == "it cannot be read: No such file or directory."
+    assert refused(tmp_path / "none.yaml", Layer.SHIPPED) == "it cannot be read: No such file or directory."
 
 
 def test_a_folder_is_refused(tmp_path):
-    assert "folder" in refused(tmp_path, Trust.ANY)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
-def test_a_fifo_is_refused_at_once(tmp_path):
-    os.mkfifo(tmp_path / "p.yaml")
-    assert refused(tmp_path / "p.yaml", Trust.NAMED) == "it is not a regular file."
-
-
-def test_a_device_is_refused():
-    from pathlib import Path
-
-    assert refused(Path(os.devnull), Trust.ANY) == "it is not a regular file."
-
-
-def test_a_link_is_refused_where_it_was_found_and_followed_where_it_was_named(written):
-    link = written.with_name("link.yaml")
-    link.symlink_to(written)
-    assert "symbolic link" in refused(link, Trust.FOUND)
-    assert read(link, Trust.NAMED).key == MADE.key
+    assert "folder" in refused(tmp_path, Layer.SHIPPED)
 
 
 @has_modes
-@pytest.mark.parametrize(
-    ("mode", "trust", "reason"),
-    [
-        (0o646, Trust.NAMED, "it can be written by everybody"),
-        (0o646, Trust.FOUND, "it can be written by everybody"),
-        (0o664, Trust.FOUND, "it can be written by its group"),
-    ],
-)
-def test_a_file_that_others_may_write_is_refused(written, mode, trust, reason):
-    written.chmod(mode)
-    assert refused(written, trust).startswith(reason)
-
-
-@has_modes
-def test_a_file_of_the_group_may_be_named_and_any_may_be_shown(written):
-    written.chmod(0o664)
-    assert read(written, Trust.NAMED).key == MADE.key
-    written.chmod(0o666)
-    assert read(written, Trust.ANY).key == MADE.key
-
-
-@has_modes
-def test_a_file_in_a_folder_that_others_may_write_is_refused(written):
-    written.parent.chmod(0o777)
-    assert refused(written, Trust.NAMED).startswith("its folder can be written by everybody")
-    written.parent.chmod(0o775)
-    assert refused(written, Trust.FOUND).startswith("its folder can be written by its group")
-    assert read(written, Trust.NAMED).key == MADE.key
-
-
-@has_modes
-def test_a_sticky_folder_is_as_good_as_a_private_one(written):
-    written.parent.chmod(0o777 | stat.S_ISVTX)
-    assert read(written, Trust.NAMED).key == MADE.key
+@pytest.mark.parametrize("layer", Layer)
+def test_a_layer_decides_what_a_file_and_its_folder_must_be(written, layer):
+    """Files that are found must be safe from the group as well; shipped ones are as safe as the program."""
+    accepted = {
+        (0o644, 0o755): set(Layer),
+        (0o646, 0o755): {Layer.SHIPPED},
+        (0o664, 0o755): {Layer.SHIPPED, Layer.NAMED},
+        (0o644, 0o777): {Layer.SHIPPED},
+        (0o644, 0o775): {Layer.SHIPPED, Layer.NAMED},
+        (0o644, 0o1777): set(Layer),
+    }
+    if os.geteuid() == 0:  # a group whose members are unknown
+        os.chown(written, -1, 54321)
+        os.chown(written.parent, -1, 54321)
+    for (mode, folder_mode), layers in accepted.items():
+        written.chmod(mode)
+        written.parent.chmod(folder_mode)
+        if layer in layers:
+            assert read(written, layer).key == MADE.key
+        else:
+            assert "can be written by" in refused(written, layer)
 
 
 @can_give_away
-def test_a_file_of_somebody_else_is_refused(written):
+def test_a_file_of_somebody_else_is_shown_and_not_applied(written):
     os.chown(written, 12345, -1)
-    assert refused(written, Trust.NAMED) == "it belongs to user 12345, who is neither you nor root."
-    assert refused(written, Trust.FOUND) == "it belongs to user 12345, who is neither you nor root."
-    assert read(written, Trust.ANY).key == MADE.key
-
-
-def test_a_file_that_is_too_large_is_refused_unread(tmp_path):
-    path = tmp_path / "p.yaml"
-    with path.open("wb") as file:
-        file.truncate(9 * 2**20)
-    assert "larger than 8 MiB" in refused(path, Trust.ANY)
+    for layer in set(Layer) - {Layer.SHIPPED}:
+        assert refused(written, layer) == "it belongs to user 12345, who is neither you nor root."
+    assert read(written).key == MADE.key
 
 
 def test_what_is_wrong_inside_is_told_with_the_path(tmp_path):

@@ -61,16 +61,3 @@ def test_the_shipped_profiles_are_there():
     layer, place = folders.places()[-1]
     assert layer is Layer.SHIPPED
     assert Path(place).is_dir()
-
-
-def test_whatever_is_found_and_did_not_come_with_autotune_is_read_with_suspicion():
-    from autotune.profiles.profile_files import TRUST, Trust
-
-    assert {layer: TRUST[layer] for layer in Layer} == {
-        Layer.NAMED: Trust.NAMED,
-        Layer.USER: Trust.FOUND,
-        Layer.NODE: Trust.FOUND,
-        Layer.SYSTEM: Trust.FOUND,
-        Layer.CLUSTER: Trust.FOUND,
-        Layer.SHIPPED: Trust.ANY,
-    }

@@ -8,8 +8,9 @@ import pytest
 from support.calibration_runs import CRASH, LARGE, ONE, SMALL
 from support.fake_bench import FakeBench
 
+from autotune.bench.selftest import SelfTest
 from autotune.model.measurement import Case, TrialPlan
-from autotune.search.environment import Environment, SelfTest
+from autotune.search.environment import Environment
 from autotune.search.journal import Header, Journal
 from autotune.search.journal import sessions as sessions_of
 from autotune.search.request import Request

@@ -6,12 +6,13 @@ import pytest
 from support.calibration_runs import CRASH, environment_of, run_calibration
 from support.fake_bench import FakeBench
 
+from autotune.bench.selftest import SelfTest
 from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import kind
 from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Status
 from autotune.search.decide import kept
-from autotune.search.environment import Environment, SelfTest
+from autotune.search.environment import Environment
 from autotune.search.events import Confirming
 from autotune.search.journal import Header, Journal
 from autotune.search.plan import make_plan

@@ -15,7 +15,7 @@ from support.published_profiles import qr, said, store_at
 
 from autotune.errors import StoreProblem
 from autotune.profiles import profile_files
-from autotune.profiles.folders import cluster_profiles
+from autotune.profiles.folders import Layer, cluster_profiles
 from autotune.share.fetch import read_class
 from autotune.share.mirror import pull
 from autotune.share.publish import publish
@@ -92,7 +92,7 @@ def test_a_pull_that_is_killed_never_leaves_a_torn_mirror(tmp_path):
         publish(said(f"h{number}", *(qr(n=n) for n in range(100, 200))), store)
         kill_somewhere(start(PULLS, tmp_path / "store", 10**6), moments.uniform(0.0, 0.3))
         if mirror.exists():
-            assert len(profile_files.read(mirror, profile_files.Trust.FOUND).entries) == 100
+            assert len(profile_files.read(mirror, Layer.USER).entries) == 100
     pull(store, TrustPolicy(), KEY)
     assert profile_files.read(mirror).entries[0].hosts == 6
 

@@ -81,7 +81,7 @@ def test_what_cannot_be_is_refused_with_the_file_and_the_reason(text, reason):
 
 def test_a_file_that_everybody_may_write_is_refused():
     write("store: /x\n").chmod(0o666)
-    with pytest.raises(BadSettings, match="every user may write to it"):
+    with pytest.raises(BadSettings, match="can be written by everybody"):
         read_store_settings()
 
 

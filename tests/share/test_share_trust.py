@@ -122,7 +122,7 @@ def test_a_private_key_is_for_its_owner_s_eyes_only(tmp_path):
 def test_a_private_key_that_others_may_read_is_refused(tmp_path):
     new_key(tmp_path)
     (tmp_path / "keys" / "site").chmod(0o640)
-    with pytest.raises(BadSettings, match="others may read this private key"):
+    with pytest.raises(BadSettings, match="other users may read it"):
         signing_keys.private_key(tmp_path / "keys" / "site")
 
 

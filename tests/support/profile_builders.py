@@ -83,7 +83,7 @@ def alone(monkeypatch, folder):
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("autotune.profiles.folders._system_profiles", lambda: str(folder / "system"))
-    monkeypatch.setattr("autotune.profiles.folders._node_mirror", lambda: str(folder / "node"))
+    monkeypatch.setattr("autotune.profiles.folders.NODE_FOLDER", str(folder / "node"))
     monkeypatch.setattr("autotune.profiles.folders._shipped_profiles", lambda: str(folder / "shipped"))
 
 

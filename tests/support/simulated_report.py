@@ -5,12 +5,13 @@ from math import exp
 from pathlib import Path
 from random import Random
 
+from autotune.bench.selftest import SelfTest
 from autotune.model.catalogue import CATALOGUE, Family, WorkUnit
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
 from autotune.report.subject import Subject
-from autotune.search.environment import Environment, SelfTest
+from autotune.search.environment import Environment
 from autotune.search.journal import Header, Journal, sessions
 from autotune.search.plan import make_plan
 from autotune.search.request import Effort, Request

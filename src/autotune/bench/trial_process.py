@@ -25,7 +25,7 @@ LEAVE_SECONDS = 5.0
 START_SECONDS = 120.0
 """Seconds that a server may take to load NumPy, on a busy machine with a slow file system."""
 
-TRIALS_OF_A_SERVER = 8
+TRIALS_OF_A_SERVER = 12
 """Trials that one server forks. They share the addresses at which libraries were loaded, which shift timings by some
 per cent (Mytkowicz and others, ASPLOS 2009): a new server draws new ones."""
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from autotune.profiles import profile_files
+from autotune.host.trusted_files import replace_file
 from autotune.profiles.folders import cache_dir
 from autotune.profiles.resolve import depends_on, resolve
 
@@ -34,7 +34,7 @@ def applying() -> Path | None:
         with suppress(OSError):
             memo.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             text = json.dumps({"circumstances": circumstances, "path": str(path)})
-            profile_files.replace(memo, text.encode(), 0o600)
+            replace_file(memo, text.encode(), 0o600)
     return path
 
 

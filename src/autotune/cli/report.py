@@ -14,6 +14,7 @@ from autotune.cli.fitting_profile import applying
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import printable
 from autotune.errors import EnvironmentProblem, UsageError
+from autotune.host.trusted_files import replace_file
 from autotune.profiles import profile_files
 from autotune.report.rows import TABLES, tables
 from autotune.report.subject import Subject, labels
@@ -113,7 +114,7 @@ def drawn(subjects: Sequence[Subject]) -> str:
 def written(path: Path, content: str) -> None:
     """Write a page. Raises EnvironmentProblem."""
     try:
-        profile_files.replace(path, content.encode())
+        replace_file(path, content.encode())
     except OSError as problem:
         raise EnvironmentProblem(messages.not_written(path, problem.strerror or str(problem))) from problem
     click.echo(messages.report_written(printable(str(path))), err=True)

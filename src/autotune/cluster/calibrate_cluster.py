@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Protocol
 
+from autotune.bench.selftest import SelfTest
 from autotune.cluster.messages import Order, dumps, units, versions
 from autotune.cluster.plan import LEAST_SECONDS, Errand, Job, Missed, Node, Plan
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.entry import Entry
 from autotune.model.profile import Key, Profile
 from autotune.profiles.schema import profile_of
-from autotune.search.environment import SelfTest
 from autotune.search.request import Request
 from autotune.share.merge import collect_votes, merge_votes
 from autotune.share.publication import Publication
@@ -240,7 +240,7 @@ class Cluster:
         elif "problem" in answer:
             self._fail(job, answer["problem"], busy=answer["kind"] == "busy")
         elif job.errand is Errand.EXAMINE:
-            self.plan.examined(job, SelfTest.from_dict(answer["self_test"]))
+            self.plan.examined(job, SelfTest(**answer["self_test"]))
             self.report(Ended(job=job, standing=self.plan.standing))
         else:
             self._measured(job, answer)

@@ -3,14 +3,14 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from autotune._version import __version__
+from autotune.bench.selftest import SelfTest
 from autotune.cluster.plan import Errand, Unit
 from autotune.host.numeric_libraries import series
 from autotune.model.profile import Profile
-from autotune.search.environment import SelfTest
 from autotune.search.request import Request
 
 INTRODUCE = "introduce"
@@ -38,7 +38,7 @@ def dumps(order: Order) -> str:
     plain = {
         "errand": order.errand or INTRODUCE,
         "request": order.request.as_dict(),
-        "self_test": order.self_test and order.self_test.as_dict(),
+        "self_test": order.self_test and asdict(order.self_test),
         "choices": order.choices and document_of(order.choices),
         "relatives": [document_of(one) for one in order.relatives],
     }
@@ -53,7 +53,7 @@ def loads(text: str) -> Order:
     return Order(
         errand=None if plain["errand"] == INTRODUCE else Errand(plain["errand"]),
         request=Request.from_dict(plain["request"]),
-        self_test=plain["self_test"] and SelfTest.from_dict(plain["self_test"]),
+        self_test=plain["self_test"] and SelfTest(**plain["self_test"]),
         choices=plain["choices"] and profile_of(plain["choices"]),
         relatives=[profile_of(one) for one in plain["relatives"]],
     )

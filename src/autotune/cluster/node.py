@@ -12,6 +12,7 @@ import threading
 from _thread import interrupt_main
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from math import isfinite
 from time import monotonic
 from typing import Any
@@ -68,7 +69,7 @@ def _examined(order: Order) -> Answer:
     from autotune.search.events import ignore
     from autotune.search.runner import examine
 
-    return {"self_test": examine(order.request, report=ignore).as_dict()}
+    return {"self_test": asdict(examine(order.request, report=ignore))}
 
 
 def _searched(order: Order) -> Answer:

@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from autotune.bench.selftest import SelfTest
 from autotune.model.entry import Entry, Status
 from autotune.model.profile import Key, Profile
 from autotune.profiles.entry_merge import joined
 from autotune.search.decide import OUT_OF_TIME
-from autotune.search.environment import SelfTest
 
 LEAST_SECONDS = 3.0
 """That a unit is given: two processes and a few timings of the default."""

@@ -5,7 +5,6 @@ The file is read strictly: a setting that is misspelt is refused, since its defa
 
 import os
 import re
-import stat
 import sys
 import zlib
 from collections.abc import Mapping
@@ -14,15 +13,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from autotune.errors import ProfileError, UsageError
+from autotune.errors import ProfileError, UntrustedFile, UsageError
+from autotune.host.trusted_files import FileRule, read_file
 from autotune.host.usable_cpus import online_cpus
 from autotune.profiles import value_checks
-from autotune.profiles.folders import cluster_profiles, state_dir, user_profiles
+from autotune.profiles.folders import NODE_FOLDER, cluster_profiles, state_dir, user_profiles
 from autotune.profiles.yaml_subset import parse
 
-MAX_BYTES = 2**16
+_RULE = FileRule(max_bytes=2**16, follow_links=True)
 SYSTEM_SETTINGS = Path("/etc/autotune/daemon.yaml")
-SYSTEM_STATE = Path("/var/lib/autotune")
+SYSTEM_STATE = Path(NODE_FOLDER)
 SYSTEM_RUN = Path("/run/autotune")
 SYSTEM_USER = "autotune"
 """A static user, so that programs of other users can tell whose profiles they read."""
@@ -265,22 +265,11 @@ def _shared_store(config: Path) -> str | None:
 def _read(path: Path) -> bytes | None:
     """Read a file that names programs to run, so that no other user may have written it."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        return read_file(path, _RULE).data
     except FileNotFoundError:
         return None
-    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise ProfileError("it is not a regular file.")
-        if os.name == "posix" and status.st_uid not in {0, os.geteuid()}:
-            raise ProfileError(
-                f"it belongs to user {status.st_uid}, who is neither the daemon's user nor root."
-            )
-        if os.name == "posix" and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise ProfileError("others can write it, and it names programs to run; `chmod go-w` mends that.")
-        if status.st_size > MAX_BYTES:
-            raise ProfileError(f"it is larger than {MAX_BYTES} bytes.")
-        return file.read(MAX_BYTES)
+    except UntrustedFile as error:
+        raise ProfileError(error.reason) from None
 
 
 def _fields_of(value: Any, where: str, kind: type) -> Mapping[str, Any]:

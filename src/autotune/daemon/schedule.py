@@ -123,7 +123,7 @@ def _job(
 
 def _demanded(name: str, inventory: Inventory, state: DaemonState) -> Iterator[ScheduledJob]:
     for operation, calls in state.demand.items():
-        if operation not in inventory.settled:
+        if operation.sizes and operation not in inventory.settled:
             gain = calls * expected_gain(operation, inventory)
             reason = (
                 f"Programs called it about {calls:.0f} times, and no entry covers it: {gain:.3g} s to gain."

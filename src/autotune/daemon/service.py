@@ -26,9 +26,9 @@ from autotune.daemon.sensors import MachineSensors, fingerprint
 from autotune.daemon.systemd import notify_systemd
 from autotune.errors import AutotuneError, DaemonRuns, EnvironmentProblem, UnsupportedPlatform, UsageError
 from autotune.host.memory_limit import resident_bytes, usable_bytes
+from autotune.host.trusted_files import replace_file
 from autotune.model.catalogue import kind, operation
 from autotune.model.operation import NAME, Operation
-from autotune.profiles.profile_files import replace
 
 METRICS_SECONDS = 60.0
 FOREVER = 1e12
@@ -192,7 +192,7 @@ class DaemonService:
         path = self.paths.state / "metrics.prom" if named is None else Path(named)
         text = metrics_text(controller.context, controller.inventories, controller.status())
         try:
-            replace(path, text.encode())
+            replace_file(path, text.encode())
         except OSError as error:
             self._log.begin("metrics", f"{path} cannot be written: {error.strerror or error}.")
         else:

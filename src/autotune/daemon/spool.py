@@ -6,7 +6,6 @@ in the queue.
 
 import json
 import os
-import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from time import time
 from typing import Any
 
 from autotune.daemon.context import DaemonContext
-from autotune.errors import UsageError
+from autotune.errors import UntrustedFile, UsageError
+from autotune.host.trusted_files import FileRule, read_file
 from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.operation import Operation
 
@@ -86,6 +86,7 @@ def read_spool(
     `undeletable` remembers the names of files that could not be removed, so that they count once. In a `shared` spool
     files of every user count; otherwise those of the daemon's user and of root.
     """
+    rule = FileRule(MAX_BYTES, any_owner=shared, single_name=True)
     content = SpoolContent()
     try:
         with os.scandir(folder) as entries:
@@ -98,30 +99,14 @@ def read_spool(
     for name in sorted(finished)[:MAX_FILES]:
         path = folder / name
         try:
-            _take_rows(json.loads(_read(path, shared=shared)), content)
-        except (OSError, ValueError, RecursionError) as error:
+            _take_rows(json.loads(read_file(path, rule).data), content)
+        except (UntrustedFile, OSError, ValueError, RecursionError) as error:
             content.refused.append(f"{path}: {_reason(error)}")
         try:
             path.unlink()
         except OSError:
             undeletable.add(name)
     return content
-
-
-def _read(path: Path, *, shared: bool) -> bytes:
-    flags = [getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC")]
-    handle = os.open(path, os.O_RDONLY | sum(flags))
-    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is not a regular file.")
-        if status.st_nlink != 1:
-            raise ValueError("it has another name elsewhere.")
-        if not shared and os.name == "posix" and status.st_uid not in {0, os.geteuid()}:
-            raise ValueError(f"it belongs to user {status.st_uid}.")
-        if status.st_size > MAX_BYTES:
-            raise ValueError(f"it is larger than {MAX_BYTES} bytes.")
-        return file.read(MAX_BYTES)
 
 
 def _take_rows(document: Any, content: SpoolContent) -> None:
@@ -171,4 +156,4 @@ def _reason(error: Exception) -> str:
         return "it is not JSON."
     if isinstance(error, OSError):
         return f"it cannot be read: {error.strerror or error}."
-    return str(error)
+    return error.reason if isinstance(error, UntrustedFile) else str(error)

@@ -8,10 +8,10 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from autotune.daemon.state import DaemonState
-from autotune.errors import UsageError
+from autotune.errors import UntrustedFile, UsageError
+from autotune.host.trusted_files import FileRule, read_file, replace_file
 from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.operation import Operation
-from autotune.profiles.profile_files import replace
 
 FORMAT = 2
 MAX_BYTES = 2**22
@@ -22,10 +22,11 @@ MAX_NUMBER = 2e19
 def load_state(path: Path) -> tuple[DaemonState, str | None]:
     """Read the state. Return an empty one and a sentence if the file cannot be used."""
     try:
-        with path.open("rb") as file:
-            return _state_of(json.loads(file.read(MAX_BYTES))), None
+        return _state_of(json.loads(read_file(path, FileRule(MAX_BYTES)).data)), None
     except FileNotFoundError:
         return DaemonState(), None
+    except UntrustedFile as error:
+        return DaemonState(), f"{error} The daemon starts without its former state."
     except (OSError, ValueError, RecursionError) as error:
         return DaemonState(), f"{path} cannot be used: {error}. The daemon starts without its former state."
 
@@ -33,7 +34,7 @@ def load_state(path: Path) -> tuple[DaemonState, str | None]:
 def save_state(path: Path, state: DaemonState) -> None:
     """Write the state. Raises OSError, with the old file untouched."""
     document = {"format": FORMAT, **encode(state)}
-    replace(path, json.dumps(document, separators=(",", ":")).encode())
+    replace_file(path, json.dumps(document, separators=(",", ":")).encode())
 
 
 def _state_of(document: Any) -> DaemonState:

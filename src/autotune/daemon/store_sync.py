@@ -14,7 +14,7 @@ from autotune.daemon.daemon_settings import DaemonPaths, Interpreter
 from autotune.daemon.inventory import Inventory
 from autotune.daemon.procedures import COMMAND_LINE, json_answer
 from autotune.daemon.schedule import stable_fraction
-from autotune.profiles.profile_files import replace
+from autotune.host.trusted_files import replace_file
 
 PULL_SECONDS = 3600.0
 PULL_RETRY_SECONDS, MAX_PULL_RETRY_SECONDS = 60.0, 6 * 3600.0
@@ -144,7 +144,7 @@ def put_into_force(paths: DaemonPaths, path: Path) -> Path:
     """Copy a pulled profile to the mirror; return its path there. Raises OSError."""
     target = paths.mirror / path.name
     paths.mirror.mkdir(mode=0o755, parents=True, exist_ok=True)
-    replace(target, path.read_bytes())
+    replace_file(target, path.read_bytes())
     return target
 
 

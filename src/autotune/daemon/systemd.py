@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autotune.daemon.daemon_settings import SYSTEM_USER
 from autotune.errors import EnvironmentProblem
-from autotune.profiles.profile_files import replace
+from autotune.host.trusted_files import replace_file
 
 SYSTEM_UNIT = Path("/etc/systemd/system/autotune.service")
 SYSTEM_USERS = Path("/etc/sysusers.d/autotune.conf")
@@ -57,7 +57,7 @@ def install_unit(*, user: bool, store: bool) -> tuple[list[Path], str]:
     for path, text in texts.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace(path, text.encode())
+            replace_file(path, text.encode())
         except OSError as error:
             raise EnvironmentProblem(
                 f"{path} cannot be written: {error.strerror or error}. "

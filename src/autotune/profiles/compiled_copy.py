@@ -6,13 +6,13 @@ The copy is a cache: anything odd about it (owner, mode, checksum, age) means th
 """
 
 import json
-import os
-import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from autotune.errors import UntrustedFile
+from autotune.host.trusted_files import FileRule, read_file, replace_file
 from autotune.profiles.lookup import Refusal
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from autotune.model.entry import Entry
 
 FORMAT = 3
+_RULE = FileRule(max_bytes=2**26)
 _OLD_SECONDS = 30 * 86400
 """A copy as old as this is deleted when another is written; one still in use is made again in a blink."""
 
@@ -92,25 +93,19 @@ def compiled(
 def load(path: str) -> Compiled | None:
     """The copy in a file; None if there is none, or none to be trusted."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-        with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
-            if not _ours(os.fstat(handle)):
-                return None
-            head, _, body = file.read().partition(b"\n")
+        head, _, body = read_file(path, _RULE).data.partition(b"\n")
         start = json.loads(head)
         if start["format"] != FORMAT or start["crc"] != zlib.crc32(body):
             return None
         count, why = start["threads"]
         return Compiled(start["from"], (count, why), body)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (UntrustedFile, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # absent, cut off, or something else altogether: it is only a cache
 
 
 def save(path: str, copy: Compiled) -> None:
     """Put a copy in its place. A folder that cannot be written costs later programs time and nothing else."""
     from pathlib import Path
-
-    from autotune.profiles.profile_files import replace
 
     target = Path(path)
     head = {
@@ -121,7 +116,7 @@ def save(path: str, copy: Compiled) -> None:
     }
     with suppress(OSError):
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        replace(target, _json(head).encode() + b"\n" + copy.body, 0o600)
+        replace_file(target, _json(head).encode() + b"\n" + copy.body, 0o600)
         _forget_old(target)
 
 
@@ -178,15 +173,6 @@ def _groups(name: str, dtype: str, line: bytes) -> list[Group]:
 
 def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
-
-
-def _ours(found: os.stat_result) -> bool:
-    """Could nobody else have written it?"""
-    if not stat.S_ISREG(found.st_mode):
-        return False
-    if os.name != "posix":
-        return True
-    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _forget_old(path: "Path") -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _NOWHERE = "/nonexistent"
 _NODE_SPOOL = "/run/autotune/spool"
+NODE_FOLDER = "/var/lib/autotune"
+"""Where the daemon that serves all users keeps profiles, and the mirror of the cluster's store."""
 
 
 class Layer(StrEnum):
@@ -72,7 +74,7 @@ def places(named: str | os.PathLike[str] | None = None) -> list[tuple[Layer, str
     return [
         *([(Layer.NAMED, os.path.abspath(os.path.expanduser(first)))] if first else []),
         (Layer.USER, _user_profiles()),
-        *([(Layer.NODE, _node_profiles())] if sys.platform.startswith("linux") else []),
+        *([(Layer.NODE, os.path.join(NODE_FOLDER, "profiles"))] if sys.platform.startswith("linux") else []),
         (Layer.SYSTEM, _system_profiles()),
         *((Layer.CLUSTER, mirror) for mirror in dict.fromkeys(_mirrors())),
         (Layer.SHIPPED, _shipped_profiles()),
@@ -86,15 +88,7 @@ def _state_dir() -> str:
 def _mirrors() -> list[str]:
     """The user's own, and on Linux that of the node, which root or a system's daemon keeps."""
     own = os.path.join(_state_dir(), "cluster")
-    return [own, _node_mirror()] if sys.platform.startswith("linux") else [own]
-
-
-def _node_mirror() -> str:
-    return "/var/lib/autotune/cluster"
-
-
-def _node_profiles() -> str:
-    return os.path.join(os.path.dirname(_node_mirror()), "profiles")
+    return [own, os.path.join(NODE_FOLDER, "cluster")] if sys.platform.startswith("linux") else [own]
 
 
 def _user_profiles() -> str:

@@ -153,13 +153,13 @@ def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any])
 
     from autotune.profiles.consensus import consensus
     from autotune.profiles.fit import Source, rungs
-    from autotune.profiles.profile_files import TRUST, read
+    from autotune.profiles.profile_files import read
 
     unread: list[Refusal] = []
     sources: list[Source] = []
     for layer, path in files:
         try:
-            sources.append(Source(layer=layer, path=path, profile=read(Path(path), TRUST[layer])))
+            sources.append(Source(layer=layer, path=path, profile=read(Path(path), layer)))
         except ProfileError as error:
             unread.append(Refusal(path, None, error.reason))
     built, refusals = rungs(sources, site)
@@ -233,11 +233,13 @@ def _content(path: str) -> str | None:
 
 def _state(path: str) -> list[Any]:
     """What changes when a file, or what it may be trusted for, does."""
+    is_link = os.path.islink(path)  # noqa: PTH114
     try:
-        file, folder = os.stat(path), os.stat(os.path.dirname(path))  # noqa: PTH116, PTH120
+        folder = os.stat(os.path.dirname(os.path.realpath(path) if is_link else path))  # noqa: PTH116, PTH120
+        file = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
         return [path]
     return [
         *(path, file.st_mtime_ns, file.st_size, file.st_ino, file.st_mode, file.st_uid),
-        *(folder.st_mode, folder.st_uid, os.path.islink(path)),  # noqa: PTH114
+        *(folder.st_mode, folder.st_uid, is_link),
     ]

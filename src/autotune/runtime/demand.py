@@ -98,14 +98,12 @@ def _write(content: Mapping[str, Any]) -> None:
     import json
     from time import time_ns
 
+    from autotune.host.trusted_files import replace_file
     from autotune.profiles import folders
 
     spool, mode = folders.spool()
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     if sum(1 for _ in os.scandir(spool)) >= MOST_FILES:
         return
-    name = f"{os.getpid()}-{time_ns()}.json"
-    hidden = spool / f".{name}"  # readers skip it until it is whole
-    with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-        json.dump(content, file)
-    hidden.replace(spool / name)
+    path = spool / f"{os.getpid()}-{time_ns()}.json"
+    replace_file(path, json.dumps(content).encode(), mode, durable=False)

@@ -1,8 +1,7 @@
-"""Where a calibration runs, as far as it decides what is tried; and what the self-test found there."""
+"""Where a calibration runs, as far as it decides what is tried."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field
 
 from autotune.model.catalogue import Kind
 from autotune.model.configuration import Knob
@@ -44,28 +43,3 @@ class Environment:
     def has_company(self) -> bool:
         """Do processes of autotune's own run beside the trials, so that full capacity cannot be told?"""
         return self.neighbours > 0 or self.copies > 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SelfTest:
-    """Findings of the self-test on this machine."""
-
-    resolution: float | None = None
-    """Half-width of the 95 % interval for identical configurations, in log-ratio."""
-    capacity: float | None = None
-    """Work that as many spinning processes as there are usable CPUs got done, in units of one's."""
-    memory_bandwidth: float | None = None
-    """Bytes that all usable CPUs together read and wrote in a second."""
-    peak_flops: float | None = None
-    """float64 operations that they did in a second."""
-    seconds: float = 0.0
-    """What it took."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The self-test that `as_dict` made these of."""
-        return cls(**values)

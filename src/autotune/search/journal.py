@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from autotune.bench.protocol import Bench
+from autotune.bench.selftest import SelfTest
+from autotune.host.trusted_files import replace_file
 from autotune.model.configuration import configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 from autotune.model.operation import Operation
-from autotune.profiles.profile_files import replace
-from autotune.search.environment import Environment, SelfTest
+from autotune.search.environment import Environment
 from autotune.search.request import Request
 
 Json = dict[str, Any]
@@ -37,7 +38,7 @@ class Header:
         return {
             "request": self.request.as_dict(),
             "environment": asdict(self.environment),
-            "self_test": self.self_test.as_dict(),
+            "self_test": asdict(self.self_test),
             "lessons": list(self.lessons),
         }
 
@@ -49,7 +50,7 @@ class Header:
                 return cls(
                     request=Request.from_dict(values["request"]),
                     environment=Environment(**values["environment"]),
-                    self_test=SelfTest.from_dict(values["self_test"]),
+                    self_test=SelfTest(**values["self_test"]),
                     lessons=values["lessons"],
                 )
             except (KeyError, TypeError, ValueError):
@@ -95,7 +96,9 @@ class Journal:
         """The file anew: what was used so far and what may be used."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            replace(self._path, "".join(json.dumps(line) + "\n" for line in [*self._lines, *ahead]).encode())
+            replace_file(
+                self._path, "".join(json.dumps(line) + "\n" for line in [*self._lines, *ahead]).encode()
+            )
         except OSError:
             return  # without a journal the calibration is as good, only not resumable
 

@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from time import monotonic
 
 from autotune._version import __version__
-from autotune.bench import selftest
 from autotune.bench.command_bench import CommandBench
 from autotune.bench.host_lock import host_lock
 from autotune.bench.neighbours import Accompanied, neighbours
 from autotune.bench.process_bench import ProcessBench
+from autotune.bench.selftest import SelfTest, run_selftest
 from autotune.bench.user_workload import UserWorkload
 from autotune.controls.placement import offered
 from autotune.errors import ProfileError
@@ -33,7 +32,7 @@ from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.similar_machines import rank_profiles
 from autotune.profiles import profile_files, resolve
 from autotune.profiles.folders import state_dir, user_profiles
-from autotune.search.environment import Environment, SelfTest
+from autotune.search.environment import Environment
 from autotune.search.events import Listener, SelfTestStarted
 from autotune.search.journal import Header, Journal
 from autotune.search.machine_states import Capacity
@@ -345,24 +344,17 @@ def _default_threads(bench: ProcessBench) -> int | None:
 
 def _examine(request: Request, here: _Workbench, report: Listener) -> SelfTest:
     """Run the self-test, in the company that the trials will have."""
-    began = monotonic()
     report(SelfTestStarted(elapsed=0.0, remaining=request.seconds))
-    cpus, memory_bytes = here.allocation.usable_cpus, here.allocation.memory_bytes
-    capacity = selftest.capacity(cpus)
-    bandwidth, flops = (
-        selftest.ceilings(cpus, memory_bytes) if request.seconds >= CEILINGS_FROM else (None, None)
-    )
     shortest, longest = SELF_TEST_SECONDS
-    seconds = max(shortest, min(longest, SELF_TEST_SHARE * request.seconds))
     with neighbours(request.neighbours):
-        resolution = selftest.resolution(here.bench, seed=request.seed, seconds=seconds)
-    return SelfTest(
-        resolution=resolution,
-        capacity=capacity,
-        memory_bandwidth=bandwidth,
-        peak_flops=flops,
-        seconds=monotonic() - began,
-    )
+        return run_selftest(
+            here.bench,
+            usable_cpus=here.allocation.usable_cpus,
+            memory_bytes=here.allocation.memory_bytes,
+            seconds=max(shortest, min(longest, SELF_TEST_SHARE * request.seconds)),
+            seed=request.seed,
+            rates=request.seconds >= CEILINGS_FROM,
+        )
 
 
 def _made_here(machine: Machine) -> Provenance:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from autotune.host.trusted_files import FileContent
+
 
 class StoredFile(NamedTuple):
     """One file of a listing."""
@@ -10,14 +12,6 @@ class StoredFile(NamedTuple):
     name: str
     size: int | None
     """Bytes; None if the backend does not tell."""
-
-
-class FileContent(NamedTuple):
-    """The bytes of a file and its only possible writer."""
-
-    data: bytes
-    owner: int | None = None
-    """Numeric user id; None where files have no owner, or where other users may write too."""
 
 
 class Backend(Protocol):
@@ -37,7 +31,7 @@ class Backend(Protocol):
         ...
 
     def read(self, folder: str, names: Sequence[str], limit: int) -> Mapping[str, FileContent | Exception]:
-        """Read at most `limit` + 1 bytes of each file; a failure is the value of its file."""
+        """Read each file; a failure, as that of a file above the limit in bytes, is the value of its file."""
         ...
 
     def add(self, folder: str, name: str, data: bytes) -> bool:

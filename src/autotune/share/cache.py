@@ -5,12 +5,11 @@ listing lacks may have been removed, or the listing may be incomplete: NFS shows
 copy stays in use until listings have lacked it for some minutes.
 """
 
-import os
-import stat
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from autotune.host.trusted_files import is_private, replace_file
 from autotune.share.publication import digest_fits, is_publication, signed_by
 
 GRACE_SECONDS = 600.0
@@ -28,7 +27,7 @@ class ClassCache:
     def names(self) -> set[str]:
         """List the copies; none if other users can write to the folder."""
         try:
-            if not _is_private(self._folder.stat()):
+            if not is_private(self._folder.stat()):
                 return set()
             names = [path.name for path in self._folder.iterdir()]
         except OSError:
@@ -45,14 +44,9 @@ class ClassCache:
 
     def keep(self, name: str, data: bytes) -> None:
         """Write a copy if the disk takes it. It is not synced: a torn copy does not match its name."""
-        temporary = self._folder / f".{name[:64]}.{os.getpid()}"
-        try:
+        with suppress(OSError):  # a full disk
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.write_bytes(data)
-            temporary.replace(self._folder / name)
-        except OSError:  # a full disk: half a copy would only fill it further
-            with suppress(OSError):
-                temporary.unlink()
+            replace_file(self._folder / name, data, 0o600, durable=False)
 
     def drop(self, names: Iterable[str]) -> None:
         """Remove copies at once."""
@@ -80,10 +74,3 @@ def _read_time(mark: Path) -> float | None:
         return float(mark.read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):
         return None
-
-
-def _is_private(status: os.stat_result) -> bool:
-    """Can this user alone write there?"""
-    if os.name != "posix":
-        return True
-    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

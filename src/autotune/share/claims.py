@@ -12,7 +12,7 @@ from time import time
 
 from autotune.errors import AutotuneError
 from autotune.host.identity import host_id
-from autotune.share.backend import FileContent
+from autotune.host.trusted_files import FileContent
 from autotune.share.store import Store, open_store
 
 SECONDS = 3600.0

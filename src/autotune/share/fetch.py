@@ -7,9 +7,10 @@ from pathlib import Path
 from time import time
 
 from autotune.errors import ProfileError
+from autotune.host.trusted_files import FileContent
 from autotune.model.profile import Key
 from autotune.profiles.yaml_subset import MAX_BYTES
-from autotune.share.backend import FileContent, StoredFile
+from autotune.share.backend import StoredFile
 from autotune.share.cache import ClassCache
 from autotune.share.publication import (
     Publication,

@@ -8,15 +8,15 @@ on NFS while another host replaces files (dovecot retries ten times).
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import sleep, time
 from typing import TypeVar
 
-from autotune.profiles.profile_files import sync_folder
-from autotune.share.backend import FileContent, StoredFile
+from autotune.errors import UntrustedFile
+from autotune.host.trusted_files import FileContent, FileRule, read_file, sync_folder, write_temporary
+from autotune.share.backend import StoredFile
 from autotune.share.publication import LAYOUT
 
 STALE_RETRIES = 10
@@ -48,21 +48,16 @@ class FolderBackend:
         for name in names:
             path = self._root / LAYOUT / folder / name
             try:
-                contents[name] = _retry(lambda path=path: _read(path, limit))  # type: ignore[misc]
-            except OSError as problem:
+                contents[name] = _retry(lambda path=path: read_file(path, FileRule(limit, any_owner=True)))  # type: ignore[misc]
+            except (UntrustedFile, OSError) as problem:
                 contents[name] = problem
         return contents
 
     def add(self, folder: str, name: str, data: bytes) -> bool:
         """Write a temporary file, sync it, and link it to its name."""
         place = self._make_folder(folder)
-        handle, temporary = tempfile.mkstemp(prefix=f".{int(time())}-", suffix=".tmp", dir=place)
+        temporary = write_temporary(place, data, 0o644, name=f"{int(time())}-publication")
         try:
-            with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # noqa: PTH101 - mkstemp's mode is 0600
             added = _link(temporary, place / name)
         finally:
             with suppress(OSError):
@@ -127,24 +122,6 @@ def _link(temporary: str, path: Path) -> bool:
             return False
         os.replace(temporary, path)  # noqa: PTH105 - the name is a digest: replacing changes nothing
     return True
-
-
-def _read(path: Path, limit: int) -> FileContent:
-    """Read a regular file; symbolic links are refused, and pipes never waited for."""
-    flags = os.O_RDONLY
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"):
-        flags |= getattr(os, name, 0)
-    handle = os.open(path, flags)
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        with open(handle, "rb", closefd=False) as file:
-            data = file.read(limit + 1)
-    finally:
-        os.close(handle)
-    single_writer = os.name == "posix" and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return FileContent(data, status.st_uid if single_writer else None)
 
 
 def _retry(call: Callable[[], _T]) -> _T:

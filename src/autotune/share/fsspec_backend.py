@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from autotune.errors import BadSettings, MissingPackage
-from autotune.share.backend import FileContent, StoredFile
+from autotune.host.trusted_files import FileContent
+from autotune.share.backend import StoredFile
 from autotune.share.publication import LAYOUT
 
 _PACKAGES = {

@@ -14,10 +14,10 @@ from shutil import rmtree
 from time import time
 
 from autotune.errors import ProfileError, StoreProblem
+from autotune.host.trusted_files import replace_file
 from autotune.model.entry import Entry
 from autotune.model.profile import Key, Profile
 from autotune.model.similar_machines import is_applicable, rank_classes, same_cpu_classes
-from autotune.profiles import profile_files
 from autotune.profiles.folders import cache_dir, cluster_profiles
 from autotune.profiles.schema import profile_of
 from autotune.profiles.yaml_subset import parse
@@ -135,7 +135,7 @@ def _mirror(contents: ClassContents, key: Key, mirror: Path) -> MirroredClass:
     changed = not _holds(path, text)
     if changed:
         mirror.mkdir(mode=0o755, parents=True, exist_ok=True)
-        profile_files.replace(path, text)
+        replace_file(path, text)
     return MirroredClass(
         key=key,
         path=path,

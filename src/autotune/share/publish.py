@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from autotune.errors import ProfileError, StoreProblem
+from autotune.host.trusted_files import FileContent
 from autotune.model.profile import Profile
 from autotune.profiles.yaml_subset import MAX_BYTES
 from autotune.share import signing_keys
-from autotune.share.backend import FileContent
 from autotune.share.publication import decode, encode, publisher, signature_name, signed_by, supersedes
 from autotune.share.store import Store
 

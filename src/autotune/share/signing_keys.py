@@ -8,20 +8,21 @@ import base64
 import binascii
 import hashlib
 import os
-import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from autotune.errors import BadSettings, EnvironmentProblem, MissingPackage
+from autotune.errors import BadSettings, EnvironmentProblem, MissingPackage, UntrustedFile
+from autotune.host.trusted_files import FileRule, read_file
 
 PREFIX = "ed25519:"
 """Of a public key as text."""
 _SIGNED = b"autotune publication\n"
 """Before the bytes that are signed, so that no signature made for something else is one of ours."""
 MAX_SIGNATURE_BYTES = 256
+_RULE = FileRule(max_bytes=4096, secret=True, follow_links=True)
 
 
 def make_key_pair(path: Path) -> str:
@@ -63,16 +64,13 @@ def private_key(path: Path) -> Any:
     ed25519 = _library()
     serialization = import_module("cryptography.hazmat.primitives.serialization")
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
-            status = os.fstat(handle)
-            data = file.read(4096)
+        data = read_file(path, _RULE).data
     except FileNotFoundError:
         raise BadSettings(f"{path}: there is no key; `autotune store keys --new` makes one.") from None
+    except UntrustedFile as problem:
+        raise BadSettings(str(problem)) from None
     except OSError as problem:
         raise BadSettings(f"{path}: the key cannot be read ({problem.strerror}).") from None
-    if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
-        raise BadSettings(f"{path}: others may read this private key; `chmod 600` keeps it secret.")
     with suppress(ValueError, TypeError):  # TypeError: it has a password
         key = serialization.load_pem_private_key(data, password=None)
         if isinstance(key, ed25519.Ed25519PrivateKey):

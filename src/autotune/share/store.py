@@ -9,8 +9,9 @@ from time import monotonic
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from autotune.errors import AutotuneError, BadSettings, StoreProblem
-from autotune.share.backend import Backend, FileContent, StoredFile
+from autotune.errors import AutotuneError, BadSettings, StoreProblem, UntrustedFile
+from autotune.host.trusted_files import FileContent
+from autotune.share.backend import Backend, StoredFile
 
 CALL_SECONDS = 30.0
 """Limit of one call: a listing, a write, or a batch of files to read."""
@@ -131,6 +132,8 @@ def cause(problem: Exception) -> str:
     number = getattr(problem, "errno", None)
     if number in _CAUSES:
         return _CAUSES[number]
+    if isinstance(problem, UntrustedFile):
+        return problem.reason.rstrip(".")
     if isinstance(problem, NotImplementedError):
         return _CAUSES[errno.EROFS]
     text = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)

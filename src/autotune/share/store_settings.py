@@ -9,13 +9,13 @@ Each setting is taken from the first file that has it.
 """
 
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autotune.errors import BadSettings, ProfileError
+from autotune.errors import BadSettings, ProfileError, UntrustedFile
+from autotune.host.trusted_files import FileRule, read_file
 from autotune.profiles import value_checks
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.yaml_subset import parse
@@ -24,6 +24,7 @@ from autotune.share.trust import TrustPolicy, TrustRule
 
 STORE = "AUTOTUNE_STORE"
 FILE = "config.yaml"
+_RULE = FileRule(max_bytes=2**16, group_may_write=True, follow_links=True)
 _KEYS = ("store", "trust", "trusted_keys", "trusted_owners")
 _LARGEST_ID = 2**32 - 2
 
@@ -68,16 +69,13 @@ def read_store_settings(store: str | None = None) -> StoreSettings:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        mode = path.stat().st_mode
-        data = path.read_bytes() if stat.S_ISREG(mode) else None  # a pipe would be waited for
+        data = read_file(path, _RULE).data
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    except UntrustedFile as problem:
+        raise BadSettings(str(problem)) from None
     except OSError as problem:
         raise BadSettings(f"{path}: it cannot be read ({problem.strerror}).") from None
-    if data is None:
-        raise BadSettings(f"{path}: it is not a regular file.")
-    if os.name == "posix" and mode & stat.S_IWOTH:
-        raise BadSettings(f"{path}: every user may write to it; `chmod go-w` corrects that.")
     try:
         document = parse(data)
         return _checked({} if document is None else value_checks.mapping(document, "the configuration"))

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from autotune.host.trusted_files import FileContent
 from autotune.share import signing_keys
-from autotune.share.backend import FileContent
 
 
 class TrustRule(StrEnum):
