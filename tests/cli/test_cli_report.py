@@ -104,9 +104,9 @@ def test_what_is_no_profile_is_refused_with_its_path(report, tmp_path):
 def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monkeypatch):
     from support.fake_bench import FakeBench
 
-    from autotune.model.measurement import Case, TrialPlan
     from autotune.bench.selftest import SelfTest
-from autotune.search.environment import Environment
+    from autotune.model.measurement import Case, TrialPlan
+    from autotune.search.environment import Environment
     from autotune.search.journal import Header, Journal
     from autotune.search.request import Request
     from autotune.search.runner import journal_path
