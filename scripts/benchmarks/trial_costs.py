@@ -114,7 +114,11 @@ def _candidate(chosen: Operation) -> Configuration:
 
 def compare_processes(count: int) -> list[dict[str, float | str]]:
     """Ratio of forked to newly started processes for each call, with its 95 % interval over processes."""
-    forked, started = [], []
+    import numpy as np
+
+    assert np.__version__  # loaded before the forks, as in the server of trials
+    forked: list[dict[str, float]] = []
+    started: list[dict[str, float]] = []
     for _ in range(count):
         sides: list[tuple[list[dict[str, float]], Callable[[], dict[str, float]]]] = [
             (forked, _in_a_fork),

@@ -31,7 +31,8 @@ from autotune.model.measurement import FailureKind
 
 WARM_UP_SECONDS = 0.03
 LATER_WARM_UP_SECONDS = 0.01
-"""For the tasks after the first of a process: CPUs and pools are warm by then, only code and data are not."""
+"""For the tasks after the first of a process, whose CPUs and pools are warm by then; and for work whose length is known
+from an earlier process: it is only the CPUs' clocks that have to rise."""
 WARM_UP_CALLS = 3
 LONG_CALL_SECONDS = 0.25
 """A call longer than this is warm after the one that is checked. Starting threads and touching memory, which only the
@@ -270,8 +271,10 @@ class _TaskRun:
         Once the time is over, what the first calls took has to do.
         """
         reference, *others = self._sides
-        loops, calls, spent, sample = 1, 0, 0.0, 0.0
-        enough = LATER_WARM_UP_SECONDS if self._place else WARM_UP_SECONDS
+        calls, spent, sample = 0, 0.0, 0.0
+        earlier = reference.arm.call_seconds
+        loops = 1 if earlier is None else sampling.loops(earlier, earlier)
+        enough = WARM_UP_SECONDS if earlier is None and not self._place else LATER_WARM_UP_SECONDS
         with self._costs.of("warm-up"):
             with self._turn(reference.arm, self._patience(reference.seconds * WARM_UP_CALLS)):
                 while reference.seconds < LONG_CALL_SECONDS and not (
@@ -283,7 +286,9 @@ class _TaskRun:
                     reference.seconds, calls, spent = sample / loops, calls + loops, spent + sample
                     loops = loops if sample >= sampling.SAMPLE_SECONDS else 2 * loops
             for side in others:
-                if side.seconds < LONG_CALL_SECONDS and not _over(until):
+                if side.arm.call_seconds is not None:
+                    side.seconds = side.arm.call_seconds
+                elif side.seconds < LONG_CALL_SECONDS and not _over(until):
                     with self._turn(side.arm, self._patience(reference.seconds)):
                         few = loops if side.seconds * loops < LONG_CALL_SECONDS else 1
                         side.seconds = self._sample(side, self._layouts[0], few) / few

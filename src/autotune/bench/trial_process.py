@@ -279,7 +279,8 @@ class TrialProcess:
                             break
                         if "done" in message:
                             self.ending = TrialEnding(end=TrialEnd.DONE)
-                            self._await_end(selector)
+                            if lives:
+                                self._await_end(selector)
                         else:
                             yield message
                     if len(pending) > LARGEST_LINE:

@@ -18,6 +18,12 @@ _FILES = {
 }
 
 
+def load_all() -> None:
+    """Load the modules of all workloads, and NumPy with them."""
+    for file in _FILES.values():
+        import_module(f"{__name__}.{file}")
+
+
 def find(name: str) -> Workload:
     """The workload of a row of the catalogue, or of its alias.
 

@@ -27,8 +27,6 @@ def _reduction(function: Callable[[Array], object], expected: Callable[[Array, i
         period = block(rng, n, dtype)
         array, place = repeat_period(period, n), int(rng.integers(n))
         array[place] = PEAK
-        right = expected(period, n, place % len(period))
-        tolerance = EPSILONS * float(np.finfo(dtype).eps) * right
 
         def plain() -> object:
             return function(array)
@@ -38,9 +36,12 @@ def _reduction(function: Callable[[Array], object], expected: Callable[[Array, i
             where = configuration.placement
             return lambda: reduce_blocks(function, (array,), workers=workers, chunk=chunk, placement=where)
 
-        return Work(
-            plain=plain, tuned=tuned, check=lambda result: number("The result", result, right, tolerance)
-        )
+        def check(result: object) -> str | None:
+            right = expected(period, n, place % len(period))
+            tolerance = EPSILONS * float(np.finfo(dtype).eps) * right
+            return number("The result", result, right, tolerance)
+
+        return Work(plain=plain, tuned=tuned, check=check)
 
     return Recipe(prepare)
 

@@ -15,15 +15,14 @@ def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
     n, dtype = operation.size["n"], operation.dtype
     first, second = block(rng, n, dtype), block(rng, n, dtype)
     x, y = repeat_period(first, n), repeat_period(second, n)
-    a, b = first.astype(np.longdouble), second.astype(np.longdouble)
-    expected = np.sqrt(a * b + a).astype(dtype)
 
     def run() -> Array:
         result: Array = np.sqrt(x * y + x)
         return result
 
     def check(result: object) -> str | None:
-        return elements(np.asarray(result), expected)
+        a, b = first.astype(np.longdouble), second.astype(np.longdouble)
+        return elements(np.asarray(result), np.sqrt(a * b + a).astype(dtype))
 
     return Work(plain=run, tuned=lambda _: run, check=check)
 
