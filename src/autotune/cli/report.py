@@ -95,7 +95,7 @@ def sessions(profile: "Profile") -> "tuple[Session, ...]":
     """The sessions of the last calibration of this key, if this host measured the profile."""
     from autotune.host.identity import host_id
     from autotune.search import journal
-    from autotune.search.calibration import journal_path
+    from autotune.search.runner import journal_path
 
     return journal.sessions(journal_path(profile.key)) if profile.provenance.host == host_id() else ()
 
