@@ -32,7 +32,7 @@ from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Measurement, Session, TrialPlan
 from autotune.model.operation import Operation
 from autotune.profiles.resolve import resolve
-from autotune.search.interference import Disturbance
+from autotune.search.machine_states import Capacity
 from autotune.search.space import setting, space
 
 Estimates = dict[Configuration, list[float]]
@@ -112,7 +112,7 @@ def _compare(asked: Operation, options: argparse.Namespace) -> dict[str, object]
         "configurations": len(candidates),
         "failed": [str(one) for one in candidates if one not in sound],
         "profile": None if found is None else found.path,
-        "disturbance": str(Disturbance.of(sessions)),
+        "disturbance": str(_capacity(sessions)),
         "results": [asdict(row) for row in rows],
     }
 
@@ -134,6 +134,14 @@ def _pass(
                 ratio = hodges_lehmann(pair_log_ratios(one.pairs))
                 estimates.setdefault(one.configuration, []).append(ratio)
     return {one: values for one, values in estimates.items() if len(values) == len(sessions)}, sessions
+
+
+def _capacity(sessions: Sequence[Session]) -> Capacity:
+    """How the machine behaved meanwhile."""
+    capacity = Capacity(usable_cpus=len(affinity() or ()) or 1)
+    for session in sessions:
+        capacity.add(session)
+    return capacity
 
 
 def _default_of(session: Session) -> Measurement:

@@ -28,10 +28,15 @@ from autotune.bench.statistics import log_ratios
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Entry
 from autotune.model.measurement import Case, TrialPlan
-from autotune.search.environment import Site
+from autotune.model.profile import Profile
+from autotune.search.environment import Environment
+from autotune.search.events import ignore
+from autotune.search.machine_states import Capacity
 from autotune.search.pipeline import calibrate
+from autotune.search.plan import make_plan
 from autotune.search.request import Request
 from autotune.search.space import setting
+from autotune.search.time_budget import Clock
 
 REPEATS = 30
 """Of every configuration by round-robin."""
@@ -138,12 +143,13 @@ def compared(task: Task, noise: str, seed: int, searchers: Sequence[str]) -> lis
         if name == "autotune":
             allowed = bench.samples
         true = {one: bench.truth(task.operation, one) for one in task.allowed()}
-        ratio = true[claim.choice] / true[DEFAULT]
+        chosen = bench.truth(task.operation, claim.choice)  # which may leave a knob alone that the space sets
+        ratio = chosen / true[DEFAULT]
         found.append(
             (
                 name,
                 Result(
-                    regret=true[claim.choice] / min(true.values()) - 1,
+                    regret=chosen / min(true.values()) - 1,
                     against_default=ratio - 1,
                     bias=None if claim.choice.is_default else 100 * (ratio - claim.ratio),
                     samples=bench.samples,
@@ -154,7 +160,7 @@ def compared(task: Task, noise: str, seed: int, searchers: Sequence[str]) -> lis
     return found
 
 
-def entries(task: Task, bench: Bench, seed: int = 0) -> list[Entry]:
+def entries(task: Task, bench: Bench, seed: int = 0, known: Sequence[Profile] = ()) -> list[Entry]:
     """What `autotune calibrate` decides for the task's operations."""
     request = Request(
         operations=(task.kind.name,),
@@ -163,8 +169,17 @@ def entries(task: Task, bench: Bench, seed: int = 0) -> list[Entry]:
         seed=seed,
         workload=task.user,
     )
-    site = Site(usable_cpus=task.computer.cpus, default_threads=task.default_threads)
-    return list(calibrate(request, site=site, bench=bench, report=lambda _: None))
+    environment = Environment(usable_cpus=task.computer.cpus, default_threads=task.default_threads)
+    plan = make_plan(request, environment)
+    found = calibrate(
+        plan,
+        environment=environment,
+        clock=Clock(bench=bench, budget=AMPLE_SECONDS, seed=seed),
+        report=ignore,
+        capacity=Capacity(usable_cpus=task.computer.cpus),
+        lessons=known,
+    )
+    return list(plan.in_order(found))
 
 
 def search_autotune(task: Task, bench: SimulatedBench, allowed: int) -> Claim:

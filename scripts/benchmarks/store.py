@@ -240,7 +240,7 @@ def crowd(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
 def pull_large(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     """A class with many publishers."""
     del arguments
-    from autotune.search.calibration import this_key
+    from autotune.search.runner import this_key
 
     here = this_key()
     root = folder / "store"
@@ -384,31 +384,13 @@ def warm_start(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     import numpy as np
     from support.simulated_machines import WEATHERS, SimulatedBench, Task, draw
 
-    from autotune.search.environment import Site
-    from autotune.search.pipeline import calibrate
-    from autotune.search.request import Request
     from autotune.search.warm_starts import lessons
+    from benchmarks.simulated_search import entries
 
     def calibrated(task: Task, seed: int, known: list[Profile]) -> tuple[Entry, float]:
-        """What `autotune calibrate` decides, and when."""
-        ends = [0.0]
-        request = Request(
-            operations=(task.kind.name,),
-            sizes=tuple(operation.size for operation in task.operations),
-            budget_seconds=1e6,
-            seed=seed,
-            workload=task.user,
-        )
-        site = Site(usable_cpus=task.computer.cpus, default_threads=task.default_threads)
+        """The first entry that `autotune calibrate` decides, and the seconds that all of it takes."""
         bench = SimulatedBench(task.computer, task.kind, WEATHERS["common"], seed=seed)
-        found = calibrate(
-            request,
-            site=site,
-            bench=bench,
-            report=lambda event: ends.append(event.elapsed),
-            known=lessons(known),
-        )
-        return next(iter(found)), max(ends)
+        return entries(task, bench, seed, lessons(known))[0], bench.clock
 
     def true(task: Task, entry: Entry) -> float:
         return float(task.computer.seconds(task.kind, task.operation, entry.choice))

@@ -77,7 +77,7 @@ def transferred(measured: Task, between: Task, noise: str, seed: int) -> Iterato
 
 
 def first_trials(task: Task, operation: Operation, taught: Sequence[Profile]) -> list[Configuration]:
-    """What calibrate tries first, as the hunt does it."""
+    """What calibrate tries first, as the exploration does it."""
     suggested = suggestions(taught, operation, task.computer.cpus)
     grid = widened(task.grid(operation), suggested)
     points = (nearest(grid, one) for one in suggested)

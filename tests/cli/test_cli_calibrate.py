@@ -3,7 +3,7 @@
 import importlib
 import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,16 +11,17 @@ from click.testing import CliRunner
 from support.profile_builders import alone
 from support.shown_profiles import FILL, KEY, SVD, USUAL
 
+from autotune.bench.selftest import SelfTest
 from autotune.cli import messages
 from autotune.cli.program import program
 from autotune.errors import BadBudget, EnvironmentProblem, HostBusy
 from autotune.model.allocation import Limit
 from autotune.model.profile import Profile
 from autotune.profiles import folders, profile_files
-from autotune.search import calibration
-from autotune.search.environment import Site
-from autotune.search.events import Decided, Started
-from autotune.search.journal import Journal
+from autotune.search import runner
+from autotune.search.environment import Environment
+from autotune.search.events import Decided, Exploring
+from autotune.search.journal import Header, Journal
 from autotune.search.request import Effort
 from autotune.share.publish import publish
 from autotune.share.store import open_store
@@ -33,28 +34,33 @@ def calibrate(tmp_path, monkeypatch):
     monkeypatch.delenv("AUTOTUNE_STORE", raising=False)
     for name in ("AUTOTUNE_CPUS", "AUTOTUNE_PROCESSES"):
         monkeypatch.setenv(name, "")  # so that it is put back
-    monkeypatch.setattr(calibration, "this_key", lambda: KEY)
+    monkeypatch.setattr(runner, "this_key", lambda: KEY)
     verb = importlib.import_module("autotune.cli.calibrate")
     monkeypatch.setattr(verb, "share_of_others", lambda _: run.busy)
 
     def run(*words, profile=USUAL, finished=True, problem=None, interrupted_at=None):
-        def measured(request, *, report, own=None, asked=None, resume=False, relatives=()):
-            run.asked, run.own, run.resume, run.relatives = request, own, resume, relatives
-            key = calibration.this_key()
-            told = {"request": request, "words": asked, "resume": resume, "relatives": relatives}
-            run.runs.append(SimpleNamespace(usable_cpus=key.usable_cpus, **told))
-            site = asdict(Site(usable_cpus=2))
-            head = {"asked": dict(asked), "site": site, "capacity": None, "spent": 0.0}
-            Journal(None, calibration.journal_path(key), head, resume=resume)
+        def measured(request, *, report, resume=False, relatives=()):
+            key = runner.this_key()
+            path = runner.journal_path(key)
+            header = Header.read(path) if resume else None
+            goes_on = header is not None and header.request == request
+            run.asked, run.resume, run.relatives = request, goes_on, relatives
+            run.runs.append(
+                SimpleNamespace(
+                    usable_cpus=key.usable_cpus, request=request, resume=goes_on, relatives=relatives
+                )
+            )
+            header = Header(request=request, environment=Environment(usable_cpus=2), self_test=SelfTest())
+            Journal(None, path, header, resume=goes_on)
             if problem is not None:
                 raise problem
             times = {"elapsed": 1.0, "remaining": 2.0}
-            report(Started(name="svd", dtype="float64", index=1, total=1, **times))
+            report(Exploring(name="svd", dtype="float64", index=1, total=1, **times))
             report(Decided(entry=SVD, **times))
             whole = finished and key.usable_cpus != interrupted_at
-            return calibration.Outcome(profile=replace(profile, key=key), finished=whole)
+            return runner.Outcome(profile=replace(profile, key=key), finished=whole)
 
-        monkeypatch.setattr(calibration, "campaign", measured)
+        monkeypatch.setattr(runner, "calibrate_machine", measured)
         return CliRunner().invoke(program, ["calibrate", *words])
 
     run.runs, run.busy = [], 0.0
@@ -67,7 +73,7 @@ def test_a_calibration_shows_its_progress_and_its_profile_and_writes_it(calibrat
     assert result.exit_code == 0
     assert profile_files.read(path) == replace(USUAL, entries=(FILL, SVD))
     assert "svd m=500 n=500" in result.stdout
-    assert result.stderr.splitlines()[0] == "[1/1] svd  (0:01 spent, 0:02 left)"
+    assert result.stderr.splitlines()[0] == "[1/1] exploring svd  (0:01 spent, 0:02 left)"
     assert str(path) in result.stderr
 
 
@@ -83,7 +89,7 @@ def test_options_make_the_request(calibrate):
     request = calibrate.asked
     assert (request.operations, request.sizes) == (("svd", "qr"), ({"m": 100, "n": 5}, {"m": 200, "n": 5}))
     assert (request.effort, request.seconds, request.seed) == (Effort.QUICK, 120.0, 3)
-    assert (calibrate.own, calibrate.resume) == (None, False)
+    assert (request.workload, calibrate.resume) == (None, False)
 
 
 INTERRUPTED = ("svd", "n=5", "--effort", "quick", "--budget", "2m", "--seed", "3")
@@ -111,10 +117,10 @@ def test_less_than_one_cpu_is_warned_of(calibrate, monkeypatch, quota, warned):
     assert ("0.5 of one CPU" in calibrate().stderr) == warned
 
 
-@pytest.mark.parametrize("head", [None, "", "{}", '{"asked": {}, "site": {}, "capacity": null, "spent": 1}'])
+@pytest.mark.parametrize("head", [None, "", "{}", '{"request": {}, "environment": {}, "self_test": {}}'])
 def test_resume_without_a_calibration_of_this_command_is_wrong_usage(calibrate, head):
     if head is not None:
-        journal = calibration.journal_path(KEY)
+        journal = runner.journal_path(KEY)
         journal.parent.mkdir(parents=True)
         journal.write_text(f"{head}\n")
     assert calibrate("--resume").exit_code == 2
@@ -132,7 +138,7 @@ def two_cpus(calibrate, monkeypatch):
         held = len(os.sched_getaffinity(0))
         return replace(KEY, usable_cpus=held, limit=Limit.NONE if held == 2 else Limit.AFFINITY)
 
-    monkeypatch.setattr(calibration, "this_key", key)
+    monkeypatch.setattr(runner, "this_key", key)
     yield calibrate
     os.sched_setaffinity(0, before)
 
@@ -176,11 +182,11 @@ def test_several_profiles_are_one_json_document(two_cpus):
 @pytest.mark.parametrize("words", [(), ("--cpus", "1,2"), ("--cpus", "1,2", "svd")])
 def test_several_allocations_are_gone_on_with_where_they_were_interrupted(two_cpus, words):
     two_cpus("svd", "--cpus", "1,2", interrupted_at=1)
-    begun = [run.words for run in two_cpus.runs]
+    begun = [run.request for run in two_cpus.runs]
     two_cpus.runs.clear()
     result = two_cpus("--resume", *words)
     assert (result.exit_code, [run.resume for run in two_cpus.runs]) == (0, [True, True])
-    assert [run.words for run in two_cpus.runs] == begun
+    assert [run.request for run in two_cpus.runs] == begun
 
 
 def test_an_allocation_that_was_not_begun_is_begun_and_not_taken_from_an_older_calibration(two_cpus):
@@ -285,7 +291,7 @@ def test_a_function_of_the_users_is_asked_for_by_its_name(calibrate, tmp_path):
     source.write_text("def step(*, n, workers=1):\n    return n\n")
     assert calibrate("--workload", f"{source}:step", "n=10,20").exit_code == 0
     request = calibrate.asked
-    assert (request.workload.name, calibrate.own.name) == ("step", "step")
+    assert request.workload.name == "step"
     assert request.sizes == ({"n": 10}, {"n": 20})
 
 

@@ -14,11 +14,12 @@ from autotune.cli.program import program
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind
-from autotune.search.events import Started
+from autotune.search.events import Confirming, Exploring
 from autotune.search.verification import Check, Standing
 
 TUNED = make_entry("svd", choice={"blas_threads": 1}, ratio=0.5, m=8, n=8)
-STARTED = Started(elapsed=5.0, remaining=60.0, name="svd", dtype="float32", index=1, total=2)
+EXPLORING = Exploring(elapsed=5.0, remaining=60.0, name="svd", dtype="float32", index=1, total=2)
+CONFIRMING = Confirming(elapsed=5.0, remaining=60.0, decided=1, undecided=2, seconds_left=30.0)
 SAMPLES = {
     "address": "/nfs/autotune",
     "alias": "einsum",
@@ -42,7 +43,7 @@ SAMPLES = {
     "elapsed": 65.0,
     "entries": 4,
     "entry": TUNED,
-    "event": STARTED,
+    "event": EXPLORING,
     "expected_wrong": 0.5,
     "failure": Failure(kind=FailureKind.CRASH, reason="Signal 11."),
     "files": 3,
@@ -91,7 +92,6 @@ SAMPLES = {
     "source": "config.yaml",
     "span": "2h",
     "standing": (5, 2, 1),
-    "started": STARTED,
     "text": "It is so.",
     "threads": 3,
     "total": 5,
@@ -101,11 +101,16 @@ SAMPLES = {
     "value": 12,
     "verb": "calibrat",
     "version": "0.1.0",
+    "where": "[1/2] exploring svd",
     "why": "no space",
     "words": ["svd", "n=9"],
     "worker": "tcp://w1",
 }
-SPECIAL = {"daemon_installed": {"files": ["3"]}}
+SPECIAL = {
+    "daemon_installed": {"files": ["3"]},
+    "confirmation_begins": {"event": CONFIRMING},
+    "confirming": {"event": CONFIRMING},
+}
 FLAGS = {"new", "newly_signed", "gone", "busy", "found", "calls"}
 LINES = {
     *("best", "best_so_far", "cluster_class", "cluster_now", "confirming", "corners", "cpu_limit", "decided"),
@@ -119,7 +124,8 @@ LINES = {
         "machine",
         "made",
     ),
-    *("no_such_verb", "now", "numpy_and_python", "profile_at", "risk", "setting", "started", "trying"),
+    *("no_such_verb", "now", "numpy_and_python", "profile_at", "risk", "setting", "explored", "exploring"),
+    *("trying", "confirmation_begins", "undecided"),
 }
 """Headings and lines of progress, which are not sentences."""
 ANSWERS = {"daemon_status", "daemon_queue"}
@@ -163,7 +169,12 @@ def is_sentence(text):
 def test_a_message_is_one_printable_line(name):
     text = say(name).removeprefix("\n")
     assert text.isprintable()
-    assert "  " not in text.strip() or name in {"listed_class", "listed_publication", "started"}
+    assert "  " not in text.strip() or name in {
+        "listed_class",
+        "listed_publication",
+        "explored",
+        "confirmation_begins",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - LINES))

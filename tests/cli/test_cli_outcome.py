@@ -10,9 +10,9 @@ import pytest
 from support.profile_builders import alone
 from support.shown_profiles import EMPTY, FILL, KEY, SVD, USUAL
 
-from autotune.cli import messages, write_outcome
+from autotune.cli import write_outcome
 from autotune.errors import EnvironmentProblem, UsageError
-from autotune.model.entry import OUT_OF_TIME, Entry, Status
+from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.profiles import folders, profile_files
@@ -98,8 +98,8 @@ def test_what_is_too_noisy_to_tell_replaces_no_proof():
 def test_what_had_no_time_for_its_proof_replaces_no_proof_of_before():
     hurried = Entry(
         operation=SVD.operation,
-        status=Status.DEFAULT_KEPT,
-        reason=f"{OUT_OF_TIME}blas_threads=1 seemed to take 0.9 times the default's time.",
+        status=Status.UNDECIDED,
+        reason="blas_threads=1 looked 1.1 times as fast.",
         default_seconds=1.0,
     )
     assert joined(profile(FILL, SVD), profile(hurried)).entries == (FILL, SVD)
@@ -190,11 +190,12 @@ def test_only_what_this_run_measured_is_told_and_that_there_is_more(tmp_path, ca
 def test_entries_that_stayed_undecided_are_counted_and_the_proofs_that_stay_with_them(tmp_path, capsys):
     path = tmp_path / "mine.yaml"
     write_outcome.keep(profile(SVD), path)
-    hurried = replace(NOT_REACHED, reason=f"{OUT_OF_TIME}the time allowed ended before its turn.")
+    hurried = replace(NOT_REACHED, status=Status.UNDECIDED, reason="The time allowed ended before its turn.")
     write_outcome.tell([write_outcome.keep(profile(hurried), path)], finished=True, as_json=False)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("0 of 1 entries run faster")
-    assert lines[1] == messages.undecided(1)
+    assert "1 entry is undecided" in lines[1]
+    assert lines[1].endswith(f"calibrate {NOT_REACHED.operation.name} --until-decided")
     assert lines[2] == "It also holds 1 entry of earlier runs, which stay in use."
 
 

@@ -1,6 +1,7 @@
 """What a calibration shows while it runs."""
 
 import io
+import math
 
 import pytest
 
@@ -9,12 +10,12 @@ from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Entry, Status
 from autotune.model.measurement import Failure, FailureKind
 from autotune.model.operation import Operation
-from autotune.search.events import Confirming, Decided, Started, Tried
+from autotune.search.events import Confirming, Decided, Exploring, Tried
 
 SVD = Operation(name="svd", sizes=(("m", 500), ("n", 500)))
 ONE = Configuration(blas_threads=1)
 TIMES = {"elapsed": 45.0, "remaining": 255.0}
-STARTED = Started(name="svd", dtype="float64", index=3, total=34, **TIMES)
+EXPLORING = Exploring(name="svd", dtype="float64", index=3, total=34, **TIMES)
 TUNED = Entry(
     operation=SVD, status=Status.TUNED, reason="Faster.", choice=ONE, ratio=0.5, ratio_low=0.4, ratio_high=0.8
 )
@@ -26,7 +27,7 @@ def tried(ratio, configuration=ONE, operation=SVD):
 
 
 def test_the_start_of_an_operation_says_where_it_stands_and_the_time():
-    assert Board().take(STARTED) == "[3/34] svd  (0:45 spent, 4:15 left)"
+    assert Board().take(EXPLORING) == "[3/34] exploring svd  (0:45 spent, 4:15 left)"
 
 
 def test_a_new_best_is_said_and_a_worse_trial_is_not():
@@ -81,29 +82,41 @@ def test_a_decision_is_said_with_its_evidence_or_its_reason(entry, line):
 
 def test_the_live_line_holds_the_place_the_time_the_best_and_what_is_done():
     board = Board()
-    board.take(STARTED)
+    board.take(EXPLORING)
     board.take(tried(0.5))
-    event = Confirming(operation=SVD, configuration=ONE, ratio=0.5, **TIMES)
-    board.take(event)
-    assert board.line(event) == (
-        "[3/34] svd | 0:45 spent, 4:15 left | best so far blas_threads=1 at 2.00x the default"
-        " | confirming blas_threads=1 on fresh processes"
+    assert board.line(EXPLORING) == (
+        "[3/34] exploring svd | 0:45 spent, 4:15 left | best so far blas_threads=1 at 2.00x the default"
+        " | tried blas_threads=1"
     )
+
+
+def test_a_round_of_confirmation_says_what_is_decided_undecided_and_left():
+    board = Board()
+    event = Confirming(decided=7, undecided=3, seconds_left=70.0, **TIMES)
+    first = board.take(event)
+    assert all(text in first for text in ("7 decided", "3 undecided", "1:10"))
+    assert board.take(event) is None
+    assert "3 undecided" in board.line(event)
+
+
+def test_without_a_budget_no_time_is_left():
+    event = Exploring(name="svd", dtype="float64", index=1, total=1, elapsed=5.0, remaining=math.inf)
+    assert Board().take(event).endswith("(0:05 spent)")
 
 
 def test_a_new_operation_forgets_the_last_best():
     board = Board()
     board.take(tried(0.5))
-    board.take(STARTED)
-    assert board.line(STARTED) == "[3/34] svd | 0:45 spent, 4:15 left"
+    board.take(EXPLORING)
+    assert board.line(EXPLORING) == "[3/34] exploring svd | 0:45 spent, 4:15 left"
 
 
 def test_a_log_gets_one_plain_line_for_each_thing_worth_keeping(capsys):
     with progress() as listen:
-        for event in (STARTED, tried(1.2), Decided(entry=TUNED, **TIMES)):
+        for event in (EXPLORING, tried(1.2), Decided(entry=TUNED, **TIMES)):
             listen(event)
     assert capsys.readouterr().err.splitlines() == [
-        "[3/34] svd  (0:45 spent, 4:15 left)",
+        "[3/34] exploring svd  (0:45 spent, 4:15 left)",
         "  svd m=500 n=500: blas_threads=1, 2.00x (1.25 to 2.50)",
     ]
 
@@ -113,7 +126,7 @@ def test_a_terminal_keeps_decisions_and_replaces_the_rest(monkeypatch):
     file.isatty = lambda: True
     monkeypatch.setattr("sys.stderr", file)
     with progress() as listen:
-        for event in (STARTED, tried(0.5), Decided(entry=TUNED, **TIMES)):
+        for event in (EXPLORING, tried(0.5), Decided(entry=TUNED, **TIMES)):
             listen(event)
     text = file.getvalue()
     assert text.count("2.00x (1.25 to 2.50)") == 1
@@ -140,4 +153,4 @@ def test_a_log_on_a_full_disk_does_not_end_the_calibration(monkeypatch):
 
     monkeypatch.setattr("sys.stderr", Full())
     with progress() as report:
-        report(STARTED)
+        report(EXPLORING)

@@ -99,14 +99,18 @@ def test_what_is_no_profile_is_refused_with_its_path(report, tmp_path):
 def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monkeypatch):
     from support.fake_bench import FakeBench
 
+    from autotune.bench.selftest import SelfTest
     from autotune.model.measurement import Case, TrialPlan
-    from autotune.search.calibration import journal_path
-    from autotune.search.journal import Journal
+    from autotune.search.environment import Environment
+    from autotune.search.journal import Header, Journal
+    from autotune.search.request import Request
+    from autotune.search.runner import journal_path
 
     monkeypatch.setenv("AUTOTUNE_HOST_ID", "here")
     shown = profile(QR)
     bench = FakeBench(lambda operation, configuration, luck: 0.5 if configuration.blas_threads else 1.0)
-    Journal(bench, journal_path(shown.key), {}).run(
+    header = Header(request=Request(), environment=Environment(usable_cpus=2), self_test=SelfTest())
+    Journal(bench, journal_path(shown.key), header).run(
         TrialPlan(cases=(Case(operation=QR.operation, configurations=(QR.choice,)),), rounds=2)
     )
     trials = json.loads(report("a.yaml", "--json").stdout)["trials"]

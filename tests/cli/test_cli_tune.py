@@ -19,7 +19,7 @@ from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.profiles import folders, profile_files
-from autotune.search import calibration, command_space
+from autotune.search import runner
 
 WON = Entry(
     operation=Operation(name="command.simulate"),
@@ -46,8 +46,7 @@ LOST = Entry(
 def tune(tmp_path, monkeypatch):
     """Runs the verb with an answer in place of the measurement; what was asked is in `tune.asked`."""
     alone(monkeypatch, tmp_path)
-    monkeypatch.setattr(calibration, "this_key", lambda: KEY)
-    monkeypatch.setattr(command_space, "this_key", lambda: KEY)
+    monkeypatch.setattr(runner, "this_key", lambda: KEY)
     monkeypatch.setattr("autotune.cli.tune.usable_cpus", lambda: (4, None))
 
     def run(*words, entry=WON, problem=None):
@@ -57,7 +56,7 @@ def tune(tmp_path, monkeypatch):
                 raise problem
             return entry
 
-        monkeypatch.setattr(command_space, "command_campaign", measured)
+        monkeypatch.setattr(runner, "tune_command", measured)
         return CliRunner().invoke(program, ["tune", *words])
 
     return run

@@ -1,11 +1,12 @@
 """A calibration of a cluster, with a crew that answers at once and a clock that only waiting moves."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from support.profile_builders import KEY, make_entry, profile
 
+from autotune.bench.selftest import SelfTest
 from autotune.cluster.calibrate_cluster import (
     PATIENCE_SECONDS,
     ClusterCalibration,
@@ -74,7 +75,7 @@ def host(name, *, key=KEY, choice=1, **instead):
             found = [{"name": one, "dtype": "float64", "seconds": 1.0} for one in NAMES]
             return {"host": name, "profile": document_of(Profile(key=key)), "units": found}
         if task == "examine":
-            return {"tested": {"site": {}, "capacity": 2.0}}
+            return {"self_test": asdict(SelfTest(capacity=2.0))}
         unit = order.request.operations[0]
         entry = make_entry(unit, choice={"blas_threads": choice} if choice else None, m=100, n=100)
         return {"profile": json.loads(json.dumps(document_of(profile(entry, key=key, host=name))))}
@@ -258,19 +259,8 @@ def test_a_measurement_that_cannot_be_used_is_asked_of_another_host(answer):
 
 INTRODUCTION = json.dumps({
     "task": "introduce",
-    "request": {
-        "operations": NAMES,
-        "sizes": [],
-        "dtypes": [],
-        "effort": "normal",
-        "budget_seconds": None,
-        "seed": 0,
-        "neighbours": 0,
-        "copies": 1,
-        "seconded": False,
-    },
-    "own": None,
-    "tested": None,
+    "request": Request(operations=NAMES).as_dict(),
+    "self_test": None,
     "choices": None,
     "relatives": [],
 })  # fmt: skip

@@ -7,6 +7,7 @@ import sys
 import pytest
 from support.profile_builders import KEY, make_entry, profile
 
+from autotune.bench.selftest import SelfTest
 from autotune.bench.user_workload import from_source
 from autotune.cluster.node import carry_out
 from autotune.cluster.orders import Order, decode_order, decode_units, encode_order, versions
@@ -21,23 +22,18 @@ def test_an_order_arrives_as_it_was_sent(tmp_path):
     (tmp_path / "work.py").write_text("def nap(n, workers=1): ...\n")
     own = from_source(f"{tmp_path / 'work.py'}:nap")
     request = Request(
-        sizes=({"n": 5},), effort=Effort.QUICK, budget_seconds=7.5, seed=3, copies=2, seconded=True
+        sizes=({"n": 5},), effort=Effort.QUICK, budget_seconds=7.5, seed=3, copies=2, workload=own
     )
     order = Order(
         task=NodeTask.CONFIRM,
         request=request,
-        own=own,
-        tested={"site": {"usable_cpus": 2}},
+        self_test=SelfTest(resolution=0.01, capacity=1.9),
         choices=profile(make_entry("qr", choice={"blas_threads": 1}, m=5, n=5), key=KEY),
         relatives=[profile(make_entry("svd", m=5, n=5), key=KEY)],
     )
     there = decode_order(encode_order(order))
-    assert there.request.workload is not None
-    assert there.request.workload.name == "nap"
-    assert (there.own, there.tested, there.choices) == (own, order.tested, order.choices)
+    assert (there.request, there.self_test, there.choices) == (request, order.self_test, order.choices)
     assert list(there.relatives) == list(order.relatives)
-    for name in ("sizes", "effort", "budget_seconds", "seed", "copies", "seconded"):
-        assert getattr(there.request, name) == getattr(request, name)
 
 
 def test_a_node_introduces_itself_with_its_class_and_what_there_is_to_measure(monkeypatch):
@@ -61,9 +57,7 @@ def test_a_workload_that_the_node_does_not_see_is_refused(tmp_path):
     own = from_source(f"{tmp_path / 'work.py'}:nap")
     (tmp_path / "work.py").unlink()
     with pytest.raises(BadWorkload, match="where all nodes see it"):
-        carry_out(
-            Order(task=NodeTask.INTRODUCE, request=Request(sizes=({"n": 5},), workload=own.kind), own=own)
-        )
+        carry_out(Order(task=NodeTask.INTRODUCE, request=Request(sizes=({"n": 5},), workload=own)))
 
 
 def test_what_is_sent_to_a_worker_needs_no_module_of_ours_to_be_read():

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.profile_builders import KEY, make_entry, profile
 
+from autotune.bench.selftest import SelfTest
 from autotune.cluster.plan import (
     ASKED,
     ATTEMPTS,
@@ -17,10 +18,10 @@ from autotune.cluster.plan import (
     NodeTask,
     SearchUnit,
 )
-from autotune.search.decide import BUDGET
+from autotune.search.decide import OUT_OF_TIME
 
 OTHER_CLASS = replace(KEY, usable_cpus=4)
-TESTED = {"site": {}}
+TESTED = SelfTest()
 
 
 def units(*names):
@@ -151,7 +152,7 @@ def test_a_confirmation_without_time_is_no_word_and_is_asked_for_again():
     plan = ready(node("a", names=("svd",)), node("b", names=("svd",)))
     plan.measured(plan.begin(0.0)[0], said(plan.running["a"]), 5.0)
     (job,) = plan.begin(0.0)
-    plan.measured(job, said(job, None, reason=BUDGET), 5.0)
+    plan.measured(job, said(job, None, reason=OUT_OF_TIME), 5.0)
     assert told(plan.begin(0.0)) == [("b", "confirm", "svd")]
 
 
@@ -254,11 +255,6 @@ def test_each_class_has_the_whole_request_to_itself():
     log, _ = finished(plan)
     assert log == [("a", "search", "svd"), ("b", "search", "svd")]
     assert [plan.hosts(key) for key in plan.classes] == [["a"], ["b"]]
-
-
-def test_a_search_is_told_whether_a_second_host_will_prove_its_choices():
-    assert [job.seconded for job in ready(node("a")).begin(0.0)] == [False]
-    assert [job.seconded for job in ready(node("a"), node("b")).begin(0.0)] == [True, True]
 
 
 def test_the_budget_is_the_class_s():

@@ -8,7 +8,7 @@ from support.profile_builders import alone, make_entry, of_this_machine, profile
 
 from autotune.daemon import profile_helper
 from autotune.daemon.inventory import parse_inventory
-from autotune.model.entry import OUT_OF_TIME
+from autotune.model.entry import Status
 from autotune.profiles import profile_files
 
 
@@ -64,7 +64,9 @@ def test_adoption_joins_what_is_new_with_what_is_there(source, tmp_path):
 
 def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tmp_path, monkeypatch):
     alone(monkeypatch, tmp_path)
-    late = replace(make_entry("inv", n=500), reason=f"{OUT_OF_TIME}the time allowed ended before its turn.")
+    late = replace(
+        make_entry("inv", n=500, status=Status.UNDECIDED), reason="The time allowed ended before its turn."
+    )
     found = of_this_machine(
         make_entry("inv", choice={"blas_threads": 1}, n=300),
         late,
@@ -75,7 +77,7 @@ def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tm
     told = parse_inventory(json.dumps(profile_helper.inventory(str(tmp_path / "profiles"))).encode())
     assert [(one.operation.size["n"], one.status, one.level) for one in told.entries] == [
         (300, "tuned", "same-class"),
-        (500, "default-kept", "same-class"),
+        (500, "undecided", "same-class"),
         (700, "refused", "same-class"),
     ]
     assert [bool(one.undecided) for one in told.entries] == [False, True, True]

@@ -6,7 +6,6 @@ from autotune.daemon.daemon_settings import DaemonSettings
 from autotune.daemon.schedule import JobCause, expected_gain, queue, turn_of
 from autotune.daemon.state import DaemonState, UnfinishedCalibration
 from autotune.model.catalogue import CATALOGUE, operation
-from autotune.model.entry import OUT_OF_TIME
 from autotune.model.operation import Operation
 
 QR = Operation(name="qr")
@@ -102,7 +101,7 @@ def test_what_changed_is_the_reason_for_measuring_again():
     assert reasons == {"Stale: software.numpy was 2.3 and is 2.4."}
 
 
-LATE = f"{OUT_OF_TIME}the time allowed ended before its turn."
+LATE = "The time allowed ended before its turn."
 
 
 def test_whoever_measures_only_what_is_asked_for_measures_what_has_become_stale_and_nothing_that_is_known_elsewhere():

@@ -9,7 +9,7 @@ import pytest
 from support.profile_builders import alone, make_entry, of_this_machine
 
 from autotune.model.configuration import Configuration
-from autotune.model.entry import OUT_OF_TIME, Status
+from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Provenance
 from autotune.profiles import compiled_copy, folders, profile_files
@@ -19,7 +19,7 @@ from autotune.profiles.resolve import resolve
 QR = Operation(name="qr", sizes=(("m", 100), ("n", 100)))
 ONE = {"blas_threads": 1}
 ONE_WORKER = Configuration(workers=1)
-BUDGET = f"{OUT_OF_TIME}the time allowed ended before its turn."
+BUDGET = "The time allowed ended before its turn."
 
 
 @pytest.fixture(autouse=True)
@@ -205,7 +205,10 @@ def test_a_size_that_no_measured_ones_enclose_is_refused_with_the_reason():
 def test_an_entry_whose_time_ended_leaves_the_word_to_the_next_level(tmp_path):
     """Else a calibration on a busy machine would hide what was proved before, at its sizes and between them."""
     large = {"m": 300, "n": 300}
-    out_of_time = [replace(make_entry(**sizes), reason=BUDGET) for sizes in ({"m": 100, "n": 100}, large)]
+    out_of_time = [
+        replace(make_entry(status=Status.UNDECIDED, **sizes), reason=BUDGET)
+        for sizes in ({"m": 100, "n": 100}, large)
+    ]
     write(of_this_machine(*out_of_time))
     assert resolve().find(QR).entry.reason == BUDGET
     proved = of_this_machine(entry(), make_entry(choice=ONE, safe=(1,), **large))

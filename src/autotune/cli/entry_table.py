@@ -14,7 +14,13 @@ from autotune.runtime.text_table import TextColumn, printable, wrapped
 
 WIDE = 96
 """From so many columns of the terminal a speed-up and its interval stand on one line."""
-STYLES = {Status.TUNED: "green", Status.DEFAULT_KEPT: None, Status.NOISY: "yellow", Status.FAILED: "red"}
+STYLES = {
+    Status.TUNED: "green",
+    Status.DEFAULT_KEPT: None,
+    Status.UNDECIDED: "yellow",
+    Status.NOISY: "yellow",
+    Status.FAILED: "red",
+}
 
 
 def print_profile(profile: Profile) -> None:

@@ -1,6 +1,7 @@
 """The sentences of the command line: what happened and where, what follows from it, what to do."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from autotune.model import units
@@ -11,7 +12,7 @@ from autotune.model.units import count_of
 
 if TYPE_CHECKING:
     from autotune.model.measurement import Failure
-    from autotune.search.events import Started
+    from autotune.search.events import Confirming, Exploring
     from autotune.search.verification import Check
     from autotune.share.mirror import MirroredClass
 
@@ -82,6 +83,7 @@ EMPTY_PROFILE = "The profile has no entries: it changes nothing."
 STATUSES = {
     Status.TUNED: "tuned",
     Status.DEFAULT_KEPT: "default kept",
+    Status.UNDECIDED: "undecided",
     Status.NOISY: "too noisy to tell",
     Status.FAILED: "could not be measured",
 }
@@ -240,21 +242,35 @@ def core_state(refusal: str | None) -> str:
 # --- a calibration while it runs ------------------------------------------------------------
 
 
-TESTING = "Self-test: timing resolution and CPU capacity."
+SELF_TEST = "Self-test: timing resolution and CPU capacity."
 
 
-def started(event: "Started") -> str:
-    """An operation's turn has come."""
+def explored(event: "Exploring") -> str:
+    """Exploration of an operation begins."""
+    return f"{exploring(event)}  ({_times(event.elapsed, event.remaining)})"
+
+
+def exploring(event: "Exploring") -> str:
+    """Exploration of an operation."""
     dtype = "" if event.dtype == "float64" else f" {event.dtype}"
-    return f"[{event.index}/{event.total}] {event.name}{dtype}  ({_times(event.elapsed, event.remaining)})"
+    return f"[{event.index}/{event.total}] exploring {event.name}{dtype}"
 
 
 def trying(configuration: Configuration) -> str:
     return f"tried {configuration}"
 
 
-def confirming(configuration: Configuration) -> str:
-    return f"confirming {configuration} on fresh processes"
+def confirmation_begins(event: "Confirming") -> str:
+    """All operations were explored; candidates go to the test."""
+    return f"Exploration is done. {confirming(event)}  ({_times(event.elapsed, event.remaining)})"
+
+
+def confirming(event: "Confirming") -> str:
+    """A round of confirmation."""
+    return (
+        f"confirming in fresh processes: {event.decided} decided, {event.undecided} undecided, "
+        f"about {units.clock(event.seconds_left)} more"
+    )
 
 
 def best_so_far(configuration: Configuration, ratio: float | None) -> str:
@@ -279,14 +295,15 @@ def decided(operation: str, entry: Entry) -> str:
     return f"  {operation}: {entry.choice}, {units.speedup(entry.ratio)} ({interval})"
 
 
-def now(started: "Started | None", *, doing: str, best: str, elapsed: float, remaining: float) -> str:
+def now(where: str, *, doing: str, best: str, elapsed: float, remaining: float) -> str:
     """The line that is replaced at every event."""
-    where = f"[{started.index}/{started.total}] {started.name}" if started else "getting ready"
-    return " | ".join(part for part in (where, _times(elapsed, remaining), best, doing) if part)
+    parts = (where or "getting ready", _times(elapsed, remaining), best, doing)
+    return " | ".join(part for part in parts if part)
 
 
 def _times(elapsed: float, remaining: float) -> str:
-    return f"{units.clock(elapsed)} spent, {units.clock(remaining)} left"
+    left = f", {units.clock(remaining)} left" if isfinite(remaining) else ""
+    return f"{units.clock(elapsed)} spent{left}"
 
 
 # --- a calibration at its end ---------------------------------------------------------------
@@ -297,12 +314,10 @@ def written(path: object, *, faster: int, total: int) -> str:
     return f"{faster} of {total} entries run faster than plain NumPy. The profile is in {path}."
 
 
-def undecided(count: int) -> str:
-    """What the time or others left open."""
-    return (
-        f"{count} stayed undecided, since the time ended or others used the CPUs. To decide, calibrate "
-        f"{'it' if count == 1 else 'them'} again, on a quiet machine or with a larger --budget; what was proved stays."
-    )
+def undecided(count: int, command: str) -> str:
+    """What the time or others left open, and the command that decides it."""
+    entries = "1 entry is" if count == 1 else f"{count} entries are"
+    return f"{entries} undecided: the time ended, or others used the CPUs. To decide the rest: {command}"
 
 
 def earlier(count: int) -> str:

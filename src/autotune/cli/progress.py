@@ -8,25 +8,34 @@ from autotune.cli import messages
 from autotune.cli.entry_table import operation_name
 from autotune.cli.terminal import console, is_quiet, write_error
 from autotune.runtime.text_table import printable
-from autotune.search.events import Confirming, Decided, Event, Listener, Started, Testing, Tried
+from autotune.search.events import (
+    Confirming,
+    Decided,
+    Event,
+    Exploring,
+    Listener,
+    SelfTestStarted,
+    Tried,
+)
 
 
 class Board:
     """Where the calibration stands, in words. Knows events only: no clock, no terminal."""
 
     def __init__(self) -> None:
-        self._started: Started | None = None
+        self._where = ""
         self._best: Tried | None = None
         self._doing = ""
+        self._undecided: int | None = None
 
     def take(self, event: Event) -> str | None:
         """Note an event. Returns a line if it is one to keep."""
         match event:
-            case Testing():
-                return messages.TESTING
-            case Started():
-                self._started, self._best, self._doing = event, None, ""
-                return messages.started(event)
+            case SelfTestStarted():
+                return messages.SELF_TEST
+            case Exploring():
+                self._where, self._best, self._doing = messages.exploring(event), None, ""
+                return None if event.again else messages.explored(event)
             case Tried(failure=None):
                 self._doing = messages.trying(event.configuration)
                 return self._new_best(event)
@@ -37,8 +46,9 @@ class Board:
                     messages.trial_failed(operation_name(event.operation), event.configuration, event.failure)
                 )
             case Confirming():
-                self._doing = messages.confirming(event.configuration)
-                return None
+                first, self._undecided = self._undecided is None, event.undecided
+                self._where, self._best, self._doing = messages.confirming(event), None, ""
+                return messages.confirmation_begins(event) if first else None
             case Decided(entry=entry):
                 return printable(messages.decided(operation_name(entry.operation), entry))
 
@@ -46,7 +56,7 @@ class Board:
         """The line that is replaced at every event: what is tried, the best so far, elapsed and remaining."""
         best = self._best
         return messages.now(
-            self._started,
+            self._where,
             doing=self._doing,
             best=messages.best_so_far(best.configuration, best.ratio) if best else "",
             elapsed=event.elapsed,
@@ -92,7 +102,7 @@ def progress() -> Iterator[Listener]:
 
         def show(event: Event) -> None:
             line = board.take(event)
-            if line is not None and not isinstance(event, Started | Tried):
+            if line is not None and not isinstance(event, Exploring | Tried):
                 screen.print(line)
             live.update(Text(board.line(event), no_wrap=True, overflow="crop"), refresh=True)
 

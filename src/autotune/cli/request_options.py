@@ -1,17 +1,26 @@
 """Options of a calibration, and the Request that they make."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from autotune.cli import messages
 from autotune.cli.options import parse_duration, parse_sizes, split_words
 from autotune.cli.terminal import note
-from autotune.errors import BadWorkload
+from autotune.errors import BadWorkload, UsageError
 from autotune.model.catalogue import ALIASES, CATALOGUE, Kind, kind
 from autotune.model.operation import DTYPES
 from autotune.search.request import Effort, Request
+
+if TYPE_CHECKING:
+    from autotune.bench.user_workload import UserWorkload
+
+FIELDS: Mapping[str, tuple[str, ...]] = {"words": ("operations", "sizes"), "budget": ("budget_seconds",)}
+"""Fields of a Request that an option decides, where they have other names."""
 
 effort_option = click.option(
     "--effort",
@@ -70,10 +79,12 @@ def make_request(
     dtypes: tuple[str, ...] = (),
     effort: str = "normal",
     budget: str | None = None,
+    until_decided: bool = False,
     seed: int = 0,
+    cpus: str | None = None,
     neighbours: int = 0,
     copies: int = 1,
-    workload: Kind | None = None,
+    workload: "UserWorkload | None" = None,
 ) -> Request:
     """Make the Request of a command line; a word with an equals sign is a size.
 
@@ -87,18 +98,49 @@ def make_request(
     operations = tuple(dict.fromkeys(kind(name).name for name in names))
     if workload is not None and operations:
         raise BadWorkload(messages.workload_alone(operations[0]))
-    kinds = [workload] if workload is not None else [CATALOGUE[name] for name in operations or CATALOGUE]
+    kinds = [workload.kind] if workload is not None else [CATALOGUE[name] for name in operations or CATALOGUE]
     return Request(
         operations=operations,
         sizes=_common_sizes(sizes, kinds),
         dtypes=tuple(dict.fromkeys(dtypes)),
         effort=Effort(effort),
         budget_seconds=None if budget is None else parse_duration(budget),
+        until_decided=until_decided,
         seed=seed,
+        cpus=cpus,
         neighbours=neighbours,
         copies=copies,
         workload=workload,
+        asked_at=datetime.now(UTC).isoformat(),
     )
+
+
+def interrupted_request(journal: Path, asked: Request) -> Request:
+    """Read the request of the interrupted calibration from its journal.
+
+    Raises UsageError if there is none, or if an option on the command line asks for something else: its sessions
+    would answer another question.
+    """
+    from autotune.search.journal import Header
+
+    header = Header.read(journal)
+    if header is None or header.request.asked_at is None:  # or it was asked from a program, not from here
+        raise UsageError(messages.NOTHING_TO_RESUME)
+    context = click.get_current_context()
+    differing = [
+        option
+        for option, value in context.params.items()
+        if context.get_parameter_source(option) is ParameterSource.COMMANDLINE
+        and value not in {(), None}
+        and any(
+            getattr(asked, name) != getattr(header.request, name)
+            for name in FIELDS.get(option, (option,))
+            if hasattr(asked, name)
+        )
+    ]
+    if differing:
+        raise UsageError(messages.resumed_differs(differing))
+    return header.request
 
 
 def _common_sizes(texts: list[str], kinds: Iterable[Kind]) -> tuple[Mapping[str, int], ...]:

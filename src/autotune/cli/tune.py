@@ -27,7 +27,7 @@ NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 @click.option("--budget", metavar="TIME", default="5m", show_default=True, help="Time allowed, such as 90s.")
 @click.option(
     "--runs",
-    type=click.IntRange(min=4),
+    type=click.IntRange(min=6),
     default=16,
     show_default=True,
     metavar="N",
@@ -78,8 +78,7 @@ def tune(
     counts, chunks = values("workers", workers, words), values("chunk", chunk, words)
     if separate and counts:
         raise UsageError(messages.NO_PLACE_TO_SEPARATE)
-    from autotune.search.calibration import this_key
-    from autotune.search.command_space import command_campaign, profile_with
+    from autotune.search.runner import profile_with, this_key, tune_command
     from autotune.search.tune_command import CommandRequest
 
     command = Command(
@@ -101,7 +100,7 @@ def tune(
     )
     path = place(this_key(), output)
     with progress() as report:
-        entry = command_campaign(request, report=report)
+        entry = tune_command(request, report=report)
     kept = keep(profile_with(entry, path), path, sizes_named=True)
     by = messages.BY_TIME if metric is None else messages.BY_METRIC
     tell(command, entry, kept, by=by, as_json=as_json)

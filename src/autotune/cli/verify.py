@@ -94,25 +94,11 @@ def check_printer(*, err: bool) -> "Callable[[Check], None]":
 
 def verified(profile: "Profile", seconds: float, own: "UserWorkload | None") -> "Iterator[Check]":
     """The verdict on each of the profile's choices, measured in the company that it was measured in."""
-    from autotune.bench.host_lock import host_lock
-    from autotune.bench.neighbours import neighbours
-    from autotune.bench.process_bench import ProcessBench
-    from autotune.host.usable_cpus import usable_cpus
-    from autotune.profiles.resolve import here
-    from autotune.search.time_budget import Clock
-    from autotune.search.verification import suited, verify
+    from autotune.search.runner import verify_profile
 
-    made = profile.provenance
-    if made.copies > 1:
-        os.environ.setdefault(PROCESSES, str(made.copies))
-    workloads = {} if own is None else {own.name: own}
-    entries, refused = suited(profile, here(*usable_cpus()), own=workloads)
-    yield from refused
-    if not entries:
-        return
-    bench = ProcessBench(workloads=workloads, copies=made.copies, neighbours=made.neighbours)
-    with host_lock(), neighbours(made.neighbours):
-        yield from verify(entries, bench=bench, clock=Clock(budget=seconds))
+    if profile.provenance.copies > 1:
+        os.environ.setdefault(PROCESSES, str(profile.provenance.copies))
+    return verify_profile(profile, seconds=seconds, workload=own)
 
 
 def failed(checks: "list[Check]") -> bool:

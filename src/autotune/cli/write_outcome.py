@@ -1,12 +1,12 @@
-"""What becomes of a profile once it was measured: joined with what is there, written, told."""
+"""Write-out of a calibration: the profile joined with the one that is there, written, and shown."""
 
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +14,14 @@ from autotune.cli import messages
 from autotune.cli.entry_table import print_profile
 from autotune.cli.terminal import note, print_json
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
-from autotune.model.entry import Status
+from autotune.model.catalogue import CATALOGUE
+from autotune.model.entry import Entry, Status
 from autotune.model.profile import Key, Profile
 from autotune.profiles import entry_merge, folders, profile_files
 from autotune.profiles.yaml_writer import text_of
+
+if TYPE_CHECKING:
+    from autotune.search.runner import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,8 @@ class Kept:
     """Where it should be."""
     why: str | None = None
     """Why it is somewhere else; None if it is where it should be."""
+    outcome: "Outcome | None" = None
+    """Of the calibration, where it was one."""
 
 
 def place(key: Key, output: Path | None) -> Path:
@@ -93,25 +99,47 @@ def tell(each: Sequence[Kept], *, finished: bool, as_json: bool) -> None:
         print_json("calibrate/1", {"profiles": [_document(kept) for kept in each]})
     for kept in each:
         if not as_json:
-            print_profile(kept.measured)
+            print_profile(_by_speedup(kept.measured))
         _say(kept)
     if not finished:
         note(messages.RESUME)
 
 
+def _by_speedup(profile: Profile) -> Profile:
+    """The entries as the closing table shows them: by speed-up, then those without."""
+    last = list(Status)
+
+    def place(entry: Entry) -> tuple[int, float]:
+        return last.index(entry.status), entry.ratio or 1.0
+
+    return replace(profile, entries=tuple(sorted(profile.entries, key=place)))
+
+
 def _document(kept: Kept) -> dict[str, Any]:
     from autotune.profiles.schema import document_of
 
-    return {"path": str(kept.path), "earlier_entries": _earlier(kept), "profile": document_of(kept.measured)}
+    document: dict[str, Any] = {
+        "path": str(kept.path),
+        "earlier_entries": _earlier(kept),
+        "profile": document_of(kept.measured),
+    }
+    if kept.outcome is not None:
+        document["calibration"] = {
+            "seconds": kept.outcome.wall_seconds,
+            "sampled_seconds": kept.outcome.sampled_seconds,
+            "entries": len(kept.measured.entries),
+            "undecided_or_noisy": sum(entry.undecided for entry in kept.measured.entries),
+        }
+    return document
 
 
 def _say(kept: Kept) -> None:
     """On standard error, where the profile is and what to do next."""
     faster = sum(entry.status is Status.TUNED for entry in kept.measured.entries)
     lines = [messages.written(kept.path, faster=faster, total=len(kept.measured.entries))]
-    undecided = sum(entry.undecided for entry in kept.measured.entries)
+    undecided = [entry for entry in kept.measured.entries if entry.undecided]
     if undecided:
-        lines.append(messages.undecided(undecided))
+        lines.append(messages.undecided(len(undecided), _to_decide(undecided)))
     if _earlier(kept):
         lines.append(messages.earlier(_earlier(kept)))
     if kept.why is not None:
@@ -121,6 +149,18 @@ def _say(kept: Kept) -> None:
         lines.append(messages.how_to_see(_command()))
     for line in lines:
         note(line)
+
+
+def _to_decide(undecided: Sequence[Entry]) -> str:
+    """The command that decides the rest."""
+    names = dict.fromkeys(entry.operation.name for entry in undecided)
+    own = [name for name in names if name not in CATALOGUE]
+    if own:
+        return f"{_command()} calibrate --workload FILE:{own[0]} --until-decided, with the same sizes"
+    dtypes = dict.fromkeys(entry.operation.dtype for entry in undecided)
+    wanted = [] if list(dtypes) == ["float64"] else [f"--dtype {dtype}" for dtype in dtypes]
+    words = [_command(), "calibrate", *names, *wanted, "--until-decided"]
+    return " ".join(words)
 
 
 def _earlier(kept: Kept) -> int:

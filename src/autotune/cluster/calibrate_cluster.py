@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Protocol
 
-from autotune.bench.user_workload import UserWorkload
+from autotune.bench.selftest import SelfTest
 from autotune.cluster.orders import Order, decode_units, encode_order, versions
 from autotune.cluster.plan import LEAST_SECONDS, ClusterPlan, MissingUnit, Node, NodeJob, NodeTask
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
@@ -133,7 +133,6 @@ class ClusterCalibration:
     request: Request
     report: Callable[[ClusterEvent], None]
     save: SaveProfiles
-    own: UserWorkload | None = None
     relatives: Callable[[Key], Sequence[Profile]] = lambda _: ()
     """Profiles of similar machines, whose choices are tried first."""
     now: Callable[[], float] = monotonic
@@ -218,7 +217,7 @@ class ClusterCalibration:
         for worker in present:
             if worker not in self._seen:
                 self._seen.add(worker)
-                order = encode_order(Order(task=NodeTask.INTRODUCE, request=self.request, own=self.own))
+                order = encode_order(Order(task=NodeTask.INTRODUCE, request=self.request))
                 self._sent[self.workers.send(worker, order, NodeTask.INTRODUCE)] = (worker, None)
 
     def _lose(self, worker: str) -> None:
@@ -240,7 +239,7 @@ class ClusterCalibration:
         elif "problem" in answer:
             self._fail(job, answer["problem"], busy=answer["kind"] == "busy")
         elif job.task is NodeTask.EXAMINE:
-            self.plan.examined(job, answer["tested"])
+            self.plan.examined(job, SelfTest(**answer["self_test"]))
             self.report(JobDone(job=job, standing=self.plan.standing))
         else:
             self._take_profile(job, answer)
@@ -289,15 +288,14 @@ class ClusterCalibration:
         if job.unit is None:
             hosts = {node.host for node in self.plan.nodes.values() if node.key == key}
             seconds = max(LEAST_SECONDS, self.request.seconds / len(hosts))
-            return Order(task=job.task, request=replace(self.request, budget_seconds=seconds), own=self.own)
+            return Order(task=job.task, request=replace(self.request, budget_seconds=seconds))
         request = replace(
             self.request,
-            operations=() if self.own is not None else (job.unit.name,),
+            operations=() if self.request.workload is not None else (job.unit.name,),
             dtypes=(job.unit.dtype,),
             budget_seconds=job.seconds,
-            seconded=job.seconded,
         )
-        order = Order(task=job.task, request=request, own=self.own, tested=self.plan.tested(job.node))
+        order = Order(task=job.task, request=request, self_test=self.plan.tested(job.node))
         if job.task is NodeTask.CONFIRM:
             return replace(order, choices=Profile(key=key, entries=job.choices))
         return replace(order, relatives=self._warm_starts(key, job.unit.name))

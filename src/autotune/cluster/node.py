@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from math import isfinite
 from time import monotonic
 from typing import Any
@@ -41,44 +41,42 @@ def _introduce(order: Order) -> Answer:
     from autotune.bench.ladder import seconds_of
     from autotune.host.identity import host_id
     from autotune.model.catalogue import Family
-    from autotune.search.calibration import foresee
+    from autotune.search.runner import foresee
 
-    file = order.own.source.rpartition(":")[0] if order.own is not None else ""
+    own = order.request.workload
+    file = own.source.rpartition(":")[0] if own is not None else ""
     if file.endswith(".py") and not os.path.isfile(file):  # noqa: PTH113  # a name from another machine
         raise BadWorkload(f"There is no file {file} on this node: a workload must be where all nodes see it.")
-    key, items = foresee(order.request, order.own)
+    key, plan = foresee(order.request)
     seconds = [
         0.0
         if item.kind.family is Family.USER
         else sum(seconds_of(item.kind, each) for each in item.operations)
-        for item in items
+        for item in plan.items
     ]
     return {
         "host": host_id(),
         "profile": document_of(Profile(key=key)),
         "units": [
             {"name": item.kind.name, "dtype": item.dtype, "seconds": each if isfinite(each) else 0.0}
-            for item, each in zip(items, seconds, strict=True)
+            for item, each in zip(plan.items, seconds, strict=True)
         ],
     }
 
 
 def _examine(order: Order) -> Answer:
-    from autotune.search.calibration import examine
+    from autotune.search.events import ignore
+    from autotune.search.runner import examine
 
-    return {"tested": examine(order.request, report=_ignore)}
+    return {"self_test": asdict(examine(order.request, report=ignore))}
 
 
 def _search(order: Order) -> Answer:
-    from autotune.search.calibration import campaign
+    from autotune.search.events import ignore
+    from autotune.search.runner import calibrate_machine
 
-    outcome = campaign(
-        order.request,
-        report=_ignore,
-        own=order.own,
-        asked={"cluster": asdict(replace(order.request, workload=None))},
-        relatives=order.relatives,
-        tested=order.tested,
+    outcome = calibrate_machine(
+        order.request, report=ignore, relatives=order.relatives, self_test=order.self_test
     )
     if not outcome.finished:
         raise KeyboardInterrupt
@@ -86,16 +84,12 @@ def _search(order: Order) -> Answer:
 
 
 def _confirm(order: Order) -> Answer:
-    from autotune.search.calibration import second
+    from autotune.search.runner import confirm_choices
 
     assert order.choices is not None
-    assert order.tested is not None
-    profile = second(order.request, order.choices.entries, tested=order.tested, own=order.own)
+    assert order.self_test is not None
+    profile = confirm_choices(order.request, order.choices.entries, self_test=order.self_test)
     return {"profile": document_of(profile)}
-
-
-def _ignore(event: object) -> None:
-    """Send nothing while timings run."""
 
 
 def _problem(problem: AutotuneError) -> Answer:

@@ -3,15 +3,15 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from autotune._version import __version__
-from autotune.bench.user_workload import UserWorkload
+from autotune.bench.selftest import SelfTest
 from autotune.cluster.plan import NodeTask, SearchUnit
 from autotune.host.numeric_libraries import series
 from autotune.model.profile import Profile
-from autotune.search.request import Effort, Request
+from autotune.search.request import Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +20,7 @@ class Order:
 
     task: NodeTask
     request: Request
-    own: UserWorkload | None = None
-    tested: Mapping[str, Any] | None = None
+    self_test: SelfTest | None = None
     """The self-test of the host."""
     choices: Profile | None = None
     """Choices of another host to confirm."""
@@ -33,22 +32,10 @@ def encode_order(order: Order) -> str:
     """Encode an order as one line of text."""
     from autotune.profiles.schema import document_of
 
-    request = order.request
     plain = {
         "task": order.task,
-        "request": {
-            "operations": request.operations,
-            "sizes": [dict(sizes) for sizes in request.sizes],
-            "dtypes": request.dtypes,
-            "effort": request.effort,
-            "budget_seconds": request.budget_seconds,
-            "seed": request.seed,
-            "neighbours": request.neighbours,
-            "copies": request.copies,
-            "seconded": request.seconded,
-        },
-        "own": order.own and order.own.as_dict(),
-        "tested": order.tested,
+        "request": order.request.as_dict(),
+        "self_test": order.self_test and asdict(order.self_test),
         "choices": order.choices and document_of(order.choices),
         "relatives": [document_of(profile) for profile in order.relatives],
     }
@@ -60,22 +47,10 @@ def decode_order(text: str) -> Order:
     from autotune.profiles.schema import profile_of
 
     plain = json.loads(text)
-    own = None if plain["own"] is None else UserWorkload.from_dict(plain["own"])
-    request = plain["request"]
     return Order(
         task=NodeTask(plain["task"]),
-        request=Request(
-            **{
-                **request,
-                "operations": tuple(request["operations"]),
-                "sizes": tuple(request["sizes"]),
-                "dtypes": tuple(request["dtypes"]),
-                "effort": Effort(request["effort"]),
-                "workload": None if own is None else own.kind,
-            }
-        ),
-        own=own,
-        tested=plain["tested"],
+        request=Request.from_dict(plain["request"]),
+        self_test=plain["self_test"] and SelfTest(**plain["self_test"]),
         choices=plain["choices"] and profile_of(plain["choices"]),
         relatives=[profile_of(document) for document in plain["relatives"]],
     )

@@ -6,15 +6,15 @@ Math. 17, 1969: at most 4/3 of the shortest possible time). A choice that is fas
 by a third where the second disagrees; neither of them explores again.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
+from autotune.bench.selftest import SelfTest
 from autotune.model.entry import Entry, Status
 from autotune.model.profile import Key, Profile
 from autotune.profiles.entry_merge import joined
-from autotune.search.decide import BUDGET
+from autotune.search.decide import OUT_OF_TIME
 
 LEAST_SECONDS = 3.0
 """Shortest budget of a unit: two processes and a few timings of the default."""
@@ -80,8 +80,6 @@ class NodeJob:
     """Its budget."""
     choices: tuple[Entry, ...] = ()
     """The entries to confirm."""
-    seconded: bool = False
-    """Will another host confirm the choices of this exploration?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +141,7 @@ class _ClassState:
     """The longest first."""
     spent: float = 0.0
     """Seconds of the budget that all its hosts used."""
-    tested: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    tested: dict[str, SelfTest] = field(default_factory=dict)
     """Self-test by host."""
     broken: dict[str, str] = field(default_factory=dict)
     """Hosts whose self-test failed, with the reason."""
@@ -185,19 +183,21 @@ class ClusterPlan:
             state.lost += 1
         return job
 
-    def examined(self, job: NodeJob, tested: Mapping[str, Any]) -> None:
+    def examined(self, job: NodeJob, tested: SelfTest) -> None:
         """Record a host's self-test."""
         del self.running[job.node.worker]
         self._classes[job.node.key].tested[job.node.host] = tested
 
-    def tested(self, node: Node) -> Mapping[str, Any]:
+    def tested(self, node: Node) -> SelfTest:
         """The self-test of a node's host."""
         return self._classes[node.key].tested[node.host]
 
     def measured(self, job: NodeJob, profile: Profile, seconds: float) -> None:
         """Record an exploration or a confirmation that took so many seconds."""
         state = self._end(job, seconds)
-        if job.task is NodeTask.CONFIRM and all(entry.reason == BUDGET for entry in profile.entries):
+        if job.task is NodeTask.CONFIRM and all(
+            entry.reason.startswith(OUT_OF_TIME) for entry in profile.entries
+        ):
             return  # too little time to decide: it is repeated while there is time
         state.took = state.took or seconds
         state.answers[job.node.host] = profile.entries
@@ -311,7 +311,6 @@ class ClusterPlan:
             unit=state.unit,
             seconds=seconds,
             choices=state.unconfirmed if state.searched else (),
-            seconded=len(hosts) >= AGREEING,
         )
 
     def _needs_another_host(self, group: _ClassState) -> bool:

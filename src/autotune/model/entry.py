@@ -14,14 +14,12 @@ class Status(StrEnum):
     """The choice was proved faster than the default on fresh data."""
     DEFAULT_KEPT = "default-kept"
     """Nothing was proved faster."""
+    UNDECIDED = "undecided"
+    """The time ended before it was decided."""
     NOISY = "noisy"
-    """The machine was too busy to tell."""
+    """A choice that uses fewer CPUs than the default, of which no undisturbed timings at full capacity could be had."""
     FAILED = "failed"
     """The default itself could not be measured."""
-
-
-OUT_OF_TIME = "budget: "
-"""How the reason of an entry begins that keeps the default because the time ended before its proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +40,11 @@ class Entry:
     ratio_low: float | None = None
     ratio_high: float | None = None
     """Ends of its 95 % interval."""
+    expected_ratio: float | None = None
+    """Expected time of the choice divided by the default's over the states that the machine was in; `ratio` is at
+    full capacity."""
+    full_capacity_share: float | None = None
+    """Share of the time that the machine was at full capacity; None if that was not probed."""
     processes: int = 0
     """Fresh processes that confirmed it."""
     pairs: int = 0
@@ -76,6 +79,4 @@ class Entry:
 
         So it is after noise, a failure of the default, and where the time ended before the proof.
         """
-        if self.status is Status.DEFAULT_KEPT:
-            return self.reason.startswith(OUT_OF_TIME)
-        return self.status is not Status.TUNED
+        return self.status not in {Status.TUNED, Status.DEFAULT_KEPT}

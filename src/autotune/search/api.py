@@ -9,9 +9,9 @@ from autotune.errors import BadBudget, BadSize, UsageError
 from autotune.model.catalogue import LARGEST_SIZE, is_whole
 from autotune.model.profile import Profile
 from autotune.profiles.entry_merge import keep, own_path
-from autotune.search.calibration import campaign
-from autotune.search.events import Event
+from autotune.search.events import ignore
 from autotune.search.request import Effort, Request
+from autotune.search.runner import calibrate_machine
 
 
 def calibrate(
@@ -31,7 +31,7 @@ def calibrate(
 
     Returns what was measured now. Afterwards `config(name, n=...)` and `tuned(name, n=...)` find it, once
     `apply()` or the next program has read the profile. Scope of effect: runs trial processes for
-    `budget_seconds` (default: 330, quick 75), holds the host's lock, writes one profile. Raises BadWorkload,
+    `budget_seconds` (default: 315, quick 75), holds the host's lock, writes one profile. Raises BadWorkload,
     BadSize, BadBudget, HostBusy; OSError if the profile can be written nowhere.
     """
     workload = from_function(function, name)
@@ -44,11 +44,11 @@ def calibrate(
         effort=Effort(effort),
         budget_seconds=budget_seconds,
         seed=seed,
-        workload=workload.kind,
+        workload=workload,
     )
     for size in request.sizes:
         workload.refuse(size)
-    outcome = campaign(request, report=_quiet, own=workload)
+    outcome = calibrate_machine(request, report=ignore)
     keep(outcome.profile, own_path(outcome.profile.key), sizes_named=True)
     if not outcome.finished:
         raise KeyboardInterrupt
@@ -69,7 +69,3 @@ def _size(name: str, value: int) -> int:
     if not is_whole(value) or not 1 <= value <= LARGEST_SIZE:
         raise BadSize(f"{name} must be a whole number from 1 to {LARGEST_SIZE}, not {value!r}.")
     return int(value)
-
-
-def _quiet(event: Event) -> None:
-    """A program is told by the return value."""

@@ -1,121 +1,389 @@
-"""Puts an operation's choices to the test: fresh processes until a planned look decides."""
+"""Confirmation: candidates against the default in fresh processes, in randomized interleaved rounds.
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+Round after round each candidate that is still undecided is visited by one short process, in an order drawn anew, so
+that every candidate meets the machine's states as they come. A decided one leaves, and its time goes to the others
+(randomized multiple interleaved trials: Abedi and Brecht, ICPE 2017). Where the time does not suffice for all, those
+with the most to gain go first.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from enum import StrEnum
+from math import exp, inf, log1p, sqrt
+from random import Random
 
-from autotune.bench.protocol import Bench
+import numpy as np
+
+from autotune.bench.noise import accepted
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Entry
-from autotune.model.measurement import Case, Failure, Measurement, Session
+from autotune.model.measurement import Case, Failure, Measurement, Pair, Session
 from autotune.model.operation import Operation
 from autotune.search.evidence import CLOCK_STOOD, sane
-from autotune.search.explore import by_operation
-from autotune.search.interference import Disturbance
-from autotune.search.sequential_test import LOOKS, ROUNDS, Look, Trial, judge
+from autotune.search.explore import PAIRS, by_operation
+from autotune.search.machine_states import OCCUPANCY, Capacity, Visit, log_ratios_of
+from autotune.search.sequential_test import LEAST_PROCESSES, MARGIN, capital, estimate, interval
 from autotune.search.time_budget import Clock
+
+VISIT_SECONDS = 0.3
+"""Of a process, for one candidate's pairs; the start of the process not counted."""
+START_SECONDS = 0.25
+"""Of a process, before its first pair."""
+GROUP = 4
+"""Candidates that share one process, whose start they share too."""
+GROUP_SECONDS = 1.2
+"""Of a process, at most, unless it holds one candidate only."""
+LEAST_SPAN = 4.0
+"""Seconds from a candidate's first process to its last before it is accepted: neighbours in time share their luck."""
+WORTH = 2.0 * MARGIN
+"""Gain, in log-ratio, that is worth further processes."""
+LEAST_BEFORE_DROPPING = 4
+DROP_ERRORS = 0.67
+"""Standard errors by which a candidate may be better than it seems when it is dropped."""
+MOST_PROCESSES = 32
+"""After which a candidate that is still undecided is dropped: its gain is near the margin."""
+PATIENCE = 4
+"""Times as many processes, after which waiting for undisturbed pairs at full capacity ends."""
+CALLS_WITHOUT_ANSWER = 3
+"""Processes in a row that did not reach a candidate, after which it is given up."""
+
+
+class Verdict(StrEnum):
+    """Outcome of a test."""
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    DROPPED = "dropped"
+    """Not proved faster, and not worth further processes."""
+    FAILED = "failed"
+    NOISY = "noisy"
+    """It uses fewer CPUs than the default, and no undisturbed pairs at full capacity could be had."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What the processes of one candidate say. Log-ratios, one for each process."""
+
+    full: tuple[float, ...]
+    """At full capacity."""
+    reduced: tuple[float, ...]
+    """While CPUs were missing."""
+    everything: tuple[float, ...]
+    """At whatever capacity."""
+    pairs: tuple[Pair, ...]
+    """Those that the values of the test rest on."""
+    full_share: float | None
+    """Part of the time that this machine was at full capacity; None if it was never probed."""
+    fewer_cpus: bool
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The values that the entry states: at full capacity, where there are enough of them."""
+        return self.full if self.fewer_cpus or len(self.full) >= LEAST_PROCESSES else self.everything
+
+    @property
+    def log_ratio(self) -> float | None:
+        """Estimate at full capacity; None without a value."""
+        return estimate(self.values) if self.values else None
+
+    @property
+    def expected(self) -> float | None:
+        """Expected log-ratio over the states that this machine was in, each weighted by its part of the time."""
+        if not self.full or not self.reduced or self.full_share is None:
+            return estimate(self.values) if self.values else None
+        return self.full_share * estimate(self.full) + (1.0 - self.full_share) * estimate(self.reduced)
+
+    def capital(self, bound: float) -> float:
+        """Capital won against the hypothesis that the candidate is not faster than `bound`.
+
+        Of a candidate that uses at least as many CPUs as the default the mean of two capitals: one from full
+        capacity, one from all processes. Either state of affairs is a reason to choose it.
+        """
+        if self.fewer_cpus:
+            return capital(self.full, bound)
+        return (capital(self.full, bound) + capital(self.everything, bound)) / 2
+
+    @property
+    def interval(self) -> tuple[float, float, float] | None:
+        """(ratio, low, high); None below the least number of processes."""
+        return interval(self.values)
 
 
 @dataclass(kw_only=True)
-class Proof:
-    """What came of the test of each size."""
+class Candidate:
+    """A configuration under test at one size."""
 
-    trials: dict[Operation, list[Trial]] = field(default_factory=dict)
-    """Of the sizes under test."""
-    settled: dict[Operation, list[Trial]] = field(default_factory=dict)
-    """Of the sizes that a look has decided; they are not measured any more."""
-    accepted: frozenset[Operation] = frozenset()
-    dropped: dict[Operation, str] = field(default_factory=dict)
-    """Why a choice fell."""
-    failures: dict[Operation, Failure] = field(default_factory=dict)
-    """Choices that failed under test."""
-    sessions: list[Session] = field(default_factory=list)
-    """Of every fresh process so far."""
+    operation: Operation
+    choice: Configuration
+    fewer_cpus: bool = False
+    """Does it use fewer CPUs than the default?"""
+    error: float
+    """Probability allowed for accepting it although its log-ratio is not below the bound."""
+    bound: float = -log1p(MARGIN)
+    quiet: bool = False
+    """Do the neighbours rest while it is measured?"""
+    seemed: float = 0.0
+    """Log-ratio that exploration saw."""
+    weight: float = 1.0
+    most_processes: int = MOST_PROCESSES
+    pairs: int = PAIRS
+    seconds: float = START_SECONDS + VISIT_SECONDS
+    """What its last process took, its part of the start included."""
+    visits: list[Visit] = field(default_factory=list)
+    verdict: Verdict = Verdict.OPEN
+    reason: str = ""
+    """Why it fell, as a sentence."""
+    failure: Failure | None = None
+    _unanswered: int = 0
+    _known: tuple[object, Findings] | None = None
+
+    def findings(self, capacity: Capacity | None) -> Findings:
+        """What its processes say; without a capacity every pair counts as timed at full capacity."""
+        states = capacity or Capacity(usable_cpus=1)
+        key = (len(self.visits), len(states.probes))
+        if self._known is None or self._known[0] != key:
+            self._known = key, self._examine(states, None if capacity is None else capacity.full_share)
+        return self._known[1]
+
+    def _examine(self, states: Capacity, full_share: float | None) -> Findings:
+        full = [visit.at_full(states, fewer_cpus=self.fewer_cpus) for visit in self.visits]
+        reduced = [visit.at_reduced(states) for visit in self.visits]
+        everything = [visit.at_any_capacity() for visit in self.visits]
+        enough = self.fewer_cpus or sum(map(bool, full)) >= LEAST_PROCESSES
+        return Findings(
+            full=tuple(log_ratios_of(full)),
+            reduced=tuple(log_ratios_of(reduced)),
+            everything=tuple(log_ratios_of(everything)),
+            pairs=tuple(pair for pairs in (full if enough else everything) for pair in pairs),
+            full_share=full_share,
+            fewer_cpus=self.fewer_cpus,
+        )
 
     @property
-    def unfinished(self) -> bool:
-        """Are there sizes still under test? Once a test has ended: did its time end before they could be decided?"""
-        return bool(self.trials)
+    def span(self) -> float:
+        """Seconds from its first process to its last."""
+        return self.visits[-1].elapsed - self.visits[0].elapsed if self.visits else 0.0
 
-    @property
-    def disturbed(self) -> Disturbance:
-        """How much others were in the way."""
-        return Disturbance.of(self.sessions)
+    def expected_gain(self, capacity: Capacity | None) -> float:
+        """Weighted gain in log-ratio, as far as is known."""
+        value = self.findings(capacity).log_ratio if len(self.visits) > 1 else None
+        return self.weight * max(0.0, -(self.seemed if value is None else value))
 
+    def processes_left(self, capacity: Capacity | None) -> float:
+        """About how many more processes it takes, those that happen to count for nothing among them."""
+        findings = self.findings(capacity)
+        value = self.seemed if len(findings.values) < 2 else estimate(findings.values)
+        usual = LEAST_PROCESSES + 1 if value < -0.1 else 2 * LEAST_PROCESSES
+        counted = len(findings.full)
+        share = 1.0 if findings.full_share is None else findings.full_share
+        rate = (counted + 2.0 * share) / (len(self.visits) + 2.0)
+        return max(1.0, usual - counted) / max(rate, 0.1)
 
-def by_rule(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """What is put to the test together: the sizes of one operation and dtype."""
-
-    def rule(entry: Entry) -> tuple[str, str]:
-        return entry.operation.name, entry.operation.dtype
-
-    return [list(sizes) for _, sizes in groupby(sorted(entries, key=rule), key=rule)]
-
-
-def prove(
-    choices: Mapping[Operation, Configuration],
-    *,
-    margin: float,
-    bench: Bench,
-    clock: Clock,
-    looks: Sequence[Look] = LOOKS,
-    rounds: int = ROUNDS,
-    proof: Proof | None = None,
-) -> Proof:
-    """Test the choices of one operation's sizes against the default, as rules are tested: all sizes together.
-
-    A `proof` that the time cut off goes on from where it stands. Pauses add no look and repeat none, whenever they
-    come, so the error stays what was planned.
-    """
-    proof = proof or Proof(trials={operation: [] for operation in choices})
-    for look in examined(choices, proof, bench=bench, clock=clock, looks=looks, rounds=rounds):
-        verdict = judge(proof.trials, error=look.error, margin=margin, last=look is looks[-1])
-        proof.accepted |= verdict.accepted
-        proof.dropped.update(verdict.dropped)
-        for size in (*verdict.accepted, *verdict.dropped):
-            proof.settled[size] = proof.trials.pop(size)
-    return proof
-
-
-def examined(
-    choices: Mapping[Operation, Configuration],
-    proof: Proof,
-    *,
-    bench: Bench,
-    clock: Clock,
-    looks: Sequence[Look] = LOOKS,
-    rounds: int = ROUNDS,
-) -> Iterator[Look]:
-    """Run fresh processes over the sizes in `proof.trials`; yields each planned look when it has its data.
-
-    Whoever looks may take sizes out. The time left is shared among the processes up to the next look but one:
-    most proofs end at the first, and a process with a single pair costs nearly as much as one with eight. None
-    is begun when the time left is shorter than the last one took: a budget is kept, and the proof unfinished.
-    """
-    done = len(proof.sessions)
-    for look, after in zip(looks, [*looks[1:], looks[-1]], strict=True):
-        if look.processes <= done:
-            continue  # this look was taken before the proof was cut off
-        while len(proof.sessions) < look.processes and proof.trials:
-            last = proof.sessions[-1].wall_seconds if proof.sessions else 0.0
-            if clock.left < 0.8 * last or clock.left <= 0:
-                return
-            share = clock.left / (after.processes - len(proof.sessions))
-            cases = [Case(operation=one, configurations=(choices[one],)) for one in proof.trials]
-            session = clock.run(bench, cases, rounds, share)
-            proof.sessions.append(session)
-            for operation, measurements in by_operation(session).items():
-                _note(proof, operation, measurements)
-        if not proof.trials:
+    def take(self, default_and_choice: Sequence[Measurement], elapsed: float) -> None:
+        """Take in one process's word."""
+        default, choice = default_and_choice
+        if sane(default) and sane(choice) and choice.pairs:
+            self.visits.append(Visit(pairs=choice.pairs, elapsed=elapsed))
+            self._unanswered = 0
             return
-        yield look
+        failure = choice.failure or default.failure
+        if failure is not None and not failure.final and self._unanswered + 1 < CALLS_WITHOUT_ANSWER:
+            self._unanswered += 1
+            return
+        self.failure = failure or CLOCK_STOOD
+        self.verdict = Verdict.FAILED
 
 
-def _note(proof: Proof, operation: Operation, measurements: Sequence[Measurement]) -> None:
-    """Keep one process's word on one size; a failure takes the size out of the test."""
-    default, choice = measurements
-    if sane(default) and sane(choice):
-        proof.trials[operation].append(Trial.of(choice.pairs))
-        return
-    del proof.trials[operation]
-    proof.failures[operation] = choice.failure or default.failure or CLOCK_STOOD
+def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str]:
+    """Judge a candidate by what its processes say so far. Pure.
+
+    Returns
+    -------
+    tuple
+        The verdict and, of a dropped candidate, why it fell.
+
+    """
+    findings = candidate.findings(capacity)
+    count = len(findings.full if candidate.fewer_cpus else findings.everything)
+    guard = _guard(candidate, findings)
+    proved = count >= LEAST_PROCESSES and findings.capital(candidate.bound) >= 1.0 / candidate.error
+    if proved and guard is None:
+        return (Verdict.ACCEPTED if candidate.span >= LEAST_SPAN else Verdict.OPEN), ""
+    seems_faster = findings.log_ratio is not None and findings.log_ratio < candidate.bound
+    reason = guard if guard is not None and seems_faster else f"Not proved faster: {in_words(findings)}"
+    if _is_hopeless(candidate, findings) or count >= candidate.most_processes:
+        return Verdict.DROPPED, reason
+    if len(candidate.visits) >= PATIENCE * candidate.most_processes:
+        return (Verdict.NOISY, "") if candidate.fewer_cpus else (Verdict.DROPPED, reason)
+    return Verdict.OPEN, ""
+
+
+def in_words(findings: Findings) -> str:
+    """Speed-up with its interval, as the end of a sentence."""
+    ends, value = findings.interval, findings.log_ratio
+    if ends is None or value is None:
+        return "too few processes to state a speed-up."
+    ratio, low, high = ends
+    return f"speed-up {1 / ratio:.3f}, 95 % interval {1 / high:.3f} to {1 / low:.3f}."
+
+
+def _guard(candidate: Candidate, findings: Findings) -> str | None:
+    """Reason that speaks against a candidate whose paired medians are proved faster; None without.
+
+    The mean and the 90th percentile are looked at beside the paired medians: with spinning BLAS threads and a busy
+    neighbour the median said 0.98, the mean 1.36 and the 90th percentile 1.70.
+    """
+    expected, lost = findings.expected, 1.0 - (1.0 if findings.full_share is None else findings.full_share)
+    if expected is not None and lost >= OCCUPANCY and expected >= candidate.bound:
+        return (
+            f"Faster at full capacity, but its loss without it outweighs that: capacity is missing {lost:.0%} of "
+            f"the time, and the expected speed-up is {exp(-expected):.3f}."
+        )
+    quiet = [
+        pair for pair in findings.pairs if accepted(pair)
+    ]  # others only ever slow down what is left to test
+    if not quiet:
+        return None
+    choice = np.asarray([pair.candidate_seconds for pair in quiet])
+    default = np.asarray([pair.default_seconds for pair in quiet])
+    slack = exp(candidate.bound + log1p(MARGIN))
+    means = float(choice.mean() / default.mean())
+    if means > slack:
+        return f"Faster in most pairs, but slower on average: the speed-up of the means is {1 / means:.3f}."
+    tails = float(np.quantile(choice, 0.9) / np.quantile(default, 0.9))
+    if tails > slack * (1.0 + MARGIN):
+        return f"Faster in most pairs, but with slow ones: the speed-up at the 90th percentile is {1 / tails:.3f}."
+    return None
+
+
+def _is_hopeless(candidate: Candidate, findings: Findings) -> bool:
+    """Is even the optimistic end of what it may gain not worth further processes?
+
+    While a candidate that uses at least as many CPUs as the default was only seen without them, it is not.
+    """
+    values = findings.values
+    if len(values) < LEAST_BEFORE_DROPPING:
+        return False
+    if not candidate.fewer_cpus and len(findings.full) < 2 and len(values) < 2 * LEAST_PROCESSES:
+        return False
+    best = min(estimate(findings.full) if findings.full else inf, estimate(values))
+    error = float(np.std(values, ddof=1)) / sqrt(len(values))
+    return best - DROP_ERRORS * error > candidate.bound + log1p(MARGIN) - WORTH
+
+
+Judge = Callable[[Candidate, Capacity | None], tuple[Verdict, str]]
+
+
+class Confirmation:
+    """Candidates under test, and the rounds that visit them."""
+
+    def __init__(
+        self, clock: Clock, capacity: Capacity | None, states: Capacity, *, judge: Judge = judge
+    ) -> None:
+        """Begin without candidates.
+
+        `capacity` decides which pairs count, or is None where it plays no part; `states` takes in every probe.
+        """
+        self._judge = judge
+        self._clock = clock
+        self._capacity = capacity
+        self._states = states
+        self.candidates: list[Candidate] = []
+        self._rounds = 0
+
+    @property
+    def open(self) -> list[Candidate]:
+        """Candidates that are still undecided."""
+        return [one for one in self.candidates if one.verdict is Verdict.OPEN]
+
+    @property
+    def seconds_left(self) -> float:
+        """About how long all of them take."""
+        return sum(one.processes_left(self._capacity) * one.seconds for one in self.open)
+
+    def add(self, candidate: Candidate) -> None:
+        """Put a candidate to the test."""
+        self.candidates.append(candidate)
+
+    def round(self) -> Iterator[Candidate]:
+        """Visit the candidates that there is time for once; yields those that this decides."""
+        self._rounds += 1
+        chance = Random(f"{self._clock.seed} {self._rounds}")
+        chosen = self._affordable()
+        chance.shuffle(chosen)
+        for group in _groups(chosen):
+            if self._clock.left < 0.8 * sum(one.seconds for one in group):
+                group = [one for one in group if one.seconds <= self._clock.left][:1]  # noqa: PLW2901
+            if group:
+                yield from self._visit(group)
+
+    def judge_again(self) -> Iterator[Candidate]:
+        """Judge the undecided ones by all that is known of the machine's capacity now; yields those decided."""
+        for one in self.open:
+            yield from self._judged(one)
+
+    def _affordable(self) -> list[Candidate]:
+        """Undecided candidates, those with the most to gain for their time first, as many as can be decided."""
+        open_ones = self.open
+        if self._clock.left >= self.seconds_left:
+            return open_ones
+
+        def worth(one: Candidate) -> float:
+            return one.expected_gain(self._capacity) / (one.processes_left(self._capacity) * one.seconds)
+
+        chosen: list[Candidate] = []
+        time = self._clock.left
+        for one in sorted(open_ones, key=worth, reverse=True):
+            time -= one.processes_left(self._capacity) * one.seconds
+            if chosen and time < 0:
+                break
+            chosen.append(one)
+        return chosen
+
+    def _visit(self, group: Sequence[Candidate]) -> Iterator[Candidate]:
+        """One process."""
+        seconds = min(self._clock.left, START_SECONDS + VISIT_SECONDS * len(group))
+        cases = [Case(operation=one.operation, configurations=(one.choice,)) for one in group]
+        pairs = max(one.pairs for one in group)
+        session = self._clock.run(cases, pairs=pairs, seconds=seconds, quiet=group[0].quiet)
+        self._states.add(session)
+        costs = _costs(session, group)
+        measured = by_operation(session)
+        for one in group:
+            one.seconds = costs[one.operation]
+            if one.operation in measured:
+                one.take(measured[one.operation], self._clock.elapsed)
+            yield from self._judged(one)
+
+    def _judged(self, one: Candidate) -> Iterator[Candidate]:
+        if one.verdict is Verdict.OPEN:
+            one.verdict, one.reason = self._judge(one, self._capacity)
+        if one.verdict is not Verdict.OPEN:
+            yield one
+
+
+def _groups(chosen: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """The candidates in their order, cut into what one process measures: no operation twice."""
+    waiting = list(chosen)
+    while waiting:
+        group = [waiting.pop(0)]
+        seconds = group[0].seconds
+        for one in list(waiting):
+            if len(group) == GROUP:
+                break
+            fits = seconds + one.seconds <= GROUP_SECONDS and one.quiet == group[0].quiet
+            if fits and all(one.operation != other.operation for other in group):
+                waiting.remove(one)
+                group.append(one)
+                seconds += one.seconds
+        yield group
+
+
+def _costs(session: Session, group: Iterable[Candidate]) -> dict[Operation, float]:
+    """Seconds of the process that fall to each candidate, by the time of its samples."""
+    sampled = {one.operation: 1e-9 for one in group}
+    for measurement in session.measurements:
+        if measurement.operation in sampled:
+            sampled[measurement.operation] += sum(max(0.01, second) for second in measurement.seconds)
+    total = sum(sampled.values())
+    even = session.wall_seconds / len(sampled)
+    return {one: (even + session.wall_seconds * part / total) / 2 for one, part in sampled.items()}

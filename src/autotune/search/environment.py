@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from autotune.search.sequential_test import MARGIN
+from autotune.model.catalogue import Kind
+from autotune.model.configuration import Knob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """The allocation and what the self-test found there."""
+class Environment:
+    """The allocation, as far as search asks."""
 
     usable_cpus: int
     default_threads: int | None = None
@@ -16,19 +17,18 @@ class Site:
     l2_bytes: int | None = None
     l3_bytes: int | None = None
     memory_bytes: int | None = None
-    resolution: float | None = None
-    """Half-width of the 95 % interval for identical configurations, in log-ratio."""
     neighbours: int = 0
     """Busy processes that are kept beside the trials."""
     copies: int = 1
     """Of each trial that run at once."""
     placements: Mapping[str, int] = field(default_factory=dict)
     """Where workers can be kept, with the most of them that have room there; empty on a machine of one piece."""
+    full_capacity: float | None = None
+    """What an earlier calibration of this machine saw in its best state."""
 
-    @property
-    def margin(self) -> float:
-        """The gain that a choice must be proved to exceed."""
-        return max(MARGIN, self.resolution or 0.0)
+    def default_cpus(self, kind: Kind) -> int:
+        """CPUs that plain NumPy keeps busy in an operation of this kind, as far as its knobs say."""
+        return (self.default_threads or 1) if Knob.BLAS_THREADS in kind.knobs else 1
 
     @property
     def company(self) -> str:
@@ -38,3 +38,8 @@ class Site:
             self.neighbours
         )
         return f"Measured{copies}{neighbours}." if copies or neighbours else ""
+
+    @property
+    def has_company(self) -> bool:
+        """Do processes of autotune's own run beside the trials, so that full capacity cannot be told?"""
+        return self.neighbours > 0 or self.copies > 1

@@ -1,4 +1,4 @@
-"""What a calibration says while it runs."""
+"""Events of a calibration while it runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,23 +16,24 @@ class Progress:
     elapsed: float
     """Seconds spent so far."""
     remaining: float
-    """Seconds of the budget that are left."""
+    """Seconds of the budget that are left; infinite without a budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Testing(Progress):
-    """The machine is tested: what it can tell apart, and how much of its CPUs is there."""
+class SelfTestStarted(Progress):
+    """The self-test runs: timing resolution and CPU capacity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started(Progress):
-    """An operation's turn has come."""
+class Exploring(Progress):
+    """An operation is explored, for the first time or once more."""
 
     name: str
     dtype: str
     index: int
     """From 1."""
     total: int
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,26 +43,33 @@ class Tried(Progress):
     operation: Operation
     configuration: Configuration
     ratio: float | None
-    """Its time divided by the default's, from search (not a claim); None if it failed."""
+    """Its time divided by the default's, from exploration (not a claim); None if it failed."""
     failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirming(Progress):
-    """A candidate goes to its confirmation on fresh processes."""
+    """A round of confirmation begins."""
 
-    operation: Operation
-    configuration: Configuration
-    ratio: float
-    """Its time divided by the default's, from search."""
+    decided: int
+    """Entries."""
+    undecided: int
+    """Entries whose candidate is under test."""
+    seconds_left: float
+    """That these are expected to take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided(Progress):
-    """An entry is final."""
+    """An entry is decided; another one of the same operation may follow if something better is proved."""
 
     entry: Entry
 
 
-Event = Testing | Started | Tried | Confirming | Decided
+Event = SelfTestStarted | Exploring | Tried | Confirming | Decided
 Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Ignore an event, where the return value is all that is wanted."""
+    del event

@@ -1,41 +1,56 @@
-"""What all sessions together say about the configurations of one operation. Pure but for its growing."""
+"""Evidence that exploration gathers on the configurations of one size: log-ratios to the adjacent default."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, sqrt
 
-from autotune.bench.statistics import pair_log_ratios, upper_bound
+import numpy as np
+
+from autotune.bench.statistics import hodges_lehmann, pair_log_ratios
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.model.measurement import Failure, FailureKind, Measurement
+from autotune.model.measurement import Failure, FailureKind, Measurement, Pair
 from autotune.model.operation import Operation
-from autotune.search.session_effects import Additive
+from autotune.search.machine_states import Capacity, Visit
 from autotune.search.space import parsimony
 
-STATEMENT_ERROR = 0.025
-"""One-sided, for every statement that the evidence makes."""
+SURE = 2.0
+"""Standard errors by which a configuration may be better or worse than it seems."""
+
+LUCK = 0.004
+"""Standard deviation between processes that is assumed: memory layout and the like, in log-ratio."""
+
+LEAST_SCATTER = 0.003
+"""Of pairs, in log-ratio."""
+
+EFFICIENCY = 1.047
+"""Variance of the Hodges-Lehmann estimate over that of the mean, for normal errors: pi / 3."""
 
 CLOCK_STOOD = Failure(kind=FailureKind.PROTOCOL, reason="The clock did not move while it ran.")
 
 
 @dataclass(kw_only=True)
 class Evidence:
-    """Log-ratios to the default, session by session."""
+    """Pairs of every configuration that was tried at one size, process by process."""
 
     operation: Operation
     usable_cpus: int
     """A configuration that uses more may be measured, for people to see, but never leads."""
-    sessions: dict[Configuration, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
-    """For each configuration and session the log-ratio of each round."""
+    default_cpus: int = 1
+    """CPUs that plain NumPy uses."""
+    capacity: Capacity | None = None
+    """Of this machine; None where it plays no part."""
+    visits: dict[Configuration, list[Visit]] = field(default_factory=lambda: defaultdict(list))
     default_seconds: list[float] = field(default_factory=list)
     failures: dict[Configuration, Failure] = field(default_factory=dict)
     """Why a configuration, or the default, is out for good."""
     retained_bytes: dict[Configuration, int] = field(default_factory=dict)
-    """How much more memory a process held with a configuration than with the default; the most of any session."""
-    _model: Additive = field(default_factory=Additive)
+    """How much more memory a process held with a configuration than with the default; the most of any process."""
+    _cache: dict[Configuration, tuple[float, int, int, bool]] = field(default_factory=dict)
+    _scatter: float | None = None
 
-    def add(self, measurements: Iterable[Measurement]) -> None:
-        """Take in what a session measured of this operation, the default first."""
+    def add(self, measurements: Iterable[Measurement], elapsed: float = 0.0) -> None:
+        """Take in what one process measured of this operation, the default first."""
         default, *others = measurements
         if not sane(default):
             if default.failure is None or default.failure.final:
@@ -44,17 +59,15 @@ class Evidence:
         self.default_seconds.extend(default.seconds)
         for measurement in others:
             if sane(measurement):
-                pairs = measurement.pairs
-                self.sessions[measurement.configuration].append(pair_log_ratios(pairs))
-                self._model.add(
-                    {
-                        DEFAULT: [pair.default_seconds for pair in pairs],
-                        measurement.configuration: [pair.candidate_seconds for pair in pairs],
-                    }
-                )
-                self._weigh(measurement, default)
+                if measurement.pairs:
+                    self.visits[measurement.configuration].append(
+                        Visit(pairs=measurement.pairs, elapsed=elapsed)
+                    )
+                    self._weigh(measurement, default)
             elif measurement.failure is None or measurement.failure.final:
                 self.failures[measurement.configuration] = measurement.failure or CLOCK_STOOD
+        self._cache.clear()
+        self._scatter = None
 
     def _weigh(self, measurement: Measurement, default: Measurement) -> None:
         if measurement.resident_bytes is not None and default.resident_bytes is not None:
@@ -65,27 +78,38 @@ class Evidence:
     @property
     def candidates(self) -> list[Configuration]:
         """The configurations with timings that never failed and fit the allocation."""
-        return [one for one in self.sessions if one not in self.failures and one.cpus <= self.usable_cpus]
+        return [one for one in self.visits if one not in self.failures and one.cpus <= self.usable_cpus]
 
     def estimate(self, configuration: Configuration) -> float:
-        """Log-ratio to the default, from all that ran beside it in all sessions."""
-        return self._model.effect(configuration) - self._model.effect(DEFAULT)
+        """Log-ratio to the default, at full capacity where it was seen."""
+        return self._summary(configuration)[0]
+
+    def is_pessimistic(self, configuration: Configuration) -> bool:
+        """Was it timed only while CPUs were missing, although it uses no fewer than the default?"""
+        return self._summary(configuration)[3] and configuration.cpus >= self.default_cpus
+
+    def is_optimistic(self, configuration: Configuration) -> bool:
+        """Was it timed only while CPUs were missing, and uses fewer than the default?"""
+        return self._summary(configuration)[3] and configuration.cpus < self.default_cpus
 
     def doubt(self, configuration: Configuration) -> float:
-        """Standard error of the estimate where configurations are compared with each other."""
-        return self._model.error(configuration)
+        """Standard error of the estimate."""
+        _, pairs, processes, _ = self._summary(configuration)
+        return sqrt(EFFICIENCY * self._pair_scatter() ** 2 / pairs + LUCK**2 / processes)
 
     def upper(self, configuration: Configuration) -> float:
-        """Upper end of the log-ratio over all rounds. Of one process's luck it knows nothing."""
-        return upper_bound(
-            [value for session in self.sessions[configuration] for value in session], STATEMENT_ERROR
-        )
+        """Log-ratio that it hardly exceeds; infinite with a single pair."""
+        if self.pairs(configuration) < 2:
+            return inf
+        return self.estimate(configuration) + SURE * self.doubt(configuration)
 
     def lower(self, configuration: Configuration) -> float:
-        """Lower end, likewise."""
-        return -upper_bound(
-            [-value for session in self.sessions[configuration] for value in session], STATEMENT_ERROR
-        )
+        """Log-ratio that it hardly falls below."""
+        return self.estimate(configuration) - SURE * self.doubt(configuration)
+
+    def pairs(self, configuration: Configuration) -> int:
+        """Pairs in which it was timed."""
+        return sum(len(visit.pairs) for visit in self.visits[configuration])
 
     def leader(self, tie: float) -> Configuration:
         """The best configuration; of those within `tie` of the best (in log-ratio) the one using least.
@@ -94,22 +118,14 @@ class Evidence:
         A thriftier one has to be within the tie even if it is slower than it seems by its standard error: of
         many that seem equal, the thriftiest is too often one that was lucky.
         """
-        estimates = {one: self.estimate(one) for one in self._known_well()} | {DEFAULT: 0.0}
+        estimates = {one: self.estimate(one) for one in self._well_known()} | {DEFAULT: 0.0}
         first = min(estimates, key=estimates.__getitem__)
         best = estimates[first] + tie
         if estimates[DEFAULT] <= best:
             return DEFAULT
+        del estimates[DEFAULT]
         equal = [one for one, value in estimates.items() if one == first or value + self.doubt(one) <= best]
         return min(equal, key=lambda one: (parsimony(one), estimates[one]))
-
-    def rounds(self, configuration: Configuration) -> int:
-        """Rounds in which it was measured."""
-        return sum(len(session) for session in self.sessions[configuration])
-
-    def _known_well(self) -> list[Configuration]:
-        """The candidates measured at least half as often as any: of the others only the lucky would lead."""
-        most = max(map(self.rounds, self.candidates), default=0)
-        return [one for one in self.candidates if 2 * self.rounds(one) >= most]
 
     def safe_threads(self, slack: float) -> tuple[int, ...]:
         """Thread counts, set alone, that were no slower than the default by more than `slack` in log-ratio."""
@@ -123,8 +139,49 @@ class Evidence:
             )
         )
 
+    def _well_known(self) -> list[Configuration]:
+        """The candidates measured at least half as often as any: of the others only the lucky would lead."""
+        most = max(map(self.pairs, self.candidates), default=0)
+        return [one for one in self.candidates if 2 * self.pairs(one) >= most]
+
+    def _summary(self, configuration: Configuration) -> tuple[float, int, int, bool]:
+        """(estimate, pairs and processes that it rests on, were CPUs missing in all of them?)"""
+        if configuration not in self._cache:
+            groups, reduced = self._groups(configuration)
+            ratios = [pair_log_ratios(pairs) for pairs in groups]
+            counts = [len(values) for values in ratios]
+            value = float(np.average([hodges_lehmann(values) for values in ratios], weights=counts))
+            self._cache[configuration] = value, sum(counts), len(groups), reduced
+        return self._cache[configuration]
+
+    def _groups(self, configuration: Configuration) -> tuple[list[Sequence[Pair]], bool]:
+        """Pairs of each process that count, and whether CPUs were missing in all of them."""
+        visits = self.visits[configuration]
+        if self.capacity is None:
+            return [visit.pairs for visit in visits], False
+        for fewer_cpus in (configuration.cpus < self.default_cpus, False):
+            full = [visit.at_full(self.capacity, fewer_cpus=fewer_cpus) for visit in visits]
+            if any(full):
+                return [pairs for pairs in full if pairs], False
+        return [visit.pairs for visit in visits], True
+
+    def _pair_scatter(self) -> float:
+        """Standard deviation of one pair's log-ratio: 1.4826 times the median absolute deviation, of all together."""
+        if self._scatter is None:
+            apart: list[float] = []
+            for visit in (visit for visits in self.visits.values() for visit in visits):
+                if len(visit.pairs) > 1:
+                    values = np.asarray(pair_log_ratios(visit.pairs))
+                    bias = sqrt(len(values) / (len(values) - 1))
+                    apart += list(np.abs(values - hodges_lehmann(list(values))) * bias)
+            self._scatter = max(LEAST_SCATTER, 1.4826 * float(np.median(apart))) if apart else LUCK
+        return self._scatter
+
 
 def sane(measurement: Measurement) -> bool:
     """Are there timings, all of them finite and above zero?"""
-    seconds = [*measurement.seconds, *(pair.default_seconds for pair in measurement.pairs)]
-    return measurement.failure is None and all(0.0 < value < inf for value in seconds or (0.0,))
+    seconds = (
+        *measurement.seconds,
+        *(value for pair in measurement.pairs for value in (pair.default_seconds, pair.candidate_seconds)),
+    )
+    return measurement.failure is None and bool(seconds) and all(0.0 < value < inf for value in seconds)

@@ -1,31 +1,33 @@
-"""Finds for each size of one operation the configuration that seems best. Seems: confirmation comes after.
+"""Exploration: the configuration that seems best at each size of one operation. Seems: confirmation comes after.
 
 All sizes advance together, one fresh process a step, so that what one size finds is tried at its neighbours in
 the next. A small space is measured whole. In a large one the study proposes, batch by batch, and then the
-surroundings of the leader are seen. Then the leaders race, until one is left or the time is over.
+surroundings of the leader are measured. Then the leaders race, until one is left; plain losers are not
+measured again.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import log1p, log2
 
 import numpy as np
 from optuna.trial import Trial
 
-from autotune.bench.protocol import Bench
-from autotune.model.catalogue import Kind
-from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.catalogue import Family
+from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.measurement import Case, Measurement, Session
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.search.crossings import crossings
-from autotune.search.environment import Site
-from autotune.search.evidence import Evidence, sane
-from autotune.search.interference import Disturbance
+from autotune.search.environment import Environment
+from autotune.search.evidence import SURE, Evidence, sane
+from autotune.search.machine_states import Capacity
+from autotune.search.plan import Item
 from autotune.search.search_grid import Grid
+from autotune.search.sequential_test import MARGIN
 from autotune.search.space import nearest, position, setting, space, widened
 from autotune.search.study import Study
-from autotune.search.time_budget import Clock
 from autotune.search.warm_starts import proved, suggestions
 
 WHOLE = 24
@@ -47,135 +49,231 @@ SHELL = 8
 """Configurations of one step into the surroundings of the leader."""
 FRACTION = 0.5
 """Part of a large space that is measured at most."""
-SURE = 2.0
-"""Standard errors by which a configuration may be better or worse than it seems."""
-COMPANY = 4
+BESIDE = 4
 """Configurations that a leader in doubt is measured with."""
-SEARCH_ROUNDS = 3
-CROSSING_ROUNDS = 6
-RACES = ((24, 4), (12, 4), (8, 8), (4, 8), (4, 12), (3, 12))
-"""(configurations, rounds) of each race, from many and few to few and many; each runs in a fresh process."""
+FEW_PAIRS, MANY_PAIRS, PAIRS_OF_FIRST_STEP = 2, 4, 16
+"""Pairs of each configuration in a step of the search: as many as make so many in all."""
+CROSSING_PAIRS = 4
+RACES = ((12, 4), (8, 6), (6, 8), (4, 10), (3, 12), (3, 16))
+"""(configurations, pairs of each) of each race, from many and few to few and many; each in a fresh process."""
 TIE = 0.01
 """Log-ratio below which two configurations count as equal."""
+KNOB_PAIRS = 8
+"""Where it is tried whether a knob matters."""
+QUIET_CANDIDATES, QUIET_PAIRS = 6, 6
+"""Of each size, that are measured once more while the neighbours rest."""
+LOST_CAPACITY_STEPS = 3
+"""Further steps for candidates that were only seen while CPUs were missing."""
+
+UNSEEN = 0.05
+"""Improvement that may be found, in log-ratio, while the search of a large space goes on."""
+
+PAIRS = 8
+"""In each process of a confirmation."""
 
 Seen = Callable[[Measurement, float | None], None]
 """Told of every configuration that was measured, with its log-ratio to the default."""
+Batches = dict[Operation, list[Configuration]]
 
 
-def hunt(
-    kind: Kind,
-    operations: Sequence[Operation],
-    *,
-    site: Site,
-    bench: Bench,
-    clock: Clock,
-    seen: Seen,
-    grid: Grid | None = None,
-    known: Sequence[Profile] = (),
-) -> tuple[dict[Operation, Evidence], Disturbance]:
-    """The evidence on every size, and how much others disturbed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One fresh process of exploration."""
 
-    `grid` takes the place of the space that the kind suggests; what is `known` from elsewhere is tried first.
-    Ends when nothing is open or the clock's part is over; every size is measured at least once.
-    """
-    sizes = [
-        _Size(
-            operation,
-            grid or space(kind, operation, site.usable_cpus, site.default_threads, site.placements),
-            site,
-            clock.seed,
-            suggestions(known, operation, site.usable_cpus),
-            proved(known, operation, site.usable_cpus),
-        )
-        for operation in operations
-    ]
-    sessions: list[Session] = []
+    cases: tuple[Case, ...]
+    pairs: int
+    quiet: bool = False
 
-    def step(batches: Mapping[Operation, list[Configuration]], rounds: int) -> None:
-        cases = [Case(operation=one, configurations=tuple(batch)) for one, batch in batches.items()]
-        session = clock.run(bench, cases, rounds, clock.left)
-        sessions.append(session)
+
+class Exploration:
+    """Exploration of one item: proposes a step, takes in its session, and so on until nothing is open."""
+
+    def __init__(
+        self,
+        item: Item,
+        operations: Sequence[Operation],
+        *,
+        environment: Environment,
+        capacity: Capacity | None,
+        seed: int,
+        lessons: Sequence[Profile] = (),
+        seen: Seen,
+    ) -> None:
+        """`operations` are the sizes that there is time for; what is known from elsewhere is tried first."""
+        self.item = item
+        self._environment = environment
+        self._seen = seen
+        self._sizes = {
+            one: _SizeSearch(
+                item, one, environment=environment, capacity=capacity, seed=seed, lessons=lessons
+            )
+            for one in operations
+        }
+        self._steps = self._plan_steps()
+        self._next: Step | None = next(self._steps, None)
+        self.steps_taken = 0
+
+    @property
+    def evidence(self) -> dict[Operation, Evidence]:
+        """What was seen of every size."""
+        return {one: size.evidence for one, size in self._sizes.items()}
+
+    @property
+    def next_step(self) -> Step | None:
+        """The next process; None when nothing is open."""
+        return self._next
+
+    @property
+    def promise(self) -> float:
+        """Gain that may still be found, as a sum of log-ratios over the sizes, times the weight."""
+        return self.item.weight * sum(size.promise for size in self._sizes.values())
+
+    def take(self, session: Session, elapsed: float) -> None:
+        """Take in the session of the step."""
+        assert self._next is not None
         measured = by_operation(session)
-        for size in sizes:
-            if size.operation in measured:
-                size.tell(measured[size.operation], seen)
+        for operation, size in self._sizes.items():
+            if operation in measured:
+                size.tell(measured[operation], elapsed, self._seen, quiet=self._next.quiet)
+        self.steps_taken += 1
+        self._next = next(self._steps, None)
 
-    while batches := {size.operation: size.ask(_around(sizes, size)) for size in sizes if size.searching}:
-        step(batches, SEARCH_ROUNDS)
-        if clock.left <= 0:
-            break
-    if clock.left > 0 and (crossing := _crossing(sizes)):
-        step(crossing, CROSSING_ROUNDS)
-    for racers_wanted, rounds in RACES:
-        racers = {size.operation: found for size in sizes if (found := size.racers(racers_wanted))}
-        if clock.left <= 0:
-            break
-        if racers:
-            step(racers, rounds)
-    return {size.operation: size.evidence for size in sizes}, Disturbance.of(sessions)
+    def leader(self, operation: Operation) -> Configuration:
+        """The configuration to put to the test at a size; the default where nothing seems better."""
+        return self._sizes[operation].leader()
 
+    def runner_up(self, operation: Operation, tried: Iterable[Configuration]) -> Configuration:
+        """The best of a size that was not put to the test yet; the default where nothing is much better."""
+        evidence, tested = self._sizes[operation].evidence, set(tried)
+        others = [one for one in evidence.candidates if one not in tested]
+        best = min(others, key=evidence.estimate, default=DEFAULT)
+        return best if best != DEFAULT and evidence.estimate(best) < -2 * log1p(MARGIN) else DEFAULT
 
-def _crossing(sizes: Sequence["_Size"]) -> dict[Operation, list[Configuration]]:
-    """What every size measures for the sake of those between it and the next."""
-    wanted = crossings({size.operation: size.evidence for size in sizes})
-    batches = {size.operation: size.cross(wanted.get(size.operation, ())) for size in sizes}
-    return {operation: batch for operation, batch in batches.items() if batch}
+    def _step(self, batches: Mapping[Operation, Sequence[Configuration]], pairs: int) -> Step:
+        cases = (Case(operation=one, configurations=tuple(batch)) for one, batch in batches.items())
+        if self.item.pairs is not None:  # where a pair costs two processes, a step takes fewer of them
+            pairs = max(1, pairs * self.item.pairs // PAIRS)
+        return Step(cases=tuple(cases), pairs=pairs)
+
+    def _plan_steps(self) -> Iterator[Step]:
+        """Every step; between two of them the session of the first has been taken in."""
+        sizes = list(self._sizes.values())
+        alone: Batches = {one.operation: [] for one in sizes if one.has_no_choice}
+        if alone:  # the default is measured all the same
+            yield self._step(alone, 1)
+        while batches := _filled({one.operation: one.ask(_around(sizes, one)) for one in sizes}):
+            largest = max(map(len, batches.values()))
+            yield self._step(batches, max(FEW_PAIRS, min(MANY_PAIRS, PAIRS_OF_FIRST_STEP // largest)))
+        for _ in range(LOST_CAPACITY_STEPS):
+            if batches := _filled({one.operation: one.seen_without_capacity() for one in sizes}):
+                yield self._step(batches, MANY_PAIRS)
+        wanted = crossings(self.evidence)
+        if batches := _filled({one.operation: one.cross(wanted.get(one.operation, ())) for one in sizes}):
+            yield self._step(batches, CROSSING_PAIRS)
+        for count, pairs in RACES:
+            if batches := _filled({one.operation: one.racers(count) for one in sizes}):
+                yield self._step(batches, pairs)
+        if batches := _filled({one.operation: one.without_knobs() for one in sizes}):
+            yield self._step(batches, KNOB_PAIRS)
+        if self._environment.neighbours:
+            batches = _filled({one.operation: one.leaders(QUIET_CANDIDATES) for one in sizes})
+            if batches:
+                yield replace(self._step(batches, QUIET_PAIRS), quiet=True)
 
 
 def by_operation(session: Session) -> dict[Operation, list[Measurement]]:
     """A session's measurements, operation by operation; the default first in each."""
-    found: dict[Operation, list[Measurement]] = {}
+    grouped: dict[Operation, list[Measurement]] = {}
     for measurement in session.measurements:
-        found.setdefault(measurement.operation, []).append(measurement)
-    return found
+        grouped.setdefault(measurement.operation, []).append(measurement)
+    return grouped
 
 
-def _around(sizes: Sequence["_Size"], size: "_Size") -> list[Configuration]:
-    """What the next smaller and the next larger size found best so far."""
+def _filled(batches: Batches) -> Batches:
+    return {operation: batch for operation, batch in batches.items() if batch}
+
+
+def _around(sizes: Sequence["_SizeSearch"], size: "_SizeSearch") -> list[Configuration]:
+    """The best so far of the next smaller and the next larger size."""
     place = sizes.index(size)
     beside = [*sizes[max(0, place - 1) : place], *sizes[place + 1 : place + 2]]
-    return [one for other in beside if not (one := other.evidence.leader(0.0)).is_default]
+    leaders = (other.evidence.leader(0.0) for other in beside)
+    return [one for one in leaders if not one.is_default]
 
 
-class _Size:
+class _SizeSearch:
     """One size of the operation under search."""
 
     def __init__(
         self,
+        item: Item,
         operation: Operation,
-        grid: Grid | None,
-        site: Site,
+        *,
+        environment: Environment,
+        capacity: Capacity | None,
         seed: int,
-        suggested: Sequence[Configuration] = (),
-        proved: Sequence[Configuration] = (),
+        lessons: Sequence[Profile],
     ) -> None:
+        usable_cpus = environment.usable_cpus
+        grid = item.grid or space(
+            item.kind, operation, usable_cpus, environment.default_threads, environment.placements
+        )
         self.operation = operation
-        self.evidence = Evidence(operation=operation, usable_cpus=site.usable_cpus)
-        self.searching = True
+        self._family = item.kind.family
+        self.evidence = Evidence(
+            operation=operation,
+            usable_cpus=usable_cpus,
+            default_cpus=environment.default_cpus(item.kind),
+            capacity=capacity,
+        )
+        self._quiet = Evidence(operation=operation, usable_cpus=usable_cpus)
+        self._neighbours = environment.neighbours > 0
         self._study: Study | None = None
         self._proved: set[Configuration] = set()
         self._homing = self._settled = self._raced = False
         if grid is not None:
+            suggested = suggestions(lessons, operation, usable_cpus)
             grid = widened(grid, suggested)
             near = (nearest(grid, one) for one in suggested)
             first = dict.fromkeys([*(point for point in near if point is not None), *grid.corners()])
             self._study = Study(grid, seed=seed, first=list(first)[:BATCH], name=str(operation))
-            self._proved = {setting(grid, p) for one in proved if (p := nearest(grid, one)) is not None}
+            elsewhere = proved(lessons, operation, usable_cpus)
+            self._proved = {setting(grid, p) for one in elsewhere if (p := nearest(grid, one)) is not None}
         self._open: dict[Configuration, list[Trial]] = {}
         self._best = 0.0
         self._steps = self._idle = 0
         doublings = 0 if grid is None else max(0, len(grid.points).bit_length() - 7)
         self._most, self._patience = STEPS + 2 * doublings, PATIENCE + doublings
-        self._proposing = True
-        self._margin = log1p(site.margin)
+        self._proposing = self.searching = True
+
+    @property
+    def has_no_choice(self) -> bool:
+        """Is there nothing to choose from on this allocation?"""
+        return self._study is None
+
+    @property
+    def promise(self) -> float:
+        """Improvement on the leader that may still be found, in log-ratio; a whole one before the first step."""
+        evidence = self.evidence
+        if self._study is None or DEFAULT in evidence.failures:
+            return 0.0
+        if not evidence.candidates:
+            return 1.0
+        leader = min(evidence.candidates, key=evidence.estimate)
+        best = min(0.0, evidence.estimate(leader))
+        others = min((evidence.lower(one) for one in evidence.candidates if one != leader), default=0.0)
+        unseen = UNSEEN if self.searching else 0.0
+        return max(0.0, min(best - others, -others), unseen)
 
     def ask(self, hints: Sequence[Configuration]) -> list[Configuration]:
         """What to try next: all of a small space; of a large one the hints, and what the study proposes."""
-        if self._study is None:
+        if self._study is None or not self.searching:
             return []
         grid = self._study.grid
         if _small(grid):
             return self._try(self._study, range(len(grid.points)))
+        if not self._proposing and not self.evidence.candidates:
+            return []
         if self._homing or not self._proposing:
             return self._try(self._study, self._surroundings(grid))
         near = dict.fromkeys(nearest(grid, hint) for hint in hints)
@@ -183,6 +281,20 @@ class _Size:
             : BATCH // 2
         ]
         return self._try(self._study, [*new, *[None] * (BATCH - len(new))])
+
+    def seen_without_capacity(self) -> list[Configuration]:
+        """Candidates that may gain, and of which nothing is known at full capacity."""
+        evidence = self.evidence
+        poor = [
+            one
+            for one in evidence.candidates
+            if evidence.is_pessimistic(one)
+            or (evidence.is_optimistic(one) and evidence.lower(one) < -log1p(MARGIN))
+        ]
+        known = [one for one in evidence.candidates if one not in poor]
+        if min(map(evidence.estimate, known), default=0.0) < -4 * log1p(MARGIN):
+            return []
+        return self._again(sorted(poor, key=evidence.estimate)[:BATCH])
 
     def cross(self, ways: Iterable[Configuration]) -> list[Configuration]:
         """Configurations of these ways: the best that is known, else the one with the leader's chunk or nearly.
@@ -195,7 +307,7 @@ class _Size:
         leader = self.evidence.leader(0.0)
 
         def rank(one: Configuration) -> tuple[bool, float]:
-            if one in self.evidence.sessions:
+            if one in self.evidence.visits:
                 return False, self.evidence.estimate(one)
             return True, abs(log2((one.chunk or 1) / (leader.chunk or one.chunk or 1)))
 
@@ -212,36 +324,76 @@ class _Size:
         A first that is in doubt itself is measured again though nothing comes near it: of many timings one is
         far off, and it is that one which leads.
         """
-        if self._study is None or not self.evidence.candidates:
+        evidence = self.evidence
+        if self._study is None or not evidence.candidates:
             return []
         if self._settled and (wanted > BATCH or self._raced):
             return []
         self._raced = wanted <= BATCH
-        evidence = self.evidence
         leaders = sorted(evidence.candidates, key=evidence.estimate)
         first = leaders[0]
-        if min(map(evidence.lower, leaders)) > -self._margin:
+        if min(map(evidence.lower, leaders)) > -log1p(MARGIN):
             return []
         within = evidence.estimate(first) + SURE * evidence.doubt(first) - TIE
         rivals = [one for one in leaders[1:] if evidence.estimate(one) - SURE * evidence.doubt(one) < within]
-        if not rivals and evidence.doubt(first) < TIE / SURE / 2:
+        if not rivals and (
+            len(leaders) == 1 or evidence.doubt(first) < max(TIE, -evidence.estimate(first) / 4)
+        ):
             return []
-        chosen = [first, *(rivals or leaders[1:COMPANY])][:wanted]
-        return self._try(self._study, [position(self._study.grid, one) for one in chosen])
+        return self._again([first, *(rivals or leaders[1:BESIDE])][:wanted])
 
-    def tell(self, measurements: Sequence[Measurement], seen: Seen) -> None:
+    def without_knobs(self) -> list[Configuration]:
+        """The leader, and it with each of its knobs left alone in turn. Only the user's work may ignore a knob."""
+        leader = self.evidence.leader(TIE)
+        knobs = leader.as_dict()
+        if self._family is not Family.USER or len(knobs) < 2:
+            return []
+        return self._again([leader, *(replace(leader, **{name: None}) for name in knobs)])
+
+    def leaders(self, wanted: int) -> list[Configuration]:
+        """The best so far."""
+        return self._again(sorted(self.evidence.candidates, key=self.evidence.estimate)[:wanted])
+
+    def leader(self) -> Configuration:
+        """The configuration to put to the test; the default where nothing seems better by the margin."""
+        evidence = self.evidence
+        if self._neighbours:
+            return self._quiet_leader()
+        leader = _simplest(evidence, evidence.leader(TIE))
+        if not leader.is_default and evidence.estimate(leader) < -log1p(MARGIN):
+            return leader
+        poor = [one for one in evidence.candidates if evidence.is_pessimistic(one)]
+        return min(poor, key=evidence.estimate, default=DEFAULT)
+
+    def tell(
+        self, measurements: Sequence[Measurement], elapsed: float, seen: Seen, *, quiet: bool = False
+    ) -> None:
         """Take in what a step measured, and settle whether another is worth its time."""
+        if quiet:
+            self._quiet.add(measurements, elapsed)
+            return
         default, *others = measurements
-        self.evidence.add(measurements)
+        self.evidence.add(measurements, elapsed)
         self._steps += 1
         for measurement in others:
-            sound = sane(measurement) and sane(default)
+            known = measurement.configuration in self.evidence.visits
+            sound = sane(measurement) and sane(default) and known
             value = self.evidence.estimate(measurement.configuration) if sound else None
             for trial in self._open.pop(measurement.configuration, []):
                 assert self._study is not None
                 self._study.tell(trial, value)
             seen(measurement, value)
         self.searching = DEFAULT not in self.evidence.failures and self._worthwhile()
+
+    def _quiet_leader(self) -> Configuration:
+        """The best beside the neighbours of those that seem no slower than the default without them."""
+        loaded, quiet = self.evidence, self._quiet
+        kept = [one for one in loaded.candidates if one in quiet.candidates and quiet.estimate(one) <= TIE]
+        best = min(kept, key=loaded.estimate, default=DEFAULT)
+        if best == DEFAULT or loaded.estimate(best) >= -log1p(MARGIN):
+            return DEFAULT
+        equal = [one for one in kept if loaded.estimate(one) <= loaded.estimate(best) + TIE]
+        return min(equal, key=lambda one: (one.cpus, loaded.estimate(one)))
 
     def _worthwhile(self) -> bool:
         """Is another step worth its time? First the study proposes, then the leader's surroundings are seen."""
@@ -257,9 +409,8 @@ class _Size:
         self._settled = holds and self._steps > 1 and self._study.promise(GAIN) <= FAIR
         if self._settled:
             return False
-        points = len(self._study.grid.points)
-        known = len(self.evidence.sessions) + len(self.evidence.failures)
-        return self._idle < self._patience and known < FRACTION * points
+        known = len(self.evidence.visits) + len(self.evidence.failures)
+        return self._idle < self._patience and known < FRACTION * len(self._study.grid.points)
 
     def _holds(self) -> bool:
         """Is what was proved elsewhere faster than the default here too, and as good as anything that was tried?"""
@@ -270,11 +421,22 @@ class _Size:
         )
 
     def _surroundings(self, grid: Grid) -> list[int]:
-        """The points nearest to the leader that nobody looked at yet."""
+        """The points nearest to the leader that were not measured yet."""
         leader = position(grid, min(self.evidence.candidates, key=self.evidence.estimate))
         apart = np.abs(grid.coordinates - grid.coordinates[leader]).sum(axis=1)
         unknown = (int(point) for point in np.argsort(apart, kind="stable"))
         return list(islice((p for p in unknown if self._unknown(setting(grid, p))), SHELL))
+
+    def _again(self, configurations: Iterable[Configuration]) -> list[Configuration]:
+        """Measure these; the study is told of those that are points of its grid."""
+        if self._study is None:
+            return []
+        grid = self._study.grid
+        wanted = dict.fromkeys(one for one in configurations if not one.is_default)
+        values = {one: tuple(one.as_dict().get(name, "") for name in grid.parameters) for one in wanted}
+        inside = [one for one in wanted if values[one] in grid.index or Knob.PLACEMENT in grid.parameters]
+        self._try(self._study, [position(grid, one) for one in inside])
+        return list(wanted)
 
     def _try(self, study: Study, points: Iterable[int | None]) -> list[Configuration]:
         """Trials of these points, or of what the study proposes for None; each configuration once."""
@@ -287,7 +449,18 @@ class _Size:
         return list(asked)
 
     def _unknown(self, configuration: Configuration) -> bool:
-        return configuration not in self.evidence.sessions and configuration not in self.evidence.failures
+        return configuration not in self.evidence.visits and configuration not in self.evidence.failures
+
+
+def _simplest(evidence: Evidence, leader: Configuration) -> Configuration:
+    """The leader without a knob that was not shown to matter."""
+    for name in leader.as_dict():
+        simpler = replace(leader, **{name: None})
+        if not simpler.is_default and simpler in evidence.candidates:
+            apart = evidence.estimate(simpler) - evidence.estimate(leader)
+            if apart - (evidence.doubt(simpler) + evidence.doubt(leader)) / 2 <= TIE:
+                return _simplest(evidence, simpler)
+    return leader
 
 
 def _small(grid: Grid) -> bool:

@@ -1,4 +1,4 @@
-"""What was measured, kept as it arrives, so that an interrupted calibration goes on where it ended.
+"""Journal of a calibration: its sessions, kept as they arrive, so that an interrupted one goes on where it ended.
 
 A journal is a Bench around a Bench. Plans that it has seen are answered from the file; since search has no
 other clock and no other luck than its sessions and its seed, the same plans are asked again in the same order.
@@ -6,21 +6,56 @@ other clock and no other luck than its sessions and its seed, the same plans are
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from autotune.bench.protocol import Bench
+from autotune.bench.selftest import SelfTest
 from autotune.host.trusted_files import replace_file
 from autotune.model.configuration import configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 from autotune.model.operation import Operation
-from autotune.search.environment import Site
+from autotune.search.environment import Environment
+from autotune.search.request import Request
 
 Json = dict[str, Any]
 
-_SITE = {item.name for item in fields(Site)}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """All that a calibration depends on besides its sessions."""
+
+    request: Request
+    environment: Environment
+    self_test: SelfTest
+    lessons: Sequence[Any] = ()
+    """Choices proved elsewhere, as documents: they decide what is tried."""
+
+    def as_dict(self) -> Json:
+        """The fields as plain values."""
+        return {
+            "request": self.request.as_dict(),
+            "environment": asdict(self.environment),
+            "self_test": asdict(self.self_test),
+            "lessons": list(self.lessons),
+        }
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """The header of a journal; None if there is none that this version can go on with."""
+        for values in _lines(path)[:1]:
+            try:
+                return cls(
+                    request=Request.from_dict(values["request"]),
+                    environment=Environment(**values["environment"]),
+                    self_test=SelfTest(**values["self_test"]),
+                    lessons=values["lessons"],
+                )
+            except (KeyError, TypeError, ValueError):
+                return None
+        return None
 
 
 class Journal:
@@ -30,27 +65,27 @@ class Journal:
     another plan than the one asked, ends what is remembered: from there on the real bench measures.
     """
 
-    def __init__(self, bench: Bench, path: Path, head: Mapping[str, Any], *, resume: bool = False) -> None:
-        """`head` is what whoever resumes must know: what was asked, and what the self-test found.
+    def __init__(self, bench: Bench, path: Path, header: Header, *, resume: bool = False) -> None:
+        """Begin a journal, or go on with the one at `path`.
 
         Scope of effect: replaces the file unless `resume` is set. An unwritable folder costs the memory only.
         """
         self.bench = bench
         self._path = path
-        self._known = remembered(path) if resume else []
-        self._lines: list[Json] = [dict(head)]
-        self._write(self._known)
+        self._remembered = _sessions(path) if resume else []
+        self._lines: list[Json] = [header.as_dict()]
+        self._write(self._remembered)
 
     def run(self, plan: TrialPlan) -> Session:
         """The session of a plan, remembered or measured now."""
         written = json.loads(json.dumps(asdict(plan)))
-        if self._known:
-            line = self._known.pop(0)
+        if self._remembered:
+            line = self._remembered.pop(0)
             session = _session(line["session"]) if line["plan"] == written else None
             if session is not None:
                 self._lines.append(line)
                 return session
-            self._known.clear()
+            self._remembered.clear()
             self._write([])
         session = self.bench.run(plan)
         self._lines.append({"plan": written, "session": asdict(session)})
@@ -68,38 +103,23 @@ class Journal:
             return  # without a journal the calibration is as good, only not resumable
 
 
-def header(path: Path) -> Json | None:
-    """What a journal begins with; None if there is none that can be gone on with."""
-    match _lines(path)[:1]:
-        case [
-            {
-                "asked": dict(),
-                "site": dict(site),
-                "capacity": float() | int() | None,
-                "spent": float() | int(),
-            } as head
-        ] if site.keys() == _SITE:  # else another version wrote it
-            return head
-    return None
-
-
-def remembered(path: Path) -> list[Json]:
-    """The sessions of a journal, in order, up to the first line that is not whole."""
-    return [line for line in _lines(path)[1:] if line.keys() == {"plan", "session"}]
-
-
 def sessions(path: Path) -> tuple[Session, ...]:
-    """What a journal holds, in order, up to the first line that this version does not understand."""
-    found: list[Session] = []
-    for line in remembered(path):
+    """Sessions of a journal, in order, up to the first line that this version does not understand."""
+    understood: list[Session] = []
+    for line in _sessions(path):
         session = _session(line["session"])
         if session is None:
             break
-        found.append(session)
-    return tuple(found)
+        understood.append(session)
+    return tuple(understood)
+
+
+def _sessions(path: Path) -> list[Json]:
+    return [line for line in _lines(path)[1:] if line.keys() == {"plan", "session"}]
 
 
 def _lines(path: Path) -> list[Json]:
+    """Every line up to the first that is not whole."""
     try:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
     except (OSError, UnicodeDecodeError):
@@ -126,15 +146,10 @@ def _append(path: Path, line: Json) -> None:
         return  # as above
 
 
-def _session(values: Json) -> Session | None:
+def _session(values: Mapping[str, Any]) -> Session | None:
     """A session; None if another version wrote it."""
     try:
-        return Session(
-            measurements=tuple(_measurement(one) for one in values["measurements"]),
-            wall_seconds=values["wall_seconds"],
-            sampled_seconds=values["sampled_seconds"],
-            best_capacity=values["best_capacity"],
-        )
+        return Session(**{**values, "measurements": tuple(map(_measurement, values["measurements"]))})
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 

@@ -1,324 +1,416 @@
-"""From a request to entries: for each operation hunt, prove, decide."""
+"""Flow of a calibration's time: exploration of all operations, confirmation in rounds, then further candidates."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import exp, log1p
-from statistics import fmean
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import exp, inf, isfinite, log, log1p
 
-from autotune import native
-from autotune.bench import ladder
-from autotune.bench.protocol import Bench
-from autotune.errors import BadBudget, BadSize
-from autotune.model.catalogue import CATALOGUE, Family, Kind, Sizes
+from autotune.bench.user_workload import UserWorkload
+from autotune.model.catalogue import CATALOGUE
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Entry
+from autotune.model.entry import Entry, Status
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.search import background_load
-from autotune.search.confirmation import Proof, prove
+from autotune.search.confirmation import MOST_PROCESSES, Candidate, Confirmation, Verdict
 from autotune.search.crossings import alternatives
-from autotune.search.decide import BUDGET, decide, kept
-from autotune.search.environment import Site
-from autotune.search.events import Confirming, Decided, Listener, Started, Tried
+from autotune.search.decide import OUT_OF_TIME, decide, kept
+from autotune.search.environment import Environment
+from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import Evidence
-from autotune.search.explore import TIE, hunt
-from autotune.search.interference import Disturbance
-from autotune.search.request import Request
-from autotune.search.search_grid import Grid
-from autotune.search.sequential_test import LEAN_LOOKS, LEAN_ROUNDS, LOOKS, ROUNDS, Look
+from autotune.search.explore import HOLDS, PAIRS, TIE, Exploration
+from autotune.search.machine_states import Capacity
+from autotune.search.plan import Item, Plan
+from autotune.search.sequential_test import ERROR, SHARES, candidate_error
 from autotune.search.time_budget import Clock
 
-LEAST_SECONDS = 3.0
-"""For one operation: two processes and a few timings of the default."""
-SIZE_SECONDS = 0.8
-"""What one size takes at least: its inputs, checks, warm-up, and a few rounds in two processes."""
-HUNT_SHARE = 0.4
-"""Of an operation's time; the rest is for the proof."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One operation and dtype with all its sizes: what is searched and proved together."""
-
-    kind: Kind
-    dtype: str
-    operations: tuple[Operation, ...]
-    grid: Grid | None = None
-    """What to choose from; None for what the kind suggests at each size."""
-    looks: tuple[Look, ...] = LOOKS
-    rounds: int = ROUNDS
-    """In each process of the proof."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What search found of one operation, and how far the proof of it has come."""
-
-    item: Item
-    evidence: Mapping[Operation, Evidence]
-    disturbed: Disturbance
-    """What others did during the search."""
-    choices: Mapping[Operation, Configuration]
-    """What is put to the test; nothing for a size where the default seems best."""
-    proof: Proof
-    search_seconds: float
-    """What a process of the search took on average."""
-
-    @property
-    def process_seconds(self) -> float:
-        """What the next process of the proof will take, as far as is known."""
-        return self.proof.sessions[-1].wall_seconds if self.proof.sessions else self.search_seconds
-
-    @property
-    def promise(self) -> float:
-        """Gain of all sizes still under test, as a sum of log-ratios: of the proof so far, else as search saw it."""
-        return -sum(
-            fmean(trial.estimate for trial in trials)
-            if trials
-            else self.evidence[one].estimate(self.choices[one])
-            for one, trials in self.proof.trials.items()
-        )
+EXPLORATION_SHARE = 0.45
+"""Of the time, at most, before the first confirmation."""
+FIRST_PASS_SHARE = 0.8
+"""Of that, for the first process of every operation."""
+SIZE_SECONDS = 0.4
+"""What one size takes at least: its inputs, checks, warm-up, and a few pairs."""
+UNSEEN_GAIN = -0.3
+"""Log-ratio that is expected of a candidate that was only seen while CPUs were missing, although it uses more."""
+QUIET_BOUND = log1p(0.01)
+"""Log-ratio that a choice proved beside neighbours must stay below without them: no slower than the margin allows."""
 
 
 def calibrate(
-    request: Request,
+    plan: Plan,
     *,
-    site: Site,
-    bench: Bench,
-    report: Listener,
-    spent: float = 0.0,
-    known: Sequence[Profile] = (),
-) -> Iterator[Entry]:
-    """The entries, operation by operation as they are decided. `spent` seconds of the budget are gone.
-
-    `known` is what was measured elsewhere; what it suggests for a size is the first to be tried there.
-
-    What the time does not reach is `default-kept`, reason budget. Raises BadBudget, BadSize.
-    """
-    items = plan(request, site)
-    clock = Clock(budget=request.seconds, seed=request.seed, elapsed=spent)
-    for entry in decided(items, site=site, bench=bench, clock=clock, report=report, known=known):
-        report(Decided(entry=entry, **_progress(clock)))
-        yield entry
-
-
-def plan(request: Request, site: Site) -> list[Item]:
-    """What is to be measured, in the catalogue's order, sizes from small to large.
-
-    Raises BadSize if a size that was asked for does not fit the memory, BadBudget if the time is too short for
-    a single operation.
-    """
-    if request.seconds < LEAST_SECONDS:
-        raise BadBudget(
-            f"{request.seconds:.3g} s are too short to measure a single operation; "
-            f"allow at least {LEAST_SECONDS:.0f} s."
-        )
-    kinds = (
-        [request.workload]
-        if request.workload is not None
-        else [CATALOGUE[name] for name in request.operations or default_operations()]
-    )
-    items = [_item(kind, dtype, request, site) for kind in kinds for dtype in request.all_dtypes]
-    return [item for item in items if item.operations]
-
-
-def default_operations() -> list[str]:
-    """Return the names that are measured if none is given: all of the catalogue that this installation can run."""
-    return [name for name, row in CATALOGUE.items() if row.family is not Family.LOOP or native.is_installed()]
-
-
-def as_planned(entries: Sequence[Entry], items: Sequence[Item]) -> tuple[Entry, ...]:
-    """The entries in the order of the plan: proofs that were cut off and gone on with are decided last."""
-    operations = (one for item in items for one in item.operations)
-    place = {one: number for number, one in enumerate(operations)}
-    return tuple(sorted(entries, key=lambda one: place[one.operation]))
-
-
-def _item(kind: Kind, dtype: str, request: Request, site: Site) -> Item:
-    if request.sizes or kind.family is Family.USER:
-        sizes: tuple[Sizes, ...] = tuple(kind.filled(size) for size in request.sizes or ({},))
-    else:
-        sizes = ladder.sizes(
-            kind,
-            machine_l2=site.l2_bytes,
-            machine_l3=site.l3_bytes,
-            memory_bytes=site.memory_bytes,
-            effort=request.effort,
-            dtype=dtype,
-        )
-    operations = [Operation(name=kind.name, dtype=dtype, sizes=tuple(size.items())) for size in sizes]
-    for operation in operations:
-        _refuse_too_large(kind, operation, site)
-    if kind.family is not Family.USER:
-        operations.sort(key=kind.work_of)
-    once = tuple(dict.fromkeys(operations))
-    if request.seconded:
-        return Item(kind=kind, dtype=dtype, operations=once, looks=LEAN_LOOKS, rounds=LEAN_ROUNDS)
-    return Item(kind=kind, dtype=dtype, operations=once)
-
-
-def _refuse_too_large(kind: Kind, operation: Operation, site: Site) -> None:
-    if kind.family is Family.USER or site.memory_bytes is None:
-        return
-    needed, allowed = kind.bytes_of(operation), site.memory_bytes * ladder.MEMORY_SHARE
-    if needed > allowed:
-        raise BadSize(
-            f"{operation} needs {needed / 2**30:.3g} GiB, and no workload may take more than "
-            f"{allowed / 2**30:.3g} GiB, a quarter of the memory; choose a smaller size."
-        )
-
-
-def decided(
-    items: Sequence[Item],
-    *,
-    site: Site,
-    bench: Bench,
+    environment: Environment,
     clock: Clock,
     report: Listener,
-    known: Sequence[Profile] = (),
+    capacity: Capacity,
+    lessons: Sequence[Profile] = (),
 ) -> Iterator[Entry]:
-    """Hunt, prove, decide each operation; then go on with the proofs that were cut off.
+    """Calibrate all that is planned.
 
-    Each operation gets an equal part of the time that is left, and what one does not use is there for the
-    next. What is left after the last goes to the proofs that had too little, the most promising first.
+    Parameters
+    ----------
+    plan
+        Operations and sizes.
+    environment
+        Where they are measured.
+    clock
+        Runs the trials, within its budget.
+    report
+        Told of every event.
+    capacity
+        Of this machine; takes in every probe.
+    lessons
+        Choices proved elsewhere, which are tried first.
+
+    Yields
+    ------
+    Entry
+        As soon as it is decided. An operation has a second entry where something better was proved later. What the
+        time does not reach comes last, undecided.
+
     """
-    cut_off: list[Finding] = []
-
-    def started(item: Item) -> None:
-        name, place = item.kind.name, items.index(item) + 1
-        report(Started(name=name, dtype=item.dtype, index=place, total=len(items), **_progress(clock)))
-
-    for index, item in enumerate(items):
-        clock.allow(clock.remaining / (len(items) - index))
-        started(item)
-        within = _within(item.operations, clock.left)
-        yield from (kept(one, item.kind, site, reason=BUDGET) for one in item.operations if one not in within)
-        if not within:
-            continue
-        end = clock.elapsed + clock.left
-        finding = _hunted(item, within, end, site=site, bench=bench, clock=clock, report=report, known=known)
-        yield from _proved(finding, end, site=site, bench=bench, clock=clock, report=report)
-        if finding.proof.unfinished:
-            cut_off.append(finding)
-    for finding in sorted(cut_off, key=lambda one: one.promise, reverse=True):
-        enough = clock.remaining > finding.process_seconds
-        end = clock.elapsed + (clock.remaining if enough else 0.0)
-        _allow_proof(site, clock, end)
-        if enough:
-            started(finding.item)
-        yield from _proved(finding, end, site=site, bench=bench, clock=clock, report=report, last=True)
+    yield from _Calibration(
+        plan=plan,
+        environment=environment,
+        clock=clock,
+        report=report,
+        states=capacity,
+        lessons=tuple(lessons),
+    ).entries()
 
 
-def _allow_proof(site: Site, clock: Clock, end: float) -> None:
-    """Give the time up to `end` to a proof; beside neighbours a part of it, since another follows."""
-    clock.allow((background_load.PROOF_SHARE if site.neighbours else 1.0) * (end - clock.elapsed))
+@dataclass(kw_only=True)
+class _Size:
+    """One size of an item: what was put to the test, and what was decided."""
+
+    item: Item
+    operation: Operation
+    evidence: Evidence
+    tested: list[Candidate] = field(default_factory=list)
+    """In order; of these at most one is undecided."""
+    quiet: dict[Configuration, Candidate] = field(default_factory=dict)
+    """The same while the neighbours rest."""
+    entry: Entry | None = None
+
+    @property
+    def under_test(self) -> bool:
+        """Is a candidate of it undecided?"""
+        return any(one.verdict is Verdict.OPEN for one in (*self.tested, *self.quiet.values()))
+
+    @property
+    def best(self) -> Candidate | None:
+        """The candidate that the entry is about: the accepted one that seems best, else the last one."""
+        accepted = [
+            one
+            for one in self.tested
+            if one.verdict is Verdict.ACCEPTED
+            and (one.choice not in self.quiet or self.quiet[one.choice].verdict is Verdict.ACCEPTED)
+        ]
+        return min(accepted, key=lambda one: one.seemed, default=self.tested[-1] if self.tested else None)
 
 
-def _hunted(
-    item: Item,
-    operations: Sequence[Operation],
-    end: float,
-    *,
-    site: Site,
-    bench: Bench,
-    clock: Clock,
-    report: Listener,
-    known: Sequence[Profile],
-) -> Finding:
-    """What search finds of these sizes of an operation, and what it puts to the test. Leaves the clock to the proof."""
+@dataclass(kw_only=True)
+class _Calibration:
+    """A calibration under way."""
 
-    def seen(measurement: Measurement, value: float | None) -> None:
-        report(
+    plan: Plan
+    environment: Environment
+    clock: Clock
+    report: Listener
+    states: Capacity
+    """Every probe of the machine's capacity."""
+    lessons: tuple[Profile, ...]
+    explorations: list[Exploration] = field(default_factory=list)
+    sizes: dict[Operation, _Size] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.capacity = None if self.environment.has_company else self.states
+        self.confirmation = Confirmation(self.clock, self.capacity, self.states)
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries, as they are decided."""
+        self._explore()
+        for exploration in self.explorations:
+            self._nominate(exploration)
+            yield from self._settle(exploration.evidence)
+        while self.clock.remaining > 0 and (self.confirmation.open or self._unexplored()):
+            before = self.clock.plans
+            yield from self._confirm()
+            yield from self._explore_further()
+            if self.clock.plans == before:
+                break
+        yield from self._close()
+
+    # --- exploration ---
+
+    def _explore(self) -> None:
+        """Pass after pass through all operations, until nothing is open or the time for it is over."""
+        share = EXPLORATION_SHARE * self.clock.remaining
+        self._first_pass(FIRST_PASS_SHARE * share)
+        self.clock.allow(max(0.0, share - self.clock.elapsed) if isfinite(share) else inf)
+        while self.clock.left > 0 and (unfinished := self._unexplored()):
+            for exploration in sorted(unfinished, key=lambda one: one.promise, reverse=True):
+                if self.clock.left <= 0:
+                    break
+                self._step(exploration, self.clock.left)
+        self.clock.deadline = inf
+
+    def _first_pass(self, seconds: float) -> None:
+        """One process of every operation; each gets an equal part of the time that is left."""
+        end = self.clock.elapsed + seconds
+        for place, item in enumerate(self.plan.items):
+            left = end - self.clock.elapsed
+            part = left / (len(self.plan.items) - place)
+            if self.clock.remaining <= 0 or left <= 0:
+                part = 0.0
+            operations = _within(item.operations, part)
+            exploration = Exploration(
+                item,
+                operations,
+                environment=self.environment,
+                capacity=self.capacity,
+                seed=self.clock.seed,
+                lessons=self.lessons,
+                seen=self._seen,
+            )
+            self.explorations.append(exploration)
+            for operation, evidence in exploration.evidence.items():
+                self.sizes[operation] = _Size(item=item, operation=operation, evidence=evidence)
+            if operations and exploration.next_step is not None:
+                self._step(exploration, part)
+
+    def _unexplored(self) -> list[Exploration]:
+        return [one for one in self.explorations if one.next_step is not None and one.promise > TIE]
+
+    def _step(self, exploration: Exploration, seconds: float) -> None:
+        """One process of an exploration."""
+        step = exploration.next_step
+        assert step is not None
+        item = exploration.item
+        self.report(
+            Exploring(
+                name=item.kind.name,
+                dtype=item.dtype,
+                index=self.plan.items.index(item) + 1,
+                total=len(self.plan.items),
+                again=exploration.steps_taken > 0,
+                **self._progress(),
+            )
+        )
+        session = self.clock.run(step.cases, pairs=step.pairs, seconds=seconds, quiet=step.quiet)
+        self.states.add(session)
+        exploration.take(session, self.clock.elapsed)
+
+    def _seen(self, measurement: Measurement, value: float | None) -> None:
+        self.report(
             Tried(
                 operation=measurement.operation,
                 configuration=measurement.configuration,
                 ratio=None if value is None else exp(value),
                 failure=measurement.failure,
-                **_progress(clock),
+                **self._progress(),
             )
         )
 
-    began, plans = clock.elapsed, clock.plans
-    clock.allow(HUNT_SHARE * clock.left)
-    found, disturbed = hunt(
-        item.kind,
-        operations,
-        site=site,
-        bench=bench,
-        clock=clock,
-        seen=seen,
-        grid=item.grid,
-        known=known,
-    )
-    search_seconds = (clock.elapsed - began) / (clock.plans - plans)
-    _allow_proof(site, clock, end)
-    leaders = (
-        background_load.steady(found, bench=bench, clock=clock)
-        if site.neighbours
-        else {operation: evidence.leader(TIE) for operation, evidence in found.items()}
-    )
-    choices = {
-        operation: leader
-        for operation, leader in leaders.items()
-        if not leader.is_default and found[operation].estimate(leader) < -log1p(site.margin)
-    }
-    return Finding(
-        item=item,
-        evidence=found,
-        disturbed=disturbed,
-        choices=choices,
-        proof=Proof(trials={operation: [] for operation in choices}),
-        search_seconds=search_seconds,
-    )
+    # --- confirmation ---
 
+    def _nominate(self, exploration: Exploration) -> None:
+        """Put the leader of every size to the test, unless one is under test already."""
+        for operation in exploration.evidence:
+            size = self.sizes[operation]
+            if not size.under_test:
+                self._put_to_test(size, exploration.leader(operation))
 
-def _proved(
-    finding: Finding,
-    end: float,
-    *,
-    site: Site,
-    bench: Bench,
-    clock: Clock,
-    report: Listener,
-    last: bool = False,
-) -> list[Entry]:
-    """Begin the proof of a finding, or go on with it for the `last` time. The entries that this decides."""
-    item, proof = finding.item, finding.proof
-    sizes = tuple(proof.trials if last else finding.evidence)
-    for operation in proof.trials if clock.left > 0 else ():
-        choice = finding.choices[operation]
-        ratio = exp(finding.evidence[operation].estimate(choice))
-        report(Confirming(operation=operation, configuration=choice, ratio=ratio, **_progress(clock)))
-    prove(
-        finding.choices,
-        margin=site.margin,
-        bench=bench,
-        clock=clock,
-        looks=item.looks,
-        rounds=item.rounds,
-        proof=proof,
-    )
-    others = alternatives(finding.evidence)
-    entries = [
-        decide(
-            operation,
-            item.kind,
-            site=site,
-            evidence=finding.evidence[operation],
-            alternatives=others[operation],
-            choice=finding.choices.get(operation),
-            proof=proof,
-            disturbed=finding.disturbed,
+    def _put_to_test(self, size: _Size, choice: Configuration) -> None:
+        tried = {one.choice for one in size.tested}
+        accepted = size.best if size.entry is not None and size.entry.status is Status.TUNED else None
+        if choice.is_default or choice in tried or len(size.tested) >= len(SHARES):
+            return
+        seemed = size.evidence.estimate(choice)
+        if size.evidence.is_pessimistic(choice):
+            seemed = min(seemed, UNSEEN_GAIN)
+        if accepted is not None and seemed > size.evidence.estimate(accepted.choice) - HOLDS:
+            return
+        candidate = Candidate(
+            operation=size.operation,
+            choice=choice,
+            fewer_cpus=choice.cpus < self.environment.default_cpus(size.item.kind),
+            error=candidate_error(len(size.tested)),
+            seemed=seemed,
+            weight=size.item.weight,
+            most_processes=size.item.most_processes or MOST_PROCESSES,
+            pairs=size.item.pairs or PAIRS,
         )
-        for operation in sizes
-        if last or operation not in proof.trials
+        size.tested.append(candidate)
+        self.confirmation.add(candidate)
+        if self.environment.neighbours:
+            quiet = Candidate(
+                operation=candidate.operation,
+                choice=candidate.choice,
+                error=candidate.error,
+                bound=QUIET_BOUND,
+                quiet=True,
+                seemed=seemed,
+                weight=candidate.weight,
+                most_processes=candidate.most_processes,
+                pairs=candidate.pairs,
+            )
+            size.quiet[choice] = quiet
+            self.confirmation.add(quiet)
+
+    def _confirm(self) -> Iterator[Entry]:
+        """Rounds until nothing is open, or the time is over."""
+        while self.confirmation.open and self.clock.remaining > 0:
+            before = self.clock.plans
+            self.report(
+                Confirming(
+                    decided=sum(one.entry is not None for one in self.sizes.values()),
+                    undecided=len(self.confirmation.open),
+                    seconds_left=self.confirmation.seconds_left,
+                    **self._progress(),
+                )
+            )
+            for candidate in self.confirmation.round():
+                yield from self._decided(candidate)
+            if self.clock.plans == before:
+                return
+
+    def _decided(self, candidate: Candidate) -> Iterator[Entry]:
+        """The entry that a verdict leads to; after a refusal, the next candidate goes to the test."""
+        size = self.sizes[candidate.operation]
+        if candidate.verdict is not Verdict.ACCEPTED:
+            for other in (*size.tested, *size.quiet.values()):  # with its counterpart beside the neighbours
+                if other.choice == candidate.choice and other.verdict is Verdict.OPEN:
+                    other.verdict, other.reason = Verdict.DROPPED, candidate.reason
+            if not any(one.verdict is Verdict.ACCEPTED for one in size.tested):
+                exploration = self._exploration_of(size)
+                tried = [one.choice for one in size.tested]
+                self._put_to_test(size, exploration.runner_up(size.operation, tried))
+        if not size.under_test:
+            yield from self._settle([size.operation])
+
+    def _explore_further(self) -> Iterator[Entry]:
+        """One more step where the expected improvement is largest; a better leader goes to the test."""
+        unfinished = self._unexplored()
+        if not unfinished or self.clock.remaining <= 0:
+            return
+        exploration = max(unfinished, key=lambda one: one.promise)
+        self._step(exploration, self.clock.remaining)
+        if exploration.next_step is None or exploration.steps_taken % 2 == 0:
+            self._nominate(exploration)
+            yield from self._settle(exploration.evidence)
+
+    # --- decision ---
+
+    def _settle(self, operations: Iterable[Operation]) -> Iterator[Entry]:
+        """Entries of these sizes that are decided now and were not, or not so, before."""
+        others: Mapping[Operation, tuple[tuple[Configuration, float], ...]] = {}
+        for operation in operations:
+            size = self.sizes[operation]
+            if size.under_test:
+                continue
+            if operation not in others:
+                others = alternatives(self._exploration_of(size).evidence)
+            entry = self._entry(size, others.get(operation, ()))
+            if size.entry is None or entry.choice != size.entry.choice or entry.status != size.entry.status:
+                size.entry = entry
+                self.report(Decided(entry=entry, **self._progress()))
+                yield entry
+
+    def _close(self) -> Iterator[Entry]:
+        """Whatever is still undecided when the time is over."""
+        for candidate in self.confirmation.judge_again():
+            yield from self._decided(candidate)
+        for operation in self.plan.operations:
+            size = self.sizes.get(operation)
+            if size is None:
+                item = self.plan.item_of(operation)
+                entry = kept(
+                    operation, item.kind, self.environment, status=Status.UNDECIDED, reason=OUT_OF_TIME
+                )
+            elif size.entry is None:
+                entry = size.entry = self._entry(size, ())
+            else:
+                continue
+            self.report(Decided(entry=entry, **self._progress()))
+            yield entry
+
+    def _entry(self, size: _Size, others: tuple[tuple[Configuration, float], ...]) -> Entry:
+        best = size.best
+        return decide(
+            size.operation,
+            size.item.kind,
+            environment=self.environment,
+            evidence=size.evidence,
+            capacity=self.capacity,
+            candidate=best,
+            quiet=None if best is None else size.quiet.get(best.choice),
+            alternatives=others,
+        )
+
+    def _exploration_of(self, size: _Size) -> Exploration:
+        return next(one for one in self.explorations if one.item is size.item)
+
+    def _progress(self) -> dict[str, float]:
+        return {"elapsed": self.clock.elapsed, "remaining": self.clock.remaining}
+
+
+def confirm(
+    choices: Iterable[Entry],
+    workload: UserWorkload | None,
+    *,
+    environment: Environment,
+    clock: Clock,
+    capacity: Capacity,
+) -> list[Entry]:
+    """Test choices of another host here, without exploration.
+
+    Each entry has the evidence of this host only: tuned if the choice was proved here too, and otherwise with what the
+    test came to. Safe thread counts other than the choice's, and alternatives for sizes in between, were not measured
+    here and are not claimed.
+    """
+    counted = None if environment.has_company else capacity
+    confirmation = Confirmation(clock, counted, capacity)
+    kinds = {
+        one.operation: workload.kind if workload is not None else CATALOGUE[one.operation.name]
+        for one in choices
+    }
+    for one in choices:
+        fewer = one.choice.cpus < environment.default_cpus(kinds[one.operation])
+        confirmation.add(
+            Candidate(
+                operation=one.operation,
+                choice=one.choice,
+                fewer_cpus=fewer,
+                error=ERROR,
+                seemed=log(one.ratio or 1.0),
+            )
+        )
+    while confirmation.open and clock.remaining > 0:
+        before = clock.plans
+        for _ in confirmation.round():
+            pass
+        if clock.plans == before:
+            break
+    for _ in confirmation.judge_again():
+        pass
+    return [
+        decide(
+            one.operation,
+            kinds[one.operation],
+            environment=environment,
+            evidence=_evidence(one, environment),
+            capacity=counted,
+            candidate=one,
+        )
+        for one in confirmation.candidates
     ]
-    if not site.neighbours:
-        return entries
-    clock.allow(end - clock.elapsed)
-    return background_load.held(
-        entries, margin=site.margin, bench=bench, clock=clock, looks=item.looks, rounds=item.rounds
+
+
+def _evidence(candidate: Candidate, environment: Environment) -> Evidence:
+    """The default's times in the processes of a test."""
+    seconds = [pair.default_seconds for visit in candidate.visits for pair in visit.pairs]
+    return Evidence(
+        operation=candidate.operation, usable_cpus=environment.usable_cpus, default_seconds=seconds
     )
 
 
@@ -326,10 +418,10 @@ def _within(operations: Sequence[Operation], seconds: float) -> tuple[Operation,
     """As many sizes as the time allows, spread over all of them."""
     if seconds <= 0:
         return ()
-    count = min(len(operations), max(1, int(seconds / SIZE_SECONDS)))
+    count = (
+        len(operations)
+        if not isfinite(seconds)
+        else min(len(operations), max(1, int(seconds / SIZE_SECONDS)))
+    )
     places = {round((place + 0.5) * len(operations) / count - 0.5) for place in range(count)}
     return tuple(operation for place, operation in enumerate(operations) if place in places)
-
-
-def _progress(clock: Clock) -> dict[str, float]:
-    return {"elapsed": clock.elapsed, "remaining": clock.remaining}

@@ -1,10 +1,14 @@
-"""What a calibration is asked to do."""
+"""A calibration as it is asked for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from math import inf
+from typing import Any, Self
 
-from autotune.model.catalogue import Kind
+from autotune import native
+from autotune.bench.user_workload import UserWorkload
+from autotune.model.catalogue import CATALOGUE, Family, Kind
 
 
 class Effort(StrEnum):
@@ -14,15 +18,20 @@ class Effort(StrEnum):
     """One size of each operation."""
     NORMAL = "normal"
     THOROUGH = "thorough"
-    """More sizes, both dtypes, every candidate followed to the end."""
+    """More sizes, both dtypes."""
 
 
-BUDGET_SECONDS: Mapping[Effort, float] = {Effort.QUICK: 75.0, Effort.NORMAL: 330.0, Effort.THOROUGH: 3600.0}
+def default_operations() -> list[str]:
+    """Return the names that are measured if none is given: all of the catalogue that this installation can run."""
+    return [name for name, row in CATALOGUE.items() if row.family is not Family.LOOP or native.is_installed()]
+
+
+BUDGET_SECONDS: Mapping[Effort, float] = {Effort.QUICK: 75.0, Effort.NORMAL: 315.0, Effort.THOROUGH: 3600.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a calibration is asked to do."""
+    """A calibration as it is asked for. Serialisable: the header of a journal is one, and `--resume` reads it back."""
 
     operations: tuple[str, ...] = ()
     """Names of the catalogue; empty for all of it."""
@@ -33,22 +42,57 @@ class Request:
     effort: Effort = Effort.NORMAL
     budget_seconds: float | None = None
     """None for the effort's own."""
+    until_decided: bool = False
+    """Go on until every entry is decided, however long that takes?"""
     seed: int = 0
+    cpus: str | None = None
+    """Numbers of CPUs to be held to, one calibration each, such as `1,2,all`; None for the allocation as it is."""
     neighbours: int = 0
     """Busy processes to keep beside the trials."""
     copies: int = 1
     """Of each trial to run at once, on CPUs that they share."""
-    seconded: bool = False
-    """Does a second host prove the choices too? Then each of the two proofs may be a lean one."""
-    workload: Kind | None = None
-    """The user's own function, as a row of the catalogue."""
+    workload: UserWorkload | None = None
+    """The user's own function, in place of operations."""
+    asked_at: str | None = None
+    """UTC, ISO 8601: tells the allocations of one command from those of an equal one."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """How much an operation's gain counts when time is shared out; 1 for those that are not named."""
 
     @property
     def seconds(self) -> float:
         """Time allowed for everything."""
+        if self.until_decided:
+            return inf
         return BUDGET_SECONDS[self.effort] if self.budget_seconds is None else self.budget_seconds
 
     @property
     def all_dtypes(self) -> tuple[str, ...]:
         """The dtypes to calibrate."""
         return self.dtypes or (("float64", "float32") if self.effort is Effort.THOROUGH else ("float64",))
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The rows of the catalogue to calibrate, or the user's function."""
+        if self.workload is not None:
+            return (self.workload.kind,)
+        return tuple(CATALOGUE[name] for name in self.operations or default_operations())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain values, as JSON takes them."""
+        plain = asdict(replace(self, workload=None))
+        return {**plain, "workload": None if self.workload is None else self.workload.as_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The request that `as_dict` made these of. Raises TypeError or ValueError for anything else."""
+        workload = values["workload"]
+        return cls(
+            **{
+                **values,
+                "operations": tuple(values["operations"]),
+                "sizes": tuple(dict(one) for one in values["sizes"]),
+                "dtypes": tuple(values["dtypes"]),
+                "effort": Effort(values["effort"]),
+                "workload": None if workload is None else UserWorkload.from_dict(workload),
+            }
+        )

@@ -1,147 +1,111 @@
-"""Is what search found really faster than the default? Asked of fresh processes, with the error stated. Pure.
+"""Sequential test of one candidate against the default, with the error stated. Pure.
 
-A search that tries many configurations finds the lucky ones among them (the optimiser's curse: Smith and
-Winkler, Management Science 52, 2006), so its own timings prove nothing. What is put to the test is an
-operation's rule: the choices for all its sizes together, with a guard for each size.
+The test is a betting game against the hypothesis "the candidate is not faster" (Waudby-Smith and Ramdas, Journal
+of the Royal Statistical Society B 86, 2024; for symmetric noise: Howard, Ramdas, McAuliffe and Sekhon, Annals of
+Statistics 49, 2021). Each fresh process yields one log-ratio x, relative to the hypothesis. A player with stake s
+multiplies his capital by
+
+    2 / (1 + exp(2 x / s))
+
+which is more than 1 where the candidate was faster and less than 1 where it was slower. If x is as likely to be +x
+as -x whatever happened before, or larger, the factor is 1 on average or less, so the capital is a supermartingale, and
+the probability that it ever reaches C is at most 1 / C (Ville's inequality). This needs no normal distribution, no
+independence of the sizes of the errors, and no planned number of processes: the test may stop, pause and go on whenever
+it likes. Identical configurations whose samples run in random order are symmetric whatever the machine does.
+
+Several players bet with stakes from 1 % to 64 %; their mean capital is one as well.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import exp, log1p
+from collections.abc import Sequence
+from math import exp, inf, log
 
 import numpy as np
 
-from autotune.bench.statistics import hodges_lehmann, log_ratios, mean_interval, upper_bound
-from autotune.model.measurement import Pair
-from autotune.model.operation import Operation
+from autotune.bench.statistics import hodges_lehmann
 
 MARGIN = 0.01
-"""A gain smaller than this is not worth a switch; the machine's resolution, where larger, takes its place."""
+"""A gain smaller than this is not worth a switch: what is tested is whether the gain exceeds it."""
 
 ERROR = 0.025
-"""One-sided probability of accepting a rule that is not faster, over all looks together."""
+"""Probability of accepting an entry's choice although its gain does not exceed the margin, over all candidates."""
+
+SHARES = (0.8, 0.16, 0.04)
+"""Parts of the error for the first, second and third candidate of an entry."""
+
+STAKES = tuple(0.01 * 2.0**power for power in range(7))
+"""In log-ratio: each is the best one for gains about as large."""
+
+LEAST_PROCESSES = 6
+"""Fresh processes before anything is accepted or an interval is stated. A capital at most doubles with each, so that
+fewer could not exceed 1 / (0.8 ERROR) = 50 in any case."""
+
+_PRECISION = 1e-5
+"""Of the ends of an interval, in log-ratio."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """A planned look at the data: so many processes, and the part of the error that it may spend."""
-
-    processes: int
-    error: float
+def candidate_error(place: int) -> float:
+    """Part of the error for an entry's candidate number `place`, from 0."""
+    return ERROR * SHARES[min(place, len(SHARES) - 1)]
 
 
-LOOKS = (Look(processes=3, error=0.005), Look(processes=5, error=0.008), Look(processes=8, error=0.012))
-"""Gains of half and more show in three processes, those of a few per cent need all eight."""
+def capital(values: Sequence[float], bound: float = 0.0) -> float:
+    """Capital won against the hypothesis that these log-ratios lie at `bound` or above; 1 without values.
 
-ROUNDS = 8
-"""Pairs in each process."""
+    Parameters
+    ----------
+    values
+        One log-ratio, candidate over default, for each fresh process.
+    bound
+        Log-ratio of the hypothesis.
 
-LEAN_LOOKS = (
-    Look(processes=2, error=0.008),
-    Look(processes=3, error=0.005),
-    Look(processes=5, error=0.006),
-    Look(processes=8, error=0.006),
-)
-"""Where a second host proves the same: each of both proofs has the whole error, 2.5 %, and looks a process earlier. By
-Student's t two processes that differ by 2 % show a gain of half; smaller ones take more processes, as ever."""
-LEAN_ROUNDS = 4
-"""Pairs in each process of such a proof."""
+    Returns
+    -------
+    float
+        Mean capital of all players. The probability of ever reaching C is at most 1 / C under the hypothesis.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """What one fresh process said about one size: seconds of the choice and of the default, pair by pair."""
-
-    choice: tuple[float, ...]
-    default: tuple[float, ...]
-
-    @classmethod
-    def of(cls, pairs: Sequence[Pair]) -> "Trial":
-        """The trial that measured these pairs."""
-        return cls(
-            choice=tuple(pair.candidate_seconds for pair in pairs),
-            default=tuple(pair.default_seconds for pair in pairs),
-        )
-
-    @property
-    def estimate(self) -> float:
-        """Log-ratio of this process."""
-        return hodges_lehmann(log_ratios(self.choice, self.default))
-
-
-Trials = Mapping[Operation, Sequence[Trial]]
-"""For each size, one Trial for each process."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a look says."""
-
-    accepted: frozenset[Operation]
-    """Sizes whose choice stands."""
-    dropped: Mapping[Operation, str]
-    """Sizes whose choice falls, each with its reason."""
-
-
-def judge(trials: Trials, *, error: float, margin: float, last: bool) -> Verdict:
-    """The verdict on a rule at one look.
-
-    Accepted are the sizes whose own interval excludes any loss, if their mean gain together exceeds the
-    margin, each at the one-sided `error`. At the last look all others are dropped; before it only those
-    without hope, and what is neither accepted nor dropped stays for the next look.
     """
-    faults = {size: fault(processes, error=error, margin=margin) for size, processes in trials.items()}
-    sound = [size for size, found in faults.items() if found is None]
-    gain = _gain([trials[size] for size in sound], error) if sound else 0.0
-    accepted = frozenset(sound) if gain < -log1p(margin) else frozenset[Operation]()
-    fallen = {size for size in trials if size not in accepted and (last or _hopeless(trials[size], margin))}
-    weak = f"Together with the other sizes the gain is not proved to exceed {margin:.1%}."
-    return Verdict(
-        accepted=accepted,
-        dropped={size: found or weak for size, found in faults.items() if size in fallen},
-    )
+    stakes = np.asarray(STAKES)[:, None]
+    gains = log(2.0) - np.logaddexp(0.0, 2.0 * (np.asarray(values, dtype=float) - bound) / stakes)
+    return float(np.exp(np.minimum(gains.sum(axis=1), 700.0)).mean())
 
 
-def interval(trials: Sequence[Trial]) -> tuple[float, float, float]:
-    """(ratio, low, high): time of the choice over the default's with its 95 % interval over processes."""
-    mean, low, high = mean_interval([trial.estimate for trial in trials])
-    return exp(mean), exp(low), exp(high)
+def is_proved(values: Sequence[float], *, bound: float, error: float) -> bool:
+    """Do these processes prove that the log-ratio is below `bound`?"""
+    return len(values) >= LEAST_PROCESSES and capital(values, bound) >= 1.0 / error
 
 
-def _gain(sizes: Sequence[Sequence[Trial]], error: float) -> float:
-    """Upper end of the mean log-ratio over sizes; every process gives one value."""
-    processes = zip(*sizes, strict=True)
-    return upper_bound([float(np.mean([trial.estimate for trial in trials])) for trials in processes], error)
+def upper_end(values: Sequence[float], error: float = ERROR) -> float:
+    """Smallest bound that these processes prove the log-ratio to lie below; infinite with too few of them.
 
-
-def in_words(trials: Sequence[Trial]) -> str:
-    """That interval, as the end of a sentence."""
-    ratio, low, high = interval(trials)
-    return f"{ratio:.3f} times the default's time, 95 % interval {low:.3f} to {high:.3f}."
-
-
-def fault(trials: Sequence[Trial], *, error: float, margin: float) -> str | None:
-    """What speaks against the choice at one size, as a sentence; None if it is proved faster.
-
-    The mean and the 90th percentile are looked at beside the interval of the paired medians: with spinning
-    BLAS threads and a busy neighbour the median said 0.98, the mean 1.36 and the 90th percentile 1.70.
+    The ends found at all times together hold with probability 1 - `error`: a confidence sequence.
     """
-    estimates = [trial.estimate for trial in trials]
-    if upper_bound(estimates, error) >= 0.0:
-        return f"Not proved faster: {in_words(trials)}"
-    choice = np.concatenate([trial.choice for trial in trials])
-    default = np.concatenate([trial.default for trial in trials])
-    means = float(choice.mean() / default.mean())
-    if means > 1.0:
-        return f"Faster in most pairs, but slower on average: its mean is {means:.3f} of the default's."
-    tails = float(np.quantile(choice, 0.9) / np.quantile(default, 0.9))
-    if tails > 1.0 + margin:
-        return (
-            f"Faster in most pairs, but with slow ones: its 90th percentile is {tails:.3f} of the default's."
-        )
-    return None
+    if len(values) < LEAST_PROCESSES:
+        return inf
+    low = float(np.median(values))
+    step = max(float(np.ptp(values)), STAKES[0])
+    while capital(values, low + step) < 1.0 / error:
+        low, step = low + step, 2.0 * step
+        if step > 1e3:
+            return inf
+    while capital(values, low) >= 1.0 / error:
+        low -= step
+    high = low + 2.0 * step
+    while capital(values, high) < 1.0 / error:
+        high += step
+    while high - low > _PRECISION:
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if capital(values, middle) >= 1.0 / error else (middle, high)
+    return high
 
 
-def _hopeless(trials: Sequence[Trial], margin: float) -> bool:
-    """Is even the mean of the estimates on the wrong side?"""
-    return float(np.mean([trial.estimate for trial in trials])) > -log1p(margin) / 2
+def estimate(values: Sequence[float]) -> float:
+    """Log-ratio over processes: the Hodges-Lehmann estimate, which one odd process in four hardly moves."""
+    return hodges_lehmann(values)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float] | None:
+    """(ratio, low, high): time over the default's with its 95 % interval; None below the least number of processes."""
+    if len(values) < LEAST_PROCESSES:
+        return None
+    low, high = -upper_end([-value for value in values]), upper_end(values)
+    return exp(estimate(values)), exp(low), exp(high)

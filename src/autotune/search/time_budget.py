@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 
 from autotune.bench.protocol import Bench
 from autotune.model.measurement import Case, Session, TrialPlan
@@ -14,12 +15,16 @@ SEEDS_APART = 1_000_003
 class Clock:
     """Runs plans and adds up their time. Replayed sessions bring their own time with them."""
 
+    bench: Bench
     budget: float
+    """Seconds; infinite for a calibration that goes on until all is decided."""
     seed: int = 0
     elapsed: float = 0.0
-    deadline: float | None = None
-    """Until when the part under way may go on; None for all of the budget."""
+    deadline: float = inf
+    """Until when the part under way may go on."""
     plans: int = 0
+    sampled_seconds: float = 0.0
+    """Of all timed samples."""
 
     @property
     def remaining(self) -> float:
@@ -29,22 +34,24 @@ class Clock:
     @property
     def left(self) -> float:
         """Seconds left for the part under way."""
-        return min(self.remaining, self.remaining if self.deadline is None else self.deadline - self.elapsed)
+        return min(self.remaining, self.deadline - self.elapsed)
 
     def allow(self, seconds: float) -> None:
         """Give so many seconds to the part that begins now."""
         self.deadline = self.elapsed + seconds
 
-    def run(self, bench: Bench, cases: Sequence[Case], rounds: int, seconds: float) -> Session:
-        """Measure, and add up the time."""
+    def run(self, cases: Sequence[Case], *, pairs: int, seconds: float, quiet: bool = False) -> Session:
+        """Measure these cases in one fresh process, and add up the time."""
         plan = TrialPlan(
             cases=tuple(cases),
-            rounds=rounds,
+            rounds=pairs,
             seed=self.seed * SEEDS_APART + self.plans,
-            seconds=round(seconds, 3),
+            seconds=round(seconds, 3) if isfinite(seconds) else None,
+            quiet=quiet,
         )
-        session = bench.run(plan)
+        session = self.bench.run(plan)
         self.plans += 1
         if session.wall_seconds > 0:  # a clock that jumped back, or no number at all, gives no time back
             self.elapsed += session.wall_seconds
+            self.sampled_seconds += session.sampled_seconds
         return session

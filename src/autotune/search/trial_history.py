@@ -72,7 +72,7 @@ def list_configurations(sessions: Iterable[Session], usable_cpus: int) -> Iterat
         for operation, measured in _by_size(session):
             known.setdefault(operation, Evidence(operation=operation, usable_cpus=usable_cpus)).add(measured)
     for operation, evidence in known.items():
-        for configuration, found in evidence.sessions.items():
+        for configuration, found in evidence.visits.items():
             ratio = exp(evidence.estimate(configuration))
             yield ConfigurationRecord(
                 operation=operation, configuration=configuration, ratio=ratio, processes=len(found)

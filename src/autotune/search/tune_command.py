@@ -1,29 +1,24 @@
-"""Tunes a whole command: a space of its own, then hunt, prove, decide, with every run a process of its own."""
+"""Tuning of a whole command: its space of configurations, in which every timing is a process of its own."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from math import ceil, nan
 
 from autotune.bench.command_bench import Command, Metric
-from autotune.bench.protocol import Bench
 from autotune.errors import BadBudget
 from autotune.model.catalogue import Family, Kind, WorkUnit
 from autotune.model.configuration import Knob, configuration
-from autotune.model.entry import Entry
 from autotune.model.operation import Operation
-from autotune.search.environment import Site
-from autotune.search.events import Listener
-from autotune.search.pipeline import HUNT_SHARE, Item, decided
+from autotune.search.environment import Environment
+from autotune.search.pipeline import EXPLORATION_SHARE
+from autotune.search.plan import Item, Plan
 from autotune.search.search_grid import Grid
-from autotune.search.sequential_test import LOOKS, Look
-from autotune.search.time_budget import Clock
+from autotune.search.sequential_test import LEAST_PROCESSES
 
 RUNS = 16
-"""Pairs of runs at the last look. A pair is worth less than a process of calibration, which times several."""
-
-
-SCREENING_ROUNDS = 2
-"""Runs of each configuration that the search should have time for."""
+"""Pairs of runs after which a test ends. A pair is worth less than a process of calibration, which times several."""
+SCREENING_RUNS = 4
+"""For each configuration that the exploration should have time for: two pairs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,24 +61,16 @@ class CommandRequest:
     metric: Metric | None = None
     """None for its wall time."""
     runs: int = RUNS
-    """Pairs of runs, as it stands and with the candidate, after which the proof ends."""
+    """Pairs of runs, as it stands and with the candidate, after which the test ends."""
     seconds: float = 300.0
     """Time allowed for everything."""
     patience: float | None = None
-    """Seconds that one run may take; None for as long as so many runs as a proof needs fit the time."""
+    """Seconds that one run may take; None for as long as so many runs as a test needs fit the time."""
     seed: int = 0
 
-    @property
-    def looks(self) -> tuple[Look, ...]:
-        """When the proof is looked at: after as large a part of the runs as in a calibration."""
-        last = LOOKS[-1].processes
-        return tuple(
-            Look(processes=ceil(self.runs * look.processes / last), error=look.error) for look in LOOKS
-        )
-
     def fewest_runs(self, choices: int = 1) -> int:
-        """Runs without which there is no proof: the first, one of each configuration, and those of a look."""
-        return 1 + (1 + choices) + 2 * self.looks[0].processes
+        """Runs without which nothing is proved: the first, a pair of each configuration, and those of a test."""
+        return 1 + 2 * choices + 2 * LEAST_PROCESSES
 
     @property
     def run_seconds(self) -> float:
@@ -91,31 +78,26 @@ class CommandRequest:
         return self.seconds / self.fewest_runs() if self.patience is None else self.patience
 
 
-def tune(
-    request: CommandRequest, *, site: Site, bench: Bench, report: Listener, first_seconds: float
-) -> Entry:
-    """The entry of a command whose first run took so many wall seconds.
+def command_plan(request: CommandRequest, environment: Environment, first_seconds: float) -> Plan:
+    """Plan the tuning of a command whose first run took so many wall seconds.
 
-    Every run is one process: Student's t is taken over the log-ratios of pairs of runs, at each planned look.
-    Raises BadBudget if the time does not suffice for a choice and its proof.
+    Raises BadBudget if the time does not suffice for a choice and its test.
     """
-    clock = Clock(budget=request.seconds, seed=request.seed, elapsed=first_seconds)
     item = Item(
         kind=CommandKind.of(request.command, request.name),
         dtype="float64",
         operations=(Operation(name=request.name),),
-        grid=_affordable(request, site.usable_cpus, first_seconds),
-        looks=request.looks,
-        rounds=1,
+        grid=_affordable(request, environment.usable_cpus, first_seconds),
+        most_processes=request.runs,
+        pairs=1,
     )
-    (entry,) = decided([item], site=site, bench=bench, clock=clock, report=report)
-    return replace(entry, safe_threads=())  # BLAS's are but a part of a command's threads
+    return Plan(items=(item,))
 
 
 def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
     """The finest space that there is time for, if one run takes `run` seconds."""
     left = request.seconds - run
-    most = HUNT_SHARE * left / max(run, 1e-3) / SCREENING_ROUNDS - 1
+    most = EXPLORATION_SHARE * left / max(run, 1e-3) / SCREENING_RUNS
     grids = [_grid(request, usable_cpus, counts) for counts in _counts(usable_cpus)]
     fitting = [grid for grid in grids if len(grid.points) <= most]
     if fitting:
@@ -125,7 +107,7 @@ def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
     if runs * run > request.seconds:
         raise BadBudget(
             f"One run takes {run:.3g} s, and a choice among {len(coarsest.points)} configurations and its "
-            f"proof take {runs} of them: allow {ceil(1.2 * runs * run)} s, or choose among fewer values."
+            f"test take {runs} of them: allow {ceil(1.2 * runs * run)} s, or choose among fewer values."
         )
     return coarsest
 

@@ -1,30 +1,24 @@
-"""Does a profile still hold on this machine? Its choices against the default once more, in fresh processes."""
+"""Verification: a profile's choices against the default once more, in fresh processes on this machine."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf, log
 
-from autotune.bench.protocol import Bench
-from autotune.bench.statistics import upper_bound
+from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE, COMMANDS
 from autotune.model.entry import Entry, Status
-from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
 from autotune.profiles import fit
 from autotune.profiles.folders import Layer
-from autotune.search.confirmation import Proof, by_rule, examined
-from autotune.search.sequential_test import LOOKS, MARGIN, Look, Trial, fault, in_words, interval
+from autotune.search.confirmation import Candidate, Confirmation, Verdict, in_words, judge
+from autotune.search.environment import Environment
+from autotune.search.machine_states import Capacity, log_ratios_of
+from autotune.search.sequential_test import ERROR, is_proved
 from autotune.search.time_budget import Clock
 
-UNMISTAKABLE = 2.0
-"""Low end of the ratio's interval from which a loss is believed whatever else runs. A choice is dropped that may be
-fine on a quiet machine, and is measured again; kept, a bad one costs every call. DBtune drops a configuration at the
-same factor."""
-
-
-ENOUGH_SECONDS = 6.0
-"""For the three fresh processes of a first look, which take one to two seconds each. With less for each of many
-operations all the time would go into processes that no look follows, and nothing would be told."""
+MOST_PROCESSES = 16
+"""After which an entry that was not proved again no longer holds."""
 
 
 class Standing(StrEnum):
@@ -58,7 +52,7 @@ class Check:
     reason: str
     """A sentence."""
     ratio: float | None = None
-    """Time of the choice divided by the default's, now."""
+    """Time of the choice divided by the default's, now; None below the least number of processes."""
     ratio_low: float | None = None
     ratio_high: float | None = None
     """Ends of its 95 % interval over processes."""
@@ -68,37 +62,59 @@ class Check:
 def suited(
     profile: Profile, here: fit.Here, *, own: Iterable[str] = ()
 ) -> tuple[tuple[Entry, ...], tuple[Check, ...]]:
-    """The tuned entries of a profile that can be verified here, and the refused ones with the reason. Pure.
+    """Divide the tuned entries of a profile into those that can be verified here, and refusals with the reason. Pure.
 
     `own` are the names of user's functions at hand. A profile of another host is welcome: measuring is how
     to find out whether it holds here.
     """
     fitted = fit.fit(profile, Layer.NAMED, here)
     known = {*CATALOGUE, *own}
-    accepted: list[Entry] = []
+    entries: list[Entry] = []
     refused: list[Check] = []
-    for entry in profile.entries:
-        if entry.status is not Status.TUNED:
+    for one in profile.entries:
+        if one.status is not Status.TUNED:
             continue
-        usable = fitted.reason if fitted.level is None else _suited(entry, profile.key, here, known)
-        if isinstance(usable, str):
-            refused.append(Check(entry=entry, standing=Standing.REFUSED, reason=usable))
+        entry = fitted.reason if fitted.level is None else _suited(one, profile.key, here, known)
+        if isinstance(entry, str):
+            refused.append(Check(entry=one, standing=Standing.REFUSED, reason=entry))
         else:
-            accepted.append(usable)
-    return tuple(accepted), tuple(refused)
+            entries.append(entry)
+    return tuple(entries), tuple(refused)
 
 
-def verify(entries: Iterable[Entry], *, bench: Bench, clock: Clock) -> Iterator[Check]:
-    """The verdict on each of these tuned entries, as soon as it is known.
-
-    All sizes of an operation are measured in the same processes, and each is done with at the first look
-    that can tell it from the default, at the look's part of the one-sided error of 2.5 %. Every operation gets
-    an equal part of the time that is left, or as much as a first look needs while there is any.
-    """
-    groups = by_rule(entries)
-    for index, group in enumerate(groups):
-        clock.allow(max(ENOUGH_SECONDS, clock.remaining / (len(groups) - index)))
-        yield from _checks(group, bench=bench, clock=clock)
+def verify(
+    entries: Iterable[Entry],
+    workload: UserWorkload | None = None,
+    *,
+    environment: Environment,
+    clock: Clock,
+    capacity: Capacity,
+) -> Iterator[Check]:
+    """Verify tuned entries in interleaved rounds; yields the verdict on each as soon as it is known."""
+    counted = None if environment.has_company else capacity
+    confirmation = Confirmation(clock, counted, capacity, judge=_judge)
+    by_operation = {one.operation: one for one in entries}
+    for one in by_operation.values():
+        kind = workload.kind if workload is not None and workload.name == one.operation.name else None
+        default_cpus = environment.default_cpus(kind or CATALOGUE[one.operation.name])
+        confirmation.add(
+            Candidate(
+                operation=one.operation,
+                choice=one.choice,
+                fewer_cpus=one.choice.cpus < default_cpus,
+                error=ERROR,
+                seemed=log(one.ratio or 1.0),
+                most_processes=MOST_PROCESSES,
+            )
+        )
+    while confirmation.open and clock.remaining > 0:
+        before = clock.plans
+        for candidate in confirmation.round():
+            yield _check(by_operation[candidate.operation], candidate, counted)
+        if clock.plans == before:
+            break
+    for candidate in confirmation.open:
+        yield _check(by_operation[candidate.operation], candidate, counted)
 
 
 def _suited(entry: Entry, theirs: Key, here: fit.Here, known: set[str]) -> Entry | str:
@@ -110,55 +126,58 @@ def _suited(entry: Entry, theirs: Key, here: fit.Here, known: set[str]) -> Entry
     return fit.carried(entry, theirs, here)
 
 
-def _checks(group: list[Entry], *, bench: Bench, clock: Clock) -> Iterator[Check]:
-    """The verdicts on one operation's entries."""
-    entries = {entry.operation: entry for entry in group}
-    proof = Proof(trials={operation: [] for operation in entries})
-    choices = {operation: entry.choice for operation, entry in entries.items()}
-    for look in examined(choices, proof, bench=bench, clock=clock):
-        yield from _settled(entries, proof, look)
-    for operation, failure in proof.failures.items():
-        reason = f"The measurement failed: {failure.reason}"
-        yield Check(entry=entries[operation], standing=Standing.FAILED, reason=reason)
-    for operation, trials in proof.trials.items():
-        yield _check(entries[operation], trials, Standing.OPEN, "The time ended before it could be told.")
+def _judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str]:
+    """Judge as a confirmation does, and end as well where the choice is proved slower."""
+    verdict, reason = judge(candidate, capacity)
+    if verdict is Verdict.OPEN and is_slower(candidate, capacity):
+        return Verdict.DROPPED, ""
+    if verdict is Verdict.DROPPED and _may_be_slower(candidate, capacity):
+        return Verdict.OPEN, ""  # whether it is slower, or only no faster, takes a few more processes
+    return verdict, reason
 
 
-def _settled(entries: dict[Operation, Entry], proof: Proof, look: Look) -> Iterator[Check]:
-    """The verdicts that a look allows; their sizes leave the test."""
-    for operation, trials in list(proof.trials.items()):
-        found = judged(trials, error=look.error, last=look is LOOKS[-1])
-        if found is not None:
-            standing, reason = found
-            if proof.disturbed.excessive and not _unmistakable(standing, trials):
-                standing, reason = Standing.OPEN, "The machine is too busy for a verdict."
-            del proof.trials[operation]
-            reason = f"{reason} {proof.disturbed}".rstrip()
-            yield _check(entries[operation], trials, standing, reason)
+def is_slower(candidate: Candidate, capacity: Capacity | None) -> bool:
+    """Is the choice proved slower than the default?
 
-
-def judged(trials: Sequence[Trial], *, error: float, last: bool) -> tuple[Standing, str] | None:
-    """What the processes so far prove at this one-sided error, and the check that failed, if one did. Pure.
-
-    None if another look is to be taken.
+    Interference and lost capacity only ever slow down a choice that uses at least as many CPUs as the default: its loss
+    counts on undisturbed pairs at full capacity only.
     """
-    failed = fault(trials, error=error, margin=MARGIN)
-    if failed is None:
-        return Standing.HOLDS, "Proved faster than the default again."
-    if upper_bound([-trial.estimate for trial in trials], error) < 0:
-        return Standing.SLOWER, f"Slower: {in_words(trials)}"
-    return (Standing.GONE, failed) if last else None
+    return is_proved([-value for value in _losses(candidate, capacity)], bound=0.0, error=ERROR)
 
 
-def _unmistakable(standing: Standing, trials: Sequence[Trial]) -> bool:
-    """Is it so much slower that no neighbour explains it? Nothing else is believed on a machine that others use."""
-    return standing is Standing.SLOWER and interval(trials)[1] >= UNMISTAKABLE
+def _may_be_slower(candidate: Candidate, capacity: Capacity | None) -> bool:
+    losses = _losses(candidate, capacity)
+    if is_slower(candidate, capacity) or len(candidate.visits) >= candidate.most_processes:
+        return False
+    return min(losses, default=-inf) > 0.0
 
 
-def _check(entry: Entry, trials: list[Trial], standing: Standing, reason: str) -> Check:
-    if len(trials) < 2:
-        return Check(entry=entry, standing=standing, reason=reason, processes=len(trials))
-    ratio, low, high = interval(trials)
+def _losses(candidate: Candidate, capacity: Capacity | None) -> list[float]:
+    if candidate.fewer_cpus:
+        return list(candidate.findings(capacity).everything)
+    states = capacity or Capacity(usable_cpus=1)
+    return log_ratios_of(visit.at_full(states, fewer_cpus=True) for visit in candidate.visits)
+
+
+def _check(entry: Entry, candidate: Candidate, capacity: Capacity | None) -> Check:
+    """The verdict in words."""
+    findings = candidate.findings(capacity)
+    if candidate.verdict is Verdict.FAILED:
+        assert candidate.failure is not None
+        standing, reason = Standing.FAILED, f"The measurement failed: {candidate.failure.reason}"
+    elif candidate.verdict is Verdict.ACCEPTED:
+        standing, reason = Standing.HOLDS, "Proved faster than the default again."
+    elif is_slower(candidate, capacity):
+        standing, reason = Standing.SLOWER, f"Slower: {in_words(findings)}"
+    elif candidate.verdict is Verdict.DROPPED:
+        standing, reason = Standing.GONE, candidate.reason
+    elif candidate.verdict is Verdict.NOISY:
+        standing, reason = Standing.OPEN, "The machine is too busy for a verdict."
+    else:
+        standing, reason = Standing.OPEN, "The time ended before it could be told."
+    if standing is not Standing.FAILED and capacity is not None:
+        reason = f"{reason} {capacity}".rstrip()
+    ratio, low, high = findings.interval or (None, None, None)
     return Check(
         entry=entry,
         standing=standing,
@@ -166,5 +185,5 @@ def _check(entry: Entry, trials: list[Trial], standing: Standing, reason: str) -
         ratio=ratio,
         ratio_low=low,
         ratio_high=high,
-        processes=len(trials),
+        processes=len(findings.values),
     )

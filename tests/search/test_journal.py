@@ -2,17 +2,24 @@
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import replace
 
 import pytest
-from support.confirmation_runs import CRASH, LARGE, ONE, SMALL
+from support.calibration_runs import CRASH, LARGE, ONE, SMALL
 from support.fake_bench import FakeBench
 
+from autotune.bench.selftest import SelfTest
 from autotune.model.measurement import Case, TrialPlan
-from autotune.search.environment import Site
-from autotune.search.journal import Journal, header, remembered
+from autotune.search.environment import Environment
+from autotune.search.journal import Header, Journal
+from autotune.search.journal import sessions as sessions_of
+from autotune.search.request import Request
 
-HEAD = {"asked": {}, "site": asdict(Site(usable_cpus=2)), "capacity": None, "spent": 1.0}
+HEADER = Header(
+    request=Request(operations=("svd",), sizes=({"n": 100},), asked_at="2026-11-29T12:00:00+00:00"),
+    environment=Environment(usable_cpus=2),
+    self_test=SelfTest(resolution=0.01, seconds=1.0),
+)
 PLANS = [
     TrialPlan(cases=(Case(operation=one, configurations=(ONE,)),), rounds=2, seed=seed, seconds=1.5)
     for seed, one in enumerate((SMALL, LARGE))
@@ -34,13 +41,13 @@ def path(tmp_path):
 
 @pytest.fixture
 def sessions(path):
-    journal = Journal(_bench(), path, HEAD)
+    journal = Journal(_bench(), path, HEADER)
     return [journal.run(plan) for plan in PLANS]
 
 
 def test_what_was_measured_is_answered_from_the_file_equal_in_all(path, sessions):
     bench = _bench()
-    journal = Journal(bench, path, header(path), resume=True)
+    journal = Journal(bench, path, Header.read(path), resume=True)
 
     assert [journal.run(plan) for plan in PLANS] == sessions
     assert bench.plans == []
@@ -48,31 +55,31 @@ def test_what_was_measured_is_answered_from_the_file_equal_in_all(path, sessions
 
 def test_another_plan_than_the_remembered_one_is_measured_and_so_is_all_after_it(path, sessions):
     bench = _bench()
-    journal = Journal(bench, path, HEAD, resume=True)
+    journal = Journal(bench, path, HEADER, resume=True)
 
     for plan in (PLANS[1], PLANS[1]):
         journal.run(plan)
 
     assert bench.plans == [PLANS[1], PLANS[1]]
-    assert len(remembered(path)) == 2
+    assert len(sessions_of(path)) == 2
 
 
 def test_a_line_cut_short_by_a_crash_is_measured_again(path, sessions):
     path.write_text(path.read_text()[:-20])
     bench = _bench()
-    journal = Journal(bench, path, HEAD, resume=True)
+    journal = Journal(bench, path, HEADER, resume=True)
 
     assert journal.run(PLANS[0]) == sessions[0]
     journal.run(PLANS[1])
 
     assert bench.plans == [PLANS[1]]
-    assert len(remembered(path)) == 2
+    assert len(sessions_of(path)) == 2
 
 
 def test_without_resume_the_file_is_begun_anew(path, sessions):
-    Journal(_bench(), path, HEAD)
+    Journal(_bench(), path, HEADER)
 
-    assert remembered(path) == []
+    assert sessions_of(path) == ()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"asked": {}}', "\xff\xfe"])
@@ -80,25 +87,35 @@ def test_a_file_that_is_no_journal_has_no_header_and_no_sessions(path, text):
     path.parent.mkdir()
     path.write_bytes(text.encode("latin-1"))
 
-    assert (header(path), remembered(path)) == (None, [])
+    assert (Header.read(path), sessions_of(path)) == (None, ())
 
 
 def test_a_folder_that_cannot_be_written_costs_the_memory_only(tmp_path):
     (tmp_path / "file").write_text("in the way")
 
-    journal = Journal(_bench(), tmp_path / "file" / "journal.jsonl", HEAD)
+    journal = Journal(_bench(), tmp_path / "file" / "journal.jsonl", HEADER)
 
     assert len(journal.run(PLANS[0]).measurements) == 2
 
 
 @pytest.mark.parametrize(
     "part",
-    [{"asked": []}, {"site": {}}, {"site": HEAD["site"] | {"moon": 1}}, {"capacity": "x"}, {"spent": None}],
+    [
+        {"request": {}},
+        {"request": None},
+        {"environment": {"moon": 1}},
+        {"self_test": {"seconds": 1.0, "moon": 1}},
+        {"self_test": 5},
+    ],
 )
 def test_what_another_version_wrote_is_not_gone_on_with(path, part):
     path.parent.mkdir()
-    path.write_text(json.dumps(HEAD | part) + "\n")
-    assert header(path) is None
+    path.write_text(json.dumps(HEADER.as_dict() | part) + "\n")
+    assert Header.read(path) is None
+
+
+def test_the_header_is_read_back_as_it_was(path, sessions):
+    assert Header.read(path) == replace(HEADER, lessons=[])
 
 
 @pytest.mark.parametrize("session", [{}, 5, {"measurements": [{}], "wall_seconds": 1, "rejected": 0}])
@@ -106,10 +123,10 @@ def test_a_session_that_cannot_be_understood_is_measured_again(path, sessions, s
     lines = path.read_text().splitlines()
     lines[1] = json.dumps(json.loads(lines[1]) | {"session": session})
     path.write_text("\n".join(lines) + "\n")
-    journal = Journal(_bench(), path, header(path), resume=True)
+    journal = Journal(_bench(), path, Header.read(path), resume=True)
     assert [journal.run(plan) for plan in PLANS] == sessions
 
 
 def test_a_pipe_in_the_place_of_the_journal_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "journal.jsonl")
-    assert header(tmp_path / "journal.jsonl") is None
+    assert Header.read(tmp_path / "journal.jsonl") is None

@@ -16,7 +16,7 @@ def unreached(monkeypatch):
     def measure(*_, **__):
         raise AssertionError("it was measured")
 
-    monkeypatch.setattr(api, "campaign", measure)
+    monkeypatch.setattr(api, "calibrate_machine", measure)
 
 
 @pytest.mark.parametrize("value", ["abc", None, 0, [100, -1], [1.5], True, 2**60])

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from support.confirmation_runs import ONE, SMALL
+from support.calibration_runs import ONE, SMALL
 
 from autotune.model.measurement import Case, Session
 from autotune.search.time_budget import Clock
@@ -24,16 +24,16 @@ class _Sessions:
 
 
 def test_sessions_are_all_the_time_there_is():
-    clock, bench = Clock(budget=10.0), _Sessions(3.0, 4.0)
+    clock = Clock(bench=_Sessions(3.0, 4.0), budget=10.0)
 
-    clock.run(bench, CASES, 4, 1.0)
-    clock.run(bench, CASES, 4, 1.0)
+    clock.run(CASES, pairs=4, seconds=1.0)
+    clock.run(CASES, pairs=4, seconds=1.0)
 
     assert (clock.elapsed, clock.remaining) == (7.0, 3.0)
 
 
 def test_a_part_may_not_take_more_than_it_was_given_nor_than_there_is():
-    clock = Clock(budget=10.0, elapsed=4.0)
+    clock = Clock(bench=_Sessions(), budget=10.0, elapsed=4.0)
 
     clock.allow(2.0)
     assert clock.left == 2.0
@@ -43,17 +43,17 @@ def test_a_part_may_not_take_more_than_it_was_given_nor_than_there_is():
 
 @pytest.mark.parametrize("seconds", [-5.0, math.nan])
 def test_a_clock_that_jumps_back_gives_no_time_back(seconds):
-    clock = Clock(budget=10.0, elapsed=2.0)
+    clock = Clock(bench=_Sessions(seconds), budget=10.0, elapsed=2.0)
 
-    clock.run(_Sessions(seconds), CASES, 4, 1.0)
+    clock.run(CASES, pairs=4, seconds=1.0)
 
     assert clock.elapsed == 2.0
 
 
 def test_a_clock_that_jumps_ahead_ends_the_time():
-    clock = Clock(budget=10.0)
+    clock = Clock(bench=_Sessions(math.inf), budget=10.0)
 
-    clock.run(_Sessions(math.inf), CASES, 4, 1.0)
+    clock.run(CASES, pairs=4, seconds=1.0)
 
     assert (clock.remaining, clock.left) == (0.0, 0.0)
 
@@ -61,8 +61,8 @@ def test_a_clock_that_jumps_ahead_ends_the_time():
 def test_plans_of_one_seed_differ_from_each_other_and_from_those_of_the_next():
     bench = _Sessions(*[1.0] * 4)
     for seed in (0, 1):
-        clock = Clock(budget=10.0, seed=seed)
-        clock.run(bench, CASES, 4, 1.0)
-        clock.run(bench, CASES, 4, 1.0)
+        clock = Clock(bench=bench, budget=10.0, seed=seed)
+        clock.run(CASES, pairs=4, seconds=1.0)
+        clock.run(CASES, pairs=4, seconds=1.0)
 
     assert len({plan.seed for plan in bench.plans}) == 4

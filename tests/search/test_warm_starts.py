@@ -5,14 +5,13 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.calibration_runs import environment_of, run_calibration
 from support.fake_bench import FakeBench
 from support.profile_builders import KEY, make_entry, profile
 
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
-from autotune.search.environment import Site
-from autotune.search.pipeline import calibrate
 from autotune.search.request import Request
 from autotune.search.warm_starts import SUGGESTIONS, lessons, proved, read_lessons, suggestions, written
 
@@ -118,10 +117,9 @@ def test_profiles_that_proved_nothing_teach_nothing():
 def test_a_calibration_tries_what_is_known_before_anything_else_in_a_large_space():
     bench = FakeBench(lambda operation, configuration, luck: 0.01)
     request = Request(operations=("qr",), sizes=({"m": 200, "n": 200},), budget_seconds=60)
-    site = Site(usable_cpus=64, default_threads=64)
     proved = known(make_entry(choice={"blas_threads": 23}, m=300, n=300), cpus=64)
 
-    list(calibrate(request, site=site, bench=bench, report=lambda _: None, known=proved))
+    run_calibration(bench, request, environment_of(64), lessons=proved)
 
     assert bench.plans[0].cases[0].configurations[0] == threads(23)
 

@@ -1,0 +1,151 @@
+"""Capacity of the machine while pairs were timed: which pairs count, and for which state. Pure.
+
+A virtual machine has two states that last seconds each: all its CPUs are there, or some are not. The guest's counters
+do not show it; a probe of parallel work next to each pair does. Interference by other programs is counted apart.
+Both take CPUs away, so they have a direction: they never speak for a candidate that uses at least as many CPUs as the
+default, and they may speak for one that uses fewer.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import quantiles
+
+from autotune.bench.noise import accepted
+from autotune.bench.statistics import hodges_lehmann, pair_log_ratios
+from autotune.model.measurement import Pair, Session
+
+FULL_PART = 0.7
+"""Of the way from one CPU to the best capacity: from there on a pair counts as timed at full capacity. Of two CPUs the
+probe says about 1 or about 2, of two hardware threads of one core about 1 or 1.3."""
+
+BEST_OF = 20
+"""The best capacity is the largest but one in so many probes: a single probe may say too much."""
+
+LEAST_PART = 0.25
+"""Of the way from one CPU to all usable ones: what delivers less is not taken for the best state of any machine. Two
+hardware threads of one core deliver 1.2 to 1.4 CPUs' work."""
+
+OCCUPANCY = 0.1
+"""Part of the time from which a state counts."""
+
+DISTURBED = 0.5
+"""Part of the pairs that others disturbed from which the reason of an entry says so."""
+
+
+@dataclass(kw_only=True)
+class Capacity:
+    """Capacity of this machine over a calibration, as far as it was probed."""
+
+    usable_cpus: int
+    known_best: float | None = None
+    """Full capacity as the self-test, or an earlier calibration, saw it."""
+    probes: list[float] = field(default_factory=list)
+    """Of every pair, in order."""
+    pairs: int = 0
+    disturbed: int = 0
+    """Pairs, of these, during which others took CPU time."""
+    _known: tuple[int, float | None, float | None] = (-1, None, None)
+    """Number of probes, best capacity, share of the time at full capacity."""
+
+    def add(self, session: Session) -> None:
+        """Take in the probes of one process."""
+        for pair in (pair for one in session.measurements for pair in one.pairs):
+            self.pairs += 1
+            self.disturbed += not accepted(pair)
+            if pair.capacity is not None:
+                self.probes.append(min(pair.capacity, float(self.usable_cpus)))
+
+    @property
+    def best(self) -> float | None:
+        """Full capacity: what this machine reaches in its best state; None if it was never probed."""
+        return self._counted()[1]
+
+    @property
+    def full_share(self) -> float | None:
+        """Part of the time at full capacity; None if it was never probed."""
+        return self._counted()[2]
+
+    def is_full(self, pair: Pair) -> bool:
+        """Was the pair timed at full capacity? Without a probe it counts as such."""
+        best = self.best
+        return pair.capacity is None or best is None or pair.capacity >= _full_from(best)
+
+    def _counted(self) -> tuple[int, float | None, float | None]:
+        count = len(self.probes)
+        if self._known[0] != count:
+            seen = (
+                quantiles(self.probes, n=BEST_OF)[-1] if count >= BEST_OF else max(self.probes, default=None)
+            )
+            best = share = None
+            if seen is not None:
+                least = 1.0 + LEAST_PART * (self.usable_cpus - 1)
+                best = max(seen, self.known_best or 0.0, least)
+                share = sum(probe >= _full_from(best) for probe in self.probes) / count
+            self._known = count, best, share
+        return self._known
+
+    @property
+    def disturbed_share(self) -> float:
+        """Part of the pairs that others disturbed."""
+        return self.disturbed / self.pairs if self.pairs else 0.0
+
+    def __str__(self) -> str:
+        """One sentence where there is something to say."""
+        share = self.full_share
+        lost = 0.0 if share is None else 1.0 - share
+        words = [
+            f"full capacity was missing {lost:.0%} of the time" if lost >= OCCUPANCY else "",
+            f"others disturbed {self.disturbed_share:.0%} of the pairs"
+            if self.disturbed_share >= DISTURBED
+            else "",
+        ]
+        text = " and ".join(word for word in words if word)
+        return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _full_from(best: float) -> float:
+    """Capacity from which a pair counts as timed at full capacity."""
+    return 1.0 + FULL_PART * (best - 1.0) - 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One fresh process's pairs of one candidate."""
+
+    pairs: tuple[Pair, ...]
+    elapsed: float = 0.0
+    """Seconds of the calibration when it ended."""
+
+    def at_full(self, capacity: Capacity, *, fewer_cpus: bool) -> tuple[Pair, ...]:
+        """Pairs that count for full capacity.
+
+        Undisturbed ones; of a candidate that uses at least as many CPUs as the default also disturbed ones, where
+        there are no others.
+        """
+        return self._enough([pair for pair in self.pairs if capacity.is_full(pair)], fewer_cpus=fewer_cpus)
+
+    def at_reduced(self, capacity: Capacity) -> tuple[Pair, ...]:
+        """Pairs timed while CPUs were missing."""
+        return self._enough([pair for pair in self.pairs if not capacity.is_full(pair)], fewer_cpus=False)
+
+    def at_any_capacity(self) -> tuple[Pair, ...]:
+        """Undisturbed pairs, or all where there are too few."""
+        return self._enough(self.pairs, fewer_cpus=False)
+
+    def _enough(self, pairs: Sequence[Pair], *, fewer_cpus: bool) -> tuple[Pair, ...]:
+        """Undisturbed pairs, if there are two or all; the process says nothing otherwise."""
+        least = min(2, len(self.pairs))
+        quiet = tuple(pair for pair in pairs if accepted(pair))
+        if len(quiet) >= least:
+            return quiet
+        return tuple(pairs) if len(pairs) >= least and not fewer_cpus else ()
+
+
+def log_ratio(pairs: Sequence[Pair]) -> float:
+    """Log-ratio of one process: the Hodges-Lehmann estimate of its pairs."""
+    return hodges_lehmann(pair_log_ratios(pairs))
+
+
+def log_ratios_of(visits: Iterable[Sequence[Pair]]) -> list[float]:
+    """Log-ratio of each process that says something."""
+    return [log_ratio(pairs) for pairs in visits if pairs]

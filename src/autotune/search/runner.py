@@ -1,0 +1,391 @@
+"""Runner of everything that measures this machine: it holds lock, detection, self-test, journal and provenance.
+
+Calibrations, verifications, commands, the nodes of a cluster and notebooks all go through here; it is the only part of
+search with side effects.
+"""
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from autotune._version import __version__
+from autotune.bench.command_bench import CommandBench
+from autotune.bench.host_lock import host_lock
+from autotune.bench.neighbours import Accompanied, neighbours
+from autotune.bench.process_bench import ProcessBench
+from autotune.bench.selftest import SelfTest, run_selftest
+from autotune.bench.user_workload import UserWorkload
+from autotune.controls.placement import offered
+from autotune.errors import ProfileError
+from autotune.host.detect import detect
+from autotune.host.identity import governor, host_id, marks, short_host_id
+from autotune.host.numeric_libraries import libraries
+from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
+from autotune.model.configuration import DEFAULT
+from autotune.model.entry import Entry
+from autotune.model.machine import Allocation, Machine
+from autotune.model.profile import Key, Profile, Provenance, is_same_computer
+from autotune.model.similar_machines import rank_profiles
+from autotune.profiles import profile_files, resolve
+from autotune.profiles.folders import state_dir, user_profiles
+from autotune.search.environment import Environment
+from autotune.search.events import Listener, SelfTestStarted
+from autotune.search.journal import Header, Journal
+from autotune.search.machine_states import Capacity
+from autotune.search.microarchitectures import generations, host_microarchitecture
+from autotune.search.pipeline import calibrate, confirm
+from autotune.search.plan import Plan, make_plan
+from autotune.search.request import Request
+from autotune.search.sequential_test import ERROR
+from autotune.search.time_budget import Clock
+from autotune.search.tune_command import CommandRequest, command_plan
+from autotune.search.verification import Check, suited, verify
+from autotune.search.warm_starts import lessons, read_lessons, written
+
+SELF_TEST_SHARE = 0.01
+"""Of the budget, for the resolution."""
+SELF_TEST_SECONDS = (1.5, 4.0)
+"""It takes no less, or it would see too few pairs, and no more."""
+CEILINGS_FROM = 120.0
+"""Seconds of budget from which the machine's limits are measured, for two seconds and the report's sake."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Outcome of a calibration."""
+
+    profile: Profile
+    finished: bool
+    """False if it was interrupted: the profile then holds what was decided before."""
+    wall_seconds: float = 0.0
+    sampled_seconds: float = 0.0
+    """Of all timed samples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Workbench:
+    """This machine, and what measures on it."""
+
+    machine: Machine
+    allocation: Allocation
+    key: Key
+    bench: ProcessBench
+    environment: Environment
+
+
+def calibrate_machine(
+    request: Request,
+    *,
+    report: Listener,
+    resume: bool = False,
+    relatives: Sequence[Profile] = (),
+    self_test: SelfTest | None = None,
+) -> Outcome:
+    """Measure this machine.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    report
+        Told of every event.
+    resume
+        Go on with the journal of this allocation, if it was begun for the same request?
+    relatives
+        Profiles of other machines; their choices, and those of the user's own profiles, are tried first, those of the
+        nearest machines before others.
+    self_test
+        What `examine` found here: nothing is tested again, and the whole budget is for operations.
+
+    Raises
+    ------
+    HostBusy
+        Another calibration runs on this host.
+    BadSize, BadBudget
+        The request cannot be done here.
+
+    Notes
+    -----
+    Scope of effect: runs trial processes, holds the host's lock meanwhile, and writes the journal of this allocation
+    into the state folder. Ctrl-C ends it early.
+
+    """
+    with host_lock():
+        here = _workbench(request)
+        path = journal_path(here.key)
+        plan = make_plan(
+            request, here.environment
+        )  # what cannot be done is refused before anything is measured
+        header = Header.read(path) if resume else None
+        if header is None or header.request != request:
+            header = Header(
+                request=request,
+                environment=here.environment,
+                self_test=self_test or _examine(request, here, report),
+                lessons=written(lessons(_similar(here.key, relatives))),
+            )
+            resume = False
+        else:
+            plan = make_plan(request, header.environment)
+        entries: list[Entry] = []
+        finished = True
+        with neighbours(request.neighbours) as pids:
+            journal = Journal(Accompanied(here.bench, pids), path, header, resume=resume)
+            clock = Clock(
+                bench=journal,
+                budget=request.seconds,
+                seed=request.seed,
+                elapsed=header.self_test.seconds if self_test is None else 0.0,
+            )
+            capacity = _capacity(header.environment)
+            try:
+                for entry in calibrate(
+                    plan,
+                    environment=header.environment,
+                    clock=clock,
+                    report=report,
+                    capacity=capacity,
+                    lessons=read_lessons(header.lessons),
+                ):
+                    entries.append(entry)  # noqa: PERF402  # what was decided before an interruption is kept
+            except KeyboardInterrupt:
+                finished = False
+    profile = Profile(
+        key=here.key,
+        entries=plan.in_order(entries),
+        provenance=_provenance(request, here, header.self_test, capacity, entries),
+    )
+    return Outcome(
+        profile=profile, finished=finished, wall_seconds=clock.elapsed, sampled_seconds=clock.sampled_seconds
+    )
+
+
+def foresee(request: Request) -> tuple[Key, Plan]:
+    """Describe this machine and what a calibration would measure on it. Measures nothing, takes no lock.
+
+    Raises what `make_plan` raises for what cannot be done here.
+    """
+    here = _workbench(request)
+    return here.key, make_plan(request, here.environment)
+
+
+def examine(request: Request, *, report: Listener) -> SelfTest:
+    """Run the self-test alone, for several calibrations of one request on this machine.
+
+    Scope of effect: holds the host's lock for some seconds. Raises HostBusy.
+    """
+    with host_lock():
+        return _examine(request, _workbench(request), report)
+
+
+def confirm_choices(request: Request, choices: Sequence[Entry], *, self_test: SelfTest) -> Profile:
+    """Test on this host what another host of its class chose, without exploration.
+
+    Scope of effect: holds the host's lock, for the request's budget at most. Raises HostBusy.
+    """
+    with host_lock():
+        here = _workbench(request)
+        capacity = _capacity(here.environment)
+        with neighbours(request.neighbours) as pids:
+            clock = Clock(bench=Accompanied(here.bench, pids), budget=request.seconds, seed=request.seed)
+            entries = confirm(
+                choices, request.workload, environment=here.environment, clock=clock, capacity=capacity
+            )
+        provenance = _provenance(request, here, self_test, capacity, entries)
+        return Profile(key=here.key, entries=tuple(entries), provenance=provenance)
+
+
+def verify_profile(profile: Profile, *, seconds: float, workload: UserWorkload | None) -> Iterator[Check]:
+    """Measure a profile's choices once more, in the company that they were measured in; the verdict on each.
+
+    Scope of effect: holds the host's lock, for `seconds` at most. Raises HostBusy.
+    """
+    made = profile.provenance
+    request = Request(
+        budget_seconds=seconds, neighbours=made.neighbours, copies=made.copies, workload=workload
+    )
+    names = () if workload is None else (workload.name,)
+    entries, refused = suited(profile, resolve.here(*usable_cpus()), own=names)
+    yield from refused
+    if not entries:
+        return
+    with host_lock(), neighbours(made.neighbours) as pids:
+        here = _workbench(request)
+        clock = Clock(bench=Accompanied(here.bench, pids), budget=seconds)
+        capacity = _capacity(here.environment, made.capacity)
+        yield from verify(
+            entries, request.workload, environment=here.environment, clock=clock, capacity=capacity
+        )
+
+
+def tune_command(request: CommandRequest, *, report: Listener) -> Entry:
+    """Tune a whole command on this machine.
+
+    Scope of effect: what the command does, as often as it is run; holds the host's lock meanwhile. Raises
+    BadWorkload if it fails as it stands, BadBudget, HostBusy; Ctrl-C ends it, with nothing decided.
+    """
+    with host_lock():
+        environment = Environment(usable_cpus=detect()[1].usable_cpus)
+        bench = CommandBench(request.command, metric=request.metric, patience=request.run_seconds)
+        first_seconds = bench.probe()
+        clock = Clock(bench=bench, budget=request.seconds, seed=request.seed, elapsed=first_seconds)
+        plan = command_plan(request, environment, first_seconds)
+        capacity = Capacity(usable_cpus=environment.usable_cpus)
+        entries = calibrate(plan, environment=environment, clock=clock, report=report, capacity=capacity)
+        (entry,) = plan.in_order(entries)
+    entry = replace(entry, safe_threads=())  # BLAS's are but a part of a command's threads
+    if request.metric is None:
+        return entry
+    walls = {one: median(seconds) for one, seconds in bench.wall_seconds.items() if seconds}
+    tuned = None if entry.choice.is_default else walls.get(entry.choice)
+    return replace(entry, default_seconds=walls.get(DEFAULT), tuned_seconds=tuned)
+
+
+def profile_with(entry: Entry, path: Path) -> Profile:
+    """Make a profile of this machine with this entry, to be joined with the one at `path`.
+
+    What made that one stays said, if this host made it.
+    """
+    key = this_key()
+    with suppress(ProfileError):  # there is none
+        old = profile_files.read(path)
+        if old.key == key and is_same_computer(old.provenance, Provenance(host=host_id(), marks=marks())):
+            return Profile(key=key, entries=(entry,), provenance=old.provenance)
+    provenance = replace(_made_here(detect()[0]), error_per_rule=ERROR, rules_tested=int(entry.processes > 0))
+    return Profile(key=key, entries=(entry,), provenance=provenance)
+
+
+def this_key() -> Key:
+    """Key of a profile of this machine and allocation. Loads NumPy, whose BLAS is part of it."""
+    return _key(*detect())
+
+
+def journal_path(key: Key) -> Path:
+    """Path of the journal of the last calibration of this machine and allocation."""
+    return state_dir() / f"calibration-{key.digest}-{short_host_id()}.jsonl"
+
+
+def _key(machine: Machine, allocation: Allocation) -> Key:
+    return resolve.key(machine, allocation)
+
+
+def _workbench(request: Request) -> _Workbench:
+    machine, allocation = detect()
+    memory_bytes = allocation.memory_bytes
+    bench = ProcessBench(
+        workloads={} if request.workload is None else {request.workload.name: request.workload},
+        memory_bytes=None if memory_bytes is None else memory_bytes // 4,
+        copies=request.copies,
+        neighbours=request.neighbours,
+    )
+    key = _key(machine, allocation)
+    environment = Environment(
+        usable_cpus=allocation.usable_cpus,
+        default_threads=_default_threads(bench),
+        l2_bytes=machine.l2_bytes,
+        l3_bytes=machine.l3_bytes,
+        memory_bytes=None if memory_bytes is None else memory_bytes // request.copies,
+        neighbours=request.neighbours,
+        copies=request.copies,
+        placements=_placements(machine, allocation),
+        full_capacity=_full_capacity(key),
+    )
+    return _Workbench(machine=machine, allocation=allocation, key=key, bench=bench, environment=environment)
+
+
+def _capacity(environment: Environment, known_best: float | None = None) -> Capacity:
+    return Capacity(
+        usable_cpus=environment.usable_cpus,
+        known_best=environment.full_capacity if known_best is None else known_best,
+    )
+
+
+def _full_capacity(key: Key) -> float | None:
+    """Full capacity as the user's own profile of this machine and allocation says."""
+    known = [one.provenance.capacity for one in _own_profiles() if one.key == key]
+    return max((one for one in known if one is not None), default=None)
+
+
+def _similar(key: Key, relatives: Sequence[Profile]) -> list[Profile]:
+    """The user's own profiles and those of relatives, the most similar machine first."""
+    return rank_profiles([*_own_profiles(), *relatives], key, host_microarchitecture(), generations)
+
+
+def _own_profiles() -> list[Profile]:
+    """The user's own profiles, of this machine or any other."""
+    profiles = []
+    for path in sorted(user_profiles().glob("*.yaml")):
+        with suppress(ProfileError, OSError):
+            profiles.append(profile_files.read(path))
+    return profiles
+
+
+def _placements(machine: Machine, allocation: Allocation) -> Mapping[str, int]:
+    """Placements that the CPUs of this process offer; none where single threads cannot be moved, as on macOS."""
+    if affinity() is None:
+        return {}
+    return offered([cpu for cpu in machine.cpus if cpu.number in allocation.cpus])
+
+
+def _default_threads(bench: ProcessBench) -> int | None:
+    """BLAS threads of a fresh trial: those of this process, unless its environment limits what a trial's does not.
+
+    This process may be held to fewer CPUs since its library was loaded; a trial starts with these.
+    """
+    threads = [library.threads for library in libraries(load=True) if library.threads is not None]
+    if not threads:
+        return None
+    return schedulable_cpus() if bench.scrubbed else min(threads[0], schedulable_cpus())
+
+
+def _examine(request: Request, here: _Workbench, report: Listener) -> SelfTest:
+    """Run the self-test, in the company that the trials will have."""
+    report(SelfTestStarted(elapsed=0.0, remaining=request.seconds))
+    shortest, longest = SELF_TEST_SECONDS
+    with neighbours(request.neighbours):
+        return run_selftest(
+            here.bench,
+            usable_cpus=here.allocation.usable_cpus,
+            memory_bytes=here.allocation.memory_bytes,
+            seconds=max(shortest, min(longest, SELF_TEST_SHARE * request.seconds)),
+            seed=request.seed,
+            rates=request.seconds >= CEILINGS_FROM,
+        )
+
+
+def _made_here(machine: Machine) -> Provenance:
+    """Provenance of anything that this host measures now."""
+    return Provenance(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        autotune=__version__,
+        host=host_id(),
+        marks=marks(),
+        cpu=machine.name,
+        kernel=f"{platform.system()} {platform.release()}",
+        governor=governor(),
+    )
+
+
+def _provenance(
+    request: Request, here: _Workbench, self_test: SelfTest, capacity: Capacity, entries: Sequence[Entry]
+) -> Provenance:
+    """Where these entries come from."""
+    return replace(
+        _made_here(here.machine),
+        microarchitecture=host_microarchitecture(),
+        scrubbed=tuple(here.bench.scrubbed),
+        resolution=self_test.resolution,
+        capacity=self_test.capacity if capacity.best is None else capacity.best,
+        memory_bandwidth=self_test.memory_bandwidth,
+        peak_flops=self_test.peak_flops,
+        effort=request.effort,
+        seed=request.seed,
+        neighbours=request.neighbours,
+        copies=request.copies,
+        error_per_rule=ERROR,
+        rules_tested=len({one.operation for one in entries if one.processes}),
+    )

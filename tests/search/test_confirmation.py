@@ -1,0 +1,159 @@
+"""What decides a candidate, and in which order candidates are visited."""
+
+import pytest
+from support.calibration_runs import CRASH, LARGE, ONE, SMALL, TWO, candidate, probed, visit
+from support.fake_bench import FakeBench
+
+from autotune.search.confirmation import Candidate, Confirmation, Verdict, judge
+from autotune.search.machine_states import Capacity
+from autotune.search.sequential_test import candidate_error
+from autotune.search.time_budget import Clock
+
+FULL = probed(*[2.0] * 30)
+HALF = probed(*[2.0] * 30, *[1.0] * 30)
+
+
+def full(ratio, **more):
+    return visit(ratio, capacity=2.0, **more)
+
+
+def reduced(ratio, **more):
+    return visit(ratio, capacity=1.0, **more)
+
+
+def verdict(one, capacity=FULL):
+    return judge(one, capacity)[0]
+
+
+def test_six_processes_that_agree_accept_and_five_do_not():
+    assert verdict(candidate(*[full(0.6)] * 5)) is Verdict.OPEN
+    assert verdict(candidate(*[full(0.6)] * 6)) is Verdict.ACCEPTED
+
+
+def test_processes_of_one_moment_are_not_enough():
+    one = candidate(*[full(0.6)] * 8)
+    for each in range(8):
+        one.visits[each] = full(0.6, elapsed=0.1 * each)
+    assert verdict(one) is Verdict.OPEN
+
+
+def test_a_plain_loser_is_dropped_after_four():
+    verdict_, reason = judge(candidate(*[full(1.05)] * 4), FULL)
+    assert verdict_ is Verdict.DROPPED
+    assert "Not proved faster" in reason
+
+
+def test_a_candidate_with_fewer_cpus_does_not_win_by_the_moments_in_which_cpus_were_missing():
+    """A QR of 512 x 512: one thread is slower than two, but faster where the second CPU is away."""
+    one = candidate(*[reduced(0.8)] * 12, fewer_cpus=True)
+    assert verdict(one, HALF) is Verdict.OPEN
+    assert (
+        verdict(candidate(*[reduced(0.8)] * 12, *[full(1.13)] * 4, fewer_cpus=True), HALF) is Verdict.DROPPED
+    )
+
+
+def test_a_candidate_that_uses_as_many_cpus_and_wins_beside_others_wins():
+    assert verdict(candidate(*[full(0.7, interference=0.3)] * 6)) is Verdict.ACCEPTED
+    assert verdict(candidate(*[full(0.7, interference=0.3)] * 6, fewer_cpus=True)) is Verdict.OPEN
+
+
+def test_a_candidate_that_only_ever_ran_without_capacity_is_not_dropped_early():
+    assert verdict(candidate(*[reduced(1.05)] * 6), HALF) is Verdict.OPEN
+
+
+def test_a_gain_that_the_loss_without_capacity_outweighs_is_refused_with_both_named():
+    one = candidate(*[full(0.95), reduced(1.4)] * 20)
+    verdict_, reason = judge(one, HALF)
+    assert verdict_ is Verdict.DROPPED
+    assert "50% of the time" in reason
+
+
+def test_a_small_loss_without_capacity_is_outweighed():
+    assert verdict(candidate(*[full(0.55), reduced(1.05)] * 8), HALF) is Verdict.ACCEPTED
+
+
+def test_medians_that_hide_slow_pairs_are_not_believed():
+    one = candidate(*[full(0.8, slow=1, factor=10.0)] * 32)
+    verdict_, reason = judge(one, FULL)
+    assert verdict_ is Verdict.DROPPED
+    assert "slower on average" in reason
+
+
+def test_waiting_for_undisturbed_pairs_ends_as_noisy():
+    one = candidate(*[full(0.5, interference=0.5)] * 8, fewer_cpus=True, most_processes=2)
+    assert verdict(one) is Verdict.NOISY
+
+
+def test_a_candidate_near_the_margin_is_dropped_at_the_most_processes():
+    ratios = [0.97, 0.99] * 16
+    assert verdict(candidate(*map(full, ratios), most_processes=6)) in {Verdict.DROPPED, Verdict.ACCEPTED}
+
+
+def _confirmation(answer, *, budget=60.0, candidates=(), **more):
+    bench = FakeBench(answer, **more)
+    states = Capacity(usable_cpus=2)
+    confirmation = Confirmation(Clock(bench=bench, budget=budget), states, states)
+    for operation, seemed in candidates:
+        confirmation.add(Candidate(operation=operation, choice=ONE, error=candidate_error(0), seemed=seemed))
+    return confirmation, bench
+
+
+def _gains(operation, configuration, luck):
+    return 0.01 if configuration.is_default else 0.005
+
+
+def test_rounds_visit_every_candidate_and_decided_ones_leave():
+    def answer(operation, configuration, luck):
+        if configuration.is_default:
+            return 0.01
+        return 0.0101 if operation == LARGE else 0.005
+
+    confirmation, bench = _confirmation(answer, candidates=[(SMALL, -0.5), (LARGE, -0.5)])
+    while confirmation.open:
+        list(confirmation.round())
+    assert {one.operation: one.verdict for one in confirmation.candidates} == {
+        SMALL: Verdict.ACCEPTED,
+        LARGE: Verdict.DROPPED,
+    }
+    cases = [{case.operation for case in plan.cases} for plan in bench.plans]
+    assert cases[0] == {SMALL, LARGE}
+    assert cases[-1] == {SMALL}
+
+
+def test_where_time_is_short_those_with_the_most_to_gain_come_first():
+    confirmation, bench = _confirmation(
+        _gains, budget=3.0, candidates=[(SMALL, -0.02), (LARGE, -0.9)], start_seconds=0.4
+    )
+    list(confirmation.round())
+    assert [case.operation for plan in bench.plans for case in plan.cases] == [LARGE]
+
+
+def test_the_budget_is_kept():
+    confirmation, bench = _confirmation(lambda *_: 0.2, budget=4.0, candidates=[(SMALL, -0.5), (LARGE, -0.5)])
+    for _ in range(20):
+        list(confirmation.round())
+    assert bench.clock <= 4.0 + 1.0
+
+
+def test_a_candidate_that_crashes_in_its_fourth_process_is_out():
+    def answer(operation, configuration, luck):
+        return (
+            CRASH
+            if not configuration.is_default and len(bench.plans) == 4
+            else _gains(operation, configuration, luck)
+        )
+
+    confirmation, bench = _confirmation(answer, candidates=[(SMALL, -0.5)])
+    while confirmation.open:
+        list(confirmation.round())
+    (one,) = confirmation.candidates
+    assert (one.verdict, one.failure, len(one.visits)) == (Verdict.FAILED, CRASH, 3)
+
+
+@pytest.mark.parametrize("choices", [(ONE, TWO)])
+def test_two_candidates_of_one_operation_never_share_a_process(choices):
+    confirmation, bench = _confirmation(_gains)
+    for choice in choices:
+        confirmation.add(Candidate(operation=SMALL, choice=choice, error=0.01, seemed=-0.5))
+    list(confirmation.round())
+    assert all(len(plan.cases) == 1 for plan in bench.plans)

@@ -1,0 +1,204 @@
+"""Steps of an exploration: what is measured to find a leader, and what no longer."""
+
+from dataclasses import replace
+from importlib import import_module
+from math import log2
+
+import pytest
+from support.calibration_runs import probed
+from support.fake_bench import FakeBench
+from support.profile_builders import KEY, make_entry, profile
+from support.simulated_machines import USERS
+
+from autotune.model.catalogue import CATALOGUE, operation
+from autotune.model.configuration import Configuration
+from autotune.model.measurement import Failure, FailureKind
+from autotune.search.environment import Environment
+from autotune.search.explore import BATCH, FRACTION, Exploration
+from autotune.search.plan import Item
+from autotune.search.time_budget import Clock
+from autotune.search.warm_starts import lessons
+
+
+def explored(answer, *, cpus, name="qr", n=200, steps=1000, known=(), kind=None):
+    """The evidence on one size after so many steps, with the bench and the exploration."""
+    bench = FakeBench(answer)
+    kind = kind or CATALOGUE[name]
+    one = operation(name, n=n)
+    clock = Clock(bench=bench, budget=1e6)
+    exploration = Exploration(
+        Item(kind=kind, dtype="float64", operations=(one,)),
+        [one],
+        environment=Environment(usable_cpus=cpus, default_threads=cpus),
+        capacity=None,
+        seed=0,
+        lessons=known,
+        seen=lambda measurement, value: None,
+    )
+    while exploration.next_step is not None and exploration.steps_taken < steps:
+        step = exploration.next_step
+        exploration.take(clock.run(step.cases, pairs=step.pairs, seconds=1e6), clock.elapsed)
+    return exploration.evidence[one], bench, exploration
+
+
+def flat(operation, configuration, luck):
+    return 0.02
+
+
+def needle(best):
+    """The default takes 20 ms, one thread count 5, every other more the farther it is from that."""
+
+    def answer(operation, configuration, luck):
+        threads = configuration.blas_threads or 64
+        return 0.005 * (1 + abs(threads - best) / 20)
+
+    return answer
+
+
+def test_a_small_space_is_measured_whole_in_the_first_process():
+    _, bench, _ = explored(flat, cpus=8)
+    assert {one.blas_threads for one in bench.plans[0].cases[0].configurations} == set(range(1, 8))
+
+
+def test_where_nothing_can_beat_the_default_nothing_races():
+    _, bench, _ = explored(flat, cpus=8)
+    assert len(bench.plans) == 1
+
+
+def test_a_leader_that_no_other_can_beat_is_not_raced_further():
+    evidence, bench, _ = explored(needle(3), cpus=8)
+    assert evidence.leader(0.0) == Configuration(blas_threads=3)
+    assert len(bench.plans) == 1
+
+
+@pytest.mark.parametrize("best", [1, 7, 30, 63])
+def test_a_large_space_is_followed_to_its_optimum_without_measuring_all_of_it(best):
+    evidence, bench, _ = explored(needle(best), cpus=64)
+    assert evidence.leader(0.0) == Configuration(blas_threads=best)
+    visited = {one for plan in bench.plans for case in plan.cases for one in case.configurations}
+    assert len(visited) < FRACTION * 63 + 8
+
+
+def test_a_configuration_that_failed_is_not_tried_again():
+    def answer(operation, configuration, luck):
+        if configuration.blas_threads == 2:
+            return Failure(kind=FailureKind.CRASH, reason="It crashed.")
+        return needle(3)(operation, configuration, luck) * luck.uniform(0.9, 1.1)
+
+    _, bench, _ = explored(answer, cpus=8)
+    later = [one for plan in bench.plans[1:] for case in plan.cases for one in case.configurations]
+    assert later
+    assert Configuration(blas_threads=2) not in later
+
+
+def test_a_default_that_fails_ends_the_exploration():
+    failure = Failure(kind=FailureKind.OUT_OF_MEMORY, reason="No room.")
+    evidence, bench, _ = explored(lambda *_: failure, cpus=64)
+    assert evidence.candidates == []
+    assert len(bench.plans) == 1
+
+
+def test_a_lucky_configuration_that_was_measured_once_does_not_lead():
+    """On noisy machines the best of many estimates is one that was lucky: the race takes its luck away."""
+
+    def answer(operation, configuration, luck):
+        return needle(30)(operation, configuration, luck) * luck.lognormvariate(0, 0.05)
+
+    evidence, _, _ = explored(answer, cpus=64)
+    most = max(map(evidence.pairs, evidence.candidates))
+    assert 2 * evidence.pairs(evidence.leader(0.01)) >= most
+
+
+def test_a_knob_that_was_not_shown_to_matter_is_not_set():
+    """The user's function never calls BLAS, but its threads can be set."""
+
+    def answer(operation, configuration, luck):
+        return 0.05 / (configuration.workers or 1) * luck.uniform(0.99, 1.01)
+
+    _, _, exploration = explored(answer, cpus=8, name=USERS.name, n=1000, kind=USERS)
+    (size,) = exploration.evidence
+    assert exploration.leader(size).blas_threads is None
+    assert exploration.leader(size).workers == 8
+
+
+def test_of_ties_the_fewest_cpus_win():
+    def answer(operation, configuration, luck):
+        return 0.02 if configuration.is_default else 0.01 if (configuration.blas_threads or 8) >= 3 else 0.03
+
+    evidence, _, _ = explored(answer, cpus=8)
+    assert evidence.leader(0.01) == Configuration(blas_threads=3)
+
+
+def test_what_was_only_seen_while_cpus_were_missing_is_measured_again():
+    """Two workers gain nothing while one of two CPUs is away."""
+    capacity = probed(*[2.0] * 30)
+    one = operation("sqrt", n=10**6)
+    environment = Environment(usable_cpus=2, default_threads=2)
+    item = Item(kind=CATALOGUE["sqrt"], dtype="float64", operations=(one,))
+    exploration = Exploration(
+        item, [one], environment=environment, capacity=capacity, seed=0, seen=lambda *_: None
+    )
+    bench = FakeBench(lambda _, configuration, __: 0.01 if configuration.is_default else 0.0105, capacity=1.0)
+    clock = Clock(bench=bench, budget=1e6)
+    step = exploration.next_step
+    exploration.take(clock.run(step.cases, pairs=step.pairs, seconds=10.0), clock.elapsed)
+    assert exploration.next_step is not None
+    bench.answer = lambda _, configuration, __: 0.01 if configuration.is_default else 0.006
+    bench.capacity = 2.0
+    step = exploration.next_step
+    exploration.take(clock.run(step.cases, pairs=step.pairs, seconds=10.0), clock.elapsed)
+    assert exploration.leader(one).workers == 2
+
+
+def proved_elsewhere(chunk, n=10**7):
+    """What a relative with as many CPUs says of the same operation."""
+    choice = {"workers": 8, "chunk": chunk}
+    return lessons([profile(make_entry("sqrt", choice=choice, n=n), key=replace(KEY, usable_cpus=16))])
+
+
+def best_chunk(best):
+    """More workers are faster up to 8; the chunk has a best, and each doubling away from it costs a tenth."""
+
+    def answer(operation, configuration, luck):
+        if configuration.is_default:
+            return 0.08
+        workers, chunk = configuration.workers or 1, configuration.chunk or operation.size["n"]
+        return 0.08 / min(workers, 8) * (1 + abs(log2(workers / 8)) / 10) * (1 + abs(log2(chunk / best)) / 10)
+
+    return answer
+
+
+def test_what_a_relative_proved_and_holds_ends_the_search_early():
+    cold, plain, _ = explored(best_chunk(2**16), cpus=16, name="sqrt", n=10**7)
+    warm, short, _ = explored(best_chunk(2**16), cpus=16, name="sqrt", n=10**7, known=proved_elsewhere(2**16))
+    assert warm.leader(0.01) == cold.leader(0.01)
+    assert len(warm.visits) <= 2 * BATCH < len(cold.visits)
+    assert 2 * short.clock <= plain.clock
+
+
+def test_what_a_relative_proved_and_is_wrong_here_costs_no_quality():
+    cold, _, _ = explored(best_chunk(2**19), cpus=16, name="sqrt", n=10**7)
+    warm, _, _ = explored(best_chunk(2**19), cpus=16, name="sqrt", n=10**7, known=proved_elsewhere(2**12))
+    assert warm.leader(0.01) == cold.leader(0.01)
+
+
+def test_what_was_proved_for_another_size_ends_no_search():
+    cold, _, _ = explored(best_chunk(2**16), cpus=16, name="sqrt", n=10**7)
+    known = proved_elsewhere(2**16, n=10**6)
+    warm, _, _ = explored(best_chunk(2**16), cpus=16, name="sqrt", n=10**7, known=known)
+    assert 2 * len(warm.visits) > len(cold.visits)
+
+
+@pytest.fixture
+def simulations():
+    return import_module("benchmarks.simulated_search"), import_module("support.simulated_machines")
+
+
+@pytest.mark.parametrize("noise", ["none", "common", "states", "bursts-30"])
+def test_no_choice_on_a_simulated_machine_is_slower_than_the_default(simulations, noise):
+    script, machines = simulations
+    for seed in range(2):
+        task = machines.draw(seed, least=75, most=300)
+        for _, result in script.compared(task, noise, seed, ["autotune"]):
+            assert result.against_default <= 0.01
+            assert result.share <= 0.25

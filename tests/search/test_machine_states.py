@@ -1,0 +1,59 @@
+"""Which pairs count for which state of the machine."""
+
+import pytest
+from support.calibration_runs import probed, visit
+
+from autotune.model.measurement import Measurement, Session
+from autotune.search.machine_states import Capacity
+
+
+@pytest.mark.parametrize(
+    ("cpus", "best", "full", "reduced"),
+    [(2, 2.0, 1.9, 1.05), (2, 1.3, 1.28, 1.02), (64, 60.0, 50.0, 30.0)],
+)
+def test_full_capacity_is_what_the_machine_reaches_in_its_best_state(cpus, best, full, reduced):
+    capacity = probed(*[best] * 30, *[reduced] * 30, usable_cpus=cpus)
+    assert capacity.is_full(visit(1.0, capacity=full).pairs[0])
+    assert not capacity.is_full(visit(1.0, capacity=reduced).pairs[0])
+    assert capacity.full_share == 0.5
+
+
+def test_a_single_probe_that_says_too_much_changes_nothing():
+    capacity = probed(2.0, *[1.3] * 99)
+    assert capacity.best == pytest.approx(1.3)
+
+
+def test_a_machine_that_was_only_seen_without_its_second_cpu_was_never_seen_at_full_capacity():
+    assert probed(*[1.02] * 40).full_share == 0.0
+
+
+def test_a_probe_above_the_number_of_cpus_is_cut():
+    capacity = Capacity(usable_cpus=2)
+    pairs = visit(1.0, capacity=2.4).pairs
+    measurement = Measurement(operation=None, configuration=None, pairs=pairs)
+    capacity.add(Session(measurements=(measurement,), wall_seconds=1.0))
+    assert capacity.best == 2.0
+
+
+def test_what_an_earlier_calibration_saw_counts_where_this_one_never_reaches_it():
+    capacity = probed(*[1.0] * 40, known_best=2.0)
+    assert capacity.full_share == 0.0
+
+
+def test_without_probes_every_pair_counts_as_timed_at_full_capacity():
+    capacity = Capacity(usable_cpus=2)
+    assert capacity.is_full(visit(1.0).pairs[0])
+    assert capacity.full_share is None
+
+
+def test_disturbed_pairs_speak_only_for_a_candidate_that_uses_no_fewer_cpus():
+    capacity, busy = probed(*[2.0] * 20), visit(0.5, capacity=2.0, interference=0.4)
+    assert busy.at_full(capacity, fewer_cpus=True) == ()
+    assert busy.at_full(capacity, fewer_cpus=False) == busy.pairs
+
+
+def test_what_is_worth_saying_of_the_machine_is_one_sentence():
+    assert str(probed(*[2.0] * 20)) == ""
+    text = str(probed(*[2.0] * 20, *[1.0] * 20))
+    assert "50%" in text
+    assert text.endswith(".")

@@ -1,0 +1,232 @@
+"""From a request to entries, on machines that are functions."""
+
+import math
+
+import pytest
+from support.calibration_runs import CRASH, environment_of, run_calibration
+from support.fake_bench import FakeBench
+
+from autotune.bench.selftest import SelfTest
+from autotune.errors import BadBudget, BadSize
+from autotune.model.catalogue import kind
+from autotune.model.configuration import DEFAULT
+from autotune.model.entry import Status
+from autotune.search.decide import kept
+from autotune.search.environment import Environment
+from autotune.search.events import Confirming
+from autotune.search.journal import Header, Journal
+from autotune.search.plan import make_plan
+from autotune.search.request import Request
+
+SITE = Environment(usable_cpus=4, default_threads=4, l2_bytes=2**20, l3_bytes=2**24, memory_bytes=2**33)
+
+
+def _calibrate(answer, *, names=("svd",), site=SITE, seconds=60.0, sizes=({"m": 100, "n": 100},), **more):
+    bench = FakeBench(answer, **more)
+    request = Request(operations=names, sizes=sizes, budget_seconds=seconds)
+    entries, _, _ = run_calibration(bench, request, site)
+    return list(make_plan(request, site).in_order(entries)), bench
+
+
+def _steps(operation, configuration, luck):
+    """One thread is best, the default second, everything else worse."""
+    return 0.01 * {1: 0.5, None: 1.0}.get(configuration.blas_threads, 1.5) * math.exp(luck.gauss(0, 0.01))
+
+
+def test_the_best_configuration_is_found_proved_and_written_down():
+    (entry,), _ = _calibrate(_steps)
+
+    assert (entry.status, entry.choice.blas_threads) == (Status.TUNED, 1)
+    assert entry.ratio == pytest.approx(0.5, rel=0.05)
+
+
+def test_the_same_timings_and_seed_give_the_same_entries():
+    assert _calibrate(_steps)[0] == _calibrate(_steps)[0]
+
+
+def test_where_all_are_equal_the_default_stays():
+    (entry,), _ = _calibrate(lambda operation, configuration, luck: 0.01 * math.exp(luck.gauss(0, 0.03)))
+
+    assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, DEFAULT)
+
+
+def test_a_space_with_nothing_but_the_default_is_said_to_be_one():
+    site = Environment(usable_cpus=1, default_threads=1)
+
+    (entry,), _ = _calibrate(_steps, site=site)
+
+    assert (entry.status, entry.reason) == (
+        Status.DEFAULT_KEPT,
+        "There is nothing to choose from on this allocation.",
+    )
+
+
+def test_if_every_configuration_but_the_default_fails_the_default_stays():
+    (entry,), bench = _calibrate(
+        lambda operation, configuration, luck: 0.01 if configuration.is_default else CRASH
+    )
+
+    assert entry.status is Status.DEFAULT_KEPT
+    assert "failed: It crashed with SIGSEGV." in entry.reason
+    assert len(bench.plans) == 1
+
+
+def test_a_default_that_fails_is_a_failed_entry_and_nothing_is_tuned():
+    (entry,), _ = _calibrate(
+        lambda operation, configuration, luck: CRASH if configuration.is_default else 0.001
+    )
+
+    assert (entry.status, entry.choice) == (Status.FAILED, DEFAULT)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan])
+def test_times_that_are_none_never_lead_to_a_choice(seconds):
+    (entry,), _ = _calibrate(
+        lambda operation, configuration, luck: 0.01 if configuration.is_default else seconds
+    )
+
+    assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, DEFAULT)
+    assert "The clock did not move" in entry.reason
+
+
+def test_on_a_machine_that_others_use_what_needs_undisturbed_timings_is_noisy():
+    entries, _ = _calibrate(_steps, interference=0.4)
+
+    assert {entry.status for entry in entries} <= {Status.NOISY, Status.UNDECIDED}
+    assert {entry.choice for entry in entries} == {DEFAULT}
+
+
+def test_what_uses_all_cpus_and_wins_beside_others_is_tuned():
+    def answer(operation, configuration, luck):
+        return 0.01 if configuration.is_default else 0.02 / (configuration.workers or 1)
+
+    (entry,), _ = _calibrate(answer, names=("sqrt",), sizes=({"n": 10**6},), interference=0.4)
+
+    assert (entry.status, entry.choice.workers) == (Status.TUNED, 4)
+
+
+def test_time_that_does_not_reach_all_operations_is_said_of_those_it_missed():
+    entries, _ = _calibrate(
+        lambda operation, configuration, luck: 2.0, names=("svd", "qr", "eig"), sizes=(), seconds=3.0
+    )
+
+    assert all(entry.choice == DEFAULT for entry in entries)
+    assert Status.UNDECIDED in {entry.status for entry in entries}
+
+
+def test_a_budget_for_not_even_one_operation_is_refused():
+    with pytest.raises(BadBudget, match="too short"):
+        _calibrate(_steps, seconds=1.0)
+
+
+def test_a_size_that_does_not_fit_the_memory_is_refused():
+    with pytest.raises(BadSize, match="a quarter of the memory"):
+        _calibrate(_steps, sizes=({"m": 10**6, "n": 10**6},))
+
+
+def _gains(operation, configuration, luck):
+    """Half the time for one thread at some operations, a tenth less at others, all in noise of 2 %."""
+    best = {"svd": 0.5, "qr": 0.7, "eig": 0.9}.get(operation.name, 1.1)
+    return 0.02 * (1.0 if configuration.is_default else best) * math.exp(luck.gauss(0, 0.02))
+
+
+NAMES = ("svd", "qr", "eig", "eigh", "solve")
+
+
+def _all(bench, seconds=60.0, *, report=lambda event: None, until_decided=False):
+    request = Request(
+        operations=NAMES, sizes=({"n": 100},), budget_seconds=seconds, until_decided=until_decided
+    )
+    return run_calibration(bench, request, environment_of(2), report=report)
+
+
+def test_exploration_passes_through_all_operations_before_the_first_confirmation():
+    events = []
+    _all(FakeBench(_gains), report=events.append)
+    first = next(place for place, event in enumerate(events) if isinstance(event, Confirming))
+    assert {event.name for event in events[:first] if hasattr(event, "index")} == set(NAMES)
+
+
+def test_plain_losers_are_dropped_after_one_trial():
+    bench = FakeBench(_gains)
+    entries, _, _ = _all(bench)
+    runs = [case.operation.name for plan in bench.plans for case in plan.cases]
+    assert (runs.count("eigh"), runs.count("solve")) == (1, 1)
+    assert {one.operation.name: one.status for one in entries} == {
+        "svd": Status.TUNED,
+        "qr": Status.TUNED,
+        "eig": Status.TUNED,
+        "eigh": Status.DEFAULT_KEPT,
+        "solve": Status.DEFAULT_KEPT,
+    }
+
+
+def test_visits_of_one_candidate_are_interleaved_with_those_of_others():
+    bench = FakeBench(_gains)
+    _all(bench)
+    plans = [{case.operation.name for case in plan.cases} for plan in bench.plans]
+    qr = [place for place, names in enumerate(plans) if "qr" in names]
+    assert all(any({"svd", "eig"} & plans[place] for place in (one, one - 1, one + 1)) for one in qr[1:6])
+
+
+def test_the_events_of_a_round_say_what_is_decided_undecided_and_left():
+    events = []
+    _all(FakeBench(_gains), report=events.append)
+    rounds = [event for event in events if isinstance(event, Confirming)]
+    assert (rounds[0].decided, rounds[0].undecided) == (2, 3)
+    assert rounds[0].seconds_left > 0
+    assert rounds[-1].undecided <= rounds[0].undecided
+
+
+def test_with_little_time_those_with_the_most_to_gain_are_decided():
+    entries, clock, _ = _all(FakeBench(_gains, start_seconds=0.5), seconds=9.0)
+    decided = {one.operation.name: one.status for one in entries}
+    assert decided["svd"] is Status.TUNED
+    assert Status.UNDECIDED in decided.values()
+    assert clock.elapsed <= 10.0
+
+
+def test_until_decided_goes_on_without_a_budget():
+    entries, _, _ = _all(FakeBench(_gains, start_seconds=2.0), seconds=5.0, until_decided=True)
+    assert not any(one.undecided for one in entries)
+
+
+def test_a_profile_lists_entries_as_they_were_planned_not_as_they_were_decided():
+    request = Request(
+        operations=("svd", "qr"), sizes=({"m": 100, "n": 100}, {"m": 50, "n": 50}), budget_seconds=60.0
+    )
+    plan = make_plan(request, SITE)
+    planned = plan.operations
+    decided = [
+        kept(one, kind(one.name), SITE, status=Status.DEFAULT_KEPT, reason="")
+        for one in (planned[2], planned[0], planned[3])
+    ]
+
+    assert [one.operation for one in plan.in_order(decided)] == [planned[0], *planned[2:]]
+
+
+@pytest.mark.parametrize("known", [0, 3, 7, 12])
+def test_a_calibration_that_is_resumed_ends_the_same_to_the_byte(tmp_path, known):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    header = Header(request=Request(), environment=environment_of(2), self_test=SelfTest())
+    entries, _, _ = _all(Journal(FakeBench(_gains), whole, header))
+    lines = whole.read_bytes().splitlines(keepends=True)
+    part.write_bytes(b"".join(lines[: 1 + known]))
+
+    class Rest:
+        """The machine as it goes on where the journal ends."""
+
+        plans = 0
+
+        def run(self, plan):
+            Rest.plans += 1
+            again = FakeBench(_gains)
+            again.plans = [plan] * (known + Rest.plans - 1)
+            return again.run(plan)
+
+    resumed, _, _ = _all(Journal(Rest(), part, header, resume=True))
+
+    assert len(lines) > known
+    assert [(one.operation, one.status, one.choice) for one in resumed] == [
+        (one.operation, one.status, one.choice) for one in entries
+    ]

@@ -1,0 +1,78 @@
+"""Calibrations on benches that answer instantly, and pairs made by hand."""
+
+from autotune.model.configuration import Configuration
+from autotune.model.measurement import Failure, FailureKind, Pair
+from autotune.model.operation import Operation
+from autotune.search.confirmation import Candidate
+from autotune.search.environment import Environment
+from autotune.search.events import ignore
+from autotune.search.machine_states import Capacity, Visit
+from autotune.search.pipeline import calibrate
+from autotune.search.plan import make_plan
+from autotune.search.sequential_test import candidate_error
+from autotune.search.time_budget import Clock
+
+CRASH = Failure(kind=FailureKind.CRASH, reason="It crashed with SIGSEGV.")
+SMALL, LARGE = (Operation(name="svd", sizes=(("m", n), ("n", n))) for n in (100, 400))
+ONE, TWO = Configuration(blas_threads=1), Configuration(blas_threads=2)
+
+
+def run_calibration(bench, request, environment, *, lessons=(), report=ignore, elapsed=0.0):
+    """Entries in the order in which they were decided, with the clock and the capacity that was seen."""
+    clock = Clock(bench=bench, budget=request.seconds, seed=request.seed, elapsed=elapsed)
+    capacity = Capacity(usable_cpus=environment.usable_cpus, known_best=environment.full_capacity)
+    plan = make_plan(request, environment)
+    entries = list(
+        calibrate(
+            plan,
+            environment=environment,
+            clock=clock,
+            report=report,
+            capacity=capacity,
+            lessons=lessons,
+        )
+    )
+    return entries, clock, capacity
+
+
+def visit(ratio, *, pairs=8, capacity=None, interference=None, slow=0, factor=1.0, elapsed=0.0):
+    """A process in which the candidate took `ratio` of the default's time, and `factor` times that in `slow` pairs."""
+    ratios = [ratio] * (pairs - slow) + [ratio * factor] * slow
+    return Visit(
+        pairs=tuple(
+            Pair(
+                default_seconds=0.01,
+                candidate_seconds=0.01 * one,
+                capacity=capacity,
+                interference=interference,
+            )
+            for one in ratios
+        ),
+        elapsed=elapsed,
+    )
+
+
+def candidate(*visits, choice=ONE, fewer_cpus=False, error=None, **more):
+    """A candidate after these processes, which ran two seconds apart."""
+    one = Candidate(
+        operation=SMALL,
+        choice=choice,
+        fewer_cpus=fewer_cpus,
+        error=candidate_error(0) if error is None else error,
+        **more,
+    )
+    for place, each in enumerate(visits):
+        one.visits.append(Visit(pairs=each.pairs, elapsed=2.0 * place))
+    return one
+
+
+def probed(*probes, usable_cpus=2, known_best=None):
+    """The capacity of a machine of which these probes were seen."""
+    capacity = Capacity(usable_cpus=usable_cpus, known_best=known_best)
+    capacity.probes.extend(float(probe) for probe in probes)
+    return capacity
+
+
+def environment_of(cpus=2, **more):
+    """An allocation of so many CPUs, all of which BLAS uses by default."""
+    return Environment(usable_cpus=cpus, default_threads=cpus, **more)
