@@ -33,8 +33,7 @@ from scipy.stats import t as student
 from autotune.controls.supervise import descendants
 from autotune.daemon.control_socket import ask_daemon
 from autotune.daemon.sensors import fingerprint
-from autotune.daemon.state import DaemonState
-from autotune.daemon.state import save_state
+from autotune.daemon.state import DaemonState, save_state
 from autotune.errors import NoDaemon, ProfileError
 from autotune.profiles import folders, profile_files
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autotune.cli import messages, units
+from autotune.cli import messages
+from autotune.cli.options import json_option, parse_duration
 from autotune.cli.program import FAILED
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def compare(
         words,
         [sys.executable, "-m", "autotune", "run", "-q", *options, "--", *words],
         pairs=pairs,
-        seconds=units.budget(budget),
+        seconds=parse_duration(budget),
         seed=seed,
         environ=os.environ,
         variant_environ={**os.environ, **variables},
