@@ -1,6 +1,5 @@
 """`autotune compare`."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -12,12 +11,10 @@ import click
 from autotune.cli import messages
 from autotune.cli.options import json_option, parse_duration
 from autotune.cli.program import FAILED
+from autotune.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from autotune.bench.command_pairs import PairedRuns
-
-SCHEMA = 1
-"""Version of the JSON document."""
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -35,7 +32,7 @@ SCHEMA = 1
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the order within pairs."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def compare(
     pairs: int,
@@ -78,7 +75,7 @@ def compare(
         variant_environ={**os.environ, **variables},
     )
     if as_json:
-        click.echo(json.dumps(document(words, options, runs), indent=2))
+        print_json("compare/1", document(words, options, runs))
     else:
         click.echo(messages.compared(runs.speedup, runs.interval, len(runs.plain)))
         click.echo(messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
@@ -88,7 +85,6 @@ def compare(
 def document(words: tuple[str, ...], options: list[str], runs: "PairedRuns") -> dict[str, object]:
     """Return the result as JSON values; times in seconds."""
     return {
-        "schema": SCHEMA,
         "command": join(words),
         "options": options,
         "speedup": runs.speedup,
