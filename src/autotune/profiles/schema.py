@@ -48,8 +48,10 @@ _EVIDENCE: Mapping[str, value_checks.Check] = {
     "created": value_checks.text,
     "resolution": value_checks.number(0.0),
     "retained_bytes": _AMOUNT,
+    "expected_ratio": _POSITIVE,
+    "full_capacity_share": value_checks.number(0.0, 1.0),
 }
-"""Of a Entry's fields those that stand under `evidence`."""
+"""Fields of an Entry that stand under `evidence`."""
 _KNOBS = frozenset(map(str, Knob))
 
 
@@ -197,6 +199,8 @@ def _entry_document(entry: Entry) -> dict[str, Any]:
         "default_threads": entry.default_threads,
         "safe_threads": list(entry.safe_threads) or None,
         "retained_bytes": entry.retained_bytes,
+        "expected_ratio": entry.expected_ratio,
+        "full_capacity_share": entry.full_capacity_share,
         "hosts": entry.hosts,
         "signer": entry.signer,
         "contested": entry.contested or None,

@@ -93,14 +93,14 @@ def whole(low: int, high: int) -> Check:
     return checked
 
 
-def number(low: float, *, inclusive: bool = True) -> Check:
-    """A finite number of at least `low`, or above it."""
-    bound = f"{'of at least' if inclusive else 'above'} {low:g}"
+def number(low: float, high: float = LARGEST, *, inclusive: bool = True) -> Check:
+    """Return a check for a finite number of at least `low`, or above it, and at most `high`."""
+    bound = f"{'of at least' if inclusive else 'above'} {low:g}" + f" and at most {high:g}" * (high < LARGEST)
 
     def checked(value: Any, where: str) -> float:
         if (
             type(value) not in {int, float}
-            or not low <= value <= LARGEST  # neither is NaN, nor an integer too long for a float
+            or not low <= value <= high  # neither is NaN, nor an integer too long for a float
             or (value == low and not inclusive)
         ):
             raise wrong(where, f"a number {bound}", value)
