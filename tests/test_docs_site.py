@@ -95,12 +95,14 @@ def test_every_benchmark_of_the_project_is_described_and_rerun():
         "hardware_bounds",
         "foreign_tests",
         "score_search",
+        "search_families",
+        "searchers",
     }
     files = (ROOT / "scripts/benchmarks").glob("*.py")
     there = {path.stem for path in files if not path.stem.startswith("runtime_")} - support
     page = (ROOT / "docs/benchmarks.md").read_text("utf-8")
     assert {name for name in there if f"`scripts/benchmarks/run {name}" in page} == there
-    assert {words[0] for words in BENCHMARKS.values()} == there
+    assert {words[0] for words in BENCHMARKS.values()} - support == there
 
 
 def test_a_page_without_marks_gets_no_table():

@@ -28,6 +28,8 @@ BENCHMARKS: dict[str, list[str]] = {
     "figures": ["claims"],
     "course": ["course"],
     "runtime": ["runtime"],
+    "native": ["native"],
+    "trial_costs": ["trial_costs"],
     "libraries": ["libraries"],
     "import": ["import_time"],
     "profiles": ["profile_files"],

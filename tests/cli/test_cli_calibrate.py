@@ -18,6 +18,7 @@ from autotune.errors import BadBudget, EnvironmentProblem, HostBusy
 from autotune.model.allocation import Limit
 from autotune.model.profile import Profile
 from autotune.profiles import folders, profile_files
+from autotune.profiles.entry_merge import own_path
 from autotune.search import runner
 from autotune.search.environment import Environment
 from autotune.search.events import Decided, Exploring
@@ -69,7 +70,7 @@ def calibrate(tmp_path, monkeypatch):
 
 def test_a_calibration_shows_its_progress_and_its_profile_and_writes_it(calibrate):
     result = calibrate()
-    path = folders.user_profiles() / f"{KEY.slug}.yaml"
+    path = own_path(KEY)
     assert result.exit_code == 0
     assert profile_files.read(path) == replace(USUAL, entries=(FILL, SVD))
     assert "svd m=500 n=500" in result.stdout
@@ -227,7 +228,7 @@ def test_an_interruption_before_anything_was_decided_writes_nothing_and_says_onl
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr.splitlines()[-1] == messages.RESUME
     assert "The profile is in" not in result.stderr
-    assert not (folders.user_profiles() / f"{KEY.slug}.yaml").exists()
+    assert not own_path(KEY).exists()
 
 
 def test_a_machine_that_others_keep_busy_is_told_before_the_time_is_spent(calibrate):

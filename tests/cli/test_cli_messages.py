@@ -110,6 +110,7 @@ SPECIAL = {
     "daemon_installed": {"files": ["3"]},
     "confirmation_begins": {"event": CONFIRMING},
     "confirming": {"event": CONFIRMING},
+    "compared": {"interval": (1.8, 2.2), "pairs": 7, "speedup": 2.0},
 }
 FLAGS = {"new", "newly_signed", "gone", "busy", "found", "calls"}
 LINES = {

@@ -19,6 +19,7 @@ from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.profiles import folders, profile_files
+from autotune.profiles.entry_merge import own_path
 from autotune.search import runner
 
 WON = Entry(
@@ -81,7 +82,7 @@ def test_without_a_gain_the_command_is_printed_as_it_stands(tune):
 
 def test_the_profile_gets_the_counts_and_neither_command_nor_variables(tune):
     tune(*SIMULATE)
-    path = folders.user_profiles() / f"{KEY.slug}.yaml"
+    path = own_path(KEY)
     assert profile_files.read(path).entries == (WON,)
     assert not any(word in path.read_text() for word in ("simulate.py", "OPENBLAS_NUM", "a b"))
 

@@ -181,8 +181,8 @@ def taken(folder, **words):
 def test_what_a_program_leaves_is_understood(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
     leave([{**ROW, "calls": 7}], [])
-    assert taken(tmp_path / "spool").calls == {SVD: 7}
-    assert list((tmp_path / "spool").iterdir()) == []
+    assert taken(folders.user_spool()).calls == {SVD: 7}
+    assert list(folders.user_spool().iterdir()) == []
 
 
 def test_counts_of_several_programs_add_up(folder):
@@ -322,7 +322,7 @@ def test_names_that_are_no_text_do_no_harm(folder):
 def test_calls_that_an_entry_covers_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
     leave([], [], [{**ROW, "calls": 7}])
-    found = taken(tmp_path / "spool")
+    found = taken(folders.user_spool())
     assert (found.calls, found.used) == ({}, {SVD: 7})
 
 
@@ -428,7 +428,8 @@ def test_demand_goes_into_the_spool_of_the_computer_s_daemon_if_there_is_one(tmp
     monkeypatch.delenv("AUTOTUNE_STATE_DIR", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(folders, "_NODE_SPOOL", str(tmp_path / "spool"))
-    assert folders.spool() == (tmp_path / "state" / "autotune" / "spool", 0o600)
+    place, mode = folders.spool()
+    assert (place.parent, mode) == (tmp_path / "state" / "autotune", 0o600)
     (tmp_path / "spool").mkdir()
     leave([{**ROW, "calls": 7}], [])
     assert taken(tmp_path / "spool", shared=True).calls == {SVD: 7}

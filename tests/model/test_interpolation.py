@@ -112,14 +112,29 @@ def test_ways_of_sharing_are_different_ways():
     assert chosen(entries, n=150) == DEFAULT
 
 
-def test_a_size_without_evidence_lets_no_choice_pass():
+def test_a_size_whose_default_failed_lets_no_choice_pass():
     entries = [
         make_entry(choice=ONE, n=100),
-        make_entry(status=Status.NOISY, n=200),
+        make_entry(status=Status.FAILED, n=200),
         make_entry(choice=ONE, n=400),
     ]
     assert chosen(entries, n=150) == DEFAULT
     assert chosen(entries, n=300) == DEFAULT
+
+
+@pytest.mark.parametrize("status", [Status.NOISY, Status.UNDECIDED])
+def test_a_size_without_a_result_takes_nothing_away_from_those_around_it(status):
+    entries = [make_entry(choice=ONE, n=100), make_entry(status=status, n=200), make_entry(choice=ONE, n=400)]
+    assert chosen(entries, n=150) == Configuration(blas_threads=1)
+    assert chosen(entries, n=200) == Configuration(blas_threads=1)
+    assert chosen(entries, n=300) == Configuration(blas_threads=1)
+
+
+def test_a_size_without_a_result_is_its_own_entry_outside_the_decided_range():
+    entries = [make_entry(choice=ONE, n=100), make_entry(status=Status.UNDECIDED, n=200)]
+    entry = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
+    assert entry is not None
+    assert entry.status is Status.UNDECIDED
 
 
 def test_choices_that_differ_in_the_chunk_alone_are_one_whose_chunk_lies_between():

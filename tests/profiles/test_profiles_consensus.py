@@ -23,9 +23,18 @@ ONE = {"blas_threads": 1}
         ([make_entry(choice=ONE, safe=(1,), n=10), make_entry(n=20)], None, "qr float64 n=20 rules out"),
         ([make_entry(safe=(1,), n=20)], None, "some sizes faster and none slower"),
         (
-            [make_entry(choice=ONE, safe=(1,), n=10), make_entry(status=Status.NOISY, n=20)],
+            [make_entry(choice=ONE, safe=(1,), n=10), make_entry(status=Status.FAILED, n=20)],
             None,
             "n=20 has no evidence",
+        ),
+        (
+            [
+                make_entry(choice=ONE, safe=(1,), n=10),
+                make_entry(status=Status.NOISY, n=20),
+                make_entry(status=Status.UNDECIDED, n=30),
+            ],
+            1,
+            "none of 1",
         ),
         (
             [
@@ -42,8 +51,8 @@ ONE = {"blas_threads": 1}
         ),
         (
             [make_entry("simulate", n=10), make_entry(choice=ONE, safe=(1,), n=10)],
-            None,
-            "simulate float64 n=10 rules out",
+            1,
+            "none of 1",
         ),
         ([make_entry("command.simulate"), make_entry(choice=ONE, safe=(1,), n=10)], 1, "none of 1"),
         (
@@ -55,7 +64,7 @@ ONE = {"blas_threads": 1}
             "none of 1",
         ),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_a_count_is_taken_only_if_every_measured_size_is_safe_with_it_and_one_gains(entries, count, why):
     found, sentence = consensus(entries)

@@ -23,7 +23,7 @@ def fresh(fresh, monkeypatch, tmp_path):
     """The spool."""
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("AUTOTUNE_RECORD", raising=False)
-    yield tmp_path / "state" / "spool"
+    yield folders.user_spool()
     applied.stop_interception()
     state.demand = state.process_demand = None
 

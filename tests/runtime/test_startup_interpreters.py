@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autotune.cli.run import from_start
+from autotune.cli.run import startup_variables
 
 pytestmark = pytest.mark.real
 
@@ -34,7 +34,7 @@ def run(version, tmp_path, *options, own="", code=LOOK):
     environ = {
         "PATH": os.environ["PATH"],
         "PYTHONDONTWRITEBYTECODE": "1",
-        **from_start({"PYTHONPATH": str(tmp_path)}, reductions=False, children=False),
+        **startup_variables({"PYTHONPATH": str(tmp_path)}, reductions=False, children=False),
     }
     return subprocess.run(
         [interpreter(version), *options, "-c", code],

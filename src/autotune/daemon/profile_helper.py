@@ -42,12 +42,13 @@ def inventory(folder: str) -> dict[str, Any]:
     from autotune.host.numeric_libraries import libraries
     from autotune.host.usable_cpus import usable_cpus
     from autotune.profiles import profile_files
+    from autotune.profiles.entry_merge import own_path
     from autotune.profiles.resolve import here, resolve
 
     blas = [library.path for library in libraries(load=True) if library.path]
     site, resolution = here(*usable_cpus()), resolve()
     numpy = os.path.dirname(str(sys.modules["numpy"].__file__))  # noqa: PTH120
-    own = Path(folder) / f"{site.key.slug}.yaml"
+    own = Path(folder) / own_path(site.key).name
     try:
         created = profile_files.read(own).provenance.created
     except AutotuneError:
@@ -134,6 +135,8 @@ def _place(value: object, values: list[Any]) -> int:
 
 def _flattened(value: Any, name: str = "") -> dict[str, Any]:
     """Turn a nested document into one level of dotted names."""
+    if isinstance(value, tuple):
+        return {name: ", ".join(map(str, value))}
     if not isinstance(value, dict):
         return {name: value}
     flat: dict[str, Any] = {}

@@ -80,3 +80,10 @@ class Entry:
         So it is after noise, a failure of the default, and where the time ended before the proof.
         """
         return self.status not in {Status.TUNED, Status.DEFAULT_KEPT}
+
+    @property
+    def is_silent(self) -> bool:
+        """Was it measured, or planned, without a result? Then it says nothing about other sizes or the process."""
+        return self.status is Status.UNDECIDED or (
+            self.status is Status.NOISY and self.default_seconds is not None
+        )

@@ -33,14 +33,20 @@ def choose(entries: Sequence[Entry], operation: Operation) -> Entry | None:
     default there; of these the one whose time over the default's, between theirs by the logarithm of the
     sizes, is least. The optimum wanders with the size, so that it is often the best at neither neighbour. If
     there is no such way, the default. A size without neighbours on both sides is outside.
+
+    An undecided or noisy entry is no neighbour: it does not cut the interval that decided entries span. A size that was
+    measured without a result is chosen for as a size in between, where it has decided neighbours.
     """
     comparable = [entry for entry in entries if entry.operation.size.keys() == operation.size.keys()]
-    for entry in comparable:
-        if entry.operation.size == operation.size:
-            return entry
-    nearest_first = sorted(
-        comparable, key=lambda one: (_distance(one.operation, operation), str(one.operation))
-    )
+    exact = next((entry for entry in comparable if entry.operation.size == operation.size), None)
+    if exact is not None and not exact.is_silent:
+        return exact
+    return _choose_between([entry for entry in comparable if not entry.is_silent], operation) or exact
+
+
+def _choose_between(entries: Sequence[Entry], operation: Operation) -> Entry | None:
+    """Choose for a size from decided entries on both sides of it; None without them."""
+    nearest_first = sorted(entries, key=lambda one: (_distance(one.operation, operation), str(one.operation)))
     below = _frontier([one for one in nearest_first if one.operation.is_within(operation)])
     above = _frontier([one for one in nearest_first if operation.is_within(one.operation)])
     if not below or not above:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from math import log
 
-from autotune.model.catalogue import CATALOGUE, COMMANDS, IN_PROCESSES, KNOBS, Family
+from autotune.model.catalogue import CATALOGUE, IN_PROCESSES, KNOBS
 from autotune.model.configuration import Knob
 from autotune.model.entry import Entry, Status
 
@@ -14,9 +14,10 @@ def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
 
     Only counts in the `safe_threads` of every entry that calls BLAS qualify. Of these the one that the
     entries gain most by, in the sum of the logarithms of their ratios, is taken, and of equals the smallest;
-    without a gain the count stays. One size without evidence (noisy, failed) is enough to leave it alone.
+    without a gain the count stays. Entries without a result (undecided, noisy) and entries of users' own functions and
+    commands do not vote. One size whose default failed, or whose entry is refused here, is enough to leave it alone.
     """
-    votes = [entry for entry in entries if _calls_blas(entry)]
+    votes = [entry for entry in entries if _calls_blas(entry) and not entry.is_silent]
     if not votes:
         return None, "No entry about BLAS threads fits this machine."
     common: set[int] | None = None
@@ -39,11 +40,11 @@ def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
 
 
 def _calls_blas(entry: Entry) -> bool:
-    """Does it say something of BLAS threads in this process? The plain loop beside processes speaks elsewhere."""
-    if entry.operation.name.startswith(COMMANDS) or entry.operation.name.endswith(IN_PROCESSES):
-        return False
+    """Is it about an operation of the catalogue that calls BLAS in this process?"""
     row = CATALOGUE.get(entry.operation.name)
-    return Knob.BLAS_THREADS in KNOBS[row.family if row is not None else Family.USER]
+    if row is None or entry.operation.name.endswith(IN_PROCESSES):
+        return False
+    return Knob.BLAS_THREADS in KNOBS[row.family]
 
 
 def _chosen(entry: Entry) -> set[int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autotune.errors import ProfileError
 from autotune.host.identity import short_host_id
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Entry
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer
 from autotune.profiles import folders, profile_files
@@ -47,8 +47,8 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     """The new profile with the old one's entries that it does not replace.
 
     What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with
-    sizes that the user named, only the entries of these sizes. What was not reached replaces nothing, and
-    what stayed undecided (too noisy to tell, or no time left for the proof) replaces no proof. An old entry
+    sizes that the user named, only the entries of these sizes. What stayed undecided (too noisy to tell, no time left
+    for the proof) or was not reached replaces nothing that was decided. An old entry
     that stays says itself when it was measured. Of a profile with another key, or of another computer, nothing is
     kept: what one host proved is not another's, and would count twice in a store.
     """
@@ -59,14 +59,18 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     def scope(operation: Operation) -> object:
         return operation if sizes_named else (operation.name, operation.dtype)
 
-    proved = {entry.operation for entry in old.entries if entry.status is Status.TUNED}
-    untold = {entry.operation for entry in new.entries if entry.undecided} & proved
-    measured = [one for one in new.entries if one.default_seconds is not None and one.operation not in untold]
-    replaced = {scope(entry.operation) for entry in measured}
+    decided = {entry.operation for entry in old.entries if not entry.undecided}
+    unmoved = {entry.operation for entry in new.entries if entry.undecided} & decided
+    measured = [
+        entry for entry in new.entries if entry.default_seconds is not None and entry.operation not in unmoved
+    ]
+    fresh = {entry.operation for entry in measured}
+    replaced = {scope(entry.operation) for entry in measured if not entry.undecided}
     kept = [
-        _dated(one, old.provenance)
-        for one in old.entries
-        if one.operation in untold or scope(one.operation) not in replaced
+        _dated(entry, old.provenance)
+        for entry in old.entries
+        if entry.operation in unmoved
+        or (entry.operation not in fresh and scope(entry.operation) not in replaced)
     ]
     known = {entry.operation for entry in [*measured, *kept]}
     missed = [entry for entry in new.entries if entry.operation not in known]

@@ -1,0 +1,44 @@
+"""A new measurement takes nothing away that was decided before."""
+
+import pytest
+from support.profile_builders import make_entry, profile
+
+from autotune.model.entry import Status
+from autotune.profiles.entry_merge import joined
+
+ONE = {"blas_threads": 1}
+
+
+def statuses(old, new, **options):
+    together = joined(profile(*old), profile(*new), **options)
+    return {entry.operation.size["n"]: entry.status for entry in together.entries}
+
+
+@pytest.mark.parametrize("status", [Status.NOISY, Status.UNDECIDED])
+@pytest.mark.parametrize("decided", [Status.TUNED, Status.DEFAULT_KEPT])
+def test_an_entry_without_a_result_replaces_no_decided_one(status, decided):
+    choice = ONE if decided is Status.TUNED else None
+    old = [make_entry(choice=choice, n=100)]
+    assert statuses(old, [make_entry(status=status, n=100)]) == {100: decided}
+
+
+def test_sizes_without_a_result_leave_the_decided_sizes_of_their_operation():
+    old = [make_entry(choice=ONE, n=128), make_entry(choice=ONE, n=256)]
+    new = [make_entry(status=Status.UNDECIDED, n=100), make_entry(status=Status.NOISY, n=200)]
+    assert statuses(old, new) == {
+        100: Status.UNDECIDED,
+        128: Status.TUNED,
+        200: Status.NOISY,
+        256: Status.TUNED,
+    }
+
+
+def test_a_decided_size_replaces_the_old_sizes_of_its_operation():
+    old = [make_entry(choice=ONE, n=128), make_entry(choice=ONE, n=256)]
+    assert statuses(old, [make_entry(n=200)]) == {200: Status.DEFAULT_KEPT}
+
+
+def test_a_size_that_the_user_named_replaces_itself_only():
+    old = [make_entry(choice=ONE, n=128), make_entry(choice=ONE, n=256)]
+    new = [make_entry(n=256)]
+    assert statuses(old, new, sizes_named=True) == {128: Status.TUNED, 256: Status.DEFAULT_KEPT}
