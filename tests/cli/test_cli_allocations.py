@@ -27,10 +27,11 @@ def test_each_profile_is_measured_with_its_cpus_and_speaks_for_them(tmp_path):
     )
     environ = {name: value for name, value in os.environ.items() if name not in limits} | folders
     command = [sys.executable, "-m", "autotune"]
-    words = ["calibrate", "solve", "--sizes", "n=40", "--cpus", "1,2", "--budget", "16s", "--json"]
+    words = ["calibrate", "solve", "n=40", "--cpus", "1,2", "--budget", "16s", "--json"]
     done = subprocess.run([*command, *words], env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    larger, smaller = json.loads(done.stdout)["profiles"]
+    written = json.loads(done.stdout)["profiles"]
+    larger, smaller = (each["profile"] for each in written)
     assert (smaller["key"]["allocation"]["usable_cpus"], smaller["key"]["allocation"]["limit"]) == (
         1,
         "affinity",
@@ -42,7 +43,7 @@ def test_each_profile_is_measured_with_its_cpus_and_speaks_for_them(tmp_path):
     first = min(os.sched_getaffinity(0))
     code = f"import os, sys; os.sched_setaffinity(0, [{first}]); import autotune.__main__ as m; sys.exit(m.main())"
     asked = subprocess.run(
-        [sys.executable, "-c", code, "explain", "solve", "--n", "40", "--json"],
+        [sys.executable, "-c", code, "explain", "solve", "n=40", "--json"],
         env=environ,
         capture_output=True,
         text=True,
@@ -51,4 +52,4 @@ def test_each_profile_is_measured_with_its_cpus_and_speaks_for_them(tmp_path):
     (row,) = json.loads(asked.stdout)["operations"]
     # on a machine that is too busy to tell, or too slow for a proof, its entry leaves the word to the next level
     undecided = entry["status"] in {"noisy", "failed", "undecided"}
-    assert undecided or row["source"] == smaller["path"]
+    assert undecided or row["source"] == written[1]["path"]

@@ -105,7 +105,7 @@ def test_a_command_ends_when_its_supervisor_is_killed(tmp_path):
         ending = command.wait(60.0)
 
     assert (ending.status, ending.seconds) == (-signal.SIGKILL, None)
-    assert not runs(command.pid)
+    wait(lambda: not runs(command.pid))
 
 
 def test_a_command_may_clean_up_in_its_grace(tmp_path):
@@ -128,7 +128,7 @@ def test_a_command_that_ignores_its_grace_is_killed():
     with Supervised(python(code), stdout=subprocess.PIPE, grace=0.2) as command:
         command.stdout.readline()
 
-    assert not runs(command.pid)
+    wait(lambda: not runs(command.pid))
 
 
 def test_a_command_that_is_not_there_cannot_be_started():

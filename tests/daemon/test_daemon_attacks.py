@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from support.daemon_processes import NEVER_IDLE, Daemon, descendants_known, gone, refused
+from support.daemon_processes import NEVER_IDLE, Daemon, daemon_host, descendants_known, gone, refused
 
 from autotune.controls.supervise import descendants
 from autotune.host.identity import short_host_id
@@ -32,7 +32,7 @@ def disk(tmp_path, tmp_path_factory):
     """The daemon's state folder is a small disk of its own."""
     if os.name != "posix" or os.geteuid() != 0 or not can_mount(tmp_path_factory):
         pytest.skip("nothing can be mounted here")
-    place = tmp_path / "state" / "autotune" / f"daemon-{short_host_id()}"
+    place = tmp_path / "state" / "autotune" / f"daemon-{short_host_id(daemon_host())}"
     place.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], check=True)
     yield place
@@ -135,7 +135,7 @@ def test_a_broken_configuration_keeps_the_daemon_from_starting_with_its_place(tm
 
 
 def test_a_spool_full_of_harm_is_emptied(waiting):
-    spool = waiting.folder / "state" / "autotune" / f"spool-{short_host_id()}"
+    spool = waiting.spool
     spool.mkdir(parents=True)
     row = {"operation": "svd", "dtype": "float64", "sizes": {"m": 9, "n": 9}, "calls": 5}
     (spool / "0-good.json").write_text(json.dumps({"format": 1, "calls": [row]}), "utf-8")

@@ -25,6 +25,11 @@ PATIENCE = 300.0
 """Seconds: of a machine that is ten times slower, with others' tests beside. Only what is broken waits so long."""
 
 
+def daemon_host():
+    """The host that the daemons of this test process say to be on."""
+    return f"test-{os.getpid()}"
+
+
 class Daemon:
     """`autotune daemon` of a user that exists for one test only."""
 
@@ -35,12 +40,13 @@ class Daemon:
         } | {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")}
         self.environ |= {"XDG_RUNTIME_DIR": str(folder / "run"), "HOME": str(folder)}
         # trials of other tests hold this host's lock: this one is a host of its own
-        self.environ |= {"AUTOTUNE_HOST_ID": f"test-{os.getpid()}"}
+        self.environ |= {"AUTOTUNE_HOST_ID": daemon_host()}
         self.file = folder / "config" / "autotune" / "daemon.yaml"
         self.file.parent.mkdir(parents=True)
         self.file.write_text(configuration, "utf-8")
         self.socket = folder / "run" / "autotune" / "control.sock"
-        self.state = folder / "state" / "autotune" / f"daemon-{short_host_id()}"
+        self.state = folder / "state" / "autotune" / f"daemon-{short_host_id(daemon_host())}"
+        self.spool = self.state.parent / f"spool-{short_host_id(daemon_host())}"
         self.words = ["-m", "autotune", "daemon"]
         self.process = None
 
@@ -87,7 +93,7 @@ class Daemon:
     def in_a_trial(self):
         """Leave what a program would that asks in vain, and wait until its trials run; the daemon's whole family."""
         calls = {"operation": "qr", "dtype": "float64", "sizes": {"m": 777, "n": 777}, "calls": 1000}
-        folder = self.state.parent / "spool"
+        folder = self.spool
         folder.mkdir(exist_ok=True)
         (folder / ".1.json").write_text(json.dumps({"format": spool.FORMAT, "calls": [calls]}), "utf-8")
         (folder / ".1.json").rename(folder / "1.json")

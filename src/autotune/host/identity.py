@@ -34,9 +34,9 @@ def host_id() -> str:
     return _hash("boot", boot) if boot else _hash("name", socket.gethostname())
 
 
-def short_host_id() -> str:
-    """Return the host's identity for the names of files that hosts with one home folder must not share."""
-    return _hash("file", host_id())[:8]
+def short_host_id(host: str | None = None) -> str:
+    """Return a host's identity (default: this host's) for names of files that hosts with one home must not share."""
+    return _hash("file", host or host_id())[:8]
 
 
 def marks() -> tuple[str, ...]:
