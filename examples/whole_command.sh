@@ -7,4 +7,4 @@ cd "$(dirname "$0")"
 autotune tune "$@" -- python simulate.py --steps 40
 autotune tune "$@" --metric 'rate: ([0-9.]+)' --maximize --name simulate_rate -- python simulate.py
 autotune run -- python simulate.py --steps 40               # with the counts that this machine's profile has
-autotune run -- python simulate.py --steps 40    # or call by call, in a program that stays as it is
+autotune run --environment-only -- python simulate.py --steps 40    # or through environment variables alone

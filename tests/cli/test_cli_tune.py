@@ -201,7 +201,7 @@ def test_a_command_is_tuned_by_a_number_that_it_prints(tmp_path):
     folders = {f"XDG_{name}_HOME": str(tmp_path) for name in ("CONFIG", "STATE", "CACHE")}
     environ = {name: value for name, value in os.environ.items() if "THREADS" not in name} | folders
     environ |= {"AUTOTUNE_STATE_DIR": str(tmp_path)}
-    words = ["--json", "--metric", r"rate: (\S+)", "--maximize", "--runs", "4", "--budget", "60s"]
+    words = ["--json", "--metric", r"rate: (\S+)", "--maximize", "--runs", "6", "--budget", "60s"]
     done = subprocess.run(
         [sys.executable, "-m", "autotune", "tune", *words, "--", sys.executable, "-S", "-c", code],
         env=environ,

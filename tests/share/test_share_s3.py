@@ -71,7 +71,7 @@ def test_a_bucket_that_is_not_there_is_told(bucket):
     with pytest.raises(StoreProblem, match="cannot be"):
         publish(said("a"), open_store("s3://nobody-has-this/x"))
     with pytest.raises(StoreProblem, match="cannot be listed"):
-        open_store("s3://nobody-has-this/x").items(KEY.slug)
+        open_store("s3://nobody-has-this/x").files(KEY.slug)
 
 
 def test_missing_credentials_are_told(bucket, monkeypatch):
@@ -83,4 +83,4 @@ def test_missing_credentials_are_told(bucket, monkeypatch):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(StoreProblem, match="credentials are missing"):
-        open_store(bucket).items(KEY.slug)
+        open_store(bucket).files(KEY.slug)
