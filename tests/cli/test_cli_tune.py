@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -214,4 +215,4 @@ def test_a_command_is_tuned_by_a_number_that_it_prints(tmp_path):
     result = json.loads(done.stdout)
     assert result["ratio"] == 0.25
     assert (result["status"], result["choice"]) in [("tuned", {"blas_threads": 1}), ("noisy", {})]
-    assert profile_files.read(result["profile"]).entries[0].operation.name == result["name"]
+    assert profile_files.read(Path(result["profile"])).entries[0].operation.name == result["name"]
