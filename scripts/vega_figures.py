@@ -473,10 +473,10 @@ def compile_figures() -> str:
 
 
 def bundle_vega() -> str:
-    """Return Vega as one script that sets `window.vega`."""
+    """Return Vega as one script that sets `window.vegaEmbed`."""
     import vl_convert
 
-    code: str = vl_convert.javascript_bundle("window.vega = vega;")
+    code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     # a browser would take these for the end of the script
     return re.sub(r"<(?=/script|!--)", r"\\x3c", code, flags=re.IGNORECASE)
 

@@ -53,8 +53,8 @@ async function draw(figure) {
   const data = spec.data.map((set) => set.name === "rows" ? {name: "rows", values} : set);
   const fitted = figure.wide ? {...spec, data, width: figure.wide} : {...spec, data};
   const container = figure.querySelector(".plot");
-  figure.view = new vega.View(vega.parse(fitted), {container, renderer: "svg", hover: false, tooltip: showTip, logLevel: vega.Error});
-  await figure.view.runAsync();
+  const options = {mode: "vega", renderer: "svg", actions: false, hover: false, tooltip: showTip, logLevel: 1};
+  figure.view = (await vegaEmbed(container, fitted, options)).view;
 }
 
 // The width of every column, asked for before anything is drawn: to answer in between, the page would be laid out each time.
