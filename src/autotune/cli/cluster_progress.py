@@ -1,13 +1,12 @@
 """The progress of a cluster's calibration: a live line on a terminal, plain lines in a log."""
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from time import monotonic
 
 from autotune.cli import messages
-from autotune.cli.terminal import console, is_quiet, write_error
+from autotune.cli.terminal import show_events
 from autotune.cluster.calibrate_cluster import (
     ClusterEvent,
     JobDone,
@@ -73,31 +72,5 @@ def job_name(job: NodeJob) -> str:
 def show_progress() -> Iterator[Callable[[ClusterEvent], None]]:
     """Show events on standard error."""
     board, began = ClusterBoard(), monotonic()
-    if is_quiet():
-        yield lambda _: None
-        return
-    if not sys.stderr.isatty():
-
-        def write(event: ClusterEvent) -> None:
-            line = board.take(event)
-            if line is not None:
-                with suppress(OSError):  # a log on a full disk must not cost the measurements
-                    write_error(line)
-
-        yield write
-        return
-
-    from rich.live import Live
-    from rich.text import Text
-
-    screen = console(stderr=True)
-    with Live(console=screen, auto_refresh=False, transient=True) as live:
-
-        def show(event: ClusterEvent) -> None:
-            line = board.take(event)
-            if line is not None:
-                screen.print(line)
-            now = board.live_line(monotonic() - began)
-            live.update(Text(now, no_wrap=True, overflow="ellipsis"), refresh=True)
-
+    with show_events(board.take, lambda _: board.live_line(monotonic() - began)) as show:
         yield show

@@ -1,12 +1,11 @@
 """What a calibration is doing right now: a live line on a terminal, plain lines in a log."""
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from autotune.cli import messages
 from autotune.cli.entry_table import operation_name
-from autotune.cli.terminal import console, is_quiet, write_error
+from autotune.cli.terminal import show_events
 from autotune.runtime.text_table import printable
 from autotune.search.events import (
     Confirming,
@@ -79,31 +78,5 @@ class Board:
 def progress() -> Iterator[Listener]:
     """Show events on standard error: live if it is a terminal, as plain lines otherwise."""
     board = Board()
-    if is_quiet():
-        yield lambda _: None
-        return
-    if not sys.stderr.isatty():
-
-        def write(event: Event) -> None:
-            line = board.take(event)
-            if line is not None:
-                with suppress(OSError):  # a log on a full disk must not cost the measurements
-                    write_error(line)
-
-        yield write
-        return
-
-    from rich.live import Live
-    from rich.text import Text
-
-    # no refresh thread: it would be one more thing that runs beside a timing
-    screen = console(stderr=True)
-    with Live(console=screen, auto_refresh=False, transient=True) as live:
-
-        def show(event: Event) -> None:
-            line = board.take(event)
-            if line is not None and not isinstance(event, Exploring | Tried):
-                screen.print(line)
-            live.update(Text(board.line(event), no_wrap=True, overflow="crop"), refresh=True)
-
+    with show_events(board.take, board.line, transient=(Exploring, Tried), overflow="crop") as show:
         yield show

@@ -4,9 +4,10 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _QUIET = "autotune.quiet"
+_E = TypeVar("_E")
 
 
 def width() -> int:
@@ -84,6 +86,49 @@ def print_lines(
     if text:
         color = False if os.environ.get("NO_COLOR") else None
         click.secho(text, fg=style, bold=bold or None, err=err, color=color)
+
+
+@contextmanager
+def show_events(
+    take: Callable[[_E], str | None],
+    live_line: Callable[[_E], str],
+    *,
+    transient: tuple[type, ...] = (),
+    overflow: Literal["crop", "ellipsis"] = "ellipsis",
+) -> Iterator[Callable[[_E], None]]:
+    """Show events on standard error: a live line on a terminal, plain lines in a log, nothing with --quiet.
+
+    `take` notes an event and returns the line to keep of it, if any; `live_line` returns the line that each event
+    replaces on a terminal, where no line is kept of `transient` events.
+    """
+    if is_quiet():
+        yield lambda _: None
+        return
+    if not sys.stderr.isatty():
+
+        def write(event: _E) -> None:
+            line = take(event)
+            if line is not None:
+                with suppress(OSError):  # a log on a full disk must not cost the measurements
+                    write_error(line)
+
+        yield write
+        return
+
+    from rich.live import Live
+    from rich.text import Text
+
+    # no refresh thread: it would be one more thing that runs beside a timing
+    screen = console(stderr=True)
+    with Live(console=screen, auto_refresh=False, transient=True) as live:
+
+        def show(event: _E) -> None:
+            line = take(event)
+            if line is not None and not isinstance(event, transient):
+                screen.print(line)
+            live.update(Text(live_line(event), no_wrap=True, overflow=overflow), refresh=True)
+
+        yield show
 
 
 def print_json(schema: str, document: Mapping[str, Any]) -> None:
