@@ -4,6 +4,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+from support.native import needs_core
 
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model import catalogue
@@ -70,12 +71,12 @@ def test_a_size_that_no_profile_covers_is_said_and_not_measured(rows, profile):
 @pytest.mark.parametrize(
     "name",
     [
-        "switch_cholesky_change",
-        "switch_matmul_same",
-        "switch_dot_change",
-        "guard_call",
+        pytest.param("switch_cholesky_change", marks=needs_core),
+        pytest.param("switch_matmul_same", marks=needs_core),
+        pytest.param("switch_dot_change", marks=needs_core),
+        pytest.param("guard_call", marks=needs_core),
         "guard_long",
-        "record_solve",
+        pytest.param("record_solve", marks=needs_core),
     ],
 )
 def test_a_row_of_intercepted_calls_has_the_same_result_around_and_without(rows, name):
