@@ -34,6 +34,7 @@ Exit codes:
 """
 
 VERBS = {
+    "advise": "Record one run of a command, and say what autotune can do for it here.",
     "calibrate": "Measure this machine and write its profile.",
     "run": "Run a command with BLAS threads set as the profile says.",
     "compare": "Run a command plain and tuned, in pairs of runs, and print the speed-up.",
