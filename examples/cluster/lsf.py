@@ -3,7 +3,8 @@
     python lsf.py --nodes 4 --cpus 64 --store /nfs/autotune [--queue long]
 
 `pip install ".[calibrate,share]" dask-jobqueue` in a checkout, into a folder that all nodes see.
-Where nodes are of several kinds, ask for all of them: equal ones share the work. Further lines of the batch file: --directive '-R select[type==X86_64]'.
+Where nodes are of several kinds, ask for all of them: equal ones share the work.
+Further lines of the batch file: --directive '-R select[type==X86_64]'.
 """
 
 import argparse
