@@ -25,11 +25,11 @@ def verdict(one, capacity=FULL):
     return judge(one, capacity)[0]
 
 
-def test_a_large_gain_takes_four_processes_and_a_small_one_seven():
+def test_a_large_gain_takes_four_processes_and_a_small_one_eight():
     assert verdict(candidate(*[full(0.6)] * 3)) is Verdict.OPEN
     assert verdict(candidate(*[full(0.6)] * 4)) is Verdict.ACCEPTED
-    assert verdict(candidate(*[full(0.9)] * 6)) is Verdict.OPEN
-    assert verdict(candidate(*[full(0.9)] * 7)) is Verdict.ACCEPTED
+    assert verdict(candidate(*[full(0.88)] * 6)) is Verdict.OPEN
+    assert verdict(candidate(*[full(0.88)] * 8)) is Verdict.ACCEPTED
 
 
 def test_pairs_of_few_processes_prove_nothing_where_one_process_s_luck_would_do():

@@ -129,9 +129,9 @@ class Findings:
     def capital(self, bound: float) -> float:
         """Capital won against the hypothesis that the candidate is not faster than `bound`.
 
-        Of a candidate that uses at least as many CPUs as the default a weighted mean of four capitals: of processes and of
-        pairs, each at full capacity and at any. Any of them is a reason to choose it. A candidate that uses fewer has
-        the first only: which state a pair met is never certain, and lost capacity speaks for it.
+        Of a candidate that uses at least as many CPUs as the default a weighted mean of four capitals: of processes and
+        of pairs, each at full capacity and at any. Any of them is a reason to choose it. Of a candidate that uses fewer
+        only the first counts: the state that a pair met is never certain, and lost capacity speaks for it.
         """
         full = capital(self.full, bound)
         if self.fewer_cpus:
@@ -265,7 +265,9 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
         return (Verdict.ACCEPTED if candidate.span >= LEAST_SPAN else Verdict.OPEN), ""
     seems_faster = findings.log_ratio is not None and findings.log_ratio < candidate.bound
     reason = guard if guard is not None and seems_faster else f"Not proved faster: {in_words(findings)}"
-    most = candidate.most_processes // 2 if proved else candidate.most_processes  # the guard will not change its word
+    most = (
+        candidate.most_processes // 2 if proved else candidate.most_processes
+    )  # the guard will not change its word
     if _is_hopeless(candidate, findings) or count >= most:
         return Verdict.DROPPED, reason
     if len(candidate.visits) >= PATIENCE * candidate.most_processes:

@@ -44,8 +44,8 @@ LEAST_PROCESSES = 6
 fewer could not exceed 1 / (0.8 ERROR) = 50 in any case."""
 
 LARGEST_SHIFT = 0.12
-"""Log-ratio by which the luck of one process may shift all of its pairs. Layouts of arrays shifted whole processes by up
-to 10 % here."""
+"""Log-ratio by which the luck of one process may shift all of its pairs. Layouts of arrays shifted whole processes by
+up to 10 % here."""
 
 LEAST_PROCESSES_OF_LARGE_GAIN = 4
 """Fresh processes before a gain is accepted by its pairs. Where the luck of one process is larger than `LARGEST_SHIFT`
