@@ -39,7 +39,7 @@ _HOMES = {
     "usable_cpus": "runtime.cpu_count",
     "workload": "runtime.naming",
 }
-"""Where each public name lives. It is loaded when it is first used: importing autotune costs next to
+"""The module of each public name. It is loaded when it is first used: importing autotune costs next to
 nothing."""
 
 
@@ -49,9 +49,14 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'autotune' has no attribute {name!r}")
     from importlib import import_module
 
-    found: object = getattr(import_module(f"autotune.{home}"), name)
-    globals()[name] = found
-    return found
+    try:
+        value: object = getattr(import_module(f"autotune.{home}"), name)
+    except ModuleNotFoundError as error:  # autotune.calibrate without the extra
+        from autotune.errors import MissingPackage
+
+        raise MissingPackage.of_import(error) or error from None
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
