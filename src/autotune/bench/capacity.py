@@ -4,8 +4,8 @@ On virtual machines the hypervisor takes CPUs away for seconds, and no counter o
 threads reach between 0.97 and 2.07 times the work of one. So threads spin for a few milliseconds next to the pairs.
 They spin inside OpenSSL's PBKDF2, which holds no GIL and touches no memory, so that caches stay as they are.
 
-One thread spins alone just before and just after them. Its rate is no constant of the machine: on a virtual machine whose
-two CPUs share a core with other guests one thread was seen at 1.5 and at 2.9 million iterations a second, for seconds
+One thread spins alone just before and just after them. Its rate is no constant of the machine: on a virtual machine
+whose two CPUs share a core with other guests it was seen at 1.5 and at 2.9 million iterations a second, for seconds
 each, and where it was fast two threads were hardly faster. Against the best rate ever seen the capacity and the true
 speed-up of two workers had a rank correlation of -0.65; against the rate at that moment, of +0.69.
 """
