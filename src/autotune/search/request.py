@@ -27,7 +27,7 @@ def default_operations() -> list[str]:
     return [name for name, row in CATALOGUE.items() if row.family is not Family.LOOP or native.is_installed()]
 
 
-BUDGET_SECONDS: Mapping[Effort, float] = {Effort.QUICK: 75.0, Effort.NORMAL: 315.0, Effort.THOROUGH: 3600.0}
+BUDGET_SECONDS: Mapping[Effort, float] = {Effort.QUICK: 80.0, Effort.NORMAL: 315.0, Effort.THOROUGH: 3600.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
