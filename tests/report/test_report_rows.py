@@ -22,6 +22,7 @@ def test_every_entry_is_a_row_with_the_profiles_own_numbers(subject):
             row["status"],
             row["speedup"],
             (row["speedup_low"], row["speedup_high"]),
+            (row["expected_speedup"], row["full_capacity_share"]),
         )
         for row in found
     ] == [
@@ -31,6 +32,7 @@ def test_every_entry_is_a_row_with_the_profiles_own_numbers(subject):
             str(one.status),
             one.evidence.speedup,
             one.evidence.interval or (None, None),
+            (one.evidence.expected_speedup, one.evidence.full_capacity_share),
         )
         for one in subject.profile.entries
     ]

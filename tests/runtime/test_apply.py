@@ -276,7 +276,7 @@ def test_apply_reaches_neither_the_workshop_nor_the_network():
     code = """
         import autotune, sys
         autotune.apply()
-        forbidden = {"optuna", "rich", "click", "yaml", "psutil", "scipy", "urllib.request", "ssl"}
+        forbidden = {"optuna", "rich", "click", "yaml", "psutil", "scipy", "urllib.request", "ssl", "autotune.model.codec"}
         print(*sorted(forbidden & set(sys.modules)))
     """
     assert run(code) == []
