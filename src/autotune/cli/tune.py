@@ -158,7 +158,7 @@ def named(name: str | None, words: Sequence[str]) -> str:
 
 
 def tell(command: Command, entry: Entry, kept: Kept, *, by: str, as_json: bool) -> None:
-    """Print the best command line alone on standard output, and what is known of it beside."""
+    """Print the best command line alone on standard output, and its evidence on standard error."""
     if as_json:
         report = {
             "command": command.line(entry.choice),
