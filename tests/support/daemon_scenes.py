@@ -10,8 +10,8 @@ from autotune.daemon.inventory import Inventory, InventoryEntry
 from autotune.daemon.schedule import ScheduleInput
 from autotune.daemon.sensors import LoadSample, MachineSensors, Moment
 from autotune.daemon.state import DaemonState
-from autotune.daemon.typed_json import encode
 from autotune.model.catalogue import operation
+from autotune.model.codec import encode
 from autotune.model.operation import Operation
 
 PYTHON = Interpreter(python="/opt/app/bin/python")
