@@ -8,12 +8,10 @@ from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import Family, Kind, Sizes
 from autotune.model.entry import Entry
 from autotune.model.operation import Operation
+from autotune.model.policy import LEAST_SECONDS, MEMORY_SHARE
 from autotune.search.environment import Environment
 from autotune.search.request import Request
 from autotune.search.search_grid import Grid
-
-LEAST_SECONDS = 3.0
-"""For one operation: two processes and a few timings of the default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +98,7 @@ def _item(kind: Kind, dtype: str, request: Request, environment: Environment) ->
 def _refuse_too_large(kind: Kind, operation: Operation, environment: Environment) -> None:
     if kind.family is Family.USER or environment.memory_bytes is None:
         return
-    needed, allowed = kind.bytes_of(operation), environment.memory_bytes * ladder.MEMORY_SHARE
+    needed, allowed = kind.bytes_of(operation), environment.memory_bytes * MEMORY_SHARE
     if needed > allowed:
         raise BadSize(
             f"{operation} needs {needed / 2**30:.3g} GiB, and no workload may take more than "
