@@ -12,7 +12,7 @@ from autotune.model.policy import TIE
 
 
 class Seen(NamedTuple):
-    """What is known of a way of working at one measured size."""
+    """The evidence on a way of working at one measured size."""
 
     log_ratio: float
     """Logarithm of its time over the default's."""
