@@ -1,10 +1,8 @@
 """Whatever happens to a profile's bytes, a program that calls apply() runs on."""
 
-from dataclasses import replace
-
 import pytest
 from support.mutants import mutants
-from support.profile_builders import alone, make_entry, of_this_machine
+from support.profile_builders import alone, make_entry, of_this_machine, with_evidence
 
 import autotune
 from autotune.model.entry import Status
@@ -17,14 +15,14 @@ from autotune.runtime.process_state import Setting, state
 def original():
     """The bytes of a profile that fits here, with all that an entry can hold."""
     made = of_this_machine(
-        replace(
+        with_evidence(
             make_entry("qr", choice={"blas_threads": 1}, safe=(1,), m=128, n=128), hosts=2, signer="site"
         ),
-        replace(make_entry("qr", safe=(1,), m=2048, n=2048), contested=True),
+        with_evidence(make_entry("qr", safe=(1,), m=2048, n=2048), contested=True),
         make_entry("log", choice={"workers": 1, "chunk": 1000}, n=1_000_000),
         make_entry("share", choice={"method": "memfd", "workers": 1}, n=5),
         make_entry("log", status=Status.NOISY, dtype="float32", n=10),
-        replace(make_entry("temporaries", choice={"allocator": "retain"}, n=9), retained_bytes=2**20),
+        with_evidence(make_entry("temporaries", choice={"allocator": "retain"}, n=9), retained_bytes=2**20),
     )
     return text_of(made).encode()
 

@@ -31,21 +31,21 @@ class Order:
 
 def encode_order(order: Order) -> str:
     """Encode an order as one line of text."""
-    from autotune.profiles.schema import document_of
+    from autotune.profiles.profile_document import encode_profile
 
     plain = {
         "task": order.task,
         "request": order.request.as_dict(),
         "self_test": order.self_test and asdict(order.self_test),
-        "choices": order.choices and document_of(order.choices),
-        "relatives": [document_of(profile) for profile in order.relatives],
+        "choices": order.choices and encode_profile(order.choices),
+        "relatives": [encode_profile(profile) for profile in order.relatives],
     }
     return json.dumps(plain)
 
 
 def decode_order(text: str) -> Order:
     """Decode the text of `encode_order`. Raises BadDocument for any other text."""
-    from autotune.profiles.schema import profile_of
+    from autotune.profiles.profile_document import decode_profile
 
     try:
         plain = json.loads(text)
@@ -53,8 +53,8 @@ def decode_order(text: str) -> Order:
             task=NodeTask(plain["task"]),
             request=Request.from_dict(plain["request"]),
             self_test=plain["self_test"] and SelfTest(**plain["self_test"]),
-            choices=plain["choices"] and profile_of(plain["choices"]),
-            relatives=[profile_of(document) for document in plain["relatives"]],
+            choices=plain["choices"] and decode_profile(plain["choices"]),
+            relatives=[decode_profile(document) for document in plain["relatives"]],
         )
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError, ProfileError) as problem:
         raise BadDocument(f"What arrived is no order of a client of this version: {problem}.") from problem
