@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from autotune.model import units
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.units import count_of
 
 if TYPE_CHECKING:
@@ -138,11 +138,11 @@ def risk(expected_wrong: float, *, tested: int) -> str:
     )
 
 
-def corners(corners: Iterable[tuple[Configuration, float]]) -> str:
+def corners(corners: Iterable[Alternative]) -> str:
     """The four corners of tasks, each with the speed-up that exploration measured; it is no claim."""
     speeds = (
-        f"{corner.blas_threads or 1} x {corner.workers or 1} {units.speedup(ratio)}"
-        for corner, ratio in corners
+        f"{corner.choice.blas_threads or 1} x {corner.choice.workers or 1} {units.speedup(corner.speedup)}"
+        for corner in corners
     )
     return f"BLAS threads x workers: {', '.join(speeds)}"
 
@@ -275,13 +275,13 @@ def confirming(event: "Confirming") -> str:
     )
 
 
-def best_so_far(configuration: Configuration, ratio: float | None) -> str:
-    return f"best so far {configuration} at {units.speedup(ratio)} the default"
+def best_so_far(configuration: Configuration, speedup: float | None) -> str:
+    return f"best so far {configuration} at {units.speedup(speedup)} the default"
 
 
-def best(operation: str, configuration: Configuration, ratio: float | None) -> str:
+def best(operation: str, configuration: Configuration, speedup: float | None) -> str:
     """A new leader; not yet a claim."""
-    return f"  {operation}: {configuration} looks {units.speedup(ratio)} as fast as the default"
+    return f"  {operation}: {configuration} looks {units.speedup(speedup)} as fast as the default"
 
 
 def trial_failed(operation: str, configuration: Configuration, failure: "Failure") -> str:
@@ -293,8 +293,9 @@ def decided(operation: str, entry: Entry) -> str:
     """An entry is final."""
     if entry.status is not Status.TUNED:
         return f"  {operation}: {STATUSES[entry.status]}: {entry.reason}"
-    interval = units.speedup_interval(entry.ratio_low, entry.ratio_high)
-    return f"  {operation}: {entry.choice}, {units.speedup(entry.ratio)} ({interval})"
+    evidence = entry.evidence
+    interval = units.interval(evidence.interval)
+    return f"  {operation}: {entry.choice}, {units.speedup(evidence.speedup)} ({interval})"
 
 
 def now(where: str, *, doing: str, best: str, elapsed: float, remaining: float) -> str:
@@ -404,10 +405,10 @@ def tuned(entry: Entry, *, by: str) -> str:
     """Result of tuning a command."""
     if entry.status is not Status.TUNED:
         return f"{STATUSES[entry.status].capitalize()}: {entry.reason}"
-    interval = units.speedup_interval(entry.ratio_low, entry.ratio_high)
+    evidence = entry.evidence
     return (
-        f"{units.speedup(entry.ratio)} ({interval}) as good as the command as it stands, {by}, "
-        f"in {entry.pairs} pairs of runs."
+        f"{units.speedup(evidence.speedup)} ({units.interval(evidence.interval)}) as good as the command as it "
+        f"stands, {by}, in {evidence.pairs} pairs of runs."
     )
 
 
@@ -810,7 +811,7 @@ def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
 
 NO_COMMAND = "Name a command after --, such as `autotune calibrate -- python simulate.py`."
 PROGRAM_ALONE = (
-    "A command or a recording is calibrated for alone: name no operations beside it, and not both of them."
+    "A command or a recording is calibrated for alone: name no operations with it, and not both of them."
 )
 NOTHING_TO_MEASURE = (
     "Nothing that this program calls can be tuned, or it takes less than 1 % of the run. `autotune advise -- CMD` says "
