@@ -322,7 +322,7 @@ static PyMethodDef functions[] = {
      "record_function(target, name, kind)\n--\n\n"
      "Record calls of a ufunc, built-in function or method. Return whether they can be."},
     {"record_indexing", record_indexing, METH_NOARGS,
-     "Record assignments to parts of arrays, and reads by arrays of indices. Return whether they can be."},
+     "Record assignments to parts, reads by indices, and the freeing of arrays. Return whether they can be."},
     {"record_calls", record_calls, METH_VARARGS,
      "record_calls(calls, name, types, *sizes)\n--\n\nRecord what Met objects of these Calls do."},
     {NULL, NULL, 0, NULL},

@@ -595,7 +595,7 @@ bool recorder_meet_function(PyObject *target, const char *name, char kind)
     return true;
 }
 
-/* --- indexing ------------------------------------------------------------------------------------------------------- */
+/* --- indexing, and the end of arrays ---------------------------------------------------------------------------------------------------- */
 
 /* The beginning of CPython's PyTypeObject and its PyMappingMethods, which the limited API hides; the same from Python 3.8
  * to 3.14. What is read is compared with what PyType_GetSlot tells before it is used. */
@@ -606,8 +606,8 @@ struct type {
     PyVarObject head;
     const char *name;
     Py_ssize_t sizes[2];
-    void *others[7]; /* tp_dealloc to tp_as_number, with tp_vectorcall_offset */
-    void *sequence;
+    _Atomic(destructor) release;
+    void *others[7]; /* tp_vectorcall_offset to tp_as_sequence */
     struct mapping {
         lenfunc length;
         _Atomic(subscript *) read;
@@ -617,9 +617,10 @@ struct type {
 
 static subscript *plain_read;
 static assign *plain_write;
+static destructor plain_release;
 
-/* Elements from which an assignment can take long. */
-enum { LONG_ASSIGNMENT = 512 };
+/* Elements from which an assignment can take long, and from which memory goes back to the system. */
+enum { LONG_ASSIGNMENT = 512, LARGE = 16384 };
 
 /* Is it more than an index of one element? */
 static bool is_part(PyObject *key, bool only_arrays)
@@ -675,20 +676,39 @@ static int recorded_write(PyObject *array, PyObject *index, PyObject *value)
     return result;
 }
 
+static void recorded_release(PyObject *array)
+{
+    if (PyArray_SIZE((PyArrayObject *)array) < LARGE || !PyArray_CHKFLAGS((PyArrayObject *)array, NPY_ARRAY_OWNDATA) ||
+        !recorder_is_on()) {
+        plain_release(array);
+        return;
+    }
+    struct record record;
+    uint64_t elements;
+    struct record_row *row = indexing_row((void *)plain_release, "free", array, &elements);
+    record_begin(&record, row, elements);
+    plain_release(array);
+    record_end(&record);
+}
+
 bool recorder_meet_indexing(void)
 {
-    struct mapping *mapping = ((struct type *)&PyArray_Type)->mapping;
+    struct type *type = (struct type *)&PyArray_Type;
+    struct mapping *mapping = type->mapping;
+    const destructor release = (destructor)PyType_GetSlot(&PyArray_Type, Py_tp_dealloc);
     subscript *read = (subscript *)PyType_GetSlot(&PyArray_Type, Py_mp_subscript);
     assign *write = (assign *)PyType_GetSlot(&PyArray_Type, Py_mp_ass_subscript);
     if (plain_write != NULL) {
         return true;
     }
     if (!calls_is_writable(mapping) || mapping->length != (lenfunc)PyType_GetSlot(&PyArray_Type, Py_mp_length) ||
-        atomic_load(&mapping->read) != read || atomic_load(&mapping->write) != write) {
+        atomic_load(&type->release) != release || !calls_is_writable(&type->release) || atomic_load(&mapping->read) != read || atomic_load(&mapping->write) != write) {
         return false;
     }
     plain_read = read;
     plain_write = write;
+    plain_release = release;
+    atomic_store(&type->release, recorded_release);
     atomic_store(&mapping->read, recorded_read);
     atomic_store(&mapping->write, recorded_write);
     return true;

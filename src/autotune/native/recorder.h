@@ -51,6 +51,7 @@ void record_end(struct record *record);
 bool recorder_meet_ufunc(PyObject *ufunc);
 bool recorder_meet_function(PyObject *target, const char *name, char kind);
 
-/* Record assignments to parts of arrays, and reads by arrays of indices. Returns false if the type is not built as known. */
+/* Record assignments to parts of arrays, reads by arrays of indices, and the freeing of large arrays. Returns false if
+ * the type is not built as it is known to be. */
 bool recorder_meet_indexing(void);
 #endif
