@@ -12,6 +12,7 @@ from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.units import count_of
 
 if TYPE_CHECKING:
+    from autotune.cli.compare import InForceThere
     from autotune.model.measurement import Failure
     from autotune.search.events import Confirming, Exploring
     from autotune.search.verification import Check
@@ -869,3 +870,22 @@ def program_gain(
         return f"{said}."
     shown = "" if interval is None else f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}"
     return f"{said}, {measured:.2f} in pairs of its runs{shown}."
+
+
+# --- a comparison ------------------------------------------------------------------------------
+
+ONLY_ENVIRONMENT = "Only variables of the environment were set."
+NO_REPORT = (
+    "No Python of the command reported what was in force: none loaded NumPy, or they ended without their exit "
+    "handlers."
+)
+
+
+def compared_in_force(force: "InForceThere") -> str:
+    """What was in force in the tuned runs."""
+    if not force.processes:
+        return force.reason
+    return (
+        f"In force in a run: {force.tuned:.0f} of {force.calls:.0f} calls of linear algebra had a thread count of "
+        f"their own, and {force.loops:.0f} loops ran on several CPUs. {force.reason}"
+    )

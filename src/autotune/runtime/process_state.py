@@ -67,6 +67,8 @@ class State:
         """Counts of requested operations; None: nothing is recorded now."""
         self.process_demand: Demand | None = None
         """All counts of this process, kept until its end."""
+        self.report_folder: str | None = None
+        """Where `autotune compare` wants a report of this process; None: nowhere."""
         self.dropped: list[Dropped] = []
         """Entries dropped by guards that are no longer in force."""
         after_fork.register(self._after_fork)
