@@ -55,7 +55,7 @@ def _folder() -> TemporaryDirectory[str]:
 
 @cache
 def _profile() -> Path:
-    from autotune.intercept.array_loops import CLASSES, REDUCING
+    from autotune.intercept.array_loops import CLASSES, MEASURED_LAYOUTS, REDUCING
     from autotune.model import catalogue
     from autotune.model.configuration import Configuration
     from autotune.model.entry import Entry, Status
@@ -65,6 +65,7 @@ def _profile() -> Path:
 
     cpus, limit = usable_cpus()
     names = [name for one in (*CLASSES.values(), REDUCING) for name in (one.cheapest, one.dearest)]
+    names += MEASURED_LAYOUTS.values()
     entries = [
         Entry(
             operation=catalogue.operation(name, dtype=dtype, n=FIRST),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.native import CORE, loops_cut, needs_core
 
-from autotune.intercept.array_loops import TYPES, Reduction, loops
+from autotune.intercept.array_loops import TYPES, ArrayLoops, Layout, Range, Reduction, loops
 from autotune.parallel import blocks
 
 pytestmark = needs_core
@@ -198,6 +198,60 @@ def test_long_loops_are_really_cut():
         assert agree(lambda: np.add(x, x, out=x.copy()))
         assert agree(lambda: x + 1.0)
         assert agree(lambda: x[::2] < x[1::2])
+
+
+@pytest.fixture
+def only_contiguous():
+    """The core with plans for contiguous operands only."""
+    CORE.configure(4)
+    cutting = ArrayLoops(CORE)
+    assert cutting.install() is None
+    cutting.plan("arithmetic", "float64", Layout.CONTIGUOUS, [Range(128, 64, 4)])
+    yield cutting
+    CORE.blas_spins(0)
+    cutting.remove()
+
+
+def cut_by(call):
+    before = CORE.status()["cut"]
+    call()
+    return CORE.status()["cut"] - before
+
+
+def test_a_layout_that_was_not_measured_is_not_cut(only_contiguous):
+    x, out = np.ones((2, 2000))
+    assert cut_by(lambda: np.add(x, x, out=out)) == 1
+    assert cut_by(lambda: np.add(x, 1.0, out=out)) == 0
+    assert cut_by(lambda: np.add(x[::2], x[::2], out=out[:1000])) == 0
+    assert cut_by(lambda: np.add(x, x, out=out[::-1])) == 0
+    only_contiguous.plan("arithmetic", "float64", Layout.BROADCAST, [Range(128, 64, 4)])
+    assert cut_by(lambda: np.add(x, 1.0, out=out)) == 1
+    assert cut_by(lambda: np.add(x[::2], x[::2], out=out[:1000])) == 0
+
+
+def test_while_blas_threads_spin_only_loops_are_cut_that_gain_then(only_contiguous):
+    """A call that is met with two threads leaves its time; the switch has a library that does nothing."""
+    import ctypes
+
+    get, put = (
+        ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 2),
+        ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_ssize_t)(int),
+    )
+    switch = CORE.Switch(*(ctypes.cast(one, ctypes.c_void_p).value for one in (get, put)), 4)
+    calls = CORE.Calls("matmul", "float64", {}, threads=2)
+    x, out = np.ones((2, 2000))
+    CORE.blas_spins(30.0)
+    try:
+        switch.come_back()
+        assert cut_by(lambda: np.add(x, x, out=out)) == 1
+        switch.begin(calls)
+        switch.end()
+        assert cut_by(lambda: np.add(x, x, out=out)) == 0
+        only_contiguous.after_blas("arithmetic", "float64", 2000)
+        assert cut_by(lambda: np.add(x, x, out=out)) == 1
+        assert cut_by(lambda: np.add(x[:1999], x[:1999], out=out[:1999])) == 0
+    finally:
+        switch.stop()
 
 
 def test_subclasses_keep_their_class():
@@ -544,15 +598,47 @@ print("well")
     assert printed == "well\n"
 
 
-def test_the_workers_are_joined_when_the_process_ends():
+DAEMONS = """
+import threading
+sys.cutting = loops_cut(elements=1000, chunk=2000)
+sys.cutting.__enter__()
+def work():
+    while True:
+        check()
+[threading.Thread(target=work, daemon=True).start() for _ in range(4)]
+check()
+assert CORE.status()["threads"] > 0
+"""
+
+
+@pytest.mark.unsanitized
+@pytest.mark.parametrize(
+    "end",
+    [
+        "",
+        "sys.exit(0)",
+        "os._exit(0)",
+        "import ctypes; ctypes.CDLL(None).exit(0)",
+        "os.fork() and os.wait()",
+        "os.fork() or check(); sys.exit(0)",
+    ],
+    ids=["its end", "sys.exit", "os._exit", "exit() of C", "a fork before", "a fork that computes"],
+)
+def test_a_process_ends_while_daemon_threads_compute(end):
+    run(DAEMONS + end)
+
+
+def test_the_workers_are_joined_before_the_interpreter_ends():
     printed = run(
         """
-import atexit, threading
-with loops_cut(elements=1000, chunk=2000):
-    check()
-    CORE.stop(True)
-    check()
-    print(CORE.status()["threads"], CORE.status()["stopped"])
+import atexit
+sys.cutting = loops_cut(elements=1000, chunk=2000)
+sys.cutting.__enter__()
+check()
+assert CORE.status()["threads"] > 0
+atexit._run_exitfuncs()  # as the interpreter does, while daemon threads may still compute
+check()
+print(CORE.status()["threads"], CORE.status()["stopped"])
 """
     )
     assert printed == "0 True\n"

@@ -11,7 +11,15 @@ import autotune.model.interpolation  # noqa: F401 - see below
 from autotune.controls import blas, thread_variables, wait_policy
 from autotune.controls.placement import cpus_for
 from autotune.errors import error_text
-from autotune.intercept.array_loops import CLASSES, REDUCING, ArrayLoops, LoopClass, Range
+from autotune.intercept.array_loops import (
+    CLASSES,
+    MEASURED_LAYOUTS,
+    REDUCING,
+    ArrayLoops,
+    Layout,
+    LoopClass,
+    Range,
+)
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
 from autotune.intercept.scipy_calls import ScipyCalls
 from autotune.model.catalogue import CATALOGUE, Family
@@ -223,9 +231,10 @@ class PerCall:
         if cpus < 2 or not (reductions or any(name.startswith("loop_") for name in names)):
             return
         plans = {
-            (kind, dtype): self._ranges(members, dtype, cpus)
+            (kind, dtype, layout): self._ranges(members, dtype, layout, cpus)
             for kind, members in {**CLASSES, "reductions": REDUCING}.items()
             for dtype in DTYPES
+            for layout in Layout
         }
         if not reductions and not any(plans.values()):
             return
@@ -233,8 +242,8 @@ class PerCall:
         self._core.blas_spins(wait_policy.spin_seconds(os.environ))
         loops = ArrayLoops(self._core)
         self._tap(loops)
-        for (kind, dtype), ranges in plans.items():
-            loops.plan(kind, dtype, ranges)
+        for key, ranges in plans.items():
+            loops.plan(*key, ranges)
         self._core.reductions(reductions)
         starts = [one.elements for ranges in plans.values() for one in ranges if one.workers > 1]
         if starts:
@@ -242,8 +251,11 @@ class PerCall:
         if reductions:
             self._say("Sums of floating-point numbers are computed in fixed blocks.")
 
-    def _ranges(self, members: LoopClass, dtype: str, cpus: int) -> list[Range]:
-        """What the profile says for a class of loops."""
+    def _ranges(self, members: LoopClass, dtype: str, layout: Layout, cpus: int) -> list[Range]:
+        """What the profile says for a class of loops whose operands lie so."""
+        names = [members.cheapest, members.dearest]
+        if layout in MEASURED_LAYOUTS:
+            names.insert(0, MEASURED_LAYOUTS[layout])
 
         def choose(name: str, size: int) -> Configuration | None:
             requested = as_operation(name, dtype, {"n": size})
@@ -254,8 +266,8 @@ class PerCall:
             cpus = cpus_for(placement, workers)
             return 0 if cpus is None else int(self._core.place(cpus))
 
-        sizes = sorted({one.size["n"] for one in self._resolution.measured(members.cheapest, dtype)})
-        return loop_ranges(members, sizes, choose, place, cpus=cpus)
+        sizes = sorted({one.size["n"] for one in self._resolution.measured(names[0], dtype)})
+        return loop_ranges(names, sizes, choose, place, cpus=cpus)
 
 
 class _WhenImported:
