@@ -239,6 +239,17 @@ def core_state(refusal: str | None) -> str:
     return f"Calls and loops of unchanged programs run as NumPy makes them. {refusal}"
 
 
+def wait_source(exponent: int | None, *, is_set: bool) -> str:
+    """Where the time-out of idle BLAS threads comes from."""
+    if is_set:
+        return f"{wait_policy.VARIABLE}; idle BLAS threads spin for 2^{exponent} cycles"
+    if exponent is None:
+        return "no profile has measured it; idle BLAS threads spin as long as their library lets them"
+    if exponent == wait_policy.DEFAULT_EXPONENT:
+        return "profile; no shorter time of idle BLAS threads was shown to cost nothing"
+    return f"profile; idle BLAS threads spin for 2^{exponent} cycles under `autotune run` and apply()"
+
+
 # --- a calibration while it runs ------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from autotune.model.allocation import Limit
@@ -123,3 +124,7 @@ class Profile:
     key: Key
     entries: tuple[Entry, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
+    blas_wait: int | None = None
+    """Idle BLAS threads spin for 2^blas_wait cycles before they sleep; 28: as OpenBLAS does; None: not measured."""
+    loops_after_blas: Mapping[str, int] = field(default_factory=dict)
+    """Classes of whole-array loops that gain while BLAS threads spin, with the elements from which on they do."""

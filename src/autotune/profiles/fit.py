@@ -90,6 +90,20 @@ def rungs(
     return built, refusals
 
 
+def blas_wait(sources: Iterable[Source], here: Here) -> tuple[int | None, dict[str, int]]:
+    """How long idle BLAS threads shall spin, of the best-fitting profile for this allocation that says it."""
+    order = list(Level)
+    best: tuple[int, Profile] | None = None
+    for source in sources:
+        profile = source.profile
+        if profile.blas_wait is None or not same_allocation(profile.key, here.key):
+            continue
+        level = fit(profile, source.layer, here).level
+        if level is not None and (best is None or order.index(level) < best[0]):
+            best = order.index(level), profile
+    return (None, {}) if best is None else (best[1].blas_wait, dict(best[1].loops_after_blas))
+
+
 def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
     """How well a profile fits this machine.
 

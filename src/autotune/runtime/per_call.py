@@ -22,7 +22,7 @@ from autotune.intercept.array_loops import (
 )
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
 from autotune.intercept.scipy_calls import ScipyCalls
-from autotune.model.catalogue import CATALOGUE, Family
+from autotune.model.catalogue import CATALOGUE, Family, item_size
 from autotune.model.configuration import Configuration, Placement, clamp
 from autotune.model.operation import DTYPES
 from autotune.native import core
@@ -239,11 +239,15 @@ class PerCall:
         if not reductions and not any(plans.values()):
             return
         self._core.configure(cpus)
-        self._core.blas_spins(wait_policy.spin_seconds(os.environ))
+        self._core.blas_spins(wait_policy.spin_seconds(wait_policy.process.exponent))
         loops = ArrayLoops(self._core)
         self._tap(loops)
         for key, ranges in plans.items():
             loops.plan(*key, ranges)
+        if wait_policy.process.exponent == self._resolution.wait.exponent:
+            for kind, elements in self._resolution.wait.loops.items():
+                for dtype in DTYPES:  # as many bytes as those of float64 that were measured
+                    loops.after_blas(kind, dtype, elements * 8 // item_size(dtype))
         self._core.reductions(reductions)
         starts = [one.elements for ranges in plans.values() for one in ranges if one.workers > 1]
         if starts:
