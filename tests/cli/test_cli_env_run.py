@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from autotune.cli.env import env
 from autotune.cli.run import run
+from autotune.runtime.process_threads import ProcessChoice
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 

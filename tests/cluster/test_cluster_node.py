@@ -14,7 +14,7 @@ from autotune.cluster.orders import Order, decode_order, decode_units, encode_or
 from autotune.cluster.plan import NodeTask
 from autotune.cluster.worker_task import worker_task
 from autotune.errors import BadSize, BadWorkload
-from autotune.profiles.schema import profile_of
+from autotune.profiles.profile_document import decode_profile
 from autotune.search.request import Effort, Request
 
 
@@ -42,7 +42,7 @@ def test_a_node_introduces_itself_with_its_class_and_what_there_is_to_measure(mo
         Order(task=NodeTask.INTRODUCE, request=Request(operations=("qr", "log"), effort=Effort.QUICK))
     )
     assert said["host"] == "me"
-    assert profile_of(said["profile"]).key.usable_cpus >= 1
+    assert decode_profile(said["profile"]).key.usable_cpus >= 1
     assert sorted(one.name for one in decode_units(said["units"])) == ["log", "qr"]
 
 

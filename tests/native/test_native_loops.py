@@ -448,6 +448,7 @@ def run(code, *options, **keywords):
     return done.stdout
 
 
+@pytest.mark.real
 @pytest.mark.unsanitized
 @pytest.mark.parametrize("fork", ["os.fork", "ctypes.PyDLL(None).fork"])
 def test_a_forked_child_makes_workers_of_its_own(fork):
@@ -473,6 +474,7 @@ print("well")
     assert printed == "well\n"
 
 
+@pytest.mark.real
 @pytest.mark.unsanitized
 def test_a_fork_while_other_threads_compute_leaves_a_child_that_computes():
     printed = run(
@@ -500,6 +502,7 @@ print("well")
     assert printed == "well\n"
 
 
+@pytest.mark.real
 def test_a_signal_handler_that_raises_leaves_the_pool_as_it_was():
     printed = run(
         """
@@ -524,6 +527,7 @@ print(interrupted > 0)
     assert printed == "True\n"
 
 
+@pytest.mark.real
 @pytest.mark.unsanitized
 def test_too_few_processes_for_workers_leave_the_caller_to_do_all():
     printed = run(
@@ -540,6 +544,7 @@ with loops_cut(elements=1000, chunk=2000):
     assert printed == "0 True\n"
 
 
+@pytest.mark.real
 @pytest.mark.unsanitized
 def test_a_thousand_times_in_force_and_off_leak_nothing():
     printed = run(
@@ -565,6 +570,7 @@ print(resident() - before < 3 * 2**20)
     assert printed == "True\n"
 
 
+@pytest.mark.real
 @pytest.mark.unsanitized
 def test_a_sub_interpreter_runs_plainly_and_cannot_load_the_core():
     printed = run(
@@ -611,6 +617,7 @@ assert CORE.status()["threads"] > 0
 """
 
 
+@pytest.mark.real
 @pytest.mark.unsanitized
 @pytest.mark.parametrize(
     "end",
@@ -628,6 +635,7 @@ def test_a_process_ends_while_daemon_threads_compute(end):
     run(DAEMONS + end)
 
 
+@pytest.mark.real
 def test_the_workers_are_joined_before_the_interpreter_ends():
     printed = run(
         """
@@ -644,6 +652,7 @@ print(CORE.status()["threads"], CORE.status()["stopped"])
     assert printed == "0 True\n"
 
 
+@pytest.mark.real
 def test_signals_go_to_the_threads_of_the_program():
     printed = run(
         """

@@ -4,12 +4,11 @@ AUTOTUNE_MUTANTS=10000 asks for more of them than every run of the suite can aff
 """
 
 import os
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.profile_builders import alone, make_entry, of_this_machine
+from support.profile_builders import alone, make_entry, of_this_machine, with_evidence
 
 import autotune
 from autotune.model.entry import Status
@@ -95,14 +94,14 @@ WORDS = [
 def original():
     """The bytes of a profile that fits here, with all that an entry can hold."""
     made = of_this_machine(
-        replace(
+        with_evidence(
             make_entry("qr", choice={"blas_threads": 1}, safe=(1,), m=128, n=128), hosts=2, signer="site"
         ),
-        replace(make_entry("qr", safe=(1,), m=2048, n=2048), contested=True),
+        with_evidence(make_entry("qr", safe=(1,), m=2048, n=2048), contested=True),
         make_entry("log", choice={"workers": 1, "chunk": 1000}, n=1_000_000),
         make_entry("share", choice={"method": "memfd", "workers": 1}, n=5),
         make_entry("log", status=Status.NOISY, dtype="float32", n=10),
-        replace(make_entry("temporaries", choice={"allocator": "retain"}, n=9), retained_bytes=2**20),
+        with_evidence(make_entry("temporaries", choice={"allocator": "retain"}, n=9), retained_bytes=2**20),
     )
     return text_of(made).encode()
 

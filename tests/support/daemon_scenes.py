@@ -26,7 +26,7 @@ def entry(
     name="svd",
     *,
     status="tuned",
-    ratio=0.5,
+    speedup=2.0,
     level="this-host",
     path="/p/mine.yaml",
     undecided="",
@@ -36,7 +36,7 @@ def entry(
     return InventoryEntry(
         operation=operation(name, **(sizes or {"n": 500})),
         status=status,
-        ratio=ratio,
+        speedup=speedup,
         level=level,
         path=path,
         undecided=undecided or ("It was noisy." if status in {"noisy", "failed"} else ""),

@@ -1,9 +1,9 @@
 """How long idle BLAS threads should spin on this machine: a knob that is measured once.
 
 The library's own time-out (0.1 s with OpenBLAS) takes the CPUs from what follows a call. A shorter one is chosen if
-calls of BLAS in a row lose nothing by it: fresh processes with each exponent and with the default, round by round, time
-products and QR (`spin_trial`). With the chosen time-out, loops right after a product are timed plain and cut: only those
-that gain there may be cut while threads spin.
+calls of BLAS in a row lose nothing by it: fresh processes with each exponent and with the default, round by round,
+time products and QR (`spin_trial`). With the chosen time-out, loops right after a product are timed plain and cut: only
+those that gain there may be cut while threads spin.
 """
 
 import json

@@ -32,10 +32,10 @@ class ProcessBench:
     """A Bench: one fresh process for a plan, and another for the rest of it where one ends early.
 
     Scope of effect: none on this process. Trials start from `environ` without its thread, placement and allocator
-    variables; `scrubbed` says which those were. Idle BLAS threads spin as `wait` says. A server of trials runs until the bench is closed, forgotten, or this process
-    ends. Only a KeyboardInterrupt passes through `run`, after all trials are gone; UnsupportedPlatform is raised
-    where there are no POSIX process groups. One plan at a time: `host_lock.host_lock` keeps other benches off the
-    host.
+    variables; `scrubbed` says which those were. Idle BLAS threads spin as `wait` says. A server of trials runs until
+    the bench is closed, forgotten, or this process ends. Only a KeyboardInterrupt passes through `run`, after all
+    trials are gone; UnsupportedPlatform is raised where there are no POSIX process groups. One plan at a time:
+    `host_lock.host_lock` keeps other benches off the host.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class ProcessBench:
     copies
         So many copies of each trial run at once, each of which may take its part of the memory and all of the CPUs.
     neighbours
-        Busy processes that this process keeps beside the trials, and that do not count as interference.
+        Busy processes that this process keeps next to the trials, and that do not count as interference.
 
     """
 

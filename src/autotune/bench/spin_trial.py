@@ -1,8 +1,8 @@
 """`python -m autotune.bench.spin_trial CPUS`: time calls of BLAS in a row, and loops right after one.
 
 Prints one JSON object: `calls`, the least seconds of each call among several goes, and `loops`, for each of LOOPS the
-seconds of the plain loop and of the one that is cut for all CPUs, pair by pair. `blas_wait` starts it in a fresh process
-whose environment says how long idle BLAS threads spin.
+seconds of the plain loop and of the one that is cut for all CPUs, pair by pair. `blas_wait` starts it in a fresh
+process whose environment says how long idle BLAS threads spin.
 """
 
 import json
@@ -61,14 +61,16 @@ def loops_after_a_call(cpus: int) -> dict[str, list[tuple[int, float, float]]]:
         cutting.remove()
 
 
-def _pairs(cutting: ArrayLoops, kind: str, ufunc: np.ufunc, n: int, cpus: int) -> Iterator[tuple[int, float, float]]:
+def _pairs(
+    cutting: ArrayLoops, kind: str, ufunc: np.ufunc, n: int, cpus: int
+) -> Iterator[tuple[int, float, float]]:
     """Yield (elements, seconds plain, seconds cut)."""
     assert kind in CLASSES
     square = np.random.default_rng(0).random((512, 512))
     operands, out = [np.ones(n) for _ in range(ufunc.nin)], np.zeros(n)
 
     def after_product() -> float:
-        square @ square  # noqa: B018 - the threads that it leaves spinning are what is looked at
+        square @ square
         return _seconds(lambda: ufunc(*operands, out=out), 1)
 
     for pair in range(1 + PAIRS):

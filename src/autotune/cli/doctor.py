@@ -208,7 +208,11 @@ def wait_in_force() -> SettingRow:
     return SettingRow(
         name="blas_wait",
         value=None if exponent is None else str(exponent),
-        source=messages.wait_source(exponent, is_set=chosen is not None),
+        source=messages.wait_source(
+            exponent,
+            variable=None if chosen is None else wait_policy.VARIABLE,
+            is_default=exponent == wait_policy.DEFAULT_EXPONENT,
+        ),
     )
 
 

@@ -21,8 +21,8 @@ threads_option = click.option(
 def env(blas_threads: int | None, as_json: bool) -> None:
     """Print shell lines that set BLAS threads, and how long idle ones spin, for programs started later.
 
-    As the profile says. Only variables that a BLAS library alone reads, and none that you have set. Nothing is printed to standard output
-    where the count is best left alone; the reason goes to standard error.
+    As the profile says. Only variables that a BLAS library alone reads, and none that you have set. Nothing is
+    printed to standard output where they are best left alone; the reason goes to standard error.
 
     \b
     Examples:

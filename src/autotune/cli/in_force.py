@@ -18,13 +18,14 @@ from autotune.profiles.folders import cache_dir
 from autotune.profiles.lookup import Found
 from autotune.profiles.resolve import Resolution, depends_on, profile_paths, resolve
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalProfile:
     """A profile file on this machine."""
 
     path: str
     layer: str
-    """Who put it there."""
+    """The source that it came from."""
     in_force: int
     """Entries of it that apply here."""
     reason: str

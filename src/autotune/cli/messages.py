@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from autotune.model import units
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.units import count_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def no_such_verb(verb: str, nearest: str) -> str:
 
 
 def operations(names: Iterable[str]) -> str:
-    """What can be measured, below the help of a verb."""
+    """List the operations that can be measured, for the end of a verb's help."""
     return f"Operations: {', '.join(names)}."
 
 
@@ -116,7 +116,7 @@ def made(
     neighbours: int = 0,
     copies: int = 1,
 ) -> str:
-    """How a profile was measured, in one line."""
+    """Describe the measurement of a profile in one line."""
     parts = [
         f"Measured {created or 'at an unknown time'}" + (f" by autotune {version}" if version else ""),
         effort and f"effort {effort}",
@@ -136,11 +136,11 @@ def risk(expected_wrong: float, *, tested: int) -> str:
     )
 
 
-def corners(corners: Iterable[tuple[Configuration, float]]) -> str:
+def corners(corners: Iterable[Alternative]) -> str:
     """The four corners of tasks, each with the speed-up that exploration measured; it is no claim."""
     speeds = (
-        f"{corner.blas_threads or 1} x {corner.workers or 1} {units.speedup(ratio)}"
-        for corner, ratio in corners
+        f"{corner.choice.blas_threads or 1} x {corner.choice.workers or 1} {units.speedup(corner.speedup)}"
+        for corner in corners
     )
     return f"BLAS threads x workers: {', '.join(speeds)}"
 
@@ -169,7 +169,7 @@ LAYERS = {
 
 
 def local_profile(layer: str, *, in_force: int) -> str:
-    """Who put a profile on this machine, and how much of it applies."""
+    """Describe the source of a profile and the number of its entries in force."""
     return f"{LAYERS[layer].capitalize()}; {count_of(in_force, 'entry', 'entries')} in force."
 
 
@@ -239,13 +239,13 @@ def core_state(refusal: str | None) -> str:
     return f"Calls and loops of unchanged programs run as NumPy makes them. {refusal}"
 
 
-def wait_source(exponent: int | None, *, is_set: bool) -> str:
-    """Where the time-out of idle BLAS threads comes from."""
-    if is_set:
-        return f"{wait_policy.VARIABLE}; idle BLAS threads spin for 2^{exponent} cycles"
+def wait_source(exponent: int | None, *, variable: str | None, is_default: bool) -> str:
+    """Say where the time-out of idle BLAS threads comes from; `variable` if the user set it."""
+    if variable is not None:
+        return f"{variable}; idle BLAS threads spin for 2^{exponent} cycles"
     if exponent is None:
         return "no profile has measured it; idle BLAS threads spin as long as their library lets them"
-    if exponent == wait_policy.DEFAULT_EXPONENT:
+    if is_default:
         return "profile; no shorter time of idle BLAS threads was shown to cost nothing"
     return f"profile; idle BLAS threads spin for 2^{exponent} cycles under `autotune run` and apply()"
 
@@ -284,13 +284,13 @@ def confirming(event: "Confirming") -> str:
     )
 
 
-def best_so_far(configuration: Configuration, ratio: float | None) -> str:
-    return f"best so far {configuration} at {units.speedup(ratio)} the default"
+def best_so_far(configuration: Configuration, speedup: float | None) -> str:
+    return f"best so far {configuration} at {units.speedup(speedup)} the default"
 
 
-def best(operation: str, configuration: Configuration, ratio: float | None) -> str:
+def best(operation: str, configuration: Configuration, speedup: float | None) -> str:
     """A new leader; not yet a claim."""
-    return f"  {operation}: {configuration} looks {units.speedup(ratio)} as fast as the default"
+    return f"  {operation}: {configuration} looks {units.speedup(speedup)} as fast as the default"
 
 
 def trial_failed(operation: str, configuration: Configuration, failure: "Failure") -> str:
@@ -302,8 +302,9 @@ def decided(operation: str, entry: Entry) -> str:
     """An entry is final."""
     if entry.status is not Status.TUNED:
         return f"  {operation}: {STATUSES[entry.status]}: {entry.reason}"
-    interval = units.speedup_interval(entry.ratio_low, entry.ratio_high)
-    return f"  {operation}: {entry.choice}, {units.speedup(entry.ratio)} ({interval})"
+    evidence = entry.evidence
+    interval = units.interval(evidence.interval)
+    return f"  {operation}: {entry.choice}, {units.speedup(evidence.speedup)} ({interval})"
 
 
 def now(where: str, *, doing: str, best: str, elapsed: float, remaining: float) -> str:
@@ -321,18 +322,18 @@ def _times(elapsed: float, remaining: float) -> str:
 
 
 def written(path: object, *, faster: int, total: int) -> str:
-    """Where the profile went, and what is in it."""
+    """Name the file of the profile and count its entries."""
     return f"{faster} of {total} entries run faster than plain NumPy. The profile is in {path}."
 
 
 def undecided(count: int, command: str) -> str:
-    """What the time or others left open, and the command that decides it."""
+    """Describe the entries left open, and the command that decides them."""
     entries = "1 entry is" if count == 1 else f"{count} entries are"
     return f"{entries} undecided: the time ended, or others used the CPUs. To decide the rest: {command}"
 
 
 def earlier(count: int) -> str:
-    """What else is in the profile."""
+    """Count the entries of earlier runs in the profile."""
     return f"It also holds {count} entr{'y' if count == 1 else 'ies'} of earlier runs, which stay in use."
 
 
@@ -342,7 +343,7 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
 
 
 def how_to_use(path: object, *, found: bool) -> str:
-    """What to do next; `found` if programs look in that place by themselves."""
+    """Name the next step; `found` if programs look in that place by themselves."""
     if found:
         return (
             "Programs use it by autotune.apply(), map_blocks and the like; "
@@ -352,7 +353,7 @@ def how_to_use(path: object, *, found: bool) -> str:
 
 
 def how_to_see(command: str) -> str:
-    """What to do next, to look at it; `command` is how autotune is called here."""
+    """Name the commands that show the profile; `command` is the word that starts autotune."""
     return f"See it in pictures, in a browser: {command} report --open"
 
 
@@ -402,7 +403,7 @@ def workload_failed(name: str, reason: str) -> str:
 
 
 def workload_alone(operation: str) -> str:
-    """Operations beside a function of the user's."""
+    """Operations named together with a function of the user's."""
     return f"--workload tunes your function alone; calibrate {operation} with a command of its own."
 
 
@@ -413,10 +414,10 @@ def tuned(entry: Entry, *, by: str) -> str:
     """Result of tuning a command."""
     if entry.status is not Status.TUNED:
         return f"{STATUSES[entry.status].capitalize()}: {entry.reason}"
-    interval = units.speedup_interval(entry.ratio_low, entry.ratio_high)
+    evidence = entry.evidence
     return (
-        f"{units.speedup(entry.ratio)} ({interval}) as good as the command as it stands, {by}, "
-        f"in {entry.pairs} pairs of runs."
+        f"{units.speedup(evidence.speedup)} ({units.interval(evidence.interval)}) as good as the command as it "
+        f"stands, {by}, in {evidence.pairs} pairs of runs."
     )
 
 
@@ -425,7 +426,7 @@ BY_METRIC = "by the number that it prints"
 
 
 def entry_written(path: object, name: str) -> str:
-    """Where the entry of a command was written."""
+    """Name the file that the entry of a command was written to."""
     return f"The profile {path} holds it as {name}."
 
 
@@ -476,7 +477,7 @@ STANDINGS = {
 
 
 def verdict(checks: Iterable["Check"]) -> str:
-    """How many choices came to which verdict, and what to do."""
+    """Count the verdicts, and name the next step."""
     counts: dict[str, int] = {}
     for check in checks:
         counts[check.standing] = counts.get(check.standing, 0) + 1
@@ -703,7 +704,7 @@ def as_asked(threads: int) -> str:
 
 
 def running(threads: int | None, reason: str, *, calls: bool, user_limit: int | None) -> str:
-    """What `run` does to the command; `calls` if calls and loops of its Pythons are tuned, too."""
+    """Describe the effect of `run` on the command; `calls` if calls and loops of its Pythons are tuned, too."""
     rest = ", calls and loops of its Pythons as measured" if calls else ""
     if threads is not None and user_limit is not None:
         return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}){rest}."

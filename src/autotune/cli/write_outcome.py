@@ -29,13 +29,13 @@ class Kept:
     """A profile that was written."""
 
     measured: Profile
-    """What this run measured."""
+    """The profile that this run measured."""
     profile: Profile
-    """What was written: that, and the entries of earlier runs that it does not replace."""
+    """The profile that was written: that, and the entries of earlier runs that it does not replace."""
     path: Path
-    """Where it is."""
+    """Its path."""
     asked: Path
-    """Where it should be."""
+    """The path that was asked for."""
     why: str | None = None
     """Why it is somewhere else; None if it is where it should be."""
     outcome: "Outcome | None" = None
@@ -43,7 +43,7 @@ class Kept:
 
 
 def place(key: Key, output: Path | None) -> Path:
-    """Where the profile is to go: if nobody says, into the user's folder under the name of the machine.
+    """Return the path for the profile: without an option, the user's folder and the name of the machine.
 
     Raises UsageError if something else than a profile is there, which writing would destroy.
     """
@@ -110,25 +110,25 @@ def _by_speedup(profile: Profile) -> Profile:
     last = list(Status)
 
     def place(entry: Entry) -> tuple[int, float]:
-        return last.index(entry.status), entry.ratio or 1.0
+        return last.index(entry.status), -(entry.evidence.speedup or 1.0)
 
     return replace(profile, entries=tuple(sorted(profile.entries, key=place)))
 
 
 def _document(kept: Kept) -> dict[str, Any]:
-    from autotune.profiles.schema import document_of
+    from autotune.profiles.profile_document import encode_profile
 
     document: dict[str, Any] = {
         "path": str(kept.path),
         "earlier_entries": _earlier(kept),
-        "profile": document_of(kept.measured),
+        "profile": encode_profile(kept.measured),
     }
     if kept.outcome is not None:
         document["calibration"] = {
             "seconds": kept.outcome.wall_seconds,
             "sampled_seconds": kept.outcome.sampled_seconds,
             "entries": len(kept.measured.entries),
-            "undecided_or_noisy": sum(entry.undecided for entry in kept.measured.entries),
+            "undecided_or_noisy": sum(not entry.is_decided for entry in kept.measured.entries),
         }
     return document
 
@@ -137,7 +137,7 @@ def _say(kept: Kept) -> None:
     """On standard error, where the profile is and what to do next."""
     faster = sum(entry.status is Status.TUNED for entry in kept.measured.entries)
     lines = [messages.written(kept.path, faster=faster, total=len(kept.measured.entries))]
-    undecided = [entry for entry in kept.measured.entries if entry.undecided]
+    undecided = [entry for entry in kept.measured.entries if not entry.is_decided]
     if undecided:
         lines.append(messages.undecided(len(undecided), _to_decide(undecided)))
     if _earlier(kept):
@@ -170,8 +170,8 @@ def _earlier(kept: Kept) -> int:
 
 
 def _command() -> str:
-    """How to call autotune from the shell that called it: its name, or the whole path if it is on none."""
+    """Return the word that starts autotune in the calling shell: its name, or the whole path."""
     if shutil.which("autotune") is not None:
         return "autotune"
-    beside = Path(sys.executable).with_name("autotune")
-    return str(beside) if beside.exists() else f"{sys.executable} -m autotune"
+    sibling = Path(sys.executable).with_name("autotune")
+    return str(sibling) if sibling.exists() else f"{sys.executable} -m autotune"

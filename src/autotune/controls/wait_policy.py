@@ -34,7 +34,7 @@ first start of the threads only (OpenBLAS 0.3.27 to 0.3.31)."""
 
 
 def exponent_of(environ: Mapping[str, str]) -> int | None:
-    """Return the exponent that the user, or `autotune run`, has set; None if there is none that OpenBLAS takes. Pure."""
+    """Return the exponent that the user, or `autotune run`, has set; None if OpenBLAS takes none from there. Pure."""
     value = environ.get(VARIABLE, "")
     exponent = int(value) if value.isascii() and value.isdigit() and len(value) < 4 else 0
     return min(exponent, LONGEST) if exponent >= SHORTEST else None
@@ -74,7 +74,7 @@ class WaitPolicy:
         self.exponent = exponent
 
     def set_late(self, exponent: int) -> str | None:
-        """Have the libraries that are loaded take this exponent. Return None, or a sentence why one of them does not."""
+        """Have the libraries that are loaded take this exponent. Return None, or why one of them does not."""
         after_fork.check()
         waiting = [library for library in _spinning() if self._set.get(library.path or "") != exponent]
         for library in waiting:

@@ -1,4 +1,4 @@
-"""What each listed interpreter has: its class key, the profile entries that apply to it, and when to ask it again."""
+"""Inventory of each listed interpreter: class key, profile entries that apply to it, and when to ask it again."""
 
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -35,7 +35,7 @@ class InventoryEntry:
     operation: Operation
     status: str
     """As in the profile, or `refused`."""
-    ratio: float | None
+    speedup: float | None
     level: str
     path: str
     undecided: str = ""
@@ -56,7 +56,7 @@ class InventoryEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """What one interpreter has."""
+    """The inventory of one interpreter."""
 
     key: str
     """Digest of its class key."""
@@ -79,10 +79,10 @@ class Inventory:
         return index
 
     @cached_property
-    def ratios(self) -> Mapping[tuple[str, str], float]:
-        """Geometric mean of the time ratios by operation name and dtype."""
+    def speedups(self) -> Mapping[tuple[str, str], float]:
+        """Geometric mean of the speed-ups by operation name and dtype."""
         logs = {
-            name: [log(entry.ratio) for entry in entries if entry.ratio and entry.ratio > 0]
+            name: [log(entry.speedup) for entry in entries if entry.speedup and entry.speedup > 0]
             for name, entries in self.by_operation.items()
         }
         return {name: exp(sum(each) / len(each)) for name, each in logs.items() if each}

@@ -1,4 +1,4 @@
-"""What to measure next, and why. Pure.
+"""Schedule: the next measurement and its reason. Pure.
 
 The causes come in the order of what they are worth to people: an order, a profile that may be slowing programs down,
 unfinished work, entries in doubt, calls that no entry covers (by calls times expected gain), stale or missing
@@ -20,8 +20,8 @@ from autotune.model.operation import Operation
 FLOPS_PER_SECOND = 1e10
 BYTES_PER_SECOND = 1e10
 """Of one CPU, to an order of magnitude: enough to rank calls."""
-EXPECTED_RATIO = 0.8
-"""Time ratio of a choice where no size of the operation has been measured yet."""
+EXPECTED_SPEEDUP = 1.25
+"""Speed-up of a choice where no size of the operation has been measured yet."""
 
 
 class JobCause(IntEnum):
@@ -39,7 +39,7 @@ class JobCause(IntEnum):
 
 
 CLASS_WIDE = frozenset({JobCause.MISSING, JobCause.UNDECIDED})
-"""What all hosts of a class lack, so that one host measures it for all."""
+"""A gap of all hosts of a class, which one host measures for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class ScheduledJob:
 
     @property
     def subject(self) -> str:
-        """What it is about. Jobs with one subject share their failures."""
+        """Its subject. Jobs with one subject share their failures."""
         return self.path or str(self.operation)
 
     def as_dict(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class ScheduledJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleInput:
-    """What the decision is made of."""
+    """Everything that the decision depends on."""
 
     settings: DaemonSettings
     state: DaemonState
@@ -138,8 +138,8 @@ def expected_gain(operation: Operation, inventory: Inventory) -> float:
     """
     row = CATALOGUE[operation.name]
     rate = FLOPS_PER_SECOND if row.unit is WorkUnit.FLOPS else BYTES_PER_SECOND
-    ratio = inventory.ratios.get((operation.name, operation.dtype), EXPECTED_RATIO)
-    return row.work_of(operation) / rate * max(0.0, 1.0 - ratio)
+    speedup = inventory.speedups.get((operation.name, operation.dtype), EXPECTED_SPEEDUP)
+    return row.work_of(operation) / rate * max(0.0, 1.0 - 1.0 / speedup)
 
 
 def _missing(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[ScheduledJob]:

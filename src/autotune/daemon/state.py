@@ -1,4 +1,4 @@
-"""What the daemon remembers from one run to the next, and its file.
+"""State of the daemon that outlives a run, and its file.
 
 The file is JSON, replaced as a whole, and believed only where every value is valid. Results are not part of it:
 profiles hold them, and the journals of `autotune calibrate` hold those of unfinished calibrations. A lost state loses
@@ -18,7 +18,8 @@ from autotune.daemon.sensors import Fingerprint
 from autotune.daemon.typed_json import decode, encode
 from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileRule, read_file, replace_file
-from autotune.model.catalogue import CATALOGUE, LARGEST_SIZE
+from autotune.model.catalogue import CATALOGUE
+from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.operation import DTYPES, Operation
 
 FORMAT = 2
@@ -110,7 +111,7 @@ class DaemonState:
     retries: dict[str, Retry] = field(default_factory=dict)
     """By the subject of the work that failed."""
     orders: dict[Operation, tuple[str, ...]] = field(default_factory=dict)
-    """What was ordered, with the interpreters that have measured it already."""
+    """Orders, with the interpreters that have measured them already."""
     doubts: dict[Operation, str] = field(default_factory=dict)
     """Entries that may not hold any more, each with the reason."""
     unfinished: UnfinishedCalibration | None = None

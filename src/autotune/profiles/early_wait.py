@@ -1,7 +1,7 @@
 """The profile's wait policy for a process that has not loaded NumPy yet.
 
-Which profile fits depends on NumPy's BLAS, whose threads read their time-out as they start: then it is too late for what
-the profile says. So the last answer is kept in the cache, with everything that it depends on and that can be read
+Which profile fits depends on NumPy's BLAS, whose threads read their time-out as they start: then it is too late for
+what the profile says. So the last answer is kept in the cache, with everything that it depends on and that can be read
 without NumPy.
 """
 

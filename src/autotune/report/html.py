@@ -25,7 +25,7 @@ class HtmlColumn:
     title: str = ""
     """Empty for a column that only the figure needs."""
     shown: Callable[[Any], str] | None = None
-    """How a number is written for people; None for text, which stands as it is."""
+    """Return the function that formats a column's numbers for people; None for text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class HtmlTable:
     rows: Sequence[Mapping[str, Any]]
 
     def html(self) -> str:
-        """The table as HTML; numbers stand beside their words, exact, in `data-v`."""
+        """The table as HTML; the exact number of each cell is in its `data-v`."""
         heads = "".join(_head(column) for column in self.columns)
         rows = "\n".join(f"<tr>{self._cells(row)}</tr>" for row in self.rows)
         return (
@@ -106,17 +106,17 @@ def figure(
 
 def spoken(row: Row) -> Row:
     """A row with what figures and tables say of it: speeds, not times; a kept default runs at 1."""
-    ratio = row["ratio"] if row.get("status", Status.TUNED) == Status.TUNED else 1.0
-    claimed = ratio is not None and row.get("status") == Status.TUNED
-    low, high = (row.get("ratio_high"), row.get("ratio_low")) if claimed else (None, None)
     status = row.get("status")
+    speedup = row["speedup"] if status in {None, Status.TUNED} else 1.0
+    claimed = speedup is not None and status == Status.TUNED
     return {
         **row,
         "label": row["operation"] if row["dtype"] == "float64" else f"{row['operation']} {row['dtype']}",
-        "speedup": 1 / ratio if ratio else 1.0,
-        "low": 1 / low if low else None,
-        "high": 1 / high if high else None,
+        "speedup": speedup or 1.0,
+        "low": row.get("speedup_low") if claimed else None,
+        "high": row.get("speedup_high") if claimed else None,
         "choice": row["choice"] if status in {None, Status.TUNED} else rows.brief(DEFAULT),
+        "expected_speedup": row.get("expected_speedup") if claimed else None,
     }
 
 
@@ -130,7 +130,7 @@ def by_label(entries: Iterable[Row]) -> Iterable[tuple[str, Sequence[Row]]]:
 
 
 def told(entries: Sequence[Row]) -> str:
-    """What a screen reader says of entries: the largest gains."""
+    """Describe entries for a screen reader: the largest gains."""
     tuned = sorted((row for row in entries if row["status"] == Status.TUNED), key=lambda row: -row["speedup"])
     said = [f"{row['label']} {row['sizes']} {row['speedup']:.2f} times as fast" for row in tuned[:6]]
     return f"{len(tuned)} of {len(entries)} entries tuned. {'; '.join(said)}"
@@ -147,7 +147,7 @@ def work(row: Row) -> str:
 
 
 def finding(entries: Sequence[Row]) -> str:
-    """What entries come to, in one sentence: the largest gain, with its interval and its choice."""
+    """Summarize entries in one sentence: the largest gain, its interval and its choice."""
     tuned = [row for row in entries if row["status"] == Status.TUNED]
     if not tuned:
         return "NumPy's default stays: nothing was proved faster"
@@ -182,6 +182,8 @@ ENTRY = (
     HtmlColumn("speedup", "speed-up", times),
     HtmlColumn("low", "from", times),
     HtmlColumn("high", "to", times),
+    HtmlColumn("expected_speedup", "expected", times),
+    HtmlColumn("full_capacity_share", "at full capacity", percent),
     HtmlColumn("processes", "processes", str),
     HtmlColumn("pairs", "pairs", str),
     HtmlColumn("reason", "reason"),

@@ -66,6 +66,8 @@ class PerCall:
         self._calls: dict[object, Calls] = {}
         self._taps: list[_Tap] = []
         self._core: Any = None
+        self._through: Switch | None = None
+        """Of NumPy's BLAS; None: its calls are counted at most."""
         self.guard: Guard | None = None
         self.why = ""
         """What is in force, and what could not be: sentences."""
@@ -78,10 +80,11 @@ class PerCall:
             return
         self._core = core_or_reason
         names = self._resolution.names()
-        if record or (switch and not names.isdisjoint(_SWITCHED)):
-            self._meet_calls(switch=switch, guard=guard)
         if loops:
             self._meet_loops(names, reductions=reductions)
+        switch = switch and not names.isdisjoint(_SWITCHED)
+        if record or switch or self._taps:
+            self._meet_calls(switch=switch, guard=guard)
         if not self.why:
             self.why = "No profile speaks for single calls here, so they run as NumPy makes them."
 
@@ -138,20 +141,21 @@ class PerCall:
     # --- calls of linear algebra ---------------------------------------------------------------
 
     def _meet_calls(self, *, switch: bool, guard: bool) -> None:
-        through: Switch | None = None
+        """Meet calls of linear algebra, to switch or to count them, or for loops that wait for their threads."""
         most: int | None = None
-        if switch:
+        if switch or self._taps:
             begun = blas.begin_switching(self._resolution.usable_cpus)
             if isinstance(begun, str):
                 self._say(f"Calls are not switched: {begun}")
             else:
-                through, most = begun
-                if guard:
-                    self.guard = Guard()
-                    through.control = self._default(most)
-                    self._core.watch_calls(self.guard.look, LONG_SECONDS)
-                self._say("Each call of numpy.linalg, matmul and dot runs with the threads measured for it.")
-        self._tap(NumpyCalls(self._core, partial(self._decide, most), through))
+                self._through, most = begun[0], begun[1] if switch else None
+        if self._through is not None and most is not None:
+            if guard:
+                self.guard = Guard()
+                self._through.control = self._default(most)
+                self._core.watch_calls(self.guard.look, LONG_SECONDS)
+            self._say("Each call of numpy.linalg, matmul and dot runs with the threads measured for it.")
+        self._tap(NumpyCalls(self._core, partial(self._decide, most), self._through))
         self._tap(_WhenImported(ScipyCalls(self._core, partial(self._for_scipy, most), self._say)))
 
     def _for_scipy(self, most: int | None) -> "tuple[Switch | None, Decide] | str":
@@ -159,12 +163,15 @@ class PerCall:
         with self._lock:
             if not self._taps:
                 return "they came too late."
-            if most is None:
+            if self._through is None:
                 return None, partial(self._decide, None)
             begun = blas.switch_scipy_too(self._resolution.usable_cpus)
             if isinstance(begun, str):
                 return begun
-            through, most = begun
+            through, own = begun
+            if most is None:
+                return through, partial(self._decide, None, library="scipy")
+            most = own
             through.control = self._default(most)
             self._say("So do those of scipy.linalg.")
             return through, partial(self._decide, most, library="scipy")

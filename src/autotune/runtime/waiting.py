@@ -31,7 +31,7 @@ def import_numpy(named: "Named", processes: int | None) -> None:
 
 
 def wait_as_profile_says(resolution: "Resolution", named: "Named", processes: int | None) -> str:
-    """Have the BLAS libraries wait as the profile says. Return what came of it, as a sentence; empty: nothing to say."""
+    """Have the BLAS libraries wait as the profile says. Return the outcome as a sentence; empty if there is none."""
     keep_wait(resolution.wait.exponent, named, processes=processes)
     chosen = wait_policy.exponent_of(os.environ)
     if chosen is not None:
