@@ -28,6 +28,7 @@ typedef struct {
     char control;             /* does the guard want the next one to run with the default? */
     unsigned long long count;
     long long nanoseconds;    /* of those that were timed */
+    struct record_row *row;   /* of the recording; NULL: they have none */
 } Calls;
 
 /* The count of a library for the calls that are in flight. */
