@@ -12,6 +12,7 @@ precision, dates, objects, and types of a user's own.
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,16 +113,17 @@ class Loop(NamedTuple):
     reduction: Reduction
 
 
-def loops() -> list[Loop]:
+@cache
+def loops() -> tuple[Loop, ...]:
     """List every loop that is met, in this NumPy."""
-    return [
+    return tuple(
         Loop(ufunc, types, kind, _size(types), _reduction(name, types))
         for kind, members in CLASSES.items()
         for name in members.ufuncs.split()
         if isinstance(ufunc := getattr(np, name, None), np.ufunc)
         for types in dict.fromkeys(given.replace("->", "") for given in ufunc.types)
         if set(types) <= set(TYPES) and not (name in {"power", "float_power"} and types[0] not in "fdFD")
-    ]
+    )
 
 
 class ArrayLoops:
