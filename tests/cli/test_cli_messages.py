@@ -112,6 +112,13 @@ SPECIAL = {
     "confirmation_begins": {"event": CONFIRMING},
     "confirming": {"event": CONFIRMING},
     "compared": {"interval": (1.8, 2.2), "pairs": 7, "speedup": 2.0},
+    "not_measurable": {"call": "svd longdouble n=8"},
+    "program_gain": {"predicted": (2.0, 1.8, 2.2), "measured": 2.0, "interval": (1.8, 2.2)},
+    "program_operations": {"share": 0.5},
+    "recorded_run_failed": {"command": ["make"], "status": 7},
+    "recording_run": {"command": ["make"]},
+    "runs_too_long": {"pairs": 7, "needed": 140.0, "allowed": 65.0},
+    "verifying_runs": {"pairs": 7},
 }
 FLAGS = {"new", "newly_signed", "gone", "busy", "found", "calls"}
 LINES = {

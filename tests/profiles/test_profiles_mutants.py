@@ -1,13 +1,7 @@
-"""Whatever happens to a profile's bytes, a program that calls apply() runs on.
-
-AUTOTUNE_MUTANTS=10000 asks for more of them than every run of the suite can afford.
-"""
-
-import os
+"""Whatever happens to a profile's bytes, a program that calls apply() runs on."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from support.mutants import mutants
 from support.profile_builders import alone, make_entry, of_this_machine, with_evidence
 
 import autotune
@@ -16,79 +10,6 @@ from autotune.profiles import folders
 from autotune.profiles import resolve as resolving
 from autotune.profiles.yaml_writer import text_of
 from autotune.runtime.process_state import Setting, state
-
-MUTANTS = int(os.environ.get("AUTOTUNE_MUTANTS", "300"))
-
-WORDS = [
-    *(
-        "&a ",
-        "*a",
-        "!!python/object:os.system ",
-        "<<: ",
-        "? ",
-        "- ",
-        "[",
-        "{",
-        "]",
-        "}",
-        "'",
-        '"',
-        "|\n",
-        ">\n",
-    ),
-    *(
-        "\0",
-        "\t",
-        "\r\n",
-        "\ufeff",
-        "\x1b[2J",
-        "\ud7ff",
-        "---\n",
-        "...\n",
-        "%YAML 9.9\n",
-        "#",
-        ": ",
-        ",",
-        "\\",
-    ),
-    *(
-        "-1",
-        "0",
-        "1e999",
-        "-0.0",
-        ".nan",
-        ".inf",
-        "0x10",
-        "1_000",
-        "9" * 30,
-        "1" * 5000,
-        "true",
-        "null",
-        "~",
-        "2.5",
-    ),
-    *(
-        "schema: 2\n",
-        "x" * 600,
-        "[" * 40,
-        "tuned",
-        "noisy",
-        "failed",
-        "blas_threads: 99999",
-        "workers",
-        "n: 7",
-    ),
-    *(
-        "../../etc",
-        "float32",
-        "log",
-        "qr",
-        "limit: quota",
-        "usable_cpus: 1",
-        "placement: nowhere",
-        "chunk: 0",
-    ),
-]
 
 
 def original():
@@ -120,38 +41,19 @@ def here(tmp_path_factory):
     state.replace_setting(Setting())
 
 
-@st.composite
-def edits(draw):
-    """Where, how much is taken away, and what is put there instead."""
-    put = st.one_of(st.sampled_from(WORDS).map(str.encode), st.binary(max_size=8), st.just(b""))
-    return draw(st.floats(0, 1)), draw(st.sampled_from([0, 0, 1, 2, 5, 40, 400])), draw(put)
-
-
-def edited(data, changes):
-    for place, gone, put in changes:
-        at = int(place * len(data))
-        data = data[:at] + put + data[at + gone :]
-    return data
-
-
-@settings(
-    max_examples=MUTANTS,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(changes=st.lists(edits(), min_size=1, max_size=4))
-def test_no_mutant_of_a_profile_stops_apply(here, changes):
+def test_no_mutant_of_a_profile_stops_apply(here):
     path, data = here
-    path.write_bytes(edited(data, changes))
-    state.replace_setting(Setting())
-    with autotune.apply():
-        assert (
-            state.setting.failure is None
-        )  # it was refused with a reason, or read; nothing was caught as unforeseen
-        explanation = autotune.explain()
-        assert str(explanation)
-        assert all(one.reason for one in explanation.refusals)
-        for row in explanation.operations:
-            assert row.choice.is_default or row.entry.status is Status.TUNED
+    for mutant in mutants(data):
+        path.write_bytes(mutant)
+        state.replace_setting(Setting())
+        with autotune.apply():
+            # it was refused with a reason, or read; nothing was caught as unforeseen
+            assert state.setting.failure is None
+            explanation = autotune.explain()
+            assert str(explanation)
+            assert all(one.reason for one in explanation.refusals)
+            for row in explanation.operations:
+                assert row.choice.is_default or row.entry.status is Status.TUNED
 
 
 def test_the_original_is_used_whole(here):

@@ -9,6 +9,7 @@ from typing import Any
 from autotune._version import __version__
 from autotune.bench.selftest import SelfTest
 from autotune.cluster.plan import NodeTask, SearchUnit
+from autotune.errors import BadDocument, ProfileError
 from autotune.host.numeric_libraries import series
 from autotune.model.profile import Profile
 from autotune.search.request import Request
@@ -43,17 +44,20 @@ def encode_order(order: Order) -> str:
 
 
 def decode_order(text: str) -> Order:
-    """Decode the text of `encode_order`."""
+    """Decode the text of `encode_order`. Raises BadDocument for any other text."""
     from autotune.profiles.profile_document import decode_profile
 
-    plain = json.loads(text)
-    return Order(
-        task=NodeTask(plain["task"]),
-        request=Request.from_dict(plain["request"]),
-        self_test=plain["self_test"] and SelfTest(**plain["self_test"]),
-        choices=plain["choices"] and decode_profile(plain["choices"]),
-        relatives=[decode_profile(document) for document in plain["relatives"]],
-    )
+    try:
+        plain = json.loads(text)
+        return Order(
+            task=NodeTask(plain["task"]),
+            request=Request.from_dict(plain["request"]),
+            self_test=plain["self_test"] and SelfTest(**plain["self_test"]),
+            choices=plain["choices"] and decode_profile(plain["choices"]),
+            relatives=[decode_profile(document) for document in plain["relatives"]],
+        )
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, ProfileError) as problem:
+        raise BadDocument(f"What arrived is no order of a client of this version: {problem}.") from problem
 
 
 def versions() -> dict[str, str]:
