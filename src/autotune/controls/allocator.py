@@ -57,7 +57,7 @@ def supported() -> str | None:
 def refusal(
     *, libc: str | None, replaced: bool, memory_bytes: int | None, settings: tuple[str, ...]
 ) -> str | None:
-    """What `supported` answers for a process like this.
+    """Decide `supported` for a process like this.
 
     `libc` is glibc's version, None for another C library; `replaced` says whether malloc is another's;
     `settings` are the variables by which the user steers malloc.
@@ -135,7 +135,7 @@ class Heap:
         self._base: int | None = None
         self._scopes: dict[object, int] = {}
         self._cap: int | None = None
-        """What is in force."""
+        """The setting in force."""
 
     def retain(self, cap: int | None) -> None:
         """Retain memory for the whole process; None ends it."""

@@ -1,4 +1,4 @@
-"""How long idle BLAS threads spin before they sleep: a knob of the machine, set before or after the library is loaded.
+"""Time that idle BLAS threads spin before they sleep: a knob of the machine, set before or after the library is loaded.
 
 After each call OpenBLAS's threads spin for 2^28 cycles (0.1 s), unless OPENBLAS_THREAD_TIMEOUT holds another exponent
 when they are started, and leave other threads nothing of the CPUs meanwhile (OpenBLAS #1614, #5171). MKL's spin for

@@ -70,7 +70,7 @@ class PerCall:
         """Of NumPy's BLAS; None: its calls are counted at most."""
         self.guard: Guard | None = None
         self.why = ""
-        """What is in force, and what could not be: sentences."""
+        """Sentences about the settings in force, and about those that could not be set."""
 
     def start(self, *, switch: bool, loops: bool, guard: bool, record: bool, reductions: bool) -> None:
         """Meet calls and loops from now on, as far as a profile speaks for them."""
@@ -131,7 +131,7 @@ class PerCall:
                 demand.add(operation, count, covered=covered)
 
     def forget(self) -> None:
-        """Begin to count anew: in a forked child, whose parent tells the rest, and has whoever held the lock."""
+        """Begin to count anew: in a forked child, whose parent counts the rest and has the thread with the lock."""
         self._lock = RLock()
         for calls in list(self._calls.values()):
             calls.count = 0
@@ -159,7 +159,7 @@ class PerCall:
         self._tap(_WhenImported(ScipyCalls(self._core, partial(self._for_scipy, most), self._say)))
 
     def _for_scipy(self, most: int | None) -> "tuple[Switch | None, Decide] | str":
-        """What SciPy's calls get, as soon as SciPy is there."""
+        """Settings of SciPy's calls, as soon as SciPy is loaded."""
         with self._lock:
             if not self._taps:
                 return "they came too late."
@@ -198,7 +198,7 @@ class PerCall:
         *,
         library: str = "numpy",
     ) -> "Calls":
-        """What these calls get: of at most so many BLAS threads, or None where nothing is switched."""
+        """Return the BLAS threads of these calls, or None if nothing is switched."""
         key = (library, operation, dtype, *sizes.items())
         calls = self._calls.get(key)
         if calls is None:
@@ -263,7 +263,7 @@ class PerCall:
             self._say("Sums of floating-point numbers are computed in fixed blocks.")
 
     def _ranges(self, members: LoopClass, dtype: str, layout: Layout, cpus: int) -> list[Range]:
-        """What the profile says for a class of loops whose operands lie so."""
+        """Return the profile's entries for a class of loops with this layout of operands."""
         names = [members.cheapest, members.dearest]
         if layout in MEASURED_LAYOUTS:
             names.insert(0, MEASURED_LAYOUTS[layout])
