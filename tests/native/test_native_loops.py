@@ -191,6 +191,64 @@ def test_memory_that_overlaps_is_not_cut_between_elements_that_depend_on_each_ot
     agree(call)
 
 
+cuts = st.tuples(st.integers(0, 500), st.sampled_from([-3, -2, -1, 1, 2, 3]))
+"""Beginning and step of an operand in a room that all operands share."""
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from(["add", "multiply", "maximum", "less", "copysign", "sqrt"]),
+    st.integers(1, 1200),
+    cuts,
+    cuts,
+    cuts,
+)
+def test_operands_that_overlap_in_any_way_give_the_plain_result(name, n, first, second, target):
+    ufunc = getattr(np, name)
+
+    def part(room, begin, step):
+        reach = room[begin : begin + n * abs(step) : abs(step)]
+        return reach if step > 0 else reach[::-1]
+
+    def call():
+        room = operand("d", 5000, 7)
+        kind = np.dtype(bool) if name == "less" else room.dtype
+        out = part(room.view(kind), *target)[:n]
+        with np.errstate(all="ignore"):
+            ufunc(*[part(room, *one) for one in (first, second)][: ufunc.nin], out=out)
+        return room
+
+    agree(call, elements=100)
+
+
+@settings(max_examples=100)
+@given(
+    st.sampled_from(["add", "exp", "maximum", "greater", "logical_or"]),
+    st.sampled_from("?bifdD"),
+    st.lists(st.integers(1, 40), min_size=1, max_size=3),
+    st.permutations([0, 1, 2]),
+    st.lists(st.sampled_from([-2, -1, 1, 2]), min_size=3, max_size=3),
+    st.sampled_from(["call", "reduce", "accumulate", "broadcast", "where"]),
+    st.integers(0, 2),
+)
+def test_arrays_of_any_shape_order_and_axis_give_the_plain_result(name, code, shape, axes, steps, how, axis):
+    ufunc = getattr(np, name)
+    order = [one for one in axes if one < len(shape)]
+    axis %= len(shape)
+
+    def call():
+        whole = operand(code, int(np.prod(shape)), 3).reshape(shape)
+        view = whole.transpose(order)[tuple(slice(None, None, step) for step in steps[: len(shape)])]
+        with np.errstate(all="ignore"):
+            if how in {"reduce", "accumulate"} and ufunc.nin == 2:
+                return getattr(ufunc, how)(view, axis=axis)
+            other = view[:1] if how == "broadcast" else view
+            keywords = {"where": view.real > 0, "out": np.zeros(view.shape, "D")} if how == "where" else {}
+            return ufunc(*[view, other][: ufunc.nin], **keywords)
+
+    agree(call, elements=100)
+
+
 def test_long_loops_are_really_cut():
     x = operand("d", 100_000, 1)
     with np.errstate(all="ignore"):
@@ -261,6 +319,90 @@ def test_subclasses_keep_their_class():
         cut = np.log(x + 1)
     assert same(plain.data, cut.data)
     assert same(plain.mask, cut.mask)
+
+
+class Tagged(np.ndarray):
+    """A subclass with an attribute that its results inherit, and that sees every call."""
+
+    def __array_finalize__(self, source):
+        self.tag = getattr(source, "tag", "none")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+        plain = [one.view(np.ndarray) if isinstance(one, Tagged) else one for one in inputs]
+        result = getattr(ufunc, method)(*plain, **keywords).view(Tagged)
+        result.tag = f"{ufunc.__name__} of {self.tag}"
+        return result
+
+
+def test_subclasses_that_override_ufuncs_are_asked_as_ever():
+    x = np.linspace(0.5, 1.5, 5000).view(Tagged)
+    x.tag = "x"
+    with loops_cut() as core:
+        before = core.status()["cut"]
+        cut = np.exp(x) + x
+        assert core.status()["cut"] == before + 2
+    plain = np.exp(x) + x
+    assert (cut.tag, type(cut)) == (plain.tag, Tagged) == ("add of exp of x", Tagged)
+    assert same(cut.view(np.ndarray), plain.view(np.ndarray))
+
+
+def replace_loop(ufunc, address, types):
+    """What another extension does: put its own loop in the place of a ufunc's (numpy/__ufunc_api.h)."""
+    import ctypes
+
+    from numpy._core import _multiarray_umath
+
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    table = ctypes.cast(pointer(_multiarray_umath._UFUNC_API, None), ctypes.POINTER(ctypes.c_void_p))
+    kind = ctypes.PYFUNCTYPE(
+        ctypes.c_int, ctypes.py_object, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int), ctypes.c_void_p
+    )
+    old = ctypes.c_void_p()
+    numbers = (ctypes.c_int * len(types))(*(np.dtype(code).num for code in types))
+    assert kind(table[30])(ufunc, address, numbers, ctypes.addressof(old)) == 0
+    return old.value
+
+
+@pytest.mark.parametrize("first", ["theirs", "ours"])
+def test_another_extension_that_replaces_the_same_loop_keeps_its_own(first):
+    """Before and after, in any order of going; ctypes plays the other extension, whose loop calls the one before."""
+    import ctypes
+
+    loop = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
+    inner, seen = [], []
+
+    @loop
+    def theirs(args, dimensions, steps, data):
+        seen.append(1)
+        loop(inner[0])(args, dimensions, steps, data)
+
+    address = ctypes.cast(theirs, ctypes.c_void_p).value
+    x = np.arange(1.0, 5001.0)
+    plain = np.cbrt(x)
+
+    def right():
+        return same(np.cbrt(x), plain)
+
+    if first == "theirs":
+        inner.append(replace_loop(np.cbrt, address, "dd"))
+        with loops_cut():
+            assert right()  # theirs came first, or while ours was off: it is called in any case
+            assert seen
+        assert right()
+        assert replace_loop(np.cbrt, inner[0], "dd") == address
+    else:
+        with loops_cut():
+            inner.append(replace_loop(np.cbrt, address, "dd"))
+            assert right()
+            assert len(seen) == 1
+        assert right()  # theirs stays, and calls ours, which passes on
+        with loops_cut():
+            assert right()
+        assert replace_loop(np.cbrt, inner[0], "dd") == address
+        with loops_cut():
+            pass
+    assert right()
 
 
 def test_objects_and_users_ufuncs_are_never_met():
