@@ -1,4 +1,4 @@
-"""How long idle BLAS threads should spin on this machine: a knob that is measured once.
+"""Measurement of the time that idle BLAS threads should spin on this machine: a knob that is measured once.
 
 The library's own time-out (0.1 s with OpenBLAS) takes the CPUs from what follows a call. A shorter one is chosen if
 calls of BLAS in a row lose nothing by it: fresh processes with each exponent and with the default, round by round,

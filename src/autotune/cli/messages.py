@@ -242,7 +242,7 @@ def core_state(refusal: str | None) -> str:
 
 
 def wait_source(exponent: int | None, *, variable: str | None, is_default: bool) -> str:
-    """Say where the time-out of idle BLAS threads comes from; `variable` if the user set it."""
+    """State where the time-out of idle BLAS threads comes from; `variable` if the user set it."""
     if variable is not None:
         return f"{variable}; idle BLAS threads spin for 2^{exponent} cycles"
     if exponent is None:

@@ -57,7 +57,7 @@ class WaitPolicy:
         self.exponent = exponent_of(os.environ)
         """In force; None: the library's default."""
         self._set: dict[str, int] = {}
-        """What was set for each library here, by its path."""
+        """Exponent that was set here for each library, by its path."""
 
     @contextmanager
     def loading(self, exponent: int) -> Iterator[None]:

@@ -32,7 +32,7 @@ class Reduction(IntEnum):
 
 
 class Layout(IntEnum):
-    """How the elements of a loop's operands lie in memory (`loops.h`)."""
+    """Placement in memory of the elements of a loop's operands (`loops.h`)."""
 
     STRIDED = 0
     CONTIGUOUS = 1

@@ -29,7 +29,7 @@ enum reduction {
 enum layout {
     LAYOUT_STRIDED,    /* with gaps, or backwards */
     LAYOUT_CONTIGUOUS, /* one after the other */
-    LAYOUT_BROADCAST,  /* contiguous, beside an input that is one element for all */
+    LAYOUT_BROADCAST,  /* contiguous, with an input that is one element for all */
     LAYOUTS,
 };
 

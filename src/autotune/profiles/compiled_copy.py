@@ -27,7 +27,7 @@ _OLD_SECONDS = 30 * 86400
 
 
 class Wait(NamedTuple):
-    """How long idle BLAS threads shall spin, as the best-fitting profile says."""
+    """Wait policy of BLAS threads, as the best-fitting profile says."""
 
     exponent: int | None
     """Of cycles; None: no profile says."""

@@ -91,7 +91,7 @@ def rungs(
 
 
 def blas_wait(sources: Iterable[Source], here: Here) -> tuple[int | None, dict[str, int]]:
-    """How long idle BLAS threads shall spin, of the best-fitting profile for this allocation that says it."""
+    """Return the wait policy of the best-fitting profile for this allocation that has one."""
     order = list(Level)
     best: tuple[int, Profile] | None = None
     for source in sources:

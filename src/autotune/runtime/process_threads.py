@@ -16,7 +16,7 @@ _TIGHT = {Limit.QUOTA, Limit.CAP, Limit.SHARED}
 
 
 class ProcessChoice(NamedTuple):
-    """What a process gets from its start on."""
+    """Settings of a process from its start on."""
 
     blas_threads: int | None
     """None: the count is left alone."""

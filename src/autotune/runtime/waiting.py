@@ -1,4 +1,4 @@
-"""How long idle BLAS threads of this process spin: what the profile says, as far as it can be had."""
+"""Wait policy of this process's BLAS threads: the profile's, as far as it can be set."""
 
 import os
 import sys
