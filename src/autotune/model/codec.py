@@ -43,7 +43,7 @@ def _cached(function: _F) -> _F:
 
 
 class _Mismatch(Exception):
-    """What is wrong with a value; enclosing decoders add the names and numbers that lead to it."""
+    """The fault of a value; enclosing decoders add the names and numbers that lead to it."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

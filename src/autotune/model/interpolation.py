@@ -15,7 +15,7 @@ one that search measured, and fewer CPUs before more."""
 
 
 class Seen(NamedTuple):
-    """What is known of a way of working at one measured size."""
+    """The evidence on a way of working at one measured size."""
 
     log_ratio: float
     """Logarithm of its time over the default's."""

@@ -20,7 +20,7 @@ SCHEMA_URL = f"https://numpy-autotune.readthedocs.io/schemas/profile-{SCHEMA}.js
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """What must match for a profile to speak about a machine."""
+    """Key: the values that must match for a profile to apply to a machine."""
 
     hardware: Hardware = field(default_factory=Hardware)
     """Must equal this machine's."""
@@ -98,7 +98,7 @@ class Provenance:
     seed: Seed | None = None
     """Seed of the random numbers."""
     neighbours: Amount = 0
-    """Synthetic busy processes that ran beside the trials."""
+    """Synthetic busy processes that ran next to the trials."""
     copies: Quantity = 1
     """Copies of each trial that ran at once."""
     error_per_rule: NonNegative | None = None

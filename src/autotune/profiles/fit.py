@@ -20,7 +20,7 @@ what a single host found unstable settings to be worth did not carry over to its
 
 _VERSION = "key.software.blas_version"
 _CONFIRMED_BY_PLACE = {Layer.NAMED, Layer.SYSTEM, Layer.SHIPPED}
-"""What the user named, the administrator installed or this package brought needs no second host."""
+"""Layers that need no second host: named by the user, installed by the administrator, or shipped."""
 _RENAMED = (
     "this host had another name when it was measured, or is a clone of the one that was. `autotune verify` tells "
     "whether it still holds."
@@ -54,7 +54,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What became of a profile."""
+    """The verdict on a profile."""
 
     level: Level | None
     """None: refused."""
@@ -105,7 +105,7 @@ def blas_wait(sources: Iterable[Source], here: Here) -> tuple[int | None, dict[s
 
 
 def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
-    """How well a profile fits this machine.
+    """Return the fit level of a profile on this machine.
 
     Hardware and software must be equal, except for the patch version of the BLAS library. That holds for a
     file that the user named too: counts measured elsewhere prove nothing here. What another host measured is
@@ -279,7 +279,7 @@ def _confirmed(entry: Entry) -> bool:
 
 
 def _default_faster(entry: Entry, theirs: Key, here: Here) -> float | None:
-    """How many times as fast plain NumPy may at most be here as where an entry was measured; None: unknown.
+    """Bound the speed of plain NumPy here relative to the place of measurement; None: unknown.
 
     Plain NumPy starts a BLAS thread for every CPU of the affinity mask, whatever a quota, a cap or other
     processes leave of these. The same threads on no more CPUs are no faster. With other counts a time changes
@@ -316,7 +316,7 @@ def _default(key: Key, threads: int | None) -> tuple[int | None, int | None]:
 
 
 def _default_choice(key: Key) -> Configuration | None:
-    """What plain NumPy does with an allocation, as a choice; None where it does something that no choice can."""
+    """Return the choice that equals plain NumPy in an allocation; None if no choice does."""
     unhindered = key.limit in {Limit.NONE, Limit.AFFINITY}
     return Configuration(blas_threads=key.usable_cpus) if unhindered else None
 

@@ -33,7 +33,7 @@ _ONLINE = "/sys/devices/system/cpu/online"
 
 
 class Resolution:
-    """What is known for this machine and allocation. It does not change; resolve() makes a new one."""
+    """All entries for this machine and allocation. It does not change; resolve() makes a new one."""
 
     def __init__(self, copy: Compiled, usable: int, limit: Limit) -> None:
         self.usable_cpus = usable
@@ -108,7 +108,7 @@ class Resolution:
 
 
 def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> Resolution:
-    """What fits this machine now: hardware, software, and the CPUs that this process may use.
+    """Resolve the entries that fit this machine now: hardware, software, and the CPUs that this process may use.
 
     `named` is a profile or a folder of profiles that the user names; without it $AUTOTUNE_PROFILE is looked at.
     `processes` share the CPUs. NumPy is imported, since its BLAS is part of the key. Raises UsageError for less
@@ -130,7 +130,7 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
 
 
 def depends_on(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> list[Any]:
-    """What the answer of resolve() depends on: as long as this is equal, so is the answer. Reads no profile."""
+    """Return everything that resolve() depends on: as long as this is equal, so is the answer. Reads no profile."""
     return _made_from(*usable_cpus(processes), profile_paths(named))
 
 
@@ -266,7 +266,7 @@ def _content(path: str) -> str | None:
 
 
 def _state(path: str) -> list[Any]:
-    """What changes when a file, or what it may be trusted for, does."""
+    """Return values that change when a file, or its trust, changes."""
     is_link = os.path.islink(path)  # noqa: PTH114
     try:
         folder = os.stat(os.path.dirname(os.path.realpath(path) if is_link else path))  # noqa: PTH116, PTH120

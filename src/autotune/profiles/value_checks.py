@@ -1,4 +1,4 @@
-"""What a value of a document may be: every check returns the value, or says what is expected in its place.
+"""Checks of values of a document: each returns the value, or says what is expected in its place.
 
 A check takes the value and where it stands, such as `key.hardware.family`, and raises ProfileError.
 """

@@ -1,4 +1,4 @@
-"""What sizes between measured ones are chosen from. Pure.
+"""Candidates for sizes between measured ones. Pure.
 
 Along the sizes from one measured to the next, every way of working (a configuration without its chunk) draws a
 line: its time over the default's, by the logarithm of the sizes. Of all these lines only those can be the best

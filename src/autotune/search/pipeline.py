@@ -30,11 +30,11 @@ FIRST_PASS_SHARE = 0.8
 MOST_OF_FIRST_PASS = 0.6
 """Of the time, after which operations that had no process yet stay undecided."""
 SIZE_SECONDS = 0.4
-"""What one size takes at least: its inputs, checks, warm-up, and a few pairs."""
+"""Least seconds of one size: its inputs, checks, warm-up, and a few pairs."""
 UNSEEN_GAIN = -0.3
 """Log-ratio that is expected of a candidate that was only seen while CPUs were missing, although it uses more."""
 QUIET_BOUND = log1p(0.01)
-"""Log-ratio that a choice proved beside neighbours must stay below without them: no slower than the margin allows."""
+"""Log-ratio that a choice proved next to neighbours must stay below without them: no slower than the margin allows."""
 
 
 def calibrate(
@@ -280,7 +280,7 @@ class _Calibration:
         """The entry that a verdict leads to; after a refusal, the next candidate goes to the test."""
         size = self.sizes[candidate.operation]
         if candidate.verdict is not Verdict.ACCEPTED:
-            for other in (*size.tested, *size.quiet.values()):  # with its counterpart beside the neighbours
+            for other in (*size.tested, *size.quiet.values()):  # with its counterpart next to the neighbours
                 if other.choice == candidate.choice and other.verdict is Verdict.OPEN:
                     other.verdict, other.reason = Verdict.DROPPED, candidate.reason
             if not any(one.verdict is Verdict.ACCEPTED for one in size.tested):

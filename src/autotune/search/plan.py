@@ -26,9 +26,9 @@ class Item:
     operations: tuple[Operation, ...]
     """From small to large."""
     grid: Grid | None = None
-    """What to choose from; None for what the kind suggests at each size."""
+    """Values to choose from; None for those that the kind suggests at each size."""
     weight: float = 1.0
-    """How much its gain counts when time is shared out."""
+    """Weight of its gain when time is shared out."""
     most_processes: int | None = None
     """Fresh processes after which a confirmation ends; None for the usual number."""
     pairs: int | None = None

@@ -416,7 +416,7 @@ def _made_here(machine: Machine) -> Provenance:
 def _provenance(
     request: Request, here: _Workbench, self_test: SelfTest, capacity: Capacity, entries: Sequence[Entry]
 ) -> Provenance:
-    """Where these entries come from."""
+    """The origin of these entries."""
     return replace(
         _made_here(here.machine),
         microarchitecture=host_microarchitecture(),
