@@ -83,10 +83,12 @@ def choose(trial: Trial, *, seconds: float, clock: Callable[[], float]) -> BlasW
     end = began + seconds
     rounds: list[dict[int | None, Mapping[str, Any]]] = []
     while len(rounds) < MOST_ROUNDS and (len(rounds) < LEAST_ROUNDS or clock() < end):
-        trials = {exponent: trial(exponent) for exponent in _in_turn((None, *EXPONENTS), len(rounds))}
-        done = {exponent: one for exponent, one in trials.items() if one is not None}
-        if len(done) < len(trials):
-            return None
+        done: dict[int | None, Mapping[str, Any]] = {}
+        for exponent in _in_turn((None, *EXPONENTS), len(rounds)):
+            one = trial(exponent)
+            if one is None:
+                return None
+            done[exponent] = one
         rounds.append(done)
         if len(rounds) < LEAST_ROUNDS and clock() >= end:
             return None

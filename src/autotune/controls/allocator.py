@@ -27,6 +27,7 @@ from autotune.controls import after_fork, thread_variables
 from autotune.controls.periodic_thread import PeriodicThread
 from autotune.errors import UnsupportedPlatform
 from autotune.host.memory_limit import usable_bytes
+from autotune.model.policy import memory_allowance
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """glibc's malloc.h."""
@@ -206,7 +207,7 @@ def _found_out() -> tuple[str | None, int]:
         memory_bytes=memory,
         settings=thread_variables.allocator_settings(os.environ),
     )
-    return reason, LARGEST_CAP if memory is None else memory // 4
+    return reason, memory_allowance(memory) or LARGEST_CAP
 
 
 @cache

@@ -142,3 +142,19 @@ class Profile:
     """Idle BLAS threads spin for so many cycles, as an exponent of 2, before they sleep; 28: OpenBLAS's default."""
     loops_after_blas: Mapping[Name, SizeValue] = field(default_factory=dict)
     """Classes of whole-array loops that gain while BLAS threads spin, with the elements from which on they do."""
+
+    def _repr_html_(self) -> str:
+        """Return the entries as a table for a notebook."""
+        from autotune.model.html_table import html_table
+
+        rows = [
+            (
+                str(entry.operation),
+                str(entry.status),
+                str(entry.choice),
+                "" if entry.evidence.speedup is None else f"{entry.evidence.speedup:.2f}x",
+                entry.reason,
+            )
+            for entry in self.entries
+        ]
+        return html_table(("operation", "decision", "choice", "speed-up", "reason"), rows)

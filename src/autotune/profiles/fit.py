@@ -9,14 +9,11 @@ from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence, Status
+from autotune.model.policy import AGREEING_HOSTS
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer, is_same_system
 from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import Refusal, Rung
-
-HOSTS = 2
-"""Distinct hosts that must agree before their entry counts for a class; the facts on TUNA (EuroSys '25) and MLOS:
-what a single host found unstable settings to be worth did not carry over to its equals."""
 
 _VERSION = "key.software.blas_version"
 _CONFIRMED_BY_PLACE = {Layer.NAMED, Layer.SYSTEM, Layer.SHIPPED}
@@ -146,7 +143,9 @@ def usable(entry: Entry, source: Source, here: Here) -> Entry | str:
         if source.layer not in _CONFIRMED_BY_PLACE and not _confirmed(entry):
             hosts = entry.evidence.hosts
             count = "one host alone has" if hosts in {None, 1} else f"{hosts} hosts have"
-            return f"hosts: {count} measured it; {HOSTS} must agree, or a trusted signer vouch for it."
+            return (
+                f"hosts: {count} measured it; {AGREEING_HOSTS} must agree, or a trusted signer vouch for it."
+            )
     interval = entry.evidence.interval
     if entry.status is Status.TUNED and interval is not None and interval[0] <= 1:
         return f"interval: with {entry.choice} it may be {interval[0]:.3g} times as fast as the default."
@@ -275,7 +274,7 @@ def _is_renamed(profile: Profile, layer: Layer, here: Here) -> bool:
 
 
 def _confirmed(entry: Entry) -> bool:
-    return (entry.evidence.hosts or 1) >= HOSTS or entry.evidence.signer is not None
+    return (entry.evidence.hosts or 1) >= AGREEING_HOSTS or entry.evidence.signer is not None
 
 
 def _default_faster(entry: Entry, theirs: Key, here: Here) -> float | None:

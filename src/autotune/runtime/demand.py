@@ -15,6 +15,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from autotune.model.policy import SPOOL_FORMAT
+
 if TYPE_CHECKING:
     from autotune.model.operation import Operation
     from autotune.runtime.guard import Dropped
@@ -84,7 +86,7 @@ def leave(
     from contextlib import suppress
 
     content: Mapping[str, Any] = {
-        "format": 1,
+        "format": SPOOL_FORMAT,
         "calls": calls,
         "used": used or [],
         "dropped": [one._asdict() for one in dropped],

@@ -11,8 +11,9 @@ from math import exp, log1p
 
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Alternative
-from autotune.model.interpolation import TIE, adjacent_sizes
+from autotune.model.interpolation import adjacent_sizes
 from autotune.model.operation import Operation
+from autotune.model.policy import TIE
 from autotune.search.evidence import Evidence
 from autotune.search.sequential_test import MARGIN
 from autotune.search.space import parsimony

@@ -18,6 +18,7 @@ from autotune.model.catalogue import Family
 from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.measurement import Case, Measurement, Session
 from autotune.model.operation import Operation
+from autotune.model.policy import TIE
 from autotune.model.profile import Profile
 from autotune.search.crossings import crossings
 from autotune.search.environment import Environment
@@ -56,8 +57,6 @@ FEW_PAIRS, MANY_PAIRS, PAIRS_OF_FIRST_STEP = 2, 4, 16
 CROSSING_PAIRS = 4
 RACES = ((12, 4), (8, 6), (6, 8), (4, 10), (3, 12), (3, 16))
 """(configurations, pairs of each) of each race, from many and few to few and many; each in a fresh process."""
-TIE = 0.01
-"""Log-ratio below which two configurations count as equal."""
 KNOB_PAIRS = 8
 """Sizes at which a knob's effect is tested."""
 QUIET_CANDIDATES, QUIET_PAIRS = 6, 6

@@ -10,6 +10,7 @@ from autotune.model.configuration import Configuration
 from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
+from autotune.model.policy import TIE
 from autotune.model.profile import Profile
 from autotune.search.confirmation import MOST_PROCESSES, Candidate, Confirmation, Verdict
 from autotune.search.crossings import alternatives
@@ -17,7 +18,7 @@ from autotune.search.decide import OUT_OF_TIME, decide, kept
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import Evidence
-from autotune.search.explore import HOLDS, TIE, Exploration
+from autotune.search.explore import HOLDS, Exploration
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
 from autotune.search.sequential_test import ERROR, SHARES, candidate_error
