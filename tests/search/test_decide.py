@@ -13,14 +13,14 @@ from autotune.profiles import profile_files
 from autotune.search.confirmation import Verdict, judge
 from autotune.search.decide import decide
 from autotune.search.environment import Environment
-from autotune.search.evidence import Evidence
+from autotune.search.evidence import TrialEvidence
 
 FULL = probed(*[2.0] * 30)
 HALF = probed(*[2.0] * 30, *[1.0] * 30)
 
 
 def _evidence(ratio=0.6, *, failure=None, default=None):
-    evidence = Evidence(operation=SMALL, usable_cpus=2)
+    evidence = TrialEvidence(operation=SMALL, usable_cpus=2)
     seconds = () if failure else (0.01 * ratio,) * 4
     one = Measurement(
         operation=SMALL,
