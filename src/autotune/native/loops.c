@@ -463,9 +463,14 @@ void loops_reductions(bool may_round)
 
 void loops_cpus(int cpus) { atomic_store(&usable, cpus); }
 
-void loops_wait_until(int64_t nanoseconds) { atomic_store(&spinning_until, nanoseconds); }
+/* Both relaxed, since each call of BLAS stores them: a loop that reads an old value is computed by fewer or more threads
+ * than it might be, and is right. */
+void loops_wait_until(int64_t nanoseconds)
+{
+    atomic_store_explicit(&spinning_until, nanoseconds, memory_order_relaxed);
+}
 
-void loops_blas_threads(int threads) { atomic_store(&blas_threads, threads); }
+void loops_blas_threads(int threads) { atomic_store_explicit(&blas_threads, threads, memory_order_relaxed); }
 
 /* In a forked child no other thread's call is in flight. */
 static void after_fork_in_child(void)
