@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from autotune.controls import after_fork, blas, thread_variables
 from autotune.errors import ProfileError, UnsupportedPlatform, UsageError, error_text
+from autotune.host import shares
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.resolve import resolve
 from autotune.runtime.naming import as_operation
@@ -305,7 +306,13 @@ def _set_variable(name: str, value: str | None) -> None:
 
 
 def _log(applied: Applied) -> None:
-    """Log one line; a program that has not loaded the logging module has no handler for it."""
+    """Log one line; a program that has not loaded the logging module has no handler for it. Warn of ignored caps."""
+    for name in shares.invalid(os.environ):
+        import logging
+
+        from autotune.host.advice import invalid_count
+
+        logging.getLogger("autotune").warning(invalid_count(name, os.environ[name]))
     if "logging" in sys.modules:
         import logging
 
