@@ -185,7 +185,7 @@ def test_the_manifests_of_kubernetes_are_whole():
 def test_the_dockerfile_runs_what_lies_beside_it():
     text = (EXAMPLES / "container/Dockerfile").read_text("utf-8")
     assert set(re.findall(r"^(\w+) ", re.sub(r"^#.*$", "", text, flags=re.MULTILINE), re.MULTILINE)) <= {
-        "FROM", "RUN", "COPY", "CMD"
+        "FROM", "ARG", "RUN", "COPY", "CMD"
     }  # fmt: skip
     assert "/app/quota.py" in text
     assert (EXAMPLES / "container/quota.py").exists()

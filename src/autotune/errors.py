@@ -7,7 +7,7 @@ AutotuneError
 │   ├── BadWorkload            the user's function cannot be loaded, or takes no such arguments
 │   ├── BadBudget              the time allowed is too small for a single operation
 │   ├── BadSettings            a configuration file, or an option in its place, says what cannot be
-│   └── BadDocument            a document has another value than is expected in its place
+│   └── BadDocument            a document (YAML, JSON) does not hold what it should; holds the place and the reason
 ├── EnvironmentProblem         the machine or the environment does not allow it (exit code 3)
 │   ├── HostBusy               another trial runs on this host; holds who
 │   ├── DaemonRuns             another daemon runs already; holds its lock file
@@ -72,7 +72,15 @@ class BadSettings(UsageError):
 
 
 class BadDocument(UsageError):
-    """A document has another value than is expected in its place."""
+    """A document does not hold what it should."""
+
+    def __init__(self, reason: str, where: str = "") -> None:
+        self.reason = reason
+        self.where = where
+        super().__init__(f"{where or 'the document'}: {reason}")
+
+    def __reduce__(self) -> tuple[type["BadDocument"], tuple[str, str]]:
+        return type(self), (self.reason, self.where)
 
 
 class EnvironmentProblem(AutotuneError, RuntimeError):

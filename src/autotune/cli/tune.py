@@ -168,11 +168,11 @@ def tell(command: Command, entry: Entry, kept: Kept, *, by: str, as_json: bool) 
             "status": str(entry.status),
             "reason": entry.reason,
             "choice": entry.choice.as_dict(),
-            "ratio": entry.ratio,
-            "interval": None if entry.ratio_low is None else [entry.ratio_low, entry.ratio_high],
-            "pairs": entry.pairs,
-            "default_seconds": entry.default_seconds,
-            "tuned_seconds": entry.tuned_seconds,
+            "speedup": entry.evidence.speedup,
+            "interval": entry.evidence.interval,
+            "pairs": entry.evidence.pairs,
+            "default_seconds": entry.evidence.default_seconds,
+            "tuned_seconds": entry.evidence.tuned_seconds,
             "profile": str(kept.path),
         }
         print_json("tune/1", report)

@@ -21,6 +21,7 @@ from autotune.profiles import entry_merge, folders, profile_files
 from autotune.profiles.yaml_writer import text_of
 
 if TYPE_CHECKING:
+    from autotune.cli.program_calibration import Gained
     from autotune.search.runner import Outcome
 
 
@@ -90,19 +91,31 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
     return Kept(measured=profile, profile=written, path=place, asked=path, why=why)
 
 
-def tell(each: Sequence[Kept], *, finished: bool, as_json: bool) -> None:
-    """Print what was measured for each allocation, where it is, and what to do next.
+def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, gained: "Gained | None" = None) -> None:
+    """Print what was measured for each allocation, where it is, what a program gained, and what to do next.
 
     As JSON it is one object with the profiles of all allocations.
     """
     if as_json:
-        print_json("calibrate/1", {"profiles": [_document(kept) for kept in each]})
+        program = {} if gained is None else {"program": gained.as_dict()}
+        print_json("calibrate/1", {"profiles": [_document(kept) for kept in each], **program})
     for kept in each:
         if not as_json:
             print_profile(_by_speedup(kept.measured))
         _say(kept)
+    if gained is not None:
+        _say_gained(gained)
     if not finished:
         note(messages.RESUME)
+
+
+def _say_gained(gained: "Gained") -> None:
+    predicted = gained.predicted, gained.predicted_low, gained.predicted_high
+    note(messages.program_gain(predicted, gained.measured, gained.interval))
+    if gained.why_not is not None:
+        note(gained.why_not)
+    if gained.same_output is False:
+        note(messages.PROGRAM_DIFFERS)
 
 
 def _by_speedup(profile: Profile) -> Profile:
@@ -110,25 +123,25 @@ def _by_speedup(profile: Profile) -> Profile:
     last = list(Status)
 
     def place(entry: Entry) -> tuple[int, float]:
-        return last.index(entry.status), entry.ratio or 1.0
+        return last.index(entry.status), -(entry.evidence.speedup or 1.0)
 
     return replace(profile, entries=tuple(sorted(profile.entries, key=place)))
 
 
 def _document(kept: Kept) -> dict[str, Any]:
-    from autotune.profiles.schema import document_of
+    from autotune.profiles.profile_document import encode_profile
 
     document: dict[str, Any] = {
         "path": str(kept.path),
         "earlier_entries": _earlier(kept),
-        "profile": document_of(kept.measured),
+        "profile": encode_profile(kept.measured),
     }
     if kept.outcome is not None:
         document["calibration"] = {
             "seconds": kept.outcome.wall_seconds,
             "sampled_seconds": kept.outcome.sampled_seconds,
             "entries": len(kept.measured.entries),
-            "undecided_or_noisy": sum(entry.undecided for entry in kept.measured.entries),
+            "undecided_or_noisy": sum(not entry.is_decided for entry in kept.measured.entries),
         }
     return document
 
@@ -137,7 +150,7 @@ def _say(kept: Kept) -> None:
     """On standard error, where the profile is and what to do next."""
     faster = sum(entry.status is Status.TUNED for entry in kept.measured.entries)
     lines = [messages.written(kept.path, faster=faster, total=len(kept.measured.entries))]
-    undecided = [entry for entry in kept.measured.entries if entry.undecided]
+    undecided = [entry for entry in kept.measured.entries if not entry.is_decided]
     if undecided:
         lines.append(messages.undecided(len(undecided), _to_decide(undecided)))
     if _earlier(kept):

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from typing import ClassVar
+
+from autotune.model.constraints import Count, SizeValue
 
 
 class Knob(StrEnum):
-    """What can be tuned. A knob's value is the name of the field of Configuration that holds it."""
+    """A knob that can be tuned. Its value is the name of the field of Configuration that holds it."""
 
     BLAS_THREADS = "blas_threads"
     WORKERS = "workers"
@@ -42,7 +45,7 @@ class Placement(StrEnum):
 
 
 class Allocator(StrEnum):
-    """What glibc does with large freed blocks: give them back to the system, or keep them for reuse."""
+    """Treatment of large freed blocks by glibc: returned to the system, or kept for reuse."""
 
     DEFAULT = "default"
     RETAIN = "retain"
@@ -50,18 +53,25 @@ class Allocator(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """One setting of the knobs. None leaves a knob untouched; Configuration() is plain NumPy."""
+    """A value for each knob. None leaves a knob untouched; Configuration() is plain NumPy.
 
-    blas_threads: int | None = None
+    Unknown knobs are refused: without one, the configuration would not be the measured one.
+    """
+
+    STRICT: ClassVar[bool] = True
+
+    blas_threads: Count | None = None
     """Threads inside one BLAS call."""
-    workers: int | None = None
+    workers: Count | None = None
     """Worker threads or processes around the calls; the calling thread is one of them."""
-    chunk: int | None = None
+    chunk: SizeValue | None = None
     """Elements per slice (matrices per slice for stacks, tasks per slice for task pools)."""
     method: Method | None = None
+    """Way to give an array to other processes."""
     placement: Placement | None = None
-    """Where the workers run; the CPUs hold all of them."""
+    """CPUs that the workers run on; the CPUs hold all of them."""
     allocator: Allocator | None = None
+    """Handling of large freed blocks by glibc."""
 
     @property
     def is_default(self) -> bool:
@@ -92,7 +102,7 @@ class Configuration:
 
 
 DEFAULT = Configuration()
-"""What plain NumPy does in a fresh process with no knob touched."""
+"""Plain NumPy in a fresh process with no knob touched."""
 
 
 def configuration(values: dict[str, int | str]) -> Configuration:

@@ -8,19 +8,16 @@ from autotune.host.numeric_libraries import series
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration, clamp
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Entry, Evidence, Status
+from autotune.model.policy import AGREEING_HOSTS
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer, is_same_system
 from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import Refusal, Rung
 
-HOSTS = 2
-"""Distinct hosts that must agree before their entry counts for a class; the facts on TUNA (EuroSys '25) and MLOS:
-what a single host found unstable settings to be worth did not carry over to its equals."""
-
 _VERSION = "key.software.blas_version"
 _CONFIRMED_BY_PLACE = {Layer.NAMED, Layer.SYSTEM, Layer.SHIPPED}
-"""What the user named, the administrator installed or this package brought needs no second host."""
+"""Layers that need no second host: named by the user, installed by the administrator, or shipped."""
 _RENAMED = (
     "this host had another name when it was measured, or is a clone of the one that was. `autotune verify` tells "
     "whether it still holds."
@@ -54,7 +51,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What became of a profile."""
+    """The verdict on a profile."""
 
     level: Level | None
     """None: refused."""
@@ -91,7 +88,7 @@ def rungs(
 
 
 def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
-    """How well a profile fits this machine.
+    """Return the fit level of a profile on this machine.
 
     Hardware and software must be equal, except for the patch version of the BLAS library. That holds for a
     file that the user named too: counts measured elsewhere prove nothing here. What another host measured is
@@ -127,13 +124,17 @@ def usable(entry: Entry, source: Source, here: Here) -> Entry | str:
     """An entry of a profile that fits, as it may be used here; or why it may not be, as a sentence."""
     own = _same_host(source.profile, here) or _is_renamed(source.profile, source.layer, here)
     if not (own or source.layer is Layer.NAMED):
-        if entry.contested:
+        if entry.evidence.contested:
             return "contested: hosts of this class disagree about it; measured here, it would count."
         if source.layer not in _CONFIRMED_BY_PLACE and not _confirmed(entry):
-            count = "one host alone has" if entry.hosts in {None, 1} else f"{entry.hosts} hosts have"
-            return f"hosts: {count} measured it; {HOSTS} must agree, or a trusted signer vouch for it."
-    if entry.status is Status.TUNED and entry.ratio_high is not None and entry.ratio_high >= 1:
-        return f"interval: with {entry.choice} it may take {entry.ratio_high:.3g} times the default's time."
+            hosts = entry.evidence.hosts
+            count = "one host alone has" if hosts in {None, 1} else f"{hosts} hosts have"
+            return (
+                f"hosts: {count} measured it; {AGREEING_HOSTS} must agree, or a trusted signer vouch for it."
+            )
+    interval = entry.evidence.interval
+    if entry.status is Status.TUNED and interval is not None and interval[0] <= 1:
+        return f"interval: with {entry.choice} it may be {interval[0]:.3g} times as fast as the default."
     return carried(entry, source.profile.key, here)
 
 
@@ -149,24 +150,21 @@ def carried(entry: Entry, theirs: Key, here: Here) -> Entry | str:
     if same_allocation(theirs, here.key):
         return entry
     faster = _default_faster(entry, theirs, here)
-    holding = tuple(count for count in entry.safe_threads if count <= usable_cpus) if faster == 1 else ()
-    others = tuple(one for one in entry.alternatives if faster == 1 and one[0].cpus <= usable_cpus)
-    kept = replace(entry, safe_threads=holding, alternatives=others)
+    counts, alternatives = (entry.evidence.safe_threads, entry.alternatives) if faster == 1 else ((), ())
+    safe_threads = tuple(count for count in counts if count <= usable_cpus)
+    evidence = replace(entry.evidence, safe_threads=safe_threads)
+    smaller = tuple(item for item in alternatives if item.choice.cpus <= usable_cpus)
+    kept = replace(entry, evidence=evidence, alternatives=smaller)
     if entry.status is not Status.TUNED:
         return kept
     clamped = clamp(entry.choice, usable_cpus)
     if clamped != entry.choice:
-        if clamped == Configuration(blas_threads=clamped.blas_threads) and clamped.blas_threads in holding:
+        if (
+            clamped == Configuration(blas_threads=clamped.blas_threads)
+            and clamped.blas_threads in safe_threads
+        ):
             reason = f"{clamped}, no slower than the default where {entry.choice} was fastest."
-            return replace(
-                kept,
-                choice=clamped,
-                reason=reason,
-                tuned_seconds=None,
-                ratio=None,
-                ratio_low=None,
-                ratio_high=None,
-            )
+            return replace(kept, choice=clamped, reason=reason, evidence=_without_speedup(evidence))
         return (
             f"choice: {entry.choice} was measured with {theirs.usable_cpus} usable CPUs; the "
             f"{usable_cpus} here leave {clamped}, which was not measured."
@@ -185,13 +183,25 @@ def carried(entry: Entry, theirs: Key, here: Here) -> Entry | str:
             f"choice: {entry.choice} was proved with {_allocation(theirs)}; how fast the default is with "
             f"{_allocation(here.key)} does not follow from it."
         )
-    bound = (entry.ratio_high or 1.0) * faster
-    if bound >= 1:
+    low, high = evidence.interval or (1.0, 1.0)
+    if low / faster <= 1:
         return (
             f"choice: {entry.choice} beat the default of {_allocation(theirs)}; with {_allocation(here.key)} "
             f"the default may be {faster:.3g} times as fast, and the gain is not."
         )
-    return replace(kept, ratio=None, ratio_low=None, ratio_high=bound)
+    return replace(kept, evidence=_without_speedup(evidence, interval=(low / faster, high)))
+
+
+def _without_speedup(evidence: Evidence, interval: tuple[float, float] | None = None) -> Evidence:
+    """Return the evidence without the speed-up, which was measured elsewhere; an interval may hold here too."""
+    return replace(
+        evidence,
+        speedup=None,
+        interval=interval,
+        expected_speedup=None,
+        full_capacity_share=None,
+        tuned_seconds=None,
+    )
 
 
 def same_allocation(theirs: Key, ours: Key) -> bool:
@@ -222,7 +232,8 @@ def _kinds(key: Key) -> set[str]:
 
 def blank(entry: Entry, reason: str) -> Entry:
     """A refused entry as its neighbours have to see it: a size where no choice is known to be safe."""
-    return Entry(operation=entry.operation, status=Status.NOISY, reason=reason, contested=entry.contested)
+    evidence = Evidence(contested=entry.evidence.contested)
+    return Entry(operation=entry.operation, status=Status.NOISY, reason=reason, evidence=evidence)
 
 
 def _entries(source: Source, here: Here) -> tuple[dict[tuple[str, str], list[Entry]], list[Refusal]]:
@@ -249,11 +260,11 @@ def _is_renamed(profile: Profile, layer: Layer, here: Here) -> bool:
 
 
 def _confirmed(entry: Entry) -> bool:
-    return (entry.hosts or 1) >= HOSTS or entry.signer is not None
+    return (entry.evidence.hosts or 1) >= AGREEING_HOSTS or entry.evidence.signer is not None
 
 
 def _default_faster(entry: Entry, theirs: Key, here: Here) -> float | None:
-    """How many times as fast plain NumPy may at most be here as where an entry was measured; None: unknown.
+    """Bound the speed of plain NumPy here relative to the place of measurement; None: unknown.
 
     Plain NumPy starts a BLAS thread for every CPU of the affinity mask, whatever a quota, a cap or other
     processes leave of these. The same threads on no more CPUs are no faster. With other counts a time changes
@@ -263,7 +274,7 @@ def _default_faster(entry: Entry, theirs: Key, here: Here) -> float | None:
     """
     if not _calls_blas(entry):
         return 1.0
-    threads, cpus = _default(theirs, entry.default_threads)
+    threads, cpus = _default(theirs, entry.evidence.default_threads)
     threads_here, cpus_here = _default(here.key, here.schedulable_cpus)
     if threads is None or cpus is None or cpus_here is None:
         return None
@@ -290,7 +301,7 @@ def _default(key: Key, threads: int | None) -> tuple[int | None, int | None]:
 
 
 def _default_choice(key: Key) -> Configuration | None:
-    """What plain NumPy does with an allocation, as a choice; None where it does something that no choice can."""
+    """Return the choice that equals plain NumPy in an allocation; None if no choice does."""
     unhindered = key.limit in {Limit.NONE, Limit.AFFINITY}
     return Configuration(blas_threads=key.usable_cpus) if unhindered else None
 
@@ -298,7 +309,7 @@ def _default_choice(key: Key) -> Configuration | None:
 def _calls_blas(entry: Entry) -> bool:
     row = CATALOGUE.get(entry.operation.name)
     stack = row is not None and row.family is Family.STACK
-    return stack or entry.choice.blas_threads is not None or entry.default_threads is not None
+    return stack or entry.choice.blas_threads is not None or entry.evidence.default_threads is not None
 
 
 def _differences(theirs: Key, ours: Key) -> Iterator[tuple[str, object, object]]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Refusal(NamedTuple):
-    """What is not used, and why."""
+    """A profile or entry that is not used, and the reason."""
 
     path: str
     entry: str | None
@@ -44,7 +44,7 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[Found | None
     """The entry of the best level that has evidence for this size, and the nearer ones passed over.
 
     `rungs` are the operation's, best level first. Where no level has evidence, an entry that was too noisy to
-    tell, or whose time ended, still says that somebody looked: it is the answer, and keeps the default. None:
+    tell, or whose time ended, still counts as an answer: it is used, and keeps the default. None:
     plain NumPy.
     """
     from autotune.model.interpolation import choose  # here, since a dataclass costs a millisecond at start
@@ -59,7 +59,7 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[Found | None
         entry = choose(rung.entries, operation)
         if entry is None:
             passed.append(Refusal(rung.path, str(operation), _outside(rung.entries, operation)))
-        elif not (entry.undecided or all(one.undecided for one in rung.entries)):
+        elif entry.is_decided and any(one.is_decided for one in rung.entries):
             return Found(entry, rung.level, rung.path, rung.why), passed
         else:
             passed.append(Refusal(rung.path, str(operation), entry.reason))
@@ -70,7 +70,7 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[Found | None
 
 def refused(entry: "Entry") -> bool:
     """Does this entry only stand in for a refused one? See `fit.blank`."""
-    return entry.default_seconds is None and entry.status == "noisy"
+    return entry.evidence.default_seconds is None and entry.status == "noisy"
 
 
 def _outside(entries: "Sequence[Entry]", operation: "Operation") -> str:

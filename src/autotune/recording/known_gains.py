@@ -1,4 +1,4 @@
-"""What profiles say about recorded calls: a speed-up and its interval, a range, or nothing. Pure."""
+"""Gains of recorded calls by the profiles: a speed-up and its interval, a range, or nothing. Pure."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from autotune.recording.recording import Call
 
 
 class Source(StrEnum):
-    """Where the speed-up of a call is known from."""
+    """Source of the speed-up of a call."""
 
     MEASURED = "measured"
     """An entry that `apply()` uses."""
@@ -38,7 +38,7 @@ class KnownGain:
 
 
 class Profiles(Protocol):
-    """What `profiles.resolve.Resolution` answers."""
+    """The part of `profiles.resolve.Resolution` that is used."""
 
     def measured(self, name: str, dtype: str) -> list[Operation]:
         """Return the sizes at which an operation was measured."""
@@ -70,7 +70,7 @@ def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[O
     others = [
         speedup
         for one in sizes
-        if (other := find(one)) is not None and not other.undecided
+        if (other := find(one)) is not None and other.is_decided
         if (speedup := 1.0 if other.choice.is_default else speedup_of(other)[0]) is not None
     ]
     if others:
@@ -88,8 +88,5 @@ def _within(operation: Operation, measured: Iterable[Operation]) -> Operation:
 
 def speedup_of(entry: Entry) -> tuple[float | None, float | None, float | None]:
     """Return an entry's proved speed-up and the ends of its interval."""
-    if entry.ratio is None:
-        return None, None, None
-    low = None if entry.ratio_high is None else 1 / entry.ratio_high
-    high = None if entry.ratio_low is None else 1 / entry.ratio_low
-    return 1 / entry.ratio, low, high
+    low, high = entry.evidence.interval or (None, None)
+    return entry.evidence.speedup, low, high

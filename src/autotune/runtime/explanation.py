@@ -11,7 +11,7 @@ from autotune.model import units
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import ALIASES
 from autotune.model.configuration import Configuration, clamp
-from autotune.model.entry import Entry
+from autotune.model.entry import Entry, Evidence
 from autotune.model.operation import Operation
 from autotune.profiles.fit_level import Level
 from autotune.profiles.lookup import Refusal
@@ -50,16 +50,16 @@ class Explained:
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values."""
         entry = self.entry
-        interval = None
-        if entry is not None and entry.ratio_low and entry.ratio_high:
-            interval = [1 / entry.ratio_high, 1 / entry.ratio_low]
+        evidence = Evidence() if entry is None else entry.evidence
         return {
             "operation": self.operation,
             "level": str(self.level),
             "choice": self.choice.as_dict(),
             "status": None if entry is None else str(entry.status),
-            "speedup": None if entry is None or not entry.ratio else 1 / entry.ratio,
-            "interval": interval,
+            "speedup": evidence.speedup,
+            "interval": evidence.interval,
+            "expected_speedup": evidence.expected_speedup,
+            "full_capacity_share": evidence.full_capacity_share,
             "reason": self.reason,
             "source": self.source,
             "fit": self.fit,
@@ -69,7 +69,7 @@ class Explained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What autotune does in this process. Its text is for people, at a prompt and in print() alike."""
+    """The settings of autotune in this process. Its text is for people, at a prompt and in print() alike."""
 
     usable_cpus: int | None
     limit: Limit | None
@@ -84,7 +84,7 @@ class Explanation:
     held_bytes: int = 0
     """Memory of dropped results that map_blocks and its like keep for the next ones."""
     per_call: str | None = None
-    """What is done for single calls, or why not; None: nothing was asked for."""
+    """Treatment of single calls, or the reason for none; None: nothing was asked for."""
     loops: int | None = None
     """Long loops of ufuncs that were cut so far; None: none are met."""
     calls: int = 0
@@ -92,11 +92,11 @@ class Explanation:
     switched: int = 0
     """Those of them that run with a count of their own."""
     saved: Saved | None = None
-    """What the live guard knows to have been saved; None without one, or while it knows too little."""
+    """Seconds saved by the live guard's estimate; None without a guard, or with too few pairs."""
     dropped: tuple[Dropped, ...] = ()
     """Entries that lost against the default in this process."""
     overview: bool = False
-    """Nobody asked for an operation: the text lists the choices and leaves their reasons to who asks for one."""
+    """No operation was asked for: the text lists the choices without their reasons."""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""
@@ -132,13 +132,37 @@ class Explanation:
 
 
 def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes: int) -> Explanation:
-    """What is done for each operation that was measured, at which level, from which profile, and why.
+    """Explain the choice for each measured operation: its configuration, fit level, profile and reason.
 
-    With a name, only that operation's entries; with sizes too, the entry that speaks for them, measured or
-    in between. Every nearer entry that was refused is there with its reason, and every file. What is returned
-    shows as a text of 80 columns, at a prompt and when printed; without a name the text is an overview, which
-    leaves out the reasons of single entries. Nothing is changed. Raises BadSize for a size
-    that the operation does not have.
+    Parameters
+    ----------
+    operation : str, optional
+        Only this operation's entries. Without a name the text is an overview without the reasons of single entries.
+    dtype : dtype
+        That of the operation.
+    **sizes : int
+        Only the entry for these sizes, measured or in between.
+
+    Returns
+    -------
+    Explanation
+        Shows as a text of 80 columns at a prompt and in print(), and as a table in a notebook. Each nearer entry and
+        each file that was refused is in it with its reason.
+
+    Raises
+    ------
+    BadSize
+        For a size that the operation does not have.
+
+    Notes
+    -----
+    Nothing is changed.
+
+    Examples
+    --------
+    >>> import autotune
+    >>> text = str(autotune.explain("svd", n=500))
+
     """
     resolution = state.resolution()
     setting = state.setting
@@ -250,7 +274,7 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
 
 
 def _process(explanation: Explanation, width: int) -> Iterator[str]:
-    """What holds for the whole process."""
+    """Return the settings of the whole process."""
     limit = "" if explanation.limit in {None, Limit.NONE} else f" (limited by {explanation.limit})"
     yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
     count = "left alone" if explanation.blas_threads is None else str(explanation.blas_threads)
@@ -320,15 +344,16 @@ def _table(
     yield from table.heading()
     for name, level, row in zip(names, levels, rows, strict=True):
         entry = None if row.choice.is_default else row.entry
-        notes = [f"{row.reason} {_interval(entry)}".rstrip()] if reasons else []
+        notes = [f"{row.reason} {_evidence(entry)}".rstrip()] if reasons else []
         if reasons:
             notes += [f"not [{paths[refusal.path]}]: {refusal.reason}" for refusal in row.refused]
-        speedup = units.speedup(None if entry is None else entry.ratio)
+        speedup = units.speedup(None if entry is None else entry.evidence.speedup)
         yield from table.row([name, level, str(row.choice), speedup], *notes)
 
 
-def _interval(entry: Entry | None) -> str:
-    """The interval of a choice's speed-up, in a sentence; nothing for the default."""
-    if entry is None or not entry.ratio_low or not entry.ratio_high:
+def _evidence(entry: Entry | None) -> str:
+    """The interval of a choice's speed-up, and the states of the machine; nothing for the default."""
+    if entry is None or entry.evidence.interval is None:
         return ""
-    return f"95 % interval of its speed-up: {units.speedup_interval(entry.ratio_low, entry.ratio_high)}."
+    interval = units.interval(entry.evidence.interval)
+    return f"95 % interval of its speed-up: {interval}. {entry.evidence.capacity_note}".rstrip()

@@ -5,7 +5,7 @@ runs with the default instead, and makes a pair with the call before or the call
 drift then favours neither).
 
 The test
-    A pair is lost if the default was faster. Whoever bets the share s of their capital on "lost" at even odds
+    A pair is lost if the default was faster. A player who bets the share s of the capital on "lost" at even odds
     multiplies it by 1 + s or 1 - s. If losing is no likelier than winning, whatever came before, that capital
     is a supermartingale, and by Ville's inequality (1939) it ever reaches 1/ALPHA times its start with
     probability ALPHA at most: the test may be looked at after every pair. The capital is spread evenly
@@ -63,7 +63,7 @@ class Dropped(NamedTuple):
     dtype: str
     sizes: dict[str, int]
     threads: int
-    """What the entry gave them."""
+    """Configuration that the entry gave them."""
     pairs: int
     lost: int
 
@@ -99,7 +99,7 @@ class Guard:
             calls.control = True
 
     def saved(self) -> Saved | None:
-        """What the entries have saved; None while no entry has the five pairs that an interval takes."""
+        """Return the time that the entries saved; None until an entry has the five pairs that an interval takes."""
         known = [saved for watched in list(self._watched) if (saved := watched.saved()) is not None]
         if not known:
             return None
@@ -109,7 +109,7 @@ class Guard:
 
 
 class Watched:
-    """What is known about the long calls of one operation at one size. Pure but for the toss.
+    """Evidence on the long calls of one operation at one size. Pure but for the toss.
 
     Threads that end calls at once may mix up a pair; they do not share one call.
     """

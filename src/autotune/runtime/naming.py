@@ -31,7 +31,7 @@ def is_name(name: str) -> bool:
         return True
     import re
 
-    from autotune.model.operation import NAME
+    from autotune.model.constraints import NAME
 
     return isinstance(name, str) and re.fullmatch(NAME, name) is not None
 
@@ -64,6 +64,15 @@ def workload(function: _F | None = None, /, *, name: str | None = None) -> _F | 
     -------
     callable
         The same function.
+
+    Examples
+    --------
+    >>> import autotune
+    >>> @autotune.workload
+    ... def smooth(n, workers=1):
+    ...     return [0.0] * n
+    >>> smooth(n=2)
+    [0.0, 0.0]
 
     """
     from autotune.model.operation import WORKLOAD_MARK

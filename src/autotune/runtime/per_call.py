@@ -60,7 +60,7 @@ class PerCall:
         self._core: Any = None
         self.guard: Guard | None = None
         self.why = ""
-        """What is in force, and what could not be: sentences."""
+        """Sentences about the settings in force, and about those that could not be set."""
 
     def start(self, *, switch: bool, loops: bool, guard: bool, record: bool, reductions: bool) -> None:
         """Meet calls and loops from now on, as far as a profile speaks for them."""
@@ -120,7 +120,7 @@ class PerCall:
                 demand.add(operation, count, covered=covered)
 
     def forget(self) -> None:
-        """Begin to count anew: in a forked child, whose parent tells the rest, and has whoever held the lock."""
+        """Begin to count anew: in a forked child, whose parent counts the rest and has the thread with the lock."""
         self._lock = RLock()
         for calls in list(self._calls.values()):
             calls.count = 0
@@ -147,7 +147,7 @@ class PerCall:
         self._tap(_WhenImported(ScipyCalls(self._core, partial(self._for_scipy, most), self._say)))
 
     def _for_scipy(self, most: int | None) -> "tuple[Switch | None, Decide] | str":
-        """What SciPy's calls get, as soon as SciPy is there."""
+        """Settings of SciPy's calls, as soon as SciPy is loaded."""
         with self._lock:
             if not self._taps:
                 return "they came too late."
@@ -183,7 +183,7 @@ class PerCall:
         *,
         library: str = "numpy",
     ) -> "Calls":
-        """What these calls get: of at most so many BLAS threads, or None where nothing is switched."""
+        """Return the BLAS threads of these calls, or None if nothing is switched."""
         key = (library, operation, dtype, *sizes.items())
         calls = self._calls.get(key)
         if calls is None:
@@ -243,7 +243,7 @@ class PerCall:
             self._say("Sums of floating-point numbers are computed in fixed blocks.")
 
     def _ranges(self, members: LoopClass, dtype: str, cpus: int) -> list[Range]:
-        """What the profile says for a class of loops."""
+        """Return the profile's entries for a class of loops."""
 
         def choose(name: str, size: int) -> Configuration | None:
             requested = as_operation(name, dtype, {"n": size})

@@ -22,7 +22,7 @@ _MOST_ANSWERS = 10_000
 
 
 class Setting(NamedTuple):
-    """What one apply() put into force. A NamedTuple, since a dataclass takes five times as long to create."""
+    """Settings that one apply() put into force. A NamedTuple, since a dataclass takes five times as long to create."""
 
     resolution: "Resolution | None" = None
     """The profiles that fit this machine; None: not read yet, or reading failed."""
@@ -53,11 +53,11 @@ class State:
         self.displaced: dict[str, str | None] = {}
         """Values of the exported variables before they were set."""
         self.answers: dict[Any, Configuration | None] = {}
-        """What config() answered, by its arguments."""
+        """Answers of config(), by its arguments."""
         self.reported: set[str] = set()
         """Unknown names that were logged."""
         self.initial_reductions = False
-        """What the start of the process (`autotune run --reductions`) asked for."""
+        """Options of the start of the process (`autotune run --reductions`)."""
         self.per_call: PerCall | None = None
         """The interception of single calls; None: there is none."""
         self.demand: Demand | None = None

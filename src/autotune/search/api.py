@@ -6,7 +6,8 @@ from math import inf
 
 from autotune.bench.user_workload import from_function
 from autotune.errors import BadBudget, BadSize, UsageError
-from autotune.model.catalogue import LARGEST_SIZE, is_whole
+from autotune.model.catalogue import is_whole
+from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.profile import Profile
 from autotune.profiles.entry_merge import keep, own_path
 from autotune.search.events import ignore
@@ -25,14 +26,49 @@ def calibrate(
 ) -> Profile:
     """Tune a function on this machine, and keep the result in the user's profile under its name.
 
-    `sizes` are the keyword arguments that say how large the work is; several values of several names form the
-    product. The knobs that the function takes (`blas_threads`, `workers`, `chunk`) are tuned, and BLAS threads
-    are set around it in any case. A function without a file travels to the trials by cloudpickle.
+    Parameters
+    ----------
+    function : callable
+        Takes its sizes as keyword arguments. Those of the knobs `blas_threads`, `workers` and `chunk` that it takes
+        are tuned; BLAS threads are set around it in any case. A function without a file travels to the trials by
+        cloudpickle.
+    sizes : dict of str to int or sequence of int
+        The arguments that say how large the work is; several values of several names form the product.
+    name : str, optional
+        The name of the entries; by default the function's own.
+    budget_seconds : float, optional
+        Seconds that the calibration may take; by default 315, with effort "quick" 75.
+    effort : {"quick", "normal", "thorough"}
+        Effort of the search.
+    seed : int
+        Seed of the search.
 
-    Returns what was measured now. Afterwards `config(name, n=...)` and `tuned(name, n=...)` find it, once
-    `apply()` or the next program has read the profile. Scope of effect: runs trial processes for
-    `budget_seconds` (default: 315, quick 75), holds the host's lock, writes one profile. Raises BadWorkload,
-    BadSize, BadBudget, HostBusy; OSError if the profile can be written nowhere.
+    Returns
+    -------
+    Profile
+        The entries that were measured now. `config(name, n=...)` and `tuned(name, n=...)` use them.
+
+    Raises
+    ------
+    BadWorkload, BadSize, BadBudget
+        For a function, size or budget that cannot be measured.
+    HostBusy
+        If another calibration runs on this host.
+    MissingPackage
+        Without the extra [calibrate].
+    OSError
+        If the profile can be written nowhere.
+
+    Notes
+    -----
+    Scope of effect: runs trial processes for the budget, holds the host's lock, writes one profile.
+
+    Examples
+    --------
+    >>> import autotune
+    >>> def work(n, workers=1): ...
+    >>> profile = autotune.calibrate(work, sizes={"n": [1000, 4000]})  # doctest: +SKIP
+
     """
     workload = from_function(function, name)
     if effort not in set(Effort):

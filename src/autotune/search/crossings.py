@@ -1,4 +1,4 @@
-"""What sizes between measured ones are chosen from. Pure.
+"""Candidates for sizes between measured ones. Pure.
 
 Along the sizes from one measured to the next, every way of working (a configuration without its chunk) draws a
 line: its time over the default's, by the logarithm of the sizes. Of all these lines only those can be the best
@@ -10,8 +10,10 @@ from dataclasses import replace
 from math import exp, log1p
 
 from autotune.model.configuration import Configuration
-from autotune.model.interpolation import TIE, adjacent_sizes
+from autotune.model.entry import Alternative
+from autotune.model.interpolation import adjacent_sizes
 from autotune.model.operation import Operation
+from autotune.model.policy import TIE
 from autotune.search.evidence import Evidence
 from autotune.search.sequential_test import MARGIN
 from autotune.search.space import parsimony
@@ -22,11 +24,11 @@ LEADERS = 4
 """Ways of either size that are measured at the other, too."""
 
 Found = Mapping[Operation, Evidence]
-Alternatives = tuple[tuple[Configuration, float], ...]
+Alternatives = tuple[Alternative, ...]
 
 
 def alternatives(found: Found) -> dict[Operation, Alternatives]:
-    """For every size the configurations that may be the best between it and the next, with their ratios.
+    """For every size the configurations that may be the best between it and the next, with their speed-ups.
 
     All were measured at both sizes, and at neither to be slower than the default.
     """
@@ -40,7 +42,9 @@ def alternatives(found: Found) -> dict[Operation, Alternatives]:
         for best in _envelope(ratios[small], ratios[large]):
             kept[small][best] = kept[large][best] = None
     return {
-        one: tuple((safe[one][chosen], exp(ratios[one][chosen])) for chosen in ways)
+        one: tuple(
+            Alternative(choice=safe[one][chosen], speedup=exp(-ratios[one][chosen])) for chosen in ways
+        )
         for one, ways in kept.items()
     }
 

@@ -7,9 +7,10 @@ from math import exp, inf, isfinite, log, log1p
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
+from autotune.model.policy import TIE
 from autotune.model.profile import Profile
 from autotune.search.confirmation import MOST_PROCESSES, Candidate, Confirmation, Verdict
 from autotune.search.crossings import alternatives
@@ -17,7 +18,7 @@ from autotune.search.decide import OUT_OF_TIME, decide, kept
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import Evidence
-from autotune.search.explore import TIE, Exploration
+from autotune.search.explore import Exploration
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
 from autotune.search.sequential_test import ERROR, SHARES, candidate_error
@@ -30,13 +31,13 @@ FIRST_PASS_SHARE = 0.8
 MOST_OF_FIRST_PASS = 0.6
 """Of the time, after which operations that had no process yet stay undecided."""
 SIZE_SECONDS = 0.4
-"""What one size takes at least: its inputs, checks, warm-up, and a few pairs."""
+"""Least seconds of one size: its inputs, checks, warm-up, and a few pairs."""
 BETTER = 0.015
 """Log-ratio by which another candidate has to seem faster than an accepted one to be put to the test as well."""
 UNSEEN_GAIN = -0.3
 """Log-ratio that is expected of a candidate that was only seen while CPUs were missing, although it uses more."""
 QUIET_BOUND = log1p(0.01)
-"""Log-ratio that a choice proved beside neighbours must stay below without them: no slower than the margin allows."""
+"""Log-ratio that a choice proved next to neighbours must stay below without them: no slower than the margin allows."""
 
 
 def calibrate(
@@ -213,7 +214,7 @@ class _Calibration:
             Tried(
                 operation=measurement.operation,
                 configuration=measurement.configuration,
-                ratio=None if value is None else exp(value),
+                speedup=None if value is None else exp(-value),
                 failure=measurement.failure,
                 **self._progress(),
             )
@@ -288,7 +289,7 @@ class _Calibration:
         if not candidate.quiet:
             size.evidence.learn(candidate.choice, candidate.visits)
         if candidate.verdict is not Verdict.ACCEPTED:
-            for other in (*size.tested, *size.quiet.values()):  # with its counterpart beside the neighbours
+            for other in (*size.tested, *size.quiet.values()):  # with its counterpart next to the neighbours
                 if other.choice == candidate.choice and other.verdict is Verdict.OPEN:
                     other.verdict, other.reason = Verdict.DROPPED, candidate.reason
             if not any(one.verdict is Verdict.ACCEPTED for one in size.tested):
@@ -313,7 +314,7 @@ class _Calibration:
 
     def _settle(self, operations: Iterable[Operation]) -> Iterator[Entry]:
         """Entries of these sizes that are decided now and were not, or not so, before."""
-        others: Mapping[Operation, tuple[tuple[Configuration, float], ...]] = {}
+        others: Mapping[Operation, tuple[Alternative, ...]] = {}
         for operation in operations:
             size = self.sizes[operation]
             if size.under_test:
@@ -344,7 +345,7 @@ class _Calibration:
             self.report(Decided(entry=entry, **self._progress()))
             yield entry
 
-    def _entry(self, size: _Size, others: tuple[tuple[Configuration, float], ...]) -> Entry:
+    def _entry(self, size: _Size, others: tuple[Alternative, ...]) -> Entry:
         best = size.best
         return decide(
             size.operation,
@@ -392,7 +393,7 @@ def confirm(
                 choice=one.choice,
                 fewer_cpus=fewer,
                 error=ERROR,
-                seemed=log(one.ratio or 1.0),
+                seemed=-log(one.evidence.speedup or 1.0),
             )
         )
     while confirmation.open and clock.remaining > 0:

@@ -9,10 +9,11 @@ from typing import Any, Self
 from autotune import native
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, Kind
+from autotune.model.operation import Operation
 
 
 class Effort(StrEnum):
-    """How much time a calibration may take."""
+    """Time that a calibration may take."""
 
     QUICK = "quick"
     """One size of each operation."""
@@ -37,6 +38,8 @@ class Request:
     """Names of the catalogue; empty for all of it."""
     sizes: tuple[Mapping[str, int], ...] = ()
     """Sizes for every operation named; empty for each operation's own ladder."""
+    recorded: tuple[Operation, ...] = ()
+    """Calls of a program, with dtypes and sizes: measured in place of names, sizes and dtypes."""
     dtypes: tuple[str, ...] = ()
     """Empty for float64 (with thorough effort, float32 too)."""
     effort: Effort = Effort.NORMAL
@@ -48,7 +51,7 @@ class Request:
     cpus: str | None = None
     """Numbers of CPUs to be held to, one calibration each, such as `1,2,all`; None for the allocation as it is."""
     neighbours: int = 0
-    """Busy processes to keep beside the trials."""
+    """Busy processes to run next to the trials."""
     copies: int = 1
     """Of each trial to run at once, on CPUs that they share."""
     workload: UserWorkload | None = None
@@ -56,7 +59,7 @@ class Request:
     asked_at: str | None = None
     """UTC, ISO 8601: tells the allocations of one command from those of an equal one."""
     weights: Mapping[str, float] = field(default_factory=dict)
-    """How much an operation's gain counts when time is shared out; 1 for those that are not named."""
+    """Weight of an operation's gain when time is shared out; 1 for those that are not named."""
 
     @property
     def seconds(self) -> float:
@@ -91,6 +94,10 @@ class Request:
                 **values,
                 "operations": tuple(values["operations"]),
                 "sizes": tuple(dict(one) for one in values["sizes"]),
+                "recorded": tuple(
+                    replace(Operation(**one), sizes=tuple((name, size) for name, size in one["sizes"]))
+                    for one in values.get("recorded", ())
+                ),
                 "dtypes": tuple(values["dtypes"]),
                 "effort": Effort(values["effort"]),
                 "workload": None if workload is None else UserWorkload.from_dict(workload),

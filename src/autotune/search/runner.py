@@ -28,6 +28,7 @@ from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
 from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Entry
 from autotune.model.machine import Allocation, Machine
+from autotune.model.policy import memory_allowance
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer
 from autotune.model.similar_machines import rank_profiles
 from autotune.profiles import profile_files, resolve
@@ -237,12 +238,13 @@ def tune_command(request: CommandRequest, *, report: Listener) -> Entry:
         capacity = Capacity(usable_cpus=environment.usable_cpus)
         entries = calibrate(plan, environment=environment, clock=clock, report=report, capacity=capacity)
         (entry,) = plan.in_order(entries)
-    entry = replace(entry, safe_threads=())  # BLAS's are but a part of a command's threads
+    evidence = replace(entry.evidence, safe_threads=())  # BLAS's are but a part of a command's threads
     if request.metric is None:
-        return entry
+        return replace(entry, evidence=evidence)
     walls = {one: median(seconds) for one, seconds in bench.wall_seconds.items() if seconds}
     tuned = None if entry.choice.is_default else walls.get(entry.choice)
-    return replace(entry, default_seconds=walls.get(DEFAULT), tuned_seconds=tuned)
+    evidence = replace(evidence, default_seconds=walls.get(DEFAULT), tuned_seconds=tuned)
+    return replace(entry, evidence=evidence)
 
 
 def profile_with(entry: Entry, path: Path) -> Profile:
@@ -255,7 +257,9 @@ def profile_with(entry: Entry, path: Path) -> Profile:
         old = profile_files.read(path)
         if old.key == key and is_same_computer(old.provenance, Provenance(host=host_id(), marks=marks())):
             return Profile(key=key, entries=(entry,), provenance=old.provenance)
-    provenance = replace(_made_here(detect()[0]), error_per_rule=ERROR, rules_tested=int(entry.processes > 0))
+    provenance = replace(
+        _made_here(detect()[0]), error_per_rule=ERROR, rules_tested=int(entry.evidence.processes > 0)
+    )
     return Profile(key=key, entries=(entry,), provenance=provenance)
 
 
@@ -273,7 +277,7 @@ def _workbench(request: Request) -> _Workbench:
     memory_bytes = allocation.memory_bytes
     bench = ProcessBench(
         workloads={} if request.workload is None else {request.workload.name: request.workload},
-        memory_bytes=None if memory_bytes is None else memory_bytes // 4,
+        memory_bytes=memory_allowance(memory_bytes),
         copies=request.copies,
         neighbours=request.neighbours,
     )
@@ -368,7 +372,7 @@ def _made_here(machine: Machine) -> Provenance:
 def _provenance(
     request: Request, here: _Workbench, self_test: SelfTest, capacity: Capacity, entries: Sequence[Entry]
 ) -> Provenance:
-    """Where these entries come from."""
+    """The origin of these entries."""
     return replace(
         _made_here(here.machine),
         microarchitecture=host_microarchitecture(),
@@ -382,5 +386,5 @@ def _provenance(
         neighbours=request.neighbours,
         copies=request.copies,
         error_per_rule=ERROR,
-        rules_tested=len({one.operation for one in entries if one.processes}),
+        rules_tested=len({one.operation for one in entries if one.evidence.processes}),
     )
