@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from collections import Counter
 from importlib.metadata import requires
 from importlib.resources import files
 from pathlib import Path
@@ -164,3 +165,26 @@ def test_nothing_installs_the_project_by_its_name_from_an_index():
 def test_no_two_test_files_have_one_name():
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert sorted(set(names)) == sorted(names)
+
+
+def test_every_class_name_has_one_meaning():
+    places = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(path.name)
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+SHARED_FILE_NAMES = {
+    "__init__.py": "a package",
+    "store.py": "the backend-independent store, and the verb that users call it by",
+    "advice.py": "advice on a program, and on the machine",
+    "naming.py": "names of operations at run time, and of calls in a recording",
+}
+"""File names that several packages have, each with the reason."""
+
+
+def test_a_file_name_tells_its_package():
+    names = Counter(path.name for path in PACKAGE.rglob("*.py"))
+    assert {name for name, count in names.items() if count > 1} == SHARED_FILE_NAMES.keys()

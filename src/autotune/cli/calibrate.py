@@ -181,7 +181,7 @@ def forewarn(request: Request) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class AllocationRun:
     """One allocation that is measured."""
 
     cpus: frozenset[int] | None
@@ -191,7 +191,7 @@ class Turn:
     """The path of its profile."""
 
 
-def planned(cpus: str | None, output: Path | None) -> list[Turn]:
+def planned(cpus: str | None, output: Path | None) -> list[AllocationRun]:
     """The allocations to be measured, the largest first. Raises UsageError for what cannot be."""
     masks = allocations_of(cpus)
     turns = []
@@ -200,7 +200,7 @@ def planned(cpus: str | None, output: Path | None) -> list[Turn]:
         named = output
         if output is not None and len(masks) > 1:
             named = output.with_name(f"{output.stem}-{key.usable_cpus}cpu{output.suffix}")
-        turns.append(Turn(cpus=mask, key=key, path=place(key, named)))
+        turns.append(AllocationRun(cpus=mask, key=key, path=place(key, named)))
     return turns
 
 
@@ -232,7 +232,12 @@ def journal_within(cpus: frozenset[int] | None) -> Path:
 
 
 def measured(
-    turn: Turn, request: Request, *, resume: bool, stored: Sequence["Profile"], others: Sequence["Profile"]
+    turn: AllocationRun,
+    request: Request,
+    *,
+    resume: bool,
+    stored: Sequence["Profile"],
+    others: Sequence["Profile"],
 ) -> tuple["Outcome", str | None]:
     """One allocation's calibration, and what the choices of the store's profiles saved it.
 

@@ -137,3 +137,19 @@ class Profile:
     """Every decided operation and size."""
     provenance: Provenance = field(default_factory=Provenance)
     """Origin of the measurements."""
+
+    def _repr_html_(self) -> str:
+        """Return the entries as a table for a notebook."""
+        from autotune.model.html_table import html_table
+
+        rows = [
+            (
+                str(entry.operation),
+                str(entry.status),
+                str(entry.choice),
+                "" if entry.evidence.speedup is None else f"{entry.evidence.speedup:.2f}x",
+                entry.reason,
+            )
+            for entry in self.entries
+        ]
+        return html_table(("operation", "decision", "choice", "speed-up", "reason"), rows)

@@ -12,6 +12,7 @@ from autotune.model.allocation import Limit
 from autotune.model.catalogue import ALIASES
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence
+from autotune.model.html_table import html_table
 from autotune.model.operation import Operation
 from autotune.profiles.fit_level import Level
 from autotune.profiles.lookup import Refusal
@@ -124,6 +125,24 @@ class Explanation:
     def text(self, width: int = WIDTH) -> str:
         """The same for people, in lines of at most `width` characters; paths are never broken."""
         return "\n".join(_lines(self, max(20, width)))
+
+    def _repr_html_(self) -> str:
+        """Return the same as a table for a notebook."""
+        if self.failure is not None:
+            return html_table((), (), caption=self.text())
+        speedups = [None if row.entry is None else row.entry.evidence.speedup for row in self.operations]
+        rows = [
+            (
+                row.operation,
+                str(row.choice),
+                "" if speedup is None else f"{speedup:.2f}x",
+                row.fit or "",
+                row.reason,
+            )
+            for row, speedup in zip(self.operations, speedups, strict=True)
+        ]
+        caption = "\n".join(_process(self, 10_000))
+        return html_table(("operation", "choice", "speed-up", "fit", "reason"), rows, caption=caption)
 
     def __str__(self) -> str:
         return self.text()

@@ -50,6 +50,8 @@ class State:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.setting = Setting()
+        self.applied: Any = None
+        """The apply() in force; None: there is none."""
         self.displaced: dict[str, str | None] = {}
         """Values of the exported variables before they were set."""
         self.answers: dict[Any, Configuration | None] = {}

@@ -10,7 +10,9 @@ from autotune.model.catalogue import is_whole
 from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.profile import Profile
 from autotune.profiles.entry_merge import keep, own_path
-from autotune.search.events import ignore
+from autotune.runtime import applied
+from autotune.search.events import Listener
+from autotune.search.notebook_progress import notebook_progress
 from autotune.search.request import Effort, Request
 from autotune.search.runner import calibrate_machine
 
@@ -23,6 +25,7 @@ def calibrate(
     budget_seconds: float | None = None,
     effort: str = "normal",
     seed: int = 0,
+    report: Listener | None = None,
 ) -> Profile:
     """Tune a function on this machine, and keep the result in the user's profile under its name.
 
@@ -42,11 +45,15 @@ def calibrate(
         Effort of the search.
     seed : int
         Seed of the search.
+    report : callable, optional
+        Called with each event of the calibration (`autotune.search.events`). By default a line in the notebook's cell
+        shows them; outside a notebook nothing does.
 
     Returns
     -------
     Profile
-        The entries that were measured now. `config(name, n=...)` and `tuned(name, n=...)` use them.
+        The entries that were measured now. `config(name, n=...)` and `tuned(name, n=...)` use them from now on, also
+        after an earlier `apply()`.
 
     Raises
     ------
@@ -84,8 +91,9 @@ def calibrate(
     )
     for size in request.sizes:
         workload.refuse(size)
-    outcome = calibrate_machine(request, report=ignore)
+    outcome = calibrate_machine(request, report=report or notebook_progress())
     keep(outcome.profile, own_path(outcome.profile.key), sizes_named=True)
+    applied.refresh()
     if not outcome.finished:
         raise KeyboardInterrupt
     return outcome.profile

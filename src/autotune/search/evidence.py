@@ -30,7 +30,7 @@ CLOCK_STOOD = Failure(kind=FailureKind.PROTOCOL, reason="The clock did not move 
 
 
 @dataclass(kw_only=True)
-class Evidence:
+class TrialEvidence:
     """Pairs of every configuration that was tried at one size, process by process."""
 
     operation: Operation

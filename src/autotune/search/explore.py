@@ -22,7 +22,7 @@ from autotune.model.policy import TIE
 from autotune.model.profile import Profile
 from autotune.search.crossings import crossings
 from autotune.search.environment import Environment
-from autotune.search.evidence import SURE, Evidence, sane
+from autotune.search.evidence import SURE, TrialEvidence, sane
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item
 from autotune.search.search_grid import Grid
@@ -115,7 +115,7 @@ class Exploration:
         self.steps_taken = 0
 
     @property
-    def evidence(self) -> dict[Operation, Evidence]:
+    def evidence(self) -> dict[Operation, TrialEvidence]:
         """Evidence on every size."""
         return {one: size.evidence for one, size in self._sizes.items()}
 
@@ -221,13 +221,13 @@ class _SizeSearch:
         )
         self.operation = operation
         self._family = item.kind.family
-        self.evidence = Evidence(
+        self.evidence = TrialEvidence(
             operation=operation,
             usable_cpus=usable_cpus,
             default_cpus=environment.default_cpus(item.kind),
             capacity=capacity,
         )
-        self._quiet = Evidence(operation=operation, usable_cpus=usable_cpus)
+        self._quiet = TrialEvidence(operation=operation, usable_cpus=usable_cpus)
         self._neighbours = environment.neighbours > 0
         self._study: Study | None = None
         self._proved: set[Configuration] = set()
@@ -471,7 +471,7 @@ class _SizeSearch:
         return configuration not in self.evidence.visits and configuration not in self.evidence.failures
 
 
-def _simplest(evidence: Evidence, leader: Configuration) -> Configuration:
+def _simplest(evidence: TrialEvidence, leader: Configuration) -> Configuration:
     """The leader without a knob that was not shown to matter."""
     for name in leader.as_dict():
         simpler = replace(leader, **{name: None})

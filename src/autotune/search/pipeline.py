@@ -17,7 +17,7 @@ from autotune.search.crossings import alternatives
 from autotune.search.decide import OUT_OF_TIME, decide, kept
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
-from autotune.search.evidence import Evidence
+from autotune.search.evidence import TrialEvidence
 from autotune.search.explore import Exploration
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
@@ -89,7 +89,7 @@ class _Size:
 
     item: Item
     operation: Operation
-    evidence: Evidence
+    evidence: TrialEvidence
     tested: list[Candidate] = field(default_factory=list)
     """In order; of these at most one is undecided."""
     quiet: dict[Configuration, Candidate] = field(default_factory=dict)
@@ -417,10 +417,10 @@ def confirm(
     ]
 
 
-def _evidence(candidate: Candidate, environment: Environment) -> Evidence:
+def _evidence(candidate: Candidate, environment: Environment) -> TrialEvidence:
     """The default's times in the processes of a test."""
     seconds = [pair.default_seconds for visit in candidate.visits for pair in visit.pairs]
-    return Evidence(
+    return TrialEvidence(
         operation=candidate.operation, usable_cpus=environment.usable_cpus, default_seconds=seconds
     )
 
