@@ -45,6 +45,7 @@ VERBS = {
     "show": "List the profiles on this machine and the entries in force.",
     "explain": "Say what applies here, from where, and what was refused.",
     "verify": "Measure the choices once more: do they still hold here?",
+    "forget": "Remove entries from the profile of this machine.",
     "report": "Write a page of figures about the entries in force, or compare profiles.",
     "doctor": "Describe this machine, its limits, its BLAS and the settings.",
     "store": "Share profiles between the machines of a cluster.",
@@ -181,6 +182,19 @@ def not_measured(words: Iterable[str]) -> str:
     """Nothing in force is about these operations and sizes."""
     named = " ".join(words)
     return f"No entry in force is about {named}. `autotune calibrate {named}` measures it."
+
+
+FORGET_WHICH = "Name the operations whose entries are to be removed: autotune forget qr n=300."
+
+
+def forgotten(count: int, path: object) -> str:
+    """Entries were removed from a file."""
+    return f"{count} {'entry was' if count == 1 else 'entries were'} removed from {path}."
+
+
+def nothing_to_forget(words: Iterable[str]) -> str:
+    """No entry of the user's own profiles is about these operations and sizes."""
+    return f"No entry of the profile is about {' '.join(words)}; nothing was changed. `autotune show` lists them."
 
 
 NOTHING_APPLIES = "`autotune calibrate` measures this machine."

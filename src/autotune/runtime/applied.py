@@ -12,7 +12,7 @@ from autotune.host import shares
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.resolve import resolve
 from autotune.runtime.naming import as_operation
-from autotune.runtime.process_state import DISABLED, Setting, is_disabled, state
+from autotune.runtime.process_state import DISABLED, NOT_APPLIED, Setting, is_disabled, state
 from autotune.runtime.process_threads import safe_threads
 
 if TYPE_CHECKING:
@@ -273,6 +273,18 @@ def _start_interception(setting: Setting, resolution: "Resolution") -> None:
         state.per_call.why += " Calls are not switched: one count for everything was asked for."
     atexit.unregister(write_demand)
     atexit.register(write_demand)
+
+
+def record_requests() -> None:
+    """Count what config() is asked for, where $AUTOTUNE_RECORD says so and apply() was not called."""
+    if state.setting.reason is NOT_APPLIED and _is_recording(None):
+        import atexit
+
+        from autotune.runtime.demand import Demand
+
+        state.demand = state.process_demand = state.process_demand or Demand()
+        atexit.unregister(write_demand)
+        atexit.register(write_demand)
 
 
 def stop_interception() -> None:
