@@ -284,6 +284,12 @@ static PyObject *record_function(PyObject *module, PyObject *args)
     return PyBool_FromLong(is_ufunc ? recorder_meet_ufunc(target) : recorder_meet_function(target, name, (char)kind));
 }
 
+static PyObject *record_indexing(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    return PyBool_FromLong(recorder_meet_indexing());
+}
+
 static PyObject *record_calls(PyObject *module, PyObject *args)
 {
     PyObject *calls;
@@ -333,6 +339,8 @@ static PyMethodDef functions[] = {
     {"record_function", record_function, METH_VARARGS,
      "record_function(target, name, kind)\n--\n\n"
      "Record calls of a ufunc, built-in function or method. Return whether they can be."},
+    {"record_indexing", record_indexing, METH_NOARGS,
+     "Record assignments to parts, reads by indices, and the freeing of arrays. Return whether they can be."},
     {"record_calls", record_calls, METH_VARARGS,
      "record_calls(calls, name, types, *sizes)\n--\n\nRecord what Met objects of these Calls do."},
     {NULL, NULL, 0, NULL},

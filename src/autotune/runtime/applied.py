@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from autotune.controls import after_fork, blas, thread_variables, wait_policy
 from autotune.errors import ProfileError, UnsupportedPlatform, UsageError, error_text
+from autotune.host import shares
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.resolve import resolve
 from autotune.runtime.naming import as_operation
-from autotune.runtime.process_state import DISABLED, Setting, is_disabled, state
+from autotune.runtime.process_state import DISABLED, NOT_APPLIED, Setting, is_disabled, state
 from autotune.runtime.process_threads import safe_threads
 from autotune.runtime.waiting import import_numpy, wait_as_profile_says
 
@@ -282,6 +283,18 @@ def _start_interception(setting: Setting, resolution: "Resolution") -> None:
     atexit.register(write_demand)
 
 
+def record_requests() -> None:
+    """Count what config() is asked for, where $AUTOTUNE_RECORD says so and apply() was not called."""
+    if state.setting.reason is NOT_APPLIED and _is_recording(None):
+        import atexit
+
+        from autotune.runtime.demand import Demand
+
+        state.demand = state.process_demand = state.process_demand or Demand()
+        atexit.unregister(write_demand)
+        atexit.register(write_demand)
+
+
 def stop_interception() -> None:
     """Take off the interception of calls, if there is one; its counts are kept."""
     ended, state.per_call = state.per_call, None
@@ -313,7 +326,13 @@ def _set_variable(name: str, value: str | None) -> None:
 
 
 def _log(applied: Applied) -> None:
-    """Log one line; a program that has not loaded the logging module has no handler for it."""
+    """Log one line; a program that has not loaded the logging module has no handler for it. Warn of ignored caps."""
+    for name in shares.invalid(os.environ):
+        import logging
+
+        from autotune.host.advice import invalid_count
+
+        logging.getLogger("autotune").warning(invalid_count(name, os.environ[name]))
     if "logging" in sys.modules:
         import logging
 
