@@ -35,6 +35,8 @@ class Setting(NamedTuple):
     """The count before any apply(); None without BLAS."""
     reason: str = NOT_APPLIED
     """Why the count was set, or left alone: a sentence."""
+    waiting: str = ""
+    """How long idle BLAS threads spin, and why: a sentence; empty if no profile says anything about it."""
     exported: Mapping[str, str] = {}
     """Environment variables for child processes."""
     allocator: str | None = None
