@@ -112,6 +112,7 @@ SPECIAL = {
     "daemon_installed": {"files": ["3"]},
     "confirmation_begins": {"event": CONFIRMING},
     "confirming": {"event": CONFIRMING},
+    "wait_source": {"exponent": 7, "variable": None, "is_default": False},
     "compared_in_force": {"force": InForceThere(processes=1, calls=7, tuned=5, loops=3, reason="It is so.")},
     "compared": {"interval": (1.8, 2.2), "pairs": 7, "speedup": 2.0},
     "not_measurable": {"call": "svd longdouble n=8"},
@@ -135,7 +136,17 @@ LINES = {
         "machine",
         "made",
     ),
-    *("no_such_verb", "now", "numpy_and_python", "profile_at", "risk", "setting", "explored", "exploring"),
+    *(
+        "no_such_verb",
+        "wait_source",
+        "now",
+        "numpy_and_python",
+        "profile_at",
+        "risk",
+        "setting",
+        "explored",
+        "exploring",
+    ),
     *("trying", "confirmation_begins", "undecided"),
 }
 """Headings and lines of progress, which are not sentences."""
