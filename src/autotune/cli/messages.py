@@ -1,11 +1,12 @@
 """The sentences of the command line: what happened and where, what follows from it, what to do."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from autotune.model import units
 from autotune.model.allocation import Limit
+from autotune.model.catalogue import COMMANDS
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Entry, Status
 from autotune.model.units import count_of
@@ -413,9 +414,45 @@ BY_TIME = "by its time"
 BY_METRIC = "by the number that it prints"
 
 
-def entry_written(path: object, name: str) -> str:
-    """Where the entry of a command was written."""
-    return f"The profile {path} holds it as {name}."
+def entry_written(path: object, name: str, *, own_name: bool) -> str:
+    """Where the entry of a command was written, and how it is used; `own_name` if --name said how it is called."""
+    short = name.removeprefix(COMMANDS)
+    option = f" --name {short}" if own_name else ""
+    return (
+        f"The profile {path} holds it as {name}: `autotune run{option} -- CMD` uses it, `autotune explain {short}` "
+        f"shows it."
+    )
+
+
+def no_tuned_command(name: str) -> str:
+    """`run --name` names a command that was not tuned."""
+    return f"no profile here holds {name}; `autotune tune --name {name.removeprefix(COMMANDS)} -- CMD` makes it"
+
+
+def command_as_it_stands(name: str, reason: str) -> str:
+    """A command that was tuned without a gain."""
+    return f"{name} was tuned, and nothing was faster than the command as it stands ({reason.rstrip('.')})"
+
+
+def command_of_more_cpus(name: str, choice: object, usable_cpus: int) -> str:
+    """A tuned command whose threads do not fit the CPUs."""
+    return f"{name} was tuned for more CPUs ({choice}) than the {usable_cpus} that are usable"
+
+
+def command_without_place(name: str, place: str) -> str:
+    """A tuned command that lacks a place for a value."""
+    return f"{name} was tuned with {place} in its arguments, which this command does not have"
+
+
+def command_of_own_variables(name: str, variables: Sequence[str]) -> str:
+    """A tuned command, whose thread variables the user has set otherwise."""
+    return f"{name} was tuned with another value of {', '.join(variables)} than you have set"
+
+
+def running_tuned(name: str, choice: object, ratio: float | None) -> str:
+    """What `run` does to a command that was tuned as a whole."""
+    gain = "" if ratio is None else f", {units.speedup(ratio)} as fast as the command as it stands"
+    return f"autotune run: {name} as `autotune tune` measured it: {choice}{gain}."
 
 
 def no_place(option: str, place: str) -> str:
@@ -428,7 +465,6 @@ def no_values(place: str, option: str) -> str:
     return f"The command has {place}: give the values to try, its usual one first, as {option} 10000,100000."
 
 
-NO_PLACE_TO_SEPARATE = "--separate cannot be combined with {workers}: both would be the number of workers."
 MAXIMIZE_WITHOUT_METRIC = "--maximize says what to do with a number; name the number with --metric."
 
 
@@ -684,6 +720,7 @@ def history_written(path: object, count: int) -> str:
 ONLY_VARIABLES = (
     "--blas-threads and --environment-only set variables only; --reductions and --children are for more."
 )
+NAME_ALONE = "--name asks for what `tune` chose; --blas-threads, --reductions and --children ask for something else."
 NO_SUCH_COMMAND = "there is no such command"
 
 
@@ -691,8 +728,14 @@ def as_asked(threads: int) -> str:
     return f"{count_of(threads, 'BLAS thread')}, as asked."
 
 
-def running(threads: int | None, reason: str, *, calls: bool, user_limit: int | None) -> str:
-    """What `run` does to the command; `calls` if calls and loops of its Pythons are tuned, too."""
+def running(
+    threads: int | None, reason: str, *, calls: bool, user_limit: int | None, command: str | None = None
+) -> str:
+    """What `run` does to the command; `calls` if calls and loops of its Pythons are tuned, too.
+
+    `command` says why the choice of `tune` for it is not used.
+    """
+    reason = reason if command is None else f"{reason} The command: {command}."
     rest = ", calls and loops of its Pythons as measured" if calls else ""
     if threads is not None and user_limit is not None:
         return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}){rest}."

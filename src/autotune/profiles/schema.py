@@ -256,7 +256,7 @@ def _choice(value: Any, where: str) -> Configuration:
     for name, setting in value_checks.mapping(value, where).items():
         if name not in _KNOBS:
             raise value_checks.wrong(f"{where}.{name}"[:120], f"one of {', '.join(Knob)}", name)
-        if name in {Knob.BLAS_THREADS, Knob.WORKERS}:
+        if name in {Knob.BLAS_THREADS, Knob.OPENMP_THREADS, Knob.WORKERS}:
             _COUNT(setting, f"{where}.{name}")
         elif name == Knob.CHUNK:
             _SIZE(setting, f"{where}.{name}")

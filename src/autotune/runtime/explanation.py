@@ -9,7 +9,7 @@ from typing import Any
 from autotune.controls.placement import cpus_for
 from autotune.model import units
 from autotune.model.allocation import Limit
-from autotune.model.catalogue import ALIASES
+from autotune.model.catalogue import ALIASES, COMMANDS
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry
 from autotune.model.operation import Operation
@@ -134,7 +134,7 @@ class Explanation:
 def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes: int) -> Explanation:
     """What is done for each operation that was measured, at which level, from which profile, and why.
 
-    With a name, only that operation's entries; with sizes too, the entry that speaks for them, measured or
+    With a name, only that operation's entries, or those of the command that `autotune tune` keeps under it; with sizes too, the entry that speaks for them, measured or
     in between. Every nearer entry that was refused is there with its reason, and every file. What is returned
     shows as a text of 80 columns, at a prompt and when printed; without a name the text is an overview, which
     leaves out the reasons of single entries. Nothing is changed. Raises BadSize for a size
@@ -147,7 +147,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     elif operation is not None and sizes:
         rows = (_explain_request(resolution, operation, dtype, sizes),)
     else:
-        name = None if operation is None else ALIASES.get(operation, operation)
+        name = None if operation is None else _entry_name(operation, resolution)
         rows = tuple(
             _explain_operation(resolution, one) for one in resolution.operations() if name in {None, one.name}
         )
@@ -171,6 +171,13 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
         held_bytes=_held(),
         overview=operation is None,
     )
+
+
+def _entry_name(name: str, resolution: Resolution) -> str:
+    """Return the name that entries have: that of the catalogue, or of a command that was tuned under it."""
+    command = COMMANDS + name
+    known = resolution.names()
+    return command if name not in known and command in known else ALIASES.get(name, name)
 
 
 def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: dict[str, int]) -> Explained:
