@@ -426,7 +426,9 @@ def entry_written(path: object, name: str, *, own_name: bool) -> str:
 
 def no_tuned_command(name: str) -> str:
     """`run --name` names a command that was not tuned."""
-    return f"no profile here holds {name}; `autotune tune --name {name.removeprefix(COMMANDS)} -- CMD` makes it"
+    return (
+        f"no profile here holds {name}; `autotune tune --name {name.removeprefix(COMMANDS)} -- CMD` makes it"
+    )
 
 
 def command_as_it_stands(name: str, reason: str) -> str:
@@ -720,7 +722,9 @@ def history_written(path: object, count: int) -> str:
 ONLY_VARIABLES = (
     "--blas-threads and --environment-only set variables only; --reductions and --children are for more."
 )
-NAME_ALONE = "--name asks for what `tune` chose; --blas-threads, --reductions and --children ask for something else."
+NAME_ALONE = (
+    "--name asks for what `tune` chose; --blas-threads, --reductions and --children ask for something else."
+)
 NO_SUCH_COMMAND = "there is no such command"
 
 

@@ -136,9 +136,7 @@ def asked_metric(pattern: str | None, *, maximize: bool) -> Metric | None:
         raise UsageError(messages.not_a_pattern(pattern, problem)) from problem
 
 
-def tell(
-    command: Command, entry: Entry, kept: Kept, *, by: str, own_name: bool, as_json: bool
-) -> None:
+def tell(command: Command, entry: Entry, kept: Kept, *, by: str, own_name: bool, as_json: bool) -> None:
     """Print the best command line alone on standard output, and what is known of it beside."""
     if as_json:
         report = {

@@ -41,6 +41,7 @@ class Applied:
     def __init__(self, before: Setting, now: Setting) -> None:
         self._before = before
         self._now = now
+        self._per_call = state.per_call
 
     @property
     def why(self) -> str:
@@ -60,6 +61,7 @@ class Applied:
     def renew(self, fresh: "Applied") -> None:
         """Make a later apply() of the same wishes part of this one: restoring this restores both."""
         self._now = fresh._now  # noqa: SLF001 - of this class
+        self._per_call = fresh._per_call  # noqa: SLF001
 
     def restore(self) -> None:
         """Put back what was there before. Does nothing once a later apply() has taken over."""
@@ -82,7 +84,8 @@ class Applied:
 
     def __str__(self) -> str:
         count = "left alone" if self.blas_threads is None else f"set to {self.blas_threads}"
-        return f"BLAS threads {count}. {self.why}"
+        calls = "" if self._per_call is None or not self.in_force else f"{self._per_call.summary()} "
+        return f"{calls}BLAS threads of the process {count}. {self.why}"
 
 
 def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:

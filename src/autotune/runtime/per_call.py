@@ -58,6 +58,7 @@ class PerCall:
         self._calls: dict[object, Calls] = {}
         self._taps: list[_Tap] = []
         self._core: Any = None
+        self._switches = False
         self.guard: Guard | None = None
         self.why = ""
         """What is in force, and what could not be: sentences."""
@@ -87,6 +88,21 @@ class PerCall:
             self._core.watch_calls(None)
             self._core.blas_spins(0)
         blas.end_switching()
+
+    def summary(self) -> str:
+        """Return what is on, in a sentence: for how many operations a profile chose threads, and for which loops."""
+        if not self._taps:
+            return self.why
+        chosen = {
+            entry.entry.operation.name
+            for entry in self._resolution.entries()
+            if entry.entry.operation.name in _SWITCHED and entry.entry.choice.blas_threads is not None
+        }
+        plural = "" if len(chosen) == 1 else "s"
+        on = [f"Per-call switching is on: {len(chosen)} operation{plural} tuned."] if self._switches else []
+        if self.loops_cut() is not None:
+            on.append("Long loops of ufuncs run on several CPUs.")
+        return " ".join(on) or self.why
 
     def counts(self) -> tuple[int, int]:
         """Calls met so far, and how many of them run with a count of their own."""
@@ -138,6 +154,7 @@ class PerCall:
                 self._say(f"Calls are not switched: {begun}")
             else:
                 through, most = begun
+                self._switches = True
                 if guard:
                     self.guard = Guard()
                     through.control = self._default(most)
