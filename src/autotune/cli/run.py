@@ -43,8 +43,8 @@ def run(
     autotune.apply() once it has loaded NumPy, with no change to the program. autotune has to be installed
     for that Python, and -I, -E and -S keep it from working. What those Pythons start runs as without it, unless
     there is --children. A command that `autotune tune` has proved a choice for runs with that choice instead, in
-    variables of the environment, unless an option asks for something else. BLAS threads for the whole process are set in the environment, which is all that
-    --environment-only does, and what --blas-threads does.
+    variables of the environment, unless an option asks for something else. BLAS threads for the whole process are set
+    in the environment, which is all that --environment-only does, and what --blas-threads does.
 
     The command takes the place of autotune and its exit status is the one you get: 127 if it is not found, 126 if it
     cannot be executed. Variables that you have set stay as they are. One line on standard error says what was set, or

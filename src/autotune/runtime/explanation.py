@@ -134,7 +134,8 @@ class Explanation:
 def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes: int) -> Explanation:
     """What is done for each operation that was measured, at which level, from which profile, and why.
 
-    With a name, only that operation's entries, or those of the command that `autotune tune` keeps under it; with sizes too, the entry that speaks for them, measured or
+    With a name, only that operation's entries, or those of the command that `autotune tune` keeps under
+    it; with sizes too, the entry that speaks for them, measured or
     in between. Every nearer entry that was refused is there with its reason, and every file. What is returned
     shows as a text of 80 columns, at a prompt and when printed; without a name the text is an overview, which
     leaves out the reasons of single entries. Nothing is changed. Raises BadSize for a size
