@@ -11,6 +11,7 @@ import pytest
 from support.programs import printed
 
 import autotune
+from autotune.errors import EXTRAS
 
 PACKAGE = Path(autotune.__file__).parent
 ROOT = Path(__file__).parents[1]
@@ -123,11 +124,41 @@ def test_the_package_ships_its_types_and_its_schema():
     assert files("autotune.profiles").joinpath("profile.schema.json").is_file()
 
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def package_names(requirements):
+    return {re.split(r"[><=;]", requirement)[0] for requirement in requirements}
+
+
 def test_every_dependency_is_installed_with_the_project():
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
-    assert {re.split(r"[><=]", name)[0] for name in declared} <= {
-        re.split(r"[><=]", name)[0] for name in requires("numpy-autotune") or []
-    }
+    assert package_names(PROJECT["dependencies"]) <= package_names(requires("numpy-autotune") or [])
+
+
+def test_a_program_that_applies_profiles_needs_four_packages_on_linux():
+    on_linux = [name for name in PROJECT["dependencies"] if "!= 'linux'" not in name]
+    assert package_names(on_linux) == {"numpy", "threadpoolctl", "pyyaml", "click"}
+
+
+def test_the_sentence_about_a_missing_package_knows_the_extras():
+    extras = {name: package_names(packages) for name, packages in PROJECT["optional-dependencies"].items()}
+    assert {name: set(packages) for name, packages in EXTRAS.items()} == extras
+
+
+def test_nothing_installs_the_project_by_its_name_from_an_index():
+    """Until a release, any package may have this name there."""
+    parts = [
+        ROOT / "README.md",
+        *(ROOT / part for part in ("docs", "examples", "src", "scripts", "profiles")),
+    ]
+    files = [part for part in parts if part.is_file()] + [
+        path for part in parts for path in part.rglob("*") if path.is_file()
+    ]
+    texts = {path: path.read_text("utf-8", "replace") for path in files if path.suffix != ".so"}
+    by_name = re.compile(
+        r"""\b(pip|pipx|uv|conda) [^\n`]*\b(install|add)\b[^\n`]*[\s"'](numpy-)?autotune(?![\w/.-])"""
+    )
+    assert {path: match[0] for path, text in texts.items() if (match := by_name.search(text))} == {}
 
 
 def test_no_two_test_files_have_one_name():

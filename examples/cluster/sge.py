@@ -2,8 +2,9 @@
 
     python sge.py --nodes 4 --cpus 64 --store /nfs/autotune [--queue long]
 
-`pip install "numpy-autotune[share]" dask-jobqueue`, at a place that all nodes see. Where nodes are of several kinds,
-ask for all of them: equal ones share the work. Further lines of the batch file: --directive '-l arch=lx-amd64'.
+`pip install ".[calibrate,share]" dask-jobqueue` in a checkout, into a folder that all nodes see.
+Where nodes are of several kinds, ask for all of them: equal ones share the work.
+Further lines of the batch file: --directive '-l arch=lx-amd64'.
 """
 
 import argparse

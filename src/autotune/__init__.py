@@ -51,9 +51,14 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'autotune' has no attribute {name!r}")
     from importlib import import_module
 
-    found: object = getattr(import_module(f"autotune.{home}"), name)
-    globals()[name] = found
-    return found
+    try:
+        value: object = getattr(import_module(f"autotune.{home}"), name)
+    except ModuleNotFoundError as error:  # autotune.calibrate without the extra
+        from autotune.errors import MissingPackage
+
+        raise MissingPackage.of_import(error) or error from None
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -115,14 +115,34 @@ class UnsupportedPlatform(EnvironmentProblem):
     """This operating system or library cannot do it."""
 
 
+EXTRAS = {
+    "calibrate": ("optuna", "scipy", "psutil", "filelock", "cloudpickle", "archspec", "rich"),
+    "share": ("fsspec", "cryptography", "distributed"),
+}
+"""The packages of each extra, as pyproject.toml lists them."""
+
+
 class MissingPackage(EnvironmentProblem):
     """An optional package is not installed."""
 
     def __init__(self, package: str, extra: str | None = None) -> None:
         self.package = package
         self.extra = extra
-        install = f'"numpy-autotune[{extra}]"' if extra else package
-        super().__init__(f"This needs the package {package}, which is not installed: pip install {install}.")
+        # never by the name numpy-autotune: until a release, an index may have another package of this name
+        install = (
+            f"`pip install {package}`."
+            if extra is None
+            else f'The extra [{extra}] brings it: `pip install ".[{extra}]"` in a checkout, or '
+            f"`pip install {' '.join(EXTRAS[extra])}` elsewhere."
+        )
+        super().__init__(f"This needs the package {package}, which is not installed. {install}")
+
+    @classmethod
+    def of_import(cls, error: ModuleNotFoundError) -> "MissingPackage | None":
+        """Return the error for an import that failed, or None if no extra brings the module."""
+        package = (error.name or "").partition(".")[0]
+        extras = (extra for extra, packages in EXTRAS.items() if package in packages)
+        return next((cls(package, extra) for extra in extras), None)
 
     def __reduce__(self) -> tuple[type["MissingPackage"], tuple[str, str | None]]:
         return type(self), (self.package, self.extra)

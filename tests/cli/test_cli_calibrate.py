@@ -22,7 +22,7 @@ from autotune.profiles.entry_merge import own_path
 from autotune.search import runner
 from autotune.search.environment import Environment
 from autotune.search.events import Decided, Exploring
-from autotune.search.journal import Header, Journal
+from autotune.search.journal import Header, Journal, journal_path
 from autotune.search.request import Effort
 from autotune.share.publish import publish
 from autotune.share.store import open_store
@@ -42,7 +42,7 @@ def calibrate(tmp_path, monkeypatch):
     def run(*words, profile=USUAL, finished=True, problem=None, interrupted_at=None):
         def measured(request, *, report, resume=False, relatives=()):
             key = runner.this_key()
-            path = runner.journal_path(key)
+            path = journal_path(key)
             header = Header.read(path) if resume else None
             goes_on = header is not None and header.request == request
             run.asked, run.resume, run.relatives = request, goes_on, relatives
@@ -121,7 +121,7 @@ def test_less_than_one_cpu_is_warned_of(calibrate, monkeypatch, quota, warned):
 @pytest.mark.parametrize("head", [None, "", "{}", '{"request": {}, "environment": {}, "self_test": {}}'])
 def test_resume_without_a_calibration_of_this_command_is_wrong_usage(calibrate, head):
     if head is not None:
-        journal = runner.journal_path(KEY)
+        journal = journal_path(KEY)
         journal.parent.mkdir(parents=True)
         journal.write_text(f"{head}\n")
     assert calibrate("--resume").exit_code == 2

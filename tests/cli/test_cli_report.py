@@ -102,9 +102,8 @@ def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monk
     from autotune.bench.selftest import SelfTest
     from autotune.model.measurement import Case, TrialPlan
     from autotune.search.environment import Environment
-    from autotune.search.journal import Header, Journal
+    from autotune.search.journal import Header, Journal, journal_path
     from autotune.search.request import Request
-    from autotune.search.runner import journal_path
 
     monkeypatch.setenv("AUTOTUNE_HOST_ID", "here")
     shown = profile(QR)

@@ -187,7 +187,7 @@ def key_within(cpus: frozenset[int] | None) -> "Key":
 
 def journal_within(cpus: frozenset[int] | None) -> Path:
     """Journal of the last calibration on these CPUs."""
-    from autotune.search.runner import journal_path
+    from autotune.search.journal import journal_path
 
     return journal_path(key_within(cpus))
 

@@ -12,7 +12,7 @@ import click
 from autotune._version import __version__
 from autotune.cli import messages
 from autotune.cli.terminal import common_options, write_error
-from autotune.errors import AutotuneError, EnvironmentProblem, UsageError
+from autotune.errors import AutotuneError, EnvironmentProblem, MissingPackage, UsageError
 from autotune.runtime.text_table import printable
 
 FAILED, WRONG_USAGE, NOT_ALLOWED, INTERRUPTED = 1, 2, 3, 130
@@ -75,6 +75,12 @@ class Program(click.Group):
         except AutotuneError as problem:
             write_error(messages.error(printable(str(problem))))
             code = exit_code(problem)
+        except ModuleNotFoundError as problem:
+            missing = MissingPackage.of_import(problem)
+            if missing is None:
+                raise
+            write_error(messages.error(str(missing)))
+            code = NOT_ALLOWED
         except KeyboardInterrupt:
             click.echo(messages.INTERRUPTED, err=True)
             code = INTERRUPTED

@@ -96,10 +96,13 @@ def sessions(profile: "Profile") -> "tuple[Session, ...]":
     from autotune.host.identity import host_id, marks
     from autotune.model.profile import Provenance, is_same_computer
     from autotune.search import journal
-    from autotune.search.runner import journal_path
 
     here = Provenance(host=host_id(), marks=marks())
-    return journal.sessions(journal_path(profile.key)) if is_same_computer(profile.provenance, here) else ()
+    return (
+        journal.sessions(journal.journal_path(profile.key))
+        if is_same_computer(profile.provenance, here)
+        else ()
+    )
 
 
 def write_page(path: Path, subjects: Sequence[Subject], *, show: bool) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from autotune.errors import MissingPackage
 from autotune.runtime.text_table import TextColumn, TextTable
 
 if TYPE_CHECKING:
@@ -152,12 +151,7 @@ class TablePrinter:
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """Return Rich's terminal for a live line, without markup, emoji codes and highlights.
+    """Return Rich's terminal for a live line, without markup, emoji codes and highlights."""
+    from rich.console import Console
 
-    Raises MissingPackage without Rich.
-    """
-    try:
-        from rich.console import Console
-    except ImportError:
-        raise MissingPackage("rich", "calibrate") from None
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)

@@ -13,14 +13,22 @@ from typing import Any, Self
 
 from autotune.bench.protocol import Bench
 from autotune.bench.selftest import SelfTest
+from autotune.host.identity import short_host_id
 from autotune.host.trusted_files import replace_file
 from autotune.model.configuration import configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 from autotune.model.operation import Operation
+from autotune.model.profile import Key
+from autotune.profiles.folders import state_dir
 from autotune.search.environment import Environment
 from autotune.search.request import Request
 
 Json = dict[str, Any]
+
+
+def journal_path(key: Key) -> Path:
+    """Path of the journal of the last calibration of this machine and allocation."""
+    return state_dir() / f"calibration-{key.digest}-{short_host_id()}.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from autotune.bench.user_workload import UserWorkload
 from autotune.controls.placement import offered
 from autotune.errors import ProfileError
 from autotune.host.detect import detect
-from autotune.host.identity import governor, host_id, marks, short_host_id
+from autotune.host.identity import governor, host_id, marks
 from autotune.host.numeric_libraries import libraries
 from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
 from autotune.model.configuration import DEFAULT
@@ -31,10 +31,10 @@ from autotune.model.machine import Allocation, Machine
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer
 from autotune.model.similar_machines import rank_profiles
 from autotune.profiles import profile_files, resolve
-from autotune.profiles.folders import state_dir, user_profiles
+from autotune.profiles.folders import user_profiles
 from autotune.search.environment import Environment
 from autotune.search.events import Listener, SelfTestStarted
-from autotune.search.journal import Header, Journal
+from autotune.search.journal import Header, Journal, journal_path
 from autotune.search.machine_states import Capacity
 from autotune.search.microarchitectures import generations, host_microarchitecture
 from autotune.search.pipeline import calibrate, confirm
@@ -262,11 +262,6 @@ def profile_with(entry: Entry, path: Path) -> Profile:
 def this_key() -> Key:
     """Key of a profile of this machine and allocation. Loads NumPy, whose BLAS is part of it."""
     return _key(*detect())
-
-
-def journal_path(key: Key) -> Path:
-    """Path of the journal of the last calibration of this machine and allocation."""
-    return state_dir() / f"calibration-{key.digest}-{short_host_id()}.jsonl"
 
 
 def _key(machine: Machine, allocation: Allocation) -> Key:
