@@ -185,7 +185,7 @@ def test_places_of_a_tuned_command_are_filled(tuned_here):
             Configuration(),
             Status.DEFAULT_KEPT,
             {},
-            "nothing was faster than the command as it stands",
+            "nothing was proved faster",
         ),
         (("--", "./simulate"), ONE_THREAD, Status.TUNED, {"NUMBA_NUM_THREADS": "2"}, "NUMBA_NUM_THREADS"),
         (("--", "./simulate"), Configuration(blas_threads=4096), Status.TUNED, {}, "more CPUs"),

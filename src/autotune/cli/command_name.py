@@ -68,7 +68,7 @@ def tuned_command(words: tuple[str, ...], *, name: str | None = None) -> TunedCo
 def _applied(words: tuple[str, ...], tuned: Found, usable_cpus: int) -> TunedCommand | str:
     entry = tuned.entry
     if entry.status is not Status.TUNED:
-        return messages.command_as_it_stands(entry.operation.name, entry.reason)
+        return messages.command_as_it_stands(entry.operation.name)
     choice = clamp(entry.choice, usable_cpus)
     if choice != entry.choice:
         return messages.command_of_more_cpus(entry.operation.name, entry.choice, usable_cpus)

@@ -415,7 +415,7 @@ BY_METRIC = "by the number that it prints"
 
 
 def entry_written(path: object, name: str, *, own_name: bool) -> str:
-    """Where the entry of a command was written, and how it is used; `own_name` if --name said how it is called."""
+    """Where the entry of a command was written, and how it is used; `own_name`: --name gave it."""
     short = name.removeprefix(COMMANDS)
     option = f" --name {short}" if own_name else ""
     return (
@@ -427,34 +427,36 @@ def entry_written(path: object, name: str, *, own_name: bool) -> str:
 def no_tuned_command(name: str) -> str:
     """`run --name` names a command that was not tuned."""
     return (
-        f"no profile here holds {name}; `autotune tune --name {name.removeprefix(COMMANDS)} -- CMD` makes it"
+        f"No profile here holds {name}; `autotune tune --name {name.removeprefix(COMMANDS)} -- CMD` makes it."
     )
 
 
-def command_as_it_stands(name: str, reason: str) -> str:
+def command_as_it_stands(name: str) -> str:
     """A command that was tuned without a gain."""
-    return f"{name} was tuned, and nothing was faster than the command as it stands ({reason.rstrip('.')})"
+    return f"{name} was tuned, and nothing was proved faster than the command as it stands."
 
 
-def command_of_more_cpus(name: str, choice: object, usable_cpus: int) -> str:
+def command_of_more_cpus(name: str, configuration: object, usable_cpus: int) -> str:
     """A tuned command whose threads do not fit the CPUs."""
-    return f"{name} was tuned for more CPUs ({choice}) than the {usable_cpus} that are usable"
+    return f"{name} is not used: it was tuned for more CPUs ({configuration}) than the {usable_cpus} usable here."
 
 
-def command_without_place(name: str, place: str) -> str:
+def command_without_place(name: str, place: object) -> str:
     """A tuned command that lacks a place for a value."""
-    return f"{name} was tuned with {place} in its arguments, which this command does not have"
+    return (
+        f"{name} is not used: it was tuned with {place} in its arguments, which this command does not have."
+    )
 
 
-def command_of_own_variables(name: str, variables: Sequence[str]) -> str:
+def command_of_own_variables(name: str, names: Sequence[str]) -> str:
     """A tuned command, whose thread variables the user has set otherwise."""
-    return f"{name} was tuned with another value of {', '.join(variables)} than you have set"
+    return f"{name} is not used: it was tuned with another value of {', '.join(names)} than you have set."
 
 
-def running_tuned(name: str, choice: object, ratio: float | None) -> str:
+def running_tuned(name: str, configuration: object, ratio: float | None) -> str:
     """What `run` does to a command that was tuned as a whole."""
     gain = "" if ratio is None else f", {units.speedup(ratio)} as fast as the command as it stands"
-    return f"autotune run: {name} as `autotune tune` measured it: {choice}{gain}."
+    return f"autotune run: {name} as `autotune tune` measured it: {configuration}{gain}."
 
 
 def no_place(option: str, place: str) -> str:
@@ -733,13 +735,13 @@ def as_asked(threads: int) -> str:
 
 
 def running(
-    threads: int | None, reason: str, *, calls: bool, user_limit: int | None, command: str | None = None
+    threads: int | None, reason: str, *, calls: bool, user_limit: int | None, text: str | None = None
 ) -> str:
     """What `run` does to the command; `calls` if calls and loops of its Pythons are tuned, too.
 
-    `command` says why the choice of `tune` for it is not used.
+    `text` says why the choice of `tune` for it is not used.
     """
-    reason = reason if command is None else f"{reason} The command: {command}."
+    reason = reason if text is None else f"{reason} {text}"
     rest = ", calls and loops of its Pythons as measured" if calls else ""
     if threads is not None and user_limit is not None:
         return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}){rest}."

@@ -69,7 +69,7 @@ def run(
     threads, reason = choose_threads(blas_threads)
     variables = thread_variables.exports(threads, os.environ)
     limit = None if variables else thread_variables.user_limit(os.environ)
-    note(printable(messages.running(threads, reason, calls=not only, user_limit=limit, command=tuned)))
+    note(printable(messages.running(threads, reason, calls=not only, user_limit=limit, text=tuned)))
     if not only:
         variables |= startup_variables(os.environ, reductions=reductions, children=children)
     return replace_process(command, {**os.environ, **variables})
