@@ -204,7 +204,9 @@ def test_a_tuned_command_that_cannot_be_used_runs_as_others_and_says_why(
 
 def test_what_options_ask_for_goes_before_a_tuned_command(tuned_here):
     _, replaced = tuned_here("--reductions", "--", "./simulate", choice=ONE_THREAD)
-    assert replaced["environ"]["AUTOTUNE_START"] == "reductions"
+    assert replaced["environ"]["AUTOTUNE_START"] == "apply+reductions"
+    _, replaced = tuned_here("--learn", "--", "./simulate", choice=ONE_THREAD)
+    assert replaced["environ"]["AUTOTUNE_START"] == "apply+learn"
     done, _ = tuned_here("--name", "simulate", "--children", "--", "./simulate", choice=ONE_THREAD)
     assert done.exit_code == 2
 

@@ -722,10 +722,10 @@ def history_written(path: object, count: int) -> str:
 # --- a command that is run --------------------------------------------------------------------
 
 ONLY_VARIABLES = (
-    "--blas-threads and --environment-only set variables only; --reductions and --children are for more."
+    "--blas-threads and --environment-only set variables only; --reductions, --learn and --children are for more."
 )
 NAME_ALONE = (
-    "--name asks for what `tune` chose; --blas-threads, --reductions and --children ask for something else."
+    "--name asks for what `tune` chose; --blas-threads, --reductions, --learn and --children ask for more."
 )
 NO_SUCH_COMMAND = "there is no such command"
 

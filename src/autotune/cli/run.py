@@ -26,6 +26,7 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
 )
 @click.option("--name", metavar="NAME", help="The command's name in the profile; else the script's.")
 @click.option("--reductions", is_flag=True, help="Also compute sums on several CPUs: their last bits differ.")
+@click.option("--learn", is_flag=True, help="Also try other thread counts for calls without an entry, and learn.")
 @click.option("--children", is_flag=True, help="Also in the Pythons that those of the command start.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def run(
@@ -34,6 +35,7 @@ def run(
     environment_only: bool,
     name: str | None,
     reductions: bool,
+    learn: bool,
     children: bool,
     command: tuple[str, ...],
 ) -> int:
@@ -54,12 +56,13 @@ def run(
     Examples:
       autotune run -- python simulate.py --steps 100
       autotune run --reductions -- pytest
+      autotune run --learn -- python serve.py
       autotune run --blas-threads 1 -- make test
     """
     only = environment_only or blas_threads is not None
-    if only and (reductions or children):
+    if only and (reductions or learn or children):
         raise click.UsageError(messages.ONLY_VARIABLES)
-    otherwise = blas_threads is not None or reductions or children
+    otherwise = blas_threads is not None or reductions or learn or children
     if otherwise and name is not None:
         raise click.UsageError(messages.NAME_ALONE)
     tuned = None if otherwise else tuned_command(command, name=name)
@@ -71,20 +74,20 @@ def run(
     limit = None if variables else thread_variables.user_limit(os.environ)
     note(printable(messages.running(threads, reason, calls=not only, user_limit=limit, text=tuned)))
     if not only:
-        variables |= startup_variables(os.environ, reductions=reductions, children=children)
+        variables |= startup_variables(os.environ, reductions=reductions, learn=learn, children=children)
     return replace_process(command, {**os.environ, **variables})
 
 
-def startup_variables(environ: Mapping[str, str], *, reductions: bool, children: bool) -> dict[str, str]:
+def startup_variables(
+    environ: Mapping[str, str], *, reductions: bool, children: bool, learn: bool = False
+) -> dict[str, str]:
     """Return variables that have a Python call apply() from its start (`runtime/startup/sitecustomize.py`)."""
     from autotune import runtime
 
     folder = os.path.join(runtime.__path__[0], "startup")  # noqa: PTH118
     places = [folder, *filter(None, [environ.get("PYTHONPATH")])]
-    variables = {
-        "PYTHONPATH": os.pathsep.join(places),
-        "AUTOTUNE_START": "reductions" if reductions else "apply",
-    }
+    wishes = ["apply", *(["reductions"] if reductions else []), *(["learn"] if learn else [])]
+    variables = {"PYTHONPATH": os.pathsep.join(places), "AUTOTUNE_START": "+".join(wishes)}
     return {**variables, "AUTOTUNE_START_CHILDREN": "1"} if children else variables
 
 

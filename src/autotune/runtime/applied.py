@@ -30,6 +30,7 @@ class Wishes(NamedTuple):
     reductions: bool = False
     reproducible: bool = False
     guard: bool = False
+    learn: bool = False
     record: bool | None = None
     dtype: Any = "float64"
     sizes: Mapping[str, int] = {}
@@ -119,9 +120,10 @@ def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
         _check_profile_is_used(now, wishes.profile)
     now = _with_allocator(now, wishes.allocator, strict=strict)
     now = now._replace(
-        per_call=_is_per_call(wishes.per_call) or wishes.guard,
+        per_call=_is_per_call(wishes.per_call) or wishes.guard or wishes.learn,
         reductions=wishes.reductions or state.initial_reductions,
         guard=wishes.guard,
+        learn=wishes.learn or state.initial_learn,
         record=_is_recording(wishes.record),
     )
     if wishes.children:
@@ -233,16 +235,20 @@ def _start_interception(setting: Setting, resolution: "Resolution") -> None:
 
     if setting.record:
         state.demand = state.process_demand = state.process_demand or Demand()
-    state.per_call = PerCall(resolution, initial=setting.initial_threads)
+    state.overrides = {}
+    state.per_call = PerCall(resolution, initial=setting.initial_threads, override=state.override)
     state.per_call.start(
         switch=setting.per_call and not setting.reproducible,
         loops=setting.per_call,
         guard=setting.guard,
+        learn=setting.learn and not setting.reproducible,
         record=setting.record,
         reductions=setting.reductions and not setting.reproducible,
     )
     if setting.reproducible:
         state.per_call.why += " Calls are not switched: one count for everything was asked for."
+        if setting.learn:
+            state.per_call.why += " Nothing is learned either."
     atexit.unregister(write_demand)
     atexit.register(write_demand)
 
@@ -254,6 +260,7 @@ def stop_interception() -> None:
     if ended is None:
         return
     ended.stop()
+    state.overrides = {}
     if ended.guard is not None:
         state.dropped.extend(ended.guard.dropped)
     if demand is not None:

@@ -11,6 +11,7 @@ from autotune.profiles.resolve import resolve
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
+    from autotune.model.operation import Operation
     from autotune.profiles.resolve import Resolution
     from autotune.runtime.demand import Demand
     from autotune.runtime.guard import Dropped
@@ -40,6 +41,7 @@ class Setting(NamedTuple):
     per_call: bool = False
     reductions: bool = False
     guard: bool = False
+    learn: bool = False
     record: bool = False
     reproducible: bool = False
 
@@ -54,10 +56,14 @@ class State:
         """Values of the exported variables before they were set."""
         self.answers: dict[Any, Configuration | None] = {}
         """What config() answered, by its arguments."""
+        self.overrides: dict[Operation, Configuration] = {}
+        """What this process found out to be better than what profiles say: dropped by the guard, or learned."""
         self.reported: set[str] = set()
         """Unknown names that were logged."""
         self.initial_reductions = False
         """What the start of the process (`autotune run --reductions`) asked for."""
+        self.initial_learn = False
+        """The same of `autotune run --learn`."""
         self.per_call: PerCall | None = None
         """The interception of single calls; None: there is none."""
         self.demand: Demand | None = None
@@ -85,6 +91,11 @@ class State:
     def replace_setting(self, setting: Setting) -> None:
         """Put a setting in the place of the current one, and forget the answers given under that."""
         self.setting = setting
+        self.answers = {}
+
+    def override(self, operation: "Operation", configuration: "Configuration") -> None:
+        """Let config() answer this for an operation from now on."""
+        self.overrides[operation] = configuration
         self.answers = {}
 
     def remember(self, question: object, answer: "Configuration | None") -> None:

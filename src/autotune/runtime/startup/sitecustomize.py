@@ -14,7 +14,8 @@ import os
 import sys
 
 WISH, CHILDREN = "AUTOTUNE_START", "AUTOTUNE_START_CHILDREN"
-"""Set by `autotune run` (cli/run.py): "apply", or "reductions" for these too; and "1" to reach all later processes."""
+"""Set by `autotune run` (cli/run.py): "apply", with "+reductions" or "+learn" for these too; and "1" to reach all later
+processes."""
 
 
 def begin():
@@ -51,7 +52,7 @@ def apply(wish):
     except (ImportError, SyntaxError):
         sys.stderr.write("autotune run: %s has no autotune, so its calls run as without.\n" % sys.executable)
     else:
-        apply_from_start(reductions=wish == "reductions")
+        apply_from_start(reductions="reductions" in wish, learn="learn" in wish)
 
 
 class _NumpyWatch(object):
