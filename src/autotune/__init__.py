@@ -41,7 +41,7 @@ _HOMES = {
     "usable_cpus": "runtime.cpu_count",
     "workload": "runtime.naming",
 }
-"""Where each public name lives. It is loaded when it is first used: importing autotune costs next to
+"""The module of each public name. It is loaded when it is first used: importing autotune costs next to
 nothing."""
 
 

@@ -40,7 +40,7 @@ def test_a_choice_at_which_a_copy_dies_fails_and_the_others_get_their_turn(tmp_p
     default, failed, other = _run("dying_copies", TWO, THREE, copies=2, log=tmp_path / "log")
 
     assert failed.failure.kind is FailureKind.PROTOCOL
-    assert "One of the copies that ran beside it ended" in failed.failure.reason
+    assert "A copy that ran at the same time ended" in failed.failure.reason
     assert len(default.seconds) == len(other.seconds) == 1
 
 

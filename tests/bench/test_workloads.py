@@ -177,7 +177,7 @@ def test_what_lies_beside_a_window_that_is_filled_is_looked_at():
     with prepared("fill", {"n": 100}, layout="window") as work:
         result = work.plain()
         result.base[0, -1] = 5
-        assert work.check(result) == "Elements beside the window were overwritten."
+        assert work.check(result) == "Elements outside the window were overwritten."
 
 
 @pytest.mark.real

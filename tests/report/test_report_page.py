@@ -129,7 +129,7 @@ def test_entries_of_one_operation_are_shown_together_wherever_they_stand():
 
 
 def test_the_journals_absence_is_said(subject):
-    assert "No journal of its calibration is at hand" in drawn(replace(subject, sessions=()))
+    assert "No journal of its calibration is on this machine" in drawn(replace(subject, sessions=()))
 
 
 def test_without_a_measurement_of_the_limits_it_says_how_to_get_one(subject):

@@ -186,7 +186,7 @@ class CommandBench:
                 break
             arm = turn.candidate + 1
             if turn.default_first:
-                shared = last is not None and last.beside != arm
+                shared = last is not None and last.partner != arm
                 default = last if shared else self._run(record, 0)
                 candidate = self._run(record, arm)
             else:
@@ -202,7 +202,7 @@ class CommandBench:
             record.default_seconds += [] if shared else [default.value]
             agenda.note(turn, disturbed=not noise.accepted(pair))
             if not turn.default_first:
-                last = replace(default, beside=arm)
+                last = replace(default, partner=arm)
         for number in range(0 if record.pairs else plan.rounds):
             if 0 in record.failures or (number and _over(until)):
                 break
@@ -280,7 +280,7 @@ class _Run:
     ended: float
     load_before: pressure.Load
     load_after: pressure.Load
-    beside: int | None = None
+    partner: int | None = None
     """The arm of the pair that this run of the default ended."""
 
 

@@ -124,7 +124,7 @@ class _Costs:
 
 
 def measure(job: TrialJob, post: TrialListener, began: float, copies: Copies) -> None:
-    """Measure all tasks of the job beside its copies; its time began at `began` by the monotonic clock."""
+    """Measure all tasks of the job next to its copies; its time began at `began` by the monotonic clock."""
     end = None if job.seconds is None else began + job.seconds
     gc.disable()
     costs = _Costs()
@@ -386,7 +386,7 @@ class _TaskRun:
             self._post.send(resident=self._place, bytes=held)
 
     def _load(self) -> pressure.Load:
-        """Read the load. Beside copies and neighbours all that the parent started counts as own."""
+        """Read the load. With copies and neighbours, all processes of the parent count as own."""
         with self._costs.of("readings"):
             if self._job.company:
                 return pressure.read(pid=self._job.parent, cpus=affinity())

@@ -1,4 +1,4 @@
-"""Busy processes beside the trials: the load of a machine that others use all the time."""
+"""Busy processes next to the trials: the load of a machine that others use all the time."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,14 +23,14 @@ def neighbours(count: int) -> Iterator[tuple[int, ...]]:
 
 
 class Accompanied:
-    """A Bench beside neighbours, which rest while a plan asks for quiet."""
+    """A Bench with neighbours, which rest while a plan asks for quiet."""
 
     def __init__(self, bench: Bench, pids: Sequence[int]) -> None:
         self._bench = bench
         self._pids = tuple(pids)
 
     def run(self, plan: TrialPlan) -> Session:
-        """Measure a plan, beside the neighbours or without them."""
+        """Measure a plan, with the neighbours or without them."""
         with _resting(self._pids if plan.quiet else ()):
             return self._bench.run(plan)
 

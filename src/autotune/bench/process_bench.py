@@ -53,7 +53,7 @@ class ProcessBench:
     copies
         So many copies of each trial run at once, each of which may take its part of the memory and all of the CPUs.
     neighbours
-        Busy processes that this process keeps beside the trials, and that do not count as interference.
+        Busy processes that this process keeps next to the trials, and that do not count as interference.
 
     """
 

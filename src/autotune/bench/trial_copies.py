@@ -1,4 +1,4 @@
-"""Copies of a trial that run beside it, as ranks or web workers do that share the CPUs.
+"""Copies of a trial that run at the same time, as ranks or web workers do that share the CPUs.
 
 The first of them is the trial; the others follow it: whatever arm it is
 about to time, they put into force and repeat until the next one. So a sample always begins and ends among
@@ -118,6 +118,6 @@ def _ready(control: socket.socket) -> bool:
 
 
 def _end() -> NoReturn:
-    sys.stdout.write("One of the copies that ran beside it ended.\n")
+    sys.stdout.write("A copy that ran at the same time ended.\n")
     sys.stdout.flush()
     os._exit(1)

@@ -46,9 +46,9 @@ class TrialJob:
     """Once this much time has passed no further pair begins, but each candidate gets at least one."""
     usable_cpus: int = 1
     certain_cpus: float = 1.0
-    """CPUs' worth of time that affinity and quota leave to it, whoever shares them."""
+    """CPUs' worth of time that affinity and quota leave to it, before other processes take their share."""
     company: bool = False
-    """Whether other processes of its parent run beside it: neighbours, or copies."""
+    """Whether other processes of its parent run next to it: neighbours, or copies."""
     copies: int = 1
     """Processes that run the trial at once."""
     parent: int = 0

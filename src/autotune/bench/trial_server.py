@@ -48,7 +48,7 @@ class Post:
     """Line to the parent.
 
     Marks go into a file that the parent reads only when a deadline has passed or the process has ended: writing one
-    wakes nobody, so that the parent does not run during a sample.
+    wakes no process, so that the parent does not run during a sample.
     """
 
     def __init__(self, results: int, mark: int) -> None:

@@ -48,7 +48,7 @@ class UserKind(Kind):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserWorkload:
-    """How a trial process finds a user's function, and what it takes. Also a Workload of the bench."""
+    """A user's function: the way to load it in a trial process, and its arguments. Also a Workload of the bench."""
 
     name: str
     """Under which its entries go into the profile."""
@@ -152,7 +152,7 @@ class UserWorkload:
 
 
 def from_function(function: Function, name: str | None = None) -> UserWorkload:
-    """The workload of a function at hand, wherever it was defined; it travels to trials by cloudpickle.
+    """Make the workload of a function object, wherever it was defined; it travels to trials by cloudpickle.
 
     Raises BadWorkload if it has no usable name or parameters, or cannot be pickled.
     """
@@ -183,7 +183,7 @@ def from_source(source: str) -> UserWorkload:
 
 
 def inspect_function(function: Function, name: str) -> UserWorkload:
-    """What a function takes, by its signature. Raises BadWorkload for one that cannot be tuned."""
+    """Read a function's sizes and knobs from its signature. Raises BadWorkload for one that cannot be tuned."""
     if re.fullmatch(NAME, name) is None:
         raise BadWorkload(
             f"{name!r} cannot stand in a profile: define a function named by small letters, digits and _."

@@ -119,7 +119,7 @@ def calibrate_allocations(
         if len(turns) > 1:
             note(messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
         outcome, summed = measured(
-            turn, request, resume=resume, stored=known, beside=[one.measured for one in kept]
+            turn, request, resume=resume, stored=known, others=[one.measured for one in kept]
         )
         if outcome.finished or outcome.profile.entries:
             written = keep(outcome.profile, turn.path, sizes_named=bool(request.sizes))
@@ -149,7 +149,7 @@ class Turn:
     """The CPUs to be held to; None: as it is."""
     key: "Key"
     path: Path
-    """Where its profile goes."""
+    """The path of its profile."""
 
 
 def planned(cpus: str | None, output: Path | None) -> list[Turn]:
@@ -193,18 +193,18 @@ def journal_within(cpus: frozenset[int] | None) -> Path:
 
 
 def measured(
-    turn: Turn, request: Request, *, resume: bool, stored: Sequence["Profile"], beside: Sequence["Profile"]
+    turn: Turn, request: Request, *, resume: bool, stored: Sequence["Profile"], others: Sequence["Profile"]
 ) -> tuple["Outcome", str | None]:
     """One allocation's calibration, and what the choices of the store's profiles saved it.
 
-    `beside` is what this run measured for other allocations. Raises BadWorkload if the user's function cannot be
-    measured at all.
+    `others` are the profiles that this run measured for other allocations. Raises BadWorkload if the user's function
+    cannot be measured at all.
     """
     from autotune.search.runner import calibrate_machine
 
     with confined(turn.cpus), progress() as report:
         log = Log(report)
-        outcome = calibrate_machine(request, report=log, resume=resume, relatives=[*beside, *stored])
+        outcome = calibrate_machine(request, report=log, resume=resume, relatives=[*others, *stored])
     failures = [one.reason for one in outcome.profile.entries if one.status is Status.FAILED]
     if request.workload is not None and failures and len(failures) == len(outcome.profile.entries):
         raise BadWorkload(messages.workload_failed(request.workload.name, failures[0]))

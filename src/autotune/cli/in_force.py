@@ -27,7 +27,7 @@ class LocalProfile:
 
     path: str
     layer: str
-    """Who put it there."""
+    """The source that it came from."""
     in_force: int
     """Entries of it that apply here."""
     reason: str

@@ -35,6 +35,7 @@ Exit codes:
 """
 
 VERBS = {
+    "advise": "Record one run of a command, and say what autotune can do for it here.",
     "calibrate": "Measure this machine and write its profile.",
     "run": "Run a command with BLAS threads set as the profile says.",
     "compare": "Run a command plain and tuned, in pairs of runs, and print the speed-up.",
@@ -59,7 +60,7 @@ def no_such_verb(verb: str, nearest: str) -> str:
 
 
 def operations(names: Iterable[str]) -> str:
-    """What can be measured, below the help of a verb."""
+    """List the operations that can be measured, for the end of a verb's help."""
     return f"Operations: {', '.join(names)}."
 
 
@@ -117,7 +118,7 @@ def made(
     neighbours: int = 0,
     copies: int = 1,
 ) -> str:
-    """How a profile was measured, in one line."""
+    """Describe the measurement of a profile in one line."""
     parts = [
         f"Measured {created or 'at an unknown time'}" + (f" by autotune {version}" if version else ""),
         effort and f"effort {effort}",
@@ -170,7 +171,7 @@ LAYERS = {
 
 
 def local_profile(layer: str, *, in_force: int) -> str:
-    """Who put a profile on this machine, and how much of it applies."""
+    """Describe the source of a profile and the number of its entries in force."""
     return f"{LAYERS[layer].capitalize()}; {count_of(in_force, 'entry', 'entries')} in force."
 
 
@@ -311,18 +312,18 @@ def _times(elapsed: float, remaining: float) -> str:
 
 
 def written(path: object, *, faster: int, total: int) -> str:
-    """Where the profile went, and what is in it."""
+    """Name the file of the profile and count its entries."""
     return f"{faster} of {total} entries run faster than plain NumPy. The profile is in {path}."
 
 
 def undecided(count: int, command: str) -> str:
-    """What the time or others left open, and the command that decides it."""
+    """Describe the entries left open, and the command that decides them."""
     entries = "1 entry is" if count == 1 else f"{count} entries are"
     return f"{entries} undecided: the time ended, or others used the CPUs. To decide the rest: {command}"
 
 
 def earlier(count: int) -> str:
-    """What else is in the profile."""
+    """Count the entries of earlier runs in the profile."""
     return f"It also holds {count} entr{'y' if count == 1 else 'ies'} of earlier runs, which stay in use."
 
 
@@ -332,7 +333,7 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
 
 
 def how_to_use(path: object, *, found: bool) -> str:
-    """What to do next; `found` if programs look in that place by themselves."""
+    """Name the next step; `found` if programs look in that place by themselves."""
     if found:
         return (
             "Programs use it by autotune.apply(), map_blocks and the like; "
@@ -342,7 +343,7 @@ def how_to_use(path: object, *, found: bool) -> str:
 
 
 def how_to_see(command: str) -> str:
-    """What to do next, to look at it; `command` is how autotune is called here."""
+    """Name the commands that show the profile; `command` is the word that starts autotune."""
     return f"See it in pictures, in a browser: {command} report --open"
 
 
@@ -392,7 +393,7 @@ def workload_failed(name: str, reason: str) -> str:
 
 
 def workload_alone(operation: str) -> str:
-    """Operations beside a function of the user's."""
+    """Operations named together with a function of the user's."""
     return f"--workload tunes your function alone; calibrate {operation} with a command of its own."
 
 
@@ -414,6 +415,7 @@ BY_TIME = "by its time"
 BY_METRIC = "by the number that it prints"
 
 
+<<<<<<< HEAD
 def entry_written(path: object, name: str, *, own_name: bool) -> str:
     """Where the entry of a command was written, and how it is used; `own_name`: --name gave it."""
     short = name.removeprefix(COMMANDS)
@@ -457,6 +459,11 @@ def running_tuned(name: str, configuration: object, ratio: float | None) -> str:
     """What `run` does to a command that was tuned as a whole."""
     gain = "" if ratio is None else f", {units.speedup(ratio)} as fast as the command as it stands"
     return f"autotune run: {name} as `autotune tune` measured it: {configuration}{gain}."
+=======
+def entry_written(path: object, name: str) -> str:
+    """Name the file that the entry of a command was written to."""
+    return f"The profile {path} holds it as {name}."
+>>>>>>> main
 
 
 def no_place(option: str, place: str) -> str:
@@ -505,7 +512,7 @@ STANDINGS = {
 
 
 def verdict(checks: Iterable["Check"]) -> str:
-    """How many choices came to which verdict, and what to do."""
+    """Count the verdicts, and name the next step."""
     counts: dict[str, int] = {}
     for check in checks:
         counts[check.standing] = counts.get(check.standing, 0) + 1
@@ -734,6 +741,7 @@ def as_asked(threads: int) -> str:
     return f"{count_of(threads, 'BLAS thread')}, as asked."
 
 
+<<<<<<< HEAD
 def running(
     threads: int | None, reason: str, *, calls: bool, user_limit: int | None, text: str | None = None
 ) -> str:
@@ -742,6 +750,10 @@ def running(
     `text` says why the choice of `tune` for it is not used.
     """
     reason = reason if text is None else f"{reason} {text}"
+=======
+def running(threads: int | None, reason: str, *, calls: bool, user_limit: int | None) -> str:
+    """Describe the effect of `run` on the command; `calls` if calls and loops of its Pythons are tuned, too."""
+>>>>>>> main
     rest = ", calls and loops of its Pythons as measured" if calls else ""
     if threads is not None and user_limit is not None:
         return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}){rest}."

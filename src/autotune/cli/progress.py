@@ -1,4 +1,4 @@
-"""What a calibration is doing right now: a live line on a terminal, plain lines in a log."""
+"""Progress of a calibration: a live line on a terminal, plain lines in a log."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from autotune.search.events import (
 
 
 class Board:
-    """Where the calibration stands, in words. Knows events only: no clock, no terminal."""
+    """The state of the calibration, in words. Knows events only: no clock, no terminal."""
 
     def __init__(self) -> None:
         self._where = ""

@@ -82,13 +82,27 @@ def startup_variables(
     environ: Mapping[str, str], *, reductions: bool, children: bool, learn: bool = False
 ) -> dict[str, str]:
     """Return variables that have a Python call apply() from its start (`runtime/startup/sitecustomize.py`)."""
+    variables = _startup(environ, "reductions" if reductions else "apply")
+    return {**variables, "AUTOTUNE_START_CHILDREN": "1"} if children else variables
+
+
+def recording_variables(environ: Mapping[str, str], folder: str) -> dict[str, str]:
+    """Return variables that have a Python, and all that it starts, record its calls into a folder."""
+    return {**_startup(environ, f"record:{folder}"), "AUTOTUNE_START_CHILDREN": "1"}
+
+
+def _startup(environ: Mapping[str, str], wish: str) -> dict[str, str]:
     from autotune import runtime
 
     folder = os.path.join(runtime.__path__[0], "startup")  # noqa: PTH118
     places = [folder, *filter(None, [environ.get("PYTHONPATH")])]
+<<<<<<< HEAD
     wishes = ["apply", *(["reductions"] if reductions else []), *(["learn"] if learn else [])]
     variables = {"PYTHONPATH": os.pathsep.join(places), "AUTOTUNE_START": "+".join(wishes)}
     return {**variables, "AUTOTUNE_START_CHILDREN": "1"} if children else variables
+=======
+    return {"PYTHONPATH": os.pathsep.join(places), "AUTOTUNE_START": wish}
+>>>>>>> main
 
 
 def replace_process(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
@@ -102,12 +116,17 @@ def replace_process(command: tuple[str, ...], environ: Mapping[str, str]) -> int
             return subprocess.run(command, env=environ, check=False).returncode  # noqa: S603 - the user's own
         os.execvpe(command[0], command, environ)  # noqa: S606 - the user's own
     except (OSError, ValueError) as problem:  # ValueError: a NUL byte in an argument
-        if not isinstance(problem, PermissionError) and not _exists(command[0]):
-            why, status = messages.NO_SUCH_COMMAND, NOT_FOUND
-        else:  # a script whose interpreter is missing also counts as "file not found"
-            why, status = getattr(problem, "strerror", None) or str(problem), NOT_EXECUTABLE
-        write_error(printable(messages.cannot_run(command[0], why)))
-        return status
+        return cannot_start(command[0], problem)
+
+
+def cannot_start(command: str, problem: Exception) -> int:
+    """Say why a command cannot be started; return the exit status that shells give."""
+    if not isinstance(problem, PermissionError) and not _exists(command):
+        why, status = messages.NO_SUCH_COMMAND, NOT_FOUND
+    else:  # a script whose interpreter is missing also counts as "file not found"
+        why, status = getattr(problem, "strerror", None) or str(problem), NOT_EXECUTABLE
+    write_error(printable(messages.cannot_run(command, why)))
+    return status
 
 
 def _exists(command: str) -> bool:

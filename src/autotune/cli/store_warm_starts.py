@@ -1,4 +1,4 @@
-"""What other machines found, asked of the store before a calibration; and what that saved."""
+"""Warm starts from the store: choices of other machines, and the time that they saved."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -13,7 +13,7 @@ from autotune.search.events import Event, Listener, Tried
 
 
 def relatives(url: str | None, key: Key) -> list[Profile]:
-    """What the store knows of this machine's relatives; nothing, said once, if it is away or none is named.
+    """Read this machine's relatives from the store; none, with one note, if it cannot be reached or none is named.
 
     Raises BadSettings for a store or a configuration file that makes no sense.
     """
@@ -47,7 +47,7 @@ class Log:
 
 
 def summary(profile: Profile, known: Sequence[Profile], tried: Sequence[Tried]) -> str | None:
-    """How many choices came from relatives, and the time that saved; None if these had proved nothing."""
+    """Count the choices from relatives and the time saved; None if relatives had proved nothing."""
     from autotune.search.warm_starts import lessons, suggestions
 
     taught = lessons(known)
@@ -70,7 +70,7 @@ def saved(tried: Sequence[Tried], brought: Mapping[Operation, Configuration]) ->
 
     Without a hint a search may meet its choice at any of its trials, so halfway on the average. Sizes of one
     operation share the time of their search. A search that a hint ended early counts as long as it took, since
-    nobody knows how long it would have been without: what that saved comes on top.
+    its length without them is unknown: what that saved comes on top.
     """
     total = 0.0
     for _, events in groupby(tried, key=lambda event: (event.operation.name, event.operation.dtype)):
@@ -86,7 +86,7 @@ def saved(tried: Sequence[Tried], brought: Mapping[Operation, Configuration]) ->
 def _part(trials: Mapping[Configuration, float], choice: Configuration | None) -> float:
     """The part of a size's trials that came to lie behind its choice instead of before it.
 
-    `trials` says when each configuration was first measured. A small space is measured whole in one step, whoever
+    `trials` says when each configuration was first measured. A small space is measured whole in one step, no matter who
     knows what: none of it was saved.
     """
     if choice is None or choice not in trials or len(set(trials.values())) == 1:

@@ -117,7 +117,7 @@ def show_events(
     from rich.live import Live
     from rich.text import Text
 
-    # no refresh thread: it would be one more thing that runs beside a timing
+    # no refresh thread: it would be one more thing that runs during a timing
     screen = console(stderr=True)
     with Live(console=screen, auto_refresh=False, transient=True) as live:
 

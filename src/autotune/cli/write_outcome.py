@@ -29,13 +29,13 @@ class Kept:
     """A profile that was written."""
 
     measured: Profile
-    """What this run measured."""
+    """The profile that this run measured."""
     profile: Profile
-    """What was written: that, and the entries of earlier runs that it does not replace."""
+    """The profile that was written: that, and the entries of earlier runs that it does not replace."""
     path: Path
-    """Where it is."""
+    """Its path."""
     asked: Path
-    """Where it should be."""
+    """The path that was asked for."""
     why: str | None = None
     """Why it is somewhere else; None if it is where it should be."""
     outcome: "Outcome | None" = None
@@ -43,7 +43,7 @@ class Kept:
 
 
 def place(key: Key, output: Path | None) -> Path:
-    """Where the profile is to go: if nobody says, into the user's folder under the name of the machine.
+    """Return the path for the profile: without an option, the user's folder and the name of the machine.
 
     Raises UsageError if something else than a profile is there, which writing would destroy.
     """
@@ -170,8 +170,8 @@ def _earlier(kept: Kept) -> int:
 
 
 def _command() -> str:
-    """How to call autotune from the shell that called it: its name, or the whole path if it is on none."""
+    """Return the word that starts autotune in the calling shell: its name, or the whole path."""
     if shutil.which("autotune") is not None:
         return "autotune"
-    beside = Path(sys.executable).with_name("autotune")
-    return str(beside) if beside.exists() else f"{sys.executable} -m autotune"
+    sibling = Path(sys.executable).with_name("autotune")
+    return str(sibling) if sibling.exists() else f"{sys.executable} -m autotune"

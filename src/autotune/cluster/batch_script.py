@@ -46,7 +46,7 @@ class NodeCommands:
     """The commands that run on each node."""
 
     program: Sequence[str]
-    """How to call autotune."""
+    """The words that start autotune."""
     calibrate: Sequence[str]
     """Arguments of `calibrate`."""
     store: str

@@ -31,7 +31,7 @@ PAUSE_SECONDS = 5.0
 
 
 class NodeTask(StrEnum):
-    """What a node is told to do."""
+    """The order for a node."""
 
     INTRODUCE = "introduce"
     """Say which host and class it is, and what can be measured."""

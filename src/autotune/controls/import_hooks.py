@@ -55,7 +55,7 @@ class _Watch:
     def find_spec(
         self, _name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if self.expected and _BRINGS_BLAS in sys.modules:
+        if self.expected:
             for modules in list(self.expected):
                 if _are_imported(modules):
                     act = self.expected.pop(modules, None)

@@ -41,7 +41,7 @@ class ChildCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildResult:
-    """How a child ended, and what it wrote."""
+    """Exit status and output of a child."""
 
     status: int
     answer: bytes = b""

@@ -58,7 +58,7 @@ class DaemonLog:
 
 
 class DaemonContext:
-    """What all parts of the daemon share."""
+    """The state that all parts of the daemon share."""
 
     def __init__(self, settings: DaemonSettings, paths: DaemonPaths, log: DaemonLog, moment: Moment) -> None:
         self.settings = settings

@@ -51,7 +51,7 @@ class Interpreter:
 
     @property
     def name(self) -> str:
-        """What `status` and the state call it."""
+        """Its name in `status` and in the state."""
         variables = (f"{name}={value}" for name, value in sorted(self.environment.items()))
         return " ".join([*variables, self.python])
 
@@ -171,11 +171,11 @@ class DaemonPaths:
     run: Path
     """Lock and socket."""
     profiles: Path
-    """Where programs read the profiles that this daemon measured."""
+    """Folder in which programs read the profiles that this daemon measured."""
     mirror: Path
-    """Where programs read the profiles of the cluster's store."""
+    """Folder in which programs read the profiles of the cluster's store."""
     spool: Path
-    """Where programs leave counts of their calls."""
+    """Folder in which programs leave counts of their calls."""
     shared: bool = False
     """Is the spool open to every user?"""
 

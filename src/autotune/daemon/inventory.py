@@ -1,4 +1,4 @@
-"""What each listed interpreter has: its class key, the profile entries that apply to it, and when to ask it again."""
+"""Inventory of each listed interpreter: class key, profile entries that apply to it, and when to ask it again."""
 
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -56,7 +56,7 @@ class InventoryEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """What one interpreter has."""
+    """The inventory of one interpreter."""
 
     key: str
     """Digest of its class key."""

@@ -1,4 +1,4 @@
-"""What follows from the result of a job: for the state, and for the profiles that programs read."""
+"""Consequences of a job's result for the state and for the profiles that programs read."""
 
 from math import log
 from pathlib import Path

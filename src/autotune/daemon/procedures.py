@@ -1,4 +1,4 @@
-"""What is done for each kind of job, step by step.
+"""Procedures: the steps of each kind of job.
 
 A procedure is a generator: it yields the command of the next child process, is sent the child's result, and returns
 the result of the job. One that is dropped in the middle leaves nothing in force: only the profile helper's `adopt`
@@ -26,7 +26,7 @@ from autotune.model.operation import Operation
 COMMAND_LINE = "autotune"
 CLAIMS = "autotune.share.claims"
 GRACE = 3.0
-"""How many times its budget a measuring child may take: NumPy loads, and a proof that was begun is finished."""
+"""Largest time of a measuring child, in budgets: NumPy loads, and a proof that was begun is finished."""
 HOST_BUSY_STATUS, USAGE_STATUS = 3, 2
 """Exit codes of the command line."""
 MAX_CANARY_RUNS = 3
@@ -37,7 +37,7 @@ MAX_CANARY_ENTRIES = 5
 
 
 class JobEnd(StrEnum):
-    """How a job ended."""
+    """The kind of end of a job."""
 
     ADOPTED = "adopted"
     FINE = "fine"
@@ -70,7 +70,7 @@ class CheckedEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """What came of a job."""
+    """The result of a job."""
 
     end: JobEnd
     why: str

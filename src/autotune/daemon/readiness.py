@@ -31,7 +31,7 @@ class IdleWindow:
     opened: float = 0.0
     """When it last opened, monotonic seconds."""
     short_openings: int = 0
-    """How often in a row load closed it before `STABLE_SECONDS`."""
+    """Number of times in a row that load closed it before `STABLE_SECONDS`."""
 
 
 def next_window(window: IdleWindow, sample: LoadSample, limits: IdleThresholds) -> IdleWindow:

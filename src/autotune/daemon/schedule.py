@@ -1,4 +1,4 @@
-"""What to measure next, and why. Pure.
+"""Schedule: the next measurement and its reason. Pure.
 
 The causes come in the order of what they are worth to people: an order, a profile that may be slowing programs down,
 unfinished work, entries in doubt, calls that no entry covers (by calls times expected gain), stale or missing
@@ -39,7 +39,7 @@ class JobCause(IntEnum):
 
 
 CLASS_WIDE = frozenset({JobCause.MISSING, JobCause.UNDECIDED})
-"""What all hosts of a class lack, so that one host measures it for all."""
+"""A gap of all hosts of a class, which one host measures for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class ScheduledJob:
 
     @property
     def subject(self) -> str:
-        """What it is about. Jobs with one subject share their failures."""
+        """Its subject. Jobs with one subject share their failures."""
         return self.path or str(self.operation)
 
     def as_dict(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class ScheduledJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleInput:
-    """What the decision is made of."""
+    """Everything that the decision depends on."""
 
     settings: DaemonSettings
     state: DaemonState

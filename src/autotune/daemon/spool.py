@@ -1,4 +1,4 @@
-"""What programs leave when they end (`runtime/demand.py`): counts of their calls, and entries that a guard dropped.
+"""Files that programs leave at their end (`runtime/demand.py`): counts of calls, and entries that a guard dropped.
 
 Any user may write to the spool, so a file can do one thing only: put an operation of the catalogue at a size forward
 in the queue.

@@ -1,4 +1,4 @@
-"""What the daemon remembers from one run to the next, and its file.
+"""State of the daemon that outlives a run, and its file.
 
 The file is JSON, replaced as a whole, and believed only where every value is valid. Results are not part of it:
 profiles hold them, and the journals of `autotune calibrate` hold those of unfinished calibrations. A lost state loses
@@ -110,7 +110,7 @@ class DaemonState:
     retries: dict[str, Retry] = field(default_factory=dict)
     """By the subject of the work that failed."""
     orders: dict[Operation, tuple[str, ...]] = field(default_factory=dict)
-    """What was ordered, with the interpreters that have measured it already."""
+    """Orders, with the interpreters that have measured them already."""
     doubts: dict[Operation, str] = field(default_factory=dict)
     """Entries that may not hold any more, each with the reason."""
     unfinished: UnfinishedCalibration | None = None

@@ -1,4 +1,4 @@
-"""What a colleague would say about this computer's limits and settings. Pure."""
+"""Advice about this computer's limits and settings. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -200,12 +200,12 @@ def _structure(machine: Machine, allocation: Allocation) -> list[str]:
 
 
 def noise(busy: float | None) -> list[str]:
-    """What follows for a calibration where others take this part of the usable CPUs' time."""
+    """Describe the effect on a calibration if others take this part of the usable CPUs' time."""
     if busy is None or busy < TOO_BUSY:
         return []
     said = (
         f"Others keep {busy:.0%} of the CPUs busy now. A calibration would find much too noisy to tell; wait for a "
-        "quiet moment, or measure beside such neighbours on purpose (autotune calibrate --neighbours K)."
+        "quiet moment, or measure next to such neighbours on purpose (autotune calibrate --neighbours K)."
     )
     return [said]
 

@@ -27,7 +27,7 @@ MEMORY = ("memory.max", "memory.high", "memory.limit_in_bytes")
 
 
 def folders(root: str = "") -> Folders:
-    """Where the limits of this process (of the recorded one, below a root) stand."""
+    """Find the control groups that limit this process (the recorded one, below a root)."""
     found: Folders = {controller: [] for controller in CONTROLLERS}
     members = _membership(root)
     for kind, controllers, hierarchy_root, mount_point in _mounts(root):
@@ -95,7 +95,7 @@ def _each(hierarchies: Iterable[list[str]]) -> list[str]:
 
 
 def _allowed(found: Folders, names: Iterable[str]) -> frozenset[int] | None:
-    """What the innermost folder that says something allows; its ancestors' sets contain it."""
+    """Return the CPUs of the innermost folder that has a set; its ancestors' sets contain it."""
     allowed: frozenset[int] | None = None
     for hierarchy in found["cpuset"]:
         texts = (read(f"{folder}/{name}") for folder in hierarchy for name in names)

@@ -80,7 +80,7 @@ def kernel(root: Path = Path("/")) -> str | None:
 
 
 def governor(root: Path = Path("/")) -> str | None:
-    """How the kernel sets the first CPU's frequency, such as "powersave"; None if it does not."""
+    """Return the frequency governor of the first CPU, such as "powersave"; None if it has none."""
     return read(f"{root}/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None
 
 

@@ -26,7 +26,7 @@ def read(path: str) -> str | None:
 
 
 def _opened(path: str, flags: int) -> int:
-    """A recording may hold a pipe in the place of a file; nobody will ever write to it."""
+    """A recording may hold a pipe in the place of a file; no process will ever write to it."""
     return os.open(path, flags | _NONBLOCK)
 
 

@@ -14,7 +14,7 @@ def libraries(*, load: bool = False) -> tuple[BlasLibrary, ...]:
 
     NumPy's and SciPy's wheels each bring a copy of their own, with threads of its own; SciPy's appears once
     `scipy.linalg` has been imported. Apple's Accelerate, ATLAS, the reference BLAS and statically linked
-    libraries cannot be seen (threadpoolctl #135, #136). FlexiBLAS stands beside the library that it passes calls
+    libraries cannot be seen (threadpoolctl #135, #136). FlexiBLAS is loaded next to the library that it passes calls
     on to. With `load`, NumPy is imported first if need be.
     """
     if load:

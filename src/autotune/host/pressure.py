@@ -1,4 +1,4 @@
-"""How busy the computer has been: totals since it started, of which the bench takes differences."""
+"""Load of the computer: totals since it started, of which the bench takes differences."""
 
 import os
 import re
@@ -23,7 +23,7 @@ class Load:
     """Totals at one moment, in seconds and counts. None where the kernel does not say."""
 
     busy_seconds: float | None = None
-    """CPU time that anybody used on the CPUs that were asked for, stolen time not included."""
+    """CPU time that all processes used on the CPUs that were asked for, stolen time not included."""
     stolen_seconds: float | None = None
     """CPU time that a hypervisor gave to other guests while this one wanted it."""
     waiting_seconds: float | None = None

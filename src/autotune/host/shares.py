@@ -19,7 +19,7 @@ CAPS: Mapping[str, str | None] = {
     "NCPUS": "PBS_JOBID",
     "LSB_DJOB_NUMPROC": "LSB_JOBID",  # LSF
 }
-"""Variables that cap the CPUs of a job or container, each with the variable that must stand beside it."""
+"""Variables that cap the CPUs of a job or container, each with the variable that must be set too."""
 
 RANKS: Mapping[str, str] = {
     "OMPI_COMM_WORLD_LOCAL_SIZE": "OMPI_COMM_WORLD_LOCAL_RANK",  # Open MPI
@@ -54,8 +54,8 @@ def caps(environ: Mapping[str, str]) -> dict[str, int]:
     """Return the caps on the CPUs of the job or container that hold here, by variable."""
     found = {
         name: number
-        for name, beside in CAPS.items()
-        if (number := count(environ.get(name))) is not None and (beside is None or environ.get(beside))
+        for name, companion in CAPS.items()
+        if (number := count(environ.get(name))) is not None and (companion is None or environ.get(companion))
     }
     on_node = count(environ.get("SLURM_CPUS_ON_NODE"))
     if on_node is not None and environ.get("SLURM_JOB_ID"):

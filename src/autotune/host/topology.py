@@ -27,7 +27,7 @@ SAME_KIND = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """What the kernel says about the structure of a computer."""
+    """Structure of a computer, as the kernel describes it."""
 
     cpus: tuple[Cpu, ...] = ()
     """The online ones."""

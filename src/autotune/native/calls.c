@@ -1,5 +1,6 @@
 /* See calls.h. */
 #include "calls.h"
+#include "recorder.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -399,11 +400,29 @@ static bool is_writable(void *place)
     return written;
 }
 
-static PyMethodDef *definition_of(PyObject *target, enum kind *kind)
+/* Functions of Cython begin as CPython's do, and call what their definition says at the time. */
+static PyMethodDef *cython_definition(PyObject *target)
+{
+    PyObject *type = PyType_GetName(Py_TYPE(target)), *name = NULL;
+    PyMethodDef *definition = NULL;
+    if (type != NULL && PyUnicode_CompareWithASCIIString(type, "cython_function_or_method") == 0) {
+        name = PyObject_GetAttrString(target, "__name__");
+        definition = ((struct builtin *)target)->definition;
+        if (name == NULL || !PyUnicode_Check(name) ||
+            PyUnicode_CompareWithASCIIString(name, definition->ml_name) != 0) {
+            definition = NULL;
+        }
+    }
+    PyErr_Clear();
+    Py_XDECREF(type);
+    Py_XDECREF(name);
+    return definition;
+}
+
+PyMethodDef *calls_definition(PyObject *target)
 {
     PyMethodDef *definition = NULL;
     if (PyCFunction_CheckExact(target)) {
-        *kind = FUNCTION;
         definition = ((struct builtin *)target)->definition;
         if (definition->ml_meth != PyCFunction_GetFunction(target) ||
             definition->ml_flags != PyCFunction_GetFlags(target)) {
@@ -411,16 +430,18 @@ static PyMethodDef *definition_of(PyObject *target, enum kind *kind)
         }
     } else if (Py_TYPE(target) == &PyMethodDescr_Type) {
         const struct descriptor *descriptor = (struct descriptor *)target;
-        *kind = METHOD;
-        if (descriptor->type != &PyArray_Type || !PyUnicode_Check(descriptor->name)) {
+        if ((descriptor->type != &PyArray_Type && descriptor->type != &PyUFunc_Type) ||
+            !PyUnicode_Check(descriptor->name)) {
             return NULL;
         }
         definition = descriptor->definition;
         if (PyUnicode_CompareWithASCIIString(descriptor->name, definition->ml_name) != 0) {
             return NULL;
         }
+    } else {
+        definition = cython_definition(target);
     }
-    return definition;
+    return definition != NULL && is_writable(&definition->ml_meth) ? definition : NULL;
 }
 
 /* --- what Python calls ------------------------------------------------------------------------------------------ */
@@ -433,17 +454,15 @@ static bool look_at(struct hook *hook)
         hook->place = (_Atomic(void *) *)&((PyUFuncObject *)hook->target)->vectorcall;
         return true;
     }
-    PyMethodDef *definition = definition_of(hook->target, &hook->kind);
+    PyMethodDef *definition = calls_definition(hook->target);
     if (definition == NULL) {
-        PyErr_Format(PyExc_TypeError, "%R is not built as it is known to be.", hook->target);
+        PyErr_Format(PyExc_TypeError, "%R is not built as it is known to be, or its C function cannot be exchanged.",
+                     hook->target);
         return false;
     }
+    hook->kind = Py_TYPE(hook->target) == &PyMethodDescr_Type ? METHOD : FUNCTION;
     hook->flags = definition->ml_flags;
     hook->place = (_Atomic(void *) *)&definition->ml_meth;
-    if (!is_writable((void *)hook->place)) {
-        PyErr_Format(PyExc_TypeError, "The C function of %R cannot be exchanged.", hook->target);
-        return false;
-    }
     return true;
 }
 
@@ -581,11 +600,16 @@ static PyObject *met_call(PyObject *object, PyObject *args, PyObject *keywords)
     Py_INCREF((PyObject *)around.calls);
     Py_INCREF(function);
     self->calls->count++;
+    struct record record = {0};
+    if (self->calls->row != NULL && recorder_is_on()) {
+        record_begin(&record, self->calls->row, 1);
+    }
     if (self->through != NULL) {
         around.switched = true;
         switch_begin(&around.flight, self->through, self->calls);
     }
     PyObject *result = end(&around, PyObject_Call(function, args, keywords));
+    record_end(&record);
     Py_DECREF(function);
     return result;
 }

@@ -21,6 +21,10 @@ bool calls_release(int number);
 /* How many hooks have been used. */
 int calls_used(void);
 
+/* The definition of a built-in function, a method of arrays or ufuncs, or a function of Cython, whose C function can be
+ * exchanged; else NULL. */
+PyMethodDef *calls_definition(PyObject *target);
+
 int calls_types(PyObject *module);
 
 #endif

@@ -3,7 +3,10 @@
 #include "calls.h"
 #include "loops.h"
 #include "pool.h"
+#include "recorder.h"
 #include "switch.h"
+
+#include <errno.h>
 
 /* --- the pool ------------------------------------------------------------------------------------------------------ */
 
@@ -229,6 +232,60 @@ static PyObject *blas_spins(PyObject *module, PyObject *value)
     Py_RETURN_NONE;
 }
 
+/* --- recording ------------------------------------------------------------------------------------------------------ */
+
+static PyObject *record(PyObject *module, PyObject *args)
+{
+    const char *path;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "s", &path)) {
+        return NULL;
+    }
+    errno = recorder_open(path);
+    if (errno != 0) {
+        return PyErr_SetFromErrnoWithFilename(PyExc_OSError, path);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *record_ends(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    recorder_close();
+    Py_RETURN_NONE;
+}
+
+static PyObject *record_function(PyObject *module, PyObject *args)
+{
+    PyObject *target;
+    const char *name;
+    int kind;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OsC", &target, &name, &kind)) {
+        return NULL;
+    }
+    const bool is_ufunc = PyObject_TypeCheck(target, &PyUFunc_Type);
+    return PyBool_FromLong(is_ufunc ? recorder_meet_ufunc(target) : recorder_meet_function(target, name, (char)kind));
+}
+
+static PyObject *record_calls(PyObject *module, PyObject *args)
+{
+    PyObject *calls;
+    const char *name, *types;
+    long long sizes[4] = {-1, -1, -1, -1};
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Oss|LLLL", &calls, &name, &types, sizes, sizes + 1, sizes + 2, sizes + 3)) {
+        return NULL;
+    }
+    if (!is_calls(calls)) {
+        PyErr_SetString(PyExc_TypeError, "What is recorded is Calls.");
+        return NULL;
+    }
+    const int64_t key[4] = {sizes[0], sizes[1], sizes[2], sizes[3]};
+    ((Calls *)calls)->row = recorder_row(calls, name, types, key);
+    Py_RETURN_NONE;
+}
+
 /* --- the module ----------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef functions[] = {
@@ -254,6 +311,13 @@ static PyMethodDef functions[] = {
      "Let the live guard look at calls that take at least so long, and at calls that learn."},
     {"time_calls", time_calls, METH_O, "Time every call that is met, or not."},
     {"blas_spins", blas_spins, METH_O, "Set for how many seconds BLAS threads spin after a call; 0: not at all."},
+    {"record", record, METH_VARARGS, "record(path)\n--\n\nRecord calls into a new file, until the process ends."},
+    {"record_ends", record_ends, METH_NOARGS, "Note that the process ends in order."},
+    {"record_function", record_function, METH_VARARGS,
+     "record_function(target, name, kind)\n--\n\n"
+     "Record calls of a ufunc, built-in function or method. Return whether they can be."},
+    {"record_calls", record_calls, METH_VARARGS,
+     "record_calls(calls, name, types, *sizes)\n--\n\nRecord what Met objects of these Calls do."},
     {NULL, NULL, 0, NULL},
 };
 

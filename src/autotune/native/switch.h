@@ -31,6 +31,7 @@ typedef struct {
     unsigned int pause;       /* so many long calls are not told to the guard */
     unsigned long long count;
     long long nanoseconds;    /* of those that were timed */
+    struct record_row *row;   /* of the recording; NULL: they have none */
 } Calls;
 
 /* The count of a library for the calls that are in flight. */

@@ -115,7 +115,7 @@ def _compared(label: str, entries: Sequence[Row]) -> str:
 
 
 def _finding(entries: Sequence[Row]) -> str:
-    """Where the largest gain is, in a few words."""
+    """Name the profile and operation of the largest gain."""
     best = fastest(entries)
     if best["status"] != Status.TUNED:
         return "nothing was proved faster in any profile"

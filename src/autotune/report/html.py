@@ -25,7 +25,7 @@ class HtmlColumn:
     title: str = ""
     """Empty for a column that only the figure needs."""
     shown: Callable[[Any], str] | None = None
-    """How a number is written for people; None for text, which stands as it is."""
+    """Return the function that formats a column's numbers for people; None for text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class HtmlTable:
     rows: Sequence[Mapping[str, Any]]
 
     def html(self) -> str:
-        """The table as HTML; numbers stand beside their words, exact, in `data-v`."""
+        """The table as HTML; the exact number of each cell is in its `data-v`."""
         heads = "".join(_head(column) for column in self.columns)
         rows = "\n".join(f"<tr>{self._cells(row)}</tr>" for row in self.rows)
         return (
@@ -130,7 +130,7 @@ def by_label(entries: Iterable[Row]) -> Iterable[tuple[str, Sequence[Row]]]:
 
 
 def told(entries: Sequence[Row]) -> str:
-    """What a screen reader says of entries: the largest gains."""
+    """Describe entries for a screen reader: the largest gains."""
     tuned = sorted((row for row in entries if row["status"] == Status.TUNED), key=lambda row: -row["speedup"])
     said = [f"{row['label']} {row['sizes']} {row['speedup']:.2f} times as fast" for row in tuned[:6]]
     return f"{len(tuned)} of {len(entries)} entries tuned. {'; '.join(said)}"
@@ -147,7 +147,7 @@ def work(row: Row) -> str:
 
 
 def finding(entries: Sequence[Row]) -> str:
-    """What entries come to, in one sentence: the largest gain, with its interval and its choice."""
+    """Summarize entries in one sentence: the largest gain, its interval and its choice."""
     tuned = [row for row in entries if row["status"] == Status.TUNED]
     if not tuned:
         return "NumPy's default stays: nothing was proved faster"

@@ -29,9 +29,9 @@ def operations(subject: Subject, entries: Sequence[Row]) -> Iterable[str]:
     trials, points = (_by_name(made(subject)) for made in (rows.trials, rows.points))
     groups = [(label, list(group)) for label, group in by_label(entries)]
     said = (
-        "The journal of this profile&rsquo;s last calibration is at hand: how each search went is shown too."
+        "The journal of this profile&rsquo;s last calibration is on this machine: each search is shown too."
         if subject.sessions
-        else "No journal of its calibration is at hand on this machine, so how the search went is not shown."
+        else "No journal of its calibration is on this machine, so the search is not shown."
     )
     if len(groups) > MOST_OPERATIONS:
         said += (

@@ -59,7 +59,7 @@ def header(subject: Subject, entries: Sequence[Row]) -> str:
 
 
 def _headline(tuned: Sequence[Row], *, of: int) -> str:
-    """What was gained, in a few words."""
+    """Summarize the gains in a few words."""
     if not of:
         return "Nothing was measured yet"
     if not tuned:
@@ -144,7 +144,7 @@ def limits(entries: Sequence[Row]) -> str:
 
 
 def _nearer(shown: Sequence[Row]) -> str:
-    """What came nearest to its limit by being tuned, in one sentence."""
+    """Name the tuned entry nearest to its hardware limit, in one sentence."""
 
     def step(row: Row) -> float:
         return float(min(row["share"], 1.0) - min(row["default_share"], 1.0))
@@ -209,7 +209,7 @@ _LIMITS = {
 
 
 def facts(subject: Subject) -> str:
-    """What is known, as a list; what is not is left out."""
+    """Return the values that are not None, as a list."""
     key, made = subject.profile.key, subject.profile.provenance
     pairs = [*_machine(key, made), *_method(key, made), ("Profile", subject.path)]
     items = "".join(f"<div><dt>{text(name)}</dt><dd>{text(said)}</dd></div>" for name, said in pairs if said)
@@ -254,7 +254,7 @@ def _method(key: Key, made: Provenance) -> Iterator[tuple[str, str]]:
             made.effort and f"effort {made.effort}",
             made.autotune and f"autotune {made.autotune}",
             f"{made.copies} copies at once" if made.copies > 1 else None,
-            f"beside {made.neighbours} busy processes" if made.neighbours else None,
+            f"next to {made.neighbours} busy processes" if made.neighbours else None,
         ),
     )
 

@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 TABLES: Mapping[str, str] = {
     "entries": "Every entry of every profile, with its evidence.",
     "machines": "What every profile was measured on, and how.",
-    "trials": "Every configuration that was measured, process by process, where a journal is at hand.",
+    "trials": "Every configuration that was measured, process by process, if this machine has the journal.",
     "points": "The same, all processes together.",
 }
 
@@ -37,7 +37,7 @@ class Subject:
     profile: Profile
     path: str | None = None
     sessions: tuple[Session, ...] = ()
-    """In order; empty where no journal of its calibration is at hand."""
+    """In order; empty if this machine has no journal of its calibration."""
 
 
 def labels(paths: Sequence[PurePath]) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def tables(subjects: Iterable[Subject]) -> dict[str, list[Row]]:
 
 
 def machine(subject: Subject) -> Row:
-    """What a profile was measured on, and how."""
+    """The machine and the conditions of a profile's measurement."""
     key, made = subject.profile.key, subject.profile.provenance
     known = asdict(made)
     return {
@@ -99,7 +99,7 @@ def entries(subject: Subject) -> list[Row]:
 
 
 def trials(subject: Subject) -> list[Row]:
-    """What was tried, in order."""
+    """Trials in order."""
     cpus = subject.profile.key.usable_cpus
     return [
         {
@@ -117,7 +117,7 @@ def trials(subject: Subject) -> list[Row]:
 
 
 def points(subject: Subject) -> list[Row]:
-    """What was measured of every configuration, all processes together.
+    """Summary of every configuration over all processes.
 
     Without the sessions, the corners that the entries hold.
     """
@@ -189,7 +189,7 @@ def size(operation: Operation) -> float:
 
 
 def shape(operation: Operation) -> str:
-    """What sizes on one line have in common: a matrix's proportions, else all sizes but the first."""
+    """Return the value that sizes on one line share: a matrix's proportions, else all sizes but the first."""
     values = [value for _, value in operation.sizes]
     if _is_matrix(operation):
         return (

@@ -40,7 +40,7 @@ LEFTOVER_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirroredClass:
-    """What the mirror holds of a class."""
+    """A class in the mirror."""
 
     key: Key
     path: Path

@@ -9,7 +9,7 @@ from autotune.share import signing_keys
 
 
 class TrustRule(StrEnum):
-    """What makes a publication trusted on this machine."""
+    """Conditions that make a publication trusted on this machine."""
 
     ANY = "any"
     """Every file of the store."""

@@ -83,7 +83,7 @@ def _prepare_fill(operation: Operation, layout: str, rng: Generator) -> Work:
         wide[...] = 0
         if not low == high == value:
             return f"The array holds {low} to {high}, not {value} everywhere."
-        return "Elements beside the window were overwritten." if spilt else None
+        return "Elements outside the window were overwritten." if spilt else None
 
     return Work(plain=plain, tuned=lambda configuration: _filler(array, value, configuration), check=check)
 
@@ -104,7 +104,7 @@ def cut(configuration: Configuration, whole: int) -> tuple[int, int]:
 
 
 def written(result: object, out: Array, period: Array) -> str | None:
-    """What is wrong with an array that was to be written; it is spoilt, so that no other passes with it."""
+    """Describe the fault of a written array, or return None; it is spoilt afterwards, so that it passes once only."""
     if result is not out:
         return "The result is not the array that was given to hold it."
     problem = elements(out, period)

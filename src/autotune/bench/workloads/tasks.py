@@ -54,7 +54,7 @@ class _Processes:
         return self._open[configuration][0]
 
     def start_seconds(self, configuration: Configuration) -> float:
-        """What the start took; nothing for the default, which has no workers."""
+        """Seconds of the start; zero for the default, which has no workers."""
         return 0.0 if configuration.is_default else self._open[configuration][1]
 
 

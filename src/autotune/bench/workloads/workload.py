@@ -1,4 +1,4 @@
-"""What a workload is: the same piece of work, plain and tuned, with its check."""
+"""Workload: the same piece of work, plain and tuned, with its check."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class Work:
     """One unit of work on inputs that are allocated and touched."""
 
     plain: Callable[[], object]
-    """What a program without autotune does."""
+    """Run the work as a program without autotune does."""
     tuned: Callable[[Configuration], Callable[[], object]]
     """The same work as the runtime does it; BLAS threads and allocator are set around it."""
     check: Callable[[object], str | None]
-    """What is wrong with a result, as a sentence; None if it is right. A result that is written into an array
+    """Describe the fault of a result, as a sentence; None if it is right. A result that is written into an array
     of the work's own is spoilt by its check, so that no later call passes with these numbers."""
     share: float = 1.0
     """Part of the operation's work that one call does; its time divided by this is the operation's time."""

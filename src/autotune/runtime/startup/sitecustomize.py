@@ -1,4 +1,4 @@
-# ruff: noqa: INP001, UP004, UP031, BLE001, PTH100, PTH120, ANN001, ANN201, ANN202, ANN204 - see below
+# ruff: noqa: INP001, UP004, UP031, BLE001, PTH100, PTH118, PTH120, PTH123, S110, SIM105, ANN001, ANN201, ANN202, ANN204 - see below
 # mypy: ignore-errors
 """Start-up of every Python below `autotune run`, which finds this file through PYTHONPATH.
 
@@ -15,7 +15,11 @@ import sys
 
 WISH, CHILDREN = "AUTOTUNE_START", "AUTOTUNE_START_CHILDREN"
 """Set by `autotune run` (cli/run.py): "apply", with "+reductions" or "+learn" for these too; and "1" to reach all later
-processes."""
+processes.
+
+`autotune advise` sets "record:FOLDER": nothing is applied, and calls are recorded there."""
+
+RECORD = "record:"
 
 
 def begin():
@@ -46,13 +50,30 @@ def clean():
 
 
 def apply(wish):
-    """Put the measured choices into force."""
+    """Put the measured choices into force, or record the calls."""
+    if wish.startswith(RECORD):
+        try:
+            record(wish[len(RECORD) :])
+        except Exception:
+            pass  # the program must run on as if nothing were recorded
+        return
     try:
         from autotune.runtime.apply import apply_from_start
     except (ImportError, SyntaxError):
         sys.stderr.write("autotune run: %s has no autotune, so its calls run as without.\n" % sys.executable)
     else:
         apply_from_start(reductions="reductions" in wish, learn="learn" in wish)
+
+
+def record(folder):
+    """Record calls into the folder, or leave a note there that this Python cannot."""
+    try:
+        from autotune.runtime.record_process import record_from_start
+    except (ImportError, SyntaxError):
+        with open(os.path.join(folder, "%d.missing" % os.getpid()), "w") as note:
+            note.write(sys.executable)
+    else:
+        record_from_start(folder)
 
 
 class _NumpyWatch(object):

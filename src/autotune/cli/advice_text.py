@@ -1,0 +1,142 @@
+"""The text of `autotune advise`."""
+
+from collections.abc import Iterator
+from shlex import join
+
+from autotune.model.units import count_of
+from autotune.recording.advice import Advice, AdvisedCall, Next
+from autotune.recording.known_gains import Source
+from autotune.recording.recording import GROUPS
+from autotune.runtime.text_table import TextColumn, TextTable, wrapped
+
+MOST_ROWS = 15
+LEAST_SHARE = 0.005
+"""Part of the run below which a call has no row."""
+
+NO_CALLS = (
+    "No call of NumPy or SciPy was recorded: no process of this command loaded NumPy, or none could be seen "
+    "(python -I, -E and -S, a dropped environment, and interpreters without autotune hide them)."
+)
+NOT_SEEN = "{seconds:.1f} CPU seconds were spent in processes that never called NumPy, or could not be seen."
+
+_COLUMNS = (
+    TextColumn("call", 18),
+    TextColumn("size", 16),
+    TextColumn("calls", 8, right=True),
+    TextColumn("seconds", 7, right=True),
+    TextColumn("run", 4, right=True),
+    TextColumn("speed-up here"),
+)
+
+
+def lines(advice: Advice, width: int) -> Iterator[str]:
+    """Format advice, folded to this many columns."""
+    yield from wrapped(_run(advice), width)
+    if advice.calls:
+        yield ""
+        yield from _table(advice, width)
+        yield ""
+        yield from wrapped(_gain(advice), width)
+    else:
+        yield from wrapped(NO_CALLS, width)
+    if len(advice.processes) > 1 or any(process.processes > 1 for process in advice.processes):
+        yield ""
+        yield from _processes(advice, width)
+    if advice.trouble:
+        yield ""
+        for sentence in advice.trouble:
+            first, *rest = wrapped(sentence, width - 2)
+            yield f"- {first}"
+            yield from (f"  {line}" for line in rest)
+    yield ""
+    yield from wrapped(_next(advice), width)
+
+
+def _run(advice: Advice) -> str:
+    recording = advice.recording
+    status = recording.status
+    if status is None:
+        ending = "still running"
+    elif status < 0:
+        ending = f"ended by signal {-status}"
+    else:
+        ending = f"exit status {status}"
+    return (
+        f"{join(recording.command)}: {recording.wall_seconds:.2f} s, {recording.cpu_seconds:.2f} CPU seconds on "
+        f"{count_of(recording.usable_cpus, 'usable CPU')}; {ending}. Inside NumPy and SciPy: {advice.call_share:.0%}."
+    )
+
+
+def _table(advice: Advice, width: int) -> Iterator[str]:
+    table = TextTable(_COLUMNS, width)
+    shown = [row for row in advice.calls if row.share >= LEAST_SHARE][:MOST_ROWS] or list(advice.calls[:3])
+    yield from table.heading()
+    for row in shown:
+        call = row.call
+        name = f"{call.name} {call.dtype}".rstrip()
+        cells = (name, call.size, f"{call.calls:,}", f"{call.seconds:.3g}", f"{row.share:.0%}", _known(row))
+        yield from table.row(cells)
+    for group in GROUPS:
+        rest = [row for row in advice.calls if row not in shown and row.call.group == group]
+        if rest:
+            seconds = sum(row.call.seconds for row in rest)
+            calls = sum(row.call.calls for row in rest)
+            share = sum(row.share for row in rest)
+            yield from table.row(
+                (f"{len(rest)} more: {group}", "", f"{calls:,}", f"{seconds:.2g}", f"{share:.0%}", "")
+            )
+    outside = 1 - advice.call_share
+    yield from table.row(("outside NumPy, SciPy", "", "", "", f"{outside:.0%}", ""))
+
+
+def _known(row: AdvisedCall) -> str:
+    gain = row.gain
+    match gain.source:
+        case Source.MEASURED:
+            interval = "" if gain.low is None or gain.high is None else f" ({gain.low:.2f}-{gain.high:.2f})"
+            return f"{gain.speedup:.2f}{interval}, {gain.choice}"
+        case Source.DEFAULT_KEPT:
+            return "1: plain NumPy is fastest"
+        case Source.SIMILAR:
+            return f"not measured; {gain.low:.2f} to {gain.high:.2f} at other sizes"
+        case _:
+            return str(gain.source)
+
+
+def _gain(advice: Advice) -> str:
+    gain = advice.gain
+    known = (
+        f"With all measured choices the run would be {gain.speedup:.2f} times as fast ({gain.low:.2f} to "
+        f"{gain.high:.2f})."
+        if gain.decided_share
+        else "Nothing that this run calls has been measured on this machine."
+    )
+    return f"{known} In calls that can be tuned and are not measured: {gain.open_share:.0%} of the run."
+
+
+def _processes(advice: Advice, width: int) -> Iterator[str]:
+    columns = (
+        TextColumn("process"),
+        TextColumn("run", 5, right=True),
+        TextColumn("NumPy, SciPy", 12, right=True),
+    )
+    table = TextTable(columns, width)
+    yield from table.heading()
+    for process in advice.processes:
+        name = f"{process.words} ({process.processes} processes)" if process.processes > 1 else process.words
+        yield from table.row((name, f"{process.share:.0%}", f"{process.call_share:.0%}"))
+
+
+def _next(advice: Advice) -> str:
+    command = join(advice.recording.command)
+    match advice.next:
+        case Next.CALIBRATE:
+            return f"Next: autotune calibrate -- {command}"
+        case Next.RUN:
+            return f"Next: autotune run -- {command}"
+        case Next.RUN_CHILDREN:
+            return f"Next: autotune run --children -- {command}"
+        case _:
+            return (
+                "Nothing to gain here: what autotune tunes takes little of this run, or is fastest as it is."
+            )

@@ -1,0 +1,141 @@
+"""`autotune advise`."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from autotune.cli import advice_text
+from autotune.cli.options import json_option, parse_duration
+from autotune.cli.run import cannot_start, recording_variables
+from autotune.cli.terminal import print_lines, width, write_error
+from autotune.errors import UsageError
+
+if TYPE_CHECKING:
+    from autotune.model.entry import Entry
+    from autotune.model.operation import Operation
+    from autotune.recording.advice import Advice
+    from autotune.recording.recording import Recording
+
+EITHER = "Name a command after --, or a recording with --recording; not both."
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option("--stop-after", metavar="TIME", help="Record so long, such as 2m, and let the command run on.")
+@click.option(
+    "--record", "kept", type=click.Path(path_type=Path, dir_okay=False), help="Keep the recording here."
+)
+@click.option(
+    "--recording",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Advise on a kept recording.",
+)
+@click.option("--profile", type=click.Path(path_type=Path), help="A profile that goes before all others.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the advice here."
+)
+@json_option
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
+def advise(
+    *,
+    stop_after: str | None,
+    kept: Path | None,
+    recording: Path | None,
+    profile: Path | None,
+    output: Path | None,
+    as_json: bool,
+    command: tuple[str, ...],
+) -> int:
+    """Run a command once, record its calls of NumPy and SciPy, and say what autotune can do for it here.
+
+    The command runs as it is, with its own input and output, and nothing is applied. Its exit status is the one you
+    get (128 + N if signal N ended it). The advice follows on standard error, or goes into a file. Pythons that the
+    command starts are recorded too, if autotune is installed for them.
+
+    \b
+    Examples:
+      autotune advise -- python simulate.py --steps 100
+      autotune advise --json -o advice.json -- pytest
+      autotune advise --stop-after 2m -- python server.py
+    """
+    if bool(command) == (recording is not None):
+        raise UsageError(EITHER)
+    if recording is not None:
+        tell(advise_here(read_recording(recording), profile), output, as_json=as_json)
+        return 0
+    seconds = None if stop_after is None else parse_duration(stop_after)
+    from autotune.recording.run_recorded import run_recorded
+
+    def finish(recorded: "Recording") -> None:
+        if kept is not None:
+            write_recording(kept, recorded)
+        tell(advise_here(recorded, profile), output, as_json=as_json)
+
+    try:
+        recorded = run_recorded(
+            command,
+            os.environ,
+            lambda folder: recording_variables(os.environ, folder),
+            stop_after=seconds,
+            when_stopped=finish,
+        )
+    except (OSError, ValueError) as problem:
+        return cannot_start(command[0], problem)
+    if recorded.is_complete:
+        finish(recorded)
+    return exit_status(recorded)
+
+
+def exit_status(recorded: "Recording") -> int:
+    """Return the command's own exit status; 128 + N for signal N, as shells do."""
+    status = recorded.status or 0
+    return status if status >= 0 else 128 - status
+
+
+def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
+    """Say what a recorded run would gain on this machine, by the profiles that fit it."""
+    from autotune.profiles.resolve import resolve
+    from autotune.recording.advice import advise_on
+
+    resolution = resolve(profile)
+
+    def find(operation: "Operation") -> "Entry | None":
+        match = resolution.find(operation)
+        return None if match is None else match.entry
+
+    return advise_on(recorded, find, resolution.measured)
+
+
+def tell(advice: "Advice", output: Path | None, *, as_json: bool) -> None:
+    """Write the advice to standard error, or into a file."""
+    if as_json:
+        text = json.dumps({"schema": "autotune.advise/1", **advice.as_dict()}, indent=2)
+    else:
+        text = "\n".join(advice_text.lines(advice, 80 if output else width()))
+    if output is not None:
+        output.write_text(text + "\n", encoding="utf-8")
+    else:
+        print_lines([text], err=True)
+
+
+def read_recording(path: Path) -> "Recording":
+    """Read a kept recording. Raises UsageError for another file."""
+    from autotune.recording.recording import Recording
+
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise UsageError(f"{path} is no recording: {problem}.") from None
+    return Recording.from_dict(values)
+
+
+def write_recording(path: Path, recorded: "Recording") -> None:
+    """Keep a recording; where that fails the advice still follows."""
+    from autotune.host.trusted_files import replace_file
+
+    try:
+        replace_file(path, json.dumps(recorded.as_dict()).encode(), 0o644)
+    except OSError as problem:
+        write_error(f"The recording could not be kept in {path}: {problem.strerror or problem}.")

@@ -1,0 +1,122 @@
+"""Functions of NumPy and SciPy whose calls and seconds a recording counts. The C core meets them (`native/recorder.c`).
+
+Ufuncs, products and linear algebra are recorded by dtype and size; so are the other compiled functions of NumPy that
+work on whole arrays, random numbers, FFTs, and those of SciPy's compiled modules that run no Python function of the
+caller's. Indexing and slicing are not met.
+"""
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autotune.controls.import_hooks import when_imported
+from autotune.intercept.scipy_calls import ScipyCalls
+
+if TYPE_CHECKING:
+    from autotune.native._core import Calls
+
+CODES = {"float32": "f", "float64": "d", "complex64": "F", "complex128": "D"}
+
+_BY_SHAPE = ("dot", "inner", "vdot")
+_FUNCTIONS = """
+    concatenate where lexsort copyto putmask count_nonzero c_einsum correlate correlate2 bincount interp
+    interp_complex packbits unpackbits array ascontiguousarray asfortranarray
+    """
+_METHODS = """
+    argmax argmin argpartition argsort astype byteswap choose clip compress copy cumprod cumsum fill flatten
+    nonzero partition put ravel repeat round searchsorted sort take tobytes trace
+    """
+_UFUNC_METHODS = ("reduce", "accumulate", "reduceat", "outer", "at")
+_GENERATOR = """
+    random beta exponential standard_exponential integers choice uniform standard_normal normal standard_gamma
+    gamma chisquare poisson binomial lognormal multivariate_normal shuffle permutation permuted
+    """
+_RANDOM_STATE = "random_sample randint rand randn normal uniform standard_normal shuffle permutation choice"
+_SCIPY_MODULES = (
+    "scipy.fft._pocketfft.pypocketfft",
+    "scipy.fft._duccfft.pyduccfft",
+    "scipy.sparse._sparsetools",
+    "scipy.signal._sigtools",
+    "scipy.ndimage._nd_image",
+)
+"""Modules whose built-in functions are recorded, as far as this SciPy has them."""
+_SCIPY_UFUNCS = "scipy.special._ufuncs"
+
+
+class RecordedCalls:
+    """All functions that a recording counts."""
+
+    def __init__(self, core: Any) -> None:
+        self._core = core
+        self.refusals: list[str] = []
+        """Sentences about what could not be met."""
+
+    def install(self) -> None:
+        """Record NumPy's functions from now on, and SciPy's once it is imported."""
+        missed = [name for target, name, kind in _targets() if not self._meet(target, name, kind)]
+        if missed:
+            self.refusals.append(
+                f"Calls of {', '.join(missed)} are not recorded: NumPy is not built as usual."
+            )
+        for module in _SCIPY_MODULES:
+            when_imported((module,), partial(self._meet_module, module))
+        when_imported((_SCIPY_UFUNCS,), self._meet_special)
+        self._linalg = ScipyCalls(self._core, lambda: (None, self._row), self.refusals.append)
+        self._linalg.install()
+
+    def _meet(self, target: Any, name: str, kind: str) -> bool:
+        return bool(self._core.record_function(target, name, kind))
+
+    def _meet_module(self, module: str) -> None:
+        short = module.split(".")[1]
+        for name, target in vars(sys.modules[module]).items():
+            if type(target) is type(len):
+                self._meet(target, f"{short}.{name}"[:39], "f")
+
+    def _meet_special(self) -> None:
+        for name, target in vars(sys.modules[_SCIPY_UFUNCS]).items():
+            if isinstance(target, np.ufunc):
+                self._meet(target, name, "u")
+
+    def _row(self, operation: str, dtype: str, sizes: dict[str, int]) -> "Calls":
+        """Return the Calls of one operation of scipy.linalg, which `native._core.Met` counts."""
+        calls: Calls = self._core.Calls(operation, dtype, sizes)
+        self._core.record_calls(calls, operation, CODES.get(dtype, "O"), *sizes.values())
+        return calls
+
+
+def _targets() -> Iterator[tuple[Any, str, str]]:
+    """Yield every function of NumPy that is recorded, with its name in the recording and its kind (`recorder.h`)."""
+    from numpy.linalg import _umath_linalg
+
+    yield from _ufuncs(vars(np))
+    yield from _ufuncs(vars(_umath_linalg))
+    yield from _ufuncs(vars(sys.modules.get("numpy.fft._pocketfft_umath", np)))
+    for name in _UFUNC_METHODS:
+        yield vars(np.ufunc)[name], name, "r"
+    compiled = vars(sys.modules["numpy._core._multiarray_umath"])
+    for name in _BY_SHAPE:
+        yield compiled[name], name, "g"
+    yield vars(np.ndarray)["dot"], "dot", "g"
+    for name in _FUNCTIONS.split():
+        if name in compiled:
+            yield compiled[name], name, "f"
+    for name in _METHODS.split():
+        yield vars(np.ndarray)[name], name, "f"
+    yield from _random_functions()
+
+
+def _ufuncs(names: dict[str, Any]) -> Iterator[tuple[Any, str, str]]:
+    for name, target in names.items():
+        if isinstance(target, np.ufunc):
+            yield target, name, "u"
+
+
+def _random_functions() -> Iterator[tuple[Any, str, str]]:
+    for kind, names in ((np.random.Generator, _GENERATOR), (np.random.RandomState, _RANDOM_STATE)):
+        for name in names.split():
+            if name in vars(kind):
+                yield vars(kind)[name], f"random.{name}", "f"

@@ -1,0 +1,596 @@
+/* See recorder.h. */
+#include "recorder.h"
+#include "calls.h"
+#include "pool.h"
+#include "switch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+/* How often calls are timed: each of the first ones, then each whose mean is so long that two readings of the clock
+ * (50 ns) are at most 1.3 % of it, else a few. */
+enum { FIRST_TIMED = 64, SHORT_NS = 4000, EVERY = 32 };
+
+enum { KEYS = 2048, FUNCTIONS = 160 };
+
+/* How often the process's own CPU time is read. */
+static const int64_t REFRESH_NS = 20000000;
+
+static const char MAGIC[16] = "autotune record";
+
+enum state { RECORDING, ASKED_TO_STOP, ENDED };
+
+struct header {
+    char magic[16];
+    uint32_t version, header_bytes, row_bytes, capacity;
+    _Atomic(uint32_t) rows, state; /* `state` is also written by the process that reads */
+    int64_t pid, parent, start_ns; /* CLOCK_MONOTONIC */
+    _Atomic(int64_t) last_ns, cpu_ns;
+    _Atomic(uint32_t) threads, most_at_once; /* that called, and calls that were timed at once */
+};
+
+_Static_assert(sizeof(struct record_row) == 128, "the layout that recording/ledger.py reads");
+_Static_assert(sizeof(struct header) == 88, "the layout that recording/ledger.py reads");
+
+struct key {
+    const void *target;
+    int64_t sizes[4];
+    char types[6], layout, kind;
+};
+
+static struct entry {
+    struct key key;
+    struct record_row *row; /* NULL: empty */
+} entries[KEYS];
+static int keys;
+
+static struct header *header;
+static struct record_row *rows;
+static char folder[1024];
+enum { OFF, ON, FORKED };
+static atomic_int mode;
+static atomic_int at_once;
+
+static _Thread_local int64_t inner; /* nanoseconds of recorded calls that the one in progress has made */
+static _Thread_local bool is_seen;
+
+/* --- the file --------------------------------------------------------------------------------------------------- */
+
+static int64_t cpu_time(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static const size_t LENGTH = RECORD_HEADER + RECORD_ROWS * sizeof(struct record_row);
+
+/* A new file of full length: where the disk is full this fails here, and not with SIGBUS at a count. */
+static void *map_file(const char *path, void *place, int *error)
+{
+    const int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file < 0) {
+        *error = errno;
+        return NULL;
+    }
+#ifdef __APPLE__
+    *error = ftruncate(file, (off_t)LENGTH) == 0 ? 0 : errno;
+#else
+    *error = posix_fallocate(file, 0, (off_t)LENGTH);
+#endif
+    void *memory = MAP_FAILED;
+    if (*error == 0) {
+        memory = mmap(place, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED | (place ? MAP_FIXED : 0), file, 0);
+        *error = memory == MAP_FAILED ? errno : 0;
+    }
+    close(file); /* a program may close all descriptors: the mapping stays */
+    if (*error != 0) {
+        unlink(path);
+        return NULL;
+    }
+    return memory;
+}
+
+static void begin_header(struct header *new, int64_t parent)
+{
+    memcpy(new->magic, MAGIC, sizeof MAGIC);
+    new->version = RECORD_VERSION;
+    new->header_bytes = RECORD_HEADER;
+    new->row_bytes = sizeof(struct record_row);
+    new->capacity = RECORD_ROWS;
+    new->pid = getpid();
+    new->parent = parent;
+    new->start_ns = pool_clock();
+    atomic_store(&new->last_ns, new->start_ns);
+}
+
+/* Has this child of a process that records a file of its own? It gets its parent's rows, with nothing counted, at the
+ * same address: what points to rows stays right. */
+static void take_up_after_fork(void)
+{
+    static struct record_row before[RECORD_ROWS];
+    char path[sizeof folder + 64];
+    const int64_t parent = header->pid;
+    const uint32_t count = atomic_load(&header->rows);
+    const uint32_t state = atomic_load(&header->state);
+    memcpy(before, rows, sizeof before);
+    snprintf(path, sizeof path, "%s/%lld-%lld.ledger", folder, (long long)getpid(), (long long)pool_clock());
+    int error;
+    if (state != RECORDING || map_file(path, header, &error) == NULL) {
+        atomic_store(&mode, OFF);
+        return;
+    }
+    begin_header(header, parent);
+    for (uint32_t i = 0; i < count; i++) {
+        rows[i] = before[i];
+        atomic_store(&rows[i].calls, 0);
+        atomic_store(&rows[i].timed, 0);
+        atomic_store(&rows[i].nanoseconds, 0);
+        atomic_store(&rows[i].elements, 0);
+    }
+    atomic_store(&header->rows, count);
+    atomic_store(&mode, ON);
+}
+
+/* Most forked processes never call NumPy: a file is made at the first call. */
+static void after_fork_in_child(void)
+{
+    int expected = ON;
+    atomic_compare_exchange_strong(&mode, &expected, FORKED);
+    atomic_store(&at_once, 0);
+    inner = 0;
+    is_seen = false;
+}
+
+int recorder_open(const char *path)
+{
+    if (atomic_load(&mode) != OFF || header != NULL) {
+        return EBUSY;
+    }
+    const char *end = strrchr(path, '/');
+    if (end == NULL || (size_t)(end - path) >= sizeof folder) {
+        return ENAMETOOLONG;
+    }
+    int error;
+    void *memory = map_file(path, NULL, &error);
+    if (memory == NULL) {
+        return error;
+    }
+    memcpy(folder, path, (size_t)(end - path));
+    header = memory;
+    rows = (struct record_row *)((char *)memory + RECORD_HEADER);
+    begin_header(header, getppid());
+    snprintf(rows[0].name, sizeof rows[0].name, "other calls");
+    rows[0].kind = 'f', rows[0].layout = '-';
+    atomic_store(&header->rows, 1);
+    pthread_atfork(NULL, NULL, after_fork_in_child);
+    atomic_store(&mode, ON);
+    return 0;
+}
+
+void recorder_close(void)
+{
+    if (atomic_load(&mode) == ON && atomic_load(&header->state) == RECORDING) {
+        atomic_store(&header->last_ns, pool_clock());
+        atomic_store(&header->cpu_ns, cpu_time());
+        atomic_store(&header->state, ENDED);
+    }
+}
+
+bool recorder_is_on(void)
+{
+    const int now = atomic_load_explicit(&mode, memory_order_relaxed);
+    if (now == FORKED) {
+        LOCK();
+        if (atomic_load(&mode) == FORKED) {
+            take_up_after_fork();
+        }
+        UNLOCK();
+    }
+    /* calls of atexit handlers after ENDED still count */
+    return atomic_load_explicit(&mode, memory_order_relaxed) == ON &&
+           atomic_load_explicit(&header->state, memory_order_relaxed) != ASKED_TO_STOP;
+}
+
+/* --- rows --------------------------------------------------------------------------------------------------------- */
+
+/* FNV-1a over words (Fowler, Noll, Vo). */
+static size_t hash(const struct key *key)
+{
+    const uint64_t *words = (const uint64_t *)key;
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < sizeof *key / sizeof *words; i++) {
+        h = (h ^ words[i]) * UINT64_C(1099511628211);
+    }
+    return (size_t)(h ^ h >> 29);
+}
+
+static struct entry *find(const struct key *key)
+{
+    size_t i = hash(key) % KEYS;
+    while (entries[i].row != NULL && memcmp(&entries[i].key, key, sizeof *key) != 0) {
+        i = (i + 1) % KEYS;
+    }
+    return &entries[i];
+}
+
+/* Round to three significant bits, so that sizes that vary share rows. */
+static int64_t rounded(int64_t size)
+{
+    int shift = 0;
+    while (size >> shift >= 8) {
+        shift++;
+    }
+    return shift ? (((size >> (shift - 1)) + 1) >> 1) << shift : size;
+}
+
+static struct record_row *row_of(struct key *key, const char *name, const char *suffix)
+{
+    LOCK();
+    struct entry *entry = find(key);
+    const uint32_t count = atomic_load(&header->rows);
+    if (entry->row == NULL && count > RECORD_ROWS / 2 && (key->kind == 'g' || key->kind == 's')) {
+        for (int i = 0; i < 4; i++) {
+            key->sizes[i] = rounded(key->sizes[i]);
+        }
+        entry = find(key);
+    }
+    struct record_row *row = entry->row;
+    if (row == NULL && (count >= RECORD_ROWS || keys >= KEYS / 2)) {
+        row = &rows[0];
+    } else if (row == NULL) {
+        row = &rows[count];
+        snprintf(row->name, sizeof row->name, "%s%s%s", name, suffix ? "." : "", suffix ? suffix : "");
+        row->kind = key->kind, row->layout = key->layout;
+        memcpy(row->types, key->types, sizeof row->types);
+        memcpy(row->sizes, key->sizes, sizeof row->sizes);
+        *entry = (struct entry){*key, row};
+        keys++;
+        atomic_store(&header->rows, count + 1); /* after its text: readers look at any time */
+    }
+    UNLOCK();
+    return row;
+}
+
+struct record_row *recorder_row(const void *target, const char *name, const char *types, const int64_t sizes[4])
+{
+    struct key key = {.target = target, .layout = '-', .kind = 's'};
+    if (!recorder_is_on()) {
+        return NULL;
+    }
+    snprintf(key.types, sizeof key.types, "%s", types);
+    memcpy(key.sizes, sizes, sizeof key.sizes);
+    return row_of(&key, name, NULL);
+}
+
+/* --- calls -------------------------------------------------------------------------------------------------------- */
+
+static bool is_timed(const struct record_row *row, uint64_t calls)
+{
+    if (calls < FIRST_TIMED || calls % EVERY == 0) {
+        return true;
+    }
+    const uint64_t timed = atomic_load_explicit(&row->timed, memory_order_relaxed);
+    return atomic_load_explicit(&row->nanoseconds, memory_order_relaxed) >= SHORT_NS * timed;
+}
+
+static void see_thread(void)
+{
+    is_seen = true;
+    atomic_fetch_add_explicit(&header->threads, 1, memory_order_relaxed);
+}
+
+void record_begin(struct record *record, struct record_row *row, uint64_t elements)
+{
+    const uint64_t calls = atomic_fetch_add_explicit(&row->calls, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&row->elements, elements, memory_order_relaxed);
+    if (!is_seen) {
+        see_thread();
+    }
+    if (!is_timed(row, calls)) {
+        record->row = NULL;
+        return;
+    }
+    const unsigned others = (unsigned)atomic_fetch_add_explicit(&at_once, 1, memory_order_relaxed);
+    if (others >= atomic_load_explicit(&header->most_at_once, memory_order_relaxed)) {
+        atomic_store_explicit(&header->most_at_once, others + 1, memory_order_relaxed);
+    }
+    record->row = row;
+    record->outer = inner;
+    inner = 0;
+    record->start = pool_clock();
+}
+
+void record_end(struct record *record)
+{
+    struct record_row *row = record->row;
+    if (row == NULL) {
+        return;
+    }
+    const int64_t now = pool_clock(), total = now - record->start, own = total - inner;
+    inner = record->outer + total;
+    atomic_fetch_sub_explicit(&at_once, 1, memory_order_relaxed);
+    if (atomic_load_explicit(&mode, memory_order_relaxed) != ON) {
+        return; /* the call forked, and this is the child */
+    }
+    atomic_fetch_add_explicit(&row->nanoseconds, own > 0 ? (uint64_t)own : 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&row->timed, 1, memory_order_relaxed);
+    if (now - atomic_load_explicit(&header->last_ns, memory_order_relaxed) > REFRESH_NS) {
+        atomic_store_explicit(&header->last_ns, now, memory_order_relaxed);
+        atomic_store_explicit(&header->cpu_ns, cpu_time(), memory_order_relaxed);
+    }
+}
+
+static int64_t log2_of(npy_intp elements)
+{
+    int64_t log = 0;
+    while (elements > 1) {
+        elements >>= 1;
+        log++;
+    }
+    return log;
+}
+
+static bool is_contiguous(PyArrayObject *array)
+{
+    return (PyArray_FLAGS(array) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS)) != 0;
+}
+
+static char code_of(PyArrayObject *array)
+{
+    static const char codes[] = "?bBhHiIlLqQfdgFDG"; /* by type number */
+    const int type = PyArray_TYPE(array);
+    return type >= 0 && type < (int)sizeof codes - 1 ? codes[type] : type == NPY_HALF ? 'e' : 'O';
+}
+
+/* Add an operand to the key; returns its elements, 0 for what is no array. */
+static npy_intp add_operand(struct key *key, int number, PyObject *object, bool by_shape)
+{
+    if (!PyArray_Check(object)) {
+        return 0;
+    }
+    PyArrayObject *array = (PyArrayObject *)object;
+    const int axes = PyArray_NDIM(array);
+    key->types[number] = code_of(array);
+    if (!is_contiguous(array)) {
+        key->layout = 'S';
+    }
+    if (by_shape) {
+        key->sizes[2 * number] = axes > 1 ? PyArray_DIM(array, axes - 2) : -1;
+        key->sizes[2 * number + 1] = axes > 0 ? PyArray_DIM(array, axes - 1) : -1;
+    }
+    return PyArray_SIZE(array);
+}
+
+/* Tell what a call is by its first operands, and how many elements (of `g`: matrices) it has. */
+static uint64_t describe(struct key *key, PyObject *first, PyObject *second)
+{
+    const bool by_shape = key->kind == 'g';
+    for (int i = 0; i < 4; i++) {
+        key->sizes[i] = -1;
+    }
+    key->layout = 'C';
+    const npy_intp one = add_operand(key, 0, first, by_shape);
+    const npy_intp two = second == NULL ? 0 : add_operand(key, 1, second, by_shape);
+    const npy_intp elements = one > two ? one : two;
+    if (by_shape) {
+        const npy_intp rows_of = key->sizes[0] > 0 ? key->sizes[0] : 1, columns = key->sizes[1] > 0 ? key->sizes[1] : 1;
+        return (uint64_t)(one / (rows_of * columns));
+    }
+    key->sizes[0] = log2_of(elements);
+    return (uint64_t)elements;
+}
+
+typedef PyObject *vectorcall(PyObject *, PyObject *const *, size_t, PyObject *);
+
+static vectorcall *plain_ufunc;
+
+static PyObject *recorded_ufunc(PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
+{
+    const PyUFuncObject *ufunc = (const PyUFuncObject *)self;
+    const size_t count = flagged & ~((size_t)1 << (8 * sizeof(size_t) - 1)); /* PyVectorcall_NARGS */
+    if (count < 1 || !recorder_is_on()) {
+        return plain_ufunc(self, args, flagged, names);
+    }
+    struct key key = {.target = self, .kind = ufunc->core_enabled ? 'g' : 'u'};
+    const uint64_t elements = describe(&key, args[0], count > 1 && ufunc->nin > 1 ? args[1] : NULL);
+    struct record record;
+    record_begin(&record, row_of(&key, ufunc->name, NULL), elements);
+    PyObject *result = plain_ufunc(self, args, flagged, names);
+    record_end(&record);
+    return result;
+}
+
+bool recorder_meet_ufunc(PyObject *object)
+{
+    PyUFuncObject *ufunc = (PyUFuncObject *)object;
+    _Atomic(void *) *place = (_Atomic(void *) *)&ufunc->vectorcall;
+    if (plain_ufunc == NULL) {
+        plain_ufunc = ufunc->vectorcall;
+    }
+    void *expected = (void *)plain_ufunc; /* all ufuncs have this one, unless another extension has changed it */
+    return atomic_compare_exchange_strong(place, &expected, (void *)recorded_ufunc) ||
+           expected == (void *)recorded_ufunc;
+}
+
+/* --- functions and methods ------------------------------------------------------------------------------------------ */
+
+static struct function {
+    PyMethodDef *definition;
+    void *original;
+    char name[40];
+    char kind;
+} functions[FUNCTIONS];
+static int functions_used;
+
+typedef PyObject *fastcall(PyObject *, PyObject *const *, Py_ssize_t);
+typedef PyObject *fastcall_keywords(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+typedef PyObject *call_keywords(PyObject *, PyObject *, PyObject *);
+
+/* The first array that a sequence of arguments holds, or the first item if it is no array. */
+static PyObject *item(PyObject *const *args, Py_ssize_t count, Py_ssize_t number)
+{
+    return number < count ? args[number] : NULL;
+}
+
+static void begin(struct record *record, struct function *function, PyObject *self, PyObject *const *args,
+                  Py_ssize_t count)
+{
+    record->row = NULL;
+    if (!recorder_is_on()) {
+        return;
+    }
+    struct key key = {.target = function, .kind = function->kind};
+    const char *name = function->name, *suffix = NULL;
+    PyObject *first = item(args, count, 0), *second = item(args, count, 1);
+    if (function->kind == 'r') {
+        key.target = self;
+        key.types[2] = function->name[0], key.types[3] = function->name[6]; /* reduce, reduceat */
+        name = ((PyUFuncObject *)self)->name, suffix = function->name;
+        second = NULL;
+    } else if (self != NULL && PyArray_Check(self)) {
+        second = first, first = self;
+    }
+    if (first != NULL && PyTuple_Check(first) && PyTuple_Size(first) > 0) {
+        first = PyTuple_GetItem(first, 0);
+    } else if (first != NULL && PyList_Check(first) && PyList_Size(first) > 0) {
+        first = PyList_GetItem(first, 0);
+    }
+    if (function->kind != 'g') {
+        second = NULL;
+    }
+    const uint64_t elements = describe(&key, first ? first : Py_None, second);
+    record_begin(record, row_of(&key, name, suffix), elements);
+}
+
+static PyObject *call_fast(struct function *function, PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    struct record record;
+    begin(&record, function, self, args, count);
+    PyObject *result = ((fastcall *)function->original)(self, args, count);
+    record_end(&record);
+    return result;
+}
+
+static PyObject *call_fast_keywords(struct function *function, PyObject *self, PyObject *const *args,
+                                    Py_ssize_t count, PyObject *names)
+{
+    struct record record;
+    begin(&record, function, self, args, count);
+    PyObject *result = ((fastcall_keywords *)function->original)(self, args, count, names);
+    record_end(&record);
+    return result;
+}
+
+/* The arguments of a function that takes a tuple, one object, or none. */
+static void begin_tuple(struct record *record, struct function *function, PyObject *self, PyObject *args)
+{
+    PyObject *given[2] = {args, NULL};
+    Py_ssize_t count = args != NULL;
+    if (args != NULL && PyTuple_Check(args)) {
+        count = PyTuple_Size(args) < 2 ? PyTuple_Size(args) : 2;
+        for (Py_ssize_t i = 0; i < count; i++) {
+            given[i] = PyTuple_GetItem(args, i);
+        }
+    }
+    begin(record, function, self, given, count);
+}
+
+static PyObject *call_tuple(struct function *function, PyObject *self, PyObject *args)
+{
+    struct record record;
+    begin_tuple(&record, function, self, args);
+    PyObject *result = ((PyCFunction)function->original)(self, args);
+    record_end(&record);
+    return result;
+}
+
+static PyObject *call_keywords_tuple(struct function *function, PyObject *self, PyObject *args, PyObject *keywords)
+{
+    struct record record;
+    begin_tuple(&record, function, self, args);
+    PyObject *result = ((call_keywords *)function->original)(self, args, keywords);
+    record_end(&record);
+    return result;
+}
+
+/* A C function is not told which definition it serves, so each has stubs of its own. */
+#define STUBS(n)                                                                                             \
+    static PyObject *fast_##n(PyObject *self, PyObject *const *args, Py_ssize_t count)                       \
+    {                                                                                                        \
+        return call_fast(&functions[0x##n], self, args, count);                                              \
+    }                                                                                                        \
+    static PyObject *fast_keywords_##n(PyObject *self, PyObject *const *args, Py_ssize_t count,              \
+                                       PyObject *names)                                                      \
+    {                                                                                                        \
+        return call_fast_keywords(&functions[0x##n], self, args, count, names);                              \
+    }                                                                                                        \
+    static PyObject *tuple_##n(PyObject *self, PyObject *args)                                               \
+    {                                                                                                        \
+        return call_tuple(&functions[0x##n], self, args);                                                    \
+    }                                                                                                        \
+    static PyObject *keywords_##n(PyObject *self, PyObject *args, PyObject *keywords)                        \
+    {                                                                                                        \
+        return call_keywords_tuple(&functions[0x##n], self, args, keywords);                                 \
+    }
+#define DIGITS(do, n)                                                                                        \
+    do(n##0) do(n##1) do(n##2) do(n##3) do(n##4) do(n##5) do(n##6) do(n##7)                                  \
+    do(n##8) do(n##9) do(n##A) do(n##B) do(n##C) do(n##D) do(n##E) do(n##F)
+#define ALL(do)                                                                                              \
+    DIGITS(do, 0) DIGITS(do, 1) DIGITS(do, 2) DIGITS(do, 3) DIGITS(do, 4) DIGITS(do, 5) DIGITS(do, 6)        \
+    DIGITS(do, 7) DIGITS(do, 8) DIGITS(do, 9)
+ALL(STUBS)
+
+#define NAMES(n) {(void *)fast_##n, (void *)fast_keywords_##n, (void *)tuple_##n, (void *)keywords_##n},
+static void *const stubs[][4] = {ALL(NAMES)};
+
+_Static_assert(sizeof stubs / sizeof *stubs == FUNCTIONS, "stubs for each function");
+
+static void *stub_of(int number, int flags)
+{
+    switch (flags & ~(METH_CLASS | METH_STATIC)) {
+    case METH_FASTCALL:
+        return stubs[number][0];
+    case METH_FASTCALL | METH_KEYWORDS:
+        return stubs[number][1];
+    case METH_VARARGS:
+    case METH_O:
+    case METH_NOARGS:
+        return stubs[number][2];
+    case METH_VARARGS | METH_KEYWORDS:
+        return stubs[number][3];
+    default:
+        return NULL;
+    }
+}
+
+bool recorder_meet_function(PyObject *target, const char *name, char kind)
+{
+    PyMethodDef *definition = calls_definition(target);
+    if (definition == NULL || functions_used == FUNCTIONS || strlen(name) >= sizeof functions->name) {
+        return false;
+    }
+    for (int i = 0; i < functions_used; i++) {
+        if (functions[i].definition == definition) {
+            return true;
+        }
+    }
+    struct function *function = &functions[functions_used];
+    void *stub = stub_of(functions_used, definition->ml_flags);
+    _Atomic(void *) *place = (_Atomic(void *) *)&definition->ml_meth;
+    void *original = atomic_load(place);
+    if (stub == NULL || original == NULL) {
+        return false;
+    }
+    *function = (struct function){.definition = definition, .original = original, .kind = kind};
+    snprintf(function->name, sizeof function->name, "%s", name);
+    functions_used++;
+    atomic_store(place, stub);
+    return true;
+}

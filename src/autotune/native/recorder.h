@@ -1,0 +1,53 @@
+/* The recording of a process: calls of NumPy and SciPy, and the seconds that they took, in a file that is mapped into
+ * memory. What was counted is in the file at once: os._exit(), SIGKILL and a crash lose nothing.
+ *
+ * Calls are met as `calls.c` meets them: at the `vectorcall` member of a ufunc, and at the C function of a built-in
+ * function's PyMethodDef. Nothing of a call changes. Rows are created under the GIL (in a free-threaded Python, under
+ * `guard_lock`); counters are atomic.
+ *
+ * The seconds of a call are its own: those of recorded calls that it makes are theirs. */
+#ifndef AUTOTUNE_RECORDER_H
+#define AUTOTUNE_RECORDER_H
+
+#include "numpy_api.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { RECORD_VERSION = 1, RECORD_ROWS = 384, RECORD_HEADER = 4096 };
+
+/* One kind of calls. The layout is that of the file; recording/ledger.py reads it. */
+struct record_row {
+    char name[48];
+    char kind;     /* u: ufunc, r: a ufunc's method, g: products and linear algebra, s: SciPy's, f: other functions */
+    char layout;   /* C: contiguous operands, S: strided ones, -: unknown */
+    char types[6]; /* type codes of the first operands */
+    int64_t sizes[4]; /* g: the last two sizes of both operands; s: the operation's; others: log2 of the elements; -1 */
+    _Atomic(uint64_t) calls, timed, nanoseconds, elements; /* nanoseconds: of the timed ones */
+    uint64_t reserved;
+};
+
+/* A call in progress; lies on the stack of its thread, and no other object points to it. */
+struct record {
+    struct record_row *row; /* NULL: not timed */
+    int64_t start, outer;
+};
+
+/* Record into this new file from now on. Returns 0, or the number of an error. */
+int recorder_open(const char *path);
+
+/* The process ends in order. */
+void recorder_close(void);
+
+bool recorder_is_on(void);
+
+/* The row of SciPy's calls of an operation; NULL while nothing is recorded. */
+struct record_row *recorder_row(const void *target, const char *name, const char *types, const int64_t sizes[4]);
+
+void record_begin(struct record *record, struct record_row *row, uint64_t elements);
+void record_end(struct record *record);
+
+/* Record calls of this ufunc, or of this function or method (`kind` as in the row). Returns false if they cannot be. */
+bool recorder_meet_ufunc(PyObject *ufunc);
+bool recorder_meet_function(PyObject *target, const char *name, char kind);
+#endif

@@ -1,0 +1,142 @@
+"""Advice from a recording and the profiles that fit this machine: rows, gain, trouble, and the next command. Pure."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from autotune.model.operation import Operation
+from autotune.recording.known_gains import Find, KnownGain, known_gain
+from autotune.recording.program_gain import ProgramGain, program_gain, spans, total_seconds
+from autotune.recording.recording import Call, RecordedProcess, Recording
+from autotune.recording.trouble import trouble
+
+WORTH_APPLYING = 1.02
+"""Speed-up of a whole run below which nothing is advised for it."""
+WORTH_MEASURING = 0.05
+"""Part of the run in calls that were not measured from which a calibration is advised."""
+
+
+class Next(StrEnum):
+    """The next command."""
+
+    CALIBRATE = "calibrate"
+    RUN = "run"
+    RUN_CHILDREN = "run --children"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdvisedCall:
+    """One row: a call of all processes together, and what is known about it."""
+
+    call: Call
+    share: float
+    """Of the time of all processes."""
+    gain: KnownGain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessShare:
+    """One process, or several of one command line."""
+
+    words: str
+    processes: int
+    share: float
+    """Of the time of all processes."""
+    call_share: float
+    """Of its own time inside recorded calls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """All that is said about a run."""
+
+    recording: Recording
+    calls: tuple[AdvisedCall, ...]
+    """The longest first."""
+    call_share: float
+    """Part of the time inside recorded calls."""
+    processes: tuple[ProcessShare, ...]
+    gain: ProgramGain
+    trouble: tuple[str, ...]
+    next: Next
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain values; the recording without its calls by process."""
+        recorded = {
+            name: getattr(self.recording, name)
+            for name in ("command", "status", "wall_seconds", "cpu_seconds", "usable_cpus", "limit")
+        }
+        return {
+            **recorded,
+            "calls": [
+                {**asdict(row.call), "share": row.share, "known": asdict(row.gain)} for row in self.calls
+            ],
+            "call_share": self.call_share,
+            "processes": [asdict(process) for process in self.processes],
+            "gain": asdict(self.gain),
+            "trouble": list(self.trouble),
+            "next": str(self.next),
+        }
+
+
+def advise_on(
+    recording: Recording, find: Find, measured: Callable[[str, str], Iterable[Operation]]
+) -> Advice:
+    """Say what a recorded run would gain here, by what profiles know."""
+    total = total_seconds(recording)
+    joined = join_calls(recording.processes)
+    known = [(call, known_gain(call, find, measured)) for call in joined]
+    gain = program_gain([(call, one) for call, one in known if not call.needs_reductions], total)
+    troubles = trouble(recording)
+    return Advice(
+        recording=recording,
+        calls=tuple(AdvisedCall(call=call, share=call.seconds / total, gain=one) for call, one in known),
+        call_share=min(1.0, sum(call.seconds for call in joined) / total),
+        processes=tuple(_shares(recording, total)),
+        gain=gain,
+        trouble=troubles,
+        next=_next(recording, gain),
+    )
+
+
+def join_calls(processes: Iterable[RecordedProcess]) -> list[Call]:
+    """Add up equal calls of all processes, the longest first."""
+    joined: dict[tuple[object, ...], Call] = {}
+    for call in (call for process in processes for call in process.calls):
+        key = (call.name, call.group, call.dtype, call.size, call.contiguous)
+        before = joined.get(key)
+        joined[key] = (
+            call
+            if before is None
+            else replace(before, calls=before.calls + call.calls, seconds=before.seconds + call.seconds)
+        )
+    return sorted(joined.values(), key=lambda call: -call.seconds)
+
+
+def _shares(recording: Recording, total: float) -> Iterable[ProcessShare]:
+    groups: dict[str, list[tuple[RecordedProcess, float]]] = defaultdict(list)
+    for process, span in zip(recording.processes, spans(recording.processes), strict=True):
+        groups[" ".join(process.words)].append((process, span))
+    for words, members in groups.items():
+        seconds = sum(span for _, span in members)
+        inside = sum(process.call_seconds for process, _ in members)
+        yield ProcessShare(
+            words=words,
+            processes=len(members),
+            share=min(1.0, seconds / total),
+            call_share=min(1.0, inside / max(seconds, 1e-9)),
+        )
+
+
+def _next(recording: Recording, gain: ProgramGain) -> Next:
+    if gain.open_share >= WORTH_MEASURING:
+        return Next.CALIBRATE
+    if gain.speedup >= WORTH_APPLYING:
+        main = [process for process in recording.processes if process.call_seconds > 0]
+        below = {process.parent for process in main} & {process.pid for process in main}
+        spawned = any(not process.is_fork and process.parent in below for process in main)
+        return Next.RUN_CHILDREN if spawned else Next.RUN
+    return Next.NOTHING

@@ -1,0 +1,122 @@
+"""What the processes of a command left in its folder, as recorded processes."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autotune.intercept.array_loops import CLASSES
+from autotune.recording.ledger import Ledger, read_ledger, stop_ledger
+from autotune.recording.naming import calls_of
+from autotune.recording.recording import RecordedProcess, ThreadPool
+
+LOOP_CLASSES = {name: row.cheapest for row in CLASSES.values() for name in row.ufuncs.split()}
+"""The operation of the catalogue that speaks for the loops of each ufunc."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """All that lies in the folder of a recording."""
+
+    processes: tuple[RecordedProcess, ...]
+    without_autotune: tuple[str, ...]
+
+
+def collect(folder: Path, began: float) -> Collected:
+    """Read what lies there now. `began` is when the command was started, in seconds of CLOCK_MONOTONIC."""
+    notes: dict[int, list[tuple[str, Mapping[str, Any]]]] = {}
+    for path in sorted(folder.glob("*.json")):
+        with suppress(OSError, ValueError):
+            note = json.loads(path.read_text(encoding="utf-8"))
+            notes.setdefault(note["pid"], []).append((path.stem, note))
+    ledgers: dict[str, Ledger] = {}
+    for path in sorted(folder.glob("*.ledger")):
+        with suppress(OSError):
+            ledger = read_ledger(path)
+            if ledger is not None:
+                ledgers[path.stem] = ledger
+    parents = {ledger.pid: ledger.parent for ledger in ledgers.values()}
+    processes = []
+    for stem, ledger in ledgers.items():
+        note = dict(notes.get(ledger.pid, ())).get(stem)
+        inherited = note or _inherited(ledger.parent, parents, notes)
+        processes.append(_process(ledger, inherited, began, is_fork=note is None))
+    for pid, of_process in notes.items():  # those whose calls could not be recorded at all
+        processes += [
+            _unrecorded(pid, note)
+            for stem, note in of_process
+            if note["native"] is not None and stem not in ledgers
+        ]
+    missing = {path.read_text(encoding="utf-8") for path in folder.glob("*.missing")}
+    return Collected(processes=tuple(processes), without_autotune=tuple(sorted(missing)))
+
+
+def stop(folder: Path) -> None:
+    """End the recording: in running processes at once, and in those that start later."""
+    from autotune.runtime.record_process import STOPPED
+
+    (folder / STOPPED).touch()
+    for path in folder.glob("*.ledger"):
+        with suppress(OSError):
+            stop_ledger(path)
+
+
+def _inherited(
+    pid: int, parents: Mapping[int, int], notes: Mapping[int, list[tuple[str, Mapping[str, Any]]]]
+) -> Mapping[str, Any]:
+    """Return the note of the nearest ancestor that has one: the process that this one was forked from."""
+    for _ in range(len(parents) + 1):
+        if pid in notes:
+            return notes[pid][-1][1]
+        pid = parents.get(pid, 0)
+    return {}
+
+
+def _process(ledger: Ledger, note: Mapping[str, Any], began: float, *, is_fork: bool) -> RecordedProcess:
+    return RecordedProcess(
+        pid=ledger.pid,
+        parent=ledger.parent,
+        words=tuple(note.get("words", ())),
+        is_fork=is_fork,
+        start=max(0.0, ledger.start - began),
+        end=max(0.0, ledger.last - began),
+        cpu_seconds=ledger.cpu_seconds,
+        threads=ledger.threads,
+        most_at_once=ledger.most_at_once,
+        pools=_pools(note),
+        others=tuple(note.get("others", ())),
+        environment=note.get("environment", {}),
+        usable_cpus=note.get("usable_cpus"),
+        unseen=tuple(note.get("refusals", ())),
+        calls=calls_of(ledger.rows, LOOP_CLASSES),
+    )
+
+
+def _unrecorded(pid: int, note: Mapping[str, Any]) -> RecordedProcess:
+    return RecordedProcess(
+        pid=pid,
+        parent=note["parent"],
+        words=tuple(note["words"]),
+        is_fork=False,
+        start=0.0,
+        end=0.0,
+        cpu_seconds=0.0,
+        threads=0,
+        most_at_once=0,
+        pools=_pools(note),
+        others=tuple(note["others"]),
+        environment=note["environment"],
+        usable_cpus=note["usable_cpus"],
+        unseen=(note["native"], *note["refusals"]),
+        calls=(),
+    )
+
+
+def _pools(note: Mapping[str, Any]) -> tuple[ThreadPool, ...]:
+    return tuple(
+        ThreadPool(library=pool["library"], kind=pool["kind"], threads=pool["threads"])
+        for pool in note.get("pools", ())
+        if pool["threads"] is not None
+    )

@@ -1,0 +1,95 @@
+"""What profiles say about recorded calls: a speed-up and its interval, a range, or nothing. Pure."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol
+
+from autotune.model.entry import Entry, Status
+from autotune.model.operation import Operation
+from autotune.recording.recording import Call
+
+
+class Source(StrEnum):
+    """Where the speed-up of a call is known from."""
+
+    MEASURED = "measured"
+    """An entry that `apply()` uses."""
+    DEFAULT_KEPT = "default kept"
+    """An entry: nothing beats plain NumPy here."""
+    SIMILAR = "similar sizes"
+    """Entries of the same operation at other sizes: a range, and no claim."""
+    NOT_MEASURED = "not measured"
+    NOT_TUNED = "not tuned"
+    """No knob of autotune reaches this call while the program stays unchanged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownGain:
+    """The speed-up of one call."""
+
+    source: Source
+    speedup: float | None = None
+    low: float | None = None
+    high: float | None = None
+    """Ends of the 95 % interval; of similar sizes, the least and the largest speed-up."""
+    choice: str = ""
+    """The configuration, such as "blas_threads=1"."""
+
+
+class Profiles(Protocol):
+    """What `profiles.resolve.Resolution` answers."""
+
+    def measured(self, name: str, dtype: str) -> list[Operation]:
+        """Return the sizes at which an operation was measured."""
+
+    @property
+    def usable_cpus(self) -> int:
+        """CPUs that the program may use."""
+
+
+Find = Callable[[Operation], Entry | None]
+"""Return the entry that speaks for an operation."""
+
+
+def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[Operation]]) -> KnownGain:
+    """Look a recorded call up as `apply()` does."""
+    operation = call.operation
+    if operation is None:
+        return KnownGain(source=Source.NOT_TUNED)
+    sizes = list(measured(operation.name, operation.dtype))
+    entry = find(_within(operation, sizes))
+    if entry is not None and entry.status is Status.TUNED:
+        speedup, low, high = speedup_of(entry)
+        if speedup is not None:
+            return KnownGain(
+                source=Source.MEASURED, speedup=speedup, low=low, high=high, choice=str(entry.choice)
+            )
+    if entry is not None and entry.status is Status.DEFAULT_KEPT:
+        return KnownGain(source=Source.DEFAULT_KEPT, speedup=1.0, low=1.0, high=1.0)
+    others = [
+        speedup
+        for one in sizes
+        if (other := find(one)) is not None and not other.undecided
+        if (speedup := 1.0 if other.choice.is_default else speedup_of(other)[0]) is not None
+    ]
+    if others:
+        return KnownGain(source=Source.SIMILAR, low=min(others), high=max(others))
+    return KnownGain(source=Source.NOT_MEASURED)
+
+
+def _within(operation: Operation, measured: Iterable[Operation]) -> Operation:
+    """A loop longer than the largest measured is computed like that (`runtime/loop_plan.py`)."""
+    if not operation.name.startswith("loop_"):
+        return operation
+    largest = max((one.size["n"] for one in measured), default=operation.size["n"])
+    return replace(operation, sizes=(("n", min(operation.size["n"], largest)),))
+
+
+def speedup_of(entry: Entry) -> tuple[float | None, float | None, float | None]:
+    """Return an entry's proved speed-up and the ends of its interval."""
+    if entry.ratio is None:
+        return None, None, None
+    low = None if entry.ratio_high is None else 1 / entry.ratio_high
+    high = None if entry.ratio_low is None else 1 / entry.ratio_low
+    return 1 / entry.ratio, low, high

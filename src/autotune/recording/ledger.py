@@ -1,0 +1,120 @@
+"""Ledgers: the files into which the C core counts calls (`native/recorder.h`). Read at any time, also while written."""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+MAGIC = b"autotune record\0"
+VERSION = 1
+
+_HEADER = struct.Struct("=16s4I2I3q2q2I")
+_ROW = struct.Struct("=48scc6s4q4QQ")
+_STATE_OFFSET = 36
+"""Of the word that asks the process to stop recording."""
+_ASKED_TO_STOP = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """Calls of one function by dtype, layout and sizes."""
+
+    name: str
+    kind: str
+    """u: ufunc, r: a ufunc's method, g: products and linear algebra, s: scipy.linalg, f: other functions."""
+    contiguous: bool | None
+    types: str
+    """Type codes of the first operands that were arrays."""
+    sizes: tuple[int, int, int, int]
+    """g: the last two sizes of both operands; s: the operation's; -1: none."""
+    calls: int
+    timed: int
+    seconds: float
+    """Of all calls, by the mean of those that were timed; without those of recorded calls inside them."""
+    elements: int
+    """Of the largest operand, or for g the number of matrices: summed over all calls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """All that one process counted."""
+
+    pid: int
+    parent: int
+    start: float
+    """Seconds of CLOCK_MONOTONIC, as the two below."""
+    last: float
+    """When it was last seen at work."""
+    cpu_seconds: float
+    """Of the process until then."""
+    threads: int
+    """Threads that called."""
+    most_at_once: int
+    """Calls in progress at once, at most."""
+    ended: bool
+    """Did the process end in order?"""
+    rows: tuple[LedgerRow, ...]
+
+
+def read_ledger(path: Path) -> Ledger | None:
+    """Read a ledger; None if the file is none, is of another version, or counts nothing."""
+    data = path.read_bytes()
+    if len(data) < _HEADER.size:
+        return None
+    (
+        magic,
+        version,
+        header,
+        row_bytes,
+        capacity,
+        count,
+        state,
+        pid,
+        parent,
+        start,
+        last,
+        cpu,
+        threads,
+        most,
+    ) = _HEADER.unpack_from(data)
+    if magic != MAGIC or version != VERSION or row_bytes != _ROW.size:
+        return None
+    if len(data) < header + row_bytes * min(count, capacity):
+        return None
+    rows = (_row(data, header + number * row_bytes) for number in range(min(count, capacity)))
+    return Ledger(
+        pid=pid,
+        parent=parent,
+        start=start * 1e-9,
+        last=last * 1e-9,
+        cpu_seconds=cpu * 1e-9,
+        threads=threads,
+        most_at_once=most,
+        ended=state == 2,
+        rows=tuple(row for row in rows if row.calls),
+    )
+
+
+def stop_ledger(path: Path) -> None:
+    """Ask the process that writes a ledger to record nothing more. It looks at every call."""
+    with path.open("r+b") as file:
+        file.seek(_STATE_OFFSET)
+        file.write(struct.pack("=I", _ASKED_TO_STOP))
+
+
+def _row(data: bytes, offset: int) -> LedgerRow:
+    name, kind, layout, types, *sizes, calls, timed, nanoseconds, elements, _ = _ROW.unpack_from(data, offset)
+    return LedgerRow(
+        name=_text(name),
+        kind=kind.decode("ascii", "replace"),
+        contiguous={b"C": True, b"S": False}.get(layout),
+        types="".join(chr(code) for code in types[:2] if code),
+        sizes=tuple(sizes),
+        calls=calls,
+        timed=timed,
+        seconds=nanoseconds * 1e-9 * calls / timed if timed else 0.0,
+        elements=elements,
+    )
+
+
+def _text(name: bytes) -> str:
+    return name.partition(b"\0")[0].decode("utf-8", "replace")

@@ -1,0 +1,143 @@
+"""Which call a row of a ledger is: its name for people, and the operation that a profile may know. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from autotune.intercept.operations import FUNCTIONS, LINALG, OLD_LINALG, PRODUCTS, Match, Matcher
+from autotune.model.catalogue import row_of
+from autotune.model.operation import Operation
+from autotune.recording import recording
+from autotune.recording.ledger import LedgerRow
+from autotune.recording.recording import Call
+
+DTYPES = {
+    "?": "bool",
+    "b": "int8",
+    "B": "uint8",
+    "h": "int16",
+    "H": "uint16",
+    "i": "int32",
+    "I": "uint32",
+    "l": "int64",
+    "L": "uint64",
+    "q": "int64",
+    "Q": "uint64",
+    "e": "float16",
+    "f": "float32",
+    "d": "float64",
+    "g": "longdouble",
+    "F": "complex64",
+    "D": "complex128",
+    "G": "clongdouble",
+    "O": "other",
+}
+_MATCHERS: Mapping[str, Matcher] = {**FUNCTIONS, **PRODUCTS, **LINALG}
+_SECOND_HALVES = frozenset({"qr_reduced", "qr_complete"})
+"""numpy.linalg.qr calls two compiled functions: this is the second, and no call of its own."""
+_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_or": "any",
+               "logical_and": "all"}  # fmt: skip
+_LOOP_OF_REDUCTION = {"sum": "loop_sum", "prod": "loop_sum", "max": "loop_max", "min": "loop_max"}
+
+
+def calls_of(rows: Iterable[LedgerRow], loop_classes: Mapping[str, str]) -> tuple[Call, ...]:
+    """Name the rows of a ledger and join those of one name, dtype, size and layout; the longest first.
+
+    `loop_classes` gives the operation of the catalogue that speaks for a ufunc's loops.
+    """
+    joined: dict[tuple[object, ...], Call] = {}
+    for row in rows:
+        call = call_of(row, loop_classes)
+        key = (call.name, call.group, call.dtype, call.size, call.contiguous)
+        joined[key] = call if key not in joined else _sum(joined[key], call)
+    return tuple(sorted(joined.values(), key=lambda call: -call.seconds))
+
+
+def _sum(one: Call, other: Call) -> Call:
+    from dataclasses import replace
+
+    calls = one.calls + other.calls
+    return replace(one, calls=calls, seconds=one.seconds + other.seconds)
+
+
+def call_of(row: LedgerRow, loop_classes: Mapping[str, str]) -> Call:
+    """Name one row."""
+    if row.kind == "g":
+        return _by_shape(row)
+    if row.kind == "s":
+        kind = row_of(row.name)
+        sizes = dict(zip(kind.size_names if kind else (), row.sizes, strict=False))
+        return _linalg(row, row.name, sizes, calls=row.calls)
+    mean = row.elements / row.calls
+    size = f"n~{mean:.2g}" if row.elements else ""
+    if row.kind == "r":
+        ufunc, _, method = row.name.rpartition(".")
+        name = _REDUCTIONS.get(ufunc, row.name) if method == "reduce" else row.name
+        operation = _array_operation(_LOOP_OF_REDUCTION.get(name), row, mean)
+        return _call(
+            row, name, recording.REDUCTIONS, size, operation, needs_reductions=name in {"sum", "prod"}
+        )
+    if row.kind == "u":
+        operation = _array_operation(loop_classes.get(row.name), row, mean)
+        return _call(row, row.name, recording.ARRAYS, size, operation)
+    return _call(row, row.name, recording.OTHERS, size, None)
+
+
+def _by_shape(row: LedgerRow) -> Call:
+    """Name a product or a compiled function of numpy.linalg."""
+    matcher = _MATCHERS.get(OLD_LINALG.get(row.name, row.name))
+    shapes = [tuple(size for size in pair if size >= 0) for pair in (row.sizes[:2], row.sizes[2:])]
+    match: Match | None = None
+    try:
+        match = None if matcher is None else matcher(shapes[0], shapes[1])
+    except IndexError:
+        match = None  # shapes that NumPy refused
+    if match is None or min(match[1].values()) < 1:
+        size = " and ".join("x".join(map(str, shape)) for shape in shapes if shape)
+        group = recording.LINALG if matcher is not None else recording.OTHERS
+        return _call(row, row.name, group, size, None)
+    calls = 0 if row.name in _SECOND_HALVES else row.calls
+    return _linalg(row, match[0], match[1], calls=calls)
+
+
+def _linalg(row: LedgerRow, name: str, sizes: Mapping[str, int], *, calls: int) -> Call:
+    dtype = dtype_name(row.types)
+    operation = Operation(name=name, dtype=dtype, sizes=tuple(sizes.items())) if "+" not in dtype else None
+    if dtype not in {"float32", "float64", "complex64", "complex128"}:
+        operation = None
+    size = " ".join(f"{size}={value}" for size, value in sizes.items())
+    return _call(row, name, recording.LINALG, size, operation, calls=calls)
+
+
+def _array_operation(name: str | None, row: LedgerRow, mean: float) -> Operation | None:
+    dtype = dtype_name(row.types)
+    if name is None or dtype not in {"float32", "float64"} or mean < 1:
+        return None
+    return Operation(name=name, dtype=dtype, sizes=(("n", round(mean)),))
+
+
+def _call(
+    row: LedgerRow,
+    name: str,
+    group: str,
+    size: str,
+    operation: Operation | None,
+    *,
+    needs_reductions: bool = False,
+    calls: int | None = None,
+) -> Call:
+    return Call(
+        name=name,
+        group=group,
+        dtype=dtype_name(row.types),
+        size=size,
+        elements=row.elements / row.calls if row.elements else None,
+        contiguous=row.contiguous,
+        calls=row.calls if calls is None else calls,
+        seconds=row.seconds,
+        operation=operation,
+        needs_reductions=needs_reductions,
+    )
+
+
+def dtype_name(types: str) -> str:
+    """Name the dtypes of the first operands: one name where they agree, else both."""
+    return "+".join(dict.fromkeys(DTYPES.get(code, "other") for code in types))

@@ -1,0 +1,63 @@
+"""What a whole program gains from faster calls: Amdahl's law (1967) over the time of all its processes. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from autotune.recording.known_gains import KnownGain, Source
+from autotune.recording.recording import Call, RecordedProcess, Recording
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramGain:
+    """The speed-up of a whole run."""
+
+    speedup: float
+    low: float
+    high: float
+    """If all calls were at the lower, or all at the upper ends of their intervals: wider than 95 %."""
+    decided_share: float
+    """Part of the run's time in calls that were measured here."""
+    open_share: float
+    """Part of it in calls that autotune tunes, but that were not measured."""
+
+
+def total_seconds(recording: Recording) -> float:
+    """Return the time that shares are parts of: that of all processes, as far as they were at work.
+
+    A process that other recorded processes work for counts with its CPU time, since it waits for them; threads that
+    call at once count each. Nothing is less than the run's wall time.
+    """
+    return max(recording.wall_seconds, sum(spans(recording.processes)), 1e-9)
+
+
+def spans(processes: Sequence[RecordedProcess]) -> list[float]:
+    """Return the seconds for which each process was at work."""
+    parents = {process.parent for process in processes}
+    return [
+        max(
+            process.cpu_seconds if process.pid in parents else process.end - process.start,
+            process.call_seconds,
+        )
+        for process in processes
+    ]
+
+
+def program_gain(known: Iterable[tuple[Call, KnownGain]], total: float) -> ProgramGain:
+    """Return the speed-up of a run of `total` seconds if all measured choices were applied."""
+    saved = least = most = decided = unmeasured = 0.0
+    for call, gain in known:
+        share = call.seconds / total
+        if gain.source in {Source.MEASURED, Source.DEFAULT_KEPT} and gain.speedup:
+            decided += share
+            saved += share * (1 - 1 / gain.speedup)
+            least += share * (1 - 1 / (gain.low or gain.speedup))
+            most += share * (1 - 1 / (gain.high or gain.speedup))
+        elif gain.source in {Source.NOT_MEASURED, Source.SIMILAR}:
+            unmeasured += share
+    return ProgramGain(
+        speedup=1 / max(1e-9, 1 - saved),
+        low=1 / max(1e-9, 1 - least),
+        high=1 / max(1e-9, 1 - most),
+        decided_share=decided,
+        open_share=unmeasured,
+    )

@@ -1,0 +1,160 @@
+"""One run of a command with recording."""
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Timer
+from time import monotonic
+from types import FrameType
+
+from autotune.errors import UnsupportedPlatform
+from autotune.host import cgroup
+from autotune.host.usable_cpus import usable_cpus
+from autotune.recording.collect import collect, stop
+from autotune.recording.recording import Recording
+
+NEEDS_PROCESSES = "Recording a command needs the process calls of Linux or macOS (os.wait4)."
+
+_FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+_LEFT_TO_THE_COMMAND = ("SIGINT", "SIGQUIT")
+"""The terminal sends these to the command too; it decides, and this process goes on to tell what was recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What a run needs to know about the surroundings, read before it."""
+
+    began: float
+    throttled: float
+
+
+def run_recorded(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    variables: Callable[[str], Mapping[str, str]],
+    *,
+    stop_after: float | None = None,
+    when_stopped: Callable[[Recording], object] | None = None,
+) -> Recording:
+    """Run a command to its end, with its own standard streams, and return what its processes recorded.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The command.
+    environ : mapping of str to str
+        Its environment.
+    variables : callable
+        Returns the variables that have a Python record its calls into a folder.
+    stop_after : float, optional
+        Seconds after which nothing more is recorded, while the command goes on.
+    when_stopped : callable, optional
+        Called with the recording at that time.
+
+    Returns
+    -------
+    Recording
+        What was recorded until the end, or until `stop_after`; its status is that of the end.
+
+    Raises
+    ------
+    OSError, ValueError
+        The command cannot be started (ValueError: a NUL byte in an argument).
+    UnsupportedPlatform
+        This system has no os.wait4.
+
+    Notes
+    -----
+    Scope of effect: the command's own, and a private folder that is removed. Signals that end a process are passed on
+    to the command, but for those that a terminal sends to both.
+
+    """
+    if not hasattr(os, "wait4"):
+        raise UnsupportedPlatform(NEEDS_PROCESSES)
+    with tempfile.TemporaryDirectory(prefix="autotune-recording-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        watched = Watched(began=monotonic(), throttled=throttled_seconds())
+        stopped: list[Recording] = []
+
+        def end_recording() -> None:
+            stop(folder)
+            stopped.append(_recording(words, folder, watched, None, 0.0))
+            if when_stopped is not None:
+                when_stopped(stopped[0])
+
+        timer = Timer(stop_after, end_recording) if stop_after is not None else None
+        with _passing_signals() as pids:
+            process = subprocess.Popen(list(words), env={**environ, **variables(name)})  # noqa: S603 - the user's own
+            pids.append(process.pid)
+            if timer is not None:
+                timer.daemon = True
+                timer.start()
+            _, status, used = os.wait4(process.pid, 0)
+            pids.clear()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if timer is not None:
+            timer.cancel()
+            timer.join()
+        recording = _recording(words, folder, watched, process.returncode, used.ru_utime + used.ru_stime)
+    return replace(stopped[0], status=process.returncode) if stopped else recording
+
+
+def _recording(
+    words: Sequence[str], folder: Path, watched: Watched, status: int | None, cpu_seconds: float
+) -> Recording:
+    collected = collect(folder, watched.began)
+    usable, limit = usable_cpus()
+    return Recording(
+        command=tuple(words),
+        status=status,
+        wall_seconds=monotonic() - watched.began,
+        cpu_seconds=cpu_seconds or sum(process.cpu_seconds for process in collected.processes),
+        processes=collected.processes,
+        without_autotune=collected.without_autotune,
+        throttled_seconds=max(0.0, throttled_seconds() - watched.throttled),
+        usable_cpus=usable,
+        limit=str(limit),
+        is_complete=status is not None,
+    )
+
+
+def throttled_seconds() -> float:
+    """Return for how long quotas have paused threads of this process's control groups so far; 0 if none says so."""
+    most = 0.0
+    for folder in (folder for chain in cgroup.folders()["cpu"] for folder in chain):
+        try:
+            lines = Path(folder, "cpu.stat").read_text(encoding="ascii").splitlines()
+        except (OSError, ValueError):
+            continue
+        values = dict(line.split() for line in lines if len(line.split()) == 2)
+        micro, nano = values.get("throttled_usec"), values.get("throttled_time")
+        most = max(most, int(micro or 0) * 1e-6, int(nano or 0) * 1e-9)
+    return most
+
+
+@contextmanager
+def _passing_signals() -> Iterator[list[int]]:
+    """Pass signals on to the processes of a list, and survive those that a terminal sends to all."""
+    pids: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        for pid in pids:
+            os.kill(pid, number)
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        return
+
+    chosen = dict.fromkeys(_FORWARDED, forward) | dict.fromkeys(_LEFT_TO_THE_COMMAND, leave)
+    before = {
+        getattr(signal, name): signal.signal(getattr(signal, name), act) for name, act in chosen.items()
+    }
+    try:
+        yield pids
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,198 @@
+"""Trouble that a recording shows without any measurement. Pure; each sentence says what follows and what to do."""
+
+from collections.abc import Iterator, Sequence
+
+from autotune.host.usable_cpus import BINDINGS
+from autotune.model.units import count_of
+from autotune.recording.program_gain import total_seconds
+from autotune.recording.recording import ARRAYS, LINALG, Call, RecordedProcess, Recording
+
+WORTH_SAYING = 0.02
+"""Part of the run below which a cost is not mentioned."""
+SMALL_ARRAY = 1000
+"""Elements up to which the overhead of a call, about 0.5 us, is most of its time."""
+SLOW_PRODUCTS = frozenset({"matmul", "dot", "inner", "vdot", "matvec", "vecdot", "matmat"})
+_INTEGERS = ("int", "uint", "bool", "float16")
+
+
+def trouble(recording: Recording) -> tuple[str, ...]:
+    """Return sentences, the gravest first."""
+    total = total_seconds(recording)
+    calls = [call for process in recording.processes for call in process.calls]
+    return (
+        *_unseen(recording),
+        *_threads(recording),
+        *_quota(recording),
+        *_pinning(recording.processes),
+        *_other_pools(recording.processes),
+        *_products_without_blas(calls, total),
+        *_conversions(calls, total),
+        *_strided(calls, total),
+        *_small_arrays(calls, total),
+        *_turns_at_the_gil(recording),
+    )
+
+
+def _unseen(recording: Recording) -> Iterator[str]:
+    for interpreter in recording.without_autotune:
+        yield f"{interpreter} has no autotune: its calls were not recorded. Install autotune for it."
+    yield from dict.fromkeys(text for process in recording.processes for text in process.unseen)
+
+
+def _blas_threads(process: RecordedProcess) -> int:
+    return max((pool.threads for pool in process.pools if pool.kind == "blas"), default=1)
+
+
+def _threads(recording: Recording) -> Iterator[str]:
+    """Compare BLAS threads times what runs at once with the usable CPUs."""
+    usable = recording.usable_cpus
+    working = [process for process in recording.processes if _calls_blas(process)]
+    if not working:
+        return
+    threads = max(map(_blas_threads, working))
+    at_once = processes_at_once(working)
+    callers = max(process.most_at_once for process in working)
+    if at_once > 1 and at_once * threads > usable:
+        yield (
+            f"{at_once} processes ran at once, each with {threads} BLAS threads: {at_once * threads} threads on "
+            f"{_cpus(usable)}. `autotune run --children` gives each its share; so does OPENBLAS_NUM_THREADS="
+            f"{max(1, usable // at_once)}, or the variable of your BLAS library."
+        )
+    elif callers > 1 and threads > 1 and callers * threads > usable:
+        yield (
+            f"Up to {callers} threads called linear algebra at once, each with {threads} BLAS threads (nested pools), "
+            f"on {_cpus(usable)}. `autotune run` shares the CPUs among calls at once."
+        )
+    elif threads > usable:
+        yield (
+            f"BLAS uses {threads} threads on {_cpus(usable)} ({recording.limit}): the surplus only gets in the way. "
+            f"`autotune run` keeps to {usable}."
+        )
+
+
+def _calls_blas(process: RecordedProcess) -> bool:
+    return any(call.group == LINALG for call in process.calls)
+
+
+def processes_at_once(processes: Sequence[RecordedProcess]) -> int:
+    """Return how many processes were at work at once, at most; one that waits for its children does not count."""
+    parents = {process.parent for process in processes}
+    leaves = [process for process in processes if process.pid not in parents] or list(processes)
+    events = sorted(
+        event for process in leaves for event in ((process.start, 1), (process.end, -1))
+    )  # at equal times an end comes first
+    most = now = 0
+    for _, step in events:
+        now += step
+        most = max(most, now)
+    return max(most, 1)
+
+
+def _quota(recording: Recording) -> Iterator[str]:
+    if recording.throttled_seconds > WORTH_SAYING * recording.wall_seconds:
+        yield (
+            f"The CPU quota paused the program for {recording.throttled_seconds:.1f} s of thread time: it ran more "
+            f"threads than the quota pays for. `autotune run` keeps BLAS to {_cpus(recording.usable_cpus)}."
+        )
+
+
+def _pinning(processes: Sequence[RecordedProcess]) -> Iterator[str]:
+    names = {name for process in processes for name in process.environment if name in BINDINGS}
+    has_openmp = any(pool.kind == "openmp" for process in processes for pool in process.pools)
+    if names and has_openmp:
+        yield (
+            f"{', '.join(sorted(names))} lets OpenMP pin threads: BLAS and other threads that start later share "
+            "the few CPUs of the thread that was pinned. Unset it unless you rely on it."
+        )
+
+
+def _other_pools(processes: Sequence[RecordedProcess]) -> Iterator[str]:
+    others = {name for process in processes for name in process.others}
+    others |= {pool.library for process in processes for pool in process.pools if pool.kind == "openmp"}
+    if others:
+        yield (
+            f"Other thread pools are loaded ({', '.join(sorted(others))}). Their time counts as outside NumPy; "
+            "`autotune tune -- CMD` finds their best thread counts."
+        )
+
+
+def _products_without_blas(calls: Sequence[Call], total: float) -> Iterator[str]:
+    slow = [
+        call
+        for call in calls
+        if call.name in SLOW_PRODUCTS
+        and call.dtype
+        and all(one.startswith(_INTEGERS) for one in call.dtype.split("+"))
+    ]
+    if _seconds(slow) > WORTH_SAYING * total:
+        yield (
+            f"Products of {_names(call.dtype for call in slow)} arrays took {_part(slow, total)}: BLAS has none for "
+            "them. Convert the operands to float64, or float32 where its precision is enough."
+        )
+
+
+def _conversions(calls: Sequence[Call], total: float) -> Iterator[str]:
+    mixed = [call for call in calls if "+" in call.dtype and call.name not in {"where", "take", "repeat"}]
+    mixed = [call for call in mixed if call.group in {LINALG, ARRAYS} and "bool" not in call.dtype]
+    if _seconds(mixed) > WORTH_SAYING * total:
+        yield (
+            f"Calls with operands of two dtypes ({_names(call.dtype for call in mixed)}) took {_part(mixed, total)}: "
+            "NumPy converts the operands at each call. Convert them once."
+        )
+
+
+def _strided(calls: Sequence[Call], total: float) -> Iterator[str]:
+    strided = [call for call in calls if call.contiguous is False and call.group == LINALG]
+    if _seconds(strided) > WORTH_SAYING * total:
+        yield (
+            f"Linear algebra on strided operands took {_part(strided, total)}: NumPy copies them at each call. "
+            "np.ascontiguousarray copies them once."
+        )
+
+
+def _small_arrays(calls: Sequence[Call], total: float) -> Iterator[str]:
+    small = [call for call in calls if call.group == ARRAYS and (call.elements or 0) <= SMALL_ARRAY]
+    if _seconds(small) > 5 * WORTH_SAYING * total:
+        yield (
+            f"{count_of(sum(call.calls for call in small), 'call')} on arrays of at most {SMALL_ARRAY:,} elements took "
+            f"{_part(small, total)}. No thread count makes them faster: work on larger arrays at once."
+        )
+
+
+def _turns_at_the_gil(recording: Recording) -> Iterator[str]:
+    for process in recording.processes:
+        span = process.end - process.start
+        if (
+            process.threads > 1
+            and process.most_at_once > 1
+            and span > 0
+            and _is_serial(process, span, recording)
+        ):
+            yield (
+                f"{process.threads} threads called NumPy, and together they kept {process.cpu_seconds / span:.1f} of "
+                f"{_cpus(recording.usable_cpus)} busy: they wait for each other, mostly for the GIL, as short calls "
+                "and Python code do. Processes, or larger arrays a call, help."
+            )
+            return
+
+
+def _is_serial(process: RecordedProcess, span: float, recording: Recording) -> bool:
+    most = min(process.threads, recording.usable_cpus)
+    return most > 1 and process.cpu_seconds < 1.2 * span and process.call_seconds > 0.2 * span
+
+
+def _seconds(calls: Sequence[Call]) -> float:
+    return sum(call.seconds for call in calls)
+
+
+def _part(calls: Sequence[Call], total: float) -> str:
+    return f"{_seconds(calls):.2g} s ({_seconds(calls) / total:.0%} of the run)"
+
+
+def _names(dtypes: Iterator[str]) -> str:
+    names = list(dict.fromkeys(dtypes))
+    return ", ".join(names[:3])
+
+
+def _cpus(count: int) -> str:
+    return f"{count} usable CPU{'s' * (count != 1)}"

@@ -1,0 +1,137 @@
+"""`autotune advise` with real commands: nothing of them changes, and what they did is told, however they end."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from support.native import needs_core
+
+pytestmark = [pytest.mark.real, needs_core]
+
+WORK = "import numpy as np\na = np.ones((60, 60))\nfor _ in range(5): np.linalg.qr(a); a @ a\n"
+
+
+def advise(tmp_path, *words, options=(), code=None, environ=(), **extra):
+    """Advise on a command, or on this Python with some code; return the run and the advice."""
+    command = words or (sys.executable, "-c", code)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "autotune",
+            "advise",
+            "--json",
+            "-o",
+            tmp_path / "advice.json",
+            *options,
+            "--",
+            *command,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "AUTOTUNE_STATE_DIR": str(tmp_path), **dict(environ)},
+        **extra,
+    )
+    path = tmp_path / "advice.json"
+    return done, json.loads(path.read_text()) if path.exists() else None
+
+
+def counts(advice):
+    return {call["name"]: call["calls"] for call in advice["calls"] if call["name"] in {"qr", "matmul"}}
+
+
+def test_a_command_keeps_its_streams_and_its_status_and_is_told_of(tmp_path):
+    code = f"{WORK}import sys\nprint('out', sys.stdin.read())\nprint('err', file=sys.stderr)\nsys.exit(7)"
+    done, advice = advise(tmp_path, code=code, input="in")
+    assert (done.stdout, done.stderr, done.returncode) == ("out in\n", "err\n", 7)
+    assert (counts(advice), advice["status"], advice["schema"]) == (
+        {"qr": 5, "matmul": 5},
+        7,
+        "autotune.advise/1",
+    )
+    assert advice["next"] == "calibrate" or advice["gain"]["open_share"] < 0.05
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [("os._exit(3)", 3), ("os.kill(os.getpid(), 9)", 137), ("os.abort()", 134)]
+)
+def test_a_process_that_ends_at_once_loses_nothing(tmp_path, end, status):
+    done, advice = advise(tmp_path, code=f"{WORK}import os\n{end}")
+    assert (done.returncode, counts(advice)) == (status, {"qr": 5, "matmul": 5})
+
+
+CHILDREN = {
+    "fork": f"import os\n{WORK}\nif os.fork() == 0:\n    a @ a\n    os._exit(0)\nos.wait()",
+    "spawn": f"import subprocess, sys\n{WORK}\nsubprocess.run([sys.executable, '-c', 'import numpy as np; a = np.ones((60, 60)); a @ a'])",
+    "exec": f"import os, sys\n{WORK}\nos.execv(sys.executable, [sys.executable, '-c', 'import numpy as np; a = np.ones((60, 60)); a @ a'])",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", CHILDREN)
+def test_children_are_included(tmp_path, way):
+    _, advice = advise(tmp_path, code=CHILDREN[way])
+    assert counts(advice) == {"qr": 5, "matmul": 6}
+    assert sum(process["processes"] for process in advice["processes"]) == 2
+
+
+def test_a_program_that_closes_all_descriptors_is_recorded(tmp_path):
+    _, advice = advise(tmp_path, code=f"import os, numpy\nos.closerange(3, 256)\n{WORK}")
+    assert counts(advice) == {"qr": 5, "matmul": 5}
+
+
+def test_a_child_without_the_environment_is_not_seen_and_nothing_fails(tmp_path):
+    code = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import numpy'], env={{}})\n{WORK}"
+    done, advice = advise(tmp_path, code=code)
+    assert (done.returncode, counts(advice)) == (0, {"qr": 5, "matmul": 5})
+
+
+def test_a_command_that_is_no_python_says_that_nothing_was_recorded(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "autotune", "advise", "--", "sh", "-c", "echo out; exit 4"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == ("out\n", 4)
+    assert "No call of NumPy or SciPy was recorded" in done.stderr
+    assert "Nothing to gain" in done.stderr
+
+
+def test_a_command_that_does_not_exist_is_127_as_in_a_shell(tmp_path):
+    done, advice = advise(tmp_path, "no-such-command")
+    assert (done.returncode, advice) == (127, None)
+    assert "no-such-command" in done.stderr
+
+
+def test_without_the_core_the_advice_says_what_it_could_not_see(tmp_path):
+    done, advice = advise(tmp_path, code=WORK, environ={"AUTOTUNE_NATIVE": "0"})
+    assert (done.returncode, counts(advice)) == (0, {})
+    assert "AUTOTUNE_NATIVE=0" in advice["trouble"][0]
+
+
+def test_recording_stops_after_the_time_and_the_command_runs_on(tmp_path):
+    code = f"import time\n{WORK}\ntime.sleep(1.5)\na @ a\nprint('end')"
+    done, advice = advise(tmp_path, code=code, options=["--stop-after", "1s"])
+    assert done.stdout == "end\n"
+    assert (advice["status"], counts(advice).get("matmul", 0) <= 5) == (None, True)
+
+
+def test_a_kept_recording_gives_the_same_advice(tmp_path):
+    kept = tmp_path / "recording.json"
+    _, advice = advise(tmp_path, code=WORK, options=["--record", kept])
+    done = subprocess.run(
+        [sys.executable, "-m", "autotune", "advise", "--json", "-o", tmp_path / "again.json", "--recording", kept],
+        timeout=60, check=True, env={**os.environ, "AUTOTUNE_STATE_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "again.json").read_text()) == advice
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--recording", "missing.json", "--", "true"], ["--stop-after", "x", "--", "true"]]
+)
+def test_wrong_usage_is_refused(options):
+    command = [sys.executable, "-m", "autotune", "advise", *options]
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 2

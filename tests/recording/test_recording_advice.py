@@ -1,0 +1,282 @@
+"""Advice from made-up recordings: decisions, exact and instant."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from support.profile_builders import make_entry
+
+from autotune.errors import UsageError
+from autotune.model.entry import Status
+from autotune.model.operation import Operation
+from autotune.recording.advice import Next, advise_on
+from autotune.recording.known_gains import Source, known_gain, speedup_of
+from autotune.recording.ledger import LedgerRow
+from autotune.recording.naming import calls_of
+from autotune.recording.program_gain import total_seconds
+from autotune.recording.recording import ARRAYS, LINALG, Call, RecordedProcess, Recording, ThreadPool
+from autotune.recording.trouble import processes_at_once, trouble
+
+
+def row(name, kind, types, *sizes, calls=10, seconds=1.0, elements=0, contiguous=True):
+    return LedgerRow(
+        name=name,
+        kind=kind,
+        contiguous=contiguous,
+        types=types,
+        sizes=(*sizes, *(-1,) * (4 - len(sizes))),
+        calls=calls,
+        timed=calls,
+        seconds=seconds,
+        elements=elements,
+    )
+
+
+def call(name="qr", *, group=LINALG, dtype="float64", seconds=1.0, calls=10, **fields):
+    operation = fields.pop("operation", None)
+    size = fields.pop("size", "n=50")
+    elements, contiguous = fields.pop("elements", None), fields.pop("contiguous", True)
+    return Call(
+        name=name,
+        group=group,
+        dtype=dtype,
+        size=size,
+        elements=elements,
+        contiguous=contiguous,
+        calls=calls,
+        seconds=seconds,
+        operation=operation,
+        **fields,
+    )
+
+
+QR = Operation(name="qr", sizes=(("m", 50), ("n", 50)))
+
+
+def process(*calls, pid=10, parent=1, start=0.0, end=10.0, **fields):
+    plain = {
+        "words": ("python", "x.py"),
+        "is_fork": False,
+        "cpu_seconds": 10.0,
+        "threads": 1,
+        "most_at_once": 1,
+        "pools": (ThreadPool(library="openblas", kind="blas", threads=2),),
+        "others": (),
+        "environment": {},
+        "usable_cpus": 2,
+        "unseen": (),
+    }
+    return RecordedProcess(pid=pid, parent=parent, start=start, end=end, calls=calls, **{**plain, **fields})
+
+
+def recording(*processes, **fields):
+    plain = {"command": ("python", "x.py"), "status": 0, "wall_seconds": 10.0, "cpu_seconds": 10.0}
+    return Recording(processes=processes, **{**plain, "usable_cpus": 2, **fields})
+
+
+def advised(recorded, *entries):
+    by_operation = {entry.operation: entry for entry in entries}
+    return advise_on(
+        recorded,
+        by_operation.get,
+        lambda name, dtype: [one for one in by_operation if (one.name, one.dtype) == (name, dtype)],
+    )
+
+
+LOOPS = {"add": "loop_add", "exp": "loop_exp"}
+
+
+def test_each_qr_of_numpy_is_one_call_with_the_seconds_of_its_two_halves():
+    rows = [
+        row("qr_r_raw", "g", "d", 50, 40, seconds=1.0),
+        row("qr_reduced", "g", "dd", 50, 40, -1, 40, seconds=0.5),
+    ]
+    (qr,) = calls_of(rows, LOOPS)
+    assert (qr.name, qr.calls, qr.seconds) == ("qr", 10, 1.5)
+    assert qr.operation == Operation(name="qr", sizes=(("m", 50), ("n", 40)))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "types", "sizes", "asked"),
+    [
+        ("matmul", "g", "ff", (3, 4, 4, 5), Operation(name="matmul", dtype="float32", sizes=(("m", 3), ("k", 4), ("n", 5)))),
+        ("solve1", "g", "DD", (6, 6, -1, 6), Operation(name="solve", dtype="complex128", sizes=(("n", 6),))),
+        ("matmul", "g", "ll", (3, 4, 4, 5), None),
+        ("matmul", "g", "fd", (3, 4, 4, 5), None),
+        ("eigvals", "g", "d", (6, 6), None),
+        ("svd", "s", "d", (7, 6), Operation(name="svd", sizes=(("m", 7), ("n", 6)))),
+    ],
+)  # fmt: skip
+def test_linear_algebra_is_asked_for_as_apply_does(name, kind, types, sizes, asked):
+    assert calls_of([row(name, kind, types, *sizes)], LOOPS)[0].operation == asked
+
+
+def test_a_ufunc_is_asked_for_as_the_loop_of_its_class_at_its_mean_size():
+    (add,) = calls_of([row("add", "u", "dd", 9, elements=10_000)], LOOPS)
+    assert (add.group, add.size) == (ARRAYS, "n~1e+03")
+    assert add.operation == Operation(name="loop_add", sizes=(("n", 1000),))
+
+
+def test_a_sum_gains_with_reductions_only():
+    (total,) = calls_of([row("add.reduce", "r", "d", 9, elements=10_000)], LOOPS)
+    assert (total.name, total.needs_reductions) == ("sum", True)
+
+
+def test_a_measured_call_has_the_speedup_of_its_entry_and_the_whole_run_follows_by_amdahl():
+    entry = make_entry("qr", choice={"blas_threads": 1}, m=50, n=50)
+    speedup, low, high = speedup_of(entry)
+    advice = advised(recording(process(call(seconds=5.0, operation=QR))), entry)
+    assert advice.calls[0].gain.speedup == speedup
+    assert advice.gain.speedup == pytest.approx(1 / (0.5 + 0.5 / speedup))
+    assert advice.gain.low == pytest.approx(1 / (0.5 + 0.5 / low))
+    assert advice.gain.high == pytest.approx(1 / (0.5 + 0.5 / high))
+    assert advice.next is Next.RUN
+
+
+def test_where_the_default_was_kept_there_is_nothing_to_gain_which_is_an_answer():
+    advice = advised(recording(process(call(seconds=5.0, operation=QR))), make_entry("qr", m=50, n=50))
+    assert (advice.gain.speedup, advice.next) == (1.0, Next.NOTHING)
+
+
+def test_what_was_not_measured_is_to_be_calibrated():
+    advice = advised(recording(process(call(seconds=5.0, operation=QR))))
+    assert advice.calls[0].gain.source is Source.NOT_MEASURED
+    assert (advice.gain.open_share, advice.next) == (0.5, Next.CALIBRATE)
+
+
+def test_other_sizes_give_a_range_and_no_claim():
+    entry = make_entry("qr", choice={"blas_threads": 1}, m=900, n=900)
+    advice = advised(recording(process(call(seconds=5.0, operation=QR))), entry)
+    gain = advice.calls[0].gain
+    assert (gain.source, gain.speedup, gain.low) == (Source.SIMILAR, None, speedup_of(entry)[0])
+    assert advice.gain.speedup == 1.0
+
+
+def test_an_undecided_entry_is_no_measurement():
+    entry = make_entry("qr", status=Status.NOISY, m=50, n=50)
+    assert known_gain(call(operation=QR), {QR: entry}.get, lambda *_: [QR]).source is Source.NOT_MEASURED
+
+
+def test_a_loop_longer_than_the_largest_measured_has_the_largest_ones_speedup():
+    entry = make_entry("loop_add", choice={"workers": 2}, n=1000)
+    asked = replace(entry.operation, sizes=(("n", 5000),))
+    known = known_gain(
+        call("add", operation=asked), {entry.operation: entry}.get, lambda *_: [entry.operation]
+    )
+    assert known.source is Source.MEASURED
+
+
+def test_a_call_that_no_knob_reaches_says_so():
+    assert known_gain(call("sort"), lambda _: None, lambda *_: []).source is Source.NOT_TUNED
+
+
+def test_gain_of_sums_counts_for_no_run_without_reductions():
+    entry = make_entry("loop_sum", choice={"workers": 2}, n=1000)
+    total = call("sum", seconds=5.0, operation=entry.operation, needs_reductions=True)
+    assert advised(recording(process(total)), entry).gain.speedup == 1.0
+
+
+def test_a_process_that_waits_for_recorded_children_counts_with_its_cpu_time():
+    parent = process(call(seconds=0.5), pid=10, cpu_seconds=1.0)
+    children = [process(call(seconds=8.0), pid=pid, parent=10, start=1, end=9) for pid in (11, 12)]
+    assert total_seconds(recording(parent, *children)) == pytest.approx(1 + 8 + 8)
+    shares = advised(recording(parent, *children)).processes
+    assert sum(one.share for one in shares) == pytest.approx(1.0)
+
+
+def test_children_with_command_lines_of_their_own_are_shown_and_need_children():
+    entry = make_entry("qr", choice={"blas_threads": 1}, m=50, n=50)
+    parent = process(call(seconds=0.5, operation=QR), pid=10, cpu_seconds=1.0)
+    child = process(call(seconds=8.0, operation=QR), pid=11, parent=10, words=("python", "child.py"))
+    advice = advised(recording(parent, child), entry)
+    assert [one.words for one in advice.processes] == ["python x.py", "python child.py"]
+    assert advice.next is Next.RUN_CHILDREN
+
+
+def test_a_recording_of_nothing_says_that_there_is_nothing_to_gain():
+    assert advised(recording()).next is Next.NOTHING
+
+
+# --- trouble ------------------------------------------------------------------------------------
+
+
+def about(word, *processes, **fields):
+    return [sentence for sentence in trouble(recording(*processes, **fields)) if word in sentence]
+
+
+def test_processes_at_once_are_those_whose_times_overlap():
+    spans = [(0, 2), (1, 3), (2, 4)]
+    assert processes_at_once([process(pid=n, start=a, end=b) for n, (a, b) in enumerate(spans, 20)]) == 2
+
+
+def test_processes_times_threads_above_the_cpus_is_trouble():
+    pair = [process(call(), pid=pid, parent=5) for pid in (10, 11)]
+    assert "4 threads on 2 usable CPUs" in about("BLAS threads", *pair)[0]
+    alone = process(call(), pools=(ThreadPool(library="openblas", kind="blas", threads=1),))
+    assert not about("BLAS threads", replace(alone, pid=10), replace(alone, pid=11))
+
+
+def test_threads_that_call_blas_at_once_are_nested_pools():
+    assert about("nested", process(call(), threads=4, most_at_once=4))
+    assert not about("nested", process(call(), threads=4, most_at_once=1))
+
+
+def test_more_blas_threads_than_cpus_is_trouble():
+    assert about("surplus", process(call()), usable_cpus=1, limit="quota")
+
+
+def test_a_quota_that_paused_the_program_is_trouble():
+    assert about("quota", process(call()), throttled_seconds=3.0)
+    assert not about("quota", process(call()), throttled_seconds=0.1)
+
+
+def test_openmp_pinning_is_trouble_where_openmp_is_loaded():
+    pools = (ThreadPool(library="openmp", kind="openmp", threads=2),)
+    assert about("pin", process(environment={"OMP_PROC_BIND": "true"}, pools=pools))
+    assert not about("pin", process(environment={"OMP_PROC_BIND": "true"}))
+
+
+@pytest.mark.parametrize(
+    ("word", "met"),
+    [
+        ("BLAS has none", call("matmul", dtype="int64")),
+        ("two dtypes", call("add", group=ARRAYS, dtype="float32+float64")),
+        ("strided", call("svd", contiguous=False)),
+        ("larger arrays at once", call("add", group=ARRAYS, elements=10.0, seconds=2.0)),
+    ],
+)
+def test_costs_of_operands_are_said_if_they_take_part_of_the_run(word, met):
+    assert about(word, process(met))
+    assert not about(word, process(replace(met, seconds=0.001)))
+
+
+def test_threads_that_take_turns_are_said_to_wait_for_the_gil():
+    several = process(call(seconds=8.0), threads=4, most_at_once=3, cpu_seconds=10.5)
+    assert about("GIL", several)
+    assert not about("GIL", replace(several, cpu_seconds=19.0))
+
+
+# --- recordings that are kept -------------------------------------------------------------------
+
+
+def test_a_recording_survives_a_file():
+    kept = recording(
+        process(call(operation=QR), call("add", group=ARRAYS)), without_autotune=("/usr/bin/python3",)
+    )
+    assert Recording.from_dict(json.loads(json.dumps(kept.as_dict()))) == kept
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        [],
+        {},
+        {"schema": "autotune.recording/1"},
+        {**recording(process(call())).as_dict(), "processes": [{"pid": 1}]},
+        {**recording(process(call())).as_dict(), "processes": 3},
+        {**recording(process(call())).as_dict(), "new": 3},
+    ],
+)
+def test_a_file_that_is_no_recording_is_refused_with_a_sentence(spoilt):
+    with pytest.raises(UsageError, match="recording"):
+        Recording.from_dict(spoilt)
