@@ -74,9 +74,7 @@ def test_identical_candidates_with_drift_and_bursts_are_taken_for_faster_in_at_m
 
 @pytest.mark.parametrize("noise", [0.01, 0.03])
 def test_on_64_cpus_the_optimum_of_12_threads_is_reached_within_400_calls(noise):
-    programs = [
-        Program(many_cpus, seed=seed, rest=64, most=64, noise=noise).run(400) for seed in range(40)
-    ]
+    programs = [Program(many_cpus, seed=seed, rest=64, most=64, noise=noise).run(400) for seed in range(40)]
     ideal = many_cpus(12)
     reached = [many_cpus(program.lesson.choice or 64) <= 1.05 * ideal for program in programs]
     assert sum(reached) >= 0.95 * len(programs)

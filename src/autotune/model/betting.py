@@ -26,7 +26,9 @@ class SignTest:
         if difference:
             sign = 1 if difference < 0 else -1
             self.won += difference < 0
-            self._capital = [one * (1 + sign * share) for one, share in zip(self._capital, _SHARES, strict=True)]
+            self._capital = [
+                one * (1 + sign * share) for one, share in zip(self._capital, _SHARES, strict=True)
+            ]
 
     def is_proved(self, error: float) -> bool:
         """Return whether winning is proved likelier than losing, with this probability of error over all looks."""

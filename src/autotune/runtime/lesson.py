@@ -208,7 +208,11 @@ class Pairing:
 
     def pause(self, seconds: float) -> int:
         """Return how many calls of so many seconds need not be looked at, so that looking costs 1 % at most."""
-        return 0 if self._waiting is not None or self._is_ordered else int(PAIR_SECONDS / SHARE / max(seconds, 1e-6))
+        return (
+            0
+            if self._waiting is not None or self._is_ordered
+            else int(PAIR_SECONDS / SHARE / max(seconds, 1e-6))
+        )
 
 
 def next_count(scores: Mapping[int, float], most: int) -> int | None:
