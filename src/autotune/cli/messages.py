@@ -415,9 +415,8 @@ BY_TIME = "by its time"
 BY_METRIC = "by the number that it prints"
 
 
-<<<<<<< HEAD
 def entry_written(path: object, name: str, *, own_name: bool) -> str:
-    """Where the entry of a command was written, and how it is used; `own_name`: --name gave it."""
+    """Name the file that the entry of a command was written to, and the verbs that use it; `own_name`: by --name."""
     short = name.removeprefix(COMMANDS)
     option = f" --name {short}" if own_name else ""
     return (
@@ -456,14 +455,9 @@ def command_of_own_variables(name: str, names: Sequence[str]) -> str:
 
 
 def running_tuned(name: str, configuration: object, ratio: float | None) -> str:
-    """What `run` does to a command that was tuned as a whole."""
+    """Describe the run of a command that was tuned as a whole."""
     gain = "" if ratio is None else f", {units.speedup(ratio)} as fast as the command as it stands"
     return f"autotune run: {name} as `autotune tune` measured it: {configuration}{gain}."
-=======
-def entry_written(path: object, name: str) -> str:
-    """Name the file that the entry of a command was written to."""
-    return f"The profile {path} holds it as {name}."
->>>>>>> main
 
 
 def no_place(option: str, place: str) -> str:
@@ -728,9 +722,7 @@ def history_written(path: object, count: int) -> str:
 
 # --- a command that is run --------------------------------------------------------------------
 
-ONLY_VARIABLES = (
-    "--blas-threads and --environment-only set variables only; --reductions, --learn and --children are for more."
-)
+ONLY_VARIABLES = "--blas-threads and --environment-only set variables only; --reductions, --learn and --children are for more."
 NAME_ALONE = (
     "--name asks for what `tune` chose; --blas-threads, --reductions, --learn and --children ask for more."
 )
@@ -741,19 +733,14 @@ def as_asked(threads: int) -> str:
     return f"{count_of(threads, 'BLAS thread')}, as asked."
 
 
-<<<<<<< HEAD
 def running(
     threads: int | None, reason: str, *, calls: bool, user_limit: int | None, text: str | None = None
 ) -> str:
-    """What `run` does to the command; `calls` if calls and loops of its Pythons are tuned, too.
+    """Describe the effect of `run` on the command; `calls` if calls and loops of its Pythons are tuned, too.
 
     `text` says why the choice of `tune` for it is not used.
     """
     reason = reason if text is None else f"{reason} {text}"
-=======
-def running(threads: int | None, reason: str, *, calls: bool, user_limit: int | None) -> str:
-    """Describe the effect of `run` on the command; `calls` if calls and loops of its Pythons are tuned, too."""
->>>>>>> main
     rest = ", calls and loops of its Pythons as measured" if calls else ""
     if threads is not None and user_limit is not None:
         return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}){rest}."

@@ -26,7 +26,9 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
 )
 @click.option("--name", metavar="NAME", help="The command's name in the profile; else the script's.")
 @click.option("--reductions", is_flag=True, help="Also compute sums on several CPUs: their last bits differ.")
-@click.option("--learn", is_flag=True, help="Also try other thread counts for calls without an entry, and learn.")
+@click.option(
+    "--learn", is_flag=True, help="Also try other thread counts for calls without an entry, and learn."
+)
 @click.option("--children", is_flag=True, help="Also in the Pythons that those of the command start.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def run(
@@ -82,7 +84,8 @@ def startup_variables(
     environ: Mapping[str, str], *, reductions: bool, children: bool, learn: bool = False
 ) -> dict[str, str]:
     """Return variables that have a Python call apply() from its start (`runtime/startup/sitecustomize.py`)."""
-    variables = _startup(environ, "reductions" if reductions else "apply")
+    wishes = ["apply", *(["reductions"] if reductions else []), *(["learn"] if learn else [])]
+    variables = _startup(environ, "+".join(wishes))
     return {**variables, "AUTOTUNE_START_CHILDREN": "1"} if children else variables
 
 
@@ -96,13 +99,7 @@ def _startup(environ: Mapping[str, str], wish: str) -> dict[str, str]:
 
     folder = os.path.join(runtime.__path__[0], "startup")  # noqa: PTH118
     places = [folder, *filter(None, [environ.get("PYTHONPATH")])]
-<<<<<<< HEAD
-    wishes = ["apply", *(["reductions"] if reductions else []), *(["learn"] if learn else [])]
-    variables = {"PYTHONPATH": os.pathsep.join(places), "AUTOTUNE_START": "+".join(wishes)}
-    return {**variables, "AUTOTUNE_START_CHILDREN": "1"} if children else variables
-=======
     return {"PYTHONPATH": os.pathsep.join(places), "AUTOTUNE_START": wish}
->>>>>>> main
 
 
 def replace_process(command: tuple[str, ...], environ: Mapping[str, str]) -> int:

@@ -136,29 +136,8 @@ def asked_metric(pattern: str | None, *, maximize: bool) -> Metric | None:
         raise UsageError(messages.not_a_pattern(pattern, problem)) from problem
 
 
-<<<<<<< HEAD
 def tell(command: Command, entry: Entry, kept: Kept, *, by: str, own_name: bool, as_json: bool) -> None:
-    """Print the best command line alone on standard output, and what is known of it beside."""
-=======
-def named(name: str | None, words: Sequence[str]) -> str:
-    """Under which the entry goes into the profile. Raises UsageError for what cannot stand there.
-
-    Made from the first Python file or module, else from the program: `python -m http.server` is http_server.
-    """
-    if name is None:
-        modules = [after for before, after in pairwise(words) if before == "-m"]
-        scripts = [PurePath(word).stem for word in words[1:] if word.endswith(".py")]
-        text = [*scripts, *modules, PurePath(words[0]).stem][0].lower()
-        name = re.sub(r"[^a-z0-9]+", "_", text)[:49].strip("_") or "command"
-        name = name if NAME.fullmatch(name) else f"_{name}"
-    if NAME.fullmatch(name) is None:
-        raise UsageError(messages.not_a_name(name))
-    return COMMANDS + name
-
-
-def tell(command: Command, entry: Entry, kept: Kept, *, by: str, as_json: bool) -> None:
     """Print the best command line alone on standard output, and its evidence on standard error."""
->>>>>>> main
     if as_json:
         report = {
             "command": command.line(entry.choice),

@@ -99,7 +99,7 @@ class Explanation:
     dropped: tuple[Dropped, ...] = ()
     """Entries that lost against the default in this process."""
     learned: tuple[Learned, ...] | None = None
-    """What the process learns with `apply(learn=True)`; None without it."""
+    """Lessons of `apply(learn=True)`; None without it."""
     spent_seconds: float = 0.0
     """Seconds spent on candidates that were slower, while learning."""
     overview: bool = False
@@ -313,7 +313,7 @@ def _saved(saved: Saved) -> str:
 
 
 def _learned(explanation: Explanation, learned: Sequence[Learned], width: int) -> Iterator[str]:
-    """What the process learns: choices and candidates in full, of what was given up the number."""
+    """Describe the lessons: choices and candidates in full, of those given up the number."""
     given_up = sum(not one.choice and one.candidate is None for one in learned)
     yield from wrapped(
         f"Learning: {sum(bool(one.choice) for one in learned)} choices proved, "

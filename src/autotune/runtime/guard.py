@@ -130,7 +130,7 @@ class Guard:
 
 
 class Watched:
-    """What is known about the long calls of one operation at one size. Pure but for the toss.
+    """Pairs of the long calls of one operation at one size. Pure but for the toss.
 
     Threads that end calls at once may mix up a pair; they do not share one call.
     """

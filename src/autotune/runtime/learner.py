@@ -1,4 +1,4 @@
-"""What this process learns while it runs: lessons about calls of linear algebra, and what was proved so far."""
+"""Learner of a running process: its lessons about calls of linear algebra, and the choices proved so far."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +14,7 @@ MOST_LESSONS = 1000
 
 
 class Learned(NamedTuple):
-    """What is known of one lesson."""
+    """State of one lesson."""
 
     operation: str
     dtype: str

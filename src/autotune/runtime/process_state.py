@@ -57,7 +57,7 @@ class State:
         self.answers: dict[Any, Configuration | None] = {}
         """What config() answered, by its arguments."""
         self.overrides: dict[Operation, Configuration] = {}
-        """What this process found out to be better than what profiles say: dropped by the guard, or learned."""
+        """Configurations that go before those of profiles in this process: dropped by the guard, or learned."""
         self.reported: set[str] = set()
         """Unknown names that were logged."""
         self.initial_reductions = False
