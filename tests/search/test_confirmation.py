@@ -25,9 +25,20 @@ def verdict(one, capacity=FULL):
     return judge(one, capacity)[0]
 
 
-def test_six_processes_that_agree_accept_and_five_do_not():
-    assert verdict(candidate(*[full(0.6)] * 5)) is Verdict.OPEN
-    assert verdict(candidate(*[full(0.6)] * 6)) is Verdict.ACCEPTED
+def test_a_large_gain_takes_four_processes_and_a_small_one_eight():
+    assert verdict(candidate(*[full(0.6)] * 3)) is Verdict.OPEN
+    assert verdict(candidate(*[full(0.6)] * 4)) is Verdict.ACCEPTED
+    assert verdict(candidate(*[full(0.88)] * 6)) is Verdict.OPEN
+    assert verdict(candidate(*[full(0.88)] * 8)) is Verdict.ACCEPTED
+
+
+def test_pairs_of_few_processes_prove_nothing_where_one_process_s_luck_would_do():
+    assert verdict(candidate(*[full(0.89, pairs=100)] * 5)) is Verdict.OPEN
+
+
+def test_a_candidate_with_fewer_cpus_takes_six_processes_however_large_its_gain():
+    assert verdict(candidate(*[full(0.3)] * 5, fewer_cpus=True)) is Verdict.OPEN
+    assert verdict(candidate(*[full(0.3)] * 6, fewer_cpus=True)) is Verdict.ACCEPTED
 
 
 def test_processes_of_one_moment_are_not_enough():
@@ -37,8 +48,9 @@ def test_processes_of_one_moment_are_not_enough():
     assert verdict(one) is Verdict.OPEN
 
 
-def test_a_plain_loser_is_dropped_after_four():
-    verdict_, reason = judge(candidate(*[full(1.05)] * 4), FULL)
+def test_a_plain_loser_is_dropped_after_two():
+    assert verdict(candidate(full(1.05))) is Verdict.OPEN
+    verdict_, reason = judge(candidate(*[full(1.05)] * 2), FULL)
     assert verdict_ is Verdict.DROPPED
     assert "Not proved faster" in reason
 
@@ -58,7 +70,7 @@ def test_a_candidate_that_uses_as_many_cpus_and_wins_beside_others_wins():
 
 
 def test_a_candidate_that_only_ever_ran_without_capacity_is_not_dropped_early():
-    assert verdict(candidate(*[reduced(1.05)] * 6), HALF) is Verdict.OPEN
+    assert verdict(candidate(*[reduced(1.05)] * 5), HALF) is Verdict.OPEN
 
 
 def test_a_gain_that_the_loss_without_capacity_outweighs_is_refused_with_both_named():
@@ -122,7 +134,7 @@ def test_rounds_visit_every_candidate_and_decided_ones_leave():
 
 def test_where_time_is_short_those_with_the_most_to_gain_come_first():
     confirmation, bench = _confirmation(
-        _gains, budget=3.0, candidates=[(SMALL, -0.02), (LARGE, -0.9)], start_seconds=0.4
+        _gains, budget=2.0, candidates=[(SMALL, -0.1), (LARGE, -0.9)], start_seconds=0.4
     )
     list(confirmation.round())
     assert [case.operation for plan in bench.plans for case in plan.cases] == [LARGE]

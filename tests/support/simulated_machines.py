@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autotune.bench import sampling
+from autotune.bench.noise import accepted
 from autotune.bench.user_workload import UserKind, UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, Kind
 from autotune.model.catalogue import operation as catalogue_operation
@@ -29,8 +30,8 @@ from autotune.search.space import setting, space
 Array = npt.NDArray[np.float64]
 
 CPUS = (2, 4, 8, 16, 32, 64, 128, 256)
-START_SECONDS = 0.22
-"""What starting a process costs."""
+START_SECONDS = 0.06
+"""What starting a process costs: a fork, threads, and clean-up."""
 
 USER_WORKLOAD = UserWorkload(
     name="simulation",
@@ -346,14 +347,16 @@ class SimulatedBench:
         pairs: dict[Configuration, list[Pair]] = {arm: [] for arm in arms[1:]}
         plain: list[float] = []
         sampled = 0.0
-        for turn in range(plan.rounds):
-            if turn and self.clock >= until:
+        agenda = sampling.Agenda(sampling.pair_order(len(arms) - 1, plan.rounds, str(luck.random())))
+        for number, turn in enumerate(agenda):
+            if number >= len(arms) - 1 and self.clock >= until:
                 break
-            for arm in luck.sample(arms[1:], len(arms) - 1):
-                pair, seconds = self._pair(case.operation, arm, offsets, luck)
-                pairs[arm].append(pair)
-                plain.append(pair.default_seconds)
-                sampled += seconds
+            arm = arms[1 + turn.candidate]
+            pair, seconds = self._pair(case.operation, arm, offsets, luck, default_first=turn.default_first)
+            agenda.note(turn, disturbed=not accepted(pair))
+            pairs[arm].append(pair)
+            plain.append(pair.default_seconds)
+            sampled += seconds
         if len(arms) == 1:
             plain = [self._sample(case.operation, DEFAULT, offsets, luck)[0]]
         measured = [Measurement(operation=case.operation, configuration=DEFAULT, seconds=tuple(plain))]
@@ -374,11 +377,13 @@ class SimulatedBench:
         arm: Configuration,
         offsets: Mapping[Configuration, float],
         luck: Random,
+        *,
+        default_first: bool,
     ) -> tuple[Pair, float]:
-        """A pair in random order, with its probe, and the seconds of its samples."""
+        """A pair, with its probe, and the seconds of its samples."""
         began = self.clock
         capacity = self._capacity(luck) if self.probes_capacity else None
-        first, second = (DEFAULT, arm) if luck.random() < 0.5 else (arm, DEFAULT)
+        first, second = (DEFAULT, arm) if default_first else (arm, DEFAULT)
         times: dict[Configuration, float] = {}
         taken = spent = 0.0
         for place, one in enumerate((first, second)):

@@ -13,6 +13,14 @@ from autotune.cli import messages
 from autotune.cli.doctor import share_of_others
 from autotune.cli.options import json_option, store_option
 from autotune.cli.program import FAILED, INTERRUPTED
+from autotune.cli.program_calibration import (
+    VERIFY_RUNS,
+    WithCommand,
+    for_program,
+    gain_of,
+    recorded_program,
+    spool_weights,
+)
 from autotune.cli.progress import progress
 from autotune.cli.request_options import interrupted_request, make_request, request_options
 from autotune.cli.store_warm_starts import Log, relatives, summary
@@ -33,8 +41,24 @@ if TYPE_CHECKING:
     from autotune.search.runner import Outcome
 
 
-@click.command(epilog=messages.operations(CATALOGUE))
+@click.command(cls=WithCommand, epilog=messages.operations(CATALOGUE))
 @request_options
+@click.option(
+    "--record", type=click.Path(path_type=Path, dir_okay=False), help="Keep the command's recording here."
+)
+@click.option(
+    "--recording",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Measure what this recording holds, in place of a run of a command.",
+)
+@click.option(
+    "--verify-runs",
+    type=click.IntRange(min=0),
+    default=VERIFY_RUNS,
+    show_default=True,
+    metavar="N",
+    help="Pairs of runs of the command that tell what it gained.",
+)
 @click.option("--until-decided", is_flag=True, help="Go on until every entry is decided, without a budget.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profile goes.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted calibration ended.")
@@ -51,6 +75,9 @@ def calibrate(
     effort: str,
     budget: str | None,
     until_decided: bool,
+    record: Path | None,
+    recording: Path | None,
+    verify_runs: int,
     output: Path | None,
     seed: int,
     resume: bool,
@@ -74,12 +101,16 @@ def calibrate(
     finds is tried first for the smaller ones; a budget is for all of them together. --output then names a file
     for each: profile-2cpu.yaml.
 
+    With a command after -- one run of it is recorded, and just what it calls is measured, ordered by the time that it
+    takes; pairs of runs of the command then tell what it gained. Its input is empty and what it prints is not shown.
+
     With --copies the profile is for one of K processes that share the CPUs: it applies where a launcher, or
     AUTOTUNE_PROCESSES=K, says so.
 
     \b
     Examples:
       autotune calibrate
+      autotune calibrate -- python simulate.py --steps 100
       autotune calibrate svd qr m=1000,4000 n=50 --budget 5m
       autotune calibrate --workload simulate.py:step n=1000,4000
       autotune calibrate --cpus 1,2,4,all --budget 30m
@@ -98,10 +129,18 @@ def calibrate(
         copies=copies,
         workload=describe(workload) if workload is not None else None,
     )
+    program = recorded_program(words, recording=recording, record=record)
+    if program is not None:
+        request = for_program(request, program)
+    elif not request.operations and workload is None:
+        request = replace(request, weights=spool_weights())
     if resume:
         request = interrupted_request(journal_within(allocations_of(cpus)[0]), request)
     kept, finished = calibrate_allocations(request, output, resume=resume, store=store)
-    tell(kept, finished=finished, as_json=as_json)
+    gained = None
+    if program is not None and finished:
+        gained = gain_of(program, kept[0].path, runs=verify_runs, seconds=request.seconds)
+    tell(kept, finished=finished, gained=gained, as_json=as_json)
     return INTERRUPTED if not finished else FAILED if any(one.path != one.asked for one in kept) else 0
 
 
@@ -122,7 +161,7 @@ def calibrate_allocations(
             turn, request, resume=resume, stored=known, others=[one.measured for one in kept]
         )
         if outcome.finished or outcome.profile.entries:
-            written = keep(outcome.profile, turn.path, sizes_named=bool(request.sizes))
+            written = keep(outcome.profile, turn.path, sizes_named=bool(request.sizes or request.recorded))
             kept.append(replace(written, outcome=outcome))
         if summed is not None:
             note(summed)

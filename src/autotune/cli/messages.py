@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
+from shlex import join
 from typing import TYPE_CHECKING, Any
 
 from autotune.model import units
@@ -850,3 +851,67 @@ def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
         None: "and the output varies between plain runs, so that it cannot be compared",
     }[same_output]
     return f"{status} {output}."
+
+
+# --- a program that is calibrated for ------------------------------------------------------------
+
+NO_COMMAND = "Name a command after --, such as `autotune calibrate -- python simulate.py`."
+PROGRAM_ALONE = (
+    "A command or a recording is calibrated for alone: name no operations beside it, and not both of them."
+)
+NOTHING_TO_MEASURE = (
+    "Nothing that this program calls can be tuned, or it takes less than 1 % of the run. `autotune advise -- CMD` says "
+    "where the time goes."
+)
+PROGRAM_DIFFERS = (
+    "The tuned runs ended or wrote otherwise than the plain ones: `autotune compare -- CMD` shows it."
+)
+NO_VERIFY_RUNS = "No runs of the command were asked for."
+
+
+def recording_run(command: Sequence[str]) -> str:
+    return f"Recording one run of {join(command)}."
+
+
+def recorded_run_failed(command: Sequence[str], status: int) -> str:
+    """The command to calibrate for failed."""
+    how = f"was ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
+    return (
+        f"{join(command)} {how}, with empty input: nothing is measured for it. `autotune advise -- CMD` shows its "
+        "output; --record there and --recording here take what it called until then."
+    )
+
+
+def not_measurable(call: str) -> str:
+    return f"{call} takes its part of the run and cannot be calibrated: dtypes are float64 and float32."
+
+
+def program_operations(count: int, share: float) -> str:
+    return f"Calibrating {count_of(count, 'operation')} that take {share:.0%} of the run."
+
+
+def weighted_by_spool(count: int) -> str:
+    return f"{count_of(count, 'operation')} that programs have called here count more (the spool of $AUTOTUNE_RECORD)."
+
+
+def runs_too_long(pairs: int, needed: float, allowed: float) -> str:
+    return (
+        f"{count_of(pairs, 'pair')} of runs of the command would take {needed:.0f} s, more than the {allowed:.0f} s of "
+        "the budget: `autotune compare -- CMD` runs them."
+    )
+
+
+def verifying_runs(pairs: int) -> str:
+    return f"Running the command in {count_of(pairs, 'pair')}, plain and tuned."
+
+
+def program_gain(
+    predicted: tuple[float, float, float], measured: float | None, interval: tuple[float, float] | None
+) -> str:
+    """The gain of a whole program, as predicted and as measured."""
+    speedup, low, high = predicted
+    said = f"The whole program: {speedup:.2f} times as fast by its entries ({low:.2f} to {high:.2f})"
+    if measured is None:
+        return f"{said}."
+    shown = "" if interval is None else f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}"
+    return f"{said}, {measured:.2f} in pairs of its runs{shown}."

@@ -21,6 +21,7 @@ from autotune.profiles import entry_merge, folders, profile_files
 from autotune.profiles.yaml_writer import text_of
 
 if TYPE_CHECKING:
+    from autotune.cli.program_calibration import Gained
     from autotune.search.runner import Outcome
 
 
@@ -90,19 +91,31 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
     return Kept(measured=profile, profile=written, path=place, asked=path, why=why)
 
 
-def tell(each: Sequence[Kept], *, finished: bool, as_json: bool) -> None:
-    """Print what was measured for each allocation, where it is, and what to do next.
+def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, gained: "Gained | None" = None) -> None:
+    """Print what was measured for each allocation, where it is, what a program gained, and what to do next.
 
     As JSON it is one object with the profiles of all allocations.
     """
     if as_json:
-        print_json("calibrate/1", {"profiles": [_document(kept) for kept in each]})
+        program = {} if gained is None else {"program": gained.as_dict()}
+        print_json("calibrate/1", {"profiles": [_document(kept) for kept in each], **program})
     for kept in each:
         if not as_json:
             print_profile(_by_speedup(kept.measured))
         _say(kept)
+    if gained is not None:
+        _say_gained(gained)
     if not finished:
         note(messages.RESUME)
+
+
+def _say_gained(gained: "Gained") -> None:
+    predicted = gained.predicted, gained.predicted_low, gained.predicted_high
+    note(messages.program_gain(predicted, gained.measured, gained.interval))
+    if gained.why_not is not None:
+        note(gained.why_not)
+    if gained.same_output is False:
+        note(messages.PROGRAM_DIFFERS)
 
 
 def _by_speedup(profile: Profile) -> Profile:

@@ -109,6 +109,20 @@ def read_spool(
     return content
 
 
+def peek_spool(folder: Path) -> dict[Operation, int]:
+    """Return the calls that programs left, with and without an entry, and leave the files to the daemon."""
+    rule = FileRule(MAX_BYTES, any_owner=False, single_name=True)
+    content = SpoolContent()
+    with suppress(OSError):
+        for path in sorted(folder.glob("[!.]*.json"))[:MAX_FILES]:
+            with suppress(UntrustedFile, OSError, ValueError, RecursionError):
+                _take_rows(json.loads(read_file(path, rule).data), content)
+    calls = dict(content.calls)
+    for called, count in content.used.items():
+        calls[called] = calls.get(called, 0) + count
+    return calls
+
+
 def _take_rows(document: Any, content: SpoolContent) -> None:
     """Add the rows of a file; those that are not valid are left out."""
     if not isinstance(document, dict) or document.get("format") != FORMAT:

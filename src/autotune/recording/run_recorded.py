@@ -38,6 +38,7 @@ def run_recorded(
     environ: Mapping[str, str],
     variables: Callable[[str], Mapping[str, str]],
     *,
+    is_silent: bool = False,
     stop_after: float | None = None,
     when_stopped: Callable[[Recording], object] | None = None,
 ) -> Recording:
@@ -51,6 +52,8 @@ def run_recorded(
         Its environment.
     variables : callable
         Returns the variables that have a Python record its calls into a folder.
+    is_silent : bool
+        Give it an empty input, and discard what it prints.
     stop_after : float, optional
         Seconds after which nothing more is recorded, while the command goes on.
     when_stopped : callable, optional
@@ -89,7 +92,8 @@ def run_recorded(
 
         timer = Timer(stop_after, end_recording) if stop_after is not None else None
         with _passing_signals() as pids:
-            process = subprocess.Popen(list(words), env={**environ, **variables(name)})  # noqa: S603 - the user's own
+            streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL if is_silent else None)
+            process = subprocess.Popen(list(words), env={**environ, **variables(name)}, **streams)  # noqa: S603 - the user's own
             pids.append(process.pid)
             if timer is not None:
                 timer.daemon = True

@@ -7,26 +7,44 @@ with the most to gain go first.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from math import exp, inf, log1p, sqrt
+from math import exp, inf, log, log1p, sqrt
 from random import Random
 
 import numpy as np
 
 from autotune.bench.noise import accepted
+from autotune.bench.statistics import pair_log_ratios
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Case, Failure, Measurement, Pair, Session
 from autotune.model.operation import Operation
 from autotune.search.evidence import CLOCK_STOOD, sane
-from autotune.search.explore import PAIRS, by_operation
+from autotune.search.explore import by_operation
 from autotune.search.machine_states import OCCUPANCY, Capacity, Visit, log_ratios_of
-from autotune.search.sequential_test import LEAST_PROCESSES, MARGIN, capital, estimate, interval
+from autotune.search.sequential_test import (
+    LARGEST_SHIFT,
+    LEAST_PROCESSES,
+    LEAST_PROCESSES_OF_LARGE_GAIN,
+    MARGIN,
+    capital,
+    estimate,
+    interval,
+    pair_capital,
+)
 from autotune.search.time_budget import Clock
 
-VISIT_SECONDS = 0.3
+PAIRS = 4
+"""In each process, for one candidate: many short processes tell more than few long ones, since processes differ."""
+FEW_PAIRS = 2
+"""The same where the gain seems large, and the pairs of a few processes are enough to prove it."""
+LARGE_GAIN = 0.05 + LARGEST_SHIFT
+"""Log-ratio from which a gain counts as large."""
+PART_OF_PAIRS = 0.3
+"""Part of the capital that bets on pairs: eight that agree then prove a large gain, or seven processes a small one."""
+VISIT_SECONDS = 0.2
 """Of a process, for one candidate's pairs; the start of the process not counted."""
-START_SECONDS = 0.25
+START_SECONDS = 0.1
 """Of a process, before its first pair."""
 GROUP = 4
 """Candidates that share one process, whose start they share too."""
@@ -34,13 +52,19 @@ GROUP_SECONDS = 1.2
 """Of a process, at most, unless it holds one candidate only."""
 LEAST_SPAN = 4.0
 """Seconds from a candidate's first process to its last before it is accepted: neighbours in time share their luck."""
-WORTH = 2.0 * MARGIN
+WORTH = 3.0 * MARGIN
 """Gain, in log-ratio, that is worth further processes."""
-LEAST_BEFORE_DROPPING = 4
-DROP_ERRORS = 0.67
+LEAST_BEFORE_DROPPING = 2
+DROP_ERRORS = 1.5
 """Standard errors by which a candidate may be better than it seems when it is dropped."""
-MOST_PROCESSES = 32
+USUAL_SCATTER = 0.015
+"""Standard deviation between processes that is assumed until there are enough of them to tell, in log-ratio."""
+USUAL_WEIGHT = 2
+"""Processes that this assumption counts for."""
+MOST_PROCESSES = 64
 """After which a candidate that is still undecided is dropped: its gain is near the margin."""
+ASSUMED_PROCESSES = 2.0
+"""Processes that the usual number counts for when it is foretold how many a candidate still takes."""
 PATIENCE = 4
 """Times as many processes, after which waiting for undisturbed pairs at full capacity ends."""
 CALLS_WITHOUT_ANSWER = 3
@@ -69,6 +93,9 @@ class Findings:
     """While CPUs were missing."""
     everything: tuple[float, ...]
     """At whatever capacity."""
+    full_pairs: tuple[float, ...]
+    everything_pairs: tuple[float, ...]
+    """The same, one for each pair."""
     pairs: tuple[Pair, ...]
     """Those that the values of the test rest on."""
     full_share: float | None
@@ -76,9 +103,16 @@ class Findings:
     fewer_cpus: bool
 
     @property
+    def rests_on_full(self) -> bool:
+        """Are there enough processes at full capacity for the values that the entry states?"""
+        return self.fewer_cpus or len(self.full) >= min(
+            LEAST_PROCESSES, max(LEAST_PROCESSES_OF_LARGE_GAIN, len(self.everything))
+        )
+
+    @property
     def values(self) -> tuple[float, ...]:
         """The values that the entry states: at full capacity, where there are enough of them."""
-        return self.full if self.fewer_cpus or len(self.full) >= LEAST_PROCESSES else self.everything
+        return self.full if self.rests_on_full else self.everything
 
     @property
     def log_ratio(self) -> float | None:
@@ -95,17 +129,21 @@ class Findings:
     def capital(self, bound: float) -> float:
         """Capital won against the hypothesis that the candidate is not faster than `bound`.
 
-        Of a candidate that uses at least as many CPUs as the default the mean of two capitals: one from full
-        capacity, one from all processes. Either state of affairs is a reason to choose it.
+        Of a candidate that uses at least as many CPUs as the default a weighted mean of four capitals: of processes and
+        of pairs, each at full capacity and at any. Any of them is a reason to choose it. Of a candidate that uses fewer
+        only the first counts: the state that a pair met is never certain, and lost capacity speaks for it.
         """
+        full = capital(self.full, bound)
         if self.fewer_cpus:
-            return capital(self.full, bound)
-        return (capital(self.full, bound) + capital(self.everything, bound)) / 2
+            return full
+        pairs = pair_capital(self.full_pairs, bound) + pair_capital(self.everything_pairs, bound)
+        processes = full + capital(self.everything, bound)
+        return ((1.0 - PART_OF_PAIRS) * processes + PART_OF_PAIRS * pairs) / 2
 
     @property
     def interval(self) -> tuple[float, float, float] | None:
         """(ratio, low, high); None below the least number of processes."""
-        return interval(self.values)
+        return interval(self.values, self.full_pairs if self.rests_on_full else self.everything_pairs)
 
 
 @dataclass(kw_only=True)
@@ -125,7 +163,8 @@ class Candidate:
     """Log-ratio that exploration saw."""
     weight: float = 1.0
     most_processes: int = MOST_PROCESSES
-    pairs: int = PAIRS
+    pairs: int | None = None
+    """In each process; None for the usual number."""
     seconds: float = START_SECONDS + VISIT_SECONDS
     """What its last process took, its part of the start included."""
     visits: list[Visit] = field(default_factory=list)
@@ -148,20 +187,30 @@ class Candidate:
         full = [visit.at_full(states, fewer_cpus=self.fewer_cpus) for visit in self.visits]
         reduced = [visit.at_reduced(states) for visit in self.visits]
         everything = [visit.at_any_capacity() for visit in self.visits]
-        enough = self.fewer_cpus or sum(map(bool, full)) >= LEAST_PROCESSES
-        return Findings(
+        findings = Findings(
             full=tuple(log_ratios_of(full)),
             reduced=tuple(log_ratios_of(reduced)),
             everything=tuple(log_ratios_of(everything)),
-            pairs=tuple(pair for pairs in (full if enough else everything) for pair in pairs),
+            full_pairs=tuple(value for pairs in full for value in pair_log_ratios(pairs)),
+            everything_pairs=tuple(value for pairs in everything for value in pair_log_ratios(pairs)),
+            pairs=(),
             full_share=full_share,
             fewer_cpus=self.fewer_cpus,
         )
+        stated = full if findings.rests_on_full else everything
+        return replace(findings, pairs=tuple(pair for pairs in stated for pair in pairs))
 
     @property
     def span(self) -> float:
         """Seconds from its first process to its last."""
         return self.visits[-1].elapsed - self.visits[0].elapsed if self.visits else 0.0
+
+    @property
+    def pairs_wanted(self) -> int:
+        """Pairs in its next process: few while few processes seem enough."""
+        if self.pairs is not None:
+            return self.pairs
+        return FEW_PAIRS if self.seemed < -LARGE_GAIN and len(self.visits) < LEAST_PROCESSES else PAIRS
 
     def expected_gain(self, capacity: Capacity | None) -> float:
         """Weighted gain in log-ratio, as far as is known."""
@@ -172,11 +221,16 @@ class Candidate:
         """About how many more processes it takes, those that happen to count for nothing among them."""
         findings = self.findings(capacity)
         value = self.seemed if len(findings.values) < 2 else estimate(findings.values)
-        usual = LEAST_PROCESSES + 1 if value < -0.1 else 2 * LEAST_PROCESSES
-        counted = len(findings.full)
-        share = 1.0 if findings.full_share is None else findings.full_share
-        rate = (counted + 2.0 * share) / (len(self.visits) + 2.0)
-        return max(1.0, usual - counted) / max(rate, 0.1)
+        large = value < -LARGE_GAIN and not self.fewer_cpus
+        usual = LEAST_PROCESSES_OF_LARGE_GAIN if large else 7.0 if value < -0.1 else 12.0
+        if value > -1.5 * WORTH:  # it is likely to be dropped soon
+            return max(1.0, LEAST_BEFORE_DROPPING + 1.0 - len(findings.values))
+        if findings.full_share is not None:  # what runs without capacity says little
+            usual /= max(findings.full_share, 0.25)
+        needed = -log(self.error)
+        won = max(0.0, log(findings.capital(self.bound)))
+        rate = (won + ASSUMED_PROCESSES * needed / usual) / (len(self.visits) + ASSUMED_PROCESSES)
+        return max(1.0, (needed - won) / rate)
 
     def take(self, default_and_choice: Sequence[Measurement], elapsed: float) -> None:
         """Take in one process's word."""
@@ -205,12 +259,16 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
     findings = candidate.findings(capacity)
     count = len(findings.full if candidate.fewer_cpus else findings.everything)
     guard = _guard(candidate, findings)
-    proved = count >= LEAST_PROCESSES and findings.capital(candidate.bound) >= 1.0 / candidate.error
+    least = LEAST_PROCESSES if candidate.fewer_cpus else LEAST_PROCESSES_OF_LARGE_GAIN
+    proved = count >= least and findings.capital(candidate.bound) >= 1.0 / candidate.error
     if proved and guard is None:
         return (Verdict.ACCEPTED if candidate.span >= LEAST_SPAN else Verdict.OPEN), ""
     seems_faster = findings.log_ratio is not None and findings.log_ratio < candidate.bound
     reason = guard if guard is not None and seems_faster else f"Not proved faster: {in_words(findings)}"
-    if _is_hopeless(candidate, findings) or count >= candidate.most_processes:
+    most = (
+        candidate.most_processes // 2 if proved else candidate.most_processes
+    )  # the guard will not change its word
+    if _is_hopeless(candidate, findings) or count >= most:
         return Verdict.DROPPED, reason
     if len(candidate.visits) >= PATIENCE * candidate.most_processes:
         return (Verdict.NOISY, "") if candidate.fewer_cpus else (Verdict.DROPPED, reason)
@@ -263,10 +321,11 @@ def _is_hopeless(candidate: Candidate, findings: Findings) -> bool:
     values = findings.values
     if len(values) < LEAST_BEFORE_DROPPING:
         return False
-    if not candidate.fewer_cpus and len(findings.full) < 2 and len(values) < 2 * LEAST_PROCESSES:
+    if not candidate.fewer_cpus and len(findings.full) < 2 and len(values) < LEAST_PROCESSES:
         return False
     best = min(estimate(findings.full) if findings.full else inf, estimate(values))
-    error = float(np.std(values, ddof=1)) / sqrt(len(values))
+    apart = USUAL_WEIGHT * USUAL_SCATTER**2 + float(np.sum((np.asarray(values) - np.mean(values)) ** 2))
+    error = sqrt(apart / (USUAL_WEIGHT + len(values) - 1) / len(values))
     return best - DROP_ERRORS * error > candidate.bound + log1p(MARGIN) - WORTH
 
 
@@ -343,7 +402,7 @@ class Confirmation:
         """One process."""
         seconds = min(self._clock.left, START_SECONDS + VISIT_SECONDS * len(group))
         cases = [Case(operation=one.operation, configurations=(one.choice,)) for one in group]
-        pairs = max(one.pairs for one in group)
+        pairs = max(one.pairs_wanted for one in group)
         session = self._clock.run(cases, pairs=pairs, seconds=seconds, quiet=group[0].quiet)
         self._states.add(session)
         costs = _costs(session, group)

@@ -68,8 +68,8 @@ LOST_CAPACITY_STEPS = 3
 UNSEEN = 0.05
 """Improvement that may be found, in log-ratio, while the search of a large space goes on."""
 
-PAIRS = 8
-"""In each process of a confirmation."""
+USUAL_PAIRS = 8
+"""Pairs of a process for which the numbers above are meant, where an item asks for its own."""
 
 Seen = Callable[[Measurement, float | None], None]
 """Told of every configuration that was measured, with its log-ratio to the default."""
@@ -152,7 +152,7 @@ class Exploration:
     def _step(self, batches: Mapping[Operation, Sequence[Configuration]], pairs: int) -> Step:
         cases = (Case(operation=one, configurations=tuple(batch)) for one, batch in batches.items())
         if self.item.pairs is not None:  # where a pair costs two processes, a step takes fewer of them
-            pairs = max(1, pairs * self.item.pairs // PAIRS)
+            pairs = max(1, pairs * self.item.pairs // USUAL_PAIRS)
         return Step(cases=tuple(cases), pairs=pairs)
 
     def _plan_steps(self) -> Iterator[Step]:

@@ -17,16 +17,18 @@ from autotune.search.decide import OUT_OF_TIME, decide, kept
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import Evidence
-from autotune.search.explore import HOLDS, PAIRS, TIE, Exploration
+from autotune.search.explore import HOLDS, TIE, Exploration
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
 from autotune.search.sequential_test import ERROR, SHARES, candidate_error
 from autotune.search.time_budget import Clock
 
 EXPLORATION_SHARE = 0.45
-"""Of the time, at most, before the first confirmation."""
+"""Of the time, at most, before the first confirmation; the first process of every operation may take more."""
 FIRST_PASS_SHARE = 0.8
 """Of that, for the first process of every operation."""
+MOST_OF_FIRST_PASS = 0.6
+"""Of the time, after which operations that had no process yet stay undecided."""
 SIZE_SECONDS = 0.4
 """What one size takes at least: its inputs, checks, warm-up, and a few pairs."""
 UNSEEN_GAIN = -0.3
@@ -157,10 +159,10 @@ class _Calibration:
     def _first_pass(self, seconds: float) -> None:
         """One process of every operation; each gets an equal part of the time that is left."""
         end = self.clock.elapsed + seconds
+        latest = self.clock.elapsed + MOST_OF_FIRST_PASS * self.clock.remaining
         for place, item in enumerate(self.plan.items):
-            left = end - self.clock.elapsed
-            part = left / (len(self.plan.items) - place)
-            if self.clock.remaining <= 0 or left <= 0:
+            part = max(SIZE_SECONDS, (end - self.clock.elapsed) / (len(self.plan.items) - place))
+            if self.clock.elapsed >= latest:
                 part = 0.0
             operations = _within(item.operations, part)
             exploration = Exploration(
@@ -238,7 +240,7 @@ class _Calibration:
             seemed=seemed,
             weight=size.item.weight,
             most_processes=size.item.most_processes or MOST_PROCESSES,
-            pairs=size.item.pairs or PAIRS,
+            pairs=size.item.pairs,
         )
         size.tested.append(candidate)
         self.confirmation.add(candidate)

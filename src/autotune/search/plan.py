@@ -1,11 +1,12 @@
 """Plan of a calibration: every operation and size to be measured. Computed once, from request and environment."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 from autotune.bench import ladder
 from autotune.errors import BadBudget, BadSize
-from autotune.model.catalogue import Family, Kind, Sizes
+from autotune.model.catalogue import CATALOGUE, Family, Kind, Sizes
 from autotune.model.entry import Entry
 from autotune.model.operation import Operation
 from autotune.search.environment import Environment
@@ -66,6 +67,8 @@ def make_plan(request: Request, environment: Environment) -> Plan:
             f"{request.seconds:.3g} s are too short to measure a single operation; "
             f"allow at least {LEAST_SECONDS:.0f} s."
         )
+    if request.recorded:
+        return Plan(items=tuple(_recorded_items(request, environment)))
     items = (
         _item(kind, dtype, request, environment) for kind in request.kinds for dtype in request.all_dtypes
     )
@@ -95,6 +98,23 @@ def _item(kind: Kind, dtype: str, request: Request, environment: Environment) ->
         operations=tuple(dict.fromkeys(operations)),
         weight=request.weights.get(kind.name, 1.0),
     )
+
+
+def _recorded_items(request: Request, environment: Environment) -> Iterator[Item]:
+    """Yield an item for each operation and dtype that a program called; what does not fit the memory is left out."""
+    allowed = inf if environment.memory_bytes is None else environment.memory_bytes * ladder.MEMORY_SHARE
+    groups: dict[tuple[str, str], list[Operation]] = {}
+    for operation in dict.fromkeys(request.recorded):
+        if CATALOGUE[operation.name].bytes_of(operation) <= allowed:
+            groups.setdefault((operation.name, operation.dtype), []).append(operation)
+    for (name, dtype), operations in groups.items():
+        kind = CATALOGUE[name]
+        yield Item(
+            kind=kind,
+            dtype=dtype,
+            operations=tuple(sorted(operations, key=kind.work_of)),
+            weight=request.weights.get(name, 1.0),
+        )
 
 
 def _refuse_too_large(kind: Kind, operation: Operation, environment: Environment) -> None:

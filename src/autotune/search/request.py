@@ -9,6 +9,7 @@ from typing import Any, Self
 from autotune import native
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, Kind
+from autotune.model.operation import Operation
 
 
 class Effort(StrEnum):
@@ -26,7 +27,7 @@ def default_operations() -> list[str]:
     return [name for name, row in CATALOGUE.items() if row.family is not Family.LOOP or native.is_installed()]
 
 
-BUDGET_SECONDS: Mapping[Effort, float] = {Effort.QUICK: 75.0, Effort.NORMAL: 315.0, Effort.THOROUGH: 3600.0}
+BUDGET_SECONDS: Mapping[Effort, float] = {Effort.QUICK: 80.0, Effort.NORMAL: 315.0, Effort.THOROUGH: 3600.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,8 @@ class Request:
     """Names of the catalogue; empty for all of it."""
     sizes: tuple[Mapping[str, int], ...] = ()
     """Sizes for every operation named; empty for each operation's own ladder."""
+    recorded: tuple[Operation, ...] = ()
+    """What a program called, with dtypes and sizes: measured in place of names, sizes and dtypes."""
     dtypes: tuple[str, ...] = ()
     """Empty for float64 (with thorough effort, float32 too)."""
     effort: Effort = Effort.NORMAL
@@ -91,6 +94,10 @@ class Request:
                 **values,
                 "operations": tuple(values["operations"]),
                 "sizes": tuple(dict(one) for one in values["sizes"]),
+                "recorded": tuple(
+                    replace(Operation(**one), sizes=tuple((name, size) for name, size in one["sizes"]))
+                    for one in values.get("recorded", ())
+                ),
                 "dtypes": tuple(values["dtypes"]),
                 "effort": Effort(values["effort"]),
                 "workload": None if workload is None else UserWorkload.from_dict(workload),

@@ -1,0 +1,170 @@
+"""Calibration for one program: what it calls is measured, and what it gains is told."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autotune.cli import messages
+from autotune.cli.advise import advise_here, read_recording, write_recording
+from autotune.cli.run import recording_variables
+from autotune.cli.terminal import note
+from autotune.errors import BadWorkload, UsageError
+from autotune.search.request import Request
+
+if TYPE_CHECKING:
+    from autotune.recording.recording import Recording
+
+VERIFY_RUNS = 3
+BUDGET_SECONDS = 120.0
+"""For a program, if no budget is named: it calls a few operations, and not the whole catalogue."""
+COMMAND = "autotune.command"
+
+
+class WithCommand(click.Command):
+    """A verb whose arguments may end with `-- CMD [ARG]...`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Set the command apart, which has options of its own."""
+        if "--" in args:
+            place = args.index("--")
+            ctx.meta[COMMAND] = tuple(args[place + 1 :])
+            args = args[:place]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click's, with the command at its end."""
+        pieces = [*self.collect_usage_pieces(ctx), "[-- CMD [ARG]...]"]
+        formatter.write_usage(ctx.command_path, " ".join(pieces))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gained:
+    """The gain of a whole program."""
+
+    predicted: float
+    """Speed-up by the entries and the recording (Amdahl's law)."""
+    predicted_low: float
+    predicted_high: float
+    measured: float | None = None
+    """Speed-up of pairs of runs; None if none were run."""
+    interval: tuple[float, float] | None = None
+    pairs: int = 0
+    same_output: bool | None = None
+    why_not: str | None = None
+    """Why no pairs were run."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+
+def recorded_program(
+    words: tuple[str, ...], *, recording: Path | None, record: Path | None
+) -> "Recording | None":
+    """Return the recording of the command that the command line names, or the kept one; None without either.
+
+    Raises UsageError for both, or for operations beside them, and BadWorkload for a command that fails.
+    """
+    command: tuple[str, ...] = click.get_current_context().meta.get(COMMAND, ())
+    if not command and recording is None:
+        if COMMAND in click.get_current_context().meta or record is not None:
+            raise UsageError(messages.NO_COMMAND)
+        return None
+    if words or (command and recording is not None):
+        raise UsageError(messages.PROGRAM_ALONE)
+    if recording is not None:
+        return read_recording(recording)
+    recorded = recorded_run(command)
+    if record is not None:
+        write_recording(record, recorded)
+    return recorded
+
+
+def recorded_run(command: tuple[str, ...]) -> "Recording":
+    """Record a run of a command, whose input is empty and whose output is not shown. Raises BadWorkload if it fails."""
+    from autotune.recording.run_recorded import run_recorded
+
+    note(messages.recording_run(command))
+    try:
+        recorded = run_recorded(
+            command, os.environ, lambda folder: recording_variables(os.environ, folder), is_silent=True
+        )
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise BadWorkload(messages.cannot_run(command[0], str(reason))) from None
+    if recorded.status:
+        raise BadWorkload(messages.recorded_run_failed(command, recorded.status))
+    return recorded
+
+
+def for_program(request: Request, recorded: "Recording") -> Request:
+    """Ask for what a program calls. Raises BadWorkload if nothing of it can be tuned."""
+    from autotune.recording.recorded_work import recorded_work
+
+    work = recorded_work(recorded)
+    for call in work.left_out:
+        note(messages.not_measurable(call))
+    if not work.operations:
+        raise BadWorkload(messages.NOTHING_TO_MEASURE)
+    note(messages.program_operations(len(work.operations), work.share))
+    budget = request.budget_seconds
+    if budget is None and not request.until_decided:
+        budget = BUDGET_SECONDS
+    return replace(request, recorded=work.operations, weights=work.weights, budget_seconds=budget)
+
+
+def gain_of(recorded: "Recording", profile: Path, *, runs: int, seconds: float) -> Gained:
+    """Say what a program gains by a profile: as its entries predict, and as pairs of its runs show."""
+    gain = advise_here(recorded, profile).gain
+    predicted = Gained(predicted=gain.speedup, predicted_low=gain.low, predicted_high=gain.high)
+    needed = (2 * runs + 1) * recorded.wall_seconds
+    if not runs:
+        return replace(predicted, why_not=messages.NO_VERIFY_RUNS)
+    if needed > seconds:
+        return replace(predicted, why_not=messages.runs_too_long(runs, needed, seconds))
+    from autotune.bench.command_pairs import run_pairs
+
+    note(messages.verifying_runs(runs))
+    runs_of = [sys.executable, "-m", "autotune", "run", "-q", "--children", "--", *recorded.command]
+    try:
+        pairs = run_pairs(
+            recorded.command,
+            runs_of,
+            pairs=runs,
+            seconds=2 * needed,
+            seed=0,
+            environ=os.environ,
+            variant_environ={**os.environ, "AUTOTUNE_PROFILE": str(profile.absolute())},
+        )
+    except BadWorkload as problem:  # of a recording from another machine, say
+        return replace(predicted, why_not=str(problem))
+    return replace(
+        predicted,
+        measured=pairs.speedup,
+        interval=pairs.interval,
+        pairs=len(pairs.plain),
+        same_output=pairs.same_output if pairs.same_status else False,
+    )
+
+
+def spool_weights() -> Mapping[str, float]:
+    """Return how much each operation counts by what programs have called here: its part of the work in the spool."""
+    from autotune.daemon.spool import peek_spool
+    from autotune.model.catalogue import CATALOGUE
+    from autotune.profiles import folders
+
+    spool, _ = folders.spool()
+    work: dict[str, float] = {}
+    for operation, calls in peek_spool(spool).items():
+        kind = CATALOGUE[operation.name]
+        work[operation.name] = work.get(operation.name, 0.0) + calls * kind.work_of(operation)
+    total = sum(work.values())
+    if not total:
+        return {}
+    note(messages.weighted_by_spool(len(work)))
+    return {name: 1 + len(work) * value / total for name, value in work.items()}

@@ -1,0 +1,104 @@
+"""What of a recording is worth a calibration: operations, dtypes and sizes, and how much each counts. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from autotune.intercept.array_loops import CLASSES, REDUCING
+from autotune.model.catalogue import CATALOGUE
+from autotune.model.operation import DTYPES, Operation
+from autotune.recording.advice import join_calls
+from autotune.recording.program_gain import total_seconds
+from autotune.recording.recording import Call, Recording
+
+LEAST_SHARE = 0.01
+"""Part of the run below which an operation is not measured: it cannot change the whole."""
+LEAST_SECONDS = 5e-6
+"""Mean of a call below which no count of threads pays for its switch (0.3 us)."""
+FEW_SIZES = 3
+"""Sizes of an operation that are all measured; of more, those at the quantiles."""
+MOST_OF_IT = 0.9
+"""Part of an operation's time that they carry then."""
+QUANTILES = (0.1, 0.5, 0.9)
+"""Of the time that an operation takes, by the work of one call."""
+
+_DEAREST = {one.cheapest: one.dearest for one in (*CLASSES.values(), REDUCING)}
+"""Loops are cut where the cheapest and the dearest member of their class were measured (`runtime/loop_plan.py`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedWork:
+    """What to calibrate."""
+
+    operations: tuple[Operation, ...]
+    """Those that take most of the time first."""
+    weights: Mapping[str, float]
+    """By name: its part of the time times the number of names, so that the mean is 1."""
+    share: float
+    """Part of the run in calls of these operations."""
+    left_out: tuple[str, ...]
+    """Calls that take their part and cannot be measured: "svd complex128 n=500"."""
+
+
+def recorded_work(recording: Recording) -> RecordedWork:
+    """Choose what to calibrate for a recorded program."""
+    total = total_seconds(recording)
+    groups: dict[tuple[str, str], list[tuple[Operation, float]]] = {}
+    left_out: list[str] = []
+    for call in join_calls(recording.processes):
+        operation = call.operation
+        if operation is None or call.needs_reductions or not _is_long(call):
+            continue
+        if operation.dtype not in DTYPES or operation.name not in CATALOGUE:
+            left_out += (
+                [f"{call.name} {call.dtype} {call.size}"] if call.seconds >= LEAST_SHARE * total else []
+            )
+        else:
+            groups.setdefault((operation.name, operation.dtype), []).append((operation, call.seconds))
+    chosen: list[Operation] = []
+    seconds: dict[str, float] = {}
+    for (name, _), called in sorted(groups.items(), key=lambda group: -_seconds(group[1])):
+        if _seconds(called) < LEAST_SHARE * total:
+            continue
+        for operation in carrying_sizes(called):
+            chosen.append(operation)
+            if name in _DEAREST:
+                chosen.append(replace(operation, name=_DEAREST[name]))
+        for each in {name, _DEAREST.get(name, name)}:
+            seconds[each] = seconds.get(each, 0.0) + _seconds(called)
+    mean = sum(seconds.values()) / max(1, len(seconds))
+    return RecordedWork(
+        operations=tuple(dict.fromkeys(chosen)),
+        weights={name: value / mean for name, value in seconds.items()},
+        share=sum(value for name, value in seconds.items() if name not in _DEAREST.values()) / total,
+        left_out=tuple(left_out),
+    )
+
+
+def carrying_sizes(called: Sequence[tuple[Operation, float]]) -> list[Operation]:
+    """Return the sizes at the quantiles that carry an operation's time, or all of a few."""
+    kind = CATALOGUE[called[0][0].name]
+    total = _seconds(called)
+    seconds: dict[Operation, float] = {}
+    for operation, spent in called:
+        seconds[operation] = seconds.get(operation, 0.0) + spent
+    carrying = [one for one, spent in seconds.items() if spent >= total / 50]
+    if len(carrying) <= FEW_SIZES and sum(seconds[one] for one in carrying) >= MOST_OF_IT * total:
+        return sorted(carrying, key=lambda one: -seconds[one])
+    ordered = sorted(seconds, key=kind.work_of)
+    sizes = []
+    for quantile in QUANTILES:
+        passed = 0.0
+        for operation in ordered:
+            passed += seconds[operation]
+            if passed >= quantile * total:
+                sizes.append(operation)
+                break
+    return list(dict.fromkeys(sizes))
+
+
+def _is_long(call: Call) -> bool:
+    return call.calls > 0 and call.seconds / call.calls >= LEAST_SECONDS
+
+
+def _seconds(called: Iterable[tuple[Operation, float]]) -> float:
+    return sum(spent for _, spent in called)

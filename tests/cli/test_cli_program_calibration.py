@@ -1,0 +1,100 @@
+"""`autotune calibrate -- CMD`: the command line, without a measurement."""
+
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from autotune.bench.command_pairs import CommandRun, PairedRuns
+from autotune.cli import program_calibration
+from autotune.cli.calibrate import calibrate
+from autotune.cli.program_calibration import gain_of, spool_weights
+from autotune.errors import BadWorkload
+from autotune.profiles import folders
+from autotune.recording.recording import Recording
+from autotune.runtime.demand import leave
+
+RECORDING = Recording(
+    command=("python", "x.py"), status=0, wall_seconds=2.0, cpu_seconds=2.0, processes=(), usable_cpus=2
+)
+
+
+def refusal(*arguments):
+    done = CliRunner().invoke(calibrate, arguments)
+    return str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--"], "Name a command"),
+        (["--record", "x.json"], "Name a command"),
+        (["qr", "--", "python", "x.py"], "alone"),
+        (["--", "no-such-command-at-all"], "no-such-command-at-all"),
+        (["--", sys.executable, "-c", "raise SystemExit(3)"], "exit status 3"),
+        (["--", sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], "signal 9"),
+        (["--", sys.executable, "-c", "print('nothing of NumPy')"], "Nothing that this program calls"),
+    ],
+)
+def test_what_cannot_be_calibrated_for_is_refused_with_a_sentence(arguments, word):
+    assert word in refusal(*arguments)
+
+
+def test_a_recording_that_is_none_is_refused(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    assert "no recording" in refusal("--recording", str(tmp_path / "x.json"))
+
+
+def test_a_recording_and_a_command_are_refused_together(tmp_path):
+    (tmp_path / "x.json").write_text(json.dumps(RECORDING.as_dict()))
+    assert "alone" in refusal("--recording", str(tmp_path / "x.json"), "--", "python")
+
+
+def pairs_of(plain, variant, *, outputs=(b"", b"")):
+    runs = [
+        tuple(CommandRun(seconds=seconds, status=0, output=output) for seconds in side)
+        for side, output in zip((plain, variant), outputs, strict=True)
+    ]
+    return PairedRuns(plain=runs[0], variant=runs[1])
+
+
+def test_pairs_of_runs_tell_what_the_program_gained(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "autotune.bench.command_pairs.run_pairs", lambda *_, **__: pairs_of([2, 2, 2], [1, 1, 1])
+    )
+    gained = gain_of(RECORDING, tmp_path / "profile.yaml", runs=3, seconds=100)
+    assert (gained.measured, gained.pairs, gained.same_output) == (pytest.approx(2.0), 3, True)
+    assert gained.predicted == 1.0
+
+
+def test_other_output_of_tuned_runs_is_noticed(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "autotune.bench.command_pairs.run_pairs", lambda *_, **__: pairs_of([2], [1], outputs=(b"1", b"2"))
+    )
+    assert gain_of(RECORDING, tmp_path / "profile.yaml", runs=1, seconds=100).same_output is False
+
+
+def test_runs_that_are_too_long_for_the_budget_are_not_made(tmp_path):
+    gained = gain_of(replace(RECORDING, wall_seconds=60.0), tmp_path / "profile.yaml", runs=3, seconds=120)
+    assert (gained.measured, "420 s" in gained.why_not) == (None, True)
+
+
+def test_a_command_that_cannot_run_here_leaves_the_prediction(monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise BadWorkload("python cannot be run: No such file.")
+
+    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", fail)
+    assert "cannot be run" in gain_of(RECORDING, tmp_path / "profile.yaml", runs=3, seconds=100).why_not
+
+
+def test_operations_that_programs_have_called_count_more(monkeypatch, tmp_path):
+    monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
+    rows = [{"operation": "qr", "dtype": "float64", "sizes": {"m": 500, "n": 500}, "calls": 50}]
+    leave(rows, [], [{"operation": "svd", "dtype": "float64", "sizes": {"m": 5, "n": 5}, "calls": 1}])
+    weights = spool_weights()
+    assert weights.keys() == {"qr", "svd"}
+    assert (round(weights["qr"]), round(weights["svd"])) == (3, 1)
+    assert list(folders.spool()[0].iterdir())  # the daemon reads it later
+    assert program_calibration.spool_weights() == weights
