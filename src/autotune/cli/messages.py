@@ -723,7 +723,9 @@ def history_written(path: object, count: int) -> str:
 
 # --- a command that is run --------------------------------------------------------------------
 
-ONLY_VARIABLES = "--blas-threads and --environment-only set variables only; --reductions, --learn and --children are for more."
+ONLY_VARIABLES = (
+    "--blas-threads and --environment-only set variables only; --reductions, --learn and --children do more."
+)
 NAME_ALONE = (
     "--name asks for what `tune` chose; --blas-threads, --reductions, --learn and --children ask for more."
 )
