@@ -1,5 +1,6 @@
 """apply(learn=True): calls without an entry are learned about, within the rules of the process."""
 
+import json
 import os
 
 import numpy as np
@@ -11,7 +12,8 @@ from support.programs import printed
 import autotune
 from autotune.controls import blas
 from autotune.model.configuration import Configuration
-from autotune.profiles import folders, profile_files
+from autotune.profiles import folders, learned_choices, profile_files
+from autotune.runtime.applied import write_demand
 from autotune.runtime.guard import Guard
 from autotune.runtime.learner import Learner
 from autotune.runtime.process_state import state
@@ -200,3 +202,16 @@ def test_run_learn_reaches_a_program_that_knows_nothing_of_it():
         print(subprocess.run(run, capture_output=True, text=True).stdout)
         """
     assert printed(code).split() == ["True"]
+
+
+@several_threads
+def test_what_was_learned_is_left_for_calibrations_and_the_daemon():
+    with autotune.apply(learn=True):
+        simulation = Simulation(faster_alone).run(600)
+        state.per_call.learner = simulation.learner
+    write_demand()
+    (profile,) = learned_choices.read()
+    assert [entry.choice for entry in profile.entries] == [Configuration(blas_threads=1)]
+    (file,) = folders.spool()[0].iterdir()
+    assert [row["operation"] for row in json.loads(file.read_text())["calls"]] == ["qr"]
+    assert state.learned == []

@@ -16,6 +16,7 @@ from autotune.runtime.process_threads import safe_threads
 
 if TYPE_CHECKING:
     from autotune.profiles.resolve import Resolution
+    from autotune.runtime.demand import Demand
 
 
 class Wishes(NamedTuple):
@@ -263,6 +264,8 @@ def stop_interception() -> None:
     state.overrides = {}
     if ended.guard is not None:
         state.dropped.extend(ended.guard.dropped)
+    if ended.learner is not None:
+        state.learned.extend(one for one in ended.learner.lessons() if one.choice)
     if demand is not None:
         ended.hand_over(demand)
 
@@ -273,8 +276,28 @@ def write_demand() -> None:
 
     stop_interception()
     demand = state.process_demand or Demand()
+    _leave_learned(demand)
     leave(demand.rows(), state.dropped, demand.rows(covered=True))
     state.dropped.clear()
+
+
+def _leave_learned(demand: "Demand") -> None:
+    """Leave the choices that were learned for calibrations to start from, and ask the daemon for such a one."""
+    if not state.learned:
+        return
+    from autotune.host.usable_cpus import usable_cpus
+    from autotune.profiles import learned_choices
+
+    rows = [
+        {"operation": one.operation, "dtype": one.dtype, "sizes": one.sizes, "choice": one.choice}
+        for one in state.learned
+    ]
+    learned_choices.add(rows, usable_cpus=usable_cpus()[0])
+    for one in state.learned:
+        operation = as_operation(one.operation, one.dtype, one.sizes)
+        if operation is not None:
+            demand.add(operation, one.pairs)
+    state.learned.clear()
 
 
 def _set_variable(name: str, value: str | None) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from autotune.profiles.resolve import Resolution
     from autotune.runtime.demand import Demand
     from autotune.runtime.guard import Dropped
+    from autotune.runtime.learner import Learned
     from autotune.runtime.per_call import PerCall
 
 DISABLED = "AUTOTUNE_DISABLE is set."
@@ -72,6 +73,8 @@ class State:
         """All counts of this process, kept until its end."""
         self.dropped: list[Dropped] = []
         """Entries dropped by guards that are no longer in force."""
+        self.learned: list[Learned] = []
+        """Choices that learners proved which are no longer in force."""
         after_fork.register(self._after_fork)
 
     def resolution(self) -> "Resolution | None":
@@ -112,6 +115,7 @@ class State:
         if self.per_call is not None:
             self.per_call.forget()
         self.dropped.clear()
+        self.learned.clear()
 
 
 def is_disabled() -> bool:
