@@ -118,7 +118,7 @@ class Learner:
         return sorted(known, key=lambda one: (not one.choice, one.candidate is None, -one.pairs))
 
     def forget_calls_in_flight(self) -> None:
-        """Go on in a forked child with a copy of the lessons; a pair whose other call runs in the parent is given up."""
+        """Go on in a forked child with a copy of the lessons; the pair under way is given up."""
         for pupil in list(self._pupils):
             pupil.pairing.abandon()
             pupil.calls.trial = 0
