@@ -4,11 +4,13 @@ The README is the first page, so that nothing is said twice; its links are turne
 line's page is what the command itself says.
 """
 
+import json
 import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from mkdocs.structure.files import File, Files
@@ -26,6 +28,7 @@ ELSEWHERE = {
 """Pages of the site, and the files that they are."""
 
 EXAMPLES = "examples"
+SCHEMAS = "src/autotune/profiles"
 
 EVERY_VERB = "<!-- every verb: scripts/docs_pages.py -->"
 COLUMNS = 80
@@ -34,13 +37,17 @@ LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages, and the examples that pages link to. MkDocs calls it."""
+    """Add the pages, the examples that pages link to, and each JSON Schema at its `$id`. MkDocs calls it."""
     for page, path in ELSEWHERE.items():
         files.append(File.generated(config, page, content=(ROOT / path).read_text("utf-8")))
     for example in sorted((ROOT / EXAMPLES).rglob("*.*")):
         name = example.relative_to(ROOT).as_posix()
         if "__pycache__" not in name:
             files.append(File.generated(config, name, content=example.read_bytes()))
+    for schema in (ROOT / SCHEMAS).glob("*.schema.json"):
+        text = schema.read_text("utf-8")
+        address = urlsplit(json.loads(text)["$id"]).path.removeprefix("/")
+        files.append(File.generated(config, address, content=text))
     return files
 
 

@@ -28,7 +28,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from autotune.model.entry import Status
-from autotune.profiles.schema import profile_of
+from autotune.profiles.profile_document import decode_profile
 
 HOSTS = 4
 LIMIT = 0.3
@@ -180,13 +180,13 @@ def with_hosts(count: int, seconds: float, budget: float, *, kill: bool = False)
 
         wall, said, log = calibrated(cluster, budget, Path(store), watch)
     document = {name: value for name, value in said["classes"][0].items() if name not in OURS}
-    entries = profile_of(document).entries
+    entries = decode_profile(document).entries
     return {
         "hosts": count,
         "seconds": wall,
         "operations": len(entries),
         "tuned": sum(one.status is Status.TUNED for one in entries),
-        "confirmed": sum((one.hosts or 1) > 1 for one in entries),
+        "confirmed": sum((one.evidence.hosts or 1) > 1 for one in entries),
         "missed": said["missed"],
         "killed": killed,
         "log": log,

@@ -56,7 +56,7 @@ from autotune.host.usable_cpus import usable_cpus
 from autotune.model.configuration import Configuration
 from autotune.model.catalogue import operation
 from autotune.model.profile import Profile, Provenance
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Entry, Evidence, Status
 from autotune.profiles import profile_files
 from autotune.profiles.resolve import here
 usable, limit = usable_cpus()
@@ -65,8 +65,9 @@ slow = {
     operation("matmul", n=48): Configuration(blas_threads=4 * usable),
     operation("exp", n=20_000): Configuration(workers=max(2, usable), chunk=500),
 }
-entries = tuple(Entry(operation=one, status=Status.TUNED, reason="Planted.", choice=choice, ratio=0.5,
-    ratio_low=0.4, ratio_high=0.6, default_seconds=1e-5, tuned_seconds=5e-6) for one, choice in slow.items())
+entries = tuple(Entry(operation=one, status=Status.TUNED, reason="Planted.", choice=choice,
+    evidence=Evidence(speedup=2.0, interval=(1.7, 2.5), default_seconds=1e-5, tuned_seconds=5e-6))
+    for one, choice in slow.items())
 profile = Profile(key=site.key, provenance=Provenance(host=site.host), entries=entries)
 profile_files.write(profile, Path(sys.argv[1]))
 """

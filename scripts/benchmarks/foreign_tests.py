@@ -64,7 +64,7 @@ def write_profile(path: Path) -> None:
     from autotune.host.usable_cpus import usable_cpus
     from autotune.model.catalogue import CATALOGUE, Family, operation
     from autotune.model.configuration import Configuration
-    from autotune.model.entry import Entry, Status
+    from autotune.model.entry import Entry, Evidence, Status
     from autotune.model.operation import DTYPES
     from autotune.model.profile import Profile, Provenance
     from autotune.profiles import profile_files
@@ -76,8 +76,7 @@ def write_profile(path: Path) -> None:
             status=Status.TUNED,
             reason="Made for tests.",
             choice=Configuration(blas_threads=1),
-            ratio=0.5,
-            safe_threads=(1,),
+            evidence=Evidence(speedup=2.0, safe_threads=(1,)),
         )
         for kind in CATALOGUE.values()
         if kind.family is Family.LINALG and kind.name != "pinv"
@@ -91,7 +90,7 @@ def write_profile(path: Path) -> None:
             status=Status.TUNED,
             reason="Made for tests.",
             choice=Configuration(workers=2, chunk=64),
-            ratio=0.5,
+            evidence=Evidence(speedup=2.0),
         )
         for kind in CATALOGUE.values()
         if kind.family is Family.LOOP

@@ -40,7 +40,7 @@ from autotune.host.usable_cpus import usable_cpus
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Entry, Evidence, Status
 from autotune.profiles import folders, profile_files
 from autotune.profiles.resolve import here
 
@@ -49,7 +49,7 @@ entries = tuple(
     Entry(
         operation=Operation(name=name, sizes=(("m", size), ("n", size))),
         status=Status.TUNED, reason="Made for a benchmark of start-up time.",
-        choice=Configuration(blas_threads=1), ratio=0.5, safe_threads=(1,),
+        choice=Configuration(blas_threads=1), evidence=Evidence(speedup=2.0, safe_threads=(1,)),
     )
     for name in ("qr", "svd", "lstsq", "pinv") for size in range(10, 510, 10)
 )

@@ -58,7 +58,7 @@ def _profile() -> Path:
     from autotune.intercept.array_loops import CLASSES, REDUCING
     from autotune.model import catalogue
     from autotune.model.configuration import Configuration
-    from autotune.model.entry import Entry, Status
+    from autotune.model.entry import Entry, Evidence, Status
     from autotune.model.profile import Profile, Provenance
     from autotune.profiles import profile_files
     from autotune.profiles.resolve import here
@@ -71,7 +71,7 @@ def _profile() -> Path:
             status=Status.TUNED,
             reason="Made for a benchmark of what the C core does.",
             choice=Configuration(workers=cpus, chunk=SLICE),
-            ratio=0.5,
+            evidence=Evidence(speedup=2.0),
         )
         for name in names
         for dtype in ("float64", "float32")

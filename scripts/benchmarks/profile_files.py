@@ -30,12 +30,12 @@ from autotune.errors import ProfileError
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Alternative, Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
 from autotune.profiles import profile_files
+from autotune.profiles.profile_document import decode_profile
 from autotune.profiles.resolve import here
-from autotune.profiles.schema import profile_of
 from autotune.profiles.yaml_subset import MAX_BYTES, MAX_NODES, parse
 from autotune.profiles.yaml_writer import text_of
 
@@ -77,16 +77,20 @@ def _made_entry(name: str, sizes: dict[str, int]) -> Entry:
         status=Status.TUNED,
         reason="Proved faster in 6 fresh processes. The CPUs were taken by others for 1.2 % of the time.",
         choice=Configuration(blas_threads=1),
-        default_seconds=0.00123456,
-        tuned_seconds=0.000654321,
-        ratio=0.530012,
-        ratio_low=0.512345,
-        ratio_high=0.554321,
-        processes=6,
-        pairs=120,
-        default_threads=len(os.sched_getaffinity(0)),
-        safe_threads=(1, 2),
-        alternatives=tuple((Configuration(blas_threads=count), 0.6 + count / 100) for count in range(1, 7)),
+        alternatives=tuple(
+            Alternative(choice=Configuration(blas_threads=count), speedup=1.6 + count / 100)
+            for count in range(1, 7)
+        ),
+        evidence=Evidence(
+            speedup=1 / 0.530012,
+            interval=(1 / 0.554321, 1 / 0.512345),
+            default_seconds=0.00123456,
+            tuned_seconds=0.000654321,
+            processes=6,
+            pairs=120,
+            default_threads=len(os.sched_getaffinity(0)),
+            safe_threads=(1, 2),
+        ),
     )
 
 
@@ -181,7 +185,7 @@ def refused(data: bytes) -> tuple[float, str]:
     for _ in range(3):
         began = perf_counter()
         try:
-            profile_of(parse(data))
+            decode_profile(parse(data))
         except ProfileError as error:
             seconds.append(perf_counter() - began)
             reason = str(error)
@@ -199,7 +203,7 @@ def main() -> int:
     asked = words.parse_args()
     profile, size = largest(asked.entries)
     data = text_of(profile).encode()
-    assert len(profile_of(parse(data)).entries) == asked.entries, "our own limits refuse our own profile"
+    assert len(decode_profile(parse(data)).entries) == asked.entries, "our own limits refuse our own profile"
     refusals = {name: refused(each) for name, each in hostile().items()}
     row = {
         "numpy": np.__version__,

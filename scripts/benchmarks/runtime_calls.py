@@ -148,7 +148,7 @@ def _check(around: Around, call: Callable[[], object], *, changes: bool) -> None
 def _profile(operation: str, side: int, *, changes: bool) -> Path:
     from autotune.model import catalogue
     from autotune.model.configuration import DEFAULT, Configuration
-    from autotune.model.entry import Entry, Status
+    from autotune.model.entry import Entry, Evidence, Status
     from autotune.model.profile import Profile, Provenance
     from autotune.profiles import profile_files
     from autotune.profiles.resolve import here
@@ -163,9 +163,7 @@ def _profile(operation: str, side: int, *, changes: bool) -> Path:
             status=Status.TUNED if tuned else Status.DEFAULT_KEPT,
             reason="Made for a benchmark of what calls cost.",
             choice=Configuration(blas_threads=1) if tuned else DEFAULT,
-            ratio=0.5 if tuned else None,
-            default_threads=cpus,
-            safe_threads=(cpus,),
+            evidence=Evidence(speedup=2.0 if tuned else None, default_threads=cpus, safe_threads=(cpus,)),
         )
 
     entries = (

@@ -186,7 +186,9 @@ def search_autotune(task: Task, bench: SimulatedBench, allowed: int) -> Claim:
     """What `autotune calibrate` does."""
     del allowed
     entry = entries(task, bench)[0]
-    return Claim(choice=entry.choice, ratio=1.0 if entry.choice.is_default else entry.ratio or 1.0)
+    return Claim(
+        choice=entry.choice, ratio=1.0 if entry.choice.is_default else 1 / (entry.evidence.speedup or 1.0)
+    )
 
 
 def search_round_robin(task: Task, bench: SimulatedBench, allowed: int) -> Claim:

@@ -34,7 +34,7 @@ from typing import Any
 
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.machine import Hardware
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
@@ -180,15 +180,16 @@ def profile(host: str, count: int, *, of: Key, created: str = "2026-01-02T03:04:
             status=Status.TUNED,
             reason=f"{2 - (luck % 9) / 10:.2f} times as fast as the default on fresh data.",
             choice=Configuration(blas_threads=1 + number % 4 + (luck % 7 == 0)),
-            default_seconds=0.00123 + number * 1e-6,
-            tuned_seconds=0.00068 + number * 1e-6,
-            ratio=0.55 + (luck % 9) / 100,
-            ratio_low=0.5 + (luck % 9) / 100,
-            ratio_high=0.6 + (luck % 9) / 100,
-            processes=6,
-            pairs=120,
-            default_threads=64,
-            safe_threads=(1, 2, 4, 8),
+            evidence=Evidence(
+                speedup=1 / (0.55 + (luck % 9) / 100),
+                interval=(1 / (0.6 + (luck % 9) / 100), 1 / (0.5 + (luck % 9) / 100)),
+                default_seconds=0.00123 + number * 1e-6,
+                tuned_seconds=0.00068 + number * 1e-6,
+                processes=6,
+                pairs=120,
+                default_threads=64,
+                safe_threads=(1, 2, 4, 8),
+            ),
         )
         for number in range(count)
     )

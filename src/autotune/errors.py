@@ -16,6 +16,7 @@ AutotuneError
 │   ├── MissingPackage         an optional package is not installed; holds it and the extra that brings it
 │   └── StoreProblem           a store cannot be reached, read or written; holds its address and the reason
 ├── OrderRefused               the daemon refuses an order
+├── DocumentError              a document (YAML, JSON) does not hold what it should; holds the place and the reason
 ├── ProfileError               a profile cannot be used; holds the path and the reason
 ├── UntrustedFile              a file is of the wrong kind, or others could have written it; holds path and reason
 └── SharedMemoryError          a shared array cannot be made or opened
@@ -162,6 +163,18 @@ class StoreProblem(EnvironmentProblem):
 
 class OrderRefused(AutotuneError):
     """The daemon refuses an order."""
+
+
+class DocumentError(AutotuneError):
+    """A document does not hold what it should."""
+
+    def __init__(self, reason: str, where: str = "") -> None:
+        self.reason = reason
+        self.where = where
+        super().__init__(f"{where}: {reason}" if where else reason)
+
+    def __reduce__(self) -> tuple[type["DocumentError"], tuple[str, str]]:
+        return type(self), (self.reason, self.where)
 
 
 class ProfileError(AutotuneError):

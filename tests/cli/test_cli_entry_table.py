@@ -7,7 +7,7 @@ from support.shown_profiles import DEFAULTS_ONLY, EMPTY, FILL, KEY, SVD, USUAL
 
 from autotune.cli import entry_table
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Status
+from autotune.model.entry import Alternative, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
 from autotune.runtime.text_table import printable
@@ -55,15 +55,24 @@ def test_how_many_choices_may_be_wrong_stands_on_top(shown):
 
 def test_the_corners_of_tasks_are_shown_with_their_speeds(shown):
     corners = tuple(
-        (Configuration(blas_threads=threads, workers=workers), ratio)
-        for threads, workers, ratio in ((1, 1, 1.25), (2, 1, 1.0), (1, 2, 0.5), (2, 2, 0.8))
+        Alternative(choice=Configuration(blas_threads=threads, workers=workers), speedup=speedup)
+        for threads, workers, speedup in ((1, 1, 0.8), (2, 1, 1.0), (1, 2, 2.0), (2, 2, 1.25))
     )
     text = shown(replace(USUAL, entries=(replace(SVD, corners=corners),)), width=140)
     assert "BLAS threads x workers: 1 x 1 0.80x, 2 x 1 1.00x, 1 x 2 2.00x, 2 x 2 1.25x" in text
 
 
+def test_the_states_of_the_machine_are_shown_where_it_was_not_at_full_capacity(shown):
+    states = replace(SVD.evidence, expected_speedup=1.31, full_capacity_share=0.62)
+    text = " ".join(shown(replace(USUAL, entries=(replace(SVD, evidence=states),)), width=140).split())
+    assert "at full capacity 62% of the time" in text
+    assert "1.31x" in text
+    full = replace(states, full_capacity_share=0.99)
+    assert "full capacity" not in shown(replace(USUAL, entries=(replace(SVD, evidence=full),)))
+
+
 def test_what_was_tested_and_did_not_stand_is_no_gain(shown):
-    refuted = replace(FILL, ratio=0.99, ratio_low=0.9, ratio_high=1.1)
+    refuted = replace(FILL, evidence=Evidence(speedup=1.01, interval=(0.9, 1.1)))
     assert "1.01x" not in shown(replace(USUAL, entries=(refuted,)))
 
 
@@ -116,7 +125,9 @@ def test_a_lone_surrogate_is_spelled_out():
 
 @pytest.mark.parametrize("width", [40, 100])
 def test_what_a_choice_costs_in_memory_is_shown(shown, width):
-    keeping = replace(SVD, choice=Configuration(allocator="retain"), retained_bytes=96 * 2**20)
+    keeping = replace(
+        SVD, choice=Configuration(allocator="retain"), evidence=Evidence(retained_bytes=96 * 2**20)
+    )
     text = " ".join(shown(Profile(key=KEY, entries=(keeping,)), width=width).split())
     assert "holds 96.0 MiB more memory than by default" in text
 

@@ -13,11 +13,12 @@ from autotune.cli import messages
 from autotune.cli.program import program
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Alternative
 from autotune.model.measurement import Failure, FailureKind
 from autotune.search.events import Confirming, Exploring
 from autotune.search.verification import Check, Standing
 
-TUNED = make_entry("svd", choice={"blas_threads": 1}, ratio=0.5, m=8, n=8)
+TUNED = make_entry("svd", choice={"blas_threads": 1}, speedup=2, m=8, n=8)
 EXPLORING = Exploring(elapsed=5.0, remaining=60.0, name="svd", dtype="float32", index=1, total=2)
 CONFIRMING = Confirming(elapsed=5.0, remaining=60.0, decided=1, undecided=2, seconds_left=30.0)
 SAMPLES = {
@@ -33,7 +34,7 @@ SAMPLES = {
     ],
     "command": "make",
     "configuration": Configuration(blas_threads=1),
-    "corners": [(Configuration(blas_threads=1, workers=2), 0.5)],
+    "corners": [Alternative(choice=Configuration(blas_threads=1, workers=2), speedup=2.0)],
     "count": 7,
     "counts": {"tuned": 2},
     "cpus": 8,
@@ -80,7 +81,6 @@ SAMPLES = {
     "profile": "p.yaml",
     "python": "gil",
     "quota": 0.5,
-    "ratio": 0.5,
     "reason": "It is gone.",
     "refusal": "No compiler was there.",
     "remaining": 60.0,
@@ -90,6 +90,7 @@ SAMPLES = {
     "signer": "ops",
     "slug": "intel-1",
     "source": "config.yaml",
+    "speedup": 2.0,
     "span": "2h",
     "standing": (5, 2, 1),
     "text": "It is so.",
@@ -111,6 +112,13 @@ SPECIAL = {
     "confirmation_begins": {"event": CONFIRMING},
     "confirming": {"event": CONFIRMING},
     "compared": {"interval": (1.8, 2.2), "pairs": 7, "speedup": 2.0},
+    "not_measurable": {"call": "svd longdouble n=8"},
+    "program_gain": {"predicted": (2.0, 1.8, 2.2), "measured": 2.0, "interval": (1.8, 2.2)},
+    "program_operations": {"share": 0.5},
+    "recorded_run_failed": {"command": ["make"], "status": 7},
+    "recording_run": {"command": ["make"]},
+    "runs_too_long": {"pairs": 7, "needed": 140.0, "allowed": 65.0},
+    "verifying_runs": {"pairs": 7},
 }
 FLAGS = {"new", "newly_signed", "gone", "busy", "found", "calls"}
 LINES = {

@@ -67,7 +67,7 @@ def test_without_a_store_a_profile_of_the_class_is_written(calibrate):
     result = calibrate()
     assert result.exit_code == 0
     (entry,) = profile_files.read(folders.user_profiles() / f"cluster-{KEY.slug}.yaml").entries
-    assert (entry.choice, entry.hosts) == (QR.choice, 2)
+    assert (entry.choice, entry.evidence.hosts) == (QR.choice, 2)
     assert "Host a: search of qr: 1 tuned." in result.stderr
 
 

@@ -12,12 +12,12 @@ from support.shown_profiles import EMPTY, FILL, KEY, SVD, USUAL
 
 from autotune.cli import write_outcome
 from autotune.errors import EnvironmentProblem, UsageError
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.profiles import folders, profile_files
 from autotune.profiles.entry_merge import joined
-from autotune.profiles.schema import profile_of
+from autotune.profiles.profile_document import decode_profile
 from autotune.profiles.yaml_subset import parse
 
 SMALL_SVD = replace(SVD, operation=Operation(name="svd", sizes=(("m", 50), ("n", 50))))
@@ -91,7 +91,9 @@ def test_a_profile_is_written_where_it_was_asked_to(tmp_path):
 
 
 def test_what_is_too_noisy_to_tell_replaces_no_proof():
-    noisy = Entry(operation=SVD.operation, status=Status.NOISY, reason="Busy.", default_seconds=1.0)
+    noisy = Entry(
+        operation=SVD.operation, status=Status.NOISY, reason="Busy.", evidence=Evidence(default_seconds=1.0)
+    )
     assert joined(profile(FILL, SVD), profile(noisy)).entries == (FILL, SVD)
 
 
@@ -100,7 +102,7 @@ def test_what_had_no_time_for_its_proof_replaces_no_proof_of_before():
         operation=SVD.operation,
         status=Status.UNDECIDED,
         reason="blas_threads=1 looked 1.1 times as fast.",
-        default_seconds=1.0,
+        evidence=Evidence(default_seconds=1.0),
     )
     assert joined(profile(FILL, SVD), profile(hurried)).entries == (FILL, SVD)
 
@@ -134,7 +136,7 @@ def test_a_profile_that_no_place_takes_is_printed(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(EnvironmentProblem, match=r"No space left on device.*printed above"):
         write_outcome.keep(USUAL, tmp_path / "mine.yaml")
-    assert set(profile_of(parse(capsys.readouterr().out.encode())).entries) == set(USUAL.entries)
+    assert set(decode_profile(parse(capsys.readouterr().out.encode())).entries) == set(USUAL.entries)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -203,7 +205,7 @@ def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
     old = Provenance(created="2026-01-01", resolution=0.01, rules_tested=1)
     new = Provenance(created="2026-02-02", resolution=0.09, rules_tested=1)
     first = joined(replace(profile(SVD), provenance=old), replace(profile(FILL), provenance=new))
-    assert {one.operation.name: (one.created, one.resolution) for one in first.entries} == {
+    assert {one.operation.name: (one.evidence.created, one.evidence.resolution) for one in first.entries} == {
         "svd": ("2026-01-01", 0.01),
         "fill": (None, None),
     }
@@ -211,7 +213,7 @@ def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
     third = joined(
         first, replace(profile(SMALL_SVD), provenance=Provenance(created="2026-03-03")), sizes_named=True
     )
-    assert [one.created for one in third.entries if one.operation == SVD.operation] == ["2026-01-01"]
+    assert [one.evidence.created for one in third.entries if one.operation == SVD.operation] == ["2026-01-01"]
 
 
 def test_a_machine_whose_name_another_one_has_gets_a_file_of_its_own():

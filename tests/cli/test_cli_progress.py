@@ -7,7 +7,7 @@ import pytest
 
 from autotune.cli.progress import Board, progress
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.measurement import Failure, FailureKind
 from autotune.model.operation import Operation
 from autotune.search.events import Confirming, Decided, Exploring, Tried
@@ -17,13 +17,17 @@ ONE = Configuration(blas_threads=1)
 TIMES = {"elapsed": 45.0, "remaining": 255.0}
 EXPLORING = Exploring(name="svd", dtype="float64", index=3, total=34, **TIMES)
 TUNED = Entry(
-    operation=SVD, status=Status.TUNED, reason="Faster.", choice=ONE, ratio=0.5, ratio_low=0.4, ratio_high=0.8
+    operation=SVD,
+    status=Status.TUNED,
+    reason="Faster.",
+    choice=ONE,
+    evidence=Evidence(speedup=2.0, interval=(1.25, 2.5)),
 )
 NOT_REACHED = Entry(operation=SVD, status=Status.DEFAULT_KEPT, reason="The budget ended.")
 
 
 def tried(ratio, configuration=ONE, operation=SVD):
-    return Tried(operation=operation, configuration=configuration, ratio=ratio, **TIMES)
+    return Tried(operation=operation, configuration=configuration, speedup=1 / ratio, **TIMES)
 
 
 def test_the_start_of_an_operation_says_where_it_stands_and_the_time():
@@ -62,7 +66,7 @@ def test_a_failed_trial_is_said_with_its_reason():
     event = Tried(
         operation=SVD,
         configuration=ONE,
-        ratio=None,
+        speedup=None,
         failure=Failure(kind=FailureKind.CRASH, reason="Signal 11 ended the process."),
         **TIMES,
     )
@@ -139,7 +143,7 @@ def test_what_a_program_printed_cannot_act_on_the_terminal(event):
     words = "boom \x1b[31m"
     failure = Failure(kind=FailureKind.CRASH, reason=words)
     said = Board().take(
-        Tried(operation=SVD, configuration=ONE, ratio=None, failure=failure, **TIMES)
+        Tried(operation=SVD, configuration=ONE, speedup=None, failure=failure, **TIMES)
         if event == "failed"
         else Decided(entry=Entry(operation=SVD, status=Status.FAILED, reason=words), **TIMES)
     )

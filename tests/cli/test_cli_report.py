@@ -42,7 +42,7 @@ def test_a_page_is_written_and_the_next_step_said(report, tmp_path):
 def test_json_and_csv_hold_the_same_numbers(report):
     said = json.loads(report("a.yaml", "--json").stdout)["entries"]
     rows = list(csv.DictReader(io.StringIO(report("a.yaml", "--csv", "entries").stdout)))
-    assert [(row["operation"], row["ratio"]) for row in said] == [("log", None), ("qr", 0.5)]
+    assert [(row["operation"], row["speedup"]) for row in said] == [("log", None), ("qr", 2.0)]
     assert [
         {name: "" if value is None else str(value) for name, value in row.items()} for row in said
     ] == rows
@@ -113,7 +113,7 @@ def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monk
         TrialPlan(cases=(Case(operation=QR.operation, configurations=(QR.choice,)),), rounds=2)
     )
     trials = json.loads(report("a.yaml", "--json").stdout)["trials"]
-    assert [(one["choice"], one["ratio"]) for one in trials] == [("2 threads", 0.5)]
+    assert [(one["choice"], one["speedup"]) for one in trials] == [("2 threads", 2.0)]
     assert report("a.yaml", "--optuna", "history.log").exit_code == 0
     assert report("a.yaml", "--optuna", "history.log").exit_code == 2  # it is there now
 

@@ -55,7 +55,7 @@ def test_what_one_host_publishes_another_pulls(monkeypatch):
     result = run("store", "pull")
     assert result.exit_code == 0
     assert result.stderr == f"{KEY.slug}: 1 entry of 2 hosts; 1 confirmed.\n"
-    assert profile_files.read(folders.cluster_profiles() / f"{KEY.slug}.yaml").entries[0].hosts == 2
+    assert profile_files.read(folders.cluster_profiles() / f"{KEY.slug}.yaml").entries[0].evidence.hosts == 2
 
 
 def test_without_a_name_this_host_s_own_profiles_are_published():
@@ -228,7 +228,7 @@ def tried(*threads):
         Tried(
             operation=QR,
             configuration=Configuration(blas_threads=count),
-            ratio=1.0,
+            speedup=1.0,
             elapsed=10.0 * number,
             remaining=0.0,
         )

@@ -16,7 +16,7 @@ from autotune.cli.command_name import command_name
 from autotune.cli.program import program
 from autotune.errors import BadWorkload
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.profiles import folders, profile_files
@@ -28,19 +28,20 @@ WON = Entry(
     status=Status.TUNED,
     reason="Proved faster in 6 fresh processes.",
     choice=Configuration(blas_threads=1),
-    default_seconds=2.0,
-    tuned_seconds=1.0,
-    ratio=0.5,
-    ratio_low=0.48,
-    ratio_high=0.52,
-    processes=6,
-    pairs=6,
+    evidence=Evidence(
+        interval=(1.9, 2.1),
+        default_seconds=2.0,
+        tuned_seconds=1.0,
+        speedup=2.0,
+        processes=6,
+        pairs=6,
+    ),
 )
 LOST = Entry(
     operation=Operation(name="command.simulate"),
     status=Status.DEFAULT_KEPT,
     reason="Nothing was faster.",
-    default_seconds=2.0,
+    evidence=Evidence(default_seconds=2.0),
 )
 
 
@@ -72,7 +73,7 @@ def test_the_best_command_line_is_alone_on_standard_output(tune):
     assert result.exit_code == 0
     assert result.stdout.startswith("OPENBLAS_NUM_THREADS=1 ")
     assert result.stdout.endswith(" python simulate.py 'a b'\n")
-    assert "2.00x (1.92 to 2.08) as good as the command as it stands, by its time" in result.stderr
+    assert "2.00x (1.90 to 2.10) as good as the command as it stands, by its time" in result.stderr
 
 
 def test_without_a_gain_the_command_is_printed_as_it_stands(tune):
@@ -99,7 +100,7 @@ def test_json_holds_the_command_its_variables_and_the_evidence(tune):
     result = json.loads(tune("--json", *SIMULATE).stdout)
     assert result["arguments"] == ["python", "simulate.py", "a b"]
     assert result["environment"]["OMP_NUM_THREADS"] == "1"
-    assert (result["status"], result["ratio"], result["interval"]) == ("tuned", 0.5, [0.48, 0.52])
+    assert (result["status"], result["speedup"], result["interval"]) == ("tuned", 2.0, [1.9, 2.1])
 
 
 def test_a_command_that_could_not_be_measured_ends_with_1(tune):
@@ -212,6 +213,6 @@ def test_a_command_is_tuned_by_a_number_that_it_prints(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["ratio"] == 0.25
+    assert result["speedup"] == 4.0
     assert (result["status"], result["choice"]) in [("tuned", {"blas_threads": 1}), ("noisy", {})]
     assert profile_files.read(Path(result["profile"])).entries[0].operation.name == result["name"]

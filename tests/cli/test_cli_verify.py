@@ -90,7 +90,7 @@ def test_json_is_alone_on_standard_output(verify):
     entries = json.loads(result.stdout)["entries"]
     by_name = {one["operation"]: one for one in entries}
     assert {name: one["standing"] for name, one in by_name.items()} == {"log": "holds", "qr": "slower"}
-    assert by_name["qr"]["ratio"] == pytest.approx(1.25)
+    assert by_name["qr"]["speedup"] == pytest.approx(0.8)
     assert len(by_name["qr"]["interval"]) == 2
     assert result.exit_code == 1
 

@@ -19,7 +19,7 @@ from autotune.cluster.calibrate_cluster import (
 from autotune.cluster.orders import decode_order, versions
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.profile import Profile
-from autotune.profiles.schema import document_of
+from autotune.profiles.profile_document import encode_profile
 from autotune.search.request import Request
 
 NAMES = ("svd", "qr")
@@ -73,12 +73,12 @@ def host(name, *, key=KEY, choice=1, **instead):
             return instead[task]
         if task == "introduce":
             found = [{"name": one, "dtype": "float64", "seconds": 1.0} for one in NAMES]
-            return {"host": name, "profile": document_of(Profile(key=key)), "units": found}
+            return {"host": name, "profile": encode_profile(Profile(key=key)), "units": found}
         if task == "examine":
             return {"self_test": asdict(SelfTest(capacity=2.0))}
         unit = order.request.operations[0]
         entry = make_entry(unit, choice={"blas_threads": choice} if choice else None, m=100, n=100)
-        return {"profile": json.loads(json.dumps(document_of(profile(entry, key=key, host=name))))}
+        return {"profile": json.loads(json.dumps(encode_profile(profile(entry, key=key, host=name))))}
 
     return answer
 
@@ -103,7 +103,7 @@ def test_two_hosts_confirm_each_other_and_everything_is_saved_as_it_comes():
     assert (outcome.problem, outcome.interrupted, outcome.missing) == (None, False, ())
     ((key, said),) = outcome.classes
     merged = class_profile(key, said)
-    assert [(one.operation.name, one.hosts) for one in merged.entries] == [("qr", 2), ("svd", 2)]
+    assert [(one.operation.name, one.evidence.hosts) for one in merged.entries] == [("qr", 2), ("svd", 2)]
     assert saved == [["a"], ["a", "b"], ["a", "b"], ["a", "b"]]
 
 
@@ -161,7 +161,9 @@ def test_the_work_of_a_worker_that_leaves_is_done_by_another():
     (left,) = [one for one in events if isinstance(one, WorkerLeft)]
     assert (left.worker, str(left.job.task)) == ("a", "search")
     assert crew.cancelled == ["a"]
-    assert [(one.operation.name, one.hosts) for one in class_profile(*outcome.classes[0]).entries] == [
+    assert [
+        (one.operation.name, one.evidence.hosts) for one in class_profile(*outcome.classes[0]).entries
+    ] == [
         ("qr", 2),
         ("svd", 2),
     ]
@@ -247,7 +249,7 @@ def test_a_worker_with_other_tasks_is_waited_for():
 
 @pytest.mark.parametrize(
     "answer",
-    [{"profile": {"schema": 99}}, {"profile": document_of(Profile(key=replace(KEY, usable_cpus=1)))}],
+    [{"profile": {"schema": 99}}, {"profile": encode_profile(Profile(key=replace(KEY, usable_cpus=1)))}],
 )
 def test_a_measurement_that_cannot_be_used_is_asked_of_another_host(answer):
     events = []

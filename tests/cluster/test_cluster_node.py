@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from support.mutants import mutants
 from support.profile_builders import KEY, make_entry, profile
 
 from autotune.bench.selftest import SelfTest
@@ -13,12 +14,12 @@ from autotune.cluster.node import carry_out
 from autotune.cluster.orders import Order, decode_order, decode_units, encode_order, versions
 from autotune.cluster.plan import NodeTask
 from autotune.cluster.worker_task import worker_task
-from autotune.errors import BadSize, BadWorkload
-from autotune.profiles.schema import profile_of
+from autotune.errors import BadDocument, BadSize, BadWorkload
+from autotune.profiles.profile_document import decode_profile
 from autotune.search.request import Effort, Request
 
 
-def test_an_order_arrives_as_it_was_sent(tmp_path):
+def test_an_order_arrives_as_it_was_sent_and_a_mutant_is_refused(tmp_path):
     (tmp_path / "work.py").write_text("def nap(n, workers=1): ...\n")
     own = from_source(f"{tmp_path / 'work.py'}:nap")
     request = Request(
@@ -31,9 +32,15 @@ def test_an_order_arrives_as_it_was_sent(tmp_path):
         choices=profile(make_entry("qr", choice={"blas_threads": 1}, m=5, n=5), key=KEY),
         relatives=[profile(make_entry("svd", m=5, n=5), key=KEY)],
     )
-    there = decode_order(encode_order(order))
+    text = encode_order(order)
+    there = decode_order(text)
     assert (there.request, there.self_test, there.choices) == (request, order.self_test, order.choices)
     assert list(there.relatives) == list(order.relatives)
+    for mutant in mutants(text.encode()):
+        try:
+            assert isinstance(decode_order(mutant.decode("utf-8", "replace")), Order)
+        except BadDocument as refused:
+            assert "is no order" in str(refused)  # noqa: PT017 - most are refused
 
 
 def test_a_node_introduces_itself_with_its_class_and_what_there_is_to_measure(monkeypatch):
@@ -42,7 +49,7 @@ def test_a_node_introduces_itself_with_its_class_and_what_there_is_to_measure(mo
         Order(task=NodeTask.INTRODUCE, request=Request(operations=("qr", "log"), effort=Effort.QUICK))
     )
     assert said["host"] == "me"
-    assert profile_of(said["profile"]).key.usable_cpus >= 1
+    assert decode_profile(said["profile"]).key.usable_cpus >= 1
     assert sorted(one.name for one in decode_units(said["units"])) == ["log", "qr"]
 
 

@@ -19,7 +19,7 @@ from autotune.model.operation import Operation
 QR = Operation(name="qr")
 
 
-def report(standing="holds", ratio=0.5):
+def report(standing="holds", speedup=2.0):
     return {
         "entries": [
             {
@@ -28,7 +28,7 @@ def report(standing="holds", ratio=0.5):
                 "sizes": {"m": 500, "n": 500},
                 "standing": standing,
                 "reason": "It was timed.",
-                "ratio": ratio,
+                "speedup": speedup,
             }
         ]
     }

@@ -32,7 +32,7 @@ def test_one_slower_entry_makes_a_run_slower():
     def verdict(*standings):
         return canary_verdict(
             [
-                CheckedEntry(operation=operation("svd", n=5), standing=each, reason="", ratio=None)
+                CheckedEntry(operation=operation("svd", n=5), standing=each, reason="", speedup=None)
                 for each in standings
             ]
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.mutants import mutants
 from support.profile_builders import profile
 
 from autotune.daemon import spool
@@ -245,6 +246,24 @@ def test_links_and_pipes_are_not_followed(folder, tmp_path):
         "it has another name elsewhere.",
     ]
     assert (tmp_path / "secret").exists()
+
+
+def test_a_mutant_in_the_spool_only_puts_operations_of_the_catalogue_forward(folder):
+    row = {"operation": "svd", "dtype": "float64", "sizes": {"m": 9, "n": 9}}
+    document = {
+        "format": 1,
+        "calls": [row | {"calls": 5}],
+        "used": [row | {"calls": 7}],
+        "dropped": [row | {"lost": 3, "pairs": 4}],
+    }
+    for mutant in mutants(json.dumps(document).encode()):
+        (folder / "1-1.json").write_bytes(mutant)
+        content = taken(folder)
+        assert not list(folder.iterdir())
+        named = [*content.calls, *content.used, *content.dropped]
+        assert all(one == operation(one.name, dtype=one.dtype, **one.size) for one in named)
+        counts = [*content.calls.values(), *content.used.values()]
+        assert all(type(calls) is int and calls > 0 for calls in counts)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from support.profile_builders import alone, make_entry, of_this_machine, profile
+from support.profile_builders import alone, make_entry, of_this_machine, profile, with_evidence
 
 from autotune.daemon import profile_helper
 from autotune.daemon.inventory import parse_inventory
@@ -21,9 +21,9 @@ def texts(*entries):
 
 
 ENTRIES = (
-    make_entry("qr", choice={"blas_threads": 1}, ratio=0.2, m=500, n=500),
-    make_entry("svd", choice={"blas_threads": 1}, ratio=0.5, m=100, n=100),
-    make_entry("svd", choice={"blas_threads": 2}, ratio=0.9, m=900, n=900),
+    make_entry("qr", choice={"blas_threads": 1}, speedup=5, m=500, n=500),
+    make_entry("svd", choice={"blas_threads": 1}, speedup=2, m=100, n=100),
+    make_entry("svd", choice={"blas_threads": 2}, speedup=1.1111, m=900, n=900),
     make_entry("inv", n=500),
 )
 
@@ -70,7 +70,7 @@ def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tm
     found = of_this_machine(
         make_entry("inv", choice={"blas_threads": 1}, n=300),
         late,
-        replace(make_entry("inv", n=700), contested=True),
+        with_evidence(make_entry("inv", n=700), contested=True),
     )
     shipped = tmp_path / "shipped" / "class.yaml"
     profile_files.write(replace(found, provenance=replace(found.provenance, host="elsewhere")), shipped)

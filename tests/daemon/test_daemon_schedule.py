@@ -33,7 +33,7 @@ def test_a_few_large_calls_weigh_more_than_many_small_ones():
 
 
 def test_an_operation_that_gained_much_elsewhere_is_expected_to_gain_more():
-    known = schedule_input(entry("svd", ratio=0.2), entry("qr", ratio=0.99))
+    known = schedule_input(entry("svd", speedup=5.0), entry("qr", speedup=1.01))
     inventory = known.inventories[NAME]
     gains = [expected_gain(operation(name, n=300), inventory) for name in ("svd", "qr")]
     assert gains[0] > gains[1]
@@ -41,12 +41,14 @@ def test_an_operation_that_gained_much_elsewhere_is_expected_to_gain_more():
 
 def test_demand_that_an_entry_has_answered_meanwhile_is_left_alone():
     state = DaemonState(demand={operation("svd", n=500): 10.0})
-    assert queue(schedule_input(entry("svd", status="default-kept", ratio=None), state=state)) == []
+    assert queue(schedule_input(entry("svd", status="default-kept", speedup=None), state=state)) == []
 
 
 def test_an_entry_too_noisy_to_tell_answers_nothing():
     state = DaemonState(demand={operation("svd", n=500): 10.0})
-    assert causes(schedule_input(entry("svd", status="noisy", ratio=None), state=state))[0] is JobCause.DEMAND
+    assert (
+        causes(schedule_input(entry("svd", status="noisy", speedup=None), state=state))[0] is JobCause.DEMAND
+    )
 
 
 def test_causes_come_in_their_order():
@@ -118,8 +120,8 @@ def test_whoever_measures_only_what_is_asked_for_measures_what_has_become_stale_
 def test_of_what_a_class_knows_only_the_sizes_that_could_not_be_told_are_measured():
     """A shipped profile of this very class: its decided sizes are nobody's work any more."""
     shipped = [entry(name, level="same-class", n=n) for name in CATALOGUE for n in (100, 200)]
-    noisy = entry("svd", level="same-class", status="noisy", ratio=None, n=300)
-    late = entry("svd", level="same-class", status="default-kept", ratio=None, undecided=LATE, n=400)
+    noisy = entry("svd", level="same-class", status="noisy", speedup=None, n=300)
+    late = entry("svd", level="same-class", status="undecided", speedup=None, undecided=LATE, n=400)
     jobs = queue(schedule_input(*shipped, noisy, late, settings=EAGER))
     assert [(job.cause, job.operation.name, job.operation.size["n"]) for job in jobs] == [
         (JobCause.UNDECIDED, "svd", 300),
@@ -129,19 +131,23 @@ def test_of_what_a_class_knows_only_the_sizes_that_could_not_be_told_are_measure
 
 
 def test_an_operation_that_could_not_be_told_at_any_size_is_measured_whole():
-    late = entry("svd", level="same-class", status="default-kept", ratio=None, undecided=LATE)
+    late = entry("svd", level="same-class", status="undecided", speedup=None, undecided=LATE)
     jobs = [job for job in queue(schedule_input(late, settings=EAGER)) if job.operation.name == "svd"]
     assert [(job.cause, job.operation.sizes) for job in jobs] == [(JobCause.MISSING, ())]
 
 
 def test_what_this_host_has_told_meanwhile_is_not_measured_for_a_class_that_could_not():
-    known = [entry(n=100), entry(level="same-class", status="noisy", ratio=None, n=300), entry(n=300)]
+    known = [entry(n=100), entry(level="same-class", status="noisy", speedup=None, n=300), entry(n=300)]
     assert queue(schedule_input(*known)) == []
     assert {job.operation.name for job in queue(schedule_input(*known, settings=EAGER))}.isdisjoint({"svd"})
 
 
 def test_whoever_measures_only_what_is_asked_for_measures_what_could_not_be_told_once_programs_call_it():
-    known = [entry(n=100), entry(status="noisy", ratio=None, n=300), entry(status="noisy", ratio=None, n=400)]
+    known = [
+        entry(n=100),
+        entry(status="noisy", speedup=None, n=300),
+        entry(status="noisy", speedup=None, n=400),
+    ]
     assert queue(schedule_input(*known)) == []
     (job,) = queue(schedule_input(*known, state=DaemonState(used={operation("svd", n=400): 5.0})))
     assert (job.cause, job.operation.size) == (JobCause.UNDECIDED, {"m": 400, "n": 400})
@@ -149,7 +155,7 @@ def test_whoever_measures_only_what_is_asked_for_measures_what_could_not_be_told
 
 def test_sizes_that_could_not_be_told_wait_after_a_calibration_of_all():
     state = DaemonState()
-    known = [entry(n=100), entry(status="noisy", ratio=None, n=300)]
+    known = [entry(n=100), entry(status="noisy", speedup=None, n=300)]
     later = state.delay("svd float64", NOON, 3600.0)
     asked = {"settings": EAGER, "state": state}
     assert JobCause.UNDECIDED not in causes(schedule_input(*known, **asked))

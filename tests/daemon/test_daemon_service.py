@@ -1,16 +1,22 @@
 """What the daemon answers. A service that nobody runs: no signals, no children, a socket that nobody uses."""
 
 import io
+import json
 import os
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.daemon_scenes import Server
+from support.mutants import mutants
 
+from autotune.daemon import control_socket
 from autotune.daemon.context import DaemonLog
-from autotune.daemon.control_socket import SocketPeer
+from autotune.daemon.control_socket import CLIENT_SECONDS, SocketPeer
 from autotune.daemon.daemon_settings import DaemonPaths
 from autotune.daemon.service import ORDERING_VERBS, READING_VERBS, DaemonService
+from autotune.daemon.state import load_state, save_state
 from autotune.errors import DaemonRuns
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the daemon needs POSIX signals and sockets")
@@ -100,6 +106,66 @@ WORDS = st.dictionaries(
 def test_whatever_is_asked_has_an_answer(service, verb, words):
     answer = service.answer({**words, "verb": verb}, ROOT)
     assert answer["ok"] or answer["error"].endswith((".", "?"))
+
+
+MESSAGES = [
+    {"verb": "tune", "operation": "svd", "dtype": "float64", "sizes": {"m": 100, "n": 50}},
+    {"verb": "pause", "seconds": 3600},
+    {"verb": "status"},
+    {"verb": "stop"},
+]
+
+
+@pytest.fixture
+def server(service, tmp_path, monkeypatch):
+    """A socket in front of the service, whose client is a stranger."""
+    monkeypatch.setattr(control_socket, "peer_of", lambda _: STRANGER)
+    return Server(tmp_path / "socket", service.answer)
+
+
+def answer_to(server, message):
+    """Send a message that may never end; return the answer, if there is one."""
+    with server.connect() as line:
+        with suppress(ConnectionError):
+            line.sendall(message)
+        server.turn()
+        server.time += CLIENT_SECONDS + 1
+        server.control.drop_expired()
+        try:
+            return server.read(line)
+        except ConnectionError:  # closed with part of the message unread
+            return None
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message["verb"])
+def test_a_mutant_of_a_message_has_an_answer_and_orders_nothing_for_a_stranger(message, server, service):
+    def state():
+        return {
+            name: value
+            for name, value in service.answer({"verb": "status"}, ROOT).items()
+            if name != "resident_bytes"
+        }
+
+    before = state()
+    for mutant in mutants(json.dumps(message).encode() + b"\n"):
+        answer = answer_to(server, mutant)
+        assert answer is None or answer.get("error") or {"version", "queue"} & answer.keys()
+    assert state() == before
+    assert server.connections == 0
+
+
+def test_a_mutant_of_an_order_is_refused_or_names_an_operation_of_the_catalogue(
+    server, service, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(control_socket, "peer_of", lambda _: ROOT)
+    state = service.controller.context.state
+    for mutant in mutants(json.dumps(MESSAGES[0]).encode() + b"\n"):
+        state.orders.clear()
+        answer = answer_to(server, mutant)
+        is_obeyed = answer is not None and answer["ok"] and "operation" in answer
+        assert len(state.orders) == is_obeyed
+    save_state(tmp_path / "state.json", state)
+    assert load_state(tmp_path / "state.json")[1] is None
 
 
 def test_a_second_service_of_the_same_places_is_refused(service):

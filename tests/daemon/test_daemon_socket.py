@@ -1,19 +1,17 @@
 """The control socket: who may ask what, and what no client can do to the others. Real sockets, no waiting."""
 
-import json
 import os
-import selectors
 import socket
 import threading
 from contextlib import contextmanager
 
 import pytest
+from support.daemon_scenes import Server
 
 from autotune.daemon import control_socket
 from autotune.daemon.control_socket import (
     CLIENT_SECONDS,
     MAX_CLIENTS,
-    ControlSocket,
     SocketPeer,
     ask_daemon,
     may_order,
@@ -22,62 +20,6 @@ from autotune.daemon.control_socket import (
 from autotune.errors import EnvironmentProblem, NoDaemon, OrderRefused
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="peers cannot be told here")
-
-
-class Server:
-    """A control socket whose loop turns when a test says so."""
-
-    def __init__(self, path, answer=None):
-        self.path = path
-        self.selector = selectors.DefaultSelector()
-        self.peers = []
-        self.time = 0.0
-        self.control = ControlSocket(path, answer or self.echo, self.selector, clock=lambda: self.time)
-
-    def echo(self, request, peer):
-        self.peers.append(peer)
-        return {"ok": True, "request": request}
-
-    def turn(self):
-        """Serve until no socket waits for anything."""
-        for _ in range(10_000):
-            ready = self.selector.select(0)
-            if not ready:
-                return
-            for key, _ in ready:
-                self.control.serve(key.fileobj)
-        raise AssertionError("the loop never rests")
-
-    def connect(self):
-        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        line.settimeout(60.0)
-        line.connect(str(self.path))
-        self.turn()
-        return line
-
-    def send(self, text):
-        line = self.connect()
-        line.sendall(text)
-        self.turn()
-        return line
-
-    def ask(self, request):
-        return self.read(self.send(json.dumps(request).encode() + b"\n"))
-
-    def read(self, line):
-        """Return the answer; None if the connection was closed without one."""
-        text = b""
-        while not text.endswith(b"\n"):
-            self.turn()
-            part = line.recv(2**16)
-            if not part:
-                return None
-            text += part
-        return json.loads(text)
-
-    @property
-    def connections(self):
-        return len(self.selector.get_map()) - 1
 
 
 @pytest.fixture

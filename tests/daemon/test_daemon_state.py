@@ -5,46 +5,21 @@ import math
 from dataclasses import fields
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.daemon_scenes import NAME, NOON, SVD, entry, schedule_input
+from support.daemon_scenes import FULL_STATE, NAME, NOON, entry, schedule_input
+from support.mutants import mutants
 
 from autotune.daemon.schedule import queue
 from autotune.daemon.state import (
     FORMAT,
-    CanaryProgress,
-    CanaryVerdict,
     DaemonState,
     DailyCpuTime,
-    Retry,
-    UnfinishedCalibration,
     load_state,
     save_state,
 )
-from autotune.model.catalogue import operation
-from autotune.model.operation import Operation
+from autotune.daemon.typed_json import encode
 
-FULL = DaemonState(
-    cpu_time=DailyCpuTime("2026-01-01", 5.0),
-    paused_until=NOON,
-    demand={operation("svd", n=100): 5.0},
-    used={operation("qr", n=100): 5.0},
-    decayed=NOON,
-    retries={"svd float64": Retry(1, NOON)},
-    orders={SVD: (NAME,)},
-    doubts={operation("inv", n=5): "It was slower"},
-    unfinished=UnfinishedCalibration(NAME, Operation(name="det")),
-    canaries={"/p": CanaryProgress((1, 2), (CanaryVerdict.SLOWER,))},
-    trusted={"/p": (1, 2)},
-    facts={NAME: {"usable_cpus": 4, "numpy": "2.4", "ilp64": True, "layer": None}},
-    stale={NAME: "usable_cpus was 4 and is 2."},
-    first_seen={"k1": NOON},
-    checked={"k1": {SVD: NOON}},
-    counts={"adopted": 1.0},
-    unpublished={"/p": NAME},
-    pulled=NOON,
-    pull_failures=1,
-)
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["svd", "float64", "/p", ""]),
     lambda each: (
@@ -75,17 +50,20 @@ def _with(value, place, new):
 
 
 def test_what_was_written_is_what_is_read(tmp_path):
-    assert all(getattr(FULL, item.name) != getattr(DaemonState(), item.name) for item in fields(FULL))
-    save_state(tmp_path / "state.json", FULL)
-    assert load_state(tmp_path / "state.json") == (FULL, None)
+    assert all(
+        getattr(FULL_STATE, item.name) != getattr(DaemonState(), item.name) for item in fields(FULL_STATE)
+    )
+    save_state(tmp_path / "state.json", FULL_STATE)
+    assert load_state(tmp_path / "state.json") == (FULL_STATE, None)
     save_state(tmp_path / "state.json", DaemonState())
     assert load_state(tmp_path / "state.json") == (DaemonState(), None)
 
 
+@settings(max_examples=50)
 @given(st.data())
 def test_a_state_file_with_anything_in_it_is_refused_or_can_be_worked_with(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "state.json"
-    save_state(path, FULL)
+    save_state(path, FULL_STATE)
     document = data.draw(replaced(json.loads(path.read_text("utf-8")), ANYTHING))
     path.write_text(json.dumps(document), "utf-8")
     state, problem = load_state(path)
@@ -98,6 +76,18 @@ def test_a_state_file_with_anything_in_it_is_refused_or_can_be_worked_with(tmp_p
     state.count_calls({}, covered=False)
     state.drop_served_orders([NAME])
     save_state(path, state)
+
+
+def test_a_mutant_of_a_state_file_is_refused_or_can_be_worked_with(tmp_path):
+    path = tmp_path / "state.json"
+    save_state(path, FULL_STATE)
+    for mutant in mutants(path.read_bytes()):
+        path.write_bytes(mutant)
+        state, problem = load_state(path)
+        assert problem is None or (state == DaemonState() and str(path) in problem)
+        state.clamp_times(NOON)
+        state.decay(NOON + 86400)
+        json.dumps(encode(state))
 
 
 @pytest.mark.parametrize(

@@ -185,4 +185,4 @@ def test_every_metric_says_what_it_is_once_and_unknown_ones_are_left_out(lines):
     kinds = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert sorted(set(kinds)) == sorted(kinds)
     assert {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")} == set(kinds)
-    assert "autotune_rechecked_ratio" not in kinds
+    assert "autotune_rechecked_speedup" not in kinds

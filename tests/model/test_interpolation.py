@@ -68,8 +68,8 @@ def test_between_choices_of_different_knobs_it_is_one_that_is_safe_at_both():
 
 
 def test_the_best_between_may_be_the_best_at_neither_neighbour():
-    small = make_entry(choice=TWO, ratio=0.2, others=[(EIGHT, 0.25), (SIXTEEN, 0.5)], n=128)
-    large = make_entry(choice=SIXTEEN, ratio=0.2, others=[(EIGHT, 0.25), (TWO, 0.5)], n=512)
+    small = make_entry(choice=TWO, speedup=5.0, others=[(EIGHT, 1 / 0.25), (SIXTEEN, 1 / 0.5)], n=128)
+    large = make_entry(choice=SIXTEEN, speedup=5.0, others=[(EIGHT, 1 / 0.25), (TWO, 1 / 0.5)], n=512)
     assert chosen([small, large], n=256) == Configuration(**EIGHT)
     assert chosen([small, large], n=130) == Configuration(**TWO)
     assert chosen([small, large], n=510) == Configuration(**SIXTEEN)
@@ -77,38 +77,44 @@ def test_the_best_between_may_be_the_best_at_neither_neighbour():
 
 def test_of_two_that_are_equally_good_between_the_one_that_was_proved_is_taken():
     entries = [
-        make_entry(choice=TWO, ratio=0.2, others=[(ONE, 0.2)], n=100),
-        make_entry(choice=TWO, ratio=0.2, others=[(ONE, 0.199)], n=200),
+        make_entry(choice=TWO, speedup=5.0, others=[(ONE, 1 / 0.2)], n=100),
+        make_entry(choice=TWO, speedup=5.0, others=[(ONE, 1 / 0.199)], n=200),
     ]
     assert chosen(entries, n=150) == Configuration(**TWO)
 
 
 def test_what_was_measured_at_one_neighbour_alone_is_not_used():
-    entries = [make_entry(choice=TWO, others=[(EIGHT, 0.1)], n=100), make_entry(choice=TWO, n=200)]
+    entries = [make_entry(choice=TWO, others=[(EIGHT, 1 / 0.1)], n=100), make_entry(choice=TWO, n=200)]
     assert chosen(entries, n=150) == Configuration(**TWO)
 
 
 def test_the_reason_says_how_many_neighbours_proved_it_and_what_to_expect():
-    entries = [make_entry(choice=ONE, ratio=0.25, n=100), make_entry(n=400, safe=(1,))]
+    entries = [make_entry(choice=ONE, speedup=1 / 0.25, n=100), make_entry(n=400, safe=(1,))]
     found = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
     assert found.reason == (
         "Between measured sizes: at 1 of its 2 neighbours proved, at the others measured to be no slower; "
-        "about 0.50 times the default's time."
+        "about 2.00 times as fast as the default."
     )
-    assert found.ratio is None
+    assert found.evidence.speedup is None
 
 
 def test_where_every_neighbour_proved_it_the_reason_speaks_of_no_others():
-    entries = [make_entry(choice=ONE, ratio=0.25, n=100), make_entry(choice=ONE, ratio=0.25, n=400)]
+    entries = [
+        make_entry(choice=ONE, speedup=1 / 0.25, n=100),
+        make_entry(choice=ONE, speedup=1 / 0.25, n=400),
+    ]
     found = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
     assert found.reason == (
-        "Between measured sizes: at 2 of its 2 neighbours proved; about 0.25 times the default's time."
+        "Between measured sizes: at 2 of its 2 neighbours proved; about 4.00 times as fast as the default."
     )
 
 
 def test_ways_of_sharing_are_different_ways():
     inherit, pipe = ({"workers": 2, "method": Method(name)} for name in ("inherit", "pipe"))
-    entries = [make_entry(choice=inherit, ratio=0.1, n=100), make_entry(choice=pipe, ratio=0.1, n=200)]
+    entries = [
+        make_entry(choice=inherit, speedup=1 / 0.1, n=100),
+        make_entry(choice=pipe, speedup=1 / 0.1, n=200),
+    ]
     assert chosen(entries, n=150) == DEFAULT
 
 

@@ -34,12 +34,12 @@ def test_a_long_time_reads_as_on_a_clock(value, text):
     assert units.clock(value) == text
 
 
-def test_a_ratio_of_times_is_shown_as_a_speed_up_and_its_interval_turns_round():
-    assert (units.speedup(0.5), units.speedup_interval(0.4, 0.8)) == ("2.00x", "1.25 to 2.50")
+def test_a_speed_up_is_shown_with_two_digits_after_the_point_and_so_is_its_interval():
+    assert (units.speedup(2.0), units.interval((1.25, 2.5))) == ("2.00x", "1.25 to 2.50")
 
 
 def test_a_speed_up_that_is_unknown_is_a_dash():
-    assert (units.speedup(None), units.speedup_interval(None, 0.8)) == ("-", "")
+    assert (units.speedup(None), units.interval(None)) == ("-", "")
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ ONE = {"blas_threads": 1}
         ),
         (
             [
-                make_entry(choice=ONE, ratio=0.9, safe=(1, 2), n=10),
-                make_entry(choice={"blas_threads": 2}, ratio=0.5, safe=(1, 2), n=20),
+                make_entry(choice=ONE, speedup=1.1111, safe=(1, 2), n=10),
+                make_entry(choice={"blas_threads": 2}, speedup=2, safe=(1, 2), n=20),
             ],
             2,
             "2 BLAS threads",

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.profile_builders import HARDWARE, KEY, SOFTWARE, make_entry, profile
+from support.profile_builders import HARDWARE, KEY, SOFTWARE, alternatives, make_entry, profile, with_evidence
 
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
@@ -202,7 +202,9 @@ def test_with_another_allocation_a_choice_must_be_unchanged_and_beat_the_default
     name, measured, here, choice, high, reason
 ):
     theirs = replace(KEY, usable_cpus=measured[0], limit=measured[1])
-    entry = replace(make_entry(name, choice=choice, n=100), ratio_high=high, default_threads=measured[2])
+    entry = with_evidence(
+        make_entry(name, choice=choice, n=100), interval=(1 / high, 10.0), default_threads=measured[2]
+    )
     found = carried(entry, theirs, at(*here))
     if reason is None:
         assert found.choice == entry.choice
@@ -217,32 +219,34 @@ def at(usable, limit):
 
 
 def test_a_count_that_the_clamp_changes_is_used_if_the_clamped_one_was_measured_to_be_safe():
-    entry = replace(make_entry("solve", choice={"blas_threads": 8}, safe=(2, 4, 8), n=100), default_threads=8)
+    entry = with_evidence(
+        make_entry("solve", choice={"blas_threads": 8}, safe=(2, 4, 8), n=100), default_threads=8
+    )
     found = carried(entry, KEY, at(4, QUOTA))
     assert found.choice == Configuration(blas_threads=4)
-    assert (found.ratio, found.safe_threads) == (None, (2, 4))
+    assert (found.evidence.speedup, found.evidence.safe_threads) == (None, (2, 4))
     assert "no slower than the default" in found.reason
 
 
 def test_what_is_safe_against_a_slower_default_is_not_known_to_be_safe_here():
     """Else a size in between would be given a count that only a small allocation's default was slower than."""
-    kept = replace(make_entry("solve", safe=(2, 4), n=100), default_threads=4)
+    kept = with_evidence(make_entry("solve", safe=(2, 4), n=100), default_threads=4)
     theirs = replace(KEY, usable_cpus=4, limit=AFFINITY)
-    assert carried(kept, theirs, at(8, NONE)) == replace(kept, safe_threads=())
+    assert carried(kept, theirs, at(8, NONE)) == with_evidence(kept, safe_threads=())
     assert carried(kept, theirs, at(4, QUOTA)) == kept
 
 
 def test_what_was_measured_beside_a_choice_goes_where_its_default_goes():
-    beside = ((Configuration(blas_threads=2), 0.9), (Configuration(blas_threads=8), 0.95))
-    entry = replace(make_entry("solve", n=100), default_threads=8, alternatives=beside)
+    beside = alternatives(({"blas_threads": 2}, 1.1), ({"blas_threads": 8}, 1.05))
+    entry = replace(with_evidence(make_entry("solve", n=100), default_threads=8), alternatives=beside)
     assert carried(entry, KEY, at(4, QUOTA)).alternatives == beside[:1]
     assert carried(entry, KEY, at(4, AFFINITY)).alternatives == ()
 
 
 def test_a_gain_over_another_default_is_a_bound_and_not_a_ratio():
-    entry = replace(make_entry("solve", choice=ONE, n=100), ratio_high=0.2, default_threads=8)
+    entry = with_evidence(make_entry("solve", choice=ONE, n=100), interval=(5.0, 6.0), default_threads=8)
     found = carried(entry, KEY, at(4, AFFINITY))
-    assert (found.ratio, found.ratio_low, found.ratio_high) == (None, None, 0.4)
+    assert (found.evidence.speedup, found.evidence.interval) == (None, (2.5, 6.0))
 
 
 def test_a_kept_default_is_kept_with_any_allocation():
@@ -265,9 +269,9 @@ SOLVE = Operation(name="solve", sizes=(("n", 100),))
 BETTER = {"blas_threads": 2}
 
 
-def made(layer, *, host="here", key=KEY, choice=BETTER, n=100, **more):
+def made(layer, *, host="here", key=KEY, choice=BETTER, n=100, status=None, **more):
     """A profile with one entry, in a file that is named like its layer."""
-    entry = replace(make_entry("solve", choice=choice, n=n), **more)
+    entry = with_evidence(make_entry("solve", choice=choice, status=status, n=n), **more)
     return Source(layer=layer, path=f"{layer}.yaml", profile=profile(entry, key=key, host=host))
 
 
@@ -278,7 +282,7 @@ MIRROR = made(Layer.CLUSTER, host=None, hosts=2, choice={"blas_threads": 4})
 SIGNED = made(Layer.CLUSTER, host=None, hosts=1, signer="site", choice={"blas_threads": 5})
 OLDER = made(Layer.USER, key=STALE, choice={"blas_threads": 6})
 ALL = replace(KEY, usable_cpus=16)
-LARGER = made(Layer.USER, key=ALL, choice={"blas_threads": 8}, default_threads=16, ratio_high=0.3)
+LARGER = made(Layer.USER, key=ALL, choice={"blas_threads": 8}, default_threads=16, interval=(3.3, 4.0))
 
 RUNGS = [
     ([NAMED, MINE, SITE, MIRROR, OLDER, LARGER], Level.EXPLICIT, "named.yaml"),
@@ -325,8 +329,8 @@ FAR = [
 STOPS = [
     (made(Layer.NAMED, n=200), "It was measured for n=200; outside nothing is claimed."),
     (
-        made(Layer.NAMED, ratio_high=1.01),
-        "interval: with blas_threads=2 it may take 1.01 times the default's time.",
+        made(Layer.NAMED, interval=(1 / 1.01, 9.0)),
+        "interval: with blas_threads=2 it may be 0.99 times as fast as the default.",
     ),
     (
         made(Layer.NAMED, key=replace(KEY, hardware=replace(HARDWARE, smt=1))),
@@ -367,7 +371,7 @@ def test_a_farther_refused_entry_is_not_told_beside_the_one_in_use():
 
 
 def test_one_confirmed_entry_does_not_lend_its_hosts_to_another():
-    alone = replace(make_entry("qr", choice=BETTER, m=10, n=10), hosts=1)
+    alone = with_evidence(make_entry("qr", choice=BETTER, m=10, n=10), hosts=1)
     both = profile(*MIRROR.profile.entries, alone, host=None)
     source = Source(layer=Layer.CLUSTER, path="cluster.yaml", profile=both)
     verdict = ladder([source], HERE, alone.operation)

@@ -1,15 +1,8 @@
-"""Whatever happens to a profile's bytes, a program that calls apply() runs on.
-
-AUTOTUNE_MUTANTS=10000 asks for more of them than every run of the suite can afford.
-"""
-
-import os
-from dataclasses import replace
+"""Whatever happens to a profile's bytes, a program that calls apply() runs on."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from support.profile_builders import alone, make_entry, of_this_machine
+from support.mutants import mutants
+from support.profile_builders import alone, make_entry, of_this_machine, with_evidence
 
 import autotune
 from autotune.model.entry import Status
@@ -18,91 +11,18 @@ from autotune.profiles import resolve as resolving
 from autotune.profiles.yaml_writer import text_of
 from autotune.runtime.process_state import Setting, state
 
-MUTANTS = int(os.environ.get("AUTOTUNE_MUTANTS", "300"))
-
-WORDS = [
-    *(
-        "&a ",
-        "*a",
-        "!!python/object:os.system ",
-        "<<: ",
-        "? ",
-        "- ",
-        "[",
-        "{",
-        "]",
-        "}",
-        "'",
-        '"',
-        "|\n",
-        ">\n",
-    ),
-    *(
-        "\0",
-        "\t",
-        "\r\n",
-        "\ufeff",
-        "\x1b[2J",
-        "\ud7ff",
-        "---\n",
-        "...\n",
-        "%YAML 9.9\n",
-        "#",
-        ": ",
-        ",",
-        "\\",
-    ),
-    *(
-        "-1",
-        "0",
-        "1e999",
-        "-0.0",
-        ".nan",
-        ".inf",
-        "0x10",
-        "1_000",
-        "9" * 30,
-        "1" * 5000,
-        "true",
-        "null",
-        "~",
-        "2.5",
-    ),
-    *(
-        "schema: 2\n",
-        "x" * 600,
-        "[" * 40,
-        "tuned",
-        "noisy",
-        "failed",
-        "blas_threads: 99999",
-        "workers",
-        "n: 7",
-    ),
-    *(
-        "../../etc",
-        "float32",
-        "log",
-        "qr",
-        "limit: quota",
-        "usable_cpus: 1",
-        "placement: nowhere",
-        "chunk: 0",
-    ),
-]
-
 
 def original():
     """The bytes of a profile that fits here, with all that an entry can hold."""
     made = of_this_machine(
-        replace(
+        with_evidence(
             make_entry("qr", choice={"blas_threads": 1}, safe=(1,), m=128, n=128), hosts=2, signer="site"
         ),
-        replace(make_entry("qr", safe=(1,), m=2048, n=2048), contested=True),
+        with_evidence(make_entry("qr", safe=(1,), m=2048, n=2048), contested=True),
         make_entry("log", choice={"workers": 1, "chunk": 1000}, n=1_000_000),
         make_entry("share", choice={"method": "memfd", "workers": 1}, n=5),
         make_entry("log", status=Status.NOISY, dtype="float32", n=10),
-        replace(make_entry("temporaries", choice={"allocator": "retain"}, n=9), retained_bytes=2**20),
+        with_evidence(make_entry("temporaries", choice={"allocator": "retain"}, n=9), retained_bytes=2**20),
     )
     return text_of(made).encode()
 
@@ -121,38 +41,19 @@ def here(tmp_path_factory):
     state.replace_setting(Setting())
 
 
-@st.composite
-def edits(draw):
-    """Where, how much is taken away, and what is put there instead."""
-    put = st.one_of(st.sampled_from(WORDS).map(str.encode), st.binary(max_size=8), st.just(b""))
-    return draw(st.floats(0, 1)), draw(st.sampled_from([0, 0, 1, 2, 5, 40, 400])), draw(put)
-
-
-def edited(data, changes):
-    for place, gone, put in changes:
-        at = int(place * len(data))
-        data = data[:at] + put + data[at + gone :]
-    return data
-
-
-@settings(
-    max_examples=MUTANTS,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(changes=st.lists(edits(), min_size=1, max_size=4))
-def test_no_mutant_of_a_profile_stops_apply(here, changes):
+def test_no_mutant_of_a_profile_stops_apply(here):
     path, data = here
-    path.write_bytes(edited(data, changes))
-    state.replace_setting(Setting())
-    with autotune.apply():
-        assert (
-            state.setting.failure is None
-        )  # it was refused with a reason, or read; nothing was caught as unforeseen
-        explanation = autotune.explain()
-        assert str(explanation)
-        assert all(one.reason for one in explanation.refusals)
-        for row in explanation.operations:
-            assert row.choice.is_default or row.entry.status is Status.TUNED
+    for mutant in mutants(data):
+        path.write_bytes(mutant)
+        state.replace_setting(Setting())
+        with autotune.apply():
+            # it was refused with a reason, or read; nothing was caught as unforeseen
+            assert state.setting.failure is None
+            explanation = autotune.explain()
+            assert str(explanation)
+            assert all(one.reason for one in explanation.refusals)
+            for row in explanation.operations:
+                assert row.choice.is_default or row.entry.status is Status.TUNED
 
 
 def test_the_original_is_used_whole(here):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.profile_builders import alone, make_entry, of_this_machine
+from support.profile_builders import alone, make_entry, of_this_machine, with_evidence
 
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Status
@@ -219,10 +219,13 @@ def test_an_entry_whose_time_ended_leaves_the_word_to_the_next_level(tmp_path):
 
 
 def test_what_the_mirror_holds_is_used_if_two_hosts_confirm_it():
-    confirmed = replace(of_this_machine(replace(entry(), hosts=2)), provenance=Provenance())
+    confirmed = replace(of_this_machine(with_evidence(entry(), hosts=2)), provenance=Provenance())
     write(confirmed, folders.cluster_profiles() / "class.yaml")
     assert resolve().find(QR).level is Level.CLASS
-    write(replace(confirmed, entries=(replace(entry(), hosts=1),)), folders.cluster_profiles() / "class.yaml")
+    write(
+        replace(confirmed, entries=(with_evidence(entry(), hosts=1),)),
+        folders.cluster_profiles() / "class.yaml",
+    )
     found = resolve()
     assert found.find(QR) is None
     assert "No second host" in found.refusals[0].reason
@@ -230,14 +233,17 @@ def test_what_the_mirror_holds_is_used_if_two_hosts_confirm_it():
 
 def test_what_hosts_disagree_about_is_a_size_where_no_count_is_safe():
     """Else a count for the whole process would be set that is known to be slower on one of them."""
-    pair = replace(entry(), hosts=2), replace(make_entry("solve", choice=ONE, safe=(1,), n=9), hosts=2)
+    pair = (
+        with_evidence(entry(), hosts=2),
+        with_evidence(make_entry("solve", choice=ONE, safe=(1,), n=9), hosts=2),
+    )
     place = folders.cluster_profiles() / "class.yaml"
     write(replace(of_this_machine(*pair), provenance=Provenance()), place)
     assert resolve().threads == 1
-    contested = of_this_machine(pair[0], replace(pair[1], contested=True))
+    contested = of_this_machine(pair[0], with_evidence(pair[1], contested=True))
     write(replace(contested, provenance=Provenance()), place)
     assert resolve().threads is None
-    unconfirmed = of_this_machine(pair[0], replace(pair[1], hosts=1))
+    unconfirmed = of_this_machine(pair[0], with_evidence(pair[1], hosts=1))
     write(replace(unconfirmed, provenance=Provenance()), place)
     assert resolve().threads == 1
 
@@ -253,7 +259,7 @@ def test_nearer_entries_that_do_not_speak_are_told():
 
 def test_a_profile_of_a_future_version_is_refused_and_the_others_count():
     path = write(of_this_machine(entry()))
-    later = path.read_text("utf-8").replace("schema: 1", "schema: 2").replace("status:", "verdict:")
+    later = path.read_text("utf-8").replace("schema: 2", "schema: 3").replace("status:", "verdict:")
     path.with_name("later.yaml").write_text(later, "utf-8")
     found = resolve()
     assert found.find(QR) is not None
@@ -326,8 +332,8 @@ def test_copies_that_nobody_used_for_long_are_deleted():
 
 def test_a_size_in_between_is_chosen_from_what_the_copy_keeps_of_both_neighbours():
     two, four, eight = ({"blas_threads": count} for count in (2, 4, 8))
-    small = make_entry(choice=two, ratio=0.2, others=[(four, 0.22), (eight, 0.9)], n=100)
-    large = make_entry(choice=eight, ratio=0.2, others=[(four, 0.22), (two, 0.9)], n=400)
+    small = make_entry(choice=two, speedup=5, others=[(four, 4.5), (eight, 1.1)], n=100)
+    large = make_entry(choice=eight, speedup=5, others=[(four, 4.5), (two, 1.1)], n=400)
     write(of_this_machine(small, large))
     first, again = (resolve().find(Operation(name="qr", sizes=(("n", 200),))) for _ in range(2))
     assert first.entry.choice == again.entry.choice == Configuration(blas_threads=4)

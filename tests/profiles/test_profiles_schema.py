@@ -3,22 +3,23 @@ agrees."""
 
 import copy
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
-from support.profile_builders import make_entry, profile
+from support.profile_builders import make_entry, profile, with_evidence
 
-import autotune.profiles.schema
+import autotune.profiles.profile_document
 from autotune.errors import ProfileError
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.profiles.fit_level import Level
-from autotune.profiles.schema import document_of, profile_of
+from autotune.profiles.profile_document import decode_profile, encode_profile
 from autotune.profiles.yaml_subset import parse
 
-PUBLISHED = json.loads(Path(autotune.profiles.schema.__file__).with_name("profile.schema.json").read_text())
+PUBLISHED = json.loads(
+    Path(autotune.profiles.profile_document.__file__).with_name("profile.schema.json").read_text()
+)
 VALIDATOR = jsonschema.Draft202012Validator(PUBLISHED)
 
 GOOD = profile(
@@ -31,49 +32,67 @@ GOOD = profile(
     make_entry(
         "solve",
         choice={"blas_threads": 1},
-        others=[({"blas_threads": 1}, 0.5), ({"blas_threads": 4}, 0.6)],
+        others=[({"blas_threads": 1}, 1 / 0.5), ({"blas_threads": 4}, 1 / 0.6)],
         n=9,
     ),
-    replace(make_entry("temporaries", choice={"allocator": "retain"}, n=1000), retained_bytes=2**27),
-    replace(
+    with_evidence(make_entry("temporaries", choice={"allocator": "retain"}, n=1000), retained_bytes=2**27),
+    with_evidence(
         make_entry("var", n=1000), hosts=3, signer="site", contested=True, created="2026", resolution=0.01
     ),
 )
 
 
 def test_a_profile_comes_back_from_its_document():
-    assert profile_of(document_of(GOOD)) == GOOD
+    assert decode_profile(encode_profile(GOOD)) == GOOD
 
 
 def test_the_published_schema_is_one_and_accepts_what_we_write():
     jsonschema.Draft202012Validator.check_schema(PUBLISHED)
-    VALIDATOR.validate(document_of(GOOD))
+    VALIDATOR.validate(encode_profile(GOOD))
+
+
+def test_the_published_schemas_are_those_of_the_code():
+    from write_schemas import schemas, text_of
+
+    for path, schema in schemas().items():
+        assert path.read_text("utf-8") == text_of(schema), "run scripts/write_schemas.py"
+
+
+def test_every_field_of_the_published_schema_is_described():
+    kinds = {name: kind for name, kind in PUBLISHED["$defs"].items() if "properties" in kind}
+    fields = {
+        f"{name}.{inner}": value
+        for name, kind in kinds.items()
+        for inner, value in kind["properties"].items()
+    }
+    assert {name for name, value in fields.items() if "description" not in value} == set()
 
 
 def test_a_newer_schema_asks_for_a_newer_autotune():
     with pytest.raises(ProfileError, match="newer autotune"):
-        profile_of({**document_of(GOOD), "schema": 2})
+        decode_profile({**encode_profile(GOOD), "schema": 3})
 
 
 def test_unknown_fields_are_ignored():
     """A later minor version may add some."""
-    document = copy.deepcopy(document_of(GOOD))
+    document = copy.deepcopy(encode_profile(GOOD))
     document["new"] = {"a": 1}
     document["key"]["hardware"]["new"] = 1
     document["operations"]["qr"]["float64"][0]["new"] = [1]
-    assert profile_of(document) == GOOD
+    assert decode_profile(document) == GOOD
     VALIDATOR.validate(document)
 
 
 def test_null_is_the_same_as_nothing():
-    document = copy.deepcopy(document_of(GOOD))
+    document = copy.deepcopy(encode_profile(GOOD))
     document["key"]["hardware"]["l3_bytes"] = None
     document["operations"]["qr"]["float64"][1]["choice"] = None
-    assert profile_of(document).key.hardware.l3_bytes is None
+    assert decode_profile(document).key.hardware.l3_bytes is None
     VALIDATOR.validate(document)
 
 
 ENTRY = ("operations", "log", "float64", 0)
+EVIDENCE = (*ENTRY, "evidence")
 BAD = [
     ((), [], "the profile: expected a mapping"),
     (("schema",), "1", "schema: expected a whole number"),
@@ -91,10 +110,10 @@ BAD = [
         "key.software.numpy: expected text .numbers such as versions in quotes",
     ),
     (("key", "software", "ilp64"), "yes", "true or false"),
-    (("key", "allocation", "usable_cpus"), 0, "usable_cpus: expected a whole number from 1"),
-    (("key", "allocation", "usable_cpus"), 2.5, "found 2.5"),
-    (("key", "allocation", "limit"), "moon", "expected one of none, affinity"),
-    (("key", "allocation", "limit"), ["none"], "expected one of"),
+    (("key", "usable_cpus"), 0, "usable_cpus: expected a whole number from 1"),
+    (("key", "usable_cpus"), 2.5, "found 2.5"),
+    (("key", "limit"), "moon", "expected one of none, affinity"),
+    (("key", "limit"), ["none"], "expected one of"),
     (("provenance",), [], "provenance: expected a mapping"),
     (("provenance", "seed"), 1.5, "provenance.seed"),
     (("provenance", "resolution"), -0.1, "at least 0"),
@@ -114,32 +133,33 @@ BAD = [
     ((*ENTRY, "status"), "great", "expected one of tuned"),
     ((*ENTRY, "reason"), None, "reason: it is missing"),
     ((*ENTRY, "choice"), None, "expected a configuration with status tuned, found nothing"),
-    ((*ENTRY, "choice"), {}, "at least one knob"),
+    ((*ENTRY, "choice"), {}, "at least one of its fields"),
     ((*ENTRY, "choice", "blas_threads"), 4097, "choice.blas_threads: expected a whole number from 1 to 4096"),
     ((*ENTRY, "choice", "workers"), True, "choice.workers"),
-    ((*ENTRY, "choice", "LD_PRELOAD"), "x.so", "expected one of blas_threads"),
+    ((*ENTRY, "choice", "LD_PRELOAD"), "x.so", "there is no field .LD_PRELOAD.; the fields are blas_threads"),
     ((*ENTRY, "choice", "method"), "telepathy", "telepathy"),
-    ((*ENTRY, "choice", "allocator"), 3, "choice.allocator: expected text"),
+    ((*ENTRY, "choice", "allocator"), 3, "choice.allocator: expected one of default"),
     (
         ("operations", "qr", "float64", 1, "choice"),
         {"workers": 2},
         "expected nothing with status default-kept",
     ),
-    ((*ENTRY, "ratio"), 0, "ratio: expected a number above 0"),
+    ((*EVIDENCE, "speedup"), 0, "speedup: expected a number above 0"),
+    ((*EVIDENCE, "speedup"), "0.5", "evidence.speedup: expected a number"),
+    ((*EVIDENCE, "interval"), [0.5], "a list of 2 items"),
+    ((*EVIDENCE, "interval"), 0.5, "a list of 2 items"),
+    ((*EVIDENCE, "full_capacity_share"), 1.5, "at most 1"),
+    ((*ENTRY, "evidence"), 3, "evidence: expected a mapping"),
+    ((*EVIDENCE, "default_seconds"), -1.0, "evidence.default_seconds"),
+    ((*EVIDENCE, "pairs"), -1, "evidence.pairs"),
+    ((*EVIDENCE, "default_threads"), 0, "evidence.default_threads"),
+    ((*EVIDENCE, "retained_bytes"), -1, "evidence.retained_bytes"),
+    ((*EVIDENCE, "safe_threads"), [0], r"safe_threads\[0\]"),
     ((*ENTRY, "alternatives"), {}, "alternatives: expected a list"),
-    ((*ENTRY, "alternatives"), [{"ratio": 0.5}], r"alternatives\[0\].choice: it is missing"),
-    ((*ENTRY, "alternatives"), [{"choice": {"workers": 2}}], r"alternatives\[0\].ratio: it is missing"),
-    ((*ENTRY, "alternatives"), [{"choice": {"path": "x"}, "ratio": 1.0}], "expected one of blas_threads"),
-    ((*ENTRY, "alternatives"), [{"choice": {}, "ratio": 1.0}], "at least one knob"),
-    ((*ENTRY, "ratio"), "0.5", "ratio: expected a number"),
-    ((*ENTRY, "interval"), [0.5], "two numbers"),
-    ((*ENTRY, "interval"), 0.5, "expected a list"),
-    ((*ENTRY, "seconds"), 3, "seconds: expected a mapping"),
-    ((*ENTRY, "seconds", "default"), -1.0, "seconds.default"),
-    ((*ENTRY, "evidence", "pairs"), -1, "evidence.pairs"),
-    ((*ENTRY, "evidence", "default_threads"), 0, "evidence.default_threads"),
-    ((*ENTRY, "evidence", "retained_bytes"), -1, "evidence.retained_bytes"),
-    ((*ENTRY, "evidence", "safe_threads"), [0], r"safe_threads\[0\]"),
+    ((*ENTRY, "alternatives"), [{"speedup": 2.0}], r"alternatives\[0\].choice: it is missing"),
+    ((*ENTRY, "alternatives"), [{"choice": {"workers": 2}}], r"alternatives\[0\].speedup: it is missing"),
+    ((*ENTRY, "alternatives"), [{"choice": {"path": "x"}, "speedup": 1.0}], "there is no field .path."),
+    ((*ENTRY, "alternatives"), [{"choice": {}, "speedup": 1.0}], "at least one of its fields"),
 ]
 
 
@@ -156,33 +176,35 @@ def changed(document, path, value):
 
 @pytest.mark.parametrize(("path", "value", "message"), BAD, ids=range(len(BAD)))
 def test_a_wrong_field_is_named_with_what_is_expected_and_the_published_schema_agrees(path, value, message):
-    document = changed(document_of(GOOD), path, value)
+    document = changed(encode_profile(GOOD), path, value)
     with pytest.raises(ProfileError, match=message):
-        profile_of(document)
+        decode_profile(document)
     assert not VALIDATOR.is_valid(document)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_a_number_must_be_finite(number):
     with pytest.raises(ProfileError, match="expected a number"):
-        profile_of(changed(document_of(GOOD), (*ENTRY, "ratio"), number))
+        decode_profile(changed(encode_profile(GOOD), (*EVIDENCE, "speedup"), number))
 
 
 def test_a_size_cannot_stand_twice():
-    entries = document_of(GOOD)["operations"]["log"]["float64"] * 2
+    entries = encode_profile(GOOD)["operations"]["log"]["float64"] * 2
     with pytest.raises(ProfileError, match="stands twice"):
-        profile_of(changed(document_of(GOOD), ("operations", "log", "float64"), entries))
+        decode_profile(changed(encode_profile(GOOD), ("operations", "log", "float64"), entries))
 
 
 def test_the_lower_end_of_an_interval_comes_first():
     with pytest.raises(ProfileError, match="lower one first"):
-        profile_of(changed(document_of(GOOD), (*ENTRY, "interval"), [0.6, 0.5]))
+        decode_profile(changed(encode_profile(GOOD), (*EVIDENCE, "interval"), [0.6, 0.5]))
 
 
 def test_the_example_of_the_documentation_is_a_profile():
     text = (Path(__file__).parents[2] / "docs" / "profile-format.md").read_text()
     example = parse(text.split("```yaml\n")[1].split("```")[0].encode())
-    assert profile_of(example).entries[0].operation == Operation(name="qr", sizes=(("m", 128), ("n", 128)))
+    assert decode_profile(example).entries[0].operation == Operation(
+        name="qr", sizes=(("m", 128), ("n", 128))
+    )
     VALIDATOR.validate(example)
 
 

@@ -93,7 +93,10 @@ def test_the_numbers_are_the_profiles(opened, subject):
     found, _, _ = opened(subject)
     shown = {(row["default_seconds"], row["speedup"]) for row in found.rows("gain")}
     expected = {
-        (repr(one.default_seconds), repr(1 / one.ratio if one.status is Status.TUNED else 1.0))
+        (
+            repr(one.evidence.default_seconds),
+            repr(one.evidence.speedup if one.status is Status.TUNED else 1.0),
+        )
         for one in subject.profile.entries
     }
     assert shown == expected

@@ -7,9 +7,8 @@ from html.parser import HTMLParser
 from importlib.resources import files
 
 import pytest
-from support.profile_builders import KEY, make_entry, profile
+from support.profile_builders import KEY, alternatives, make_entry, profile, with_evidence
 
-from autotune.model.configuration import Configuration
 from autotune.model.entry import Status
 from autotune.model.profile import Profile
 from autotune.report.page import page
@@ -101,12 +100,12 @@ def test_a_profile_of_defaults_shows_no_gain():
 
 
 def test_what_was_tested_and_did_not_stand_is_drawn_at_one():
-    refuted = make_entry("qr", status=Status.DEFAULT_KEPT, ratio=0.9, m=8, n=8)
+    refuted = make_entry("qr", status=Status.DEFAULT_KEPT, speedup=1 / 0.9, m=8, n=8)
     assert 'data-v="1.0">1.00×' in drawn(of(refuted))
 
 
 def test_an_entry_that_failed_is_there_without_times():
-    failed = replace(make_entry("qr", status=Status.FAILED, m=8, n=8), default_seconds=None)
+    failed = with_evidence(make_entry("qr", status=Status.FAILED, m=8, n=8), default_seconds=None)
     assert "could not be told or measured" in drawn(of(failed))
 
 
@@ -145,7 +144,7 @@ def test_twenty_profiles_are_compared_in_one_matrix(subject):
 
 
 def test_the_best_speaks_for_a_cell_that_several_configurations_share(subject):
-    corners = tuple((Configuration(blas_threads=1, workers=2), ratio) for ratio in (0.5, 0.8))
+    corners = alternatives(*(({"blas_threads": 1, "workers": 2}, speedup) for speedup in (2.0, 1.25)))
     entry = replace(make_entry("batch_matmul", n=300, tasks=100), corners=corners)
     text = drawn(of(entry))
     assert text.count('data-v="2.0">2.00×') == 1
@@ -153,7 +152,7 @@ def test_the_best_speaks_for_a_cell_that_several_configurations_share(subject):
 
 
 def test_the_first_words_are_what_was_gained():
-    text = drawn(of(make_entry("qr", choice={"blas_threads": 1}, ratio=0.5, m=8, n=8)))
+    text = drawn(of(make_entry("qr", choice={"blas_threads": 1}, speedup=2.0, m=8, n=8)))
     assert "<h1>NumPy runs up to 2.0 times as fast here</h1>" in text
     assert "qr at m=8 n=8 runs 2.00× as fast (1.82 to 2.22) with 1 thread" in text
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
-from support.profile_builders import make_entry, profile
+from support.profile_builders import alternatives, make_entry, profile
 
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
@@ -16,16 +16,23 @@ from autotune.report.rows import Subject, labels
 def test_every_entry_is_a_row_with_the_profiles_own_numbers(subject):
     found = rows.entries(subject)
     assert [
-        (row["operation"], row["sizes"], row["status"], row["ratio"], row["ratio_low"], row["ratio_high"])
+        (
+            row["operation"],
+            row["sizes"],
+            row["status"],
+            row["speedup"],
+            (row["speedup_low"], row["speedup_high"]),
+            (row["expected_speedup"], row["full_capacity_share"]),
+        )
         for row in found
     ] == [
         (
             one.operation.name,
             " ".join(f"{name}={value}" for name, value in one.operation.sizes),
             str(one.status),
-            one.ratio,
-            one.ratio_low,
-            one.ratio_high,
+            one.evidence.speedup,
+            one.evidence.interval or (None, None),
+            (one.evidence.expected_speedup, one.evidence.full_capacity_share),
         )
         for one in subject.profile.entries
     ]
@@ -41,10 +48,10 @@ def test_every_table_has_a_name_and_a_sentence(subject):
 
 
 def test_without_sessions_the_corners_are_the_points():
-    corners = ((Configuration(blas_threads=1, workers=2), 0.5),)
+    corners = alternatives(({"blas_threads": 1, "workers": 2}, 2.0))
     entry = replace(make_entry("batch_matmul", n=300, tasks=100), corners=corners)
     (point,) = rows.points(Subject(label="a", profile=profile(entry)))
-    assert (point["blas_threads"], point["workers"], point["ratio"]) == (1, 2, 0.5)
+    assert (point["blas_threads"], point["workers"], point["speedup"]) == (1, 2, 2.0)
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def wrong(tmp_path):
         "empty.yaml": ("", "mapping"),
         "text.yaml": ("hello", "mapping"),
         "binary.yaml": ("\0\1\2", "NUL"),
-        "newer.yaml": (made.replace("schema: 1", "schema: 2"), "newer autotune"),
+        "newer.yaml": (made.replace("schema: 2", "schema: 3"), "newer autotune"),
         "no_number.yaml": (made.replace("n: 100", "n: many"), "sizes.n"),
         "other_blas.yaml": (made.replace("blas: ", "blas: not"), "key.software.blas: the profile has not"),
         "bomb.yaml": ("a: &a [1]\nb: [*a, *a]\n", "anchor"),
@@ -289,7 +289,7 @@ def test_apply_reaches_neither_the_workshop_nor_the_network():
     code = """
         import autotune, sys
         autotune.apply()
-        forbidden = {"optuna", "rich", "click", "yaml", "psutil", "scipy", "urllib.request", "ssl"}
+        forbidden = {"optuna", "rich", "click", "yaml", "psutil", "scipy", "urllib.request", "ssl", "autotune.model.codec"}
         print(*sorted(forbidden & set(sys.modules)))
     """
     assert run(code) == []

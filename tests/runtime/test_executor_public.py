@@ -28,12 +28,12 @@ def measured(fresh):
     return write
 
 
-def threads(choice=THREADS, ratio=0.7):
-    return make_entry("batch_matmul", choice=choice, ratio=ratio, **SIZE)
+def threads(choice=THREADS, speedup=1 / 0.7):
+    return make_entry("batch_matmul", choice=choice, speedup=speedup, **SIZE)
 
 
-def processes(choice=THREADS, ratio=0.5):
-    return make_entry("batch_matmul_processes", choice=choice, ratio=ratio, **SIZE)
+def processes(choice=THREADS, speedup=2.0):
+    return make_entry("batch_matmul_processes", choice=choice, speedup=speedup, **SIZE)
 
 
 def test_without_a_measurement_it_has_a_worker_for_each_usable_cpu_and_one_blas_thread_in_each():
@@ -126,7 +126,9 @@ def test_processes_are_taken_only_where_they_are_asked_for(measured):
         assert type(pool) is ProcessExecutor
 
 
-@pytest.mark.parametrize("entries", [(), (threads(),), (threads(ratio=0.4), processes()), (processes(None),)])
+@pytest.mark.parametrize(
+    "entries", [(), (threads(),), (threads(speedup=2.5), processes()), (processes(None),)]
+)
 def test_processes_are_taken_only_where_they_were_measured_to_be_better(measured, entries):
     measured(*entries)
     with autotune.executor("batch_matmul", n=300, processes=True) as pool:
@@ -134,7 +136,7 @@ def test_processes_are_taken_only_where_they_were_measured_to_be_better(measured
 
 
 def test_processes_are_better_than_a_plain_loop_where_threads_are_not(measured):
-    measured(threads(None, ratio=1.2), processes())
+    measured(threads(None, speedup=1 / 1.2), processes())
     with autotune.executor("batch_matmul", n=300, processes=True) as pool:
         assert type(pool) is ProcessExecutor
 

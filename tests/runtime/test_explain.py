@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from support.profile_builders import make_entry, of_this_machine
+from support.profile_builders import make_entry, of_this_machine, with_evidence
 
 import autotune
 from autotune.host.usable_cpus import usable_cpus
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("fresh")
 @pytest.fixture
 def mine():
     made = of_this_machine(
-        make_entry("qr", choice={"blas_threads": 1}, ratio=0.5, m=128, n=128),
+        make_entry("qr", choice={"blas_threads": 1}, speedup=2, m=128, n=128),
         make_entry("qr", m=2048, n=2048),
         make_entry("log", choice={"workers": 1, "chunk": 1000}, n=1_000_000),
     )
@@ -131,10 +131,10 @@ def test_a_nearer_entry_that_is_refused_is_told_below_the_one_in_use(mine, tmp_p
 
 def test_an_operation_of_which_everything_was_refused_is_told_with_the_reason(mine):
     made, path = mine
-    profile_files.write(replace(made, entries=(replace(made.entries[0], ratio_high=1.5),)), path)
+    profile_files.write(replace(made, entries=(with_evidence(made.entries[0], interval=(0.67, 2.5)),)), path)
     (row,) = autotune.explain().operations
     assert (row.level, row.source, row.choice) == (Level.DEFAULT, None, Configuration())
-    assert "it may take 1.5 times the default's time" in " ".join(str(autotune.explain("qr")).split())
+    assert "it may be 0.67 times as fast as the default" in " ".join(str(autotune.explain("qr")).split())
 
 
 def test_memory_that_is_kept_for_results_is_told(mine):
@@ -158,10 +158,20 @@ def test_without_a_profile_the_text_says_so():
     assert "Nothing that was measured fits" in str(autotune.explain())
 
 
+def test_the_states_of_the_machine_are_told_where_it_was_not_at_full_capacity(mine):
+    made, path = mine
+    busy = with_evidence(made.entries[0], expected_speedup=1.31, full_capacity_share=0.62)
+    profile_files.write(replace(made, entries=(busy,)), path)
+    explanation = autotune.explain("qr", m=128, n=128)
+    text = " ".join(str(explanation).split())
+    assert "at full capacity 62% of the time; over all of it the expected speed-up is 1.31x" in text
+    assert explanation.operations[0].as_dict()["full_capacity_share"] == 0.62
+
+
 def test_the_same_can_be_had_as_json(mine):
     plain = json.loads(json.dumps(autotune.explain("qr").as_dict()))
     assert plain["operations"][0]["choice"] == {"blas_threads": 1}
-    assert plain["operations"][0]["interval"] == pytest.approx([1 / 0.55, 1 / 0.45])
+    assert plain["operations"][0]["interval"] == pytest.approx([2.0 / 1.1, 2.0 / 0.9], rel=1e-5)
     assert plain["operations"][1]["status"] == "default-kept"
     assert plain["refusals"] == []
 

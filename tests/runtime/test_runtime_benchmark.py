@@ -9,7 +9,7 @@ from support.native import needs_core
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model import catalogue
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.profile import Profile, Provenance
 from autotune.profiles import profile_files
 from autotune.profiles.resolve import here
@@ -33,7 +33,7 @@ def profile(tmp_path):
             status=Status.TUNED,
             reason="Made for a test.",
             choice=Configuration(workers=2, chunk=MILLION // 10),
-            ratio=0.5,
+            evidence=Evidence(speedup=2.0),
         )
         for name, sizes in asked
     ]

@@ -56,33 +56,36 @@ def _proved(ratio=0.6, count=6, **more):
 
 def test_a_proved_choice_is_tuned_with_its_evidence():
     entry = _decide(tested=_proved())
-    assert (entry.status, entry.choice, entry.processes, entry.pairs) == (Status.TUNED, ONE, 6, 48)
-    assert entry.ratio == pytest.approx(0.6, rel=1e-3)
-    assert entry.ratio_low < entry.ratio < entry.ratio_high < 1.0
-    assert entry.tuned_seconds == pytest.approx(0.006, rel=1e-3)
-    assert entry.safe_threads == (1, 2)
+    known = entry.evidence
+    assert (entry.status, entry.choice, known.processes, known.pairs) == (Status.TUNED, ONE, 6, 48)
+    assert known.speedup == pytest.approx(1 / 0.6, rel=1e-3)
+    assert 1.0 < known.interval[0] < known.speedup < known.interval[1]
+    assert known.tuned_seconds == pytest.approx(0.006, rel=1e-3)
+    assert known.safe_threads == (1, 2)
 
 
 def test_an_entry_records_both_states_of_the_machine():
     tested = candidate(*[visit(0.5, capacity=2.0), visit(1.0, capacity=1.0)] * 8)
     entry = _decide(tested=tested, capacity=HALF)
-    assert entry.ratio == pytest.approx(0.5)
-    assert entry.expected_ratio == pytest.approx(0.5**0.5)
-    assert entry.full_capacity_share == 0.5
-    assert "50% of the time" in entry.reason
+    known = entry.evidence
+    assert known.speedup == pytest.approx(2.0)
+    assert known.expected_speedup == pytest.approx(2**0.5)
+    assert known.full_capacity_share == 0.5
+    assert "50% of the time" in known.capacity_note
+    assert "1.41x" in known.capacity_note
 
 
 def test_a_choice_that_fell_keeps_the_default_and_says_why():
     entry = _decide(tested=_proved(1.05))
     assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, DEFAULT)
     assert "Not proved faster" in entry.reason
-    assert 1 not in entry.safe_threads
+    assert 1 not in entry.evidence.safe_threads
 
 
-def test_below_the_least_number_of_processes_it_is_undecided_and_states_no_ratio():
+def test_below_the_least_number_of_processes_it_is_undecided_and_states_no_speed_up():
     entry = _decide(tested=_proved(0.5, count=3))
-    assert (entry.status, entry.choice, entry.processes) == (Status.UNDECIDED, DEFAULT, 3)
-    assert (entry.ratio, entry.ratio_low, entry.ratio_high) == (None, None, None)
+    assert (entry.status, entry.choice, entry.evidence.processes) == (Status.UNDECIDED, DEFAULT, 3)
+    assert (entry.evidence.speedup, entry.evidence.interval) == (None, None)
     assert "time allowed ended after 3 processes" in entry.reason
 
 
@@ -148,8 +151,8 @@ def test_every_entry_can_be_written_and_read_again(tmp_path, count):
 def test_what_a_choice_costs_in_memory_is_told_with_it_and_only_with_it():
     evidence = _evidence()
     evidence.retained_bytes[ONE] = 1000
-    assert _decide(evidence, tested=_proved()).retained_bytes == 1000
-    assert _decide(evidence, tested=_proved(1.05)).retained_bytes is None
+    assert _decide(evidence, tested=_proved()).evidence.retained_bytes == 1000
+    assert _decide(evidence, tested=_proved(1.05)).evidence.retained_bytes is None
 
 
 def test_what_is_slower_without_the_neighbours_is_not_tuned():

@@ -28,12 +28,13 @@ def test_every_size_is_a_study_with_all_its_trials(subject, tmp_path):
 
 
 @pytest.mark.real
-def test_the_objective_is_the_ratio_of_times(subject, tmp_path):
+def test_the_objective_is_the_speed_up_to_be_maximized(subject, tmp_path):
     path = tmp_path / "history.log"
     export_study(subject.profile, subject.sessions, path)
     name = str(subject.profile.entries[0].operation)
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     loaded = optuna.load_study(storage=storage, study_name=name)
+    assert loaded.direction is optuna.study.StudyDirection.MAXIMIZE
     expected = [one for one in list_trials(subject.sessions, 8) if str(one.operation) == name]
-    assert [one.value for one in loaded.trials] == [one.ratio for one in expected]
+    assert [one.value for one in loaded.trials] == [one.speedup for one in expected]
     assert [one.params for one in loaded.trials] == [one.configuration.as_dict() for one in expected]

@@ -37,7 +37,7 @@ def test_the_best_configuration_is_found_proved_and_written_down():
     (entry,), _ = _calibrate(_steps)
 
     assert (entry.status, entry.choice.blas_threads) == (Status.TUNED, 1)
-    assert entry.ratio == pytest.approx(0.5, rel=0.05)
+    assert entry.evidence.speedup == pytest.approx(2.0, rel=0.05)
 
 
 def test_the_same_timings_and_seed_give_the_same_entries():
@@ -188,7 +188,7 @@ def test_with_little_time_those_with_the_most_to_gain_are_decided():
 
 def test_until_decided_goes_on_without_a_budget():
     entries, _, _ = _all(FakeBench(_gains, start_seconds=2.0), seconds=5.0, until_decided=True)
-    assert not any(one.undecided for one in entries)
+    assert all(one.is_decided for one in entries)
 
 
 def test_a_profile_lists_entries_as_they_were_planned_not_as_they_were_decided():

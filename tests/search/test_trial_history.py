@@ -31,15 +31,15 @@ def session(*measured, wall=1.0):
 
 def test_every_configuration_but_the_default_is_a_trial_with_its_time_of_search():
     found = list(list_trials([session((TWO, 0.5)), session((FOUR, 0.25), wall=2.0)], 8))
-    assert [(one.configuration, one.process, one.elapsed, one.ratio) for one in found] == [
-        (TWO, 1, 1.0, pytest.approx(0.5)),
-        (FOUR, 2, 3.0, pytest.approx(0.25)),
+    assert [(one.configuration, one.process, one.elapsed, one.speedup) for one in found] == [
+        (TWO, 1, 1.0, pytest.approx(2.0)),
+        (FOUR, 2, 3.0, pytest.approx(4.0)),
     ]
 
 
 def test_the_leader_is_what_all_measurements_until_then_say():
     found = list(list_trials([session((TWO, 0.25)), session((TWO, 1.0))], 8))
-    assert [one.best for one in found] == [pytest.approx(0.25), pytest.approx(0.5)]
+    assert [one.best for one in found] == [pytest.approx(4.0), pytest.approx(2.0)]
 
 
 def test_where_nothing_is_faster_the_default_leads():
@@ -53,9 +53,9 @@ def test_what_does_not_fit_the_allocation_never_leads():
 def test_a_failed_trial_says_why_and_has_no_time():
     crash = Failure(kind=FailureKind.CRASH, reason="It crashed.")
     (one,) = list_trials([session((TWO, crash))], 8)
-    assert (one.ratio, one.failure) == (None, "crash: It crashed.")
+    assert (one.speedup, one.failure) == (None, "crash: It crashed.")
 
 
 def test_points_hold_all_processes_together():
     (point,) = list_configurations([session((TWO, 0.25)), session((TWO, 1.0))], 8)
-    assert (point.ratio, point.processes) == (pytest.approx(0.5), 2)
+    assert (point.speedup, point.processes) == (pytest.approx(2.0), 2)

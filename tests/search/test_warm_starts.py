@@ -67,17 +67,17 @@ def test_suggestions_are_few_different_and_do_not_depend_on_the_order_of_profile
 
 def test_between_two_sizes_what_the_rule_says_comes_first():
     small = make_entry(
-        choice={"blas_threads": 1}, ratio=0.2, others=[({"blas_threads": 2}, 0.22)], m=100, n=100
+        choice={"blas_threads": 1}, speedup=5.0, others=[({"blas_threads": 2}, 1 / 0.22)], m=100, n=100
     )
     large = make_entry(
-        choice={"blas_threads": 4}, ratio=0.2, others=[({"blas_threads": 2}, 0.22)], m=400, n=400
+        choice={"blas_threads": 4}, speedup=5.0, others=[({"blas_threads": 2}, 1 / 0.22)], m=400, n=400
     )
     assert suggestions(known(small, large), QR, 8) == [threads(2), threads(1), threads(4)]
 
 
 def test_with_fewer_cpus_what_was_measured_within_them_comes_first_then_all_of_them():
     entry = make_entry(
-        choice={"blas_threads": 8}, ratio=0.2, others=[({"blas_threads": 3}, 0.3)], m=200, n=200
+        choice={"blas_threads": 8}, speedup=5.0, others=[({"blas_threads": 3}, 1 / 0.3)], m=200, n=200
     )
     assert suggestions(known(entry), QR, 4) == [threads(3), threads(2), threads(4)]
 
@@ -135,4 +135,4 @@ def test_only_what_was_proved_for_this_very_operation_counts_as_proved():
 
 
 def test_a_default_that_was_kept_proves_nothing():
-    assert proved(known(make_entry(m=200, n=200, others=[({"blas_threads": 4}, 0.9)])), QR, 8) == []
+    assert proved(known(make_entry(m=200, n=200, others=[({"blas_threads": 4}, 1 / 0.9)])), QR, 8) == []

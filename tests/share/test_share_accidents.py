@@ -94,7 +94,7 @@ def test_a_pull_that_is_killed_never_leaves_a_torn_mirror(tmp_path):
         if mirror.exists():
             assert len(profile_files.read(mirror, Layer.USER).entries) == 100
     pull(store, TrustPolicy(), KEY)
-    assert profile_files.read(mirror).entries[0].hosts == 6
+    assert profile_files.read(mirror).entries[0].evidence.hosts == 6
 
 
 def test_pulls_at_once_leave_the_mirror_that_one_leaves(tmp_path):
@@ -106,7 +106,7 @@ def test_pulls_at_once_leave_the_mirror_that_one_leaves(tmp_path):
         with one:
             assert one.wait(timeout=600) == 0
     mirror = cluster_profiles() / f"{KEY.slug}.yaml"
-    assert profile_files.read(mirror).entries[0].hosts == 3
+    assert profile_files.read(mirror).entries[0].evidence.hosts == 3
     assert [path.name for path in mirror.parent.iterdir()] == [mirror.name]
 
 

@@ -13,6 +13,7 @@ from support.published_profiles import put, qr, said, store_at
 
 from autotune.errors import BadSettings, ProfileError, StoreProblem
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Alternative
 from autotune.profiles import profile_files, yaml_subset
 from autotune.profiles.folders import cache_dir, cluster_profiles
 from autotune.share import fetch, signing_keys
@@ -62,10 +63,10 @@ def changed(edit):
 
 
 @pytest.mark.parametrize("digits", [400, 4000])
-@pytest.mark.parametrize("name", ["ratio", "resolution"])
+@pytest.mark.parametrize("name", ["speedup", "resolution"])
 def test_an_integer_that_no_float_holds_is_refused(name, digits):
     def edit(content, entry):
-        place = entry if name == "ratio" else content["provenance"]
+        place = entry["evidence"] if name == "speedup" else content["provenance"]
         place[name] = 10**digits
 
     with pytest.raises(ProfileError, match=f"{name}: expected a number"):
@@ -147,7 +148,7 @@ def test_publications_that_make_too_large_a_mirror_together_lose_what_nobody_con
     monkeypatch.setattr(yaml_subset, "MAX_BYTES", 50_000)
     assert pull(store_at(tmp_path / "store"), TrustPolicy(), KEY).mirrored[0].confirmed == 1
     assert 1 <= len(mirror()) < 100
-    assert [one.hosts for one in mirror()].count(2) == 1
+    assert [one.evidence.hosts for one in mirror()].count(2) == 1
 
 
 @pytest.mark.parametrize("signs", [False, True])
@@ -263,10 +264,10 @@ def test_a_full_disk_keeps_no_copy(tmp_path, monkeypatch):
 
 def test_what_hosts_measured_beside_their_choices_is_kept_as_far_as_all_did(tmp_path):
     two, four = {"blas_threads": 2}, {"blas_threads": 4}
-    put(tmp_path / "store", said("a", qr(1, others=[(two, 0.6), (four, 0.7)])))
-    put(tmp_path / "store", said("b", qr(1, others=[(two, 0.8)])))
+    put(tmp_path / "store", said("a", qr(1, others=[(two, 1 / 0.6), (four, 1 / 0.7)])))
+    put(tmp_path / "store", said("b", qr(1, others=[(two, 1 / 0.8)])))
     pull(store_at(tmp_path / "store"), TrustPolicy(), KEY)
-    assert mirror()[0].alternatives == ((Configuration(**two), 0.8),)
+    assert mirror()[0].alternatives == (Alternative(choice=Configuration(**two), speedup=1 / 0.8),)
 
 
 def test_the_mirror_says_that_edits_are_lost(tmp_path):

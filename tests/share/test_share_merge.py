@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.profile_builders import KEY, make_entry
+from support.profile_builders import KEY, make_entry, with_evidence
 from support.published_profiles import qr, said
 
 from autotune.model.configuration import DEFAULT, Configuration
@@ -31,10 +31,10 @@ def of(host, threads, signer=None, **more):
 
 
 TUNED = st.builds(
-    lambda threads, n, ratio: qr(threads, n=n, ratio=ratio),
+    lambda threads, n, speedup: qr(threads, n=n, speedup=speedup),
     threads=st.integers(1, 3),
     n=st.sampled_from([100, 200]),
-    ratio=st.sampled_from([0.5, 0.7, 0.9]),
+    speedup=st.sampled_from([2.0, 1.4, 1.1]),
 )
 KEPT = st.builds(
     lambda n, status: replace(qr(0, n=n), status=status),
@@ -62,18 +62,18 @@ def test_the_order_of_publications_and_copies_of_them_change_nothing(publication
 
 
 def test_two_hosts_that_chose_the_same_confirm_it():
-    entry = election(of("a", 1, ratio=0.5), of("b", 1, ratio=0.6))
-    assert (entry.choice, entry.hosts, entry.contested) == (ONE, 2, False)
+    entry = election(of("a", 1, speedup=2.0), of("b", 1, speedup=1 / 0.6))
+    assert (entry.choice, entry.evidence.hosts, entry.evidence.contested) == (ONE, 2, False)
 
 
 def test_the_most_cautious_host_speaks_for_those_that_agree():
-    assert election(of("a", 1, ratio=0.5), of("b", 1, ratio=0.6)).ratio == 0.6
+    assert election(of("a", 1, speedup=2.0), of("b", 1, speedup=1 / 0.6)).evidence.speedup == 1 / 0.6
 
 
 def test_one_host_that_publishes_twice_is_one_host():
-    twice = [of("a", 1), publication(said("a", qr(1, ratio=0.6), created="2026-02-01"))]
+    twice = [of("a", 1), publication(said("a", qr(1, speedup=1 / 0.6), created="2026-02-01"))]
     entry = election(*twice)
-    assert (entry.hosts, entry.ratio) == (1, 0.6)
+    assert (entry.evidence.hosts, entry.evidence.speedup) == (1, 1 / 0.6)
 
 
 def on_computer(host, threads, *marks):
@@ -83,7 +83,7 @@ def on_computer(host, threads, *marks):
 
 def test_two_containers_on_one_computer_are_one_host():
     votes = [on_computer("a", 1, "boot-1", "system-1"), on_computer("b", 1, "boot-1", "system-2")]
-    assert election(*votes).hosts == 1
+    assert election(*votes).evidence.hosts == 1
 
 
 def test_hosts_that_meet_through_a_third_are_one_computer():
@@ -92,50 +92,53 @@ def test_hosts_that_meet_through_a_third_are_one_computer():
         on_computer("b", 1, "boot-1", "board-1"),
         on_computer("c", 1, "board-1"),
     ]
-    assert election(*votes).hosts == 1
+    assert election(*votes).evidence.hosts == 1
 
 
 def test_clones_of_one_image_are_as_many_hosts_as_there_are_computers():
     votes = [on_computer("a", 1, "boot-1", "system-1"), on_computer("b", 1, "boot-2", "system-1")]
-    assert election(*votes).hosts == 2
+    assert election(*votes).evidence.hosts == 2
 
 
 def test_two_hosts_with_different_truths_are_contested():
     entry = election(of("a", 1), of("b", 0))
-    assert entry.contested
+    assert entry.evidence.contested
     assert entry.reason.startswith("One host of this class, 1 says otherwise.")
 
 
 def test_a_third_host_settles_what_two_dispute():
     entry = election(of("a", 1), of("b", 0), of("c", 1))
-    assert (entry.choice, entry.hosts, entry.contested) == (ONE, 2, False)
+    assert (entry.choice, entry.evidence.hosts, entry.evidence.contested) == (ONE, 2, False)
     entry = election(of("a", 1), of("b", 0), of("c", 0))
-    assert (entry.choice, entry.hosts, entry.contested) == (DEFAULT, 2, False)
+    assert (entry.choice, entry.evidence.hosts, entry.evidence.contested) == (DEFAULT, 2, False)
 
 
 def test_a_host_that_knows_a_choice_to_be_safe_does_not_dispute_it():
-    entry = election(of("a", 1), of("b", 2, ratio=0.9, safe=(1, 2)))
-    assert (entry.choice, entry.hosts, entry.contested) == (ONE, 1, False)
+    entry = election(of("a", 1), of("b", 2, speedup=1 / 0.9, safe=(1, 2)))
+    assert (entry.choice, entry.evidence.hosts, entry.evidence.contested) == (ONE, 1, False)
 
 
 def test_agreement_comes_before_gain():
-    assert election(of("a", 1, ratio=0.3), of("b", 2, ratio=0.8), of("c", 2, ratio=0.8)).choice == TWO
+    assert (
+        election(of("a", 1, speedup=1 / 0.3), of("b", 2, speedup=1 / 0.8), of("c", 2, speedup=1 / 0.8)).choice
+        == TWO
+    )
 
 
 def test_of_equally_many_the_lower_bound_of_the_gain_decides():
-    entry = election(of("a", 1, ratio=0.7), of("b", 2, ratio=0.5))
-    assert (entry.choice, entry.contested) == (TWO, True)
+    entry = election(of("a", 1, speedup=1 / 0.7), of("b", 2, speedup=2.0))
+    assert (entry.choice, entry.evidence.contested) == (TWO, True)
 
 
 def test_a_trusted_signature_outweighs_any_number_of_hosts():
     entry = election(of("a", 1, signer="site"), of("b", 2), of("c", 2), of("d", 2))
-    assert (entry.choice, entry.signer, entry.contested) == (ONE, "site", False)
+    assert (entry.choice, entry.evidence.signer, entry.evidence.contested) == (ONE, "site", False)
 
 
 def test_noise_neither_confirms_nor_disputes():
     noisy = publication(said("b", replace(qr(0), status=Status.NOISY)))
     entry = election(of("a", 1), noisy)
-    assert (entry.choice, entry.hosts, entry.contested) == (ONE, 1, False)
+    assert (entry.choice, entry.evidence.hosts, entry.evidence.contested) == (ONE, 1, False)
 
 
 def test_clocks_of_two_hosts_are_never_compared():
@@ -146,11 +149,11 @@ def test_clocks_of_two_hosts_are_never_compared():
 
 
 def test_only_what_every_host_measured_to_be_safe_stays_safe():
-    assert election(of("a", 1, safe=(1, 2, 4)), of("b", 1, safe=(1, 4))).safe_threads == (1, 4)
+    assert election(of("a", 1, safe=(1, 2, 4)), of("b", 1, safe=(1, 4))).evidence.safe_threads == (1, 4)
 
 
 def test_what_nobody_measured_is_left_out():
-    unreached = replace(qr(0), default_seconds=None)
+    unreached = with_evidence(qr(0), default_seconds=None)
     assert merge_votes(collect_votes([publication(said("a", unreached, qr(n=200)))]), KEY).entries[
         0
     ].operation.size == {
@@ -173,11 +176,15 @@ def test_the_merged_profile_names_no_host_and_the_latest_date():
 @pytest.mark.parametrize("hosts", [2, 3])
 def test_default_kept_by_all_is_confirmed_as_default(hosts):
     entry = election(*(of(name, 0) for name in "abc"[:hosts]))
-    assert (entry.status, entry.hosts, entry.contested) == (Status.DEFAULT_KEPT, hosts, False)
+    assert (entry.status, entry.evidence.hosts, entry.evidence.contested) == (
+        Status.DEFAULT_KEPT,
+        hosts,
+        False,
+    )
 
 
 def test_chunks_and_workers_agree_only_if_equal():
     def log(host, chunk):
         return publication(said(host, make_entry("log", choice={"workers": 2, "chunk": chunk}, n=10**6)))
 
-    assert election(log("a", 1000), log("b", 2000)).contested
+    assert election(log("a", 1000), log("b", 2000)).evidence.contested

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.profile_builders import make_entry, profile
+from support.profile_builders import make_entry, profile, with_evidence
 from support.published_profiles import qr, said
 
 from autotune.errors import ProfileError
@@ -45,7 +45,7 @@ def test_equal_profiles_have_one_name_and_one_content():
 
 
 def test_what_only_a_merge_can_know_is_neither_published_nor_believed():
-    boast = said("a", replace(qr(), hosts=1000, signer="root", contested=True))
+    boast = said("a", with_evidence(qr(), hosts=1000, signer="root", contested=True))
     assert encode(boast) == encode(said("a"))
     data = changed()
     loud = json.loads(data)
@@ -73,7 +73,7 @@ def test_a_profile_without_any_measurement_is_not_published():
 
 def test_one_flipped_byte_is_noticed():
     name, data = encode(said("a"))
-    flipped = data.replace(b"0.5", b"0.6", 1)
+    flipped = data.replace(b"2.0", b"3.0", 1)
     assert refusal(flipped, name) == "its bytes are not those that its name stands for: torn, or changed."
 
 
@@ -88,7 +88,7 @@ def test_a_file_of_another_host_under_this_host_s_name_is_refused():
 
 
 def test_a_future_schema_is_refused_with_what_to_do():
-    assert "update this one" in refusal(changed(schema=2))
+    assert "update this one" in refusal(changed(schema=3))
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_two_hosts_make_a_confirmed_entry_in_the_mirror(tmp_path):
     (own,) = bring(tmp_path / "store").mirrored
     assert (own.hosts, own.entries, own.confirmed, own.contested, own.changed) == (2, 1, 1, 0, True)
     (entry,) = mirror()
-    assert (entry.choice, entry.hosts) == (Configuration(blas_threads=1), 2)
+    assert (entry.choice, entry.evidence.hosts) == (Configuration(blas_threads=1), 2)
 
 
 def test_pulling_again_writes_nothing(tmp_path):

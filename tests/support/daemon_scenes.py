@@ -1,15 +1,25 @@
 """A daemon whose clock, machine and child processes do as a test says: its decisions are exact and instant."""
 
 import json
+import selectors
+import socket
 
 from autotune.daemon.child_processes import ChildProcess, ChildResult, ProcessLauncher
 from autotune.daemon.context import DaemonLog
+from autotune.daemon.control_socket import ControlSocket
 from autotune.daemon.controller import Controller
 from autotune.daemon.daemon_settings import DaemonPaths, DaemonSettings, IdleThresholds, Interpreter
 from autotune.daemon.inventory import Inventory, InventoryEntry
 from autotune.daemon.schedule import ScheduleInput
 from autotune.daemon.sensors import LoadSample, MachineSensors, Moment
-from autotune.daemon.state import DaemonState
+from autotune.daemon.state import (
+    CanaryProgress,
+    CanaryVerdict,
+    DaemonState,
+    DailyCpuTime,
+    Retry,
+    UnfinishedCalibration,
+)
 from autotune.daemon.typed_json import encode
 from autotune.model.catalogue import operation
 from autotune.model.operation import Operation
@@ -26,7 +36,7 @@ def entry(
     name="svd",
     *,
     status="tuned",
-    ratio=0.5,
+    speedup=2.0,
     level="this-host",
     path="/p/mine.yaml",
     undecided="",
@@ -36,7 +46,7 @@ def entry(
     return InventoryEntry(
         operation=operation(name, **(sizes or {"n": 500})),
         status=status,
-        ratio=ratio,
+        speedup=speedup,
         level=level,
         path=path,
         undecided=undecided or ("It was noisy." if status in {"noisy", "failed"} else ""),
@@ -248,3 +258,83 @@ class Scene:
         self.answer_inventory(*entries, **words)
         self.tick(0.5)
         return self
+
+
+FULL_STATE = DaemonState(
+    cpu_time=DailyCpuTime("2026-01-01", 5.0),
+    paused_until=NOON,
+    demand={operation("svd", n=100): 5.0},
+    used={operation("qr", n=100): 5.0},
+    decayed=NOON,
+    retries={"svd float64": Retry(1, NOON)},
+    orders={SVD: (NAME,)},
+    doubts={operation("inv", n=5): "It was slower"},
+    unfinished=UnfinishedCalibration(NAME, Operation(name="det")),
+    canaries={"/p": CanaryProgress((1, 2), (CanaryVerdict.SLOWER,))},
+    trusted={"/p": (1, 2)},
+    facts={NAME: {"usable_cpus": 4, "numpy": "2.4", "ilp64": True, "layer": None}},
+    stale={NAME: "usable_cpus was 4 and is 2."},
+    first_seen={"k1": NOON},
+    checked={"k1": {SVD: NOON}},
+    counts={"adopted": 1.0},
+    unpublished={"/p": NAME},
+    pulled=NOON,
+    pull_failures=1,
+)
+"""Each field has another value than in a new state."""
+
+
+class Server:
+    """A control socket whose loop turns when a test says so."""
+
+    def __init__(self, path, answer=None):
+        self.path = path
+        self.selector = selectors.DefaultSelector()
+        self.peers = []
+        self.time = 0.0
+        self.control = ControlSocket(path, answer or self.echo, self.selector, clock=lambda: self.time)
+
+    def echo(self, request, peer):
+        self.peers.append(peer)
+        return {"ok": True, "request": request}
+
+    def turn(self):
+        """Serve until no socket waits for anything."""
+        for _ in range(10_000):
+            ready = self.selector.select(0)
+            if not ready:
+                return
+            for key, _ in ready:
+                self.control.serve(key.fileobj)
+        raise AssertionError("the loop never rests")
+
+    def connect(self):
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        line.settimeout(60.0)
+        line.connect(str(self.path))
+        self.turn()
+        return line
+
+    def send(self, text):
+        line = self.connect()
+        line.sendall(text)
+        self.turn()
+        return line
+
+    def ask(self, request):
+        return self.read(self.send(json.dumps(request).encode() + b"\n"))
+
+    def read(self, line):
+        """Return the answer; None if the connection was closed without one."""
+        text = b""
+        while not text.endswith(b"\n"):
+            self.turn()
+            part = line.recv(2**16)
+            if not part:
+                return None
+            text += part
+        return json.loads(text)
+
+    @property
+    def connections(self):
+        return len(self.selector.get_map()) - 1

@@ -5,7 +5,7 @@ from dataclasses import replace
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.configuration import Configuration, Knob
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Alternative, Entry, Evidence, Status
 from autotune.model.machine import Hardware
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
@@ -36,27 +36,38 @@ KEY = Key(hardware=HARDWARE, software=SOFTWARE, usable_cpus=8, limit=Limit.NONE)
 
 
 def make_entry(
-    name="qr", *, status=None, choice=None, ratio=None, safe=(), others=(), dtype="float64", **sizes
+    name="qr", *, status=None, choice=None, speedup=None, safe=(), others=(), dtype="float64", **sizes
 ):
-    """An entry: tuned if it has a choice, else default-kept."""
+    """An entry: tuned if it has a choice, else default-kept. `others` are pairs of knobs and speed-up."""
     tuned = choice is not None
-    ratio = ratio or (0.5 if tuned else None)
+    speedup = speedup or (2.0 if tuned else None)
     return Entry(
         operation=Operation(name=name, dtype=dtype, sizes=tuple(sizes.items())),
         status=status or (Status.TUNED if tuned else Status.DEFAULT_KEPT),
         reason="Made by hand.",
         choice=Configuration(**(choice or {})),
-        default_seconds=0.002,
-        tuned_seconds=0.002 * ratio if ratio else None,
-        ratio=ratio,
-        ratio_low=ratio and ratio * 0.9,
-        ratio_high=ratio and ratio * 1.1,
-        processes=6,
-        pairs=60,
-        default_threads=8 if calls_blas(name) else None,
-        safe_threads=tuple(safe),
-        alternatives=tuple((Configuration(**knobs), share) for knobs, share in others),
+        evidence=Evidence(
+            speedup=speedup,
+            interval=(speedup / 1.1, speedup / 0.9) if speedup else None,
+            default_seconds=0.002,
+            tuned_seconds=0.002 / speedup if speedup else None,
+            processes=6,
+            pairs=60,
+            default_threads=8 if calls_blas(name) else None,
+            safe_threads=tuple(safe),
+        ),
+        alternatives=alternatives(*others),
     )
+
+
+def alternatives(*pairs):
+    """Alternatives from pairs of knobs and speed-up."""
+    return tuple(Alternative(choice=Configuration(**knobs), speedup=speedup) for knobs, speedup in pairs)
+
+
+def with_evidence(entry, **changes):
+    """The entry with other evidence."""
+    return replace(entry, evidence=replace(entry.evidence, **changes))
 
 
 def calls_blas(name):
@@ -96,5 +107,5 @@ def of_this_machine(*entries):
 
     site = here(*usable_cpus())
     threads = site.schedulable_cpus
-    ours = (replace(one, default_threads=one.default_threads and threads) for one in entries)
+    ours = (with_evidence(one, default_threads=one.evidence.default_threads and threads) for one in entries)
     return profile(*ours, key=site.key, host=site.host)

@@ -2,7 +2,7 @@
 
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.machine import Hardware
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
@@ -13,21 +13,22 @@ SVD = Entry(
     status=Status.TUNED,
     reason="Proved faster than the default in 6 fresh processes.",
     choice=Configuration(blas_threads=1),
-    default_seconds=0.0123,
-    tuned_seconds=0.0082,
-    ratio=0.667,
-    ratio_low=0.64,
-    ratio_high=0.7,
-    processes=6,
-    pairs=60,
-    default_threads=2,
-    safe_threads=(1,),
+    evidence=Evidence(
+        interval=(1.43, 1.56),
+        default_seconds=0.0123,
+        tuned_seconds=0.0082,
+        speedup=1.5,
+        processes=6,
+        pairs=60,
+        default_threads=2,
+        safe_threads=(1,),
+    ),
 )
 FILL = Entry(
     operation=Operation(name="fill", sizes=(("n", 1000),)),
     status=Status.DEFAULT_KEPT,
     reason="No candidate was faster.",
-    default_seconds=1.2e-6,
+    evidence=Evidence(default_seconds=1.2e-6),
 )
 
 KEY = Key(

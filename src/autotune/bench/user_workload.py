@@ -24,7 +24,8 @@ from autotune.bench.workloads.workload import Work
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import Family, Kind, WorkUnit, row_of
 from autotune.model.configuration import Configuration, Knob
-from autotune.model.operation import NAME, WORKLOAD_MARK, Operation
+from autotune.model.constraints import NAME
+from autotune.model.operation import WORKLOAD_MARK, Operation
 
 Function = Callable[..., object]
 

@@ -251,7 +251,7 @@ def document(
     result: ClusterResult, writer: ResultWriter, classes: Sequence[tuple[Key, dict[str, Profile], Profile]]
 ) -> dict[str, Any]:
     """The result for programs."""
-    from autotune.profiles.schema import document_of
+    from autotune.profiles.profile_document import encode_profile
 
     return {
         "classes": [
@@ -260,7 +260,7 @@ def document(
                 "hosts": sorted(profiles),
                 "path": str(writer.kept[key].path) if key in writer.kept else None,
                 "published": [one.name for (own, _), one in writer.published.items() if own == key],
-                "profile": document_of(profile),
+                "profile": encode_profile(profile),
             }
             for key, profiles, profile in classes
         ],

@@ -32,8 +32,8 @@ class TunedCommand:
     variables: dict[str, str]
     """Thread variables that were measured with it."""
     choice: Configuration
-    ratio: float | None
-    """Time of the choice divided by that of the command as it stands."""
+    speedup: float | None
+    """Time of the command as it stands divided by that of the choice."""
 
 
 def command_name(name: str | None, words: Sequence[str]) -> str:
@@ -90,5 +90,5 @@ def _applied(words: tuple[str, ...], tuned: Found, usable_cpus: int) -> TunedCom
         words=tuple(command.arguments(choice)),
         variables=variables,
         choice=choice,
-        ratio=entry.ratio,
+        speedup=entry.evidence.speedup,
     )

@@ -55,9 +55,10 @@ def gain_column() -> TextColumn:
     return TextColumn("speed-up", 22 if width() >= WIDE else 16, right=True)
 
 
-def gain(speedup: str, interval: str) -> str:
+def gain(speedup: float | None, interval: tuple[float, float] | None) -> str:
     """A speed-up with its interval, on two lines where the column is narrow."""
-    return f"{speedup}{' ' if width() >= WIDE else chr(10)}({interval})" if interval else speedup
+    text = units.speedup(speedup)
+    return f"{text}{' ' if width() >= WIDE else chr(10)}({units.interval(interval)})" if interval else text
 
 
 def heading(profile: Profile) -> list[str]:
@@ -101,18 +102,20 @@ def operation_name(operation: Operation) -> str:
 
 
 def plain_entry(entry: Entry) -> dict[str, Any]:
-    """An entry for programs, with speed-ups instead of time ratios."""
-    low, high = (entry.ratio_high, entry.ratio_low) if entry.ratio_low and entry.ratio_high else (None, None)
+    """An entry for programs."""
+    evidence = entry.evidence
     return {
         "operation": entry.operation.name,
         "dtype": entry.operation.dtype,
         "sizes": entry.operation.size,
         "status": str(entry.status),
         "choice": entry.choice.as_dict(),
-        "default_seconds": entry.default_seconds,
-        "tuned_seconds": entry.tuned_seconds,
-        "speedup": 1 / entry.ratio if entry.ratio else None,
-        "interval": [1 / low, 1 / high] if low and high else None,
+        "default_seconds": evidence.default_seconds,
+        "tuned_seconds": evidence.tuned_seconds,
+        "speedup": evidence.speedup,
+        "interval": evidence.interval,
+        "expected_speedup": evidence.expected_speedup,
+        "full_capacity_share": evidence.full_capacity_share,
         "reason": entry.reason,
     }
 
@@ -123,23 +126,25 @@ def _cells(entry: Entry) -> list[str]:
         return [
             operation_name(entry.operation),
             messages.STATUSES[entry.status],
-            units.seconds(entry.default_seconds),
+            units.seconds(entry.evidence.default_seconds),
             units.UNKNOWN,
             units.UNKNOWN,
         ]
     return [
         operation_name(entry.operation),
         str(entry.choice),
-        units.seconds(entry.default_seconds),
-        units.seconds(entry.tuned_seconds),
-        gain(units.speedup(entry.ratio), units.speedup_interval(entry.ratio_low, entry.ratio_high)),
+        units.seconds(entry.evidence.default_seconds),
+        units.seconds(entry.evidence.tuned_seconds),
+        gain(entry.evidence.speedup, entry.evidence.interval),
     ]
 
 
 def _notes(entry: Entry) -> list[str]:
     notes = [printable(entry.reason)]
-    if entry.retained_bytes is not None:
-        notes.append(messages.retained(entry.retained_bytes))
+    if entry.evidence.capacity_note:
+        notes.append(entry.evidence.capacity_note)
+    if entry.evidence.retained_bytes is not None:
+        notes.append(messages.retained(entry.evidence.retained_bytes))
     if entry.corners:
         notes.append(messages.corners(entry.corners))
     return notes

@@ -9,7 +9,7 @@ from autotune.model import units
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import COMMANDS
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.units import count_of
 
 if TYPE_CHECKING:
@@ -139,11 +139,11 @@ def risk(expected_wrong: float, *, tested: int) -> str:
     )
 
 
-def corners(corners: Iterable[tuple[Configuration, float]]) -> str:
+def corners(corners: Iterable[Alternative]) -> str:
     """The four corners of tasks, each with the speed-up that exploration measured; it is no claim."""
     speeds = (
-        f"{corner.blas_threads or 1} x {corner.workers or 1} {units.speedup(ratio)}"
-        for corner, ratio in corners
+        f"{corner.choice.blas_threads or 1} x {corner.choice.workers or 1} {units.speedup(corner.speedup)}"
+        for corner in corners
     )
     return f"BLAS threads x workers: {', '.join(speeds)}"
 
@@ -276,13 +276,13 @@ def confirming(event: "Confirming") -> str:
     )
 
 
-def best_so_far(configuration: Configuration, ratio: float | None) -> str:
-    return f"best so far {configuration} at {units.speedup(ratio)} the default"
+def best_so_far(configuration: Configuration, speedup: float | None) -> str:
+    return f"best so far {configuration} at {units.speedup(speedup)} the default"
 
 
-def best(operation: str, configuration: Configuration, ratio: float | None) -> str:
+def best(operation: str, configuration: Configuration, speedup: float | None) -> str:
     """A new leader; not yet a claim."""
-    return f"  {operation}: {configuration} looks {units.speedup(ratio)} as fast as the default"
+    return f"  {operation}: {configuration} looks {units.speedup(speedup)} as fast as the default"
 
 
 def trial_failed(operation: str, configuration: Configuration, failure: "Failure") -> str:
@@ -294,8 +294,9 @@ def decided(operation: str, entry: Entry) -> str:
     """An entry is final."""
     if entry.status is not Status.TUNED:
         return f"  {operation}: {STATUSES[entry.status]}: {entry.reason}"
-    interval = units.speedup_interval(entry.ratio_low, entry.ratio_high)
-    return f"  {operation}: {entry.choice}, {units.speedup(entry.ratio)} ({interval})"
+    evidence = entry.evidence
+    interval = units.interval(evidence.interval)
+    return f"  {operation}: {entry.choice}, {units.speedup(evidence.speedup)} ({interval})"
 
 
 def now(where: str, *, doing: str, best: str, elapsed: float, remaining: float) -> str:
@@ -405,10 +406,10 @@ def tuned(entry: Entry, *, by: str) -> str:
     """Result of tuning a command."""
     if entry.status is not Status.TUNED:
         return f"{STATUSES[entry.status].capitalize()}: {entry.reason}"
-    interval = units.speedup_interval(entry.ratio_low, entry.ratio_high)
+    evidence = entry.evidence
     return (
-        f"{units.speedup(entry.ratio)} ({interval}) as good as the command as it stands, {by}, "
-        f"in {entry.pairs} pairs of runs."
+        f"{units.speedup(evidence.speedup)} ({units.interval(evidence.interval)}) as good as the command as it "
+        f"stands, {by}, in {evidence.pairs} pairs of runs."
     )
 
 
@@ -455,9 +456,9 @@ def command_of_own_variables(name: str, names: Sequence[str]) -> str:
     return f"{name} is not used: it was tuned with another value of {', '.join(names)} than you have set."
 
 
-def running_tuned(name: str, configuration: object, ratio: float | None) -> str:
+def running_tuned(name: str, configuration: object, speedup: float | None) -> str:
     """Describe the run of a command that was tuned as a whole."""
-    gain = "" if ratio is None else f", {units.speedup(ratio)} as fast as the command as it stands"
+    gain = "" if speedup is None else f", {units.speedup(speedup)} as fast as the command as it stands"
     return f"autotune run: {name} as `autotune tune` measured it: {configuration}{gain}."
 
 

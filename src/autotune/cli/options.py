@@ -8,7 +8,8 @@ from math import prod
 import click
 
 from autotune.errors import BadBudget, BadSize
-from autotune.model.catalogue import LARGEST_SIZE, Kind, Sizes
+from autotune.model.catalogue import Kind, Sizes
+from autotune.model.constraints import LARGEST_SIZE
 
 MOST_COMBINATIONS = 1000
 LONGEST_SECONDS = 30 * 24 * 3600.0

@@ -57,7 +57,7 @@ class Board:
         return messages.now(
             self._where,
             doing=self._doing,
-            best=messages.best_so_far(best.configuration, best.ratio) if best else "",
+            best=messages.best_so_far(best.configuration, best.speedup) if best else "",
             elapsed=event.elapsed,
             remaining=event.remaining,
         )
@@ -65,13 +65,13 @@ class Board:
     def _new_best(self, event: Tried) -> str | None:
         """Remember the fastest of its operation and size. Returns a line if another configuration leads now."""
         before = self._best if self._best and self._best.operation == event.operation else None
-        slowest = before.ratio if before and before.ratio is not None else 1.0
-        if event.configuration.is_default or event.ratio is None or event.ratio >= slowest:
+        fastest = before.speedup if before and before.speedup is not None else 1.0
+        if event.configuration.is_default or event.speedup is None or event.speedup <= fastest:
             return None
         self._best = event
         if before and before.configuration == event.configuration:
             return None
-        return messages.best(operation_name(event.operation), event.configuration, event.ratio)
+        return messages.best(operation_name(event.operation), event.configuration, event.speedup)
 
 
 @contextmanager

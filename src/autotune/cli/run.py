@@ -69,7 +69,7 @@ def run(
         raise click.UsageError(messages.NAME_ALONE)
     tuned = None if otherwise else tuned_command(command, name=name)
     if isinstance(tuned, TunedCommand):
-        note(printable(messages.running_tuned(tuned.name, tuned.choice, tuned.ratio)))
+        note(printable(messages.running_tuned(tuned.name, tuned.choice, tuned.speedup)))
         return replace_process(tuned.words, {**os.environ, **tuned.variables})
     threads, reason = choose_threads(blas_threads)
     variables = thread_variables.exports(threads, os.environ)

@@ -59,9 +59,9 @@ def show_file(path: Path, names: list[str], sizes: dict[str, tuple[int, ...]], *
     """Show the entries of one file."""
     profile = select_entries(profile_files.read(path), names, sizes)
     if as_json:
-        from autotune.profiles.schema import document_of
+        from autotune.profiles.profile_document import encode_profile
 
-        print_json("profile/1", {"path": str(path), "profile": document_of(profile)})
+        print_json("profile/1", {"path": str(path), "profile": encode_profile(profile)})
     else:
         print_lines([messages.profile_at(printable(str(path)))])
         print_profile(profile)

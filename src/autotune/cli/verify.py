@@ -16,7 +16,6 @@ from autotune.cli.program import FAILED
 from autotune.cli.show import is_file, select_entries
 from autotune.cli.terminal import TablePrinter, note, print_json
 from autotune.host.shares import PROCESSES
-from autotune.model import units
 from autotune.profiles import profile_files
 from autotune.runtime.text_table import TextColumn, printable
 
@@ -80,12 +79,11 @@ def check_printer(*, err: bool) -> "Callable[[Check], None]":
     )
 
     def print_check(check: "Check") -> None:
-        interval = units.speedup_interval(check.ratio_low, check.ratio_high)
         cells = (
             operation_name(check.entry.operation),
             str(check.entry.choice),
             messages.STANDINGS[check.standing],
-            gain(units.speedup(check.ratio), interval),
+            gain(check.speedup, check.interval),
         )
         table.print_row(cells, check.reason, style=STYLES.get(check.standing))
 
@@ -120,8 +118,8 @@ def plain(check: "Check") -> dict[str, Any]:
         "choice": entry.choice.as_dict(),
         "standing": str(check.standing),
         "reason": check.reason,
-        "ratio": check.ratio,
-        "interval": None if check.ratio_low is None else [check.ratio_low, check.ratio_high],
+        "speedup": check.speedup,
+        "interval": check.interval,
         "processes": check.processes,
-        "recorded_ratio": entry.ratio,
+        "recorded_speedup": entry.evidence.speedup,
     }

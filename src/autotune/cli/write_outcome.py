@@ -123,25 +123,25 @@ def _by_speedup(profile: Profile) -> Profile:
     last = list(Status)
 
     def place(entry: Entry) -> tuple[int, float]:
-        return last.index(entry.status), entry.ratio or 1.0
+        return last.index(entry.status), -(entry.evidence.speedup or 1.0)
 
     return replace(profile, entries=tuple(sorted(profile.entries, key=place)))
 
 
 def _document(kept: Kept) -> dict[str, Any]:
-    from autotune.profiles.schema import document_of
+    from autotune.profiles.profile_document import encode_profile
 
     document: dict[str, Any] = {
         "path": str(kept.path),
         "earlier_entries": _earlier(kept),
-        "profile": document_of(kept.measured),
+        "profile": encode_profile(kept.measured),
     }
     if kept.outcome is not None:
         document["calibration"] = {
             "seconds": kept.outcome.wall_seconds,
             "sampled_seconds": kept.outcome.sampled_seconds,
             "entries": len(kept.measured.entries),
-            "undecided_or_noisy": sum(entry.undecided for entry in kept.measured.entries),
+            "undecided_or_noisy": sum(not entry.is_decided for entry in kept.measured.entries),
         }
     return document
 
@@ -150,7 +150,7 @@ def _say(kept: Kept) -> None:
     """On standard error, where the profile is and what to do next."""
     faster = sum(entry.status is Status.TUNED for entry in kept.measured.entries)
     lines = [messages.written(kept.path, faster=faster, total=len(kept.measured.entries))]
-    undecided = [entry for entry in kept.measured.entries if entry.undecided]
+    undecided = [entry for entry in kept.measured.entries if not entry.is_decided]
     if undecided:
         lines.append(messages.undecided(len(undecided), _to_decide(undecided)))
     if _earlier(kept):

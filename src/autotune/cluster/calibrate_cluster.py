@@ -11,7 +11,7 @@ from autotune.cluster.plan import LEAST_SECONDS, ClusterPlan, MissingUnit, Node,
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.entry import Entry
 from autotune.model.profile import Key, Profile
-from autotune.profiles.schema import profile_of
+from autotune.profiles.profile_document import decode_profile
 from autotune.search.request import Request
 from autotune.share.merge import collect_votes, merge_votes
 from autotune.share.publication import Publication
@@ -250,7 +250,7 @@ class ClusterCalibration:
             self._rejected[worker] = {"kind": "other", **answer, "problem": problem}
             self.report(WorkerRejected(worker=worker, reason=problem))
             return
-        key = profile_of(answer["profile"]).key
+        key = decode_profile(answer["profile"]).key
         node = Node(worker=worker, host=answer["host"], key=key, units=decode_units(answer["units"]))
         known = key in self.plan.classes
         self.plan.join(node)
@@ -258,7 +258,7 @@ class ClusterCalibration:
 
     def _take_profile(self, job: NodeJob, answer: Answer) -> None:
         try:
-            profile = profile_of(answer["profile"])
+            profile = decode_profile(answer["profile"])
         except ProfileError as problem:
             self._fail(job, f"What it measured cannot be used: {problem}")
             return

@@ -19,7 +19,7 @@ from autotune.cluster.plan import NodeTask
 from autotune.errors import AutotuneError, BadWorkload, HostBusy, UsageError
 from autotune.host.shares import PROCESSES
 from autotune.model.profile import Profile
-from autotune.profiles.schema import document_of
+from autotune.profiles.profile_document import encode_profile
 
 Answer = dict[str, Any]
 
@@ -56,7 +56,7 @@ def _introduce(order: Order) -> Answer:
     ]
     return {
         "host": host_id(),
-        "profile": document_of(Profile(key=key)),
+        "profile": encode_profile(Profile(key=key)),
         "units": [
             {"name": item.kind.name, "dtype": item.dtype, "seconds": each if isfinite(each) else 0.0}
             for item, each in zip(plan.items, seconds, strict=True)
@@ -80,7 +80,7 @@ def _search(order: Order) -> Answer:
     )
     if not outcome.finished:
         raise KeyboardInterrupt
-    return {"profile": document_of(outcome.profile)}
+    return {"profile": encode_profile(outcome.profile)}
 
 
 def _confirm(order: Order) -> Answer:
@@ -89,7 +89,7 @@ def _confirm(order: Order) -> Answer:
     assert order.choices is not None
     assert order.self_test is not None
     profile = confirm_choices(order.request, order.choices.entries, self_test=order.self_test)
-    return {"profile": document_of(profile)}
+    return {"profile": encode_profile(profile)}
 
 
 def _problem(problem: AutotuneError) -> Answer:

@@ -9,6 +9,7 @@ from typing import Any
 from autotune._version import __version__
 from autotune.bench.selftest import SelfTest
 from autotune.cluster.plan import NodeTask, SearchUnit
+from autotune.errors import BadDocument, ProfileError
 from autotune.host.numeric_libraries import series
 from autotune.model.profile import Profile
 from autotune.search.request import Request
@@ -30,30 +31,33 @@ class Order:
 
 def encode_order(order: Order) -> str:
     """Encode an order as one line of text."""
-    from autotune.profiles.schema import document_of
+    from autotune.profiles.profile_document import encode_profile
 
     plain = {
         "task": order.task,
         "request": order.request.as_dict(),
         "self_test": order.self_test and asdict(order.self_test),
-        "choices": order.choices and document_of(order.choices),
-        "relatives": [document_of(profile) for profile in order.relatives],
+        "choices": order.choices and encode_profile(order.choices),
+        "relatives": [encode_profile(profile) for profile in order.relatives],
     }
     return json.dumps(plain)
 
 
 def decode_order(text: str) -> Order:
-    """Decode the text of `encode_order`."""
-    from autotune.profiles.schema import profile_of
+    """Decode the text of `encode_order`. Raises BadDocument for any other text."""
+    from autotune.profiles.profile_document import decode_profile
 
-    plain = json.loads(text)
-    return Order(
-        task=NodeTask(plain["task"]),
-        request=Request.from_dict(plain["request"]),
-        self_test=plain["self_test"] and SelfTest(**plain["self_test"]),
-        choices=plain["choices"] and profile_of(plain["choices"]),
-        relatives=[profile_of(document) for document in plain["relatives"]],
-    )
+    try:
+        plain = json.loads(text)
+        return Order(
+            task=NodeTask(plain["task"]),
+            request=Request.from_dict(plain["request"]),
+            self_test=plain["self_test"] and SelfTest(**plain["self_test"]),
+            choices=plain["choices"] and decode_profile(plain["choices"]),
+            relatives=[decode_profile(document) for document in plain["relatives"]],
+        )
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, ProfileError) as problem:
+        raise BadDocument(f"What arrived is no order of a client of this version: {problem}.") from problem
 
 
 def versions() -> dict[str, str]:

@@ -35,7 +35,7 @@ class InventoryEntry:
     operation: Operation
     status: str
     """As in the profile, or `refused`."""
-    ratio: float | None
+    speedup: float | None
     level: str
     path: str
     undecided: str = ""
@@ -79,10 +79,10 @@ class Inventory:
         return index
 
     @cached_property
-    def ratios(self) -> Mapping[tuple[str, str], float]:
-        """Geometric mean of the time ratios by operation name and dtype."""
+    def speedups(self) -> Mapping[tuple[str, str], float]:
+        """Geometric mean of the speed-ups by operation name and dtype."""
         logs = {
-            name: [log(entry.ratio) for entry in entries if entry.ratio and entry.ratio > 0]
+            name: [log(entry.speedup) for entry in entries if entry.speedup and entry.speedup > 0]
             for name, entries in self.by_operation.items()
         }
         return {name: exp(sum(each) / len(each)) for name, each in logs.items() if each}

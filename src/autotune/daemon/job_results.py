@@ -26,9 +26,9 @@ def record_result(context: DaemonContext, job: ScheduledJob, inventory: Inventor
     state.count(str(result.end))
     state.count("retimings", result.retimings)
     for entry in result.entries:
-        if entry.ratio is not None:
+        if entry.speedup is not None:
             state.count("rechecked_entries")
-            state.count("rechecked_log_ratio", log(entry.ratio))
+            state.count("rechecked_log_speedup", log(entry.speedup))
     context.report(
         *(str(result.end), job.subject, result.why),
         cause=job.cause.name.lower(),

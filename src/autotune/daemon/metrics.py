@@ -87,10 +87,10 @@ def _lines(context: DaemonContext, inventories: Inventories, status: Mapping[str
     for end in (*JobEnd, "interrupted"):
         yield _sample("jobs_total", counts.get(end, 0.0), outcome=end)
     claimed = [
-        log(entry.ratio) for entry in entries if entry.is_own and entry.status == "tuned" and entry.ratio
+        log(entry.speedup) for entry in entries if entry.is_own and entry.status == "tuned" and entry.speedup
     ]
     checked = counts.get("rechecked_entries", 0.0)
-    rechecked = exp(counts["rechecked_log_ratio"] / checked) if checked else None
+    rechecked = exp(counts["rechecked_log_speedup"] / checked) if checked else None
     oldest = min((time for times in state.checked.values() for time in times.values()), default=None)
     is_measuring = bool(status["running"] and status["running"]["measuring"])
     for name, kind, meaning, value in (
@@ -110,8 +110,8 @@ def _lines(context: DaemonContext, inventories: Inventories, status: Mapping[str
         ),
         ("stale_interpreters", "gauge", "Interpreters whose entries are stale.", len(state.stale)),
         ("demand", "gauge", "Operations that programs called without an entry.", len(state.demand)),
-        ("expected_ratio", "gauge", "Mean time over the default's that entries claim.", _mean(claimed)),
-        ("rechecked_ratio", "gauge", "Mean time over the default's in re-timings.", rechecked),
+        ("expected_speedup", "gauge", "Mean speed-up that entries claim.", _mean(claimed)),
+        ("rechecked_speedup", "gauge", "Mean speed-up in re-timings.", rechecked),
     ):
         if value is not None:
             yield from _family(name, kind, meaning)

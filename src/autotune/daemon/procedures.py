@@ -59,7 +59,7 @@ class CheckedEntry:
     operation: Operation
     standing: str
     reason: str
-    ratio: float | None
+    speedup: float | None
     """Its time over the default's."""
 
     @property
@@ -287,14 +287,14 @@ def _checked_entry(
     sizes: dict[str, int],
     standing: str,
     reason: str,
-    ratio: float | None = None,
+    speedup: float | None = None,
     **_: object,
 ) -> CheckedEntry:
     return CheckedEntry(
         operation=Operation(name=operation, dtype=dtype, sizes=tuple(sizes.items())),
         standing=standing,
         reason=reason,
-        ratio=ratio if isinstance(ratio, int | float) and ratio > 0 else None,
+        speedup=speedup if isinstance(speedup, int | float) and speedup > 0 else None,
     )
 
 

@@ -82,7 +82,7 @@ def excerpt(source: str, target: str, wanted: str) -> dict[str, Any]:
 
     def rank(entry: Entry) -> tuple[int, int, float]:
         rule, operation = (entry.operation.name, entry.operation.dtype), entry.operation
-        return _place(rule, used), _place(operation, sizes), entry.ratio or 1.0
+        return _place(rule, used), _place(operation, sizes), -(entry.evidence.speedup or 1.0)
 
     tuned = sorted((entry for entry in profile.entries if entry.status is Status.TUNED), key=rank)
     chosen = tuple(tuned[: document["most"]])
@@ -117,11 +117,11 @@ def _row(found: "Found", status: str) -> dict[str, Any]:
     return {
         "operation": encode(entry.operation),
         "status": status,
-        "ratio": entry.ratio,
-        "undecided": entry.reason if entry.undecided else "",
+        "speedup": entry.evidence.speedup,
+        "undecided": "" if entry.is_decided else entry.reason,
         "level": str(found.level),
         "path": found.path,
-        "contested": entry.contested,
+        "contested": entry.evidence.contested,
     }
 
 

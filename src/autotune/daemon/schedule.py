@@ -20,8 +20,8 @@ from autotune.model.operation import Operation
 FLOPS_PER_SECOND = 1e10
 BYTES_PER_SECOND = 1e10
 """Of one CPU, to an order of magnitude: enough to rank calls."""
-EXPECTED_RATIO = 0.8
-"""Time ratio of a choice where no size of the operation has been measured yet."""
+EXPECTED_SPEEDUP = 1.25
+"""Speed-up of a choice where no size of the operation has been measured yet."""
 
 
 class JobCause(IntEnum):
@@ -138,8 +138,8 @@ def expected_gain(operation: Operation, inventory: Inventory) -> float:
     """
     row = CATALOGUE[operation.name]
     rate = FLOPS_PER_SECOND if row.unit is WorkUnit.FLOPS else BYTES_PER_SECOND
-    ratio = inventory.ratios.get((operation.name, operation.dtype), EXPECTED_RATIO)
-    return row.work_of(operation) / rate * max(0.0, 1.0 - ratio)
+    speedup = inventory.speedups.get((operation.name, operation.dtype), EXPECTED_SPEEDUP)
+    return row.work_of(operation) / rate * max(0.0, 1.0 - 1.0 / speedup)
 
 
 def _missing(name: str, inventory: Inventory, given: ScheduleInput) -> Iterator[ScheduledJob]:

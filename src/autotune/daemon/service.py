@@ -28,7 +28,8 @@ from autotune.errors import AutotuneError, DaemonRuns, EnvironmentProblem, Unsup
 from autotune.host.memory_limit import resident_bytes, usable_bytes
 from autotune.host.trusted_files import replace_file
 from autotune.model.catalogue import kind, operation
-from autotune.model.operation import NAME, Operation
+from autotune.model.constraints import NAME
+from autotune.model.operation import Operation
 
 METRICS_SECONDS = 60.0
 FOREVER = 1e12

@@ -18,7 +18,8 @@ from autotune.daemon.sensors import Fingerprint
 from autotune.daemon.typed_json import decode, encode
 from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileRule, read_file, replace_file
-from autotune.model.catalogue import CATALOGUE, LARGEST_SIZE
+from autotune.model.catalogue import CATALOGUE
+from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.operation import DTYPES, Operation
 
 FORMAT = 2

@@ -7,13 +7,11 @@ from operator import index
 
 from autotune.errors import BadSize, UnknownOperation
 from autotune.model.configuration import Knob
+from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.operation import DTYPES, Operation
 
 Sizes = Mapping[str, int]
 Work = Callable[[Sizes], float]
-
-LARGEST_SIZE = 2**48
-"""Elements; more than any computer holds, and exact in a float."""
 
 COMMANDS = "command."
 """What the names of whole commands begin with. Their entries say nothing of single calls into BLAS."""

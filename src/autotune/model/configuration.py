@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from typing import ClassVar
+
+from autotune.model.constraints import Count, SizeValue
 
 
 class Knob(StrEnum):
@@ -51,20 +54,27 @@ class Allocator(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """One setting of the knobs. None leaves a knob untouched; Configuration() is plain NumPy."""
+    """A value for each knob. None leaves a knob untouched; Configuration() is plain NumPy.
 
-    blas_threads: int | None = None
+    Unknown knobs are refused: without one, the configuration would not be the measured one.
+    """
+
+    STRICT: ClassVar[bool] = True
+
+    blas_threads: Count | None = None
     """Threads inside one BLAS call."""
-    openmp_threads: int | None = None
+    openmp_threads: Count | None = None
     """Threads of OpenMP runtimes, as scikit-learn uses them; of a whole command, of every library but BLAS."""
-    workers: int | None = None
+    workers: Count | None = None
     """Worker threads or processes around the calls; the calling thread is one of them."""
-    chunk: int | None = None
+    chunk: SizeValue | None = None
     """Elements per slice (matrices per slice for stacks, tasks per slice for task pools)."""
     method: Method | None = None
+    """Way to give an array to other processes."""
     placement: Placement | None = None
-    """Where the workers run; the CPUs hold all of them."""
+    """CPUs that the workers run on; the CPUs hold all of them."""
     allocator: Allocator | None = None
+    """Handling of large freed blocks by glibc."""
 
     @property
     def is_default(self) -> bool:

@@ -1,9 +1,20 @@
-"""One decided entry of a profile, with its evidence."""
+"""One decided operation and size of a profile, with its evidence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
 
 from autotune.model.configuration import DEFAULT, Configuration
+from autotune.model.constraints import (
+    Amount,
+    Ascending,
+    Count,
+    NonEmpty,
+    NonNegative,
+    Positive,
+    Quantity,
+    Share,
+)
 from autotune.model.operation import Operation
 
 
@@ -22,68 +33,97 @@ class Status(StrEnum):
     """The default itself could not be measured."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """What to do for one operation at one size, and why."""
+NEARLY_FULL = 0.9
+"""Share of the time at full capacity above which the expected speed-up is not worth a sentence beside the speed-up."""
 
-    operation: Operation
-    status: Status
-    reason: str
-    """A sentence: why this choice, or why the default was kept."""
-    choice: Configuration = DEFAULT
-    """Configuration() unless the status is tuned."""
-    default_seconds: float | None = None
-    """Per unit of work, median."""
-    tuned_seconds: float | None = None
-    ratio: float | None = None
-    """Time of the choice divided by the default's, from confirmation only."""
-    ratio_low: float | None = None
-    ratio_high: float | None = None
-    """Ends of its 95 % interval."""
-    expected_ratio: float | None = None
-    """Expected time of the choice divided by the default's over the states that the machine was in; `ratio` is at
-    full capacity."""
-    full_capacity_share: float | None = None
-    """Share of the time that the machine was at full capacity; None if that was not probed."""
-    processes: int = 0
-    """Fresh processes that confirmed it."""
-    pairs: int = 0
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """A configuration that exploration measured: not a claim."""
+
+    choice: Annotated[Configuration, NonEmpty()]
+    """The configuration."""
+    speedup: Positive
+    """Time of the default divided by its time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What was measured for one operation and size. What is unknown is None."""
+
+    speedup: Positive | None = None
+    """Time of the default divided by time of the choice at full capacity, from confirmation only."""
+    interval: Annotated[tuple[Positive, Positive], Ascending()] | None = None
+    """Lower and upper end of its 95 % interval."""
+    expected_speedup: Positive | None = None
+    """Expected speed-up over the states of the machine that were seen."""
+    full_capacity_share: Share | None = None
+    """Share of the time at full capacity; None if that was not probed."""
+    default_seconds: Positive | None = None
+    """Time of one unit of work with the default, median."""
+    tuned_seconds: Positive | None = None
+    """Time of one unit of work with the choice."""
+    processes: Amount = 0
+    """Fresh processes that confirmed the choice."""
+    pairs: Amount = 0
     """Pairs of timings in them."""
-    default_threads: int | None = None
-    """BLAS threads of the default when it was measured."""
-    safe_threads: tuple[int, ...] = ()
-    """BLAS thread counts at which this operation was measured to be no slower than its default."""
-    hosts: int | None = None
-    """Distinct hosts that confirm the entry, in a profile that was merged of several; None elsewhere."""
-    signer: str | None = None
-    """Who signed it and is trusted here, as `autotune store pull` found; None elsewhere."""
-    contested: bool = False
-    """Do hosts of one class disagree about it?"""
+    default_threads: Count | None = None
+    """BLAS threads of the default."""
+    safe_threads: tuple[Count, ...] = ()
+    """BLAS thread counts that were measured to be no slower than the default."""
+    retained_bytes: Amount | None = None
+    """Memory that a process holds with a choice that sets the allocator, beyond what it holds by default."""
     created: str | None = None
     """When it was measured (UTC, ISO 8601); None: when the profile's provenance says."""
-    resolution: float | None = None
-    """What its calibration could tell apart; None: what the profile's provenance says."""
-    alternatives: tuple[tuple[Configuration, float], ...] = ()
-    """Configurations that search measured here to be no slower than the default, each with its time over the
-    default's (not a claim): what sizes between this one and the next are chosen from."""
-    retained_bytes: int | None = None
-    """Memory that a process holds on to with this choice beyond what it holds by default; of a choice that sets
-    the allocator."""
-    corners: tuple[tuple[Configuration, float], ...] = ()
-    """For tasks: one or all BLAS threads by one or all workers, each with its time over the default's as search
-    found it (not a claim)."""
+    resolution: NonNegative | None = None
+    """Resolution of its calibration; None: that of the profile's provenance."""
+    hosts: Quantity | None = None
+    """Distinct hosts that confirm the entry, in a profile that was merged of several."""
+    signer: str | None = None
+    """The trusted signer of the entry, as `autotune store pull` established."""
+    contested: bool = False
+    """Whether hosts of one class disagree about the entry."""
 
     @property
-    def undecided(self) -> bool:
-        """Is it open whether anything beats the default here? Then what was proved earlier, or elsewhere, speaks.
+    def capacity_note(self) -> str:
+        """Return a sentence on the states of the machine, where it was below full capacity for a time that counts."""
+        share, expected = self.full_capacity_share, self.expected_speedup
+        if share is None or expected is None or share > NEARLY_FULL:
+            return ""
+        return (
+            f"The machine was at full capacity {share:.0%} of the time; over all of it the expected speed-up is "
+            f"{expected:.2f}x."
+        )
 
-        So it is after noise, a failure of the default, and where the time ended before the proof.
-        """
-        return self.status not in {Status.TUNED, Status.DEFAULT_KEPT}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One decided operation and size."""
+
+    operation: Operation
+    """Name, dtype and sizes."""
+    status: Status
+    """How it was decided."""
+    choice: Annotated[Configuration, NonEmpty()] = DEFAULT
+    """The configuration to use; the default unless the status is tuned."""
+    evidence: Evidence = field(default_factory=Evidence)
+    """What was measured."""
+    alternatives: tuple[Alternative, ...] = ()
+    """Configurations that exploration measured here to be no slower than the default: sizes between this one and
+    the next are chosen from them."""
+    corners: tuple[Alternative, ...] = ()
+    """For tasks: one or all BLAS threads by one or all workers, as exploration measured them."""
+    reason: str
+    """A sentence: why this choice, or why the default was kept."""
+
+    @property
+    def is_decided(self) -> bool:
+        """Return whether it is known if anything beats the default; otherwise earlier or other evidence goes first."""
+        return self.status in {Status.TUNED, Status.DEFAULT_KEPT}
 
     @property
     def is_silent(self) -> bool:
-        """Was it measured, or planned, without a result? Then it says nothing about other sizes or the process."""
+        """Return whether it was measured, or planned, without a result: it says nothing about other sizes."""
         return self.status is Status.UNDECIDED or (
-            self.status is Status.NOISY and self.default_seconds is not None
+            self.status is Status.NOISY and self.evidence.default_seconds is not None
         )

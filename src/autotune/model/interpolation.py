@@ -6,7 +6,7 @@ from math import ceil, exp, log
 from typing import NamedTuple
 
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.operation import Operation
 
 TIE = 0.01
@@ -17,7 +17,7 @@ one that search measured, and fewer CPUs before more."""
 class Seen(NamedTuple):
     """What is known of a way of working at one measured size."""
 
-    ratio: float
+    log_ratio: float
     """Logarithm of its time over the default's."""
     chunk: int | None
     """At which that was."""
@@ -83,7 +83,7 @@ def _between(neighbours: Sequence[Entry], operation: Operation) -> Entry:
     closeness = [1 / _distance(one.operation, operation) for one in neighbours]
     shares = [one / sum(closeness) for one in closeness]
     common = {chosen: [ways[chosen] for ways in seen] for chosen in seen[0] if all(chosen in s for s in seen)}
-    expected = {chosen: _mean([one.ratio for one in sizes], shares) for chosen, sizes in common.items()}
+    expected = {chosen: _mean([one.log_ratio for one in sizes], shares) for chosen, sizes in common.items()}
     least = min(expected.values())
     equal = [chosen for chosen, ratio in expected.items() if ratio <= min(least + TIE, 0.0)]
     best = min(equal, key=lambda one: (-sum(size.proved for size in common[one]), one.cpus, expected[one]))
@@ -100,10 +100,10 @@ def _between(neighbours: Sequence[Entry], operation: Operation) -> Entry:
         status=Status.TUNED,
         reason=(
             f"Between measured sizes: at {proved} of its {len(neighbours)} neighbours proved{others}; "
-            f"about {exp(expected[best]):.2f} times the default's time."
+            f"about {exp(-expected[best]):.2f} times as fast as the default."
         ),
         choice=replace(best, chunk=_chunk(best, common[best], shares, operation)),
-        default_threads=neighbours[0].default_threads,
+        evidence=Evidence(default_threads=neighbours[0].evidence.default_threads),
     )
 
 
@@ -112,14 +112,20 @@ def _seen(entry: Entry) -> Mapping[Configuration, Seen]:
     found = {DEFAULT: Seen(0.0, None, proved=False)}
     if entry.status in {Status.NOISY, Status.FAILED}:
         return found
-    for count in entry.safe_threads:
+    for count in entry.evidence.safe_threads:
         found[Configuration(blas_threads=count)] = Seen(0.0, None, proved=False)
-    for chosen, ratio in entry.alternatives:
-        found[chosen.without_chunk] = Seen(log(ratio), chosen.chunk, proved=False)
+    for alternative in entry.alternatives:
+        choice = alternative.choice
+        found[choice.without_chunk] = Seen(-log(alternative.speedup), choice.chunk, proved=False)
     if entry.status is Status.TUNED:
-        ratio = entry.ratio or entry.ratio_high or 1.0
-        found[entry.choice.without_chunk] = Seen(log(ratio), entry.choice.chunk, proved=True)
+        found[entry.choice.without_chunk] = Seen(-log(_speedup(entry)), entry.choice.chunk, proved=True)
     return found
+
+
+def _speedup(entry: Entry) -> float:
+    """Return the speed-up of a tuned entry; its lower bound where the allocation here allows no more to be said."""
+    evidence = entry.evidence
+    return evidence.speedup or (evidence.interval[0] if evidence.interval else 1.0)
 
 
 def _chunk(

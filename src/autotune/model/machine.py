@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from autotune.model.allocation import Limit
+from autotune.model.constraints import Amount, Quantity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,17 +44,23 @@ class Hardware:
     architecture: str | None = None
     """As the kernel names it: "x86_64", "aarch64"."""
     vendor: str | None = None
-    family: int | None = None
-    model: int | None = None
-    packages: int | None = None
-    physical_cores: int | None = None
-    smt: int | None = None
+    """As the CPU names it, such as "GenuineIntel"."""
+    family: Amount | None = None
+    """CPU family."""
+    model: Amount | None = None
+    """CPU model."""
+    packages: Quantity | None = None
+    """Sockets."""
+    physical_cores: Quantity | None = None
+    """Physical cores of the machine."""
+    smt: Quantity | None = None
     """Hardware threads per physical core (the largest)."""
-    numa_nodes: int | None = None
-    l2_bytes: int | None = None
-    """Of one L2 cache."""
-    l3_bytes: int | None = None
-    """Of one L3 cache."""
+    numa_nodes: Quantity | None = None
+    """NUMA nodes."""
+    l2_bytes: Amount | None = None
+    """Size of one L2 cache."""
+    l3_bytes: Amount | None = None
+    """Size of one L3 cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

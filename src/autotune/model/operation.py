@@ -1,13 +1,12 @@
 """A piece of NumPy work: a name, a dtype, sizes."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from autotune.model.constraints import AsMapping, Name, SizeValue
 
 Dtype = Literal["float64", "float32"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
-
-NAME = "[a-z_][a-z0-9_.]{0,63}"
-"""What names of operations, users' functions and sizes look like, all of it: no path, nothing that runs."""
 
 
 WORKLOAD_MARK = "__autotune_workload__"
@@ -18,9 +17,9 @@ WORKLOAD_MARK = "__autotune_workload__"
 class Operation:
     """A name of the catalogue (or of a user's function), a dtype and all its sizes."""
 
-    name: str
+    name: Name
     dtype: str = "float64"
-    sizes: tuple[tuple[str, int], ...] = ()
+    sizes: Annotated[tuple[tuple[Name, SizeValue], ...], AsMapping()] = ()
     """(size name, value) in the catalogue's order."""
 
     @property

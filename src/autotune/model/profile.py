@@ -6,12 +6,15 @@ import re
 from dataclasses import asdict, dataclass, field
 
 from autotune.model.allocation import Limit
+from autotune.model.constraints import Amount, NonNegative, Quantity, Seed
 from autotune.model.entry import Entry
 from autotune.model.machine import Hardware
 from autotune.model.software import Software
 
-SCHEMA = 1
-"""Major version of the profile format. A reader skips files with any other."""
+SCHEMA = 2
+"""Major version of the profile format. Files of any other are refused."""
+SCHEMA_URL = f"https://numpy-autotune.readthedocs.io/schemas/profile-{SCHEMA}.json"
+"""Identifier of the published JSON Schema; editors read it from the first line of a profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +22,16 @@ class Key:
     """What must match for a profile to speak about a machine."""
 
     hardware: Hardware = field(default_factory=Hardware)
+    """Must equal this machine's."""
     software: Software = field(default_factory=Software)
-    usable_cpus: int = 1
+    """Must equal this program's, except for the patch part of the BLAS version."""
+    usable_cpus: Quantity = 1
+    """Threads that could run at once: affinity, quota, cap and processes that share the CPUs counted."""
     limit: Limit = Limit.NONE
-    cores: int | None = None
+    """The tightest limit on the usable CPUs."""
+    cores: Quantity | None = None
     """Physical cores of the CPUs that the process may run on: two threads of one core are not two cores."""
-    nodes: int | None = None
+    nodes: Quantity | None = None
     """NUMA nodes of these CPUs."""
     kinds: tuple[str, ...] = ()
     """Kinds of these CPUs on hybrid machines, each with their number: "efficiency:4", "performance:2"."""
@@ -57,42 +64,46 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where a profile comes from. Never part of the key."""
+    """Origin of a profile. Never part of the key."""
 
     created: str | None = None
-    """UTC, ISO 8601."""
+    """Time of the measurement (UTC, ISO 8601)."""
     autotune: str | None = None
     """Version of this package."""
     host: str | None = None
     """Identity of the host: a hash, not its name."""
     marks: tuple[str, ...] = ()
-    """Hashes that tell the computer and its system whatever the host is called; `is_same_computer` compares them."""
+    """Hashes that identify the computer and its system under any host name; `is_same_computer` compares them."""
     cpu: str | None = None
     """Marketing name of the CPU."""
     microarchitecture: str | None = None
     """archspec's name for it, a hint at relatives; virtual machines that hide a flag get an older one."""
     kernel: str | None = None
+    """Version of the kernel."""
     governor: str | None = None
+    """CPU frequency governor."""
     scrubbed: tuple[str, ...] = ()
     """Environment variables that were set by the caller and removed for the trials."""
-    resolution: float | None = None
+    resolution: NonNegative | None = None
     """Half-width of the 95 % interval that the machine reports for two identical configurations."""
-    capacity: float | None = None
-    """Work that as many spinning processes as there are usable CPUs got done, in units of one's."""
-    memory_bandwidth: float | None = None
+    capacity: NonNegative | None = None
+    """Work that as many busy processes as there are usable CPUs got done, in units of one process's work."""
+    memory_bandwidth: NonNegative | None = None
     """Bytes that all usable CPUs together read and wrote in a second when they copied memory."""
-    peak_flops: float | None = None
-    """float64 operations that they did in a second when they multiplied matrices in their caches."""
+    peak_flops: NonNegative | None = None
+    """float64 operations that all usable CPUs did in a second when they multiplied matrices in their caches."""
     effort: str | None = None
-    seed: int | None = None
-    neighbours: int = 0
+    """Effort of the calibration: quick, normal or thorough."""
+    seed: Seed | None = None
+    """Seed of the random numbers."""
+    neighbours: Amount = 0
     """Synthetic busy processes that ran beside the trials."""
-    copies: int = 1
+    copies: Quantity = 1
     """Copies of each trial that ran at once."""
-    error_per_rule: float | None = None
+    error_per_rule: NonNegative | None = None
     """Probability allowed for accepting an operation's choices although they are not faster."""
-    rules_tested: int = 0
-    """Operations for which some choice was put to the test."""
+    rules_tested: Amount = 0
+    """Operations of which a choice was put to the test."""
 
     @property
     def expected_wrong(self) -> float | None:
@@ -121,5 +132,8 @@ class Profile:
     """All entries of one machine and allocation."""
 
     key: Key
+    """Must match for the profile to be used."""
     entries: tuple[Entry, ...] = ()
+    """Every decided operation and size."""
     provenance: Provenance = field(default_factory=Provenance)
+    """Origin of the measurements."""

@@ -28,11 +28,16 @@ class Software:
     """The software part of a profile's key: NumPy's BLAS, NumPy and Python."""
 
     blas: str | None = None
+    """BLAS library as threadpoolctl names it: "openblas", "mkl", "blis", "flexiblas"."""
     blas_version: str | None = None
+    """Version of the BLAS library."""
     kernels: str | None = None
+    """Kernel set that runs, such as "SkylakeX"."""
     threading: str | None = None
+    """Threading layer: "pthreads", "openmp", "intel", "disabled"."""
     ilp64: bool | None = None
+    """Whether its integers are 64 bits wide."""
     numpy: str | None = None
-    """major.minor"""
+    """Version of NumPy, major.minor."""
     python: str | None = None
     """Build of Python, "gil" or "free-threaded"."""

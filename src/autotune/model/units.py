@@ -1,4 +1,4 @@
-"""Numbers as people read them. Everywhere else there are only seconds, bytes, elements and time ratios."""
+"""Numbers as people read them. Everywhere else there are only seconds, bytes, elements and speed-ups."""
 
 from datetime import UTC, datetime
 
@@ -26,14 +26,14 @@ def moment(value: float) -> str:
     return datetime.fromtimestamp(value, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def speedup(ratio: float | None) -> str:
-    """Format a time ratio as a speed-up: 0.5 is `2.00x`; a dash for None."""
-    return f"{1 / ratio:.2f}x" if ratio else UNKNOWN
+def speedup(value: float | None) -> str:
+    """Format a speed-up, such as `2.00x`; a dash for None."""
+    return UNKNOWN if value is None else f"{value:.2f}x"
 
 
-def speedup_interval(low: float | None, high: float | None) -> str:
-    """Format the interval of a time ratio as one of speed-ups, such as `1.39 to 1.52`; empty if unknown."""
-    return f"{1 / high:.2f} to {1 / low:.2f}" if low and high else ""
+def interval(ends: tuple[float, float] | None) -> str:
+    """Format the interval of a speed-up, such as `1.39 to 1.52`; empty for None."""
+    return "" if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}"
 
 
 def memory(count: int | None) -> str:

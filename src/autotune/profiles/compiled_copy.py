@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from autotune.model.entry import Entry
 
-FORMAT = 3
+FORMAT = 4
 _RULE = FileRule(max_bytes=2**26)
 _OLD_SECONDS = 30 * 86400
 """A copy as old as this is deleted when another is written; one still in use is made again in a blink."""
@@ -36,10 +36,13 @@ class Group(NamedTuple):
     why: str
     """Why the profile has this level."""
     rows: list[Any]
+    """Documents of entries."""
 
     def entries(self) -> "tuple[Entry, ...]":
-        """The entries as nouns."""
-        return tuple(_unpacked(self.name, self.dtype, row) for row in self.rows)
+        """Decode the entries."""
+        from autotune.profiles.entry_document import decode_entry
+
+        return tuple(decode_entry(row, self.name, self.dtype) for row in self.rows)
 
 
 class Compiled:
@@ -118,53 +121,6 @@ def save(path: str, copy: Compiled) -> None:
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         replace_file(target, _json(head).encode() + b"\n" + copy.body, 0o600)
         _forget_old(target)
-
-
-def pack(entry: "Entry") -> list[Any]:
-    """An entry as a row of plain values."""
-    return [
-        list(map(list, entry.operation.sizes)),
-        str(entry.status),
-        entry.reason,
-        entry.choice.as_dict(),
-        entry.default_seconds,
-        entry.tuned_seconds,
-        entry.ratio,
-        entry.ratio_low,
-        entry.ratio_high,
-        entry.processes,
-        entry.pairs,
-        entry.default_threads,
-        list(entry.safe_threads),
-        [[one.as_dict(), ratio] for one, ratio in entry.alternatives],
-        entry.contested,
-    ]
-
-
-def _unpacked(name: str, dtype: str, row: list[Any]) -> "Entry":
-    from autotune.model.configuration import configuration
-    from autotune.model.entry import Entry, Status
-    from autotune.model.operation import Operation
-
-    sizes, status, reason, choice, *evidence, safe, others, contested = row
-    default, tuned, ratio, low, high, processes, pairs, threads = evidence
-    return Entry(
-        operation=Operation(name=name, dtype=dtype, sizes=tuple((size, value) for size, value in sizes)),
-        status=Status(status),
-        reason=reason,
-        choice=configuration(choice),
-        default_seconds=default,
-        tuned_seconds=tuned,
-        ratio=ratio,
-        ratio_low=low,
-        ratio_high=high,
-        processes=processes,
-        pairs=pairs,
-        default_threads=threads,
-        safe_threads=tuple(safe),
-        alternatives=tuple((configuration(knobs), share) for knobs, share in others),
-        contested=contested,
-    )
 
 
 def _groups(name: str, dtype: str, line: bytes) -> list[Group]:

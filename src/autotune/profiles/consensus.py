@@ -13,7 +13,7 @@ def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
     alone.
 
     Only counts in the `safe_threads` of every entry that calls BLAS qualify. Of these the one that the
-    entries gain most by, in the sum of the logarithms of their ratios, is taken, and of equals the smallest;
+    entries gain most by, in the sum of the logarithms of their speed-ups, is taken, and of equals the smallest;
     without a gain the count stays. Entries without a result (undecided, noisy) and entries of users' own functions and
     commands do not vote. One size whose default failed, or whose entry is refused here, is enough to leave it alone.
     """
@@ -22,7 +22,7 @@ def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
         return None, "No entry about BLAS threads fits this machine."
     common: set[int] | None = None
     for entry in votes:
-        safe = {*entry.safe_threads, *_chosen(entry)}
+        safe = {*entry.evidence.safe_threads, *_chosen(entry)}
         common = safe if common is None else common & safe
         if not common:
             if entry.status in {Status.NOISY, Status.FAILED}:
@@ -55,7 +55,8 @@ def _chosen(entry: Entry) -> set[int]:
 
 def _gain(entry: Entry, count: int) -> float:
     """What an entry is known to gain by a count: nothing is known of counts other than its choice."""
-    return -log(entry.ratio) if count in _chosen(entry) and entry.ratio else 0.0
+    speedup = entry.evidence.speedup
+    return log(speedup) if count in _chosen(entry) and speedup else 0.0
 
 
 def _threads(count: int) -> str:

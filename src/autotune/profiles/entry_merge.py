@@ -11,6 +11,7 @@ from autotune.model.entry import Entry
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer
 from autotune.profiles import folders, profile_files
+from autotune.profiles.profile_document import entry_order
 
 
 def own_path(key: Key) -> Path:
@@ -59,13 +60,15 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     def scope(operation: Operation) -> object:
         return operation if sizes_named else (operation.name, operation.dtype)
 
-    decided = {entry.operation for entry in old.entries if not entry.undecided}
-    unmoved = {entry.operation for entry in new.entries if entry.undecided} & decided
+    decided = {entry.operation for entry in old.entries if entry.is_decided}
+    unmoved = {entry.operation for entry in new.entries if not entry.is_decided} & decided
     measured = [
-        entry for entry in new.entries if entry.default_seconds is not None and entry.operation not in unmoved
+        entry
+        for entry in new.entries
+        if entry.evidence.default_seconds is not None and entry.operation not in unmoved
     ]
     fresh = {entry.operation for entry in measured}
-    replaced = {scope(entry.operation) for entry in measured if not entry.undecided}
+    replaced = {scope(entry.operation) for entry in measured if entry.is_decided}
     kept = [
         _dated(entry, old.provenance)
         for entry in old.entries
@@ -74,21 +77,19 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     ]
     known = {entry.operation for entry in [*measured, *kept]}
     missed = [entry for entry in new.entries if entry.operation not in known]
-    together = tuple(sorted([*kept, *measured, *missed], key=_order))
+    together = tuple(sorted([*kept, *measured, *missed], key=entry_order))
     return replace(new, entries=together, provenance=_provenance(new.provenance, together))
 
 
 def _dated(entry: Entry, made: Provenance) -> Entry:
     """An entry that says itself when and how finely it was measured: the provenance is the new profile's."""
-    resolution = made.resolution if entry.resolution is None else entry.resolution
-    return replace(entry, created=entry.created or made.created, resolution=resolution)
+    evidence = entry.evidence
+    resolution = made.resolution if evidence.resolution is None else evidence.resolution
+    dated = replace(evidence, created=evidence.created or made.created, resolution=resolution)
+    return replace(entry, evidence=dated)
 
 
 def _provenance(made: Provenance, entries: tuple[Entry, ...]) -> Provenance:
     """The new one, with the count of all that was put to the test, which its promise of error is about."""
-    tested = {(one.operation.name, one.operation.dtype) for one in entries if one.processes}
+    tested = {(one.operation.name, one.operation.dtype) for one in entries if one.evidence.processes}
     return replace(made, rules_tested=max(made.rules_tested, len(tested)))
-
-
-def _order(entry: Entry) -> tuple[str, str, tuple[tuple[str, int], ...]]:
-    return entry.operation.name, entry.operation.dtype, entry.operation.sizes

@@ -8,7 +8,7 @@ from autotune.host.numeric_libraries import series
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration, clamp
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer, is_same_system
 from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer
@@ -127,13 +127,15 @@ def usable(entry: Entry, source: Source, here: Here) -> Entry | str:
     """An entry of a profile that fits, as it may be used here; or why it may not be, as a sentence."""
     own = _same_host(source.profile, here) or _is_renamed(source.profile, source.layer, here)
     if not (own or source.layer is Layer.NAMED):
-        if entry.contested:
+        if entry.evidence.contested:
             return "contested: hosts of this class disagree about it; measured here, it would count."
         if source.layer not in _CONFIRMED_BY_PLACE and not _confirmed(entry):
-            count = "one host alone has" if entry.hosts in {None, 1} else f"{entry.hosts} hosts have"
+            hosts = entry.evidence.hosts
+            count = "one host alone has" if hosts in {None, 1} else f"{hosts} hosts have"
             return f"hosts: {count} measured it; {HOSTS} must agree, or a trusted signer vouch for it."
-    if entry.status is Status.TUNED and entry.ratio_high is not None and entry.ratio_high >= 1:
-        return f"interval: with {entry.choice} it may take {entry.ratio_high:.3g} times the default's time."
+    interval = entry.evidence.interval
+    if entry.status is Status.TUNED and interval is not None and interval[0] <= 1:
+        return f"interval: with {entry.choice} it may be {interval[0]:.3g} times as fast as the default."
     return carried(entry, source.profile.key, here)
 
 
@@ -149,24 +151,21 @@ def carried(entry: Entry, theirs: Key, here: Here) -> Entry | str:
     if same_allocation(theirs, here.key):
         return entry
     faster = _default_faster(entry, theirs, here)
-    holding = tuple(count for count in entry.safe_threads if count <= usable_cpus) if faster == 1 else ()
-    others = tuple(one for one in entry.alternatives if faster == 1 and one[0].cpus <= usable_cpus)
-    kept = replace(entry, safe_threads=holding, alternatives=others)
+    counts, alternatives = (entry.evidence.safe_threads, entry.alternatives) if faster == 1 else ((), ())
+    safe_threads = tuple(count for count in counts if count <= usable_cpus)
+    evidence = replace(entry.evidence, safe_threads=safe_threads)
+    smaller = tuple(item for item in alternatives if item.choice.cpus <= usable_cpus)
+    kept = replace(entry, evidence=evidence, alternatives=smaller)
     if entry.status is not Status.TUNED:
         return kept
     clamped = clamp(entry.choice, usable_cpus)
     if clamped != entry.choice:
-        if clamped == Configuration(blas_threads=clamped.blas_threads) and clamped.blas_threads in holding:
+        if (
+            clamped == Configuration(blas_threads=clamped.blas_threads)
+            and clamped.blas_threads in safe_threads
+        ):
             reason = f"{clamped}, no slower than the default where {entry.choice} was fastest."
-            return replace(
-                kept,
-                choice=clamped,
-                reason=reason,
-                tuned_seconds=None,
-                ratio=None,
-                ratio_low=None,
-                ratio_high=None,
-            )
+            return replace(kept, choice=clamped, reason=reason, evidence=_without_speedup(evidence))
         return (
             f"choice: {entry.choice} was measured with {theirs.usable_cpus} usable CPUs; the "
             f"{usable_cpus} here leave {clamped}, which was not measured."
@@ -185,13 +184,25 @@ def carried(entry: Entry, theirs: Key, here: Here) -> Entry | str:
             f"choice: {entry.choice} was proved with {_allocation(theirs)}; how fast the default is with "
             f"{_allocation(here.key)} does not follow from it."
         )
-    bound = (entry.ratio_high or 1.0) * faster
-    if bound >= 1:
+    low, high = evidence.interval or (1.0, 1.0)
+    if low / faster <= 1:
         return (
             f"choice: {entry.choice} beat the default of {_allocation(theirs)}; with {_allocation(here.key)} "
             f"the default may be {faster:.3g} times as fast, and the gain is not."
         )
-    return replace(kept, ratio=None, ratio_low=None, ratio_high=bound)
+    return replace(kept, evidence=_without_speedup(evidence, interval=(low / faster, high)))
+
+
+def _without_speedup(evidence: Evidence, interval: tuple[float, float] | None = None) -> Evidence:
+    """Return the evidence without the speed-up, which was measured elsewhere; an interval may hold here too."""
+    return replace(
+        evidence,
+        speedup=None,
+        interval=interval,
+        expected_speedup=None,
+        full_capacity_share=None,
+        tuned_seconds=None,
+    )
 
 
 def same_allocation(theirs: Key, ours: Key) -> bool:
@@ -222,7 +233,8 @@ def _kinds(key: Key) -> set[str]:
 
 def blank(entry: Entry, reason: str) -> Entry:
     """A refused entry as its neighbours have to see it: a size where no choice is known to be safe."""
-    return Entry(operation=entry.operation, status=Status.NOISY, reason=reason, contested=entry.contested)
+    evidence = Evidence(contested=entry.evidence.contested)
+    return Entry(operation=entry.operation, status=Status.NOISY, reason=reason, evidence=evidence)
 
 
 def _entries(source: Source, here: Here) -> tuple[dict[tuple[str, str], list[Entry]], list[Refusal]]:
@@ -249,7 +261,7 @@ def _is_renamed(profile: Profile, layer: Layer, here: Here) -> bool:
 
 
 def _confirmed(entry: Entry) -> bool:
-    return (entry.hosts or 1) >= HOSTS or entry.signer is not None
+    return (entry.evidence.hosts or 1) >= HOSTS or entry.evidence.signer is not None
 
 
 def _default_faster(entry: Entry, theirs: Key, here: Here) -> float | None:
@@ -263,7 +275,7 @@ def _default_faster(entry: Entry, theirs: Key, here: Here) -> float | None:
     """
     if not _calls_blas(entry):
         return 1.0
-    threads, cpus = _default(theirs, entry.default_threads)
+    threads, cpus = _default(theirs, entry.evidence.default_threads)
     threads_here, cpus_here = _default(here.key, here.schedulable_cpus)
     if threads is None or cpus is None or cpus_here is None:
         return None
@@ -298,7 +310,7 @@ def _default_choice(key: Key) -> Configuration | None:
 def _calls_blas(entry: Entry) -> bool:
     row = CATALOGUE.get(entry.operation.name)
     stack = row is not None and row.family is Family.STACK
-    return stack or entry.choice.blas_threads is not None or entry.default_threads is not None
+    return stack or entry.choice.blas_threads is not None or entry.evidence.default_threads is not None
 
 
 def _differences(theirs: Key, ours: Key) -> Iterator[tuple[str, object, object]]:

@@ -59,7 +59,7 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[Found | None
         entry = choose(rung.entries, operation)
         if entry is None:
             passed.append(Refusal(rung.path, str(operation), _outside(rung.entries, operation)))
-        elif not (entry.undecided or all(one.undecided for one in rung.entries)):
+        elif entry.is_decided and any(one.is_decided for one in rung.entries):
             return Found(entry, rung.level, rung.path, rung.why), passed
         else:
             passed.append(Refusal(rung.path, str(operation), entry.reason))
@@ -70,7 +70,7 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[Found | None
 
 def refused(entry: "Entry") -> bool:
     """Does this entry only stand in for a refused one? See `fit.blank`."""
-    return entry.default_seconds is None and entry.status == "noisy"
+    return entry.evidence.default_seconds is None and entry.status == "noisy"
 
 
 def _outside(entries: "Sequence[Entry]", operation: "Operation") -> str:

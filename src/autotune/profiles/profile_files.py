@@ -24,11 +24,11 @@ def read(path: Path, layer: Layer = Layer.SHIPPED) -> Profile:
 
     Raises ProfileError with the path and a sentence for whatever is wrong.
     """
-    from autotune.profiles.schema import profile_of
+    from autotune.profiles.profile_document import decode_profile
 
     try:
         _refuse_folder(path)
-        return profile_of(parse(read_file(path, _rule(path, layer)).data))
+        return decode_profile(parse(read_file(path, _rule(path, layer)).data))
     except (ProfileError, UntrustedFile) as error:
         raise ProfileError(error.reason, path) from None
     except OSError as error:

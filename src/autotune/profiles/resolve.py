@@ -168,6 +168,7 @@ def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any])
     from pathlib import Path
 
     from autotune.profiles.consensus import consensus
+    from autotune.profiles.entry_document import encode_entry
     from autotune.profiles.fit import Source, rungs
     from autotune.profiles.profile_files import read
 
@@ -180,7 +181,7 @@ def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any])
             unread.append(Refusal(path, None, error.reason))
     built, refusals = rungs(sources, site)
     groups = [
-        Group(name, dtype, one.level, one.path, one.why, [compiled_copy.pack(entry) for entry in one.entries])
+        Group(name, dtype, one.level, one.path, one.why, [encode_entry(entry) for entry in one.entries])
         for (name, dtype), steps in built.items()
         for one in steps
     ]
@@ -196,7 +197,9 @@ def _votes(built: Iterable[Sequence[Rung]]) -> list["Entry"]:
     for steps in built:
         for rung in reversed(steps):
             if rung.same_allocation:
-                votes |= {one.operation: one for one in rung.entries if one.contested or not refused(one)}
+                votes |= {
+                    one.operation: one for one in rung.entries if one.evidence.contested or not refused(one)
+                }
     return list(votes.values())
 
 

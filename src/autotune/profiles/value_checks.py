@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from autotune.errors import ProfileError
-from autotune.model.operation import NAME
+from autotune.model.constraints import NAME
 
 Check = Callable[[Any, str], Any]
 _E = TypeVar("_E", bound=StrEnum)

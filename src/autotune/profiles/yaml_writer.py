@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from autotune.model.profile import Profile
-from autotune.profiles.schema import document_of
+from autotune.model.profile import SCHEMA_URL, Profile
+from autotune.profiles.profile_document import encode_profile
 from autotune.profiles.yaml_subset import MAX_TEXT
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_+-]*")
@@ -19,8 +19,8 @@ _NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off"}
 
 def text_of(profile: Profile) -> str:
     """The YAML text of a profile."""
-    document = document_of(profile)
-    lines = [f"# {line}" for line in _comment(profile)]
+    document = encode_profile(profile)
+    lines = [f"# yaml-language-server: $schema={SCHEMA_URL}", *(f"# {line}" for line in _comment(profile))]
     lines.append(f"schema: {document['schema']}")
     lines += ["key:", *(f"  {name}: {_flow(part)}" for name, part in document["key"].items())]
     if document["provenance"]:
@@ -48,8 +48,8 @@ def _comment(profile: Profile) -> Iterator[str]:
         when = f" on {made.created[:10]}" if made.created and _is_date(made.created[:10]) else ""
         version = f" {made.autotune}" if made.autotune else ""
         yield _one_line(f"Measured by autotune{version}{when} with `autotune calibrate`.")
-    yield f"{tuned} of {len(profile.entries)} entries are not NumPy's default. Ratio: tuned / default time."
-    if any(entry.hosts is not None for entry in profile.entries):
+    yield f"{tuned} of {len(profile.entries)} entries are not NumPy's default. Speed-up: default / tuned time."
+    if any(entry.evidence.hosts is not None for entry in profile.entries):
         yield "A copy of what the cluster's store says: `autotune store pull` replaces it, and edits with it."
     else:
         yield "Safe to edit and to commit. The format is described in docs/profile-format.md."

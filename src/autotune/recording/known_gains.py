@@ -70,7 +70,7 @@ def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[O
     others = [
         speedup
         for one in sizes
-        if (other := find(one)) is not None and not other.undecided
+        if (other := find(one)) is not None and other.is_decided
         if (speedup := 1.0 if other.choice.is_default else speedup_of(other)[0]) is not None
     ]
     if others:
@@ -88,8 +88,5 @@ def _within(operation: Operation, measured: Iterable[Operation]) -> Operation:
 
 def speedup_of(entry: Entry) -> tuple[float | None, float | None, float | None]:
     """Return an entry's proved speed-up and the ends of its interval."""
-    if entry.ratio is None:
-        return None, None, None
-    low = None if entry.ratio_high is None else 1 / entry.ratio_high
-    high = None if entry.ratio_low is None else 1 / entry.ratio_low
-    return 1 / entry.ratio, low, high
+    low, high = entry.evidence.interval or (None, None)
+    return entry.evidence.speedup, low, high

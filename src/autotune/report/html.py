@@ -106,17 +106,17 @@ def figure(
 
 def spoken(row: Row) -> Row:
     """A row with what figures and tables say of it: speeds, not times; a kept default runs at 1."""
-    ratio = row["ratio"] if row.get("status", Status.TUNED) == Status.TUNED else 1.0
-    claimed = ratio is not None and row.get("status") == Status.TUNED
-    low, high = (row.get("ratio_high"), row.get("ratio_low")) if claimed else (None, None)
     status = row.get("status")
+    speedup = row["speedup"] if status in {None, Status.TUNED} else 1.0
+    claimed = speedup is not None and status == Status.TUNED
     return {
         **row,
         "label": row["operation"] if row["dtype"] == "float64" else f"{row['operation']} {row['dtype']}",
-        "speedup": 1 / ratio if ratio else 1.0,
-        "low": 1 / low if low else None,
-        "high": 1 / high if high else None,
+        "speedup": speedup or 1.0,
+        "low": row.get("speedup_low") if claimed else None,
+        "high": row.get("speedup_high") if claimed else None,
         "choice": row["choice"] if status in {None, Status.TUNED} else rows.brief(DEFAULT),
+        "expected_speedup": row.get("expected_speedup") if claimed else None,
     }
 
 
@@ -182,6 +182,8 @@ ENTRY = (
     HtmlColumn("speedup", "speed-up", times),
     HtmlColumn("low", "from", times),
     HtmlColumn("high", "to", times),
+    HtmlColumn("expected_speedup", "expected", times),
+    HtmlColumn("full_capacity_share", "at full capacity", percent),
     HtmlColumn("processes", "processes", str),
     HtmlColumn("pairs", "pairs", str),
     HtmlColumn("reason", "reason"),

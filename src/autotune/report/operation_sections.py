@@ -96,7 +96,7 @@ def _heats(label: str, points: Sequence[Row]) -> Iterable[str]:
     ):
         # of several chunks or methods the best speaks for its cell
         cells: dict[tuple[int, int], Row] = {}
-        for row in sorted(group, key=lambda row: -row["ratio"]):
+        for row in sorted(group, key=lambda row: row["speedup"]):
             cells[row["blas_threads"], row["workers"]] = row
         name = f"{label} {sizes}: BLAS threads by workers"
         title = f"{name}. {best_of(cells.values())}"
@@ -148,10 +148,7 @@ def _search(label: str, trials: Sequence[Row]) -> str:
         HtmlColumn("failure", "failure"),
         HtmlColumn("at"),
     ]
-    shown = [
-        {**row, "speedup": row["ratio"] and 1 / row["ratio"], "best": 1 / row["best"]}
-        for row in sorted(trials, key=lambda row: (row["size"], row["sizes"], row["elapsed"]))
-    ]
+    shown = sorted(trials, key=lambda row: (row["size"], row["sizes"], row["elapsed"]))
     return figure(
         "search",
         f"{label}: {len(shown)} trials in {max(row['elapsed'] for row in shown):.0f} s; the line is what led",

@@ -164,9 +164,9 @@ def _shares(row: Row) -> tuple[float, float]:
 def noise(entries: Sequence[Row], subject: Subject) -> str:
     resolution = subject.profile.provenance.resolution
     shown = [
-        {**row, "half_width": log(row["ratio_high"] / row["ratio_low"]) / 2, "resolution": resolution}
+        {**row, "half_width": log(row["speedup_high"] / row["speedup_low"]) / 2, "resolution": resolution}
         for row in entries
-        if row["ratio_low"] and row["ratio_high"] and row["default_seconds"]
+        if row["speedup_low"] and row["speedup_high"] and row["default_seconds"]
     ]
     said = (
         f"Two identical configurations can be told apart from {resolution:.1%} on (the dashed line); no smaller gain "

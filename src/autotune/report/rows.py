@@ -1,6 +1,6 @@
 """Profiles and their sessions as rows of plain values: what figures draw, tables show, JSON and CSV hold. Pure.
 
-Seconds, bytes and elements; ratios are times over the default's, as in the profile. Unknown is None.
+Seconds, bytes and elements; speed-ups are over the default, as in the profile. Unknown is None.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -108,7 +108,7 @@ def trials(subject: Subject) -> list[Row]:
             "process": one.process,
             "elapsed": one.elapsed,
             **_knobs(one.configuration),
-            "ratio": one.ratio,
+            "speedup": one.speedup,
             "best": one.best,
             "failure": one.failure,
         }
@@ -124,17 +124,17 @@ def points(subject: Subject) -> list[Row]:
     cpus = subject.profile.key.usable_cpus
     corners = (
         trial_history.ConfigurationRecord(
-            operation=entry.operation, configuration=corner, ratio=ratio, processes=0
+            operation=entry.operation, configuration=corner.choice, speedup=corner.speedup, processes=0
         )
         for entry in subject.profile.entries
-        for corner, ratio in entry.corners
+        for corner in entry.corners
     )
     return [
         {
             "profile": subject.label,
             **_work(one.operation),
             **_knobs(one.configuration),
-            "ratio": one.ratio,
+            "speedup": one.speedup,
             "processes": one.processes,
         }
         for one in (
@@ -223,22 +223,26 @@ def _entry(subject: Subject, entry: Entry) -> Row:
     hardware = subject.profile.key.hardware
     least = roofline(entry.operation, subject.profile.provenance, l3_bytes=hardware.l3_bytes)
     tuned = entry.status is Status.TUNED
-    reached = entry.tuned_seconds if tuned else entry.default_seconds
+    evidence = entry.evidence
+    low, high = evidence.interval or (None, None)
+    reached = evidence.tuned_seconds if tuned else evidence.default_seconds
     return {
         "profile": subject.label,
         **_work(entry.operation),
         "status": str(entry.status),
         **_knobs(entry.choice),
-        "ratio": entry.ratio,
-        "ratio_low": entry.ratio_low,
-        "ratio_high": entry.ratio_high,
-        "default_seconds": entry.default_seconds,
-        "tuned_seconds": entry.tuned_seconds,
+        "speedup": evidence.speedup,
+        "speedup_low": low,
+        "speedup_high": high,
+        "expected_speedup": evidence.expected_speedup,
+        "full_capacity_share": evidence.full_capacity_share,
+        "default_seconds": evidence.default_seconds,
+        "tuned_seconds": evidence.tuned_seconds,
         "seconds": reached,
-        "processes": entry.processes,
-        "pairs": entry.pairs,
-        "default_threads": entry.default_threads,
-        "retained_bytes": entry.retained_bytes,
+        "processes": evidence.processes,
+        "pairs": evidence.pairs,
+        "default_threads": evidence.default_threads,
+        "retained_bytes": evidence.retained_bytes,
         "bound": None if least is None else str(least.bound),
         "limit_seconds": None if least is None else least.seconds,
         "reason": entry.reason,

@@ -121,7 +121,7 @@ def apply(
     return applied
 
 
-def apply_from_start(*, reductions: bool, learn: bool) -> None:
+def apply_from_start(*, reductions: bool, learn: bool = False) -> None:
     """Apply for `autotune run`, once the program has loaded NumPy; later apply() calls keep to it."""
     state.initial_reductions, state.initial_learn = reductions, learn
     apply()

@@ -11,7 +11,7 @@ from autotune.model import units
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import ALIASES, COMMANDS
 from autotune.model.configuration import Configuration, clamp
-from autotune.model.entry import Entry
+from autotune.model.entry import Entry, Evidence
 from autotune.model.operation import Operation
 from autotune.profiles.fit_level import Level
 from autotune.profiles.lookup import Refusal
@@ -53,16 +53,16 @@ class Explained:
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values."""
         entry = self.entry
-        interval = None
-        if entry is not None and entry.ratio_low and entry.ratio_high:
-            interval = [1 / entry.ratio_high, 1 / entry.ratio_low]
+        evidence = Evidence() if entry is None else entry.evidence
         return {
             "operation": self.operation,
             "level": str(self.level),
             "choice": self.choice.as_dict(),
             "status": None if entry is None else str(entry.status),
-            "speedup": None if entry is None or not entry.ratio else 1 / entry.ratio,
-            "interval": interval,
+            "speedup": evidence.speedup,
+            "interval": evidence.interval,
+            "expected_speedup": evidence.expected_speedup,
+            "full_capacity_share": evidence.full_capacity_share,
             "reason": self.reason,
             "source": self.source,
             "fit": self.fit,
@@ -370,15 +370,16 @@ def _table(
     yield from table.heading()
     for name, level, row in zip(names, levels, rows, strict=True):
         entry = None if row.choice.is_default else row.entry
-        notes = [f"{row.reason} {_interval(entry)}".rstrip()] if reasons else []
+        notes = [f"{row.reason} {_evidence(entry)}".rstrip()] if reasons else []
         if reasons:
             notes += [f"not [{paths[refusal.path]}]: {refusal.reason}" for refusal in row.refused]
-        speedup = units.speedup(None if entry is None else entry.ratio)
+        speedup = units.speedup(None if entry is None else entry.evidence.speedup)
         yield from table.row([name, level, str(row.choice), speedup], *notes)
 
 
-def _interval(entry: Entry | None) -> str:
-    """The interval of a choice's speed-up, in a sentence; nothing for the default."""
-    if entry is None or not entry.ratio_low or not entry.ratio_high:
+def _evidence(entry: Entry | None) -> str:
+    """The interval of a choice's speed-up, and the states of the machine; nothing for the default."""
+    if entry is None or entry.evidence.interval is None:
         return ""
-    return f"95 % interval of its speed-up: {units.speedup_interval(entry.ratio_low, entry.ratio_high)}."
+    interval = units.interval(entry.evidence.interval)
+    return f"95 % interval of its speed-up: {interval}. {entry.evidence.capacity_note}".rstrip()

@@ -31,7 +31,7 @@ def is_name(name: str) -> bool:
         return True
     import re
 
-    from autotune.model.operation import NAME
+    from autotune.model.constraints import NAME
 
     return isinstance(name, str) and re.fullmatch(NAME, name) is not None
 

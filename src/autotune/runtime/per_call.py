@@ -289,7 +289,7 @@ class PerCall:
             threads=None if threads is None or most is None else min(threads, most),
             covered=match is not None,
         )
-        calls.learns = self.learner is not None and (match is None or match.entry.undecided)
+        calls.learns = self.learner is not None and (match is None or not match.entry.is_decided)
         return calls
 
     # --- loops of ufuncs ------------------------------------------------------------------------

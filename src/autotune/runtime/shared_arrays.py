@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from autotune.errors import UsageError
-from autotune.model.catalogue import LARGEST_SIZE
 from autotune.model.configuration import DEFAULT, Method
+from autotune.model.constraints import LARGEST_SIZE
 from autotune.parallel import process_blocks, shared_memory
 from autotune.parallel.operands import Shape, as_outs, shape_of
 from autotune.parallel.shared_array import SharedArray

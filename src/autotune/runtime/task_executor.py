@@ -49,7 +49,7 @@ def executor(
     in_processes = name.endswith(IN_PROCESSES)
     if processes and not in_processes and name + IN_PROCESSES in CATALOGUE:
         other, choice = _measured(name + IN_PROCESSES, dtype, sizes)
-        if _ratio(other) < _ratio(entry) and _may_have_processes():
+        if _speedup(other) > _speedup(entry) and _may_have_processes():
             entry, chosen, in_processes = other, choice, True
     if in_processes and not chosen.is_default and _may_have_processes():
         from autotune.parallel.process_executor import ProcessExecutor
@@ -69,9 +69,9 @@ def _measured(name: str, dtype: Any, sizes: dict[str, int]) -> "tuple[Found | No
     return (None if resolution is None or named is None else resolution.find(named)), chosen
 
 
-def _ratio(entry: "Found | None") -> float:
-    """Return the time of an entry's choice over that of the plain loop."""
-    return 1.0 if entry is None or entry.entry.ratio is None else entry.entry.ratio
+def _speedup(match: "Found | None") -> float:
+    """Return the speed-up of an entry's choice over the plain loop."""
+    return 1.0 if match is None else match.entry.evidence.speedup or 1.0
 
 
 def _may_have_processes() -> bool:

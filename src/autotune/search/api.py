@@ -6,7 +6,8 @@ from math import inf
 
 from autotune.bench.user_workload import from_function
 from autotune.errors import BadBudget, BadSize, UsageError
-from autotune.model.catalogue import LARGEST_SIZE, is_whole
+from autotune.model.catalogue import is_whole
+from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.profile import Profile
 from autotune.profiles.entry_merge import keep, own_path
 from autotune.search.events import ignore

@@ -10,6 +10,7 @@ from dataclasses import replace
 from math import exp, log1p
 
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Alternative
 from autotune.model.interpolation import TIE, adjacent_sizes
 from autotune.model.operation import Operation
 from autotune.search.evidence import Evidence
@@ -22,11 +23,11 @@ LEADERS = 4
 """Ways of either size that are measured at the other, too."""
 
 Found = Mapping[Operation, Evidence]
-Alternatives = tuple[tuple[Configuration, float], ...]
+Alternatives = tuple[Alternative, ...]
 
 
 def alternatives(found: Found) -> dict[Operation, Alternatives]:
-    """For every size the configurations that may be the best between it and the next, with their ratios.
+    """For every size the configurations that may be the best between it and the next, with their speed-ups.
 
     All were measured at both sizes, and at neither to be slower than the default.
     """
@@ -40,7 +41,9 @@ def alternatives(found: Found) -> dict[Operation, Alternatives]:
         for best in _envelope(ratios[small], ratios[large]):
             kept[small][best] = kept[large][best] = None
     return {
-        one: tuple((safe[one][chosen], exp(ratios[one][chosen])) for chosen in ways)
+        one: tuple(
+            Alternative(choice=safe[one][chosen], speedup=exp(-ratios[one][chosen])) for chosen in ways
+        )
         for one, ways in kept.items()
     }
 

@@ -4,15 +4,16 @@ from dataclasses import replace
 from math import exp, log1p
 from statistics import median
 
+from autotune.model import entry as model
 from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import DEFAULT, Configuration, Knob
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.operation import Operation
 from autotune.search.confirmation import Candidate, Findings, Verdict, in_words
 from autotune.search.crossings import Alternatives
 from autotune.search.environment import Environment
 from autotune.search.evidence import Evidence
-from autotune.search.machine_states import OCCUPANCY, Capacity
+from autotune.search.machine_states import Capacity
 from autotune.search.sequential_test import MARGIN
 
 OUT_OF_TIME = "The time allowed ended before its turn."
@@ -56,12 +57,12 @@ def decide(
     failed = candidate is not None and candidate.verdict is Verdict.FAILED
     if not evidence.default_seconds and not failed:
         return bare
-    known = replace(
-        bare,
+    measured = replace(
+        bare.evidence,
         default_seconds=median(evidence.default_seconds) if evidence.default_seconds else None,
         safe_threads=_safe_threads(kind, environment, evidence),
-        corners=_corners(kind, environment, evidence),
     )
+    known = replace(bare, evidence=measured, corners=_corners(kind, environment, evidence))
     if candidate is None:
         entry = replace(known, status=Status.DEFAULT_KEPT, reason=_nothing_better(evidence))
     else:
@@ -79,7 +80,8 @@ def decide(
 def kept(operation: Operation, kind: Kind, environment: Environment, *, status: Status, reason: str) -> Entry:
     """Make an entry that keeps the default without evidence."""
     threads = environment.default_threads if Knob.BLAS_THREADS in kind.knobs else None
-    return Entry(operation=operation, status=status, reason=reason, default_threads=threads)
+    evidence = model.Evidence(default_threads=threads)
+    return Entry(operation=operation, status=status, reason=reason, evidence=evidence)
 
 
 def _tested(known: Entry, candidate: Candidate, evidence: Evidence, capacity: Capacity | None) -> Entry:
@@ -92,43 +94,44 @@ def _tested(known: Entry, candidate: Candidate, evidence: Evidence, capacity: Ca
     findings = candidate.findings(capacity)
     if candidate.verdict is Verdict.ACCEPTED:
         return _tuned(known, candidate, evidence, findings)
-    tested = _with_findings(known, findings)
     alone = choice == Configuration(blas_threads=choice.blas_threads)
-    safe = tuple(count for count in known.safe_threads if not (alone and count == choice.blas_threads))
+    counts = known.evidence.safe_threads
+    safe = tuple(count for count in counts if not (alone and count == choice.blas_threads))
+    known = replace(known, evidence=replace(known.evidence, safe_threads=safe))
+    tested = replace(known, evidence=_with_findings(known.evidence, findings))
     if candidate.verdict is Verdict.DROPPED:
-        reason = f"{choice} was tested. {candidate.reason}{_states(findings)}"
-        return replace(tested, status=Status.DEFAULT_KEPT, reason=reason, safe_threads=safe)
+        reason = f"{choice} was tested. {candidate.reason}"
+        return replace(tested, status=Status.DEFAULT_KEPT, reason=reason)
     missing = candidate.fewer_cpus and len(candidate.visits) >= 2 and not findings.full
     if candidate.verdict is Verdict.NOISY or missing:
         reason = (
             f"{choice} uses fewer CPUs than the default, and no undisturbed timings at full capacity could be "
             f"had in {len(candidate.visits)} processes. {capacity or ''}"
         )
-        return replace(known, status=Status.NOISY, reason=reason.rstrip(), safe_threads=safe)
+        return replace(known, status=Status.NOISY, reason=reason.rstrip())
     seemed = exp(-evidence.estimate(choice)) if choice in evidence.visits else exp(-candidate.seemed)
     processes = len(candidate.visits)
     reason = (
         f"{choice} looked {seemed:.2f} times as fast; the time allowed ended after {processes} "
         f"process{'es' * (processes != 1)} of its test."
     )
-    return replace(tested, status=Status.UNDECIDED, reason=reason, safe_threads=safe)
+    return replace(tested, status=Status.UNDECIDED, reason=reason)
 
 
 def _tuned(known: Entry, candidate: Candidate, evidence: Evidence, findings: Findings) -> Entry:
     choice = candidate.choice
-    entry = _with_findings(known, findings)
+    tested = _with_findings(known.evidence, findings)
     alone = choice == Configuration(blas_threads=choice.blas_threads) and choice.blas_threads is not None
-    safe = {*known.safe_threads, *([choice.blas_threads] if alone else [])}
-    seconds = entry.default_seconds
-    return replace(
-        entry,
-        status=Status.TUNED,
-        reason=f"Proved faster in {entry.processes} fresh processes.{_states(findings)}",
-        choice=choice,
-        tuned_seconds=None if seconds is None or entry.ratio is None else seconds * entry.ratio,
+    safe = {*tested.safe_threads, *([choice.blas_threads] if alone else [])}
+    seconds, speedup = tested.default_seconds, tested.speedup
+    tested = replace(
+        tested,
+        tuned_seconds=None if seconds is None or speedup is None else seconds / speedup,
         safe_threads=tuple(sorted(count for count in safe if count is not None)),
         retained_bytes=evidence.retained_bytes.get(choice),
     )
+    reason = f"Proved faster in {tested.processes} fresh processes."
+    return replace(known, status=Status.TUNED, reason=reason, choice=choice, evidence=tested)
 
 
 def _tested_quietly(entry: Entry, candidate: Candidate, quiet: Candidate, capacity: Capacity | None) -> Entry:
@@ -146,39 +149,24 @@ def _tested_quietly(entry: Entry, candidate: Candidate, quiet: Candidate, capaci
         entry,
         status=status,
         choice=DEFAULT,
-        tuned_seconds=None,
-        retained_bytes=None,
+        evidence=replace(entry.evidence, tuned_seconds=None, retained_bytes=None),
         reason=f"{candidate.choice} was proved beside the neighbours, but without them {why}",
     )
 
 
-def _with_findings(known: Entry, findings: Findings) -> Entry:
-    """The entry with the numbers of the test; no ratio is stated below the least number of processes."""
-    ends = findings.interval
-    if ends is None or findings.expected is None:
-        return replace(known, processes=len(findings.values), pairs=len(findings.pairs))
-    ratio, low, high = ends
+def _with_findings(known: model.Evidence, findings: Findings) -> model.Evidence:
+    """The evidence with the numbers of the test; no speed-up is stated below the least number of processes."""
+    counted = replace(known, processes=len(findings.values), pairs=len(findings.pairs))
+    if findings.interval is None or findings.expected is None:
+        return counted
+    ratio, low, high = findings.interval
     return replace(
-        known,
+        counted,
         default_seconds=median(pair.default_seconds for pair in findings.pairs),
-        ratio=ratio,
-        ratio_low=low,
-        ratio_high=high,
-        expected_ratio=exp(findings.expected),
+        speedup=1 / ratio,
+        interval=(1 / high, 1 / low),
+        expected_speedup=exp(-findings.expected),
         full_capacity_share=findings.full_share,
-        processes=len(findings.values),
-        pairs=len(findings.pairs),
-    )
-
-
-def _states(findings: Findings) -> str:
-    """A sentence on the machine's states, where capacity was missing for a time that counts."""
-    share, expected = findings.full_share, findings.expected
-    if share is None or expected is None or 1.0 - share < OCCUPANCY:
-        return ""
-    return (
-        f" The machine was at full capacity {share:.0%} of the time; over all states the expected speed-up "
-        f"is {exp(-expected):.2f}."
     )
 
 
@@ -201,12 +189,14 @@ def _safe_threads(kind: Kind, environment: Environment, evidence: Evidence) -> t
     return tuple(sorted({*evidence.safe_threads(log1p(MARGIN)), *default}))
 
 
-def _corners(
-    kind: Kind, environment: Environment, evidence: Evidence
-) -> tuple[tuple[Configuration, float], ...]:
-    """For tasks the four corners: BLAS threads and workers, one or all of each, with their ratios from exploration."""
+def _corners(kind: Kind, environment: Environment, evidence: Evidence) -> tuple[Alternative, ...]:
+    """For tasks the four corners: BLAS threads and workers, one or all of each, as exploration measured them."""
     if kind.family is not Family.TASKS:
         return ()
     ends = sorted({1, environment.usable_cpus})
     corners = [Configuration(blas_threads=blas, workers=workers) for blas in ends for workers in ends]
-    return tuple((one, exp(evidence.estimate(one))) for one in corners if one in evidence.visits)
+    return tuple(
+        Alternative(choice=corner, speedup=exp(-evidence.estimate(corner)))
+        for corner in corners
+        if corner in evidence.visits
+    )

@@ -42,8 +42,8 @@ class Tried(Progress):
 
     operation: Operation
     configuration: Configuration
-    ratio: float | None
-    """Its time divided by the default's, from exploration (not a claim); None if it failed."""
+    speedup: float | None
+    """Time of the default divided by its time, from exploration (not a claim); None if it failed."""
     failure: Failure | None = None
 
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autotune.model.catalogue import LARGEST_SIZE
+from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.measurement import Session
 from autotune.model.profile import Profile
 from autotune.search import trial_history
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def export_study(profile: Profile, sessions: Sequence[Session], path: Path) -> int:
     """Write a journal file of Optuna's with one study for every size of every operation; return how many.
 
-    The objective is the time divided by the default's in the same process; failed trials are failed there. When
+    The objective is the speed-up over the default in the same process; failed trials are failed there. When
     a trial ran is told from the profile's date on, as time of search. Raises OSError.
     """
     import optuna
@@ -32,7 +32,7 @@ def export_study(profile: Profile, sessions: Sequence[Session], path: Path) -> i
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     count = 0
     for name, group in groupby(trials, key=lambda one: str(one.operation)):
-        study = optuna.create_study(storage=storage, study_name=name, direction="minimize")
+        study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
         together = list(group)
         space = _space(together)
         study.add_trials([_trial(one, space, begin) for one in together])
@@ -63,8 +63,8 @@ def _trial(
 
     knobs = one.configuration.as_dict()
     trial = optuna.trial.create_trial(
-        state=optuna.trial.TrialState.FAIL if one.ratio is None else optuna.trial.TrialState.COMPLETE,
-        value=one.ratio,
+        state=optuna.trial.TrialState.FAIL if one.speedup is None else optuna.trial.TrialState.COMPLETE,
+        value=one.speedup,
         params=knobs,
         distributions={knob: space[knob] for knob in knobs},
         user_attrs={"process": one.process, "leader": one.best, "failure": one.failure},

@@ -7,7 +7,7 @@ from math import exp, inf, isfinite, log, log1p
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
@@ -207,7 +207,7 @@ class _Calibration:
             Tried(
                 operation=measurement.operation,
                 configuration=measurement.configuration,
-                ratio=None if value is None else exp(value),
+                speedup=None if value is None else exp(-value),
                 failure=measurement.failure,
                 **self._progress(),
             )
@@ -305,7 +305,7 @@ class _Calibration:
 
     def _settle(self, operations: Iterable[Operation]) -> Iterator[Entry]:
         """Entries of these sizes that are decided now and were not, or not so, before."""
-        others: Mapping[Operation, tuple[tuple[Configuration, float], ...]] = {}
+        others: Mapping[Operation, tuple[Alternative, ...]] = {}
         for operation in operations:
             size = self.sizes[operation]
             if size.under_test:
@@ -336,7 +336,7 @@ class _Calibration:
             self.report(Decided(entry=entry, **self._progress()))
             yield entry
 
-    def _entry(self, size: _Size, others: tuple[tuple[Configuration, float], ...]) -> Entry:
+    def _entry(self, size: _Size, others: tuple[Alternative, ...]) -> Entry:
         best = size.best
         return decide(
             size.operation,
@@ -384,7 +384,7 @@ def confirm(
                 choice=one.choice,
                 fewer_cpus=fewer,
                 error=ERROR,
-                seemed=log(one.ratio or 1.0),
+                seemed=-log(one.evidence.speedup or 1.0),
             )
         )
     while confirmation.open and clock.remaining > 0:

@@ -237,12 +237,13 @@ def tune_command(request: CommandRequest, *, report: Listener) -> Entry:
         capacity = Capacity(usable_cpus=environment.usable_cpus)
         entries = calibrate(plan, environment=environment, clock=clock, report=report, capacity=capacity)
         (entry,) = plan.in_order(entries)
-    entry = replace(entry, safe_threads=())  # BLAS's are but a part of a command's threads
+    evidence = replace(entry.evidence, safe_threads=())  # BLAS's are but a part of a command's threads
     if request.metric is None:
-        return entry
+        return replace(entry, evidence=evidence)
     walls = {one: median(seconds) for one, seconds in bench.wall_seconds.items() if seconds}
     tuned = None if entry.choice.is_default else walls.get(entry.choice)
-    return replace(entry, default_seconds=walls.get(DEFAULT), tuned_seconds=tuned)
+    evidence = replace(evidence, default_seconds=walls.get(DEFAULT), tuned_seconds=tuned)
+    return replace(entry, evidence=evidence)
 
 
 def profile_with(entry: Entry, path: Path) -> Profile:
@@ -255,7 +256,9 @@ def profile_with(entry: Entry, path: Path) -> Profile:
         old = profile_files.read(path)
         if old.key == key and is_same_computer(old.provenance, Provenance(host=host_id(), marks=marks())):
             return Profile(key=key, entries=(entry,), provenance=old.provenance)
-    provenance = replace(_made_here(detect()[0]), error_per_rule=ERROR, rules_tested=int(entry.processes > 0))
+    provenance = replace(
+        _made_here(detect()[0]), error_per_rule=ERROR, rules_tested=int(entry.evidence.processes > 0)
+    )
     return Profile(key=key, entries=(entry,), provenance=provenance)
 
 
@@ -382,5 +385,5 @@ def _provenance(
         neighbours=request.neighbours,
         copies=request.copies,
         error_per_rule=ERROR,
-        rules_tested=len({one.operation for one in entries if one.processes}),
+        rules_tested=len({one.operation for one in entries if one.evidence.processes}),
     )

@@ -22,10 +22,10 @@ class TrialRecord:
     """Number of the process, from 1."""
     elapsed: float
     """Seconds from the first process of its operation and dtype to the end of this one."""
-    ratio: float | None
-    """Its time divided by the default's in this process; None if it failed."""
+    speedup: float | None
+    """Time of the default divided by its time in this process; None if it failed."""
     best: float
-    """Ratio of what led at its size after this process, as all measurements until then say; 1 is the default."""
+    """Speed-up of the leader at its size after this process, by all measurements until then; 1 is the default."""
     failure: str | None = None
     """Why there are no timings."""
 
@@ -36,8 +36,8 @@ class ConfigurationRecord:
 
     operation: Operation
     configuration: Configuration
-    ratio: float
-    """Its time divided by the default's, over all processes. As search found it: not a claim."""
+    speedup: float
+    """Time of the default divided by its time over all processes, as exploration saw it: not a claim."""
     processes: int
 
 
@@ -52,15 +52,15 @@ def list_trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Trial
         for operation, measured in _by_size(session):
             evidence = known.setdefault(operation, Evidence(operation=operation, usable_cpus=usable_cpus))
             evidence.add(measured)
-            best = exp(min(map(evidence.estimate, evidence.candidates), default=0.0))
+            best = exp(-min(map(evidence.estimate, evidence.candidates), default=0.0))
             for one in measured[1:]:
                 yield TrialRecord(
                     operation=operation,
                     configuration=one.configuration,
                     process=number,
                     elapsed=spent[operation.name, operation.dtype],
-                    ratio=_ratio(one, measured[0]),
-                    best=min(1.0, best),
+                    speedup=_speedup(one, measured[0]),
+                    best=max(1.0, best),
                     failure=None if one.failure is None else f"{one.failure.kind}: {one.failure.reason}",
                 )
 
@@ -73,9 +73,11 @@ def list_configurations(sessions: Iterable[Session], usable_cpus: int) -> Iterat
             known.setdefault(operation, Evidence(operation=operation, usable_cpus=usable_cpus)).add(measured)
     for operation, evidence in known.items():
         for configuration, found in evidence.visits.items():
-            ratio = exp(evidence.estimate(configuration))
             yield ConfigurationRecord(
-                operation=operation, configuration=configuration, ratio=ratio, processes=len(found)
+                operation=operation,
+                configuration=configuration,
+                speedup=exp(-evidence.estimate(configuration)),
+                processes=len(found),
             )
 
 
@@ -85,8 +87,8 @@ def _by_size(session: Session) -> Iterator[tuple[Operation, Sequence[Measurement
         yield operation, list(measured)
 
 
-def _ratio(measurement: Measurement, default: Measurement) -> float | None:
+def _speedup(measurement: Measurement, default: Measurement) -> float | None:
     if not (sane(measurement) and sane(default)):
         return None
     ratios = pair_log_ratios(measurement.pairs)
-    return exp(hodges_lehmann(ratios)) if ratios else None
+    return exp(-hodges_lehmann(ratios)) if ratios else None

@@ -1,7 +1,7 @@
 """Verification: a profile's choices against the default once more, in fresh processes on this machine."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf, log
 
@@ -51,11 +51,10 @@ class Check:
     standing: Standing
     reason: str
     """A sentence."""
-    ratio: float | None = None
-    """Time of the choice divided by the default's, now; None below the least number of processes."""
-    ratio_low: float | None = None
-    ratio_high: float | None = None
-    """Ends of its 95 % interval over processes."""
+    speedup: float | None = None
+    """Time of the default divided by the choice's, now; None below the least number of processes."""
+    interval: tuple[float, float] | None = None
+    """Its 95 % interval over processes."""
     processes: int = 0
 
 
@@ -103,7 +102,7 @@ def verify(
                 choice=one.choice,
                 fewer_cpus=one.choice.cpus < default_cpus,
                 error=ERROR,
-                seemed=log(one.ratio or 1.0),
+                seemed=-log(one.evidence.speedup or 1.0),
                 most_processes=MOST_PROCESSES,
             )
         )
@@ -177,13 +176,8 @@ def _check(entry: Entry, candidate: Candidate, capacity: Capacity | None) -> Che
         standing, reason = Standing.OPEN, "The time ended before it could be told."
     if standing is not Standing.FAILED and capacity is not None:
         reason = f"{reason} {capacity}".rstrip()
-    ratio, low, high = findings.interval or (None, None, None)
-    return Check(
-        entry=entry,
-        standing=standing,
-        reason=reason,
-        ratio=ratio,
-        ratio_low=low,
-        ratio_high=high,
-        processes=len(findings.values),
-    )
+    check = Check(entry=entry, standing=standing, reason=reason, processes=len(findings.values))
+    if findings.interval is None:
+        return check
+    ratio, low, high = findings.interval
+    return replace(check, speedup=1 / ratio, interval=(1 / high, 1 / low))

@@ -12,7 +12,7 @@ from autotune.model.entry import Entry, Status
 from autotune.model.interpolation import choose
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
-from autotune.profiles.schema import document_of, profile_of
+from autotune.profiles.profile_document import decode_profile, encode_profile
 
 SUGGESTIONS = 3
 """For each size: a warm start should cost few trials."""
@@ -37,12 +37,12 @@ def lessons(profiles: Iterable[Profile]) -> list[Profile]:
 
 def written(known: Sequence[Profile]) -> list[Any]:
     """Lessons as JSON, for whoever resumes: they decide what is tried."""
-    return [document_of(one) for one in known]
+    return [encode_profile(one) for one in known]
 
 
 def read_lessons(documents: Sequence[Any]) -> list[Profile]:
     """What `written` wrote."""
-    return [profile_of(one) for one in documents]
+    return [decode_profile(one) for one in documents]
 
 
 def suggestions(known: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
@@ -105,13 +105,14 @@ def _carried(
 
 def _within(entry: Entry, usable_cpus: int) -> Entry:
     """An entry without what needs more CPUs; if its choice does, with the best that was measured beside it."""
-    others = tuple(one for one in entry.alternatives if one[0].cpus <= usable_cpus)
+    others = tuple(one for one in entry.alternatives if one.choice.cpus <= usable_cpus)
     if entry.choice.cpus <= usable_cpus:
         return replace(entry, alternatives=others)
     if not others:
         return replace(entry, status=Status.DEFAULT_KEPT, choice=DEFAULT, alternatives=())
-    choice, ratio = min(others, key=lambda one: one[1])
-    return replace(entry, choice=choice, ratio=ratio, alternatives=others)
+    best = max(others, key=lambda one: one.speedup)
+    evidence = replace(entry.evidence, speedup=best.speedup)
+    return replace(entry, choice=best.choice, evidence=evidence, alternatives=others)
 
 
 def _moved(chosen: Configuration, theirs: int, ours: int) -> Iterator[Configuration]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import SYSTEM_MARK, Key, Profile, Provenance
 from autotune.profiles.yaml_subset import MAX_TEXT
@@ -86,7 +86,7 @@ def merge_votes(votes: Votes, key: Key, *, cpu: str | None = None) -> Profile:
         [vote for vote in votes[operation].values() if is_measured(vote.entry)] for operation in operations
     )
     entries = tuple(_count(ballot) for ballot in ballots if ballot)
-    latest = max((entry.created for entry in entries if entry.created), default=None)
+    latest = max((entry.evidence.created for entry in entries if entry.evidence.created), default=None)
     return Profile(key=key, entries=entries, provenance=Provenance(created=latest, cpu=cpu))
 
 
@@ -109,13 +109,13 @@ class _Support:
 
     @property
     def bound(self) -> float:
-        """Upper bound of the time ratio over all supporters: the lower bound of the speed-up."""
-        return max(map(_bound, self.votes))
+        """Lower bound of the speed-up over all supporters."""
+        return min(map(_bound, self.votes))
 
     @property
     def rank(self) -> tuple[int, int, float, str]:
         """The highest wins; the text makes ties equal on every host."""
-        return len(self.votes), -self.opponents, -self.bound, str(self.choice)
+        return len(self.votes), -self.opponents, self.bound, str(self.choice)
 
     @property
     def most_cautious(self) -> Vote:
@@ -124,7 +124,8 @@ class _Support:
 
 
 def _bound(vote: Vote) -> float:
-    return (vote.entry.ratio_high or 1.0) if vote.entry.status is Status.TUNED else 1.0
+    interval = vote.entry.evidence.interval
+    return interval[0] if interval is not None and vote.entry.status is Status.TUNED else 1.0
 
 
 def _count(ballot: Sequence[Vote]) -> Entry:
@@ -133,7 +134,8 @@ def _count(ballot: Sequence[Vote]) -> Entry:
     ballot = [vote for vote in decided or ballot if vote.signer is not None] or decided or ballot
     if not decided:
         highest = _highest(ballot)
-        return replace(highest.entry, hosts=len(ballot), created=highest.created or None)
+        evidence = replace(highest.entry.evidence, hosts=len(ballot), created=highest.created or None)
+        return replace(highest.entry, evidence=evidence)
     supporters: dict[Configuration, list[Vote]] = {}
     for vote in ballot:
         supporters.setdefault(vote.entry.choice, []).append(vote)
@@ -142,14 +144,18 @@ def _count(ballot: Sequence[Vote]) -> Entry:
         key=lambda support: support.rank,
     )
     entry, hosts = winner.most_cautious.entry, len(winner.votes)
-    return replace(
-        entry,
-        safe_threads=_common(vote.entry.safe_threads for vote in ballot),
-        alternatives=_alternatives(entry, ballot),
+    evidence = replace(
+        entry.evidence,
+        safe_threads=_common(vote.entry.evidence.safe_threads for vote in ballot),
         hosts=hosts,
         signer=max((vote.signer for vote in winner.votes if vote.signer), default=None),
         contested=winner.opponents >= hosts,
         created=max(vote.created for vote in winner.votes) or None,
+    )
+    return replace(
+        entry,
+        evidence=evidence,
+        alternatives=_alternatives(entry, ballot),
         reason=_reason(entry.reason, hosts, winner.opponents),
     )
 
@@ -157,21 +163,29 @@ def _count(ballot: Sequence[Vote]) -> Entry:
 def _opponents(choice: Configuration, ballot: Sequence[Vote]) -> int:
     """Count the hosts that chose something else and did not measure this choice to be safe."""
     threads = choice.blas_threads if choice == Configuration(blas_threads=choice.blas_threads) else None
-    return sum(vote.entry.choice != choice and threads not in vote.entry.safe_threads for vote in ballot)
+    return sum(
+        vote.entry.choice != choice and threads not in vote.entry.evidence.safe_threads for vote in ballot
+    )
 
 
-def _alternatives(entry: Entry, ballot: Sequence[Vote]) -> tuple[tuple[Configuration, float], ...]:
-    """The entry's alternatives that every host measured, each with the ratio of the host where it is slowest."""
-    if not entry.alternatives:
-        return ()
-    ratios = [dict(vote.entry.alternatives) | _chosen(vote.entry) for vote in ballot]
-    common = [choice for choice, _ in entry.alternatives if all(choice in each for each in ratios)]
-    slowest = ((choice, max(each[choice] for each in ratios)) for choice in common)
-    return tuple(sorted(slowest, key=lambda pair: (pair[1], str(pair[0]))))
+def _alternatives(entry: Entry, ballot: Sequence[Vote]) -> tuple[Alternative, ...]:
+    """The entry's alternatives that every host measured, each with the speed-up of the host where it is slowest."""
+    speedups = [_speedups(vote.entry) for vote in ballot]
+    common = [
+        alternative.choice
+        for alternative in entry.alternatives
+        if all(alternative.choice in host for host in speedups)
+    ]
+    slowest = (
+        Alternative(choice=choice, speedup=min(host[choice] for host in speedups)) for choice in common
+    )
+    return tuple(sorted(slowest, key=lambda alternative: (-alternative.speedup, str(alternative.choice))))
 
 
-def _chosen(entry: Entry) -> dict[Configuration, float]:
-    return {} if entry.ratio is None else {entry.choice: entry.ratio}
+def _speedups(entry: Entry) -> dict[Configuration, float]:
+    """Return the speed-ups of an entry's choice and alternatives."""
+    chosen = {} if entry.evidence.speedup is None else {entry.choice: entry.evidence.speedup}
+    return {alternative.choice: alternative.speedup for alternative in entry.alternatives} | chosen
 
 
 def _common(counts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:

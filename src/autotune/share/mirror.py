@@ -19,7 +19,7 @@ from autotune.model.entry import Entry
 from autotune.model.profile import Key, Profile
 from autotune.model.similar_machines import is_applicable, rank_classes, same_cpu_classes
 from autotune.profiles.folders import cache_dir, cluster_profiles
-from autotune.profiles.schema import profile_of
+from autotune.profiles.profile_document import decode_profile
 from autotune.profiles.yaml_subset import parse
 from autotune.profiles.yaml_writer import text_of
 from autotune.share.fetch import ClassContents, RejectedFile, read_class
@@ -143,7 +143,7 @@ def _mirror(contents: ClassContents, key: Key, mirror: Path) -> MirroredClass:
         hosts=len(set(names_of_computers(contents.publications).values())),
         entries=len(profile.entries),
         confirmed=sum(map(_is_confirmed, profile.entries)),
-        contested=sum(entry.contested for entry in profile.entries),
+        contested=sum(entry.evidence.contested for entry in profile.entries),
         changed=changed,
     )
 
@@ -157,12 +157,12 @@ def _readable(profile: Profile) -> tuple[Profile, bytes]:
     while True:
         text = text_of(profile).encode()
         try:
-            profile_of(parse(text))
+            decode_profile(parse(text))
         except ProfileError:
             if not profile.entries:
                 raise
             ranked = sorted(
-                profile.entries, key=lambda entry: (not _is_confirmed(entry), -(entry.hosts or 0))
+                profile.entries, key=lambda entry: (not _is_confirmed(entry), -(entry.evidence.hosts or 0))
             )
             profile = replace(profile, entries=tuple(ranked[: len(ranked) // 2]))
         else:
@@ -171,7 +171,11 @@ def _readable(profile: Profile) -> tuple[Profile, bytes]:
 
 def _is_confirmed(entry: Entry) -> bool:
     """Do two hosts, or a trusted signer, confirm a decided entry?"""
-    return is_decided(entry) and not entry.contested and (entry.signer is not None or (entry.hosts or 0) > 1)
+    return (
+        is_decided(entry)
+        and not entry.evidence.contested
+        and (entry.evidence.signer is not None or (entry.evidence.hosts or 0) > 1)
+    )
 
 
 def _holds(path: Path, text: bytes) -> bool:

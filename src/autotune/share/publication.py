@@ -14,7 +14,7 @@ from typing import Any
 from autotune.errors import ProfileError
 from autotune.model.entry import Entry, Status
 from autotune.model.profile import Profile
-from autotune.profiles.schema import document_of, profile_of
+from autotune.profiles.profile_document import decode_profile, encode_profile
 from autotune.profiles.yaml_subset import MAX_BYTES, MAX_TEXT
 
 LAYOUT = "v1"
@@ -62,7 +62,7 @@ def encode(profile: Profile) -> tuple[str, bytes]:
     if not any(map(is_measured, profile.entries)):
         raise ProfileError("it holds no measurement.")
     plain = replace(profile, entries=tuple(map(_without_merge_results, profile.entries)))
-    data = json.dumps(document_of(plain), sort_keys=True, separators=(",", ":")).encode()
+    data = json.dumps(encode_profile(plain), sort_keys=True, separators=(",", ":")).encode()
     if len(data) > MAX_BYTES:
         raise ProfileError(f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a store takes.")
     return f"{host}-{hashlib.sha256(data).hexdigest()}.json", data
@@ -77,7 +77,7 @@ def decode(name: str, data: bytes) -> Publication:
         raise ProfileError(f"it is larger than {MAX_BYTES // 2**20} MiB, the most that a store may hold.")
     if not digest_fits(name, data):
         raise ProfileError("its bytes are not those that its name stands for: torn, or changed.")
-    profile = profile_of(_plain(data))
+    profile = decode_profile(_plain(data))
     if profile.provenance.host != matched["publisher"]:
         raise ProfileError(f"it was measured by {profile.provenance.host}, and published as another's.")
     return Publication(
@@ -137,17 +137,17 @@ def supersedes(new: Profile, old: Profile, now: str) -> bool:
 
 def is_measured(entry: Entry) -> bool:
     """Does the entry have a measurement? It has none if the time ended before its turn."""
-    return entry.status is Status.TUNED or entry.default_seconds is not None
+    return entry.status is Status.TUNED or entry.evidence.default_seconds is not None
 
 
 def is_decided(entry: Entry) -> bool:
     """Was the entry decided by its measurement?"""
-    return is_measured(entry) and not entry.undecided
+    return is_measured(entry) and entry.is_decided
 
 
 def created(profile: Profile, entry: Entry) -> str:
     """Time of an entry's measurement (UTC, ISO 8601); empty if unknown or malformed."""
-    return _stamp(entry.created or profile.provenance.created or "")
+    return _stamp(entry.evidence.created or profile.provenance.created or "")
 
 
 @lru_cache(maxsize=1024)
@@ -157,9 +157,10 @@ def _stamp(text: str) -> str:
 
 def _without_merge_results(entry: Entry) -> Entry:
     """Remove from an entry the results of a merge."""
-    if entry.hosts is None and entry.signer is None and not entry.contested:
+    evidence = entry.evidence
+    if evidence.hosts is None and evidence.signer is None and not evidence.contested:
         return entry
-    return replace(entry, hosts=None, signer=None, contested=False)
+    return replace(entry, evidence=replace(evidence, hosts=None, signer=None, contested=False))
 
 
 def _plain(data: bytes) -> Any:
