@@ -1,11 +1,15 @@
-"""Builds the documentation, and follows every link in the pages that came of it. `scripts/docs` sets it up.
-
-MkDocs knows of dead links in Markdown only; what docstrings and generated pages link to is seen in the pages.
+"""Build the documentation with Sphinx, and follow every link of the built pages. `scripts/docs` sets it up.
 
     python scripts/build_docs.py [FOLDER]
+
+The pages are those of docs/, those made from elsewhere in the repository (ELSEWHERE), and the examples that pages link
+to. They are gathered in one folder, with their links turned to it. Warnings of Sphinx are errors.
 """
 
-import os
+import json
+import posixpath
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +19,21 @@ from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 
+ELSEWHERE = {
+    "architecture.md": "src/autotune/README.md",
+    "profiles.md": "profiles/README.md",
+    "changes.md": "CHANGELOG.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "security.md": "SECURITY.md",
+    "conduct.md": "CODE_OF_CONDUCT.md",
+}
+"""Pages of the site, and the files that they are made from."""
+
+LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
+
 
 class Page(HTMLParser):
-    """What a page links to, and what can be linked to in it."""
+    """Links of a page, and the anchors in it."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -26,7 +42,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Called for each tag."""
+        """Note the links and the anchor of a tag."""
         for name, value in attrs:
             if value and name in {"href", "src"} and tag != "base":
                 self.links.append(value)
@@ -35,12 +51,14 @@ class Page(HTMLParser):
 
 
 def main() -> int:
-    """Build, follow, tell."""
+    """Gather the pages, build them, and print dead links."""
     site = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build/site").resolve()
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
+    pages = site.with_name(f"{site.name}-pages")
+    gather(pages)
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-j", "1"]
+    if subprocess.run([*command, str(pages), str(site)], cwd=ROOT, check=False).returncode:
         return 1
+    publish_schemas(site)
     dead = list(dead_links(site))
     for page, link in dead:
         print(f"{page}: dead link {link}", file=sys.stderr)
@@ -48,9 +66,45 @@ def main() -> int:
     return 1 if dead else 0
 
 
+def gather(pages: Path) -> None:
+    """Copy all pages and examples into a folder, which is made anew."""
+    shutil.rmtree(pages, ignore_errors=True)
+    shutil.copytree(ROOT / "docs", pages)
+    shutil.copytree(ROOT / "examples", pages / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    sources = {
+        path.relative_to(pages).as_posix(): f"docs/{path.relative_to(pages)}"
+        for path in pages.glob("**/*.md")
+    }
+    for name, source in {**sources, **ELSEWHERE}.items():
+        (pages / name).write_text(turn_links((ROOT / source).read_text("utf-8"), source, name), "utf-8")
+
+
+def publish_schemas(site: Path) -> None:
+    """Put each JSON Schema of profiles at the address in its `$id`."""
+    for schema in sorted((ROOT / "src/autotune/profiles").glob("*.schema.json")):
+        address = site / urlsplit(json.loads(schema.read_text("utf-8"))["$id"]).path.removeprefix("/")
+        address.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(schema, address)
+
+
+def turn_links(text: str, source: str, page: str) -> str:
+    """Return the text of a file of the repository with its links turned into links from a page of the site."""
+    made = {path: name for name, path in ELSEWHERE.items()} | {"README.md": "index.md"}
+
+    def target(link: re.Match[str]) -> str:
+        place, mark, anchor = link[1].partition("#")
+        meant = posixpath.normpath(posixpath.join(posixpath.dirname(source), place))
+        there = made.get(meant) or meant.removeprefix("docs/")
+        return posixpath.relpath(there, posixpath.dirname(page) or ".") + mark + anchor
+
+    return LINK.sub(target, text)
+
+
 def dead_links(site: Path) -> Iterator[tuple[str, str]]:
-    """Links to pages, files and anchors that are not there; other sites are not asked."""
-    pages = {path: Page(path.read_text("utf-8")) for path in sorted(site.rglob("*.html"))}
+    """Yield links to pages, files and anchors that do not exist; other sites are not asked."""
+    # the theme ships templates among its files
+    found = (path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts)
+    pages = {path: Page(path.read_text("utf-8")) for path in found}
     for path, page in pages.items():
         for link in page.links:
             parts = urlsplit(link)

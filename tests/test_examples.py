@@ -113,10 +113,15 @@ def test_a_function_of_one_s_own_is_calibrated_and_found(environment, tmp_path):
 
 @pytest.mark.real
 def test_the_cells_of_the_notebook_run(environment, tmp_path):
+    pytest.importorskip("IPython")
     notebook = json.loads((EXAMPLES / "notebook.ipynb").read_text("utf-8"))
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     # a kernel's cells have no file either: the function has to travel by its code
-    kernel = "import json, sys\nfor cell in json.load(sys.stdin): exec(cell, globals())"
+    kernel = (
+        "import json, sys\nfrom IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        "for cell in json.load(sys.stdin): shell.run_cell(cell).raise_error()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", kernel],
         input=json.dumps(cells),
@@ -185,7 +190,7 @@ def test_the_manifests_of_kubernetes_are_whole():
 def test_the_dockerfile_runs_what_lies_beside_it():
     text = (EXAMPLES / "container/Dockerfile").read_text("utf-8")
     assert set(re.findall(r"^(\w+) ", re.sub(r"^#.*$", "", text, flags=re.MULTILINE), re.MULTILINE)) <= {
-        "FROM", "RUN", "COPY", "CMD"
+        "FROM", "ARG", "RUN", "COPY", "CMD"
     }  # fmt: skip
     assert "/app/quota.py" in text
     assert (EXAMPLES / "container/quota.py").exists()

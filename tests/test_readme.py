@@ -71,7 +71,7 @@ def test_every_verb_and_option_that_a_page_shows_exists():
 
 def test_the_readme_shows_every_verb():
     text = (ROOT / "README.md").read_text("utf-8")
-    assert {verb for verb in VERBS if f"`autotune {verb}" not in text} == set()
+    assert {verb for verb in VERBS if f"autotune {verb}" not in text} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -86,3 +86,9 @@ def options(verb):
     assert isinstance(command, click.Command)
     every = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
     return {name for each in every for parameter in each.params for name in parameter.opts} | {"--help"}
+
+
+def test_the_readme_is_short_and_begins_with_an_example():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.split()) <= 900
+    assert len(text.partition("```")[0].split()) <= 120

@@ -1,4 +1,4 @@
-"""Calibrates the nodes of a LSF cluster: one job for each node, which nobody else is on.
+"""Calibrates the nodes of a LSF cluster: one job for each node, which no other job uses.
 
     python lsf.py --nodes 4 --cpus 64 --store /nfs/autotune [--queue long]
 

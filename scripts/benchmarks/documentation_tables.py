@@ -28,7 +28,10 @@ GAINS = {
     ("course", "stack"): "the inverses of 10,000 matrices of 16 x 16",
     ("course", "large_product"): "a product of 4096 x 4096",
 }
-"""Rows of the README, in this order, with its words for them."""
+"""Rows about whole programs, in this order, with their words."""
+
+IN_README = ("log_allocating", "log_out", "qr_in_a_loop", "svd_in_a_loop", "shared_array", "stack")
+"""Those that the README shows."""
 
 CALLS = (
     "add_out",
@@ -62,7 +65,7 @@ CALLS = (
     "guard_call",
     "record_solve",
 )
-"""Rows of the README about single calls, in this order; docs/benchmarks.md tells what each compares."""
+"""Rows about single calls, in this order; docs/benchmarks.md tells what each compares."""
 
 DAEMON = {
     "idle_cpu": "CPU time when it has nothing to do",
@@ -84,7 +87,7 @@ DAEMON = {
     "planted_retimings": "re-timings until a planted bad profile is put aside",
     "crowd_status": "slowest status among idle and hostile connections",
 }
-"""Rows of the README about the daemon, with its words for them."""
+"""Rows about the daemon, with their words."""
 
 NOT_YET = "Not measured yet: `scripts/benchmarks/run run_all --only {}` fills this table."
 
@@ -107,9 +110,14 @@ def replaced(text: str, name: str, table: str) -> str:
     return marks.sub(lambda found: f"{found[1]}{table}\n{found[2]}", text)
 
 
-def gains(results: Results) -> Iterable[str]:
-    """The README's table, with the machine above it."""
-    rows = [(words, row(results, *where)) for where, words in GAINS.items()]
+def few_gains(results: Results) -> Iterable[str]:
+    """Return the README's table."""
+    return gains(results, IN_README)
+
+
+def gains(results: Results, names: Sequence[str] = tuple(name for _, name in GAINS)) -> Iterable[str]:
+    """Return the table of whole programs, with the machine above it."""
+    rows = [(words, row(results, *where)) for where, words in GAINS.items() if where[1] in names]
     yield from wrap(
         f"{where_and_when(results, 'figures', 'course')} Plain time divided by the time with autotune, with its 95 % "
         "interval; each side in fresh processes, interleaved, begun only when a test found 95 % of the CPUs free.",
@@ -260,9 +268,10 @@ def figure(one: Mapping[str, Any]) -> str:
 
 
 TABLES = (
-    ("README.md", "gains", "course", gains),
-    ("README.md", "calls", "runtime", calls),
-    ("README.md", "daemon", "daemon", daemon),
+    ("README.md", "gains", "course", few_gains),
+    ("docs/benchmarks.md", "all-gains", "course", gains),
+    ("docs/benchmarks.md", "calls", "runtime", calls),
+    ("docs/daemon.md", "daemon", "daemon", daemon),
     ("docs/libraries.md", "libraries", "libraries", libraries),
     ("docs/believe.md", "accepted", "aa", accepted),
     ("docs/believe.md", "regret", "simulated", regret),

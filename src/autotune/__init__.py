@@ -46,7 +46,7 @@ nothing."""
 
 
 def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
+    home = "cli.notebook" if name == "load_ipython_extension" else _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'autotune' has no attribute {name!r}")
     from importlib import import_module

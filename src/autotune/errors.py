@@ -7,7 +7,7 @@ AutotuneError
 │   ├── BadWorkload            the user's function cannot be loaded, or takes no such arguments
 │   ├── BadBudget              the time allowed is too small for a single operation
 │   ├── BadSettings            a configuration file, or an option in its place, says what cannot be
-│   └── BadDocument            a document has another value than is expected in its place
+│   └── BadDocument            a document (YAML, JSON) does not hold what it should; holds the place and the reason
 ├── EnvironmentProblem         the machine or the environment does not allow it (exit code 3)
 │   ├── HostBusy               another trial runs on this host; holds who
 │   ├── DaemonRuns             another daemon runs already; holds its lock file
@@ -16,7 +16,6 @@ AutotuneError
 │   ├── MissingPackage         an optional package is not installed; holds it and the extra that brings it
 │   └── StoreProblem           a store cannot be reached, read or written; holds its address and the reason
 ├── OrderRefused               the daemon refuses an order
-├── DocumentError              a document (YAML, JSON) does not hold what it should; holds the place and the reason
 ├── ProfileError               a profile cannot be used; holds the path and the reason
 ├── UntrustedFile              a file is of the wrong kind, or others could have written it; holds path and reason
 └── SharedMemoryError          a shared array cannot be made or opened
@@ -73,7 +72,15 @@ class BadSettings(UsageError):
 
 
 class BadDocument(UsageError):
-    """A document has another value than is expected in its place."""
+    """A document does not hold what it should."""
+
+    def __init__(self, reason: str, where: str = "") -> None:
+        self.reason = reason
+        self.where = where
+        super().__init__(f"{where or 'the document'}: {reason}")
+
+    def __reduce__(self) -> tuple[type["BadDocument"], tuple[str, str]]:
+        return type(self), (self.reason, self.where)
 
 
 class EnvironmentProblem(AutotuneError, RuntimeError):
@@ -163,18 +170,6 @@ class StoreProblem(EnvironmentProblem):
 
 class OrderRefused(AutotuneError):
     """The daemon refuses an order."""
-
-
-class DocumentError(AutotuneError):
-    """A document does not hold what it should."""
-
-    def __init__(self, reason: str, where: str = "") -> None:
-        self.reason = reason
-        self.where = where
-        super().__init__(f"{where}: {reason}" if where else reason)
-
-    def __reduce__(self) -> tuple[type["DocumentError"], tuple[str, str]]:
-        return type(self), (self.reason, self.where)
 
 
 class ProfileError(AutotuneError):

@@ -11,13 +11,13 @@ from autotune.bench.selftest import SelfTest
 from autotune.cluster.plan import (
     ASKED,
     ATTEMPTS,
-    LEAST_SECONDS,
     PAUSE_SECONDS,
     ClusterPlan,
     Node,
     NodeTask,
     SearchUnit,
 )
+from autotune.model.policy import LEAST_SECONDS
 from autotune.search.decide import OUT_OF_TIME
 
 OTHER_CLASS = replace(KEY, usable_cpus=4)

@@ -10,11 +10,11 @@ from support.daemon_scenes import FACTS, NAME, NOON, PYTHON, SVD, Scene, entry
 from autotune.daemon import state as daemon_state
 from autotune.daemon.child_processes import ChildResult
 from autotune.daemon.daemon_settings import AllowedHours, DaemonSettings, Interpreter
-from autotune.daemon.spool import FORMAT
 from autotune.daemon.state import DailyCpuTime, UnfinishedCalibration
 from autotune.host import cgroup
 from autotune.model.catalogue import operation
 from autotune.model.operation import Operation
+from autotune.model.policy import SPOOL_FORMAT
 
 QR = Operation(name="qr")
 
@@ -100,7 +100,7 @@ def test_what_measures_has_journals_of_the_daemon_s_own(scene):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        ({"hours": (AllowedHours.from_text("03:00-04:00", "hours"),)}, "It is outside the configured hours."),
+        ({"hours": (AllowedHours.from_text("03:00-04:00"),)}, "It is outside the configured hours."),
         ({"daily_cpu_seconds": 0.0}, "The 0 CPU seconds of this day are spent."),
     ],
 )
@@ -404,7 +404,7 @@ def test_what_programs_asked_for_before_the_first_daemon_began_is_not_lost(scene
     spool = scene.folder / "spool"
     spool.mkdir()
     rows = [{"operation": "svd", "dtype": "float64", "sizes": {"m": 5, "n": 5}, "calls": 7}]
-    (spool / "1-1.json").write_text(json.dumps({"format": FORMAT, "calls": rows}), "utf-8")
+    (spool / "1-1.json").write_text(json.dumps({"format": SPOOL_FORMAT, "calls": rows}), "utf-8")
     scene.asked()
     assert scene.state.demand == {operation("svd", n=5): 7.0}
 
@@ -587,7 +587,7 @@ def test_entries_that_a_program_s_guard_dropped_are_measured_again(scene):
     spool = scene.folder / "spool"
     spool.mkdir()
     dropped = {"operation": "svd", "dtype": "float64", "sizes": {"m": 500, "n": 500}, "threads": 8}
-    content = {"format": FORMAT, "calls": [], "dropped": [{**dropped, "pairs": 10, "lost": 10}]}
+    content = {"format": SPOOL_FORMAT, "calls": [], "dropped": [{**dropped, "pairs": 10, "lost": 10}]}
     (spool / "1-1.json").write_text(json.dumps(content), "utf-8")
     scene.asked(entry("svd"))
     scene.until_idle()
@@ -748,7 +748,7 @@ def test_a_flood_of_demand_is_bounded(scene):
             for n in range(1, 401)
         ]
         content = {
-            "format": FORMAT,
+            "format": SPOOL_FORMAT,
             "calls": rows,
             "dropped": [{**one, "lost": 5, "pairs": 5} for one in rows],
         }

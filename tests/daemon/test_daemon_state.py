@@ -18,7 +18,7 @@ from autotune.daemon.state import (
     load_state,
     save_state,
 )
-from autotune.daemon.typed_json import encode
+from autotune.model.codec import encode
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["svd", "float64", "/p", ""]),

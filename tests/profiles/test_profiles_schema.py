@@ -136,7 +136,11 @@ BAD = [
     ((*ENTRY, "choice"), {}, "at least one of its fields"),
     ((*ENTRY, "choice", "blas_threads"), 4097, "choice.blas_threads: expected a whole number from 1 to 4096"),
     ((*ENTRY, "choice", "workers"), True, "choice.workers"),
-    ((*ENTRY, "choice", "LD_PRELOAD"), "x.so", "there is no field .LD_PRELOAD.; the fields are blas_threads"),
+    (
+        (*ENTRY, "choice", "LD_PRELOAD"),
+        "x.so",
+        "choice.LD_PRELOAD: there is no such field; the fields are blas_threads",
+    ),
     ((*ENTRY, "choice", "method"), "telepathy", "telepathy"),
     ((*ENTRY, "choice", "allocator"), 3, "choice.allocator: expected one of default"),
     (
@@ -158,7 +162,11 @@ BAD = [
     ((*ENTRY, "alternatives"), {}, "alternatives: expected a list"),
     ((*ENTRY, "alternatives"), [{"speedup": 2.0}], r"alternatives\[0\].choice: it is missing"),
     ((*ENTRY, "alternatives"), [{"choice": {"workers": 2}}], r"alternatives\[0\].speedup: it is missing"),
-    ((*ENTRY, "alternatives"), [{"choice": {"path": "x"}, "speedup": 1.0}], "there is no field .path."),
+    (
+        (*ENTRY, "alternatives"),
+        [{"choice": {"path": "x"}, "speedup": 1.0}],
+        "choice.path: there is no such field",
+    ),
     ((*ENTRY, "alternatives"), [{"choice": {}, "speedup": 1.0}], "at least one of its fields"),
 ]
 

@@ -74,7 +74,7 @@ def kill_somewhere(process, moment):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_publisher_that_is_killed_leaves_nothing_torn_and_loses_nothing(tmp_path):
     moments = random.Random(5)
-    for _ in range(6):
+    for _ in range(3):
         store = store_at(tmp_path / "store")
         kill_somewhere(start(PUBLISHES, tmp_path / "store"), moments.uniform(0.0, 0.3))
         found = read_class(store, KEY.slug, TrustPolicy())
@@ -88,20 +88,20 @@ def test_a_pull_that_is_killed_never_leaves_a_torn_mirror(tmp_path):
     store = store_at(tmp_path / "store")
     mirror = cluster_profiles() / f"{KEY.slug}.yaml"
     moments = random.Random(7)
-    for number in range(6):
+    for number in range(3):
         publish(said(f"h{number}", *(qr(n=n) for n in range(100, 200))), store)
         kill_somewhere(start(PULLS, tmp_path / "store", 10**6), moments.uniform(0.0, 0.3))
         if mirror.exists():
             assert len(profile_files.read(mirror, Layer.USER).entries) == 100
     pull(store, TrustPolicy(), KEY)
-    assert profile_files.read(mirror).entries[0].evidence.hosts == 6
+    assert profile_files.read(mirror).entries[0].evidence.hosts == 3
 
 
 def test_pulls_at_once_leave_the_mirror_that_one_leaves(tmp_path):
     store = store_at(tmp_path / "store")
     for host in "abc":
         publish(said(host), store)
-    pulling = [start(PULLS, tmp_path / "store", 20) for _ in range(3)]
+    pulling = [start(PULLS, tmp_path / "store", 10) for _ in range(2)]
     for one in pulling:
         with one:
             assert one.wait(timeout=600) == 0

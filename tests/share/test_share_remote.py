@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import fsspec
 import pytest
@@ -14,7 +15,9 @@ from support.profile_builders import KEY, alone
 from support.published_profiles import put, said
 
 from autotune.errors import BadSettings, MissingPackage, StoreProblem
+from autotune.share.backend import StoredFile
 from autotune.share.fetch import read_class
+from autotune.share.fsspec_backend import FsspecBackend
 from autotune.share.mirror import pull
 from autotune.share.publication import encode
 from autotune.share.publish import publish
@@ -175,6 +178,67 @@ def test_a_folder_that_a_web_server_shows_can_be_pulled_from_and_not_written_to(
         with pytest.raises(StoreProblem, match="it is read-only"):
             publish(said("c"), store)
         server.shutdown()
+
+
+class Endless(http.server.BaseHTTPRequestHandler):
+    """Lists a class, and sends its files without end; with `endless` as the store's name the listing, too."""
+
+    sent = 0
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        if self.path == f"/store/v1/{CLASS}/":
+            self.wfile.write(f"<a href='a-{'0' * 64}.json'>a</a>".encode())
+            return
+        with suppress(ConnectionError):
+            while Endless.sent < 2**26:
+                Endless.sent += self.wfile.write(b" " * 2**16)
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["store", "endless"])
+def test_a_server_that_sends_without_end_is_given_up(name, monkeypatch):
+    monkeypatch.setattr("autotune.share.fsspec_backend.MAX_ANSWER_BYTES", 2**20)
+    monkeypatch.setattr(Endless, "sent", 0)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = open_store(f"http://127.0.0.1:{server.server_port}/{name}")
+        try:
+            told = [one.reason for one in read_class(store, CLASS, TrustPolicy()).rejected]
+        except StoreProblem as problem:
+            told = [str(problem)]
+        server.shutdown()
+    assert "it sends more than a store may hold" in told[0]
+    assert Endless.sent < 2**25
+
+
+def test_a_file_larger_than_its_listing_said_is_rejected(memory, monkeypatch):
+    publish(said("a"), memory)
+    monkeypatch.setattr("autotune.share.fetch.MAX_BYTES", 100)
+    monkeypatch.setattr(FsspecBackend, "files", lambda *_: [StoredFile(encode(said("a"))[0], None)])
+    (rejected,) = read_class(memory, CLASS, TrustPolicy()).rejected
+    assert "it sends more than a store may hold" in rejected.reason
+
+
+def test_a_folder_with_too_many_names_is_an_error(memory, tmp_path, monkeypatch):
+    monkeypatch.setattr("autotune.share.fsspec_backend.MAX_LISTED", 1)
+    monkeypatch.setattr("autotune.share.folder_backend.MAX_LISTED", 1)
+    (tmp_path / "store").mkdir()
+    for store in (memory, open_store(str(tmp_path / "store"))):
+        publish(said("a"), store)
+        assert len(store.files(CLASS)) == 1
+        publish(said("b"), store)
+        with pytest.raises(StoreProblem, match="it sends more than a store may hold"):
+            store.files(CLASS)
 
 
 @pytest.mark.real

@@ -59,7 +59,7 @@ def test_an_option_s_folder_is_meant_from_the_current_one(monkeypatch, tmp_path)
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("stor: /x\n", "there is no setting 'stor'"),
+        ("stor: /x\n", "stor: there is no such field; the fields are store, trust"),
         ("trust: everybody\n", "trust: expected one of any, owner, signed, found 'everybody'"),
         ("store: 7\n", "store: expected text"),
         ("trusted_keys: [x]\n", "is not a public key"),

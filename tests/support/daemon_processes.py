@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 from autotune.controls.supervise import descendants
-from autotune.daemon import spool
 from autotune.daemon.control_socket import ask_daemon
 from autotune.daemon.sensors import fingerprint
 from autotune.daemon.state import DaemonState, save_state
 from autotune.errors import NoDaemon
 from autotune.host.identity import short_host_id
+from autotune.model.policy import SPOOL_FORMAT
 from autotune.profiles import folders
 
 ANY_LOAD = "idle: {start_below: 1000, start_waiting: 2, stop_above: 2000, quiet_seconds: 0.1}\n"
@@ -95,7 +95,7 @@ class Daemon:
         calls = {"operation": "qr", "dtype": "float64", "sizes": {"m": 777, "n": 777}, "calls": 1000}
         folder = self.spool
         folder.mkdir(exist_ok=True)
-        (folder / ".1.json").write_text(json.dumps({"format": spool.FORMAT, "calls": [calls]}), "utf-8")
+        (folder / ".1.json").write_text(json.dumps({"format": SPOOL_FORMAT, "calls": [calls]}), "utf-8")
         (folder / ".1.json").rename(folder / "1.json")
         self.process.send_signal(signal.SIGHUP)  # it looks at once
         self.until(self.measuring)

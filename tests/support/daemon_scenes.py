@@ -20,8 +20,8 @@ from autotune.daemon.state import (
     Retry,
     UnfinishedCalibration,
 )
-from autotune.daemon.typed_json import encode
 from autotune.model.catalogue import operation
+from autotune.model.codec import encode
 from autotune.model.operation import Operation
 
 PYTHON = Interpreter(python="/opt/app/bin/python")

@@ -6,6 +6,7 @@ from math import ceil
 
 from autotune.model.catalogue import IN_PROCESSES, Family, Kind, Sizes, operation
 from autotune.model.operation import Operation
+from autotune.model.policy import CREDIBLE_L3_BYTES, MEMORY_SHARE
 
 LONGEST_CALL: Mapping[str, float] = {"normal": 0.14, "thorough": 0.5}
 """Seconds that one call may take by `seconds_of`, for each effort."""
@@ -23,12 +24,6 @@ SMALLEST_MATRIX = 100
 LONGEST_WAVES = 0.5
 """Seconds. Where two waves of tasks take longer, one is measured: the cost of making a pool is small against it."""
 
-MEMORY_SHARE = 0.25
-"""Share of the memory that this process may use; no workload takes more."""
-
-L3_CREDIBLE = 32 * 2**20
-"""Bytes. Guests in a cloud report the L3 of the whole socket, 480 MiB on one of two CPUs: no program has
-more than this to itself."""
 
 BANDWIDTH = 10e9
 """Bytes a second that one call moves, on a machine slower than most."""
@@ -206,7 +201,7 @@ def _arrays(kind: Kind, effort: str, dtype: str, l2: int | None, l3: int | None)
     if l2 is not None:
         lengths.add(_round(l2 / element_bytes))
     if l3 is not None:
-        lengths.add(_round(min(l3, L3_CREDIBLE) / 2 / element_bytes))
+        lengths.add(_round(min(l3, CREDIBLE_L3_BYTES) / 2 / element_bytes))
     if effort == "thorough":
         lengths |= {100_000, 1_000_000, 100_000_000}
     longest = LONGEST_CALL[effort]

@@ -20,6 +20,7 @@ from autotune.host.usable_cpus import schedulable_cpus, usable_cpus
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 from autotune.model.operation import Operation
+from autotune.model.policy import memory_allowance
 
 MOST_DEATHS = 8
 """Processes that one plan may lose before what is left of it is given up."""
@@ -74,9 +75,7 @@ class ProcessBench:
         self._quota = cgroup.quota(cgroup.folders())
         self._copies = copies
         self._neighbours = neighbours
-        available = available_bytes()
-        quarter = None if available is None else available // 4
-        most = quarter if memory_bytes is None else memory_bytes
+        most = memory_allowance(available_bytes()) if memory_bytes is None else memory_bytes
         self._memory_bytes = None if most is None else most // copies
         self._workloads = dict(workloads)
         clean, self.scrubbed = scrub(os.environ if environ is None else environ)

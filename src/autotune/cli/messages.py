@@ -860,7 +860,7 @@ def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
 
 NO_COMMAND = "Name a command after --, such as `autotune calibrate -- python simulate.py`."
 PROGRAM_ALONE = (
-    "A command or a recording is calibrated for alone: name no operations beside it, and not both of them."
+    "A command or a recording is calibrated for alone: name no operations with it, and not both of them."
 )
 NOTHING_TO_MEASURE = (
     "Nothing that this program calls can be tuned, or it takes less than 1 % of the run. `autotune advise -- CMD` says "

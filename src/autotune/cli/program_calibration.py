@@ -68,7 +68,7 @@ def recorded_program(
 ) -> "Recording | None":
     """Return the recording of the command that the command line names, or the kept one; None without either.
 
-    Raises UsageError for both, or for operations beside them, and BadWorkload for a command that fails.
+    Raises UsageError for both, or for operations with them, and BadWorkload for a command that fails.
     """
     command: tuple[str, ...] = click.get_current_context().meta.get(COMMAND, ())
     if not command and recording is None:

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 from autotune.bench.selftest import SelfTest
 from autotune.cluster.orders import Order, decode_units, encode_order, versions
-from autotune.cluster.plan import LEAST_SECONDS, ClusterPlan, MissingUnit, Node, NodeJob, NodeTask
+from autotune.cluster.plan import ClusterPlan, MissingUnit, Node, NodeJob, NodeTask
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.entry import Entry
+from autotune.model.policy import LEAST_SECONDS
 from autotune.model.profile import Key, Profile
 from autotune.profiles.profile_document import decode_profile
 from autotune.search.request import Request

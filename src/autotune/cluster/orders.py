@@ -57,7 +57,7 @@ def decode_order(text: str) -> Order:
             relatives=[decode_profile(document) for document in plain["relatives"]],
         )
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError, ProfileError) as problem:
-        raise BadDocument(f"What arrived is no order of a client of this version: {problem}.") from problem
+        raise BadDocument(f"it is no order of a client of this version: {problem}.", "the order") from problem
 
 
 def versions() -> dict[str, str]:

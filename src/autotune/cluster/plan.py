@@ -12,16 +12,13 @@ from enum import StrEnum
 
 from autotune.bench.selftest import SelfTest
 from autotune.model.entry import Entry, Status
+from autotune.model.policy import AGREEING_HOSTS, LEAST_SECONDS
 from autotune.model.profile import Key, Profile
 from autotune.profiles.entry_merge import joined
 from autotune.search.decide import OUT_OF_TIME
 
-LEAST_SECONDS = 3.0
-"""Shortest budget of a unit: two processes and a few timings of the default."""
 CONFIRMATION = 0.4
 """Budget of a confirmation as a share of an exploration's: both end with a proof of the same length."""
-AGREEING = 2
-"""Hosts that must choose the same for an entry to count in its class."""
 ASKED = 3
 """Hosts, at most, that measure an entry."""
 ATTEMPTS = 3
@@ -119,7 +116,8 @@ class _UnitState:
         return tuple(
             entry
             for entry in first
-            if entry.status is Status.TUNED and agreed.count((entry.operation, entry.choice)) + 1 < AGREEING
+            if entry.status is Status.TUNED
+            and agreed.count((entry.operation, entry.choice)) + 1 < AGREEING_HOSTS
         )
 
     def open_to(self, hosts: Collection[str]) -> set[str]:
@@ -325,7 +323,7 @@ class ClusterPlan:
         units = [state for state in group.units if state.open_to(hosts) or state.running]
         if not units or self._left(group) <= 0:
             return False
-        return len(working) < max(AGREEING, len(units)) or any(
+        return len(working) < max(AGREEING_HOSTS, len(units)) or any(
             state.open_to(hosts) and not state.running and not state.open_to(working) for state in units
         )
 
@@ -335,7 +333,7 @@ class ClusterPlan:
         if left <= 0:
             return None
         hosts = self._hosts(group.key)
-        later = CONFIRMATION if len(hosts) >= AGREEING else 0.0
+        later = CONFIRMATION if len(hosts) >= AGREEING_HOSTS else 0.0
         parts = 0.0
         for state in group.units:
             if state.open_to(hosts) and not state.running:

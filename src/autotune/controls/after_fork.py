@@ -1,4 +1,4 @@
-"""Notice of a fork, whoever made it: Python, a C library, or a server such as uWSGI.
+"""Notice of a fork by any code: Python, a C library, or a server such as uWSGI.
 
 `os.register_at_fork` covers forks that Python makes. uWSGI, and any C code, may call fork(2) itself: in such a child
 threads are gone and locks stay taken, and no hook has run. So code that depends on threads or locks calls `check()`

@@ -27,6 +27,7 @@ from autotune.controls import after_fork, thread_variables
 from autotune.controls.periodic_thread import PeriodicThread
 from autotune.errors import UnsupportedPlatform
 from autotune.host.memory_limit import usable_bytes
+from autotune.model.policy import memory_allowance
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """glibc's malloc.h."""
@@ -57,7 +58,7 @@ def supported() -> str | None:
 def refusal(
     *, libc: str | None, replaced: bool, memory_bytes: int | None, settings: tuple[str, ...]
 ) -> str | None:
-    """What `supported` answers for a process like this.
+    """Decide `supported` for a process like this.
 
     `libc` is glibc's version, None for another C library; `replaced` says whether malloc is another's;
     `settings` are the variables by which the user steers malloc.
@@ -135,7 +136,7 @@ class Heap:
         self._base: int | None = None
         self._scopes: dict[object, int] = {}
         self._cap: int | None = None
-        """What is in force."""
+        """The setting in force."""
 
     def retain(self, cap: int | None) -> None:
         """Retain memory for the whole process; None ends it."""
@@ -206,7 +207,7 @@ def _found_out() -> tuple[str | None, int]:
         memory_bytes=memory,
         settings=thread_variables.allocator_settings(os.environ),
     )
-    return reason, LARGEST_CAP if memory is None else memory // 4
+    return reason, memory_allowance(memory) or LARGEST_CAP
 
 
 @cache

@@ -14,15 +14,15 @@ def configured(configuration: Configuration, *, usable_cpus: int) -> "Configured
     """Within a `with`, run under this configuration, clamped to the usable CPUs; afterwards as before.
 
     Sets BLAS threads and the allocator, by the rules of `blas.limit` and `allocator.retained`. Workers,
-    chunk, method and placement belong to whoever cuts the work up; the `with` gives the clamped Configuration to take
-    them from. The object serves many `with` blocks of one thread, nested ones too. Entering and leaving
-    costs 4 us together. Entering raises UnsupportedPlatform where memory cannot be retained.
+    chunk, method and placement belong to the code that cuts the work up; the `with` gives the clamped
+    Configuration to take them from. The object serves many `with` blocks of one thread, nested ones too.
+    Entering and leaving costs 4 us together. Entering raises UnsupportedPlatform where memory cannot be retained.
     """
     return Configured(clamp(configuration, usable_cpus))
 
 
 class Configured:
-    """What `configured` returns."""
+    """Scope that `configured` returns."""
 
     __slots__ = ("_configuration", "_undo")
 

@@ -1,17 +1,17 @@
-"""How many threads the loaded BLAS libraries use: read, set for the process, limited for a scope.
+"""Threads of the loaded BLAS libraries: read, set for the process, limited for a scope.
 
 The rules that hold whatever threads and libraries do:
 
 Smallest wins
     While scopes are active, in whichever threads, the smallest of their counts is in force, since OpenBLAS
-    has one count for the whole process: who asked for one thread because others work beside it is never
-    overrun. When the last one ends, in whatever order and thread, what was there before comes back.
+    has one count for the whole process: a caller that asked for one thread because others work at the
+    same time is never overrun. When the last one ends, in whatever order and thread, what was there before comes back.
 Other people's limits
     What is there when we begin (with a scope, or a process-wide count) is what comes back when we end. Unless
-    it is the count that the library started with, somebody set it: it is a ceiling. From then on the count
-    is read before each change; one that is not ours was set by somebody else and is left alone, until they
+    it is the count that the library started with, other code set it: it is a ceiling. From then on the count
+    is read before each change; one that autotune did not set was set by other code and is left alone, until they
     restore ours, which an overlapping `threadpool_limits` does, or until we end and begin again.
-    (Somebody who asks for the very count in force cannot be told from nobody.)
+    (Code that asks for the very count in force cannot be noticed.)
 Scope of effect
     OpenBLAS with its own threads, BLIS and FlexiBLAS: the process. OpenBLAS on OpenMP, and MKL: the thread
     that enters the scope, sets, or refreshes.
@@ -62,7 +62,7 @@ class BlasThreads:
         """Make this the count while no scope is active, at most `cap`; None puts back what was there before.
 
         Process-wide, for the libraries loaded now; those loaded later take it at the next scope or `refresh`,
-        SciPy's as soon as it is imported. Returns the count then in force: somebody else's limit, or an
+        SciPy's as soon as it is imported. Returns the count then in force: other code's limit, or an
         active scope, keeps it smaller. Raises ValueError for a count below 1.
         """
         base = _bounded(threads, cap)
@@ -234,7 +234,7 @@ class Limit:
         self._of = of
         self._threads = threads
         self.domain: _Domain | None = None
-        """What the thread that entered has for itself; None if no library counts by thread."""
+        """Counts of the thread that entered; None if no library counts by thread."""
         self.thread = 0
         """The thread that entered."""
 
@@ -272,22 +272,22 @@ class _Domain:
 
 
 class _Count:
-    """The count of one library in one domain: ours, or somebody else's."""
+    """The count of one library in one domain: autotune's, or other code's."""
 
     __slots__ = ("_ours", "_theirs", "_undo", "_wanted", "library")
 
     def __init__(self, library: Library) -> None:
         self.library = library
         self._ours: int | None = None
-        """What we set and have not undone."""
+        """Count that autotune set and has not undone."""
         self._theirs = 0
-        """What was there when we began."""
+        """Count before autotune's first change."""
         self._undo = 0
-        """What to put for that to come back."""
+        """Value that restores it."""
         self._wanted: int | None = None
 
     def ceiling(self) -> int | None:
-        """The most threads that others allow; None if nobody said anything."""
+        """Return the most threads that other code allows; None if it set no limit."""
         now = self.library.get()
         return self.library.ceiling(self._theirs if self._ours is not None and now == self._ours else now)
 

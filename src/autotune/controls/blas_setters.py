@@ -61,9 +61,9 @@ class Library:
         self._start = get()
 
     def ceiling(self, threads: int) -> int | None:
-        """The most threads that whoever left it at this count allows; None if nobody said anything.
+        """Return the most threads that the code which left this count allows; None if it set no limit.
 
-        A count other than the one it was found with was set by somebody, and is their limit.
+        A count other than the one it was found with was set by other code, and is its limit.
         """
         return self._ceiling if threads == self._start else threads
 
@@ -82,7 +82,7 @@ class Library:
 
     @property
     def addresses(self) -> tuple[int, int] | None:
-        """Where the functions that read and set the count lie; None if they are Python's."""
+        """Addresses of the functions that read and set the count; None if they are Python's."""
         import ctypes
 
         try:
@@ -93,7 +93,7 @@ class Library:
 
     @property
     def threads(self) -> int:
-        """How many threads a call made by this thread would use."""
+        """Return the number of threads that a call of this thread would use."""
         return max(1, self.get())
 
 
@@ -131,7 +131,7 @@ def library(found: Any) -> Library:
         case "mkl":
             get = _function(native, "MKL_Get_Max_Threads")
             put = _function(native, "MKL_Set_Num_Threads_Local")
-        case "blis":  # -1, which threadpoolctl gives as 1, says that nobody has set it
+        case "blis":  # -1, which threadpoolctl gives as 1, says that it was never set
             get, put = (_function(native, f"bli_thread_{verb}_num_threads") for verb in ("get", "set"))
         case _:
             get = put = None
@@ -173,7 +173,7 @@ def _function(native: Any, name: str) -> Callable[..., int] | None:
 def _ceiling(api: str, threads: int) -> int | None:
     """The most threads that a library just found may have.
 
-    A library starts with as many threads as there are CPUs, so a smaller count was asked for by somebody: in
+    A library starts with as many threads as there are CPUs, so a smaller count was asked for by other code: in
     the environment, or by a limit. A count that we exported ourselves is no wish of the user's, nor is the
     single thread with which BLIS starts; there only their own variables limit.
     """

@@ -18,8 +18,8 @@ def when_scipy_arrives(act: Callable[[], object]) -> None:
 def when_imported(modules: Sequence[str], act: Callable[[], object]) -> None:
     """Call `act` once all of these have been imported: now, or when the next module after them is asked for.
 
-    What is expected of the same modules later takes this one's place. What `act` raises is nobody's, and
-    must be none.
+    What is expected of the same modules later takes this one's place. `act` must not raise: the exception
+    would surface in an unrelated import.
     """
     if _are_imported(modules):
         act()

@@ -11,7 +11,7 @@ from autotune.controls import after_fork
 
 JOIN_SECONDS = 1.0
 EXIT_SECONDS = 0.02
-"""How long a fork waits for a thread that was joined to leave the kernel's list of threads, which takes it 0.1 ms."""
+"""Seconds that a fork waits for a joined thread to leave the kernel's list of threads, which takes it 0.1 ms."""
 
 
 class PeriodicThread:
@@ -91,7 +91,7 @@ class PeriodicThread:
 
 
 def has_real_threads() -> bool:
-    """Does a new thread run beside this one? Not where gevent or eventlet replaced the function that starts it."""
+    """Does a new thread run in parallel with this one? Not if gevent or eventlet replaced its starter."""
     return isinstance(_thread.start_new_thread, BuiltinFunctionType)
 
 

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from typing import IO, Self
 
 TRACKER_SECONDS = 1.0
-"""How long multiprocessing's resource trackers may outlive a kill: they remove the shared memory of the dead."""
+"""Seconds that multiprocessing's resource trackers may outlive a kill: they remove the shared memory of the dead."""
 
 KILL_SECONDS = 5.0
-"""How long to go on killing: forks that race with the killer have to lose."""
+"""Seconds of repeated kills: forks that race with the killer have to lose."""
 
 POLL_SECONDS = 0.005
-"""How often to look at a child where the system has no pidfd_open(2)."""
+"""Seconds between looks at a child if the system has no pidfd_open(2)."""
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """Of linux/prctl.h."""
@@ -178,7 +178,7 @@ class ChildWatch:
 
 
 class Ending:
-    """How a supervised command ended."""
+    """The end of a supervised command."""
 
     __slots__ = ("seconds", "status")
 
@@ -313,7 +313,7 @@ class Supervised:
         if self.poll() is None:
             self._ending = Ending(-signal.SIGKILL, None)
         if self._process.returncode < 0 and hasattr(self, "pid"):
-            signal_group(self.pid, signal.SIGKILL)  # nobody else ends what a killed supervisor leaves
+            signal_group(self.pid, signal.SIGKILL)  # no other process ends what a killed supervisor leaves
         os.close(self.report)
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:

@@ -51,7 +51,7 @@ THREADS = frozenset({
     "POLARS_MAX_THREADS",
     "RAYON_NUM_THREADS",
 })  # fmt: skip
-"""How many threads a library uses. Kernel choice and waiting (OPENBLAS_CORETYPE, OPENBLAS_THREAD_TIMEOUT,
+"""Variables for the thread count of a library. Kernel choice and waiting (OPENBLAS_CORETYPE, OPENBLAS_THREAD_TIMEOUT,
 OMP_WAIT_POLICY) are not among them: they describe the machine that programs will meet, too."""
 
 OTHERS = (
@@ -73,7 +73,8 @@ PLACEMENT = frozenset({
     "OPENBLAS_MAIN_FREE",
     "GOTOBLAS_MAIN_FREE",
 })  # fmt: skip
-"""Where threads run. OMP_PROC_BIND narrows the affinity of the whole process as soon as libgomp is loaded."""
+"""Variables for the placement of threads. OMP_PROC_BIND narrows the affinity of the whole process as soon as
+libgomp is loaded."""
 
 ALLOCATOR = frozenset({
     "MALLOC_ARENA_MAX",

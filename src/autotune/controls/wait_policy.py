@@ -1,4 +1,4 @@
-"""How long idle BLAS threads spin before they sleep.
+"""Time that idle BLAS threads spin before they sleep.
 
 After each call OpenBLAS's threads spin for 2^28 cycles (0.1 s), unless OPENBLAS_THREAD_TIMEOUT says another exponent
 when the library is loaded, and leave other threads nothing of the CPUs meanwhile (OpenBLAS #1614, #5171).

@@ -8,16 +8,17 @@ import re
 import sys
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from autotune.daemon.typed_json import check, decode, wrong
 from autotune.errors import BadDocument, ProfileError, UntrustedFile, UsageError
 from autotune.host.identity import short_host_id
 from autotune.host.trusted_files import FileRule, read_file
 from autotune.host.usable_cpus import online_cpus
+from autotune.model.codec import decode, mismatch
+from autotune.model.constraints import MAX_INTEGER, Parsed, Pattern, Positive, Range
 from autotune.profiles.folders import NODE_FOLDER, cluster_profiles, state_dir, user_profiles, user_spool
 from autotune.profiles.yaml_subset import parse
 
@@ -32,28 +33,28 @@ _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS = re.compile(
     r"(?:(?P<days>[a-z]{3}(?:,[a-z]{3})*) )?(?P<from>\d\d:[0-5]\d)-(?P<to>\d\d:[0-5]\d)", re.ASCII
 )
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-_PROGRAM = re.compile(r"[^/\0]{1,64}")
+VariableName = Annotated[str, Pattern("[A-Za-z_][A-Za-z0-9_]{0,63}", "the name of an environment variable")]
+ProgramName = Annotated[str, Pattern(r"[^/\0]{1,64}", "the name of a program, without a folder")]
+AbsolutePath = Annotated[str, Pattern(r"/[^\0]*", "an absolute path")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interpreter:
     """A Python interpreter that programs use, with the environment that they give it."""
 
-    python: str = sys.executable
-    environment: dict[str, str] = field(default_factory=dict)
+    STRICT: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        """Raises BadDocument for values that no interpreter can have."""
-        check(Path(self.python).is_absolute(), "python", "an absolute path", self.python)
-        for name in self.environment:
-            check(_VARIABLE.fullmatch(name), "environment", "names of environment variables", name)
+    python: AbsolutePath = sys.executable
+    environment: dict[VariableName, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """Its name in `status` and in the state."""
         variables = (f"{name}={value}" for name, value in sorted(self.environment.items()))
         return " ".join([*variables, self.python])
+
+
+SPAN = 'a time such as "22:00-06:00" or "sat,sun 00:00-24:00"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +68,15 @@ class AllowedHours:
     ends: int
 
     @classmethod
-    def from_text(cls, text: object, where: str) -> "AllowedHours":
-        """Parse a span such as `22:00-06:00` or `sat,sun 00:00-24:00`. Raises BadDocument."""
+    def from_text(cls, text: object) -> "AllowedHours":
+        """Parse a span such as `22:00-06:00` or `sat,sun 00:00-24:00`. Raises ValueError."""
         match = _HOURS.fullmatch(text.strip().lower()) if isinstance(text, str) else None
         if match is not None:
             days = match["days"].split(",") if match["days"] else _WEEKDAYS
             begins, ends = (60 * int(each[:2]) + int(each[3:]) for each in (match["from"], match["to"]))
             if set(days) <= set(_WEEKDAYS) and max(begins, ends) <= 24 * 60 and begins != ends:
                 return cls(days=frozenset(map(_WEEKDAYS.index, days)), begins=begins, ends=ends)
-        raise wrong(where, 'a time such as "22:00-06:00" or "sat,sun 00:00-24:00"', text)
+        raise ValueError(mismatch(SPAN, text))
 
     def contain(self, moment: datetime) -> bool:
         """Does the span contain this moment?"""
@@ -99,67 +100,60 @@ def quiet_cpus(cpus: int) -> float:
 class IdleThresholds:
     """Load that opens and closes the idle window."""
 
-    start_below: float = field(default_factory=lambda: quiet_cpus(online_cpus()))
+    STRICT: ClassVar[bool] = True
+
+    start_below: Positive = field(default_factory=lambda: quiet_cpus(online_cpus()))
     """CPUs that other processes keep busy, below which the machine counts as quiet."""
-    start_waiting: float = 0.05
+    start_waiting: Positive = 0.05
     """Share of the time during which some task waited for a CPU, below which the machine counts as quiet."""
-    quiet_seconds: float = 60.0
+    quiet_seconds: Positive = 60.0
     """Duration of quiet before anything is measured."""
-    stop_above: float = 0.4
+    stop_above: Positive = 0.4
     """CPUs that other processes keep busy, above which the machine counts as busy: a process that shares its CPU
     with a trial gets half of it or more."""
-    busy_seconds: float = 0.5
+    busy_seconds: Positive = 0.5
     """Duration of load before a trial is ended: half of the second within which the CPUs are given back."""
 
     def __post_init__(self) -> None:
-        """Raises BadDocument for thresholds that never open the window, or never close it."""
-        for name, value in asdict(self).items():
-            check(value > 0, name, "a number above 0", value)
-        expected = f"more than start_below ({self.start_below:g})"
-        check(self.stop_above > self.start_below, "stop_above", expected, self.stop_above)
+        """Raises BadDocument for thresholds that never close the window."""
+        if self.stop_above <= self.start_below:
+            expected = f"more than start_below ({self.start_below:g})"
+            raise BadDocument(mismatch(expected, self.stop_above), "stop_above")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSettings:
     """The configuration file."""
 
+    STRICT: ClassVar[bool] = True
+
     interpreters: tuple[Interpreter, ...] = (Interpreter(),)
     idle: IdleThresholds = field(default_factory=IdleThresholds)
-    hours: tuple[AllowedHours, ...] = ()
+    hours: tuple[Annotated[AllowedHours, Parsed(AllowedHours.from_text, SPAN)], ...] = ()
     """When it may measure; empty: always."""
-    exclude: tuple[str, ...] = ()
+    exclude: tuple[ProgramName, ...] = ()
     """Programs during which nothing is measured, by the kernel's names for them."""
-    daily_cpu_seconds: float | None = 3600.0
-    job_seconds: float = 120.0
+    daily_cpu_seconds: Annotated[float, Range(0.0)] | None = 3600.0
+    job_seconds: Annotated[float, Range(5.0)] = 120.0
     """Budget of one calibration or check."""
-    memory_bytes: int | None = None
+    memory_bytes: Annotated[int, Range(2**26, MAX_INTEGER)] | None = None
     """Physical memory that one job may hold; None: a quarter of what there is."""
-    recheck_days: float = 30.0
+    recheck_days: Annotated[float, Range(1e-6)] = 30.0
     """Age from which an entry is checked again."""
     calibrate: bool = True
     """Measure the whole catalogue on a machine without a profile; else only what programs call."""
     store: str | None = None
     """URL of the cluster's store; None: the one that `autotune store pull` uses."""
-    pull_seconds: float = 3600.0
+    pull_seconds: Annotated[float, Range(10.0)] = 3600.0
     group: str | None = None
     """Users of this group may give orders, besides root and the daemon's own user."""
-    metrics: str | None = None
+    metrics: AbsolutePath | None = None
     """Path of the Prometheus text file; None: `metrics.prom` in the state folder."""
 
     def __post_init__(self) -> None:
-        """Raises BadDocument for values that the daemon cannot work with."""
-        check(self.interpreters, "interpreters", "at least one interpreter", [])
-        for number, name in enumerate(self.exclude):
-            expected = "the name of a program, without a folder"
-            check(_PROGRAM.fullmatch(name), f"exclude[{number}]", expected, name)
-        for name, least in (
-            *(("daily_cpu_seconds", 0.0), ("job_seconds", 5.0), ("memory_bytes", 2**26)),
-            *(("recheck_days", 1e-6), ("pull_seconds", 10.0)),
-        ):
-            value = getattr(self, name)
-            check(value is None or value >= least, name, f"a number of at least {least:g}", value)
-        absolute = self.metrics is None or Path(self.metrics).is_absolute()
-        check(absolute, "metrics", "an absolute path", self.metrics)
+        """Raises BadDocument without an interpreter."""
+        if not self.interpreters:
+            raise BadDocument(mismatch("at least one interpreter", []), "interpreters")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

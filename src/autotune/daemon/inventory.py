@@ -14,8 +14,8 @@ from autotune.daemon.context import DaemonContext
 from autotune.daemon.daemon_settings import Interpreter
 from autotune.daemon.sensors import fingerprint
 from autotune.daemon.state import PlainValue
-from autotune.daemon.typed_json import decode
 from autotune.model.catalogue import CATALOGUE
+from autotune.model.codec import decode
 from autotune.model.operation import Operation
 
 PROFILE_HELPER = "autotune.daemon.profile_helper"

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotune.daemon.inventory import REFUSED
-from autotune.daemon.typed_json import encode
 from autotune.errors import AutotuneError
+from autotune.model.codec import encode
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 

@@ -30,6 +30,7 @@ from autotune.host.trusted_files import replace_file
 from autotune.model.catalogue import kind, operation
 from autotune.model.constraints import NAME
 from autotune.model.operation import Operation
+from autotune.model.policy import memory_allowance
 
 METRICS_SECONDS = 60.0
 FOREVER = 1e12
@@ -56,14 +57,13 @@ class DaemonService:
         _make_folders(paths)
         launcher = ProcessLauncher(paths.state, os.environ)
         launcher.sweep()
-        memory = usable_bytes()
         self.controller = Controller(
             settings,
             paths,
             launcher=launcher,
             sensors=MachineSensors(),
             log=self._log,
-            memory_bytes=None if memory is None else memory // 4,
+            memory_bytes=memory_allowance(usable_bytes()),
         )
         self._selector = selectors.DefaultSelector()
         self._socket = ControlSocket(paths.socket, self.answer, self._selector)

@@ -19,8 +19,8 @@ from autotune.errors import UntrustedFile, UsageError
 from autotune.host.trusted_files import FileRule, read_file
 from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.operation import Operation
+from autotune.model.policy import SPOOL_FORMAT
 
-FORMAT = 1
 MAX_BYTES = 2**18
 """Of a file: 200 rows of calls and as many dropped entries take 60 kB."""
 MAX_FILES = 100
@@ -125,7 +125,7 @@ def peek_spool(folder: Path) -> dict[Operation, int]:
 
 def _take_rows(document: Any, content: SpoolContent) -> None:
     """Add the rows of a file; those that are not valid are left out."""
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    if not isinstance(document, dict) or document.get("format") != SPOOL_FORMAT:
         raise ValueError("its format is not known.")
     for name, counts in (("calls", content.calls), ("used", content.used)):
         for row in _rows(document.get(name)):

@@ -12,17 +12,17 @@ from datetime import date
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 from autotune.daemon.sensors import Fingerprint
-from autotune.daemon.typed_json import decode, encode
 from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileRule, read_file, replace_file
 from autotune.model.catalogue import CATALOGUE
-from autotune.model.constraints import LARGEST_SIZE
+from autotune.model.codec import decode, encode
+from autotune.model.constraints import LARGEST_SIZE, Range
 from autotune.model.operation import DTYPES, Operation
 
-FORMAT = 2
+FORMAT = 3
 MAX_BYTES = 2**22
 MAX_COUNTED = 1000
 """Operations at a size whose calls are counted; those called least are dropped."""
@@ -34,6 +34,8 @@ MAX_RETRY_SECONDS = 7 * 86400.0
 """Longest delay before work that keeps failing is tried again."""
 
 PlainValue = str | int | float | bool | None
+Figure = Annotated[float, Range(-2e19, 2e19)]
+"""Times and counts: arithmetic with them cannot overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class DailyCpuTime:
 
     day: str = ""
     """Local date, YYYY-MM-DD."""
-    seconds: float = 0.0
+    seconds: Figure = 0.0
 
     def plus(self, today: str, seconds: float) -> "DailyCpuTime":
         """Add seconds of today. A clock that is set back by a day gives nothing back."""
@@ -68,7 +70,7 @@ class Retry:
     """Failures in a row, and the wall-clock time before which the work is not tried again."""
 
     failures: int
-    not_before: float
+    not_before: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +102,15 @@ class CanaryProgress:
 class DaemonState:
     """All of it. An operation without sizes stands for all sizes of its ladder; times are wall-clock seconds."""
 
+    STRICT: ClassVar[bool] = True
+
     cpu_time: DailyCpuTime = field(default_factory=DailyCpuTime)
-    paused_until: float | None = None
-    demand: dict[Operation, float] = field(default_factory=dict)
+    paused_until: Figure | None = None
+    demand: dict[Operation, Figure] = field(default_factory=dict)
     """Calls that no profile entry covered."""
-    used: dict[Operation, float] = field(default_factory=dict)
+    used: dict[Operation, Figure] = field(default_factory=dict)
     """Calls that an entry covered."""
-    decayed: float = 0.0
+    decayed: Figure = 0.0
     """When the counts of calls last lost weight."""
     retries: dict[str, Retry] = field(default_factory=dict)
     """By the subject of the work that failed."""
@@ -123,15 +127,15 @@ class DaemonState:
     """Fields of each interpreter's class key when it was last asked."""
     stale: dict[str, str] = field(default_factory=dict)
     """Interpreter -> the change that made its entries stale: a sentence."""
-    first_seen: dict[str, float] = field(default_factory=dict)
+    first_seen: dict[str, Figure] = field(default_factory=dict)
     """Digest of a class key -> when this host first had it."""
-    checked: dict[str, dict[Operation, float]] = field(default_factory=dict)
+    checked: dict[str, dict[Operation, Figure]] = field(default_factory=dict)
     """Digest of a class key -> when an operation (without sizes) was last measured or checked."""
-    counts: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, Figure] = field(default_factory=dict)
     """Totals for the metrics."""
     unpublished: dict[str, str] = field(default_factory=dict)
     """Path of a profile that the store does not have yet -> the interpreter that it was made with."""
-    pulled: float = 0.0
+    pulled: Figure = 0.0
     """When the store last answered a pull."""
     pull_failures: int = 0
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from autotune.daemon.daemon_settings import SYSTEM_USER
 from autotune.errors import EnvironmentProblem
 from autotune.host.trusted_files import replace_file
+from autotune.profiles.folders import NODE_FOLDER
 
 SYSTEM_UNIT = Path("/etc/systemd/system/autotune.service")
 SYSTEM_USERS = Path("/etc/sysusers.d/autotune.conf")
@@ -37,7 +38,7 @@ def user_unit(*, python: str = sys.executable) -> str:
 
 def sysusers() -> str:
     """Return the line from which systemd-sysusers makes the daemon's user."""
-    return f'u {SYSTEM_USER} - "autotune daemon" /var/lib/autotune\n'
+    return f'u {SYSTEM_USER} - "autotune daemon" {NODE_FOLDER}\n'
 
 
 def install_unit(*, user: bool, store: bool) -> tuple[list[Path], str]:

@@ -20,7 +20,7 @@ TYPES = "?bBhHiIlLqQfdFD"
 
 
 class Reduction(IntEnum):
-    """What may be done if a loop is called to reduce an array (`loops.h`)."""
+    """Treatment of a loop that is called to reduce an array (`loops.h`)."""
 
     NEVER = 0
     EXACT = 1
@@ -30,7 +30,7 @@ class Reduction(IntEnum):
 
 
 class Range(NamedTuple):
-    """What loops get from so many elements on."""
+    """Setting of loops from so many elements on."""
 
     elements: int
     chunk: int

@@ -64,7 +64,7 @@ class ScipyCalls:
         when_imported(_HOMES, self._take_up)
 
     def remove(self) -> None:
-        """Take it off. Names that somebody has given another meaning since, keep that."""
+        """Take it off. Names that other code has bound again since keep their new value."""
         expect_no_longer(_HOMES)
         while self._replaced:
             names, name, before, ours = self._replaced.pop()
@@ -104,7 +104,7 @@ class _Meeting:
         self._decide = decide
 
     def routines(self, get_lapack_funcs: _Compiled) -> _Compiled:
-        """What stands for get_lapack_funcs: those that it gives for an operation are met."""
+        """Replacement of get_lapack_funcs: those that it gives for an operation are met."""
         known: dict[Any, Any] = {}
 
         def met(names: Any, arrays: Sequence[Any] = (), *others: Any, **keywords: Any) -> Any:
@@ -128,7 +128,7 @@ class _Meeting:
         return met
 
     def module(self, batched: ModuleType) -> ModuleType:
-        """What stands for _batched_linalg: a copy of it, with those of its functions met that are known."""
+        """Replacement of _batched_linalg: a copy of it, with those of its functions met that are known."""
         copy = ModuleType(batched.__name__, batched.__doc__)
         vars(copy).update(vars(batched))
         for name, named in _BATCHED.items():
@@ -137,7 +137,7 @@ class _Meeting:
         return copy
 
     def function(self, function: _Compiled, named: Callable[..., Match | None]) -> _Compiled:
-        """What stands for a function that takes matrices, and how to go about them."""
+        """Replacement of a function that takes matrices, and the way to pass them on."""
         known: dict[Any, _Compiled] = {}
 
         def call(*args: Any) -> Any:
@@ -180,7 +180,7 @@ def _remember(known: dict[Any, Any], key: object, met: object) -> None:
 
 
 class _Routine(NamedTuple):
-    """What a routine is called for, by the shapes of a matrix and of right-hand sides, if the call is for that."""
+    """Name the operation of a routine's call by the shapes of a matrix and of right-hand sides, or return None."""
 
     named: Matcher
     is_it: _IsIt | None = None
@@ -228,8 +228,8 @@ _ROUTINES: Mapping[tuple[str, ...], tuple[_Routine | None, ...]] = {
     ("gecon", "getrf", "getrs"): (None, _Routine(solve), None),
     ("getrf", "getri", "getri_lwork"): (_Routine(square("inv")), _Routine(square("inv")), None),
 }
-"""What scipy.linalg asks for together, and the operations that it then calls. The last two: before 1.17; all but
-eigh's: before 1.18."""
+"""Routines that scipy.linalg asks for together, and the operations that it then calls. The last two: before 1.17;
+all but eigh's: before 1.18."""
 
 _ANY, _GENERAL = -1, 0
 """Structures of a matrix: to be found out, and none (`_common_array_utils.hh`). What is found out may be one for which

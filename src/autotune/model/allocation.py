@@ -1,11 +1,11 @@
-"""How many CPUs one process may keep busy. Apart from the Machine: every tuned program asks this at start."""
+"""Number of CPUs that one process may keep busy. Apart from the Machine: every tuned program asks this at start."""
 
 from enum import StrEnum
 from math import ceil
 
 
 class Limit(StrEnum):
-    """What makes the allocation smaller than the machine; the tightest one names it."""
+    """The limit that makes the allocation smaller than the machine; the tightest one counts."""
 
     NONE = "none"
     AFFINITY = "affinity"

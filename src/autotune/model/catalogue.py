@@ -1,4 +1,4 @@
-"""What can be tuned: every operation's knobs, sizes and measure of work. The runnable work is in bench."""
+"""Catalogue of operations: knobs, sizes and measure of work of each. The runnable work is in bench."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ Sizes = Mapping[str, int]
 Work = Callable[[Sizes], float]
 
 COMMANDS = "command."
-"""What the names of whole commands begin with. Their entries say nothing of single calls into BLAS."""
+"""Prefix of the names of whole commands. Their entries say nothing of single calls into BLAS."""
 
 IN_PROCESSES = "_processes"
-"""What the name of a row ends in whose workers are processes. It is a row and not a knob, since a program has to
+"""Suffix of the name of a row whose workers are processes. It is a row and not a knob, since a program has to
 agree: tasks that write into arrays of the caller's lose that in another process."""
 
 
@@ -63,7 +63,7 @@ KNOBS: Mapping[Family, tuple[Knob, ...]] = {
 
 
 class WorkUnit(StrEnum):
-    """What an operation's work is counted in."""
+    """Unit of an operation's work."""
 
     FLOPS = "flops"
     BYTES = "bytes"
@@ -103,7 +103,7 @@ class Kind:
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
-        """What is tuned."""
+        """Knobs that are tuned."""
         return KNOBS[self.family]
 
     def work_of(self, operation: Operation) -> float:

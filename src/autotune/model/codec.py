@@ -18,7 +18,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from autotune.errors import DocumentError
+from autotune.errors import BadDocument
 from autotune.model.constraints import (
     MAX_INTEGER,
     Ascending,
@@ -43,7 +43,7 @@ def _cached(function: _F) -> _F:
 
 
 class _Mismatch(Exception):
-    """What is wrong with a value; enclosing decoders add the names and numbers that lead to it."""
+    """The fault of a value; enclosing decoders add the names and numbers that lead to it."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -68,7 +68,7 @@ def decode(kind: type[_T] | Any, document: Any, where: str = "") -> _T:
 
     Raises
     ------
-    DocumentError
+    BadDocument
         For the first value that is not what is expected; names its place, the expectation and the value.
 
     """
@@ -117,16 +117,23 @@ def is_required(item: "Field[Any]") -> bool:
     return item.default is MISSING and item.default_factory is MISSING
 
 
-def _located(error: _Mismatch, where: str) -> DocumentError:
+def _located(error: _Mismatch, where: str) -> BadDocument:
     inner = error.where()
     place = (
         f"{where}{inner}" if inner.startswith("[") or not where else f"{where}.{inner}" if inner else where
     )
-    return DocumentError(error.reason, place[:200])
+    return BadDocument(error.reason, place[:200])
 
 
 def _wrong(expected: str, value: Any) -> _Mismatch:
     return _Mismatch(mismatch(expected, value))
+
+
+def _at(name: str, reason: str) -> _Mismatch:
+    """Return the mismatch for a field."""
+    error = _Mismatch(reason)
+    error.path.append(name)
+    return error
 
 
 @_cached
@@ -363,8 +370,8 @@ def _dataclass_decoder(kind: Any, given_names: frozenset[str]) -> Callable[[Any,
             decoder = decoders.get(name)
             if decoder is None:
                 if strict:
-                    raise _Mismatch(
-                        f"there is no field {str(name)[:80]!r}; the fields are {', '.join(decoders)}."
+                    raise _at(
+                        str(name)[:80], f"there is no such field; the fields are {', '.join(decoders)}."
                     )
                 continue
             if item is None:
@@ -378,11 +385,11 @@ def _dataclass_decoder(kind: Any, given_names: frozenset[str]) -> Callable[[Any,
                 raise
         for name in required:
             if name not in arguments:
-                missing = _Mismatch("it is missing.")
-                missing.path.append(name)
-                raise missing
+                raise _at(name, "it is missing.")
         try:
             return kind(**arguments)
+        except BadDocument as error:  # of a check in __post_init__
+            raise _at(error.where, error.reason) from None
         except ValueError as error:
             raise _Mismatch(str(error)) from None
 

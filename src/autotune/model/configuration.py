@@ -8,7 +8,7 @@ from autotune.model.constraints import Count, SizeValue
 
 
 class Knob(StrEnum):
-    """What can be tuned. A knob's value is the name of the field of Configuration that holds it."""
+    """A knob that can be tuned. Its value is the name of the field of Configuration that holds it."""
 
     BLAS_THREADS = "blas_threads"
     OPENMP_THREADS = "openmp_threads"
@@ -46,7 +46,7 @@ class Placement(StrEnum):
 
 
 class Allocator(StrEnum):
-    """What glibc does with large freed blocks: give them back to the system, or keep them for reuse."""
+    """Treatment of large freed blocks by glibc: returned to the system, or kept for reuse."""
 
     DEFAULT = "default"
     RETAIN = "retain"
@@ -108,7 +108,7 @@ class Configuration:
 
 
 DEFAULT = Configuration()
-"""What plain NumPy does in a fresh process with no knob touched."""
+"""Plain NumPy in a fresh process with no knob touched."""
 
 
 def configuration(values: dict[str, int | str]) -> Configuration:

@@ -19,7 +19,7 @@ from autotune.model.operation import Operation
 
 
 class Status(StrEnum):
-    """How an entry was decided."""
+    """Decision of an entry."""
 
     TUNED = "tuned"
     """The choice was proved faster than the default on fresh data."""
@@ -34,7 +34,7 @@ class Status(StrEnum):
 
 
 NEARLY_FULL = 0.9
-"""Share of the time at full capacity above which the expected speed-up is not worth a sentence beside the speed-up."""
+"""Share of the time at full capacity above which the expected speed-up is not worth a sentence of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What was measured for one operation and size. What is unknown is None."""
+    """The evidence on one operation and size. None for unknown values."""
 
     speedup: Positive | None = None
     """Time of the default divided by time of the choice at full capacity, from confirmation only."""
@@ -103,11 +103,11 @@ class Entry:
     operation: Operation
     """Name, dtype and sizes."""
     status: Status
-    """How it was decided."""
+    """Its decision."""
     choice: Annotated[Configuration, NonEmpty()] = DEFAULT
     """The configuration to use; the default unless the status is tuned."""
     evidence: Evidence = field(default_factory=Evidence)
-    """What was measured."""
+    """Its evidence."""
     alternatives: tuple[Alternative, ...] = ()
     """Configurations that exploration measured here to be no slower than the default: sizes between this one and
     the next are chosen from them."""

@@ -8,14 +8,11 @@ from typing import NamedTuple
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.operation import Operation
-
-TIE = 0.01
-"""Log-ratio within which two configurations count as equal: then one that was proved at a neighbour goes before
-one that search measured, and fewer CPUs before more."""
+from autotune.model.policy import TIE
 
 
 class Seen(NamedTuple):
-    """What is known of a way of working at one measured size."""
+    """The evidence on a way of working at one measured size."""
 
     log_ratio: float
     """Logarithm of its time over the default's."""

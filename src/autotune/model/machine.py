@@ -27,7 +27,7 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many of each a set of CPUs holds; None where the machine does not say."""
+    """Numbers of each in a set of CPUs; None if the machine does not say."""
 
     logical_cpus: int | None = None
     physical_cores: int | None = None

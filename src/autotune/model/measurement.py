@@ -68,7 +68,7 @@ class Measurement:
     """Per unit of work: all timings of this configuration."""
     failure: Failure | None = None
     note: str | None = None
-    """What the work printed, shortened; None if it was quiet."""
+    """Output of the work, shortened; None if it was quiet."""
     resident_bytes: int | None = None
     """Memory that the process held afterwards under this configuration; None unless a configuration of the case sets
     the allocator."""
@@ -76,7 +76,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What to measure of one operation. The default is always measured with it and need not be named."""
+    """A plan for one operation. The default is always measured with it and need not be named."""
 
     operation: Operation
     configurations: tuple[Configuration, ...]
@@ -84,7 +84,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialPlan:
-    """What one fresh process is to measure."""
+    """A plan for one fresh process."""
 
     cases: tuple[Case, ...]
     rounds: int
@@ -93,12 +93,12 @@ class TrialPlan:
     seconds: float | None = None
     """Once this much time has passed no further pair begins, but each candidate gets at least one."""
     quiet: bool = False
-    """Do the neighbours that run beside other plans rest while this one runs?"""
+    """Do the neighbours that run next to other plans rest while this one runs?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What came of a TrialPlan."""
+    """The result of a TrialPlan."""
 
     measurements: tuple[Measurement, ...]
     """For every case the default first, then its configurations in the plan's order."""

@@ -19,7 +19,7 @@ SCHEMA_URL = f"https://numpy-autotune.readthedocs.io/schemas/profile-{SCHEMA}.js
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """What must match for a profile to speak about a machine."""
+    """Key: the values that must match for a profile to apply to a machine."""
 
     hardware: Hardware = field(default_factory=Hardware)
     """Must equal this machine's."""
@@ -97,7 +97,7 @@ class Provenance:
     seed: Seed | None = None
     """Seed of the random numbers."""
     neighbours: Amount = 0
-    """Synthetic busy processes that ran beside the trials."""
+    """Synthetic busy processes that ran next to the trials."""
     copies: Quantity = 1
     """Copies of each trial that ran at once."""
     error_per_rule: NonNegative | None = None
@@ -137,3 +137,19 @@ class Profile:
     """Every decided operation and size."""
     provenance: Provenance = field(default_factory=Provenance)
     """Origin of the measurements."""
+
+    def _repr_html_(self) -> str:
+        """Return the entries as a table for a notebook."""
+        from autotune.model.html_table import html_table
+
+        rows = [
+            (
+                str(entry.operation),
+                str(entry.status),
+                str(entry.choice),
+                "" if entry.evidence.speedup is None else f"{entry.evidence.speedup:.2f}x",
+                entry.reason,
+            )
+            for entry in self.entries
+        ]
+        return html_table(("operation", "decision", "choice", "speed-up", "reason"), rows)

@@ -17,7 +17,7 @@ class BlasLibrary:
     ilp64: bool | None = None
     """Are its integers 64 bits wide?"""
     threads: int | None = None
-    """How many threads it uses now."""
+    """Number of threads that it uses now."""
     path: str | None = None
     user: str | None = None
     """Package that brought it: "numpy", "scipy"."""

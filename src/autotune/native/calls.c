@@ -35,7 +35,7 @@ static struct hook {
     PyObject *target; /* a reference that is kept for as long as the process */
     enum kind kind;
     _Atomic(void *) *place; /* where the address of the C function lies */
-    void *original, *stub;  /* `original` does not change: whoever replaced the stub may still call it */
+    void *original, *stub;  /* `original` does not change: the code that replaced the stub may still call it */
     int flags;              /* METH_... of a function or method */
     bool in_force;
     unsigned generation;    /* of `decide`: an answer of an earlier one is not kept */

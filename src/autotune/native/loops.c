@@ -158,7 +158,7 @@ static npy_intp evened(npy_intp chunk, int workers, npy_intp n)
     return (each / turns / LANES + 1) * LANES;
 }
 
-/* Workers for a call, beside `others` that are in flight: an equal share of the CPUs that BLAS leaves. */
+/* Workers for a call, with `others` in flight: an equal share of the CPUs that BLAS leaves. */
 static int share(int workers, int others)
 {
     const int cpus = atomic_load_explicit(&usable, memory_order_relaxed) -

@@ -359,7 +359,7 @@ static pthread_once_t prepared = PTHREAD_ONCE_INIT;
 
 /* --- jobs ------------------------------------------------------------------------------------------------ */
 
-/* Take the pool for one job; false: somebody else has it, or there is none. */
+/* Take the pool for one job; false: another caller has it, or there is none. */
 static bool take_pool(void)
 {
     pthread_once(&prepared, prepare);

@@ -120,7 +120,7 @@ static void forget_flight(const struct flight *flight)
     in_flight--;
 }
 
-/* In a forked child only the calls of the thread that forked are still in flight. Whoever forked: C code too. */
+/* In a forked child only the calls of the thread that forked are still in flight. This holds for forks of C code too. */
 static void forget_other_threads(void)
 {
     const uintptr_t here = (uintptr_t)pthread_self();

@@ -1,13 +1,13 @@
 /* The BLAS thread count of each single call: set before it, put back after it, shared by calls at once.
  *
  * A library with one count for the whole process: a call alone gets its own count. Calls at once get the largest
- * that one of them has, but no more than an equal share of the CPUs: 8 CPUs, a call for 1 thread beside one
+ * that one of them has, but no more than an equal share of the CPUs: 8 CPUs, a call for 1 thread at the same time as one
  * for 8, give both a count of 4.
  * A library that counts by thread: each call gets its own count out of the CPUs that the others have left, at
  * least one.
  * Several libraries (NumPy's wheels and SciPy's bring one each): calls at once are counted together.
  *
- * The count is read before each change. If it is not the one that was set here last, somebody else set it, and it
+ * The count is read before each change. If it is not the one that was set here last, other code set it, and it
  * is left alone until they put that one back. Scopes go before: while one is active (`aside`) nothing is switched.
  *
  * Everything here runs under the GIL; in a free-threaded Python, under `guard_lock`. */
@@ -45,7 +45,7 @@ typedef struct Switch {
     int usable;            /* CPUs */
     int rest;              /* the count while no call is in flight; 0: not known yet */
     int set;               /* what was set last; 0: not known */
-    int ours[2];           /* counts that are there because of us; any other was set by somebody else */
+    int ours[2];           /* counts that are there because of us; any other was set by other code */
     int control;           /* threads of a live control; 0: as at rest */
     struct Switch *next;   /* of all libraries */
 } Switch;

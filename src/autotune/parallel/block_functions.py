@@ -1,4 +1,4 @@
-"""Anybody's function on blocks: its results are checked, and find their place."""
+"""Any function on blocks: its results are checked and written to their place."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -184,7 +184,7 @@ def _put(out: Array | None, value: Array, dtype: DTypeLike | None) -> Array:
 
 
 class _Target:
-    """Where the results of a function go; what they are is known only once it has answered."""
+    """Destination of a function's results, whose kind is known only after its first call."""
 
     def __init__(
         self,

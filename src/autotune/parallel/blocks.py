@@ -48,7 +48,7 @@ def map_blocks(
     rows: bool = False,
     scratch: bool = False,
 ) -> Any:
-    """What `function(*arrays)` returns, computed on blocks of about `chunk` elements (rows, with `rows`).
+    """Compute `function(*arrays)` on blocks of about `chunk` elements (rows, with `rows`).
 
     `out` is an array, or a tuple of them with None for those to be made. Arrays may be broadcast, empty, of
     any strides; `out` may be one of the inputs. Subclasses, objects, records, strings and anything that is

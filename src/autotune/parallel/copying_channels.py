@@ -11,7 +11,7 @@ from autotune.model.configuration import Method
 from autotune.parallel.operands import Array
 
 QUEUE_SECONDS = 60.0
-"""How long an answer may be on its way through a queue after the child has said that it is there."""
+"""Seconds that an answer may travel through a queue after the child has announced it."""
 
 
 class _Pipe:
@@ -61,7 +61,7 @@ class _Manager:
 
 
 class Channel(NamedTuple):
-    """How blocks travel to one child, and back."""
+    """Channel of blocks to one child, and back."""
 
     there: _Pipe | _Queue | _Manager
     back: _Pipe | _Queue | _Manager

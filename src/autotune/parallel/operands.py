@@ -36,7 +36,7 @@ def is_cuttable(value: Any) -> bool:
 
 
 def cutter(value: Any, shape: Shape) -> Callable[[Index], Any]:
-    """What gives the part of an operand that belongs to a block of the broadcast shape."""
+    """Return the function that slices an operand for a block of the broadcast shape."""
     if not isinstance(value, np.ndarray) or not value.ndim:
         return lambda _: value
     value = value.view(np.ndarray)
@@ -50,14 +50,14 @@ def cutter(value: Any, shape: Shape) -> Callable[[Index], Any]:
 
 
 def row_cutter(value: Any) -> Callable[[Index], Any]:
-    """What gives the rows of an operand that belong to a block of rows."""
+    """Return the function that slices an operand for a block of rows."""
     if not isinstance(value, np.ndarray) or not value.ndim:
         return lambda _: value
     return cast("Callable[[Index], Any]", value.view(np.ndarray).__getitem__)
 
 
 def read_only(value: Any) -> Any:
-    """A view that somebody's function cannot write to."""
+    """Return a view that a user's function cannot write to."""
     if not isinstance(value, np.ndarray):
         return value
     view = value.view(np.ndarray)
@@ -133,7 +133,7 @@ def as_outs(out: Any, count: int = 1) -> Outs:
 
 
 def as_tuple(result: Any) -> tuple[Array, ...]:
-    """What a function returned, as a tuple of arrays."""
+    """Return a function's result as a tuple of arrays."""
     return tuple(map(np.asanyarray, result if isinstance(result, tuple) else (result,)))
 
 

@@ -44,10 +44,10 @@ class ProcessExecutor(ProcessPoolExecutor):
     def __init__(self, workers: int, blas_threads: int | None = None, where: Placement | None = None) -> None:
         check_workers(workers)
         self.cpus = placement.cpus_for(where, workers)
-        """Where the workers run; None: wherever the program does."""
+        """CPUs of the workers; None: those of the program."""
         context = get_context("spawn")
         self._sign, there = context.Pipe(duplex=False)
-        """Where the first worker that has come up says so."""
+        """Event that the first ready worker sets."""
         super().__init__(
             max_workers=workers,
             mp_context=context,

@@ -93,7 +93,7 @@ def reduce_blocks(
     out: Array | None = None,
     keepdims: bool = False,
 ) -> Any:
-    """What `np.sum(array, axis, dtype, out, keepdims)` returns, and so on for the functions of NAMES.
+    """Compute `np.sum(array, axis, dtype, out, keepdims)`, or another function of NAMES.
 
     The result is the same for every `workers`, `chunk` (elements that a worker takes at once) and `placement`
     (on which CPUs the workers run, this thread during the call too). Integers,
@@ -206,7 +206,7 @@ def _reduce_across(
 
 
 def _partials(ufunc: np.ufunc, cut: _Cut, kind: np.dtype[Any], workers: int, chunk: int) -> Array:
-    """What each block makes, along the first axis."""
+    """Reduce each block, along the first axis."""
     partials = np.empty((cut.depth, *cut.kept_shape), kind)
     groups = cut.groups(chunk)
 

@@ -1,4 +1,4 @@
-"""Memory for results, taken from earlier results that nobody refers to any more.
+"""Memory for results, taken from earlier results that no variable refers to any more.
 
 A fresh large array costs more in page faults than a simple ufunc costs in arithmetic (np.exp over 10
 million float64: 24 ms into fresh memory, 12.5 ms into memory that is in use). So the memory of a dropped

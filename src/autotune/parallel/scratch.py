@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class Scratch:
-    """What a function called with `scratch=True` gets as its keyword argument `scratch`.
+    """Scratch memory that a function called with `scratch=True` gets as its keyword argument `scratch`.
 
     `scratch()`, `scratch(1)`, ... are uninitialised temporaries of the block's shape, each number another
     one; they stay in the cache since the next block gets the same memory. `scratch.out` is where the result

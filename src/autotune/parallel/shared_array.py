@@ -17,7 +17,7 @@ class SharedArray(np.ndarray):
     """
 
     handle: Any = None
-    """What `attach` takes; pickles. None for a slice."""
+    """Handle that `attach` takes; pickles. None for a slice."""
     _release: Callable[[], None] | None = None
 
     def __array_wrap__(self, array: NDArray[Any], context: Any = None, return_scalar: bool = False) -> Any:
@@ -50,7 +50,7 @@ class SharedArray(np.ndarray):
 
 
 class ClosedArray(SharedArray):
-    """What a SharedArray becomes when it is closed: every use is an error that says so."""
+    """State of a closed SharedArray: every use is an error that says so."""
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise SharedMemoryError(

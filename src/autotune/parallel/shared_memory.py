@@ -60,7 +60,7 @@ class Place(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """What another process needs to open a shared array; pickles."""
+    """Handle by which another process opens a shared array; pickles."""
 
     method: Method
     shape: tuple[int, ...]

@@ -30,7 +30,7 @@ class ThreadExecutor(ThreadPoolExecutor):
     def __init__(self, workers: int, blas_threads: int | None = None, where: Placement | None = None) -> None:
         check_workers(workers)
         self.cpus = placement.cpus_for(where, workers)
-        """Where the workers run; None: wherever the program does."""
+        """CPUs of the workers; None: those of the program."""
         super().__init__(
             max_workers=workers,
             thread_name_prefix="autotune-task",

@@ -23,7 +23,7 @@ Begin = Callable[[], Step]
 """Called once by every thread that takes part; the Step it returns is called with the numbers of blocks."""
 
 JOIN_SECONDS = 1.0
-"""How long the end of the program waits for a helper that is still inside a user's function."""
+"""Seconds that the end of the program waits for a helper that is still inside a user's function."""
 
 
 class BlockJob:
@@ -38,7 +38,7 @@ class BlockJob:
         self.begin: Begin | None = begin
         """None once the job is closed: a queue of helpers that are busy must not keep the caller's arrays alive."""
         self.cpus = cpus
-        """Where all of them run; None: wherever they are."""
+        """CPUs of all of them; None: unchanged."""
         self.pending = deque(range(count))
         self.lock = threading.Lock()
         self.running = 0

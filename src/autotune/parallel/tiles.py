@@ -60,7 +60,7 @@ class Grid:
 
 
 def _cut(length: int, rows: int, step: int, workers: int) -> tuple[int, int]:
-    """How long the slices of an axis are, and how many; whole steps where they hold one."""
+    """Return length and number of the slices of an axis; whole steps if a slice holds one."""
     step = step if rows >= step else 1
     rows -= rows % step
     parts = max(1, (length + rows // 2) // rows)

@@ -24,7 +24,7 @@ UNGUARDED = (
     "Each worker imports the program's main module first; if that begins the work anew there, it has to stand under "
     '`if __name__ == "__main__":`.'
 )
-"""What usually ends a process that was started anew before it does anything."""
+"""Usual reason why a new process ends before its first task."""
 
 
 class Worker(NamedTuple):

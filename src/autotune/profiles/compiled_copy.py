@@ -1,4 +1,4 @@
-"""What apply() reads instead of YAML: every entry that fits this machine, one line an operation.
+"""Compiled copy that apply() reads instead of YAML: every entry that fits this machine, one line an operation.
 
 The first line says what it was made from, the second what was refused; then follow the groups, as `name
 dtype<TAB>JSON`, best level and nearest profile first. A group is parsed when its operation is first asked for.
@@ -77,7 +77,7 @@ class Compiled:
         return frozenset(line.split(b" ", 1)[0].decode() for line in self.body.splitlines()[1:])
 
     def refusals(self) -> tuple[Refusal, ...]:
-        """What is not used, and why."""
+        """A profile or entry that is not used, and the reason."""
         return tuple(Refusal(*row) for row in json.loads(self.body.partition(b"\n")[0]))
 
 

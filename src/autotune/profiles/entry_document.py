@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from autotune.errors import DocumentError
+from autotune.errors import BadDocument
 from autotune.model.codec import decode, decode_fields, encode, mismatch
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
@@ -17,13 +17,13 @@ def encode_entry(entry: Entry) -> dict[str, Any]:
 
 
 def decode_entry(document: Any, name: str, dtype: str, where: str = "") -> Entry:
-    """Return the entry in a document below the name and dtype of its operation. Raises DocumentError."""
+    """Return the entry in a document below the name and dtype of its operation. Raises BadDocument."""
     operation: Operation = decode_fields(Operation, _sizes_of(document, where), where, name=name, dtype=dtype)
     entry: Entry = decode_fields(Entry, document, where, operation=operation)
     if (entry.status is Status.TUNED) == entry.choice.is_default:
         expected = "a configuration" if entry.status is Status.TUNED else "nothing"
         text = mismatch(f"{expected} with status {entry.status}", document.get("choice"))
-        raise DocumentError(text, f"{where}.choice")
+        raise BadDocument(text, f"{where}.choice")
     return entry
 
 
@@ -31,5 +31,5 @@ def _sizes_of(document: Any, where: str) -> dict[str, Any]:
     """Return the part of an entry's document that belongs to its operation."""
     fields: dict[str, Any] = decode(dict[str, Any], document, where)
     if fields.get("sizes") is None:
-        raise DocumentError("it is missing.", f"{where}.sizes" if where else "sizes")
+        raise BadDocument("it is missing.", f"{where}.sizes" if where else "sizes")
     return {"sizes": fields["sizes"]}

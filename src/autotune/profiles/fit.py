@@ -9,18 +9,15 @@ from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence, Status
+from autotune.model.policy import AGREEING_HOSTS
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer, is_same_system
 from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import Refusal, Rung
 
-HOSTS = 2
-"""Distinct hosts that must agree before their entry counts for a class; the facts on TUNA (EuroSys '25) and MLOS:
-what a single host found unstable settings to be worth did not carry over to its equals."""
-
 _VERSION = "key.software.blas_version"
 _CONFIRMED_BY_PLACE = {Layer.NAMED, Layer.SYSTEM, Layer.SHIPPED}
-"""What the user named, the administrator installed or this package brought needs no second host."""
+"""Layers that need no second host: named by the user, installed by the administrator, or shipped."""
 _RENAMED = (
     "this host had another name when it was measured, or is a clone of the one that was. `autotune verify` tells "
     "whether it still holds."
@@ -54,7 +51,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What became of a profile."""
+    """The verdict on a profile."""
 
     level: Level | None
     """None: refused."""
@@ -91,7 +88,7 @@ def rungs(
 
 
 def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
-    """How well a profile fits this machine.
+    """Return the fit level of a profile on this machine.
 
     Hardware and software must be equal, except for the patch version of the BLAS library. That holds for a
     file that the user named too: counts measured elsewhere prove nothing here. What another host measured is
@@ -132,7 +129,9 @@ def usable(entry: Entry, source: Source, here: Here) -> Entry | str:
         if source.layer not in _CONFIRMED_BY_PLACE and not _confirmed(entry):
             hosts = entry.evidence.hosts
             count = "one host alone has" if hosts in {None, 1} else f"{hosts} hosts have"
-            return f"hosts: {count} measured it; {HOSTS} must agree, or a trusted signer vouch for it."
+            return (
+                f"hosts: {count} measured it; {AGREEING_HOSTS} must agree, or a trusted signer vouch for it."
+            )
     interval = entry.evidence.interval
     if entry.status is Status.TUNED and interval is not None and interval[0] <= 1:
         return f"interval: with {entry.choice} it may be {interval[0]:.3g} times as fast as the default."
@@ -261,11 +260,11 @@ def _is_renamed(profile: Profile, layer: Layer, here: Here) -> bool:
 
 
 def _confirmed(entry: Entry) -> bool:
-    return (entry.evidence.hosts or 1) >= HOSTS or entry.evidence.signer is not None
+    return (entry.evidence.hosts or 1) >= AGREEING_HOSTS or entry.evidence.signer is not None
 
 
 def _default_faster(entry: Entry, theirs: Key, here: Here) -> float | None:
-    """How many times as fast plain NumPy may at most be here as where an entry was measured; None: unknown.
+    """Bound the speed of plain NumPy here relative to the place of measurement; None: unknown.
 
     Plain NumPy starts a BLAS thread for every CPU of the affinity mask, whatever a quota, a cap or other
     processes leave of these. The same threads on no more CPUs are no faster. With other counts a time changes
@@ -302,7 +301,7 @@ def _default(key: Key, threads: int | None) -> tuple[int | None, int | None]:
 
 
 def _default_choice(key: Key) -> Configuration | None:
-    """What plain NumPy does with an allocation, as a choice; None where it does something that no choice can."""
+    """Return the choice that equals plain NumPy in an allocation; None if no choice does."""
     unhindered = key.limit in {Limit.NONE, Limit.AFFINITY}
     return Configuration(blas_threads=key.usable_cpus) if unhindered else None
 

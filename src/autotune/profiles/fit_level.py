@@ -1,4 +1,4 @@
-"""How well a profile fits."""
+"""Fit levels of profiles."""
 
 from enum import StrEnum
 

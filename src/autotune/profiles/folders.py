@@ -1,5 +1,5 @@
 # ruff: noqa: PTH100, PTH111, PTH112, PTH117, PTH118, PTH120 - pathlib takes 4 ms to load
-"""Where profiles, state and compiled copies live.
+"""Folders of profiles, state and compiled copies.
 
 What apply() asks for is text: loading pathlib takes 4 ms, which NumPy leaves to others.
 """
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 _NOWHERE = "/nonexistent"
 _NODE_SPOOL = "/run/autotune/spool"
 NODE_FOLDER = "/var/lib/autotune"
-"""Where the daemon that serves all users keeps profiles, and the mirror of the cluster's store."""
+"""Folder of the daemon that serves all users: its profiles, and the mirror of the cluster's store."""
 
 
 class Layer(StrEnum):
-    """Who put a profile there, nearest first."""
+    """Source of a profile, nearest first."""
 
     NAMED = "named"
     """The user named it: an argument or $AUTOTUNE_PROFILE."""
     USER = "user"
     """The user's own folder, where `autotune calibrate` writes."""
     NODE = "node"
-    """What this computer's own daemon found, for all its users."""
+    """Profiles of this computer's own daemon, for all its users."""
     SYSTEM = "system"
     """The administrator's folder."""
     CLUSTER = "cluster"
@@ -41,7 +41,7 @@ def state_dir() -> "Path":
 
 
 def user_profiles() -> "Path":
-    """Where `autotune calibrate` writes."""
+    """Return the folder that `autotune calibrate` writes to."""
     return _path(_user_profiles())
 
 
@@ -51,7 +51,7 @@ def cluster_profiles() -> "Path":
 
 
 def spool() -> tuple["Path", int]:
-    """Where to leave what was asked for in vain, and the mode of files there: the spool that this computer's
+    """Return the folder for requests without an entry, and the mode of its files: the spool that this computer's
     daemon keeps open to every user, else the user's own.
     """
     if "AUTOTUNE_STATE_DIR" not in os.environ and os.access(_NODE_SPOOL, os.W_OK | os.X_OK):
@@ -111,7 +111,7 @@ def _system_profiles() -> str:
 
 
 def _shipped_profiles() -> str:
-    """Inside the wheel, or beside src/ in a checkout."""
+    """Inside the wheel, or next to src/ in a checkout."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     inside = os.path.join(package, "profiles", "shipped")
     return inside if os.path.isdir(inside) else os.path.join(package, "..", "..", "profiles")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Refusal(NamedTuple):
-    """What is not used, and why."""
+    """A profile or entry that is not used, and the reason."""
 
     path: str
     entry: str | None
@@ -44,7 +44,7 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[Found | None
     """The entry of the best level that has evidence for this size, and the nearer ones passed over.
 
     `rungs` are the operation's, best level first. Where no level has evidence, an entry that was too noisy to
-    tell, or whose time ended, still says that somebody looked: it is the answer, and keeps the default. None:
+    tell, or whose time ended, still counts as an answer: it is used, and keeps the default. None:
     plain NumPy.
     """
     from autotune.model.interpolation import choose  # here, since a dataclass costs a millisecond at start

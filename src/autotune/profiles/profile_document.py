@@ -6,7 +6,7 @@ Fields that are not known are ignored, so that a later minor version may add som
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from autotune.errors import DocumentError, ProfileError
+from autotune.errors import BadDocument, ProfileError
 from autotune.model.codec import decode, encode, mismatch
 from autotune.model.constraints import Name
 from autotune.model.entry import Entry
@@ -19,7 +19,7 @@ def decode_profile(document: Any) -> Profile:
     """Return the profile that a plain document holds. Raises ProfileError for the first thing that is wrong."""
     try:
         return _decode_profile(document)
-    except DocumentError as error:
+    except BadDocument as error:
         raise ProfileError(str(error)) from None
 
 
@@ -54,7 +54,7 @@ def _decode_profile(document: Any) -> Profile:
             if major > SCHEMA
             else "an older autotune, whose format is no longer read; measure again with `autotune calibrate`."
         )
-        raise DocumentError(f"expected {SCHEMA}, found {major}: it was written by {remedy}", "schema")
+        raise BadDocument(f"expected {SCHEMA}, found {major}: it was written by {remedy}", "schema")
     _require(top, "key", "operations")
     provenance = top.get("provenance")
     return Profile(
@@ -67,7 +67,7 @@ def _decode_profile(document: Any) -> Profile:
 def _require(document: dict[str, Any], *names: str) -> None:
     for name in names:
         if document.get(name) is None:
-            raise DocumentError("it is missing.", name)
+            raise BadDocument("it is missing.", name)
 
 
 def _decode_operations(document: Any) -> Iterator[Entry]:
@@ -76,7 +76,7 @@ def _decode_operations(document: Any) -> Iterator[Entry]:
         for dtype, rows in dtypes.items():
             where = f"operations.{name}.{dtype}"
             if dtype not in DTYPES:
-                raise DocumentError(mismatch(f"one of {', '.join(DTYPES)}", dtype), where)
+                raise BadDocument(mismatch(f"one of {', '.join(DTYPES)}", dtype), where)
             yield from _decode_rows(decode(tuple[Any, ...], rows, where), name, dtype, where)
 
 
@@ -85,6 +85,6 @@ def _decode_rows(rows: Iterable[Any], name: str, dtype: str, where: str) -> Iter
     for number, row in enumerate(rows):
         entry = decode_entry(row, name, dtype, f"{where}[{number}]")
         if entry.operation in known:
-            raise DocumentError(f"{entry.operation} stands twice.", f"{where}[{number}].sizes")
+            raise BadDocument(f"{entry.operation} stands twice.", f"{where}[{number}].sizes")
         known.add(entry.operation)
         yield entry

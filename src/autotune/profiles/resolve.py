@@ -30,7 +30,7 @@ _ONLINE = "/sys/devices/system/cpu/online"
 
 
 class Resolution:
-    """What is known for this machine and allocation. It does not change; resolve() makes a new one."""
+    """All entries for this machine and allocation. It does not change; resolve() makes a new one."""
 
     def __init__(self, copy: Compiled, usable: int, limit: Limit) -> None:
         self.usable_cpus = usable
@@ -104,7 +104,7 @@ class Resolution:
 
 
 def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> Resolution:
-    """What fits this machine now: hardware, software, and the CPUs that this process may use.
+    """Resolve the entries that fit this machine now: hardware, software, and the CPUs that this process may use.
 
     `named` is a profile or a folder of profiles that the user names; without it $AUTOTUNE_PROFILE is looked at.
     `processes` share the CPUs. NumPy is imported, since its BLAS is part of the key. Raises UsageError for less
@@ -126,7 +126,7 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
 
 
 def depends_on(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> list[Any]:
-    """What the answer of resolve() depends on: as long as this is equal, so is the answer. Reads no profile."""
+    """Return everything that resolve() depends on: as long as this is equal, so is the answer. Reads no profile."""
     return _made_from(*usable_cpus(processes), profile_paths(named))
 
 
@@ -228,7 +228,7 @@ def _made_from(usable: int, limit: Limit, files: list[tuple[Layer, str]]) -> lis
 
 
 def _circumstances(usable: int, limit: Limit) -> list[Any]:
-    """What else the fit depends on, cheap to read. Hardware changes at a boot, or when a CPU is switched."""
+    """Return the rest that the fit depends on, cheap to read. Hardware changes at a boot, or when a CPU is switched."""
     known = software()
     return [
         __version__,
@@ -253,7 +253,7 @@ def _content(path: str) -> str | None:
 
 
 def _state(path: str) -> list[Any]:
-    """What changes when a file, or what it may be trusted for, does."""
+    """Return values that change when a file, or its trust, changes."""
     is_link = os.path.islink(path)  # noqa: PTH114
     try:
         folder = os.stat(os.path.dirname(os.path.realpath(path) if is_link else path))  # noqa: PTH116, PTH120

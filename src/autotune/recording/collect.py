@@ -1,4 +1,4 @@
-"""What the processes of a command left in its folder, as recorded processes."""
+"""Recorded processes of a command, read from the files that they left in its folder."""
 
 import json
 from collections.abc import Mapping

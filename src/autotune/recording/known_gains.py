@@ -1,4 +1,4 @@
-"""What profiles say about recorded calls: a speed-up and its interval, a range, or nothing. Pure."""
+"""Gains of recorded calls by the profiles: a speed-up and its interval, a range, or nothing. Pure."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from autotune.recording.recording import Call
 
 
 class Source(StrEnum):
-    """Where the speed-up of a call is known from."""
+    """Source of the speed-up of a call."""
 
     MEASURED = "measured"
     """An entry that `apply()` uses."""
@@ -38,7 +38,7 @@ class KnownGain:
 
 
 class Profiles(Protocol):
-    """What `profiles.resolve.Resolution` answers."""
+    """The part of `profiles.resolve.Resolution` that is used."""
 
     def measured(self, name: str, dtype: str) -> list[Operation]:
         """Return the sizes at which an operation was measured."""

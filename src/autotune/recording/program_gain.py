@@ -1,4 +1,4 @@
-"""What a whole program gains from faster calls: Amdahl's law (1967) over the time of all its processes. Pure."""
+"""Gain of a whole program from faster calls: Amdahl's law (1967) over the time of all its processes. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What of a recording is worth a calibration: operations, dtypes and sizes, and how much each counts. Pure."""
+"""Work of a recording that is worth a calibration: operations, dtypes and sizes, and how much each counts. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ _DEAREST = {one.cheapest: one.dearest for one in (*CLASSES.values(), REDUCING)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedWork:
-    """What to calibrate."""
+    """Work to calibrate."""
 
     operations: tuple[Operation, ...]
     """Those that take most of the time first."""

@@ -28,7 +28,7 @@ class Call:
     calls: int
     seconds: float
     operation: Operation | None = None
-    """What a profile may know about it, as `apply()` asks; None: no operation of the catalogue."""
+    """Its operation, as `apply()` asks for it; None: no operation of the catalogue."""
     needs_reductions: bool = False
     """Does it gain only with `--reductions`?"""
 

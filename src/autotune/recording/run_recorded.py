@@ -27,7 +27,7 @@ _LEFT_TO_THE_COMMAND = ("SIGINT", "SIGQUIT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What a run needs to know about the surroundings, read before it."""
+    """Surroundings of a run, read before it."""
 
     began: float
     throttled: float

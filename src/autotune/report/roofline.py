@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from autotune.model.catalogue import CATALOGUE, WorkUnit
 from autotune.model.operation import Operation
+from autotune.model.policy import CREDIBLE_L3_BYTES
 from autotune.model.profile import Provenance
 
 
@@ -23,10 +24,6 @@ class Roofline:
     bound: Bound
 
 
-CACHED_BYTES = 32 * 2**20
-"""Part of the last cache that one program can use: a cloud reports the whole processor's and gives a share."""
-
-
 def roofline(operation: Operation, made: Provenance, *, l3_bytes: int | None = None) -> Roofline | None:
     """Compute the roofline (Williams, Waterman and Patterson, CACM 52, 2009): the longer of the time of its arithmetic
     at the peak rate and the time in which memory moves its data once.
@@ -37,7 +34,7 @@ def roofline(operation: Operation, made: Provenance, *, l3_bytes: int | None = N
     kind = CATALOGUE.get(operation.name)
     if kind is None or not made.memory_bandwidth:
         return None
-    cached = kind.bytes_of(operation) <= min(l3_bytes or 0, CACHED_BYTES)
+    cached = kind.bytes_of(operation) <= min(l3_bytes or 0, CREDIBLE_L3_BYTES)
     if kind.unit is WorkUnit.BYTES:
         seconds = kind.work_of(operation) / made.memory_bandwidth
         return None if cached else Roofline(seconds=seconds, bound=Bound.MEMORY)

@@ -40,10 +40,12 @@ class Wishes(NamedTuple):
 class Applied:
     """The effect of one apply(). In a `with`, its end restores; `restore()` does so at any time."""
 
-    def __init__(self, before: Setting, now: Setting) -> None:
+    def __init__(self, before: Setting, now: Setting, wishes: Wishes) -> None:
         self._before = before
         self._now = now
         self._per_call = state.per_call
+        self._wishes = wishes
+        self._outer: Applied | None = state.applied
 
     @property
     def why(self) -> str:
@@ -65,6 +67,12 @@ class Applied:
         self._now = fresh._now  # noqa: SLF001 - of this class
         self._per_call = fresh._per_call  # noqa: SLF001
 
+    def refresh(self) -> None:
+        """Read the profiles anew and fulfil the same wishes."""
+        outer = self._outer
+        self.renew(put_into_force(self._wishes))
+        self._outer, state.applied = outer, self
+
     def restore(self) -> None:
         """Put back what was there before. Does nothing once a later apply() has taken over."""
         after_fork.check()
@@ -72,6 +80,7 @@ class Applied:
             if state.setting is self._now and self._now is not self._before:
                 _change_setting(self._now, self._before)
                 state.replace_setting(self._before)
+                state.applied = self._outer
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +92,18 @@ class Applied:
 
     def __repr__(self) -> str:
         return f"<autotune: {self}>"
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        from autotune.model.html_table import html_table
+
+        threads = "left alone" if self.blas_threads is None else str(self.blas_threads)
+        calls = "no" if state.per_call is None else "yes"
+        return html_table(
+            ("BLAS threads of the process", "calls and loops tuned one by one"),
+            [(threads, calls)],
+            caption=f"autotune: {self.why}",
+        )
 
     def __str__(self) -> str:
         count = "left alone" if self.blas_threads is None else f"set to {self.blas_threads}"
@@ -107,9 +128,18 @@ def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
             reason = error_text(error)
             now = before._replace(failure=None if before.resolution else reason, reason=reason)
         state.replace_setting(now)
-    applied = Applied(before, now)
+    applied = state.applied = Applied(before, now, wishes)
     _log(applied)
     return applied
+
+
+def refresh() -> None:
+    """Take up changed profiles: fulfil the wishes in force anew, or forget what was read without any."""
+    with state.lock:
+        if state.applied is not None and state.applied.in_force:
+            state.applied.refresh()
+        else:
+            state.replace_setting(state.setting._replace(resolution=None, failure=None))
 
 
 def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:

@@ -95,6 +95,12 @@ def apply(
     another library hold. Calling it again reads profiles and CPU quota again, and takes the former call's place.
     It never measures, never opens a connection, and costs about 15 ms.
 
+    Examples
+    --------
+    >>> import autotune
+    >>> with autotune.apply() as applied:
+    ...     why = str(applied)
+
     """
     if sizes:  # the catalogue takes 3 ms to load
         _check_keywords(operation, sizes)

@@ -26,7 +26,7 @@ expression then stay in the cache, which alone made it 2 to 3 times as fast for 
 elements."""
 
 CHUNKS_A_WORKER = 4
-"""Where a profile names workers only. 2 to 8 chunks for each were best, 64 always lost."""
+"""Chunks for each worker if a profile names workers only: 2 to 8 were best, 64 always lost."""
 
 UNMEASURED = frozenset({"any", "all"})
 """Reductions that no row of the catalogue stands for: they may end at their first elements."""
@@ -44,34 +44,64 @@ def map_blocks(
     scratch: bool = False,
     operation: str | None = None,
 ) -> Any:
-    """What `function(*arrays)` returns, computed block by block by the measured number of workers.
+    """Compute `function(*arrays)` block by block with the measured number of workers.
 
-    `function` works element by element: a ufunc, or anything that takes blocks of the arrays (which it must
-    not write to) and returns an array of their shape, or a tuple of them. With `rows` it works along the
-    first axis, in which all arrays have one length: `map_blocks(np.linalg.inv, stack, rows=True)`. With
-    `scratch` it gets a keyword argument `scratch` for its intermediate results, see
-    `autotune.parallel.scratch.Scratch`:
+    Parameters
+    ----------
+    function : callable
+        Works element by element: a ufunc, or any function that takes blocks of the arrays, which it must not write
+        to, and returns an array of their shape, or a tuple of them.
+    *arrays : array_like
+        May be broadcast, empty, of any strides. Subclasses, masked arrays, objects, records and strings get the
+        plain call.
+    out : ndarray or tuple of ndarray, optional
+        Where results go; one of the arrays may be used.
+    dtype : dtype, optional
+        That of the results, as for a ufunc.
+    rows : bool
+        The function works along the first axis, in which all arrays have one length.
+    scratch : bool
+        Pass a keyword argument `scratch` with memory for intermediate results (`autotune.parallel.scratch.Scratch`).
+    operation : str, optional
+        The entry of the profile. By default the ufunc's own, "stack_inv" and the like for stacks of square matrices,
+        "expression" with `scratch`.
 
-        def norm(x, y, *, scratch):
-            squares = np.multiply(x, x, out=scratch(0))
-            squares += np.multiply(y, y, out=scratch(1))
-            return np.sqrt(squares, out=scratch.out)
+    Returns
+    -------
+    ndarray or tuple of ndarray
+        Results of ufuncs are the plain call's, to the bit. Their memory may be that of earlier results that no variable
+        refers to any more (`autotune.parallel.result_memory` says how much is held).
 
-    `operation` names the entry of the profile; otherwise it is the ufunc's own, "stack_inv" and the like
-    for stacks of square matrices, "expression" with `scratch`. Where nothing was measured for this size and
-    dtype, NumPy is called as if this function were not there (with `scratch`, the calling thread does it
-    block by block).
+    Raises
+    ------
+    UsageError
+        If `out` overlaps an input without being it, or if a sample of the first block shows that the function does not
+        work element by element.
+    Exception
+        Those of the function, with a note that names the block.
 
-    Results of ufuncs are the plain call's, to the bit. Arrays may be broadcast, empty, of any strides;
-    `out` may be one of them. Subclasses, masked arrays, objects, records and strings get the plain call.
-    Results may lie in memory of earlier ones that nobody refers to any more (`autotune.parallel.result_memory`
-    says how much is held).
-
+    Notes
+    -----
     Scope of effect: this call, on threads that the process keeps for later ones; BLAS threads stay as they are.
+    Without an entry for this size and dtype NumPy is called directly (with `scratch`, the calling thread works block
+    by block).
 
-    Raises UsageError if `out` overlaps an input without being it, or if the function does not work element
-    by element as far as a sample of the first block shows; what the function raises, with a note that names
-    the block.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import autotune
+    >>> autotune.map_blocks(np.sqrt, np.array([1.0, 4.0, 9.0]))
+    array([1., 2., 3.])
+    >>> stack = np.stack([np.eye(2), 2 * np.eye(2)])
+    >>> autotune.map_blocks(np.linalg.det, stack, rows=True)
+    array([1., 4.])
+    >>> def norm(x, y, *, scratch):
+    ...     squares = np.multiply(x, x, out=scratch(0))
+    ...     squares += np.multiply(y, y, out=scratch(1))
+    ...     return np.sqrt(squares, out=scratch.out)
+    >>> autotune.map_blocks(norm, np.array([3.0]), np.array([4.0]), scratch=True)
+    array([5.])
+
     """
     if dtype is None and isinstance(function, np.ufunc) and not (rows or scratch) and _is_small(arrays, out):
         return function(*arrays) if out is None else function(*arrays, out=out)
@@ -107,14 +137,40 @@ def reduce_blocks(
     out: NDArray[Any] | None = None,
     keepdims: bool = False,
 ) -> Any:
-    """What np.sum, prod, min, max, mean, var, std, any, all or dot returns, by the measured number of
-    workers.
+    """Compute np.sum, prod, min, max, mean, var, std, any, all or dot with the measured number of workers.
 
-    `function` is NumPy's, or the ufunc whose `reduce` it is (np.add, np.maximum, ...). Blocks of 65,536
-    elements are combined in a fixed tree, also where nothing was measured: the result depends on the array
-    alone, not on profile or machine. Integers, min, max, any, all, and reductions of 65,536 or fewer
-    elements to one, are NumPy's; other sums are as accurate as NumPy's pairwise ones, or more. Raises
-    UsageError for any other function. Scope of effect: this call.
+    Parameters
+    ----------
+    function : callable
+        NumPy's function, or the ufunc whose `reduce` it is (np.add, np.maximum, ...).
+    *arrays : array_like
+        One array; two for np.dot.
+    axis, dtype, out, keepdims
+        As for NumPy's function.
+
+    Returns
+    -------
+    scalar or ndarray
+        The reduction.
+
+    Raises
+    ------
+    UsageError
+        For any other function.
+
+    Notes
+    -----
+    Blocks of 65,536 elements are combined in a fixed tree, also without an entry: the result depends on the array
+    alone, not on profile or machine. Integers, min, max, any, all, and reductions of 65,536 or fewer elements to
+    one, are NumPy's; other sums are as accurate as NumPy's pairwise ones, or more. Scope of effect: this call.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import autotune
+    >>> float(autotune.reduce_blocks(np.add, np.ones(100_000)))
+    100000.0
+
     """
     name = reductions.name_of(function)
     as_outs(out)
@@ -141,11 +197,33 @@ def reduce_blocks(
 
 
 def fill(array: NDArray[Any], value: Any) -> None:
-    """`array[...] = value`, a number or an array that broadcasts, by the measured number of workers.
+    """Assign `array[...] = value` with the measured number of workers.
 
-    Scope of effect: this call. Where nothing was measured it is the assignment itself.
+    Parameters
+    ----------
+    array : ndarray
+        The array to be filled.
+    value : number or array_like
+        Broadcasts to the array.
 
-    Raises TypeError for an `array` that is none: what would be made of it, nobody could see.
+    Raises
+    ------
+    TypeError
+        For an `array` that is none: a copy of it would be changed, and lost.
+
+    Notes
+    -----
+    Scope of effect: this call. Without an entry it is the assignment itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import autotune
+    >>> y = np.empty(3)
+    >>> autotune.fill(y, 0.5)
+    >>> y
+    array([0.5, 0.5, 0.5])
+
     """
     if not hasattr(array, "shape"):
         raise TypeError(f"fill() writes into an array, not into {type(array).__name__}.")
@@ -170,14 +248,46 @@ def random(
     out: NDArray[Any] | None = None,
     **parameters: Any,
 ) -> NDArray[Any]:
-    """Random numbers by a method of numpy.random.Generator, by the measured number of workers.
+    """Draw random numbers by a method of numpy.random.Generator with the measured number of workers.
 
-    `parameters` are the method's own, each a single number: `random(n, "normal", loc=3, scale=0.5)`. Every
-    block of 65,536 elements has its own stream, hashed from the seed and its number, so a seed gives the
-    same numbers on every machine and with every profile (not those of `default_rng(seed)`). Without a seed
-    every call gives others. `out` is an array in C order to be filled; its shape and dtype count then.
-    Raises UsageError for a method whose numbers depend on each other (shuffle, choice, ...). Scope of effect: this
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Shape in elements.
+    method : str
+        A method whose numbers are independent, such as "standard_normal", "random", "normal", "exponential".
+    dtype : dtype
+        That of the numbers.
+    seed : int, sequence of int or SeedSequence, optional
+        Gives the same numbers on every machine and with every profile (not those of `default_rng(seed)`). Without a
+        seed every call gives others.
+    out : ndarray, optional
+        An array in C order to be filled; its shape and dtype count then.
+    **parameters : number
+        The method's own, such as loc and scale.
+
+    Returns
+    -------
+    ndarray
+        The numbers.
+
+    Raises
+    ------
+    UsageError
+        For a method whose numbers depend on each other (shuffle, choice, ...).
+
+    Notes
+    -----
+    Every block of 65,536 elements has its own stream, hashed from the seed and its number. Scope of effect: this
     call; no generator of NumPy's is touched.
+
+    Examples
+    --------
+    >>> import autotune
+    >>> x = autotune.random(1000, "normal", seed=1, loc=3, scale=0.5)
+    >>> bool((x == autotune.random(1000, "normal", seed=1, loc=3, scale=0.5)).all())
+    True
+
     """
     (out,) = as_outs(out)
     if out is not None:

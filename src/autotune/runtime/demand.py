@@ -8,12 +8,14 @@ or in `<state folder>/spool`:
      "dropped": [{"operation", "dtype", "sizes", "threads", "pairs", "lost"}, ...]}
 
 `calls` are those that no profile covers, `used` those that one does, each with the most frequent first; `dropped` is
-what the live guard dropped. Nobody waits for it, and nothing follows if it cannot be written.
+what the live guard dropped. The program does not wait for it, and goes on if it cannot be written.
 """
 
 import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from autotune.model.policy import SPOOL_FORMAT
 
 if TYPE_CHECKING:
     from autotune.model.operation import Operation
@@ -24,7 +26,7 @@ MOST_ROWS = 1000
 
 MOST_WRITTEN = 200
 MOST_FILES = 1000
-"""Files in the spool beyond which none is added: nobody is reading them."""
+"""Files in the spool beyond which none is added: no daemon reads them."""
 
 _LONGEST_NAME = 100
 
@@ -84,7 +86,7 @@ def leave(
     from contextlib import suppress
 
     content: Mapping[str, Any] = {
-        "format": 1,
+        "format": SPOOL_FORMAT,
         "calls": calls,
         "used": used or [],
         "dropped": [one._asdict() for one in dropped],

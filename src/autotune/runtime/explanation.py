@@ -12,6 +12,7 @@ from autotune.model.allocation import Limit
 from autotune.model.catalogue import ALIASES, COMMANDS
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence
+from autotune.model.html_table import html_table
 from autotune.model.operation import Operation
 from autotune.profiles.fit_level import Level
 from autotune.profiles.lookup import Refusal
@@ -72,7 +73,7 @@ class Explained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What autotune does in this process. Its text is for people, at a prompt and in print() alike."""
+    """The settings of autotune in this process. Its text is for people, at a prompt and in print() alike."""
 
     usable_cpus: int | None
     limit: Limit | None
@@ -87,7 +88,7 @@ class Explanation:
     held_bytes: int = 0
     """Memory of dropped results that map_blocks and its like keep for the next ones."""
     per_call: str | None = None
-    """What is done for single calls, or why not; None: nothing was asked for."""
+    """Treatment of single calls, or the reason for none; None: nothing was asked for."""
     loops: int | None = None
     """Long loops of ufuncs that were cut so far; None: none are met."""
     calls: int = 0
@@ -95,7 +96,7 @@ class Explanation:
     switched: int = 0
     """Those of them that run with a count of their own."""
     saved: Saved | None = None
-    """What the live guard knows to have been saved; None without one, or while it knows too little."""
+    """Seconds saved by the live guard's estimate; None without a guard, or with too few pairs."""
     dropped: tuple[Dropped, ...] = ()
     """Entries that lost against the default in this process."""
     learned: tuple[Learned, ...] | None = None
@@ -103,7 +104,7 @@ class Explanation:
     spent_seconds: float = 0.0
     """Seconds spent on candidates that were slower, while learning."""
     overview: bool = False
-    """Nobody asked for an operation: the text lists the choices and leaves their reasons to who asks for one."""
+    """No operation was asked for: the text lists the choices without their reasons."""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""
@@ -134,6 +135,24 @@ class Explanation:
         """The same for people, in lines of at most `width` characters; paths are never broken."""
         return "\n".join(_lines(self, max(20, width)))
 
+    def _repr_html_(self) -> str:
+        """Return the same as a table for a notebook."""
+        if self.failure is not None:
+            return html_table((), (), caption=self.text())
+        speedups = [None if row.entry is None else row.entry.evidence.speedup for row in self.operations]
+        rows = [
+            (
+                row.operation,
+                str(row.choice),
+                "" if speedup is None else f"{speedup:.2f}x",
+                row.fit or "",
+                row.reason,
+            )
+            for row, speedup in zip(self.operations, speedups, strict=True)
+        ]
+        caption = "\n".join(_process(self, 10_000))
+        return html_table(("operation", "choice", "speed-up", "fit", "reason"), rows, caption=caption)
+
     def __str__(self) -> str:
         return self.text()
 
@@ -141,14 +160,38 @@ class Explanation:
 
 
 def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes: int) -> Explanation:
-    """What is done for each operation that was measured, at which level, from which profile, and why.
+    """Explain the choice for each measured operation: its configuration, fit level, profile and reason.
 
-    With a name, only that operation's entries, or those of the command that `autotune tune` keeps under
-    it; with sizes too, the entry that speaks for them, measured or
-    in between. Every nearer entry that was refused is there with its reason, and every file. What is returned
-    shows as a text of 80 columns, at a prompt and when printed; without a name the text is an overview, which
-    leaves out the reasons of single entries. Nothing is changed. Raises BadSize for a size
-    that the operation does not have.
+    Parameters
+    ----------
+    operation : str, optional
+        Only this operation's entries, or those of the command that `autotune tune` keeps under this name. Without a
+        name the text is an overview without the reasons of single entries.
+    dtype : dtype
+        That of the operation.
+    **sizes : int
+        Only the entry for these sizes, measured or in between.
+
+    Returns
+    -------
+    Explanation
+        Shows as a text of 80 columns at a prompt and in print(), and as a table in a notebook. Each nearer entry and
+        each file that was refused is in it with its reason.
+
+    Raises
+    ------
+    BadSize
+        For a size that the operation does not have.
+
+    Notes
+    -----
+    Nothing is changed.
+
+    Examples
+    --------
+    >>> import autotune
+    >>> text = str(autotune.explain("svd", n=500))
+
     """
     resolution = state.resolution()
     setting = state.setting
@@ -278,7 +321,7 @@ def _lines(explanation: Explanation, width: int) -> Iterator[str]:
 
 
 def _process(explanation: Explanation, width: int) -> Iterator[str]:
-    """What holds for the whole process."""
+    """Return the settings of the whole process."""
     limit = "" if explanation.limit in {None, Limit.NONE} else f" (limited by {explanation.limit})"
     yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
     count = "left alone" if explanation.blas_threads is None else str(explanation.blas_threads)

@@ -14,15 +14,39 @@ if TYPE_CHECKING:
 def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Configuration | None":
     """Return the measured configuration for an operation; None: plain NumPy, with no knob touched.
 
-    `operation` is a name of the catalogue, one of its aliases ("dot", "mean") or a function of yours that
-    was calibrated; `sizes` are its sizes in elements, of which those left out equal `n`. dtypes other than
-    float64 and float32 have no measurements, so the answer is None. `blas_threads x workers` is within the
-    CPUs that this process may use.
+    Parameters
+    ----------
+    operation : str
+        A name of the catalogue, one of its aliases ("dot", "mean"), or a function of yours that was calibrated.
+    dtype : dtype
+        Other dtypes than float64 and float32 have no measurements.
+    **sizes : int
+        Sizes in elements; a size left out equals `n`.
 
-    It works without apply() too, and changes nothing. The first look-up reads the profiles (about 10 ms),
-    the first of each size takes some 20 us, and any other less than one. Raises BadSize for a size that the
-    operation does not have, and UnknownOperation for what cannot be a name; a name that is neither in the
-    catalogue nor in a profile is said once, by the logger "autotune".
+    Returns
+    -------
+    Configuration or None
+        `blas_threads x workers` is within the CPUs that this process may use.
+
+    Raises
+    ------
+    BadSize
+        For a size that the operation does not have.
+    UnknownOperation
+        For text that cannot be a name. A name that is neither in the catalogue nor in a profile is logged once, by the
+        logger "autotune".
+
+    Notes
+    -----
+    Works without `apply()` too, and changes nothing. The first look-up reads the profiles (about 10 ms), the first
+    of each size takes some 20 us, and any other less than one.
+
+    Examples
+    --------
+    >>> import autotune
+    >>> chosen = autotune.config("svd", n=500)
+    >>> threads = None if chosen is None else chosen.blas_threads
+
     """
     question = (operation, dtype, *sizes.items())
     try:

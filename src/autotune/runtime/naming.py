@@ -65,6 +65,15 @@ def workload(function: _F | None = None, /, *, name: str | None = None) -> _F | 
     callable
         The same function.
 
+    Examples
+    --------
+    >>> import autotune
+    >>> @autotune.workload
+    ... def smooth(n, workers=1):
+    ...     return [0.0] * n
+    >>> smooth(n=2)
+    [0.0, 0.0]
+
     """
     from autotune.model.operation import WORKLOAD_MARK
 

@@ -76,7 +76,7 @@ class PerCall:
         self.guard: Guard | None = None
         self.learner: Learner | None = None
         self.why = ""
-        """What is in force, and what could not be: sentences."""
+        """Sentences about the settings in force, and about those that could not be set."""
 
     def start(
         self, *, switch: bool, loops: bool, guard: bool, record: bool, reductions: bool, learn: bool
@@ -161,7 +161,7 @@ class PerCall:
         return None if self.guard is None else self.guard.saved(perf_counter() - self._began)
 
     def forget(self) -> None:
-        """Begin to count anew: in a forked child, whose parent tells the rest, and has whoever held the lock."""
+        """Begin to count anew: in a forked child, whose parent counts the rest and has the thread with the lock."""
         self._lock = RLock()
         for calls in list(self._calls.values()):
             calls.count = 0
@@ -217,7 +217,7 @@ class PerCall:
             self._override(operation, configuration(learned.choice))
 
     def _for_scipy(self, most: int | None) -> "tuple[Switch | None, Decide] | str":
-        """What SciPy's calls get, as soon as SciPy is there."""
+        """Settings of SciPy's calls, as soon as SciPy is loaded."""
         with self._lock:
             if not self._taps:
                 return "they came too late."
@@ -254,7 +254,7 @@ class PerCall:
         library: str = "numpy",
         follows: bool = False,
     ) -> "Calls":
-        """What these calls get: of at most so many BLAS threads, or None where nothing is switched.
+        """Return the BLAS threads of these calls, or None if nothing is switched.
 
         Calls of a function that `follows` another one of the same operation are not counted with those of the
         operation, and are timed apart: two such functions take different times.
@@ -320,7 +320,7 @@ class PerCall:
             self._say("Sums of floating-point numbers are computed in fixed blocks.")
 
     def _ranges(self, members: LoopClass, dtype: str, cpus: int) -> list[Range]:
-        """What the profile says for a class of loops."""
+        """Return the profile's entries for a class of loops."""
 
         def choose(name: str, size: int) -> Configuration | None:
             requested = as_operation(name, dtype, {"n": size})

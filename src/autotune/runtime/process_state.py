@@ -24,7 +24,7 @@ _MOST_ANSWERS = 10_000
 
 
 class Setting(NamedTuple):
-    """What one apply() put into force. A NamedTuple, since a dataclass takes five times as long to create."""
+    """Settings that one apply() put into force. A NamedTuple, since a dataclass takes five times as long to create."""
 
     resolution: "Resolution | None" = None
     """The profiles that fit this machine; None: not read yet, or reading failed."""
@@ -53,16 +53,18 @@ class State:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.setting = Setting()
+        self.applied: Any = None
+        """The apply() in force; None: there is none."""
         self.displaced: dict[str, str | None] = {}
         """Values of the exported variables before they were set."""
         self.answers: dict[Any, Configuration | None] = {}
-        """What config() answered, by its arguments."""
+        """Answers of config(), by its arguments."""
         self.overrides: dict[Operation, Configuration] = {}
         """Configurations that go before those of profiles in this process: dropped by the guard, or learned."""
         self.reported: set[str] = set()
         """Unknown names that were logged."""
         self.initial_reductions = False
-        """What the start of the process (`autotune run --reductions`) asked for."""
+        """Options of the start of the process (`autotune run --reductions`)."""
         self.initial_learn = False
         """The same of `autotune run --learn`."""
         self.per_call: PerCall | None = None

@@ -7,7 +7,7 @@ next one gets the new.
 
 from autotune.controls.periodic_thread import PeriodicThread
 from autotune.profiles.resolve import depends_on
-from autotune.runtime.applied import Applied, Wishes, put_into_force
+from autotune.runtime.applied import Applied, Wishes
 from autotune.runtime.process_state import state
 
 SECONDS = 30.0
@@ -33,7 +33,7 @@ class ProfileWatch:
             circumstances = self._look()
             if circumstances != self._circumstances:
                 self._circumstances = circumstances
-                self._applied.renew(put_into_force(self._wishes))
+                self._applied.refresh()
             return True
 
     def _look(self) -> object:

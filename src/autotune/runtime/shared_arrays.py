@@ -22,24 +22,50 @@ if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
 
 DEFAULT_METHOD = Method.MEMFD if sys.platform.startswith("linux") else Method.SHARED_MEMORY
-"""Where nothing was measured. All that share pages are equally fast within noise; a memfd needs no room in
+"""Method if nothing was measured. All that share pages are equally fast within noise; a memfd needs no room in
 /dev/shm and cannot be left behind."""
 
 
 def shared(
     shape: int | tuple[int, ...], dtype: DTypeLike = np.float64, *, method: Method | str | None = None
 ) -> SharedArray:
-    """An array of zeros that other processes can open, closed at the end of a `with`.
+    """Make an array of zeros that other processes can open, closed at the end of a `with`.
 
-        with autotune.shared((1000, 1000)) as array:
-            ...                      # pass array.handle to a process: it pickles
-        array = autotune.attach(handle)     # there
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Shape in elements.
+    dtype : dtype
+        That of the elements.
+    method : Method or str, optional
+        By default the one that the profile found best.
 
-    Without a `method` it is the one that the profile found best. On Linux nothing is left in /dev/shm,
-    whatever ends owner and users (see `autotune.parallel.shared_memory` for the rest). After the `with` every use
-    of the array is an error. Scope of effect: memory of the machine, until the owner closes the array or ends.
-    `shape` is in elements. Raises SharedMemoryError if there is too little room, before anything is
-    written; UsageError for an unknown method, or one that copies.
+    Returns
+    -------
+    SharedArray
+        A context manager whose value is the array. Its `handle` pickles; `attach(handle)` opens it in another
+        process. After the `with` every use of the array is an error.
+
+    Raises
+    ------
+    SharedMemoryError
+        If there is too little room, before anything is written.
+    UsageError
+        For an unknown method, or one that copies.
+
+    Notes
+    -----
+    Scope of effect: memory of the machine, until the owner closes the array or ends. On Linux nothing is left in
+    /dev/shm when owner and users have ended (see `autotune.parallel.shared_memory` for the rest).
+
+    Examples
+    --------
+    >>> import autotune
+    >>> with autotune.shared((2, 2)) as array:
+    ...     array += 1
+    ...     print(array.sum())
+    4.0
+
     """
     sizes = shape_of(shape)
     return shared_memory.shared(
@@ -48,10 +74,34 @@ def shared(
 
 
 def attach(handle: Handle) -> SharedArray:
-    """The array behind a handle, in this process. Closing it, or forgetting it, destroys nobody else's.
+    """Open the array behind a handle in this process. Closing or dropping it leaves the others' arrays intact.
 
-    Raises SharedMemoryError if the owner has closed it or ended, or if this process is no child of its
-    owner and the method is one that only children can use.
+    Parameters
+    ----------
+    handle : Handle
+        The attribute `handle` of a shared array; it pickles.
+
+    Returns
+    -------
+    SharedArray
+        A context manager whose value is the array.
+
+    Raises
+    ------
+    SharedMemoryError
+        If the owner has closed the array or ended, or if this process is no child of its owner and the method is one
+        that only children can use.
+
+    Examples
+    --------
+    >>> import autotune
+    >>> with autotune.shared(3) as array:
+    ...     other = autotune.attach(array.handle)
+    ...     array[0] = 1
+    ...     print(other[0])
+    ...     other.close()
+    1.0
+
     """
     return shared_memory.attach(handle)
 
@@ -61,24 +111,52 @@ def process_map(
     array: ArrayLike,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Compute `function(array)` on blocks by several processes; `array` may be anything that NumPy takes for one.
+    """Compute `function(array)` on blocks by several processes.
 
-    The function works element by element, since the array may be cut along any axis: it takes a block, which it
-    cannot write to, and returns one of its shape; with `out=array` it may change the block and return None. It must
-    pickle (be defined at the top of a module) unless processes are forked. How many processes there are, and how
-    they get at the array, is what was measured to be fastest; where nothing was, one process for each usable CPU
-    maps the array's memory. Processes are for functions that hold the GIL; for NumPy's own, `map_blocks` needs
-    none.
+    Parameters
+    ----------
+    function : callable
+        Works element by element, since the array may be cut along any axis: it takes a block, which it cannot write
+        to, and returns one of its shape. With `out=array` it may change the block and return None. It must pickle
+        (be defined at the top of a module) unless processes are forked.
+    array : array_like
+        The input. One that is empty, masked or holds objects is worked on in this process.
+    out : ndarray, optional
+        Where the results go.
 
-    The function runs in child processes only, never beside the caller's threads and locks, with the BLAS threads that
-    the usable CPUs leave for each. It is called in this process, with the whole array, where there can be no children
-    (a daemonic process, a task of autotune's) and for arrays that are empty, masked, or hold objects. Where memory is
-    too short for shared copies, blocks are sent through pipes.
+    Returns
+    -------
+    ndarray
+        The results.
 
-    Raises UsageError if the function returns another shape, or if a sample of the first block shows that it does not
-    work element by element; what the function raises, with a note that names the process; SharedMemoryError if a
-    process is killed, with `out` perhaps written in part. Scope of effect: this call, whose processes end with it, or
-    with the process that made it; the program's start method of multiprocessing is neither changed nor fixed.
+    Raises
+    ------
+    UsageError
+        If the function returns another shape, or if a sample of the first block shows that it does not work element by
+        element.
+    SharedMemoryError
+        If a process is killed, with `out` perhaps written in part.
+    Exception
+        Those of the function, with a note that names the process.
+
+    Notes
+    -----
+    The number of processes, and the way by which they get the array, are those measured to be fastest; without an
+    entry one process for each usable CPU maps the array's memory. Processes are for functions that hold the GIL;
+    NumPy's own need `map_blocks` only. Each process has the BLAS threads that the usable CPUs leave for it, and none
+    of the caller's threads and locks. Where there can be no children (a daemonic process, a task of autotune's) the
+    function is called in this process. Where memory is too short for shared copies, blocks are sent through pipes.
+
+    Scope of effect: this call, whose processes end with it, or with the process that made it; the program's start
+    method of multiprocessing is neither changed nor fixed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import autotune
+    >>> autotune.process_map(np.negative, np.array([1.0, 2.0]))
+    array([-1., -2.])
+
     """
     as_outs(out)
     if not isinstance(array, np.ndarray):

@@ -18,26 +18,46 @@ if TYPE_CHECKING:
 def executor(
     operation: str, /, *, dtype: Any = "float64", processes: bool = False, **sizes: int
 ) -> "ThreadExecutor | ProcessExecutor":
-    """Make a `concurrent.futures.Executor` as was measured to be best for an operation: workers, BLAS threads,
-    placement.
+    """Make a `concurrent.futures.Executor` with the measured workers, BLAS threads and placement of an operation.
 
-        with autotune.executor("batch_matmul", n=2000) as pool:
-            results = list(pool.map(task, items))
+    Parameters
+    ----------
+    operation : str
+        "batch_matmul", a stack, or a function of yours that was calibrated.
+    dtype : dtype
+        That of the operation.
+    processes : bool
+        Use processes if these were measured to be better than threads. Tasks then share no memory with the caller:
+        what they write into arrays and variables is lost, arguments and results are pickled, and the main module is
+        imported again, so its work must stand under ``if __name__ == "__main__":``. A function that no other process
+        can load is refused at its submission. A process that may have no children, or no locks of multiprocessing,
+        gets threads.
+    **sizes : int
+        Sizes in elements; a size left out equals `n`, `tasks` is 100.
 
-    It serves `loop.run_in_executor`, Dask and everything else that takes an Executor. Where nothing was measured it
-    has a worker for each usable CPU, with the BLAS threads that then remain. Where the default was proved best it has
-    one worker and leaves BLAS alone: the tasks run one after another, as in a plain loop; so does one made within a
-    task of another, lest threads multiply. OMP_NUM_THREADS, where it is set, is a limit for the workers too. Scope of
-    effect: BLAS threads of the process while a task runs.
+    Returns
+    -------
+    ThreadExecutor or ProcessExecutor
+        For `loop.run_in_executor`, Dask and all else that takes an Executor. Without an entry it has a worker for
+        each usable CPU, with the BLAS threads that then remain. If the default was proved best it has one worker and
+        leaves BLAS alone; so does an executor made within a task of another, lest threads multiply.
 
-    With `processes=True` the workers are processes where these were measured to be better than threads. It has
-    to be asked for, since only the caller knows that the tasks can do without his memory: what they write into
-    arrays and variables of his is lost, they and what they return are pickled, and the main module is imported
-    anew, so that its work must stand under `if __name__ == "__main__":`. A function that no other process can
-    load is refused when it is submitted. A process that may have no children gets threads; so does one where
-    multiprocessing can make no locks, since /dev/shm is missing or read-only.
+    Raises
+    ------
+    BadSize
+        For a size that the operation does not have.
 
-    Raises BadSize for a size that the operation does not have.
+    Notes
+    -----
+    Scope of effect: BLAS threads of the process while a task runs. OMP_NUM_THREADS, if it is set, limits the workers.
+
+    Examples
+    --------
+    >>> import autotune
+    >>> with autotune.executor("batch_matmul", n=100, tasks=4) as pool:
+    ...     list(pool.map(abs, [-1, 2, -3, 4]))
+    [1, 2, 3, 4]
+
     """
     from autotune.parallel import thread_pool
     from autotune.parallel.thread_executor import ThreadExecutor

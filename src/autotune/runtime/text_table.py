@@ -34,7 +34,7 @@ class TextTable:
 
     def heading(self) -> list[str]:
         """Format the titles; nothing for a list."""
-        return [] if self.is_list else [*self._beside([column.title for column in self._columns])]
+        return [] if self.is_list else [*self._columns_of([column.title for column in self._columns])]
 
     def row(self, cells: Sequence[str], *notes: str) -> list[str]:
         """Format one row, whose first cell is its name, and its notes over the whole width."""
@@ -43,7 +43,7 @@ class TextTable:
             rest = ", ".join(self._labelled(cells))
             lines = [*wrapped(cells[0], self._width), *wrapped(rest, self._width, indent=2)]
         else:
-            lines = [*self._beside(cells)]
+            lines = [*self._columns_of(cells)]
         for note in notes:
             lines += wrapped(note, self._width, indent=2 if self.is_list else 4)
         return lines
@@ -55,7 +55,7 @@ class TextTable:
                 text = cell.replace("\n", " ")
                 yield f"{column.title} {text}" if column.title and column.right else text
 
-    def _beside(self, cells: Sequence[str]) -> Iterator[str]:
+    def _columns_of(self, cells: Sequence[str]) -> Iterator[str]:
         """Place cells side by side, each folded within its column."""
         folded = [_folded(cell, width) for cell, width in zip(cells, self._widths, strict=True)]
         for parts in zip_longest(*folded, fillvalue=""):

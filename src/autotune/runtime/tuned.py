@@ -22,20 +22,50 @@ _Sizes = Callable[..., Mapping[str, int]]
 
 
 def tuned(operation: str, /, *, dtype: Any = None, sizes: _Sizes | None = None, **fixed: int) -> "Tuned":
-    """Run code as was measured to be fastest for an operation, in a `with` or as a decorator.
+    """Run code with the configuration measured for an operation, in a `with` or as a decorator.
 
-    `with tuned("svd", n=500):` takes the sizes by name and gives the Configuration in force, None for plain
-    NumPy. As a decorator without sizes it takes them from each call: `sizes`, called with the call's own
-    arguments, returns them as a dict; without it they are those of the first array (of the first two, for a
-    matrix product), and a call without an array runs as it is. dtype is that of the array then, else float64.
+    Parameters
+    ----------
+    operation : str
+        A name of the catalogue, or a function of yours that was calibrated.
+    dtype : dtype, optional
+        By default that of the first array of a decorated call, else float64.
+    sizes : callable, optional
+        For a decorator: called with the call's own arguments, returns the sizes as a dict. Without it they are those
+        of the first array (of the first two, for a matrix product), and a call without an array runs as it is.
+    **fixed : int
+        Sizes in elements, for a `with` or for all calls of the decorated function.
 
-    Scope of effect: BLAS threads of the process while any such scope is active, of which the smallest count
-    holds; the count that was there before comes back when the last one ends, in whatever order and threads
-    they run. What the user or another library limited stays limited. One object serves many scopes, nested
-    ones and several threads too; entering and leaving costs some 5 us, less than one where nothing was
-    measured.
+    Returns
+    -------
+    Tuned
+        A context manager, whose value is the Configuration in force (None for plain NumPy), and a decorator. One object
+        serves many scopes, nested ones and several threads too.
 
-    Raises BadSize for a size that the operation does not have, and for a function of yours without any.
+    Raises
+    ------
+    BadSize
+        For a size that the operation does not have, and for a function of yours without any.
+
+    Notes
+    -----
+    Scope of effect: BLAS threads of the process while any such scope is active, of which the smallest count holds;
+    the count before it comes back when the last one ends, in whatever order and threads they run. Limits of the user
+    or another library hold. Entering and leaving costs some 5 us, less than one without an entry.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import autotune
+    >>> a = np.eye(3)
+    >>> with autotune.tuned("svd", n=3):
+    ...     s = np.linalg.svd(a, compute_uv=False)
+    >>> @autotune.tuned("qr")
+    ... def triangle(matrix):
+    ...     return np.linalg.qr(matrix)[1]
+    >>> triangle(a).shape
+    (3, 3)
+
     """
     if fixed and (operation, dtype or "float64", *fixed.items()) not in state.answers:
         as_operation(operation, dtype or "float64", fixed)  # a wrong size is said here and not at each call
@@ -69,6 +99,7 @@ def tuned_call(function: Callable[..., _R], /, *args: Any, **keywords: Any) -> _
 
     Examples
     --------
+    >>> import autotune
     >>> def step(*, n, workers=1):
     ...     return n * workers
     >>> autotune.tuned_call(step, n=1000)
@@ -104,7 +135,7 @@ def _for_sizes(name: str, keywords: Mapping[str, Any]) -> Configuration | None:
 
 
 class Tuned:
-    """What tuned() returns."""
+    """Scope that tuned() returns."""
 
     def __init__(self, operation: str, dtype: Any, sizes: _Sizes | None, fixed: dict[str, int]) -> None:
         self._operation = operation

@@ -34,7 +34,7 @@ SURPRISE, FALL = 0.3, 0.4
 it does. On flat curves with one fast region, without it the search compared noise: 0.57 regret after 40 visits
 instead of 0.03."""
 NEARBY = 0.1
-"""Part of that probability which a point right beside another keeps: needles."""
+"""Part of that probability which a point next to another keeps: needles."""
 DOUBT, INCREDIBLE = 0.15, 0.7
 """Log-ratios between which a timing must stand out to be looked at again: no disturbance is larger."""
 COMPARABLE = 0.5
@@ -160,7 +160,7 @@ class _Data:
     def leader(self, grid: Grid, model: Model) -> int:
         """Return the visited point with the best expectation.
 
-        It is expected by a model of the points that are comparable with the best. Beside a cliff the `model` of all
+        It is expected by a model of the points that are comparable with the best. Next to a cliff the `model` of all
         points smooths the cliff and expects the best point, right before it, to be slow.
         """
         noise = float(model.weights @ model.noise)

@@ -10,7 +10,9 @@ from autotune.model.catalogue import is_whole
 from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.profile import Profile
 from autotune.profiles.entry_merge import keep, own_path
-from autotune.search.events import ignore
+from autotune.runtime import applied
+from autotune.search.events import Listener
+from autotune.search.notebook_progress import notebook_progress
 from autotune.search.request import Effort, Request
 from autotune.search.runner import calibrate_machine
 
@@ -23,17 +25,57 @@ def calibrate(
     budget_seconds: float | None = None,
     effort: str = "normal",
     seed: int = 0,
+    report: Listener | None = None,
 ) -> Profile:
     """Tune a function on this machine, and keep the result in the user's profile under its name.
 
-    `sizes` are the keyword arguments that say how large the work is; several values of several names form the
-    product. The knobs that the function takes (`blas_threads`, `workers`, `chunk`) are tuned, and BLAS threads
-    are set around it in any case. A function without a file travels to the trials by cloudpickle.
+    Parameters
+    ----------
+    function : callable
+        Takes its sizes as keyword arguments. Those of the knobs `blas_threads`, `workers` and `chunk` that it takes
+        are tuned; BLAS threads are set around it in any case. A function without a file travels to the trials by
+        cloudpickle.
+    sizes : dict of str to int or sequence of int
+        The arguments that say how large the work is; several values of several names form the product.
+    name : str, optional
+        The name of the entries; by default the function's own.
+    budget_seconds : float, optional
+        Seconds that the calibration may take; by default 315, with effort "quick" 75.
+    effort : {"quick", "normal", "thorough"}
+        Effort of the search.
+    seed : int
+        Seed of the search.
+    report : callable, optional
+        Called with each event of the calibration (`autotune.search.events`). By default a line in the notebook's cell
+        shows them; outside a notebook nothing does.
 
-    Returns what was measured now. Afterwards `config(name, n=...)` and `tuned(name, n=...)` find it, once
-    `apply()` or the next program has read the profile. Scope of effect: runs trial processes for
-    `budget_seconds` (default: 315, quick 75), holds the host's lock, writes one profile. Raises BadWorkload,
-    BadSize, BadBudget, HostBusy; OSError if the profile can be written nowhere.
+    Returns
+    -------
+    Profile
+        The entries that were measured now. `config(name, n=...)` and `tuned(name, n=...)` use them from now on, also
+        after an earlier `apply()`.
+
+    Raises
+    ------
+    BadWorkload, BadSize, BadBudget
+        For a function, size or budget that cannot be measured.
+    HostBusy
+        If another calibration runs on this host.
+    MissingPackage
+        Without the extra [calibrate].
+    OSError
+        If the profile can be written nowhere.
+
+    Notes
+    -----
+    Scope of effect: runs trial processes for the budget, holds the host's lock, writes one profile.
+
+    Examples
+    --------
+    >>> import autotune
+    >>> def work(n, workers=1): ...
+    >>> profile = autotune.calibrate(work, sizes={"n": [1000, 4000]})  # doctest: +SKIP
+
     """
     workload = from_function(function, name)
     if effort not in set(Effort):
@@ -49,8 +91,9 @@ def calibrate(
     )
     for size in request.sizes:
         workload.refuse(size)
-    outcome = calibrate_machine(request, report=ignore)
+    outcome = calibrate_machine(request, report=report or notebook_progress())
     keep(outcome.profile, own_path(outcome.profile.key), sizes_named=True)
+    applied.refresh()
     if not outcome.finished:
         raise KeyboardInterrupt
     return outcome.profile

@@ -85,7 +85,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What the processes of one candidate say. Log-ratios, one for each process."""
+    """Evidence from the processes of one candidate: log-ratios, one for each process."""
 
     full: tuple[float, ...]
     """At full capacity."""
@@ -166,7 +166,7 @@ class Candidate:
     pairs: int | None = None
     """In each process; None for the usual number."""
     seconds: float = START_SECONDS + VISIT_SECONDS
-    """What its last process took, its part of the start included."""
+    """Seconds of its last process, its part of the start included."""
     visits: list[Visit] = field(default_factory=list)
     verdict: Verdict = Verdict.OPEN
     reason: str = ""
@@ -176,7 +176,7 @@ class Candidate:
     _known: tuple[object, Findings] | None = None
 
     def findings(self, capacity: Capacity | None) -> Findings:
-        """What its processes say; without a capacity every pair counts as timed at full capacity."""
+        """Collect the evidence of its processes; without a capacity every pair counts as timed at full capacity."""
         states = capacity or Capacity(usable_cpus=1)
         key = (len(self.visits), len(states.probes))
         if self._known is None or self._known[0] != key:
@@ -287,7 +287,7 @@ def in_words(findings: Findings) -> str:
 def _guard(candidate: Candidate, findings: Findings) -> str | None:
     """Reason that speaks against a candidate whose paired medians are proved faster; None without.
 
-    The mean and the 90th percentile are looked at beside the paired medians: with spinning BLAS threads and a busy
+    The mean and the 90th percentile are tested together with the paired medians: with spinning BLAS threads and a busy
     neighbour the median said 0.98, the mean 1.36 and the 90th percentile 1.70.
     """
     expected, lost = findings.expected, 1.0 - (1.0 if findings.full_share is None else findings.full_share)

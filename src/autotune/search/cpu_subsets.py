@@ -11,7 +11,7 @@ ALL = "all"
 def allocations(
     text: str, *, cpus: Iterable[Cpu], allowed: Collection[int], usable_cpus: int
 ) -> list[frozenset[int] | None]:
-    """What `1,2,4,all` asks for: the CPUs to be held to for each, most first; None: all, as they are.
+    """Parse a list such as `1,2,4,all` into sets of CPUs, largest first; None stands for all, as they are.
 
     What plain NumPy does with k CPUs is what it does under an affinity mask of k, so that is how a smaller
     allocation is measured; containers and batch systems give CPUs the same way. As many CPUs as there are

@@ -1,4 +1,4 @@
-"""What sizes between measured ones are chosen from. Pure.
+"""Candidates for sizes between measured ones. Pure.
 
 Along the sizes from one measured to the next, every way of working (a configuration without its chunk) draws a
 line: its time over the default's, by the logarithm of the sizes. Of all these lines only those can be the best
@@ -11,8 +11,9 @@ from math import exp, log1p
 
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Alternative
-from autotune.model.interpolation import TIE, adjacent_sizes
+from autotune.model.interpolation import adjacent_sizes
 from autotune.model.operation import Operation
+from autotune.model.policy import TIE
 from autotune.search.evidence import Evidence
 from autotune.search.sequential_test import MARGIN
 from autotune.search.space import parsimony

@@ -135,7 +135,7 @@ def _tuned(known: Entry, candidate: Candidate, evidence: Evidence, findings: Fin
 
 
 def _tested_quietly(entry: Entry, candidate: Candidate, quiet: Candidate, capacity: Capacity | None) -> Entry:
-    """The entry of a candidate that was proved beside the neighbours, by what it is worth without them."""
+    """Decide on a candidate that was proved next to neighbours by its speed-up without them."""
     findings = quiet.findings(capacity)
     if quiet.verdict is Verdict.ACCEPTED:
         return replace(entry, reason=f"{entry.reason} Without the neighbours: {in_words(findings)}")
@@ -150,7 +150,7 @@ def _tested_quietly(entry: Entry, candidate: Candidate, quiet: Candidate, capaci
         status=status,
         choice=DEFAULT,
         evidence=replace(entry.evidence, tuned_seconds=None, retained_bytes=None),
-        reason=f"{candidate.choice} was proved beside the neighbours, but without them {why}",
+        reason=f"{candidate.choice} was proved next to the neighbours, but without them {why}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Where a calibration runs, as far as it decides what is tried."""
+"""Environment of a calibration, as far as it decides what is tried."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ class Environment:
     l3_bytes: int | None = None
     memory_bytes: int | None = None
     neighbours: int = 0
-    """Busy processes that are kept beside the trials."""
+    """Busy processes that run next to the trials."""
     copies: int = 1
     """Of each trial that run at once."""
     placements: Mapping[str, int] = field(default_factory=dict)
-    """Where workers can be kept, with the most of them that have room there; empty on a machine of one piece."""
+    """Placements of workers, each with the most that it has room for; empty on a machine of one piece."""
     full_capacity: float | None = None
-    """What an earlier calibration of this machine saw in its best state."""
+    """Best capacity that an earlier calibration of this machine saw."""
 
     def default_cpus(self, kind: Kind) -> int:
         """CPUs that plain NumPy keeps busy in an operation of this kind, as far as its knobs say."""
@@ -32,14 +32,14 @@ class Environment:
 
     @property
     def company(self) -> str:
-        """What runs beside the trials, as a sentence; empty if nothing does."""
+        """Describe the processes that run next to the trials; empty if there are none."""
         copies = f" in {self.copies} copies at once" if self.copies > 1 else ""
-        neighbours = f" beside {self.neighbours} busy process{'es' * (self.neighbours > 1)}" * bool(
+        neighbours = f" next to {self.neighbours} busy process{'es' * (self.neighbours > 1)}" * bool(
             self.neighbours
         )
         return f"Measured{copies}{neighbours}." if copies or neighbours else ""
 
     @property
     def has_company(self) -> bool:
-        """Do processes of autotune's own run beside the trials, so that full capacity cannot be told?"""
+        """Do processes of autotune's own run next to the trials, so that full capacity cannot be told?"""
         return self.neighbours > 0 or self.copies > 1

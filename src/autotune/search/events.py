@@ -11,7 +11,7 @@ from autotune.model.operation import Operation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where the calibration stands; part of every event."""
+    """Progress of the calibration; part of every event."""
 
     elapsed: float
     """Seconds spent so far."""

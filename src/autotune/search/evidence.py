@@ -45,7 +45,7 @@ class Evidence:
     failures: dict[Configuration, Failure] = field(default_factory=dict)
     """Why a configuration, or the default, is out for good."""
     retained_bytes: dict[Configuration, int] = field(default_factory=dict)
-    """How much more memory a process held with a configuration than with the default; the most of any process."""
+    """Return the extra memory of a configuration over the default; the largest of all processes."""
     _cache: dict[Configuration, tuple[float, int, int, bool]] = field(default_factory=dict)
     _scatter: float | None = None
 

@@ -18,6 +18,7 @@ from autotune.model.catalogue import Family
 from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.measurement import Case, Measurement, Session
 from autotune.model.operation import Operation
+from autotune.model.policy import TIE
 from autotune.model.profile import Profile
 from autotune.search.crossings import crossings
 from autotune.search.environment import Environment
@@ -33,7 +34,7 @@ from autotune.search.warm_starts import proved, suggestions
 WHOLE = 24
 """Points up to which a space is measured whole."""
 BATCH = 8
-"""Configurations in one step of a large space, beside the default."""
+"""Configurations in one step of a large space, without the default."""
 STEPS, PATIENCE = 12, 3
 """Batches that the study proposes at most; steps without a gain after which proposals, and then the surroundings,
 are left. In a space of up to 127 points: two more batches, and one more step, each time that there are twice as
@@ -49,17 +50,15 @@ SHELL = 8
 """Configurations of one step into the surroundings of the leader."""
 FRACTION = 0.5
 """Part of a large space that is measured at most."""
-BESIDE = 4
+RIVALS = 4
 """Configurations that a leader in doubt is measured with."""
 FEW_PAIRS, MANY_PAIRS, PAIRS_OF_FIRST_STEP = 2, 4, 16
 """Pairs of each configuration in a step of the search: as many as make so many in all."""
 CROSSING_PAIRS = 4
 RACES = ((12, 4), (8, 6), (6, 8), (4, 10), (3, 12), (3, 16))
 """(configurations, pairs of each) of each race, from many and few to few and many; each in a fresh process."""
-TIE = 0.01
-"""Log-ratio below which two configurations count as equal."""
 KNOB_PAIRS = 8
-"""Where it is tried whether a knob matters."""
+"""Sizes at which a knob's effect is tested."""
 QUIET_CANDIDATES, QUIET_PAIRS = 6, 6
 """Of each size, that are measured once more while the neighbours rest."""
 LOST_CAPACITY_STEPS = 3
@@ -115,7 +114,7 @@ class Exploration:
 
     @property
     def evidence(self) -> dict[Operation, Evidence]:
-        """What was seen of every size."""
+        """Evidence on every size."""
         return {one: size.evidence for one, size in self._sizes.items()}
 
     @property
@@ -196,8 +195,8 @@ def _filled(batches: Batches) -> Batches:
 def _around(sizes: Sequence["_SizeSearch"], size: "_SizeSearch") -> list[Configuration]:
     """The best so far of the next smaller and the next larger size."""
     place = sizes.index(size)
-    beside = [*sizes[max(0, place - 1) : place], *sizes[place + 1 : place + 2]]
-    leaders = (other.evidence.leader(0.0) for other in beside)
+    neighbouring = [*sizes[max(0, place - 1) : place], *sizes[place + 1 : place + 2]]
+    leaders = (other.evidence.leader(0.0) for other in neighbouring)
     return [one for one in leaders if not one.is_default]
 
 
@@ -266,7 +265,7 @@ class _SizeSearch:
         return max(0.0, min(best - others, -others), unseen)
 
     def ask(self, hints: Sequence[Configuration]) -> list[Configuration]:
-        """What to try next: all of a small space; of a large one the hints, and what the study proposes."""
+        """Return the next points: all of a small space; of a large one the hints, and the study's proposals."""
         if self._study is None or not self.searching:
             return []
         grid = self._study.grid
@@ -340,7 +339,7 @@ class _SizeSearch:
             len(leaders) == 1 or evidence.doubt(first) < max(TIE, -evidence.estimate(first) / 4)
         ):
             return []
-        return self._again([first, *(rivals or leaders[1:BESIDE])][:wanted])
+        return self._again([first, *(rivals or leaders[1:RIVALS])][:wanted])
 
     def without_knobs(self) -> list[Configuration]:
         """The leader, and it with each of its knobs left alone in turn. Only the user's work may ignore a knob."""
@@ -386,7 +385,7 @@ class _SizeSearch:
         self.searching = DEFAULT not in self.evidence.failures and self._worthwhile()
 
     def _quiet_leader(self) -> Configuration:
-        """The best beside the neighbours of those that seem no slower than the default without them."""
+        """Return the candidates that are best next to neighbours, of those no slower than the default without them."""
         loaded, quiet = self.evidence, self._quiet
         kept = [one for one in loaded.candidates if one in quiet.candidates and quiet.estimate(one) <= TIE]
         best = min(kept, key=loaded.estimate, default=DEFAULT)

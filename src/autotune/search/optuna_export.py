@@ -41,7 +41,7 @@ def export_study(profile: Profile, sessions: Sequence[Session], path: Path) -> i
 
 
 def _space(trials: Sequence[trial_history.TrialRecord]) -> "dict[str, BaseDistribution]":
-    """What the knobs of these trials were chosen from, as Optuna has it."""
+    """Return the search space of these trials as Optuna's distributions."""
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
     values: dict[str, set[int | str]] = {}

@@ -10,6 +10,7 @@ from autotune.model.configuration import Configuration
 from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
+from autotune.model.policy import TIE
 from autotune.model.profile import Profile
 from autotune.search.confirmation import MOST_PROCESSES, Candidate, Confirmation, Verdict
 from autotune.search.crossings import alternatives
@@ -17,7 +18,7 @@ from autotune.search.decide import OUT_OF_TIME, decide, kept
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import Evidence
-from autotune.search.explore import HOLDS, TIE, Exploration
+from autotune.search.explore import HOLDS, Exploration
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
 from autotune.search.sequential_test import ERROR, SHARES, candidate_error
@@ -30,11 +31,11 @@ FIRST_PASS_SHARE = 0.8
 MOST_OF_FIRST_PASS = 0.6
 """Of the time, after which operations that had no process yet stay undecided."""
 SIZE_SECONDS = 0.4
-"""What one size takes at least: its inputs, checks, warm-up, and a few pairs."""
+"""Least seconds of one size: its inputs, checks, warm-up, and a few pairs."""
 UNSEEN_GAIN = -0.3
 """Log-ratio that is expected of a candidate that was only seen while CPUs were missing, although it uses more."""
 QUIET_BOUND = log1p(0.01)
-"""Log-ratio that a choice proved beside neighbours must stay below without them: no slower than the margin allows."""
+"""Log-ratio that a choice proved next to neighbours must stay below without them: no slower than the margin allows."""
 
 
 def calibrate(
@@ -280,7 +281,7 @@ class _Calibration:
         """The entry that a verdict leads to; after a refusal, the next candidate goes to the test."""
         size = self.sizes[candidate.operation]
         if candidate.verdict is not Verdict.ACCEPTED:
-            for other in (*size.tested, *size.quiet.values()):  # with its counterpart beside the neighbours
+            for other in (*size.tested, *size.quiet.values()):  # with its counterpart next to the neighbours
                 if other.choice == candidate.choice and other.verdict is Verdict.OPEN:
                     other.verdict, other.reason = Verdict.DROPPED, candidate.reason
             if not any(one.verdict is Verdict.ACCEPTED for one in size.tested):

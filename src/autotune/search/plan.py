@@ -9,12 +9,10 @@ from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import CATALOGUE, Family, Kind, Sizes
 from autotune.model.entry import Entry
 from autotune.model.operation import Operation
+from autotune.model.policy import LEAST_SECONDS, MEMORY_SHARE
 from autotune.search.environment import Environment
 from autotune.search.request import Request
 from autotune.search.search_grid import Grid
-
-LEAST_SECONDS = 3.0
-"""For one operation: two processes and a few timings of the default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +24,9 @@ class Item:
     operations: tuple[Operation, ...]
     """From small to large."""
     grid: Grid | None = None
-    """What to choose from; None for what the kind suggests at each size."""
+    """Values to choose from; None for those that the kind suggests at each size."""
     weight: float = 1.0
-    """How much its gain counts when time is shared out."""
+    """Weight of its gain when time is shared out."""
     most_processes: int | None = None
     """Fresh processes after which a confirmation ends; None for the usual number."""
     pairs: int | None = None
@@ -102,7 +100,7 @@ def _item(kind: Kind, dtype: str, request: Request, environment: Environment) ->
 
 def _recorded_items(request: Request, environment: Environment) -> Iterator[Item]:
     """Yield an item for each operation and dtype that a program called; what does not fit the memory is left out."""
-    allowed = inf if environment.memory_bytes is None else environment.memory_bytes * ladder.MEMORY_SHARE
+    allowed = inf if environment.memory_bytes is None else environment.memory_bytes * MEMORY_SHARE
     groups: dict[tuple[str, str], list[Operation]] = {}
     for operation in dict.fromkeys(request.recorded):
         if CATALOGUE[operation.name].bytes_of(operation) <= allowed:
@@ -120,7 +118,7 @@ def _recorded_items(request: Request, environment: Environment) -> Iterator[Item
 def _refuse_too_large(kind: Kind, operation: Operation, environment: Environment) -> None:
     if kind.family is Family.USER or environment.memory_bytes is None:
         return
-    needed, allowed = kind.bytes_of(operation), environment.memory_bytes * ladder.MEMORY_SHARE
+    needed, allowed = kind.bytes_of(operation), environment.memory_bytes * MEMORY_SHARE
     if needed > allowed:
         raise BadSize(
             f"{operation} needs {needed / 2**30:.3g} GiB, and no workload may take more than "

@@ -13,7 +13,7 @@ from autotune.model.operation import Operation
 
 
 class Effort(StrEnum):
-    """How much time a calibration may take."""
+    """Time that a calibration may take."""
 
     QUICK = "quick"
     """One size of each operation."""
@@ -39,7 +39,7 @@ class Request:
     sizes: tuple[Mapping[str, int], ...] = ()
     """Sizes for every operation named; empty for each operation's own ladder."""
     recorded: tuple[Operation, ...] = ()
-    """What a program called, with dtypes and sizes: measured in place of names, sizes and dtypes."""
+    """Calls of a program, with dtypes and sizes: measured in place of names, sizes and dtypes."""
     dtypes: tuple[str, ...] = ()
     """Empty for float64 (with thorough effort, float32 too)."""
     effort: Effort = Effort.NORMAL
@@ -51,7 +51,7 @@ class Request:
     cpus: str | None = None
     """Numbers of CPUs to be held to, one calibration each, such as `1,2,all`; None for the allocation as it is."""
     neighbours: int = 0
-    """Busy processes to keep beside the trials."""
+    """Busy processes to run next to the trials."""
     copies: int = 1
     """Of each trial to run at once, on CPUs that they share."""
     workload: UserWorkload | None = None
@@ -59,7 +59,7 @@ class Request:
     asked_at: str | None = None
     """UTC, ISO 8601: tells the allocations of one command from those of an equal one."""
     weights: Mapping[str, float] = field(default_factory=dict)
-    """How much an operation's gain counts when time is shared out; 1 for those that are not named."""
+    """Weight of an operation's gain when time is shared out; 1 for those that are not named."""
 
     @property
     def seconds(self) -> float:

@@ -28,6 +28,7 @@ from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
 from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Entry
 from autotune.model.machine import Allocation, Machine
+from autotune.model.policy import memory_allowance
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer
 from autotune.model.similar_machines import rank_profiles
 from autotune.profiles import learned_choices, profile_files, resolve
@@ -276,7 +277,7 @@ def _workbench(request: Request) -> _Workbench:
     memory_bytes = allocation.memory_bytes
     bench = ProcessBench(
         workloads={} if request.workload is None else {request.workload.name: request.workload},
-        memory_bytes=None if memory_bytes is None else memory_bytes // 4,
+        memory_bytes=memory_allowance(memory_bytes),
         copies=request.copies,
         neighbours=request.neighbours,
     )
@@ -371,7 +372,7 @@ def _made_here(machine: Machine) -> Provenance:
 def _provenance(
     request: Request, here: _Workbench, self_test: SelfTest, capacity: Capacity, entries: Sequence[Entry]
 ) -> Provenance:
-    """Where these entries come from."""
+    """The origin of these entries."""
     return replace(
         _made_here(here.machine),
         microarchitecture=host_microarchitecture(),

@@ -34,7 +34,7 @@ def space(
     default_threads: int | None = None,
     placements: Mapping[str, int] = NOWHERE,
 ) -> Grid | None:
-    """The configurations to choose from beside the default: every knob at every value that may make sense.
+    """Return the configurations to choose from, without the default: every knob at every value that may make sense.
 
     None if there is nothing to choose. `default_threads` is how many threads the default gives to BLAS: alone
     it would be the default again. Without a BLAS it is None. `placements` are those that the machine has a
@@ -97,17 +97,17 @@ def nearest(grid: Grid, wanted: Configuration) -> int | None:
 
 
 def widened(grid: Grid, wanted: Iterable[Configuration]) -> Grid:
-    """The grid with the chunks of these configurations too, each beside its other values.
+    """The grid with the chunks of these configurations too, each next to its other values.
 
     A grid's chunks are powers of two; what is known from elsewhere cuts the whole into equal parts. A chunk
-    smaller than all that the grid has beside those values, or twice as large, is left out.
+    smaller than all that the grid has next to those values, or twice as large, is left out.
     """
     names = tuple(grid.parameters)
     if Knob.CHUNK.value not in names:
         return grid
     place = names.index(Knob.CHUNK.value)
 
-    def chunks_beside(point: Point) -> list[int]:
+    def other_chunks(point: Point) -> list[int]:
         rest = (point[:place], point[place + 1 :])
         return [int(other[place]) for other in grid.points if (other[:place], other[place + 1 :]) == rest]
 
@@ -115,8 +115,8 @@ def widened(grid: Grid, wanted: Iterable[Configuration]) -> Grid:
     for one in wanted:
         values = one.as_dict()
         point = tuple(values.get(name, ANYWHERE) for name in names)
-        beside = chunks_beside(point)
-        if one.chunk is not None and beside and min(beside) <= one.chunk < 2 * max(beside):
+        others = other_chunks(point)
+        if one.chunk is not None and others and min(others) <= one.chunk < 2 * max(others):
             points.append(point)
     return Grid.of(names, points)
 

@@ -1,6 +1,6 @@
 """Gaussian process over the points of a Grid, averaged over a fixed set of hypotheses about the curves.
 
-The prior covers thread curves: smooth over ratios of counts; with a curve of its own for every category beside the
+The prior covers thread curves: smooth over ratios of counts; with a curve of its own for every category and a
 common one; with teeth that follow the factorisation of the count; with roughness; and with noise in every timing.
 Hyperparameters are not fitted to the few timings there are. Each of a fixed set of hypotheses predicts with the
 weight of its marginal likelihood. Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006),

@@ -1,4 +1,4 @@
-"""What the sessions of a calibration say: every trial, in order, and what was believed after it. Pure."""
+"""History of a calibration: every trial, in order, and the estimate after it. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ def list_trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Trial
 
 
 def list_configurations(sessions: Iterable[Session], usable_cpus: int) -> Iterator[ConfigurationRecord]:
-    """What all sessions together say of each configuration that could be measured."""
+    """Combine all sessions into one estimate for each configuration that could be measured."""
     known: dict[Operation, Evidence] = {}
     for session in sessions:
         for operation, measured in _by_size(session):

@@ -29,7 +29,7 @@ class CommandKind(Kind):
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
-        """What can be tuned of the command."""
+        """Knobs of the command."""
         return self.command.knobs
 
     @classmethod
@@ -50,7 +50,7 @@ class CommandKind(Kind):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandRequest:
-    """What tuning a command is asked to do."""
+    """A request to tune a command."""
 
     command: Command
     name: str
@@ -74,7 +74,7 @@ class CommandRequest:
 
     @property
     def run_seconds(self) -> float:
-        """How long one run may take."""
+        """Largest time of one run."""
         return self.seconds if self.patience is None else self.patience
 
 

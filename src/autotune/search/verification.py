@@ -22,7 +22,7 @@ MOST_PROCESSES = 16
 
 
 class Standing(StrEnum):
-    """What became of an entry."""
+    """The verdict on an entry."""
 
     HOLDS = "holds"
     """Proved faster than the default again."""
@@ -63,7 +63,7 @@ def suited(
 ) -> tuple[tuple[Entry, ...], tuple[Check, ...]]:
     """Divide the tuned entries of a profile into those that can be verified here, and refusals with the reason. Pure.
 
-    `own` are the names of user's functions at hand. A profile of another host is welcome: measuring is how
+    `own` are the names of user's functions that are loaded. A profile of another host is welcome: measuring is how
     to find out whether it holds here.
     """
     fitted = fit.fit(profile, Layer.NAMED, here)

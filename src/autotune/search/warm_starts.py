@@ -1,4 +1,4 @@
-"""What earlier profiles suggest to try first. Pure; a suggestion is measured and proved like anything else."""
+"""Warm starts from earlier profiles. Pure; a suggestion is measured and proved like any candidate."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ FULL = 0.9
 
 
 def lessons(profiles: Iterable[Profile]) -> list[Profile]:
-    """What can be learned from whatever profiles there are: what was proved, and what was measured beside it.
+    """Lessons of other profiles: their proved choices, and the other configurations measured with them.
 
     Of another size, dtype, allocation or machine; of the key only the number of CPUs matters.
     """
@@ -36,12 +36,12 @@ def lessons(profiles: Iterable[Profile]) -> list[Profile]:
 
 
 def written(known: Sequence[Profile]) -> list[Any]:
-    """Lessons as JSON, for whoever resumes: they decide what is tried."""
+    """Return lessons as JSON, for `--resume`: they decide what is tried."""
     return [encode_profile(one) for one in known]
 
 
 def read_lessons(documents: Sequence[Any]) -> list[Profile]:
-    """What `written` wrote."""
+    """Read the JSON of `written`."""
     return [decode_profile(one) for one in documents]
 
 
@@ -61,7 +61,7 @@ def suggestions(known: Sequence[Profile], operation: Operation, usable_cpus: int
 
 
 def proved(known: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
-    """What was proved elsewhere for this very operation, dtype and size, moved to so many CPUs."""
+    """Return choices proved elsewhere for this operation, dtype and size, moved to so many CPUs."""
     return [
         moved
         for profile in known
@@ -104,7 +104,7 @@ def _carried(
 
 
 def _within(entry: Entry, usable_cpus: int) -> Entry:
-    """An entry without what needs more CPUs; if its choice does, with the best that was measured beside it."""
+    """An entry without what needs more CPUs; if its choice does, with the best other configuration."""
     others = tuple(one for one in entry.alternatives if one.choice.cpus <= usable_cpus)
     if entry.choice.cpus <= usable_cpus:
         return replace(entry, alternatives=others)
@@ -142,7 +142,7 @@ def _divisor(total: int, wanted: float) -> int:
 def _of_relatives(
     known: Sequence[Profile], operation: Operation, usable_cpus: int
 ) -> Iterator[Configuration]:
-    """What was proved for other operations of the family, those with the nearest amount of work first."""
+    """Return choices proved for other operations of the family, nearest amount of work first."""
     row = CATALOGUE.get(operation.name)
     if row is None or row.family is Family.USER:
         return

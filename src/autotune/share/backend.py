@@ -5,6 +5,9 @@ from typing import NamedTuple, Protocol
 
 from autotune.host.trusted_files import FileContent
 
+MAX_LISTED = 50_000
+"""Names that a folder of a store may list; `prune` keeps it at a few for each host."""
+
 
 class StoredFile(NamedTuple):
     """One file of a listing."""
@@ -18,7 +21,8 @@ class Backend(Protocol):
     """Storage of immutable files in one folder for each class. The caller has checked the names.
 
     Any number of hosts list, read, add and remove files concurrently, without locks. A file appears whole or not at
-    all, and may vanish between a listing and a read. Every method raises OSError or the exceptions of the library
+    all, and may vanish between a listing and a read. Memory is bounded, whatever a store sends: a folder with more than
+    MAX_LISTED names is an error. Every method raises OSError or the exceptions of the library
     that it uses; `Store` turns them into a StoreProblem.
     """
 

@@ -10,13 +10,14 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from time import sleep, time
 from typing import TypeVar
 
 from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileContent, FileRule, read_file, sync_folder, write_temporary
-from autotune.share.backend import StoredFile
+from autotune.share.backend import MAX_LISTED, StoredFile
 from autotune.share.publication import LAYOUT
 
 STALE_RETRIES = 10
@@ -82,10 +83,13 @@ class FolderBackend:
                 place /= part
                 _refuse_link(place)
             with os.scandir(place) as entries:
-                return list(entries)
+                listed = list(islice(entries, MAX_LISTED + 1))
         except FileNotFoundError:
             os.stat(self._root)  # noqa: PTH116
             return []
+        if len(listed) > MAX_LISTED:
+            raise OSError(errno.EFBIG, f"{place.name} lists more than {MAX_LISTED} names")
+        return listed
 
     def _make_folder(self, folder: str) -> Path:
         """Create the folder of a class with the mode of the store's own: who may publish may create classes."""

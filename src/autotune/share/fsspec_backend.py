@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 from autotune.errors import BadSettings, MissingPackage
 from autotune.host.trusted_files import FileContent
-from autotune.share.backend import StoredFile
+from autotune.profiles.yaml_subset import MAX_BYTES
+from autotune.share.backend import MAX_LISTED, StoredFile
 from autotune.share.publication import LAYOUT
 
 _PACKAGES = {
@@ -27,6 +28,9 @@ _PACKAGES = {
     "webdav": "webdav4",
 }
 """The package that fsspec needs for a protocol; for others its own error names it."""
+_HTTP = {"http", "https"}
+MAX_ANSWER_BYTES = 2 * MAX_BYTES
+"""Of a web server: a page that lists a folder, or a file."""
 _READ_ONLY = {"http", "https", "github", "zip", "tar", "data", "reference", "git"}
 CONFLICT_RETRIES = 5
 """S3 answers 409 while another conditional write of the same key is in progress."""
@@ -45,7 +49,7 @@ class FsspecBackend:
             raise MissingPackage("fsspec", "share") from None
         self._url = url
         self._core = core
-        protocol = url.partition("://")[0].rpartition("::")[2]
+        self._protocol = protocol = url.partition("://")[0].rpartition("::")[2]
         self._read_only = protocol in _READ_ONLY
         if protocol not in registry.known_implementations and protocol not in registry.registry:
             raise BadSettings(
@@ -67,15 +71,11 @@ class FsspecBackend:
         return [StoredFile(name, entry.get("size")) for name, entry in self._list(folder)]
 
     def read(self, folder: str, names: Sequence[str], limit: int) -> Mapping[str, FileContent | Exception]:
-        """Read all files in one call. The listing has told their sizes already."""
-        del limit
+        """Read all files in one call, none beyond the limit, whatever size the listing told."""
         system, root = self._system()
-        paths = {f"{root}/{LAYOUT}/{folder}/{name}": name for name in names}
-        contents = system.cat(list(paths), recursive=False, on_error="return")
-        return {
-            name: FileContent(contents[path]) if isinstance(contents[path], bytes) else contents[path]
-            for path, name in paths.items()
-        }
+        paths = [f"{root}/{LAYOUT}/{folder}/{name}" for name in names]
+        contents = system.cat_ranges(paths, [0] * len(paths), [limit + 1] * len(paths), on_error="return")
+        return {name: _bounded(content, limit) for name, content in zip(names, contents, strict=True)}
 
     def add(self, folder: str, name: str, data: bytes) -> bool:
         """Create a file with If-None-Match where the protocol has it (S3: 412 for an existing file, 409 for a race).
@@ -119,7 +119,8 @@ class FsspecBackend:
     def _system(self) -> tuple[Any, str]:
         """Return the file system and the root in it, made at the first call since it may open connections."""
         if self._opened is None:
-            system, root = self._core.url_to_fs(self._url)
+            options = {"get_client": _bounded_client} if self._protocol in _HTTP else {}
+            system, root = self._core.url_to_fs(self._url, **options)
             self._opened = system, root.rstrip("/")
         return self._opened
 
@@ -141,8 +142,38 @@ class FsspecBackend:
             if _error_code(missing) == "NoSuchBucket":
                 raise
             return []
+        if len(entries) > MAX_LISTED:
+            raise OSError(errno.EFBIG, f"it lists more than {MAX_LISTED} names")
         names = ((unquote(entry["name"].rstrip("/").rpartition("/")[2]), entry) for entry in entries)
         return [(name, entry) for name, entry in names if name]
+
+
+def _bounded(content: bytes | Exception, limit: int) -> FileContent | Exception:
+    if isinstance(content, Exception):
+        return content
+    return FileContent(content) if len(content) <= limit else OSError(errno.EFBIG, "it is too large")
+
+
+async def _bounded_client(**options: Any) -> Any:
+    """Make fsspec's session with a web server, which may send without end: ranges and sizes are only asked for."""
+    import aiohttp
+
+    class BoundedResponse(aiohttp.ClientResponse):
+        """A response whose body is given up beyond MAX_ANSWER_BYTES."""
+
+        async def read(self) -> bytes:
+            if self._body is None:
+                parts, size = [], 0
+                async for part in self.content.iter_any():
+                    parts.append(part)
+                    size += len(part)
+                    if size > MAX_ANSWER_BYTES:
+                        self.close()
+                        raise OSError(errno.EFBIG, "it sends too much")
+                self._body = b"".join(parts)
+            return self._body
+
+    return aiohttp.ClientSession(response_class=BoundedResponse, **options)
 
 
 def _size(system: Any, path: str) -> int | None:

@@ -120,6 +120,7 @@ _CAUSES = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.ESTALE: "the file server has lost the file (ESTALE)",
+    errno.EFBIG: "it sends more than a store may hold",
     errno.EIO: "input/output error",
     errno.ENOENT: "there is no such folder or bucket",
 }

@@ -9,14 +9,15 @@ Each setting is taken from the first file that has it.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from autotune.errors import BadSettings, ProfileError, UntrustedFile
+from autotune.errors import BadDocument, BadSettings, ProfileError, UntrustedFile
 from autotune.host.trusted_files import FileRule, read_file
-from autotune.profiles import value_checks
+from autotune.model.codec import decode
+from autotune.model.constraints import Parsed
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.yaml_subset import parse
 from autotune.share import signing_keys
@@ -25,8 +26,33 @@ from autotune.share.trust import TrustPolicy, TrustRule
 STORE = "AUTOTUNE_STORE"
 FILE = "config.yaml"
 _RULE = FileRule(max_bytes=2**16, group_may_write=True, follow_links=True)
-_KEYS = ("store", "trust", "trusted_keys", "trusted_owners")
 _LARGEST_ID = 2**32 - 2
+
+
+def _owner(value: Any) -> int:
+    """Convert the number or the name of a user to the number. Raises ValueError for neither."""
+    if type(value) is int and 0 <= value <= _LARGEST_ID:
+        return value
+    try:
+        import pwd
+
+        return pwd.getpwnam(value).pw_uid
+    except (ImportError, KeyError):  # Windows has no such owners
+        raise ValueError(value) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SettingsFile:
+    """The settings of one file; None for those that it does not have."""
+
+    STRICT: ClassVar[bool] = True
+
+    store: str | None = None
+    trust: TrustRule | None = None
+    trusted_keys: tuple[str, ...] | None = None
+    trusted_owners: (
+        tuple[Annotated[int, Parsed(_owner, "the number or the name of a user of this system")], ...] | None
+    ) = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,70 +77,41 @@ def signing_key() -> Path:
 
 def read_store_settings(store: str | None = None) -> StoreSettings:
     """Read the settings; `store` overrides the address. Raises BadSettings, with the file and the reason."""
-    values: dict[str, Any] = {}
-    for path in settings_files():
-        values = {**_read(path), **values}
-    address = store or os.environ.get(STORE, "").strip() or values.get("store")
+    files = [_read(path) for path in settings_files()]
+
+    def first(name: str, default: Any) -> Any:
+        values = (getattr(file, name) for file in files)
+        return next((value for value in values if value is not None), default)
+
+    address = store or os.environ.get(STORE, "").strip() or first("store", None)
     if store and "://" not in store:
         address = str(Path(os.path.expanduser(store)).absolute())  # noqa: PTH111 - Path's raises for a stranger
     return StoreSettings(
         store=address,
         policy=TrustPolicy(
-            rule=values.get("trust", TrustRule.ANY),
-            keys=values.get("trusted_keys", ()),
-            owners=frozenset({0, *_own_user_id(), *values.get("trusted_owners", ())}),
+            rule=first("trust", TrustRule.ANY),
+            keys=first("trusted_keys", ()),
+            owners=frozenset({0, *_own_user_id(), *first("trusted_owners", ())}),
         ),
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> _SettingsFile:
     try:
         data = read_file(path, _RULE).data
     except (FileNotFoundError, NotADirectoryError):
-        return {}
+        return _SettingsFile()
     except UntrustedFile as problem:
         raise BadSettings(str(problem)) from None
     except OSError as problem:
         raise BadSettings(f"{path}: it cannot be read ({problem.strerror}).") from None
     try:
         document = parse(data)
-        return _checked({} if document is None else value_checks.mapping(document, "the configuration"))
-    except (ProfileError, BadSettings) as problem:
+        file: _SettingsFile = decode(_SettingsFile, {} if document is None else document)
+        signing_keys.check_public_keys(file.trusted_keys or ())
+    except (BadDocument, ProfileError, BadSettings) as problem:
         raise BadSettings(f"{path}: {problem}") from None
-
-
-def _checked(document: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(document.keys() - set(_KEYS))
-    if unknown:
-        raise BadSettings(f"there is no setting {unknown[0]!r}; there are {', '.join(_KEYS)}.")
-    values: dict[str, Any] = {
-        "store": value_checks.field(document, "store", "", value_checks.text, None),
-        "trust": value_checks.field(document, "trust", "", value_checks.one_of(TrustRule), None),
-        "trusted_keys": value_checks.field(
-            document, "trusted_keys", "", value_checks.list_of(value_checks.text), None
-        ),
-        "trusted_owners": value_checks.field(
-            document, "trusted_owners", "", value_checks.list_of(_owner), None
-        ),
-    }
-    signing_keys.check_public_keys(values["trusted_keys"] or ())
-    if values["trusted_keys"] is not None:
-        values["trusted_keys"] = tuple(values["trusted_keys"])
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _owner(value: Any, where: str) -> int:
-    """Convert the number or the name of a user to the number."""
-    if type(value) is int and 0 <= value <= _LARGEST_ID:
-        return value
-    try:
-        import pwd
-    except ImportError:  # Windows has no such owners
-        raise value_checks.wrong(where, "a user's number", value) from None
-    try:
-        return pwd.getpwnam(value_checks.text(value, where)).pw_uid
-    except KeyError:
-        raise value_checks.wrong(where, "the number or the name of a user of this system", value) from None
+    return file
 
 
 def _own_user_id() -> Iterable[int]:

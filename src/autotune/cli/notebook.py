@@ -1,0 +1,85 @@
+"""The IPython extension: `%load_ext autotune` adds the magics `%autotune` and `%%autotune`."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from autotune.cli.messages import VERBS
+from autotune.errors import UsageError
+
+RUN_A_PROGRAM = ("advise", "calibrate", "compare", "run", "tune")
+"""Verbs that take a command, which the cell's code becomes."""
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Add the magics to a shell. IPython calls it for `%load_ext autotune`."""
+
+    def magic(line: str, cell: str | None = None) -> None:
+        """Run a verb, such as `%autotune explain svd`, or on the code of a cell: `%%autotune calibrate`.
+
+        `%%autotune VERB [OPTION]...` runs the verb on the code of the cell, as a program in a fresh process that knows
+        nothing of the other cells. `%autotune advise` does so with all cells that were run so far, which are run again.
+        """
+        words = shlex.split(line)
+        if not words or words[0] not in VERBS:
+            raise UsageError(f"%autotune needs one of these verbs: {', '.join(VERBS)}.")
+        if cell is not None and words[0] not in RUN_A_PROGRAM:
+            raise UsageError(f"%%autotune runs a cell with one of these verbs: {', '.join(RUN_A_PROGRAM)}.")
+        if cell is None and words == ["advise"]:
+            cell = "\n".join(
+                earlier for earlier in shell.user_ns.get("In", [])[:-1] if "%autotune" not in earlier
+            )
+            cell = plain_python(cell)
+        if cell is None:
+            run_verb(words)
+        else:
+            run_on_program(words, cell)
+        if words[0] == "calibrate":
+            from autotune.runtime.applied import refresh
+
+            refresh()
+
+    shell.register_magic_function(magic, "line_cell", "autotune")
+
+
+def plain_python(code: str) -> str:
+    """Return code without the lines that only IPython understands: magics, shell commands and questions."""
+    lines = (line for line in code.splitlines() if not line.lstrip().startswith(("%", "!", "?")))
+    return "\n".join(line for line in lines if not line.rstrip().endswith("?")).strip("\n")
+
+
+def run_on_program(words: Sequence[str], code: str) -> None:
+    """Run a verb on code as a program of its own."""
+    with tempfile.TemporaryDirectory(prefix="autotune-cell-") as folder:
+        program = Path(folder) / "cell.py"
+        program.write_text(code, "utf-8")
+        run_verb([*words, "--", sys.executable, str(program)])
+
+
+def run_verb(words: Sequence[str]) -> None:
+    """Run a verb in a process of its own, and show its output in the cell as it comes."""
+    command = [sys.executable, "-m", "autotune", *words]
+    environment = {**os.environ, "COLUMNS": "100"}
+    with subprocess.Popen(  # noqa: S603 - this Python, with words that the user typed
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                print(line, end="")
+        except KeyboardInterrupt:  # the notebook's stop button: finished work is kept
+            process.send_signal(signal.SIGINT)
+            print(process.stdout.read(), end="")
+    if process.returncode:
+        print(f"autotune {words[0]} ended with status {process.returncode}.")

@@ -1,0 +1,125 @@
+"""The IPython extension, progress in a cell, and tables of HTML."""
+
+from types import SimpleNamespace
+
+import pytest
+from support.profile_builders import alone, make_entry, of_this_machine
+
+import autotune
+from autotune.cli import notebook
+from autotune.errors import UsageError
+from autotune.model.configuration import Configuration
+from autotune.model.html_table import html_table
+from autotune.model.operation import Operation
+from autotune.profiles import folders, profile_files
+from autotune.runtime.applied import refresh
+from autotune.search.events import Confirming, Exploring, Tried
+from autotune.search.notebook_progress import line_of, notebook_progress
+
+
+class Shell:
+    """Takes the magic as IPython does."""
+
+    def __init__(self):
+        self.user_ns = {"In": ["", "import numpy as np", "%matplotlib inline\nnp.eye(2)", "%autotune advise"]}
+
+    def register_magic_function(self, function, kind, name):
+        assert (kind, name) == ("line_cell", "autotune")
+        self.magic = function
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    shell = Shell()
+    autotune.load_ipython_extension(shell)
+    shell.runs = []
+    monkeypatch.setattr(notebook, "run_verb", shell.runs.append)
+    shell.programs = []
+    monkeypatch.setattr(notebook, "run_on_program", lambda words, code: shell.programs.append((words, code)))
+    return shell
+
+
+def test_a_line_runs_a_verb(shell):
+    shell.magic("explain svd n=500")
+    assert shell.runs == [["explain", "svd", "n=500"]]
+
+
+def test_a_cell_is_the_program_of_a_verb(shell):
+    shell.magic("compare --runs 6", "print(1)")
+    assert shell.programs == [(["compare", "--runs", "6"], "print(1)")]
+
+
+def test_advise_takes_the_cells_so_far_without_what_only_ipython_reads(shell):
+    shell.magic("advise")
+    assert shell.programs == [(["advise"], "import numpy as np\nnp.eye(2)")]
+
+
+@pytest.mark.parametrize(("line", "cell"), [("", None), ("bogus", None), ("explain svd", "x = 1")])
+def test_a_line_that_is_no_verb_for_it_is_refused_with_the_verbs(shell, line, cell):
+    with pytest.raises(UsageError, match="one of these verbs"):
+        shell.magic(line, cell)
+
+
+@pytest.mark.real
+def test_a_cell_runs_in_ipython(tmp_path, monkeypatch, capfd):
+    pytest.importorskip("IPython")
+    from IPython.core.interactiveshell import InteractiveShell
+
+    alone(monkeypatch, tmp_path)
+    shell = InteractiveShell.instance()
+    try:
+        shell.run_cell("%load_ext autotune").raise_error()
+        shell.run_cell("%%autotune run\nimport numpy as np\nprint('trace', np.eye(3).trace())").raise_error()
+    finally:
+        InteractiveShell.clear_instance()
+    assert "trace 3.0" in capfd.readouterr().out
+
+
+def test_events_are_lines_with_the_time_that_is_left():
+    at = {"elapsed": 3.0, "remaining": 27.0}
+    svd = Operation(name="svd", sizes=(("m", 8), ("n", 8)))
+    tried = Tried(**at, operation=svd, configuration=Configuration(blas_threads=1), speedup=1.5)
+    assert "1.50 times as fast" in line_of(tried)
+    assert "exploring f (1 of 2)" in line_of(Exploring(**at, name="f", dtype="float64", index=1, total=2))
+    assert "at most 27 s left" in line_of(Confirming(**at, decided=1, undecided=2, seconds_left=5.0))
+
+
+def test_the_progress_is_drawn_in_a_kernel_only(monkeypatch):
+    outside = notebook_progress()
+    monkeypatch.setitem(
+        __import__("sys").modules,
+        "IPython",
+        SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object())),
+    )
+    assert notebook_progress() is not outside
+
+
+def test_a_table_escapes_its_cells():
+    assert "<td>&lt;b&gt;</td>" in html_table(("a",), [("<b>",)], caption="one & two")
+
+
+def test_a_new_profile_is_taken_up_and_restoring_still_restores(tmp_path, monkeypatch):
+    alone(monkeypatch, tmp_path)
+    entry = make_entry("qr", choice={"blas_threads": 1}, m=8, n=8)
+    with autotune.apply() as applied:
+        assert autotune.config("qr", n=8) is None
+        profile_files.write(of_this_machine(entry), folders.user_profiles() / "new.yaml")
+        refresh()
+        assert autotune.config("qr", n=8) == entry.choice
+        assert "qr" in autotune.explain("qr")._repr_html_()
+        assert "<table>" in applied._repr_html_()
+        assert applied.in_force
+    assert not applied.in_force
+    assert "qr" in of_this_machine(entry)._repr_html_()
+
+
+def test_without_apply_a_new_profile_is_read_too(tmp_path, monkeypatch):
+    alone(monkeypatch, tmp_path)
+    refresh()
+    assert autotune.config("qr", n=8) is None
+    profile_files.write(
+        of_this_machine(make_entry("qr", choice={"blas_threads": 1}, m=8, n=8)),
+        folders.user_profiles() / "a.yaml",
+    )
+    refresh()
+    assert autotune.config("qr", n=8) is not None
