@@ -123,7 +123,7 @@ class PerCall:
 
     def counts(self) -> tuple[int, int]:
         """Calls met so far, and how many of them run with a count of their own."""
-        known = self._operations()
+        known = list(self._calls.values())
         return (
             sum(calls.count for calls in known),
             sum(calls.count for calls in known if calls.threads is not None),
