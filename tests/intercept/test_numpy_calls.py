@@ -48,7 +48,7 @@ CALLS = {
     "cholesky": (lambda: np.linalg.cholesky(S), [("cholesky", "float64", 4)]),
     "eigh": (lambda: np.linalg.eigh(S), [("eigh", "float64", 4)]),
     "eig": (lambda: np.linalg.eig(S), [("eig", "float64", 4)]),
-    "qr": (lambda: np.linalg.qr(A), [("qr", "float64", 6, 4)]),
+    "qr": (lambda: np.linalg.qr(A), [("qr", "float64", 6, 4)] * 2),
     "r alone": (lambda: np.linalg.qr(A, mode="r"), [("qr", "float64", 6, 4)]),
     "complete qr": (lambda: np.linalg.qr(A, mode="complete"), [("qr", "float64", 6, 4)]),
     "svd": (lambda: np.linalg.svd(A, full_matrices=False), [("svd", "float64", 6, 4)]),
