@@ -19,7 +19,7 @@ from autotune.cluster.calibrate_cluster import (
     WorkerLeft,
     WorkerRejected,
 )
-from autotune.cluster.plan import MissingUnit, Node, NodeJob, NodeTask, SearchUnit
+from autotune.cluster.cluster_plan import MissingUnit, Node, NodeJob, NodeTask, SearchUnit
 from autotune.errors import EnvironmentProblem
 from autotune.profiles import folders, profile_files
 from autotune.share.store import open_store

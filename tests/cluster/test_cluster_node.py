@@ -10,9 +10,9 @@ from support.profile_builders import KEY, make_entry, profile
 
 from autotune.bench.selftest import SelfTest
 from autotune.bench.user_workload import from_source
+from autotune.cluster.cluster_plan import NodeTask
 from autotune.cluster.node import carry_out
 from autotune.cluster.orders import Order, decode_order, decode_units, encode_order, versions
-from autotune.cluster.plan import NodeTask
 from autotune.cluster.worker_task import worker_task
 from autotune.errors import BadDocument, BadSize, BadWorkload
 from autotune.profiles.profile_document import decode_profile

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.profile_builders import KEY, make_entry, profile
 
 from autotune.bench.selftest import SelfTest
-from autotune.cluster.plan import (
+from autotune.cluster.cluster_plan import (
     ASKED,
     ATTEMPTS,
     PAUSE_SECONDS,

@@ -10,11 +10,11 @@ from autotune.errors import UsageError
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.recording.advice import Next, advise_on
-from autotune.recording.known_gains import Source, known_gain, speedup_of
+from autotune.recording.known_gains import GainSource, known_gain, speedup_of
 from autotune.recording.ledger import LedgerRow
 from autotune.recording.naming import calls_of
 from autotune.recording.program_gain import total_seconds
-from autotune.recording.recording import ARRAYS, LINALG, Call, RecordedProcess, Recording, ThreadPool
+from autotune.recording.recording import ARRAYS, LINALG, OTHERS, Call, RecordedProcess, Recording, ThreadPool
 from autotune.recording.trouble import processes_at_once, trouble
 
 
@@ -140,7 +140,7 @@ def test_where_the_default_was_kept_there_is_nothing_to_gain_which_is_an_answer(
 
 def test_what_was_not_measured_is_to_be_calibrated():
     advice = advised(recording(process(call(seconds=5.0, operation=QR))))
-    assert advice.calls[0].gain.source is Source.NOT_MEASURED
+    assert advice.calls[0].gain.source is GainSource.NOT_MEASURED
     assert (advice.gain.open_share, advice.next) == (0.5, Next.CALIBRATE)
 
 
@@ -148,13 +148,13 @@ def test_other_sizes_give_a_range_and_no_claim():
     entry = make_entry("qr", choice={"blas_threads": 1}, m=900, n=900)
     advice = advised(recording(process(call(seconds=5.0, operation=QR))), entry)
     gain = advice.calls[0].gain
-    assert (gain.source, gain.speedup, gain.low) == (Source.SIMILAR, None, speedup_of(entry)[0])
+    assert (gain.source, gain.speedup, gain.low) == (GainSource.SIMILAR, None, speedup_of(entry)[0])
     assert advice.gain.speedup == 1.0
 
 
 def test_an_undecided_entry_is_no_measurement():
     entry = make_entry("qr", status=Status.NOISY, m=50, n=50)
-    assert known_gain(call(operation=QR), {QR: entry}.get, lambda *_: [QR]).source is Source.NOT_MEASURED
+    assert known_gain(call(operation=QR), {QR: entry}.get, lambda *_: [QR]).source is GainSource.NOT_MEASURED
 
 
 def test_a_loop_longer_than_the_largest_measured_has_the_largest_ones_speedup():
@@ -163,11 +163,11 @@ def test_a_loop_longer_than_the_largest_measured_has_the_largest_ones_speedup():
     known = known_gain(
         call("add", operation=asked), {entry.operation: entry}.get, lambda *_: [entry.operation]
     )
-    assert known.source is Source.MEASURED
+    assert known.source is GainSource.MEASURED
 
 
 def test_a_call_that_no_knob_reaches_says_so():
-    assert known_gain(call("sort"), lambda _: None, lambda *_: []).source is Source.NOT_TUNED
+    assert known_gain(call("sort"), lambda _: None, lambda *_: []).source is GainSource.NOT_TUNED
 
 
 def test_gain_of_sums_counts_for_no_run_without_reductions():
@@ -242,6 +242,7 @@ def test_openmp_pinning_is_trouble_where_openmp_is_loaded():
         ("BLAS has none", call("matmul", dtype="int64")),
         ("two dtypes", call("add", group=ARRAYS, dtype="float32+float64")),
         ("strided", call("svd", contiguous=False)),
+        ("allocator", call("free", group=OTHERS)),
         ("larger arrays at once", call("add", group=ARRAYS, elements=10.0, seconds=2.0)),
     ],
 )

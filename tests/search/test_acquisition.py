@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune.search.acquisition import Visit, choose, promise, propose
+from autotune.search.acquisition import GridVisit, choose, promise, propose
 from autotune.search.search_grid import Grid
 from autotune.search.surrogate import WEIGHED, Model
 
@@ -20,7 +20,7 @@ def search(grid, log_time, visits, *, seed=0, first=()):
     seen = []
     for _ in range(visits):
         point = propose(grid, seen, first=first, seed=seed)
-        seen.append(Visit(point=point, value=log_time(grid.points[point])))
+        seen.append(GridVisit(point=point, value=log_time(grid.points[point])))
     return seen
 
 
@@ -166,9 +166,9 @@ def test_teeth_that_follow_the_factorisation_of_the_count_are_foreseen():
 
 def test_a_lucky_timing_does_not_win_against_many_sober_ones():
     """What is chosen is what is expected to be fast, not what once seemed so."""
-    sober = [Visit(point=point, value=0.1 * abs(point - 30)) for point in range(20, 41)]
-    steady = [Visit(point=30, value=0.0)] * 3
-    assert choose(CURVE, [*sober, *steady, Visit(point=39, value=-0.02)]) in {29, 30, 31}
+    sober = [GridVisit(point=point, value=0.1 * abs(point - 30)) for point in range(20, 41)]
+    steady = [GridVisit(point=30, value=0.0)] * 3
+    assert choose(CURVE, [*sober, *steady, GridVisit(point=39, value=-0.02)]) in {29, 30, 31}
 
 
 @settings(max_examples=30)
@@ -196,7 +196,7 @@ def test_a_larger_gain_is_never_promised_more_surely():
 
 
 def test_where_every_visit_failed_anything_is_promised():
-    assert promise(CURVE, [Visit(point=3, value=None)], 0.02) == 1.0
+    assert promise(CURVE, [GridVisit(point=3, value=None)], 0.02) == 1.0
 
 
 def test_beyond_the_points_that_weigh_hypotheses_every_visit_still_counts():
@@ -215,17 +215,19 @@ def test_the_best_point_right_before_a_cliff_is_chosen():
         t: (-math.log(t / 40) if t <= 40 else 2.5) + luck.gauss(0, 0.01) for t in (1, 8, 20, 30, 34, 38, 40)
     }
     values |= {t: 2.5 + luck.gauss(0, 0.01) for t in (41, 43, 50, 64)}
-    seen = [Visit(point=threads - 1, value=value) for threads, value in values.items()]
+    seen = [GridVisit(point=threads - 1, value=value) for threads, value in values.items()]
     assert CURVE.points[choose(CURVE, seen)] == (40,)
 
 
 def test_repeats_that_agree_make_single_timings_credible():
     """Without noise in the repeats a point's own deviation is believed, and with noise it is not."""
     rough = Random(2)
-    others = [Visit(point=point, value=rough.gauss(0, 0.08)) for point in range(0, 60, 4)]
-    lowest = Visit(point=62, value=min(visit.value for visit in others) - 0.02)
-    exact = [Visit(point=30, value=0.0)] * 8
-    noisy = [Visit(point=30, value=value) for value in (-0.08, 0.08, 0.05, -0.06, 0.09, -0.09, 0.07, -0.05)]
+    others = [GridVisit(point=point, value=rough.gauss(0, 0.08)) for point in range(0, 60, 4)]
+    lowest = GridVisit(point=62, value=min(visit.value for visit in others) - 0.02)
+    exact = [GridVisit(point=30, value=0.0)] * 8
+    noisy = [
+        GridVisit(point=30, value=value) for value in (-0.08, 0.08, 0.05, -0.06, 0.09, -0.09, 0.07, -0.05)
+    ]
     models = []
     for repeats in (exact, noisy):
         data = {visit.point: visit.value for visit in others} | {30: 0.0, 62: lowest.value}

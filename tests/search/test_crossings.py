@@ -8,7 +8,7 @@ from autotune.model.interpolation import adjacent_sizes
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.search.crossings import alternatives, crossings
-from autotune.search.evidence import Evidence
+from autotune.search.evidence import TrialEvidence
 
 SMALL, MIDDLE, LARGE = (Operation(name="cholesky", sizes=(("n", n),)) for n in (100, 400, 1600))
 
@@ -19,7 +19,7 @@ def threads(count):
 
 def evidence(operation, ratios, rounds=4):
     """Of a machine without noise: each configuration with its time over the default's."""
-    found = Evidence(operation=operation, usable_cpus=64)
+    found = TrialEvidence(operation=operation, usable_cpus=64)
     times = {DEFAULT: 1.0, **ratios}
     found.add(
         [
@@ -87,7 +87,7 @@ def test_leaders_of_either_size_and_counts_between_them_are_to_be_measured_at_bo
 
 
 def test_a_size_where_everything_failed_is_left_alone():
-    found = {SMALL: Evidence(operation=SMALL, usable_cpus=4), LARGE: evidence(LARGE, {threads(2): 0.1})}
+    found = {SMALL: TrialEvidence(operation=SMALL, usable_cpus=4), LARGE: evidence(LARGE, {threads(2): 0.1})}
     assert crossings(found) == {}
 
 

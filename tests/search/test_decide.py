@@ -13,14 +13,14 @@ from autotune.profiles import profile_files
 from autotune.search.confirmation import Verdict, judge
 from autotune.search.decide import decide
 from autotune.search.environment import Environment
-from autotune.search.evidence import Evidence
+from autotune.search.evidence import TrialEvidence
 
 FULL = probed(*[2.0] * 30)
 HALF = probed(*[2.0] * 30, *[1.0] * 30)
 
 
 def _evidence(ratio=0.6, *, failure=None, default=None):
-    evidence = Evidence(operation=SMALL, usable_cpus=2)
+    evidence = TrialEvidence(operation=SMALL, usable_cpus=2)
     seconds = () if failure else (0.01 * ratio,) * 4
     one = Measurement(
         operation=SMALL,
@@ -129,10 +129,10 @@ def test_where_nothing_was_better_the_default_is_kept_with_the_best_other(ratio)
     ("environment", "words"),
     [
         (Environment(usable_cpus=1, copies=4), "Measured in 4 copies at once."),
-        (Environment(usable_cpus=2, neighbours=1), "Measured beside 1 busy process."),
+        (Environment(usable_cpus=2, neighbours=1), "Measured next to 1 busy process."),
         (
             Environment(usable_cpus=2, neighbours=2, copies=3),
-            "Measured in 3 copies at once beside 2 busy processes.",
+            "Measured in 3 copies at once next to 2 busy processes.",
         ),
     ],
 )

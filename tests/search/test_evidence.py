@@ -11,7 +11,7 @@ from support.fake_bench import pairs
 
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Failure, FailureKind, Measurement
-from autotune.search.evidence import Evidence
+from autotune.search.evidence import TrialEvidence
 
 TWO, FOUR = Configuration(blas_threads=2), Configuration(blas_threads=4)
 
@@ -27,7 +27,7 @@ def _measured(configuration, *seconds, default=0.01, failure=None):
 
 
 def _evidence(*sessions, usable_cpus=4):
-    evidence = Evidence(operation=SMALL, usable_cpus=usable_cpus)
+    evidence = TrialEvidence(operation=SMALL, usable_cpus=usable_cpus)
     for session in sessions:
         evidence.add(session)
     return evidence

@@ -5,7 +5,7 @@ from shlex import join
 
 from autotune.model.units import count_of
 from autotune.recording.advice import Advice, AdvisedCall, Next
-from autotune.recording.known_gains import Source
+from autotune.recording.known_gains import GainSource
 from autotune.recording.recording import GROUPS
 from autotune.runtime.text_table import TextColumn, TextTable, wrapped
 
@@ -92,12 +92,12 @@ def _table(advice: Advice, width: int) -> Iterator[str]:
 def _known(row: AdvisedCall) -> str:
     gain = row.gain
     match gain.source:
-        case Source.MEASURED:
+        case GainSource.MEASURED:
             interval = "" if gain.low is None or gain.high is None else f" ({gain.low:.2f}-{gain.high:.2f})"
             return f"{gain.speedup:.2f}{interval}, {gain.choice}"
-        case Source.DEFAULT_KEPT:
+        case GainSource.DEFAULT_KEPT:
             return "1: plain NumPy is fastest"
-        case Source.SIMILAR:
+        case GainSource.SIMILAR:
             return f"not measured; {gain.low:.2f} to {gain.high:.2f} at other sizes"
         case _:
             return str(gain.source)

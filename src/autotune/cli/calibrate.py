@@ -137,9 +137,7 @@ def calibrate(
     if resume:
         request = interrupted_request(journal_within(allocations_of(cpus)[0]), request)
     kept, finished = calibrate_allocations(request, output, resume=resume, store=store)
-    gained = None
-    if program is not None and finished:
-        gained = gain_of(program, kept[0].path, runs=verify_runs, seconds=request.seconds)
+    gained = gain_of(program, kept[0].path if finished else None, runs=verify_runs, seconds=request.seconds)
     tell(kept, finished=finished, gained=gained, as_json=as_json)
     return INTERRUPTED if not finished else FAILED if any(one.path != one.asked for one in kept) else 0
 
@@ -181,7 +179,7 @@ def forewarn(request: Request) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class AllocationRun:
     """One allocation that is measured."""
 
     cpus: frozenset[int] | None
@@ -191,7 +189,7 @@ class Turn:
     """The path of its profile."""
 
 
-def planned(cpus: str | None, output: Path | None) -> list[Turn]:
+def planned(cpus: str | None, output: Path | None) -> list[AllocationRun]:
     """The allocations to be measured, the largest first. Raises UsageError for what cannot be."""
     masks = allocations_of(cpus)
     turns = []
@@ -200,7 +198,7 @@ def planned(cpus: str | None, output: Path | None) -> list[Turn]:
         named = output
         if output is not None and len(masks) > 1:
             named = output.with_name(f"{output.stem}-{key.usable_cpus}cpu{output.suffix}")
-        turns.append(Turn(cpus=mask, key=key, path=place(key, named)))
+        turns.append(AllocationRun(cpus=mask, key=key, path=place(key, named)))
     return turns
 
 
@@ -232,7 +230,12 @@ def journal_within(cpus: frozenset[int] | None) -> Path:
 
 
 def measured(
-    turn: Turn, request: Request, *, resume: bool, stored: Sequence["Profile"], others: Sequence["Profile"]
+    turn: AllocationRun,
+    request: Request,
+    *,
+    resume: bool,
+    stored: Sequence["Profile"],
+    others: Sequence["Profile"],
 ) -> tuple["Outcome", str | None]:
     """One allocation's calibration, and what the choices of the store's profiles saved it.
 

@@ -16,7 +16,7 @@ from autotune.cluster.calibrate_cluster import (
     WorkerLeft,
     WorkerRejected,
 )
-from autotune.cluster.plan import NodeJob
+from autotune.cluster.cluster_plan import NodeJob
 from autotune.runtime.text_table import printable
 
 

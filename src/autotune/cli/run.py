@@ -10,7 +10,7 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.command_name import TunedCommand, tuned_command
-from autotune.cli.env import choose_threads, threads_option
+from autotune.cli.env import choose, threads_option
 from autotune.cli.terminal import note, write_error
 from autotune.controls import thread_variables
 from autotune.runtime.text_table import printable
@@ -47,8 +47,9 @@ def run(
     autotune.apply() once it has loaded NumPy, with no change to the program. autotune has to be installed
     for that Python, and -I, -E and -S keep it from working. What those Pythons start runs as without it, unless
     there is --children. A command that `autotune tune` has proved a choice for runs with that choice instead, in
-    variables of the environment, unless an option asks for something else. BLAS threads for the whole process are set
-    in the environment, which is all that --environment-only does, and what --blas-threads does.
+    variables of the environment, unless an option asks for something else. BLAS threads for the whole process, and how
+    long idle ones spin, are set in the environment, which is all that --environment-only does; --blas-threads sets that
+    count alone.
 
     The command takes the place of autotune and its exit status is the one you get: 127 if it is not found, 126 if it
     cannot be executed. Variables that you have set stay as they are. One line on standard error says what was set, or
@@ -71,10 +72,12 @@ def run(
     if isinstance(tuned, TunedCommand):
         note(printable(messages.running_tuned(tuned.name, tuned.choice, tuned.speedup)))
         return replace_process(tuned.words, {**os.environ, **tuned.variables})
-    threads, reason = choose_threads(blas_threads)
+    choice = choose(blas_threads)
+    threads = choice.blas_threads
     variables = thread_variables.exports(threads, os.environ)
     limit = None if variables else thread_variables.user_limit(os.environ)
-    note(printable(messages.running(threads, reason, calls=not only, user_limit=limit, text=tuned)))
+    note(printable(messages.running(threads, choice.reason, calls=not only, user_limit=limit, text=tuned)))
+    variables = thread_variables.exports(threads, os.environ, others=choice.variables)
     if not only:
         variables |= startup_variables(os.environ, reductions=reductions, learn=learn, children=children)
     return replace_process(command, {**os.environ, **variables})

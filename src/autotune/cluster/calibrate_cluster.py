@@ -6,8 +6,8 @@ from time import monotonic
 from typing import Any, Protocol
 
 from autotune.bench.selftest import SelfTest
+from autotune.cluster.cluster_plan import ClusterPlan, MissingUnit, Node, NodeJob, NodeTask
 from autotune.cluster.orders import Order, decode_units, encode_order, versions
-from autotune.cluster.plan import ClusterPlan, MissingUnit, Node, NodeJob, NodeTask
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
 from autotune.model.entry import Entry
 from autotune.model.policy import LEAST_SECONDS

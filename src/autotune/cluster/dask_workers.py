@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from autotune.cluster.calibrate_cluster import Answer, SchedulerLost
-from autotune.cluster.plan import NodeTask
+from autotune.cluster.cluster_plan import NodeTask
 from autotune.cluster.worker_task import worker_task
 from autotune.errors import BadSettings, EnvironmentProblem, MissingPackage
 from autotune.host.numeric_libraries import series

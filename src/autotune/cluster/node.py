@@ -14,8 +14,8 @@ from math import isfinite
 from time import monotonic
 from typing import Any
 
+from autotune.cluster.cluster_plan import NodeTask
 from autotune.cluster.orders import Order, decode_order, versions
-from autotune.cluster.plan import NodeTask
 from autotune.errors import AutotuneError, BadWorkload, HostBusy, UsageError
 from autotune.host.shares import PROCESSES
 from autotune.model.profile import Profile

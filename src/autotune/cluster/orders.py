@@ -8,7 +8,7 @@ from typing import Any
 
 from autotune._version import __version__
 from autotune.bench.selftest import SelfTest
-from autotune.cluster.plan import NodeTask, SearchUnit
+from autotune.cluster.cluster_plan import NodeTask, SearchUnit
 from autotune.errors import BadDocument, ProfileError
 from autotune.host.numeric_libraries import series
 from autotune.model.profile import Profile

@@ -28,7 +28,7 @@ class Configured:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
-        self._undo: list[tuple[blas.Limit, Retained | None]] = []
+        self._undo: list[tuple[blas.ThreadLimit, Retained | None]] = []
 
     def __enter__(self) -> Configuration:
         retained = None

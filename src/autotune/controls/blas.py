@@ -77,12 +77,12 @@ class BlasThreads:
             when_scipy_arrives(self.refresh)
         return self.current()
 
-    def limit(self, threads: int | None, *, cap: int | None = None) -> "Limit":
+    def limit(self, threads: int | None, *, cap: int | None = None) -> "ThreadLimit":
         """At most this many BLAS threads, and at most `cap`, within a `with`. None leaves them as they are.
 
         Costs 2 to 5 us. Raises ValueError for a count below 1.
         """
-        return Limit(self, _bounded(threads, cap))
+        return ThreadLimit(self, _bounded(threads, cap))
 
     def refresh(self) -> None:
         """Give the count in force to libraries loaded since, and to a thread that comes in new.
@@ -135,7 +135,7 @@ class BlasThreads:
                 switch.stop()
             self._switches = ()
 
-    def enter(self, scope: "Limit", threads: int) -> None:
+    def enter(self, scope: "ThreadLimit", threads: int) -> None:
         """Count a scope in."""
         after_fork.check()
         with self._lock:
@@ -147,7 +147,7 @@ class BlasThreads:
                 scope.domain.scopes[scope] = threads
             self._settle()
 
-    def leave(self, scope: "Limit") -> None:
+    def leave(self, scope: "ThreadLimit") -> None:
         """Count a scope out.
 
         If another thread ends it than began it, the latter's own counts follow when it next comes here.
@@ -225,7 +225,7 @@ class BlasThreads:
         self._settle()
 
 
-class Limit:
+class ThreadLimit:
     """A scope of `limit`, for one `with`."""
 
     __slots__ = ("_of", "_threads", "domain", "thread")
@@ -257,7 +257,7 @@ class _Domain:
 
     def __init__(self) -> None:
         self.counts: list[_Count] = []
-        self.scopes: dict[Limit, int] = {}
+        self.scopes: dict[ThreadLimit, int] = {}
 
     def take(self, new: Iterable[Library]) -> None:
         self.counts += map(_Count, new)

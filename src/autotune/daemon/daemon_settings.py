@@ -18,7 +18,7 @@ from autotune.host.identity import short_host_id
 from autotune.host.trusted_files import FileRule, read_file
 from autotune.host.usable_cpus import online_cpus
 from autotune.model.codec import decode, mismatch
-from autotune.model.constraints import MAX_INTEGER, Parsed, Pattern, Positive, Range
+from autotune.model.constraints import MAX_INTEGER, Bounds, Parsed, Pattern, Positive
 from autotune.profiles.folders import NODE_FOLDER, cluster_profiles, state_dir, user_profiles, user_spool
 from autotune.profiles.yaml_subset import parse
 
@@ -133,18 +133,18 @@ class DaemonSettings:
     """When it may measure; empty: always."""
     exclude: tuple[ProgramName, ...] = ()
     """Programs during which nothing is measured, by the kernel's names for them."""
-    daily_cpu_seconds: Annotated[float, Range(0.0)] | None = 3600.0
-    job_seconds: Annotated[float, Range(5.0)] = 120.0
+    daily_cpu_seconds: Annotated[float, Bounds(0.0)] | None = 3600.0
+    job_seconds: Annotated[float, Bounds(5.0)] = 120.0
     """Budget of one calibration or check."""
-    memory_bytes: Annotated[int, Range(2**26, MAX_INTEGER)] | None = None
+    memory_bytes: Annotated[int, Bounds(2**26, MAX_INTEGER)] | None = None
     """Physical memory that one job may hold; None: a quarter of what there is."""
-    recheck_days: Annotated[float, Range(1e-6)] = 30.0
+    recheck_days: Annotated[float, Bounds(1e-6)] = 30.0
     """Age from which an entry is checked again."""
     calibrate: bool = True
     """Measure the whole catalogue on a machine without a profile; else only what programs call."""
     store: str | None = None
     """URL of the cluster's store; None: the one that `autotune store pull` uses."""
-    pull_seconds: Annotated[float, Range(10.0)] = 3600.0
+    pull_seconds: Annotated[float, Bounds(10.0)] = 3600.0
     group: str | None = None
     """Users of this group may give orders, besides root and the daemon's own user."""
     metrics: AbsolutePath | None = None

@@ -11,12 +11,12 @@ from typing import Annotated, NamedTuple
 from autotune.host import kernel_files, pressure
 from autotune.host.pressure import TICKS_PER_SECOND, Load
 from autotune.host.usable_cpus import online_cpus
-from autotune.model.constraints import Range
+from autotune.model.constraints import Bounds
 
 MAX_CLOCK_DRIFT = 5.0
 """Seconds by which two clocks may part between two readings without a suspension or a change of the time."""
 
-Fingerprint = tuple[Annotated[int, Range(-(2**64), 2**64)], ...]
+Fingerprint = tuple[Annotated[int, Bounds(-(2**64), 2**64)], ...]
 """Values that differ once a file or folder has changed; empty if it does not exist."""
 
 

@@ -19,7 +19,7 @@ from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileRule, read_file, replace_file
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.codec import decode, encode
-from autotune.model.constraints import LARGEST_SIZE, Range
+from autotune.model.constraints import LARGEST_SIZE, Bounds
 from autotune.model.operation import DTYPES, Operation
 
 FORMAT = 3
@@ -34,7 +34,7 @@ MAX_RETRY_SECONDS = 7 * 86400.0
 """Longest delay before work that keeps failing is tried again."""
 
 PlainValue = str | int | float | bool | None
-Figure = Annotated[float, Range(-2e19, 2e19)]
+Figure = Annotated[float, Bounds(-2e19, 2e19)]
 """Times and counts: arithmetic with them cannot overflow."""
 
 

@@ -37,7 +37,7 @@ def controller() -> Any:
 
 @cache
 def _kind() -> Callable[[], Any]:
-    class Controller(threadpoolctl().ThreadpoolController):  # type: ignore[misc] # it has no types
+    class PoolController(threadpoolctl().ThreadpoolController):  # type: ignore[misc] # it has no types
         def _find_libraries_with_dl_iterate_phdr(self) -> None:
             mapped = mapped_libraries()
             if mapped is None:
@@ -49,7 +49,7 @@ def _kind() -> Callable[[], Any]:
                 ):  # it has been closed since, or cannot be named to ctypes
                     self._make_controller_from_path(path)
 
-    return Controller
+    return PoolController
 
 
 def mapped_libraries() -> list[str] | None:

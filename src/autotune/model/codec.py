@@ -23,10 +23,10 @@ from autotune.model.constraints import (
     MAX_INTEGER,
     Ascending,
     AsMapping,
+    Bounds,
     NonEmpty,
     Parsed,
     Pattern,
-    Range,
     Unique,
 )
 
@@ -162,9 +162,9 @@ def _constrained(kind: Any, constraints: tuple[Any, ...]) -> _Decoder:
     decoder: _Decoder | None = None
     for constraint in constraints:
         match constraint:
-            case Range() if kind is int:
+            case Bounds() if kind is int:
                 decoder = _integer_decoder(int(constraint.low), int(constraint.high or MAX_INTEGER))
-            case Range():
+            case Bounds():
                 decoder = _number_decoder(constraint)
             case Pattern():
                 decoder = _text_decoder(constraint)
@@ -235,7 +235,7 @@ def _integer_decoder(low: int, high: int) -> _Decoder:
     return decode_integer
 
 
-def _number_decoder(bounds: Range) -> _Decoder:
+def _number_decoder(bounds: Bounds) -> _Decoder:
     low, high, above = bounds.low, bounds.high or _MAX_FLOAT, bounds.above
     limit = "" if bounds.high is None else f" and at most {high:g}"
     expected = f"a number {'above' if above else 'of at least'} {low:g}{limit}"

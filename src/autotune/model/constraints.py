@@ -13,7 +13,7 @@ NAME = "[a-z_][a-z0-9_.]{0,63}"
 """Names of operations, users' functions and sizes: no path, nothing that runs."""
 
 
-class Range(NamedTuple):
+class Bounds(NamedTuple):
     """Bounds of a number. Numbers are finite in any case."""
 
     low: float
@@ -59,13 +59,15 @@ class Parsed(NamedTuple):
     """Converts back."""
 
 
-Amount = Annotated[int, Range(0, MAX_INTEGER)]
-Quantity = Annotated[int, Range(1, MAX_INTEGER)]
-Seed = Annotated[int, Range(-MAX_INTEGER, MAX_INTEGER)]
-Count = Annotated[int, Range(1, 4096)]
+Amount = Annotated[int, Bounds(0, MAX_INTEGER)]
+Quantity = Annotated[int, Bounds(1, MAX_INTEGER)]
+Seed = Annotated[int, Bounds(-MAX_INTEGER, MAX_INTEGER)]
+Count = Annotated[int, Bounds(1, 4096)]
 """Threads or workers."""
-SizeValue = Annotated[int, Range(1, LARGEST_SIZE)]
+Exponent = Annotated[int, Bounds(4, 30)]
+"""Of OPENBLAS_THREAD_TIMEOUT (openblas_env.c)."""
+SizeValue = Annotated[int, Bounds(1, LARGEST_SIZE)]
 Name = Annotated[str, Pattern(NAME)]
-Positive = Annotated[float, Range(0.0, above=True)]
-Share = Annotated[float, Range(0.0, 1.0)]
-NonNegative = Annotated[float, Range(0.0)]
+Positive = Annotated[float, Bounds(0.0, above=True)]
+Share = Annotated[float, Bounds(0.0, 1.0)]
+NonNegative = Annotated[float, Bounds(0.0)]

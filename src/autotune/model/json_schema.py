@@ -15,7 +15,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from autotune.model.codec import annotations, encode, is_required, is_strict
-from autotune.model.constraints import Ascending, AsMapping, NonEmpty, Parsed, Pattern, Range, Unique
+from autotune.model.constraints import Ascending, AsMapping, Bounds, NonEmpty, Parsed, Pattern, Unique
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean"}
@@ -93,7 +93,7 @@ class Schemas:
 
     def _constrained(self, schema: Schema, constraint: Any, kind: Any) -> Schema:
         match constraint:
-            case Range(low, high, above):
+            case Bounds(low, high, above):
                 bounds: Schema = {
                     "exclusiveMinimum" if above else "minimum": int(low) if kind is int else low
                 }

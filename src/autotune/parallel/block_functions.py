@@ -26,7 +26,7 @@ from autotune.parallel.operands import (
     row_cutter,
 )
 from autotune.parallel.scratch import Scratch
-from autotune.parallel.tiles import Grid
+from autotune.parallel.tiles import TileGrid
 
 Function = Callable[..., Any]
 
@@ -48,7 +48,7 @@ def map_function(
     """Blocks of the broadcast arrays through a function that returns arrays of the block's shape."""
     shape = common_shape(arrays)
     axes = common_order(shape, [*as_outs(out), *arrays])
-    grid = Grid(shape, axes, chunk, workers)
+    grid = TileGrid(shape, axes, chunk, workers)
     if not shape or 0 in shape or len(grid) == 1:
         return plain_function(function, arrays, out, dtype)
     for one in as_outs(out):
@@ -83,7 +83,7 @@ def map_rows(
             f"{sorted(lengths) or 'none'}. Bind what is the same for all rows with functools.partial."
         )
     (length,) = lengths
-    grid = Grid((length,), (0,), chunk, workers)
+    grid = TileGrid((length,), (0,), chunk, workers)
     if not length or len(grid) == 1:
         return plain_function(function, arrays, out, dtype)
     cuts = [row_cutter(read_only(array)) for array in arrays]
@@ -126,7 +126,7 @@ def map_with_scratch(
     arrays = [array if np.isscalar(array) else np.asanyarray(array) for array in arrays]
     shape = common_shape(arrays)
     axes = common_order(shape, [given, *arrays])
-    grid = Grid(shape, axes, chunk or max(1, int(np.prod(shape))), workers)
+    grid = TileGrid(shape, axes, chunk or max(1, int(np.prod(shape))), workers)
     if given is not None:
         check_out(given, shape)
         dtype = given.dtype if dtype is None else dtype

@@ -29,7 +29,7 @@ from autotune.parallel.operands import (
     memory_order,
     new_result,
 )
-from autotune.parallel.tiles import Grid, check_counts
+from autotune.parallel.tiles import TileGrid, check_counts
 
 STRETCH_BYTES = 2**17
 """Of what fill copies: in every core's second-level cache, and enough for a copy to run at full speed (shorter ones
@@ -109,7 +109,7 @@ def fill(array: Array, value: Any, *, workers: int, chunk: int, placement: Place
     ):
         array[...] = value  # NumPy does it, or says what is wrong
         return
-    grid = Grid(array.shape, memory_order(array), chunk, workers)
+    grid = TileGrid(array.shape, memory_order(array), chunk, workers)
     target = array.view(np.ndarray)
     if shape:
         cut = cutter(value, array.shape)
@@ -162,7 +162,7 @@ def _map_ufunc(
         # there is nothing to cut, or NumPy says what is wrong
         return plain(function, arrays, out, dtype=dtype)
     axes = common_order(shape, [*outs, *arrays])
-    grid = Grid(shape, axes, chunk, workers)
+    grid = TileGrid(shape, axes, chunk, workers)
     if not shape or (len(grid) == 1 and all(one is not None for one in outs)):
         return plain(function, arrays, out, dtype=dtype)
     targets = tuple(

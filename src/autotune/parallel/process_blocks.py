@@ -37,7 +37,7 @@ from autotune.parallel.shared_memory import (
     send_handle,
     shared,
 )
-from autotune.parallel.tiles import Grid, check_counts
+from autotune.parallel.tiles import TileGrid, check_counts
 from autotune.parallel.worker_processes import Worker, may_have_children, receive_all, start, start_context
 
 BlockFunction = Callable[[Array], Array | None]
@@ -85,7 +85,7 @@ def process_map(
         raise UnsupportedPlatform("The method inherit needs children that are forked; choose another method.")
     if method in SHARING and not _has_room(array, out, method, context):
         method, chunk = Method.PIPE, min(chunk, PIPE_CHUNK)
-    grid = Grid(array.shape, range(array.ndim), chunk, workers)
+    grid = TileGrid(array.shape, range(array.ndim), chunk, workers)
     workers = min(workers, len(grid))
     shares = [range(worker, len(grid), workers) for worker in range(workers)]
     work = _map_shared if method in SHARING else _map_copied
@@ -144,7 +144,7 @@ def _map_shared(
     array: Array,
     out: Array | None,
     method: Method,
-    grid: Grid,
+    grid: TileGrid,
     shares: Sequence[range],
     context: BaseContext,
     blas_threads: int | None,
@@ -199,7 +199,7 @@ def _compute_shared(
     function: BlockFunction,
     source: Handle,
     target: Handle | None,
-    grid: Grid,
+    grid: TileGrid,
     share: Iterable[int],
 ) -> None:
     """Do a child's part, on memory that it shares."""
@@ -227,7 +227,7 @@ def _map_copied(
     array: Array,
     out: Array | None,
     method: Method,
-    grid: Grid,
+    grid: TileGrid,
     shares: Sequence[range],
     context: BaseContext,
     blas_threads: int | None,

@@ -24,7 +24,7 @@ from autotune.errors import UsageError
 from autotune.model.configuration import Placement
 from autotune.parallel import thread_pool
 from autotune.parallel.operands import Array, Index, is_cuttable, memory_order, new_result
-from autotune.parallel.tiles import LANES, WHOLE, Grid, check_counts
+from autotune.parallel.tiles import LANES, WHOLE, TileGrid, check_counts
 
 BLOCK = 65_536
 """Elements. Part of what a result is; never tuned."""
@@ -166,9 +166,9 @@ class _Cut:
         return [range(first, min(first + at_once, len(self))) for first in range(0, len(self), at_once)]
 
 
-def _grid(array: Array, axes: tuple[int, ...], chunk: int) -> Grid:
+def _grid(array: Array, axes: tuple[int, ...], chunk: int) -> TileGrid:
     order = [axes.index(axis) for axis in memory_order(array) if axis in axes]
-    return Grid([array.shape[axis] for axis in axes], order, chunk)
+    return TileGrid([array.shape[axis] for axis in axes], order, chunk)
 
 
 def _reduce(name: str, cut: _Cut, dtype: DTypeLike | None, workers: int, chunk: int) -> Array:

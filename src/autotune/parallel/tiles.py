@@ -12,7 +12,7 @@ LANES = 64
 lanes, alignment and remainders as in one call over the whole array, so results are the same to the bit."""
 
 
-class Grid:
+class TileGrid:
     """A sequence of indices, each a tuple of slices; together they cover the shape once.
 
     `axes` lists the shape's axes from the outermost in memory to the innermost. One axis is cut into slices

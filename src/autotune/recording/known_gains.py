@@ -10,8 +10,8 @@ from autotune.model.operation import Operation
 from autotune.recording.recording import Call
 
 
-class Source(StrEnum):
-    """Source of the speed-up of a call."""
+class GainSource(StrEnum):
+    """GainSource of the speed-up of a call."""
 
     MEASURED = "measured"
     """An entry that `apply()` uses."""
@@ -28,7 +28,7 @@ class Source(StrEnum):
 class KnownGain:
     """The speed-up of one call."""
 
-    source: Source
+    source: GainSource
     speedup: float | None = None
     low: float | None = None
     high: float | None = None
@@ -56,17 +56,17 @@ def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[O
     """Look a recorded call up as `apply()` does."""
     operation = call.operation
     if operation is None:
-        return KnownGain(source=Source.NOT_TUNED)
+        return KnownGain(source=GainSource.NOT_TUNED)
     sizes = list(measured(operation.name, operation.dtype))
     entry = find(_within(operation, sizes))
     if entry is not None and entry.status is Status.TUNED:
         speedup, low, high = speedup_of(entry)
         if speedup is not None:
             return KnownGain(
-                source=Source.MEASURED, speedup=speedup, low=low, high=high, choice=str(entry.choice)
+                source=GainSource.MEASURED, speedup=speedup, low=low, high=high, choice=str(entry.choice)
             )
     if entry is not None and entry.status is Status.DEFAULT_KEPT:
-        return KnownGain(source=Source.DEFAULT_KEPT, speedup=1.0, low=1.0, high=1.0)
+        return KnownGain(source=GainSource.DEFAULT_KEPT, speedup=1.0, low=1.0, high=1.0)
     others = [
         speedup
         for one in sizes
@@ -74,8 +74,8 @@ def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[O
         if (speedup := 1.0 if other.choice.is_default else speedup_of(other)[0]) is not None
     ]
     if others:
-        return KnownGain(source=Source.SIMILAR, low=min(others), high=max(others))
-    return KnownGain(source=Source.NOT_MEASURED)
+        return KnownGain(source=GainSource.SIMILAR, low=min(others), high=max(others))
+    return KnownGain(source=GainSource.NOT_MEASURED)
 
 
 def _within(operation: Operation, measured: Iterable[Operation]) -> Operation:

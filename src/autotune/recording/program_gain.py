@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from autotune.recording.known_gains import KnownGain, Source
+from autotune.recording.known_gains import GainSource, KnownGain
 from autotune.recording.recording import Call, RecordedProcess, Recording
 
 
@@ -47,12 +47,12 @@ def program_gain(known: Iterable[tuple[Call, KnownGain]], total: float) -> Progr
     saved = least = most = decided = unmeasured = 0.0
     for call, gain in known:
         share = call.seconds / total
-        if gain.source in {Source.MEASURED, Source.DEFAULT_KEPT} and gain.speedup:
+        if gain.source in {GainSource.MEASURED, GainSource.DEFAULT_KEPT} and gain.speedup:
             decided += share
             saved += share * (1 - 1 / gain.speedup)
             least += share * (1 - 1 / (gain.low or gain.speedup))
             most += share * (1 - 1 / (gain.high or gain.speedup))
-        elif gain.source in {Source.NOT_MEASURED, Source.SIMILAR}:
+        elif gain.source in {GainSource.NOT_MEASURED, GainSource.SIMILAR}:
             unmeasured += share
     return ProgramGain(
         speedup=1 / max(1e-9, 1 - saved),

@@ -26,7 +26,7 @@ _LEFT_TO_THE_COMMAND = ("SIGINT", "SIGQUIT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class Surroundings:
     """Surroundings of a run, read before it."""
 
     began: float
@@ -81,7 +81,7 @@ def run_recorded(
         raise UnsupportedPlatform(NEEDS_PROCESSES)
     with tempfile.TemporaryDirectory(prefix="autotune-recording-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        watched = Watched(began=monotonic(), throttled=throttled_seconds())
+        watched = Surroundings(began=monotonic(), throttled=throttled_seconds())
         stopped: list[Recording] = []
 
         def end_recording() -> None:
@@ -109,7 +109,7 @@ def run_recorded(
 
 
 def _recording(
-    words: Sequence[str], folder: Path, watched: Watched, status: int | None, cpu_seconds: float
+    words: Sequence[str], folder: Path, watched: Surroundings, status: int | None, cpu_seconds: float
 ) -> Recording:
     collected = collect(folder, watched.began)
     usable, limit = usable_cpus()

@@ -51,7 +51,7 @@ REACH = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
+class GridVisit:
     """One visit of one point."""
 
     point: int
@@ -61,7 +61,7 @@ class Visit:
 
 def propose(
     grid: Grid,
-    visits: Sequence[Visit],
+    visits: Sequence[GridVisit],
     *,
     first: Sequence[int] = (),
     pending: Sequence[int] = (),
@@ -100,13 +100,13 @@ def propose(
     return int(candidates[int(np.argmax(np.where(eligible, worth, -1.0)))])
 
 
-def choose(grid: Grid, visits: Sequence[Visit]) -> int | None:
+def choose(grid: Grid, visits: Sequence[GridVisit]) -> int | None:
     """Return the point that is expected to be the fastest among those visited; None if every visit failed."""
     data, model = _learn(grid, tuple(visits))
     return None if model is None else data.leader(grid, model)
 
 
-def promise(grid: Grid, visits: Sequence[Visit], gain: float) -> float:
+def promise(grid: Grid, visits: Sequence[GridVisit], gain: float) -> float:
     """Return the largest probability that a point is better than the best expectation by `gain`, in log-time.
 
     Of a space with few visits it is near 1/2 whatever their values; 1 if every visit failed.
@@ -122,7 +122,7 @@ def promise(grid: Grid, visits: Sequence[Visit], gain: float) -> float:
 
 
 @lru_cache(maxsize=4)
-def _learn(grid: Grid, visits: tuple[Visit, ...]) -> "tuple[_Data, Model | None]":
+def _learn(grid: Grid, visits: tuple[GridVisit, ...]) -> "tuple[_Data, Model | None]":
     """Summarise the visits and fit the model, which is None if all failed. A batch is proposed from one fit."""
     data = _Data.of(visits)
     return data, data.model(grid) if len(data.visited) else None
@@ -140,7 +140,7 @@ class _Data:
     """Degrees of freedom and sum of squares of the repeats around their points' centres."""
 
     @classmethod
-    def of(cls, visits: Sequence[Visit]) -> "_Data":
+    def of(cls, visits: Sequence[GridVisit]) -> "_Data":
         by_point: dict[int, list[float]] = {}
         for visit in visits:
             if visit.value is not None:
@@ -211,7 +211,7 @@ def _doubted_points(data: _Data, model: Model) -> set[int]:
     return {int(data.visited[int(np.argmax(np.where(doubted, above, 0.0)))])} if doubted.any() else set()
 
 
-def _turn(grid: Grid, data: _Data, model: Model, visits: Sequence[Visit]) -> Points:
+def _turn(grid: Grid, data: _Data, model: Model, visits: Sequence[GridVisit]) -> Points:
     """Return the points whose turn it is whatever the model expects; none at most visits.
 
     Neglected categories and bisection take turns. A batch has one kind of turn, and what is pending in it bounds no
@@ -226,7 +226,7 @@ def _turn(grid: Grid, data: _Data, model: Model, visits: Sequence[Visit]) -> Poi
     return np.asarray(sorted(set(halfway)), dtype=np.intp)
 
 
-def _neglected_category(grid: Grid, data: _Data, model: Model, visits: Sequence[Visit]) -> Points:
+def _neglected_category(grid: Grid, data: _Data, model: Model, visits: Sequence[GridVisit]) -> Points:
     """Return the points of the category that was visited least, of those that are not the leader's.
 
     A category whose curve has another shape is not given up for a few bad points; one that only failed, twice, is.

@@ -14,7 +14,7 @@ from autotune.model.entry import Alternative
 from autotune.model.interpolation import adjacent_sizes
 from autotune.model.operation import Operation
 from autotune.model.policy import TIE
-from autotune.search.evidence import Evidence
+from autotune.search.evidence import TrialEvidence
 from autotune.search.sequential_test import MARGIN
 from autotune.search.space import parsimony
 
@@ -23,7 +23,7 @@ STOPS = 9
 LEADERS = 4
 """Ways of either size that are measured at the other, too."""
 
-Found = Mapping[Operation, Evidence]
+Found = Mapping[Operation, TrialEvidence]
 Alternatives = tuple[Alternative, ...]
 
 
@@ -65,7 +65,7 @@ def crossings(found: Found) -> dict[Operation, list[Configuration]]:
     return {operation: list(ways) for operation, ways in wanted.items() if ways}
 
 
-def _best_of_ways(evidence: Evidence, slack: float | None = None) -> dict[Configuration, Configuration]:
+def _best_of_ways(evidence: TrialEvidence, slack: float | None = None) -> dict[Configuration, Configuration]:
     """For every way its best configuration; with `slack` only if that is not slower than the default by more."""
     best: dict[Configuration, Configuration] = {}
     for one in sorted(evidence.candidates, key=evidence.estimate):
@@ -73,7 +73,7 @@ def _best_of_ways(evidence: Evidence, slack: float | None = None) -> dict[Config
     return {chosen: one for chosen, one in best.items() if slack is None or evidence.upper(one) <= slack}
 
 
-def _leaders(best: Mapping[Configuration, Configuration], evidence: Evidence) -> list[Configuration]:
+def _leaders(best: Mapping[Configuration, Configuration], evidence: TrialEvidence) -> list[Configuration]:
     """The ways that seem best, in order; the default is none of them."""
     return sorted(best, key=lambda chosen: evidence.estimate(best[chosen]))[:LEADERS]
 

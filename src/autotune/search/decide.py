@@ -4,15 +4,14 @@ from dataclasses import replace
 from math import exp, log1p
 from statistics import median
 
-from autotune.model import entry as model
 from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import DEFAULT, Configuration, Knob
-from autotune.model.entry import Alternative, Entry, Status
+from autotune.model.entry import Alternative, Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.search.confirmation import Candidate, Findings, Verdict, in_words
 from autotune.search.crossings import Alternatives
 from autotune.search.environment import Environment
-from autotune.search.evidence import Evidence
+from autotune.search.evidence import TrialEvidence
 from autotune.search.machine_states import Capacity
 from autotune.search.sequential_test import MARGIN
 
@@ -24,7 +23,7 @@ def decide(
     kind: Kind,
     *,
     environment: Environment,
-    evidence: Evidence,
+    evidence: TrialEvidence,
     capacity: Capacity | None,
     candidate: Candidate | None,
     quiet: Candidate | None = None,
@@ -80,11 +79,11 @@ def decide(
 def kept(operation: Operation, kind: Kind, environment: Environment, *, status: Status, reason: str) -> Entry:
     """Make an entry that keeps the default without evidence."""
     threads = environment.default_threads if Knob.BLAS_THREADS in kind.knobs else None
-    evidence = model.Evidence(default_threads=threads)
+    evidence = Evidence(default_threads=threads)
     return Entry(operation=operation, status=status, reason=reason, evidence=evidence)
 
 
-def _tested(known: Entry, candidate: Candidate, evidence: Evidence, capacity: Capacity | None) -> Entry:
+def _tested(known: Entry, candidate: Candidate, evidence: TrialEvidence, capacity: Capacity | None) -> Entry:
     """The entry of a candidate that was put to the test."""
     choice = candidate.choice
     if candidate.verdict is Verdict.FAILED:
@@ -118,7 +117,7 @@ def _tested(known: Entry, candidate: Candidate, evidence: Evidence, capacity: Ca
     return replace(tested, status=Status.UNDECIDED, reason=reason)
 
 
-def _tuned(known: Entry, candidate: Candidate, evidence: Evidence, findings: Findings) -> Entry:
+def _tuned(known: Entry, candidate: Candidate, evidence: TrialEvidence, findings: Findings) -> Entry:
     choice = candidate.choice
     tested = _with_findings(known.evidence, findings)
     alone = choice == Configuration(blas_threads=choice.blas_threads) and choice.blas_threads is not None
@@ -154,7 +153,7 @@ def _tested_quietly(entry: Entry, candidate: Candidate, quiet: Candidate, capaci
     )
 
 
-def _with_findings(known: model.Evidence, findings: Findings) -> model.Evidence:
+def _with_findings(known: Evidence, findings: Findings) -> Evidence:
     """The evidence with the numbers of the test; no speed-up is stated below the least number of processes."""
     counted = replace(known, processes=len(findings.values), pairs=len(findings.pairs))
     if findings.interval is None or findings.expected is None:
@@ -170,7 +169,7 @@ def _with_findings(known: model.Evidence, findings: Findings) -> model.Evidence:
     )
 
 
-def _nothing_better(evidence: Evidence) -> str:
+def _nothing_better(evidence: TrialEvidence) -> str:
     """Why nothing was put to the test."""
     failed = [f"{one} failed: {failure.reason}" for one, failure in evidence.failures.items()]
     if not evidence.candidates:
@@ -181,7 +180,7 @@ def _nothing_better(evidence: Evidence) -> str:
     return f"{seemed}; a gain below {MARGIN:.0%} is not pursued." if gain < 0 else f"{seemed}."
 
 
-def _safe_threads(kind: Kind, environment: Environment, evidence: Evidence) -> tuple[int, ...]:
+def _safe_threads(kind: Kind, environment: Environment, evidence: TrialEvidence) -> tuple[int, ...]:
     """Thread counts no slower than the default, itself among them; only where threads are all there is to set."""
     if kind.knobs != (Knob.BLAS_THREADS,):
         return ()
@@ -189,7 +188,7 @@ def _safe_threads(kind: Kind, environment: Environment, evidence: Evidence) -> t
     return tuple(sorted({*evidence.safe_threads(log1p(MARGIN)), *default}))
 
 
-def _corners(kind: Kind, environment: Environment, evidence: Evidence) -> tuple[Alternative, ...]:
+def _corners(kind: Kind, environment: Environment, evidence: TrialEvidence) -> tuple[Alternative, ...]:
     """For tasks the four corners: BLAS threads and workers, one or all of each, as exploration measured them."""
     if kind.family is not Family.TASKS:
         return ()

@@ -30,7 +30,7 @@ CLOCK_STOOD = Failure(kind=FailureKind.PROTOCOL, reason="The clock did not move 
 
 
 @dataclass(kw_only=True)
-class Evidence:
+class TrialEvidence:
     """Pairs of every configuration that was tried at one size, process by process."""
 
     operation: Operation
@@ -66,6 +66,12 @@ class Evidence:
                     self._weigh(measurement, default)
             elif measurement.failure is None or measurement.failure.final:
                 self.failures[measurement.configuration] = measurement.failure or CLOCK_STOOD
+        self._cache.clear()
+        self._scatter = None
+
+    def learn(self, configuration: Configuration, visits: Iterable[Visit]) -> None:
+        """Take in the processes of a configuration's test: what led by luck leads no more."""
+        self.visits[configuration].extend(visits)
         self._cache.clear()
         self._scatter = None
 

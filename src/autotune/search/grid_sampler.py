@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from autotune.search.acquisition import Visit, choose, propose
+from autotune.search.acquisition import GridVisit, choose, propose
 from autotune.search.search_grid import Grid, Value
 
 MOST_VALUES = 256
@@ -208,14 +208,16 @@ class GridSampler(BaseSampler):
         point = choose(self.grid, self.visits(study))
         return None if point is None else self._values(point)
 
-    def visits(self, study: optuna.Study) -> list[Visit]:
+    def visits(self, study: optuna.Study) -> list[GridVisit]:
         """Return the finished trials of a study as visits of points of the grid."""
         states = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
         trials = study.get_trials(deepcopy=False, states=states)
         places = [(trial, place) for trial in trials if (place := self._place(trial)) is not None]
         values = [trial.value if trial.state is TrialState.COMPLETE else None for trial, _ in places]
         modelled = self._modelled(values, maximize=study.direction is StudyDirection.MAXIMIZE)
-        return [Visit(point=place, value=value) for (_, place), value in zip(places, modelled, strict=True)]
+        return [
+            GridVisit(point=place, value=value) for (_, place), value in zip(places, modelled, strict=True)
+        ]
 
     def _modelled(self, values: Sequence[float | None], *, maximize: bool) -> list[float | None]:
         """Bring the values to logarithms of times, lower is better; None where there is no finite one."""

@@ -9,7 +9,7 @@ from autotune.bench.statistics import hodges_lehmann, pair_log_ratios
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Measurement, Session
 from autotune.model.operation import Operation
-from autotune.search.evidence import Evidence, sane
+from autotune.search.evidence import TrialEvidence, sane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +43,16 @@ class ConfigurationRecord:
 
 def list_trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[TrialRecord]:
     """Every trial but the default's, in order."""
-    known: dict[Operation, Evidence] = {}
+    known: dict[Operation, TrialEvidence] = {}
     spent: dict[tuple[str, str], float] = {}
     for number, session in enumerate(sessions, 1):
         names = {(one.operation.name, one.operation.dtype) for one in session.measurements}
         for name in names:
             spent[name] = spent.get(name, 0.0) + session.wall_seconds
         for operation, measured in _by_size(session):
-            evidence = known.setdefault(operation, Evidence(operation=operation, usable_cpus=usable_cpus))
+            evidence = known.setdefault(
+                operation, TrialEvidence(operation=operation, usable_cpus=usable_cpus)
+            )
             evidence.add(measured)
             best = exp(-min(map(evidence.estimate, evidence.candidates), default=0.0))
             for one in measured[1:]:
@@ -67,10 +69,12 @@ def list_trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[Trial
 
 def list_configurations(sessions: Iterable[Session], usable_cpus: int) -> Iterator[ConfigurationRecord]:
     """Combine all sessions into one estimate for each configuration that could be measured."""
-    known: dict[Operation, Evidence] = {}
+    known: dict[Operation, TrialEvidence] = {}
     for session in sessions:
         for operation, measured in _by_size(session):
-            known.setdefault(operation, Evidence(operation=operation, usable_cpus=usable_cpus)).add(measured)
+            known.setdefault(operation, TrialEvidence(operation=operation, usable_cpus=usable_cpus)).add(
+                measured
+            )
     for operation, evidence in known.items():
         for configuration, found in evidence.visits.items():
             yield ConfigurationRecord(
