@@ -86,7 +86,7 @@ class Explanation:
     failure: str | None = None
     """Why nothing is known at all."""
     waiting: str = ""
-    """How long idle BLAS threads spin, and why; empty if no profile says anything about it."""
+    """Spin time of idle BLAS threads, and the reason; empty if no profile says anything about it."""
     held_bytes: int = 0
     """Memory of dropped results that map_blocks and its like keep for the next ones."""
     per_call: str | None = None

@@ -38,7 +38,7 @@ class Setting(NamedTuple):
     reason: str = NOT_APPLIED
     """Why the count was set, or left alone: a sentence."""
     waiting: str = ""
-    """How long idle BLAS threads spin, and why: a sentence; empty if no profile says anything about it."""
+    """Spin time of idle BLAS threads, and the reason: a sentence; empty if no profile says anything about it."""
     exported: Mapping[str, str] = {}
     """Environment variables for child processes."""
     allocator: str | None = None
