@@ -14,7 +14,8 @@ import os
 import sys
 
 WISH, CHILDREN = "AUTOTUNE_START", "AUTOTUNE_START_CHILDREN"
-"""Set by `autotune run` (cli/run.py): "apply", or "reductions" for these too; and "1" to reach all later processes.
+"""Set by `autotune run` (cli/run.py): "apply", with "+reductions" or "+learn" for these too; and "1" to reach all later
+processes.
 
 `autotune advise` sets "record:FOLDER": nothing is applied, and calls are recorded there."""
 
@@ -66,7 +67,7 @@ def apply(wish):
         sys.stderr.write("autotune run: %s has no autotune, so its calls run as without.\n" % sys.executable)
     else:
         wish, _, report = wish.partition("@")
-        apply_from_start(reductions=wish == "reductions", report=report or None)
+        apply_from_start(reductions="reductions" in wish, learn="learn" in wish, report=report or None)
 
 
 def record(folder):
