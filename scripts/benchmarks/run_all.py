@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "course": ["course"],
     "runtime": ["runtime"],
     "native": ["native"],
+    "learn": ["learn", "--json"],
     "trial_costs": ["trial_costs"],
     "libraries": ["libraries"],
     "import": ["import_time"],
