@@ -46,7 +46,7 @@ SENDABLE = (Method.SHARED_MEMORY, Method.MEMMAP, Method.MEMFD)
 """Methods whose arrays can be handed to a process that runs already."""
 
 PROCESS_BYTES = 2**25
-"""What a process needs beside arrays: a spawned one loads Python and NumPy anew, which take 30 MB."""
+"""Memory of a process without arrays: a spawned one loads Python and NumPy anew, which take 30 MB."""
 
 PIPE_CHUNK = 2**17
 """Elements that are on their way at most, to each process, where memory is too short to share the array."""
@@ -113,7 +113,7 @@ def plain(function: BlockFunction, array: Array, out: Array | None = None) -> Ar
 
 
 def _has_room(array: Array, out: Array | None, method: Method, context: BaseContext, needed: int) -> bool:
-    """Is there memory for shared copies of what is not shared yet, and what the processes need beside them?"""
+    """Is there memory for shared copies of what is not shared yet, and for the processes themselves?"""
     needed += 0 if _is_shared(array, context) else array.nbytes
     if out is None or (out is not array and not _is_shared(out, context)):
         needed += array.nbytes if out is None else out.nbytes
