@@ -10,7 +10,6 @@ import pytest
 from support.profile_builders import make_entry
 
 from autotune.cli import messages
-from autotune.cli.compare import InForceThere
 from autotune.cli.program import program
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
@@ -113,7 +112,7 @@ SPECIAL = {
     "confirmation_begins": {"event": CONFIRMING},
     "confirming": {"event": CONFIRMING},
     "wait_source": {"exponent": 7, "variable": None, "is_default": False},
-    "compared_in_force": {"force": InForceThere(processes=1, calls=7, tuned=5, loops=3, reason="It is so.")},
+    "compared_in_force": {"calls": 7, "tuned": 5, "loops": 3},
     "compared": {"interval": (1.8, 2.2), "pairs": 7, "speedup": 2.0},
     "not_measurable": {"call": "svd longdouble n=8"},
     "program_gain": {"predicted": (2.0, 1.8, 2.2), "measured": 2.0, "interval": (1.8, 2.2)},

@@ -87,7 +87,8 @@ def compare(
     else:
         click.echo(messages.compared(runs.speedup, runs.interval, len(runs.plain)))
         click.echo(messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
-        click.echo(messages.compared_in_force(force))
+        counts = {name: getattr(force, name) for name in ("calls", "tuned", "loops")}
+        click.echo(messages.compared_in_force(force.reason, **counts) if force.processes else force.reason)
     return 0 if runs.same_status and runs.same_output is not False else FAILED
 
 

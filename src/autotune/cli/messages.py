@@ -13,7 +13,6 @@ from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.units import count_of
 
 if TYPE_CHECKING:
-    from autotune.cli.compare import InForceThere
     from autotune.model.measurement import Failure
     from autotune.search.events import Confirming, Exploring
     from autotune.search.verification import Check
@@ -961,11 +960,9 @@ NO_REPORT = (
 )
 
 
-def compared_in_force(force: "InForceThere") -> str:
-    """What was in force in the tuned runs."""
-    if not force.processes:
-        return force.reason
+def compared_in_force(reason: str, *, calls: float, tuned: float, loops: float) -> str:
+    """Describe the effect of `run` on a tuned run of a command."""
     return (
-        f"In force in a run: {force.tuned:.0f} of {force.calls:.0f} calls of linear algebra had a thread count of "
-        f"their own, and {force.loops:.0f} loops ran on several CPUs. {force.reason}"
+        f"In force in a run: {tuned:.0f} of {calls:.0f} calls of linear algebra had a thread count of their own, and "
+        f"{loops:.0f} loops ran on several CPUs. {reason}"
     )
