@@ -116,7 +116,7 @@ def test_kills_at_random_moments_tear_nothing_and_it_always_starts_again(daemon)
         assert gone(family)
         orders = json.loads((daemon.state / "state.json").read_text("utf-8"))["orders"]
         sizes = {"m": 64 + number, "n": 64 + number}
-        assert [{"operation": "qr", "dtype": "float64", "sizes": sizes}, []] in orders
+        assert [{"name": "qr", "sizes": sizes}, []] in orders
     assert "cannot be used" not in daemon.log
 
 
