@@ -46,6 +46,7 @@ SAMPLES = {
     "entry": TUNED,
     "event": EXPLORING,
     "expected_wrong": 0.5,
+    "exponent": 23,
     "failure": Failure(kind=FailureKind.CRASH, reason="Signal 11."),
     "files": 3,
     "folder": "intel-1",
@@ -111,7 +112,6 @@ SPECIAL = {
     "daemon_installed": {"files": ["3"]},
     "confirmation_begins": {"event": CONFIRMING},
     "confirming": {"event": CONFIRMING},
-    "wait_source": {"exponent": 7, "variable": None, "is_default": False},
     "compared_in_force": {"calls": 7, "tuned": 5, "loops": 3},
     "compared": {"interval": (1.8, 2.2), "pairs": 7, "speedup": 2.0},
     "not_measurable": {"call": "svd longdouble n=8"},
@@ -121,6 +121,7 @@ SPECIAL = {
     "recording_run": {"command": ["make"]},
     "runs_too_long": {"pairs": 7, "needed": 140.0, "allowed": 65.0},
     "verifying_runs": {"pairs": 7},
+    "wait_source": {"variable": "OPENBLAS_THREAD_TIMEOUT", "is_default": False},
 }
 FLAGS = {"new", "newly_signed", "gone", "busy", "found", "calls"}
 LINES = {
@@ -135,18 +136,8 @@ LINES = {
         "machine",
         "made",
     ),
-    *(
-        "no_such_verb",
-        "wait_source",
-        "now",
-        "numpy_and_python",
-        "profile_at",
-        "risk",
-        "setting",
-        "explored",
-        "exploring",
-    ),
-    *("trying", "confirmation_begins", "undecided"),
+    *("no_such_verb", "now", "numpy_and_python", "profile_at", "risk", "setting", "explored", "exploring"),
+    *("trying", "confirmation_begins", "undecided", "wait_source"),
 }
 """Headings and lines of progress, which are not sentences."""
 ANSWERS = {"daemon_status", "daemon_queue"}
