@@ -21,11 +21,9 @@ def process_threads(
     if is_disabled():
         return None, DISABLED
     resolution = resolve(profile, processes=processes)
-    from autotune.controls import blas, thread_variables
+    from autotune.controls import blas
 
-    return safe_threads(
-        resolution, current=blas.current(), user_limit=thread_variables.user_limit(os.environ)
-    )
+    return safe_threads(resolution, current=blas.current(), user_limit=blas.user_limit())
 
 
 def safe_threads(
