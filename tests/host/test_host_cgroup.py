@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.host import cgroup
@@ -173,6 +173,7 @@ def test_without_control_groups_nothing_is_limited(tree):
     assert (cgroup.quota(found), cgroup.cpus(found), cgroup.nodes(found), cgroup.memory(found)) == (None,) * 4
 
 
+@settings(max_examples=40)
 @given(st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=60))
 def test_no_content_of_these_files_raises(mounts, membership, limit):
     with tempfile.TemporaryDirectory() as folder:

@@ -70,7 +70,7 @@ def test_every_kernel_says_the_same(name, kernel, tmp_path):
     assert allocation.usable_cpus == len(cpus)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     st.tuples(*(st.integers(1, 3),) * 4),
     st.integers(1, 2),
@@ -167,7 +167,7 @@ def test_the_size_of_a_cache_is_read_or_unknown(size, l3_bytes, tmp_path):
 SCARS = st.sampled_from(["gone", "folder", "loop", "empty", "nul", "high", "minus", "words", "digits"])
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.sampled_from(sorted(KERNELS)), st.data())
 def test_no_scar_of_a_recording_stops_the_reading(kernel, data):
     """Files that are missing, folders or links to themselves where files should be, and text of any kind."""

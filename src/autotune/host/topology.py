@@ -49,7 +49,7 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
     present = cpulist(read(f"{system}/cpu/present") or "") or frozenset(folders)
     kind = cpuinfo.processor(sections, shared)
     written = cpuinfo.places(sections)
-    cores = _cores(system, online, kind, written)
+    cores = _cores(system, online, written)
     packages = _packages(system, online, kind, written)
     nodes = _nodes(root, online)
     home = {member: node for node, members in (nodes or {}).items() for member in members}
@@ -77,12 +77,16 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
 
 
 def _cores(
-    system: str, online: frozenset[int], kind: cpuinfo.Processor, written: Mapping[int, cpuinfo.Place | None]
+    system: str, online: frozenset[int], written: Mapping[int, cpuinfo.Place | None]
 ) -> dict[int, int]:
-    """CPU -> its core, by the sets of siblings, or else by what /proc/cpuinfo writes."""
+    """CPU -> its core, by the sets of siblings, or else by what /proc/cpuinfo writes.
+
+    Core ids are not asked: in AMD's family 15h the two CPUs of a module keep ids of their own (hwloc counts them as
+    cores), but share a floating-point unit, which is what NumPy works with.
+    """
     same = _alike(written)
-    shares_front_end = kind.vendor == "AuthenticAMD" and kind.family == 0x15
-    return _groups(online, lambda cpu: _core(system, cpu, online, shares_front_end) or same.get(cpu))
+    names = ("core_cpus", "thread_siblings")
+    return _groups(online, lambda cpu: _siblings(system, cpu, names, online) or same.get(cpu))
 
 
 def _packages(
@@ -153,15 +157,6 @@ def _siblings(system: str, cpu: int, names: Iterable[str], online: frozenset[int
         if found and cpu in found:
             return found & online
     return None
-
-
-def _core(system: str, cpu: int, online: frozenset[int], shares_front_end: bool) -> frozenset[int] | None:
-    found = _siblings(system, cpu, ("core_cpus", "thread_siblings"), online)
-    if not found or not shares_front_end:
-        return found
-    # AMD family 15h: two cores that share a front end are called thread siblings, but keep ids of their own
-    own = _id(system, cpu, "core_id")
-    return frozenset(member for member in found if _id(system, member, "core_id") == own) | {cpu}
 
 
 def _id(system: str, cpu: int, name: str) -> int | None:
