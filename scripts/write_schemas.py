@@ -14,7 +14,7 @@ from autotune.model.constraints import NAME
 from autotune.model.entry import Entry, Status
 from autotune.model.json_schema import DIALECT, Schema, Schemas
 from autotune.model.operation import DTYPES, Operation
-from autotune.model.profile import SCHEMA, SCHEMA_URL, Key, Provenance
+from autotune.model.profile import SCHEMA, SCHEMA_URL, Key, Profile, Provenance
 
 PACKAGE = Path(autotune.__file__).parent
 
@@ -34,6 +34,7 @@ def profile_schema() -> Schema:
     entry["then"] = {"required": ["choice"], "properties": {"choice": {"type": "object"}}}
     entry["else"] = {"properties": {"choice": {"type": "null"}}}
     key, provenance = schemas.value(Key), schemas.value(Provenance)
+    waits = schemas.object(Profile, omit=frozenset({"key", "entries", "provenance"}))["properties"]
     return {
         "$schema": DIALECT,
         "$id": SCHEMA_URL,
@@ -50,6 +51,7 @@ def profile_schema() -> Schema:
             "schema": {"const": SCHEMA, "description": "Major version of the format."},
             "key": key,
             "provenance": {"anyOf": [provenance, {"type": "null"}]},
+            **waits,
             "operations": {
                 "type": "object",
                 "description": "Entries by the name of their operation, then by dtype.",

@@ -103,16 +103,32 @@ def test_no_name_of_several_words_mixes_capitals_and_small_letters(module):
 
 def test_every_file_that_the_architecture_page_names_exists():
     page = (PACKAGE / "README.md").read_text("utf-8")
-    named = set(re.findall(r"`((?:\w+/)+\w+\.py)`", page))
+    named = set(re.findall(r"`((?:\w+/)+\w+\.(?:py|c))\b", page))
     assert named
     assert {name for name in named if not (PACKAGE / name).is_file()} == set()
 
 
-def test_every_room_is_on_the_map_and_every_room_on_the_map_exists():
+def test_every_package_is_on_the_map_and_every_package_on_the_map_exists():
     page = (PACKAGE / "README.md").read_text("utf-8")
     on_the_map = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
-    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"errors"}
-    assert on_the_map == rooms
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"errors"}
+    assert on_the_map == packages
+
+
+VERB_LINES = 25
+
+
+def test_every_verb_of_the_command_line_is_short():
+    """Parse, plan, run, write, render: what takes more has a function of its own."""
+    long = {}
+    for path in sorted((PACKAGE / "cli").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            decorators = [ast.unparse(each) for each in getattr(node, "decorator_list", ())]
+            if isinstance(node, ast.FunctionDef) and any(".command" in each for each in decorators):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+                long |= {f"{path.name}: {node.name}": lines} if lines > VERB_LINES else {}
+    assert long == {}
 
 
 def test_the_changelog_starts_with_this_version():

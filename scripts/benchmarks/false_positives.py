@@ -103,6 +103,12 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--runs", type=int, default=400, help="simulated runs for each row (default 400)")
     parser.add_argument("--noise", default="", help="only these kinds, such as states,bursts-15")
+    parser.add_argument(
+        "--effects",
+        type=lambda text: [float(word) for word in text.split(",")],
+        default=EFFECTS,
+        help="true effects, such as 0,0.02,-0.05: 0 is an identical configuration, -0.05 takes 5 %% less time",
+    )
     parser.add_argument("--real", type=int, default=0, metavar="N", help="N runs on this machine instead")
     parser.add_argument("--operation", default="sqrt", help="for --real (default sqrt)")
     parser.add_argument("--n", type=int, default=100_000, help="its size (default 100000)")
@@ -127,7 +133,7 @@ def _simulated(options: argparse.Namespace) -> Iterator[Row]:
     wanted = [word for word in options.noise.split(",") if word] or list(noises())
     for name in wanted:
         for candidate, (asked, choice, fewer_cpus) in CANDIDATES.items():
-            for effect in EFFECTS:
+            for effect in options.effects:
                 counts = []
                 for run in range(options.seed, options.seed + options.runs):
                     machine = Planted(ratio=1.0 + effect)

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from autotune.controls.wait_policy import DEFAULT_EXPONENT, VARIABLE, variables
 from autotune.host.usable_cpus import usable_cpus
-from benchmarks.paired_runs import Call, NotHere, Pair, Program, main
+from benchmarks.paired_runs import After, Call, NotHere, Pair, Program, main
 
 LARGE, SMALL = 10_000_000, 200_000
 """Elements; with --quick."""
@@ -25,8 +26,11 @@ LARGE, SMALL = 10_000_000, 200_000
 FIRST, SLICE = 100_000, 65_536
 """Elements from which loops are cut, and of a slice."""
 
-SHORT_SPIN: Mapping[str, str] = {"OPENBLAS_THREAD_TIMEOUT": "20"}
-"""BLAS threads sleep half a millisecond after a call."""
+WAIT = 20
+"""Exponent of the cycles after which idle BLAS threads sleep: half a millisecond."""
+SHORT_SPIN: Mapping[str, str] = variables(WAIT)
+AFTER_BLAS: Mapping[str, int] = {"functions": 1_000_000, "arithmetic": 4_000_000}
+"""Loops that are cut right after a call of BLAS, with such a time-out."""
 
 
 def numbers(count: int, rows: int = 1) -> Any:
@@ -55,7 +59,7 @@ def _folder() -> TemporaryDirectory[str]:
 
 @cache
 def _profile() -> Path:
-    from autotune.intercept.array_loops import CLASSES, REDUCING
+    from autotune.intercept.array_loops import CLASSES, MEASURED_LAYOUTS, REDUCING
     from autotune.model import catalogue
     from autotune.model.configuration import Configuration
     from autotune.model.entry import Entry, Evidence, Status
@@ -65,6 +69,7 @@ def _profile() -> Path:
 
     cpus, limit = usable_cpus()
     names = [name for one in (*CLASSES.values(), REDUCING) for name in (one.cheapest, one.dearest)]
+    names += MEASURED_LAYOUTS.values()
     entries = [
         Entry(
             operation=catalogue.operation(name, dtype=dtype, n=FIRST),
@@ -76,19 +81,16 @@ def _profile() -> Path:
         for name in names
         for dtype in ("float64", "float32")
     ]
-    # keeps calls of BLAS met, so that loops beside them are told of its spinning threads
-    entries.append(
-        Entry(
-            operation=catalogue.operation("eig", n=100),
-            status=Status.DEFAULT_KEPT,
-            reason="Made for a benchmark of what the C core does.",
-        )
-    )
     site = here(cpus, limit)
     path = Path(_folder().name, "loops.yaml")
-    profile_files.write(
-        Profile(key=site.key, provenance=Provenance(host=site.host), entries=tuple(entries)), path
+    profile = Profile(
+        key=site.key,
+        provenance=Provenance(host=site.host),
+        entries=tuple(entries),
+        blas_wait=WAIT,
+        loops_after_blas=AFTER_BLAS,
     )
+    profile_files.write(profile, path)
     return path
 
 
@@ -128,12 +130,7 @@ def after_product(n: int) -> Call:
     """Make a logarithm right after a product, whose threads may still spin."""
     del n
     a, x, out = numbers(512, 512), numbers(1_000_000), np.empty(1_000_000)
-
-    def call() -> object:
-        a @ a
-        return np.log(x, out=out)
-
-    return call
+    return After(before=lambda: a @ a, call=lambda: np.log(x, out=out))
 
 
 # --- programs of other projects, as they are ---------------------------------------------------
@@ -208,12 +205,13 @@ PROGRAMS = {
         for n in (10, 1000, 10_000)
     },
     "after_product": Program(
-        title="a product (512), then log of a million, BLAS threads spinning", make=same(after_product)
+        title="log of a million right after a product (512), BLAS threads spinning",
+        make=same(after_product),
+        tuned_environment={VARIABLE: str(DEFAULT_EXPONENT)},
     ),
     "after_product_short_spin": Program(
-        title="the same with OPENBLAS_THREAD_TIMEOUT=20 on both sides",
+        title=f"the same, BLAS threads spinning for 2^{WAIT} cycles on the tuned side",
         make=same(after_product),
-        plain_environment=SHORT_SPIN,
         tuned_environment=SHORT_SPIN,
     ),
     **{

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import repeat
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
@@ -39,6 +39,17 @@ SHORT_ROUNDS = (20, 5)
 """Rounds of two such timings in a process; with --quick."""
 
 Call = Callable[[], object]
+
+
+class After(NamedTuple):
+    """A call that is timed right after another one, which is not."""
+
+    before: Call
+    call: Call
+
+    def __call__(self) -> object:
+        self.before()
+        return self.call()
 
 
 class NotHere(Exception):
@@ -353,6 +364,9 @@ def _repeats(call: Call) -> Iterator[float]:
 
 
 def _time(call: Call) -> float:
+    if isinstance(call, After):
+        call.before()
+        call = call.call
     start = time.perf_counter()
     result = call()
     seconds = time.perf_counter() - start

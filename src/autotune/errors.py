@@ -93,8 +93,8 @@ class HostBusy(EnvironmentProblem):
     def __init__(self, holder: str) -> None:
         self.holder = holder
         super().__init__(
-            f"Another calibration holds this host: {holder}. Two at once would disturb each other; "
-            "wait for it to end, or stop it."
+            f"Another calibration holds this host: {holder}. Two at once would disturb each other; wait for it to end, "
+            "or stop it. If the daemon started it: `autotune daemon pause --for 1h`."
         )
 
     def __reduce__(self) -> tuple[type["HostBusy"], tuple[str]]:

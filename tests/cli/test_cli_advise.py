@@ -64,6 +64,33 @@ def test_a_process_that_ends_at_once_loses_nothing(tmp_path, end, status):
     assert (done.returncode, counts(advice)) == (status, {"qr": 5, "matmul": 5})
 
 
+PARTS = """
+import numpy as np, scipy.linalg
+a = np.ones((400, 400)) + np.eye(400)
+a[1:-1, 1:-1] = 2.0
+a[0, 0] = 1.0
+b = a[[1, 2, 3]]
+a[5] + a[6]
+np.random.default_rng(1).standard_normal(1000)
+scipy.linalg.cho_solve(scipy.linalg.cho_factor(np.eye(30)), np.ones(30))
+del a
+"""
+
+
+def test_assignments_indices_freed_arrays_random_numbers_and_scipy_are_recorded(tmp_path):
+    _, advice = advise(tmp_path, code=PARTS)
+    calls = {call["name"]: call["calls"] for call in advice["calls"]}
+    expected = {
+        "assign to part": 1,
+        "read by index": 1,
+        "random.standard_normal": 1,
+        "cholesky": 1,
+        "lapack.potrs": 1,
+    }
+    assert {name: calls.get(name) for name in expected} == expected
+    assert calls["free"] >= 1
+
+
 CHILDREN = {
     "fork": f"import os\n{WORK}\nif os.fork() == 0:\n    a @ a\n    os._exit(0)\nos.wait()",
     "spawn": f"import subprocess, sys\n{WORK}\nsubprocess.run([sys.executable, '-c', 'import numpy as np; a = np.ones((60, 60)); a @ a'])",

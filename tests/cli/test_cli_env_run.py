@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from autotune.cli.env import env
 from autotune.cli.run import run
+from autotune.runtime.process_threads import ProcessChoice
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -44,7 +45,7 @@ def test_env_as_json_holds_count_reason_and_variables(monkeypatch):
 
 def test_env_prints_nothing_for_the_shell_where_the_count_is_best_left_alone(monkeypatch):
     monkeypatch.setattr(
-        "autotune.cli.env.choose_threads", lambda _: (None, "No count is safe for all sizes.")
+        "autotune.cli.env.choose", lambda _: ProcessChoice(None, "No count is safe for all sizes.")
     )
     done = CliRunner().invoke(env, [])
     assert (done.stdout, done.stderr) == ("", "No count is safe for all sizes.\n")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from support.profile_builders import alone
 from support.shown_profiles import EMPTY, FILL, KEY, SVD, USUAL
 
-from autotune.cli import write_outcome
+from autotune.cli import messages, write_outcome
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.operation import Operation
@@ -162,9 +163,24 @@ def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
     assert "svd m=500 n=500" in said.out
     assert said.err.splitlines() == [
         f"1 of 2 entries run faster than plain NumPy. The profile is in {kept.path}.",
-        "Programs use it by autotune.apply(), map_blocks and the like; `autotune explain` says what applies.",
-        f"See it in pictures, in a browser: {write_outcome._command()} report --open",
+        messages.how_to_use(kept.path, found=True),
     ]
+
+
+def test_on_a_terminal_the_end_names_the_report_too(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    write_outcome.tell(
+        [write_outcome.keep(USUAL, write_outcome.place(KEY, None))], finished=True, as_json=False
+    )
+    assert "report --open" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_end_of_a_function_s_calibration_names_the_calls_that_apply(capsys):
+    own = replace(SVD, operation=Operation(name="smooth", sizes=(("n", 5),)))
+    write_outcome.tell(
+        [write_outcome.keep(profile(own), write_outcome.place(KEY, None))], finished=True, as_json=False
+    )
+    assert 'autotune.tuned("smooth")' in capsys.readouterr().err
 
 
 def test_where_autotune_is_not_on_the_path_the_next_step_names_it_in_full(monkeypatch):
@@ -186,7 +202,10 @@ def test_only_what_this_run_measured_is_told_and_that_there_is_more(tmp_path, ca
     said = capsys.readouterr()
     assert ("svd m=500" in said.out, "fill" in said.out) == (True, False)
     assert said.err.splitlines()[0].startswith("1 of 1 entries run faster than plain NumPy.")
-    assert said.err.splitlines()[1] == "It also holds 1 entry of earlier runs, which stay in use."
+    assert (
+        said.err.splitlines()[1]
+        == "It also holds 1 entry of earlier runs, 0 of them faster, which stay in use."
+    )
 
 
 def test_entries_that_stayed_undecided_are_counted_and_the_proofs_that_stay_with_them(tmp_path, capsys):
@@ -198,7 +217,7 @@ def test_entries_that_stayed_undecided_are_counted_and_the_proofs_that_stay_with
     assert lines[0].startswith("0 of 1 entries run faster")
     assert "1 entry is undecided" in lines[1]
     assert lines[1].endswith(f"calibrate {NOT_REACHED.operation.name} --until-decided")
-    assert lines[2] == "It also holds 1 entry of earlier runs, which stay in use."
+    assert lines[2] == "It also holds 1 entry of earlier runs, 1 of them faster, which stay in use."
 
 
 def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():

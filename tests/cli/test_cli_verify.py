@@ -154,3 +154,9 @@ def test_verdicts_fit_the_terminal(verify, columns, monkeypatch):
     lines = verify(profile(QR, LOG), qr=0.5, log=0.8).stdout.splitlines()
 
     assert max(len(line.rstrip()) for line in lines) <= int(columns)
+
+
+def test_a_size_without_an_entry_names_the_command_that_measures_it(verify):
+    done = verify(profile(QR), "qr", "n=777")
+    assert done.exit_code == 1
+    assert "`autotune calibrate qr n=777` measures it" in done.stderr

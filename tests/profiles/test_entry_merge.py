@@ -1,5 +1,7 @@
 """A new measurement takes nothing away that was decided before."""
 
+from dataclasses import replace
+
 import pytest
 from support.profile_builders import make_entry, profile
 
@@ -42,3 +44,11 @@ def test_a_size_that_the_user_named_replaces_itself_only():
     old = [make_entry(choice=ONE, n=128), make_entry(choice=ONE, n=256)]
     new = [make_entry(n=256)]
     assert statuses(old, new, sizes_named=True) == {128: Status.TUNED, 256: Status.DEFAULT_KEPT}
+
+
+def test_a_wait_policy_stays_until_another_is_measured():
+    old = replace(profile(make_entry("qr", m=9, n=9)), blas_wait=20, loops_after_blas={"functions": 7})
+    kept = joined(old, profile(make_entry("qr", m=9, n=9)))
+    assert (kept.blas_wait, kept.loops_after_blas) == (20, {"functions": 7})
+    renewed = joined(old, replace(profile(make_entry("qr", m=9, n=9)), blas_wait=22))
+    assert (renewed.blas_wait, renewed.loops_after_blas) == (22, {})

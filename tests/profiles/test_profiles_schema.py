@@ -3,6 +3,7 @@ agrees."""
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -16,6 +17,7 @@ from autotune.model.operation import Operation
 from autotune.profiles.fit_level import Level
 from autotune.profiles.profile_document import decode_profile, encode_profile
 from autotune.profiles.yaml_subset import parse
+from autotune.profiles.yaml_writer import text_of
 
 PUBLISHED = json.loads(
     Path(autotune.profiles.profile_document.__file__).with_name("profile.schema.json").read_text()
@@ -42,8 +44,16 @@ GOOD = profile(
 )
 
 
-def test_a_profile_comes_back_from_its_document():
-    assert decode_profile(encode_profile(GOOD)) == GOOD
+WAITING = replace(GOOD, blas_wait=20, loops_after_blas={"functions": 1_000_000})
+
+
+@pytest.mark.parametrize("made", [GOOD, WAITING], ids=["without a wait policy", "with a wait policy"])
+def test_a_profile_comes_back_from_its_document(made):
+    document = encode_profile(made)
+    assert decode_profile(document) == made
+    VALIDATOR.validate(document)
+    read = decode_profile(parse(text_of(made).encode()))
+    assert (read.blas_wait, read.loops_after_blas) == (made.blas_wait, made.loops_after_blas)
 
 
 def test_the_published_schema_is_one_and_accepts_what_we_write():
@@ -119,6 +129,11 @@ BAD = [
     (("provenance", "resolution"), -0.1, "at least 0"),
     (("provenance", "scrubbed"), "OMP_NUM_THREADS", "provenance.scrubbed: expected a list"),
     (("provenance", "scrubbed"), [1], r"scrubbed\[0\]: expected text"),
+    (("blas_wait",), 3, "blas_wait: expected a whole number from 4 to 30"),
+    (("blas_wait",), 31, "blas_wait: expected a whole number from 4 to 30"),
+    (("blas_wait",), "long", "blas_wait: expected a whole number"),
+    (("loops_after_blas",), [1], "loops_after_blas: expected a mapping"),
+    (("loops_after_blas",), {"functions": 0}, "loops_after_blas.functions: expected a whole number from 1"),
     (("operations",), None, "operations: it is missing"),
     (("operations", "../etc"), {}, "expected a name like"),
     (("operations", "Svd"), {}, "expected a name like"),

@@ -14,7 +14,7 @@ from autotune.recording.known_gains import GainSource, known_gain, speedup_of
 from autotune.recording.ledger import LedgerRow
 from autotune.recording.naming import calls_of
 from autotune.recording.program_gain import total_seconds
-from autotune.recording.recording import ARRAYS, LINALG, Call, RecordedProcess, Recording, ThreadPool
+from autotune.recording.recording import ARRAYS, LINALG, OTHERS, Call, RecordedProcess, Recording, ThreadPool
 from autotune.recording.trouble import processes_at_once, trouble
 
 
@@ -242,6 +242,7 @@ def test_openmp_pinning_is_trouble_where_openmp_is_loaded():
         ("BLAS has none", call("matmul", dtype="int64")),
         ("two dtypes", call("add", group=ARRAYS, dtype="float32+float64")),
         ("strided", call("svd", contiguous=False)),
+        ("allocator", call("free", group=OTHERS)),
         ("larger arrays at once", call("add", group=ARRAYS, elements=10.0, seconds=2.0)),
     ],
 )

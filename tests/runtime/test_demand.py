@@ -73,6 +73,27 @@ def test_the_variable_asks_for_it_too(monkeypatch):
     assert state.demand is not None
 
 
+def test_a_program_that_never_calls_apply_is_recorded_too(fresh, monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_RECORD", "1")
+    values = np.ones(20_000)
+    for _ in range(3):
+        autotune.map_blocks(np.log, values)
+    applied.write_demand()
+    assert [(row["operation"], row["calls"]) for row in left(fresh)["calls"]] == [("log", 3)]
+
+
+def test_without_the_variable_a_program_that_never_calls_apply_is_not_recorded():
+    autotune.map_blocks(np.log, np.ones(20_000))
+    assert state.demand is None
+
+
+def test_an_apply_that_says_not_to_record_goes_before_the_variable(monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_RECORD", "1")
+    autotune.apply(record=False)
+    autotune.map_blocks(np.log, np.ones(20_000))
+    assert state.demand is None
+
+
 def test_nothing_is_left_where_there_is_nothing_to_say(fresh):
     autotune.apply(record=True)
     applied.write_demand()

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from autotune.intercept.array_loops import CLASSES, ArrayLoops, Range
+from autotune.intercept.array_loops import CLASSES, ArrayLoops, Layout, Range
 from autotune.native import core
 
 CORE = core()
@@ -20,7 +20,8 @@ def loops_cut(*, elements=128, chunk=64, workers=4, reductions=False):
     assert loops.install() is None
     for kind in [*CLASSES, "reductions"]:
         for dtype in ("float64", "float32"):
-            loops.plan(kind, dtype, [Range(elements, chunk, workers)])
+            for layout in Layout:
+                loops.plan(kind, dtype, layout, [Range(elements, chunk, workers)])
     CORE.reductions(reductions)
     try:
         yield CORE

@@ -44,8 +44,8 @@ configuration left in caches and queues, and waking threads, cost 0.1 to 0.3 ms.
 
 REST_SECONDS = 0.12
 """OpenBLAS's idle threads spin for 0.105 to 0.12 s after a call (measured with 0.3.31), during which whatever runs next
-shares the CPUs with them: a pool of two workers took 1.4 to 1.9 times as long. Trials set a shorter time
-(`thread_variables.short_spin`), unless the user has set one."""
+shares the CPUs with them: a pool of two workers took 1.4 to 1.9 times as long. Where a shorter
+time was chosen for the machine (`blas_wait`), trials run with that, and there is next to nothing to wait for."""
 
 REST_SAMPLES = 5
 """No longer than so many samples, though: a catalogue of hundreds of entries has minutes. What is left then

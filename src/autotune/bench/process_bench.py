@@ -13,7 +13,8 @@ from autotune.bench.failure_text import last_words, printed_note, shorten, signa
 from autotune.bench.trial_job import Arm, Task, TrialJob
 from autotune.bench.trial_process import TrialEnd, TrialEnding, TrialProcess, TrialServer
 from autotune.bench.user_workload import UserWorkload
-from autotune.controls.thread_variables import scrub, short_spin
+from autotune.controls.thread_variables import scrub
+from autotune.controls.wait_policy import VARIABLE, variables
 from autotune.host import cgroup
 from autotune.host.memory_limit import available_bytes
 from autotune.host.usable_cpus import schedulable_cpus, usable_cpus
@@ -32,11 +33,10 @@ class ProcessBench:
     """A Bench: one fresh process for a plan, and another for the rest of it where one ends early.
 
     Scope of effect: none on this process. Trials start from `environ` without its thread, placement and allocator
-    variables; `scrubbed` says which those were. Idle BLAS threads give up their CPUs earlier than by default
-    (`thread_variables.short_spin`). A server of trials runs until the bench is closed, forgotten, or this process
-    ends. Only a KeyboardInterrupt passes through `run`, after all trials are gone; UnsupportedPlatform is raised
-    where there are no POSIX process groups. One plan at a time: `host_lock.host_lock` keeps other benches off the
-    host.
+    variables; `scrubbed` says which those were. Idle BLAS threads spin as `wait` says. A server of trials runs until
+    the bench is closed, forgotten, or this process ends. Only a KeyboardInterrupt passes through `run`, after all
+    trials are gone; UnsupportedPlatform is raised where there are no POSIX process groups. One plan at a time:
+    `host_lock.host_lock` keeps other benches off the host.
 
     Parameters
     ----------
@@ -79,7 +79,8 @@ class ProcessBench:
         self._memory_bytes = None if most is None else most // copies
         self._workloads = dict(workloads)
         clean, self.scrubbed = scrub(os.environ if environ is None else environ)
-        self._environ = short_spin(clean)
+        self.environ = clean
+        """Of the trials."""
         self._patience = patience
         self._servers: dict[bool, TrialServer] = {}
         self._call_seconds: dict[tuple[Operation, Configuration], float] = {}
@@ -88,6 +89,13 @@ class ProcessBench:
         """Seconds of each part of all trials so far; `scripts/benchmarks/trial_costs.py` prints them."""
         self.close = finalize(self, _close, self._servers)
         """End the servers of trials."""
+
+    def wait(self, exponent: int | None) -> None:
+        """Have idle BLAS threads of later trials spin so long, unless the user has said how long."""
+        if VARIABLE not in self.environ and variables(exponent):
+            self.environ = {**self.environ, **variables(exponent)}
+            _close(self._servers)
+            self._servers.clear()
 
     def run(self, plan: TrialPlan) -> Session:
         """Measure a plan."""
@@ -142,7 +150,7 @@ class ProcessBench:
             # of capacity has as many
             threads = 2 * self._schedulable_cpus
             self._servers[preload] = TrialServer(
-                environ=self._environ,
+                environ=self.environ,
                 cpus=self._cpus,
                 data_bytes=resource_limits.data_bytes(self._memory_bytes, threads),
                 preload=preload,

@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from subprocess import PIPE
 from time import monotonic
 
@@ -43,6 +43,10 @@ class SelfTest:
     """Bytes that all usable CPUs together read and wrote in a second."""
     peak_flops: float | None = None
     """float64 operations that all usable CPUs together did in a second."""
+    blas_wait: int | None = None
+    """Exponent of the cycles that idle BLAS threads spin for (`blas_wait`)."""
+    loops_after_blas: Mapping[str, int] = field(default_factory=dict)
+    """Classes of loops that gain right after a call of BLAS, with the elements from which on they do."""
     seconds: float = 0.0
     """Wall time of the self-test."""
 

@@ -69,8 +69,7 @@ def advise(
     from autotune.recording.run_recorded import run_recorded
 
     def finish(recorded: "Recording") -> None:
-        if kept is not None:
-            write_recording(kept, recorded)
+        write_recording(kept, recorded)
         tell(advise_here(recorded, profile), output, as_json=as_json)
 
     try:
@@ -131,8 +130,10 @@ def read_recording(path: Path) -> "Recording":
     return Recording.from_dict(values)
 
 
-def write_recording(path: Path, recorded: "Recording") -> None:
-    """Keep a recording; where that fails the advice still follows."""
+def write_recording(path: Path | None, recorded: "Recording") -> None:
+    """Keep a recording if a path is given; where that fails the advice still follows."""
+    if path is None:
+        return
     from autotune.host.trusted_files import replace_file
 
     try:

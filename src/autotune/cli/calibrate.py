@@ -137,9 +137,7 @@ def calibrate(
     if resume:
         request = interrupted_request(journal_within(allocations_of(cpus)[0]), request)
     kept, finished = calibrate_allocations(request, output, resume=resume, store=store)
-    gained = None
-    if program is not None and finished:
-        gained = gain_of(program, kept[0].path, runs=verify_runs, seconds=request.seconds)
+    gained = gain_of(program, kept[0].path if finished else None, runs=verify_runs, seconds=request.seconds)
     tell(kept, finished=finished, gained=gained, as_json=as_json)
     return INTERRUPTED if not finished else FAILED if any(one.path != one.asked for one in kept) else 0
 

@@ -14,6 +14,7 @@ import click
 from autotune.cli import messages
 from autotune.cli.options import json_option
 from autotune.cli.terminal import print_json, print_lines
+from autotune.controls import wait_policy
 from autotune.errors import AutotuneError
 from autotune.host import pressure, shares
 from autotune.host.advice import SHARED_MEMORY, THREAD_COUNTS, advice
@@ -27,6 +28,7 @@ from autotune.model.software import BlasLibrary, Software
 from autotune.native import core
 from autotune.parallel.worker_processes import has_semaphores
 from autotune.profiles import folders
+from autotune.profiles.resolve import resolve
 from autotune.runtime.text_table import printable
 
 COUNTS = {
@@ -196,6 +198,22 @@ def settings_in_force() -> Iterator[SettingRow]:
     for name in THREAD_COUNTS:
         if name in os.environ:
             yield SettingRow(name=name, value=os.environ[name], source=messages.THREADS_OF_YOURS)
+    yield wait_in_force()
+
+
+def wait_in_force() -> SettingRow:
+    """Return how long idle BLAS threads spin in programs of this environment."""
+    chosen = wait_policy.exponent_of(os.environ)
+    exponent = resolve().wait.exponent if chosen is None else chosen
+    return SettingRow(
+        name="blas_wait",
+        value=None if exponent is None else str(exponent),
+        source=messages.wait_source(
+            exponent,
+            variable=None if chosen is None else wait_policy.VARIABLE,
+            is_default=exponent == wait_policy.DEFAULT_EXPONENT,
+        ),
+    )
 
 
 def conflicting_packages() -> list[str]:

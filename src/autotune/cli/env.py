@@ -8,6 +8,7 @@ from autotune.cli import messages
 from autotune.cli.options import json_option
 from autotune.cli.terminal import note, print_json
 from autotune.controls import thread_variables
+from autotune.runtime.process_threads import ProcessChoice, process_choice
 
 threads_option = click.option(
     "--blas-threads", type=click.IntRange(min=1), metavar="N", help="This count instead of the profile's."
@@ -18,30 +19,29 @@ threads_option = click.option(
 @threads_option
 @json_option
 def env(blas_threads: int | None, as_json: bool) -> None:
-    """Print shell lines that set BLAS threads for programs started later, as the profile says.
+    """Print shell lines that set BLAS threads, and how long idle ones spin, for programs started later.
 
-    Only variables that a BLAS library alone reads, and none that you have set. Nothing is printed to standard output
-    where the count is best left alone; the reason goes to standard error.
+    As the profile says. Only variables that a BLAS library alone reads, and none that you have set. Nothing is
+    printed to standard output where they are best left alone; the reason goes to standard error.
 
     \b
     Examples:
       eval "$(autotune env)"
       autotune env --blas-threads 4
     """
-    threads, reason = choose_threads(blas_threads)
-    variables = thread_variables.exports(threads, os.environ)
+    choice = choose(blas_threads)
+    variables = thread_variables.exports(choice.blas_threads, os.environ, others=choice.variables)
     if as_json:
-        print_json("env/1", {"blas_threads": threads, "reason": reason, "variables": variables})
+        document = {"blas_threads": choice.blas_threads, "reason": choice.reason, "variables": variables}
+        print_json("env/1", document)
         return
-    note(reason)
+    note(choice.reason)
     for name, value in variables.items():
         click.echo(f"export {name}={value}")
 
 
-def choose_threads(blas_threads: int | None) -> tuple[int | None, str]:
-    """BLAS threads for child processes and the reason: the option's, else the profile's; None leaves them alone."""
+def choose(blas_threads: int | None) -> ProcessChoice:
+    """Choose what child processes get: the count of the option, else everything that the profile says."""
     if blas_threads is not None:
-        return blas_threads, messages.as_asked(blas_threads)
-    from autotune.runtime.process_threads import process_threads
-
-    return process_threads()
+        return ProcessChoice(blas_threads, messages.as_asked(blas_threads))
+    return process_choice()

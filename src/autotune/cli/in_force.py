@@ -13,12 +13,10 @@ from autotune.model.catalogue import ALIASES, row_of
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.profiles import compiled_copy, profile_files
+from autotune.profiles.early_wait import KERNEL_CHOICES
 from autotune.profiles.folders import cache_dir
 from autotune.profiles.lookup import Found
 from autotune.profiles.resolve import Resolution, depends_on, profile_paths, resolve
-
-KERNEL_CHOICES = ("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "BLIS_ARCH_TYPE")
-"""Variables by which a BLAS library runs other kernels, which a profile has to fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +111,7 @@ def _resolution() -> Resolution:
         return Resolution(copy, *usable_cpus())
     resolution = resolve()
     copy = resolution.copy
-    compiled_copy.save(memo, compiled_copy.Compiled(circumstances, copy.threads, copy.body))
+    compiled_copy.save(memo, compiled_copy.Compiled(circumstances, copy.threads, copy.wait, copy.body))
     return resolution
 
 

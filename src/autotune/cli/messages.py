@@ -45,6 +45,7 @@ VERBS = {
     "show": "List the profiles on this machine and the entries in force.",
     "explain": "Say what applies here, from where, and what was refused.",
     "verify": "Measure the choices once more: do they still hold here?",
+    "forget": "Remove entries from the profile of this machine.",
     "report": "Write a page of figures about the entries in force, or compare profiles.",
     "doctor": "Describe this machine, its limits, its BLAS and the settings.",
     "store": "Share profiles between the machines of a cluster.",
@@ -172,13 +173,28 @@ LAYERS = {
 
 def local_profile(layer: str, *, in_force: int) -> str:
     """Describe the source of a profile and the number of its entries in force."""
-    return f"{LAYERS[layer].capitalize()}; {count_of(in_force, 'entry', 'entries')} in force."
+    return (
+        f"{LAYERS[layer][:1].upper()}{LAYERS[layer][1:]}; {count_of(in_force, 'entry', 'entries')} in force."
+    )
 
 
 def not_measured(words: Iterable[str]) -> str:
     """Nothing in force is about these operations and sizes."""
     named = " ".join(words)
     return f"No entry in force is about {named}. `autotune calibrate {named}` measures it."
+
+
+FORGET_WHICH = "Name the operations whose entries are to be removed: autotune forget qr n=300."
+
+
+def forgotten(count: int, path: object) -> str:
+    """Entries were removed from a file."""
+    return f"{count} {'entry was' if count == 1 else 'entries were'} removed from {path}."
+
+
+def nothing_to_forget(words: Iterable[str]) -> str:
+    """No entry of the user's own profiles is about these operations and sizes."""
+    return f"No entry of the profile is about {' '.join(words)}; nothing was changed. `autotune show` lists them."
 
 
 NOTHING_APPLIES = "`autotune calibrate` measures this machine."
@@ -196,8 +212,9 @@ def how_to_measure(named: str, *, measured: list[str]) -> str:
 def not_in_catalogue(name: str) -> str:
     """An operation that may be a function of the user's whose profile is not used."""
     return (
-        f"{name} is not an operation of the catalogue. If it is a function of yours, its profile is among those that "
-        "are not used; the reasons are above."
+        f"{name} is neither an operation of the catalogue nor a function in a profile that is used here. If you "
+        "calibrated it, its profile is among those that are not used, for the reasons above. "
+        f"`autotune calibrate --workload FILE.py:{name}` measures it."
     )
 
 
@@ -239,6 +256,17 @@ def core_state(refusal: str | None) -> str:
     if refusal is None:
         return "The C core is in use: calls and loops of unchanged programs can be tuned."
     return f"Calls and loops of unchanged programs run as NumPy makes them. {refusal}"
+
+
+def wait_source(exponent: int | None, *, variable: str | None, is_default: bool) -> str:
+    """State where the time-out of idle BLAS threads comes from; `variable` if the user set it."""
+    if variable is not None:
+        return f"{variable}; idle BLAS threads spin for 2^{exponent} cycles"
+    if exponent is None:
+        return "no profile has measured it; idle BLAS threads spin as long as their library lets them"
+    if is_default:
+        return "profile; no shorter time of idle BLAS threads was shown to cost nothing"
+    return f"profile; idle BLAS threads spin for 2^{exponent} cycles under `autotune run` and apply()"
 
 
 # --- a calibration while it runs ------------------------------------------------------------
@@ -313,7 +341,7 @@ def _times(elapsed: float, remaining: float) -> str:
 
 
 def written(path: object, *, faster: int, total: int) -> str:
-    """Name the file of the profile and count its entries."""
+    """Name the file of the profile and count the entries of this run."""
     return f"{faster} of {total} entries run faster than plain NumPy. The profile is in {path}."
 
 
@@ -323,9 +351,10 @@ def undecided(count: int, command: str) -> str:
     return f"{entries} undecided: the time ended, or others used the CPUs. To decide the rest: {command}"
 
 
-def earlier(count: int) -> str:
+def earlier(count: int, *, faster: int) -> str:
     """Count the entries of earlier runs in the profile."""
-    return f"It also holds {count} entr{'y' if count == 1 else 'ies'} of earlier runs, which stay in use."
+    entries = count_of(count, "entry", "entries")
+    return f"It also holds {entries} of earlier runs, {faster} of them faster, which stay in use."
 
 
 def for_cpus(place: int, total: int, *, cpus: int) -> str:
@@ -333,11 +362,13 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
     return f"Allocation {place} of {total}: {cpus} CPU{'s' * (cpus != 1)}"
 
 
-def how_to_use(path: object, *, found: bool) -> str:
-    """Name the next step; `found` if programs look in that place by themselves."""
+def how_to_use(path: object, *, found: bool, own: str | None = None) -> str:
+    """Name the next step; `found` if programs look in that place by themselves, `own` for a user's function only."""
+    if found and own is not None:
+        return f'Programs use it by autotune.tuned("{own}"); `autotune explain {own}` tells why.'
     if found:
         return (
-            "Programs use it by autotune.apply(), map_blocks and the like; "
+            "Programs use it by `autotune run -- CMD`, autotune.apply(), map_blocks and the like; "
             "`autotune explain` says what applies."
         )
     return f"Programs do not look there by themselves: set AUTOTUNE_PROFILE={path} for them."

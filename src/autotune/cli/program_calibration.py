@@ -118,8 +118,15 @@ def for_program(request: Request, recorded: "Recording") -> Request:
     return replace(request, recorded=work.operations, weights=work.weights, budget_seconds=budget)
 
 
-def gain_of(recorded: "Recording", profile: Path, *, runs: int, seconds: float) -> Gained:
-    """Say what a program gains by a profile: as its entries predict, and as pairs of its runs show."""
+def gain_of(
+    recorded: "Recording | None", profile: Path | None, *, runs: int, seconds: float
+) -> Gained | None:
+    """Say what a program gains by its profile: as its entries predict, and as pairs of its runs show.
+
+    None without a recorded program or a profile.
+    """
+    if recorded is None or profile is None:
+        return None
     gain = advise_here(recorded, profile).gain
     predicted = Gained(predicted=gain.speedup, predicted_low=gain.low, predicted_high=gain.high)
     needed = (2 * runs + 1) * recorded.wall_seconds

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import click
 
 from autotune.cli import messages
-from autotune.cli.env import choose_threads, threads_option
+from autotune.cli.env import choose, threads_option
 from autotune.cli.terminal import note, write_error
 from autotune.controls import thread_variables
 from autotune.runtime.text_table import printable
@@ -39,8 +39,8 @@ def run(
     Every Python that the command is or starts (a script, pytest, a console script, one in a make file) calls
     autotune.apply() once it has loaded NumPy, with no change to the program. autotune has to be installed
     for that Python, and -I, -E and -S keep it from working. What those Pythons start runs as without it, unless
-    there is --children. BLAS threads for the whole process are set in the environment, which is all that
-    --environment-only does, and what --blas-threads does.
+    there is --children. BLAS threads for the whole process, and how long idle ones spin, are set in the
+    environment, which is all that --environment-only does; --blas-threads sets that count alone.
 
     The command takes the place of autotune and its exit status is the one you get: 127 if it is not found, 126 if it
     cannot be executed. Variables that you have set stay as they are. One line on standard error says what was set, or
@@ -55,10 +55,12 @@ def run(
     only = environment_only or blas_threads is not None
     if only and (reductions or children):
         raise click.UsageError(messages.ONLY_VARIABLES)
-    threads, reason = choose_threads(blas_threads)
+    choice = choose(blas_threads)
+    threads = choice.blas_threads
     variables = thread_variables.exports(threads, os.environ)
     limit = None if variables else thread_variables.user_limit(os.environ)
-    note(printable(messages.running(threads, reason, calls=not only, user_limit=limit)))
+    note(printable(messages.running(threads, choice.reason, calls=not only, user_limit=limit)))
+    variables = thread_variables.exports(threads, os.environ, others=choice.variables)
     if not only:
         variables |= startup_variables(os.environ, reductions=reductions, children=children)
     return replace_process(command, {**os.environ, **variables})

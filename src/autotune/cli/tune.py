@@ -76,17 +76,10 @@ def tune(
       autotune tune --metric 'rate: ([0-9.]+)' --maximize -- python train.py
     """
     counts, chunks = values("workers", workers, words), values("chunk", chunk, words)
-    if separate and counts:
-        raise UsageError(messages.NO_PLACE_TO_SEPARATE)
     from autotune.search.runner import profile_with, this_key, tune_command
     from autotune.search.tune_command import CommandRequest
 
-    command = Command(
-        words=words,
-        workers=counts[0] if counts else None,
-        chunk=chunks[0] if chunks else None,
-        separate=separate,
-    )
+    command = make_command(words, counts, chunks, separate=separate)
     request = CommandRequest(
         command=command,
         name=named(name, words),
@@ -105,6 +98,20 @@ def tune(
     by = messages.BY_TIME if metric is None else messages.BY_METRIC
     tell(command, entry, kept, by=by, as_json=as_json)
     return FAILED if entry.status is Status.FAILED or kept.path != path else 0
+
+
+def make_command(
+    words: tuple[str, ...], workers: Sequence[int], chunks: Sequence[int], *, separate: bool
+) -> Command:
+    """Make the command with the first value of each place. Raises UsageError for nothing to separate."""
+    if separate and workers:
+        raise UsageError(messages.NO_PLACE_TO_SEPARATE)
+    return Command(
+        words=words,
+        workers=workers[0] if workers else None,
+        chunk=chunks[0] if chunks else None,
+        separate=separate,
+    )
 
 
 def values(name: str, text: str | None, words: Sequence[str]) -> tuple[int, ...]:

@@ -57,6 +57,9 @@ def verify(words: tuple[str, ...], budget: str, workload: str | None, as_json: b
         note(messages.NO_PROFILE)
         return FAILED
     shown = select_entries(profile, names, parse_size_lists(texts))
+    if not shown.entries and (names or texts):
+        note(messages.not_measured([*names, *texts]))
+        return FAILED
     own = describe(workload) if workload is not None else None
     if path is not None:
         note(messages.profile_at(printable(str(path))))

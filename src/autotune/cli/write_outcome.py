@@ -154,11 +154,15 @@ def _say(kept: Kept) -> None:
     if undecided:
         lines.append(messages.undecided(len(undecided), _to_decide(undecided)))
     if _earlier(kept):
-        lines.append(messages.earlier(_earlier(kept)))
+        total = sum(entry.status is Status.TUNED for entry in kept.profile.entries)
+        lines.append(messages.earlier(_earlier(kept), faster=total - faster))
     if kept.why is not None:
         lines.append(messages.written_elsewhere(kept.asked, kept.path, kept.why))
-    lines.append(messages.how_to_use(kept.path, found=kept.path.parent == folders.user_profiles()))
-    if kept.path.parent == folders.user_profiles():
+    names = {entry.operation.name for entry in kept.measured.entries}
+    own = next(iter(names)) if len(names) == 1 and not names & CATALOGUE.keys() else None
+    found = kept.path.parent == folders.user_profiles()
+    lines.append(messages.how_to_use(kept.path, found=found, own=own))
+    if found and sys.stderr.isatty():  # a log of a batch job is no place for a browser
         lines.append(messages.how_to_see(_command()))
     for line in lines:
         note(line)

@@ -113,35 +113,25 @@ def scrub(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     return clean, tuple(sorted(removed))
 
 
-SHORT_SPIN: Mapping[str, str] = {"OPENBLAS_THREAD_TIMEOUT": "22", "KMP_BLOCKTIME": "2"}
-"""Idle threads give up their CPUs after 2 ms: 2^22 cycles in OpenBLAS (else 2^28, 0.12 s), milliseconds in MKL and
-other libraries on Intel's OpenMP (else 200). Calls that follow each other within that time take as long as before."""
-
-
-def short_spin(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment with SHORT_SPIN, what the user set excepted."""
-    return {**SHORT_SPIN, **environ}
-
-
 def allocator_settings(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Sorted names of the variables with which the user steers glibc's malloc."""
     names = [name for name in environ if name in ALLOCATOR]
     return tuple(sorted([*names, TUNABLES] if _malloc_tunables(environ) else names))
 
 
-def exports(blas_threads: int | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables that give child processes this many BLAS threads; none for None.
+def exports(
+    blas_threads: int | None, environ: Mapping[str, str], *, others: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Variables that give child processes this many BLAS threads, none for None, and these others.
 
     BLAS-specific variables only. One that the user set is left out, and a count that the user gave by
     another variable of the same library (OMP_NUM_THREADS=2) is not exceeded. AUTOTUNE_EXPORTED lists what
     is there, so that an autotune in the child does not take it for the user's wish.
     """
-    if blas_threads is None:
-        return {}
     mine = exported(environ)
-    ours = {}
+    ours = {name: value for name, value in (others or {}).items() if name not in environ or name in mine}
     for api, (name, *_) in LIMITS.items():
-        if name not in environ or name in mine:
+        if blas_threads is not None and (name not in environ or name in mine):
             ours[name] = str(min(blas_threads, user_limit(environ, api=api) or blas_threads))
     return {**ours, EXPORTED: ",".join(ours)} if ours else {}
 

@@ -1,29 +1,136 @@
-"""Time that idle BLAS threads spin before they sleep.
+"""Time that idle BLAS threads spin before they sleep: a knob of the machine, set before or after the library is loaded.
 
-After each call OpenBLAS's threads spin for 2^28 cycles (0.1 s), unless OPENBLAS_THREAD_TIMEOUT says another exponent
-when the library is loaded, and leave other threads nothing of the CPUs meanwhile (OpenBLAS #1614, #5171).
-MKL's spin for KMP_BLOCKTIME milliseconds, 200 by default.
+After each call OpenBLAS's threads spin for 2^28 cycles (0.1 s), unless OPENBLAS_THREAD_TIMEOUT holds another exponent
+when they are started, and leave other threads nothing of the CPUs meanwhile (OpenBLAS #1614, #5171). MKL's spin for
+KMP_BLOCKTIME milliseconds, OpenMP's by OMP_WAIT_POLICY; these are left alone.
+
+A library that is loaded already takes another exponent if its build exports two functions: openblas_read_env reads the
+variable again, and blas_thread_shutdown_ ends the threads, which the next call starts anew. NumPy's wheels exported
+them up to 2.4, and hide them from 2.5 on; SciPy's export them. No call may be in flight meanwhile.
 """
 
-from collections.abc import Mapping
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from autotune.controls import after_fork
+from autotune.host.numeric_libraries import libraries
+from autotune.model.software import BlasLibrary
 
 VARIABLE = "OPENBLAS_THREAD_TIMEOUT"
 DEFAULT_EXPONENT = 28
 SHORTEST, LONGEST = 4, 30
-"""Exponents that OpenBLAS takes (openblas_env.c)."""
+"""Exponents that OpenBLAS takes (openblas_env.c, blas_server.c)."""
 
 DEFAULT_SECONDS = 0.1
 """2^28 cycles at 2.7 GHz."""
 
-
-def spin_seconds(environ: Mapping[str, str]) -> float:
-    """Return for how long BLAS threads spin after a call, by the environment that the library was loaded in. Pure."""
-    exponent = exponent_of(environ)
-    return DEFAULT_SECONDS * 2.0 ** ((DEFAULT_EXPONENT if exponent is None else exponent) - DEFAULT_EXPONENT)
+_READ_AGAIN = ("OPENBLAS_VERBOSE", "OPENBLAS_BLOCK_FACTOR")
+"""Other variables that openblas_read_env reads and that act later; thread counts it reads, too, but they act at the
+first start of the threads only (OpenBLAS 0.3.27 to 0.3.31)."""
 
 
 def exponent_of(environ: Mapping[str, str]) -> int | None:
-    """Return the exponent that the user, or autotune, has set; None if there is none that OpenBLAS takes. Pure."""
+    """Return the exponent that the user, or `autotune run`, has set; None if OpenBLAS takes none from there. Pure."""
     value = environ.get(VARIABLE, "")
     exponent = int(value) if value.isascii() and value.isdigit() and len(value) < 4 else 0
     return min(exponent, LONGEST) if exponent >= SHORTEST else None
+
+
+def spin_seconds(exponent: int | None) -> float:
+    """Return for how long threads spin after a call; None: by default. Pure."""
+    return DEFAULT_SECONDS * 2.0 ** ((DEFAULT_EXPONENT if exponent is None else exponent) - DEFAULT_EXPONENT)
+
+
+def variables(exponent: int | None) -> dict[str, str]:
+    """Return the variables by which a process that is started takes an exponent; none for the default. Pure."""
+    return {} if exponent in {None, DEFAULT_EXPONENT} else {VARIABLE: str(exponent)}
+
+
+class WaitPolicy:
+    """The exponent of this process's BLAS libraries."""
+
+    def __init__(self) -> None:
+        self.exponent = exponent_of(os.environ)
+        """In force; None: the library's default."""
+        self._set: dict[str, int] = {}
+        """Exponent that was set here for each library, by its path."""
+
+    @contextmanager
+    def loading(self, exponent: int) -> Iterator[None]:
+        """Have libraries that are loaded within a `with` take this exponent, and none of this process's children."""
+        before = {library.path for library in libraries()} if "numpy" in sys.modules else set()
+        os.environ[VARIABLE] = str(exponent)
+        try:
+            yield
+        finally:
+            os.environ.pop(VARIABLE, None)
+        self._set |= {
+            library.path: exponent for library in _spinning() if library.path and library.path not in before
+        }
+        self.exponent = exponent
+
+    def set_late(self, exponent: int) -> str | None:
+        """Have the libraries that are loaded take this exponent. Return None, or why one of them does not."""
+        after_fork.check()
+        waiting = [library for library in _spinning() if self._set.get(library.path or "") != exponent]
+        for library in waiting:
+            refusal = _refusal() or _restart(library, exponent)
+            if refusal is not None:
+                return refusal
+            self._set[library.path or ""] = exponent
+        self.exponent = exponent
+        return None
+
+
+def _spinning() -> list[BlasLibrary]:
+    """List the libraries whose threads go by the variable, NumPy's first."""
+    return [one for one in libraries() if one.api == "openblas" and one.threading == "pthreads"]
+
+
+def _refusal() -> str | None:
+    """Return why no library may start its threads anew now, as a sentence; None if one may."""
+    if threading.active_count() > 1:
+        return "other threads run, which may be within a call of BLAS."
+    try:
+        with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - a millisecond less
+            start = dict(line.partition(b"=")[::2] for line in file.read().split(b"\0"))
+    except OSError:
+        return "it cannot be told which variables have changed since the program began."
+    for name in _READ_AGAIN:
+        value = os.environ.get(name)
+        if start.get(name.encode()) != (None if value is None else os.fsencode(value)):
+            return f"{name} has changed since the program began, and would be read again."
+    return None
+
+
+def _restart(library: BlasLibrary, exponent: int) -> str | None:
+    """Have one library take an exponent. Return None, or why it does not."""
+    try:
+        # PyDLL keeps the GIL, so that no other thread of Python's begins a call; RTLD_NOLOAD loads nothing
+        native = ctypes.PyDLL(library.path, mode=getattr(os, "RTLD_NOLOAD", 0))
+        read, end, current = (
+            native[name] for name in ("openblas_read_env", "blas_thread_shutdown_", "openblas_thread_timeout")
+        )
+    except (OSError, AttributeError):
+        version = f" {library.version}" if library.version else ""
+        return f"this build of OpenBLAS{version} cannot change it once it is loaded."
+    value = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = str(exponent)
+    try:
+        read()
+    finally:
+        if value is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = value
+    if current() != exponent:
+        return "OpenBLAS did not take it."
+    end()
+    return None
+
+
+process = WaitPolicy()

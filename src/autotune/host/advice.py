@@ -82,11 +82,13 @@ def advice(
     )
 
 
+def invalid_count(name: str, value: str) -> str:
+    """Return the sentence about a cap that is no number."""
+    return f"{name}={value!r} is not a whole number of at least 1 and is ignored; correct or unset it."
+
+
 def _settings(environ: Mapping[str, str]) -> list[str]:
-    said = [
-        f"{name}={environ[name]!r} is not a whole number of at least 1 and is ignored; correct or unset it."
-        for name in shares.invalid(environ)
-    ]
+    said = [invalid_count(name, environ[name]) for name in shares.invalid(environ)]
     said += [
         f"{name}={value!r} is not a number of threads. Libraries ignore it, each in its own way; "
         "correct or unset it."
@@ -163,13 +165,15 @@ def _threads(
 def _copies(libraries: Sequence[BlasLibrary]) -> list[str]:
     if not libraries:
         return [NO_BLAS]
-    names = ", ".join(_name(library) for library in libraries)
+    # SciPy's wheel always brings a second one, and autotune's own calibration loads it
+    others = [library for library in libraries if library.user != "scipy"]
+    names = ", ".join(_name(library) for library in others)
     several = (
-        f"{len(libraries)} BLAS libraries are loaded: {names}. Each has threads of its own, so a limit must "
+        f"{len(others)} BLAS libraries are loaded: {names}. Each has threads of its own, so a limit must "
         "be set in all of them. Nothing is to be done where autotune.apply() or `autotune run` sets it: they do; "
         "elsewhere use threadpoolctl, or packages that share one BLAS (conda-forge)."
     )
-    return [several] if len(libraries) > 1 else []
+    return [several] if len(others) > 1 else []
 
 
 def _structure(machine: Machine, allocation: Allocation) -> list[str]:

@@ -1,8 +1,9 @@
 """Whole-array loops of NumPy's ufuncs: which are met, and which measured operation speaks for each.
 
 Ufuncs of similar cost are one class. A class is used where its cheapest and its dearest member were both measured to
-be faster, with what was measured for the cheapest. Types smaller than float32 get thresholds of as many bytes as
-float32's, all types of eight bytes or more those of float64.
+be faster, with what was measured for the cheapest. They are measured on contiguous operands. Others are
+cut where the cheapest loop of all gained with such operands, too. Types smaller than float32 get thresholds of as
+many bytes as float32's, all types of eight bytes or more those of float64.
 
 Not met: `fill`, `copyto`, `astype` and plain copies, which are no ufuncs, and whose loops cannot be exchanged
 through NumPy's C interface. Left alone: `power` of whole numbers (its loop raises Python errors), half and extended
@@ -11,6 +12,7 @@ precision, dates, objects, and types of a user's own.
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +29,14 @@ class Reduction(IntEnum):
     ROUNDED = 2
     ANY = 3
     ALL = 4
+
+
+class Layout(IntEnum):
+    """Placement in memory of the elements of a loop's operands (`loops.h`)."""
+
+    STRIDED = 0
+    CONTIGUOUS = 1
+    BROADCAST = 2
 
 
 class Range(NamedTuple):
@@ -68,6 +78,9 @@ CLASSES: Mapping[str, LoopClass] = {
         """,
     ),
 }
+MEASURED_LAYOUTS: Mapping[Layout, str] = {Layout.STRIDED: "loop_strided", Layout.BROADCAST: "loop_scale"}
+"""The catalogue's operation of the cheapest loop whose operands lie so."""
+
 REDUCING = LoopClass("loop_max", "loop_sum", "add multiply maximum minimum")
 """Reductions. `any`, `all` and those of bitwise operations are among them: where no order changes the result."""
 
@@ -86,6 +99,9 @@ _SUMS = {"add", "multiply"}
 _SIZES = (1, 2, 4, 8)
 """Bytes of an element that have a plan of their own; larger ones use the last."""
 
+_NEVER = 2**62
+"""More elements than any array has."""
+
 
 class Loop(NamedTuple):
     """One inner loop: its ufunc, its types as one string, and how it is planned."""
@@ -97,16 +113,17 @@ class Loop(NamedTuple):
     reduction: Reduction
 
 
-def loops() -> list[Loop]:
+@cache
+def loops() -> tuple[Loop, ...]:
     """List every loop that is met, in this NumPy."""
-    return [
+    return tuple(
         Loop(ufunc, types, kind, _size(types), _reduction(name, types))
         for kind, members in CLASSES.items()
         for name in members.ufuncs.split()
         if isinstance(ufunc := getattr(np, name, None), np.ufunc)
         for types in dict.fromkeys(given.replace("->", "") for given in ufunc.types)
         if set(types) <= set(TYPES) and not (name in {"power", "float_power"} and types[0] not in "fdFD")
-    ]
+    )
 
 
 class ArrayLoops:
@@ -131,27 +148,29 @@ class ArrayLoops:
                 self._slots.append(slot)
         return None if self._slots else "NumPy's loops could not be exchanged."
 
-    def plan(self, kind: str, dtype: str, ranges: Sequence[Range]) -> None:
-        """Set what the loops of a class get whose elements are of this size: "float32" or "float64".
+    def plan(self, kind: str, dtype: str, layout: Layout, ranges: Sequence[Range]) -> None:
+        """Set what the loops of a class get whose elements are of this size, "float32" or "float64", and lie so.
 
-        `kind` is one of CLASSES, or "reductions". Loops whose operands are not contiguous get the same.
+        `kind` is one of CLASSES, or "reductions".
         """
-        own = np.dtype(dtype).itemsize
-        sizes = [size for size in _SIZES if size == own or (own == 4 and size < own)]
-        for size in sizes:
-            scale = own // size
+        for size, scale in _sizes_like(dtype):
             rows = [
                 (max(1, one.elements * scale), max(1, one.chunk * scale), one.workers, one.placement)
                 for one in ranges
             ]
-            for contiguous in (False, True):
-                self._core.plan(_class_numbers()[kind, size], contiguous, rows)
+            self._core.plan(_class_numbers()[kind, size], layout, rows)
+
+    def after_blas(self, kind: str, dtype: str, elements: int) -> None:
+        """Let loops of a class that are at least so long be cut while BLAS threads spin, too."""
+        for size, scale in _sizes_like(dtype):
+            self._core.after_blas(_class_numbers()[kind, size], elements * scale)
 
     def remove(self) -> None:
         """Put NumPy's own loops back. Another extension's loop that has replaced one since stays."""
         for number in _class_numbers().values():
-            for contiguous in (False, True):
-                self._core.plan(number, contiguous, [])
+            for layout in Layout:
+                self._core.plan(number, layout, [])
+            self._core.after_blas(number, _NEVER)
         self._core.reductions(False)
         for slot in self._slots:
             self._core.release_loop(slot)
@@ -161,6 +180,12 @@ class ArrayLoops:
 def _class_numbers() -> dict[tuple[str, int], int]:
     kinds = [*CLASSES, "reductions"]
     return {(kind, size): number for number, (kind, size) in enumerate((k, s) for k in kinds for s in _SIZES)}
+
+
+def _sizes_like(dtype: str) -> list[tuple[int, int]]:
+    """List the element sizes that go by what was measured for a dtype, each with its elements for one of that."""
+    own = np.dtype(dtype).itemsize
+    return [(size, own // size) for size in _SIZES if size == own or (own == 4 and size < own)]
 
 
 def _size(types: str) -> int:

@@ -1,8 +1,8 @@
 """Functions of NumPy and SciPy whose calls and seconds a recording counts. The C core meets them (`native/recorder.c`).
 
 Ufuncs, products and linear algebra are recorded by dtype and size; so are the other compiled functions of NumPy that
-work on whole arrays, random numbers, FFTs, and those of SciPy's compiled modules that run no Python function of the
-caller's. Indexing and slicing are not met.
+work on whole arrays, assignments to parts of arrays and reads by arrays of indices, random numbers, FFTs, and those of
+SciPy's compiled modules that run no Python function of the caller's. Views and single elements are not met.
 """
 
 import sys
@@ -23,7 +23,7 @@ CODES = {"float32": "f", "float64": "d", "complex64": "F", "complex128": "D"}
 _BY_SHAPE = ("dot", "inner", "vdot")
 _FUNCTIONS = """
     concatenate where lexsort copyto putmask count_nonzero c_einsum correlate correlate2 bincount interp
-    interp_complex packbits unpackbits array ascontiguousarray asfortranarray
+    interp_complex packbits unpackbits arange array ascontiguousarray asfortranarray
     """
 _METHODS = """
     argmax argmin argpartition argsort astype byteswap choose clip compress copy cumprod cumsum fill flatten
@@ -53,10 +53,13 @@ class RecordedCalls:
         self._core = core
         self.refusals: list[str] = []
         """Sentences about what could not be met."""
+        self._routines: dict[tuple[str, str], Calls] = {}
 
     def install(self) -> None:
         """Record NumPy's functions from now on, and SciPy's once it is imported."""
         missed = [name for target, name, kind in _targets() if not self._meet(target, name, kind)]
+        if not self._core.record_indexing():
+            missed.append("indexing")
         if missed:
             self.refusals.append(
                 f"Calls of {', '.join(missed)} are not recorded: NumPy is not built as usual."
@@ -64,7 +67,7 @@ class RecordedCalls:
         for module in _SCIPY_MODULES:
             when_imported((module,), partial(self._meet_module, module))
         when_imported((_SCIPY_UFUNCS,), self._meet_special)
-        self._linalg = ScipyCalls(self._core, lambda: (None, self._row), self.refusals.append)
+        self._linalg = ScipyCalls(self._core, lambda: (None, self._row), self.refusals.append, self._other)
         self._linalg.install()
 
     def _meet(self, target: Any, name: str, kind: str) -> bool:
@@ -80,6 +83,13 @@ class RecordedCalls:
         for name, target in vars(sys.modules[_SCIPY_UFUNCS]).items():
             if isinstance(target, np.ufunc):
                 self._meet(target, name, "u")
+
+    def _other(self, routine: str, dtype: str) -> "Calls":
+        """Return the Calls of a routine of LAPACK that is no operation."""
+        if (routine, dtype) not in self._routines:
+            self._routines[routine, dtype] = calls = self._core.Calls("", dtype, {})
+            self._core.record_calls(calls, routine, CODES.get(dtype, "O"))
+        return self._routines[routine, dtype]
 
     def _row(self, operation: str, dtype: str, sizes: dict[str, int]) -> "Calls":
         """Return the Calls of one operation of scipy.linalg, which `native._core.Met` counts."""

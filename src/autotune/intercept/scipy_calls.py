@@ -47,15 +47,18 @@ class ScipyCalls:
         core: Any,
         choose: Callable[[], "tuple[Switch | None, Decide] | str"],
         report: Callable[[str], object],
+        other: "Callable[[str, str], Calls] | None" = None,
     ) -> None:
         """Store what to ask once SciPy is there, since only then its BLAS library is.
 
         `choose` returns the Switch (None: calls are counted) and what calls get, or a sentence why they are left
-        alone. `report` gets that sentence, or the one why this SciPy is not known.
+        alone. `report` gets that sentence, or the one why this SciPy is not known. `other` returns what counts calls of
+        a routine that is no operation, by its name and dtype; None: they are left alone.
         """
         self._core = core
         self._choose = choose
         self._report = report
+        self._other = other
         self._replaced: list[tuple[dict[str, Any], str, Any, Any]] = []
         """(names of a module, name, what it was, what it is)."""
 
@@ -76,7 +79,7 @@ class ScipyCalls:
         if isinstance(chosen, str):
             self._report(f"Calls of scipy.linalg are left alone: {chosen}")
             return
-        meeting = _Meeting(self._core, *chosen)
+        meeting = _Meeting(self._core, *chosen, self._other)
         for home in _HOMES:
             names = vars(sys.modules[home])
             self._replace(names, "get_lapack_funcs", meeting.routines(names["get_lapack_funcs"]))
@@ -98,10 +101,17 @@ class _Meeting:
     which takes the place of get_lapack_funcs's own. (Made anew by each call, they cost 4.5 us.)
     """
 
-    def __init__(self, core: Any, switch: "Switch | None", decide: Decide) -> None:
+    def __init__(
+        self,
+        core: Any,
+        switch: "Switch | None",
+        decide: Decide,
+        other: "Callable[[str, str], Calls] | None" = None,
+    ) -> None:
         self._core = core
         self._switch = switch
         self._decide = decide
+        self._other = other
 
     def routines(self, get_lapack_funcs: _Compiled) -> _Compiled:
         """Replacement of get_lapack_funcs: those that it gives for an operation are met."""
@@ -109,7 +119,7 @@ class _Meeting:
 
         def met(names: Any, arrays: Sequence[Any] = (), *others: Any, **keywords: Any) -> Any:
             if type(names) is not tuple or names not in _ROUTINES or not arrays:
-                return get_lapack_funcs(names, arrays, *others, **keywords)
+                return self._others(names, get_lapack_funcs(names, arrays, *others, **keywords))
             key = names
             for array in arrays:
                 key += (array.shape, array.dtype, array.flags.fortran)
@@ -126,6 +136,15 @@ class _Meeting:
             return found
 
         return met
+
+    def _others(self, names: Any, functions: Any) -> Any:
+        """Return what stands for routines that are no operation: they are recorded, if anything is."""
+        if self._other is None or type(names) is not tuple:
+            return functions
+        return [
+            self._core.Met(function, self._other(name, _DTYPES.get(function.typecode, "")), None)
+            for name, function in zip(names, functions, strict=True)
+        ]
 
     def module(self, batched: ModuleType) -> ModuleType:
         """Replacement of _batched_linalg: a copy of it, with those of its functions met that are known."""

@@ -64,6 +64,8 @@ Quantity = Annotated[int, Bounds(1, MAX_INTEGER)]
 Seed = Annotated[int, Bounds(-MAX_INTEGER, MAX_INTEGER)]
 Count = Annotated[int, Bounds(1, 4096)]
 """Threads or workers."""
+Exponent = Annotated[int, Bounds(4, 30)]
+"""Of OPENBLAS_THREAD_TIMEOUT (openblas_env.c)."""
 SizeValue = Annotated[int, Bounds(1, LARGEST_SIZE)]
 Name = Annotated[str, Pattern(NAME)]
 Positive = Annotated[float, Bounds(0.0, above=True)]

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from autotune.model.allocation import Limit
-from autotune.model.constraints import Amount, NonNegative, Quantity, Seed
+from autotune.model.constraints import Amount, Exponent, Name, NonNegative, Quantity, Seed, SizeValue
 from autotune.model.entry import Entry
 from autotune.model.machine import Hardware
 from autotune.model.software import Software
@@ -137,6 +138,10 @@ class Profile:
     """Every decided operation and size."""
     provenance: Provenance = field(default_factory=Provenance)
     """Origin of the measurements."""
+    blas_wait: Exponent | None = None
+    """Idle BLAS threads spin for so many cycles, as an exponent of 2, before they sleep; 28: OpenBLAS's default."""
+    loops_after_blas: Mapping[Name, SizeValue] = field(default_factory=dict)
+    """Classes of whole-array loops that gain while BLAS threads spin, with the elements from which on they do."""
 
     def _repr_html_(self) -> str:
         """Return the entries as a table for a notebook."""

@@ -4,18 +4,19 @@ It is optional. `core()` is the compiled module, or a sentence why this process 
 package imports `_core`.
 """
 
+import atexit
 import os
 import sys
 from functools import cache
 from typing import Any
 
-from autotune.host.numeric_libraries import series
+from autotune.host.numeric_libraries import python_build, series
 
 TRIED_NUMPY = frozenset({"2.0", "2.1", "2.2", "2.3", "2.4", "2.5"})
 """Versions of NumPy whose own tests pass with everything of the core in force."""
 
-TRIED_PYTHON = ((3, 11), (3, 14))
-"""Oldest and newest CPython whose structures of functions are known (`calls.c`)."""
+TRIED_PYTHON = ((3, 11), (3, 13))
+"""Oldest and newest CPython that the tests of the core pass with, and whose structures of functions `calls.c` reads."""
 
 SWITCH = "AUTOTUNE_NATIVE"
 """Environment variable: 0 turns the core off, `force` turns it on for versions that were not tried."""
@@ -26,6 +27,8 @@ def core() -> Any:
     wish = os.environ.get(SWITCH, "")
     if wish == "0":
         return f"{SWITCH}=0 turns the C core off."
+    if python_build() == "free-threaded":  # to load the core would give this Python its GIL back
+        return "The C core was not tried with a free-threaded Python, and is off."
     loaded = _load()
     if isinstance(loaded, str) or wish == "force":
         return loaded
@@ -57,6 +60,8 @@ def _load() -> Any:
                 "Install a compiler and install autotune again."
             )
         return f"The C core cannot be loaded: {error}"
+    # before the interpreter ends: threads that still run loops go on with NumPy's own
+    atexit.register(_core.stop, True)
     return _core
 
 

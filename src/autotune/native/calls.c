@@ -387,7 +387,7 @@ struct descriptor {
 };
 
 /* Could a value be written here? The kernel writes what is there already, and tells instead of ending the process. */
-static bool is_writable(void *place)
+bool calls_is_writable(void *place)
 {
     int ends[2];
     if (pipe(ends) != 0) {
@@ -441,7 +441,7 @@ PyMethodDef *calls_definition(PyObject *target)
     } else {
         definition = cython_definition(target);
     }
-    return definition != NULL && is_writable(&definition->ml_meth) ? definition : NULL;
+    return definition != NULL && calls_is_writable(&definition->ml_meth) ? definition : NULL;
 }
 
 /* --- what Python calls ------------------------------------------------------------------------------------------ */

@@ -25,6 +25,9 @@ int calls_used(void);
  * exchanged; else NULL. */
 PyMethodDef *calls_definition(PyObject *target);
 
+/* Is this the address of memory that can be written? It need not be an address at all. */
+bool calls_is_writable(void *place);
+
 int calls_types(PyObject *module);
 
 #endif

@@ -18,8 +18,9 @@ struct plan {
 };
 
 static struct class {
-    npy_intp threshold;   /* shorter loops are NumPy's at once. Under the GIL */
-    struct plan plans[2]; /* strided, contiguous */
+    npy_intp threshold;              /* shorter loops are NumPy's at once. Under the GIL */
+    _Atomic(npy_intp) after_blas;    /* longer loops gain while BLAS threads spin, too */
+    struct plan plans[LAYOUTS];
 } classes[LOOP_CLASSES];
 
 static struct slot {
@@ -113,14 +114,17 @@ static bool is_cuttable(const struct slot *slot, char **args, const npy_intp *st
     return true;
 }
 
-static bool is_contiguous(const struct slot *slot, const npy_intp *steps)
+static enum layout layout_of(const struct slot *slot, const npy_intp *steps)
 {
+    enum layout layout = LAYOUT_CONTIGUOUS;
     for (int i = 0; i < slot->nargs; i++) {
-        if (steps[i] != slot->sizes[i] && !(i < slot->nin && steps[i] == 0)) {
-            return false;
+        if (i < slot->nin && steps[i] == 0) {
+            layout = LAYOUT_BROADCAST;
+        } else if (steps[i] != slot->sizes[i]) {
+            return LAYOUT_STRIDED;
         }
     }
-    return true;
+    return layout;
 }
 
 static bool is_reduction(const struct slot *slot, char **args, const npy_intp *steps)
@@ -129,9 +133,9 @@ static bool is_reduction(const struct slot *slot, char **args, const npy_intp *s
 }
 
 /* What the plan says for so many elements; workers 1: nothing. */
-static struct loop_range chosen(const struct class *class, bool contiguous, npy_intp n)
+static struct loop_range chosen(const struct class *class, enum layout layout, npy_intp n)
 {
-    const struct plan *plan = &class->plans[contiguous];
+    const struct plan *plan = &class->plans[layout];
     struct loop_range range = {0, n, 1, 0};
     const int count = atomic_load_explicit(&plan->count, memory_order_relaxed);
     for (int i = 0; i < count; i++) {
@@ -301,12 +305,16 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
         slot->original(args, dimensions, steps, data);
         return;
     }
-    const bool contiguous = reduces ? steps[1] == slot->sizes[1] : is_contiguous(slot, steps);
-    struct loop_range range = chosen(reduces ? slot->reduce_class : slot->class, contiguous, n);
+    const struct class *class = atomic_load_explicit(reduces ? &slot->reduce_class : &slot->class, memory_order_relaxed);
+    const enum layout layout = !reduces                     ? layout_of(slot, steps)
+                               : steps[1] == slot->sizes[1] ? LAYOUT_CONTIGUOUS
+                                                            : LAYOUT_STRIDED;
+    const struct loop_range range = chosen(class, layout, n);
     const int others = atomic_fetch_add_explicit(&callers, 1, memory_order_relaxed);
     int workers = share(range.workers, others > 0 ? others : 0);
     const int64_t until = atomic_load_explicit(&spinning_until, memory_order_relaxed);
-    if (workers < 2 || pool_is_alone() || (until > 0 && pool_clock() < until)) {
+    if (workers < 2 || pool_is_alone() ||
+        (until > 0 && n < atomic_load_explicit(&class->after_blas, memory_order_relaxed) && pool_clock() < until)) {
         workers = 1;
     }
     struct call call = {slot, args, steps, data, n, NULL, 0, NULL};
@@ -416,10 +424,10 @@ bool loops_release(int number)
     return PyUFunc_ReplaceLoopBySignature(slot->ufunc, slot->original, slot->types, NULL) == 0;
 }
 
-void loops_plan(int class_number, bool contiguous, const struct loop_range *ranges, int count)
+void loops_plan(int class_number, enum layout layout, const struct loop_range *ranges, int count)
 {
     struct class *class = &classes[class_number];
-    struct plan *plan = &class->plans[contiguous];
+    struct plan *plan = &class->plans[layout];
     atomic_store(&plan->count, 0);
     for (int i = 0; i < count; i++) {
         atomic_store(&plan->ranges[i].elements, ranges[i].elements);
@@ -429,7 +437,7 @@ void loops_plan(int class_number, bool contiguous, const struct loop_range *rang
     }
     atomic_store(&plan->count, count);
     class->threshold = NPY_MAX_INTP;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < LAYOUTS; i++) {
         const npy_intp first = atomic_load(&class->plans[i].ranges[0].elements);
         if (atomic_load(&class->plans[i].count) > 0 && first < class->threshold) {
             class->threshold = first;
@@ -438,6 +446,11 @@ void loops_plan(int class_number, bool contiguous, const struct loop_range *rang
     for (int i = 0; i < used; i++) {
         settle(&slots[i]);
     }
+}
+
+void loops_after_blas(int class_number, npy_intp elements)
+{
+    atomic_store(&classes[class_number].after_blas, elements);
 }
 
 void loops_reductions(bool may_round)
@@ -450,9 +463,14 @@ void loops_reductions(bool may_round)
 
 void loops_cpus(int cpus) { atomic_store(&usable, cpus); }
 
-void loops_wait_until(int64_t nanoseconds) { atomic_store(&spinning_until, nanoseconds); }
+/* Both relaxed, since each call of BLAS stores them: a loop that reads an old value is computed by fewer or more threads
+ * than it might be, and is right. */
+void loops_wait_until(int64_t nanoseconds)
+{
+    atomic_store_explicit(&spinning_until, nanoseconds, memory_order_relaxed);
+}
 
-void loops_blas_threads(int threads) { atomic_store(&blas_threads, threads); }
+void loops_blas_threads(int threads) { atomic_store_explicit(&blas_threads, threads, memory_order_relaxed); }
 
 /* In a forked child no other thread's call is in flight. */
 static void after_fork_in_child(void)
@@ -466,6 +484,7 @@ void loops_start(void)
     pthread_atfork(NULL, NULL, after_fork_in_child);
     for (int i = 0; i < LOOP_CLASSES; i++) {
         classes[i].threshold = NPY_MAX_INTP;
+        atomic_store(&classes[i].after_blas, NPY_MAX_INTP);
     }
 }
 

@@ -25,6 +25,14 @@ enum reduction {
     REDUCE_ALL,     /* ends at the first that is false */
 };
 
+/* How the elements of a loop's operands lie in memory. */
+enum layout {
+    LAYOUT_STRIDED,    /* with gaps, or backwards */
+    LAYOUT_CONTIGUOUS, /* one after the other */
+    LAYOUT_BROADCAST,  /* contiguous, with an input that is one element for all */
+    LAYOUTS,
+};
+
 /* From `elements` on, until the next range begins. */
 struct loop_range {
     npy_intp elements;
@@ -48,7 +56,10 @@ int loops_meet(PyUFuncObject *ufunc, const int *types, int class_number, int red
 bool loops_release(int slot);
 
 /* What calls of a class get. Ranges ascend; none: NumPy's own loop at once. Any values give right results. */
-void loops_plan(int class_number, bool contiguous, const struct loop_range *ranges, int count);
+void loops_plan(int class_number, enum layout layout, const struct loop_range *ranges, int count);
+
+/* From how many elements on loops of a class gain even while BLAS threads spin; the initial value: never. */
+void loops_after_blas(int class_number, npy_intp elements);
 
 /* May sums and products of floating-point numbers be cut? */
 void loops_reductions(bool rounded);

@@ -128,14 +128,14 @@ static PyObject *plan(PyObject *module, PyObject *args)
 {
     struct loop_range ranges[LOOP_RANGES];
     PyObject *rows;
-    int class_number, contiguous;
+    int class_number, layout;
     (void)module;
-    if (!PyArg_ParseTuple(args, "ipO!", &class_number, &contiguous, &PyList_Type, &rows)) {
+    if (!PyArg_ParseTuple(args, "iiO!", &class_number, &layout, &PyList_Type, &rows)) {
         return NULL;
     }
     const Py_ssize_t count = PyList_Size(rows);
-    if (class_number < 0 || class_number >= LOOP_CLASSES || count > LOOP_RANGES) {
-        PyErr_SetString(PyExc_ValueError, "No class has this number, or as many ranges.");
+    if (class_number < 0 || class_number >= LOOP_CLASSES || layout < 0 || layout >= LAYOUTS || count > LOOP_RANGES) {
+        PyErr_SetString(PyExc_ValueError, "No class or layout has this number, or as many ranges.");
         return NULL;
     }
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -152,7 +152,23 @@ static PyObject *plan(PyObject *module, PyObject *args)
         ranges[i].elements = elements;
         ranges[i].chunk = chunk;
     }
-    loops_plan(class_number, contiguous, ranges, (int)count);
+    loops_plan(class_number, (enum layout)layout, ranges, (int)count);
+    Py_RETURN_NONE;
+}
+
+static PyObject *after_blas(PyObject *module, PyObject *args)
+{
+    int class_number;
+    Py_ssize_t elements;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "in", &class_number, &elements)) {
+        return NULL;
+    }
+    if (class_number < 0 || class_number >= LOOP_CLASSES || elements < 1) {
+        PyErr_SetString(PyExc_ValueError, "No class has this number; sizes begin at one.");
+        return NULL;
+    }
+    loops_after_blas(class_number, elements);
     Py_RETURN_NONE;
 }
 
@@ -268,6 +284,12 @@ static PyObject *record_function(PyObject *module, PyObject *args)
     return PyBool_FromLong(is_ufunc ? recorder_meet_ufunc(target) : recorder_meet_function(target, name, (char)kind));
 }
 
+static PyObject *record_indexing(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    return PyBool_FromLong(recorder_meet_indexing());
+}
+
 static PyObject *record_calls(PyObject *module, PyObject *args)
 {
     PyObject *calls;
@@ -301,7 +323,9 @@ static PyMethodDef functions[] = {
      "Exchange a loop. Return its number; -1: there is none, -2: there is no room."},
     {"release_loop", release_loop, METH_O, "Put a loop back. Return whether it could be."},
     {"plan", plan, METH_VARARGS,
-     "plan(class, contiguous, [(elements, chunk, workers, placement), ...])\n--\n\nSet what loops of a class get."},
+     "plan(class, layout, [(elements, chunk, workers, placement), ...])\n--\n\nSet what loops of a class get."},
+    {"after_blas", after_blas, METH_VARARGS,
+     "after_blas(class, elements)\n--\n\nSet from how many elements on loops are cut while BLAS threads spin."},
     {"reductions", reductions, METH_O, "Allow sums of floating-point numbers to be cut, or not."},
     {"meet_call", meet_call, METH_VARARGS,
      "meet_call(target, decide, switch)\n--\n\nMeet calls of a ufunc, built-in function or method. Return a number."},
@@ -315,6 +339,8 @@ static PyMethodDef functions[] = {
     {"record_function", record_function, METH_VARARGS,
      "record_function(target, name, kind)\n--\n\n"
      "Record calls of a ufunc, built-in function or method. Return whether they can be."},
+    {"record_indexing", record_indexing, METH_NOARGS,
+     "Record assignments to parts, reads by indices, and the freeing of arrays. Return whether they can be."},
     {"record_calls", record_calls, METH_VARARGS,
      "record_calls(calls, name, types, *sizes)\n--\n\nRecord what Met objects of these Calls do."},
     {NULL, NULL, 0, NULL},

@@ -594,3 +594,122 @@ bool recorder_meet_function(PyObject *target, const char *name, char kind)
     atomic_store(place, stub);
     return true;
 }
+
+/* --- indexing, and the end of arrays ---------------------------------------------------------------------------------------------------- */
+
+/* The beginning of CPython's PyTypeObject and its PyMappingMethods, which the limited API hides; the same from Python 3.8
+ * to 3.14. What is read is compared with what PyType_GetSlot tells before it is used. */
+typedef PyObject *subscript(PyObject *, PyObject *);
+typedef int assign(PyObject *, PyObject *, PyObject *);
+
+struct type {
+    PyVarObject head;
+    const char *name;
+    Py_ssize_t sizes[2];
+    _Atomic(destructor) release;
+    void *others[7]; /* tp_vectorcall_offset to tp_as_sequence */
+    struct mapping {
+        lenfunc length;
+        _Atomic(subscript *) read;
+        _Atomic(assign *) write;
+    } *mapping;
+};
+
+static subscript *plain_read;
+static assign *plain_write;
+static destructor plain_release;
+
+/* Elements from which an assignment can take long, and from which memory goes back to the system. */
+enum { LONG_ASSIGNMENT = 512, LARGE = 16384 };
+
+/* Is it more than an index of one element? */
+static bool is_part(PyObject *key, bool only_arrays)
+{
+    if (PyArray_Check(key) || PyList_Check(key)) {
+        return true;
+    }
+    if (PyTuple_Check(key)) {
+        const Py_ssize_t count = PyTuple_Size(key);
+        for (Py_ssize_t i = 0; i < count; i++) {
+            PyObject *one = PyTuple_GetItem(key, i);
+            if (PyArray_Check(one) || PyList_Check(one) || (!only_arrays && PySlice_Check(one))) {
+                return true;
+            }
+        }
+        return false;
+    }
+    return !only_arrays && (PySlice_Check(key) || key == Py_Ellipsis);
+}
+
+static struct record_row *indexing_row(const void *target, const char *name, PyObject *array, uint64_t *elements)
+{
+    struct key key = {.target = target, .kind = 'f'};
+    *elements = describe(&key, array, NULL);
+    return row_of(&key, name, NULL);
+}
+
+static PyObject *recorded_read(PyObject *array, PyObject *index)
+{
+    if (!is_part(index, true) || !recorder_is_on()) {
+        return plain_read(array, index);
+    }
+    struct record record;
+    uint64_t elements;
+    struct record_row *row = indexing_row((void *)plain_read, "read by index", array, &elements);
+    record_begin(&record, row, elements);
+    PyObject *result = plain_read(array, index);
+    record_end(&record);
+    return result;
+}
+
+static int recorded_write(PyObject *array, PyObject *index, PyObject *value)
+{
+    if (PyArray_SIZE((PyArrayObject *)array) < LONG_ASSIGNMENT || !is_part(index, false) || !recorder_is_on()) {
+        return plain_write(array, index, value);
+    }
+    struct record record;
+    uint64_t elements;
+    struct record_row *row = indexing_row((void *)plain_write, "assign to part", array, &elements);
+    record_begin(&record, row, elements);
+    const int result = plain_write(array, index, value);
+    record_end(&record);
+    return result;
+}
+
+static void recorded_release(PyObject *array)
+{
+    if (PyArray_SIZE((PyArrayObject *)array) < LARGE || !PyArray_CHKFLAGS((PyArrayObject *)array, NPY_ARRAY_OWNDATA) ||
+        !recorder_is_on()) {
+        plain_release(array);
+        return;
+    }
+    struct record record;
+    uint64_t elements;
+    struct record_row *row = indexing_row((void *)plain_release, "free", array, &elements);
+    record_begin(&record, row, elements);
+    plain_release(array);
+    record_end(&record);
+}
+
+bool recorder_meet_indexing(void)
+{
+    struct type *type = (struct type *)&PyArray_Type;
+    struct mapping *mapping = type->mapping;
+    const destructor release = (destructor)PyType_GetSlot(&PyArray_Type, Py_tp_dealloc);
+    subscript *read = (subscript *)PyType_GetSlot(&PyArray_Type, Py_mp_subscript);
+    assign *write = (assign *)PyType_GetSlot(&PyArray_Type, Py_mp_ass_subscript);
+    if (plain_write != NULL) {
+        return true;
+    }
+    if (!calls_is_writable(mapping) || mapping->length != (lenfunc)PyType_GetSlot(&PyArray_Type, Py_mp_length) ||
+        atomic_load(&type->release) != release || !calls_is_writable(&type->release) || atomic_load(&mapping->read) != read || atomic_load(&mapping->write) != write) {
+        return false;
+    }
+    plain_read = read;
+    plain_write = write;
+    plain_release = release;
+    atomic_store(&type->release, recorded_release);
+    atomic_store(&mapping->read, recorded_read);
+    atomic_store(&mapping->write, recorded_write);
+    return true;
+}

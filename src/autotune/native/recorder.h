@@ -50,4 +50,8 @@ void record_end(struct record *record);
 /* Record calls of this ufunc, or of this function or method (`kind` as in the row). Returns false if they cannot be. */
 bool recorder_meet_ufunc(PyObject *ufunc);
 bool recorder_meet_function(PyObject *target, const char *name, char kind);
+
+/* Record assignments to parts of arrays, reads by arrays of indices, and the freeing of large arrays. Returns false if
+ * the type is not built as it is known to be. */
+bool recorder_meet_indexing(void);
 #endif

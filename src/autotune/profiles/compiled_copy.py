@@ -20,10 +20,19 @@ if TYPE_CHECKING:
 
     from autotune.model.entry import Entry
 
-FORMAT = 4
+FORMAT = 5
 _RULE = FileRule(max_bytes=2**26)
 _OLD_SECONDS = 30 * 86400
 """A copy as old as this is deleted when another is written; one still in use is made again in a blink."""
+
+
+class Wait(NamedTuple):
+    """Wait policy of BLAS threads, as the best-fitting profile says."""
+
+    exponent: int | None
+    """Of cycles; None: no profile says."""
+    loops: dict[str, int]
+    """Classes of loops that gain while threads spin, with the elements from which on they do."""
 
 
 class Group(NamedTuple):
@@ -48,11 +57,14 @@ class Group(NamedTuple):
 class Compiled:
     """The content of a compiled copy."""
 
-    def __init__(self, made_from: list[Any], threads: tuple[int | None, str], body: bytes) -> None:
+    def __init__(
+        self, made_from: list[Any], threads: tuple[int | None, str], wait: Wait, body: bytes
+    ) -> None:
         self.made_from = made_from
         """Everything the content depends on; equal lists mean that it still holds."""
         self.threads = threads
         """The process-wide BLAS thread count and why; None: leave it alone."""
+        self.wait = wait
         self.body = body
         """Everything after the first line."""
 
@@ -82,7 +94,11 @@ class Compiled:
 
 
 def compiled(
-    made_from: list[Any], threads: tuple[int | None, str], groups: list[Group], refusals: list[Refusal]
+    made_from: list[Any],
+    threads: tuple[int | None, str],
+    wait: Wait,
+    groups: list[Group],
+    refusals: list[Refusal],
 ) -> Compiled:
     """A compiled copy of groups, given best level first."""
     lines: dict[str, list[Any]] = {}
@@ -90,7 +106,7 @@ def compiled(
         rows = lines.setdefault(f"{group.name} {group.dtype}", [])
         rows.append([group.level, group.path, group.why, group.rows])
     text = [_json(refusals), *(f"{head}\t{_json(rows)}" for head, rows in lines.items()), ""]
-    return Compiled(made_from, threads, "\n".join(text).encode())
+    return Compiled(made_from, threads, wait, "\n".join(text).encode())
 
 
 def load(path: str) -> Compiled | None:
@@ -101,7 +117,7 @@ def load(path: str) -> Compiled | None:
         if start["format"] != FORMAT or start["crc"] != zlib.crc32(body):
             return None
         count, why = start["threads"]
-        return Compiled(start["from"], (count, why), body)
+        return Compiled(start["from"], (count, why), Wait(*start["wait"]), body)
     except (UntrustedFile, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # absent, cut off, or something else altogether: it is only a cache
 
@@ -115,6 +131,7 @@ def save(path: str, copy: Compiled) -> None:
         "format": FORMAT,
         "crc": zlib.crc32(copy.body),
         "threads": copy.threads,
+        "wait": copy.wait,
         "from": copy.made_from,
     }
     with suppress(OSError):

@@ -78,7 +78,14 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     known = {entry.operation for entry in [*measured, *kept]}
     missed = [entry for entry in new.entries if entry.operation not in known]
     together = tuple(sorted([*kept, *measured, *missed], key=entry_order))
-    return replace(new, entries=together, provenance=_provenance(new.provenance, together))
+    waits = old if new.blas_wait is None else new
+    return replace(
+        new,
+        entries=together,
+        provenance=_provenance(new.provenance, together),
+        blas_wait=waits.blas_wait,
+        loops_after_blas=waits.loops_after_blas,
+    )
 
 
 def _dated(entry: Entry, made: Provenance) -> Entry:

@@ -87,6 +87,20 @@ def rungs(
     return built, refusals
 
 
+def blas_wait(sources: Iterable[Source], here: Here) -> tuple[int | None, dict[str, int]]:
+    """Return the wait policy of the best-fitting profile for this allocation that has one."""
+    order = list(Level)
+    best: tuple[int, Profile] | None = None
+    for source in sources:
+        profile = source.profile
+        if profile.blas_wait is None or not same_allocation(profile.key, here.key):
+            continue
+        level = fit(profile, source.layer, here).level
+        if level is not None and (best is None or order.index(level) < best[0]):
+            best = order.index(level), profile
+    return (None, {}) if best is None else (best[1].blas_wait, dict(best[1].loops_after_blas))
+
+
 def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
     """Return the fit level of a profile on this machine.
 

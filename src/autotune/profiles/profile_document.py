@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from autotune.errors import BadDocument, ProfileError
-from autotune.model.codec import decode, encode, mismatch
+from autotune.model.codec import annotations, decode, encode, mismatch
 from autotune.model.constraints import Name
 from autotune.model.entry import Entry
 from autotune.model.operation import DTYPES
@@ -30,13 +30,16 @@ def encode_profile(profile: Profile) -> dict[str, Any]:
         group = operations.setdefault(entry.operation.name, {}).setdefault(entry.operation.dtype, [])
         group.append(encode_entry(entry))
     key = encode(profile.key)
-    return {
+    document = {
         "schema": SCHEMA,
         # the parts of a key are stated even where nothing is known, and its defaults too
         "key": {"hardware": {}, "software": {}, "usable_cpus": 1, "limit": "none", **key},
         "provenance": encode(profile.provenance),
+        "blas_wait": profile.blas_wait,
+        "loops_after_blas": dict(profile.loops_after_blas) or None,
         "operations": operations,
     }
+    return {name: value for name, value in document.items() if value is not None}
 
 
 def entry_order(entry: Entry) -> tuple[str, str, tuple[tuple[str, int], ...]]:
@@ -56,11 +59,16 @@ def _decode_profile(document: Any) -> Profile:
         )
         raise BadDocument(f"expected {SCHEMA}, found {major}: it was written by {remedy}", "schema")
     _require(top, "key", "operations")
-    provenance = top.get("provenance")
+    provenance, loops = top.get("provenance"), top.get("loops_after_blas")
+    known = annotations(Profile)
     return Profile(
         key=decode(Key, top["key"], "key"),
         entries=tuple(_decode_operations(top["operations"])),
         provenance=decode(Provenance, {} if provenance is None else provenance, "provenance"),
+        blas_wait=decode(known["blas_wait"], top.get("blas_wait"), "blas_wait"),
+        loops_after_blas=decode(
+            known["loops_after_blas"], {} if loops is None else loops, "loops_after_blas"
+        ),
     )
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from autotune.model.profile import Key
     from autotune.profiles.fit import Here
 
+Named = str | os.PathLike[str] | None
+"""A profile, or a folder of profiles, that the user names."""
+
 _SUFFIXES = (".yaml", ".yml")
 _BOOT = "/proc/sys/kernel/random/boot_id"
 _ONLINE = "/sys/devices/system/cpu/online"
@@ -37,6 +40,7 @@ class Resolution:
         self.limit = limit
         self.threads, self.threads_why = copy.threads
         """The process-wide BLAS thread count, not yet clamped, and why; None: leave it alone."""
+        self.wait = copy.wait
         self.copy = copy
         self._parsed: dict[tuple[str, str], list[Rung]] = {}
 
@@ -169,7 +173,7 @@ def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any])
 
     from autotune.profiles.consensus import consensus
     from autotune.profiles.entry_document import encode_entry
-    from autotune.profiles.fit import Source, rungs
+    from autotune.profiles.fit import Source, blas_wait, rungs
     from autotune.profiles.profile_files import read
 
     unread: list[Refusal] = []
@@ -185,7 +189,10 @@ def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any])
         for (name, dtype), steps in built.items()
         for one in steps
     ]
-    return compiled_copy.compiled(made_from, consensus(_votes(built.values())), groups, [*unread, *refusals])
+    wait = compiled_copy.Wait(*blas_wait(sources, site))
+    return compiled_copy.compiled(
+        made_from, consensus(_votes(built.values())), wait, groups, [*unread, *refusals]
+    )
 
 
 def _votes(built: Iterable[Sequence[Rung]]) -> list["Entry"]:
@@ -223,20 +230,26 @@ def profile_paths(named: str | os.PathLike[str] | None = None) -> list[tuple[Lay
     return found
 
 
+def surroundings(named: Named = None, processes: int | None = None) -> list[Any]:
+    """List what the answer of resolve() depends on besides NumPy and its BLAS, which need not be loaded."""
+    usable, limit = usable_cpus(processes)
+    return [*_surroundings(usable, limit), [_state(path) for _, path in profile_paths(named)]]
+
+
 def _made_from(usable: int, limit: Limit, files: list[tuple[Layer, str]]) -> list[Any]:
-    return [*_circumstances(usable, limit), [_state(path) for _, path in files]]
-
-
-def _circumstances(usable: int, limit: Limit) -> list[Any]:
-    """Return the rest that the fit depends on, cheap to read. Hardware changes at a boot, or when a CPU is switched."""
     known = software()
+    parts = [getattr(known, name) for name in known.__slots__]
+    return [*_surroundings(usable, limit), *parts, [_state(path) for _, path in files]]
+
+
+def _surroundings(usable: int, limit: Limit) -> list[Any]:
+    """List what else the fit depends on, cheap to read. Hardware changes at a boot, or when a CPU is switched."""
     return [
         __version__,
         usable,
         str(limit),
         sorted(affinity() or ()),
         schedulable_cpus(),
-        *(getattr(known, name) for name in known.__slots__),
         _content(_BOOT),
         _content(_ONLINE),
         os.environ.get("AUTOTUNE_HOST_ID"),

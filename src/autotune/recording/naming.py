@@ -64,8 +64,9 @@ def call_of(row: LedgerRow, loop_classes: Mapping[str, str]) -> Call:
         return _by_shape(row)
     if row.kind == "s":
         kind = row_of(row.name)
-        sizes = dict(zip(kind.size_names if kind else (), row.sizes, strict=False))
-        return _linalg(row, row.name, sizes, calls=row.calls)
+        if kind is None:
+            return _call(row, f"lapack.{row.name}", recording.OTHERS, "", None)
+        return _linalg(row, row.name, dict(zip(kind.size_names, row.sizes, strict=False)), calls=row.calls)
     mean = row.elements / row.calls
     size = f"n~{mean:.2g}" if row.elements else ""
     if row.kind == "r":

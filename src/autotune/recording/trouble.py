@@ -29,6 +29,7 @@ def trouble(recording: Recording) -> tuple[str, ...]:
         *_conversions(calls, total),
         *_strided(calls, total),
         *_small_arrays(calls, total),
+        *_freed(calls, total),
         *_turns_at_the_gil(recording),
     )
 
@@ -156,6 +157,15 @@ def _small_arrays(calls: Sequence[Call], total: float) -> Iterator[str]:
         yield (
             f"{count_of(sum(call.calls for call in small), 'call')} on arrays of at most {SMALL_ARRAY:,} elements took "
             f"{_part(small, total)}. No thread count makes them faster: work on larger arrays at once."
+        )
+
+
+def _freed(calls: Sequence[Call], total: float) -> Iterator[str]:
+    freed = [call for call in calls if call.name == "free"]
+    if _seconds(freed) > 2 * WORTH_SAYING * total:
+        yield (
+            f"Freeing large arrays took {_part(freed, total)}, and new ones cost as much: memory goes back to the "
+            'system each time. Write results into arrays that stay (out=), or try apply(allocator="retain").'
         )
 
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from autotune.controls import after_fork, blas, thread_variables
+from autotune.controls import after_fork, blas, thread_variables, wait_policy
 from autotune.errors import ProfileError, UnsupportedPlatform, UsageError, error_text
+from autotune.host import shares
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.resolve import resolve
 from autotune.runtime.naming import as_operation
-from autotune.runtime.process_state import DISABLED, Setting, is_disabled, state
+from autotune.runtime.process_state import DISABLED, NOT_APPLIED, Setting, is_disabled, state
 from autotune.runtime.process_threads import safe_threads
+from autotune.runtime.waiting import import_numpy, wait_as_profile_says
 
 if TYPE_CHECKING:
     from autotune.profiles.resolve import Resolution
@@ -115,7 +117,13 @@ def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
     with state.lock:
         before = state.setting
         try:
+            if not is_disabled():
+                import_numpy(wishes.profile, wishes.processes)
             now = _setting_for(wishes, before, strict=strict)
+            if now.resolution is not None:
+                now = now._replace(
+                    waiting=wait_as_profile_says(now.resolution, wishes.profile, wishes.processes)
+                )
             _change_setting(before, now)
         except Exception as error:
             if strict:
@@ -152,7 +160,8 @@ def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
         record=_is_recording(wishes.record),
     )
     if wishes.children:
-        now = now._replace(exported=thread_variables.exports(now.blas_threads, os.environ))
+        others = {} if now.resolution is None else wait_policy.variables(now.resolution.wait.exponent)
+        now = now._replace(exported=thread_variables.exports(now.blas_threads, os.environ, others=others))
     return now
 
 
@@ -273,6 +282,18 @@ def _start_interception(setting: Setting, resolution: "Resolution") -> None:
     atexit.register(write_demand)
 
 
+def record_requests() -> None:
+    """Count what config() is asked for, where $AUTOTUNE_RECORD says so and apply() was not called."""
+    if state.setting.reason is NOT_APPLIED and _is_recording(None):
+        import atexit
+
+        from autotune.runtime.demand import Demand
+
+        state.demand = state.process_demand = state.process_demand or Demand()
+        atexit.unregister(write_demand)
+        atexit.register(write_demand)
+
+
 def stop_interception() -> None:
     """Take off the interception of calls, if there is one; its counts are kept."""
     ended, state.per_call = state.per_call, None
@@ -304,7 +325,13 @@ def _set_variable(name: str, value: str | None) -> None:
 
 
 def _log(applied: Applied) -> None:
-    """Log one line; a program that has not loaded the logging module has no handler for it."""
+    """Log one line; a program that has not loaded the logging module has no handler for it. Warn of ignored caps."""
+    for name in shares.invalid(os.environ):
+        import logging
+
+        from autotune.host.advice import invalid_count
+
+        logging.getLogger("autotune").warning(invalid_count(name, os.environ[name]))
     if "logging" in sys.modules:
         import logging
 

@@ -82,6 +82,8 @@ class Explanation:
     """Every file and entry that is not used, whether something nearer is or not."""
     failure: str | None = None
     """Why nothing is known at all."""
+    waiting: str = ""
+    """How long idle BLAS threads spin, and why; empty if no profile says anything about it."""
     held_bytes: int = 0
     """Memory of dropped results that map_blocks and its like keep for the next ones."""
     per_call: str | None = None
@@ -107,6 +109,7 @@ class Explanation:
             "blas_threads": self.blas_threads,
             "blas_threads_reason": self.blas_threads_reason,
             "failure": self.failure,
+            "waiting": self.waiting,
             "held_bytes": self.held_bytes,
             "per_call": None
             if self.per_call is None
@@ -211,6 +214,7 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
         operations=rows,
         refusals=() if resolution is None else resolution.refusals,
         failure=setting.failure,
+        waiting=setting.waiting,
         held_bytes=_held(),
         overview=operation is None,
     )
@@ -298,6 +302,8 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
     yield f"Usable CPUs: {explanation.usable_cpus}{limit}"
     count = "left alone" if explanation.blas_threads is None else str(explanation.blas_threads)
     yield from wrapped(f"BLAS threads of the process: {count}. {explanation.blas_threads_reason}", width)
+    if explanation.waiting:
+        yield from wrapped(explanation.waiting, width)
     if explanation.held_bytes:
         held = f"{explanation.held_bytes / 2**20:.1f} MiB"
         yield from wrapped(f"Memory of dropped results kept for new ones: {held}", width)

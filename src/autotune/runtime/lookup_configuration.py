@@ -97,6 +97,10 @@ def _look_up(name: str, dtype: Any, sizes: dict[str, int]) -> "Configuration | N
     if is_new and not _is_known(name, resolution):
         state.reported.add(name)
         _log_unknown(name)
+    if state.demand is None and resolution is not None and "AUTOTUNE_RECORD" in os.environ:
+        from autotune.runtime.applied import record_requests
+
+        record_requests()
     if state.demand is not None and operation is not None:
         state.demand.meet((name, dtype, *sizes.items()), operation, covered=match is not None)
     if answers is state.answers:  # else an apply() came in between, and the answer may be the old one's

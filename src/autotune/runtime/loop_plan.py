@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from autotune.intercept.array_loops import LoopClass, Range
+from autotune.intercept.array_loops import Range
 from autotune.model.configuration import Configuration, Placement, clamp
 
 MOST_RANGES = 16
@@ -16,16 +16,17 @@ Place = Callable[[Placement | None, int], int]
 
 
 def loop_ranges(
-    members: LoopClass, sizes: Sequence[int], choose: Choose, place: Place, *, cpus: int
+    names: Sequence[str], sizes: Sequence[int], choose: Choose, place: Place, *, cpus: int
 ) -> list[Range]:
     """Return what a class of loops gets, by ascending size; empty if it stays NumPy's.
 
     Parameters
     ----------
-    members : LoopClass
-        The class, whose cheapest and dearest member were measured.
+    names : sequence of str
+        Operations that all have to gain: the class's cheapest and dearest member, before them that of the layout. The
+        choice is the first's.
     sizes : sequence of int
-        Elements at which the cheapest member was measured, ascending.
+        Elements at which the first was measured, ascending.
     choose, place : callable
         What was chosen for a size; where workers run.
     cpus : int
@@ -37,7 +38,7 @@ def loop_ranges(
     like those of the largest: it is as many loops of measured size in a row.
 
     """
-    chosen = [_shared_choice(members, size, choose, cpus) for size in sizes]
+    chosen = [_shared_choice(names, size, choose, cpus) for size in sizes]
     rows: list[Range] = []
     for (size, choice), (_, following) in pairwise([*zip(sizes, chosen, strict=True), (0, None)]):
         is_last = size == sizes[-1]
@@ -55,11 +56,11 @@ def loop_ranges(
     return rows[:MOST_RANGES]
 
 
-def _shared_choice(members: LoopClass, size: int, choose: Choose, cpus: int) -> Configuration | None:
-    """Return the cheapest member's choice, if the dearest gained at this size too; None: the class stays NumPy's."""
-    choices = [choose(name, size) for name in (members.cheapest, members.dearest)]
+def _shared_choice(names: Sequence[str], size: int, choose: Choose, cpus: int) -> Configuration | None:
+    """Return the first operation's choice, if all gained at this size; None: the class stays NumPy's."""
+    choices = [choose(name, size) for name in names]
     if any(choice is None or (choice.workers or 1) < 2 for choice in choices) or cpus < 2:
         return None
-    cheapest = choices[0]
-    assert cheapest is not None
-    return clamp(cheapest, cpus)
+    first = choices[0]
+    assert first is not None
+    return clamp(first, cpus)

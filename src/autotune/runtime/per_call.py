@@ -11,10 +11,18 @@ import autotune.model.interpolation  # noqa: F401 - see below
 from autotune.controls import blas, thread_variables, wait_policy
 from autotune.controls.placement import cpus_for
 from autotune.errors import error_text
-from autotune.intercept.array_loops import CLASSES, REDUCING, ArrayLoops, LoopClass, Range
+from autotune.intercept.array_loops import (
+    CLASSES,
+    MEASURED_LAYOUTS,
+    REDUCING,
+    ArrayLoops,
+    Layout,
+    LoopClass,
+    Range,
+)
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
 from autotune.intercept.scipy_calls import ScipyCalls
-from autotune.model.catalogue import CATALOGUE, Family
+from autotune.model.catalogue import CATALOGUE, Family, item_size
 from autotune.model.configuration import Configuration, Placement, clamp
 from autotune.model.operation import DTYPES
 from autotune.native import core
@@ -58,6 +66,8 @@ class PerCall:
         self._calls: dict[object, Calls] = {}
         self._taps: list[_Tap] = []
         self._core: Any = None
+        self._through: Switch | None = None
+        """Of NumPy's BLAS; None: its calls are counted at most."""
         self.guard: Guard | None = None
         self.why = ""
         """Sentences about the settings in force, and about those that could not be set."""
@@ -70,10 +80,11 @@ class PerCall:
             return
         self._core = core_or_reason
         names = self._resolution.names()
-        if record or (switch and not names.isdisjoint(_SWITCHED)):
-            self._meet_calls(switch=switch, guard=guard)
         if loops:
             self._meet_loops(names, reductions=reductions)
+        switch = switch and not names.isdisjoint(_SWITCHED)
+        if record or switch or self._taps:
+            self._meet_calls(switch=switch, guard=guard)
         if not self.why:
             self.why = "No profile speaks for single calls here, so they run as NumPy makes them."
 
@@ -130,20 +141,21 @@ class PerCall:
     # --- calls of linear algebra ---------------------------------------------------------------
 
     def _meet_calls(self, *, switch: bool, guard: bool) -> None:
-        through: Switch | None = None
+        """Meet calls of linear algebra, to switch or to count them, or for loops that wait for their threads."""
         most: int | None = None
-        if switch:
+        if switch or self._taps:
             begun = blas.begin_switching(self._resolution.usable_cpus)
             if isinstance(begun, str):
                 self._say(f"Calls are not switched: {begun}")
             else:
-                through, most = begun
-                if guard:
-                    self.guard = Guard()
-                    through.control = self._default(most)
-                    self._core.watch_calls(self.guard.look, LONG_SECONDS)
-                self._say("Each call of numpy.linalg, matmul and dot runs with the threads measured for it.")
-        self._tap(NumpyCalls(self._core, partial(self._decide, most), through))
+                self._through, most = begun[0], begun[1] if switch else None
+        if self._through is not None and most is not None:
+            if guard:
+                self.guard = Guard()
+                self._through.control = self._default(most)
+                self._core.watch_calls(self.guard.look, LONG_SECONDS)
+            self._say("Each call of numpy.linalg, matmul and dot runs with the threads measured for it.")
+        self._tap(NumpyCalls(self._core, partial(self._decide, most), self._through))
         self._tap(_WhenImported(ScipyCalls(self._core, partial(self._for_scipy, most), self._say)))
 
     def _for_scipy(self, most: int | None) -> "tuple[Switch | None, Decide] | str":
@@ -151,12 +163,15 @@ class PerCall:
         with self._lock:
             if not self._taps:
                 return "they came too late."
-            if most is None:
+            if self._through is None:
                 return None, partial(self._decide, None)
             begun = blas.switch_scipy_too(self._resolution.usable_cpus)
             if isinstance(begun, str):
                 return begun
-            through, most = begun
+            through, own = begun
+            if most is None:
+                return through, partial(self._decide, None, library="scipy")
+            most = own
             through.control = self._default(most)
             self._say("So do those of scipy.linalg.")
             return through, partial(self._decide, most, library="scipy")
@@ -223,18 +238,23 @@ class PerCall:
         if cpus < 2 or not (reductions or any(name.startswith("loop_") for name in names)):
             return
         plans = {
-            (kind, dtype): self._ranges(members, dtype, cpus)
+            (kind, dtype, layout): self._ranges(members, dtype, layout, cpus)
             for kind, members in {**CLASSES, "reductions": REDUCING}.items()
             for dtype in DTYPES
+            for layout in Layout
         }
         if not reductions and not any(plans.values()):
             return
         self._core.configure(cpus)
-        self._core.blas_spins(wait_policy.spin_seconds(os.environ))
+        self._core.blas_spins(wait_policy.spin_seconds(wait_policy.process.exponent))
         loops = ArrayLoops(self._core)
         self._tap(loops)
-        for (kind, dtype), ranges in plans.items():
-            loops.plan(kind, dtype, ranges)
+        for key, ranges in plans.items():
+            loops.plan(*key, ranges)
+        if wait_policy.process.exponent == self._resolution.wait.exponent:
+            for kind, elements in self._resolution.wait.loops.items():
+                for dtype in DTYPES:  # as many bytes as those of float64 that were measured
+                    loops.after_blas(kind, dtype, elements * 8 // item_size(dtype))
         self._core.reductions(reductions)
         starts = [one.elements for ranges in plans.values() for one in ranges if one.workers > 1]
         if starts:
@@ -242,8 +262,11 @@ class PerCall:
         if reductions:
             self._say("Sums of floating-point numbers are computed in fixed blocks.")
 
-    def _ranges(self, members: LoopClass, dtype: str, cpus: int) -> list[Range]:
-        """Return the profile's entries for a class of loops."""
+    def _ranges(self, members: LoopClass, dtype: str, layout: Layout, cpus: int) -> list[Range]:
+        """Return the profile's entries for a class of loops with this layout of operands."""
+        names = [members.cheapest, members.dearest]
+        if layout in MEASURED_LAYOUTS:
+            names.insert(0, MEASURED_LAYOUTS[layout])
 
         def choose(name: str, size: int) -> Configuration | None:
             requested = as_operation(name, dtype, {"n": size})
@@ -254,8 +277,8 @@ class PerCall:
             cpus = cpus_for(placement, workers)
             return 0 if cpus is None else int(self._core.place(cpus))
 
-        sizes = sorted({one.size["n"] for one in self._resolution.measured(members.cheapest, dtype)})
-        return loop_ranges(members, sizes, choose, place, cpus=cpus)
+        sizes = sorted({one.size["n"] for one in self._resolution.measured(names[0], dtype)})
+        return loop_ranges(names, sizes, choose, place, cpus=cpus)
 
 
 class _WhenImported:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from autotune.runtime.per_call import PerCall
 
 DISABLED = "AUTOTUNE_DISABLE is set."
+NOT_APPLIED = "autotune.apply() was not called."
 _MOST_ANSWERS = 10_000
 """Look-ups kept; a program with more sizes than this looks some of them up again."""
 
@@ -32,8 +33,10 @@ class Setting(NamedTuple):
     """The process-wide count that was set; None: left alone."""
     initial_threads: int | None = None
     """The count before any apply(); None without BLAS."""
-    reason: str = "autotune.apply() was not called."
+    reason: str = NOT_APPLIED
     """Why the count was set, or left alone: a sentence."""
+    waiting: str = ""
+    """How long idle BLAS threads spin, and why: a sentence; empty if no profile says anything about it."""
     exported: Mapping[str, str] = {}
     """Environment variables for child processes."""
     allocator: str | None = None

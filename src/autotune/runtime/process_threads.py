@@ -1,7 +1,8 @@
-"""The BLAS thread count for the whole process."""
+"""The BLAS thread count and the wait policy for the whole process."""
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from autotune.model.allocation import Limit
 from autotune.profiles.resolve import resolve
@@ -14,16 +15,28 @@ _TIGHT = {Limit.QUOTA, Limit.CAP, Limit.SHARED}
 """Limits that BLAS libraries do not see, and so start more threads than there are CPUs to run them."""
 
 
-def process_threads(
-    profile: str | os.PathLike[str] | None = None, *, processes: int | None = None
-) -> tuple[int | None, str]:
-    """Return the BLAS thread count for this whole process, and why; None: leave it alone. Changes nothing."""
-    if is_disabled():
-        return None, DISABLED
-    resolution = resolve(profile, processes=processes)
-    from autotune.controls import blas
+class ProcessChoice(NamedTuple):
+    """Settings of a process from its start on."""
 
-    return safe_threads(resolution, current=blas.current(), user_limit=blas.user_limit())
+    blas_threads: int | None
+    """None: the count is left alone."""
+    reason: str
+    """Why this count: a sentence."""
+    variables: Mapping[str, str] = {}
+    """Other environment variables."""
+
+
+def process_choice(
+    profile: str | os.PathLike[str] | None = None, *, processes: int | None = None
+) -> ProcessChoice:
+    """Choose the BLAS thread count and the wait policy for this whole process. Changes nothing."""
+    if is_disabled():
+        return ProcessChoice(None, DISABLED)
+    resolution = resolve(profile, processes=processes)
+    from autotune.controls import blas, wait_policy
+
+    threads, reason = safe_threads(resolution, current=blas.current(), user_limit=blas.user_limit())
+    return ProcessChoice(threads, reason, wait_policy.variables(resolution.wait.exponent))
 
 
 def safe_threads(

@@ -69,6 +69,12 @@ class TrialEvidence:
         self._cache.clear()
         self._scatter = None
 
+    def learn(self, configuration: Configuration, visits: Iterable[Visit]) -> None:
+        """Take in the processes of a configuration's test: what led by luck leads no more."""
+        self.visits[configuration].extend(visits)
+        self._cache.clear()
+        self._scatter = None
+
     def _weigh(self, measurement: Measurement, default: Measurement) -> None:
         if measurement.resident_bytes is not None and default.resident_bytes is not None:
             more = max(0, measurement.resident_bytes - default.resident_bytes)

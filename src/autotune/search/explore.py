@@ -55,8 +55,10 @@ RIVALS = 4
 FEW_PAIRS, MANY_PAIRS, PAIRS_OF_FIRST_STEP = 2, 4, 16
 """Pairs of each configuration in a step of the search: as many as make so many in all."""
 CROSSING_PAIRS = 4
-RACES = ((12, 4), (8, 6), (6, 8), (4, 10), (3, 12), (3, 16))
+RACES = ((16, 4), (12, 4), (8, 6), (6, 8), (4, 10), (3, 12), (3, 16))
 """(configurations, pairs of each) of each race, from many and few to few and many; each in a fresh process."""
+FEW, FEW_ERRORS = 4, 2.0
+"""Below so many pairs of one of many configurations its doubt counts so many times: one slow pair moves them all."""
 KNOB_PAIRS = 8
 """Sizes at which a knob's effect is tested."""
 QUIET_CANDIDATES, QUIET_PAIRS = 6, 6
@@ -260,8 +262,8 @@ class _SizeSearch:
             return 1.0
         leader = min(evidence.candidates, key=evidence.estimate)
         best = min(0.0, evidence.estimate(leader))
-        others = min((evidence.lower(one) for one in evidence.candidates if one != leader), default=0.0)
-        unseen = UNSEEN if self.searching else 0.0
+        others = min((self._lower(one) for one in evidence.candidates if one != leader), default=0.0)
+        unseen = UNSEEN if self.searching or self._is_unverified(leader) else 0.0
         return max(0.0, min(best - others, -others), unseen)
 
     def ask(self, hints: Sequence[Configuration]) -> list[Configuration]:
@@ -320,8 +322,8 @@ class _SizeSearch:
     def racers(self, wanted: int) -> list[Configuration]:
         """So many of the leaders; none once no other can be better than the first by more than a tie.
 
-        A first that is in doubt itself is measured again though nothing comes near it: of many timings one is
-        far off, and it is that one which leads.
+        A first that is in doubt itself, or was measured in one process only, is measured again though nothing comes
+        near it: of many timings one is far off, and it is that one which leads. Those next to it may be others.
         """
         evidence = self.evidence
         if self._study is None or not evidence.candidates:
@@ -334,12 +336,30 @@ class _SizeSearch:
         if min(map(evidence.lower, leaders)) > -log1p(MARGIN):
             return []
         within = evidence.estimate(first) + SURE * evidence.doubt(first) - TIE
-        rivals = [one for one in leaders[1:] if evidence.estimate(one) - SURE * evidence.doubt(one) < within]
+        rivals = [one for one in leaders[1:] if self._lower(one) < within]
+        if self._is_unverified(first):
+            return self._again(leaders[:wanted])
         if not rivals and (
             len(leaders) == 1 or evidence.doubt(first) < max(TIE, -evidence.estimate(first) / 4)
         ):
             return []
         return self._again([first, *(rivals or leaders[1:RIVALS])][:wanted])
+
+    def _lower(self, one: Configuration) -> float:
+        """Log-ratio that a configuration hardly falls below."""
+        evidence = self.evidence
+        assert self._study is not None
+        few = evidence.pairs(one) < FEW and not _small(self._study.grid)
+        return evidence.estimate(one) - (FEW_ERRORS if few else 1.0) * SURE * evidence.doubt(one)
+
+    def _is_unverified(self, leader: Configuration) -> bool:
+        """Did one of many configurations become the leader by a single process, which may have been its luck?"""
+        return (
+            self._study is not None
+            and not _small(self._study.grid)
+            and len(self.evidence.visits[leader]) < 2
+            and not self._settled
+        )
 
     def without_knobs(self) -> list[Configuration]:
         """The leader, and it with each of its knobs left alone in turn. Only the user's work may ignore a knob."""

@@ -18,7 +18,7 @@ from autotune.search.decide import OUT_OF_TIME, decide, kept
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import TrialEvidence
-from autotune.search.explore import HOLDS, Exploration
+from autotune.search.explore import Exploration
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
 from autotune.search.sequential_test import ERROR, SHARES, candidate_error
@@ -32,6 +32,8 @@ MOST_OF_FIRST_PASS = 0.6
 """Of the time, after which operations that had no process yet stay undecided."""
 SIZE_SECONDS = 0.4
 """Least seconds of one size: its inputs, checks, warm-up, and a few pairs."""
+BETTER = 0.015
+"""Log-ratio by which another candidate has to seem faster than an accepted one to be put to the test as well."""
 UNSEEN_GAIN = -0.3
 """Log-ratio that is expected of a candidate that was only seen while CPUs were missing, although it uses more."""
 QUIET_BOUND = log1p(0.01)
@@ -108,7 +110,11 @@ class _Size:
             if one.verdict is Verdict.ACCEPTED
             and (one.choice not in self.quiet or self.quiet[one.choice].verdict is Verdict.ACCEPTED)
         ]
-        return min(accepted, key=lambda one: one.seemed, default=self.tested[-1] if self.tested else None)
+        return min(
+            accepted,
+            key=lambda one: self.evidence.estimate(one.choice),
+            default=self.tested[-1] if self.tested else None,
+        )
 
 
 @dataclass(kw_only=True)
@@ -231,7 +237,7 @@ class _Calibration:
         seemed = size.evidence.estimate(choice)
         if size.evidence.is_pessimistic(choice):
             seemed = min(seemed, UNSEEN_GAIN)
-        if accepted is not None and seemed > size.evidence.estimate(accepted.choice) - HOLDS:
+        if accepted is not None and seemed > size.evidence.estimate(accepted.choice) - BETTER:
             return
         candidate = Candidate(
             operation=size.operation,
@@ -280,6 +286,8 @@ class _Calibration:
     def _decided(self, candidate: Candidate) -> Iterator[Entry]:
         """The entry that a verdict leads to; after a refusal, the next candidate goes to the test."""
         size = self.sizes[candidate.operation]
+        if not candidate.quiet:
+            size.evidence.learn(candidate.choice, candidate.visits)
         if candidate.verdict is not Verdict.ACCEPTED:
             for other in (*size.tested, *size.quiet.values()):  # with its counterpart next to the neighbours
                 if other.choice == candidate.choice and other.verdict is Verdict.OPEN:

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from autotune._version import __version__
+from autotune.bench.blas_wait import BlasWait, measure_blas_wait
 from autotune.bench.command_bench import CommandBench
 from autotune.bench.host_lock import host_lock
 from autotune.bench.neighbours import Accompanied, neighbours
@@ -53,6 +54,12 @@ SELF_TEST_SECONDS = (1.5, 4.0)
 """It takes no less, or it would see too few pairs, and no more."""
 CEILINGS_FROM = 120.0
 """Seconds of budget from which the machine's limits are measured, for two seconds and the report's sake."""
+WAIT_FROM = 120.0
+"""Seconds of budget from which the time-out of BLAS threads is measured."""
+WAIT_SHARE = 0.03
+"""Of the budget, for that."""
+WAIT_SECONDS = (8.0, 20.0)
+"""It takes no less, or it would see too few rounds, and no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +139,7 @@ def calibrate_machine(
             resume = False
         else:
             plan = make_plan(request, header.environment)
+        here.bench.wait(header.self_test.blas_wait)
         entries: list[Entry] = []
         finished = True
         with neighbours(request.neighbours) as pids:
@@ -159,6 +167,8 @@ def calibrate_machine(
         key=here.key,
         entries=plan.in_order(entries),
         provenance=_provenance(request, here, header.self_test, capacity, entries),
+        blas_wait=header.self_test.blas_wait,
+        loops_after_blas=header.self_test.loops_after_blas,
     )
     return Outcome(
         profile=profile, finished=finished, wall_seconds=clock.elapsed, sampled_seconds=clock.sampled_seconds
@@ -190,6 +200,7 @@ def confirm_choices(request: Request, choices: Sequence[Entry], *, self_test: Se
     """
     with host_lock():
         here = _workbench(request)
+        here.bench.wait(self_test.blas_wait)
         capacity = _capacity(here.environment)
         with neighbours(request.neighbours) as pids:
             clock = Clock(bench=Accompanied(here.bench, pids), budget=request.seconds, seed=request.seed)
@@ -197,7 +208,13 @@ def confirm_choices(request: Request, choices: Sequence[Entry], *, self_test: Se
                 choices, request.workload, environment=here.environment, clock=clock, capacity=capacity
             )
         provenance = _provenance(request, here, self_test, capacity, entries)
-        return Profile(key=here.key, entries=tuple(entries), provenance=provenance)
+        return Profile(
+            key=here.key,
+            entries=tuple(entries),
+            provenance=provenance,
+            blas_wait=self_test.blas_wait,
+            loops_after_blas=self_test.loops_after_blas,
+        )
 
 
 def verify_profile(profile: Profile, *, seconds: float, workload: UserWorkload | None) -> Iterator[Check]:
@@ -216,6 +233,7 @@ def verify_profile(profile: Profile, *, seconds: float, workload: UserWorkload |
         return
     with host_lock(), neighbours(made.neighbours) as pids:
         here = _workbench(request)
+        here.bench.wait(profile.blas_wait)
         clock = Clock(bench=Accompanied(here.bench, pids), budget=seconds)
         capacity = _capacity(here.environment, made.capacity)
         yield from verify(
@@ -345,8 +363,10 @@ def _examine(request: Request, here: _Workbench, report: Listener) -> SelfTest:
     """Run the self-test, in the company that the trials will have."""
     report(SelfTestStarted(elapsed=0.0, remaining=request.seconds))
     shortest, longest = SELF_TEST_SECONDS
+    wait = _blas_wait(request, here)
+    here.bench.wait(wait.exponent)
     with neighbours(request.neighbours):
-        return run_selftest(
+        tested = run_selftest(
             here.bench,
             usable_cpus=here.allocation.usable_cpus,
             memory_bytes=here.allocation.memory_bytes,
@@ -354,6 +374,31 @@ def _examine(request: Request, here: _Workbench, report: Listener) -> SelfTest:
             seed=request.seed,
             rates=request.seconds >= CEILINGS_FROM,
         )
+    return replace(
+        tested,
+        blas_wait=wait.exponent,
+        loops_after_blas=wait.loops,
+        seconds=tested.seconds + wait.seconds,
+    )
+
+
+def _blas_wait(request: Request, here: _Workbench) -> BlasWait:
+    """Measure how long idle BLAS threads should spin; with little time, or in company, return an earlier result."""
+    measured = None
+    if request.seconds >= WAIT_FROM and not here.environment.has_company:
+        shortest, longest = WAIT_SECONDS
+        measured = measure_blas_wait(
+            here.key.software,
+            here.bench.environ,
+            cpus=here.allocation.usable_cpus,
+            seconds=max(shortest, min(longest, WAIT_SHARE * request.seconds)),
+        )
+    if measured is not None:
+        return measured
+    for profile in _own_profiles():
+        if profile.key == here.key and profile.blas_wait is not None:
+            return BlasWait(exponent=profile.blas_wait, loops=profile.loops_after_blas)
+    return BlasWait()
 
 
 def _made_here(machine: Machine) -> Provenance:

@@ -15,7 +15,7 @@ from autotune.bench.workloads.reduction_work import RECIPES as REDUCTIONS
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.controls.placement import cpus_for
 from autotune.errors import UnsupportedPlatform
-from autotune.intercept.array_loops import Reduction
+from autotune.intercept.array_loops import Layout, Reduction
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.native import core
@@ -37,7 +37,31 @@ def _ufunc(function: np.ufunc) -> Recipe:
 
         return Work(
             plain=plain,
-            tuned=_planned(plain, function, dtype, n, Reduction.NEVER),
+            tuned=_planned(plain, function, dtype, n),
+            check=lambda result: written(result, out, expected),
+        )
+
+    return Recipe(prepare)
+
+
+def _laid_out(layout: Layout) -> Recipe:
+    """Make np.multiply with operands that lie otherwise: every other element, or an array by one number."""
+
+    def prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
+        n, dtype = operation.size["n"], operation.dtype
+        gap = 2 if layout is Layout.STRIDED else 1
+        period = block(rng, n, dtype)
+        room, out = np.zeros((2, n, gap), dtype)[..., 0]
+        room[:] = repeat_period(period, n)
+        factor = room if layout is Layout.STRIDED else np.asarray(1.5, dtype)
+        expected = period * (period if layout is Layout.STRIDED else factor)
+
+        def plain() -> object:
+            return np.multiply(room, factor, out=out)
+
+        return Work(
+            plain=plain,
+            tuned=_planned(plain, np.multiply, dtype, n, layout=layout),
             check=lambda result: written(result, out, expected),
         )
 
@@ -54,7 +78,12 @@ def _reduction(function: np.ufunc, call: str, kind: Reduction) -> Recipe:
 
 
 def _planned(
-    call: Callable[[], object], function: np.ufunc, dtype: str, n: int, kind: Reduction
+    call: Callable[[], object],
+    function: np.ufunc,
+    dtype: str,
+    n: int,
+    kind: Reduction = Reduction.NEVER,
+    layout: Layout = Layout.CONTIGUOUS,
 ) -> Callable[[Configuration], Callable[[], object]]:
     """Return what makes the call under a configuration. Raises UnsupportedPlatform without the core."""
     native = core()
@@ -72,12 +101,12 @@ def _planned(
         native.configure(max(workers, native.status()["limit"]))
 
         def run() -> object:
-            native.plan(number, True, plan)
+            native.plan(number, layout, plan)
             native.reductions(kind is Reduction.ROUNDED)
             try:
                 return call()
             finally:
-                native.plan(number, True, [])
+                native.plan(number, layout, [])
                 native.reductions(False)
 
         return run
@@ -87,6 +116,8 @@ def _planned(
 
 RECIPES: Mapping[str, Recipe] = {
     **{f"loop_{name}": _ufunc(getattr(np, name)) for name in ("add", "sqrt", "exp", "power")},
+    "loop_scale": _laid_out(Layout.BROADCAST),
+    "loop_strided": _laid_out(Layout.STRIDED),
     "loop_max": _reduction(np.maximum, "max", Reduction.EXACT),
     "loop_sum": _reduction(np.add, "sum", Reduction.ROUNDED),
 }

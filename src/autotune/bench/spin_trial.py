@@ -1,0 +1,95 @@
+"""`python -m autotune.bench.spin_trial CPUS`: time calls of BLAS in a row, and loops right after one.
+
+Prints one JSON object: `calls`, the least seconds of each call among several goes, and `loops`, for each of LOOPS the
+seconds of the plain loop and of the one that is cut for all CPUs, pair by pair. `blas_wait` starts it in a fresh
+process whose environment says how long idle BLAS threads spin.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from time import perf_counter
+
+import numpy as np
+
+from autotune.intercept.array_loops import CLASSES, ArrayLoops, Layout, Range
+from autotune.native import core
+
+GOES = 5
+"""The fastest counts: others only slow one down."""
+PAIRS = 5
+"""Of each loop, plain and cut."""
+CHUNK = 65_536
+
+CALLS = {"product 128": 50, "product 512": 3, "QR 256": 3, "QR 512": 1}
+"""Calls in a row, with how many make a go of some milliseconds. Products wake the threads once, QR many times."""
+LOOPS = {
+    "functions": ((np.exp, 1_000_000),),
+    "arithmetic": ((np.add, 1_000_000), (np.add, 4_000_000)),
+}
+"""The cheapest member of each class of loops, with numbers of elements, ascending."""
+
+
+def calls_in_a_row() -> dict[str, float]:
+    """Measure the seconds of each of CALLS."""
+    a, b = (np.random.default_rng(0).random((n, n)) for n in (128, 512))
+    c = b[:256, :256].copy()
+    work: dict[str, Callable[[], object]] = {
+        "product 128": lambda: a @ a,
+        "product 512": lambda: b @ b,
+        "QR 256": lambda: np.linalg.qr(c),
+        "QR 512": lambda: np.linalg.qr(b),
+    }
+    return {name: min(_seconds(work[name], count) for _ in range(GOES)) for name, count in CALLS.items()}
+
+
+def loops_after_a_call(cpus: int) -> dict[str, list[tuple[int, float, float]]]:
+    """Measure each of LOOPS right after a product, plain and cut; nothing without the C core."""
+    native = core()
+    if isinstance(native, str) or cpus < 2:
+        return {}
+    cutting = ArrayLoops(native)
+    native.configure(cpus)
+    if cutting.install() is not None:
+        return {}
+    try:
+        return {
+            kind: [pair for ufunc, n in loops for pair in _pairs(cutting, kind, ufunc, n, cpus)]
+            for kind, loops in LOOPS.items()
+        }
+    finally:
+        cutting.remove()
+
+
+def _pairs(
+    cutting: ArrayLoops, kind: str, ufunc: np.ufunc, n: int, cpus: int
+) -> Iterator[tuple[int, float, float]]:
+    """Yield (elements, seconds plain, seconds cut)."""
+    assert kind in CLASSES
+    square = np.random.default_rng(0).random((512, 512))
+    operands, out = [np.ones(n) for _ in range(ufunc.nin)], np.zeros(n)
+
+    def after_product() -> float:
+        square @ square
+        return _seconds(lambda: ufunc(*operands, out=out), 1)
+
+    for pair in range(1 + PAIRS):
+        cutting.plan(kind, "float64", Layout.CONTIGUOUS, [])
+        plain = after_product()
+        cutting.plan(kind, "float64", Layout.CONTIGUOUS, [Range(1, CHUNK, cpus)])
+        cut = after_product()
+        if pair:  # the first starts the threads
+            yield n, plain, cut
+
+
+def _seconds(call: Callable[[], object], count: int) -> float:
+    begin = perf_counter()
+    for _ in range(count):
+        call()
+    return (perf_counter() - begin) / count
+
+
+if __name__ == "__main__":
+    _seconds(lambda: np.ones((256, 256)) @ np.ones((256, 256)), 3)  # starts the threads, and wakes the CPUs
+    found = {"calls": calls_in_a_row(), "loops": loops_after_a_call(int(sys.argv[1]))}
+    sys.stdout.write(json.dumps(found) + "\n")

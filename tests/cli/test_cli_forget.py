@@ -1,0 +1,89 @@
+"""`autotune forget`."""
+
+import json
+
+import numpy as np  # its BLAS is part of the key of a profile
+import pytest
+from click.testing import CliRunner
+from support.profile_builders import alone, make_entry, of_this_machine
+
+from autotune.cli.program import program
+from autotune.profiles import folders, profile_files
+
+assert np
+
+QR = [make_entry("qr", choice={"blas_threads": 1}, m=n, n=n) for n in (100, 300)]
+LOG = make_entry("log", n=1000)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The user's own profile of this machine."""
+    alone(monkeypatch, tmp_path)
+    path = folders.user_profiles() / "here.yaml"
+    profile_files.write(of_this_machine(*QR, LOG), path)
+    return path
+
+
+def forget(*words):
+    return CliRunner().invoke(program, ["forget", *map(str, words)])
+
+
+def entries(path):
+    return {str(entry.operation) for entry in profile_files.read(path).entries}
+
+
+def test_the_entries_of_one_size_are_removed_and_the_others_stay(own):
+    result = forget("qr", "n=300")
+
+    assert result.exit_code == 0
+    assert "qr" in result.stdout
+    assert str(own) in result.stderr
+    assert entries(own) == {str(QR[0].operation), str(LOG.operation)}
+
+
+def test_without_sizes_all_entries_of_an_operation_are_removed(own):
+    assert forget("qr").exit_code == 0
+    assert entries(own) == {str(LOG.operation)}
+
+
+def test_a_profile_without_entries_can_be_read(own):
+    assert forget("qr", "log").exit_code == 0
+    assert entries(own) == set()
+
+
+def test_entries_of_a_named_file_are_removed(own, tmp_path):
+    other = tmp_path / "other.yaml"
+    profile_files.write(of_this_machine(*QR, LOG), other)
+    before = own.read_bytes()
+
+    assert forget(other, "log").exit_code == 0
+
+    assert entries(other) == {str(entry.operation) for entry in QR}
+    assert own.read_bytes() == before
+
+
+def test_what_was_removed_is_json_with_its_schema(own):
+    said = json.loads(forget("qr", "n=300", "--json").stdout)
+    assert said["schema"] == "autotune.forget/1"
+    assert [len(profile["removed"]) for profile in said["profiles"]] == [1]
+
+
+@pytest.mark.parametrize("words", [("svd",), ("qr", "n=7"), ("no_such_operation",)])
+def test_nothing_is_written_where_no_entry_matches(own, words):
+    before = own.stat().st_mtime_ns, own.read_bytes()
+
+    result = forget(*words)
+
+    assert result.exit_code == 1
+    assert words[0] in result.stderr
+    assert (own.stat().st_mtime_ns, own.read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [((), 2), (("n=3",), 2), (("qr", "n=x"), 2), (("nothing.yaml", "qr"), 1)]
+)
+def test_bad_words_are_refused_before_anything_is_removed(own, words, status):
+    before = own.read_bytes()
+    assert forget(*words).exit_code == status
+    assert own.read_bytes() == before

@@ -1,0 +1,55 @@
+"""The core is off, with a sentence, wherever it was not tried."""
+
+import pytest
+from support.native import CORE, needs_core
+from support.profile_builders import make_entry, of_this_machine
+
+import autotune
+from autotune import native
+from autotune.profiles import folders, profile_files
+
+
+@pytest.fixture(autouse=True)
+def no_wish(monkeypatch):
+    monkeypatch.delenv(native.SWITCH, raising=False)
+
+
+@pytest.mark.parametrize("wish", [None, "force"])
+def test_a_free_threaded_python_runs_without_it_whatever_is_wished(monkeypatch, wish):
+    if wish is not None:
+        monkeypatch.setenv(native.SWITCH, wish)
+    monkeypatch.setattr(native, "python_build", lambda: "free-threaded")
+    assert "free-threaded" in native.core()
+
+
+@needs_core
+@pytest.mark.parametrize(
+    ("name", "tried"), [("TRIED_PYTHON", ((3, 8), (3, 9))), ("TRIED_NUMPY", frozenset({"1.26"}))]
+)
+def test_versions_that_were_not_tried_run_without_it_unless_it_is_forced(monkeypatch, name, tried):
+    monkeypatch.setattr(native, name, tried)
+    refusal = native.core()
+    assert "not tried" in refusal
+    assert "AUTOTUNE_NATIVE=force" in refusal
+    monkeypatch.setenv(native.SWITCH, "force")
+    assert native.core() is CORE
+
+
+def test_it_can_be_turned_off(monkeypatch):
+    monkeypatch.setenv(native.SWITCH, "0")
+    assert "AUTOTUNE_NATIVE=0" in native.core()
+    assert not native.is_installed()
+
+
+@needs_core
+@pytest.mark.parametrize("limit", ["AUTOTUNE_CPUS", "OMP_NUM_THREADS"])
+def test_with_one_cpu_no_loop_is_met(monkeypatch, tmp_path, limit):
+    from support.profile_builders import alone
+
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setenv(limit, "1")
+    choice = {"workers": 2, "chunk": 1000}
+    entries = [make_entry(name, choice=choice, n=10_000) for name in ("loop_add", "loop_sqrt")]
+    profile_files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
+    with autotune.apply():
+        assert autotune.explain().loops is None
