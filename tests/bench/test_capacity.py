@@ -1,5 +1,6 @@
 """The probe of capacity, and the threads that have to rest before it."""
 
+import subprocess
 import sys
 import threading
 import time
@@ -35,6 +36,23 @@ def test_threads_get_work_done_beside_each_other(probe, cpus):
 
     assert all(0.0 <= capacity <= 1.5 * cpus for capacity in capacities)
     assert two.best == max(capacities) > 0.0
+
+
+def test_a_call_is_long_enough_for_two_threads_to_share_the_gil():
+    """The first call of a process loads OpenSSL's digest: taken for a rate, it made calls of 2 iterations."""
+    program = (
+        "from autotune.bench.capacity import CapacityProbe\n"
+        "probe = CapacityProbe(2)\n"
+        "probe.settle()\n"
+        "print(probe.spin_rate)"
+    )
+    rates = [
+        float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    begin = time.perf_counter()
+    pbkdf2_hmac("sha256", b"x", b"y", 100_000)
+    assert sorted(rates)[1] > 0.2 * 100_000 / (time.perf_counter() - begin)
 
 
 def test_one_cpu_has_no_capacity_to_probe(probe):

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.profile_builders import make_entry
+from support.profile_builders import make_entry, with_evidence
 
 from autotune.model.configuration import DEFAULT, Configuration, Method
 from autotune.model.entry import Status
@@ -214,3 +214,39 @@ def test_a_choice_between_has_no_counts_outside_those_of_the_bracketing_sizes(me
     if found not in {None, DEFAULT}:
         counts = [entry.choice.cpus for entry in entries if not entry.choice.is_default]
         assert min(counts) <= found.cpus <= max(counts)
+
+
+def long_array(n=20_000_000, *, times=(1.0, 1.0), choices=(8, 8), name="log"):
+    """The entry for n elements, where a million and ten million were measured."""
+    entries = [
+        with_evidence(
+            make_entry(name, choice=workers and {"workers": workers, "chunk": 65536}, n=size),
+            default_seconds=time * 1e-9 * size,
+        )
+        for size, time, workers in zip((1_000_000, 10_000_000), times, choices, strict=True)
+    ]
+    return choose(entries, Operation(name=name, sizes=(("n", n),)))
+
+
+def test_work_that_is_constant_per_element_has_no_upper_end():
+    found = long_array()
+    assert (found.status, found.choice) == (Status.TUNED, Configuration(workers=8, chunk=65536))
+    assert "n=10000000" in found.reason
+
+
+@pytest.mark.parametrize("times", [(1.0, 1.4), (1.4, 1.0)])
+def test_work_that_still_changes_per_element_ends_at_the_largest_size(times):
+    assert long_array(times=times) is None
+
+
+@pytest.mark.parametrize("choices", [(8, 4), (8, None), (None, 8)])
+def test_two_largest_sizes_that_disagree_claim_nothing_above(choices):
+    assert long_array(choices=choices) is None
+
+
+def test_below_the_smallest_size_nothing_is_claimed():
+    assert long_array(n=999_999) is None
+
+
+def test_only_work_on_arrays_is_open_upwards():
+    assert long_array(name="share") is None

@@ -99,7 +99,10 @@ class CapacityProbe:
             thread.begin(*task)
         together = _spin_until(spin, *task) + sum(thread.result() for thread in self._threads)
         after = _spin_until(spin, iterations, perf_counter(), ALONE_SECONDS)
-        return together / max(before, after)  # a burst that hits one of them must not look like capacity
+        alone = self.spin_rate = max(
+            before, after
+        )  # a burst that hits one of them must not look like capacity
+        return together / alone
 
 
 class _SpinningThread:
@@ -148,7 +151,12 @@ def _spin_until(spin: Spin, iterations: int, begin: float, length: float) -> flo
 
 
 def _first_rate(spin: Spin) -> float:
-    """Measure the rate of one thread with calls of growing length."""
+    """Measure the rate of one thread with calls of growing length.
+
+    The first call of a process loads the digest, which takes as long as thousands of iterations: counted as a rate, it
+    would make calls so short that the threads only wait for the GIL.
+    """
+    spin(1)
     iterations, took = 10, 0.0
     while took < UNIT_SECONDS:
         iterations *= 2

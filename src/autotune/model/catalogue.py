@@ -46,6 +46,11 @@ class Family(StrEnum):
     """The user's own function."""
 
 
+OPEN_UPWARDS = frozenset(
+    {Family.ELEMENTWISE, Family.LOOP, Family.REDUCTION, Family.RANDOM, Family.EXPRESSION}
+)
+"""Families whose work grows with the elements of an array and with nothing else."""
+
 KNOBS: Mapping[Family, tuple[Knob, ...]] = {
     # placement comes first: of the corners of a space, which are tried in order, those without one are first
     Family.LINALG: (Knob.BLAS_THREADS,),

@@ -10,6 +10,9 @@ from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.model.policy import TIE
 
+SAME_TIME = log(1.25)
+"""Log-ratio of the times per element at two sizes up to which they count as equal: caches hold neither array then."""
+
 
 class Seen(NamedTuple):
     """The evidence on a way of working at one measured size."""
@@ -31,6 +34,9 @@ def choose(entries: Sequence[Entry], operation: Operation) -> Entry | None:
     sizes, is least. The optimum wanders with the size, so that it is often the best at neither neighbour. If
     there is no such way, the default. A size without neighbours on both sides is outside.
 
+    Work on an array, element by element, does not change beyond the caches: above the largest measured size its choice
+    holds, if the two largest decided sizes were proved faster in the same way and take as long per element.
+
     An undecided or noisy entry is no neighbour: it does not cut the interval that decided entries span. A size that was
     measured without a result is chosen for as a size in between, where it has decided neighbours.
     """
@@ -38,7 +44,8 @@ def choose(entries: Sequence[Entry], operation: Operation) -> Entry | None:
     exact = next((entry for entry in comparable if entry.operation.size == operation.size), None)
     if exact is not None and not exact.is_silent:
         return exact
-    return _choose_between([entry for entry in comparable if not entry.is_silent], operation) or exact
+    decided = [entry for entry in comparable if not entry.is_silent]
+    return _choose_between(decided, operation) or _choose_above(decided, operation) or exact
 
 
 def _choose_between(entries: Sequence[Entry], operation: Operation) -> Entry | None:
@@ -49,6 +56,37 @@ def _choose_between(entries: Sequence[Entry], operation: Operation) -> Entry | N
     if not below or not above:
         return None
     return _between([one for one in nearest_first if one in below or one in above], operation)
+
+
+def _choose_above(entries: Sequence[Entry], operation: Operation) -> Entry | None:
+    """Choose for an array longer than any measured; None unless the work per element was constant at the end."""
+    from autotune.model.catalogue import OPEN_UPWARDS, row_of  # most programs ask for no size above
+
+    row = row_of(operation.name)
+    if row is None or row.family not in OPEN_UPWARDS or operation.size.keys() != {"n"} or len(entries) < 2:
+        return None
+    smaller, largest = sorted(entries, key=lambda one: one.operation.size["n"])[-2:]
+    if not largest.operation.is_within(operation) or {smaller.status, largest.status} != {Status.TUNED}:
+        return None
+    times = [_seconds_per_element(one) for one in (smaller, largest)]
+    same_way = smaller.choice.without_chunk == largest.choice.without_chunk
+    if not same_way or None in times or abs(log(times[0] / times[1])) > SAME_TIME:  # type: ignore[operator]
+        return None
+    return Entry(
+        operation=operation,
+        status=Status.TUNED,
+        reason=(
+            f"Above the largest measured size, n={largest.operation.size['n']}: proved there and at "
+            f"n={smaller.operation.size['n']}, with the same time per element."
+        ),
+        choice=largest.choice,
+        evidence=Evidence(default_threads=largest.evidence.default_threads),
+    )
+
+
+def _seconds_per_element(entry: Entry) -> float | None:
+    seconds = entry.evidence.default_seconds
+    return seconds / entry.operation.size["n"] if seconds else None
 
 
 def adjacent_sizes(operations: Sequence[Operation]) -> Iterator[tuple[Operation, Operation]]:

@@ -55,7 +55,7 @@ LEAST_SPAN = 4.0
 WORTH = 3.0 * MARGIN
 """Gain, in log-ratio, that is worth further processes."""
 LEAST_BEFORE_DROPPING = 2
-DROP_ERRORS = 1.5
+DROP_ERRORS = 2.0
 """Standard errors by which a candidate may be better than it seems when it is dropped."""
 USUAL_SCATTER = 0.015
 """Standard deviation between processes that is assumed until there are enough of them to tell, in log-ratio."""
