@@ -82,6 +82,14 @@ def compare(
         force = in_force(
             Path(folder), len(runs.variant), variables_only=bool(blas_threads) or environment_only
         )
+    show(words, options, runs, force, as_json=as_json)
+    return 0 if runs.same_status and runs.same_output is not False else FAILED
+
+
+def show(
+    words: tuple[str, ...], options: list[str], runs: "PairedRuns", force: "InForceThere", *, as_json: bool
+) -> None:
+    """Print the speed-up, whether the runs did the same, and what was in force."""
     if as_json:
         print_json("compare/1", {**document(words, options, runs), "in_force": asdict(force)})
     else:
@@ -89,7 +97,6 @@ def compare(
         click.echo(messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
         counts = {name: getattr(force, name) for name in ("calls", "tuned", "loops")}
         click.echo(messages.compared_in_force(force.reason, **counts) if force.processes else force.reason)
-    return 0 if runs.same_status and runs.same_output is not False else FAILED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
