@@ -30,7 +30,4 @@ def smooth(n: int, workers: int = 1, chunk: int = 65_536) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    found = autotune.config("smooth", n=200_000)  # None: nothing was proved faster than the defaults
-    knobs = {} if found is None else {"workers": found.workers or 1, "chunk": found.chunk or 65_536}
-    with autotune.tuned("smooth", n=200_000):  # BLAS threads, if they are part of it
-        print(f"{smooth(200_000, **knobs).mean():.6f}")
+    print(f"{autotune.tuned_call(smooth, n=200_000).mean():.6f}")  # with the knobs that were proved faster

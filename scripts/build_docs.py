@@ -29,6 +29,8 @@ ELSEWHERE = {
 }
 """Pages of the site, and the files that they are made from."""
 
+OPERATIONS = "<!-- operations: scripts/build_docs.py -->"
+
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 
 
@@ -76,7 +78,29 @@ def gather(pages: Path) -> None:
         for path in pages.glob("**/*.md")
     }
     for name, source in {**sources, **ELSEWHERE}.items():
-        (pages / name).write_text(turn_links((ROOT / source).read_text("utf-8"), source, name), "utf-8")
+        text = turn_links((ROOT / source).read_text("utf-8"), source, name)
+        if OPERATIONS in text:
+            text = text.replace(OPERATIONS, "\n".join(operations_table()))
+        (pages / name).write_text(text, "utf-8")
+
+
+def operations_table() -> Iterator[str]:
+    """Yield the lines of the table of the catalogue, with the sizes that calibration takes by itself."""
+    from autotune.bench import ladder
+    from autotune.model.catalogue import CATALOGUE
+
+    yield "| operation | knobs | quick | normal |"
+    yield "|---|---|---|---|"
+    for row in CATALOGUE.values():
+        columns = []
+        for effort in ("quick", "normal"):
+            sizes = ladder.sizes(
+                row, machine_l2=2 << 20, machine_l3=32 << 20, memory_bytes=16 << 30, effort=effort
+            )
+            columns.append(
+                "; ".join(" ".join(f"{name}={value}" for name, value in size.items()) for size in sizes)
+            )
+        yield f"| `{row.name}` | {', '.join(map(str, row.knobs))} | {' | '.join(columns)} |"
 
 
 def publish_schemas(site: Path) -> None:

@@ -15,7 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "src", "examples", "docs", "profiles")
+PARTS = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "src",
+    "scripts",
+    "examples",
+    "docs",
+    "profiles",
+)
 SUFFIXES = {".py", ".pyi", ".c", ".h", ".md", ".sh", ".toml", ".yaml", ".sbatch", ".service", ".ipynb", ""}
 
 OPENING = re.compile(r"\s*(What|Who|Where|How)\b")

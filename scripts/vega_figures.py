@@ -68,7 +68,7 @@ def _written(along: str, digits: str = "1, 2, 5") -> str:
 
 
 def _log(field: str, along: str, title: str | None, label: str) -> Spec:
-    """What is written has a tick on the axis across, and a line through the figure on the upright one."""
+    """Mark text by a tick on the horizontal axis, and by a line through the figure on the vertical one."""
     shown = {"condition": {"test": _written(along), "value": 1}, "value": 0}
     marks = {"grid": False, "tickOpacity": shown} if along == "x" else {"gridOpacity": shown}
     return {

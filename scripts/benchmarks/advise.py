@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How much of the time in NumPy and SciPy does `advise` attribute, at what cost, and does `calibrate -- CMD` foretell?
+"""Attribution of the time in NumPy and SciPy by `advise`, its cost, and the gains foretold by `calibrate -- CMD`.
 
     scripts/benchmarks/run advise                     attribution and overhead of each program of advise_programs.py
     scripts/benchmarks/run advise --gains             also calibrates for each, 2 minutes a program

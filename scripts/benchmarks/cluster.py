@@ -33,7 +33,7 @@ from autotune.profiles.profile_document import decode_profile
 HOSTS = 4
 LIMIT = 0.3
 OURS = {"class", "hosts", "path", "published"}
-"""What the command says of a class beside its profile."""
+"""Fields of a class in the command's output, other than its profile."""
 OPERATIONS = (
     "solve",
     "inv",

@@ -1,4 +1,4 @@
-"""What the daemon costs, and whether it keeps its promises, each as a row with its limit.
+"""Costs and promises of the daemon, each as a row with its limit.
 
 Every row starts a daemon of its own, below a temporary folder and as a host of its own, so that neither profiles nor
 journals of yours are touched. Rows about idle machines want an idle machine: others' load closes the window, and the
@@ -8,7 +8,7 @@ row says that nothing was measured. Prints a table, or JSON with --json; exit co
 
 --scale shortens durations and numbers of repetitions, for a first look; figures that are stated come from 1, which
 takes about an hour: 11 minutes for idle, 6 for periodic and busy, 18 for foreground, 15 for kills. The row idle may
-run beside others in a process of its own. With --json the table goes to stderr as it grows.
+run with others in a process of its own. With --json the table goes to stderr as it grows.
 """
 
 import argparse
@@ -247,7 +247,7 @@ def used(pid: int) -> tuple[float, int, int]:
 
 
 def busy(options: argparse.Namespace) -> Iterator[dict]:
-    """How soon a machine that becomes busy has its CPUs back; and nothing of it is ever published."""
+    """Measure the time until a machine that becomes busy has its CPUs back; nothing of it is published."""
     with daemon(options, quiet_seconds=LOOK_SECONDS / 2, job_seconds=600) as one:
         one.start()
         waits, published = [], 0
@@ -375,7 +375,7 @@ def news(one: Daemon, known: int) -> None:
 
 
 def journal(one: Daemon) -> list[str]:
-    """What was asked, and each finished session."""
+    """Requests, and each finished session."""
     lines: list[str] = []
     for path in one.state.glob("home/autotune/calibration-*.jsonl"):
         text = path.read_text("utf-8", "replace")
@@ -384,7 +384,7 @@ def journal(one: Daemon) -> list[str]:
 
 
 def noticed(options: argparse.Namespace) -> Iterator[dict]:
-    """How soon a change is noticed, and marked stale with its reason."""
+    """Measure the time until a change is noticed, and marked stale with its reason."""
     del options
     quiet = argparse.Namespace(start_below=1e-9, quiet_seconds=60.0, start_waiting=0.05)
     with daemon(quiet) as one, ExitStack() as stack:
@@ -521,9 +521,9 @@ def foreground(options: argparse.Namespace) -> Iterator[dict]:
     pairs = max(2, round(20 * options.scale))
     for number in range(pairs):
         seconds = {}
-        for beside in random.sample([True, False], 2):
+        for is_busy in random.sample([True, False], 2):
             with daemon(options, quiet_seconds=LOOK_SECONDS / 2, job_seconds=600) as one:
-                if beside:
+                if is_busy:
                     one.start()
                     one.ask("tune", operation="svd", sizes={"n": 300 + number})
                     if not one.in_a_trial(options):
@@ -541,7 +541,7 @@ def foreground(options: argparse.Namespace) -> Iterator[dict]:
                     check=True,
                     env=environ,
                 )
-                seconds[beside] = float(done.stdout)
+                seconds[is_busy] = float(done.stdout)
         logs.append(math.log(seconds[True] / seconds[False]))
     half = student.ppf(0.975, len(logs) - 1) * stdev(logs) / math.sqrt(len(logs))
     low, high = (100 * math.expm1(mean(logs) + sign * half) for sign in (-1, 1))

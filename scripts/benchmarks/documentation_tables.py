@@ -138,7 +138,7 @@ def gains(results: Results, names: Sequence[str] = tuple(name for _, name in GAI
 
 
 def calls(results: Results) -> Iterable[str]:
-    """What single calls gain, and what they cost."""
+    """Return the table of gains and costs of single calls."""
     yield "| call | times as fast | or longer by |"
     yield "|---|---|---|"
     for one in (row(results, "runtime", name) for name in CALLS):
@@ -158,7 +158,7 @@ def _doubt(one: Mapping[str, Any]) -> str:
 
 
 def daemon(results: Results) -> Iterable[str]:
-    """What the daemon costs, and how it keeps its promises."""
+    """Return the table of the daemon's costs and promises."""
     yield "| what | at most | measured |"
     yield "|---|---|---|"
     for name, words in DAEMON.items():
@@ -172,7 +172,7 @@ def daemon(results: Results) -> Iterable[str]:
 
 
 def libraries(results: Results) -> Iterable[str]:
-    """What programs gain that use other libraries."""
+    """Return the table of gains of programs that use other libraries."""
     found = results["benchmarks"]["libraries"]
     yield from wrap(
         f"{where_and_when(results, 'libraries')} Above 1 the program is faster with autotune.", 120
@@ -186,7 +186,7 @@ def libraries(results: Results) -> Iterable[str]:
 
 
 def accepted(results: Results) -> Iterable[str]:
-    """How often differences were accepted, over all kinds of noise."""
+    """Return the table of accepted differences over all kinds of noise."""
     yield "| true effect | runs | accepted as faster |"
     yield "|---|---|---|"
     found = results["benchmarks"]["aa"]["results"]
@@ -204,7 +204,7 @@ def accepted(results: Results) -> Iterable[str]:
 
 
 def regret(results: Results) -> Iterable[str]:
-    """How near to the optimum searches come, over all kinds of noise."""
+    """Return the table of searches' distances from the optimum, over all kinds of noise."""
     yield "| searcher | within 2 % of the best | slower than the default by more than 1 % | timings taken |"
     yield "|---|---|---|---|"
     found = results["benchmarks"]["simulated"]["results"]
@@ -220,7 +220,7 @@ def regret(results: Results) -> Iterable[str]:
 
 
 def between(results: Results) -> Iterable[str]:
-    """What is said of sizes between the measured ones is worth, by the kind of noise."""
+    """Return the table of choices between measured sizes, by the kind of noise."""
     yield "| noise | sizes | at least 95 % of the best speed | over 1 % slower than the default | largest loss |"
     yield "|---|---|---|---|---|"
     for one in results["benchmarks"]["transfer"]["results"]:

@@ -45,7 +45,7 @@ def put_figures(folder: Path, results: Mapping[str, Any]) -> None:
 
 
 def accepted(rows: Rows) -> dict[str, Any]:
-    """How often a difference was accepted, by the true effect, for each noise."""
+    """Draw the share of accepted differences by the true effect, for each noise."""
     values = [
         {
             **row,
@@ -95,7 +95,7 @@ def accepted(rows: Rows) -> dict[str, Any]:
 
 
 def regret(rows: Rows) -> dict[str, Any]:
-    """How far from the optimum searches end, for each noise: the line goes from the median to the 95th percentile."""
+    """Draw the distance of searches from the optimum, for each noise, from the median to the 95th percentile."""
     values = [
         {
             "noise": row["noise"],

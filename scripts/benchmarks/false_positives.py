@@ -63,7 +63,7 @@ class Row:
     mean_processes: float
     """That a confirmation took."""
     promise: str | None = None
-    """What the project promises of this row."""
+    """The project's promise about this row."""
     kept: bool = True
 
 

@@ -107,7 +107,7 @@ def write_profile(path: Path) -> None:
 
 
 def outcomes(tests: Sequence[str], folder: str, profile: Path | None = None) -> Outcomes:
-    """How each test came out, by its name; with a profile, switched by it."""
+    """Return the outcome of each test by its name; with a profile, switched by it."""
     report = Path(folder, "report.xml")
     report.unlink(missing_ok=True)
     switched = [] if profile is None else [sys.executable, "-m", "autotune", "run", "--"]
@@ -129,7 +129,7 @@ def outcomes(tests: Sequence[str], folder: str, profile: Path | None = None) -> 
 
 
 def compare(name: str, plain: Outcomes, switched: Outcomes) -> int:
-    """How many tests came out differently; they are printed."""
+    """Print and count the tests that came out differently."""
     print(
         f"{name}: plain {dict(Counter(plain.values()))}, switched {dict(Counter(switched.values()))}",
         flush=True,

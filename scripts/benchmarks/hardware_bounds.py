@@ -1,4 +1,4 @@
-"""What this machine can do at most, as a program with no NumPy loop in it finds out: bytes moved, products.
+"""Bounds of this machine, measured without NumPy's loops: bytes moved, products.
 
 Every usable CPU works at once, on a part of its own. Memory is written by the C library's memset and copied by its
 memmove, whose stores are the best that its authors know. Products are of 768 x 768 matrices in caches, each

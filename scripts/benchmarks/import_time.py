@@ -1,4 +1,4 @@
-"""What autotune costs a program at start: `import autotune`, and `apply()` on top of an imported NumPy.
+"""Cost of autotune at a program's start: `import autotune`, and `apply()` on top of an imported NumPy.
 
 Medians over fresh processes, which take turns, with bytecode written and a profile of 200 entries compiled.
 Exit code 1 if a median is over its limit, or if a module is loaded that a tuned program must not load.

@@ -1,4 +1,4 @@
-"""What the C core does for an unchanged program: long loops of ufuncs, small ones, and loops beside BLAS.
+"""The C core in an unchanged program: long loops of ufuncs, small ones, and loops next to BLAS.
 
 Loops are planned by a profile made for this benchmark: from 100,000 elements on, every usable CPU, 65,536 elements a
 slice. Both sides make the same call of NumPy; `apply()` is around the tuned one. Single calls are measured by
@@ -116,7 +116,7 @@ def into(function: np.ufunc) -> Callable[[int], Call]:
 
 
 def small_add(n: int) -> Callable[[bool], Pair]:
-    """What a loop that is too short to be cut takes longer."""
+    """Measure the added time of a loop that is too short to be cut."""
 
     def make(_quick: bool) -> Pair:
         around = applied()

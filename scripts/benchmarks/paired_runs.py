@@ -65,7 +65,7 @@ class Pair:
     asks: tuple[str, Mapping[str, int]] | None = None
     """The operation and sizes that the profile is asked for."""
     around_plain: Callable[[], AbstractContextManager[object]] = nullcontext
-    """What the calls run in. Entering and leaving it is not timed."""
+    """Context of the calls. Entering and leaving it is not timed."""
     around_tuned: Callable[[], AbstractContextManager[object]] = nullcontext
     share: float = 1.0
     """Work that the tuned call does, in units of the plain one's."""
@@ -86,7 +86,7 @@ class Program:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What came of it. The ratio is plain / tuned: above 1 the program with autotune is faster. Of short calls
+    """The result of a row. The ratio is plain / tuned: above 1 the program with autotune is faster. Of short calls
     it is tuned - plain that counts."""
 
     name: str
@@ -100,14 +100,14 @@ class Row:
     plain_seconds: float | None
     tuned_seconds: float | None
     configuration: str | None
-    """What the profile chose, "default" if nothing."""
+    """The profile's choice, "default" if nothing."""
     problem: str | None = None
     skipped: str | None = None
     """Why it cannot be measured here."""
 
 
 def covered(operation: str, **sizes: int) -> "Configuration":
-    """What the profile chose, plain NumPy included. Raises NotHere if nothing in it speaks for this size."""
+    """Return the profile's choice, plain NumPy included. Raises NotHere if nothing in it speaks for this size."""
     import autotune
     from autotune.model import catalogue
     from autotune.model.configuration import DEFAULT
@@ -125,7 +125,7 @@ def covered(operation: str, **sizes: int) -> "Configuration":
 def main(module: str, doc: str, programs: Mapping[str, Program], *, ask: bool = False) -> int:
     """The command line of a script that compares programs.
 
-    With `ask` each is asked first if it can be measured here, before anybody waits for the machine.
+    With `ask` each is asked first if it can be measured here, before the wait for the machine.
     """
     options = _options(doc, programs)
     if options.side:
@@ -326,7 +326,7 @@ def _side(pair: Pair, side: str) -> float:
 
 
 def _difference(pair: Pair, options: argparse.Namespace) -> float:
-    """What a tuned call takes longer than a plain one. The first call in each surrounding is not timed."""
+    """Measure the added time of a tuned call over a plain one. The first call in each surrounding is not timed."""
     from autotune.bench.statistics import hodges_lehmann
 
     sides = {"plain": (pair.plain, pair.around_plain), "tuned": (pair.tuned, pair.around_tuned)}

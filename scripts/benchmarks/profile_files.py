@@ -1,4 +1,4 @@
-"""What profiles cost: reading our largest one, applying it from its compiled copy, refusing hostile ones.
+"""Costs of profiles: reading our largest one, applying it from its compiled copy, refusing hostile ones.
 
 The largest profile has 10,000 entries, each with all that calibrate writes. `scan` is the time per megabyte until
 its document is built, every check included, and `events` that of libyaml's parser alone, in turns with it; both in

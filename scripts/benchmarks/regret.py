@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How far is the profile's choice from the best there is, on this machine?
+"""Distance of the profile's choice from the best configuration on this machine.
 
     scripts/benchmarks/run regret svd --sizes n=300
     scripts/benchmarks/run regret sqrt --sizes n=1000000 --profile mine.yaml --json
@@ -137,7 +137,7 @@ def _pass(
 
 
 def _capacity(sessions: Sequence[Session]) -> Capacity:
-    """How the machine behaved meanwhile."""
+    """Describe the machine's state meanwhile."""
     capacity = Capacity(usable_cpus=len(affinity() or ()) or 1)
     for session in sessions:
         capacity.add(session)
@@ -159,7 +159,9 @@ def _row(name: str, one: Configuration, oracle: Configuration, second: Estimates
 
 def _print(report: dict[str, object]) -> None:
     profile = f"profile {report['profile'] or 'none'}"
-    print(f"{report['operation']}: {report['configurations']} configurations beside plain NumPy, {profile}")
+    print(
+        f"{report['operation']}: {report['configurations']} configurations other than plain NumPy, {profile}"
+    )
     print(f"{'choice':<12} {'configuration':<36} {'seconds':>10} {'regret':>8}  95 % interval")
     for row in report["results"]:
         print(

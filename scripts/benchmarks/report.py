@@ -1,4 +1,4 @@
-"""How fast a report draws: the page of one full profile, and of 20 compared, in headless Chromium.
+"""Time to draw a report: the page of one full profile, and of 20 compared, in headless Chromium.
 
 Medians over fresh pages, which take turns. `in_view` is when the first screen stands, `drawn` when every figure
 does, both in seconds since the page was asked for; `cpu` is what the page's thread worked for all of it, which a

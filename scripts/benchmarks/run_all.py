@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "course": ["course"],
     "runtime": ["runtime"],
     "native": ["native"],
+    "learn": ["learn", "--json"],
     "trial_costs": ["trial_costs"],
     "libraries": ["libraries"],
     "import": ["import_time"],
@@ -76,7 +77,7 @@ def newest() -> dict[str, Any]:
 
 
 def measured(command: list[str]) -> dict[str, Any]:
-    """What a benchmark prints, with its command, its exit status and the time when it ended."""
+    """Run a benchmark and return its output, command, exit status and the time when it ended."""
     script, *arguments = command
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{script}", *arguments, "--json"],
@@ -100,7 +101,7 @@ def measured(command: list[str]) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures are of."""
+    """Describe the machine of the figures."""
     import numpy as np
 
     from autotune import __version__
@@ -145,9 +146,9 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _write(path: Path, found: dict[str, Any]) -> None:
     path.parent.mkdir(exist_ok=True)
-    beside = path.with_suffix(".partly")
-    beside.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(beside, path)  # noqa: PTH105 - the atomic replacement by its usual name
+    partial = path.with_suffix(".partly")
+    partial.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    os.replace(partial, path)  # noqa: PTH105 - the atomic replacement by its usual name
 
 
 if __name__ == "__main__":

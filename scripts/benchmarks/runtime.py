@@ -1,4 +1,4 @@
-"""What the runtime's calls gain, and what they cost, each against what a careful user could write instead.
+"""Gains and costs of the runtime's calls, each against what a careful user could write instead.
 
 Prints a table, with --json JSON. A ratio is the other program's time / the time with autotune: above 1
 autotune is faster. `*_share` is how much of the machine's bandwidth or of its flops is reached, found in the same

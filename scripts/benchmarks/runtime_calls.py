@@ -21,7 +21,7 @@ SIDE = 4
 SIZES = (10, 100, 1000)
 
 NOWHERE = {"AUTOTUNE_STATE_DIR": os.devnull}
-"""What the processes count is not left for a daemon."""
+"""Environment in which the processes' counts are not left for a daemon."""
 
 
 def small(length: int, *, given: bool) -> Callable[[bool], Pair]:

@@ -1,7 +1,7 @@
 """Rows of runtime: sqrt(x*y + z) over 10 million numbers, with scratch, and by others' means.
 
 Everybody has the workers that the profile gives map_blocks. Plain NumPy makes its result anew; so does map_blocks
-beside it. The others write into an array that is there, each in the way its documentation shows.
+next to it. The others write into an array that is there, each in the way its documentation shows.
 """
 
 from collections.abc import Callable

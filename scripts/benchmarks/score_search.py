@@ -43,7 +43,7 @@ from benchmarks.searchers import SEARCHERS, Space, is_available
 EQUAL = 0.002
 """Regret added to both sides of a ratio: two searches that both end within 0.2 % of the optimum are equally good."""
 CLOCK_SECONDS = 1e-9
-"""What no clock of Python tells from nothing."""
+"""Seconds that no clock of Python tells from zero."""
 AGE_SECONDS = 1e10
 """Three hundred years: no trial took longer, and ratios of times stay numbers."""
 
@@ -291,7 +291,7 @@ def cell(text: str) -> Value:
 
 
 def numeric(cells: Iterable[str]) -> bool:
-    """Is everything that stands in a column a number? Empty cells are nothing there; beside words, a word."""
+    """Is everything that stands in a column a number? Empty cells are nothing there; next to words, a word."""
     return not any(isinstance(cell(text), str) for text in cells if text.strip())
 
 

@@ -188,7 +188,7 @@ SEARCHERS: Mapping[str, Searcher] = {
 }
 
 NEEDS: Mapping[str, str] = {"gp": "torch", "smac": "smac"}
-"""Modules that a searcher needs beside those of the project."""
+"""Modules that a searcher needs in addition to those of the project."""
 
 
 def is_available(searcher: str) -> bool:

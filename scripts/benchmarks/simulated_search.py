@@ -48,7 +48,7 @@ AMPLE_SECONDS = 1e7
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What one search came to on one machine."""
+    """Result of one search on one machine."""
 
     regret: float
     against_default: float
@@ -62,7 +62,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What a search chose, and the time over the default's that it says it takes."""
+    """A search's choice, and its claimed time over the default's."""
 
     choice: Configuration
     ratio: float
@@ -102,7 +102,7 @@ def parse() -> argparse.Namespace:
 
 
 def common_options(description: str | None) -> argparse.ArgumentParser:
-    """What every benchmark on simulated machines can be told."""
+    """Options of every benchmark on simulated machines."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -161,7 +161,7 @@ def compared(task: Task, noise: str, seed: int, searchers: Sequence[str]) -> lis
 
 
 def entries(task: Task, bench: Bench, seed: int = 0, known: Sequence[Profile] = ()) -> list[Entry]:
-    """What `autotune calibrate` decides for the task's operations."""
+    """Return the decisions of `autotune calibrate` for the task's operations."""
     request = Request(
         operations=(task.kind.name,),
         sizes=tuple(operation.size for operation in task.operations),
@@ -183,7 +183,7 @@ def entries(task: Task, bench: Bench, seed: int = 0, known: Sequence[Profile] = 
 
 
 def search_autotune(task: Task, bench: SimulatedBench, allowed: int) -> Claim:
-    """What `autotune calibrate` does."""
+    """The search of `autotune calibrate`."""
     del allowed
     entry = entries(task, bench)[0]
     return Claim(

@@ -135,7 +135,7 @@ def show(row: Row) -> str:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Folders of our own: nobody's profiles are read or changed."""
+    """Use folders of our own: no user's profiles are read or changed."""
     before = dict(os.environ)
     for name in ("CONFIG", "STATE", "CACHE", "DATA"):
         os.environ[f"XDG_{name}_HOME"] = str(folder / name.lower())
@@ -172,7 +172,7 @@ def key(number: int = 0) -> Key:
 
 
 def profile(host: str, count: int, *, of: Key, created: str = "2026-01-02T03:04:05+00:00") -> Profile:
-    """What a host may have measured."""
+    """Return a profile that a host may have measured."""
     luck = sum(host.encode())
     entries = tuple(
         Entry(
@@ -367,7 +367,7 @@ def write(address: str, number: int, seconds: float) -> dict[str, tuple[str, int
 
 
 def read(address: str, seconds: float) -> dict[str, int]:
-    """Read the class for so long; everything that was refused is torn, for nobody publishes anything bad."""
+    """Read the class for so long; everything that was refused is torn, since nothing bad is published."""
     store = open_store(address)
     found = {"torn": 0, "files": 0, "reads": 0}
     end = monotonic() + seconds
@@ -424,7 +424,7 @@ def warm_start(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
 
 
 def relatives(task: Any, seed: int, calibrated: Any) -> Iterator[tuple[str, list[Profile]]]:
-    """What is known of the machine beforehand: what a relative of it found."""
+    """Prior knowledge of the machine: the choices of a relative."""
     import numpy as np
 
     computer = task.computer

@@ -1,6 +1,6 @@
-"""Where the time of a calibration goes: timed samples as a share of the wall time, and the parts of the rest.
+"""Parts of a calibration's time: timed samples as a share of the wall time, and the parts of the rest.
 
-Visits as confirmation makes them: one candidate beside the default, in a process of its own, eight pairs or 0.4 s.
+Visits as confirmation makes them: one candidate next to the default, in a process of its own, eight pairs or 0.4 s.
 With `--processes` the forked trial processes are compared with interpreters that were started for the occasion: the
 time of plain calls in either, as the ratio of medians over processes. It should be 1 within its interval.
 

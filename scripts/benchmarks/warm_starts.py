@@ -36,7 +36,7 @@ from benchmarks.simulated_search import common_options, entries
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What a choice for one size is worth."""
+    """The value of a choice for one size."""
 
     regret: float
     against_default: float
@@ -77,7 +77,7 @@ def transferred(measured: Task, between: Task, noise: str, seed: int) -> Iterato
 
 
 def first_trials(task: Task, operation: Operation, taught: Sequence[Profile]) -> list[Configuration]:
-    """What calibrate tries first, as the exploration does it."""
+    """Return the first configurations that calibrate tries, as the exploration does."""
     suggested = suggestions(taught, operation, task.computer.cpus)
     grid = widened(task.grid(operation), suggested)
     points = (nearest(grid, one) for one in suggested)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from autotune.runtime.shared_arrays import shared as shared
     from autotune.runtime.task_executor import executor as executor
     from autotune.runtime.tuned import tuned as tuned
+    from autotune.runtime.tuned import tuned_call as tuned_call
     from autotune.search.api import calibrate as calibrate
 
 _HOMES = {
@@ -36,6 +37,7 @@ _HOMES = {
     "reduce_blocks": "runtime.array_calls",
     "shared": "runtime.shared_arrays",
     "tuned": "runtime.tuned",
+    "tuned_call": "runtime.tuned",
     "usable_cpus": "runtime.cpu_count",
     "workload": "runtime.naming",
 }

@@ -38,8 +38,10 @@ def test_threads_are_set_for_every_library_at_once():
     )
 
 
-def test_apart_the_other_libraries_get_what_workers_says():
-    variables = Command(words=("solve",), separate=True).variables(Configuration(blas_threads=1, workers=4))
+def test_apart_the_other_libraries_get_what_openmp_threads_says():
+    variables = Command(words=("solve",), separate=True).variables(
+        Configuration(blas_threads=1, openmp_threads=4)
+    )
     assert (variables["OPENBLAS_NUM_THREADS"], variables["NUMEXPR_NUM_THREADS"]) == ("1", "4")
 
 

@@ -3,12 +3,23 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from support.profile_builders import alone
+from support.shown_profiles import SVD
 
 from autotune.cli.env import env
+from autotune.cli.program import program
 from autotune.cli.run import run
+from autotune.host.usable_cpus import usable_cpus
+from autotune.model.configuration import Configuration
+from autotune.model.entry import Status
+from autotune.model.operation import Operation
+from autotune.model.profile import Profile
+from autotune.profiles import profile_files
+from autotune.profiles.resolve import here
 from autotune.runtime.process_threads import ProcessChoice
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -115,3 +126,98 @@ def test_run_says_in_one_line_what_it_did_and_quiet_leaves_it_out():
         "autotune run: BLAS threads of the process are 3. 3 BLAS threads, as asked.\n"
     )
     assert autotune("-q", sys.executable, "-c", code).stderr == ""
+
+
+@pytest.fixture
+def tuned_here(tmp_path, monkeypatch):
+    """This machine with a profile that holds tuned commands; returns how to run one, and what takes its place."""
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "named.yaml"))
+    replaced = {}
+
+    def replace_process(words, environ):
+        replaced.update(words=words, environ=environ)
+        return 0
+
+    monkeypatch.setattr("autotune.cli.run.replace_process", replace_process)
+
+    def invoke(*words, choice, name="command.simulate", status=Status.TUNED):
+        replaced.clear()
+        entry = replace(SVD, operation=Operation(name=name), status=status, choice=choice)
+        profile = Profile(key=here(*usable_cpus()).key, entries=(entry,))
+        profile_files.write(profile, tmp_path / "named.yaml")
+        return CliRunner().invoke(program, ["run", *words]), replaced
+
+    return invoke
+
+
+ONE_THREAD = Configuration(blas_threads=1)
+
+
+def test_a_tuned_command_runs_with_what_was_measured_and_says_so(tuned_here):
+    done, replaced = tuned_here("--", "python", "simulate.py", choice=ONE_THREAD)
+    assert replaced["words"] == ("python", "simulate.py")
+    assert replaced["environ"]["OPENBLAS_NUM_THREADS"] == replaced["environ"]["OMP_NUM_THREADS"] == "1"
+    assert "AUTOTUNE_START" not in replaced["environ"]
+    (line,) = done.stderr.splitlines()
+    assert "command.simulate" in line
+    assert "blas_threads=1" in line
+
+
+def test_quiet_leaves_out_the_line_about_a_tuned_command(tuned_here, monkeypatch):
+    done, replaced = tuned_here("--", "python", "simulate.py", choice=ONE_THREAD)
+    assert done.stderr
+    quiet = CliRunner().invoke(program, ["run", "-q", "--", "python", "simulate.py"])
+    assert (quiet.stderr, replaced["environ"]["OMP_NUM_THREADS"]) == ("", "1")
+
+
+def test_places_of_a_tuned_command_are_filled(tuned_here):
+    chosen = Configuration(blas_threads=1, workers=1, chunk=500)
+    _, replaced = tuned_here("--", "./simulate", "-j{workers}", "--block={chunk}", choice=chosen)
+    assert replaced["words"] == ("./simulate", "-j1", "--block=500")
+
+
+@pytest.mark.parametrize(
+    ("words", "choice", "status", "environ", "says"),
+    [
+        (("--", "./simulate"), Configuration(blas_threads=1, workers=1), Status.TUNED, {}, "{workers}"),
+        (
+            ("--", "./simulate"),
+            Configuration(),
+            Status.DEFAULT_KEPT,
+            {},
+            "nothing was proved faster",
+        ),
+        (("--", "./simulate"), ONE_THREAD, Status.TUNED, {"NUMBA_NUM_THREADS": "2"}, "NUMBA_NUM_THREADS"),
+        (("--", "./simulate"), Configuration(blas_threads=4096), Status.TUNED, {}, "more CPUs"),
+        (("--name", "other", "--", "./simulate"), ONE_THREAD, Status.TUNED, {}, "command.other"),
+    ],
+)
+def test_a_tuned_command_that_cannot_be_used_runs_as_others_and_says_why(
+    tuned_here, monkeypatch, words, choice, status, environ, says
+):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    done, replaced = tuned_here(*words, choice=choice, status=status)
+    assert replaced["environ"]["AUTOTUNE_START"] == "apply"
+    assert says in done.stderr
+
+
+def test_what_options_ask_for_goes_before_a_tuned_command(tuned_here):
+    _, replaced = tuned_here("--reductions", "--", "./simulate", choice=ONE_THREAD)
+    assert replaced["environ"]["AUTOTUNE_START"] == "apply+reductions"
+    _, replaced = tuned_here("--learn", "--", "./simulate", choice=ONE_THREAD)
+    assert replaced["environ"]["AUTOTUNE_START"] == "apply+learn"
+    done, _ = tuned_here("--name", "simulate", "--children", "--", "./simulate", choice=ONE_THREAD)
+    assert done.exit_code == 2
+
+
+def test_a_name_finds_the_command_that_was_tuned_under_it(tuned_here):
+    _, replaced = tuned_here("--name", "mine", "--", "./x", choice=ONE_THREAD, name="command.mine")
+    assert replaced["environ"]["OMP_NUM_THREADS"] == "1"
+
+
+def test_switched_off_a_tuned_command_runs_as_it_stands(tuned_here, monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_DISABLE", "1")
+    _, replaced = tuned_here("--", "./simulate", choice=ONE_THREAD)
+    assert "OMP_NUM_THREADS" not in replaced["environ"]

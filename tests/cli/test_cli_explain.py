@@ -87,3 +87,10 @@ def test_a_function_whose_profile_is_refused_is_not_called_unknown(machine):
     (machine / "named.yaml").write_text("schema: 99\n")
     result = said("step")
     assert (result.exit_code, "its profile is among those" in result.stderr) == (1, True)
+
+
+def test_a_tuned_command_is_found_by_the_name_of_its_script(machine):
+    command = replace(SVD, operation=Operation(name="command.simulate"))
+    profile_files.write(Profile(key=here(*usable_cpus()).key, entries=(command,)), machine / "named.yaml")
+    operations = json.loads(said("simulate", "--json").stdout)["operations"]
+    assert [row["choice"] for row in operations] == [{"blas_threads": 1}]

@@ -66,7 +66,7 @@ def agree(mine, numpys):
         same(mine, numpys)
 
 
-many = settings(max_examples=150)
+many = settings(max_examples=60)
 
 
 @many

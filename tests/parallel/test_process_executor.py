@@ -9,7 +9,7 @@ import textwrap
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
-import numpy as np  # noqa: F401 - its BLAS is what is counted
+import numpy as np
 import pytest
 from support import process_tasks
 
@@ -27,6 +27,13 @@ class Refusing:
 
     def __reduce__(self):
         raise TypeError("no pickle of this")
+
+
+@pytest.fixture(scope="module")
+def single():
+    """One worker for all tests that leave it as it was."""
+    with ProcessExecutor(1) as executor:
+        yield executor
 
 
 @pytest.mark.parametrize("workers", [0, -1])
@@ -92,16 +99,35 @@ def test_workers_are_processes_with_the_blas_threads_and_the_environment_of_the_
 
 
 @pytest.mark.real
-def test_errors_come_back_and_keyword_arguments_arrive_and_an_event_loop_takes_it():
-    async def main(executor):
-        return await asyncio.get_running_loop().run_in_executor(executor, sum, [1, 2])
+def test_errors_come_back_and_keyword_arguments_arrive_and_an_event_loop_takes_it(single):
+    async def main():
+        return await asyncio.get_running_loop().run_in_executor(single, sum, [1, 2])
 
-    with ProcessExecutor(1) as executor:
-        with pytest.raises(LookupError, match="not here"):
-            executor.submit(process_tasks.fail).result(60)
-        assert executor.submit(dict, function=1, text=2).result(60) == {"function": 1, "text": 2}
-        assert executor.submit(process_tasks.is_inside).result(60) is False
-        assert asyncio.run(main(executor)) == 3
+    with pytest.raises(LookupError, match="not here"):
+        single.submit(process_tasks.fail).result(60)
+    assert single.submit(dict, function=1, text=2).result(60) == {"function": 1, "text": 2}
+    assert single.submit(process_tasks.is_inside).result(60) is False
+    assert asyncio.run(main()) == 3
+
+
+class Counter:
+    """A callable whose state changes between tasks."""
+
+    count = 0
+
+    def __call__(self):
+        return self.count
+
+
+@pytest.mark.real
+def test_a_callable_that_changes_between_tasks_runs_as_it_is_at_each(single):
+    counter, weights = Counter(), np.zeros(3)
+    total = partial(np.sum, weights)
+    for number in (1, 2):
+        counter.count = number
+        weights += 1
+        assert single.submit(counter).result(60) == number
+        assert single.submit(total).result(60) == 3 * number
 
 
 @pytest.mark.real

@@ -170,9 +170,8 @@ def test_inheriting_needs_children_that_are_forked():
 
 @pytest.mark.parametrize("method", [Method.MEMFD, Method.RAW_ARRAY, Method.QUEUE, Method.ARGUMENT])
 def test_spawned_processes_do_it_too(method):
-    out = np.zeros(ARRAY.shape)
+    out = np.zeros(ARRAY.shape) if method in {Method.MEMFD, Method.QUEUE} else None
     assert np.array_equal(mapped(np.negative, out=out, method=method, workers=2, context=SPAWN), -ARRAY)
-    assert np.array_equal(mapped(np.negative, method=method, workers=2, context=SPAWN), -ARRAY)
 
 
 def centre(block):

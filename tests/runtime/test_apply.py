@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.native import needs_core
 from support.profile_builders import make_entry, of_this_machine
 from support.programs import printed
 
@@ -147,9 +148,21 @@ def test_the_switch_turns_everything_off(monkeypatch):
 def test_one_line_is_logged_for_those_who_listen(caplog):
     with caplog.at_level(logging.INFO, logger="autotune"):
         autotune.apply()
-    assert caplog.messages == [
-        "BLAS threads left alone. No entry about BLAS threads fits this machine. Profiles speak for 0 operations."
-    ]
+    (message,) = caplog.messages
+    assert "BLAS threads of the process left alone. No entry about BLAS threads fits this machine." in message
+    assert message.endswith("Profiles speak for 0 operations.")
+
+
+@needs_core
+def test_the_text_begins_with_what_is_on():
+    write(entry())
+    with autotune.apply() as applied:
+        assert str(applied).startswith(
+            "Per-call switching is on: 1 operation tuned. BLAS threads of the process"
+        )
+    assert str(applied).startswith("BLAS threads of the process")
+    with autotune.apply(per_call=False) as applied:
+        assert str(applied).startswith("BLAS threads of the process")
 
 
 def test_many_threads_may_apply_and_restore_at_once():

@@ -27,6 +27,7 @@ def profile(fresh):
         make_entry("svd", m=2000, n=2000),
         make_entry("matmul", choice={"blas_threads": 1}, m=2, k=3, n=4),
         make_entry("simulate", choice={"blas_threads": 1}, steps=5),
+        make_entry("smooth", choice={"blas_threads": 1, "workers": 1, "chunk": 7}, n=100),
         make_entry("temporaries", choice={"allocator": "retain"}, n=10),
     )
     profile_files.write(made, folders.user_profiles() / "mine.yaml")
@@ -162,3 +163,25 @@ def test_an_allocator_that_this_process_cannot_have_is_left_out(monkeypatch):
     monkeypatch.setattr("autotune.controls.allocator.supported", lambda: "not here")
     with autotune.tuned("temporaries", n=10) as chosen:
         assert chosen is not None
+
+
+def smooth(*, n, workers=3, chunk=10, label=""):
+    return n, workers, chunk, label, blas.current()
+
+
+def test_a_function_is_called_with_the_knobs_and_threads_that_were_measured():
+    assert autotune.tuned_call(smooth, n=100, label="x") == (100, 1, 7, "x", 1)
+
+
+def test_a_knob_that_the_caller_gives_stays():
+    assert autotune.tuned_call(smooth, n=100, chunk=5)[:3] == (100, 1, 5)
+
+
+@pytest.mark.parametrize("n", [99, 101])
+def test_a_function_is_called_as_it_stands_where_nothing_was_measured(n):
+    assert autotune.tuned_call(smooth, n=n) == (n, 3, 10, "", blas.current())
+
+
+def test_a_function_without_a_name_or_an_entry_is_called_as_it_stands():
+    assert autotune.tuned_call(lambda n: n, n=100) == 100
+    assert autotune.tuned_call(autotune.workload(name="never_measured")(smooth), n=100)[:3] == (100, 3, 10)

@@ -4,6 +4,8 @@ import ctypes.util
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -29,6 +31,35 @@ def needs_root() -> None:
     """Skip the test for any other user."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         pytest.skip("needs root")
+
+
+@contextmanager
+def control_group(
+    controller: str, first: Mapping[str, str], second: Mapping[str, str]
+) -> Iterator[list[str]]:
+    """Make a group of version 1 or 2 with these limits, and yield the command that starts a program in it."""
+    groups = Path("/sys/fs/cgroup")
+    places = [(groups / controller, first), (groups, second), (groups / "unified", second)]
+    root, limits = next((place for place in places if _offers(place[0], controller)), (groups, {}))
+    group = root / f"autotune-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip(f"needs a control group for {controller}")
+    try:
+        for name, value in limits.items():
+            (group / name).write_text(value)
+        yield ["sh", "-ec", f'echo $$ >{group}/cgroup.procs\nexec "$@"', "sh"]
+    finally:
+        group.rmdir()
+
+
+def _offers(root: Path, controller: str) -> bool:
+    """Can groups below this one limit what the controller counts?"""
+    handed_down = root / "cgroup.subtree_control"
+    if handed_down.exists():
+        return controller in handed_down.read_text().split()
+    return root.name == controller and (root / "cgroup.procs").exists()
 
 
 def libgomp_library(folder: Path) -> Path:

@@ -35,7 +35,7 @@ class Recording:
     def __init__(self):
         self.asked = []
 
-    def decide(self, operation, dtype, sizes):
+    def decide(self, operation, dtype, sizes, *, follows=False):
         calls = CORE.Calls(operation, dtype, sizes)
         self.asked.append(calls)
         return calls

@@ -1,8 +1,8 @@
 """Measures a whole command: every run is a process of its own, timed from its start to its end.
 
 Meaning of a Configuration: `blas_threads` are the threads of every library, set by their environment
-variables, or of BLAS libraries alone where the others' are tuned apart; `workers` and `chunk` stand for
-`{workers}` and `{chunk}` in the arguments, or `workers` for the threads of the other libraries.
+variables, or of BLAS libraries alone where `openmp_threads` sets those of the others; `workers` and `chunk` stand for
+`{workers}` and `{chunk}` in the arguments.
 """
 
 import math
@@ -55,8 +55,12 @@ class Command:
     @property
     def knobs(self) -> tuple[Knob, ...]:
         """Knobs of the command."""
-        workers = self.workers is not None or self.separate
-        named = {Knob.BLAS_THREADS: True, Knob.WORKERS: workers, Knob.CHUNK: self.chunk is not None}
+        named = {
+            Knob.BLAS_THREADS: True,
+            Knob.OPENMP_THREADS: self.separate,
+            Knob.WORKERS: self.workers is not None,
+            Knob.CHUNK: self.chunk is not None,
+        }
         return tuple(knob for knob, there in named.items() if there)
 
     def arguments(self, configuration: Configuration) -> list[str]:
@@ -73,8 +77,7 @@ class Command:
         threads = configuration.blas_threads
         if threads is None:
             return {}
-        others = configuration.workers if self.separate else None
-        return thread_variables.whole(threads, others or threads)
+        return thread_variables.whole(threads, configuration.openmp_threads or threads)
 
     def line(self, configuration: Configuration) -> str:
         """Return the line to type in a shell."""
@@ -241,7 +244,7 @@ class CommandBench:
 
     def _once(self, configuration: Configuration) -> tuple[float | Failure, str]:
         """Run once; returns seconds or metric, and the printed text."""
-        limit = self._limit(configuration)
+        limit = min(self._patience, FACTOR_OF_DEFAULT * self._slowest + 1.0)
         environ = {**self._environ, **self.command.variables(configuration)}
         words = self.command.arguments(configuration)
         kills = resource_limits.oom_kills()
@@ -265,12 +268,6 @@ class CommandBench:
                 ending.seconds if self._slowest is math.inf else max(ending.seconds, self._slowest)
             )
         return value, printed
-
-    def _limit(self, configuration: Configuration) -> float:
-        """Return the seconds that a run may take."""
-        if configuration.is_default:
-            return self._patience
-        return min(self._patience, FACTOR_OF_DEFAULT * self._slowest + 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.model import units
 from autotune.model.allocation import Limit
+from autotune.model.catalogue import COMMANDS
 from autotune.model.configuration import Configuration
 from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.units import count_of
@@ -447,9 +448,49 @@ BY_TIME = "by its time"
 BY_METRIC = "by the number that it prints"
 
 
-def entry_written(path: object, name: str) -> str:
-    """Name the file that the entry of a command was written to."""
-    return f"The profile {path} holds it as {name}."
+def entry_written(path: object, name: str, *, own_name: bool) -> str:
+    """Name the file that the entry of a command was written to, and the verbs that use it; `own_name`: by --name."""
+    short = name.removeprefix(COMMANDS)
+    option = f" --name {short}" if own_name else ""
+    return (
+        f"The profile {path} holds it as {name}: `autotune run{option} -- CMD` uses it, `autotune explain {short}` "
+        f"shows it."
+    )
+
+
+def no_tuned_command(name: str) -> str:
+    """`run --name` names a command that was not tuned."""
+    return (
+        f"No profile here holds {name}; `autotune tune --name {name.removeprefix(COMMANDS)} -- CMD` makes it."
+    )
+
+
+def command_as_it_stands(name: str) -> str:
+    """A command that was tuned without a gain."""
+    return f"{name} was tuned, and nothing was proved faster than the command as it stands."
+
+
+def command_of_more_cpus(name: str, configuration: object, usable_cpus: int) -> str:
+    """A tuned command whose threads do not fit the CPUs."""
+    return f"{name} is not used: it was tuned for more CPUs ({configuration}) than the {usable_cpus} usable here."
+
+
+def command_without_place(name: str, place: object) -> str:
+    """A tuned command that lacks a place for a value."""
+    return (
+        f"{name} is not used: it was tuned with {place} in its arguments, which this command does not have."
+    )
+
+
+def command_of_own_variables(name: str, names: Sequence[str]) -> str:
+    """A tuned command, whose thread variables the user has set otherwise."""
+    return f"{name} is not used: it was tuned with another value of {', '.join(names)} than you have set."
+
+
+def running_tuned(name: str, configuration: object, speedup: float | None) -> str:
+    """Describe the run of a command that was tuned as a whole."""
+    gain = "" if speedup is None else f", {units.speedup(speedup)} as fast as the command as it stands"
+    return f"autotune run: {name} as `autotune tune` measured it: {configuration}{gain}."
 
 
 def no_place(option: str, place: str) -> str:
@@ -462,7 +503,6 @@ def no_values(place: str, option: str) -> str:
     return f"The command has {place}: give the values to try, its usual one first, as {option} 10000,100000."
 
 
-NO_PLACE_TO_SEPARATE = "--separate cannot be combined with {workers}: both would be the number of workers."
 MAXIMIZE_WITHOUT_METRIC = "--maximize says what to do with a number; name the number with --metric."
 
 
@@ -716,7 +756,10 @@ def history_written(path: object, count: int) -> str:
 # --- a command that is run --------------------------------------------------------------------
 
 ONLY_VARIABLES = (
-    "--blas-threads and --environment-only set variables only; --reductions and --children are for more."
+    "--blas-threads and --environment-only set variables only; --reductions, --learn and --children do more."
+)
+NAME_ALONE = (
+    "--name asks for what `tune` chose; --blas-threads, --reductions, --learn and --children ask for more."
 )
 NO_SUCH_COMMAND = "there is no such command"
 
@@ -725,8 +768,14 @@ def as_asked(threads: int) -> str:
     return f"{count_of(threads, 'BLAS thread')}, as asked."
 
 
-def running(threads: int | None, reason: str, *, calls: bool, user_limit: int | None) -> str:
-    """Describe the effect of `run` on the command; `calls` if calls and loops of its Pythons are tuned, too."""
+def running(
+    threads: int | None, reason: str, *, calls: bool, user_limit: int | None, text: str | None = None
+) -> str:
+    """Describe the effect of `run` on the command; `calls` if calls and loops of its Pythons are tuned, too.
+
+    `text` says why the choice of `tune` for it is not used.
+    """
+    reason = reason if text is None else f"{reason} {text}"
     rest = ", calls and loops of its Pythons as measured" if calls else ""
     if threads is not None and user_limit is not None:
         return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}){rest}."

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import click
 
 from autotune.cli import messages
+from autotune.cli.command_name import TunedCommand, tuned_command
 from autotune.cli.env import choose, threads_option
 from autotune.cli.terminal import note, write_error
 from autotune.controls import thread_variables
@@ -23,14 +24,20 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
 @click.option(
     "--environment-only", is_flag=True, help="Set variables only: one thread count for the process."
 )
+@click.option("--name", metavar="NAME", help="The command's name in the profile; else the script's.")
 @click.option("--reductions", is_flag=True, help="Also compute sums on several CPUs: their last bits differ.")
+@click.option(
+    "--learn", is_flag=True, help="Also try other thread counts for calls without an entry, and learn."
+)
 @click.option("--children", is_flag=True, help="Also in the Pythons that those of the command start.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def run(
     *,
     blas_threads: int | None,
     environment_only: bool,
+    name: str | None,
     reductions: bool,
+    learn: bool,
     children: bool,
     command: tuple[str, ...],
 ) -> int:
@@ -39,8 +46,10 @@ def run(
     Every Python that the command is or starts (a script, pytest, a console script, one in a make file) calls
     autotune.apply() once it has loaded NumPy, with no change to the program. autotune has to be installed
     for that Python, and -I, -E and -S keep it from working. What those Pythons start runs as without it, unless
-    there is --children. BLAS threads for the whole process, and how long idle ones spin, are set in the
-    environment, which is all that --environment-only does; --blas-threads sets that count alone.
+    there is --children. A command that `autotune tune` has proved a choice for runs with that choice instead, in
+    variables of the environment, unless an option asks for something else. BLAS threads for the whole process, and how
+    long idle ones spin, are set in the environment, which is all that --environment-only does; --blas-threads sets that
+    count alone.
 
     The command takes the place of autotune and its exit status is the one you get: 127 if it is not found, 126 if it
     cannot be executed. Variables that you have set stay as they are. One line on standard error says what was set, or
@@ -50,25 +59,36 @@ def run(
     Examples:
       autotune run -- python simulate.py --steps 100
       autotune run --reductions -- pytest
+      autotune run --learn -- python serve.py
       autotune run --blas-threads 1 -- make test
     """
     only = environment_only or blas_threads is not None
-    if only and (reductions or children):
+    if only and (reductions or learn or children):
         raise click.UsageError(messages.ONLY_VARIABLES)
+    otherwise = blas_threads is not None or reductions or learn or children
+    if otherwise and name is not None:
+        raise click.UsageError(messages.NAME_ALONE)
+    tuned = None if otherwise else tuned_command(command, name=name)
+    if isinstance(tuned, TunedCommand):
+        note(printable(messages.running_tuned(tuned.name, tuned.choice, tuned.speedup)))
+        return replace_process(tuned.words, {**os.environ, **tuned.variables})
     choice = choose(blas_threads)
     threads = choice.blas_threads
     variables = thread_variables.exports(threads, os.environ)
     limit = None if variables else thread_variables.user_limit(os.environ)
-    note(printable(messages.running(threads, choice.reason, calls=not only, user_limit=limit)))
+    note(printable(messages.running(threads, choice.reason, calls=not only, user_limit=limit, text=tuned)))
     variables = thread_variables.exports(threads, os.environ, others=choice.variables)
     if not only:
-        variables |= startup_variables(os.environ, reductions=reductions, children=children)
+        variables |= startup_variables(os.environ, reductions=reductions, learn=learn, children=children)
     return replace_process(command, {**os.environ, **variables})
 
 
-def startup_variables(environ: Mapping[str, str], *, reductions: bool, children: bool) -> dict[str, str]:
+def startup_variables(
+    environ: Mapping[str, str], *, reductions: bool, children: bool, learn: bool = False
+) -> dict[str, str]:
     """Return variables that have a Python call apply() from its start (`runtime/startup/sitecustomize.py`)."""
-    variables = _startup(environ, "reductions" if reductions else "apply")
+    wishes = ["apply", *(["reductions"] if reductions else []), *(["learn"] if learn else [])]
+    variables = _startup(environ, "+".join(wishes))
     return {**variables, "AUTOTUNE_START_CHILDREN": "1"} if children else variables
 
 

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import click
 
 from autotune.bench.command_bench import Command, Metric
 from autotune.cli import messages
+from autotune.cli.command_name import command_name
 from autotune.cli.options import json_option, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.progress import progress
@@ -16,11 +16,8 @@ from autotune.cli.terminal import note, print_json
 from autotune.cli.write_outcome import Kept, keep, place
 from autotune.errors import UsageError
 from autotune.host.usable_cpus import usable_cpus
-from autotune.model.catalogue import COMMANDS
 from autotune.model.entry import Entry, Status
 from autotune.runtime.text_table import printable
-
-NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -40,7 +37,7 @@ NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 @click.option("--separate", is_flag=True, help="Tune BLAS threads apart from other libraries' threads.")
 @click.option("--metric", metavar="REGEX", help="Tune by a number that it prints: first group, last match.")
 @click.option("--maximize", is_flag=True, help="The larger that number the better.")
-@click.option("--timeout", metavar="TIME", help="Time for one run; else a part of the budget.")
+@click.option("--timeout", metavar="TIME", help="Time for one run; else the budget.")
 @click.option("--name", metavar="NAME", help="Its name in the profile; else the script's.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profile goes.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of the order of the runs.")
@@ -66,8 +63,8 @@ def tune(
     The command is run many times, so it must do the same work each time: as it stands, and with the thread
     variables of every known library set. {workers} and {chunk} in its arguments are tuned with them. What
     wins is proved against the command as it stands in this shell, on fresh pairs of runs; without a proof it
-    is printed as it stands. This machine's profile gets the counts, not the command, under the script's name: give
-    --name where two scripts share one.
+    is printed as it stands. This machine's profile gets the counts, not the command, under the script's name, by which
+    `autotune run -- CMD` uses them: give --name to both where two scripts share one.
 
     \b
     Examples:
@@ -82,7 +79,7 @@ def tune(
     command = make_command(words, counts, chunks, separate=separate)
     request = CommandRequest(
         command=command,
-        name=named(name, words),
+        name=command_name(name, words),
         workers=counts if workers else (),
         chunks=chunks,
         metric=asked_metric(metric, maximize=maximize),
@@ -96,16 +93,14 @@ def tune(
         entry = tune_command(request, report=report)
     kept = keep(profile_with(entry, path), path, sizes_named=True)
     by = messages.BY_TIME if metric is None else messages.BY_METRIC
-    tell(command, entry, kept, by=by, as_json=as_json)
+    tell(command, entry, kept, by=by, own_name=name is not None, as_json=as_json)
     return FAILED if entry.status is Status.FAILED or kept.path != path else 0
 
 
 def make_command(
     words: tuple[str, ...], workers: Sequence[int], chunks: Sequence[int], *, separate: bool
 ) -> Command:
-    """Make the command with the first value of each place. Raises UsageError for nothing to separate."""
-    if separate and workers:
-        raise UsageError(messages.NO_PLACE_TO_SEPARATE)
+    """Make the command with the first value of each place."""
     return Command(
         words=words,
         workers=workers[0] if workers else None,
@@ -148,23 +143,7 @@ def asked_metric(pattern: str | None, *, maximize: bool) -> Metric | None:
         raise UsageError(messages.not_a_pattern(pattern, problem)) from problem
 
 
-def named(name: str | None, words: Sequence[str]) -> str:
-    """Under which the entry goes into the profile. Raises UsageError for what cannot stand there.
-
-    Made from the first Python file or module, else from the program: `python -m http.server` is http_server.
-    """
-    if name is None:
-        modules = [after for before, after in pairwise(words) if before == "-m"]
-        scripts = [PurePath(word).stem for word in words[1:] if word.endswith(".py")]
-        text = [*scripts, *modules, PurePath(words[0]).stem][0].lower()
-        name = re.sub(r"[^a-z0-9]+", "_", text)[:49].strip("_") or "command"
-        name = name if NAME.fullmatch(name) else f"_{name}"
-    if NAME.fullmatch(name) is None:
-        raise UsageError(messages.not_a_name(name))
-    return COMMANDS + name
-
-
-def tell(command: Command, entry: Entry, kept: Kept, *, by: str, as_json: bool) -> None:
+def tell(command: Command, entry: Entry, kept: Kept, *, by: str, own_name: bool, as_json: bool) -> None:
     """Print the best command line alone on standard output, and its evidence on standard error."""
     if as_json:
         report = {
@@ -188,4 +167,4 @@ def tell(command: Command, entry: Entry, kept: Kept, *, by: str, as_json: bool) 
     note(printable(messages.tuned(entry, by=by)))
     if kept.why is not None:
         note(messages.written_elsewhere(kept.asked, kept.path, kept.why))
-    click.echo(messages.entry_written(kept.path, entry.operation.name), err=True)
+    click.echo(messages.entry_written(kept.path, entry.operation.name, own_name=own_name), err=True)

@@ -7,6 +7,7 @@ tensorsolve are met in what they call. Python is asked once for each operation, 
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,12 @@ from autotune.intercept.operations import FUNCTIONS, LINALG, OLD_LINALG, PRODUCT
 if TYPE_CHECKING:
     from autotune.native._core import Calls, Switch
 
-Decide = Callable[[str, str, dict[str, int]], "Calls"]
-"""Return what calls of an operation get, by its name, dtype and sizes."""
+Decide = Callable[..., "Calls"]
+"""Return what calls of an operation get, by its name, dtype and sizes; with `follows=True` the Calls of a function that
+always comes after another one of the same operation, and is no operation of its own."""
+
+FOLLOWING = frozenset({"linalg.qr_reduced", "linalg.qr_complete"})
+"""Functions that follow another one of the same operation: np.linalg.qr calls qr_r_raw, then one of these."""
 
 DTYPES = {"f": "float32", "d": "float64", "F": "complex64", "D": "complex128"}
 """By type code."""
@@ -38,7 +43,7 @@ class NumpyCalls:
         missed = []
         for name, target, matcher in _targets():
             try:
-                self._hooks.append(self._core.meet_call(target, self._asked(matcher), self._switch))
+                self._hooks.append(self._core.meet_call(target, self._asked(name, matcher), self._switch))
             except (TypeError, RuntimeError):
                 missed.append(name)
         return (
@@ -51,8 +56,10 @@ class NumpyCalls:
             self._core.release_call(hook)
         self._hooks = []
 
-    def _asked(self, matcher: Matcher) -> Callable[[str, Shape, Shape], "Calls"]:
+    def _asked(self, name: str, matcher: Matcher) -> Callable[[str, Shape, Shape], "Calls"]:
         decide, new = self._decide, self._core.Calls
+        if name in FOLLOWING:
+            decide = partial(decide, follows=True)
 
         def ask(code: str, a: Shape, b: Shape) -> "Calls":
             first, second = (tuple(size for size in shape if size >= 0) for shape in (a, b))

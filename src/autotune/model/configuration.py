@@ -11,6 +11,7 @@ class Knob(StrEnum):
     """A knob that can be tuned. Its value is the name of the field of Configuration that holds it."""
 
     BLAS_THREADS = "blas_threads"
+    OPENMP_THREADS = "openmp_threads"
     WORKERS = "workers"
     CHUNK = "chunk"
     METHOD = "method"
@@ -62,6 +63,8 @@ class Configuration:
 
     blas_threads: Count | None = None
     """Threads inside one BLAS call."""
+    openmp_threads: Count | None = None
+    """Threads of OpenMP runtimes, as scikit-learn uses them; of a whole command, of every library but BLAS."""
     workers: Count | None = None
     """Worker threads or processes around the calls; the calling thread is one of them."""
     chunk: SizeValue | None = None
@@ -80,8 +83,11 @@ class Configuration:
 
     @property
     def cpus(self) -> int:
-        """Threads that may run at once under this setting, unset knobs counting as one."""
-        return (self.blas_threads or 1) * (self.workers or 1)
+        """Threads that may run at once under this setting, unset knobs counting as one.
+
+        A worker is in one library at a time: its BLAS call and its OpenMP region follow each other.
+        """
+        return max(self.blas_threads or 1, self.openmp_threads or 1) * (self.workers or 1)
 
     @property
     def without_chunk(self) -> "Configuration":
@@ -129,7 +135,7 @@ def configuration(values: dict[str, int | str]) -> Configuration:
 def clamp(configuration: Configuration, usable_cpus: int) -> Configuration:
     """Return the configuration with `blas_threads x workers` within the CPUs that this process may use.
 
-    Workers are kept as far as there are CPUs for them; BLAS threads are cut to each worker's equal share.
+    Workers are kept as far as there are CPUs for them; threads of libraries are cut to each worker's equal share.
     What fits already comes back unchanged. Raises ValueError for less than one CPU.
     """
     if usable_cpus < 1:
@@ -139,6 +145,10 @@ def clamp(configuration: Configuration, usable_cpus: int) -> Configuration:
     workers, blas_threads = configuration.workers, configuration.blas_threads
     if workers is not None:
         workers = min(workers, usable_cpus)
+    each = usable_cpus // (workers or 1)
     if blas_threads is not None:
-        blas_threads = min(blas_threads, usable_cpus // (workers or 1))
-    return replace(configuration, workers=workers, blas_threads=blas_threads)
+        blas_threads = min(blas_threads, each)
+    openmp_threads = configuration.openmp_threads
+    if openmp_threads is not None:
+        openmp_threads = min(openmp_threads, each)
+    return replace(configuration, workers=workers, blas_threads=blas_threads, openmp_threads=openmp_threads)

@@ -24,6 +24,9 @@ class Calls:
     nanoseconds: int
     watched: Any
     control: bool
+    learns: bool
+    trial: int
+    pause: int
 
 class Switch:
     def __init__(
@@ -66,7 +69,12 @@ def meet_call(
     /,
 ) -> int: ...
 def release_call(number: int, /) -> bool: ...
-def watch_calls(callback: Callable[[Calls, float, int], object] | None, seconds: float = 0, /) -> None: ...
+def watch_calls(
+    callback: Callable[[Calls, float, int, int], object] | None,
+    seconds: float = 0,
+    learning: float = 0,
+    /,
+) -> None: ...
 def time_calls(value: bool, /) -> None: ...
 def blas_spins(seconds: float, /) -> None: ...
 def record(path: str, /) -> None: ...

@@ -213,12 +213,12 @@ static PyObject *release_call(PyObject *module, PyObject *number)
 static PyObject *watch_calls(PyObject *module, PyObject *args)
 {
     PyObject *callback;
-    double seconds = 0;
+    double seconds = 0, learning = 0;
     (void)module;
-    if (!PyArg_ParseTuple(args, "O|d", &callback, &seconds)) {
+    if (!PyArg_ParseTuple(args, "O|dd", &callback, &seconds, &learning)) {
         return NULL;
     }
-    switch_guard(callback == Py_None ? NULL : callback, (int64_t)(seconds * 1e9));
+    switch_guard(callback == Py_None ? NULL : callback, (int64_t)(seconds * 1e9), (int64_t)(learning * 1e9));
     Py_RETURN_NONE;
 }
 
@@ -331,7 +331,8 @@ static PyMethodDef functions[] = {
      "meet_call(target, decide, switch)\n--\n\nMeet calls of a ufunc, built-in function or method. Return a number."},
     {"release_call", release_call, METH_O, "Put a function back. Return whether it could be."},
     {"watch_calls", watch_calls, METH_VARARGS,
-     "watch_calls(callback, seconds=0)\n--\n\nLet the live guard look at calls that take at least so long."},
+     "watch_calls(callback, seconds=0, learning=0)\n--\n\n"
+     "Let the live guard look at calls that take at least so long, and at calls that learn."},
     {"time_calls", time_calls, METH_O, "Time every call that is met, or not."},
     {"blas_spins", blas_spins, METH_O, "Set for how many seconds BLAS threads spin after a call; 0: not at all."},
     {"record", record, METH_VARARGS, "record(path)\n--\n\nRecord calls into a new file, until the process ends."},

@@ -15,7 +15,7 @@ static struct flight *first; /* calls in flight, the latest first */
 static int in_flight;
 static Switch *switches; /* of all libraries, each held by one reference */
 static PyObject *guard;
-static int64_t long_ns, spin_ns;
+static int64_t long_ns, learn_ns, spin_ns;
 static bool times_all;
 static PyTypeObject *calls_type, *switch_type;
 
@@ -28,12 +28,13 @@ bool cleared_exhaustion(void)
     return false;
 }
 
-void switch_guard(PyObject *callback, int64_t long_nanoseconds)
+void switch_guard(PyObject *callback, int64_t long_nanoseconds, int64_t learn_nanoseconds)
 {
     PyObject *before = guard;
     Py_XINCREF(callback);
     guard = callback;
     long_ns = long_nanoseconds;
+    learn_ns = learn_nanoseconds;
     Py_XDECREF(before);
 }
 
@@ -148,14 +149,19 @@ void switch_begin(struct flight *flight, Switch *through, Calls *calls)
         .through = through,
         .calls = calls,
         .thread = (uintptr_t)pthread_self(),
-        .timed = times_all || (guard != NULL && chosen),
+        .timed = times_all || (guard != NULL && (chosen || calls->learns)),
         .control = guard != NULL && chosen && calls->control,
+        .trial = guard != NULL && calls->learns ? calls->trial : 0,
+        .alone = in_flight == 0,
     };
-    const int threads = flight->control ? through->control : calls->threads;
+    const int threads = flight->control ? through->control : flight->trial ? flight->trial : calls->threads;
     Py_INCREF((PyObject *)calls);
     Py_INCREF((PyObject *)through);
     if (flight->control) {
         calls->control = 0;
+    }
+    if (flight->trial) {
+        calls->trial = 0;
     }
     if (through->per_thread) {
         set_here(flight, threads);
@@ -168,6 +174,9 @@ void switch_begin(struct flight *flight, Switch *through, Calls *calls)
     first = flight;
     in_flight++;
     if (in_flight > 1) {
+        for (struct flight *one = first; one != NULL; one = one->next) {
+            one->alone = false;
+        }
         settle(NULL);
     } else if (flight->wanted != through->set) {
         settle(through);
@@ -204,16 +213,24 @@ bool switch_end(struct flight *flight)
     PyObject *callback = NULL;
     if (flight->timed) {
         calls->nanoseconds += spent;
-        if (guard != NULL && calls->threads && (flight->control || spent >= long_ns)) {
-            callback = guard;
-            Py_INCREF(callback);
+        const bool is_ordered = flight->control || flight->trial;
+        const bool is_long =
+            calls->learns ? spent >= learn_ns : calls->threads && spent >= long_ns;
+        if (guard != NULL && (is_ordered || is_long)) {
+            if (calls->pause > 0 && !is_ordered) {
+                calls->pause--;
+            } else {
+                callback = guard;
+                Py_INCREF(callback);
+            }
         }
     }
     UNLOCK();
     bool well = true;
     if (callback != NULL) {
-        PyObject *answer =
-            PyObject_CallFunction(callback, "Odi", (PyObject *)calls, (double)spent * 1e-9, flight->control);
+        const double seconds = calls->learns && !flight->alone ? -1.0 : (double)spent * 1e-9;
+        PyObject *answer = PyObject_CallFunction(callback, "Odii", (PyObject *)calls, seconds,
+                                                 (int)flight->control, flight->trial);
         well = answer != NULL || cleared_exhaustion();
         Py_XDECREF(answer);
         Py_DECREF(callback);
@@ -291,6 +308,9 @@ static PyMemberDef calls_members[] = {
     {"watched", T_OBJECT, offsetof(Calls, watched), 0, "What the live guard knows about them."},
     {"covered", T_BOOL, offsetof(Calls, covered), READONLY, "Does an entry of a profile speak for them?"},
     {"control", T_BOOL, offsetof(Calls, control), 0, "Shall the next one run with the default?"},
+    {"learns", T_BOOL, offsetof(Calls, learns), 0, "Are they told to the guard without a count of their own?"},
+    {"trial", T_INT, offsetof(Calls, trial), 0, "Threads of the next one alone; 0: as the others."},
+    {"pause", T_UINT, offsetof(Calls, pause), 0, "So many long ones are not told to the guard."},
     {"count", T_ULONGLONG, offsetof(Calls, count), 0, "So far."},
     {"nanoseconds", T_LONGLONG, offsetof(Calls, nanoseconds), 0, "Of the calls that were timed."},
     {NULL, 0, 0, 0, NULL},

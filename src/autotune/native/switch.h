@@ -26,6 +26,9 @@ typedef struct {
     int threads;              /* BLAS threads; 0: as many as at rest */
     char covered;             /* does an entry of a profile speak for them? */
     char control;             /* does the guard want the next one to run with the default? */
+    char learns;              /* are they timed, and told to the guard, although they have no count of their own? */
+    int trial;                /* threads of the next one alone, while they learn; 0: as the others */
+    unsigned int pause;       /* so many long calls are not told to the guard */
     unsigned long long count;
     long long nanoseconds;    /* of those that were timed */
     struct record_row *row;   /* of the recording; NULL: they have none */
@@ -55,7 +58,9 @@ struct flight {
     uintptr_t thread;
     int wanted;
     int ours, undo; /* of a library that counts by thread: what was set, and what has to be put afterwards */
+    int trial;
     bool timed, control;
+    bool alone;     /* no other call was in flight meanwhile */
     bool is_python; /* begun by Switch.begin(), and ended by Switch.end() */
     int64_t start;
 };
@@ -70,8 +75,10 @@ int switch_types(PyObject *module);
 bool is_calls(PyObject *object);
 bool is_switch(PyObject *object);
 
-/* Let `callback(calls, seconds, control)` look at calls that took at least so long, and at live controls. NULL: none. */
-void switch_guard(PyObject *callback, int64_t long_nanoseconds);
+/* Let `callback(calls, seconds, control, trial)` look at calls that took at least so long, and at live controls and
+ * trials; those that learn are looked at from `learn_nanoseconds` on, with -1 seconds if another call was in flight.
+ * NULL: none. */
+void switch_guard(PyObject *callback, int64_t long_nanoseconds, int64_t learn_nanoseconds);
 
 /* Time every call? */
 void switch_time(bool on);

@@ -45,6 +45,9 @@ BlockFunction = Callable[[Array], Array | None]
 SENDABLE = (Method.SHARED_MEMORY, Method.MEMMAP, Method.MEMFD)
 """Methods whose arrays can be handed to a process that runs already."""
 
+PROCESS_BYTES = 2**25
+"""What a process needs beside arrays: a spawned one loads Python and NumPy anew, which take 30 MB."""
+
 PIPE_CHUNK = 2**17
 """Elements that are on their way at most, to each process, where memory is too short to share the array."""
 
@@ -83,7 +86,8 @@ def process_map(
     context = context or start_context()
     if method is Method.INHERIT and context.get_start_method() != "fork":
         raise UnsupportedPlatform("The method inherit needs children that are forked; choose another method.")
-    if method in SHARING and not _has_room(array, out, method, context):
+    blocks = min(workers * chunk, array.size) * array.itemsize
+    if method in SHARING and not _has_room(array, out, method, context, blocks + workers * PROCESS_BYTES):
         method, chunk = Method.PIPE, min(chunk, PIPE_CHUNK)
     grid = TileGrid(array.shape, range(array.ndim), chunk, workers)
     workers = min(workers, len(grid))
@@ -108,9 +112,9 @@ def plain(function: BlockFunction, array: Array, out: Array | None = None) -> Ar
     return out
 
 
-def _has_room(array: Array, out: Array | None, method: Method, context: BaseContext) -> bool:
-    """Is there memory for shared copies of what is not shared yet?"""
-    needed = 0 if _is_shared(array, context) else array.nbytes
+def _has_room(array: Array, out: Array | None, method: Method, context: BaseContext, needed: int) -> bool:
+    """Is there memory for shared copies of what is not shared yet, and what the processes need beside them?"""
+    needed += 0 if _is_shared(array, context) else array.nbytes
     if out is None or (out is not array and not _is_shared(out, context)):
         needed += array.nbytes if out is None else out.nbytes
     try:

@@ -18,6 +18,7 @@ from autotune.runtime.waiting import import_numpy, wait_as_profile_says
 
 if TYPE_CHECKING:
     from autotune.profiles.resolve import Resolution
+    from autotune.runtime.demand import Demand
 
 
 class Wishes(NamedTuple):
@@ -32,6 +33,7 @@ class Wishes(NamedTuple):
     reductions: bool = False
     reproducible: bool = False
     guard: bool = False
+    learn: bool = False
     record: bool | None = None
     dtype: Any = "float64"
     sizes: Mapping[str, int] = {}
@@ -43,6 +45,7 @@ class Applied:
     def __init__(self, before: Setting, now: Setting, wishes: Wishes) -> None:
         self._before = before
         self._now = now
+        self._per_call = state.per_call
         self._wishes = wishes
         self._outer: Applied | None = state.applied
 
@@ -64,6 +67,7 @@ class Applied:
     def renew(self, fresh: "Applied") -> None:
         """Make a later apply() of the same wishes part of this one: restoring this restores both."""
         self._now = fresh._now  # noqa: SLF001 - of this class
+        self._per_call = fresh._per_call  # noqa: SLF001
 
     def refresh(self) -> None:
         """Read the profiles anew and fulfil the same wishes."""
@@ -105,7 +109,8 @@ class Applied:
 
     def __str__(self) -> str:
         count = "left alone" if self.blas_threads is None else f"set to {self.blas_threads}"
-        return f"BLAS threads {count}. {self.why}"
+        calls = "" if self._per_call is None or not self.in_force else f"{self._per_call.summary()} "
+        return f"{calls}BLAS threads of the process {count}. {self.why}"
 
 
 def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
@@ -154,9 +159,10 @@ def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
         _check_profile_is_used(now, wishes.profile)
     now = _with_allocator(now, wishes.allocator, strict=strict)
     now = now._replace(
-        per_call=_is_per_call(wishes.per_call) or wishes.guard,
+        per_call=_is_per_call(wishes.per_call) or wishes.guard or wishes.learn,
         reductions=wishes.reductions or state.initial_reductions,
         guard=wishes.guard,
+        learn=wishes.learn or state.initial_learn,
         record=_is_recording(wishes.record),
     )
     if wishes.children:
@@ -269,16 +275,20 @@ def _start_interception(setting: Setting, resolution: "Resolution") -> None:
 
     if setting.record:
         state.demand = state.process_demand = state.process_demand or Demand()
-    state.per_call = PerCall(resolution, initial=setting.initial_threads)
+    state.overrides = {}
+    state.per_call = PerCall(resolution, initial=setting.initial_threads, override=state.override)
     state.per_call.start(
         switch=setting.per_call and not setting.reproducible,
         loops=setting.per_call,
         guard=setting.guard,
+        learn=setting.learn and not setting.reproducible,
         record=setting.record,
         reductions=setting.reductions and not setting.reproducible,
     )
     if setting.reproducible:
         state.per_call.why += " Calls are not switched: one count for everything was asked for."
+        if setting.learn:
+            state.per_call.why += " Nothing is learned either."
     atexit.unregister(write_demand)
     atexit.register(write_demand)
 
@@ -302,8 +312,11 @@ def stop_interception() -> None:
     if ended is None:
         return
     ended.stop()
+    state.overrides = {}
     if ended.guard is not None:
         state.dropped.extend(ended.guard.dropped)
+    if ended.learner is not None:
+        state.learned.extend(one for one in ended.learner.lessons() if one.choice)
     if demand is not None:
         ended.hand_over(demand)
 
@@ -314,8 +327,28 @@ def write_demand() -> None:
 
     stop_interception()
     demand = state.process_demand or Demand()
+    _leave_learned(demand)
     leave(demand.rows(), state.dropped, demand.rows(covered=True))
     state.dropped.clear()
+
+
+def _leave_learned(demand: "Demand") -> None:
+    """Leave the choices that were learned for calibrations to start from, and ask the daemon for such a one."""
+    if not state.learned:
+        return
+    from autotune.host.usable_cpus import usable_cpus
+    from autotune.profiles import learned_choices
+
+    rows = [
+        {"operation": one.operation, "dtype": one.dtype, "sizes": one.sizes, "choice": one.choice}
+        for one in state.learned
+    ]
+    learned_choices.add(rows, usable_cpus=usable_cpus()[0])
+    for one in state.learned:
+        operation = as_operation(one.operation, one.dtype, one.sizes)
+        if operation is not None:
+            demand.add(operation, one.pairs)
+    state.learned.clear()
 
 
 def _set_variable(name: str, value: str | None) -> None:

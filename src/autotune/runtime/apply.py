@@ -20,6 +20,7 @@ def apply(
     reductions: bool = False,
     reproducible: bool = False,
     guard: bool = False,
+    learn: bool = False,
     record: bool | None = None,
     watch: bool = False,
     dtype: Any = "float64",
@@ -63,6 +64,10 @@ def apply(
     guard : bool
         Run one in a hundred calls longer than 1 ms with the default: an entry that loses against it is dropped, and
         explain() says what was saved.
+    learn : bool
+        Try other thread counts for calls longer than 20 us that no entry covers, while the program runs; use what is
+        proved to be faster in pairs of adjacent calls, under the guard. At most 1 % of the time of these calls is
+        spent on losing candidates. explain() says what is learned. Off with `reproducible`.
     record : bool, optional
         Count the calls, with and without an entry, for the daemon, in one small file that is written when the
         process ends. None: as $AUTOTUNE_RECORD says.
@@ -109,6 +114,7 @@ def apply(
         reductions=reductions,
         reproducible=reproducible,
         guard=guard,
+        learn=learn,
         record=record,
         dtype=dtype,
         sizes=sizes,
@@ -121,9 +127,9 @@ def apply(
     return applied
 
 
-def apply_from_start(*, reductions: bool) -> None:
+def apply_from_start(*, reductions: bool, learn: bool = False) -> None:
     """Apply for `autotune run`, once the program has loaded NumPy; later apply() calls keep to it."""
-    state.initial_reductions = reductions
+    state.initial_reductions, state.initial_learn = reductions, learn
     apply()
 
 

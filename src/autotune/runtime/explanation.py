@@ -9,7 +9,7 @@ from typing import Any
 from autotune.controls.placement import cpus_for
 from autotune.model import units
 from autotune.model.allocation import Limit
-from autotune.model.catalogue import ALIASES
+from autotune.model.catalogue import ALIASES, COMMANDS
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence
 from autotune.model.html_table import html_table
@@ -18,6 +18,7 @@ from autotune.profiles.fit_level import Level
 from autotune.profiles.lookup import Refusal
 from autotune.profiles.resolve import Resolution
 from autotune.runtime.guard import Dropped, Saved
+from autotune.runtime.learner import Learned
 from autotune.runtime.lookup_configuration import permitted
 from autotune.runtime.naming import as_operation
 from autotune.runtime.process_state import state
@@ -25,6 +26,8 @@ from autotune.runtime.text_table import TextColumn, TextTable, printable, wrappe
 
 WIDTH = 80
 _NOTHING = "Nothing that was measured speaks for it."
+_LESSONS = 20
+"""Lessons that are shown; all are in `learned`."""
 _OPERATION = 30
 """Columns of the names of operations, at most; longer names are folded."""
 
@@ -83,7 +86,7 @@ class Explanation:
     failure: str | None = None
     """Why nothing is known at all."""
     waiting: str = ""
-    """How long idle BLAS threads spin, and why; empty if no profile says anything about it."""
+    """Spin time of idle BLAS threads, and the reason; empty if no profile says anything about it."""
     held_bytes: int = 0
     """Memory of dropped results that map_blocks and its like keep for the next ones."""
     per_call: str | None = None
@@ -98,6 +101,10 @@ class Explanation:
     """Seconds saved by the live guard's estimate; None without a guard, or with too few pairs."""
     dropped: tuple[Dropped, ...] = ()
     """Entries that lost against the default in this process."""
+    learned: tuple[Learned, ...] | None = None
+    """Lessons of `apply(learn=True)`; None without it."""
+    spent_seconds: float = 0.0
+    """Seconds spent on candidates that were slower, while learning."""
     overview: bool = False
     """No operation was asked for: the text lists the choices without their reasons."""
 
@@ -120,6 +127,8 @@ class Explanation:
                 "switched": self.switched,
                 "saved_seconds": None if self.saved is None else self.saved._asdict(),
                 "dropped": [one._asdict() for one in self.dropped],
+                "learned": None if self.learned is None else [one._asdict() for one in self.learned],
+                "spent_seconds": self.spent_seconds,
             },
             "operations": [row.as_dict() for row in self.operations],
             "refusals": [refusal._asdict() for refusal in self.refusals],
@@ -159,7 +168,8 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     Parameters
     ----------
     operation : str, optional
-        Only this operation's entries. Without a name the text is an overview without the reasons of single entries.
+        Only this operation's entries, or those of the command that `autotune tune` keeps under this name. Without a
+        name the text is an overview without the reasons of single entries.
     dtype : dtype
         That of the operation.
     **sizes : int
@@ -193,19 +203,22 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     elif operation is not None and sizes:
         rows = (_explain_request(resolution, operation, dtype, sizes),)
     else:
-        name = None if operation is None else ALIASES.get(operation, operation)
+        name = None if operation is None else _entry_name(operation, resolution)
         rows = tuple(
             _explain_operation(resolution, one) for one in resolution.operations() if name in {None, one.name}
         )
     per_call = state.per_call
     calls, switched = (0, 0) if per_call is None else per_call.counts()
     guard = None if per_call is None else per_call.guard
+    learner = None if per_call is None else per_call.learner
     return Explanation(
         per_call=None if per_call is None else per_call.why,
         loops=None if per_call is None else per_call.loops_cut(),
         calls=calls,
         switched=switched,
-        saved=None if guard is None else guard.saved(),
+        saved=None if per_call is None else per_call.saved(),
+        learned=None if learner is None else tuple(learner.lessons()),
+        spent_seconds=0.0 if learner is None else learner.account.lost_seconds,
         dropped=() if guard is None else tuple(guard.dropped),
         usable_cpus=None if resolution is None else resolution.usable_cpus,
         limit=None if resolution is None else resolution.limit,
@@ -220,6 +233,13 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     )
 
 
+def _entry_name(name: str, resolution: Resolution) -> str:
+    """Return the name that entries have: that of the catalogue, or of a command that was tuned under it."""
+    command = COMMANDS + name
+    known = resolution.names()
+    return command if name not in known and command in known else ALIASES.get(name, name)
+
+
 def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: dict[str, int]) -> Explained:
     named = as_operation(operation, dtype, sizes)
     if named is None:
@@ -231,12 +251,13 @@ def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: 
 
 def _explain_operation(resolution: Resolution, operation: Operation) -> Explained:
     found, passed = resolution.climbed(operation)
+    override = state.overrides.get(operation)
     if found is None:
         return Explained(
             operation=str(operation),
             level=Level.DEFAULT,
-            choice=Configuration(),
-            reason=_NOTHING,
+            choice=override or Configuration(),
+            reason=_NOTHING if override is None else "This process learned it while it ran.",
             refused=tuple(passed),
         )
     usable_cpus = resolution.usable_cpus
@@ -246,6 +267,13 @@ def _explain_operation(resolution: Resolution, operation: Operation) -> Explaine
     elif choice != found.entry.choice:
         reason += (
             f" The profile asks for {found.entry.choice}; the {usable_cpus} usable CPUs here allow {choice}."
+        )
+    if override is not None:
+        choice = override
+        reason += (
+            " But the default was faster in this process, so the live guard dropped the choice."
+            if override.is_default
+            else " This process learned another choice while it ran."
         )
     workers = choice.workers or 1
     if choice.placement is not None and workers > 1 and cpus_for(choice.placement, workers) is None:
@@ -314,14 +342,36 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
         calls += f" {explanation.loops} loops so far were cut."
     yield from wrapped(f"{explanation.per_call} {calls}", width)
     if explanation.saved is not None:
-        saved = explanation.saved
-        yield from wrapped(
-            f"Seconds saved so far by calls of more than a millisecond: {saved.seconds:.3g} "
-            f"(95 % interval {saved.low:.3g} to {saved.high:.3g}).",
-            width,
-        )
+        yield from wrapped(_saved(explanation.saved), width)
     for one in explanation.dropped:
         yield from wrapped(f"Dropped: {one}", width)
+    if explanation.learned is not None:
+        yield from _learned(explanation, explanation.learned, width)
+
+
+def _saved(saved: Saved) -> str:
+    """Sentences about the seconds that the guard knows to have been saved."""
+    untold = f"{saved.untold} choices had" if saved.untold != 1 else "1 choice had"
+    doubt = f" {untold} too few controls to tell." if saved.untold else ""
+    if saved.seconds == saved.low == saved.high == 0.0 and saved.untold:
+        return f"Seconds saved so far are not known:{doubt}"
+    return (
+        f"Seconds saved so far by long calls: {saved.seconds:.3g} "
+        f"(95 % interval {saved.low:.3g} to {saved.high:.3g}).{doubt}"
+    )
+
+
+def _learned(explanation: Explanation, learned: Sequence[Learned], width: int) -> Iterator[str]:
+    """Describe the lessons: choices and candidates in full, of those given up the number."""
+    given_up = sum(not one.choice and one.candidate is None for one in learned)
+    yield from wrapped(
+        f"Learning: {sum(bool(one.choice) for one in learned)} choices proved, "
+        f"{len(learned) - given_up - sum(bool(one.choice) for one in learned)} being tried, {given_up} without a gain. "
+        f"Seconds spent on slower candidates: {explanation.spent_seconds:.3g}.",
+        width,
+    )
+    for one in [one for one in learned if one.choice or one.candidate is not None][:_LESSONS]:
+        yield from wrapped(("Learned: " if one.choice else "Trying: ") + str(one), width)
 
 
 def _numbered(explanation: Explanation) -> dict[str, int]:

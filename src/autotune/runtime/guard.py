@@ -1,23 +1,17 @@
-"""The live guard: is what was measured still no slower than the default, in this program, now?
+"""The live guard: whether a choice is still no slower than the default, in this program, now.
 
 Of the calls that take longer than a millisecond and run with a count of their own, at most one in a hundred
 runs with the default instead, and makes a pair with the call before or the call after it (which, is a toss:
-drift then favours neither).
-
-The test
-    A pair is lost if the default was faster. A player who bets the share s of the capital on "lost" at even odds
-    multiplies it by 1 + s or 1 - s. If losing is no likelier than winning, whatever came before, that capital
-    is a supermartingale, and by Ville's inequality (1939) it ever reaches 1/ALPHA times its start with
-    probability ALPHA at most: the test may be looked at after every pair. The capital is spread evenly
-    over three shares. Ten pairs lost without one won are enough.
-What follows
-    An entry that loses is dropped: its calls run as at rest for the rest of this process. The median is what
-    is tested, so no outlier decides.
+drift then favours neither). A choice whose pairs are lost by the betting test of `model.betting` is dropped: its calls
+run with the default for the rest of this process. Ten pairs lost without one won are enough.
 """
 
-from math import sqrt
+from collections import deque
+from collections.abc import Callable
 from random import random, randrange
 from typing import TYPE_CHECKING, NamedTuple
+
+from autotune.model.betting import SignTest, median_interval
 
 if TYPE_CHECKING:
     from autotune.native._core import Calls
@@ -28,32 +22,23 @@ ALPHA = 0.01
 LONG_SECONDS = 1e-3
 EVERY = 100
 
-_SHARES = (0.25, 0.5, 0.75)
 _JITTER = 50
 """Controls come 100 to 150 calls apart: a program with a period of a hundred calls is not met in one phase."""
 
-_FEWEST_PAIRS = 5
-_STUDENT = {
-    4: 2.776,
-    5: 2.571,
-    6: 2.447,
-    7: 2.365,
-    8: 2.306,
-    9: 2.262,
-    10: 2.228,
-    15: 2.131,
-    20: 2.086,
-    30: 2.042,
-}
-"""Student's t at 97.5 %, by degrees of freedom; in between, the value below, which is the wider one."""
+_FOR_EVER = 2**32 - 1
+
+_MOST_RATIOS = 200
+"""Pairs whose ratio is kept, the latest ones."""
 
 
 class Saved(NamedTuple):
-    """Seconds saved so far by calls longer than a millisecond, with the ends of their 95 % interval."""
+    """Seconds saved so far by the choices that are watched, with the ends of their 95 % interval."""
 
     seconds: float
     low: float
     high: float
+    untold: int = 0
+    """Choices with too few controls to tell what they saved; they are not part of the seconds."""
 
 
 class Dropped(NamedTuple):
@@ -63,14 +48,15 @@ class Dropped(NamedTuple):
     dtype: str
     sizes: dict[str, int]
     threads: int
-    """Configuration that the entry gave them."""
+    """Threads that the entry gave them."""
     pairs: int
     lost: int
 
     def __str__(self) -> str:
         sizes = " ".join(f"{name}={value}" for name, value in self.sizes.items())
+        threads = "1 BLAS thread" if self.threads == 1 else f"{self.threads} BLAS threads"
         return (
-            f"{self.operation} {self.dtype} {sizes}: the default was faster than {self.threads} BLAS threads in "
+            f"{self.operation} {self.dtype} {sizes}: the default was faster than {threads} in "
             f"{self.lost} of {self.pairs} pairs of calls, so it is used instead in this process."
         )
 
@@ -78,98 +64,156 @@ class Dropped(NamedTuple):
 class Guard:
     """The guard of a process: the C core times calls and tells it of long ones and of controls."""
 
-    def __init__(self) -> None:
-        self._watched: list[Watched] = []
+    def __init__(
+        self,
+        *,
+        default: Callable[[], int | None] = lambda: None,
+        on_drop: Callable[[Dropped], object] = lambda _: None,
+    ) -> None:
+        """Store the thread count of the default, None where that is the count at rest, and what learns of a drop."""
+        self._default = default
+        self._on_drop = on_drop
+        self._watched: list[tuple[Calls, Watched]] = []
         self.dropped: list[Dropped] = []
+
+    def watch(self, calls: "Calls", shortest_seconds: float = LONG_SECONDS) -> "Watched":
+        """Watch calls from now on, those that take so long."""
+        watched = calls.watched = Watched(shortest_seconds, since_seconds=calls.nanoseconds * 1e-9)
+        self._watched.append((calls, watched))
+        return watched
 
     def look(self, calls: "Calls", seconds: float, control: int) -> None:
         """Take in a call that has ended, drop an entry that has lost, and order the next control."""
-        watched = calls.watched
-        if watched is None:
-            watched = calls.watched = Watched()
-            self._watched.append(watched)
+        watched = calls.watched or self.watch(calls)
+        if watched.is_over:
+            return
         watched.took(seconds, control=bool(control))
         threads = calls.threads
         if watched.has_lost and threads is not None:
-            self.dropped.append(
-                Dropped(calls.operation, calls.dtype, dict(calls.sizes), threads, watched.pairs, watched.lost)
+            watched.is_over = True
+            calls.pause = _FOR_EVER
+            dropped = Dropped(
+                calls.operation, calls.dtype, dict(calls.sizes), threads, watched.pairs, watched.lost
             )
-            calls.threads = None
+            self.dropped.append(dropped)
+            calls.threads = self._default()
+            self._on_drop(dropped)
         elif watched.due():
             calls.control = True
+        else:
+            calls.pause = watched.pause()
 
-    def saved(self) -> Saved | None:
-        """Return the time that the entries saved; None until an entry has the five pairs that an interval takes."""
-        known = [saved for watched in list(self._watched) if (saved := watched.saved()) is not None]
-        if not known:
+    def saved(self, wall_seconds: float) -> Saved | None:
+        """Return what the choices have saved in so many seconds of the process; None before the first control.
+
+        No claim exceeds these seconds.
+        """
+        watched = [(calls, one) for calls, one in list(self._watched) if one.pairs]
+        known = [
+            saved for calls, one in watched if (saved := one.saved(calls.nanoseconds * 1e-9)) is not None
+        ]
+        if not watched:
             return None
         seconds = sum(one.seconds for one in known)
-        half = sqrt(sum((one.high - one.seconds) ** 2 for one in known))
-        return Saved(seconds, seconds - half, seconds + half)
+        below = sum((one.seconds - one.low) ** 2 for one in known) ** 0.5
+        above = sum((one.high - one.seconds) ** 2 for one in known) ** 0.5
+
+        def bounded(value: float) -> float:
+            return max(-wall_seconds, min(value, wall_seconds))
+
+        return Saved(
+            bounded(seconds),
+            bounded(seconds - below),
+            bounded(seconds + above),
+            untold=len(watched) - len(known),
+        )
 
 
 class Watched:
-    """Evidence on the long calls of one operation at one size. Pure but for the toss.
+    """Pairs of the long calls of one operation at one size. Pure but for the toss.
 
     Threads that end calls at once may mix up a pair; they do not share one call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shortest_seconds: float = LONG_SECONDS, *, since_seconds: float = 0.0) -> None:
+        """Begin where the calls have taken `since_seconds` in all."""
+        self._shortest_seconds = shortest_seconds
+        self._since_seconds = since_seconds
         self.calls = 0
         """Long ones, run with the entry's count."""
-        self.pairs = 0
-        self.lost = 0
+        self.is_over = False
+        self._test = SignTest()
+        self._ratios: deque[float] = deque(maxlen=_MOST_RATIOS)
+        self._control_seconds = 0.0
         self._next = EVERY + randrange(_JITTER)
         self._last: float | None = None
         self._waiting: float | None = None
-        self._capital = [1.0] * len(_SHARES)
-        self._mean = self._squares = 0.0
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs so far."""
+        return self._test.pairs
+
+    @property
+    def lost(self) -> int:
+        """Pairs in which the default was faster."""
+        return self._test.won
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether the default is proved to be faster."""
+        return self._test.is_proved(ALPHA)
 
     def due(self) -> bool:
-        """Is it time for a control?"""
+        """Return whether it is time for a control."""
         if self.calls < self._next:
             return False
         self._next += EVERY + randrange(_JITTER)
         return True
 
+    def pause(self) -> int:
+        """Return how many calls need not be told, and count them: those before the next control's neighbour."""
+        calls = max(0, self._next - self.calls - 2) if self._waiting is None else 0
+        self.calls += calls
+        return calls
+
     def took(self, seconds: float, *, control: bool) -> None:
-        """A call has ended."""
-        if control:
+        """Take in a call that has ended; with negative seconds, one that another call disturbed."""
+        if seconds < 0.0:
+            self._waiting = self._last = None
+        elif control:
+            self._control_seconds += seconds
             if self._last is not None and random() < 0.5:
                 self._pair(self._last, seconds)
             else:
                 self._waiting = seconds
-            return
-        if seconds < LONG_SECONDS:
-            return
-        self.calls += 1
-        self._last = seconds
-        if self._waiting is not None:
-            control_seconds, self._waiting = self._waiting, None
-            self._pair(seconds, control_seconds)
+        elif seconds >= self._shortest_seconds:
+            self.calls += 1
+            self._last = seconds
+            if self._waiting is not None:
+                control_seconds, self._waiting = self._waiting, None
+                self._pair(seconds, control_seconds)
 
-    @property
-    def has_lost(self) -> bool:
-        """Is there evidence that the default is faster?"""
-        return sum(self._capital) / len(_SHARES) >= 1 / ALPHA
+    def saved(self, total_seconds: float) -> Saved | None:
+        """Return the seconds of the calls, times the median gain of the pairs; None with too few pairs.
 
-    def saved(self) -> Saved | None:
-        """The mean difference of the pairs, times the calls; None with too few pairs."""
-        if self.pairs < _FEWEST_PAIRS:
+        `total_seconds` are those of all calls so far, controls included. The median of the ratios, and the interval of
+        a median: an outlier in a pair moves neither.
+        """
+        ends = median_interval(len(self._ratios))
+        if ends is None:
             return None
-        t = _STUDENT[max(freedom for freedom in _STUDENT if freedom <= self.pairs - 1)]
-        half = t * sqrt(self._squares / (self.pairs - 1) / self.pairs)
-        return Saved(*(self.calls * value for value in (self._mean, self._mean - half, self._mean + half)))
+        ratios = sorted(self._ratios)
+        half = len(ratios) // 2
+        middle = (ratios[half] + ratios[-half - 1]) / 2
+        tuned_seconds = max(0.0, total_seconds - self._since_seconds - self._control_seconds)
+        return Saved(
+            tuned_seconds * (middle - 1.0),
+            tuned_seconds * (ratios[ends[0]] - 1.0),
+            tuned_seconds * (ratios[ends[1]] - 1.0),
+        )
 
     def _pair(self, tuned: float, control: float) -> None:
-        self.pairs += 1
-        difference = control - tuned
-        step = difference - self._mean
-        self._mean += step / self.pairs  # Welford 1962
-        self._squares += step * (difference - self._mean)
-        if difference:
-            sign = 1 if difference < 0 else -1
-            self.lost += difference < 0
-            self._capital = [
-                capital * (1 + sign * share) for capital, share in zip(self._capital, _SHARES, strict=True)
-            ]
+        self._test.add(control - tuned)
+        if tuned > 0:
+            self._ratios.append(control / tuned)

@@ -93,6 +93,9 @@ def _look_up(name: str, dtype: Any, sizes: dict[str, int]) -> "Configuration | N
         answer = permitted(match.entry.choice, resolution.usable_cpus)
         if answer.blas_threads is not None and state.setting.reproducible:
             answer = None
+    if operation in state.overrides:
+        overriding = state.overrides[operation]
+        answer = None if overriding.is_default else overriding
     is_new = match is None and operation is not None and name not in state.reported
     if is_new and not _is_known(name, resolution):
         state.reported.add(name)

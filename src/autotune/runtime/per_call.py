@@ -5,6 +5,7 @@ loops of ufuncs on several CPUs. What meets them is the C core; without it nothi
 import os
 from functools import partial
 from threading import RLock
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import autotune.model.interpolation  # noqa: F401 - see below
@@ -23,15 +24,19 @@ from autotune.intercept.array_loops import (
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
 from autotune.intercept.scipy_calls import ScipyCalls
 from autotune.model.catalogue import CATALOGUE, Family, item_size
-from autotune.model.configuration import Configuration, Placement, clamp
+from autotune.model.configuration import Configuration, Placement, clamp, configuration
 from autotune.model.operation import DTYPES
 from autotune.native import core
 from autotune.runtime.demand import Demand
-from autotune.runtime.guard import LONG_SECONDS, Guard
+from autotune.runtime.guard import LONG_SECONDS, Dropped, Guard, Saved, Watched
+from autotune.runtime.learner import Learned, Learner
+from autotune.runtime.lesson import LEAST_SECONDS
 from autotune.runtime.loop_plan import loop_ranges
 from autotune.runtime.naming import as_operation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from autotune.model.operation import Operation
     from autotune.native._core import Calls, Switch
     from autotune.profiles.resolve import Resolution
@@ -58,21 +63,34 @@ class _Tap(Protocol):
 class PerCall:
     """The interception in force, with what it decided and counted."""
 
-    def __init__(self, resolution: "Resolution", *, initial: int | None) -> None:
+    def __init__(
+        self,
+        resolution: "Resolution",
+        *,
+        initial: int | None,
+        override: "Callable[[Operation, Configuration], None]",
+    ) -> None:
+        """Store what to go by; `override` is told of configurations that this process found out to be better."""
         self._resolution = resolution
         self._initial = initial
+        self._override = override
+        self._began = perf_counter()
         self._lock = RLock()
         """SciPy may come, in some other thread, just as all of it is being taken off."""
-        self._calls: dict[object, Calls] = {}
+        self._calls: dict[tuple[Any, ...], Calls] = {}
         self._taps: list[_Tap] = []
         self._core: Any = None
+        self._switches = False
         self._through: Switch | None = None
         """Of NumPy's BLAS; None: its calls are counted at most."""
         self.guard: Guard | None = None
+        self.learner: Learner | None = None
         self.why = ""
         """Sentences about the settings in force, and about those that could not be set."""
 
-    def start(self, *, switch: bool, loops: bool, guard: bool, record: bool, reductions: bool) -> None:
+    def start(
+        self, *, switch: bool, loops: bool, guard: bool, record: bool, reductions: bool, learn: bool
+    ) -> None:
         """Meet calls and loops from now on, as far as a profile speaks for them."""
         core_or_reason = core()
         if isinstance(core_or_reason, str):
@@ -82,9 +100,9 @@ class PerCall:
         names = self._resolution.names()
         if loops:
             self._meet_loops(names, reductions=reductions)
-        switch = switch and not names.isdisjoint(_SWITCHED)
+        switch = switch and (learn or not names.isdisjoint(_SWITCHED))
         if record or switch or self._taps:
-            self._meet_calls(switch=switch, guard=guard)
+            self._meet_calls(switch=switch, guard=guard or learn, learn=learn and switch)
         if not self.why:
             self.why = "No profile speaks for single calls here, so they run as NumPy makes them."
 
@@ -98,6 +116,21 @@ class PerCall:
             self._core.watch_calls(None)
             self._core.blas_spins(0)
         blas.end_switching()
+
+    def summary(self) -> str:
+        """Return what is on, in a sentence: for how many operations a profile chose threads, and for which loops."""
+        if not self._taps:
+            return self.why
+        chosen = {
+            entry.entry.operation.name
+            for entry in self._resolution.entries()
+            if entry.entry.operation.name in _SWITCHED and entry.entry.choice.blas_threads is not None
+        }
+        plural = "" if len(chosen) == 1 else "s"
+        on = [f"Per-call switching is on: {len(chosen)} operation{plural} tuned."] if self._switches else []
+        if self.loops_cut() is not None:
+            on.append("Long loops of ufuncs run on several CPUs.")
+        return " ".join(on) or self.why
 
     def counts(self) -> tuple[int, int]:
         """Calls met so far, and how many of them run with a count of their own."""
@@ -116,7 +149,7 @@ class PerCall:
         """Operations that some entry speaks for, or none, with how often they were called."""
         known = [
             calls
-            for calls in list(self._calls.values())
+            for calls in self._operations()
             if calls.operation and calls.covered is covered and calls.count
         ]
         named = [
@@ -124,11 +157,19 @@ class PerCall:
         ]
         return [(operation, count) for operation, count in named if operation is not None]
 
+    def _operations(self) -> "list[Calls]":
+        """Return the calls that count as calls of an operation."""
+        return [calls for (_, _, _, follows, *_), calls in list(self._calls.items()) if not follows]
+
     def hand_over(self, demand: Demand) -> None:
         """Add the counts, which every call leaves anyway, to the demand."""
         for covered in (False, True):
             for operation, count in self.met(covered=covered):
                 demand.add(operation, count, covered=covered)
+
+    def saved(self) -> Saved | None:
+        """Return what the guard knows to have been saved since this began."""
+        return None if self.guard is None else self.guard.saved(perf_counter() - self._began)
 
     def forget(self) -> None:
         """Begin to count anew: in a forked child, whose parent counts the rest and has the thread with the lock."""
@@ -137,10 +178,12 @@ class PerCall:
             calls.count = 0
         if self.guard is not None:
             self.guard.dropped.clear()
+        if self.learner is not None:
+            self.learner.forget_calls_in_flight()
 
     # --- calls of linear algebra ---------------------------------------------------------------
 
-    def _meet_calls(self, *, switch: bool, guard: bool) -> None:
+    def _meet_calls(self, *, switch: bool, guard: bool, learn: bool) -> None:
         """Meet calls of linear algebra, to switch or to count them, or for loops that wait for their threads."""
         most: int | None = None
         if switch or self._taps:
@@ -150,13 +193,41 @@ class PerCall:
             else:
                 self._through, most = begun[0], begun[1] if switch else None
         if self._through is not None and most is not None:
-            if guard:
-                self.guard = Guard()
-                self._through.control = self._default(most)
-                self._core.watch_calls(self.guard.look, LONG_SECONDS)
+            self._switches = True
             self._say("Each call of numpy.linalg, matmul and dot runs with the threads measured for it.")
+            if guard:
+                self._through.control = self._default(most)
+                rest = self._through.rest
+                self._watch(self._through.control or None, learn=learn, rest=rest, most=most)
         self._tap(NumpyCalls(self._core, partial(self._decide, most), self._through))
         self._tap(_WhenImported(ScipyCalls(self._core, partial(self._for_scipy, most), self._say)))
+
+    def _watch(self, default: int | None, *, learn: bool, rest: int | None, most: int) -> None:
+        """Let the guard look at long calls that have a count of their own, and the learner at those without."""
+        self.guard = Guard(default=lambda: default, on_drop=self._on_drop)
+        if learn and rest is not None and most > 1:
+            self.learner = Learner(self.guard, rest=min(rest, most), most=most, on_choice=self._on_choice)
+            self._say("Calls that no entry covers are learned about while the program runs.")
+        elif learn:
+            self._say("Nothing is learned: these calls may have one thread only.")
+        self._core.watch_calls(self._look, LONG_SECONDS, LEAST_SECONDS)
+
+    def _look(self, calls: "Calls", seconds: float, control: int, trial: int) -> None:
+        """Take in a long call, as the C core tells it."""
+        if self.learner is not None and calls.learns and not isinstance(calls.watched, Watched):
+            self.learner.look(calls, seconds, trial)
+        elif self.guard is not None:
+            self.guard.look(calls, seconds, control)
+
+    def _on_drop(self, dropped: Dropped) -> None:
+        operation = as_operation(dropped.operation, dropped.dtype, dropped.sizes)
+        if operation is not None:
+            self._override(operation, Configuration())
+
+    def _on_choice(self, learned: Learned) -> None:
+        operation = as_operation(learned.operation, learned.dtype, learned.sizes)
+        if operation is not None:
+            self._override(operation, configuration(learned.choice))
 
     def _for_scipy(self, most: int | None) -> "tuple[Switch | None, Decide] | str":
         """Settings of SciPy's calls, as soon as SciPy is loaded."""
@@ -197,9 +268,14 @@ class PerCall:
         sizes: dict[str, int],
         *,
         library: str = "numpy",
+        follows: bool = False,
     ) -> "Calls":
-        """Return the BLAS threads of these calls, or None if nothing is switched."""
-        key = (library, operation, dtype, *sizes.items())
+        """Return the BLAS threads of these calls, or None if nothing is switched.
+
+        Calls of a function that `follows` another one of the same operation are not counted with those of the
+        operation, and are timed apart: two such functions take different times.
+        """
+        key = (library, operation, dtype, follows, *sizes.items())
         calls = self._calls.get(key)
         if calls is None:
             calls = self._looked_up(most, operation, dtype, sizes)
@@ -222,13 +298,15 @@ class PerCall:
         threads = None
         if match is not None and most is not None:
             threads = clamp(match.entry.choice, self._resolution.usable_cpus).blas_threads
-        return new(  # type: ignore[no-any-return]
+        calls: Calls = new(
             operation,
             dtype,
             sizes,
             threads=None if threads is None or most is None else min(threads, most),
             covered=match is not None,
         )
+        calls.learns = self.learner is not None and (match is None or not match.entry.is_decided)
+        return calls
 
     # --- loops of ufuncs ------------------------------------------------------------------------
 

@@ -11,9 +11,11 @@ from autotune.profiles.resolve import resolve
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
+    from autotune.model.operation import Operation
     from autotune.profiles.resolve import Resolution
     from autotune.runtime.demand import Demand
     from autotune.runtime.guard import Dropped
+    from autotune.runtime.learner import Learned
     from autotune.runtime.per_call import PerCall
 
 DISABLED = "AUTOTUNE_DISABLE is set."
@@ -36,13 +38,14 @@ class Setting(NamedTuple):
     reason: str = NOT_APPLIED
     """Why the count was set, or left alone: a sentence."""
     waiting: str = ""
-    """How long idle BLAS threads spin, and why: a sentence; empty if no profile says anything about it."""
+    """Spin time of idle BLAS threads, and the reason: a sentence; empty if no profile says anything about it."""
     exported: Mapping[str, str] = {}
     """Environment variables for child processes."""
     allocator: str | None = None
     per_call: bool = False
     reductions: bool = False
     guard: bool = False
+    learn: bool = False
     record: bool = False
     reproducible: bool = False
 
@@ -59,10 +62,14 @@ class State:
         """Values of the exported variables before they were set."""
         self.answers: dict[Any, Configuration | None] = {}
         """Answers of config(), by its arguments."""
+        self.overrides: dict[Operation, Configuration] = {}
+        """Configurations that go before those of profiles in this process: dropped by the guard, or learned."""
         self.reported: set[str] = set()
         """Unknown names that were logged."""
         self.initial_reductions = False
         """Options of the start of the process (`autotune run --reductions`)."""
+        self.initial_learn = False
+        """The same of `autotune run --learn`."""
         self.per_call: PerCall | None = None
         """The interception of single calls; None: there is none."""
         self.demand: Demand | None = None
@@ -71,6 +78,8 @@ class State:
         """All counts of this process, kept until its end."""
         self.dropped: list[Dropped] = []
         """Entries dropped by guards that are no longer in force."""
+        self.learned: list[Learned] = []
+        """Choices that learners proved which are no longer in force."""
         after_fork.register(self._after_fork)
 
     def resolution(self) -> "Resolution | None":
@@ -92,6 +101,11 @@ class State:
         self.setting = setting
         self.answers = {}
 
+    def override(self, operation: "Operation", configuration: "Configuration") -> None:
+        """Let config() answer this for an operation from now on."""
+        self.overrides[operation] = configuration
+        self.answers = {}
+
     def remember(self, question: object, answer: "Configuration | None") -> None:
         """Keep an answer of config()."""
         if len(self.answers) >= _MOST_ANSWERS:
@@ -106,6 +120,7 @@ class State:
         if self.per_call is not None:
             self.per_call.forget()
         self.dropped.clear()
+        self.learned.clear()
 
 
 def is_disabled() -> bool:

@@ -11,8 +11,9 @@ from autotune.controls.apply_configuration import Configured, configured
 from autotune.errors import BadSize, UnsupportedPlatform
 from autotune.model.catalogue import Family, row_of
 from autotune.model.configuration import Configuration
+from autotune.model.operation import WORKLOAD_MARK
 from autotune.runtime.lookup_configuration import config
-from autotune.runtime.naming import as_operation
+from autotune.runtime.naming import as_operation, dtype_name, is_name
 from autotune.runtime.process_state import state
 
 _P = ParamSpec("_P")
@@ -71,6 +72,66 @@ def tuned(operation: str, /, *, dtype: Any = None, sizes: _Sizes | None = None, 
     if not fixed and sizes is None and row_of(operation) is None:
         raise BadSize(f"{operation} is not in the catalogue: give its sizes, or a `sizes` function.")
     return Tuned(operation, dtype, sizes, fixed)
+
+
+def tuned_call(function: Callable[..., _R], /, *args: Any, **keywords: Any) -> _R:
+    """Call a function of yours with what its calibration found.
+
+    The function is called with the knobs that it takes by name (`blas_threads`, `workers`, `chunk`) as they were
+    measured for its sizes, in a scope with the measured BLAS threads. It need not repeat its defaults anywhere.
+
+    Parameters
+    ----------
+    function : callable
+        The function that was calibrated, by `autotune.calibrate(function, ...)` or `calibrate --workload`.
+    *args, **keywords
+        Its arguments. The sizes that it was calibrated by have to be keywords; a knob that is given stays as it is.
+
+    Returns
+    -------
+    object
+        What the function returns.
+
+    Notes
+    -----
+    Scope of effect: as `tuned()`, for this call. Where nothing was measured for these sizes, the function is called as
+    it stands. A profile written in this process is read by the next `apply()`.
+
+    Examples
+    --------
+    >>> import autotune
+    >>> def step(*, n, workers=1):
+    ...     return n * workers
+    >>> autotune.tuned_call(step, n=1000)
+    1000
+
+    """
+    name = getattr(function, WORKLOAD_MARK, getattr(function, "__name__", ""))
+    chosen = _for_sizes(name, keywords)
+    if chosen is None:
+        return function(*args, **keywords)
+    from inspect import signature
+
+    takes = signature(function).parameters
+    knobs = {knob: value for knob, value in chosen.as_dict().items() if knob in takes}
+    scope = enter(chosen)
+    try:
+        return function(*args, **{**knobs, **keywords})
+    finally:
+        scope.__exit__(None, None, None)
+
+
+def _for_sizes(name: str, keywords: Mapping[str, Any]) -> Configuration | None:
+    """Return what was measured for a function of this name at those of its keywords that are sizes."""
+    resolution = state.resolution()
+    dtype = dtype_name(keywords.get("dtype", "float64"))
+    if resolution is None or not is_name(name):
+        return None
+    for measured in resolution.measured(name, dtype):
+        sizes = {size: keywords[size] for size in measured.size if size in keywords}
+        if sizes.keys() == measured.size.keys():
+            return config(name, dtype=dtype, **sizes)
+    return None
 
 
 class Tuned:

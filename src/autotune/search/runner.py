@@ -32,7 +32,7 @@ from autotune.model.machine import Allocation, Machine
 from autotune.model.policy import memory_allowance
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer
 from autotune.model.similar_machines import rank_profiles
-from autotune.profiles import profile_files, resolve
+from autotune.profiles import learned_choices, profile_files, resolve
 from autotune.profiles.folders import user_profiles
 from autotune.search.environment import Environment
 from autotune.search.events import Listener, SelfTestStarted
@@ -134,7 +134,7 @@ def calibrate_machine(
                 request=request,
                 environment=here.environment,
                 self_test=self_test or _examine(request, here, report),
-                lessons=written(lessons(_similar(here.key, relatives))),
+                lessons=written(lessons([*learned_choices.read(), *_similar(here.key, relatives)])),
             )
             resume = False
         else:

@@ -130,7 +130,7 @@ def _values(
     knob: Knob, kind: Kind, operation: Operation, usable_cpus: int, placements: Mapping[str, int]
 ) -> tuple[Value, ...]:
     match knob:
-        case Knob.BLAS_THREADS | Knob.WORKERS:
+        case Knob.BLAS_THREADS | Knob.OPENMP_THREADS | Knob.WORKERS:
             return tuple(range(1, usable_cpus + 1))
         case Knob.CHUNK:
             return _chunks(kind, operation)

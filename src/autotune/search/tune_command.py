@@ -65,7 +65,7 @@ class CommandRequest:
     seconds: float = 300.0
     """Time allowed for everything."""
     patience: float | None = None
-    """Seconds that one run may take; None for as long as so many runs as a test needs fit the time."""
+    """Seconds that one run may take; None for all of the time: a long command is told what it takes to tune it."""
     seed: int = 0
 
     def fewest_runs(self, choices: int = 1) -> int:
@@ -75,7 +75,7 @@ class CommandRequest:
     @property
     def run_seconds(self) -> float:
         """Largest time of one run."""
-        return self.seconds / self.fewest_runs() if self.patience is None else self.patience
+        return self.seconds if self.patience is None else self.patience
 
 
 def command_plan(request: CommandRequest, environment: Environment, first_seconds: float) -> Plan:
@@ -116,6 +116,7 @@ def _grid(request: CommandRequest, usable_cpus: int, counts: tuple[int, ...]) ->
     """Every combination that uses no more CPUs than there are; threads from these counts."""
     values = {
         Knob.BLAS_THREADS: counts,
+        Knob.OPENMP_THREADS: counts,
         Knob.WORKERS: request.workers or counts,
         Knob.CHUNK: request.chunks,
     }

@@ -14,7 +14,8 @@ import os
 import sys
 
 WISH, CHILDREN = "AUTOTUNE_START", "AUTOTUNE_START_CHILDREN"
-"""Set by `autotune run` (cli/run.py): "apply", or "reductions" for these too; and "1" to reach all later processes.
+"""Set by `autotune run` (cli/run.py): "apply", with "+reductions" or "+learn" for these too; and "1" to reach all later
+processes.
 
 `autotune advise` sets "record:FOLDER": nothing is applied, and calls are recorded there."""
 
@@ -61,7 +62,7 @@ def apply(wish):
     except (ImportError, SyntaxError):
         sys.stderr.write("autotune run: %s has no autotune, so its calls run as without.\n" % sys.executable)
     else:
-        apply_from_start(reductions=wish == "reductions")
+        apply_from_start(reductions="reductions" in wish, learn="learn" in wish)
 
 
 def record(folder):

@@ -1,0 +1,94 @@
+"""The name under which a profile keeps a whole command, and what `tune` chose for it."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import PurePath
+
+from autotune.bench.command_bench import Command
+from autotune.cli import messages
+from autotune.errors import UsageError
+from autotune.model.catalogue import COMMANDS
+from autotune.model.configuration import Configuration, clamp
+from autotune.model.entry import Status
+from autotune.model.operation import Operation
+from autotune.profiles.lookup import Found
+from autotune.profiles.resolve import resolve
+from autotune.runtime.process_state import is_disabled
+
+NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunedCommand:
+    """A command with what `tune` chose for it."""
+
+    name: str
+    """Of its entry."""
+    words: tuple[str, ...]
+    """With the places for workers and chunk filled in."""
+    variables: dict[str, str]
+    """Thread variables that were measured with it."""
+    choice: Configuration
+    speedup: float | None
+    """Time of the command as it stands divided by that of the choice."""
+
+
+def command_name(name: str | None, words: Sequence[str]) -> str:
+    """Return the name of a command's entry. Raises UsageError for a name that cannot stand in a profile.
+
+    Without a name it is made from the first Python file or module, else from the program: `python -m http.server` is
+    http_server.
+    """
+    if name is None:
+        modules = [after for before, after in pairwise(words) if before == "-m"]
+        scripts = [PurePath(word).stem for word in words[1:] if word.endswith(".py")]
+        text = [*scripts, *modules, PurePath(words[0]).stem][0].lower()
+        name = re.sub(r"[^a-z0-9]+", "_", text)[:49].strip("_") or "command"
+        name = name if NAME.fullmatch(name) else f"_{name}"
+    if NAME.fullmatch(name) is None:
+        raise UsageError(messages.not_a_name(name))
+    return COMMANDS + name
+
+
+def tuned_command(words: tuple[str, ...], *, name: str | None = None) -> TunedCommand | str | None:
+    """Return a command as `tune` measured it; a sentence why that is not used; None if it was not tuned here."""
+    wanted = command_name(name, words)
+    if is_disabled():
+        return None
+    resolution = resolve()
+    entry = resolution.find(Operation(name=wanted))
+    if entry is None:
+        return None if name is None else messages.no_tuned_command(wanted)
+    return _applied(words, entry, resolution.usable_cpus)
+
+
+def _applied(words: tuple[str, ...], tuned: Found, usable_cpus: int) -> TunedCommand | str:
+    entry = tuned.entry
+    if entry.status is not Status.TUNED:
+        return messages.command_as_it_stands(entry.operation.name)
+    choice = clamp(entry.choice, usable_cpus)
+    if choice != entry.choice:
+        return messages.command_of_more_cpus(entry.operation.name, entry.choice, usable_cpus)
+    places = {name: any(f"{{{name}}}" in word for word in words) for name in ("workers", "chunk")}
+    missing = [name for name, there in places.items() if getattr(choice, name) and not there]
+    if missing:
+        return messages.command_without_place(entry.operation.name, f"{{{missing[0]}}}")
+    command = Command(
+        words=words,
+        workers=choice.workers if places["workers"] else None,
+        chunk=choice.chunk if places["chunk"] else None,
+    )
+    variables = command.variables(choice)
+    kept = [name for name, value in variables.items() if os.environ.get(name, value) != value]
+    if kept:
+        return messages.command_of_own_variables(entry.operation.name, kept)
+    return TunedCommand(
+        name=entry.operation.name,
+        words=tuple(command.arguments(choice)),
+        variables=variables,
+        choice=choice,
+        speedup=entry.evidence.speedup,
+    )

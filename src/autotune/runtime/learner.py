@@ -1,0 +1,124 @@
+"""Learner of a running process: its lessons about calls of linear algebra, and the choices proved so far."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from autotune.runtime.guard import Guard
+from autotune.runtime.lesson import LEAST_SECONDS, Account, Lesson, Pairing
+
+if TYPE_CHECKING:
+    from autotune.native._core import Calls
+
+MOST_LESSONS = 1000
+"""Operations at a size that are learned about in one process; others run as at rest."""
+
+
+class Learned(NamedTuple):
+    """State of one lesson."""
+
+    operation: str
+    dtype: str
+    sizes: dict[str, int]
+    choice: dict[str, int | str]
+    """Proved to be faster; empty while nothing is proved."""
+    candidate: int | None
+    """The count that is tried now; None: no more is tried."""
+    pairs: int
+    """Pairs of adjacent calls that test the choice or candidate; 0 while candidates are explored."""
+    won: int
+    speedup: float | None
+    """Median over the pairs of exploration; no claim."""
+
+    def __str__(self) -> str:
+        sizes = " ".join(f"{name}={value}" for name, value in self.sizes.items())
+        name = f"{self.operation} {self.dtype} {sizes}"
+        about = "" if self.speedup is None else f", about {self.speedup:.2f} times as fast as the default"
+        if self.choice:
+            choice = ", ".join(f"{knob}={value}" for knob, value in self.choice.items())
+            return f"{name}: {choice} was faster in {self.won} of {self.pairs} pairs of calls{about}, and is used."
+        if self.candidate is None:
+            return f"{name}: nothing was proved faster; the default is kept."
+        if self.pairs:
+            return f"{name}: {self.candidate} was faster in {self.won} of {self.pairs} pairs of calls{about}."
+        return f"{name}: {self.candidate} is tried next{about}."
+
+
+class Pupil:
+    """Calls of one operation at one size, with their lesson."""
+
+    __slots__ = ("calls", "pairing", "seen_nanoseconds")
+
+    def __init__(self, calls: "Calls", pairing: Pairing) -> None:
+        self.calls = calls
+        self.pairing = pairing
+        self.seen_nanoseconds = 0
+
+    def learned(self) -> Learned:
+        """Return what is known."""
+        lesson, calls = self.pairing.lesson, self.calls
+        pairs, won = (0, 0) if lesson.test is None else (lesson.test.pairs, lesson.test.won)
+        return Learned(
+            operation=calls.operation,
+            dtype=calls.dtype,
+            sizes=dict(calls.sizes),
+            choice={} if lesson.choice is None else {"blas_threads": lesson.choice},
+            candidate=lesson.candidate,
+            pairs=pairs,
+            won=won,
+            speedup=lesson.speedup,
+        )
+
+
+class Learner:
+    """The lessons of a process. The C core times calls that learn, and tells it of each; it orders the trials."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        rest: int,
+        most: int,
+        on_choice: Callable[[Learned], object] = lambda _: None,
+    ) -> None:
+        """Begin with BLAS threads at rest, and the most that a call may have; `guard` watches what is proved."""
+        self.account = Account()
+        self._guard = guard
+        self._rest = rest
+        self._most = most
+        self._on_choice = on_choice
+        self._pupils: list[Pupil] = []
+
+    def look(self, calls: "Calls", seconds: float, trial: int) -> None:
+        """Take in a call that has ended, and order the next trial."""
+        pupil = calls.watched
+        if pupil is None:
+            if len(self._pupils) >= MOST_LESSONS or self._most < 2:
+                calls.learns = False
+                return
+            pupil = calls.watched = Pupil(calls, Pairing(Lesson(self._rest, self._most, self.account)))
+            self._pupils.append(pupil)
+        self.account.total_seconds += (calls.nanoseconds - pupil.seen_nanoseconds) * 1e-9
+        pupil.seen_nanoseconds = calls.nanoseconds
+        pairing: Pairing = pupil.pairing
+        following = pairing.took(seconds, trial=bool(trial))
+        if pairing.lesson.choice is not None:
+            calls.threads = pairing.lesson.choice
+            self._guard.watch(calls, LEAST_SECONDS)
+            self._on_choice(pupil.learned())
+        elif pairing.lesson.candidate is None:
+            calls.learns = False
+        elif following is not None:
+            calls.trial = following
+        else:
+            calls.pause = pairing.pause(seconds)
+
+    def lessons(self) -> list[Learned]:
+        """Return what is known of every lesson: what is in use first, then what is tried, then what was given up."""
+        known = [pupil.learned() for pupil in list(self._pupils)]
+        return sorted(known, key=lambda one: (not one.choice, one.candidate is None, -one.pairs))
+
+    def forget_calls_in_flight(self) -> None:
+        """Go on in a forked child with a copy of the lessons; the pair under way is given up."""
+        for pupil in list(self._pupils):
+            pupil.pairing.abandon()
+            pupil.calls.trial = 0

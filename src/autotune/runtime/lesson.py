@@ -1,0 +1,238 @@
+"""Lesson of a running program about one operation at one size: which counts are tried, and what is proved. Pure.
+
+    explore   a few pairs of adjacent calls, default and candidate: from the count at rest by halves and doubles
+              downhill, then between the best count and its neighbours
+    confirm   fresh pairs of the best count against the default, by the sign test of `model.betting`, looked at
+              after each pair
+    account   a pair begins only if what its candidate may lose, by what was seen of counts nearby, and all that
+              candidates have lost so far are within the permitted share of the time of all these calls
+
+The search of `calibrate` (packages `search` and `bench`) explores more configurations with a model of their times. It
+needs Optuna and NumPy's linear algebra, which a tuned program must not load or call, so that this search is one of
+its own: of one knob, whose curve has one valley in most cases. What it misses costs nothing but a gain.
+"""
+
+from collections.abc import Callable, Mapping
+from math import exp, log, pi, sqrt
+from random import random
+from statistics import median
+
+from autotune.model.betting import SignTest
+
+SHARE = 0.01
+"""Of the time of the calls that learn, at most so much is spent on losing candidates."""
+ERROR = 0.01
+"""Probability that a process takes up any choice that is no faster than the default by the margin."""
+MARGIN = 0.01
+"""A gain smaller than this is not worth a switch."""
+LEAST_SECONDS = 20e-6
+"""Shorter calls are left alone: threads take as long to start."""
+
+EXPLORING_PAIRS = 5
+"""Of each count: its median ratio orders the counts, and proves nothing."""
+MOST_PAIRS = 64
+"""Of a confirmation. A gain that they do not prove is too small to find on this machine."""
+HOPELESS_PAIRS = 10
+"""Of a confirmation, from which on it ends if no more than half of them were won."""
+CLOSE = 1.4
+"""Counts whose ratio is less are as fast as each other, as far as exploration can tell."""
+LEAST_RISK = 0.05
+"""Share of a call's time that any candidate is taken to lose at most, if nothing worse was seen of it."""
+PAIR_SECONDS = 5e-6
+"""Cost of a pair besides its calls, in this code."""
+
+
+class Account:
+    """Seconds of the calls that learn in this process, and those spent on candidates that lost."""
+
+    def __init__(self) -> None:
+        self.total_seconds = 0.0
+        self.lost_seconds = 0.0
+        self._confirmations = 0
+
+    def allows(self, seconds: float) -> bool:
+        """Return whether a candidate may lose so many seconds now."""
+        return self.lost_seconds + seconds <= SHARE * self.total_seconds
+
+    def error(self) -> float:
+        """Return the error of the next confirmation. All of them together have ERROR: the sum of 1/k^2 is pi^2/6."""
+        self._confirmations += 1
+        return ERROR * 6.0 / (pi * self._confirmations) ** 2
+
+
+class Lesson:
+    """Search for a better count of one operation at one size."""
+
+    def __init__(self, rest: int, most: int, account: Account, *, risk: float = 1.0) -> None:
+        """Begin from the count at rest; counts go up to `most`.
+
+        `risk` is the share of its time that a call may lose if its count is doubled or halved.
+        """
+        self._rest = rest
+        self._most = most
+        self._account = account
+        self._risk = risk
+        self._ratios: dict[int, list[float]] = {}
+        """Log-ratios of exploration, candidate over default."""
+        self._losses: list[float] = []
+        """Seconds that the current candidate took longer than the default, by pair."""
+        self._charged = 0.0
+        """Those of them that are entered in the account."""
+        self._error = ERROR
+        self.test: SignTest | None = None
+        """The confirmation, once exploration is over."""
+        self.choice: int | None = None
+        """The count that was proved."""
+        self.candidate: int | None = next_count({rest: 0.0}, most)
+        """The count to be tried in the next pair; None: there is none."""
+
+    @property
+    def speedup(self) -> float | None:
+        """Median speed-up of the candidate in exploration; None before its first pair."""
+        ratios = self._ratios.get(self.candidate or self.choice or 0)
+        return exp(-median(ratios)) if ratios else None
+
+    def may_begin(self, default_seconds: float) -> bool:
+        """Return whether a pair may begin, where the default takes so many seconds."""
+        return self.candidate is not None and self._account.allows(default_seconds * self._most_loss())
+
+    def pair(self, default_seconds: float, candidate_seconds: float) -> None:
+        """Take in a pair of the default and the candidate."""
+        if self.candidate is None or min(default_seconds, candidate_seconds) <= 0.0:
+            return
+        self._charge(candidate_seconds - default_seconds)
+        ratio = log(candidate_seconds / default_seconds)
+        if self.test is None:
+            self._explore(self.candidate, ratio)
+        else:
+            self._confirm(self.test, ratio)
+
+    def _explore(self, candidate: int, ratio: float) -> None:
+        self._ratios.setdefault(candidate, []).append(ratio)
+        if len(self._ratios[candidate]) < EXPLORING_PAIRS:
+            return
+        scores = {self._rest: 0.0} | {count: median(ratios) for count, ratios in self._ratios.items()}
+        following = next_count(scores, self._most)
+        if following is None:
+            best = min(scores, key=lambda count: scores[count])
+            following = best if scores[best] < log(1.0 - MARGIN) else None
+            self.test, self._error = SignTest(), self._account.error() if following else ERROR
+        self._turn_to(following)
+
+    def _confirm(self, test: SignTest, ratio: float) -> None:
+        test.add(ratio - log(1.0 - MARGIN))
+        if test.is_proved(self._error):
+            self.choice = self.candidate
+            self._turn_to(None)
+        elif test.pairs >= MOST_PAIRS or (test.pairs >= HOPELESS_PAIRS and 2 * test.won <= test.pairs):
+            self._turn_to(None)
+
+    def _turn_to(self, candidate: int | None) -> None:
+        self.candidate = candidate
+        self._losses = []
+        self._charged = 0.0
+
+    def _charge(self, seconds: float) -> None:
+        """Enter what the candidate has lost: its pairs, times the median loss, which a burst of others' work spares."""
+        self._losses.append(seconds)
+        charged = max(0.0, len(self._losses) * _typical(self._losses))
+        self._account.lost_seconds += charged - self._charged
+        self._charged = charged
+
+    def _most_loss(self) -> float:
+        """Return the share of the default's time that the next call of the candidate may lose."""
+        assert self.candidate is not None
+        seen = self._ratios.get(self.candidate)
+        if seen:
+            return max(LEAST_RISK, exp(_typical(seen)) - 1.0)
+        known = {self._rest: 0.0} | {count: median(ratios) for count, ratios in self._ratios.items()}
+        ratios = (
+            exp(score) * (1.0 + self._risk * (_apart(self.candidate, count) - 1.0))
+            for count, score in known.items()
+        )
+        return max(LEAST_RISK, min(ratios) - 1.0)
+
+
+def _typical(values: list[float]) -> float:
+    """Return the median; of one or two values, which may both be disturbed, the largest."""
+    return median(values) if len(values) > 2 else max(values)
+
+
+class Pairing:
+    """Makes pairs of adjacent calls: the candidate runs before or after the default, by a toss."""
+
+    __slots__ = ("_first", "_is_ordered", "_toss", "_waiting", "lesson")
+
+    def __init__(self, lesson: Lesson, toss: Callable[[], float] = random) -> None:
+        self.lesson = lesson
+        self._toss = toss
+        self._first: float | None = None
+        """The default of a pair whose candidate runs now."""
+        self._waiting: float | None = None
+        """A candidate, whose default runs now."""
+        self._is_ordered = False
+
+    def took(self, seconds: float, *, trial: bool) -> int | None:
+        """Take in a call that has ended; return the count with which the next one is to run, None for the default.
+
+        Negative seconds are those of a call that another one disturbed: its pair is given up.
+        """
+        if seconds < 0.0:
+            self._first = self._waiting = None
+            self._is_ordered = self._is_ordered and not trial
+            return None
+        if trial:
+            self._is_ordered = False
+            if self._first is None:
+                self._waiting = seconds
+            else:
+                self.lesson.pair(self._first, seconds)
+            self._first = None
+            return None
+        if self._is_ordered:  # a call of another thread, which began before the candidate's
+            return None
+        if self._waiting is not None:
+            candidate_seconds, self._waiting = self._waiting, None
+            self.lesson.pair(seconds, candidate_seconds)
+            return None
+        if not self.lesson.may_begin(seconds):
+            return None
+        self._first = seconds if self._toss() < 0.5 else None
+        self._is_ordered = True
+        return self.lesson.candidate
+
+    def abandon(self) -> None:
+        """Give up the pair that was begun."""
+        self._first = self._waiting = None
+        self._is_ordered = False
+
+    def pause(self, seconds: float) -> int:
+        """Return how many calls of so many seconds need not be looked at, so that looking costs 1 % at most."""
+        return (
+            0
+            if self._waiting is not None or self._is_ordered
+            else int(PAIR_SECONDS / SHARE / max(seconds, 1e-6))
+        )
+
+
+def next_count(scores: Mapping[int, float], most: int) -> int | None:
+    """Return the count to be tried next, by the log-ratios of those that were; None: the best is enclosed.
+
+    Half and twice the best count first; then the geometric means between it and its neighbours on both sides, until
+    these are close to it.
+    """
+    best = min(scores, key=lambda count: scores[count])
+    for step in (best // 2, min(2 * best, most)):
+        if step >= 1 and step not in scores:
+            return step
+    below = max((count for count in scores if count < best), default=best)
+    above = min((count for count in scores if count > best), default=best)
+    for neighbour in (below, above):
+        middle = round(sqrt(best * neighbour))
+        if _apart(best, neighbour) > CLOSE and middle not in scores:
+            return middle
+    return None
+
+
+def _apart(one: int, other: int) -> float:
+    return max(one / other, other / one)
