@@ -98,6 +98,7 @@ def test_every_benchmark_of_the_project_is_described_and_rerun():
         "score_search",
         "search_families",
         "searchers",
+        "advise_programs",
     }
     files = (ROOT / "scripts/benchmarks").glob("*.py")
     there = {path.stem for path in files if not path.stem.startswith("runtime_")} - support

@@ -46,6 +46,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "share": ["store"],
     "cluster": ["cluster"],
     "daemon": ["daemon"],
+    "advise": ["advise"],
 }
 
 

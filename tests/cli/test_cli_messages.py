@@ -46,6 +46,7 @@ SAMPLES = {
     "entry": TUNED,
     "event": EXPLORING,
     "expected_wrong": 0.5,
+    "exponent": 23,
     "failure": Failure(kind=FailureKind.CRASH, reason="Signal 11."),
     "files": 3,
     "folder": "intel-1",
@@ -119,6 +120,7 @@ SPECIAL = {
     "recording_run": {"command": ["make"]},
     "runs_too_long": {"pairs": 7, "needed": 140.0, "allowed": 65.0},
     "verifying_runs": {"pairs": 7},
+    "wait_source": {"variable": "OPENBLAS_THREAD_TIMEOUT", "is_default": False},
 }
 FLAGS = {"new", "newly_signed", "gone", "busy", "found", "calls"}
 LINES = {
@@ -134,7 +136,7 @@ LINES = {
         "made",
     ),
     *("no_such_verb", "now", "numpy_and_python", "profile_at", "risk", "setting", "explored", "exploring"),
-    *("trying", "confirmation_begins", "undecided"),
+    *("trying", "confirmation_begins", "undecided", "wait_source"),
 }
 """Headings and lines of progress, which are not sentences."""
 ANSWERS = {"daemon_status", "daemon_queue"}

@@ -107,7 +107,7 @@ def test_a_second_sigterm_ends_the_daemon_at_once_and_the_kernel_its_children(da
 
 
 def test_kills_at_random_moments_tear_nothing_and_it_always_starts_again(daemon):
-    for number in range(4):
+    for number in range(2):
         daemon.start()
         daemon.ask("tune", operation="qr", sizes={"n": 64 + number})
         time.sleep(random.uniform(0.0, 2.0))
@@ -116,7 +116,7 @@ def test_kills_at_random_moments_tear_nothing_and_it_always_starts_again(daemon)
         assert gone(family)
         orders = json.loads((daemon.state / "state.json").read_text("utf-8"))["orders"]
         sizes = {"m": 64 + number, "n": 64 + number}
-        assert [{"operation": "qr", "dtype": "float64", "sizes": sizes}, []] in orders
+        assert [{"name": "qr", "sizes": sizes}, []] in orders
     assert "cannot be used" not in daemon.log
 
 

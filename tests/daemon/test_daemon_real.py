@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from support.daemon_processes import ANY_LOAD, PATIENCE, Daemon, descendants_known, gone, refused
 
+from autotune.cli.program import program
 from autotune.controls.supervise import descendants
 from autotune.daemon.child_processes import ChildCommand, ProcessLauncher
 from autotune.daemon.state import load_state
@@ -72,13 +74,11 @@ def test_the_process_is_small_and_holds_neither_numpy_nor_optuna(daemon):
 
 def test_what_the_command_line_shows_is_what_the_daemon_says(daemon):
     daemon.start()
-    words = [sys.executable, "-m", "autotune", "daemon"]
+    environ = {**dict.fromkeys(os.environ), **daemon.environ}
 
     def said(*verb):
-        done = subprocess.run(
-            [*words, *verb], env=daemon.environ, capture_output=True, text=True, check=False, timeout=PATIENCE
-        )
-        return done.returncode, done.stdout, done.stderr
+        done = CliRunner().invoke(program, ["daemon", *verb], env=environ)
+        return done.exit_code, done.stdout, done.stderr
 
     assert json.loads(said("status", "--json")[1])["pid"] == daemon.process.pid
     assert f"runs as process {daemon.process.pid}" in said("status")[1]

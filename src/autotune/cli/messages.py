@@ -921,7 +921,7 @@ def not_measurable(call: str) -> str:
 
 
 def program_operations(count: int, share: float) -> str:
-    return f"Calibrating {count_of(count, 'operation')} that take {share:.0%} of the run."
+    return f"Calibrating {count_of(count, 'operation')}: {share:.0%} of the run."
 
 
 def weighted_by_spool(count: int) -> str:

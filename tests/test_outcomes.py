@@ -1,0 +1,35 @@
+"""A test that is skipped in every run is found, and told with its reason."""
+
+import pytest
+from check_outcomes import main, skipped_everywhere
+
+CORE = "passed tests/a.py::test_one\nskipped tests/a.py::test_two: the core is off\n"
+NO_CORE = (
+    "skipped tests/a.py::test_one: the core is off\nskipped tests/a.py::test_three[x: y]: needs a browser\n"
+)
+
+
+def test_a_test_that_ran_once_is_no_fault():
+    assert "tests/a.py::test_one" not in skipped_everywhere([CORE, NO_CORE])
+
+
+@pytest.fixture
+def judged(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+
+    def judge(*texts):
+        paths = [tmp_path / f"{number}.txt" for number in range(len(texts))]
+        for path, text in zip(paths, texts, strict=True):
+            path.write_text(text, "utf-8")
+        return main([str(path) for path in paths])
+
+    return judge
+
+
+def test_a_test_that_ran_nowhere_fails_with_its_reason(judged, capsys):
+    assert judged(CORE, NO_CORE) == 1
+    assert "tests/a.py::test_two ran nowhere: the core is off" in capsys.readouterr().err
+
+
+def test_what_a_machine_cannot_have_is_allowed(judged):
+    assert judged(NO_CORE, "passed tests/a.py::test_one\n") == 0
