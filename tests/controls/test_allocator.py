@@ -127,6 +127,35 @@ print(json.dumps([plain, kept, resident_bytes() - start]))
 
 @pytest.mark.real
 @pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
+@pytest.mark.skipif((usable_bytes() or 0) < allocator.TIGHT_MEMORY, reason="little memory")
+def test_beyond_the_cap_memory_below_a_block_in_use_is_returned_in_forked_children_too():
+    """glibc itself trims the top of the heap only: one small block there would keep all that is freed below it."""
+    parent, forked = child("""
+allocator.TRIM_SECONDS = 0.1
+import json, os, time
+import numpy as np
+def left(pins=[]):
+    before = resident_bytes()
+    large = [np.ones(2_500_000) for _ in range(10)]   # 200 MB
+    pins.append(np.ones(30_000))                      # 240 kB on top
+    del large
+    end = time.monotonic() + 60
+    while resident_bytes() - before > 60_000_000 and time.monotonic() < end:
+        time.sleep(0.05)
+    return (resident_bytes() - before) // 10**6
+allocator.retain(50_000_000)
+parent = left()
+if not os.fork():
+    print(json.dumps([parent, left()]), flush=True)
+    os._exit(0)
+os.wait()
+""")
+    assert parent < 61
+    assert forked < 61
+
+
+@pytest.mark.real
+@pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
 def test_a_user_who_steers_malloc_is_left_alone():
     refused = child(
         """

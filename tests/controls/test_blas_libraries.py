@@ -1,10 +1,14 @@
 """Which of a library's own functions read and set its thread count."""
 
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.programs import printed
 
 from autotune.controls import blas_setters
+from autotune.controls.blas import BlasThreads
 
 
 class Native(dict):
@@ -43,6 +47,34 @@ def test_openblas_on_openmp_is_counted_by_thread_and_through_openmp():
     )
     library = blas_setters.library(native)
     assert (library.per_thread, library.get()) == (True, 7)
+
+
+@pytest.mark.parametrize(("layer", "limit"), [("openmp", None), ("pthreads", 1)])
+def test_variables_of_openblas_limit_no_openblas_on_openmp(layer, limit, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    threads = BlasThreads(lambda: [blas_setters.library(found("openblas", layer))])
+    assert threads.user_limit() == limit
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads.user_limit() == (limit or 3)
+
+
+OPENMP_BUILD = "/usr/lib/x86_64-linux-gnu/openblas-openmp/libopenblas.so"
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not Path(OPENMP_BUILD).exists(), reason="needs Debian's libopenblas0-openmp")
+def test_a_real_openblas_on_openmp_reads_openmps_variable_only():
+    code = f"""
+import ctypes
+ctypes.CDLL("{OPENMP_BUILD}")
+from autotune.controls import blas
+print([(one.is_on_openmp, one.threads) for one in blas.loaded()], blas.user_limit())
+"""
+    environ = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
+    assert printed(code, environ=environ | {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1"}) == (
+        "[(True, 3)] 3\n"
+    )
 
 
 def test_mkl_is_counted_by_thread_and_says_what_to_put_back():

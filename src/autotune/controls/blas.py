@@ -19,13 +19,14 @@ Ownership
     threadpoolctl's is neither taken nor needed, see `libraries`.
 """
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from autotune.controls import after_fork, blas_setters
+from autotune.controls import after_fork, blas_setters, thread_variables
 from autotune.controls.blas_setters import Library
 from autotune.controls.import_hooks import when_scipy_arrives
 
@@ -57,6 +58,13 @@ class BlasThreads:
     def current(self) -> int | None:
         """Threads that a BLAS call of this thread would use, the most of all libraries; None without any."""
         return max((library.threads for library in self.loaded()), default=None)
+
+    def user_limit(self) -> int | None:
+        """The most threads that the user's own variables allow NumPy's library; None if they set no limit."""
+        library = next(iter(self.loaded()), None)
+        if library is None:
+            return thread_variables.user_limit(os.environ)
+        return thread_variables.user_limit(os.environ, api=library.api, is_on_openmp=library.is_on_openmp)
 
     def set_threads(self, threads: int | None, *, cap: int | None = None) -> int | None:
         """Make this the count while no scope is active, at most `cap`; None puts back what was there before.
@@ -329,6 +337,7 @@ _threads = BlasThreads(blas_setters.find)
 
 loaded = _threads.loaded
 current = _threads.current
+user_limit = _threads.user_limit
 set_threads = _threads.set_threads
 limit = _threads.limit
 refresh = _threads.refresh

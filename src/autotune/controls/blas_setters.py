@@ -23,6 +23,7 @@ class Library:
         "_start",
         "api",
         "get",
+        "is_on_openmp",
         "path",
         "per_thread",
         "put",
@@ -41,9 +42,11 @@ class Library:
         returns_previous: bool = False,
         ceiling: int | None,
         version: str | None = None,
+        is_on_openmp: bool = False,
     ) -> None:
         self.api = api
         """As threadpoolctl names it: "openblas", "mkl", "blis", "flexiblas"."""
+        self.is_on_openmp = is_on_openmp
         self.version = version
         self.path = path
         self.get = get
@@ -121,8 +124,9 @@ def _numpys_first(library: Library) -> tuple[bool, bool]:
 def library(found: Any) -> Library:
     """The Library of one of threadpoolctl's controllers, which are the same objects in 3.5 to 3.8."""
     api, path, native = found.internal_api, found.filepath, found.dynlib
+    is_on_openmp = getattr(found, "threading_layer", None) == "openmp"
     match api:
-        case "openblas" if found.threading_layer == "openmp":
+        case "openblas" if is_on_openmp:
             # It asks OpenMP how many threads the calling thread may have, at every call; its own setter was
             # broken until 0.3.34 (OpenBLAS#5806).
             get, put = _function(native, "omp_get_max_threads"), _function(native, "omp_set_num_threads")
@@ -141,18 +145,20 @@ def library(found: Any) -> Library:
             path=path,
             get=found.get_num_threads,
             put=found.set_num_threads,
-            ceiling=_ceiling(api, found.get_num_threads()),
+            ceiling=_ceiling(api, found.get_num_threads(), is_on_openmp=is_on_openmp),
             version=found.version,
+            is_on_openmp=is_on_openmp,
         )
     return Library(
         api=api,
         path=path,
         get=get,
         put=put,
-        per_thread=api == "mkl" or (api == "openblas" and found.threading_layer == "openmp"),
+        per_thread=api == "mkl" or (api == "openblas" and is_on_openmp),
         returns_previous=api == "mkl",
-        ceiling=_ceiling(api, get()),
+        ceiling=_ceiling(api, get(), is_on_openmp=is_on_openmp),
         version=found.version,
+        is_on_openmp=is_on_openmp,
     )
 
 
@@ -170,7 +176,7 @@ def _function(native: Any, name: str) -> Callable[..., int] | None:
     return function
 
 
-def _ceiling(api: str, threads: int) -> int | None:
+def _ceiling(api: str, threads: int, *, is_on_openmp: bool) -> int | None:
     """The most threads that a library just found may have.
 
     A library starts with as many threads as there are CPUs, so a smaller count was asked for by other code: in
@@ -178,4 +184,6 @@ def _ceiling(api: str, threads: int) -> int | None:
     single thread with which BLIS starts; there only their own variables limit.
     """
     ours = thread_variables.exported(os.environ).intersection(thread_variables.LIMITS.get(api, ())[:1])
-    return thread_variables.user_limit(os.environ, api=api) if ours or api == "blis" else threads
+    if not ours and api != "blis":
+        return threads
+    return thread_variables.user_limit(os.environ, api=api, is_on_openmp=is_on_openmp)

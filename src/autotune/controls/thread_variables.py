@@ -145,18 +145,20 @@ def whole(blas_threads: int, others: int) -> dict[str, str]:
     return own | dict.fromkeys(OTHERS, str(others))
 
 
-def user_limit(environ: Mapping[str, str], *, api: str = "openblas") -> int | None:
+def user_limit(
+    environ: Mapping[str, str], *, api: str = "openblas", is_on_openmp: bool = False
+) -> int | None:
     """The most BLAS threads that the user's own variables allow; None if they set no limit.
 
-    `api` is the BLAS library as threadpoolctl names it; an unknown one is taken to read OMP_NUM_THREADS.
+    `api` is the BLAS library as threadpoolctl names it; an unknown one is taken to read OMP_NUM_THREADS. An OpenBLAS
+    that `is_on_openmp` (conda-forge's, Debian's) reads nothing else either [tried with 0.3.21].
     As OpenBLAS reads them: "1,4" is 1, and what is no number, or 0, counts as not set [tried with 0.3.31].
     What AUTOTUNE_EXPORTED lists is not the user's.
     """
     mine = exported(environ)
+    names = LIMITS.get(api, ()) if not (api == "openblas" and is_on_openmp) else ()
     counts = (
-        _count(environ[name])
-        for name in LIMITS.get(api, ("OMP_NUM_THREADS",))
-        if name in environ.keys() - mine
+        _count(environ[name]) for name in names or ("OMP_NUM_THREADS",) if name in environ.keys() - mine
     )
     return next((count for count in counts if count is not None), None)
 

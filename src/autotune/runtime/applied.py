@@ -180,8 +180,7 @@ def _with_threads(resolution: "Resolution", before: Setting, wishes: Wishes) -> 
     elif wishes.reproducible:
         threads, reason = None, "One count for everything was asked for: the one that was there."
     else:
-        limit = thread_variables.user_limit(os.environ)
-        threads, reason = safe_threads(resolution, current=initial, user_limit=limit)
+        threads, reason = safe_threads(resolution, current=initial, user_limit=blas.user_limit())
     return Setting(
         resolution=resolution,
         blas_threads=threads,

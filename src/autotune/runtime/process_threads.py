@@ -33,11 +33,9 @@ def process_choice(
     if is_disabled():
         return ProcessChoice(None, DISABLED)
     resolution = resolve(profile, processes=processes)
-    from autotune.controls import blas, thread_variables, wait_policy
+    from autotune.controls import blas, wait_policy
 
-    threads, reason = safe_threads(
-        resolution, current=blas.current(), user_limit=thread_variables.user_limit(os.environ)
-    )
+    threads, reason = safe_threads(resolution, current=blas.current(), user_limit=blas.user_limit())
     return ProcessChoice(threads, reason, wait_policy.variables(resolution.wait.exponent))
 
 
