@@ -1,8 +1,10 @@
 """Two programs side by side in fresh processes: the ratio of their times with its interval. For the other benchmarks.
 
-Each run starts both programs one after the other, in random order and only while the machine's capacity is
-there. One run yields one log-ratio; the interval is Student's over runs, as processes differ more than calls.
-Of calls too short for that, both take turns in one fresh process, which yields what they differ by.
+Each run starts both programs one after the other, in random order. Before it the capacity of the CPUs is probed until
+it is full, or until the patience for the row is over. One run yields one log-ratio; the figure is that of the runs at
+full capacity, with Student's interval over runs, as processes differ more than calls; beside it stands the figure of
+all runs. A row that full capacity never reached says so, and has the second figure only. Of calls too short for that,
+both take turns in one fresh process, which yields what they differ by.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import repeat
@@ -29,8 +31,8 @@ ENOUGH_SECONDS = 0.5
 
 PROBES = 20
 """Of capacity, of which the median counts."""
-CAPACITY = 0.95
-"""Share of the usable CPUs that spinning processes must reach before anything is timed."""
+CAPACITY = 0.85
+"""Share of the usable CPUs from which a run counts as one at full capacity."""
 
 SHORT_CALLS = 2000
 """Short calls that are timed at once."""
@@ -101,6 +103,10 @@ class Row:
     tuned_seconds: float | None
     configuration: str | None
     """The profile's choice, "default" if nothing."""
+    full_runs: int = 0
+    """Runs at full capacity, on which the figure rests if there are two."""
+    all_states: float | None = None
+    """The same figure over all runs, whatever the capacity was."""
     problem: str | None = None
     skipped: str | None = None
     """Why it cannot be measured here."""
@@ -158,7 +164,7 @@ def _options(doc: str, programs: Mapping[str, Program]) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=8, help="pairs of processes for each program (default 8)")
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument(
-        "--patience", type=float, default=600, help="seconds to wait for a quiet machine, per program"
+        "--patience", type=float, default=120, help="seconds to wait for full capacity, per program"
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument(
@@ -186,34 +192,38 @@ def _names(text: str) -> list[str]:
 
 
 def _compare(module: str, name: str, program: Program, options: argparse.Namespace) -> Row:
-    from autotune.bench.statistics import mean_interval
 
     sides = ("both",) if program.short else ("plain", "tuned")
     times: dict[str, list[float]] = {side: [] for side in sides}
-    configuration = problem = None
+    full: list[bool] = []
+    configuration = None
     order = random.Random(name)
     deadline = time.monotonic() + options.patience
     for _ in range(options.runs):
-        problem = _wait_for_capacity(deadline)
-        if problem:
-            break
+        full.append(_await_capacity(deadline))
         for side in order.sample(sides, len(sides)):
             outcome = _run(module, name, side, program, options)
             if "seconds" not in outcome:
                 return _row(name, program, **outcome)
             times[side].append(outcome["seconds"])
             configuration = outcome.get("configuration") or configuration
-    runs = min(map(len, times.values()))
-    if runs < 2:
-        return _row(name, program, problem=problem)
-    said = {"runs": runs, "configuration": configuration, "problem": problem}
+    said: dict[str, Any] = {"runs": len(full), "full_runs": sum(full), "configuration": configuration}
     if program.short:
-        mean, low, high = (1e6 * value for value in mean_interval(times["both"]))
-        return _row(name, program, microseconds=mean, low=low, high=high, **said)
+        values = [1e6 * value for value in times["both"]]
+        mean, low, high, everywhere = _figures(values, full)
+        return _row(name, program, microseconds=mean, low=low, high=high, all_states=everywhere, **said)
     ratios = [math.log(a / b) for a, b in zip(times["plain"], times["tuned"], strict=True)]
-    mean, low, high = (math.exp(value) for value in mean_interval(ratios))
-    medians = {f"{side}_seconds": median(times[side]) for side in sides}
-    return _row(name, program, ratio=mean, low=low, high=high, **medians, **said)
+    mean, low, high, everywhere = (math.exp(value) for value in _figures(ratios, full))
+    medians: dict[str, Any] = {f"{side}_seconds": median(times[side]) for side in sides}
+    return _row(name, program, ratio=mean, low=low, high=high, all_states=everywhere, **medians, **said)
+
+
+def _figures(values: Sequence[float], full: Sequence[bool]) -> tuple[float, float, float, float]:
+    """(mean, low, high) of the runs at full capacity, of all where there are fewer than two; and the mean of all."""
+    from autotune.bench.statistics import mean_interval
+
+    quiet = [value for value, is_full in zip(values, full, strict=True) if is_full]
+    return (*mean_interval(quiet if len(quiet) > 1 else values), sum(values) / len(values))
 
 
 def _row(name: str, program: Program, *, runs: int = 0, **values: Any) -> Row:
@@ -245,8 +255,11 @@ def _run(module: str, name: str, side: str, program: Program, options: argparse.
     return outcome
 
 
-def _wait_for_capacity(deadline: float) -> str | None:
-    """None once as many spinning threads as there are CPUs get so many times the work of one done."""
+def _await_capacity(deadline: float) -> bool:
+    """Wait until as many spinning threads as there are CPUs do nearly so many times the work of one; False if not.
+
+    True as well where there is nothing to probe, on one CPU.
+    """
     from autotune.bench.capacity import CapacityProbe
     from autotune.host.usable_cpus import usable_cpus
 
@@ -257,19 +270,16 @@ def _wait_for_capacity(deadline: float) -> str | None:
         while True:
             capacities = [capacity for _ in range(PROBES) if (capacity := probe.probe()) is not None]
             if not capacities or median(capacities) >= CAPACITY * cpus:
-                return None
+                return True
             if time.monotonic() > deadline:
-                return (
-                    f"the machine was busy: {cpus} spinning threads reached {median(capacities):.2f} times the work "
-                    "of one"
-                )
+                return False
             time.sleep(0.5)
     finally:
         probe.close()
 
 
 def _line(row: Row) -> str:
-    remarks = (row.configuration, row.problem and f"({row.problem})")
+    remarks = (row.configuration, _states(row), row.problem and f"({row.problem})")
     if row.microseconds is not None:
         figure = f"{row.microseconds:+.2f} us [{row.low:+.2f}, {row.high:+.2f}]"
         return "  ".join([f"{row.title:<72}", figure, *filter(None, remarks)])
@@ -278,6 +288,16 @@ def _line(row: Row) -> str:
     times = f"{_seconds(row.plain_seconds):>8} -> {_seconds(row.tuned_seconds):>8}"
     ratio = f"{row.ratio:5.2f}x [{row.low:.2f}, {row.high:.2f}]"
     return "  ".join([f"{row.title:<72}", times, ratio, *filter(None, remarks)])
+
+
+def _states(row: Row) -> str | None:
+    """Say how often the machine was at full capacity, and the figure over all states, unless it always was."""
+    if row.all_states is None or row.full_runs == row.runs:
+        return None
+    if row.full_runs < 2:
+        return f"(over all states: full capacity in {row.full_runs} of {row.runs} runs)"
+    everywhere = f"{row.all_states:.2f}x" if row.ratio is not None else f"{row.all_states:+.2f} us"
+    return f"(full capacity in {row.full_runs} of {row.runs} runs; over all states {everywhere})"
 
 
 def _seconds(value: float | None) -> str:
