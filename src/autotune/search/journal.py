@@ -6,18 +6,18 @@ other clock and no other luck than its sessions and its seed, the same plans are
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from autotune.bench.protocol import Bench
 from autotune.bench.selftest import SelfTest
+from autotune.errors import BadDocument
 from autotune.host.identity import short_host_id
 from autotune.host.trusted_files import replace_file
-from autotune.model.configuration import configuration
-from autotune.model.measurement import Failure, FailureKind, Measurement, Pair, Session, TrialPlan
-from autotune.model.operation import Operation
+from autotune.model.codec import decode, encode
+from autotune.model.measurement import Session, TrialPlan
 from autotune.model.profile import Key
 from autotune.profiles.folders import state_dir
 from autotune.search.environment import Environment
@@ -96,7 +96,7 @@ class Journal:
             self._remembered.clear()
             self._write([])
         session = self.bench.run(plan)
-        self._lines.append({"plan": written, "session": asdict(session)})
+        self._lines.append({"plan": written, "session": encode(session)})
         _append(self._path, self._lines[-1])
         return session
 
@@ -154,26 +154,10 @@ def _append(path: Path, line: Json) -> None:
         return  # as above
 
 
-def _session(values: Mapping[str, Any]) -> Session | None:
+def _session(document: Any) -> Session | None:
     """A session; None if another version wrote it."""
     try:
-        return Session(**{**values, "measurements": tuple(map(_measurement, values["measurements"]))})
-    except (KeyError, TypeError, ValueError, AttributeError):
+        session: Session = decode(Session, document)
+    except BadDocument:
         return None
-
-
-def _measurement(values: Json) -> Measurement:
-    operation, failure = values["operation"], values["failure"]
-    return Measurement(
-        operation=Operation(
-            name=operation["name"],
-            dtype=operation["dtype"],
-            sizes=tuple((name, size) for name, size in operation["sizes"]),
-        ),
-        configuration=configuration({k: v for k, v in values["configuration"].items() if v is not None}),
-        pairs=tuple(Pair(**pair) for pair in values["pairs"]),
-        seconds=tuple(values["seconds"]),
-        failure=failure and Failure(kind=FailureKind(failure["kind"]), reason=failure["reason"]),
-        note=values["note"],
-        resident_bytes=values.get("resident_bytes"),
-    )
+    return session
