@@ -58,14 +58,14 @@ def made(folder: Path) -> dict[str, Path]:
     """The pages, as files."""
     from support.simulated_report import calibrated
 
-    from autotune.cli.report import drawn
+    from autotune.report.page import page
 
     subject = calibrated(folder)
     twenty = [replace(subject, label=f"node-{number:02d}", sessions=()) for number in range(20)]
     pages = {}
     for name, subjects in (("one", [subject]), ("twenty", twenty)):
         pages[name] = folder / f"{name}.html"
-        pages[name].write_text(drawn(subjects), "utf-8")
+        pages[name].write_text(page(subjects), "utf-8")
     return pages
 
 

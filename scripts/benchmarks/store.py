@@ -212,21 +212,21 @@ def crowd(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     )
     read: Counter[str] = Counter()
     listed: Counter[str] = Counter()
-    plain_read, plain_items = FolderBackend.read, FolderBackend.items
+    plain_read, plain_files = FolderBackend.read, FolderBackend.files
 
     def counted_read(self: FolderBackend, name: str, names: Any, limit: int) -> Any:
         read[name] += len(names)
         return plain_read(self, name, names, limit)
 
-    def counted_items(self: FolderBackend, name: str) -> Any:
+    def counted_files(self: FolderBackend, name: str) -> Any:
         listed[name] += 1
-        return plain_items(self, name)
+        return plain_files(self, name)
 
-    FolderBackend.read, FolderBackend.items = counted_read, counted_items  # type: ignore[method-assign]
+    FolderBackend.read, FolderBackend.files = counted_read, counted_files  # type: ignore[method-assign]
     began = perf_counter()
     pulled = pull(store, TrustPolicy(), key(7))
     spent = perf_counter() - began
-    FolderBackend.read, FolderBackend.items = plain_read, plain_items  # type: ignore[method-assign]
+    FolderBackend.read, FolderBackend.files = plain_read, plain_files  # type: ignore[method-assign]
     others = sum(count for name, count in (read + listed).items() if name != key(7).slug)
     yield Row(
         what="fitting one host: listings and files of other classes",

@@ -112,6 +112,7 @@ SPECIAL = {
     "daemon_installed": {"files": ["3"]},
     "confirmation_begins": {"event": CONFIRMING},
     "confirming": {"event": CONFIRMING},
+    "compared_in_force": {"calls": 7, "tuned": 5, "loops": 3},
     "compared": {"interval": (1.8, 2.2), "pairs": 7, "speedup": 2.0},
     "not_measurable": {"call": "svd longdouble n=8"},
     "program_gain": {"predicted": (2.0, 1.8, 2.2), "measured": 2.0, "interval": (1.8, 2.2)},

@@ -1,9 +1,13 @@
 """`autotune compare`."""
 
+import json
 import os
 import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import join
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -65,21 +69,68 @@ def compare(
         *(["--children"] if children else []),
     ]
     variables = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
-    runs = run_pairs(
-        words,
-        [sys.executable, "-m", "autotune", "run", "-q", *options, "--", *words],
-        pairs=pairs,
-        seconds=parse_duration(budget),
-        seed=seed,
-        environ=os.environ,
-        variant_environ={**os.environ, **variables},
-    )
+    with TemporaryDirectory(prefix="autotune-compare-", ignore_cleanup_errors=True) as folder:
+        runs = run_pairs(
+            words,
+            [sys.executable, "-m", "autotune", "run", "-q", *options, "--", *words],
+            pairs=pairs,
+            seconds=parse_duration(budget),
+            seed=seed,
+            environ=os.environ,
+            variant_environ={**os.environ, **variables, "AUTOTUNE_START_REPORT": folder},
+        )
+        force = in_force(
+            Path(folder), len(runs.variant), variables_only=bool(blas_threads) or environment_only
+        )
+    show(words, options, runs, force, as_json=as_json)
+    return 0 if runs.same_status and runs.same_output is not False else FAILED
+
+
+def show(
+    words: tuple[str, ...], options: list[str], runs: "PairedRuns", force: "InForceThere", *, as_json: bool
+) -> None:
+    """Print the speed-up, whether the runs did the same, and what was in force."""
     if as_json:
-        print_json("compare/1", document(words, options, runs))
+        print_json("compare/1", {**document(words, options, runs), "in_force": asdict(force)})
     else:
         click.echo(messages.compared(runs.speedup, runs.interval, len(runs.plain)))
         click.echo(messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
-    return 0 if runs.same_status and runs.same_output is not False else FAILED
+        counts = {name: getattr(force, name) for name in ("calls", "tuned", "loops")}
+        click.echo(messages.compared_in_force(force.reason, **counts) if force.processes else force.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForceThere:
+    """What was in force in a tuned run; counts are those of the mean run."""
+
+    processes: float
+    """That called NumPy and reported at their end."""
+    calls: float
+    """Calls of linear algebra that were met."""
+    tuned: float
+    """Those of them that had a thread count of their own."""
+    loops: float
+    """Loops of ufuncs that ran on several CPUs."""
+    reason: str
+    """A sentence: what was set, or why nothing was."""
+
+
+def in_force(folder: Path, runs: int, *, variables_only: bool) -> InForceThere:
+    """Add up the reports that the tuned runs left in a folder."""
+    reports = []
+    for path in folder.glob("*.json"):
+        with suppress(OSError, ValueError):
+            reports.append(json.loads(path.read_text(encoding="utf-8")))
+    reasons = [f"{report['reason']} {report['per_call']}".strip() for report in reports]
+    reason = max(
+        reasons,
+        key=reasons.count,
+        default=messages.ONLY_ENVIRONMENT if variables_only else messages.NO_REPORT,
+    )
+    totals = [sum(report[name] for report in reports) / runs for name in ("calls", "tuned", "loops")]
+    return InForceThere(
+        processes=len(reports) / runs, calls=totals[0], tuned=totals[1], loops=totals[2], reason=reason
+    )
 
 
 def document(words: tuple[str, ...], options: list[str], runs: "PairedRuns") -> dict[str, object]:

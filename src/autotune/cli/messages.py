@@ -949,3 +949,20 @@ def program_gain(
         return f"{said}."
     shown = "" if interval is None else f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}"
     return f"{said}, {measured:.2f} in pairs of its runs{shown}."
+
+
+# --- a comparison ------------------------------------------------------------------------------
+
+ONLY_ENVIRONMENT = "Only variables of the environment were set."
+NO_REPORT = (
+    "No Python of the command reported what was in force: none loaded NumPy, or they ended without their exit "
+    "handlers."
+)
+
+
+def compared_in_force(reason: str, *, calls: float, tuned: float, loops: float) -> str:
+    """Describe the effect of `run` on a tuned run of a command."""
+    return (
+        f"In force in a run: {tuned:.0f} of {calls:.0f} calls of linear algebra had a thread count of their own, and "
+        f"{loops:.0f} loops ran on several CPUs. {reason}"
+    )

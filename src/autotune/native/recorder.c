@@ -60,6 +60,20 @@ static atomic_int at_once;
 static _Thread_local int64_t inner; /* nanoseconds of recorded calls that the one in progress has made */
 static _Thread_local bool is_seen;
 
+/* Add to a counter. Writers hold the GIL, so that a locked instruction is needed without one only; readers in other
+ * processes see whole words either way. */
+#ifdef Py_GIL_DISABLED
+#define ADD(counter, number) atomic_fetch_add_explicit(counter, number, memory_order_relaxed)
+#else
+#define ADD(counter, number) counter_add(counter, number)
+static uint64_t counter_add(_Atomic(uint64_t) *counter, uint64_t number)
+{
+    const uint64_t before = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, before + number, memory_order_relaxed);
+    return before;
+}
+#endif
+
 /* --- the file --------------------------------------------------------------------------------------------------- */
 
 static int64_t cpu_time(void)
@@ -232,8 +246,12 @@ static int64_t rounded(int64_t size)
 
 static struct record_row *row_of(struct key *key, const char *name, const char *suffix)
 {
+    static struct entry *latest = entries; /* most calls are like the one before */
     LOCK();
-    struct entry *entry = find(key);
+    struct entry *entry = latest;
+    if (entry->row == NULL || memcmp(&entry->key, key, sizeof *key) != 0) {
+        entry = latest = find(key);
+    }
     const uint32_t count = atomic_load(&header->rows);
     if (entry->row == NULL && count > RECORD_ROWS / 2 && (key->kind == 'g' || key->kind == 's')) {
         for (int i = 0; i < 4; i++) {
@@ -288,8 +306,8 @@ static void see_thread(void)
 
 void record_begin(struct record *record, struct record_row *row, uint64_t elements)
 {
-    const uint64_t calls = atomic_fetch_add_explicit(&row->calls, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&row->elements, elements, memory_order_relaxed);
+    const uint64_t calls = ADD(&row->calls, 1);
+    ADD(&row->elements, elements);
     if (!is_seen) {
         see_thread();
     }
@@ -319,8 +337,8 @@ void record_end(struct record *record)
     if (atomic_load_explicit(&mode, memory_order_relaxed) != ON) {
         return; /* the call forked, and this is the child */
     }
-    atomic_fetch_add_explicit(&row->nanoseconds, own > 0 ? (uint64_t)own : 0, memory_order_relaxed);
-    atomic_fetch_add_explicit(&row->timed, 1, memory_order_relaxed);
+    ADD(&row->nanoseconds, own > 0 ? (uint64_t)own : 0);
+    ADD(&row->timed, 1);
     if (now - atomic_load_explicit(&header->last_ns, memory_order_relaxed) > REFRESH_NS) {
         atomic_store_explicit(&header->last_ns, now, memory_order_relaxed);
         atomic_store_explicit(&header->cpu_ns, cpu_time(), memory_order_relaxed);
@@ -329,12 +347,7 @@ void record_end(struct record *record)
 
 static int64_t log2_of(npy_intp elements)
 {
-    int64_t log = 0;
-    while (elements > 1) {
-        elements >>= 1;
-        log++;
-    }
-    return log;
+    return elements > 1 ? 63 - __builtin_clzll((unsigned long long)elements) : 0;
 }
 
 static bool is_contiguous(PyArrayObject *array)

@@ -261,7 +261,7 @@ def _change_setting(before: Setting, now: Setting) -> None:
             allocator.retain()
         else:
             allocator.default()
-    if now.resolution is not None and (now.per_call or now.record):
+    if now.resolution is not None and (now.per_call or now.record or state.report_folder):
         _start_interception(now, now.resolution)
 
 
@@ -324,6 +324,10 @@ def write_demand() -> None:
     """Leave the counts of this process for the daemon, at its end."""
     from autotune.runtime.demand import Demand, leave
 
+    if state.report_folder is not None:
+        from autotune.runtime.run_report import write_report
+
+        write_report(state.report_folder)
     stop_interception()
     demand = state.process_demand or Demand()
     _leave_learned(demand)

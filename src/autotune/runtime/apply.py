@@ -127,9 +127,13 @@ def apply(
     return applied
 
 
-def apply_from_start(*, reductions: bool, learn: bool = False) -> None:
-    """Apply for `autotune run`, once the program has loaded NumPy; later apply() calls keep to it."""
+def apply_from_start(*, reductions: bool, learn: bool = False, report: str | None = None) -> None:
+    """Apply for `autotune run`, once the program has loaded NumPy; later apply() calls keep to it.
+
+    At its end the process writes a report into the folder that `report` names.
+    """
     state.initial_reductions, state.initial_learn = reductions, learn
+    state.report_folder = report
     apply()
 
 

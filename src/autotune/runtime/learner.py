@@ -113,9 +113,19 @@ class Learner:
             calls.pause = pairing.pause(seconds)
 
     def lessons(self) -> list[Learned]:
-        """Return what is known of every lesson: what is in use first, then what is tried, then what was given up."""
-        known = [pupil.learned() for pupil in list(self._pupils)]
-        return sorted(known, key=lambda one: (not one.choice, one.candidate is None, -one.pairs))
+        """Return the lessons: choices in use first, then candidates, then those that were given up.
+
+        An operation that calls two compiled functions, as np.linalg.qr does, has a lesson for each; the one with more
+        evidence is returned.
+        """
+        known = sorted(
+            (pupil.learned() for pupil in list(self._pupils)),
+            key=lambda one: (not one.choice, one.candidate is None, -one.pairs),
+        )
+        by_operation: dict[object, Learned] = {}
+        for one in known:
+            by_operation.setdefault((one.operation, one.dtype, *one.sizes.items()), one)
+        return list(by_operation.values())
 
     def forget_calls_in_flight(self) -> None:
         """Go on in a forked child with a copy of the lessons; the pair under way is given up."""

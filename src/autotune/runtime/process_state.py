@@ -76,6 +76,8 @@ class State:
         """Counts of requested operations; None: nothing is recorded now."""
         self.process_demand: Demand | None = None
         """All counts of this process, kept until its end."""
+        self.report_folder: str | None = None
+        """Where `autotune compare` wants a report of this process; None: nowhere."""
         self.dropped: list[Dropped] = []
         """Entries dropped by guards that are no longer in force."""
         self.learned: list[Learned] = []

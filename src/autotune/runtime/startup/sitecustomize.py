@@ -19,6 +19,9 @@ processes.
 
 `autotune advise` sets "record:FOLDER": nothing is applied, and calls are recorded there."""
 
+REPORT = "AUTOTUNE_START_REPORT"
+"""Set by `autotune compare`: a folder into which each process reports at its end what was in force."""
+
 RECORD = "record:"
 
 
@@ -35,18 +38,19 @@ def begin():
 
 def clean():
     """Take what `autotune run` has put into the environment out of it, and return what it asks for."""
-    wish = os.environ.get(WISH)
+    wish, report = os.environ.get(WISH), os.environ.get(REPORT)
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [place for place in sys.path if place != here]
     if not os.environ.get(CHILDREN):
         os.environ.pop(WISH, None)
+        os.environ.pop(REPORT, None)
         places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         others = [place for place in places if place != here]
         if others:
             os.environ["PYTHONPATH"] = os.pathsep.join(others)
         else:
             os.environ.pop("PYTHONPATH", None)
-    return wish
+    return wish + "@" + report if wish and report and not wish.startswith(RECORD) else wish
 
 
 def apply(wish):
@@ -62,7 +66,8 @@ def apply(wish):
     except (ImportError, SyntaxError):
         sys.stderr.write("autotune run: %s has no autotune, so its calls run as without.\n" % sys.executable)
     else:
-        apply_from_start(reductions="reductions" in wish, learn="learn" in wish)
+        wish, _, report = wish.partition("@")
+        apply_from_start(reductions="reductions" in wish, learn="learn" in wish, report=report or None)
 
 
 def record(folder):

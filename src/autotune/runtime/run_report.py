@@ -1,0 +1,33 @@
+"""The report of a process below `autotune run`: what was in force in it, for `autotune compare`."""
+
+import json
+import os
+from contextlib import suppress
+from time import monotonic_ns
+from typing import Any
+
+from autotune.runtime.process_state import state
+
+
+def write_report(folder: str) -> None:
+    """Write one JSON file about this process into a folder; whatever fails, the program ends as it would."""
+    with suppress(Exception):
+        name = f"{os.getpid()}-{monotonic_ns()}"
+        path = os.path.join(folder, name)  # noqa: PTH118 - pathlib takes 4 ms to load
+        with open(f"{path}.new", "w", encoding="utf-8") as file:  # noqa: PTH123
+            json.dump(_report(), file)
+        os.replace(f"{path}.new", f"{path}.json")  # noqa: PTH105
+
+
+def _report() -> dict[str, Any]:
+    per_call = state.per_call
+    calls, tuned = (0, 0) if per_call is None else per_call.counts()
+    loops = None if per_call is None else per_call.loops_cut()
+    return {
+        "calls": calls,
+        "tuned": tuned,
+        "loops": loops or 0,
+        "blas_threads": state.setting.blas_threads,
+        "reason": state.setting.reason,
+        "per_call": "" if per_call is None else per_call.why,
+    }

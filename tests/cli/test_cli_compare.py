@@ -1,0 +1,42 @@
+"""`autotune compare`: what was in force in the tuned runs."""
+
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+from support.native import needs_core
+from support.profile_builders import make_entry, of_this_machine
+
+from autotune.cli import messages
+from autotune.cli.compare import compare, in_force
+from autotune.profiles import profile_files
+
+REPORT = {"calls": 10, "tuned": 4, "loops": 2, "blas_threads": None, "reason": "So.", "per_call": "On."}
+WORK = "import os, numpy as np\nfor _ in range(5): np.linalg.inv(np.eye(20))\nprint('AUTOTUNE_START_REPORT' in os.environ)"
+
+
+def test_reports_of_all_processes_are_those_of_the_mean_run(tmp_path):
+    for number in range(4):
+        (tmp_path / f"{number}.json").write_text(json.dumps(REPORT))
+    (tmp_path / "broken.json").write_text("{")
+    force = in_force(tmp_path, 2, variables_only=False)
+    assert (force.processes, force.calls, force.tuned, force.loops, force.reason) == (2, 20, 8, 4, "So. On.")
+
+
+@pytest.mark.parametrize(("only", "reason"), [(True, messages.ONLY_ENVIRONMENT), (False, messages.NO_REPORT)])
+def test_without_a_report_a_sentence_says_why(tmp_path, only, reason):
+    assert in_force(tmp_path, 2, variables_only=only).reason == reason
+
+
+@needs_core
+@pytest.mark.real
+def test_a_profile_named_what_if_is_in_force_in_the_tuned_runs_alone(tmp_path):
+    profile = tmp_path / "profile.yaml"
+    profile_files.write(of_this_machine(make_entry("inv", choice={"blas_threads": 1}, n=20)), profile)
+    done = CliRunner().invoke(
+        compare, ["--json", "--pairs", "1", "--profile", str(profile), "--", sys.executable, "-c", WORK]
+    )
+    document = json.loads(done.stdout)
+    assert (document["in_force"]["calls"], document["in_force"]["tuned"]) == (5, 5)
+    assert document["same_output"] is True
