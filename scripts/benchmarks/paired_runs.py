@@ -2,7 +2,7 @@
 
 Each run starts both programs one after the other, in random order. Before it the capacity of the CPUs is probed until
 it is full, or until the patience for the row is over. One run yields one log-ratio; the figure is that of the runs at
-full capacity, with Student's interval over runs, as processes differ more than calls; beside it stands the figure of
+full capacity, with Student's interval over runs, as processes differ more than calls; next to it stands the figure of
 all runs. A row that full capacity never reached says so, and has the second figure only. Of calls too short for that,
 both take turns in one fresh process, which yields what they differ by.
 """
