@@ -33,7 +33,7 @@ class FakeBench:
     answer: Answer
     seed: int = 0
     start_seconds: float = 0.2
-    """What starting a process costs."""
+    """Cost of the start of a process."""
     interference: float | None = None
     """Of every pair."""
     capacity: float | None = None
@@ -42,6 +42,11 @@ class FakeBench:
     """Every plan that was run."""
     clock: float = 0.0
     """Seconds that all plans took."""
+    waited: int | None = None
+    """Spin time of idle BLAS threads that was asked for."""
+
+    def wait(self, exponent: int | None) -> None:
+        self.waited = exponent
 
     def run(self, plan: TrialPlan) -> Session:
         began = self.clock
