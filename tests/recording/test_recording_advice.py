@@ -86,6 +86,12 @@ def advised(recorded, *entries):
 LOOPS = {"add": "loop_add", "exp": "loop_exp"}
 
 
+def test_each_qr_of_scipy_is_one_call_with_the_seconds_of_its_two_halves():
+    rows = [row("qr", "s", "d", 50, 40, seconds=1.0), row("qr_reduced", "s", "d", 50, 40, seconds=0.5)]
+    (qr,) = calls_of(rows, LOOPS)
+    assert (qr.name, qr.calls, qr.seconds, qr.size) == ("qr", 10, 1.5, "m=50 n=40")
+
+
 def test_each_qr_of_numpy_is_one_call_with_the_seconds_of_its_two_halves():
     rows = [
         row("qr_r_raw", "g", "d", 50, 40, seconds=1.0),

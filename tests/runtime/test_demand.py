@@ -94,6 +94,16 @@ def test_an_apply_that_says_not_to_record_goes_before_the_variable(monkeypatch):
     assert state.demand is None
 
 
+@needs_core
+def test_a_qr_of_scipy_counts_once(fresh):
+    linalg = pytest.importorskip("scipy.linalg")
+    autotune.apply(record=True)
+    for _ in range(4):
+        linalg.qr(np.ones((30, 20)), mode="economic")
+    applied.write_demand()
+    assert [(row["operation"], row["calls"]) for row in left(fresh)["calls"]] == [("qr", 4)]
+
+
 def test_nothing_is_left_where_there_is_nothing_to_say(fresh):
     autotune.apply(record=True)
     applied.write_demand()

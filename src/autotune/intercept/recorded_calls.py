@@ -91,10 +91,11 @@ class RecordedCalls:
             self._core.record_calls(calls, routine, CODES.get(dtype, "O"))
         return self._routines[routine, dtype]
 
-    def _row(self, operation: str, dtype: str, sizes: dict[str, int]) -> "Calls":
+    def _row(self, operation: str, dtype: str, sizes: dict[str, int], *, follows: bool = False) -> "Calls":
         """Return the Calls of one operation of scipy.linalg, which `native._core.Met` counts."""
         calls: Calls = self._core.Calls(operation, dtype, sizes)
-        self._core.record_calls(calls, operation, CODES.get(dtype, "O"), *sizes.values())
+        name = f"{operation}_reduced" if follows else operation
+        self._core.record_calls(calls, name, CODES.get(dtype, "O"), *sizes.values())
         return calls
 
 

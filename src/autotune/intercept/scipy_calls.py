@@ -129,7 +129,7 @@ class _Meeting:
                 shapes = arrays[0].shape, _columns(arrays[-1])
                 dtype = _DTYPES[found[0].typecode]
                 found = [
-                    function if one is None else self._met(function, one.named(*shapes), dtype, one.is_it)
+                    function if one is None else self._met(function, one.named(*shapes), dtype, one)
                     for function, one in zip(found, _ROUTINES[names], strict=True)
                 ]
                 _remember(known, key, found)
@@ -170,13 +170,15 @@ class _Meeting:
         return call
 
     def _met(
-        self, function: _Compiled, match: Match | None, dtype: str, is_it: _IsIt | None = None
+        self, function: _Compiled, match: Match | None, dtype: str, routine: "_Routine | None" = None
     ) -> _Compiled:
         """Return what stands for the function in calls of one shape."""
         if match is None:
             return function
-        calls: Calls = self._decide(match[0], dtype, match[1])
+        more = {"follows": True} if routine is not None and routine.follows else {}
+        calls: Calls = self._decide(match[0], dtype, match[1], **more)
         met: _Compiled = self._core.Met(function, calls, self._switch)
+        is_it = None if routine is None else routine.is_it
         if is_it is None:
             return met
 
@@ -203,6 +205,8 @@ class _Routine(NamedTuple):
 
     named: Matcher
     is_it: _IsIt | None = None
+    follows: bool = False
+    """Does it follow another routine of the same operation, and is no call of its own?"""
 
 
 _DTYPES = {"s": "float32", "d": "float64", "c": "complex64", "z": "complex128"}
@@ -238,7 +242,7 @@ def _is_eigh(_args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
 _ROUTINES: Mapping[tuple[str, ...], tuple[_Routine | None, ...]] = {
     ("gesdd", "gesdd_lwork"): (_Routine(rectangle("svd"), _is_svd), None),
     ("geqrf",): (_Routine(rectangle("qr"), _computes),),
-    ("orgqr",): (_Routine(rectangle("qr"), _is_reduced),),
+    ("orgqr",): (_Routine(rectangle("qr"), _is_reduced, follows=True),),
     ("potrf",): (_Routine(square("cholesky")),),
     ("geev", "geev_lwork"): (_Routine(square("eig"), _is_eig), None),
     ("syevr", "syevr_lwork"): (_Routine(square("eigh"), _is_eigh), None),

@@ -32,7 +32,7 @@ DTYPES = {
 }
 _MATCHERS: Mapping[str, Matcher] = {**FUNCTIONS, **PRODUCTS, **LINALG}
 _SECOND_HALVES = frozenset({"qr_reduced", "qr_complete"})
-"""numpy.linalg.qr calls two compiled functions: this is the second, and no call of its own."""
+"""A QR decomposition calls two compiled functions: this is the second, and no call of its own."""
 _REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_or": "any",
                "logical_and": "all"}  # fmt: skip
 _LOOP_OF_REDUCTION = {"sum": "loop_sum", "prod": "loop_sum", "max": "loop_max", "min": "loop_max"}
@@ -63,10 +63,12 @@ def call_of(row: LedgerRow, loop_classes: Mapping[str, str]) -> Call:
     if row.kind == "g":
         return _by_shape(row)
     if row.kind == "s":
-        kind = row_of(row.name)
+        follows = row.name in _SECOND_HALVES
+        kind = row_of("qr" if follows else row.name)
         if kind is None:
             return _call(row, f"lapack.{row.name}", recording.OTHERS, "", None)
-        return _linalg(row, row.name, dict(zip(kind.size_names, row.sizes, strict=False)), calls=row.calls)
+        sizes = dict(zip(kind.size_names, row.sizes, strict=False))
+        return _linalg(row, kind.name, sizes, calls=0 if follows else row.calls)
     mean = row.elements / row.calls
     size = f"n~{mean:.2g}" if row.elements else ""
     if row.kind == "r":
