@@ -101,7 +101,7 @@ def show(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InForceThere:
-    """What was in force in a tuned run; counts are those of the mean run."""
+    """State of a tuned run while choices were in force; counts are those of the mean run."""
 
     processes: float
     """That called NumPy and reported at their end."""

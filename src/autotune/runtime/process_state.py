@@ -77,7 +77,7 @@ class State:
         self.process_demand: Demand | None = None
         """All counts of this process, kept until its end."""
         self.report_folder: str | None = None
-        """Where `autotune compare` wants a report of this process; None: nowhere."""
+        """Folder in which `autotune compare` wants a report of this process; None without one."""
         self.dropped: list[Dropped] = []
         """Entries dropped by guards that are no longer in force."""
         self.learned: list[Learned] = []
