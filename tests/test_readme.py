@@ -1,4 +1,4 @@
-"""What the README shows is what there is."""
+"""The README shows the commands and files that exist."""
 
 import re
 import subprocess

@@ -167,7 +167,7 @@ def test_an_interruption_ends_what_the_nodes_do(nodes):
     assert trials(nodes.folder) == []
 
 
-def test_a_scheduler_that_nobody_runs_is_a_sentence(monkeypatch):
+def test_a_scheduler_that_no_one_runs_is_a_sentence(monkeypatch):
     monkeypatch.setattr("autotune.cluster.dask_workers.CONNECT_SECONDS", 1.0)
     with (
         pytest.raises(EnvironmentProblem, match="No Dask scheduler answers"),

@@ -136,7 +136,7 @@ def test_a_worker_that_cannot_take_part_is_named_and_left_out(answer, reason):
     assert [sorted(said) for _, said in outcome.classes] == [["a"]]
 
 
-def test_if_nobody_can_take_part_the_first_reason_is_raised():
+def test_if_no_one_can_take_part_the_first_reason_is_raised():
     with pytest.raises(EnvironmentProblem, match="not installed"):
         cluster(FakeCrew(a=host("a", introduce={"problem": "It is not installed.", "kind": "absent"}))).run()
 
@@ -227,7 +227,7 @@ def test_an_interruption_and_a_lost_scheduler_keep_what_finished(raised, interru
 
 
 def test_a_busy_host_is_asked_again():
-    answers = iter([{"problem": "Somebody measures.", "kind": "busy"}] * 2)
+    answers = iter([{"problem": "Another process measures.", "kind": "busy"}] * 2)
 
     def shared(order):
         busy = next(answers, None) if str(order.task) == "examine" else None

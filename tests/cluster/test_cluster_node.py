@@ -1,4 +1,4 @@
-"""What a node does with an order, up to where it would measure."""
+"""A node with an order, up to where it would measure."""
 
 import json
 import subprocess

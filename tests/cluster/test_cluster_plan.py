@@ -1,4 +1,4 @@
-"""Who measures what on a cluster, with a clock that only the test moves."""
+"""Plan of a cluster's measurements, with a clock that only the test moves."""
 
 from dataclasses import replace
 
@@ -50,7 +50,7 @@ def ready(*nodes, budget=300.0):
 
 
 def said(job, choice=1, *, reason=None):
-    """What a host measures of a job: one thread is best, another choice is, or the default is kept."""
+    """Result of a host's job: one thread is best, another choice is, or the default is kept."""
     entry = make_entry(job.unit.name, choice={"blas_threads": choice} if choice else None, n=100)
     return profile(replace(entry, reason=reason) if reason else entry, key=job.node.key, host=job.node.host)
 
@@ -60,11 +60,11 @@ def told(jobs):
 
 
 def finished(plan, *, seconds=10.0, choices=None):
-    """Everything done by whoever is asked; returns what was asked, in order, and the rounds it took."""
+    """Carry out every order; returns what was asked, in order, and the rounds it took."""
     log, rounds = [], 0
     while not plan.over:
         jobs = plan.begin(0.0)
-        assert jobs, "nobody is asked, and it is not over"
+        assert jobs, "no host is asked, and it is not over"
         rounds += 1
         log += told(jobs)
         for job in jobs:
@@ -132,7 +132,7 @@ def test_a_third_host_is_asked_where_the_second_disagrees():
     assert [task for _, task, _ in log].count("confirm") == ASKED - 1
 
 
-def test_nobody_is_asked_after_the_third():
+def test_no_one_is_asked_after_the_third():
     plan = ready(*(node(name, names=("svd",)) for name in "abcde"))
     log, _ = finished(plan, choices={(host, "svd"): None for host in "bcde"})
     assert [task for _, task, _ in log].count("confirm") == ASKED - 1

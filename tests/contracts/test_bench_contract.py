@@ -1,4 +1,4 @@
-"""What every Bench promises, asked of the fake one and of the real one."""
+"""Contract of every Bench, asked of the fake one and of the real one."""
 
 import os
 from pathlib import Path

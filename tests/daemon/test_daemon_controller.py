@@ -619,10 +619,10 @@ def test_other_settings_end_what_an_unlisted_interpreter_measures(scene):
     assert scene.controller.inventories.by_name == {}
 
 
-# --- somebody else measures, the store --------------------------------------------------------
+# --- another process measures, the store --------------------------------------------------------
 
 
-def test_while_somebody_else_measures_on_this_host_everything_waits(scene):
+def test_while_other_code_measures_on_this_host_everything_waits(scene):
     wished(scene)
     scene.state.unfinished = None
     scene.launcher.last.finish(status=3, words="autotune: Another calibration holds this host: process 1.")

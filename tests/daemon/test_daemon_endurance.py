@@ -1,4 +1,4 @@
-"""A daemon beside a stress load for eight hours, on a simulated clock: nothing that it holds grows."""
+"""A daemon next to a stress load for eight hours, on a simulated clock: nothing that it holds grows."""
 
 import gc
 import json

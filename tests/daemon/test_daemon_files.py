@@ -1,4 +1,4 @@
-"""What the daemon reads: its configuration, the spool, a recorded machine. Garbage is refused with a sentence."""
+"""Files that the daemon reads: its configuration, the spool, a recorded machine. Garbage is refused with a sentence."""
 
 import json
 import os
@@ -295,7 +295,7 @@ def test_unfinished_files_are_left_to_their_writer_and_swept_when_old(folder):
     assert (young.exists(), old.exists()) == (True, False)
 
 
-def test_an_unfinished_file_from_the_future_is_nobody_s(folder):
+def test_an_unfinished_file_from_the_future_is_not_removed(folder):
     path = leave_in(folder, "{", ".1.json")
     os.utime(path, (time.time() + 86400,) * 2)
     taken(folder)
@@ -429,7 +429,7 @@ def test_a_program_is_known_by_the_name_that_the_kernel_gives_it(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_programs_believe_the_user_whom_root_made_the_keeper_and_nobody_else(tmp_path, monkeypatch):
+def test_programs_believe_the_user_whom_root_made_the_keeper_and_no_other_user(tmp_path, monkeypatch):
     path = tmp_path / "node" / "profiles" / "mine.yaml"
     profile_files.write(profile(), path)
     os.chown(path.parent, 12345, 12345)

@@ -41,7 +41,7 @@ def excerpt(source, used, most=5):
     return answer["entries"]
 
 
-def test_of_a_profile_nobody_uses_the_largest_claims_are_timed(source):
+def test_of_a_profile_no_one_uses_the_largest_claims_are_timed(source):
     assert excerpt(source, [], most=2) == texts(ENTRIES[0], ENTRIES[1])
 
 
@@ -85,7 +85,7 @@ def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tm
 
 
 def test_an_entry_with_sizes_that_its_operation_does_not_have_is_passed_over(tmp_path, monkeypatch):
-    """People edit profiles, and the daemon reckons with sizes."""
+    """People edit profiles, and the daemon computes with sizes."""
     alone(monkeypatch, tmp_path)
     profile_files.write(
         of_this_machine(make_entry("inv", n=300), make_entry("svd", k=5)), tmp_path / "shipped" / "class.yaml"

@@ -1,4 +1,4 @@
-"""What is measured next, and why."""
+"""The next measurement and its reason."""
 
 from support.daemon_scenes import NAME, NOON, PYTHON, SVD, entry, schedule_input
 
@@ -106,7 +106,7 @@ def test_what_changed_is_the_reason_for_measuring_again():
 LATE = "The time allowed ended before its turn."
 
 
-def test_whoever_measures_only_what_is_asked_for_measures_what_has_become_stale_and_nothing_that_is_known_elsewhere():
+def test_a_daemon_that_measures_only_what_is_asked_for_measures_what_has_become_stale_and_nothing_that_is_known_elsewhere():
     elsewhere = entry("svd", level="other-allocation")
     assert queue(schedule_input(elsewhere)) == []
     (job,) = queue(schedule_input(elsewhere, state=DaemonState(stale={NAME: "usable_cpus was 4 and is 2."})))
@@ -118,7 +118,7 @@ def test_whoever_measures_only_what_is_asked_for_measures_what_has_become_stale_
 
 
 def test_of_what_a_class_knows_only_the_sizes_that_could_not_be_told_are_measured():
-    """A shipped profile of this very class: its decided sizes are nobody's work any more."""
+    """A shipped profile of this very class: its decided sizes need no work any more."""
     shipped = [entry(name, level="same-class", n=n) for name in CATALOGUE for n in (100, 200)]
     noisy = entry("svd", level="same-class", status="noisy", speedup=None, n=300)
     late = entry("svd", level="same-class", status="undecided", speedup=None, undecided=LATE, n=400)
@@ -142,7 +142,7 @@ def test_what_this_host_has_told_meanwhile_is_not_measured_for_a_class_that_coul
     assert {job.operation.name for job in queue(schedule_input(*known, settings=EAGER))}.isdisjoint({"svd"})
 
 
-def test_whoever_measures_only_what_is_asked_for_measures_what_could_not_be_told_once_programs_call_it():
+def test_a_daemon_that_measures_only_what_is_asked_for_measures_what_could_not_be_told_once_programs_call_it():
     known = [
         entry(n=100),
         entry(status="noisy", speedup=None, n=300),

@@ -1,4 +1,4 @@
-"""What the daemon answers. A service that nobody runs: no signals, no children, a socket that nobody uses."""
+"""Answers of the daemon. A service that is not running: no signals, no children, a socket without clients."""
 
 import io
 import json

@@ -137,7 +137,7 @@ def test_root_and_the_daemon_s_user_may_order():
     assert may_order(SocketPeer(os.geteuid(), 0), None)
 
 
-def test_strangers_may_not_and_whoever_cannot_be_told_neither():
+def test_strangers_may_not_and_a_daemon_that_cannot_be_told_neither():
     assert not may_order(SocketPeer(12345, 12345), None)
     assert not may_order(SocketPeer(None), "root")
 

@@ -1,4 +1,4 @@
-"""What the daemon remembers, and its file, to which anything may have happened."""
+"""State of the daemon, and its file, to which anything may have happened."""
 
 import json
 import math

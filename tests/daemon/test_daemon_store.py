@@ -1,4 +1,4 @@
-"""What is pulled is timed before programs may read it; what was found is published, sooner or later."""
+"""Pulled profiles are timed before programs may read them; own ones are published, sooner or later."""
 
 import pytest
 from support.daemon_scenes import NAME, NOON, Scene, entry

@@ -1,4 +1,4 @@
-"""What systemd and Prometheus read."""
+"""Files for systemd and Prometheus."""
 
 import errno
 import os
@@ -106,7 +106,7 @@ def test_the_service_manager_receives_messages(tmp_path):
         assert manager.recv(4096) == b"WATCHDOG=1\nSTATUS=Quiet."
 
 
-@pytest.mark.parametrize("address", ["", "relative", "/nobody/there", "@autotune-nobody"])
+@pytest.mark.parametrize("address", ["", "relative", "/no/socket/there", "@autotune-none"])
 def test_without_a_service_manager_nothing_happens(address):
     notify_systemd("READY=1", environ={"NOTIFY_SOCKET": address})
 

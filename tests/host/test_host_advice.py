@@ -1,4 +1,4 @@
-"""What a colleague would say, and only that."""
+"""Advice, and nothing that is not useful."""
 
 from dataclasses import replace
 

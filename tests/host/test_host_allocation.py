@@ -1,4 +1,4 @@
-"""How many CPUs this process may keep busy: affinity, quota, cap and sharers."""
+"""CPUs that this process may keep busy: affinity, quota, cap and sharers."""
 
 import os
 
@@ -43,7 +43,7 @@ def test_more_processes_than_cpus_leave_one_each():
 
 IN_STEP = {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0"}
 BATCH = {"SLURM_JOB_ID": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
-"""What Slurm sets in a batch script and in an interactive shell, too."""
+"""Variables that Slurm sets in a batch script and in an interactive shell, too."""
 
 
 @pytest.mark.parametrize(("name", "mark"), shares.RANKS.items())

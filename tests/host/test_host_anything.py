@@ -78,7 +78,7 @@ def test_any_text_names_some_processor(text):
     ],
 )
 def test_every_architecture_writes_cpuinfo_in_its_own_words(text, cpus, kind, tmp_path):
-    """Where /proc/cpuinfo is all there is."""
+    """Systems that have /proc/cpuinfo only."""
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/cpuinfo").write_text(text)
     machine, allocation = detect(tmp_path)
@@ -105,7 +105,7 @@ def test_a_system_without_proc_and_sys_still_counts_its_cpus(monkeypatch):
 
 
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path):
-    """Nobody writes to it, or somebody who never does."""
+    """No process writes to it, or has it open and never does."""
     (tmp_path / "proc").mkdir()
     os.mkfifo(tmp_path / "proc/cpuinfo")
     os.mkfifo(tmp_path / "proc/meminfo")
@@ -116,7 +116,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path):
 
 
 def test_cpus_mounts_and_groups_beyond_all_measure_are_left_out(tmp_path, monkeypatch):
-    """A recording may be made to hold up whoever reads it."""
+    """A recording may be made to hold up its reader."""
     monkeypatch.setattr(cpuinfo, "LARGEST_CPU", 500)
     (tmp_path / "proc/self").mkdir(parents=True)
     lines = (f"processor : {cpu}\nphysical id : 0\ncore id : {cpu}\n" for cpu in range(1000))

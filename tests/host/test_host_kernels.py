@@ -126,7 +126,7 @@ def test_memory_of_a_graphics_card_is_no_node_of_the_computer(tmp_path):
 
 
 @pytest.mark.parametrize("kernel", [OLD, NEW])
-def test_a_cache_shared_with_nobody_named_is_the_cores_own(kernel, tmp_path):
+def test_a_cache_shared_with_no_one_named_is_the_cores_own(kernel, tmp_path):
     """Itanium leaves the map of some caches empty."""
     cpus = computer(l3_groups=2, threads=2)
     write_kernel(tmp_path, cpus, kernel)

@@ -1,4 +1,4 @@
-"""What the kernel writes: lists and masks of CPUs, and numbers."""
+"""Notations of the kernel: lists and masks of CPUs, and numbers."""
 
 import pytest
 from hypothesis import given

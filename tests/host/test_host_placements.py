@@ -1,4 +1,4 @@
-"""Where the workers of recorded machines could be kept."""
+"""Placements of workers on recorded machines."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How busy the computer has been."""
+"""Load of the computer."""
 
 import os
 import subprocess

@@ -99,7 +99,7 @@ def test_a_foreign_owner_is_refused_unless_the_rule_names_the_owner(path):
 
 
 @as_root
-@pytest.mark.parametrize("outsiders", [[], ["somebody"]])
+@pytest.mark.parametrize("outsiders", [[], ["another"]])
 def test_a_group_counts_by_its_members(path, monkeypatch, outsiders):
     """A group without an account is that of a volume; a private group has its user alone."""
     import grp
@@ -196,7 +196,7 @@ for name, text in (("setgroups", "deny"), ("uid_map", "1000 1000 1"), ("gid_map"
 
 
 def run(code):
-    """What a program prints; skips where the kernel allows no namespace."""
+    """Return a program's output; skips where the kernel allows no namespace."""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )

@@ -127,7 +127,7 @@ def test_what_went_to_the_state_folder_before_is_joined_and_not_lost(tmp_path, m
     assert [one.operation.name for one in kept.entries] == ["qr", "svd"]
 
 
-def test_the_last_refuge_is_a_folder_that_nobody_else_can_have_made(tmp_path, monkeypatch):
+def test_the_last_refuge_is_a_folder_that_no_other_user_can_have_made(tmp_path, monkeypatch):
     """A file of that name, or a folder, may lie in wait in the folder for temporary files."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path / "file" / "state"))
@@ -187,7 +187,7 @@ def test_a_layer_decides_what_a_file_and_its_folder_must_be(written, layer):
 
 
 @can_give_away
-def test_a_file_of_somebody_else_is_shown_and_not_applied(written):
+def test_a_file_of_other_code_is_shown_and_not_applied(written):
     os.chown(written, 12345, -1)
     for layer in set(Layer) - {Layer.SHIPPED}:
         assert refused(written, layer) == "it belongs to user 12345, who is neither you nor root."

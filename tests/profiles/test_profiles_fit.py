@@ -236,10 +236,10 @@ def test_what_is_safe_against_a_slower_default_is_not_known_to_be_safe_here():
     assert carried(kept, theirs, at(4, QUOTA)) == kept
 
 
-def test_what_was_measured_beside_a_choice_goes_where_its_default_goes():
-    beside = alternatives(({"blas_threads": 2}, 1.1), ({"blas_threads": 8}, 1.05))
-    entry = replace(with_evidence(make_entry("solve", n=100), default_threads=8), alternatives=beside)
-    assert carried(entry, KEY, at(4, QUOTA)).alternatives == beside[:1]
+def test_what_was_measured_next_to_a_choice_goes_where_its_default_goes():
+    alone_choices = alternatives(({"blas_threads": 2}, 1.1), ({"blas_threads": 8}, 1.05))
+    entry = replace(with_evidence(make_entry("solve", n=100), default_threads=8), alternatives=alone_choices)
+    assert carried(entry, KEY, at(4, QUOTA)).alternatives == alone_choices[:1]
     assert carried(entry, KEY, at(4, AFFINITY)).alternatives == ()
 
 
@@ -366,7 +366,7 @@ def test_without_a_next_the_default_stays(nearer, reason):
     assert [one.reason.startswith(reason) for one in verdict.refused] == [True]
 
 
-def test_a_farther_refused_entry_is_not_told_beside_the_one_in_use():
+def test_a_farther_refused_entry_is_not_told_next_to_the_one_in_use():
     assert ladder([MINE, made(Layer.CLUSTER, host=None, hosts=2, contested=True)], HERE, SOLVE).refused == ()
 
 

@@ -1,4 +1,4 @@
-"""Where profiles are looked for."""
+"""Folders of profiles."""
 
 import sys
 

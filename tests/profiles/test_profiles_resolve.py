@@ -1,4 +1,4 @@
-"""What apply() reads: fitted, ordered, compiled, and compiled again whenever something changes."""
+"""The copy that apply() reads: fitted, ordered, compiled, and compiled again whenever something changes."""
 
 import json
 import os
@@ -319,7 +319,7 @@ def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(tmp_path):
     assert resolve().find(QR) is not None
 
 
-def test_copies_that_nobody_used_for_long_are_deleted():
+def test_copies_that_no_one_used_for_long_are_deleted():
     folder = Path(folders.cache_dir())
     folder.mkdir(parents=True)
     for name in ("applied-0.json", "other.json"):

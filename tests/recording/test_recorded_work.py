@@ -1,4 +1,4 @@
-"""What of a recording is calibrated: exact and instant."""
+"""Work of a recording that is calibrated: exact and instant."""
 
 import pytest
 from test_recording_advice import QR, call, process, recording

@@ -51,7 +51,7 @@ def test_no_other_verb_takes_claims_for_a_class(store):
 
 
 @pytest.mark.parametrize("name", ["²-svd-float64.claim", "x-svd-float64.claim", "-", "٣-y"])
-def test_a_file_that_is_no_claim_stops_nobody(store, tmp_path, name):
+def test_a_file_that_is_no_claim_stops_no_one(store, tmp_path, name):
     (tmp_path / "v1" / "_claims-0123456789ab").mkdir(parents=True)
     (tmp_path / "v1" / "_claims-0123456789ab" / name).touch()
     assert claimed(store, "a") == "a"

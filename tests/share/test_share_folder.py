@@ -163,7 +163,7 @@ def test_an_oversized_file_is_refused_before_it_is_read(tmp_path):
     assert refused.reason == "it is larger than 8 MiB, the most that a store may hold."
 
 
-def test_names_that_nobody_gives_are_refused(tmp_path):
+def test_names_that_no_one_gives_are_refused(tmp_path):
     put(tmp_path, said("a"), name="..a.json")
     put(tmp_path, said("a"), name="notes.txt")
     put(tmp_path, said("a"), name=".1700000000-abc.tmp")

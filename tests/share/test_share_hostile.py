@@ -137,7 +137,7 @@ def test_a_store_that_trickles_is_given_up(tmp_path, monkeypatch):
         hosts(tmp_path)
 
 
-def test_publications_that_make_too_large_a_mirror_together_lose_what_nobody_confirms(tmp_path, monkeypatch):
+def test_publications_that_make_too_large_a_mirror_together_lose_what_no_one_confirms(tmp_path, monkeypatch):
     flood = [qr(n=n) for n in range(200, 400)]
     for number in range(2):
         put(tmp_path / "store", said(f"honest{number}"))
@@ -212,7 +212,7 @@ def test_a_signed_file_says_nothing_in_another_class(tmp_path, site):
     assert [one.reason for one in pulled.rejected] == ["it is for another class whose name is the same."]
 
 
-def test_a_trusted_key_with_one_flipped_byte_trusts_nobody(tmp_path, site):
+def test_a_trusted_key_with_one_flipped_byte_trusts_no_one(tmp_path, site):
     private, policy = site
     publish(said("a"), store_at(tmp_path), key=private)
     (public,) = policy.keys
@@ -262,7 +262,7 @@ def test_a_full_disk_keeps_no_copy(tmp_path, monkeypatch):
     assert copies == []
 
 
-def test_what_hosts_measured_beside_their_choices_is_kept_as_far_as_all_did(tmp_path):
+def test_what_hosts_measured_next_to_their_choices_is_kept_as_far_as_all_did(tmp_path):
     two, four = {"blas_threads": 2}, {"blas_threads": 4}
     put(tmp_path / "store", said("a", qr(1, others=[(two, 1 / 0.6), (four, 1 / 0.7)])))
     put(tmp_path / "store", said("b", qr(1, others=[(two, 1 / 0.8)])))

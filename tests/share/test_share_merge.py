@@ -152,7 +152,7 @@ def test_only_what_every_host_measured_to_be_safe_stays_safe():
     assert election(of("a", 1, safe=(1, 2, 4)), of("b", 1, safe=(1, 4))).evidence.safe_threads == (1, 4)
 
 
-def test_what_nobody_measured_is_left_out():
+def test_what_no_one_measured_is_left_out():
     unreached = with_evidence(qr(0), default_seconds=None)
     assert merge_votes(collect_votes([publication(said("a", unreached, qr(n=200)))]), KEY).entries[
         0

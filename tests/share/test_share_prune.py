@@ -1,4 +1,4 @@
-"""What nobody needs may go; what cannot be understood stays."""
+"""Files without a use may go; files that cannot be understood stay."""
 
 from datetime import UTC, datetime, timedelta
 

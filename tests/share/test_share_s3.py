@@ -69,9 +69,9 @@ def test_the_older_publication_of_a_host_goes(bucket):
 
 def test_a_bucket_that_is_not_there_is_told(bucket):
     with pytest.raises(StoreProblem, match="cannot be"):
-        publish(said("a"), open_store("s3://nobody-has-this/x"))
+        publish(said("a"), open_store("s3://no-such-bucket/x"))
     with pytest.raises(StoreProblem, match="cannot be listed"):
-        open_store("s3://nobody-has-this/x").files(KEY.slug)
+        open_store("s3://no-such-bucket/x").files(KEY.slug)
 
 
 def test_missing_credentials_are_told(bucket, monkeypatch):

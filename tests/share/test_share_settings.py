@@ -25,7 +25,7 @@ def write(text, layer=0):
     return path
 
 
-def test_without_any_word_there_is_no_store_and_anybody_is_believed():
+def test_without_any_word_there_is_no_store_and_every_host_is_believed():
     found = read_store_settings()
     assert (found.store, found.policy.rule, found.policy.keys) == (None, TrustRule.ANY, ())
     assert found.policy.owners == {0, os.geteuid()}
@@ -64,7 +64,7 @@ def test_an_option_s_folder_is_meant_from_the_current_one(monkeypatch, tmp_path)
         ("store: 7\n", "store: expected text"),
         ("trusted_keys: [x]\n", "is not a public key"),
         ("trusted_keys: x\n", "trusted_keys: expected a list"),
-        ("trusted_owners: [nobody-has-this-name]\n", "the number or the name of a user"),
+        ("trusted_owners: [no-user-has-this-name]\n", "the number or the name of a user"),
         ("trusted_owners: [-1]\n", "trusted_owners"),
         ("store: &a x\n", "an anchor"),
         ("- x\n", "expected a mapping"),
@@ -98,8 +98,8 @@ def test_a_pipe_in_the_file_s_place_is_refused_and_not_waited_for():
         read_store_settings()
 
 
-def test_a_folder_of_a_user_whom_nobody_knows_is_one_of_that_name(monkeypatch, tmp_path):
+def test_a_folder_of_a_user_whom_no_one_knows_is_one_of_that_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert read_store_settings("~nobody-has-this-name/x").store == str(
-        tmp_path / "~nobody-has-this-name" / "x"
+    assert read_store_settings("~no-user-has-this-name/x").store == str(
+        tmp_path / "~no-user-has-this-name" / "x"
     )

@@ -22,7 +22,7 @@ ANY_LOAD = "idle: {start_below: 1000, start_waiting: 2, stop_above: 2000, quiet_
 NEVER_IDLE = "idle: {quiet_seconds: 1000000}\n"
 """Nothing is measured, so that orders and demand stay what they are."""
 PATIENCE = 300.0
-"""Seconds: of a machine that is ten times slower, with others' tests beside. Only what is broken waits so long."""
+"""Seconds: of a machine that is ten times slower, with others' tests running. Only what is broken waits so long."""
 
 
 def daemon_host():
@@ -68,7 +68,7 @@ class Daemon:
         save_state(self.state / "state.json", DaemonState(trusted=known))
 
     def until(self, condition):
-        """What the condition gives once it gives something."""
+        """Wait for a condition, and return its first true value."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
@@ -91,7 +91,7 @@ class Daemon:
         return descendants(self.process.pid) or []
 
     def in_a_trial(self):
-        """Leave what a program would that asks in vain, and wait until its trials run; the daemon's whole family."""
+        """Leave the request of a program without an entry, and wait until its trials run; the daemon's whole family."""
         calls = {"operation": "qr", "dtype": "float64", "sizes": {"m": 777, "n": 777}, "calls": 1000}
         folder = self.spool
         folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Profiles made by hand for tests: of a machine that nobody has, or of this one."""
+"""Profiles made by hand for tests: of an invented machine, or of this one."""
 
 from dataclasses import replace
 

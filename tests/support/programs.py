@@ -6,7 +6,7 @@ import textwrap
 
 
 def printed(code, *options, command=(), environ=None, folder=None):
-    """What a program prints, which has to end well. `options` are the interpreter's, `command` is what starts it.
+    """Return the output of a program, which has to end well. `options` are the interpreter's, `command` is what starts it.
 
     The limit is for what hangs: a busy machine may take its time.
     """

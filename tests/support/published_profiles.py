@@ -1,4 +1,4 @@
-"""What hosts of one class publish, made by hand."""
+"""Publications of hosts of one class, made by hand."""
 
 from dataclasses import replace
 

@@ -31,7 +31,7 @@ Array = npt.NDArray[np.float64]
 
 CPUS = (2, 4, 8, 16, 32, 64, 128, 256)
 START_SECONDS = 0.06
-"""What starting a process costs: a fork, threads, and clean-up."""
+"""Cost of the start of a process: a fork, threads, and clean-up."""
 
 USER_WORKLOAD = UserWorkload(
     name="simulation",
@@ -46,7 +46,7 @@ USERS: UserKind = USER_WORKLOAD.kind
 
 @dataclass(frozen=True, kw_only=True)
 class Computer:
-    """How long every configuration of every size truly takes. Each trait is drawn once for each machine."""
+    """True time of every configuration of every size. Each trait is drawn once for each machine."""
 
     seed: int
     cpus: int
@@ -114,7 +114,7 @@ class Computer:
         return seconds * exp(self.teeth * self._tooth(blas, workers, configuration.method))
 
     def elements(self, kind: Kind, operation: Operation) -> float:
-        """How much there is to do."""
+        """Amount of work."""
         size = operation.size
         if kind.family is Family.TASKS:
             return size["tasks"] * size["n"] ** 2.0
@@ -126,13 +126,13 @@ class Computer:
         return 1.0 / (serial + (1.0 - serial) / self._reach(threads, inside=False))
 
     def _reach(self, threads: int, *, inside: bool = True) -> float:
-        """How many single threads' work so many threads do; `inside` the memory's bandwidth."""
+        """Return the work of so many threads in units of one thread's; `inside` the memory's bandwidth."""
         beyond = max(0, min(threads, self.cpus) - self.cores)
         reached = min(threads, self.cores) + beyond * self.second_thread
         return (reached**-4.0 + self.bandwidth**-4.0) ** -0.25 if inside else max(reached, 0.5)
 
     def _shape(self, kind: Kind, operation: Operation, configuration: Configuration, workers: int) -> float:
-        """What the way of cutting costs: unequal parts, small slices, slices beyond the cache."""
+        """Cost of cutting: unequal parts, small slices, slices beyond the cache."""
         factor = 1.0 if configuration.method is None else self._method(configuration.method)
         whole = self.elements(kind, operation)
         if kind.family is Family.TASKS:
@@ -171,7 +171,7 @@ class Weather:
     jitter: float = 0.0
     """Standard deviation of one timing's logarithm."""
     common: Noise | None = None
-    """What slows all configurations alike, sample after sample."""
+    """Slow-downs of all configurations alike, sample after sample."""
     tails: float = 0.0
     """Scale of Pareto delays (exponent 1.5: their variance is infinite)."""
     processes: float = 0.0
@@ -435,7 +435,7 @@ class SimulatedBench:
         return true * seconds / max(true, sampling.SAMPLE_SECONDS), overlap, seconds
 
     def _without_capacity(self, operation: Operation, true: float, cpus: int) -> float:
-        """How many times as long it takes while half of the CPUs are missing.
+        """Return the factor on the time while half of the CPUs are missing.
 
         Measured on two CPUs: two workers take 1 to 7 % longer than plain NumPy then, two BLAS threads 30 % longer.
         """
@@ -482,7 +482,7 @@ class SimulatedBench:
         return until(ended) - until(began)
 
     def _common(self) -> float:
-        """What the next sample meets, whoever it is of."""
+        """Noise of the next sample, for either side."""
         number, place = divmod(self.samples, BLOCK)
         if number not in self._sky:
             assert self.weather.common is not None
@@ -497,7 +497,7 @@ def _arms(case: Case) -> list[Configuration]:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is searched: an operation on a computer, and the space of its configurations."""
+    """A search task: an operation on a computer, and the space of its configurations."""
 
     computer: Computer
     kind: Kind

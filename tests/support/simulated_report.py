@@ -35,7 +35,7 @@ MADE = Provenance(
 
 
 def seconds(operation: Operation, configuration: Configuration, luck: Random) -> float:
-    """What a machine of eight cores might take: Amdahl, memory's bandwidth, and a cost for every thread."""
+    """Return the time on a machine of eight cores: Amdahl, memory's bandwidth, and a cost for every thread."""
     kind = CATALOGUE[operation.name]
     if kind.family is Family.TASKS:  # a trial runs a few of them
         operation = Operation(name=operation.name, sizes=(("n", operation.size["n"]), ("tasks", 2)))
