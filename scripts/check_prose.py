@@ -21,6 +21,7 @@ PARTS = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "src",
+    "tests",
     "scripts",
     "examples",
     "docs",
@@ -35,6 +36,7 @@ WORDS = re.compile(
 )
 EXCEPTIONS = {
     "scripts/check_prose.py": "the list itself",
+    "tests/test_prose.py": "samples of offences",
 }
 """Files that are not checked, each with its reason."""
 

@@ -187,7 +187,7 @@ def test_the_manifests_of_kubernetes_are_whole():
         assert refused(tuple(words)) is None
 
 
-def test_the_dockerfile_runs_what_lies_beside_it():
+def test_the_dockerfile_runs_what_lies_next_to_it():
     text = (EXAMPLES / "container/Dockerfile").read_text("utf-8")
     assert set(re.findall(r"^(\w+) ", re.sub(r"^#.*$", "", text, flags=re.MULTILINE), re.MULTILINE)) <= {
         "FROM", "ARG", "RUN", "COPY", "CMD"

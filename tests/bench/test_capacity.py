@@ -29,7 +29,7 @@ def probe():
 
 
 @pytest.mark.parametrize("cpus", [2, 3, 64])
-def test_threads_get_work_done_beside_each_other(probe, cpus):
+def test_threads_get_work_done_next_to_each_other(probe, cpus):
     two = probe(cpus)
 
     capacities = [two.probe() for _ in range(5)]

@@ -246,7 +246,7 @@ def test_ctrl_c_passes_through_after_the_command_is_gone(tmp_path):
 
 
 def gone(pid):
-    """Is the process no more, or about to be collected by whoever inherited it?"""
+    """Is the process no more, or about to be collected by the process that inherited it?"""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         try:

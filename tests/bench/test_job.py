@@ -1,4 +1,4 @@
-"""What one trial is asked to do."""
+"""The job of one trial."""
 
 from autotune.bench.trial_job import TrialJob
 from autotune.model.configuration import Configuration

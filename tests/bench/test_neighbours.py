@@ -1,4 +1,4 @@
-"""Busy processes beside the trials."""
+"""Busy processes next to the trials."""
 
 import os
 import signal

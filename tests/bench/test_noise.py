@@ -1,4 +1,4 @@
-"""How much others took: pure."""
+"""Interference of other processes: pure."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What the real bench makes of work that crashes, hangs, lies or prints: every end is a Measurement."""
+"""The real bench with work that crashes, hangs, lies or prints: every end is a Measurement."""
 
 import os
 import signal
@@ -195,7 +195,7 @@ def _runs(pid):
         return False
 
 
-def test_what_an_allocator_keeps_in_memory_is_measured_beside_the_default():
+def test_what_an_allocator_keeps_in_memory_is_measured_next_to_the_default():
     """Two temporaries of 48 MiB each, which glibc on its own gives back."""
     if (reason := allocator.supported()) is not None:
         pytest.skip(reason)

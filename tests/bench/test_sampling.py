@@ -27,7 +27,7 @@ def test_each_candidate_follows_the_default_as_often_as_it_precedes_it(candidate
 
 
 @given(candidates=st.integers(1, 20), pairs=st.integers(1, 10), seed=st.text(max_size=5))
-def test_a_drift_that_is_the_same_in_both_rounds_favours_nobody(candidates, pairs, seed):
+def test_a_drift_that_is_the_same_in_both_rounds_favours_no_one(candidates, pairs, seed):
     turns = sampling.pair_order(candidates, 2 * pairs, seed)
     places = [place for turn in turns for place in ((0, 1) if turn.default_first else (1, 0))]
 

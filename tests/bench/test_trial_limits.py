@@ -1,4 +1,4 @@
-"""What a trial process may take, and how much of what it prints is kept."""
+"""Limits of a trial process, and the part of its output that is kept."""
 
 import os
 import subprocess

@@ -173,7 +173,7 @@ def test_a_period_that_is_repeated_fills_the_array_and_nothing_else():
     assert np.array_equal(repeat_period(period, 17), np.resize(period, 17))
 
 
-def test_what_lies_beside_a_window_that_is_filled_is_looked_at():
+def test_what_lies_next_to_a_window_that_is_filled_is_looked_at():
     with prepared("fill", {"n": 100}, layout="window") as work:
         result = work.plain()
         result.base[0, -1] = 5

@@ -170,7 +170,7 @@ def test_one_number_of_cpus_gives_one_profile_where_it_was_asked_for(two_cpus, t
     assert profile_files.read(tmp_path / "one.yaml").key.usable_cpus == 1
 
 
-def test_several_profiles_have_names_of_their_own_beside_the_output(two_cpus, tmp_path):
+def test_several_profiles_have_names_of_their_own_next_to_the_output(two_cpus, tmp_path):
     two_cpus("--cpus", "1,2", "--output", str(tmp_path / "p.yaml"))
     assert sorted(path.name for path in tmp_path.glob("*.yaml")) == ["p-1cpu.yaml", "p-2cpu.yaml"]
 

@@ -37,7 +37,7 @@ def no_thread_variables(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_env_prints_lines_for_a_shell_and_the_reason_beside_them():
+def test_env_prints_lines_for_a_shell_and_the_reason_next_to_them():
     done = CliRunner().invoke(env, ["--blas-threads", "3"])
     assert done.stdout.splitlines() == [
         *(f"export {name}=3" for name in VARIABLES),

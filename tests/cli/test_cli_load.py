@@ -1,4 +1,4 @@
-"""How busy others keep the machine."""
+"""Load of other processes."""
 
 import importlib
 

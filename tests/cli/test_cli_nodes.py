@@ -118,11 +118,11 @@ def test_options_about_this_machine_are_wrong_usage(calibrate, words):
 
 def test_no_scheduler_is_a_sentence(calibrate, monkeypatch):
     @contextmanager
-    def nobody(address):
+    def no_scheduler(address):
         raise EnvironmentProblem(f"No Dask scheduler answers at {address}.")
         yield
 
-    monkeypatch.setattr(cluster, "connect", nobody)
+    monkeypatch.setattr(cluster, "connect", no_scheduler)
     result = CliRunner().invoke(program, ["cluster", "calibrate", "tcp://x:1"])
     assert (result.exit_code, result.stdout) == (3, "")
     assert "No Dask scheduler answers at tcp://x:1." in result.stderr

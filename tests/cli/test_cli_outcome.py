@@ -1,4 +1,4 @@
-"""Where a profile goes, and what it is joined with."""
+"""The path of a profile, and the entries that it is joined with."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a calibration shows while it runs."""
+"""Progress of a calibration."""
 
 import io
 import math

@@ -165,7 +165,7 @@ def test_what_the_store_keeps_is_told_and_the_rest_goes(tmp_path):
     calibrated()
     run("store", "publish")
     (place,) = (tmp_path / "store" / "v1").iterdir()
-    (place / ".1-a.tmp").mkdir()  # as little to be removed as somebody else's file
+    (place / ".1-a.tmp").mkdir()  # as little to be removed as another user's file
     (place / ".1-b.tmp").touch()
     done = run("store", "prune")
     assert done.exit_code == 1

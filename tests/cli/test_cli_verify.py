@@ -33,12 +33,12 @@ def verify(tmp_path, monkeypatch):
         yield
 
     @contextmanager
-    def beside(count):
+    def busy(count):
         run.neighbours = count
         yield ()
 
     monkeypatch.setattr(runner, "host_lock", held)
-    monkeypatch.setattr(runner, "neighbours", beside)
+    monkeypatch.setattr(runner, "neighbours", busy)
 
     def run(shown, *words, **ratios):
         def bench(**asked):

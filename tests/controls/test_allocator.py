@@ -1,4 +1,4 @@
-"""What glibc is told to do with freed memory, and what it then does."""
+"""Settings of glibc for freed memory, and their effect."""
 
 import json
 import os

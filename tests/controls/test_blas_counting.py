@@ -207,8 +207,8 @@ def test_libraries_are_not_looked_for_again_while_no_module_is_imported(blas):
     assert len(looks) == 1
 
 
-def test_a_count_lowered_by_somebody_before_us_is_never_raised():
-    """A library starts with all CPUs, so that a smaller count is somebody's wish."""
+def test_a_count_lowered_by_other_code_before_us_is_never_raised():
+    """A library starts with all CPUs, so that a smaller count is other code's wish."""
     blas = Remembering(start=2, ceiling=2)
     threads = BlasThreads(lambda: [blas.library])
     with threads.limit(4):
@@ -224,13 +224,13 @@ def test_a_count_that_we_exported_may_be_raised():
     assert blas.get() == 2
 
 
-def test_a_limit_that_somebody_sets_inside_a_scope_outlives_it(blas, threads):
+def test_a_limit_that_other_code_sets_inside_a_scope_outlives_it(blas, threads):
     with threads.limit(4):
         blas.put(1)
     assert blas.get() == 1
 
 
-def test_a_limit_that_somebody_set_before_us_is_a_ceiling_and_comes_back(blas, threads):
+def test_a_limit_that_other_code_set_before_us_is_a_ceiling_and_comes_back(blas, threads):
     threads.refresh()
     blas.put(3)
     with threads.limit(6):
@@ -241,7 +241,7 @@ def test_a_limit_that_somebody_set_before_us_is_a_ceiling_and_comes_back(blas, t
 
 
 @pytest.mark.parametrize("count", [2, 6])
-def test_a_limit_that_somebody_set_after_us_is_left_alone(count, blas, threads):
+def test_a_limit_that_other_code_set_after_us_is_left_alone(count, blas, threads):
     threads.set_threads(4)
     blas.put(3)
     with threads.limit(count):
@@ -250,7 +250,7 @@ def test_a_limit_that_somebody_set_after_us_is_left_alone(count, blas, threads):
     assert blas.get() == 3
 
 
-def test_a_limit_that_somebody_set_after_us_is_where_we_begin_again(blas, threads):
+def test_a_limit_that_other_code_set_after_us_is_where_we_begin_again(blas, threads):
     with threads.limit(4):
         blas.put(3)
     with threads.limit(2):
@@ -258,7 +258,7 @@ def test_a_limit_that_somebody_set_after_us_is_where_we_begin_again(blas, thread
     assert blas.get() == 3
 
 
-def test_a_scope_within_somebodys_limit_loses_nothing_of_what_was_there_before(blas, threads):
+def test_a_scope_within_other_codes_limit_loses_nothing_of_what_was_there_before(blas, threads):
     """scikit-learn limits BLAS to one thread around code that may enter our scopes, then restores our count."""
     threads.set_threads(4)
     blas.put(1)
@@ -270,7 +270,7 @@ def test_a_scope_within_somebodys_limit_loses_nothing_of_what_was_there_before(b
     assert threads.set_threads(None) == STARTS_WITH
 
 
-def test_when_somebodys_limit_ends_the_full_range_is_ours_again(blas, threads):
+def test_when_other_codes_limit_ends_the_full_range_is_ours_again(blas, threads):
     blas.put(1)
     with threads.limit(4):
         assert blas.get() == 1
@@ -279,8 +279,8 @@ def test_when_somebodys_limit_ends_the_full_range_is_ours_again(blas, threads):
         assert blas.get() == 4
 
 
-def test_our_count_restored_by_somebody_after_our_scope_is_undone_at_the_next_look(blas, threads):
-    """What threadpool_limits does when it begins inside a scope of ours and ends after it."""
+def test_our_count_restored_by_other_code_after_our_scope_is_undone_at_the_next_look(blas, threads):
+    """The effect of threadpool_limits that begins inside a scope of ours and ends after it."""
     with threads.limit(2):
         saved = blas.get()
         blas.put(1)
@@ -290,7 +290,7 @@ def test_our_count_restored_by_somebody_after_our_scope_is_undone_at_the_next_lo
     assert blas.get() == STARTS_WITH
 
 
-def test_a_library_that_grows_less_than_asked_is_not_taken_for_somebody_elses_change():
+def test_a_library_that_grows_less_than_asked_is_not_taken_for_another_s_change():
     blas = Remembering(ceiling=None, largest=16)
     threads = BlasThreads(lambda: [blas.library])
     with threads.limit(100):

@@ -83,7 +83,7 @@ def test_mkl_is_counted_by_thread_and_says_what_to_put_back():
     assert (library.per_thread, library.returns_previous, library.get()) == (True, True, 7)
 
 
-def test_blis_that_nobody_has_set_uses_one_thread_and_is_put_back_to_not_set():
+def test_blis_that_no_one_has_set_uses_one_thread_and_is_put_back_to_not_set():
     native = found(
         "blis", bli_thread_get_num_threads=lambda: -1, bli_thread_set_num_threads=lambda count: None
     )
@@ -91,7 +91,7 @@ def test_blis_that_nobody_has_set_uses_one_thread_and_is_put_back_to_not_set():
     assert (library.get(), library.threads) == (-1, 1)
 
 
-@pytest.mark.parametrize("api", ["blis", "flexiblas", "openblas", "somebody_elses"])
+@pytest.mark.parametrize("api", ["blis", "flexiblas", "openblas", "unknown"])
 def test_a_library_without_functions_that_we_know_is_left_to_threadpoolctl(api):
     library = blas_setters.library(found(api))
     assert (library.per_thread, library.get()) == (False, 3)
@@ -124,6 +124,6 @@ def test_the_count_at_the_start_is_a_ceiling_unless_we_exported_it(api, environ,
     assert blas_setters.library(found(api)).ceiling(3) == ceiling
 
 
-def test_another_count_than_that_at_the_start_is_somebodys_and_a_ceiling(monkeypatch):
+def test_another_count_than_that_at_the_start_is_other_codes_and_a_ceiling(monkeypatch):
     monkeypatch.setenv("AUTOTUNE_EXPORTED", "OPENBLAS_NUM_THREADS")
     assert blas_setters.library(found("openblas")).ceiling(2) == 2

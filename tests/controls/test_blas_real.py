@@ -1,4 +1,4 @@
-"""The loaded BLAS itself, in fresh processes, beside threadpoolctl."""
+"""The loaded BLAS itself, in fresh processes, together with threadpoolctl."""
 
 import json
 import os
@@ -14,7 +14,7 @@ FREE = {"AUTOTUNE_EXPORTED": "OPENBLAS_NUM_THREADS"}
 
 
 def child(code, **environ):
-    """What a fresh process, which has NumPy and `blas`, gives as `result`."""
+    """Return what a fresh process, which has NumPy and `blas`, gives as `result`."""
     program = f"""
 import json, os, threading
 environment = dict(os.environ)
@@ -79,7 +79,7 @@ def test_children_inherit_the_environment_as_it_was():
     )
 
 
-def test_somebody_elses_limit_is_not_exceeded_within_it():
+def test_another_s_limit_is_not_exceeded_within_it():
     seen = child(
         """
         import threadpoolctl
@@ -133,7 +133,7 @@ def test_ten_threads_in_and_out_of_scopes_at_random_end_where_they_began():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
-def test_a_child_forked_beside_another_threads_scope_has_the_count_from_before():
+def test_a_child_forked_next_to_another_threads_scope_has_the_count_from_before():
     before, forked = child(
         """
         import warnings

@@ -1,4 +1,4 @@
-"""Which CPUs workers run on: by the machine's structure, within the affinity mask, and nobody else is moved."""
+"""Which CPUs workers run on: by the machine's structure, within the affinity mask, and no other thread is moved."""
 
 import os
 import threading
@@ -135,7 +135,7 @@ class TestRealThreads:
         finally:
             os.sched_setaffinity(0, self.mask)
 
-    def test_helpers_and_the_calling_thread_run_in_one_group_and_nobody_stays_there(self, monkeypatch):
+    def test_helpers_and_the_calling_thread_run_in_one_group_and_not_removedtays_there(self, monkeypatch):
         monkeypatch.setattr(placement, "choose", lambda *_: frozenset(self.mask[:1]))
         seen, meet = {}, threading.Barrier(2, timeout=300)
 

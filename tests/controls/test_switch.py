@@ -1,4 +1,4 @@
-"""Who gets how many threads while calls are in flight, on libraries that only remember their count."""
+"""Thread counts of callers while calls are in flight, on libraries that only remember their count."""
 
 import threading
 
@@ -126,7 +126,7 @@ def test_whatever_the_order_threads_stay_within_the_cpus_and_the_first_count_ret
     assert library.get() == 8
 
 
-def test_a_count_that_somebody_set_is_left_alone_until_they_put_ours_back(library, switch):
+def test_a_count_that_other_code_set_is_left_alone_until_they_put_ours_back(library, switch):
     library.put(3)
     switch.begin(FOR_ONE)
     assert library.get() == 3
@@ -137,7 +137,7 @@ def test_a_count_that_somebody_set_is_left_alone_until_they_put_ours_back(librar
     assert library.get() == 1
 
 
-def test_a_count_that_somebody_set_during_a_call_stays(library, switch):
+def test_a_count_that_other_code_set_during_a_call_stays(library, switch):
     switch.begin(FOR_ONE)
     library.put(5)
     switch.end()

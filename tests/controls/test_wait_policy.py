@@ -1,4 +1,4 @@
-"""How long idle BLAS threads spin can be set before a library is loaded, and after it where its build allows that."""
+"""The spin time of idle BLAS threads can be set before a library is loaded, and after it where its build allows that."""
 
 import json
 import os

@@ -31,7 +31,7 @@ PRODUCT = ("matmul", "float64", 6, 4, 5)
 
 @pytest.fixture
 def record():
-    """What is met while the interception is in force."""
+    """Calls that are met while the interception is in force."""
     recording = Recording()
     calls = NumpyCalls(CORE, recording.decide, None)
     assert calls.install() is None
@@ -311,7 +311,7 @@ def test_another_extension_that_replaces_the_same_function_keeps_its_own():
 
 
 def vectorcall_offset():
-    """Where a ufunc keeps the address that is called (numpy/ufuncobject.h)."""
+    """Return the place where a ufunc keeps the address that is called (numpy/ufuncobject.h)."""
     import ctypes
 
     words = (ctypes.c_void_p * 40).from_address(id(np.matmul))

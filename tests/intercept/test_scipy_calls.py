@@ -23,7 +23,7 @@ PRIVATE = [sys.modules[home] for home in scipy_calls._HOMES]
 
 
 def names():
-    """What the private modules' names stand for; warnings leave a register of their own there."""
+    """Values of the private modules' names; warnings leave a register of their own there."""
     return [{k: v for k, v in vars(module).items() if k != "__warningregistry__"} for module in PRIVATE]
 
 
@@ -119,7 +119,7 @@ def test_errors_are_the_same(record):
 def test_a_scipy_that_is_not_known_is_left_alone_with_a_sentence(monkeypatch, version):
     monkeypatch.setattr(sys.modules["scipy"], "__version__", version)
     refused = []
-    ScipyCalls(CORE, lambda: pytest.fail("nobody is to be asked"), refused.append).install()
+    ScipyCalls(CORE, lambda: pytest.fail("no lookup is expected"), refused.append).install()
     (sentence,) = refused
     assert sentence == (
         f"Calls of scipy.linalg are left alone: SciPy {version} is not among the versions whose calls can be met "
@@ -142,7 +142,7 @@ def test_a_reason_to_leave_it_alone_is_passed_on():
     assert refused == ["Calls of scipy.linalg are left alone: its BLAS is another."]
 
 
-def test_what_somebody_else_puts_there_meanwhile_stays():
+def test_what_other_code_puts_there_meanwhile_stays():
     recording = Recording()
     tap = ScipyCalls(CORE, lambda: (None, recording.decide), pytest.fail)
     tap.install()
@@ -154,7 +154,7 @@ def test_what_somebody_else_puts_there_meanwhile_stays():
 
 
 def test_calls_of_one_shape_are_decided_once_and_met_each_time():
-    """What stands for a routine is made once for a shape: to make it anew by every call costs 4 us."""
+    """The replacement of a routine is made once for a shape: to make it anew by every call costs 4 us."""
     recording, decided = Recording(), []
 
     def decide(operation, dtype, sizes):

@@ -61,7 +61,7 @@ def test_hardware_threads_of_one_core_are_one_physical_core():
     assert count(cpus) == Counts(logical_cpus=4, physical_cores=2, packages=1, numa_nodes=1, l3_groups=1)
 
 
-def test_what_no_cpu_says_is_unknown_but_an_l3_that_nobody_has_is_none():
+def test_what_no_cpu_says_is_unknown_but_an_l3_that_no_one_has_is_none():
     assert count([Cpu(number=0)]) == Counts(logical_cpus=1, l3_groups=0)
 
 

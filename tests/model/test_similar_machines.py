@@ -75,7 +75,7 @@ def test_of_equals_the_same_blas_goes_first_and_then_the_nearest_number_of_cpus(
     ],
 )
 def test_generations_are_counted_between_real_ones_only(one, other, apart):
-    """Everything x86 descends from x86_64: that makes nobody relatives."""
+    """Everything x86 descends from x86_64: that makes no machines relatives."""
     assert generations(one, other) == generations(other, one) == apart
 
 

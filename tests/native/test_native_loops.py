@@ -347,7 +347,7 @@ def test_subclasses_that_override_ufuncs_are_asked_as_ever():
 
 
 def replace_loop(ufunc, address, types):
-    """What another extension does: put its own loop in the place of a ufunc's (numpy/__ufunc_api.h)."""
+    """Act as another extension: put its own loop in the place of a ufunc's (numpy/__ufunc_api.h)."""
     import ctypes
 
     from numpy._core import _multiarray_umath

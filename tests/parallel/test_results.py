@@ -1,4 +1,4 @@
-"""Memory of dropped results is used again, never while anybody sees it, and never more than the limit is kept."""
+"""Memory of dropped results is used again, never while a variable refers to it, and never more than the limit is kept."""
 
 import gc
 

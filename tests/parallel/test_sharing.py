@@ -38,7 +38,7 @@ def method(request):
 
 
 def traces():
-    """What shared arrays could leave behind."""
+    """Files that shared arrays could leave behind."""
     folders = {Path(tempfile.gettempdir()), Path(shared_memory.SHM)}
     return {
         path for folder in folders if folder.is_dir() for path in folder.glob("autotune-" + "[0-9a-f]" * 16)
@@ -282,7 +282,7 @@ def test_a_shared_array_is_an_array():
         assert isinstance(array, np.ndarray)
 
 
-def test_records_keep_their_fields_for_whoever_attaches():
+def test_records_keep_their_fields_for_a_daemon_that_attaches():
     with shared(3, [("x", "f8"), ("n", "i1")], method=Method.SHARED_MEMORY) as array:
         array["n"] = 7
         assert attach(pickle.loads(pickle.dumps(array.handle)))["n"].tolist() == [7, 7, 7]

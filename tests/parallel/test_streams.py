@@ -1,4 +1,4 @@
-"""A seed means the same numbers whoever computes them."""
+"""A seed means the same numbers for any number of workers."""
 
 import numpy as np
 import pytest

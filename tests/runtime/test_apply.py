@@ -126,7 +126,7 @@ def test_the_environment_stays_as_it_was_unless_children_are_asked_for():
     assert dict(os.environ) == before
 
 
-def test_what_somebody_else_exported_meanwhile_is_left(monkeypatch):
+def test_what_other_code_exported_meanwhile_is_left(monkeypatch):
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     write(entry())
     with autotune.apply(children=True):

@@ -33,7 +33,7 @@ def test_strict_raises_the_same_reason(fresh, refused, monkeypatch):
         autotune.apply(allocator="retain", strict=True)
 
 
-def test_an_allocator_that_nobody_knows_is_not_taken_for_another(fresh, monkeypatch):
+def test_an_allocator_that_no_one_knows_is_not_taken_for_another(fresh, monkeypatch):
     assert 'must be "default" or "retain", not \'jemalloc\'' in autotune.apply(allocator="jemalloc").why
     monkeypatch.setattr("autotune.runtime.applied._check_profile_is_used", lambda now, profile: None)
     with pytest.raises(UsageError, match="jemalloc"):

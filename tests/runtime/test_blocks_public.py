@@ -14,7 +14,7 @@ TUNED = Configuration(workers=2, chunk=70_000)
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What was looked up; `asked.answer` is what the profile says."""
+    """Looked-up operations; `asked.answer` is the profile's answer."""
     return Profile(monkeypatch)
 
 

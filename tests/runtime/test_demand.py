@@ -1,4 +1,4 @@
-"""What is asked for in vain is counted, and left in a spool that nobody has to read."""
+"""Requests without an entry are counted, and left in a spool that need not be read."""
 
 import json
 

@@ -11,7 +11,7 @@ from autotune.parallel.thread_executor import ThreadExecutor
 
 
 def work(number):
-    """What a task sees: its number squared by BLAS, its thread, and the BLAS threads there."""
+    """Return what a task sees: its number squared by BLAS, its thread, and the BLAS threads there."""
     square = (np.full((4, 4), float(number)) @ np.eye(4))[0, 0] ** 2
     return square, threading.current_thread().name, blas.current()
 

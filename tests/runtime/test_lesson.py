@@ -1,4 +1,4 @@
-"""What a program learns while it runs: simulated programs, whose calls take the time that a function says."""
+"""Lessons of a running program: simulated programs, whose calls take the time that a function says."""
 
 from math import exp, sin
 from random import Random
@@ -164,7 +164,7 @@ def test_counts_are_halved_and_doubled_downhill_and_then_enclosed(scores, most, 
     assert next_count(scores, most) == following
 
 
-def test_a_count_beside_one_that_was_tried_is_not_taken_to_lose_more_than_a_little():
+def test_a_count_next_to_one_that_was_tried_is_not_taken_to_lose_more_than_a_little():
     account = Account()
     lesson = Lesson(8, 8, account)
     for _ in range(5):

@@ -376,7 +376,7 @@ SAYS = """
 
 
 def with_sources(path=""):
-    """Where a Python that is started finds this autotune, if it is not installed."""
+    """Path in which a started Python finds this autotune, if it is not installed."""
     return {"PYTHONPATH": os.pathsep.join(filter(None, [path, *(p for p in sys.path if p.endswith("src"))]))}
 
 

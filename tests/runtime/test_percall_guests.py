@@ -1,4 +1,4 @@
-"""threadpoolctl, joblib, Dask and scikit-learn beside apply(): nothing leaks into them."""
+"""threadpoolctl, joblib, Dask and scikit-learn together with apply(): nothing leaks into them."""
 
 import json
 import os
@@ -121,7 +121,7 @@ def test_dasks_workers_have_the_threads_that_they_have_without(run):
     assert run(code) == run(code, with_autotune=False)
 
 
-def test_scikit_learn_computes_the_same_beside_it(run):
+def test_scikit_learn_computes_the_same_next_to_it(run):
     pytest.importorskip("sklearn")
     code = """
         import json

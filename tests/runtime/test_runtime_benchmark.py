@@ -48,7 +48,7 @@ def profile(tmp_path):
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["add_out", "power_hand", "sqrt_allocating", "expression_numpy"])
 def test_both_sides_of_a_row_have_the_same_result(rows, profile, name):
-    """What is compared is the same work; peers that are installed are held to it by the same code."""
+    """Both sides do the same work; peers that are installed are held to it by the same code."""
     if usable_cpus()[0] < 2:
         pytest.skip("two workers need two CPUs")
     with apply(profile=profile, strict=True):

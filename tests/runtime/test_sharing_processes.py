@@ -1,4 +1,4 @@
-"""How many processes share the CPUs is at least one."""
+"""At least one process shares the CPUs."""
 
 import pytest
 

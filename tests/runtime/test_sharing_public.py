@@ -54,7 +54,7 @@ def test_a_method_that_does_not_share_is_refused(method):
 @pytest.mark.real
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_without_a_profile_process_map_uses_a_process_for_each_usable_cpu(profile, monkeypatch):
-    """Who calls it has asked for processes."""
+    """The caller has asked for processes."""
     monkeypatch.setattr("autotune.runtime.shared_arrays.unmeasured_workers", lambda: (3, 1))
 
     def function(block):

@@ -1,4 +1,4 @@
-"""What `autotune run` puts into the environment is met by any Python, and leaves no trace there."""
+"""The environment of `autotune run` reaches any Python, and leaves no trace there."""
 
 import os
 import shutil

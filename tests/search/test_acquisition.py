@@ -25,7 +25,7 @@ def search(grid, log_time, visits, *, seed=0, first=()):
 
 
 def regret(grid, log_time, seen):
-    """How much slower than the optimum the choice is."""
+    """Return the choice's loss against the optimum."""
     best = min(value for point in grid.points if (value := log_time(point)) is not None)
     return math.expm1(log_time(grid.points[choose(grid, seen)]) - best)
 
@@ -61,7 +61,7 @@ def test_where_more_threads_fail_the_first_points_are_soon_sought_among_fewer():
 
 
 def test_a_batch_holds_no_point_twice_while_there_are_others():
-    """What is under way counts as visited."""
+    """Points under way count as visited."""
     seen = search(CURVE, lambda point: math.log(1 / point[0] + 0.002 * point[0]), 8)
     pending = []
     for _ in range(8):
@@ -165,7 +165,7 @@ def test_teeth_that_follow_the_factorisation_of_the_count_are_foreseen():
 
 
 def test_a_lucky_timing_does_not_win_against_many_sober_ones():
-    """What is chosen is what is expected to be fast, not what once seemed so."""
+    """The choice is the one expected to be fast, not the one that once seemed so."""
     sober = [GridVisit(point=point, value=0.1 * abs(point - 30)) for point in range(20, 41)]
     steady = [GridVisit(point=30, value=0.0)] * 3
     assert choose(CURVE, [*sober, *steady, GridVisit(point=39, value=-0.02)]) in {29, 30, 31}

@@ -1,4 +1,4 @@
-"""What autotune.calibrate() refuses before it measures or writes anything."""
+"""Arguments that autotune.calibrate() refuses before it measures or writes anything."""
 
 import numpy as np
 import pytest

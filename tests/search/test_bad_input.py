@@ -77,7 +77,7 @@ def test_with_one_cpu_there_is_nothing_to_choose_and_the_default_is_kept():
 
 
 def test_a_quota_of_half_a_cpu_whose_times_are_all_pauses_keeps_the_default():
-    """Every sample is either whole or paused for a tenth of a second, whoever runs."""
+    """Every sample is either whole or paused for a tenth of a second, for both sides."""
 
     def answer(operation, configuration, luck):
         return 0.01 + (0.1 if luck.random() < 0.5 else 0.0)

@@ -1,4 +1,4 @@
-"""What decides a candidate, and in which order candidates are visited."""
+"""Decision on a candidate, and the order of visits."""
 
 import pytest
 from support.calibration_runs import CRASH, LARGE, ONE, SMALL, TWO, candidate, probed, visit
@@ -64,7 +64,7 @@ def test_a_candidate_with_fewer_cpus_does_not_win_by_the_moments_in_which_cpus_w
     )
 
 
-def test_a_candidate_that_uses_as_many_cpus_and_wins_beside_others_wins():
+def test_a_candidate_that_uses_as_many_cpus_and_wins_next_to_others_wins():
     assert verdict(candidate(*[full(0.7, interference=0.3)] * 6)) is Verdict.ACCEPTED
     assert verdict(candidate(*[full(0.7, interference=0.3)] * 6, fewer_cpus=True)) is Verdict.OPEN
 

@@ -1,4 +1,4 @@
-"""What sizes between measured ones are chosen from."""
+"""Candidates for sizes between measured ones."""
 
 import pytest
 from support.fake_bench import pairs

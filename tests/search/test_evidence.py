@@ -1,4 +1,4 @@
-"""What the sessions of a search say together."""
+"""Evidence of all sessions of a search."""
 
 import math
 from dataclasses import replace

@@ -151,7 +151,7 @@ def test_what_was_only_seen_while_cpus_were_missing_is_measured_again():
 
 
 def proved_elsewhere(chunk, n=10**7):
-    """What a relative with as many CPUs says of the same operation."""
+    """The lesson of a relative with as many CPUs about the same operation."""
     choice = {"workers": 8, "chunk": chunk}
     return lessons([profile(make_entry("sqrt", choice=choice, n=n), key=replace(KEY, usable_cpus=16))])
 

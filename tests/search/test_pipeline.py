@@ -96,7 +96,7 @@ def test_on_a_machine_that_others_use_what_needs_undisturbed_timings_is_noisy():
     assert {entry.choice for entry in entries} == {DEFAULT}
 
 
-def test_what_uses_all_cpus_and_wins_beside_others_is_tuned():
+def test_what_uses_all_cpus_and_wins_next_to_others_is_tuned():
     def answer(operation, configuration, luck):
         return 0.01 if configuration.is_default else 0.02 / (configuration.workers or 1)
 

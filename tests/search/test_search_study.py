@@ -31,7 +31,7 @@ def test_a_failed_trial_is_a_state_and_not_a_huge_time():
 
 
 def test_a_batch_asked_at_once_holds_different_points():
-    """What runs already counts as visited."""
+    """Running points count as visited."""
     study = Study(GRID, seed=1)
     asked = [study.ask()[1] for _ in range(6)]
     assert len(set(asked)) == 6

@@ -167,7 +167,7 @@ def test_nothing_is_near_to_what_sets_other_knobs():
     assert nearest(space(MATMUL, SQUARE, 4, default_threads=4), Configuration(workers=2)) is None
 
 
-def test_a_grid_takes_chunks_that_are_known_from_elsewhere_beside_their_workers_alone():
+def test_a_grid_takes_chunks_that_are_known_from_elsewhere_next_to_their_workers_alone():
     grid = space(kind("sqrt"), SQRT, 4, default_threads=4)
     wider = widened(grid, [Configuration(workers=3, chunk=111_112)])
     assert set(every(wider)) - set(every(grid)) == {Configuration(workers=3, chunk=111_112)}

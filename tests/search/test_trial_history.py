@@ -1,4 +1,4 @@
-"""What the sessions of a calibration say, in order."""
+"""History of a calibration's sessions."""
 
 import pytest
 from support.fake_bench import pairs

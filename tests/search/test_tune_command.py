@@ -1,4 +1,4 @@
-"""What tuning a command chooses, on a machine that is a function."""
+"""Choices of tuning a command, on a machine that is a function."""
 
 import pytest
 from support.fake_bench import FakeBench

@@ -83,19 +83,19 @@ def test_a_budget_too_short_for_all_tells_of_some_and_is_kept():
     assert bench.clock <= 15.5
 
 
-def test_a_loss_beside_others_is_no_verdict_on_a_choice_that_uses_all_cpus():
+def test_a_loss_next_to_others_is_no_verdict_on_a_choice_that_uses_all_cpus():
     checks, _ = _verify(LOG, ratios=(1.5,), interference=0.6)
 
     assert checks[LOG.operation].standing in {Standing.OPEN, Standing.GONE}
 
 
-def test_a_loss_beside_others_is_believed_of_a_choice_that_uses_fewer():
+def test_a_loss_next_to_others_is_believed_of_a_choice_that_uses_fewer():
     checks, _ = _verify(QR, ratios=(1.5,), interference=0.6)
 
     assert checks[QR.operation].standing is Standing.SLOWER
 
 
-def test_a_gain_beside_others_is_not_believed_of_a_choice_that_uses_fewer():
+def test_a_gain_next_to_others_is_not_believed_of_a_choice_that_uses_fewer():
     checks, _ = _verify(QR, ratios=(0.1,), interference=0.6, seconds=20.0)
 
     assert checks[QR.operation].standing is Standing.OPEN

@@ -1,4 +1,4 @@
-"""What earlier profiles suggest to try first."""
+"""Warm starts from earlier profiles."""
 
 import json
 from dataclasses import replace

@@ -2,7 +2,7 @@
 
 import os
 
-VALUE = 1 / len(os.environ.get("A_VARIABLE_THAT_NOBODY_SETS", ""))
+VALUE = 1 / len(os.environ.get("A_VARIABLE_THAT_IS_NEVER_SET", ""))
 
 
 def work(n):
