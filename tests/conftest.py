@@ -17,9 +17,9 @@ os.environ.pop("PYTEST_XDIST_WORKER_COUNT", None)
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-MOST_RERUNS = 6
-"""Second runs of `real` tests allowed in one session: each pays for a bad moment of the machine. More of them means
-that a test, or the code, fails by chance."""
+MOST_RERUNS = 12
+"""Second runs of `real` tests allowed in one session: each pays for a bad moment of the machine. More of them, two
+in a hundred of these tests, means that a test, or the code, fails by chance."""
 
 
 def pytest_addoption(parser):
