@@ -75,7 +75,16 @@ def application(environ, start_response):
     return [json.dumps([*measured(), autotune.usable_cpus()]).encode()]
 """)
     command = ["uwsgi", "--http-socket", "127.0.0.1:0", "--processes", "2", "--enable-threads"]
-    command += ["--need-app", "--die-on-term", "--module", "served", "--virtualenv", sys.prefix]
+    command += [
+        "--master",
+        "--no-orphans",
+        "--need-app",
+        "--die-on-term",
+        "--module",
+        "served",
+        "--virtualenv",
+        sys.prefix,
+    ]
     path = os.pathsep.join([str(tmp_path), *sys.path])
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, stderr=log)
