@@ -158,6 +158,18 @@ def test_with_loops_alone_in_the_profile_calls_of_blas_are_met_too(write):
         assert (autotune.explain().calls, autotune.explain().switched) == (1, 0)
 
 
+@needs_core
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="with one CPU no loop is cut")
+@pytest.mark.parametrize(
+    ("variable", "are_met"), [("OMP_NUM_THREADS", False), ("OPENBLAS_NUM_THREADS", True)]
+)
+def test_a_cap_for_workers_holds_for_loops_and_one_for_blas_does_not(write, monkeypatch, variable, are_met):
+    monkeypatch.setenv(variable, "1")
+    write(None, *(make_entry(name, choice=TWO, n=10_000) for name in ("loop_add", "loop_sqrt")))
+    with autotune.apply():
+        assert (autotune.explain().loops is not None) is are_met
+
+
 PROGRAM = """
 import ctypes, json, os
 import autotune

@@ -312,7 +312,7 @@ class PerCall:
 
     def _meet_loops(self, names: frozenset[str], *, reductions: bool) -> None:
         usable = self._resolution.usable_cpus
-        cpus = min(usable, thread_variables.user_limit(os.environ) or usable)
+        cpus = min(usable, thread_variables.worker_limit(os.environ) or usable)
         if cpus < 2 or not (reductions or any(name.startswith("loop_") for name in names)):
             return
         plans = {
