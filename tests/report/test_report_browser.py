@@ -28,7 +28,6 @@ class Page(HTMLParser):
         super().__init__()
         self.figures = []
         self.drawn = None
-        self._fields = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -36,12 +35,11 @@ class Page(HTMLParser):
         if tag == "html":
             self.drawn = attrs.get("data-drawn")
         elif tag == "figure":
-            self.figures.append({"kind": attrs["data-kind"], "marks": 0, "rows": []})
-            self._fields = []
+            self.figures.append({"kind": attrs["data-kind"], "marks": 0, "fields": [], "rows": []})
         elif tag == "path" and self.figures:
             self.figures[-1]["marks"] += 1
-        elif tag == "th" and attrs.get("scope") == "col":
-            self._fields.append(attrs["data-field"])
+        elif tag == "th" and attrs.get("scope") == "col" and self.figures:
+            self.figures[-1]["fields"].append(attrs["data-field"])
         elif tag == "tr" and self.figures:
             self.figures[-1]["rows"].append([])
         elif tag in {"th", "td"} and self.figures and self.figures[-1]["rows"]:
@@ -50,16 +48,7 @@ class Page(HTMLParser):
     def rows(self, kind):
         """Rows as dictionaries, of the first figure of a kind."""
         figure = next(one for one in self.figures if one["kind"] == kind)
-        fields = FIELDS[kind]
-        return [dict(zip(fields, row, strict=True)) for row in figure["rows"][1:]]
-
-
-FIELDS = {
-    "gain": (
-        *("label", "sizes", "choice", "status", "default_seconds", "tuned_seconds", "speedup", "low", "high"),
-        *("processes", "pairs", "reason"),
-    )
-}
+        return [dict(zip(figure["fields"], row, strict=True)) for row in figure["rows"][1:]]
 
 
 @pytest.fixture(scope="module")
