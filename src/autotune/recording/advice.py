@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -87,7 +87,7 @@ def advise_on(
 ) -> Advice:
     """Say what a recorded run would gain here, by what profiles know."""
     total = total_seconds(recording)
-    joined = join_calls(recording.processes)
+    joined = recording.joined_calls()
     known = [(call, known_gain(call, find, measured)) for call in joined]
     gain = program_gain([(call, one) for call, one in known if not call.needs_reductions], total)
     troubles = trouble(recording)
@@ -100,20 +100,6 @@ def advise_on(
         trouble=troubles,
         next=_next(recording, gain),
     )
-
-
-def join_calls(processes: Iterable[RecordedProcess]) -> list[Call]:
-    """Add up equal calls of all processes, the longest first."""
-    joined: dict[tuple[object, ...], Call] = {}
-    for call in (call for process in processes for call in process.calls):
-        key = (call.name, call.group, call.dtype, call.size, call.contiguous)
-        before = joined.get(key)
-        joined[key] = (
-            call
-            if before is None
-            else replace(before, calls=before.calls + call.calls, seconds=before.seconds + call.seconds)
-        )
-    return sorted(joined.values(), key=lambda call: -call.seconds)
 
 
 def _shares(recording: Recording, total: float) -> Iterable[ProcessShare]:

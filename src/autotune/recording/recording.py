@@ -1,7 +1,7 @@
-"""A recording: what one run of a command did, by process and by call. Pure; JSON to keep it, and to read it again."""
+"""Recording of one run of a command, by process and by call. Pure; JSON to keep it, and to read it again."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from autotune.errors import UsageError
@@ -31,6 +31,20 @@ class Call:
     """Its operation, as `apply()` asks for it; None: no operation of the catalogue."""
     needs_reductions: bool = False
     """Does it gain only with `--reductions`?"""
+
+
+def join_calls(calls: Iterable[Call]) -> tuple[Call, ...]:
+    """Add up calls of one name, dtype, size and layout; the longest first."""
+    joined: dict[tuple[object, ...], Call] = {}
+    for call in calls:
+        key = (call.name, call.group, call.dtype, call.size, call.contiguous)
+        before = joined.get(key)
+        joined[key] = (
+            call
+            if before is None
+            else replace(before, calls=before.calls + call.calls, seconds=before.seconds + call.seconds)
+        )
+    return tuple(sorted(joined.values(), key=lambda call: -call.seconds))
 
 
 LINALG, ARRAYS, REDUCTIONS, OTHERS = "linear algebra", "whole-array", "reduction", "other NumPy and SciPy"
@@ -104,6 +118,10 @@ class Recording:
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, as JSON takes them."""
         return {"schema": SCHEMA, **asdict(self)}
+
+    def joined_calls(self) -> tuple[Call, ...]:
+        """Add up equal calls of all processes, the longest first."""
+        return join_calls(call for process in self.processes for call in process.calls)
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
