@@ -92,7 +92,7 @@ def _by_shape(row: LedgerRow) -> Call:
 def _linalg(row: LedgerRow, name: str, sizes: Mapping[str, int], *, calls: int) -> Call:
     dtype = dtype_name(row.types)
     operation = Operation(name=name, dtype=dtype, sizes=tuple(sizes.items())) if "+" not in dtype else None
-    if dtype not in {"float32", "float64", "complex64", "complex128"}:
+    if dtype not in {"float32", "float64", "complex64", "complex128"} or min(sizes.values()) < 1:
         operation = None
     size = " ".join(f"{size}={value}" for size, value in sizes.items())
     return _call(row, name, recording.LINALG, size, operation, calls=calls)
