@@ -72,7 +72,8 @@ class Advice:
         return {
             **recorded,
             "calls": [
-                {**asdict(row.call), "share": row.share, "known": asdict(row.gain)} for row in self.calls
+                {**_without_layout(row.call), "share": row.share, "known": asdict(row.gain)}
+                for row in self.calls
             ],
             "call_share": self.call_share,
             "processes": [asdict(process) for process in self.processes],
@@ -100,6 +101,11 @@ def advise_on(
         trouble=troubles,
         next=_next(recording, gain),
     )
+
+
+def _without_layout(call: Call) -> dict[str, Any]:
+    """Return the fields of a call of any layout as plain values."""
+    return {name: value for name, value in asdict(call).items() if name != "contiguous"}
 
 
 def _shares(recording: Recording, total: float) -> Iterable[ProcessShare]:

@@ -119,8 +119,9 @@ class Recording:
     """Was it recorded to its end? False where the recording stopped before."""
 
     def joined_calls(self) -> tuple[Call, ...]:
-        """Add up equal calls of all processes, the longest first."""
-        return join_calls(call for process in self.processes for call in process.calls)
+        """Add up calls of one name, dtype and size of all processes, whatever their layout; the longest first."""
+        calls = (call for process in self.processes for call in process.calls)
+        return join_calls(replace(call, contiguous=None) for call in calls)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, as JSON takes them."""
