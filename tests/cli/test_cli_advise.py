@@ -168,7 +168,13 @@ def test_a_kept_recording_gives_the_same_advice(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [[], ["--recording", "missing.json", "--", "true"], ["--stop-after", "x", "--", "true"]]
+    "options",
+    [
+        [],
+        ["--recording", "missing.json", "--", "true"],
+        ["--stop-after", "x", "--", "true"],
+        ["--profile", "missing.yaml", "--", "true"],
+    ],
 )
 def test_wrong_usage_is_refused(options):
     command = [sys.executable, "-m", "autotune", "advise", *options]

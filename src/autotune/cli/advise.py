@@ -33,7 +33,9 @@ EITHER = "Name a command after --, or a recording with --recording; not both."
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Advise on a kept recording.",
 )
-@click.option("--profile", type=click.Path(path_type=Path), help="A profile that goes before all others.")
+@click.option(
+    "--profile", type=click.Path(path_type=Path, exists=True), help="A profile that goes before all others."
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the advice here."
 )

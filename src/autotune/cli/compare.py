@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 @click.option(
     "--children", is_flag=True, help="As for `run`: in the Pythons that the command's Pythons start, too."
 )
-@click.option("--profile", type=click.Path(path_type=Path, dir_okay=False), help="What if: this profile.")
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="What if: this profile.",
+)
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the order within pairs."
 )

@@ -940,7 +940,9 @@ def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -
     """The speed-up of a command."""
     runs = f"{pairs} pair{'s' * (pairs > 1)} of runs"
     if interval is None:
-        return f"Speed-up {speedup:.3f} in {runs}; an interval needs 3 pairs: give a larger --budget."
+        return (
+            f"Speed-up {speedup:.3f} in {runs}; an interval needs 3 pairs: give a larger --pairs or --budget."
+        )
     low, high = interval
     return f"Speed-up {speedup:.3f}, 95 % interval {low:.3f} to {high:.3f}, in {runs}."
 
