@@ -126,6 +126,17 @@ def test_a_command_that_is_no_python_says_that_nothing_was_recorded(tmp_path):
     assert "Nothing to gain" in done.stderr
 
 
+def test_advice_whose_file_cannot_be_written_goes_to_standard_error_with_the_status_of_the_command(tmp_path):
+    (tmp_path / "file").touch()
+    words = ["advise", "-o", str(tmp_path / "file" / "advice.txt"), "--", "sh", "-c", "exit 4"]
+    done = subprocess.run(
+        [sys.executable, "-m", "autotune", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 4
+    assert "could not be written" in done.stderr
+    assert "Nothing to gain" in done.stderr
+
+
 def test_a_command_that_does_not_exist_is_127_as_in_a_shell(tmp_path):
     done, advice = advise(tmp_path, "no-such-command")
     assert (done.returncode, advice) == (127, None)
@@ -157,7 +168,13 @@ def test_a_kept_recording_gives_the_same_advice(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [[], ["--recording", "missing.json", "--", "true"], ["--stop-after", "x", "--", "true"]]
+    "options",
+    [
+        [],
+        ["--recording", "missing.json", "--", "true"],
+        ["--stop-after", "x", "--", "true"],
+        ["--profile", "missing.yaml", "--", "true"],
+    ],
 )
 def test_wrong_usage_is_refused(options):
     command = [sys.executable, "-m", "autotune", "advise", *options]

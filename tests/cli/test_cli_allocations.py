@@ -32,11 +32,11 @@ def test_each_profile_is_measured_with_its_cpus_and_speaks_for_them(tmp_path):
     assert done.returncode == 0, done.stderr
     written = json.loads(done.stdout)["profiles"]
     larger, smaller = (each["profile"] for each in written)
-    assert (smaller["key"]["allocation"]["usable_cpus"], smaller["key"]["allocation"]["limit"]) == (
+    assert (smaller["key"]["usable_cpus"], smaller["key"]["limit"]) == (
         1,
         "affinity",
     )
-    assert larger["key"]["allocation"]["usable_cpus"] == 2
+    assert larger["key"]["usable_cpus"] == 2
     (entry,) = smaller["operations"]["solve"]["float64"]
     assert entry["evidence"]["default_threads"] == 1
 

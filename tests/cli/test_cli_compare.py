@@ -9,7 +9,7 @@ from support.native import needs_core
 from support.profile_builders import make_entry, of_this_machine
 
 from autotune.cli import messages
-from autotune.cli.compare import compare, in_force
+from autotune.cli.compare import compare, mean_report
 from autotune.profiles import profile_files
 
 REPORT = {"calls": 10, "tuned": 4, "loops": 2, "blas_threads": None, "reason": "So.", "per_call": "On."}
@@ -20,13 +20,13 @@ def test_reports_of_all_processes_are_those_of_the_mean_run(tmp_path):
     for number in range(4):
         (tmp_path / f"{number}.json").write_text(json.dumps(REPORT))
     (tmp_path / "broken.json").write_text("{")
-    force = in_force(tmp_path, 2, variables_only=False)
+    force = mean_report(tmp_path, 2, variables_only=False)
     assert (force.processes, force.calls, force.tuned, force.loops, force.reason) == (2, 20, 8, 4, "So. On.")
 
 
 @pytest.mark.parametrize(("only", "reason"), [(True, messages.ONLY_ENVIRONMENT), (False, messages.NO_REPORT)])
 def test_without_a_report_a_sentence_says_why(tmp_path, only, reason):
-    assert in_force(tmp_path, 2, variables_only=only).reason == reason
+    assert mean_report(tmp_path, 2, variables_only=only).reason == reason
 
 
 @needs_core

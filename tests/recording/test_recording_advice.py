@@ -266,6 +266,13 @@ def test_threads_that_take_turns_are_said_to_wait_for_the_gil():
 # --- recordings that are kept -------------------------------------------------------------------
 
 
+def test_a_function_of_numpy_and_of_scipy_is_one_row_of_the_advice():
+    """SciPy's calls are recorded without their layout, which the table does not show."""
+    recorded = recording(process(call(operation=QR, contiguous=True), call(operation=QR, contiguous=None)))
+    (only,) = advised(recorded).calls
+    assert (only.call.calls, only.call.seconds) == (20, 2.0)
+
+
 def test_a_recording_survives_a_file():
     kept = recording(
         process(call(operation=QR), call("add", group=ARRAYS)), without_autotune=("/usr/bin/python3",)

@@ -126,7 +126,7 @@ def test_a_gain_below_the_margin_is_not_taken_up():
 
 def test_the_errors_of_all_confirmations_together_are_one_percent():
     account = Account()
-    assert sum(account.error() for _ in range(100_000)) <= 0.01
+    assert sum(account.next_error() for _ in range(100_000)) <= 0.01
 
 
 def test_a_pair_of_which_a_call_was_disturbed_is_given_up():

@@ -11,7 +11,7 @@ from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import kind
 from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Status
-from autotune.search.decide import kept
+from autotune.search.decide import make_bare_entry
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming
 from autotune.search.journal import Header, Journal
@@ -198,7 +198,7 @@ def test_a_profile_lists_entries_as_they_were_planned_not_as_they_were_decided()
     plan = make_plan(request, SITE)
     planned = plan.operations
     decided = [
-        kept(one, kind(one.name), SITE, status=Status.DEFAULT_KEPT, reason="")
+        make_bare_entry(one, kind(one.name), SITE, status=Status.DEFAULT_KEPT, reason="")
         for one in (planned[2], planned[0], planned[3])
     ]
 

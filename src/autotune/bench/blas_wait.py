@@ -100,7 +100,7 @@ def choose(trial: Trial, *, seconds: float, clock: Callable[[], float]) -> BlasW
 
 
 def loses_nothing(rounds: Sequence[Mapping[int | None, Mapping[str, Any]]], exponent: int) -> bool:
-    """Do calls of BLAS in a row take no longer with this exponent than with the default? Pure."""
+    """Return whether calls of BLAS in a row take no longer with this exponent than with the default. Pure."""
     ratios = {
         name: [log(one[exponent]["calls"][name] / one[None]["calls"][name]) for one in rounds]
         for name in rounds[0][None]["calls"]

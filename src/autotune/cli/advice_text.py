@@ -17,7 +17,6 @@ NO_CALLS = (
     "No call of NumPy or SciPy was recorded: no process of this command loaded NumPy, or none could be seen "
     "(python -I, -E and -S, a dropped environment, and interpreters without autotune hide them)."
 )
-NOT_SEEN = "{seconds:.1f} CPU seconds were spent in processes that never called NumPy, or could not be seen."
 
 _COLUMNS = (
     TextColumn("call", 18),

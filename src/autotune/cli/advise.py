@@ -9,6 +9,7 @@ import click
 
 from autotune.cli import advice_text
 from autotune.cli.options import json_option, parse_duration
+from autotune.cli.program import FAILED
 from autotune.cli.run import cannot_start, recording_variables
 from autotune.cli.terminal import print_lines, width, write_error
 from autotune.errors import UsageError
@@ -32,7 +33,9 @@ EITHER = "Name a command after --, or a recording with --recording; not both."
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Advise on a kept recording.",
 )
-@click.option("--profile", type=click.Path(path_type=Path), help="A profile that goes before all others.")
+@click.option(
+    "--profile", type=click.Path(path_type=Path, exists=True), help="A profile that goes before all others."
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the advice here."
 )
@@ -63,8 +66,8 @@ def advise(
     if bool(command) == (recording is not None):
         raise UsageError(EITHER)
     if recording is not None:
-        tell(advise_here(read_recording(recording), profile), output, as_json=as_json)
-        return 0
+        told = tell(advise_here(read_recording(recording), profile), output, as_json=as_json)
+        return 0 if told else FAILED
     seconds = None if stop_after is None else parse_duration(stop_after)
     from autotune.recording.run_recorded import run_recorded
 
@@ -107,16 +110,25 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     return advise_on(recorded, find, resolution.measured)
 
 
-def tell(advice: "Advice", output: Path | None, *, as_json: bool) -> None:
-    """Write the advice to standard error, or into a file."""
+def tell(advice: "Advice", output: Path | None, *, as_json: bool) -> bool:
+    """Write the advice to standard error, or into a file.
+
+    If the file cannot be written, the advice goes to standard error, and False is returned.
+    """
     if as_json:
         text = json.dumps({"schema": "autotune.advise/1", **advice.as_dict()}, indent=2)
     else:
         text = "\n".join(advice_text.lines(advice, 80 if output else width()))
     if output is not None:
-        output.write_text(text + "\n", encoding="utf-8")
-    else:
-        print_lines([text], err=True)
+        try:
+            output.write_text(text + "\n", encoding="utf-8")
+        except OSError as problem:
+            why = problem.strerror or problem
+            write_error(f"{output} could not be written ({why}). The advice follows here.")
+        else:
+            return True
+    print_lines([text], err=True)
+    return output is None
 
 
 def read_recording(path: Path) -> "Recording":

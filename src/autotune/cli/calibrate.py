@@ -146,7 +146,7 @@ def calibrate_allocations(
     request: Request, output: Path | None, *, resume: bool, store: str | None
 ) -> tuple[list[Kept], bool]:
     """Calibrate one allocation after the other, and write each profile; False if it was interrupted."""
-    turns = planned(request.cpus, output)
+    turns = plan_allocations(request.cpus, output)
     forewarn(request)
     known = [] if resume else relatives(store, turns[0].key)
     if request.budget_seconds is not None:
@@ -155,7 +155,7 @@ def calibrate_allocations(
     for turn in turns:
         if len(turns) > 1:
             note(messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
-        outcome, summed = measured(
+        outcome, summed = calibrate_allocation(
             turn, request, resume=resume, stored=known, others=[one.measured for one in kept]
         )
         if outcome.finished or outcome.profile.entries:
@@ -169,7 +169,7 @@ def calibrate_allocations(
 
 
 def forewarn(request: Request) -> None:
-    """Say what will keep this machine from telling much, before time is spent on it."""
+    """Warn of a small CPU quota and of a busy machine, before time is spent on measuring."""
     quota = cgroup.quota(cgroup.folders())
     if quota is not None and quota < 1:
         note(messages.small_quota(quota))
@@ -189,8 +189,8 @@ class AllocationRun:
     """The path of its profile."""
 
 
-def planned(cpus: str | None, output: Path | None) -> list[AllocationRun]:
-    """The allocations to be measured, the largest first. Raises UsageError for what cannot be."""
+def plan_allocations(cpus: str | None, output: Path | None) -> list[AllocationRun]:
+    """Return the allocations to be measured, the largest first. Raises UsageError for what cannot be."""
     masks = allocations_of(cpus)
     turns = []
     for mask in masks:
@@ -203,7 +203,7 @@ def planned(cpus: str | None, output: Path | None) -> list[AllocationRun]:
 
 
 def allocations_of(cpus: str | None) -> list[frozenset[int] | None]:
-    """The CPUs to be held to for each allocation; None: as it is."""
+    """Return the CPUs to be held to for each allocation; None: as it is."""
     if cpus is None:
         return [None]
     from autotune.search.cpu_subsets import allocations
@@ -215,7 +215,7 @@ def allocations_of(cpus: str | None) -> list[frozenset[int] | None]:
 
 
 def key_within(cpus: frozenset[int] | None) -> "Key":
-    """Key of a profile measured on these CPUs."""
+    """Return the key of a profile measured on these CPUs."""
     from autotune.search.runner import this_key
 
     with confined(cpus):
@@ -223,13 +223,13 @@ def key_within(cpus: frozenset[int] | None) -> "Key":
 
 
 def journal_within(cpus: frozenset[int] | None) -> Path:
-    """Journal of the last calibration on these CPUs."""
+    """Return the path of the journal of the last calibration on these CPUs."""
     from autotune.search.journal import journal_path
 
     return journal_path(key_within(cpus))
 
 
-def measured(
+def calibrate_allocation(
     turn: AllocationRun,
     request: Request,
     *,
@@ -237,7 +237,7 @@ def measured(
     stored: Sequence["Profile"],
     others: Sequence["Profile"],
 ) -> tuple["Outcome", str | None]:
-    """One allocation's calibration, and what the choices of the store's profiles saved it.
+    """Calibrate one allocation; return the outcome, and a sentence of what the store's profiles saved.
 
     `others` are the profiles that this run measured for other allocations. Raises BadWorkload if the user's function
     cannot be measured at all.

@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 @click.option(
     "--children", is_flag=True, help="As for `run`: in the Pythons that the command's Pythons start, too."
 )
-@click.option("--profile", type=click.Path(path_type=Path, dir_okay=False), help="What if: this profile.")
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="What if: this profile.",
+)
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the order within pairs."
 )
@@ -79,7 +83,7 @@ def compare(
             environ=os.environ,
             variant_environ={**os.environ, **variables, "AUTOTUNE_START_REPORT": folder},
         )
-        force = in_force(
+        force = mean_report(
             Path(folder), len(runs.variant), variables_only=bool(blas_threads) or environment_only
         )
     show(words, options, runs, force, as_json=as_json)
@@ -115,8 +119,8 @@ class InForceThere:
     """A sentence: what was set, or why nothing was."""
 
 
-def in_force(folder: Path, runs: int, *, variables_only: bool) -> InForceThere:
-    """Add up the reports that the tuned runs left in a folder."""
+def mean_report(folder: Path, runs: int, *, variables_only: bool) -> InForceThere:
+    """Return the mean of the reports that the tuned runs left in a folder."""
     reports = []
     for path in folder.glob("*.json"):
         with suppress(OSError, ValueError):

@@ -667,23 +667,23 @@ DAEMON_RELOADED = "The daemon has read its configuration again."
 
 
 def daemon_paused(span: str | None) -> str:
-    """Return how long nothing is measured."""
+    """Say for how long nothing is measured."""
     end = "until `autotune daemon resume`" if span is None else f"for {span}"
     return f"The daemon measures nothing {end}."
 
 
 def daemon_ordered(operation: str) -> str:
-    """Return when an order is measured."""
+    """Say when an order is measured."""
     return f"{operation} is measured next, once the machine is idle; `autotune daemon status` says what it waits for."
 
 
 def daemon_stopped(pid: int) -> str:
-    """Return that the daemon has ended."""
+    """Say that the daemon has ended."""
     return f"The daemon (process {pid}) has ended. Profiles stay in force."
 
 
 def daemon_installed(files: Iterable[object], following: str) -> str:
-    """Return the files of the unit, and the command that starts it."""
+    """Name the files of the unit, and the command that starts it."""
     return f"Written: {', '.join(map(str, files))}. Start it with `{following}`."
 
 
@@ -863,30 +863,6 @@ def cluster_ended(problem: str) -> str:
     return f"{problem} Results that finished before are kept."
 
 
-def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
-    """The speed-up of a command."""
-    runs = f"{pairs} pair{'s' * (pairs > 1)} of runs"
-    if interval is None:
-        return f"Speed-up {speedup:.3f} in {runs}; an interval needs 3 pairs: give a larger --budget."
-    low, high = interval
-    return f"Speed-up {speedup:.3f}, 95 % interval {low:.3f} to {high:.3f}, in {runs}."
-
-
-def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
-    """Whether all runs of a command did the same."""
-    status = (
-        "All runs ended with the same exit status"
-        if same_status
-        else "The exit statuses of the runs differ (--json lists them)"
-    )
-    output = {
-        True: "and wrote the same",
-        False: "and the tuned runs wrote something else than the plain ones",
-        None: "and the output varies between plain runs, so that it cannot be compared",
-    }[same_output]
-    return f"{status} {output}."
-
-
 # --- a program that is calibrated for ------------------------------------------------------------
 
 NO_COMMAND = "Name a command after --, such as `autotune calibrate -- python simulate.py`."
@@ -958,6 +934,32 @@ NO_REPORT = (
     "No Python of the command reported what was in force: none loaded NumPy, or they ended without their exit "
     "handlers."
 )
+
+
+def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
+    """The speed-up of a command."""
+    runs = f"{pairs} pair{'s' * (pairs > 1)} of runs"
+    if interval is None:
+        return (
+            f"Speed-up {speedup:.3f} in {runs}; an interval needs 3 pairs: give a larger --pairs or --budget."
+        )
+    low, high = interval
+    return f"Speed-up {speedup:.3f}, 95 % interval {low:.3f} to {high:.3f}, in {runs}."
+
+
+def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
+    """Whether all runs of a command did the same."""
+    status = (
+        "All runs ended with the same exit status"
+        if same_status
+        else "The exit statuses of the runs differ (--json lists them)"
+    )
+    output = {
+        True: "and wrote the same",
+        False: "and the tuned runs wrote something else than the plain ones",
+        None: "and the output varies between plain runs, so that it cannot be compared",
+    }[same_output]
+    return f"{status} {output}."
 
 
 def compared_in_force(reason: str, *, calls: float, tuned: float, loops: float) -> str:

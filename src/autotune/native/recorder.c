@@ -124,8 +124,8 @@ static void begin_header(struct header *new, int64_t parent)
     atomic_store(&new->last_ns, new->start_ns);
 }
 
-/* Has this child of a process that records a file of its own? It gets its parent's rows, with nothing counted, at the
- * same address: what points to rows stays right. */
+/* Give this forked child a file of its own, with its parent's rows and nothing counted, mapped at the same address: what
+ * points to rows stays right. The caller holds the GIL or guard_lock. */
 static void take_up_after_fork(void)
 {
     static struct record_row before[RECORD_ROWS];
@@ -446,7 +446,7 @@ typedef PyObject *fastcall(PyObject *, PyObject *const *, Py_ssize_t);
 typedef PyObject *fastcall_keywords(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
 typedef PyObject *call_keywords(PyObject *, PyObject *, PyObject *);
 
-/* The first array that a sequence of arguments holds, or the first item if it is no array. */
+/* An argument by its number; NULL if there are fewer. A borrowed reference. */
 static PyObject *item(PyObject *const *args, Py_ssize_t count, Py_ssize_t number)
 {
     return number < count ? args[number] : NULL;
@@ -608,7 +608,7 @@ bool recorder_meet_function(PyObject *target, const char *name, char kind)
     return true;
 }
 
-/* --- indexing, and the end of arrays ---------------------------------------------------------------------------------------------------- */
+/* --- indexing, and the end of arrays ------------------------------------------------------------------------------ */
 
 /* The beginning of CPython's PyTypeObject and its PyMappingMethods, which the limited API hides; the same from Python 3.8
  * to 3.14. What is read is compared with what PyType_GetSlot tells before it is used. */
@@ -715,7 +715,8 @@ bool recorder_meet_indexing(void)
         return true;
     }
     if (!calls_is_writable(mapping) || mapping->length != (lenfunc)PyType_GetSlot(&PyArray_Type, Py_mp_length) ||
-        atomic_load(&type->release) != release || !calls_is_writable(&type->release) || atomic_load(&mapping->read) != read || atomic_load(&mapping->write) != write) {
+        atomic_load(&type->release) != release || !calls_is_writable(&type->release) ||
+        atomic_load(&mapping->read) != read || atomic_load(&mapping->write) != write) {
         return false;
     }
     plain_read = read;

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -72,7 +72,8 @@ class Advice:
         return {
             **recorded,
             "calls": [
-                {**asdict(row.call), "share": row.share, "known": asdict(row.gain)} for row in self.calls
+                {**_without_layout(row.call), "share": row.share, "known": asdict(row.gain)}
+                for row in self.calls
             ],
             "call_share": self.call_share,
             "processes": [asdict(process) for process in self.processes],
@@ -87,7 +88,7 @@ def advise_on(
 ) -> Advice:
     """Say what a recorded run would gain here, by what profiles know."""
     total = total_seconds(recording)
-    joined = join_calls(recording.processes)
+    joined = recording.joined_calls()
     known = [(call, known_gain(call, find, measured)) for call in joined]
     gain = program_gain([(call, one) for call, one in known if not call.needs_reductions], total)
     troubles = trouble(recording)
@@ -102,18 +103,9 @@ def advise_on(
     )
 
 
-def join_calls(processes: Iterable[RecordedProcess]) -> list[Call]:
-    """Add up equal calls of all processes, the longest first."""
-    joined: dict[tuple[object, ...], Call] = {}
-    for call in (call for process in processes for call in process.calls):
-        key = (call.name, call.group, call.dtype, call.size, call.contiguous)
-        before = joined.get(key)
-        joined[key] = (
-            call
-            if before is None
-            else replace(before, calls=before.calls + call.calls, seconds=before.seconds + call.seconds)
-        )
-    return sorted(joined.values(), key=lambda call: -call.seconds)
+def _without_layout(call: Call) -> dict[str, Any]:
+    """Return the fields of a call of any layout as plain values."""
+    return {name: value for name, value in asdict(call).items() if name != "contiguous"}
 
 
 def _shares(recording: Recording, total: float) -> Iterable[ProcessShare]:

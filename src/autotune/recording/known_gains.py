@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol
 
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
@@ -11,7 +10,7 @@ from autotune.recording.recording import Call
 
 
 class GainSource(StrEnum):
-    """GainSource of the speed-up of a call."""
+    """Source of the speed-up of a call."""
 
     MEASURED = "measured"
     """An entry that `apply()` uses."""
@@ -35,17 +34,6 @@ class KnownGain:
     """Ends of the 95 % interval; of similar sizes, the least and the largest speed-up."""
     choice: str = ""
     """The configuration, such as "blas_threads=1"."""
-
-
-class Profiles(Protocol):
-    """The part of `profiles.resolve.Resolution` that is used."""
-
-    def measured(self, name: str, dtype: str) -> list[Operation]:
-        """Return the sizes at which an operation was measured."""
-
-    @property
-    def usable_cpus(self) -> int:
-        """CPUs that the program may use."""
 
 
 Find = Callable[[Operation], Entry | None]
@@ -79,7 +67,7 @@ def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[O
 
 
 def _within(operation: Operation, measured: Iterable[Operation]) -> Operation:
-    """A loop longer than the largest measured is computed like that (`runtime/loop_plan.py`)."""
+    """Limit a loop to the largest measured size, as which longer ones are computed (`runtime/loop_plan.py`)."""
     if not operation.name.startswith("loop_"):
         return operation
     largest = max((one.size["n"] for one in measured), default=operation.size["n"])

@@ -50,8 +50,6 @@ class Ledger:
     """Threads that called."""
     most_at_once: int
     """Calls in progress at once, at most."""
-    ended: bool
-    """Did the process end in order?"""
     rows: tuple[LedgerRow, ...]
 
 
@@ -67,7 +65,7 @@ def read_ledger(path: Path) -> Ledger | None:
         row_bytes,
         capacity,
         count,
-        state,
+        _state,
         pid,
         parent,
         start,
@@ -89,7 +87,6 @@ def read_ledger(path: Path) -> Ledger | None:
         cpu_seconds=cpu * 1e-9,
         threads=threads,
         most_at_once=most,
-        ended=state == 2,
         rows=tuple(row for row in rows if row.calls),
     )
 

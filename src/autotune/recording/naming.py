@@ -1,4 +1,4 @@
-"""Which call a row of a ledger is: its name for people, and the operation that a profile may know. Pure."""
+"""Names of the rows of a ledger: the call for people, and the operation that a profile may hold. Pure."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,7 +7,7 @@ from autotune.model.catalogue import row_of
 from autotune.model.operation import Operation
 from autotune.recording import recording
 from autotune.recording.ledger import LedgerRow
-from autotune.recording.recording import Call
+from autotune.recording.recording import Call, join_calls
 
 DTYPES = {
     "?": "bool",
@@ -43,19 +43,7 @@ def calls_of(rows: Iterable[LedgerRow], loop_classes: Mapping[str, str]) -> tupl
 
     `loop_classes` gives the operation of the catalogue that speaks for a ufunc's loops.
     """
-    joined: dict[tuple[object, ...], Call] = {}
-    for row in rows:
-        call = call_of(row, loop_classes)
-        key = (call.name, call.group, call.dtype, call.size, call.contiguous)
-        joined[key] = call if key not in joined else _sum(joined[key], call)
-    return tuple(sorted(joined.values(), key=lambda call: -call.seconds))
-
-
-def _sum(one: Call, other: Call) -> Call:
-    from dataclasses import replace
-
-    calls = one.calls + other.calls
-    return replace(one, calls=calls, seconds=one.seconds + other.seconds)
+    return join_calls(call_of(row, loop_classes) for row in rows)
 
 
 def call_of(row: LedgerRow, loop_classes: Mapping[str, str]) -> Call:
@@ -104,7 +92,7 @@ def _by_shape(row: LedgerRow) -> Call:
 def _linalg(row: LedgerRow, name: str, sizes: Mapping[str, int], *, calls: int) -> Call:
     dtype = dtype_name(row.types)
     operation = Operation(name=name, dtype=dtype, sizes=tuple(sizes.items())) if "+" not in dtype else None
-    if dtype not in {"float32", "float64", "complex64", "complex128"}:
+    if dtype not in {"float32", "float64", "complex64", "complex128"} or min(sizes.values()) < 1:
         operation = None
     size = " ".join(f"{size}={value}" for size, value in sizes.items())
     return _call(row, name, recording.LINALG, size, operation, calls=calls)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from autotune.intercept.array_loops import CLASSES, REDUCING
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.operation import DTYPES, Operation
-from autotune.recording.advice import join_calls
 from autotune.recording.program_gain import total_seconds
 from autotune.recording.recording import Call, Recording
 
@@ -44,7 +43,7 @@ def recorded_work(recording: Recording) -> RecordedWork:
     total = total_seconds(recording)
     groups: dict[tuple[str, str], list[tuple[Operation, float]]] = {}
     left_out: list[str] = []
-    for call in join_calls(recording.processes):
+    for call in recording.joined_calls():
         operation = call.operation
         if operation is None or call.needs_reductions or not _is_long(call):
             continue

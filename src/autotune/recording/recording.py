@@ -1,10 +1,11 @@
-"""A recording: what one run of a command did, by process and by call. Pure; JSON to keep it, and to read it again."""
+"""Recording of one run of a command, by process and by call. Pure; JSON to keep it, and to read it again."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from autotune.errors import UsageError
+from autotune.model.codec import decode, encode
 from autotune.model.operation import Operation
 
 SCHEMA = "autotune.recording/1"
@@ -31,6 +32,20 @@ class Call:
     """Its operation, as `apply()` asks for it; None: no operation of the catalogue."""
     needs_reductions: bool = False
     """Does it gain only with `--reductions`?"""
+
+
+def join_calls(calls: Iterable[Call]) -> tuple[Call, ...]:
+    """Add up calls of one name, dtype, size and layout; the longest first."""
+    joined: dict[tuple[object, ...], Call] = {}
+    for call in calls:
+        key = (call.name, call.group, call.dtype, call.size, call.contiguous)
+        before = joined.get(key)
+        joined[key] = (
+            call
+            if before is None
+            else replace(before, calls=before.calls + call.calls, seconds=before.seconds + call.seconds)
+        )
+    return tuple(sorted(joined.values(), key=lambda call: -call.seconds))
 
 
 LINALG, ARRAYS, REDUCTIONS, OTHERS = "linear algebra", "whole-array", "reduction", "other NumPy and SciPy"
@@ -85,6 +100,8 @@ class RecordedProcess:
 class Recording:
     """One run of a command."""
 
+    STRICT: ClassVar[bool] = True
+
     command: tuple[str, ...]
     status: int | None
     """Exit status; negative: the signal that ended it; None: it still runs."""
@@ -101,49 +118,21 @@ class Recording:
     is_complete: bool = True
     """Was it recorded to its end? False where the recording stopped before."""
 
+    def joined_calls(self) -> tuple[Call, ...]:
+        """Add up calls of one name, dtype and size of all processes, whatever their layout; the longest first."""
+        calls = (call for process in self.processes for call in process.calls)
+        return join_calls(replace(call, contiguous=None) for call in calls)
+
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, as JSON takes them."""
-        return {"schema": SCHEMA, **asdict(self)}
+        return {"schema": SCHEMA, **encode(self)}
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
         """The recording that `as_dict` made these of. Raises UsageError for anything else."""
         if not isinstance(values, dict) or values.get("schema") != SCHEMA:
             raise UsageError(f"This is no recording: its schema is not {SCHEMA!r}.")
-        try:
-            fields = {name: value for name, value in values.items() if name != "schema"}
-            processes = tuple(map(_process, fields.pop("processes")))
-            return cls(
-                **{
-                    **fields,
-                    "command": tuple(fields["command"]),
-                    "without_autotune": tuple(fields["without_autotune"]),
-                    "processes": processes,
-                }
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
-            raise UsageError(f"This recording cannot be read: {problem!r}.") from None
-
-
-def _process(values: Mapping[str, Any]) -> RecordedProcess:
-    return RecordedProcess(
-        **{
-            **values,
-            "words": tuple(values["words"]),
-            "others": tuple(values["others"]),
-            "unseen": tuple(values["unseen"]),
-            "pools": tuple(ThreadPool(**pool) for pool in values["pools"]),
-            "calls": tuple(map(_call, values["calls"])),
-        }
-    )
-
-
-def _call(values: Mapping[str, Any]) -> Call:
-    operation = values["operation"]
-    if operation is not None:
-        sizes = tuple((str(name), int(value)) for name, value in operation["sizes"])
-        operation = Operation(name=operation["name"], dtype=operation["dtype"], sizes=sizes)
-    call = Call(**{**values, "operation": operation})
-    if not (isinstance(call.calls, int) and isinstance(call.seconds, (int, float))):
-        raise TypeError(f"counts of {call.name} are no numbers")
-    return call
+        recorded: Self = decode(
+            cls, {name: value for name, value in values.items() if name != "schema"}, "recording"
+        )
+        return recorded

@@ -27,10 +27,12 @@ _LEFT_TO_THE_COMMAND = ("SIGINT", "SIGQUIT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """Surroundings of a run, read before it."""
+    """State of the clock and of the CPU quota just before a run."""
 
     began: float
+    """Seconds of CLOCK_MONOTONIC."""
     throttled: float
+    """Seconds for which quotas have paused threads so far."""
 
 
 def run_recorded(

@@ -43,7 +43,7 @@ class Learned(NamedTuple):
         return f"{name}: {self.candidate} is tried next{about}."
 
 
-class Pupil:
+class LearningCalls:
     """Calls of one operation at one size, with their lesson."""
 
     __slots__ = ("calls", "pairing", "seen_nanoseconds")
@@ -86,25 +86,27 @@ class Learner:
         self._rest = rest
         self._most = most
         self._on_choice = on_choice
-        self._pupils: list[Pupil] = []
+        self._learning: list[LearningCalls] = []
 
     def look(self, calls: "Calls", seconds: float, trial: int) -> None:
         """Take in a call that has ended, and order the next trial."""
-        pupil = calls.watched
-        if pupil is None:
-            if len(self._pupils) >= MOST_LESSONS or self._most < 2:
+        learning = calls.watched
+        if learning is None:
+            if len(self._learning) >= MOST_LESSONS or self._most < 2:
                 calls.learns = False
                 return
-            pupil = calls.watched = Pupil(calls, Pairing(Lesson(self._rest, self._most, self.account)))
-            self._pupils.append(pupil)
-        self.account.total_seconds += (calls.nanoseconds - pupil.seen_nanoseconds) * 1e-9
-        pupil.seen_nanoseconds = calls.nanoseconds
-        pairing: Pairing = pupil.pairing
+            learning = calls.watched = LearningCalls(
+                calls, Pairing(Lesson(self._rest, self._most, self.account))
+            )
+            self._learning.append(learning)
+        self.account.total_seconds += (calls.nanoseconds - learning.seen_nanoseconds) * 1e-9
+        learning.seen_nanoseconds = calls.nanoseconds
+        pairing: Pairing = learning.pairing
         following = pairing.took(seconds, trial=bool(trial))
         if pairing.lesson.choice is not None:
             calls.threads = pairing.lesson.choice
             self._guard.watch(calls, LEAST_SECONDS)
-            self._on_choice(pupil.learned())
+            self._on_choice(learning.learned())
         elif pairing.lesson.candidate is None:
             calls.learns = False
         elif following is not None:
@@ -119,7 +121,7 @@ class Learner:
         evidence is returned.
         """
         known = sorted(
-            (pupil.learned() for pupil in list(self._pupils)),
+            (learning.learned() for learning in list(self._learning)),
             key=lambda one: (not one.choice, one.candidate is None, -one.pairs),
         )
         by_operation: dict[object, Learned] = {}
@@ -129,6 +131,6 @@ class Learner:
 
     def forget_calls_in_flight(self) -> None:
         """Go on in a forked child with a copy of the lessons; the pair under way is given up."""
-        for pupil in list(self._pupils):
-            pupil.pairing.abandon()
-            pupil.calls.trial = 0
+        for learning in list(self._learning):
+            learning.pairing.abandon()
+            learning.calls.trial = 0

@@ -54,7 +54,7 @@ class Account:
         """Return whether a candidate may lose so many seconds now."""
         return self.lost_seconds + seconds <= SHARE * self.total_seconds
 
-    def error(self) -> float:
+    def next_error(self) -> float:
         """Return the error of the next confirmation. All of them together have ERROR: the sum of 1/k^2 is pi^2/6."""
         self._confirmations += 1
         return ERROR * 6.0 / (pi * self._confirmations) ** 2
@@ -116,7 +116,7 @@ class Lesson:
         if following is None:
             best = min(scores, key=lambda count: scores[count])
             following = best if scores[best] < log(1.0 - MARGIN) else None
-            self.test, self._error = SignTest(), self._account.error() if following else ERROR
+            self.test, self._error = SignTest(), self._account.next_error() if following else ERROR
         self._turn_to(following)
 
     def _confirm(self, test: SignTest, ratio: float) -> None:

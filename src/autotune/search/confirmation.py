@@ -233,7 +233,7 @@ class Candidate:
         return max(1.0, (needed - won) / rate)
 
     def take(self, default_and_choice: Sequence[Measurement], elapsed: float) -> None:
-        """Take in one process's word."""
+        """Take in the measurements of one process."""
         default, choice = default_and_choice
         if sane(default) and sane(choice) and choice.pairs:
             self.visits.append(Visit(pairs=choice.pairs, elapsed=elapsed))
@@ -258,16 +258,16 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
     """
     findings = candidate.findings(capacity)
     count = len(findings.full if candidate.fewer_cpus else findings.everything)
-    guard = _guard(candidate, findings)
+    objection = _objection(candidate, findings)
     least = LEAST_PROCESSES if candidate.fewer_cpus else LEAST_PROCESSES_OF_LARGE_GAIN
     proved = count >= least and findings.capital(candidate.bound) >= 1.0 / candidate.error
-    if proved and guard is None:
+    if proved and objection is None:
         return (Verdict.ACCEPTED if candidate.span >= LEAST_SPAN else Verdict.OPEN), ""
     seems_faster = findings.log_ratio is not None and findings.log_ratio < candidate.bound
-    reason = guard if guard is not None and seems_faster else f"Not proved faster: {in_words(findings)}"
-    most = (
-        candidate.most_processes // 2 if proved else candidate.most_processes
-    )  # the guard will not change its word
+    no_proof = f"Not proved faster: {in_words(findings)}"
+    reason = objection if objection is not None and seems_faster else no_proof
+    # more processes hardly remove the objection to a proved candidate: its means or tails are slower
+    most = candidate.most_processes // 2 if proved else candidate.most_processes
     if _is_hopeless(candidate, findings) or count >= most:
         return Verdict.DROPPED, reason
     if len(candidate.visits) >= PATIENCE * candidate.most_processes:
@@ -284,8 +284,8 @@ def in_words(findings: Findings) -> str:
     return f"speed-up {1 / ratio:.3f}, 95 % interval {1 / high:.3f} to {1 / low:.3f}."
 
 
-def _guard(candidate: Candidate, findings: Findings) -> str | None:
-    """Reason that speaks against a candidate whose paired medians are proved faster; None without.
+def _objection(candidate: Candidate, findings: Findings) -> str | None:
+    """Return the reason to refuse a candidate whose paired medians are proved faster; None without.
 
     The mean and the 90th percentile are tested together with the paired medians: with spinning BLAS threads and a busy
     neighbour the median said 0.98, the mean 1.36 and the 90th percentile 1.70.
@@ -296,9 +296,8 @@ def _guard(candidate: Candidate, findings: Findings) -> str | None:
             f"Faster at full capacity, but its loss without it outweighs that: capacity is missing {lost:.0%} of "
             f"the time, and the expected speed-up is {exp(-expected):.3f}."
         )
-    quiet = [
-        pair for pair in findings.pairs if accepted(pair)
-    ]  # others only ever slow down what is left to test
+    # interference only ever slows down: the rest is tested without disturbed pairs
+    quiet = [pair for pair in findings.pairs if accepted(pair)]
     if not quiet:
         return None
     choice = np.asarray([pair.candidate_seconds for pair in quiet])
@@ -314,9 +313,9 @@ def _guard(candidate: Candidate, findings: Findings) -> str | None:
 
 
 def _is_hopeless(candidate: Candidate, findings: Findings) -> bool:
-    """Is even the optimistic end of what it may gain not worth further processes?
+    """Return whether even the optimistic end of a candidate's gain is not worth further processes.
 
-    While a candidate that uses at least as many CPUs as the default was only seen without them, it is not.
+    A candidate that uses at least as many CPUs as the default is not given up before it was seen at full capacity.
     """
     values = findings.values
     if len(values) < LEAST_BEFORE_DROPPING:
@@ -399,7 +398,7 @@ class Confirmation:
         return chosen
 
     def _visit(self, group: Sequence[Candidate]) -> Iterator[Candidate]:
-        """One process."""
+        """Measure a group in one fresh process; yields the candidates that this decides."""
         seconds = min(self._clock.left, START_SECONDS + VISIT_SECONDS * len(group))
         cases = [Case(operation=one.operation, configurations=(one.choice,)) for one in group]
         pairs = max(one.pairs_wanted for one in group)

@@ -49,7 +49,7 @@ def decide(
         Configurations for sizes in between; dropped where the candidate, which seemed the best of them, was not proved.
 
     """
-    bare = kept(operation, kind, environment, status=Status.UNDECIDED, reason=OUT_OF_TIME)
+    bare = make_bare_entry(operation, kind, environment, status=Status.UNDECIDED, reason=OUT_OF_TIME)
     if DEFAULT in evidence.failures:
         reason = f"The default failed: {evidence.failures[DEFAULT].reason}"
         return replace(bare, status=Status.FAILED, reason=reason)
@@ -76,7 +76,9 @@ def decide(
     )
 
 
-def kept(operation: Operation, kind: Kind, environment: Environment, *, status: Status, reason: str) -> Entry:
+def make_bare_entry(
+    operation: Operation, kind: Kind, environment: Environment, *, status: Status, reason: str
+) -> Entry:
     """Make an entry that keeps the default without evidence."""
     threads = environment.default_threads if Knob.BLAS_THREADS in kind.knobs else None
     evidence = Evidence(default_threads=threads)

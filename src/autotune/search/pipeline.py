@@ -14,7 +14,7 @@ from autotune.model.policy import TIE
 from autotune.model.profile import Profile
 from autotune.search.confirmation import MOST_PROCESSES, Candidate, Confirmation, Verdict
 from autotune.search.crossings import alternatives
-from autotune.search.decide import OUT_OF_TIME, decide, kept
+from autotune.search.decide import OUT_OF_TIME, decide, make_bare_entry
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import TrialEvidence
@@ -335,7 +335,7 @@ class _Calibration:
             size = self.sizes.get(operation)
             if size is None:
                 item = self.plan.item_of(operation)
-                entry = kept(
+                entry = make_bare_entry(
                     operation, item.kind, self.environment, status=Status.UNDECIDED, reason=OUT_OF_TIME
                 )
             elif size.entry is None:
