@@ -64,7 +64,7 @@ class Configuration:
     blas_threads: Count | None = None
     """Threads inside one BLAS call."""
     openmp_threads: Count | None = None
-    """Threads of each pool but BLAS's: OpenMP runtimes, as scikit-learn uses them, torch, numba, numexpr, SciPy's FFT."""
+    """Threads of every pool but BLAS: OpenMP runtimes, as scikit-learn uses them, torch, numba, numexpr, SciPy FFT."""
     workers: Count | None = None
     """Worker threads or processes around the calls; the calling thread is one of them."""
     chunk: SizeValue | None = None
