@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.controls import allocator, blas
+from autotune.controls import allocator, blas, thread_pools
 from autotune.controls.allocator import Heap
 from autotune.controls.apply_configuration import configured
 from autotune.controls.blas import BlasThreads
@@ -15,6 +15,7 @@ COUNTS = st.none() | st.integers(1, 4096)
 CONFIGURATIONS = st.builds(
     Configuration,
     blas_threads=COUNTS,
+    openmp_threads=COUNTS,
     workers=COUNTS,
     chunk=COUNTS,
     method=st.none() | st.sampled_from(Method),
@@ -25,8 +26,8 @@ CPUS = st.integers(1, 512)
 
 @pytest.fixture
 def process(monkeypatch):
-    """BLAS threads and heap settings of a process of eight CPUs, as one dictionary."""
-    state = {"threads": 8, "retaining": False}
+    """BLAS threads, OpenMP threads and heap settings of a process of eight CPUs, as one dictionary."""
+    state = {"threads": 8, "openmp": 8, "retaining": False}
     library = Library(
         api="openblas",
         path="libopenblas",
@@ -35,6 +36,14 @@ def process(monkeypatch):
         ceiling=8,
     )
     threads = BlasThreads(lambda: [library])
+    openmp = Library(
+        api="openmp",
+        path="libgomp",
+        get=lambda: state["openmp"],
+        put=lambda count: state.update(openmp=count),
+        ceiling=8,
+    )
+    monkeypatch.setattr(thread_pools, "limit", BlasThreads(lambda: [openmp]).limit)
     heap = Heap(lambda option, value: state.update(retaining=value == 0), lambda _: None)
     monkeypatch.setattr(blas, "limit", threads.limit)
     monkeypatch.setattr(allocator, "_heap", lambda: heap)
@@ -42,7 +51,7 @@ def process(monkeypatch):
     return state
 
 
-BEFORE = {"threads": 8, "retaining": False}
+BEFORE = {"threads": 8, "openmp": 8, "retaining": False}
 
 
 @given(CONFIGURATIONS, CPUS)
@@ -62,7 +71,7 @@ def test_clamping_only_lowers_counts_and_touches_no_other_knob(configuration, cp
     clamped, before = clamp(configuration, cpus).as_dict(), configuration.as_dict()
     assert clamped.keys() == before.keys()
     for knob, value in before.items():
-        if knob in {"blas_threads", "workers"}:
+        if knob in {"blas_threads", "openmp_threads", "workers"}:
             assert 1 <= clamped[knob] <= value
         else:
             assert clamped[knob] == value
@@ -89,13 +98,16 @@ def test_no_usable_cpu_is_refused():
 
 
 def test_a_configuration_is_in_force_within_and_gone_after(process):
-    with configured(Configuration(blas_threads=2, allocator=Allocator.RETAIN), usable_cpus=8):
-        assert process == {"threads": 2, "retaining": True}
+    with configured(
+        Configuration(blas_threads=2, openmp_threads=3, allocator=Allocator.RETAIN), usable_cpus=8
+    ):
+        assert process == {"threads": 2, "openmp": 3, "retaining": True}
     assert process == BEFORE
 
 
 def test_an_exception_leaves_the_process_as_before(process):
-    tuned = configured(Configuration(blas_threads=2, allocator=Allocator.RETAIN), usable_cpus=8)
+    chosen = Configuration(blas_threads=2, openmp_threads=3, allocator=Allocator.RETAIN)
+    tuned = configured(chosen, usable_cpus=8)
     with pytest.raises(ZeroDivisionError), tuned:
         raise ZeroDivisionError
     assert process == BEFORE
@@ -110,6 +122,13 @@ def test_what_is_in_force_is_clamped_and_handed_over(process):
     with configured(Configuration(blas_threads=8, workers=2), usable_cpus=4) as in_force:
         assert in_force == Configuration(blas_threads=2, workers=2)
         assert process["threads"] == 2
+
+
+def test_openmp_threads_of_all_workers_fit_the_cpus(process):
+    with configured(Configuration(openmp_threads=8, workers=2), usable_cpus=4) as in_force:
+        assert in_force == Configuration(openmp_threads=2, workers=2)
+        assert process["openmp"] == 2
+    assert process == BEFORE
 
 
 def test_one_object_serves_nested_and_repeated_blocks(process):

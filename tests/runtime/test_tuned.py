@@ -1,14 +1,17 @@
 """tuned() puts an operation's configuration into force for a stretch of code."""
 
 import asyncio
+import sys
 import threading
+from types import ModuleType
 
 import numpy as np
 import pytest
 from support.profile_builders import make_entry, of_this_machine
 
 import autotune
-from autotune.controls import blas
+from autotune.controls import blas, thread_pools
+from autotune.controls.blas import BlasThreads
 from autotune.errors import BadSize
 from autotune.model.configuration import Configuration
 from autotune.profiles import folders, profile_files
@@ -28,6 +31,7 @@ def profile(fresh):
         make_entry("matmul", choice={"blas_threads": 1}, m=2, k=3, n=4),
         make_entry("simulate", choice={"blas_threads": 1}, steps=5),
         make_entry("smooth", choice={"blas_threads": 1, "workers": 1, "chunk": 7}, n=100),
+        make_entry("fit", choice={"openmp_threads": 1}, rows=100),
         make_entry("temporaries", choice={"allocator": "retain"}, n=10),
     )
     profile_files.write(made, folders.user_profiles() / "mine.yaml")
@@ -171,6 +175,34 @@ def smooth(*, n, workers=3, chunk=10, label=""):
 
 def test_a_function_is_called_with_the_knobs_and_threads_that_were_measured():
     assert autotune.tuned_call(smooth, n=100, label="x") == (100, 1, 7, "x", 1)
+
+
+@pytest.fixture
+def torch(monkeypatch):
+    """A loaded library with a pool of eight threads."""
+    made, counts = ModuleType("torch"), [8]
+    made.get_num_threads = lambda: counts[-1]
+    made.set_num_threads = counts.append
+    monkeypatch.setitem(sys.modules, "torch", made)
+    monkeypatch.setattr(thread_pools, "limit", BlasThreads(thread_pools.find).limit)
+    return made
+
+
+def test_other_pools_have_the_measured_threads_within_a_scope_and_a_call(torch):
+    def fit(*, rows):
+        return rows, torch.get_num_threads()
+
+    with autotune.tuned("fit", rows=100):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 8
+    assert autotune.tuned_call(fit, rows=100) == (100, 1)
+    assert autotune.tuned_call(fit, rows=101) == (101, 8)
+    assert torch.get_num_threads() == 8
+
+
+def test_reproducible_programs_keep_the_threads_of_other_pools(torch):
+    with autotune.apply(reproducible=True), autotune.tuned("fit", rows=100):
+        assert torch.get_num_threads() == 8
 
 
 def test_a_knob_that_the_caller_gives_stays():

@@ -86,6 +86,12 @@ def test_leaders_of_either_size_and_counts_between_them_are_to_be_measured_at_bo
     }
 
 
+def test_counts_of_other_pools_between_two_leaders_are_to_be_measured_too():
+    few, many = (Configuration(openmp_threads=count) for count in (1, 16))
+    found = {SMALL: evidence(SMALL, {few: 0.5}), LARGE: evidence(LARGE, {many: 0.1})}
+    assert {one.openmp_threads for one in crossings(found)[SMALL]} == {1, 2, 4, 8, 16}
+
+
 def test_a_size_where_everything_failed_is_left_alone():
     found = {SMALL: TrialEvidence(operation=SMALL, usable_cpus=4), LARGE: evidence(LARGE, {threads(2): 0.1})}
     assert crossings(found) == {}

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, kind, operation
 from autotune.model.configuration import Configuration, Knob, Method, Placement
+from autotune.model.operation import Operation
 from autotune.search.space import MOST_SLICES, nearest, parsimony, position, setting, space, widened
 
 PLACED = {"cores": 4, "l3": 2}
@@ -201,3 +202,32 @@ def test_of_equal_speed_the_least_is_taken():
         Configuration(blas_threads=2, workers=2),
     ]
     assert [min(least_first[place:], key=parsimony) for place in range(4)] == least_first
+
+
+def pooled(cpus, *knobs, threads=None):
+    """All configurations of a function in which an OpenMP pool is at work."""
+    own = UserWorkload(name="fit", sizes=("rows",), knobs=knobs, pools=("openmp",))
+    grid = space(own.kind, Operation(name="fit", sizes=(("rows", 1000),)), cpus, threads or cpus)
+    return every(grid)
+
+
+def test_other_pools_of_a_function_are_tried_next_to_blas_but_for_the_default():
+    assert {(one.blas_threads, one.openmp_threads) for one in pooled(2)} == {(1, 1), (1, 2), (2, 1)}
+
+
+def test_neither_pool_times_the_workers_exceeds_the_cpus():
+    tried = pooled(4, Knob.WORKERS)
+    assert Configuration(blas_threads=1, openmp_threads=4, workers=1) in tried
+    assert Configuration(blas_threads=2, openmp_threads=2, workers=2) in tried
+    assert all(max(one.blas_threads, one.openmp_threads) * one.workers <= 4 for one in tried)
+
+
+def test_counts_of_other_pools_are_sparse_on_large_machines():
+    counts = sorted({one.openmp_threads for one in pooled(40)})
+    assert counts == [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 40]
+
+
+def test_without_a_blas_other_pools_are_a_knob_alone():
+    own = UserWorkload(name="fit", pools=("torch",))
+    grid = space(own.kind, Operation(name="fit"), 3, None)
+    assert [one.openmp_threads for one in every(grid)] == [1, 2, 3]

@@ -89,6 +89,14 @@ def test_with_more_cpus_as_many_come_first_then_the_same_share():
     ]
 
 
+def test_threads_of_other_pools_follow_those_of_blas():
+    entry = make_entry(choice={"blas_threads": 1, "openmp_threads": 4}, m=200, n=200)
+    assert suggestions(known(entry), QR, 16) == [
+        Configuration(blas_threads=1, openmp_threads=4),
+        Configuration(blas_threads=2, openmp_threads=8),
+    ]
+
+
 def test_of_two_counts_none_of_the_cpus_is_left_over():
     batch = Operation(name="batch_matmul", sizes=(("n", 300), ("tasks", 100)))
     entry = make_entry("batch_matmul", choice={"blas_threads": 3, "workers": 5}, n=300, tasks=100)

@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from types import MappingProxyType
@@ -130,6 +131,26 @@ class ProcessBench:
             sampled_seconds=sampled,
             best_capacity=max(capacities, default=None),
         )
+
+    def pools_at_work(self, operation: Operation) -> tuple[str, ...]:
+        """Call a user's function once; name the thread pools other than BLAS that were at work, none if it failed."""
+        job = TrialJob(
+            tasks=(self._task(Case(operation=operation, configurations=())),),
+            rounds=0,
+            usable_cpus=self._usable_cpus,
+            patience=self._patience,
+            workloads={operation.name: self._workloads[operation.name]},
+        )
+        errand = trial_job.dumps("pools", job=trial_job.dump(job))
+        with (
+            suppress(OSError),  # it cannot be started: the trials that follow say why
+            TrialProcess(self._server(preload=False), errand, patience=self._patience) as process,
+        ):
+            for message in process.messages():
+                match message:
+                    case {"pools": list(names)}:
+                        return tuple(map(str, names))
+        return ()
 
     def _task(self, case: Case) -> Task:
         """Make a task of a case, with the default as the first arm."""

@@ -126,5 +126,5 @@ def _task(values: Mapping[str, Any]) -> Task:
 
 
 def dumps(errand: str, **values: Any) -> bytes:
-    """Write an errand for a trial process (`measure`, `describe`) as the text that it reads."""
+    """Write an errand for a trial process (`measure`, `pools`, `describe`) as the text that it reads."""
     return json.dumps({"errand": errand, **values}).encode()

@@ -147,6 +147,12 @@ def _run(request: TrialRequest) -> None:
             from autotune.bench.trial_job import load
 
             _measure(load(errand["job"]), request, post)
+        case "pools":
+            from autotune.bench.pools_at_work import pools_at_work
+            from autotune.bench.trial_job import load
+
+            post.send(pools=pools_at_work(load(errand["job"]), post))
+            post.send(done=True)
         case "describe":
             from autotune.bench.user_workload import from_source
             from autotune.errors import BadWorkload

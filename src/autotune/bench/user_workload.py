@@ -1,8 +1,9 @@
 """The user's own function as a workload.
 
 Its signature says what is tuned: the parameters `blas_threads`, `workers` and `chunk` are knobs, `dtype` is
-the dtype, all others are its sizes. BLAS threads are set around it in any case. The function is loaded in
-fresh processes only, where it can neither hold up nor bring down the one that asks.
+the dtype, all others are its sizes. BLAS threads are set around it in any case, those of other pools where its first
+trial kept such pools busy. The function is loaded in fresh processes only, where it can neither hold up nor bring down
+the one that asks.
 """
 
 import inspect
@@ -39,12 +40,12 @@ PASSED_KNOBS = (Knob.BLAS_THREADS, Knob.WORKERS, Knob.CHUNK)
 class UserKind(Kind):
     """The row that a user's function would have in the catalogue. Its work and memory are unknown: NaN."""
 
-    named_knobs: tuple[Knob, ...]
+    other_knobs: tuple[Knob, ...]
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
-        """BLAS threads, and the knobs that the function names."""
-        return tuple(knob for knob in Knob if knob is Knob.BLAS_THREADS or knob in self.named_knobs)
+        """BLAS threads, and the knobs of this function."""
+        return tuple(knob for knob in Knob if knob is Knob.BLAS_THREADS or knob in self.other_knobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,8 @@ class UserWorkload:
     needed_knobs: tuple[Knob, ...] = ()
     """Those among them without a default of its own."""
     takes_dtype: bool = False
+    pools: tuple[str, ...] = ()
+    """Thread pools other than BLAS that a trial of it kept busy (`thread_pools`); their threads are a knob."""
 
     @property
     def layouts(self) -> tuple[str, ...]:
@@ -88,7 +91,7 @@ class UserWorkload:
             footprint=lambda _: math.nan,
             summary=self.source or f"the function {self.name}",
             defaults={},
-            named_knobs=self.knobs,
+            other_knobs=(*self.knobs, *([Knob.OPENMP_THREADS] if self.pools else [])),
         )
 
     def as_dict(self) -> dict[str, Any]:

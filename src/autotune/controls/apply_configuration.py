@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 def configured(configuration: Configuration, *, usable_cpus: int) -> "Configured":
     """Within a `with`, run under this configuration, clamped to the usable CPUs; afterwards as before.
 
-    Sets BLAS threads and the allocator, by the rules of `blas.limit` and `allocator.retained`. Workers,
-    chunk, method and placement belong to the code that cuts the work up; the `with` gives the clamped
-    Configuration to take them from. The object serves many `with` blocks of one thread, nested ones too.
-    Entering and leaving costs 4 us together. Entering raises UnsupportedPlatform where memory cannot be retained.
+    Sets BLAS threads, the threads of other pools and the allocator, by the rules of `blas`, `thread_pools` and
+    `allocator.retained`. Workers, chunk, method and placement belong to the code that cuts the work up; the `with`
+    gives the clamped Configuration to take them from. The object serves many `with` blocks of one thread, nested ones
+    too. Entering and leaving costs 4 us together. Entering raises UnsupportedPlatform where memory cannot be
+    retained.
     """
     return Configured(clamp(configuration, usable_cpus))
 
@@ -28,7 +29,7 @@ class Configured:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
-        self._undo: list[tuple[blas.ThreadLimit, Retained | None]] = []
+        self._undo: list[tuple[blas.ThreadLimit, blas.ThreadLimit | None, Retained | None]] = []
 
     def __enter__(self) -> Configuration:
         retained = None
@@ -37,15 +38,23 @@ class Configured:
 
             retained = retain()
             retained.__enter__()
+        pools = None
+        if self._configuration.openmp_threads is not None:
+            from autotune.controls import thread_pools
+
+            pools = thread_pools.limit(self._configuration.openmp_threads)
+            pools.__enter__()
         limit = blas.limit(self._configuration.blas_threads)
         limit.__enter__()
-        self._undo.append((limit, retained))
+        self._undo.append((limit, pools, retained))
         return self._configuration
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        limit, retained = self._undo.pop()
+        limit, pools, retained = self._undo.pop()
         limit.__exit__(kind, error, trace)
+        if pools is not None:
+            pools.__exit__(kind, error, trace)
         if retained is not None:
             retained.__exit__(kind, error, trace)

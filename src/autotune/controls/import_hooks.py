@@ -21,7 +21,7 @@ def when_imported(modules: Sequence[str], act: Callable[[], object]) -> None:
     What is expected of the same modules later takes this one's place. `act` must not raise: the exception
     would surface in an unrelated import.
     """
-    if _are_imported(modules):
+    if are_imported(modules):
         act()
     else:
         _watch().expected[tuple(modules)] = act
@@ -34,7 +34,7 @@ def expect_no_longer(modules: Sequence[str]) -> None:
             finder.expected.pop(tuple(modules), None)
 
 
-def _are_imported(modules: Sequence[str]) -> bool:
+def are_imported(modules: Sequence[str]) -> bool:
     """Are they there, and has their code run to its end? Python marks those whose code still runs."""
     if any(name not in sys.modules for name in modules):
         return False
@@ -57,7 +57,7 @@ class _Watch:
     ) -> ModuleSpec | None:
         if self.expected:
             for modules in list(self.expected):
-                if _are_imported(modules):
+                if are_imported(modules):
                     act = self.expected.pop(modules, None)
                     if act is not None:
                         act()

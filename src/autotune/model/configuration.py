@@ -64,7 +64,7 @@ class Configuration:
     blas_threads: Count | None = None
     """Threads inside one BLAS call."""
     openmp_threads: Count | None = None
-    """Threads of OpenMP runtimes, as scikit-learn uses them; of a whole command, of every library but BLAS."""
+    """Threads of every pool but BLAS: OpenMP runtimes, as scikit-learn uses them, torch, numba, numexpr, SciPy FFT."""
     workers: Count | None = None
     """Worker threads or processes around the calls; the calling thread is one of them."""
     chunk: SizeValue | None = None

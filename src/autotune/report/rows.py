@@ -146,9 +146,11 @@ def points(subject: Subject) -> list[Row]:
 def brief(configuration: Configuration) -> str:
     """A configuration in a few letters: `2 threads`, `4 workers, 32k`, `memfd, 2 workers`."""
     threads, workers, chunk = configuration.blas_threads, configuration.workers, configuration.chunk
+    others = configuration.openmp_threads
     named = [value for value in configuration.as_dict().values() if isinstance(value, str)]
     counts = (
         threads and f"{threads} thread{'s' * (threads != 1)}",
+        others and f"{others} OpenMP thread{'s' * (others != 1)}",
         workers and f"{workers} worker{'s' * (workers != 1)}",
         chunk and amount(chunk),
     )

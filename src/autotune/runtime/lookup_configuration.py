@@ -26,7 +26,7 @@ def config(operation: str, /, *, dtype: Any = "float64", **sizes: int) -> "Confi
     Returns
     -------
     Configuration or None
-        `blas_threads x workers` is within the CPUs that this process may use.
+        `blas_threads x workers`, and `openmp_threads x workers`, are within the CPUs that this process may use.
 
     Raises
     ------
@@ -91,7 +91,8 @@ def _look_up(name: str, dtype: Any, sizes: dict[str, int]) -> "Configuration | N
     answer = None
     if resolution is not None and match is not None and not match.entry.choice.is_default:
         answer = permitted(match.entry.choice, resolution.usable_cpus)
-        if answer.blas_threads is not None and state.setting.reproducible:
+        threads = answer.blas_threads or answer.openmp_threads
+        if threads is not None and state.setting.reproducible:
             answer = None
     if operation in state.overrides:
         overriding = state.overrides[operation]

@@ -50,7 +50,9 @@ def tuned(operation: str, /, *, dtype: Any = None, sizes: _Sizes | None = None, 
     Notes
     -----
     Scope of effect: BLAS threads of the process while any such scope is active, of which the smallest count holds;
-    the count before it comes back when the last one ends, in whatever order and threads they run. Limits of the user
+    the count before it comes back when the last one ends, in whatever order and threads they run. The same holds for
+    the threads of other loaded pools where `openmp_threads` was measured: OpenMP for the calling thread, torch, numba,
+    numexpr, `scipy.fft`. Limits of the user
     or another library hold. Entering and leaving costs some 5 us, less than one without an entry.
 
     Examples
@@ -78,7 +80,7 @@ def tuned_call(function: Callable[..., _R], /, *args: Any, **keywords: Any) -> _
     """Call a function of yours with what its calibration found.
 
     The function is called with the knobs that it takes by name (`blas_threads`, `workers`, `chunk`) as they were
-    measured for its sizes, in a scope with the measured BLAS threads. It need not repeat its defaults anywhere.
+    measured for its sizes, in a scope with the measured threads. It need not repeat its defaults anywhere.
 
     Parameters
     ----------

@@ -33,7 +33,8 @@ def calibrate(
     ----------
     function : callable
         Takes its sizes as keyword arguments. Those of the knobs `blas_threads`, `workers` and `chunk` that it takes
-        are tuned; BLAS threads are set around it in any case. A function without a file travels to the trials by
+        are tuned; BLAS threads are set around it in any case, the threads of OpenMP and other pools (`openmp_threads`)
+        where a first trial sees them at work. A function without a file travels to the trials by
         cloudpickle.
     sizes : dict of str to int or sequence of int
         The arguments that say how large the work is; several values of several names form the product.

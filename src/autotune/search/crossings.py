@@ -100,6 +100,7 @@ def _between(one: Configuration, other: Configuration) -> Iterator[Configuration
         yield replace(
             one,
             blas_threads=_count(one.blas_threads, other.blas_threads, share),
+            openmp_threads=_count(one.openmp_threads, other.openmp_threads, share),
             workers=_count(one.workers, other.workers, share),
         )
 

@@ -68,6 +68,10 @@ class Request:
             return inf
         return BUDGET_SECONDS[self.effort] if self.budget_seconds is None else self.budget_seconds
 
+    def with_pools(self, pools: tuple[str, ...]) -> Self:
+        """The request with the thread pools that the first trial of its workload saw at work."""
+        return self if self.workload is None else replace(self, workload=replace(self.workload, pools=pools))
+
     @property
     def all_dtypes(self) -> tuple[str, ...]:
         """The dtypes to calibrate."""

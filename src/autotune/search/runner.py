@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from math import prod
 from pathlib import Path
 from statistics import median
+from time import monotonic
 
 from autotune._version import __version__
 from autotune.bench.blas_wait import BlasWait, measure_blas_wait
@@ -26,6 +28,7 @@ from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id, marks
 from autotune.host.numeric_libraries import libraries
 from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
+from autotune.model.catalogue import Family
 from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Entry
 from autotune.model.machine import Allocation, Machine
@@ -129,16 +132,17 @@ def calibrate_machine(
             request, here.environment
         )  # what cannot be done is refused before anything is measured
         header = Header.read(path) if resume else None
-        if header is None or header.request != request:
+        if header is None or header.request.with_pools(()) != request:
+            tested = self_test or _examine(request, here, report)
+            pools, seconds = _pools_at_work(plan, here)
             header = Header(
-                request=request,
+                request=request.with_pools(pools),
                 environment=here.environment,
-                self_test=self_test or _examine(request, here, report),
+                self_test=replace(tested, seconds=tested.seconds + seconds),
                 lessons=written(lessons([*learned_choices.read(), *_similar(here.key, relatives)])),
             )
             resume = False
-        else:
-            plan = make_plan(request, header.environment)
+        plan = make_plan(header.request, header.environment)
         here.bench.wait(header.self_test.blas_wait)
         entries: list[Entry] = []
         finished = True
@@ -380,6 +384,18 @@ def _examine(request: Request, here: _Workbench, report: Listener) -> SelfTest:
         loops_after_blas=wait.loops,
         seconds=tested.seconds + wait.seconds,
     )
+
+
+def _pools_at_work(plan: Plan, here: _Workbench) -> tuple[tuple[str, ...], float]:
+    """Name the thread pools other than BLAS that the user's function keeps busy at its largest size, and the seconds
+    that this took. None for operations of the catalogue, and where there is one CPU.
+    """
+    operations = [one for item in plan.items if item.kind.family is Family.USER for one in item.operations]
+    if not operations or here.environment.usable_cpus == 1:
+        return (), 0.0
+    began = monotonic()
+    pools = here.bench.pools_at_work(max(operations, key=lambda one: prod(one.size.values())))
+    return pools, monotonic() - began
 
 
 def _blas_wait(request: Request, here: _Workbench) -> BlasWait:

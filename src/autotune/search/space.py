@@ -23,6 +23,9 @@ as two."""
 ANYWHERE = "anywhere"
 """A point's value for no placement. It sorts before the others, so that a grid's first corners are without one."""
 
+POOLS = {Knob.BLAS_THREADS, Knob.OPENMP_THREADS}
+"""Knobs that are thread counts of libraries, all of which start with the same count."""
+
 NOWHERE: Mapping[str, int] = MappingProxyType({})
 """No placements: the CPUs have no structure."""
 
@@ -36,11 +39,11 @@ def space(
 ) -> Grid | None:
     """Return the configurations to choose from, without the default: every knob at every value that may make sense.
 
-    None if there is nothing to choose. `default_threads` is how many threads the default gives to BLAS: alone
-    it would be the default again. Without a BLAS it is None. `placements` are those that the machine has a
-    structure for, each with the most workers that it has room for.
+    None if there is nothing to choose. `default_threads` is how many threads the default gives to BLAS: in all
+    pools and alone it would be the default again. Without a BLAS it is None. `placements` are those that the machine
+    has a structure for, each with the most workers that it has room for.
 
-    Every count of threads up to the usable CPUs is in it, since curves over counts have teeth. No
+    Every count of BLAS threads up to the usable CPUs is in it, since curves over counts have teeth. No
     configuration uses more CPUs than there are, but that tasks always have the corner in which every worker
     gets all BLAS threads: plain NumPy in a thread pool, which people write and which should be seen to fail.
     A placement is for several workers with one BLAS thread each, since it moves no others. Processes, which cost
@@ -55,7 +58,7 @@ def space(
         for point in product(*values.values())
         if _legal(dict(zip(values, point, strict=True)), kind, operation, usable_cpus)
         and _has_room(dict(zip(values, point, strict=True)), placements)
-        and not (knobs == [Knob.BLAS_THREADS] and point == (default_threads,))
+        and not (set(knobs) <= POOLS and set(point) == {default_threads})
     ]
     return Grid.of(tuple(values), points) if values and points else None
 
@@ -130,8 +133,10 @@ def _values(
     knob: Knob, kind: Kind, operation: Operation, usable_cpus: int, placements: Mapping[str, int]
 ) -> tuple[Value, ...]:
     match knob:
-        case Knob.BLAS_THREADS | Knob.OPENMP_THREADS | Knob.WORKERS:
+        case Knob.BLAS_THREADS | Knob.WORKERS:
             return tuple(range(1, usable_cpus + 1))
+        case Knob.OPENMP_THREADS:
+            return _sparse_counts(usable_cpus)
         case Knob.CHUNK:
             return _chunks(kind, operation)
         case Knob.METHOD:
@@ -140,6 +145,13 @@ def _values(
             return (Allocator.RETAIN.value,)
         case Knob.PLACEMENT:
             return (ANYWHERE, *placements)
+
+
+def _sparse_counts(usable_cpus: int) -> tuple[int, ...]:
+    """All counts up to 8, then powers of two and halves between them: these threads multiply with BLAS's."""
+    powers = [2**power for power in range(3, usable_cpus.bit_length())]
+    larger = {*powers, *(3 * power // 2 for power in powers), usable_cpus}
+    return tuple(sorted({*range(1, 9), *larger} & set(range(1, usable_cpus + 1))))
 
 
 def _chunks(kind: Kind, operation: Operation) -> tuple[int, ...]:
@@ -157,9 +169,10 @@ def _chunks(kind: Kind, operation: Operation) -> tuple[int, ...]:
 def _legal(values: dict[str, Value], kind: Kind, operation: Operation, usable_cpus: int) -> bool:
     counts = {name: int(value) for name, value in values.items() if not isinstance(value, str)}
     blas, workers, chunk = counts.get("blas_threads", 1), counts.get("workers", 1), counts.get("chunk")
+    threads = max(blas, counts.get("openmp_threads", 1))
     if kind.name.endswith(IN_PROCESSES):
         return workers > 1 and counts.get("blas_threads") in {None, usable_cpus // workers}
-    if blas * workers > usable_cpus:
+    if threads * workers > usable_cpus:
         return kind.family is Family.TASKS and blas == workers == usable_cpus
     if chunk is None or kind.family is Family.USER:
         return True

@@ -124,13 +124,21 @@ def _moved(chosen: Configuration, theirs: int, ours: int) -> Iterator[Configurat
     for wanted in (chosen.cpus, round(chosen.cpus * ours / theirs)):
         total = max(1, ours if FULL * ours < wanted else wanted)
         if chosen.workers is None:
-            yield chosen if chosen.blas_threads is None else replace(chosen, blas_threads=total)
+            yield replace(
+                chosen,
+                blas_threads=_scaled(chosen.blas_threads, total / chosen.cpus),
+                openmp_threads=_scaled(chosen.openmp_threads, total / chosen.cpus),
+            )
         elif chosen.blas_threads is None:
             yield replace(chosen, workers=total)
         else:
             for blas in (chosen.blas_threads, total / chosen.workers):
                 part = _divisor(total, blas)
                 yield replace(chosen, blas_threads=part, workers=total // part)
+
+
+def _scaled(threads: int | None, factor: float) -> int | None:
+    return None if threads is None else max(1, round(threads * factor))
 
 
 def _divisor(total: int, wanted: float) -> int:
