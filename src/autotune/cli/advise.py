@@ -108,15 +108,18 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
 
 
 def tell(advice: "Advice", output: Path | None, *, as_json: bool) -> None:
-    """Write the advice to standard error, or into a file."""
+    """Write the advice into a file, or to standard error, also where the file cannot be written."""
     if as_json:
         text = json.dumps({"schema": "autotune.advise/1", **advice.as_dict()}, indent=2)
     else:
         text = "\n".join(advice_text.lines(advice, 80 if output else width()))
-    if output is not None:
-        output.write_text(text + "\n", encoding="utf-8")
-    else:
-        print_lines([text], err=True)
+    try:
+        if output is not None:
+            output.write_text(text + "\n", encoding="utf-8")
+            return
+    except OSError as problem:
+        write_error(f"The advice could not be written to {output}: {problem.strerror or problem}.")
+    print_lines([text], err=True)
 
 
 def read_recording(path: Path) -> "Recording":
@@ -125,7 +128,7 @@ def read_recording(path: Path) -> "Recording":
 
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise UsageError(f"{path} is no recording: {problem}.") from None
     return Recording.from_dict(values)
 

@@ -175,7 +175,7 @@ class Pairing:
     def took(self, seconds: float, *, trial: bool) -> int | None:
         """Take in a call that has ended; return the count with which the next one is to run, None for the default.
 
-        Negative seconds are those of a call that another one disturbed: its pair is given up.
+        Negative seconds are those of a call that another one disturbed, or that raised: its pair is given up.
         """
         if seconds < 0.0:
             self._first = self._waiting = None
