@@ -1,13 +1,18 @@
 """A recording: what one run of a command did, by process and by call. Pure; JSON to keep it, and to read it again."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import asdict, dataclass, fields
+from types import UnionType
+from typing import Any, Self, TypeVar, get_args, get_origin
 
 from autotune.errors import UsageError
+from autotune.model.catalogue import row_of
+from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.operation import Operation
 
 SCHEMA = "autotune.recording/1"
+_LARGEST = 1e18
+"""Larger than any number of a recording."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +69,7 @@ class RecordedProcess:
     threads: int
     """Threads that called NumPy."""
     most_at_once: int
-    """Calls in progress at once, at most."""
+    """Threads in a call at once, at most."""
     pools: tuple[ThreadPool, ...]
     others: tuple[str, ...]
     """Libraries with thread pools that were imported: "torch", ..."""
@@ -111,39 +116,74 @@ class Recording:
         if not isinstance(values, dict) or values.get("schema") != SCHEMA:
             raise UsageError(f"This is no recording: its schema is not {SCHEMA!r}.")
         try:
-            fields = {name: value for name, value in values.items() if name != "schema"}
-            processes = tuple(map(_process, fields.pop("processes")))
-            return cls(
-                **{
-                    **fields,
-                    "command": tuple(fields["command"]),
-                    "without_autotune": tuple(fields["without_autotune"]),
-                    "processes": processes,
-                }
+            given = {name: value for name, value in values.items() if name != "schema"}
+            processes = tuple(map(_process, given.pop("processes")))
+            return _checked(
+                cls(
+                    **{
+                        **given,
+                        "command": tuple(given["command"]),
+                        "without_autotune": tuple(given["without_autotune"]),
+                        "processes": processes,
+                    }
+                )
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
             raise UsageError(f"This recording cannot be read: {problem!r}.") from None
 
 
 def _process(values: Mapping[str, Any]) -> RecordedProcess:
-    return RecordedProcess(
-        **{
-            **values,
-            "words": tuple(values["words"]),
-            "others": tuple(values["others"]),
-            "unseen": tuple(values["unseen"]),
-            "pools": tuple(ThreadPool(**pool) for pool in values["pools"]),
-            "calls": tuple(map(_call, values["calls"])),
-        }
+    return _checked(
+        RecordedProcess(
+            **{
+                **values,
+                "words": tuple(values["words"]),
+                "others": tuple(values["others"]),
+                "unseen": tuple(values["unseen"]),
+                "pools": tuple(_checked(ThreadPool(**pool)) for pool in values["pools"]),
+                "calls": tuple(map(_call, values["calls"])),
+            }
+        )
     )
 
 
 def _call(values: Mapping[str, Any]) -> Call:
     operation = values["operation"]
-    if operation is not None:
-        sizes = tuple((str(name), int(value)) for name, value in operation["sizes"])
-        operation = Operation(name=operation["name"], dtype=operation["dtype"], sizes=sizes)
-    call = Call(**{**values, "operation": operation})
-    if not (isinstance(call.calls, int) and isinstance(call.seconds, (int, float))):
-        raise TypeError(f"counts of {call.name} are no numbers")
-    return call
+    return _checked(Call(**{**values, "operation": None if operation is None else _operation(operation)}))
+
+
+def _operation(values: Mapping[str, Any]) -> Operation | None:
+    """The operation; None for one that this version's catalogue does not have in this form."""
+    name, dtype = values["name"], values["dtype"]
+    sizes = tuple((str(size), int(value)) for size, value in values["sizes"])
+    if not (isinstance(name, str) and isinstance(dtype, str)):
+        raise TypeError("the name or dtype of an operation is no text")
+    kind = row_of(name)
+    if kind is None or sorted(size for size, _ in sizes) != sorted(kind.size_names):
+        return None
+    is_possible = all(1 <= value <= LARGEST_SIZE for _, value in sizes)
+    return Operation(name=name, dtype=dtype, sizes=sizes) if is_possible else None
+
+
+_Part = TypeVar("_Part", bound="Recording | RecordedProcess | ThreadPool | Call")
+
+
+def _checked(part: _Part) -> _Part:
+    """Return it. Raises TypeError for a field whose value is not of its type."""
+    for field in fields(part):
+        if not _is(getattr(part, field.name), field.type):
+            raise TypeError(f"{field.name} cannot be {str(getattr(part, field.name))[:50]!r}")
+    return part
+
+
+def _is(value: object, kind: Any) -> bool:
+    if kind in {int, float}:  # NaN is less than nothing
+        types = (int,) if kind is int else (int, float)
+        return isinstance(value, types) and not isinstance(value, bool) and abs(value) < _LARGEST
+    if isinstance(kind, UnionType):
+        return any(_is(value, one) for one in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is(one, get_args(kind)[0]) for one in value)
+    if get_origin(kind) is Mapping:
+        return isinstance(value, Mapping) and all(isinstance(one, str) for one in (*value, *value.values()))
+    return isinstance(value, kind)
