@@ -105,6 +105,56 @@ def test_children_are_included(tmp_path, way):
     assert sum(process["processes"] for process in advice["processes"]) == 2
 
 
+def test_a_child_whose_parent_has_ended_is_recorded(tmp_path):
+    fork = (
+        f"import os, sys, time\n{WORK}\nif os.fork() == 0:\n    time.sleep(0.3)\n    a @ a\n    os._exit(0)"
+    )
+    (tmp_path / "fork.py").write_text(fork)
+    _, advice = advise(tmp_path, "sh", "-c", f"{sys.executable} {tmp_path / 'fork.py'}; sleep 1.5")
+    assert counts(advice) == {"qr": 5, "matmul": 6}
+
+
+FORK_WITHIN_A_CALL = """
+import os, threading, numpy as np
+class Forks:
+    def __add__(self, _):
+        if pid := os.fork():
+            os.waitpid(pid, 0)
+        else:
+            np.ones(5) + 1
+        return pid
+a = np.ones((60, 60))
+if np.add(np.array([Forks()], dtype=object), 1)[0] == 0:
+    a @ a
+    os._exit(0)
+"""
+
+
+def test_a_child_that_was_forked_within_a_call_counts_its_own_only(tmp_path):
+    kept = tmp_path / "recording.json"
+    advise(tmp_path, code=FORK_WITHIN_A_CALL, options=["--record", kept])
+    parent, child = json.loads(kept.read_text())["processes"]
+    assert [call["calls"] for call in parent["calls"] if call["dtype"] == "other"] == [1]
+    assert [call for call in child["calls"] if call["dtype"] == "other"] == []
+    assert (parent["most_at_once"], child["most_at_once"]) == (1, 1)
+
+
+def test_calls_that_a_call_makes_are_no_calls_at_once(tmp_path):
+    kept = tmp_path / "recording.json"
+    advise(tmp_path, code=f"{WORK}np.random.rand(60, 60) @ a", options=["--record", kept])
+    (process,) = json.loads(kept.read_text())["processes"]
+    assert (process["threads"], process["most_at_once"]) == (1, 1)
+
+
+def test_calls_of_scipy_at_many_sizes_share_rows(tmp_path):
+    pytest.importorskip("scipy")
+    code = "import numpy as np, scipy.linalg as s\nfor n in range(2, 402): s.cholesky(np.eye(n))"
+    _, advice = advise(tmp_path, code=code)
+    names = {call["name"] for call in advice["calls"]}
+    assert "cholesky" in names
+    assert "other calls" not in names
+
+
 def test_a_program_that_closes_all_descriptors_is_recorded(tmp_path):
     _, advice = advise(tmp_path, code=f"import os, numpy\nos.closerange(3, 256)\n{WORK}")
     assert counts(advice) == {"qr": 5, "matmul": 5}
@@ -141,6 +191,13 @@ def test_a_command_that_does_not_exist_is_127_as_in_a_shell(tmp_path):
     done, advice = advise(tmp_path, "no-such-command")
     assert (done.returncode, advice) == (127, None)
     assert "no-such-command" in done.stderr
+
+
+def test_advice_that_cannot_be_kept_is_printed_and_the_status_stays(tmp_path):
+    done, _ = advise(tmp_path, "sh", "-c", "exit 4", options=["-o", tmp_path / "missing" / "advice.json"])
+    assert done.returncode == 4
+    assert "could not be written" in done.stderr
+    assert '"schema"' in done.stderr
 
 
 def test_without_the_core_the_advice_says_what_it_could_not_see(tmp_path):

@@ -1,6 +1,7 @@
 """`autotune calibrate -- CMD`: the command line, without a measurement."""
 
 import json
+import os
 import sys
 from dataclasses import replace
 
@@ -45,6 +46,14 @@ def test_what_cannot_be_calibrated_for_is_refused_with_a_sentence(arguments, wor
 def test_a_recording_that_is_none_is_refused(tmp_path):
     (tmp_path / "x.json").write_text("{}")
     assert "no recording" in refusal("--recording", str(tmp_path / "x.json"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have no mode here")
+def test_a_recording_that_others_can_write_is_refused_since_its_command_is_run(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"command": ["true"]}))
+    path.chmod(0o666)
+    assert "written by everybody" in refusal("--recording", str(path))
 
 
 def test_a_recording_and_a_command_are_refused_together(tmp_path):

@@ -294,3 +294,44 @@ def test_a_recording_survives_a_file():
 def test_a_file_that_is_no_recording_is_refused_with_a_sentence(spoilt):
     with pytest.raises(UsageError, match="recording"):
         Recording.from_dict(spoilt)
+
+
+MUTATIONS = (
+    ("wall_seconds", "1"),
+    ("status", {}),
+    ("command", [1]),
+    ("processes.end", []),
+    ("processes.words", ["a", None]),
+    ("processes.pools", [{"library": "openblas", "kind": "blas", "threads": [2]}]),
+    ("processes.environment", {"OMP_NUM_THREADS": 1}),
+    ("processes.calls.name", {}),
+    ("processes.calls.seconds", 10**400),
+    ("processes.calls.elements", float("nan")),
+    ("processes.calls.operation", {"name": {}, "dtype": "float64", "sizes": {}}),
+    ("processes.calls.operation", {"name": "qr", "dtype": "float64", "sizes": {"m": float("inf"), "n": 5}}),
+    ("processes.calls.operation", {"name": "qr", "dtype": "float64", "sizes": {"m": -5, "n": 5}}),
+)
+
+
+def mutated(name, value):
+    document = json.loads(json.dumps(recording(process(call(operation=QR))).as_dict()))
+    *path, last = name.split(".")
+    part = document
+    for step in path:
+        part = part[step][0]
+    part[last] = value
+    return document
+
+
+@pytest.mark.parametrize(("name", "value"), MUTATIONS)
+def test_a_recording_with_a_value_of_another_type_is_refused(name, value):
+    with pytest.raises(UsageError):
+        Recording.from_dict(mutated(name, value))
+
+
+@pytest.mark.parametrize("sizes", [{"m": 5}, {"q": 5, "n": 5}, {"m": 5, "n": 5, "q": 5}])
+def test_an_operation_with_sizes_that_the_catalogue_does_not_know_is_none(sizes):
+    read = Recording.from_dict(
+        mutated("processes.calls.operation", {"name": "qr", "dtype": "float64", "sizes": sizes})
+    )
+    assert read.processes[0].calls[0].operation is None

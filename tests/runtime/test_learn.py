@@ -133,6 +133,26 @@ def test_calls_learn_that_no_entry_covers():
 
 
 @several_threads
+def test_calls_that_raise_tell_nothing_of_their_time():
+    told = []
+    with autotune.apply(learn=True):
+        np.linalg.cholesky(np.eye(60))
+        (calls,) = [one for one in state.per_call._calls.values() if one.operation == "cholesky"]
+        CORE.watch_calls(lambda _calls, seconds, _control, trial: told.append((seconds > 0, trial)), 1.0, 0.0)
+        calls.trial, calls.pause = 1, 0
+        with pytest.raises(np.linalg.LinAlgError):
+            np.linalg.cholesky(-np.eye(60))
+        np.linalg.cholesky(np.eye(60))
+    assert told == [(False, 1), (True, 0)]
+
+
+def test_a_disturbed_long_call_does_not_put_off_the_next_look():
+    run = Simulation(lambda _count: 0.01)
+    run.learner.look(run.calls, -0.01, 0)
+    assert run.calls.pause == 0
+
+
+@several_threads
 def test_what_is_learned_is_what_config_and_explain_say():
     with autotune.apply(learn=True):
         assert autotune.config("qr", n=6) is None

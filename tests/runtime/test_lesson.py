@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from autotune.runtime.lesson import LEAST_RISK, SHARE, Account, Lesson, Pairing, next_count
+from autotune.runtime.lesson import LEAST_RISK, OVERDUE_CALLS, SHARE, Account, Lesson, Pairing, next_count
 
 
 class Program:
@@ -138,6 +138,15 @@ def test_a_pair_of_which_a_call_was_disturbed_is_given_up():
     assert pairing.took(1e-3, trial=False) == 1
     assert pairing.took(2e-3, trial=True) is None
     assert lesson.speedup == pytest.approx(0.5)
+
+
+def test_a_candidate_whose_call_is_never_told_is_given_up():
+    account = Account()
+    account.total_seconds = 1.0
+    pairing = Pairing(Lesson(2, 2, account), lambda: 0.0)
+    assert pairing.took(1e-3, trial=False) == 1
+    assert {pairing.took(1e-3, trial=False) for _ in range(OVERDUE_CALLS)} == {None}
+    assert pairing.took(1e-3, trial=False) == 1
 
 
 def test_looking_at_short_calls_costs_at_most_1_percent_of_their_time():

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from autotune.recording.advice import Advice
     from autotune.recording.recording import Recording
 
+_MOST_BYTES = 2**26
+"""Of a recording whose command is run again: thousands of processes."""
+
 EITHER = "Name a command after --, or a recording with --recording; not both."
 
 
@@ -131,13 +134,18 @@ def tell(advice: "Advice", output: Path | None, *, as_json: bool) -> bool:
     return output is None
 
 
-def read_recording(path: Path) -> "Recording":
-    """Read a kept recording. Raises UsageError for another file."""
+def read_recording(path: Path, *, is_to_run: bool = False) -> "Recording":
+    """Read a kept recording. Raises UsageError for another file.
+
+    If its command is to be run again, no other user may have written it: UntrustedFile is raised.
+    """
+    from autotune.host.trusted_files import FileRule, read_file
     from autotune.recording.recording import Recording
 
+    rule = FileRule(_MOST_BYTES, follow_links=True)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
+        values = json.loads(read_file(path, rule).data if is_to_run else path.read_bytes())
+    except (OSError, ValueError, RecursionError) as problem:
         raise UsageError(f"{path} is no recording: {problem}.") from None
     return Recording.from_dict(values)
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--recording",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Measure what this recording holds, in place of a run of a command.",
+    help="Measure what this recording holds. Its command still runs for --verify-runs.",
 )
 @click.option(
     "--verify-runs",

@@ -47,7 +47,7 @@ def forget(words: tuple[str, ...], as_json: bool) -> int:
             note(messages.forgotten(len(gone.entries), path))
     if any(gone.entries for _, gone in removed):
         return 0
-    note(messages.nothing_to_forget([*names, *texts]))
+    note(printable(messages.nothing_to_forget([*names, *texts])))
     return FAILED
 
 

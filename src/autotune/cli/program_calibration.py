@@ -78,7 +78,7 @@ def recorded_program(
     if words or (command and recording is not None):
         raise UsageError(messages.PROGRAM_ALONE)
     if recording is not None:
-        return read_recording(recording)
+        return read_recording(recording, is_to_run=True)
     recorded = recorded_run(command)
     if record is not None:
         write_recording(record, recorded)

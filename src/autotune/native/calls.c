@@ -220,7 +220,7 @@ static PyObject *end(struct around *around, PyObject *result)
     if (result == NULL) {
         PyErr_Fetch(&type, &value, &trace); /* of the call: it goes before any of the guard's */
     }
-    const bool well = switch_end(&around->flight);
+    const bool well = switch_end(&around->flight, result == NULL);
     if (result == NULL) {
         if (!well) {
             PyErr_Clear();

@@ -304,7 +304,7 @@ static PyObject *record_calls(PyObject *module, PyObject *args)
         return NULL;
     }
     const int64_t key[4] = {sizes[0], sizes[1], sizes[2], sizes[3]};
-    ((Calls *)calls)->row = recorder_row(calls, name, types, key);
+    ((Calls *)calls)->row = recorder_row(name, types, key);
     Py_RETURN_NONE;
 }
 

@@ -32,7 +32,7 @@ struct header {
     _Atomic(uint32_t) rows, state; /* `state` is also written by the process that reads */
     int64_t pid, parent, start_ns; /* CLOCK_MONOTONIC */
     _Atomic(int64_t) last_ns, cpu_ns;
-    _Atomic(uint32_t) threads, most_at_once; /* that called, and calls that were timed at once */
+    _Atomic(uint32_t) threads, most_at_once; /* that called, and those in a timed call at once */
 };
 
 _Static_assert(sizeof(struct record_row) == 128, "the layout that recording/ledger.py reads");
@@ -56,8 +56,10 @@ static char folder[1024];
 enum { OFF, ON, FORKED };
 static atomic_int mode;
 static atomic_int at_once;
+static atomic_uint forks; /* that led to this process: a call that began before the last of them is its parent's */
 
 static _Thread_local int64_t inner; /* nanoseconds of recorded calls that the one in progress has made */
+static _Thread_local int depth; /* timed calls in progress: each but the first was made by the one before */
 static _Thread_local bool is_seen;
 
 /* Add to a counter. Writers hold the GIL, so that a locked instruction is needed without one only; readers in other
@@ -124,8 +126,8 @@ static void begin_header(struct header *new, int64_t parent)
     atomic_store(&new->last_ns, new->start_ns);
 }
 
-/* Give this forked child a file of its own, with its parent's rows and nothing counted, mapped at the same address: what
- * points to rows stays right. The caller holds the GIL or guard_lock. */
+/* Begin a file of this child of a process that records. It gets its parent's rows, with nothing counted, at the
+ * same address: what points to rows stays right. The parent may have ended since. */
 static void take_up_after_fork(void)
 {
     static struct record_row before[RECORD_ROWS];
@@ -136,7 +138,7 @@ static void take_up_after_fork(void)
     memcpy(before, rows, sizeof before);
     snprintf(path, sizeof path, "%s/%lld-%lld.ledger", folder, (long long)getpid(), (long long)pool_clock());
     int error;
-    if (state != RECORDING || map_file(path, header, &error) == NULL) {
+    if (state == ASKED_TO_STOP || map_file(path, header, &error) == NULL) {
         atomic_store(&mode, OFF);
         return;
     }
@@ -157,8 +159,10 @@ static void after_fork_in_child(void)
 {
     int expected = ON;
     atomic_compare_exchange_strong(&mode, &expected, FORKED);
+    atomic_fetch_add(&forks, 1);
     atomic_store(&at_once, 0);
     inner = 0;
+    depth = 0;
     is_seen = false;
 }
 
@@ -225,6 +229,15 @@ static size_t hash(const struct key *key)
     return (size_t)(h ^ h >> 29);
 }
 
+static uint64_t name_hash(const char *name)
+{
+    uint64_t h = UINT64_C(14695981039346656037);
+    while (*name != '\0') {
+        h = (h ^ (unsigned char)*name++) * UINT64_C(1099511628211);
+    }
+    return h;
+}
+
 static struct entry *find(const struct key *key)
 {
     size_t i = hash(key) % KEYS;
@@ -276,9 +289,10 @@ static struct record_row *row_of(struct key *key, const char *name, const char *
     return row;
 }
 
-struct record_row *recorder_row(const void *target, const char *name, const char *types, const int64_t sizes[4])
+struct record_row *recorder_row(const char *name, const char *types, const int64_t sizes[4])
 {
-    struct key key = {.target = target, .layout = '-', .kind = 's'};
+    /* the name, and not its Calls: those of other sizes and of other threads share the row */
+    struct key key = {.target = (void *)(uintptr_t)name_hash(name), .layout = '-', .kind = 's'};
     if (!recorder_is_on()) {
         return NULL;
     }
@@ -315,11 +329,14 @@ void record_begin(struct record *record, struct record_row *row, uint64_t elemen
         record->row = NULL;
         return;
     }
-    const unsigned others = (unsigned)atomic_fetch_add_explicit(&at_once, 1, memory_order_relaxed);
-    if (others >= atomic_load_explicit(&header->most_at_once, memory_order_relaxed)) {
-        atomic_store_explicit(&header->most_at_once, others + 1, memory_order_relaxed);
+    if (depth++ == 0) {
+        const unsigned others = (unsigned)atomic_fetch_add_explicit(&at_once, 1, memory_order_relaxed);
+        if (others >= atomic_load_explicit(&header->most_at_once, memory_order_relaxed)) {
+            atomic_store_explicit(&header->most_at_once, others + 1, memory_order_relaxed);
+        }
     }
     record->row = row;
+    record->forks = atomic_load_explicit(&forks, memory_order_relaxed);
     record->outer = inner;
     inner = 0;
     record->start = pool_clock();
@@ -328,14 +345,13 @@ void record_begin(struct record *record, struct record_row *row, uint64_t elemen
 void record_end(struct record *record)
 {
     struct record_row *row = record->row;
-    if (row == NULL) {
-        return;
+    if (row == NULL || record->forks != atomic_load_explicit(&forks, memory_order_relaxed)) {
+        return; /* the call forked, and this is the child */
     }
     const int64_t now = pool_clock(), total = now - record->start, own = total - inner;
     inner = record->outer + total;
-    atomic_fetch_sub_explicit(&at_once, 1, memory_order_relaxed);
-    if (atomic_load_explicit(&mode, memory_order_relaxed) != ON) {
-        return; /* the call forked, and this is the child */
+    if (--depth == 0) {
+        atomic_fetch_sub_explicit(&at_once, 1, memory_order_relaxed);
     }
     ADD(&row->nanoseconds, own > 0 ? (uint64_t)own : 0);
     ADD(&row->timed, 1);
@@ -691,7 +707,8 @@ static int recorded_write(PyObject *array, PyObject *index, PyObject *value)
 
 static void recorded_release(PyObject *array)
 {
-    if (PyArray_SIZE((PyArrayObject *)array) < LARGE || !PyArray_CHKFLAGS((PyArrayObject *)array, NPY_ARRAY_OWNDATA) ||
+    /* the flag first: an array whose creation failed may have axes and no sizes, and owns no data */
+    if (!PyArray_CHKFLAGS((PyArrayObject *)array, NPY_ARRAY_OWNDATA) || PyArray_SIZE((PyArrayObject *)array) < LARGE ||
         !recorder_is_on()) {
         plain_release(array);
         return;

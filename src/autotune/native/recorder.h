@@ -30,6 +30,7 @@ struct record_row {
 /* A call in progress; lies on the stack of its thread, and no other object points to it. */
 struct record {
     struct record_row *row; /* NULL: not timed */
+    unsigned forks; /* of the process when it began */
     int64_t start, outer;
 };
 
@@ -42,7 +43,7 @@ void recorder_close(void);
 bool recorder_is_on(void);
 
 /* The row of SciPy's calls of an operation; NULL while nothing is recorded. */
-struct record_row *recorder_row(const void *target, const char *name, const char *types, const int64_t sizes[4]);
+struct record_row *recorder_row(const char *name, const char *types, const int64_t sizes[4]);
 
 void record_begin(struct record *record, struct record_row *row, uint64_t elements);
 void record_end(struct record *record);

@@ -190,7 +190,7 @@ void switch_begin(struct flight *flight, Switch *through, Calls *calls)
     }
 }
 
-bool switch_end(struct flight *flight)
+bool switch_end(struct flight *flight, bool raised)
 {
     const int64_t now = flight->timed || (spin_ns > 0 && flight->wanted > 1) ? pool_clock() : 0;
     LOCK();
@@ -228,7 +228,8 @@ bool switch_end(struct flight *flight)
     UNLOCK();
     bool well = true;
     if (callback != NULL) {
-        const double seconds = calls->learns && !flight->alone ? -1.0 : (double)spent * 1e-9;
+        const bool is_disturbed = raised || (calls->learns && !flight->alone);
+        const double seconds = (is_disturbed ? -1e-9 : 1e-9) * (double)(spent > 0 ? spent : 1);
         PyObject *answer = PyObject_CallFunction(callback, "Odii", (PyObject *)calls, seconds,
                                                  (int)flight->control, flight->trial);
         well = answer != NULL || cleared_exhaustion();
@@ -485,7 +486,7 @@ static PyObject *switch_python_end(PyObject *object, PyObject *unused)
     if (flight == NULL) {
         Py_RETURN_NONE; /* forgotten by a forked child */
     }
-    const bool well = switch_end(flight);
+    const bool well = switch_end(flight, false);
     PyMem_Free(flight);
     return well ? Py_NewRef(Py_None) : NULL;
 }

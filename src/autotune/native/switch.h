@@ -67,8 +67,10 @@ struct flight {
 
 void switch_begin(struct flight *flight, Switch *through, Calls *calls);
 
-/* Returns false, with an exception set, if the live guard or a signal handler in it raised one. */
-bool switch_end(struct flight *flight);
+/* `raised`: the call ended with an exception, and its time tells nothing.
+ *
+ * Returns false, with an exception set, if the live guard or a signal handler in it raised one. */
+bool switch_end(struct flight *flight, bool raised);
 
 /* Make the types known to a module. */
 int switch_types(PyObject *module);
@@ -76,7 +78,8 @@ bool is_calls(PyObject *object);
 bool is_switch(PyObject *object);
 
 /* Let `callback(calls, seconds, control, trial)` look at calls that took at least so long, and at live controls and
- * trials; those that learn are looked at from `learn_nanoseconds` on, with -1 seconds if another call was in flight.
+ * trials; those that learn are looked at from `learn_nanoseconds` on, with negative seconds if another call was in flight.
+ * So are those that raised an exception.
  * NULL: none. */
 void switch_guard(PyObject *callback, int64_t long_nanoseconds, int64_t learn_nanoseconds);
 

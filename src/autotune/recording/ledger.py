@@ -49,7 +49,7 @@ class Ledger:
     threads: int
     """Threads that called."""
     most_at_once: int
-    """Calls in progress at once, at most."""
+    """Threads in a call at once, at most."""
     rows: tuple[LedgerRow, ...]
 
 

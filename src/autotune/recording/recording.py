@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from autotune.errors import UsageError
+from autotune.model.catalogue import row_of
 from autotune.model.codec import decode, encode
 from autotune.model.operation import Operation
 
@@ -135,4 +136,18 @@ class Recording:
         recorded: Self = decode(
             cls, {name: value for name, value in values.items() if name != "schema"}, "recording"
         )
-        return recorded
+        processes = (
+            replace(process, calls=tuple(map(_within_catalogue, process.calls)))
+            for process in recorded.processes
+        )
+        return replace(recorded, processes=tuple(processes))
+
+
+def _within_catalogue(call: Call) -> Call:
+    """Return the call, without an operation that this version's catalogue does not have in this form."""
+    operation = call.operation
+    if operation is None:
+        return call
+    row = row_of(operation.name)
+    is_in = row is not None and sorted(operation.size) == sorted(row.size_names)
+    return call if is_in else replace(call, operation=None)

@@ -178,7 +178,7 @@ class Watched:
         return calls
 
     def took(self, seconds: float, *, control: bool) -> None:
-        """Take in a call that has ended; with negative seconds, one that another call disturbed."""
+        """Take in a call that has ended; with negative seconds, one that another call disturbed or that raised."""
         if seconds < 0.0:
             self._waiting = self._last = None
         elif control:

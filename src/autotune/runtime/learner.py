@@ -112,7 +112,7 @@ class Learner:
         elif following is not None:
             calls.trial = following
         else:
-            calls.pause = pairing.pause(seconds)
+            calls.pause = pairing.pause(abs(seconds))
 
     def lessons(self) -> list[Learned]:
         """Return the lessons: choices in use first, then candidates, then those that were given up.

@@ -40,6 +40,9 @@ LEAST_RISK = 0.05
 """Share of a call's time that any candidate is taken to lose at most, if nothing worse was seen of it."""
 PAIR_SECONDS = 5e-6
 """Cost of a pair besides its calls, in this code."""
+OVERDUE_CALLS = 1000
+"""Calls of the default after which a candidate that was ordered is given up: its call was never told, as happens at the
+recursion limit, or a signal handler raised meanwhile."""
 
 
 class Account:
@@ -161,7 +164,7 @@ def _typical(values: list[float]) -> float:
 class Pairing:
     """Makes pairs of adjacent calls: the candidate runs before or after the default, by a toss."""
 
-    __slots__ = ("_first", "_is_ordered", "_toss", "_waiting", "lesson")
+    __slots__ = ("_first", "_is_ordered", "_overdue", "_toss", "_waiting", "lesson")
 
     def __init__(self, lesson: Lesson, toss: Callable[[], float] = random) -> None:
         self.lesson = lesson
@@ -171,11 +174,12 @@ class Pairing:
         self._waiting: float | None = None
         """A candidate, whose default runs now."""
         self._is_ordered = False
+        self._overdue = 0
 
     def took(self, seconds: float, *, trial: bool) -> int | None:
         """Take in a call that has ended; return the count with which the next one is to run, None for the default.
 
-        Negative seconds are those of a call that another one disturbed: its pair is given up.
+        Negative seconds are those of a call that another one disturbed, or that raised: its pair is given up.
         """
         if seconds < 0.0:
             self._first = self._waiting = None
@@ -190,6 +194,9 @@ class Pairing:
             self._first = None
             return None
         if self._is_ordered:  # a call of another thread, which began before the candidate's
+            self._overdue += 1
+            if self._overdue >= OVERDUE_CALLS:
+                self.abandon()
             return None
         if self._waiting is not None:
             candidate_seconds, self._waiting = self._waiting, None
@@ -199,6 +206,7 @@ class Pairing:
             return None
         self._first = seconds if self._toss() < 0.5 else None
         self._is_ordered = True
+        self._overdue = 0
         return self.lesson.candidate
 
     def abandon(self) -> None:

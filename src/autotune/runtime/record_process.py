@@ -26,7 +26,8 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 
 def record_from_start(folder: str) -> None:
     """Record this process, whose NumPy has just been loaded, into a folder."""
-    if os.path.exists(os.path.join(folder, STOPPED)):  # noqa: PTH110, PTH118 - pathlib takes 4 ms to load
+    # pathlib takes 4 ms to load; a relative folder is none of `autotune advise`
+    if not os.path.isabs(folder) or os.path.exists(os.path.join(folder, STOPPED)):  # noqa: PTH110, PTH117, PTH118
         return
     path = os.path.join(folder, f"{os.getpid()}-{monotonic_ns()}")  # noqa: PTH118
     refusals: list[str] = []
