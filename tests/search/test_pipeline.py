@@ -156,6 +156,25 @@ def _gains(operation, configuration, luck):
     return 0.02 * (1.0 if configuration.is_default else best) * math.exp(luck.gauss(0, 0.02))
 
 
+def test_a_choice_that_led_by_luck_is_replaced_by_what_its_test_shows_to_be_better():
+    """One thread takes half the default's time while the search goes on, and 0.8 of it under test; two always 0.6."""
+
+    def answer(operation, configuration, luck):
+        exploring = len(bench.plans[-1].cases[0].configurations) > 1
+        ratios = {1: 0.5 if exploring else 0.8, 2: 0.6}
+        return 0.01 * ratios.get(configuration.blas_threads or 4, 1.0)
+
+    bench = FakeBench(answer)
+    request = Request(operations=("svd",), sizes=({"m": 100, "n": 100},), budget_seconds=60.0)
+    entries, _, _ = run_calibration(bench, request, environment_of(4))
+
+    assert [(one.status, one.choice.blas_threads) for one in entries] == [
+        (Status.TUNED, 1),
+        (Status.TUNED, 2),
+    ]
+    assert [one.evidence.speedup for one in entries] == pytest.approx([1 / 0.8, 1 / 0.6])
+
+
 NAMES = ("svd", "qr", "eig", "eigh", "solve")
 
 

@@ -62,6 +62,10 @@ RACES = ((16, 4), (12, 4), (8, 6), (6, 8), (4, 10), (3, 12), (3, 16))
 """(configurations, pairs of each) of each race, from many and few to few and many; each in a fresh process."""
 FEW, FEW_ERRORS = 4, 2.0
 """Below so many pairs of one of many configurations its doubt counts so many times: one slow pair moves them all."""
+PLAYOFFS = ((4, 16),) * 4
+"""The same for those that the races could not tell apart, before the test's own data begins."""
+SPOILED = 12
+"""Below so many pairs a configuration may be as good as its best pair: a slow one in a few hides it."""
 KNOB_PAIRS = 8
 """Sizes at which a knob's effect is tested."""
 QUIET_CANDIDATES, QUIET_PAIRS = 6, 6
@@ -163,6 +167,12 @@ class Exploration:
         best = min(others, key=evidence.estimate, default=DEFAULT)
         return best if best != DEFAULT and evidence.estimate(best) < -2 * log1p(MARGIN) else DEFAULT
 
+    def rival(self, operation: Operation, tried: Iterable[Configuration]) -> Configuration:
+        """The one of a size that surely seems best of those that were not put to the test; else the default."""
+        evidence, tested = self._sizes[operation].evidence, set(tried)
+        others = [one for one in evidence.candidates if one not in tested]
+        return min(others, key=lambda one: evidence.estimate(one) + evidence.doubt(one), default=DEFAULT)
+
     def _step(self, batches: Mapping[Operation, Sequence[Configuration]], pairs: int) -> Step:
         cases = (Case(operation=one, configurations=tuple(batch)) for one, batch in batches.items())
         if self.item.pairs is not None:  # where a pair costs two processes, a step takes fewer of them
@@ -184,7 +194,7 @@ class Exploration:
         wanted = crossings(self.evidence)
         if batches := _filled({one.operation: one.cross(wanted.get(one.operation, ())) for one in sizes}):
             yield self._step(batches, CROSSING_PAIRS)
-        for count, pairs in RACES:
+        for count, pairs in (*RACES, *PLAYOFFS):
             if batches := _filled({one.operation: one.racers(count) for one in sizes}):
                 yield self._step(batches, pairs)
         if batches := _filled({one.operation: one.without_knobs() for one in sizes}):
@@ -383,19 +393,27 @@ class _SizeSearch:
         within = evidence.estimate(first) + SURE * evidence.doubt(first) - TIE
         rivals = [one for one in leaders[1:] if self._lower(one) < within]
         if self._is_unverified(first):
-            return self._again(leaders[:wanted])
+            return self._again(self._contenders(leaders, wanted))
         if not rivals and (
             len(leaders) == 1 or evidence.doubt(first) < max(TIE, -evidence.estimate(first) / 4)
         ):
             return []
-        return self._again([first, *(rivals or leaders[1:RIVALS])][:wanted])
+        return self._again(self._contenders([first, *(rivals or leaders[1:RIVALS])], wanted))
+
+    def _contenders(self, leaders: Sequence[Configuration], wanted: int) -> list[Configuration]:
+        """So many of the leaders: half of them as they seem, half as what they may be, where slow pairs hide some."""
+        seeming = list(leaders[: wanted - wanted // 2])
+        rest = [one for one in leaders if one not in seeming]
+        return [*seeming, *sorted(rest, key=self._lower)[: wanted // 2]]
 
     def _lower(self, one: Configuration) -> float:
         """Log-ratio that a configuration hardly falls below."""
         evidence = self.evidence
         assert self._study is not None
-        few = evidence.pairs(one) < FEW and not _small(self._study.grid)
-        return evidence.estimate(one) - (FEW_ERRORS if few else 1.0) * SURE * evidence.doubt(one)
+        large = not _small(self._study.grid)
+        few = evidence.pairs(one) < FEW and large
+        lower = evidence.estimate(one) - (FEW_ERRORS if few else 1.0) * SURE * evidence.doubt(one)
+        return min(lower, evidence.best_pair(one)) if large and evidence.pairs(one) < SPOILED else lower
 
     def _is_unverified(self, leader: Configuration) -> bool:
         """Did one of many configurations become the leader by a single process, which may have been its luck?"""

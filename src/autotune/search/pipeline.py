@@ -261,6 +261,7 @@ class _Calibration:
             fewer_cpus=choice.cpus < self.environment.default_cpus(size.item.kind),
             error=candidate_error(len(size.tested)),
             seemed=seemed,
+            proved=0.0 if accepted is None else size.evidence.estimate(accepted.choice),
             weight=size.item.weight,
             most_processes=size.item.most_processes or MOST_PROCESSES,
             pairs=size.item.pairs,
@@ -312,8 +313,17 @@ class _Calibration:
                 exploration = self._exploration_of(size)
                 tried = [one.choice for one in size.tested]
                 self._put_to_test(size, exploration.runner_up(size.operation, tried))
-        if not size.under_test:
-            yield from self._settle([size.operation])
+        if size.under_test:
+            return
+        yield from self._settle([size.operation])
+        if candidate.verdict is Verdict.ACCEPTED and not self.environment.neighbours:
+            self._challenge(size)
+
+    def _challenge(self, size: _Size) -> None:
+        """Put to the test what now seems faster than the accepted choice by far, which had led by luck."""
+        rival = self._exploration_of(size).rival(size.operation, [one.choice for one in size.tested])
+        if not rival.is_default:
+            self._put_to_test(size, rival)
 
     def _explore_further(self) -> Iterator[Entry]:
         """One more step where the expected improvement is largest; a better leader goes to the test."""
