@@ -41,6 +41,11 @@ def test_a_candidate_with_fewer_cpus_takes_six_processes_however_large_its_gain(
     assert verdict(candidate(*[full(0.3)] * 6, fewer_cpus=True)) is Verdict.ACCEPTED
 
 
+def test_of_a_second_choice_only_what_goes_beyond_the_first_is_a_gain():
+    assert candidate(seemed=-0.5, proved=-0.4, weight=2.0).expected_gain(None) == pytest.approx(0.2)
+    assert candidate(seemed=-0.3, proved=-0.4).expected_gain(None) == 0.0
+
+
 def test_processes_of_one_moment_are_not_enough():
     one = candidate(*[full(0.6)] * 8)
     for each in range(8):

@@ -55,6 +55,17 @@ def test_among_equals_the_one_that_uses_least_leads_and_the_default_before_all()
     assert _evidence(_session({FOUR: 0.995})).leader(0.01) == DEFAULT
 
 
+def test_with_sixteen_pairs_a_configuration_may_lead_however_often_others_were_measured():
+    sessions = [_session({TWO: 0.6}, rounds=100), _session({FOUR: 0.5}, rounds=15)]
+    assert _evidence(*sessions).leader(0.01) == TWO
+    assert _evidence(*sessions, _session({FOUR: 0.5}, rounds=1)).leader(0.01) == FOUR
+
+
+def test_the_best_pair_is_that_of_all_processes():
+    evidence = _evidence(_session({ONE: 0.9}), [_measured(DEFAULT, 0.01), _measured(ONE, 0.016, 0.005, 0.01)])
+    assert evidence.best_pair(ONE) == pytest.approx(math.log(0.5))
+
+
 def test_what_uses_more_cpus_than_there_are_never_leads():
     assert _evidence(_session({FOUR: 0.5, TWO: 0.8}), usable_cpus=2).leader(0.01) == TWO
 

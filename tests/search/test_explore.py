@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from importlib import import_module
-from math import log2
+from math import inf, log2
 
 import pytest
 from support.calibration_runs import probed
@@ -10,21 +10,31 @@ from support.fake_bench import FakeBench
 from support.profile_builders import KEY, make_entry, profile
 from support.simulated_machines import USERS
 
+from autotune.bench.ladder import seconds_of
 from autotune.model.catalogue import CATALOGUE, operation
 from autotune.model.configuration import Configuration
 from autotune.model.measurement import Failure, FailureKind
 from autotune.search.environment import Environment
-from autotune.search.explore import BATCH, FRACTION, Exploration
+from autotune.search.explore import (
+    BATCH,
+    CALLS_OF_CANDIDATE,
+    CALLS_OF_DEFAULT,
+    FRACTION,
+    PLAYOFFS,
+    Exploration,
+    candidates_within,
+    least_seconds,
+)
 from autotune.search.plan import Item
 from autotune.search.time_budget import Clock
 from autotune.search.warm_starts import lessons
 
 
-def explored(answer, *, cpus, name="qr", n=200, steps=1000, known=(), kind=None):
+def explored(answer, *, cpus, name="qr", n=200, steps=1000, known=(), kind=None, seconds=inf, **size):
     """The evidence on one size after so many steps, with the bench and the exploration."""
     bench = FakeBench(answer)
     kind = kind or CATALOGUE[name]
-    one = operation(name, n=n)
+    one = operation(name, n=n, **size)
     clock = Clock(bench=bench, budget=1e6)
     exploration = Exploration(
         Item(kind=kind, dtype="float64", operations=(one,)),
@@ -34,6 +44,7 @@ def explored(answer, *, cpus, name="qr", n=200, steps=1000, known=(), kind=None)
         seed=0,
         lessons=known,
         seen=lambda measurement, value: None,
+        seconds=seconds,
     )
     while exploration.next_step is not None and exploration.steps_taken < steps:
         step = exploration.next_step
@@ -58,6 +69,41 @@ def needle(best):
 def test_a_small_space_is_measured_whole_in_the_first_process():
     _, bench, _ = explored(flat, cpus=8)
     assert {one.blas_threads for one in bench.plans[0].cases[0].configurations} == set(range(1, 8))
+
+
+TASKS = operation("batch_matmul", n=300, tasks=100)
+
+
+def test_a_first_process_of_slow_calls_tries_what_its_time_allows_and_the_rest_comes_later():
+    evidence, bench, _ = explored(flat, cpus=2, name="batch_matmul", tasks=100, seconds=0.4)
+    batches = [plan.cases[0].configurations for plan in bench.plans]
+    assert batches[0] == (Configuration(blas_threads=1, workers=2),)
+    assert len(batches[1]) == 3
+    assert len(evidence.visits) == 4
+
+
+def test_a_first_process_of_slow_calls_in_a_large_space_tries_fewer_too():
+    _, bench, _ = explored(flat, cpus=2, name="share", n=1_000_000, seconds=0.4, steps=2)
+    assert [len(plan.cases[0].configurations) for plan in bench.plans] == [1, BATCH]
+
+
+def test_a_first_process_tries_everything_where_the_time_allows_it():
+    calls = CALLS_OF_DEFAULT + 4 * CALLS_OF_CANDIDATE
+    seconds = calls * seconds_of(CATALOGUE["batch_matmul"], TASKS)
+    assert candidates_within(CATALOGUE["batch_matmul"], TASKS, seconds) == pytest.approx(4)
+    _, bench, _ = explored(flat, cpus=2, name="batch_matmul", tasks=100, seconds=1.001 * seconds)
+    assert len(bench.plans[0].cases[0].configurations) == 4
+
+
+def test_the_time_of_a_users_function_is_not_estimated():
+    one = operation(USERS.name, n=10)
+    assert (candidates_within(USERS, one, 0.1), least_seconds(USERS, one, 2)) == (inf, 0.0)
+
+
+def test_more_cpus_are_taken_to_be_faster_when_a_size_is_judged_too_slow():
+    kind = CATALOGUE["batch_matmul"]
+    assert least_seconds(kind, TASKS, 1) == least_seconds(kind, TASKS, 2)
+    assert least_seconds(kind, TASKS, 64) == pytest.approx(least_seconds(kind, TASKS, 2) / 32)
 
 
 def test_where_nothing_can_beat_the_default_nothing_races():
@@ -107,6 +153,29 @@ def test_a_lucky_configuration_that_was_measured_once_does_not_lead():
     evidence, _, _ = explored(answer, cpus=64)
     most = max(map(evidence.pairs, evidence.candidates))
     assert 2 * evidence.pairs(evidence.leader(0.01)) >= most
+
+
+def test_the_best_one_is_not_lost_to_a_slow_timing_among_few():
+    """63 threads, the best by far, meet a spike in the first of two pairs, which hides them behind all others."""
+    best, calls = Configuration(blas_threads=63), []
+
+    def answer(operation, configuration, luck):
+        if configuration == best:
+            calls.append(configuration)
+            return 0.04 if len(calls) == 2 else 0.008
+        return 0.02 if configuration.is_default else 0.01 + 0.0001 * (configuration.blas_threads or 64) / 64
+
+    evidence, _, _ = explored(answer, cpus=64)
+    assert evidence.leader(0.01) == best
+
+
+def test_leaders_that_races_cannot_tell_apart_are_measured_further():
+    def answer(operation, configuration, luck):
+        seconds = 0.01 if (configuration.blas_threads or 64) <= 8 else 0.02
+        return seconds * luck.lognormvariate(0, 0.1)
+
+    _, bench, _ = explored(answer, cpus=64)
+    assert [plan.rounds for plan in bench.plans[-len(PLAYOFFS) :]] == [pairs for _, pairs in PLAYOFFS]
 
 
 def test_a_knob_that_was_not_shown_to_matter_is_not_set():

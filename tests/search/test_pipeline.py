@@ -114,6 +114,32 @@ def test_time_that_does_not_reach_all_operations_is_said_of_those_it_missed():
     assert Status.UNDECIDED in {entry.status for entry in entries}
 
 
+def test_a_size_of_which_no_trial_fits_the_time_is_not_measured_and_said_so():
+    sizes = ({"m": 100, "n": 100}, {"m": 9000, "n": 9000})
+    site = environment_of(4, memory_bytes=2**36)
+
+    (small, large), bench = _calibrate(_steps, sizes=sizes, site=site)
+
+    assert small.status is Status.TUNED
+    assert (large.status, large.choice) == (Status.UNDECIDED, DEFAULT)
+    assert large.reason.startswith("Not measured: one trial of it takes about ")
+    assert large.reason.endswith(" s or more, and 60 s were left. Give it more time with --budget.")
+    assert {case.operation.size["n"] for plan in bench.plans for case in plan.cases} == {100}
+
+
+def test_the_first_pass_keeps_to_its_share_where_calls_are_slow():
+    def answer(operation, configuration, luck):
+        return {"batch_matmul": 0.108, "share": 0.1}.get(operation.name, 0.01)
+
+    names = ("batch_matmul", "share", "svd", "qr", "eig")
+    bench = FakeBench(answer, start_seconds=0.05)
+    run_calibration(bench, Request(operations=names, effort="quick", budget_seconds=8.0), environment_of(2))
+    first = {}
+    for plan in bench.plans:
+        first.setdefault(plan.cases[0].operation.name, len(plan.cases[0].configurations))
+    assert first == {"batch_matmul": 1, "share": 1, "svd": 1, "qr": 1, "eig": 1}
+
+
 def test_a_budget_for_not_even_one_operation_is_refused():
     with pytest.raises(BadBudget, match="too short"):
         _calibrate(_steps, seconds=1.0)
@@ -128,6 +154,25 @@ def _gains(operation, configuration, luck):
     """Half the time for one thread at some operations, a tenth less at others, all in noise of 2 %."""
     best = {"svd": 0.5, "qr": 0.7, "eig": 0.9}.get(operation.name, 1.1)
     return 0.02 * (1.0 if configuration.is_default else best) * math.exp(luck.gauss(0, 0.02))
+
+
+def test_a_choice_that_led_by_luck_is_replaced_by_what_its_test_shows_to_be_better():
+    """One thread takes half the default's time while the search goes on, and 0.8 of it under test; two always 0.6."""
+
+    def answer(operation, configuration, luck):
+        exploring = len(bench.plans[-1].cases[0].configurations) > 1
+        ratios = {1: 0.5 if exploring else 0.8, 2: 0.6}
+        return 0.01 * ratios.get(configuration.blas_threads or 4, 1.0)
+
+    bench = FakeBench(answer)
+    request = Request(operations=("svd",), sizes=({"m": 100, "n": 100},), budget_seconds=60.0)
+    entries, _, _ = run_calibration(bench, request, environment_of(4))
+
+    assert [(one.status, one.choice.blas_threads) for one in entries] == [
+        (Status.TUNED, 1),
+        (Status.TUNED, 2),
+    ]
+    assert [one.evidence.speedup for one in entries] == pytest.approx([1 / 0.8, 1 / 0.6])
 
 
 NAMES = ("svd", "qr", "eig", "eigh", "solve")

@@ -20,6 +20,9 @@ SURE = 2.0
 LUCK = 0.004
 """Standard deviation between processes that is assumed: memory layout and the like, in log-ratio."""
 
+OFTEN = 16
+"""Pairs that are enough for a configuration to lead, however often others were measured."""
+
 LEAST_SCATTER = 0.003
 """Of pairs, in log-ratio."""
 
@@ -113,6 +116,10 @@ class TrialEvidence:
         """Log-ratio that it hardly falls below."""
         return self.estimate(configuration) - SURE * self.doubt(configuration)
 
+    def best_pair(self, configuration: Configuration) -> float:
+        """Lowest log-ratio of all its pairs."""
+        return min(min(pair_log_ratios(pairs)) for pairs in self._groups(configuration)[0])
+
     def pairs(self, configuration: Configuration) -> int:
         """Pairs in which it was timed."""
         return sum(len(visit.pairs) for visit in self.visits[configuration])
@@ -146,8 +153,8 @@ class TrialEvidence:
         )
 
     def _well_known(self) -> list[Configuration]:
-        """The candidates measured at least half as often as any: of the others only the lucky would lead."""
-        most = max(map(self.pairs, self.candidates), default=0)
+        """The candidates measured half as often as any, or often: of the others only the lucky would lead."""
+        most = min(2 * OFTEN, max(map(self.pairs, self.candidates), default=0))
         return [one for one in self.candidates if 2 * self.pairs(one) >= most]
 
     def _summary(self, configuration: Configuration) -> tuple[float, int, int, bool]:

@@ -9,12 +9,13 @@ measured again.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from math import log1p, log2
+from math import inf, log1p, log2
 
 import numpy as np
 from optuna.trial import Trial
 
-from autotune.model.catalogue import Family
+from autotune.bench import ladder
+from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.measurement import Case, Measurement, Session
 from autotune.model.operation import Operation
@@ -35,6 +36,8 @@ WHOLE = 24
 """Points up to which a space is measured whole."""
 BATCH = 8
 """Configurations in one step of a large space, without the default."""
+CALLS_OF_DEFAULT, CALLS_OF_CANDIDATE = 4, 5
+"""Calls of a first process, at least: first calls, warm-up, one pair and what is discarded. For planning only."""
 STEPS, PATIENCE = 12, 3
 """Batches that the study proposes at most; steps without a gain after which proposals, and then the surroundings,
 are left. In a space of up to 127 points: two more batches, and one more step, each time that there are twice as
@@ -59,6 +62,10 @@ RACES = ((16, 4), (12, 4), (8, 6), (6, 8), (4, 10), (3, 12), (3, 16))
 """(configurations, pairs of each) of each race, from many and few to few and many; each in a fresh process."""
 FEW, FEW_ERRORS = 4, 2.0
 """Below so many pairs of one of many configurations its doubt counts so many times: one slow pair moves them all."""
+PLAYOFFS = ((4, 16),) * 4
+"""The same for those that the races could not tell apart, before the test's own data begins."""
+SPOILED = 12
+"""Below so many pairs a configuration may be as good as its best pair: a slow one in a few hides it."""
 KNOB_PAIRS = 8
 """Sizes at which a knob's effect is tested."""
 QUIET_CANDIDATES, QUIET_PAIRS = 6, 6
@@ -99,14 +106,24 @@ class Exploration:
         seed: int,
         lessons: Sequence[Profile] = (),
         seen: Seen,
+        seconds: float = inf,
     ) -> None:
-        """`operations` are the sizes that there is time for; what is known from elsewhere is tried first."""
+        """Begin with the sizes that there is time for, and what is known from elsewhere.
+
+        The first process of all sizes together should take `seconds` at most: of slow calls it tries fewer candidates.
+        """
         self.item = item
         self._environment = environment
         self._seen = seen
         self._sizes = {
             one: _SizeSearch(
-                item, one, environment=environment, capacity=capacity, seed=seed, lessons=lessons
+                item,
+                one,
+                environment=environment,
+                capacity=capacity,
+                seed=seed,
+                lessons=lessons,
+                first_batch=candidates_within(item.kind, one, seconds / len(operations)),
             )
             for one in operations
         }
@@ -150,6 +167,12 @@ class Exploration:
         best = min(others, key=evidence.estimate, default=DEFAULT)
         return best if best != DEFAULT and evidence.estimate(best) < -2 * log1p(MARGIN) else DEFAULT
 
+    def rival(self, operation: Operation, tried: Iterable[Configuration]) -> Configuration:
+        """The one of a size that surely seems best of those that were not put to the test; else the default."""
+        evidence, tested = self._sizes[operation].evidence, set(tried)
+        others = [one for one in evidence.candidates if one not in tested]
+        return min(others, key=lambda one: evidence.estimate(one) + evidence.doubt(one), default=DEFAULT)
+
     def _step(self, batches: Mapping[Operation, Sequence[Configuration]], pairs: int) -> Step:
         cases = (Case(operation=one, configurations=tuple(batch)) for one, batch in batches.items())
         if self.item.pairs is not None:  # where a pair costs two processes, a step takes fewer of them
@@ -171,7 +194,7 @@ class Exploration:
         wanted = crossings(self.evidence)
         if batches := _filled({one.operation: one.cross(wanted.get(one.operation, ())) for one in sizes}):
             yield self._step(batches, CROSSING_PAIRS)
-        for count, pairs in RACES:
+        for count, pairs in (*RACES, *PLAYOFFS):
             if batches := _filled({one.operation: one.racers(count) for one in sizes}):
                 yield self._step(batches, pairs)
         if batches := _filled({one.operation: one.without_knobs() for one in sizes}):
@@ -180,6 +203,29 @@ class Exploration:
             batches = _filled({one.operation: one.leaders(QUIET_CANDIDATES) for one in sizes})
             if batches:
                 yield replace(self._step(batches, QUIET_PAIRS), quiet=True)
+
+
+def candidates_within(kind: Kind, operation: Operation, seconds: float) -> float:
+    """Number of candidates that a first process can time in so many seconds, as the ladder estimates; at least one.
+
+    Without a limit for a user's function, whose time only a call would tell.
+    """
+    if kind.family is Family.USER:
+        return inf
+    calls = seconds / ladder.seconds_of(kind, operation)
+    return max(1.0, (calls - CALLS_OF_DEFAULT) / CALLS_OF_CANDIDATE)
+
+
+def least_seconds(kind: Kind, operation: Operation, usable_cpus: int) -> float:
+    """Seconds that the default and one candidate take at least in a first process; 0 for a user's function.
+
+    The ladder's estimate is that of two CPUs. More of them are taken to be faster by their number, so that no size is
+    thought too slow that is not.
+    """
+    if kind.family is Family.USER:
+        return 0.0
+    calls = CALLS_OF_DEFAULT + CALLS_OF_CANDIDATE
+    return calls * ladder.seconds_of(kind, operation) * 2 / max(2, usable_cpus)
 
 
 def by_operation(session: Session) -> dict[Operation, list[Measurement]]:
@@ -214,6 +260,7 @@ class _SizeSearch:
         capacity: Capacity | None,
         seed: int,
         lessons: Sequence[Profile],
+        first_batch: float,
     ) -> None:
         usable_cpus = environment.usable_cpus
         grid = item.grid or space(
@@ -236,10 +283,13 @@ class _SizeSearch:
             suggested = suggestions(lessons, operation, usable_cpus)
             grid = widened(grid, suggested)
             near = (nearest(grid, one) for one in suggested)
-            first = dict.fromkeys([*(point for point in near if point is not None), *grid.corners()])
+            corners = sorted(grid.corners(), key=lambda point: _order(setting(grid, point), usable_cpus))
+            first = dict.fromkeys([*(point for point in near if point is not None), *corners])
+            self._untried = list(dict.fromkeys([*first, *range(len(grid.points))])) if _small(grid) else []
             self._study = Study(grid, seed=seed, first=list(first)[:BATCH], name=str(operation))
             elsewhere = proved(lessons, operation, usable_cpus)
             self._proved = {setting(grid, p) for one in elsewhere if (p := nearest(grid, one)) is not None}
+        self._first_batch = first_batch
         self._open: dict[Configuration, list[Trial]] = {}
         self._best = 0.0
         self._steps = self._idle = 0
@@ -267,21 +317,26 @@ class _SizeSearch:
         return max(0.0, min(best - others, -others), unseen)
 
     def ask(self, hints: Sequence[Configuration]) -> list[Configuration]:
-        """Return the next points: all of a small space; of a large one the hints, and the study's proposals."""
+        """Return the next points: all of a small space; of a large one the hints, and the study's proposals.
+
+        The first time no more than the time allows.
+        """
         if self._study is None or not self.searching:
             return []
         grid = self._study.grid
         if _small(grid):
-            return self._try(self._study, range(len(grid.points)))
+            most = BATCH if self._steps else int(min(WHOLE, self._first_batch))
+            asked, self._untried = self._untried[:most], self._untried[most:]
+            return self._try(self._study, sorted(asked))
         if not self._proposing and not self.evidence.candidates:
             return []
         if self._homing or not self._proposing:
             return self._try(self._study, self._surroundings(grid))
         near = dict.fromkeys(nearest(grid, hint) for hint in hints)
-        new = [point for point in near if point is not None and self._unknown(setting(grid, point))][
-            : BATCH // 2
-        ]
-        return self._try(self._study, [*new, *[None] * (BATCH - len(new))])
+        batch = BATCH if self._steps else int(min(BATCH, self._first_batch))
+        new = [point for point in near if point is not None and self._unknown(setting(grid, point))]
+        new = new[: batch // 2]
+        return self._try(self._study, [*new, *[None] * (batch - len(new))])
 
     def seen_without_capacity(self) -> list[Configuration]:
         """Candidates that may gain, and of which nothing is known at full capacity."""
@@ -338,19 +393,27 @@ class _SizeSearch:
         within = evidence.estimate(first) + SURE * evidence.doubt(first) - TIE
         rivals = [one for one in leaders[1:] if self._lower(one) < within]
         if self._is_unverified(first):
-            return self._again(leaders[:wanted])
+            return self._again(self._contenders(leaders, wanted))
         if not rivals and (
             len(leaders) == 1 or evidence.doubt(first) < max(TIE, -evidence.estimate(first) / 4)
         ):
             return []
-        return self._again([first, *(rivals or leaders[1:RIVALS])][:wanted])
+        return self._again(self._contenders([first, *(rivals or leaders[1:RIVALS])], wanted))
+
+    def _contenders(self, leaders: Sequence[Configuration], wanted: int) -> list[Configuration]:
+        """So many of the leaders: half of them as they seem, half as what they may be, where slow pairs hide some."""
+        seeming = list(leaders[: wanted - wanted // 2])
+        rest = [one for one in leaders if one not in seeming]
+        return [*seeming, *sorted(rest, key=self._lower)[: wanted // 2]]
 
     def _lower(self, one: Configuration) -> float:
         """Log-ratio that a configuration hardly falls below."""
         evidence = self.evidence
         assert self._study is not None
-        few = evidence.pairs(one) < FEW and not _small(self._study.grid)
-        return evidence.estimate(one) - (FEW_ERRORS if few else 1.0) * SURE * evidence.doubt(one)
+        large = not _small(self._study.grid)
+        few = evidence.pairs(one) < FEW and large
+        lower = evidence.estimate(one) - (FEW_ERRORS if few else 1.0) * SURE * evidence.doubt(one)
+        return min(lower, evidence.best_pair(one)) if large and evidence.pairs(one) < SPOILED else lower
 
     def _is_unverified(self, leader: Configuration) -> bool:
         """Did one of many configurations become the leader by a single process, which may have been its luck?"""
@@ -416,8 +479,10 @@ class _SizeSearch:
 
     def _worthwhile(self) -> bool:
         """Is another step worth its time? First the study proposes, then the leader's surroundings are seen."""
-        if self._study is None or _small(self._study.grid):
+        if self._study is None:
             return False
+        if _small(self._study.grid):
+            return bool(self._untried)
         best = min(map(self.evidence.estimate, self.evidence.candidates), default=0.0)
         self._idle = 0 if best < self._best - TIE else self._idle + 1
         self._best = min(best, self._best)
@@ -480,6 +545,11 @@ def _simplest(evidence: TrialEvidence, leader: Configuration) -> Configuration:
             if apart - (evidence.doubt(simpler) + evidence.doubt(leader)) / 2 <= TIE:
                 return _simplest(evidence, simpler)
     return leader
+
+
+def _order(one: Configuration, usable_cpus: int) -> tuple[bool, int, int]:
+    """Order in which corners are tried: all workers with one BLAS thread each first, more than the CPUs last."""
+    return one.cpus > usable_cpus, -(one.workers or 1), one.blas_threads or 1
 
 
 def _small(grid: Grid) -> bool:

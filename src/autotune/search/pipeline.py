@@ -18,7 +18,7 @@ from autotune.search.decide import OUT_OF_TIME, decide, make_bare_entry
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import TrialEvidence
-from autotune.search.explore import Exploration
+from autotune.search.explore import Exploration, least_seconds
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
 from autotune.search.sequential_test import ERROR, SHARES, candidate_error
@@ -32,6 +32,10 @@ MOST_OF_FIRST_PASS = 0.6
 """Of the time, after which operations that had no process yet stay undecided."""
 SIZE_SECONDS = 0.4
 """Least seconds of one size: its inputs, checks, warm-up, and a few pairs."""
+TOO_LONG = (
+    "Not measured: one trial of it takes about {seconds:.0f} s or more, and {allowed:.0f} s were left. Give it more "
+    "time with --budget."
+)
 BETTER = 0.015
 """Log-ratio by which another candidate has to seem faster than an accepted one to be put to the test as well."""
 UNSEEN_GAIN = -0.3
@@ -130,6 +134,8 @@ class _Calibration:
     lessons: tuple[Profile, ...]
     explorations: list[Exploration] = field(default_factory=list)
     sizes: dict[Operation, _Size] = field(default_factory=dict)
+    too_long: dict[Operation, str] = field(default_factory=dict)
+    """Sizes that are not measured, and why."""
 
     def __post_init__(self) -> None:
         self.capacity = None if self.environment.has_company else self.states
@@ -166,12 +172,13 @@ class _Calibration:
     def _first_pass(self, seconds: float) -> None:
         """One process of every operation; each gets an equal part of the time that is left."""
         end = self.clock.elapsed + seconds
+        self._set_aside()
         latest = self.clock.elapsed + MOST_OF_FIRST_PASS * self.clock.remaining
         for place, item in enumerate(self.plan.items):
             part = max(SIZE_SECONDS, (end - self.clock.elapsed) / (len(self.plan.items) - place))
             if self.clock.elapsed >= latest:
                 part = 0.0
-            operations = _within(item.operations, part)
+            operations = _within([one for one in item.operations if one not in self.too_long], part)
             exploration = Exploration(
                 item,
                 operations,
@@ -180,12 +187,21 @@ class _Calibration:
                 seed=self.clock.seed,
                 lessons=self.lessons,
                 seen=self._seen,
+                seconds=part,
             )
             self.explorations.append(exploration)
             for operation, evidence in exploration.evidence.items():
                 self.sizes[operation] = _Size(item=item, operation=operation, evidence=evidence)
             if operations and exploration.next_step is not None:
                 self._step(exploration, part)
+
+    def _set_aside(self) -> None:
+        """Find the sizes of which not even a first process fits the time."""
+        for item in self.plan.items:
+            for operation in item.operations:
+                seconds = least_seconds(item.kind, operation, self.environment.usable_cpus)
+                if seconds > self.clock.remaining:
+                    self.too_long[operation] = TOO_LONG.format(seconds=seconds, allowed=self.clock.remaining)
 
     def _unexplored(self) -> list[Exploration]:
         return [one for one in self.explorations if one.next_step is not None and one.promise > TIE]
@@ -245,6 +261,7 @@ class _Calibration:
             fewer_cpus=choice.cpus < self.environment.default_cpus(size.item.kind),
             error=candidate_error(len(size.tested)),
             seemed=seemed,
+            proved=0.0 if accepted is None else size.evidence.estimate(accepted.choice),
             weight=size.item.weight,
             most_processes=size.item.most_processes or MOST_PROCESSES,
             pairs=size.item.pairs,
@@ -296,8 +313,17 @@ class _Calibration:
                 exploration = self._exploration_of(size)
                 tried = [one.choice for one in size.tested]
                 self._put_to_test(size, exploration.runner_up(size.operation, tried))
-        if not size.under_test:
-            yield from self._settle([size.operation])
+        if size.under_test:
+            return
+        yield from self._settle([size.operation])
+        if candidate.verdict is Verdict.ACCEPTED and not self.environment.neighbours:
+            self._challenge(size)
+
+    def _challenge(self, size: _Size) -> None:
+        """Put to the test what now seems faster than the accepted choice by far, which had led by luck."""
+        rival = self._exploration_of(size).rival(size.operation, [one.choice for one in size.tested])
+        if not rival.is_default:
+            self._put_to_test(size, rival)
 
     def _explore_further(self) -> Iterator[Entry]:
         """One more step where the expected improvement is largest; a better leader goes to the test."""
@@ -335,8 +361,9 @@ class _Calibration:
             size = self.sizes.get(operation)
             if size is None:
                 item = self.plan.item_of(operation)
+                reason = self.too_long.get(operation, OUT_OF_TIME)
                 entry = make_bare_entry(
-                    operation, item.kind, self.environment, status=Status.UNDECIDED, reason=OUT_OF_TIME
+                    operation, item.kind, self.environment, status=Status.UNDECIDED, reason=reason
                 )
             elif size.entry is None:
                 entry = size.entry = self._entry(size, ())
