@@ -39,7 +39,7 @@ def profile(fresh, monkeypatch):
     state.initial_reductions = False
 
 
-def counts_inside(call):
+def counts_inside(call, most=200):
     """The BLAS count that a call runs with, seen by a thread while it runs."""
     seen, over = set(), threading.Event()
     get = blas.loaded()[0].get
@@ -50,7 +50,7 @@ def counts_inside(call):
 
     thread = threading.Thread(target=look)
     thread.start()
-    for _ in range(200):
+    for _ in range(most):
         call()
         if 1 in seen:
             break
@@ -66,9 +66,9 @@ def test_a_call_runs_with_its_threads_and_the_count_is_back_afterwards():
     with autotune.apply():
         assert 1 in counts_inside(lambda: np.linalg.qr(large))
         assert 1 in counts_inside(lambda: large @ large)
-        assert counts_inside(lambda: np.linalg.inv(A)) == {before}
+        assert counts_inside(lambda: np.linalg.inv(A), most=30) == {before}
         assert blas.current() == before
-    assert counts_inside(lambda: np.linalg.qr(large)) == {before}
+    assert counts_inside(lambda: np.linalg.qr(large), most=30) == {before}
 
 
 @several_threads
