@@ -2,7 +2,7 @@
 
     python scripts/check_outcomes.py FILE...
 
-Each FILE is what `pytest --outcomes FILE` wrote. `scripts/test` calls it with those of its runs. A test may be skipped
+Each FILE is what `pytest --outcomes FILE` wrote, the first one in a run with everything on. A test may be skipped
 for what a machine lacks, such as a browser, a second CPU or a right.
 """
 
@@ -24,17 +24,14 @@ PROVIDED = re.compile(
 
 
 def skipped_everywhere(texts: Iterable[str]) -> dict[str, str]:
-    """Return the tests that were skipped in each of these outcomes where they appear, with their first reason."""
-    passed: set[str] = set()
-    skipped: dict[str, str] = {}
-    for line in (line for text in texts for line in text.splitlines()):
-        outcome, _, rest = line.partition(" ")
-        name, _, reason = rest.partition(": ") if outcome == "skipped" else (rest, "", "")
-        if outcome == "passed":
-            passed.add(name)
-        else:
-            skipped.setdefault(name, reason)
-    return {name: reason for name, reason in skipped.items() if name not in passed}
+    """Return the tests that the first of these runs skipped and none passed, with the first run's reason.
+
+    Tests that only a later run has, such as those of an empty set of parameters, are not judged.
+    """
+    first, *others = (text.splitlines() for text in texts)
+    passed = {line.removeprefix("passed ") for lines in (first, *others) for line in lines if line[:1] == "p"}
+    skipped = (line.removeprefix("skipped ").partition(": ") for line in first if line[:1] == "s")
+    return {name: reason for name, _, reason in skipped if name not in passed}
 
 
 def main(paths: list[str]) -> int:

@@ -31,3 +31,10 @@ def test_a_test_that_ran_nowhere_fails_with_its_reason(judged, capsys):
 
 def test_what_a_machine_cannot_have_is_allowed(judged):
     assert judged(NO_CORE, "passed tests/a.py::test_one\n") == 0
+
+
+def test_what_only_a_later_run_has_is_not_judged(judged):
+    assert (
+        judged("passed tests/a.py::test_one\n", "skipped tests/a.py::test_one[NOTSET]: AUTOTUNE_NATIVE=0.\n")
+        == 0
+    )
