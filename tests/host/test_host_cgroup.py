@@ -198,3 +198,20 @@ def test_no_content_of_these_files_raises(mounts, membership, limit):
         assert size is None or size > 0
         cgroup.cpus(found)
         cgroup.nodes(found)
+
+
+def test_the_time_that_quotas_took_is_that_of_the_group_where_it_is_most(tree):
+    root = tree(
+        f"{UNIFIED}sys/fs/cgroup/a/cpu.stat: usage_usec 9 throttled_usec 7\n"
+        "sys/fs/cgroup/a/b/cpu.stat: throttled_usec 5"
+    )
+    for path, text in (
+        ("a", "usage_usec 9\nthrottled_usec 2500000\n"),
+        ("a/b", "throttled_time 1500000000\nx\n"),
+    ):
+        (root / "sys/fs/cgroup" / path / "cpu.stat").write_text(text)
+    assert cgroup.throttled_seconds(cgroup.folders(str(root))) == 2.5
+
+
+def test_without_a_word_about_quotas_they_took_no_time(tree):
+    assert cgroup.throttled_seconds(cgroup.folders(str(tree(f"{UNIFIED}sys/fs/cgroup/cpu.max: 1 1")))) == 0.0

@@ -50,6 +50,16 @@ def quota(found: Folders) -> float | None:
     return min(limits, default=None)
 
 
+def throttled_seconds(found: Folders) -> float:
+    """Seconds for which a quota has paused threads so far, in the group where they are most; 0 if none says so."""
+    most = 0.0
+    for folder in _each(found["cpu"]):
+        stat = _numbers(f"{folder}/cpu.stat")
+        # microseconds in version 2, nanoseconds in version 1
+        most = max(most, stat.get("throttled_usec", 0) * 1e-6, stat.get("throttled_time", 0) * 1e-9)
+    return most
+
+
 def cpus(found: Folders) -> frozenset[int] | None:
     """CPUs that the cpuset allows; None where no cpuset says."""
     return _allowed(found, CPUS)
@@ -78,11 +88,16 @@ def _left(folder: str) -> int | None:
     used = whole(read(f"{folder}/memory.current") or read(f"{folder}/memory.usage_in_bytes") or "")
     if limit is None or used is None or not 0 < limit < 2**60:
         return None
-    lines = (line.split() for line in (read(f"{folder}/memory.stat") or "").splitlines())
-    stat = {fields[0]: whole(fields[1]) or 0 for fields in lines if len(fields) == 2}
+    stat = _numbers(f"{folder}/memory.stat")
     # version 1 counts descendants in the names with "total_" only
     cache = sum(stat.get(f"total_{name}", stat.get(name, 0)) for name in ("inactive_file", "active_file"))
     return max(0, limit - used + cache)
+
+
+def _numbers(path: str) -> dict[str, int]:
+    """Return the numbers of a file of lines such as `nr_throttled 12`, by name."""
+    lines = (line.split() for line in (read(path) or "").splitlines())
+    return {fields[0]: whole(fields[1]) or 0 for fields in lines if len(fields) == 2}
 
 
 def _share(most: str, period: str) -> list[float]:

@@ -83,7 +83,7 @@ def run_recorded(
         raise UnsupportedPlatform(NEEDS_PROCESSES)
     with tempfile.TemporaryDirectory(prefix="autotune-recording-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        watched = Surroundings(began=monotonic(), throttled=throttled_seconds())
+        watched = Surroundings(began=monotonic(), throttled=_throttled_seconds())
         stopped: list[Recording] = []
 
         def end_recording() -> None:
@@ -122,25 +122,15 @@ def _recording(
         cpu_seconds=cpu_seconds or sum(process.cpu_seconds for process in collected.processes),
         processes=collected.processes,
         without_autotune=collected.without_autotune,
-        throttled_seconds=max(0.0, throttled_seconds() - watched.throttled),
+        throttled_seconds=max(0.0, _throttled_seconds() - watched.throttled),
         usable_cpus=usable,
         limit=str(limit),
         is_complete=status is not None,
     )
 
 
-def throttled_seconds() -> float:
-    """Return for how long quotas have paused threads of this process's control groups so far; 0 if none says so."""
-    most = 0.0
-    for folder in (folder for chain in cgroup.folders()["cpu"] for folder in chain):
-        try:
-            lines = Path(folder, "cpu.stat").read_text(encoding="ascii").splitlines()
-        except (OSError, ValueError):
-            continue
-        values = dict(line.split() for line in lines if len(line.split()) == 2)
-        micro, nano = values.get("throttled_usec"), values.get("throttled_time")
-        most = max(most, int(micro or 0) * 1e-6, int(nano or 0) * 1e-9)
-    return most
+def _throttled_seconds() -> float:
+    return cgroup.throttled_seconds(cgroup.folders())
 
 
 @contextmanager
