@@ -1,5 +1,6 @@
 """apply(learn=True): calls without an entry are learned about, within the rules of the process."""
 
+import gc
 import json
 import os
 
@@ -15,7 +16,7 @@ from autotune.model.configuration import Configuration
 from autotune.profiles import folders, learned_choices, profile_files
 from autotune.runtime.applied import write_demand
 from autotune.runtime.guard import Guard
-from autotune.runtime.learner import Learner
+from autotune.runtime.learner import Learner, LearningCalls
 from autotune.runtime.process_state import state
 
 pytestmark = [needs_core, pytest.mark.usefixtures("fresh")]
@@ -243,3 +244,18 @@ def test_what_was_learned_is_left_for_calibrations_and_the_daemon():
     (file,) = folders.spool()[0].iterdir()
     assert [row["operation"] for row in json.loads(file.read_text())["calls"]] == ["qr"]
     assert state.learned == []
+
+
+@several_threads
+def test_what_was_learned_about_is_let_go_when_learning_ends():
+    def alive():
+        gc.collect()
+        return sum(isinstance(each, LearningCalls) for each in gc.get_objects())
+
+    before, large = alive(), np.ones((200, 200))
+    for _ in range(3):
+        with autotune.apply(learn=True):
+            for _ in range(3):
+                large @ large
+            assert alive() > before
+    assert alive() == before

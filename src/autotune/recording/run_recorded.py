@@ -94,6 +94,7 @@ def run_recorded(
 
         timer = Timer(stop_after, end_recording) if stop_after is not None else None
         with _passing_signals() as pids:
+            # not by controls.supervise, which gives a command a session of its own: this one keeps the terminal
             streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL if is_silent else None)
             process = subprocess.Popen(list(words), env={**environ, **variables(name)}, **streams)  # noqa: S603 - the user's own
             pids.append(process.pid)

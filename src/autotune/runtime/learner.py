@@ -134,3 +134,9 @@ class Learner:
         for learning in list(self._learning):
             learning.pairing.abandon()
             learning.calls.trial = 0
+
+    def release(self) -> None:
+        """Let go of the calls: they and their lessons refer to each other, and the core's objects know no collector."""
+        for learning in self._learning:
+            if learning.calls.watched is learning:
+                learning.calls.watched = None

@@ -115,6 +115,8 @@ class PerCall:
         if self._core is not None:
             self._core.watch_calls(None)
             self._core.blas_spins(0)
+        if self.learner is not None:
+            self.learner.release()
         blas.end_switching()
 
     def summary(self) -> str:
