@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, Layout, Range
+from autotune.model.operation import DTYPES
 from autotune.native import core
 
 CORE = core()
@@ -19,7 +20,7 @@ def loops_cut(*, elements=128, chunk=64, workers=4, reductions=False):
     loops = ArrayLoops(CORE)
     assert loops.install() is None
     for kind in [*CLASSES, "reductions"]:
-        for dtype in ("float64", "float32"):
+        for dtype in DTYPES:
             for layout in Layout:
                 loops.plan(kind, dtype, layout, [Range(elements, chunk, workers)])
     CORE.reductions(reductions)

@@ -17,6 +17,7 @@ class Knob(StrEnum):
     METHOD = "method"
     PLACEMENT = "placement"
     ALLOCATOR = "allocator"
+    WAIT = "wait"
 
 
 class Method(StrEnum):
@@ -52,6 +53,15 @@ class Allocator(StrEnum):
     RETAIN = "retain"
 
 
+class Wait(StrEnum):
+    """Behaviour of idle threads of BLAS and OpenMP in a command that is tuned as a whole."""
+
+    SLEEP = "sleep"
+    """They sleep soon, and leave the CPUs to other threads."""
+    SPIN = "spin"
+    """They spin for as long as their library allows, and are there at once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """A value for each knob. None leaves a knob untouched; Configuration() is plain NumPy.
@@ -75,6 +85,8 @@ class Configuration:
     """CPUs that the workers run on; the CPUs hold all of them."""
     allocator: Allocator | None = None
     """Handling of large freed blocks by glibc."""
+    wait: Wait | None = None
+    """Behaviour of idle threads, set by variables of the environment."""
 
     @property
     def is_default(self) -> bool:
@@ -125,6 +137,8 @@ def configuration(values: dict[str, int | str]) -> Configuration:
                 known[name] = Placement(str(value))
             case Knob.ALLOCATOR:
                 known[name] = Allocator(str(value))
+            case Knob.WAIT:
+                known[name] = Wait(str(value))
             case _:
                 if type(value) is not int or not 1 <= value < 2**53:
                     raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")

@@ -163,6 +163,8 @@ class Candidate:
     """Log-ratio that exploration saw."""
     proved: float = 0.0
     """Log-ratio of another choice that was accepted: only what goes beyond it is gained."""
+    thrift: float = 0.0
+    """Log-ratio by which it saves CPU seconds, where these are the objective."""
     weight: float = 1.0
     most_processes: int = MOST_PROCESSES
     pairs: int | None = None
@@ -217,7 +219,8 @@ class Candidate:
     def expected_gain(self, capacity: Capacity | None) -> float:
         """Weighted gain in log-ratio, as far as is known."""
         value = self.findings(capacity).log_ratio if len(self.visits) > 1 else None
-        return self.weight * max(0.0, self.proved - (self.seemed if value is None else value))
+        faster = self.proved - (self.seemed if value is None else value)
+        return self.weight * max(0.0, self.thrift or faster)
 
     def processes_left(self, capacity: Capacity | None) -> float:
         """About how many more processes it takes, those that happen to count for nothing among them."""

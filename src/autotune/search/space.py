@@ -6,7 +6,7 @@ from math import ceil
 from types import MappingProxyType
 
 from autotune.model.catalogue import IN_PROCESSES, Family, Kind
-from autotune.model.configuration import Allocator, Configuration, Knob, Method, configuration
+from autotune.model.configuration import Allocator, Configuration, Knob, Method, Wait, configuration
 from autotune.model.operation import Operation
 from autotune.search.search_grid import Grid, Point, Value
 
@@ -21,7 +21,8 @@ MOST_SLICES = 64
 as two."""
 
 ANYWHERE = "anywhere"
-"""A point's value for no placement. It sorts before the others, so that a grid's first corners are without one."""
+"""A point's value for no placement, and for idle threads that wait as they like. It sorts before the others, so that a
+grid's first corners are without one."""
 
 POOLS = {Knob.BLAS_THREADS, Knob.OPENMP_THREADS}
 """Knobs that are thread counts of libraries, all of which start with the same count."""
@@ -145,6 +146,8 @@ def _values(
             return (Allocator.RETAIN.value,)
         case Knob.PLACEMENT:
             return (ANYWHERE, *placements)
+        case Knob.WAIT:
+            return (ANYWHERE, *(wait.value for wait in Wait))
 
 
 def _sparse_counts(usable_cpus: int) -> tuple[int, ...]:
