@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from autotune.model.entry import Entry
 
-FORMAT = 5
+FORMAT = 6
 _RULE = FileRule(max_bytes=2**26)
 _OLD_SECONDS = 30 * 86400
 """A copy as old as this is deleted when another is written; one still in use is made again in a blink."""

@@ -102,6 +102,20 @@ class Resolution:
         return f"{covered}; {refused} are not used, for the reasons that explain() gives."
 
     @property
+    def outdated(self) -> str | None:
+        """A sentence about this host's profiles for another NumPy or BLAS; None once there are some for this."""
+        files = {one.path: one.outdated for one in self.refusals if one.outdated}
+        if not files or any(
+            group.level in {Level.EXPLICIT, Level.HOST, Level.STALE} for group in self.copy.all_groups()
+        ):
+            return None
+        verb = "profile of this host is" if len(files) == 1 else "profiles of this host are"
+        return (
+            f"{len(files)} {verb} for {', '.join(sorted(set(files.values())))}, and this Python has another: calls run "
+            'as plain NumPy. `autotune calibrate` measures again; the guide "After an upgrade" says more.'
+        )
+
+    @property
     def refusals(self) -> tuple[Refusal, ...]:
         """Every file and entry that is not used, with its reason."""
         return self.copy.refusals()
