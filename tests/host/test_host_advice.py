@@ -189,4 +189,5 @@ def test_a_container_without_locks_or_a_lasting_name_and_with_renumbered_cpus():
     renumbered = Allocation(usable_cpus=2, affinity_cpus=2)
     sentences = said(machine, renumbered, has_semaphores=False, has_lasting_identity=False)
     words = ("lxcfs", "/dev/shm", "AUTOTUNE_HOST_ID")
+    assert renumbered.is_renumbered
     assert all(word in sentence for word, sentence in zip(words, sentences, strict=True))

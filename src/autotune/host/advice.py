@@ -193,7 +193,7 @@ def _structure(machine: Machine, allocation: Allocation) -> list[str]:
             f"threads than physical cores ({allocation.counts.physical_cores} here). `autotune calibrate` tries both; "
             "nothing else is to be done."
         )
-    if allocation.affinity_cpus and machine.cpus and not allocation.cpus:
+    if machine.cpus and allocation.is_renumbered:
         said.append(
             "The numbers of this process's CPUs are not those that the system lists (a container with lxcfs): where "
             "they lie is unknown, and the load of others is seen for all CPUs together. Calibrate in quiet."
