@@ -30,7 +30,7 @@ Page = tuple[str, click.Context]
 
 def main(words: list[str]) -> int:
     """Print the names of the pages, or write everything into a folder."""
-    pages = list(commands("autotune", click.Context(program, info_name="autotune")))
+    pages = list(commands("autotune", root()))
     if words == ["--names"]:
         print("\n".join(f"{name}.1" for name, _ in pages))
         return 0
@@ -44,6 +44,11 @@ def main(words: list[str]) -> int:
     for shell, file in COMPLETIONS.items():
         (folder / file).write_text(completion(shell), "utf-8")
     return 0
+
+
+def root() -> click.Context:
+    """Return the context of the command `autotune` itself."""
+    return click.Context(program, info_name="autotune", **program.context_settings)
 
 
 def commands(name: str, context: click.Context) -> Iterator[Page]:
@@ -70,9 +75,8 @@ def manual(name: str, context: click.Context, pages: list[str]) -> str:
     ]
     for text in paragraphs(command.help or ""):
         lines += block(text)
-    options = [
-        record for option in command.get_params(context) if (record := option.get_help_record(context))
-    ]
+    records = (option.get_help_record(context) for option in command.get_params(context))
+    options = [record for record in records if record and record[1]]  # arguments have no text
     lines += [".SH OPTIONS"] if options else []
     for names, text in options:
         lines += [".TP", f"\\fB{plain(names)}\\fP", plain(text)]
