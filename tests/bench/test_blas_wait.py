@@ -85,7 +85,7 @@ def test_a_machine_too_noisy_to_tell_keeps_the_default():
     )
 
 
-def test_a_few_turns_disturbed_change_nothing():
+def test_a_few_disturbed_turns_change_nothing():
     turns = itertools.cycle([(1.0, 1.0)] * 5 + [(3.0, 3.0)])
     assert chosen({20: lambda: next(turns)}) == BlasWait(exponent=20)
 

@@ -38,7 +38,7 @@ ROUNDS = 8
 LEAST_SETS, MOST_SETS = 2, 6
 """Sets of fresh processes."""
 MOST_TIMES = 2.0
-"""Times the time allowed after which nothing is said: calls of BLAS can take a hundred times as long while others use the CPUs."""
+"""Times the time allowed after which nothing is said: on a busy machine calls can take a hundred times as long."""
 PAUSE_SECONDS = 0.12
 """Before each turn: no threads of another process spin any longer, and the CPUs have rested for as long as before any
 other turn. A turn after a shorter pause is 10 % faster."""
