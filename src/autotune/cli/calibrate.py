@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autotune.bench.inspect_workload import describe
-from autotune.cli import messages
+from autotune.cli import calibration_messages, program_messages
 from autotune.cli.doctor import share_of_others
 from autotune.cli.options import json_option, store_option
 from autotune.cli.program import FAILED, INTERRUPTED
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from autotune.search.runner import Outcome
 
 
-@click.command(cls=WithCommand, epilog=messages.operations(CATALOGUE))
+@click.command(cls=WithCommand, epilog=program_messages.operations(CATALOGUE))
 @request_options
 @click.option(
     "--record", type=click.Path(path_type=Path, dir_okay=False), help="Keep the command's recording here."
@@ -154,7 +154,7 @@ def calibrate_allocations(
     kept: list[Kept] = []
     for turn in turns:
         if len(turns) > 1:
-            note(messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
+            note(calibration_messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
         outcome, summed = calibrate_allocation(
             turn, request, resume=resume, stored=known, others=[one.measured for one in kept]
         )
@@ -172,7 +172,7 @@ def forewarn(request: Request) -> None:
     """Warn of a small CPU quota and of a busy machine, before time is spent on measuring."""
     quota = cgroup.quota(cgroup.folders())
     if quota is not None and quota < 1:
-        note(messages.small_quota(quota))
+        note(calibration_messages.small_quota(quota))
     if not request.neighbours:
         for warning in noise(share_of_others(detect()[1])):
             note(warning)
@@ -249,5 +249,5 @@ def calibrate_allocation(
         outcome = calibrate_machine(request, report=log, resume=resume, relatives=[*others, *stored])
     failures = [one.reason for one in outcome.profile.entries if one.status is Status.FAILED]
     if request.workload is not None and failures and len(failures) == len(outcome.profile.entries):
-        raise BadWorkload(messages.workload_failed(request.workload.name, failures[0]))
+        raise BadWorkload(calibration_messages.workload_failed(request.workload.name, failures[0]))
     return outcome, summary(outcome.profile, stored, log.tried)
