@@ -1,6 +1,5 @@
 """A real daemon of a user that exists for one test only."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,8 +13,9 @@ from autotune.daemon.sensors import fingerprint
 from autotune.daemon.state import DaemonState, save_state
 from autotune.errors import NoDaemon
 from autotune.host.identity import short_host_id
-from autotune.model.policy import SPOOL_FORMAT
+from autotune.model.catalogue import operation
 from autotune.profiles import folders
+from support.spool_files import spool_text
 
 ANY_LOAD = "idle: {start_below: 1000, start_waiting: 2, stop_above: 2000, quiet_seconds: 0.1}\n"
 """Idle whatever else runs on this machine."""
@@ -92,10 +92,9 @@ class Daemon:
 
     def in_a_trial(self):
         """Leave the request of a program without an entry, and wait until its trials run; the daemon's whole family."""
-        calls = {"operation": "qr", "dtype": "float64", "sizes": {"m": 777, "n": 777}, "calls": 1000}
         folder = self.spool
         folder.mkdir(exist_ok=True)
-        (folder / ".1.json").write_text(json.dumps({"format": SPOOL_FORMAT, "calls": [calls]}), "utf-8")
+        (folder / ".1.json").write_text(spool_text({operation("qr", n=777): 1000}), "utf-8")
         (folder / ".1.json").rename(folder / "1.json")
         self.process.send_signal(signal.SIGHUP)  # it looks at once
         self.until(self.measuring)

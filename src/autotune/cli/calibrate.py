@@ -19,7 +19,7 @@ from autotune.cli.program_calibration import (
     for_program,
     gain_of,
     recorded_program,
-    spool_weights,
+    weigh_by_spool,
 )
 from autotune.cli.progress import progress
 from autotune.cli.request_options import interrupted_request, make_request, request_options
@@ -29,8 +29,8 @@ from autotune.cli.write_outcome import Kept, keep, place, tell
 from autotune.controls.affinity import confined
 from autotune.errors import BadWorkload
 from autotune.host import cgroup
-from autotune.host.advice import noise
 from autotune.host.detect import detect
+from autotune.host.machine_warnings import noise
 from autotune.host.shares import PROCESSES
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Status
@@ -133,7 +133,7 @@ def calibrate(
     if program is not None:
         request = for_program(request, program)
     elif not request.operations and workload is None:
-        request = replace(request, weights=spool_weights())
+        request = weigh_by_spool(request)
     if resume:
         request = interrupted_request(journal_within(allocations_of(cpus)[0]), request)
     kept, finished = calibrate_allocations(request, output, resume=resume, store=store)

@@ -17,9 +17,9 @@ from autotune.cli.terminal import print_json, print_lines
 from autotune.controls import wait_policy
 from autotune.errors import AutotuneError
 from autotune.host import pressure, shares
-from autotune.host.advice import SHARED_MEMORY, THREAD_COUNTS, advice
 from autotune.host.detect import detect
 from autotune.host.identity import governor, has_lasting_identity, host_id, kernel
+from autotune.host.machine_warnings import SHARED_MEMORY, THREAD_COUNTS, machine_warnings
 from autotune.host.numeric_libraries import libraries as find_libraries
 from autotune.host.numeric_libraries import software as find_software
 from autotune.model import units
@@ -101,7 +101,7 @@ def examine_this_machine() -> Diagnosis:
     """Examine the machine, its load, the libraries and the settings."""
     machine, allocation = detect()
     libraries = load_libraries()
-    warnings = advice(
+    warnings = machine_warnings(
         machine,
         allocation,
         libraries,
@@ -128,7 +128,9 @@ def examine_recording(root: Path) -> Diagnosis:
     """Examine the recording of another computer."""
     machine, allocation = detect(root)
     return Diagnosis(
-        machine=machine, allocation=allocation, warnings=advice(machine, allocation, governor=governor(root))
+        machine=machine,
+        allocation=allocation,
+        warnings=machine_warnings(machine, allocation, governor=governor(root)),
     )
 
 

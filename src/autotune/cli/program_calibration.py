@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,19 +158,11 @@ def gain_of(
     )
 
 
-def spool_weights() -> Mapping[str, float]:
-    """Return how much each operation counts by what programs have called here: its part of the work in the spool."""
-    from autotune.daemon.spool import peek_spool
-    from autotune.model.catalogue import CATALOGUE
-    from autotune.profiles import folders
+def weigh_by_spool(request: Request) -> Request:
+    """Let operations that programs have called here count more."""
+    from autotune.daemon.spool import spool_weights
 
-    spool, _ = folders.spool()
-    work: dict[str, float] = {}
-    for operation, calls in peek_spool(spool).items():
-        kind = CATALOGUE[operation.name]
-        work[operation.name] = work.get(operation.name, 0.0) + calls * kind.work_of(operation)
-    total = sum(work.values())
-    if not total:
-        return {}
-    note(calibration_messages.weighted_by_spool(len(work)))
-    return {name: 1 + len(work) * value / total for name, value in work.items()}
+    weights = spool_weights()
+    if weights:
+        note(calibration_messages.weighted_by_spool(len(weights)))
+    return replace(request, weights=weights)
