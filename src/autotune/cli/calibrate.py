@@ -26,7 +26,7 @@ from autotune.cli.request_options import interrupted_request, make_request, requ
 from autotune.cli.store_warm_starts import Log, relatives, summary
 from autotune.cli.terminal import note
 from autotune.cli.write_outcome import Kept, keep, place, tell
-from autotune.controls.affinity import confined
+from autotune.controls.placement import confined
 from autotune.errors import BadWorkload
 from autotune.host import cgroup
 from autotune.host.detect import detect

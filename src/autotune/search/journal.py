@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from autotune.bench.protocol import Bench
 from autotune.bench.selftest import SelfTest
 from autotune.errors import BadDocument
 from autotune.host.identity import short_host_id
 from autotune.host.trusted_files import replace_file
 from autotune.model.codec import decode, encode
-from autotune.model.measurement import Session, TrialPlan
+from autotune.model.measurement import Bench, Session, TrialPlan
 from autotune.model.profile import Key
 from autotune.profiles.folders import state_dir
 from autotune.search.environment import Environment
