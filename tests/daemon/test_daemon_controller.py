@@ -414,7 +414,10 @@ def test_the_entries_that_programs_use_most_are_the_ones_timed(scene):
     excerpt = next(child for child in scene.launcher.children if child.arguments[0] == "excerpt")
     assert json.loads(excerpt.arguments[3]) == {
         "most": 5,
-        "used": [["qr", "float64", {"m": 100, "n": 100}], ["svd", "float64", {"m": 500, "n": 500}]],
+        "used": [
+            {"name": "qr", "sizes": {"m": 100, "n": 100}},
+            {"name": "svd", "sizes": {"m": 500, "n": 500}},
+        ],
     }
 
 
