@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE
@@ -15,6 +13,9 @@ from autotune.model.machine import Hardware
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.software import Software
+
+if TYPE_CHECKING:
+    import pytest  # benchmarks, which use this too, have none
 
 HARDWARE = Hardware(
     architecture="x86_64",
@@ -94,7 +95,7 @@ def profile(*entries: Entry, key: Key = KEY, host: str = "here") -> Profile:
     return Profile(key=key, entries=entries, provenance=provenance)
 
 
-def alone(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def alone(monkeypatch: "pytest.MonkeyPatch", folder: Path) -> None:
     """No profiles, caches or settings but those below this folder."""
     for name in ("CONFIG", "CACHE", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(folder / name.lower()))
