@@ -59,7 +59,7 @@ def inventory(folder: str) -> dict[str, Any]:
     answer: dict[str, Any] = encode(
         Inventory(
             key=site.key.digest,
-            host=site.host,
+            host=site.host or "",
             facts=_flattened(asdict(site.key)),
             watched=tuple(sorted(watched)),
             profile=str(own),
@@ -79,7 +79,7 @@ def excerpt(source: str, target: str, wanted: str) -> dict[str, Any]:
     from autotune.profiles import profile_files
 
     profile, document = profile_files.read(Path(source)), json.loads(wanted)
-    sizes = decode(tuple[Operation, ...], document["used"])
+    sizes: tuple[Operation, ...] = decode(tuple[Operation, ...], document["used"])
     used = [(operation.name, operation.dtype) for operation in sizes]
 
     def rank(entry: Entry) -> tuple[int, int, float]:

@@ -133,9 +133,10 @@ def peek_spool(folder: Path) -> dict[Operation, int]:
 
 def spool_weights() -> dict[str, float]:
     """Return how much each operation counts by what programs have called here: its part of the work in the spool."""
-    work: Counter[str] = Counter()
+    work: dict[str, float] = {}
     for called, calls in peek_spool(folders.spool()[0]).items():
-        work[called.name] += calls * CATALOGUE[called.name].work_of(called)
+        part = calls * CATALOGUE[called.name].work_of(called)
+        work[called.name] = work.get(called.name, 0.0) + part
     total = sum(work.values())
     return {name: 1 + len(work) * part / total for name, part in work.items()}
 

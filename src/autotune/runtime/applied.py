@@ -345,9 +345,10 @@ def _leave_learned(demand: "Demand") -> None:
     from autotune.host.usable_cpus import usable_cpus
     from autotune.model.codec import decode
     from autotune.model.configuration import Configuration
+    from autotune.model.operation import Operation
     from autotune.profiles import learned_choices
 
-    choices = {}
+    choices: dict[Operation, Configuration] = {}
     for learned in state.learned:
         operation = as_operation(learned.operation, learned.dtype, learned.sizes)
         if operation is not None:
