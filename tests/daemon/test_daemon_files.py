@@ -24,9 +24,10 @@ from autotune.daemon.daemon_settings import (
 from autotune.daemon.sensors import MachineSensors, is_on_battery, throttle_count
 from autotune.errors import BadDocument, ProfileError, UsageError
 from autotune.model.catalogue import operation
+from autotune.model.spool_document import FORMAT
 from autotune.profiles import folders, profile_files
 from autotune.profiles.folders import Layer
-from autotune.runtime.demand import FORMAT, Demand, leave
+from autotune.runtime.demand import Demand, leave
 
 
 @pytest.fixture

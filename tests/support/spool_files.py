@@ -4,7 +4,7 @@ import json
 
 from autotune.model.codec import encode
 from autotune.model.operation import Operation
-from autotune.runtime.demand import FORMAT, LostPairs, SpoolDocument
+from autotune.model.spool_document import FORMAT, LostPairs, SpoolDocument
 
 
 def spool_text(

@@ -20,8 +20,8 @@ from autotune.host.trusted_files import FileRule, read_file
 from autotune.model.catalogue import CATALOGUE, is_measurable
 from autotune.model.codec import decode
 from autotune.model.operation import Operation
+from autotune.model.spool_document import FORMAT, SpoolDocument
 from autotune.profiles import folders
-from autotune.runtime.demand import FORMAT, SpoolDocument
 
 MAX_BYTES = 2**18
 """Of a file: 200 rows of calls and as many dropped entries take 60 kB."""

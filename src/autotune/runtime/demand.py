@@ -1,53 +1,25 @@
 """Which operations and sizes a program calls, covered by a profile or not: counted, and left for the daemon at exit.
 
 One JSON file for each process, `<spool>/<pid>-<nanoseconds>.json`, in the spool that this computer's daemon keeps
-or in `<state folder>/spool`: a `SpoolDocument`. The program does not wait for it, and goes on if it cannot be written.
+or in `<state folder>/spool`: a `SpoolDocument` as the codec writes it. The program does not wait for it, and goes on if it cannot be written.
 """
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from autotune.model.constraints import Bounds, Quantity
 from autotune.model.operation import Operation
+from autotune.model.spool_document import FORMAT, MAX_CALLS, LostPairs, SpoolDocument
 
 if TYPE_CHECKING:
     from autotune.runtime.guard import Dropped
 
-FORMAT = 2
 MOST_ROWS = 1000
 """Different questions counted; later ones are left out."""
 
 MOST_WRITTEN = 200
 MOST_FILES = 1000
 """Files in the spool beyond which none is added: no daemon reads them."""
-MAX_CALLS = 10**9
-"""Of a row: as many as a program makes in a day at 100 us each."""
-
-Calls = Annotated[int, Bounds(1, MAX_CALLS)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LostPairs:
-    """Evidence of the live guard against an entry."""
-
-    pairs: Quantity
-    lost: Quantity
-    """Pairs of calls in which the default was faster."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpoolDocument:
-    """The file that a process leaves."""
-
-    format: int
-    calls: Mapping[Operation, Calls] = field(default_factory=dict)
-    """Calls that no entry covers, the most frequent first."""
-    used: Mapping[Operation, Calls] = field(default_factory=dict)
-    """Calls that an entry covers."""
-    dropped: Mapping[Operation, LostPairs] = field(default_factory=dict)
-    """Entries that the guard dropped."""
 
 
 class Demand:
