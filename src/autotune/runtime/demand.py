@@ -1,7 +1,8 @@
 """Which operations and sizes a program calls, covered by a profile or not: counted, and left for the daemon at exit.
 
 One JSON file for each process, `<spool>/<pid>-<nanoseconds>.json`, in the spool that this computer's daemon keeps
-or in `<state folder>/spool`: a `SpoolDocument` as the codec writes it. The program does not wait for it, and goes on if it cannot be written.
+or in `<state folder>/spool`: a `SpoolDocument` as the codec writes it. The program does not wait for it, and goes on if
+it cannot be written.
 """
 
 import os
