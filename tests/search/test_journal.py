@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_written_costs_the_memory_only(tmp_path):
 @pytest.mark.parametrize(
     "part",
     [
-        {"request": {}},
+        {"request": {"moon": 1}},
         {"request": None},
         {"environment": {"moon": 1}},
         {"self_test": {"seconds": 1.0, "moon": 1}},
