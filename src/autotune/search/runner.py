@@ -437,6 +437,7 @@ def _provenance(
     return replace(
         _made_here(here.machine),
         microarchitecture=host_microarchitecture(),
+        renumbered_cpus=here.allocation.is_renumbered,
         scrubbed=tuple(here.bench.scrubbed),
         resolution=self_test.resolution,
         capacity=self_test.capacity if capacity.best is None else capacity.best,
