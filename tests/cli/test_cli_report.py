@@ -48,6 +48,17 @@ def test_json_and_csv_hold_the_same_numbers(report):
     ] == rows
 
 
+@pytest.mark.parametrize("words", [["qr"], ["m=100"], ["qr", "n=100"]])
+def test_a_report_can_be_narrowed_to_operations_and_sizes(report, words):
+    said = json.loads(report("a.yaml", *words, "--json").stdout)["entries"]
+    assert [row["operation"] for row in said] == ["qr"]
+
+
+def test_a_report_on_what_no_profile_holds_names_the_command_that_measures_it(report):
+    result = report("a.yaml", "qr", "n=7")
+    assert (result.exit_code, "`autotune calibrate qr n=7`" in result.stderr) == (1, True)
+
+
 @pytest.mark.parametrize("table", ["machines", "trials", "points"])
 def test_other_tables_are_asked_for_by_name(report, table):
     result = report("a.yaml", "--csv", table)

@@ -29,8 +29,9 @@ from autotune.cli.write_outcome import Kept, keep, place, tell
 from autotune.controls.affinity import confined
 from autotune.errors import BadWorkload
 from autotune.host import cgroup
-from autotune.host.advice import noise
+from autotune.host.advice import isolation, noise
 from autotune.host.detect import detect
+from autotune.host.numeric_libraries import isolating_tool
 from autotune.host.shares import PROCESSES
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Status
@@ -169,7 +170,9 @@ def calibrate_allocations(
 
 
 def forewarn(request: Request) -> None:
-    """Warn of a small CPU quota and of a busy machine, before time is spent on measuring."""
+    """Warn of a small CPU quota, of another NumPy than programs have, and of a busy machine, before measuring."""
+    for warning in isolation(isolating_tool()):
+        note(warning)
     quota = cgroup.quota(cgroup.folders())
     if quota is not None and quota < 1:
         note(messages.small_quota(quota))

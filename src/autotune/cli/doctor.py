@@ -20,6 +20,7 @@ from autotune.host import pressure, shares
 from autotune.host.advice import SHARED_MEMORY, THREAD_COUNTS, advice
 from autotune.host.detect import detect
 from autotune.host.identity import governor, has_lasting_identity, host_id, kernel
+from autotune.host.numeric_libraries import isolating_tool
 from autotune.host.numeric_libraries import libraries as find_libraries
 from autotune.host.numeric_libraries import software as find_software
 from autotune.model import units
@@ -111,6 +112,7 @@ def examine_this_machine() -> Diagnosis:
         busy=share_of_others(allocation),
         has_semaphores=has_semaphores(),
         has_lasting_identity=has_lasting_identity(),
+        isolating_tool=isolating_tool(),
     )
     return Diagnosis(
         machine=machine,

@@ -4,6 +4,7 @@ import csv
 import io
 import webbrowser
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ import click
 
 from autotune.cli import messages
 from autotune.cli.in_force import in_force
-from autotune.cli.options import json_option
+from autotune.cli.options import json_option, parse_size_lists, split_words
 from autotune.cli.program import FAILED
+from autotune.cli.show import is_file, select_entries
 from autotune.cli.terminal import note, print_json
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.host.trusted_files import replace_file
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("profiles", nargs=-1, type=click.Path(path_type=Path), metavar="[PROFILE]...")
+@click.argument("words", nargs=-1, metavar="[FILE]... [OPERATION]... [NAME=N,N]...")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     help="Write the search history for optuna-dashboard.",
 )
 def report(
-    profiles: tuple[Path, ...],
+    words: tuple[str, ...],
     output: Path | None,
     show: bool,
     as_json: bool,
@@ -49,6 +51,8 @@ def report(
     optuna: Path | None,
 ) -> int:
     """Write a page of figures about the entries in force, or compare several profiles side by side.
+
+    OPERATION and NAME=N,N narrow it. With FILE the page is about the entries of this profile, used here or not.
 
     The page is one file that needs no network: speed-ups with their intervals, times over sizes, the effect of every
     knob, how near the machine's limits it comes, and how the search went, where the journal of the calibration is still
@@ -58,15 +62,24 @@ def report(
     Examples:
       autotune report --open
       autotune report before.yaml after.yaml --output compared.html
+      autotune report svd qr n=500 --output svd.html
       autotune report --csv trials > trials.csv
       autotune report --optuna history.log && optuna-dashboard history.log
     """
     if sum((output is not None or show, as_json, table is not None, optuna is not None)) > 1:
         raise UsageError(messages.ONE_FORMAT)
-    subjects = read_subjects(profiles)
+    names, texts = split_words(words)
+    files = [name for name in names if is_file(name)]
+    operations = [name for name in names if name not in files]
+    subjects = read_subjects([Path(file) for file in files])
     if not subjects:
         note(messages.NO_PROFILE)
         return FAILED
+    if operations or texts:
+        subjects = [narrow(subject, operations, parse_size_lists(texts)) for subject in subjects]
+        if not any(subject.profile.entries for subject in subjects):
+            note(messages.not_measured([*operations, *texts]))
+            return FAILED
     if as_json:
         print_json("report/1", tables(subjects))
     elif table is not None:
@@ -89,6 +102,17 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
         Subject(label=label, profile=profile, path=str(path), sessions=sessions(profile))
         for label, profile, path in zip(labels(paths), profiles, paths, strict=True)
     ]
+
+
+def narrow(subject: Subject, names: list[str], sizes: dict[str, tuple[int, ...]]) -> Subject:
+    """Keep the entries of these operations and sizes, and what their search measured."""
+    profile = select_entries(subject.profile, names, sizes)
+    kept = {entry.operation for entry in profile.entries}
+    measured = (
+        replace(one, measurements=tuple(each for each in one.measurements if each.operation in kept))
+        for one in subject.sessions
+    )
+    return replace(subject, profile=profile, sessions=tuple(measured))
 
 
 def sessions(profile: "Profile") -> "tuple[Session, ...]":

@@ -44,6 +44,8 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
         print_json("show/1", document(state, entries))
     else:
         print_in_force(state, entries)
+    if state.outdated:
+        note(state.outdated)
     if not entries:
         note(messages.NO_PROFILE if not state.entries else messages.not_measured([*names, *texts]))
         return FAILED

@@ -16,6 +16,8 @@ class Refusal(NamedTuple):
     entry: str | None
     """The operation with its sizes; None for a whole file."""
     reason: str
+    outdated: str | None = None
+    """The NumPy or BLAS that a profile was measured with, such as "NumPy 2.4"; None unless it is refused for this."""
 
 
 class Rung(NamedTuple):

@@ -366,17 +366,26 @@ def _set_variable(name: str, value: str | None) -> None:
 
 
 def _log(applied: Applied) -> None:
-    """Log one line; a program that has not loaded the logging module has no handler for it. Warn of ignored caps."""
+    """Log one line; a program that has not loaded the logging module has no handler for it.
+
+    Warn of ignored caps, and once of profiles that an upgrade has put out of use.
+    """
     for name in shares.invalid(os.environ):
         import logging
 
         from autotune.host.advice import invalid_count
 
         logging.getLogger("autotune").warning(invalid_count(name, os.environ[name]))
+    resolution = state.setting.resolution
+    outdated = None if resolution is None else resolution.outdated
+    if outdated is not None and outdated not in state.reported:
+        import logging
+
+        state.reported.add(outdated)
+        logging.getLogger("autotune").warning(outdated)
     if "logging" in sys.modules:
         import logging
 
         log = logging.getLogger("autotune")
         if log.isEnabledFor(logging.INFO):
-            resolution = state.setting.resolution
             log.info("%s%s", applied, "" if resolution is None else f" {resolution.summary}")
