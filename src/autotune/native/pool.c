@@ -7,8 +7,8 @@
  *
  * Memory order. `job` is plain data: the owner writes it before it stores the gate, and workers read it after their
  * compare-and-swap of the gate (release, acquire). What slices wrote passes the other way: before a worker's decrement
- * of the gate, and after the owner has seen nobody inside. Slices of one job pass nothing to each other. Whoever sleeps
- * is woken by a pair of words (gate and `sleepers`, gate and `owner_sleeps`) of which each side writes its own and then
+ * of the gate, and after the owner has seen no worker inside. Slices of one job pass nothing to each other. A thread that
+ * sleeps is woken by a pair of words (gate and `sleepers`, gate and `owner_sleeps`) of which each side writes its own and then
  * reads the other's. These accesses are sequentially consistent: with weaker ones both could read the old value, one
  * would sleep, and the other would not wake it. */
 #ifndef _GNU_SOURCE
