@@ -14,9 +14,8 @@ from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Provenance
 from autotune.profiles.fit import Fit, Here, Source, carried, fit, rungs, same_allocation
-from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer
-from autotune.profiles.lookup import climb
+from autotune.profiles.lookup import Level, climb
 
 HERE = Here(key=KEY, host="here")
 STALE = replace(KEY, software=replace(SOFTWARE, blas_version="0.3.30"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import profile_messages
 from autotune.cli.in_force import in_force
 from autotune.cli.options import json_option, parse_size_lists, split_words
 from autotune.cli.program import FAILED
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help=f"Where the page goes, instead of {messages.REPORT}.",
+    help=f"Where the page goes, instead of {profile_messages.REPORT}.",
 )
 @click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @json_option
@@ -67,18 +67,18 @@ def report(
       autotune report --optuna history.log && optuna-dashboard history.log
     """
     if sum((output is not None or show, as_json, table is not None, optuna is not None)) > 1:
-        raise UsageError(messages.ONE_FORMAT)
+        raise UsageError(profile_messages.ONE_FORMAT)
     names, texts = split_words(words)
     files = [name for name in names if is_file(name)]
     operations = [name for name in names if name not in files]
     subjects = read_subjects([Path(file) for file in files])
     if not subjects:
-        note(messages.NO_PROFILE)
+        note(profile_messages.NO_PROFILE)
         return FAILED
     if operations or texts:
         subjects = [narrow(subject, operations, parse_size_lists(texts)) for subject in subjects]
         if not any(subject.profile.entries for subject in subjects):
-            note(messages.not_measured([*operations, *texts]))
+            note(profile_messages.not_measured([*operations, *texts]))
             return FAILED
     if as_json:
         print_json("report/1", tables(subjects))
@@ -87,7 +87,7 @@ def report(
     elif optuna is not None:
         write_history(subjects, optuna)
     else:
-        write_page(output or Path(messages.REPORT), subjects, show=show)
+        write_page(output or Path(profile_messages.REPORT), subjects, show=show)
     return 0
 
 
@@ -136,8 +136,10 @@ def write_page(path: Path, subjects: Sequence[Subject], *, show: bool) -> None:
     try:
         replace_file(path, page(subjects).encode())
     except OSError as problem:
-        raise EnvironmentProblem(messages.not_written(path, problem.strerror or str(problem))) from problem
-    note(messages.report_written(printable(str(path))))
+        raise EnvironmentProblem(
+            profile_messages.not_written(path, problem.strerror or str(problem))
+        ) from problem
+    note(profile_messages.report_written(printable(str(path))))
     if show:
         webbrowser.open(path.resolve().as_uri())
 
@@ -145,18 +147,20 @@ def write_page(path: Path, subjects: Sequence[Subject], *, show: bool) -> None:
 def write_history(subjects: Sequence[Subject], path: Path) -> None:
     """Write a profile's history for optuna-dashboard. Raises UsageError, EnvironmentProblem."""
     if len(subjects) > 1:
-        raise UsageError(messages.ONE_HISTORY)
+        raise UsageError(profile_messages.ONE_HISTORY)
     if not subjects[0].sessions:
-        raise EnvironmentProblem(messages.NO_HISTORY)
+        raise EnvironmentProblem(profile_messages.NO_HISTORY)
     if path.exists():
-        raise UsageError(messages.exists_already(path))
+        raise UsageError(profile_messages.exists_already(path))
     from autotune.search.optuna_export import export_study
 
     try:
         count = export_study(subjects[0].profile, subjects[0].sessions, path)
     except OSError as problem:
-        raise EnvironmentProblem(messages.not_written(path, problem.strerror or str(problem))) from problem
-    note(messages.history_written(printable(str(path)), count))
+        raise EnvironmentProblem(
+            profile_messages.not_written(path, problem.strerror or str(problem))
+        ) from problem
+    note(profile_messages.history_written(printable(str(path)), count))
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -11,9 +11,8 @@ from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.policy import AGREEING_HOSTS
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer, is_same_system
-from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer
-from autotune.profiles.lookup import Refusal, Rung
+from autotune.profiles.lookup import Level, Refusal, Rung
 
 _VERSION = "key.software.blas_version"
 _CONFIRMED_BY_PLACE = {Layer.NAMED, Layer.SYSTEM, Layer.SHIPPED}

@@ -13,9 +13,8 @@ from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
 from autotune.model.allocation import Limit
 from autotune.profiles import compiled_copy
 from autotune.profiles.compiled_copy import Compiled, Group
-from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer, cache_dir, places
-from autotune.profiles.lookup import Found, Refusal, Rung, climb, refused
+from autotune.profiles.lookup import Found, Level, Refusal, Rung, climb, refused
 
 if TYPE_CHECKING:
     from autotune.model.entry import Entry

@@ -269,10 +269,11 @@ def _start_interception(setting: Setting, resolution: "Resolution") -> None:
     """Meet single calls as the setting asks for, after the former interception has ended."""
     import atexit
 
-    from autotune.runtime.demand import Demand
     from autotune.runtime.per_call import PerCall
 
     if setting.record:
+        from autotune.runtime.demand import Demand
+
         state.demand = state.process_demand = state.process_demand or Demand()
     state.overrides = {}
     state.per_call = PerCall(resolution, initial=setting.initial_threads, override=state.override)
@@ -326,16 +327,18 @@ def stop_interception() -> None:
 
 def write_demand() -> None:
     """Leave the counts of this process for the daemon, at its end."""
-    from autotune.runtime.demand import Demand, leave
-
     if state.report_folder is not None:
         from autotune.runtime.run_report import write_report
 
         write_report(state.report_folder)
     stop_interception()
+    if state.process_demand is None and not state.dropped and not state.learned:
+        return
+    from autotune.runtime.demand import Demand, leave
+
     demand = state.process_demand or Demand()
     _leave_learned(demand)
-    leave(demand.rows(), state.dropped, demand.rows(covered=True))
+    leave(demand, state.dropped)
     state.dropped.clear()
 
 
@@ -344,17 +347,18 @@ def _leave_learned(demand: "Demand") -> None:
     if not state.learned:
         return
     from autotune.host.usable_cpus import usable_cpus
+    from autotune.model.codec import decode
+    from autotune.model.configuration import Configuration
+    from autotune.model.operation import Operation
     from autotune.profiles import learned_choices
 
-    rows = [
-        {"operation": one.operation, "dtype": one.dtype, "sizes": one.sizes, "choice": one.choice}
-        for one in state.learned
-    ]
-    learned_choices.add(rows, usable_cpus=usable_cpus()[0])
-    for one in state.learned:
-        operation = as_operation(one.operation, one.dtype, one.sizes)
+    choices: dict[Operation, Configuration] = {}
+    for learned in state.learned:
+        operation = as_operation(learned.operation, learned.dtype, learned.sizes)
         if operation is not None:
-            demand.add(operation, one.pairs)
+            choices[operation] = decode(Configuration, learned.choice)
+            demand.add(operation, learned.pairs)
+    learned_choices.add(choices, usable_cpus=usable_cpus()[0])
     state.learned.clear()
 
 
@@ -373,7 +377,7 @@ def _log(applied: Applied) -> None:
     for name in shares.invalid(os.environ):
         import logging
 
-        from autotune.host.advice import invalid_count
+        from autotune.host.machine_warnings import invalid_count
 
         logging.getLogger("autotune").warning(invalid_count(name, os.environ[name]))
     resolution = state.setting.resolution

@@ -1,4 +1,4 @@
-"""Advice about this computer's limits and settings. Pure."""
+"""Warnings about this computer's limits and settings. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -47,7 +47,7 @@ TOO_BUSY = 0.1
 """Part of the CPUs' time taken by others from which a calibration leaves entries as too noisy to tell."""
 
 
-def advice(
+def machine_warnings(
     machine: Machine,
     allocation: Allocation,
     libraries: Sequence[BlasLibrary] | None = None,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from autotune.host.advice import NO_BLAS, NO_CPUS, SMALL_SHARED_MEMORY, advice
+from autotune.host.machine_warnings import NO_BLAS, NO_CPUS, SMALL_SHARED_MEMORY, machine_warnings
 from autotune.host.numeric_libraries import isolating_tool
 from autotune.model.allocation import Limit
 from autotune.model.machine import Allocation, Counts, Cpu, Machine
@@ -16,7 +16,7 @@ TWO = BlasLibrary(api="openblas", version="0.3.30", threads=2, user="scipy")
 
 
 def said(machine=None, allocation=None, libraries=(ONE,), environ=None, **rest):
-    return advice(
+    return machine_warnings(
         machine or Machine(counts=CPUS), allocation or Allocation(usable_cpus=2), libraries, environ, **rest
     )
 
