@@ -333,7 +333,8 @@ class PerCall:
         for key, ranges in plans.items():
             loops.plan(*key, ranges)
         if wait_policy.process.exponent == self._resolution.wait.exponent:
-            for kind, elements in self._resolution.wait.loops.items():
+            for kind in CLASSES.keys() & self._resolution.wait.loops:  # a newer autotune may know more
+                elements = self._resolution.wait.loops[kind]
                 for dtype in DTYPES:  # as many bytes as those of float64 that were measured
                     loops.after_blas(kind, dtype, elements * 8 // item_size(dtype))
         self._core.reductions(reductions)
