@@ -9,7 +9,7 @@
 
 enum { LESSONS = 512, SHORT_CALLS = 64 };
 
-/* Shorter loops are left alone: threads take as long to start (LEAST_SECONDS in runtime/lesson.py). */
+/* Shorter loops are left alone: threads take as long to start (LEARNED_FROM_SECONDS in runtime/lesson.py). */
 static const int64_t LEAST_NS = 20000;
 
 enum { EMPTY, FILLING, FULL };

@@ -1,8 +1,7 @@
 /* See recorder.h. */
 #include "recorder.h"
-#include "calls.h"
+#include "definition.h"
 #include "pool.h"
-#include "switch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -212,11 +211,7 @@ void recorder_close(void)
 bool recorder_is_on(void)
 {
     if (atomic_load_explicit(&mode, memory_order_relaxed) == FORKED) {
-        LOCK();
-        if (atomic_load(&mode) == FORKED) {
-            take_up_after_fork();
-        }
-        UNLOCK();
+        take_up_after_fork();
     }
     /* calls of atexit handlers after ENDED still count */
     return atomic_load_explicit(&mode, memory_order_relaxed) == ON &&
@@ -267,7 +262,6 @@ static int64_t rounded(int64_t size)
 static struct record_row *row_of(struct key *key, const char *name, const char *suffix)
 {
     static struct entry *latest = entries; /* most calls are like the one before */
-    LOCK();
     struct entry *entry = latest;
     if (entry->row == NULL || memcmp(&entry->key, key, sizeof *key) != 0) {
         entry = latest = find(key);
@@ -292,7 +286,6 @@ static struct record_row *row_of(struct key *key, const char *name, const char *
         keys++;
         atomic_store(&header->rows, count + 1); /* after its text: readers look at any time */
     }
-    UNLOCK();
     return row;
 }
 
@@ -472,16 +465,12 @@ static PyObject *recorded_ufunc(PyObject *self, PyObject *const *args, size_t fl
     form |= (uint64_t)log2_of((npy_intp)elements) << 24;
     struct shortcut *shortcut =
         &shortcuts[((uintptr_t)self >> 4 ^ form * UINT64_C(11400714819323198485) >> 56) % 256];
-    LOCK();
     struct record_row *row = shortcut->ufunc == self && shortcut->form == form ? shortcut->row : NULL;
-    UNLOCK();
     if (row == NULL || ufunc->core_enabled) {
         struct key key = {.target = self, .kind = ufunc->core_enabled ? 'g' : 'u'};
         elements = describe(&key, args[0], second);
         row = row_of(&key, ufunc->name, NULL);
-        LOCK();
         *shortcut = (struct shortcut){self, form, row};
-        UNLOCK();
     }
     struct record record;
     record_begin(&record, row, elements);
@@ -655,7 +644,7 @@ static void *stub_of(int number, int flags)
 
 bool recorder_meet_function(PyObject *target, const char *name, char kind)
 {
-    PyMethodDef *definition = calls_definition(target);
+    PyMethodDef *definition = definition_of(target);
     if (definition == NULL || functions_used == FUNCTIONS || strlen(name) >= sizeof functions->name) {
         return false;
     }
@@ -785,8 +774,8 @@ bool recorder_meet_indexing(void)
     if (plain_write != NULL) {
         return true;
     }
-    if (!calls_is_writable(mapping) || mapping->length != (lenfunc)PyType_GetSlot(&PyArray_Type, Py_mp_length) ||
-        atomic_load(&type->release) != release || !calls_is_writable(&type->release) ||
+    if (!is_writable(mapping) || mapping->length != (lenfunc)PyType_GetSlot(&PyArray_Type, Py_mp_length) ||
+        atomic_load(&type->release) != release || !is_writable(&type->release) ||
         atomic_load(&mapping->read) != read || atomic_load(&mapping->write) != write) {
         return false;
     }

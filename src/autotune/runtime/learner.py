@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from autotune.runtime.guard import Guard, is_loop
-from autotune.runtime.lesson import LEAST_SECONDS, Account, Candidate, Counts, Cuts, Lesson, Pairing
+from autotune.runtime.lesson import LEARNED_FROM_SECONDS, Account, Candidate, Counts, Cuts, Lesson, Pairing
 
 if TYPE_CHECKING:
     from autotune.native._core import Calls
@@ -117,7 +117,7 @@ class Learner:
         following = pairing.took(seconds, trial=bool(trial), elements=calls.elements)
         if pairing.lesson.choice is not None:
             calls.threads, calls.slices = pairing.lesson.choice
-            self._guard.watch(calls, LEAST_SECONDS)
+            self._guard.watch(calls, LEARNED_FROM_SECONDS)
             self._on_choice(learning.learned())
         elif pairing.lesson.candidate is None:
             calls.learns = False

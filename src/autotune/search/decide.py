@@ -6,7 +6,7 @@ from statistics import median
 
 from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import DEFAULT, Configuration, Knob
-from autotune.model.entry import Alternative, Entry, Evidence, Status
+from autotune.model.entry import OUT_OF_TIME, Alternative, Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.search.confirmation import Candidate, Findings, Verdict, in_words
 from autotune.search.crossings import Alternatives
@@ -20,7 +20,6 @@ THRIFTIEST = (
     f"Of the configurations within {CPU_SLACK:.0%} of the fastest the default takes the fewest CPU seconds, as far as "
     "can be told."
 )
-OUT_OF_TIME = "The time allowed ended before its turn."
 
 
 def decide(
