@@ -24,7 +24,7 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
-from autotune.runtime.lesson import Account, Candidate, Counts, Cuts, Lesson, Pairing
+from autotune.runtime.lesson import Account, CallThreads, Lesson, LoopCuts, Pairing, ThreadCounts
 
 ROUNDS = 40
 """Of the loop in one process: 840 calls."""
@@ -125,10 +125,10 @@ def simulated() -> list[Row]:
     """Decide simulated programs: identical counts with drift and bursts, and 64 CPUs with an optimum of 12 threads."""
     accepted, accepted_loops = (
         sum(simulate(lambda _: 1e-3, 2000, candidates, seed)[0] is not None for seed in range(400))
-        for candidates in (Counts(8, 8), Cuts(8))
+        for candidates in (ThreadCounts(8, 8), LoopCuts(8))
     )
-    threads = [simulate(_many_cpus, 400, Counts(64, 64), seed)[1] for seed in range(100)]
-    workers = [simulate(_loop, 200, Cuts(2), seed)[1] for seed in range(100)]
+    threads = [simulate(_many_cpus, 400, ThreadCounts(64, 64), seed)[1] for seed in range(100)]
+    workers = [simulate(_loop, 200, LoopCuts(2), seed)[1] for seed in range(100)]
     return [
         _row("A/A: share of 400 simulated programs with a choice of threads", accepted / 400, 0.01),
         _row("A/A: share of 400 simulated programs with a choice of workers", accepted_loops / 400, 0.01),
@@ -143,15 +143,15 @@ def _late(reached: list[int | None]) -> float:
 
 
 def simulate(
-    seconds: Callable[[Candidate], float], calls: int, candidates: Counts | Cuts, seed: int
-) -> tuple[Candidate | None, int | None]:
+    seconds: Callable[[CallThreads], float], calls: int, candidates: ThreadCounts | LoopCuts, seed: int
+) -> tuple[CallThreads | None, int | None]:
     """Return the choice of a program, and the calls until it took one within 5 % of the best; None: never."""
     random = Random(seed)
     account = Account()
     lesson = Lesson(candidates, account)
     pairing = Pairing(lesson, random.random)
-    best = min(seconds(Candidate(count)) for count in range(1, candidates.most + 1))
-    following: Candidate | None = None
+    best = min(seconds(CallThreads(count)) for count in range(1, candidates.most + 1))
+    following: CallThreads | None = None
     burst = 0
     for number in range(calls):
         if lesson.choice is not None:
@@ -235,11 +235,11 @@ def _output(text: str, *arguments: str) -> str:
         ).stdout
 
 
-def _many_cpus(candidate: Candidate) -> float:
+def _many_cpus(candidate: CallThreads) -> float:
     return 0.5e-3 * (12 / candidate.threads + candidate.threads / 12)
 
 
-def _loop(candidate: Candidate) -> float:
+def _loop(candidate: CallThreads) -> float:
     return 5e-3 if candidate.threads == 1 else 2.7e-3
 
 

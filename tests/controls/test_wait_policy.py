@@ -16,7 +16,7 @@ from autotune.controls.wait_policy import (
     variables,
     wait_variables,
 )
-from autotune.model.configuration import Wait
+from autotune.model.configuration import IdleThreads
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_runtimes_are_told_by_the_libraries_that_a_process_has_loaded(maps, kind
 
 def test_idle_threads_sleep_or_spin_by_the_variables_of_the_runtimes_alone():
     assert wait_variables(None, RUNTIMES) == {}
-    assert wait_variables(Wait.SLEEP, {"openblas"}) == {VARIABLE: "20"}
-    assert wait_variables(Wait.SPIN, {"openmp", "libgomp"}) == {
+    assert wait_variables(IdleThreads.SLEEP, {"openblas"}) == {VARIABLE: "20"}
+    assert wait_variables(IdleThreads.SPIN, {"openmp", "libgomp"}) == {
         "OMP_WAIT_POLICY": "active",
         "GOMP_SPINCOUNT": "infinite",
     }

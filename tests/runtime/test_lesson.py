@@ -10,11 +10,11 @@ from autotune.runtime.lesson import (
     OVERDUE_CALLS,
     SHARE,
     Account,
-    Candidate,
-    Counts,
-    Cuts,
+    CallThreads,
     Lesson,
+    LoopCuts,
     Pairing,
+    ThreadCounts,
     next_count,
 )
 
@@ -30,9 +30,9 @@ class Program:
         self._noise = noise
         self._bursts = bursts
         self._burst = 0
-        candidates = candidates or Counts(rest, most)
+        candidates = candidates or ThreadCounts(rest, most)
         self.rest = candidates.default
-        self._is_loop = isinstance(candidates, Cuts)
+        self._is_loop = isinstance(candidates, LoopCuts)
         self.account = account or Account()
         self.lesson = Lesson(candidates, self.account)
         self.pairing = Pairing(self.lesson, self._random.random)
@@ -99,7 +99,7 @@ def test_on_64_cpus_the_optimum_of_12_threads_is_reached_within_400_calls(noise)
 @pytest.mark.parametrize(("rest", "best"), [(2, 1), (1, 2)])
 def test_of_two_counts_the_faster_one_is_used_at_once_when_it_is_proved(rest, best):
     program = Program(lambda count: 1e-3 if count == best else 2e-3, rest=rest, most=2).run(300)
-    assert program.lesson.choice == Candidate(best)
+    assert program.lesson.choice == CallThreads(best)
     assert set(program.counts[200:]) == {best}
 
 
@@ -146,12 +146,12 @@ def test_the_errors_of_all_confirmations_together_are_one_percent():
 
 
 def test_a_pair_of_which_a_call_was_disturbed_is_given_up():
-    lesson = Lesson(Counts(2, 2), account := Account())
+    lesson = Lesson(ThreadCounts(2, 2), account := Account())
     account.total_seconds = 1.0
     pairing = Pairing(lesson, lambda: 0.0)
-    assert pairing.took(1e-3, trial=False) == Candidate(1)
+    assert pairing.took(1e-3, trial=False) == CallThreads(1)
     assert pairing.took(-1.0, trial=True) is None
-    assert pairing.took(1e-3, trial=False) == Candidate(1)
+    assert pairing.took(1e-3, trial=False) == CallThreads(1)
     assert pairing.took(2e-3, trial=True) is None
     assert lesson.speedup == pytest.approx(0.5)
 
@@ -159,14 +159,14 @@ def test_a_pair_of_which_a_call_was_disturbed_is_given_up():
 def test_a_candidate_whose_call_is_never_told_is_given_up():
     account = Account()
     account.total_seconds = 1.0
-    pairing = Pairing(Lesson(Counts(2, 2), account), lambda: 0.0)
-    assert pairing.took(1e-3, trial=False) == Candidate(1)
+    pairing = Pairing(Lesson(ThreadCounts(2, 2), account), lambda: 0.0)
+    assert pairing.took(1e-3, trial=False) == CallThreads(1)
     assert {pairing.took(1e-3, trial=False) for _ in range(OVERDUE_CALLS)} == {None}
-    assert pairing.took(1e-3, trial=False) == Candidate(1)
+    assert pairing.took(1e-3, trial=False) == CallThreads(1)
 
 
 def test_looking_at_short_calls_costs_at_most_1_percent_of_their_time():
-    pairing = Pairing(Lesson(Counts(2, 2), Account()))
+    pairing = Pairing(Lesson(ThreadCounts(2, 2), Account()))
     assert pairing.pause(20e-6) * 20e-6 >= 99 * 5e-6
     assert pairing.pause(1e-3) == 0
 
@@ -179,7 +179,7 @@ def two_cpus(cut):
 
 
 def test_a_loop_of_two_workers_is_at_least_1_7_times_as_fast_within_200_calls():
-    programs = [Program(two_cpus, seed=seed, candidates=Cuts(2)).run(200) for seed in range(40)]
+    programs = [Program(two_cpus, seed=seed, candidates=LoopCuts(2)).run(200) for seed in range(40)]
     gains = [5e-3 / two_cpus(program.counts[-1]) for program in programs]
     assert sum(gain >= 1.7 for gain in gains) >= 0.95 * len(programs)
     assert all(program.account.lost_seconds <= SHARE * program.account.total_seconds for program in programs)
@@ -187,14 +187,15 @@ def test_a_loop_of_two_workers_is_at_least_1_7_times_as_fast_within_200_calls():
 
 def test_identical_cuts_with_drift_and_bursts_are_taken_for_faster_in_at_most_1_percent_of_programs():
     programs = [
-        Program(lambda _: 5e-3, seed=seed, bursts=True, candidates=Cuts(2)).run(1000) for seed in range(400)
+        Program(lambda _: 5e-3, seed=seed, bursts=True, candidates=LoopCuts(2)).run(1000)
+        for seed in range(400)
     ]
     assert sum(program.lesson.choice is not None for program in programs) <= 4
 
 
 def test_a_loop_that_is_slower_in_slices_stays_numpys_within_the_account():
     for seed in range(20):
-        program = Program(lambda cut: 5e-3 if cut.threads == 1 else 9e-3, seed=seed, candidates=Cuts(8))
+        program = Program(lambda cut: 5e-3 if cut.threads == 1 else 9e-3, seed=seed, candidates=LoopCuts(8))
         program.run(2000)
         lost = sum(program._seconds(cut) - 5e-3 for cut in program.counts)
         assert program.lesson.choice is None
@@ -215,20 +216,20 @@ def test_a_loop_that_is_slower_in_slices_stays_numpys_within_the_account():
     ],
 )
 def test_loops_get_workers_first_and_then_finer_slices(scores, most, following):
-    found = Cuts(most).following({Candidate(*cut): score for cut, score in scores.items()})
-    assert found == (None if following is None else Candidate(*following))
+    found = LoopCuts(most).following({CallThreads(*cut): score for cut, score in scores.items()})
+    assert found == (None if following is None else CallThreads(*following))
 
 
 def test_calls_of_a_loop_with_different_numbers_of_elements_make_a_pair_by_the_time_of_an_element():
     account = Account()
     account.total_seconds = 10.0
-    lesson = Lesson(Cuts(2), account)
+    lesson = Lesson(LoopCuts(2), account)
     pairing = Pairing(lesson, lambda: 0.0)
-    assert pairing.took(2e-3, trial=False, elements=1000) == Candidate(2)
+    assert pairing.took(2e-3, trial=False, elements=1000) == CallThreads(2)
     assert pairing.took(2e-3, trial=True, elements=2000) is None
     assert lesson.speedup == pytest.approx(2.0)
     pairing = Pairing(lesson, lambda: 1.0)
-    assert pairing.took(2e-3, trial=False, elements=1000) == Candidate(2)
+    assert pairing.took(2e-3, trial=False, elements=1000) == CallThreads(2)
     assert pairing.took(1e-3, trial=True, elements=1000) is None
     assert pairing.took(4e-3, trial=False, elements=2000) is None
     assert lesson.speedup == pytest.approx(2.0)
@@ -255,11 +256,11 @@ def test_counts_are_halved_and_doubled_downhill_and_then_enclosed(scores, most, 
 
 def test_a_count_next_to_one_that_was_tried_is_not_taken_to_lose_more_than_a_little():
     account = Account()
-    lesson = Lesson(Counts(8, 8), account)
+    lesson = Lesson(ThreadCounts(8, 8), account)
     for _ in range(5):
         lesson.pair(1e-3, 1e-3)  # 4 is as fast as 8
     account.total_seconds = 1.0
-    assert lesson.candidate == Candidate(6)
+    assert lesson.candidate == CallThreads(6)
     assert not lesson.may_begin(1.0)
     assert lesson.may_begin(SHARE / 0.5 * 0.9)
     assert LEAST_RISK < 0.5

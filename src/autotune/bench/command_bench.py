@@ -28,7 +28,7 @@ from autotune.controls.supervise import Ending, Supervised
 from autotune.errors import BadWorkload, UnsupportedPlatform
 from autotune.host import pressure
 from autotune.host.usable_cpus import affinity, schedulable_cpus
-from autotune.model.configuration import DEFAULT, Configuration, Knob, Wait
+from autotune.model.configuration import DEFAULT, Configuration, IdleThreads, Knob
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 
 GRACE_SECONDS = 1.0
@@ -169,7 +169,7 @@ class CommandBench:
         self.runtimes = frozenset(
             one
             for one in seen
-            if wait_policy.wait_variables(Wait.SLEEP, [one]).keys().isdisjoint(self._environ)
+            if wait_policy.wait_variables(IdleThreads.SLEEP, [one]).keys().isdisjoint(self._environ)
         )
         if isinstance(outcome, Failure):
             hint = " Allow more by --timeout or --budget." if outcome.kind is FailureKind.TIME_OUT else ""

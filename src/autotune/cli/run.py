@@ -13,7 +13,7 @@ from autotune.cli.command_name import TunedCommand, tuned_command
 from autotune.cli.env import choose, threads_option
 from autotune.cli.terminal import note, write_error
 from autotune.controls import thread_variables, wait_policy
-from autotune.model.configuration import Wait
+from autotune.model.configuration import IdleThreads
 from autotune.runtime.text_table import printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -32,7 +32,7 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
 )
 @click.option(
     "--wait",
-    type=click.Choice([str(wait) for wait in Wait]),
+    type=click.Choice([str(wait) for wait in IdleThreads]),
     help="Let idle threads of OpenBLAS and OpenMP sleep soon, or spin on.",
 )
 @click.option("--children", is_flag=True, help="Also in the Pythons that those of the command start.")
@@ -88,7 +88,7 @@ def run(
             command_messages.running(threads, choice.reason, calls=not only, user_limit=limit, text=tuned)
         )
     )
-    waiting = wait_policy.wait_variables(None if wait is None else Wait(wait), wait_policy.RUNTIMES)
+    waiting = wait_policy.wait_variables(None if wait is None else IdleThreads(wait), wait_policy.RUNTIMES)
     variables = thread_variables.exports(threads, os.environ, others={**choice.variables, **waiting})
     if not only:
         variables |= startup_variables(os.environ, reductions=reductions, learn=learn, children=children)

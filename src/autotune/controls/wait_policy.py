@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from autotune.controls import after_fork
 from autotune.host.numeric_libraries import libraries
-from autotune.model.configuration import Wait
+from autotune.model.configuration import IdleThreads
 from autotune.model.software import BlasLibrary
 
 VARIABLE = "OPENBLAS_THREAD_TIMEOUT"
@@ -79,12 +79,12 @@ def runtimes_in(libraries: str) -> frozenset[str]:
     return frozenset(kind for part, kinds in _LIBRARIES.items() if part in libraries for kind in kinds)
 
 
-def wait_variables(wait: Wait | None, runtimes: Iterable[str]) -> dict[str, str]:
+def wait_variables(wait: IdleThreads | None, runtimes: Iterable[str]) -> dict[str, str]:
     """Return the variables by which idle threads of these runtimes sleep or spin; none for None. Pure."""
     if wait is None:
         return {}
     chosen = (_ENVIRONMENT[runtime] for runtime in sorted(runtimes))
-    return {name: sleep if wait is Wait.SLEEP else spin for name, sleep, spin in chosen}
+    return {name: sleep if wait is IdleThreads.SLEEP else spin for name, sleep, spin in chosen}
 
 
 class WaitPolicy:

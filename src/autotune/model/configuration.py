@@ -53,7 +53,7 @@ class Allocator(StrEnum):
     RETAIN = "retain"
 
 
-class Wait(StrEnum):
+class IdleThreads(StrEnum):
     """Behaviour of idle threads of BLAS and OpenMP in a command that is tuned as a whole."""
 
     SLEEP = "sleep"
@@ -85,7 +85,7 @@ class Configuration:
     """CPUs that the workers run on; the CPUs hold all of them."""
     allocator: Allocator | None = None
     """Handling of large freed blocks by glibc."""
-    wait: Wait | None = None
+    wait: IdleThreads | None = None
     """Behaviour of idle threads, set by variables of the environment."""
 
     @property

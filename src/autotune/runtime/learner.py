@@ -4,7 +4,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from autotune.runtime.guard import Guard, is_loop
-from autotune.runtime.lesson import LEARNED_FROM_SECONDS, Account, Candidate, Counts, Cuts, Lesson, Pairing
+from autotune.runtime.lesson import (
+    LEARNED_FROM_SECONDS,
+    Account,
+    CallThreads,
+    Lesson,
+    LoopCuts,
+    Pairing,
+    ThreadCounts,
+)
 
 if TYPE_CHECKING:
     from autotune.native._core import Calls
@@ -68,7 +76,7 @@ class LearningCalls:
             speedup=lesson.speedup,
         )
 
-    def _knobs(self, candidate: Candidate | None) -> dict[str, int]:
+    def _knobs(self, candidate: CallThreads | None) -> dict[str, int]:
         """Return a candidate as knobs of the catalogue."""
         if candidate is None:
             return {}
@@ -96,8 +104,8 @@ class Learner:
         """
         self.account = Account()
         self._guard = guard
-        self._counts = Counts(rest, most)
-        self._cuts = Cuts(workers)
+        self._counts = ThreadCounts(rest, most)
+        self._cuts = LoopCuts(workers)
         self._on_choice = on_choice
         self._learning: list[LearningCalls] = []
 

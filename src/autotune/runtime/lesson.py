@@ -38,7 +38,7 @@ HOPELESS_PAIRS = 10
 MOST_SLICES = 16
 """Slices of a loop for each worker. More make no worker wait any less."""
 CLOSE = 1.4
-"""Counts whose ratio is less are as fast as each other, as far as exploration can tell."""
+"""ThreadCounts whose ratio is less are as fast as each other, as far as exploration can tell."""
 LEAST_RISK = 0.05
 """Share of a call's time that any candidate is taken to lose at most, if nothing worse was seen of it."""
 PAIR_SECONDS = 5e-6
@@ -66,8 +66,8 @@ class Account:
         return ERROR * 6.0 / (pi * self._confirmations) ** 2
 
 
-class Candidate(NamedTuple):
-    """One way to run calls."""
+class CallThreads(NamedTuple):
+    """Threads of calls that are tried together with the default."""
 
     threads: int
     """BLAS threads, or the workers of a loop."""
@@ -75,24 +75,24 @@ class Candidate(NamedTuple):
     """Slices of a loop for each worker."""
 
 
-class Counts(NamedTuple):
+class ThreadCounts(NamedTuple):
     """Candidates of a call of linear algebra: its BLAS threads, from the count at rest up to `most`."""
 
     rest: int
     most: int
 
     @property
-    def default(self) -> Candidate:
+    def default(self) -> CallThreads:
         """Return the candidate that all others are compared with."""
-        return Candidate(self.rest)
+        return CallThreads(self.rest)
 
-    def following(self, scores: Mapping[Candidate, float]) -> Candidate | None:
+    def following(self, scores: Mapping[CallThreads, float]) -> CallThreads | None:
         """Return the candidate to be tried next, by the log-ratios of those that were; None: no more."""
         count = next_count({one.threads: score for one, score in scores.items()}, self.most)
-        return None if count is None else Candidate(count)
+        return None if count is None else CallThreads(count)
 
 
-class Cuts(NamedTuple):
+class LoopCuts(NamedTuple):
     """Candidates of a loop: its workers first, up to `most`, then finer slices for the best count of them.
 
     Finer slices help where a worker's CPU is taken away for a while, or where the memory of a slice stays in a cache.
@@ -101,17 +101,17 @@ class Cuts(NamedTuple):
     most: int
 
     @property
-    def default(self) -> Candidate:
+    def default(self) -> CallThreads:
         """Return the candidate that all others are compared with: the loop as NumPy runs it."""
-        return Candidate(1)
+        return CallThreads(1)
 
-    def following(self, scores: Mapping[Candidate, float]) -> Candidate | None:
+    def following(self, scores: Mapping[CallThreads, float]) -> CallThreads | None:
         """Return the candidate to be tried next, by the log-ratios of those that were; None: no more."""
         workers = next_count(
             {one.threads: score for one, score in scores.items() if one.slices == 1}, self.most
         )
         if workers is not None:
-            return Candidate(workers)
+            return CallThreads(workers)
         best = min(scores, key=lambda one: scores[one])
         finer = best._replace(slices=4 * best.slices)
         return None if best.threads == 1 or finer.slices > MOST_SLICES or finer in scores else finer
@@ -120,7 +120,7 @@ class Cuts(NamedTuple):
 class Lesson:
     """Search for a better candidate of one operation at one size."""
 
-    def __init__(self, candidates: Counts | Cuts, account: Account, *, risk: float = 1.0) -> None:
+    def __init__(self, candidates: ThreadCounts | LoopCuts, account: Account, *, risk: float = 1.0) -> None:
         """Begin with the default.
 
         `risk` is the share of its time that a call may lose if its count of threads is doubled or halved.
@@ -128,7 +128,7 @@ class Lesson:
         self._candidates = candidates
         self._account = account
         self._risk = risk
-        self._ratios: dict[Candidate, list[float]] = {}
+        self._ratios: dict[CallThreads, list[float]] = {}
         """Log-ratios of exploration, candidate over default."""
         self._losses: list[float] = []
         """Seconds that the current candidate took longer than the default, by pair."""
@@ -137,9 +137,9 @@ class Lesson:
         self._error = ERROR
         self.test: SignTest | None = None
         """The confirmation, once exploration is over."""
-        self.choice: Candidate | None = None
+        self.choice: CallThreads | None = None
         """The candidate that was proved."""
-        self.candidate: Candidate | None = candidates.following(self._scores())
+        self.candidate: CallThreads | None = candidates.following(self._scores())
         """The candidate to be tried in the next pair; None: there is none."""
 
     @property
@@ -163,13 +163,13 @@ class Lesson:
         else:
             self._confirm(self.test, ratio)
 
-    def _scores(self) -> dict[Candidate, float]:
+    def _scores(self) -> dict[CallThreads, float]:
         """Return the median log-ratio of each candidate that was tried."""
         return {self._candidates.default: 0.0} | {
             candidate: median(ratios) for candidate, ratios in self._ratios.items()
         }
 
-    def _explore(self, candidate: Candidate, ratio: float) -> None:
+    def _explore(self, candidate: CallThreads, ratio: float) -> None:
         self._ratios.setdefault(candidate, []).append(ratio)
         if len(self._ratios[candidate]) < EXPLORING_PAIRS:
             return
@@ -189,7 +189,7 @@ class Lesson:
         elif test.pairs >= MOST_PAIRS or (test.pairs >= HOPELESS_PAIRS and 2 * test.won <= test.pairs):
             self._turn_to(None)
 
-    def _turn_to(self, candidate: Candidate | None) -> None:
+    def _turn_to(self, candidate: CallThreads | None) -> None:
         self.candidate = candidate
         self._losses = []
         self._charged = 0.0
@@ -234,7 +234,7 @@ class Pairing:
         self._is_ordered = False
         self._overdue = 0
 
-    def took(self, seconds: float, *, trial: bool, elements: int = 1) -> Candidate | None:
+    def took(self, seconds: float, *, trial: bool, elements: int = 1) -> CallThreads | None:
         """Take in a call that has ended; return the candidate with which the next one is to run, None for the default.
 
         Negative seconds are those of a call that another one disturbed, or that raised: its pair is given up. Calls

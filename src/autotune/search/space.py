@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from autotune.model.catalogue import IN_PROCESSES, Family, Kind
 from autotune.model.codec import decode
-from autotune.model.configuration import Allocator, Configuration, Knob, Method, Wait
+from autotune.model.configuration import Allocator, Configuration, IdleThreads, Knob, Method
 from autotune.model.operation import Operation
 from autotune.search.search_grid import Grid, Point, Value
 
@@ -146,7 +146,7 @@ def _values(
         case Knob.PLACEMENT:
             return (ANYWHERE, *placements)
         case Knob.WAIT:
-            return (ANYWHERE, *(wait.value for wait in Wait))
+            return (ANYWHERE, *(wait.value for wait in IdleThreads))
 
 
 def _sparse_counts(usable_cpus: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from math import ceil, nan
 from autotune.bench.command_bench import Command, Metric
 from autotune.errors import BadBudget
 from autotune.model.catalogue import Family, Kind, WorkUnit
-from autotune.model.configuration import Knob, Wait
+from autotune.model.configuration import IdleThreads, Knob
 from autotune.model.operation import Operation
 from autotune.search.environment import Environment
 from autotune.search.pipeline import EXPLORATION_SHARE
@@ -101,7 +101,11 @@ def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
     """The finest space that there is time for, if one run takes `run` seconds."""
     left = request.seconds - run
     most = EXPLORATION_SHARE * left / max(run, 1e-3) / SCREENING_RUNS
-    waits = ((ANYWHERE, *(wait.value for wait in Wait)), (ANYWHERE,)) if request.command.runtimes else ((),)
+    waits = (
+        ((ANYWHERE, *(wait.value for wait in IdleThreads)), (ANYWHERE,))
+        if request.command.runtimes
+        else ((),)
+    )
     grids = [_grid(request, usable_cpus, counts, wait) for counts in _counts(usable_cpus) for wait in waits]
     fitting = [grid for grid in grids if len(grid.points) <= most]
     if fitting:
