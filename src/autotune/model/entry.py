@@ -57,6 +57,9 @@ class Evidence:
     """Lower and upper end of its 95 % interval."""
     expected_speedup: Positive | None = None
     """Expected speed-up over the states of the machine that were seen."""
+    speedup_limit: Positive | None = None
+    """Speed-up that the best other configuration hardly exceeds (error 10 %), where the time ended before its test and
+    the default was kept for so little."""
     full_capacity_share: Share | None = None
     """Share of the time at full capacity; None if that was not probed."""
     default_seconds: Positive | None = None
@@ -122,8 +125,12 @@ class Entry:
         return self.status in {Status.TUNED, Status.DEFAULT_KEPT}
 
     @property
+    def is_tentative(self) -> bool:
+        """Return whether the default was kept because the time ended and little can be gained: it refutes no proof."""
+        return self.status is Status.DEFAULT_KEPT and self.evidence.speedup_limit is not None
+
+    @property
     def is_silent(self) -> bool:
         """Return whether it was measured, or planned, without a result: it says nothing about other sizes."""
-        return self.status is Status.UNDECIDED or (
-            self.status is Status.NOISY and self.evidence.default_seconds is not None
-        )
+        noisy = self.status is Status.NOISY and self.evidence.default_seconds is not None
+        return self.status is Status.UNDECIDED or noisy or self.is_tentative
