@@ -67,8 +67,8 @@ set_up() {
 install_package() {
     folder=$1
     shift
-    wish="$(find src profiles meson.build meson.options pyproject.toml scripts/list_package.py -type f \
-        ! -name '*.pyc' ! -name '*.so' -exec cksum {} + | sort | cksum) $*"
+    wish="$(find src profiles meson.build meson.options pyproject.toml scripts/list_package.py \
+        scripts/write_manuals.py -type f ! -name '*.pyc' ! -name '*.so' -exec cksum {} + | sort | cksum) $*"
     if [ "$(cat "$folder/package" 2>/dev/null)" = "$wish" ]; then
         return
     fi

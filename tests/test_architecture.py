@@ -196,7 +196,6 @@ def test_every_class_name_has_one_meaning():
 SHARED_FILE_NAMES = {
     "__init__.py": "a package",
     "store.py": "the backend-independent store, and the verb that users call it by",
-    "advice.py": "advice on a program, and on the machine",
     "naming.py": "names of operations at run time, and of calls in a recording",
 }
 """File names that several packages have, each with the reason."""

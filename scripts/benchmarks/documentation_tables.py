@@ -30,9 +30,6 @@ GAINS = {
 }
 """Rows about whole programs, in this order, with their words."""
 
-IN_README = ("log_allocating", "log_out", "qr_in_a_loop", "svd_in_a_loop", "shared_array", "stack")
-"""Those that the README shows."""
-
 CALLS = (
     "add_out",
     "sqrt_out",
@@ -89,17 +86,13 @@ DAEMON = {
 }
 """Rows about the daemon, with their words."""
 
-NOT_YET = "Not measured yet: `scripts/benchmarks/run run_all --only {}` fills this table."
-
 
 def put_tables(root: Path, results: Results) -> None:
-    """Replace the tables in README.md and in docs."""
+    """Replace the tables in README.md and in docs that there are results for."""
     for path, name, of, table in TABLES:
-        page, known = root / path, results_of(results, of)
-        before = page.read_text("utf-8")
-        after = replaced(before, name, "\n".join(table(results) if known else [NOT_YET.format(of)]))
-        if after != before:
-            page.write_text(after, "utf-8")
+        if results_of(results, of):
+            page = root / path
+            page.write_text(replaced(page.read_text("utf-8"), name, "\n".join(table(results))), "utf-8")
 
 
 def replaced(text: str, name: str, table: str) -> str:
@@ -112,15 +105,23 @@ def replaced(text: str, name: str, table: str) -> str:
 
 def few_gains(results: Results) -> Iterable[str]:
     """Return the README's table."""
-    return gains(results, IN_README)
+    rows = [(one["title"], one) for one in results_of(results, "readme")]
+    return gains_of(rows, results, "readme")
 
 
-def gains(results: Results, names: Sequence[str] = tuple(name for _, name in GAINS)) -> Iterable[str]:
-    """Return the table of whole programs, with the machine above it."""
-    rows = [(words, row(results, *where)) for where, words in GAINS.items() if where[1] in names]
+def gains(results: Results) -> Iterable[str]:
+    """Return the table of whole programs."""
+    rows = [(words, row(results, *where)) for where, words in GAINS.items()]
+    return gains_of(rows, results, "figures", "course")
+
+
+def gains_of(
+    rows: Sequence[tuple[str, Mapping[str, Any] | None]], results: Results, *benchmarks: str
+) -> Iterable[str]:
+    """Return a table of programs, with the machine above it and the commands below."""
     yield from wrap(
-        f"{where_and_when(results, 'figures', 'course')} Plain time divided by the time with autotune, with its 95 % "
-        "interval; each side in fresh processes, interleaved, begun only when a test found 95 % of the CPUs free.",
+        f"{where_and_when(results, *benchmarks)} Plain time divided by the time with autotune, with its 95 % interval; "
+        "each side in fresh processes, interleaved.",
         width=120,
     )
     yield ""
@@ -133,7 +134,7 @@ def gains(results: Results, names: Sequence[str] = tuple(name for _, name in GAI
     if kept:
         yield f"| {'; '.join(kept)} | none: the default is kept |"
     yield ""
-    commands = (f"`{results['benchmarks'][name]['command']}`" for name in ("figures", "course"))
+    commands = (f"`{results['benchmarks'][name]['command']}`" for name in benchmarks)
     yield f"Reproduced, with more rows, by {' and '.join(commands)}."
 
 
@@ -268,7 +269,7 @@ def figure(one: Mapping[str, Any]) -> str:
 
 
 TABLES = (
-    ("README.md", "gains", "course", few_gains),
+    ("README.md", "gains", "readme", few_gains),
     ("docs/benchmarks.md", "all-gains", "course", gains),
     ("docs/benchmarks.md", "calls", "runtime", calls),
     ("docs/daemon.md", "daemon", "daemon", daemon),

@@ -21,11 +21,10 @@ from scipy.stats import beta
 from support.simulated_machines import WEATHERS, Planted, SimulatedBench, Weather
 
 from autotune.bench.process_bench import ProcessBench
-from autotune.bench.protocol import Bench
 from autotune.bench.trial_job import Arm, Task
 from autotune.model.catalogue import operation
 from autotune.model.configuration import DEFAULT, Configuration
-from autotune.model.measurement import Session, TrialPlan
+from autotune.model.measurement import Bench, Session, TrialPlan
 from autotune.model.operation import Operation
 from autotune.search.confirmation import Candidate, Confirmation, Verdict
 from autotune.search.machine_states import Capacity

@@ -6,6 +6,7 @@ takes a quarter of an hour; the packages have to be installed with their tests, 
 repository only, named by --path.
 
     scripts/benchmarks/run foreign_tests numpy scipy joblib
+    scripts/benchmarks/run foreign_tests xarray --everything     with learning, reductions and retained memory, too
     scripts/benchmarks/run foreign_tests --path ~/src/threadpoolctl/tests
 """
 
@@ -24,8 +25,17 @@ GUESTS: Mapping[str, Sequence[str]] = {
     "scipy": ("scipy.linalg",),
     # all of test_parallel hangs now and then by itself, in a container
     "joblib": ("joblib.test.test_parallel", "-k", "inner_max or threadpool or limit"),
+    "xarray": ("xarray.tests.test_computation", "xarray.tests.test_duck_array_ops"),
+    "statsmodels": ("statsmodels.regression.tests.test_regression", "statsmodels.multivariate"),
+    "dask": ("dask.array.tests.test_linalg", "dask.array.tests.test_reductions"),
     "sklearn": ("sklearn.linear_model", "sklearn.decomposition", "sklearn.utils.tests.test_parallel"),
 }
+
+EVERYTHING = """import autotune
+
+autotune.apply(allocator="retain", reductions=True, learn=True, strict=True)
+"""
+"""A plug-in of pytest."""
 
 Outcomes = dict[str, str]
 
@@ -43,18 +53,22 @@ def main() -> int:
     parser.add_argument(
         "-k", default="", metavar="EXPRESSION", help="only tests that match, as pytest takes it"
     )
+    parser.add_argument(
+        "--everything", action="store_true", help="also learn, retain memory and cut reductions"
+    )
     options = parser.parse_args()
     differs = 0
     with tempfile.TemporaryDirectory() as folder:
         profile = Path(folder, "ones.yaml")
         write_profile(profile)
+        Path(folder, "everything.py").write_text(EVERYTHING, "utf-8")
         named = options.guests or ([] if options.path else list(GUESTS))
         suites = {name: ["--pyargs", *GUESTS[name]] for name in named}
         suites |= {path: [str(Path(path).resolve())] for path in options.path}
         for name, tests in suites.items():
             arguments = [*tests, *(("-k", options.k) if options.k else ())]
             plain = outcomes(arguments, folder)
-            switched = outcomes(arguments, folder, profile)
+            switched = outcomes(arguments, folder, profile, everything=options.everything)
             differs += compare(name, plain, switched)
     return int(differs > 0)
 
@@ -106,14 +120,20 @@ def write_profile(path: Path) -> None:
     )
 
 
-def outcomes(tests: Sequence[str], folder: str, profile: Path | None = None) -> Outcomes:
+def outcomes(
+    tests: Sequence[str], folder: str, profile: Path | None = None, *, everything: bool = False
+) -> Outcomes:
     """Return the outcome of each test by its name; with a profile, switched by it."""
     report = Path(folder, "report.xml")
     report.unlink(missing_ok=True)
-    switched = [] if profile is None else [sys.executable, "-m", "autotune", "run", "--"]
+    switched = (
+        [sys.executable, "-m", "autotune", "run", "--"] if profile is not None and not everything else []
+    )
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", folder]
+    pytest += ["-p", "everything"] if everything else []
     pytest += ["--continue-on-collection-errors", f"--junitxml={report}", *tests]
     environment = {**os.environ, "AUTOTUNE_PROFILE": str(profile or os.devnull)}
+    environment["PYTHONPATH"] = os.pathsep.join([folder, *filter(None, [environment.get("PYTHONPATH")])])
     done = subprocess.run(
         [*switched, *pytest], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -2,6 +2,7 @@
 
     scripts/benchmarks/run run_all                       everything: several hours on a quiet machine
     scripts/benchmarks/run run_all --only course,aa      these; the others of the day's file stay
+    scripts/benchmarks/run run_all --only readme         the README's table, in twelve minutes
     scripts/benchmarks/run run_all --tables              measures nothing: tables and figures anew
 
 docs/results/DATE.json holds for each benchmark its command, when it ended, its exit status and the JSON that it
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs/results"
 
 BENCHMARKS: dict[str, list[str]] = {
+    "readme": ["readme"],
     "figures": ["claims"],
     "course": ["course"],
     "runtime": ["runtime"],

@@ -23,11 +23,10 @@ import numpy as np
 import optuna
 from support.simulated_machines import WEATHERS, SimulatedBench, Task, draw
 
-from autotune.bench.protocol import Bench
 from autotune.bench.statistics import log_ratios
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.entry import Entry
-from autotune.model.measurement import Case, TrialPlan
+from autotune.model.measurement import Bench, Case, TrialPlan
 from autotune.model.profile import Profile
 from autotune.search.environment import Environment
 from autotune.search.events import ignore

@@ -1,21 +1,24 @@
 """The exponent of the BLAS threads' time-out is chosen by calls in a row and by loops right after a call."""
 
-import json
-import subprocess
-import sys
+import itertools
+import os
 from dataclasses import replace
+from random import Random
 
 import pytest
 from support.native import needs_core
 
 from autotune.bench.blas_wait import (
-    LEAST_ROUNDS,
-    MOST_ROUNDS,
+    LEAST_SETS,
+    MOST_SETS,
+    ROUNDS,
     BlasWait,
+    _TrialProcess,
     choose,
     loops_that_gain,
     measure_blas_wait,
 )
+from autotune.bench.statistics import median_bound
 from autotune.controls.wait_policy import DEFAULT_EXPONENT, VARIABLE
 from autotune.model.software import Software
 
@@ -28,24 +31,41 @@ class FakeClock:
         return self.now
 
 
-def chosen(slowdowns, *, loops=None, seconds=100.0, trial_seconds=1.0, noise=0.0, count=None):
+class FakeTrial:
+    """Calls take so many times as long as with the default; None: the process dies."""
+
+    def __init__(self, factor, clock, seconds, loops):
+        self.factor, self.clock, self.seconds, self.loops = factor, clock, seconds, loops
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def ask(self, what):
+        self.clock.now += self.seconds
+        if self.factor is None:
+            raise BrokenPipeError
+        if what == "loops":
+            return self.loops
+        product, qr = self.factor() if callable(self.factor) else (self.factor, self.factor)
+        return {"product": 1e-3 * product, "QR": 2e-3 * qr}
+
+
+def chosen(slowdowns, *, loops=None, seconds=100.0, turn_seconds=0.1, count=None):
     """Choose where calls take so many times as long as with the default, by exponent."""
     clock = FakeClock()
-    made = []
+    started = []
 
-    def trial(exponent):
-        clock.now += trial_seconds
-        made.append(exponent)
-        wobble = 1 + noise * (-1) ** len(made)
-        factor = slowdowns.get(exponent, 1.0)
-        if factor is None:
-            return None
-        return {"calls": {"product": 1e-3 * factor * wobble, "QR": 2e-3 * factor}, "loops": loops or {}}
+    def start(exponent):
+        started.append(exponent)
+        return FakeTrial(slowdowns.get(exponent, 1.0), clock, turn_seconds, loops or {})
 
-    found = choose(trial, seconds=seconds, clock=clock)
+    found = choose(start, seconds=seconds, clock=clock, pause=lambda: None)
     assert found is None or found.seconds == clock.now
     if count is not None:
-        count.append(len(made))
+        count.append(started.count(None))
     return found and replace(found, seconds=0.0)
 
 
@@ -55,30 +75,38 @@ def test_the_shortest_time_out_at_which_calls_in_a_row_lose_nothing_is_chosen():
 
 
 def test_the_default_is_kept_where_calls_lose_by_every_other():
-    assert chosen({20: 1.1, 22: 1.05}) == BlasWait(exponent=DEFAULT_EXPONENT)
+    assert chosen({20: 1.1, 22: 1.06}) == BlasWait(exponent=DEFAULT_EXPONENT)
 
 
 def test_a_machine_too_noisy_to_tell_keeps_the_default():
-    assert chosen({20: 1.0, 22: 1.0}, noise=0.3) == BlasWait(exponent=DEFAULT_EXPONENT)
+    random = Random(0)
+    assert chosen({20: lambda: (random.uniform(0.5, 1.7),) * 2, 22: 1.2}) == BlasWait(
+        exponent=DEFAULT_EXPONENT
+    )
+
+
+def test_a_few_disturbed_turns_change_nothing():
+    turns = itertools.cycle([(1.0, 1.0)] * 5 + [(3.0, 3.0)])
+    assert chosen({20: lambda: next(turns)}) == BlasWait(exponent=20)
 
 
 def test_one_kind_of_call_that_loses_is_enough_to_refuse():
-    def trial(exponent):
-        factor = 1.08 if exponent == 20 else 1.0
-        return {"calls": {"product": 1e-3 / factor, "QR": 2e-3 * factor}, "loops": {}}
-
-    assert choose(trial, seconds=10, clock=FakeClock()).exponent == 22
+    assert chosen({20: lambda: (1 / 1.08, 1.08)}) == BlasWait(exponent=22)
 
 
-def test_without_the_time_for_enough_rounds_nothing_is_said():
-    assert chosen({}, seconds=2.0) is None
+def test_without_the_time_for_enough_sets_nothing_is_said():
+    assert chosen({}, seconds=0.1) is None
     count = []
-    assert chosen({}, seconds=3.0 * LEAST_ROUNDS, count=count) is not None
+    assert chosen({}, seconds=0.1 * 3 * ROUNDS * (LEAST_SETS - 0.5), count=count) is not None
     assert chosen({}, seconds=1e6, count=count) is not None
-    assert count == [3 * LEAST_ROUNDS, 3 * MOST_ROUNDS]
+    assert count == [LEAST_SETS, MOST_SETS]
 
 
-def test_a_trial_that_fails_says_nothing():
+def test_turns_that_take_much_longer_than_the_time_allowed_say_nothing():
+    assert chosen({}, seconds=10.0, turn_seconds=5.0) is None
+
+
+def test_a_process_that_dies_says_nothing():
     assert chosen({22: None}) is None
 
 
@@ -107,13 +135,26 @@ def test_where_there_is_nothing_to_choose_nothing_is_measured(software, environ,
     assert measure_blas_wait(software, environ, cpus=cpus, seconds=1e9) is None
 
 
+def test_the_bound_of_a_median_is_an_order_statistic():
+    # of ten values the ninth: the median exceeds it with probability (1 + 10) / 1024, and the eighth with 56 / 1024
+    assert median_bound(range(1, 11), 0.05) == 9
+    assert median_bound(range(1, 5), 0.05) == float("inf")
+    assert median_bound([], 0.05) == float("inf")
+
+
 @needs_core
 @pytest.mark.real
-def test_a_trial_times_calls_in_a_row_and_loops_right_after_one():
-    command = [sys.executable, "-P", "-m", "autotune.bench.spin_trial", "2"]
-    printed = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    assert all(seconds > 0 for seconds in printed["calls"].values())
-    assert {kind: sorted({row[0] for row in rows}) for kind, rows in printed["loops"].items()} == {
+def test_a_process_times_calls_in_a_row_and_loops_right_after_one():
+    with _TrialProcess(dict(os.environ), 2, 20) as trial:
+        assert all(seconds > 0 for seconds in trial.ask("calls").values())
+        loops = trial.ask("loops")
+    assert {kind: sorted({row[0] for row in rows}) for kind, rows in loops.items()} == {
         "functions": [1_000_000],
         "arithmetic": [1_000_000, 4_000_000],
     }
+
+
+@pytest.mark.real
+def test_a_process_that_cannot_measure_raises():
+    with _TrialProcess(dict(os.environ), 2, 20) as trial, pytest.raises((OSError, ValueError)):
+        trial.ask("nothing of this kind")

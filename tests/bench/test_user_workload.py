@@ -10,6 +10,7 @@ from autotune.bench.inspect_workload import describe
 from autotune.bench.user_workload import UserWorkload
 from autotune.errors import BadWorkload
 from autotune.model.catalogue import Family
+from autotune.model.codec import decode, encode
 from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.operation import Operation
 
@@ -110,7 +111,7 @@ def test_a_function_without_a_file_travels_by_value_with_what_it_closes_over():
     offset = 5
     workload = user_workload.from_function(lambda n: n + offset, "added")
 
-    arrived = UserWorkload.from_dict(workload.as_dict())
+    arrived = decode(UserWorkload, encode(workload))
 
     assert arrived == workload
     assert arrived.load()(n=1) == 6

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from support.native import needs_core
 from support.profile_builders import make_entry, of_this_machine
 
-from autotune.cli import messages
+from autotune.cli import command_messages
 from autotune.cli.compare import compare, mean_report
 from autotune.profiles import profile_files
 
@@ -24,7 +24,9 @@ def test_reports_of_all_processes_are_those_of_the_mean_run(tmp_path):
     assert (force.processes, force.calls, force.tuned, force.loops, force.reason) == (2, 20, 8, 4, "So. On.")
 
 
-@pytest.mark.parametrize(("only", "reason"), [(True, messages.ONLY_ENVIRONMENT), (False, messages.NO_REPORT)])
+@pytest.mark.parametrize(
+    ("only", "reason"), [(True, command_messages.ONLY_ENVIRONMENT), (False, command_messages.NO_REPORT)]
+)
 def test_without_a_report_a_sentence_says_why(tmp_path, only, reason):
     assert mean_report(tmp_path, 2, variables_only=only).reason == reason
 

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 from support.profile_builders import alone
 
-from autotune.cli import messages
+from autotune.cli import daemon_messages
 from autotune.cli.program import program
 from autotune.daemon import control_socket, daemon_settings, systemd
 from autotune.errors import OrderRefused
@@ -103,7 +103,7 @@ STATUS = {
 
 
 def test_status_reads_as_sentences():
-    assert list(messages.daemon_status(STATUS)) == [
+    assert list(daemon_messages.daemon_status(STATUS)) == [
         "autotune 1 runs as process 7, configured by /c.yaml.",
         "Now: nothing. It is paused.",
         "CPU time spent today: 1:01",
@@ -118,11 +118,11 @@ def test_status_reads_as_sentences():
 
 def test_what_comes_next_is_numbered():
     job = {"subject": "svd float64 n=5", "cause": "order", "reason": "So."}
-    assert list(messages.daemon_queue({"waiting": "", "queue": [job]})) == [
+    assert list(daemon_messages.daemon_queue({"waiting": "", "queue": [job]})) == [
         "The machine is idle.",
         "1. svd float64 n=5 [order] So.",
     ]
-    assert list(messages.daemon_queue({"waiting": "Busy.", "queue": []})) == [
+    assert list(daemon_messages.daemon_queue({"waiting": "Busy.", "queue": []})) == [
         "Busy.",
         "Nothing waits to be measured.",
     ]

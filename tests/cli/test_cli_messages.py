@@ -2,14 +2,17 @@
 
 import inspect
 import re
+from collections import Counter
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from support.profile_builders import make_entry
 
-from autotune.cli import messages
+import autotune.cli
+from autotune.cli import command_messages, profile_messages
 from autotune.cli.program import program
 from autotune.model.allocation import Limit
 from autotune.model.configuration import Configuration
@@ -27,7 +30,7 @@ SAMPLES = {
     "asked": "a.yaml",
     "best": "best so far",
     "blas": "openblas 0.3",
-    "by": messages.BY_TIME,
+    "by": command_messages.BY_TIME,
     "checks": [
         Check(entry=TUNED, standing=Standing.HOLDS, reason="Proved."),
         Check(entry=TUNED, standing=Standing.SLOWER, reason="Slower."),
@@ -142,14 +145,19 @@ LINES = {
 """Headings and lines of progress, which are not sentences."""
 ANSWERS = {"daemon_status", "daemon_queue"}
 """Several lines made of a daemon's answer: test_cli_daemon has them."""
-FUNCTIONS = {
-    name: function
-    for name, function in inspect.getmembers(messages, inspect.isfunction)
-    if function.__module__ == messages.__name__ and not name.startswith("_") and name not in ANSWERS
-}
+FOLDER = Path(autotune.cli.__file__).parent
+MODULES = [import_module(f"autotune.cli.{path.stem}") for path in sorted(FOLDER.glob("*_messages.py"))]
+DEFINED = [
+    (name, function)
+    for module in MODULES
+    for name, function in inspect.getmembers(module, inspect.isfunction)
+    if function.__module__ == module.__name__ and not name.startswith("_") and name not in ANSWERS
+]
+FUNCTIONS = dict(DEFINED)
 CONSTANTS = {
     name: value
-    for name, value in vars(messages).items()
+    for module in MODULES
+    for name, value in vars(module).items()
     if name.isupper() and isinstance(value, str) and name not in {"PROGRAM", "EXIT_CODES", "REPORT"}
 }
 PARTS = {"BY_TIME", "BY_METRIC", "NO_SUCH_COMMAND", "THREADS_OF_YOURS"}
@@ -242,11 +250,14 @@ def test_every_command_that_a_message_names_exists(name):
 
 
 def test_a_verdict_without_bad_news_names_no_command():
-    assert messages.verdict([SAMPLES["checks"][0]]) == "1 holds."
-    assert "--budget" in messages.verdict([replace(SAMPLES["checks"][0], standing=Standing.OPEN)])
+    assert profile_messages.verdict([SAMPLES["checks"][0]]) == "1 holds."
+    assert "--budget" in profile_messages.verdict([replace(SAMPLES["checks"][0], standing=Standing.OPEN)])
 
 
 def test_every_message_is_used():
-    folder = Path(messages.__file__).parent
-    code = "\n".join(path.read_text("utf-8") for path in folder.glob("*.py"))
+    code = "\n".join(path.read_text("utf-8") for path in FOLDER.glob("*.py"))
     assert [name for name in (*FUNCTIONS, *ANSWERS, *CONSTANTS) if code.count(name) < 2] == []
+
+
+def test_a_message_is_defined_once():
+    assert {name: count for name, count in Counter(name for name, _ in DEFINED).items() if count > 1} == {}

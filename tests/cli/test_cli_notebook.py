@@ -13,8 +13,8 @@ from autotune.model.html_table import html_table
 from autotune.model.operation import Operation
 from autotune.profiles import folders, profile_files
 from autotune.runtime.applied import refresh
+from autotune.search.api import line_of, notebook_progress
 from autotune.search.events import Confirming, Exploring, Tried
-from autotune.search.notebook_progress import line_of, notebook_progress
 
 
 class Shell:

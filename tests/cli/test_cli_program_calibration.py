@@ -9,13 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from autotune.bench.command_pairs import CommandRun, PairedRuns
-from autotune.cli import program_calibration
 from autotune.cli.calibrate import calibrate
-from autotune.cli.program_calibration import gain_of, spool_weights
+from autotune.cli.program_calibration import gain_of, weigh_by_spool
 from autotune.errors import BadWorkload
+from autotune.model.catalogue import operation
 from autotune.profiles import folders
 from autotune.recording.recording import Recording
-from autotune.runtime.demand import leave
+from autotune.runtime.demand import Demand, leave
+from autotune.search.request import Request
 
 RECORDING = Recording(
     command=("python", "x.py"), status=0, wall_seconds=2.0, cpu_seconds=2.0, processes=(), usable_cpus=2
@@ -100,10 +101,12 @@ def test_a_command_that_cannot_run_here_leaves_the_prediction(monkeypatch, tmp_p
 
 def test_operations_that_programs_have_called_count_more(monkeypatch, tmp_path):
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
-    rows = [{"operation": "qr", "dtype": "float64", "sizes": {"m": 500, "n": 500}, "calls": 50}]
-    leave(rows, [], [{"operation": "svd", "dtype": "float64", "sizes": {"m": 5, "n": 5}, "calls": 1}])
-    weights = spool_weights()
+    demand = Demand()
+    demand.add(operation("qr", n=500), 50)
+    demand.add(operation("svd", n=5), 1, covered=True)
+    leave(demand, [])
+    weights = weigh_by_spool(Request()).weights
     assert weights.keys() == {"qr", "svd"}
     assert (round(weights["qr"]), round(weights["svd"])) == (3, 1)
     assert list(folders.spool()[0].iterdir())  # the daemon reads it later
-    assert program_calibration.spool_weights() == weights
+    assert weigh_by_spool(Request()).weights == weights

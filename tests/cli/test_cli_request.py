@@ -8,6 +8,7 @@ import pytest
 from autotune.bench.user_workload import UserWorkload
 from autotune.cli.request_options import make_request
 from autotune.errors import BadBudget, BadSize, BadWorkload, UnknownOperation
+from autotune.model.codec import decode, encode
 from autotune.search.request import Effort, Request
 
 
@@ -64,4 +65,4 @@ def test_a_function_of_the_users_is_asked_for_alone():
 def test_a_request_is_read_back_from_json_as_it_was():
     workload = UserWorkload(name="mine", source="mine.py:mine", sizes=("n",), knobs=("workers",))
     request = make_request(["n=5,6"], effort="quick", cpus="1,all", copies=2, workload=workload)
-    assert Request.from_dict(json.loads(json.dumps(request.as_dict()))) == request
+    assert decode(Request, json.loads(json.dumps(encode(request)))) == request

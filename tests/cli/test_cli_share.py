@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from support.profile_builders import KEY, alone, make_entry, profile
 
-from autotune.cli import messages
+from autotune.cli import store_messages
 from autotune.cli.program import program
 from autotune.cli.store_warm_starts import saved
 from autotune.model.configuration import Configuration
@@ -70,7 +70,7 @@ def test_without_a_name_this_host_s_own_profiles_are_published():
 
 def test_nothing_measured_is_nothing_to_publish():
     result = run("store", "publish")
-    assert (result.exit_code, result.stderr) == (1, f"{messages.NOTHING_TO_PUBLISH}\n")
+    assert (result.exit_code, result.stderr) == (1, f"{store_messages.NOTHING_TO_PUBLISH}\n")
 
 
 def test_a_merged_profile_is_not_published(tmp_path):
@@ -104,9 +104,9 @@ def test_a_refused_publication_is_told_with_its_reason():
 
 def test_an_entry_that_no_other_host_confirms_is_told_with_what_to_do():
     calibrated()
-    assert messages.UNSIGNED in run("store", "publish").stderr
+    assert store_messages.UNSIGNED in run("store", "publish").stderr
     pulled = run("store", "pull")
-    assert (pulled.exit_code, messages.UNCONFIRMED in pulled.stderr) == (0, True)
+    assert (pulled.exit_code, store_messages.UNCONFIRMED in pulled.stderr) == (0, True)
 
 
 def test_a_signature_that_is_new_is_told():
@@ -279,4 +279,4 @@ def test_a_pull_loads_nothing_that_only_calibrations_need(tmp_path):
         check=True,
         timeout=300,
     )
-    assert not {"optuna", "scipy", "psutil", "autotune.bench.protocol"} & set(done.stdout.split())
+    assert not {"optuna", "scipy", "psutil", "autotune.model.measurement"} & set(done.stdout.split())

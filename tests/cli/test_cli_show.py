@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from support.profile_builders import alone, make_entry, of_this_machine
 from support.shown_profiles import DEFAULTS_ONLY, EMPTY, USUAL
 
-from autotune.cli import messages
+from autotune.cli import profile_messages
 from autotune.cli.in_force import in_force, matches
 from autotune.cli.program import program
 from autotune.model.operation import Operation
@@ -112,7 +112,8 @@ def test_a_profile_that_does_not_fit_is_listed_with_the_reason(machine):
     result = show()
     assert result.exit_code == 1
     assert result.stdout.count("the profile has 1.0") == 2
-    assert result.stderr == f"{messages.NO_PROFILE}\n"
+    assert result.stderr.startswith("2 profiles of this host are for NumPy 1.0,")
+    assert result.stderr.endswith(f"{profile_messages.NO_PROFILE}\n")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from autotune.cluster.calibrate_cluster import (
     WorkerRejected,
     class_profile,
 )
-from autotune.cluster.orders import decode_order, versions
+from autotune.cluster.cluster_plan import NodeTask
+from autotune.cluster.orders import Order, decode_order, encode_order, versions
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.model.profile import Profile
 from autotune.profiles.profile_document import encode_profile
@@ -259,10 +260,4 @@ def test_a_measurement_that_cannot_be_used_is_asked_of_another_host(answer):
     assert sorted(str(one.operation.name) for one in outcome.classes[0][1]["b"].entries) == ["qr", "svd"]
 
 
-INTRODUCTION = json.dumps({
-    "task": "introduce",
-    "request": Request(operations=NAMES).as_dict(),
-    "self_test": None,
-    "choices": None,
-    "relatives": [],
-})  # fmt: skip
+INTRODUCTION = encode_order(Order(task=NodeTask.INTRODUCE, request=Request(operations=NAMES)))

@@ -17,8 +17,8 @@ from autotune.cluster.cluster_plan import (
     NodeTask,
     SearchUnit,
 )
-from autotune.model.policy import LEAST_SECONDS
-from autotune.search.decide import OUT_OF_TIME
+from autotune.model.entry import OUT_OF_TIME
+from autotune.model.policy import LEAST_BUDGET_SECONDS
 
 OTHER_CLASS = replace(KEY, usable_cpus=4)
 TESTED = SelfTest()
@@ -306,7 +306,7 @@ def test_whatever_happens_no_host_measures_twice_at_once_and_everything_ends(dat
         running = [job.node.host for job in plan.running.values()]
         assert len(set(running)) == len(running)
         for job in jobs:
-            assert job.unit is None or job.seconds >= LEAST_SECONDS
+            assert job.unit is None or job.seconds >= LEAST_BUDGET_SECONDS
             match data.draw(st.sampled_from(["done", "done", "done", "fail", "leave", "busy"])):
                 case "done" if job.unit is None:
                     plan.examined(job, TESTED)

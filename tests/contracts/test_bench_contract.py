@@ -7,10 +7,9 @@ import pytest
 from support.fake_bench import FakeBench
 
 from autotune.bench.process_bench import ProcessBench
-from autotune.bench.protocol import Bench
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.configuration import DEFAULT, Configuration, Knob
-from autotune.model.measurement import Case, Failure, FailureKind, TrialPlan
+from autotune.model.measurement import Bench, Case, Failure, FailureKind, TrialPlan
 from autotune.model.operation import Operation
 
 BEHAVING = Path(__file__).parents[1] / "bench" / "workloads" / "behaving.py"

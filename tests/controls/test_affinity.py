@@ -5,7 +5,7 @@ import os
 import pytest
 from support.programs import printed
 
-from autotune.controls.affinity import confined
+from autotune.controls.placement import confined
 from autotune.errors import UnsupportedPlatform
 
 can_be_held = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot do it")

@@ -9,9 +9,11 @@ import time
 
 import pytest
 from support.daemon_processes import NEVER_IDLE, Daemon, daemon_host, descendants_known, gone, refused
+from support.spool_files import spool_text
 
 from autotune.controls.supervise import descendants
 from autotune.host.identity import short_host_id
+from autotune.model.catalogue import operation
 
 pytestmark = [
     pytest.mark.real,
@@ -137,8 +139,7 @@ def test_a_broken_configuration_keeps_the_daemon_from_starting_with_its_place(tm
 def test_a_spool_full_of_harm_is_emptied(waiting):
     spool = waiting.spool
     spool.mkdir(parents=True)
-    row = {"operation": "svd", "dtype": "float64", "sizes": {"m": 9, "n": 9}, "calls": 5}
-    (spool / "0-good.json").write_text(json.dumps({"format": 1, "calls": [row]}), "utf-8")
+    (spool / "0-good.json").write_text(spool_text({operation("svd", n=9): 5}), "utf-8")
     (spool / "1-link.json").symlink_to("/etc/passwd")
     os.mkfifo(spool / "2-pipe.json")
     with (spool / "3-huge.json").open("wb") as file:

@@ -6,6 +6,7 @@ from math import ceil
 
 import pytest
 from support.daemon_scenes import FACTS, NAME, NOON, PYTHON, SVD, Scene, entry
+from support.spool_files import spool_text
 
 from autotune.daemon import state as daemon_state
 from autotune.daemon.child_processes import ChildResult
@@ -14,7 +15,6 @@ from autotune.daemon.state import DailyCpuTime, UnfinishedCalibration
 from autotune.host import cgroup
 from autotune.model.catalogue import operation
 from autotune.model.operation import Operation
-from autotune.model.policy import SPOOL_FORMAT
 
 QR = Operation(name="qr")
 
@@ -403,8 +403,7 @@ def test_re_timings_of_another_profile_of_that_name_begin_anew(scene):
 def test_what_programs_asked_for_before_the_first_daemon_began_is_not_lost(scene):
     spool = scene.folder / "spool"
     spool.mkdir()
-    rows = [{"operation": "svd", "dtype": "float64", "sizes": {"m": 5, "n": 5}, "calls": 7}]
-    (spool / "1-1.json").write_text(json.dumps({"format": SPOOL_FORMAT, "calls": rows}), "utf-8")
+    (spool / "1-1.json").write_text(spool_text({operation("svd", n=5): 7}), "utf-8")
     scene.asked()
     assert scene.state.demand == {operation("svd", n=5): 7.0}
 
@@ -415,7 +414,10 @@ def test_the_entries_that_programs_use_most_are_the_ones_timed(scene):
     excerpt = next(child for child in scene.launcher.children if child.arguments[0] == "excerpt")
     assert json.loads(excerpt.arguments[3]) == {
         "most": 5,
-        "used": [["qr", "float64", {"m": 100, "n": 100}], ["svd", "float64", {"m": 500, "n": 500}]],
+        "used": [
+            {"name": "qr", "sizes": {"m": 100, "n": 100}},
+            {"name": "svd", "sizes": {"m": 500, "n": 500}},
+        ],
     }
 
 
@@ -586,9 +588,7 @@ def test_an_adoption_that_answers_strangely_has_failed(scene, answer):
 def test_entries_that_a_program_s_guard_dropped_are_measured_again(scene):
     spool = scene.folder / "spool"
     spool.mkdir()
-    dropped = {"operation": "svd", "dtype": "float64", "sizes": {"m": 500, "n": 500}, "threads": 8}
-    content = {"format": SPOOL_FORMAT, "calls": [], "dropped": [{**dropped, "pairs": 10, "lost": 10}]}
-    (spool / "1-1.json").write_text(json.dumps(content), "utf-8")
+    (spool / "1-1.json").write_text(spool_text(lost={operation("svd", n=500): 10}), "utf-8")
     scene.asked(entry("svd"))
     scene.until_idle()
     assert scene.launcher.last.arguments[:4] == ["calibrate", "svd", "m=500", "n=500"]
@@ -743,16 +743,8 @@ def test_a_flood_of_demand_is_bounded(scene):
     spool = scene.folder / "spool"
     spool.mkdir()
     for number in range(10):
-        rows = [
-            {"operation": "svd", "dtype": "float64", "sizes": {"m": number + 1, "n": n}, "calls": n}
-            for n in range(1, 401)
-        ]
-        content = {
-            "format": SPOOL_FORMAT,
-            "calls": rows,
-            "dropped": [{**one, "lost": 5, "pairs": 5} for one in rows],
-        }
-        (spool / f"{number}.json").write_text(json.dumps(content), "utf-8")
+        rows = {operation("svd", m=number + 1, n=n): n for n in range(1, 401)}
+        (spool / f"{number}.json").write_text(spool_text(rows, lost=dict.fromkeys(rows, 5)), "utf-8")
     scene.asked()
     demand = scene.state.demand
     assert len(demand) == daemon_state.MAX_COUNTED

@@ -1,7 +1,6 @@
 """A daemon next to a stress load for eight hours, on a simulated clock: nothing that it holds grows."""
 
 import gc
-import json
 import os
 import random
 from contextlib import suppress
@@ -9,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from support.daemon_scenes import FACTS, NOON, Scene, Server, entry
+from support.spool_files import spool_text
 
 from autotune.daemon import state as daemon_state
 from autotune.errors import UsageError
-from autotune.model.catalogue import CATALOGUE
+from autotune.model.catalogue import CATALOGUE, operation
 
 HOUR = 3600.0
 NAMES = [name for name, row in CATALOGUE.items() if row.size_names == ("n",)]
@@ -51,17 +51,10 @@ class Endurance(Scene):
         del children[:-1]
 
     def _leave_counts(self):
-        rows = [
-            {
-                "operation": name,
-                "dtype": "float64",
-                "sizes": {"n": self.chance.randint(1, 10**6)},
-                "calls": 50,
-            }
-            for name in self.chance.choices(NAMES, k=5)
-        ]
+        names = self.chance.choices(NAMES, k=5)
+        rows = {operation(name, n=self.chance.randint(1, 10**6)): 50 for name in names}
         name = f"{self.chance.randint(1, 10**6)}-1.json"
-        text = json.dumps({"format": 1, "calls": rows, "used": rows[:2]})
+        text = spool_text(rows, dict(list(rows.items())[:2]))
         (self.paths.spool / name).write_text(text if self.chance.random() < 0.9 else text[:50])
 
     def _end(self, child):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.mutants import mutants
 from support.profile_builders import profile
+from support.spool_files import spool_text
 
 from autotune.daemon import spool
 from autotune.daemon.daemon_settings import (
@@ -23,9 +24,10 @@ from autotune.daemon.daemon_settings import (
 from autotune.daemon.sensors import MachineSensors, is_on_battery, throttle_count
 from autotune.errors import BadDocument, ProfileError, UsageError
 from autotune.model.catalogue import operation
+from autotune.model.spool_document import FORMAT
 from autotune.profiles import folders, profile_files
 from autotune.profiles.folders import Layer
-from autotune.runtime.demand import leave
+from autotune.runtime.demand import Demand, leave
 
 
 @pytest.fixture
@@ -160,7 +162,7 @@ def test_any_other_document_is_refused_with_a_sentence_or_understood(document):
 # --- the spool --------------------------------------------------------------------------------
 
 SVD = operation("svd", n=500)
-ROW = {"operation": "svd", "dtype": "float64", "sizes": {"m": 500, "n": 500}}
+NAMED = {"name": "svd", "sizes": {"m": 500, "n": 500}}
 
 
 @pytest.fixture
@@ -181,14 +183,16 @@ def taken(folder, **words):
 
 def test_what_a_program_leaves_is_understood(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
-    leave([{**ROW, "calls": 7}], [])
+    demand = Demand()
+    demand.add(SVD, 7)
+    leave(demand, [])
     assert taken(folders.user_spool()).calls == {SVD: 7}
     assert list(folders.user_spool().iterdir()) == []
 
 
 def test_counts_of_several_programs_add_up(folder):
     for number in range(3):
-        leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 2}]}, f"{number}-1.json")
+        leave_in(folder, spool_text({SVD: 2}), f"{number}-1.json")
     assert taken(folder).calls == {SVD: 6}
 
 
@@ -199,7 +203,7 @@ def test_counts_of_several_programs_add_up(folder):
         ("\0", "it is not JSON."),
         ("[" * 100_000, "it is not JSON."),
         ("[]", "its format is not known."),
-        ({"format": 2, "calls": []}, "its format is not known."),
+        ({"format": 1, "calls": []}, "its format is not known."),
         ("x" * 300_000, "it is larger than 262144 bytes."),
     ],
 )
@@ -212,26 +216,30 @@ def test_garbage_is_said_and_removed(folder, content, why):
 @pytest.mark.parametrize(
     "row",
     [
-        {**ROW, "operation": "../svd", "calls": 1},
-        {**ROW, "operation": "my_function", "calls": 1},
-        {**ROW, "dtype": ["float64"], "calls": 1},
-        {**ROW, "sizes": {"m": -1}, "calls": 1},
-        {**ROW, "sizes": {"dtype": 1}, "calls": 1},
-        {**ROW, "sizes": [], "calls": 1},
-        {**ROW, "calls": True},
-        {**ROW, "calls": 0},
-        {**ROW},
+        [NAMED | {"name": "../svd"}, 1],
+        [NAMED | {"dtype": ["float64"]}, 1],
+        [NAMED | {"sizes": {"m": -1}}, 1],
+        [NAMED | {"sizes": []}, 1],
+        [NAMED, True],
+        [NAMED, 0],
+        [NAMED, 10**30],
+        [NAMED],
         7,
     ],
 )
-def test_rows_that_make_no_sense_are_left_out(folder, row):
-    leave_in(folder, {"format": 1, "calls": [row, {**ROW, "calls": 1}]})
+def test_a_file_with_a_row_that_makes_no_sense_counts_for_nothing(folder, row):
+    path = leave_in(folder, {"format": FORMAT, "calls": [[NAMED, 1], row]})
+    content = taken(folder)
+    assert content.calls == {}
+    assert content.refused[0].startswith(f"{path}: calls")
+
+
+@pytest.mark.parametrize(
+    "named", [NAMED | {"name": "my_function"}, NAMED | {"sizes": {"dtype": 1}}, NAMED | {"dtype": "int8"}]
+)
+def test_what_is_no_operation_of_the_catalogue_is_left_out(folder, named):
+    leave_in(folder, {"format": FORMAT, "calls": [[named, 1], [NAMED, 1]]})
     assert taken(folder).calls == {SVD: 1}
-
-
-def test_a_boast_counts_for_no_more_than_a_busy_day(folder):
-    leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 10**30}]})
-    assert taken(folder).calls == {SVD: spool.MAX_CALLS}
 
 
 def test_links_and_pipes_are_not_followed(folder, tmp_path):
@@ -249,14 +257,8 @@ def test_links_and_pipes_are_not_followed(folder, tmp_path):
 
 
 def test_a_mutant_in_the_spool_only_puts_operations_of_the_catalogue_forward(folder):
-    row = {"operation": "svd", "dtype": "float64", "sizes": {"m": 9, "n": 9}}
-    document = {
-        "format": 1,
-        "calls": [row | {"calls": 5}],
-        "used": [row | {"calls": 7}],
-        "dropped": [row | {"lost": 3, "pairs": 4}],
-    }
-    for mutant in mutants(json.dumps(document).encode()):
+    text = spool_text({SVD: 5}, {SVD: 7}, {SVD: 3})
+    for mutant in mutants(text.encode()):
         (folder / "1-1.json").write_bytes(mutant)
         content = taken(folder)
         assert not list(folder.iterdir())
@@ -268,16 +270,16 @@ def test_a_mutant_in_the_spool_only_puts_operations_of_the_catalogue_forward(fol
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_another_user_s_files_count_in_a_shared_spool_only(folder):
-    os.chown(leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]}), 12345, 12345)
+    os.chown(leave_in(folder, spool_text({SVD: 1})), 12345, 12345)
     assert [why.partition(": ")[2] for why in taken(folder).refused] == [
         "it belongs to user 12345, who is neither you nor root."
     ]
-    os.chown(leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]}), 12345, 12345)
+    os.chown(leave_in(folder, spool_text({SVD: 1})), 12345, 12345)
     assert taken(folder, shared=True).calls == {SVD: 1}
 
 
 def test_a_file_that_cannot_be_removed_counts_once(folder, monkeypatch):
-    leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]})
+    leave_in(folder, spool_text({SVD: 1}))
 
     def refuse(_):
         raise PermissionError
@@ -305,13 +307,13 @@ def test_an_unfinished_file_from_the_future_is_not_removed(folder):
 def test_hidden_files_keep_no_others_from_being_read(folder):
     for number in range(2 * spool.MAX_FILES):
         leave_in(folder, "{", f".{number}.json")
-    leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]})
+    leave_in(folder, spool_text({SVD: 1}))
     assert taken(folder).calls == {SVD: 1}
 
 
 def test_a_folder_in_the_spool_is_said_once_and_passed_by(folder):
     (folder / "1.json" / "inside").mkdir(parents=True)
-    leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]}, "2.json")
+    leave_in(folder, spool_text({SVD: 1}), "2.json")
     undeletable = set()
     first = taken(folder, undeletable=undeletable)
     assert (len(first.refused), first.calls) == (1, {SVD: 1})
@@ -320,7 +322,7 @@ def test_a_folder_in_the_spool_is_said_once_and_passed_by(folder):
 
 def test_thousands_of_files_are_taken_in_several_visits(folder):
     for number in range(250):
-        leave_in(folder, {"format": 1, "calls": [{**ROW, "calls": 1}]}, f"{number}.json")
+        leave_in(folder, spool_text({SVD: 1}), f"{number}.json")
     visits = [sum(taken(folder).calls.values()) for _ in range(4)]
     assert visits == [100, 100, 50, 0]
 
@@ -340,7 +342,9 @@ def test_names_that_are_no_text_do_no_harm(folder):
 
 def test_calls_that_an_entry_covers_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
-    leave([], [], [{**ROW, "calls": 7}])
+    demand = Demand()
+    demand.add(SVD, 7, covered=True)
+    leave(demand, [])
     found = taken(folders.user_spool())
     assert (found.calls, found.used) == ({}, {SVD: 7})
 
@@ -450,5 +454,7 @@ def test_demand_goes_into_the_spool_of_the_computer_s_daemon_if_there_is_one(tmp
     place, mode = folders.spool()
     assert (place.parent, mode) == (tmp_path / "state" / "autotune", 0o600)
     (tmp_path / "spool").mkdir()
-    leave([{**ROW, "calls": 7}], [])
+    demand = Demand()
+    demand.add(SVD, 7)
+    leave(demand, [])
     assert taken(tmp_path / "spool", shared=True).calls == {SVD: 7}

@@ -8,12 +8,10 @@ from support.profile_builders import alone, make_entry, of_this_machine, profile
 
 from autotune.daemon import profile_helper
 from autotune.daemon.inventory import parse_inventory
+from autotune.model.catalogue import operation
+from autotune.model.codec import encode
 from autotune.model.entry import Status
 from autotune.profiles import profile_files
-
-
-def named(one):
-    return [one.operation.name, one.operation.dtype, one.operation.size]
 
 
 def texts(*entries):
@@ -35,7 +33,7 @@ def source(tmp_path):
 
 
 def excerpt(source, used, most=5):
-    wanted = json.dumps({"most": most, "used": used})
+    wanted = json.dumps({"most": most, "used": list(map(encode, used))})
     answer = profile_helper.excerpt(str(source), str(source.with_name("excerpt.yaml")), wanted)
     assert len(profile_files.read(source.with_name("excerpt.yaml")).entries) == len(answer["entries"])
     return answer["entries"]
@@ -46,12 +44,12 @@ def test_of_a_profile_no_one_uses_the_largest_claims_are_timed(source):
 
 
 def test_entries_of_what_is_used_most_are_timed_first_and_of_those_the_sizes_that_are_used(source):
-    used = [["svd", "float64", {"m": 700, "n": 700}], named(ENTRIES[2]), named(ENTRIES[0])]
+    used = [operation("svd", n=700), ENTRIES[2].operation, ENTRIES[0].operation]
     assert excerpt(source, used) == texts(ENTRIES[2], ENTRIES[1], ENTRIES[0])
 
 
 def test_where_the_default_was_kept_there_is_nothing_to_time(source):
-    assert str(ENTRIES[3].operation) not in excerpt(source, [named(ENTRIES[3])])
+    assert str(ENTRIES[3].operation) not in excerpt(source, [ENTRIES[3].operation])
 
 
 def test_adoption_joins_what_is_new_with_what_is_there(source, tmp_path):

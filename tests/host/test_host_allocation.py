@@ -238,6 +238,22 @@ def test_python_cpu_count_does_not_change_the_number_of_cpus(monkeypatch):
     assert usable_cpus.online_cpus() != 77 or not hasattr(os, "sysconf")
 
 
+def test_cpus_that_the_system_does_not_list_were_renumbered(monkeypatch):
+    assert not detect()[1].is_renumbered
+    monkeypatch.setattr("autotune.host.detect.affinity", lambda: frozenset({10_000, 10_001}))
+    assert detect()[1].is_renumbered
+
+
+def test_where_sysconf_counts_the_affinity_mask_as_in_musl_the_kernels_list_counts(monkeypatch):
+    monkeypatch.setattr(os, "sysconf", lambda _name: 2)
+    monkeypatch.setattr(
+        usable_cpus, "read", lambda path: "0-3,8-11\n" if path.endswith("cpu/online") else None
+    )
+    assert usable_cpus.online_cpus() == 8
+    monkeypatch.setattr(usable_cpus, "read", lambda _path: None)
+    assert usable_cpus.online_cpus() == 2
+
+
 @pytest.mark.real
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity cannot be set here")
 def test_a_pinned_process_may_use_one_cpu():

@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autotune.errors import BadDocument
+from autotune.model.codec import decode
 from autotune.model.configuration import (
     DEFAULT,
     Allocator,
@@ -11,10 +13,9 @@ from autotune.model.configuration import (
     Knob,
     Method,
     Placement,
-    configuration,
 )
 
-COUNTS = st.none() | st.integers(1, 2**53 - 1)
+COUNTS = st.none() | st.integers(1, 4096)
 CONFIGURATIONS = st.builds(
     Configuration,
     blas_threads=COUNTS,
@@ -28,7 +29,7 @@ CONFIGURATIONS = st.builds(
 
 @given(CONFIGURATIONS)
 def test_a_configuration_comes_back_from_its_plain_values(chosen):
-    assert configuration(chosen.as_dict()) == chosen
+    assert decode(Configuration, chosen.as_dict()) == chosen
 
 
 @given(CONFIGURATIONS)
@@ -46,7 +47,7 @@ def test_no_knob_touched_is_the_default():
 @pytest.mark.parametrize("knob", Knob)
 def test_any_knob_touched_is_not_the_default(knob):
     value = {"method": "pipe", "placement": "cores", "allocator": "default"}.get(knob, 1)
-    assert not configuration({knob.value: value}).is_default
+    assert not decode(Configuration, {knob.value: value}).is_default
 
 
 def test_every_knob_is_a_field():
@@ -67,15 +68,15 @@ def test_it_reads_as_its_knobs():
     )
 
 
-@pytest.mark.parametrize("value", [0, -1, 2**53, 1.0, "2", True, None])
+@pytest.mark.parametrize("value", [0, -1, 2**53, 1.0, "2", True])
 def test_a_count_must_be_a_whole_number_of_at_least_one(value):
-    with pytest.raises(ValueError, match="workers must be a whole number"):
-        configuration({"workers": value})
+    with pytest.raises(BadDocument, match="workers: expected a whole number"):
+        decode(Configuration, {"workers": value})
 
 
 @pytest.mark.parametrize(
     "values", [{"threads": 2}, {"method": "telepathy"}, {"placement": "none"}, {"allocator": "jemalloc"}]
 )
 def test_unknown_knobs_and_methods_are_refused(values):
-    with pytest.raises(ValueError):
-        configuration(values)
+    with pytest.raises(BadDocument):
+        decode(Configuration, values)

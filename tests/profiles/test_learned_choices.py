@@ -8,7 +8,8 @@ from autotune.model.configuration import Configuration
 from autotune.profiles import learned_choices
 from autotune.search.warm_starts import lessons, suggestions
 
-ROW = {"operation": "qr", "dtype": "float64", "sizes": {"m": 128, "n": 128}, "choice": {"blas_threads": 1}}
+QR = operation("qr", n=128)
+ALONE = Configuration(blas_threads=1)
 
 
 @pytest.fixture(autouse=True)
@@ -17,21 +18,21 @@ def folders(monkeypatch, tmp_path):
 
 
 def test_what_a_program_learned_is_what_a_calibration_tries_first():
-    learned_choices.add([ROW], usable_cpus=8)
+    learned_choices.add({QR: ALONE}, usable_cpus=8)
     known = lessons(learned_choices.read())
-    assert suggestions(known, operation("qr", n=128), 8)[0] == Configuration(blas_threads=1)
+    assert suggestions(known, QR, 8)[0] == ALONE
 
 
 def test_the_latest_choice_for_a_size_stays():
-    learned_choices.add([ROW], usable_cpus=8)
-    learned_choices.add([{**ROW, "choice": {"blas_threads": 2}}], usable_cpus=8)
+    learned_choices.add({QR: ALONE}, usable_cpus=8)
+    learned_choices.add({QR: Configuration(blas_threads=2)}, usable_cpus=8)
     (profile,) = learned_choices.read()
     assert [entry.choice.blas_threads for entry in profile.entries] == [2]
 
 
 def test_more_choices_than_are_kept_push_the_oldest_out():
-    rows = [{**ROW, "sizes": {"m": n, "n": n}} for n in range(1, learned_choices.MOST_CHOICES + 11)]
-    learned_choices.add(rows, usable_cpus=8)
+    sizes = range(1, learned_choices.MOST_CHOICES + 11)
+    learned_choices.add({operation("qr", n=n): ALONE for n in sizes}, usable_cpus=8)
     (profile,) = learned_choices.read()
     assert len(profile.entries) == learned_choices.MOST_CHOICES
     assert profile.entries[0].operation.size["n"] == 11
@@ -42,10 +43,12 @@ def test_more_choices_than_are_kept_push_the_oldest_out():
     [
         "",
         "[]",
-        '{"format": 2, "choices": []}',
-        '{"format": 1, "choices": {}}',
-        '{"format": 1, "choices": [1, {"operation": "x"}, {"operation": "qr", "sizes": {"m": -1}, "cpus": 1}]}',
-        '{"format": 1, "choices": [{"operation": "qr", "sizes": {"n": 5}, "cpus": 2, "choice": {"path": "x"}}]}',
+        '{"format": 1, "choices": []}',
+        '{"format": 2, "choices": {}}',
+        '{"format": 2, "choices": [1]}',
+        '{"format": 2, "choices": [{"operation": {"name": "x"}, "cpus": 1, "choice": {"workers": 2}}]}',
+        '{"format": 2, "choices": [{"operation": {"name": "exp", "sizes": {"n": -1}}, "cpus": 1, "choice": {"workers": 2}}]}',
+        '{"format": 2, "choices": [{"operation": {"name": "exp", "sizes": {"n": 5}}, "cpus": 1, "choice": {"path": "x"}}]}',
         "[" * 100_000,
     ],
 )
@@ -57,7 +60,7 @@ def test_a_file_that_is_not_valid_suggests_nothing(text):
 
 
 def test_a_file_that_others_may_write_suggests_nothing():
-    learned_choices.add([ROW], usable_cpus=8)
+    learned_choices.add({QR: ALONE}, usable_cpus=8)
     learned_choices.path().chmod(0o666)
     assert learned_choices.read() == []
 
@@ -65,5 +68,5 @@ def test_a_file_that_others_may_write_suggests_nothing():
 def test_a_folder_that_cannot_be_written_to_stops_nothing(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    learned_choices.add([ROW], usable_cpus=8)
+    learned_choices.add({QR: ALONE}, usable_cpus=8)
     assert learned_choices.read() == []

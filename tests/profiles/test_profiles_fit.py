@@ -14,9 +14,8 @@ from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Provenance
 from autotune.profiles.fit import Fit, Here, Source, carried, fit, rungs, same_allocation
-from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer
-from autotune.profiles.lookup import climb
+from autotune.profiles.lookup import Level, climb
 
 HERE = Here(key=KEY, host="here")
 STALE = replace(KEY, software=replace(SOFTWARE, blas_version="0.3.30"))
@@ -90,6 +89,28 @@ REFUSED = [
 def test_other_hardware_or_software_is_refused_with_a_reason_in_every_layer(key, reason, layer):
     assert fit(profile(key=key), layer, HERE).level is None
     assert fit(profile(key=key), layer, HERE).reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("software", "host", "layer", "outdated"),
+    [
+        ({"numpy": "2.3"}, "here", Layer.USER, "NumPy 2.3"),
+        ({"numpy": "2.3", "kernels": "Haswell"}, "here", Layer.USER, "NumPy 2.3"),
+        ({"blas_version": "0.4.1"}, "here", Layer.NODE, "openblas 0.4.1"),
+        ({"blas": "mkl", "blas_version": "2024.0"}, "here", Layer.USER, "mkl 2024.0"),
+        ({"kernels": "Haswell"}, "here", Layer.USER, None),
+        ({"numpy": "2.3"}, "other", Layer.USER, None),
+        ({"numpy": "2.3"}, "here", Layer.SHIPPED, None),
+    ],
+)
+def test_a_profile_of_this_host_for_another_numpy_or_blas_is_outdated(software, host, layer, outdated):
+    key = replace(KEY, software=replace(SOFTWARE, **software))
+    assert fit(profile(key=key, host=host), layer, HERE).outdated == outdated
+
+
+def test_other_hardware_is_not_outdated():
+    key = replace(KEY, hardware=replace(HARDWARE, model=1), software=replace(SOFTWARE, numpy="2.3"))
+    assert fit(profile(key=key), Layer.USER, HERE).outdated is None
 
 
 def test_an_unknown_version_is_not_taken_for_a_patch():

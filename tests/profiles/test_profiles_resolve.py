@@ -13,7 +13,7 @@ from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Provenance
 from autotune.profiles import compiled_copy, folders, profile_files
-from autotune.profiles.fit_level import Level
+from autotune.profiles.lookup import Level
 from autotune.profiles.resolve import resolve
 
 QR = Operation(name="qr", sizes=(("m", 100), ("n", 100)))

@@ -14,7 +14,7 @@ import autotune.profiles.profile_document
 from autotune.errors import ProfileError
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
-from autotune.profiles.fit_level import Level
+from autotune.profiles.lookup import Level
 from autotune.profiles.profile_document import decode_profile, encode_profile
 from autotune.profiles.yaml_subset import parse
 from autotune.profiles.yaml_writer import text_of

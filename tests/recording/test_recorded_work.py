@@ -3,6 +3,7 @@
 import pytest
 from test_recording_advice import QR, call, process, recording
 
+from autotune.model.codec import decode, encode
 from autotune.model.operation import Operation
 from autotune.recording.recorded_work import carrying_sizes, recorded_work
 from autotune.recording.recording import ARRAYS
@@ -84,7 +85,7 @@ def test_a_recorded_request_survives_a_journal():
     import json
 
     request = Request(recorded=(qr(50),), weights={"qr": 2.0})
-    assert Request.from_dict(json.loads(json.dumps(request.as_dict()))) == request
+    assert decode(Request, json.loads(json.dumps(encode(request)))) == request
 
 
 def test_what_does_not_fit_the_memory_is_left_out():

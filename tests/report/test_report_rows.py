@@ -9,8 +9,7 @@ from support.profile_builders import alternatives, make_entry, profile
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.report import rows
-from autotune.report.roofline import Bound, roofline
-from autotune.report.rows import Subject, labels
+from autotune.report.rows import Bound, Subject, labels, roofline
 
 
 def test_every_entry_is_a_row_with_the_profiles_own_numbers(subject):

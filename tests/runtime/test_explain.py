@@ -11,7 +11,7 @@ from autotune.host.usable_cpus import usable_cpus
 from autotune.model.configuration import Configuration, Placement
 from autotune.model.entry import Status
 from autotune.profiles import folders, profile_files
-from autotune.profiles.fit_level import Level
+from autotune.profiles.lookup import Level
 
 pytestmark = pytest.mark.usefixtures("fresh")
 

@@ -242,7 +242,7 @@ def test_what_was_learned_is_left_for_calibrations_and_the_daemon():
     (profile,) = learned_choices.read()
     assert [entry.choice for entry in profile.entries] == [Configuration(blas_threads=1)]
     (file,) = folders.spool()[0].iterdir()
-    assert [row["operation"] for row in json.loads(file.read_text())["calls"]] == ["qr"]
+    assert [operation["name"] for operation, _ in json.loads(file.read_text())["calls"]] == ["qr"]
     assert state.learned == []
 
 

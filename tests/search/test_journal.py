@@ -9,6 +9,7 @@ from support.calibration_runs import CRASH, LARGE, ONE, SMALL
 from support.fake_bench import FakeBench
 
 from autotune.bench.selftest import SelfTest
+from autotune.model.codec import encode
 from autotune.model.measurement import Case, TrialPlan
 from autotune.search.environment import Environment
 from autotune.search.journal import Header, Journal
@@ -101,7 +102,7 @@ def test_a_folder_that_cannot_be_written_costs_the_memory_only(tmp_path):
 @pytest.mark.parametrize(
     "part",
     [
-        {"request": {}},
+        {"request": {"moon": 1}},
         {"request": None},
         {"environment": {"moon": 1}},
         {"self_test": {"seconds": 1.0, "moon": 1}},
@@ -110,12 +111,12 @@ def test_a_folder_that_cannot_be_written_costs_the_memory_only(tmp_path):
 )
 def test_what_another_version_wrote_is_not_gone_on_with(path, part):
     path.parent.mkdir()
-    path.write_text(json.dumps(HEADER.as_dict() | part) + "\n")
+    path.write_text(json.dumps(encode(HEADER) | part) + "\n")
     assert Header.read(path) is None
 
 
 def test_the_header_is_read_back_as_it_was(path, sessions):
-    assert Header.read(path) == replace(HEADER, lessons=[])
+    assert Header.read(path) == replace(HEADER, lessons=())
 
 
 @pytest.mark.parametrize("session", [{}, 5, {"measurements": [{}], "wall_seconds": 1, "rejected": 0}])

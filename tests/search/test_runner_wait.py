@@ -7,7 +7,7 @@ from support.profile_builders import alone, of_this_machine
 
 from autotune.bench.blas_wait import BlasWait
 from autotune.bench.selftest import SelfTest
-from autotune.controls.wait_policy import VARIABLE
+from autotune.controls.wait_policy import DEFAULT_EXPONENT, VARIABLE
 from autotune.profiles import folders, profile_files
 from autotune.search import runner
 from autotune.search.request import Request
@@ -63,17 +63,20 @@ def test_with_little_time_or_in_company_an_earlier_result_holds(benches, monkeyp
     assert asked == []
 
 
-def test_a_measurement_that_fails_leaves_the_earlier_result(benches, monkeypatch):
-    measure(monkeypatch, None)
+def test_what_an_earlier_calibration_chose_is_not_measured_again(benches, monkeypatch):
+    asked = measure(monkeypatch, MEASURED)
+    loops = {"functions": 9}
+    earlier = replace(of_this_machine(), key=runner.this_key(), blas_wait=22, loops_after_blas=loops)
+    profile_files.write(earlier, folders.user_profiles() / "mine.yaml")
+    assert examined(600)[:2] == (22, loops)
+    assert asked == []
+
+
+@pytest.mark.parametrize(("answer", "exponent"), [(MEASURED, 20), (None, DEFAULT_EXPONENT)])
+def test_a_default_that_was_kept_is_measured_again(benches, monkeypatch, answer, exponent):
+    measure(monkeypatch, answer)
     earlier = replace(
-        of_this_machine(), key=runner.this_key(), blas_wait=22, loops_after_blas={"functions": 9}
+        of_this_machine(), key=runner.this_key(), blas_wait=DEFAULT_EXPONENT, loops_after_blas={}
     )
     profile_files.write(earlier, folders.user_profiles() / "mine.yaml")
-    assert examined(600)[:2] == (22, {"functions": 9})
-
-
-@pytest.mark.parametrize(("budget", "seconds"), [(120, 8.0), (500, 15.0), (36_000, 20.0)])
-def test_it_takes_a_small_share_of_the_budget(benches, monkeypatch, budget, seconds):
-    asked = measure(monkeypatch, MEASURED)
-    examined(budget)
-    assert asked[0]["seconds"] == seconds
+    assert examined(600)[0] == exponent

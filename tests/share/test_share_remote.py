@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from types import SimpleNamespace
 
 import fsspec
 import pytest
@@ -239,6 +240,25 @@ def test_a_folder_with_too_many_names_is_an_error(memory, tmp_path, monkeypatch)
         publish(said("b"), store)
         with pytest.raises(StoreProblem, match="it sends more than a store may hold"):
             store.files(CLASS)
+
+
+@pytest.mark.parametrize("names", [0, 1000])
+def test_a_listing_of_s3_whose_pages_never_end_is_given_up(names, monkeypatch):
+    pytest.importorskip("s3fs")
+    asked = []
+
+    def call_s3(_method, **words):
+        asked.append(words.get("ContinuationToken"))
+        contents = [{"Key": f"autotune/v1/x/{number}", "Size": 1} for number in range(names)]
+        return {"IsTruncated": True, "NextContinuationToken": str(len(asked)), "Contents": contents}
+
+    backend = FsspecBackend("s3://bucket/autotune")
+    system = SimpleNamespace(call_s3=call_s3, invalidate_cache=lambda: None)
+    monkeypatch.setattr(backend, "_system", lambda: (system, "bucket/autotune"))
+    with pytest.raises(OSError, match="it lists more than") as problem:
+        backend.files("x")
+    assert problem.value.errno == errno.EFBIG
+    assert asked == [None, *map(str, range(1, len(asked)))]
 
 
 @pytest.mark.real

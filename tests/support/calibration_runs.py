@@ -1,14 +1,20 @@
 """Calibrations on benches that answer instantly, and pairs made by hand."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from autotune.model.configuration import Configuration
-from autotune.model.measurement import Failure, FailureKind, Pair
+from autotune.model.entry import Entry
+from autotune.model.measurement import Bench, Failure, FailureKind, Pair
 from autotune.model.operation import Operation
+from autotune.model.profile import Profile
 from autotune.search.confirmation import Candidate
 from autotune.search.environment import Environment
-from autotune.search.events import ignore
+from autotune.search.events import Listener, ignore
 from autotune.search.machine_states import Capacity, Visit
 from autotune.search.pipeline import calibrate
 from autotune.search.plan import make_plan
+from autotune.search.request import Request
 from autotune.search.sequential_test import candidate_error
 from autotune.search.time_budget import Clock
 
@@ -17,7 +23,15 @@ SMALL, LARGE = (Operation(name="svd", sizes=(("m", n), ("n", n))) for n in (100,
 ONE, TWO = Configuration(blas_threads=1), Configuration(blas_threads=2)
 
 
-def run_calibration(bench, request, environment, *, lessons=(), report=ignore, elapsed=0.0):
+def run_calibration(
+    bench: Bench,
+    request: Request,
+    environment: Environment,
+    *,
+    lessons: Sequence[Profile] = (),
+    report: Listener = ignore,
+    elapsed: float = 0.0,
+) -> tuple[list[Entry], Clock, Capacity]:
     """Entries in the order in which they were decided, with the clock and the capacity that was seen."""
     clock = Clock(bench=bench, budget=request.seconds, seed=request.seed, elapsed=elapsed)
     capacity = Capacity(usable_cpus=environment.usable_cpus, known_best=environment.full_capacity)
@@ -35,7 +49,16 @@ def run_calibration(bench, request, environment, *, lessons=(), report=ignore, e
     return entries, clock, capacity
 
 
-def visit(ratio, *, pairs=8, capacity=None, interference=None, slow=0, factor=1.0, elapsed=0.0):
+def visit(
+    ratio: float,
+    *,
+    pairs: int = 8,
+    capacity: float | None = None,
+    interference: float | None = None,
+    slow: int = 0,
+    factor: float = 1.0,
+    elapsed: float = 0.0,
+) -> Visit:
     """A process in which the candidate took `ratio` of the default's time, and `factor` times that in `slow` pairs."""
     ratios = [ratio] * (pairs - slow) + [ratio * factor] * slow
     return Visit(
@@ -52,7 +75,13 @@ def visit(ratio, *, pairs=8, capacity=None, interference=None, slow=0, factor=1.
     )
 
 
-def candidate(*visits, choice=ONE, fewer_cpus=False, error=None, **more):
+def candidate(
+    *visits: Visit,
+    choice: Configuration = ONE,
+    fewer_cpus: bool = False,
+    error: float | None = None,
+    **more: Any,
+) -> Candidate:
     """A candidate after these processes, which ran two seconds apart."""
     one = Candidate(
         operation=SMALL,
@@ -66,13 +95,13 @@ def candidate(*visits, choice=ONE, fewer_cpus=False, error=None, **more):
     return one
 
 
-def probed(*probes, usable_cpus=2, known_best=None):
+def probed(*probes: float, usable_cpus: int = 2, known_best: float | None = None) -> Capacity:
     """The capacity of a machine of which these probes were seen."""
     capacity = Capacity(usable_cpus=usable_cpus, known_best=known_best)
     capacity.probes.extend(float(probe) for probe in probes)
     return capacity
 
 
-def environment_of(cpus=2, **more):
+def environment_of(cpus: int = 2, **more: Any) -> Environment:
     """An allocation of so many CPUs, all of which BLAS uses by default."""
     return Environment(usable_cpus=cpus, default_threads=cpus, **more)

@@ -1,12 +1,14 @@
 """A real daemon of a user that exists for one test only."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, Self, TypeVar
 
 from autotune.controls.supervise import descendants
 from autotune.daemon.control_socket import ask_daemon
@@ -14,8 +16,9 @@ from autotune.daemon.sensors import fingerprint
 from autotune.daemon.state import DaemonState, save_state
 from autotune.errors import NoDaemon
 from autotune.host.identity import short_host_id
-from autotune.model.policy import SPOOL_FORMAT
+from autotune.model.catalogue import operation
 from autotune.profiles import folders
+from support.spool_files import spool_text
 
 ANY_LOAD = "idle: {start_below: 1000, start_waiting: 2, stop_above: 2000, quiet_seconds: 0.1}\n"
 """Idle whatever else runs on this machine."""
@@ -24,8 +27,10 @@ NEVER_IDLE = "idle: {quiet_seconds: 1000000}\n"
 PATIENCE = 300.0
 """Seconds: of a machine that is ten times slower, with others' tests running. Only what is broken waits so long."""
 
+_T = TypeVar("_T")
 
-def daemon_host():
+
+def daemon_host() -> str:
     """The host that the daemons of this test process say to be on."""
     return f"test-{os.getpid()}"
 
@@ -33,7 +38,7 @@ def daemon_host():
 class Daemon:
     """`autotune daemon` of a user that exists for one test only."""
 
-    def __init__(self, folder, configuration=ANY_LOAD):
+    def __init__(self, folder: Path, configuration: str = ANY_LOAD) -> None:
         self.folder = folder
         self.environ = {
             name: value for name, value in os.environ.items() if not name.startswith(("AUTOTUNE_", "XDG_"))
@@ -48,9 +53,15 @@ class Daemon:
         self.state = folder / "state" / "autotune" / f"daemon-{short_host_id(daemon_host())}"
         self.spool = self.state.parent / f"spool-{short_host_id(daemon_host())}"
         self.words = ["-m", "autotune", "daemon"]
-        self.process = None
+        self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self):
+    @property
+    def running(self) -> "subprocess.Popen[bytes]":
+        """The process of a daemon that was started."""
+        assert self.process is not None
+        return self.process
+
+    def start(self) -> Self:
         if not self.state.exists():
             self.trust_what_is_shipped()
         with (self.folder / "log").open("ab") as log:
@@ -60,60 +71,57 @@ class Daemon:
         self.until(lambda: self.ask("status"))
         return self
 
-    def trust_what_is_shipped(self):
+    def trust_what_is_shipped(self) -> None:
         """A profile that comes with autotune may speak for this machine: its trial is no part of any test."""
         shipped = [path for layer, path in folders.places() if layer is folders.Layer.SHIPPED]
         known = {str(path): fingerprint(path) for place in shipped for path in Path(place).glob("*.yaml")}
         self.state.mkdir(parents=True)
         save_state(self.state / "state.json", DaemonState(trusted=known))
 
-    def until(self, condition):
+    def until(self, condition: Callable[[], _T]) -> _T:
         """Wait for a condition, and return its first true value."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            try:
+            with suppress(NoDaemon):
                 found = condition()
-            except NoDaemon:
-                found = None
-            if found:
-                return found
+                if found:
+                    return found
             time.sleep(0.05)
         raise AssertionError(self.log)
 
-    def ask(self, verb, **words):
+    def ask(self, verb: str, **words: Any) -> dict[str, Any]:
         return ask_daemon([self.socket], verb, **words)
 
-    def measuring(self):
+    def measuring(self) -> dict[str, Any] | None:
         running = self.ask("status")["running"]
         return running if running and running["measuring"] else None
 
-    def children(self):
-        return descendants(self.process.pid) or []
+    def children(self) -> list[int]:
+        return descendants(self.running.pid) or []
 
-    def in_a_trial(self):
+    def in_a_trial(self) -> list[int] | None:
         """Leave the request of a program without an entry, and wait until its trials run; the daemon's whole family."""
-        calls = {"operation": "qr", "dtype": "float64", "sizes": {"m": 777, "n": 777}, "calls": 1000}
         folder = self.spool
         folder.mkdir(exist_ok=True)
-        (folder / ".1.json").write_text(json.dumps({"format": SPOOL_FORMAT, "calls": [calls]}), "utf-8")
+        (folder / ".1.json").write_text(spool_text({operation("qr", n=777): 1000}), "utf-8")
         (folder / ".1.json").rename(folder / "1.json")
-        self.process.send_signal(signal.SIGHUP)  # it looks at once
+        self.running.send_signal(signal.SIGHUP)  # it looks at once
         self.until(self.measuring)
         return self.until(lambda: found if len(found := self.children()) >= 3 else None)
 
-    def end(self, number=signal.SIGKILL):
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
+    def end(self, number: int = signal.SIGKILL) -> int:
+        if self.running.poll() is None:
+            self.running.send_signal(number)
+        return self.running.wait(PATIENCE)
 
     @property
-    def log(self):
+    def log(self) -> str:
         return (self.folder / "log").read_text("utf-8", "replace")
 
 
-def alive(pids):
+def alive(pids: Iterable[int]) -> list[int]:
     """Those that still run; what merely waits to be reaped does not."""
-    found = []
+    found: list[int] = []
     for pid in pids:
         try:
             with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123
@@ -123,7 +131,7 @@ def alive(pids):
     return found
 
 
-def gone(pids):
+def gone(pids: Iterable[int]) -> bool:
     """Have they ended? How soon is for scripts/benchmarks/run daemon to say."""
     deadline = time.monotonic() + PATIENCE
     while alive(pids) and time.monotonic() < deadline:
@@ -131,12 +139,12 @@ def gone(pids):
     return alive(pids) == []
 
 
-def descendants_known():
+def descendants_known() -> bool:
     """Does the kernel list children?"""
     return descendants(os.getpid()) is not None
 
 
-def refused(daemon):
+def refused(daemon: Daemon) -> tuple[int, str]:
     """Status and words of a daemon that does not start."""
     done = subprocess.run(
         [sys.executable, "-m", "autotune", "daemon"],

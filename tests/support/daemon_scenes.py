@@ -3,8 +3,11 @@
 import json
 import selectors
 import socket
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Self
 
-from autotune.daemon.child_processes import ChildProcess, ChildResult, ProcessLauncher
+from autotune.daemon.child_processes import ChildCommand, ChildProcess, ChildResult, ProcessLauncher
 from autotune.daemon.context import DaemonLog
 from autotune.daemon.control_socket import ControlSocket
 from autotune.daemon.controller import Controller
@@ -17,6 +20,7 @@ from autotune.daemon.state import (
     CanaryVerdict,
     DaemonState,
     DailyCpuTime,
+    PlainValue,
     Retry,
     UnfinishedCalibration,
 )
@@ -27,22 +31,23 @@ from autotune.model.operation import Operation
 PYTHON = Interpreter(python="/opt/app/bin/python")
 NAME = PYTHON.name
 NOON = 1_800_000_000.0
-FACTS = {"software.numpy": "2.4", "software.kernels": "SkylakeX", "usable_cpus": 4}
+Facts = Mapping[str, PlainValue]
+FACTS: Facts = {"software.numpy": "2.4", "software.kernels": "SkylakeX", "usable_cpus": 4}
 QUICK = IdleThresholds(start_below=0.08, quiet_seconds=20.0)
 SVD = Operation(name="svd")
 
 
 def entry(
-    name="svd",
+    name: str = "svd",
     *,
-    status="tuned",
-    speedup=2.0,
-    level="this-host",
-    path="/p/mine.yaml",
-    undecided="",
-    contested=False,
-    **sizes,
-):
+    status: Any = "tuned",
+    speedup: float | None = 2.0,
+    level: Any = "this-host",
+    path: str = "/p/mine.yaml",
+    undecided: str = "",
+    contested: bool = False,
+    **sizes: int,
+) -> InventoryEntry:
     return InventoryEntry(
         operation=operation(name, **(sizes or {"n": 500})),
         status=status,
@@ -54,13 +59,21 @@ def entry(
     )
 
 
-def inventory(*entries, profile="/p/mine.yaml", facts=FACTS):
+def inventory(
+    *entries: InventoryEntry, profile: str | None = "/p/mine.yaml", facts: Facts = FACTS
+) -> Inventory:
     return Inventory(
         key="k1", host="h1", facts=facts, watched=(), profile=profile, created=None, entries=entries
     )
 
 
-def schedule_input(*entries, state=None, settings=None, untested=(), now=NOON):
+def schedule_input(
+    *entries: InventoryEntry,
+    state: DaemonState | None = None,
+    settings: DaemonSettings | None = None,
+    untested: Collection[str] = (),
+    now: float = NOON,
+) -> ScheduleInput:
     return ScheduleInput(
         settings=settings or DaemonSettings(interpreters=(PYTHON,), calibrate=False),
         state=state or DaemonState(),
@@ -73,22 +86,22 @@ def schedule_input(*entries, state=None, settings=None, untested=(), now=NOON):
 class FakeChild(ChildProcess):
     """A child process that ends when a test says so."""
 
-    def __init__(self, command, environ):
+    def __init__(self, command: ChildCommand, environ: Mapping[str, str]) -> None:
         self.module, self.arguments, self.environ = command.module, list(command.arguments), environ
         self.killed = False
-        self.end = None
-        self.held = 0
+        self.end: ChildResult | None = None
+        self.held: int | None = 0
 
-    def result(self):
+    def result(self) -> ChildResult | None:
         return self.end
 
-    def kill(self):
+    def kill(self) -> None:
         self.killed = True
 
-    def resident_bytes(self):
+    def resident_bytes(self) -> int | None:
         return self.held
 
-    def finish(self, answer=None, *, status=0, words=""):
+    def finish(self, answer: Any = None, *, status: int = 0, words: str = "") -> None:
         self.end = ChildResult(
             status=status, answer=b"" if answer is None else json.dumps(answer).encode(), words=words
         )
@@ -97,34 +110,34 @@ class FakeChild(ChildProcess):
 class FakeLauncher(ProcessLauncher):
     """Keeps the children that were started."""
 
-    def __init__(self):
-        self.children = []
-        self.refusal = None
+    def __init__(self) -> None:
+        self.children: list[FakeChild] = []
+        self.refusal: Exception | None = None
 
-    def start(self, python, command, environ):
+    def start(self, python: str, command: ChildCommand, environ: Mapping[str, str]) -> FakeChild:
         if self.refusal:
             raise self.refusal
         self.children.append(FakeChild(command, environ))
         return self.children[-1]
 
     @property
-    def last(self):
+    def last(self) -> FakeChild:
         return self.children[-1]
 
 
 class FakeSensors(MachineSensors):
     """Reports the load that a test says."""
 
-    def __init__(self, clock):
+    def __init__(self, clock: "Clock") -> None:
         self.clock = clock
         self.foreign = 0.0
-        self.waiting = None
-        self.obstacle = None
-        self.program = None
+        self.waiting: float | None = None
+        self.obstacle: str | None = None
+        self.program: str | None = None
         self.own = 0.0
-        self._before = None
+        self._before: float | None = None
 
-    def sample(self, busy_seconds, *, measuring):
+    def sample(self, busy_seconds: float, *, measuring: bool) -> LoadSample | None:
         before, self._before = self._before, self.clock.running
         if before is None:
             return None
@@ -136,21 +149,21 @@ class FakeSensors(MachineSensors):
             obstacle=self.obstacle,
         )
 
-    def running_program(self, names):
+    def running_program(self, names: Collection[str]) -> str | None:
         return self.program if self.program in names else None
 
-    def own_seconds(self):
+    def own_seconds(self) -> float:
         return self.own
 
 
 class Clock:
-    def __init__(self):
+    def __init__(self) -> None:
         self.running, self.suspended, self.wall = 1000.0, 0.0, NOON
 
-    def __call__(self):
+    def __call__(self) -> Moment:
         return Moment(self.running, self.running + self.suspended, self.wall)
 
-    def advance(self, seconds):
+    def advance(self, seconds: float) -> None:
         self.running += seconds
         self.wall += seconds
 
@@ -160,12 +173,12 @@ class Scene:
 
     LISTED = (PYTHON,)
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder: Path, **settings: Any) -> None:
         self.clock = Clock()
         self.launcher = FakeLauncher()
         self.sensors = FakeSensors(self.clock)
         self.usable = (4, "none")
-        self.lines = []
+        self.lines: list[dict[str, Any]] = []
         self.folder = folder
         (folder / "state").mkdir(exist_ok=True)
         (folder / "profiles").mkdir(exist_ok=True)
@@ -182,7 +195,7 @@ class Scene:
         )
         self.begin()
 
-    def begin(self):
+    def begin(self) -> None:
         """Start a daemon, as after a kill."""
         self.controller = Controller(
             self.settings,
@@ -195,41 +208,41 @@ class Scene:
             memory_bytes=2**30,
         )
 
-    def write(self, text):
+    def write(self, text: str) -> None:
         self.lines.append(json.loads(text))
 
-    def flush(self):
+    def flush(self) -> None:
         pass
 
     @property
-    def state(self):
+    def state(self) -> DaemonState:
         return self.controller.context.state
 
     @property
-    def status(self):
+    def status(self) -> dict[str, Any]:
         return self.controller.status()
 
     @property
-    def last_reason(self):
+    def last_reason(self) -> str:
         return self.status["recent"][-1]["why"]
 
     @property
-    def events(self):
+    def events(self) -> list[str]:
         return [line["event"] for line in self.lines]
 
     @property
-    def profile(self):
+    def profile(self) -> Path:
         return self.folder / "profiles" / "mine.yaml"
 
     @property
-    def mirror(self):
+    def mirror(self) -> Path:
         return self.folder / "mirror"
 
-    def tick(self, seconds=0.0):
+    def tick(self, seconds: float = 0.0) -> None:
         self.clock.advance(seconds)
         self.controller.tick()
 
-    def until_idle(self):
+    def until_idle(self) -> None:
         """Tick until the window is open."""
         for _ in range(12):
             self.tick(10.0)
@@ -237,7 +250,7 @@ class Scene:
                 return
         raise AssertionError(self.controller.readiness.window)
 
-    def answer_inventory(self, *entries, facts=FACTS, key="k1"):
+    def answer_inventory(self, *entries: InventoryEntry, facts: Facts = FACTS, key: str = "k1") -> None:
         """Answer the question for an inventory that runs."""
         assert self.launcher.last.arguments[0] == "inventory"
         answer = Inventory(
@@ -251,7 +264,7 @@ class Scene:
         )
         self.launcher.last.finish(encode(answer))
 
-    def asked(self, *entries, **words):
+    def asked(self, *entries: InventoryEntry, **words: Any) -> Self:
         """Let the interpreter answer. The profile of `entry`, which does not exist, is trusted."""
         self.state.trusted["/p/mine.yaml"] = ()
         self.tick()
@@ -287,18 +300,18 @@ FULL_STATE = DaemonState(
 class Server:
     """A control socket whose loop turns when a test says so."""
 
-    def __init__(self, path, answer=None):
+    def __init__(self, path: Path, answer: Any = None) -> None:
         self.path = path
         self.selector = selectors.DefaultSelector()
-        self.peers = []
+        self.peers: list[Any] = []
         self.time = 0.0
         self.control = ControlSocket(path, answer or self.echo, self.selector, clock=lambda: self.time)
 
-    def echo(self, request, peer):
+    def echo(self, request: Any, peer: Any) -> dict[str, Any]:
         self.peers.append(peer)
         return {"ok": True, "request": request}
 
-    def turn(self):
+    def turn(self) -> None:
         """Serve until no socket waits for anything."""
         for _ in range(10_000):
             ready = self.selector.select(0)
@@ -308,23 +321,23 @@ class Server:
                 self.control.serve(key.fileobj)
         raise AssertionError("the loop never rests")
 
-    def connect(self):
+    def connect(self) -> socket.socket:
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         line.settimeout(60.0)
         line.connect(str(self.path))
         self.turn()
         return line
 
-    def send(self, text):
+    def send(self, text: bytes) -> socket.socket:
         line = self.connect()
         line.sendall(text)
         self.turn()
         return line
 
-    def ask(self, request):
+    def ask(self, request: Any) -> Any:
         return self.read(self.send(json.dumps(request).encode() + b"\n"))
 
-    def read(self, line):
+    def read(self, line: socket.socket) -> Any:
         """Return the answer; None if the connection was closed without one."""
         text = b""
         while not text.endswith(b"\n"):
@@ -336,5 +349,5 @@ class Server:
         return json.loads(text)
 
     @property
-    def connections(self):
+    def connections(self) -> int:
         return len(self.selector.get_map()) - 1

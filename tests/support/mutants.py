@@ -5,6 +5,7 @@ AUTOTUNE_MUTANTS=10000 asks for more of each kind than every run of the suite ca
 
 import os
 import random
+from collections.abc import Iterator
 
 MUTANTS = int(os.environ.get("AUTOTUNE_MUTANTS", "150"))
 
@@ -24,7 +25,7 @@ PARTS = [
 ]
 
 
-def mutants(data, count=None, seed=7):
+def mutants(data: bytes, count: int | None = None, seed: int = 7) -> Iterator[bytes]:
     """Yield so many mutants of some bytes, each with one to four changes."""
     chance = random.Random(seed)
     for _ in range(MUTANTS if count is None else count):

@@ -1,19 +1,26 @@
 """The C core with every loop cut, for tests that look at results and not at speed."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, Layout, Range
 from autotune.native import core
 
-CORE = core()
+if TYPE_CHECKING:
+    from autotune.native._core import Calls
+
+CORE: Any = core()
 
 needs_core = pytest.mark.skipif(isinstance(CORE, str), reason=str(CORE))
 
 
 @contextmanager
-def loops_cut(*, elements=128, chunk=64, workers=4, reductions=False):
+def loops_cut(
+    *, elements: int = 128, chunk: int = 64, workers: int = 4, reductions: bool = False
+) -> Iterator[Any]:
     """Within a `with`, cut every loop of so many elements or more."""
     CORE.configure(workers)
     loops = ArrayLoops(CORE)
@@ -32,16 +39,16 @@ def loops_cut(*, elements=128, chunk=64, workers=4, reductions=False):
 class Recording:
     """Decides nothing, and notes which operations were asked for and how often they were called."""
 
-    def __init__(self):
-        self.asked = []
+    def __init__(self) -> None:
+        self.asked: list[Calls] = []
 
-    def decide(self, operation, dtype, sizes, *, follows=False):
-        calls = CORE.Calls(operation, dtype, sizes)
+    def decide(self, operation: str, dtype: str, sizes: dict[str, int], *, follows: bool = False) -> "Calls":
+        calls: Calls = CORE.Calls(operation, dtype, sizes)
         self.asked.append(calls)
         return calls
 
     @property
-    def met(self):
+    def met(self) -> list[tuple[Any, ...]]:
         """Every call as (operation, dtype, sizes ...), by operation in the order of their first calls."""
         return [
             (calls.operation, calls.dtype, *calls.sizes.values())

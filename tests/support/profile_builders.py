@@ -1,6 +1,9 @@
 """Profiles made by hand for tests: of an invented machine, or of this one."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE
@@ -10,6 +13,9 @@ from autotune.model.machine import Hardware
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile, Provenance
 from autotune.model.software import Software
+
+if TYPE_CHECKING:
+    import pytest  # benchmarks, which use this too, have none
 
 HARDWARE = Hardware(
     architecture="x86_64",
@@ -36,8 +42,16 @@ KEY = Key(hardware=HARDWARE, software=SOFTWARE, usable_cpus=8, limit=Limit.NONE)
 
 
 def make_entry(
-    name="qr", *, status=None, choice=None, speedup=None, safe=(), others=(), dtype="float64", **sizes
-):
+    name: str = "qr",
+    *,
+    status: Status | None = None,
+    choice: dict[str, Any] | None = None,
+    speedup: float | None = None,
+    safe: Iterable[int] = (),
+    others: Iterable[tuple[dict[str, Any], float]] = (),
+    dtype: str = "float64",
+    **sizes: int,
+) -> Entry:
     """An entry: tuned if it has a choice, else default-kept. `others` are pairs of knobs and speed-up."""
     tuned = choice is not None
     speedup = speedup or (2.0 if tuned else None)
@@ -60,28 +74,28 @@ def make_entry(
     )
 
 
-def alternatives(*pairs):
+def alternatives(*pairs: tuple[dict[str, Any], float]) -> tuple[Alternative, ...]:
     """Alternatives from pairs of knobs and speed-up."""
     return tuple(Alternative(choice=Configuration(**knobs), speedup=speedup) for knobs, speedup in pairs)
 
 
-def with_evidence(entry, **changes):
+def with_evidence(entry: Entry, **changes: Any) -> Entry:
     """The entry with other evidence."""
     return replace(entry, evidence=replace(entry.evidence, **changes))
 
 
-def calls_blas(name):
+def calls_blas(name: str) -> bool:
     """Does calibrate set BLAS threads for it?"""
     return name not in CATALOGUE or Knob.BLAS_THREADS in CATALOGUE[name].knobs
 
 
-def profile(*entries, key=KEY, host="here"):
+def profile(*entries: Entry, key: Key = KEY, host: str = "here") -> Profile:
     """A profile of these entries."""
     provenance = Provenance(created="2026-01-02T03:04:05Z", autotune="0.1.0", host=host, cpu="A CPU")
     return Profile(key=key, entries=entries, provenance=provenance)
 
 
-def alone(monkeypatch, folder):
+def alone(monkeypatch: "pytest.MonkeyPatch", folder: Path) -> None:
     """No profiles, caches or settings but those below this folder."""
     for name in ("CONFIG", "CACHE", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(folder / name.lower()))
@@ -98,7 +112,7 @@ def alone(monkeypatch, folder):
     monkeypatch.setattr("autotune.profiles.folders._shipped_profiles", lambda: str(folder / "shipped"))
 
 
-def of_this_machine(*entries):
+def of_this_machine(*entries: Entry) -> Profile:
     """A profile that fits this machine, as it is now, and was measured on it."""
     import numpy as np  # noqa: F401 - its BLAS is part of the key
 

@@ -1,24 +1,28 @@
 """Publications of hosts of one class, made by hand."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+from autotune.model.entry import Entry
+from autotune.model.profile import Key, Profile
 from autotune.share.publication import encode
 from autotune.share.store import Store, open_store
 from support.profile_builders import KEY, make_entry, profile
 
 
-def said(host, *entries, created="2026-01-02T03:04:05+00:00", key=KEY):
+def said(host: str, *entries: Entry, created: str = "2026-01-02T03:04:05+00:00", key: Key = KEY) -> Profile:
     """A host's profile: without entries, one QR that is faster with one thread."""
     made = profile(*(entries or [qr()]), key=key, host=host)
     return replace(made, provenance=replace(made.provenance, created=created))
 
 
-def qr(threads=1, n=100, **more):
+def qr(threads: int = 1, n: int = 100, **more: Any) -> Entry:
     """An entry for QR; with no threads the default is kept."""
     return make_entry("qr", choice={"blas_threads": threads} if threads else None, m=n, n=n, **more)
 
 
-def put(root, made, *, name=None, data=None):
+def put(root: Path, made: Profile, *, name: str | None = None, data: bytes | None = None) -> Path:
     """A file as a publisher leaves it, with another name or content if so wished."""
     own, content = encode(made)
     folder = root / "v1" / made.key.slug
@@ -29,7 +33,7 @@ def put(root, made, *, name=None, data=None):
     return path
 
 
-def store_at(root) -> Store:
+def store_at(root: Path) -> Store:
     """The store in a folder, which is made."""
     root.mkdir(exist_ok=True, parents=True)
     return open_store(str(root))

@@ -1,22 +1,25 @@
 """Measurement of the time that idle BLAS threads should spin on this machine: a knob that is measured once.
 
 The library's own time-out (0.1 s with OpenBLAS) takes the CPUs from what follows a call. A shorter one is chosen if
-calls of BLAS in a row lose nothing by it: fresh processes with each exponent and with the default, round by round,
-time products and QR (`spin_trial`). With the chosen time-out, loops right after a product are timed plain and cut: only
-those that gain there may be cut while threads spin.
+calls of BLAS in a row lose nothing by it. A process with the default and one with each exponent take turns, some
+milliseconds each, so that all see the same state of the machine; then fresh processes follow. With the chosen time-out,
+loops right after a product are timed plain and cut: only those that gain there may be cut while threads spin.
 """
 
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from math import exp, log
+from select import select
 from statistics import fmean, median
 from subprocess import PIPE
-from time import monotonic
-from typing import Any
+from time import monotonic, sleep
+from typing import Any, Protocol, Self
 
-from autotune.bench.statistics import mean_interval
+from autotune.bench.statistics import mean_interval, median_bound
 from autotune.controls.supervise import Supervised
 from autotune.controls.wait_policy import DEFAULT_EXPONENT, VARIABLE
 from autotune.model.software import Software
@@ -25,14 +28,22 @@ EXPONENTS = (20, 22)
 """The shortest first: 2^20 cycles are 0.4 ms, 2^22 cycles 1.6 ms. Shorter ones slow QR down by 10 to 40 %, since its
 threads have to be woken within a call (measured with OpenBLAS 0.3.31)."""
 
-MOST_LOST = 1.02
-"""Time of calls in a row over the default's that counts as nothing lost: upper end of its 95 % interval."""
-MOST_LOST_BY_ONE = 1.05
+MOST_LOST = 1.05
+"""Time of calls in a row over the default's that counts as nothing lost: upper 95 % bound of the median over rounds."""
+MOST_LOST_BY_ONE = 1.04
 """The same for the median of each kind of call, so that one does not pay for another."""
 
-LEAST_ROUNDS, MOST_ROUNDS = 4, 8
-TRIAL_SECONDS = 30.0
-"""Time limit of one process."""
+ROUNDS = 8
+"""Turns of each process."""
+LEAST_SETS, MOST_SETS = 2, 6
+"""Sets of fresh processes."""
+MOST_TIMES = 2.0
+"""Times the time allowed after which nothing is said: on a busy machine calls can take a hundred times as long."""
+PAUSE_SECONDS = 0.12
+"""Before each turn: no threads of another process spin any longer, and the CPUs have rested for as long as before any
+other turn. A turn after a shorter pause is 10 % faster."""
+ANSWER_SECONDS = 30.0
+"""Time limit of one turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +58,23 @@ class BlasWait:
     """Wall time of the measurement."""
 
 
-Trial = Callable[[int | None], Mapping[str, Any] | None]
-"""Measure with an exponent, None for the default, in a fresh process; None if that failed."""
+Round = dict[int | None, Mapping[str, float]]
+"""Seconds of each kind of calls, by exponent; None: the default."""
+
+
+class Trial(Protocol):
+    """A process with an exponent. Use it in `with`."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def ask(self, what: str) -> Any:
+        """Measure "calls" or "loops". Raises OSError or ValueError if the process does not answer."""
+
+
+Start = Callable[[int | None], Trial]
+"""Start a fresh process with an exponent, None for the default."""
 
 
 def measure_blas_wait(
@@ -71,42 +97,69 @@ def measure_blas_wait(
     has_knob = software.blas == "openblas" and software.threading == "pthreads"
     if not has_knob or cpus < 2 or VARIABLE in environ:
         return None
-    return choose(lambda exponent: _trial(environ, exponent, cpus), seconds=seconds, clock=monotonic)
+    return choose(
+        partial(_TrialProcess, environ, cpus),
+        seconds=seconds,
+        clock=monotonic,
+        pause=lambda: sleep(PAUSE_SECONDS),
+    )
 
 
-def choose(trial: Trial, *, seconds: float, clock: Callable[[], float]) -> BlasWait | None:
-    """Choose an exponent by rounds of trials. Pure but for what it is given.
+def choose(
+    start: Start, *, seconds: float, clock: Callable[[], float], pause: Callable[[], None]
+) -> BlasWait | None:
+    """Choose an exponent by sets of processes. Pure but for what it is given.
 
-    None if there was time for fewer rounds than are needed, or if a trial failed.
+    None if there was time for fewer sets than are needed, or if a process failed.
     """
     began = clock()
-    end = began + seconds
-    rounds: list[dict[int | None, Mapping[str, Any]]] = []
-    while len(rounds) < MOST_ROUNDS and (len(rounds) < LEAST_ROUNDS or clock() < end):
-        done: dict[int | None, Mapping[str, Any]] = {}
-        for exponent in _in_turn((None, *EXPONENTS), len(rounds)):
-            one = trial(exponent)
-            if one is None:
+    rounds: list[Round] = []
+    try:
+        for count in range(MOST_SETS):
+            if clock() - began >= seconds and count >= LEAST_SETS:
+                break
+            rounds += _one_set(start, pause, lambda: clock() - began > MOST_TIMES * seconds)
+            if clock() - began >= seconds and count + 1 < LEAST_SETS:
                 return None
-            done[exponent] = one
-        rounds.append(done)
-        if len(rounds) < LEAST_ROUNDS and clock() >= end:
-            return None
-    chosen = next((exponent for exponent in EXPONENTS if loses_nothing(rounds, exponent)), None)
-    if chosen is None:
-        return BlasWait(exponent=DEFAULT_EXPONENT, seconds=clock() - began)
-    loops = loops_that_gain([one[chosen]["loops"] for one in rounds])
-    return BlasWait(exponent=chosen, loops=loops, seconds=clock() - began)
+        chosen = next((exponent for exponent in EXPONENTS if loses_nothing(rounds, exponent)), None)
+        if chosen is None:
+            return BlasWait(exponent=DEFAULT_EXPONENT, seconds=clock() - began)
+        loops = []
+        for _ in range(LEAST_SETS + 1):
+            with start(chosen) as trial:
+                loops.append(trial.ask("loops"))
+    except (OSError, ValueError):
+        return None
+    return BlasWait(exponent=chosen, loops=loops_that_gain(loops), seconds=clock() - began)
 
 
-def loses_nothing(rounds: Sequence[Mapping[int | None, Mapping[str, Any]]], exponent: int) -> bool:
+def _one_set(start: Start, pause: Callable[[], None], is_late: Callable[[], bool]) -> list[Round]:
+    """Have fresh processes, one for each exponent and one with the default, take turns.
+
+    Raises TimeoutError when `is_late`.
+    """
+    with ExitStack() as stack:
+        trials = {exponent: stack.enter_context(start(exponent)) for exponent in (None, *EXPONENTS)}
+        rounds: list[Round] = []
+        for turn in range(ROUNDS):
+            if is_late():
+                raise TimeoutError
+            seconds: Round = {}
+            for exponent in _in_turn((None, *EXPONENTS), turn):
+                pause()
+                seconds[exponent] = trials[exponent].ask("calls")
+            rounds.append(seconds)
+    return rounds
+
+
+def loses_nothing(rounds: Sequence[Round], exponent: int) -> bool:
     """Return whether calls of BLAS in a row take no longer with this exponent than with the default. Pure."""
     ratios = {
-        name: [log(one[exponent]["calls"][name] / one[None]["calls"][name]) for one in rounds]
-        for name in rounds[0][None]["calls"]
+        name: [log(seconds[exponent][name] / seconds[None][name]) for seconds in rounds]
+        for name in rounds[0][None]
     }
-    _, _, high = mean_interval([fmean(values) for values in zip(*ratios.values(), strict=True)])
-    return exp(high) <= MOST_LOST and all(
+    means = [fmean(values) for values in zip(*ratios.values(), strict=True)]
+    return exp(median_bound(means, 0.05)) <= MOST_LOST and all(
         exp(median(values)) <= MOST_LOST_BY_ONE for values in ratios.values()
     )
 
@@ -134,17 +187,26 @@ def _in_turn(arms: tuple[int | None, ...], turn: int) -> tuple[int | None, ...]:
     return arms[start:] + arms[:start]
 
 
-def _trial(environ: Mapping[str, str], exponent: int | None, cpus: int) -> Mapping[str, Any] | None:
-    wait = {} if exponent is None else {VARIABLE: str(exponent)}
-    # nothing of the gain of loops is left while threads spin for 0.1 s: with the default they are not measured
-    loop_cpus = 1 if exponent is None else cpus
-    command = [sys.executable, "-P", "-m", "autotune.bench.spin_trial", str(loop_cpus)]
-    try:
-        with Supervised(command, stdout=PIPE, env={**environ, **wait}) as process:
-            ending = process.wait(TRIAL_SECONDS)
-            if ending is None or ending.status or process.stdout is None:
-                return None
-            printed: Mapping[str, Any] = json.loads(process.stdout.read())
-            return printed
-    except (OSError, ValueError):
-        return None
+class _TrialProcess:
+    """`spin_trial` in a fresh process."""
+
+    def __init__(self, environ: Mapping[str, str], cpus: int, exponent: int | None) -> None:
+        wait = {} if exponent is None else {VARIABLE: str(exponent)}
+        command = [sys.executable, "-P", "-m", "autotune.bench.spin_trial", str(cpus)]
+        self._process = Supervised(command, stdin=PIPE, stdout=PIPE, env={**environ, **wait})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.end()
+
+    def ask(self, what: str) -> Any:
+        requests, answers = self._process.stdin, self._process.stdout
+        if requests is None or answers is None:
+            raise OSError
+        requests.write(f"{what}\n".encode())
+        requests.flush()
+        if not select([answers], [], [], ANSWER_SECONDS)[0]:
+            raise TimeoutError
+        return json.loads(answers.readline())

@@ -8,6 +8,7 @@ from autotune.bench.trial_process import TrialEnd, TrialProcess, TrialServer
 from autotune.bench.user_workload import UserWorkload
 from autotune.controls.thread_variables import scrub
 from autotune.errors import BadWorkload
+from autotune.model.codec import decode
 
 
 def describe(source: str, *, patience: float = 60.0) -> UserWorkload:
@@ -19,7 +20,7 @@ def describe(source: str, *, patience: float = 60.0) -> UserWorkload:
     """
     server = TrialServer(environ=scrub(os.environ)[0], preload=False)
     try:
-        with TrialProcess(server, trial_job.dumps("describe", source=source), patience=patience) as process:
+        with TrialProcess(server, trial_job.errand("describe", source=source), patience=patience) as process:
             messages = list(process.messages())
             ending, printed = process.ending, process.output.take()
     finally:
@@ -28,7 +29,7 @@ def describe(source: str, *, patience: float = 60.0) -> UserWorkload:
         if "refused" in message:
             raise BadWorkload(str(message["refused"]))
         if "workload" in message:
-            return UserWorkload.from_dict(message["workload"])
+            return decode(UserWorkload, message["workload"])
     if ending is not None and ending.end is TrialEnd.TIME_OUT:
         raise BadWorkload(f"{source} cannot be imported: that took longer than {patience:.3g} s.")
     words = shorten(printed.strip().rpartition("\n")[2]) or "none"

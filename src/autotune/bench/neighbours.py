@@ -6,9 +6,8 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
 
-from autotune.bench.protocol import Bench
 from autotune.controls.supervise import Supervised
-from autotune.model.measurement import Session, TrialPlan
+from autotune.model.measurement import Bench, Session, TrialPlan
 
 
 @contextmanager

@@ -56,6 +56,7 @@ def interference(before: Load, after: Load, wall: float, cpus: int, *, crowded: 
     if waited and before.waiting_seconds is not None and after.waiting_seconds is not None:
         share = max(share, (after.waiting_seconds - before.waiting_seconds) / (wall * cpus))
     if counted or waited:
+        # a counter has told: the pair must not be accepted, however small the share looks
         return min(1.0, max(share, 2 * LARGEST_INTERFERENCE))
     return min(share, LARGEST_INTERFERENCE)
 
@@ -68,6 +69,7 @@ def _preempted(before: Load, after: Load, wall: float) -> bool:
     that wakes up, waits without anyone else being there, and kernel threads preempt for microseconds.
     """
     waited = max(LARGEST_WAIT * wall, SHORTEST_WAIT)
+    # one preemption may always be a kernel thread's
     left = 1 + PREEMPTIONS_PER_SECOND * wall
     return _exceeds(before.waiting_seconds, after.waiting_seconds, waited) and _exceeds(
         before.own_preemptions, after.own_preemptions, left
@@ -93,6 +95,7 @@ def blur(cpus: int) -> float:
     two such counts is off by a triangular error with a standard deviation of 0.41 ticks a CPU; three of those for
     the sum, and a tick for the rounding of the process's own time.
     """
+    # 0.41 = sqrt(1/6): the difference of two errors that are uniform over one tick; independent CPUs add in quadrature
     return (1 + 3 * 0.41 * sqrt(cpus)) / TICKS_PER_SECOND
 
 

@@ -19,6 +19,7 @@ from autotune.controls.wait_policy import VARIABLE, variables
 from autotune.host import cgroup
 from autotune.host.memory_limit import available_bytes
 from autotune.host.usable_cpus import schedulable_cpus, usable_cpus
+from autotune.model.codec import encode
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 from autotune.model.operation import Operation
@@ -141,7 +142,7 @@ class ProcessBench:
             patience=self._patience,
             workloads={operation.name: self._workloads[operation.name]},
         )
-        errand = trial_job.dumps("pools", job=trial_job.dump(job))
+        errand = trial_job.errand("pools", job=encode(job))
         with (
             suppress(OSError),  # it cannot be started: the trials that follow say why
             TrialProcess(self._server(preload=False), errand, patience=self._patience) as process,
@@ -197,7 +198,7 @@ class ProcessBench:
             patience=self._patience,
             workloads=workloads,
         )
-        errand = trial_job.dumps("measure", job=trial_job.dump(job))
+        errand = trial_job.errand("measure", job=encode(job))
         kills, began = resource_limits.oom_kills(), monotonic()
         capacities: list[float] = []
         try:

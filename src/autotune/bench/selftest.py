@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from subprocess import PIPE
 from time import monotonic
+from typing import ClassVar
 
 from autotune.bench.process_bench import ProcessBench
 from autotune.bench.statistics import hodges_lehmann, mean_interval, pair_log_ratios
@@ -33,6 +34,8 @@ REFERENCES = (operation("matmul", n=450), operation("sqrt", n=1_000_000))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTest:
     """Findings of the self-test on this machine. None where they could not be measured."""
+
+    STRICT: ClassVar[bool] = True
 
     resolution: float | None = None
     """Half-width of the 95 % interval of the log-ratio between the default and itself, in a fresh process. Differences

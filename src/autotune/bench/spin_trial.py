@@ -1,8 +1,8 @@
-"""`python -m autotune.bench.spin_trial CPUS`: time calls of BLAS in a row, and loops right after one.
+"""`python -m autotune.bench.spin_trial CPUS`: time calls of BLAS in a row, and loops right after one, on request.
 
-Prints one JSON object: `calls`, the least seconds of each call among several goes, and `loops`, for each of LOOPS the
-seconds of the plain loop and of the one that is cut for all CPUs, pair by pair. `blas_wait` starts it in a fresh
-process whose environment says how long idle BLAS threads spin.
+Answers each line of standard input by a line of JSON: `calls` by the seconds of each of CALLS, `loops` by the seconds
+of each of LOOPS, plain and cut for all CPUs, pair by pair. `blas_wait` starts it in a fresh process whose environment
+says how long idle BLAS threads spin.
 """
 
 import json
@@ -15,14 +15,12 @@ import numpy as np
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, Layout, Range
 from autotune.native import core
 
-GOES = 5
-"""The fastest counts: others only slow one down."""
 PAIRS = 5
 """Of each loop, plain and cut."""
 CHUNK = 65_536
 
-CALLS = {"product 128": 50, "product 512": 3, "QR 256": 3, "QR 512": 1}
-"""Calls in a row, with how many make a go of some milliseconds. Products wake the threads once, QR many times."""
+CALLS = {"product 128": 100, "product 512": 3, "QR 256": 3}
+"""Calls in a row, with how many take about ten milliseconds. Products wake the threads once, QR many times."""
 LOOPS = {
     "functions": ((np.exp, 1_000_000),),
     "arithmetic": ((np.add, 1_000_000), (np.add, 4_000_000)),
@@ -30,17 +28,16 @@ LOOPS = {
 """The cheapest member of each class of loops, with numbers of elements, ascending."""
 
 
-def calls_in_a_row() -> dict[str, float]:
-    """Measure the seconds of each of CALLS."""
+def calls_in_a_row() -> Callable[[], dict[str, float]]:
+    """Make the operands. Return a function that measures the seconds of each of CALLS."""
     a, b = (np.random.default_rng(0).random((n, n)) for n in (128, 512))
     c = b[:256, :256].copy()
     work: dict[str, Callable[[], object]] = {
         "product 128": lambda: a @ a,
         "product 512": lambda: b @ b,
         "QR 256": lambda: np.linalg.qr(c),
-        "QR 512": lambda: np.linalg.qr(b),
     }
-    return {name: min(_seconds(work[name], count) for _ in range(GOES)) for name, count in CALLS.items()}
+    return lambda: {name: _seconds(work[name], count) for name, count in CALLS.items()}
 
 
 def loops_after_a_call(cpus: int) -> dict[str, list[tuple[int, float, float]]]:
@@ -89,7 +86,18 @@ def _seconds(call: Callable[[], object], count: int) -> float:
     return (perf_counter() - begin) / count
 
 
+def main() -> None:
+    """Answer requests until standard input ends."""
+    calls = calls_in_a_row()
+    calls()  # starts the threads, and wakes the CPUs
+    answers: dict[str, Callable[[], object]] = {
+        "calls": calls,
+        "loops": lambda: loops_after_a_call(int(sys.argv[1])),
+    }
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(answers[line.strip()]()) + "\n")
+        sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    _seconds(lambda: np.ones((256, 256)) @ np.ones((256, 256)), 3)  # starts the threads, and wakes the CPUs
-    found = {"calls": calls_in_a_row(), "loops": loops_after_a_call(int(sys.argv[1]))}
-    sys.stdout.write(json.dumps(found) + "\n")
+    main()

@@ -6,7 +6,7 @@ processes with Student's t; a bootstrap over six processes is too optimistic.
 """
 
 from collections.abc import Iterable, Sequence
-from math import log
+from math import comb, log
 
 import numpy as np
 
@@ -33,6 +33,7 @@ def hodges_lehmann(values: Sequence[float]) -> float:
     if not values:
         raise ValueError("An estimate needs at least one value.")
     # without NumPy: for the ten values of a process that is twenty times as fast
+    # twice the Walsh averages (x_i + x_j) / 2 for i <= j
     sums = sorted(one + other for place, one in enumerate(values) for other in values[place:])
     middle = len(sums) // 2
     return float(sums[middle] / 2 if len(sums) % 2 else (sums[middle - 1] + sums[middle]) / 4)
@@ -45,12 +46,29 @@ def upper_bound(values: Sequence[float], alpha: float) -> float:
     from scipy.special import stdtrit  # the report reads this module, and works without SciPy
 
     array = np.asarray(values, dtype=float)
+    # standard error of the mean, s / sqrt(n), with Bessel's n - 1 in s
     error = array.std(ddof=1) / len(array) ** 0.5
+    # Student's quantile with n - 1 degrees of freedom
     return float(array.mean() + stdtrit(len(array) - 1, 1 - alpha) * error)
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
     """(mean, low, high) with the two-sided Student interval of the mean; infinite ends below two values."""
     mean = float(np.mean(values))
+    # half of the error on either side: Student's distribution is symmetric
     half = upper_bound(values, (1 - confidence) / 2) - mean
     return mean, mean - half, mean + half
+
+
+def median_bound(values: Sequence[float], alpha: float) -> float:
+    """Upper end of the one-sided interval of the median at error `alpha`; infinite for too few values.
+
+    Free of a distribution: the order statistic above which the median lies with probability `alpha` at most.
+    Source: David and Nagaraja, Order Statistics (2003), section 7.1.
+    """
+    count = len(values)
+    tail, rank = 0.0, count  # the median exceeds the rank-th value with the probability of as many successes
+    while rank and tail + comb(count, rank) / 2**count <= alpha:
+        tail += comb(count, rank) / 2**count
+        rank -= 1
+    return sorted(values)[rank] if rank < count else float("inf")

@@ -1,4 +1,4 @@
-"""The job of a trial process, and its form as text.
+"""The job of a trial process. The codec (`model/codec.py`) takes it there as text.
 
 A TrialJob is literal: its arms are measured as they stand, the first as the reference. Nothing here loads NumPy,
 since the process that reads it sets its limits first.
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autotune.bench.user_workload import UserWorkload
-from autotune.model.configuration import Configuration, configuration
+from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 
 
@@ -71,60 +71,6 @@ class TrialJob:
         return chosen.cpus if crowd else self.usable_cpus
 
 
-def dump(job: TrialJob) -> dict[str, Any]:
-    """Convert a job to plain values."""
-    return {
-        "tasks": [
-            {
-                "name": task.operation.name,
-                "dtype": task.operation.dtype,
-                "sizes": task.operation.sizes,
-                "arms": [(arm.index, arm.configuration.as_dict(), arm.call_seconds) for arm in task.arms],
-            }
-            for task in job.tasks
-        ],
-        "rounds": job.rounds,
-        "seed": job.seed,
-        "seconds": job.seconds,
-        "usable_cpus": job.usable_cpus,
-        "certain_cpus": job.certain_cpus,
-        "company": job.company,
-        "copies": job.copies,
-        "parent": job.parent,
-        "spin_rate": job.spin_rate,
-        "memory_bytes": job.memory_bytes,
-        "patience": job.patience,
-        "workloads": {name: workload.as_dict() for name, workload in job.workloads.items()},
-    }
-
-
-def load(values: Mapping[str, Any]) -> TrialJob:
-    """Convert the values of `dump` to a job."""
-    return TrialJob(
-        **{
-            **values,
-            "tasks": tuple(_task(task) for task in values["tasks"]),
-            "workloads": {
-                name: UserWorkload.from_dict(workload) for name, workload in values["workloads"].items()
-            },
-        }
-    )
-
-
-def _task(values: Mapping[str, Any]) -> Task:
-    return Task(
-        operation=Operation(
-            name=values["name"],
-            dtype=values["dtype"],
-            sizes=tuple((name, value) for name, value in values["sizes"]),
-        ),
-        arms=tuple(
-            Arm(index=index, configuration=configuration(knobs), call_seconds=seconds)
-            for index, knobs, seconds in values["arms"]
-        ),
-    )
-
-
-def dumps(errand: str, **values: Any) -> bytes:
+def errand(kind: str, **values: Any) -> bytes:
     """Write an errand for a trial process (`measure`, `pools`, `describe`) as the text that it reads."""
-    return json.dumps({"errand": errand, **values}).encode()
+    return json.dumps({"errand": kind, **values}).encode()

@@ -144,24 +144,29 @@ def _run(request: TrialRequest) -> None:
     errand, post = request.errand, Post(request.results, request.mark)
     match errand["errand"]:
         case "measure":
-            from autotune.bench.trial_job import load
-
-            _measure(load(errand["job"]), request, post)
+            _measure(_job(errand), request, post)
         case "pools":
             from autotune.bench.pools_at_work import pools_at_work
-            from autotune.bench.trial_job import load
 
-            post.send(pools=pools_at_work(load(errand["job"]), post))
+            post.send(pools=pools_at_work(_job(errand), post))
             post.send(done=True)
         case "describe":
             from autotune.bench.user_workload import from_source
             from autotune.errors import BadWorkload
+            from autotune.model.codec import encode
 
             try:
-                post.send(workload=from_source(errand["source"]).as_dict())
+                post.send(workload=encode(from_source(errand["source"])))
             except BadWorkload as problem:
                 post.send(refused=str(problem))
             post.send(done=True)
+
+
+def _job(errand: Mapping[str, Any]) -> "TrialJob":
+    from autotune.bench.trial_job import TrialJob
+    from autotune.model.codec import decode
+
+    return decode(TrialJob, errand["job"])
 
 
 def _measure(job: "TrialJob", request: TrialRequest, post: Post) -> None:

@@ -12,13 +12,13 @@ import re
 import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
+from typing import Any
 
 from autotune.bench.failure_text import cause
 from autotune.bench.workloads.workload import Work
@@ -93,18 +93,6 @@ class UserWorkload:
             defaults={},
             other_knobs=(*self.knobs, *([Knob.OPENMP_THREADS] if self.pools else [])),
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The workload that `as_dict` made these of."""
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list | tuple)}
-        for name in ("knobs", "needed_knobs"):
-            lists[name] = tuple(Knob(knob) for knob in values.get(name, ()))
-        return cls(**{**values, **lists})
 
     def refuse(self, sizes: Mapping[str, int]) -> None:
         """Raise BadWorkload if the function does not take exactly these sizes."""

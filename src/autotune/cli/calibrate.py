@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autotune.bench.inspect_workload import describe
-from autotune.cli import messages
+from autotune.cli import calibration_messages, program_messages
 from autotune.cli.doctor import share_of_others
 from autotune.cli.options import json_option, store_option
 from autotune.cli.program import FAILED, INTERRUPTED
@@ -19,18 +19,19 @@ from autotune.cli.program_calibration import (
     for_program,
     gain_of,
     recorded_program,
-    spool_weights,
+    weigh_by_spool,
 )
 from autotune.cli.progress import progress
 from autotune.cli.request_options import interrupted_request, make_request, request_options
 from autotune.cli.store_warm_starts import Log, relatives, summary
 from autotune.cli.terminal import note
 from autotune.cli.write_outcome import Kept, keep, place, tell
-from autotune.controls.affinity import confined
+from autotune.controls.placement import confined
 from autotune.errors import BadWorkload
 from autotune.host import cgroup
-from autotune.host.advice import noise
 from autotune.host.detect import detect
+from autotune.host.machine_warnings import isolation, noise
+from autotune.host.numeric_libraries import isolating_tool
 from autotune.host.shares import PROCESSES
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Status
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from autotune.search.runner import Outcome
 
 
-@click.command(cls=WithCommand, epilog=messages.operations(CATALOGUE))
+@click.command(cls=WithCommand, epilog=program_messages.operations(CATALOGUE))
 @request_options
 @click.option(
     "--record", type=click.Path(path_type=Path, dir_okay=False), help="Keep the command's recording here."
@@ -133,7 +134,7 @@ def calibrate(
     if program is not None:
         request = for_program(request, program)
     elif not request.operations and workload is None:
-        request = replace(request, weights=spool_weights())
+        request = weigh_by_spool(request)
     if resume:
         request = interrupted_request(journal_within(allocations_of(cpus)[0]), request)
     kept, finished = calibrate_allocations(request, output, resume=resume, store=store)
@@ -154,7 +155,7 @@ def calibrate_allocations(
     kept: list[Kept] = []
     for turn in turns:
         if len(turns) > 1:
-            note(messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
+            note(calibration_messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
         outcome, summed = calibrate_allocation(
             turn, request, resume=resume, stored=known, others=[one.measured for one in kept]
         )
@@ -169,10 +170,12 @@ def calibrate_allocations(
 
 
 def forewarn(request: Request) -> None:
-    """Warn of a small CPU quota and of a busy machine, before time is spent on measuring."""
+    """Warn of a small CPU quota, of another NumPy than programs have, and of a busy machine, before measuring."""
+    for warning in isolation(isolating_tool()):
+        note(warning)
     quota = cgroup.quota(cgroup.folders())
     if quota is not None and quota < 1:
-        note(messages.small_quota(quota))
+        note(calibration_messages.small_quota(quota))
     if not request.neighbours:
         for warning in noise(share_of_others(detect()[1])):
             note(warning)
@@ -249,5 +252,5 @@ def calibrate_allocation(
         outcome = calibrate_machine(request, report=log, resume=resume, relatives=[*others, *stored])
     failures = [one.reason for one in outcome.profile.entries if one.status is Status.FAILED]
     if request.workload is not None and failures and len(failures) == len(outcome.profile.entries):
-        raise BadWorkload(messages.workload_failed(request.workload.name, failures[0]))
+        raise BadWorkload(calibration_messages.workload_failed(request.workload.name, failures[0]))
     return outcome, summary(outcome.profile, stored, log.tried)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import cluster_messages, program_messages, store_messages
 from autotune.cli.cluster_progress import show_progress
 from autotune.cli.entry_table import print_profile
 from autotune.cli.options import json_option, parse_duration, store_option
@@ -148,10 +148,10 @@ def script(
     from autotune.share.store_settings import read_store_settings, settings_files
 
     if system is None:
-        raise UsageError(messages.WHICH_BATCH_SYSTEM)
+        raise UsageError(cluster_messages.WHICH_BATCH_SYSTEM)
     address = read_store_settings(store).store
     if address is None:
-        raise BadSettings(messages.no_store(settings_files()[0]))
+        raise BadSettings(store_messages.no_store(settings_files()[0]))
     request = make_request(words, effort=effort, budget=budget)
     arguments = [*words, "--effort", effort]
     arguments += ["--budget", f"{parse_duration(budget):.0f}s"] if budget is not None else []
@@ -162,7 +162,7 @@ def script(
     resources["minutes"] = ceil(request.seconds / 60) + START_MINUTES
     click.echo(batch_script(BatchSystem(system), BatchRequest(**resources), commands), nl=False)
     if resources["nodes"] == 1 and not sign:
-        note(messages.ONE_NODE)
+        note(cluster_messages.ONE_NODE)
     return 0
 
 
@@ -191,7 +191,7 @@ class ResultWriter:
                 self._publish(self.store, key, profiles)
             except (StoreProblem, ProfileError) as problem:
                 self.problem = problem
-                write_error(messages.error(messages.not_published(problem)))
+                write_error(program_messages.error(cluster_messages.not_published(problem)))
         if self.store is None or self.problem is not None:
             self.kept[key] = keep(class_profile(key, profiles), self._path(key))
 
@@ -232,19 +232,21 @@ def print_result(result: ClusterResult, writer: ResultWriter, *, as_json: bool) 
         print_json("cluster.calibrate/1", document(result, writer, classes))
     for key, profiles, profile in classes:
         if not as_json:
-            print_lines([messages.cluster_class(key.slug, hosts=len(profiles))])
+            print_lines([cluster_messages.cluster_class(key.slug, hosts=len(profiles))])
             print_profile(profile)
         if key in writer.kept:
-            note(messages.cluster_written(writer.kept[key].path))
+            note(cluster_messages.cluster_written(writer.kept[key].path))
         published = [one for (own, _), one in writer.published.items() if own == key]
         if published and writer.store is not None:
-            note(messages.cluster_published(len(published), writer.store.address))
+            note(cluster_messages.cluster_published(len(published), writer.store.address))
     for missing in result.missing:
-        write_error(printable(messages.cluster_missing(missing.key.slug, str(missing.unit), missing.reason)))
+        write_error(
+            printable(cluster_messages.cluster_missing(missing.key.slug, str(missing.unit), missing.reason))
+        )
     if result.interrupted:
-        note(messages.CLUSTER_INTERRUPTED)
+        note(cluster_messages.CLUSTER_INTERRUPTED)
     elif result.problem is not None:
-        write_error(messages.error(messages.cluster_ended(printable(result.problem))))
+        write_error(program_messages.error(cluster_messages.cluster_ended(printable(result.problem))))
 
 
 def document(

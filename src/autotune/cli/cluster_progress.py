@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from autotune.cli import messages
+from autotune.cli import cluster_messages, profile_messages
 from autotune.cli.terminal import show_events
 from autotune.cluster.calibrate_cluster import (
     ClusterEvent,
@@ -39,33 +39,37 @@ class ClusterBoard:
     def _line(self, event: ClusterEvent) -> str | None:
         match event:
             case WorkerJoined(node=node, known=known):
-                return messages.worker_joined(node.host, node.worker, None if known else node.key.slug)
+                return cluster_messages.worker_joined(
+                    node.host, node.worker, None if known else node.key.slug
+                )
             case WorkerRejected():
-                return messages.worker_rejected(event.worker, event.reason)
+                return cluster_messages.worker_rejected(event.worker, event.reason)
             case WorkerLeft():
                 left = self._running.pop(event.worker, None)
-                return messages.worker_left(event.worker, None if left is None else job_name(left))
+                return cluster_messages.worker_left(event.worker, None if left is None else job_name(left))
             case JobStarted(job=job):
                 self._running[job.node.worker] = job
                 return None
             case JobDone(job=job):
                 self._running.pop(job.node.worker, None)
                 self._standing = event.standing
-                counts = Counter(messages.STATUSES[entry.status] for entry in event.entries)
-                return messages.job_done(job_name(job), job.node.host, counts, event.standing)
+                counts = Counter(profile_messages.STATUSES[entry.status] for entry in event.entries)
+                return cluster_messages.job_done(job_name(job), job.node.host, counts, event.standing)
             case JobFailed(job=job):
                 self._running.pop(job.node.worker, None)
-                return messages.job_failed(job_name(job), job.node.host, event.reason, busy=event.busy)
+                return cluster_messages.job_failed(
+                    job_name(job), job.node.host, event.reason, busy=event.busy
+                )
 
     def live_line(self, elapsed: float) -> str:
         """The line that each event replaces: what each node does now."""
         jobs = [f"{job.node.host}: {job_name(job)}" for job in self._running.values()]
-        return printable(messages.cluster_now(jobs, standing=self._standing, elapsed=elapsed))
+        return printable(cluster_messages.cluster_now(jobs, standing=self._standing, elapsed=elapsed))
 
 
 def job_name(job: NodeJob) -> str:
     """Name a job, such as `search of svd`."""
-    return messages.TASKS[str(job.task)].format("" if job.unit is None else job.unit)
+    return cluster_messages.TASKS[str(job.task)].format("" if job.unit is None else job.unit)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import PurePath
 
 from autotune.bench.command_bench import Command
-from autotune.cli import messages
+from autotune.cli import command_messages
 from autotune.errors import UsageError
 from autotune.model.catalogue import COMMANDS
 from autotune.model.configuration import Configuration, clamp
@@ -49,7 +49,7 @@ def command_name(name: str | None, words: Sequence[str]) -> str:
         name = re.sub(r"[^a-z0-9]+", "_", text)[:49].strip("_") or "command"
         name = name if NAME.fullmatch(name) else f"_{name}"
     if NAME.fullmatch(name) is None:
-        raise UsageError(messages.not_a_name(name))
+        raise UsageError(command_messages.not_a_name(name))
     return COMMANDS + name
 
 
@@ -61,21 +61,21 @@ def tuned_command(words: tuple[str, ...], *, name: str | None = None) -> TunedCo
     resolution = resolve()
     entry = resolution.find(Operation(name=wanted))
     if entry is None:
-        return None if name is None else messages.no_tuned_command(wanted)
+        return None if name is None else command_messages.no_tuned_command(wanted)
     return _applied(words, entry, resolution.usable_cpus)
 
 
 def _applied(words: tuple[str, ...], tuned: Found, usable_cpus: int) -> TunedCommand | str:
     entry = tuned.entry
     if entry.status is not Status.TUNED:
-        return messages.command_as_it_stands(entry.operation.name)
+        return command_messages.command_as_it_stands(entry.operation.name)
     choice = clamp(entry.choice, usable_cpus)
     if choice != entry.choice:
-        return messages.command_of_more_cpus(entry.operation.name, entry.choice, usable_cpus)
+        return command_messages.command_of_more_cpus(entry.operation.name, entry.choice, usable_cpus)
     places = {name: any(f"{{{name}}}" in word for word in words) for name in ("workers", "chunk")}
     missing = [name for name, there in places.items() if getattr(choice, name) and not there]
     if missing:
-        return messages.command_without_place(entry.operation.name, f"{{{missing[0]}}}")
+        return command_messages.command_without_place(entry.operation.name, f"{{{missing[0]}}}")
     command = Command(
         words=words,
         workers=choice.workers if places["workers"] else None,
@@ -84,7 +84,7 @@ def _applied(words: tuple[str, ...], tuned: Found, usable_cpus: int) -> TunedCom
     variables = command.variables(choice)
     kept = [name for name, value in variables.items() if os.environ.get(name, value) != value]
     if kept:
-        return messages.command_of_own_variables(entry.operation.name, kept)
+        return command_messages.command_of_own_variables(entry.operation.name, kept)
     return TunedCommand(
         name=entry.operation.name,
         words=tuple(command.arguments(choice)),

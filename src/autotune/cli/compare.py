@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import command_messages
 from autotune.cli.options import json_option, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import print_json
@@ -97,10 +97,12 @@ def show(
     if as_json:
         print_json("compare/1", {**document(words, options, runs), "in_force": asdict(force)})
     else:
-        click.echo(messages.compared(runs.speedup, runs.interval, len(runs.plain)))
-        click.echo(messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
+        click.echo(command_messages.compared(runs.speedup, runs.interval, len(runs.plain)))
+        click.echo(command_messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
         counts = {name: getattr(force, name) for name in ("calls", "tuned", "loops")}
-        click.echo(messages.compared_in_force(force.reason, **counts) if force.processes else force.reason)
+        click.echo(
+            command_messages.compared_in_force(force.reason, **counts) if force.processes else force.reason
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,7 @@ def mean_report(folder: Path, runs: int, *, variables_only: bool) -> InForceTher
     reason = max(
         reasons,
         key=reasons.count,
-        default=messages.ONLY_ENVIRONMENT if variables_only else messages.NO_REPORT,
+        default=command_messages.ONLY_ENVIRONMENT if variables_only else command_messages.NO_REPORT,
     )
     totals = [sum(report[name] for report in reports) / runs for name in ("calls", "tuned", "loops")]
     return InForceThere(

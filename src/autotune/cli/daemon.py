@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import daemon_messages
 from autotune.cli.options import json_option, parse_duration, parse_sizes
 from autotune.cli.terminal import note, print_json, print_lines
 from autotune.model.catalogue import kind
@@ -61,7 +61,7 @@ def status(system: bool, as_json: bool) -> None:
       autotune daemon status
       autotune daemon --system status --json
     """
-    _show(_ask(system, "status"), messages.daemon_status, as_json=as_json)
+    _show(_ask(system, "status"), daemon_messages.daemon_status, as_json=as_json)
 
 
 @daemon.command()
@@ -75,7 +75,7 @@ def explain(system: bool, as_json: bool) -> None:
       autotune daemon explain
       autotune daemon explain --json
     """
-    _show(_ask(system, "explain"), messages.daemon_queue, as_json=as_json)
+    _show(_ask(system, "explain"), daemon_messages.daemon_queue, as_json=as_json)
 
 
 @daemon.command()
@@ -91,7 +91,7 @@ def pause(system: bool, span: str | None) -> None:
     """
     words = {} if span is None else {"seconds": parse_duration(span)}
     _ask(system, "pause", **words)
-    note(messages.daemon_paused(span))
+    note(daemon_messages.daemon_paused(span))
 
 
 @daemon.command()
@@ -105,7 +105,7 @@ def resume(system: bool) -> None:
       autotune daemon --system resume
     """
     _ask(system, "resume")
-    note(messages.DAEMON_RESUMED)
+    note(daemon_messages.DAEMON_RESUMED)
 
 
 @daemon.command()
@@ -124,7 +124,7 @@ def tune(system: bool, operation: str, sizes: tuple[str, ...], dtype: str) -> No
     row = kind(operation)
     for values in parse_sizes(sizes, row) or ({},):
         answer = _ask(system, "tune", operation=row.name, dtype=dtype, sizes=values)
-        note(messages.daemon_ordered(answer["operation"]))
+        note(daemon_messages.daemon_ordered(answer["operation"]))
 
 
 @daemon.command(short_help="Read the configuration again.")
@@ -138,7 +138,7 @@ def reload(system: bool) -> None:
       autotune daemon --system reload
     """
     _ask(system, "reload")
-    note(messages.DAEMON_RELOADED)
+    note(daemon_messages.DAEMON_RELOADED)
 
 
 @daemon.command(short_help="End the daemon.")
@@ -151,7 +151,7 @@ def stop(system: bool) -> None:
       autotune daemon stop
       autotune daemon --system stop
     """
-    note(messages.daemon_stopped(_ask(system, "stop")["pid"]))
+    note(daemon_messages.daemon_stopped(_ask(system, "stop")["pid"]))
 
 
 @daemon.command(short_help="Install the systemd unit.")
@@ -172,7 +172,7 @@ def install(user: bool, store: bool, shown: bool) -> None:
         click.echo(systemd.user_unit() if user else systemd.system_unit(store=store), nl=False)
         return
     files, following = systemd.install_unit(user=user, store=store)
-    note(messages.daemon_installed(files, following))
+    note(daemon_messages.daemon_installed(files, following))
 
 
 def _ask(system: bool, verb: str, **words: Any) -> dict[str, Any]:

@@ -11,15 +11,16 @@ from typing import Any
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import machine_messages
 from autotune.cli.options import json_option
 from autotune.cli.terminal import print_json, print_lines
 from autotune.controls import wait_policy
 from autotune.errors import AutotuneError
 from autotune.host import pressure, shares
-from autotune.host.advice import SHARED_MEMORY, THREAD_COUNTS, advice
 from autotune.host.detect import detect
 from autotune.host.identity import governor, has_lasting_identity, host_id, kernel
+from autotune.host.machine_warnings import SHARED_MEMORY, THREAD_COUNTS, machine_warnings
+from autotune.host.numeric_libraries import isolating_tool
 from autotune.host.numeric_libraries import libraries as find_libraries
 from autotune.host.numeric_libraries import software as find_software
 from autotune.model import units
@@ -94,14 +95,14 @@ def doctor(as_json: bool, root: Path) -> None:
         for warning in diagnosis.warnings:
             print_lines(["", f"! {printable(warning)}"], style="yellow")
         if not diagnosis.warnings:
-            print_lines(["", messages.ALL_WELL])
+            print_lines(["", machine_messages.ALL_WELL])
 
 
 def examine_this_machine() -> Diagnosis:
     """Examine the machine, its load, the libraries and the settings."""
     machine, allocation = detect()
     libraries = load_libraries()
-    warnings = advice(
+    warnings = machine_warnings(
         machine,
         allocation,
         libraries,
@@ -111,6 +112,7 @@ def examine_this_machine() -> Diagnosis:
         busy=share_of_others(allocation),
         has_semaphores=has_semaphores(),
         has_lasting_identity=has_lasting_identity(),
+        isolating_tool=isolating_tool(),
     )
     return Diagnosis(
         machine=machine,
@@ -119,7 +121,7 @@ def examine_this_machine() -> Diagnosis:
         libraries=libraries,
         software=find_software(),
         host=host_id(),
-        core=messages.core_state(core_refusal()),
+        core=machine_messages.core_state(core_refusal()),
         settings=tuple(settings_in_force()),
     )
 
@@ -128,7 +130,9 @@ def examine_recording(root: Path) -> Diagnosis:
     """Examine the recording of another computer."""
     machine, allocation = detect(root)
     return Diagnosis(
-        machine=machine, allocation=allocation, warnings=advice(machine, allocation, governor=governor(root))
+        machine=machine,
+        allocation=allocation,
+        warnings=machine_warnings(machine, allocation, governor=governor(root)),
     )
 
 
@@ -177,7 +181,9 @@ def settings_in_force() -> Iterator[SettingRow]:
 
     for layer, path in folders.places():
         state = "exists" if Path(path).exists() else "does not exist"
-        yield SettingRow(name="profiles", value=path, source=f"{messages.LAYERS[str(layer)]}; {state}")
+        yield SettingRow(
+            name="profiles", value=path, source=f"{machine_messages.LAYERS[str(layer)]}; {state}"
+        )
     variable = "AUTOTUNE_STATE_DIR"
     source = variable if variable in os.environ else "default; AUTOTUNE_STATE_DIR changes it"
     yield SettingRow(name="journals and locks", value=str(folders.state_dir()), source=source)
@@ -197,7 +203,7 @@ def settings_in_force() -> Iterator[SettingRow]:
             yield SettingRow(name=name, value=os.environ[name], source="environment")
     for name in THREAD_COUNTS:
         if name in os.environ:
-            yield SettingRow(name=name, value=os.environ[name], source=messages.THREADS_OF_YOURS)
+            yield SettingRow(name=name, value=os.environ[name], source=machine_messages.THREADS_OF_YOURS)
     yield wait_in_force()
 
 
@@ -208,7 +214,7 @@ def wait_in_force() -> SettingRow:
     return SettingRow(
         name="blas_wait",
         value=None if exponent is None else str(exponent),
-        source=messages.wait_source(
+        source=machine_messages.wait_source(
             exponent,
             variable=None if chosen is None else wait_policy.VARIABLE,
             is_default=exponent == wait_policy.DEFAULT_EXPONENT,
@@ -232,7 +238,11 @@ def conflicting_packages() -> list[str]:
         scripts = distribution.entry_points.select(group="console_scripts", name="autotune")
         commands |= {name for _ in scripts}
     kinds = {"package": packages, "command": commands}
-    return [messages.other_packages(kind, sorted(names)) for kind, names in kinds.items() if len(names) > 1]
+    return [
+        machine_messages.other_packages(kind, sorted(names))
+        for kind, names in kinds.items()
+        if len(names) > 1
+    ]
 
 
 def document(diagnosis: Diagnosis, root: Path) -> dict[str, Any]:
@@ -274,16 +284,16 @@ def describe(diagnosis: Diagnosis) -> Iterator[str]:
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     yield ""
-    yield messages.usable(allocation.usable_cpus, allocation.limit)
+    yield machine_messages.usable(allocation.usable_cpus, allocation.limit)
     yield from (describe_library(library) for library in diagnosis.libraries)
     if diagnosis.software:
-        yield messages.numpy_and_python(diagnosis.software.numpy, diagnosis.software.python)
+        yield machine_messages.numpy_and_python(diagnosis.software.numpy, diagnosis.software.python)
     if diagnosis.core:
         yield printable(diagnosis.core)
     if diagnosis.settings:
         yield ""
     for setting in diagnosis.settings:
-        yield printable(messages.setting(setting.name, setting.value or "not set", setting.source))
+        yield printable(machine_messages.setting(setting.name, setting.value or "not set", setting.source))
 
 
 def describe_library(library: BlasLibrary) -> str:

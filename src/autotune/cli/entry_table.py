@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from autotune.cli import messages
+from autotune.cli import machine_messages, profile_messages
 from autotune.cli.terminal import TablePrinter, print_lines, width
 from autotune.model import units
 from autotune.model.entry import Entry, Status
@@ -28,7 +28,7 @@ def print_profile(profile: Profile) -> None:
     print_lines([part for line in heading(profile) for part in wrapped(line, width())])
     print_lines([""])
     if not profile.entries:
-        print_lines([messages.EMPTY_PROFILE])
+        print_lines([profile_messages.EMPTY_PROFILE])
         return
     print_entries(profile.entries)
 
@@ -70,9 +70,9 @@ def heading(profile: Profile) -> list[str]:
     )
     blas = " ".join(part for part in (software.blas, software.blas_version, software.kernels) if part)
     lines = [
-        messages.machine(name or None, cpus=key.usable_cpus, limit=key.limit),
-        messages.libraries(blas or None, numpy=software.numpy),
-        messages.made(
+        machine_messages.machine(name or None, cpus=key.usable_cpus, limit=key.limit),
+        machine_messages.libraries(blas or None, numpy=software.numpy),
+        profile_messages.made(
             made.created,
             version=made.autotune,
             effort=made.effort,
@@ -82,15 +82,15 @@ def heading(profile: Profile) -> list[str]:
         ),
     ]
     if made.expected_wrong:
-        lines.append(messages.risk(made.expected_wrong, tested=made.rules_tested))
+        lines.append(profile_messages.risk(made.expected_wrong, tested=made.rules_tested))
     return [printable(line) for line in lines]
 
 
 def count_statuses(entries: Iterable[Entry]) -> str:
     """The number of entries of each status, in a sentence."""
     counts = Counter(entry.status for entry in entries)
-    return messages.summary(
-        {messages.STATUSES[status]: counts[status] for status in Status if counts[status]}
+    return profile_messages.summary(
+        {profile_messages.STATUSES[status]: counts[status] for status in Status if counts[status]}
     )
 
 
@@ -125,7 +125,7 @@ def _cells(entry: Entry) -> list[str]:
     if entry.status is not Status.TUNED:
         return [
             operation_name(entry.operation),
-            messages.STATUSES[entry.status],
+            profile_messages.STATUSES[entry.status],
             units.seconds(entry.evidence.default_seconds),
             units.UNKNOWN,
             units.UNKNOWN,
@@ -144,7 +144,7 @@ def _notes(entry: Entry) -> list[str]:
     if entry.evidence.capacity_note:
         notes.append(entry.evidence.capacity_note)
     if entry.evidence.retained_bytes is not None:
-        notes.append(messages.retained(entry.evidence.retained_bytes))
+        notes.append(profile_messages.retained(entry.evidence.retained_bytes))
     if entry.corners:
-        notes.append(messages.corners(entry.corners))
+        notes.append(profile_messages.corners(entry.corners))
     return notes

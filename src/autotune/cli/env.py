@@ -4,7 +4,7 @@ import os
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import command_messages
 from autotune.cli.options import json_option
 from autotune.cli.terminal import note, print_json
 from autotune.controls import thread_variables
@@ -43,5 +43,5 @@ def env(blas_threads: int | None, as_json: bool) -> None:
 def choose(blas_threads: int | None) -> ProcessChoice:
     """Choose what child processes get: the count of the option, else everything that the profile says."""
     if blas_threads is not None:
-        return ProcessChoice(blas_threads, messages.as_asked(blas_threads))
+        return ProcessChoice(blas_threads, command_messages.as_asked(blas_threads))
     return process_choice()

@@ -2,7 +2,7 @@
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import profile_messages
 from autotune.cli.options import json_option, parse_size, split_words
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import note, print_json, print_lines, width
@@ -30,7 +30,7 @@ def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
     names, texts = split_words(words)
     sizes = parse_size(texts)
     if len(names) > 1 or (texts and not names):
-        raise BadSize(messages.ONE_OPERATION)
+        raise BadSize(profile_messages.ONE_OPERATION)
     with autotune.apply():
         explanation = autotune.explain(*names, dtype=dtype, **sizes)
         measured = {row.operation for row in autotune.explain().operations}
@@ -39,14 +39,14 @@ def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
     else:
         print_lines(explanation.text(width()).splitlines())
     if not explanation.operations and not explanation.failure and not names:
-        note(messages.NOTHING_APPLIES)
+        note(profile_messages.NOTHING_APPLIES)
     elif names and not any(row.entry for row in explanation.operations):
         name = ALIASES.get(names[0], names[0])
         own = [operation for operation in measured if operation.partition(" ")[0] == name]
         if not own and name not in CATALOGUE and explanation.refusals:
-            note(messages.not_in_catalogue(name))
+            note(profile_messages.not_in_catalogue(name))
             return FAILED
         if not own:
             kind(name)  # raises UnknownOperation, with the nearest names
-        note(messages.how_to_measure(" ".join([name, *texts]), measured=own))
+        note(profile_messages.how_to_measure(" ".join([name, *texts]), measured=own))
     return 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import profile_messages
 from autotune.cli.entry_table import operation_name, plain_entry
 from autotune.cli.in_force import in_force
 from autotune.cli.options import json_option, parse_size_lists, split_words
@@ -37,17 +37,17 @@ def forget(words: tuple[str, ...], as_json: bool) -> int:
     names, texts = split_words(words)
     paths = [Path(names.pop(0))] if names and is_file(names[0]) else own_profiles()
     if not names:
-        raise UsageError(messages.FORGET_WHICH)
+        raise UsageError(profile_messages.FORGET_WHICH)
     removed = [(path, remove_entries(path, names, parse_size_lists(texts))) for path in paths]
     if as_json:
         print_json("forget/1", {"profiles": [document(path, gone) for path, gone in removed if gone.entries]})
     for path, gone in removed:
         if gone.entries and not as_json:
             print_lines(printable(operation_name(entry.operation)) for entry in gone.entries)
-            note(messages.forgotten(len(gone.entries), path))
+            note(profile_messages.forgotten(len(gone.entries), path))
     if any(gone.entries for _, gone in removed):
         return 0
-    note(printable(messages.nothing_to_forget([*names, *texts])))
+    note(printable(profile_messages.nothing_to_forget([*names, *texts])))
     return FAILED
 
 

@@ -39,6 +39,8 @@ class InForce:
     profiles: tuple[LocalProfile, ...]
     """Nearest first."""
     entries: tuple[Found, ...]
+    outdated: str | None = None
+    """A sentence about this host's profiles for another NumPy or BLAS."""
 
     def select(self, names: Sequence[str], sizes: dict[str, tuple[int, ...]]) -> tuple[Found, ...]:
         """Keep the entries of these operations, all without names, that have one of the values of each size."""
@@ -100,6 +102,7 @@ def in_force() -> InForce:
             for layer, path in profile_paths()
         ),
         entries=tuple(entries.values()),
+        outdated=resolution.outdated,
     )
 
 

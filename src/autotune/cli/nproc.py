@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import machine_messages
 from autotune.cli.options import json_option
 from autotune.cli.terminal import print_json, print_lines
 from autotune.host.cpu_limits import cpu_limits
@@ -36,5 +36,5 @@ def nproc(every: bool, ignore: int, why: bool, as_json: bool) -> None:
             "nproc/1", {"cpus": count, "limit": str(limit), "limits": [asdict(each) for each in limits]}
         )
         return
-    print_lines(printable(messages.cpu_limit(each.name, each.value, each.source)) for each in limits)
+    print_lines(printable(machine_messages.cpu_limit(each.name, each.value, each.source)) for each in limits)
     click.echo(count)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from autotune._version import __version__
-from autotune.cli import messages
+from autotune.cli import program_messages
 from autotune.cli.terminal import common_options, write_error
 from autotune.errors import AutotuneError, EnvironmentProblem, MissingPackage, UsageError
 from autotune.runtime.text_table import printable
@@ -22,10 +22,10 @@ class Program(click.Group):
     """Loads a verb's module when the verb is used: `autotune --help` loads none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(messages.VERBS)
+        return list(program_messages.VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        if cmd_name not in messages.VERBS:
+        if cmd_name not in program_messages.VERBS:
             return None
         verb = getattr(import_module(f"autotune.cli.{cmd_name}"), cmd_name)
         assert isinstance(verb, click.Command)
@@ -36,16 +36,16 @@ class Program(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, but an unknown verb is answered with the nearest one."""
-        if args[0] not in messages.VERBS:
+        if args[0] not in program_messages.VERBS:
             from difflib import get_close_matches  # takes 2 ms
 
-            for nearest in get_close_matches(args[0], messages.VERBS, 1):
-                ctx.fail(messages.no_such_verb(args[0], nearest))
+            for nearest in get_close_matches(args[0], program_messages.VERBS, 1):
+                ctx.fail(program_messages.no_such_verb(args[0], nearest))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Verbs"):
-            formatter.write_dl(list(messages.VERBS.items()))
+            formatter.write_dl(list(program_messages.VERBS.items()))
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """As click's, but output that cannot be written is a sentence instead of a traceback."""
@@ -59,7 +59,7 @@ class Program(click.Group):
                 raise  # not of a stream; or a closed pipe, which click handles
             _discard_output()
             with suppress(OSError):
-                click.echo(messages.unwritten(problem.strerror or str(problem)), err=True)
+                click.echo(program_messages.unwritten(problem.strerror or str(problem)), err=True)
             sys.exit(FAILED)
 
     def invoke(self, ctx: click.Context) -> None:
@@ -73,16 +73,16 @@ class Program(click.Group):
         try:
             code = super().invoke(ctx)
         except AutotuneError as problem:
-            write_error(messages.error(printable(str(problem))))
+            write_error(program_messages.error(printable(str(problem))))
             code = exit_code(problem)
         except ModuleNotFoundError as problem:
             missing = MissingPackage.of_import(problem)
             if missing is None:
                 raise
-            write_error(messages.error(str(missing)))
+            write_error(program_messages.error(str(missing)))
             code = NOT_ALLOWED
         except KeyboardInterrupt:
-            click.echo(messages.INTERRUPTED, err=True)
+            click.echo(program_messages.INTERRUPTED, err=True)
             code = INTERRUPTED
         ctx.exit(code or 0)
 
@@ -116,8 +116,8 @@ def exit_code(problem: AutotuneError) -> int:
 
 @click.command(
     cls=Program,
-    help=messages.PROGRAM,
-    epilog=messages.EXIT_CODES,
+    help=program_messages.PROGRAM,
+    epilog=program_messages.EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="autotune")

@@ -2,14 +2,13 @@
 
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import calibration_messages, command_messages
 from autotune.cli.advise import advise_here, read_recording, write_recording
 from autotune.cli.run import recording_variables
 from autotune.cli.terminal import note
@@ -73,10 +72,10 @@ def recorded_program(
     command: tuple[str, ...] = click.get_current_context().meta.get(COMMAND, ())
     if not command and recording is None:
         if COMMAND in click.get_current_context().meta or record is not None:
-            raise UsageError(messages.NO_COMMAND)
+            raise UsageError(calibration_messages.NO_COMMAND)
         return None
     if words or (command and recording is not None):
-        raise UsageError(messages.PROGRAM_ALONE)
+        raise UsageError(calibration_messages.PROGRAM_ALONE)
     if recording is not None:
         return read_recording(recording, is_to_run=True)
     recorded = recorded_run(command)
@@ -89,16 +88,16 @@ def recorded_run(command: tuple[str, ...]) -> "Recording":
     """Record a run of a command, whose input is empty and whose output is not shown. Raises BadWorkload if it fails."""
     from autotune.recording.run_recorded import run_recorded
 
-    note(messages.recording_run(command))
+    note(calibration_messages.recording_run(command))
     try:
         recorded = run_recorded(
             command, os.environ, lambda folder: recording_variables(os.environ, folder), is_silent=True
         )
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
-        raise BadWorkload(messages.cannot_run(command[0], str(reason))) from None
+        raise BadWorkload(command_messages.cannot_run(command[0], str(reason))) from None
     if recorded.status:
-        raise BadWorkload(messages.recorded_run_failed(command, recorded.status))
+        raise BadWorkload(calibration_messages.recorded_run_failed(command, recorded.status))
     return recorded
 
 
@@ -108,10 +107,10 @@ def for_program(request: Request, recorded: "Recording") -> Request:
 
     work = recorded_work(recorded)
     for call in work.left_out:
-        note(messages.not_measurable(call))
+        note(calibration_messages.not_measurable(call))
     if not work.operations:
-        raise BadWorkload(messages.NOTHING_TO_MEASURE)
-    note(messages.program_operations(len(work.operations), work.share))
+        raise BadWorkload(calibration_messages.NOTHING_TO_MEASURE)
+    note(calibration_messages.program_operations(len(work.operations), work.share))
     budget = request.budget_seconds
     if budget is None and not request.until_decided:
         budget = BUDGET_SECONDS
@@ -131,12 +130,12 @@ def gain_of(
     predicted = Gained(predicted=gain.speedup, predicted_low=gain.low, predicted_high=gain.high)
     needed = (2 * runs + 1) * recorded.wall_seconds
     if not runs:
-        return replace(predicted, why_not=messages.NO_VERIFY_RUNS)
+        return replace(predicted, why_not=calibration_messages.NO_VERIFY_RUNS)
     if needed > seconds:
-        return replace(predicted, why_not=messages.runs_too_long(runs, needed, seconds))
+        return replace(predicted, why_not=calibration_messages.runs_too_long(runs, needed, seconds))
     from autotune.bench.command_pairs import run_pairs
 
-    note(messages.verifying_runs(runs))
+    note(calibration_messages.verifying_runs(runs))
     runs_of = [sys.executable, "-m", "autotune", "run", "-q", "--children", "--", *recorded.command]
     try:
         pairs = run_pairs(
@@ -159,19 +158,11 @@ def gain_of(
     )
 
 
-def spool_weights() -> Mapping[str, float]:
-    """Return how much each operation counts by what programs have called here: its part of the work in the spool."""
-    from autotune.daemon.spool import peek_spool
-    from autotune.model.catalogue import CATALOGUE
-    from autotune.profiles import folders
+def weigh_by_spool(request: Request) -> Request:
+    """Let operations that programs have called here count more."""
+    from autotune.daemon.spool import spool_weights
 
-    spool, _ = folders.spool()
-    work: dict[str, float] = {}
-    for operation, calls in peek_spool(spool).items():
-        kind = CATALOGUE[operation.name]
-        work[operation.name] = work.get(operation.name, 0.0) + calls * kind.work_of(operation)
-    total = sum(work.values())
-    if not total:
-        return {}
-    note(messages.weighted_by_spool(len(work)))
-    return {name: 1 + len(work) * value / total for name, value in work.items()}
+    weights = spool_weights()
+    if weights:
+        note(calibration_messages.weighted_by_spool(len(weights)))
+    return replace(request, weights=weights)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from autotune.cli import messages
+from autotune.cli import calibration_messages
 from autotune.cli.entry_table import operation_name
 from autotune.cli.terminal import show_events
 from autotune.runtime.text_table import printable
@@ -31,33 +31,35 @@ class Board:
         """Note an event. Returns a line if it is one to keep."""
         match event:
             case SelfTestStarted():
-                return messages.SELF_TEST
+                return calibration_messages.SELF_TEST
             case Exploring():
-                self._where, self._best, self._doing = messages.exploring(event), None, ""
-                return None if event.again else messages.explored(event)
+                self._where, self._best, self._doing = calibration_messages.exploring(event), None, ""
+                return None if event.again else calibration_messages.explored(event)
             case Tried(failure=None):
-                self._doing = messages.trying(event.configuration)
+                self._doing = calibration_messages.trying(event.configuration)
                 return self._new_best(event)
             case Tried():
                 assert event.failure is not None
-                self._doing = messages.trying(event.configuration)
+                self._doing = calibration_messages.trying(event.configuration)
                 return printable(
-                    messages.trial_failed(operation_name(event.operation), event.configuration, event.failure)
+                    calibration_messages.trial_failed(
+                        operation_name(event.operation), event.configuration, event.failure
+                    )
                 )
             case Confirming():
                 first, self._undecided = self._undecided is None, event.undecided
-                self._where, self._best, self._doing = messages.confirming(event), None, ""
-                return messages.confirmation_begins(event) if first else None
+                self._where, self._best, self._doing = calibration_messages.confirming(event), None, ""
+                return calibration_messages.confirmation_begins(event) if first else None
             case Decided(entry=entry):
-                return printable(messages.decided(operation_name(entry.operation), entry))
+                return printable(calibration_messages.decided(operation_name(entry.operation), entry))
 
     def line(self, event: Event) -> str:
         """The line that is replaced at every event: what is tried, the best so far, elapsed and remaining."""
         best = self._best
-        return messages.now(
+        return calibration_messages.now(
             self._where,
             doing=self._doing,
-            best=messages.best_so_far(best.configuration, best.speedup) if best else "",
+            best=calibration_messages.best_so_far(best.configuration, best.speedup) if best else "",
             elapsed=event.elapsed,
             remaining=event.remaining,
         )
@@ -71,7 +73,7 @@ class Board:
         self._best = event
         if before and before.configuration == event.configuration:
             return None
-        return messages.best(operation_name(event.operation), event.configuration, event.speedup)
+        return calibration_messages.best(operation_name(event.operation), event.configuration, event.speedup)
 
 
 @contextmanager

@@ -4,15 +4,17 @@ import csv
 import io
 import webbrowser
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import profile_messages
 from autotune.cli.in_force import in_force
-from autotune.cli.options import json_option
+from autotune.cli.options import json_option, parse_size_lists, split_words
 from autotune.cli.program import FAILED
+from autotune.cli.show import is_file, select_entries
 from autotune.cli.terminal import note, print_json
 from autotune.errors import EnvironmentProblem, UsageError
 from autotune.host.trusted_files import replace_file
@@ -26,11 +28,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("profiles", nargs=-1, type=click.Path(path_type=Path), metavar="[PROFILE]...")
+@click.argument("words", nargs=-1, metavar="[FILE]... [OPERATION]... [NAME=N,N]...")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help=f"Where the page goes, instead of {messages.REPORT}.",
+    help=f"Where the page goes, instead of {profile_messages.REPORT}.",
 )
 @click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @json_option
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     help="Write the search history for optuna-dashboard.",
 )
 def report(
-    profiles: tuple[Path, ...],
+    words: tuple[str, ...],
     output: Path | None,
     show: bool,
     as_json: bool,
@@ -49,6 +51,8 @@ def report(
     optuna: Path | None,
 ) -> int:
     """Write a page of figures about the entries in force, or compare several profiles side by side.
+
+    OPERATION and NAME=N,N narrow it. With FILE the page is about the entries of this profile, used here or not.
 
     The page is one file that needs no network: speed-ups with their intervals, times over sizes, the effect of every
     knob, how near the machine's limits it comes, and how the search went, where the journal of the calibration is still
@@ -58,15 +62,24 @@ def report(
     Examples:
       autotune report --open
       autotune report before.yaml after.yaml --output compared.html
+      autotune report svd qr n=500 --output svd.html
       autotune report --csv trials > trials.csv
       autotune report --optuna history.log && optuna-dashboard history.log
     """
     if sum((output is not None or show, as_json, table is not None, optuna is not None)) > 1:
-        raise UsageError(messages.ONE_FORMAT)
-    subjects = read_subjects(profiles)
+        raise UsageError(profile_messages.ONE_FORMAT)
+    names, texts = split_words(words)
+    files = [name for name in names if is_file(name)]
+    operations = [name for name in names if name not in files]
+    subjects = read_subjects([Path(file) for file in files])
     if not subjects:
-        note(messages.NO_PROFILE)
+        note(profile_messages.NO_PROFILE)
         return FAILED
+    if operations or texts:
+        subjects = [narrow(subject, operations, parse_size_lists(texts)) for subject in subjects]
+        if not any(subject.profile.entries for subject in subjects):
+            note(profile_messages.not_measured([*operations, *texts]))
+            return FAILED
     if as_json:
         print_json("report/1", tables(subjects))
     elif table is not None:
@@ -74,7 +87,7 @@ def report(
     elif optuna is not None:
         write_history(subjects, optuna)
     else:
-        write_page(output or Path(messages.REPORT), subjects, show=show)
+        write_page(output or Path(profile_messages.REPORT), subjects, show=show)
     return 0
 
 
@@ -89,6 +102,17 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
         Subject(label=label, profile=profile, path=str(path), sessions=sessions(profile))
         for label, profile, path in zip(labels(paths), profiles, paths, strict=True)
     ]
+
+
+def narrow(subject: Subject, names: list[str], sizes: dict[str, tuple[int, ...]]) -> Subject:
+    """Keep the entries of these operations and sizes, and what their search measured."""
+    profile = select_entries(subject.profile, names, sizes)
+    kept = {entry.operation for entry in profile.entries}
+    measured = (
+        replace(one, measurements=tuple(each for each in one.measurements if each.operation in kept))
+        for one in subject.sessions
+    )
+    return replace(subject, profile=profile, sessions=tuple(measured))
 
 
 def sessions(profile: "Profile") -> "tuple[Session, ...]":
@@ -112,8 +136,10 @@ def write_page(path: Path, subjects: Sequence[Subject], *, show: bool) -> None:
     try:
         replace_file(path, page(subjects).encode())
     except OSError as problem:
-        raise EnvironmentProblem(messages.not_written(path, problem.strerror or str(problem))) from problem
-    note(messages.report_written(printable(str(path))))
+        raise EnvironmentProblem(
+            profile_messages.not_written(path, problem.strerror or str(problem))
+        ) from problem
+    note(profile_messages.report_written(printable(str(path))))
     if show:
         webbrowser.open(path.resolve().as_uri())
 
@@ -121,18 +147,20 @@ def write_page(path: Path, subjects: Sequence[Subject], *, show: bool) -> None:
 def write_history(subjects: Sequence[Subject], path: Path) -> None:
     """Write a profile's history for optuna-dashboard. Raises UsageError, EnvironmentProblem."""
     if len(subjects) > 1:
-        raise UsageError(messages.ONE_HISTORY)
+        raise UsageError(profile_messages.ONE_HISTORY)
     if not subjects[0].sessions:
-        raise EnvironmentProblem(messages.NO_HISTORY)
+        raise EnvironmentProblem(profile_messages.NO_HISTORY)
     if path.exists():
-        raise UsageError(messages.exists_already(path))
+        raise UsageError(profile_messages.exists_already(path))
     from autotune.search.optuna_export import export_study
 
     try:
         count = export_study(subjects[0].profile, subjects[0].sessions, path)
     except OSError as problem:
-        raise EnvironmentProblem(messages.not_written(path, problem.strerror or str(problem))) from problem
-    note(messages.history_written(printable(str(path)), count))
+        raise EnvironmentProblem(
+            profile_messages.not_written(path, problem.strerror or str(problem))
+        ) from problem
+    note(profile_messages.history_written(printable(str(path)), count))
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from autotune.cli import messages
+from autotune.cli import calibration_messages
 from autotune.cli.options import parse_duration, parse_sizes, split_words
 from autotune.cli.terminal import note
 from autotune.errors import BadWorkload, UsageError
@@ -94,10 +94,10 @@ def make_request(
     names, sizes = split_words(words)
     for name in names:
         if name in ALIASES:
-            note(messages.tuned_together(name, ALIASES[name]))
+            note(calibration_messages.tuned_together(name, ALIASES[name]))
     operations = tuple(dict.fromkeys(kind(name).name for name in names))
     if workload is not None and operations:
-        raise BadWorkload(messages.workload_alone(operations[0]))
+        raise BadWorkload(calibration_messages.workload_alone(operations[0]))
     kinds = [workload.kind] if workload is not None else [CATALOGUE[name] for name in operations or CATALOGUE]
     return Request(
         operations=operations,
@@ -125,7 +125,7 @@ def interrupted_request(journal: Path, asked: Request) -> Request:
 
     header = Header.read(journal)
     if header is None or header.request.asked_at is None:  # or it was asked from a program, not from here
-        raise UsageError(messages.NOTHING_TO_RESUME)
+        raise UsageError(calibration_messages.NOTHING_TO_RESUME)
     context = click.get_current_context()
     differing = [
         option
@@ -139,7 +139,7 @@ def interrupted_request(journal: Path, asked: Request) -> Request:
         )
     ]
     if differing:
-        raise UsageError(messages.resumed_differs(differing))
+        raise UsageError(calibration_messages.resumed_differs(differing))
     return header.request
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import command_messages
 from autotune.cli.command_name import TunedCommand, tuned_command
 from autotune.cli.env import choose, threads_option
 from autotune.cli.terminal import note, write_error
@@ -64,19 +64,23 @@ def run(
     """
     only = environment_only or blas_threads is not None
     if only and (reductions or learn or children):
-        raise click.UsageError(messages.ONLY_VARIABLES)
+        raise click.UsageError(command_messages.ONLY_VARIABLES)
     otherwise = blas_threads is not None or reductions or learn or children
     if otherwise and name is not None:
-        raise click.UsageError(messages.NAME_ALONE)
+        raise click.UsageError(command_messages.NAME_ALONE)
     tuned = None if otherwise else tuned_command(command, name=name)
     if isinstance(tuned, TunedCommand):
-        note(printable(messages.running_tuned(tuned.name, tuned.choice, tuned.speedup)))
+        note(printable(command_messages.running_tuned(tuned.name, tuned.choice, tuned.speedup)))
         return replace_process(tuned.words, {**os.environ, **tuned.variables})
     choice = choose(blas_threads)
     threads = choice.blas_threads
     variables = thread_variables.exports(threads, os.environ)
     limit = None if variables else thread_variables.user_limit(os.environ)
-    note(printable(messages.running(threads, choice.reason, calls=not only, user_limit=limit, text=tuned)))
+    note(
+        printable(
+            command_messages.running(threads, choice.reason, calls=not only, user_limit=limit, text=tuned)
+        )
+    )
     variables = thread_variables.exports(threads, os.environ, others=choice.variables)
     if not only:
         variables |= startup_variables(os.environ, reductions=reductions, learn=learn, children=children)
@@ -122,10 +126,10 @@ def replace_process(command: tuple[str, ...], environ: Mapping[str, str]) -> int
 def cannot_start(command: str, problem: Exception) -> int:
     """Say why a command cannot be started; return the exit status that shells give."""
     if not isinstance(problem, PermissionError) and not _exists(command):
-        why, status = messages.NO_SUCH_COMMAND, NOT_FOUND
+        why, status = command_messages.NO_SUCH_COMMAND, NOT_FOUND
     else:  # a script whose interpreter is missing also counts as "file not found"
         why, status = getattr(problem, "strerror", None) or str(problem), NOT_EXECUTABLE
-    write_error(printable(messages.cannot_run(command, why)))
+    write_error(printable(command_messages.cannot_run(command, why)))
     return status
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import profile_messages
 from autotune.cli.entry_table import plain_entry, print_entries, print_profile
 from autotune.cli.in_force import InForce, in_force, matches
 from autotune.cli.options import json_option, parse_size_lists, split_words
@@ -44,8 +44,14 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
         print_json("show/1", document(state, entries))
     else:
         print_in_force(state, entries)
+    if state.outdated:
+        note(state.outdated)
     if not entries:
-        note(messages.NO_PROFILE if not state.entries else messages.not_measured([*names, *texts]))
+        note(
+            profile_messages.NO_PROFILE
+            if not state.entries
+            else profile_messages.not_measured([*names, *texts])
+        )
         return FAILED
     return 0
 
@@ -63,7 +69,7 @@ def show_file(path: Path, names: list[str], sizes: dict[str, tuple[int, ...]], *
 
         print_json("profile/1", {"path": str(path), "profile": encode_profile(profile)})
     else:
-        print_lines([messages.profile_at(printable(str(path)))])
+        print_lines([profile_messages.profile_at(printable(str(path)))])
         print_profile(profile)
     return 0
 
@@ -79,10 +85,9 @@ def print_in_force(state: InForce, entries: tuple[Found, ...]) -> None:
     """Print the profiles, numbered, and the entries with the number of their profile."""
     numbers = {profile.path: f"[{number}]" for number, profile in enumerate(state.profiles, 1)}
     for profile in state.profiles:
-        print_lines([
-            f"{numbers[profile.path]} {printable(profile.path)}",
-            f"    {messages.local_profile(profile.layer, in_force=profile.in_force)} {printable(profile.reason)}",
-        ])  # fmt: skip
+        source = profile_messages.local_profile(profile.layer, in_force=profile.in_force)
+        name = f"{numbers[profile.path]} {printable(profile.path)}"
+        print_lines([name, f"    {source} {printable(profile.reason)}"])
     if entries:
         print_lines([""])
         print_entries([found.entry for found in entries], [numbers[found.path] for found in entries])

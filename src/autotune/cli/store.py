@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import program_messages, store_messages
 from autotune.cli.options import json_option, store_option
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import note, print_json, print_lines, write_error
@@ -63,7 +63,7 @@ def list_(folder: str | None, store: str | None, as_json: bool) -> int:
     else:
         print_class(contents)
     if not contents.publications:
-        note(messages.empty_class(folder, place.address))
+        note(store_messages.empty_class(folder, place.address))
         return FAILED
     return 0
 
@@ -103,15 +103,15 @@ def publish(
         except ProfileError as problem:
             raise ProfileError(problem.reason, path) from None
         name = f"{result.folder}/{result.name}"
-        note(messages.published(path, name, new=result.new, newly_signed=result.newly_signed))
+        note(store_messages.published(path, name, new=result.new, newly_signed=result.newly_signed))
         results.append({"profile": str(path), **asdict(result)})
     if as_json:
         print_json("store.publish/1", {"store": place.address, "published": results})
     if not chosen:
-        note(messages.NOTHING_TO_PUBLISH)
+        note(store_messages.NOTHING_TO_PUBLISH)
         return FAILED
     if secret is None:
-        note(messages.UNSIGNED)
+        note(store_messages.UNSIGNED)
     return 0
 
 
@@ -139,17 +139,17 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
     try:
         result = update_mirror(place, policy, here(*usable_cpus()).key, fresh=fresh)
     except OSError as problem:
-        raise EnvironmentProblem(messages.no_mirror(problem)) from problem
+        raise EnvironmentProblem(store_messages.no_mirror(problem)) from problem
     resolve()  # compiles the profiles, which takes a fifth of a second that the next program saves
     print_rejected(result.rejected)
     for one in result.mirrored:
-        note(messages.mirrored(one))
+        note(store_messages.mirrored(one))
         if one.confirmed < one.entries - one.contested:
-            note(messages.UNCONFIRMED)
+            note(store_messages.UNCONFIRMED)
     if as_json:
         print_json("store.pull/1", plain_pull(result))
     if not result.mirrored:
-        note(messages.nothing_pulled(place.address))
+        note(store_messages.nothing_pulled(place.address))
         return FAILED
     return 0
 
@@ -197,10 +197,10 @@ def prune(
         print_json("store.prune/1", {"store": place.address, "removed": [asdict(file) for file in removed]})
     else:
         print_lines(
-            printable(messages.pruned(f"{file.folder}/{file.name}", file.reason, gone=not dry_run))
+            printable(store_messages.pruned(f"{file.folder}/{file.name}", file.reason, gone=not dry_run))
             for file in removed
         )
-    note(messages.pruned_all(len(removed), gone=not dry_run))
+    note(store_messages.pruned_all(len(removed), gone=not dry_run))
     return 0 if removed == files else FAILED
 
 
@@ -233,7 +233,7 @@ def keys(new: bool, path: Path | None, as_json: bool) -> None:
         print_json("store.keys/1", {"path": str(place), "public": public, "id": key_id(public)})
     else:
         print_lines([public])
-        note(messages.key_use(place, key_id(public)))
+        note(store_messages.key_use(place, key_id(public)))
 
 
 def open_named_store(url: str | None) -> "tuple[Store, TrustPolicy]":
@@ -243,7 +243,7 @@ def open_named_store(url: str | None) -> "tuple[Store, TrustPolicy]":
 
     settings = read_store_settings(url)
     if settings.store is None:
-        raise BadSettings(messages.no_store(settings_files()[0]))
+        raise BadSettings(store_messages.no_store(settings_files()[0]))
     return open_store(settings.store), settings.policy
 
 
@@ -252,7 +252,7 @@ def check_class(folder: str) -> None:
     from autotune.share.publication import CLASS
 
     if CLASS.fullmatch(folder) is None:
-        raise click.UsageError(messages.not_a_class(folder))
+        raise click.UsageError(store_messages.not_a_class(folder))
 
 
 def list_classes(place: "Store", *, as_json: bool) -> int:
@@ -268,10 +268,11 @@ def list_classes(place: "Store", *, as_json: bool) -> int:
         print_json("store.list/1", {"store": place.address, "classes": rows})
     else:
         print_lines(
-            messages.listed_class(one.folder, hosts=len(one.hosts), files=one.publications) for one in classes
+            store_messages.listed_class(one.folder, hosts=len(one.hosts), files=one.publications)
+            for one in classes
         )
     if not classes:
-        note(messages.empty_store(place.address))
+        note(store_messages.empty_store(place.address))
     return 0
 
 
@@ -279,7 +280,7 @@ def print_class(contents: "ClassContents") -> None:
     """Print the publications of a class, and the first rejected files."""
     for row in plain_class(contents)["publications"]:
         print_lines([
-            printable(messages.listed_publication(row["host"], row["created"], row["entries"], row["signer"]))
+            printable(store_messages.listed_publication(row["host"], row["created"], row["entries"], row["signer"]))
         ])  # fmt: skip
     print_rejected(contents.rejected)
 
@@ -326,9 +327,9 @@ def plain_rejected(file: "RejectedFile") -> dict[str, str]:
 def print_rejected(rejected: "Sequence[RejectedFile]") -> None:
     """Print the first rejected files with their reasons, and count the others."""
     for file in rejected[:MOST_REJECTED]:
-        note(messages.refused_file(printable(f"{file.folder}/{file.name}"), printable(file.reason)))
+        note(store_messages.refused_file(printable(f"{file.folder}/{file.name}"), printable(file.reason)))
     if len(rejected) > MOST_REJECTED:
-        note(messages.more_refused(len(rejected) - MOST_REJECTED))
+        note(store_messages.more_refused(len(rejected) - MOST_REJECTED))
 
 
 def profiles_of_this_host() -> Iterator[tuple[Path, Profile]]:
@@ -340,7 +341,7 @@ def profiles_of_this_host() -> Iterator[tuple[Path, Profile]]:
         try:
             profile = profile_files.read(path)
         except ProfileError as problem:
-            write_error(messages.error(str(problem)))
+            write_error(program_messages.error(str(problem)))
             continue
         if is_same_computer(profile.provenance, here):
             yield path, profile
@@ -353,6 +354,6 @@ def remove_file(place: "Store", file: "RemovableFile") -> bool:
     except StoreProblem as problem:
         if not isinstance(problem.__cause__, OSError):
             raise
-        write_error(messages.error(printable(f"{file.folder}/{file.name}: {problem}")))
+        write_error(program_messages.error(printable(f"{file.folder}/{file.name}: {problem}")))
         return False
     return True

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from autotune.cli import messages
+from autotune.cli import store_messages
 from autotune.cli.terminal import note
 from autotune.errors import EnvironmentProblem
 from autotune.model.configuration import Configuration
@@ -28,7 +28,7 @@ def relatives(url: str | None, key: Key) -> list[Profile]:
     try:
         return read_relatives(open_store(found.store), found.policy, key)
     except EnvironmentProblem as problem:
-        note(messages.store_away(problem))
+        note(store_messages.store_away(problem))
         return []
 
 
@@ -60,7 +60,7 @@ def summary(profile: Profile, known: Sequence[Profile], tried: Sequence[Tried]) 
         for operation, choice in chosen.items()
         if choice in suggestions(taught, operation, cpus)
     }
-    return messages.warm_start(
+    return store_messages.warm_start(
         len(taught), brought=len(brought), chosen=len(chosen), seconds=saved(tried, brought)
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from autotune.bench.command_bench import Command, Metric
-from autotune.cli import messages
+from autotune.cli import calibration_messages, command_messages
 from autotune.cli.command_name import command_name
 from autotune.cli.options import json_option, parse_duration
 from autotune.cli.program import FAILED
@@ -92,7 +92,7 @@ def tune(
     with progress() as report:
         entry = tune_command(request, report=report)
     kept = keep(profile_with(entry, path), path, sizes_named=True)
-    by = messages.BY_TIME if metric is None else messages.BY_METRIC
+    by = command_messages.BY_TIME if metric is None else command_messages.BY_METRIC
     tell(command, entry, kept, by=by, own_name=name is not None, as_json=as_json)
     return FAILED if entry.status is Status.FAILED or kept.path != path else 0
 
@@ -118,16 +118,16 @@ def values(name: str, text: str | None, words: Sequence[str]) -> tuple[int, ...]
     there = any(mark in word for word in words)
     if text is None:
         if there and name == "chunk":
-            raise UsageError(messages.no_values(mark, option))
+            raise UsageError(command_messages.no_values(mark, option))
         return (1,) if there else ()
     if not there:
-        raise UsageError(messages.no_place(option, mark))
+        raise UsageError(command_messages.no_place(option, mark))
     if not re.fullmatch(r"0*[1-9]\d{0,14}(,0*[1-9]\d{0,14})*", text, re.ASCII):
-        raise UsageError(messages.not_whole_numbers(option, text))
+        raise UsageError(command_messages.not_whole_numbers(option, text))
     numbers = tuple(dict.fromkeys(int(part) for part in text.split(",")))
     usable = usable_cpus()[0]
     if name == "workers" and max(numbers) > usable:
-        raise UsageError(messages.too_many_workers(max(numbers), usable))
+        raise UsageError(command_messages.too_many_workers(max(numbers), usable))
     return numbers
 
 
@@ -135,12 +135,12 @@ def asked_metric(pattern: str | None, *, maximize: bool) -> Metric | None:
     """The number to tune by; None for the time. Raises UsageError."""
     if pattern is None:
         if maximize:
-            raise UsageError(messages.MAXIMIZE_WITHOUT_METRIC)
+            raise UsageError(command_messages.MAXIMIZE_WITHOUT_METRIC)
         return None
     try:
         return Metric(pattern=re.compile(pattern, re.MULTILINE), maximize=maximize)
     except re.error as problem:
-        raise UsageError(messages.not_a_pattern(pattern, problem)) from problem
+        raise UsageError(command_messages.not_a_pattern(pattern, problem)) from problem
 
 
 def tell(command: Command, entry: Entry, kept: Kept, *, by: str, own_name: bool, as_json: bool) -> None:
@@ -164,7 +164,7 @@ def tell(command: Command, entry: Entry, kept: Kept, *, by: str, own_name: bool,
         print_json("tune/1", report)
     else:
         click.echo(command.line(entry.choice))
-    note(printable(messages.tuned(entry, by=by)))
+    note(printable(command_messages.tuned(entry, by=by)))
     if kept.why is not None:
-        note(messages.written_elsewhere(kept.asked, kept.path, kept.why))
-    click.echo(messages.entry_written(kept.path, entry.operation.name, own_name=own_name), err=True)
+        note(calibration_messages.written_elsewhere(kept.asked, kept.path, kept.why))
+    click.echo(command_messages.entry_written(kept.path, entry.operation.name, own_name=own_name), err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.bench.inspect_workload import describe
-from autotune.cli import messages
+from autotune.cli import profile_messages
 from autotune.cli.entry_table import gain, gain_column, operation_name
 from autotune.cli.in_force import in_force
 from autotune.cli.options import json_option, parse_duration, parse_size_lists, split_words
@@ -54,15 +54,15 @@ def verify(words: tuple[str, ...], budget: str, workload: str | None, as_json: b
     path = Path(names.pop(0)) if names and is_file(names[0]) else None
     profile = in_force().as_profile() if path is None else profile_files.read(path)
     if profile is None:
-        note(messages.NO_PROFILE)
+        note(profile_messages.NO_PROFILE)
         return FAILED
     shown = select_entries(profile, names, parse_size_lists(texts))
     if not shown.entries and (names or texts):
-        note(messages.not_measured([*names, *texts]))
+        note(profile_messages.not_measured([*names, *texts]))
         return FAILED
     own = describe(workload) if workload is not None else None
     if path is not None:
-        note(messages.profile_at(printable(str(path))))
+        note(profile_messages.profile_at(printable(str(path))))
     checks: list[Check] = []
     print_check = check_printer(err=as_json)
     for check in verified(shown, seconds, own):
@@ -71,7 +71,7 @@ def verify(words: tuple[str, ...], budget: str, workload: str | None, as_json: b
     if as_json:
         source = None if path is None else str(path)
         print_json("verify/1", {"path": source, "entries": [plain(check) for check in checks]})
-    note(messages.verdict(checks))
+    note(profile_messages.verdict(checks))
     return FAILED if failed(checks) else 0
 
 
@@ -85,7 +85,7 @@ def check_printer(*, err: bool) -> "Callable[[Check], None]":
         cells = (
             operation_name(check.entry.operation),
             str(check.entry.choice),
-            messages.STANDINGS[check.standing],
+            profile_messages.STANDINGS[check.standing],
             gain(check.speedup, check.interval),
         )
         table.print_row(cells, check.reason, style=STYLES.get(check.standing))

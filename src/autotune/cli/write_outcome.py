@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.cli import messages
+from autotune.cli import calibration_messages
 from autotune.cli.entry_table import print_profile
 from autotune.cli.terminal import note, print_json
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
@@ -72,7 +72,7 @@ def _there(path: Path) -> Profile | None:
     try:
         return profile_files.read(path)
     except ProfileError as problem:
-        raise UsageError(messages.not_a_profile(path, problem.reason)) from problem
+        raise UsageError(calibration_messages.not_a_profile(path, problem.reason)) from problem
 
 
 def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
@@ -85,7 +85,7 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
     except OSError as nowhere:
         click.echo(text_of(profile))
         raise EnvironmentProblem(
-            messages.written_nowhere(path, nowhere.strerror or str(nowhere))
+            calibration_messages.written_nowhere(path, nowhere.strerror or str(nowhere))
         ) from nowhere
     why = None if problem is None else problem.strerror or str(problem)
     return Kept(measured=profile, profile=written, path=place, asked=path, why=why)
@@ -106,16 +106,16 @@ def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, gained: "Gained
     if gained is not None:
         _say_gained(gained)
     if not finished:
-        note(messages.RESUME)
+        note(calibration_messages.RESUME)
 
 
 def _say_gained(gained: "Gained") -> None:
     predicted = gained.predicted, gained.predicted_low, gained.predicted_high
-    note(messages.program_gain(predicted, gained.measured, gained.interval))
+    note(calibration_messages.program_gain(predicted, gained.measured, gained.interval))
     if gained.why_not is not None:
         note(gained.why_not)
     if gained.same_output is False:
-        note(messages.PROGRAM_DIFFERS)
+        note(calibration_messages.PROGRAM_DIFFERS)
 
 
 def _by_speedup(profile: Profile) -> Profile:
@@ -149,21 +149,21 @@ def _document(kept: Kept) -> dict[str, Any]:
 def _say(kept: Kept) -> None:
     """On standard error, where the profile is and what to do next."""
     faster = sum(entry.status is Status.TUNED for entry in kept.measured.entries)
-    lines = [messages.written(kept.path, faster=faster, total=len(kept.measured.entries))]
+    lines = [calibration_messages.written(kept.path, faster=faster, total=len(kept.measured.entries))]
     undecided = [entry for entry in kept.measured.entries if not entry.is_decided]
     if undecided:
-        lines.append(messages.undecided(len(undecided), _to_decide(undecided)))
+        lines.append(calibration_messages.undecided(len(undecided), _to_decide(undecided)))
     if _earlier(kept):
         total = sum(entry.status is Status.TUNED for entry in kept.profile.entries)
-        lines.append(messages.earlier(_earlier(kept), faster=total - faster))
+        lines.append(calibration_messages.earlier(_earlier(kept), faster=total - faster))
     if kept.why is not None:
-        lines.append(messages.written_elsewhere(kept.asked, kept.path, kept.why))
+        lines.append(calibration_messages.written_elsewhere(kept.asked, kept.path, kept.why))
     names = {entry.operation.name for entry in kept.measured.entries}
     own = next(iter(names)) if len(names) == 1 and not names & CATALOGUE.keys() else None
     found = kept.path.parent == folders.user_profiles()
-    lines.append(messages.how_to_use(kept.path, found=found, own=own))
+    lines.append(calibration_messages.how_to_use(kept.path, found=found, own=own))
     if found and sys.stderr.isatty():  # a log of a batch job is no place for a browser
-        lines.append(messages.how_to_see(_command()))
+        lines.append(calibration_messages.how_to_see(_command()))
     for line in lines:
         note(line)
 

@@ -6,11 +6,12 @@ from time import monotonic
 from typing import Any, Protocol
 
 from autotune.bench.selftest import SelfTest
-from autotune.cluster.cluster_plan import ClusterPlan, MissingUnit, Node, NodeJob, NodeTask
-from autotune.cluster.orders import Order, decode_units, encode_order, versions
+from autotune.cluster.cluster_plan import ClusterPlan, MissingUnit, Node, NodeJob, NodeTask, SearchUnit
+from autotune.cluster.orders import Order, encode_order, versions
 from autotune.errors import EnvironmentProblem, ProfileError, UsageError
+from autotune.model.codec import decode
 from autotune.model.entry import Entry
-from autotune.model.policy import LEAST_SECONDS
+from autotune.model.policy import LEAST_BUDGET_SECONDS
 from autotune.model.profile import Key, Profile
 from autotune.profiles.profile_document import decode_profile
 from autotune.search.request import Request
@@ -240,7 +241,7 @@ class ClusterCalibration:
         elif "problem" in answer:
             self._fail(job, answer["problem"], busy=answer["kind"] == "busy")
         elif job.task is NodeTask.EXAMINE:
-            self.plan.examined(job, SelfTest(**answer["self_test"]))
+            self.plan.examined(job, decode(SelfTest, answer["self_test"], "self_test"))
             self.report(JobDone(job=job, standing=self.plan.standing))
         else:
             self._take_profile(job, answer)
@@ -252,7 +253,8 @@ class ClusterCalibration:
             self.report(WorkerRejected(worker=worker, reason=problem))
             return
         key = decode_profile(answer["profile"]).key
-        node = Node(worker=worker, host=answer["host"], key=key, units=decode_units(answer["units"]))
+        units: tuple[SearchUnit, ...] = decode(tuple[SearchUnit, ...], answer["units"], "units")
+        node = Node(worker=worker, host=answer["host"], key=key, units=units)
         known = key in self.plan.classes
         self.plan.join(node)
         self.report(WorkerJoined(node=node, known=known))
@@ -288,7 +290,7 @@ class ClusterCalibration:
         key = job.node.key
         if job.unit is None:
             hosts = {node.host for node in self.plan.nodes.values() if node.key == key}
-            seconds = max(LEAST_SECONDS, self.request.seconds / len(hosts))
+            seconds = max(LEAST_BUDGET_SECONDS, self.request.seconds / len(hosts))
             return Order(task=job.task, request=replace(self.request, budget_seconds=seconds))
         request = replace(
             self.request,
@@ -301,17 +303,17 @@ class ClusterCalibration:
             return replace(order, choices=Profile(key=key, entries=job.choices))
         return replace(order, relatives=self._warm_starts(key, job.unit.name))
 
-    def _warm_starts(self, key: Key, name: str) -> list[Profile]:
+    def _warm_starts(self, key: Key, name: str) -> tuple[Profile, ...]:
         """Entries of an operation from similar machines, and from this class with another dtype."""
         if key not in self._relatives:
             self._relatives[key] = self.relatives(key)
         profiles = [*self._profiles(key).values(), *self._relatives[key]]
         own = (tuple(e for e in profile.entries if e.operation.name == name) for profile in profiles)
-        return [
+        return tuple(
             replace(profile, entries=entries)
             for profile, entries in zip(profiles, own, strict=True)
             if entries
-        ]
+        )
 
     def _profiles(self, key: Key) -> dict[str, Profile]:
         """The profile of each host of a class."""

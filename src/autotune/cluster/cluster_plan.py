@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from autotune.bench.selftest import SelfTest
-from autotune.model.entry import Entry, Status
-from autotune.model.policy import AGREEING_HOSTS, LEAST_SECONDS
+from autotune.model.entry import OUT_OF_TIME, Entry, Status
+from autotune.model.policy import AGREEING_HOSTS, LEAST_BUDGET_SECONDS
 from autotune.model.profile import Key, Profile
 from autotune.profiles.entry_merge import joined
-from autotune.search.decide import OUT_OF_TIME
 
 CONFIRMATION = 0.4
 """Budget of a confirmation as a share of an exploration's: both end with a proof of the same length."""
@@ -341,8 +340,8 @@ class ClusterPlan:
             elif state.running and not state.searched:
                 parts += later
         if chosen.searched:  # most confirmations need far less, and the next job gets the rest
-            return max(LEAST_SECONDS, min(left, max(left * CONFIRMATION / parts, chosen.took)))
-        return max(LEAST_SECONDS, left / parts)
+            return max(LEAST_BUDGET_SECONDS, min(left, max(left * CONFIRMATION / parts, chosen.took)))
+        return max(LEAST_BUDGET_SECONDS, left / parts)
 
     def _left(self, group: _ClassState) -> float:
         """Seconds of a class's budget that are neither spent nor promised to a running job."""

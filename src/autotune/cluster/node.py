@@ -9,7 +9,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from math import isfinite
 from time import monotonic
 from typing import Any
@@ -18,6 +17,7 @@ from autotune.cluster.cluster_plan import NodeTask
 from autotune.cluster.orders import Order, decode_order, versions
 from autotune.errors import AutotuneError, BadWorkload, HostBusy, UsageError
 from autotune.host.shares import PROCESSES
+from autotune.model.codec import encode
 from autotune.model.profile import Profile
 from autotune.profiles.profile_document import encode_profile
 
@@ -68,7 +68,7 @@ def _examine(order: Order) -> Answer:
     from autotune.search.events import ignore
     from autotune.search.runner import examine
 
-    return {"self_test": asdict(examine(order.request, report=ignore))}
+    return {"self_test": encode(examine(order.request, report=ignore))}
 
 
 def _search(order: Order) -> Answer:

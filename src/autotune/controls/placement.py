@@ -7,12 +7,13 @@ allowed CPUs have no such structure or too little room, workers run as without a
 
 import os
 import threading
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from autotune.errors import UnsupportedPlatform
 from autotune.host.usable_cpus import affinity, pinned_from
 from autotune.model.configuration import Placement
 
@@ -159,3 +160,30 @@ class _Here(threading.local):
 
 
 _here = _Here()
+
+
+@contextmanager
+def confined(cpus: Collection[int] | None) -> Iterator[None]:
+    """Within the `with`, the calling thread and all that it starts run on these CPUs only; None: as before.
+
+    Scope of effect: this thread, and threads and processes begun in the `with`. Threads that are there already,
+    those of a BLAS library among them, stay where they are. Raises UnsupportedPlatform where the system cannot do
+    it, or does not allow these CPUs.
+    """
+    if cpus is None:
+        yield
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise UnsupportedPlatform("This system cannot hold a process to some of its CPUs; leave --cpus out.")
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, cpus)
+    except OSError as error:
+        named = ", ".join(map(str, sorted(cpus)))
+        raise UnsupportedPlatform(
+            f"This process may not be held to the CPUs {named}: {error.strerror}."
+        ) from error
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -21,6 +21,7 @@ from autotune.daemon.inventory import PROFILE_HELPER, UNKNOWN_ANSWER, Inventory
 from autotune.daemon.schedule import CLASS_WIDE, JobCause, ScheduledJob
 from autotune.daemon.sensors import fingerprint
 from autotune.daemon.state import CanaryProgress, CanaryVerdict, UnfinishedCalibration
+from autotune.model.codec import encode
 from autotune.model.operation import Operation
 
 COMMAND_LINE = "autotune"
@@ -254,7 +255,7 @@ def _excerpt(
     context: DaemonContext, profile: str, used: Iterable[Operation], most: int
 ) -> Generator[ChildCommand, ChildResult, None]:
     """Write the entries of a profile that are to be timed, those of the operations used most."""
-    wanted = {"most": most, "used": [[each.name, each.dtype, each.size] for each in used]}
+    wanted = {"most": most, "used": list(map(encode, used))}
     answer = json_answer((yield _helper("excerpt", profile, str(context.paths.excerpt), json.dumps(wanted))))
     if "problem" in answer:
         raise _JobEnded(JobEnd.FAILED, str(answer["problem"]))

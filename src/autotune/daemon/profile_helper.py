@@ -7,14 +7,14 @@ is asked about, and answers with one JSON object on stdout.
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autotune.daemon.inventory import REFUSED
+from autotune.daemon.inventory import REFUSED, Inventory, InventoryEntry
 from autotune.errors import AutotuneError
-from autotune.model.codec import encode
+from autotune.model.codec import decode, encode
 from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 
@@ -53,19 +53,21 @@ def inventory(folder: str) -> dict[str, Any]:
         created = profile_files.read(own).provenance.created
     except AutotuneError:
         created = None
-    used = [_row(found, str(found.entry.status)) for found in resolution.entries()]
-    refused = [_row(found, REFUSED) for found in resolution.refused()]
-    return {
-        "key": site.key.digest,
-        "host": site.host,
-        "facts": _flattened(asdict(site.key)),
-        "watched": sorted(
-            {numpy, str(Path(numpy).parent), *blas, sys.executable, os.path.realpath(sys.executable)}
-        ),
-        "profile": str(own),
-        "created": created,
-        "entries": [*used, *refused][:MAX_ENTRIES],
-    }
+    used = [_entry(found, str(found.entry.status)) for found in resolution.entries()]
+    refused = [_entry(found, REFUSED) for found in resolution.refused()]
+    watched = {numpy, str(Path(numpy).parent), *blas, sys.executable, os.path.realpath(sys.executable)}
+    answer: dict[str, Any] = encode(
+        Inventory(
+            key=site.key.digest,
+            host=site.host or "",
+            facts=_flattened(asdict(site.key)),
+            watched=tuple(sorted(watched)),
+            profile=str(own),
+            created=created,
+            entries=(*used, *refused)[:MAX_ENTRIES],
+        )
+    )
+    return answer
 
 
 def excerpt(source: str, target: str, wanted: str) -> dict[str, Any]:
@@ -77,8 +79,8 @@ def excerpt(source: str, target: str, wanted: str) -> dict[str, Any]:
     from autotune.profiles import profile_files
 
     profile, document = profile_files.read(Path(source)), json.loads(wanted)
-    used = [tuple(row[:2]) for row in document["used"]]
-    sizes = [_named(*row) for row in document["used"]]
+    sizes: tuple[Operation, ...] = decode(tuple[Operation, ...], document["used"])
+    used = [(operation.name, operation.dtype) for operation in sizes]
 
     def rank(entry: Entry) -> tuple[int, int, float]:
         rule, operation = (entry.operation.name, entry.operation.dtype), entry.operation
@@ -112,24 +114,20 @@ _VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def _row(found: "Found", status: str) -> dict[str, Any]:
+def _entry(found: "Found", status: str) -> InventoryEntry:
     entry = found.entry
-    return {
-        "operation": encode(entry.operation),
-        "status": status,
-        "speedup": entry.evidence.speedup,
-        "undecided": "" if entry.is_decided else entry.reason,
-        "level": str(found.level),
-        "path": found.path,
-        "contested": entry.evidence.contested,
-    }
+    return InventoryEntry(
+        operation=entry.operation,
+        status=status,
+        speedup=entry.evidence.speedup,
+        undecided="" if entry.is_decided else entry.reason,
+        level=str(found.level),
+        path=found.path,
+        contested=entry.evidence.contested,
+    )
 
 
-def _named(name: str, dtype: str, sizes: Mapping[str, int]) -> Operation:
-    return Operation(name=name, dtype=dtype, sizes=tuple(sizes.items()))
-
-
-def _place(value: object, values: list[Any]) -> int:
+def _place(value: object, values: Sequence[object]) -> int:
     return values.index(value) if value in values else len(values)
 
 

@@ -6,20 +6,22 @@ in the queue.
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from time import time
-from typing import Any
 
 from autotune.daemon.context import DaemonContext
-from autotune.errors import UntrustedFile, UsageError
+from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileRule, read_file
-from autotune.model.catalogue import CATALOGUE, operation
+from autotune.model.catalogue import CATALOGUE, is_measurable
+from autotune.model.codec import decode
 from autotune.model.operation import Operation
-from autotune.model.policy import SPOOL_FORMAT
+from autotune.model.spool_document import FORMAT, SpoolDocument
+from autotune.profiles import folders
 
 MAX_BYTES = 2**18
 """Of a file: 200 rows of calls and as many dropped entries take 60 kB."""
@@ -27,9 +29,6 @@ MAX_FILES = 100
 """Files read at a time."""
 MAX_NAMES = 20_000
 """Names listed at a time, which takes 20 ms."""
-MAX_ROWS = 400
-MAX_CALLS = 10**9
-"""Of a row: as many as a program makes in a day at 100 us each."""
 UNFINISHED_SECONDS = 3600.0
 """Age from which a hidden file counts as left behind by its writer."""
 CLOCK_SKEW_SECONDS = 60.0
@@ -52,6 +51,18 @@ class SpoolContent:
     """Entries that a program's live guard dropped, with the reason."""
     refused: list[str] = field(default_factory=list)
     """Files that cannot be used: sentences."""
+
+    def add(self, document: SpoolDocument) -> None:
+        """Add what a file says of the catalogue's operations. Users' functions are code, so they are left out."""
+        for counted, counts in ((document.calls, self.calls), (document.used, self.used)):
+            for called, calls in counted.items():
+                if is_measurable(called):
+                    counts[called] = counts.get(called, 0) + calls
+        for dropped, pairs in document.dropped.items():
+            if is_measurable(dropped) and pairs.lost <= pairs.pairs:
+                self.dropped[dropped] = (
+                    f"the default was faster in {pairs.lost} of {pairs.pairs} pairs of calls of a program"
+                )
 
 
 class SpoolReader:
@@ -99,7 +110,7 @@ def read_spool(
     for name in sorted(finished)[:MAX_FILES]:
         path = folder / name
         try:
-            _take_rows(json.loads(read_file(path, rule).data), content)
+            content.add(_document(path, rule))
         except (UntrustedFile, OSError, ValueError, RecursionError) as error:
             content.refused.append(f"{path}: {_reason(error)}")
         try:
@@ -116,44 +127,26 @@ def peek_spool(folder: Path) -> dict[Operation, int]:
     with suppress(OSError):
         for path in sorted(folder.glob("[!.]*.json"))[:MAX_FILES]:
             with suppress(UntrustedFile, OSError, ValueError, RecursionError):
-                _take_rows(json.loads(read_file(path, rule).data), content)
-    calls = dict(content.calls)
-    for called, count in content.used.items():
-        calls[called] = calls.get(called, 0) + count
-    return calls
+                content.add(_document(path, rule))
+    return dict(Counter(content.calls) + Counter(content.used))
 
 
-def _take_rows(document: Any, content: SpoolContent) -> None:
-    """Add the rows of a file; those that are not valid are left out."""
-    if not isinstance(document, dict) or document.get("format") != SPOOL_FORMAT:
+def spool_weights() -> dict[str, float]:
+    """Return how much each operation counts by what programs have called here: its part of the work in the spool."""
+    work: dict[str, float] = {}
+    for called, calls in peek_spool(folders.spool()[0]).items():
+        part = calls * CATALOGUE[called.name].work_of(called)
+        work[called.name] = work.get(called.name, 0.0) + part
+    total = sum(work.values())
+    return {name: 1 + len(work) * part / total for name, part in work.items()}
+
+
+def _document(path: Path, rule: FileRule) -> SpoolDocument:
+    """Read a file of the spool. Raises UntrustedFile, OSError, ValueError or RecursionError for another."""
+    document = json.loads(read_file(path, rule).data)
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError("its format is not known.")
-    for name, counts in (("calls", content.calls), ("used", content.used)):
-        for row in _rows(document.get(name)):
-            called, calls = _operation(row), row.get("calls")
-            if called is not None and type(calls) is int and calls > 0:
-                counts[called] = counts.get(called, 0) + min(calls, MAX_CALLS)
-    for row in _rows(document.get("dropped")):
-        dropped, lost, pairs = _operation(row), row.get("lost"), row.get("pairs")
-        if dropped is not None and type(lost) is int and type(pairs) is int and 0 < lost <= pairs:
-            content.dropped[dropped] = (
-                f"the default was faster in {lost} of {pairs} pairs of calls of a program"
-            )
-
-
-def _rows(value: Any) -> list[dict[str, Any]]:
-    rows = value[:MAX_ROWS] if isinstance(value, list) else []
-    return [row for row in rows if isinstance(row, dict)]
-
-
-def _operation(row: dict[str, Any]) -> Operation | None:
-    """Return the operation of the catalogue that a row names. Users' functions are code, so they are refused."""
-    name, dtype, sizes = row.get("operation"), row.get("dtype"), row.get("sizes")
-    if not isinstance(name, str) or name not in CATALOGUE or not isinstance(sizes, dict):
-        return None
-    try:
-        return operation(name, dtype=dtype, **sizes)  # type: ignore[arg-type]  # it is checked there
-    except (UsageError, TypeError):
-        return None
+    return decode(SpoolDocument, document)
 
 
 def _remove_unfinished(folder: Path, names: Iterable[str]) -> None:

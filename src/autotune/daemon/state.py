@@ -17,9 +17,9 @@ from typing import Annotated, Any, ClassVar
 from autotune.daemon.sensors import Fingerprint
 from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileRule, read_file, replace_file
-from autotune.model.catalogue import CATALOGUE
+from autotune.model.catalogue import CATALOGUE, is_measurable
 from autotune.model.codec import decode, encode
-from autotune.model.constraints import LARGEST_SIZE, Bounds
+from autotune.model.constraints import Bounds
 from autotune.model.operation import DTYPES, Operation
 
 FORMAT = 3
@@ -232,14 +232,3 @@ def _state_of(document: Any) -> DaemonState:
     ):
         raise ValueError("it names an operation that this version does not measure")
     return state
-
-
-def is_measurable(operation: Operation) -> bool:
-    """Is it an operation of the catalogue with valid sizes?"""
-    row = CATALOGUE.get(operation.name)
-    return (
-        row is not None
-        and operation.dtype in DTYPES
-        and operation.size.keys() == set(row.size_names)
-        and all(1 <= value <= LARGEST_SIZE for value in operation.size.values())
-    )

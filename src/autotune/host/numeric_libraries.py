@@ -109,6 +109,16 @@ def series(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
+def isolating_tool(prefix: str = sys.prefix) -> str | None:
+    """Return the tool, uvx or pipx, that keeps an environment for one command; None for any other environment."""
+    from pathlib import Path
+
+    folder = Path(prefix)
+    if (folder / "uv-receipt.toml").exists() or "archive-v0" in folder.parts:
+        return "uvx"
+    return "pipx" if (folder / "pipx_metadata.json").exists() else None
+
+
 def python_build() -> str:
     """The build of Python: "gil" or "free-threaded"."""
     if sys.version_info < (3, 13):

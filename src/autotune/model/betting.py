@@ -26,12 +26,14 @@ class SignTest:
         if difference:
             sign = 1 if difference < 0 else -1
             self.won += difference < 0
+            # a Kelly bet: each part is multiplied by 1 + s after a win and 1 - s after a loss
             self._capital = [
                 one * (1 + sign * share) for one, share in zip(self._capital, _SHARES, strict=True)
             ]
 
     def is_proved(self, error: float) -> bool:
         """Return whether winning is proved likelier than losing, with this probability of error over all looks."""
+        # Ville's inequality for the mean of the parts, which start at 1
         return sum(self._capital) >= len(_SHARES) / error
 
 
@@ -46,5 +48,6 @@ def median_interval(count: int) -> tuple[int, int] | None:
         below += term  # probability of at most `place` values below the median
         if below > 0.025:
             return (place - 1, count - place) if place else None
+        # next binomial probability: C(n, k + 1) = C(n, k) (n - k) / (k + 1)
         term *= (count - place) / (place + 1)
     return None

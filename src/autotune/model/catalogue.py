@@ -302,6 +302,17 @@ def operation(name: str, *, dtype: str = "float64", **sizes: int) -> Operation:
     return Operation(name=row.name, dtype=dtype, sizes=tuple(row.filled(sizes).items()))
 
 
+def is_measurable(operation: Operation) -> bool:
+    """Is it an operation of the catalogue with valid sizes?"""
+    row = CATALOGUE.get(operation.name)
+    return (
+        row is not None
+        and operation.dtype in DTYPES
+        and operation.size.keys() == set(row.size_names)
+        and all(1 <= value <= LARGEST_SIZE for value in operation.size.values())
+    )
+
+
 def is_whole(value: object) -> bool:
     """Is it a whole number? NumPy's integers are, truth values are not."""
     if type(value).__name__ == "bool":  # NumPy's too

@@ -111,27 +111,6 @@ DEFAULT = Configuration()
 """Plain NumPy in a fresh process with no knob touched."""
 
 
-def configuration(values: dict[str, int | str]) -> Configuration:
-    """The Configuration with these knobs set.
-
-    Raises ValueError for an unknown knob, a count below 1, an unknown method, placement or allocator.
-    """
-    known: dict[str, int | StrEnum] = {}
-    for name, value in values.items():
-        match Knob(name):
-            case Knob.METHOD:
-                known[name] = Method(str(value))
-            case Knob.PLACEMENT:
-                known[name] = Placement(str(value))
-            case Knob.ALLOCATOR:
-                known[name] = Allocator(str(value))
-            case _:
-                if type(value) is not int or not 1 <= value < 2**53:
-                    raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
-                known[name] = value
-    return Configuration(**known)  # type: ignore[arg-type]
-
-
 def clamp(configuration: Configuration, usable_cpus: int) -> Configuration:
     """Return the configuration with `blas_threads x workers` within the CPUs that this process may use.
 

@@ -125,6 +125,11 @@ class Allocation:
     cpus: tuple[int, ...] = ()
     """Their numbers."""
 
+    @property
+    def is_renumbered(self) -> bool:
+        """Does the system list other CPUs than the process may use, as lxcfs does in a container?"""
+        return self.affinity_cpus is not None and len(self.cpus) < self.affinity_cpus
+
 
 def count(cpus: Iterable[Cpu], homes: Iterable[Sequence[Cpu]] | None = None) -> Counts:
     """Counts of a set of CPUs; None for what no CPU of the set says.

@@ -6,7 +6,7 @@ Every tuned program loads this file.
 TIE = 0.01
 """Log-ratio below which two configurations count as equal: one proved at a neighbour goes before one that exploration
 measured, and fewer CPUs before more."""
-LEAST_SECONDS = 3.0
+LEAST_BUDGET_SECONDS = 3.0
 """Shortest budget of one operation: two processes and a few timings of the default."""
 AGREEING_HOSTS = 2
 """Distinct hosts that must agree before their entry counts for a class. TUNA (EuroSys '25) and MLOS: what one host
@@ -16,8 +16,6 @@ CREDIBLE_L3_BYTES = 32 * 2**20
 of two CPUs."""
 MEMORY_SHARE = 0.25
 """Share of the memory that a process may use which one workload, or memory kept for reuse, may take."""
-SPOOL_FORMAT = 1
-"""Version of the files in which programs leave counts of their calls for the daemon."""
 
 
 def memory_allowance(usable_bytes: int | None) -> int | None:

@@ -83,6 +83,8 @@ class Provenance:
     """Version of the kernel."""
     governor: str | None = None
     """CPU frequency governor."""
+    renumbered_cpus: bool = False
+    """Whether the system listed other CPUs than those measured on (lxcfs): load of others was seen for all together."""
     scrubbed: tuple[str, ...] = ()
     """Environment variables that were set by the caller and removed for the trials."""
     resolution: NonNegative | None = None

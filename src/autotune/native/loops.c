@@ -1,7 +1,11 @@
 /* See loops.h. Stubs run with or without the GIL, in any thread, and never touch a Python object. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* dladdr */
+#endif
 #include "loops.h"
 #include "pool.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -249,7 +253,11 @@ static bool is_nan(const struct slot *slot, const char *value)
     }
 }
 
-/* Reduce by fixed blocks, combined in a fixed tree: neighbours first, two by two. */
+/* Reduce by fixed blocks, combined in a fixed tree: neighbours first, two by two.
+ *
+ * The tree depends on the number of elements only, so that workers, chunks and luck change no bit. NumPy's loop adds up a
+ * block pairwise, with an error that grows as the logarithm of its length; a tree over blocks goes on as the same
+ * logarithm. Sums are as exact as NumPy's, and not equal to them to the last bit. */
 static bool reduce(struct call *call, struct loop_range range, int workers)
 {
     const struct slot *slot = call->slot;
@@ -364,6 +372,13 @@ static PyUFuncGenericFunction in_force(const PyUFuncObject *ufunc, const int *ty
     return NULL;
 }
 
+/* Is this loop part of NumPy? Another extension's may keep a state, or need the GIL, and is never cut. */
+static bool is_numpys(PyUFuncGenericFunction loop)
+{
+    Dl_info numpy, its;
+    return dladdr(PyUFunc_API[0], &numpy) && dladdr((void *)loop, &its) && its.dli_fbase == numpy.dli_fbase;
+}
+
 int loops_meet(PyUFuncObject *ufunc, const int *types, int class_number, int reduce_class,
                enum reduction reduction)
 {
@@ -382,6 +397,9 @@ int loops_meet(PyUFuncObject *ufunc, const int *types, int class_number, int red
     }
     struct slot *slot = &slots[number];
     if (number == used) {
+        if (!is_numpys(now)) {
+            return -1;
+        }
         slot->ufunc = ufunc;
         slot->nin = ufunc->nin;
         slot->nargs = ufunc->nargs;

@@ -46,8 +46,8 @@ struct loop_counts {
     unsigned long long alone; /* long enough, but computed by the caller alone */
 };
 
-/* Exchange the loop of this ufunc for these types. Returns the number of its slot; -1: the ufunc has no such loop, -2: no
- * slot is left. The caller holds the GIL, as for every function below. */
+/* Exchange the loop of this ufunc for these types. Returns the number of its slot; -1: the ufunc has no such loop, or
+ * another extension's, -2: no slot is left. The caller holds the GIL, as for every function below. */
 int loops_meet(PyUFuncObject *ufunc, const int *types, int class_number, int reduce_class,
                enum reduction reduction);
 

@@ -2,6 +2,7 @@
 #define AUTOTUNE_IMPORTS_NUMPY
 #include "calls.h"
 #include "loops.h"
+#include "met.h"
 #include "pool.h"
 #include "recorder.h"
 #include "switch.h"
@@ -27,15 +28,19 @@ static PyObject *configure(PyObject *module, PyObject *args, PyObject *keywords)
 
 static PyObject *place(PyObject *module, PyObject *cpus)
 {
-    int numbers[4096], count = 0;
+    int numbers[POOL_CPUS], count = 0;
     (void)module;
     PyObject *iterator = PyObject_GetIter(cpus), *item;
     if (iterator == NULL) {
         return NULL;
     }
-    while (count < 4096 && (item = PyIter_Next(iterator)) != NULL) {
-        numbers[count++] = (int)PyLong_AsLong(item);
+    while (count < POOL_CPUS && (item = PyIter_Next(iterator)) != NULL) {
+        const long number = PyLong_AsLong(item);
         Py_DECREF(item);
+        if (PyErr_Occurred()) {
+            break;
+        }
+        numbers[count++] = number < 0 || number >= POOL_CPUS ? -1 : (int)number;
     }
     Py_DECREF(iterator);
     if (PyErr_Occurred()) {
@@ -210,6 +215,13 @@ static PyObject *release_call(PyObject *module, PyObject *number)
     return PyBool_FromLong(calls_release((int)hook));
 }
 
+/* At least none, and at most a century, which NaN is taken for: int64_t holds all of it. */
+static int64_t nanoseconds(double seconds)
+{
+    const double century = 3e9;
+    return seconds <= 0 ? 0 : (int64_t)((seconds < century ? seconds : century) * 1e9);
+}
+
 static PyObject *watch_calls(PyObject *module, PyObject *args)
 {
     PyObject *callback;
@@ -218,7 +230,7 @@ static PyObject *watch_calls(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O|dd", &callback, &seconds, &learning)) {
         return NULL;
     }
-    switch_guard(callback == Py_None ? NULL : callback, (int64_t)(seconds * 1e9), (int64_t)(learning * 1e9));
+    switch_guard(callback == Py_None ? NULL : callback, nanoseconds(seconds), nanoseconds(learning));
     Py_RETURN_NONE;
 }
 
@@ -240,7 +252,7 @@ static PyObject *blas_spins(PyObject *module, PyObject *value)
     if (PyErr_Occurred()) {
         return NULL;
     }
-    switch_spin((int64_t)(seconds * 1e9));
+    switch_spin(nanoseconds(seconds));
     if (seconds <= 0) {
         loops_wait_until(0);
         loops_blas_threads(0);
@@ -359,7 +371,7 @@ static int start(PyObject *module)
     static bool started;
     if (!started) {
         loops_start();
-        if (switch_types(module) < 0 || calls_types(module) < 0) {
+        if (switch_types(module) < 0 || met_types(module) < 0) {
             return -1;
         }
         started = true;

@@ -1,8 +1,7 @@
 /* See recorder.h. */
 #include "recorder.h"
-#include "calls.h"
+#include "definition.h"
 #include "pool.h"
-#include "switch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -203,13 +202,8 @@ void recorder_close(void)
 
 bool recorder_is_on(void)
 {
-    const int now = atomic_load_explicit(&mode, memory_order_relaxed);
-    if (now == FORKED) {
-        LOCK();
-        if (atomic_load(&mode) == FORKED) {
-            take_up_after_fork();
-        }
-        UNLOCK();
+    if (atomic_load_explicit(&mode, memory_order_relaxed) == FORKED) {
+        take_up_after_fork();
     }
     /* calls of atexit handlers after ENDED still count */
     return atomic_load_explicit(&mode, memory_order_relaxed) == ON &&
@@ -260,7 +254,6 @@ static int64_t rounded(int64_t size)
 static struct record_row *row_of(struct key *key, const char *name, const char *suffix)
 {
     static struct entry *latest = entries; /* most calls are like the one before */
-    LOCK();
     struct entry *entry = latest;
     if (entry->row == NULL || memcmp(&entry->key, key, sizeof *key) != 0) {
         entry = latest = find(key);
@@ -285,7 +278,6 @@ static struct record_row *row_of(struct key *key, const char *name, const char *
         keys++;
         atomic_store(&header->rows, count + 1); /* after its text: readers look at any time */
     }
-    UNLOCK();
     return row;
 }
 
@@ -601,7 +593,7 @@ static void *stub_of(int number, int flags)
 
 bool recorder_meet_function(PyObject *target, const char *name, char kind)
 {
-    PyMethodDef *definition = calls_definition(target);
+    PyMethodDef *definition = definition_of(target);
     if (definition == NULL || functions_used == FUNCTIONS || strlen(name) >= sizeof functions->name) {
         return false;
     }
@@ -731,8 +723,8 @@ bool recorder_meet_indexing(void)
     if (plain_write != NULL) {
         return true;
     }
-    if (!calls_is_writable(mapping) || mapping->length != (lenfunc)PyType_GetSlot(&PyArray_Type, Py_mp_length) ||
-        atomic_load(&type->release) != release || !calls_is_writable(&type->release) ||
+    if (!is_writable(mapping) || mapping->length != (lenfunc)PyType_GetSlot(&PyArray_Type, Py_mp_length) ||
+        atomic_load(&type->release) != release || !is_writable(&type->release) ||
         atomic_load(&mapping->read) != read || atomic_load(&mapping->write) != write) {
         return false;
     }

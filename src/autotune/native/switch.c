@@ -7,10 +7,6 @@
 #include <stddef.h>
 #include <structmember.h>
 
-#ifdef Py_GIL_DISABLED
-pthread_mutex_t guard_lock = PTHREAD_MUTEX_INITIALIZER;
-#endif
-
 static struct flight *first; /* calls in flight, the latest first */
 static int in_flight;
 static Switch *switches; /* of all libraries, each held by one reference */
@@ -132,17 +128,8 @@ static void forget_other_threads(void)
     }
 }
 
-static void after_fork_in_child(void)
-{
-#ifdef Py_GIL_DISABLED
-    pthread_mutex_init(&guard_lock, NULL);
-#endif
-    forget_other_threads();
-}
-
 void switch_begin(struct flight *flight, Switch *through, Calls *calls)
 {
-    LOCK();
     const bool chosen = calls->threads != 0;
     *flight = (struct flight){
         .next = first,
@@ -184,7 +171,6 @@ void switch_begin(struct flight *flight, Switch *through, Calls *calls)
     if (spin_ns > 0) {
         loops_blas_threads(in_flight > 1 ? through->usable : flight->wanted);
     }
-    UNLOCK();
     if (flight->timed) {
         flight->start = pool_clock();
     }
@@ -193,7 +179,6 @@ void switch_begin(struct flight *flight, Switch *through, Calls *calls)
 bool switch_end(struct flight *flight, bool raised)
 {
     const int64_t now = flight->timed || (spin_ns > 0 && flight->wanted > 1) ? pool_clock() : 0;
-    LOCK();
     Switch *through = flight->through;
     Calls *calls = flight->calls;
     forget_flight(flight);
@@ -225,7 +210,6 @@ bool switch_end(struct flight *flight, bool raised)
             }
         }
     }
-    UNLOCK();
     bool well = true;
     if (callback != NULL) {
         const bool is_disturbed = raised || (calls->learns && !flight->alone);
@@ -239,6 +223,23 @@ bool switch_end(struct flight *flight, bool raised)
     Py_DECREF((PyObject *)calls);
     Py_DECREF((PyObject *)through);
     return well;
+}
+
+PyObject *switch_return(struct flight *flight, PyObject *result)
+{
+    PyObject *type, *value, *trace;
+    if (result != NULL) {
+        if (!switch_end(flight, false)) {
+            Py_CLEAR(result);
+        }
+        return result;
+    }
+    PyErr_Fetch(&type, &value, &trace);
+    if (!switch_end(flight, true)) {
+        PyErr_Clear();
+    }
+    PyErr_Restore(type, value, trace);
+    return NULL;
 }
 
 /* --- Calls, as Python sees them -------------------------------------------------------------------------------- */
@@ -361,11 +362,9 @@ static PyObject *switch_new(PyTypeObject *type, PyObject *args, PyObject *keywor
         self->per_thread = (char)per_thread;
         self->returns_previous = (char)returns_previous;
         self->aside = 1;
-        LOCK();
         self->next = switches;
         switches = self;
         Py_INCREF((PyObject *)self);
-        UNLOCK();
     }
     return (PyObject *)self;
 }
@@ -392,14 +391,12 @@ static PyObject *switch_step_aside(PyObject *object, PyObject *unused)
 {
     (void)unused;
     Switch *self = (Switch *)object;
-    LOCK();
     if (self->per_thread) {
         undo_here(self);
     } else {
         bring(self, self->rest);
     }
     self->aside = 1;
-    UNLOCK();
     Py_RETURN_NONE;
 }
 
@@ -407,14 +404,12 @@ static PyObject *switch_come_back(PyObject *object, PyObject *unused)
 {
     (void)unused;
     Switch *self = (Switch *)object;
-    LOCK();
     self->aside = 0;
     if (self->rest == 0) {
         const int now = self->get(); /* BLIS says -1 if its count was never set */
         self->rest = self->set = now > 1 ? now : 1;
         self->ours[0] = self->ours[1] = now;
     }
-    UNLOCK();
     Py_RETURN_NONE;
 }
 
@@ -422,7 +417,6 @@ static PyObject *switch_stop(PyObject *object, PyObject *unused)
 {
     PyObject *done = switch_step_aside(object, unused);
     Switch *self = (Switch *)object;
-    LOCK();
     for (struct flight *one = first, *next; one != NULL; one = next) {
         next = one->next;
         if (one->through == self && one->is_python) {
@@ -439,7 +433,6 @@ static PyObject *switch_stop(PyObject *object, PyObject *unused)
             break;
         }
     }
-    UNLOCK();
     return done;
 }
 
@@ -476,13 +469,11 @@ static PyObject *switch_python_end(PyObject *object, PyObject *unused)
 {
     (void)unused;
     const uintptr_t here = (uintptr_t)pthread_self();
-    LOCK();
     struct flight *flight = first;
     while (flight != NULL &&
            !(flight->is_python && flight->thread == here && flight->through == (Switch *)object)) {
         flight = flight->next;
     }
-    UNLOCK();
     if (flight == NULL) {
         Py_RETURN_NONE; /* forgotten by a forked child */
     }
@@ -541,7 +532,7 @@ bool is_switch(PyObject *object) { return Py_TYPE(object) == switch_type; }
 
 int switch_types(PyObject *module)
 {
-    pthread_atfork(NULL, NULL, after_fork_in_child);
+    pthread_atfork(NULL, NULL, forget_other_threads);
     calls_type = (PyTypeObject *)PyType_FromSpec(&calls_spec);
     switch_type = (PyTypeObject *)PyType_FromSpec(&switch_spec);
     if (calls_type == NULL || switch_type == NULL) {

@@ -10,7 +10,7 @@
  * The count is read before each change. If it is not the one that was set here last, other code set it, and it
  * is left alone until they put that one back. Scopes go before: while one is active (`aside`) nothing is switched.
  *
- * Everything here runs under the GIL; in a free-threaded Python, under `guard_lock`. */
+ * Everything here runs under the GIL. */
 #ifndef AUTOTUNE_SWITCH_H
 #define AUTOTUNE_SWITCH_H
 
@@ -72,6 +72,10 @@ void switch_begin(struct flight *flight, Switch *through, Calls *calls);
  * Returns false, with an exception set, if the live guard or a signal handler in it raised one. */
 bool switch_end(struct flight *flight, bool raised);
 
+/* End a call that returned this result; NULL: that it raised an exception. Returns the result, or NULL with an exception set:
+ * the call's own goes before any of the live guard's. */
+PyObject *switch_return(struct flight *flight, PyObject *result);
+
 /* Make the types known to a module. */
 int switch_types(PyObject *module);
 bool is_calls(PyObject *object);
@@ -91,15 +95,5 @@ void switch_spin(int64_t nanoseconds);
 
 /* Was an exception set for want of stack or memory? It is cleared then: the call goes on without a choice. */
 bool cleared_exhaustion(void);
-
-#ifdef Py_GIL_DISABLED
-#include <pthread.h>
-extern pthread_mutex_t guard_lock;
-#define LOCK() pthread_mutex_lock(&guard_lock)
-#define UNLOCK() pthread_mutex_unlock(&guard_lock)
-#else
-#define LOCK() ((void)0)
-#define UNLOCK() ((void)0)
-#endif
 
 #endif

@@ -107,11 +107,11 @@ class _Task(Future[Any]):
 
 def _portable(function: Callable[..., Any]) -> bytes:
     """Return the function as a pickle. Raises UsageError if it has none, or if no other process could load it."""
-    advice = "Define it at the top of a module, or use an executor of threads, without processes=True."
+    remedy = "Define it at the top of a module, or use an executor of threads, without processes=True."
     try:
         text = pickle.dumps(function)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise UsageError(f"The task cannot go to another process: {error}. {advice}") from error
+        raise UsageError(f"The task cannot go to another process: {error}. {remedy}") from error
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
     if getattr(main, "__spec__", None) is not None:
@@ -119,7 +119,7 @@ def _portable(function: Callable[..., Any]) -> bytes:
     if path is None and b"__main__" in text:
         raise UsageError(
             "The task cannot go to another process: it was defined in an interactive session, which no other "
-            f"process can import. {advice}"
+            f"process can import. {remedy}"
         )
     if path is not None and not os.path.isfile(path):  # noqa: PTH113 - as multiprocessing looks for it
         raise UsageError(

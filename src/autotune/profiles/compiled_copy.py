@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from autotune.model.entry import Entry
 
-FORMAT = 5
+FORMAT = 6
 _RULE = FileRule(max_bytes=2**26)
 _OLD_SECONDS = 30 * 86400
 """A copy as old as this is deleted when another is written; one still in use is made again in a blink."""
@@ -77,16 +77,11 @@ class Compiled:
         start += len(mark)
         return _groups(name, dtype, self.body[start : self.body.index(b"\n", start)])
 
-    def all_groups(self) -> Iterator[Group]:
-        """The groups of every operation."""
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Name and dtype of every operation, those of the nearest profile first."""
         for line in self.body.splitlines()[1:]:
-            head, _, rows = line.partition(b"\t")
-            name, dtype = head.decode().split(" ")
-            yield from _groups(name, dtype, rows)
-
-    def names(self) -> frozenset[str]:
-        """The names of all operations."""
-        return frozenset(line.split(b" ", 1)[0].decode() for line in self.body.splitlines()[1:])
+            name, _, dtype = line.partition(b"\t")[0].decode().partition(" ")
+            yield name, dtype
 
     def refusals(self) -> tuple[Refusal, ...]:
         """A profile or entry that is not used, and the reason."""

@@ -11,9 +11,8 @@ from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.policy import AGREEING_HOSTS
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer, is_same_system
-from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer
-from autotune.profiles.lookup import Refusal, Rung
+from autotune.profiles.lookup import Level, Refusal, Rung
 
 _VERSION = "key.software.blas_version"
 _CONFIRMED_BY_PLACE = {Layer.NAMED, Layer.SYSTEM, Layer.SHIPPED}
@@ -57,6 +56,8 @@ class Fit:
     """None: refused."""
     reason: str
     """A sentence; that of a refusal names the field, what the profile has and what is here."""
+    outdated: str | None = None
+    """The NumPy or BLAS of a profile that is refused for this alone, such as "NumPy 2.4"."""
 
 
 def rungs(
@@ -72,7 +73,7 @@ def rungs(
     for source in sources:
         fitted = fit(source.profile, source.layer, here)
         if fitted.level is None:
-            refusals.append(Refusal(source.path, None, fitted.reason))
+            refusals.append(Refusal(source.path, None, fitted.reason, fitted.outdated))
         else:
             fitting.append((fitted.level, fitted.reason, source))
     order = list(Level)
@@ -110,13 +111,16 @@ def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
     a second host or a trusted signer confirms it.
     """
     theirs, ours = profile.key, here.key
+    same_host = _same_host(profile, here)
+    renamed = not same_host and _is_renamed(profile, layer, here)
     stale = ""
     for field, recorded, present in _differences(theirs, ours):
         if field != _VERSION or not _same_series(recorded, present):
-            return Fit(level=None, reason=_differs(field, recorded, present))
+            outdated = (
+                None if layer is Layer.SHIPPED or not (same_host or renamed) else _outdated(theirs, ours)
+            )
+            return Fit(level=None, reason=_differs(field, recorded, present), outdated=outdated)
         stale = f"Stale: {_differs(field, recorded, present)}"
-    same_host = _same_host(profile, here)
-    renamed = not same_host and _is_renamed(profile, layer, here)
     if not (same_host or renamed or layer in _CONFIRMED_BY_PLACE or any(map(_confirmed, profile.entries))):
         reason = _differs("provenance.host", profile.provenance.host, here.host)
         return Fit(level=None, reason=f"{reason} {_UNCONFIRMED}")
@@ -333,6 +337,17 @@ def _differences(theirs: Key, ours: Key) -> Iterator[tuple[str, object, object]]
             pair = (getattr(recorded, item.name), getattr(present, item.name))
             if pair[0] != pair[1]:
                 yield f"key.{part}.{item.name}", *pair
+
+
+def _outdated(theirs: Key, ours: Key) -> str | None:
+    """Name the NumPy, else the BLAS, of a profile for the same CPUs; None if neither has changed."""
+    old, new = theirs.software, ours.software
+    if theirs.hardware != ours.hardware:
+        return None
+    if old.numpy != new.numpy:
+        return f"NumPy {old.numpy}"
+    changed = old.blas != new.blas or not _same_series(old.blas_version, new.blas_version)
+    return f"{old.blas} {old.blas_version}" if changed else None
 
 
 def _same_series(recorded: object, present: object) -> bool:

@@ -1,12 +1,29 @@
 """Which level of the ladder speaks for an operation: the first with evidence for its size. Pure."""
 
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from autotune.model.entry import Entry
     from autotune.model.operation import Operation
-    from autotune.profiles.fit_level import Level
+
+
+class Level(StrEnum):
+    """Best first; for each operation the first level that covers its size is used."""
+
+    EXPLICIT = "explicit"
+    """In a file that the user named."""
+    HOST = "this-host"
+    """Measured on this host, with this allocation."""
+    CLASS = "same-class"
+    """Measured on another host with the same key, and confirmed."""
+    STALE = "stale"
+    """Same hardware, another patch version of the BLAS library."""
+    ALLOCATION = "other-allocation"
+    """Same hardware and software, another number of usable CPUs or kind of limit."""
+    DEFAULT = "default"
+    """Nothing measured fits: NumPy's own behaviour."""
 
 
 class Refusal(NamedTuple):
@@ -16,12 +33,14 @@ class Refusal(NamedTuple):
     entry: str | None
     """The operation with its sizes; None for a whole file."""
     reason: str
+    outdated: str | None = None
+    """The NumPy or BLAS that a profile was measured with, such as "NumPy 2.4"; None unless it is refused for this."""
 
 
 class Rung(NamedTuple):
     """The entries of one operation and dtype that one profile gives, as they may be used here."""
 
-    level: "Level"
+    level: Level
     path: str
     why: str
     """Why the profile has this level."""
@@ -34,7 +53,7 @@ class Found(NamedTuple):
     """The entry that speaks for an operation, and where it came from."""
 
     entry: "Entry"
-    level: "Level"
+    level: Level
     path: str
     why: str
     """Why the profile has this level."""

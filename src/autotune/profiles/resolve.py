@@ -13,9 +13,8 @@ from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
 from autotune.model.allocation import Limit
 from autotune.profiles import compiled_copy
 from autotune.profiles.compiled_copy import Compiled, Group
-from autotune.profiles.fit_level import Level
 from autotune.profiles.folders import Layer, cache_dir, places
-from autotune.profiles.lookup import Found, Refusal, Rung, climb, refused
+from autotune.profiles.lookup import Found, Level, Refusal, Rung, climb, refused
 
 if TYPE_CHECKING:
     from autotune.model.entry import Entry
@@ -55,12 +54,12 @@ class Resolution:
 
     def operations(self) -> list["Operation"]:
         """Every operation and size that some profile for this machine names, used here or refused."""
-        every = (one.operation for group in self.copy.all_groups() for one in group.entries())
+        every = (found.entry.operation for found in self._everything())
         return sorted(dict.fromkeys(every), key=lambda one: (one.name, one.dtype, one.sizes))
 
     def names(self) -> frozenset[str]:
         """Return the names of all operations that some profile for this machine has entries of."""
-        return self.copy.names()
+        return frozenset(name for name, _ in self.copy.pairs())
 
     def measured(self, name: str, dtype: str) -> list["Operation"]:
         """Return the sizes at which one operation was measured."""
@@ -75,9 +74,10 @@ class Resolution:
         return (found for found in self._everything() if refused(found.entry))
 
     def _everything(self) -> Iterator[Found]:
-        for group in self.copy.all_groups():
-            for entry in group.entries():
-                yield Found(entry, Level(group.level), group.path, group.why)
+        for pair in self.copy.pairs():
+            for rung in self._rungs(*pair):
+                for entry in rung.entries:
+                    yield Found(entry, rung.level, rung.path, rung.why)
 
     def _rungs(self, name: str, dtype: str) -> list[Rung]:
         rungs = self._parsed.get((name, dtype))
@@ -100,6 +100,19 @@ class Resolution:
             f"{len(files)} file{'s' * (len(files) != 1)} and {entries} entr{'y' if entries == 1 else 'ies'}"
         )
         return f"{covered}; {refused} are not used, for the reasons that explain() gives."
+
+    @property
+    def outdated(self) -> str | None:
+        """A sentence about this host's profiles for another NumPy or BLAS; None once there are some for this."""
+        files = {one.path: one.outdated for one in self.refusals if one.outdated}
+        fitting = {Level.EXPLICIT, Level.HOST, Level.STALE}
+        if not files or any(found.level in fitting for found in self._everything()):
+            return None
+        verb = "profile of this host is" if len(files) == 1 else "profiles of this host are"
+        return (
+            f"{len(files)} {verb} for {', '.join(sorted(set(files.values())))}, and this Python has another: calls run "
+            'as plain NumPy. `autotune calibrate` measures again; the guide "After an upgrade" says more.'
+        )
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:

@@ -11,7 +11,7 @@ from autotune.recording.recording import Call, Recording
 
 LEAST_SHARE = 0.01
 """Part of the run below which an operation is not measured: it cannot change the whole."""
-LEAST_SECONDS = 5e-6
+TUNABLE_FROM_SECONDS = 5e-6
 """Mean of a call below which no count of threads pays for its switch (0.3 us)."""
 FEW_SIZES = 3
 """Sizes of an operation that are all measured; of more, those at the quantiles."""
@@ -96,7 +96,7 @@ def carrying_sizes(called: Sequence[tuple[Operation, float]]) -> list[Operation]
 
 
 def _is_long(call: Call) -> bool:
-    return call.calls > 0 and call.seconds / call.calls >= LEAST_SECONDS
+    return call.calls > 0 and call.seconds / call.calls >= TUNABLE_FROM_SECONDS
 
 
 def _seconds(called: Iterable[tuple[Operation, float]]) -> float:

@@ -255,6 +255,7 @@ def _method(key: Key, made: Provenance) -> Iterator[tuple[str, str]]:
             made.autotune and f"autotune {made.autotune}",
             f"{made.copies} copies at once" if made.copies > 1 else None,
             f"next to {made.neighbours} busy processes" if made.neighbours else None,
+            "CPUs renumbered (lxcfs): load of others seen for all together" if made.renumbered_cpus else None,
         ),
     )
 

@@ -269,21 +269,26 @@ def _start_interception(setting: Setting, resolution: "Resolution") -> None:
     """Meet single calls as the setting asks for, after the former interception has ended."""
     import atexit
 
-    from autotune.runtime.demand import Demand
     from autotune.runtime.per_call import PerCall
 
     if setting.record:
+        from autotune.runtime.demand import Demand
+
         state.demand = state.process_demand = state.process_demand or Demand()
     state.overrides = {}
     state.per_call = PerCall(resolution, initial=setting.initial_threads, override=state.override)
-    state.per_call.start(
-        switch=setting.per_call and not setting.reproducible,
-        loops=setting.per_call,
-        guard=setting.guard,
-        learn=setting.learn and not setting.reproducible,
-        record=setting.record,
-        reductions=setting.reductions and not setting.reproducible,
-    )
+    try:
+        state.per_call.start(
+            switch=setting.per_call and not setting.reproducible,
+            loops=setting.per_call,
+            guard=setting.guard,
+            learn=setting.learn and not setting.reproducible,
+            record=setting.record,
+            reductions=setting.reductions and not setting.reproducible,
+        )
+    except BaseException:
+        stop_interception()
+        raise
     if setting.reproducible:
         state.per_call.why += " Calls are not switched: one count for everything was asked for."
         if setting.learn:
@@ -322,16 +327,18 @@ def stop_interception() -> None:
 
 def write_demand() -> None:
     """Leave the counts of this process for the daemon, at its end."""
-    from autotune.runtime.demand import Demand, leave
-
     if state.report_folder is not None:
         from autotune.runtime.run_report import write_report
 
         write_report(state.report_folder)
     stop_interception()
+    if state.process_demand is None and not state.dropped and not state.learned:
+        return
+    from autotune.runtime.demand import Demand, leave
+
     demand = state.process_demand or Demand()
     _leave_learned(demand)
-    leave(demand.rows(), state.dropped, demand.rows(covered=True))
+    leave(demand, state.dropped)
     state.dropped.clear()
 
 
@@ -340,17 +347,18 @@ def _leave_learned(demand: "Demand") -> None:
     if not state.learned:
         return
     from autotune.host.usable_cpus import usable_cpus
+    from autotune.model.codec import decode
+    from autotune.model.configuration import Configuration
+    from autotune.model.operation import Operation
     from autotune.profiles import learned_choices
 
-    rows = [
-        {"operation": one.operation, "dtype": one.dtype, "sizes": one.sizes, "choice": one.choice}
-        for one in state.learned
-    ]
-    learned_choices.add(rows, usable_cpus=usable_cpus()[0])
-    for one in state.learned:
-        operation = as_operation(one.operation, one.dtype, one.sizes)
+    choices: dict[Operation, Configuration] = {}
+    for learned in state.learned:
+        operation = as_operation(learned.operation, learned.dtype, learned.sizes)
         if operation is not None:
-            demand.add(operation, one.pairs)
+            choices[operation] = decode(Configuration, learned.choice)
+            demand.add(operation, learned.pairs)
+    learned_choices.add(choices, usable_cpus=usable_cpus()[0])
     state.learned.clear()
 
 
@@ -362,17 +370,26 @@ def _set_variable(name: str, value: str | None) -> None:
 
 
 def _log(applied: Applied) -> None:
-    """Log one line; a program that has not loaded the logging module has no handler for it. Warn of ignored caps."""
+    """Log one line; a program that has not loaded the logging module has no handler for it.
+
+    Warn of ignored caps, and once of profiles that an upgrade has put out of use.
+    """
     for name in shares.invalid(os.environ):
         import logging
 
-        from autotune.host.advice import invalid_count
+        from autotune.host.machine_warnings import invalid_count
 
         logging.getLogger("autotune").warning(invalid_count(name, os.environ[name]))
+    resolution = state.setting.resolution
+    outdated = None if resolution is None else resolution.outdated
+    if outdated is not None and outdated not in state.reported:
+        import logging
+
+        state.reported.add(outdated)
+        logging.getLogger("autotune").warning(outdated)
     if "logging" in sys.modules:
         import logging
 
         log = logging.getLogger("autotune")
         if log.isEnabledFor(logging.INFO):
-            resolution = state.setting.resolution
             log.info("%s%s", applied, "" if resolution is None else f" {resolution.summary}")

@@ -1,24 +1,18 @@
 """Which operations and sizes a program calls, covered by a profile or not: counted, and left for the daemon at exit.
 
 One JSON file for each process, `<spool>/<pid>-<nanoseconds>.json`, in the spool that this computer's daemon keeps
-or in `<state folder>/spool`:
-
-    {"format": 1, "calls": [{"operation", "dtype", "sizes": {name: value}, "calls"}, ...],
-     "used": [the same],
-     "dropped": [{"operation", "dtype", "sizes", "threads", "pairs", "lost"}, ...]}
-
-`calls` are those that no profile covers, `used` those that one does, each with the most frequent first; `dropped` is
-what the live guard dropped. The program does not wait for it, and goes on if it cannot be written.
+or in `<state folder>/spool`: a `SpoolDocument` as the codec writes it. The program does not wait for it, and goes on if
+it cannot be written.
 """
 
 import os
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from autotune.model.policy import SPOOL_FORMAT
+from autotune.model.operation import Operation
+from autotune.model.spool_document import FORMAT, MAX_CALLS, LostPairs, SpoolDocument
 
 if TYPE_CHECKING:
-    from autotune.model.operation import Operation
     from autotune.runtime.guard import Dropped
 
 MOST_ROWS = 1000
@@ -27,8 +21,6 @@ MOST_ROWS = 1000
 MOST_WRITTEN = 200
 MOST_FILES = 1000
 """Files in the spool beyond which none is added: no daemon reads them."""
-
-_LONGEST_NAME = 100
 
 
 class Demand:
@@ -42,7 +34,7 @@ class Demand:
         self._asked: dict[object, list[int]] = {}
         """The same lists, by the questions that lead to them."""
 
-    def meet(self, question: object, operation: "Operation", *, covered: bool) -> None:
+    def meet(self, question: object, operation: Operation, *, covered: bool) -> None:
         """A question of config(), asked for the first time."""
         self.add(operation, 1, covered=covered)
         row = (self._used if covered else self._rows).get(operation)
@@ -55,22 +47,19 @@ class Demand:
         if row is not None:
             row[0] += 1
 
-    def add(self, operation: "Operation", calls: int, *, covered: bool = False) -> None:
+    def add(self, operation: Operation, calls: int, *, covered: bool = False) -> None:
         """So many calls."""
         rows = self._used if covered else self._rows
         if operation in rows:
             rows[operation][0] += calls
-        elif len(rows) < MOST_ROWS and len(operation.name) <= _LONGEST_NAME:
+        elif len(rows) < MOST_ROWS:
             rows[operation] = [calls]
 
-    def rows(self, *, covered: bool = False) -> list[dict[str, Any]]:
-        """The most frequent ones, as plain values."""
+    def most_called(self, *, covered: bool = False) -> dict[Operation, int]:
+        """Return the calls of the most frequent operations."""
         rows = self._used if covered else self._rows
         most = sorted(rows.items(), key=lambda pair: -pair[1][0])[:MOST_WRITTEN]
-        return [
-            {"operation": one.name, "dtype": one.dtype, "sizes": one.size, "calls": calls}
-            for one, (calls,) in most
-        ]
+        return {operation: min(calls, MAX_CALLS) for operation, (calls,) in most if calls > 0}
 
     def forget(self) -> None:
         """Start anew: a forked child counts its own calls."""
@@ -79,28 +68,29 @@ class Demand:
         self._asked.clear()
 
 
-def leave(
-    calls: list[dict[str, Any]], dropped: "Iterable[Dropped]", used: list[dict[str, Any]] | None = None
-) -> None:
+def leave(demand: Demand, dropped: "Iterable[Dropped]") -> None:
     """Write one file into the spool, unless there is nothing to say, or no place to say it."""
     from contextlib import suppress
 
-    content: Mapping[str, Any] = {
-        "format": SPOOL_FORMAT,
-        "calls": calls,
-        "used": used or [],
-        "dropped": [one._asdict() for one in dropped],
+    from autotune.runtime.naming import as_operation
+
+    lost = {
+        operation: LostPairs(pairs=each.pairs, lost=each.lost)
+        for each in dropped
+        if (operation := as_operation(each.operation, each.dtype, each.sizes)) is not None
     }
-    if any((calls, used, content["dropped"])):
+    calls, used = demand.most_called(), demand.most_called(covered=True)
+    if calls or used or lost:
         with suppress(OSError):
-            _write(content)
+            _write(SpoolDocument(format=FORMAT, calls=calls, used=used, dropped=lost))
 
 
-def _write(content: Mapping[str, Any]) -> None:
+def _write(document: SpoolDocument) -> None:
     import json
     from time import time_ns
 
     from autotune.host.trusted_files import replace_file
+    from autotune.model.codec import encode
     from autotune.profiles import folders
 
     spool, mode = folders.spool()
@@ -108,4 +98,4 @@ def _write(content: Mapping[str, Any]) -> None:
     if sum(1 for _ in os.scandir(spool)) >= MOST_FILES:
         return
     path = spool / f"{os.getpid()}-{time_ns()}.json"
-    replace_file(path, json.dumps(content).encode(), mode, durable=False)
+    replace_file(path, json.dumps(encode(document)).encode(), mode, durable=False)

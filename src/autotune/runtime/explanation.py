@@ -14,8 +14,7 @@ from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence
 from autotune.model.html_table import html_table
 from autotune.model.operation import Operation
-from autotune.profiles.fit_level import Level
-from autotune.profiles.lookup import Refusal
+from autotune.profiles.lookup import Level, Refusal
 from autotune.profiles.resolve import Resolution
 from autotune.runtime.guard import Dropped, Saved
 from autotune.runtime.learner import Learned

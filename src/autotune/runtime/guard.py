@@ -115,6 +115,7 @@ class Guard:
         if not watched:
             return None
         seconds = sum(one.seconds for one in known)
+        # independent errors add in quadrature
         below = sum((one.seconds - one.low) ** 2 for one in known) ** 0.5
         above = sum((one.high - one.seconds) ** 2 for one in known) ** 0.5
 

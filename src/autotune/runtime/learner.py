@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from autotune.runtime.guard import Guard
-from autotune.runtime.lesson import LEAST_SECONDS, Account, Lesson, Pairing
+from autotune.runtime.lesson import LEARNED_FROM_SECONDS, Account, Lesson, Pairing
 
 if TYPE_CHECKING:
     from autotune.native._core import Calls
@@ -105,7 +105,7 @@ class Learner:
         following = pairing.took(seconds, trial=bool(trial))
         if pairing.lesson.choice is not None:
             calls.threads = pairing.lesson.choice
-            self._guard.watch(calls, LEAST_SECONDS)
+            self._guard.watch(calls, LEARNED_FROM_SECONDS)
             self._on_choice(learning.learned())
         elif pairing.lesson.candidate is None:
             calls.learns = False

@@ -25,7 +25,7 @@ ERROR = 0.01
 """Probability that a process takes up any choice that is no faster than the default by the margin."""
 MARGIN = 0.01
 """A gain smaller than this is not worth a switch."""
-LEAST_SECONDS = 20e-6
+LEARNED_FROM_SECONDS = 20e-6
 """Shorter calls are left alone: threads take as long to start."""
 
 EXPLORING_PAIRS = 5

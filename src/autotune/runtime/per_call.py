@@ -24,13 +24,13 @@ from autotune.intercept.array_loops import (
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
 from autotune.intercept.scipy_calls import ScipyCalls
 from autotune.model.catalogue import CATALOGUE, Family, item_size
-from autotune.model.configuration import Configuration, Placement, clamp, configuration
+from autotune.model.codec import decode
+from autotune.model.configuration import Configuration, Placement, clamp
 from autotune.model.operation import DTYPES
 from autotune.native import core
-from autotune.runtime.demand import Demand
 from autotune.runtime.guard import LONG_SECONDS, Dropped, Guard, Saved, Watched
 from autotune.runtime.learner import Learned, Learner
-from autotune.runtime.lesson import LEAST_SECONDS
+from autotune.runtime.lesson import LEARNED_FROM_SECONDS
 from autotune.runtime.loop_plan import loop_ranges
 from autotune.runtime.naming import as_operation
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from autotune.model.operation import Operation
     from autotune.native._core import Calls, Switch
     from autotune.profiles.resolve import Resolution
+    from autotune.runtime.demand import Demand
 
 # Everything that a call needs is imported above, before there is one. If the first call of a thread imported it, a
 # fork at that moment would leave the lock of the module taken in the child for ever, whose own first call waits for it.
@@ -163,7 +164,7 @@ class PerCall:
         """Return the calls that count as calls of an operation."""
         return [calls for (_, _, _, follows, *_), calls in list(self._calls.items()) if not follows]
 
-    def hand_over(self, demand: Demand) -> None:
+    def hand_over(self, demand: "Demand") -> None:
         """Add the counts, which every call leaves anyway, to the demand."""
         for covered in (False, True):
             for operation, count in self.met(covered=covered):
@@ -212,7 +213,7 @@ class PerCall:
             self._say("Calls that no entry covers are learned about while the program runs.")
         elif learn:
             self._say("Nothing is learned: these calls may have one thread only.")
-        self._core.watch_calls(self._look, LONG_SECONDS, LEAST_SECONDS)
+        self._core.watch_calls(self._look, LONG_SECONDS, LEARNED_FROM_SECONDS)
 
     def _look(self, calls: "Calls", seconds: float, control: int, trial: int) -> None:
         """Take in a long call, as the C core tells it."""
@@ -229,7 +230,7 @@ class PerCall:
     def _on_choice(self, learned: Learned) -> None:
         operation = as_operation(learned.operation, learned.dtype, learned.sizes)
         if operation is not None:
-            self._override(operation, configuration(learned.choice))
+            self._override(operation, decode(Configuration, learned.choice))
 
     def _for_scipy(self, most: int | None) -> "tuple[Switch | None, Decide] | str":
         """Settings of SciPy's calls, as soon as SciPy is loaded."""
@@ -332,7 +333,8 @@ class PerCall:
         for key, ranges in plans.items():
             loops.plan(*key, ranges)
         if wait_policy.process.exponent == self._resolution.wait.exponent:
-            for kind, elements in self._resolution.wait.loops.items():
+            for kind in CLASSES.keys() & self._resolution.wait.loops:  # a newer autotune may know more
+                elements = self._resolution.wait.loops[kind]
                 for dtype in DTYPES:  # as many bytes as those of float64 that were measured
                     loops.after_blas(kind, dtype, elements * 8 // item_size(dtype))
         self._core.reductions(reductions)

@@ -65,7 +65,7 @@ class State:
         self.overrides: dict[Operation, Configuration] = {}
         """Configurations that go before those of profiles in this process: dropped by the guard, or learned."""
         self.reported: set[str] = set()
-        """Unknown names that were logged."""
+        """Unknown names, and warnings, that were logged."""
         self.initial_reductions = False
         """Options of the start of the process (`autotune run --reductions`)."""
         self.initial_learn = False

@@ -92,6 +92,7 @@ def propose(
     turn = np.intersect1d(_turn(grid, data, model, visits), np.setdiff1d(candidates, sorted(seen)))
     eligible = np.isin(candidates, turn) if len(turn) else np.ones(len(candidates), dtype=bool)
     rivals = _rivals(grid, model.visited, turn)
+    # of each hypothesis the best expectation among the visited points
     best = prediction.mean[:, np.isin(candidates, rivals)].min(axis=1, keepdims=True)
     worth = _expected_improvement(prediction, best)
     worth[np.isin(candidates, model.visited[model.repeats >= max(1, len(data.visited) // 4)])] *= 1e-3
@@ -117,6 +118,7 @@ def promise(grid: Grid, visits: Sequence[GridVisit], gain: float) -> float:
     candidates = _candidates(grid, data, set(), np.random.default_rng(len(visits)))
     prediction = model.predict(candidates)
     best = prediction.mean[:, np.isin(candidates, model.visited)].min(axis=1, keepdims=True)
+    # probability of improvement (Kushner, A new method of locating the maximum point, 1964)
     chance = prediction.weights @ ndtr((best - gain - prediction.mean) / prediction.deviation)
     return float((chance * _survival(grid, data, candidates)).max())
 
@@ -196,6 +198,7 @@ def _compress(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """
     above = values - values.min()
     beyond = np.maximum(above - KNEE, 0.0)
+    # slope 1 at the knee: the curve has no kink there
     return np.asarray(np.where(above > KNEE, KNEE + SOFTNESS * np.log1p(beyond / SOFTNESS), above))
 
 
@@ -281,9 +284,11 @@ def _expected_improvement(prediction: Prediction, best: npt.NDArray[np.float64])
     leader seen once is worth another look. Source: Frazier, Powell and Dayanik, The knowledge-gradient policy for
     correlated normal beliefs (INFORMS J. Computing 21, 2009).
     """
+    # standard deviation of the posterior mean after one more timing of the point
     moved = prediction.deviation**2 / np.sqrt(prediction.deviation**2 + prediction.noise[:, None] ** 2)
     standard = (best - prediction.mean) / moved
     density = np.exp(-0.5 * standard**2) / np.sqrt(2 * np.pi)
+    # E max(0, best - X) of a normal X = s (z Phi(z) + phi(z)) (Jones, Schonlau and Welch, 1998)
     return np.asarray(prediction.weights @ (moved * (standard * ndtr(standard) + density)))
 
 
@@ -303,6 +308,7 @@ def _surprise(
     places = np.asarray(seen, dtype=np.intp)
     apart = np.abs(grid.coordinates[candidates][:, None, :] - grid.coordinates[places][None, :, :])
     apart = np.where(grid.categorical, 0.5 * (apart > 0), apart)
+    # distance to the nearest point seen; another category counts as half a range
     nearest = np.sqrt((apart**2).sum(axis=2)).min(axis=1)
     novelty = NEARBY + (1 - NEARBY) * nearest / (nearest.max() or 1.0)
     gap = np.maximum(prediction.average() - prediction.weights @ best[:, 0], 0.0)
@@ -318,6 +324,7 @@ def _survival(grid: Grid, data: _Data, candidates: npt.NDArray[np.intp]) -> npt.
     failed = _closeness(grid, candidates, failures) + BEYOND * _reaches(grid, candidates, limits).sum(axis=1)
     fared = _closeness(grid, candidates, data.visited)
     fared += BEYOND * _reaches(grid, data.visited, candidates).sum(axis=0)
+    # kernel-weighted frequency; 0.1 of a success as the prior, so that a far failure means little
     return np.asarray((0.1 + fared) / (0.1 + fared + failed))
 
 
@@ -333,6 +340,7 @@ def _closeness(
     """Count (left,) the points of `right` that are close, each weighed by a Gaussian of its distance."""
     apart = np.abs(grid.coordinates[left][:, None, :] - grid.coordinates[right][None, :, :])
     apart = np.where(grid.categorical, (apart > 0) * REACH, apart)
+    # squared-exponential kernel
     return np.asarray(np.exp(-(apart**2).sum(axis=2) / (2 * REACH**2)).sum(axis=1))
 
 
@@ -380,12 +388,14 @@ def _next_spread(grid: Grid, data: "_Data", visited: Sequence[int], number: int,
     ratio = 2.0
     for _ in range(30):  # the positive root of x^(d+1) = x + 1, by fixed-point iteration
         ratio = (1 + ratio) ** (1 / (parameters + 1))
+    # Roberts' R_d sequence: coordinate j advances by ratio^-j, modulo 1
     target = (random.random(parameters) + number * ratio ** -np.arange(1.0, parameters + 1)) % 1
     top = np.maximum(numbers.max(axis=0, initial=0.0), 1e-12)
     distance = np.sqrt(((numbers / top - target) ** 2).sum(axis=1))
     distance += AVOIDED * (1.0 - _survival(grid, data, np.arange(len(grid.points))))
     places = np.asarray(visited, dtype=np.intp)
     same = grid.categories[:, None, :] == grid.categories[places][None, :, :]
+    # 10 exceeds every distance between numbers: balance of the categories goes first
     distance += 10.0 * (same.sum(axis=(1, 2)) + 0.5 * (same.all(axis=2) & grid.categorical.any()).sum(axis=1))
     distance[places] += 1e6
     distance += 1e-6 * random.random(len(distance))  # ties between categories are broken at random

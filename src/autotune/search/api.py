@@ -1,8 +1,10 @@
 """`autotune.calibrate`: the user's own function, from a program or a notebook."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from math import inf
+from typing import Any
 
 from autotune.bench.user_workload import from_function
 from autotune.errors import BadBudget, BadSize, UsageError
@@ -11,8 +13,7 @@ from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.profile import Profile
 from autotune.profiles.entry_merge import keep, own_path
 from autotune.runtime import applied
-from autotune.search.events import Listener
-from autotune.search.notebook_progress import notebook_progress
+from autotune.search.events import Confirming, Decided, Event, Exploring, Listener, Tried, ignore
 from autotune.search.request import Effort, Request
 from autotune.search.runner import calibrate_machine
 
@@ -114,3 +115,48 @@ def _size(name: str, value: int) -> int:
     if not is_whole(value) or not 1 <= value <= LARGEST_SIZE:
         raise BadSize(f"{name} must be a whole number from 1 to {LARGEST_SIZE}, not {value!r}.")
     return int(value)
+
+
+def notebook_progress() -> Listener:
+    """Return the listener that shows the events in the current cell; outside a notebook, one that ignores them."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if getattr(shell, "kernel", None) is None:  # a terminal, or no IPython at all
+        return ignore
+    return _Cell()
+
+
+class _Cell:
+    """The line in the cell."""
+
+    def __init__(self) -> None:
+        self._display: Any = None
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        from IPython.display import HTML, display
+
+        line = HTML(f"<pre>{line_of(event)}</pre>")
+        if self._display is None:
+            self._display = display(line, display_id=True)
+        else:
+            self._display.update(line)
+
+
+def line_of(event: Event) -> str:
+    """Describe an event, the time spent and the time that is left."""
+    match event:
+        case Exploring():
+            step = f"exploring {event.name} ({event.index} of {event.total})"
+        case Tried(failure=None, speedup=float(speedup)):
+            step = f"{event.operation}: {event.configuration}, {speedup:.2f} times as fast"
+        case Tried():
+            step = f"{event.operation}: {event.configuration} failed"
+        case Confirming():
+            step = f"proving: {event.undecided} undecided, {event.decided} decided"
+        case Decided(entry=entry):
+            step = f"{entry.operation}: {entry.status}"
+        case _:
+            step = "self-test: timing resolution and CPU capacity"
+    left = "" if event.remaining == float("inf") else f", at most {event.remaining:.0f} s left"
+    return f"autotune: {step} [{event.elapsed:.0f} s{left}]"

@@ -88,6 +88,7 @@ def _envelope(
     common = [chosen for chosen in small if chosen in large]
     for stop in range(STOPS if common else 0):
         share = stop / (STOPS - 1)
+        # linear in log-ratio over the logarithm of the size: a power law between the two
         lines = {chosen: (1 - share) * small[chosen] + share * large[chosen] for chosen in common}
         least = min(lines.values())
         if least < 0.0:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from autotune.model.catalogue import Kind
 from autotune.model.configuration import Knob
@@ -10,6 +11,8 @@ from autotune.model.configuration import Knob
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """The allocation, as far as search asks."""
+
+    STRICT: ClassVar[bool] = True
 
     usable_cpus: int
     default_threads: int | None = None

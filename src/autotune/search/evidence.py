@@ -110,6 +110,7 @@ class TrialEvidence:
     def doubt(self, configuration: Configuration) -> float:
         """Standard error of the estimate."""
         _, pairs, processes, _ = self._summary(configuration)
+        # two components of variance: between pairs of a process, and between processes
         return sqrt(EFFICIENCY * self._pair_scatter() ** 2 / pairs + LUCK**2 / processes)
 
     def upper(self, configuration: Configuration) -> float:
@@ -191,8 +192,10 @@ class TrialEvidence:
             for visit in (visit for visits in self.visits.values() for visit in visits):
                 if len(visit.pairs) > 1:
                     values = np.asarray(pair_log_ratios(visit.pairs))
+                    # Bessel's correction: deviations from a centre of the same values are too small
                     bias = sqrt(len(values) / (len(values) - 1))
                     apart += list(np.abs(values - hodges_lehmann(list(values))) * bias)
+            # 1 / Phi^-1(3/4) = 1.4826: from the median absolute deviation to a normal standard deviation
             self._scatter = max(LEAST_SCATTER, 1.4826 * float(np.median(apart))) if apart else LUCK
         return self._scatter
 

@@ -228,6 +228,7 @@ class GridSampler(BaseSampler):
         elif finite and min(finite) > 0:
             scale, logarithm = 1.0, True
         else:
+            # standardised: the prior's variances are made for log-times that differ by about a third
             scale, logarithm = TYPICAL_SPREAD / (float(np.std(finite or [0.0])) or 1.0), False
         return [
             None
@@ -282,6 +283,7 @@ def _choices(name: str, distribution: BaseDistribution) -> dict[Value, Any]:
         case IntDistribution(low=low, high=high, step=step, log=log):
             if not log:
                 return {int(value): int(value) for value in _thinned(range(low, high + 1, step))}
+            # even in the logarithm; small integers repeat after rounding
             spread = np.geomspace(low, high, MOST_LOGARITHMIC).round().astype(int)
             return {int(value): int(value) for value in np.unique(spread)}
         case FloatDistribution(low=low, high=high, step=float(step)):

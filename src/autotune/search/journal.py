@@ -6,18 +6,16 @@ other clock and no other luck than its sessions and its seed, the same plans are
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from autotune.bench.protocol import Bench
 from autotune.bench.selftest import SelfTest
 from autotune.errors import BadDocument
 from autotune.host.identity import short_host_id
 from autotune.host.trusted_files import replace_file
 from autotune.model.codec import decode, encode
-from autotune.model.measurement import Session, TrialPlan
+from autotune.model.measurement import Bench, Session, TrialPlan
 from autotune.model.profile import Key
 from autotune.profiles.folders import state_dir
 from autotune.search.environment import Environment
@@ -38,32 +36,16 @@ class Header:
     request: Request
     environment: Environment
     self_test: SelfTest
-    lessons: Sequence[Any] = ()
+    lessons: tuple[Any, ...] = ()
     """Choices proved elsewhere, as documents: they decide what is tried."""
-
-    def as_dict(self) -> Json:
-        """The fields as plain values."""
-        return {
-            "request": self.request.as_dict(),
-            "environment": asdict(self.environment),
-            "self_test": asdict(self.self_test),
-            "lessons": list(self.lessons),
-        }
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """The header of a journal; None if there is none that this version can go on with."""
-        for values in _lines(path)[:1]:
-            try:
-                return cls(
-                    request=Request.from_dict(values["request"]),
-                    environment=Environment(**values["environment"]),
-                    self_test=SelfTest(**values["self_test"]),
-                    lessons=values["lessons"],
-                )
-            except (KeyError, TypeError, ValueError):
-                return None
-        return None
+        try:
+            return decode(cls, _lines(path)[0])
+        except (IndexError, BadDocument):
+            return None
 
 
 class Journal:
@@ -81,12 +63,12 @@ class Journal:
         self.bench = bench
         self._path = path
         self._remembered = _sessions(path) if resume else []
-        self._lines: list[Json] = [header.as_dict()]
+        self._lines: list[Json] = [encode(header)]
         self._write(self._remembered)
 
     def run(self, plan: TrialPlan) -> Session:
         """The session of a plan, remembered or measured now."""
-        written = json.loads(json.dumps(asdict(plan)))
+        written = encode(plan)
         if self._remembered:
             line = self._remembered.pop(0)
             session = _session(line["session"]) if line["plan"] == written else None

@@ -79,6 +79,7 @@ class Capacity:
     def _counted(self) -> tuple[int, float | None, float | None]:
         count = len(self.probes)
         if self._known[0] != count:
+            # the 95 % quantile, which one probe that says too much does not move
             seen = (
                 quantiles(self.probes, n=BEST_OF)[-1] if count >= BEST_OF else max(self.probes, default=None)
             )

@@ -9,7 +9,7 @@ from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import CATALOGUE, Family, Kind, Sizes
 from autotune.model.entry import Entry
 from autotune.model.operation import Operation
-from autotune.model.policy import LEAST_SECONDS, MEMORY_SHARE
+from autotune.model.policy import LEAST_BUDGET_SECONDS, MEMORY_SHARE
 from autotune.search.environment import Environment
 from autotune.search.request import Request
 from autotune.search.search_grid import Grid
@@ -60,10 +60,10 @@ def make_plan(request: Request, environment: Environment) -> Plan:
     Raises BadSize if a size that was asked for does not fit the memory, BadBudget if the time is too short for
     a single operation.
     """
-    if request.seconds < LEAST_SECONDS:
+    if request.seconds < LEAST_BUDGET_SECONDS:
         raise BadBudget(
             f"{request.seconds:.3g} s are too short to measure a single operation; "
-            f"allow at least {LEAST_SECONDS:.0f} s."
+            f"allow at least {LEAST_BUDGET_SECONDS:.0f} s."
         )
     if request.recorded:
         return Plan(items=tuple(_recorded_items(request, environment)))

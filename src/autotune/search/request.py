@@ -1,10 +1,10 @@
 """A calibration as it is asked for."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import inf
-from typing import Any, Self
+from typing import ClassVar, Self
 
 from autotune import native
 from autotune.bench.user_workload import UserWorkload
@@ -33,6 +33,8 @@ BUDGET_SECONDS: Mapping[Effort, float] = {Effort.QUICK: 80.0, Effort.NORMAL: 315
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """A calibration as it is asked for. Serialisable: the header of a journal is one, and `--resume` reads it back."""
+
+    STRICT: ClassVar[bool] = True
 
     operations: tuple[str, ...] = ()
     """Names of the catalogue; empty for all of it."""
@@ -83,27 +85,3 @@ class Request:
         if self.workload is not None:
             return (self.workload.kind,)
         return tuple(CATALOGUE[name] for name in self.operations or default_operations())
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values, as JSON takes them."""
-        plain = asdict(replace(self, workload=None))
-        return {**plain, "workload": None if self.workload is None else self.workload.as_dict()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The request that `as_dict` made these of. Raises TypeError or ValueError for anything else."""
-        workload = values["workload"]
-        return cls(
-            **{
-                **values,
-                "operations": tuple(values["operations"]),
-                "sizes": tuple(dict(one) for one in values["sizes"]),
-                "recorded": tuple(
-                    replace(Operation(**one), sizes=tuple((name, size) for name, size in one["sizes"]))
-                    for one in values.get("recorded", ())
-                ),
-                "dtypes": tuple(values["dtypes"]),
-                "effort": Effort(values["effort"]),
-                "workload": None if workload is None else UserWorkload.from_dict(workload),
-            }
-        )

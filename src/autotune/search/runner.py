@@ -23,6 +23,7 @@ from autotune.bench.process_bench import ProcessBench
 from autotune.bench.selftest import SelfTest, run_selftest
 from autotune.bench.user_workload import UserWorkload
 from autotune.controls.placement import offered
+from autotune.controls.wait_policy import DEFAULT_EXPONENT
 from autotune.errors import ProfileError
 from autotune.host.detect import detect
 from autotune.host.identity import governor, host_id, marks
@@ -59,10 +60,8 @@ CEILINGS_FROM = 120.0
 """Seconds of budget from which the machine's limits are measured, for two seconds and the report's sake."""
 WAIT_FROM = 120.0
 """Seconds of budget from which the time-out of BLAS threads is measured."""
-WAIT_SHARE = 0.03
-"""Of the budget, for that."""
-WAIT_SECONDS = (8.0, 20.0)
-"""It takes no less, or it would see too few rounds, and no more."""
+WAIT_SECONDS = 16.0
+"""It takes about as long, once for a machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,22 +398,23 @@ def _pools_at_work(plan: Plan, here: _Workbench) -> tuple[tuple[str, ...], float
 
 
 def _blas_wait(request: Request, here: _Workbench) -> BlasWait:
-    """Measure how long idle BLAS threads should spin; with little time, or in company, return an earlier result."""
-    measured = None
-    if request.seconds >= WAIT_FROM and not here.environment.has_company:
-        shortest, longest = WAIT_SECONDS
-        measured = measure_blas_wait(
-            here.key.software,
-            here.bench.environ,
-            cpus=here.allocation.usable_cpus,
-            seconds=max(shortest, min(longest, WAIT_SHARE * request.seconds)),
-        )
-    if measured is not None:
-        return measured
+    """Return how long idle BLAS threads should spin: as an earlier calibration found, or, with the time for it and
+    without company, as is measured now. An earlier result that kept the default is measured again: it may have been
+    noise.
+    """
+    earlier = BlasWait()
     for profile in _own_profiles():
         if profile.key == here.key and profile.blas_wait is not None:
-            return BlasWait(exponent=profile.blas_wait, loops=profile.loops_after_blas)
-    return BlasWait()
+            earlier = BlasWait(exponent=profile.blas_wait, loops=profile.loops_after_blas)
+            break
+    if earlier.exponent not in {None, DEFAULT_EXPONENT}:
+        return earlier
+    measured = None
+    if request.seconds >= WAIT_FROM and not here.environment.has_company:
+        measured = measure_blas_wait(
+            here.key.software, here.bench.environ, cpus=here.allocation.usable_cpus, seconds=WAIT_SECONDS
+        )
+    return measured or earlier
 
 
 def _made_here(machine: Machine) -> Provenance:
@@ -437,6 +437,7 @@ def _provenance(
     return replace(
         _made_here(here.machine),
         microarchitecture=host_microarchitecture(),
+        renumbered_cpus=here.allocation.is_renumbered,
         scrubbed=tuple(here.bench.scrubbed),
         resolution=self_test.resolution,
         capacity=self_test.capacity if capacity.best is None else capacity.best,

@@ -77,17 +77,21 @@ def capital(values: Sequence[float], bound: float = 0.0) -> float:
 
     """
     stakes = np.asarray(STAKES)[:, None]
+    # ln(2 / (1 + exp(2 x / s))) of each process and player; logaddexp does not overflow
     gains = log(2.0) - np.logaddexp(0.0, 2.0 * (np.asarray(values, dtype=float) - bound) / stakes)
+    # products of factors are sums of logarithms; exp(710) exceeds a double
     return float(np.exp(np.minimum(gains.sum(axis=1), 700.0)).mean())
 
 
 def is_proved(values: Sequence[float], *, bound: float, error: float) -> bool:
     """Do these processes prove that the log-ratio is below `bound`?"""
+    # Ville's inequality: P(capital ever >= 1 / error) <= error under the hypothesis
     return len(values) >= LEAST_PROCESSES and capital(values, bound) >= 1.0 / error
 
 
 def pair_capital(pair_values: Sequence[float], bound: float = 0.0) -> float:
     """Capital won by pairs against the hypothesis that they lie at `bound` or above, processes shifted or not."""
+    # worst case of the hypothesis: every process shifts its pairs in the candidate's favour
     return capital(pair_values, bound - LARGEST_SHIFT)
 
 
@@ -98,8 +102,10 @@ def upper_end(values: Sequence[float], error: float = ERROR) -> float:
     """
     if len(values) < LEAST_PROCESSES:
         return inf
+    # The test is inverted: its capital grows with the bound, so the end is where it crosses 1 / error.
     low = float(np.median(values))
     step = max(float(np.ptp(values)), STAKES[0])
+    # bracket it by growing steps, then bisect
     while capital(values, low + step) < 1.0 / error:
         low, step = low + step, 2.0 * step
         if step > 1e3:
@@ -126,6 +132,7 @@ def interval(values: Sequence[float], pair_values: Sequence[float] = ()) -> tupl
     Below six processes the interval is that of the pairs, widened by `LARGEST_SHIFT` on both sides.
     """
     if len(values) >= LEAST_PROCESSES:
+        # the lower end is the upper end of the reversed log-ratio, default over candidate
         low, high = -upper_end([-value for value in values]), upper_end(values)
     elif len(values) >= LEAST_PROCESSES_OF_LARGE_GAIN and len(pair_values) >= LEAST_PROCESSES:
         low = -upper_end([-value for value in pair_values]) - LARGEST_SHIFT

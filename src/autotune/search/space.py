@@ -6,7 +6,8 @@ from math import ceil
 from types import MappingProxyType
 
 from autotune.model.catalogue import IN_PROCESSES, Family, Kind
-from autotune.model.configuration import Allocator, Configuration, Knob, Method, configuration
+from autotune.model.codec import decode
+from autotune.model.configuration import Allocator, Configuration, Knob, Method
 from autotune.model.operation import Operation
 from autotune.search.search_grid import Grid, Point, Value
 
@@ -66,9 +67,7 @@ def space(
 def setting(grid: Grid, point: int) -> Configuration:
     """The Configuration that a point of the grid stands for."""
     values = zip(grid.parameters, grid.points[point], strict=True)
-    return configuration(
-        {name: value for name, value in values if not isinstance(value, float) and value != ANYWHERE}
-    )
+    return decode(Configuration, {name: value for name, value in values if value != ANYWHERE})
 
 
 def position(grid: Grid, chosen: Configuration) -> int:

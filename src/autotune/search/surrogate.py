@@ -84,10 +84,13 @@ class Model:
         prior = _Prior.draw(numbers, int(grid.categorical.sum()), grid.arithmetic is not None).scaled(scale)
         some = np.linspace(0, len(visited) - 1, min(WEIGHED, len(visited))).astype(np.intp)
         factor, half = _solve(prior, grid, visited[some], target[some], repeats[some])
+        # y' K^-1 y = |L^-1 y|^2 and ln|K| = 2 sum ln L_ii; the constant n/2 ln(2 pi) is the same for all
         evidence = -0.5 * (half**2).sum(1) - np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
         freedom, squares = scatter
+        # normal log-likelihood of the repeats, given their sum of squares
         evidence -= 0.5 * (freedom * np.log(prior.noise) + squares / scale**2 / prior.noise)
         kept = np.argsort(-evidence, kind="stable")[:KEPT]
+        # Bayes' rule with equal priors, relative to the largest so that nothing underflows
         weights = np.exp(evidence[kept] - evidence[kept[0]])
         prior, factor, half = prior.select(kept), factor[kept], half[kept]
         if len(some) < len(visited):
@@ -127,9 +130,12 @@ class Model:
         rows, columns = np.indices((len(self.visited), len(wanted))).reshape(2, -1)
         across = self.prior.covariance(self.grid, self.visited[rows], wanted[columns])
         across = across.reshape(len(self.weights), len(self.visited), len(wanted))
+        # a white kernel on points, not on timings: a point's own deviation is the same at each visit
         across += self.prior.teeth[:, None, None] * (self.visited[:, None] == wanted[None, :])
         solved = np.linalg.solve(self.factor, across)
+        # k*' K^-1 y = (L^-1 k*)' (L^-1 y)
         mean = np.einsum("hvw,hv->hw", solved, self.half)
+        # k** - |L^-1 k*|^2; rounding may leave it below zero
         variance = np.maximum(self.prior.total()[:, None] - (solved**2).sum(1), 1e-12)
         return Prediction(
             weights=self.weights,
@@ -142,6 +148,7 @@ class Model:
         """Predict every visited point from all the others (Rasmussen and Williams 5.12)."""
         eye = np.broadcast_to(np.eye(len(self.visited)), self.factor.shape)
         inverse = np.linalg.solve(self.factor, eye)
+        # diagonal of K^-1 = L^-T L^-1, then K^-1 y, then y_i - [K^-1 y]_i / [K^-1]_ii
         precision = (inverse**2).sum(1)
         solved = np.einsum("hvw,hv->hw", inverse, self.half)
         return self.centre + self.scale * np.asarray(self.weights @ (self.target - solved / precision))
@@ -155,6 +162,7 @@ def _solve(
     among = np.zeros((len(prior.noise), len(target), len(target)))
     among[:, rows, columns] = prior.covariance(grid, visited[rows], visited[columns])
     diagonal = np.arange(len(target))
+    # the variance of a centre of r timings is taken as that of their mean, noise / r
     among[:, diagonal, diagonal] += prior.teeth[:, None] + prior.noise[:, None] / repeats + JITTER
     factor = np.linalg.cholesky(among)
     half = np.linalg.solve(factor, np.broadcast_to(target[:, None], (len(factor), len(target), 1)))[..., 0]
@@ -195,6 +203,7 @@ class _Prior:
         random = np.random.default_rng(20_060_101)
 
         def between(low: float, high: float, *shape: int) -> Array:
+            # log-uniform: scales are equally likely in every decade
             return np.exp(random.uniform(np.log(low), np.log(high), (HYPOTHESES, *shape)))
 
         shared = random.uniform(0.0, 1.0, (HYPOTHESES, categories))
@@ -235,10 +244,13 @@ class _Prior:
         """
         single = np.float32  # its exponential takes a quarter of the time, and JITTER covers its rounding
         apart = (grid.inputs[left] - grid.inputs[right]).T.astype(single)
+        # r^2 with a length scale for each number (automatic relevance determination)
         squared = (self.reach**-2.0).astype(single) @ apart**2
         distance = np.sqrt(squared)
         scaled = np.sqrt(single(5.0)) * distance
+        # Matern 5/2: (1 + sqrt(5) r + 5 r^2 / 3) exp(-sqrt(5) r)
         result = (1.0 + scaled + single(5.0 / 3.0) * squared) * np.exp(-scaled) * _column(self.smooth)
+        # Matern 1/2: exp(-r)
         result += _column(self.rough) * np.exp(distance * _column(-1 / self.jag))
         if grid.arithmetic is not None:
             kinds = np.abs(grid.arithmetic[left] - grid.arithmetic[right]).T.astype(single)
@@ -246,6 +258,7 @@ class _Prior:
             result += _column(self.arithmetic) * np.exp(exponent)
         if grid.categorical.any():
             same = grid.categories[left] == grid.categories[right]
+            # coregionalisation matrix of a category: 1 on the diagonal, `shared` off it
             for axis in range(same.shape[1]):
                 result *= np.where(same[:, axis], single(1.0), _column(self.shared[:, axis]))
             result += _column(self.offset) * same.mean(axis=1, dtype=single)

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
-from autotune.bench.protocol import Bench
-from autotune.model.measurement import Case, Session, TrialPlan
+from autotune.model.measurement import Bench, Case, Session, TrialPlan
 
 SEEDS_APART = 1_000_003
 """Between the plans of one seed and those of the next."""

@@ -7,7 +7,8 @@ from math import ceil, nan
 from autotune.bench.command_bench import Command, Metric
 from autotune.errors import BadBudget
 from autotune.model.catalogue import Family, Kind, WorkUnit
-from autotune.model.configuration import Knob, configuration
+from autotune.model.codec import decode
+from autotune.model.configuration import Configuration, Knob
 from autotune.model.operation import Operation
 from autotune.search.environment import Environment
 from autotune.search.pipeline import EXPLORATION_SHARE
@@ -124,7 +125,7 @@ def _grid(request: CommandRequest, usable_cpus: int, counts: tuple[int, ...]) ->
     points = [
         point
         for point in product(*(values[knob] for knob in knobs))
-        if configuration(dict(zip(knobs, point, strict=True))).cpus <= usable_cpus
+        if decode(Configuration, dict(zip(knobs, point, strict=True))).cpus <= usable_cpus
     ]
     return Grid.of([knob.value for knob in knobs], points)
 

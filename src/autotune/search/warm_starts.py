@@ -35,9 +35,9 @@ def lessons(profiles: Iterable[Profile]) -> list[Profile]:
     return [one for one in taught if one.entries]
 
 
-def written(known: Sequence[Profile]) -> list[Any]:
+def written(known: Sequence[Profile]) -> tuple[Any, ...]:
     """Return lessons as JSON, for `--resume`: they decide what is tried."""
-    return [encode_profile(one) for one in known]
+    return tuple(map(encode_profile, known))
 
 
 def read_lessons(documents: Sequence[Any]) -> list[Profile]:

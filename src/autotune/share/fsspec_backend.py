@@ -29,6 +29,9 @@ _PACKAGES = {
 }
 """The package that fsspec needs for a protocol; for others its own error names it."""
 _HTTP = {"http", "https"}
+_S3 = {"s3", "s3a"}
+MOST_PAGES = 200
+"""Pages of an S3 listing: a page has up to 1000 names, and may have none."""
 MAX_ANSWER_BYTES = 2 * MAX_BYTES
 """Of a web server: a page that lists a folder, or a file."""
 _READ_ONLY = {"http", "https", "github", "zip", "tar", "data", "reference", "git"}
@@ -137,7 +140,7 @@ class FsspecBackend:
         if self._read_only:
             place += "/"  # a web server's listing
         try:
-            entries = system.ls(place, detail=True)
+            entries = _list_pages(system, place) if self._protocol in _S3 else system.ls(place, detail=True)
         except FileNotFoundError as missing:
             if _error_code(missing) == "NoSuchBucket":
                 raise
@@ -146,6 +149,23 @@ class FsspecBackend:
             raise OSError(errno.EFBIG, f"it lists more than {MAX_LISTED} names")
         names = ((unquote(entry["name"].rstrip("/").rpartition("/")[2]), entry) for entry in entries)
         return [(name, entry) for name, entry in names if name]
+
+
+def _list_pages(system: Any, place: str) -> list[dict[str, Any]]:
+    """List a folder of S3 page by page: s3fs's own listing takes pages as long as the server sends any."""
+    bucket, _, prefix = place.partition("/")
+    entries: list[dict[str, Any]] = []
+    more: dict[str, str] = {}
+    for _ in range(MOST_PAGES):
+        page = system.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{prefix}/", Delimiter="/", **more)
+        entries += [
+            {"name": each["Prefix"], "type": "directory"} for each in page.get("CommonPrefixes") or ()
+        ]
+        entries += [{"name": each["Key"], "size": each["Size"]} for each in page.get("Contents") or ()]
+        if not page.get("IsTruncated") or len(entries) > MAX_LISTED:
+            return entries
+        more = {"ContinuationToken": page["NextContinuationToken"]}
+    raise OSError(errno.EFBIG, f"it lists more than {MOST_PAGES} pages")
 
 
 def _bounded(content: bytes | Exception, limit: int) -> FileContent | Exception:

@@ -12,10 +12,10 @@ _FILES = {
     Family.LOOP: "loop_work",
     Family.REDUCTION: "reduction_work",
     Family.RANDOM: "random_work",
-    Family.EXPRESSION: "expression",
+    Family.EXPRESSION: "expressions",
     Family.TASKS: "tasks",
     Family.SHARING: "sharing_work",
-    Family.ALLOCATION: "temporaries",
+    Family.ALLOCATION: "expressions",
 }
 
 

@@ -1,4 +1,4 @@
-"""Advice about this computer's limits and settings. Pure."""
+"""Warnings about this computer's limits and settings. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -47,7 +47,7 @@ TOO_BUSY = 0.1
 """Part of the CPUs' time taken by others from which a calibration leaves entries as too noisy to tell."""
 
 
-def advice(
+def machine_warnings(
     machine: Machine,
     allocation: Allocation,
     libraries: Sequence[BlasLibrary] | None = None,
@@ -58,18 +58,21 @@ def advice(
     busy: float | None = None,
     has_semaphores: bool = True,
     has_lasting_identity: bool = True,
+    isolating_tool: str | None = None,
 ) -> tuple[str, ...]:
     """Sentences, the gravest first; none if all is well.
 
     `libraries` is None when another computer's recording is looked at, and an empty sequence when no BLAS was found
     here. `shared_memory_bytes` is the size of /dev/shm, `busy` the part of the usable CPUs' time that others take now,
-    `has_semaphores` whether multiprocessing can make its locks, and `has_lasting_identity` whether this host is known
-    by more than its name and its current boot. Each sentence says what follows, and what to do.
+    `has_semaphores` whether multiprocessing can make its locks, `has_lasting_identity` whether this host is known
+    by more than its name and its current boot, and `isolating_tool` what keeps this environment for one command. Each
+    sentence says what follows, and what to do.
     """
     environ = environ or {}
     found = working(libraries or ())
     return (
         *([NO_CPUS] if machine.counts.logical_cpus is None else []),
+        *isolation(isolating_tool),
         *_settings(environ),
         *_launchers(environ),
         *_threads(allocation, found, environ),
@@ -190,7 +193,7 @@ def _structure(machine: Machine, allocation: Allocation) -> list[str]:
             f"threads than physical cores ({allocation.counts.physical_cores} here). `autotune calibrate` tries both; "
             "nothing else is to be done."
         )
-    if allocation.affinity_cpus and machine.cpus and not allocation.cpus:
+    if machine.cpus and allocation.is_renumbered:
         said.append(
             "The numbers of this process's CPUs are not those that the system lists (a container with lxcfs): where "
             "they lie is unknown, and the load of others is seen for all CPUs together. Calibrate in quiet."
@@ -208,8 +211,20 @@ def noise(busy: float | None) -> list[str]:
     if busy is None or busy < TOO_BUSY:
         return []
     said = (
-        f"Others keep {busy:.0%} of the CPUs busy now. A calibration would find much too noisy to tell; wait for a "
-        "quiet moment, or measure next to such neighbours on purpose (autotune calibrate --neighbours K)."
+        f"Others keep {busy:.0%} of the CPUs busy now. A calibration would find much too noisy to tell: wait for a "
+        "quiet moment. `autotune calibrate --neighbours K` is for machines that are never quiet; it starts K busy "
+        "processes of its own."
+    )
+    return [said]
+
+
+def isolation(tool: str | None) -> list[str]:
+    """Warn of an environment that a tool made for the command `autotune` alone."""
+    if tool is None:
+        return []
+    said = (
+        f"{tool} made this environment for autotune alone. What is measured is the NumPy in it, and a program with "
+        "another refuses the profile: install autotune into the environment of the program."
     )
     return [said]
 

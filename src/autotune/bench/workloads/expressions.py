@@ -1,4 +1,7 @@
-"""Several ufuncs over one block while it is in cache: sqrt(x*y + z)."""
+"""Expressions of several ufuncs: sqrt(x*y + z) over one block while it is in cache, or with large temporaries.
+
+Of temporaries only the allocator around the call differs.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -8,6 +11,7 @@ from numpy.random import Generator
 
 from autotune.bench.workloads.elementwise import cut, written
 from autotune.bench.workloads.inputs import Array, block, repeat_period
+from autotune.bench.workloads.result_checks import elements
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
@@ -24,7 +28,7 @@ def by_block(x: Array, y: Array, z: Array, *, scratch: Scratch) -> Array:
     return scratch.out
 
 
-def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
+def _prepare_blocks(operation: Operation, _layout: str, rng: Generator) -> Work:
     n, dtype = operation.size["n"], operation.dtype
     periods = [block(rng, n, dtype) for _ in range(3)]
     x, y, z = arrays = [repeat_period(period, n) for period in periods]
@@ -49,4 +53,23 @@ def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
     return Work(plain=plain, tuned=tuned, check=lambda result: written(result, out, expected()))
 
 
-RECIPES: Mapping[str, Recipe] = {"expression": Recipe(_prepare)}
+def _prepare_temporaries(operation: Operation, _layout: str, rng: Generator) -> Work:
+    n, dtype = operation.size["n"], operation.dtype
+    first, second = block(rng, n, dtype), block(rng, n, dtype)
+    x, y = repeat_period(first, n), repeat_period(second, n)
+
+    def run() -> Array:
+        result: Array = np.sqrt(x * y + x)
+        return result
+
+    def check(result: object) -> str | None:
+        a, b = first.astype(np.longdouble), second.astype(np.longdouble)
+        return elements(np.asarray(result), np.sqrt(a * b + a).astype(dtype))
+
+    return Work(plain=run, tuned=lambda _: run, check=check)
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "expression": Recipe(_prepare_blocks),
+    "temporaries": Recipe(_prepare_temporaries),
+}

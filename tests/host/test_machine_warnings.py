@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from autotune.host.advice import NO_BLAS, NO_CPUS, SMALL_SHARED_MEMORY, advice
+from autotune.host.machine_warnings import NO_BLAS, NO_CPUS, SMALL_SHARED_MEMORY, machine_warnings
+from autotune.host.numeric_libraries import isolating_tool
 from autotune.model.allocation import Limit
 from autotune.model.machine import Allocation, Counts, Cpu, Machine
 from autotune.model.software import BlasLibrary
@@ -15,7 +16,7 @@ TWO = BlasLibrary(api="openblas", version="0.3.30", threads=2, user="scipy")
 
 
 def said(machine=None, allocation=None, libraries=(ONE,), environ=None, **rest):
-    return advice(
+    return machine_warnings(
         machine or Machine(counts=CPUS), allocation or Allocation(usable_cpus=2), libraries, environ, **rest
     )
 
@@ -165,9 +166,28 @@ def test_an_openblas_on_openmp_that_variables_of_openblas_do_not_reach():
     assert "reads OMP_NUM_THREADS only" in sentence
 
 
+@pytest.mark.parametrize(
+    ("files", "folder", "tool"),
+    [
+        ((), "venv", None),
+        (("uv-receipt.toml",), "tools", "uvx"),
+        ((), "archive-v0/Xy", "uvx"),
+        (("pipx_metadata.json",), "venvs", "pipx"),
+    ],
+)
+def test_an_environment_made_for_one_command_is_recognised(tmp_path, files, folder, tool):
+    prefix = tmp_path / folder
+    prefix.mkdir(parents=True)
+    for file in files:
+        (prefix / file).touch()
+    assert isolating_tool(str(prefix)) == tool
+    assert [tool in sentence for sentence in said(isolating_tool=tool)] == ([True] if tool else [])
+
+
 def test_a_container_without_locks_or_a_lasting_name_and_with_renumbered_cpus():
     machine = Machine(counts=CPUS, cpus=(Cpu(number=0), Cpu(number=1)))
     renumbered = Allocation(usable_cpus=2, affinity_cpus=2)
     sentences = said(machine, renumbered, has_semaphores=False, has_lasting_identity=False)
     words = ("lxcfs", "/dev/shm", "AUTOTUNE_HOST_ID")
+    assert renumbered.is_renumbered
     assert all(word in sentence for word, sentence in zip(words, sentences, strict=True))

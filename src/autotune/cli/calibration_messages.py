@@ -1,0 +1,244 @@
+"""The sentences of a calibration: its progress, its end, and the program that it is for."""
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from shlex import join
+from typing import TYPE_CHECKING
+
+from autotune.cli.profile_messages import STATUSES
+from autotune.model import units
+from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry, Status
+from autotune.model.units import count_of
+
+if TYPE_CHECKING:
+    from autotune.model.measurement import Failure
+    from autotune.search.events import Confirming, Exploring
+
+
+# --- a calibration while it runs --------------------------------------------------------
+
+SELF_TEST = "Self-test: timing resolution and CPU capacity."
+
+
+def explored(event: "Exploring") -> str:
+    """Exploration of an operation begins."""
+    return f"{exploring(event)}  ({_times(event.elapsed, event.remaining)})"
+
+
+def exploring(event: "Exploring") -> str:
+    """Exploration of an operation."""
+    dtype = "" if event.dtype == "float64" else f" {event.dtype}"
+    return f"[{event.index}/{event.total}] exploring {event.name}{dtype}"
+
+
+def trying(configuration: Configuration) -> str:
+    return f"tried {configuration}"
+
+
+def confirmation_begins(event: "Confirming") -> str:
+    """All operations were explored; candidates go to the test."""
+    return f"Exploration is done. {confirming(event)}  ({_times(event.elapsed, event.remaining)})"
+
+
+def confirming(event: "Confirming") -> str:
+    """A round of confirmation."""
+    return (
+        f"confirming in fresh processes: {event.decided} decided, {event.undecided} undecided, "
+        f"about {units.clock(event.seconds_left)} more"
+    )
+
+
+def best_so_far(configuration: Configuration, speedup: float | None) -> str:
+    return f"best so far {configuration} at {units.speedup(speedup)} the default"
+
+
+def best(operation: str, configuration: Configuration, speedup: float | None) -> str:
+    """A new leader; not yet a claim."""
+    return f"  {operation}: {configuration} looks {units.speedup(speedup)} as fast as the default"
+
+
+def trial_failed(operation: str, configuration: Configuration, failure: "Failure") -> str:
+    """A configuration that cannot be used."""
+    return f"  {operation}: {configuration} {failure.kind}: {failure.reason}"
+
+
+def decided(operation: str, entry: Entry) -> str:
+    """An entry is final."""
+    if entry.status is not Status.TUNED:
+        return f"  {operation}: {STATUSES[entry.status]}: {entry.reason}"
+    evidence = entry.evidence
+    interval = units.interval(evidence.interval)
+    return f"  {operation}: {entry.choice}, {units.speedup(evidence.speedup)} ({interval})"
+
+
+def now(where: str, *, doing: str, best: str, elapsed: float, remaining: float) -> str:
+    """The line that is replaced at every event."""
+    parts = (where or "getting ready", _times(elapsed, remaining), best, doing)
+    return " | ".join(part for part in parts if part)
+
+
+def _times(elapsed: float, remaining: float) -> str:
+    left = f", {units.clock(remaining)} left" if isfinite(remaining) else ""
+    return f"{units.clock(elapsed)} spent{left}"
+
+
+# --- a calibration at its end -----------------------------------------------------------
+
+
+def written(path: object, *, faster: int, total: int) -> str:
+    """Name the file of the profile and count the entries of this run."""
+    return f"{faster} of {total} entries run faster than plain NumPy. The profile is in {path}."
+
+
+def undecided(count: int, command: str) -> str:
+    """Describe the entries left open, and the command that decides them."""
+    entries = "1 entry is" if count == 1 else f"{count} entries are"
+    return f"{entries} undecided: the time ended, or others used the CPUs. To decide the rest: {command}"
+
+
+def earlier(count: int, *, faster: int) -> str:
+    """Count the entries of earlier runs in the profile."""
+    entries = count_of(count, "entry", "entries")
+    return f"It also holds {entries} of earlier runs, {faster} of them faster, which stay in use."
+
+
+def for_cpus(place: int, total: int, *, cpus: int) -> str:
+    """The turn of one of several allocations has come."""
+    return f"Allocation {place} of {total}: {cpus} CPU{'s' * (cpus != 1)}"
+
+
+def how_to_use(path: object, *, found: bool, own: str | None = None) -> str:
+    """Name the next step; `found` if programs look in that place by themselves, `own` for a user's function only."""
+    if found and own is not None:
+        return f'Programs use it by autotune.tuned("{own}"); `autotune explain {own}` tells why.'
+    if found:
+        return (
+            "Programs use it by `autotune run -- CMD`, autotune.apply(), map_blocks and the like; "
+            "`autotune explain` says what applies."
+        )
+    return f"Programs do not look there by themselves: set AUTOTUNE_PROFILE={path} for them."
+
+
+def how_to_see(command: str) -> str:
+    """Name the commands that show the profile; `command` is the word that starts autotune."""
+    return f"See it in pictures, in a browser: {command} report --open"
+
+
+def written_elsewhere(asked: object, path: object, why: object) -> str:
+    """The output could not go where it was asked to."""
+    return f"{asked} could not be written ({why}). Nothing is lost: the profile is in {path}."
+
+
+RESUME = "Interrupted. The same command with --resume goes on from here and repeats no finished trial."
+NOTHING_TO_RESUME = (
+    "There is no calibration of this machine to go on with. Run `autotune calibrate` without --resume."
+)
+
+
+def resumed_differs(names: Iterable[str]) -> str:
+    """--resume was given together with something else than what the calibration was asked."""
+    return (
+        f"The interrupted calibration was asked something else: {', '.join(names)}. "
+        "Give --resume alone to go on with it, or leave --resume out to begin anew."
+    )
+
+
+def small_quota(quota: float) -> str:
+    """The machine pauses whatever is measured."""
+    return (
+        f"The CPU quota is {quota:g} of one CPU: everything is paused in between, so what is found here says "
+        "little. Calibrate with a quota of at least one CPU if you can."
+    )
+
+
+def written_nowhere(asked: object, why: str) -> str:
+    """No place on this machine takes the profile."""
+    return (
+        f"{asked} could not be written ({why}), and no other place either. Nothing is lost: the profile is "
+        "printed above; save it as a file, and name that in AUTOTUNE_PROFILE."
+    )
+
+
+def not_a_profile(path: object, reason: str) -> str:
+    """The output would replace something else."""
+    return f"{path} exists and is not a profile ({reason.rstrip('.')}). Name another file with --output."
+
+
+def workload_failed(name: str, reason: str) -> str:
+    """The user's function cannot be measured at any size."""
+    return f"{name} could not be measured, so nothing was written. {reason}"
+
+
+def workload_alone(operation: str) -> str:
+    """Operations named together with a function of the user's."""
+    return f"--workload tunes your function alone; calibrate {operation} with a command of its own."
+
+
+def tuned_together(alias: str, row: str) -> str:
+    """An operation was named by an alias."""
+    return f"{alias} is tuned as {row}, work of the same shape: {row} is measured."
+
+
+# --- a program that is calibrated for ---------------------------------------------------
+
+NO_COMMAND = "Name a command after --, such as `autotune calibrate -- python simulate.py`."
+PROGRAM_ALONE = (
+    "A command or a recording is calibrated for alone: name no operations with it, and not both of them."
+)
+NOTHING_TO_MEASURE = (
+    "Nothing that this program calls can be tuned, or it takes less than 1 % of the run. `autotune advise -- CMD` says "
+    "where the time goes."
+)
+PROGRAM_DIFFERS = (
+    "The tuned runs ended or wrote otherwise than the plain ones: `autotune compare -- CMD` shows it."
+)
+NO_VERIFY_RUNS = "No runs of the command were asked for."
+
+
+def recording_run(command: Sequence[str]) -> str:
+    return f"Recording one run of {join(command)}."
+
+
+def recorded_run_failed(command: Sequence[str], status: int) -> str:
+    """The command to calibrate for failed."""
+    how = f"was ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
+    return (
+        f"{join(command)} {how}, with empty input: nothing is measured for it. `autotune advise -- CMD` shows its "
+        "output; --record there and --recording here take what it called until then."
+    )
+
+
+def not_measurable(call: str) -> str:
+    return f"{call} takes its part of the run and cannot be calibrated: dtypes are float64 and float32."
+
+
+def program_operations(count: int, share: float) -> str:
+    return f"Calibrating {count_of(count, 'operation')}: {share:.0%} of the run."
+
+
+def weighted_by_spool(count: int) -> str:
+    return f"{count_of(count, 'operation')} that programs have called here count more (the spool of $AUTOTUNE_RECORD)."
+
+
+def runs_too_long(pairs: int, needed: float, allowed: float) -> str:
+    return (
+        f"{count_of(pairs, 'pair')} of runs of the command would take {needed:.0f} s, more than the {allowed:.0f} s of "
+        "the budget: `autotune compare -- CMD` runs them."
+    )
+
+
+def verifying_runs(pairs: int) -> str:
+    return f"Running the command in {count_of(pairs, 'pair')}, plain and tuned."
+
+
+def program_gain(
+    predicted: tuple[float, float, float], measured: float | None, interval: tuple[float, float] | None
+) -> str:
+    """The gain of a whole program, as predicted and as measured."""
+    speedup, low, high = predicted
+    said = f"The whole program: {speedup:.2f} times as fast by its entries ({low:.2f} to {high:.2f})"
+    if measured is None:
+        return f"{said}."
+    shown = "" if interval is None else f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}"
+    return f"{said}, {measured:.2f} in pairs of its runs{shown}."

@@ -1,0 +1,181 @@
+"""The sentences about commands that are run as a whole: run, env, compare and tune."""
+
+from collections.abc import Sequence
+
+from autotune.cli.profile_messages import STATUSES
+from autotune.model import units
+from autotune.model.catalogue import COMMANDS
+from autotune.model.entry import Entry, Status
+from autotune.model.units import count_of
+
+# --- a whole command --------------------------------------------------------------------
+
+
+def tuned(entry: Entry, *, by: str) -> str:
+    """Result of tuning a command."""
+    if entry.status is not Status.TUNED:
+        return f"{STATUSES[entry.status].capitalize()}: {entry.reason}"
+    evidence = entry.evidence
+    return (
+        f"{units.speedup(evidence.speedup)} ({units.interval(evidence.interval)}) as good as the command as it "
+        f"stands, {by}, in {evidence.pairs} pairs of runs."
+    )
+
+
+BY_TIME = "by its time"
+BY_METRIC = "by the number that it prints"
+
+
+def entry_written(path: object, name: str, *, own_name: bool) -> str:
+    """Name the file that the entry of a command was written to, and the verbs that use it; `own_name`: by --name."""
+    short = name.removeprefix(COMMANDS)
+    option = f" --name {short}" if own_name else ""
+    return (
+        f"The profile {path} holds it as {name}: `autotune run{option} -- CMD` uses it, `autotune explain {short}` "
+        f"shows it."
+    )
+
+
+def no_tuned_command(name: str) -> str:
+    """`run --name` names a command that was not tuned."""
+    return (
+        f"No profile here holds {name}; `autotune tune --name {name.removeprefix(COMMANDS)} -- CMD` makes it."
+    )
+
+
+def command_as_it_stands(name: str) -> str:
+    """A command that was tuned without a gain."""
+    return f"{name} was tuned, and nothing was proved faster than the command as it stands."
+
+
+def command_of_more_cpus(name: str, configuration: object, usable_cpus: int) -> str:
+    """A tuned command whose threads do not fit the CPUs."""
+    return f"{name} is not used: it was tuned for more CPUs ({configuration}) than the {usable_cpus} usable here."
+
+
+def command_without_place(name: str, place: object) -> str:
+    """A tuned command that lacks a place for a value."""
+    return (
+        f"{name} is not used: it was tuned with {place} in its arguments, which this command does not have."
+    )
+
+
+def command_of_own_variables(name: str, names: Sequence[str]) -> str:
+    """A tuned command, whose thread variables the user has set otherwise."""
+    return f"{name} is not used: it was tuned with another value of {', '.join(names)} than you have set."
+
+
+def running_tuned(name: str, configuration: object, speedup: float | None) -> str:
+    """Describe the run of a command that was tuned as a whole."""
+    gain = "" if speedup is None else f", {units.speedup(speedup)} as fast as the command as it stands"
+    return f"autotune run: {name} as `autotune tune` measured it: {configuration}{gain}."
+
+
+def no_place(option: str, place: str) -> str:
+    """Values for a place that the command does not have."""
+    return f"{option} needs a place to put its values: write {place} into the command's arguments."
+
+
+def no_values(place: str, option: str) -> str:
+    """A place in the command without values for it."""
+    return f"The command has {place}: give the values to try, its usual one first, as {option} 10000,100000."
+
+
+MAXIMIZE_WITHOUT_METRIC = "--maximize says what to do with a number; name the number with --metric."
+
+
+def not_whole_numbers(option: str, text: str) -> str:
+    """A list of counts that is none."""
+    return f"{option} {text!r} is not a list of whole numbers of at least 1, such as 1,2,4."
+
+
+def too_many_workers(most: int, usable_cpus: int) -> str:
+    """More workers than CPUs."""
+    return f"{most} workers do not fit the {usable_cpus} CPUs that may be used here; leave them out."
+
+
+def not_a_pattern(text: str, why: object) -> str:
+    """A metric that is no regular expression."""
+    return f"--metric {text!r} is not a regular expression: {why}."
+
+
+def not_a_name(text: str) -> str:
+    """A name that a profile cannot hold."""
+    return f"--name {text!r} cannot stand in a profile: use at most 50 small letters, digits and _."
+
+
+# --- a command that is run --------------------------------------------------------------
+
+ONLY_VARIABLES = (
+    "--blas-threads and --environment-only set variables only; --reductions, --learn and --children do more."
+)
+NAME_ALONE = (
+    "--name asks for what `tune` chose; --blas-threads, --reductions, --learn and --children ask for more."
+)
+NO_SUCH_COMMAND = "there is no such command"
+
+
+def as_asked(threads: int) -> str:
+    return f"{count_of(threads, 'BLAS thread')}, as asked."
+
+
+def running(
+    threads: int | None, reason: str, *, calls: bool, user_limit: int | None, text: str | None = None
+) -> str:
+    """Describe the effect of `run` on the command; `calls` if calls and loops of its Pythons are tuned, too.
+
+    `text` says why the choice of `tune` for it is not used.
+    """
+    reason = reason if text is None else f"{reason} {text}"
+    rest = ", calls and loops of its Pythons as measured" if calls else ""
+    if threads is not None and user_limit is not None:
+        return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}){rest}."
+    count = "are left alone" if threads is None else f"are {threads}"
+    return f"autotune run: BLAS threads of the process {count}{rest}. {reason}"
+
+
+def cannot_run(command: str, why: str) -> str:
+    return f"autotune run: {command} cannot be run: {why}."
+
+
+# --- a comparison -----------------------------------------------------------------------
+
+ONLY_ENVIRONMENT = "Only variables of the environment were set."
+NO_REPORT = (
+    "No Python of the command reported what was in force: none loaded NumPy, or they ended without their exit "
+    "handlers."
+)
+
+
+def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
+    """The speed-up of a command."""
+    runs = f"{pairs} pair{'s' * (pairs > 1)} of runs"
+    if interval is None:
+        return (
+            f"Speed-up {speedup:.3f} in {runs}; an interval needs 3 pairs: give a larger --pairs or --budget."
+        )
+    low, high = interval
+    return f"Speed-up {speedup:.3f}, 95 % interval {low:.3f} to {high:.3f}, in {runs}."
+
+
+def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
+    """Whether all runs of a command did the same."""
+    status = (
+        "All runs ended with the same exit status"
+        if same_status
+        else "The exit statuses of the runs differ (--json lists them)"
+    )
+    output = {
+        True: "and wrote the same",
+        False: "and the tuned runs wrote something else than the plain ones",
+        None: "and the output varies between plain runs, so that it cannot be compared",
+    }[same_output]
+    return f"{status} {output}."
+
+
+def compared_in_force(reason: str, *, calls: float, tuned: float, loops: float) -> str:
+    """Describe the effect of `run` on a tuned run of a command."""
+    return (
+        f"In force in a run: {tuned:.0f} of {calls:.0f} calls of linear algebra had a thread count of their own, and "
+        f"{loops:.0f} loops ran on several CPUs. {reason}"
+    )
