@@ -17,6 +17,9 @@ from autotune.model.constraints import (
 )
 from autotune.model.operation import Operation
 
+OUT_OF_TIME = "The time allowed ended before its turn."
+"""Begins the reason of an undecided entry that was not tested."""
+
 
 class Status(StrEnum):
     """Decision of an entry."""

@@ -6,7 +6,7 @@ from statistics import median
 
 from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import DEFAULT, Configuration, Knob
-from autotune.model.entry import Alternative, Entry, Evidence, Status
+from autotune.model.entry import OUT_OF_TIME, Alternative, Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.search.confirmation import Candidate, Findings, Verdict, in_words
 from autotune.search.crossings import Alternatives
@@ -14,8 +14,6 @@ from autotune.search.environment import Environment
 from autotune.search.evidence import TrialEvidence
 from autotune.search.machine_states import Capacity
 from autotune.search.sequential_test import MARGIN
-
-OUT_OF_TIME = "The time allowed ended before its turn."
 
 
 def decide(

@@ -7,14 +7,14 @@ from math import exp, inf, isfinite, log, log1p
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Alternative, Entry, Status
+from autotune.model.entry import OUT_OF_TIME, Alternative, Entry, Status
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.policy import TIE
 from autotune.model.profile import Profile
 from autotune.search.confirmation import MOST_PROCESSES, Candidate, Confirmation, Verdict
 from autotune.search.crossings import alternatives
-from autotune.search.decide import OUT_OF_TIME, decide, make_bare_entry
+from autotune.search.decide import decide, make_bare_entry
 from autotune.search.environment import Environment
 from autotune.search.events import Confirming, Decided, Exploring, Listener, Tried
 from autotune.search.evidence import TrialEvidence
