@@ -93,13 +93,18 @@ class Evidence:
     @property
     def capacity_note(self) -> str:
         """Return a sentence on the states of the machine, where it was below full capacity for a time that counts."""
-        share, expected = self.full_capacity_share, self.expected_speedup
-        if share is None or expected is None or share > NEARLY_FULL:
+        if not self.was_short_of_capacity:
             return ""
         return (
-            f"The machine was at full capacity {share:.0%} of the time; over all of it the expected speed-up is "
-            f"{expected:.2f}x."
+            f"The machine was at full capacity {self.full_capacity_share:.0%} of the time; over all of it the expected "
+            f"speed-up is {self.expected_speedup:.2f}x."
         )
+
+    @property
+    def was_short_of_capacity(self) -> bool:
+        """Whether the machine was below full capacity for a time that counts."""
+        share = self.full_capacity_share
+        return share is not None and share <= NEARLY_FULL and self.expected_speedup is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
