@@ -119,6 +119,7 @@ SPECIAL = {
     "compared": {"interval": (1.8, 2.2), "pairs": 7, "speedup": 2.0},
     "not_measurable": {"call": "svd longdouble n=8"},
     "program_gain": {"predicted": (2.0, 1.8, 2.2), "measured": 2.0, "interval": (1.8, 2.2)},
+    "full_capacity": {"share": 0.56},
     "program_operations": {"share": 0.5},
     "recorded_run_failed": {"command": ["make"], "status": 7},
     "recording_run": {"command": ["make"]},

@@ -110,7 +110,8 @@ def _tested(known: Entry, candidate: Candidate, evidence: TrialEvidence, capacit
     tested = replace(known, evidence=_with_findings(known.evidence, findings))
     if candidate.verdict is Verdict.DROPPED:
         reason = f"{choice} was tested. {candidate.reason}"
-        return replace(tested, status=Status.DEFAULT_KEPT, reason=reason)
+        limited = replace(tested.evidence, speedup_limit=candidate.speedup_limit)
+        return replace(tested, status=Status.DEFAULT_KEPT, reason=reason, evidence=limited)
     missing = candidate.fewer_cpus and len(candidate.visits) >= 2 and not findings.full
     if candidate.verdict is Verdict.NOISY or missing:
         reason = (

@@ -104,6 +104,12 @@ class TrialEvidence:
         """Was it timed only while CPUs were missing, although it uses no fewer than the default?"""
         return self._summary(configuration)[3] and configuration.cpus >= self.default_cpus
 
+    def at_best(self, configuration: Configuration) -> float:
+        """Log-ratio that a configuration with at least the default's CPUs may have at full capacity."""
+        if self.capacity is None or not self.is_pessimistic(configuration):
+            return self.estimate(configuration)
+        return min(visit.at_best(self.capacity) for visit in self.visits[configuration])
+
     def is_optimistic(self, configuration: Configuration) -> bool:
         """Was it timed only while CPUs were missing, and uses fewer than the default?"""
         return self._summary(configuration)[3] and configuration.cpus < self.default_cpus

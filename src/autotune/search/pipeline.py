@@ -177,8 +177,7 @@ class _Calibration:
         latest = self.clock.elapsed + MOST_OF_FIRST_PASS * self.clock.remaining
         for place, item in enumerate(self.plan.items):
             part = max(SIZE_SECONDS, (end - self.clock.elapsed) / (len(self.plan.items) - place))
-            if self.clock.elapsed >= latest:
-                part = 0.0
+            part = min(max(part, SIZE_SECONDS * len(item.operations)), latest - self.clock.elapsed)
             operations = _within([one for one in item.operations if one not in self.too_long], part)
             exploration = Exploration(
                 item,
@@ -280,6 +279,7 @@ class _Calibration:
             seemed=seemed,
             proved=0.0 if accepted is None else size.evidence.estimate(accepted.choice),
             weight=size.item.weight,
+            explored=tuple(size.evidence.visits.get(choice, ())),
             most_processes=size.item.most_processes or MOST_PROCESSES,
             pairs=size.item.pairs,
         )
@@ -326,7 +326,7 @@ class _Calibration:
             for other in (*size.tested, *size.quiet.values()):  # with its counterpart next to the neighbours
                 if other.choice == candidate.choice and other.verdict is Verdict.OPEN:
                     other.verdict, other.reason = Verdict.DROPPED, candidate.reason
-            if not any(one.verdict is Verdict.ACCEPTED for one in size.tested):
+            if self.clock.remaining > 0 and not any(one.verdict is Verdict.ACCEPTED for one in size.tested):
                 exploration = self._exploration_of(size)
                 tried = [one.choice for one in size.tested]
                 following = exploration.leader(size.operation) if self._saves_cpu else None
@@ -373,7 +373,7 @@ class _Calibration:
 
     def _close(self) -> Iterator[Entry]:
         """Whatever is still undecided when the time is over."""
-        for candidate in self.confirmation.judge_again():
+        for candidate in (*self.confirmation.judge_again(), *self.confirmation.give_up()):
             yield from self._decided(candidate)
         for operation in self.plan.operations:
             size = self.sizes.get(operation)
