@@ -115,6 +115,26 @@ def into(function: np.ufunc) -> Callable[[int], Call]:
     return make
 
 
+def by_hand(function: np.ufunc) -> Callable[[bool], Pair]:
+    """Compare a call under apply() with its equal parts in one thread for each CPU: what this machine gives at best."""
+
+    def make(quick: bool) -> Pair:
+        from concurrent.futures import ThreadPoolExecutor
+
+        around = applied()
+        n, cpus = SMALL if quick else LARGE, usable_cpus()[0]
+        arrays, out = [numbers(n) for _ in range(function.nin)], np.empty(n)
+        parts = [np.array_split(one, cpus) for one in (*arrays, out)]
+        pool = ThreadPoolExecutor(cpus)
+        return Pair(
+            plain=lambda: list(pool.map(function, *parts)),
+            tuned=lambda: function(*arrays, out=out),
+            around_tuned=around,
+        )
+
+    return make
+
+
 def small_add(n: int) -> Callable[[bool], Pair]:
     """Measure the added time of a loop that is too short to be cut."""
 
@@ -189,6 +209,13 @@ PROGRAMS = {
     **{
         f"out_{name}": Program(title=f"np.{name}(x, out=y), 10 million", make=same(into(getattr(np, name))))
         for name in ("log", "exp", "sin", "sqrt", "add")
+    },
+    **{
+        f"by_hand_{name}": Program(
+            title=f"np.{name}(x, out=y), 10 million, against equal parts in threads of Python's",
+            make=by_hand(getattr(np, name)),
+        )
+        for name in ("sqrt", "add")
     },
     "retain_log": Program(
         title='np.log(x), 10 million, allocator="retain"',

@@ -8,6 +8,7 @@ On each machine three sizes of an operation are calibrated by the code that `aut
 halfway between them, by the logarithm, are not. Regret is the true time over the best true time there, less 1:
 
     between       of what the profile's rule says for such a size
+    reduced       the same while half of the CPUs are missing: what is chosen then costs this much
     warm          of the best of the default and the first three trials that the profile suggests for it
     fewer CPUs    the same on a machine with half as many CPUs
     more CPUs     the same on a machine with twice as many
@@ -71,6 +72,7 @@ def transferred(measured: Task, between: Task, noise: str, seed: int) -> Iterato
         found = choose(known, operation)
         assert found is not None
         yield "between", score(between, operation, [found.choice])
+        yield "reduced", score_without_capacity(between, operation, found.choice)
         for name, count in relatives.items():
             task = replace(between, computer=replace(between.computer, cpus=count))
             yield name, score(task, operation, [DEFAULT, *first_trials(task, operation, taught)])
@@ -94,6 +96,19 @@ def score(task: Task, operation: Operation, tried: Sequence[Configuration]) -> S
     return Score(
         regret=best / min(map(seconds, task.allowed(operation))) - 1,
         against_default=best / seconds(DEFAULT) - 1,
+    )
+
+
+def score_without_capacity(task: Task, operation: Operation, chosen: Configuration) -> Score:
+    """Of a choice while half of the CPUs are missing."""
+    bench = SimulatedBench(task.computer, task.kind, WEATHERS["none"])
+
+    def seconds(one: Configuration) -> float:
+        return bench.truth_without_capacity(operation, one)
+
+    return Score(
+        regret=seconds(chosen) / min(map(seconds, task.allowed(operation))) - 1,
+        against_default=seconds(chosen) / seconds(DEFAULT) - 1,
     )
 
 

@@ -17,8 +17,8 @@ from autotune.cluster.cluster_plan import (
     NodeTask,
     SearchUnit,
 )
+from autotune.model.entry import OUT_OF_TIME
 from autotune.model.policy import LEAST_BUDGET_SECONDS
-from autotune.search.decide import OUT_OF_TIME
 
 OTHER_CLASS = replace(KEY, usable_cpus=4)
 TESTED = SelfTest()

@@ -88,6 +88,7 @@ CALLS = {
     ),
     "einsum without BLAS": (lambda: np.einsum("ij,jk", A, B), []),
     "dtypes that differ": (lambda: np.dot(A, B.astype("f4")), []),
+    "@ of dtypes that differ": (lambda: A.astype("f4") @ B, []),
     "lists": (lambda: np.dot([[1.0, 2]], [[3.0], [4]]), []),
     "numbers": (lambda: np.dot(3, 4.5), []),
     "an empty product": (lambda: np.dot(np.ones((3, 0)), np.ones((0, 2))), []),

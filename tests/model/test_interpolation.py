@@ -136,6 +136,12 @@ def test_a_size_without_a_result_takes_nothing_away_from_those_around_it(status)
     assert chosen(entries, n=300) == Configuration(blas_threads=1)
 
 
+def test_a_default_that_was_kept_for_want_of_time_takes_nothing_away_either():
+    tentative = with_evidence(make_entry(n=200), speedup_limit=1.06)
+    entries = [make_entry(choice=ONE, n=100), tentative, make_entry(choice=ONE, n=400)]
+    assert chosen(entries, n=150) == chosen(entries, n=300) == Configuration(blas_threads=1)
+
+
 def test_a_size_without_a_result_is_its_own_entry_outside_the_decided_range():
     entries = [make_entry(choice=ONE, n=100), make_entry(status=Status.UNDECIDED, n=200)]
     entry = choose(entries, Operation(name="qr", sizes=(("n", 200),)))

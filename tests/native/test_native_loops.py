@@ -405,6 +405,37 @@ def test_another_extension_that_replaces_the_same_loop_keeps_its_own(first):
     assert right()
 
 
+def test_a_loop_that_another_extension_put_there_before_is_not_met():
+    """It may keep a state, or need the GIL: only NumPy's own loops are called by several threads."""
+    import ctypes
+
+    loop = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
+    theirs = loop(lambda *_: None)
+    numpys = replace_loop(np.spacing, ctypes.cast(theirs, ctypes.c_void_p).value, "ee")
+    try:
+        assert CORE.meet_loop(np.spacing, "ee", 0, 0, 0) == -1
+    finally:
+        replace_loop(np.spacing, numpys, "ee")
+    slot = CORE.meet_loop(np.spacing, "ee", 0, 0, 0)
+    assert slot >= 0
+    assert CORE.release_loop(slot)
+
+
+def test_arrays_of_a_users_dtype_are_computed_by_its_own_loops():
+    """Its ufuncs have the names and numbers of operands of those that are met."""
+    rationals = pytest.importorskip("numpy._core._rational_tests")
+    x = np.array([rationals.rational(n, 7) for n in range(1000)])
+
+    def call():
+        return x + x, x * x, np.maximum(x, x[::-1]), np.add.reduce(x), x < x[::-1]
+
+    plain = [str(one) for one in call()]
+    with loops_cut() as core:
+        before = core.status()["cut"]
+        assert [str(one) for one in call()] == plain
+        assert core.status()["cut"] == before
+
+
 def test_objects_and_users_ufuncs_are_never_met():
     twice = np.frompyfunc(lambda value: 2 * value, 1, 1)
     with loops_cut() as core:
@@ -618,6 +649,42 @@ print("well")
 
 @pytest.mark.real
 @pytest.mark.unsanitized
+def test_a_fork_in_the_middle_of_a_loop_leaves_two_processes_that_finish_it():
+    """C's fork() is the signal handler: it comes while the thread that forks computes a slice."""
+    printed = run(
+        """
+import ctypes
+libc = ctypes.CDLL(None)
+x = np.random.default_rng(1).random(1_000_000)
+y, expected, parent = np.empty_like(x), np.log(x), os.getpid()
+libc.signal(signal.SIGALRM, ctypes.cast(libc.fork, ctypes.c_void_p))
+in_the_middle = 0
+with loops_cut(elements=1000, chunk=20_000, workers=2):
+    np.log(x, out=y)
+    for turn in range(6):
+        y.fill(0)
+        signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.0005 * turn)
+        np.log(x, out=y)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert y.tobytes() == expected.tobytes()
+        if os.getpid() != parent:  # the children of later turns' signals, too
+            np.log(x, out=y)
+            assert y.tobytes() == expected.tobytes()
+            assert CORE.status()["threads"] == 1
+            os._exit(0)
+        try:
+            assert os.wait()[1] == 0
+            in_the_middle += 1
+        except ChildProcessError:
+            pass
+print(in_the_middle > 1)
+"""
+    )
+    assert printed == "True\n"
+
+
+@pytest.mark.real
+@pytest.mark.unsanitized
 def test_a_fork_while_other_threads_compute_leaves_a_child_that_computes():
     printed = run(
         """
@@ -746,6 +813,40 @@ print("well")
     assert printed == "well\n"
 
 
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "how", ["importlib.reload(np)", "[sys.modules.pop(name) for name in numpys]; import numpy"]
+)
+def test_numpy_may_be_loaded_again_while_loops_and_calls_are_met(how):
+    """NumPy 2 refuses, or gives the same compiled functions again; what it does is what it does without this."""
+    printed = run(
+        f"""
+import importlib, warnings
+from support.native import Recording
+from autotune.intercept.numpy_calls import NumpyCalls
+warnings.simplefilter("ignore")
+numpys = [name for name in sys.modules if name.partition(".")[0] == "numpy"]
+recording = Recording()
+calls = NumpyCalls(CORE, recording.decide, None)
+with loops_cut(elements=1000, chunk=2000):
+    calls.install()
+    try:
+        {how}
+    except ImportError as error:
+        assert "more than once" in str(error), error
+    before = CORE.status()["cut"]
+    check()
+    x[:4].reshape(2, 2) @ x[:4].reshape(2, 2)
+    assert CORE.status()["cut"] > before
+    assert recording.met[-1] == ("matmul", "float64", 2, 2, 2)  # importing NumPy multiplies, too
+    calls.remove()
+check()
+print("well")
+"""
+    )
+    assert printed == "well\n"
+
+
 DAEMONS = """
 import threading
 sys.cutting = loops_cut(elements=1000, chunk=2000)
@@ -806,8 +907,10 @@ with loops_cut(elements=1000, chunk=2000):
         if (task / "comm").read_text().startswith("autotune"):
             status = (task / "status").read_text()
             blocked.append(int(status.split("SigBlk:")[1].split()[0], 16))
-settable = (1 << signal.SIGTERM - 1) | (1 << signal.SIGINT - 1) | (1 << signal.SIGALRM - 1)
-print(len(blocked) > 0 and all(one & settable == settable for one in blocked))
+def bits(*numbers): return sum(1 << number - 1 for number in numbers)
+programs = bits(signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+own = bits(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE)  # faulthandler tells where they came from
+print(len(blocked) > 0 and all(one & (programs | own) == programs for one in blocked))
 """
     )
     assert printed == "True\n"

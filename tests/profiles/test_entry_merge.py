@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from support.profile_builders import make_entry, profile
+from support.profile_builders import make_entry, profile, with_evidence
 
 from autotune.model.entry import Status
 from autotune.profiles.entry_merge import joined
@@ -22,6 +22,12 @@ def test_an_entry_without_a_result_replaces_no_decided_one(status, decided):
     choice = ONE if decided is Status.TUNED else None
     old = [make_entry(choice=choice, n=100)]
     assert statuses(old, [make_entry(status=status, n=100)]) == {100: decided}
+
+
+def test_a_default_that_was_kept_for_want_of_time_replaces_no_proof():
+    tentative = with_evidence(make_entry(n=100), speedup_limit=1.06)
+    assert statuses([make_entry(choice=ONE, n=100)], [tentative]) == {100: Status.TUNED}
+    assert statuses([make_entry(status=Status.UNDECIDED, n=100)], [tentative]) == {100: Status.DEFAULT_KEPT}
 
 
 def test_sizes_without_a_result_leave_the_decided_sizes_of_their_operation():

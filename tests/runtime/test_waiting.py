@@ -148,6 +148,55 @@ def test_loops_wait_for_blas_threads_as_long_as_these_spin(write, monkeypatch):
 
 @needs_core
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="with one CPU no loop is cut")
+def test_a_class_of_loops_that_is_not_known_is_passed_over(write):
+    entries = [make_entry(name, choice=TWO, n=10_000) for name in ("loop_add", "loop_sqrt")]
+    write(20, *entries, loops={"casts": 1000})
+    with autotune.apply(strict=True):
+        assert autotune.explain().loops is not None
+
+
+@needs_core
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="with one CPU no loop is cut")
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("n: 10000", "n: 0"), ("n: 10000", f"n: {2**64}"), ("chunk: 1000}", f"chunk: {2**64}}}")],
+)
+def test_thresholds_that_no_array_has_leave_numpys_loops_and_are_said(write, place, value):
+    import numpy as np
+
+    write(20, *(make_entry(name, choice=TWO, n=10_000) for name in ("loop_add", "loop_sqrt")))
+    (path,) = folders.user_profiles().iterdir()
+    text = path.read_text()
+    assert place in text
+    path.write_text(text.replace(place, value))
+    with autotune.apply():
+        assert autotune.explain().loops is None
+        assert (np.ones(20_000) + 1).sum() == 40_000
+        assert "expected a whole number from 1 to" in " ".join(str(autotune.explain()).split())
+
+
+@needs_core
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="with one CPU no loop is cut")
+def test_an_interception_that_fails_half_way_leaves_nothing_of_it(write, monkeypatch):
+    import numpy as np
+
+    from autotune.intercept.array_loops import ArrayLoops
+    from autotune.native import core
+
+    def plan(*_):
+        raise ValueError("no such plan")
+
+    write(20, *(make_entry(name, choice=TWO, n=1000) for name in ("loop_add", "loop_sqrt")))
+    monkeypatch.setattr(ArrayLoops, "plan", plan)
+    with autotune.apply() as applied:
+        assert "no such plan" in str(applied)
+        before = core().status()["cut"]
+        assert (np.ones(20_000) + 1).sum() == 40_000
+        assert core().status()["cut"] == before
+
+
+@needs_core
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="with one CPU no loop is cut")
 def test_with_loops_alone_in_the_profile_calls_of_blas_are_met_too(write):
     import numpy as np
 

@@ -60,6 +60,55 @@ def test_a_plain_loser_is_dropped_after_two():
     assert "Not proved faster" in reason
 
 
+def test_a_candidate_with_fewer_cpus_that_gains_nothing_even_without_capacity_or_next_to_others_is_dropped():
+    for poor in (reduced(1.0), full(1.0, interference=0.5)):
+        assert verdict(candidate(*[poor] * 2, fewer_cpus=True), HALF) is Verdict.DROPPED
+        assert verdict(candidate(*[poor] * 2), HALF) is (
+            Verdict.OPEN if poor == reduced(1.0) else Verdict.DROPPED
+        )
+
+
+def test_what_missing_cpus_cannot_explain_is_dropped_without_full_capacity():
+    """Half of the CPUs missing can hide a factor of two, and no more."""
+    assert verdict(candidate(*[reduced(2.2)] * 2), HALF) is Verdict.DROPPED
+    assert verdict(candidate(*[reduced(1.6)] * 2), HALF) is Verdict.OPEN
+
+
+def test_an_objection_stands_when_the_time_is_over():
+    slow = [full(0.8, slow=1, factor=10.0)] * 12
+    dropped, one = _given_up(*slow)
+    assert dropped == [one]
+    assert "slower on average" in one.reason
+    assert _given_up(*slow[:8])[0] == []
+
+
+def test_processes_of_exploration_speak_against_a_candidate_and_never_for_it():
+    assert verdict(candidate(full(1.0), explored=(full(1.0),))) is Verdict.DROPPED
+    assert verdict(candidate(*[full(0.6)] * 3, explored=(full(0.6),) * 5)) is Verdict.OPEN
+    assert verdict(candidate(full(0.6), explored=(full(1.3),))) is Verdict.OPEN
+
+
+def _given_up(*visits, **more):
+    """Verdict and reason once the time is over."""
+    confirmation, _ = _confirmation(_gains)
+    one = candidate(*visits, **more)
+    confirmation.add(one)
+    list(confirmation.judge_again())
+    return list(confirmation.give_up()), one
+
+
+def test_what_gains_little_at_best_is_decided_when_the_time_is_over():
+    dropped, one = _given_up(full(0.93), full(0.97))
+    assert dropped == [one]
+    assert one.reason.startswith("Not proved faster in the time allowed; it gains little, if anything")
+    assert 1.05 < one.speedup_limit < 1.1
+
+
+@pytest.mark.parametrize("ratios", [(), (0.97,), (0.85, 0.87), (0.80, 1.02)])
+def test_what_may_gain_much_stays_open_when_the_time_is_over(ratios):
+    assert _given_up(*map(full, ratios))[0] == []
+
+
 def test_a_candidate_with_fewer_cpus_does_not_win_by_the_moments_in_which_cpus_were_missing():
     """A QR of 512 x 512: one thread is slower than two, but faster where the second CPU is away."""
     one = candidate(*[reduced(0.8)] * 12, fewer_cpus=True)

@@ -284,6 +284,7 @@ class SimulatedBench:
     clock: float = 0.0
     """Seconds."""
     probes_capacity: bool = True
+    case_seconds: float = CASE_SECONDS
     _processes: int = 0
     _truth: dict[tuple[Operation, Configuration], float] = field(default_factory=dict)
     _sky: dict[int, list[float]] = field(default_factory=dict)
@@ -322,6 +323,11 @@ class SimulatedBench:
             best_capacity=max(probes, default=None),
         )
 
+    def truth_without_capacity(self, operation: Operation, configuration: Configuration) -> float:
+        """Seconds without noise while half of the CPUs are missing."""
+        true = self.truth(operation, configuration)
+        return true * self._without_capacity(operation, true, self._cpus_of(operation, configuration))
+
     def truth(self, operation: Operation, configuration: Configuration) -> float:
         """Seconds without noise."""
         known = self._truth.get((operation, configuration))
@@ -346,7 +352,7 @@ class SimulatedBench:
             + (luck.choice((-1, 1)) * weather.two_layouts if weather.two_layouts else 0.0)
             for arm in arms
         }
-        self.clock += CASE_SECONDS + sum(self.truth(case.operation, arm) for arm in arms)
+        self.clock += self.case_seconds + sum(self.truth(case.operation, arm) for arm in arms)
         pairs: dict[Configuration, list[Pair]] = {arm: [] for arm in arms[1:]}
         plain: list[float] = []
         sampled = 0.0

@@ -268,17 +268,22 @@ class _TaskRun:
     def _warm_up(self, until: float | None) -> int:
         """Measure how long a call takes, and choose how many calls make a sample.
 
-        Once the time is over, what the first calls took has to do.
+        Once the time is over, what the first calls took has to do. Where an earlier process has told how long, a first
+        call as long as a sample was warm-up enough.
         """
         reference, *others = self._sides
         calls, spent, sample = 0, 0.0, 0.0
         earlier = reference.arm.call_seconds
-        loops = 1 if earlier is None else sampling.loops(earlier, earlier)
+        loops, least_calls = 1, WARM_UP_CALLS
+        if earlier is not None:
+            spent = sample = reference.seconds
+            reference.seconds, least_calls = earlier, 0
+            loops = sampling.loops(earlier, earlier)
         enough = WARM_UP_SECONDS if earlier is None and not self._place else LATER_WARM_UP_SECONDS
         with self._costs.of("warm-up"):
             with self._turn(reference.arm, self._patience(reference.seconds * WARM_UP_CALLS)):
                 while reference.seconds < LONG_CALL_SECONDS and not (
-                    calls >= WARM_UP_CALLS and spent >= enough and sample >= sampling.SAMPLE_SECONDS
+                    calls >= least_calls and spent >= enough and sample >= sampling.SAMPLE_SECONDS
                 ):
                     if _over(until) and sample >= sampling.SAMPLE_SECONDS:
                         break

@@ -4,7 +4,7 @@ import random
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import ceil, log2
+from math import ceil
 
 SAMPLE_SECONDS = 0.01
 """A sample lasts at least this long (asv's default; perf_counter resolves it to better than 0.001 %)."""
@@ -86,14 +86,11 @@ def order_seed(seed: int, name: object) -> str:
 def loops(reference: float, fastest: float) -> int:
     """Choose the calls per sample, equal for all arms so that their work is equal.
 
-    `reference` and `fastest` are seconds of one call by the reference and by the fastest arm. The result is a
-    power of two with which the fastest arm's sample lasts SAMPLE_SECONDS, unless the reference's would then
-    exceed LONGEST_SAMPLE_SECONDS.
+    `reference` and `fastest` are seconds of one call by the reference and by the fastest arm. With the result the
+    fastest arm's sample lasts SAMPLE_SECONDS, unless the reference's would then exceed LONGEST_SAMPLE_SECONDS.
     """
-    wanted = SAMPLE_SECONDS / max(fastest, 1e-9)
-    allowed = LONGEST_SAMPLE_SECONDS / max(reference, 1e-9)
-    power = min(ceil(log2(wanted)), int(log2(allowed)) if allowed > 1 else 0)
-    return 1 << max(0, power)
+    wanted = ceil(SAMPLE_SECONDS / max(fastest, 1e-9))
+    return max(1, min(wanted, int(LONGEST_SAMPLE_SECONDS / max(reference, 1e-9))))
 
 
 def share(now: float, end: float, tasks: int) -> float:

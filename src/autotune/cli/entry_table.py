@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import log
+from statistics import median
 from typing import Any
 
 from autotune.cli import machine_messages, profile_messages
@@ -14,6 +16,8 @@ from autotune.runtime.text_table import TextColumn, printable, wrapped
 
 WIDE = 96
 """From so many columns of the terminal a speed-up and its interval stand on one line."""
+TOLD_APART = 0.05
+"""Difference of two speed-ups, as a logarithm, from which on both are shown."""
 STYLES = {
     Status.TUNED: "green",
     Status.DEFAULT_KEPT: None,
@@ -48,6 +52,11 @@ def print_entries(entries: Sequence[Entry], sources: Sequence[str] = ()) -> None
             [*_cells(entry), *sources[number : number + 1]], *_notes(entry), style=STYLES[entry.status]
         )
     print_lines(["", count_statuses(entries)])
+    shares = [
+        entry.evidence.full_capacity_share or 0.0 for entry in entries if entry.evidence.was_short_of_capacity
+    ]
+    if shares:
+        print_lines(wrapped(profile_messages.full_capacity(median(shares)), width()))
 
 
 def gain_column() -> TextColumn:
@@ -140,9 +149,11 @@ def _cells(entry: Entry) -> list[str]:
 
 
 def _notes(entry: Entry) -> list[str]:
+    evidence = entry.evidence
+    expected = evidence.expected_speedup if evidence.was_short_of_capacity else None
     notes = [printable(entry.reason)]
-    if entry.evidence.capacity_note:
-        notes.append(entry.evidence.capacity_note)
+    if expected and evidence.speedup and abs(log(expected / evidence.speedup)) >= TOLD_APART:
+        notes[0] += f" {profile_messages.expected(expected)}"
     if entry.evidence.retained_bytes is not None:
         notes.append(profile_messages.retained(entry.evidence.retained_bytes))
     if entry.corners:

@@ -75,6 +75,16 @@ def summary(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {status}" for status, number in counts.items()) + "."
 
 
+def expected(speedup: float) -> str:
+    """The speed-up over all states of the machine, in a sentence."""
+    return f"Expected over all states of the machine: {units.speedup(speedup)}."
+
+
+def full_capacity(share: float) -> str:
+    """The time at full capacity, in a sentence."""
+    return f"The machine was at full capacity {share:.0%} of the time, for which the speed-ups hold."
+
+
 def profile_at(path: object) -> str:
     return f"Profile {path}"
 

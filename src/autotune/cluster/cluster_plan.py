@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from autotune.bench.selftest import SelfTest
-from autotune.model.entry import Entry, Status
+from autotune.model.entry import OUT_OF_TIME, Entry, Status
 from autotune.model.policy import AGREEING_HOSTS, LEAST_BUDGET_SECONDS
 from autotune.model.profile import Key, Profile
 from autotune.profiles.entry_merge import joined
-from autotune.search.decide import OUT_OF_TIME
 
 CONFIRMATION = 0.4
 """Budget of a confirmation as a share of an exploration's: both end with a proof of the same length."""

@@ -17,6 +17,9 @@ from autotune.model.constraints import (
 )
 from autotune.model.operation import Operation
 
+OUT_OF_TIME = "The time allowed ended before its turn."
+"""Begins the reason of an undecided entry that was not tested."""
+
 
 class Status(StrEnum):
     """Decision of an entry."""
@@ -57,6 +60,9 @@ class Evidence:
     """Lower and upper end of its 95 % interval."""
     expected_speedup: Positive | None = None
     """Expected speed-up over the states of the machine that were seen."""
+    speedup_limit: Positive | None = None
+    """Speed-up that the best other configuration hardly exceeds (error 10 %), where the time ended before its test and
+    the default was kept for so little."""
     full_capacity_share: Share | None = None
     """Share of the time at full capacity; None if that was not probed."""
     default_seconds: Positive | None = None
@@ -73,6 +79,8 @@ class Evidence:
     """BLAS thread counts that were measured to be no slower than the default."""
     retained_bytes: Amount | None = None
     """Memory that a process holds with a choice that sets the allocator, beyond what it holds by default."""
+    cpu_ratio: Positive | None = None
+    """CPU seconds of the choice divided by those of the default; None unless fewer of them were the objective."""
     created: str | None = None
     """When it was measured (UTC, ISO 8601); None: when the profile's provenance says."""
     resolution: NonNegative | None = None
@@ -87,13 +95,18 @@ class Evidence:
     @property
     def capacity_note(self) -> str:
         """Return a sentence on the states of the machine, where it was below full capacity for a time that counts."""
-        share, expected = self.full_capacity_share, self.expected_speedup
-        if share is None or expected is None or share > NEARLY_FULL:
+        if not self.was_short_of_capacity:
             return ""
         return (
-            f"The machine was at full capacity {share:.0%} of the time; over all of it the expected speed-up is "
-            f"{expected:.2f}x."
+            f"The machine was at full capacity {self.full_capacity_share:.0%} of the time; over all of it the expected "
+            f"speed-up is {self.expected_speedup:.2f}x."
         )
+
+    @property
+    def was_short_of_capacity(self) -> bool:
+        """Whether the machine was below full capacity for a time that counts."""
+        share = self.full_capacity_share
+        return share is not None and share <= NEARLY_FULL and self.expected_speedup is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +135,12 @@ class Entry:
         return self.status in {Status.TUNED, Status.DEFAULT_KEPT}
 
     @property
+    def is_tentative(self) -> bool:
+        """Return whether the default was kept because the time ended and little can be gained: it refutes no proof."""
+        return self.status is Status.DEFAULT_KEPT and self.evidence.speedup_limit is not None
+
+    @property
     def is_silent(self) -> bool:
         """Return whether it was measured, or planned, without a result: it says nothing about other sizes."""
-        return self.status is Status.UNDECIDED or (
-            self.status is Status.NOISY and self.evidence.default_seconds is not None
-        )
+        noisy = self.status is Status.NOISY and self.evidence.default_seconds is not None
+        return self.status is Status.UNDECIDED or noisy or self.is_tentative

@@ -1,12 +1,10 @@
 /* See calls.h. */
 #include "calls.h"
-#include "recorder.h"
+#include "definition.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <structmember.h>
-#include <unistd.h>
 
 enum { HOOKS = 64, MOST_SHAPES = 4096 };
 
@@ -37,6 +35,7 @@ static struct hook {
     _Atomic(void *) *place; /* where the address of the C function lies */
     void *original, *stub;  /* `original` does not change: the code that replaced the stub may still call it */
     int flags;              /* METH_... of a function or method */
+    bool is_binary;         /* of a ufunc: does a second operand tell calls apart? */
     bool in_force;
     unsigned generation;    /* of `decide`: an answer of an earlier one is not kept */
     PyObject *decide;
@@ -120,48 +119,33 @@ static bool last_sizes(PyObject *object, npy_intp *sizes)
     return axes > 0;
 }
 
-static bool is_measured(int type)
+/* The type code of what BLAS computes with; 0 for other types. */
+static int blas_code(int type)
 {
-    return type == NPY_DOUBLE || type == NPY_FLOAT || type == NPY_CDOUBLE || type == NPY_CFLOAT;
+    switch (type) {
+    case NPY_FLOAT:
+        return 'f';
+    case NPY_DOUBLE:
+        return 'd';
+    case NPY_CFLOAT:
+        return 'F';
+    case NPY_CDOUBLE:
+        return 'D';
+    default:
+        return 0;
+    }
 }
 
+/* Python is asked under the interpreter's own lock only. */
 static bool is_home(void) { return PyInterpreterState_GetID(PyInterpreterState_Get()) == home; }
 
-/* What a call with these operands is. Returns a new reference; NULL: nothing that was measured, or `*failed`. */
-static Calls *known(struct hook *hook, PyObject *a, PyObject *b, bool *failed)
+/* Ask Python what such calls get, and keep the answer. As known(). */
+static Calls *ask(struct hook *hook, const struct key *key, int code, bool *failed)
 {
-    struct key key = {{-1, -1, -1, -1}, 0};
-    *failed = false;
-    if (!hook->in_force || !last_sizes(a, key.sizes)) {
-        return NULL;
-    }
-    key.type = PyArray_TYPE((PyArrayObject *)a);
-    if (!is_measured(key.type)) {
-        return NULL;
-    }
-    if (b != NULL) {
-        if (!last_sizes(b, key.sizes + 2)) {
-            return NULL;
-        }
-        if (hook->kind != UFUNC && PyArray_TYPE((PyArrayObject *)b) != key.type) {
-            return NULL;
-        }
-    }
-    LOCK();
-    Calls *calls = hook->table.capacity ? find(&hook->table, &key)->calls : NULL;
-    PyObject *decide = hook->decide;
+    const npy_intp *sizes = key->sizes;
     const unsigned generation = hook->generation;
-    Py_XINCREF((PyObject *)calls);
-    Py_XINCREF(calls == NULL ? decide : NULL);
-    UNLOCK();
-    if (calls != NULL || decide == NULL || !is_home()) {
-        if (calls == NULL) {
-            Py_XDECREF(decide);
-        }
-        return calls;
-    }
-    PyObject *answer = PyObject_CallFunction(decide, "C(nn)(nn)", "fdFD"[key.type == NPY_FLOAT ? 0 : key.type == NPY_DOUBLE ? 1 : key.type == NPY_CFLOAT ? 2 : 3], key.sizes[0],
-                                             key.sizes[1], key.sizes[2], key.sizes[3]);
+    PyObject *decide = Py_NewRef(hook->decide);
+    PyObject *answer = PyObject_CallFunction(decide, "C(nn)(nn)", code, sizes[0], sizes[1], sizes[2], sizes[3]);
     Py_DECREF(decide);
     if (answer == NULL) {
         /* for want of stack or memory the call runs without a choice; what a signal handler raised goes on */
@@ -172,19 +156,39 @@ static Calls *known(struct hook *hook, PyObject *a, PyObject *b, bool *failed)
         Py_DECREF(answer);
         return NULL;
     }
-    LOCK();
     if (hook->in_force && hook->generation == generation) {
-        keep(&hook->table, &key, (Calls *)answer);
+        keep(&hook->table, key, (Calls *)answer);
     }
-    UNLOCK();
     return (Calls *)answer;
+}
+
+/* What a call with these operands is. Returns a new reference; NULL: nothing that was measured, or `*failed`. Operands
+ * of two types are converted to a third, which only NumPy knows: they are no call that was measured. */
+static Calls *known(struct hook *hook, PyObject *a, PyObject *b, bool *failed)
+{
+    struct key key = {{-1, -1, -1, -1}, 0};
+    *failed = false;
+    if (!hook->in_force || !last_sizes(a, key.sizes)) {
+        return NULL;
+    }
+    key.type = PyArray_TYPE((PyArrayObject *)a);
+    const int code = blas_code(key.type);
+    if (code == 0 || (b != NULL && (!last_sizes(b, key.sizes + 2) || PyArray_TYPE((PyArrayObject *)b) != key.type))) {
+        return NULL;
+    }
+    if (hook->table.capacity) {
+        Calls *calls = find(&hook->table, &key)->calls;
+        if (calls != NULL) {
+            return (Calls *)Py_NewRef((PyObject *)calls);
+        }
+    }
+    return hook->decide == NULL || !is_home() ? NULL : ask(hook, &key, code, failed);
 }
 
 /* --- around a call -------------------------------------------------------------------------------------------- */
 
 struct around {
-    Calls *calls; /* a reference; NULL: nothing is done */
-    bool switched;
+    bool is_met;
     struct flight flight;
 };
 
@@ -192,63 +196,33 @@ struct around {
 static bool begin(struct around *around, struct hook *hook, PyObject *a, PyObject *b)
 {
     bool failed;
-    around->calls = known(hook, a, b, &failed);
-    around->switched = false;
-    if (around->calls != NULL) {
-        LOCK();
-        around->calls->count++;
-        Switch *through = hook->through;
-        UNLOCK();
-        if (through != NULL) {
-            around->switched = true;
-            switch_begin(&around->flight, through, around->calls);
+    Calls *calls = known(hook, a, b, &failed);
+    around->is_met = false;
+    if (calls != NULL) {
+        calls->count++;
+        if (hook->through != NULL) {
+            around->is_met = true;
+            switch_begin(&around->flight, hook->through, calls);
         }
+        Py_DECREF((PyObject *)calls);
     }
     return !failed;
 }
 
 static PyObject *end(struct around *around, PyObject *result)
 {
-    if (around->calls == NULL) {
-        return result;
-    }
-    Py_DECREF((PyObject *)around->calls);
-    if (!around->switched) {
-        return result;
-    }
-    PyObject *type = NULL, *value = NULL, *trace = NULL;
-    if (result == NULL) {
-        PyErr_Fetch(&type, &value, &trace); /* of the call: it goes before any of the guard's */
-    }
-    const bool well = switch_end(&around->flight, result == NULL);
-    if (result == NULL) {
-        if (!well) {
-            PyErr_Clear();
-        }
-        PyErr_Restore(type, value, trace);
-    } else if (!well) {
-        Py_CLEAR(result);
-    }
-    return result;
-}
-
-/* Has this ufunc a second operand that tells calls apart? Not qr_reduced's tau. */
-static int operands_of(const struct hook *hook)
-{
-    const PyUFuncObject *ufunc = (PyUFuncObject *)hook->target;
-    return ufunc->nin > 1 ? 2 : 1;
+    return around->is_met ? switch_return(&around->flight, result) : result;
 }
 
 static PyObject *call_ufunc(struct hook *hook, PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
 {
     vectorcall *original = (vectorcall *)hook->original;
     const size_t count = flagged & ~((size_t)1 << (8 * sizeof(size_t) - 1)); /* PyVectorcall_NARGS */
-    const size_t operands = (size_t)operands_of(hook);
     struct around around;
-    if (count < operands) {
+    if (count < (hook->is_binary ? 2 : 1)) {
         return original(self, args, flagged, names);
     }
-    if (!begin(&around, hook, args[0], operands > 1 ? args[1] : NULL)) {
+    if (!begin(&around, hook, args[0], hook->is_binary ? args[1] : NULL)) {
         return NULL;
     }
     return end(&around, original(self, args, flagged, names));
@@ -281,7 +255,8 @@ static PyObject *call_fast(struct hook *hook, PyObject *self, PyObject *const *a
                            bool has_names)
 {
     PyObject *a, *b;
-    struct around around = {0};
+    struct around around;
+    around.is_met = false;
     if (operands(hook, self, args, count, &a, &b) && !begin(&around, hook, a, b)) {
         return NULL;
     }
@@ -292,7 +267,8 @@ static PyObject *call_fast(struct hook *hook, PyObject *self, PyObject *const *a
 static PyObject *call_tuple(struct hook *hook, PyObject *self, PyObject *args, PyObject *keywords, bool has_keywords)
 {
     PyObject *a, *b;
-    struct around around = {0};
+    struct around around;
+    around.is_met = false;
     if (tuple_operands(hook, self, args, &a, &b) && !begin(&around, hook, a, b)) {
         return NULL;
     }
@@ -370,80 +346,6 @@ static void *stub_of(enum kind kind, int flags, int number)
     }
 }
 
-/* --- where a function's address lies ---------------------------------------------------------------------------- */
-
-/* The beginning of CPython's PyCFunctionObject and PyMethodDescrObject, which the limited API hides; the same from
- * Python 3.8 to 3.14. What is read is compared with what the API tells before it is used. */
-struct builtin {
-    PyObject head;
-    PyMethodDef *definition;
-};
-
-struct descriptor {
-    PyObject head;
-    PyTypeObject *type;
-    PyObject *name, *qualified;
-    PyMethodDef *definition;
-};
-
-/* Could a value be written here? The kernel writes what is there already, and tells instead of ending the process. */
-bool calls_is_writable(void *place)
-{
-    int ends[2];
-    if (pipe(ends) != 0) {
-        return false;
-    }
-    const bool written = write(ends[1], place, sizeof(void *)) == sizeof(void *) &&
-                         read(ends[0], place, sizeof(void *)) == sizeof(void *);
-    close(ends[0]);
-    close(ends[1]);
-    return written;
-}
-
-/* Functions of Cython begin as CPython's do, and call what their definition says at the time. */
-static PyMethodDef *cython_definition(PyObject *target)
-{
-    PyObject *type = PyType_GetName(Py_TYPE(target)), *name = NULL;
-    PyMethodDef *definition = NULL;
-    if (type != NULL && PyUnicode_CompareWithASCIIString(type, "cython_function_or_method") == 0) {
-        name = PyObject_GetAttrString(target, "__name__");
-        definition = ((struct builtin *)target)->definition;
-        if (name == NULL || !PyUnicode_Check(name) ||
-            PyUnicode_CompareWithASCIIString(name, definition->ml_name) != 0) {
-            definition = NULL;
-        }
-    }
-    PyErr_Clear();
-    Py_XDECREF(type);
-    Py_XDECREF(name);
-    return definition;
-}
-
-PyMethodDef *calls_definition(PyObject *target)
-{
-    PyMethodDef *definition = NULL;
-    if (PyCFunction_CheckExact(target)) {
-        definition = ((struct builtin *)target)->definition;
-        if (definition->ml_meth != PyCFunction_GetFunction(target) ||
-            definition->ml_flags != PyCFunction_GetFlags(target)) {
-            return NULL;
-        }
-    } else if (Py_TYPE(target) == &PyMethodDescr_Type) {
-        const struct descriptor *descriptor = (struct descriptor *)target;
-        if ((descriptor->type != &PyArray_Type && descriptor->type != &PyUFunc_Type) ||
-            !PyUnicode_Check(descriptor->name)) {
-            return NULL;
-        }
-        definition = descriptor->definition;
-        if (PyUnicode_CompareWithASCIIString(descriptor->name, definition->ml_name) != 0) {
-            return NULL;
-        }
-    } else {
-        definition = cython_definition(target);
-    }
-    return definition != NULL && calls_is_writable(&definition->ml_meth) ? definition : NULL;
-}
-
 /* --- what Python calls ------------------------------------------------------------------------------------------ */
 
 /* Find where the address of the target's C function lies. Returns false with an exception set. */
@@ -451,10 +353,11 @@ static bool look_at(struct hook *hook)
 {
     if (PyObject_TypeCheck(hook->target, &PyUFunc_Type)) {
         hook->kind = UFUNC;
+        hook->is_binary = ((PyUFuncObject *)hook->target)->nin > 1;
         hook->place = (_Atomic(void *) *)&((PyUFuncObject *)hook->target)->vectorcall;
         return true;
     }
-    PyMethodDef *definition = calls_definition(hook->target);
+    PyMethodDef *definition = definition_of(hook->target);
     if (definition == NULL) {
         PyErr_Format(PyExc_TypeError, "%R is not built as it is known to be, or its C function cannot be exchanged.",
                      hook->target);
@@ -495,7 +398,6 @@ int calls_meet(PyObject *target, PyObject *decide, PyObject *through)
     }
     Py_INCREF(decide);
     Py_XINCREF(through);
-    LOCK();
     struct table before = hook->table;
     PyObject *decided = hook->decide, *switched = (PyObject *)hook->through;
     hook->table = (struct table){0};
@@ -503,7 +405,6 @@ int calls_meet(PyObject *target, PyObject *decide, PyObject *through)
     hook->through = (Switch *)through;
     hook->generation++;
     hook->in_force = true;
-    UNLOCK();
     /* a function that another extension put in the stub's place stays: it may call the stub */
     void *expected = hook->original;
     atomic_compare_exchange_strong(hook->place, &expected, hook->stub);
@@ -518,7 +419,6 @@ bool calls_release(int number)
     struct hook *hook = &hooks[number];
     void *expected = hook->stub;
     const bool restored = atomic_compare_exchange_strong(hook->place, &expected, hook->original);
-    LOCK();
     struct table before = hook->table;
     PyObject *decided = hook->decide, *switched = (PyObject *)hook->through;
     hook->table = (struct table){0};
@@ -526,128 +426,10 @@ bool calls_release(int number)
     hook->through = NULL;
     hook->generation++;
     hook->in_force = false;
-    UNLOCK();
     clear(&before);
     Py_XDECREF(decided);
     Py_XDECREF(switched);
     return restored;
-}
-
-/* --- functions of other libraries: an object that stands for one and calls it within a switch ---------------------- */
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *function;
-    Calls *calls;
-    Switch *through; /* NULL: calls are counted */
-} Met;
-
-static PyObject *met_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
-{
-    static char *names[] = {"function", "calls", "through", NULL};
-    PyObject *function, *calls, *through;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOO", names, &function, &calls, &through)) {
-        return NULL;
-    }
-    if (!is_calls(calls) || (through != Py_None && !is_switch(through))) {
-        PyErr_SetString(PyExc_TypeError, "Met takes a function, Calls, and a Switch or None.");
-        return NULL;
-    }
-    Met *self = (Met *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
-    if (self != NULL) {
-        Py_INCREF(function), Py_INCREF(calls);
-        self->function = function;
-        self->calls = (Calls *)calls;
-        if (through != Py_None) {
-            Py_INCREF(through);
-            self->through = (Switch *)through;
-        }
-    }
-    return (PyObject *)self;
-}
-
-static int met_traverse(PyObject *object, visitproc visit, void *arg)
-{
-    Met *self = (Met *)object;
-    Py_VISIT(Py_TYPE(object));
-    Py_VISIT(self->function);
-    return 0;
-}
-
-static int met_clear(PyObject *object)
-{
-    Py_CLEAR(((Met *)object)->function);
-    return 0;
-}
-
-static void met_dealloc(PyObject *object)
-{
-    Met *self = (Met *)object;
-    PyTypeObject *type = Py_TYPE(object);
-    PyObject_GC_UnTrack(object);
-    Py_XDECREF(self->function);
-    Py_XDECREF((PyObject *)self->calls);
-    Py_XDECREF((PyObject *)self->through);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
-    Py_DECREF((PyObject *)type);
-}
-
-static PyObject *met_call(PyObject *object, PyObject *args, PyObject *keywords)
-{
-    Met *self = (Met *)object;
-    struct around around = {.calls = self->calls};
-    PyObject *function = self->function;
-    Py_INCREF((PyObject *)around.calls);
-    Py_INCREF(function);
-    self->calls->count++;
-    struct record record = {0};
-    if (self->calls->row != NULL && recorder_is_on()) {
-        record_begin(&record, self->calls->row, 1);
-    }
-    if (self->through != NULL) {
-        around.switched = true;
-        switch_begin(&around.flight, self->through, self->calls);
-    }
-    PyObject *result = end(&around, PyObject_Call(function, args, keywords));
-    record_end(&record);
-    Py_DECREF(function);
-    return result;
-}
-
-/* What SciPy reads from a routine: `typecode`, `dtype`, `prefix`, `module_name`, ... */
-static PyObject *met_attribute(PyObject *object, PyObject *name)
-{
-    PyObject *value = PyObject_GetAttr(((Met *)object)->function, name);
-    return value;
-}
-
-static PyType_Slot met_slots[] = {
-    {Py_tp_doc, "A function that stands for another and calls it with the BLAS threads of its Calls."},
-    {Py_tp_new, met_new},
-    {Py_tp_dealloc, met_dealloc},
-    {Py_tp_traverse, met_traverse},
-    {Py_tp_clear, met_clear},
-    {Py_tp_call, met_call},
-    {Py_tp_getattro, met_attribute},
-    {0, NULL},
-};
-
-static PyType_Spec met_spec = {
-    .name = "autotune.native._core.Met",
-    .basicsize = sizeof(Met),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .slots = met_slots,
-};
-
-int calls_types(PyObject *module)
-{
-    PyObject *type = PyType_FromSpec(&met_spec);
-    if (type == NULL) {
-        return -1;
-    }
-    const int status = PyModule_AddObjectRef(module, "Met", type);
-    Py_DECREF(type);
-    return status;
 }
 
 int calls_used(void) { return used; }

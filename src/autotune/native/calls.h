@@ -21,13 +21,4 @@ bool calls_release(int number);
 /* How many hooks have been used. */
 int calls_used(void);
 
-/* The definition of a built-in function, a method of arrays or ufuncs, or a function of Cython, whose C function can be
- * exchanged; else NULL. */
-PyMethodDef *calls_definition(PyObject *target);
-
-/* Is this the address of memory that can be written? It need not be an address at all. */
-bool calls_is_writable(void *place);
-
-int calls_types(PyObject *module);
-
 #endif

@@ -46,8 +46,8 @@ struct loop_counts {
     unsigned long long alone; /* long enough, but computed by the caller alone */
 };
 
-/* Exchange the loop of this ufunc for these types. Returns the number of its slot; -1: the ufunc has no such loop, -2: no
- * slot is left. The caller holds the GIL, as for every function below. */
+/* Exchange the loop of this ufunc for these types. Returns the number of its slot; -1: the ufunc has no such loop, or
+ * another extension's, -2: no slot is left. The caller holds the GIL, as for every function below. */
 int loops_meet(PyUFuncObject *ufunc, const int *types, int class_number, int reduce_class,
                enum reduction reduction);
 
@@ -57,6 +57,9 @@ bool loops_release(int slot);
 
 /* What calls of a class get. Ranges ascend; none: NumPy's own loop at once. Any values give right results. */
 void loops_plan(int class_number, enum layout layout, const struct loop_range *ranges, int count);
+
+/* From how many elements on loops of a class that no plan covers are learned about (`learning.h`); the initial value: never. */
+void loops_learn(int class_number, npy_intp elements);
 
 /* From how many elements on loops of a class gain even while BLAS threads spin; the initial value: never. */
 void loops_after_blas(int class_number, npy_intp elements);

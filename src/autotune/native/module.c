@@ -1,7 +1,9 @@
 /* What Python sees of the core: autotune.native._core. Its callers are autotune.native and autotune.intercept. */
 #define AUTOTUNE_IMPORTS_NUMPY
 #include "calls.h"
+#include "learning.h"
 #include "loops.h"
+#include "met.h"
 #include "pool.h"
 #include "recorder.h"
 #include "switch.h"
@@ -27,15 +29,19 @@ static PyObject *configure(PyObject *module, PyObject *args, PyObject *keywords)
 
 static PyObject *place(PyObject *module, PyObject *cpus)
 {
-    int numbers[4096], count = 0;
+    int numbers[POOL_CPUS], count = 0;
     (void)module;
     PyObject *iterator = PyObject_GetIter(cpus), *item;
     if (iterator == NULL) {
         return NULL;
     }
-    while (count < 4096 && (item = PyIter_Next(iterator)) != NULL) {
-        numbers[count++] = (int)PyLong_AsLong(item);
+    while (count < POOL_CPUS && (item = PyIter_Next(iterator)) != NULL) {
+        const long number = PyLong_AsLong(item);
         Py_DECREF(item);
+        if (PyErr_Occurred()) {
+            break;
+        }
+        numbers[count++] = number < 0 || number >= POOL_CPUS ? -1 : (int)number;
     }
     Py_DECREF(iterator);
     if (PyErr_Occurred()) {
@@ -172,6 +178,33 @@ static PyObject *after_blas(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *learn_from(PyObject *module, PyObject *args)
+{
+    int class_number;
+    Py_ssize_t elements;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "in", &class_number, &elements)) {
+        return NULL;
+    }
+    if (class_number < 0 || class_number >= LOOP_CLASSES || elements < 1) {
+        PyErr_SetString(PyExc_ValueError, "No class has this number; sizes begin at one.");
+        return NULL;
+    }
+    loops_learn(class_number, elements);
+    Py_RETURN_NONE;
+}
+
+static PyObject *learn_loops(PyObject *module, PyObject *decide)
+{
+    (void)module;
+    if (decide != Py_None && !PyCallable_Check(decide)) {
+        PyErr_SetString(PyExc_TypeError, "Lessons are decided by a function, or there are none.");
+        return NULL;
+    }
+    learning_decide(decide == Py_None ? NULL : decide);
+    Py_RETURN_NONE;
+}
+
 static PyObject *reductions(PyObject *module, PyObject *value)
 {
     const int truth = PyObject_IsTrue(value);
@@ -210,6 +243,13 @@ static PyObject *release_call(PyObject *module, PyObject *number)
     return PyBool_FromLong(calls_release((int)hook));
 }
 
+/* At least none, and at most a century, which NaN is taken for: int64_t holds all of it. */
+static int64_t nanoseconds(double seconds)
+{
+    const double century = 3e9;
+    return seconds <= 0 ? 0 : (int64_t)((seconds < century ? seconds : century) * 1e9);
+}
+
 static PyObject *watch_calls(PyObject *module, PyObject *args)
 {
     PyObject *callback;
@@ -218,7 +258,7 @@ static PyObject *watch_calls(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O|dd", &callback, &seconds, &learning)) {
         return NULL;
     }
-    switch_guard(callback == Py_None ? NULL : callback, (int64_t)(seconds * 1e9), (int64_t)(learning * 1e9));
+    switch_guard(callback == Py_None ? NULL : callback, nanoseconds(seconds), nanoseconds(learning));
     Py_RETURN_NONE;
 }
 
@@ -240,7 +280,7 @@ static PyObject *blas_spins(PyObject *module, PyObject *value)
     if (PyErr_Occurred()) {
         return NULL;
     }
-    switch_spin((int64_t)(seconds * 1e9));
+    switch_spin(nanoseconds(seconds));
     if (seconds <= 0) {
         loops_wait_until(0);
         loops_blas_threads(0);
@@ -326,6 +366,11 @@ static PyMethodDef functions[] = {
      "plan(class, layout, [(elements, chunk, workers, placement), ...])\n--\n\nSet what loops of a class get."},
     {"after_blas", after_blas, METH_VARARGS,
      "after_blas(class, elements)\n--\n\nSet from how many elements on loops are cut while BLAS threads spin."},
+    {"learn_from", learn_from, METH_VARARGS,
+     "learn_from(class, elements)\n--\n\nSet from how many elements on loops that no plan covers are learned about."},
+    {"learn_loops", learn_loops, METH_O,
+     "learn_loops(decide)\n--\n\n"
+     "Learn about loops: decide(slot, reduces, layout, elements) returns the Calls of each lesson. None: forget them."},
     {"reductions", reductions, METH_O, "Allow sums of floating-point numbers to be cut, or not."},
     {"meet_call", meet_call, METH_VARARGS,
      "meet_call(target, decide, switch)\n--\n\nMeet calls of a ufunc, built-in function or method. Return a number."},
@@ -359,7 +404,8 @@ static int start(PyObject *module)
     static bool started;
     if (!started) {
         loops_start();
-        if (switch_types(module) < 0 || calls_types(module) < 0) {
+        learning_start();
+        if (switch_types(module) < 0 || met_types(module) < 0) {
             return -1;
         }
         started = true;

@@ -3,7 +3,14 @@
  * Life of a job. The owner takes `busy`, writes `job`, and opens the gate. A worker enters through the gate, pulls
  * slices from `next` until there are none, and leaves. The owner pulls slices as well; when none is left
  * it closes the gate and waits for those that entered. A worker that comes late finds the gate closed: a
- * busy machine, or a worker that never started, holds up no call. */
+ * busy machine, or a worker that never started, holds up no call.
+ *
+ * Memory order. `job` is plain data: the owner writes it before it stores the gate, and workers read it after their
+ * compare-and-swap of the gate (release, acquire). What slices wrote passes the other way: before a worker's decrement
+ * of the gate, and after the owner has seen no worker inside. Slices of one job pass nothing to each other. A thread that
+ * sleeps is woken by a pair of words (gate and `sleepers`, gate and `owner_sleeps`) of which each side writes its own and then
+ * reads the other's. These accesses are sequentially consistent: with weaker ones both could read the old value, one
+ * would sleep, and the other would not wake it. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* pthread_setaffinity_np, pthread_setname_np */
 #endif
@@ -261,8 +268,14 @@ static void grow(int wanted)
     }
     sigset_t all, before;
     pthread_attr_t attributes;
+    /* Workers inherit the mask: signals go to the program's threads, but for those that a worker's own instructions cause.
+     * These end the process where they are blocked, without a word of faulthandler's. */
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* workers inherit it: signals go to the program's threads */
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        sigdelset(&all, own[i]);
+    }
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     if (pthread_attr_init(&attributes) == 0) {
         pthread_attr_setstacksize(&attributes, STACK_BYTES);
         int started = atomic_load(&pool.started), refusal = 0;
@@ -484,7 +497,7 @@ int pool_place(const int *cpus, int count)
 #ifdef __linux__
     int largest = 0;
     for (int i = 0; i < count; i++) {
-        if (cpus[i] < 0) {
+        if (cpus[i] < 0 || cpus[i] >= POOL_CPUS) {
             return -1;
         }
         largest = cpus[i] > largest ? cpus[i] : largest;

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { POOL_LARGEST = 1024, POOL_PLACEMENTS = 64 };
+enum { POOL_LARGEST = 1024, POOL_PLACEMENTS = 64, POOL_CPUS = 4096 };
 
 /* Work on items [first, last). Called by several threads at once, with the caller's floating-point modes. */
 typedef void pool_work(void *context, intptr_t first, intptr_t last);
@@ -35,7 +35,7 @@ void pool_limit(int threads);
 /* How long an idle thread spins before it sleeps. */
 void pool_spin(int64_t nanoseconds);
 
-/* A number for this set of CPUs; -1 if there is no room for more sets, or no way to move a thread. */
+/* A number for this set of CPUs, each below POOL_CPUS; -1 if there is no room for more sets, or no way to move a thread. */
 int pool_place(const int *cpus, int count);
 
 /* End and join all threads. With `for_good`, later jobs are done by their callers. */

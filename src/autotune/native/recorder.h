@@ -2,8 +2,7 @@
  * memory. What was counted is in the file at once: os._exit(), SIGKILL and a crash lose nothing.
  *
  * Calls are met as `calls.c` meets them: at the `vectorcall` member of a ufunc, and at the C function of a built-in
- * function's PyMethodDef. Nothing of a call changes. Rows are created under the GIL (in a free-threaded Python, under
- * `guard_lock`); counters are atomic.
+ * function's PyMethodDef. Nothing of a call changes. Rows are created under the GIL; counters are atomic.
  *
  * The seconds of a call are its own: those of recorded calls that it makes are theirs. */
 #ifndef AUTOTUNE_RECORDER_H

@@ -7,10 +7,6 @@
 #include <stddef.h>
 #include <structmember.h>
 
-#ifdef Py_GIL_DISABLED
-pthread_mutex_t guard_lock = PTHREAD_MUTEX_INITIALIZER;
-#endif
-
 static struct flight *first; /* calls in flight, the latest first */
 static int in_flight;
 static Switch *switches; /* of all libraries, each held by one reference */
@@ -132,17 +128,8 @@ static void forget_other_threads(void)
     }
 }
 
-static void after_fork_in_child(void)
-{
-#ifdef Py_GIL_DISABLED
-    pthread_mutex_init(&guard_lock, NULL);
-#endif
-    forget_other_threads();
-}
-
 void switch_begin(struct flight *flight, Switch *through, Calls *calls)
 {
-    LOCK();
     const bool chosen = calls->threads != 0;
     *flight = (struct flight){
         .next = first,
@@ -184,16 +171,30 @@ void switch_begin(struct flight *flight, Switch *through, Calls *calls)
     if (spin_ns > 0) {
         loops_blas_threads(in_flight > 1 ? through->usable : flight->wanted);
     }
-    UNLOCK();
     if (flight->timed) {
         flight->start = pool_clock();
     }
 }
 
+bool switch_tell(Calls *calls, int64_t spent, bool control, int trial, bool disturbed)
+{
+    PyObject *callback = guard;
+    if (callback == NULL) {
+        return true;
+    }
+    Py_INCREF(callback);
+    const double seconds = (disturbed ? -1e-9 : 1e-9) * (double)(spent > 0 ? spent : 1);
+    PyObject *answer =
+        PyObject_CallFunction(callback, "Odii", (PyObject *)calls, seconds, (int)control, trial);
+    const bool well = answer != NULL || cleared_exhaustion();
+    Py_XDECREF(answer);
+    Py_DECREF(callback);
+    return well;
+}
+
 bool switch_end(struct flight *flight, bool raised)
 {
     const int64_t now = flight->timed || (spin_ns > 0 && flight->wanted > 1) ? pool_clock() : 0;
-    LOCK();
     Switch *through = flight->through;
     Calls *calls = flight->calls;
     forget_flight(flight);
@@ -210,35 +211,37 @@ bool switch_end(struct flight *flight, bool raised)
         }
     }
     const int64_t spent = now - flight->start;
-    PyObject *callback = NULL;
+    bool is_told = false;
     if (flight->timed) {
         calls->nanoseconds += spent;
         const bool is_ordered = flight->control || flight->trial;
         const bool is_long =
             calls->learns ? spent >= learn_ns : calls->threads && spent >= long_ns;
-        if (guard != NULL && (is_ordered || is_long)) {
-            if (calls->pause > 0 && !is_ordered) {
-                calls->pause--;
-            } else {
-                callback = guard;
-                Py_INCREF(callback);
-            }
-        }
+        is_told = is_ordered || (is_long && calls->pause == 0);
+        calls->pause -= is_long && !is_ordered && calls->pause > 0;
     }
-    UNLOCK();
-    bool well = true;
-    if (callback != NULL) {
-        const bool is_disturbed = raised || (calls->learns && !flight->alone);
-        const double seconds = (is_disturbed ? -1e-9 : 1e-9) * (double)(spent > 0 ? spent : 1);
-        PyObject *answer = PyObject_CallFunction(callback, "Odii", (PyObject *)calls, seconds,
-                                                 (int)flight->control, flight->trial);
-        well = answer != NULL || cleared_exhaustion();
-        Py_XDECREF(answer);
-        Py_DECREF(callback);
-    }
+    const bool well = !is_told || switch_tell(calls, spent, flight->control, flight->trial,
+                                              raised || (calls->learns && !flight->alone));
     Py_DECREF((PyObject *)calls);
     Py_DECREF((PyObject *)through);
     return well;
+}
+
+PyObject *switch_return(struct flight *flight, PyObject *result)
+{
+    PyObject *type, *value, *trace;
+    if (result != NULL) {
+        if (!switch_end(flight, false)) {
+            Py_CLEAR(result);
+        }
+        return result;
+    }
+    PyErr_Fetch(&type, &value, &trace);
+    if (!switch_end(flight, true)) {
+        PyErr_Clear();
+    }
+    PyErr_Restore(type, value, trace);
+    return NULL;
 }
 
 /* --- Calls, as Python sees them -------------------------------------------------------------------------------- */
@@ -265,6 +268,8 @@ static int calls_init(PyObject *object, PyObject *args, PyObject *keywords)
     self->operation = operation, self->dtype = dtype, self->sizes = sizes;
     self->threads = (int)count;
     self->covered = (char)covered;
+    self->slices = 1;
+    self->elements = 1;
     for (int i = 0; i < 3; i++) {
         Py_XDECREF(before[i]);
     }
@@ -311,6 +316,9 @@ static PyMemberDef calls_members[] = {
     {"control", T_BOOL, offsetof(Calls, control), 0, "Shall the next one run with the default?"},
     {"learns", T_BOOL, offsetof(Calls, learns), 0, "Are they told to the guard without a count of their own?"},
     {"trial", T_INT, offsetof(Calls, trial), 0, "Threads of the next one alone; 0: as the others."},
+    {"slices", T_INT, offsetof(Calls, slices), 0, "Of a loop: slices for each of the threads."},
+    {"trial_slices", T_INT, offsetof(Calls, trial_slices), 0, "The same of the next one alone."},
+    {"elements", T_LONGLONG, offsetof(Calls, elements), 0, "Of the loop that is told; 1 for linear algebra."},
     {"pause", T_UINT, offsetof(Calls, pause), 0, "So many long ones are not told to the guard."},
     {"count", T_ULONGLONG, offsetof(Calls, count), 0, "So far."},
     {"nanoseconds", T_LONGLONG, offsetof(Calls, nanoseconds), 0, "Of the calls that were timed."},
@@ -318,7 +326,8 @@ static PyMemberDef calls_members[] = {
 };
 
 static PyGetSetDef calls_getset[] = {
-    {"threads", calls_threads, calls_set_threads, "BLAS threads; None: as many as at rest.", NULL},
+    {"threads", calls_threads, calls_set_threads,
+     "BLAS threads, or workers of a loop; None: as at rest.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -361,11 +370,9 @@ static PyObject *switch_new(PyTypeObject *type, PyObject *args, PyObject *keywor
         self->per_thread = (char)per_thread;
         self->returns_previous = (char)returns_previous;
         self->aside = 1;
-        LOCK();
         self->next = switches;
         switches = self;
         Py_INCREF((PyObject *)self);
-        UNLOCK();
     }
     return (PyObject *)self;
 }
@@ -392,14 +399,12 @@ static PyObject *switch_step_aside(PyObject *object, PyObject *unused)
 {
     (void)unused;
     Switch *self = (Switch *)object;
-    LOCK();
     if (self->per_thread) {
         undo_here(self);
     } else {
         bring(self, self->rest);
     }
     self->aside = 1;
-    UNLOCK();
     Py_RETURN_NONE;
 }
 
@@ -407,14 +412,12 @@ static PyObject *switch_come_back(PyObject *object, PyObject *unused)
 {
     (void)unused;
     Switch *self = (Switch *)object;
-    LOCK();
     self->aside = 0;
     if (self->rest == 0) {
         const int now = self->get(); /* BLIS says -1 if its count was never set */
         self->rest = self->set = now > 1 ? now : 1;
         self->ours[0] = self->ours[1] = now;
     }
-    UNLOCK();
     Py_RETURN_NONE;
 }
 
@@ -422,7 +425,6 @@ static PyObject *switch_stop(PyObject *object, PyObject *unused)
 {
     PyObject *done = switch_step_aside(object, unused);
     Switch *self = (Switch *)object;
-    LOCK();
     for (struct flight *one = first, *next; one != NULL; one = next) {
         next = one->next;
         if (one->through == self && one->is_python) {
@@ -439,7 +441,6 @@ static PyObject *switch_stop(PyObject *object, PyObject *unused)
             break;
         }
     }
-    UNLOCK();
     return done;
 }
 
@@ -476,13 +477,11 @@ static PyObject *switch_python_end(PyObject *object, PyObject *unused)
 {
     (void)unused;
     const uintptr_t here = (uintptr_t)pthread_self();
-    LOCK();
     struct flight *flight = first;
     while (flight != NULL &&
            !(flight->is_python && flight->thread == here && flight->through == (Switch *)object)) {
         flight = flight->next;
     }
-    UNLOCK();
     if (flight == NULL) {
         Py_RETURN_NONE; /* forgotten by a forked child */
     }
@@ -541,7 +540,7 @@ bool is_switch(PyObject *object) { return Py_TYPE(object) == switch_type; }
 
 int switch_types(PyObject *module)
 {
-    pthread_atfork(NULL, NULL, after_fork_in_child);
+    pthread_atfork(NULL, NULL, forget_other_threads);
     calls_type = (PyTypeObject *)PyType_FromSpec(&calls_spec);
     switch_type = (PyTypeObject *)PyType_FromSpec(&switch_spec);
     if (calls_type == NULL || switch_type == NULL) {

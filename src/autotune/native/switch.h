@@ -10,7 +10,7 @@
  * The count is read before each change. If it is not the one that was set here last, other code set it, and it
  * is left alone until they put that one back. Scopes go before: while one is active (`aside`) nothing is switched.
  *
- * Everything here runs under the GIL; in a free-threaded Python, under `guard_lock`. */
+ * Everything here runs under the GIL. */
 #ifndef AUTOTUNE_SWITCH_H
 #define AUTOTUNE_SWITCH_H
 
@@ -23,11 +23,13 @@ typedef struct {
     PyObject_HEAD
     PyObject *operation, *dtype, *sizes;
     PyObject *watched;        /* what the live guard knows about them; NULL: nothing */
-    int threads;              /* BLAS threads; 0: as many as at rest */
+    int threads;              /* BLAS threads, 0: as many as at rest; of a loop: workers, 0: NumPy's own loop */
     char covered;             /* does an entry of a profile speak for them? */
     char control;             /* does the guard want the next one to run with the default? */
     char learns;              /* are they timed, and told to the guard, although they have no count of their own? */
     int trial;                /* threads of the next one alone, while they learn; 0: as the others */
+    int slices, trial_slices; /* of a loop: slices for each of the threads */
+    long long elements;       /* of the loop that is told; 1 for linear algebra */
     unsigned int pause;       /* so many long calls are not told to the guard */
     unsigned long long count;
     long long nanoseconds;    /* of those that were timed */
@@ -72,6 +74,10 @@ void switch_begin(struct flight *flight, Switch *through, Calls *calls);
  * Returns false, with an exception set, if the live guard or a signal handler in it raised one. */
 bool switch_end(struct flight *flight, bool raised);
 
+/* End a call that returned this result; NULL: that it raised an exception. Returns the result, or NULL with an exception set:
+ * the call's own goes before any of the live guard's. */
+PyObject *switch_return(struct flight *flight, PyObject *result);
+
 /* Make the types known to a module. */
 int switch_types(PyObject *module);
 bool is_calls(PyObject *object);
@@ -83,6 +89,10 @@ bool is_switch(PyObject *object);
  * NULL: none. */
 void switch_guard(PyObject *callback, int64_t long_nanoseconds, int64_t learn_nanoseconds);
 
+/* Let the callback look at a call that has ended, which took so many nanoseconds. `disturbed`: another call was in flight, or
+ * it raised. Returns false, with an exception set, if the callback or a signal handler in it raised one. */
+bool switch_tell(Calls *calls, int64_t spent, bool control, int trial, bool disturbed);
+
 /* Time every call? */
 void switch_time(bool on);
 
@@ -91,15 +101,5 @@ void switch_spin(int64_t nanoseconds);
 
 /* Was an exception set for want of stack or memory? It is cleared then: the call goes on without a choice. */
 bool cleared_exhaustion(void);
-
-#ifdef Py_GIL_DISABLED
-#include <pthread.h>
-extern pthread_mutex_t guard_lock;
-#define LOCK() pthread_mutex_lock(&guard_lock)
-#define UNLOCK() pthread_mutex_unlock(&guard_lock)
-#else
-#define LOCK() ((void)0)
-#define UNLOCK() ((void)0)
-#endif
 
 #endif

@@ -49,7 +49,8 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
 
     What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with
     sizes that the user named, only the entries of these sizes. What stayed undecided (too noisy to tell, no time left
-    for the proof) or was not reached replaces nothing that was decided. An old entry
+    for the proof) or was not reached replaces nothing that was decided, nor does a default that was kept because the
+    time ended and little can be gained. An old entry
     that stays says itself when it was measured. Of a profile with another key, or of another computer, nothing is
     kept: what one host proved is not another's, and would count twice in a store.
     """
@@ -61,14 +62,15 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
         return operation if sizes_named else (operation.name, operation.dtype)
 
     decided = {entry.operation for entry in old.entries if entry.is_decided}
-    unmoved = {entry.operation for entry in new.entries if not entry.is_decided} & decided
+    firm = {entry.operation for entry in new.entries if entry.is_decided and not entry.is_tentative}
+    unmoved = {entry.operation for entry in new.entries if entry.operation not in firm} & decided
     measured = [
         entry
         for entry in new.entries
         if entry.evidence.default_seconds is not None and entry.operation not in unmoved
     ]
     fresh = {entry.operation for entry in measured}
-    replaced = {scope(entry.operation) for entry in measured if entry.is_decided}
+    replaced = {scope(entry.operation) for entry in measured if entry.operation in firm}
     kept = [
         _dated(entry, old.provenance)
         for entry in old.entries

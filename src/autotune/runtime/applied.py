@@ -277,14 +277,18 @@ def _start_interception(setting: Setting, resolution: "Resolution") -> None:
         state.demand = state.process_demand = state.process_demand or Demand()
     state.overrides = {}
     state.per_call = PerCall(resolution, initial=setting.initial_threads, override=state.override)
-    state.per_call.start(
-        switch=setting.per_call and not setting.reproducible,
-        loops=setting.per_call,
-        guard=setting.guard,
-        learn=setting.learn and not setting.reproducible,
-        record=setting.record,
-        reductions=setting.reductions and not setting.reproducible,
-    )
+    try:
+        state.per_call.start(
+            switch=setting.per_call and not setting.reproducible,
+            loops=setting.per_call,
+            guard=setting.guard,
+            learn=setting.learn and not setting.reproducible,
+            record=setting.record,
+            reductions=setting.reductions and not setting.reproducible,
+        )
+    except BaseException:
+        stop_interception()
+        raise
     if setting.reproducible:
         state.per_call.why += " Calls are not switched: one count for everything was asked for."
         if setting.learn:

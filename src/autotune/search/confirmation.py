@@ -57,18 +57,35 @@ WORTH = 3.0 * MARGIN
 LEAST_BEFORE_DROPPING = 2
 DROP_ERRORS = 2.0
 """Standard errors by which a candidate may be better than it seems when it is dropped."""
+SMALL_GAIN = log1p(0.1)
+"""When the time is over, a candidate whose gain is surely smaller leaves the default in place: there was no time to
+find what little it may gain."""
+SMALL_GAIN_ERRORS = 1.28
+"""Standard errors by which it may be better than it seems then: of candidates that gain 10 % one in ten is lost so."""
 USUAL_SCATTER = 0.015
 """Standard deviation between processes that is assumed until there are enough of them to tell, in log-ratio."""
 USUAL_WEIGHT = 2
 """Processes that this assumption counts for."""
 MOST_PROCESSES = 64
 """After which a candidate that is still undecided is dropped: its gain is near the margin."""
+OBJECTED_PROCESSES = 12
+"""From which on the objection to a proved candidate stands when the time is over: its means or tails are slower."""
 ASSUMED_PROCESSES = 2.0
 """Processes that the usual number counts for when it is foretold how many a candidate still takes."""
+YOUNG_PROCESSES = 4.0
+"""Expected of a candidate that was seen in one process only and does not seem much faster: most fall at the next."""
+DECISION = 0.03
+"""Gain, in log-ratio, that a decision is worth in itself when time is shared out."""
 PATIENCE = 4
 """Times as many processes, after which waiting for undisturbed pairs at full capacity ends."""
 CALLS_WITHOUT_ANSWER = 3
 """Processes in a row that did not reach a candidate, after which it is given up."""
+
+
+LITTLE_GAIN = (
+    "Not proved faster in the time allowed; it gains little, if anything: the speed-up is below {:.2f} "
+    "(error 10 %)."
+)
 
 
 class Verdict(StrEnum):
@@ -98,6 +115,11 @@ class Findings:
     """The same, one for each pair."""
     pairs: tuple[Pair, ...]
     """Those that the values of the test rest on."""
+    explored_full: tuple[float, ...] = ()
+    explored_everything: tuple[float, ...] = ()
+    """The first and the third of exploration's processes."""
+    at_best: tuple[float, ...] = ()
+    """Of all processes, exploration's too: what they may be at full capacity."""
     full_share: float | None
     """Part of the time that this machine was at full capacity; None if it was never probed."""
     fewer_cpus: bool
@@ -163,7 +185,12 @@ class Candidate:
     """Log-ratio that exploration saw."""
     proved: float = 0.0
     """Log-ratio of another choice that was accepted: only what goes beyond it is gained."""
+    thrift: float = 0.0
+    """Log-ratio by which it saves CPU seconds, where these are the objective."""
     weight: float = 1.0
+    explored: tuple[Visit, ...] = ()
+    """Its processes in exploration. They were a reason to test it, so that they never speak for it here, but they may
+    speak against it."""
     most_processes: int = MOST_PROCESSES
     pairs: int | None = None
     """In each process; None for the usual number."""
@@ -174,6 +201,8 @@ class Candidate:
     reason: str = ""
     """Why it fell, as a sentence."""
     failure: Failure | None = None
+    speedup_limit: float | None = None
+    """Speed-up that it hardly exceeds, of a candidate that fell because the time was over."""
     _unanswered: int = 0
     _known: tuple[object, Findings] | None = None
 
@@ -189,7 +218,12 @@ class Candidate:
         full = [visit.at_full(states, fewer_cpus=self.fewer_cpus) for visit in self.visits]
         reduced = [visit.at_reduced(states) for visit in self.visits]
         everything = [visit.at_any_capacity() for visit in self.visits]
+        explored = [visit.at_full(states, fewer_cpus=self.fewer_cpus) for visit in self.explored]
+        known = [visit for visit in (*self.explored, *self.visits) if visit.pairs]
         findings = Findings(
+            at_best=tuple(visit.at_best(states) for visit in known),
+            explored_full=tuple(log_ratios_of(explored)),
+            explored_everything=tuple(log_ratios_of(visit.at_any_capacity() for visit in self.explored)),
             full=tuple(log_ratios_of(full)),
             reduced=tuple(log_ratios_of(reduced)),
             everything=tuple(log_ratios_of(everything)),
@@ -214,17 +248,23 @@ class Candidate:
             return self.pairs
         return FEW_PAIRS if self.seemed < -LARGE_GAIN and len(self.visits) < LEAST_PROCESSES else PAIRS
 
+    def _expected(self, findings: Findings) -> float:
+        """Log-ratio as far as is known: of its test where there are two processes, else of exploration."""
+        return estimate(findings.values) if len(findings.values) > 1 else self.seemed
+
     def expected_gain(self, capacity: Capacity | None) -> float:
         """Weighted gain in log-ratio, as far as is known."""
-        value = self.findings(capacity).log_ratio if len(self.visits) > 1 else None
-        return self.weight * max(0.0, self.proved - (self.seemed if value is None else value))
+        faster = self.proved - self._expected(self.findings(capacity))
+        return self.weight * max(0.0, self.thrift or faster)
 
     def processes_left(self, capacity: Capacity | None) -> float:
         """About how many more processes it takes, those that happen to count for nothing among them."""
         findings = self.findings(capacity)
-        value = self.seemed if len(findings.values) < 2 else estimate(findings.values)
+        value = self._expected(findings)
         large = value < -LARGE_GAIN and not self.fewer_cpus
         usual = LEAST_PROCESSES_OF_LARGE_GAIN if large else 7.0 if value < -0.1 else 12.0
+        if not large and len(self.visits) + len(self.explored) < LEAST_BEFORE_DROPPING:
+            return YOUNG_PROCESSES
         if value > -1.5 * WORTH:  # it is likely to be dropped soon
             return max(1.0, LEAST_BEFORE_DROPPING + 1.0 - len(findings.values))
         if findings.full_share is not None:  # what runs without capacity says little
@@ -270,7 +310,8 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
     reason = objection if objection is not None and seems_faster else no_proof
     # more processes hardly remove the objection to a proved candidate: its means or tails are slower
     most = candidate.most_processes // 2 if proved else candidate.most_processes
-    if _is_hopeless(candidate, findings) or count >= most:
+    little = WORTH - candidate.bound - log1p(MARGIN)
+    if _most_gain(candidate, findings, DROP_ERRORS) < little or count >= most:
         return Verdict.DROPPED, reason
     if len(candidate.visits) >= PATIENCE * candidate.most_processes:
         return (Verdict.NOISY, "") if candidate.fewer_cpus else (Verdict.DROPPED, reason)
@@ -314,20 +355,34 @@ def _objection(candidate: Candidate, findings: Findings) -> str | None:
     return None
 
 
-def _is_hopeless(candidate: Candidate, findings: Findings) -> bool:
-    """Return whether even the optimistic end of a candidate's gain is not worth further processes.
+def _most_gain(candidate: Candidate, findings: Findings, errors: float) -> float:
+    """Gain, in log-ratio, that a candidate has if it is so many errors better than it seems; infinite if unknown.
 
-    A candidate that uses at least as many CPUs as the default is not given up before it was seen at full capacity.
+    A candidate that uses at least as many CPUs as the default is not given up before it was seen at full capacity,
+    unless it would gain nothing if all CPUs that were missing had been its own. Of one that uses fewer the processes at
+    any capacity tell as well: lost capacity and interference speak for it, so that what gains nothing with them gains
+    nothing without.
     """
-    values = findings.values
+    full = (*findings.explored_full, *findings.full)
+    everything = (*findings.explored_everything, *findings.everything)
+    if candidate.fewer_cpus:
+        return min(_upper_gain(values, errors) for values in (full, everything))
+    if len(full) < LEAST_BEFORE_DROPPING and len(everything) < LEAST_PROCESSES:
+        return _upper_gain(findings.at_best, errors)
+    values = full if findings.rests_on_full else everything
+    return max(_upper_gain(values, errors), errors * _error(values) - estimate(full) if full else -inf)
+
+
+def _upper_gain(values: Sequence[float], errors: float) -> float:
     if len(values) < LEAST_BEFORE_DROPPING:
-        return False
-    if not candidate.fewer_cpus and len(findings.full) < 2 and len(values) < LEAST_PROCESSES:
-        return False
-    best = min(estimate(findings.full) if findings.full else inf, estimate(values))
+        return inf
+    return errors * _error(values) - estimate(values)
+
+
+def _error(values: Sequence[float]) -> float:
+    """Standard error of an estimate from so many processes, the usual scatter assumed until they can tell."""
     apart = USUAL_WEIGHT * USUAL_SCATTER**2 + float(np.sum((np.asarray(values) - np.mean(values)) ** 2))
-    error = sqrt(apart / (USUAL_WEIGHT + len(values) - 1) / len(values))
-    return best - DROP_ERRORS * error > candidate.bound + log1p(MARGIN) - WORTH
+    return sqrt(apart / (USUAL_WEIGHT + len(values) - 1) / len(values))
 
 
 Judge = Callable[[Candidate, Capacity | None], tuple[Verdict, str]]
@@ -381,6 +436,20 @@ class Confirmation:
         for one in self.open:
             yield from self._judged(one)
 
+    def give_up(self) -> Iterator[Candidate]:
+        """Drop what gains little at best, once the time is over; yields it."""
+        for one in self.open:
+            findings = one.findings(self._capacity)
+            most = _most_gain(one, findings, SMALL_GAIN_ERRORS)
+            objection = _objection(one, findings) if len(findings.values) >= OBJECTED_PROCESSES else None
+            if objection is not None and findings.capital(one.bound) >= 1.0 / one.error:
+                one.verdict, one.reason = Verdict.DROPPED, objection
+                yield one
+            elif most < SMALL_GAIN - one.bound - log1p(MARGIN):
+                one.verdict, one.speedup_limit = Verdict.DROPPED, exp(max(0.0, most))
+                one.reason = LITTLE_GAIN.format(one.speedup_limit)
+                yield one
+
     def _affordable(self) -> list[Candidate]:
         """Undecided candidates, those with the most to gain for their time first, as many as can be decided."""
         open_ones = self.open
@@ -388,7 +457,8 @@ class Confirmation:
             return open_ones
 
         def worth(one: Candidate) -> float:
-            return one.expected_gain(self._capacity) / (one.processes_left(self._capacity) * one.seconds)
+            gain = one.expected_gain(self._capacity) + DECISION * one.weight
+            return gain / (one.processes_left(self._capacity) * one.seconds)
 
         chosen: list[Candidate] = []
         time = self._clock.left

@@ -6,16 +6,20 @@ from statistics import median
 
 from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import DEFAULT, Configuration, Knob
-from autotune.model.entry import Alternative, Entry, Evidence, Status
+from autotune.model.entry import OUT_OF_TIME, Alternative, Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.search.confirmation import Candidate, Findings, Verdict, in_words
 from autotune.search.crossings import Alternatives
 from autotune.search.environment import Environment
 from autotune.search.evidence import TrialEvidence
 from autotune.search.machine_states import Capacity
+from autotune.search.request import CPU_SLACK, Objective
 from autotune.search.sequential_test import MARGIN
 
-OUT_OF_TIME = "The time allowed ended before its turn."
+THRIFTIEST = (
+    f"Of the configurations within {CPU_SLACK:.0%} of the fastest the default takes the fewest CPU seconds, as far as "
+    "can be told."
+)
 
 
 def decide(
@@ -26,6 +30,7 @@ def decide(
     evidence: TrialEvidence,
     capacity: Capacity | None,
     candidate: Candidate | None,
+    objective: Objective = Objective.TIME,
     quiet: Candidate | None = None,
     alternatives: Alternatives = (),
 ) -> Entry:
@@ -43,6 +48,8 @@ def decide(
         What exploration saw.
     candidate
         What was put to the test; None if nothing was.
+    objective
+        Quantity that the choice is to have least of.
     quiet
         The same, tested while the neighbours rest; None without neighbours.
     alternatives
@@ -63,7 +70,8 @@ def decide(
     )
     known = replace(bare, evidence=measured, corners=_corners(kind, environment, evidence))
     if candidate is None:
-        entry = replace(known, status=Status.DEFAULT_KEPT, reason=_nothing_better(evidence))
+        reason = THRIFTIEST if objective is Objective.CPU else _nothing_better(evidence)
+        entry = replace(known, status=Status.DEFAULT_KEPT, reason=reason)
     else:
         entry = _tested(known, candidate, evidence, capacity)
         if quiet is not None and entry.status is Status.TUNED:
@@ -102,7 +110,8 @@ def _tested(known: Entry, candidate: Candidate, evidence: TrialEvidence, capacit
     tested = replace(known, evidence=_with_findings(known.evidence, findings))
     if candidate.verdict is Verdict.DROPPED:
         reason = f"{choice} was tested. {candidate.reason}"
-        return replace(tested, status=Status.DEFAULT_KEPT, reason=reason)
+        limited = replace(tested.evidence, speedup_limit=candidate.speedup_limit)
+        return replace(tested, status=Status.DEFAULT_KEPT, reason=reason, evidence=limited)
     missing = candidate.fewer_cpus and len(candidate.visits) >= 2 and not findings.full
     if candidate.verdict is Verdict.NOISY or missing:
         reason = (
@@ -130,8 +139,14 @@ def _tuned(known: Entry, candidate: Candidate, evidence: TrialEvidence, findings
         tuned_seconds=None if seconds is None or speedup is None else seconds / speedup,
         safe_threads=tuple(sorted(count for count in safe if count is not None)),
         retained_bytes=evidence.retained_bytes.get(choice),
+        cpu_ratio=exp(evidence.cpu_ratio(choice)) if candidate.thrift else None,
     )
     reason = f"Proved faster in {tested.processes} fresh processes."
+    if tested.cpu_ratio is not None:
+        reason = (
+            f"Proved no more than {CPU_SLACK:.0%} slower in {tested.processes} fresh processes, with "
+            f"{tested.cpu_ratio:.2f} of the default's CPU seconds."
+        )
     return replace(known, status=Status.TUNED, reason=reason, choice=choice, evidence=tested)
 
 

@@ -344,7 +344,7 @@ class _SizeSearch:
         poor = [
             one
             for one in evidence.candidates
-            if evidence.is_pessimistic(one)
+            if (evidence.is_pessimistic(one) and evidence.at_best(one) < -log1p(MARGIN))
             or (evidence.is_optimistic(one) and evidence.lower(one) < -log1p(MARGIN))
         ]
         known = [one for one in evidence.candidates if one not in poor]
@@ -444,7 +444,11 @@ class _SizeSearch:
         leader = _simplest(evidence, evidence.leader(TIE))
         if not leader.is_default and evidence.estimate(leader) < -log1p(MARGIN):
             return leader
-        poor = [one for one in evidence.candidates if evidence.is_pessimistic(one)]
+        poor = [
+            one
+            for one in evidence.candidates
+            if evidence.is_pessimistic(one) and evidence.at_best(one) < -log1p(MARGIN)
+        ]
         return min(poor, key=evidence.estimate, default=DEFAULT)
 
     def tell(

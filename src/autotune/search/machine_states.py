@@ -8,6 +8,7 @@ default, and they may speak for one that uses fewer.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import log
 from statistics import quantiles
 
 from autotune.bench.noise import accepted
@@ -64,6 +65,11 @@ class Capacity:
     def full_share(self) -> float | None:
         """Part of the time at full capacity; None if it was never probed."""
         return self._counted()[2]
+
+    def missing(self, pair: Pair) -> float:
+        """Logarithm of the factor by which the CPUs that were missing next to a pair can have slowed down a side."""
+        best = self.best
+        return 0.0 if pair.capacity is None or best is None else max(0.0, log(best / max(pair.capacity, 1.0)))
 
     def is_full(self, pair: Pair) -> bool:
         """Was the pair timed at full capacity? Without a probe it counts as such."""
@@ -132,6 +138,14 @@ class Visit:
     def at_any_capacity(self) -> tuple[Pair, ...]:
         """Undisturbed pairs, or all where there are too few."""
         return self._enough(self.pairs, fewer_cpus=False)
+
+    def at_best(self, capacity: Capacity) -> float:
+        """Log-ratio that a candidate which uses at least as many CPUs as the default has at full capacity at best.
+
+        Each pair counts as if all CPUs that were missing had been the candidate's.
+        """
+        values = (log_ratio([pair]) - capacity.missing(pair) for pair in self.at_any_capacity())
+        return hodges_lehmann(list(values))
 
     def _enough(self, pairs: Sequence[Pair], *, fewer_cpus: bool) -> tuple[Pair, ...]:
         """Undisturbed pairs, if there are two or all; the process says nothing otherwise."""

@@ -142,7 +142,7 @@ def is_measured(entry: Entry) -> bool:
 
 def is_decided(entry: Entry) -> bool:
     """Was the entry decided by its measurement?"""
-    return is_measured(entry) and entry.is_decided
+    return is_measured(entry) and entry.is_decided and not entry.is_tentative
 
 
 def created(profile: Profile, entry: Entry) -> str:

@@ -1,0 +1,12 @@
+"""Python imports this file at its start where its folder is on PYTHONPATH: the process may run on AUTOTUNE_FAKED_CPUS.
+
+Only Python is told so. The kernel, and what C libraries ask it, stay as they are.
+"""
+
+import os
+
+_cpus = frozenset(range(int(os.environ["AUTOTUNE_FAKED_CPUS"])))
+os.sched_getaffinity = lambda _pid=0: set(_cpus)
+os.cpu_count = lambda: len(_cpus)
+if hasattr(os, "process_cpu_count"):
+    os.process_cpu_count = os.cpu_count
