@@ -1,22 +1,17 @@
 """The entries in force on this machine and its profiles, cached so that NumPy need not be loaded each time."""
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import ALIASES, row_of
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.profiles import compiled_copy, profile_files
-from autotune.profiles.early_wait import KERNEL_CHOICES
 from autotune.profiles.folders import cache_dir
 from autotune.profiles.lookup import Found
-from autotune.profiles.resolve import Resolution, depends_on, profile_paths, resolve
+from autotune.profiles.resolve import Resolution, profile_paths, resolve, surroundings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +102,7 @@ def in_force() -> InForce:
 
 
 def _resolution() -> Resolution:
-    circumstances = _circumstances()
+    circumstances = surroundings()
     memo = f"{cache_dir()}/in-force.json"
     copy = compiled_copy.load(memo)
     if copy is not None and copy.made_from == circumstances:
@@ -116,13 +111,3 @@ def _resolution() -> Resolution:
     copy = resolution.copy
     compiled_copy.save(memo, compiled_copy.Compiled(circumstances, copy.threads, copy.wait, copy.body))
     return resolution
-
-
-def _circumstances() -> list[Any]:
-    """Everything that the answer depends on: profiles, CPUs, and the installed NumPy."""
-    spec = find_spec("numpy")
-    installed = os.stat(spec.origin) if spec and spec.origin else None  # noqa: PTH116 - a system call
-    numpy = installed and [installed.st_ino, installed.st_ctime_ns]
-    named = [os.environ.get(name) for name in ("AUTOTUNE_PROFILE", *KERNEL_CHOICES)]
-    values: list[Any] = json.loads(json.dumps([depends_on(), numpy, named]))
-    return values

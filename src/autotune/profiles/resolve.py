@@ -29,6 +29,8 @@ Named = str | os.PathLike[str] | None
 _SUFFIXES = (".yaml", ".yml")
 _BOOT = "/proc/sys/kernel/random/boot_id"
 _ONLINE = "/sys/devices/system/cpu/online"
+_KERNEL_CHOICES = ("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "BLIS_ARCH_TYPE")
+"""Variables by which a BLAS library runs other kernels, which a profile has to fit."""
 
 
 class Resolution:
@@ -244,9 +246,18 @@ def profile_paths(named: str | os.PathLike[str] | None = None) -> list[tuple[Lay
 
 
 def surroundings(named: Named = None, processes: int | None = None) -> list[Any]:
-    """List what the answer of resolve() depends on besides NumPy and its BLAS, which need not be loaded."""
+    """List what the answer of resolve() depends on, as plain values; NumPy by its file, without loading it."""
+    from importlib.util import find_spec
+
     usable, limit = usable_cpus(processes)
-    return [*_surroundings(usable, limit), [_state(path) for _, path in profile_paths(named)]]
+    spec = find_spec("numpy")
+    installed = os.stat(spec.origin) if spec and spec.origin else None  # noqa: PTH116 - a system call
+    return [
+        *_surroundings(usable, limit),
+        installed and [installed.st_ino, installed.st_ctime_ns],
+        [os.environ.get(name) for name in _KERNEL_CHOICES],
+        [_state(path) for _, path in profile_paths(named)],
+    ]
 
 
 def _made_from(usable: int, limit: Limit, files: list[tuple[Layer, str]]) -> list[Any]:
