@@ -12,6 +12,7 @@ AutotuneError
 │   ├── HostBusy               another trial runs on this host; holds who
 │   ├── DaemonRuns             another daemon runs already; holds its lock file
 │   ├── NoDaemon               no daemon answers on its socket
+│   ├── NoTemporaryFolder      no temporary file can be written; holds the reason
 │   ├── UnsupportedPlatform    this operating system or library cannot do it
 │   ├── MissingPackage         an optional package is not installed; holds it and the extra that brings it
 │   └── StoreProblem           a store cannot be reached, read or written; holds its address and the reason
@@ -117,6 +118,20 @@ class DaemonRuns(EnvironmentProblem):
 
 class NoDaemon(EnvironmentProblem):
     """No daemon answers, or the socket belongs to a user who is not trusted."""
+
+
+class NoTemporaryFolder(EnvironmentProblem):
+    """No temporary file can be written."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"Temporary files cannot be written: {reason}. The command was not run. Set TMPDIR to a folder in which "
+            "you may write, with a megabyte of room."
+        )
+
+    def __reduce__(self) -> tuple[type["NoTemporaryFolder"], tuple[str]]:
+        return type(self), (self.reason,)
 
 
 class UnsupportedPlatform(EnvironmentProblem):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from autotune.bench.command_bench import Command, CommandBench, Metric
 from autotune.errors import BadWorkload
+from autotune.host.numeric_libraries import libraries
 from autotune.model.configuration import DEFAULT, Configuration
 from autotune.model.measurement import Case, FailureKind, TrialPlan
 from autotune.model.operation import Operation
@@ -266,3 +267,21 @@ def zombie(pid):
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+@pytest.mark.real
+def test_the_first_run_tells_which_runtimes_the_command_loads_and_each_run_its_cpu_seconds(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_THREAD_TIMEOUT", raising=False)
+    code = "import numpy, time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+    bench = CommandBench(Command(words=(sys.executable, "-c", code)), patience=60.0)
+    bench.probe()
+    (measured,) = bench.run(
+        TrialPlan(cases=(Case(operation=Operation(name="x"), configurations=()),), rounds=1)
+    ).measurements
+    assert 0.3 <= measured.cpu_seconds < 10.0
+    if any(one.api == "openblas" for one in libraries()):
+        assert "openblas" in bench.runtimes
+    monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "20")
+    steered = CommandBench(Command(words=(sys.executable, "-c", "import numpy")), patience=60.0)
+    steered.probe()
+    assert "openblas" not in steered.runtimes

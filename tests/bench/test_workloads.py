@@ -39,7 +39,7 @@ SLICED = [
 QUICK = [
     name
     for name, row in CATALOGUE.items()
-    if row.family is not Family.SHARING
+    if row.family not in {Family.SHARING, Family.ESTIMATOR}
     and not name.endswith(IN_PROCESSES)
     and (row.family is not Family.LOOP or not isinstance(core(), str))
 ]
@@ -81,6 +81,29 @@ def test_the_tuned_work_is_right_however_it_is_cut(name, sizes, dtype):
         with prepared(name, sizes, dtype=dtype, layout=layout) as work:
             for configuration in OTHERS.get(CATALOGUE[name].family, SLICED):
                 assert work.check(work.tuned(configuration)()) is None
+
+
+COMPLEX = [
+    (name, dtype)
+    for name in QUICK
+    for dtype in ("complex128", "complex64")
+    if dtype in CATALOGUE[name].dtypes
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), COMPLEX)
+def test_complex_work_is_right_however_it_is_cut(name, dtype):
+    for layout in workloads.find(name).layouts:
+        with prepared(name, one_of(name), dtype=dtype, layout=layout) as work:
+            assert work.check(work.plain()) is None
+            for configuration in OTHERS.get(CATALOGUE[name].family, SLICED):
+                assert work.check(work.tuned(configuration)()) is None
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(name for name, _ in COMPLEX))
+def test_a_wrong_complex_number_is_seen(name):
+    with prepared(name, one_of(name), dtype="complex128") as work:
+        assert work.check(spoilt(work.plain()))
 
 
 @pytest.mark.parametrize("name", QUICK)

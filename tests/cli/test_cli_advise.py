@@ -176,6 +176,36 @@ def test_a_command_that_is_no_python_says_that_nothing_was_recorded(tmp_path):
     assert "Nothing to gain" in done.stderr
 
 
+def test_a_python_that_never_imports_numpy_says_that_nothing_was_recorded(tmp_path):
+    done, advice = advise(tmp_path, code="print('out')")
+    assert (done.stdout, done.returncode, advice["calls"], advice["next"]) == ("out\n", 0, [], "nothing")
+
+
+def test_on_one_terminal_the_advice_follows_what_the_command_printed(tmp_path):
+    import pty
+
+    words = [
+        sys.executable,
+        "-m",
+        "autotune",
+        "advise",
+        "--",
+        "sh",
+        "-c",
+        "printf 'no newline at the end'; exit 5",
+    ]
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        words, stdin=theirs, stdout=theirs, stderr=theirs, check=False, timeout=60,
+        env={**os.environ, "AUTOTUNE_STATE_DIR": str(tmp_path)},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert done.returncode == 5
+    assert seen.index("no newline at the end") < seen.index("No call of NumPy or SciPy was recorded")
+
+
 def test_advice_whose_file_cannot_be_written_goes_to_standard_error_with_the_status_of_the_command(tmp_path):
     (tmp_path / "file").touch()
     words = ["advise", "-o", str(tmp_path / "file" / "advice.txt"), "--", "sh", "-c", "exit 4"]

@@ -10,6 +10,7 @@ from support.profile_builders import make_entry, of_this_machine
 
 from autotune.cli import command_messages
 from autotune.cli.compare import compare, mean_report
+from autotune.errors import NoTemporaryFolder
 from autotune.profiles import profile_files
 
 REPORT = {"calls": 10, "tuned": 4, "loops": 2, "blas_threads": None, "reason": "So.", "per_call": "On."}
@@ -42,3 +43,17 @@ def test_a_profile_named_what_if_is_in_force_in_the_tuned_runs_alone(tmp_path):
     document = json.loads(done.stdout)
     assert (document["in_force"]["calls"], document["in_force"]["tuned"]) == (5, 5)
     assert document["same_output"] is True
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("code", "told"), [("exit 3", "exit status 3"), ("kill -9 $$", "signal 9")])
+def test_a_command_that_fails_in_every_run_is_told_and_the_status_is_1(code, told):
+    done = CliRunner().invoke(compare, ["--pairs", "1", "--", "sh", "-c", code], standalone_mode=False)
+    assert done.return_value == 1
+    assert f"failed in every run ({told}" in done.output
+
+
+def test_compare_without_a_place_for_temporary_files_says_so(monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/no/such/folder")
+    with pytest.raises(NoTemporaryFolder, match="TMPDIR"):
+        CliRunner().invoke(compare, ["--", "true"], standalone_mode=False, catch_exceptions=False)

@@ -117,6 +117,7 @@ SPECIAL = {
     "confirming": {"event": CONFIRMING},
     "compared_in_force": {"calls": 7, "tuned": 5, "loops": 3},
     "compared": {"interval": (1.8, 2.2), "pairs": 7, "speedup": 2.0},
+    "compared_failures": {"status": -9},
     "not_measurable": {"call": "svd longdouble n=8"},
     "program_gain": {"predicted": (2.0, 1.8, 2.2), "measured": 2.0, "interval": (1.8, 2.2)},
     "full_capacity": {"share": 0.56},

@@ -7,7 +7,16 @@ import sys
 
 import pytest
 
-from autotune.controls.wait_policy import VARIABLE, exponent_of, spin_seconds, variables
+from autotune.controls.wait_policy import (
+    RUNTIMES,
+    VARIABLE,
+    exponent_of,
+    runtimes_in,
+    spin_seconds,
+    variables,
+    wait_variables,
+)
+from autotune.model.configuration import IdleThreads
 
 
 @pytest.mark.parametrize(
@@ -25,6 +34,28 @@ def test_threads_spin_half_as_long_with_one_less():
 def test_the_default_needs_no_variable():
     assert variables(None) == variables(28) == {}
     assert variables(20) == {VARIABLE: "20"}
+
+
+@pytest.mark.parametrize(
+    ("maps", "kinds"),
+    [
+        ("/x/numpy.libs/libscipy_openblas64_-8fb3.so", {"openblas"}),
+        ("/x/scikit_learn.libs/libgomp-d22c30c5.so.1.0.0", {"libgomp", "openmp"}),
+        ("/opt/intel/libiomp5.so\n/opt/intel/libmkl_rt.so.2", {"kmp", "openmp"}),
+        ("/usr/lib/libc.so.6", set()),
+    ],
+)
+def test_runtimes_are_told_by_the_libraries_that_a_process_has_loaded(maps, kinds):
+    assert runtimes_in(maps) == kinds
+
+
+def test_idle_threads_sleep_or_spin_by_the_variables_of_the_runtimes_alone():
+    assert wait_variables(None, RUNTIMES) == {}
+    assert wait_variables(IdleThreads.SLEEP, {"openblas"}) == {VARIABLE: "20"}
+    assert wait_variables(IdleThreads.SPIN, {"openmp", "libgomp"}) == {
+        "OMP_WAIT_POLICY": "active",
+        "GOMP_SPINCOUNT": "infinite",
+    }
 
 
 PROGRAM = """

@@ -76,10 +76,25 @@ def test_the_largest_size_is_allowed():
     assert operation("log", n=LARGEST_SIZE).size == {"n": LARGEST_SIZE}
 
 
-@pytest.mark.parametrize("dtype", ["float16", "complex128", "", "f8"])
+@pytest.mark.parametrize("dtype", ["float16", "clongdouble", "", "f8"])
 def test_other_dtypes_are_refused(dtype):
-    with pytest.raises(BadSize, match="dtype must be one of float64, float32"):
+    with pytest.raises(BadSize, match="dtype must be one of float64, float32, complex128, complex64"):
         operation("log", dtype=dtype, n=5)
+
+
+@pytest.mark.parametrize("name", ["random", "sum", "loop_max", "share", "batch_matmul"])
+def test_what_has_no_complex_form_is_not_measured_in_it(name):
+    with pytest.raises(BadSize, match="dtype must be one of float64, float32, not 'complex128'"):
+        operation(name, dtype="complex128", n=5)
+
+
+def test_complex_numbers_count_four_times_the_flops_and_twice_the_bytes():
+    works = [
+        kind(name).work_of(operation(name, dtype=dtype, n=9))
+        for name in ("inv", "loop_add")
+        for dtype in ("float64", "complex128")
+    ]
+    assert works[1::2] == [4 * works[0], 2 * works[2]]
 
 
 def test_a_name_outside_the_catalogue_is_a_users_function_with_its_sizes_as_given():

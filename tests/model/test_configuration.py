@@ -46,7 +46,7 @@ def test_no_knob_touched_is_the_default():
 
 @pytest.mark.parametrize("knob", Knob)
 def test_any_knob_touched_is_not_the_default(knob):
-    value = {"method": "pipe", "placement": "cores", "allocator": "default"}.get(knob, 1)
+    value = {"method": "pipe", "placement": "cores", "allocator": "default", "wait": "sleep"}.get(knob, 1)
     assert not decode(Configuration, {knob.value: value}).is_default
 
 

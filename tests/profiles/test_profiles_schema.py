@@ -138,7 +138,7 @@ BAD = [
     (("operations", "../etc"), {}, "expected a name like"),
     (("operations", "Svd"), {}, "expected a name like"),
     (("operations", "x" * 65), {}, "expected a name like"),
-    (("operations", "log", "complex128"), [], "one of float64, float32"),
+    (("operations", "log", "float16"), [], "one of float64, float32, complex128, complex64"),
     (("operations", "log", "float64"), {}, "expected a list"),
     (("operations", "log", "float64", 0), 3, r"log.float64\[0\]: expected a mapping"),
     ((*ENTRY, "sizes"), None, "sizes: it is missing"),

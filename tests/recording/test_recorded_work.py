@@ -3,6 +3,7 @@
 import pytest
 from test_recording_advice import QR, call, process, recording
 
+from autotune.errors import BadSize
 from autotune.model.codec import decode, encode
 from autotune.model.operation import Operation
 from autotune.recording.recorded_work import carrying_sizes, recorded_work
@@ -70,6 +71,32 @@ def test_what_cannot_gain_is_not_measured(met):
 def test_a_dtype_that_is_not_calibrated_is_said_and_left_out():
     work = recorded_work(recording(process(call(dtype="longdouble", operation=qr(5, "longdouble")))))
     assert (work.operations, work.left_out) == ((), ("qr longdouble n=50",))
+
+
+def test_complex_work_is_calibrated_like_real_work():
+    inverse = Operation(name="inv", dtype="complex64", sizes=(("n", 50),))
+    add = Operation(name="loop_add", dtype="complex128", sizes=(("n", 10**6),))
+    recorded = recording(
+        process(
+            call("inv", dtype="complex64", operation=inverse),
+            call("add", group=ARRAYS, operation=add, seconds=2.0),
+        )
+    )
+    work = recorded_work(recorded)
+    assert [str(one) for one in work.operations] == [
+        "loop_add complex128 n=1000000",
+        "loop_sqrt complex128 n=1000000",
+        "inv complex64 n=50",
+    ]
+    plan = make_plan(Request(recorded=work.operations, weights=work.weights), Environment(usable_cpus=2))
+    assert [item.dtype for item in plan.items] == ["complex128", "complex128", "complex64"]
+
+
+def test_a_name_without_a_complex_form_is_refused_for_a_complex_dtype():
+    with pytest.raises(BadSize, match="random is measured with real numbers only"):
+        make_plan(Request(operations=("random",), dtypes=("complex128",)), Environment(usable_cpus=2))
+    plan = make_plan(Request(operations=("random", "inv"), dtypes=("complex64",)), Environment(usable_cpus=2))
+    assert [item.kind.name for item in plan.items] == ["inv"]
 
 
 def test_the_plan_measures_what_was_recorded_with_its_dtypes_sizes_and_weights():

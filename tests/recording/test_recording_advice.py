@@ -117,6 +117,17 @@ def test_linear_algebra_is_asked_for_as_apply_does(name, kind, types, sizes, ask
     assert calls_of([row(name, kind, types, *sizes)], LOOPS)[0].operation == asked
 
 
+@pytest.mark.parametrize(("name", "asked"), [("exp", "loop_exp"), ("add", "loop_add")])
+def test_loops_of_complex_numbers_are_asked_for_like_those_of_real_ones(name, asked):
+    (met,) = calls_of([row(name, "u", "D", 9, elements=10_000)], {name: asked})
+    assert met.operation == Operation(name=asked, dtype="complex128", sizes=(("n", 1000),))
+
+
+def test_what_has_no_complex_form_is_asked_for_by_none():
+    (met,) = calls_of([row("maximum.reduce", "r", "D", 9, elements=10_000)], LOOPS)
+    assert met.operation is None
+
+
 def test_a_ufunc_is_asked_for_as_the_loop_of_its_class_at_its_mean_size():
     (add,) = calls_of([row("add", "u", "dd", 9, elements=10_000)], LOOPS)
     assert (add.group, add.size) == (ARRAYS, "n~1e+03")

@@ -40,6 +40,7 @@ def test_it_answers_without_apply_and_changes_nothing():
         ("matmul", "float64", {"n": 5000}, None),
         ("matmul", "float32", {"n": 100}, None),
         ("matmul", "complex128", {"n": 100}, None),
+        ("sum", "complex128", {"n": 1000}, None),
         ("mean", "float32", {"n": 1000}, Configuration(workers=1, chunk=65536)),
         ("simulate", "float64", {"steps": 5}, Configuration(blas_threads=1)),
         ("simulate", "float64", {"steps": 6}, None),

@@ -11,6 +11,7 @@ from support.profile_builders import make_entry, of_this_machine
 from support.programs import printed
 
 import autotune
+from autotune import usable_cpus
 from autotune.controls import blas
 from autotune.model.configuration import Configuration
 from autotune.profiles import folders, learned_choices, profile_files
@@ -26,13 +27,13 @@ several_threads = pytest.mark.skipif((blas.current() or 1) < 2, reason="BLAS has
 class Simulation:
     """Calls of one operation, told to a learner and its guard as the C core tells them."""
 
-    def __init__(self, seconds, *, rest=8):
+    def __init__(self, seconds, *, rest=8, calls=None):
         self.seconds = seconds
         self.rest = rest
         self.chosen = []
         self.guard = Guard(default=lambda: rest)
-        self.learner = Learner(self.guard, rest=rest, most=8, on_choice=self.chosen.append)
-        self.calls = CORE.Calls("qr", "float64", {"m": 100, "n": 100})
+        self.learner = Learner(self.guard, rest=rest, most=8, workers=8, on_choice=self.chosen.append)
+        self.calls = calls or CORE.Calls("qr", "float64", {"m": 100, "n": 100})
         self.calls.learns = True
         self.ran_with = []
 
@@ -145,6 +146,61 @@ def test_calls_that_raise_tell_nothing_of_their_time():
             np.linalg.cholesky(-np.eye(60))
         np.linalg.cholesky(np.eye(60))
     assert told == [(False, 1), (True, 0)]
+
+
+def loop_calls():
+    calls = CORE.Calls("loop_exp", "float64", {"n": 1_000_000})
+    calls.learns = True
+    return calls
+
+
+def test_a_loop_gets_workers_and_chunk_and_is_dropped_again_if_it_begins_to_lose():
+    run = Simulation(lambda workers: 0.008 / workers, rest=1, calls=loop_calls()).run(1500)
+    (learned,) = run.chosen
+    assert (learned.choice["workers"], run.calls.threads) == (8, 8)
+    assert learned.choice["chunk"] == 1_000_000 // (8 * run.calls.slices)
+    run.seconds = lambda workers: 0.001 * workers
+    run.run(6000)
+    assert "the default was faster than 8 workers" in str(run.guard.dropped[0])
+    assert run.calls.threads is None
+
+
+@pytest.mark.skipif(usable_cpus() < 2, reason="one CPU runs no loop in slices")
+def test_long_loops_learn_that_no_entry_decides():
+    kept = make_entry("loop_exp", status="default-kept", n=400_000)
+    profile_files.write(of_this_machine(kept), folders.user_profiles() / "mine.yaml")
+    x = np.linspace(1.0, 2.0, 400_000)
+    with autotune.apply(learn=True):
+        for _ in range(2):
+            np.log(x)
+            np.add(x, x)
+            len("")  # the interpreter runs what is pending
+        assert learning() == {"loop_add"}
+        assert "loops that no entry covers are learned about" in state.per_call.why
+        assert "loop_add float64 n=400000" in " ".join(str(autotune.explain()).split())
+    assert np.log(x).size == x.size
+
+
+@pytest.mark.skipif(usable_cpus() < 2, reason="one CPU runs no loop in slices")
+def test_what_was_learned_of_loops_is_left_for_calibrations():
+    with autotune.apply(learn=True):
+        simulation = Simulation(lambda workers: 0.008 / workers, rest=1, calls=loop_calls()).run(1500)
+        state.per_call.learner = simulation.learner
+        state.per_call._on_choice(simulation.chosen[0])
+        assert autotune.config("loop_exp", n=1_000_000).workers == 8 or usable_cpus() < 8
+    write_demand()
+    (profile,) = learned_choices.read()
+    assert [(str(entry.operation), entry.choice.workers) for entry in profile.entries] == [
+        ("loop_exp float64 n=1000000", 8)
+    ]
+
+
+def test_loops_of_reproducible_programs_are_not_learned_about():
+    x = np.linspace(1.0, 2.0, 400_000)
+    with autotune.apply(learn=True, reproducible=True):
+        np.log(x)
+        len("")
+        assert learning() == set()
 
 
 def test_a_disturbed_long_call_does_not_put_off_the_next_look():

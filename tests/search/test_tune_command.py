@@ -1,28 +1,33 @@
 """Choices of tuning a command, on a machine that is a function."""
 
+from math import log
+
 import pytest
-from support.fake_bench import FakeBench
+from support.fake_bench import FakeBench, pairs
 
 from autotune.bench.command_bench import Command
 from autotune.errors import BadBudget
-from autotune.model.configuration import Configuration
+from autotune.model.configuration import Configuration, IdleThreads, Knob
 from autotune.model.entry import Status
 from autotune.model.measurement import Failure, FailureKind
+from autotune.model.operation import Operation
 from autotune.search.environment import Environment
-from autotune.search.machine_states import Capacity
+from autotune.search.evidence import TrialEvidence
+from autotune.search.machine_states import Capacity, Visit
 from autotune.search.pipeline import calibrate
+from autotune.search.request import Objective
 from autotune.search.time_budget import Clock
 from autotune.search.tune_command import CommandRequest, command_plan
 
 
-def tuned(takes, *, usable_cpus=4, first_seconds=1.0, said=None, command=None, **asked):
+def tuned(takes, *, usable_cpus=4, first_seconds=1.0, said=None, command=None, cpu_seconds=None, **asked):
     """The entry of a command that takes so many seconds with a configuration, give or take 1 %."""
 
     def answer(operation, configuration, luck):
         outcome = takes(configuration)
         return outcome if isinstance(outcome, Failure) else outcome * luck.uniform(0.99, 1.01)
 
-    bench = FakeBench(answer, start_seconds=0.0)
+    bench = FakeBench(answer, start_seconds=0.0, cpu_seconds=cpu_seconds or (lambda _: None))
     request = CommandRequest(command=command or Command(words=("x",)), name="command.x", **asked)
     events = [] if said is None else said
     environment = Environment(usable_cpus=usable_cpus)
@@ -106,3 +111,70 @@ def test_the_budget_is_kept():
 def test_fewer_runs_need_less_time():
     entry, _ = tuned(lambda one: 0.3 if one.blas_threads == 1 else 1.0, runs=6, seconds=30.0, usable_cpus=2)
     assert (entry.status, entry.evidence.pairs) == (Status.TUNED, 6)
+
+
+# --- fewest CPU seconds ---------------------------------------------------------------------------
+
+
+def threads_of(one):
+    return one.blas_threads or 4
+
+
+def test_of_equally_fast_configurations_that_of_fewest_cpu_seconds_is_proved_no_slower():
+    entry, _ = tuned(lambda _: 1.0, cpu_seconds=threads_of, objective=Objective.CPU)
+    assert (entry.status, entry.choice) == (Status.TUNED, Configuration(blas_threads=1))
+    assert entry.evidence.cpu_ratio == pytest.approx(0.25)
+    assert 0.98 < entry.evidence.speedup < 1.02
+    assert "0.25 of the default's CPU seconds" in entry.reason
+
+
+def test_what_is_more_than_2_percent_slower_than_the_fastest_saves_no_cpu():
+    def takes(one):
+        return {1: 0.55, 2: 0.505}.get(one.blas_threads, 0.5 if one.blas_threads else 1.0)
+
+    entry, _ = tuned(takes, cpu_seconds=threads_of, objective=Objective.CPU)
+    assert entry.choice == Configuration(blas_threads=2)
+    assert entry.evidence.speedup == pytest.approx(2.0, rel=0.02)
+
+
+def test_the_default_is_kept_where_it_takes_fewest_cpu_seconds():
+    entry, _ = tuned(lambda _: 1.0, cpu_seconds=lambda one: one.blas_threads or 0.5, objective=Objective.CPU)
+    assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, Configuration())
+    assert "fewest CPU seconds" in entry.reason
+
+
+def test_without_the_objective_nothing_is_chosen_for_its_cpu_seconds():
+    entry, _ = tuned(lambda _: 1.0, cpu_seconds=threads_of)
+    assert (entry.status, entry.evidence.cpu_ratio) == (Status.DEFAULT_KEPT, None)
+
+
+def test_where_cpu_seconds_are_not_measured_they_are_the_threads_times_the_time():
+    evidence = TrialEvidence(operation=Operation(name="qr"), usable_cpus=4, default_cpus=4)
+    one = Configuration(blas_threads=1)
+    evidence.visits[one].append(Visit(pairs=pairs([1.0, 1.0], [2.0, 2.0]), elapsed=0.0))
+    assert evidence.cpu_ratio(one) == pytest.approx(log(0.5))
+
+
+# --- idle threads that sleep or spin --------------------------------------------------------------
+
+
+def test_idle_threads_sleep_where_the_command_loads_such_a_runtime_and_gains():
+    command = Command(words=("x",), runtimes=frozenset({"openblas", "openmp"}))
+    entry, _ = tuned(
+        lambda one: 0.5 if one.wait is IdleThreads.SLEEP else 1.0, usable_cpus=2, command=command
+    )
+    assert entry.choice.wait is IdleThreads.SLEEP
+    variables = command.variables(entry.choice)
+    assert (variables["OPENBLAS_THREAD_TIMEOUT"], variables["OMP_WAIT_POLICY"]) == ("20", "passive")
+    assert "KMP_BLOCKTIME" not in variables
+
+
+def test_a_command_without_such_a_runtime_has_no_such_knob():
+    assert Command(words=("x",)).knobs == (Knob.BLAS_THREADS,)
+
+
+def test_waiting_is_left_alone_where_the_time_is_short():
+    command = Command(words=("x",), runtimes=frozenset({"openmp"}))
+    _, bench = tuned(lambda _: 1.0, usable_cpus=2, command=command, seconds=30.0)
+    asked = {one for plan in bench.plans for case in plan.cases for one in case.configurations}
+    assert {one.wait for one in asked} == {None}

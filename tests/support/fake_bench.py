@@ -42,6 +42,8 @@ class FakeBench:
     """Every plan that was run."""
     clock: float = 0.0
     """Seconds that all plans took."""
+    cpu_seconds: Callable[[Configuration], float | None] = lambda _: None
+    """CPU time of a run, where it is measured."""
     waited: int | None = None
     """Spin time of idle BLAS threads that was asked for."""
 
@@ -109,6 +111,7 @@ class FakeBench:
                 configuration=configuration,
                 pairs=self._pairs(timings.get(arm, ())) if arm not in failures else (),
                 seconds=() if arm in failures else _seconds(arm, alone, timings),
+                cpu_seconds=self.cpu_seconds(configuration),
                 failure=failures.get(arm),
             )
             for arm, configuration in enumerate(arms)

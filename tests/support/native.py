@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, Layout, Range
+from autotune.model.operation import DTYPES
 from autotune.native import core
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def loops_cut(
     loops = ArrayLoops(CORE)
     assert loops.install() is None
     for kind in [*CLASSES, "reductions"]:
-        for dtype in ("float64", "float32"):
+        for dtype in DTYPES:
             for layout in Layout:
                 loops.plan(kind, dtype, layout, [Range(elements, chunk, workers)])
     CORE.reductions(reductions)

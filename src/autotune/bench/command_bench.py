@@ -14,18 +14,21 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
 from time import monotonic
 
 from autotune.bench import noise, resource_limits, sampling
 from autotune.bench.failure_text import last_words, printed_note, shorten, signal_failure
-from autotune.controls import thread_variables
+from autotune.controls import thread_variables, wait_policy
 from autotune.controls.supervise import Ending, Supervised
 from autotune.errors import BadWorkload, UnsupportedPlatform
 from autotune.host import pressure
 from autotune.host.usable_cpus import affinity, schedulable_cpus
-from autotune.model.configuration import DEFAULT, Configuration, Knob
+from autotune.model.configuration import DEFAULT, Configuration, IdleThreads, Knob
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 
 GRACE_SECONDS = 1.0
@@ -37,8 +40,15 @@ LARGEST_OUTPUT = 2**20
 LAST_WORDS_SECONDS = 1.0
 """Seconds to read what a child of the command prints after its end."""
 
+LOOK_SECONDS = 0.05
+"""Seconds between looks at what a first run has loaded."""
+
 FACTOR_OF_DEFAULT = 5
 """A run that takes this many times as long as the slowest of the default, and a second, is a time-out."""
+
+
+Look = Callable[[Iterable[int]], object]
+"""Takes in the process ids of a command and its children, several times while it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +61,8 @@ class Command:
     chunk: int | None = None
     separate: bool = False
     """Whether BLAS threads and the threads of other libraries are set apart."""
+    runtimes: frozenset[str] = frozenset()
+    """Kinds of runtimes whose idle threads sleep or spin as a knob says (`controls.wait_policy`)."""
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
@@ -58,6 +70,7 @@ class Command:
         named = {
             Knob.BLAS_THREADS: True,
             Knob.OPENMP_THREADS: self.separate,
+            Knob.WAIT: bool(self.runtimes),
             Knob.WORKERS: self.workers is not None,
             Knob.CHUNK: self.chunk is not None,
         }
@@ -74,10 +87,11 @@ class Command:
 
     def variables(self, configuration: Configuration) -> dict[str, str]:
         """Return the environment variables to add to those of the shell; none for the default."""
+        waiting = wait_policy.wait_variables(configuration.wait, self.runtimes)
         threads = configuration.blas_threads
         if threads is None:
-            return {}
-        return thread_variables.whole(threads, configuration.openmp_threads or threads)
+            return waiting
+        return {**thread_variables.whole(threads, configuration.openmp_threads or threads), **waiting}
 
     def line(self, configuration: Configuration) -> str:
         """Return the line to type in a shell."""
@@ -135,6 +149,9 @@ class CommandBench:
         self.command = command
         self.wall_seconds: dict[Configuration, list[float]] = defaultdict(list)
         """Wall time of each successful run, whatever the metric."""
+        self._cpu_seconds: dict[Configuration, list[float]] = defaultdict(list)
+        self.runtimes: frozenset[str] = frozenset()
+        """Kinds of runtimes that the first run loaded, but those whose waiting the environment steers already."""
         self._metric = metric
         self._patience = patience
         self._environ = dict(os.environ if environ is None else environ)
@@ -147,7 +164,13 @@ class CommandBench:
 
         Raises BadWorkload with the reason if it fails.
         """
-        outcome, _ = self._once(DEFAULT)
+        seen: set[str] = set()
+        outcome, _ = self._once(DEFAULT, look=lambda pids: seen.update(*map(_runtimes_of, pids)))
+        self.runtimes = frozenset(
+            one
+            for one in seen
+            if wait_policy.wait_variables(IdleThreads.SLEEP, [one]).keys().isdisjoint(self._environ)
+        )
         if isinstance(outcome, Failure):
             hint = " Allow more by --timeout or --budget." if outcome.kind is FailureKind.TIME_OUT else ""
             raise BadWorkload(
@@ -166,10 +189,19 @@ class CommandBench:
             until = None if end is None else sampling.share(monotonic(), end, len(plan.cases) - place)
             records.append(self._measure(case, plan, until))
         return Session(
-            measurements=tuple(measurement for record in records for measurement in record.measurements()),
+            measurements=tuple(
+                replace(one, cpu_seconds=self._median_cpu_seconds(one.configuration))
+                for record in records
+                for one in record.measurements()
+            ),
             wall_seconds=monotonic() - began,
             sampled_seconds=sum(record.sampled_seconds for record in records),
         )
+
+    def _median_cpu_seconds(self, configuration: Configuration) -> float | None:
+        """Return the median CPU time of all its runs so far; None without any."""
+        seconds = self._cpu_seconds[configuration]
+        return median(seconds) if seconds and median(seconds) > 0 else None
 
     def _measure(self, case: Case, plan: TrialPlan, until: float | None) -> "_CommandRecord":
         """Time pairs of one case, and disturbed ones again, until enough were undisturbed or the time is over."""
@@ -242,14 +274,14 @@ class CommandBench:
             load_after=pressure.read(cpus=affinity()),
         )
 
-    def _once(self, configuration: Configuration) -> tuple[float | Failure, str]:
+    def _once(self, configuration: Configuration, *, look: Look | None = None) -> tuple[float | Failure, str]:
         """Run once; returns seconds or metric, and the printed text."""
         limit = min(self._patience, FACTOR_OF_DEFAULT * self._slowest + 1.0)
         environ = {**self._environ, **self.command.variables(configuration)}
         words = self.command.arguments(configuration)
         kills = resource_limits.oom_kills()
         try:
-            ending, text = run_to_end(words, environ, limit)
+            ending, text = run_to_end(words, environ, limit, look=look)
         except (OSError, ValueError) as problem:  # ValueError: a NUL byte in an argument
             return Failure(kind=FailureKind.ERROR, reason=_not_started(words[0], problem)), ""
         printed = text.decode(errors="replace")
@@ -263,6 +295,8 @@ class CommandBench:
         if isinstance(value, str):
             return Failure(kind=FailureKind.PROTOCOL, reason=value + last_words(printed)), printed
         self.wall_seconds[configuration].append(ending.seconds)
+        if ending.cpu_seconds is not None:
+            self._cpu_seconds[configuration].append(ending.cpu_seconds)
         if configuration.is_default:
             self._slowest = (
                 ending.seconds if self._slowest is math.inf else max(ending.seconds, self._slowest)
@@ -319,7 +353,16 @@ class _CommandRecord:
         )
 
 
-def run_to_end(words: Sequence[str], environ: Mapping[str, str], limit: float) -> tuple[Ending | None, bytes]:
+def _runtimes_of(pid: int) -> frozenset[str]:
+    """Return the kinds of runtimes that a process has loaded; none where the system does not tell."""
+    with suppress(OSError):
+        return wait_policy.runtimes_in(Path(f"/proc/{pid}/maps").read_text(errors="replace"))
+    return frozenset()
+
+
+def run_to_end(
+    words: Sequence[str], environ: Mapping[str, str], limit: float, *, look: Look | None = None
+) -> tuple[Ending | None, bytes]:
     """Run a command with empty input; return its ending, None beyond `limit` seconds, and the end of its output.
 
     All its children are gone when this returns. Raises OSError if it cannot be started, ValueError for a NUL byte in a
@@ -333,10 +376,10 @@ def run_to_end(words: Sequence[str], environ: Mapping[str, str], limit: float) -
         env=dict(environ),
         grace=GRACE_SECONDS,
     ) as process:
-        return _follow(process, limit)
+        return _follow(process, limit, look)
 
 
-def _follow(process: Supervised, limit: float) -> tuple[Ending | None, bytes]:
+def _follow(process: Supervised, limit: float, look: Look | None) -> tuple[Ending | None, bytes]:
     """Wait for the end of a process, None if it takes longer than `limit`; also returns the end of the printed text.
 
     Its children that keep its pipe open do not count: the command ends when its first process does.
@@ -350,7 +393,9 @@ def _follow(process: Supervised, limit: float) -> tuple[Ending | None, bytes]:
             left = deadline - monotonic()
             if left <= 0:
                 return None, printed
-            ready = {key.fd for key, _ in selector.select(left)}
+            ready = {key.fd for key, _ in selector.select(left if look is None else min(left, LOOK_SECONDS))}
+            if look is not None:
+                look(process.descendants())
             if pipe in ready:
                 printed = _more(selector, pipe, printed)
             elif process.report in ready:

@@ -52,6 +52,11 @@ class PairedRuns:
         return len({run.status for run in (*self.plain, *self.variant)}) == 1
 
     @property
+    def failure(self) -> int:
+        """Exit status with which all runs failed; 0 if any did not, or if their statuses differ."""
+        return self.plain[0].status if self.same_status else 0
+
+    @property
     def same_output(self) -> bool | None:
         """Whether all runs wrote the same; None if runs of the plain command already differ among themselves."""
         plain = {run.output for run in self.plain}

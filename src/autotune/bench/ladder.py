@@ -21,6 +21,13 @@ less of the sizes between."""
 SMALLEST_MATRIX = 100
 """But for thorough efforts."""
 
+ROWS: Mapping[str, tuple[int, ...]] = {
+    "quick": (10_000,),
+    "normal": (1_000, 100_000),
+    "thorough": (1_000, 10_000, 100_000),
+}
+"""Rows of the data that estimators are fitted to."""
+
 LONGEST_WAVES = 0.5
 """Seconds. Where two waves of tasks take longer, one is measured: the cost of making a pool is small against it."""
 
@@ -47,6 +54,9 @@ FLOPS: Mapping[str, float] = {
     "stack_cholesky": 1e9,
     "stack_eigh": 1.5e9,
     "stack_svd": 2.5e9,
+    "k_means": 2e9,
+    "hist_gradient_boosting": 4e9,
+    "nearest_neighbours": 10e9,
     "batch_matmul": 50e9,
     "batch_matmul_processes": 50e9,
 }
@@ -129,6 +139,8 @@ def sizes(
             rungs = _stacks(kind, effort, dtype)
         case Family.TASKS:
             rungs = _tasks(kind, effort)
+        case Family.ESTIMATOR:
+            rungs = [kind.filled({"rows": rows}) for rows in ROWS[effort]]
         case Family.SHARING:
             rungs = _shared_arrays(effort)
         case _:

@@ -75,6 +75,7 @@ def calibrate(
     dtypes: tuple[str, ...],
     effort: str,
     budget: str | None,
+    objective: str,
     until_decided: bool,
     record: Path | None,
     recording: Path | None,
@@ -123,6 +124,7 @@ def calibrate(
         dtypes=dtypes,
         effort=effort,
         budget=budget,
+        objective=objective,
         until_decided=until_decided,
         seed=seed,
         cpus=cpus,
@@ -131,10 +133,7 @@ def calibrate(
         workload=describe(workload) if workload is not None else None,
     )
     program = recorded_program(words, recording=recording, record=record)
-    if program is not None:
-        request = for_program(request, program)
-    elif not request.operations and workload is None:
-        request = weigh_by_spool(request)
+    request = weigh_by_spool(request) if program is None else for_program(request, program)
     if resume:
         request = interrupted_request(journal_within(allocations_of(cpus)[0]), request)
     kept, finished = calibrate_allocations(request, output, resume=resume, store=store)

@@ -110,7 +110,8 @@ ONLY_VARIABLES = (
     "--blas-threads and --environment-only set variables only; --reductions, --learn and --children do more."
 )
 NAME_ALONE = (
-    "--name asks for what `tune` chose; --blas-threads, --reductions, --learn and --children ask for more."
+    "--name asks for what `tune` chose; --blas-threads, --reductions, --learn, --wait and --children ask for "
+    "more."
 )
 NO_SUCH_COMMAND = "there is no such command"
 
@@ -171,6 +172,12 @@ def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
         None: "and the output varies between plain runs, so that it cannot be compared",
     }[same_output]
     return f"{status} {output}."
+
+
+def compared_failures(status: int) -> str:
+    """The command failed in every run."""
+    end = f"signal {-status} ended it" if status < 0 else f"exit status {status}"
+    return f"The command failed in every run ({end}), so the speed-up is that of a failure: run it alone to see why."
 
 
 def compared_in_force(reason: str, *, calls: float, tuned: float, loops: float) -> str:

@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from autotune.bench.command_bench import Command
 from autotune.cli import command_messages
+from autotune.controls import wait_policy
 from autotune.errors import UsageError
 from autotune.model.catalogue import COMMANDS
 from autotune.model.configuration import Configuration, clamp
@@ -80,6 +81,7 @@ def _applied(words: tuple[str, ...], tuned: Found, usable_cpus: int) -> TunedCom
         words=words,
         workers=choice.workers if places["workers"] else None,
         chunk=choice.chunk if places["chunk"] else None,
+        runtimes=wait_policy.RUNTIMES,
     )
     variables = command.variables(choice)
     kept = [name for name, value in variables.items() if os.environ.get(name, value) != value]

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import join
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -57,7 +56,8 @@ def compare(
     """Run a command plain and as `autotune run` starts it, in pairs of fresh runs, and print the speed-up.
 
     The command has to do the same work each time. Its input is empty; what it prints is compared and not
-    shown. The exit status is 1 if a run ended with another status or wrote something else than the others.
+    shown. The exit status is 1 if the command failed, or if a run ended with another status or wrote something
+    else than the others.
 
     \b
     Examples:
@@ -65,6 +65,7 @@ def compare(
       autotune compare --blas-threads 1 --pairs 10 -- python simulate.py
     """
     from autotune.bench.command_pairs import run_pairs
+    from autotune.recording.run_recorded import temporary_folder
 
     options = [
         *(["--blas-threads", str(blas_threads)] if blas_threads else []),
@@ -73,7 +74,7 @@ def compare(
         *(["--children"] if children else []),
     ]
     variables = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
-    with TemporaryDirectory(prefix="autotune-compare-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder("autotune-compare-") as folder:
         runs = run_pairs(
             words,
             [sys.executable, "-m", "autotune", "run", "-q", *options, "--", *words],
@@ -87,7 +88,7 @@ def compare(
             Path(folder), len(runs.variant), variables_only=bool(blas_threads) or environment_only
         )
     show(words, options, runs, force, as_json=as_json)
-    return 0 if runs.same_status and runs.same_output is not False else FAILED
+    return 0 if runs.same_status and not runs.failure and runs.same_output is not False else FAILED
 
 
 def show(
@@ -99,6 +100,8 @@ def show(
     else:
         click.echo(command_messages.compared(runs.speedup, runs.interval, len(runs.plain)))
         click.echo(command_messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
+        if runs.failure:
+            click.echo(command_messages.compared_failures(runs.failure))
         counts = {name: getattr(force, name) for name in ("calls", "tuned", "loops")}
         click.echo(
             command_messages.compared_in_force(force.reason, **counts) if force.processes else force.reason

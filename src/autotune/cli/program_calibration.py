@@ -159,9 +159,11 @@ def gain_of(
 
 
 def weigh_by_spool(request: Request) -> Request:
-    """Let operations that programs have called here count more."""
+    """Let operations that programs have called here count more, where all of the catalogue is asked for."""
     from autotune.daemon.spool import spool_weights
 
+    if request.operations or request.workload is not None:
+        return request
     weights = spool_weights()
     if weights:
         note(calibration_messages.weighted_by_spool(len(weights)))

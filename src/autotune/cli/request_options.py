@@ -14,7 +14,7 @@ from autotune.cli.terminal import note
 from autotune.errors import BadWorkload, UsageError
 from autotune.model.catalogue import ALIASES, CATALOGUE, Kind, kind
 from autotune.model.operation import DTYPES
-from autotune.search.request import Effort, Request
+from autotune.search.request import CPU_SLACK, Effort, Objective, Request
 
 if TYPE_CHECKING:
     from autotune.bench.user_workload import UserWorkload
@@ -29,6 +29,13 @@ effort_option = click.option(
     show_default=True,
     help="quick: one size each; thorough: more sizes, both dtypes.",
 )
+objective_option = click.option(
+    "--objective",
+    type=click.Choice([str(objective) for objective in Objective]),
+    default=str(Objective.TIME),
+    show_default=True,
+    help=f"cpu: fewest CPU seconds, of all that is within {CPU_SLACK:.0%} of the fastest.",
+)
 budget_option = click.option("--budget", metavar="TIME", help="Time allowed, such as 90s, 5m or 1h30m.")
 
 _OPTIONS = (
@@ -37,6 +44,7 @@ _OPTIONS = (
     ),
     effort_option,
     budget_option,
+    objective_option,
     click.option(
         "--seed",
         type=click.IntRange(min=0),
@@ -79,6 +87,7 @@ def make_request(
     dtypes: tuple[str, ...] = (),
     effort: str = "normal",
     budget: str | None = None,
+    objective: str = "time",
     until_decided: bool = False,
     seed: int = 0,
     cpus: str | None = None,
@@ -104,6 +113,7 @@ def make_request(
         sizes=_common_sizes(sizes, kinds),
         dtypes=tuple(dict.fromkeys(dtypes)),
         effort=Effort(effort),
+        objective=Objective(objective),
         budget_seconds=None if budget is None else parse_duration(budget),
         until_decided=until_decided,
         seed=seed,

@@ -12,7 +12,8 @@ from autotune.cli import command_messages
 from autotune.cli.command_name import TunedCommand, tuned_command
 from autotune.cli.env import choose, threads_option
 from autotune.cli.terminal import note, write_error
-from autotune.controls import thread_variables
+from autotune.controls import thread_variables, wait_policy
+from autotune.model.configuration import IdleThreads
 from autotune.runtime.text_table import printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -27,7 +28,12 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
 @click.option("--name", metavar="NAME", help="The command's name in the profile; else the script's.")
 @click.option("--reductions", is_flag=True, help="Also compute sums on several CPUs: their last bits differ.")
 @click.option(
-    "--learn", is_flag=True, help="Also try other thread counts for calls without an entry, and learn."
+    "--learn", is_flag=True, help="Also try other threads for calls and loops without an entry, and learn."
+)
+@click.option(
+    "--wait",
+    type=click.Choice([str(wait) for wait in IdleThreads]),
+    help="Let idle threads of OpenBLAS and OpenMP sleep soon, or spin on.",
 )
 @click.option("--children", is_flag=True, help="Also in the Pythons that those of the command start.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
@@ -38,6 +44,7 @@ def run(
     name: str | None,
     reductions: bool,
     learn: bool,
+    wait: str | None,
     children: bool,
     command: tuple[str, ...],
 ) -> int:
@@ -49,7 +56,7 @@ def run(
     there is --children. A command that `autotune tune` has proved a choice for runs with that choice instead, in
     variables of the environment, unless an option asks for something else. BLAS threads for the whole process, and how
     long idle ones spin, are set in the environment, which is all that --environment-only does; --blas-threads sets that
-    count alone.
+    count alone. --wait sets for how long idle threads of OpenBLAS, MKL and OpenMP spin before they sleep.
 
     The command takes the place of autotune and its exit status is the one you get: 127 if it is not found, 126 if it
     cannot be executed. Variables that you have set stay as they are. One line on standard error says what was set, or
@@ -65,7 +72,7 @@ def run(
     only = environment_only or blas_threads is not None
     if only and (reductions or learn or children):
         raise click.UsageError(command_messages.ONLY_VARIABLES)
-    otherwise = blas_threads is not None or reductions or learn or children
+    otherwise = blas_threads is not None or reductions or learn or children or wait is not None
     if otherwise and name is not None:
         raise click.UsageError(command_messages.NAME_ALONE)
     tuned = None if otherwise else tuned_command(command, name=name)
@@ -81,7 +88,8 @@ def run(
             command_messages.running(threads, choice.reason, calls=not only, user_limit=limit, text=tuned)
         )
     )
-    variables = thread_variables.exports(threads, os.environ, others=choice.variables)
+    waiting = wait_policy.wait_variables(None if wait is None else IdleThreads(wait), wait_policy.RUNTIMES)
+    variables = thread_variables.exports(threads, os.environ, others={**choice.variables, **waiting})
     if not only:
         variables |= startup_variables(os.environ, reductions=reductions, learn=learn, children=children)
     return replace_process(command, {**os.environ, **variables})

@@ -12,12 +12,14 @@ from autotune.cli.command_name import command_name
 from autotune.cli.options import json_option, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.progress import progress
+from autotune.cli.request_options import objective_option
 from autotune.cli.terminal import note, print_json
 from autotune.cli.write_outcome import Kept, keep, place
 from autotune.errors import UsageError
 from autotune.host.usable_cpus import usable_cpus
 from autotune.model.entry import Entry, Status
 from autotune.runtime.text_table import printable
+from autotune.search.request import Objective
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -37,6 +39,7 @@ from autotune.runtime.text_table import printable
 @click.option("--separate", is_flag=True, help="Tune BLAS threads apart from other libraries' threads.")
 @click.option("--metric", metavar="REGEX", help="Tune by a number that it prints: first group, last match.")
 @click.option("--maximize", is_flag=True, help="The larger that number the better.")
+@objective_option
 @click.option("--timeout", metavar="TIME", help="Time for one run; else the budget.")
 @click.option("--name", metavar="NAME", help="Its name in the profile; else the script's.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the profile goes.")
@@ -51,6 +54,7 @@ def tune(
     separate: bool,
     metric: str | None,
     maximize: bool,
+    objective: str,
     timeout: str | None,
     name: str | None,
     output: Path | None,
@@ -61,8 +65,9 @@ def tune(
     """Find the thread counts at which a whole command runs fastest, and print it with these.
 
     The command is run many times, so it must do the same work each time: as it stands, and with the thread
-    variables of every known library set. {workers} and {chunk} in its arguments are tuned with them. What
-    wins is proved against the command as it stands in this shell, on fresh pairs of runs; without a proof it
+    variables of every known library set; where its first run loads a library whose idle threads wait by a variable
+    (OpenBLAS, OpenMP), they also sleep at once or spin on. {workers} and {chunk} in its arguments are tuned with them.
+    What wins is proved against the command as it stands in this shell, on fresh pairs of runs; without a proof it
     is printed as it stands. This machine's profile gets the counts, not the command, under the script's name, by which
     `autotune run -- CMD` uses them: give --name to both where two scripts share one.
 
@@ -87,6 +92,7 @@ def tune(
         seconds=parse_duration(budget),
         patience=None if timeout is None else parse_duration(timeout),
         seed=seed,
+        objective=Objective(objective),
     )
     path = place(this_key(), output)
     with progress() as report:

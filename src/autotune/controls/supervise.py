@@ -180,13 +180,15 @@ class ChildWatch:
 class Ending:
     """The end of a supervised command."""
 
-    __slots__ = ("seconds", "status")
+    __slots__ = ("cpu_seconds", "seconds", "status")
 
-    def __init__(self, status: int, seconds: float | None) -> None:
+    def __init__(self, status: int, seconds: float | None, cpu_seconds: float | None = None) -> None:
         self.status = status
         """Exit status; minus the signal for a command that was killed."""
         self.seconds = seconds
         """From its start to its end; None if its supervisor was killed."""
+        self.cpu_seconds = cpu_seconds
+        """CPU time of the command and of the children that it waited for (getrusage(2))."""
 
 
 class Supervised:
@@ -290,7 +292,7 @@ class Supervised:
         """Wait for the command's end, up to so many seconds; None if it still runs."""
         if self._ending is None and select.select([self.report], [], [], seconds)[0]:
             _, status, *took = self._line().split()
-            self._ending = Ending(int(status), float(took[0]) if took else None)
+            self._ending = Ending(int(status), *map(float, took)) if took else Ending(int(status), None)
         return self._ending
 
     def descendants(self) -> list[int]:
@@ -355,8 +357,9 @@ def main(arguments: list[str]) -> int:
     status = None
     if watch.wait():
         seconds = perf_counter() - began
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        os.write(report, f"ended {status} {seconds!r}\n".encode())
+        _, ended, used = os.wait4(pid, 0)
+        status = os.waitstatus_to_exitcode(ended)
+        os.write(report, f"ended {status} {seconds!r} {used.ru_utime + used.ru_stime!r}\n".encode())
     end_descendants(pid, adopting=adopting, grace=0.0 if status is not None else grace)
     return 0
 

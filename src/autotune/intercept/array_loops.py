@@ -3,19 +3,23 @@
 Ufuncs of similar cost are one class. A class is used where its cheapest and its dearest member were both measured to
 be faster, with what was measured for the cheapest. They are measured on contiguous operands. Others are
 cut where the cheapest loop of all gained with such operands, too. Types smaller than float32 get thresholds of as
-many bytes as float32's, all types of eight bytes or more those of float64.
+many bytes as float32's, other real types of eight bytes those of float64. Complex types have their own, and those of
+float64 where they were not measured.
 
 Not met: `fill`, `copyto`, `astype` and plain copies, which are no ufuncs, and whose loops cannot be exchanged
 through NumPy's C interface. Left alone: `power` of whole numbers (its loop raises Python errors), half and extended
 precision, dates, objects, and types of a user's own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from functools import cache
-from typing import Any, NamedTuple
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from autotune.native._core import Calls
 
 TYPES = "?bBhHiIlLqQfdFD"
 """Type codes that are met."""
@@ -96,11 +100,16 @@ _ORDERLESS = {
 _TRUTHS = {"logical_or": Reduction.ANY, "logical_and": Reduction.ALL}
 _SUMS = {"add", "multiply"}
 
-_SIZES = (1, 2, 4, 8)
-"""Bytes of an element that have a plan of their own; larger ones use the last."""
+_GROUPS = (1, 2, 4, 8, "F", "D")
+"""Bytes of a real element that have a plan of their own, and the complex types."""
+_COMPLEX = {"complex64": "F", "complex128": "D"}
 
 _NEVER = 2**62
 """More elements than any array has."""
+
+
+_LEARN_FROM = {"arithmetic": 16384, "functions": 4096, "reductions": 32768}
+"""Elements of 8 bytes below which no loop of a kind takes 20 us, from which on loops are learned about."""
 
 
 class Loop(NamedTuple):
@@ -109,7 +118,8 @@ class Loop(NamedTuple):
     ufunc: np.ufunc
     types: str
     kind: str
-    size: int
+    group: int | str
+    """One of _GROUPS."""
     reduction: Reduction
 
 
@@ -117,7 +127,7 @@ class Loop(NamedTuple):
 def loops() -> tuple[Loop, ...]:
     """List every loop that is met, in this NumPy."""
     return tuple(
-        Loop(ufunc, types, kind, _size(types), _reduction(name, types))
+        Loop(ufunc, types, kind, _group(types), _reduction(name, types))
         for kind, members in CLASSES.items()
         for name in members.ufuncs.split()
         if isinstance(ufunc := getattr(np, name, None), np.ufunc)
@@ -131,7 +141,7 @@ class ArrayLoops:
 
     def __init__(self, core: Any) -> None:
         self._core = core
-        self._slots: list[int] = []
+        self._slots: dict[int, Loop] = {}
 
     def install(self) -> str | None:
         """Exchange every loop. Return None, or a sentence why none was exchanged."""
@@ -140,57 +150,84 @@ class ArrayLoops:
             slot = self._core.meet_loop(
                 loop.ufunc,
                 loop.types,
-                numbers[loop.kind, loop.size],
-                numbers["reductions", loop.size],
+                numbers[loop.kind, loop.group],
+                numbers["reductions", loop.group],
                 loop.reduction,
             )
             if slot >= 0:
-                self._slots.append(slot)
+                self._slots[slot] = loop
         return None if self._slots else "NumPy's loops could not be exchanged."
 
     def plan(self, kind: str, dtype: str, layout: Layout, ranges: Sequence[Range]) -> None:
-        """Set what the loops of a class get whose elements are of this size, "float32" or "float64", and lie so.
+        """Set what the loops of a class get whose elements are of this size, or of this complex type, and lie so.
 
         `kind` is one of CLASSES, or "reductions".
         """
-        for size, scale in _sizes_like(dtype):
+        for group, scale in _groups_like(dtype):
             rows = [
                 (max(1, one.elements * scale), max(1, one.chunk * scale), one.workers, one.placement)
                 for one in ranges
             ]
-            self._core.plan(_class_numbers()[kind, size], layout, rows)
+            self._core.plan(_class_numbers()[kind, group], layout, rows)
 
     def after_blas(self, kind: str, dtype: str, elements: int) -> None:
         """Let loops of a class that are at least so long be cut while BLAS threads spin, too."""
-        for size, scale in _sizes_like(dtype):
-            self._core.after_blas(_class_numbers()[kind, size], elements * scale)
+        for group, scale in _groups_like(dtype):
+            self._core.after_blas(_class_numbers()[kind, group], elements * scale)
+
+    def learn(self, decide: Callable[[str, str, int], "Calls"]) -> None:
+        """Let loops that no plan covers be learned about.
+
+        `decide(operation, dtype, elements)` returns the Calls of a lesson, for the catalogue's operation that speaks
+        for the loop, with as many elements as it has.
+        """
+        for (kind, group), number in _class_numbers().items():
+            item = group if isinstance(group, int) else np.dtype(group).itemsize
+            self._core.learn_from(number, _LEARN_FROM[kind] * 8 // item)
+        self._core.learn_loops(partial(self._decide, decide))
+
+    def _decide(
+        self, decide: Callable[[str, str, int], "Calls"], slot: int, reduces: int, layout: int, elements: int
+    ) -> "Calls":
+        loop = self._slots[slot]
+        operation = MEASURED_LAYOUTS.get(Layout(layout), CLASSES[loop.kind].cheapest)
+        if reduces:
+            operation = REDUCING.dearest if loop.reduction is Reduction.ROUNDED else REDUCING.cheapest
+        real = "float64" if loop.group == 8 else "float32"
+        dtype = next((name for name, code in _COMPLEX.items() if code == loop.group), real)
+        return decide(operation, dtype, elements)
 
     def remove(self) -> None:
         """Put NumPy's own loops back. Another extension's loop that has replaced one since stays."""
+        self._core.learn_loops(None)
         for number in _class_numbers().values():
+            self._core.learn_from(number, _NEVER)
             for layout in Layout:
                 self._core.plan(number, layout, [])
             self._core.after_blas(number, _NEVER)
         self._core.reductions(False)
         for slot in self._slots:
             self._core.release_loop(slot)
-        self._slots = []
+        self._slots = {}
 
 
-def _class_numbers() -> dict[tuple[str, int], int]:
+def _class_numbers() -> dict[tuple[str, int | str], int]:
     kinds = [*CLASSES, "reductions"]
-    return {(kind, size): number for number, (kind, size) in enumerate((k, s) for k in kinds for s in _SIZES)}
+    return {key: number for number, key in enumerate((kind, group) for kind in kinds for group in _GROUPS)}
 
 
-def _sizes_like(dtype: str) -> list[tuple[int, int]]:
-    """List the element sizes that go by what was measured for a dtype, each with its elements for one of that."""
+def _groups_like(dtype: str) -> list[tuple[int | str, int]]:
+    """List the groups that go by what was measured for a dtype, each with its elements for one of that."""
+    if dtype in _COMPLEX:
+        return [(_COMPLEX[dtype], 1)]
     own = np.dtype(dtype).itemsize
-    return [(size, own // size) for size in _SIZES if size == own or (own == 4 and size < own)]
+    return [(size, own // size) for size in (1, 2, 4, 8) if size == own or (own == 4 and size < own)]
 
 
-def _size(types: str) -> int:
-    """The plan that fits a loop's largest element."""
-    return min(max(np.dtype(code).itemsize for code in types), _SIZES[-1])
+def _group(types: str) -> int | str:
+    """Return the group of a loop, by the largest of its types."""
+    named = [code for code in ("D", "F") if code in types]
+    return named[0] if named else max(np.dtype(code).itemsize for code in types)
 
 
 def _reduction(name: str, types: str) -> Reduction:

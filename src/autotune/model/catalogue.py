@@ -8,7 +8,7 @@ from operator import index
 from autotune.errors import BadSize, UnknownOperation
 from autotune.model.configuration import Knob
 from autotune.model.constraints import LARGEST_SIZE
-from autotune.model.operation import DTYPES, Operation
+from autotune.model.operation import DTYPES, REAL_DTYPES, Operation
 
 Sizes = Mapping[str, int]
 Work = Callable[[Sizes], float]
@@ -42,6 +42,8 @@ class Family(StrEnum):
     """One array worked on by several processes."""
     ALLOCATION = "allocation"
     """Large temporaries made and dropped."""
+    ESTIMATOR = "estimator"
+    """A fit or a query of a scikit-learn estimator, whose threads are OpenMP's."""
     USER = "user"
     """The user's own function."""
 
@@ -50,6 +52,11 @@ OPEN_UPWARDS = frozenset(
     {Family.ELEMENTWISE, Family.LOOP, Family.REDUCTION, Family.RANDOM, Family.EXPRESSION}
 )
 """Families whose work grows with the elements of an array and with nothing else."""
+
+REAL_ONLY = frozenset(
+    {Family.RANDOM, Family.REDUCTION, Family.SHARING, Family.TASKS, Family.ALLOCATION, Family.ESTIMATOR}
+)
+"""Families that are measured with real numbers only; others also with complex ones."""
 
 KNOBS: Mapping[Family, tuple[Knob, ...]] = {
     # placement comes first: of the corners of a space, which are tried in order, those without one are first
@@ -63,6 +70,7 @@ KNOBS: Mapping[Family, tuple[Knob, ...]] = {
     Family.TASKS: (Knob.PLACEMENT, Knob.BLAS_THREADS, Knob.WORKERS),
     Family.SHARING: (Knob.METHOD, Knob.WORKERS, Knob.CHUNK),
     Family.ALLOCATION: (Knob.ALLOCATOR,),
+    Family.ESTIMATOR: (Knob.OPENMP_THREADS,),
     Family.USER: (Knob.BLAS_THREADS,),
 }
 
@@ -111,10 +119,21 @@ class Kind:
         """Knobs that are tuned."""
         return KNOBS[self.family]
 
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """Dtypes in which it is measured."""
+        orders = self.name in {"loop_max", "loop_sum"}
+        return REAL_DTYPES if self.family in REAL_ONLY or orders else DTYPES
+
     def work_of(self, operation: Operation) -> float:
-        """Flops, or bytes, of one unit of work at these sizes."""
+        """Flops, or bytes, of one unit of work at these sizes.
+
+        A product and a sum of complex numbers take four times as many flops as those of real ones.
+        """
         amount = self.work(operation.size)
-        return amount if self.unit is WorkUnit.FLOPS else amount * item_size(operation.dtype)
+        if self.unit is WorkUnit.FLOPS:
+            return amount if operation.dtype in REAL_DTYPES else 4 * amount
+        return amount * item_size(operation.dtype)
 
     def bytes_of(self, operation: Operation) -> float:
         """Bytes of memory that a plain call holds at once."""
@@ -123,7 +142,7 @@ class Kind:
 
 def item_size(dtype: str) -> int:
     """Bytes of one element of a dtype of the catalogue."""
-    return {"float64": 8, "float32": 4}[dtype]
+    return {"float64": 8, "float32": 4, "complex128": 16, "complex64": 8}[dtype]
 
 
 def _linalg(name: str, sizes: str, flops: Work, footprint: Work, summary: str) -> Kind:
@@ -175,6 +194,19 @@ def _tasks(name: str, summary: str) -> Kind:
         footprint=lambda s: 3 * s["n"] ** 2 * 8,
         summary=summary,
         defaults={"tasks": 100},
+    )
+
+
+def _estimator(name: str, work: float, summary: str) -> Kind:
+    return Kind(
+        name=name,
+        family=Family.ESTIMATOR,
+        size_names=("rows", "columns"),
+        work=lambda s: work * s["rows"] * s["columns"],
+        unit=WorkUnit.FLOPS,
+        footprint=lambda s: 3.0 * s["rows"] * s["columns"],
+        summary=summary,
+        defaults={"columns": 20},
     )
 
 
@@ -244,6 +276,16 @@ _ROWS = (
     _tasks("batch_matmul", "many independent tasks: load two (n, n) matrices, multiply"),
     _tasks(f"batch_matmul{IN_PROCESSES}", "the same tasks in worker processes instead of threads"),
     _elements("share", Family.SHARING, 2, "one array worked on by several processes"),
+    # flops of a row and column: ten iterations over eight centres, ten trees, and distances to 200 queries
+    _estimator("k_means", 240.0, "KMeans.fit of scikit-learn: 8 clusters, 10 iterations"),
+    _estimator(
+        "hist_gradient_boosting", 600.0, "HistGradientBoostingRegressor.fit of scikit-learn: 10 trees"
+    ),
+    _estimator(
+        "nearest_neighbours",
+        400.0,
+        "NearestNeighbors.kneighbors of scikit-learn, brute force, 200 queries",
+    ),
     _elements("temporaries", Family.ALLOCATION, 5, "large temporaries, as in sqrt(x*y + x)"),
 )
 
@@ -287,14 +329,15 @@ def operation(name: str, *, dtype: str = "float64", **sizes: int) -> Operation:
     taken as a user's function, with the sizes as they are given.
 
     Raises BadSize for a size that is missing, unknown, or not a whole number from 1 to 2**48, and for a
-    dtype other than float64 and float32.
+    dtype in which it is not measured.
     """
-    if dtype not in DTYPES:
-        raise BadSize(f"{name}: dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.")
+    row = row_of(name)
+    dtypes = DTYPES if row is None else row.dtypes
+    if dtype not in dtypes:
+        raise BadSize(f"{name}: dtype must be one of {', '.join(dtypes)}, not {dtype!r}.")
     for size, value in sizes.items():
         if not is_whole(value) or not 1 <= value <= LARGEST_SIZE:
             raise BadSize(f"{name}: {size} must be a whole number from 1 to {LARGEST_SIZE}, not {value!r}.")
-    row = row_of(name)
     if row is None:
         return Operation(
             name=name, dtype=dtype, sizes=tuple((key, int(value)) for key, value in sizes.items())

@@ -17,6 +17,7 @@ class Knob(StrEnum):
     METHOD = "method"
     PLACEMENT = "placement"
     ALLOCATOR = "allocator"
+    WAIT = "wait"
 
 
 class Method(StrEnum):
@@ -52,6 +53,15 @@ class Allocator(StrEnum):
     RETAIN = "retain"
 
 
+class IdleThreads(StrEnum):
+    """Behaviour of idle threads of BLAS and OpenMP in a command that is tuned as a whole."""
+
+    SLEEP = "sleep"
+    """They sleep soon, and leave the CPUs to other threads."""
+    SPIN = "spin"
+    """They spin for as long as their library allows, and are there at once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """A value for each knob. None leaves a knob untouched; Configuration() is plain NumPy.
@@ -75,6 +85,8 @@ class Configuration:
     """CPUs that the workers run on; the CPUs hold all of them."""
     allocator: Allocator | None = None
     """Handling of large freed blocks by glibc."""
+    wait: IdleThreads | None = None
+    """Behaviour of idle threads, set by variables of the environment."""
 
     @property
     def is_default(self) -> bool:

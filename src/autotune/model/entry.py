@@ -79,6 +79,8 @@ class Evidence:
     """BLAS thread counts that were measured to be no slower than the default."""
     retained_bytes: Amount | None = None
     """Memory that a process holds with a choice that sets the allocator, beyond what it holds by default."""
+    cpu_ratio: Positive | None = None
+    """CPU seconds of the choice divided by those of the default; None unless fewer of them were the objective."""
     created: str | None = None
     """When it was measured (UTC, ISO 8601); None: when the profile's provenance says."""
     resolution: NonNegative | None = None

@@ -67,6 +67,8 @@ class Measurement:
     them. The default has none."""
     seconds: tuple[float, ...] = ()
     """Per unit of work: all timings of this configuration."""
+    cpu_seconds: float | None = None
+    """CPU time of one run, of all its threads: the median; None if it was not taken."""
     failure: Failure | None = None
     note: str | None = None
     """Output of the work, shortened; None if it was quiet."""

@@ -5,8 +5,10 @@ from typing import Annotated, Literal, get_args
 
 from autotune.model.constraints import AsMapping, Name, SizeValue
 
-Dtype = Literal["float64", "float32"]
-DTYPES: tuple[str, ...] = get_args(Dtype)
+Real = Literal["float64", "float32"]
+Complex = Literal["complex128", "complex64"]
+REAL_DTYPES: tuple[str, ...] = get_args(Real)
+DTYPES: tuple[str, ...] = (*REAL_DTYPES, *get_args(Complex))
 
 
 WORKLOAD_MARK = "__autotune_workload__"

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE /* dladdr */
 #endif
 #include "loops.h"
+#include "learning.h"
 #include "pool.h"
 
 #include <dlfcn.h>
@@ -22,7 +23,8 @@ struct plan {
 };
 
 static struct class {
-    npy_intp threshold;              /* shorter loops are NumPy's at once. Under the GIL */
+    npy_intp threshold;              /* shorter loops are NumPy's at once. Under the GIL, as the next one */
+    npy_intp learns_from;            /* longer loops that no plan covers are learned about */
     _Atomic(npy_intp) after_blas;    /* longer loops gain while BLAS threads spin, too */
     struct plan plans[LAYOUTS];
 } classes[LOOP_CLASSES];
@@ -317,16 +319,23 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
     const enum layout layout = !reduces                     ? layout_of(slot, steps)
                                : steps[1] == slot->sizes[1] ? LAYOUT_CONTIGUOUS
                                                             : LAYOUT_STRIDED;
-    const struct loop_range range = chosen(class, layout, n);
+    struct loop_range range = chosen(class, layout, n);
+    struct learning learning = {.lesson = NULL};
+    if (range.elements == 0) { /* no plan covers it */
+        learning_begin(&learning, (int)(slot - slots), reduces, layout, n);
+        range.workers = learning.lesson == NULL ? 1 : learning.workers;
+        range.chunk = learning.lesson == NULL ? n : n / ((npy_intp)learning.workers * learning.slices) + 1;
+    }
     const int others = atomic_fetch_add_explicit(&callers, 1, memory_order_relaxed);
     int workers = share(range.workers, others > 0 ? others : 0);
     const int64_t until = atomic_load_explicit(&spinning_until, memory_order_relaxed);
     if (workers < 2 || pool_is_alone() ||
-        (until > 0 && n < atomic_load_explicit(&class->after_blas, memory_order_relaxed) && pool_clock() < until)) {
+        (learning.lesson == NULL && until > 0 && n < atomic_load_explicit(&class->after_blas, memory_order_relaxed) && pool_clock() < until)) {
         workers = 1;
     }
     struct call call = {slot, args, steps, data, n, NULL, 0, NULL};
     bool is_cut = false;
+    const bool ran_as_ordered = workers == range.workers;
     if (reduces && (workers > 1 || slot->reduction == REDUCE_ROUNDED)) {
         is_cut = reduce(&call, range, workers);
     } else if (workers > 1) {
@@ -336,20 +345,26 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
         slot->original(args, dimensions, steps, data);
     }
     atomic_fetch_sub_explicit(&callers, 1, memory_order_relaxed);
+    learning_end(&learning, ran_as_ordered && is_cut == (workers > 1));
     atomic_fetch_add_explicit(is_cut ? &cut : &alone, 1, memory_order_relaxed);
 }
 
 /* --- what Python sets; under the GIL ------------------------------------------------------------------------ */
 
-/* Where the straight path ends: below it no plan has anything to say. */
+static npy_intp first_concerned(const struct class *class)
+{
+    return class->threshold < class->learns_from ? class->threshold : class->learns_from;
+}
+
+/* Where the straight path ends: below it no plan has anything to say, and nothing is learned. */
 static void settle(struct slot *slot)
 {
     npy_intp threshold = NPY_MAX_INTP;
     if (atomic_load(&slot->in_force)) {
         const struct class *class = atomic_load(&slot->class), *reduce_class = atomic_load(&slot->reduce_class);
-        threshold = class->threshold;
-        if (slot->reduction != REDUCE_NEVER && reduce_class->threshold < threshold) {
-            threshold = reduce_class->threshold;
+        threshold = first_concerned(class);
+        if (slot->reduction != REDUCE_NEVER && first_concerned(reduce_class) < threshold) {
+            threshold = first_concerned(reduce_class);
         }
         if (slot->reduction == REDUCE_ROUNDED && atomic_load(&rounded) && threshold > LOOP_BLOCK) {
             threshold = LOOP_BLOCK;
@@ -466,6 +481,14 @@ void loops_plan(int class_number, enum layout layout, const struct loop_range *r
     }
 }
 
+void loops_learn(int class_number, npy_intp elements)
+{
+    classes[class_number].learns_from = elements;
+    for (int i = 0; i < used; i++) {
+        settle(&slots[i]);
+    }
+}
+
 void loops_after_blas(int class_number, npy_intp elements)
 {
     atomic_store(&classes[class_number].after_blas, elements);
@@ -501,7 +524,7 @@ void loops_start(void)
 {
     pthread_atfork(NULL, NULL, after_fork_in_child);
     for (int i = 0; i < LOOP_CLASSES; i++) {
-        classes[i].threshold = NPY_MAX_INTP;
+        classes[i].threshold = classes[i].learns_from = NPY_MAX_INTP;
         atomic_store(&classes[i].after_blas, NPY_MAX_INTP);
     }
 }

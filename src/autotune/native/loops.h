@@ -58,6 +58,9 @@ bool loops_release(int slot);
 /* What calls of a class get. Ranges ascend; none: NumPy's own loop at once. Any values give right results. */
 void loops_plan(int class_number, enum layout layout, const struct loop_range *ranges, int count);
 
+/* From how many elements on loops of a class that no plan covers are learned about (`learning.h`); the initial value: never. */
+void loops_learn(int class_number, npy_intp elements);
+
 /* From how many elements on loops of a class gain even while BLAS threads spin; the initial value: never. */
 void loops_after_blas(int class_number, npy_intp elements);
 

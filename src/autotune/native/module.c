@@ -1,6 +1,7 @@
 /* What Python sees of the core: autotune.native._core. Its callers are autotune.native and autotune.intercept. */
 #define AUTOTUNE_IMPORTS_NUMPY
 #include "calls.h"
+#include "learning.h"
 #include "loops.h"
 #include "met.h"
 #include "pool.h"
@@ -177,6 +178,33 @@ static PyObject *after_blas(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *learn_from(PyObject *module, PyObject *args)
+{
+    int class_number;
+    Py_ssize_t elements;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "in", &class_number, &elements)) {
+        return NULL;
+    }
+    if (class_number < 0 || class_number >= LOOP_CLASSES || elements < 1) {
+        PyErr_SetString(PyExc_ValueError, "No class has this number; sizes begin at one.");
+        return NULL;
+    }
+    loops_learn(class_number, elements);
+    Py_RETURN_NONE;
+}
+
+static PyObject *learn_loops(PyObject *module, PyObject *decide)
+{
+    (void)module;
+    if (decide != Py_None && !PyCallable_Check(decide)) {
+        PyErr_SetString(PyExc_TypeError, "Lessons are decided by a function, or there are none.");
+        return NULL;
+    }
+    learning_decide(decide == Py_None ? NULL : decide);
+    Py_RETURN_NONE;
+}
+
 static PyObject *reductions(PyObject *module, PyObject *value)
 {
     const int truth = PyObject_IsTrue(value);
@@ -338,6 +366,11 @@ static PyMethodDef functions[] = {
      "plan(class, layout, [(elements, chunk, workers, placement), ...])\n--\n\nSet what loops of a class get."},
     {"after_blas", after_blas, METH_VARARGS,
      "after_blas(class, elements)\n--\n\nSet from how many elements on loops are cut while BLAS threads spin."},
+    {"learn_from", learn_from, METH_VARARGS,
+     "learn_from(class, elements)\n--\n\nSet from how many elements on loops that no plan covers are learned about."},
+    {"learn_loops", learn_loops, METH_O,
+     "learn_loops(decide)\n--\n\n"
+     "Learn about loops: decide(slot, reduces, layout, elements) returns the Calls of each lesson. None: forget them."},
     {"reductions", reductions, METH_O, "Allow sums of floating-point numbers to be cut, or not."},
     {"meet_call", meet_call, METH_VARARGS,
      "meet_call(target, decide, switch)\n--\n\nMeet calls of a ufunc, built-in function or method. Return a number."},
@@ -371,6 +404,7 @@ static int start(PyObject *module)
     static bool started;
     if (!started) {
         loops_start();
+        learning_start();
         if (switch_types(module) < 0 || met_types(module) < 0) {
             return -1;
         }

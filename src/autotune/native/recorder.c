@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 /* How often calls are timed: each of the first ones, then each whose mean is so long that two readings of the clock
- * (50 ns) are at most 1.3 % of it, else a few. */
-enum { FIRST_TIMED = 64, SHORT_NS = 4000, EVERY = 32 };
+ * (50 ns) are at most 1.3 % of it, else a few: of the shortest ones the fewest. */
+enum { FIRST_TIMED = 64, SHORT_NS = 4000, EVERY = 32, SHORTEST_NS = 1000, EVERY_SHORTEST = 128 };
 
 enum { KEYS = 2048, FUNCTIONS = 160 };
 
@@ -57,9 +57,17 @@ static atomic_int mode;
 static atomic_int at_once;
 static atomic_uint forks; /* that led to this process: a call that began before the last of them is its parent's */
 
-static _Thread_local int64_t inner; /* nanoseconds of recorded calls that the one in progress has made */
-static _Thread_local int depth; /* timed calls in progress: each but the first was made by the one before */
-static _Thread_local bool is_seen;
+/* Of variables of a thread: at a fixed distance from its pointer, as the C library's own, where it leaves room for those of
+ * libraries that are loaded later. Else each access is a call. */
+#ifdef __GLIBC__
+#define NEAR __attribute__((tls_model("initial-exec")))
+#else
+#define NEAR
+#endif
+
+static NEAR _Thread_local int64_t inner; /* nanoseconds of recorded calls that the one in progress has made */
+static NEAR _Thread_local int depth; /* timed calls in progress: each but the first was made by the one before */
+static NEAR _Thread_local bool is_seen;
 
 /* Add to a counter. Writers hold the GIL, so that a locked instruction is needed without one only; readers in other
  * processes see whole words either way. */
@@ -297,11 +305,12 @@ struct record_row *recorder_row(const char *name, const char *types, const int64
 
 static bool is_timed(const struct record_row *row, uint64_t calls)
 {
-    if (calls < FIRST_TIMED || calls % EVERY == 0) {
+    if (calls < FIRST_TIMED || calls % EVERY_SHORTEST == 0) {
         return true;
     }
     const uint64_t timed = atomic_load_explicit(&row->timed, memory_order_relaxed);
-    return atomic_load_explicit(&row->nanoseconds, memory_order_relaxed) >= SHORT_NS * timed;
+    const uint64_t nanoseconds = atomic_load_explicit(&row->nanoseconds, memory_order_relaxed);
+    return nanoseconds >= (calls % EVERY ? SHORT_NS : SHORTEST_NS) * timed;
 }
 
 static void see_thread(void)
@@ -337,7 +346,10 @@ void record_begin(struct record *record, struct record_row *row, uint64_t elemen
 void record_end(struct record *record)
 {
     struct record_row *row = record->row;
-    if (row == NULL || record->forks != atomic_load_explicit(&forks, memory_order_relaxed)) {
+    if (row == NULL) {
+        return;
+    }
+    if (record->forks != atomic_load_explicit(&forks, memory_order_relaxed)) {
         return; /* the call forked, and this is the child */
     }
     const int64_t now = pool_clock(), total = now - record->start, own = total - inner;
@@ -363,6 +375,15 @@ static bool is_contiguous(PyArrayObject *array)
     return (PyArray_FLAGS(array) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS)) != 0;
 }
 
+static npy_intp size_of(PyArrayObject *array)
+{
+    npy_intp elements = 1;
+    for (int axis = 0; axis < PyArray_NDIM(array); axis++) {
+        elements *= PyArray_DIM(array, axis);
+    }
+    return elements;
+}
+
 static char code_of(PyArrayObject *array)
 {
     static const char codes[] = "?bBhHiIlLqQfdgFDG"; /* by type number */
@@ -386,7 +407,7 @@ static npy_intp add_operand(struct key *key, int number, PyObject *object, bool 
         key->sizes[2 * number] = axes > 1 ? PyArray_DIM(array, axes - 2) : -1;
         key->sizes[2 * number + 1] = axes > 0 ? PyArray_DIM(array, axes - 1) : -1;
     }
-    return PyArray_SIZE(array);
+    return size_of(array);
 }
 
 /* Tell what a call is by its first operands, and how many elements (of `g`: matrices) it has. */
@@ -412,6 +433,24 @@ typedef PyObject *vectorcall(PyObject *, PyObject *const *, size_t, PyObject *);
 
 static vectorcall *plain_ufunc;
 
+/* Rows of calls of ufuncs by their own code, so that most calls need no key. */
+static struct shortcut {
+    const void *ufunc;
+    uint64_t form; /* type codes, layout and log2 of the elements: all that the key has */
+    struct record_row *row;
+} shortcuts[256];
+
+/* Add an operand to a form; returns its elements, 0 for what is no array. */
+static npy_intp add_form(uint64_t *form, int shift, PyObject *object)
+{
+    if (!PyArray_Check(object)) {
+        return 0;
+    }
+    PyArrayObject *array = (PyArrayObject *)object;
+    *form |= (uint64_t)code_of(array) << shift | (uint64_t)!is_contiguous(array) << 16;
+    return size_of(array);
+}
+
 static PyObject *recorded_ufunc(PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
 {
     const PyUFuncObject *ufunc = (const PyUFuncObject *)self;
@@ -419,10 +458,22 @@ static PyObject *recorded_ufunc(PyObject *self, PyObject *const *args, size_t fl
     if (count < 1 || !recorder_is_on()) {
         return plain_ufunc(self, args, flagged, names);
     }
-    struct key key = {.target = self, .kind = ufunc->core_enabled ? 'g' : 'u'};
-    const uint64_t elements = describe(&key, args[0], count > 1 && ufunc->nin > 1 ? args[1] : NULL);
+    PyObject *second = count > 1 && ufunc->nin > 1 ? args[1] : NULL;
+    uint64_t form = 0;
+    const npy_intp one = add_form(&form, 0, args[0]), two = second == NULL ? 0 : add_form(&form, 8, second);
+    uint64_t elements = (uint64_t)(one > two ? one : two);
+    form |= (uint64_t)log2_of((npy_intp)elements) << 24;
+    struct shortcut *shortcut =
+        &shortcuts[((uintptr_t)self >> 4 ^ form * UINT64_C(11400714819323198485) >> 56) % 256];
+    struct record_row *row = shortcut->ufunc == self && shortcut->form == form ? shortcut->row : NULL;
+    if (row == NULL || ufunc->core_enabled) {
+        struct key key = {.target = self, .kind = ufunc->core_enabled ? 'g' : 'u'};
+        elements = describe(&key, args[0], second);
+        row = row_of(&key, ufunc->name, NULL);
+        *shortcut = (struct shortcut){self, form, row};
+    }
     struct record record;
-    record_begin(&record, row_of(&key, ufunc->name, NULL), elements);
+    record_begin(&record, row, elements);
     PyObject *result = plain_ufunc(self, args, flagged, names);
     record_end(&record);
     return result;
@@ -685,7 +736,7 @@ static PyObject *recorded_read(PyObject *array, PyObject *index)
 
 static int recorded_write(PyObject *array, PyObject *index, PyObject *value)
 {
-    if (PyArray_SIZE((PyArrayObject *)array) < LONG_ASSIGNMENT || !is_part(index, false) || !recorder_is_on()) {
+    if (size_of((PyArrayObject *)array) < LONG_ASSIGNMENT || !is_part(index, false) || !recorder_is_on()) {
         return plain_write(array, index, value);
     }
     struct record record;
@@ -700,7 +751,7 @@ static int recorded_write(PyObject *array, PyObject *index, PyObject *value)
 static void recorded_release(PyObject *array)
 {
     /* the flag first: an array whose creation failed may have axes and no sizes, and owns no data */
-    if (!PyArray_CHKFLAGS((PyArrayObject *)array, NPY_ARRAY_OWNDATA) || PyArray_SIZE((PyArrayObject *)array) < LARGE ||
+    if (!PyArray_CHKFLAGS((PyArrayObject *)array, NPY_ARRAY_OWNDATA) || size_of((PyArrayObject *)array) < LARGE ||
         !recorder_is_on()) {
         plain_release(array);
         return;

@@ -176,6 +176,22 @@ void switch_begin(struct flight *flight, Switch *through, Calls *calls)
     }
 }
 
+bool switch_tell(Calls *calls, int64_t spent, bool control, int trial, bool disturbed)
+{
+    PyObject *callback = guard;
+    if (callback == NULL) {
+        return true;
+    }
+    Py_INCREF(callback);
+    const double seconds = (disturbed ? -1e-9 : 1e-9) * (double)(spent > 0 ? spent : 1);
+    PyObject *answer =
+        PyObject_CallFunction(callback, "Odii", (PyObject *)calls, seconds, (int)control, trial);
+    const bool well = answer != NULL || cleared_exhaustion();
+    Py_XDECREF(answer);
+    Py_DECREF(callback);
+    return well;
+}
+
 bool switch_end(struct flight *flight, bool raised)
 {
     const int64_t now = flight->timed || (spin_ns > 0 && flight->wanted > 1) ? pool_clock() : 0;
@@ -195,31 +211,17 @@ bool switch_end(struct flight *flight, bool raised)
         }
     }
     const int64_t spent = now - flight->start;
-    PyObject *callback = NULL;
+    bool is_told = false;
     if (flight->timed) {
         calls->nanoseconds += spent;
         const bool is_ordered = flight->control || flight->trial;
         const bool is_long =
             calls->learns ? spent >= learn_ns : calls->threads && spent >= long_ns;
-        if (guard != NULL && (is_ordered || is_long)) {
-            if (calls->pause > 0 && !is_ordered) {
-                calls->pause--;
-            } else {
-                callback = guard;
-                Py_INCREF(callback);
-            }
-        }
+        is_told = is_ordered || (is_long && calls->pause == 0);
+        calls->pause -= is_long && !is_ordered && calls->pause > 0;
     }
-    bool well = true;
-    if (callback != NULL) {
-        const bool is_disturbed = raised || (calls->learns && !flight->alone);
-        const double seconds = (is_disturbed ? -1e-9 : 1e-9) * (double)(spent > 0 ? spent : 1);
-        PyObject *answer = PyObject_CallFunction(callback, "Odii", (PyObject *)calls, seconds,
-                                                 (int)flight->control, flight->trial);
-        well = answer != NULL || cleared_exhaustion();
-        Py_XDECREF(answer);
-        Py_DECREF(callback);
-    }
+    const bool well = !is_told || switch_tell(calls, spent, flight->control, flight->trial,
+                                              raised || (calls->learns && !flight->alone));
     Py_DECREF((PyObject *)calls);
     Py_DECREF((PyObject *)through);
     return well;
@@ -266,6 +268,8 @@ static int calls_init(PyObject *object, PyObject *args, PyObject *keywords)
     self->operation = operation, self->dtype = dtype, self->sizes = sizes;
     self->threads = (int)count;
     self->covered = (char)covered;
+    self->slices = 1;
+    self->elements = 1;
     for (int i = 0; i < 3; i++) {
         Py_XDECREF(before[i]);
     }
@@ -312,6 +316,9 @@ static PyMemberDef calls_members[] = {
     {"control", T_BOOL, offsetof(Calls, control), 0, "Shall the next one run with the default?"},
     {"learns", T_BOOL, offsetof(Calls, learns), 0, "Are they told to the guard without a count of their own?"},
     {"trial", T_INT, offsetof(Calls, trial), 0, "Threads of the next one alone; 0: as the others."},
+    {"slices", T_INT, offsetof(Calls, slices), 0, "Of a loop: slices for each of the threads."},
+    {"trial_slices", T_INT, offsetof(Calls, trial_slices), 0, "The same of the next one alone."},
+    {"elements", T_LONGLONG, offsetof(Calls, elements), 0, "Of the loop that is told; 1 for linear algebra."},
     {"pause", T_UINT, offsetof(Calls, pause), 0, "So many long ones are not told to the guard."},
     {"count", T_ULONGLONG, offsetof(Calls, count), 0, "So far."},
     {"nanoseconds", T_LONGLONG, offsetof(Calls, nanoseconds), 0, "Of the calls that were timed."},
@@ -319,7 +326,8 @@ static PyMemberDef calls_members[] = {
 };
 
 static PyGetSetDef calls_getset[] = {
-    {"threads", calls_threads, calls_set_threads, "BLAS threads; None: as many as at rest.", NULL},
+    {"threads", calls_threads, calls_set_threads,
+     "BLAS threads, or workers of a loop; None: as at rest.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -23,11 +23,13 @@ typedef struct {
     PyObject_HEAD
     PyObject *operation, *dtype, *sizes;
     PyObject *watched;        /* what the live guard knows about them; NULL: nothing */
-    int threads;              /* BLAS threads; 0: as many as at rest */
+    int threads;              /* BLAS threads, 0: as many as at rest; of a loop: workers, 0: NumPy's own loop */
     char covered;             /* does an entry of a profile speak for them? */
     char control;             /* does the guard want the next one to run with the default? */
     char learns;              /* are they timed, and told to the guard, although they have no count of their own? */
     int trial;                /* threads of the next one alone, while they learn; 0: as the others */
+    int slices, trial_slices; /* of a loop: slices for each of the threads */
+    long long elements;       /* of the loop that is told; 1 for linear algebra */
     unsigned int pause;       /* so many long calls are not told to the guard */
     unsigned long long count;
     long long nanoseconds;    /* of those that were timed */
@@ -86,6 +88,10 @@ bool is_switch(PyObject *object);
  * So are those that raised an exception.
  * NULL: none. */
 void switch_guard(PyObject *callback, int64_t long_nanoseconds, int64_t learn_nanoseconds);
+
+/* Let the callback look at a call that has ended, which took so many nanoseconds. `disturbed`: another call was in flight, or
+ * it raised. Returns false, with an exception set, if the callback or a signal handler in it raised one. */
+bool switch_tell(Calls *calls, int64_t spent, bool control, int trial, bool disturbed);
 
 /* Time every call? */
 void switch_time(bool on);

@@ -49,7 +49,10 @@ def collect(folder: Path, began: float) -> Collected:
             for stem, note in of_process
             if note["native"] is not None and stem not in ledgers
         ]
-    missing = {path.read_text(encoding="utf-8") for path in folder.glob("*.missing")}
+    missing = set()
+    for path in folder.glob("*.missing"):  # the path of an interpreter, as bytes of any encoding
+        with suppress(OSError):
+            missing.add(path.read_text(encoding="utf-8", errors="backslashreplace"))
     return Collected(processes=tuple(processes), without_autotune=tuple(sorted(missing)))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from autotune.intercept.operations import FUNCTIONS, LINALG, OLD_LINALG, PRODUCTS, Match, Matcher
 from autotune.model.catalogue import row_of
+from autotune.model.operation import DTYPES as MEASURED
 from autotune.model.operation import Operation
 from autotune.recording import recording
 from autotune.recording.ledger import LedgerRow
@@ -92,7 +93,7 @@ def _by_shape(row: LedgerRow) -> Call:
 def _linalg(row: LedgerRow, name: str, sizes: Mapping[str, int], *, calls: int) -> Call:
     dtype = dtype_name(row.types)
     operation = Operation(name=name, dtype=dtype, sizes=tuple(sizes.items())) if "+" not in dtype else None
-    if dtype not in {"float32", "float64", "complex64", "complex128"} or min(sizes.values()) < 1:
+    if dtype not in MEASURED or min(sizes.values()) < 1:
         operation = None
     size = " ".join(f"{size}={value}" for size, value in sizes.items())
     return _call(row, name, recording.LINALG, size, operation, calls=calls)
@@ -100,9 +101,10 @@ def _linalg(row: LedgerRow, name: str, sizes: Mapping[str, int], *, calls: int) 
 
 def _array_operation(name: str | None, row: LedgerRow, mean: float) -> Operation | None:
     dtype = dtype_name(row.types)
-    if name is None or dtype not in {"float32", "float64"} or mean < 1:
+    kind = None if name is None else row_of(name)
+    if kind is None or dtype not in kind.dtypes or mean < 1:
         return None
-    return Operation(name=name, dtype=dtype, sizes=(("n", round(mean)),))
+    return Operation(name=kind.name, dtype=dtype, sizes=(("n", round(mean)),))
 
 
 def _call(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from autotune.intercept.array_loops import CLASSES, REDUCING
 from autotune.model.catalogue import CATALOGUE
-from autotune.model.operation import DTYPES, Operation
+from autotune.model.operation import Operation
 from autotune.recording.program_gain import total_seconds
 from autotune.recording.recording import Call, Recording
 
@@ -47,7 +47,8 @@ def recorded_work(recording: Recording) -> RecordedWork:
         operation = call.operation
         if operation is None or call.needs_reductions or not _is_long(call):
             continue
-        if operation.dtype not in DTYPES or operation.name not in CATALOGUE:
+        kind = CATALOGUE.get(operation.name)
+        if kind is None or operation.dtype not in kind.dtypes:
             left_out += (
                 [f"{call.name} {call.dtype} {call.size}"] if call.seconds >= LEAST_SHARE * total else []
             )

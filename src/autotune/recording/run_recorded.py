@@ -1,6 +1,7 @@
 """One run of a command with recording."""
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -12,13 +13,16 @@ from threading import Timer
 from time import monotonic
 from types import FrameType
 
-from autotune.errors import UnsupportedPlatform
+from autotune.errors import NoTemporaryFolder, UnsupportedPlatform
 from autotune.host import cgroup
 from autotune.host.usable_cpus import usable_cpus
 from autotune.recording.collect import collect, stop
 from autotune.recording.recording import Recording
 
 NEEDS_PROCESSES = "Recording a command needs the process calls of Linux or macOS (os.wait4)."
+
+ROOM = 2**20
+"""Bytes for the ledgers of a few processes, of 53 kB each."""
 
 _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _LEFT_TO_THE_COMMAND = ("SIGINT", "SIGQUIT")
@@ -70,6 +74,8 @@ def run_recorded(
     ------
     OSError, ValueError
         The command cannot be started (ValueError: a NUL byte in an argument).
+    NoTemporaryFolder
+        There is no folder for the recording.
     UnsupportedPlatform
         This system has no os.wait4.
 
@@ -81,7 +87,7 @@ def run_recorded(
     """
     if not hasattr(os, "wait4"):
         raise UnsupportedPlatform(NEEDS_PROCESSES)
-    with tempfile.TemporaryDirectory(prefix="autotune-recording-", ignore_cleanup_errors=True) as name:
+    with temporary_folder("autotune-recording-") as name:
         folder = Path(name)
         watched = Surroundings(began=monotonic(), throttled=_throttled_seconds())
         stopped: list[Recording] = []
@@ -93,22 +99,35 @@ def run_recorded(
                 when_stopped(stopped[0])
 
         timer = Timer(stop_after, end_recording) if stop_after is not None else None
-        with _passing_signals() as pids:
+        with _passing_signals() as receiver:
             # not by controls.supervise, which gives a command a session of its own: this one keeps the terminal
             streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL if is_silent else None)
             process = subprocess.Popen(list(words), env={**environ, **variables(name)}, **streams)  # noqa: S603 - the user's own
-            pids.append(process.pid)
+            receiver.begin(process.pid)
             if timer is not None:
                 timer.daemon = True
                 timer.start()
             _, status, used = os.wait4(process.pid, 0)
-            pids.clear()
+            receiver.end()
         process.returncode = os.waitstatus_to_exitcode(status)
         if timer is not None:
             timer.cancel()
             timer.join()
         recording = _recording(words, folder, watched, process.returncode, used.ru_utime + used.ru_stime)
     return replace(stopped[0], status=process.returncode) if stopped else recording
+
+
+def temporary_folder(prefix: str) -> "tempfile.TemporaryDirectory[str]":
+    """Return a private folder with room for a few files, which its `with` removes. Raises NoTemporaryFolder."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    except OSError as problem:
+        raise NoTemporaryFolder(problem.strerror or str(problem)) from None
+    if shutil.disk_usage(folder.name).free < ROOM:
+        place = folder.name
+        folder.cleanup()
+        raise NoTemporaryFolder(f"the file system of {place} is full")
+    return folder
 
 
 def _recording(
@@ -134,24 +153,46 @@ def _throttled_seconds() -> float:
     return cgroup.throttled_seconds(cgroup.folders())
 
 
-@contextmanager
-def _passing_signals() -> Iterator[list[int]]:
-    """Pass signals on to the processes of a list, and survive those that a terminal sends to all."""
-    pids: list[int] = []
+class Receiver:
+    """The process that signals are passed on to: those that came before it was started, too."""
 
-    def forward(number: int, _frame: FrameType | None) -> None:
-        for pid in pids:
-            os.kill(pid, number)
+    def __init__(self) -> None:
+        self._pid: int | None = None
+        self._early: list[int] = []
+        self._is_over = False
+
+    def begin(self, pid: int) -> None:
+        """Pass signals on to this process from now on."""
+        self._pid = pid
+        while self._early:
+            self.take(self._early.pop(0), None)
+
+    def end(self) -> None:
+        """Pass no signal on any more: the process was waited for, and its number may be another's."""
+        self._pid, self._is_over = None, True
+
+    def take(self, number: int, _frame: FrameType | None) -> None:
+        """Pass a signal on, now or as soon as there is a process."""
+        if self._pid is not None:
+            os.kill(self._pid, number)
+        elif not self._is_over:
+            self._early.append(number)
+
+
+@contextmanager
+def _passing_signals() -> Iterator[Receiver]:
+    """Pass signals on to the command, and survive those that a terminal sends to all."""
+    receiver = Receiver()
 
     def leave(_number: int, _frame: FrameType | None) -> None:
         return
 
-    chosen = dict.fromkeys(_FORWARDED, forward) | dict.fromkeys(_LEFT_TO_THE_COMMAND, leave)
+    chosen = dict.fromkeys(_FORWARDED, receiver.take) | dict.fromkeys(_LEFT_TO_THE_COMMAND, leave)
     before = {
         getattr(signal, name): signal.signal(getattr(signal, name), act) for name, act in chosen.items()
     }
     try:
-        yield pids
+        yield receiver
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -362,14 +362,14 @@ def _saved(saved: Saved) -> str:
 
 def _learned(explanation: Explanation, learned: Sequence[Learned], width: int) -> Iterator[str]:
     """Describe the lessons: choices and candidates in full, of those given up the number."""
-    given_up = sum(not one.choice and one.candidate is None for one in learned)
+    given_up = sum(not one.choice and not one.candidate for one in learned)
     yield from wrapped(
         f"Learning: {sum(bool(one.choice) for one in learned)} choices proved, "
         f"{len(learned) - given_up - sum(bool(one.choice) for one in learned)} being tried, {given_up} without a gain. "
         f"Seconds spent on slower candidates: {explanation.spent_seconds:.3g}.",
         width,
     )
-    for one in [one for one in learned if one.choice or one.candidate is not None][:_LESSONS]:
+    for one in [one for one in learned if one.choice or one.candidate][:_LESSONS]:
         yield from wrapped(("Learned: " if one.choice else "Trying: ") + str(one), width)
 
 

@@ -12,6 +12,7 @@ from random import random, randrange
 from typing import TYPE_CHECKING, NamedTuple
 
 from autotune.model.betting import SignTest, median_interval
+from autotune.model.units import count_of
 
 if TYPE_CHECKING:
     from autotune.native._core import Calls
@@ -31,6 +32,11 @@ _MOST_RATIOS = 200
 """Pairs whose ratio is kept, the latest ones."""
 
 
+def is_loop(calls: "Calls") -> bool:
+    """Return whether these are loops of ufuncs, whose threads are workers; others are calls of BLAS."""
+    return calls.operation.startswith("loop_")
+
+
 class Saved(NamedTuple):
     """Seconds saved so far by the choices that are watched, with the ends of their 95 % interval."""
 
@@ -48,13 +54,17 @@ class Dropped(NamedTuple):
     dtype: str
     sizes: dict[str, int]
     threads: int
-    """Threads that the entry gave them."""
+    """BLAS threads or workers that the entry gave them."""
     pairs: int
     lost: int
 
     def __str__(self) -> str:
         sizes = " ".join(f"{name}={value}" for name, value in self.sizes.items())
-        threads = "1 BLAS thread" if self.threads == 1 else f"{self.threads} BLAS threads"
+        threads = (
+            f"{self.threads} workers"
+            if self.operation.startswith("loop_")
+            else count_of(self.threads, "BLAS thread")
+        )
         return (
             f"{self.operation} {self.dtype} {sizes}: the default was faster than {threads} in "
             f"{self.lost} of {self.pairs} pairs of calls, so it is used instead in this process."
@@ -87,7 +97,7 @@ class Guard:
         watched = calls.watched or self.watch(calls)
         if watched.is_over:
             return
-        watched.took(seconds, control=bool(control))
+        watched.took(seconds, control=bool(control), elements=calls.elements)
         threads = calls.threads
         if watched.has_lost and threads is not None:
             watched.is_over = True
@@ -96,7 +106,7 @@ class Guard:
                 calls.operation, calls.dtype, dict(calls.sizes), threads, watched.pairs, watched.lost
             )
             self.dropped.append(dropped)
-            calls.threads = self._default()
+            calls.threads = None if is_loop(calls) else self._default()
             self._on_drop(dropped)
         elif watched.due():
             calls.control = True
@@ -178,22 +188,25 @@ class Watched:
         self.calls += calls
         return calls
 
-    def took(self, seconds: float, *, control: bool) -> None:
-        """Take in a call that has ended; with negative seconds, one that another call disturbed or that raised."""
+    def took(self, seconds: float, *, control: bool, elements: int = 1) -> None:
+        """Take in a call that has ended; with negative seconds, one that another call disturbed or that raised.
+
+        Calls of a loop may have different numbers of elements: pairs compare seconds for each.
+        """
         if seconds < 0.0:
             self._waiting = self._last = None
         elif control:
             self._control_seconds += seconds
             if self._last is not None and random() < 0.5:
-                self._pair(self._last, seconds)
+                self._pair(self._last, seconds / elements)
             else:
-                self._waiting = seconds
+                self._waiting = seconds / elements
         elif seconds >= self._shortest_seconds:
             self.calls += 1
-            self._last = seconds
+            self._last = seconds / elements
             if self._waiting is not None:
-                control_seconds, self._waiting = self._waiting, None
-                self._pair(seconds, control_seconds)
+                default, self._waiting = self._waiting, None
+                self._pair(self._last, default)
 
     def saved(self, total_seconds: float) -> Saved | None:
         """Return the seconds of the calls, times the median gain of the pairs; None with too few pairs.

@@ -1,10 +1,18 @@
-"""Learner of a running process: its lessons about calls of linear algebra, and the choices proved so far."""
+"""Learner of a running process: its lessons about linear algebra and long loops, and the choices proved so far."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from autotune.runtime.guard import Guard
-from autotune.runtime.lesson import LEARNED_FROM_SECONDS, Account, Lesson, Pairing
+from autotune.runtime.guard import Guard, is_loop
+from autotune.runtime.lesson import (
+    LEARNED_FROM_SECONDS,
+    Account,
+    CallThreads,
+    Lesson,
+    LoopCuts,
+    Pairing,
+    ThreadCounts,
+)
 
 if TYPE_CHECKING:
     from autotune.native._core import Calls
@@ -21,8 +29,8 @@ class Learned(NamedTuple):
     sizes: dict[str, int]
     choice: dict[str, int | str]
     """Proved to be faster; empty while nothing is proved."""
-    candidate: int | None
-    """The count that is tried now; None: no more is tried."""
+    candidate: dict[str, int]
+    """Knobs that are tried now; empty: no more is tried."""
     pairs: int
     """Pairs of adjacent calls that test the choice or candidate; 0 while candidates are explored."""
     won: int
@@ -33,14 +41,14 @@ class Learned(NamedTuple):
         sizes = " ".join(f"{name}={value}" for name, value in self.sizes.items())
         name = f"{self.operation} {self.dtype} {sizes}"
         about = "" if self.speedup is None else f", about {self.speedup:.2f} times as fast as the default"
+        tried = ", ".join(f"{knob}={value}" for knob, value in (self.choice or self.candidate).items())
         if self.choice:
-            choice = ", ".join(f"{knob}={value}" for knob, value in self.choice.items())
-            return f"{name}: {choice} was faster in {self.won} of {self.pairs} pairs of calls{about}, and is used."
-        if self.candidate is None:
+            return f"{name}: {tried} was faster in {self.won} of {self.pairs} pairs of calls{about}, and is used."
+        if not self.candidate:
             return f"{name}: nothing was proved faster; the default is kept."
         if self.pairs:
-            return f"{name}: {self.candidate} was faster in {self.won} of {self.pairs} pairs of calls{about}."
-        return f"{name}: {self.candidate} is tried next{about}."
+            return f"{name}: {tried} was faster in {self.won} of {self.pairs} pairs of calls{about}."
+        return f"{name}: {tried} is tried next{about}."
 
 
 class LearningCalls:
@@ -61,12 +69,21 @@ class LearningCalls:
             operation=calls.operation,
             dtype=calls.dtype,
             sizes=dict(calls.sizes),
-            choice={} if lesson.choice is None else {"blas_threads": lesson.choice},
-            candidate=lesson.candidate,
+            choice=dict(self._knobs(lesson.choice)),
+            candidate=self._knobs(lesson.candidate),
             pairs=pairs,
             won=won,
             speedup=lesson.speedup,
         )
+
+    def _knobs(self, candidate: CallThreads | None) -> dict[str, int]:
+        """Return a candidate as knobs of the catalogue."""
+        if candidate is None:
+            return {}
+        if not is_loop(self.calls):
+            return {"blas_threads": candidate.threads}
+        slices = candidate.threads * candidate.slices
+        return {"workers": candidate.threads, "chunk": max(1, self.calls.sizes["n"] // slices)}
 
 
 class Learner:
@@ -78,13 +95,17 @@ class Learner:
         *,
         rest: int,
         most: int,
+        workers: int = 1,
         on_choice: Callable[[Learned], object] = lambda _: None,
     ) -> None:
-        """Begin with BLAS threads at rest, and the most that a call may have; `guard` watches what is proved."""
+        """Begin with BLAS threads at rest, the most that a call may have, and the most workers of a loop.
+
+        `guard` watches what is proved.
+        """
         self.account = Account()
         self._guard = guard
-        self._rest = rest
-        self._most = most
+        self._counts = ThreadCounts(rest, most)
+        self._cuts = LoopCuts(workers)
         self._on_choice = on_choice
         self._learning: list[LearningCalls] = []
 
@@ -92,37 +113,36 @@ class Learner:
         """Take in a call that has ended, and order the next trial."""
         learning = calls.watched
         if learning is None:
-            if len(self._learning) >= MOST_LESSONS or self._most < 2:
+            candidates = self._cuts if is_loop(calls) else self._counts
+            if len(self._learning) >= MOST_LESSONS or candidates.most < 2:
                 calls.learns = False
                 return
-            learning = calls.watched = LearningCalls(
-                calls, Pairing(Lesson(self._rest, self._most, self.account))
-            )
+            learning = calls.watched = LearningCalls(calls, Pairing(Lesson(candidates, self.account)))
             self._learning.append(learning)
         self.account.total_seconds += (calls.nanoseconds - learning.seen_nanoseconds) * 1e-9
         learning.seen_nanoseconds = calls.nanoseconds
         pairing: Pairing = learning.pairing
-        following = pairing.took(seconds, trial=bool(trial))
+        following = pairing.took(seconds, trial=bool(trial), elements=calls.elements)
         if pairing.lesson.choice is not None:
-            calls.threads = pairing.lesson.choice
+            calls.threads, calls.slices = pairing.lesson.choice
             self._guard.watch(calls, LEARNED_FROM_SECONDS)
             self._on_choice(learning.learned())
         elif pairing.lesson.candidate is None:
             calls.learns = False
         elif following is not None:
-            calls.trial = following
+            calls.trial, calls.trial_slices = following
         else:
             calls.pause = pairing.pause(abs(seconds))
 
     def lessons(self) -> list[Learned]:
         """Return the lessons: choices in use first, then candidates, then those that were given up.
 
-        An operation that calls two compiled functions, as np.linalg.qr does, has a lesson for each; the one with more
-        evidence is returned.
+        An operation that calls two compiled functions, as np.linalg.qr does, has a lesson for each, and so do ufuncs
+        that one operation of the catalogue speaks for; the lesson with more evidence is returned.
         """
         known = sorted(
             (learning.learned() for learning in list(self._learning)),
-            key=lambda one: (not one.choice, one.candidate is None, -one.pairs),
+            key=lambda one: (not one.choice, not one.candidate, -one.pairs),
         )
         by_operation: dict[object, Learned] = {}
         for one in known:

@@ -1,21 +1,22 @@
-"""Lesson of a running program about one operation at one size: which counts are tried, and what is proved. Pure.
+"""Lesson of a running program about one operation at one size: which candidates are tried, and what is proved. Pure.
 
-    explore   a few pairs of adjacent calls, default and candidate: from the count at rest by halves and doubles
-              downhill, then between the best count and its neighbours
-    confirm   fresh pairs of the best count against the default, by the sign test of `model.betting`, looked at
+    explore   a few pairs of adjacent calls, default and candidate: from the count of threads at rest by halves and
+              doubles downhill, then between the best count and its neighbours; of loops also finer slices
+    confirm   fresh pairs of the best candidate against the default, by the sign test of `model.betting`, looked at
               after each pair
     account   a pair begins only if what its candidate may lose, by what was seen of counts nearby, and all that
               candidates have lost so far are within the permitted share of the time of all these calls
 
 The search of `calibrate` (packages `search` and `bench`) explores more configurations with a model of their times. It
 needs Optuna and NumPy's linear algebra, which a tuned program must not load or call, so that this search is one of
-its own: of one knob, whose curve has one valley in most cases. What it misses costs nothing but a gain.
+its own: of one knob at a time, whose curve has one valley in most cases. What it misses costs nothing but a gain.
 """
 
 from collections.abc import Callable, Mapping
 from math import exp, log, pi, sqrt
 from random import random
 from statistics import median
+from typing import NamedTuple
 
 from autotune.model.betting import SignTest
 
@@ -29,13 +30,15 @@ LEARNED_FROM_SECONDS = 20e-6
 """Shorter calls are left alone: threads take as long to start."""
 
 EXPLORING_PAIRS = 5
-"""Of each count: its median ratio orders the counts, and proves nothing."""
+"""Of each candidate: its median ratio orders the candidates, and proves nothing."""
 MOST_PAIRS = 64
 """Of a confirmation. A gain that they do not prove is too small to find on this machine."""
 HOPELESS_PAIRS = 10
 """Of a confirmation, from which on it ends if no more than half of them were won."""
+MOST_SLICES = 16
+"""Slices of a loop for each worker. More make no worker wait any less."""
 CLOSE = 1.4
-"""Counts whose ratio is less are as fast as each other, as far as exploration can tell."""
+"""ThreadCounts whose ratio is less are as fast as each other, as far as exploration can tell."""
 LEAST_RISK = 0.05
 """Share of a call's time that any candidate is taken to lose at most, if nothing worse was seen of it."""
 PAIR_SECONDS = 5e-6
@@ -63,19 +66,69 @@ class Account:
         return ERROR * 6.0 / (pi * self._confirmations) ** 2
 
 
+class CallThreads(NamedTuple):
+    """Threads of calls that are tried together with the default."""
+
+    threads: int
+    """BLAS threads, or the workers of a loop."""
+    slices: int = 1
+    """Slices of a loop for each worker."""
+
+
+class ThreadCounts(NamedTuple):
+    """Candidates of a call of linear algebra: its BLAS threads, from the count at rest up to `most`."""
+
+    rest: int
+    most: int
+
+    @property
+    def default(self) -> CallThreads:
+        """Return the candidate that all others are compared with."""
+        return CallThreads(self.rest)
+
+    def following(self, scores: Mapping[CallThreads, float]) -> CallThreads | None:
+        """Return the candidate to be tried next, by the log-ratios of those that were; None: no more."""
+        count = next_count({one.threads: score for one, score in scores.items()}, self.most)
+        return None if count is None else CallThreads(count)
+
+
+class LoopCuts(NamedTuple):
+    """Candidates of a loop: its workers first, up to `most`, then finer slices for the best count of them.
+
+    Finer slices help where a worker's CPU is taken away for a while, or where the memory of a slice stays in a cache.
+    """
+
+    most: int
+
+    @property
+    def default(self) -> CallThreads:
+        """Return the candidate that all others are compared with: the loop as NumPy runs it."""
+        return CallThreads(1)
+
+    def following(self, scores: Mapping[CallThreads, float]) -> CallThreads | None:
+        """Return the candidate to be tried next, by the log-ratios of those that were; None: no more."""
+        workers = next_count(
+            {one.threads: score for one, score in scores.items() if one.slices == 1}, self.most
+        )
+        if workers is not None:
+            return CallThreads(workers)
+        best = min(scores, key=lambda one: scores[one])
+        finer = best._replace(slices=4 * best.slices)
+        return None if best.threads == 1 or finer.slices > MOST_SLICES or finer in scores else finer
+
+
 class Lesson:
-    """Search for a better count of one operation at one size."""
+    """Search for a better candidate of one operation at one size."""
 
-    def __init__(self, rest: int, most: int, account: Account, *, risk: float = 1.0) -> None:
-        """Begin from the count at rest; counts go up to `most`.
+    def __init__(self, candidates: ThreadCounts | LoopCuts, account: Account, *, risk: float = 1.0) -> None:
+        """Begin with the default.
 
-        `risk` is the share of its time that a call may lose if its count is doubled or halved.
+        `risk` is the share of its time that a call may lose if its count of threads is doubled or halved.
         """
-        self._rest = rest
-        self._most = most
+        self._candidates = candidates
         self._account = account
         self._risk = risk
-        self._ratios: dict[int, list[float]] = {}
+        self._ratios: dict[CallThreads, list[float]] = {}
         """Log-ratios of exploration, candidate over default."""
         self._losses: list[float] = []
         """Seconds that the current candidate took longer than the default, by pair."""
@@ -84,15 +137,15 @@ class Lesson:
         self._error = ERROR
         self.test: SignTest | None = None
         """The confirmation, once exploration is over."""
-        self.choice: int | None = None
-        """The count that was proved."""
-        self.candidate: int | None = next_count({rest: 0.0}, most)
-        """The count to be tried in the next pair; None: there is none."""
+        self.choice: CallThreads | None = None
+        """The candidate that was proved."""
+        self.candidate: CallThreads | None = candidates.following(self._scores())
+        """The candidate to be tried in the next pair; None: there is none."""
 
     @property
     def speedup(self) -> float | None:
         """Median speed-up of the candidate in exploration; None before its first pair."""
-        ratios = self._ratios.get(self.candidate or self.choice or 0)
+        ratios = self._ratios.get(self.candidate or self.choice or self._candidates.default)
         return exp(-median(ratios)) if ratios else None
 
     def may_begin(self, default_seconds: float) -> bool:
@@ -110,14 +163,20 @@ class Lesson:
         else:
             self._confirm(self.test, ratio)
 
-    def _explore(self, candidate: int, ratio: float) -> None:
+    def _scores(self) -> dict[CallThreads, float]:
+        """Return the median log-ratio of each candidate that was tried."""
+        return {self._candidates.default: 0.0} | {
+            candidate: median(ratios) for candidate, ratios in self._ratios.items()
+        }
+
+    def _explore(self, candidate: CallThreads, ratio: float) -> None:
         self._ratios.setdefault(candidate, []).append(ratio)
         if len(self._ratios[candidate]) < EXPLORING_PAIRS:
             return
-        scores = {self._rest: 0.0} | {count: median(ratios) for count, ratios in self._ratios.items()}
-        following = next_count(scores, self._most)
+        scores = self._scores()
+        following = self._candidates.following(scores)
         if following is None:
-            best = min(scores, key=lambda count: scores[count])
+            best = min(scores, key=lambda one: scores[one])
             following = best if scores[best] < log(1.0 - MARGIN) else None
             self.test, self._error = SignTest(), self._account.next_error() if following else ERROR
         self._turn_to(following)
@@ -130,7 +189,7 @@ class Lesson:
         elif test.pairs >= MOST_PAIRS or (test.pairs >= HOPELESS_PAIRS and 2 * test.won <= test.pairs):
             self._turn_to(None)
 
-    def _turn_to(self, candidate: int | None) -> None:
+    def _turn_to(self, candidate: CallThreads | None) -> None:
         self.candidate = candidate
         self._losses = []
         self._charged = 0.0
@@ -148,10 +207,9 @@ class Lesson:
         seen = self._ratios.get(self.candidate)
         if seen:
             return max(LEAST_RISK, exp(_typical(seen)) - 1.0)
-        known = {self._rest: 0.0} | {count: median(ratios) for count, ratios in self._ratios.items()}
         ratios = (
-            exp(score) * (1.0 + self._risk * (_apart(self.candidate, count) - 1.0))
-            for count, score in known.items()
+            exp(score) * (1.0 + self._risk * (_apart(self.candidate.threads, one.threads) - 1.0))
+            for one, score in self._scores().items()
         )
         return max(LEAST_RISK, min(ratios) - 1.0)
 
@@ -170,16 +228,17 @@ class Pairing:
         self.lesson = lesson
         self._toss = toss
         self._first: float | None = None
-        """The default of a pair whose candidate runs now."""
-        self._waiting: float | None = None
-        """A candidate, whose default runs now."""
+        """The default of a pair whose candidate runs now: seconds for each element."""
+        self._waiting: tuple[float, int] | None = None
+        """A candidate, whose default runs now: seconds and elements."""
         self._is_ordered = False
         self._overdue = 0
 
-    def took(self, seconds: float, *, trial: bool) -> int | None:
-        """Take in a call that has ended; return the count with which the next one is to run, None for the default.
+    def took(self, seconds: float, *, trial: bool, elements: int = 1) -> CallThreads | None:
+        """Take in a call that has ended; return the candidate with which the next one is to run, None for the default.
 
-        Negative seconds are those of a call that another one disturbed, or that raised: its pair is given up.
+        Negative seconds are those of a call that another one disturbed, or that raised: its pair is given up. Calls
+        of a loop may have different numbers of elements: the default is taken to run as long for each.
         """
         if seconds < 0.0:
             self._first = self._waiting = None
@@ -188,9 +247,9 @@ class Pairing:
         if trial:
             self._is_ordered = False
             if self._first is None:
-                self._waiting = seconds
+                self._waiting = seconds, elements
             else:
-                self.lesson.pair(self._first, seconds)
+                self.lesson.pair(self._first * elements, seconds)
             self._first = None
             return None
         if self._is_ordered:  # a call of another thread, which began before the candidate's
@@ -199,12 +258,12 @@ class Pairing:
                 self.abandon()
             return None
         if self._waiting is not None:
-            candidate_seconds, self._waiting = self._waiting, None
-            self.lesson.pair(seconds, candidate_seconds)
+            (candidate_seconds, size), self._waiting = self._waiting, None
+            self.lesson.pair(seconds / elements * size, candidate_seconds)
             return None
         if not self.lesson.may_begin(seconds):
             return None
-        self._first = seconds if self._toss() < 0.5 else None
+        self._first = seconds / elements if self._toss() < 0.5 else None
         self._is_ordered = True
         self._overdue = 0
         return self.lesson.candidate

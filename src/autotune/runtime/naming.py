@@ -17,10 +17,12 @@ def as_operation(name: str, dtype: Any, sizes: dict[str, int]) -> "Operation | N
     from autotune.model import catalogue
     from autotune.model.operation import DTYPES
 
+    row = catalogue.row_of(name)
     if not is_name(name):
         catalogue.kind(str(name))  # raises UnknownOperation, which holds the nearest names
     dtype = dtype if isinstance(dtype, str) else dtype_name(dtype)
-    return catalogue.operation(name, dtype=dtype, **sizes) if dtype in DTYPES else None
+    dtypes = DTYPES if row is None else row.dtypes
+    return catalogue.operation(name, dtype=dtype, **sizes) if dtype in dtypes else None
 
 
 def is_name(name: str) -> bool:

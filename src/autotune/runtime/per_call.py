@@ -26,9 +26,9 @@ from autotune.intercept.scipy_calls import ScipyCalls
 from autotune.model.catalogue import CATALOGUE, Family, item_size
 from autotune.model.codec import decode
 from autotune.model.configuration import Configuration, Placement, clamp
-from autotune.model.operation import DTYPES
+from autotune.model.operation import DTYPES, REAL_DTYPES
 from autotune.native import core
-from autotune.runtime.guard import LONG_SECONDS, Dropped, Guard, Saved, Watched
+from autotune.runtime.guard import LONG_SECONDS, Dropped, Guard, Saved, Watched, is_loop
 from autotune.runtime.learner import Learned, Learner
 from autotune.runtime.lesson import LEARNED_FROM_SECONDS
 from autotune.runtime.loop_plan import loop_ranges
@@ -84,6 +84,9 @@ class PerCall:
         self._switches = False
         self._through: Switch | None = None
         """Of NumPy's BLAS; None: its calls are counted at most."""
+        self._loop_workers = 1
+        """Most workers of a loop that is met; 1: none are."""
+        self._plans_loops = False
         self.guard: Guard | None = None
         self.learner: Learner | None = None
         self.why = ""
@@ -100,10 +103,10 @@ class PerCall:
         self._core = core_or_reason
         names = self._resolution.names()
         if loops:
-            self._meet_loops(names, reductions=reductions)
+            self._meet_loops(names, reductions=reductions, learn=learn)
         switch = switch and (learn or not names.isdisjoint(_SWITCHED))
         if record or switch or self._taps:
-            self._meet_calls(switch=switch, guard=guard or learn, learn=learn and switch)
+            self._meet_calls(switch=switch, guard=guard, learn=learn and switch)
         if not self.why:
             self.why = "No profile speaks for single calls here, so they run as NumPy makes them."
 
@@ -131,7 +134,7 @@ class PerCall:
         }
         plural = "" if len(chosen) == 1 else "s"
         on = [f"Per-call switching is on: {len(chosen)} operation{plural} tuned."] if self._switches else []
-        if self.loops_cut() is not None:
+        if self._plans_loops:
             on.append("Long loops of ufuncs run on several CPUs.")
         return " ".join(on) or self.why
 
@@ -198,21 +201,33 @@ class PerCall:
         if self._through is not None and most is not None:
             self._switches = True
             self._say("Each call of numpy.linalg, matmul and dot runs with the threads measured for it.")
-            if guard:
-                self._through.control = self._default(most)
-                rest = self._through.rest
-                self._watch(self._through.control or None, learn=learn, rest=rest, most=most)
+            self._through.control = self._default(most)
+        if learn or (guard and self._switches):
+            self._watch(most if self._switches else None, learn=learn)
         self._tap(NumpyCalls(self._core, partial(self._decide, most), self._through))
         self._tap(_WhenImported(ScipyCalls(self._core, partial(self._for_scipy, most), self._say)))
 
-    def _watch(self, default: int | None, *, learn: bool, rest: int | None, most: int) -> None:
-        """Let the guard look at long calls that have a count of their own, and the learner at those without."""
+    def _watch(self, most: int | None, *, learn: bool) -> None:
+        """Let the guard look at long calls that have a count of their own, and the learner at those without.
+
+        `most` is the largest count of BLAS threads; None: calls are not switched.
+        """
+        through = self._through if most is not None else None
+        default = None if through is None else through.control or None
         self.guard = Guard(default=lambda: default, on_drop=self._on_drop)
-        if learn and rest is not None and most > 1:
-            self.learner = Learner(self.guard, rest=min(rest, most), most=most, on_choice=self._on_choice)
-            self._say("Calls that no entry covers are learned about while the program runs.")
+        rest = None if through is None else through.rest
+        threads = most if most is not None and rest is not None else 1
+        if learn and max(threads, self._loop_workers) > 1:
+            self.learner = Learner(
+                self.guard,
+                rest=min(rest or 1, threads),
+                most=threads,
+                workers=self._loop_workers,
+                on_choice=self._on_choice,
+            )
+            self._say("Calls and loops that no entry covers are learned about while the program runs.")
         elif learn:
-            self._say("Nothing is learned: these calls may have one thread only.")
+            self._say("Nothing is learned: calls and loops may have one thread only.")
         self._core.watch_calls(self._look, LONG_SECONDS, LEARNED_FROM_SECONDS)
 
     def _look(self, calls: "Calls", seconds: float, control: int, trial: int) -> None:
@@ -308,15 +323,20 @@ class PerCall:
             threads=None if threads is None or most is None else min(threads, most),
             covered=match is not None,
         )
-        calls.learns = self.learner is not None and (match is None or not match.entry.is_decided)
+        # a loop whose entry has a choice is here since others of its class were not measured to gain
+        calls.learns = self.learner is not None and (
+            match is None
+            or not match.entry.is_decided
+            or (is_loop(calls) and not match.entry.choice.is_default)
+        )
         return calls
 
     # --- loops of ufuncs ------------------------------------------------------------------------
 
-    def _meet_loops(self, names: frozenset[str], *, reductions: bool) -> None:
+    def _meet_loops(self, names: frozenset[str], *, reductions: bool, learn: bool) -> None:
         usable = self._resolution.usable_cpus
         cpus = min(usable, thread_variables.worker_limit(os.environ) or usable)
-        if cpus < 2 or not (reductions or any(name.startswith("loop_") for name in names)):
+        if cpus < 2 or not (reductions or learn or any(name.startswith("loop_") for name in names)):
             return
         plans = {
             (kind, dtype, layout): self._ranges(members, dtype, layout, cpus)
@@ -324,7 +344,10 @@ class PerCall:
             for dtype in DTYPES
             for layout in Layout
         }
-        if not reductions and not any(plans.values()):
+        for (kind, dtype, layout), ranges in plans.items():
+            if dtype not in REAL_DTYPES and not ranges:
+                plans[kind, dtype, layout] = plans[kind, "float64", layout]
+        if not reductions and not learn and not any(plans.values()):
             return
         self._core.configure(cpus)
         self._core.blas_spins(wait_policy.spin_seconds(wait_policy.process.exponent))
@@ -338,11 +361,22 @@ class PerCall:
                 for dtype in DTYPES:  # as many bytes as those of float64 that were measured
                     loops.after_blas(kind, dtype, elements * 8 // item_size(dtype))
         self._core.reductions(reductions)
+        self._loop_workers = cpus
+        if learn:
+            loops.learn(self._decide_loop)
+        self._plans_loops = reductions or any(plans.values())
         starts = [one.elements for ranges in plans.values() for one in ranges if one.workers > 1]
         if starts:
             self._say(f"Loops of ufuncs run on up to {cpus} CPUs, from {min(starts):,} elements on.")
         if reductions:
             self._say("Sums of floating-point numbers are computed in fixed blocks.")
+
+    def _decide_loop(self, operation: str, dtype: str, elements: int) -> "Calls":
+        """Return the Calls of a lesson about loops that no plan covers."""
+        calls = self._looked_up(None, operation, dtype, {"n": elements})
+        if len(self._calls) < _MOST_CALLS:
+            self._calls["loops", operation, dtype, False, len(self._calls)] = calls
+        return calls
 
     def _ranges(self, members: LoopClass, dtype: str, layout: Layout, cpus: int) -> list[Range]:
         """Return the profile's entries for a class of loops with this layout of operands."""

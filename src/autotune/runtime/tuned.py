@@ -221,6 +221,7 @@ def sizes_of(operation: str, arrays: Sequence[Any]) -> dict[str, int] | None:
         other = arrays[1].shape if "k" in row.size_names and len(arrays) > 1 else shape
         stack = prod(shape[:-2])
         known = {"m": shape[-2], "k": shape[-1], "n": int(other[-1]), "count": stack, "tasks": stack}
+        known |= {"rows": shape[-2], "columns": shape[-1]}
     else:
         return None
     sizes = {name: known[name] for name in row.size_names}

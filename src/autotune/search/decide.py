@@ -13,7 +13,13 @@ from autotune.search.crossings import Alternatives
 from autotune.search.environment import Environment
 from autotune.search.evidence import TrialEvidence
 from autotune.search.machine_states import Capacity
+from autotune.search.request import CPU_SLACK, Objective
 from autotune.search.sequential_test import MARGIN
+
+THRIFTIEST = (
+    f"Of the configurations within {CPU_SLACK:.0%} of the fastest the default takes the fewest CPU seconds, as far as "
+    "can be told."
+)
 
 
 def decide(
@@ -24,6 +30,7 @@ def decide(
     evidence: TrialEvidence,
     capacity: Capacity | None,
     candidate: Candidate | None,
+    objective: Objective = Objective.TIME,
     quiet: Candidate | None = None,
     alternatives: Alternatives = (),
 ) -> Entry:
@@ -41,6 +48,8 @@ def decide(
         What exploration saw.
     candidate
         What was put to the test; None if nothing was.
+    objective
+        Quantity that the choice is to have least of.
     quiet
         The same, tested while the neighbours rest; None without neighbours.
     alternatives
@@ -61,7 +70,8 @@ def decide(
     )
     known = replace(bare, evidence=measured, corners=_corners(kind, environment, evidence))
     if candidate is None:
-        entry = replace(known, status=Status.DEFAULT_KEPT, reason=_nothing_better(evidence))
+        reason = THRIFTIEST if objective is Objective.CPU else _nothing_better(evidence)
+        entry = replace(known, status=Status.DEFAULT_KEPT, reason=reason)
     else:
         entry = _tested(known, candidate, evidence, capacity)
         if quiet is not None and entry.status is Status.TUNED:
@@ -129,8 +139,14 @@ def _tuned(known: Entry, candidate: Candidate, evidence: TrialEvidence, findings
         tuned_seconds=None if seconds is None or speedup is None else seconds / speedup,
         safe_threads=tuple(sorted(count for count in safe if count is not None)),
         retained_bytes=evidence.retained_bytes.get(choice),
+        cpu_ratio=exp(evidence.cpu_ratio(choice)) if candidate.thrift else None,
     )
     reason = f"Proved faster in {tested.processes} fresh processes."
+    if tested.cpu_ratio is not None:
+        reason = (
+            f"Proved no more than {CPU_SLACK:.0%} slower in {tested.processes} fresh processes, with "
+            f"{tested.cpu_ratio:.2f} of the default's CPU seconds."
+        )
     return replace(known, status=Status.TUNED, reason=reason, choice=choice, evidence=tested)
 
 

@@ -31,6 +31,8 @@ class Environment:
 
     def default_cpus(self, kind: Kind) -> int:
         """CPUs that plain NumPy keeps busy in an operation of this kind, as far as its knobs say."""
+        if Knob.OPENMP_THREADS in kind.knobs:
+            return self.usable_cpus
         return (self.default_threads or 1) if Knob.BLAS_THREADS in kind.knobs else 1
 
     @property

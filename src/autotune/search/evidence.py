@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import inf, sqrt
+from math import inf, log, sqrt
+from statistics import median
 
 import numpy as np
 
@@ -47,6 +48,8 @@ class TrialEvidence:
     default_seconds: list[float] = field(default_factory=list)
     failures: dict[Configuration, Failure] = field(default_factory=dict)
     """Why a configuration, or the default, is out for good."""
+    cpu_seconds: dict[Configuration, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """CPU time of a run, of each process that measured it; empty where it is not measured."""
     retained_bytes: dict[Configuration, int] = field(default_factory=dict)
     """Return the extra memory of a configuration over the default; the largest of all processes."""
     _cache: dict[Configuration, tuple[float, int, int, bool]] = field(default_factory=dict)
@@ -54,12 +57,16 @@ class TrialEvidence:
 
     def add(self, measurements: Iterable[Measurement], elapsed: float = 0.0) -> None:
         """Take in what one process measured of this operation, the default first."""
+        measurements = list(measurements)
         default, *others = measurements
         if not sane(default):
             if default.failure is None or default.failure.final:
                 self.failures[DEFAULT] = default.failure or CLOCK_STOOD
             return
         self.default_seconds.extend(default.seconds)
+        for measurement in measurements:
+            if measurement.cpu_seconds is not None:
+                self.cpu_seconds[measurement.configuration].append(measurement.cpu_seconds)
         for measurement in others:
             if sane(measurement):
                 if measurement.pairs:
@@ -146,6 +153,22 @@ class TrialEvidence:
         del estimates[DEFAULT]
         equal = [one for one, value in estimates.items() if one == first or value + self.doubt(one) <= best]
         return min(equal, key=lambda one: (parsimony(one), estimates[one]))
+
+    def cpu_ratio(self, configuration: Configuration) -> float:
+        """Return the CPU seconds over the default's, in log-ratio.
+
+        As they were measured; else by the CPUs that both keep busy meanwhile: threads that wait spin.
+        """
+        own, default = (self.cpu_seconds.get(one, ()) for one in (configuration, DEFAULT))
+        if own and default:
+            return log(median(own) / median(default))
+        return log(configuration.cpus / self.default_cpus) + self.estimate(configuration)
+
+    def thriftiest(self, slack: float) -> Configuration:
+        """Return the configuration of fewest CPU seconds, of those within `slack` of the fastest (in log-ratio)."""
+        estimates = {one: self.estimate(one) for one in self._well_known()} | {DEFAULT: 0.0}
+        fast = [one for one, value in estimates.items() if value <= min(estimates.values()) + slack]
+        return min(fast, key=lambda one: (0.0 if one.is_default else self.cpu_ratio(one), parsimony(one)))
 
     def safe_threads(self, slack: float) -> tuple[int, ...]:
         """Thread counts, set alone, that were no slower than the default by more than `slack` in log-ratio."""

@@ -21,7 +21,8 @@ from autotune.search.evidence import TrialEvidence
 from autotune.search.explore import Exploration, least_seconds
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
-from autotune.search.sequential_test import ERROR, SHARES, candidate_error
+from autotune.search.request import CPU_SLACK, Objective
+from autotune.search.sequential_test import ERROR, MARGIN, SHARES, candidate_error
 from autotune.search.time_budget import Clock
 
 EXPLORATION_SHARE = 0.45
@@ -242,7 +243,19 @@ class _Calibration:
         for operation in exploration.evidence:
             size = self.sizes[operation]
             if not size.under_test:
-                self._put_to_test(size, exploration.leader(operation))
+                self._put_to_test(size, self._nominee(size, exploration))
+
+    def _nominee(self, size: _Size, exploration: Exploration) -> Configuration:
+        """Return the configuration to put to the test: by the objective; the fastest where that one has failed."""
+        tried = {one.choice for one in size.tested}
+        thriftiest = size.evidence.thriftiest(log1p(CPU_SLACK)) if self._saves_cpu else None
+        if thriftiest is not None and (thriftiest not in tried or size.best is None):
+            return thriftiest
+        return exploration.leader(size.operation)
+
+    @property
+    def _saves_cpu(self) -> bool:
+        return self.plan.objective is Objective.CPU
 
     def _put_to_test(self, size: _Size, choice: Configuration) -> None:
         tried = {one.choice for one in size.tested}
@@ -254,10 +267,14 @@ class _Calibration:
             seemed = min(seemed, UNSEEN_GAIN)
         if accepted is not None and seemed > size.evidence.estimate(accepted.choice) - BETTER:
             return
+        thrift = -size.evidence.cpu_ratio(choice) if self._saves_cpu else 0.0
+        saves = thrift > log1p(MARGIN)
         candidate = Candidate(
             operation=size.operation,
             choice=choice,
             fewer_cpus=choice.cpus < self.environment.default_cpus(size.item.kind),
+            bound=log1p(CPU_SLACK) if saves else -log1p(MARGIN),
+            thrift=thrift if saves else 0.0,
             error=candidate_error(len(size.tested)),
             seemed=seemed,
             proved=0.0 if accepted is None else size.evidence.estimate(accepted.choice),
@@ -312,11 +329,12 @@ class _Calibration:
             if self.clock.remaining > 0 and not any(one.verdict is Verdict.ACCEPTED for one in size.tested):
                 exploration = self._exploration_of(size)
                 tried = [one.choice for one in size.tested]
-                self._put_to_test(size, exploration.runner_up(size.operation, tried))
+                following = exploration.leader(size.operation) if self._saves_cpu else None
+                self._put_to_test(size, following or exploration.runner_up(size.operation, tried))
         if size.under_test:
             return
         yield from self._settle([size.operation])
-        if candidate.verdict is Verdict.ACCEPTED and not self.environment.neighbours:
+        if candidate.verdict is Verdict.ACCEPTED and not self.environment.neighbours and not self._saves_cpu:
             self._challenge(size)
 
     def _challenge(self, size: _Size) -> None:
@@ -381,6 +399,7 @@ class _Calibration:
             evidence=size.evidence,
             capacity=self.capacity,
             candidate=best,
+            objective=self.plan.objective,
             quiet=None if best is None else size.quiet.get(best.choice),
             alternatives=others,
         )

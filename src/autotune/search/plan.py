@@ -8,10 +8,10 @@ from autotune.bench import ladder
 from autotune.errors import BadBudget, BadSize
 from autotune.model.catalogue import CATALOGUE, Family, Kind, Sizes
 from autotune.model.entry import Entry
-from autotune.model.operation import Operation
+from autotune.model.operation import REAL_DTYPES, Operation
 from autotune.model.policy import LEAST_BUDGET_SECONDS, MEMORY_SHARE
 from autotune.search.environment import Environment
-from autotune.search.request import Request
+from autotune.search.request import Objective, Request
 from autotune.search.search_grid import Grid
 
 
@@ -38,6 +38,7 @@ class Plan:
     """All that one calibration measures, in the catalogue's order."""
 
     items: tuple[Item, ...]
+    objective: Objective = Objective.TIME
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -66,11 +67,19 @@ def make_plan(request: Request, environment: Environment) -> Plan:
             f"allow at least {LEAST_BUDGET_SECONDS:.0f} s."
         )
     if request.recorded:
-        return Plan(items=tuple(_recorded_items(request, environment)))
-    items = (
-        _item(kind, dtype, request, environment) for kind in request.kinds for dtype in request.all_dtypes
+        return Plan(items=tuple(_recorded_items(request, environment)), objective=request.objective)
+    items = tuple(
+        _item(kind, dtype, request, environment)
+        for kind in request.kinds
+        for dtype in request.all_dtypes
+        if dtype in kind.dtypes
     )
-    return Plan(items=tuple(item for item in items if item.operations))
+    if not items:
+        raise BadSize(
+            f"{', '.join(kind.name for kind in request.kinds)} {'is' if len(request.kinds) == 1 else 'are'} measured "
+            f"with real numbers only: leave out --dtype, or name one of {', '.join(REAL_DTYPES)}."
+        )
+    return Plan(items=tuple(item for item in items if item.operations), objective=request.objective)
 
 
 def _item(kind: Kind, dtype: str, request: Request, environment: Environment) -> Item:

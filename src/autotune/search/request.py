@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from importlib.util import find_spec
 from math import inf
 from typing import ClassVar, Self
 
@@ -22,9 +23,27 @@ class Effort(StrEnum):
     """More sizes, both dtypes."""
 
 
-def default_operations() -> list[str]:
-    """Return the names that are measured if none is given: all of the catalogue that this installation can run."""
-    return [name for name, row in CATALOGUE.items() if row.family is not Family.LOOP or native.is_installed()]
+class Objective(StrEnum):
+    """Quantity that a choice is to have least of."""
+
+    TIME = "time"
+    CPU = "cpu"
+    """CPU seconds, among configurations whose time is within CPU_SLACK of the fastest."""
+
+
+CPU_SLACK = 0.02
+"""Share of the time that fewer CPU seconds may cost, against the fastest configuration and against the default."""
+
+
+def default_operations(effort: Effort = Effort.NORMAL) -> list[str]:
+    """Return the names that are measured if none is given: all of the catalogue that this installation can run.
+
+    Estimators of scikit-learn, which each process takes a second to import, are left to thorough efforts.
+    """
+    left_out = set() if native.is_installed() else {Family.LOOP}
+    if effort is not Effort.THOROUGH or find_spec("sklearn") is None:
+        left_out.add(Family.ESTIMATOR)
+    return [name for name, row in CATALOGUE.items() if row.family not in left_out]
 
 
 BUDGET_SECONDS: Mapping[Effort, float] = {Effort.QUICK: 80.0, Effort.NORMAL: 315.0, Effort.THOROUGH: 3600.0}
@@ -49,6 +68,7 @@ class Request:
     """None for the effort's own."""
     until_decided: bool = False
     """Go on until every entry is decided, however long that takes?"""
+    objective: Objective = Objective.TIME
     seed: int = 0
     cpus: str | None = None
     """Numbers of CPUs to be held to, one calibration each, such as `1,2,all`; None for the allocation as it is."""
@@ -84,4 +104,4 @@ class Request:
         """The rows of the catalogue to calibrate, or the user's function."""
         if self.workload is not None:
             return (self.workload.kind,)
-        return tuple(CATALOGUE[name] for name in self.operations or default_operations())
+        return tuple(CATALOGUE[name] for name in self.operations or default_operations(self.effort))

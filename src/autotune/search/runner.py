@@ -254,6 +254,8 @@ def tune_command(request: CommandRequest, *, report: Listener) -> Entry:
         environment = Environment(usable_cpus=detect()[1].usable_cpus)
         bench = CommandBench(request.command, metric=request.metric, patience=request.run_seconds)
         first_seconds = bench.probe()
+        command = bench.command = replace(request.command, runtimes=bench.runtimes)
+        request = replace(request, command=command)
         clock = Clock(bench=bench, budget=request.seconds, seed=request.seed, elapsed=first_seconds)
         plan = command_plan(request, environment, first_seconds)
         capacity = Capacity(usable_cpus=environment.usable_cpus)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from autotune.model.catalogue import IN_PROCESSES, Family, Kind
 from autotune.model.codec import decode
-from autotune.model.configuration import Allocator, Configuration, Knob, Method
+from autotune.model.configuration import Allocator, Configuration, IdleThreads, Knob, Method
 from autotune.model.operation import Operation
 from autotune.search.search_grid import Grid, Point, Value
 
@@ -22,7 +22,8 @@ MOST_SLICES = 64
 as two."""
 
 ANYWHERE = "anywhere"
-"""A point's value for no placement. It sorts before the others, so that a grid's first corners are without one."""
+"""A point's value for no placement, and for idle threads that wait as they like. It sorts before the others, so that a
+grid's first corners are without one."""
 
 POOLS = {Knob.BLAS_THREADS, Knob.OPENMP_THREADS}
 """Knobs that are thread counts of libraries, all of which start with the same count."""
@@ -144,6 +145,8 @@ def _values(
             return (Allocator.RETAIN.value,)
         case Knob.PLACEMENT:
             return (ANYWHERE, *placements)
+        case Knob.WAIT:
+            return (ANYWHERE, *(wait.value for wait in IdleThreads))
 
 
 def _sparse_counts(usable_cpus: int) -> tuple[int, ...]:

@@ -7,14 +7,15 @@ from math import ceil, nan
 from autotune.bench.command_bench import Command, Metric
 from autotune.errors import BadBudget
 from autotune.model.catalogue import Family, Kind, WorkUnit
-from autotune.model.codec import decode
-from autotune.model.configuration import Configuration, Knob
+from autotune.model.configuration import IdleThreads, Knob
 from autotune.model.operation import Operation
 from autotune.search.environment import Environment
 from autotune.search.pipeline import EXPLORATION_SHARE
 from autotune.search.plan import Item, Plan
+from autotune.search.request import Objective
 from autotune.search.search_grid import Grid
 from autotune.search.sequential_test import LEAST_PROCESSES
+from autotune.search.space import ANYWHERE, setting
 
 RUNS = 16
 """Pairs of runs after which a test ends. A pair is worth less than a process of calibration, which times several."""
@@ -68,6 +69,7 @@ class CommandRequest:
     patience: float | None = None
     """Seconds that one run may take; None for all of the time: a long command is told what it takes to tune it."""
     seed: int = 0
+    objective: Objective = Objective.TIME
 
     def fewest_runs(self, choices: int = 1) -> int:
         """Runs without which nothing is proved: the first, a pair of each configuration, and those of a test."""
@@ -92,14 +94,19 @@ def command_plan(request: CommandRequest, environment: Environment, first_second
         most_processes=request.runs,
         pairs=1,
     )
-    return Plan(items=(item,))
+    return Plan(items=(item,), objective=request.objective)
 
 
 def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
     """The finest space that there is time for, if one run takes `run` seconds."""
     left = request.seconds - run
     most = EXPLORATION_SHARE * left / max(run, 1e-3) / SCREENING_RUNS
-    grids = [_grid(request, usable_cpus, counts) for counts in _counts(usable_cpus)]
+    waits = (
+        ((ANYWHERE, *(wait.value for wait in IdleThreads)), (ANYWHERE,))
+        if request.command.runtimes
+        else ((),)
+    )
+    grids = [_grid(request, usable_cpus, counts, wait) for counts in _counts(usable_cpus) for wait in waits]
     fitting = [grid for grid in grids if len(grid.points) <= most]
     if fitting:
         return fitting[0]
@@ -113,19 +120,20 @@ def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
     return coarsest
 
 
-def _grid(request: CommandRequest, usable_cpus: int, counts: tuple[int, ...]) -> Grid:
+def _grid(request: CommandRequest, usable_cpus: int, counts: tuple[int, ...], waits: tuple[str, ...]) -> Grid:
     """Every combination that uses no more CPUs than there are; threads from these counts."""
-    values = {
+    values: dict[Knob, tuple[int | str, ...]] = {
         Knob.BLAS_THREADS: counts,
         Knob.OPENMP_THREADS: counts,
         Knob.WORKERS: request.workers or counts,
         Knob.CHUNK: request.chunks,
+        Knob.WAIT: waits,
     }
     knobs = request.command.knobs
     points = [
         point
         for point in product(*(values[knob] for knob in knobs))
-        if decode(Configuration, dict(zip(knobs, point, strict=True))).cpus <= usable_cpus
+        if setting(Grid.of([knob.value for knob in knobs], [point]), 0).cpus <= usable_cpus
     ]
     return Grid.of([knob.value for knob in knobs], points)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import inf, log
+from math import inf, log, log1p
 
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE, COMMANDS
@@ -14,7 +14,8 @@ from autotune.profiles.folders import Layer
 from autotune.search.confirmation import Candidate, Confirmation, Verdict, in_words, judge
 from autotune.search.environment import Environment
 from autotune.search.machine_states import Capacity, log_ratios_of
-from autotune.search.sequential_test import ERROR, is_proved
+from autotune.search.request import CPU_SLACK
+from autotune.search.sequential_test import ERROR, MARGIN, is_proved
 from autotune.search.time_budget import Clock
 
 MOST_PROCESSES = 16
@@ -101,6 +102,7 @@ def verify(
                 operation=one.operation,
                 choice=one.choice,
                 fewer_cpus=one.choice.cpus < default_cpus,
+                bound=-log1p(MARGIN) if one.evidence.cpu_ratio is None else log1p(CPU_SLACK),
                 error=ERROR,
                 seemed=-log(one.evidence.speedup or 1.0),
                 most_processes=MOST_PROCESSES,
@@ -141,7 +143,9 @@ def is_slower(candidate: Candidate, capacity: Capacity | None) -> bool:
     Interference and lost capacity only ever slow down a choice that uses at least as many CPUs as the default: its loss
     counts on undisturbed pairs at full capacity only.
     """
-    return is_proved([-value for value in _losses(candidate, capacity)], bound=0.0, error=ERROR)
+    return is_proved(
+        [-value for value in _losses(candidate, capacity)], bound=-max(0.0, candidate.bound), error=ERROR
+    )
 
 
 def _may_be_slower(candidate: Candidate, capacity: Capacity | None) -> bool:

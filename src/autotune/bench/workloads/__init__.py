@@ -16,6 +16,7 @@ _FILES = {
     Family.TASKS: "tasks",
     Family.SHARING: "sharing_work",
     Family.ALLOCATION: "expressions",
+    Family.ESTIMATOR: "estimators",
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from autotune.bench.workloads.inputs import Array, block, repeat_period
+from autotune.bench.workloads.inputs import Array, block, extended, repeat_period
 from autotune.bench.workloads.result_checks import elements
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.configuration import Configuration
@@ -32,7 +32,7 @@ def _ufunc(function: np.ufunc) -> Recipe:
 
         @cache  # many a trial needs no check
         def expected() -> Array:
-            exact: Array = function(*(period.astype(np.longdouble) for period in periods)).astype(dtype)
+            exact: Array = function(*(extended(period) for period in periods)).astype(dtype)
             return exact
 
         def plain() -> object:

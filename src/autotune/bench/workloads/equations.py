@@ -32,7 +32,7 @@ def matrix_vector(inputs: Inputs, y: Array) -> str | None:
 def vectors(inputs: Inputs, y: object) -> str | None:
     """Compare with the sum of the products in extended precision."""
     a, b = inputs
-    difference = np.asarray(y, np.longdouble) - (a.astype(np.longdouble) * b).sum()
+    difference = np.asarray(y) - (a.conj().astype(np.result_type(a, np.longdouble)) * b).sum()
     return residual("x y = z", difference, float(norm(a) * norm(b)), dtype=a.dtype, size=len(a))
 
 
@@ -61,7 +61,7 @@ def least_squares(inputs: Inputs, result: tuple[Array, Array, int, Array]) -> st
     """The gradient A^T (A x - b) vanishes at the least squares solution."""
     (a, b), x = inputs, result[0]
     scale = float(norm(a) * (norm(a) * norm(x) + norm(b)))
-    return residual("A^T (A x - b) = 0", a.T @ (a @ x - b), scale, dtype=a.dtype, size=max(a.shape))
+    return residual("A^T (A x - b) = 0", a.conj().T @ (a @ x - b), scale, dtype=a.dtype, size=max(a.shape))
 
 
 def pseudo_inverse(inputs: Inputs, p: Array) -> str | None:
@@ -77,7 +77,7 @@ def lower_factor(inputs: Inputs, low: Array) -> str | None:
     (a,) = inputs
     if np.triu(low, 1).any():
         return "The factor is not lower triangular."
-    return residual("L L^T = A", low @ low.T - a, float(norm(low) ** 2), dtype=a.dtype, size=len(a))
+    return residual("L L^T = A", low @ low.conj().T - a, float(norm(low) ** 2), dtype=a.dtype, size=len(a))
 
 
 def orthogonal_triangular(inputs: Inputs, result: tuple[Array, Array]) -> str | None:
@@ -108,11 +108,11 @@ def singular_values(inputs: Inputs, result: tuple[Array, Array, Array]) -> str |
         return "The singular values are not positive and in descending order."
     return (
         _orthonormal("U", u)
-        or _orthonormal("V", vh.T)
+        or _orthonormal("V", vh.conj().T)
         or residual("U S V^T = A", (u * s) @ vh - a, float(norm(a)), dtype=a.dtype, size=max(a.shape))
     )
 
 
 def _orthonormal(name: str, q: Array) -> str | None:
-    difference = q.T @ q - np.eye(q.shape[1], dtype=q.dtype)
+    difference = q.conj().T @ q - np.eye(q.shape[1], dtype=q.dtype)
     return residual(f"{name}^T {name} = 1", difference, q.shape[1] ** 0.5, dtype=q.dtype, size=len(q))

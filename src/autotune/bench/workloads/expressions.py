@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from autotune.bench.workloads.elementwise import cut, written
-from autotune.bench.workloads.inputs import Array, block, repeat_period
+from autotune.bench.workloads.inputs import Array, block, extended, repeat_period
 from autotune.bench.workloads.result_checks import elements
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.model.configuration import Configuration
@@ -36,7 +36,7 @@ def _prepare_blocks(operation: Operation, _layout: str, rng: Generator) -> Work:
 
     @cache  # many a trial needs no check
     def expected() -> Array:
-        a, b, c = (period.astype(np.longdouble) for period in periods)
+        a, b, c = (extended(period) for period in periods)
         exact: Array = np.sqrt(a * b + c).astype(dtype)
         return exact
 

@@ -9,15 +9,19 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Inputs = tuple[Array, ...]
 
+PARTS = {"complex64": "float32", "complex128": "float64"}
+"""Dtypes of the parts of complex numbers."""
 PERIOD = 65_521
 """Elements after which a large input repeats. A prime: no slice of an array begins where another one does."""
 
 
 def uniform(rng: Generator, *shape: int, dtype: str, layout: str = "C") -> Array:
-    """Independent numbers of mean 0 and variance 1, in memory order "C" or "F".
+    """Independent numbers of mean 0 and variance 1 (of each part, if complex), in memory order "C" or "F".
 
     Uniform ones, which take 2 ns each where normal ones take 10.
     """
+    if dtype in PARTS:
+        return _joined(dtype, *(uniform(rng, *shape, dtype=PARTS[dtype], layout=layout) for _ in range(2)))
     numbers = rng.random(shape if layout == "C" else shape[::-1], dtype=dtype)  # type: ignore[call-overload]
     numbers -= 0.5
     numbers *= 12**0.5
@@ -25,8 +29,24 @@ def uniform(rng: Generator, *shape: int, dtype: str, layout: str = "C") -> Array
 
 
 def block(rng: Generator, n: int, dtype: str) -> Array:
-    """Up to one period of numbers from 0.5 to 1.5, where every function of the catalogue is well behaved."""
+    """Up to one period of numbers from 0.5 to 1.5, where every function of the catalogue is well behaved.
+
+    The same holds for both parts of complex numbers.
+    """
+    if dtype in PARTS:
+        return _joined(dtype, *(block(rng, n, PARTS[dtype]) for _ in range(2)))
     return rng.random(min(n, PERIOD), dtype=dtype) + np.dtype(dtype).type(0.5)  # type: ignore[call-overload,no-any-return]
+
+
+def extended(numbers: Array) -> Array:
+    """Return the same numbers in extended precision."""
+    return numbers.astype(np.result_type(numbers, np.longdouble))
+
+
+def _joined(dtype: str, real: Array, imaginary: Array) -> Array:
+    numbers: Array = np.empty_like(real, dtype)  # in the same memory order
+    numbers.real, numbers.imag = real, imaginary
+    return numbers
 
 
 def repeat_period(period: Array, n: int) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from autotune.bench.workloads.elementwise import cut, written
-from autotune.bench.workloads.inputs import block, repeat_period
+from autotune.bench.workloads.inputs import block, extended, repeat_period
 from autotune.bench.workloads.reduction_work import RECIPES as REDUCTIONS
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.controls.placement import cpus_for
@@ -30,7 +30,7 @@ def _ufunc(function: np.ufunc) -> Recipe:
         periods = [block(rng, n, dtype) for _ in range(function.nin)]
         arrays = [repeat_period(period, n) for period in periods]
         out = np.zeros(n, dtype)
-        expected = function(*(period.astype(np.longdouble) for period in periods)).astype(dtype)
+        expected = function(*(extended(period) for period in periods)).astype(dtype)
 
         def plain() -> object:
             return function(*arrays, out=out)

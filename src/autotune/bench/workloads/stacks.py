@@ -63,7 +63,7 @@ def _two(rng: Generator, size: Mapping[str, int], dtype: str) -> Inputs:
 
 def _symmetric(rng: Generator, size: Mapping[str, int], dtype: str) -> Inputs:
     (a,) = _general(rng, size, dtype)
-    return ((a + a.mT) / 2,)
+    return ((a + a.mT.conj()) / 2,)
 
 
 def _positive_definite(rng: Generator, size: Mapping[str, int], dtype: str) -> Inputs:

@@ -75,8 +75,9 @@ def record(folder):
     try:
         from autotune.runtime.record_process import record_from_start
     except (ImportError, SyntaxError):
-        with open(os.path.join(folder, "%d.missing" % os.getpid()), "w") as note:
-            note.write(sys.executable)
+        encoded = getattr(os, "fsencode", str)  # a path may be no text of the locale's
+        with open(os.path.join(folder, "%d.missing" % os.getpid()), "wb") as note:
+            note.write(encoded(sys.executable))
     else:
         record_from_start(folder)
 
