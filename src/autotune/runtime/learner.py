@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from autotune.intercept.array_loops import is_loop
 from autotune.model.configuration import Configuration
-from autotune.runtime.guard import Guard, is_loop
+from autotune.runtime.guard import Guard, Watched
 from autotune.runtime.lesson import (
     LEARNED_FROM_SECONDS,
     Account,
@@ -114,6 +115,11 @@ class Learner:
         self._cuts = LoopCuts(workers)
         self._on_choice = on_choice
         self._learning: list[LearningCalls] = []
+
+    @staticmethod
+    def learns(calls: "Calls") -> bool:
+        """Return whether nothing is decided about these calls; a choice that was proved is the guard's."""
+        return calls.learns and not isinstance(calls.watched, Watched)
 
     def look(self, calls: "Calls", seconds: float, trial: int) -> None:
         """Take in a call that has ended, and order the next trial."""
