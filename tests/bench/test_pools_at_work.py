@@ -1,4 +1,4 @@
-"""Thread pools other than BLAS that a user's function keeps busy."""
+"""Thread pools that a user's function keeps busy."""
 
 from pathlib import Path
 
@@ -52,5 +52,11 @@ def test_a_loaded_pool_that_rests_is_not_at_work():
 
 
 @pytest.mark.real
-def test_a_function_that_fails_has_no_pool_at_work(tmp_path):
-    assert seen(f"{tmp_path}/missing.py:fit") == ()
+@pytest.mark.skipif(schedulable_cpus() < 2, reason="BLAS has one thread on one CPU")
+def test_a_trial_sees_the_threads_of_blas():
+    assert seen(f"{FUNCTIONS.parent / 'behaving.py'}:product") == ("blas",)
+
+
+@pytest.mark.real
+def test_of_a_function_that_fails_blas_is_presumed(tmp_path):
+    assert seen(f"{tmp_path}/missing.py:fit") == ("blas",)

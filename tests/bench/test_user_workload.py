@@ -43,7 +43,7 @@ def test_as_a_row_of_the_catalogue_it_has_blas_threads_and_the_knobs_that_it_nam
 
 
 def test_other_pools_that_were_at_work_are_a_knob():
-    kind = UserWorkload(name="work", knobs=(Knob.WORKERS,), pools=("openmp",)).kind
+    kind = UserWorkload(name="work", knobs=(Knob.WORKERS,), pools=("blas", "openmp")).kind
     assert kind.knobs == (Knob.BLAS_THREADS, Knob.OPENMP_THREADS, Knob.WORKERS)
 
 

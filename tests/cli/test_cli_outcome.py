@@ -220,6 +220,13 @@ def test_entries_that_stayed_undecided_are_counted_and_the_proofs_that_stay_with
     assert lines[2] == "It also holds 1 entry of earlier runs, 1 of them faster, which stay in use."
 
 
+def test_entries_at_sizes_that_were_named_are_decided_by_the_same_command(tmp_path, capsys):
+    hurried = replace(NOT_REACHED, status=Status.UNDECIDED, reason="The time allowed ended before its turn.")
+    kept = write_outcome.keep(profile(hurried), tmp_path / "mine.yaml", sizes_named=True)
+    write_outcome.tell([kept], finished=True, as_json=False)
+    assert "To decide the rest: the same command with --until-decided." in capsys.readouterr().err
+
+
 def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
     old = Provenance(created="2026-01-01", resolution=0.01, rules_tested=1)
     new = Provenance(created="2026-02-02", resolution=0.09, rules_tested=1)

@@ -25,7 +25,7 @@ REQUEST = Request(workload=OWN, sizes=({"rows": 100}, {"rows": 9000}, {"rows": 1
 def machine(monkeypatch, tmp_path):
     """A machine on which one OpenMP thread is twice as fast; its pools are those of `pools`."""
     alone(monkeypatch, tmp_path)
-    seen = SimpleNamespace(pools=("openmp",), trials=[])
+    seen = SimpleNamespace(pools=("blas", "openmp"), trials=[])
 
     class Bench(FakeBench):
         scrubbed = ()
@@ -56,8 +56,16 @@ def test_threads_of_a_pool_that_is_at_work_are_tuned(machine):
 
 
 def test_where_no_other_pool_is_at_work_only_blas_threads_are_tried(machine):
-    machine.pools = ()
+    machine.pools = ("blas",)
     assert calibrated() == {Configuration()}
+
+
+def test_where_no_pool_is_at_work_there_is_nothing_to_set(machine):
+    machine.pools = ()
+    outcome = runner.calibrate_machine(REQUEST, report=lambda _: None)
+    assert {entry.reason for entry in outcome.profile.entries} == {
+        "There is nothing to choose from on this allocation."
+    }
 
 
 def test_the_largest_size_tells_which_pools_are_at_work(machine):
@@ -70,7 +78,7 @@ def test_a_resumed_calibration_goes_on_with_the_pools_that_were_seen(machine):
     calibrated(resume=True)
     assert len(machine.trials) == 1
     header = Header.read(journal_path(runner.this_key()))
-    assert header.request.workload.pools == ("openmp",)
+    assert header.request.workload.pools == ("blas", "openmp")
 
 
 def test_operations_of_the_catalogue_need_no_such_trial(machine):

@@ -13,7 +13,7 @@ from autotune.bench import resource_limits, trial_job
 from autotune.bench.failure_text import last_words, printed_note, shorten, signal_failure
 from autotune.bench.trial_job import Arm, Task, TrialJob
 from autotune.bench.trial_process import TrialEnd, TrialEnding, TrialProcess, TrialServer
-from autotune.bench.user_workload import UserWorkload
+from autotune.bench.user_workload import PRESUMED, UserWorkload
 from autotune.controls.thread_variables import scrub
 from autotune.controls.wait_policy import VARIABLE, variables
 from autotune.host import cgroup
@@ -134,7 +134,7 @@ class ProcessBench:
         )
 
     def pools_at_work(self, operation: Operation) -> tuple[str, ...]:
-        """Call a user's function once; name the thread pools other than BLAS that were at work, none if it failed."""
+        """Call a user's function twice; name the thread pools that were at work: BLAS if it failed."""
         job = TrialJob(
             tasks=(self._task(Case(operation=operation, configurations=())),),
             rounds=0,
@@ -151,7 +151,7 @@ class ProcessBench:
                 match message:
                     case {"pools": list(names)}:
                         return tuple(map(str, names))
-        return ()
+        return PRESUMED
 
     def _task(self, case: Case) -> Task:
         """Make a task of a case, with the default as the first arm."""

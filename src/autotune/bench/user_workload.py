@@ -1,8 +1,8 @@
 """The user's own function as a workload.
 
 Its signature says what is tuned: the parameters `blas_threads`, `workers` and `chunk` are knobs, `dtype` is
-the dtype, all others are its sizes. BLAS threads are set around it in any case, those of other pools where its first
-trial kept such pools busy. The function is loaded in fresh processes only, where it can neither hold up nor bring down
+the dtype, all others are its sizes. The threads of BLAS and of other pools are set around it where its first trial kept
+them busy. The function is loaded in fresh processes only, where it can neither hold up nor bring down
 the one that asks.
 """
 
@@ -32,6 +32,10 @@ Function = Callable[..., object]
 
 _NOT_TAKEN = "{} cannot be taken to a fresh process: {}"
 
+BLAS = "blas"
+PRESUMED = (BLAS,)
+"""Pools that may be at work in a function of which nothing was seen."""
+
 PASSED_KNOBS = (Knob.BLAS_THREADS, Knob.WORKERS, Knob.CHUNK)
 """The knobs that a function may take."""
 
@@ -40,12 +44,12 @@ PASSED_KNOBS = (Knob.BLAS_THREADS, Knob.WORKERS, Knob.CHUNK)
 class UserKind(Kind):
     """The row that a user's function would have in the catalogue. Its work and memory are unknown: NaN."""
 
-    other_knobs: tuple[Knob, ...]
+    own_knobs: tuple[Knob, ...]
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
-        """BLAS threads, and the knobs of this function."""
-        return tuple(knob for knob in Knob if knob is Knob.BLAS_THREADS or knob in self.other_knobs)
+        """The knobs of this function, those of the pools that it keeps busy among them."""
+        return tuple(knob for knob in Knob if knob in self.own_knobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +75,8 @@ class UserWorkload:
     needed_knobs: tuple[Knob, ...] = ()
     """Those among them without a default of its own."""
     takes_dtype: bool = False
-    pools: tuple[str, ...] = ()
-    """Thread pools other than BLAS that a trial of it kept busy (`thread_pools`); their threads are a knob."""
+    pools: tuple[str, ...] = PRESUMED
+    """Thread pools that a trial of it kept busy: BLAS, and others (`thread_pools`). Their threads are knobs."""
 
     @property
     def layouts(self) -> tuple[str, ...]:
@@ -91,7 +95,11 @@ class UserWorkload:
             footprint=lambda _: math.nan,
             summary=self.source or f"the function {self.name}",
             defaults={},
-            other_knobs=(*self.knobs, *([Knob.OPENMP_THREADS] if self.pools else [])),
+            own_knobs=(
+                *self.knobs,
+                *([Knob.BLAS_THREADS] if BLAS in self.pools else []),
+                *([Knob.OPENMP_THREADS] if set(self.pools) - {BLAS} else []),
+            ),
         )
 
     def refuse(self, sizes: Mapping[str, int]) -> None:

@@ -91,6 +91,9 @@ def written(path: object, *, faster: int, total: int) -> str:
     return f"{faster} of {total} entries run faster than plain NumPy. The profile is in {path}."
 
 
+SAME_UNTIL_DECIDED = "the same command with --until-decided."
+
+
 def undecided(count: int, command: str) -> str:
     """Describe the entries left open, and the command that decides them."""
     entries = "1 entry is" if count == 1 else f"{count} entries are"

@@ -41,6 +41,8 @@ class Kept:
     """Why it is somewhere else; None if it is where it should be."""
     outcome: "Outcome | None" = None
     """Of the calibration, where it was one."""
+    sizes_named: bool = False
+    """Whether the user, or a recording, named the sizes."""
 
 
 def place(key: Key, output: Path | None) -> Path:
@@ -88,7 +90,7 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
             calibration_messages.written_nowhere(path, nowhere.strerror or str(nowhere))
         ) from nowhere
     why = None if problem is None else problem.strerror or str(problem)
-    return Kept(measured=profile, profile=written, path=place, asked=path, why=why)
+    return Kept(measured=profile, profile=written, path=place, asked=path, why=why, sizes_named=sizes_named)
 
 
 def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, gained: "Gained | None" = None) -> None:
@@ -152,7 +154,7 @@ def _say(kept: Kept) -> None:
     lines = [calibration_messages.written(kept.path, faster=faster, total=len(kept.measured.entries))]
     undecided = [entry for entry in kept.measured.entries if not entry.is_decided]
     if undecided:
-        lines.append(calibration_messages.undecided(len(undecided), _to_decide(undecided)))
+        lines.append(calibration_messages.undecided(len(undecided), _to_decide(kept, undecided)))
     if _earlier(kept):
         total = sum(entry.status is Status.TUNED for entry in kept.profile.entries)
         lines.append(calibration_messages.earlier(_earlier(kept), faster=total - faster))
@@ -168,12 +170,11 @@ def _say(kept: Kept) -> None:
         note(line)
 
 
-def _to_decide(undecided: Sequence[Entry]) -> str:
+def _to_decide(kept: Kept, undecided: Sequence[Entry]) -> str:
     """The command that decides the rest."""
     names = dict.fromkeys(entry.operation.name for entry in undecided)
-    own = [name for name in names if name not in CATALOGUE]
-    if own:
-        return f"{_command()} calibrate --workload FILE:{own[0]} --until-decided, with the same sizes"
+    if kept.sizes_named or not names.keys() <= CATALOGUE.keys():
+        return calibration_messages.SAME_UNTIL_DECIDED
     dtypes = dict.fromkeys(entry.operation.dtype for entry in undecided)
     wanted = [] if list(dtypes) == ["float64"] else [f"--dtype {dtype}" for dtype in dtypes]
     words = [_command(), "calibrate", *names, *wanted, "--until-decided"]

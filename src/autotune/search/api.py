@@ -34,7 +34,7 @@ def calibrate(
     ----------
     function : callable
         Takes its sizes as keyword arguments. Those of the knobs `blas_threads`, `workers` and `chunk` that it takes
-        are tuned; BLAS threads are set around it in any case, the threads of OpenMP and other pools (`openmp_threads`)
+        are tuned; the threads of BLAS and of other pools (`openmp_threads`) are set around it
         where a first trial sees them at work. A function without a file travels to the trials by
         cloudpickle.
     sizes : dict of str to int or sequence of int

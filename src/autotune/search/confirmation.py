@@ -196,6 +196,8 @@ class Candidate:
     """In each process; None for the usual number."""
     seconds: float = START_SECONDS + VISIT_SECONDS
     """Seconds of its last process, its part of the start included."""
+    overhead: float = 0.0
+    """Seconds of that in which nothing was timed."""
     visits: list[Visit] = field(default_factory=list)
     verdict: Verdict = Verdict.OPEN
     reason: str = ""
@@ -240,6 +242,16 @@ class Candidate:
     def span(self) -> float:
         """Seconds from its first process to its last."""
         return self.visits[-1].elapsed - self.visits[0].elapsed if self.visits else 0.0
+
+    @property
+    def visit_seconds(self) -> float:
+        """Seconds of its next process, after the start.
+
+        Where the last one was over after a single pair because all before it took longer than the pair, as where NumPy
+        is loaded by each process, there is time for another.
+        """
+        hurried = bool(self.visits) and len(self.visits[-1].pairs) < FEW_PAIRS
+        return VISIT_SECONDS + self.overhead * (hurried and self.overhead > self.seconds / 2)
 
     @property
     def pairs_wanted(self) -> int:
@@ -471,7 +483,7 @@ class Confirmation:
 
     def _visit(self, group: Sequence[Candidate]) -> Iterator[Candidate]:
         """Measure a group in one fresh process; yields the candidates that this decides."""
-        seconds = min(self._clock.left, START_SECONDS + VISIT_SECONDS * len(group))
+        seconds = min(self._clock.left, START_SECONDS + sum(one.visit_seconds for one in group))
         cases = [Case(operation=one.operation, configurations=(one.choice,)) for one in group]
         pairs = max(one.pairs_wanted for one in group)
         session = self._clock.run(cases, pairs=pairs, seconds=seconds, quiet=group[0].quiet)
@@ -480,6 +492,7 @@ class Confirmation:
         measured = by_operation(session)
         for one in group:
             one.seconds = costs[one.operation]
+            one.overhead = max(0.0, session.wall_seconds - session.sampled_seconds) / len(group)
             if one.operation in measured:
                 one.take(measured[one.operation], self._clock.elapsed)
             yield from self._judged(one)

@@ -8,7 +8,7 @@ from math import inf
 from typing import ClassVar, Self
 
 from autotune import native
-from autotune.bench.user_workload import UserWorkload
+from autotune.bench.user_workload import PRESUMED, UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family, Kind
 from autotune.model.operation import Operation
 
@@ -90,7 +90,7 @@ class Request:
             return inf
         return BUDGET_SECONDS[self.effort] if self.budget_seconds is None else self.budget_seconds
 
-    def with_pools(self, pools: tuple[str, ...]) -> Self:
+    def with_pools(self, pools: tuple[str, ...] = PRESUMED) -> Self:
         """The request with the thread pools that the first trial of its workload saw at work."""
         return self if self.workload is None else replace(self, workload=replace(self.workload, pools=pools))
 

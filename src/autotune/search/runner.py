@@ -21,7 +21,7 @@ from autotune.bench.host_lock import host_lock
 from autotune.bench.neighbours import Accompanied, neighbours
 from autotune.bench.process_bench import ProcessBench
 from autotune.bench.selftest import SelfTest, run_selftest
-from autotune.bench.user_workload import UserWorkload
+from autotune.bench.user_workload import PRESUMED, UserWorkload
 from autotune.controls.placement import offered
 from autotune.controls.wait_policy import DEFAULT_EXPONENT
 from autotune.errors import ProfileError
@@ -131,7 +131,7 @@ def calibrate_machine(
             request, here.environment
         )  # what cannot be done is refused before anything is measured
         header = Header.read(path) if resume else None
-        if header is None or header.request.with_pools(()) != request:
+        if header is None or header.request.with_pools() != request:
             tested = self_test or _examine(request, here, report)
             pools, seconds = _pools_at_work(plan, here)
             header = Header(
@@ -388,12 +388,13 @@ def _examine(request: Request, here: _Workbench, report: Listener) -> SelfTest:
 
 
 def _pools_at_work(plan: Plan, here: _Workbench) -> tuple[tuple[str, ...], float]:
-    """Name the thread pools other than BLAS that the user's function keeps busy at its largest size, and the seconds
-    that this took. None for operations of the catalogue, and where there is one CPU.
+    """Name the thread pools that the user's function keeps busy at its largest size, and the seconds that this took.
+
+    BLAS is presumed for operations of the catalogue, and where there is one CPU.
     """
     operations = [one for item in plan.items if item.kind.family is Family.USER for one in item.operations]
     if not operations or here.environment.usable_cpus == 1:
-        return (), 0.0
+        return PRESUMED, 0.0
     began = monotonic()
     pools = here.bench.pools_at_work(max(operations, key=lambda one: prod(one.size.values())))
     return pools, monotonic() - began

@@ -119,3 +119,8 @@ def crashing_late(n, workers=1):
     if workers == 2 and len(processes) >= 4:
         os.kill(os.getpid(), signal.SIGSEGV)
     time.sleep(0.001)
+
+
+def product(rows):
+    x = np.ones((800, 800))
+    return x @ x

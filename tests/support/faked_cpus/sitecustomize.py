@@ -1,9 +1,13 @@
 """Python imports this file at its start where its folder is on PYTHONPATH: the process may run on AUTOTUNE_FAKED_CPUS.
 
-Only Python is told so. The kernel, and what C libraries ask it, stay as they are.
+Only Python is told so. The kernel, and what C libraries ask it, stay as they are. Without PBKDF2 capacity is not
+probed: threads for all of these CPUs would only tell how many there really are.
 """
 
+import hashlib
 import os
+
+del hashlib.pbkdf2_hmac
 
 _cpus = frozenset(range(int(os.environ["AUTOTUNE_FAKED_CPUS"])))
 os.sched_getaffinity = lambda _pid=0: set(_cpus)
