@@ -43,7 +43,7 @@ static void note(int number, siginfo_t *info, void *context)
     }
 }
 
-/* Is it a library that works for whoever calls it? */
+/* Is it a library whose time is that of its caller? */
 static bool works_for_others(const char *library)
 {
     static const char *const names[] = {"/libm.", "/libc.", "/libgfortran", "/libmvec", "/libstdc++", "/libgcc", "/ld-"};
