@@ -25,7 +25,6 @@ from autotune.intercept.array_loops import (
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
 from autotune.intercept.scipy_calls import ScipyCalls
 from autotune.model.catalogue import CATALOGUE, Family, item_size
-from autotune.model.codec import decode
 from autotune.model.configuration import Configuration, Placement, clamp
 from autotune.model.operation import DTYPES, REAL_DTYPES
 from autotune.native import core
@@ -250,7 +249,7 @@ class PerCall:
     def _on_choice(self, learned: "Learned") -> None:
         operation = as_operation(learned.operation, learned.dtype, learned.sizes)
         if operation is not None:
-            self._override(operation, decode(Configuration, learned.choice))
+            self._override(operation, learned.configuration)
 
     def _for_scipy(self, most: int | None) -> "tuple[Switch | None, Decide] | str":
         """Settings of SciPy's calls, as soon as SciPy is loaded."""
