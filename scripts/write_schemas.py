@@ -8,11 +8,12 @@
 import json
 from pathlib import Path
 
+from json_schema import DIALECT, Schema, Schemas
+
 import autotune
 from autotune.model.codec import annotations
 from autotune.model.constraints import NAME
 from autotune.model.entry import Entry, Status
-from autotune.model.json_schema import DIALECT, Schema, Schemas
 from autotune.model.operation import DTYPES, Operation
 from autotune.model.profile import SCHEMA, SCHEMA_URL, Key, Profile, Provenance
 

@@ -87,8 +87,8 @@ def build_sampler(folder: Path) -> Path:
         "-shared",
         "-fPIC",
         "-o",
-        library,
-        HERE / "sampler.c",
+        str(library),
+        str(HERE / "sampler.c"),
         "-ldl",
     ]
     subprocess.run(command, check=True)

@@ -7,6 +7,7 @@ quiet. The row ends with what the profile chose for the program's operation and 
 
 import sys
 import tempfile
+from collections.abc import Callable
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -168,7 +169,7 @@ def svd_in_a_loop(quick: bool) -> Pair:
     return _in_a_loop("svd", np.linalg.svd, quick)
 
 
-def _in_a_loop(operation: str, function: object, quick: bool) -> Pair:
+def _in_a_loop(operation: str, function: Callable[..., object], quick: bool) -> Pair:
     import autotune
 
     matrices = [RNG.random((128, 128)) for _ in range(5 if quick else 50)]

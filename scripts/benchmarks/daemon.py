@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from scipy.stats import t as student
 
@@ -141,7 +142,7 @@ class Daemon:
     def ask(self, verb: str, **words: object) -> dict[str, object]:
         return ask_daemon([self.folder / "run" / "autotune" / "control.sock"], verb, **words)
 
-    def status(self) -> dict:
+    def status(self) -> dict[str, Any]:
         return self.ask("status")
 
     def until(self, condition: Callable[[], object], seconds: float = PATIENCE) -> float | None:
@@ -177,7 +178,7 @@ class Daemon:
         assert self.process is not None
         return alive(descendants(self.process.pid) or [])
 
-    def events(self, *names: str) -> list[dict]:
+    def events(self, *names: str) -> list[dict[str, Any]]:
         lines = (self.folder / "log").read_text("utf-8", "replace").splitlines()
         found = [json.loads(line) for line in lines if line.startswith("{")]
         return [one for one in found if one["event"] in names]
@@ -209,7 +210,7 @@ def alive(pids: list[int]) -> list[int]:
     return found
 
 
-def row(name: str, value: float | None, limit: float | None, unit: str, note: str = "") -> dict:
+def row(name: str, value: float | None, limit: float | None, unit: str, note: str = "") -> dict[str, Any]:
     kept = None if value is None else limit is None or value <= limit
     return {"name": name, "value": value, "limit": limit, "unit": unit, "kept": kept, "note": note}
 
@@ -221,7 +222,7 @@ def load(seconds: float) -> "subprocess.Popen[bytes]":
 # --- rows -------------------------------------------------------------------------------------
 
 
-def idle(options: argparse.Namespace) -> Iterator[dict]:
+def idle(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """CPU time, memory and wake-ups while there is nothing to do."""
     with daemon(options, idle={"start_below": 1e-9, "stop_above": 1.0}) as one:
         one.start()
@@ -246,7 +247,7 @@ def used(pid: int) -> tuple[float, int, int]:
     return schedule, switches, int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def busy(options: argparse.Namespace) -> Iterator[dict]:
+def busy(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Measure the time until a machine that becomes busy has its CPUs back; nothing of it is published."""
     with daemon(options, quiet_seconds=LOOK_SECONDS / 2, job_seconds=600) as one:
         one.start()
@@ -277,7 +278,7 @@ def busy(options: argparse.Namespace) -> Iterator[dict]:
         )
 
 
-def periodic(options: argparse.Namespace) -> Iterator[dict]:
+def periodic(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A second of load every ten seconds."""
     with daemon(options, job_seconds=600) as one:
         one.start()
@@ -293,7 +294,7 @@ def periodic(options: argparse.Namespace) -> Iterator[dict]:
         yield row("periodic_starts_and_stops", float(count) if started else None, 2, "", note)
 
 
-def stops(options: argparse.Namespace) -> Iterator[dict]:
+def stops(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """SIGTERM in the middle of a trial."""
     waits: list[float] = []
     for _ in range(max(2, round(10 * options.scale))):
@@ -313,7 +314,7 @@ def stops(options: argparse.Namespace) -> Iterator[dict]:
     yield row("stop_in_a_trial", max(waits, default=None), 5, "s", note)
 
 
-def kills(options: argparse.Namespace) -> Iterator[dict]:
+def kills(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """SIGKILL at random moments: half of them in a trial, a quarter after another one has finished."""
     count = max(3, round(100 * options.scale))
     torn = left = refused = lost = met = kept = 0
@@ -383,7 +384,7 @@ def journal(one: Daemon) -> list[str]:
     return [json.dumps(json.loads(line).get("asked", line)) for line in lines]
 
 
-def noticed(options: argparse.Namespace) -> Iterator[dict]:
+def noticed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Measure the time until a change is noticed, and marked stale with its reason."""
     del options
     quiet = argparse.Namespace(start_below=1e-9, quiet_seconds=60.0, start_waiting=0.05)
@@ -469,7 +470,7 @@ def quota_group(pid: int, stack: ExitStack) -> Path | None:
     return None
 
 
-def planted(options: argparse.Namespace) -> Iterator[dict]:
+def planted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A profile that makes programs slower is put where programs look."""
     with daemon(options, job_seconds=30) as one:
         path = one.profiles / "planted.yaml"
@@ -481,7 +482,7 @@ def planted(options: argparse.Namespace) -> Iterator[dict]:
         yield row("planted_retimings", runs if wait is not None else None, 3, "", note)
 
 
-def crowd(options: argparse.Namespace) -> Iterator[dict]:
+def crowd(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The socket among more clients than it serves, of the worst kinds."""
     with daemon(options, idle={"start_below": 1e-9, "stop_above": 1.0}) as one, ExitStack() as stack:
         one.start()
@@ -514,7 +515,7 @@ def crowd(options: argparse.Namespace) -> Iterator[dict]:
         yield row("crowd_status", 1000 * max(waits), 100, "ms", note)
 
 
-def foreground(options: argparse.Namespace) -> Iterator[dict]:
+def foreground(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A NumPy job that begins while something is measured, against the same without a daemon."""
     rounds = round(250 * max(options.scale, 0.05) * 4)
     logs: list[float] = []
@@ -549,12 +550,12 @@ def foreground(options: argparse.Namespace) -> Iterator[dict]:
     yield row("foreground_slowdown", 100 * math.expm1(mean(logs)), 3, "%", note)
 
 
-ROWS: dict[str, Callable[[argparse.Namespace], Iterator[dict]]] = {
+ROWS: dict[str, Callable[[argparse.Namespace], Iterator[dict[str, Any]]]] = {
     each.__name__: each for each in (idle, busy, periodic, foreground, stops, kills, noticed, planted, crowd)
 }
 
 
-def results(name: str, options: argparse.Namespace) -> Iterator[dict]:
+def results(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The results of one row. One that breaks off is not measured, and keeps no other from being measured."""
     try:
         yield from ROWS[name](options)
@@ -562,7 +563,7 @@ def results(name: str, options: argparse.Namespace) -> Iterator[dict]:
         yield row(name, None, None, "", f"{type(problem).__name__}: {problem}")
 
 
-def line(one: dict) -> str:
+def line(one: dict[str, Any]) -> str:
     """A result for people."""
     value = "-" if one["value"] is None else f"{one['value']:.3g}"
     limit = "" if one["limit"] is None else f"(at most {one['limit']:g})"

@@ -79,7 +79,6 @@ def write_profile(path: Path) -> None:
     from autotune.model.catalogue import CATALOGUE, Family, operation
     from autotune.model.configuration import Configuration
     from autotune.model.entry import Entry, Evidence, Status
-    from autotune.model.operation import DTYPES
     from autotune.model.profile import Profile, Provenance
     from autotune.profiles import profile_files
     from autotune.profiles.resolve import here
@@ -94,7 +93,7 @@ def write_profile(path: Path) -> None:
         )
         for kind in CATALOGUE.values()
         if kind.family is Family.LINALG and kind.name != "pinv"
-        for dtype in DTYPES
+        for dtype in kind.dtypes
         for n in (1, 4000)
     ]
     # and every loop of more than 128 elements in slices of 64, so that tests of small arrays meet cut loops
@@ -108,7 +107,7 @@ def write_profile(path: Path) -> None:
         )
         for kind in CATALOGUE.values()
         if kind.family is Family.LOOP
-        for dtype in DTYPES
+        for dtype in kind.dtypes
     ]
     # the count at rest stays that of the library: one thread is not safe for this one
     entries.append(

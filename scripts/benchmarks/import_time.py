@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 LIMITS = {"import": 0.005, "apply": 0.020}
 """Seconds."""
@@ -79,7 +80,7 @@ def main() -> int:
     return int(any(row["loaded"] or row["seconds"] > row["limit"] for row in results))
 
 
-def measure(processes: int, environment: dict[str, str]) -> list[dict]:
+def measure(processes: int, environment: dict[str, str]) -> list[dict[str, Any]]:
     """One row a probe. The first round writes the bytecode and the compiled profile, and is left out."""
     seconds: dict[str, list[float]] = {name: [] for name in PROBES}
     loaded: dict[str, set[str]] = {name: set() for name in PROBES}

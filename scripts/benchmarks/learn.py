@@ -192,8 +192,8 @@ def _linear_algebra(runs: int) -> list[Row]:
     """Run the loop of QR and a product in fresh processes, in turns."""
     times: dict[str, list[list[float]]] = {"plain": [], "ideal": [], "learn": []}
     for _ in range(runs):
-        for mode, seconds in times.items():
-            seconds.append(_run(mode))
+        for mode, rounds in times.items():
+            rounds.append(_run(mode))
     ideal, plain = (median(median(one) for one in times[mode]) for mode in ("ideal", "plain"))
     calls, lost = [], []
     for seconds in times["learn"]:

@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import repeat
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
@@ -46,7 +46,8 @@ SHORT_ROUNDS = (20, 5)
 Call = Callable[[], object]
 
 
-class After(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class After:
     """A call that is timed right after another one, which is not."""
 
     before: Call
@@ -123,7 +124,10 @@ def covered(operation: str, **sizes: int) -> "Configuration":
     from autotune.runtime.process_state import state
 
     resolution = state.resolution()
-    if resolution is None or resolution.find(catalogue.operation(operation, **sizes)) is None:
+    if (
+        resolution is None
+        or resolution.find(catalogue.operation(operation, dtype="float64", **sizes)) is None
+    ):
         size = " ".join(f"{name}={value}" for name, value in sizes.items())
         raise NotHere(
             f"no profile covers {operation} {size} here; calibrate it, or name a profile with --profile"

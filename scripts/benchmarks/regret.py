@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import exp
 from statistics import mean
+from typing import Any
 
 import numpy as np  # noqa: F401 - its BLAS is part of what a profile has to fit
 
@@ -157,7 +158,7 @@ def _row(name: str, one: Configuration, oracle: Configuration, second: Estimates
     return Row(choice=name, configuration=str(one), seconds=seconds, regret=regret, low=low, high=high)
 
 
-def _print(report: dict[str, object]) -> None:
+def _print(report: dict[str, Any]) -> None:
     profile = f"profile {report['profile'] or 'none'}"
     print(
         f"{report['operation']}: {report['configurations']} configurations other than plain NumPy, {profile}"

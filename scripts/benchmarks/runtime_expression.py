@@ -107,7 +107,7 @@ def numba(arrays: Arrays, workers: int) -> Callable[[], object]:
 
     from numba import config, njit, prange, set_num_threads
 
-    @njit(parallel=True)
+    @njit(parallel=True)  # type: ignore[untyped-decorator]  # numba has no types
     def loop(x: np.ndarray, y: np.ndarray, z: np.ndarray, out: np.ndarray) -> None:
         for place in prange(x.size):
             out[place] = sqrt(x[place] * y[place] + z[place])

@@ -133,7 +133,8 @@ def _stepped(threads: Array, random: Random) -> Array:
     curve = _usl(threads, random, optimum=random.uniform(0.5, 2.0) * top)
     if random.random() < 0.5:
         return np.where(threads > edge, curve[int(threads.argmin())] + random.uniform(-0.3, 0.1), curve)
-    return curve + (threads > edge) * random.uniform(0.1, 1.0)
+    lost: Array = curve + (threads > edge) * random.uniform(0.1, 1.0)
+    return lost
 
 
 def _valuation(threads: Array, prime: int) -> Array:
@@ -163,7 +164,8 @@ def _teeth(threads: Array, random: Random) -> Array:
         case 0:  # some multiples of 2 and of 3 are favoured
             two, three = _valuation(threads, 2), _valuation(threads, 3)
             drawn = random.uniform(0, 1, 9), random.uniform(0, 0.5, 9)
-            return height * (drawn[0][two.astype(int)] + drawn[1][three.astype(int)]) / 1.5
+            teeth: Array = height * (drawn[0][two.astype(int)] + drawn[1][three.astype(int)]) / 1.5
+            return teeth
         case 1:  # the threads form a grid of p x q, best when square
             return height * np.asarray([min(1.0, log(_factors(int(t))[1] or 1) / 5) for t in threads])
         case 2:  # equal parts of a number of blocks
@@ -345,7 +347,8 @@ def _basins(family: str, number: int, random: Random) -> Instance:
     depth = random.uniform(0.3, 1.5)
 
     def basin(centre: Array, width: float) -> Array:
-        return np.exp(-((place - centre) ** 2).sum(1) / (2 * width**2))
+        shape: Array = np.exp(-((place - centre) ** 2).sum(1) / (2 * width**2))
+        return shape
 
     value = -depth * basin(wide, random.uniform(0.25, 0.5))
     deep = basin(narrow, random.uniform(0.06, 0.15))

@@ -15,7 +15,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import exp
 
@@ -119,7 +119,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def names(known: Sequence[str] | dict[str, object]) -> Callable[[str], list[str]]:
+def names(known: Collection[str]) -> Callable[[str], list[str]]:
     """`a,b`, each of them known."""
 
     def parsed(text: str) -> list[str]:

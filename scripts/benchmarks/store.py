@@ -222,7 +222,7 @@ def crowd(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
         listed[name] += 1
         return plain_files(self, name)
 
-    FolderBackend.read, FolderBackend.files = counted_read, counted_files  # type: ignore[method-assign]
+    FolderBackend.read, FolderBackend.files = counted_read, counted_files  # type: ignore[method-assign,assignment]
     began = perf_counter()
     pulled = pull(store, TrustPolicy(), key(7))
     spent = perf_counter() - began

@@ -27,7 +27,7 @@ def test_each_profile_is_measured_with_its_cpus_and_speaks_for_them(tmp_path):
     )
     environ = {name: value for name, value in os.environ.items() if name not in limits} | folders
     command = [sys.executable, "-m", "autotune"]
-    words = ["calibrate", "solve", "n=40", "--cpus", "1,2", "--budget", "16s", "--json"]
+    words = ["calibrate", "solve", "n=40", "--cpus", "1,2", "--budget", "10s", "--json"]
     done = subprocess.run([*command, *words], env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     written = json.loads(done.stdout)["profiles"]

@@ -27,7 +27,7 @@ def test_an_interrupted_calibration_is_saved_and_goes_on_without_repeating_a_tri
     source.write_text(
         f"import os, time\ndef step(*, n):\n    open({str(log)!r}, 'a').write(f'{{os.getpid()}}\\n')\n    time.sleep(n / 1e3)\n"
     )
-    words = ["--workload", f"{source}:step", "n=5,20", "--budget", "12s"]
+    words = ["--workload", f"{source}:step", "n=5,20", "--budget", "8s"]
     process = subprocess.Popen(
         [*COMMAND, *words], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

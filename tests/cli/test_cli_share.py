@@ -279,4 +279,4 @@ def test_a_pull_loads_nothing_that_only_calibrations_need(tmp_path):
         check=True,
         timeout=300,
     )
-    assert not {"optuna", "scipy", "psutil", "autotune.model.measurement"} & set(done.stdout.split())
+    assert not {"optuna", "scipy", "psutil", "autotune.bench.process_bench"} & set(done.stdout.split())

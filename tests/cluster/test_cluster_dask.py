@@ -74,8 +74,8 @@ class Nodes:
         return process
 
     def calibrate(self, *words):
-        """Start the command, once all workers are there, on a function that naps a tenth of a second, or half of
-        that with two workers.
+        """Start the command, once all workers are there, on a function that naps 20 ms, or half of that with two
+        workers.
         """
         with Client(self.address, timeout=600, set_as_default=False) as client:
             client.wait_for_workers(self._workers, timeout=600)
@@ -85,7 +85,7 @@ class Nodes:
             "cluster",
             "calibrate",
             self.address,
-            "n=100",
+            "n=20",
             "--workload",
             f"{workload}:nap",
         ]
@@ -121,7 +121,7 @@ def trials(folder):
 def test_two_hosts_measure_and_confirm_and_write_a_profile(nodes):
     for name in ("one", "two"):
         nodes.worker(name)
-    command = nodes.calibrate("--budget", "30s", "--output", str(nodes.folder / "class.yaml"))
+    command = nodes.calibrate("--budget", "12s", "--output", str(nodes.folder / "class.yaml"))
     said, log = command.communicate(timeout=600)
     assert command.returncode == 0, said + log
     made = profile_files.read(nodes.folder / "class.yaml")
@@ -134,36 +134,26 @@ def test_two_hosts_measure_and_confirm_and_write_a_profile(nodes):
     assert "Host two" in log
 
 
-def test_what_a_nanny_sets_does_not_reach_what_measures(nodes):
+def test_what_measures_sees_nothing_of_the_nanny_and_ends_with_the_command(nodes):
     if not Path("/proc/self/environ").exists():
         pytest.skip("this takes /proc")
     nodes.worker("one", OMP_NUM_THREADS="1", MALLOC_TRIM_THRESHOLD_="65536")
-    command = nodes.calibrate("--budget", "20s")
+    command = nodes.calibrate("--budget", "60s")
+    for line in command.stderr:
+        if "self-test" in line:
+            break
     end, seen = monotonic() + 600, []
     while not seen and command.poll() is None and monotonic() < end:
         seen = trials(nodes.folder)
         sleep(0.05)
-    command.communicate(timeout=600)
     assert seen
     for name in (b"OMP_NUM_THREADS", b"MKL_NUM_THREADS", b"OPENBLAS_NUM_THREADS", b"MALLOC_TRIM_THRESHOLD_"):
         assert not any(name + b"=" in environ for environ in seen)
-
-
-def test_an_interruption_ends_what_the_nodes_do(nodes):
-    if not Path("/proc/self/environ").exists():
-        pytest.skip("this takes /proc")
-    nodes.worker("one")
-    command = nodes.calibrate("--budget", "10m")
-    for line in command.stderr:
-        if "self-test" in line:
-            break
-    sleep(2.0)
     command.send_signal(signal.SIGINT)
     said, log = command.communicate(timeout=600)
     assert command.returncode == 130, said + log
-    end = monotonic() + 600
     while trials(nodes.folder) and monotonic() < end:
-        sleep(0.2)
+        sleep(0.05)
     assert trials(nodes.folder) == []
 
 

@@ -209,6 +209,33 @@ def test_calls_that_run_at_once_in_several_threads_are_disturbed_and_right():
     assert not all(told[2] for told in lessons.told)
 
 
+def test_learning_that_comes_and_goes_while_loops_are_in_flight_tells_nothing_of_former_ones():
+    x = np.linspace(1.0, 2.0, N)
+    plain, over, wrong = np.log(x).tobytes(), threading.Event(), []
+
+    def work():
+        while not over.is_set():
+            wrong.extend([1] * (np.log(x).tobytes() != plain))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    former = []
+    for turn in range(12):
+        with learning() as (_, lessons):
+            lessons.orders = [try_two_workers] * (turn % 3)
+            np.log(x)
+            pause()
+            former.append(lessons)
+        told = [len(one.told) for one in former]
+        pause()
+        assert [len(one.told) for one in former] == told
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
 def test_an_exception_of_a_signal_handler_while_news_are_told_reaches_the_program():
     x = np.linspace(1.0, 2.0, N)
 

@@ -138,7 +138,7 @@ def test_loops_wait_for_blas_threads_as_long_as_these_spin(write, monkeypatch):
     write(20, *entries, loops={"arithmetic": 1_000_000})
     with autotune.apply():
         assert spins == [wait_policy.spin_seconds(20)]
-        assert after == [1_000_000, 8_000_000, 4_000_000, 2_000_000]
+        assert after == [1_000_000, 8_000_000, 4_000_000, 2_000_000, 500_000, 1_000_000]  # of as many bytes
     spins.clear(), after.clear()
     write(20, *entries, loops={"arithmetic": 1_000_000}, refusal="it came too late.")
     with autotune.apply():

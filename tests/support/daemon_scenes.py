@@ -5,7 +5,7 @@ import selectors
 import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO, cast
 
 from autotune.daemon.child_processes import ChildCommand, ChildProcess, ChildResult, ProcessLauncher
 from autotune.daemon.context import DaemonLog
@@ -31,7 +31,7 @@ from autotune.model.operation import Operation
 PYTHON = Interpreter(python="/opt/app/bin/python")
 NAME = PYTHON.name
 NOON = 1_800_000_000.0
-Facts = Mapping[str, PlainValue]
+Facts = dict[str, PlainValue]
 FACTS: Facts = {"software.numpy": "2.4", "software.kernels": "SkylakeX", "usable_cpus": 4}
 QUICK = IdleThresholds(start_below=0.08, quiet_seconds=20.0)
 SVD = Operation(name="svd")
@@ -49,7 +49,7 @@ def entry(
     **sizes: int,
 ) -> InventoryEntry:
     return InventoryEntry(
-        operation=operation(name, **(sizes or {"n": 500})),
+        operation=operation(name, dtype="float64", **(sizes or {"n": 500})),
         status=status,
         speedup=speedup,
         level=level,
@@ -59,9 +59,7 @@ def entry(
     )
 
 
-def inventory(
-    *entries: InventoryEntry, profile: str | None = "/p/mine.yaml", facts: Facts = FACTS
-) -> Inventory:
+def inventory(*entries: InventoryEntry, profile: str = "/p/mine.yaml", facts: Facts = FACTS) -> Inventory:
     return Inventory(
         key="k1", host="h1", facts=facts, watched=(), profile=profile, created=None, entries=entries
     )
@@ -202,7 +200,7 @@ class Scene:
             self.paths,
             launcher=self.launcher,
             sensors=self.sensors,
-            log=DaemonLog(self, environ={}),
+            log=DaemonLog(cast(TextIO, self), environ={}),
             clocks=self.clock,
             usable=lambda: self.usable,
             memory_bytes=2**30,
@@ -224,7 +222,7 @@ class Scene:
 
     @property
     def last_reason(self) -> str:
-        return self.status["recent"][-1]["why"]
+        return str(self.status["recent"][-1]["why"])
 
     @property
     def events(self) -> list[str]:

@@ -96,8 +96,9 @@ class FakeBench:
                 break
             arm = turn.candidate + 1
             seconds = {each: call(each) for each in ((0, arm) if turn.default_first else (arm, 0))}
-            if seconds[0] is not None and seconds[arm] is not None:
-                timings.setdefault(arm, []).append((seconds[0], seconds[arm]))
+            default_seconds, candidate_seconds = seconds[0], seconds[arm]
+            if default_seconds is not None and candidate_seconds is not None:
+                timings.setdefault(arm, []).append((default_seconds, candidate_seconds))
         for number in range(0 if timings else plan.rounds):
             outcome = None if number and is_over() else call(0)
             alone += [] if outcome is None else [outcome]

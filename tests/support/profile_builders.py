@@ -89,7 +89,7 @@ def calls_blas(name: str) -> bool:
     return name not in CATALOGUE or Knob.BLAS_THREADS in CATALOGUE[name].knobs
 
 
-def profile(*entries: Entry, key: Key = KEY, host: str = "here") -> Profile:
+def profile(*entries: Entry, key: Key = KEY, host: str | None = "here") -> Profile:
     """A profile of these entries."""
     provenance = Provenance(created="2026-01-02T03:04:05Z", autotune="0.1.0", host=host, cpu="A CPU")
     return Profile(key=key, entries=entries, provenance=provenance)

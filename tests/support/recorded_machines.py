@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def recorded(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def expected() -> Callable[[str], dict]:
+def expected() -> Callable[[str], dict[str, Any]]:
     return lambda name: json.loads((MACHINES / name / "expected.json").read_text())
 
 

@@ -8,7 +8,7 @@ from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import ceil, exp, inf, log, log2
+from math import ceil, exp, inf, log, log2, sqrt
 from random import Random
 from typing import Protocol
 from zlib import crc32
@@ -108,7 +108,7 @@ class Computer:
         work = elements * self.element_seconds
         faster = self._amdahl(blas, self.serial_blas) * self._amdahl(workers, self.serial_workers)
         faster = min(faster, self._reach(blas * workers))
-        seconds = work / faster * max(1.0, blas * workers / self.cpus) ** 1.2
+        seconds = work / faster * float(max(1.0, blas * workers / self.cpus) ** 1.2)
         seconds += self.barrier * (blas - 1) + self.start * (workers - 1)
         seconds *= self._shape(kind, operation, configuration, workers)
         return seconds * exp(self.teeth * self._tooth(blas, workers, configuration.method))
@@ -117,9 +117,9 @@ class Computer:
         """Amount of work."""
         size = operation.size
         if kind.family is Family.TASKS:
-            return size["tasks"] * size["n"] ** 2.0
+            return float(size["tasks"] * size["n"] ** 2.0)
         if kind.family is Family.LINALG:
-            return size["n"] ** 2.0
+            return float(size["n"] ** 2.0)
         return float(size["n"]) * size.get("count", 1)
 
     def _amdahl(self, threads: int, serial: float) -> float:
@@ -145,7 +145,7 @@ class Computer:
         slices = ceil(whole / chunk)
         factor *= 1.0 + self.slice_seconds * slices / workers / (whole * self.element_seconds) * workers
         factor *= 1.0 + self.cache_slope * abs(log2(chunk / self.cache))
-        return factor * (ceil(slices / workers) * workers / slices) ** 0.5
+        return factor * sqrt(ceil(slices / workers) * workers / slices)
 
     def _method(self, method: Method) -> float:
         copies = list(Method).index(method) >= list(Method).index(Method.ARGUMENT)
@@ -246,7 +246,10 @@ TICK = 0.004
 class Truth(Protocol):
     """True times of a machine."""
 
-    cpus: int
+    @property
+    def cpus(self) -> int:
+        """Usable CPUs."""
+        ...
 
     def seconds(self, kind: Kind, operation: Operation, configuration: Configuration) -> float:
         """Of one unit of work, without any noise."""
@@ -589,4 +592,4 @@ def kind_of(name: str) -> Kind:
 
 def operation_of(name: str, size: Mapping[str, int]) -> Operation:
     """With all its sizes."""
-    return catalogue_operation(name, **size)
+    return catalogue_operation(name, dtype="float64", **size)

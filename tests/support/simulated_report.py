@@ -46,7 +46,7 @@ def seconds(operation: Operation, configuration: Configuration, luck: Random) ->
     both = min(8.0, blas**0.75 * workers**0.95) if kind.unit is WorkUnit.FLOPS else min(4.5, workers**0.9)
     cost = 4e-6 * (blas - 1) + 1.5e-5 * (workers - 1)
     cut = 1.0 if configuration.chunk is None else 1 + 0.03 * abs(Random(configuration.chunk).random() - 0.3)
-    return (work / both * cut + cost) * exp(luck.gauss(0, 0.006))
+    return float((work / both * cut + cost) * exp(luck.gauss(0, 0.006)))
 
 
 def calibrated(
@@ -68,6 +68,6 @@ def calibrated(
     )
     journal = Journal(FakeBench(lambda *what: slower * seconds(*what)), path, header)
     entries, _, _ = run_calibration(journal, request, environment)
-    entries = make_plan(request, environment).in_order(entries)
-    profile = Profile(key=KEY, entries=entries, provenance=MADE)
+    ordered = make_plan(request, environment).in_order(entries)
+    profile = Profile(key=KEY, entries=ordered, provenance=MADE)
     return Subject(label=label, profile=profile, path=f"{label}.yaml", sessions=sessions(path))

@@ -124,6 +124,11 @@ class Loop(NamedTuple):
 
 
 @cache
+def is_loop(calls: "Calls") -> bool:
+    """Return whether these are loops of ufuncs, whose threads are workers; others are calls of BLAS."""
+    return calls.operation.startswith("loop_")
+
+
 def loops() -> tuple[Loop, ...]:
     """List every loop that is met, in this NumPy."""
     return tuple(

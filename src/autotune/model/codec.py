@@ -1,10 +1,10 @@
 """Conversion between data types and plain documents (dicts, lists, texts, numbers), as in JSON and YAML.
 
 The annotations of a frozen dataclass, with the constraints of `autotune.model.constraints`, are the only description
-of its document: `decode` checks and converts, `encode` converts back, `json_schema` states the same for others. A
-field that has its default is left out of a document, and one that is absent has it; so has one that is null and must
-not be None. Fields that a type does not have are ignored, so that a later minor version may add some, unless the type
-is strict:
+of its document: `decode` checks and converts, `encode` converts back, `scripts/json_schema.py` states the same for
+others. A field that has its default is left out of a document, and one that is absent has it; so has one that is null
+and must not be None. Fields that a type does not have are ignored, so that a later minor version may add some, unless
+the type is strict:
 
     STRICT: ClassVar[bool] = True
 """

@@ -18,6 +18,7 @@ enum { EMPTY, FILLING, FULL };
  * reader: acquire, and release at the end. */
 struct told {
     atomic_int state;
+    unsigned generation;
     int64_t spent;
     npy_intp n;
     bool is_trial, control, disturbed;
@@ -151,6 +152,7 @@ void learning_end(struct learning *learning, bool ran_as_ordered)
     if (!atomic_compare_exchange_strong(&told->state, &empty, FILLING)) {
         return; /* calls of other threads that ended before the last news was told */
     }
+    told->generation = learning->generation;
     told->spent = spent;
     told->n = learning->n;
     told->is_trial = learning->is_trial;
@@ -188,10 +190,13 @@ static bool tell(struct lesson *lesson, struct told *told)
     if (atomic_load_explicit(&told->state, memory_order_acquire) != FULL) {
         return true;
     }
-    const struct told call = {.spent = told->spent, .n = told->n, .is_trial = told->is_trial, .control = told->control,
-                              .disturbed = told->disturbed};
+    const struct told call = {.generation = told->generation, .spent = told->spent, .n = told->n,
+                              .is_trial = told->is_trial, .control = told->control, .disturbed = told->disturbed};
     atomic_store_explicit(&told->state, EMPTY, memory_order_release);
-    if (decider == NULL || (lesson->calls == NULL && !decide(lesson, call.n))) {
+    if (decider == NULL || call.generation != atomic_load(&generation)) {
+        return true;
+    }
+    if (lesson->calls == NULL && !decide(lesson, call.n)) {
         return !PyErr_Occurred();
     }
     Calls *calls = (Calls *)Py_NewRef(lesson->calls);
@@ -233,33 +238,36 @@ static int tell_news(void *unused)
     return well ? 0 : -1;
 }
 
-static void forget_calls_in_flight(void)
+/* Begin a generation: what calls in flight will tell is passed over. */
+static void begin_generation(void)
 {
-    atomic_store(&news, NULL);
-    atomic_store(&is_scheduled, false);
     atomic_fetch_add(&generation, 1);
     for (int i = 0; i < LESSONS; i++) {
-        struct lesson *lesson = &lessons[i];
-        atomic_store(&lesson->is_listed, false);
-        atomic_store(&lesson->ordered.state, EMPTY);
-        atomic_store(&lesson->plain.state, EMPTY);
-        atomic_store(&lesson->trial, 0);
-        atomic_store(&lesson->control, false);
-        atomic_store(&lesson->count, 0);
+        atomic_store(&lessons[i].trial, 0);
+        atomic_store(&lessons[i].control, false);
+        atomic_store(&lessons[i].count, 0);
     }
 }
 
+/* No other thread is left that could hold a lesson's news, or be in the middle of the list. */
 static void after_fork_in_child(void)
 {
+    begin_generation();
     atomic_store(&in_progress, 0);
-    forget_calls_in_flight();
+    atomic_store(&news, NULL);
+    atomic_store(&is_scheduled, false);
+    for (int i = 0; i < LESSONS; i++) {
+        atomic_store(&lessons[i].is_listed, false);
+        atomic_store(&lessons[i].ordered.state, EMPTY);
+        atomic_store(&lessons[i].plain.state, EMPTY);
+    }
 }
 
 void learning_decide(PyObject *decide)
 {
     PyObject *before = decider;
     atomic_store(&is_on, false);
-    forget_calls_in_flight();
+    begin_generation(); /* the list of news and its states stay: threads that end a loop may be writing to them */
     Py_XINCREF(decide);
     decider = decide;
     for (int i = 0; i < LESSONS; i++) {

@@ -330,7 +330,8 @@ static void run_long(struct slot *slot, char **args, const npy_intp *dimensions,
     int workers = share(range.workers, others > 0 ? others : 0);
     const int64_t until = atomic_load_explicit(&spinning_until, memory_order_relaxed);
     if (workers < 2 || pool_is_alone() ||
-        (learning.lesson == NULL && until > 0 && n < atomic_load_explicit(&class->after_blas, memory_order_relaxed) && pool_clock() < until)) {
+        (learning.lesson == NULL && until > 0 &&
+         n < atomic_load_explicit(&class->after_blas, memory_order_relaxed) && pool_clock() < until)) {
         workers = 1;
     }
     struct call call = {slot, args, steps, data, n, NULL, 0, NULL};

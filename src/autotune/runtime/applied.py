@@ -17,6 +17,8 @@ from autotune.runtime.process_threads import safe_threads
 from autotune.runtime.waiting import import_numpy, wait_as_profile_says
 
 if TYPE_CHECKING:
+    from autotune.model.configuration import Configuration
+    from autotune.model.operation import Operation
     from autotune.profiles.resolve import Resolution
     from autotune.runtime.demand import Demand
 
@@ -347,16 +349,13 @@ def _leave_learned(demand: "Demand") -> None:
     if not state.learned:
         return
     from autotune.host.usable_cpus import usable_cpus
-    from autotune.model.codec import decode
-    from autotune.model.configuration import Configuration
-    from autotune.model.operation import Operation
     from autotune.profiles import learned_choices
 
     choices: dict[Operation, Configuration] = {}
     for learned in state.learned:
         operation = as_operation(learned.operation, learned.dtype, learned.sizes)
         if operation is not None:
-            choices[operation] = decode(Configuration, learned.choice)
+            choices[operation] = learned.configuration
             demand.add(operation, learned.pairs)
     learned_choices.add(choices, usable_cpus=usable_cpus()[0])
     state.learned.clear()

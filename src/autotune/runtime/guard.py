@@ -11,6 +11,7 @@ from collections.abc import Callable
 from random import random, randrange
 from typing import TYPE_CHECKING, NamedTuple
 
+from autotune.intercept.array_loops import is_loop
 from autotune.model.betting import SignTest, median_interval
 from autotune.model.units import count_of
 
@@ -30,11 +31,6 @@ _FOR_EVER = 2**32 - 1
 
 _MOST_RATIOS = 200
 """Pairs whose ratio is kept, the latest ones."""
-
-
-def is_loop(calls: "Calls") -> bool:
-    """Return whether these are loops of ufuncs, whose threads are workers; others are calls of BLAS."""
-    return calls.operation.startswith("loop_")
 
 
 class Saved(NamedTuple):

@@ -1,9 +1,11 @@
 """Learner of a running process: its lessons about linear algebra and long loops, and the choices proved so far."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from autotune.runtime.guard import Guard, is_loop
+from autotune.intercept.array_loops import is_loop
+from autotune.model.configuration import Configuration
+from autotune.runtime.guard import Guard, Watched
 from autotune.runtime.lesson import (
     LEARNED_FROM_SECONDS,
     Account,
@@ -27,7 +29,7 @@ class Learned(NamedTuple):
     operation: str
     dtype: str
     sizes: dict[str, int]
-    choice: dict[str, int | str]
+    choice: dict[str, Any]
     """Proved to be faster; empty while nothing is proved."""
     candidate: dict[str, int]
     """Knobs that are tried now; empty: no more is tried."""
@@ -36,6 +38,11 @@ class Learned(NamedTuple):
     won: int
     speedup: float | None
     """Median over the pairs of exploration; no claim."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """The proved choice; the default while nothing is proved."""
+        return Configuration(**self.choice)
 
     def __str__(self) -> str:
         sizes = " ".join(f"{name}={value}" for name, value in self.sizes.items())
@@ -108,6 +115,11 @@ class Learner:
         self._cuts = LoopCuts(workers)
         self._on_choice = on_choice
         self._learning: list[LearningCalls] = []
+
+    @staticmethod
+    def learns(calls: "Calls") -> bool:
+        """Return whether nothing is decided about these calls; a choice that was proved is the guard's."""
+        return calls.learns and not isinstance(calls.watched, Watched)
 
     def look(self, calls: "Calls", seconds: float, trial: int) -> None:
         """Take in a call that has ended, and order the next trial."""

@@ -20,17 +20,14 @@ from autotune.intercept.array_loops import (
     Layout,
     LoopClass,
     Range,
+    is_loop,
 )
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
 from autotune.intercept.scipy_calls import ScipyCalls
 from autotune.model.catalogue import CATALOGUE, Family, item_size
-from autotune.model.codec import decode
 from autotune.model.configuration import Configuration, Placement, clamp
 from autotune.model.operation import DTYPES, REAL_DTYPES
 from autotune.native import core
-from autotune.runtime.guard import LONG_SECONDS, Dropped, Guard, Saved, Watched, is_loop
-from autotune.runtime.learner import Learned, Learner
-from autotune.runtime.lesson import LEARNED_FROM_SECONDS
 from autotune.runtime.loop_plan import loop_ranges
 from autotune.runtime.naming import as_operation
 
@@ -41,6 +38,8 @@ if TYPE_CHECKING:
     from autotune.native._core import Calls, Switch
     from autotune.profiles.resolve import Resolution
     from autotune.runtime.demand import Demand
+    from autotune.runtime.guard import Dropped, Guard, Saved
+    from autotune.runtime.learner import Learned, Learner
 
 # Everything that a call needs is imported above, before there is one. If the first call of a thread imported it, a
 # fork at that moment would leave the lock of the module taken in the child for ever, whose own first call waits for it.
@@ -173,7 +172,7 @@ class PerCall:
             for operation, count in self.met(covered=covered):
                 demand.add(operation, count, covered=covered)
 
-    def saved(self) -> Saved | None:
+    def saved(self) -> "Saved | None":
         """Return what the guard knows to have been saved since this began."""
         return None if self.guard is None else self.guard.saved(perf_counter() - self._began)
 
@@ -212,6 +211,11 @@ class PerCall:
 
         `most` is the largest count of BLAS threads; None: calls are not switched.
         """
+        # a program without them starts 15 ms sooner
+        from autotune.runtime.guard import LONG_SECONDS, Guard
+        from autotune.runtime.learner import Learner
+        from autotune.runtime.lesson import LEARNED_FROM_SECONDS
+
         through = self._through if most is not None else None
         default = None if through is None else through.control or None
         self.guard = Guard(default=lambda: default, on_drop=self._on_drop)
@@ -232,20 +236,20 @@ class PerCall:
 
     def _look(self, calls: "Calls", seconds: float, control: int, trial: int) -> None:
         """Take in a long call, as the C core tells it."""
-        if self.learner is not None and calls.learns and not isinstance(calls.watched, Watched):
+        if self.learner is not None and self.learner.learns(calls):
             self.learner.look(calls, seconds, trial)
         elif self.guard is not None:
             self.guard.look(calls, seconds, control)
 
-    def _on_drop(self, dropped: Dropped) -> None:
+    def _on_drop(self, dropped: "Dropped") -> None:
         operation = as_operation(dropped.operation, dropped.dtype, dropped.sizes)
         if operation is not None:
             self._override(operation, Configuration())
 
-    def _on_choice(self, learned: Learned) -> None:
+    def _on_choice(self, learned: "Learned") -> None:
         operation = as_operation(learned.operation, learned.dtype, learned.sizes)
         if operation is not None:
-            self._override(operation, decode(Configuration, learned.choice))
+            self._override(operation, learned.configuration)
 
     def _for_scipy(self, most: int | None) -> "tuple[Switch | None, Decide] | str":
         """Settings of SciPy's calls, as soon as SciPy is loaded."""

@@ -1,4 +1,4 @@
-"""JSON Schema of data types, from their annotations, constraints and docstrings. For development.
+"""JSON Schema of data types, from their annotations, constraints and docstrings.
 
 Rules that JSON Schema cannot state (`Ascending`) are in the descriptions.
 """
