@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from inspect import cleandoc
 from pathlib import Path
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+if __name__ == "__main__":  # these sources, and not an older version that is installed
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-import click  # noqa: E402 - after the path
-from click.shell_completion import ShellComplete, get_completion_class  # noqa: E402 - after the path
+import click
+from click.shell_completion import ShellComplete, get_completion_class
 
-from autotune._version import __version__  # noqa: E402 - after the path
-from autotune.cli.program import program  # noqa: E402 - after the path
+from autotune._version import __version__
+from autotune.cli.program import program
 
 COMPLETIONS = {"bash": "autotune.bash", "zsh": "_autotune", "fish": "autotune.fish"}
 """The file of each shell: zsh finds it by its name."""

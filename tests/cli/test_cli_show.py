@@ -66,6 +66,12 @@ def test_json_of_a_file_is_its_document_with_its_path(shown, tmp_path):
     )
 
 
+@pytest.mark.parametrize("renumbered", [True, False])
+def test_a_profile_measured_on_renumbered_cpus_says_so(shown, renumbered):
+    made = replace(USUAL, provenance=replace(USUAL.provenance, renumbered_cpus=renumbered))
+    assert ("lxcfs" in shown(made).stdout) is renumbered
+
+
 def test_a_file_can_be_narrowed_to_an_operation(shown):
     text = shown(USUAL, "svd").stdout
     assert ("svd m=500" in text, "fill" in text) == (True, False)

@@ -90,6 +90,8 @@ def heading(profile: Profile) -> list[str]:
             copies=made.copies,
         ),
     ]
+    if made.renumbered_cpus:
+        lines.append(profile_messages.RENUMBERED)
     if made.expected_wrong:
         lines.append(profile_messages.risk(made.expected_wrong, tested=made.rules_tested))
     return [printable(line) for line in lines]

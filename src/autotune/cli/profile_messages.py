@@ -48,6 +48,11 @@ def made(
     return line if resolution is None else f"{line}; differences below {resolution:.1%} cannot be told"
 
 
+RENUMBERED = (
+    "CPUs had other numbers than the system lists (lxcfs): load of others was seen for all CPUs together."
+)
+
+
 def risk(expected_wrong: float, *, tested: int) -> str:
     """The expected number of wrong choices, in one line."""
     verb = "was" if tested == 1 else "were"
