@@ -44,56 +44,6 @@ def put_figures(folder: Path, results: Mapping[str, Any]) -> None:
             (folder / f"{name}.svg").write_text(svg + "\n", "utf-8")
 
 
-def accepted(rows: Rows) -> dict[str, Any]:
-    """Draw the share of accepted differences by the true effect, for each noise."""
-    values = [
-        {
-            **row,
-            "noise": f"noise {row['processes']:.1%} between processes, {row['pairs']:.0%} between pairs",
-            "effect": f"{row['effect']:+.0%}" if row["effect"] else "none",
-        }
-        for row in rows
-    ]
-    order = ["-5%", "-2%", "-1%", "none", "+1%", "+2%", "+5%"]
-    across = {"field": "effect", "type": "ordinal", "sort": order, "title": None, "axis": {"labelAngle": 0}}
-    share = {"title": "accepted as faster", "axis": {"format": "%"}, "scale": {"domain": [0, 1]}}
-    colour = {"value": BLUE}
-    return {
-        "data": {"values": values},
-        "facet": {
-            "field": "noise",
-            "type": "nominal",
-            "title": None,
-            "sort": list(dict.fromkeys(row["noise"] for row in values)),
-        },
-        "columns": 2,
-        "spacing": 28,
-        "spec": {
-            "width": 300,
-            "height": 130,
-            "layer": [
-                {
-                    "mark": {"type": "rule", "strokeWidth": 2},
-                    "encoding": {
-                        "x": across,
-                        "y": {"field": "low", "type": "quantitative", **share},
-                        "y2": {"field": "high"},
-                        "color": colour,
-                    },
-                },
-                {
-                    "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
-                    "encoding": {
-                        "x": across,
-                        "y": {"field": "rate", "type": "quantitative"},
-                        "color": colour,
-                    },
-                },
-            ],
-        },
-    }
-
-
 def regret(rows: Rows) -> dict[str, Any]:
     """Draw the distance of searches from the optimum, for each noise, from the median to the 95th percentile."""
     values = [
@@ -151,5 +101,5 @@ def regret(rows: Rows) -> dict[str, Any]:
     }
 
 
-FIGURES = {"accepted": ("aa", accepted), "regret": ("simulated", regret)}
+FIGURES = {"regret": ("simulated", regret)}
 """Each figure with the benchmark that it shows."""

@@ -60,7 +60,7 @@ def main() -> int:
     results = options.output / f"{options.date}-{_slug(document['machine'])}.json"
     for step in _steps(partial, options.seconds):
         print(f"many_core: {step.name} ...", file=sys.stderr, flush=True)
-        document["steps"][step.name] = row = run(step, options.seconds)
+        document["steps"][step.name] = row = run(step, options.seconds, options.output / "steps.log")
         results.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
         print(
             f"{step.name:<12} exit {row['exit']!s:<5} {row['seconds']:6.1f} s  {row['problem'] or ''}",
@@ -116,11 +116,14 @@ def _steps(profile: Path, seconds: float) -> Sequence[Step]:
     )
 
 
-def run(step: Step, seconds: float) -> dict[str, Any]:
-    """Run a step for its share of the time; returns its row."""
+def run(step: Step, seconds: float, log: Path) -> dict[str, Any]:
+    """Run a step for its share of the time; returns its row. What it says besides its JSON is added to a log."""
     began = monotonic()
     problem = None
-    process = subprocess.Popen(step.words, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    with log.open("a") as words:
+        process = subprocess.Popen(
+            step.words, stdout=subprocess.PIPE, stderr=words, text=True, start_new_session=True
+        )
     try:
         printed, _ = process.communicate(timeout=step.share * seconds)
     except subprocess.TimeoutExpired:

@@ -34,6 +34,9 @@ PROBES = 20
 CAPACITY = 0.85
 """Share of the usable CPUs from which a run counts as one at full capacity."""
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+
 SHORT_CALLS = 2000
 """Short calls that are timed at once."""
 
@@ -141,19 +144,24 @@ def main(module: str, doc: str, programs: Mapping[str, Program], *, ask: bool = 
     if options.side:
         print(json.dumps(_measure(programs[options.programs[0]], options)))
         return 0
-    rows = []
-    for name in options.programs or programs:
-        program = programs[name]
-        if options.quick:
-            program = replace(program, title=f"(small) {program.title}")
-        answer = _run(module, name, "neither", program, options) if ask else {"seconds": 0}
-        rows.append(
-            _compare(module, name, program, options) if "seconds" in answer else _row(name, program, **answer)
-        )
-        print(_line(rows[-1]), file=sys.stderr if options.json else sys.stdout, flush=True)
+    rows: list[Row] = []
+    status = 0
+    try:
+        for name in options.programs or programs:
+            program = programs[name]
+            if options.quick:
+                program = replace(program, title=f"(small) {program.title}")
+            answer = _run(module, name, "neither", program, options) if ask else {"seconds": 0}
+            measured = "seconds" in answer
+            rows.append(
+                _compare(module, name, program, options) if measured else _row(name, program, **answer)
+            )
+            print(_line(rows[-1]), file=sys.stderr if options.json else sys.stdout, flush=True)
+    except KeyboardInterrupt:  # the rows that there are stay
+        status = INTERRUPTED
     if options.json:
         print(json.dumps({"results": [_plain_values(row) for row in rows]}, indent=1))
-    return 1 if any(row.problem for row in rows) else 0
+    return status or int(any(row.problem for row in rows))
 
 
 def _options(doc: str, programs: Mapping[str, Program]) -> argparse.Namespace:

@@ -1,10 +1,12 @@
 """Which pairs count for which state of the machine."""
 
+from math import log
+
 import pytest
 from support.calibration_runs import probed, visit
 
 from autotune.model.measurement import Measurement, Session
-from autotune.search.machine_states import Capacity
+from autotune.search.machine_states import Capacity, Visit, log_ratios_of
 
 
 @pytest.mark.parametrize(
@@ -57,3 +59,11 @@ def test_what_is_worth_saying_of_the_machine_is_one_sentence():
     text = str(probed(*[2.0] * 20, *[1.0] * 20))
     assert "50%" in text
     assert text.endswith(".")
+
+
+def test_one_undisturbed_pair_speaks_where_all_cpus_are_used_and_two_must_where_fewer_are():
+    disturbed = visit(1.5, pairs=1, capacity=2.0, interference=0.5).pairs
+    mixed = Visit(pairs=(*visit(0.6, pairs=1, capacity=2.0).pairs, *disturbed))
+    assert log_ratios_of([mixed.at_any_capacity()]) == pytest.approx([log(0.6)])
+    assert mixed.at_full(probed(*[2.0] * 30), fewer_cpus=False) == mixed.pairs[:1]
+    assert mixed.at_full(probed(*[2.0] * 30), fewer_cpus=True) == ()

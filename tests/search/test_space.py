@@ -206,7 +206,7 @@ def test_of_equal_speed_the_least_is_taken():
 
 def pooled(cpus, *knobs, threads=None):
     """All configurations of a function in which an OpenMP pool is at work."""
-    own = UserWorkload(name="fit", sizes=("rows",), knobs=knobs, pools=("openmp",))
+    own = UserWorkload(name="fit", sizes=("rows",), knobs=knobs, pools=("blas", "openmp"))
     grid = space(own.kind, Operation(name="fit", sizes=(("rows", 1000),)), cpus, threads or cpus)
     return every(grid)
 

@@ -53,7 +53,15 @@ static struct header *header;
 static struct record_row *rows;
 static char folder[1024];
 enum { OFF, ON, FORKED };
-static atomic_int mode;
+typedef PyObject *vectorcall(PyObject *, PyObject *const *, size_t, PyObject *);
+
+/* What each call of a ufunc and each array that is freed reads, in one line of the cache. */
+static struct {
+    _Alignas(64) atomic_int mode;
+    PyTypeObject *array;   /* a copy of NumPy's pointer */
+    vectorcall *ufunc;     /* NumPy's own */
+    destructor release;
+} quick;
 static atomic_int at_once;
 static atomic_uint forks; /* that led to this process: a call that began before the last of them is its parent's */
 
@@ -146,7 +154,7 @@ static void take_up_after_fork(void)
     snprintf(path, sizeof path, "%s/%lld-%lld.ledger", folder, (long long)getpid(), (long long)pool_clock());
     int error;
     if (state == ASKED_TO_STOP || map_file(path, header, &error) == NULL) {
-        atomic_store(&mode, OFF);
+        atomic_store(&quick.mode, OFF);
         return;
     }
     begin_header(header, parent);
@@ -158,14 +166,14 @@ static void take_up_after_fork(void)
         atomic_store(&rows[i].elements, 0);
     }
     atomic_store(&header->rows, count);
-    atomic_store(&mode, ON);
+    atomic_store(&quick.mode, ON);
 }
 
 /* Most forked processes never call NumPy: a file is made at the first call. */
 static void after_fork_in_child(void)
 {
     int expected = ON;
-    atomic_compare_exchange_strong(&mode, &expected, FORKED);
+    atomic_compare_exchange_strong(&quick.mode, &expected, FORKED);
     atomic_fetch_add(&forks, 1);
     atomic_store(&at_once, 0);
     inner = 0;
@@ -175,7 +183,7 @@ static void after_fork_in_child(void)
 
 int recorder_open(const char *path)
 {
-    if (atomic_load(&mode) != OFF || header != NULL) {
+    if (atomic_load(&quick.mode) != OFF || header != NULL) {
         return EBUSY;
     }
     const char *end = strrchr(path, '/');
@@ -195,13 +203,13 @@ int recorder_open(const char *path)
     rows[0].kind = 'f', rows[0].layout = '-';
     atomic_store(&header->rows, 1);
     pthread_atfork(NULL, NULL, after_fork_in_child);
-    atomic_store(&mode, ON);
+    atomic_store(&quick.mode, ON);
     return 0;
 }
 
 void recorder_close(void)
 {
-    if (atomic_load(&mode) == ON && atomic_load(&header->state) == RECORDING) {
+    if (atomic_load(&quick.mode) == ON && atomic_load(&header->state) == RECORDING) {
         atomic_store(&header->last_ns, pool_clock());
         atomic_store(&header->cpu_ns, cpu_time());
         atomic_store(&header->state, ENDED);
@@ -210,12 +218,13 @@ void recorder_close(void)
 
 bool recorder_is_on(void)
 {
-    if (atomic_load_explicit(&mode, memory_order_relaxed) == FORKED) {
+    int now = atomic_load_explicit(&quick.mode, memory_order_relaxed);
+    if (now == FORKED) {
         take_up_after_fork();
+        now = atomic_load_explicit(&quick.mode, memory_order_relaxed);
     }
     /* calls of atexit handlers after ENDED still count */
-    return atomic_load_explicit(&mode, memory_order_relaxed) == ON &&
-           atomic_load_explicit(&header->state, memory_order_relaxed) != ASKED_TO_STOP;
+    return now == ON && atomic_load_explicit(&header->state, memory_order_relaxed) != ASKED_TO_STOP;
 }
 
 /* --- rows --------------------------------------------------------------------------------------------------------- */
@@ -319,16 +328,18 @@ static void see_thread(void)
     atomic_fetch_add_explicit(&header->threads, 1, memory_order_relaxed);
 }
 
-void record_begin(struct record *record, struct record_row *row, uint64_t elements)
+/* Count a call; returns whether it is to be timed. */
+static inline bool count_call(struct record_row *row, uint64_t elements)
 {
     const uint64_t calls = ADD(&row->calls, 1);
     ADD(&row->elements, elements);
+    return is_timed(row, calls);
+}
+
+static void begin_timing(struct record *record, struct record_row *row)
+{
     if (!is_seen) {
         see_thread();
-    }
-    if (!is_timed(row, calls)) {
-        record->row = NULL;
-        return;
     }
     if (depth++ == 0) {
         const unsigned others = (unsigned)atomic_fetch_add_explicit(&at_once, 1, memory_order_relaxed);
@@ -341,6 +352,14 @@ void record_begin(struct record *record, struct record_row *row, uint64_t elemen
     record->outer = inner;
     inner = 0;
     record->start = pool_clock();
+}
+
+void record_begin(struct record *record, struct record_row *row, uint64_t elements)
+{
+    record->row = NULL;
+    if (count_call(row, elements)) {
+        begin_timing(record, row);
+    }
 }
 
 void record_end(struct record *record)
@@ -429,64 +448,109 @@ static uint64_t describe(struct key *key, PyObject *first, PyObject *second)
     return (uint64_t)elements;
 }
 
-typedef PyObject *vectorcall(PyObject *, PyObject *const *, size_t, PyObject *);
-
-static vectorcall *plain_ufunc;
-
-/* Rows of calls of ufuncs by their own code, so that most calls need no key. */
+/* Rows of calls of ufuncs, so that most calls need no key. */
 static struct shortcut {
     const void *ufunc;
-    uint64_t form; /* type codes, layout and log2 of the elements: all that the key has */
+    uint64_t form; /* type numbers, layout and log2 of the elements of exact arrays: all that the key has */
     struct record_row *row;
+    void *unused;
 } shortcuts[256];
 
-/* Add an operand to a form; returns its elements, 0 for what is no array. */
-static npy_intp add_form(uint64_t *form, int shift, PyObject *object)
+static struct shortcut *shortcut_of(const void *ufunc, uint64_t form)
 {
-    if (!PyArray_Check(object)) {
+    return &shortcuts[((uintptr_t)ufunc >> 5 ^ form ^ form >> 8) % 256];
+}
+
+/* Form of an exact array; 0 for what is none, which has no part in the key. */
+static inline uint64_t form_of(PyObject *object, npy_intp *elements)
+{
+    if (Py_TYPE(object) != quick.array) {
         return 0;
     }
     PyArrayObject *array = (PyArrayObject *)object;
-    *form |= (uint64_t)code_of(array) << shift | (uint64_t)!is_contiguous(array) << 16;
-    return size_of(array);
+    const int axes = PyArray_NDIM(array);
+    const npy_intp size = axes == 1 ? PyArray_DIM(array, 0) : axes == 0 ? 1 : size_of(array);
+    *elements = size > *elements ? size : *elements;
+    return (uint64_t)(PyArray_TYPE(array) + 1) << 8 | (uint64_t)!is_contiguous(array) << 7;
 }
 
-static PyObject *recorded_ufunc(PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
+static bool is_number(PyObject *object) { return PyFloat_CheckExact(object) || PyLong_CheckExact(object); }
+
+static __attribute__((noinline)) PyObject *timed_ufunc(struct record_row *row, PyObject *self,
+                                                       PyObject *const *args, size_t flagged, PyObject *names)
+{
+    struct record record;
+    if (!recorder_is_on()) { /* asked to stop: what was counted since is read by no other process */
+        return quick.ufunc(self, args, flagged, names);
+    }
+    begin_timing(&record, row);
+    PyObject *result = quick.ufunc(self, args, flagged, names);
+    record_end(&record);
+    return result;
+}
+
+/* A call that no shortcut knows; the next one like it has one. */
+static __attribute__((noinline)) PyObject *described_ufunc(PyObject *self, PyObject *const *args, size_t flagged,
+                                                           PyObject *names)
 {
     const PyUFuncObject *ufunc = (const PyUFuncObject *)self;
     const size_t count = flagged & ~((size_t)1 << (8 * sizeof(size_t) - 1)); /* PyVectorcall_NARGS */
     if (count < 1 || !recorder_is_on()) {
-        return plain_ufunc(self, args, flagged, names);
+        return quick.ufunc(self, args, flagged, names);
     }
     PyObject *second = count > 1 && ufunc->nin > 1 ? args[1] : NULL;
-    uint64_t form = 0;
-    const npy_intp one = add_form(&form, 0, args[0]), two = second == NULL ? 0 : add_form(&form, 8, second);
-    uint64_t elements = (uint64_t)(one > two ? one : two);
-    form |= (uint64_t)log2_of((npy_intp)elements) << 24;
-    struct shortcut *shortcut =
-        &shortcuts[((uintptr_t)self >> 4 ^ form * UINT64_C(11400714819323198485) >> 56) % 256];
-    struct record_row *row = shortcut->ufunc == self && shortcut->form == form ? shortcut->row : NULL;
-    if (row == NULL || ufunc->core_enabled) {
-        struct key key = {.target = self, .kind = ufunc->core_enabled ? 'g' : 'u'};
-        elements = describe(&key, args[0], second);
-        row = row_of(&key, ufunc->name, NULL);
-        *shortcut = (struct shortcut){self, form, row};
+    struct key key = {.target = self, .kind = ufunc->core_enabled ? 'g' : 'u'};
+    const uint64_t elements = describe(&key, args[0], second);
+    struct record_row *row = row_of(&key, ufunc->name, NULL);
+    npy_intp largest = 0;
+    const uint64_t one = form_of(args[0], &largest), two = second == NULL ? 0 : form_of(second, &largest);
+    if (!ufunc->core_enabled && one != 0 && (two != 0 || second == NULL || is_number(second))) {
+        const uint64_t form = one | two << 24 | (uint64_t)log2_of(largest);
+        *shortcut_of(self, form) = (struct shortcut){self, form, row, NULL};
     }
-    struct record record;
-    record_begin(&record, row, elements);
-    PyObject *result = plain_ufunc(self, args, flagged, names);
-    record_end(&record);
-    return result;
+    return count_call(row, elements) ? timed_ufunc(row, self, args, flagged, names)
+                                     : quick.ufunc(self, args, flagged, names);
+}
+
+/* The straight path calls nothing but what takes its place, so that it saves no registers. */
+static PyObject *recorded_ufunc(PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
+{
+    const PyUFuncObject *ufunc = (const PyUFuncObject *)self;
+    const size_t count = flagged & ~((size_t)1 << (8 * sizeof(size_t) - 1)); /* PyVectorcall_NARGS */
+    if (count < 1 || atomic_load_explicit(&quick.mode, memory_order_relaxed) != ON) {
+        return described_ufunc(self, args, flagged, names);
+    }
+    npy_intp elements = 0;
+    uint64_t form = form_of(args[0], &elements);
+    if (form == 0) {
+        return described_ufunc(self, args, flagged, names);
+    }
+    if (count > 1 && ufunc->nin > 1) {
+        const uint64_t two = form_of(args[1], &elements);
+        if (two == 0 && !is_number(args[1])) {
+            return described_ufunc(self, args, flagged, names);
+        }
+        form |= two << 24;
+    }
+    form |= (uint64_t)log2_of(elements);
+    const struct shortcut *shortcut = shortcut_of(self, form);
+    if (shortcut->ufunc != self || shortcut->form != form) {
+        return described_ufunc(self, args, flagged, names);
+    }
+    struct record_row *row = shortcut->row;
+    return count_call(row, (uint64_t)elements) ? timed_ufunc(row, self, args, flagged, names)
+                                               : quick.ufunc(self, args, flagged, names);
 }
 
 bool recorder_meet_ufunc(PyObject *object)
 {
     PyUFuncObject *ufunc = (PyUFuncObject *)object;
     _Atomic(void *) *place = (_Atomic(void *) *)&ufunc->vectorcall;
-    if (plain_ufunc == NULL) {
-        plain_ufunc = ufunc->vectorcall;
+    if (quick.ufunc == NULL) {
+        quick.ufunc = ufunc->vectorcall;
+        quick.array = &PyArray_Type;
     }
-    void *expected = (void *)plain_ufunc; /* all ufuncs have this one, unless another extension has changed it */
+    void *expected = (void *)quick.ufunc; /* all ufuncs have this one, unless another extension has changed it */
     return atomic_compare_exchange_strong(place, &expected, (void *)recorded_ufunc) ||
            expected == (void *)recorded_ufunc;
 }
@@ -689,7 +753,6 @@ struct type {
 
 static subscript *plain_read;
 static assign *plain_write;
-static destructor plain_release;
 
 /* Elements from which an assignment can take long, and from which memory goes back to the system. */
 enum { LONG_ASSIGNMENT = 512, LARGE = 16384 };
@@ -753,14 +816,14 @@ static void recorded_release(PyObject *array)
     /* the flag first: an array whose creation failed may have axes and no sizes, and owns no data */
     if (!PyArray_CHKFLAGS((PyArrayObject *)array, NPY_ARRAY_OWNDATA) || size_of((PyArrayObject *)array) < LARGE ||
         !recorder_is_on()) {
-        plain_release(array);
+        quick.release(array);
         return;
     }
     struct record record;
     uint64_t elements;
-    struct record_row *row = indexing_row((void *)plain_release, "free", array, &elements);
+    struct record_row *row = indexing_row((void *)quick.release, "free", array, &elements);
     record_begin(&record, row, elements);
-    plain_release(array);
+    quick.release(array);
     record_end(&record);
 }
 
@@ -781,7 +844,7 @@ bool recorder_meet_indexing(void)
     }
     plain_read = read;
     plain_write = write;
-    plain_release = release;
+    quick.release = release;
     atomic_store(&type->release, recorded_release);
     atomic_store(&mapping->read, recorded_read);
     atomic_store(&mapping->write, recorded_write);

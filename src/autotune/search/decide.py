@@ -141,12 +141,10 @@ def _tuned(known: Entry, candidate: Candidate, evidence: TrialEvidence, findings
         retained_bytes=evidence.retained_bytes.get(choice),
         cpu_ratio=exp(evidence.cpu_ratio(choice)) if candidate.thrift else None,
     )
-    reason = f"Proved faster in {tested.processes} fresh processes."
-    if tested.cpu_ratio is not None:
-        reason = (
-            f"Proved no more than {CPU_SLACK:.0%} slower in {tested.processes} fresh processes, with "
-            f"{tested.cpu_ratio:.2f} of the default's CPU seconds."
-        )
+    faster = tested.cpu_ratio is None or (tested.interval is not None and tested.interval[0] > 1.0)
+    proved = "faster" if faster else f"no more than {CPU_SLACK:.0%} slower"
+    saved = "" if tested.cpu_ratio is None else f", with {tested.cpu_ratio:.2f} of the default's CPU seconds"
+    reason = f"Proved {proved} in {tested.processes} fresh processes{saved}."
     return replace(known, status=Status.TUNED, reason=reason, choice=choice, evidence=tested)
 
 

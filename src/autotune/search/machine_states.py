@@ -136,7 +136,7 @@ class Visit:
         return self._enough([pair for pair in self.pairs if not capacity.is_full(pair)], fewer_cpus=False)
 
     def at_any_capacity(self) -> tuple[Pair, ...]:
-        """Undisturbed pairs, or all where there are too few."""
+        """Undisturbed pairs, or all where there are none."""
         return self._enough(self.pairs, fewer_cpus=False)
 
     def at_best(self, capacity: Capacity) -> float:
@@ -148,8 +148,11 @@ class Visit:
         return hodges_lehmann(list(values))
 
     def _enough(self, pairs: Sequence[Pair], *, fewer_cpus: bool) -> tuple[Pair, ...]:
-        """Undisturbed pairs, if there are two or all; the process says nothing otherwise."""
-        least = min(2, len(self.pairs))
+        """Undisturbed pairs, if there are any, and two where the candidate uses fewer CPUs than the default.
+
+        The process says nothing otherwise, but that disturbed pairs speak for a candidate that uses as many or more.
+        """
+        least = min(2 if fewer_cpus else 1, len(self.pairs))
         quiet = tuple(pair for pair in pairs if accepted(pair))
         if len(quiet) >= least:
             return quiet

@@ -10,7 +10,13 @@ import os
 del hashlib.pbkdf2_hmac
 
 _cpus = frozenset(range(int(os.environ["AUTOTUNE_FAKED_CPUS"])))
-os.sched_getaffinity = lambda _pid=0: set(_cpus)
+
+
+def _affinity(_pid: int = 0) -> set[int]:
+    return set(_cpus)
+
+
+os.sched_getaffinity = _affinity
 os.cpu_count = lambda: len(_cpus)
 if hasattr(os, "process_cpu_count"):
     os.process_cpu_count = os.cpu_count
