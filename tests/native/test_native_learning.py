@@ -269,6 +269,7 @@ def test_exhaustion_of_the_stack_while_news_are_told_loses_a_lesson_and_no_resul
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.real
+@pytest.mark.unsanitized
 def test_a_forked_child_goes_on_learning_from_a_copy():
     code = """
         import os, sys, threading
