@@ -191,6 +191,29 @@ def test_it_can_be_put_in_force_and_taken_off_again_and_again():
 
 
 @needs_core
+def test_a_function_of_scipys_stands_for_another_and_is_freed_with_it():
+    """Also where the two refer to each other."""
+    import weakref
+
+    class Routine:
+        typecode = "d"
+
+        def __call__(self, a, *, b):
+            return a + b
+
+    routine = Routine()
+    calls = CORE.Calls("svd", "float64", {})
+    met = routine.met = CORE.Met(routine, calls, None)
+    assert (met(1, b=2), met.typecode, calls.count) == (3, "d", 1)
+    with pytest.raises(TypeError):
+        CORE.Met(routine, None, None)
+    gone = weakref.ref(routine)
+    del routine, met
+    gc.collect()
+    assert gone() is None
+
+
+@needs_core
 def test_more_shapes_than_are_remembered_are_still_met(record):
     for n in [*range(1, 4200), 1]:
         A[:1, :1] @ np.empty((1, n))

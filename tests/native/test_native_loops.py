@@ -453,6 +453,16 @@ def test_a_plan_beyond_all_bounds_is_refused(value):
         CORE.plan(0, True, [(value, 1000, 2, 0)])
 
 
+def test_cpus_and_seconds_beyond_all_bounds_are_no_placement_and_no_crash():
+    assert [CORE.place([number]) for number in (-1, 4096, 2**31 - 1, 2**40)] == [0] * 4
+    for wrong, error in (("a", TypeError), (2**70, OverflowError)):
+        with pytest.raises(error):
+            CORE.place([wrong, 0])
+    for seconds in (float("inf"), float("-inf"), float("nan"), 0.0):
+        CORE.blas_spins(seconds)
+        CORE.watch_calls(None, seconds, seconds)
+
+
 # --- reductions ---------------------------------------------------------------------------------
 
 

@@ -82,11 +82,6 @@ class ThreadCounts(NamedTuple):
     most: int
 
     @property
-    def risk(self) -> float:
-        """Return the share of its time that a call may lose if its count of threads is doubled or halved."""
-        return 1.0
-
-    @property
     def default(self) -> CallThreads:
         """Return the candidate that all others are compared with."""
         return CallThreads(self.rest)
@@ -104,14 +99,6 @@ class LoopCuts(NamedTuple):
     """
 
     most: int
-
-    @property
-    def risk(self) -> float:
-        """Return the share of its time that a loop may lose if its workers are doubled.
-
-        A worker that comes late finds no slice left, so that a loop loses more only if one is interrupted in a slice.
-        """
-        return 0.5
 
     @property
     def default(self) -> CallThreads:
@@ -133,10 +120,14 @@ class LoopCuts(NamedTuple):
 class Lesson:
     """Search for a better candidate of one operation at one size."""
 
-    def __init__(self, candidates: ThreadCounts | LoopCuts, account: Account) -> None:
-        """Begin with the default."""
+    def __init__(self, candidates: ThreadCounts | LoopCuts, account: Account, *, risk: float = 1.0) -> None:
+        """Begin with the default.
+
+        `risk` is the share of its time that a call may lose if its count of threads is doubled or halved.
+        """
         self._candidates = candidates
         self._account = account
+        self._risk = risk
         self._ratios: dict[CallThreads, list[float]] = {}
         """Log-ratios of exploration, candidate over default."""
         self._losses: list[float] = []
@@ -217,7 +208,7 @@ class Lesson:
         if seen:
             return max(LEAST_RISK, exp(_typical(seen)) - 1.0)
         ratios = (
-            exp(score) * (1.0 + self._candidates.risk * (_apart(self.candidate.threads, one.threads) - 1.0))
+            exp(score) * (1.0 + self._risk * (_apart(self.candidate.threads, one.threads) - 1.0))
             for one, score in self._scores().items()
         )
         return max(LEAST_RISK, min(ratios) - 1.0)
