@@ -27,7 +27,7 @@ effort_option = click.option(
     type=click.Choice([str(effort) for effort in Effort]),
     default=str(Effort.NORMAL),
     show_default=True,
-    help="quick: one size each; thorough: more sizes, both dtypes.",
+    help="quick: one size each; thorough: more sizes, float32 too.",
 )
 objective_option = click.option(
     "--objective",

@@ -20,7 +20,7 @@ class Effort(StrEnum):
     """One size of each operation."""
     NORMAL = "normal"
     THOROUGH = "thorough"
-    """More sizes, both dtypes."""
+    """More sizes, float32 too, and estimators of scikit-learn where it is installed."""
 
 
 class Objective(StrEnum):
