@@ -123,12 +123,12 @@ class Loop(NamedTuple):
     reduction: Reduction
 
 
-@cache
 def is_loop(calls: "Calls") -> bool:
     """Return whether these are loops of ufuncs, whose threads are workers; others are calls of BLAS."""
     return calls.operation.startswith("loop_")
 
 
+@cache
 def loops() -> tuple[Loop, ...]:
     """List every loop that is met, in this NumPy."""
     return tuple(
