@@ -1,6 +1,7 @@
 """Long loops that no plan covers, as the C core times them, tells of them and runs them as it is ordered."""
 
 import os
+import sys
 import threading
 from contextlib import contextmanager
 
@@ -39,15 +40,15 @@ class Lessons:
 @contextmanager
 def learning(cpus=2):
     CORE.configure(cpus)
-    loops, lessons = ArrayLoops(CORE), Lessons()
-    assert loops.install() is None
-    loops.learn(lessons.decide)
+    array_loops, lessons = ArrayLoops(CORE), Lessons()
+    assert array_loops.install() is None
+    array_loops.learn(lessons.decide)
     CORE.watch_calls(lessons.look, 1.0, 0.0)
     try:
-        yield loops, lessons
+        yield array_loops, lessons
     finally:
         CORE.watch_calls(None)
-        loops.remove()
+        array_loops.remove()
 
 
 def try_two_workers(calls):
@@ -152,8 +153,8 @@ def test_two_ufuncs_have_lessons_of_their_own():
 
 def test_a_loop_that_a_plan_covers_is_not_told():
     x = np.linspace(1.0, 2.0, N)
-    with learning() as (loops, lessons):
-        loops.plan("functions", "float64", Layout.CONTIGUOUS, [Range(100_000, 50_000, 2)])
+    with learning() as (array_loops, lessons):
+        array_loops.plan("functions", "float64", Layout.CONTIGUOUS, [Range(100_000, 50_000, 2)])
         np.log(x)
         pause()
         np.log(x[:50_000])
@@ -252,6 +253,44 @@ def test_an_exception_of_a_signal_handler_while_news_are_told_reaches_the_progra
         with pytest.raises(KeyboardInterrupt):
             work(x)
         assert np.log(x[:10]).size == 10
+
+
+def test_news_that_an_exception_of_another_lesson_left_untold_are_told_with_the_next_call():
+    x = np.linspace(1.0, 2.0, N)
+    single = x.astype(np.float32)
+
+    def interrupt(_calls):
+        raise KeyboardInterrupt
+
+    def log_both():  # no bytecode between the two calls: both lessons have news at once
+        list(map(np.log, (x, single)))
+        pause()
+
+    with learning() as (_, lessons):
+        lessons.orders = [interrupt]
+        with pytest.raises(KeyboardInterrupt):
+            log_both()
+        assert len(lessons.told) == 1
+        log_both()
+    assert {dtype for _, dtype, _ in lessons.calls} == {"float32", "float64"}
+
+
+def test_calls_decided_for_learning_that_has_ended_meanwhile_are_not_kept():
+    x = np.linspace(1.0, 2.0, N)
+    with learning() as (array_loops, former):
+        latter = Lessons()
+
+        def decide_late(operation, dtype, elements):
+            array_loops.learn(latter.decide)  # as apply() of another thread would
+            return former.decide(operation, dtype, elements)
+
+        array_loops.learn(decide_late)
+        np.log(x)
+        pause()
+        np.log(x)
+        pause()
+        assert len(latter.calls) == 1
+        assert [calls.count for calls in former.calls.values()] == [0]
 
 
 def test_exhaustion_of_the_stack_while_news_are_told_loses_a_lesson_and_no_result():

@@ -69,13 +69,13 @@ void learning_begin(struct learning *learning, int slot, bool reduces, enum layo
     if (!atomic_load_explicit(&is_on, memory_order_relaxed)) {
         return;
     }
+    learning->generation = atomic_load_explicit(&generation, memory_order_acquire); /* before its lesson is looked up */
     struct lesson *lesson = find(key_of(slot, reduces, layout, n));
     if (lesson == NULL || atomic_load_explicit(&lesson->is_over, memory_order_relaxed)) {
         return;
     }
     learning->lesson = lesson;
     learning->n = n;
-    learning->generation = atomic_load_explicit(&generation, memory_order_relaxed);
     learning->control = atomic_load_explicit(&lesson->control, memory_order_relaxed) &&
                         atomic_exchange_explicit(&lesson->control, false, memory_order_relaxed);
     const int trial = atomic_load_explicit(&lesson->trial, memory_order_relaxed) && !learning->control
@@ -150,7 +150,10 @@ void learning_end(struct learning *learning, bool ran_as_ordered)
     struct told *told = is_ordered ? &lesson->ordered : &lesson->plain;
     int empty = EMPTY;
     if (!atomic_compare_exchange_strong(&told->state, &empty, FILLING)) {
-        return; /* calls of other threads that ended before the last news was told */
+        if (empty == FULL) {
+            announce(lesson); /* not told yet; in case the interpreter's queue was full, or an exception ended the telling */
+        }
+        return;
     }
     told->generation = learning->generation;
     told->spent = spent;
@@ -168,13 +171,16 @@ void learning_end(struct learning *learning, bool ran_as_ordered)
 /* Ask for the Calls of a lesson. Returns whether there are some; an exception may be set if not. */
 static bool decide(struct lesson *lesson, npy_intp n)
 {
-    const unsigned key = atomic_load(&lesson->key) - 1;
+    const unsigned key = atomic_load(&lesson->key) - 1, before = atomic_load(&generation);
     PyObject *callback = Py_NewRef(decider);
     PyObject *calls = PyObject_CallFunction(callback, "iiin", (int)(key >> 12), (int)(key >> 11 & 1),
                                             (int)(key >> 8 & 7), (Py_ssize_t)n);
     Py_DECREF(callback);
     if (calls == NULL) {
         cleared_exhaustion(); /* it is asked for again */
+    } else if (before != atomic_load(&generation)) { /* another thread has begun to learn anew, or has ended it */
+        Py_DECREF(calls);
+        return false;
     } else if (!is_calls(calls) || lesson->calls != NULL) {
         Py_DECREF(calls);
         atomic_store(&lesson->is_over, lesson->calls == NULL);
