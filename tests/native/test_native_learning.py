@@ -1,7 +1,6 @@
 """Long loops that no plan covers, as the C core times them, tells of them and runs them as it is ordered."""
 
 import os
-import sys
 import threading
 from contextlib import contextmanager
 
