@@ -31,10 +31,6 @@ class Objective(StrEnum):
     """CPU seconds, among configurations whose time is within CPU_SLACK of the fastest."""
 
 
-CPU_SLACK = 0.02
-"""Share of the time that fewer CPU seconds may cost, against the fastest configuration and against the default."""
-
-
 def default_operations(effort: Effort = Effort.NORMAL) -> list[str]:
     """Return the names that are measured if none is given: all of the catalogue that this installation can run.
 
