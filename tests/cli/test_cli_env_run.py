@@ -173,6 +173,14 @@ def test_a_tuned_command_leaves_the_waiting_alone_that_the_user_has_set(tuned_he
     assert replaced["environ"]["OMP_WAIT_POLICY"] == "passive"
 
 
+def test_idle_threads_sleep_or_spin_as_asked_but_where_the_user_has_set_it(tuned_here, monkeypatch):
+    monkeypatch.setenv("KMP_BLOCKTIME", "3")
+    _, replaced = tuned_here("--wait", "spin", "--environment-only", "--", "./simulate", choice=ONE_THREAD)
+    environ = replaced["environ"]
+    assert (environ["OMP_WAIT_POLICY"], environ["GOMP_SPINCOUNT"]) == ("active", "infinite")
+    assert environ["KMP_BLOCKTIME"] == "3"
+
+
 def test_quiet_leaves_out_the_line_about_a_tuned_command(tuned_here, monkeypatch):
     done, replaced = tuned_here("--", "python", "simulate.py", choice=ONE_THREAD)
     assert done.stderr
