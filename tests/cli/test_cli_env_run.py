@@ -14,7 +14,7 @@ from autotune.cli.env import env
 from autotune.cli.program import program
 from autotune.cli.run import run
 from autotune.host.usable_cpus import usable_cpus
-from autotune.model.configuration import Configuration
+from autotune.model.configuration import Configuration, IdleThreads
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
@@ -162,6 +162,23 @@ def test_a_tuned_command_runs_with_what_was_measured_and_says_so(tuned_here):
     (line,) = done.stderr.splitlines()
     assert "command.simulate" in line
     assert "blas_threads=1" in line
+
+
+def test_a_tuned_command_leaves_the_waiting_alone_that_the_user_has_set(tuned_here, monkeypatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    sleeping = Configuration(blas_threads=1, wait=IdleThreads.SLEEP)
+    _, replaced = tuned_here("--", "python", "simulate.py", choice=sleeping)
+    assert "AUTOTUNE_START" not in replaced["environ"]
+    assert replaced["environ"]["GOMP_SPINCOUNT"] == "7"
+    assert replaced["environ"]["OMP_WAIT_POLICY"] == "passive"
+
+
+def test_idle_threads_sleep_or_spin_as_asked_but_where_the_user_has_set_it(tuned_here, monkeypatch):
+    monkeypatch.setenv("KMP_BLOCKTIME", "3")
+    _, replaced = tuned_here("--wait", "spin", "--environment-only", "--", "./simulate", choice=ONE_THREAD)
+    environ = replaced["environ"]
+    assert (environ["OMP_WAIT_POLICY"], environ["GOMP_SPINCOUNT"]) == ("active", "infinite")
+    assert environ["KMP_BLOCKTIME"] == "3"
 
 
 def test_quiet_leaves_out_the_line_about_a_tuned_command(tuned_here, monkeypatch):

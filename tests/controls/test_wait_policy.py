@@ -10,6 +10,7 @@ import pytest
 from autotune.controls.wait_policy import (
     RUNTIMES,
     VARIABLE,
+    adjustable_runtimes,
     exponent_of,
     runtimes_in,
     spin_seconds,
@@ -56,6 +57,11 @@ def test_idle_threads_sleep_or_spin_by_the_variables_of_the_runtimes_alone():
         "OMP_WAIT_POLICY": "active",
         "GOMP_SPINCOUNT": "infinite",
     }
+
+
+def test_the_waiting_of_a_runtime_whose_variable_is_set_is_left_alone():
+    assert adjustable_runtimes({VARIABLE: "26"}) == RUNTIMES - {"openblas"}
+    assert adjustable_runtimes({"KMP_BLOCKTIME": "0"}, {"kmp", "openmp"}) == {"openmp"}
 
 
 PROGRAM = """

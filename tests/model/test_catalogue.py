@@ -13,6 +13,7 @@ from autotune.model.catalogue import (
     LARGEST_SIZE,
     Family,
     WorkUnit,
+    is_measurable,
     is_whole,
     item_size,
     kind,
@@ -86,6 +87,8 @@ def test_other_dtypes_are_refused(dtype):
 def test_what_has_no_complex_form_is_not_measured_in_it(name):
     with pytest.raises(BadSize, match="dtype must be one of float64, float32, not 'complex128'"):
         operation(name, dtype="complex128", n=5)
+    sizes = operation(name, n=5).sizes
+    assert not is_measurable(Operation(name=name, dtype="complex128", sizes=sizes))
 
 
 def test_complex_numbers_count_four_times_the_flops_and_twice_the_bytes():

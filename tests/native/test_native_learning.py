@@ -1,7 +1,6 @@
 """Long loops that no plan covers, as the C core times them, tells of them and runs them as it is ordered."""
 
 import os
-import sys
 import threading
 from contextlib import contextmanager
 
@@ -10,7 +9,7 @@ import pytest
 from support.native import CORE, needs_core
 from support.programs import printed
 
-from autotune.intercept.array_loops import ArrayLoops, Layout, Range, is_loop, loops
+from autotune.intercept.array_loops import ArrayLoops, Layout, Range
 
 pytestmark = needs_core
 
@@ -291,14 +290,6 @@ def test_calls_decided_for_learning_that_has_ended_meanwhile_are_not_kept():
         pause()
         assert len(latter.calls) == 1
         assert [calls.count for calls in former.calls.values()] == [0]
-
-
-def test_calls_are_not_kept_by_the_question_whether_they_are_loops_and_loops_are_listed_once():
-    calls = CORE.Calls("loop_add", "float64", {"n": N})
-    before = sys.getrefcount(calls)
-    assert is_loop(calls)
-    assert sys.getrefcount(calls) == before
-    assert loops() is loops()
 
 
 def test_exhaustion_of_the_stack_while_news_are_told_loses_a_lesson_and_no_result():

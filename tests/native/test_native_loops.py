@@ -104,6 +104,10 @@ def test_loops_of_all_types_are_met():
     assert len({loop.ufunc for loop in LOOPS}) > 70
 
 
+def test_loops_are_listed_once():
+    assert loops() is loops()
+
+
 layouts = st.sampled_from(["contiguous", "every other", "backwards", "one value"])
 
 

@@ -354,6 +354,10 @@ STOPS = [
         "interval: with blas_threads=2 it may be 0.99 times as fast as the default.",
     ),
     (
+        made(Layer.NAMED, interval=(0.97, 1.03), cpu_ratio=0.5),
+        "interval: with blas_threads=2 it may be 0.97 times as fast as the default.",
+    ),
+    (
         made(Layer.NAMED, key=replace(KEY, hardware=replace(HARDWARE, smt=1))),
         "key.hardware.smt: the profile has 1,",
     ),
@@ -369,6 +373,11 @@ STOPS = [
     (made(Layer.SYSTEM, host="other", contested=True), "contested: hosts of this class disagree"),
     (made(Layer.USER, choice=None, status=Status.NOISY), "Made by hand."),
 ]
+
+
+def test_a_choice_for_fewer_cpu_seconds_is_used_though_it_may_be_a_little_slower():
+    saving = made(Layer.NAMED, interval=(0.985, 1.01), cpu_ratio=0.5)
+    assert ladder([saving, MIRROR], HERE, SOLVE).path == "named.yaml"
 
 
 @pytest.mark.parametrize(("nearer", "reason"), STOPS, ids=range(len(STOPS)))

@@ -67,13 +67,13 @@ def test_a_signal_after_the_command_was_waited_for_goes_to_no_process(monkeypatc
         monkeypatch.setattr(os, "kill", lambda *of: sent.append(of))
         return ended
 
-    def end(receiver):
-        ending(receiver)
+    def end(forwarder):
+        ending(forwarder)
         signal.raise_signal(signal.SIGUSR1)
 
-    ending = module.Receiver.end
+    ending = module.SignalForwarder.end
     monkeypatch.setattr(os, "wait4", wait_and_signal)
-    monkeypatch.setattr(module.Receiver, "end", end)
+    monkeypatch.setattr(module.SignalForwarder, "end", end)
     assert run_recorded(["true"], os.environ, plain).status == 0
     assert sent == []
 

@@ -173,3 +173,8 @@ def test_what_the_guard_dropped_in_a_scope_that_has_ended_is_left_at_the_end(fre
         state.per_call.guard.dropped.append(Dropped("qr", "float64", {"m": 1, "n": 2}, 1, 10, 10))
     applied.write_demand()
     assert [pairs["lost"] for _, pairs in left(fresh)["dropped"]] == [10]
+
+
+def test_a_dropped_choice_is_told_in_workers_or_blas_threads():
+    assert "faster than 1 worker in 10 of 10" in str(Dropped("loop_exp", "float64", {"n": 1}, 1, 10, 10))
+    assert "faster than 2 BLAS threads in" in str(Dropped("qr", "float64", {"m": 1, "n": 2}, 2, 10, 10))

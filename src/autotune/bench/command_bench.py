@@ -28,7 +28,7 @@ from autotune.controls.supervise import Ending, Supervised
 from autotune.errors import BadWorkload, UnsupportedPlatform
 from autotune.host import pressure
 from autotune.host.usable_cpus import affinity, schedulable_cpus
-from autotune.model.configuration import DEFAULT, Configuration, IdleThreads, Knob
+from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.measurement import Case, Failure, FailureKind, Measurement, Pair, Session, TrialPlan
 
 GRACE_SECONDS = 1.0
@@ -166,11 +166,7 @@ class CommandBench:
         """
         seen: set[str] = set()
         outcome, _ = self._once(DEFAULT, look=lambda pids: seen.update(*map(_runtimes_of, pids)))
-        self.runtimes = frozenset(
-            one
-            for one in seen
-            if wait_policy.wait_variables(IdleThreads.SLEEP, [one]).keys().isdisjoint(self._environ)
-        )
+        self.runtimes = wait_policy.adjustable_runtimes(self._environ, seen)
         if isinstance(outcome, Failure):
             hint = " Allow more by --timeout or --budget." if outcome.kind is FailureKind.TIME_OUT else ""
             raise BadWorkload(

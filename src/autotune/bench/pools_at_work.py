@@ -10,7 +10,8 @@ from autotune.bench.user_workload import PRESUMED
 from autotune.controls import blas, thread_pools
 
 LEAST_SHARE, LEAST_SECONDS = 0.05, 0.001
-"""Of the CPU time of a call, in threads other than the calling one: less is what a pool costs that does nothing."""
+"""CPU time of a call in threads other than the calling one, as a share and in seconds: less is what an idle pool
+costs."""
 
 
 def pools_at_work(job: TrialJob, post: TrialListener) -> tuple[str, ...]:

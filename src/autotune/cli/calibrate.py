@@ -26,7 +26,7 @@ from autotune.cli.request_options import interrupted_request, make_request, requ
 from autotune.cli.store_warm_starts import Log, relatives, summary
 from autotune.cli.terminal import note
 from autotune.cli.write_outcome import Kept, keep, place, tell
-from autotune.controls.placement import confined
+from autotune.controls.placement import hold_to
 from autotune.errors import BadWorkload
 from autotune.host import cgroup
 from autotune.host.detect import detect
@@ -220,7 +220,7 @@ def key_within(cpus: frozenset[int] | None) -> "Key":
     """Return the key of a profile measured on these CPUs."""
     from autotune.search.runner import this_key
 
-    with confined(cpus):
+    with hold_to(cpus):
         return this_key()
 
 
@@ -246,7 +246,7 @@ def calibrate_allocation(
     """
     from autotune.search.runner import calibrate_machine
 
-    with confined(turn.cpus), progress() as report:
+    with hold_to(turn.cpus), progress() as report:
         log = Log(report)
         outcome = calibrate_machine(request, report=log, resume=resume, relatives=[*others, *stored])
     failures = [one.reason for one in outcome.profile.entries if one.status is Status.FAILED]

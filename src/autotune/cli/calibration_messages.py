@@ -213,7 +213,10 @@ def recorded_run_failed(command: Sequence[str], status: int) -> str:
 
 
 def not_measurable(call: str) -> str:
-    return f"{call} takes its part of the run and cannot be calibrated: dtypes are float64 and float32."
+    return (
+        f"{call} takes its part of the run and cannot be calibrated: the catalogue has no such operation with this "
+        "dtype."
+    )
 
 
 def program_operations(count: int, share: float) -> str:

@@ -111,7 +111,7 @@ ONLY_VARIABLES = (
 )
 NAME_ALONE = (
     "--name asks for what `tune` chose; --blas-threads, --reductions, --learn, --wait and --children ask for "
-    "more."
+    "something else."
 )
 NO_SUCH_COMMAND = "there is no such command"
 

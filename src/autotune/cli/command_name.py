@@ -81,7 +81,7 @@ def _applied(words: tuple[str, ...], tuned: Found, usable_cpus: int) -> TunedCom
         words=words,
         workers=choice.workers if places["workers"] else None,
         chunk=choice.chunk if places["chunk"] else None,
-        runtimes=wait_policy.RUNTIMES,
+        runtimes=wait_policy.adjustable_runtimes(os.environ),
     )
     variables = command.variables(choice)
     kept = [name for name, value in variables.items() if os.environ.get(name, value) != value]

@@ -14,7 +14,8 @@ from autotune.cli.terminal import note
 from autotune.errors import BadWorkload, UsageError
 from autotune.model.catalogue import ALIASES, CATALOGUE, Kind, kind
 from autotune.model.operation import DTYPES
-from autotune.search.request import CPU_SLACK, Effort, Objective, Request
+from autotune.model.policy import CPU_SLACK
+from autotune.search.request import Effort, Objective, Request
 
 if TYPE_CHECKING:
     from autotune.bench.user_workload import UserWorkload
@@ -27,7 +28,7 @@ effort_option = click.option(
     type=click.Choice([str(effort) for effort in Effort]),
     default=str(Effort.NORMAL),
     show_default=True,
-    help="quick: one size each; thorough: more sizes, both dtypes.",
+    help="quick: one size each; thorough: more sizes, float32 too.",
 )
 objective_option = click.option(
     "--objective",

@@ -33,7 +33,7 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
 @click.option(
     "--wait",
     type=click.Choice([str(wait) for wait in IdleThreads]),
-    help="Let idle threads of OpenBLAS and OpenMP sleep soon, or spin on.",
+    help="Let idle threads of OpenBLAS, MKL and OpenMP sleep soon, or spin on.",
 )
 @click.option("--children", is_flag=True, help="Also in the Pythons that those of the command start.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
@@ -56,7 +56,7 @@ def run(
     there is --children. A command that `autotune tune` has proved a choice for runs with that choice instead, in
     variables of the environment, unless an option asks for something else. BLAS threads for the whole process, and how
     long idle ones spin, are set in the environment, which is all that --environment-only does; --blas-threads sets that
-    count alone. --wait sets for how long idle threads of OpenBLAS, MKL and OpenMP spin before they sleep.
+    count alone. --wait sets that idle threads of OpenBLAS, MKL and OpenMP sleep soon, or spin on.
 
     The command takes the place of autotune and its exit status is the one you get: 127 if it is not found, 126 if it
     cannot be executed. Variables that you have set stay as they are. One line on standard error says what was set, or

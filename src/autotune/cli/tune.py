@@ -65,11 +65,11 @@ def tune(
     """Find the thread counts at which a whole command runs fastest, and print it with these.
 
     The command is run many times, so it must do the same work each time: as it stands, and with the thread
-    variables of every known library set; where its first run loads a library whose idle threads wait by a variable
-    (OpenBLAS, OpenMP), they also sleep at once or spin on. {workers} and {chunk} in its arguments are tuned with them.
-    What wins is proved against the command as it stands in this shell, on fresh pairs of runs; without a proof it
-    is printed as it stands. This machine's profile gets the counts, not the command, under the script's name, by which
-    `autotune run -- CMD` uses them: give --name to both where two scripts share one.
+    variables of every known library set; where its first run loads OpenBLAS, MKL or OpenMP, idle threads also
+    sleep soon or spin on. {workers} and {chunk} in its arguments are tuned with them. What wins is proved against the
+    command as it stands in this shell, on fresh pairs of runs; without a proof it is printed as it stands. This
+    machine's profile gets the counts, not the command, under the script's name, by which `autotune run -- CMD` uses
+    them: give --name to both where two scripts share one.
 
     \b
     Examples:

@@ -163,8 +163,8 @@ _here = _Here()
 
 
 @contextmanager
-def confined(cpus: Collection[int] | None) -> Iterator[None]:
-    """Within the `with`, the calling thread and all that it starts run on these CPUs only; None: as before.
+def hold_to(cpus: Collection[int] | None) -> Iterator[None]:
+    """Hold the calling thread, and all that it starts in the `with`, to these CPUs; None: leave it as it is.
 
     Scope of effect: this thread, and threads and processes begun in the `with`. Threads that are there already,
     those of a BLAS library among them, stay where they are. Raises UnsupportedPlatform where the system cannot do

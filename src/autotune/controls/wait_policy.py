@@ -79,6 +79,11 @@ def runtimes_in(libraries: str) -> frozenset[str]:
     return frozenset(kind for part, kinds in _LIBRARIES.items() if part in libraries for kind in kinds)
 
 
+def adjustable_runtimes(environ: Mapping[str, str], runtimes: Iterable[str] = RUNTIMES) -> frozenset[str]:
+    """Return those of the runtimes whose variable is not set yet: what the user set stays. Pure."""
+    return frozenset(runtime for runtime in runtimes if _ENVIRONMENT[runtime][0] not in environ)
+
+
 def wait_variables(wait: IdleThreads | None, runtimes: Iterable[str]) -> dict[str, str]:
     """Return the variables by which idle threads of these runtimes sleep or spin; none for None. Pure."""
     if wait is None:

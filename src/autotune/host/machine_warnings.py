@@ -60,7 +60,7 @@ def machine_warnings(
     has_lasting_identity: bool = True,
     isolating_tool: str | None = None,
 ) -> tuple[str, ...]:
-    """Sentences, the gravest first; none if all is well.
+    """List sentences about limits and settings, the gravest first; none if all is well.
 
     `libraries` is None when another computer's recording is looked at, and an empty sequence when no BLAS was found
     here. `shared_memory_bytes` is the size of /dev/shm, `busy` the part of the usable CPUs' time that others take now,

@@ -107,7 +107,6 @@ _COMPLEX = {"complex64": "F", "complex128": "D"}
 _NEVER = 2**62
 """More elements than any array has."""
 
-
 _LEARN_FROM = {"arithmetic": 16384, "functions": 4096, "reductions": 32768}
 """Elements of 8 bytes below which no loop of a kind takes 20 us, from which on loops are learned about."""
 
@@ -123,9 +122,9 @@ class Loop(NamedTuple):
     reduction: Reduction
 
 
-def is_loop(calls: "Calls") -> bool:
-    """Return whether these are loops of ufuncs, whose threads are workers; others are calls of BLAS."""
-    return calls.operation.startswith("loop_")
+def is_loop(operation: str) -> bool:
+    """Return whether an operation is a loop of ufuncs, whose threads are workers; others are calls of BLAS."""
+    return operation.startswith("loop_")
 
 
 @cache

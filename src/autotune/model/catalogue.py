@@ -122,8 +122,8 @@ class Kind:
     @property
     def dtypes(self) -> tuple[str, ...]:
         """Dtypes in which it is measured."""
-        orders = self.name in {"loop_max", "loop_sum"}
-        return REAL_DTYPES if self.family in REAL_ONLY or orders else DTYPES
+        reduces = self.name in {"loop_max", "loop_sum"}
+        return REAL_DTYPES if self.family in REAL_ONLY or reduces else DTYPES
 
     def work_of(self, operation: Operation) -> float:
         """Flops, or bytes, of one unit of work at these sizes.
@@ -346,11 +346,11 @@ def operation(name: str, *, dtype: str = "float64", **sizes: int) -> Operation:
 
 
 def is_measurable(operation: Operation) -> bool:
-    """Is it an operation of the catalogue with valid sizes?"""
+    """Is it an operation of the catalogue, with a dtype in which that is measured and valid sizes?"""
     row = CATALOGUE.get(operation.name)
     return (
         row is not None
-        and operation.dtype in DTYPES
+        and operation.dtype in row.dtypes
         and operation.size.keys() == set(row.size_names)
         and all(1 <= value <= LARGEST_SIZE for value in operation.size.values())
     )

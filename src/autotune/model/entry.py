@@ -140,6 +140,11 @@ class Entry:
         return self.status is Status.DEFAULT_KEPT and self.evidence.speedup_limit is not None
 
     @property
+    def is_firm(self) -> bool:
+        """Return whether it is decided, and not for want of time: it may replace, or outvote, another entry."""
+        return self.is_decided and not self.is_tentative
+
+    @property
     def is_silent(self) -> bool:
         """Return whether it was measured, or planned, without a result: it says nothing about other sizes."""
         noisy = self.status is Status.NOISY and self.evidence.default_seconds is not None

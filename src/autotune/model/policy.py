@@ -14,6 +14,9 @@ measured of unstable settings did not carry over to its equals."""
 CREDIBLE_L3_BYTES = 32 * 2**20
 """Part of the last cache that one program can use. Guests in a cloud report the L3 of the whole socket, 480 MiB on one
 of two CPUs."""
+CPU_SLACK = 0.02
+"""Share of the time that fewer CPU seconds may cost where they are the objective: against the fastest configuration,
+and against the default."""
 MEMORY_SHARE = 0.25
 """Share of the memory that a process may use which one workload, or memory kept for reuse, may take."""
 

@@ -62,7 +62,7 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
         return operation if sizes_named else (operation.name, operation.dtype)
 
     decided = {entry.operation for entry in old.entries if entry.is_decided}
-    firm = {entry.operation for entry in new.entries if entry.is_decided and not entry.is_tentative}
+    firm = {entry.operation for entry in new.entries if entry.is_firm}
     unmoved = {entry.operation for entry in new.entries if entry.operation not in firm} & decided
     measured = [
         entry

@@ -9,7 +9,7 @@ from autotune.model.allocation import Limit
 from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence, Status
-from autotune.model.policy import AGREEING_HOSTS
+from autotune.model.policy import AGREEING_HOSTS, CPU_SLACK
 from autotune.model.profile import Key, Profile, Provenance, is_same_computer, is_same_system
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import Level, Refusal, Rung
@@ -151,7 +151,9 @@ def usable(entry: Entry, source: Source, here: Here) -> Entry | str:
                 f"hosts: {count} measured it; {AGREEING_HOSTS} must agree, or a trusted signer vouch for it."
             )
     interval = entry.evidence.interval
-    if entry.status is Status.TUNED and interval is not None and interval[0] <= 1:
+    # where CPU seconds were the objective the choice was proved to be no more than that slower
+    least = 1.0 if entry.evidence.cpu_ratio is None else 1.0 - CPU_SLACK
+    if entry.status is Status.TUNED and interval is not None and interval[0] <= least:
         return f"interval: with {entry.choice} it may be {interval[0]:.3g} times as fast as the default."
     return carried(entry, source.profile.key, here)
 

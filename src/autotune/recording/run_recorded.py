@@ -99,16 +99,16 @@ def run_recorded(
                 when_stopped(stopped[0])
 
         timer = Timer(stop_after, end_recording) if stop_after is not None else None
-        with _passing_signals() as receiver:
+        with _passing_signals() as forwarder:
             # not by controls.supervise, which gives a command a session of its own: this one keeps the terminal
             streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL if is_silent else None)
             process = subprocess.Popen(list(words), env={**environ, **variables(name)}, **streams)  # noqa: S603 - the user's own
-            receiver.begin(process.pid)
+            forwarder.begin(process.pid)
             if timer is not None:
                 timer.daemon = True
                 timer.start()
             _, status, used = os.wait4(process.pid, 0)
-            receiver.end()
+            forwarder.end()
         process.returncode = os.waitstatus_to_exitcode(status)
         if timer is not None:
             timer.cancel()
@@ -153,8 +153,8 @@ def _throttled_seconds() -> float:
     return cgroup.throttled_seconds(cgroup.folders())
 
 
-class Receiver:
-    """The process that signals are passed on to: those that came before it was started, too."""
+class SignalForwarder:
+    """Passes signals on to a process: those that came before it was started, too."""
 
     def __init__(self) -> None:
         self._pid: int | None = None
@@ -165,13 +165,13 @@ class Receiver:
         """Pass signals on to this process from now on."""
         self._pid = pid
         while self._early:
-            self.take(self._early.pop(0), None)
+            self.forward(self._early.pop(0), None)
 
     def end(self) -> None:
         """Pass no signal on any more: the process was waited for, and its number may be another's."""
         self._pid, self._is_over = None, True
 
-    def take(self, number: int, _frame: FrameType | None) -> None:
+    def forward(self, number: int, _frame: FrameType | None) -> None:
         """Pass a signal on, now or as soon as there is a process."""
         if self._pid is not None:
             with suppress(ProcessLookupError):  # it was waited for, and end() follows
@@ -181,19 +181,19 @@ class Receiver:
 
 
 @contextmanager
-def _passing_signals() -> Iterator[Receiver]:
+def _passing_signals() -> Iterator[SignalForwarder]:
     """Pass signals on to the command, and survive those that a terminal sends to all."""
-    receiver = Receiver()
+    forwarder = SignalForwarder()
 
     def leave(_number: int, _frame: FrameType | None) -> None:
         return
 
-    chosen = dict.fromkeys(_FORWARDED, receiver.take) | dict.fromkeys(_LEFT_TO_THE_COMMAND, leave)
+    chosen = dict.fromkeys(_FORWARDED, forwarder.forward) | dict.fromkeys(_LEFT_TO_THE_COMMAND, leave)
     before = {
         getattr(signal, name): signal.signal(getattr(signal, name), act) for name, act in chosen.items()
     }
     try:
-        yield receiver
+        yield forwarder
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -56,11 +56,7 @@ class Dropped(NamedTuple):
 
     def __str__(self) -> str:
         sizes = " ".join(f"{name}={value}" for name, value in self.sizes.items())
-        threads = (
-            f"{self.threads} workers"
-            if self.operation.startswith("loop_")
-            else count_of(self.threads, "BLAS thread")
-        )
+        threads = count_of(self.threads, "worker" if is_loop(self.operation) else "BLAS thread")
         return (
             f"{self.operation} {self.dtype} {sizes}: the default was faster than {threads} in "
             f"{self.lost} of {self.pairs} pairs of calls, so it is used instead in this process."
@@ -102,7 +98,7 @@ class Guard:
                 calls.operation, calls.dtype, dict(calls.sizes), threads, watched.pairs, watched.lost
             )
             self.dropped.append(dropped)
-            calls.threads = None if is_loop(calls) else self._default()
+            calls.threads = None if is_loop(calls.operation) else self._default()
             self._on_drop(dropped)
         elif watched.due():
             calls.control = True

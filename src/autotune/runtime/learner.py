@@ -87,7 +87,7 @@ class LearningCalls:
         """Return a candidate as knobs of the catalogue."""
         if candidate is None:
             return {}
-        if not is_loop(self.calls):
+        if not is_loop(self.calls.operation):
             return {"blas_threads": candidate.threads}
         slices = candidate.threads * candidate.slices
         return {"workers": candidate.threads, "chunk": max(1, self.calls.sizes["n"] // slices)}
@@ -125,7 +125,7 @@ class Learner:
         """Take in a call that has ended, and order the next trial."""
         learning = calls.watched
         if learning is None:
-            candidates = self._cuts if is_loop(calls) else self._counts
+            candidates = self._cuts if is_loop(calls.operation) else self._counts
             if len(self._learning) >= MOST_LESSONS or candidates.most < 2:
                 calls.learns = False
                 return

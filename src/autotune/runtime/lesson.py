@@ -38,7 +38,7 @@ HOPELESS_PAIRS = 10
 MOST_SLICES = 16
 """Slices of a loop for each worker. More make no worker wait any less."""
 CLOSE = 1.4
-"""ThreadCounts whose ratio is less are as fast as each other, as far as exploration can tell."""
+"""Counts whose ratio is less are as fast as each other, as far as exploration can tell."""
 LEAST_RISK = 0.05
 """Share of a call's time that any candidate is taken to lose at most, if nothing worse was seen of it."""
 PAIR_SECONDS = 5e-6

@@ -331,7 +331,7 @@ class PerCall:
         calls.learns = self.learner is not None and (
             match is None
             or not match.entry.is_decided
-            or (is_loop(calls) and not match.entry.choice.is_default)
+            or (is_loop(calls.operation) and not match.entry.choice.is_default)
         )
         return calls
 
@@ -340,7 +340,7 @@ class PerCall:
     def _meet_loops(self, names: frozenset[str], *, reductions: bool, learn: bool) -> None:
         usable = self._resolution.usable_cpus
         cpus = min(usable, thread_variables.worker_limit(os.environ) or usable)
-        if cpus < 2 or not (reductions or learn or any(name.startswith("loop_") for name in names)):
+        if cpus < 2 or not (reductions or learn or any(map(is_loop, names))):
             return
         plans = {
             (kind, dtype, layout): self._ranges(members, dtype, layout, cpus)

@@ -8,12 +8,13 @@ from autotune.model.catalogue import Family, Kind
 from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.entry import OUT_OF_TIME, Alternative, Entry, Evidence, Status
 from autotune.model.operation import Operation
+from autotune.model.policy import CPU_SLACK
 from autotune.search.confirmation import Candidate, Findings, Verdict, in_words
 from autotune.search.crossings import Alternatives
 from autotune.search.environment import Environment
 from autotune.search.evidence import TrialEvidence
 from autotune.search.machine_states import Capacity
-from autotune.search.request import CPU_SLACK, Objective
+from autotune.search.request import Objective
 from autotune.search.sequential_test import MARGIN
 
 THRIFTIEST = (

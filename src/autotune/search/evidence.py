@@ -51,7 +51,7 @@ class TrialEvidence:
     cpu_seconds: dict[Configuration, list[float]] = field(default_factory=lambda: defaultdict(list))
     """CPU time of a run, of each process that measured it; empty where it is not measured."""
     retained_bytes: dict[Configuration, int] = field(default_factory=dict)
-    """Return the extra memory of a configuration over the default; the largest of all processes."""
+    """Bytes that a process holds with a configuration beyond those of the default; the largest of all processes."""
     _cache: dict[Configuration, tuple[float, int, int, bool]] = field(default_factory=dict)
     _scatter: float | None = None
 

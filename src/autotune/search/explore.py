@@ -344,7 +344,7 @@ class _SizeSearch:
         poor = [
             one
             for one in evidence.candidates
-            if (evidence.is_pessimistic(one) and evidence.at_best(one) < -log1p(MARGIN))
+            if self._may_gain_at_full_capacity(one)
             or (evidence.is_optimistic(one) and evidence.lower(one) < -log1p(MARGIN))
         ]
         known = [one for one in evidence.candidates if one not in poor]
@@ -444,12 +444,12 @@ class _SizeSearch:
         leader = _simplest(evidence, evidence.leader(TIE))
         if not leader.is_default and evidence.estimate(leader) < -log1p(MARGIN):
             return leader
-        poor = [
-            one
-            for one in evidence.candidates
-            if evidence.is_pessimistic(one) and evidence.at_best(one) < -log1p(MARGIN)
-        ]
+        poor = filter(self._may_gain_at_full_capacity, evidence.candidates)
         return min(poor, key=evidence.estimate, default=DEFAULT)
+
+    def _may_gain_at_full_capacity(self, candidate: Configuration) -> bool:
+        """Was it seen only while CPUs were missing, and may it gain by the margin if they had all been its own?"""
+        return self.evidence.is_pessimistic(candidate) and self.evidence.at_best(candidate) < -log1p(MARGIN)
 
     def tell(
         self, measurements: Sequence[Measurement], elapsed: float, seen: Seen, *, quiet: bool = False

@@ -10,7 +10,7 @@ from autotune.model.configuration import Configuration
 from autotune.model.entry import OUT_OF_TIME, Alternative, Entry, Status
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
-from autotune.model.policy import TIE
+from autotune.model.policy import CPU_SLACK, TIE
 from autotune.model.profile import Profile
 from autotune.search.confirmation import MOST_PROCESSES, Candidate, Confirmation, Verdict
 from autotune.search.crossings import alternatives
@@ -21,7 +21,7 @@ from autotune.search.evidence import TrialEvidence
 from autotune.search.explore import Exploration, least_seconds
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
-from autotune.search.request import CPU_SLACK, Objective
+from autotune.search.request import Objective
 from autotune.search.sequential_test import ERROR, MARGIN, SHARES, candidate_error
 from autotune.search.time_budget import Clock
 

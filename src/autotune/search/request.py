@@ -20,7 +20,7 @@ class Effort(StrEnum):
     """One size of each operation."""
     NORMAL = "normal"
     THOROUGH = "thorough"
-    """More sizes, both dtypes."""
+    """More sizes, float32 too, and estimators of scikit-learn where it is installed."""
 
 
 class Objective(StrEnum):
@@ -29,10 +29,6 @@ class Objective(StrEnum):
     TIME = "time"
     CPU = "cpu"
     """CPU seconds, among configurations whose time is within CPU_SLACK of the fastest."""
-
-
-CPU_SLACK = 0.02
-"""Share of the time that fewer CPU seconds may cost, against the fastest configuration and against the default."""
 
 
 def default_operations(effort: Effort = Effort.NORMAL) -> list[str]:

@@ -25,6 +25,9 @@ ANYWHERE = "anywhere"
 """A point's value for no placement, and for idle threads that wait as they like. It sorts before the others, so that a
 grid's first corners are without one."""
 
+WAITS = (ANYWHERE, *(wait.value for wait in IdleThreads))
+"""Values of a point for idle threads."""
+
 POOLS = {Knob.BLAS_THREADS, Knob.OPENMP_THREADS}
 """Knobs that are thread counts of libraries, all of which start with the same count."""
 
@@ -146,7 +149,7 @@ def _values(
         case Knob.PLACEMENT:
             return (ANYWHERE, *placements)
         case Knob.WAIT:
-            return (ANYWHERE, *(wait.value for wait in IdleThreads))
+            return WAITS
 
 
 def _sparse_counts(usable_cpus: int) -> tuple[int, ...]:

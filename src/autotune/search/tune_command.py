@@ -7,7 +7,7 @@ from math import ceil, nan
 from autotune.bench.command_bench import Command, Metric
 from autotune.errors import BadBudget
 from autotune.model.catalogue import Family, Kind, WorkUnit
-from autotune.model.configuration import IdleThreads, Knob
+from autotune.model.configuration import Knob
 from autotune.model.operation import Operation
 from autotune.search.environment import Environment
 from autotune.search.pipeline import EXPLORATION_SHARE
@@ -15,7 +15,7 @@ from autotune.search.plan import Item, Plan
 from autotune.search.request import Objective
 from autotune.search.search_grid import Grid
 from autotune.search.sequential_test import LEAST_PROCESSES
-from autotune.search.space import ANYWHERE, setting
+from autotune.search.space import ANYWHERE, WAITS, setting
 
 RUNS = 16
 """Pairs of runs after which a test ends. A pair is worth less than a process of calibration, which times several."""
@@ -101,11 +101,7 @@ def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
     """The finest space that there is time for, if one run takes `run` seconds."""
     left = request.seconds - run
     most = EXPLORATION_SHARE * left / max(run, 1e-3) / SCREENING_RUNS
-    waits = (
-        ((ANYWHERE, *(wait.value for wait in IdleThreads)), (ANYWHERE,))
-        if request.command.runtimes
-        else ((),)
-    )
+    waits = (WAITS, (ANYWHERE,)) if request.command.runtimes else ((),)
     grids = [_grid(request, usable_cpus, counts, wait) for counts in _counts(usable_cpus) for wait in waits]
     fitting = [grid for grid in grids if len(grid.points) <= most]
     if fitting:

@@ -8,13 +8,13 @@ from math import inf, log, log1p
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE, COMMANDS
 from autotune.model.entry import Entry, Status
+from autotune.model.policy import CPU_SLACK
 from autotune.model.profile import Key, Profile
 from autotune.profiles import fit
 from autotune.profiles.folders import Layer
 from autotune.search.confirmation import Candidate, Confirmation, Verdict, in_words, judge
 from autotune.search.environment import Environment
 from autotune.search.machine_states import Capacity, log_ratios_of
-from autotune.search.request import CPU_SLACK
 from autotune.search.sequential_test import ERROR, MARGIN, is_proved
 from autotune.search.time_budget import Clock
 

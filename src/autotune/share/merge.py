@@ -13,7 +13,7 @@ from autotune.model.entry import Alternative, Entry, Status
 from autotune.model.operation import Operation
 from autotune.model.profile import SYSTEM_MARK, Key, Profile, Provenance
 from autotune.profiles.yaml_subset import MAX_TEXT
-from autotune.share.publication import Publication, created, is_decided, is_measured
+from autotune.share.publication import Publication, created, is_decided_by_measurement, is_measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Vote:
     @property
     def rank(self) -> tuple[bool, str, str]:
         """Order of a host's votes: decided, later, signed."""
-        return is_decided(self.entry), self.created, self.signer or ""
+        return is_decided_by_measurement(self.entry), self.created, self.signer or ""
 
 
 Votes = Mapping[Operation, Mapping[str, Vote]]
@@ -130,7 +130,7 @@ def _bound(vote: Vote) -> float:
 
 def _count(ballot: Sequence[Vote]) -> Entry:
     """Merge the votes on one operation into an entry."""
-    decided = [vote for vote in ballot if is_decided(vote.entry)]
+    decided = [vote for vote in ballot if is_decided_by_measurement(vote.entry)]
     ballot = [vote for vote in decided or ballot if vote.signer is not None] or decided or ballot
     if not decided:
         highest = _highest(ballot)

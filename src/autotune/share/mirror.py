@@ -24,7 +24,7 @@ from autotune.profiles.yaml_subset import parse
 from autotune.profiles.yaml_writer import text_of
 from autotune.share.fetch import ClassContents, RejectedFile, read_class
 from autotune.share.merge import collect_votes, merge_votes, names_of_computers
-from autotune.share.publication import CLASS, is_decided
+from autotune.share.publication import CLASS, is_decided_by_measurement
 from autotune.share.store import Store
 from autotune.share.trust import TrustPolicy
 
@@ -172,7 +172,7 @@ def _readable(profile: Profile) -> tuple[Profile, bytes]:
 def _is_confirmed(entry: Entry) -> bool:
     """Do two hosts, or a trusted signer, confirm a decided entry?"""
     return (
-        is_decided(entry)
+        is_decided_by_measurement(entry)
         and not entry.evidence.contested
         and (entry.evidence.signer is not None or (entry.evidence.hosts or 0) > 1)
     )

@@ -121,7 +121,7 @@ def supersedes(new: Profile, old: Profile, now: str) -> bool:
     if new.key != old.key or new == old:
         return False
     latest = {
-        entry.operation: (is_decided(entry), created(new, entry))
+        entry.operation: (is_decided_by_measurement(entry), created(new, entry))
         for entry in new.entries
         if is_measured(entry)
     }
@@ -130,7 +130,7 @@ def supersedes(new: Profile, old: Profile, now: str) -> bool:
             return False
         decided, time = latest[entry.operation]
         earlier = created(old, entry)
-        if decided < is_decided(entry) or (earlier <= now and time < earlier):
+        if decided < is_decided_by_measurement(entry) or (earlier <= now and time < earlier):
             return False
     return True
 
@@ -140,9 +140,9 @@ def is_measured(entry: Entry) -> bool:
     return entry.status is Status.TUNED or entry.evidence.default_seconds is not None
 
 
-def is_decided(entry: Entry) -> bool:
-    """Was the entry decided by its measurement?"""
-    return is_measured(entry) and entry.is_decided and not entry.is_tentative
+def is_decided_by_measurement(entry: Entry) -> bool:
+    """Return whether the entry was measured, and decided for good by that."""
+    return is_measured(entry) and entry.is_firm
 
 
 def created(profile: Profile, entry: Entry) -> str:

@@ -63,7 +63,7 @@ def _prepare_temporaries(operation: Operation, _layout: str, rng: Generator) -> 
         return result
 
     def check(result: object) -> str | None:
-        a, b = first.astype(np.longdouble), second.astype(np.longdouble)
+        a, b = extended(first), extended(second)
         return elements(np.asarray(result), np.sqrt(a * b + a).astype(dtype))
 
     return Work(plain=run, tuned=lambda _: run, check=check)
