@@ -79,6 +79,19 @@ def test_a_signal_after_the_command_was_waited_for_goes_to_no_process(monkeypatc
 
 
 @pytest.mark.real
+def test_a_signal_between_the_end_of_the_command_and_its_notice_is_no_error(monkeypatch):
+    wait = os.wait4
+
+    def wait_and_signal(pid, options):
+        ended = wait(pid, options)
+        signal.raise_signal(signal.SIGTERM)
+        return ended
+
+    monkeypatch.setattr(os, "wait4", wait_and_signal)
+    assert run_recorded(["true"], os.environ, plain).status == 0
+
+
+@pytest.mark.real
 def test_another_interpreter_without_autotune_is_named_whatever_its_path_is(tmp_path):
     python = os.fsencode(tmp_path) + b"/py\xff"
     Path(os.fsdecode(python)).symlink_to(sys.executable)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Timer
@@ -174,7 +174,8 @@ class SignalForwarder:
     def forward(self, number: int, _frame: FrameType | None) -> None:
         """Pass a signal on, now or as soon as there is a process."""
         if self._pid is not None:
-            os.kill(self._pid, number)
+            with suppress(ProcessLookupError):  # it was waited for, and end() follows
+                os.kill(self._pid, number)
         elif not self._is_over:
             self._early.append(number)
 
