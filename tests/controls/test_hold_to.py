@@ -1,4 +1,4 @@
-"""Held to some CPUs for a while."""
+"""A thread that is held to some CPUs for a while."""
 
 import os
 
