@@ -233,7 +233,8 @@ class PerCall:
         elif learn:
             self._say("Nothing is learned: calls and loops may have one thread only.")
         self._core.watch_calls(self._look, LONG_SECONDS, LEARNED_FROM_SECONDS)
-        if self.learner is not None:  # before that, lessons of loops in other threads would be decided without it
+        # not before there is a learner: loops of other threads would be decided without it
+        if self.learner is not None:
             for tap in self._taps:
                 if isinstance(tap, ArrayLoops):
                     tap.learn(self._decide_loop)
