@@ -59,6 +59,24 @@ def faster_alone(count):
     return 0.001 * count
 
 
+@pytest.mark.skipif(usable_cpus() < 2, reason="one CPU")
+def test_loops_that_other_threads_run_while_learning_begins_are_learned_about(monkeypatch):
+    begin, x = blas.begin_switching, np.linspace(1.0, 2.0, 1_000_000)
+
+    def log():
+        for _ in range(3):
+            np.log(x)
+
+    def begin_meanwhile(cpus):
+        log()
+        return begin(cpus)
+
+    monkeypatch.setattr(blas, "begin_switching", begin_meanwhile)
+    with autotune.apply(learn=True):
+        log()
+        assert [one.operation for one in state.per_call.learner.lessons()] == ["loop_exp"]
+
+
 def test_a_proved_choice_is_used_at_once_and_the_guard_watches_it():
     run = Simulation(faster_alone).run(600)
     (learned,) = run.chosen

@@ -233,6 +233,11 @@ class PerCall:
         elif learn:
             self._say("Nothing is learned: calls and loops may have one thread only.")
         self._core.watch_calls(self._look, LONG_SECONDS, LEARNED_FROM_SECONDS)
+        # not before there is a learner: loops of other threads would be decided without it
+        if self.learner is not None:
+            for tap in self._taps:
+                if isinstance(tap, ArrayLoops):
+                    tap.learn(self._decide_loop)
 
     def _look(self, calls: "Calls", seconds: float, control: int, trial: int) -> None:
         """Take in a long call, as the C core tells it."""
@@ -366,8 +371,6 @@ class PerCall:
                     loops.after_blas(kind, dtype, elements * 8 // item_size(dtype))
         self._core.reductions(reductions)
         self._loop_workers = cpus
-        if learn:
-            loops.learn(self._decide_loop)
         self._plans_loops = reductions or any(plans.values())
         starts = [one.elements for ranges in plans.values() for one in ranges if one.workers > 1]
         if starts:
