@@ -154,7 +154,7 @@ def gains_of(
         yield f"| {'; '.join(kept)} | none: the default is kept |"
     yield ""
     commands = (f"`{results['benchmarks'][name]['command']}`" for name in benchmarks)
-    yield f"Reproduced, with more rows, by {' and '.join(commands)}."
+    yield f"Reproduced by {' and '.join(commands)}."
 
 
 def calls(results: Results) -> Iterable[str]:

@@ -31,7 +31,7 @@ from benchmarks.run_all import RESULTS, machine
 
 GRACE_SECONDS = 10.0
 """After which a step that was told to end is ended."""
-LEAST = 30.0
+LEAST_SECONDS = 30.0
 """Seconds of all steps."""
 COURSE = ("log", "sqrt", "tasks_of_300", "shared_array", "qr_in_a_loop", "svd_in_a_loop", "stack")
 """Programs of the course that take seconds; the others take minutes where memory is large."""
@@ -151,9 +151,10 @@ def _ended(process: "subprocess.Popen[str]") -> str:
     return ""
 
 
-def _slug(found: dict[str, Any]) -> str:
-    """Name of a machine in files."""
-    return "-".join(re.findall(r"[a-z0-9]+", f"{found['cpu'] or 'cpu'} {found['usable_cpus']}cpu".lower()))
+def _slug(described: dict[str, Any]) -> str:
+    """Name a machine in files."""
+    words = f"{described['cpu'] or 'cpu'} {described['usable_cpus']}cpu"
+    return "-".join(re.findall(r"[a-z0-9]+", words.lower()))
 
 
 def _options() -> argparse.Namespace:
@@ -164,8 +165,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=RESULTS / "many-core", metavar="FOLDER")
     parser.add_argument("--date", default=datetime.now(UTC).date().isoformat(), help="names the file")
     options = parser.parse_args()
-    if not options.seconds >= LEAST:
-        parser.error(f"a calibration and what follows take {LEAST:.0f} s at least")
+    if not options.seconds >= LEAST_SECONDS:
+        parser.error(f"a calibration and what follows take {LEAST_SECONDS:.0f} s at least")
     return options
 
 
