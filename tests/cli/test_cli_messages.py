@@ -81,7 +81,7 @@ SAMPLES = {
     "profiles": 3,
     "brought": 1,
     "chosen": 2,
-    "faster": 2,
+    "tuned": 2,
     "profile": "p.yaml",
     "python": "gil",
     "quota": 0.5,

@@ -86,9 +86,9 @@ def _times(elapsed: float, remaining: float) -> str:
 # --- a calibration at its end -----------------------------------------------------------
 
 
-def written(path: object, *, faster: int, total: int) -> str:
+def written(path: object, *, tuned: int, total: int) -> str:
     """Name the file of the profile and count the entries of this run."""
-    return f"{faster} of {total} entries run faster than plain NumPy. The profile is in {path}."
+    return f"{tuned} of {total} entries are tuned; the others run as plain NumPy. The profile is in {path}."
 
 
 SAME_UNTIL_DECIDED = "the same command with --until-decided."
@@ -100,10 +100,10 @@ def undecided(count: int, command: str) -> str:
     return f"{entries} undecided: the time ended, or others used the CPUs. To decide the rest: {command}"
 
 
-def earlier(count: int, *, faster: int) -> str:
+def earlier(count: int, *, tuned: int) -> str:
     """Count the entries of earlier runs in the profile."""
     entries = count_of(count, "entry", "entries")
-    return f"It also holds {entries} of earlier runs, {faster} of them faster, which stay in use."
+    return f"It also holds {entries} of earlier runs, {tuned} of them tuned, which stay in use."
 
 
 def for_cpus(place: int, total: int, *, cpus: int) -> str:

@@ -150,14 +150,14 @@ def _document(kept: Kept) -> dict[str, Any]:
 
 def _say(kept: Kept) -> None:
     """On standard error, where the profile is and what to do next."""
-    faster = sum(entry.status is Status.TUNED for entry in kept.measured.entries)
-    lines = [calibration_messages.written(kept.path, faster=faster, total=len(kept.measured.entries))]
+    tuned = sum(entry.status is Status.TUNED for entry in kept.measured.entries)
+    lines = [calibration_messages.written(kept.path, tuned=tuned, total=len(kept.measured.entries))]
     undecided = [entry for entry in kept.measured.entries if not entry.is_decided]
     if undecided:
         lines.append(calibration_messages.undecided(len(undecided), _to_decide(kept, undecided)))
     if _earlier(kept):
         total = sum(entry.status is Status.TUNED for entry in kept.profile.entries)
-        lines.append(calibration_messages.earlier(_earlier(kept), faster=total - faster))
+        lines.append(calibration_messages.earlier(_earlier(kept), tuned=total - tuned))
     if kept.why is not None:
         lines.append(calibration_messages.written_elsewhere(kept.asked, kept.path, kept.why))
     names = {entry.operation.name for entry in kept.measured.entries}
