@@ -176,7 +176,7 @@ def entries(task: Task, bench: Bench, seed: int = 0, known: Sequence[Profile] = 
         clock=Clock(bench=bench, budget=AMPLE_SECONDS, seed=seed),
         report=ignore,
         capacity=Capacity(usable_cpus=task.computer.cpus),
-        lessons=known,
+        warm_starts=known,
     )
     return list(plan.in_order(found))
 

@@ -385,13 +385,13 @@ def warm_start(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     import numpy as np
     from support.simulated_machines import WEATHERS, SimulatedBench, Task, draw
 
-    from autotune.search.warm_starts import lessons
+    from autotune.search.warm_starts import warm_starts
     from benchmarks.simulated_search import entries
 
     def calibrated(task: Task, seed: int, known: list[Profile]) -> tuple[Entry, float]:
         """The first entry that `autotune calibrate` decides, and the seconds that all of it takes."""
         bench = SimulatedBench(task.computer, task.kind, WEATHERS["common"], seed=seed)
-        return entries(task, bench, seed, lessons(known))[0], bench.clock
+        return entries(task, bench, seed, warm_starts(known))[0], bench.clock
 
     def true(task: Task, entry: Entry) -> float:
         return float(task.computer.seconds(task.kind, task.operation, entry.choice))

@@ -31,7 +31,7 @@ from autotune.model.interpolation import choose
 from autotune.model.operation import Operation
 from autotune.model.profile import Key, Profile
 from autotune.search.space import nearest, setting, widened
-from autotune.search.warm_starts import lessons, suggestions
+from autotune.search.warm_starts import suggestions, warm_starts
 from benchmarks.simulated_search import common_options, entries
 
 
@@ -66,7 +66,7 @@ def transferred(measured: Task, between: Task, noise: str, seed: int) -> Iterato
     """Scores at the sizes between those that were calibrated."""
     cpus = measured.computer.cpus
     known = entries(measured, SimulatedBench(measured.computer, measured.kind, WEATHERS[noise], seed=seed))
-    taught = lessons([Profile(key=Key(usable_cpus=cpus), entries=tuple(known))])
+    taught = warm_starts([Profile(key=Key(usable_cpus=cpus), entries=tuple(known))])
     relatives = {"warm": cpus, "fewer CPUs": max(2, cpus // 2), "more CPUs": 2 * cpus}
     for operation in between.operations:
         found = choose(known, operation)

@@ -6,7 +6,7 @@ from support.profile_builders import alone
 from autotune.model.catalogue import operation
 from autotune.model.configuration import Configuration
 from autotune.profiles import learned_choices
-from autotune.search.warm_starts import lessons, suggestions
+from autotune.search.warm_starts import suggestions, warm_starts
 
 QR = operation("qr", n=128)
 ALONE = Configuration(blas_threads=1)
@@ -19,7 +19,7 @@ def folders(monkeypatch, tmp_path):
 
 def test_what_a_program_learned_is_what_a_calibration_tries_first():
     learned_choices.add({QR: ALONE}, usable_cpus=8)
-    known = lessons(learned_choices.read())
+    known = warm_starts(learned_choices.read())
     assert suggestions(known, QR, 8)[0] == ALONE
 
 

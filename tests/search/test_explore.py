@@ -27,7 +27,7 @@ from autotune.search.explore import (
 )
 from autotune.search.plan import Item
 from autotune.search.time_budget import Clock
-from autotune.search.warm_starts import lessons
+from autotune.search.warm_starts import warm_starts
 
 
 def explored(answer, *, cpus, name="qr", n=200, steps=1000, known=(), kind=None, seconds=inf, **size):
@@ -42,7 +42,7 @@ def explored(answer, *, cpus, name="qr", n=200, steps=1000, known=(), kind=None,
         environment=Environment(usable_cpus=cpus, default_threads=cpus),
         capacity=None,
         seed=0,
-        lessons=known,
+        warm_starts=known,
         seen=lambda measurement, value: None,
         seconds=seconds,
     )
@@ -222,7 +222,7 @@ def test_what_was_only_seen_while_cpus_were_missing_is_measured_again():
 def proved_elsewhere(chunk, n=10**7):
     """The lesson of a relative with as many CPUs about the same operation."""
     choice = {"workers": 8, "chunk": chunk}
-    return lessons([profile(make_entry("sqrt", choice=choice, n=n), key=replace(KEY, usable_cpus=16))])
+    return warm_starts([profile(make_entry("sqrt", choice=choice, n=n), key=replace(KEY, usable_cpus=16))])
 
 
 def best_chunk(best):

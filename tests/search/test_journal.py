@@ -116,7 +116,7 @@ def test_what_another_version_wrote_is_not_gone_on_with(path, part):
 
 
 def test_the_header_is_read_back_as_it_was(path, sessions):
-    assert Header.read(path) == replace(HEADER, lessons=())
+    assert Header.read(path) == replace(HEADER, warm_starts=())
 
 
 @pytest.mark.parametrize("session", [{}, 5, {"measurements": [{}], "wall_seconds": 1, "rejected": 0}])

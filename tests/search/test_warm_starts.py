@@ -13,7 +13,14 @@ from autotune.model.configuration import Configuration
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.search.request import Request
-from autotune.search.warm_starts import SUGGESTIONS, lessons, proved, read_lessons, suggestions, written
+from autotune.search.warm_starts import (
+    SUGGESTIONS,
+    decode_warm_starts,
+    encode_warm_starts,
+    proved,
+    suggestions,
+    warm_starts,
+)
 
 QR = Operation(name="qr", sizes=(("m", 200), ("n", 200)))
 
@@ -23,7 +30,7 @@ def threads(count):
 
 
 def known(*entries, cpus=8):
-    return lessons([profile(*entries, key=replace(KEY, usable_cpus=cpus))])
+    return warm_starts([profile(*entries, key=replace(KEY, usable_cpus=cpus))])
 
 
 def test_the_nearest_size_is_suggested_first():
@@ -111,15 +118,15 @@ def test_the_lessons_of_the_nearer_kin_come_first():
     assert suggestions([*near, *far], QR, 8) == [threads(2), threads(1)]
 
 
-def test_lessons_come_back_from_json_as_they_were():
+def test_warm_starts_come_back_from_json_as_they_were():
     entries = known(
         make_entry(choice={"blas_threads": 3}, m=1, n=2), make_entry("share", choice={"workers": 2}, n=7)
     )
-    assert read_lessons(json.loads(json.dumps(written(entries)))) == entries
+    assert decode_warm_starts(json.loads(json.dumps(encode_warm_starts(entries)))) == entries
 
 
 def test_profiles_that_proved_nothing_teach_nothing():
-    assert lessons([profile(make_entry(n=1)), profile()]) == []
+    assert warm_starts([profile(make_entry(n=1)), profile()]) == []
 
 
 def test_a_calibration_tries_what_is_known_before_anything_else_in_a_large_space():
@@ -127,7 +134,7 @@ def test_a_calibration_tries_what_is_known_before_anything_else_in_a_large_space
     request = Request(operations=("qr",), sizes=({"m": 200, "n": 200},), budget_seconds=60)
     proved = known(make_entry(choice={"blas_threads": 23}, m=300, n=300), cpus=64)
 
-    run_calibration(bench, request, environment_of(64), lessons=proved)
+    run_calibration(bench, request, environment_of(64), warm_starts=proved)
 
     assert bench.plans[0].cases[0].configurations[0] == threads(23)
 

@@ -28,7 +28,7 @@ def run_calibration(
     request: Request,
     environment: Environment,
     *,
-    lessons: Sequence[Profile] = (),
+    warm_starts: Sequence[Profile] = (),
     report: Listener = ignore,
     elapsed: float = 0.0,
 ) -> tuple[list[Entry], Clock, Capacity]:
@@ -43,7 +43,7 @@ def run_calibration(
             clock=clock,
             report=report,
             capacity=capacity,
-            lessons=lessons,
+            warm_starts=warm_starts,
         )
     )
     return entries, clock, capacity

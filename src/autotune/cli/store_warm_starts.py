@@ -48,9 +48,9 @@ class Log:
 
 def summary(profile: Profile, known: Sequence[Profile], tried: Sequence[Tried]) -> str | None:
     """Count the choices from relatives and the time saved; None if relatives had proved nothing."""
-    from autotune.search.warm_starts import lessons, suggestions
+    from autotune.search.warm_starts import suggestions, warm_starts
 
-    taught = lessons(known)
+    taught = warm_starts(known)
     if not taught:
         return None
     cpus = profile.key.usable_cpus

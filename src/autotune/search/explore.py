@@ -104,7 +104,7 @@ class Exploration:
         environment: Environment,
         capacity: Capacity | None,
         seed: int,
-        lessons: Sequence[Profile] = (),
+        warm_starts: Sequence[Profile] = (),
         seen: Seen,
         seconds: float = inf,
     ) -> None:
@@ -122,7 +122,7 @@ class Exploration:
                 environment=environment,
                 capacity=capacity,
                 seed=seed,
-                lessons=lessons,
+                warm_starts=warm_starts,
                 first_batch=candidates_within(item.kind, one, seconds / len(operations)),
             )
             for one in operations
@@ -259,7 +259,7 @@ class _SizeSearch:
         environment: Environment,
         capacity: Capacity | None,
         seed: int,
-        lessons: Sequence[Profile],
+        warm_starts: Sequence[Profile],
         first_batch: float,
     ) -> None:
         usable_cpus = environment.usable_cpus
@@ -280,14 +280,14 @@ class _SizeSearch:
         self._proved: set[Configuration] = set()
         self._homing = self._settled = self._raced = False
         if grid is not None:
-            suggested = suggestions(lessons, operation, usable_cpus)
+            suggested = suggestions(warm_starts, operation, usable_cpus)
             grid = widened(grid, suggested)
             near = (nearest(grid, one) for one in suggested)
             corners = sorted(grid.corners(), key=lambda point: _order(setting(grid, point), usable_cpus))
             first = dict.fromkeys([*(point for point in near if point is not None), *corners])
             self._untried = list(dict.fromkeys([*first, *range(len(grid.points))])) if _small(grid) else []
             self._study = Study(grid, seed=seed, first=list(first)[:BATCH], name=str(operation))
-            elsewhere = proved(lessons, operation, usable_cpus)
+            elsewhere = proved(warm_starts, operation, usable_cpus)
             self._proved = {setting(grid, p) for one in elsewhere if (p := nearest(grid, one)) is not None}
         self._first_batch = first_batch
         self._open: dict[Configuration, list[Trial]] = {}

@@ -36,7 +36,7 @@ class Header:
     request: Request
     environment: Environment
     self_test: SelfTest
-    lessons: tuple[Any, ...] = ()
+    warm_starts: tuple[Any, ...] = ()
     """Choices proved elsewhere, as documents: they decide what is tried."""
 
     @classmethod

@@ -52,7 +52,7 @@ def calibrate(
     clock: Clock,
     report: Listener,
     capacity: Capacity,
-    lessons: Sequence[Profile] = (),
+    warm_starts: Sequence[Profile] = (),
 ) -> Iterator[Entry]:
     """Calibrate all that is planned.
 
@@ -68,7 +68,7 @@ def calibrate(
         Told of every event.
     capacity
         Of this machine; takes in every probe.
-    lessons
+    warm_starts
         Choices proved elsewhere, which are tried first.
 
     Yields
@@ -84,7 +84,7 @@ def calibrate(
         clock=clock,
         report=report,
         states=capacity,
-        lessons=tuple(lessons),
+        warm_starts=tuple(warm_starts),
     ).entries()
 
 
@@ -132,7 +132,7 @@ class _Calibration:
     report: Listener
     states: Capacity
     """Every probe of the machine's capacity."""
-    lessons: tuple[Profile, ...]
+    warm_starts: tuple[Profile, ...]
     explorations: list[Exploration] = field(default_factory=list)
     sizes: dict[Operation, _Size] = field(default_factory=dict)
     too_long: dict[Operation, str] = field(default_factory=dict)
@@ -185,7 +185,7 @@ class _Calibration:
                 environment=self.environment,
                 capacity=self.capacity,
                 seed=self.clock.seed,
-                lessons=self.lessons,
+                warm_starts=self.warm_starts,
                 seen=self._seen,
                 seconds=part,
             )

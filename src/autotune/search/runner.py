@@ -50,7 +50,7 @@ from autotune.search.sequential_test import ERROR
 from autotune.search.time_budget import Clock
 from autotune.search.tune_command import CommandRequest, command_plan
 from autotune.search.verification import Check, suited, verify
-from autotune.search.warm_starts import lessons, read_lessons, written
+from autotune.search.warm_starts import decode_warm_starts, encode_warm_starts, warm_starts
 
 SELF_TEST_SHARE = 0.01
 """Of the budget, for the resolution."""
@@ -138,7 +138,9 @@ def calibrate_machine(
                 request=request.with_pools(pools),
                 environment=here.environment,
                 self_test=replace(tested, seconds=tested.seconds + seconds),
-                lessons=written(lessons([*learned_choices.read(), *_similar(here.key, relatives)])),
+                warm_starts=encode_warm_starts(
+                    warm_starts([*learned_choices.read(), *_similar(here.key, relatives)])
+                ),
             )
             resume = False
         plan = make_plan(header.request, header.environment)
@@ -161,7 +163,7 @@ def calibrate_machine(
                     clock=clock,
                     report=report,
                     capacity=capacity,
-                    lessons=read_lessons(header.lessons),
+                    warm_starts=decode_warm_starts(header.warm_starts),
                 ):
                     entries.append(entry)  # noqa: PERF402  # what was decided before an interruption is kept
             except KeyboardInterrupt:

@@ -20,8 +20,8 @@ FULL = 0.9
 """Share of the CPUs above which a configuration was meant to use all of them."""
 
 
-def lessons(profiles: Iterable[Profile]) -> list[Profile]:
-    """Lessons of other profiles: their proved choices, and the other configurations measured with them.
+def warm_starts(profiles: Iterable[Profile]) -> list[Profile]:
+    """Return what other profiles teach: their proved choices, and the other configurations measured with them.
 
     Of another size, dtype, allocation or machine; of the key only the number of CPUs matters.
     """
@@ -35,21 +35,21 @@ def lessons(profiles: Iterable[Profile]) -> list[Profile]:
     return [one for one in taught if one.entries]
 
 
-def written(known: Sequence[Profile]) -> tuple[Any, ...]:
-    """Return lessons as JSON, for `--resume`: they decide what is tried."""
+def encode_warm_starts(known: Sequence[Profile]) -> tuple[Any, ...]:
+    """Return warm starts as JSON, for `--resume`: they decide what is tried."""
     return tuple(map(encode_profile, known))
 
 
-def read_lessons(documents: Sequence[Any]) -> list[Profile]:
-    """Read the JSON of `written`."""
+def decode_warm_starts(documents: Sequence[Any]) -> list[Profile]:
+    """Read the JSON of `encode_warm_starts`."""
     return [decode_profile(one) for one in documents]
 
 
 def suggestions(known: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
     """Configurations to try first, the likeliest first; at most SUGGESTIONS different ones.
 
-    `known` are lessons of the nearest kin first. The same operation comes before another of its family, of it the
-    same dtype. Operations of one family share their knobs; a user's function has no relatives but itself.
+    `known` are the warm starts, of the nearest kin first. The same operation comes before another of its family, of it
+    the same dtype. Operations of one family share their knobs; a user's function has no relatives but itself.
     """
     own = (
         chosen
