@@ -220,7 +220,7 @@ def test_what_was_only_seen_while_cpus_were_missing_is_measured_again():
 
 
 def proved_elsewhere(chunk, n=10**7):
-    """The lesson of a relative with as many CPUs about the same operation."""
+    """The warm start of a relative with as many CPUs about the same operation."""
     choice = {"workers": 8, "chunk": chunk}
     return warm_starts([profile(make_entry("sqrt", choice=choice, n=n), key=replace(KEY, usable_cpus=16))])
 
