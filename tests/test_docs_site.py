@@ -95,6 +95,7 @@ def test_every_benchmark_of_the_project_is_described_and_rerun():
         "paired_runs",
         "hardware_bounds",
         "foreign_tests",
+        "pnumpy_peer",
         "many_core",
         "score_search",
         "search_families",

@@ -37,7 +37,13 @@ ENOUGH = (
     "env",
     "report some.yaml --output page.html",
 )
-IN_EXTRA = ("calibrate log n=1000", "tune -- true", "compare -- true", "verify some.yaml", "cluster --help")
+IN_EXTRA = (
+    "calibrate log n=1000",
+    "tune -- true",
+    "compare -- true",
+    "verify some.yaml",
+    "cluster calibrate tcp://127.0.0.1:1",
+)
 
 
 @pytest.mark.real

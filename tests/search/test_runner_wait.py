@@ -19,6 +19,9 @@ MEASURED = BlasWait(exponent=20, loops={"functions": 1_000_000}, seconds=3.0)
 def benches(monkeypatch, tmp_path):
     """The benches of the self-tests that were run; each of them takes a second."""
     alone(monkeypatch, tmp_path)
+    monkeypatch.setenv(
+        "AUTOTUNE_STATE_DIR", str(tmp_path)
+    )  # its lock, which no calibration of this host holds
     monkeypatch.delenv(VARIABLE, raising=False)
     benches = []
     monkeypatch.setattr(
