@@ -162,11 +162,11 @@ static PyObject *plan(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *after_blas(PyObject *module, PyObject *args)
+/* Sets a threshold of a class of loops, in elements, from (class, elements). */
+static PyObject *set_threshold(PyObject *args, void (*set)(int class_number, npy_intp elements))
 {
     int class_number;
     Py_ssize_t elements;
-    (void)module;
     if (!PyArg_ParseTuple(args, "in", &class_number, &elements)) {
         return NULL;
     }
@@ -174,24 +174,20 @@ static PyObject *after_blas(PyObject *module, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "No class has this number; sizes begin at one.");
         return NULL;
     }
-    loops_after_blas(class_number, elements);
+    set(class_number, elements);
     Py_RETURN_NONE;
+}
+
+static PyObject *after_blas(PyObject *module, PyObject *args)
+{
+    (void)module;
+    return set_threshold(args, loops_after_blas);
 }
 
 static PyObject *learn_from(PyObject *module, PyObject *args)
 {
-    int class_number;
-    Py_ssize_t elements;
     (void)module;
-    if (!PyArg_ParseTuple(args, "in", &class_number, &elements)) {
-        return NULL;
-    }
-    if (class_number < 0 || class_number >= LOOP_CLASSES || elements < 1) {
-        PyErr_SetString(PyExc_ValueError, "No class has this number; sizes begin at one.");
-        return NULL;
-    }
-    loops_learn(class_number, elements);
-    Py_RETURN_NONE;
+    return set_threshold(args, loops_learn);
 }
 
 static PyObject *learn_loops(PyObject *module, PyObject *decide)

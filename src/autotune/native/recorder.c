@@ -77,19 +77,14 @@ static NEAR _Thread_local int64_t inner; /* nanoseconds of recorded calls that t
 static NEAR _Thread_local int depth; /* timed calls in progress: each but the first was made by the one before */
 static NEAR _Thread_local bool is_seen;
 
-/* Add to a counter. Writers hold the GIL, so that a locked instruction is needed without one only; readers in other
- * processes see whole words either way. */
-#ifdef Py_GIL_DISABLED
-#define ADD(counter, number) atomic_fetch_add_explicit(counter, number, memory_order_relaxed)
-#else
-#define ADD(counter, number) counter_add(counter, number)
+/* Adds to a counter and returns what it was. Writers hold the GIL (the core refuses builds without), so that no locked
+ * instruction is needed; readers in other processes see whole words. */
 static uint64_t counter_add(_Atomic(uint64_t) *counter, uint64_t number)
 {
     const uint64_t before = atomic_load_explicit(counter, memory_order_relaxed);
     atomic_store_explicit(counter, before + number, memory_order_relaxed);
     return before;
 }
-#endif
 
 /* --- the file --------------------------------------------------------------------------------------------------- */
 
@@ -331,8 +326,8 @@ static void see_thread(void)
 /* Count a call; returns whether it is to be timed. */
 static inline bool count_call(struct record_row *row, uint64_t elements)
 {
-    const uint64_t calls = ADD(&row->calls, 1);
-    ADD(&row->elements, elements);
+    const uint64_t calls = counter_add(&row->calls, 1);
+    counter_add(&row->elements, elements);
     return is_timed(row, calls);
 }
 
@@ -376,8 +371,8 @@ void record_end(struct record *record)
     if (--depth == 0) {
         atomic_fetch_sub_explicit(&at_once, 1, memory_order_relaxed);
     }
-    ADD(&row->nanoseconds, own > 0 ? (uint64_t)own : 0);
-    ADD(&row->timed, 1);
+    counter_add(&row->nanoseconds, own > 0 ? (uint64_t)own : 0);
+    counter_add(&row->timed, 1);
     if (now - atomic_load_explicit(&header->last_ns, memory_order_relaxed) > REFRESH_NS) {
         atomic_store_explicit(&header->last_ns, now, memory_order_relaxed);
         atomic_store_explicit(&header->cpu_ns, cpu_time(), memory_order_relaxed);
