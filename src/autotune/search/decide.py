@@ -144,7 +144,11 @@ def _tuned(known: Entry, candidate: Candidate, evidence: TrialEvidence, findings
     )
     faster = tested.cpu_ratio is None or (tested.interval is not None and tested.interval[0] > 1.0)
     proved = "faster" if faster else f"no more than {CPU_SLACK:.0%} slower"
-    saved = "" if tested.cpu_ratio is None else f", with {tested.cpu_ratio:.2f} of the default's CPU seconds"
+    saved = (
+        ""
+        if tested.cpu_ratio is None
+        else f", and took {tested.cpu_ratio:.2f} of the default's CPU seconds in exploration"
+    )
     reason = f"Proved {proved} in {tested.processes} fresh processes{saved}."
     return replace(known, status=Status.TUNED, reason=reason, choice=choice, evidence=tested)
 
