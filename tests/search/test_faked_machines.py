@@ -9,8 +9,8 @@ from autotune.model.entry import Status
 
 @pytest.mark.real
 def test_a_curve_of_workers_is_climbed_on_96_cpus_and_nothing_else_is_set(tmp_path):
-    """In a third of the time that `benchmarks.faked_machines` has, which is stricter, on 16 and 256 CPUs too."""
-    row = calibrate_curve(tmp_path, "scaling", cpus=96, seconds=10.0)
+    """In two thirds of the time that `benchmarks.faked_machines` has, which is stricter, on 16 and 256 CPUs too."""
+    row = calibrate_curve(tmp_path, "scaling", cpus=96, seconds=20.0)
     assert row.choice == Configuration(workers=row.choice.workers)
-    assert row.status is Status.TUNED or row.seconds > 15.0  # a busy machine's time may end before the proof
+    assert row.status is Status.TUNED or row.seconds > 30.0  # a busy machine's time may end before the proof
     assert row.regret < 0.1 or row.status is not Status.TUNED
