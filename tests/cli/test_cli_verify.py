@@ -64,7 +64,7 @@ def test_choices_that_hold_are_shown_with_their_speed_up_and_all_is_well(verify)
     assert result.exit_code == 0
     assert re.search(r"^qr m=100 n=100 +blas_threads=2 +holds +2.00x$", result.stdout, re.MULTILINE)
     assert re.search(r"1\.\d\d to 2\.\d\d", result.stdout)
-    assert result.stderr.splitlines()[-1] == "2 holds."
+    assert result.stderr.splitlines()[-1] == "2 hold."
 
 
 def test_a_slower_choice_ends_with_1_and_is_named(verify):

@@ -160,7 +160,13 @@ def verdict(checks: Iterable["Check"]) -> str:
         counts[check.standing] = counts.get(check.standing, 0) + 1
     if not counts:
         return "The profile has no choices to verify: it changes nothing."
-    said = summary({words: counts[standing] for standing, words in STANDINGS.items() if standing in counts})
+    said = summary(
+        {
+            words if counts[standing] == 1 else words.replace("holds", "hold"): counts[standing]
+            for standing, words in STANDINGS.items()
+            if standing in counts
+        }
+    )
     worse = {"slower", "failed", "no-longer-holds"} & counts.keys()
     if worse:
         said += " `autotune calibrate` with these operations measures them anew."
