@@ -12,5 +12,5 @@ def test_a_curve_of_workers_is_climbed_on_96_cpus_and_nothing_else_is_set(tmp_pa
     """In two thirds of the time that `benchmarks.faked_machines` has, which is stricter, on 16 and 256 CPUs too."""
     row = calibrate_curve(tmp_path, "scaling", cpus=96, seconds=20.0)
     assert row.choice == Configuration(workers=row.choice.workers)
-    assert row.status is Status.TUNED or row.seconds > 30.0  # a busy machine's time may end before the proof
-    assert row.regret < 0.1 or row.status is not Status.TUNED
+    assert row.status in {Status.TUNED, Status.UNDECIDED}  # a busy machine's time may end before the proof
+    assert row.regret < 0.1 or row.status is Status.UNDECIDED
