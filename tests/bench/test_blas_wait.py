@@ -18,7 +18,6 @@ from autotune.bench.blas_wait import (
     loops_that_gain,
     measure_blas_wait,
 )
-from autotune.bench.statistics import median_bound
 from autotune.controls.wait_policy import DEFAULT_EXPONENT, VARIABLE
 from autotune.model.software import Software
 
@@ -133,13 +132,6 @@ def test_a_gain_at_a_small_size_alone_is_none():
 )
 def test_where_there_is_nothing_to_choose_nothing_is_measured(software, environ, cpus):
     assert measure_blas_wait(software, environ, cpus=cpus, seconds=1e9) is None
-
-
-def test_the_bound_of_a_median_is_an_order_statistic():
-    # of ten values the ninth: the median exceeds it with probability (1 + 10) / 1024, and the eighth with 56 / 1024
-    assert median_bound(range(1, 11), 0.05) == 9
-    assert median_bound(range(1, 5), 0.05) == float("inf")
-    assert median_bound([], 0.05) == float("inf")
 
 
 @needs_core

@@ -170,6 +170,12 @@ def test_the_interval_of_a_median_is_that_of_the_binomial_distribution(count, en
     assert median_interval(count) == ends
 
 
+def test_an_interval_of_the_median_may_be_narrower():
+    # of ten values the ninth: the median exceeds it with probability (1 + 10) / 1024, and the eighth with 56 / 1024
+    assert median_interval(10, tail=0.05) == (1, 8)
+    assert median_interval(4, tail=0.05) is None
+
+
 def test_the_core_tells_the_guard_of_long_calls_and_runs_controls_with_the_default():
     count = [8]
     get = CFUNCTYPE(c_int)(lambda: count[0])

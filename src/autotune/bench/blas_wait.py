@@ -19,9 +19,10 @@ from subprocess import PIPE
 from time import monotonic, sleep
 from typing import Any, Protocol, Self
 
-from autotune.bench.statistics import mean_interval, median_bound
+from autotune.bench.statistics import mean_interval
 from autotune.controls.supervise import Supervised
 from autotune.controls.wait_policy import DEFAULT_EXPONENT, VARIABLE
+from autotune.model.betting import median_interval
 from autotune.model.software import Software
 
 EXPONENTS = (20, 22)
@@ -159,9 +160,10 @@ def loses_nothing(rounds: Sequence[Round], exponent: int) -> bool:
         for name in rounds[0][None]
     }
     means = [fmean(values) for values in zip(*ratios.values(), strict=True)]
-    return exp(median_bound(means, 0.05)) <= MOST_LOST and all(
-        exp(median(values)) <= MOST_LOST_BY_ONE for values in ratios.values()
-    )
+    places = median_interval(len(means), tail=0.05)
+    if places is None or exp(sorted(means)[places[1]]) > MOST_LOST:
+        return False
+    return all(exp(median(values)) <= MOST_LOST_BY_ONE for values in ratios.values())
 
 
 def loops_that_gain(processes: Sequence[Mapping[str, Sequence[Sequence[float]]]]) -> dict[str, int]:

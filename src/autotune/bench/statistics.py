@@ -6,7 +6,7 @@ processes with Student's t; a bootstrap over six processes is too optimistic.
 """
 
 from collections.abc import Iterable, Sequence
-from math import comb, log
+from math import log
 
 import numpy as np
 
@@ -58,17 +58,3 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     # half of the error on either side: Student's distribution is symmetric
     half = upper_bound(values, (1 - confidence) / 2) - mean
     return mean, mean - half, mean + half
-
-
-def median_bound(values: Sequence[float], alpha: float) -> float:
-    """Upper end of the one-sided interval of the median at error `alpha`; infinite for too few values.
-
-    Free of a distribution: the order statistic above which the median lies with probability `alpha` at most.
-    Source: David and Nagaraja, Order Statistics (2003), section 7.1.
-    """
-    count = len(values)
-    tail, rank = 0.0, count  # the median exceeds the rank-th value with the probability of as many successes
-    while rank and tail + comb(count, rank) / 2**count <= alpha:
-        tail += comb(count, rank) / 2**count
-        rank -= 1
-    return sorted(values)[rank] if rank < count else float("inf")

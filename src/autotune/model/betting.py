@@ -37,16 +37,17 @@ class SignTest:
         return sum(self._capital) >= len(_SHARES) / error
 
 
-def median_interval(count: int) -> tuple[int, int] | None:
-    """Return the places, in ascending order, of the ends of a 95 % interval of the median of `count` values.
+def median_interval(count: int, tail: float = 0.025) -> tuple[int, int] | None:
+    """Return the places, in ascending order, of the ends of an interval of the median of `count` values.
 
-    The binomial interval (Conover, Practical Nonparametric Statistics, 3.2); None below six values, of which no two
-    have the median between them that often.
+    The median lies beyond each end with a probability of at most `tail`; by default it is the 95 % interval. The
+    binomial interval (Conover, Practical Nonparametric Statistics, 3.2); None for so few values, below six by default,
+    that no two have the median between them that often.
     """
     below, term = 0.0, 0.5**count
     for place in range(count // 2):
         below += term  # probability of at most `place` values below the median
-        if below > 0.025:
+        if below > tail:
             return (place - 1, count - place) if place else None
         # next binomial probability: C(n, k + 1) = C(n, k) (n - k) / (k + 1)
         term *= (count - place) / (place + 1)
