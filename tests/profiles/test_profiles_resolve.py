@@ -322,11 +322,11 @@ def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(tmp_path):
 def test_copies_that_no_one_used_for_long_are_deleted():
     folder = Path(folders.cache_dir())
     folder.mkdir(parents=True)
-    for name in ("applied-0.json", "other.json"):
+    for name in ("applied-0", "other.json"):
         (folder / name).touch()
         os.utime(folder / name, (0, 0))
     resolve()
-    assert "applied-0.json" not in [path.name for path in copies()]
+    assert "applied-0" not in [path.name for path in copies()]
     assert "other.json" in [path.name for path in copies()]
 
 
