@@ -121,5 +121,5 @@ def _honest(counts: Counts, structure: Topology) -> Counts:
 
 
 def _memory(root: str) -> int | None:
-    found = re.search(r"^MemTotal:\s+(\d{1,18}) kB", read(f"{root}/proc/meminfo") or "", re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
+    match = re.search(r"^MemTotal:\s+(\d{1,18}) kB", read(f"{root}/proc/meminfo") or "", re.MULTILINE)
+    return int(match[1]) * 1024 if match else None

@@ -69,14 +69,14 @@ def machine_warnings(
     sentence says what follows, and what to do.
     """
     environ = environ or {}
-    found = working(libraries or ())
+    computing = working(libraries or ())
     return (
         *([NO_CPUS] if machine.counts.logical_cpus is None else []),
         *isolation(isolating_tool),
         *_settings(environ),
         *_launchers(environ),
-        *_threads(allocation, found, environ),
-        *([] if libraries is None else _copies(found)),
+        *_threads(allocation, computing, environ),
+        *([] if libraries is None else _copies(computing)),
         *_structure(machine, allocation),
         *noise(busy),
         *_surroundings(governor, shared_memory_bytes),
@@ -169,14 +169,14 @@ def _copies(libraries: Sequence[BlasLibrary]) -> list[str]:
     if not libraries:
         return [NO_BLAS]
     # SciPy's wheel always brings a second one, and autotune's own calibration loads it
-    others = [library for library in libraries if library.user != "scipy"]
-    names = ", ".join(_name(library) for library in others)
+    counted = [library for library in libraries if library.user != "scipy"]
+    names = ", ".join(_name(library) for library in counted)
     several = (
-        f"{len(others)} BLAS libraries are loaded: {names}. Each has threads of its own, so a limit must "
+        f"{len(counted)} BLAS libraries are loaded: {names}. Each has threads of its own, so a limit must "
         "be set in all of them. Nothing is to be done where autotune.apply() or `autotune run` sets it: they do; "
         "elsewhere use threadpoolctl, or packages that share one BLAS (conda-forge)."
     )
-    return [several] if len(others) > 1 else []
+    return [several] if len(counted) > 1 else []
 
 
 def _structure(machine: Machine, allocation: Allocation) -> list[str]:

@@ -95,9 +95,9 @@ def sharing(
     AUTOTUNE_PROCESSES is believed as it stands. Else the ranks of a launcher that share CPUs, times the workers of a
     server or a test run, which share whatever CPUs they have.
     """
-    told = cpu_variables.count(environ.get(cpu_variables.PROCESSES))
-    if told is not None:
-        return told
+    count = cpu_variables.count(environ.get(cpu_variables.PROCESSES))
+    if count is not None:
+        return count
     given = cgroup.cpus(folders)
     host_cpus = online if given is None else min(online, len(given))
     name, local = cpu_variables.ranks(environ)

@@ -168,8 +168,8 @@ def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
         record=_is_recording(wishes.record),
     )
     if wishes.children:
-        others = {} if now.resolution is None else wait_policy.variables(now.resolution.wait.exponent)
-        now = now._replace(exported=thread_variables.exports(now.blas_threads, os.environ, others=others))
+        variables = {} if now.resolution is None else wait_policy.variables(now.resolution.wait.exponent)
+        now = now._replace(exported=thread_variables.exports(now.blas_threads, os.environ, extra=variables))
     return now
 
 
