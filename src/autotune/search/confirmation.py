@@ -37,9 +37,11 @@ from autotune.search.time_budget import Clock
 PAIRS = 4
 """In each process, for one candidate: many short processes tell more than few long ones, since processes differ."""
 FEW_PAIRS = 2
-"""The same where the gain seems large, and the pairs of a few processes are enough to prove it."""
+"""The same where the gain seems very large, and so few pairs of four processes are enough to prove it."""
 LARGE_GAIN = 0.05 + LARGEST_SHIFT
 """Log-ratio from which a gain counts as large."""
+VERY_LARGE_GAIN = 2 * LARGE_GAIN
+"""Below it, down to a large gain, four processes of two pairs prove too little: of `PAIRS` they are enough."""
 PART_OF_PAIRS = 0.3
 """Part of the capital that bets on pairs: eight that agree then prove a large gain, or seven processes a small one."""
 VISIT_SECONDS = 0.2
@@ -269,7 +271,7 @@ class Candidate:
         """Pairs in its next process: few while few processes seem enough."""
         if self.pairs is not None:
             return self.pairs
-        return FEW_PAIRS if self.seemed < -LARGE_GAIN and len(self.visits) < LEAST_PROCESSES else PAIRS
+        return FEW_PAIRS if self.seemed < -VERY_LARGE_GAIN and len(self.visits) < LEAST_PROCESSES else PAIRS
 
     def _expected(self, findings: Findings) -> float:
         """Log-ratio as far as is known: of its test where there are two processes, else of exploration."""

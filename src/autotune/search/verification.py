@@ -25,7 +25,7 @@ class Standing(StrEnum):
     HOLDS = "holds"
     """Proved faster than the default again."""
     GONE = "no-longer-holds"
-    """What it gained is gone, or outweighed: its means or tails are slower, or what it loses without capacity."""
+    """The gain is gone, or outweighed by slower means or tails, or by the loss without capacity."""
     SLOWER = "slower"
     """Proved slower than the default."""
     FAILED = "failed"
