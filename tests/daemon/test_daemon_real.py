@@ -25,9 +25,9 @@ pytestmark = [
 
 @pytest.fixture
 def daemon(tmp_path):
-    found = Daemon(tmp_path)
-    yield found
-    found.end()
+    process = Daemon(tmp_path)
+    yield process
+    process.end()
 
 
 def test_sigterm_in_the_middle_of_a_trial_ends_everything(daemon):
@@ -43,7 +43,7 @@ def test_sigkill_leaves_no_child_and_the_next_daemon_goes_on(daemon):
     daemon.end(signal.SIGKILL)
     assert gone(family)
     daemon.start()
-    daemon.until(daemon.measuring)
+    daemon.until_measuring()
     assert '"cause": "resume"' in daemon.log
 
 

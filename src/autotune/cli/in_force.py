@@ -8,7 +8,7 @@ from autotune.model.catalogue import ALIASES, row_of
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.profiles import profile_files
-from autotune.profiles.lookup import Found
+from autotune.profiles.lookup import LookupResult
 from autotune.profiles.resolve import profile_paths, resolve, resolve_before_numpy
 
 
@@ -31,14 +31,14 @@ class InForce:
 
     profiles: tuple[LocalProfile, ...]
     """Nearest first."""
-    entries: tuple[Found, ...]
+    entries: tuple[LookupResult, ...]
     outdated: str | None = None
     """A sentence about this host's profiles for another NumPy or BLAS."""
 
-    def select(self, names: Sequence[str], sizes: dict[str, tuple[int, ...]]) -> tuple[Found, ...]:
+    def select(self, names: Sequence[str], sizes: dict[str, tuple[int, ...]]) -> tuple[LookupResult, ...]:
         """Keep the entries of these operations, all without names, that have one of the values of each size."""
         wanted = {ALIASES.get(name, name) for name in names}
-        return tuple(found for found in self.entries if matches(found.entry.operation, wanted, sizes))
+        return tuple(match for match in self.entries if matches(match.entry.operation, wanted, sizes))
 
     def as_profile(self) -> Profile | None:
         """All entries as one profile, with key and provenance of the file that gives most of them; None without any."""
@@ -46,7 +46,7 @@ class InForce:
         if not files:
             return None
         main = profile_files.read(Path(max(files, key=lambda profile: profile.in_force).path))
-        return replace(main, entries=tuple(found.entry for found in self.entries))
+        return replace(main, entries=tuple(match.entry for match in self.entries))
 
 
 def matches(operation: Operation, names: set[str], sizes: dict[str, tuple[int, ...]]) -> bool:
@@ -74,7 +74,7 @@ def in_force() -> InForce:
     """
     resolution = resolve_before_numpy() or resolve()
     chosen = (resolution.find(operation) for operation in resolution.operations())
-    entries = {found.entry.operation: found for found in chosen if found is not None}
+    entries = {match.entry.operation: match for match in chosen if match is not None}
     counts: dict[str, int] = {}
     reasons = {
         refusal.path: f"Not used: {refusal.reason}"

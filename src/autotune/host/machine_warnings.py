@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from autotune.host import shares
+from autotune.host import cpu_variables
 from autotune.host.usable_cpus import BINDINGS
 from autotune.model.allocation import Limit
 from autotune.model.machine import Allocation, Machine
@@ -90,7 +90,7 @@ def invalid_count(name: str, value: str) -> str:
 
 
 def _settings(environ: Mapping[str, str]) -> list[str]:
-    said = [invalid_count(name, environ[name]) for name in shares.invalid(environ)]
+    said = [invalid_count(name, environ[name]) for name in cpu_variables.invalid(environ)]
     said += [
         f"{name}={value!r} is not a number of threads. Libraries ignore it, each in its own way; "
         "correct or unset it."
@@ -109,20 +109,20 @@ def _settings(environ: Mapping[str, str]) -> list[str]:
 def _is_thread_count(name: str, value: str) -> bool:
     """OMP_NUM_THREADS may be a list, one count for each level of nesting."""
     counts = value.split(",") if name == "OMP_NUM_THREADS" else [value]
-    return all(shares.count(count) is not None for count in counts)
+    return all(cpu_variables.count(count) is not None for count in counts)
 
 
 def _launchers(environ: Mapping[str, str]) -> list[str]:
     """Name variables of launchers that did not start this process, and so divide nothing."""
     said = []
-    if (count := shares.count(environ.get("WEB_CONCURRENCY"))) is not None and count > 1:
+    if (count := cpu_variables.count(environ.get("WEB_CONCURRENCY"))) is not None and count > 1:
         said.append(
             f"WEB_CONCURRENCY={count} counts in the workers of gunicorn, uvicorn and hypercorn only. For other "
             f"servers, and where a configuration file sets the number, say apply(processes={count}), or set "
             f"AUTOTUNE_PROCESSES={count}."
         )
     tasks = environ.get("SLURM_NTASKS_PER_NODE")
-    if (shares.count(tasks) or 1) > 1 and shares.ranks(environ)[1] == 1:
+    if (cpu_variables.count(tasks) or 1) > 1 and cpu_variables.ranks(environ)[1] == 1:
         said.append(
             f"SLURM_NTASKS_PER_NODE={tasks} counts in tasks that srun starts; this process is none, and takes the "
             "CPUs of the whole job."
@@ -136,7 +136,7 @@ def _threads(
     usable = allocation.usable_cpus
     said = []
     if (
-        limit := shares.count(environ.get("OMP_NUM_THREADS", "").partition(",")[0])
+        limit := cpu_variables.count(environ.get("OMP_NUM_THREADS", "").partition(",")[0])
     ) is not None and limit < usable:
         said.append(
             f"OMP_NUM_THREADS={limit} holds the workers of map_blocks, executor and process_map to {limit}, as it does "
@@ -153,7 +153,7 @@ def _threads(
         Limit.QUOTA: f"the CPU quota ({allocation.quota_cpus:g} CPUs' worth of time) allows"
         if allocation.quota_cpus is not None
         else "the CPU quota allows",
-        Limit.CAP: f"{shares.cap_source(environ)} allows",
+        Limit.CAP: f"{cpu_variables.cap_source(environ)} allows",
         Limit.SHARED: f"the share of one of {allocation.processes} processes allows",
     }[allocation.limit]
     return said + [
@@ -257,7 +257,7 @@ def _name(library: BlasLibrary) -> str:
 
 
 def _variable(library: BlasLibrary) -> str:
-    """The variable that the library goes by; OpenBLAS built on OpenMP goes by OpenMP's (tried with 0.3.21)."""
+    """Return the variable that the library goes by; OpenBLAS built on OpenMP goes by OpenMP's (tried with 0.3.21)."""
     if library.threading == "openmp" and library.api == "openblas":
         return "OMP_NUM_THREADS"
     return {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}.get(

@@ -160,8 +160,8 @@ class ArrayLoops:
         """
         for group, scale in _LIKE[dtype]:
             rows = [
-                (max(1, one.elements * scale), max(1, one.chunk * scale), one.workers, self._place(one))
-                for one in ranges
+                (max(1, area.elements * scale), max(1, area.chunk * scale), area.workers, self._place(area))
+                for area in ranges
             ]
             self._core.plan(KINDS.index(kind) * len(_ITEM_BYTES) + group, layout, rows)
 

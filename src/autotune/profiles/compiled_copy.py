@@ -156,8 +156,8 @@ def save(path: str, copy: Compiled) -> None:
     """Put a copy in its place. A folder that cannot be written costs later programs time and nothing else."""
     exponent, loops = copy.wait
     plans = (
-        f"{one.kind} {one.dtype} {int(one.layout)} {' '.join(':'.join(map(str, row)) for row in one.ranges)}"
-        for one in copy.loops
+        f"{plan.kind} {plan.dtype} {int(plan.layout)} {' '.join(':'.join(map(str, row)) for row in plan.ranges)}"
+        for plan in copy.loops
     )
     head = (
         copy.circumstances,

@@ -115,9 +115,9 @@ class PerCall:
         from autotune.model.catalogue import is_call
 
         chosen = {
-            found.entry.operation.name
-            for found in self._resolution.entries()
-            if is_call(found.entry.operation) and found.entry.choice.blas_threads is not None
+            match.entry.operation.name
+            for match in self._resolution.entries()
+            if is_call(match.entry.operation) and match.entry.choice.blas_threads is not None
         }
         plural = "" if len(chosen) == 1 else "s"
         on = [f"Per-call switching is on: {len(chosen)} operation{plural} tuned."] if self._switches else []
@@ -127,10 +127,10 @@ class PerCall:
 
     def counts(self) -> tuple[int, int]:
         """Calls met so far, and how many of them run with a count of their own."""
-        known = list(self._calls.values())
+        met_calls = list(self._calls.values())
         return (
-            sum(calls.count for calls in known),
-            sum(calls.count for calls in known if calls.threads is not None),
+            sum(calls.count for calls in met_calls),
+            sum(calls.count for calls in met_calls if calls.threads is not None),
         )
 
     def loops_cut(self) -> int | None:
@@ -140,12 +140,12 @@ class PerCall:
 
     def met(self, *, covered: bool) -> "list[tuple[Operation, int]]":
         """Operations that some entry speaks for, or none, with how often they were called."""
-        known = [
+        met_calls = [
             calls
             for calls in self._operations()
             if calls.operation and calls.covered is covered and calls.count
         ]
-        named = [(_operation(calls), calls.count) for calls in known]
+        named = [(_operation(calls), calls.count) for calls in met_calls]
         return [(operation, count) for operation, count in named if operation is not None]
 
     def _operations(self) -> "list[Calls]":
@@ -264,7 +264,7 @@ class PerCall:
             return through, partial(self._decide, most, library="scipy")
 
     def _default(self, most: int) -> int:
-        """The count of a live control; 0: as at rest."""
+        """Return the count of a live control; 0: as at rest."""
         return 0 if self._initial is None else min(self._initial, most)
 
     def _say(self, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""This process's share of the CPUs, as the environment states it: caps, and processes that share. Pure.
+"""Variables of the environment about CPUs: caps, and processes that share the CPUs. Pure.
 
 A variable counts only where what it speaks of is true of this process. Batch systems and launchers leave variables in
 shells and batch scripts that they did not start as one of several: a job's number of tasks says how many *may* be
