@@ -9,7 +9,7 @@ import autotune
 from autotune.cli import notebook
 from autotune.errors import UsageError
 from autotune.model.configuration import Configuration
-from autotune.model.html_table import html_table
+from autotune.model.units import html_table
 from autotune.model.operation import Operation
 from autotune.profiles import folders, profile_files
 from autotune.runtime.applied import refresh
