@@ -127,22 +127,11 @@ def calibrate_machine(
     with host_lock():
         here = _workbench(request)
         path = journal_path(here.key)
-        plan = make_plan(
-            request, here.environment
-        )  # what cannot be done is refused before anything is measured
+        plan = make_plan(request, here.environment)  # refuses what cannot be done before anything is measured
         header = Header.read(path) if resume else None
-        if header is None or header.request.with_pools() != request:
-            tested = self_test or _examine(request, here, report)
-            pools, seconds = _pools_at_work(plan, here)
-            header = Header(
-                request=request.with_pools(pools),
-                environment=here.environment,
-                self_test=replace(tested, seconds=tested.seconds + seconds),
-                warm_starts=encode_warm_starts(
-                    warm_starts([*learned_choices.read(), *_similar(here.key, relatives)])
-                ),
-            )
-            resume = False
+        resume = header is not None and header.request.with_pools() == request
+        if header is None or not resume:
+            header = _new_header(request, here, plan, report, relatives, self_test)
         plan = make_plan(header.request, header.environment)
         here.bench.wait(header.self_test.blas_wait)
         entries: list[Entry] = []
@@ -177,6 +166,26 @@ def calibrate_machine(
     )
     return Outcome(
         profile=profile, finished=finished, wall_seconds=clock.elapsed, sampled_seconds=clock.sampled_seconds
+    )
+
+
+def _new_header(
+    request: Request,
+    here: _Workbench,
+    plan: Plan,
+    report: Listener,
+    relatives: Sequence[Profile],
+    self_test: SelfTest | None,
+) -> Header:
+    """Return the header of a new journal: the machine's self-test, pools at work, and choices proved elsewhere."""
+    tested = self_test or _examine(request, here, report)
+    pools, seconds = _pools_at_work(plan, here)
+    known = [*learned_choices.read(), *_similar(here.key, relatives)]
+    return Header(
+        request=request.with_pools(pools),
+        environment=here.environment,
+        self_test=replace(tested, seconds=tested.seconds + seconds),
+        warm_starts=encode_warm_starts(warm_starts(known)),
     )
 
 
