@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def libraries(*, load: bool = False) -> "tuple[BlasLibrary, ...]":
-    """Every BLAS library loaded now, NumPy's first; none if there are none, or none that can be recognised.
+    """Return every BLAS library loaded now, NumPy's first; none if there are none, or none that can be recognised.
 
     NumPy's and SciPy's wheels each bring a copy of their own, with threads of its own; SciPy's appears once
     `scipy.linalg` has been imported. Apple's Accelerate, ATLAS, the reference BLAS and statically linked
@@ -32,7 +32,7 @@ _FIELDS = {
 
 
 def software(*, load: bool = False) -> "Software":
-    """The software part of a profile's key. Fields are None for what is not loaded or not known.
+    """Return the software part of a profile's key. Fields are None for what is not loaded or not known.
 
     Of FlexiBLAS and the library that it passes calls on to, the latter decides the answer and is named.
 
