@@ -328,7 +328,7 @@ def test_while_blas_threads_spin_only_loops_are_cut_that_gain_then(only_contiguo
         switch.begin(calls)
         switch.end()
         assert cut_by(lambda: np.add(x, x, out=out)) == 0
-        only_contiguous.after_blas("arithmetic", "float64", 2000)
+        only_contiguous.after_blas("arithmetic", 2000)
         assert cut_by(lambda: np.add(x, x, out=out)) == 1
         assert cut_by(lambda: np.add(x[:1999], x[:1999], out=out[:1999])) == 0
     finally:
