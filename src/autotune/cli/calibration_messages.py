@@ -197,6 +197,7 @@ PROGRAM_DIFFERS = (
     "The tuned runs ended or wrote otherwise than the plain ones: `autotune compare -- CMD` shows it."
 )
 NO_VERIFY_RUNS = "No runs of the command were asked for."
+NOTHING_GAINED = "Nothing that the program calls is tuned, so it runs as before: no pairs of runs were made."
 
 
 def recording_run(command: Sequence[str]) -> str:
