@@ -29,10 +29,10 @@ from autotune.cli.write_outcome import Kept, keep, place, tell
 from autotune.controls.placement import hold_to
 from autotune.errors import BadWorkload
 from autotune.host import cgroup
+from autotune.host.cpu_variables import PROCESSES
 from autotune.host.detect import detect
 from autotune.host.machine_warnings import isolation, noise
 from autotune.host.numeric_libraries import isolating_tool
-from autotune.host.shares import PROCESSES
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Status
 from autotune.search.request import Request

@@ -11,7 +11,7 @@ from autotune.model.profile import Profile
 from autotune.profiles import compiled_copy, profile_files
 from autotune.profiles.folders import cache_dir
 from autotune.profiles.lookup import Found
-from autotune.profiles.resolve import Resolution, profile_paths, resolve, surroundings
+from autotune.profiles.resolve import Resolution, inputs_without_numpy, profile_paths, resolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def in_force() -> InForce:
 
 
 def _resolution() -> Resolution:
-    circumstances = surroundings()
+    circumstances = inputs_without_numpy()
     memo = f"{cache_dir()}/in-force.json"
     copy = compiled_copy.load(memo)
     if copy is not None and copy.made_from == circumstances:

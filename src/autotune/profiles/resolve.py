@@ -135,7 +135,7 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
         import numpy as np  # noqa: F401
     usable, limit = usable_cpus(processes)
     files = profile_paths(named)
-    made_from = _made_from(usable, limit, files)
+    made_from = _inputs(usable, limit, files)
     path = f"{cache_dir()}/applied-{zlib.crc32(repr((made_from[:-1], named)).encode()):08x}.json"
     copy = compiled_copy.load(path)
     if copy is None or copy.made_from != made_from:
@@ -144,9 +144,9 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
     return Resolution(copy, usable, limit)
 
 
-def depends_on(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> list[Any]:
+def resolve_inputs(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> list[Any]:
     """Return everything that resolve() depends on: as long as this is equal, so is the answer. Reads no profile."""
-    return _made_from(*usable_cpus(processes), profile_paths(named))
+    return _inputs(*usable_cpus(processes), profile_paths(named))
 
 
 def here(usable: int, limit: Limit) -> "Here":
@@ -245,7 +245,7 @@ def profile_paths(named: str | os.PathLike[str] | None = None) -> list[tuple[Lay
     return found
 
 
-def surroundings(named: Named = None, processes: int | None = None) -> list[Any]:
+def inputs_without_numpy(named: Named = None, processes: int | None = None) -> list[Any]:
     """List what the answer of resolve() depends on, as plain values; NumPy by its file, without loading it."""
     from importlib.util import find_spec
 
@@ -253,20 +253,20 @@ def surroundings(named: Named = None, processes: int | None = None) -> list[Any]
     spec = find_spec("numpy")
     installed = os.stat(spec.origin) if spec and spec.origin else None  # noqa: PTH116 - a system call
     return [
-        *_surroundings(usable, limit),
+        *_system_state(usable, limit),
         installed and [installed.st_ino, installed.st_ctime_ns],
         [os.environ.get(name) for name in _KERNEL_CHOICES],
         [_state(path) for _, path in profile_paths(named)],
     ]
 
 
-def _made_from(usable: int, limit: Limit, files: list[tuple[Layer, str]]) -> list[Any]:
+def _inputs(usable: int, limit: Limit, files: list[tuple[Layer, str]]) -> list[Any]:
     known = software()
     parts = [getattr(known, name) for name in known.__slots__]
-    return [*_surroundings(usable, limit), *parts, [_state(path) for _, path in files]]
+    return [*_system_state(usable, limit), *parts, [_state(path) for _, path in files]]
 
 
-def _surroundings(usable: int, limit: Limit) -> list[Any]:
+def _system_state(usable: int, limit: Limit) -> list[Any]:
     """List what else the fit depends on, cheap to read. Hardware changes at a boot, or when a CPU is switched."""
     return [
         __version__,

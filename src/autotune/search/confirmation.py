@@ -482,7 +482,11 @@ class Confirmation:
         return chosen
 
     def _visit(self, group: Sequence[Candidate]) -> Iterator[Candidate]:
-        """Measure a group in one fresh process; yields the candidates that this decides."""
+        """Measure a group in one fresh process; yields the candidates that this decides.
+
+        Those that set BLAS threads come last: the threads of the default spin for a while afterwards.
+        """
+        group = sorted(group, key=lambda one: one.choice.blas_threads is not None)
         seconds = min(self._clock.left, START_SECONDS + sum(one.visit_seconds for one in group))
         cases = [Case(operation=one.operation, configurations=(one.choice,)) for one in group]
         pairs = max(one.pairs_wanted for one in group)
