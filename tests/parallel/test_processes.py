@@ -174,7 +174,11 @@ def test_where_a_limit_allows_no_child_this_process_computes(monkeypatch, number
 @pytest.mark.parametrize("method", [Method.MEMFD, Method.PIPE], indirect=True)
 def test_a_limit_that_is_reached_after_the_first_child_is_an_error(monkeypatch, method):
     starts = iter([multiprocessing.process.BaseProcess.start, raising(errno.EAGAIN)])
-    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", lambda process: next(starts)(process))
+
+    def start(process):
+        next(starts)(process)
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", start)
     with pytest.raises(BlockingIOError):
         mapped(square, method=method)
 
