@@ -66,11 +66,11 @@ def test_a_hang_is_a_time_out_and_its_grandchild_goes_with_it(tmp_path):
     log = tmp_path / "log"
 
     default, hanging, other = _run(
-        "hanging", TWO, THREE, patience=12.0, environ={"AUTOTUNE_TEST_LOG": str(log)}
+        "hanging", TWO, THREE, patience=6.0, environ={"AUTOTUNE_TEST_LOG": str(log)}
     )
 
     assert hanging.failure.kind is FailureKind.TIME_OUT
-    assert "2 s" in hanging.failure.reason
+    assert "1 s" in hanging.failure.reason
     assert len(default.seconds) == len(other.seconds) == 1
     assert not [pid for pid in map(int, log.read_text().split()) if _runs(pid)]
 

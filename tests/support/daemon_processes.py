@@ -92,9 +92,19 @@ class Daemon:
     def ask(self, verb: str, **words: Any) -> dict[str, Any]:
         return ask_daemon([self.socket], verb, **words)
 
-    def measuring(self) -> dict[str, Any] | None:
-        running = self.ask("status")["running"]
-        return running if running and running["measuring"] else None
+    def until_measuring(self) -> None:
+        """Wait until a trial runs. SIGHUP has an idle daemon look at once instead of every ten seconds."""
+        looked = 0.0
+
+        def measuring() -> bool:
+            nonlocal looked
+            running = self.ask("status")["running"]
+            if running is None and time.monotonic() - looked > 0.5:
+                looked = time.monotonic()
+                self.running.send_signal(signal.SIGHUP)
+            return bool(running and running["measuring"])
+
+        self.until(measuring)
 
     def children(self) -> list[int]:
         return descendants(self.running.pid) or []
@@ -105,8 +115,7 @@ class Daemon:
         folder.mkdir(exist_ok=True)
         (folder / ".1.json").write_text(spool_text({operation("qr", n=777): 1000}), "utf-8")
         (folder / ".1.json").rename(folder / "1.json")
-        self.running.send_signal(signal.SIGHUP)  # it looks at once
-        self.until(self.measuring)
+        self.until_measuring()
         return self.until(lambda: found if len(found := self.children()) >= 3 else None)
 
     def end(self, number: int = signal.SIGKILL) -> int:
