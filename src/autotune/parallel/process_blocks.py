@@ -74,8 +74,9 @@ def process_map(
 
     The function takes a block, which it cannot write to, and returns one of the same shape; with `out=array` it may
     also change the block and return None. It must pickle unless processes are forked. `array` and `out` may be shared
-    arrays, which then are not copied. Nested calls, children of a daemonic process, and processes that a limit allows no
-    child compute alone, in this process. Where memory is too short for a shared copy of the array and of the result, blocks travel through pipes.
+    arrays, which then are not copied. Nested calls, children of a daemonic process, and processes that a limit allows
+    no child compute alone, in this process. Where memory is too short for a shared copy of the array and of the
+    result, blocks travel through pipes.
     `context` is multiprocessing's, with the start method; without it the program's own.
 
     Raises UsageError for blocks of another shape, for an `out` that overlaps without being `array`, or if a sample
