@@ -103,7 +103,10 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
 def how_to_use(path: object, *, found: bool, own: str | None = None) -> str:
     """Name the next step; `found` if programs look in that place by themselves, `own` for a user's function only."""
     if found and own is not None:
-        return f'Programs use it by autotune.tuned("{own}"); `autotune explain {own}` tells why.'
+        return (
+            f'Programs use it by autotune.tuned_call({own}, ...) or `with autotune.tuned("{own}", ...)`; '
+            f"`autotune explain {own}` tells why."
+        )
     if found:
         return (
             "Programs use it by `autotune run -- CMD`, autotune.apply(), map_blocks and the like; "
