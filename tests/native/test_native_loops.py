@@ -802,11 +802,25 @@ try:
     import _xxsubinterpreters as interpreters
 except ImportError:
     import _interpreters as interpreters
+import ctypes
+from autotune.intercept.numpy_calls import NumpyCalls
+libc, told, product = ctypes.CDLL(None), [], np.ones((2, 2))
+def decide(operation, dtype, sizes, **_):
+    return CORE.Calls(operation, dtype, sizes, threads=1)
+get, put = (ctypes.cast(one, ctypes.c_void_p).value for one in (libc.getpagesize, libc.abs))
+switch = CORE.Switch(get, put, 2)
+switch.come_back()
+calls = NumpyCalls(CORE, decide, switch)
+calls.install()
+CORE.watch_calls(lambda *call: told.append(call))
+product @ product
+assert len(told) == 1
 with loops_cut(elements=1000, chunk=2000):
     number = interpreters.create()
     problem = interpreters.run_string(number, '''
 try:
     import numpy as np
+    np.ones((2, 2)) @ np.ones((2, 2))
     x = np.arange(100000.0) + 1
     assert abs(np.log(x).sum() - 1051299.2) < 1
 except ImportError:
@@ -821,6 +835,10 @@ assert isinstance(loaded, str), loaded
     assert problem is None, problem
     interpreters.destroy(number)
     check()
+assert len(told) == 1, "the guard was called in another interpreter"
+product @ product
+assert len(told) == 2
+calls.remove()
 print("well")
 """
     )
@@ -901,8 +919,16 @@ sys.cutting = loops_cut(elements=1000, chunk=2000)
 sys.cutting.__enter__()
 check()
 assert CORE.status()["threads"] > 0
+told = []
+def decide(slot, reduces, layout, n):
+    told.append(n)
+CORE.learn_loops(decide)
+for number in range(64):
+    CORE.plan(number, 1, [])
+    CORE.learn_from(number, 1000)
 atexit._run_exitfuncs()  # as the interpreter does, while daemon threads may still compute
 check()
+assert told == [], "a loop told what it learned at the end of the interpreter"
 print(CORE.status()["threads"], CORE.status()["stopped"])
 """
     )

@@ -43,7 +43,6 @@ static struct hook {
 } hooks[HOOKS];
 
 static int used;
-static int64_t home; /* the interpreter that the hooks belong to */
 
 /* --- shapes that are known ------------------------------------------------------------------------------------ */
 
@@ -141,9 +140,6 @@ static int blas_code(int type)
     }
 }
 
-/* Python is asked under the interpreter's own lock only. */
-static bool is_home(void) { return PyInterpreterState_GetID(PyInterpreterState_Get()) == home; }
-
 /* Ask Python what such calls get, and keep the answer. As known(). */
 static Calls *ask(struct hook *hook, const struct key *key, int code, bool *failed)
 {
@@ -187,7 +183,7 @@ static Calls *known(struct hook *hook, PyObject *a, PyObject *b, bool *failed)
             return (Calls *)Py_NewRef((PyObject *)calls);
         }
     }
-    return hook->decide == NULL || !is_home() ? NULL : ask(hook, &key, code, failed);
+    return hook->decide == NULL || !is_main_interpreter() ? NULL : ask(hook, &key, code, failed);
 }
 
 /* --- around a call -------------------------------------------------------------------------------------------- */
@@ -399,7 +395,6 @@ int calls_meet(PyObject *target, PyObject *decide, PyObject *through)
         *hook = new;
         Py_INCREF(target);
         used++;
-        home = PyInterpreterState_GetID(PyInterpreterState_Get());
     }
     Py_INCREF(decide);
     Py_XINCREF(through);

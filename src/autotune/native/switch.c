@@ -116,16 +116,22 @@ static void forget_flight(const struct flight *flight)
     in_flight--;
 }
 
-/* In a forked child only the calls of the thread that forked are still in flight. This holds for forks of C code too. */
+/* In a forked child only the calls of the thread that forked are still in flight. This holds for forks of C code too, which may come
+ * while another thread is linking or unlinking a call: `next` leads through all others at any moment, `previous` may not. */
 static void forget_other_threads(void)
 {
     const uintptr_t here = (uintptr_t)pthread_self();
-    for (struct flight *one = first, *next; one != NULL; one = next) {
-        next = one->next;
-        if (one->thread != here) {
-            forget_flight(one);
+    struct flight *previous = NULL, **place = &first;
+    in_flight = 0;
+    for (struct flight *one = first; one != NULL; one = one->next) {
+        if (one->thread == here) {
+            one->previous = previous;
+            *place = previous = one;
+            place = &one->next;
+            in_flight++;
         }
     }
+    *place = NULL;
 }
 
 void switch_begin(struct flight *flight, Switch *through, Calls *calls)
@@ -176,10 +182,12 @@ void switch_begin(struct flight *flight, Switch *through, Calls *calls)
     }
 }
 
+bool is_main_interpreter(void) { return PyInterpreterState_GetID(PyInterpreterState_Get()) == 0; }
+
 bool switch_tell(Calls *calls, int64_t spent, bool control, int trial, bool disturbed)
 {
     PyObject *callback = guard;
-    if (callback == NULL) {
+    if (callback == NULL || !is_main_interpreter()) {
         return true;
     }
     Py_INCREF(callback);

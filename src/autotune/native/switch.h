@@ -99,6 +99,9 @@ void switch_time(bool on);
 /* For how long BLAS threads spin after a call. */
 void switch_spin(int64_t nanoseconds);
 
+/* The core is loaded by the main interpreter, and calls its functions there only; NumPy's are shared by all. */
+bool is_main_interpreter(void);
+
 /* Was an exception set for want of stack or memory? It is cleared then: the call goes on without a choice. */
 bool cleared_exhaustion(void);
 
