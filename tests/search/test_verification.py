@@ -1,6 +1,7 @@
 """Does a profile still hold?"""
 
 from dataclasses import replace
+from math import exp
 
 import pytest
 from support.calibration_runs import CRASH, environment_of
@@ -19,13 +20,13 @@ LOG = make_entry("log", choice={"workers": 4, "chunk": 8192}, n=10**6)
 KEPT = make_entry("svd", m=100, n=100)
 
 
-def _verify(*entries, ratios, seconds=100.0, cpus=4, **more):
+def _verify(*entries, ratios, seconds=100.0, cpus=4, scatter=0.0, **more):
     """The standing of each entry, with these ratios of the choices in their order."""
     choices = {entry.operation: ratio for entry, ratio in zip(entries, ratios, strict=True)}
 
     def answer(operation, configuration, luck):
         ratio = 1.0 if configuration.is_default else choices[operation]
-        return ratio if not isinstance(ratio, float) else 0.01 * ratio
+        return ratio if not isinstance(ratio, float) else 0.01 * ratio * exp(luck.gauss(0.0, scatter))
 
     bench = FakeBench(answer, **more)
     clock = Clock(bench=bench, budget=seconds)
@@ -87,6 +88,13 @@ def test_a_loss_next_to_others_is_no_verdict_on_a_choice_that_uses_all_cpus():
     checks, _ = _verify(LOG, ratios=(1.5,), interference=0.6)
 
     assert checks[LOG.operation].standing in {Standing.OPEN, Standing.GONE}
+
+
+def test_a_gain_that_scatters_too_much_to_be_proved_is_open_and_not_gone():
+    checks, bench = _verify(QR, ratios=(0.97,), scatter=0.3, seconds=1000.0)
+
+    assert checks[QR.operation].standing is Standing.OPEN
+    assert len(bench.plans) < 100
 
 
 def test_a_loss_next_to_others_is_believed_of_a_choice_that_uses_fewer():

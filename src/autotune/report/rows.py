@@ -239,6 +239,7 @@ def _entry(subject: Subject, entry: Entry) -> Row:
         "speedup_high": high,
         "expected_speedup": evidence.expected_speedup,
         "full_capacity_share": evidence.full_capacity_share,
+        "speedup_limit": evidence.speedup_limit,
         "default_seconds": evidence.default_seconds,
         "tuned_seconds": evidence.tuned_seconds,
         "seconds": reached,

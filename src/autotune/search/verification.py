@@ -12,14 +12,11 @@ from autotune.model.policy import CPU_SLACK
 from autotune.model.profile import Key, Profile
 from autotune.profiles import fit
 from autotune.profiles.folders import Layer
-from autotune.search.confirmation import Candidate, Confirmation, Verdict, in_words, judge
+from autotune.search.confirmation import Candidate, Confirmation, Verdict, gains_little, in_words, judge
 from autotune.search.environment import Environment
 from autotune.search.machine_states import Capacity, log_ratios_of
 from autotune.search.sequential_test import ERROR, MARGIN, is_proved
 from autotune.search.time_budget import Clock
-
-MOST_PROCESSES = 16
-"""After which an entry that was not proved again no longer holds."""
 
 
 class Standing(StrEnum):
@@ -28,13 +25,13 @@ class Standing(StrEnum):
     HOLDS = "holds"
     """Proved faster than the default again."""
     GONE = "no-longer-holds"
-    """Neither faster nor slower than the default, as far as can be told."""
+    """The gain is gone, or outweighed by slower means or tails, or by the loss without capacity."""
     SLOWER = "slower"
     """Proved slower than the default."""
     FAILED = "failed"
     """It, or the default, could not be measured."""
     OPEN = "open"
-    """It could not be told: the time ended before, or the machine was too busy."""
+    """It could not be told: the time ended before, the machine was too busy, or timings scatter too much."""
     REFUSED = "refused"
     """It is not for this machine."""
 
@@ -105,7 +102,6 @@ def verify(
                 bound=-log1p(MARGIN) if one.evidence.cpu_ratio is None else log1p(CPU_SLACK),
                 error=ERROR,
                 seemed=-log(one.evidence.speedup or 1.0),
-                most_processes=MOST_PROCESSES,
             )
         )
     while confirmation.open and clock.remaining > 0:
@@ -173,7 +169,11 @@ def _check(entry: Entry, candidate: Candidate, capacity: Capacity | None) -> Che
     elif is_slower(candidate, capacity):
         standing, reason = Standing.SLOWER, f"Slower: {in_words(findings)}"
     elif candidate.verdict is Verdict.DROPPED:
-        standing, reason = Standing.GONE, candidate.reason
+        is_proved_faster = (
+            findings.capital(candidate.bound) >= 1.0 / candidate.error
+        )  # but there is an objection
+        is_gone = is_proved_faster or gains_little(candidate, findings)
+        standing, reason = Standing.GONE if is_gone else Standing.OPEN, candidate.reason
     elif candidate.verdict is Verdict.NOISY:
         standing, reason = Standing.OPEN, "The machine is too busy for a verdict."
     else:
