@@ -288,6 +288,44 @@ def test_at_the_recursion_limit_every_product_is_right():
     assert printed_lines == "0 True\n"
 
 
+@needs_core
+def test_a_greenlet_that_takes_over_within_a_call_changes_no_count():
+    """NumPy calls Python within a call, in a warning or an override, and a greenlet moves the stack of the thread."""
+    pytest.importorskip("greenlet")
+    lines = printed(
+        """
+        import ctypes
+        import numpy as np
+        from greenlet import getcurrent, greenlet
+        from support.native import CORE
+        from autotune.intercept.numpy_calls import NumpyCalls
+        count = [8]
+        get = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: count[0])
+        put = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_ssize_t)(lambda n: count.__setitem__(0, n) or 0)
+        switch = CORE.Switch(*(ctypes.cast(one, ctypes.c_void_p).value for one in (get, put)), 8)
+        switch.come_back()
+        def decide(operation, dtype, sizes, **_):
+            return CORE.Calls(operation, dtype, sizes, threads=4)
+        calls = NumpyCalls(CORE, decide, switch)
+        calls.install()
+        class Yielding(np.ndarray):
+            def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+                getcurrent().parent.switch(count[0])
+                return "product"
+        a = np.ones((3, 3))
+        def deep(levels):
+            return deep(levels - 1) if levels else a.view(Yielding) @ a
+        waiting = [greenlet(deep) for _ in range(3)]
+        seen = [one.switch(level) for level, one in enumerate(waiting)]
+        for _ in range(100):
+            assert ((a @ a) == 3).all() and np.linalg.inv(np.eye(3)).trace() == 3
+        print(seen, [waiting[i].switch() for i in (1, 0, 2)], count)
+        """,
+        environ=environment(),
+    )
+    assert lines == "[4, 4, 2] ['product', 'product', 'product'] [8]\n"
+
+
 def environment():
     import os
     from pathlib import Path
