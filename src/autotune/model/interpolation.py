@@ -44,8 +44,8 @@ def choose(entries: Sequence[Entry], operation: Operation) -> Entry | None:
     exact = next((entry for entry in comparable if entry.operation.size == operation.size), None)
     if exact is not None and not exact.is_silent:
         return exact
-    decided = [entry for entry in comparable if not entry.is_silent]
-    return _choose_between(decided, operation) or _choose_above(decided, operation) or exact
+    settled = [entry for entry in comparable if not entry.is_silent]
+    return _choose_between(settled, operation) or _choose_above(settled, operation) or exact
 
 
 def _choose_between(entries: Sequence[Entry], operation: Operation) -> Entry | None:

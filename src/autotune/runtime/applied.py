@@ -322,7 +322,7 @@ def stop_interception() -> None:
     if ended.guard is not None:
         state.dropped.extend(ended.guard.dropped)
     if ended.learner is not None:
-        state.learned.extend(one for one in ended.learner.lessons() if one.choice)
+        state.learned.extend(lesson for lesson in ended.learner.lessons() if lesson.choice)
     if demand is not None:
         ended.hand_over(demand)
 
