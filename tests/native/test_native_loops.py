@@ -119,7 +119,7 @@ layouts = st.sampled_from(["contiguous", "every other", "backwards", "one value"
     st.integers(64, 700),
     st.integers(2, 5),
     st.sampled_from(["", "out", "in place", "where", "swapped", "misaligned"]),
-    st.sampled_from(["ignore", "warn", "raise"]),
+    st.sampled_from(["ignore", "warn", "raise", "call"]),
     st.integers(0, 2**32 - 1),
 )
 def test_whatever_the_layout_results_and_errors_are_plain(loop, n, layout, chunk, workers, how, errors, seed):
@@ -142,8 +142,10 @@ def test_whatever_the_layout_results_and_errors_are_plain(loop, n, layout, chunk
             keywords["where"] = where
         if how == "in place" and types[0] == types[nin] and operands[0].flags.writeable:
             keywords["out"] = (operands[0], *(None for _ in types[nin + 1 :]))
-        with np.errstate(all=errors):
-            return loop.ufunc(*operands, signature=signature, **keywords)
+        flaws = []
+        with np.errstate(all=errors, call=lambda *flaw: flaws.append(flaw)):
+            results = loop.ufunc(*operands, signature=signature, **keywords)
+        return (*(results if isinstance(results, tuple) else (results,)), np.array(flaws))
 
     agree(call, elements=100, chunk=chunk, workers=workers)
 
