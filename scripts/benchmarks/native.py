@@ -69,10 +69,10 @@ def _profile() -> Path:
     from autotune.model.entry import Entry, Evidence, Status
     from autotune.model.profile import Profile, Provenance
     from autotune.profiles import profile_files
-    from autotune.profiles.resolve import here
+    from autotune.profiles.resolve import this_site
 
     cpus, limit = usable_cpus()
-    names = [name for one in (*CLASSES.values(), REDUCING) for name in (one.cheapest, one.dearest)]
+    names = [name for group in (*CLASSES.values(), REDUCING) for name in (group.cheapest, group.dearest)]
     names += MEASURED_LAYOUTS.values()
     entries = [
         Entry(
@@ -85,7 +85,7 @@ def _profile() -> Path:
         for name in names
         for dtype in ("float64", "float32")
     ]
-    site = here(cpus, limit)
+    site = this_site(cpus, limit)
     path = Path(_folder().name, "loops.yaml")
     profile = Profile(
         key=site.key,
@@ -155,8 +155,8 @@ def in_equal_parts(function: np.ufunc, *arrays: Any, out: Any) -> Call:
     number = function.types.index("d" * function.nin + "->d")
     loop = ctypes.c_void_p(head.functions[number])
     data = ctypes.c_void_p(head.data[number] if head.data else None)
-    args = (ctypes.c_void_p * len(operands))(*(one.ctypes.data for one in operands))
-    steps = (ctypes.c_ssize_t * len(operands))(*(one.itemsize for one in operands))
+    args = (ctypes.c_void_p * len(operands))(*(array.ctypes.data for array in operands))
+    steps = (ctypes.c_ssize_t * len(operands))(*(array.itemsize for array in operands))
     run, size = _equal_parts().parts_run, ctypes.c_ssize_t(out.size)
     return lambda: run(loop, data, args, steps, len(operands), size)
 

@@ -245,8 +245,8 @@ def _row(name: str, program: Program, *, runs: int = 0, **values: Any) -> Row:
 
 def _plain_values(row: Row) -> dict[str, Any]:
     """A row has a ratio or microseconds, never both."""
-    other = "ratio" if row.microseconds is not None else "microseconds"
-    return {name: value for name, value in asdict(row).items() if name != other}
+    unused = "ratio" if row.microseconds is not None else "microseconds"
+    return {name: value for name, value in asdict(row).items() if name != unused}
 
 
 def _run(module: str, name: str, side: str, program: Program, options: argparse.Namespace) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def _options() -> argparse.Namespace:
     parser = common_options(__doc__)
     parser.set_defaults(machines=4)
     parser.add_argument("--cpus", type=lambda text: [positive(word) for word in text.split(",")], default=[2])
-    parser.add_argument("--effort", choices=[str(one) for one in Effort], default="quick")
+    parser.add_argument("--effort", choices=[str(effort) for effort in Effort], default="quick")
     parser.add_argument("--explain", action="store_true", help="list what stays open, with its true gain")
     parser.add_argument(
         "--verify", type=float, metavar="SECONDS", help="measure the choices again in so long"
@@ -136,8 +136,8 @@ def _calibrated(cpus: int, noise: str, machine: int, options: argparse.Namespace
     plan = make_plan(request, environment)
     clock = Clock(bench=bench, budget=request.seconds, seed=machine, elapsed=SELF_TEST_SECONDS)
     capacity = Capacity(usable_cpus=cpus)
-    decided = calibrate(plan, environment=environment, clock=clock, report=ignore, capacity=capacity)
-    entries = plan.in_order(decided)
+    decisions = calibrate(plan, environment=environment, clock=clock, report=ignore, capacity=capacity)
+    entries = plan.in_order(decisions)
     gains = [_gains(bench, plan, entry) for entry in entries]
     if options.explain:
         for entry, (_, best) in zip(entries, gains, strict=True):
@@ -189,7 +189,7 @@ def _gains(bench: SimulatedBench, plan: Plan, entry: Entry) -> tuple[float, floa
     grid = space(plan.item_of(operation).kind, operation, cpus, cpus)
     allowed = [] if grid is None else [setting(grid, point) for point in range(len(grid.points))]
     plain = bench.truth(operation, DEFAULT)
-    best = min([plain, *(bench.truth(operation, one) for one in allowed if one.cpus <= cpus)])
+    best = min([plain, *(bench.truth(operation, choice) for choice in allowed if choice.cpus <= cpus)])
     return log(plain / bench.truth(operation, entry.choice)), log(plain / best)
 
 

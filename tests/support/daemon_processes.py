@@ -74,18 +74,18 @@ class Daemon:
     def trust_what_is_shipped(self) -> None:
         """A profile that comes with autotune may speak for this machine: its trial is no part of any test."""
         shipped = [path for layer, path in folders.places() if layer is folders.Layer.SHIPPED]
-        known = {str(path): fingerprint(path) for place in shipped for path in Path(place).glob("*.yaml")}
+        trusted = {str(path): fingerprint(path) for place in shipped for path in Path(place).glob("*.yaml")}
         self.state.mkdir(parents=True)
-        save_state(self.state / "state.json", DaemonState(trusted=known))
+        save_state(self.state / "state.json", DaemonState(trusted=trusted))
 
     def until(self, condition: Callable[[], _T]) -> _T:
         """Wait for a condition, and return its first true value."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             with suppress(NoDaemon):
-                found = condition()
-                if found:
-                    return found
+                result = condition()
+                if result:
+                    return result
             time.sleep(0.05)
         raise AssertionError(self.log)
 
@@ -116,7 +116,7 @@ class Daemon:
         (folder / ".1.json").write_text(spool_text({operation("qr", n=777): 1000}), "utf-8")
         (folder / ".1.json").rename(folder / "1.json")
         self.until_measuring()
-        return self.until(lambda: found if len(found := self.children()) >= 3 else None)
+        return self.until(lambda: pids if len(pids := self.children()) >= 3 else None)
 
     def end(self, number: int = signal.SIGKILL) -> int:
         if self.running.poll() is None:
@@ -130,14 +130,14 @@ class Daemon:
 
 def alive(pids: Iterable[int]) -> list[int]:
     """Those that still run; what merely waits to be reaped does not."""
-    found: list[int] = []
+    living: list[int] = []
     for pid in pids:
         try:
             with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123
-                found += [pid] if file.read().rpartition(")")[2].split()[0] not in {"Z", "X"} else []
+                living += [pid] if file.read().rpartition(")")[2].split()[0] not in {"Z", "X"} else []
         except OSError:
             continue
-    return found
+    return living
 
 
 def gone(pids: Iterable[int]) -> bool:

@@ -256,7 +256,7 @@ class _TaskRun:
                 self._sides.append(side)
 
     def _first_call(self, side: _Side, *, checked: bool) -> float:
-        """Seconds of an arm's first call, whose result is checked unless one was before. Raises _WrongResult."""
+        """Time an arm's first call, whose result is checked unless one was before. Raises _WrongResult."""
         layout = self._layouts[0]
         call = self._call(side, layout)
         with (
@@ -277,7 +277,7 @@ class _TaskRun:
         Once the time is over, what the first calls took has to do. Where an earlier process has told how long, a first
         call as long as a sample was warm-up enough.
         """
-        reference, *others = self._sides
+        reference, *candidates = self._sides
         calls, spent, sample = 0, 0.0, 0.0
         earlier = reference.arm.call_seconds
         loops, least_calls = 1, WARM_UP_CALLS
@@ -296,7 +296,7 @@ class _TaskRun:
                     sample = self._sample(reference, self._layouts[0], loops)
                     reference.seconds, calls, spent = sample / loops, calls + loops, spent + sample
                     loops = loops if sample >= sampling.SAMPLE_SECONDS else 2 * loops
-            for side in others:
+            for side in candidates:
                 if side.arm.call_seconds is not None:
                     side.seconds = side.arm.call_seconds
                 elif side.seconds < LONG_CALL_SECONDS and not _over(until):
@@ -394,11 +394,11 @@ class _TaskRun:
 
     def _report_memory(self) -> None:
         """Report the memory that the process held under each arm, where arms set the allocator."""
-        held = [
+        rows = [
             (side.arm.index, side.resident_bytes) for side in self._sides if side.resident_bytes is not None
         ]
-        if held:
-            self._post.send(resident=self._place, bytes=held)
+        if rows:
+            self._post.send(resident=self._place, bytes=rows)
 
     def _load(self) -> pressure.Load:
         """Read the load. With copies and neighbours, all processes of the parent count as own."""

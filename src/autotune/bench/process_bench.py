@@ -309,9 +309,9 @@ class _TaskRecord:
 
     def _measurement(self, arm: Arm, probes: Sequence[_Probe]) -> Measurement:
         is_reference = arm is self.task.arms[0]
-        pairs = () if is_reference else tuple(one.probed(probes) for one in self.pairs.get(arm.index, ()))
+        pairs = () if is_reference else tuple(pair.probed(probes) for pair in self.pairs.get(arm.index, ()))
         seconds = (
-            (*self.alone, *(one.pair.default_seconds for pairs in self.pairs.values() for one in pairs))
+            (*self.alone, *(pair.pair.default_seconds for pairs in self.pairs.values() for pair in pairs))
             if is_reference
             else tuple(pair.candidate_seconds for pair in pairs)
         )
@@ -360,7 +360,7 @@ def _take(message: Mapping[str, object], records: Sequence[_TaskRecord], process
         case {"calls": int(place), "seconds": list(rows)}:
             records[place].call_seconds = {int(arm): float(seconds) for arm, seconds in rows}
         case {"resident": int(place), "bytes": list(rows)}:
-            records[place].resident = {int(arm): int(held) for arm, held in rows}
+            records[place].resident = {int(arm): int(resident) for arm, resident in rows}
         case {"finished": int(place)}:
             records[place].finished = True
             records[place].printed += process.output.take()

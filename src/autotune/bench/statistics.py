@@ -14,17 +14,17 @@ from autotune.model.measurement import Pair
 
 
 def log_ratios(candidate: Sequence[float], default: Sequence[float]) -> list[float]:
-    """ln(candidate / default) of timings that were taken side by side."""
+    """Return ln(candidate / default) of timings that were taken side by side."""
     return [float(value) for value in np.log(np.asarray(candidate) / np.asarray(default))]
 
 
 def pair_log_ratios(pairs: Iterable[Pair]) -> list[float]:
-    """ln(candidate / default) of each pair."""
+    """Return ln(candidate / default) of each pair."""
     return [log(pair.candidate_seconds / pair.default_seconds) for pair in pairs]
 
 
 def hodges_lehmann(values: Sequence[float]) -> float:
-    """Median of the averages of all pairs, each value paired with itself too.
+    """Return the median of the averages of all pairs, each value paired with itself too.
 
     As robust as the median and nearly as efficient as the mean; under the noise of a shared machine the best
     estimator of a paired log-ratio that was tried. Source: Hodges and Lehmann, Ann. Math. Stat. 34 (1963).
@@ -34,7 +34,7 @@ def hodges_lehmann(values: Sequence[float]) -> float:
         raise ValueError("An estimate needs at least one value.")
     # without NumPy: for the ten values of a process that is twenty times as fast
     # twice the Walsh averages (x_i + x_j) / 2 for i <= j
-    sums = sorted(one + other for place, one in enumerate(values) for other in values[place:])
+    sums = sorted(left + right for place, left in enumerate(values) for right in values[place:])
     middle = len(sums) // 2
     return float(sums[middle] / 2 if len(sums) % 2 else (sums[middle - 1] + sums[middle]) / 4)
 

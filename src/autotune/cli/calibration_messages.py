@@ -100,11 +100,11 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
     return f"Allocation {place} of {total}: {cpus} CPU{'s' * (cpus != 1)}"
 
 
-def how_to_use(path: object, *, found: bool, own: str | None = None) -> str:
-    """Name the next step; `found` if programs look in that place by themselves, `own` for a user's function only."""
-    if found and own is not None:
+def how_to_use(path: object, *, is_searched: bool, own: str | None = None) -> str:
+    """Name the next step; `is_searched` if programs look there by themselves, `own` for a user's function only."""
+    if is_searched and own is not None:
         return f'Programs use it by autotune.tuned("{own}"); `autotune explain {own}` tells why.'
-    if found:
+    if is_searched:
         return (
             "Programs use it by `autotune run -- CMD`, autotune.apply(), map_blocks and the like; "
             "`autotune explain` says what applies."
@@ -117,8 +117,8 @@ def how_to_see(command: str) -> str:
     return f"See it in pictures, in a browser: {command} report --open"
 
 
-def written_elsewhere(asked: object, path: object, why: object) -> str:
-    return f"{asked} could not be written ({why}). Nothing is lost: the profile is in {path}."
+def written_elsewhere(output: object, path: object, why: object) -> str:
+    return f"{output} could not be written ({why}). Nothing is lost: the profile is in {path}."
 
 
 RESUME = "Interrupted. The same command with --resume goes on from here and repeats no finished trial."
@@ -141,9 +141,9 @@ def small_quota(quota: float) -> str:
     )
 
 
-def written_nowhere(asked: object, why: str) -> str:
+def written_nowhere(output: object, why: str) -> str:
     return (
-        f"{asked} could not be written ({why}), and no other place either. Nothing is lost: the profile is "
+        f"{output} could not be written ({why}), and no other place either. Nothing is lost: the profile is "
         "printed above; save it as a file, and name that in AUTOTUNE_PROFILE."
     )
 

@@ -118,9 +118,9 @@ MOST_NAMED = 8
 
 def how_to_measure(named: str, *, measured: list[str]) -> str:
     """An operation or size without an entry: the sizes that have one, and the command that adds it."""
-    some = ", ".join(measured[:MOST_NAMED]) + (", ..." if len(measured) > MOST_NAMED else "")
-    known = f"Measured: {some}. " if measured else ""
-    return f"{known}`autotune calibrate {named}` measures {named}."
+    sizes = ", ".join(measured[:MOST_NAMED]) + (", ..." if len(measured) > MOST_NAMED else "")
+    hint = f"Measured: {sizes}. " if measured else ""
+    return f"{hint}`autotune calibrate {named}` measures {named}."
 
 
 def not_in_catalogue(name: str) -> str:

@@ -19,14 +19,14 @@ def relatives(url: str | None, key: Key) -> list[Profile]:
     """
     from autotune.share.store_settings import read_store_settings
 
-    found = read_store_settings(url)
-    if found.store is None:
+    settings = read_store_settings(url)
+    if settings.store is None:
         return []
     from autotune.share.mirror import read_relatives
     from autotune.share.store import open_store
 
     try:
-        return read_relatives(open_store(found.store), found.policy, key)
+        return read_relatives(open_store(settings.store), settings.policy, key)
     except EnvironmentProblem as problem:
         note(store_messages.store_away(problem))
         return []
@@ -46,15 +46,15 @@ class Log:
         self._listener(event)
 
 
-def summary(profile: Profile, known: Sequence[Profile], tried: Sequence[Tried]) -> str | None:
+def summary(profile: Profile, stored: Sequence[Profile], tried: Sequence[Tried]) -> str | None:
     """Count the choices from relatives and the time saved; None if relatives had proved nothing."""
     from autotune.search.warm_starts import suggestions, warm_starts
 
-    taught = warm_starts(known)
+    taught = warm_starts(stored)
     if not taught:
         return None
     cpus = profile.key.usable_cpus
-    chosen = {one.operation: one.choice for one in profile.entries if not one.choice.is_default}
+    chosen = {entry.operation: entry.choice for entry in profile.entries if not entry.choice.is_default}
     brought = {
         operation: choice
         for operation, choice in chosen.items()
@@ -66,7 +66,7 @@ def summary(profile: Profile, known: Sequence[Profile], tried: Sequence[Tried]) 
 
 
 def saved(tried: Sequence[Tried], brought: Mapping[Operation, Configuration]) -> float:
-    """Seconds of search saved by what was tried first, a low estimate.
+    """Return the seconds of search saved by what was tried first, a low estimate.
 
     Without a hint a search may meet its choice at any of its trials, so halfway on the average. Sizes of one
     operation share the time of their search. A search that a hint ended early counts as long as it took, since
@@ -84,7 +84,7 @@ def saved(tried: Sequence[Tried], brought: Mapping[Operation, Configuration]) ->
 
 
 def _part(trials: Mapping[Configuration, float], choice: Configuration | None) -> float:
-    """The part of a size's trials that came to lie behind its choice instead of before it.
+    """Return the part of a size's trials that came to lie behind its choice instead of before it.
 
     `trials` says when each configuration was first measured. A small space is measured whole in one step, no matter who
     knows what: none of it was saved.

@@ -63,8 +63,8 @@ class WorkerJoined:
     """A worker takes part."""
 
     node: Node
-    known: bool
-    """Is its class known already?"""
+    is_first: bool
+    """Is it the first worker of its class?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,9 +255,9 @@ class ClusterCalibration:
         key = decode_profile(answer["profile"]).key
         units: tuple[SearchUnit, ...] = decode(tuple[SearchUnit, ...], answer["units"], "units")
         node = Node(worker=worker, host=answer["host"], key=key, units=units)
-        known = key in self.plan.classes
+        is_first = key not in self.plan.classes
         self.plan.join(node)
-        self.report(WorkerJoined(node=node, known=known))
+        self.report(WorkerJoined(node=node, is_first=is_first))
 
     def _take_profile(self, job: NodeJob, answer: Answer) -> None:
         try:
@@ -304,7 +304,7 @@ class ClusterCalibration:
         return replace(order, relatives=self._warm_starts(key, job.unit.name))
 
     def _warm_starts(self, key: Key, name: str) -> tuple[Profile, ...]:
-        """Entries of an operation from similar machines, and from this class with another dtype."""
+        """Return the entries of an operation from similar machines, and from this class with another dtype."""
         if key not in self._relatives:
             self._relatives[key] = self.relatives(key)
         profiles = [*self._profiles(key).values(), *self._relatives[key]]
@@ -316,14 +316,14 @@ class ClusterCalibration:
         )
 
     def _profiles(self, key: Key) -> dict[str, Profile]:
-        """The profile of each host of a class."""
+        """Return the profile of each host of a class."""
         return {host: self.plan.profiles[key, host] for host in self.plan.hosts(key)}
 
 
 def _version_problem(versions_there: dict[str, str]) -> str | None:
-    for name, here in versions().items():
-        if versions_there.get(name) != here:
-            return f"{name} is {versions_there.get(name)} there and {here} here; it must be the same."
+    for name, version in versions().items():
+        if versions_there.get(name) != version:
+            return f"{name} is {versions_there.get(name)} there and {version} here; it must be the same."
     return None
 
 

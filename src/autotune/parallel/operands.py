@@ -66,12 +66,12 @@ def read_only(value: Any) -> Any:
 
 
 def common_shape(values: Sequence[Any]) -> Shape:
-    """The shape that the arrays among the values broadcast to; () without any. Raises NumPy's ValueError."""
+    """Return the shape that the arrays among the values broadcast to; () without any. Raises NumPy's ValueError."""
     return np.broadcast_shapes(*(value.shape for value in values if isinstance(value, np.ndarray)))
 
 
 def shape_of(lengths: Any) -> Shape:
-    """A shape from a length or several of them, NumPy's integers included. Raises UsageError."""
+    """Return a shape from a length or several of them, NumPy's integers included. Raises UsageError."""
     try:
         return (index(lengths),) if np.ndim(lengths) == 0 else tuple(map(index, lengths))
     except (TypeError, ValueError):
@@ -79,12 +79,12 @@ def shape_of(lengths: Any) -> Shape:
 
 
 def memory_order(array: Array) -> tuple[int, ...]:
-    """The array's axes, from the outermost in memory to the innermost."""
+    """Return the array's axes, from the outermost in memory to the innermost."""
     return common_order(array.shape, [array])
 
 
 def common_order(shape: Shape, values: Sequence[Any]) -> tuple[int, ...]:
-    """The axes from the outermost to the innermost, as NumPy goes through these operands and lays out its result.
+    """Return the axes from the outermost to the innermost, in NumPy's order for these operands and their result.
 
     Its own stable insertion sort (`npyiter_sort_axes`): of two axes the one with the smaller stride is the inner one;
     a broadcast axis tells nothing; where operands disagree, and where none tells, they stay as in C order.
@@ -97,11 +97,11 @@ def common_order(shape: Shape, values: Sequence[Any]) -> tuple[int, ...]:
     for axis in reversed(axes[:-1]):
         place = at = axes.index(axis)
         for inner in axes[at + 1 :]:
-            known = [(abs(one[axis]), abs(one[inner])) for one in strides if one[axis] and one[inner]]
+            steps = [(abs(row[axis]), abs(row[inner])) for row in strides if row[axis] and row[inner]]
             at += 1
-            if known and not all(mine < its for mine, its in known):
+            if steps and not all(outer_step < inner_step for outer_step, inner_step in steps):
                 break
-            if known:
+            if steps:
                 place = at
         axes.remove(axis)
         axes.insert(place, axis)
@@ -110,25 +110,27 @@ def common_order(shape: Shape, values: Sequence[Any]) -> tuple[int, ...]:
 
 def _strides(array: Array, count: int) -> tuple[int, ...]:
     """Strides along the last `count` axes; 0 where the array has none or one element, which is broadcast."""
-    known = (stride if length != 1 else 0 for stride, length in zip(array.strides, array.shape, strict=True))
-    return (0,) * (count - array.ndim) + tuple(known)
+    strides = (
+        stride if length != 1 else 0 for stride, length in zip(array.strides, array.shape, strict=True)
+    )
+    return (0,) * (count - array.ndim) + tuple(strides)
 
 
 def new_result(shape: Shape, dtype: DTypeLike, axes: Sequence[int]) -> Array:
-    """A result whose axes lie in memory as the input's do, as NumPy makes them."""
+    """Return a result whose axes lie in memory as the input's do, as NumPy makes them."""
     made = result_memory.empty(tuple(shape[axis] for axis in axes), dtype)
     return made.transpose(np.argsort(axes)) if len(axes) > 1 else made
 
 
 def as_outs(out: Any, count: int = 1) -> Outs:
-    """`out` as NumPy takes it, None or an array or a tuple, as a tuple of arrays and Nones.
+    """Return `out` as NumPy takes it, None or an array or a tuple, as a tuple of arrays and Nones.
 
     Raises TypeError for anything else, which could not be written to.
     """
     outs = out if isinstance(out, tuple) else (out,) * count if out is None else (out,)
-    for one in outs:
-        if one is not None and not hasattr(one, "shape"):  # arrays of other libraries get the plain call
-            raise TypeError(f"out must be an array, or a tuple of arrays, not {type(one).__name__}.")
+    for array in outs:
+        if array is not None and not hasattr(array, "shape"):  # arrays of other libraries get the plain call
+            raise TypeError(f"out must be an array, or a tuple of arrays, not {type(array).__name__}.")
     return outs
 
 
@@ -138,14 +140,14 @@ def as_tuple(result: Any) -> tuple[Array, ...]:
 
 
 def like(example: Any, values: tuple[Any, ...]) -> Any:
-    """The values in the form of what the function returned: one array, a tuple or a named one."""
+    """Return the values in the form of what the function returned: one array, a tuple or a named one."""
     if not isinstance(example, tuple):
         return values[0]
     return type(example)(*values) if hasattr(example, "_fields") else values
 
 
 def paired(outs: Outs, values: Sequence[Array]) -> Outs:
-    """The outs for as many results. Raises UsageError if there are more or fewer."""
+    """Return the outs for as many results. Raises UsageError if there are more or fewer."""
     if len(outs) != len(values):
         raise UsageError(f"out names {len(outs)} arrays, but the function returns {len(values)}.")
     return outs
@@ -156,25 +158,29 @@ def check_overlap(values: Sequence[Any], outs: Outs) -> None:
     for place, out in enumerate(outs):
         if out is None:
             continue
-        for other in (*values, *outs[:place]):
-            if isinstance(other, np.ndarray) and np.may_share_memory(out, other) and _overlaps(out, other):
+        for operand in (*values, *outs[:place]):
+            if (
+                isinstance(operand, np.ndarray)
+                and np.may_share_memory(out, operand)
+                and _overlaps(out, operand)
+            ):
                 raise UsageError(
                     "out overlaps an input or another out in memory without being the same array. Blocks "
                     "would read what others have already written: copy the input, or give another out."
                 )
 
 
-def _overlaps(out: Array, other: Array) -> bool:
-    if is_same(out, other):
+def _overlaps(out: Array, operand: Array) -> bool:
+    if is_same(out, operand):
         return False
     try:
-        return np.shares_memory(out, other, max_work=OVERLAP_WORK)  # type: ignore[arg-type] # any count is allowed
+        return np.shares_memory(out, operand, max_work=OVERLAP_WORK)  # type: ignore[arg-type] # any count is allowed
     except np.exceptions.TooHardError:
         return True
 
 
-def is_same(one: Array, other: Array) -> bool:
+def is_same(left: Array, right: Array) -> bool:
     """Are these the same elements of memory in the same order?"""
-    if (one.shape, one.strides, one.dtype) != (other.shape, other.strides, other.dtype):
+    if (left.shape, left.strides, left.dtype) != (right.shape, right.strides, right.dtype):
         return False
-    return bool(one.__array_interface__["data"][0] == other.__array_interface__["data"][0])
+    return bool(left.__array_interface__["data"][0] == right.__array_interface__["data"][0])

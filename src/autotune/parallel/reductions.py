@@ -71,7 +71,7 @@ end of every block would cost accuracy."""
 
 
 def name_of(function: object) -> str:
-    """The name of a reduction: "sum" for np.add and np.sum. Raises UsageError for any other function."""
+    """Return the name of a reduction: "sum" for np.add and np.sum. Raises UsageError for any other function."""
     try:
         return NAMES[function]
     except (KeyError, TypeError):
@@ -152,7 +152,7 @@ class _Cut:
         return self.depth * len(self._across)
 
     def item(self, number: int) -> tuple[Array, int, Index]:
-        """A part of the array, its block along the reduced axes, and the kept elements that it makes."""
+        """Return a part of the array, its block along the reduced axes, and the kept elements that it makes."""
         depth, place = divmod(number, len(self._across))
         along, across = self._along[depth], self._across[place]
         index = [WHOLE] * self.array.ndim
@@ -277,12 +277,12 @@ def _combined_squares(counts: Array, means: Array, squares: Array) -> Array:
 def _dot(arrays: Sequence[Any], out: Array | None, workers: int, chunk: int) -> Any:
     if len(arrays) != 2:
         raise UsageError(f"dot takes two arrays, not {len(arrays)}.")
-    one, other = arrays
+    left, right = arrays
     vectors = all(_is_computed(array) and array.ndim == 1 for array in arrays)
-    if not vectors or one.shape != other.shape or one.size <= BLOCK:
-        return np.dot(one, other) if out is None else np.dot(one, other, out=out)
-    first, second = _Cut(one, (0,)), _Cut(other, (0,))
-    kind = np.result_type(one, other)
+    if not vectors or left.shape != right.shape or left.size <= BLOCK:
+        return np.dot(left, right) if out is None else np.dot(left, right, out=out)
+    first, second = _Cut(left, (0,)), _Cut(right, (0,))
+    kind = np.result_type(left, right)
     partials = np.empty(first.depth, kind)
     groups = first.groups(chunk)
 
@@ -291,16 +291,16 @@ def _dot(arrays: Sequence[Any], out: Array | None, workers: int, chunk: int) -> 
             partials[number] = _block_dot(first.item(number)[0], second.item(number)[0], kind)
 
     thread_pool.run(lambda: step, len(groups), workers)
-    return _delivered(_tree(np.add, partials), one, (0,), out, keepdims=False)
+    return _delivered(_tree(np.add, partials), left, (0,), out, keepdims=False)
 
 
-def _block_dot(one: Array, other: Array, kind: np.dtype[Any]) -> Any:
-    """The product of two blocks; floats by BLAS, in rows too short for its threads to change the result."""
-    if one.dtype != kind or other.dtype != kind or kind.kind != "f":
-        return np.add.reduce(np.multiply(one, other, dtype=kind), dtype=kind)
-    whole = one.size // BLAS_ROW * BLAS_ROW
-    rows = np.vecdot(one[:whole].reshape(-1, BLAS_ROW), other[:whole].reshape(-1, BLAS_ROW))
-    return np.add.reduce(rows) + np.vecdot(one[whole:], other[whole:])
+def _block_dot(left: Array, right: Array, kind: np.dtype[Any]) -> Any:
+    """Return the product of two blocks; floats by BLAS, in rows too short for its threads to change the result."""
+    if left.dtype != kind or right.dtype != kind or kind.kind != "f":
+        return np.add.reduce(np.multiply(left, right, dtype=kind), dtype=kind)
+    whole = left.size // BLAS_ROW * BLAS_ROW
+    rows = np.vecdot(left[:whole].reshape(-1, BLAS_ROW), right[:whole].reshape(-1, BLAS_ROW))
+    return np.add.reduce(rows) + np.vecdot(left[whole:], right[whole:])
 
 
 def _is_computed(array: Any) -> bool:
@@ -318,15 +318,15 @@ def _is_orderless(name: str, array: Array, dtype: DTypeLike | None) -> bool:
 
 
 def _result_dtype(name: str, array: Array, dtype: DTypeLike | None) -> np.dtype[Any]:
-    """The dtype of NumPy's own result, asked for one element."""
-    one = array[(slice(1),) * array.ndim]
+    """Return the dtype of NumPy's own result, asked for one element."""
+    element = array[(slice(1),) * array.ndim]
     options = {} if dtype is None else {"dtype": dtype}
-    found: np.dtype[Any] = CALLS[name](one, **options).dtype
-    return found
+    result: np.dtype[Any] = CALLS[name](element, **options).dtype
+    return result
 
 
 def _delivered(result: Array, array: Array, axes: tuple[int, ...], out: Array | None, keepdims: bool) -> Any:
-    """The result in the shape asked for, in `out` if there is one; a number if no axis is left."""
+    """Return the result in the shape asked for, in `out` if there is one; a number if no axis is left."""
     if keepdims:
         result = result.reshape([1 if axis in axes else length for axis, length in enumerate(array.shape)])
     if out is None:

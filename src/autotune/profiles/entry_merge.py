@@ -38,14 +38,14 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> tuple[Pr
 
 
 def join_file(profile: Profile, path: Path, *, sizes_named: bool = False) -> Profile:
-    """The new profile with the entries of the one in a file, if there is one, that it does not replace."""
+    """Return the new profile with the entries of the one in a file, if there is one, that it does not replace."""
     with suppress(ProfileError):  # there is none yet
         return joined(profile_files.read(path), profile, sizes_named=sizes_named)
     return profile
 
 
 def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
-    """The new profile with the old one's entries that it does not replace.
+    """Return the new profile with the old one's entries that it does not replace.
 
     What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with
     sizes that the user named, only the entries of these sizes. What stayed undecided (too noisy to tell, no time left
@@ -61,9 +61,9 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     def scope(operation: Operation) -> object:
         return operation if sizes_named else (operation.name, operation.dtype)
 
-    decided = {entry.operation for entry in old.entries if entry.is_decided}
+    settled = {entry.operation for entry in old.entries if entry.is_decided}
     firm = {entry.operation for entry in new.entries if entry.is_firm}
-    unmoved = {entry.operation for entry in new.entries if entry.operation not in firm} & decided
+    unmoved = {entry.operation for entry in new.entries if entry.operation not in firm} & settled
     measured = [
         entry
         for entry in new.entries
@@ -77,8 +77,8 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
         if entry.operation in unmoved
         or (entry.operation not in fresh and scope(entry.operation) not in replaced)
     ]
-    known = {entry.operation for entry in [*measured, *kept]}
-    missed = [entry for entry in new.entries if entry.operation not in known]
+    reported = {entry.operation for entry in [*measured, *kept]}
+    missed = [entry for entry in new.entries if entry.operation not in reported]
     together = tuple(sorted([*kept, *measured, *missed], key=entry_order))
     waits = old if new.blas_wait is None else new
     return replace(
@@ -91,7 +91,7 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
 
 
 def _dated(entry: Entry, made: Provenance) -> Entry:
-    """An entry that says itself when and how finely it was measured: the provenance is the new profile's."""
+    """Return an entry that says itself when and how finely it was measured: the provenance is the new profile's."""
     evidence = entry.evidence
     resolution = made.resolution if evidence.resolution is None else evidence.resolution
     dated = replace(evidence, created=evidence.created or made.created, resolution=resolution)
@@ -99,6 +99,6 @@ def _dated(entry: Entry, made: Provenance) -> Entry:
 
 
 def _provenance(made: Provenance, entries: tuple[Entry, ...]) -> Provenance:
-    """The new one, with the count of all that was put to the test, which its promise of error is about."""
-    tested = {(one.operation.name, one.operation.dtype) for one in entries if one.evidence.processes}
+    """Return the new one, with the count of all that was put to the test, which its promise of error is about."""
+    tested = {(entry.operation.name, entry.operation.dtype) for entry in entries if entry.evidence.processes}
     return replace(made, rules_tested=max(made.rules_tested, len(tested)))

@@ -33,7 +33,7 @@ _MAX_DIGITS = 20
 
 
 def parse(data: bytes) -> Any:
-    """The document in these bytes: dict, list, str, int, float, bool or None.
+    """Return the document in these bytes: dict, list, str, int, float, bool or None.
 
     Raises ProfileError, with the line, for what is not UTF-8 YAML or is out of bounds.
     """
@@ -63,7 +63,7 @@ def parse(data: bytes) -> Any:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the cyclic garbage collector: a document has no cycles, and looking for them takes a seventh."""
+    """Pause the cyclic garbage collector: a document has no cycles, and looking for them takes a seventh."""
     import gc
 
     collects = gc.isenabled()
@@ -90,7 +90,7 @@ def _build(text: str) -> Any:
     node: Any = root
     waiting: str | None = None  # in a mapping, the key that waits for its value
     outer: list[Any] = []
-    known: dict[str, Any] = {}  # plain scalars as values: most numbers and words stand in many entries
+    scalars: dict[str, Any] = {}  # plain scalars as values: most numbers and words stand in many entries
     nodes = 0
     for event in iter(loader.get_event, None):
         kind = type(event)
@@ -117,10 +117,10 @@ def _build(text: str) -> Any:
         if kind is scalar:
             if not event.implicit[0]:
                 _check_length(event)
-            elif value in known:
-                value = known[value]
+            elif value in scalars:
+                value = scalars[value]
             else:
-                value = known[value] = _plain(event)
+                value = scalars[value] = _plain(event)
         if waiting is None:
             node.append(value)
         else:
@@ -165,7 +165,7 @@ def _check_length(event: Any) -> None:
 
 
 def _plain(event: Any) -> Any:
-    """The value of a scalar without quotes."""
+    """Return the value of a scalar without quotes."""
     _check_length(event)
     value = event.value
     match = _NUMBER.fullmatch(value)

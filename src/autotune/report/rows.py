@@ -42,28 +42,28 @@ class Subject:
 
 
 def labels(paths: Sequence[PurePath]) -> tuple[str, ...]:
-    """A short name for each file: its own, with as many folders in front as tell it from the others.
+    """Return a short name for each file: its own, with as many folders in front as tell it from the others.
 
     Files that are one and the same are numbered.
     """
-    found = [_shortest(path, paths) for path in paths]
+    names = [_shortest(path, paths) for path in paths]
     return tuple(
-        name if found.count(name) == 1 else f"{name} ({found[: place + 1].count(name)})"
-        for place, name in enumerate(found)
+        name if names.count(name) == 1 else f"{name} ({names[: place + 1].count(name)})"
+        for place, name in enumerate(names)
     )
 
 
 def _shortest(path: PurePath, paths: Iterable[PurePath]) -> str:
-    others = [other.with_suffix("").parts for other in paths if other != path]
+    endings = [each.with_suffix("").parts for each in paths if each != path]
     parts = path.with_suffix("").parts
     for length in range(1, len(parts)):
-        if all(other[-length:] != parts[-length:] for other in others):
+        if all(ending[-length:] != parts[-length:] for ending in endings):
             return "/".join(parts[-length:])
     return "/".join(parts)
 
 
 def tables(subjects: Iterable[Subject]) -> dict[str, list[Row]]:
-    """All rows, by the name of their table."""
+    """Return all rows, by the name of their table."""
     of = list(subjects)
     return {
         "entries": [row for subject in of for row in entries(subject)],
@@ -74,19 +74,19 @@ def tables(subjects: Iterable[Subject]) -> dict[str, list[Row]]:
 
 
 def machine(subject: Subject) -> Row:
-    """The machine and the conditions of a profile's measurement."""
+    """Return the machine and the conditions of a profile's measurement."""
     key, made = subject.profile.key, subject.profile.provenance
-    known = asdict(made)
+    provenance = asdict(made)
     return {
         "profile": subject.label,
         "path": subject.path,
         "digest": key.digest,
-        "cpu": known.pop("cpu"),
+        "cpu": provenance.pop("cpu"),
         **asdict(key.hardware),
         **asdict(key.software),
         "usable_cpus": key.usable_cpus,
         "limit": str(key.limit),
-        **known,
+        **provenance,
         "scrubbed": " ".join(made.scrubbed),
         "expected_wrong": made.expected_wrong,
         "entries": len(subject.profile.entries),
@@ -95,25 +95,25 @@ def machine(subject: Subject) -> Row:
 
 
 def entries(subject: Subject) -> list[Row]:
-    """A profile's entries, in its order."""
+    """Return a profile's entries, in its order."""
     return [_entry(subject, entry) for entry in subject.profile.entries]
 
 
 def trials(subject: Subject) -> list[Row]:
-    """Trials in order."""
+    """Return the trials in order."""
     cpus = subject.profile.key.usable_cpus
     return [
         {
             "profile": subject.label,
-            **_work(one.operation),
-            "process": one.process,
-            "elapsed": one.elapsed,
-            **_knobs(one.configuration),
-            "speedup": one.speedup,
-            "best": one.best,
-            "failure": one.failure,
+            **_work(trial.operation),
+            "process": trial.process,
+            "elapsed": trial.elapsed,
+            **_knobs(trial.configuration),
+            "speedup": trial.speedup,
+            "best": trial.best,
+            "failure": trial.failure,
         }
-        for one in trial_history.list_trials(subject.sessions, cpus)
+        for trial in trial_history.list_trials(subject.sessions, cpus)
     ]
 
 
@@ -133,25 +133,25 @@ def points(subject: Subject) -> list[Row]:
     return [
         {
             "profile": subject.label,
-            **_work(one.operation),
-            **_knobs(one.configuration),
-            "speedup": one.speedup,
-            "processes": one.processes,
+            **_work(record.operation),
+            **_knobs(record.configuration),
+            "speedup": record.speedup,
+            "processes": record.processes,
         }
-        for one in (
+        for record in (
             trial_history.list_configurations(subject.sessions, cpus) if subject.sessions else corners
         )
     ]
 
 
 def brief(configuration: Configuration) -> str:
-    """A configuration in a few letters: `2 threads`, `4 workers, 32k`, `memfd, 2 workers`."""
+    """Return a configuration in a few letters: `2 threads`, `4 workers, 32k`, `memfd, 2 workers`."""
     threads, workers, chunk = configuration.blas_threads, configuration.workers, configuration.chunk
-    others = configuration.openmp_threads
+    openmp = configuration.openmp_threads
     named = [value for value in configuration.as_dict().values() if isinstance(value, str)]
     counts = (
         threads and f"{threads} thread{'s' * (threads != 1)}",
-        others and f"{others} OpenMP thread{'s' * (others != 1)}",
+        openmp and f"{openmp} OpenMP thread{'s' * (openmp != 1)}",
         workers and f"{workers} worker{'s' * (workers != 1)}",
         chunk and amount(chunk),
     )
@@ -159,7 +159,7 @@ def brief(configuration: Configuration) -> str:
 
 
 def amount(count: int) -> str:
-    """A count of elements in a few letters: `512`, `1024`, `32.8k` (thousands), `1M`."""
+    """Return a count of elements in a few letters: `512`, `1024`, `32.8k` (thousands), `1M`."""
     if count < 10_000 and count % 1000:
         return str(count)
     for scale, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
@@ -169,12 +169,12 @@ def amount(count: int) -> str:
 
 
 def sizes(operation: Operation) -> str:
-    """All sizes, as they are written on the command line."""
+    """Return all sizes, as they are written on the command line."""
     return " ".join(f"{name}={value}" for name, value in operation.sizes)
 
 
 def at(operation: Operation) -> str:
-    """All sizes in a few letters: `512` for a square, `64 x 4096` for another matrix, else `n=16 count=1000`."""
+    """Return all sizes in a few letters: `512` for a square, `64 x 4096` for another matrix, else `n=16 count=1000`."""
     values = [value for _, value in operation.sizes]
     if len(values) == 1:
         return amount(values[0])
@@ -184,7 +184,7 @@ def at(operation: Operation) -> str:
 
 
 def size(operation: Operation) -> float:
-    """One number for all sizes, for an axis: the geometric mean of a matrix's sides, else the first size."""
+    """Return one number for all sizes, for an axis: the geometric mean of a matrix's sides, else the first size."""
     values = [value for _, value in operation.sizes]
     if not values:
         return 1.0

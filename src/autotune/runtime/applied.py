@@ -99,7 +99,7 @@ class Applied:
 
     def _repr_html_(self) -> str:
         """Return the same for a notebook."""
-        from autotune.model.html_table import html_table
+        from autotune.model.units import html_table
 
         threads = "left alone" if self.blas_threads is None else str(self.blas_threads)
         calls = "no" if state.per_call is None else "yes"
@@ -322,7 +322,7 @@ def stop_interception() -> None:
     if ended.guard is not None:
         state.dropped.extend(ended.guard.dropped)
     if ended.learner is not None:
-        state.learned.extend(one for one in ended.learner.lessons() if one.choice)
+        state.learned.extend(lesson for lesson in ended.learner.lessons() if lesson.choice)
     if demand is not None:
         ended.hand_over(demand)
 

@@ -327,7 +327,7 @@ def _is_small(arrays: tuple[Any, ...], out: Any) -> bool:
 def _operation(
     function: Callable[..., Any], arrays: tuple[Any, ...], *, rows: bool, scratch: bool
 ) -> str | None:
-    """The catalogue's name for this work; None if it has none."""
+    """Return the catalogue's name for this work; None if it has none."""
     if scratch:
         return "expression"
     name = getattr(function, "__name__", "")
@@ -342,19 +342,19 @@ def _operation(
 
 
 def _chosen(operation: str, arrays: tuple[Any, ...], out: Any) -> "Configuration | None":
-    """The configuration measured for these arrays; None unless they, and an `out`, share one dtype."""
-    known = [array for array in (*arrays, *as_outs(out)) if isinstance(array, np.ndarray)]
-    if not known or any(array.dtype != known[0].dtype for array in known):
+    """Return the configuration measured for these arrays; None unless they, and an `out`, share one dtype."""
+    operands = [array for array in (*arrays, *as_outs(out)) if isinstance(array, np.ndarray)]
+    if not operands or any(array.dtype != operands[0].dtype for array in operands):
         return None
     row = row_of(operation)
     if row is not None and row.family is Family.STACK:
-        shape: tuple[int, ...] = known[0].shape
+        shape: tuple[int, ...] = operands[0].shape
         sizes = {"n": shape[-1], "count": shape[0]} if len(shape) == 3 else {}
     else:
         sizes = {"n": _size(arrays)}
     if not sizes or not all(sizes.values()):
         return None
-    return config(operation, dtype=known[0].dtype, **sizes)
+    return config(operation, dtype=operands[0].dtype, **sizes)
 
 
 def _size(arrays: tuple[Any, ...]) -> int:

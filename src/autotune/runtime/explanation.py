@@ -12,7 +12,6 @@ from autotune.model.allocation import Limit
 from autotune.model.catalogue import ALIASES, COMMANDS
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence
-from autotune.model.html_table import html_table
 from autotune.model.operation import Operation
 from autotune.profiles.lookup import Level, Refusal
 from autotune.profiles.resolve import Resolution
@@ -51,7 +50,7 @@ class Explained:
     """Nearer entries that do not speak for it."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return the same as plain values."""
         entry = self.entry
         evidence = Evidence() if entry is None else entry.evidence
         return {
@@ -108,7 +107,7 @@ class Explanation:
     """No operation was asked for: the text lists the choices without their reasons."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values, for JSON."""
+        """Return the same as plain values, for JSON."""
         return {
             "usable_cpus": self.usable_cpus,
             "limit": None if self.limit is None else str(self.limit),
@@ -125,8 +124,8 @@ class Explanation:
                 "calls": self.calls,
                 "switched": self.switched,
                 "saved_seconds": None if self.saved is None else self.saved._asdict(),
-                "dropped": [one._asdict() for one in self.dropped],
-                "learned": None if self.learned is None else [one._asdict() for one in self.learned],
+                "dropped": [drop._asdict() for drop in self.dropped],
+                "learned": None if self.learned is None else [lesson._asdict() for lesson in self.learned],
                 "spent_seconds": self.spent_seconds,
             },
             "operations": [row.as_dict() for row in self.operations],
@@ -134,13 +133,13 @@ class Explanation:
         }
 
     def text(self, width: int = WIDTH) -> str:
-        """The same for people, in lines of at most `width` characters; paths are never broken."""
+        """Return the same for people, in lines of at most `width` characters; paths are never broken."""
         return "\n".join(_lines(self, max(20, width)))
 
     def _repr_html_(self) -> str:
         """Return the same as a table for a notebook."""
         if self.failure is not None:
-            return html_table((), (), caption=self.text())
+            return units.html_table((), (), caption=self.text())
         speedups = [None if row.entry is None else row.entry.evidence.speedup for row in self.operations]
         rows = [
             (
@@ -153,7 +152,7 @@ class Explanation:
             for row, speedup in zip(self.operations, speedups, strict=True)
         ]
         caption = "\n".join(_process(self, 10_000))
-        return html_table(("operation", "choice", "speed-up", "fit", "reason"), rows, caption=caption)
+        return units.html_table(("operation", "choice", "speed-up", "fit", "reason"), rows, caption=caption)
 
     def __str__(self) -> str:
         return self.text()
@@ -204,7 +203,9 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     else:
         name = None if operation is None else _entry_name(operation, resolution)
         rows = tuple(
-            _explain_operation(resolution, one) for one in resolution.operations() if name in {None, one.name}
+            _explain_operation(resolution, item)
+            for item in resolution.operations()
+            if name in {None, item.name}
         )
     per_call = state.per_call
     calls, switched = (0, 0) if per_call is None else per_call.counts()
@@ -235,8 +236,8 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
 def _entry_name(name: str, resolution: Resolution) -> str:
     """Return the name that entries have: that of the catalogue, or of a command that was tuned under it."""
     command = COMMANDS + name
-    known = resolution.names()
-    return command if name not in known and command in known else ALIASES.get(name, name)
+    names = resolution.names()
+    return command if name not in names and command in names else ALIASES.get(name, name)
 
 
 def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: dict[str, int]) -> Explained:
@@ -249,9 +250,9 @@ def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: 
 
 
 def _explain_operation(resolution: Resolution, operation: Operation) -> Explained:
-    found, passed = resolution.climbed(operation)
+    match, passed = resolution.climbed(operation)
     override = state.overrides.get(operation)
-    if found is None:
+    if match is None:
         return Explained(
             operation=str(operation),
             level=Level.DEFAULT,
@@ -260,12 +261,12 @@ def _explain_operation(resolution: Resolution, operation: Operation) -> Explaine
             refused=tuple(passed),
         )
     usable_cpus = resolution.usable_cpus
-    choice, reason = permitted(found.entry.choice, usable_cpus), found.entry.reason
-    if choice != clamp(found.entry.choice, usable_cpus):
+    choice, reason = permitted(match.entry.choice, usable_cpus), match.entry.reason
+    if choice != clamp(match.entry.choice, usable_cpus):
         reason += f" OMP_NUM_THREADS, which the user or a framework set, leaves {choice}."
-    elif choice != found.entry.choice:
+    elif choice != match.entry.choice:
         reason += (
-            f" The profile asks for {found.entry.choice}; the {usable_cpus} usable CPUs here allow {choice}."
+            f" The profile asks for {match.entry.choice}; the {usable_cpus} usable CPUs here allow {choice}."
         )
     if override is not None:
         choice = override
@@ -278,19 +279,19 @@ def _explain_operation(resolution: Resolution, operation: Operation) -> Explaine
     if choice.placement is not None and workers > 1 and cpus_for(choice.placement, workers) is None:
         reason += f" The CPUs here have no room for placement={choice.placement}: workers run anywhere."
     return Explained(
-        operation=str(found.entry.operation),
-        level=found.level,
+        operation=str(match.entry.operation),
+        level=match.level,
         choice=choice,
         reason=reason,
-        source=found.path,
-        fit=found.why,
-        entry=found.entry,
-        refused=tuple(one for one in passed if one.path != found.path),
+        source=match.path,
+        fit=match.why,
+        entry=match.entry,
+        refused=tuple(refusal for refusal in passed if refusal.path != match.path),
     )
 
 
 def _held() -> int:
-    """Bytes kept by the runtime; none if nothing has made a result yet."""
+    """Return the bytes kept by the runtime; none if nothing has made a result yet."""
     results = sys.modules.get("autotune.parallel.result_memory")
     return 0 if results is None else int(results.held())
 
@@ -332,8 +333,8 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
     if explanation.waiting:
         yield from wrapped(explanation.waiting, width)
     if explanation.held_bytes:
-        held = f"{explanation.held_bytes / 2**20:.1f} MiB"
-        yield from wrapped(f"Memory of dropped results kept for new ones: {held}", width)
+        size = f"{explanation.held_bytes / 2**20:.1f} MiB"
+        yield from wrapped(f"Memory of dropped results kept for new ones: {size}", width)
     if explanation.per_call is None:
         return
     calls = f"{explanation.calls} calls so far, {explanation.switched} of them tuned."
@@ -342,8 +343,8 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
     yield from wrapped(f"{explanation.per_call} {calls}", width)
     if explanation.saved is not None:
         yield from wrapped(_saved(explanation.saved), width)
-    for one in explanation.dropped:
-        yield from wrapped(f"Dropped: {one}", width)
+    for drop in explanation.dropped:
+        yield from wrapped(f"Dropped: {drop}", width)
     if explanation.learned is not None:
         yield from _learned(explanation, explanation.learned, width)
 
@@ -362,19 +363,20 @@ def _saved(saved: Saved) -> str:
 
 def _learned(explanation: Explanation, learned: Sequence[Learned], width: int) -> Iterator[str]:
     """Describe the lessons: choices and candidates in full, of those given up the number."""
-    given_up = sum(not one.choice and not one.candidate for one in learned)
+    given_up = sum(not lesson.choice and not lesson.candidate for lesson in learned)
+    proved = sum(bool(lesson.choice) for lesson in learned)
     yield from wrapped(
-        f"Learning: {sum(bool(one.choice) for one in learned)} choices proved, "
-        f"{len(learned) - given_up - sum(bool(one.choice) for one in learned)} being tried, {given_up} without a gain. "
+        f"Learning: {proved} choices proved, "
+        f"{len(learned) - given_up - proved} being tried, {given_up} without a gain. "
         f"Seconds spent on slower candidates: {explanation.spent_seconds:.3g}.",
         width,
     )
-    for one in [one for one in learned if one.choice or one.candidate][:_LESSONS]:
-        yield from wrapped(("Learned: " if one.choice else "Trying: ") + str(one), width)
+    for lesson in [lesson for lesson in learned if lesson.choice or lesson.candidate][:_LESSONS]:
+        yield from wrapped(("Learned: " if lesson.choice else "Trying: ") + str(lesson), width)
 
 
 def _numbered(explanation: Explanation) -> dict[str, int]:
-    """The profiles that the table refers to, in the order of their first mention."""
+    """Return the profiles that the table refers to, in the order of their first mention."""
     mentioned: dict[str, int] = {}
     for row in explanation.operations:
         refused = () if explanation.overview else row.refused
@@ -385,7 +387,7 @@ def _numbered(explanation: Explanation) -> dict[str, int]:
 
 
 def _overview(rows: Sequence[Explained], paths: dict[str, int], width: int) -> Iterator[str]:
-    """The choices; and of what runs as plain NumPy the names with their numbers of entries: a thorough profile
+    """Yield the choices; and of what runs as plain NumPy the names with their numbers of entries: a thorough profile
     has hundreds, which would hide the choices.
     """
     chosen = [row for row in rows if not row.choice.is_default]
@@ -403,7 +405,7 @@ def _overview(rows: Sequence[Explained], paths: dict[str, int], width: int) -> I
 def _table(
     rows: Sequence[Explained], paths: dict[str, int], width: int, *, reasons: bool = True
 ) -> Iterator[str]:
-    """A row for each operation; below it the reason, and the nearer entries that were refused."""
+    """Yield a row for each operation; below it the reason, and the nearer entries that were refused."""
     names = [row.operation.replace(" float64", "", 1) for row in rows]
     levels = [str(row.level) if row.source is None else f"{row.level} [{paths[row.source]}]" for row in rows]
     table = TextTable(
@@ -426,7 +428,7 @@ def _table(
 
 
 def _evidence(entry: Entry | None) -> str:
-    """The interval of a choice's speed-up, and the states of the machine; nothing for the default."""
+    """Return the interval of a choice's speed-up, and the states of the machine; nothing for the default."""
     if entry is None or entry.evidence.interval is None:
         return ""
     interval = units.interval(entry.evidence.interval)

@@ -165,7 +165,7 @@ class Tuned:
             scope.__exit__(kind, error, trace)
 
     def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
-        """The function, with each call in a scope of its own."""
+        """Return the function, with each call in a scope of its own."""
         if _suspends(function):
             raise TypeError("tuned() cannot decorate a function that suspends: the scope would outlast it.")
 
@@ -195,7 +195,7 @@ class Tuned:
 
 
 def enter(configuration: Configuration) -> Configured:
-    """A scope of this configuration, begun. Where memory cannot be retained, the rest still counts."""
+    """Begin a scope of this configuration. Where memory cannot be retained, the rest still counts."""
     resolution = state.resolution()
     usable = configuration.cpus if resolution is None else resolution.usable_cpus
     scope = configured(configuration, usable_cpus=usable)
@@ -210,21 +210,21 @@ def enter(configuration: Configuration) -> Configured:
 
 
 def sizes_of(operation: str, arrays: Sequence[Any]) -> dict[str, int] | None:
-    """The sizes of an operation of the catalogue on these arrays; None if they do not tell, or are empty."""
+    """Return the sizes of an operation of the catalogue on these arrays; None if they do not tell, or are empty."""
     row = row_of(operation)
     if row is None or not arrays:
         return None
     shape = [int(length) for length in arrays[0].shape]
     if row.size_names == ("n",) and row.family is not Family.LINALG:
-        known = {"n": prod(shape)}
+        values = {"n": prod(shape)}
     elif len(shape) >= 2:
-        other = arrays[1].shape if "k" in row.size_names and len(arrays) > 1 else shape
+        last = arrays[1].shape if "k" in row.size_names and len(arrays) > 1 else shape
         stack = prod(shape[:-2])
-        known = {"m": shape[-2], "k": shape[-1], "n": int(other[-1]), "count": stack, "tasks": stack}
-        known |= {"rows": shape[-2], "columns": shape[-1]}
+        values = {"m": shape[-2], "k": shape[-1], "n": int(last[-1]), "count": stack, "tasks": stack}
+        values |= {"rows": shape[-2], "columns": shape[-1]}
     else:
         return None
-    sizes = {name: known[name] for name in row.size_names}
+    sizes = {name: values[name] for name in row.size_names}
     return sizes if min(sizes.values()) > 0 else None
 
 

@@ -69,32 +69,32 @@ def space(
 
 
 def setting(grid: Grid, point: int) -> Configuration:
-    """The Configuration that a point of the grid stands for."""
+    """Return the Configuration that a point of the grid stands for."""
     values = zip(grid.parameters, grid.points[point], strict=True)
     return decode(Configuration, {name: value for name, value in values if value != ANYWHERE})
 
 
 def position(grid: Grid, chosen: Configuration) -> int:
-    """The point of the grid that stands for this configuration."""
+    """Return the point of the grid that stands for this configuration."""
     values = chosen.as_dict()
     return grid.index[tuple(values.get(name, ANYWHERE) for name in grid.parameters)]
 
 
 def nearest(grid: Grid, wanted: Configuration) -> int | None:
-    """The legal point nearest to a configuration of another size; None if it sets none of the knobs.
+    """Return the legal point nearest to a configuration of another size; None if it sets none of the knobs.
 
     Of points with the same counts the one with the nearest chunk, whose curve is much flatter than theirs.
     """
-    known = wanted.as_dict()
-    if not known.keys() & grid.parameters.keys():
+    knobs = wanted.as_dict()
+    if not knobs.keys() & grid.parameters.keys():
         return None
-    known.setdefault(Knob.PLACEMENT.value, ANYWHERE)
+    knobs.setdefault(Knob.PLACEMENT.value, ANYWHERE)
 
     def distance(place: int) -> tuple[float, float, int]:
         apart = {
-            name: _apart(value, known[name])
+            name: _apart(value, knobs[name])
             for name, value in zip(grid.parameters, grid.points[place], strict=True)
-            if name in known
+            if name in knobs
         }
         chunks_apart = apart.pop(Knob.CHUNK, 0.0)
         return sum(apart.values()), chunks_apart, place
@@ -103,7 +103,7 @@ def nearest(grid: Grid, wanted: Configuration) -> int | None:
 
 
 def widened(grid: Grid, wanted: Iterable[Configuration]) -> Grid:
-    """The grid with the chunks of these configurations too, each next to its other values.
+    """Return the grid with the chunks of these configurations too, each next to its other values.
 
     A grid's chunks are powers of two; what is known from elsewhere cuts the whole into equal parts. A chunk
     smaller than all that the grid has next to those values, or twice as large, is left out.
@@ -115,14 +115,14 @@ def widened(grid: Grid, wanted: Iterable[Configuration]) -> Grid:
 
     def other_chunks(point: Point) -> list[int]:
         rest = (point[:place], point[place + 1 :])
-        return [int(other[place]) for other in grid.points if (other[:place], other[place + 1 :]) == rest]
+        return [int(near[place]) for near in grid.points if (near[:place], near[place + 1 :]) == rest]
 
     points = list(grid.points)
-    for one in wanted:
-        values = one.as_dict()
+    for choice in wanted:
+        values = choice.as_dict()
         point = tuple(values.get(name, ANYWHERE) for name in names)
-        others = other_chunks(point)
-        if one.chunk is not None and others and min(others) <= one.chunk < 2 * max(others):
+        chunks = other_chunks(point)
+        if choice.chunk is not None and chunks and min(chunks) <= choice.chunk < 2 * max(chunks):
             points.append(point)
     return Grid.of(names, points)
 
@@ -153,7 +153,7 @@ def _values(
 
 
 def _sparse_counts(usable_cpus: int) -> tuple[int, ...]:
-    """All counts up to 8, then powers of two and halves between them: these threads multiply with BLAS's."""
+    """Return all counts up to 8, then powers of two and halves between them: these threads multiply with BLAS's."""
     powers = [2**power for power in range(3, usable_cpus.bit_length())]
     larger = {*powers, *(3 * power // 2 for power in powers), usable_cpus}
     return tuple(sorted({*range(1, 9), *larger} & set(range(1, usable_cpus + 1))))
@@ -194,7 +194,7 @@ def _has_room(values: Mapping[str, Value], placements: Mapping[str, int]) -> boo
     return where == ANYWHERE or (values.get("blas_threads", 1) == 1 and 1 < workers <= placements[where])
 
 
-def _apart(one: Value, other: Value) -> float:
-    if isinstance(one, str) or isinstance(other, str):
-        return 0.0 if one == other else 10.0
-    return abs(one - other) / max(one, other)
+def _apart(left: Value, right: Value) -> float:
+    if isinstance(left, str) or isinstance(right, str):
+        return 0.0 if left == right else 10.0
+    return abs(left - right) / max(left, right)

@@ -64,25 +64,25 @@ class Check:
 
 
 def suited(
-    profile: Profile, here: fit.Here, *, own: Iterable[str] = ()
+    profile: Profile, site: fit.Site, *, own: Iterable[str] = ()
 ) -> tuple[tuple[Entry, ...], tuple[Check, ...]]:
     """Divide the tuned entries of a profile into those that can be verified here, and refusals with the reason. Pure.
 
     `own` are the names of user's functions that are loaded. A profile of another host is welcome: measuring is how
     to find out whether it holds here.
     """
-    fitted = fit.fit(profile, Layer.NAMED, here)
-    known = {*CATALOGUE, *own}
+    fitted = fit.fit(profile, Layer.NAMED, site)
+    names = {*CATALOGUE, *own}
     entries: list[Entry] = []
     refused: list[Check] = []
-    for one in profile.entries:
-        if one.status is not Status.TUNED:
+    for entry in profile.entries:
+        if entry.status is not Status.TUNED:
             continue
-        entry = fitted.reason if fitted.level is None else _suited(one, profile.key, here, known)
-        if isinstance(entry, str):
-            refused.append(Check(entry=one, standing=Standing.REFUSED, reason=entry))
+        usable = fitted.reason if fitted.level is None else _suited(entry, profile.key, site, names)
+        if isinstance(usable, str):
+            refused.append(Check(entry=entry, standing=Standing.REFUSED, reason=usable))
         else:
-            entries.append(entry)
+            entries.append(usable)
     return tuple(entries), tuple(refused)
 
 
@@ -97,23 +97,23 @@ def verify(
     """Verify tuned entries in interleaved rounds; yields the verdict on each as soon as it is known."""
     counted = None if environment.has_company else capacity
     confirmation = Confirmation(clock, counted, capacity, judge=_judge)
-    by_operation = {one.operation: one for one in entries}
-    for one in by_operation.values():
-        kind = workload.kind if workload is not None and workload.name == one.operation.name else None
-        confirmation.add(candidate_of(one, kind or CATALOGUE[one.operation.name], environment))
+    by_operation = {entry.operation: entry for entry in entries}
+    for entry in by_operation.values():
+        kind = workload.kind if workload is not None and workload.name == entry.operation.name else None
+        confirmation.add(candidate_of(entry, kind or CATALOGUE[entry.operation.name], environment))
     for candidate in confirmation.rounds():
         yield _check(by_operation[candidate.operation], candidate, counted)
     for candidate in confirmation.open:
         yield _check(by_operation[candidate.operation], candidate, counted)
 
 
-def _suited(entry: Entry, theirs: Key, here: fit.Here, known: set[str]) -> Entry | str:
-    """The entry as it would be used here, or why it cannot be verified."""
+def _suited(entry: Entry, origin: Key, site: fit.Site, names: set[str]) -> Entry | str:
+    """Return the entry as it would be used here, or why it cannot be verified."""
     if entry.operation.name.startswith(COMMANDS):
         return "It is a whole command; `autotune tune` measures it against itself."
-    if entry.operation.name not in known:
+    if entry.operation.name not in names:
         return "It is not in the catalogue; name the function that it was measured with by --workload."
-    return fit.carried(entry, theirs, here)
+    return fit.carried(entry, origin, site)
 
 
 def _judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str]:
@@ -152,7 +152,7 @@ def _losses(candidate: Candidate, capacity: Capacity | None) -> list[float]:
 
 
 def _check(entry: Entry, candidate: Candidate, capacity: Capacity | None) -> Check:
-    """The verdict in words."""
+    """Return the verdict in words."""
     findings = candidate.findings(capacity)
     if candidate.verdict is Verdict.FAILED:
         assert candidate.failure is not None
