@@ -11,7 +11,7 @@ from autotune.cli import advice_text
 from autotune.cli.options import json_option, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import cannot_start, recording_variables
-from autotune.cli.terminal import print_lines, width, write_error
+from autotune.cli.terminal import begin_line, print_lines, width, write_error
 from autotune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def advise(
     from autotune.recording.run_recorded import run_recorded
 
     def finish(recorded: "Recording") -> None:
+        begin_line()
         write_recording(kept, recorded)
         tell(advise_here(recorded, profile), output, as_json=as_json)
 

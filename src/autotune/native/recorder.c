@@ -18,9 +18,9 @@
  * Short calls with SMALL operands are then not even described, which would take a tenth of their time: after EXACT of
  * them a function passes over a random number of such calls, uniform from 0 to 2 * EVERY - 2, and the next one is
  * described, timed and counted for all of them. This is systematic sampling with random gaps (Cochran, Sampling
- * Techniques, chapter 8): counts and seconds are unbiased, and a function's calls are all counted. Of n calls of one row
- * among others of its function, the count has a relative standard deviation of at most sqrt(4/3 EVERY / n): 9 % of 10,000,
- * 0.9 % of a million. */
+ * Techniques, chapter 8): counts and seconds are unbiased, and all calls count but for those after the latest that
+ * was described. Of n calls of one row among others of its function, the count has a relative standard deviation of at
+ * most sqrt(4/3 EVERY / n): 9 % of 10,000, 0.9 % of a million. */
 enum { FIRST_TIMED = 64, SHORT_NS = 4000, EVERY = 64, EXACT = 1024, SMALL = 1024 };
 
 enum { KEYS = 2048, FUNCTIONS = 160, UFUNCS = 256 };
