@@ -118,8 +118,8 @@ def turn_links(text: str, source: str, page: str) -> str:
     def target(link: re.Match[str]) -> str:
         place, mark, anchor = link[1].partition("#")
         meant = posixpath.normpath(posixpath.join(posixpath.dirname(source), place))
-        there = made.get(meant) or meant.removeprefix("docs/")
-        return posixpath.relpath(there, posixpath.dirname(page) or ".") + mark + anchor
+        page_path = made.get(meant) or meant.removeprefix("docs/")
+        return posixpath.relpath(page_path, posixpath.dirname(page) or ".") + mark + anchor
 
     return LINK.sub(target, text)
 
@@ -127,17 +127,17 @@ def turn_links(text: str, source: str, page: str) -> str:
 def dead_links(site: Path) -> Iterator[tuple[str, str]]:
     """Yield links to pages, files and anchors that do not exist; other sites are not asked."""
     # the theme ships templates among its files
-    found = (path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts)
-    pages = {path: Page(path.read_text("utf-8")) for path in found}
+    paths = (path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts)
+    pages = {path: Page(path.read_text("utf-8")) for path in paths}
     for path, page in pages.items():
         for link in page.links:
             parts = urlsplit(link)
             if parts.scheme or parts.netloc or path.name == "404.html":
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            known = pages.get(target)
+            target_page = pages.get(target)
             if not target.exists() or (
-                parts.fragment and known and unquote(parts.fragment) not in known.anchors
+                parts.fragment and target_page and unquote(parts.fragment) not in target_page.anchors
             ):
                 yield str(path.relative_to(site)), link
 

@@ -28,8 +28,8 @@ def skipped_everywhere(texts: Iterable[str]) -> dict[str, str]:
 
     Tests that only a later run has, such as those of an empty set of parameters, are not judged.
     """
-    first, *others = (text.splitlines() for text in texts)
-    passed = {line.removeprefix("passed ") for lines in (first, *others) for line in lines if line[:1] == "p"}
+    first, *rest = (text.splitlines() for text in texts)
+    passed = {line.removeprefix("passed ") for lines in (first, *rest) for line in lines if line[:1] == "p"}
     skipped = (line.removeprefix("skipped ").partition(": ") for line in first if line[:1] == "s")
     return {name: reason for name, _, reason in skipped if name not in passed}
 

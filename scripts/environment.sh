@@ -1,7 +1,8 @@
 # Sourced by benchmarks/run, calibrate, check, docs and test: finds a Python that runs, and sets up a virtual environment once.
 # POSIX sh; expects to stand at the root of the checkout.
 
-unset PYTHONPATH PYTHONHOME
+# Variables that would bring in other code; and without bytecode each process of a test compiles all that it imports.
+unset PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 # What builds the package (pyproject.toml, [build-system]), where that happens without a network.
 build_requirements='meson-python>=0.16 ninja'

@@ -40,7 +40,7 @@ def main(words: list[str]) -> int:
         return 2
     folder = Path(words[0])
     for name, context in pages:
-        text = manual(name, context, [other for other, _ in pages])
+        text = manual(name, context, [page for page, _ in pages])
         (folder / f"{name}.1").write_text(text, "utf-8")
     for shell, file in COMPLETIONS.items():
         (folder / file).write_text(completion(shell), "utf-8")

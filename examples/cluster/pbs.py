@@ -27,24 +27,24 @@ def main() -> int:
     parser.add_argument("--directive", action="append", default=[], help="a line for the batch file")
     parser.add_argument("--print", action="store_true", help="print the batch file and end")
     parser.add_argument("words", nargs="*", help="further words for autotune calibrate, after --")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with PBSCluster(
         cores=1,  # threads of the worker: it does nothing but start what measures
         processes=1,
-        memory=asked.memory,
-        queue=asked.queue,
-        walltime=asked.walltime,
+        memory=options.memory,
+        queue=options.queue,
+        walltime=options.walltime,
         python=sys.executable,
-        resource_spec=f"select=1:ncpus={asked.cpus}:mem={asked.memory}",
-        job_extra_directives=["-l place=excl", *asked.directive],
+        resource_spec=f"select=1:ncpus={options.cpus}:mem={options.memory}",
+        job_extra_directives=["-l place=excl", *options.directive],
         scheduler_options={"dashboard_address": ":0"},
     ) as cluster:
-        if asked.print:
+        if options.print:
             print(cluster.job_script())
             return 0
-        cluster.scale(jobs=asked.nodes)
+        cluster.scale(jobs=options.nodes)
         command = [sys.executable, "-m", "autotune", "cluster", "calibrate", cluster.scheduler_address]
-        return subprocess.run([*command, "--store", asked.store, *asked.words], check=False).returncode
+        return subprocess.run([*command, "--store", options.store, *options.words], check=False).returncode
 
 
 if __name__ == "__main__":

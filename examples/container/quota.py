@@ -15,10 +15,10 @@ import numpy as np
 import autotune
 
 applied = autotune.apply()
-told = subprocess.run(
+answer = subprocess.run(
     [sys.executable, "-m", "autotune", "doctor", "--json"], capture_output=True, text=True, check=True
 )
-allocation = json.loads(told.stdout)["allocation"]
+allocation = json.loads(answer.stdout)["allocation"]
 print("usable CPUs:", allocation["usable_cpus"], "limited by:", allocation["limit"])
 print(applied)
 

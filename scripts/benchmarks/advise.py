@@ -154,13 +154,13 @@ def gain(name: str, rounds: int) -> dict[str, Any]:
         return {"decided": f"failed: {done.stderr.strip().splitlines()[-1]}"}
     document = json.loads(done.stdout)
     program = document["program"]
-    statuses = [entry["status"] for one in document["profiles"] for entry in one["profile"]["entries"]]
-    decided = sum(status in {"tuned", "default-kept"} for status in statuses)
+    statuses = [entry["status"] for each in document["profiles"] for entry in each["profile"]["entries"]]
+    count = sum(status in {"tuned", "default-kept"} for status in statuses)
     return {
         "predicted": program["predicted"],
         "measured": program["measured"],
         "measured_interval": program["interval"],
-        "decided": f"{decided} of {len(statuses)}",
+        "decided": f"{count} of {len(statuses)}",
     }
 
 

@@ -185,8 +185,8 @@ def with_hosts(count: int, seconds: float, budget: float, *, kill: bool = False)
         "hosts": count,
         "seconds": wall,
         "operations": len(entries),
-        "tuned": sum(one.status is Status.TUNED for one in entries),
-        "confirmed": sum((one.evidence.hosts or 1) > 1 for one in entries),
+        "tuned": sum(entry.status is Status.TUNED for entry in entries),
+        "confirmed": sum((entry.evidence.hosts or 1) > 1 for entry in entries),
         "missed": said["missed"],
         "killed": killed,
         "log": log,
@@ -231,16 +231,16 @@ def main() -> int:
     figures: dict[str, Any] = {}
     good = True
     if options.only in {None, "shared"}:
-        one = with_hosts(1, options.seconds, options.budget)
+        single = with_hosts(1, options.seconds, options.budget)
         several = with_hosts(HOSTS, options.seconds, options.budget)
-        ratio = several["seconds"] / one["seconds"]
+        ratio = several["seconds"] / single["seconds"]
         complete = several["confirmed"] == several["tuned"] == len(OPERATIONS)
-        figures["shared"] = {"one": one, "several": several, "ratio": ratio, "limit": LIMIT}
+        figures["shared"] = {"one": single, "several": several, "ratio": ratio, "limit": LIMIT}
         good &= ratio <= LIMIT and complete
     if options.only in {None, "killed"}:
-        found = with_hosts(HOSTS, options.seconds, options.budget, kill=True)
-        complete = found["operations"] == len(OPERATIONS) and not found["missed"] and bool(found["killed"])
-        figures["killed"] = {**found, "complete": complete}
+        killed = with_hosts(HOSTS, options.seconds, options.budget, kill=True)
+        complete = killed["operations"] == len(OPERATIONS) and not killed["missed"] and bool(killed["killed"])
+        figures["killed"] = {**killed, "complete": complete}
         good &= complete
     for run in (
         figures.get("shared", {}).get("one"),

@@ -59,9 +59,9 @@ from autotune.model.catalogue import operation
 from autotune.model.profile import Profile, Provenance
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.profiles import profile_files
-from autotune.profiles.resolve import here
+from autotune.profiles.resolve import this_site
 usable, limit = usable_cpus()
-site = here(usable, limit)
+site = this_site(usable, limit)
 slow = {
     operation("matmul", n=48): Configuration(blas_threads=4 * usable),
     operation("exp", n=20_000): Configuration(workers=max(2, usable), chunk=500),
@@ -180,8 +180,8 @@ class Daemon:
 
     def events(self, *names: str) -> list[dict[str, Any]]:
         lines = (self.folder / "log").read_text("utf-8", "replace").splitlines()
-        found = [json.loads(line) for line in lines if line.startswith("{")]
-        return [one for one in found if one["event"] in names]
+        events = [json.loads(line) for line in lines if line.startswith("{")]
+        return [event for event in events if event["event"] in names]
 
     def end(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -194,20 +194,20 @@ def daemon(
     options: argparse.Namespace, *, quiet_seconds: float | None = None, **settings: object
 ) -> Iterator[Daemon]:
     with tempfile.TemporaryDirectory(prefix="autotune-bench-", ignore_cleanup_errors=True) as folder:
-        found = Daemon(Path(folder), options, quiet_seconds=quiet_seconds, **settings)
+        server = Daemon(Path(folder), options, quiet_seconds=quiet_seconds, **settings)
         try:
-            yield found
+            yield server
         finally:
-            found.end()
+            server.end()
 
 
 def alive(pids: list[int]) -> list[int]:
-    found = []
+    living = []
     for pid in pids:
         with suppress(OSError):
             status = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
-            found += [pid] if status not in {"Z", "X"} else []
-    return found
+            living += [pid] if status not in {"Z", "X"} else []
+    return living
 
 
 def row(name: str, value: float | None, limit: float | None, unit: str, note: str = "") -> dict[str, Any]:
@@ -224,10 +224,10 @@ def load(seconds: float) -> "subprocess.Popen[bytes]":
 
 def idle(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """CPU time, memory and wake-ups while there is nothing to do."""
-    with daemon(options, idle={"start_below": 1e-9, "stop_above": 1.0}) as one:
-        one.start()
+    with daemon(options, idle={"start_below": 1e-9, "stop_above": 1.0}) as server:
+        server.start()
         time.sleep(40)  # the interpreter is asked, and everything was looked at once
-        pid, seconds = one.process.pid, max(30.0, 600 * options.scale)  # type: ignore[union-attr]
+        pid, seconds = server.process.pid, max(30.0, 600 * options.scale)  # type: ignore[union-attr]
         before = used(pid)
         time.sleep(seconds)
         after = used(pid)
@@ -249,15 +249,15 @@ def used(pid: int) -> tuple[float, int, int]:
 
 def busy(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Measure the time until a machine that becomes busy has its CPUs back; nothing of it is published."""
-    with daemon(options, quiet_seconds=LOOK_SECONDS / 2, job_seconds=600) as one:
-        one.start()
+    with daemon(options, quiet_seconds=LOOK_SECONDS / 2, job_seconds=600) as server:
+        server.start()
         waits, published = [], 0
         for number in range(max(2, round(50 * options.scale))):
-            one.ask("tune", operation="svd", sizes={"n": 400 + number})
-            if not one.in_a_trial(options):
+            server.ask("tune", operation="svd", sizes={"n": 400 + number})
+            if not server.in_a_trial(options):
                 break
             time.sleep(random.uniform(0.5, 3.0))
-            family, adopted = one.family(), len(one.events("adopted"))
+            family, adopted = server.family(), len(server.events("adopted"))
             spinners = [load(10.0) for _ in range(os.cpu_count() or 1)]
             began = time.monotonic()
             while alive(family) and time.monotonic() - began < 10:
@@ -266,7 +266,7 @@ def busy(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             for spinner in spinners:
                 spinner.kill()
                 spinner.wait()
-            published += len(one.events("adopted")) - adopted
+            published += len(server.events("adopted")) - adopted
         note = (
             f"{len(waits)} trials, median {sorted(waits)[len(waits) // 2]:.2f} s"
             if waits
@@ -280,16 +280,16 @@ def busy(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def periodic(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A second of load every ten seconds."""
-    with daemon(options, job_seconds=600) as one:
-        one.start()
-        one.ask("tune", operation="svd")
-        started = one.in_a_trial(options)
-        before, seconds = len(one.events("idle", "busy")), max(60.0, 300 * options.scale)
+    with daemon(options, job_seconds=600) as server:
+        server.start()
+        server.ask("tune", operation="svd")
+        started = server.in_a_trial(options)
+        before, seconds = len(server.events("idle", "busy")), max(60.0, 300 * options.scale)
         end = time.monotonic() + seconds
         while started and time.monotonic() < end:
             load(1.0).wait()
             time.sleep(9.0)
-        count = len(one.events("idle", "busy")) - before
+        count = len(server.events("idle", "busy")) - before
         note = f"over {seconds:.0f} s" + ("" if started else "; it was never idle enough to begin")
         yield row("periodic_starts_and_stops", float(count) if started else None, 2, "", note)
 
@@ -298,15 +298,15 @@ def stops(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """SIGTERM in the middle of a trial."""
     waits: list[float] = []
     for _ in range(max(2, round(10 * options.scale))):
-        with daemon(options, quiet_seconds=LOOK_SECONDS / 2, job_seconds=600) as one:
-            one.start()
-            one.ask("tune", operation="svd")
-            if not one.in_a_trial(options):
+        with daemon(options, quiet_seconds=LOOK_SECONDS / 2, job_seconds=600) as server:
+            server.start()
+            server.ask("tune", operation="svd")
+            if not server.in_a_trial(options):
                 break
             time.sleep(random.uniform(0.0, 2.0))
-            family = one.family()
+            family = server.family()
             began = time.monotonic()
-            one.end()
+            server.end()
             while alive(family) and time.monotonic() - began < 30:
                 time.sleep(0.005)
             waits.append(time.monotonic() - began)
@@ -322,34 +322,34 @@ def kills(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         options,
         job_seconds=20,
         idle={"start_below": 1e6, "stop_above": 2e6, "quiet_seconds": 0.1, "start_waiting": 2},
-    ) as one:
+    ) as server:
         sessions: list[str] = []
         for number in range(count):
             try:
-                one.start()
+                server.start()
             except NoDaemon:
                 refused += 1
                 continue
             with suppress(NoDaemon):
-                one.ask("tune", operation="qr", sizes={"n": 64 + number})
+                server.ask("tune", operation="qr", sizes={"n": 64 + number})
             if number % 2 == 0:  # the others meet its beginning
-                met += one.in_a_trial(options)
+                met += server.in_a_trial(options)
             if number % 4 == 0:
-                news(one, len(sessions))
+                news(server, len(sessions))
             time.sleep(random.uniform(0.0, 4.0))
-            family = one.family()
-            one.end(signal.SIGKILL)
+            family = server.family()
+            server.end(signal.SIGKILL)
             began = time.monotonic()
             while alive(family) and time.monotonic() - began < 5.0:
                 time.sleep(0.01)
             left += len(alive(family))
-            torn += not whole(one)
-            now = journal(one)
+            torn += not whole(server)
+            now = journal(server)
             gone_on = now[:1] == sessions[:1]  # the same calibration; else another one was begun in its place
             lost += gone_on and now[: len(sessions)] != sessions
             kept += gone_on and now[: len(sessions)] == sessions and len(sessions) > 1
             sessions = now
-        one.start()
+        server.start()
     yield row("kill_torn_files", float(torn), 0, f"of {count}")
     yield row("kill_children_alive_after_5_s", float(left), 0, f"of {count}")
     note = f"of {count}; {met} were in a trial, {kept} times what had finished was there after the next"
@@ -357,28 +357,28 @@ def kills(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     yield row("kill_refused_to_start", float(refused), 0, f"of {count}")
 
 
-def whole(one: Daemon) -> bool:
+def whole(server: Daemon) -> bool:
     """Can everything that the daemon wrote be read?"""
     try:
-        written = one.state / "state.json"
+        written = server.state / "state.json"
         if written.exists():
             json.loads(written.read_text("utf-8"))
-        for path in one.profiles.glob("*.yaml"):
+        for path in server.profiles.glob("*.yaml"):
             profile_files.read(path)
     except (ValueError, ProfileError):
         return False
     return True
 
 
-def news(one: Daemon, known: int) -> None:
+def news(server: Daemon, count: int) -> None:
     """Wait until more lines than these are in the journal, and a session among them."""
-    one.until(lambda: len(journal(one)) > max(1, known))
+    server.until(lambda: len(journal(server)) > max(1, count))
 
 
-def journal(one: Daemon) -> list[str]:
+def journal(server: Daemon) -> list[str]:
     """Requests, and each finished session."""
     lines: list[str] = []
-    for path in one.state.glob("home/autotune/calibration-*.jsonl"):
+    for path in server.state.glob("home/autotune/calibration-*.jsonl"):
         text = path.read_text("utf-8", "replace")
         lines = text.splitlines()[: text.count("\n")]
     return [json.dumps(json.loads(line).get("asked", line)) for line in lines]
@@ -388,18 +388,18 @@ def noticed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Measure the time until a change is noticed, and marked stale with its reason."""
     del options
     quiet = argparse.Namespace(start_below=1e-9, quiet_seconds=60.0, start_waiting=0.05)
-    with daemon(quiet) as one, ExitStack() as stack:
+    with daemon(quiet) as server, ExitStack() as stack:
         shadow = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autotune-numpy-")))
         search_path = os.pathsep.join([str(shadow), *filter(None, [os.environ.get("PYTHONPATH")])])
         python = {"python": sys.executable, "environment": {"PYTHONPATH": search_path}}
         shadow_numpy(shadow)
-        one.configure(interpreters=[python])
-        one.start()
+        server.configure(interpreters=[python])
+        server.start()
 
         def stale(word: str) -> bool:
-            return any(word in (each["stale"] or "") for each in one.status()["interpreters"])
+            return any(word in (each["stale"] or "") for each in server.status()["interpreters"])
 
-        one.until(lambda: all(each["key"] for each in one.status()["interpreters"]))
+        server.until(lambda: all(each["key"] for each in server.status()["interpreters"]))
         version = shadow / "numpy" / "version.py"
         text = version.read_text("utf-8")
         version.unlink()  # it is a link to the real one
@@ -407,18 +407,18 @@ def noticed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             text.replace('version = "2.', 'version = "9.').replace("version = '2.", "version = '9."), "utf-8"
         )
         os.utime(shadow / "numpy")
-        yield row("noticed_numpy", one.until(lambda: stale("software.numpy")), 60, "s")
+        yield row("noticed_numpy", server.until(lambda: stale("software.numpy")), 60, "s")
         python["environment"]["OPENBLAS_CORETYPE"] = "Nehalem"  # type: ignore[index]
-        one.configure(interpreters=[python])
-        yield row("noticed_coretype", one.until(lambda: stale("software.kernels")), 60, "s")
+        server.configure(interpreters=[python])
+        yield row("noticed_coretype", server.until(lambda: stale("software.kernels")), 60, "s")
         cpus = os.sched_getaffinity(0)
         if len(cpus) > 1:
-            os.sched_setaffinity(one.process.pid, {min(cpus)})  # type: ignore[union-attr]
-            yield row("noticed_cpuset", one.until(lambda: stale("usable_cpus")), 60, "s")
-            os.sched_setaffinity(one.process.pid, cpus)  # type: ignore[union-attr]
-            one.until(lambda: stale("is 2") or stale(f"is {len(cpus)}"))
-        group = quota_group(one.process.pid, stack)  # type: ignore[union-attr]
-        wait = None if group is None else one.until(lambda: stale("quota"))
+            os.sched_setaffinity(server.process.pid, {min(cpus)})  # type: ignore[union-attr]
+            yield row("noticed_cpuset", server.until(lambda: stale("usable_cpus")), 60, "s")
+            os.sched_setaffinity(server.process.pid, cpus)  # type: ignore[union-attr]
+            server.until(lambda: stale("is 2") or stale(f"is {len(cpus)}"))
+        group = quota_group(server.process.pid, stack)  # type: ignore[union-attr]
+        wait = None if group is None else server.until(lambda: stale("quota"))
         yield row("noticed_quota", wait, 60, "s", "" if group else "no control group can be made here")
 
 
@@ -472,22 +472,22 @@ def quota_group(pid: int, stack: ExitStack) -> Path | None:
 
 def planted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A profile that makes programs slower is put where programs look."""
-    with daemon(options, job_seconds=30) as one:
-        path = one.profiles / "planted.yaml"
-        subprocess.run([sys.executable, "-c", PLANT, str(path)], env=one.environ, check=True)
-        one.start()
-        wait = one.until(lambda: not path.exists(), 5 * PATIENCE)
-        runs = one.status()["counts"].get("retimings", 0.0)
+    with daemon(options, job_seconds=30) as server:
+        path = server.profiles / "planted.yaml"
+        subprocess.run([sys.executable, "-c", PLANT, str(path)], env=server.environ, check=True)
+        server.start()
+        wait = server.until(lambda: not path.exists(), 5 * PATIENCE)
+        runs = server.status()["counts"].get("retimings", 0.0)
         note = f"after {wait:.0f} s" if wait is not None else "it is still in use"
         yield row("planted_retimings", runs if wait is not None else None, 3, "", note)
 
 
 def crowd(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The socket among more clients than it serves, of the worst kinds."""
-    with daemon(options, idle={"start_below": 1e-9, "stop_above": 1.0}) as one, ExitStack() as stack:
-        one.start()
-        one.until(lambda: one.status()["running"] is None)
-        path = str(one.folder / "run" / "autotune" / "control.sock")
+    with daemon(options, idle={"start_below": 1e-9, "stop_above": 1.0}) as server, ExitStack() as stack:
+        server.start()
+        server.until(lambda: server.status()["running"] is None)
+        path = str(server.folder / "run" / "autotune" / "control.sock")
 
         def connect(text: bytes = b"") -> None:
             line = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -509,7 +509,7 @@ def crowd(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         waits = []
         for _ in range(100):
             began = time.monotonic()
-            one.status()
+            server.status()
             waits.append(time.monotonic() - began)
         note = f"slowest of 100, median {1000 * sorted(waits)[50]:.1f} ms"
         yield row("crowd_status", 1000 * max(waits), 100, "ms", note)
@@ -523,11 +523,11 @@ def foreground(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for number in range(pairs):
         seconds = {}
         for is_busy in random.sample([True, False], 2):
-            with daemon(options, quiet_seconds=LOOK_SECONDS / 2, job_seconds=600) as one:
+            with daemon(options, quiet_seconds=LOOK_SECONDS / 2, job_seconds=600) as server:
                 if is_busy:
-                    one.start()
-                    one.ask("tune", operation="svd", sizes={"n": 300 + number})
-                    if not one.in_a_trial(options):
+                    server.start()
+                    server.ask("tune", operation="svd", sizes={"n": 300 + number})
+                    if not server.in_a_trial(options):
                         note = f"after {len(logs)} pairs the machine was never idle enough to begin"
                         yield row("foreground_slowdown", None, 3, "%", note)
                         return
@@ -563,12 +563,12 @@ def results(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         yield row(name, None, None, "", f"{type(problem).__name__}: {problem}")
 
 
-def line(one: dict[str, Any]) -> str:
+def line(result: dict[str, Any]) -> str:
     """A result for people."""
-    value = "-" if one["value"] is None else f"{one['value']:.3g}"
-    limit = "" if one["limit"] is None else f"(at most {one['limit']:g})"
-    verdict = {True: "", False: "EXCEEDED", None: "NOT MEASURED"}[one["kept"]]
-    return f"{one['name']:<32} {value:>8} {one['unit']:<12} {limit:<16} {one['note']} {verdict}".rstrip()
+    value = "-" if result["value"] is None else f"{result['value']:.3g}"
+    limit = "" if result["limit"] is None else f"(at most {result['limit']:g})"
+    verdict = {True: "", False: "EXCEEDED", None: "NOT MEASURED"}[result["kept"]]
+    return f"{result['name']:<32} {value:>8} {result['unit']:<12} {limit:<16} {result['note']} {verdict}".rstrip()
 
 
 def main() -> int:
@@ -587,14 +587,14 @@ def main() -> int:
     if unknown:
         parser.error(f"there are no rows {', '.join(sorted(unknown))}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # takes its daemon along
-    found = []
+    rows = []
     for name in options.rows.split(","):
-        for one in results(name, options):
-            found.append(one)
-            print(line(one), flush=True, file=sys.stderr if options.json else sys.stdout)
+        for result in results(name, options):
+            rows.append(result)
+            print(line(result), flush=True, file=sys.stderr if options.json else sys.stdout)
     if options.json:
-        print(json.dumps(found, indent=2))
-    return 0 if all(one["kept"] for one in found) else 1
+        print(json.dumps(rows, indent=2))
+    return 0 if all(result["kept"] for result in rows) else 1
 
 
 if __name__ == "__main__":

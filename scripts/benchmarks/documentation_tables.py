@@ -119,12 +119,12 @@ def replaced(text: str, name: str, table: str) -> str:
     marks = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)", re.DOTALL)
     if not marks.search(text):
         raise ValueError(f"there are no marks for {name} in the page")
-    return marks.sub(lambda found: f"{found[1]}{table}\n{found[2]}", text)
+    return marks.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text)
 
 
 def few_gains(results: Results) -> Iterable[str]:
     """Return the README's table."""
-    rows = [(one["title"], one) for one in results_of(results, "readme")]
+    rows = [(item["title"], item) for item in results_of(results, "readme")]
     return gains_of(rows, results, "readme")
 
 
@@ -146,10 +146,10 @@ def gains_of(
     yield ""
     yield "| work | gain |"
     yield "|---|---|"
-    kept = [words for words, one in rows if one is not None and one.get("configuration") == "default"]
-    for words, one in rows:
-        if one is not None and one.get("ratio") is not None and words not in kept:
-            yield f"| {words} | {figure(one)} |"
+    kept = [words for words, item in rows if item is not None and item.get("configuration") == "default"]
+    for words, item in rows:
+        if item is not None and item.get("ratio") is not None and words not in kept:
+            yield f"| {words} | {figure(item)} |"
     if kept:
         yield f"| {'; '.join(kept)} | none: the default is kept |"
     yield ""
@@ -161,19 +161,19 @@ def calls(results: Results) -> Iterable[str]:
     """Return the table of gains and costs of single calls."""
     yield "| call | times as fast | or longer by |"
     yield "|---|---|---|"
-    for one in (row(results, "runtime", name) for name in CALLS):
-        if one is not None and one.get("ratio") is not None:
-            yield f"| {one['title']}{_doubt(one)} | {figure(one)} | |"
-        elif one is not None and one.get("microseconds") is not None:
-            yield f"| {one['title']} | | {one['microseconds']:.2f} µs ({one['low']:.2f} to {one['high']:.2f}) |"
+    for item in (row(results, "runtime", name) for name in CALLS):
+        if item is not None and item.get("ratio") is not None:
+            yield f"| {item['title']}{_doubt(item)} | {figure(item)} | |"
+        elif item is not None and item.get("microseconds") is not None:
+            yield f"| {item['title']} | | {item['microseconds']:.2f} µs ({item['low']:.2f} to {item['high']:.2f}) |"
     yield ""
     yield _command(results, "runtime")
 
 
-def _doubt(one: Mapping[str, Any]) -> str:
+def _doubt(item: Mapping[str, Any]) -> str:
     """Was the machine less than free, or nothing tuned?"""
-    return " (the default is kept)" * (one.get("configuration") == "default") + " \\*" * bool(
-        one.get("problem")
+    return " (the default is kept)" * (item.get("configuration") == "default") + " \\*" * bool(
+        item.get("problem")
     )
 
 
@@ -182,10 +182,13 @@ def daemon(results: Results) -> Iterable[str]:
     yield "| what | at most | measured |"
     yield "|---|---|---|"
     for name, words in DAEMON.items():
-        one = row(results, "daemon", name)
-        if one is not None and one["value"] is not None:
-            value, limit = float(f"{one['value']:.3g}"), "" if one["limit"] is None else f"{one['limit']:g}"
-            measured = f"{value:g} {one['unit'].partition(';')[0]}".rstrip()
+        item = row(results, "daemon", name)
+        if item is not None and item["value"] is not None:
+            value, limit = (
+                float(f"{item['value']:.3g}"),
+                "" if item["limit"] is None else f"{item['limit']:g}",
+            )
+            measured = f"{value:g} {item['unit'].partition(';')[0]}".rstrip()
             yield f"| {words} | {limit} | {measured} |"
     yield ""
     yield _command(results, "daemon")
@@ -193,31 +196,35 @@ def daemon(results: Results) -> Iterable[str]:
 
 def libraries(results: Results) -> Iterable[str]:
     """Return the table of gains of programs that use other libraries."""
-    found = results["benchmarks"]["libraries"]
+    benchmark = results["benchmarks"]["libraries"]
     yield from wrap(
         f"{where_and_when(results, 'libraries')} Above 1 the program is faster with autotune.", 120
     )
     yield ""
     yield "| program | gain |"
     yield "|---|---|"
-    for one in found["results"]:
-        outcome = figure(one) if one.get("ratio") is not None else one.get("skipped") or one.get("problem")
-        yield f"| {one['title']} | {outcome} |"
+    for item in benchmark["results"]:
+        outcome = (
+            figure(item) if item.get("ratio") is not None else item.get("skipped") or item.get("problem")
+        )
+        yield f"| {item['title']} | {outcome} |"
 
 
 def accepted(results: Results) -> Iterable[str]:
     """Return the table of accepted differences, by the kind of noise: some that are not there, and a gain of 5 %."""
     yield "| noise | identical, accepted: workers, threads | 2 % slower: workers, threads | 5 % faster, found |"
     yield "|---|---|---|---|"
-    found = {
-        (one["noise"], one["candidate"], one["effect"]): one for one in results["benchmarks"]["aa"]["results"]
+    by_case = {
+        (item["noise"], item["candidate"], item["effect"]): item
+        for item in results["benchmarks"]["aa"]["results"]
     }
-    for noise in dict.fromkeys(noise for noise, _, _ in found):
+    for noise in dict.fromkeys(noise for noise, _, _ in by_case):
         cells = []
         for effect in EFFECTS:
-            rows = [found[noise, candidate, effect] for candidate in ("workers", "threads")]
+            rows = [by_case[noise, candidate, effect] for candidate in ("workers", "threads")]
             counts = [
-                f"{one['rate']:.0%}" if effect < 0 else f"{one['accepted']} of {one['runs']}" for one in rows
+                f"{each['rate']:.0%}" if effect < 0 else f"{each['accepted']} of {each['runs']}"
+                for each in rows
             ]
             cells.append(", ".join(counts))
         yield f"| {NOISES.get(noise, noise)} | {' | '.join(cells)} |"
@@ -229,11 +236,11 @@ def regret(results: Results) -> Iterable[str]:
     """Return the table of searches' distances from the optimum, over all kinds of noise."""
     yield "| searcher | within 2 % of the best | slower than the default by more than 1 % | timings taken |"
     yield "|---|---|---|---|"
-    found = results["benchmarks"]["simulated"]["results"]
-    for searcher in dict.fromkeys(one["searcher"] for one in found):
-        rows = [one for one in found if one["searcher"] == searcher]
+    trials = results["benchmarks"]["simulated"]["results"]
+    for searcher in dict.fromkeys(item["searcher"] for item in trials):
+        rows = [item for item in trials if item["searcher"] == searcher]
         within, slower, share = (
-            sum(one[name] for one in rows) / len(rows)
+            sum(item[name] for item in rows) / len(rows)
             for name in ("within_2_percent", "slower_by_1_percent", "share_of_round_robin")
         )
         yield f"| {searcher} | {within:.0%} | {slower:.1%} | {share:.1%} of round-robin's |"
@@ -245,19 +252,19 @@ def between(results: Results) -> Iterable[str]:
     """Return the table of choices between measured sizes, by the kind of noise."""
     yield "| noise | sizes | at least 95 % of the best speed | over 1 % slower than the default | largest loss |"
     yield "|---|---|---|---|---|"
-    for one in results["benchmarks"]["transfer"]["results"]:
-        if one["what"] == "between":
+    for item in results["benchmarks"]["transfer"]["results"]:
+        if item["what"] == "between":
             yield (
-                f"| {one['noise']} | {one['sizes']} | {one['reach_95_percent']:.0%} "
-                f"| {one['slower_by_1_percent']:.0%} | {one['max_regret']:.1%} |"
+                f"| {item['noise']} | {item['sizes']} | {item['reach_95_percent']:.0%} "
+                f"| {item['slower_by_1_percent']:.0%} | {item['max_regret']:.1%} |"
             )
     yield ""
     yield _command(results, "transfer")
 
 
 def _command(results: Results, name: str) -> str:
-    found = results["benchmarks"][name]
-    return f"Reproduced by `{found['command']}`; {found['ended'][:10]}."
+    benchmark = results["benchmarks"][name]
+    return f"Reproduced by `{benchmark['command']}`; {benchmark['ended'][:10]}."
 
 
 def where_and_when(results: Results, *names: str) -> str:
@@ -266,27 +273,27 @@ def where_and_when(results: Results, *names: str) -> str:
 
 
 def _where_and_when(benchmark: Mapping[str, Any]) -> str:
-    here = benchmark["machine"]
+    machine = benchmark["machine"]
     return (
-        f"{here['cpu']}, {here['usable_cpus']} CPUs; NumPy {here['numpy']}, {here['blas']}, "
-        f"Python {here['python']}; {benchmark['ended'][:10]}."
+        f"{machine['cpu']}, {machine['usable_cpus']} CPUs; NumPy {machine['numpy']}, {machine['blas']}, "
+        f"Python {machine['python']}; {benchmark['ended'][:10]}."
     )
 
 
 def results_of(results: Results, benchmark: str) -> Sequence[Mapping[str, Any]]:
     """The rows of a benchmark; none where it was not run."""
-    found: Sequence[Mapping[str, Any]] = results["benchmarks"].get(benchmark, {"results": []})["results"]
-    return found
+    rows: Sequence[Mapping[str, Any]] = results["benchmarks"].get(benchmark, {"results": []})["results"]
+    return rows
 
 
 def row(results: Results, benchmark: str, name: str) -> Mapping[str, Any] | None:
     """One row of a benchmark; None where it was not measured."""
-    return next((one for one in results_of(results, benchmark) if one["name"] == name), None)
+    return next((item for item in results_of(results, benchmark) if item["name"] == name), None)
 
 
-def figure(one: Mapping[str, Any]) -> str:
+def figure(item: Mapping[str, Any]) -> str:
     """A gain with its interval."""
-    return f"{one['ratio']:.2f} ({one['low']:.2f} to {one['high']:.2f})"
+    return f"{item['ratio']:.2f} ({item['low']:.2f} to {item['high']:.2f})"
 
 
 TABLES = (

@@ -86,14 +86,14 @@ def main() -> int:
         print(
             f"{'noise':<13} {'candidate':<9} {'effect':>7} {'runs':>5} {'accepted':>9}  95 % interval   looked at"
         )
-    found = []
+    judged = []
     for row in rows:
-        found.append(row)
+        judged.append(row)
         if not options.json:
             print(_line(row), flush=True)
     if options.json:
-        print(json.dumps({"results": [asdict(row) for row in found]}, indent=1))
-    return 0 if all(row.kept for row in found) else 1
+        print(json.dumps({"results": [asdict(row) for row in judged]}, indent=1))
+    return 0 if all(row.kept for row in judged) else 1
 
 
 def _options() -> argparse.Namespace:
@@ -131,27 +131,27 @@ def noises() -> dict[str, Weather]:
 def _simulated(options: argparse.Namespace) -> Iterator[Row]:
     wanted = [word for word in options.noise.split(",") if word] or list(noises())
     for name in wanted:
-        for candidate, (asked, choice, fewer_cpus) in CANDIDATES.items():
+        for candidate, (size, choice, fewer_cpus) in CANDIDATES.items():
             for effect in options.effects:
                 counts = []
                 for run in range(options.seed, options.seed + options.runs):
                     machine = Planted(ratio=1.0 + effect)
                     bench = SimulatedBench(machine, None, noises()[name], seed=run)
-                    counts.append(_accepted(bench, asked, choice, fewer_cpus=fewer_cpus, seed=run))
+                    counts.append(_accepted(bench, size, choice, fewer_cpus=fewer_cpus, seed=run))
                 yield _row(counts, name, candidate, effect)
 
 
 def _real(options: argparse.Namespace) -> Iterator[Row]:
     bench = SameBench(ProcessBench())
-    asked = operation(options.operation, n=options.n)
+    size = operation(options.operation, n=options.n)
     runs = range(options.seed, options.seed + options.real)
     choice = Configuration(workers=2)  # its name: what runs under it is the bench's business
-    counts = [_accepted(bench, asked, choice, fewer_cpus=False, seed=run) for run in runs]
+    counts = [_accepted(bench, size, choice, fewer_cpus=False, seed=run) for run in runs]
     yield _row(counts, "this machine", "default", 0.0)
 
 
 def _accepted(
-    bench: Bench, asked: Operation, choice: Configuration, *, fewer_cpus: bool, seed: int
+    bench: Bench, size: Operation, choice: Configuration, *, fewer_cpus: bool, seed: int
 ) -> tuple[bool, int]:
     """Is a choice accepted, and after how many processes?"""
     states = Capacity(usable_cpus=2)
@@ -159,7 +159,7 @@ def _accepted(
     confirmation = Confirmation(clock, states, states)
     confirmation.add(
         Candidate(
-            operation=asked,
+            operation=size,
             choice=choice,
             fewer_cpus=fewer_cpus,
             error=candidate_error(0),
@@ -170,8 +170,8 @@ def _accepted(
     while confirmation.open and clock.remaining > 0 and clock.plans > plans:
         plans = clock.plans
         list(confirmation.round())
-    (one,) = confirmation.candidates
-    return one.verdict is Verdict.ACCEPTED, clock.plans
+    (candidate,) = confirmation.candidates
+    return candidate.verdict is Verdict.ACCEPTED, clock.plans
 
 
 def _row(counts: list[tuple[bool, int]], noise: str, candidate: str, effect: float) -> Row:

@@ -81,7 +81,7 @@ def write_profile(path: Path) -> None:
     from autotune.model.entry import Entry, Evidence, Status
     from autotune.model.profile import Profile, Provenance
     from autotune.profiles import profile_files
-    from autotune.profiles.resolve import here
+    from autotune.profiles.resolve import this_site
 
     entries = [
         Entry(
@@ -113,7 +113,7 @@ def write_profile(path: Path) -> None:
     entries.append(
         Entry(operation=operation("pinv", n=100), status=Status.DEFAULT_KEPT, reason="Made for tests.")
     )
-    site = here(*usable_cpus())
+    site = this_site(*usable_cpus())
     profile_files.write(
         Profile(key=site.key, provenance=Provenance(host=site.host), entries=tuple(entries)), path
     )
@@ -140,11 +140,11 @@ def outcomes(
         sys.exit(
             f"pytest ended with {done.returncode} and no report:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
         )
-    found = {}
+    results = {}
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it just now
         flaws = [child.tag for child in case if child.tag in {"failure", "error", "skipped"}]
-        found[f"{case.get('classname')}::{case.get('name')}"] = flaws[0] if flaws else "passed"
-    return found
+        results[f"{case.get('classname')}::{case.get('name')}"] = flaws[0] if flaws else "passed"
+    return results
 
 
 def compare(name: str, plain: Outcomes, switched: Outcomes) -> int:

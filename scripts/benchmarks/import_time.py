@@ -43,9 +43,9 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.profiles import folders, profile_files
-from autotune.profiles.resolve import here
+from autotune.profiles.resolve import this_site
 
-site = here(*usable_cpus())
+site = this_site(*usable_cpus())
 entries = tuple(
     Entry(
         operation=Operation(name=name, sizes=(("m", size), ("n", size))),
@@ -88,9 +88,9 @@ def measure(processes: int, environment: dict[str, str]) -> list[dict[str, Any]]
         for name, probe in PROBES.items():
             before = "import numpy" if name == "apply" else ""
             source = _CHILD.format(before=before, probe=probe, forbidden=FORBIDDEN[name])
-            took, found = json.loads(_run(source, environment))
+            took, modules = json.loads(_run(source, environment))
             if turn:
-                loaded[name].update(found)
+                loaded[name].update(modules)
                 seconds[name].append(took)
     return [
         {
@@ -107,9 +107,9 @@ def measure(processes: int, environment: dict[str, str]) -> list[dict[str, Any]]
 
 def _environment(folder: Path) -> dict[str, str]:
     """The caller's, with bytecode written and only our own profile found."""
-    ours = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_CACHE_HOME": str(folder / "cache")}
+    folders = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_CACHE_HOME": str(folder / "cache")}
     dropped = {"PYTHONDONTWRITEBYTECODE", "AUTOTUNE_PROFILE", "AUTOTUNE_DISABLE"}
-    return {name: value for name, value in os.environ.items() if name not in dropped} | ours
+    return {name: value for name, value in os.environ.items() if name not in dropped} | folders
 
 
 def _run(source: str, environment: dict[str, str]) -> str:

@@ -216,14 +216,14 @@ def measured(runs: int) -> list[Row]:
 def _logarithm(runs: int) -> list[Row]:
     """Measure what np.log gained after 200 calls of each size, by the median of the processes."""
     done = [json.loads(_output(LOGARITHM)) for _ in range(runs)]
-    gains = {n: median(one["gains"][n] for one in done) for n in done[0]["gains"]}
+    gains = {n: median(run["gains"][n] for run in done) for n in done[0]["gains"]}
     return [
         *(
             _row(f"np.log of {int(n):,}: speed-up after 200 calls", gain, 1.7, most=False)
             for n, gain in gains.items()
         ),
         _row(
-            "the same: share of the time spent on slower candidates", max(one["spent"] for one in done), 0.01
+            "the same: share of the time spent on slower candidates", max(run["spent"] for run in done), 0.01
         ),
     ]
 
@@ -234,7 +234,7 @@ def _linear_algebra(runs: int) -> list[Row]:
     for _ in range(runs):
         for mode, rounds in times.items():
             rounds.append(_run(mode))
-    ideal, plain = (median(median(one) for one in times[mode]) for mode in ("ideal", "plain"))
+    ideal, plain = (median(median(seconds) for seconds in times[mode]) for mode in ("ideal", "plain"))
     calls, lost = [], []
     for seconds in times["learn"]:
         reached = next(

@@ -7,8 +7,12 @@ slice. Both sides make the same call of NumPy; `apply()` is around the tuned one
     scripts/benchmarks/run native --runs 8 --patience 600 --json
 """
 
+import ctypes
+import os
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,10 +69,10 @@ def _profile() -> Path:
     from autotune.model.entry import Entry, Evidence, Status
     from autotune.model.profile import Profile, Provenance
     from autotune.profiles import profile_files
-    from autotune.profiles.resolve import here
+    from autotune.profiles.resolve import this_site
 
     cpus, limit = usable_cpus()
-    names = [name for one in (*CLASSES.values(), REDUCING) for name in (one.cheapest, one.dearest)]
+    names = [name for group in (*CLASSES.values(), REDUCING) for name in (group.cheapest, group.dearest)]
     names += MEASURED_LAYOUTS.values()
     entries = [
         Entry(
@@ -81,7 +85,7 @@ def _profile() -> Path:
         for name in names
         for dtype in ("float64", "float32")
     ]
-    site = here(cpus, limit)
+    site = this_site(cpus, limit)
     path = Path(_folder().name, "loops.yaml")
     profile = Profile(
         key=site.key,
@@ -115,20 +119,72 @@ def into(function: np.ufunc) -> Callable[[int], Call]:
     return make
 
 
+class UfuncHead(ctypes.Structure):
+    """The beginning of NumPy's PyUFuncObject, as its C interface has it."""
+
+    _fields_ = (
+        ("object", ctypes.c_char * object.__basicsize__),
+        ("operands", ctypes.c_int * 4),
+        ("functions", ctypes.POINTER(ctypes.c_void_p)),
+        ("data", ctypes.POINTER(ctypes.c_void_p)),
+    )
+
+
+@cache
+def _equal_parts() -> ctypes.CDLL:
+    """Compile what works on equal parts in threads that spin."""
+    library = Path(_folder().name, "equal_parts.so")
+    source = Path(__file__).with_name("equal_parts.c")
+    command = [
+        os.environ.get("CC", "cc"),
+        "-O2",
+        "-shared",
+        "-fPIC",
+        "-pthread",
+        "-o",
+        str(library),
+        str(source),
+    ]
+    subprocess.run(command, check=True)
+    return ctypes.CDLL(str(library))
+
+
+def in_equal_parts(function: np.ufunc, *arrays: Any, out: Any) -> Call:
+    """Return a call of NumPy's own loop on equal parts of float64 arrays, in one pinned thread for each CPU."""
+    head, operands = UfuncHead.from_address(id(function)), (*arrays, out)
+    number = function.types.index("d" * function.nin + "->d")
+    loop = ctypes.c_void_p(head.functions[number])
+    data = ctypes.c_void_p(head.data[number] if head.data else None)
+    args = (ctypes.c_void_p * len(operands))(*(array.ctypes.data for array in operands))
+    steps = (ctypes.c_ssize_t * len(operands))(*(array.itemsize for array in operands))
+    run, size = _equal_parts().parts_run, ctypes.c_ssize_t(out.size)
+    return lambda: run(loop, data, args, steps, len(operands), size)
+
+
+@contextmanager
+def pinned() -> Iterator[None]:
+    """Start the threads of `in_equal_parts`, and end them."""
+    before = os.sched_getaffinity(0)
+    cpus = (ctypes.c_int * len(before))(*sorted(before))
+    _equal_parts().parts_start(cpus, len(before))
+    try:
+        yield
+    finally:
+        _equal_parts().parts_stop()
+        os.sched_setaffinity(0, before)
+
+
 def by_hand(function: np.ufunc) -> Callable[[bool], Pair]:
-    """Compare a call under apply() with its equal parts in one thread for each CPU: what this machine gives at best."""
+    """Compare a call under apply() with NumPy's loop on equal parts: what this machine gives at best."""
 
     def make(quick: bool) -> Pair:
-        from concurrent.futures import ThreadPoolExecutor
-
         around = applied()
-        n, cpus = SMALL if quick else LARGE, usable_cpus()[0]
+        n = SMALL if quick else LARGE
         arrays, out = [numbers(n) for _ in range(function.nin)], np.empty(n)
-        parts = [np.array_split(one, cpus) for one in (*arrays, out)]
-        pool = ThreadPoolExecutor(cpus)
         return Pair(
-            plain=lambda: list(pool.map(function, *parts)),
+            plain=in_equal_parts(function, *arrays, out=out),
             tuned=lambda: function(*arrays, out=out),
+            around_plain=pinned,
             around_tuned=around,
         )
 
@@ -212,10 +268,10 @@ PROGRAMS = {
     },
     **{
         f"by_hand_{name}": Program(
-            title=f"np.{name}(x, out=y), 10 million, against equal parts in threads of Python's",
+            title=f"np.{name}(x, out=y), 10 million, against equal parts in pinned threads that spin",
             make=by_hand(getattr(np, name)),
         )
-        for name in ("sqrt", "add")
+        for name in ("log", "sin", "sqrt", "add")
     },
     "retain_log": Program(
         title='np.log(x), 10 million, allocator="retain"',

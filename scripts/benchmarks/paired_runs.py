@@ -37,11 +37,11 @@ CAPACITY = 0.85
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
 
-SHORT_CALLS = 2000
-"""Short calls that are timed at once."""
+SHORT_CALLS, SHORT_TIMINGS = 100, 40
+"""Short calls that are timed at once, and how often: the least counts, which the work of others has not touched."""
 
-SHORT_ROUNDS = (20, 5)
-"""Rounds of two such timings in a process; with --quick."""
+SHORT_ROUNDS = (40, 5)
+"""Rounds of two such series in a process; with --quick."""
 
 Call = Callable[[], object]
 
@@ -245,8 +245,8 @@ def _row(name: str, program: Program, *, runs: int = 0, **values: Any) -> Row:
 
 def _plain_values(row: Row) -> dict[str, Any]:
     """A row has a ratio or microseconds, never both."""
-    other = "ratio" if row.microseconds is not None else "microseconds"
-    return {name: value for name, value in asdict(row).items() if name != other}
+    unused = "ratio" if row.microseconds is not None else "microseconds"
+    return {name: value for name, value in asdict(row).items() if name != unused}
 
 
 def _run(module: str, name: str, side: str, program: Program, options: argparse.Namespace) -> dict[str, Any]:
@@ -370,7 +370,7 @@ def _difference(pair: Pair, options: argparse.Namespace) -> float:
             call, around = sides[side]
             with around():
                 call()
-                seconds[side].append(_time_many(call))
+                seconds[side].append(min(_time_many(call) for _ in range(SHORT_TIMINGS)))
     return hodges_lehmann([b - a for a, b in zip(seconds["plain"], seconds["tuned"], strict=True)])
 
 

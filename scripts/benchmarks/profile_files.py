@@ -35,7 +35,7 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Profile, Provenance
 from autotune.profiles import profile_files
 from autotune.profiles.profile_document import decode_profile
-from autotune.profiles.resolve import here
+from autotune.profiles.resolve import this_site
 from autotune.profiles.yaml_subset import MAX_BYTES, MAX_NODES, parse
 from autotune.profiles.yaml_writer import text_of
 
@@ -59,7 +59,7 @@ assert "yaml" not in sys.modules
 
 def largest(count: int) -> tuple[Profile, int]:
     """A profile of this machine with so many entries, and a size of svd that is among them."""
-    site = here(*usable_cpus())
+    site = this_site(*usable_cpus())
     kinds = [kind for kind in CATALOGUE.values() if not kind.name.startswith("batch")]
     each = -(-count // len(kinds))
     entries = [
@@ -121,13 +121,13 @@ def applied(profile: Profile, size: int, repeats: int) -> dict[str, float]:
 
     `apply_one` is the same with a single entry, in turns with it, and `copy` what the other entries add.
     """
-    one = replace(
+    single = replace(
         profile, entries=tuple(each for each in profile.entries if each.operation == _asked(profile, size))
     )
     seconds: dict[str, list[float]] = {"apply": [], "find": [], "apply_one": []}
     with tempfile.TemporaryDirectory() as large, tempfile.TemporaryDirectory() as small:
         _write(profile, large)
-        _write(one, small)
+        _write(single, small)
         for _ in range(repeats):
             for root, names in ((large, ("apply", "find")), (small, ("apply_one",))):
                 for name, said in zip(names, _run(_CHILD.format(size=size), root).split(), strict=False):
@@ -200,25 +200,25 @@ def main() -> int:
     words.add_argument("--entries", type=int, default=10_000)
     words.add_argument("--repeats", type=int, default=7)
     words.add_argument("--json", action="store_true", help="print the same as JSON")
-    asked = words.parse_args()
-    profile, size = largest(asked.entries)
+    options = words.parse_args()
+    profile, size = largest(options.entries)
     data = text_of(profile).encode()
-    assert len(decode_profile(parse(data)).entries) == asked.entries, "our own limits refuse our own profile"
+    assert len(decode_profile(parse(data)).entries) == options.entries, "our limits refuse our own profile"
     refusals = {name: refused(each) for name, each in hostile().items()}
     row = {
         "numpy": np.__version__,
-        "entries": asked.entries,
+        "entries": options.entries,
         "bytes": len(data),
         "values": _values(parse(data)),
         "most_values": MAX_NODES,
-        **scanned(data, asked.repeats),
-        **applied(profile, size, asked.repeats),
+        **scanned(data, options.repeats),
+        **applied(profile, size, options.repeats),
         "refusal": max(seconds for seconds, _ in refusals.values()),
     }
     over = [name for name, limit in LIMITS.items() if row[name] > limit]
-    if asked.json:
-        told = {name: {"seconds": seconds, "reason": reason} for name, (seconds, reason) in refusals.items()}
-        print(json.dumps({**row, "limits": LIMITS, "over": over, "refusals": told}, indent=2))
+    if options.json:
+        plain = {name: {"seconds": seconds, "reason": reason} for name, (seconds, reason) in refusals.items()}
+        print(json.dumps({**row, "limits": LIMITS, "over": over, "refusals": plain}, indent=2))
     else:
         for name, value in row.items():
             limit = f"   limit {LIMITS[name]:g}" if name in LIMITS else ""

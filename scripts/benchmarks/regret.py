@@ -61,9 +61,9 @@ def main() -> int:
         sizes, *more = parse_sizes(options.sizes, row) or [{}]
         if more:
             raise BadSize("One size at a time: give one value for each of them.")
-        asked = operation(row.name, dtype=options.dtype, **sizes)
+        size = operation(row.name, dtype=options.dtype, **sizes)
         with host_lock():
-            report = _compare(asked, options)
+            report = _compare(size, options)
     except AutotuneError as problem:
         print(f"regret: {problem}", file=sys.stderr)
         return 3 if isinstance(problem, EnvironmentProblem) else 2
@@ -92,49 +92,51 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _compare(asked: Operation, options: argparse.Namespace) -> dict[str, object]:
-    known = resolve(options.profile)
-    found = known.find(asked)
-    chosen = DEFAULT if found is None else found.entry.choice
-    grid = space(kind(asked.name), asked, known.usable_cpus, len(affinity() or ()) or known.usable_cpus)
+def _compare(size: Operation, options: argparse.Namespace) -> dict[str, object]:
+    resolution = resolve(options.profile)
+    match = resolution.find(size)
+    chosen = DEFAULT if match is None else match.entry.choice
+    cpus = resolution.usable_cpus
+    grid = space(kind(size.name), size, cpus, len(affinity() or ()) or cpus)
     points = [] if grid is None else [setting(grid, point) for point in range(len(grid.points))]
     candidates = list(dict.fromkeys([*points, chosen]))
-    first, _ = _pass(asked, candidates, options, 0)
-    second, sessions = _pass(asked, candidates, options, 1)
-    sound = [one for one in first if one in second]
-    oracle = min(sound, key=lambda one: (mean(first[one]), str(one)))
+    first, _ = _pass(size, candidates, options, 0)
+    second, sessions = _pass(size, candidates, options, 1)
+    sound = [choice for choice in first if choice in second]
+    oracle = min(sound, key=lambda choice: (mean(first[choice]), str(choice)))
     default = [value for session in sessions for value in _default_of(session).seconds]
     if not default:
-        raise EnvironmentProblem(f"{asked}: plain NumPy could not be measured.")
+        raise EnvironmentProblem(f"{size}: plain NumPy could not be measured.")
     choices = {"oracle": oracle, "profile": chosen, "plain NumPy": DEFAULT}
-    rows = [_row(name, one, oracle, second, mean(default)) for name, one in choices.items() if one in second]
+    kept = {name: choice for name, choice in choices.items() if choice in second}
+    rows = [_row(name, choice, oracle, second, mean(default)) for name, choice in kept.items()]
     return {
-        "operation": str(asked),
+        "operation": str(size),
         "configurations": len(candidates),
-        "failed": [str(one) for one in candidates if one not in sound],
-        "profile": None if found is None else found.path,
+        "failed": [str(choice) for choice in candidates if choice not in sound],
+        "profile": None if match is None else match.path,
         "disturbance": str(_capacity(sessions)),
         "results": [asdict(row) for row in rows],
     }
 
 
 def _pass(
-    asked: Operation, candidates: Sequence[Configuration], options: argparse.Namespace, number: int
+    size: Operation, candidates: Sequence[Configuration], options: argparse.Namespace, number: int
 ) -> tuple[Estimates, list[Session]]:
     """Every configuration in every one of the pass's processes; those that failed in one are left out."""
     bench = ProcessBench()
-    case = Case(operation=asked, configurations=tuple(candidates))
+    case = Case(operation=size, configurations=tuple(candidates))
     first = options.seed + number * options.processes
     seeds = range(first, first + options.processes)
     sessions = [bench.run(TrialPlan(cases=(case,), rounds=options.rounds, seed=seed)) for seed in seeds]
     estimates: Estimates = {DEFAULT: [0.0] * len(sessions)}
     for session in sessions:
         default = _default_of(session)
-        for one in session.measurements[1:]:
-            if one.failure is None and default.failure is None:
-                ratio = hodges_lehmann(pair_log_ratios(one.pairs))
-                estimates.setdefault(one.configuration, []).append(ratio)
-    return {one: values for one, values in estimates.items() if len(values) == len(sessions)}, sessions
+        for measurement in session.measurements[1:]:
+            if measurement.failure is None and default.failure is None:
+                ratio = hodges_lehmann(pair_log_ratios(measurement.pairs))
+                estimates.setdefault(measurement.configuration, []).append(ratio)
+    return {choice: values for choice, values in estimates.items() if len(values) == len(sessions)}, sessions
 
 
 def _capacity(sessions: Sequence[Session]) -> Capacity:
@@ -149,13 +151,13 @@ def _default_of(session: Session) -> Measurement:
     return session.measurements[0]
 
 
-def _row(name: str, one: Configuration, oracle: Configuration, second: Estimates, default: float) -> Row:
-    seconds = default * exp(mean(second[one]))
-    if one == oracle:
-        return Row(choice=name, configuration=str(one), seconds=seconds, regret=0.0, low=0.0, high=0.0)
-    apart = [this - best for this, best in zip(second[one], second[oracle], strict=True)]
+def _row(name: str, choice: Configuration, oracle: Configuration, second: Estimates, default: float) -> Row:
+    seconds = default * exp(mean(second[choice]))
+    if choice == oracle:
+        return Row(choice=name, configuration=str(choice), seconds=seconds, regret=0.0, low=0.0, high=0.0)
+    apart = [this - best for this, best in zip(second[choice], second[oracle], strict=True)]
     regret, low, high = (exp(value) - 1 for value in mean_interval(apart))
-    return Row(choice=name, configuration=str(one), seconds=seconds, regret=regret, low=low, high=high)
+    return Row(choice=name, configuration=str(choice), seconds=seconds, regret=regret, low=low, high=high)
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -169,7 +171,7 @@ def _print(report: dict[str, Any]) -> None:
             f"{row['choice']:<12} {row['configuration']:<36} {row['seconds']:>10.3g} {row['regret']:>8.1%}"
             f"  {row['low']:.1%} to {row['high']:.1%}"
         )
-    for line in filter(None, (report["disturbance"], *(f"failed: {one}" for one in report["failed"]))):
+    for line in filter(None, (report["disturbance"], *(f"failed: {choice}" for choice in report["failed"]))):
         print(line)
 
 

@@ -75,13 +75,13 @@ def measure(browser: str, pages: dict[str, Path], times: int) -> list[dict[str, 
     with opened(browser) as chromium:
         for turn in range(max(1, times) + 1):
             for name, path in pages.items():
-                found = chromium.draw(path.as_uri())
+                drawing = chromium.draw(path.as_uri())
                 if turn:
-                    seen[name].append(found)
+                    seen[name].append(drawing)
     return [
         {
             "name": name,
-            **{what: median(one[what] for one in seen[name]) for what in ("in_view", "drawn", "cpu")},
+            **{what: median(drawing[what] for drawing in seen[name]) for what in ("in_view", "drawn", "cpu")},
             "figures": seen[name][0]["figures"],
             "bytes": path.stat().st_size,
             "limit": LIMITS[name],
@@ -109,19 +109,19 @@ class Chromium:
                 raise TimeoutError(f"{address} is not drawn after {PATIENCE:.0f} s")
             time.sleep(0.2)
         metrics = self.ask("Performance.getMetrics", session)["metrics"]
-        worked = next(one["value"] for one in metrics if one["name"] == "TaskDuration")
+        worked = next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
         self.ask("Target.closeTarget", targetId=target)
         return {**state, "cpu": worked}
 
     def _state(self, session: str) -> dict[str, float] | None:
         """When a page was drawn; None while it is not."""
-        asked = """(() => {
+        script = """(() => {
             const {seen, drawn} = document.documentElement.dataset;
             const figures = document.querySelectorAll("figure[data-kind]").length;
             return drawn && {in_view: seen / 1e3, drawn: drawn / 1e3, figures};
         })()"""
-        found = self.ask("Runtime.evaluate", session, expression=asked, returnByValue=True)["result"]
-        return found.get("value") or None
+        result = self.ask("Runtime.evaluate", session, expression=script, returnByValue=True)["result"]
+        return result.get("value") or None
 
     def ask(self, method: str, session: str | None = None, **what: Any) -> dict[str, Any]:
         """Ask and wait for the answer; events are passed over."""
@@ -147,8 +147,8 @@ class Chromium:
                 raise ConnectionError("Chromium has ended")
             self._rest += more
         text, _, self._rest = self._rest.partition(b"\0")
-        found: dict[str, Any] = json.loads(text)
-        return found
+        answer: dict[str, Any] = json.loads(text)
+        return answer
 
 
 @contextmanager

@@ -68,12 +68,12 @@ def main() -> int:
     options = _options()
     if not options.tables:
         path = RESULTS / f"{options.date}.json"
-        found = _read(path) or {"date": options.date, "benchmarks": {}}
+        results = _read(path) or {"date": options.date, "benchmarks": {}}
         for name in options.only:
             print(f"run_all: {name} ...", file=sys.stderr, flush=True)
-            found["benchmarks"][name] = measured(BENCHMARKS[name])
-            _write(path, found)
-        failed = [name for name in options.only if found["benchmarks"][name]["exit"]]
+            results["benchmarks"][name] = measured(BENCHMARKS[name])
+            _write(path, results)
+        failed = [name for name in options.only if results["benchmarks"][name]["exit"]]
         if failed:
             print(f"run_all: look at {', '.join(failed)} in {path}", file=sys.stderr)
     latest = newest()
@@ -87,7 +87,7 @@ def main() -> int:
 def newest() -> dict[str, Any]:
     """Of every benchmark the newest result; each says itself when and where it was measured."""
     files = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))]
-    return {"benchmarks": {name: one for each in files for name, one in each["benchmarks"].items()}}
+    return {"benchmarks": {name: result for each in files for name, result in each["benchmarks"].items()}}
 
 
 def measured(command: list[str]) -> dict[str, Any]:
@@ -123,14 +123,14 @@ def machine() -> dict[str, Any]:
     from autotune.host.numeric_libraries import software
     from autotune.host.usable_cpus import usable_cpus
 
-    found = software(load=True)
+    versions = software(load=True)
     return {
         "cpu": detect()[0].name,
         "usable_cpus": usable_cpus()[0],
         "system": platform.system(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "blas": f"{found.blas} {found.blas_version}",
+        "blas": f"{versions.blas} {versions.blas_version}",
         "autotune": __version__,
     }
 
@@ -154,14 +154,14 @@ def _names(text: str) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = json.loads(path.read_text("utf-8")) if path.exists() else None
-    return found
+    results: dict[str, Any] | None = json.loads(path.read_text("utf-8")) if path.exists() else None
+    return results
 
 
-def _write(path: Path, found: dict[str, Any]) -> None:
+def _write(path: Path, results: dict[str, Any]) -> None:
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".partly")
-    partial.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    partial.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
     os.replace(partial, path)  # noqa: PTH105 - the atomic replacement by its usual name
 
 

@@ -151,7 +151,7 @@ def _profile(operation: str, side: int, *, changes: bool) -> Path:
     from autotune.model.entry import Entry, Evidence, Status
     from autotune.model.profile import Profile, Provenance
     from autotune.profiles import profile_files
-    from autotune.profiles.resolve import here
+    from autotune.profiles.resolve import this_site
 
     cpus, limit = usable_cpus()
     if cpus == 1:
@@ -170,7 +170,7 @@ def _profile(operation: str, side: int, *, changes: bool) -> Path:
         make_entry(operation, tuned=changes),
         make_entry("eig", tuned=False),
     )  # the last keeps the count at rest
-    site = here(cpus, limit)
+    site = this_site(cpus, limit)
     path = Path(_folder().name, f"{operation}-{side}-{changes}.yaml")
     profile_files.write(Profile(key=site.key, provenance=Provenance(host=site.host), entries=entries), path)
     return path

@@ -89,7 +89,7 @@ def score_table(arguments: argparse.Namespace) -> int:
     results = [
         row
         for searcher in arguments.searchers
-        for row in summary(searcher, [replay(one, searcher, arguments) for one in tables], arguments)
+        for row in summary(searcher, [replay(space, searcher, arguments) for space in tables], arguments)
     ]
     if arguments.json:
         print(json.dumps({"results": results}))
@@ -138,9 +138,9 @@ def score_families(arguments: argparse.Namespace) -> int:
             rows = [row for row in results if (row["family"], row["evaluations"]) == (family, count)]
             shown = "".join(f"{row['p90_regret']:>10.1%}" for row in rows)
             ratio = [
-                f"{one['ratio']:10.2f}"
-                for one in ratios
-                if (one["family"], one["evaluations"]) == (family, count)
+                f"{each['ratio']:10.2f}"
+                for each in ratios
+                if (each["family"], each["evaluations"]) == (family, count)
             ]
             print(f"{family:<11}{count:>11}{shown}{''.join(ratio)}")
     for row in worst(ratios):
@@ -180,16 +180,16 @@ def worst(ratios: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return for every number of evaluations the family with the largest ratio."""
     rows = []
     for count in dict.fromkeys(row["evaluations"] for row in ratios):
-        here = [row for row in ratios if row["evaluations"] == count]
-        largest = max(here, key=lambda row: row["ratio"])
+        group = [row for row in ratios if row["evaluations"] == count]
+        largest = max(group, key=lambda row: row["ratio"])
         rows.append(
             {
                 "evaluations": count,
                 "family": largest["family"],
                 "largest": largest["ratio"],
-                "at_most_1": sum(row["ratio"] <= 1.0 for row in here),
-                "families": len(here),
-                "mean": math.exp(statistics.fmean(math.log(row["ratio"]) for row in here)),
+                "at_most_1": sum(row["ratio"] <= 1.0 for row in group),
+                "families": len(group),
+                "mean": math.exp(statistics.fmean(math.log(row["ratio"]) for row in group)),
             }
         )
     return rows
@@ -225,10 +225,10 @@ def parse() -> argparse.Namespace:
 
 def words(text: str) -> list[str]:
     """`a,b,c`, at least one, each once."""
-    found = dict.fromkeys(word.strip() for word in text.split(",") if word.strip())
-    if not found:
+    names = dict.fromkeys(word.strip() for word in text.split(",") if word.strip())
+    if not names:
         raise argparse.ArgumentTypeError("nothing is named")
-    return list(found)
+    return list(names)
 
 
 def assignments(text: str) -> dict[str, str]:
@@ -261,8 +261,8 @@ def families(text: str) -> list[str]:
     return _names(text, "family", FAMILIES)
 
 
-def _names(text: str, noun: str, there: Iterable[str]) -> list[str]:
-    names = list(there)
+def _names(text: str, noun: str, nouns: Iterable[str]) -> list[str]:
+    names = list(nouns)
     unknown = [word for word in words(text) if word not in names]
     if unknown:
         raise argparse.ArgumentTypeError(f"unknown {noun} {', '.join(unknown)}; there are {', '.join(names)}")
@@ -330,10 +330,10 @@ def read(arguments: argparse.Namespace) -> list[Table]:
     if not spaces:
         raise ValueError(f"{arguments.table} has no rows")
     tables = [table(points, arguments) for points in spaces.values()]
-    usable = [one for one in tables if np.isfinite(one.seconds).any()]
+    usable = [space for space in tables if np.isfinite(space.seconds).any()]
     if len(usable) < len(tables):
         print(f"score_search: in {len(tables) - len(usable)} spaces every trial failed", file=sys.stderr)
-    if usable and arguments.default and all(one.default is None for one in usable):
+    if usable and arguments.default and all(space.default is None for space in usable):
         raise ValueError("--default is in none of the spaces")
     return usable
 
@@ -388,8 +388,8 @@ def summary(searcher: str, replays: Sequence[Replays], arguments: argparse.Names
     """Pool regrets over spaces and seeds, for every number of evaluations."""
     rows = []
     for count in sorted(set(arguments.evaluations)):
-        regrets = [regret for one in replays for regret in one[count][0]]
-        chances = [chance for one in replays for chance in one[count][1]]
+        regrets = [regret for each in replays for regret in each[count][0]]
+        chances = [chance for each in replays for chance in each[count][1]]
         rows.append(
             {
                 "searcher": searcher,

@@ -153,7 +153,7 @@ def _factors(count: int) -> tuple[int, int]:
         while left % divisor == 0:
             largest, left = divisor, left // divisor
         divisor += 1
-    near = max(one for one in range(1, int(count**0.5) + 1) if count % one == 0)
+    near = max(divisor for divisor in range(1, int(count**0.5) + 1) if count % divisor == 0)
     return largest, count // near // near
 
 
@@ -218,10 +218,10 @@ def _per_category(
     threads, columns = _numbers(grid, "threads"), _columns(grid)
     value = np.zeros(len(threads))
     for name in grid.parameters[curved]:
-        here = columns[curved] == name
-        curve = _any_shape(threads[here], random)
+        rows = columns[curved] == name
+        curve = _any_shape(threads[rows], random)
         # levelled at the best, so that the winner is not the steepest curve alone
-        value[here] = curve - curve.min() + random.uniform(0.0, 0.5)
+        value[rows] = curve - curve.min() + random.uniform(0.0, 0.5)
     if scaled is not None:
         alike = random.random() < 0.5
         factor = {name: random.choice([0.0, random.uniform(0, 0.55)]) for name in grid.parameters[scaled]}
@@ -294,8 +294,8 @@ def _failures(family: str, number: int, random: Random) -> Instance:
         0.3 * _usl(blas, random) + _usl(workers, random) + 0.5 * np.log(np.maximum(1, blas * workers / cores))
     )
     limit = np.exp(random.uniform(log(max(2, cores / 16)), log(cores)))
-    asked = workers if random.random() < 0.5 else blas * workers
-    value[(asked > limit) | (random.random(len(value)) < 0.03)] = np.inf
+    needed = workers if random.random() < 0.5 else blas * workers
+    value[(needed > limit) | (random.random(len(value)) < 0.03)] = np.inf
     return _instance(family, number, grid, value, random)
 
 
@@ -372,8 +372,8 @@ def _large(family: str, number: int, random: Random) -> Instance:
     value = np.zeros(len(threads))
     for method in grid.parameters["method"]:
         for placement in grid.parameters["placement"]:
-            here = (columns["method"] == method) & (columns["placement"] == placement)
-            value[here] = _usl(threads[here], random) + random.uniform(0.0, 0.4)
+            rows = (columns["method"] == method) & (columns["placement"] == placement)
+            value[rows] = _usl(threads[rows], random) + random.uniform(0.0, 0.4)
     value += random.uniform(0.01, 0.15) * np.abs(chunk - random.uniform(10, 17))
     value += random.uniform(0, 0.05) * np.log2(threads) * (chunk - 10) / 7
     value += random.normal(0, random.uniform(0, 0.03), len(value))
@@ -389,9 +389,9 @@ def _methods(family: str, number: int, random: Random) -> Instance:
     processes, columns = _numbers(grid, "processes"), _columns(grid)
     value = np.zeros(len(processes))
     for method in methods:
-        here = columns["method"] == method
-        value[here] = 0.6 * _any_shape(processes[here], random) + random.uniform(0, 1.2)
-        value[here & (columns["allocator"] == "retain")] += random.uniform(-0.3, 0.1)
+        rows = columns["method"] == method
+        value[rows] = 0.6 * _any_shape(processes[rows], random) + random.uniform(0, 1.2)
+        value[rows & (columns["allocator"] == "retain")] += random.uniform(-0.3, 0.1)
     return _instance(family, number, grid, value, random, scatter=(0.02, 0.1))
 
 
@@ -403,8 +403,8 @@ def _cliffs(family: str, number: int, random: Random) -> Instance:
     threads, columns = _numbers(grid, "threads"), _columns(grid)
     value = np.zeros(len(threads))
     for name in grid.parameters["library"]:
-        here = columns["library"] == name
-        value[here] = _stepped(threads[here], random) + random.uniform(0, 0.3)
+        rows = columns["library"] == name
+        value[rows] = _stepped(threads[rows], random) + random.uniform(0, 0.3)
     return _instance(family, number, grid, value, random)
 
 

@@ -3,12 +3,14 @@
 
     scripts/benchmarks/run simulated_catalogue                                    quick, on 2 CPUs
     scripts/benchmarks/run simulated_catalogue --effort normal --cpus 64,256 --noise none,common --json
+    scripts/benchmarks/run simulated_catalogue --machines 5 --verify 240          what holds two hours later
 
 Each run is what `autotune calibrate` does with its usual budget, from the request to the entries, over the whole
 catalogue; processes, inputs and discarded calls cost the virtual time that they cost on a real machine. `open` counts
 the entries that are undecided or noisy. The share of the gain is the sum of the logarithms of the true speed-ups of
 what was chosen over that of the best configurations; `slower` counts choices that truly take over 1 % longer than plain
-NumPy.
+NumPy. With `--verify` the choices are measured once more two hours later, as `autotune verify` does within so many
+seconds: `holds` of `verified`.
 """
 
 import argparse
@@ -35,6 +37,7 @@ from autotune.search.plan import Plan, make_plan
 from autotune.search.request import Effort, Request
 from autotune.search.space import setting, space
 from autotune.search.time_budget import Clock
+from autotune.search.verification import Check, Standing, verify
 from benchmarks.simulated_search import common_options, positive
 
 CASE_SECONDS = 0.1
@@ -42,6 +45,8 @@ CASE_SECONDS = 0.1
 SELF_TEST_SECONDS = 2.0
 """Of the budget, before the first trial."""
 OPEN = (Status.UNDECIDED, Status.NOISY)
+LATER_SECONDS = 7200.0
+"""From a calibration to its verification."""
 
 
 @dataclass
@@ -86,6 +91,8 @@ class Row:
     """Timed samples over all the time."""
     full_capacity: float | None
     """Share of the probes."""
+    verified: int
+    holds: int
 
 
 def main() -> int:
@@ -95,7 +102,7 @@ def main() -> int:
     for cpus in options.cpus:
         for noise in options.noise:
             for machine in range(options.seed, options.seed + options.machines):
-                rows.append(_calibrated(cpus, options.effort, noise, machine, explain=options.explain))
+                rows.append(_calibrated(cpus, noise, machine, options))
                 if not options.json:
                     print(_line(rows[-1]), flush=True)
     if options.json:
@@ -111,32 +118,37 @@ def _options() -> argparse.Namespace:
     parser = common_options(__doc__)
     parser.set_defaults(machines=4)
     parser.add_argument("--cpus", type=lambda text: [positive(word) for word in text.split(",")], default=[2])
-    parser.add_argument("--effort", choices=[str(one) for one in Effort], default="quick")
+    parser.add_argument("--effort", choices=[str(effort) for effort in Effort], default="quick")
     parser.add_argument("--explain", action="store_true", help="list what stays open, with its true gain")
+    parser.add_argument(
+        "--verify", type=float, metavar="SECONDS", help="measure the choices again in so long"
+    )
     return parser.parse_args()
 
 
-def _calibrated(cpus: int, effort: str, noise: str, machine: int, *, explain: bool) -> Row:
+def _calibrated(cpus: int, noise: str, machine: int, options: argparse.Namespace) -> Row:
     computer = CatalogueComputer(Computer.draw(machine, cpus))
     environment = Environment(
         usable_cpus=cpus, default_threads=cpus, l2_bytes=2**19, l3_bytes=2**25, memory_bytes=2**34
     )
-    request = Request(effort=Effort(effort), seed=machine)
+    request = Request(effort=Effort(options.effort), seed=machine)
     bench = SimulatedBench(computer, None, WEATHERS[noise], seed=machine, case_seconds=CASE_SECONDS)
     plan = make_plan(request, environment)
     clock = Clock(bench=bench, budget=request.seconds, seed=machine, elapsed=SELF_TEST_SECONDS)
     capacity = Capacity(usable_cpus=cpus)
-    decided = calibrate(plan, environment=environment, clock=clock, report=ignore, capacity=capacity)
-    entries = plan.in_order(decided)
+    decisions = calibrate(plan, environment=environment, clock=clock, report=ignore, capacity=capacity)
+    entries = plan.in_order(decisions)
     gains = [_gains(bench, plan, entry) for entry in entries]
-    if explain:
+    if options.explain:
         for entry, (_, best) in zip(entries, gains, strict=True):
             if entry.status in OPEN:
                 print(f"    {entry.operation}: best gain {best:.2f} in log-ratio; {entry.reason}")
     counts = Counter(entry.status for entry in entries)
+    full_capacity = capacity.full_share
+    checks = [] if options.verify is None else _verified(bench, entries, environment, options)
     return Row(
         cpus=cpus,
-        effort=effort,
+        effort=options.effort,
         noise=noise,
         machine=machine,
         entries=len(entries),
@@ -146,8 +158,29 @@ def _calibrated(cpus: int, effort: str, noise: str, machine: int, *, explain: bo
         share_of_gain=sum(chosen for chosen, _ in gains) / sum(best for _, best in gains),
         seconds=clock.elapsed,
         sampled=clock.sampled_seconds / clock.elapsed,
-        full_capacity=capacity.full_share,
+        full_capacity=full_capacity,
+        verified=len(checks),
+        holds=sum(one.standing is Standing.HOLDS for one in checks),
     )
+
+
+def _verified(
+    bench: SimulatedBench, entries: Sequence[Entry], environment: Environment, options: argparse.Namespace
+) -> list[Check]:
+    """Verdicts on the tuned entries two hours later, those apart that there was no time for."""
+    bench.clock += LATER_SECONDS
+    capacity = Capacity(usable_cpus=environment.usable_cpus)
+    tuned = [entry for entry in entries if entry.status is Status.TUNED]
+    clock = Clock(bench=bench, budget=options.verify, seed=1)
+    checks = list(verify(tuned, environment=environment, clock=clock, capacity=capacity))
+    if options.explain:
+        for one in checks:
+            if one.standing is not Standing.HOLDS:
+                gain = log(bench.truth(one.entry.operation, DEFAULT)) - log(
+                    bench.truth(one.entry.operation, one.entry.choice)
+                )
+                print(f"    {one.entry.operation}: {one.standing}, true gain {gain:.2f}; {one.reason}")
+    return [one for one in checks if one.standing is not Standing.OPEN]
 
 
 def _gains(bench: SimulatedBench, plan: Plan, entry: Entry) -> tuple[float, float]:
@@ -156,7 +189,7 @@ def _gains(bench: SimulatedBench, plan: Plan, entry: Entry) -> tuple[float, floa
     grid = space(plan.item_of(operation).kind, operation, cpus, cpus)
     allowed = [] if grid is None else [setting(grid, point) for point in range(len(grid.points))]
     plain = bench.truth(operation, DEFAULT)
-    best = min([plain, *(bench.truth(operation, one) for one in allowed if one.cpus <= cpus)])
+    best = min([plain, *(bench.truth(operation, choice) for choice in allowed if choice.cpus <= cpus)])
     return log(plain / bench.truth(operation, entry.choice)), log(plain / best)
 
 
@@ -165,7 +198,7 @@ def _line(row: Row) -> str:
     return (
         f"{row.cpus:>4} CPUs {row.effort:<9}{row.noise:<10} machine {row.machine:<3} {row.tuned:>3} tuned, "
         f"{row.open:>3} open of {row.entries}; share of the gain {row.share_of_gain:.3f}; slower {row.slower}; "
-        f"{row.seconds:.0f} s, sampled {row.sampled:.2f}, full capacity {full}"
+        f"{row.seconds:.0f} s, sampled {row.sampled:.2f}, full capacity {full}; {row.holds} of {row.verified} hold"
     )
 
 
@@ -174,7 +207,8 @@ def _summary(rows: Sequence[Row]) -> str:
     return (
         f"{first.cpus:>4} CPUs {first.effort:<9}{first.noise:<10} {sum(row.open for row in rows)} open of "
         f"{sum(row.entries for row in rows)}; share of the gain {fmean(row.share_of_gain for row in rows):.3f}; "
-        f"slower {sum(row.slower for row in rows)}"
+        f"slower {sum(row.slower for row in rows)}; "
+        f"{sum(row.holds for row in rows)} of {sum(row.verified for row in rows)} hold"
     )
 
 

@@ -81,7 +81,7 @@ def main() -> int:
             task = draw(seed, least=arguments.least, most=arguments.most)
             for searcher, result in compared(task, noise, seed, arguments.searchers):
                 results[searcher].append(result)
-        rows += [{"noise": noise, "searcher": name, **scored(found)} for name, found in results.items()]
+        rows += [{"noise": noise, "searcher": name, **scored(trials)} for name, trials in results.items()]
         if not arguments.json:
             show(rows[-len(results) :], head=noise == arguments.noise[0])
     if arguments.json:
@@ -119,14 +119,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def names(known: Collection[str]) -> Callable[[str], list[str]]:
+def names(choices: Collection[str]) -> Callable[[str], list[str]]:
     """`a,b`, each of them known."""
 
     def parsed(text: str) -> list[str]:
         words = [word.strip() for word in text.split(",") if word.strip()]
-        unknown = [word for word in words if word not in known]
+        unknown = [word for word in words if word not in choices]
         if unknown or not words:
-            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(choices)}")
         return words
 
     return parsed
@@ -135,16 +135,16 @@ def names(known: Collection[str]) -> Callable[[str], list[str]]:
 def compared(task: Task, noise: str, seed: int, searchers: Sequence[str]) -> list[tuple[str, Result]]:
     """The searchers on one machine; autotune goes first, its samples are what random and tpe are allowed."""
     whole = REPEATS * len(task.configurations())
-    allowed, found = whole // 4, []
+    allowed, claims = whole // 4, []
     for name in sorted(searchers, key=list(SEARCHERS).index):
         bench = SimulatedBench(task.computer, task.kind, WEATHERS[noise], seed=seed)
         claim = SEARCHERS[name](task, bench, allowed)
         if name == "autotune":
             allowed = bench.samples
-        true = {one: bench.truth(task.operation, one) for one in task.allowed()}
+        true = {choice: bench.truth(task.operation, choice) for choice in task.allowed()}
         chosen = bench.truth(task.operation, claim.choice)  # which may leave a knob alone that the space sets
         ratio = chosen / true[DEFAULT]
-        found.append(
+        claims.append(
             (
                 name,
                 Result(
@@ -156,10 +156,10 @@ def compared(task: Task, noise: str, seed: int, searchers: Sequence[str]) -> lis
                 ),
             )
         )
-    return found
+    return claims
 
 
-def entries(task: Task, bench: Bench, seed: int = 0, known: Sequence[Profile] = ()) -> list[Entry]:
+def entries(task: Task, bench: Bench, seed: int = 0, profiles: Sequence[Profile] = ()) -> list[Entry]:
     """Return the decisions of `autotune calibrate` for the task's operations."""
     request = Request(
         operations=(task.kind.name,),
@@ -170,15 +170,15 @@ def entries(task: Task, bench: Bench, seed: int = 0, known: Sequence[Profile] = 
     )
     environment = Environment(usable_cpus=task.computer.cpus, default_threads=task.default_threads)
     plan = make_plan(request, environment)
-    found = calibrate(
+    decisions = calibrate(
         plan,
         environment=environment,
         clock=Clock(bench=bench, budget=AMPLE_SECONDS, seed=seed),
         report=ignore,
         capacity=Capacity(usable_cpus=task.computer.cpus),
-        warm_starts=known,
+        warm_starts=profiles,
     )
-    return list(plan.in_order(found))
+    return list(plan.in_order(decisions))
 
 
 def search_autotune(task: Task, bench: SimulatedBench, allowed: int) -> Claim:
@@ -193,11 +193,12 @@ def search_autotune(task: Task, bench: SimulatedBench, allowed: int) -> Claim:
 def search_round_robin(task: Task, bench: SimulatedBench, allowed: int) -> Claim:
     """Everything, round after round, in six processes."""
     del allowed
-    found: dict[Configuration, list[float]] = defaultdict(list)
+    seconds_of: dict[Configuration, list[float]] = defaultdict(list)
     for process in range(6):
-        for one, seconds in visited(task, bench, task.allowed(), rounds=REPEATS // 6, seed=process).items():
-            found[one] += seconds
-    medians = {one: float(np.median(seconds)) for one, seconds in found.items()}
+        session = visited(task, bench, task.allowed(), rounds=REPEATS // 6, seed=process)
+        for choice, seconds in session.items():
+            seconds_of[choice] += seconds
+    medians = {choice: float(np.median(seconds)) for choice, seconds in seconds_of.items()}
     return best(medians)
 
 
@@ -208,8 +209,8 @@ def search_random(task: Task, bench: SimulatedBench, allowed: int) -> Claim:
     for point in points:
         if bench.samples + 2 * TRIAL_ROUNDS > allowed:
             break
-        one = task.allowed()[int(point)]
-        values[one] = ratio(task, bench, one)
+        choice = task.allowed()[int(point)]
+        values[choice] = ratio(task, bench, choice)
     return best(values)
 
 
@@ -224,19 +225,19 @@ def search_tpe(task: Task, bench: SimulatedBench, allowed: int) -> Claim:
         for name, values in grid.parameters.items()
     }
     values = {DEFAULT: 1.0}
-    asked = 0
-    while bench.samples + 2 * TRIAL_ROUNDS <= allowed and asked < allowed:
+    count = 0
+    while bench.samples + 2 * TRIAL_ROUNDS <= allowed and count < allowed:
         trial = study.ask(distributions)
-        asked += 1
+        count += 1
         drawn = tuple(grid.parameters[name][trial.params[name]] for name in distributions)
         point = grid.index.get(drawn)
         if point is None or setting(grid, point).cpus > task.computer.cpus:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             continue
-        one = setting(grid, point)
-        value = ratio(task, bench, one)
+        choice = setting(grid, point)
+        value = ratio(task, bench, choice)
         study.tell(trial, value)
-        values[one] = min(value, values.get(one, value))
+        values[choice] = min(value, values.get(choice, value))
     return best(values)
 
 
@@ -254,15 +255,15 @@ def visited(
     """Seconds of configurations in one process."""
     case = Case(operation=task.operation, configurations=tuple(configurations))
     session = bench.run(TrialPlan(cases=(case,), rounds=rounds, seed=seed))
-    return {one.configuration: one.seconds for one in session.measurements}
+    return {measurement.configuration: measurement.seconds for measurement in session.measurements}
 
 
-def ratio(task: Task, bench: Bench, one: Configuration) -> float:
+def ratio(task: Task, bench: Bench, choice: Configuration) -> float:
     """Median of a configuration's time over the default's, in one process."""
-    if one.is_default:
+    if choice.is_default:
         return 1.0
-    seconds = visited(task, bench, [one], rounds=TRIAL_ROUNDS, seed=0)
-    return exp(float(np.median(log_ratios(seconds[one], seconds[DEFAULT]))))
+    seconds = visited(task, bench, [choice], rounds=TRIAL_ROUNDS, seed=0)
+    return exp(float(np.median(log_ratios(seconds[choice], seconds[DEFAULT]))))
 
 
 def best(values: dict[Configuration, float]) -> Claim:
@@ -273,9 +274,9 @@ def best(values: dict[Configuration, float]) -> Claim:
 
 def scored(results: Sequence[Result]) -> dict[str, float]:
     """Over all machines; shares and regrets as fractions, bias in percentage points."""
-    regrets = np.asarray([one.regret for one in results])
-    slower = np.asarray([one.against_default for one in results])
-    biases = [one.bias for one in results if one.bias is not None]
+    regrets = np.asarray([result.regret for result in results])
+    slower = np.asarray([result.against_default for result in results])
+    biases = [result.bias for result in results if result.bias is not None]
     return {
         "machines": len(results),
         "within_2_percent": float((regrets <= 0.02).mean()),
@@ -284,9 +285,9 @@ def scored(results: Sequence[Result]) -> dict[str, float]:
         "slower_by_0.1_percent": float((slower > 0.001).mean()),
         "slower_by_1_percent": float((slower > 0.01).mean()),
         "bias": float(np.mean(biases)) if biases else 0.0,
-        "samples": float(np.median([one.samples for one in results])),
-        "share_of_round_robin": float(np.median([one.share for one in results])),
-        "largest_share": max(one.share for one in results),
+        "samples": float(np.median([result.samples for result in results])),
+        "share_of_round_robin": float(np.median([result.share for result in results])),
+        "largest_share": max(result.share for result in results),
     }
 
 

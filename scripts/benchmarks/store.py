@@ -227,10 +227,10 @@ def crowd(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     pulled = pull(store, TrustPolicy(), key(7))
     spent = perf_counter() - began
     FolderBackend.read, FolderBackend.files = plain_read, plain_files  # type: ignore[method-assign]
-    others = sum(count for name, count in (read + listed).items() if name != key(7).slug)
+    foreign = sum(count for name, count in (read + listed).items() if name != key(7).slug)
     yield Row(
         what="fitting one host: listings and files of other classes",
-        value=others,
+        value=foreign,
         limit=0,
         unit="",
         detail=f"{read[key(7).slug]} files of its own, {pulled.mirrored[0].hosts} hosts",
@@ -243,15 +243,15 @@ def pull_large(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     del arguments
     from autotune.search.runner import this_key
 
-    here = this_key()
+    own_key = this_key()
     root = folder / "store"
     root.mkdir()
     store = open_store(str(root))
     for number in range(200):
-        publish(profile(f"host{number}", 100, of=here), store)
+        publish(profile(f"host{number}", 100, of=own_key), store)
     for name in ("cold", "with local copies"):
         began, busy = perf_counter(), process_time()
-        pulled = pull(store, TrustPolicy(), here)
+        pulled = pull(store, TrustPolicy(), own_key)
         spent, busy = perf_counter() - began, process_time() - busy
         own = pulled.mirrored[0]
         yield Row(
@@ -327,20 +327,21 @@ def storm(name: str, address: str, seconds: float) -> Iterator[Row]:
         reading = [pool.apply_async(read, (address, seconds)) for _ in range(READERS)]
         acknowledged = {host: made for job in writing for host, made in job.get().items()}
         reads = [job.get() for job in reading]
-    there: dict[str, str] = {}
+    latest: dict[str, str] = {}
     final = read_class(open_store(address), key().slug, TrustPolicy())
-    for one in final.publications:
-        there[one.host] = max(there.get(one.host, ""), one.profile.provenance.created or "")
-    lost = [host for host, (created, _) in acknowledged.items() if there.get(host, "") < created]
+    for publication in final.publications:
+        created = publication.profile.provenance.created or ""
+        latest[publication.host] = max(latest.get(publication.host, ""), created)
+    lost = [host for host, (created, _) in acknowledged.items() if latest.get(host, "") < created]
     published = sum(count for _, count in acknowledged.values())
-    torn = sum(one["torn"] for one in reads) + len(final.rejected)
-    files = sum(one["files"] for one in reads)
+    torn = sum(reader["torn"] for reader in reads) + len(final.rejected)
+    files = sum(reader["files"] for reader in reads)
     yield Row(
         what=f"{name}: torn reads",
         value=torn,
         limit=0,
         unit="",
-        detail=f"{files} files in {sum(one['reads'] for one in reads)} reads of the class, {seconds:g} s",
+        detail=f"{files} files in {sum(reader['reads'] for reader in reads)} reads of the class, {seconds:g} s",
     )
     yield Row(
         what=f"{name}: lost publications",
@@ -369,14 +370,14 @@ def write(address: str, number: int, seconds: float) -> dict[str, tuple[str, int
 def read(address: str, seconds: float) -> dict[str, int]:
     """Read the class for so long; everything that was refused is torn, since nothing bad is published."""
     store = open_store(address)
-    found = {"torn": 0, "files": 0, "reads": 0}
+    counts = {"torn": 0, "files": 0, "reads": 0}
     end = monotonic() + seconds
     while monotonic() < end:
         reading = read_class(store, key().slug, TrustPolicy())
-        found["torn"] += len(reading.rejected)
-        found["files"] += len(reading.publications)
-        found["reads"] += 1
-    return found
+        counts["torn"] += len(reading.rejected)
+        counts["files"] += len(reading.publications)
+        counts["reads"] += 1
+    return counts
 
 
 def warm_start(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
@@ -388,10 +389,10 @@ def warm_start(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     from autotune.search.warm_starts import warm_starts
     from benchmarks.simulated_search import entries
 
-    def calibrated(task: Task, seed: int, known: list[Profile]) -> tuple[Entry, float]:
+    def calibrated(task: Task, seed: int, profiles: list[Profile]) -> tuple[Entry, float]:
         """The first entry that `autotune calibrate` decides, and the seconds that all of it takes."""
         bench = SimulatedBench(task.computer, task.kind, WEATHERS["common"], seed=seed)
-        return entries(task, bench, seed, warm_starts(known))[0], bench.clock
+        return entries(task, bench, seed, warm_starts(profiles))[0], bench.clock
 
     def true(task: Task, entry: Entry) -> float:
         return float(task.computer.seconds(task.kind, task.operation, entry.choice))
@@ -402,8 +403,8 @@ def warm_start(folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
         cold, spent = calibrated(task, seed, [])
         if cold.choice.is_default:
             continue  # nothing to find
-        for name, known in relatives(task, seed, calibrated):
-            warm, took = calibrated(task, seed, known)
+        for name, profiles in relatives(task, seed, calibrated):
+            warm, took = calibrated(task, seed, profiles)
             pairs.setdefault(name, []).append((took, spent, true(task, warm) / true(task, cold)))
     for name, triples in pairs.items():
         took, spent, loss = np.transpose(triples)
@@ -431,13 +432,13 @@ def relatives(task: Any, seed: int, calibrated: Any) -> Iterator[tuple[str, list
     random = np.random.default_rng([31, seed])
     traits = ("bandwidth", "serial_blas", "serial_workers", "barrier", "start", "slice_seconds", "cache")
     changed = {name: getattr(computer, name) * float(np.exp(random.normal(0, 0.2))) for name in traits}
-    for name, other in (
+    for name, relative in (
         ("a host of the same class", computer),
         ("a sibling CPU", replace(computer, seed=computer.seed + 1, **changed)),
         ("half the CPUs", replace(computer, cpus=max(2, computer.cpus // 2))),
     ):
-        entry, _ = calibrated(replace(task, computer=other), seed + 1, [])
-        yield name, [Profile(key=Key(usable_cpus=other.cpus), entries=(entry,))]
+        entry, _ = calibrated(replace(task, computer=relative), seed + 1, [])
+        yield name, [Profile(key=Key(usable_cpus=relative.cpus), entries=(entry,))]
 
 
 BENCHES: dict[str, Callable[[Path, argparse.Namespace], Iterator[Row]]] = {

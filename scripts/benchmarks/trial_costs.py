@@ -168,12 +168,12 @@ def _median_seconds(call: Callable[[], object]) -> float:
 
 def _in_a_fork() -> dict[str, float]:
     """In a child of this process, which has loaded NumPy and called nothing of it."""
-    end, other = os.pipe()
+    end, writer = os.pipe()
     pid = os.fork()
     if not pid:
-        os.write(other, json.dumps(plain_calls()).encode())
+        os.write(writer, json.dumps(plain_calls()).encode())
         os._exit(0)
-    os.close(other)
+    os.close(writer)
     with os.fdopen(end) as file:
         text = file.read()
     os.waitpid(pid, 0)

@@ -53,10 +53,10 @@ def main() -> int:
         for seed in range(arguments.seed, arguments.seed + arguments.machines):
             for name, score in transferred(*draw_sizes(seed), noise, seed):
                 scores[name].append(score)
-        found = [{"noise": noise, "what": name, **summary(scores[name])} for name in scores]
-        rows += found
+        lines = [{"noise": noise, "what": name, **summary(scores[name])} for name in scores]
+        rows += lines
         if not arguments.json:
-            show(found, head=noise == arguments.noise[0])
+            show(lines, head=noise == arguments.noise[0])
     if arguments.json:
         print(json.dumps({"machines": arguments.machines, "seed": arguments.seed, "results": rows}))
     return 0
@@ -65,14 +65,16 @@ def main() -> int:
 def transferred(measured: Task, between: Task, noise: str, seed: int) -> Iterator[tuple[str, Score]]:
     """Scores at the sizes between those that were calibrated."""
     cpus = measured.computer.cpus
-    known = entries(measured, SimulatedBench(measured.computer, measured.kind, WEATHERS[noise], seed=seed))
-    taught = warm_starts([Profile(key=Key(usable_cpus=cpus), entries=tuple(known))])
+    decisions = entries(
+        measured, SimulatedBench(measured.computer, measured.kind, WEATHERS[noise], seed=seed)
+    )
+    taught = warm_starts([Profile(key=Key(usable_cpus=cpus), entries=tuple(decisions))])
     relatives = {"warm": cpus, "fewer CPUs": max(2, cpus // 2), "more CPUs": 2 * cpus}
     for operation in between.operations:
-        found = choose(known, operation)
-        assert found is not None
-        yield "between", score(between, operation, [found.choice])
-        yield "reduced", score_without_capacity(between, operation, found.choice)
+        entry = choose(decisions, operation)
+        assert entry is not None
+        yield "between", score(between, operation, [entry.choice])
+        yield "reduced", score_without_capacity(between, operation, entry.choice)
         for name, count in relatives.items():
             task = replace(between, computer=replace(between.computer, cpus=count))
             yield name, score(task, operation, [DEFAULT, *first_trials(task, operation, taught)])
@@ -82,15 +84,15 @@ def first_trials(task: Task, operation: Operation, taught: Sequence[Profile]) ->
     """Return the first configurations that calibrate tries, as the exploration does."""
     suggested = suggestions(taught, operation, task.computer.cpus)
     grid = widened(task.grid(operation), suggested)
-    points = (nearest(grid, one) for one in suggested)
+    points = (nearest(grid, choice) for choice in suggested)
     return [setting(grid, point) for point in points if point is not None]
 
 
 def score(task: Task, operation: Operation, tried: Sequence[Configuration]) -> Score:
     """Of the best of what was tried."""
 
-    def seconds(one: Configuration) -> float:
-        return task.computer.seconds(task.kind, operation, one)
+    def seconds(choice: Configuration) -> float:
+        return task.computer.seconds(task.kind, operation, choice)
 
     best = min(map(seconds, tried))
     return Score(
@@ -103,8 +105,8 @@ def score_without_capacity(task: Task, operation: Operation, chosen: Configurati
     """Of a choice while half of the CPUs are missing."""
     bench = SimulatedBench(task.computer, task.kind, WEATHERS["none"])
 
-    def seconds(one: Configuration) -> float:
-        return bench.truth_without_capacity(operation, one)
+    def seconds(choice: Configuration) -> float:
+        return bench.truth_without_capacity(operation, choice)
 
     return Score(
         regret=seconds(chosen) / min(map(seconds, task.allowed(operation))) - 1,
@@ -114,14 +116,14 @@ def score_without_capacity(task: Task, operation: Operation, chosen: Configurati
 
 def summary(scores: Sequence[Score]) -> dict[str, float]:
     """Over all sizes of all machines; shares and regrets as fractions."""
-    regrets = np.asarray([one.regret for one in scores])
+    regrets = np.asarray([each.regret for each in scores])
     return {
         "sizes": len(scores),
         "median_regret": float(np.median(regrets)),
         "p90_regret": float(np.quantile(regrets, 0.9)),
         "max_regret": float(regrets.max()),
         "reach_95_percent": float((regrets <= 1 / 0.95 - 1).mean()),
-        "slower_by_1_percent": float(np.mean([one.against_default > 0.01 for one in scores])),
+        "slower_by_1_percent": float(np.mean([each.against_default > 0.01 for each in scores])),
     }
 
 

@@ -76,6 +76,14 @@ def test_what_was_tested_and_did_not_stand_is_no_gain(shown):
     assert "1.01x" not in shown(replace(USUAL, entries=(refuted,)))
 
 
+def test_programs_read_the_limit_of_a_gain_that_the_time_did_not_suffice_for():
+    limited = replace(FILL, evidence=Evidence(speedup_limit=1.06))
+    assert (
+        entry_table.plain_entry(limited)["speedup_limit"],
+        entry_table.plain_entry(SVD)["speedup_limit"],
+    ) == (1.06, None)
+
+
 def test_an_empty_profile_says_so(shown):
     assert "no entries" in shown(EMPTY)
 

@@ -27,7 +27,7 @@ CONFIRMING = Confirming(elapsed=5.0, remaining=60.0, decided=1, undecided=2, sec
 SAMPLES = {
     "address": "/nfs/autotune",
     "alias": "einsum",
-    "asked": "a.yaml",
+    "output": "a.yaml",
     "best": "best so far",
     "blas": "openblas 0.3",
     "by": command_messages.BY_TIME,
@@ -128,7 +128,7 @@ SPECIAL = {
     "verifying_runs": {"pairs": 7},
     "wait_source": {"variable": "OPENBLAS_THREAD_TIMEOUT", "is_default": False},
 }
-FLAGS = {"new", "newly_signed", "gone", "busy", "found", "calls"}
+FLAGS = {"new", "newly_signed", "gone", "busy", "is_searched", "calls"}
 LINES = {
     *("best", "best_so_far", "cluster_class", "cluster_now", "confirming", "corners", "cpu_limit", "decided"),
     *(
@@ -214,10 +214,10 @@ def test_a_fixed_message_is_a_printable_sentence(name):
 def test_a_message_contains_every_name_path_and_number_that_it_is_given(name):
     """Of numbers that a message rounds or formats, and of counts of a table, the unit's own tests speak."""
     given = inspect.signature(FUNCTIONS[name]).parameters.keys() & {
-        *("address", "alias", "asked", "folder", "host", "path", "profile", "worker", "files"),
+        *("address", "alias", "output", "folder", "host", "path", "profile", "worker", "files"),
         *("entries", "source", "nearest", "named", "row", "signer", "version"),
     }
-    text = say(name, found=False)
+    text = say(name, is_searched=False)
     assert [each for each in given if str(SAMPLES[each]) not in text] == []
 
 

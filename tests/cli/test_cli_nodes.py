@@ -44,7 +44,7 @@ def calibrate(tmp_path, monkeypatch):
 
             def run(self):
                 said = {}
-                self.report(WorkerJoined(node=NODE, known=False))
+                self.report(WorkerJoined(node=NODE, is_first=True))
                 for host in hosts:
                     said = {**said, host: profile(QR, host=host)}
                     self.save(KEY, said)
@@ -97,7 +97,7 @@ def test_json_names_classes_hosts_and_what_is_missing(calibrate):
     result = calibrate("--json", missing=missed)
     said = json.loads(result.stdout)
     assert result.exit_code == 1
-    assert [(one["class"], one["hosts"]) for one in said["classes"]] == [(KEY.slug, ["a", "b"])]
+    assert [(row["class"], row["hosts"]) for row in said["classes"]] == [(KEY.slug, ["a", "b"])]
     assert said["missing"] == [{"class": KEY.slug, "unit": "qr", "reason": "It broke."}]
 
 
@@ -130,7 +130,7 @@ def test_no_scheduler_is_a_sentence(calibrate, monkeypatch):
 
 def test_the_board_says_who_came_who_went_and_what_is_done():
     board = ClusterBoard()
-    assert board.take(WorkerJoined(node=NODE, known=True)) == "Host a (tcp://a:1) takes part."
+    assert board.take(WorkerJoined(node=NODE, is_first=False)) == "Host a (tcp://a:1) takes part."
     assert (
         board.take(WorkerRejected(worker="tcp://b:1", reason="Too old."))
         == "Worker tcp://b:1 is left out: Too old."

@@ -88,7 +88,7 @@ def test_nothing_is_kept_of_a_profile_of_another_machine():
 def test_a_profile_is_written_where_it_was_asked_to(tmp_path):
     path = tmp_path / "new" / "mine.yaml"
     kept = write_outcome.keep(USUAL, path)
-    assert (kept.path, kept.asked, profile_files.read(path).key) == (path, path, USUAL.key)
+    assert (kept.path, kept.output, profile_files.read(path).key) == (path, path, USUAL.key)
 
 
 def test_what_is_too_noisy_to_tell_replaces_no_proof():
@@ -119,11 +119,11 @@ def test_a_profile_that_is_there_already_is_joined_and_not_lost(tmp_path):
 
 def test_an_output_that_cannot_be_written_loses_nothing(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    asked = tmp_path / "file" / "mine.yaml"
-    kept = write_outcome.keep(USUAL, asked)
+    output = tmp_path / "file" / "mine.yaml"
+    kept = write_outcome.keep(USUAL, output)
     assert kept.path == folders.state_dir() / "mine.yaml"
-    assert (kept.asked, bool(kept.why), profile_files.read(kept.path).entries[0].operation) == (
-        asked,
+    assert (kept.output, bool(kept.why), profile_files.read(kept.path).entries[0].operation) == (
+        output,
         True,
         FILL.operation,
     )
@@ -163,7 +163,7 @@ def test_the_end_says_where_the_profile_is_and_that_programs_find_it(capsys):
     assert "svd m=500 n=500" in said.out
     assert said.err.splitlines() == [
         f"1 of 2 entries are tuned; the others run as plain NumPy. The profile is in {kept.path}.",
-        calibration_messages.how_to_use(kept.path, found=True),
+        calibration_messages.how_to_use(kept.path, is_searched=True),
     ]
 
 
@@ -231,7 +231,9 @@ def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
     old = Provenance(created="2026-01-01", resolution=0.01, rules_tested=1)
     new = Provenance(created="2026-02-02", resolution=0.09, rules_tested=1)
     first = joined(replace(profile(SVD), provenance=old), replace(profile(FILL), provenance=new))
-    assert {one.operation.name: (one.evidence.created, one.evidence.resolution) for one in first.entries} == {
+    assert {
+        entry.operation.name: (entry.evidence.created, entry.evidence.resolution) for entry in first.entries
+    } == {
         "svd": ("2026-01-01", 0.01),
         "fill": (None, None),
     }
@@ -239,7 +241,9 @@ def test_an_entry_that_stays_keeps_the_date_and_the_resolution_of_its_own_run():
     third = joined(
         first, replace(profile(SMALL_SVD), provenance=Provenance(created="2026-03-03")), sizes_named=True
     )
-    assert [one.evidence.created for one in third.entries if one.operation == SVD.operation] == ["2026-01-01"]
+    assert [entry.evidence.created for entry in third.entries if entry.operation == SVD.operation] == [
+        "2026-01-01"
+    ]
 
 
 def test_a_machine_whose_name_another_one_has_gets_a_file_of_its_own():
@@ -262,7 +266,7 @@ def test_another_place_is_said_with_its_reason(capsys):
         measured=EMPTY,
         profile=EMPTY,
         path=Path("/b/x.yaml"),
-        asked=Path("/a/x.yaml"),
+        output=Path("/a/x.yaml"),
         why="Read-only file system",
     )
     write_outcome.tell([kept], finished=True, as_json=False)

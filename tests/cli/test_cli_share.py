@@ -17,7 +17,7 @@ from autotune.cli.store_warm_starts import saved
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.profiles import folders, profile_files, resolve
-from autotune.profiles.fit import Here
+from autotune.profiles.fit import Site
 from autotune.search.events import Tried
 
 
@@ -26,7 +26,7 @@ def this_host(monkeypatch, tmp_path):
     alone(monkeypatch, tmp_path)
     monkeypatch.setenv("AUTOTUNE_HOST_ID", "here")
     monkeypatch.setenv("AUTOTUNE_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(resolve, "here", lambda *_: Here(key=KEY, host="here", schedulable_cpus=8))
+    monkeypatch.setattr(resolve, "this_site", lambda *_: Site(key=KEY, host="here", schedulable_cpus=8))
     (tmp_path / "store").mkdir()
 
 
@@ -63,9 +63,9 @@ def test_without_a_name_this_host_s_own_profiles_are_published():
     calibrated(host="other", name="copied")
     result = run("store", "publish", "--json")
     done = json.loads(result.stdout)["published"]
-    assert [(one["folder"], one["new"], one["name"].split("-")[0]) for one in done] == [
-        (KEY.slug, True, "here")
-    ]
+    assert [
+        (published["folder"], published["new"], published["name"].split("-")[0]) for published in done
+    ] == [(KEY.slug, True, "here")]
 
 
 def test_nothing_measured_is_nothing_to_publish():
@@ -143,7 +143,7 @@ def test_a_list_shows_classes_and_one_class_its_publications():
     assert run("store", "list").stdout == f"{KEY.slug}  1 host, 1 publication\n"
     assert run("store", "list", KEY.slug).stdout == "here  2026-01-02T03:04:05Z  1 entry\n"
     shown = json.loads(run("store", "list", KEY.slug, "--json").stdout)
-    assert [one["host"] for one in shown["publications"]] == ["here"]
+    assert [publication["host"] for publication in shown["publications"]] == ["here"]
 
 
 @pytest.mark.parametrize("name", ["..", "../x", "a/b", ""])

@@ -13,7 +13,7 @@ from support.profile_builders import KEY, alone, make_entry, profile
 from autotune.cli.program import program
 from autotune.errors import HostBusy
 from autotune.profiles import profile_files, resolve
-from autotune.profiles.fit import Here
+from autotune.profiles.fit import Site
 from autotune.search import runner
 
 QR = make_entry("qr", choice={"blas_threads": 2}, m=100, n=100)
@@ -26,7 +26,7 @@ def verify(tmp_path, monkeypatch):
     alone(monkeypatch, tmp_path)
     monkeypatch.setenv("AUTOTUNE_PROCESSES", "")  # so that it is put back
     monkeypatch.delenv("AUTOTUNE_PROCESSES")
-    monkeypatch.setattr(resolve, "here", lambda *_: Here(key=KEY))
+    monkeypatch.setattr(resolve, "this_site", lambda *_: Site(key=KEY))
 
     @contextmanager
     def held():
@@ -41,8 +41,8 @@ def verify(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "neighbours", busy)
 
     def run(shown, *words, **ratios):
-        def bench(**asked):
-            run.asked = asked
+        def bench(**arguments):
+            run.asked = arguments
             fake = FakeBench(
                 lambda operation, configuration, luck: (
                     0.01 * (1.0 if configuration.is_default else ratios[operation.name])
@@ -88,8 +88,8 @@ def test_json_is_alone_on_standard_output(verify):
     result = verify(profile(QR, LOG), "--json", qr=1.25, log=0.8)
 
     entries = json.loads(result.stdout)["entries"]
-    by_name = {one["operation"]: one for one in entries}
-    assert {name: one["standing"] for name, one in by_name.items()} == {"log": "holds", "qr": "slower"}
+    by_name = {check["operation"]: check for check in entries}
+    assert {name: check["standing"] for name, check in by_name.items()} == {"log": "holds", "qr": "slower"}
     assert by_name["qr"]["speedup"] == pytest.approx(0.8)
     assert len(by_name["qr"]["interval"]) == 2
     assert result.exit_code == 1

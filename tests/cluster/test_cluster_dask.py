@@ -121,7 +121,7 @@ def trials(folder):
 def test_two_hosts_measure_and_confirm_and_write_a_profile(nodes):
     for name in ("one", "two"):
         nodes.worker(name)
-    command = nodes.calibrate("--budget", "12s", "--output", str(nodes.folder / "class.yaml"))
+    command = nodes.calibrate("--budget", "6s", "--output", str(nodes.folder / "class.yaml"))
     said, log = command.communicate(timeout=600)
     assert command.returncode == 0, said + log
     made = profile_files.read(nodes.folder / "class.yaml")

@@ -41,7 +41,7 @@ def scene(tmp_path):
 
 def wished(scene, *entries):
     """A keeper in an idle window, with a calibration of svd that has just begun."""
-    scene.asked(*entries)
+    scene.take_inventory(*entries)
     scene.controller.order(SVD)
     scene.until_idle()
     assert scene.launcher.last.arguments[:2] == ["calibrate", "svd"]
@@ -67,7 +67,7 @@ def test_the_interpreters_are_asked_first(scene):
 
 
 def test_nothing_is_measured_on_a_busy_machine(scene):
-    scene.asked()
+    scene.take_inventory()
     scene.controller.order(SVD)
     scene.sensors.foreign = 1.0
     for _ in range(20):
@@ -105,7 +105,7 @@ def test_what_measures_has_journals_of_the_daemon_s_own(scene):
     ],
 )
 def test_settings_can_forbid_measuring(tmp_path, words, why):
-    scene = Scene(tmp_path, **words).asked()
+    scene = Scene(tmp_path, **words).take_inventory()
     scene.controller.order(SVD)
     scene.until_idle()
     scene.tick(10.0)
@@ -114,7 +114,7 @@ def test_settings_can_forbid_measuring(tmp_path, words, why):
 
 
 def test_a_program_on_the_list_keeps_anything_from_being_measured(tmp_path):
-    scene = Scene(tmp_path, exclude=("game",)).asked()
+    scene = Scene(tmp_path, exclude=("game",)).take_inventory()
     scene.controller.order(SVD)
     scene.sensors.program = "game"
     scene.until_idle()
@@ -148,12 +148,12 @@ def test_an_interrupted_calibration_is_gone_on_with_in_the_next_idle_window(scen
 
 
 def test_after_a_kill_of_the_daemon_the_calibration_goes_on_from_its_journal(scene):
-    scene.asked()
+    scene.take_inventory()
     scene.state.demand[operation("svd", n=100)] = 5.0
     scene.until_idle()
     begun = scene.launcher.last.arguments
     scene.begin()
-    scene.asked()
+    scene.take_inventory()
     scene.state.demand.clear()
     scene.until_idle()
     assert scene.launcher.last.arguments == [*begun, "--resume"]
@@ -181,7 +181,7 @@ def test_what_was_begun_before_something_else_is_begun_anew(scene):
 
 def test_a_journal_of_something_else_is_begun_anew(scene):
     scene.state.unfinished = UnfinishedCalibration(NAME, QR)
-    scene.asked()
+    scene.take_inventory()
     scene.until_idle()
     assert scene.launcher.last.arguments[-1] == "--resume"
     scene.launcher.last.finish(status=2, words="There is no calibration of this machine to go on with.")
@@ -265,7 +265,7 @@ def test_an_order_ends_the_re_timing_of_a_profile_and_is_measured_next(scene):
 
 
 def test_an_order_ends_no_calibration_whose_journal_the_next_one_would_replace(scene):
-    scene.asked()
+    scene.take_inventory()
     scene.state.demand[operation("svd", n=100)] = 5.0
     scene.until_idle()
     trial = scene.launcher.last
@@ -274,14 +274,14 @@ def test_an_order_ends_no_calibration_whose_journal_the_next_one_would_replace(s
 
 
 def test_status_tells_of_an_order_at_once(scene):
-    scene.asked()
+    scene.take_inventory()
     scene.until_idle()
-    told = [scene.status["waiting"]]
+    reasons = [scene.status["waiting"]]
     scene.controller.pause_until(NOON + 7200)
-    told.append(scene.status["waiting"])
+    reasons.append(scene.status["waiting"])
     scene.controller.resume()
-    told.append(scene.status["waiting"])
-    assert told == ["There is nothing to do.", "Measuring is paused.", ""]
+    reasons.append(scene.status["waiting"])
+    assert reasons == ["There is nothing to do.", "Measuring is paused.", ""]
 
 
 def test_a_pause_outlives_the_daemon(scene):
@@ -315,7 +315,7 @@ def test_a_suspended_machine_forgets_its_trial_and_waits_for_quiet_again(scene):
 
 @pytest.mark.parametrize("seconds", [86400.0, -86400.0])
 def test_a_clock_that_jumps_by_a_day_is_said_and_survived(scene, seconds):
-    scene.asked()
+    scene.take_inventory()
     scene.clock.wall += seconds
     scene.tick(10.0)
     assert "clock" in scene.events
@@ -361,7 +361,7 @@ def planted(scene, *standings):
     """A profile appeared in the folder; the trial's re-timings say this."""
     if not scene.profile.exists():
         scene.profile.write_text("a profile", "utf-8")
-    scene.asked(entry(path=str(scene.profile)))
+    scene.take_inventory(entry(path=str(scene.profile)))
     scene.until_idle()
     assert scene.launcher.last.arguments[:2] == ["excerpt", str(scene.profile)]
     scene.launcher.last.finish({"entries": []})
@@ -391,7 +391,7 @@ def test_re_timings_of_another_profile_of_that_name_begin_anew(scene):
     scene.begin()
     scene.clock.advance(1.0)
     scene.profile.write_text("a longer profile", "utf-8")
-    scene.asked(entry(path=str(scene.profile)))
+    scene.take_inventory(entry(path=str(scene.profile)))
     scene.until_idle()
     scene.launcher.last.finish({"entries": []})
     scene.tick(0.25)
@@ -404,7 +404,7 @@ def test_what_programs_asked_for_before_the_first_daemon_began_is_not_lost(scene
     spool = scene.folder / "spool"
     spool.mkdir()
     (spool / "1-1.json").write_text(spool_text({operation("svd", n=5): 7}), "utf-8")
-    scene.asked()
+    scene.take_inventory()
     assert scene.state.demand == {operation("svd", n=5): 7.0}
 
 
@@ -455,7 +455,7 @@ def test_a_slow_profile_that_cannot_be_renamed_is_said_and_not_timed_for_ever(sc
 
 
 def test_a_quota_that_changed_is_noticed_within_a_minute_and_is_the_reason(scene):
-    scene.asked()
+    scene.take_inventory()
     scene.usable = (2, "quota")
     for _ in range(4):
         scene.tick(10.0)
@@ -478,8 +478,8 @@ def test_a_quota_of_control_groups_of_version_1_is_noticed_like_any_other(scene,
     (group / "cpu.cfs_period_us").write_text("100000\n", "ascii")
     for quota, usable in ((300_000, (3, "quota")), (100_000, (1, "quota"))):
         (group / "cpu.cfs_quota_us").write_text(f"{quota}\n", "ascii")
-        found = cgroup.quota(cgroup.folders(str(root)))
-        scene.usable = (ceil(found), "quota")
+        quota_cpus = cgroup.quota(cgroup.folders(str(root)))
+        scene.usable = (ceil(quota_cpus), "quota")
         assert scene.usable == usable
         scene.tick(40.0)
         assert scene.launcher.last.arguments[0] == "inventory"
@@ -491,7 +491,7 @@ def test_a_quota_of_control_groups_of_version_1_is_noticed_like_any_other(scene,
 def test_a_numpy_that_changed_is_noticed_by_its_files(tmp_path):
     python = tmp_path / "python"
     python.write_text("one", "utf-8")
-    scene = Scene(tmp_path, interpreters=(Interpreter(python=str(python)),)).asked()
+    scene = Scene(tmp_path, interpreters=(Interpreter(python=str(python)),)).take_inventory()
     count = len(scene.launcher.children)
     scene.tick(40.0)
     assert len(scene.launcher.children) == count
@@ -502,7 +502,7 @@ def test_a_numpy_that_changed_is_noticed_by_its_files(tmp_path):
 
 
 def test_stale_entries_are_measured_again_in_the_next_idle_window(tmp_path):
-    scene = Scene(tmp_path, calibrate=True).asked(entry("svd"))
+    scene = Scene(tmp_path, calibrate=True).take_inventory(entry("svd"))
     scene.state.delay("matmul float64", NOON, 1e6)
     scene.usable = (2, "quota")
     scene.tick(40.0)
@@ -589,7 +589,7 @@ def test_entries_that_a_program_s_guard_dropped_are_measured_again(scene):
     spool = scene.folder / "spool"
     spool.mkdir()
     (spool / "1-1.json").write_text(spool_text(lost={operation("svd", n=500): 10}), "utf-8")
-    scene.asked(entry("svd"))
+    scene.take_inventory(entry("svd"))
     scene.until_idle()
     assert scene.launcher.last.arguments[:4] == ["calibrate", "svd", "m=500", "n=500"]
     assert scene.status["running"]["why"] == (
@@ -599,7 +599,7 @@ def test_entries_that_a_program_s_guard_dropped_are_measured_again(scene):
 
 def test_an_old_entry_that_does_not_hold_any_more_is_in_doubt(tmp_path):
     scene = Scene(tmp_path, recheck_days=0.001)
-    scene.asked(entry("svd", path=str(scene.profile)))
+    scene.take_inventory(entry("svd", path=str(scene.profile)))
     scene.state.trusted[str(scene.profile)] = []
     scene.state.checked["k1"][SVD] = NOON - 86400
     scene.until_idle()
@@ -637,7 +637,7 @@ def test_while_other_code_measures_on_this_host_everything_waits(scene):
 
 
 def test_a_store_that_hangs_is_let_go_of_and_changes_nothing(tmp_path):
-    scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=100.0).asked()
+    scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=100.0).take_inventory()
     for _ in range(12):
         scene.tick(10.0)
     pull = next(child for child in scene.launcher.children if list(child.arguments[:2]) == ["store", "pull"])
@@ -650,7 +650,7 @@ def test_a_store_that_hangs_is_let_go_of_and_changes_nothing(tmp_path):
 
 
 def test_a_store_with_nothing_for_this_machine_is_no_failure(tmp_path):
-    scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=100.0).asked()
+    scene = Scene(tmp_path, store="/nfs/autotune", pull_seconds=100.0).take_inventory()
     while not any(list(child.arguments[:2]) == ["store", "pull"] for child in scene.launcher.children):
         scene.tick(10.0)
     scene.launcher.last.finish({"mirrored": []}, status=1)
@@ -659,7 +659,7 @@ def test_a_store_with_nothing_for_this_machine_is_no_failure(tmp_path):
 
 
 def test_what_another_node_of_the_class_measures_is_left_to_it(tmp_path):
-    scene = Scene(tmp_path, store="/nfs/autotune", calibrate=True, pull_seconds=1e6).asked()
+    scene = Scene(tmp_path, store="/nfs/autotune", calibrate=True, pull_seconds=1e6).take_inventory()
     scene.state.first_seen["k1"] = NOON - 1e7
     scene.until_idle()
     assert scene.launcher.last.module == "autotune.share.claims"
@@ -708,7 +708,7 @@ def test_a_state_file_that_cannot_be_written_is_said_once_and_measuring_goes_on(
 
 
 def test_a_state_folder_that_cannot_be_used_ends_no_daemon(scene):
-    scene.asked()
+    scene.take_inventory()
     scene.controller.order(SVD)
     scene.paths.candidate.mkdir()
     scene.until_idle()
@@ -718,7 +718,7 @@ def test_a_state_folder_that_cannot_be_used_ends_no_daemon(scene):
 
 def test_a_clock_that_was_years_ahead_leaves_nothing_waiting_for_years(scene):
     scene.clock.wall += 10 * 365 * 86400.0
-    scene.asked(entry("svd"))
+    scene.take_inventory(entry("svd"))
     scene.state.delay("svd float64", scene.clock.wall, 3600.0)
     scene.state.cpu_time = DailyCpuTime("2036-01-01", 1e9)
     scene.clock.wall = NOON
@@ -745,7 +745,7 @@ def test_a_flood_of_demand_is_bounded(scene):
     for number in range(10):
         rows = {operation("svd", m=number + 1, n=n): n for n in range(1, 401)}
         (spool / f"{number}.json").write_text(spool_text(rows, lost=dict.fromkeys(rows, 5)), "utf-8")
-    scene.asked()
+    scene.take_inventory()
     demand = scene.state.demand
     assert len(demand) == daemon_state.MAX_COUNTED
     assert min(demand.values()) == 301
@@ -764,7 +764,7 @@ def test_a_flood_of_garbage_in_the_spool_is_a_few_lines_of_log(scene):
     spool.mkdir()
     for number in range(50):
         (spool / f"{number}.json").write_text("{", "utf-8")
-    scene.asked()
+    scene.take_inventory()
     said = [line["why"] for line in scene.lines if line["event"] == "spool"]
     assert len(said) == 4
     assert said[-1] == "47 more files were refused."

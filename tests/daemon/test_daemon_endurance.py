@@ -26,7 +26,7 @@ class Endurance(Scene):
         self.chance = random.Random(3)
         self.paths.spool.mkdir()
         self.begun = 0
-        self.asked()
+        self.take_inventory()
 
     def live(self, hours):
         """Let time pass."""

@@ -43,7 +43,7 @@ def test_sigkill_leaves_no_child_and_the_next_daemon_goes_on(daemon):
     daemon.end(signal.SIGKILL)
     assert gone(family)
     daemon.start()
-    daemon.until(daemon.measuring)
+    daemon.until_measuring()
     assert '"cause": "resume"' in daemon.log
 
 

@@ -60,7 +60,7 @@ def tried(scene, *standings):
 
 
 def test_what_was_pulled_is_in_force_only_once_it_was_timed(scene):
-    scene.asked()
+    scene.take_inventory()
     path = pulled(scene)
     until(scene, "excerpt")
     assert scene.launcher.last.arguments[1] == str(path)
@@ -72,7 +72,7 @@ def test_what_was_pulled_is_in_force_only_once_it_was_timed(scene):
 
 
 def test_what_was_pulled_and_is_slower_never_comes_into_force_and_is_not_timed_again(scene):
-    scene.asked()
+    scene.take_inventory()
     pulled(scene)
     tried(scene, "slower", "slower")
     assert not (scene.mirror / "class-1.yaml").exists()
@@ -84,7 +84,7 @@ def test_what_was_pulled_and_is_slower_never_comes_into_force_and_is_not_timed_a
 
 
 def test_what_comes_into_force_is_not_timed_once_more(scene):
-    scene.asked()
+    scene.take_inventory()
     pulled(scene)
     tried(scene, "holds")
     scene.controller.inventories.ask_again(NAME)
@@ -95,7 +95,7 @@ def test_what_comes_into_force_is_not_timed_once_more(scene):
 
 
 def test_a_busy_machine_gets_what_is_pulled_once_it_is_idle(scene):
-    scene.asked()
+    scene.take_inventory()
     scene.sensors.foreign = 2.0
     pulled(scene)
     for _ in range(5):
@@ -104,7 +104,7 @@ def test_a_busy_machine_gets_what_is_pulled_once_it_is_idle(scene):
 
 
 def test_a_mirror_that_cannot_be_written_is_said_and_tried_again(scene):
-    scene.asked()
+    scene.take_inventory()
     pulled(scene)
     scene.mirror.write_text("in the way", "utf-8")
     tried(scene, "holds")
@@ -113,7 +113,7 @@ def test_a_mirror_that_cannot_be_written_is_said_and_tried_again(scene):
 
 
 def test_what_the_store_stands_for_no_longer_is_removed_once_it_has_answered(scene):
-    scene.asked()
+    scene.take_inventory()
     scene.mirror.mkdir()
     (scene.mirror / "old.yaml").write_text("withdrawn", "utf-8")
     until(scene, "pull").finish(status=1, words="Traceback")
@@ -126,7 +126,7 @@ def test_what_the_store_stands_for_no_longer_is_removed_once_it_has_answered(sce
 
 def test_each_interpreter_s_class_is_pulled(tmp_path):
     scene = Scene(tmp_path, store=STORE, pull_seconds=100.0, interpreters=(*Scene.LISTED, OTHER))
-    scene.asked()
+    scene.take_inventory()
     scene.answer_inventory(key="k2")
     scene.tick(0.5)
     pulled(scene)
@@ -136,7 +136,7 @@ def test_each_interpreter_s_class_is_pulled(tmp_path):
 
 def test_interpreters_of_one_class_pull_once(tmp_path):
     scene = Scene(tmp_path, store=STORE, pull_seconds=1000.0, interpreters=(*Scene.LISTED, OTHER))
-    scene.asked()
+    scene.take_inventory()
     scene.answer_inventory()
     scene.tick(0.5)
     until(scene, "pull").finish({"mirrored": []}, status=1)
@@ -148,11 +148,11 @@ def test_interpreters_of_one_class_pull_once(tmp_path):
 
 def test_what_could_not_be_published_is_tried_again_also_by_the_next_daemon(scene):
     scene.state.unpublished["/p/mine.yaml"] = NAME
-    scene.asked()
+    scene.take_inventory()
     until(scene, "publish").finish(status=3, words="The store is away.")
     scene.tick(0.5)
     scene.begin()
-    scene.asked()
+    scene.take_inventory()
     assert scene.state.unpublished == {"/p/mine.yaml": NAME}
     scene.state.clamp_times(NOON)
     scene.clock.advance(700.0)

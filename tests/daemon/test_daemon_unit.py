@@ -112,10 +112,10 @@ def test_without_a_service_manager_nothing_happens(address):
 
 
 def test_a_second_daemon_is_refused_and_told_whom_to_ask(tmp_path):
-    held = hold_lock(tmp_path / "run" / "lock")
+    lock = hold_lock(tmp_path / "run" / "lock")
     with pytest.raises(DaemonRuns, match=r"Another daemon holds .*`autotune daemon status` asks it"):
         hold_lock(tmp_path / "run" / "lock")
-    os.close(held)
+    os.close(lock)
     os.close(hold_lock(tmp_path / "run" / "lock"))
 
 
@@ -138,18 +138,18 @@ def test_hosts_with_one_home_folder_each_have_a_daemon_of_their_own(tmp_path):
             patch.setenv("AUTOTUNE_HOST_ID", host)
             patch.setenv("AUTOTUNE_STATE_DIR", str(tmp_path))
             paths.append(user_paths(environ))
-    one, other = paths
-    assert (one.lock, one.socket, one.state, one.spool) != (
-        other.lock,
-        other.socket,
-        other.state,
-        other.spool,
+    left, right = paths
+    assert (left.lock, left.socket, left.state, left.spool) != (
+        right.lock,
+        right.socket,
+        right.state,
+        right.spool,
     )
-    assert not {one.lock, one.socket, one.state, one.spool} & {
-        other.lock,
-        other.socket,
-        other.state,
-        other.spool,
+    assert not {left.lock, left.socket, left.state, left.spool} & {
+        right.lock,
+        right.socket,
+        right.state,
+        right.spool,
     }
 
 
@@ -161,7 +161,7 @@ def test_a_lock_that_cannot_be_made_is_said(tmp_path):
 
 @pytest.fixture
 def lines(tmp_path):
-    scene = Scene(tmp_path).asked(entry("svd"), entry("qr"))
+    scene = Scene(tmp_path).take_inventory(entry("svd"), entry("qr"))
     scene.state.counts |= {"adopted": 2.0, "cpu_seconds": 12.5}
     scene.state.checked["k1"] = {SVD: 1_700_000_000.0}
     return metrics_text(scene.controller.context, scene.controller.inventories, scene.status).splitlines()

@@ -5,14 +5,14 @@ import os
 import pytest
 from support.programs import printed
 
-from autotune.host import cgroup, shares, usable_cpus
+from autotune.host import cgroup, cpu_variables, usable_cpus
 from autotune.host.detect import detect
 from autotune.model.allocation import Limit, allocate
 
 OURS = (
-    shares.PROCESSES,
-    *(*shares.CAPS, "SLURM_CPUS_ON_NODE", "SLURM_CPUS_PER_TASK"),
-    *(*shares.RANKS, *shares.RANKS.values()),
+    cpu_variables.PROCESSES,
+    *(*cpu_variables.CAPS, "SLURM_CPUS_ON_NODE", "SLURM_CPUS_PER_TASK"),
+    *(*cpu_variables.RANKS, *cpu_variables.RANKS.values()),
     *("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"),
     *usable_cpus.BINDINGS,
 )
@@ -46,21 +46,21 @@ BATCH = {"SLURM_JOB_ID": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
 """Variables that Slurm sets in a batch script and in an interactive shell, too."""
 
 
-@pytest.mark.parametrize(("name", "mark"), shares.RANKS.items())
+@pytest.mark.parametrize(("name", "mark"), cpu_variables.RANKS.items())
 def test_a_launchers_count_is_believed_by_the_processes_that_it_started(name, mark):
-    assert shares.ranks({name: "4", mark: "0"}) == (name, 4)
+    assert cpu_variables.ranks({name: "4", mark: "0"}) == (name, 4)
 
 
-@pytest.mark.parametrize("name", shares.RANKS)
+@pytest.mark.parametrize("name", cpu_variables.RANKS)
 @pytest.mark.parametrize("environ", [{}, BATCH, BATCH | {"SLURM_STEP_ID": "4294967290"}])
 def test_a_launchers_count_in_a_shell_or_batch_script_is_not(name, environ):
     """`sbatch --ntasks-per-node=4` with `python` in the script: one process, whatever the job may start."""
-    assert shares.ranks(environ | {name: "4"}) == ("", 1)
+    assert cpu_variables.ranks(environ | {name: "4"}) == ("", 1)
 
 
 def test_of_two_counts_of_slurms_that_of_the_step_holds():
     environ = IN_STEP | {"SLURM_STEP_TASKS_PER_NODE": "1", "SLURM_NTASKS_PER_NODE": "4"}
-    assert shares.ranks(environ) == ("SLURM_STEP_TASKS_PER_NODE", 1)
+    assert cpu_variables.ranks(environ) == ("SLURM_STEP_TASKS_PER_NODE", 1)
 
 
 def cpus(first, last):
@@ -81,7 +81,7 @@ def cpus(first, last):
     ],
 )
 def test_ranks_are_taken_to_be_spread_evenly(local, mask, sharing):
-    assert shares.sharing_ranks(local, mask=mask, host_cpus=16) == sharing
+    assert cpu_variables.sharing_ranks(local, mask=mask, host_cpus=16) == sharing
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_ranks_are_taken_to_be_spread_evenly(local, mask, sharing):
     ],
 )
 def test_masks_that_can_be_read_tell_which_ranks_share(masks, sharing):
-    assert shares.sharing_ranks(4, mask=cpus(0, 3), host_cpus=16, masks=masks) == sharing
+    assert cpu_variables.sharing_ranks(4, mask=cpus(0, 3), host_cpus=16, masks=masks) == sharing
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_masks_that_can_be_read_tell_which_ranks_share(masks, sharing):
     ],
 )
 def test_only_a_server_divides_by_its_workers(arguments, environ, workers):
-    assert shares.workers_of_server(environ, arguments) == workers
+    assert cpu_variables.workers_of_server(environ, arguments) == workers
 
 
 def test_only_a_worker_of_a_test_run_divides_by_their_number():
-    assert shares.test_workers({"PYTEST_XDIST_WORKER": "gw0", "PYTEST_XDIST_WORKER_COUNT": "4"}) == 4
-    assert shares.test_workers({"PYTEST_XDIST_WORKER_COUNT": "4"}) == 1
+    assert cpu_variables.test_workers({"PYTEST_XDIST_WORKER": "gw0", "PYTEST_XDIST_WORKER_COUNT": "4"}) == 4
+    assert cpu_variables.test_workers({"PYTEST_XDIST_WORKER_COUNT": "4"}) == 1
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_only_a_worker_of_a_test_run_divides_by_their_number():
     ],
 )
 def test_what_a_batch_system_or_the_user_gave_is_a_cap(environ, cap):
-    assert shares.cap(environ) == cap
+    assert cpu_variables.cap(environ) == cap
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_what_a_batch_system_or_the_user_gave_is_a_cap(environ, cap):
     ],
 )
 def test_slurms_cpus_of_a_task_cap_a_task(environ, cap):
-    assert shares.task_cap(environ) == cap
+    assert cpu_variables.task_cap(environ) == cap
 
 
 def test_the_cap_of_one_task_is_not_divided_by_the_tasks():
@@ -168,23 +168,23 @@ def test_the_cap_of_one_task_is_not_divided_by_the_tasks():
 @pytest.mark.parametrize(("node", "tasks"), [("0", 4), ("1", 4), ("2", 1), ("3", 1), ("", 4)])
 def test_slurms_list_is_read_for_the_own_node(node, tasks):
     environ = IN_STEP | {"SLURM_STEP_TASKS_PER_NODE": "4(x2),1", "SLURM_NODEID": node}
-    assert shares.ranks(environ)[1] == tasks
+    assert cpu_variables.ranks(environ)[1] == tasks
 
 
 @pytest.mark.parametrize("value", ["abc", "0", "-3", "1.5", "", "1e3", "99999999999"])
 def test_what_is_no_count_is_ignored(value):
     environ = {"AUTOTUNE_CPUS": value, "NSLOTS": value, "LOCAL_WORLD_SIZE": value, "LOCAL_RANK": "0"}
-    assert shares.cap(environ) is None
-    assert shares.ranks(environ) == ("", 1)
-    assert shares.workers_of_server({"WEB_CONCURRENCY": value}, ["gunicorn", "-w", value]) == 1
+    assert cpu_variables.cap(environ) is None
+    assert cpu_variables.ranks(environ) == ("", 1)
+    assert cpu_variables.workers_of_server({"WEB_CONCURRENCY": value}, ["gunicorn", "-w", value]) == 1
 
 
 def test_what_is_no_count_is_named_but_an_empty_one_is_unset():
-    assert shares.invalid({"AUTOTUNE_CPUS": "abc", "AUTOTUNE_PROCESSES": "0"}) == (
+    assert cpu_variables.invalid({"AUTOTUNE_CPUS": "abc", "AUTOTUNE_PROCESSES": "0"}) == (
         "AUTOTUNE_CPUS",
         "AUTOTUNE_PROCESSES",
     )
-    assert shares.invalid({"AUTOTUNE_CPUS": "", "AUTOTUNE_PROCESSES": "2"}) == ()
+    assert cpu_variables.invalid({"AUTOTUNE_CPUS": "", "AUTOTUNE_PROCESSES": "2"}) == ()
 
 
 @pytest.mark.parametrize(

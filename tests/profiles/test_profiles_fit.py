@@ -13,11 +13,11 @@ from autotune.model.configuration import Configuration
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Provenance
-from autotune.profiles.fit import Fit, Here, Source, carried, fit, rungs, same_allocation
+from autotune.profiles.fit import Fit, Site, Source, carried, fit, rungs, same_allocation
 from autotune.profiles.folders import Layer
 from autotune.profiles.lookup import Level, climb
 
-HERE = Here(key=KEY, host="here")
+HERE = Site(key=KEY, host="here")
 STALE = replace(KEY, software=replace(SOFTWARE, blas_version="0.3.30"))
 SMALLER = replace(KEY, usable_cpus=4, limit=Limit.QUOTA)
 STALE_REASON = "key.software.blas_version: the profile has 0.3.30, this machine has 0.3.31."
@@ -131,7 +131,7 @@ def test_what_one_other_host_measured_is_not_used_unless_it_is_named(host, layer
 
 
 def test_two_unknown_hosts_are_not_the_same():
-    assert fit(profile(host=None), Layer.USER, Here(key=KEY)).level is None
+    assert fit(profile(host=None), Layer.USER, Site(key=KEY)).level is None
 
 
 NONE, AFFINITY, QUOTA, CAP, SHARED = Limit
@@ -226,27 +226,27 @@ def test_with_another_allocation_a_choice_must_be_unchanged_and_beat_the_default
     entry = with_evidence(
         make_entry(name, choice=choice, n=100), interval=(1 / high, 10.0), default_threads=measured[2]
     )
-    found = carried(entry, theirs, at(*here))
+    result = carried(entry, theirs, at(*here))
     if reason is None:
-        assert found.choice == entry.choice
+        assert result.choice == entry.choice
     else:
-        assert found.startswith(reason)
+        assert result.startswith(reason)
 
 
 def at(usable, limit):
     """Eight CPUs, of which an affinity mask leaves some."""
     schedulable = usable if limit is AFFINITY else 8
-    return Here(key=replace(KEY, usable_cpus=usable, limit=limit), host="here", schedulable_cpus=schedulable)
+    return Site(key=replace(KEY, usable_cpus=usable, limit=limit), host="here", schedulable_cpus=schedulable)
 
 
 def test_a_count_that_the_clamp_changes_is_used_if_the_clamped_one_was_measured_to_be_safe():
     entry = with_evidence(
         make_entry("solve", choice={"blas_threads": 8}, safe=(2, 4, 8), n=100), default_threads=8
     )
-    found = carried(entry, KEY, at(4, QUOTA))
-    assert found.choice == Configuration(blas_threads=4)
-    assert (found.evidence.speedup, found.evidence.safe_threads) == (None, (2, 4))
-    assert "no slower than the default" in found.reason
+    result = carried(entry, KEY, at(4, QUOTA))
+    assert result.choice == Configuration(blas_threads=4)
+    assert (result.evidence.speedup, result.evidence.safe_threads) == (None, (2, 4))
+    assert "no slower than the default" in result.reason
 
 
 def test_what_is_safe_against_a_slower_default_is_not_known_to_be_safe_here():
@@ -266,8 +266,8 @@ def test_what_was_measured_next_to_a_choice_goes_where_its_default_goes():
 
 def test_a_gain_over_another_default_is_a_bound_and_not_a_ratio():
     entry = with_evidence(make_entry("solve", choice=ONE, n=100), interval=(5.0, 6.0), default_threads=8)
-    found = carried(entry, KEY, at(4, AFFINITY))
-    assert (found.evidence.speedup, found.evidence.interval) == (None, (2.5, 6.0))
+    result = carried(entry, KEY, at(4, AFFINITY))
+    assert (result.evidence.speedup, result.evidence.interval) == (None, (2.5, 6.0))
 
 
 def test_a_kept_default_is_kept_with_any_allocation():
@@ -280,9 +280,9 @@ def test_a_kept_default_is_kept_with_any_allocation():
 def ladder(sources, here, operation):
     """The entry that speaks for an operation, and what was refused on the way to it."""
     built, refusals = rungs(sources, here)
-    found, passed = climb(built.get((operation.name, operation.dtype), ()), operation)
-    entry, level, path, reason = found or (None, Level.DEFAULT, None, None)
-    refused = (*(one for one in refusals if one.entry is None), *passed)
+    match, passed = climb(built.get((operation.name, operation.dtype), ()), operation)
+    entry, level, path, reason = match or (None, Level.DEFAULT, None, None)
+    refused = (*(refusal for refusal in refusals if refusal.entry is None), *passed)
     return SimpleNamespace(entry=entry, level=level, path=path, reason=reason, refused=refused)
 
 
@@ -329,9 +329,9 @@ def test_the_best_level_speaks(sources, level, path):
 @pytest.mark.parametrize(("sources", "level", "path"), RUNGS[:-1], ids=range(len(RUNGS) - 1))
 def test_the_choice_is_that_of_its_entry(sources, level, path):
     (expected,) = [
-        one.profile.entries[0].choice
-        for one in sources
-        if ladder([one], HERE, SOLVE).level is level and one.path == path
+        source.profile.entries[0].choice
+        for source in sources
+        if ladder([source], HERE, SOLVE).level is level and source.path == path
     ]
     assert ladder(sources, HERE, SOLVE).entry.choice == expected
 
@@ -393,7 +393,7 @@ def test_what_is_refused_leaves_the_word_to_the_next_and_says_why(nearer, reason
 def test_without_a_next_the_default_stays(nearer, reason):
     verdict = ladder([nearer], HERE, SOLVE)
     assert (verdict.entry, verdict.level, verdict.path) == (None, Level.DEFAULT, None)
-    assert [one.reason.startswith(reason) for one in verdict.refused] == [True]
+    assert [refusal.reason.startswith(reason) for refusal in verdict.refused] == [True]
 
 
 def test_a_farther_refused_entry_is_not_told_next_to_the_one_in_use():
@@ -406,7 +406,7 @@ def test_one_confirmed_entry_does_not_lend_its_hosts_to_another():
     source = Source(layer=Layer.CLUSTER, path="cluster.yaml", profile=both)
     verdict = ladder([source], HERE, alone.operation)
     assert verdict.entry is None
-    assert [one.reason for one in verdict.refused] == [
+    assert [refusal.reason for refusal in verdict.refused] == [
         "hosts: one host alone has measured it; 2 must agree, or a trusted signer vouch for it."
     ]
 
@@ -458,7 +458,7 @@ MARKS = ("boot-1", "system-1")
 )
 def test_a_profile_of_ones_own_survives_a_new_host_name(marks, layer, level):
     named = replace(profile(host="earlier-name"), provenance=Provenance(host="earlier-name", marks=marks))
-    here = Here(key=KEY, host="here", marks=MARKS)
+    here = Site(key=KEY, host="here", marks=MARKS)
     fitted = fit(named, layer, here)
     assert fitted.level is level
     if level is Level.STALE:
@@ -473,7 +473,7 @@ SLOW = replace(CORES, kinds=("efficiency:2",))
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours", "same"),
+    ("origin", "key", "same"),
     [
         (SIBLINGS, CORES, False),
         (CORES, SPREAD, False),
@@ -482,12 +482,12 @@ SLOW = replace(CORES, kinds=("efficiency:2",))
         (replace(CORES, cores=None, nodes=None), CORES, True),  # unknown
     ],
 )
-def test_two_threads_of_a_core_two_cores_and_two_kinds_of_them_are_different_allocations(theirs, ours, same):
-    assert same_allocation(theirs, ours) is same
-    assert (theirs.digest == ours.digest) is (theirs == ours)
+def test_two_threads_of_a_core_two_cores_and_two_kinds_of_them_are_different_allocations(origin, key, same):
+    assert same_allocation(origin, key) is same
+    assert (origin.digest == key.digest) is (origin == key)
 
 
-@pytest.mark.parametrize(("theirs", "ours"), [(CORES, SIBLINGS), (CORES, SPREAD), (FAST, SLOW), (SLOW, FAST)])
-def test_a_choice_is_not_carried_to_cpus_that_lie_worse(theirs, ours):
+@pytest.mark.parametrize(("origin", "key"), [(CORES, SIBLINGS), (CORES, SPREAD), (FAST, SLOW), (SLOW, FAST)])
+def test_a_choice_is_not_carried_to_cpus_that_lie_worse(origin, key):
     choice = make_entry("svd", choice={"blas_threads": 2}, n=100)
-    assert "share fewer cores" in carried(choice, theirs, Here(key=ours, host="here"))
+    assert "share fewer cores" in carried(choice, origin, Site(key=key, host="here"))

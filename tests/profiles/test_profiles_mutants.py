@@ -28,21 +28,21 @@ def original():
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory):
+def place(tmp_path_factory):
     """Folders of its own, a file to put mutants in, and this machine looked at once."""
     with pytest.MonkeyPatch.context() as patch:
         alone(patch, tmp_path_factory.mktemp("mutants"))
-        known = {}
-        look = resolving.here
-        patch.setattr(resolving, "here", lambda *given: known.setdefault(given, look(*given)))
+        sites = {}
+        look = resolving.this_site
+        patch.setattr(resolving, "this_site", lambda *given: sites.setdefault(given, look(*given)))
         path = folders.user_profiles() / "mutant.yaml"
         path.parent.mkdir(parents=True)
         yield path, original()
     state.replace_setting(Setting())
 
 
-def test_no_mutant_of_a_profile_stops_apply(here):
-    path, data = here
+def test_no_mutant_of_a_profile_stops_apply(place):
+    path, data = place
     for mutant in mutants(data):
         path.write_bytes(mutant)
         state.replace_setting(Setting())
@@ -51,14 +51,14 @@ def test_no_mutant_of_a_profile_stops_apply(here):
             assert state.setting.failure is None
             explanation = autotune.explain()
             assert str(explanation)
-            assert all(one.reason for one in explanation.refusals)
+            assert all(refusal.reason for refusal in explanation.refusals)
             for row in explanation.operations:
                 assert row.choice.is_default or row.entry.status is Status.TUNED
 
 
-def test_the_original_is_used_whole(here):
+def test_the_original_is_used_whole(place):
     """Else the mutants would be mutants of something that is refused anyway."""
-    path, data = here
+    path, data = place
     path.write_bytes(data)
     state.replace_setting(Setting())
     explanation = autotune.explain()

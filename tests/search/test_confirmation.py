@@ -62,8 +62,8 @@ def test_a_plain_loser_is_dropped_after_two():
 
 def test_a_candidate_with_fewer_cpus_that_gains_nothing_even_without_capacity_or_next_to_others_is_dropped():
     for poor in (reduced(1.0), full(1.0, interference=0.5)):
-        assert verdict(candidate(*[poor] * 2, fewer_cpus=True), HALF) is Verdict.DROPPED
-        assert verdict(candidate(*[poor] * 2), HALF) is (
+        assert verdict(candidate(*[poor] * 3, fewer_cpus=True), HALF) is Verdict.DROPPED
+        assert verdict(candidate(*[poor] * 3), HALF) is (
             Verdict.OPEN if poor == reduced(1.0) else Verdict.DROPPED
         )
 
@@ -83,7 +83,7 @@ def test_an_objection_stands_when_the_time_is_over():
 
 
 def test_processes_of_exploration_speak_against_a_candidate_and_never_for_it():
-    assert verdict(candidate(full(1.0), explored=(full(1.0),))) is Verdict.DROPPED
+    assert verdict(candidate(full(1.0), explored=(full(1.0),) * 2)) is Verdict.DROPPED
     assert verdict(candidate(*[full(0.6)] * 3, explored=(full(0.6),) * 5)) is Verdict.OPEN
     assert verdict(candidate(full(0.6), explored=(full(1.3),))) is Verdict.OPEN
 
@@ -136,6 +136,11 @@ def test_a_gain_that_the_loss_without_capacity_outweighs_is_refused_with_both_na
 
 def test_a_small_loss_without_capacity_is_outweighed():
     assert verdict(candidate(*[full(0.55), reduced(1.05)] * 8), HALF) is Verdict.ACCEPTED
+
+
+def test_slow_pairs_without_capacity_are_no_objection_to_a_gain_that_outweighs_them():
+    one = candidate(*[full(0.65)] * 3, *[reduced(1.05)] * 2, *[full(0.65)] * 3)
+    assert verdict(one, HALF) is Verdict.ACCEPTED
 
 
 def test_medians_that_hide_slow_pairs_are_not_believed():

@@ -65,11 +65,11 @@ def visit(
         pairs=tuple(
             Pair(
                 default_seconds=0.01,
-                candidate_seconds=0.01 * one,
+                candidate_seconds=0.01 * ratio,
                 capacity=capacity,
                 interference=interference,
             )
-            for one in ratios
+            for ratio in ratios
         ),
         elapsed=elapsed,
     )
@@ -83,7 +83,7 @@ def candidate(
     **more: Any,
 ) -> Candidate:
     """A candidate after these processes, which ran two seconds apart."""
-    one = Candidate(
+    tested = Candidate(
         operation=SMALL,
         choice=choice,
         fewer_cpus=fewer_cpus,
@@ -91,8 +91,8 @@ def candidate(
         **more,
     )
     for place, each in enumerate(visits):
-        one.visits.append(Visit(pairs=each.pairs, elapsed=2.0 * place))
-    return one
+        tested.visits.append(Visit(pairs=each.pairs, elapsed=2.0 * place))
+    return tested
 
 
 def probed(*probes: float, usable_cpus: int = 2, known_best: float | None = None) -> Capacity:

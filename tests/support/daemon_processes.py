@@ -74,27 +74,37 @@ class Daemon:
     def trust_what_is_shipped(self) -> None:
         """A profile that comes with autotune may speak for this machine: its trial is no part of any test."""
         shipped = [path for layer, path in folders.places() if layer is folders.Layer.SHIPPED]
-        known = {str(path): fingerprint(path) for place in shipped for path in Path(place).glob("*.yaml")}
+        trusted = {str(path): fingerprint(path) for place in shipped for path in Path(place).glob("*.yaml")}
         self.state.mkdir(parents=True)
-        save_state(self.state / "state.json", DaemonState(trusted=known))
+        save_state(self.state / "state.json", DaemonState(trusted=trusted))
 
     def until(self, condition: Callable[[], _T]) -> _T:
         """Wait for a condition, and return its first true value."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             with suppress(NoDaemon):
-                found = condition()
-                if found:
-                    return found
+                result = condition()
+                if result:
+                    return result
             time.sleep(0.05)
         raise AssertionError(self.log)
 
     def ask(self, verb: str, **words: Any) -> dict[str, Any]:
         return ask_daemon([self.socket], verb, **words)
 
-    def measuring(self) -> dict[str, Any] | None:
-        running = self.ask("status")["running"]
-        return running if running and running["measuring"] else None
+    def until_measuring(self) -> None:
+        """Wait until a trial runs. SIGHUP has an idle daemon look at once instead of every ten seconds."""
+        looked = 0.0
+
+        def measuring() -> bool:
+            nonlocal looked
+            running = self.ask("status")["running"]
+            if running is None and time.monotonic() - looked > 0.5:
+                looked = time.monotonic()
+                self.running.send_signal(signal.SIGHUP)
+            return bool(running and running["measuring"])
+
+        self.until(measuring)
 
     def children(self) -> list[int]:
         return descendants(self.running.pid) or []
@@ -105,9 +115,8 @@ class Daemon:
         folder.mkdir(exist_ok=True)
         (folder / ".1.json").write_text(spool_text({operation("qr", n=777): 1000}), "utf-8")
         (folder / ".1.json").rename(folder / "1.json")
-        self.running.send_signal(signal.SIGHUP)  # it looks at once
-        self.until(self.measuring)
-        return self.until(lambda: found if len(found := self.children()) >= 3 else None)
+        self.until_measuring()
+        return self.until(lambda: pids if len(pids := self.children()) >= 3 else None)
 
     def end(self, number: int = signal.SIGKILL) -> int:
         if self.running.poll() is None:
@@ -121,14 +130,14 @@ class Daemon:
 
 def alive(pids: Iterable[int]) -> list[int]:
     """Those that still run; what merely waits to be reaped does not."""
-    found: list[int] = []
+    living: list[int] = []
     for pid in pids:
         try:
             with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123
-                found += [pid] if file.read().rpartition(")")[2].split()[0] not in {"Z", "X"} else []
+                living += [pid] if file.read().rpartition(")")[2].split()[0] not in {"Z", "X"} else []
         except OSError:
             continue
-    return found
+    return living
 
 
 def gone(pids: Iterable[int]) -> bool:

@@ -262,7 +262,7 @@ class Scene:
         )
         self.launcher.last.finish(encode(answer))
 
-    def asked(self, *entries: InventoryEntry, **words: Any) -> Self:
+    def take_inventory(self, *entries: InventoryEntry, **words: Any) -> Self:
         """Let the interpreter answer. The profile of `entry`, which does not exist, is trusted."""
         self.state.trusted["/p/mine.yaml"] = ()
         self.tick()

@@ -64,7 +64,7 @@ class FakeBench:
             measurements=tuple(measurements),
             wall_seconds=self.clock - began,
             sampled_seconds=sum(
-                max(value, sampling.SAMPLE_SECONDS) for one in measurements for value in one.seconds
+                max(value, sampling.SAMPLE_SECONDS) for trial in measurements for value in trial.seconds
             ),
             best_capacity=self.capacity,
         )

@@ -117,9 +117,11 @@ def of_this_machine(*entries: Entry) -> Profile:
     import numpy as np  # noqa: F401 - its BLAS is part of the key
 
     from autotune.host.usable_cpus import usable_cpus
-    from autotune.profiles.resolve import here
+    from autotune.profiles.resolve import this_site
 
-    site = here(*usable_cpus())
+    site = this_site(*usable_cpus())
     threads = site.schedulable_cpus
-    ours = (with_evidence(one, default_threads=one.evidence.default_threads and threads) for one in entries)
-    return profile(*ours, key=site.key, host=site.host)
+    own = (
+        with_evidence(entry, default_threads=entry.evidence.default_threads and threads) for entry in entries
+    )
+    return profile(*own, key=site.key, host=site.host)

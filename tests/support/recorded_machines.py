@@ -59,9 +59,9 @@ def write_files(root: Path, text: str) -> None:
 
 
 def _expand(pattern: str) -> Iterator[tuple[str, str]]:
-    found = re.search(r"\{(\d+)-(\d+)\}", pattern)
-    if not found:
+    match = re.search(r"\{(\d+)-(\d+)\}", pattern)
+    if not match:
         yield pattern, ""
         return
-    for number in range(int(found[1]), int(found[2]) + 1):
-        yield pattern.replace(found[0], str(number)), str(number)
+    for number in range(int(match[1]), int(match[2]) + 1):
+        yield pattern.replace(match[0], str(number)), str(number)

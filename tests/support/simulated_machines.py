@@ -308,14 +308,16 @@ class SimulatedBench:
                 if plan.seconds is None
                 else (began + plan.seconds - self.clock) / (len(plan.cases) - place)
             )
-            found, spent = self._measure(case, plan, self.clock + left, luck)
-            measurements += found
+            measured, spent = self._measure(case, plan, self.clock + left, luck)
+            measurements += measured
             sampled += spent
         wall = self.clock - began
         if luck.random() < self.weather.clock_jumps:
             wall += luck.choice((-3600.0, 3600.0)) if luck.random() < 0.5 else luck.uniform(-10.0, 10.0)
             wall = min(wall, 20.0)
-        probes = [pair.capacity for one in measurements for pair in one.pairs if pair.capacity is not None]
+        probes = [
+            pair.capacity for trial in measurements for pair in trial.pairs if pair.capacity is not None
+        ]
         return Session(
             measurements=tuple(measurements),
             wall_seconds=wall,
@@ -330,11 +332,11 @@ class SimulatedBench:
 
     def truth(self, operation: Operation, configuration: Configuration) -> float:
         """Seconds without noise."""
-        known = self._truth.get((operation, configuration))
-        if known is None:
-            known = self.computer.seconds(self._kind(operation), operation, configuration)
-            self._truth[operation, configuration] = known
-        return known
+        seconds = self._truth.get((operation, configuration))
+        if seconds is None:
+            seconds = self.computer.seconds(self._kind(operation), operation, configuration)
+            self._truth[operation, configuration] = seconds
+        return seconds
 
     def _kind(self, operation: Operation) -> Kind:
         return self.kind if self.kind is not None else CATALOGUE[operation.name]
@@ -395,19 +397,19 @@ class SimulatedBench:
         first, second = (DEFAULT, arm) if default_first else (arm, DEFAULT)
         times: dict[Configuration, float] = {}
         taken = spent = 0.0
-        for place, one in enumerate((first, second)):
-            times[one], stolen, seconds = self._sample(operation, one, offsets, luck)
+        for place, choice in enumerate((first, second)):
+            times[choice], stolen, seconds = self._sample(operation, choice, offsets, luck)
             taken += stolen
             spent += seconds
             if self.weather.in_step and place:
-                times[one] *= 1.0 + STEP_BURST / seconds
+                times[choice] *= 1.0 + STEP_BURST / seconds
             self.clock += 0.5 * seconds  # a discarded call after the switch
         wall = max(self.clock - began, 1e-9)
         interference = taken / wall / self.computer.cpus if taken > TICK else 0.0
         return (
             Pair(
                 default_seconds=times[DEFAULT],
-                candidate_seconds=times[arm],
+                candidate_seconds=times[setting],
                 capacity=capacity,
                 interference=interference,
             ),
@@ -501,7 +503,7 @@ class SimulatedBench:
 
 
 def _arms(case: Case) -> list[Configuration]:
-    return [DEFAULT, *(one for one in case.configurations if not one.is_default)]
+    return [DEFAULT, *(choice for choice in case.configurations if not choice.is_default)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -529,9 +531,9 @@ class Task:
 
     def grid(self, operation: Operation | None = None) -> Grid:
         """The very space that calibrate searches."""
-        found = space(self.kind, operation or self.operation, self.computer.cpus, self.default_threads)
-        assert found is not None
-        return found
+        grid = space(self.kind, operation or self.operation, self.computer.cpus, self.default_threads)
+        assert grid is not None
+        return grid
 
     def configurations(self, operation: Operation | None = None) -> list[Configuration]:
         """All of it, the default last."""
@@ -540,7 +542,7 @@ class Task:
 
     def allowed(self, operation: Operation | None = None) -> list[Configuration]:
         """Those that may be chosen: within the allocation."""
-        return [one for one in self.configurations(operation) if one.cpus <= self.computer.cpus]
+        return [choice for choice in self.configurations(operation) if choice.cpus <= self.computer.cpus]
 
 
 OPERATIONS: Sequence[tuple[str, Mapping[str, Sequence[int]]]] = (
@@ -561,8 +563,8 @@ def draw(seed: int, *, least: int = 75, most: int = 10_000) -> Task:
         name, sizes = OPERATIONS[int(random.integers(len(OPERATIONS)))]
         size = {key: int(random.choice(values)) for key, values in sizes.items()}
         task = Task(computer=computer, kind=kind_of(name), operations=(operation_of(name, size),))
-        found = space(task.kind, task.operation, computer.cpus, task.default_threads)
-        if found is not None and least <= len(found.points) <= most:
+        grid = space(task.kind, task.operation, computer.cpus, task.default_threads)
+        if grid is not None and least <= len(grid.points) <= most:
             return task
 
 

@@ -175,7 +175,8 @@ def loops_that_gain(processes: Sequence[Mapping[str, Sequence[Sequence[float]]]]
     for kind in processes[0]:
         for elements in sorted({int(row[0]) for row in processes[0][kind]}, reverse=True):
             ratios = [
-                median(log(cut / plain) for n, plain, cut in one[kind] if n == elements) for one in processes
+                median(log(cut / plain) for n, plain, cut in pairs[kind] if n == elements)
+                for pairs in processes
             ]
             if mean_interval(ratios)[2] >= 0:
                 break

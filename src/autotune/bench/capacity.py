@@ -56,8 +56,6 @@ class CapacityProbe:
         self._threads: list[_SpinningThread] = []
         self._last = float("-inf")
         self._cost = 0.0
-        self.best: float | None = None
-        """The highest capacity that was probed."""
 
     def settle(self) -> None:
         """Start the threads, and learn the length of a call where no earlier process did."""
@@ -81,7 +79,6 @@ class CapacityProbe:
         capacity = self._probe(self._spin, self.spin_rate)
         self._last = perf_counter()
         self._cost = self._last - began
-        self.best = capacity if self.best is None else max(self.best, capacity)
         return capacity
 
     def close(self) -> None:

@@ -74,7 +74,7 @@ class Command:
             Knob.WORKERS: self.workers is not None,
             Knob.CHUNK: self.chunk is not None,
         }
-        return tuple(knob for knob, there in named.items() if there)
+        return tuple(knob for knob, is_present in named.items() if is_present)
 
     def arguments(self, configuration: Configuration) -> list[str]:
         """Fill in every place of the words."""
@@ -186,9 +186,9 @@ class CommandBench:
             records.append(self._measure(case, plan, until))
         return Session(
             measurements=tuple(
-                replace(one, cpu_seconds=self._median_cpu_seconds(one.configuration))
+                replace(measurement, cpu_seconds=self._median_cpu_seconds(measurement.configuration))
                 for record in records
-                for one in record.measurements()
+                for measurement in record.measurements()
             ),
             wall_seconds=monotonic() - began,
             sampled_seconds=sum(record.sampled_seconds for record in records),

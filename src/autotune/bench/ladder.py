@@ -237,5 +237,5 @@ def _takes(kind: Kind, size: Sizes, dtype: str) -> float:
 def _fits(kind: Kind, size: Sizes, dtype: str, memory_bytes: int | None) -> bool:
     """Matrices are held twice, once for each memory order."""
     copies = 2 if kind.family is Family.LINALG else 1
-    held = copies * kind.bytes_of(operation(kind.name, dtype=dtype, **size))
-    return memory_bytes is None or held <= MEMORY_SHARE * memory_bytes
+    needed = copies * kind.bytes_of(operation(kind.name, dtype=dtype, **size))
+    return memory_bytes is None or needed <= MEMORY_SHARE * memory_bytes

@@ -2,12 +2,13 @@
 
 Tasks follow each other; the inputs of a task are freed before those of the next are made. Messages on each task:
 `failed` (task, arm, kind, reason), and once it is done `pairs`, or `alone` (timings of the default that belong to no
-pair), `calls` (seconds of one) and `resident` (bytes); of the whole trial `costs`, `capacity` and `spin_rate`.
+pair), `calls` (seconds of one) and `resident` (bytes); of the whole trial `costs` and `spin_rate`; and `probed`
+(moment, capacity) after each probe.
 """
 
 import gc
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -52,7 +53,8 @@ REST_SAMPLES = 5
 slows down the arm with fewer threads, so that the error is on the side of the default."""
 
 PROBE_REST_SECONDS = 0.005
-"""Seconds that a probe of capacity waits for spinning threads to rest. If they do not, there is no probe."""
+"""Seconds that a probe of capacity between pairs waits for spinning threads to rest. If they do not, there is no probe,
+nor another in this task; the first one of the process and the last one tell."""
 
 FACTOR_OF_REFERENCE = 20
 """An arm that takes this many times as long as the reference, and a sixth of the patience, is a time-out."""
@@ -91,7 +93,9 @@ class _PairRecord(NamedTuple):
     arm: int
     default_seconds: float
     candidate_seconds: float
-    capacity: float | None
+    began: float
+    ended: float
+    """Moments by the clock of the probes."""
     interference: float | None
 
 
@@ -134,7 +138,7 @@ def measure(job: TrialJob, post: TrialListener, began: float, copies: Copies) ->
         until = None if end is None else sampling.share(monotonic(), end, len(job.tasks) - place)
         _TaskRun(job, place, task, post, copies, probe, costs).run(until)
         post.send(finished=place)
-    post.send(costs=costs.seconds, capacity=probe.best, spin_rate=probe.spin_rate)
+    post.send(costs=costs.seconds, spin_rate=probe.spin_rate)
 
 
 class _TaskRun:
@@ -163,8 +167,8 @@ class _TaskRun:
         self._threads = 1
         self._most_threads = self._most_workers = 1
         self._sampled = 0.0
-        self._capacities: list[tuple[float, float]] = []
-        """Moment and value of each probe."""
+        self._spins = False
+        """Do own threads spin between the pairs, so that no probe can be made?"""
 
     def run(self, until: float | None) -> None:
         """Measure until the pairs are done, or no further one may begin."""
@@ -219,6 +223,8 @@ class _TaskRun:
                 self._work(self._layouts[0])
         with self._costs.of("probe"):
             self._probe.settle()
+        if not self._place:  # nothing spins yet
+            self._probe_capacity(PROBE_REST_SECONDS)
 
     def _work(self, layout: str) -> Work:
         """Return the work on inputs of a layout; made at the first use."""
@@ -271,7 +277,7 @@ class _TaskRun:
         Once the time is over, what the first calls took has to do. Where an earlier process has told how long, a first
         call as long as a sample was warm-up enough.
         """
-        reference, *others = self._sides
+        reference, *candidates = self._sides
         calls, spent, sample = 0, 0.0, 0.0
         earlier = reference.arm.call_seconds
         loops, least_calls = 1, WARM_UP_CALLS
@@ -290,7 +296,7 @@ class _TaskRun:
                     sample = self._sample(reference, self._layouts[0], loops)
                     reference.seconds, calls, spent = sample / loops, calls + loops, spent + sample
                     loops = loops if sample >= sampling.SAMPLE_SECONDS else 2 * loops
-            for side in others:
+            for side in candidates:
                 if side.arm.call_seconds is not None:
                     side.seconds = side.arm.call_seconds
                 elif side.seconds < LONG_CALL_SECONDS and not _over(until):
@@ -305,25 +311,26 @@ class _TaskRun:
         seed = sampling.order_seed(self._job.seed, self._task.operation)
         reference, *candidates = self._sides
         agenda = sampling.Agenda(sampling.pair_order(len(candidates), self._job.rounds, seed))
-        records: list[tuple[float, float, _PairRecord]] = []
+        records: list[_PairRecord] = []
+        self._rest(candidates)
         gc.freeze()
         for number, turn in enumerate(agenda):
             if number >= len(candidates) and _over(until):  # each has had its first pair
                 break
-            self._probe_capacity()
-            begin = perf_counter()
+            if not self._spins:
+                self._spins = not self._probe_capacity(PROBE_REST_SECONDS)
             record = self._pair(reference, candidates[turn.candidate], turn, loops)
             if record is None:
                 agenda.drop(turn.candidate)
                 continue
-            records.append((begin, perf_counter(), record))
+            records.append(record)
             agenda.note(turn, disturbed=(record.interference or 0.0) > noise.LARGEST_INTERFERENCE)
             gc.collect()
         if not records:
             return self._time_default(loops, until)
-        self._probe_capacity()
-        pairs = [record._replace(capacity=self._capacity(begin, end)) for begin, end, record in records]
-        self._post.send(pairs=self._place, records=pairs, sampled=self._sampled)
+        is_last = self._place + 1 == len(self._job.tasks)
+        self._probe_capacity(REST_SECONDS if is_last else PROBE_REST_SECONDS)
+        self._post.send(pairs=self._place, records=records, sampled=self._sampled)
         return self._post.send(
             calls=self._place, seconds=[(side.arm.index, side.seconds) for side in self._sides]
         )
@@ -349,7 +356,7 @@ class _TaskRun:
             load, self._load(), wall - began, schedulable_cpus(), crowded=self._crowded
         )
         plain = seconds[reference.arm.index]
-        return _PairRecord(side.arm.index, plain, seconds[side.arm.index], None, interference)
+        return _PairRecord(side.arm.index, plain, seconds[side.arm.index], began, wall, interference)
 
     def _time_default(self, loops: int, until: float | None) -> None:
         """Time the default alone, where there is no candidate."""
@@ -365,30 +372,33 @@ class _TaskRun:
                 seconds.append(sample / loops / self._work(layout).share)
         self._post.send(alone=self._place, seconds=seconds, sampled=self._sampled)
 
-    def _probe_capacity(self) -> None:
-        """Probe the capacity, unless the last probe was a moment ago or own threads still spin."""
-        if not self._probe.due:
-            return
-        with self._costs.of("probe"):
-            if await_rest(PROBE_REST_SECONDS):
+    def _rest(self, candidates: Sequence[_Side]) -> None:
+        """Wait for threads that spin after earlier work, or after their start, before workers have their first pair.
+
+        In the first pairs after a task that calls BLAS two workers took 1.3 times as long as in those that followed.
+        """
+        if any((side.configuration.workers or 1) > 1 for side in candidates):
+            with self._costs.of("rests"):
+                await_rest(REST_SECONDS)
+
+    def _probe_capacity(self, patience: float) -> bool:
+        """Probe the capacity unless the last probe was a moment ago; False if own threads spin for so long."""
+        if self._probe.due:
+            with self._costs.of("probe"):
+                if not await_rest(patience):
+                    return False
                 capacity = self._probe.probe()
                 if capacity is not None:
-                    self._capacities.append((perf_counter(), capacity))
-
-    def _capacity(self, begin: float, end: float) -> float | None:
-        """Average the last probe before a pair and the first one after it."""
-        before = [capacity for moment, capacity in self._capacities if moment <= begin][-1:]
-        after = [capacity for moment, capacity in self._capacities if moment >= end][:1]
-        probes = before + after
-        return sum(probes) / len(probes) if probes else None
+                    self._post.send(probed=perf_counter(), capacity=capacity)
+        return True
 
     def _report_memory(self) -> None:
         """Report the memory that the process held under each arm, where arms set the allocator."""
-        held = [
+        rows = [
             (side.arm.index, side.resident_bytes) for side in self._sides if side.resident_bytes is not None
         ]
-        if held:
-            self._post.send(resident=self._place, bytes=held)
+        if rows:
+            self._post.send(resident=self._place, bytes=rows)
 
     def _load(self) -> pressure.Load:
         """Read the load. With copies and neighbours, all processes of the parent count as own."""

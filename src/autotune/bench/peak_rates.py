@@ -72,5 +72,5 @@ def peak_flops(cpus: int) -> float:
 
 if __name__ == "__main__":
     cpus, size = map(int, sys.argv[1:])
-    found = {"memory_bandwidth": memory_bandwidth(cpus, size), "peak_flops": peak_flops(cpus)}
-    sys.stdout.write(json.dumps(found) + "\n")
+    rates = {"memory_bandwidth": memory_bandwidth(cpus, size), "peak_flops": peak_flops(cpus)}
+    sys.stdout.write(json.dumps(rates) + "\n")

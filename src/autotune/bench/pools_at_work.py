@@ -34,12 +34,12 @@ def pools_at_work(job: TrialJob, post: TrialListener) -> tuple[str, ...]:
         return busy_pools(names(), own_seconds=own, total_seconds=total)
 
     with blas.limit(1), thread_pools.limit(job.usable_cpus):
-        others = busy(lambda: [pool.api for pool in thread_pools.loaded()])
+        pools = busy(lambda: [pool.api for pool in thread_pools.loaded()])
     alone = (blas.current() or 1) < 2  # then it cannot be told
-    return tuple(sorted({*others, *(PRESUMED if alone else busy(lambda: list(PRESUMED)))}))
+    return tuple(sorted({*pools, *(PRESUMED if alone else busy(lambda: list(PRESUMED)))}))
 
 
 def busy_pools(names: list[str], *, own_seconds: float, total_seconds: float) -> tuple[str, ...]:
     """Name the loaded pools, each once, if other threads than the calling one took their share of the CPU time."""
-    others = total_seconds - own_seconds
-    return tuple(sorted(set(names))) if others > max(LEAST_SECONDS, LEAST_SHARE * total_seconds) else ()
+    elsewhere = total_seconds - own_seconds
+    return tuple(sorted(set(names))) if elsewhere > max(LEAST_SECONDS, LEAST_SHARE * total_seconds) else ()

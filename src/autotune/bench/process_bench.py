@@ -110,14 +110,14 @@ class ProcessBench:
         """
         began = monotonic()
         records = [_TaskRecord(task=task) for task in tasks]
-        capacities: list[float] = []
+        probes: list[_Probe] = []
         for _ in range(MOST_DEATHS):
             left = None if plan.seconds is None else max(0.0, plan.seconds - (monotonic() - began))
             waiting = [record for record in records if not record.finished]
             if not waiting:
                 break
-            capacities += self._trial(waiting, replace(plan, seconds=left))
-        measurements = tuple(measurement for record in records for measurement in record.measurements())
+            probes += self._trial(waiting, replace(plan, seconds=left))
+        measurements = tuple(measurement for record in records for measurement in record.measurements(probes))
         for record in records:
             for arm in record.task.arms:
                 if arm.index in record.call_seconds.keys() - record.failures.keys():
@@ -130,7 +130,7 @@ class ProcessBench:
             measurements=measurements,
             wall_seconds=wall,
             sampled_seconds=sampled,
-            best_capacity=max(capacities, default=None),
+            best_capacity=max((probe.capacity for probe in probes), default=None),
         )
 
     def pools_at_work(self, operation: Operation) -> tuple[str, ...]:
@@ -179,8 +179,8 @@ class ProcessBench:
             )
         return self._servers[preload]
 
-    def _trial(self, records: Sequence["_TaskRecord"], plan: TrialPlan) -> list[float]:
-        """Run one process over what is left; what comes of it stands in the records. Returns the best capacity."""
+    def _trial(self, records: Sequence["_TaskRecord"], plan: TrialPlan) -> list["_Probe"]:
+        """Run one process over what is left; what comes of it stands in the records. Returns its probes."""
         used = {record.task.operation.name for record in records}
         workloads = {name: workload for name, workload in self._workloads.items() if name in used}
         job = TrialJob(
@@ -200,13 +200,13 @@ class ProcessBench:
         )
         errand = trial_job.errand("measure", job=encode(job))
         kills, began = resource_limits.oom_kills(), monotonic()
-        capacities: list[float] = []
+        probes: list[_Probe] = []
         try:
             with TrialProcess(
                 self._server(preload=not workloads), errand, patience=self._patience
             ) as process:
                 self.costs["process start"] += monotonic() - began
-                ending = self._follow(process, records, capacities)
+                ending = self._follow(process, records, probes)
                 mark, printed = process.mark, process.output.take()
         except OSError as problem:  # no memory, process or file descriptor left to start one
             reason = f"The trial process cannot be started: {problem}."
@@ -215,19 +215,20 @@ class ProcessBench:
         if ending.end is not TrialEnd.DONE:
             failure = _failure(ending, printed, out_of_memory=resource_limits.oom_kills() != kills)
             _blame(records, mark, failure, printed)
-        return capacities
+        return probes
 
     def _follow(
-        self, process: TrialProcess, records: Sequence["_TaskRecord"], capacities: list[float]
+        self, process: TrialProcess, records: Sequence["_TaskRecord"], probes: list["_Probe"]
     ) -> TrialEnding:
         """Record all messages of a trial process, to its end."""
         try:
             for message in process.messages():
                 match message:
-                    case {"costs": dict(costs), "capacity": capacity, "spin_rate": spin_rate}:
+                    case {"probed": float(moment), "capacity": float(capacity)}:
+                        probes.append(_Probe(moment=moment, capacity=capacity))
+                    case {"costs": dict(costs), "spin_rate": spin_rate}:
                         for part, seconds in costs.items():
                             self.costs[str(part)] += float(seconds)
-                        capacities += [] if capacity is None else [float(capacity)]
                         self._spin_rate = self._spin_rate if spin_rate is None else float(spin_rate)
                     case _:
                         _take(message, records, process)
@@ -242,12 +243,37 @@ def _close(servers: Mapping[bool, TrialServer]) -> None:
         server.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Probe:
+    """A probe of capacity."""
+
+    moment: float
+    """By the clock of the pairs, which all processes of a machine share."""
+    capacity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TimedPair:
+    """A pair, and when it was timed."""
+
+    pair: Pair
+    began: float
+    ended: float
+
+    def probed(self, probes: Sequence[_Probe]) -> Pair:
+        """Return the pair with the average of the last probe before it and the first one after it."""
+        before = [probe.capacity for probe in probes if probe.moment <= self.began][-1:]
+        after = [probe.capacity for probe in probes if probe.moment >= self.ended][:1]
+        values = before + after
+        return replace(self.pair, capacity=sum(values) / len(values) if values else None)
+
+
 @dataclass(slots=True, kw_only=True)
 class _TaskRecord:
     """The state of one task."""
 
     task: Task
-    pairs: dict[int, list[Pair]] = field(default_factory=dict)
+    pairs: dict[int, list[_TimedPair]] = field(default_factory=dict)
     """Of each arm."""
     alone: list[float] = field(default_factory=list)
     """Timings of the default that belong to no pair."""
@@ -271,21 +297,21 @@ class _TaskRecord:
         self.failures.setdefault(arm, failure)
         self.finished = self.finished or arm == self.task.arms[0].index
 
-    def add(self, arm: int, pair: Pair) -> None:
+    def add(self, arm: int, pair: _TimedPair) -> None:
         """Add a pair. Raises ValueError for an unknown arm."""
         if arm not in {each.index for each in self.task.arms[1:]}:
             raise ValueError(f"no arm {arm}")
         self.pairs.setdefault(arm, []).append(pair)
 
-    def measurements(self) -> tuple[Measurement, ...]:
+    def measurements(self, probes: Sequence[_Probe]) -> tuple[Measurement, ...]:
         """Return a measurement for each arm."""
-        return tuple(self._measurement(arm) for arm in self.task.arms)
+        return tuple(self._measurement(arm, probes) for arm in self.task.arms)
 
-    def _measurement(self, arm: Arm) -> Measurement:
+    def _measurement(self, arm: Arm, probes: Sequence[_Probe]) -> Measurement:
         is_reference = arm is self.task.arms[0]
-        pairs = () if is_reference else tuple(self.pairs.get(arm.index, ()))
+        pairs = () if is_reference else tuple(pair.probed(probes) for pair in self.pairs.get(arm.index, ()))
         seconds = (
-            (*self.alone, *(pair.default_seconds for pairs in self.pairs.values() for pair in pairs))
+            (*self.alone, *(pair.pair.default_seconds for pairs in self.pairs.values() for pair in pairs))
             if is_reference
             else tuple(pair.candidate_seconds for pair in pairs)
         )
@@ -321,21 +347,20 @@ def _take(message: Mapping[str, object], records: Sequence[_TaskRecord], process
             records[place].fail(arm, Failure(kind=FailureKind(kind), reason=shorten(reason)))
         case {"pairs": int(place), "records": list(rows), "sampled": float(sampled)}:
             records[place].sampled_seconds += sampled
-            for arm, default_seconds, candidate_seconds, capacity, interference in rows:
+            for arm, default_seconds, candidate_seconds, began, ended, interference in rows:
                 pair = Pair(
                     default_seconds=float(default_seconds),
                     candidate_seconds=float(candidate_seconds),
-                    capacity=None if capacity is None else float(capacity),
                     interference=None if interference is None else float(interference),
                 )
-                records[place].add(arm, pair)
+                records[place].add(arm, _TimedPair(pair=pair, began=float(began), ended=float(ended)))
         case {"alone": int(place), "seconds": list(seconds), "sampled": float(sampled)}:
             records[place].sampled_seconds += sampled
             records[place].alone += map(float, seconds)
         case {"calls": int(place), "seconds": list(rows)}:
             records[place].call_seconds = {int(arm): float(seconds) for arm, seconds in rows}
         case {"resident": int(place), "bytes": list(rows)}:
-            records[place].resident = {int(arm): int(held) for arm, held in rows}
+            records[place].resident = {int(arm): int(resident) for arm, resident in rows}
         case {"finished": int(place)}:
             records[place].finished = True
             records[place].printed += process.output.take()

@@ -34,7 +34,7 @@ def hodges_lehmann(values: Sequence[float]) -> float:
         raise ValueError("An estimate needs at least one value.")
     # without NumPy: for the ten values of a process that is twenty times as fast
     # twice the Walsh averages (x_i + x_j) / 2 for i <= j
-    sums = sorted(one + other for place, one in enumerate(values) for other in values[place:])
+    sums = sorted(left + right for place, left in enumerate(values) for right in values[place:])
     middle = len(sums) // 2
     return float(sums[middle] / 2 if len(sums) % 2 else (sums[middle - 1] + sums[middle]) / 4)
 

@@ -57,14 +57,14 @@ class Copies:
             _end()
 
 
-def fork(others: int) -> list[socket.socket] | socket.socket:
+def fork(copies: int) -> list[socket.socket] | socket.socket:
     """Fork so many copies of this process. The trial gets a line to each of them, a copy the one to the trial.
 
     To be called before any thread is started. A copy prints nothing; it belongs to the trial's process group,
     and ends once the trial is gone.
     """
     lines: list[socket.socket] = []
-    for _ in range(others):
+    for _ in range(copies):
         here, there = socket.socketpair()
         if os.fork() == 0:
             for line in (*lines, here):

@@ -241,8 +241,8 @@ def _look_up(module: ModuleType, place: str, name: str) -> object:
     value: object = module
     for part in name.split("."):
         if not hasattr(value, part):
-            others = ", ".join(_functions(module)) or "none"
-            raise BadWorkload(f"{place} has no function {name!r}; it has {others}.")
+            functions = ", ".join(_functions(module)) or "none"
+            raise BadWorkload(f"{place} has no function {name!r}; it has {functions}.")
         value = getattr(value, part)
     return value
 

@@ -104,13 +104,13 @@ def _known(row: AdvisedCall) -> str:
 
 def _gain(advice: Advice) -> str:
     gain = advice.gain
-    known = (
+    claim = (
         f"With all measured choices the run would be {gain.speedup:.2f} times as fast ({gain.low:.2f} to "
         f"{gain.high:.2f})."
         if gain.decided_share
         else "Nothing that this run calls has been measured on this machine."
     )
-    return f"{known} In calls that can be tuned and are not measured: {gain.open_share:.0%} of the run."
+    return f"{claim} In calls that can be tuned and are not measured: {gain.open_share:.0%} of the run."
 
 
 def _processes(advice: Advice, width: int) -> Iterator[str]:

@@ -69,8 +69,8 @@ def advise(
     if bool(command) == (recording is not None):
         raise UsageError(EITHER)
     if recording is not None:
-        told = tell(advise_here(read_recording(recording), profile), output, as_json=as_json)
-        return 0 if told else FAILED
+        is_written = tell(advise_here(read_recording(recording), profile), output, as_json=as_json)
+        return 0 if is_written else FAILED
     seconds = None if stop_after is None else parse_duration(stop_after)
     from autotune.recording.run_recorded import run_recorded
 

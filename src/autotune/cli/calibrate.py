@@ -29,10 +29,10 @@ from autotune.cli.write_outcome import Kept, keep, place, tell
 from autotune.controls.placement import hold_to
 from autotune.errors import BadWorkload
 from autotune.host import cgroup
+from autotune.host.cpu_variables import PROCESSES
 from autotune.host.detect import detect
 from autotune.host.machine_warnings import isolation, noise
 from autotune.host.numeric_libraries import isolating_tool
-from autotune.host.shares import PROCESSES
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.entry import Status
 from autotune.search.request import Request
@@ -139,7 +139,7 @@ def calibrate(
     kept, finished = calibrate_allocations(request, output, resume=resume, store=store)
     gained = gain_of(program, kept[0].path if finished else None, runs=verify_runs, seconds=request.seconds)
     tell(kept, finished=finished, gained=gained, as_json=as_json)
-    return INTERRUPTED if not finished else FAILED if any(one.path != one.asked for one in kept) else 0
+    return INTERRUPTED if not finished else FAILED if any(each.path != each.output for each in kept) else 0
 
 
 def calibrate_allocations(
@@ -148,7 +148,7 @@ def calibrate_allocations(
     """Calibrate one allocation after the other, and write each profile; False if it was interrupted."""
     turns = plan_allocations(request.cpus, output)
     forewarn(request)
-    known = [] if resume else relatives(store, turns[0].key)
+    stored = [] if resume else relatives(store, turns[0].key)
     if request.budget_seconds is not None:
         request = replace(request, budget_seconds=request.budget_seconds / len(turns))
     kept: list[Kept] = []
@@ -156,7 +156,7 @@ def calibrate_allocations(
         if len(turns) > 1:
             note(calibration_messages.for_cpus(len(kept) + 1, len(turns), cpus=turn.key.usable_cpus))
         outcome, summed = calibrate_allocation(
-            turn, request, resume=resume, stored=known, others=[one.measured for one in kept]
+            turn, request, resume=resume, stored=stored, others=[earlier.measured for earlier in kept]
         )
         if outcome.finished or outcome.profile.entries:
             written = keep(outcome.profile, turn.path, sizes_named=bool(request.sizes or request.recorded))
@@ -249,7 +249,7 @@ def calibrate_allocation(
     with hold_to(turn.cpus), progress() as report:
         log = Log(report)
         outcome = calibrate_machine(request, report=log, resume=resume, relatives=[*others, *stored])
-    failures = [one.reason for one in outcome.profile.entries if one.status is Status.FAILED]
+    failures = [entry.reason for entry in outcome.profile.entries if entry.status is Status.FAILED]
     if request.workload is not None and failures and len(failures) == len(outcome.profile.entries):
         raise BadWorkload(calibration_messages.workload_failed(request.workload.name, failures[0]))
     return outcome, summary(outcome.profile, stored, log.tried)

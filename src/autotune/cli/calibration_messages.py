@@ -22,12 +22,10 @@ SELF_TEST = "Self-test: timing resolution and CPU capacity."
 
 
 def explored(event: "Exploring") -> str:
-    """Exploration of an operation begins."""
     return f"{exploring(event)}  ({_times(event.elapsed, event.remaining)})"
 
 
 def exploring(event: "Exploring") -> str:
-    """Exploration of an operation."""
     dtype = "" if event.dtype == "float64" else f" {event.dtype}"
     return f"[{event.index}/{event.total}] exploring {event.name}{dtype}"
 
@@ -37,12 +35,10 @@ def trying(configuration: Configuration) -> str:
 
 
 def confirmation_begins(event: "Confirming") -> str:
-    """All operations were explored; candidates go to the test."""
     return f"Exploration is done. {confirming(event)}  ({_times(event.elapsed, event.remaining)})"
 
 
 def confirming(event: "Confirming") -> str:
-    """A round of confirmation."""
     return (
         f"confirming in fresh processes: {event.decided} decided, {event.undecided} undecided, "
         f"about {units.clock(event.seconds_left)} more"
@@ -54,17 +50,14 @@ def best_so_far(configuration: Configuration, speedup: float | None) -> str:
 
 
 def best(operation: str, configuration: Configuration, speedup: float | None) -> str:
-    """A new leader; not yet a claim."""
     return f"  {operation}: {configuration} looks {units.speedup(speedup)} as fast as the default"
 
 
 def trial_failed(operation: str, configuration: Configuration, failure: "Failure") -> str:
-    """A configuration that cannot be used."""
     return f"  {operation}: {configuration} {failure.kind}: {failure.reason}"
 
 
 def decided(operation: str, entry: Entry) -> str:
-    """An entry is final."""
     if entry.status is not Status.TUNED:
         return f"  {operation}: {STATUSES[entry.status]}: {entry.reason}"
     evidence = entry.evidence
@@ -87,7 +80,6 @@ def _times(elapsed: float, remaining: float) -> str:
 
 
 def written(path: object, *, tuned: int, total: int) -> str:
-    """Name the file of the profile and count the entries of this run."""
     return f"{tuned} of {total} entries are tuned; the others run as plain NumPy. The profile is in {path}."
 
 
@@ -95,27 +87,24 @@ SAME_UNTIL_DECIDED = "the same command with --until-decided."
 
 
 def undecided(count: int, command: str) -> str:
-    """Describe the entries left open, and the command that decides them."""
     entries = "1 entry is" if count == 1 else f"{count} entries are"
     return f"{entries} undecided: the time ended, or others used the CPUs. To decide the rest: {command}"
 
 
 def earlier(count: int, *, tuned: int) -> str:
-    """Count the entries of earlier runs in the profile."""
     entries = count_of(count, "entry", "entries")
     return f"It also holds {entries} of earlier runs, {tuned} of them tuned, which stay in use."
 
 
 def for_cpus(place: int, total: int, *, cpus: int) -> str:
-    """The turn of one of several allocations has come."""
     return f"Allocation {place} of {total}: {cpus} CPU{'s' * (cpus != 1)}"
 
 
-def how_to_use(path: object, *, found: bool, own: str | None = None) -> str:
-    """Name the next step; `found` if programs look in that place by themselves, `own` for a user's function only."""
-    if found and own is not None:
+def how_to_use(path: object, *, is_searched: bool, own: str | None = None) -> str:
+    """Name the next step; `is_searched` if programs look there by themselves, `own` for a user's function only."""
+    if is_searched and own is not None:
         return f'Programs use it by autotune.tuned("{own}"); `autotune explain {own}` tells why.'
-    if found:
+    if is_searched:
         return (
             "Programs use it by `autotune run -- CMD`, autotune.apply(), map_blocks and the like; "
             "`autotune explain` says what applies."
@@ -128,9 +117,8 @@ def how_to_see(command: str) -> str:
     return f"See it in pictures, in a browser: {command} report --open"
 
 
-def written_elsewhere(asked: object, path: object, why: object) -> str:
-    """The output could not go where it was asked to."""
-    return f"{asked} could not be written ({why}). Nothing is lost: the profile is in {path}."
+def written_elsewhere(output: object, path: object, why: object) -> str:
+    return f"{output} could not be written ({why}). Nothing is lost: the profile is in {path}."
 
 
 RESUME = "Interrupted. The same command with --resume goes on from here and repeats no finished trial."
@@ -140,7 +128,6 @@ NOTHING_TO_RESUME = (
 
 
 def resumed_differs(names: Iterable[str]) -> str:
-    """--resume was given together with something else than what the calibration was asked."""
     return (
         f"The interrupted calibration was asked something else: {', '.join(names)}. "
         "Give --resume alone to go on with it, or leave --resume out to begin anew."
@@ -148,38 +135,32 @@ def resumed_differs(names: Iterable[str]) -> str:
 
 
 def small_quota(quota: float) -> str:
-    """The machine pauses whatever is measured."""
     return (
         f"The CPU quota is {quota:g} of one CPU: everything is paused in between, so what is found here says "
         "little. Calibrate with a quota of at least one CPU if you can."
     )
 
 
-def written_nowhere(asked: object, why: str) -> str:
-    """No place on this machine takes the profile."""
+def written_nowhere(output: object, why: str) -> str:
     return (
-        f"{asked} could not be written ({why}), and no other place either. Nothing is lost: the profile is "
+        f"{output} could not be written ({why}), and no other place either. Nothing is lost: the profile is "
         "printed above; save it as a file, and name that in AUTOTUNE_PROFILE."
     )
 
 
 def not_a_profile(path: object, reason: str) -> str:
-    """The output would replace something else."""
     return f"{path} exists and is not a profile ({reason.rstrip('.')}). Name another file with --output."
 
 
 def workload_failed(name: str, reason: str) -> str:
-    """The user's function cannot be measured at any size."""
     return f"{name} could not be measured, so nothing was written. {reason}"
 
 
 def workload_alone(operation: str) -> str:
-    """Operations named together with a function of the user's."""
     return f"--workload tunes your function alone; calibrate {operation} with a command of its own."
 
 
 def tuned_together(alias: str, row: str) -> str:
-    """An operation was named by an alias."""
     return f"{alias} is tuned as {row}, work of the same shape: {row} is measured."
 
 
@@ -204,7 +185,6 @@ def recording_run(command: Sequence[str]) -> str:
 
 
 def recorded_run_failed(command: Sequence[str], status: int) -> str:
-    """The command to calibrate for failed."""
     how = f"was ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
     return (
         f"{join(command)} {how}, with empty input: nothing is measured for it. `autotune advise -- CMD` shows its "
@@ -241,7 +221,6 @@ def verifying_runs(pairs: int) -> str:
 def program_gain(
     predicted: tuple[float, float, float], measured: float | None, interval: tuple[float, float] | None
 ) -> str:
-    """The gain of a whole program, as predicted and as measured."""
     speedup, low, high = predicted
     said = f"The whole program: {speedup:.2f} times as fast by its entries ({low:.2f} to {high:.2f})"
     if measured is None:

@@ -182,7 +182,7 @@ class ResultWriter:
     @property
     def went_elsewhere(self) -> bool:
         """Is a result elsewhere than asked?"""
-        return self.problem is not None or any(kept.path != kept.asked for kept in self.kept.values())
+        return self.problem is not None or any(kept.path != kept.output for kept in self.kept.values())
 
     def save(self, key: Key, profiles: dict[str, Profile]) -> None:
         """Save the profiles of the hosts of a class."""
@@ -208,7 +208,7 @@ class ResultWriter:
     def _path(self, key: Key) -> Path:
         """The file of a class; its name differs from that of a profile of one's own machine."""
         if key in self.kept:
-            return self.kept[key].asked
+            return self.kept[key].output
         if self.output is None:
             return folders.user_profiles() / f"cluster-{key.slug}.yaml"
         if not self.kept:
@@ -236,7 +236,7 @@ def print_result(result: ClusterResult, writer: ResultWriter, *, as_json: bool) 
             print_profile(profile)
         if key in writer.kept:
             note(cluster_messages.cluster_written(writer.kept[key].path))
-        published = [one for (own, _), one in writer.published.items() if own == key]
+        published = [file for (own, _), file in writer.published.items() if own == key]
         if published and writer.store is not None:
             note(cluster_messages.cluster_published(len(published), writer.store.address))
     for missing in result.missing:
@@ -261,13 +261,13 @@ def document(
                 "class": key.slug,
                 "hosts": sorted(profiles),
                 "path": str(writer.kept[key].path) if key in writer.kept else None,
-                "published": [one.name for (own, _), one in writer.published.items() if own == key],
+                "published": [file.name for (own, _), file in writer.published.items() if own == key],
                 "profile": encode_profile(profile),
             }
             for key, profiles, profile in classes
         ],
         "missing": [
-            {"class": one.key.slug, "unit": str(one.unit), "reason": one.reason} for one in result.missing
+            {"class": gap.key.slug, "unit": str(gap.unit), "reason": gap.reason} for gap in result.missing
         ],
         "interrupted": result.interrupted,
         "problem": result.problem,

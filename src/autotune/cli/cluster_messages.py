@@ -16,7 +16,6 @@ TASKS = {"examine": "self-test", "search": "search of {}", "confirm": "confirmat
 
 
 def cluster_now(jobs: Iterable[str], *, standing: tuple[int, int, int], elapsed: float) -> str:
-    """The progress of a cluster's calibration, in one line."""
     total, searched, waiting = standing
     done = f"{searched}/{total} searched, {waiting} to confirm, {units.clock(elapsed)}"
     return f"{done} | {' | '.join(jobs)}"
@@ -46,7 +45,6 @@ def job_failed(name: str, host: str, reason: str, *, busy: bool) -> str:
 
 
 def cluster_class(slug: str, *, hosts: int) -> str:
-    """A heading."""
     return f"\nClass {slug}, measured by {count_of(hosts, 'host')}:"
 
 

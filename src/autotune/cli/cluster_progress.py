@@ -38,9 +38,9 @@ class ClusterBoard:
 
     def _line(self, event: ClusterEvent) -> str | None:
         match event:
-            case WorkerJoined(node=node, known=known):
+            case WorkerJoined(node=node, is_first=is_first):
                 return cluster_messages.worker_joined(
-                    node.host, node.worker, None if known else node.key.slug
+                    node.host, node.worker, node.key.slug if is_first else None
                 )
             case WorkerRejected():
                 return cluster_messages.worker_rejected(event.worker, event.reason)

@@ -12,7 +12,6 @@ from autotune.model.units import count_of
 
 
 def tuned(entry: Entry, *, by: str) -> str:
-    """Result of tuning a command."""
     if entry.status is not Status.TUNED:
         return f"{STATUSES[entry.status].capitalize()}: {entry.reason}"
     evidence = entry.evidence
@@ -44,40 +43,33 @@ def no_tuned_command(name: str) -> str:
 
 
 def command_as_it_stands(name: str) -> str:
-    """A command that was tuned without a gain."""
     return f"{name} was tuned, and nothing was proved faster than the command as it stands."
 
 
 def command_of_more_cpus(name: str, configuration: object, usable_cpus: int) -> str:
-    """A tuned command whose threads do not fit the CPUs."""
     return f"{name} is not used: it was tuned for more CPUs ({configuration}) than the {usable_cpus} usable here."
 
 
 def command_without_place(name: str, place: object) -> str:
-    """A tuned command that lacks a place for a value."""
     return (
         f"{name} is not used: it was tuned with {place} in its arguments, which this command does not have."
     )
 
 
 def command_of_own_variables(name: str, names: Sequence[str]) -> str:
-    """A tuned command, whose thread variables the user has set otherwise."""
     return f"{name} is not used: it was tuned with another value of {', '.join(names)} than you have set."
 
 
 def running_tuned(name: str, configuration: object, speedup: float | None) -> str:
-    """Describe the run of a command that was tuned as a whole."""
     gain = "" if speedup is None else f", {units.speedup(speedup)} as fast as the command as it stands"
     return f"autotune run: {name} as `autotune tune` measured it: {configuration}{gain}."
 
 
 def no_place(option: str, place: str) -> str:
-    """Values for a place that the command does not have."""
     return f"{option} needs a place to put its values: write {place} into the command's arguments."
 
 
 def no_values(place: str, option: str) -> str:
-    """A place in the command without values for it."""
     return f"The command has {place}: give the values to try, its usual one first, as {option} 10000,100000."
 
 
@@ -85,22 +77,18 @@ MAXIMIZE_WITHOUT_METRIC = "--maximize says what to do with a number; name the nu
 
 
 def not_whole_numbers(option: str, text: str) -> str:
-    """A list of counts that is none."""
     return f"{option} {text!r} is not a list of whole numbers of at least 1, such as 1,2,4."
 
 
 def too_many_workers(most: int, usable_cpus: int) -> str:
-    """More workers than CPUs."""
     return f"{most} workers do not fit the {usable_cpus} CPUs that may be used here; leave them out."
 
 
 def not_a_pattern(text: str, why: object) -> str:
-    """A metric that is no regular expression."""
     return f"--metric {text!r} is not a regular expression: {why}."
 
 
 def not_a_name(text: str) -> str:
-    """A name that a profile cannot hold."""
     return f"--name {text!r} cannot stand in a profile: use at most 50 small letters, digits and _."
 
 
@@ -149,7 +137,6 @@ NO_REPORT = (
 
 
 def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
-    """The speed-up of a command."""
     runs = f"{pairs} pair{'s' * (pairs > 1)} of runs"
     if interval is None:
         return (
@@ -160,7 +147,6 @@ def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -
 
 
 def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
-    """Whether all runs of a command did the same."""
     status = (
         "All runs ended with the same exit status"
         if same_status
@@ -175,7 +161,6 @@ def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
 
 
 def compared_failures(status: int) -> str:
-    """The command failed in every run."""
     end = f"signal {-status} ended it" if status < 0 else f"exit status {status}"
     return f"The command failed in every run ({end}), so the speed-up is that of a failure: run it alone to see why."
 

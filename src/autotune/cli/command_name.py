@@ -15,7 +15,7 @@ from autotune.model.catalogue import COMMANDS
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
-from autotune.profiles.lookup import Found
+from autotune.profiles.lookup import LookupResult
 from autotune.profiles.resolve import resolve
 from autotune.runtime.process_state import is_disabled
 
@@ -66,7 +66,7 @@ def tuned_command(words: tuple[str, ...], *, name: str | None = None) -> TunedCo
     return _applied(words, entry, resolution.usable_cpus)
 
 
-def _applied(words: tuple[str, ...], tuned: Found, usable_cpus: int) -> TunedCommand | str:
+def _applied(words: tuple[str, ...], tuned: LookupResult, usable_cpus: int) -> TunedCommand | str:
     entry = tuned.entry
     if entry.status is not Status.TUNED:
         return command_messages.command_as_it_stands(entry.operation.name)
@@ -74,7 +74,7 @@ def _applied(words: tuple[str, ...], tuned: Found, usable_cpus: int) -> TunedCom
     if choice != entry.choice:
         return command_messages.command_of_more_cpus(entry.operation.name, entry.choice, usable_cpus)
     places = {name: any(f"{{{name}}}" in word for word in words) for name in ("workers", "chunk")}
-    missing = [name for name, there in places.items() if getattr(choice, name) and not there]
+    missing = [name for name, is_placed in places.items() if getattr(choice, name) and not is_placed]
     if missing:
         return command_messages.command_without_place(entry.operation.name, f"{{{missing[0]}}}")
     command = Command(

@@ -11,28 +11,23 @@ DAEMON_RELOADED = "The daemon has read its configuration again."
 
 
 def daemon_paused(span: str | None) -> str:
-    """Say for how long nothing is measured."""
     end = "until `autotune daemon resume`" if span is None else f"for {span}"
     return f"The daemon measures nothing {end}."
 
 
 def daemon_ordered(operation: str) -> str:
-    """Say when an order is measured."""
     return f"{operation} is measured next, once the machine is idle; `autotune daemon status` says what it waits for."
 
 
 def daemon_stopped(pid: int) -> str:
-    """Say that the daemon has ended."""
     return f"The daemon (process {pid}) has ended. Profiles stay in force."
 
 
 def daemon_installed(files: Iterable[object], following: str) -> str:
-    """Name the files of the unit, and the command that starts it."""
     return f"Written: {', '.join(map(str, files))}. Start it with `{following}`."
 
 
 def daemon_status(status: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the daemon does, and why."""
     yield f"autotune {status['version']} runs as process {status['pid']}, configured by {status['configuration']}."
     running = status["running"]
     if running:
@@ -61,7 +56,6 @@ def daemon_status(status: Mapping[str, Any]) -> Iterator[str]:
 
 
 def daemon_queue(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the daemon will measure next, and why."""
     yield answer["waiting"] or "The machine is idle."
     for number, job in enumerate(answer["queue"], 1):
         yield f"{number}. {job['subject']} [{job['cause']}] {job['reason']}"

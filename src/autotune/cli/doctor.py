@@ -16,7 +16,7 @@ from autotune.cli.options import json_option
 from autotune.cli.terminal import print_json, print_lines
 from autotune.controls import wait_policy
 from autotune.errors import AutotuneError
-from autotune.host import pressure, shares
+from autotune.host import cpu_variables, pressure
 from autotune.host.detect import detect
 from autotune.host.identity import governor, has_lasting_identity, host_id, kernel
 from autotune.host.machine_warnings import SHARED_MEMORY, THREAD_COUNTS, machine_warnings
@@ -198,7 +198,7 @@ def settings_in_force() -> Iterator[SettingRow]:
         address = store.store and without_secrets(store.store)
         yield SettingRow(name="store", value=address, source=STORE if os.environ.get(STORE) else origin)
         yield SettingRow(name="trust", value=str(store.policy.rule), source=origin)
-    for name in ("AUTOTUNE_PROFILE", shares.CAP, shares.PROCESSES, "AUTOTUNE_DISABLE"):
+    for name in ("AUTOTUNE_PROFILE", cpu_variables.CAP, cpu_variables.PROCESSES, "AUTOTUNE_DISABLE"):
         if name in os.environ:
             yield SettingRow(name=name, value=os.environ[name], source="environment")
     for name in THREAD_COUNTS:

@@ -127,6 +127,7 @@ def plain_entry(entry: Entry) -> dict[str, Any]:
         "interval": evidence.interval,
         "expected_speedup": evidence.expected_speedup,
         "full_capacity_share": evidence.full_capacity_share,
+        "speedup_limit": evidence.speedup_limit,
         "reason": entry.reason,
     }
 

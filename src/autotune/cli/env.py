@@ -30,7 +30,7 @@ def env(blas_threads: int | None, as_json: bool) -> None:
       autotune env --blas-threads 4
     """
     choice = choose(blas_threads)
-    variables = thread_variables.exports(choice.blas_threads, os.environ, others=choice.variables)
+    variables = thread_variables.exports(choice.blas_threads, os.environ, extra=choice.variables)
     if as_json:
         document = {"blas_threads": choice.blas_threads, "reason": choice.reason, "variables": variables}
         print_json("env/1", document)

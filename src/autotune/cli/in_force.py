@@ -10,8 +10,8 @@ from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.profiles import compiled_copy, profile_files
 from autotune.profiles.folders import cache_dir
-from autotune.profiles.lookup import Found
-from autotune.profiles.resolve import Resolution, profile_paths, resolve, surroundings
+from autotune.profiles.lookup import LookupResult
+from autotune.profiles.resolve import Resolution, inputs_without_numpy, profile_paths, resolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +33,14 @@ class InForce:
 
     profiles: tuple[LocalProfile, ...]
     """Nearest first."""
-    entries: tuple[Found, ...]
+    entries: tuple[LookupResult, ...]
     outdated: str | None = None
     """A sentence about this host's profiles for another NumPy or BLAS."""
 
-    def select(self, names: Sequence[str], sizes: dict[str, tuple[int, ...]]) -> tuple[Found, ...]:
+    def select(self, names: Sequence[str], sizes: dict[str, tuple[int, ...]]) -> tuple[LookupResult, ...]:
         """Keep the entries of these operations, all without names, that have one of the values of each size."""
         wanted = {ALIASES.get(name, name) for name in names}
-        return tuple(found for found in self.entries if matches(found.entry.operation, wanted, sizes))
+        return tuple(match for match in self.entries if matches(match.entry.operation, wanted, sizes))
 
     def as_profile(self) -> Profile | None:
         """All entries as one profile, with key and provenance of the file that gives most of them; None without any."""
@@ -48,7 +48,7 @@ class InForce:
         if not files:
             return None
         main = profile_files.read(Path(max(files, key=lambda profile: profile.in_force).path))
-        return replace(main, entries=tuple(found.entry for found in self.entries))
+        return replace(main, entries=tuple(match.entry for match in self.entries))
 
 
 def matches(operation: Operation, names: set[str], sizes: dict[str, tuple[int, ...]]) -> bool:
@@ -76,16 +76,16 @@ def in_force() -> InForce:
     """
     resolution = _resolution()
     chosen = (resolution.find(operation) for operation in resolution.operations())
-    entries = {found.entry.operation: found for found in chosen if found is not None}
+    entries = {match.entry.operation: match for match in chosen if match is not None}
     counts: dict[str, int] = {}
     reasons = {
         refusal.path: f"Not used: {refusal.reason}"
         for refusal in resolution.refusals
         if refusal.entry is None
     }
-    for found in entries.values():
-        counts[found.path] = counts.get(found.path, 0) + 1
-        reasons[found.path] = found.why
+    for match in entries.values():
+        counts[match.path] = counts.get(match.path, 0) + 1
+        reasons[match.path] = match.why
     return InForce(
         profiles=tuple(
             LocalProfile(
@@ -102,7 +102,7 @@ def in_force() -> InForce:
 
 
 def _resolution() -> Resolution:
-    circumstances = surroundings()
+    circumstances = inputs_without_numpy()
     memo = f"{cache_dir()}/in-force.json"
     copy = compiled_copy.load(memo)
     if copy is not None and copy.made_from == circumstances:

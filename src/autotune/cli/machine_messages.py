@@ -15,12 +15,10 @@ LIMITS = {
 
 
 def machine(name: str | None, *, cpus: int, limit: Limit) -> str:
-    """The machine of a profile, in one line."""
     return f"{name or 'Unknown CPU'}: {count_of(cpus, 'usable CPU')}{LIMITS[limit]}"
 
 
 def libraries(blas: str | None, *, numpy: str | None) -> str:
-    """The software of a profile, in one line."""
     return f"BLAS {blas or 'unknown'}, NumPy {numpy or 'unknown'}"
 
 
@@ -46,17 +44,14 @@ def numpy_and_python(numpy: str | None, python: str | None) -> str:
 
 
 def cpu_limit(name: str, value: float | None, source: str) -> str:
-    """One limit on the CPUs."""
     return f"{name}: {'not set' if value is None else format(value, 'g')} ({source})"
 
 
 def setting(name: str, value: object, source: str) -> str:
-    """A folder or setting, and where it comes from."""
     return f"{name}: {value} ({source})"
 
 
 def other_packages(kind: str, names: Iterable[str]) -> str:
-    """Other distributions that install something of the same name."""
     return (
         f"Several distributions install the {kind} `autotune`: {', '.join(names)}. They overwrite each other's files; "
         "uninstall all of them, and install this one again."
@@ -64,7 +59,6 @@ def other_packages(kind: str, names: Iterable[str]) -> str:
 
 
 def core_state(refusal: str | None) -> str:
-    """Whether unchanged programs can be sped up here."""
     if refusal is None:
         return "The C core is in use: calls and loops of unchanged programs can be tuned."
     return f"Calls and loops of unchanged programs run as NumPy makes them. {refusal}"

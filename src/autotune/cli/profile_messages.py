@@ -37,7 +37,6 @@ def made(
     neighbours: int = 0,
     copies: int = 1,
 ) -> str:
-    """Describe the measurement of a profile in one line."""
     parts = [
         f"Measured {created or 'at an unknown time'}" + (f" by autotune {version}" if version else ""),
         effort and f"effort {effort}",
@@ -54,7 +53,6 @@ RENUMBERED = (
 
 
 def risk(expected_wrong: float, *, tested: int) -> str:
-    """The expected number of wrong choices, in one line."""
     verb = "was" if tested == 1 else "were"
     return (
         f"{count_of(tested, 'operation')} {verb} tested; at most {expected_wrong:.2g} wrong choices are expected among "
@@ -76,17 +74,14 @@ def retained(count: int) -> str:
 
 
 def summary(counts: Mapping[str, int]) -> str:
-    """The number of entries of each status."""
     return ", ".join(f"{number} {status}" for status, number in counts.items()) + "."
 
 
 def expected(speedup: float) -> str:
-    """The speed-up over all states of the machine, in a sentence."""
     return f"Expected over all states of the machine: {units.speedup(speedup)}."
 
 
 def full_capacity(share: float) -> str:
-    """The time at full capacity, in a sentence."""
     return f"The machine was at full capacity {share:.0%} of the time, for which the speed-ups hold."
 
 
@@ -95,14 +90,12 @@ def profile_at(path: object) -> str:
 
 
 def local_profile(layer: str, *, in_force: int) -> str:
-    """Describe the source of a profile and the number of its entries in force."""
     return (
         f"{LAYERS[layer][:1].upper()}{LAYERS[layer][1:]}; {count_of(in_force, 'entry', 'entries')} in force."
     )
 
 
 def not_measured(words: Iterable[str]) -> str:
-    """Nothing in force is about these operations and sizes."""
     named = " ".join(words)
     return f"No entry in force is about {named}. `autotune calibrate {named}` measures it."
 
@@ -111,12 +104,10 @@ FORGET_WHICH = "Name the operations whose entries are to be removed: autotune fo
 
 
 def forgotten(count: int, path: object) -> str:
-    """Entries were removed from a file."""
     return f"{count} {'entry was' if count == 1 else 'entries were'} removed from {path}."
 
 
 def nothing_to_forget(words: Iterable[str]) -> str:
-    """No entry of the user's own profiles is about these operations and sizes."""
     return f"No entry of the profile is about {' '.join(words)}; nothing was changed. `autotune show` lists them."
 
 
@@ -127,9 +118,9 @@ MOST_NAMED = 8
 
 def how_to_measure(named: str, *, measured: list[str]) -> str:
     """An operation or size without an entry: the sizes that have one, and the command that adds it."""
-    some = ", ".join(measured[:MOST_NAMED]) + (", ..." if len(measured) > MOST_NAMED else "")
-    known = f"Measured: {some}. " if measured else ""
-    return f"{known}`autotune calibrate {named}` measures {named}."
+    sizes = ", ".join(measured[:MOST_NAMED]) + (", ..." if len(measured) > MOST_NAMED else "")
+    hint = f"Measured: {sizes}. " if measured else ""
+    return f"{hint}`autotune calibrate {named}` measures {named}."
 
 
 def not_in_catalogue(name: str) -> str:
@@ -154,7 +145,6 @@ STANDINGS = {
 
 
 def verdict(checks: Iterable["Check"]) -> str:
-    """Count the verdicts, and name the next step."""
     counts: dict[str, int] = {}
     for check in checks:
         counts[check.standing] = counts.get(check.standing, 0) + 1

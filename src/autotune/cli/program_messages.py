@@ -41,15 +41,12 @@ def no_such_verb(verb: str, nearest: str) -> str:
 
 
 def operations(names: Iterable[str]) -> str:
-    """List the operations that can be measured, for the end of a verb's help."""
     return f"Operations: {', '.join(names)}."
 
 
 def unwritten(why: str) -> str:
-    """Standard output takes no more."""
     return f"autotune: the output could not be written ({why}). The command was carried out; only its output is lost."
 
 
 def error(text: str) -> str:
-    """A refusal, on standard error."""
     return f"autotune: {text}"

@@ -109,8 +109,8 @@ def narrow(subject: Subject, names: list[str], sizes: dict[str, tuple[int, ...]]
     profile = select_entries(subject.profile, names, sizes)
     kept = {entry.operation for entry in profile.entries}
     measured = (
-        replace(one, measurements=tuple(each for each in one.measurements if each.operation in kept))
-        for one in subject.sessions
+        replace(session, measurements=tuple(each for each in session.measurements if each.operation in kept))
+        for session in subject.sessions
     )
     return replace(subject, profile=profile, sessions=tuple(measured))
 
@@ -121,10 +121,10 @@ def sessions(profile: "Profile") -> "tuple[Session, ...]":
     from autotune.model.profile import Provenance, is_same_computer
     from autotune.search import journal
 
-    here = Provenance(host=host_id(), marks=marks())
+    this_host = Provenance(host=host_id(), marks=marks())
     return (
         journal.sessions(journal.journal_path(profile.key))
-        if is_same_computer(profile.provenance, here)
+        if is_same_computer(profile.provenance, this_host)
         else ()
     )
 

@@ -126,7 +126,7 @@ def make_request(
     )
 
 
-def interrupted_request(journal: Path, asked: Request) -> Request:
+def interrupted_request(journal: Path, request: Request) -> Request:
     """Read the request of the interrupted calibration from its journal.
 
     Raises UsageError if there is none, or if an option on the command line asks for something else: its sessions
@@ -144,9 +144,9 @@ def interrupted_request(journal: Path, asked: Request) -> Request:
         if context.get_parameter_source(option) is ParameterSource.COMMANDLINE
         and value not in {(), None}
         and any(
-            getattr(asked, name) != getattr(header.request, name)
+            getattr(request, name) != getattr(header.request, name)
             for name in FIELDS.get(option, (option,))
-            if hasattr(asked, name)
+            if hasattr(request, name)
         )
     ]
     if differing:

@@ -89,7 +89,7 @@ def run(
         )
     )
     waiting = wait_policy.wait_variables(None if wait is None else IdleThreads(wait), wait_policy.RUNTIMES)
-    variables = thread_variables.exports(threads, os.environ, others={**choice.variables, **waiting})
+    variables = thread_variables.exports(threads, os.environ, extra={**choice.variables, **waiting})
     if not only:
         variables |= startup_variables(os.environ, reductions=reductions, learn=learn, children=children)
     return replace_process(command, {**os.environ, **variables})

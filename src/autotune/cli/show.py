@@ -15,7 +15,7 @@ from autotune.cli.terminal import note, print_json, print_lines
 from autotune.model.catalogue import ALIASES
 from autotune.model.profile import Profile
 from autotune.profiles import profile_files
-from autotune.profiles.lookup import Found
+from autotune.profiles.lookup import LookupResult
 from autotune.runtime.text_table import printable
 
 
@@ -81,7 +81,7 @@ def select_entries(profile: Profile, names: list[str], sizes: dict[str, tuple[in
     return replace(profile, entries=entries)
 
 
-def print_in_force(state: InForce, entries: tuple[Found, ...]) -> None:
+def print_in_force(state: InForce, entries: tuple[LookupResult, ...]) -> None:
     """Print the profiles, numbered, and the entries with the number of their profile."""
     numbers = {profile.path: f"[{number}]" for number, profile in enumerate(state.profiles, 1)}
     for profile in state.profiles:
@@ -90,15 +90,15 @@ def print_in_force(state: InForce, entries: tuple[Found, ...]) -> None:
         print_lines([name, f"    {source} {printable(profile.reason)}"])
     if entries:
         print_lines([""])
-        print_entries([found.entry for found in entries], [numbers[found.path] for found in entries])
+        print_entries([match.entry for match in entries], [numbers[match.path] for match in entries])
 
 
-def document(state: InForce, entries: tuple[Found, ...]) -> dict[str, Any]:
+def document(state: InForce, entries: tuple[LookupResult, ...]) -> dict[str, Any]:
     """The profiles and entries for programs."""
     return {
         "profiles": [asdict(profile) for profile in state.profiles],
         "entries": [
-            {**plain_entry(found.entry), "level": str(found.level), "profile": found.path}
-            for found in entries
+            {**plain_entry(match.entry), "level": str(match.level), "profile": match.path}
+            for match in entries
         ],
     }

@@ -132,19 +132,19 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
       AUTOTUNE_STORE=s3://bucket/autotune autotune store pull --json
     """
     from autotune.host.usable_cpus import usable_cpus
-    from autotune.profiles.resolve import here, resolve
+    from autotune.profiles.resolve import resolve, this_site
     from autotune.share.mirror import pull as update_mirror
 
     place, policy = open_named_store(store)
     try:
-        result = update_mirror(place, policy, here(*usable_cpus()).key, fresh=fresh)
+        result = update_mirror(place, policy, this_site(*usable_cpus()).key, fresh=fresh)
     except OSError as problem:
         raise EnvironmentProblem(store_messages.no_mirror(problem)) from problem
     resolve()  # compiles the profiles, which takes a fifth of a second that the next program saves
     print_rejected(result.rejected)
-    for one in result.mirrored:
-        note(store_messages.mirrored(one))
-        if one.confirmed < one.entries - one.contested:
+    for mirrored in result.mirrored:
+        note(store_messages.mirrored(mirrored))
+        if mirrored.confirmed < mirrored.entries - mirrored.contested:
             note(store_messages.UNCONFIRMED)
     if as_json:
         print_json("store.pull/1", plain_pull(result))
@@ -262,14 +262,14 @@ def list_classes(place: "Store", *, as_json: bool) -> int:
     classes = list_classes(place)
     if as_json:
         rows = [
-            {"class": one.folder, **{k: v for k, v in asdict(one).items() if k != "folder"}}
-            for one in classes
+            {"class": each.folder, **{k: v for k, v in asdict(each).items() if k != "folder"}}
+            for each in classes
         ]
         print_json("store.list/1", {"store": place.address, "classes": rows})
     else:
         print_lines(
-            store_messages.listed_class(one.folder, hosts=len(one.hosts), files=one.publications)
-            for one in classes
+            store_messages.listed_class(each.folder, hosts=len(each.hosts), files=each.publications)
+            for each in classes
         )
     if not classes:
         note(store_messages.empty_store(place.address))
@@ -293,13 +293,13 @@ def plain_class(contents: "ClassContents") -> dict[str, Any]:
         "class": contents.folder,
         "publications": [
             {
-                "name": one.name,
-                "host": one.host,
-                "created": one.profile.provenance.created,
-                "entries": sum(map(is_measured, one.profile.entries)),
-                "signer": one.signer,
+                "name": publication.name,
+                "host": publication.host,
+                "created": publication.profile.provenance.created,
+                "entries": sum(map(is_measured, publication.profile.entries)),
+                "signer": publication.signer,
             }
-            for one in contents.publications
+            for publication in contents.publications
         ],
         "rejected": [plain_rejected(file) for file in contents.rejected],
     }
@@ -311,8 +311,8 @@ def plain_pull(result: "PullResult") -> dict[str, Any]:
     return {
         "store": result.store,
         "mirrored": [
-            {"class": one.key.slug, "path": str(one.path), **{name: getattr(one, name) for name in fields}}
-            for one in result.mirrored
+            {"class": each.key.slug, "path": str(each.path), **{name: getattr(each, name) for name in fields}}
+            for each in result.mirrored
         ],
         "rejected": [plain_rejected(file) for file in result.rejected],
         "removed": [str(path) for path in result.removed],
@@ -336,14 +336,14 @@ def profiles_of_this_host() -> Iterator[tuple[Path, Profile]]:
     """Read the user's profiles that this host measured; say which files cannot be read."""
     from autotune.host.identity import host_id, marks
 
-    here = Provenance(host=host_id(), marks=marks())
+    this_host = Provenance(host=host_id(), marks=marks())
     for path in sorted(folders.user_profiles().glob("*.y*ml")):
         try:
             profile = profile_files.read(path)
         except ProfileError as problem:
             write_error(program_messages.error(str(problem)))
             continue
-        if is_same_computer(profile.provenance, here):
+        if is_same_computer(profile.provenance, this_host):
             yield path, profile
 
 

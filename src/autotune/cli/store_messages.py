@@ -39,7 +39,6 @@ def published(profile: object, name: str, *, new: bool, newly_signed: bool) -> s
 
 
 def mirrored(mirror: "MirroredClass") -> str:
-    """The mirror's content of a class."""
     entries = count_of(mirror.entries, "entry", "entries")
     contested = f", {mirror.contested} contested" if mirror.contested else ""
     return f"{mirror.key.slug}: {entries} of {count_of(mirror.hosts, 'host')}; {mirror.confirmed} confirmed{contested}."
@@ -105,7 +104,6 @@ def store_away(problem: object) -> str:
 
 
 def warm_start(profiles: int, *, brought: int, chosen: int, seconds: float) -> str:
-    """The part of a calibration that other machines saved."""
     return (
         f"Warm start from {count_of(profiles, 'profile')} of the store: {brought} of {chosen} choices came from there "
         f"and were tried first, which saved {units.clock(seconds)} of exploration or more."

@@ -19,14 +19,14 @@ def relatives(url: str | None, key: Key) -> list[Profile]:
     """
     from autotune.share.store_settings import read_store_settings
 
-    found = read_store_settings(url)
-    if found.store is None:
+    settings = read_store_settings(url)
+    if settings.store is None:
         return []
     from autotune.share.mirror import read_relatives
     from autotune.share.store import open_store
 
     try:
-        return read_relatives(open_store(found.store), found.policy, key)
+        return read_relatives(open_store(settings.store), settings.policy, key)
     except EnvironmentProblem as problem:
         note(store_messages.store_away(problem))
         return []
@@ -46,15 +46,15 @@ class Log:
         self._listener(event)
 
 
-def summary(profile: Profile, known: Sequence[Profile], tried: Sequence[Tried]) -> str | None:
+def summary(profile: Profile, stored: Sequence[Profile], tried: Sequence[Tried]) -> str | None:
     """Count the choices from relatives and the time saved; None if relatives had proved nothing."""
     from autotune.search.warm_starts import suggestions, warm_starts
 
-    taught = warm_starts(known)
+    taught = warm_starts(stored)
     if not taught:
         return None
     cpus = profile.key.usable_cpus
-    chosen = {one.operation: one.choice for one in profile.entries if not one.choice.is_default}
+    chosen = {entry.operation: entry.choice for entry in profile.entries if not entry.choice.is_default}
     brought = {
         operation: choice
         for operation, choice in chosen.items()

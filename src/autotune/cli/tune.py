@@ -121,12 +121,12 @@ def values(name: str, text: str | None, words: Sequence[str]) -> tuple[int, ...]
     Raises UsageError where there are values without a place, or the other way round.
     """
     mark, option = f"{{{name}}}", f"--{name}"
-    there = any(mark in word for word in words)
+    has_place = any(mark in word for word in words)
     if text is None:
-        if there and name == "chunk":
+        if has_place and name == "chunk":
             raise UsageError(command_messages.no_values(mark, option))
-        return (1,) if there else ()
-    if not there:
+        return (1,) if has_place else ()
+    if not has_place:
         raise UsageError(command_messages.no_place(option, mark))
     if not re.fullmatch(r"0*[1-9]\d{0,14}(,0*[1-9]\d{0,14})*", text, re.ASCII):
         raise UsageError(command_messages.not_whole_numbers(option, text))
@@ -172,5 +172,5 @@ def tell(command: Command, entry: Entry, kept: Kept, *, by: str, own_name: bool,
         click.echo(command.line(entry.choice))
     note(printable(command_messages.tuned(entry, by=by)))
     if kept.why is not None:
-        note(calibration_messages.written_elsewhere(kept.asked, kept.path, kept.why))
+        note(calibration_messages.written_elsewhere(kept.output, kept.path, kept.why))
     click.echo(command_messages.entry_written(kept.path, entry.operation.name, own_name=own_name), err=True)

@@ -15,7 +15,7 @@ from autotune.cli.options import json_option, parse_duration, parse_size_lists, 
 from autotune.cli.program import FAILED
 from autotune.cli.show import is_file, select_entries
 from autotune.cli.terminal import TablePrinter, note, print_json
-from autotune.host.shares import PROCESSES
+from autotune.host.cpu_variables import PROCESSES
 from autotune.profiles import profile_files
 from autotune.runtime.text_table import TextColumn, printable
 

@@ -35,7 +35,7 @@ class Kept:
     """The profile that was written: that, and the entries of earlier runs that it does not replace."""
     path: Path
     """Its path."""
-    asked: Path
+    output: Path
     """The path that was asked for."""
     why: str | None = None
     """Why it is somewhere else; None if it is where it should be."""
@@ -55,8 +55,8 @@ def place(key: Key, output: Path | None) -> Path:
         return output
     first = path = entry_merge.own_path(key)
     for number in count(2):
-        there = _there(path)
-        if there is None or there.key == key:
+        present = _there(path)
+        if present is None or present.key == key:
             break
         # another machine's: names end in digits of hashes, which may agree
         path = first.with_stem(f"{first.stem}-{number}")
@@ -90,7 +90,7 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> Kept:
             calibration_messages.written_nowhere(path, nowhere.strerror or str(nowhere))
         ) from nowhere
     why = None if problem is None else problem.strerror or str(problem)
-    return Kept(measured=profile, profile=written, path=place, asked=path, why=why, sizes_named=sizes_named)
+    return Kept(measured=profile, profile=written, path=place, output=path, why=why, sizes_named=sizes_named)
 
 
 def tell(each: Sequence[Kept], *, finished: bool, as_json: bool, gained: "Gained | None" = None) -> None:
@@ -159,12 +159,12 @@ def _say(kept: Kept) -> None:
         total = sum(entry.status is Status.TUNED for entry in kept.profile.entries)
         lines.append(calibration_messages.earlier(_earlier(kept), tuned=total - tuned))
     if kept.why is not None:
-        lines.append(calibration_messages.written_elsewhere(kept.asked, kept.path, kept.why))
+        lines.append(calibration_messages.written_elsewhere(kept.output, kept.path, kept.why))
     names = {entry.operation.name for entry in kept.measured.entries}
     own = next(iter(names)) if len(names) == 1 and not names & CATALOGUE.keys() else None
-    found = kept.path.parent == folders.user_profiles()
-    lines.append(calibration_messages.how_to_use(kept.path, found=found, own=own))
-    if found and sys.stderr.isatty():  # a log of a batch job is no place for a browser
+    is_searched = kept.path.parent == folders.user_profiles()
+    lines.append(calibration_messages.how_to_use(kept.path, is_searched=is_searched, own=own))
+    if is_searched and sys.stderr.isatty():  # a log of a batch job is no place for a browser
         lines.append(calibration_messages.how_to_see(_command()))
     for line in lines:
         note(line)

@@ -63,8 +63,8 @@ class WorkerJoined:
     """A worker takes part."""
 
     node: Node
-    known: bool
-    """Is its class known already?"""
+    is_first: bool
+    """Is it the first worker of its class?"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,9 +255,9 @@ class ClusterCalibration:
         key = decode_profile(answer["profile"]).key
         units: tuple[SearchUnit, ...] = decode(tuple[SearchUnit, ...], answer["units"], "units")
         node = Node(worker=worker, host=answer["host"], key=key, units=units)
-        known = key in self.plan.classes
+        is_first = key not in self.plan.classes
         self.plan.join(node)
-        self.report(WorkerJoined(node=node, known=known))
+        self.report(WorkerJoined(node=node, is_first=is_first))
 
     def _take_profile(self, job: NodeJob, answer: Answer) -> None:
         try:
@@ -321,9 +321,9 @@ class ClusterCalibration:
 
 
 def _version_problem(versions_there: dict[str, str]) -> str | None:
-    for name, here in versions().items():
-        if versions_there.get(name) != here:
-            return f"{name} is {versions_there.get(name)} there and {here} here; it must be the same."
+    for name, version in versions().items():
+        if versions_there.get(name) != version:
+            return f"{name} is {versions_there.get(name)} there and {version} here; it must be the same."
     return None
 
 

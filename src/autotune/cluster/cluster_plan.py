@@ -110,8 +110,8 @@ class _UnitState:
     @property
     def unconfirmed(self) -> tuple[Entry, ...]:
         """Tuned entries of the first host that too few others chose as well."""
-        first, *others = self.answers.values()
-        agreed = [(entry.operation, entry.choice) for entries in others for entry in entries]
+        first, *rest = self.answers.values()
+        agreed = [(entry.operation, entry.choice) for entries in rest for entry in entries]
         return tuple(
             entry
             for entry in first

@@ -16,7 +16,7 @@ from typing import Any
 from autotune.cluster.cluster_plan import NodeTask
 from autotune.cluster.orders import Order, decode_order, versions
 from autotune.errors import AutotuneError, BadWorkload, HostBusy, UsageError
-from autotune.host.shares import PROCESSES
+from autotune.host.cpu_variables import PROCESSES
 from autotune.model.codec import encode
 from autotune.model.profile import Profile
 from autotune.profiles.profile_document import encode_profile

@@ -236,10 +236,10 @@ def _replaced() -> bool:
 
     try:
         functions = (ctypes.CDLL(name).malloc_usable_size for name in (None, "libc.so.6"))
-        ours, glibc = (ctypes.cast(function, ctypes.c_void_p).value for function in functions)
+        called, glibc = (ctypes.cast(function, ctypes.c_void_p).value for function in functions)
     except (OSError, AttributeError, TypeError):  # no such library here: `_glibc` says so
         return False
-    return ours != glibc
+    return called != glibc
 
 
 def _mallopt(option: int, value: int) -> None:

@@ -172,8 +172,8 @@ class BlasThreads:
         if self._modules < 0:
             after_fork.register(self._after_fork)
         self._modules = len(sys.modules)
-        known = {library.path for library in self._libraries}
-        new = tuple(library for library in self._find() if library.path not in known)
+        paths = {library.path for library in self._libraries}
+        new = tuple(library for library in self._find() if library.path not in paths)
         self._libraries += new
         self._per_thread += tuple(library for library in new if library.per_thread)
         self._process.take(library for library in new if not library.per_thread)
@@ -188,7 +188,7 @@ class BlasThreads:
             return native
         if addresses is None:
             return f"{library} has no function for it that C could call."
-        switch: Switch | None = next((one for owner, one in self._switches if owner is library), None)
+        switch: Switch | None = next((made for owner, made in self._switches if owner is library), None)
         if switch is None:
             switch = native.Switch(
                 *addresses,

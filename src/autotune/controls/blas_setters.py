@@ -74,8 +74,8 @@ class Library:
         """Does what was measured with the other one speak for this? Their patch level may differ, as a
         profile's may.
         """
-        mine, theirs = ((series(one.version or ""), one.api) for one in (self, other))
-        return mine == theirs and self.per_thread == other.per_thread
+        own, theirs = ((series(each.version or ""), each.api) for each in (self, other))
+        return own == theirs and self.per_thread == other.per_thread
 
     def __str__(self) -> str:
         return f"{self.api} {self.version or 'of unknown version'}"
@@ -89,7 +89,7 @@ class Library:
         import ctypes
 
         try:
-            get, put = (ctypes.cast(one, ctypes.c_void_p).value for one in (self.get, self.put))  # type: ignore[arg-type]
+            get, put = (ctypes.cast(function, ctypes.c_void_p).value for function in (self.get, self.put))  # type: ignore[arg-type]
         except ctypes.ArgumentError:
             return None
         return (get, put) if get and put else None
@@ -106,8 +106,8 @@ def find() -> list[Library]:
     Costs 0.1 to 0.6 ms, and once 4 to 8 ms for the import of threadpoolctl. Statically linked libraries and
     Apple's Accelerate are not seen.
     """
-    known = [library(found) for found in controller().lib_controllers if found.user_api == "blas"]
-    return sorted(known, key=_numpys_first)
+    libraries = [library(lib) for lib in controller().lib_controllers if lib.user_api == "blas"]
+    return sorted(libraries, key=_numpys_first)
 
 
 def of_scipy(loaded: Sequence[Library]) -> Library | None:
@@ -121,10 +121,10 @@ def _numpys_first(library: Library) -> tuple[bool, bool]:
     return (user != "numpy", user == "scipy")
 
 
-def library(found: Any) -> Library:
+def library(lib: Any) -> Library:
     """The Library of one of threadpoolctl's controllers, which are the same objects in 3.5 to 3.8."""
-    api, path, native = found.internal_api, found.filepath, found.dynlib
-    is_on_openmp = getattr(found, "threading_layer", None) == "openmp"
+    api, path, native = lib.internal_api, lib.filepath, lib.dynlib
+    is_on_openmp = getattr(lib, "threading_layer", None) == "openmp"
     match api:
         case "openblas" if is_on_openmp:
             # It asks OpenMP how many threads the calling thread may have, at every call; its own setter was
@@ -143,10 +143,10 @@ def library(found: Any) -> Library:
         return Library(
             api=api,
             path=path,
-            get=found.get_num_threads,
-            put=found.set_num_threads,
-            ceiling=_ceiling(api, found.get_num_threads(), is_on_openmp=is_on_openmp),
-            version=found.version,
+            get=lib.get_num_threads,
+            put=lib.set_num_threads,
+            ceiling=_ceiling(api, lib.get_num_threads(), is_on_openmp=is_on_openmp),
+            version=lib.version,
             is_on_openmp=is_on_openmp,
         )
     return Library(
@@ -157,7 +157,7 @@ def library(found: Any) -> Library:
         per_thread=api == "mkl" or (api == "openblas" and is_on_openmp),
         returns_previous=api == "mkl",
         ceiling=_ceiling(api, get(), is_on_openmp=is_on_openmp),
-        version=found.version,
+        version=lib.version,
         is_on_openmp=is_on_openmp,
     )
 
@@ -183,7 +183,7 @@ def _ceiling(api: str, threads: int, *, is_on_openmp: bool) -> int | None:
     the environment, or by a limit. A count that we exported ourselves is no wish of the user's, nor is the
     single thread with which BLIS starts; there only their own variables limit.
     """
-    ours = thread_variables.exported(os.environ).intersection(thread_variables.LIMITS.get(api, ())[:1])
-    if not ours and api != "blis":
+    exported = thread_variables.exported(os.environ).intersection(thread_variables.LIMITS.get(api, ())[:1])
+    if not exported and api != "blis":
         return threads
     return thread_variables.user_limit(os.environ, api=api, is_on_openmp=is_on_openmp)

@@ -67,10 +67,10 @@ def offered(cpus: "Collection[Cpu]") -> dict[str, int]:
 
     A NUMA node that is one L3 group, as the sockets of many machines are, is offered once. Pure.
     """
-    found = {placement: groups(placement, cpus) for placement in Placement}
-    if set(found[Placement.NODE]) == set(found[Placement.L3]):
-        del found[Placement.NODE]
-    room = {placement.value: max(map(len, sets), default=0) for placement, sets in found.items()}
+    sets_of = {placement: groups(placement, cpus) for placement in Placement}
+    if set(sets_of[Placement.NODE]) == set(sets_of[Placement.L3]):
+        del sets_of[Placement.NODE]
+    room = {placement.value: max(map(len, sets), default=0) for placement, sets in sets_of.items()}
     return {name: workers for name, workers in room.items() if workers > 1}
 
 

@@ -35,21 +35,19 @@ def find() -> list[Library]:
 def _openmp_runtimes() -> Iterator[Library]:
     """Yield the OpenMP runtimes, but that whose count an OpenBLAS on OpenMP takes: `blas` sets it."""
     taken = {library.addresses for library in blas.loaded() if library.is_on_openmp}
-    for found in controller().lib_controllers:
-        if found.user_api == "openmp":
-            pool = openmp_runtime(found)
+    for lib in controller().lib_controllers:
+        if lib.user_api == "openmp":
+            pool = openmp_runtime(lib)
             if pool.addresses not in taken:
                 yield pool
 
 
-def openmp_runtime(found: Any) -> Library:
+def openmp_runtime(lib: Any) -> Library:
     """Make the pool of an OpenMP runtime from its controller by threadpoolctl."""
     # each lookup by [] makes a function of its own, where an attribute would be threadpoolctl's
-    get, put = found.dynlib["omp_get_max_threads"], found.dynlib["omp_set_num_threads"]
+    get, put = lib.dynlib["omp_get_max_threads"], lib.dynlib["omp_set_num_threads"]
     put.argtypes = [ctypes.c_int]
-    return Library(
-        api="openmp", path=found.filepath, get=get, put=put, per_thread=True, ceiling=max(1, get())
-    )
+    return Library(api="openmp", path=lib.filepath, get=get, put=put, per_thread=True, ceiling=max(1, get()))
 
 
 def _module_pools() -> Iterator[Library]:

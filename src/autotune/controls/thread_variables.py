@@ -105,9 +105,9 @@ def scrub(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     removed = [name for name in environ if name in steering]
     if _malloc_tunables(environ):
         removed.append(TUNABLES)
-        others = [part for part in environ[TUNABLES].split(":") if not part.startswith("glibc.malloc.")]
-        if others:
-            clean[TUNABLES] = ":".join(others)
+        kept = [part for part in environ[TUNABLES].split(":") if not part.startswith("glibc.malloc.")]
+        if kept:
+            clean[TUNABLES] = ":".join(kept)
         else:
             del clean[TUNABLES]
     return clean, tuple(sorted(removed))
@@ -120,20 +120,20 @@ def allocator_settings(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def exports(
-    blas_threads: int | None, environ: Mapping[str, str], *, others: Mapping[str, str] | None = None
+    blas_threads: int | None, environ: Mapping[str, str], *, extra: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Variables that give child processes this many BLAS threads, none for None, and these others.
+    """Variables that give child processes this many BLAS threads, none for None, and the `extra` ones.
 
     BLAS-specific variables only. One that the user set is left out, and a count that the user gave by
     another variable of the same library (OMP_NUM_THREADS=2) is not exceeded. AUTOTUNE_EXPORTED lists what
     is there, so that an autotune in the child does not take it for the user's wish.
     """
-    mine = exported(environ)
-    ours = {name: value for name, value in (others or {}).items() if name not in environ or name in mine}
+    own_names = exported(environ)
+    values = {name: text for name, text in (extra or {}).items() if name not in environ or name in own_names}
     for api, (name, *_) in LIMITS.items():
-        if blas_threads is not None and (name not in environ or name in mine):
-            ours[name] = str(min(blas_threads, user_limit(environ, api=api) or blas_threads))
-    return {**ours, EXPORTED: ",".join(ours)} if ours else {}
+        if blas_threads is not None and (name not in environ or name in own_names):
+            values[name] = str(min(blas_threads, user_limit(environ, api=api) or blas_threads))
+    return {**values, EXPORTED: ",".join(values)} if values else {}
 
 
 def whole(blas_threads: int, others: int) -> dict[str, str]:
@@ -155,10 +155,10 @@ def user_limit(
     As OpenBLAS reads them: "1,4" is 1, and what is no number, or 0, counts as not set [tried with 0.3.31].
     What AUTOTUNE_EXPORTED lists is not the user's.
     """
-    mine = exported(environ)
+    own_names = exported(environ)
     names = LIMITS.get(api, ()) if not (api == "openblas" and is_on_openmp) else ()
     counts = (
-        _count(environ[name]) for name in names or ("OMP_NUM_THREADS",) if name in environ.keys() - mine
+        _count(environ[name]) for name in names or ("OMP_NUM_THREADS",) if name in environ.keys() - own_names
     )
     return next((count for count in counts if count is not None), None)
 
@@ -169,9 +169,9 @@ def worker_limit(environ: Mapping[str, str]) -> int | None:
     Frameworks that start several processes (joblib, Spark, a Dask nanny) tell libraries by OMP_NUM_THREADS that one
     thread is theirs; a pool that is not OpenMP's is meant as well.
     """
-    mine = exported(environ)
+    own_names = exported(environ)
     names = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT")
-    counts = (_count(environ[name]) for name in names if name in environ and name not in mine)
+    counts = (_count(environ[name]) for name in names if name in environ and name not in own_names)
     return min((count for count in counts if count is not None), default=None)
 
 
@@ -182,8 +182,8 @@ def exported(environ: Mapping[str, str]) -> frozenset[str]:
 
 def _count(value: str) -> int | None:
     """The count that C's atoi finds at the start of a value; None where it finds none."""
-    found = _COUNT.match(value)
-    count = int(found[1]) if found and len(found[1]) < 20 else 0
+    match = _COUNT.match(value)
+    count = int(match[1]) if match and len(match[1]) < 20 else 0
     return count if 1 <= count <= _LARGEST else None
 
 

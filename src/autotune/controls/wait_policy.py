@@ -130,7 +130,7 @@ class WaitPolicy:
 
 def _spinning() -> list[BlasLibrary]:
     """List the libraries whose threads go by the variable, NumPy's first."""
-    return [one for one in libraries() if one.api == "openblas" and one.threading == "pthreads"]
+    return [each for each in libraries() if each.api == "openblas" and each.threading == "pthreads"]
 
 
 def _refusal() -> str | None:

@@ -174,8 +174,10 @@ class Controller:
     def _measure_next(self) -> None:
         jobs = queue(self.schedule_input())
         if not jobs:
-            asked = self.inventories.by_name
-            self.waiting = "There is nothing to do." if asked else "No interpreter can be asked what it has."
+            inventories = self.inventories.by_name
+            self.waiting = (
+                "There is nothing to do." if inventories else "No interpreter can be asked what it has."
+            )
             return
         job = jobs[0]
         interpreter = next(
@@ -245,10 +247,10 @@ class Controller:
         if now - running.memory_checked < MEMORY_CHECK_SECONDS:
             return None
         running.memory_checked = now
-        limit, held = self.context.settings.memory_bytes or self._memory_bytes, running.child.resident_bytes()
-        if limit is None or held is None or held <= limit:
+        limit, size = self.context.settings.memory_bytes or self._memory_bytes, running.child.resident_bytes()
+        if limit is None or size is None or size <= limit:
             return None
-        return f"It held {held >> 20} MiB of memory; {limit >> 20} MiB are allowed. It was killed."
+        return f"It held {size >> 20} MiB of memory; {limit >> 20} MiB are allowed. It was killed."
 
     def _interrupt(self, why: str) -> None:
         """Kill the running child and drop its activity. The trial that it was doing counts for nothing."""

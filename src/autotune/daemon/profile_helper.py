@@ -19,7 +19,7 @@ from autotune.model.entry import Entry, Status
 from autotune.model.operation import Operation
 
 if TYPE_CHECKING:
-    from autotune.profiles.lookup import Found
+    from autotune.profiles.lookup import LookupResult
 
 MAX_ENTRIES = 10_000
 
@@ -43,18 +43,18 @@ def inventory(folder: str) -> dict[str, Any]:
     from autotune.host.usable_cpus import usable_cpus
     from autotune.profiles import profile_files
     from autotune.profiles.entry_merge import own_path
-    from autotune.profiles.resolve import here, resolve
+    from autotune.profiles.resolve import resolve, this_site
 
     blas = [library.path for library in libraries(load=True) if library.path]
-    site, resolution = here(*usable_cpus()), resolve()
+    site, resolution = this_site(*usable_cpus()), resolve()
     numpy = os.path.dirname(str(sys.modules["numpy"].__file__))  # noqa: PTH120
     own = Path(folder) / own_path(site.key).name
     try:
         created = profile_files.read(own).provenance.created
     except AutotuneError:
         created = None
-    used = [_entry(found, str(found.entry.status)) for found in resolution.entries()]
-    refused = [_entry(found, REFUSED) for found in resolution.refused()]
+    used = [_entry(match, str(match.entry.status)) for match in resolution.entries()]
+    refused = [_entry(match, REFUSED) for match in resolution.refused()]
     watched = {numpy, str(Path(numpy).parent), *blas, sys.executable, os.path.realpath(sys.executable)}
     answer: dict[str, Any] = encode(
         Inventory(
@@ -114,15 +114,15 @@ _VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def _entry(found: "Found", status: str) -> InventoryEntry:
-    entry = found.entry
+def _entry(match: "LookupResult", status: str) -> InventoryEntry:
+    entry = match.entry
     return InventoryEntry(
         operation=entry.operation,
         status=status,
         speedup=entry.evidence.speedup,
         undecided="" if entry.is_decided else entry.reason,
-        level=str(found.level),
-        path=found.path,
+        level=str(match.level),
+        path=match.path,
         contested=entry.evidence.contested,
     )
 

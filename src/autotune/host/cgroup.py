@@ -28,20 +28,20 @@ MEMORY = ("memory.max", "memory.high", "memory.limit_in_bytes")
 
 def folders(root: str = "") -> Folders:
     """Find the control groups that limit this process (the recorded one, below a root)."""
-    found: Folders = {controller: [] for controller in CONTROLLERS}
+    hierarchies: Folders = {controller: [] for controller in CONTROLLERS}
     members = _membership(root)
     for kind, controllers, hierarchy_root, mount_point in _mounts(root):
         wanted = CONTROLLERS if kind == "cgroup2" else [name for name in CONTROLLERS if name in controllers]
         for controller in wanted:
             member = members.get("" if kind == "cgroup2" else controller, members.get("cpuset fallback", "/"))
-            found[controller].append(_chain(root + mount_point, hierarchy_root, member))
-    return found
+            hierarchies[controller].append(_chain(root + mount_point, hierarchy_root, member))
+    return hierarchies
 
 
-def quota(found: Folders) -> float | None:
+def quota(groups: Folders) -> float | None:
     """CPUs' worth of time of the tightest group; None without a quota."""
     limits: list[float] = []
-    for folder in _each(found["cpu"]):
+    for folder in _each(groups["cpu"]):
         most, _, period = (read(f"{folder}/cpu.max") or "").partition(" ")
         limits += _share(most, period)
         most = read(f"{folder}/cpu.cfs_quota_us") or ""
@@ -50,36 +50,36 @@ def quota(found: Folders) -> float | None:
     return min(limits, default=None)
 
 
-def throttled_seconds(found: Folders) -> float:
+def throttled_seconds(groups: Folders) -> float:
     """Seconds for which a quota has paused threads so far, in the group where they are most; 0 if none says so."""
     most = 0.0
-    for folder in _each(found["cpu"]):
+    for folder in _each(groups["cpu"]):
         stat = _numbers(f"{folder}/cpu.stat")
         # microseconds in version 2, nanoseconds in version 1
         most = max(most, stat.get("throttled_usec", 0) * 1e-6, stat.get("throttled_time", 0) * 1e-9)
     return most
 
 
-def cpus(found: Folders) -> frozenset[int] | None:
+def cpus(groups: Folders) -> frozenset[int] | None:
     """CPUs that the cpuset allows; None where no cpuset says."""
-    return _allowed(found, CPUS)
+    return _allowed(groups, CPUS)
 
 
-def nodes(found: Folders) -> frozenset[int] | None:
+def nodes(groups: Folders) -> frozenset[int] | None:
     """NUMA nodes whose memory the cpuset allows; None where no cpuset says."""
-    return _allowed(found, MEMS)
+    return _allowed(groups, MEMS)
 
 
-def memory(found: Folders) -> int | None:
+def memory(groups: Folders) -> int | None:
     """Bytes of the tightest memory limit; None without a limit."""
-    limits = (whole(read(f"{folder}/{name}") or "") for folder in _each(found["memory"]) for name in MEMORY)
+    limits = (whole(read(f"{folder}/{name}") or "") for folder in _each(groups["memory"]) for name in MEMORY)
     # version 1 writes "no limit" as the largest number of whole pages, about 2**63
     return min((limit for limit in limits if limit is not None and 0 < limit < 2**60), default=None)
 
 
-def memory_left(found: Folders) -> int | None:
+def memory_left(groups: Folders) -> int | None:
     """Bytes that the tightest group still allows, page cache that it would give up counted in; None without a limit."""
-    left = [_left(folder) for folder in _each(found["memory"])]
+    left = [_left(folder) for folder in _each(groups["memory"])]
     return min((each for each in left if each is not None), default=None)
 
 
@@ -109,10 +109,10 @@ def _each(hierarchies: Iterable[list[str]]) -> list[str]:
     return [folder for hierarchy in hierarchies for folder in hierarchy]
 
 
-def _allowed(found: Folders, names: Iterable[str]) -> frozenset[int] | None:
+def _allowed(groups: Folders, names: Iterable[str]) -> frozenset[int] | None:
     """Return the CPUs of the innermost folder that has a set; its ancestors' sets contain it."""
     allowed: frozenset[int] | None = None
-    for hierarchy in found["cpuset"]:
+    for hierarchy in groups["cpuset"]:
         texts = (read(f"{folder}/{name}") for folder in hierarchy for name in names)
         inner = next((numbers for text in texts if text and (numbers := cpulist(text))), None)
         if inner is not None:
@@ -122,17 +122,17 @@ def _allowed(found: Folders, names: Iterable[str]) -> frozenset[int] | None:
 
 def _membership(root: str) -> dict[str, str]:
     """Controller ("" for version 2) -> this process's group."""
-    found: dict[str, str] = {}
+    group_of: dict[str, str] = {}
     for line in (read(f"{root}/proc/self/cgroup") or "").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         for controller in controllers.split(","):
-            found[controller] = path
+            group_of[controller] = path
     cpuset = read(f"{root}/proc/self/cpuset")
     if cpuset:
         # all that a kernel before 2.6.24 says, and all that some recordings hold
-        found["cpuset fallback"] = cpuset
-    return found
+        group_of["cpuset fallback"] = cpuset
+    return group_of
 
 
 def _mounts(root: str) -> list[tuple[str, set[str], str, str]]:
@@ -154,19 +154,19 @@ def _mount_table(root: str) -> list[tuple[str, str, str, str]]:
 
     Without a table, as in some sandboxes, the usual places are taken; nothing is read where nothing is.
     """
-    found = []
+    mounts = []
     for line in (read(f"{root}/proc/self/mountinfo") or "").splitlines():
         fields = line.split(" ")
         if "-" in fields[6:]:
             kind, _, options = (*fields[fields.index("-", 6) + 1 :], "", "", "")[:3]
-            found.append((kind, options, fields[3], fields[4]))
-    if found:
-        return found
+            mounts.append((kind, options, fields[3], fields[4]))
+    if mounts:
+        return mounts
     for line in (read(f"{root}/proc/mounts") or read(f"{root}/proc/self/mounts") or "").splitlines():
         _, mount_point, kind, options = (*line.split(" "), "", "", "", "")[:4]
-        found.append((kind, options, "/", mount_point))
+        mounts.append((kind, options, "/", mount_point))
     usual = [("cgroup", name, "/", f"/sys/fs/cgroup/{name}") for name in (*CONTROLLERS, "cpu,cpuacct")]
-    return found or [("cgroup2", "", "/", "/sys/fs/cgroup"), *usual]
+    return mounts or [("cgroup2", "", "/", "/sys/fs/cgroup"), *usual]
 
 
 def _plain(path: str) -> str:

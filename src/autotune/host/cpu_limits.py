@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from autotune.host import cgroup, shares
+from autotune.host import cgroup, cpu_variables
 from autotune.host.usable_cpus import affinity, online_cpus, sharing
 
 
@@ -29,10 +29,14 @@ def cpu_limits(environ: Mapping[str, str] | None = None) -> tuple[CpuLimit, ...]
         ((value, folder) for value, folder in quotas if value is not None),
         default=(None, "cpu.max of every control group"),
     )
-    caps = shares.caps(environ)
-    tightest = min(caps, key=lambda name: caps[name], default=shares.CAP)
+    caps = cpu_variables.caps(environ)
+    tightest = min(caps, key=lambda name: caps[name], default=cpu_variables.CAP)
     processes = sharing(environ, allowed, folders, online)
-    launcher = shares.PROCESSES if shares.count(environ.get(shares.PROCESSES)) else shares.ranks(environ)[0]
+    launcher = (
+        cpu_variables.PROCESSES
+        if cpu_variables.count(environ.get(cpu_variables.PROCESSES))
+        else cpu_variables.ranks(environ)[0]
+    )
     return (
         CpuLimit(name="CPUs that are switched on", value=online, source="/sys/devices/system/cpu/online"),
         CpuLimit(
@@ -48,12 +52,12 @@ def cpu_limits(environ: Mapping[str, str] | None = None) -> tuple[CpuLimit, ...]
             name="processes that share the CPUs",
             value=processes if processes > 1 else None,
             source=_variable(
-                environ, launcher or (shares.PROCESSES if processes == 1 else "this program's workers")
+                environ, launcher or (cpu_variables.PROCESSES if processes == 1 else "this program's workers")
             ),
         ),
         CpuLimit(
             name="CPUs of this task",
-            value=shares.task_cap(environ),
+            value=cpu_variables.task_cap(environ),
             source=_variable(environ, "SLURM_CPUS_PER_TASK"),
         ),
     )
@@ -64,5 +68,5 @@ def _variable(environ: Mapping[str, str], name: str) -> str:
     value = environ.get(name)
     if value is None:
         return name
-    ignored = ", which is not a whole number and is ignored" if name in shares.invalid(environ) else ""
+    ignored = ", which is not a whole number and is ignored" if name in cpu_variables.invalid(environ) else ""
     return f"{name}={value}{ignored}"

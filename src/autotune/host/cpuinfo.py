@@ -96,7 +96,7 @@ def _processor(fields: Section) -> Processor:
         )
     if "IBM/S390" in fields.get("vendor_id", ""):
         machine = next(
-            (found[1] for text in fields.values() if (found := re.search(r"machine = (\d+)", text))), ""
+            (match[1] for text in fields.values() if (match := re.search(r"machine = (\d+)", text))), ""
         )
         return Processor(architecture="s390x", vendor="IBM/S390", model=_hexadecimal(machine))
     return _other(fields)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from autotune.host import cgroup, cpuinfo, shares
+from autotune.host import cgroup, cpu_variables, cpuinfo
 from autotune.host.kernel_files import read
 from autotune.host.topology import Topology, topology
 from autotune.host.usable_cpus import affinity, online_cpus, sharing
@@ -65,7 +65,7 @@ def _allocation(
     allowed = cgroup.cpus(folders) if mask is None else mask
     chosen = [cpu for cpu in structure.cpus if allowed is None or cpu.number in allowed]
     online = online_cpus() if own else max(1, len(structure.cpus))
-    quota, cap = cgroup.quota(folders), shares.cap(environ)
+    quota, cap = cgroup.quota(folders), cpu_variables.cap(environ)
     sharers = processes or (sharing(environ, mask, folders, online) if own else 1)
     usable, limit = allocate(
         allowed_cpus=max(1, len(chosen)) if mask is None else len(mask),
@@ -73,7 +73,7 @@ def _allocation(
         quota_cpus=quota,
         cap=cap,
         processes=sharers,
-        task_cap=shares.task_cap(environ),
+        task_cap=cpu_variables.task_cap(environ),
     )
     return Allocation(
         usable_cpus=usable,
@@ -121,5 +121,5 @@ def _honest(counts: Counts, structure: Topology) -> Counts:
 
 
 def _memory(root: str) -> int | None:
-    found = re.search(r"^MemTotal:\s+(\d{1,18}) kB", read(f"{root}/proc/meminfo") or "", re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
+    match = re.search(r"^MemTotal:\s+(\d{1,18}) kB", read(f"{root}/proc/meminfo") or "", re.MULTILINE)
+    return int(match[1]) * 1024 if match else None

@@ -24,9 +24,9 @@ def host_id() -> str:
     with the host name, since computers cloned from one image share the id; in containers without a machine id
     of the kernel's boot id, so that all on one computer agree until it restarts; else of the host name.
     """
-    told = os.environ.get(HOST_ID, "").strip()
-    if told:
-        return told if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", told) else _hash("told", told)
+    name = os.environ.get(HOST_ID, "").strip()
+    if name:
+        return name if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) else _hash("told", name)
     machine = _machine_id()
     if machine is not None:
         return _hash("machine", machine, socket.gethostname())
@@ -48,12 +48,12 @@ def marks() -> tuple[str, ...]:
     """
     if os.environ.get(HOST_ID, "").strip():
         return ()
-    found = {
+    sources = {
         "board": next(filter(None, (_serial(path) for path in SERIALS)), None),
         "boot": read("/proc/sys/kernel/random/boot_id"),
         "system": _machine_id(),
     }
-    return tuple(f"{kind}-{_hash(kind, text)}" for kind, text in found.items() if text)
+    return tuple(f"{kind}-{_hash(kind, text)}" for kind, text in sources.items() if text)
 
 
 def has_lasting_identity() -> bool:

@@ -44,15 +44,15 @@ def whole(text: str) -> int | None:
 
 def cpulist(text: str) -> frozenset[int] | None:
     """The numbers of a list such as `0-3,8,10-11`; empty for an empty list, None for anything else."""
-    found: set[int] = set()
+    numbers: set[int] = set()
     for part in text.split(",") if text.strip() else ():
         low, dash, high = part.partition("-")
         first = whole(low)
         last = whole(high) if dash else first
         if first is None or last is None or not 0 <= first <= last < LARGEST_CPU:
             return None
-        found.update(range(first, last + 1))
-    return frozenset(found)
+        numbers.update(range(first, last + 1))
+    return frozenset(numbers)
 
 
 def cpumask(text: str) -> frozenset[int] | None:
@@ -73,8 +73,8 @@ def cpumask(text: str) -> frozenset[int] | None:
 def cpus(mask: str, listing: str) -> frozenset[int] | None:
     """The set that a mask file holds, or else its list file; old kernels write the mask only."""
     text = read(mask)
-    found = cpumask(text) if text else None
-    if found is None:
+    members = cpumask(text) if text else None
+    if members is None:
         text = read(listing)
-        found = cpulist(text) if text is not None else None
-    return found
+        members = cpulist(text) if text is not None else None
+    return members

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from autotune.host import shares
+from autotune.host import cpu_variables
 from autotune.host.numeric_libraries import working
 from autotune.host.usable_cpus import BINDINGS
 from autotune.model.allocation import Limit
@@ -69,14 +69,14 @@ def machine_warnings(
     sentence says what follows, and what to do.
     """
     environ = environ or {}
-    found = working(libraries or ())
+    computing = working(libraries or ())
     return (
         *([NO_CPUS] if machine.counts.logical_cpus is None else []),
         *isolation(isolating_tool),
         *_settings(environ),
         *_launchers(environ),
-        *_threads(allocation, found, environ),
-        *([] if libraries is None else _copies(found)),
+        *_threads(allocation, computing, environ),
+        *([] if libraries is None else _copies(computing)),
         *_structure(machine, allocation),
         *noise(busy),
         *_surroundings(governor, shared_memory_bytes),
@@ -91,7 +91,7 @@ def invalid_count(name: str, value: str) -> str:
 
 
 def _settings(environ: Mapping[str, str]) -> list[str]:
-    said = [invalid_count(name, environ[name]) for name in shares.invalid(environ)]
+    said = [invalid_count(name, environ[name]) for name in cpu_variables.invalid(environ)]
     said += [
         f"{name}={value!r} is not a number of threads. Libraries ignore it, each in its own way; "
         "correct or unset it."
@@ -110,20 +110,20 @@ def _settings(environ: Mapping[str, str]) -> list[str]:
 def _is_thread_count(name: str, value: str) -> bool:
     """OMP_NUM_THREADS may be a list, one count for each level of nesting."""
     counts = value.split(",") if name == "OMP_NUM_THREADS" else [value]
-    return all(shares.count(count) is not None for count in counts)
+    return all(cpu_variables.count(count) is not None for count in counts)
 
 
 def _launchers(environ: Mapping[str, str]) -> list[str]:
     """Name variables of launchers that did not start this process, and so divide nothing."""
     said = []
-    if (count := shares.count(environ.get("WEB_CONCURRENCY"))) is not None and count > 1:
+    if (count := cpu_variables.count(environ.get("WEB_CONCURRENCY"))) is not None and count > 1:
         said.append(
             f"WEB_CONCURRENCY={count} counts in the workers of gunicorn, uvicorn and hypercorn only. For other "
             f"servers, and where a configuration file sets the number, say apply(processes={count}), or set "
             f"AUTOTUNE_PROCESSES={count}."
         )
     tasks = environ.get("SLURM_NTASKS_PER_NODE")
-    if (shares.count(tasks) or 1) > 1 and shares.ranks(environ)[1] == 1:
+    if (cpu_variables.count(tasks) or 1) > 1 and cpu_variables.ranks(environ)[1] == 1:
         said.append(
             f"SLURM_NTASKS_PER_NODE={tasks} counts in tasks that srun starts; this process is none, and takes the "
             "CPUs of the whole job."
@@ -137,7 +137,7 @@ def _threads(
     usable = allocation.usable_cpus
     said = []
     if (
-        limit := shares.count(environ.get("OMP_NUM_THREADS", "").partition(",")[0])
+        limit := cpu_variables.count(environ.get("OMP_NUM_THREADS", "").partition(",")[0])
     ) is not None and limit < usable:
         said.append(
             f"OMP_NUM_THREADS={limit} holds the workers of map_blocks, executor and process_map to {limit}, as it does "
@@ -154,7 +154,7 @@ def _threads(
         Limit.QUOTA: f"the CPU quota ({allocation.quota_cpus:g} CPUs' worth of time) allows"
         if allocation.quota_cpus is not None
         else "the CPU quota allows",
-        Limit.CAP: f"{shares.cap_source(environ)} allows",
+        Limit.CAP: f"{cpu_variables.cap_source(environ)} allows",
         Limit.SHARED: f"the share of one of {allocation.processes} processes allows",
     }[allocation.limit]
     return said + [
@@ -169,14 +169,14 @@ def _copies(libraries: Sequence[BlasLibrary]) -> list[str]:
     if not libraries:
         return [NO_BLAS]
     # SciPy's wheel always brings a second one, and autotune's own calibration loads it
-    others = [library for library in libraries if library.user != "scipy"]
-    names = ", ".join(_name(library) for library in others)
+    counted = [library for library in libraries if library.user != "scipy"]
+    names = ", ".join(_name(library) for library in counted)
     several = (
-        f"{len(others)} BLAS libraries are loaded: {names}. Each has threads of its own, so a limit must "
+        f"{len(counted)} BLAS libraries are loaded: {names}. Each has threads of its own, so a limit must "
         "be set in all of them. Nothing is to be done where autotune.apply() or `autotune run` sets it: they do; "
         "elsewhere use threadpoolctl, or packages that share one BLAS (conda-forge)."
     )
-    return [several] if len(others) > 1 else []
+    return [several] if len(counted) > 1 else []
 
 
 def _structure(machine: Machine, allocation: Allocation) -> list[str]:

@@ -19,8 +19,8 @@ def libraries(*, load: bool = False) -> tuple[BlasLibrary, ...]:
     """
     if load:
         import numpy as np  # noqa: F401 - importing it is what loads its BLAS
-    found = [_library(pool) for pool in controller().info() if pool.get("user_api") == "blas"]
-    return tuple(sorted(found, key=lambda library: (library.user != "numpy", library.user == "scipy")))
+    loaded = [_library(pool) for pool in controller().info() if pool.get("user_api") == "blas"]
+    return tuple(sorted(loaded, key=lambda library: (library.user != "numpy", library.user == "scipy")))
 
 
 def software(*, load: bool = False) -> Software:
@@ -30,9 +30,9 @@ def software(*, load: bool = False) -> Software:
 
     Without `load`, call it after NumPy has been imported: its BLAS is unknown before.
     """
-    found = libraries(load=load)
+    loaded = libraries(load=load)
     numpy, python = _numpy(), python_build()
-    blas = next((library for library in working(found) if library.user != "scipy"), None)
+    blas = next((library for library in working(loaded) if library.user != "scipy"), None)
     if blas is None:
         return Software(numpy=numpy, python=python)
     return Software(
@@ -48,8 +48,8 @@ def software(*, load: bool = False) -> Software:
 
 def working(libraries: Sequence[BlasLibrary]) -> tuple[BlasLibrary, ...]:
     """Those that compute: without FlexiBLAS, which only passes calls on, unless nothing else can be seen."""
-    others = tuple(library for library in libraries if library.api != "flexiblas")
-    return others if any(library.user != "scipy" for library in others) else tuple(libraries)
+    computing = tuple(library for library in libraries if library.api != "flexiblas")
+    return computing if any(library.user != "scipy" for library in computing) else tuple(libraries)
 
 
 def _library(pool: dict[str, Any]) -> BlasLibrary:

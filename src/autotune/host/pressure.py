@@ -108,17 +108,17 @@ def _totals(stat: str, cpus: Collection[int] | None) -> tuple[float | None, floa
 
 def _row(stat: str, name: str) -> tuple[float | None, float | None]:
     """Busy and stolen seconds of one line. Guests' time is part of user time already (proc_stat(5))."""
-    found = re.search(rf"^cpu{name} *(\d+(?: \d+){{3,9}})", stat, re.MULTILINE)
-    if not found:
+    match = re.search(rf"^cpu{name} *(\d+(?: \d+){{3,9}})", stat, re.MULTILINE)
+    if not match:
         return None, None
-    user, nice, system, _idle, *rest = (int(each) / TICKS_PER_SECOND for each in found[1].split())
+    user, nice, system, _idle, *rest = (int(each) / TICKS_PER_SECOND for each in match[1].split())
     _iowait, irq, softirq, stolen = (*rest, 0.0, 0.0, 0.0, 0.0)[:4]
     return user + nice + system + irq + softirq, stolen if len(rest) >= 4 else None
 
 
 def _waiting(pressure: str) -> float | None:
-    found = re.search(r"^some .*total=(\d+)", pressure, re.MULTILINE)
-    return int(found[1]) / 1e6 if found else None
+    match = re.search(r"^some .*total=(\d+)", pressure, re.MULTILINE)
+    return int(match[1]) / 1e6 if match else None
 
 
 def _tree(proc: str, pid: int) -> Iterable[int]:
@@ -148,17 +148,17 @@ def _threads(process: str) -> list[str]:
 def _cpu_seconds(stat: str) -> float | None:
     """CPU time of a process and its reaped children. Its name, in brackets, may hold anything."""
     ticks = [kernel_files.whole(each) for each in stat.rpartition(")")[2].split()[11:15]]
-    known = [each for each in ticks if each is not None]
-    return sum(known) / TICKS_PER_SECOND if len(known) == 4 else None
+    numbers = [each for each in ticks if each is not None]
+    return sum(numbers) / TICKS_PER_SECOND if len(numbers) == 4 else None
 
 
 def _preemptions(process: str) -> int | None:
     pattern = re.compile(r"^nonvoluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
-    found = (pattern.search(kernel_files.read(f"{thread}/status") or "") for thread in _threads(process))
-    return _sum(int(each[1]) for each in found if each)
+    matches = (pattern.search(kernel_files.read(f"{thread}/status") or "") for thread in _threads(process))
+    return _sum(int(each[1]) for each in matches if each)
 
 
 def _sum(values: Iterable[_Number | None]) -> _Number | None:
     """The sum of what is known; None if nothing is."""
-    known = [value for value in values if value is not None]
-    return sum(known[1:], known[0]) if known else None
+    numbers = [value for value in values if value is not None]
+    return sum(numbers[1:], numbers[0]) if numbers else None

@@ -112,14 +112,14 @@ def _groups(online: frozenset[int], members_of: Callable[[int], frozenset[int] |
 
     Only the first CPU of a group is asked, which spares most of the reads of a large computer.
     """
-    found: dict[int, int] = {}
+    first_of: dict[int, int] = {}
     for cpu in sorted(online):
-        if cpu not in found and (members := members_of(cpu)):
+        if cpu not in first_of and (members := members_of(cpu)):
             group = members & online
             first = min(group, default=cpu)
-            found[cpu] = first
-            found |= {other: first for other in group if other not in found and other > cpu}
-    return found
+            first_of[cpu] = first
+            first_of |= {member: first for member in group if member not in first_of and member > cpu}
+    return first_of
 
 
 def _numbered(folder: str, prefix: str) -> list[int]:
@@ -153,9 +153,9 @@ def _online(system: str, folders: Iterable[int]) -> frozenset[int]:
 def _siblings(system: str, cpu: int, names: Iterable[str], online: frozenset[int]) -> frozenset[int] | None:
     for name in names:
         path = f"{system}/cpu/cpu{cpu}/topology/{name}"
-        found = cpus(path, f"{path}_list")
-        if found and cpu in found:
-            return found & online
+        members = cpus(path, f"{path}_list")
+        if members and cpu in members:
+            return members & online
     return None
 
 
@@ -181,10 +181,10 @@ def _merged(packages: Mapping[int, int], ids: Mapping[int, int | None]) -> dict[
     """
     first: dict[int, int] = {}
     for cpu in sorted(packages):
-        if (known := ids.get(cpu)) is not None:
-            first.setdefault(known, packages[cpu])
+        if (package_id := ids.get(cpu)) is not None:
+            first.setdefault(package_id, packages[cpu])
     return {
-        cpu: first.get(known, own) if (known := ids.get(cpu)) is not None else own
+        cpu: first.get(package_id, own) if (package_id := ids.get(cpu)) is not None else own
         for cpu, own in packages.items()
     }
 
@@ -196,11 +196,11 @@ def _caches(system: str, cores: Mapping[int, int]) -> tuple[dict[int, int], dict
     """
     groups: dict[int, int] = {}
     sizes: dict[int, int] = {}
-    asked: set[int] = set()
+    cores_read: set[int] = set()
     for cpu, core in sorted(cores.items()):
         folder = f"{system}/cpu/cpu{cpu}/cache"
-        for index in () if core in asked else _numbered(folder, "index"):
-            asked.add(core)
+        for index in () if core in cores_read else _numbered(folder, "index"):
+            cores_read.add(core)
             path = f"{folder}/index{index}"
             level = number(f"{path}/level")
             if level not in {2, 3} or read(f"{path}/type") == "Instruction":
@@ -222,8 +222,8 @@ def _sharers(path: str, core: int, cores: Mapping[int, int]) -> frozenset[int]:
 
 
 def _size(text: str | None) -> int | None:
-    found = re.fullmatch(r"(\d{1,12})([KMG]?)", text or "")
-    return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]] or None if found else None
+    match = re.fullmatch(r"(\d{1,12})([KMG]?)", text or "")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2]] or None if match else None
 
 
 def _nodes(root: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | None:
@@ -234,14 +234,14 @@ def _nodes(root: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | 
     system = f"{root}/sys/devices/system"
     folder = f"{system}/node"
     listed = cpulist(read(f"{folder}/online") or "") or frozenset(_numbered(folder, "node"))
-    found: dict[int, frozenset[int]] = {}
+    nodes: dict[int, frozenset[int]] = {}
     for node in sorted(listed - _graphics_nodes(root)):
         members = cpus(f"{folder}/node{node}/cpumap", f"{folder}/node{node}/cpulist")
         # two nodes cannot share a CPU; the second of them is a mistake of the firmware
-        if members is not None and not any(members & others for others in found.values()):
-            found[node] = members
-    if found:
-        return {node: members & online for node, members in found.items()}
+        if members is not None and not any(members & taken for taken in nodes.values()):
+            nodes[node] = members
+    if nodes:
+        return {node: members & online for node, members in nodes.items()}
     return {0: online} if _is_folder(f"{system}/cpu") else None
 
 

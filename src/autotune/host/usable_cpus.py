@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from autotune.host import cgroup, shares
+from autotune.host import cgroup, cpu_variables
 from autotune.host.kernel_files import cpulist, read, whole
 from autotune.model.allocation import Limit, allocate
 
@@ -32,9 +32,9 @@ def usable_cpus(processes: int | None = None) -> tuple[int, Limit]:
         allowed_cpus=allowed_cpus,
         online_cpus=online,
         quota_cpus=cgroup.quota(folders),
-        cap=shares.cap(os.environ),
+        cap=cpu_variables.cap(os.environ),
         processes=processes or sharing(os.environ, allowed, folders, online),
-        task_cap=shares.task_cap(os.environ),
+        task_cap=cpu_variables.task_cap(os.environ),
     )
 
 
@@ -95,22 +95,24 @@ def sharing(
     AUTOTUNE_PROCESSES is believed as it stands. Else the ranks of a launcher that share CPUs, times the workers of a
     server or a test run, which share whatever CPUs they have.
     """
-    told = shares.count(environ.get(shares.PROCESSES))
-    if told is not None:
-        return told
+    count = cpu_variables.count(environ.get(cpu_variables.PROCESSES))
+    if count is not None:
+        return count
     given = cgroup.cpus(folders)
     host_cpus = online if given is None else min(online, len(given))
-    name, local = shares.ranks(environ)
+    name, local = cpu_variables.ranks(environ)
     bound = allowed is not None and len(allowed) < host_cpus
-    masks = _masks_of_ranks(shares.RANKS[name], local) if local > 1 and bound else ()
-    ranks = shares.sharing_ranks(local, mask=allowed, host_cpus=host_cpus, masks=masks)
-    return ranks * _server_workers(environ) * shares.test_workers(environ)
+    masks = _masks_of_ranks(cpu_variables.RANKS[name], local) if local > 1 and bound else ()
+    ranks = cpu_variables.sharing_ranks(local, mask=allowed, host_cpus=host_cpus, masks=masks)
+    return ranks * _server_workers(environ) * cpu_variables.test_workers(environ)
 
 
 def _server_workers(environ: Mapping[str, str]) -> int:
     """Count the workers of the server that this is; uWSGI tells in a module of its own."""
     uwsgi = getattr(sys.modules.get("uwsgi"), "numproc", None)
-    return uwsgi if isinstance(uwsgi, int) and uwsgi > 0 else shares.workers_of_server(environ, sys.argv)
+    return (
+        uwsgi if isinstance(uwsgi, int) and uwsgi > 0 else cpu_variables.workers_of_server(environ, sys.argv)
+    )
 
 
 def _unpinned(mask: frozenset[int]) -> frozenset[int]:

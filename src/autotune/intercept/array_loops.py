@@ -169,8 +169,8 @@ class ArrayLoops:
         """
         for group, scale in _groups_like(dtype):
             rows = [
-                (max(1, one.elements * scale), max(1, one.chunk * scale), one.workers, one.placement)
-                for one in ranges
+                (max(1, area.elements * scale), max(1, area.chunk * scale), area.workers, area.placement)
+                for area in ranges
             ]
             self._core.plan(_class_numbers()[kind, group], layout, rows)
 

@@ -83,6 +83,6 @@ def _targets() -> Iterator[tuple[str, Any, Matcher]]:
         if hasattr(np, name):
             yield name, getattr(np, name), matcher
     for name, target in vars(_umath_linalg).items():
-        known = LINALG.get(OLD_LINALG.get(name, name))
-        if known is not None and isinstance(target, np.ufunc):
-            yield f"linalg.{name}", target, known
+        linalg_matcher = LINALG.get(OLD_LINALG.get(name, name))
+        if linalg_matcher is not None and isinstance(target, np.ufunc):
+            yield f"linalg.{name}", target, linalg_matcher

@@ -70,8 +70,8 @@ class ScipyCalls:
         """Take it off. Names that other code has bound again since keep their new value."""
         expect_no_longer(_HOMES)
         while self._replaced:
-            names, name, before, ours = self._replaced.pop()
-            if names.get(name) is ours:
+            names, name, before, replacement = self._replaced.pop()
+            if names.get(name) is replacement:
                 names[name] = before
 
     def _take_up(self) -> None:
@@ -89,9 +89,9 @@ class ScipyCalls:
         det = next(name for name in _DETS if name in names)
         self._replace(names, det, meeting.function(names[det], _batched_det))
 
-    def _replace(self, names: dict[str, Any], name: str, ours: Any) -> None:
-        self._replaced.append((names, name, names[name], ours))
-        names[name] = ours
+    def _replace(self, names: dict[str, Any], name: str, replacement: Any) -> None:
+        self._replaced.append((names, name, names[name], replacement))
+        names[name] = replacement
 
 
 class _Meeting:
@@ -115,25 +115,27 @@ class _Meeting:
 
     def routines(self, get_lapack_funcs: _Compiled) -> _Compiled:
         """Replacement of get_lapack_funcs: those that it gives for an operation are met."""
-        known: dict[Any, Any] = {}
+        made: dict[Any, Any] = {}
 
-        def met(names: Any, arrays: Sequence[Any] = (), *others: Any, **keywords: Any) -> Any:
+        def met(names: Any, arrays: Sequence[Any] = (), *options: Any, **keywords: Any) -> Any:
             if type(names) is not tuple or names not in _ROUTINES or not arrays:
-                return self._others(names, get_lapack_funcs(names, arrays, *others, **keywords))
+                return self._others(names, get_lapack_funcs(names, arrays, *options, **keywords))
             key = names
             for array in arrays:
                 key += (array.shape, array.dtype, array.flags.fortran)
-            found = known.get(key)
-            if found is None:
-                found = get_lapack_funcs(names, arrays, *others, **keywords)
+            functions = made.get(key)
+            if functions is None:
+                functions = get_lapack_funcs(names, arrays, *options, **keywords)
                 shapes = arrays[0].shape, _columns(arrays[-1])
-                dtype = _DTYPES[found[0].typecode]
-                found = [
-                    function if one is None else self._met(function, one.named(*shapes), dtype, one)
-                    for function, one in zip(found, _ROUTINES[names], strict=True)
+                dtype = _DTYPES[functions[0].typecode]
+                functions = [
+                    function
+                    if routine is None
+                    else self._met(function, routine.named(*shapes), dtype, routine)
+                    for function, routine in zip(functions, _ROUTINES[names], strict=True)
                 ]
-                _remember(known, key, found)
-            return found
+                _remember(made, key, functions)
+            return functions
 
         return met
 
@@ -157,14 +159,16 @@ class _Meeting:
 
     def function(self, function: _Compiled, named: Callable[..., Match | None]) -> _Compiled:
         """Replacement of a function that takes matrices, and the way to pass them on."""
-        known: dict[Any, _Compiled] = {}
+        made: dict[Any, _Compiled] = {}
 
         def call(*args: Any) -> Any:
-            key = tuple([(one.shape, one.dtype) if isinstance(one, np.ndarray) else one for one in args])
-            met = known.get(key)
+            key = tuple(
+                [(value.shape, value.dtype) if isinstance(value, np.ndarray) else value for value in args]
+            )
+            met = made.get(key)
             if met is None:
                 met = self._met(function, named(*args), args[0].dtype.name)
-                _remember(known, key, met)
+                _remember(made, key, met)
             return met(*args)
 
         return call
@@ -190,11 +194,11 @@ class _Meeting:
         return call
 
 
-def _remember(known: dict[Any, Any], key: object, met: object) -> None:
+def _remember(made: dict[Any, Any], key: object, met: object) -> None:
     """Keep what is called for a shape, if need be in place of all others."""
-    if len(known) >= MOST_SHAPES:
-        known.clear()
-    known[key] = met
+    if len(made) >= MOST_SHAPES:
+        made.clear()
+    made[key] = met
 
 
 # --- which operation a compiled function is --------------------------------------------------
@@ -299,8 +303,8 @@ def _batched_qr(a: Any, _overwrite: bool, mode: int, pivoting: bool, *_: Any) ->
     return None if full or pivoting else ("qr", {"m": rows, "n": columns})
 
 
-def _batched_eig(a: Any, left: bool, right: bool, *others: Any) -> Match | None:
-    generalised = len(others) > 2
+def _batched_eig(a: Any, left: bool, right: bool, *options: Any) -> Match | None:
+    generalised = len(options) > 2
     return None if left or not right or generalised else ("eig", {"n": a.shape[-1]})
 
 
@@ -328,10 +332,8 @@ def _unknown_scipy() -> str | None:
     """Why calls of this SciPy are not met, as a sentence; None if they can be."""
     version = str(getattr(sys.modules["scipy"], "__version__", "of unknown version"))
     if series(version) not in KNOWN_SCIPY:
-        known = sorted(KNOWN_SCIPY, key=lambda text: int(text.split(".")[1]))
-        return (
-            f"SciPy {version} is not among the versions whose calls can be met ({known[0]} to {known[-1]})."
-        )
+        versions = sorted(KNOWN_SCIPY, key=lambda text: int(text.split(".")[1]))
+        return f"SciPy {version} is not among the versions whose calls can be met ({versions[0]} to {versions[-1]})."
     lapack = getattr(sys.modules.get("scipy.linalg.lapack"), "get_lapack_funcs", None)
     basic = vars(sys.modules[_HOMES[0]])
     usual = all(vars(sys.modules[home]).get("get_lapack_funcs") is lapack for home in _HOMES)

@@ -28,7 +28,7 @@ class SignTest:
             self.won += difference < 0
             # a Kelly bet: each part is multiplied by 1 + s after a win and 1 - s after a loss
             self._capital = [
-                one * (1 + sign * share) for one, share in zip(self._capital, _SHARES, strict=True)
+                capital * (1 + sign * share) for capital, share in zip(self._capital, _SHARES, strict=True)
             ]
 
     def is_proved(self, error: float) -> bool:

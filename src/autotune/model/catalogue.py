@@ -107,12 +107,12 @@ class Kind:
         unknown = sorted(set(sizes) - {*self.size_names, "n"})
         if unknown:
             raise BadSize(f"{self.name} has no size {', '.join(unknown)}; its sizes are {names}.")
-        known = {name: sizes.get(name, self.defaults.get(name, sizes.get("n"))) for name in self.size_names}
-        missing = [name for name, value in known.items() if value is None]
+        values = {name: sizes.get(name, self.defaults.get(name, sizes.get("n"))) for name in self.size_names}
+        missing = [name for name, value in values.items() if value is None]
         if missing:
             instead = "" if missing[0] == "n" else ", or n for all"
             raise BadSize(f"{self.name} needs {missing[0]}{instead}; its sizes are {names}.")
-        return {name: int(value) for name, value in known.items() if value is not None}
+        return {name: int(value) for name, value in values.items() if value is not None}
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
@@ -309,12 +309,12 @@ ALIASES: Mapping[str, str] = {
 
 def kind(name: str) -> Kind:
     """The catalogue's row of this name or alias. Raises UnknownOperation, which holds the nearest names."""
-    found = row_of(name)
-    if found is None:
+    row = row_of(name)
+    if row is None:
         from difflib import get_close_matches  # 2 ms that only a misspelling pays
 
         raise UnknownOperation(name, get_close_matches(name, [*CATALOGUE, *ALIASES], n=3, cutoff=0.5))
-    return found
+    return row
 
 
 def row_of(name: str) -> Kind | None:

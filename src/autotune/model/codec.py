@@ -180,9 +180,9 @@ def _constrained(kind: Any, constraints: tuple[Any, ...]) -> _Decoder:
 
 
 def _union_decoder(kinds: tuple[Any, ...]) -> _Decoder:
-    others = [kind for kind in kinds if kind is not NoneType]
-    decoders = {kind: _decoder(kind) for kind in others}
-    first = decoders[others[0]]
+    present = [kind for kind in kinds if kind is not NoneType]
+    decoders = {kind: _decoder(kind) for kind in present}
+    first = decoders[present[0]]
 
     def decode_union(value: Any) -> Any:
         if value is None and NoneType in kinds:
@@ -410,8 +410,8 @@ def _encoder(kind: Any) -> _Encoder:
         encoders = {
             get_args(kind)[0] if get_origin(kind) is Annotated else kind: _encoder(kind) for kind in arguments
         }
-        others = [kind for kind in arguments if kind is not NoneType]
-        return lambda value: None if value is None else encoders.get(type(value), _encoder(others[0]))(value)
+        present = [kind for kind in arguments if kind is not NoneType]
+        return lambda value: None if value is None else encoders.get(type(value), _encoder(present[0]))(value)
     if origin is tuple:
         return _tuple_encoder(arguments)
     if origin in {dict, Mapping}:

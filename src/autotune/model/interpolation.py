@@ -14,7 +14,7 @@ SAME_TIME = log(1.25)
 """Log-ratio of the times per element at two sizes up to which they count as equal: caches hold neither array then."""
 
 
-class Seen(NamedTuple):
+class SafeWay(NamedTuple):
     """The evidence on a way of working at one measured size."""
 
     log_ratio: float
@@ -44,18 +44,18 @@ def choose(entries: Sequence[Entry], operation: Operation) -> Entry | None:
     exact = next((entry for entry in comparable if entry.operation.size == operation.size), None)
     if exact is not None and not exact.is_silent:
         return exact
-    decided = [entry for entry in comparable if not entry.is_silent]
-    return _choose_between(decided, operation) or _choose_above(decided, operation) or exact
+    settled = [entry for entry in comparable if not entry.is_silent]
+    return _choose_between(settled, operation) or _choose_above(settled, operation) or exact
 
 
 def _choose_between(entries: Sequence[Entry], operation: Operation) -> Entry | None:
     """Choose for a size from decided entries on both sides of it; None without them."""
-    nearest_first = sorted(entries, key=lambda one: (_distance(one.operation, operation), str(one.operation)))
-    below = _frontier([one for one in nearest_first if one.operation.is_within(operation)])
-    above = _frontier([one for one in nearest_first if operation.is_within(one.operation)])
+    nearest = sorted(entries, key=lambda entry: (_distance(entry.operation, operation), str(entry.operation)))
+    below = _frontier([entry for entry in nearest if entry.operation.is_within(operation)])
+    above = _frontier([entry for entry in nearest if operation.is_within(entry.operation)])
     if not below or not above:
         return None
-    return _between([one for one in nearest_first if one in below or one in above], operation)
+    return _between([entry for entry in nearest if entry in below or entry in above], operation)
 
 
 def _choose_above(entries: Sequence[Entry], operation: Operation) -> Entry | None:
@@ -65,10 +65,10 @@ def _choose_above(entries: Sequence[Entry], operation: Operation) -> Entry | Non
     row = row_of(operation.name)
     if row is None or row.family not in OPEN_UPWARDS or operation.size.keys() != {"n"} or len(entries) < 2:
         return None
-    smaller, largest = sorted(entries, key=lambda one: one.operation.size["n"])[-2:]
+    smaller, largest = sorted(entries, key=lambda entry: entry.operation.size["n"])[-2:]
     if not largest.operation.is_within(operation) or {smaller.status, largest.status} != {Status.TUNED}:
         return None
-    times = [_seconds_per_element(one) for one in (smaller, largest)]
+    times = [_seconds_per_element(entry) for entry in (smaller, largest)]
     same_way = smaller.choice.without_chunk == largest.choice.without_chunk
     if not same_way or None in times or abs(log(times[0] / times[1])) > SAME_TIME:  # type: ignore[operator]
         return None
@@ -96,7 +96,7 @@ def adjacent_sizes(operations: Sequence[Operation]) -> Iterator[tuple[Operation,
         yield from (
             (small, size)
             for size in larger
-            if not any(other.is_within(size) for other in larger if other != size)
+            if not any(middle.is_within(size) for middle in larger if middle != size)
         )
 
 
@@ -113,15 +113,17 @@ def evened(chunk: float, workers: int, whole: int) -> int:
 
 
 def _between(neighbours: Sequence[Entry], operation: Operation) -> Entry:
-    """The best way that is safe at all neighbours, which are given nearest first."""
-    seen = [_seen(one) for one in neighbours]
-    closeness = [1 / _distance(one.operation, operation) for one in neighbours]
-    shares = [one / sum(closeness) for one in closeness]
-    common = {chosen: [ways[chosen] for ways in seen] for chosen in seen[0] if all(chosen in s for s in seen)}
-    expected = {chosen: _mean([one.log_ratio for one in sizes], shares) for chosen, sizes in common.items()}
+    """Choose the best way that is safe at all neighbours, which are given nearest first."""
+    ways_at = [_safe_ways(entry) for entry in neighbours]
+    closeness = [1 / _distance(entry.operation, operation) for entry in neighbours]
+    shares = [value / sum(closeness) for value in closeness]
+    common = {
+        way: [ways[way] for ways in ways_at] for way in ways_at[0] if all(way in ways for ways in ways_at)
+    }
+    expected = {way: _mean([size.log_ratio for size in sizes], shares) for way, sizes in common.items()}
     least = min(expected.values())
-    equal = [chosen for chosen, ratio in expected.items() if ratio <= min(least + TIE, 0.0)]
-    best = min(equal, key=lambda one: (-sum(size.proved for size in common[one]), one.cpus, expected[one]))
+    equal = [way for way, ratio in expected.items() if ratio <= min(least + TIE, 0.0)]
+    best = min(equal, key=lambda way: (-sum(size.proved for size in common[way]), way.cpus, expected[way]))
     if best.is_default:
         return Entry(
             operation=operation,
@@ -142,19 +144,19 @@ def _between(neighbours: Sequence[Entry], operation: Operation) -> Entry:
     )
 
 
-def _seen(entry: Entry) -> Mapping[Configuration, Seen]:
-    """All ways that are safe at a measured size, the default among them. Of a noisy or failed one nothing is."""
-    found = {DEFAULT: Seen(0.0, None, proved=False)}
+def _safe_ways(entry: Entry) -> Mapping[Configuration, SafeWay]:
+    """Return all ways that are safe at a measured size: the default, and what a conclusive entry shows."""
+    ways = {DEFAULT: SafeWay(0.0, None, proved=False)}
     if entry.status in {Status.NOISY, Status.FAILED}:
-        return found
+        return ways
     for count in entry.evidence.safe_threads:
-        found[Configuration(blas_threads=count)] = Seen(0.0, None, proved=False)
+        ways[Configuration(blas_threads=count)] = SafeWay(0.0, None, proved=False)
     for alternative in entry.alternatives:
         choice = alternative.choice
-        found[choice.without_chunk] = Seen(-log(alternative.speedup), choice.chunk, proved=False)
+        ways[choice.without_chunk] = SafeWay(-log(alternative.speedup), choice.chunk, proved=False)
     if entry.status is Status.TUNED:
-        found[entry.choice.without_chunk] = Seen(-log(_speedup(entry)), entry.choice.chunk, proved=True)
-    return found
+        ways[entry.choice.without_chunk] = SafeWay(-log(_speedup(entry)), entry.choice.chunk, proved=True)
+    return ways
 
 
 def _speedup(entry: Entry) -> float:
@@ -164,15 +166,15 @@ def _speedup(entry: Entry) -> float:
 
 
 def _chunk(
-    chosen: Configuration, sizes: Sequence[Seen], shares: Sequence[float], operation: Operation
+    chosen: Configuration, sizes: Sequence[SafeWay], shares: Sequence[float], operation: Operation
 ) -> int | None:
-    """Between the neighbours' chunks, and as many slices for every worker."""
-    chunks = [one.chunk for one in sizes if one.chunk is not None]
+    """Average the neighbours' chunks, and give every worker as many slices."""
+    chunks = [size.chunk for size in sizes if size.chunk is not None]
     if len(chunks) < len(sizes):
         return chunks[0] if chunks else None
     size = operation.size
     whole = size.get("count") or max(size.values())
-    return evened(exp(_mean([log(one) for one in chunks], shares)), chosen.workers or 1, whole)
+    return evened(exp(_mean([log(chunk) for chunk in chunks], shares)), chosen.workers or 1, whole)
 
 
 def _mean(values: Sequence[float], shares: Sequence[float]) -> float:
@@ -180,21 +182,21 @@ def _mean(values: Sequence[float], shares: Sequence[float]) -> float:
 
 
 def _frontier(nearest_first: Sequence[Entry]) -> list[Entry]:
-    """Those on one side of the operation that have no other between themselves and it.
+    """Select the entries of one side that have no other entry between themselves and the operation.
 
-    Such another is nearer, so it was met before: of two on one side that are ordered, the one between is.
+    An entry in between is nearer, so it comes first.
     """
     frontier: list[Entry] = []
-    for one in nearest_first:
-        if not any(_ordered(one.operation, other.operation) for other in frontier):
-            frontier.append(one)
+    for entry in nearest_first:
+        if not any(_ordered(entry.operation, nearer.operation) for nearer in frontier):
+            frontier.append(entry)
     return frontier
 
 
-def _ordered(one: Operation, other: Operation) -> bool:
-    return one.is_within(other) or other.is_within(one)
+def _ordered(left: Operation, right: Operation) -> bool:
+    return left.is_within(right) or right.is_within(left)
 
 
-def _distance(one: Operation, other: Operation) -> float:
-    sizes = other.size
-    return sum(abs(log(value / sizes[name])) for name, value in one.sizes)
+def _distance(left: Operation, right: Operation) -> float:
+    sizes = right.size
+    return sum(abs(log(value / sizes[name])) for name, value in left.sizes)

@@ -152,9 +152,9 @@ def count(cpus: Iterable[Cpu], homes: Iterable[Sequence[Cpu]] | None = None) -> 
 
 def _reached(group: str, chosen: Iterable[Cpu], homes: Iterable[Sequence[Cpu]]) -> set[int]:
     """Packages or L3 groups that hold one of the chosen CPUs, or a whole NUMA node."""
-    found = {getattr(cpu, group) for cpu in chosen}
+    ids = {getattr(cpu, group) for cpu in chosen}
     for home in homes:
         held_by = {getattr(cpu, group) for cpu in home}
         if len(held_by) == 1:
-            found |= held_by
-    return found - {None}
+            ids |= held_by
+    return ids - {None}

@@ -118,16 +118,16 @@ SYSTEM_MARK = "system-"
 """Begins the mark of the installed system, which computers that were cloned from one image share."""
 
 
-def is_same_computer(one: "Provenance", other: "Provenance") -> bool:
+def is_same_computer(left: "Provenance", right: "Provenance") -> bool:
     """Did one computer measure both, under one name or several (a rename, two containers)?"""
-    if one.host is not None and one.host == other.host:
+    if left.host is not None and left.host == right.host:
         return True
-    return any(not mark.startswith(SYSTEM_MARK) for mark in set(one.marks) & set(other.marks))
+    return any(not mark.startswith(SYSTEM_MARK) for mark in set(left.marks) & set(right.marks))
 
 
-def is_same_system(one: "Provenance", other: "Provenance") -> bool:
+def is_same_system(left: "Provenance", right: "Provenance") -> bool:
     """Did one installed system measure both, or two that were cloned from one image?"""
-    return bool(set(one.marks) & set(other.marks))
+    return bool(set(left.marks) & set(right.marks))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

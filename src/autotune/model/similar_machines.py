@@ -42,13 +42,13 @@ def similarity(
     generations: Generations = lambda _first, _second: None,
 ) -> Similarity:
     """Compare the machine of a profile with that of a key, whose microarchitecture is given by name."""
-    theirs, ours = profile.key.hardware, key.hardware
-    if theirs == ours:
+    source, target = profile.key.hardware, key.hardware
+    if source == target:
         return Similarity.SAME
-    if theirs.architecture != ours.architecture or ours.architecture is None:
+    if source.architecture != target.architecture or target.architecture is None:
         return Similarity.NONE
-    cpu = (ours.vendor, ours.family, ours.model)
-    if None not in cpu and cpu == (theirs.vendor, theirs.family, theirs.model):
+    cpu = (target.vendor, target.family, target.model)
+    if None not in cpu and cpu == (source.vendor, source.family, source.model):
         return Similarity.CPU_MODEL
     steps = generations(profile.provenance.microarchitecture, microarchitecture)
     if steps is None:
@@ -72,11 +72,11 @@ def rank_profiles(
     return [profile for _, profile in similar]
 
 
-def is_applicable(theirs: Key, ours: Key) -> bool:
+def is_applicable(profile_key: Key, key: Key) -> bool:
     """Return whether some entry of a profile could be used: equal hardware and software, BLAS version aside."""
     names = ("blas", "kernels", "threading", "ilp64", "numpy", "python")
-    return theirs.hardware == ours.hardware and all(
-        getattr(theirs.software, name) == getattr(ours.software, name) for name in names
+    return profile_key.hardware == key.hardware and all(
+        getattr(profile_key.software, name) == getattr(key.software, name) for name in names
     )
 
 
@@ -86,22 +86,22 @@ def rank_classes(names: Iterable[str], key: Key) -> list[str]:
     The same CPU goes before others of its family and vendor, then the same BLAS, then the nearest number of CPUs.
     What a name says is checked against the key when a file of the class is read.
     """
-    ours = _parse_class(key.slug)
+    own = _parse_class(key.slug)
     classes = {name: parsed for name in names if name != key.slug and (parsed := _parse_class(name))}
-    if ours is None:
+    if own is None:
         return sorted(classes)
-    return sorted(classes, key=lambda name: (_class_distance(ours, classes[name]), name))
+    return sorted(classes, key=lambda name: (_class_distance(own, classes[name]), name))
 
 
 def same_cpu_classes(names: Iterable[str], key: Key) -> list[str]:
     """Names of classes of the same CPU and BLAS, the nearest number of CPUs first; not the key's own."""
-    ours = _parse_class(key.slug)
+    own = _parse_class(key.slug)
     ranked = ((name, _parse_class(name)) for name in rank_classes(names, key))
-    return [name for name, parsed in ranked if ours and parsed and parsed[::2] == ours[::2]]
+    return [name for name, parsed in ranked if own and parsed and parsed[::2] == own[::2]]
 
 
-def _software_distance(theirs: Key, ours: Key) -> tuple[bool, float]:
-    return theirs.software.blas != ours.software.blas, abs(log(theirs.usable_cpus / ours.usable_cpus))
+def _software_distance(left: Key, right: Key) -> tuple[bool, float]:
+    return left.software.blas != right.software.blas, abs(log(left.usable_cpus / right.usable_cpus))
 
 
 def _parse_class(name: str) -> tuple[tuple[str, ...], int, str | None] | None:
@@ -111,9 +111,9 @@ def _parse_class(name: str) -> tuple[tuple[str, ...], int, str | None] | None:
 
 
 def _class_distance(
-    ours: tuple[tuple[str, ...], int, str | None], theirs: tuple[tuple[str, ...], int, str | None]
+    left: tuple[tuple[str, ...], int, str | None], right: tuple[tuple[str, ...], int, str | None]
 ) -> tuple[int, bool, float]:
     common = 0
-    while common < min(len(ours[0]), len(theirs[0])) and ours[0][common] == theirs[0][common]:
+    while common < min(len(left[0]), len(right[0])) and left[0][common] == right[0][common]:
         common += 1
-    return -common, ours[2] != theirs[2], abs(log(ours[1] / theirs[1]))
+    return -common, left[2] != right[2], abs(log(left[1] / right[1]))

@@ -51,9 +51,9 @@ def map_function(
     grid = TileGrid(shape, axes, chunk, workers)
     if not shape or 0 in shape or len(grid) == 1:
         return plain_function(function, arrays, out, dtype)
-    for one in as_outs(out):
-        if one is not None:
-            check_out(one, shape)
+    for array in as_outs(out):
+        if array is not None:
+            check_out(array, shape)
     cuts = [cutter(read_only(array), shape) for array in arrays]
     target = _Target(out, dtype, lambda _: shape, lambda shape, kind: new_result(shape, kind, axes))
     doubtful = not isinstance(function, np.ufunc)
@@ -172,7 +172,7 @@ def plain_function(function: Function, arrays: Sequence[Any], out: Any, dtype: D
         return result
     values = as_tuple(result)
     outs = paired(as_outs(out, len(values)), values)
-    return like(result, tuple(_put(one, value, dtype) for one, value in zip(outs, values, strict=True)))
+    return like(result, tuple(_put(end, value, dtype) for end, value in zip(outs, values, strict=True)))
 
 
 def _put(out: Array | None, value: Array, dtype: DTypeLike | None) -> Array:
@@ -215,13 +215,13 @@ class _Target:
 
     def _open(self, result: Any, values: Sequence[Array]) -> None:
         outs = paired(as_outs(self._out, len(values)), values)
-        for one, value in zip(outs, values, strict=True):
-            if one is not None:
-                check_out(one, self._shape(value))
+        for target, value in zip(outs, values, strict=True):
+            if target is not None:
+                check_out(target, self._shape(value))
         self._example = result if isinstance(result, tuple) else None
         self._ends = tuple(
-            self._make(self._shape(value), self._dtype or value.dtype) if one is None else one
-            for one, value in zip(outs, values, strict=True)
+            self._make(self._shape(value), self._dtype or value.dtype) if target is None else target
+            for target, value in zip(outs, values, strict=True)
         )
 
     def result(self) -> Any:
@@ -264,14 +264,14 @@ def _check_sample_with_scratch(
 ) -> None:
     """Compare samples of two lengths, each with a Scratch of its own: a result may lie in reused memory."""
 
-    def call(*some: Any) -> Any:
-        return _with_scratch(function, some, Scratch(kind, axes), common_shape(some), None)
+    def call(*samples: Any) -> Any:
+        return _with_scratch(function, samples, Scratch(kind, axes), common_shape(samples), None)
 
     call.__name__ = _name(function)
-    some = _cut(parts, last_elements(common_shape(parts), axes, 2 * SAMPLE))
-    result = call(*some)
-    check_shape(function, result, common_shape(some))
-    _check_sample(call, some, result, axes)
+    sample = _cut(parts, last_elements(common_shape(parts), axes, 2 * SAMPLE))
+    result = call(*sample)
+    check_shape(function, result, common_shape(sample))
+    _check_sample(call, sample, result, axes)
 
 
 def last_elements(shape: Shape, axes: Sequence[int], count: int) -> Index:
@@ -286,10 +286,10 @@ def _cut(parts: Sequence[Any], index: Index) -> list[Any]:
 
 
 def compare_sample(function: Function, sample: Any, result: Any, index: Index) -> None:
-    some, all_of_them = as_tuple(sample), as_tuple(result)
-    if len(some) != len(all_of_them):
-        raise UsageError(_differing_counts(len(some), len(all_of_them)))
-    for alone, within in zip(some, all_of_them, strict=True):
+    parts, all_of_them = as_tuple(sample), as_tuple(result)
+    if len(parts) != len(all_of_them):
+        raise UsageError(_differing_counts(len(parts), len(all_of_them)))
+    for alone, within in zip(parts, all_of_them, strict=True):
         part = within[index]
         if alone.shape != part.shape or not _is_close(alone, part):
             raise UsageError(
@@ -298,8 +298,8 @@ def compare_sample(function: Function, sample: Any, result: Any, index: Index) -
             )
 
 
-def _differing_counts(one: int, other: int) -> str:
-    return f"The function returned {one} arrays for one block and {other} for another."
+def _differing_counts(first: int, second: int) -> str:
+    return f"The function returned {first} arrays for one block and {second} for another."
 
 
 def _is_close(alone: Array, part: Array) -> bool:

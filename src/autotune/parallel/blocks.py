@@ -65,7 +65,7 @@ def map_blocks(
         raise UsageError("map_blocks takes rows=True or scratch=True, not both.")
     outs = as_outs(out)
     check_overlap(arrays, outs)
-    if not all(map(is_cuttable, arrays)) or not all(one is None or is_cuttable(one) for one in outs):
+    if not all(map(is_cuttable, arrays)) or not all(each is None or is_cuttable(each) for each in outs):
         return plain(function, arrays, out, dtype=dtype, scratch=scratch)
     with Placed(placement):
         if rows:
@@ -147,7 +147,9 @@ def _stamp(part: Array, stretch: Array) -> None:
 
 def _broadcasts(shape: Shape, target: Shape) -> bool:
     tail = target[len(target) - len(shape) :] if len(shape) <= len(target) else ()
-    return len(tail) == len(shape) and all(mine in {1, its} for mine, its in zip(shape, tail, strict=True))
+    return len(tail) == len(shape) and all(
+        length in {1, end} for length, end in zip(shape, tail, strict=True)
+    )
 
 
 def _map_ufunc(
@@ -163,10 +165,10 @@ def _map_ufunc(
         return plain(function, arrays, out, dtype=dtype)
     axes = common_order(shape, [*outs, *arrays])
     grid = TileGrid(shape, axes, chunk, workers)
-    if not shape or (len(grid) == 1 and all(one is not None for one in outs)):
+    if not shape or (len(grid) == 1 and all(target is not None for target in outs)):
         return plain(function, arrays, out, dtype=dtype)
     targets = tuple(
-        new_result(shape, kind, axes) if one is None else one for one, kind in zip(outs, dtypes, strict=True)
+        new_result(shape, kind, axes) if out is None else out for out, kind in zip(outs, dtypes, strict=True)
     )
     cuts = [cutter(array, shape) for array in arrays]
     ends = [target.view(np.ndarray) for target in targets]
@@ -189,15 +191,15 @@ def _result_dtypes(
     kinds = (*map(_kind, arrays), *[None] * function.nout)
     try:
         if dtype is None:
-            found = function.resolve_dtypes(kinds)
+            resolved = function.resolve_dtypes(kinds)
         else:
             wanted = np.dtype(dtype)
-            found = function.resolve_dtypes(
+            resolved = function.resolve_dtypes(
                 kinds, signature=(*[None] * function.nin, *[wanted] * function.nout)
             )
     except TypeError:
         return None
-    return cast("tuple[np.dtype[Any], ...]", tuple(found[function.nin :]))
+    return cast("tuple[np.dtype[Any], ...]", tuple(resolved[function.nin :]))
 
 
 def _kind(value: Any) -> Any:
@@ -209,7 +211,7 @@ def _kind(value: Any) -> Any:
 
 def _fit(outs: Outs, shape: Shape, dtypes: Sequence[np.dtype[Any]]) -> bool:
     return all(
-        one is None
-        or (one.shape == shape and one.flags.writeable and np.can_cast(kind, one.dtype, "same_kind"))
-        for one, kind in zip(outs, dtypes, strict=True)
+        target is None
+        or (target.shape == shape and target.flags.writeable and np.can_cast(kind, target.dtype, "same_kind"))
+        for target, kind in zip(outs, dtypes, strict=True)
     )

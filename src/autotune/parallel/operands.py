@@ -97,11 +97,11 @@ def common_order(shape: Shape, values: Sequence[Any]) -> tuple[int, ...]:
     for axis in reversed(axes[:-1]):
         place = at = axes.index(axis)
         for inner in axes[at + 1 :]:
-            known = [(abs(one[axis]), abs(one[inner])) for one in strides if one[axis] and one[inner]]
+            steps = [(abs(row[axis]), abs(row[inner])) for row in strides if row[axis] and row[inner]]
             at += 1
-            if known and not all(mine < its for mine, its in known):
+            if steps and not all(outer_step < inner_step for outer_step, inner_step in steps):
                 break
-            if known:
+            if steps:
                 place = at
         axes.remove(axis)
         axes.insert(place, axis)
@@ -110,8 +110,10 @@ def common_order(shape: Shape, values: Sequence[Any]) -> tuple[int, ...]:
 
 def _strides(array: Array, count: int) -> tuple[int, ...]:
     """Strides along the last `count` axes; 0 where the array has none or one element, which is broadcast."""
-    known = (stride if length != 1 else 0 for stride, length in zip(array.strides, array.shape, strict=True))
-    return (0,) * (count - array.ndim) + tuple(known)
+    strides = (
+        stride if length != 1 else 0 for stride, length in zip(array.strides, array.shape, strict=True)
+    )
+    return (0,) * (count - array.ndim) + tuple(strides)
 
 
 def new_result(shape: Shape, dtype: DTypeLike, axes: Sequence[int]) -> Array:
@@ -126,9 +128,9 @@ def as_outs(out: Any, count: int = 1) -> Outs:
     Raises TypeError for anything else, which could not be written to.
     """
     outs = out if isinstance(out, tuple) else (out,) * count if out is None else (out,)
-    for one in outs:
-        if one is not None and not hasattr(one, "shape"):  # arrays of other libraries get the plain call
-            raise TypeError(f"out must be an array, or a tuple of arrays, not {type(one).__name__}.")
+    for array in outs:
+        if array is not None and not hasattr(array, "shape"):  # arrays of other libraries get the plain call
+            raise TypeError(f"out must be an array, or a tuple of arrays, not {type(array).__name__}.")
     return outs
 
 
@@ -156,25 +158,29 @@ def check_overlap(values: Sequence[Any], outs: Outs) -> None:
     for place, out in enumerate(outs):
         if out is None:
             continue
-        for other in (*values, *outs[:place]):
-            if isinstance(other, np.ndarray) and np.may_share_memory(out, other) and _overlaps(out, other):
+        for operand in (*values, *outs[:place]):
+            if (
+                isinstance(operand, np.ndarray)
+                and np.may_share_memory(out, operand)
+                and _overlaps(out, operand)
+            ):
                 raise UsageError(
                     "out overlaps an input or another out in memory without being the same array. Blocks "
                     "would read what others have already written: copy the input, or give another out."
                 )
 
 
-def _overlaps(out: Array, other: Array) -> bool:
-    if is_same(out, other):
+def _overlaps(out: Array, operand: Array) -> bool:
+    if is_same(out, operand):
         return False
     try:
-        return np.shares_memory(out, other, max_work=OVERLAP_WORK)  # type: ignore[arg-type] # any count is allowed
+        return np.shares_memory(out, operand, max_work=OVERLAP_WORK)  # type: ignore[arg-type] # any count is allowed
     except np.exceptions.TooHardError:
         return True
 
 
-def is_same(one: Array, other: Array) -> bool:
+def is_same(left: Array, right: Array) -> bool:
     """Are these the same elements of memory in the same order?"""
-    if (one.shape, one.strides, one.dtype) != (other.shape, other.strides, other.dtype):
+    if (left.shape, left.strides, left.dtype) != (right.shape, right.strides, right.dtype):
         return False
-    return bool(one.__array_interface__["data"][0] == other.__array_interface__["data"][0])
+    return bool(left.__array_interface__["data"][0] == right.__array_interface__["data"][0])

@@ -46,13 +46,13 @@ class ProcessExecutor(ProcessPoolExecutor):
         self.cpus = placement.cpus_for(where, workers)
         """CPUs of the workers; None: those of the program."""
         context = get_context("spawn")
-        self._sign, there = context.Pipe(duplex=False)
+        self._sign, child_end = context.Pipe(duplex=False)
         """Event that the first ready worker sets."""
         super().__init__(
             max_workers=workers,
             mp_context=context,
             initializer=_begin,
-            initargs=(workers, blas_threads, self.cpus, there),
+            initargs=(workers, blas_threads, self.cpus, child_end),
         )
         self.workers = workers
         self.blas_threads = blas_threads

@@ -277,12 +277,12 @@ def _combined_squares(counts: Array, means: Array, squares: Array) -> Array:
 def _dot(arrays: Sequence[Any], out: Array | None, workers: int, chunk: int) -> Any:
     if len(arrays) != 2:
         raise UsageError(f"dot takes two arrays, not {len(arrays)}.")
-    one, other = arrays
+    left, right = arrays
     vectors = all(_is_computed(array) and array.ndim == 1 for array in arrays)
-    if not vectors or one.shape != other.shape or one.size <= BLOCK:
-        return np.dot(one, other) if out is None else np.dot(one, other, out=out)
-    first, second = _Cut(one, (0,)), _Cut(other, (0,))
-    kind = np.result_type(one, other)
+    if not vectors or left.shape != right.shape or left.size <= BLOCK:
+        return np.dot(left, right) if out is None else np.dot(left, right, out=out)
+    first, second = _Cut(left, (0,)), _Cut(right, (0,))
+    kind = np.result_type(left, right)
     partials = np.empty(first.depth, kind)
     groups = first.groups(chunk)
 
@@ -291,16 +291,16 @@ def _dot(arrays: Sequence[Any], out: Array | None, workers: int, chunk: int) -> 
             partials[number] = _block_dot(first.item(number)[0], second.item(number)[0], kind)
 
     thread_pool.run(lambda: step, len(groups), workers)
-    return _delivered(_tree(np.add, partials), one, (0,), out, keepdims=False)
+    return _delivered(_tree(np.add, partials), left, (0,), out, keepdims=False)
 
 
-def _block_dot(one: Array, other: Array, kind: np.dtype[Any]) -> Any:
+def _block_dot(left: Array, right: Array, kind: np.dtype[Any]) -> Any:
     """The product of two blocks; floats by BLAS, in rows too short for its threads to change the result."""
-    if one.dtype != kind or other.dtype != kind or kind.kind != "f":
-        return np.add.reduce(np.multiply(one, other, dtype=kind), dtype=kind)
-    whole = one.size // BLAS_ROW * BLAS_ROW
-    rows = np.vecdot(one[:whole].reshape(-1, BLAS_ROW), other[:whole].reshape(-1, BLAS_ROW))
-    return np.add.reduce(rows) + np.vecdot(one[whole:], other[whole:])
+    if left.dtype != kind or right.dtype != kind or kind.kind != "f":
+        return np.add.reduce(np.multiply(left, right, dtype=kind), dtype=kind)
+    whole = left.size // BLAS_ROW * BLAS_ROW
+    rows = np.vecdot(left[:whole].reshape(-1, BLAS_ROW), right[:whole].reshape(-1, BLAS_ROW))
+    return np.add.reduce(rows) + np.vecdot(left[whole:], right[whole:])
 
 
 def _is_computed(array: Any) -> bool:
@@ -319,10 +319,10 @@ def _is_orderless(name: str, array: Array, dtype: DTypeLike | None) -> bool:
 
 def _result_dtype(name: str, array: Array, dtype: DTypeLike | None) -> np.dtype[Any]:
     """The dtype of NumPy's own result, asked for one element."""
-    one = array[(slice(1),) * array.ndim]
+    element = array[(slice(1),) * array.ndim]
     options = {} if dtype is None else {"dtype": dtype}
-    found: np.dtype[Any] = CALLS[name](one, **options).dtype
-    return found
+    result: np.dtype[Any] = CALLS[name](element, **options).dtype
+    return result
 
 
 def _delivered(result: Array, array: Array, axes: tuple[int, ...], out: Array | None, keepdims: bool) -> Any:

@@ -192,16 +192,16 @@ def _has_gnu_openmp() -> bool:
 
 def _run(
     connection: Connection,
-    others: Sequence[Connection],
+    parent_ends: Sequence[Connection],
     parent: int,
     blas_threads: int | None,
     work: Callable[..., None],
     task: tuple[Any, ...],
 ) -> None:
-    for each in others:
+    for each in parent_ends:
         each.close()  # inherited: with the parent's end open here, this process would not notice that the parent ended
     end_with_parent(parent)
-    if others:
+    if parent_ends:
         _forget_handlers()
     thread_pool.enter()
     placement.spread()

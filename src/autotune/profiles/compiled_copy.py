@@ -145,7 +145,7 @@ def _json(value: Any) -> str:
 
 def _forget_old(path: "Path") -> None:
     newest = path.stat().st_mtime
-    for other in path.parent.glob("applied-*.json"):
+    for copy in path.parent.glob("applied-*.json"):
         with suppress(OSError):
-            if other.stat().st_mtime < newest - _OLD_SECONDS:
-                other.unlink()
+            if copy.stat().st_mtime < newest - _OLD_SECONDS:
+                copy.unlink()

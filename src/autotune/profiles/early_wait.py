@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from autotune.profiles import compiled_copy
 from autotune.profiles.compiled_copy import Compiled
 from autotune.profiles.folders import cache_dir
-from autotune.profiles.resolve import surroundings
+from autotune.profiles.resolve import inputs_without_numpy
 
 if TYPE_CHECKING:
     from autotune.profiles.resolve import Named
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 def read_wait(named: "Named" = None, *, processes: int | None = None) -> int | None:
     """Return the exponent that the profiles for these circumstances hold; None if it is not known without NumPy."""
     copy = compiled_copy.load(_path(named))
-    if copy is None or copy.made_from != surroundings(named, processes):
+    if copy is None or copy.made_from != inputs_without_numpy(named, processes):
         return None
     return copy.wait.exponent
 
 
 def keep_wait(exponent: int | None, named: "Named" = None, *, processes: int | None = None) -> None:
     """Keep an exponent for processes that begin in these circumstances later."""
-    path, made_from = _path(named), surroundings(named, processes)
+    path, made_from = _path(named), inputs_without_numpy(named, processes)
     copy = compiled_copy.load(path)
     if copy is None or (copy.made_from, copy.wait.exponent) != (made_from, exponent):
         wait = compiled_copy.Wait(exponent, {})

@@ -61,9 +61,9 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
     def scope(operation: Operation) -> object:
         return operation if sizes_named else (operation.name, operation.dtype)
 
-    decided = {entry.operation for entry in old.entries if entry.is_decided}
+    settled = {entry.operation for entry in old.entries if entry.is_decided}
     firm = {entry.operation for entry in new.entries if entry.is_firm}
-    unmoved = {entry.operation for entry in new.entries if entry.operation not in firm} & decided
+    unmoved = {entry.operation for entry in new.entries if entry.operation not in firm} & settled
     measured = [
         entry
         for entry in new.entries
@@ -77,8 +77,8 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
         if entry.operation in unmoved
         or (entry.operation not in fresh and scope(entry.operation) not in replaced)
     ]
-    known = {entry.operation for entry in [*measured, *kept]}
-    missed = [entry for entry in new.entries if entry.operation not in known]
+    reported = {entry.operation for entry in [*measured, *kept]}
+    missed = [entry for entry in new.entries if entry.operation not in reported]
     together = tuple(sorted([*kept, *measured, *missed], key=entry_order))
     waits = old if new.blas_wait is None else new
     return replace(
@@ -100,5 +100,5 @@ def _dated(entry: Entry, made: Provenance) -> Entry:
 
 def _provenance(made: Provenance, entries: tuple[Entry, ...]) -> Provenance:
     """The new one, with the count of all that was put to the test, which its promise of error is about."""
-    tested = {(one.operation.name, one.operation.dtype) for one in entries if one.evidence.processes}
+    tested = {(entry.operation.name, entry.operation.dtype) for entry in entries if entry.evidence.processes}
     return replace(made, rules_tested=max(made.rules_tested, len(tested)))

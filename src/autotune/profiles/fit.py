@@ -27,7 +27,7 @@ _UNCONFIRMED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Here:
+class Site:
     """This machine, its software and this process's allocation, as far as the fit of a profile depends on them."""
 
     key: Key
@@ -61,7 +61,7 @@ class Fit:
 
 
 def rungs(
-    sources: Iterable[Source], here: Here
+    sources: Iterable[Source], site: Site
 ) -> tuple[Mapping[tuple[str, str], Sequence[Rung]], list[Refusal]]:
     """For each operation and dtype its rungs, best level first, and every file and entry that is not used.
 
@@ -71,38 +71,38 @@ def rungs(
     refusals: list[Refusal] = []
     fitting: list[tuple[Level, str, Source]] = []
     for source in sources:
-        fitted = fit(source.profile, source.layer, here)
+        fitted = fit(source.profile, source.layer, site)
         if fitted.level is None:
             refusals.append(Refusal(source.path, None, fitted.reason, fitted.outdated))
         else:
             fitting.append((fitted.level, fitted.reason, source))
     order = list(Level)
-    fitting.sort(key=lambda one: order.index(one[0]))
+    fitting.sort(key=lambda ranked: order.index(ranked[0]))
     built: dict[tuple[str, str], list[Rung]] = {}
     for level, why, source in fitting:
-        usable_entries, refused = _entries(source, here)
+        usable_entries, refused = _entries(source, site)
         refusals += refused
         for pair, entries in usable_entries.items():
-            same = same_allocation(source.profile.key, here.key)
+            same = same_allocation(source.profile.key, site.key)
             built.setdefault(pair, []).append(Rung(level, source.path, why, entries, same))
     return built, refusals
 
 
-def blas_wait(sources: Iterable[Source], here: Here) -> tuple[int | None, dict[str, int]]:
+def blas_wait(sources: Iterable[Source], site: Site) -> tuple[int | None, dict[str, int]]:
     """Return the wait policy of the best-fitting profile for this allocation that has one."""
     order = list(Level)
     best: tuple[int, Profile] | None = None
     for source in sources:
         profile = source.profile
-        if profile.blas_wait is None or not same_allocation(profile.key, here.key):
+        if profile.blas_wait is None or not same_allocation(profile.key, site.key):
             continue
-        level = fit(profile, source.layer, here).level
+        level = fit(profile, source.layer, site).level
         if level is not None and (best is None or order.index(level) < best[0]):
             best = order.index(level), profile
     return (None, {}) if best is None else (best[1].blas_wait, dict(best[1].loops_after_blas))
 
 
-def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
+def fit(profile: Profile, layer: Layer, site: Site) -> Fit:
     """Return the fit level of a profile on this machine.
 
     Hardware and software must be equal, except for the patch version of the BLAS library. That holds for a
@@ -110,19 +110,19 @@ def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
     believed if the user named the file, the administrator or this package brought it, or the entry says that
     a second host or a trusted signer confirms it.
     """
-    theirs, ours = profile.key, here.key
-    same_host = _same_host(profile, here)
-    renamed = not same_host and _is_renamed(profile, layer, here)
+    origin, key = profile.key, site.key
+    same_host = _same_host(profile, site)
+    renamed = not same_host and _is_renamed(profile, layer, site)
     stale = ""
-    for field, recorded, present in _differences(theirs, ours):
+    for field, recorded, present in _differences(origin, key):
         if field != _VERSION or not _same_series(recorded, present):
             outdated = (
-                None if layer is Layer.SHIPPED or not (same_host or renamed) else _outdated(theirs, ours)
+                None if layer is Layer.SHIPPED or not (same_host or renamed) else _outdated(origin, key)
             )
             return Fit(level=None, reason=_differs(field, recorded, present), outdated=outdated)
         stale = f"Stale: {_differs(field, recorded, present)}"
     if not (same_host or renamed or layer in _CONFIRMED_BY_PLACE or any(map(_confirmed, profile.entries))):
-        reason = _differs("provenance.host", profile.provenance.host, here.host)
+        reason = _differs("provenance.host", profile.provenance.host, site.host)
         return Fit(level=None, reason=f"{reason} {_UNCONFIRMED}")
     level = Level.HOST if same_host else Level.CLASS
     reason = f"It was measured {'on this host' if same_host else 'on another host of this class'}."
@@ -130,17 +130,17 @@ def fit(profile: Profile, layer: Layer, here: Here) -> Fit:
         level, reason = Level.STALE, stale
     if renamed:
         level, reason = Level.STALE, f"Stale: {_RENAMED} {stale}".rstrip()
-    if not same_allocation(theirs, ours):
+    if not same_allocation(origin, key):
         level = Level.ALLOCATION
-        reason = f"It was measured with {_allocation(theirs)}; here: {_allocation(ours)}. {stale}".rstrip()
+        reason = f"It was measured with {_allocation(origin)}; here: {_allocation(key)}. {stale}".rstrip()
     if layer is Layer.NAMED:
         level, reason = Level.EXPLICIT, f"The user named it. {reason}"
     return Fit(level=level, reason=reason)
 
 
-def usable(entry: Entry, source: Source, here: Here) -> Entry | str:
+def usable(entry: Entry, source: Source, site: Site) -> Entry | str:
     """An entry of a profile that fits, as it may be used here; or why it may not be, as a sentence."""
-    own = _same_host(source.profile, here) or _is_renamed(source.profile, source.layer, here)
+    own = _same_host(source.profile, site) or _is_renamed(source.profile, source.layer, site)
     if not (own or source.layer is Layer.NAMED):
         if entry.evidence.contested:
             return "contested: hosts of this class disagree about it; measured here, it would count."
@@ -155,10 +155,10 @@ def usable(entry: Entry, source: Source, here: Here) -> Entry | str:
     least = 1.0 if entry.evidence.cpu_ratio is None else 1.0 - CPU_SLACK
     if entry.status is Status.TUNED and interval is not None and interval[0] <= least:
         return f"interval: with {entry.choice} it may be {interval[0]:.3g} times as fast as the default."
-    return carried(entry, source.profile.key, here)
+    return carried(entry, source.profile.key, site)
 
 
-def carried(entry: Entry, theirs: Key, here: Here) -> Entry | str:
+def carried(entry: Entry, origin: Key, site: Site) -> Entry | str:
     """An entry as its evidence holds for the allocation here; or why it does not, as a sentence.
 
     The optimum follows the work per thread, so absolute counts are kept. A choice is used if the clamp to the
@@ -166,10 +166,10 @@ def carried(entry: Entry, theirs: Key, here: Here) -> Entry | str:
     threads on the CPUs here. A choice of BLAS threads that the clamp changes is used if the clamped count was
     measured, too, to be no slower. A kept default is kept anywhere.
     """
-    usable_cpus = here.key.usable_cpus
-    if same_allocation(theirs, here.key):
+    usable_cpus = site.key.usable_cpus
+    if same_allocation(origin, site.key):
         return entry
-    faster = _default_faster(entry, theirs, here)
+    faster = _default_faster(entry, origin, site)
     counts, alternatives = (entry.evidence.safe_threads, entry.alternatives) if faster == 1 else ((), ())
     safe_threads = tuple(count for count in counts if count <= usable_cpus)
     evidence = replace(entry.evidence, safe_threads=safe_threads)
@@ -186,27 +186,27 @@ def carried(entry: Entry, theirs: Key, here: Here) -> Entry | str:
             reason = f"{clamped}, no slower than the default where {entry.choice} was fastest."
             return replace(kept, choice=clamped, reason=reason, evidence=_without_speedup(evidence))
         return (
-            f"choice: {entry.choice} was measured with {theirs.usable_cpus} usable CPUs; the "
+            f"choice: {entry.choice} was measured with {origin.usable_cpus} usable CPUs; the "
             f"{usable_cpus} here leave {clamped}, which was not measured."
         )
-    if entry.choice.placement is not None and Limit.AFFINITY in {theirs.limit, here.key.limit}:
+    if entry.choice.placement is not None and Limit.AFFINITY in {origin.limit, site.key.limit}:
         return f"choice: {entry.choice} was measured on CPUs that lie otherwise than those here."
-    if _lie_worse(theirs, here.key):
+    if _lie_worse(origin, site.key):
         return (
-            f"choice: {entry.choice} was measured with {_allocation(theirs)} that share fewer cores, or lie on fewer "
+            f"choice: {entry.choice} was measured with {_allocation(origin)} that share fewer cores, or lie on fewer "
             f"nodes or other kinds of cores, than those here."
         )
-    if faster == 1 or clamped == _default_choice(here.key):
+    if faster == 1 or clamped == _default_choice(site.key):
         return kept
     if faster is None:
         return (
-            f"choice: {entry.choice} was proved with {_allocation(theirs)}; how fast the default is with "
-            f"{_allocation(here.key)} does not follow from it."
+            f"choice: {entry.choice} was proved with {_allocation(origin)}; how fast the default is with "
+            f"{_allocation(site.key)} does not follow from it."
         )
     low, high = evidence.interval or (1.0, 1.0)
     if low / faster <= 1:
         return (
-            f"choice: {entry.choice} beat the default of {_allocation(theirs)}; with {_allocation(here.key)} "
+            f"choice: {entry.choice} beat the default of {_allocation(origin)}; with {_allocation(site.key)} "
             f"the default may be {faster:.3g} times as fast, and the gain is not."
         )
     return replace(kept, evidence=_without_speedup(evidence, interval=(low / faster, high)))
@@ -224,20 +224,20 @@ def _without_speedup(evidence: Evidence, interval: tuple[float, float] | None = 
     )
 
 
-def same_allocation(theirs: Key, ours: Key) -> bool:
+def same_allocation(origin: Key, key: Key) -> bool:
     """Do both have as many usable CPUs, for the same reason, that lie alike as far as both say?"""
-    lying = ((theirs.cores, ours.cores), (theirs.nodes, ours.nodes), (theirs.kinds, ours.kinds))
-    return (theirs.usable_cpus, theirs.limit) == (ours.usable_cpus, ours.limit) and all(
-        one == other or not (one and other) for one, other in lying
+    lying = ((origin.cores, key.cores), (origin.nodes, key.nodes), (origin.kinds, key.kinds))
+    return (origin.usable_cpus, origin.limit) == (key.usable_cpus, key.limit) and all(
+        left == right or not (left and right) for left, right in lying
     )
 
 
-def _lie_worse(theirs: Key, ours: Key) -> bool:
+def _lie_worse(origin: Key, key: Key) -> bool:
     """Do the CPUs here share more cores, or span more nodes or other kinds, than those of a measurement?"""
     return (
-        _threads_of_core(ours) > _threads_of_core(theirs) > 0
-        or (ours.nodes or 0) > (theirs.nodes or 0) > 0
-        or bool(theirs.kinds and ours.kinds and _kinds(theirs) != _kinds(ours))
+        _threads_of_core(key) > _threads_of_core(origin) > 0
+        or (key.nodes or 0) > (origin.nodes or 0) > 0
+        or bool(origin.kinds and key.kinds and _kinds(origin) != _kinds(key))
     )
 
 
@@ -256,13 +256,13 @@ def blank(entry: Entry, reason: str) -> Entry:
     return Entry(operation=entry.operation, status=Status.NOISY, reason=reason, evidence=evidence)
 
 
-def _entries(source: Source, here: Here) -> tuple[dict[tuple[str, str], list[Entry]], list[Refusal]]:
+def _entries(source: Source, site: Site) -> tuple[dict[tuple[str, str], list[Entry]], list[Refusal]]:
     """The entries of a profile that fits, by operation and dtype, and those that are not used."""
     entries: dict[tuple[str, str], list[Entry]] = {}
     refusals: list[Refusal] = []
     for entry in source.profile.entries:
         pair = (entry.operation.name, entry.operation.dtype)
-        carried_over = usable(entry, source, here)
+        carried_over = usable(entry, source, site)
         if isinstance(carried_over, str):
             refusals.append(Refusal(source.path, str(entry.operation), carried_over))
             carried_over = blank(entry, carried_over)
@@ -270,20 +270,20 @@ def _entries(source: Source, here: Here) -> tuple[dict[tuple[str, str], list[Ent
     return entries, refusals
 
 
-def _same_host(profile: Profile, here: Here) -> bool:
-    return is_same_computer(profile.provenance, Provenance(host=here.host, marks=here.marks))
+def _same_host(profile: Profile, site: Site) -> bool:
+    return is_same_computer(profile.provenance, Provenance(host=site.host, marks=site.marks))
 
 
-def _is_renamed(profile: Profile, layer: Layer, here: Here) -> bool:
+def _is_renamed(profile: Profile, layer: Layer, site: Site) -> bool:
     """Did this system measure a profile in the user's own folder under another host name?"""
-    return layer is Layer.USER and is_same_system(profile.provenance, Provenance(marks=here.marks))
+    return layer is Layer.USER and is_same_system(profile.provenance, Provenance(marks=site.marks))
 
 
 def _confirmed(entry: Entry) -> bool:
     return (entry.evidence.hosts or 1) >= AGREEING_HOSTS or entry.evidence.signer is not None
 
 
-def _default_faster(entry: Entry, theirs: Key, here: Here) -> float | None:
+def _default_faster(entry: Entry, origin: Key, site: Site) -> float | None:
     """Bound the speed of plain NumPy here relative to the place of measurement; None: unknown.
 
     Plain NumPy starts a BLAS thread for every CPU of the affinity mask, whatever a quota, a cap or other
@@ -294,8 +294,8 @@ def _default_faster(entry: Entry, theirs: Key, here: Here) -> float | None:
     """
     if not _calls_blas(entry):
         return 1.0
-    threads, cpus = _default(theirs, entry.evidence.default_threads)
-    threads_here, cpus_here = _default(here.key, here.schedulable_cpus)
+    threads, cpus = _default(origin, entry.evidence.default_threads)
+    threads_here, cpus_here = _default(site.key, site.schedulable_cpus)
     if threads is None or cpus is None or cpus_here is None:
         return None
     if threads == threads_here and cpus_here <= cpus:
@@ -313,8 +313,8 @@ def _default(key: Key, threads: int | None) -> tuple[int | None, int | None]:
     """
     match key.limit:
         case Limit.NONE | Limit.AFFINITY:
-            known = key.usable_cpus if threads in {None, key.usable_cpus} else None
-            return known, known
+            count = key.usable_cpus if threads in {None, key.usable_cpus} else None
+            return count, count
         case Limit.CAP:
             return threads, threads
     return threads, key.usable_cpus
@@ -332,19 +332,19 @@ def _calls_blas(entry: Entry) -> bool:
     return stack or entry.choice.blas_threads is not None or entry.evidence.default_threads is not None
 
 
-def _differences(theirs: Key, ours: Key) -> Iterator[tuple[str, object, object]]:
+def _differences(origin: Key, key: Key) -> Iterator[tuple[str, object, object]]:
     for part in ("hardware", "software"):
-        recorded, present = getattr(theirs, part), getattr(ours, part)
+        recorded, present = getattr(origin, part), getattr(key, part)
         for item in fields(recorded):
             pair = (getattr(recorded, item.name), getattr(present, item.name))
             if pair[0] != pair[1]:
                 yield f"key.{part}.{item.name}", *pair
 
 
-def _outdated(theirs: Key, ours: Key) -> str | None:
+def _outdated(origin: Key, key: Key) -> str | None:
     """Name the NumPy, else the BLAS, of a profile for the same CPUs; None if neither has changed."""
-    old, new = theirs.software, ours.software
-    if theirs.hardware != ours.hardware:
+    old, new = origin.software, key.software
+    if origin.hardware != key.hardware:
         return None
     if old.numpy != new.numpy:
         return f"NumPy {old.numpy}"
@@ -358,8 +358,8 @@ def _same_series(recorded: object, present: object) -> bool:
 
 
 def _differs(field: str, recorded: object, present: object) -> str:
-    said, found = ("unknown" if value is None else value for value in (recorded, present))
-    return f"{field}: the profile has {said}, this machine has {found}."
+    written, actual = ("unknown" if value is None else value for value in (recorded, present))
+    return f"{field}: the profile has {written}, this machine has {actual}."
 
 
 def _allocation(key: Key) -> str:

@@ -49,7 +49,7 @@ class Rung(NamedTuple):
     """Was it measured with as many usable CPUs, for the same reason? Asked while profiles are compiled only."""
 
 
-class Found(NamedTuple):
+class LookupResult(NamedTuple):
     """The entry that speaks for an operation, and where it came from."""
 
     entry: "Entry"
@@ -59,7 +59,7 @@ class Found(NamedTuple):
     """Why the profile has this level."""
 
 
-def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[Found | None, list[Refusal]]:
+def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[LookupResult | None, list[Refusal]]:
     """The entry of the best level that has evidence for this size, and the nearer ones passed over.
 
     `rungs` are the operation's, best level first. Where no level has evidence, an entry that was too noisy to
@@ -68,22 +68,22 @@ def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[Found | None
     """
     from autotune.model.interpolation import choose  # here, since a dataclass costs a millisecond at start
 
-    undecided: Found | None = None
+    undecided: LookupResult | None = None
     passed: list[Refusal] = []
     for rung in rungs:
         if all(map(refused, rung.entries)):
-            same = [one for one in rung.entries if one.operation == operation]
+            same = [entry for entry in rung.entries if entry.operation == operation]
             passed.append(Refusal(rung.path, str(operation), [*same, *rung.entries][0].reason))
             continue
         entry = choose(rung.entries, operation)
         if entry is None:
             passed.append(Refusal(rung.path, str(operation), _outside(rung.entries, operation)))
-        elif entry.is_decided and any(one.is_decided for one in rung.entries):
-            return Found(entry, rung.level, rung.path, rung.why), passed
+        elif entry.is_decided and any(item.is_decided for item in rung.entries):
+            return LookupResult(entry, rung.level, rung.path, rung.why), passed
         else:
             passed.append(Refusal(rung.path, str(operation), entry.reason))
             if undecided is None and not refused(entry):
-                undecided = Found(entry, rung.level, rung.path, rung.why)
+                undecided = LookupResult(entry, rung.level, rung.path, rung.why)
     return undecided, passed
 
 
@@ -99,8 +99,8 @@ def _outside(entries: "Sequence[Entry]", operation: "Operation") -> str:
         for name, value in entry.operation.sizes:
             values.setdefault(name, []).append(value)
     ends = {name: (min(sizes), max(sizes)) for name, sizes in values.items()}
-    asked = operation.size
-    if asked.keys() == ends.keys() and all(low <= asked[name] <= high for name, (low, high) in ends.items()):
+    size = operation.size
+    if size.keys() == ends.keys() and all(low <= size[name] <= high for name, (low, high) in ends.items()):
         named = ", ".join(f"{name}={value}" for name, value in operation.sizes)
         return f"No sizes that it was measured for lie on both sides of {named}."
     reach = ", ".join(

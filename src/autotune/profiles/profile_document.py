@@ -60,14 +60,14 @@ def _decode_profile(document: Any) -> Profile:
         raise BadDocument(f"expected {SCHEMA}, found {major}: it was written by {remedy}", "schema")
     _require(top, "key", "operations")
     provenance, loops = top.get("provenance"), top.get("loops_after_blas")
-    known = annotations(Profile)
+    types = annotations(Profile)
     return Profile(
         key=decode(Key, top["key"], "key"),
         entries=tuple(_decode_operations(top["operations"])),
         provenance=decode(Provenance, {} if provenance is None else provenance, "provenance"),
-        blas_wait=decode(known["blas_wait"], top.get("blas_wait"), "blas_wait"),
+        blas_wait=decode(types["blas_wait"], top.get("blas_wait"), "blas_wait"),
         loops_after_blas=decode(
-            known["loops_after_blas"], {} if loops is None else loops, "loops_after_blas"
+            types["loops_after_blas"], {} if loops is None else loops, "loops_after_blas"
         ),
     )
 
@@ -89,10 +89,10 @@ def _decode_operations(document: Any) -> Iterator[Entry]:
 
 
 def _decode_rows(rows: Iterable[Any], name: str, dtype: str, where: str) -> Iterator[Entry]:
-    known = set()
+    operations = set()
     for number, row in enumerate(rows):
         entry = decode_entry(row, name, dtype, f"{where}[{number}]")
-        if entry.operation in known:
+        if entry.operation in operations:
             raise BadDocument(f"{entry.operation} stands twice.", f"{where}[{number}].sizes")
-        known.add(entry.operation)
+        operations.add(entry.operation)
         yield entry

@@ -14,14 +14,14 @@ from autotune.model.allocation import Limit
 from autotune.profiles import compiled_copy
 from autotune.profiles.compiled_copy import Compiled, Group
 from autotune.profiles.folders import Layer, cache_dir, places
-from autotune.profiles.lookup import Found, Level, Refusal, Rung, climb, refused
+from autotune.profiles.lookup import Level, LookupResult, Refusal, Rung, climb, refused
 
 if TYPE_CHECKING:
     from autotune.model.entry import Entry
     from autotune.model.machine import Allocation, Machine
     from autotune.model.operation import Operation
     from autotune.model.profile import Key
-    from autotune.profiles.fit import Here
+    from autotune.profiles.fit import Site
 
 Named = str | os.PathLike[str] | None
 """A profile, or a folder of profiles, that the user names."""
@@ -45,19 +45,19 @@ class Resolution:
         self.copy = copy
         self._parsed: dict[tuple[str, str], list[Rung]] = {}
 
-    def find(self, operation: "Operation") -> Found | None:
+    def find(self, operation: "Operation") -> LookupResult | None:
         """The entry that speaks for an operation: the best level that has evidence for its size."""
         rungs = self._rungs(operation.name, operation.dtype)
         return climb(rungs, operation)[0] if rungs else None
 
-    def climbed(self, operation: "Operation") -> tuple[Found | None, list[Refusal]]:
+    def climbed(self, operation: "Operation") -> tuple[LookupResult | None, list[Refusal]]:
         """The same, and the nearer entries that do not speak for an operation, with their reasons."""
         return climb(self._rungs(operation.name, operation.dtype), operation)
 
     def operations(self) -> list["Operation"]:
         """Every operation and size that some profile for this machine names, used here or refused."""
-        every = (found.entry.operation for found in self._everything())
-        return sorted(dict.fromkeys(every), key=lambda one: (one.name, one.dtype, one.sizes))
+        every = (result.entry.operation for result in self._everything())
+        return sorted(dict.fromkeys(every), key=lambda each: (each.name, each.dtype, each.sizes))
 
     def names(self) -> frozenset[str]:
         """Return the names of all operations that some profile for this machine has entries of."""
@@ -65,36 +65,36 @@ class Resolution:
 
     def measured(self, name: str, dtype: str) -> list["Operation"]:
         """Return the sizes at which one operation was measured."""
-        return list({one.operation: None for rung in self._rungs(name, dtype) for one in rung.entries})
+        return list({entry.operation: None for rung in self._rungs(name, dtype) for entry in rung.entries})
 
-    def entries(self) -> Iterator[Found]:
+    def entries(self) -> Iterator[LookupResult]:
         """Every entry in use, each operation's best level first; operations of the nearest profile go first."""
-        return (found for found in self._everything() if not refused(found.entry))
+        return (result for result in self._everything() if not refused(result.entry))
 
-    def refused(self) -> Iterator[Found]:
+    def refused(self) -> Iterator[LookupResult]:
         """Every entry of a profile that fits which is not used itself, with its reason as the entry's."""
-        return (found for found in self._everything() if refused(found.entry))
+        return (result for result in self._everything() if refused(result.entry))
 
-    def _everything(self) -> Iterator[Found]:
+    def _everything(self) -> Iterator[LookupResult]:
         for pair in self.copy.pairs():
             for rung in self._rungs(*pair):
                 for entry in rung.entries:
-                    yield Found(entry, rung.level, rung.path, rung.why)
+                    yield LookupResult(entry, rung.level, rung.path, rung.why)
 
     def _rungs(self, name: str, dtype: str) -> list[Rung]:
         rungs = self._parsed.get((name, dtype))
         if rungs is None:
             groups = self.copy.groups(name, dtype)
-            rungs = [Rung(Level(one.level), one.path, one.why, one.entries()) for one in groups]
+            rungs = [Rung(Level(group.level), group.path, group.why, group.entries()) for group in groups]
             self._parsed[name, dtype] = rungs
         return rungs
 
     @property
     def summary(self) -> str:
         """A sentence: how much is known, and how much is not used."""
-        operations = {(found.entry.operation.name, found.entry.operation.dtype) for found in self.entries()}
-        files = {one.path for one in self.refusals if one.entry is None}
-        entries = sum(one.entry is not None for one in self.refusals)
+        operations = {(hit.entry.operation.name, hit.entry.operation.dtype) for hit in self.entries()}
+        files = {refusal.path for refusal in self.refusals if refusal.entry is None}
+        entries = sum(refusal.entry is not None for refusal in self.refusals)
         covered = f"Profiles speak for {len(operations)} operation{'s' * (len(operations) != 1)}"
         if not files and not entries:
             return f"{covered}."
@@ -106,9 +106,9 @@ class Resolution:
     @property
     def outdated(self) -> str | None:
         """A sentence about this host's profiles for another NumPy or BLAS; None once there are some for this."""
-        files = {one.path: one.outdated for one in self.refusals if one.outdated}
+        files = {refusal.path: refusal.outdated for refusal in self.refusals if refusal.outdated}
         fitting = {Level.EXPLICIT, Level.HOST, Level.STALE}
-        if not files or any(found.level in fitting for found in self._everything()):
+        if not files or any(result.level in fitting for result in self._everything()):
             return None
         verb = "profile of this host is" if len(files) == 1 else "profiles of this host are"
         return (
@@ -135,30 +135,30 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
         import numpy as np  # noqa: F401
     usable, limit = usable_cpus(processes)
     files = profile_paths(named)
-    made_from = _made_from(usable, limit, files)
+    made_from = _inputs(usable, limit, files)
     path = f"{cache_dir()}/applied-{zlib.crc32(repr((made_from[:-1], named)).encode()):08x}.json"
     copy = compiled_copy.load(path)
     if copy is None or copy.made_from != made_from:
-        copy = _compile(files, here(usable, limit), made_from)
+        copy = _compile(files, this_site(usable, limit), made_from)
         compiled_copy.save(path, copy)
     return Resolution(copy, usable, limit)
 
 
-def depends_on(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> list[Any]:
+def resolve_inputs(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> list[Any]:
     """Return everything that resolve() depends on: as long as this is equal, so is the answer. Reads no profile."""
-    return _made_from(*usable_cpus(processes), profile_paths(named))
+    return _inputs(*usable_cpus(processes), profile_paths(named))
 
 
-def here(usable: int, limit: Limit) -> "Here":
+def this_site(usable: int, limit: Limit) -> "Site":
     """This machine with this allocation. Reads all of it, in tens of milliseconds, and loads NumPy."""
     from dataclasses import replace
 
     from autotune.host.detect import detect
     from autotune.host.identity import host_id, marks
-    from autotune.profiles.fit import Here
+    from autotune.profiles.fit import Site
 
     machine, allocation = detect()
-    return Here(
+    return Site(
         key=key(machine, replace(allocation, usable_cpus=usable, limit=limit)),
         host=host_id(),
         marks=marks(),
@@ -182,7 +182,7 @@ def key(machine: "Machine", allocation: "Allocation") -> "Key":
     )
 
 
-def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any]) -> Compiled:
+def _compile(files: list[tuple[Layer, str]], site: "Site", made_from: list[Any]) -> Compiled:
     """Read, fit and order every profile."""
     from pathlib import Path
 
@@ -200,9 +200,9 @@ def _compile(files: list[tuple[Layer, str]], site: "Here", made_from: list[Any])
             unread.append(Refusal(path, None, error.reason))
     built, refusals = rungs(sources, site)
     groups = [
-        Group(name, dtype, one.level, one.path, one.why, [encode_entry(entry) for entry in one.entries])
+        Group(name, dtype, step.level, step.path, step.why, [encode_entry(entry) for entry in step.entries])
         for (name, dtype), steps in built.items()
-        for one in steps
+        for step in steps
     ]
     wait = compiled_copy.Wait(*blas_wait(sources, site))
     return compiled_copy.compiled(
@@ -219,33 +219,32 @@ def _votes(built: Iterable[Sequence[Rung]]) -> list["Entry"]:
     for steps in built:
         for rung in reversed(steps):
             if rung.same_allocation:
-                votes |= {
-                    one.operation: one for one in rung.entries if one.evidence.contested or not refused(one)
-                }
+                entries = (each for each in rung.entries if each.evidence.contested or not refused(each))
+                votes |= {entry.operation: entry for entry in entries}
     return list(votes.values())
 
 
 def profile_paths(named: str | os.PathLike[str] | None = None) -> list[tuple[Layer, str]]:
     """Every profile file, nearest layer first. What cannot be listed stands for itself, to be refused."""
-    found: list[tuple[Layer, str]] = []
+    files: list[tuple[Layer, str]] = []
     for layer, place in places(named):
         try:
             with os.scandir(place) as folder:
                 names = sorted(entry.name for entry in folder)
         except FileNotFoundError:
-            found += [(layer, place)] if layer is Layer.NAMED else []
+            files += [(layer, place)] if layer is Layer.NAMED else []
             continue
         except OSError:
-            found.append((layer, place))
+            files.append((layer, place))
             continue
         chosen = [name for name in names if name.endswith(_SUFFIXES) and not name.startswith(".")]
-        found += [(layer, os.path.join(place, name)) for name in chosen]  # noqa: PTH118 - once a file
+        files += [(layer, os.path.join(place, name)) for name in chosen]  # noqa: PTH118 - once a file
         if layer is Layer.NAMED and not chosen:
-            found.append((layer, place))
-    return found
+            files.append((layer, place))
+    return files
 
 
-def surroundings(named: Named = None, processes: int | None = None) -> list[Any]:
+def inputs_without_numpy(named: Named = None, processes: int | None = None) -> list[Any]:
     """List what the answer of resolve() depends on, as plain values; NumPy by its file, without loading it."""
     from importlib.util import find_spec
 
@@ -253,20 +252,20 @@ def surroundings(named: Named = None, processes: int | None = None) -> list[Any]
     spec = find_spec("numpy")
     installed = os.stat(spec.origin) if spec and spec.origin else None  # noqa: PTH116 - a system call
     return [
-        *_surroundings(usable, limit),
+        *_system_state(usable, limit),
         installed and [installed.st_ino, installed.st_ctime_ns],
         [os.environ.get(name) for name in _KERNEL_CHOICES],
         [_state(path) for _, path in profile_paths(named)],
     ]
 
 
-def _made_from(usable: int, limit: Limit, files: list[tuple[Layer, str]]) -> list[Any]:
-    known = software()
-    parts = [getattr(known, name) for name in known.__slots__]
-    return [*_surroundings(usable, limit), *parts, [_state(path) for _, path in files]]
+def _inputs(usable: int, limit: Limit, files: list[tuple[Layer, str]]) -> list[Any]:
+    versions = software()
+    parts = [getattr(versions, name) for name in versions.__slots__]
+    return [*_system_state(usable, limit), *parts, [_state(path) for _, path in files]]
 
 
-def _surroundings(usable: int, limit: Limit) -> list[Any]:
+def _system_state(usable: int, limit: Limit) -> list[Any]:
     """List what else the fit depends on, cheap to read. Hardware changes at a boot, or when a CPU is switched."""
     return [
         __version__,

@@ -90,7 +90,7 @@ def _build(text: str) -> Any:
     node: Any = root
     waiting: str | None = None  # in a mapping, the key that waits for its value
     outer: list[Any] = []
-    known: dict[str, Any] = {}  # plain scalars as values: most numbers and words stand in many entries
+    scalars: dict[str, Any] = {}  # plain scalars as values: most numbers and words stand in many entries
     nodes = 0
     for event in iter(loader.get_event, None):
         kind = type(event)
@@ -117,10 +117,10 @@ def _build(text: str) -> Any:
         if kind is scalar:
             if not event.implicit[0]:
                 _check_length(event)
-            elif value in known:
-                value = known[value]
+            elif value in scalars:
+                value = scalars[value]
             else:
-                value = known[value] = _plain(event)
+                value = scalars[value] = _plain(event)
         if waiting is None:
             node.append(value)
         else:

@@ -89,12 +89,12 @@ def advise_on(
     """Say what a recorded run would gain here, by what profiles know."""
     total = total_seconds(recording)
     joined = recording.joined_calls()
-    known = [(call, known_gain(call, find, measured)) for call in joined]
-    gain = program_gain([(call, one) for call, one in known if not call.needs_reductions], total)
+    gains = [(call, known_gain(call, find, measured)) for call in joined]
+    gain = program_gain([pair for pair in gains if not pair[0].needs_reductions], total)
     troubles = trouble(recording)
     return Advice(
         recording=recording,
-        calls=tuple(AdvisedCall(call=call, share=call.seconds / total, gain=one) for call, one in known),
+        calls=tuple(AdvisedCall(call=call, share=call.seconds / total, gain=own) for call, own in gains),
         call_share=min(1.0, sum(call.seconds for call in joined) / total),
         processes=tuple(_shares(recording, total)),
         gain=gain,

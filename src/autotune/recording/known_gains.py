@@ -55,14 +55,14 @@ def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[O
             )
     if entry is not None and entry.status is Status.DEFAULT_KEPT:
         return KnownGain(source=GainSource.DEFAULT_KEPT, speedup=1.0, low=1.0, high=1.0)
-    others = [
+    speedups = [
         speedup
-        for one in sizes
-        if (other := find(one)) is not None and other.is_decided
-        if (speedup := 1.0 if other.choice.is_default else speedup_of(other)[0]) is not None
+        for size in sizes
+        if (neighbour := find(size)) is not None and neighbour.is_decided
+        if (speedup := 1.0 if neighbour.choice.is_default else speedup_of(neighbour)[0]) is not None
     ]
-    if others:
-        return KnownGain(source=GainSource.SIMILAR, low=min(others), high=max(others))
+    if speedups:
+        return KnownGain(source=GainSource.SIMILAR, low=min(speedups), high=max(speedups))
     return KnownGain(source=GainSource.NOT_MEASURED)
 
 
@@ -70,7 +70,7 @@ def _within(operation: Operation, measured: Iterable[Operation]) -> Operation:
     """Limit a loop to the largest measured size, as which longer ones are computed (`runtime/loop_plan.py`)."""
     if not operation.name.startswith("loop_"):
         return operation
-    largest = max((one.size["n"] for one in measured), default=operation.size["n"])
+    largest = max((size.size["n"] for size in measured), default=operation.size["n"])
     return replace(operation, sizes=(("n", min(operation.size["n"], largest)),))
 
 

@@ -42,13 +42,13 @@ def spans(processes: Sequence[RecordedProcess]) -> list[float]:
     ]
 
 
-def program_gain(known: Iterable[tuple[Call, KnownGain]], total: float) -> ProgramGain:
+def program_gain(gains: Iterable[tuple[Call, KnownGain]], total: float) -> ProgramGain:
     """Return the speed-up of a run of `total` seconds if all measured choices were applied."""
-    saved = least = most = decided = unmeasured = 0.0
-    for call, gain in known:
+    saved = least = most = decided_share = unmeasured = 0.0
+    for call, gain in gains:
         share = call.seconds / total
         if gain.source in {GainSource.MEASURED, GainSource.DEFAULT_KEPT} and gain.speedup:
-            decided += share
+            decided_share += share
             saved += share * (1 - 1 / gain.speedup)
             least += share * (1 - 1 / (gain.low or gain.speedup))
             most += share * (1 - 1 / (gain.high or gain.speedup))
@@ -58,6 +58,6 @@ def program_gain(known: Iterable[tuple[Call, KnownGain]], total: float) -> Progr
         speedup=1 / max(1e-9, 1 - saved),
         low=1 / max(1e-9, 1 - least),
         high=1 / max(1e-9, 1 - most),
-        decided_share=decided,
+        decided_share=decided_share,
         open_share=unmeasured,
     )

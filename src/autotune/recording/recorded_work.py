@@ -20,7 +20,7 @@ MOST_OF_IT = 0.9
 QUANTILES = (0.1, 0.5, 0.9)
 """Of the time that an operation takes, by the work of one call."""
 
-_DEAREST = {one.cheapest: one.dearest for one in (*CLASSES.values(), REDUCING)}
+_DEAREST = {members.cheapest: members.dearest for members in (*CLASSES.values(), REDUCING)}
 """Loops are cut where the cheapest and the dearest member of their class were measured (`runtime/loop_plan.py`)."""
 
 
@@ -81,9 +81,9 @@ def carrying_sizes(called: Sequence[tuple[Operation, float]]) -> list[Operation]
     seconds: dict[Operation, float] = {}
     for operation, spent in called:
         seconds[operation] = seconds.get(operation, 0.0) + spent
-    carrying = [one for one, spent in seconds.items() if spent >= total / 50]
-    if len(carrying) <= FEW_SIZES and sum(seconds[one] for one in carrying) >= MOST_OF_IT * total:
-        return sorted(carrying, key=lambda one: -seconds[one])
+    carrying = [size for size, spent in seconds.items() if spent >= total / 50]
+    if len(carrying) <= FEW_SIZES and sum(seconds[size] for size in carrying) >= MOST_OF_IT * total:
+        return sorted(carrying, key=lambda size: -seconds[size])
     ordered = sorted(seconds, key=kind.work_of)
     sizes = []
     for quantile in QUANTILES:

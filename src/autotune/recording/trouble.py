@@ -108,11 +108,11 @@ def _pinning(processes: Sequence[RecordedProcess]) -> Iterator[str]:
 
 
 def _other_pools(processes: Sequence[RecordedProcess]) -> Iterator[str]:
-    others = {name for process in processes for name in process.others}
-    others |= {pool.library for process in processes for pool in process.pools if pool.kind == "openmp"}
-    if others:
+    libraries = {name for process in processes for name in process.others}
+    libraries |= {pool.library for process in processes for pool in process.pools if pool.kind == "openmp"}
+    if libraries:
         yield (
-            f"Other thread pools are loaded ({', '.join(sorted(others))}). Their time counts as outside NumPy; "
+            f"Other thread pools are loaded ({', '.join(sorted(libraries))}). Their time counts as outside NumPy; "
             "`autotune tune -- CMD` finds their best thread counts."
         )
 
@@ -123,7 +123,7 @@ def _products_without_blas(calls: Sequence[Call], total: float) -> Iterator[str]
         for call in calls
         if call.name in SLOW_PRODUCTS
         and call.dtype
-        and all(one.startswith(_INTEGERS) for one in call.dtype.split("+"))
+        and all(part.startswith(_INTEGERS) for part in call.dtype.split("+"))
     ]
     if _seconds(slow) > WORTH_SAYING * total:
         yield (

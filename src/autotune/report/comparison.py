@@ -18,8 +18,8 @@ from autotune.report.html import (
     percent,
     section,
     spoken,
+    spoken_summary,
     times,
-    told,
 )
 from autotune.report.rows import Row, Subject
 
@@ -111,7 +111,7 @@ def _compared(label: str, entries: Sequence[Row]) -> str:
     table = HtmlTable(f"{label}: time over size, profile by profile", columns, shown or entries)
     if not shown:
         return f"<div>{table.html()}</div>"
-    return figure("times", f"{label}: {_finding(shown)}", table, told(shown))
+    return figure("times", f"{label}: {_finding(shown)}", table, spoken_summary(shown))
 
 
 def _finding(entries: Sequence[Row]) -> str:

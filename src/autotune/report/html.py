@@ -47,9 +47,9 @@ class HtmlTable:
         )
 
     def _cells(self, row: Mapping[str, Any]) -> str:
-        first, *others = self.columns
+        first, *rest = self.columns
         head = f'<th scope="row">{text(row[first.field])}</th>'
-        return head + "".join(_cell(column, row.get(column.field)) for column in others)
+        return head + "".join(_cell(column, row.get(column.field)) for column in rest)
 
 
 def text(value: object) -> str:
@@ -129,7 +129,7 @@ def by_label(entries: Iterable[Row]) -> Iterable[tuple[str, Sequence[Row]]]:
         yield label, sorted(group, key=lambda row: (row["size"], row["sizes"]))
 
 
-def told(entries: Sequence[Row]) -> str:
+def spoken_summary(entries: Sequence[Row]) -> str:
     """Describe entries for a screen reader: the largest gains."""
     tuned = sorted((row for row in entries if row["status"] == Status.TUNED), key=lambda row: -row["speedup"])
     said = [f"{row['label']} {row['sizes']} {row['speedup']:.2f} times as fast" for row in tuned[:6]]

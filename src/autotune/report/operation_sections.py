@@ -18,9 +18,9 @@ from autotune.report.html import (
     finding,
     section,
     spoken,
+    spoken_summary,
     text,
     times,
-    told,
 )
 from autotune.report.rows import Row, Subject
 
@@ -49,8 +49,8 @@ def _operation(
     place: int, label: str, entries: list[Row], trials: Sequence[Row], points: Sequence[Row]
 ) -> str:
     chosen = {(row["sizes"], row["choice"]) for row in entries if row["status"] == Status.TUNED}
-    known = [{**row, "chosen": int((row["sizes"], row["choice"]) in chosen)} for row in map(spoken, points)]
-    figures = [_time(label, entries), *_heats(label, known), _chunks(label, known), _search(label, trials)]
+    marked = [{**row, "chosen": int((row["sizes"], row["choice"]) in chosen)} for row in map(spoken, points)]
+    figures = [_time(label, entries), *_heats(label, marked), _chunks(label, marked), _search(label, trials)]
     tuned = sum(row["status"] == Status.TUNED for row in entries)
     best = max(row["speedup"] for row in entries)
     said = (
@@ -76,7 +76,7 @@ def _time(label: str, entries: Sequence[Row]) -> str:
         "time",
         finding(shown),
         HtmlTable(f"{label}: time over size", columns, shown),
-        told(shown),
+        spoken_summary(shown),
         key=KEY_PAIR,
     )
 
@@ -157,8 +157,8 @@ def _search(label: str, trials: Sequence[Row]) -> str:
     )
 
 
-def _by_name(found: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+def _by_name(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
     groups: dict[tuple[str, str], list[Row]] = {}
-    for row in found:
+    for row in rows:
         groups.setdefault((row["operation"], row["dtype"]), []).append(row)
     return groups

@@ -20,8 +20,8 @@ from autotune.report.html import (
     percent,
     seconds,
     section,
+    spoken_summary,
     text,
-    told,
     work,
 )
 from autotune.report.rows import Row, Subject
@@ -48,9 +48,9 @@ def header(subject: Subject, entries: Sequence[Row]) -> str:
             (f"{max(gains):.2f}&times;", f"at most: {text(work(fastest(tuned)))}"),
         ]
     figures.append((str(kept), "keep NumPy&rsquo;s default: nothing was proved faster"))
-    other = len(entries) - len(gains) - kept
-    if other:
-        figures.append((str(other), "could not be told or measured"))
+    rest = len(entries) - len(gains) - kept
+    if rest:
+        figures.append((str(rest), "could not be told or measured"))
     items = "".join(f"<div><dt>{what}</dt><dd>{number}</dd></div>" for number, what in figures)
     return (
         f'<header><p class="kicker">autotune report</p><h1>{_headline(tuned, of=len(entries))}</h1>'
@@ -76,7 +76,7 @@ def gain(entries: Sequence[Row]) -> str:
         HtmlColumn("label", "operation"),
         *ENTRY,
     ]
-    summary = told(ordered)
+    summary = spoken_summary(ordered)
     return section(
         "gain",
         "What is gained",
@@ -93,8 +93,8 @@ def gain(entries: Sequence[Row]) -> str:
 
 
 def limits(entries: Sequence[Row]) -> str:
-    known = [row for row in entries if row["limit_seconds"] is not None and row["default_seconds"]]
-    largest = [max(group, key=lambda row: row["limit_seconds"]) for _, group in by_label(known)]
+    bounded = [row for row in entries if row["limit_seconds"] is not None and row["default_seconds"]]
+    largest = [max(group, key=lambda row: row["limit_seconds"]) for _, group in by_label(bounded)]
     shown = [
         {
             **row,

@@ -46,18 +46,18 @@ def labels(paths: Sequence[PurePath]) -> tuple[str, ...]:
 
     Files that are one and the same are numbered.
     """
-    found = [_shortest(path, paths) for path in paths]
+    names = [_shortest(path, paths) for path in paths]
     return tuple(
-        name if found.count(name) == 1 else f"{name} ({found[: place + 1].count(name)})"
-        for place, name in enumerate(found)
+        name if names.count(name) == 1 else f"{name} ({names[: place + 1].count(name)})"
+        for place, name in enumerate(names)
     )
 
 
 def _shortest(path: PurePath, paths: Iterable[PurePath]) -> str:
-    others = [other.with_suffix("").parts for other in paths if other != path]
+    endings = [each.with_suffix("").parts for each in paths if each != path]
     parts = path.with_suffix("").parts
     for length in range(1, len(parts)):
-        if all(other[-length:] != parts[-length:] for other in others):
+        if all(ending[-length:] != parts[-length:] for ending in endings):
             return "/".join(parts[-length:])
     return "/".join(parts)
 
@@ -76,17 +76,17 @@ def tables(subjects: Iterable[Subject]) -> dict[str, list[Row]]:
 def machine(subject: Subject) -> Row:
     """The machine and the conditions of a profile's measurement."""
     key, made = subject.profile.key, subject.profile.provenance
-    known = asdict(made)
+    provenance = asdict(made)
     return {
         "profile": subject.label,
         "path": subject.path,
         "digest": key.digest,
-        "cpu": known.pop("cpu"),
+        "cpu": provenance.pop("cpu"),
         **asdict(key.hardware),
         **asdict(key.software),
         "usable_cpus": key.usable_cpus,
         "limit": str(key.limit),
-        **known,
+        **provenance,
         "scrubbed": " ".join(made.scrubbed),
         "expected_wrong": made.expected_wrong,
         "entries": len(subject.profile.entries),
@@ -105,15 +105,15 @@ def trials(subject: Subject) -> list[Row]:
     return [
         {
             "profile": subject.label,
-            **_work(one.operation),
-            "process": one.process,
-            "elapsed": one.elapsed,
-            **_knobs(one.configuration),
-            "speedup": one.speedup,
-            "best": one.best,
-            "failure": one.failure,
+            **_work(trial.operation),
+            "process": trial.process,
+            "elapsed": trial.elapsed,
+            **_knobs(trial.configuration),
+            "speedup": trial.speedup,
+            "best": trial.best,
+            "failure": trial.failure,
         }
-        for one in trial_history.list_trials(subject.sessions, cpus)
+        for trial in trial_history.list_trials(subject.sessions, cpus)
     ]
 
 
@@ -133,12 +133,12 @@ def points(subject: Subject) -> list[Row]:
     return [
         {
             "profile": subject.label,
-            **_work(one.operation),
-            **_knobs(one.configuration),
-            "speedup": one.speedup,
-            "processes": one.processes,
+            **_work(record.operation),
+            **_knobs(record.configuration),
+            "speedup": record.speedup,
+            "processes": record.processes,
         }
-        for one in (
+        for record in (
             trial_history.list_configurations(subject.sessions, cpus) if subject.sessions else corners
         )
     ]
@@ -147,11 +147,11 @@ def points(subject: Subject) -> list[Row]:
 def brief(configuration: Configuration) -> str:
     """A configuration in a few letters: `2 threads`, `4 workers, 32k`, `memfd, 2 workers`."""
     threads, workers, chunk = configuration.blas_threads, configuration.workers, configuration.chunk
-    others = configuration.openmp_threads
+    openmp = configuration.openmp_threads
     named = [value for value in configuration.as_dict().values() if isinstance(value, str)]
     counts = (
         threads and f"{threads} thread{'s' * (threads != 1)}",
-        others and f"{others} OpenMP thread{'s' * (others != 1)}",
+        openmp and f"{openmp} OpenMP thread{'s' * (openmp != 1)}",
         workers and f"{workers} worker{'s' * (workers != 1)}",
         chunk and amount(chunk),
     )
@@ -239,6 +239,7 @@ def _entry(subject: Subject, entry: Entry) -> Row:
         "speedup_high": high,
         "expected_speedup": evidence.expected_speedup,
         "full_capacity_share": evidence.full_capacity_share,
+        "speedup_limit": evidence.speedup_limit,
         "default_seconds": evidence.default_seconds,
         "tuned_seconds": evidence.tuned_seconds,
         "seconds": reached,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from autotune.controls import after_fork, blas, thread_variables, wait_policy
 from autotune.errors import ProfileError, UnsupportedPlatform, UsageError, error_text
-from autotune.host import shares
+from autotune.host import cpu_variables
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.resolve import resolve
 from autotune.runtime.naming import as_operation
@@ -168,8 +168,8 @@ def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
         record=_is_recording(wishes.record),
     )
     if wishes.children:
-        others = {} if now.resolution is None else wait_policy.variables(now.resolution.wait.exponent)
-        now = now._replace(exported=thread_variables.exports(now.blas_threads, os.environ, others=others))
+        variables = {} if now.resolution is None else wait_policy.variables(now.resolution.wait.exponent)
+        now = now._replace(exported=thread_variables.exports(now.blas_threads, os.environ, extra=variables))
     return now
 
 
@@ -322,7 +322,7 @@ def stop_interception() -> None:
     if ended.guard is not None:
         state.dropped.extend(ended.guard.dropped)
     if ended.learner is not None:
-        state.learned.extend(one for one in ended.learner.lessons() if one.choice)
+        state.learned.extend(lesson for lesson in ended.learner.lessons() if lesson.choice)
     if demand is not None:
         ended.hand_over(demand)
 
@@ -373,7 +373,7 @@ def _log(applied: Applied) -> None:
 
     Warn of ignored caps, and once of profiles that an upgrade has put out of use.
     """
-    for name in shares.invalid(os.environ):
+    for name in cpu_variables.invalid(os.environ):
         import logging
 
         from autotune.host.machine_warnings import invalid_count

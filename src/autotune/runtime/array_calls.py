@@ -343,18 +343,18 @@ def _operation(
 
 def _chosen(operation: str, arrays: tuple[Any, ...], out: Any) -> "Configuration | None":
     """The configuration measured for these arrays; None unless they, and an `out`, share one dtype."""
-    known = [array for array in (*arrays, *as_outs(out)) if isinstance(array, np.ndarray)]
-    if not known or any(array.dtype != known[0].dtype for array in known):
+    operands = [array for array in (*arrays, *as_outs(out)) if isinstance(array, np.ndarray)]
+    if not operands or any(array.dtype != operands[0].dtype for array in operands):
         return None
     row = row_of(operation)
     if row is not None and row.family is Family.STACK:
-        shape: tuple[int, ...] = known[0].shape
+        shape: tuple[int, ...] = operands[0].shape
         sizes = {"n": shape[-1], "count": shape[0]} if len(shape) == 3 else {}
     else:
         sizes = {"n": _size(arrays)}
     if not sizes or not all(sizes.values()):
         return None
-    return config(operation, dtype=known[0].dtype, **sizes)
+    return config(operation, dtype=operands[0].dtype, **sizes)
 
 
 def _size(arrays: tuple[Any, ...]) -> int:

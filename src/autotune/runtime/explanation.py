@@ -125,8 +125,8 @@ class Explanation:
                 "calls": self.calls,
                 "switched": self.switched,
                 "saved_seconds": None if self.saved is None else self.saved._asdict(),
-                "dropped": [one._asdict() for one in self.dropped],
-                "learned": None if self.learned is None else [one._asdict() for one in self.learned],
+                "dropped": [drop._asdict() for drop in self.dropped],
+                "learned": None if self.learned is None else [lesson._asdict() for lesson in self.learned],
                 "spent_seconds": self.spent_seconds,
             },
             "operations": [row.as_dict() for row in self.operations],
@@ -204,7 +204,9 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
     else:
         name = None if operation is None else _entry_name(operation, resolution)
         rows = tuple(
-            _explain_operation(resolution, one) for one in resolution.operations() if name in {None, one.name}
+            _explain_operation(resolution, item)
+            for item in resolution.operations()
+            if name in {None, item.name}
         )
     per_call = state.per_call
     calls, switched = (0, 0) if per_call is None else per_call.counts()
@@ -235,8 +237,8 @@ def explain(operation: str | None = None, /, *, dtype: Any = "float64", **sizes:
 def _entry_name(name: str, resolution: Resolution) -> str:
     """Return the name that entries have: that of the catalogue, or of a command that was tuned under it."""
     command = COMMANDS + name
-    known = resolution.names()
-    return command if name not in known and command in known else ALIASES.get(name, name)
+    names = resolution.names()
+    return command if name not in names and command in names else ALIASES.get(name, name)
 
 
 def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: dict[str, int]) -> Explained:
@@ -249,9 +251,9 @@ def _explain_request(resolution: Resolution, operation: str, dtype: Any, sizes: 
 
 
 def _explain_operation(resolution: Resolution, operation: Operation) -> Explained:
-    found, passed = resolution.climbed(operation)
+    match, passed = resolution.climbed(operation)
     override = state.overrides.get(operation)
-    if found is None:
+    if match is None:
         return Explained(
             operation=str(operation),
             level=Level.DEFAULT,
@@ -260,12 +262,12 @@ def _explain_operation(resolution: Resolution, operation: Operation) -> Explaine
             refused=tuple(passed),
         )
     usable_cpus = resolution.usable_cpus
-    choice, reason = permitted(found.entry.choice, usable_cpus), found.entry.reason
-    if choice != clamp(found.entry.choice, usable_cpus):
+    choice, reason = permitted(match.entry.choice, usable_cpus), match.entry.reason
+    if choice != clamp(match.entry.choice, usable_cpus):
         reason += f" OMP_NUM_THREADS, which the user or a framework set, leaves {choice}."
-    elif choice != found.entry.choice:
+    elif choice != match.entry.choice:
         reason += (
-            f" The profile asks for {found.entry.choice}; the {usable_cpus} usable CPUs here allow {choice}."
+            f" The profile asks for {match.entry.choice}; the {usable_cpus} usable CPUs here allow {choice}."
         )
     if override is not None:
         choice = override
@@ -278,14 +280,14 @@ def _explain_operation(resolution: Resolution, operation: Operation) -> Explaine
     if choice.placement is not None and workers > 1 and cpus_for(choice.placement, workers) is None:
         reason += f" The CPUs here have no room for placement={choice.placement}: workers run anywhere."
     return Explained(
-        operation=str(found.entry.operation),
-        level=found.level,
+        operation=str(match.entry.operation),
+        level=match.level,
         choice=choice,
         reason=reason,
-        source=found.path,
-        fit=found.why,
-        entry=found.entry,
-        refused=tuple(one for one in passed if one.path != found.path),
+        source=match.path,
+        fit=match.why,
+        entry=match.entry,
+        refused=tuple(refusal for refusal in passed if refusal.path != match.path),
     )
 
 
@@ -332,8 +334,8 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
     if explanation.waiting:
         yield from wrapped(explanation.waiting, width)
     if explanation.held_bytes:
-        held = f"{explanation.held_bytes / 2**20:.1f} MiB"
-        yield from wrapped(f"Memory of dropped results kept for new ones: {held}", width)
+        size = f"{explanation.held_bytes / 2**20:.1f} MiB"
+        yield from wrapped(f"Memory of dropped results kept for new ones: {size}", width)
     if explanation.per_call is None:
         return
     calls = f"{explanation.calls} calls so far, {explanation.switched} of them tuned."
@@ -342,8 +344,8 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
     yield from wrapped(f"{explanation.per_call} {calls}", width)
     if explanation.saved is not None:
         yield from wrapped(_saved(explanation.saved), width)
-    for one in explanation.dropped:
-        yield from wrapped(f"Dropped: {one}", width)
+    for drop in explanation.dropped:
+        yield from wrapped(f"Dropped: {drop}", width)
     if explanation.learned is not None:
         yield from _learned(explanation, explanation.learned, width)
 
@@ -362,15 +364,16 @@ def _saved(saved: Saved) -> str:
 
 def _learned(explanation: Explanation, learned: Sequence[Learned], width: int) -> Iterator[str]:
     """Describe the lessons: choices and candidates in full, of those given up the number."""
-    given_up = sum(not one.choice and not one.candidate for one in learned)
+    given_up = sum(not lesson.choice and not lesson.candidate for lesson in learned)
+    proved = sum(bool(lesson.choice) for lesson in learned)
     yield from wrapped(
-        f"Learning: {sum(bool(one.choice) for one in learned)} choices proved, "
-        f"{len(learned) - given_up - sum(bool(one.choice) for one in learned)} being tried, {given_up} without a gain. "
+        f"Learning: {proved} choices proved, "
+        f"{len(learned) - given_up - proved} being tried, {given_up} without a gain. "
         f"Seconds spent on slower candidates: {explanation.spent_seconds:.3g}.",
         width,
     )
-    for one in [one for one in learned if one.choice or one.candidate][:_LESSONS]:
-        yield from wrapped(("Learned: " if one.choice else "Trying: ") + str(one), width)
+    for lesson in [lesson for lesson in learned if lesson.choice or lesson.candidate][:_LESSONS]:
+        yield from wrapped(("Learned: " if lesson.choice else "Trying: ") + str(lesson), width)
 
 
 def _numbered(explanation: Explanation) -> dict[str, int]:

@@ -110,16 +110,16 @@ class Guard:
 
         No claim exceeds these seconds.
         """
-        watched = [(calls, one) for calls, one in list(self._watched) if one.pairs]
-        known = [
-            saved for calls, one in watched if (saved := one.saved(calls.nanoseconds * 1e-9)) is not None
+        watched = [(calls, watch) for calls, watch in list(self._watched) if watch.pairs]
+        claims = [
+            saved for calls, watch in watched if (saved := watch.saved(calls.nanoseconds * 1e-9)) is not None
         ]
         if not watched:
             return None
-        seconds = sum(one.seconds for one in known)
+        seconds = sum(claim.seconds for claim in claims)
         # independent errors add in quadrature
-        below = sum((one.seconds - one.low) ** 2 for one in known) ** 0.5
-        above = sum((one.high - one.seconds) ** 2 for one in known) ** 0.5
+        below = sum((claim.seconds - claim.low) ** 2 for claim in claims) ** 0.5
+        above = sum((claim.high - claim.seconds) ** 2 for claim in claims) ** 0.5
 
         def bounded(value: float) -> float:
             return max(-wall_seconds, min(value, wall_seconds))
@@ -128,7 +128,7 @@ class Guard:
             bounded(seconds),
             bounded(seconds - below),
             bounded(seconds + above),
-            untold=len(watched) - len(known),
+            untold=len(watched) - len(claims),
         )
 
 

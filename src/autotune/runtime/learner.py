@@ -171,13 +171,13 @@ class Learner:
         An operation that calls two compiled functions, as np.linalg.qr does, has a lesson for each, and so do ufuncs
         that one operation of the catalogue speaks for; the lesson with more evidence is returned.
         """
-        known = sorted(
+        lessons = sorted(
             (learning.learned() for learning in list(self._learning)),
-            key=lambda one: (not one.choice, not one.candidate, -one.pairs),
+            key=lambda lesson: (not lesson.choice, not lesson.candidate, -lesson.pairs),
         )
         by_operation: dict[object, Learned] = {}
-        for one in known:
-            by_operation.setdefault((one.operation, one.dtype, *one.sizes.items()), one)
+        for lesson in lessons:
+            by_operation.setdefault((lesson.operation, lesson.dtype, *lesson.sizes.items()), lesson)
         return list(by_operation.values())
 
     def forget_calls_in_flight(self) -> None:

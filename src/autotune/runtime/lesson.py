@@ -90,7 +90,7 @@ class ThreadCounts(NamedTuple):
 
     def following(self, scores: Mapping[CallThreads, float]) -> CallThreads | None:
         """Return the candidate to be tried next, by the log-ratios of those that were; None: no more."""
-        count = next_count({one.threads: score for one, score in scores.items()}, self.most)
+        count = next_count({tried.threads: score for tried, score in scores.items()}, self.most)
         return None if count is None else CallThreads(count)
 
 
@@ -110,11 +110,11 @@ class LoopCuts(NamedTuple):
     def following(self, scores: Mapping[CallThreads, float]) -> CallThreads | None:
         """Return the candidate to be tried next, by the log-ratios of those that were; None: no more."""
         workers = next_count(
-            {one.threads: score for one, score in scores.items() if one.slices == 1}, self.most
+            {tried.threads: score for tried, score in scores.items() if tried.slices == 1}, self.most
         )
         if workers is not None:
             return CallThreads(workers)
-        best = min(scores, key=lambda one: scores[one])
+        best = min(scores, key=scores.__getitem__)
         finer = best._replace(slices=4 * best.slices)
         return None if best.threads == 1 or finer.slices > MOST_SLICES or finer in scores else finer
 
@@ -183,7 +183,7 @@ class Lesson:
         scores = self._scores()
         following = self._candidates.following(scores)
         if following is None:
-            best = min(self._ratios, key=lambda one: scores[one])
+            best = min(self._ratios, key=scores.__getitem__)
             if scores[best] < log(PROMISING):
                 self.confirm(best)
                 return
@@ -216,8 +216,8 @@ class Lesson:
         if seen:
             return max(LEAST_RISK, exp(_typical(seen)) - 1.0)
         ratios = (
-            exp(score) * (1.0 + self._risk * (_apart(self.candidate.threads, one.threads) - 1.0))
-            for one, score in self._scores().items()
+            exp(score) * (1.0 + self._risk * (_apart(self.candidate.threads, tried.threads) - 1.0))
+            for tried, score in self._scores().items()
         )
         return max(LEAST_RISK, min(ratios) - 1.0)
 
@@ -309,5 +309,5 @@ def next_count(scores: Mapping[int, float], most: int) -> int | None:
     return None
 
 
-def _apart(one: int, other: int) -> float:
-    return max(one / other, other / one)
+def _apart(left: int, right: int) -> float:
+    return max(left / right, right / left)

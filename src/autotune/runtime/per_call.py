@@ -139,10 +139,10 @@ class PerCall:
 
     def counts(self) -> tuple[int, int]:
         """Calls met so far, and how many of them run with a count of their own."""
-        known = list(self._calls.values())
+        met = list(self._calls.values())
         return (
-            sum(calls.count for calls in known),
-            sum(calls.count for calls in known if calls.threads is not None),
+            sum(calls.count for calls in met),
+            sum(calls.count for calls in met if calls.threads is not None),
         )
 
     def loops_cut(self) -> int | None:
@@ -152,13 +152,13 @@ class PerCall:
 
     def met(self, *, covered: bool) -> "list[tuple[Operation, int]]":
         """Operations that some entry speaks for, or none, with how often they were called."""
-        known = [
+        met = [
             calls
             for calls in self._operations()
             if calls.operation and calls.covered is covered and calls.count
         ]
         named = [
-            (as_operation(calls.operation, calls.dtype, dict(calls.sizes)), calls.count) for calls in known
+            (as_operation(calls.operation, calls.dtype, dict(calls.sizes)), calls.count) for calls in met
         ]
         return [(operation, count) for operation, count in named if operation is not None]
 
@@ -372,7 +372,7 @@ class PerCall:
         self._core.reductions(reductions)
         self._loop_workers = cpus
         self._plans_loops = reductions or any(plans.values())
-        starts = [one.elements for ranges in plans.values() for one in ranges if one.workers > 1]
+        starts = [span.elements for ranges in plans.values() for span in ranges if span.workers > 1]
         if starts:
             self._say(f"Loops of ufuncs run on up to {cpus} CPUs, from {min(starts):,} elements on.")
         if reductions:
@@ -400,7 +400,7 @@ class PerCall:
             cpus = cpus_for(placement, workers)
             return 0 if cpus is None else int(self._core.place(cpus))
 
-        sizes = sorted({one.size["n"] for one in self._resolution.measured(names[0], dtype)})
+        sizes = sorted({operation.size["n"] for operation in self._resolution.measured(names[0], dtype)})
         return loop_ranges(names, sizes, choose, place, cpus=cpus)
 
 

@@ -6,7 +6,7 @@ next one gets the new.
 """
 
 from autotune.controls.periodic_thread import PeriodicThread
-from autotune.profiles.resolve import depends_on
+from autotune.profiles.resolve import resolve_inputs
 from autotune.runtime.applied import Applied, Wishes
 from autotune.runtime.process_state import state
 
@@ -38,6 +38,6 @@ class ProfileWatch:
 
     def _look(self) -> object:
         try:
-            return depends_on(self._wishes.profile, processes=self._wishes.processes)
+            return resolve_inputs(self._wishes.profile, processes=self._wishes.processes)
         except Exception:  # noqa: BLE001 - apply() raises nothing for what cannot be read, and neither does this
             return None

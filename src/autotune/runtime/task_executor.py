@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from autotune.model.configuration import Configuration
     from autotune.parallel.process_executor import ProcessExecutor
     from autotune.parallel.thread_executor import ThreadExecutor
-    from autotune.profiles.lookup import Found
+    from autotune.profiles.lookup import LookupResult
 
 
 def executor(
@@ -68,9 +68,9 @@ def executor(
     entry, chosen = _measured(name, dtype, sizes)
     in_processes = name.endswith(IN_PROCESSES)
     if processes and not in_processes and name + IN_PROCESSES in CATALOGUE:
-        other, choice = _measured(name + IN_PROCESSES, dtype, sizes)
-        if _speedup(other) > _speedup(entry) and _may_have_processes():
-            entry, chosen, in_processes = other, choice, True
+        parallel, choice = _measured(name + IN_PROCESSES, dtype, sizes)
+        if _speedup(parallel) > _speedup(entry) and _may_have_processes():
+            entry, chosen, in_processes = parallel, choice, True
     if in_processes and not chosen.is_default and _may_have_processes():
         from autotune.parallel.process_executor import ProcessExecutor
 
@@ -82,14 +82,14 @@ def executor(
     return ThreadExecutor(chosen.workers or 1, chosen.blas_threads, chosen.placement)
 
 
-def _measured(name: str, dtype: Any, sizes: dict[str, int]) -> "tuple[Found | None, Configuration]":
+def _measured(name: str, dtype: Any, sizes: dict[str, int]) -> "tuple[LookupResult | None, Configuration]":
     """Return the entry that speaks for an operation, None without one, and the choice as it is in force here."""
     chosen = config(name, dtype=dtype, **sizes) or DEFAULT
     resolution, named = state.resolution(), as_operation(name, dtype, sizes)
     return (None if resolution is None or named is None else resolution.find(named)), chosen
 
 
-def _speedup(match: "Found | None") -> float:
+def _speedup(match: "LookupResult | None") -> float:
     """Return the speed-up of an entry's choice over the plain loop."""
     return 1.0 if match is None else match.entry.evidence.speedup or 1.0
 

@@ -216,15 +216,15 @@ def sizes_of(operation: str, arrays: Sequence[Any]) -> dict[str, int] | None:
         return None
     shape = [int(length) for length in arrays[0].shape]
     if row.size_names == ("n",) and row.family is not Family.LINALG:
-        known = {"n": prod(shape)}
+        values = {"n": prod(shape)}
     elif len(shape) >= 2:
-        other = arrays[1].shape if "k" in row.size_names and len(arrays) > 1 else shape
+        last = arrays[1].shape if "k" in row.size_names and len(arrays) > 1 else shape
         stack = prod(shape[:-2])
-        known = {"m": shape[-2], "k": shape[-1], "n": int(other[-1]), "count": stack, "tasks": stack}
-        known |= {"rows": shape[-2], "columns": shape[-1]}
+        values = {"m": shape[-2], "k": shape[-1], "n": int(last[-1]), "count": stack, "tasks": stack}
+        values |= {"rows": shape[-2], "columns": shape[-1]}
     else:
         return None
-    sizes = {name: known[name] for name in row.size_names}
+    sizes = {name: values[name] for name in row.size_names}
     return sizes if min(sizes.values()) > 0 else None
 
 

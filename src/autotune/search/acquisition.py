@@ -238,9 +238,9 @@ def _neglected_category(grid: Grid, data: _Data, model: Model, visits: Sequence[
     counts = []
     for axis in np.flatnonzero(grid.categorical):
         for value in np.unique(grid.coordinates[:, axis]):
-            here = [visit.value is None for visit in visits if grid.coordinates[visit.point, axis] == value]
-            if value != grid.coordinates[leader, axis] and not (len(here) > 1 and all(here)):
-                counts.append((len(here), axis, value))
+            fails = [visit.value is None for visit in visits if grid.coordinates[visit.point, axis] == value]
+            if value != grid.coordinates[leader, axis] and not (len(fails) > 1 and all(fails)):
+                counts.append((len(fails), axis, value))
     if not counts:
         return np.empty(0, dtype=np.intp)
     _, axis, value = min(counts)
@@ -262,9 +262,9 @@ def _halfway(grid: Grid, leader: int, seen: set[int]) -> Iterator[int]:
 
     This closes in by bisection on the edge of a step and the tooth of a saw. Of categories, all other values.
     """
-    here = grid.points[leader]
+    centre = grid.points[leader]
     for axis, values in enumerate(grid.parameters.values()):
-        line = [(*here[:axis], value, *here[axis + 1 :]) for value in values]
+        line = [(*centre[:axis], value, *centre[axis + 1 :]) for value in values]
         legal = [grid.index[point] for point in line if point in grid.index]
         if grid.categorical[axis]:
             yield from legal
@@ -330,8 +330,8 @@ def _survival(grid: Grid, data: _Data, candidates: npt.NDArray[np.intp]) -> npt.
 
 def _reaches(grid: Grid, left: npt.NDArray[np.intp], right: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
     """Tell (left, right) where one asks for as much as the other of everything: memory and threads run out upwards."""
-    one, other = grid.coordinates[left][:, None, :], grid.coordinates[right][None, :, :]
-    return np.asarray(np.where(grid.categorical, one == other, one >= other).all(axis=2))
+    a, b = grid.coordinates[left][:, None, :], grid.coordinates[right][None, :, :]
+    return np.asarray(np.where(grid.categorical, a == b, a >= b).all(axis=2))
 
 
 def _closeness(

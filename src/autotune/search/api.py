@@ -105,7 +105,7 @@ def _product(sizes: Mapping[str, int | Sequence[int]]) -> tuple[Mapping[str, int
     if not sizes:
         raise BadSize('A function needs sizes to be measured at, such as sizes={"n": [1000, 4000]}.')
     lists = {
-        name: [_size(name, one) for one in (value if isinstance(value, Iterable) else [value])]
+        name: [_size(name, number) for number in (value if isinstance(value, Iterable) else [value])]
         for name, value in sizes.items()
     }
     return tuple(dict(zip(lists, values, strict=True)) for values in product(*lists.values()))

@@ -37,9 +37,11 @@ from autotune.search.time_budget import Clock
 PAIRS = 4
 """In each process, for one candidate: many short processes tell more than few long ones, since processes differ."""
 FEW_PAIRS = 2
-"""The same where the gain seems large, and the pairs of a few processes are enough to prove it."""
+"""The same where the gain seems very large, and so few pairs of four processes are enough to prove it."""
 LARGE_GAIN = 0.05 + LARGEST_SHIFT
 """Log-ratio from which a gain counts as large."""
+VERY_LARGE_GAIN = 2 * LARGE_GAIN
+"""Below it, down to a large gain, four processes of two pairs prove too little: of `PAIRS` they are enough."""
 PART_OF_PAIRS = 0.3
 """Part of the capital that bets on pairs: eight that agree then prove a large gain, or seven processes a small one."""
 VISIT_SECONDS = 0.2
@@ -62,8 +64,10 @@ SMALL_GAIN = log1p(0.1)
 find what little it may gain."""
 SMALL_GAIN_ERRORS = 1.28
 """Standard errors by which it may be better than it seems then: of candidates that gain 10 % one in ten is lost so."""
-USUAL_SCATTER = 0.015
-"""Standard deviation between processes that is assumed until there are enough of them to tell, in log-ratio."""
+USUAL_SCATTER = 0.03
+"""Standard deviation between processes that is assumed until there are enough of them to tell, in log-ratio. On two
+virtual CPUs, at full capacity: 1.4826 times the median absolute deviation was 0.02 to 0.05 by kind of operation (median
+0.035), the standard deviation 0.03 to 0.08."""
 USUAL_WEIGHT = 2
 """Processes that this assumption counts for."""
 MOST_PROCESSES = 64
@@ -115,6 +119,9 @@ class Findings:
     """The same, one for each pair."""
     pairs: tuple[Pair, ...]
     """Those that the values of the test rest on."""
+    typical_pairs: tuple[Pair, ...]
+    """Those that means and tails are judged by: at full capacity where there are some, since what a candidate loses
+    without it is weighed in the expected log-ratio."""
     explored_full: tuple[float, ...] = ()
     explored_everything: tuple[float, ...] = ()
     """The first and the third of exploration's processes."""
@@ -221,9 +228,9 @@ class Candidate:
         reduced = [visit.at_reduced(states) for visit in self.visits]
         everything = [visit.at_any_capacity() for visit in self.visits]
         explored = [visit.at_full(states, fewer_cpus=self.fewer_cpus) for visit in self.explored]
-        known = [visit for visit in (*self.explored, *self.visits) if visit.pairs]
+        timed = [visit for visit in (*self.explored, *self.visits) if visit.pairs]
         findings = Findings(
-            at_best=tuple(visit.at_best(states) for visit in known),
+            at_best=tuple(visit.at_best(states) for visit in timed),
             explored_full=tuple(log_ratios_of(explored)),
             explored_everything=tuple(log_ratios_of(visit.at_any_capacity() for visit in self.explored)),
             full=tuple(log_ratios_of(full)),
@@ -232,11 +239,17 @@ class Candidate:
             full_pairs=tuple(value for pairs in full for value in pair_log_ratios(pairs)),
             everything_pairs=tuple(value for pairs in everything for value in pair_log_ratios(pairs)),
             pairs=(),
+            typical_pairs=(),
             full_share=full_share,
             fewer_cpus=self.fewer_cpus,
         )
         stated = full if findings.rests_on_full else everything
-        return replace(findings, pairs=tuple(pair for pairs in stated for pair in pairs))
+        typical = full if len(findings.full) >= LEAST_BEFORE_DROPPING else stated
+        return replace(
+            findings,
+            pairs=tuple(pair for pairs in stated for pair in pairs),
+            typical_pairs=tuple(pair for pairs in typical for pair in pairs),
+        )
 
     @property
     def span(self) -> float:
@@ -258,7 +271,7 @@ class Candidate:
         """Pairs in its next process: few while few processes seem enough."""
         if self.pairs is not None:
             return self.pairs
-        return FEW_PAIRS if self.seemed < -LARGE_GAIN and len(self.visits) < LEAST_PROCESSES else PAIRS
+        return FEW_PAIRS if self.seemed < -VERY_LARGE_GAIN and len(self.visits) < LEAST_PROCESSES else PAIRS
 
     def _expected(self, findings: Findings) -> float:
         """Log-ratio as far as is known: of its test where there are two processes, else of exploration."""
@@ -322,12 +335,16 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
     reason = objection if objection is not None and seems_faster else no_proof
     # more processes hardly remove the objection to a proved candidate: its means or tails are slower
     most = candidate.most_processes // 2 if proved else candidate.most_processes
-    little = WORTH - candidate.bound - log1p(MARGIN)
-    if _most_gain(candidate, findings, DROP_ERRORS) < little or count >= most:
+    if gains_little(candidate, findings) or count >= most:
         return Verdict.DROPPED, reason
     if len(candidate.visits) >= PATIENCE * candidate.most_processes:
         return (Verdict.NOISY, "") if candidate.fewer_cpus else (Verdict.DROPPED, reason)
     return Verdict.OPEN, ""
+
+
+def gains_little(candidate: Candidate, findings: Findings) -> bool:
+    """Is the gain surely too small to be worth further processes?"""
+    return _most_gain(candidate, findings, DROP_ERRORS) < WORTH - candidate.bound - log1p(MARGIN)
 
 
 def in_words(findings: Findings) -> str:
@@ -352,7 +369,7 @@ def _objection(candidate: Candidate, findings: Findings) -> str | None:
             f"the time, and the expected speed-up is {exp(-expected):.3f}."
         )
     # interference only ever slows down: the rest is tested without disturbed pairs
-    quiet = [pair for pair in findings.pairs if accepted(pair)]
+    quiet = [pair for pair in findings.typical_pairs if accepted(pair)]
     if not quiet:
         return None
     choice = np.asarray([pair.candidate_seconds for pair in quiet])
@@ -420,12 +437,12 @@ class Confirmation:
     @property
     def open(self) -> list[Candidate]:
         """Candidates that are still undecided."""
-        return [one for one in self.candidates if one.verdict is Verdict.OPEN]
+        return [candidate for candidate in self.candidates if candidate.verdict is Verdict.OPEN]
 
     @property
     def seconds_left(self) -> float:
         """About how long all of them take."""
-        return sum(one.processes_left(self._capacity) * one.seconds for one in self.open)
+        return sum(candidate.processes_left(self._capacity) * candidate.seconds for candidate in self.open)
 
     def add(self, candidate: Candidate) -> None:
         """Put a candidate to the test."""
@@ -438,29 +455,31 @@ class Confirmation:
         chosen = self._affordable()
         chance.shuffle(chosen)
         for group in _groups(chosen):
-            if self._clock.left < 0.8 * sum(one.seconds for one in group):
-                group = [one for one in group if one.seconds <= self._clock.left][:1]  # noqa: PLW2901
+            if self._clock.left < 0.8 * sum(candidate.seconds for candidate in group):
+                group = [candidate for candidate in group if candidate.seconds <= self._clock.left][:1]  # noqa: PLW2901
             if group:
                 yield from self._visit(group)
 
     def judge_again(self) -> Iterator[Candidate]:
         """Judge the undecided ones by all that is known of the machine's capacity now; yields those decided."""
-        for one in self.open:
-            yield from self._judged(one)
+        for candidate in self.open:
+            yield from self._judged(candidate)
 
     def give_up(self) -> Iterator[Candidate]:
         """Drop what gains little at best, once the time is over; yields it."""
-        for one in self.open:
-            findings = one.findings(self._capacity)
-            most = _most_gain(one, findings, SMALL_GAIN_ERRORS)
-            objection = _objection(one, findings) if len(findings.values) >= OBJECTED_PROCESSES else None
-            if objection is not None and findings.capital(one.bound) >= 1.0 / one.error:
-                one.verdict, one.reason = Verdict.DROPPED, objection
-                yield one
-            elif most < SMALL_GAIN - one.bound - log1p(MARGIN):
-                one.verdict, one.speedup_limit = Verdict.DROPPED, exp(max(0.0, most))
-                one.reason = LITTLE_GAIN.format(one.speedup_limit)
-                yield one
+        for candidate in self.open:
+            findings = candidate.findings(self._capacity)
+            most = _most_gain(candidate, findings, SMALL_GAIN_ERRORS)
+            objection = (
+                _objection(candidate, findings) if len(findings.values) >= OBJECTED_PROCESSES else None
+            )
+            if objection is not None and findings.capital(candidate.bound) >= 1.0 / candidate.error:
+                candidate.verdict, candidate.reason = Verdict.DROPPED, objection
+                yield candidate
+            elif most < SMALL_GAIN - candidate.bound - log1p(MARGIN):
+                candidate.verdict, candidate.speedup_limit = Verdict.DROPPED, exp(max(0.0, most))
+                candidate.reason = LITTLE_GAIN.format(candidate.speedup_limit)
+                yield candidate
 
     def _affordable(self) -> list[Candidate]:
         """Undecided candidates, those with the most to gain for their time first, as many as can be decided."""
@@ -468,40 +487,46 @@ class Confirmation:
         if self._clock.left >= self.seconds_left:
             return open_ones
 
-        def worth(one: Candidate) -> float:
-            gain = one.expected_gain(self._capacity) + DECISION * one.weight
-            return gain / (one.processes_left(self._capacity) * one.seconds)
+        def worth(candidate: Candidate) -> float:
+            gain = candidate.expected_gain(self._capacity) + DECISION * candidate.weight
+            return gain / (candidate.processes_left(self._capacity) * candidate.seconds)
 
         chosen: list[Candidate] = []
         time = self._clock.left
-        for one in sorted(open_ones, key=worth, reverse=True):
-            time -= one.processes_left(self._capacity) * one.seconds
+        for candidate in sorted(open_ones, key=worth, reverse=True):
+            time -= candidate.processes_left(self._capacity) * candidate.seconds
             if chosen and time < 0:
                 break
-            chosen.append(one)
+            chosen.append(candidate)
         return chosen
 
     def _visit(self, group: Sequence[Candidate]) -> Iterator[Candidate]:
-        """Measure a group in one fresh process; yields the candidates that this decides."""
-        seconds = min(self._clock.left, START_SECONDS + sum(one.visit_seconds for one in group))
-        cases = [Case(operation=one.operation, configurations=(one.choice,)) for one in group]
-        pairs = max(one.pairs_wanted for one in group)
+        """Measure a group in one fresh process; yields the candidates that this decides.
+
+        Those that set BLAS threads come last: the threads of the default spin for a while afterwards.
+        """
+        group = sorted(group, key=lambda candidate: candidate.choice.blas_threads is not None)
+        seconds = min(self._clock.left, START_SECONDS + sum(candidate.visit_seconds for candidate in group))
+        cases = [
+            Case(operation=candidate.operation, configurations=(candidate.choice,)) for candidate in group
+        ]
+        pairs = max(candidate.pairs_wanted for candidate in group)
         session = self._clock.run(cases, pairs=pairs, seconds=seconds, quiet=group[0].quiet)
         self._states.add(session)
         costs = _costs(session, group)
         measured = by_operation(session)
-        for one in group:
-            one.seconds = costs[one.operation]
-            one.overhead = max(0.0, session.wall_seconds - session.sampled_seconds) / len(group)
-            if one.operation in measured:
-                one.take(measured[one.operation], self._clock.elapsed)
-            yield from self._judged(one)
+        for candidate in group:
+            candidate.seconds = costs[candidate.operation]
+            candidate.overhead = max(0.0, session.wall_seconds - session.sampled_seconds) / len(group)
+            if candidate.operation in measured:
+                candidate.take(measured[candidate.operation], self._clock.elapsed)
+            yield from self._judged(candidate)
 
-    def _judged(self, one: Candidate) -> Iterator[Candidate]:
-        if one.verdict is Verdict.OPEN:
-            one.verdict, one.reason = self._judge(one, self._capacity)
-        if one.verdict is not Verdict.OPEN:
-            yield one
+    def _judged(self, candidate: Candidate) -> Iterator[Candidate]:
+        if candidate.verdict is Verdict.OPEN:
+            candidate.verdict, candidate.reason = self._judge(candidate, self._capacity)
+        if candidate.verdict is not Verdict.OPEN:
+            yield candidate
 
 
 def _groups(chosen: Sequence[Candidate]) -> Iterator[list[Candidate]]:
@@ -510,23 +535,25 @@ def _groups(chosen: Sequence[Candidate]) -> Iterator[list[Candidate]]:
     while waiting:
         group = [waiting.pop(0)]
         seconds = group[0].seconds
-        for one in list(waiting):
+        for candidate in list(waiting):
             if len(group) == GROUP:
                 break
-            fits = seconds + one.seconds <= GROUP_SECONDS and one.quiet == group[0].quiet
-            if fits and all(one.operation != other.operation for other in group):
-                waiting.remove(one)
-                group.append(one)
-                seconds += one.seconds
+            fits = seconds + candidate.seconds <= GROUP_SECONDS and candidate.quiet == group[0].quiet
+            if fits and all(candidate.operation != other.operation for other in group):
+                waiting.remove(candidate)
+                group.append(candidate)
+                seconds += candidate.seconds
         yield group
 
 
 def _costs(session: Session, group: Iterable[Candidate]) -> dict[Operation, float]:
     """Seconds of the process that fall to each candidate, by the time of its samples."""
-    sampled = {one.operation: 1e-9 for one in group}
+    sampled = {candidate.operation: 1e-9 for candidate in group}
     for measurement in session.measurements:
         if measurement.operation in sampled:
             sampled[measurement.operation] += sum(max(0.01, second) for second in measurement.seconds)
     total = sum(sampled.values())
     even = session.wall_seconds / len(sampled)
-    return {one: (even + session.wall_seconds * part / total) / 2 for one, part in sampled.items()}
+    return {
+        operation: (even + session.wall_seconds * part / total) / 2 for operation, part in sampled.items()
+    }

@@ -41,11 +41,11 @@ def spread(cpus: Iterable[Cpu], allowed: Collection[int]) -> list[int]:
     One hardware thread of each core before any second one, as the scheduler places busy threads; of the same
     package, node and L3 cache as long as there are some, as a batch system gives them.
     """
-    known = {cpu.number: cpu for cpu in cpus if cpu.number in allowed}
+    by_number = {cpu.number: cpu for cpu in cpus if cpu.number in allowed}
     siblings: dict[int, int] = {}
     ranked: list[tuple[int, int, int, int, int]] = []
     for number in sorted(allowed):
-        cpu = known.get(number, Cpu(number=number))
+        cpu = by_number.get(number, Cpu(number=number))
         core = number if cpu.core is None else cpu.core
         turn = siblings[core] = siblings.get(core, -1) + 1
         ranked.append((turn, cpu.package or 0, cpu.node or 0, cpu.l3 or 0, number))

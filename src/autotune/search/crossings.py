@@ -27,50 +27,50 @@ Found = Mapping[Operation, TrialEvidence]
 Alternatives = tuple[Alternative, ...]
 
 
-def alternatives(found: Found) -> dict[Operation, Alternatives]:
+def alternatives(by_size: Found) -> dict[Operation, Alternatives]:
     """For every size the configurations that may be the best between it and the next, with their speed-ups.
 
     All were measured at both sizes, and at neither to be slower than the default.
     """
-    safe = {one: _best_of_ways(evidence, log1p(MARGIN)) for one, evidence in found.items()}
+    safe = {size: _best_of_ways(evidence, log1p(MARGIN)) for size, evidence in by_size.items()}
     ratios = {
-        one: {chosen: found[one].estimate(best) for chosen, best in ways.items()}
-        for one, ways in safe.items()
+        size: {chosen: by_size[size].estimate(best) for chosen, best in ways.items()}
+        for size, ways in safe.items()
     }
-    kept: dict[Operation, dict[Configuration, None]] = {one: {} for one in found}
-    for small, large in adjacent_sizes(list(found)):
+    kept: dict[Operation, dict[Configuration, None]] = {size: {} for size in by_size}
+    for small, large in adjacent_sizes(list(by_size)):
         for best in _envelope(ratios[small], ratios[large]):
             kept[small][best] = kept[large][best] = None
     return {
-        one: tuple(
-            Alternative(choice=safe[one][chosen], speedup=exp(-ratios[one][chosen])) for chosen in ways
+        size: tuple(
+            Alternative(choice=safe[size][chosen], speedup=exp(-ratios[size][chosen])) for chosen in ways
         )
-        for one, ways in kept.items()
+        for size, ways in kept.items()
     }
 
 
-def crossings(found: Found) -> dict[Operation, list[Configuration]]:
+def crossings(by_size: Found) -> dict[Operation, list[Configuration]]:
     """For every size the ways worth measuring there for the sake of sizes between it and the next.
 
     These are its own leaders, those of its neighbours, and counts between theirs.
     """
-    best = {one: _best_of_ways(evidence) for one, evidence in found.items()}
-    wanted: dict[Operation, dict[Configuration, None]] = {one: {} for one in found}
-    for small, large in adjacent_sizes(list(found)):
-        leaders = [_leaders(best[one], found[one]) for one in (small, large)]
+    best = {size: _best_of_ways(evidence) for size, evidence in by_size.items()}
+    wanted: dict[Operation, dict[Configuration, None]] = {size: {} for size in by_size}
+    for small, large in adjacent_sizes(list(by_size)):
+        leaders = [_leaders(best[size], by_size[size]) for size in (small, large)]
         if all(leaders):
             ways = [*_between(leaders[0][0], leaders[1][0]), *leaders[0], *leaders[1]]
-            for one in (small, large):
-                wanted[one].update(dict.fromkeys(ways))
+            for size in (small, large):
+                wanted[size].update(dict.fromkeys(ways))
     return {operation: list(ways) for operation, ways in wanted.items() if ways}
 
 
 def _best_of_ways(evidence: TrialEvidence, slack: float | None = None) -> dict[Configuration, Configuration]:
     """For every way its best configuration; with `slack` only if that is not slower than the default by more."""
     best: dict[Configuration, Configuration] = {}
-    for one in sorted(evidence.candidates, key=evidence.estimate):
-        best.setdefault(one.without_chunk, one)
-    return {chosen: one for chosen, one in best.items() if slack is None or evidence.upper(one) <= slack}
+    for candidate in sorted(evidence.candidates, key=evidence.estimate):
+        best.setdefault(candidate.without_chunk, candidate)
+    return {chosen: top for chosen, top in best.items() if slack is None or evidence.upper(top) <= slack}
 
 
 def _leaders(best: Mapping[Configuration, Configuration], evidence: TrialEvidence) -> list[Configuration]:
@@ -92,19 +92,19 @@ def _envelope(
         lines = {chosen: (1 - share) * small[chosen] + share * large[chosen] for chosen in common}
         least = min(lines.values())
         if least < 0.0:
-            yield min((one for one in common if lines[one] <= least + TIE), key=parsimony)
+            yield min((way for way in common if lines[way] <= least + TIE), key=parsimony)
 
 
-def _between(one: Configuration, other: Configuration) -> Iterator[Configuration]:
+def _between(left: Configuration, right: Configuration) -> Iterator[Configuration]:
     """Counts a quarter, half and three quarters of the way between two ways, by their logarithms."""
     for share in (0.5, 0.25, 0.75):
         yield replace(
-            one,
-            blas_threads=_count(one.blas_threads, other.blas_threads, share),
-            openmp_threads=_count(one.openmp_threads, other.openmp_threads, share),
-            workers=_count(one.workers, other.workers, share),
+            left,
+            blas_threads=_count(left.blas_threads, right.blas_threads, share),
+            openmp_threads=_count(left.openmp_threads, right.openmp_threads, share),
+            workers=_count(left.workers, right.workers, share),
         )
 
 
-def _count(here: int | None, there: int | None, share: float) -> int | None:
-    return here if here is None or there is None else round(here * (there / here) ** share)
+def _count(left: int | None, right: int | None, share: float) -> int | None:
+    return left if left is None or right is None else round(left * (right / left) ** share)

@@ -69,12 +69,12 @@ def decide(
         default_seconds=median(evidence.default_seconds) if evidence.default_seconds else None,
         safe_threads=_safe_threads(kind, environment, evidence),
     )
-    known = replace(bare, evidence=measured, corners=_corners(kind, environment, evidence))
+    base = replace(bare, evidence=measured, corners=_corners(kind, environment, evidence))
     if candidate is None:
         reason = THRIFTIEST if objective is Objective.CPU else _nothing_better(evidence)
-        entry = replace(known, status=Status.DEFAULT_KEPT, reason=reason)
+        entry = replace(base, status=Status.DEFAULT_KEPT, reason=reason)
     else:
-        entry = _tested(known, candidate, evidence, capacity)
+        entry = _tested(base, candidate, evidence, capacity)
         if quiet is not None and entry.status is Status.TUNED:
             entry = _tested_quietly(entry, candidate, quiet, capacity)
     refuted = candidate is not None and entry.status is not Status.TUNED
@@ -94,21 +94,21 @@ def make_bare_entry(
     return Entry(operation=operation, status=status, reason=reason, evidence=evidence)
 
 
-def _tested(known: Entry, candidate: Candidate, evidence: TrialEvidence, capacity: Capacity | None) -> Entry:
+def _tested(base: Entry, candidate: Candidate, evidence: TrialEvidence, capacity: Capacity | None) -> Entry:
     """The entry of a candidate that was put to the test."""
     choice = candidate.choice
     if candidate.verdict is Verdict.FAILED:
         assert candidate.failure is not None
         reason = f"{choice} failed under test: {candidate.failure.reason}"
-        return replace(known, status=Status.DEFAULT_KEPT, reason=reason)
+        return replace(base, status=Status.DEFAULT_KEPT, reason=reason)
     findings = candidate.findings(capacity)
     if candidate.verdict is Verdict.ACCEPTED:
-        return _tuned(known, candidate, evidence, findings)
+        return _tuned(base, candidate, evidence, findings)
     alone = choice == Configuration(blas_threads=choice.blas_threads)
-    counts = known.evidence.safe_threads
+    counts = base.evidence.safe_threads
     safe = tuple(count for count in counts if not (alone and count == choice.blas_threads))
-    known = replace(known, evidence=replace(known.evidence, safe_threads=safe))
-    tested = replace(known, evidence=_with_findings(known.evidence, findings))
+    base = replace(base, evidence=replace(base.evidence, safe_threads=safe))
+    tested = replace(base, evidence=_with_findings(base.evidence, findings))
     if candidate.verdict is Verdict.DROPPED:
         reason = f"{choice} was tested. {candidate.reason}"
         limited = replace(tested.evidence, speedup_limit=candidate.speedup_limit)
@@ -119,7 +119,7 @@ def _tested(known: Entry, candidate: Candidate, evidence: TrialEvidence, capacit
             f"{choice} uses fewer CPUs than the default, and no undisturbed timings at full capacity could be "
             f"had in {len(candidate.visits)} processes. {capacity or ''}"
         )
-        return replace(known, status=Status.NOISY, reason=reason.rstrip())
+        return replace(base, status=Status.NOISY, reason=reason.rstrip())
     seemed = exp(-evidence.estimate(choice)) if choice in evidence.visits else exp(-candidate.seemed)
     processes = len(candidate.visits)
     reason = (
@@ -129,9 +129,9 @@ def _tested(known: Entry, candidate: Candidate, evidence: TrialEvidence, capacit
     return replace(tested, status=Status.UNDECIDED, reason=reason)
 
 
-def _tuned(known: Entry, candidate: Candidate, evidence: TrialEvidence, findings: Findings) -> Entry:
+def _tuned(base: Entry, candidate: Candidate, evidence: TrialEvidence, findings: Findings) -> Entry:
     choice = candidate.choice
-    tested = _with_findings(known.evidence, findings)
+    tested = _with_findings(base.evidence, findings)
     alone = choice == Configuration(blas_threads=choice.blas_threads) and choice.blas_threads is not None
     safe = {*tested.safe_threads, *([choice.blas_threads] if alone else [])}
     seconds, speedup = tested.default_seconds, tested.speedup
@@ -150,7 +150,7 @@ def _tuned(known: Entry, candidate: Candidate, evidence: TrialEvidence, findings
         else f", and took {tested.cpu_ratio:.2f} of the default's CPU seconds in exploration"
     )
     reason = f"Proved {proved} in {tested.processes} fresh processes{saved}."
-    return replace(known, status=Status.TUNED, reason=reason, choice=choice, evidence=tested)
+    return replace(base, status=Status.TUNED, reason=reason, choice=choice, evidence=tested)
 
 
 def _tested_quietly(entry: Entry, candidate: Candidate, quiet: Candidate, capacity: Capacity | None) -> Entry:
@@ -173,9 +173,9 @@ def _tested_quietly(entry: Entry, candidate: Candidate, quiet: Candidate, capaci
     )
 
 
-def _with_findings(known: Evidence, findings: Findings) -> Evidence:
+def _with_findings(evidence: Evidence, findings: Findings) -> Evidence:
     """The evidence with the numbers of the test; no speed-up is stated below the least number of processes."""
-    counted = replace(known, processes=len(findings.values), pairs=len(findings.pairs))
+    counted = replace(evidence, processes=len(findings.values), pairs=len(findings.pairs))
     if findings.interval is None or findings.expected is None:
         return counted
     ratio, low, high = findings.interval
@@ -191,7 +191,7 @@ def _with_findings(known: Evidence, findings: Findings) -> Evidence:
 
 def _nothing_better(evidence: TrialEvidence) -> str:
     """Why nothing was put to the test."""
-    failed = [f"{one} failed: {failure.reason}" for one, failure in evidence.failures.items()]
+    failed = [f"{choice} failed: {failure.reason}" for choice, failure in evidence.failures.items()]
     if not evidence.candidates:
         return failed[0] if failed else "There is nothing to choose from on this allocation."
     best = min(evidence.candidates, key=evidence.estimate)

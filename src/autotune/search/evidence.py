@@ -58,7 +58,7 @@ class TrialEvidence:
     def add(self, measurements: Iterable[Measurement], elapsed: float = 0.0) -> None:
         """Take in what one process measured of this operation, the default first."""
         measurements = list(measurements)
-        default, *others = measurements
+        default, *candidates = measurements
         if not sane(default):
             if default.failure is None or default.failure.final:
                 self.failures[DEFAULT] = default.failure or CLOCK_STOOD
@@ -67,7 +67,7 @@ class TrialEvidence:
         for measurement in measurements:
             if measurement.cpu_seconds is not None:
                 self.cpu_seconds[measurement.configuration].append(measurement.cpu_seconds)
-        for measurement in others:
+        for measurement in candidates:
             if sane(measurement):
                 if measurement.pairs:
                     self.visits[measurement.configuration].append(
@@ -94,7 +94,7 @@ class TrialEvidence:
     @property
     def candidates(self) -> list[Configuration]:
         """The configurations with timings that never failed and fit the allocation."""
-        return [one for one in self.visits if one not in self.failures and one.cpus <= self.usable_cpus]
+        return [each for each in self.visits if each not in self.failures and each.cpus <= self.usable_cpus]
 
     def estimate(self, configuration: Configuration) -> float:
         """Log-ratio to the default, at full capacity where it was seen."""
@@ -145,47 +145,47 @@ class TrialEvidence:
         A thriftier one has to be within the tie even if it is slower than it seems by its standard error: of
         many that seem equal, the thriftiest is too often one that was lucky.
         """
-        estimates = {one: self.estimate(one) for one in self._well_known()} | {DEFAULT: 0.0}
+        estimates = {choice: self.estimate(choice) for choice in self._well_known()} | {DEFAULT: 0.0}
         first = min(estimates, key=estimates.__getitem__)
         best = estimates[first] + tie
         if estimates[DEFAULT] <= best:
             return DEFAULT
         del estimates[DEFAULT]
-        equal = [one for one, value in estimates.items() if one == first or value + self.doubt(one) <= best]
-        return min(equal, key=lambda one: (parsimony(one), estimates[one]))
+        equal = [each for each in estimates if each == first or estimates[each] + self.doubt(each) <= best]
+        return min(equal, key=lambda choice: (parsimony(choice), estimates[choice]))
 
     def cpu_ratio(self, configuration: Configuration) -> float:
         """Return the CPU seconds over the default's, in log-ratio.
 
         As they were measured; else by the CPUs that both keep busy meanwhile: threads that wait spin.
         """
-        own, default = (self.cpu_seconds.get(one, ()) for one in (configuration, DEFAULT))
+        own, default = (self.cpu_seconds.get(each, ()) for each in (configuration, DEFAULT))
         if own and default:
             return log(median(own) / median(default))
         return log(configuration.cpus / self.default_cpus) + self.estimate(configuration)
 
     def thriftiest(self, slack: float) -> Configuration:
         """Return the configuration of fewest CPU seconds, of those within `slack` of the fastest (in log-ratio)."""
-        estimates = {one: self.estimate(one) for one in self._well_known()} | {DEFAULT: 0.0}
-        fast = [one for one, value in estimates.items() if value <= min(estimates.values()) + slack]
-        return min(fast, key=lambda one: (0.0 if one.is_default else self.cpu_ratio(one), parsimony(one)))
+        estimates = {choice: self.estimate(choice) for choice in self._well_known()} | {DEFAULT: 0.0}
+        fast = [choice for choice, value in estimates.items() if value <= min(estimates.values()) + slack]
+        return min(fast, key=lambda each: (0.0 if each.is_default else self.cpu_ratio(each), parsimony(each)))
 
     def safe_threads(self, slack: float) -> tuple[int, ...]:
         """Thread counts, set alone, that were no slower than the default by more than `slack` in log-ratio."""
         return tuple(
             sorted(
-                one.blas_threads
-                for one in self.candidates
-                if one.blas_threads is not None
-                and one == Configuration(blas_threads=one.blas_threads)
-                and self.upper(one) <= slack
+                choice.blas_threads
+                for choice in self.candidates
+                if choice.blas_threads is not None
+                and choice == Configuration(blas_threads=choice.blas_threads)
+                and self.upper(choice) <= slack
             )
         )
 
     def _well_known(self) -> list[Configuration]:
         """The candidates measured half as often as any, or often: of the others only the lucky would lead."""
         most = min(2 * OFTEN, max(map(self.pairs, self.candidates), default=0))
-        return [one for one in self.candidates if 2 * self.pairs(one) >= most]
+        return [choice for choice in self.candidates if 2 * self.pairs(choice) >= most]
 
     def _summary(self, configuration: Configuration) -> tuple[float, int, int, bool]:
         """(estimate, pairs and processes that it rests on, were CPUs missing in all of them?)"""

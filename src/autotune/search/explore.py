@@ -116,16 +116,16 @@ class Exploration:
         self._environment = environment
         self._seen = seen
         self._sizes = {
-            one: _SizeSearch(
+            operation: _SizeSearch(
                 item,
-                one,
+                operation,
                 environment=environment,
                 capacity=capacity,
                 seed=seed,
                 warm_starts=warm_starts,
-                first_batch=candidates_within(item.kind, one, seconds / len(operations)),
+                first_batch=candidates_within(item.kind, operation, seconds / len(operations)),
             )
-            for one in operations
+            for operation in operations
         }
         self._steps = self._plan_steps()
         self._next: Step | None = next(self._steps, None)
@@ -134,7 +134,7 @@ class Exploration:
     @property
     def evidence(self) -> dict[Operation, TrialEvidence]:
         """Evidence on every size."""
-        return {one: size.evidence for one, size in self._sizes.items()}
+        return {operation: size.evidence for operation, size in self._sizes.items()}
 
     @property
     def next_step(self) -> Step | None:
@@ -163,18 +163,18 @@ class Exploration:
     def runner_up(self, operation: Operation, tried: Iterable[Configuration]) -> Configuration:
         """The best of a size that was not put to the test yet; the default where nothing is much better."""
         evidence, tested = self._sizes[operation].evidence, set(tried)
-        others = [one for one in evidence.candidates if one not in tested]
-        best = min(others, key=evidence.estimate, default=DEFAULT)
+        rest = [choice for choice in evidence.candidates if choice not in tested]
+        best = min(rest, key=evidence.estimate, default=DEFAULT)
         return best if best != DEFAULT and evidence.estimate(best) < -2 * log1p(MARGIN) else DEFAULT
 
     def rival(self, operation: Operation, tried: Iterable[Configuration]) -> Configuration:
         """The one of a size that surely seems best of those that were not put to the test; else the default."""
         evidence, tested = self._sizes[operation].evidence, set(tried)
-        others = [one for one in evidence.candidates if one not in tested]
-        return min(others, key=lambda one: evidence.estimate(one) + evidence.doubt(one), default=DEFAULT)
+        rest = [choice for choice in evidence.candidates if choice not in tested]
+        return min(rest, key=lambda each: evidence.estimate(each) + evidence.doubt(each), default=DEFAULT)
 
     def _step(self, batches: Mapping[Operation, Sequence[Configuration]], pairs: int) -> Step:
-        cases = (Case(operation=one, configurations=tuple(batch)) for one, batch in batches.items())
+        cases = (Case(operation=size, configurations=tuple(batch)) for size, batch in batches.items())
         if self.item.pairs is not None:  # where a pair costs two processes, a step takes fewer of them
             pairs = max(1, pairs * self.item.pairs // USUAL_PAIRS)
         return Step(cases=tuple(cases), pairs=pairs)
@@ -182,25 +182,25 @@ class Exploration:
     def _plan_steps(self) -> Iterator[Step]:
         """Every step; between two of them the session of the first has been taken in."""
         sizes = list(self._sizes.values())
-        alone: Batches = {one.operation: [] for one in sizes if one.has_no_choice}
+        alone: Batches = {size.operation: [] for size in sizes if size.has_no_choice}
         if alone:  # the default is measured all the same
             yield self._step(alone, 1)
-        while batches := _filled({one.operation: one.ask(_around(sizes, one)) for one in sizes}):
+        while batches := _filled({size.operation: size.ask(_around(sizes, size)) for size in sizes}):
             largest = max(map(len, batches.values()))
             yield self._step(batches, max(FEW_PAIRS, min(MANY_PAIRS, PAIRS_OF_FIRST_STEP // largest)))
         for _ in range(LOST_CAPACITY_STEPS):
-            if batches := _filled({one.operation: one.seen_without_capacity() for one in sizes}):
+            if batches := _filled({size.operation: size.seen_without_capacity() for size in sizes}):
                 yield self._step(batches, MANY_PAIRS)
         wanted = crossings(self.evidence)
-        if batches := _filled({one.operation: one.cross(wanted.get(one.operation, ())) for one in sizes}):
+        if batches := _filled({size.operation: size.cross(wanted.get(size.operation, ())) for size in sizes}):
             yield self._step(batches, CROSSING_PAIRS)
         for count, pairs in (*RACES, *PLAYOFFS):
-            if batches := _filled({one.operation: one.racers(count) for one in sizes}):
+            if batches := _filled({size.operation: size.racers(count) for size in sizes}):
                 yield self._step(batches, pairs)
-        if batches := _filled({one.operation: one.without_knobs() for one in sizes}):
+        if batches := _filled({size.operation: size.without_knobs() for size in sizes}):
             yield self._step(batches, KNOB_PAIRS)
         if self._environment.neighbours:
-            batches = _filled({one.operation: one.leaders(QUIET_CANDIDATES) for one in sizes})
+            batches = _filled({size.operation: size.leaders(QUIET_CANDIDATES) for size in sizes})
             if batches:
                 yield replace(self._step(batches, QUIET_PAIRS), quiet=True)
 
@@ -244,8 +244,8 @@ def _around(sizes: Sequence["_SizeSearch"], size: "_SizeSearch") -> list[Configu
     """The best so far of the next smaller and the next larger size."""
     place = sizes.index(size)
     neighbouring = [*sizes[max(0, place - 1) : place], *sizes[place + 1 : place + 2]]
-    leaders = (other.evidence.leader(0.0) for other in neighbouring)
-    return [one for one in leaders if not one.is_default]
+    leaders = (neighbour.evidence.leader(0.0) for neighbour in neighbouring)
+    return [leader for leader in leaders if not leader.is_default]
 
 
 class _SizeSearch:
@@ -282,13 +282,13 @@ class _SizeSearch:
         if grid is not None:
             suggested = suggestions(warm_starts, operation, usable_cpus)
             grid = widened(grid, suggested)
-            near = (nearest(grid, one) for one in suggested)
+            near = (nearest(grid, hint) for hint in suggested)
             corners = sorted(grid.corners(), key=lambda point: _order(setting(grid, point), usable_cpus))
             first = dict.fromkeys([*(point for point in near if point is not None), *corners])
             self._untried = list(dict.fromkeys([*first, *range(len(grid.points))])) if _small(grid) else []
             self._study = Study(grid, seed=seed, first=list(first)[:BATCH], name=str(operation))
             elsewhere = proved(warm_starts, operation, usable_cpus)
-            self._proved = {setting(grid, p) for one in elsewhere if (p := nearest(grid, one)) is not None}
+            self._proved = {setting(grid, p) for each in elsewhere if (p := nearest(grid, each)) is not None}
         self._first_batch = first_batch
         self._open: dict[Configuration, list[Trial]] = {}
         self._best = 0.0
@@ -312,9 +312,9 @@ class _SizeSearch:
             return 1.0
         leader = min(evidence.candidates, key=evidence.estimate)
         best = min(0.0, evidence.estimate(leader))
-        others = min((self._lower(one) for one in evidence.candidates if one != leader), default=0.0)
+        second = min((self._lower(choice) for choice in evidence.candidates if choice != leader), default=0.0)
         unseen = UNSEEN if self.searching or self._is_unverified(leader) else 0.0
-        return max(0.0, min(best - others, -others), unseen)
+        return max(0.0, min(best - second, -second), unseen)
 
     def ask(self, hints: Sequence[Configuration]) -> list[Configuration]:
         """Return the next points: all of a small space; of a large one the hints, and the study's proposals.
@@ -326,8 +326,8 @@ class _SizeSearch:
         grid = self._study.grid
         if _small(grid):
             most = BATCH if self._steps else int(min(WHOLE, self._first_batch))
-            asked, self._untried = self._untried[:most], self._untried[most:]
-            return self._try(self._study, sorted(asked))
+            points, self._untried = self._untried[:most], self._untried[most:]
+            return self._try(self._study, sorted(points))
         if not self._proposing and not self.evidence.candidates:
             return []
         if self._homing or not self._proposing:
@@ -342,13 +342,13 @@ class _SizeSearch:
         """Candidates that may gain, and of which nothing is known at full capacity."""
         evidence = self.evidence
         poor = [
-            one
-            for one in evidence.candidates
-            if self._may_gain_at_full_capacity(one)
-            or (evidence.is_optimistic(one) and evidence.lower(one) < -log1p(MARGIN))
+            choice
+            for choice in evidence.candidates
+            if self._may_gain_at_full_capacity(choice)
+            or (evidence.is_optimistic(choice) and evidence.lower(choice) < -log1p(MARGIN))
         ]
-        known = [one for one in evidence.candidates if one not in poor]
-        if min(map(evidence.estimate, known), default=0.0) < -4 * log1p(MARGIN):
+        sure = [choice for choice in evidence.candidates if choice not in poor]
+        if min(map(evidence.estimate, sure), default=0.0) < -4 * log1p(MARGIN):
             return []
         return self._again(sorted(poor, key=evidence.estimate)[:BATCH])
 
@@ -362,17 +362,17 @@ class _SizeSearch:
         grid = self._study.grid
         leader = self.evidence.leader(0.0)
 
-        def rank(one: Configuration) -> tuple[bool, float]:
-            if one in self.evidence.visits:
-                return False, self.evidence.estimate(one)
-            return True, abs(log2((one.chunk or 1) / (leader.chunk or one.chunk or 1)))
+        def rank(choice: Configuration) -> tuple[bool, float]:
+            if choice in self.evidence.visits:
+                return False, self.evidence.estimate(choice)
+            return True, abs(log2((choice.chunk or 1) / (leader.chunk or choice.chunk or 1)))
 
         by_way: dict[Configuration, list[Configuration]] = {}
-        for one in (setting(grid, point) for point in range(len(grid.points))):
-            if one not in self.evidence.failures:
-                by_way.setdefault(one.without_chunk, []).append(one)
-        chosen = (min(by_way[one], key=rank) for one in ways if one in by_way)
-        return self._try(self._study, [position(grid, one) for one in chosen])
+        for choice in (setting(grid, point) for point in range(len(grid.points))):
+            if choice not in self.evidence.failures:
+                by_way.setdefault(choice.without_chunk, []).append(choice)
+        chosen = (min(by_way[way], key=rank) for way in ways if way in by_way)
+        return self._try(self._study, [position(grid, choice) for choice in chosen])
 
     def racers(self, wanted: int) -> list[Configuration]:
         """So many of the leaders; none once no other can be better than the first by more than a tie.
@@ -391,7 +391,7 @@ class _SizeSearch:
         if min(map(evidence.lower, leaders)) > -log1p(MARGIN):
             return []
         within = evidence.estimate(first) + SURE * evidence.doubt(first) - TIE
-        rivals = [one for one in leaders[1:] if self._lower(one) < within]
+        rivals = [choice for choice in leaders[1:] if self._lower(choice) < within]
         if self._is_unverified(first):
             return self._again(self._contenders(leaders, wanted))
         if not rivals and (
@@ -403,17 +403,17 @@ class _SizeSearch:
     def _contenders(self, leaders: Sequence[Configuration], wanted: int) -> list[Configuration]:
         """So many of the leaders: half of them as they seem, half as what they may be, where slow pairs hide some."""
         seeming = list(leaders[: wanted - wanted // 2])
-        rest = [one for one in leaders if one not in seeming]
+        rest = [choice for choice in leaders if choice not in seeming]
         return [*seeming, *sorted(rest, key=self._lower)[: wanted // 2]]
 
-    def _lower(self, one: Configuration) -> float:
+    def _lower(self, choice: Configuration) -> float:
         """Log-ratio that a configuration hardly falls below."""
         evidence = self.evidence
         assert self._study is not None
         large = not _small(self._study.grid)
-        few = evidence.pairs(one) < FEW and large
-        lower = evidence.estimate(one) - (FEW_ERRORS if few else 1.0) * SURE * evidence.doubt(one)
-        return min(lower, evidence.best_pair(one)) if large and evidence.pairs(one) < SPOILED else lower
+        few = evidence.pairs(choice) < FEW and large
+        lower = evidence.estimate(choice) - (FEW_ERRORS if few else 1.0) * SURE * evidence.doubt(choice)
+        return min(lower, evidence.best_pair(choice)) if large and evidence.pairs(choice) < SPOILED else lower
 
     def _is_unverified(self, leader: Configuration) -> bool:
         """Did one of many configurations become the leader by a single process, which may have been its luck?"""
@@ -458,12 +458,12 @@ class _SizeSearch:
         if quiet:
             self._quiet.add(measurements, elapsed)
             return
-        default, *others = measurements
+        default, *candidates = measurements
         self.evidence.add(measurements, elapsed)
         self._steps += 1
-        for measurement in others:
-            known = measurement.configuration in self.evidence.visits
-            sound = sane(measurement) and sane(default) and known
+        for measurement in candidates:
+            is_visited = measurement.configuration in self.evidence.visits
+            sound = sane(measurement) and sane(default) and is_visited
             value = self.evidence.estimate(measurement.configuration) if sound else None
             for trial in self._open.pop(measurement.configuration, []):
                 assert self._study is not None
@@ -474,12 +474,14 @@ class _SizeSearch:
     def _quiet_leader(self) -> Configuration:
         """Return the candidates that are best next to neighbours, of those no slower than the default without them."""
         loaded, quiet = self.evidence, self._quiet
-        kept = [one for one in loaded.candidates if one in quiet.candidates and quiet.estimate(one) <= TIE]
+        kept = [
+            each for each in loaded.candidates if each in quiet.candidates and quiet.estimate(each) <= TIE
+        ]
         best = min(kept, key=loaded.estimate, default=DEFAULT)
         if best == DEFAULT or loaded.estimate(best) >= -log1p(MARGIN):
             return DEFAULT
-        equal = [one for one in kept if loaded.estimate(one) <= loaded.estimate(best) + TIE]
-        return min(equal, key=lambda one: (one.cpus, loaded.estimate(one)))
+        equal = [choice for choice in kept if loaded.estimate(choice) <= loaded.estimate(best) + TIE]
+        return min(equal, key=lambda choice: (choice.cpus, loaded.estimate(choice)))
 
     def _worthwhile(self) -> bool:
         """Is another step worth its time? First the study proposes, then the leader's surroundings are seen."""
@@ -497,15 +499,15 @@ class _SizeSearch:
         self._settled = holds and self._steps > 1 and self._study.promise(GAIN) <= FAIR
         if self._settled:
             return False
-        known = len(self.evidence.visits) + len(self.evidence.failures)
-        return self._idle < self._patience and known < FRACTION * len(self._study.grid.points)
+        visited = len(self.evidence.visits) + len(self.evidence.failures)
+        return self._idle < self._patience and visited < FRACTION * len(self._study.grid.points)
 
     def _holds(self) -> bool:
         """Is what was proved elsewhere faster than the default here too, and as good as anything that was tried?"""
         tried = self.evidence.candidates
         best = min(map(self.evidence.estimate, tried), default=0.0)
         return best < -TIE and any(
-            one in tried and self.evidence.estimate(one) <= best + HOLDS for one in self._proved
+            choice in tried and self.evidence.estimate(choice) <= best + HOLDS for choice in self._proved
         )
 
     def _surroundings(self, grid: Grid) -> list[int]:
@@ -520,21 +522,21 @@ class _SizeSearch:
         if self._study is None:
             return []
         grid = self._study.grid
-        wanted = dict.fromkeys(one for one in configurations if not one.is_default)
-        values = {one: tuple(one.as_dict().get(name, "") for name in grid.parameters) for one in wanted}
-        inside = [one for one in wanted if values[one] in grid.index or Knob.PLACEMENT in grid.parameters]
-        self._try(self._study, [position(grid, one) for one in inside])
+        wanted = dict.fromkeys(choice for choice in configurations if not choice.is_default)
+        values = {each: tuple(each.as_dict().get(name, "") for name in grid.parameters) for each in wanted}
+        inside = [each for each in wanted if values[each] in grid.index or Knob.PLACEMENT in grid.parameters]
+        self._try(self._study, [position(grid, each) for each in inside])
         return list(wanted)
 
     def _try(self, study: Study, points: Iterable[int | None]) -> list[Configuration]:
         """Trials of these points, or of what the study proposes for None; each configuration once."""
-        asked: dict[Configuration, None] = {}
+        trials: dict[Configuration, None] = {}
         for wanted in points:
             trial, point = study.ask(wanted)
             configuration = setting(study.grid, point)
             self._open.setdefault(configuration, []).append(trial)
-            asked[configuration] = None
-        return list(asked)
+            trials[configuration] = None
+        return list(trials)
 
     def _unknown(self, configuration: Configuration) -> bool:
         return configuration not in self.evidence.visits and configuration not in self.evidence.failures
@@ -551,9 +553,9 @@ def _simplest(evidence: TrialEvidence, leader: Configuration) -> Configuration:
     return leader
 
 
-def _order(one: Configuration, usable_cpus: int) -> tuple[bool, int, int]:
+def _order(choice: Configuration, usable_cpus: int) -> tuple[bool, int, int]:
     """Order in which corners are tried: all workers with one BLAS thread each first, more than the CPUs last."""
-    return one.cpus > usable_cpus, -(one.workers or 1), one.blas_threads or 1
+    return choice.cpus > usable_cpus, -(choice.workers or 1), choice.blas_threads or 1
 
 
 def _small(grid: Grid) -> bool:

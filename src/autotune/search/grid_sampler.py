@@ -165,8 +165,8 @@ class GridSampler(BaseSampler):
         """Propose a point for a trial."""
         del search_space
         with self._lock:
-            others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-            running = [self._place(other) for other in others if other.state is TrialState.RUNNING]
+            earlier = [each for each in study.get_trials(deepcopy=False) if each.number != trial.number]
+            running = [self._place(each) for each in earlier if each.state is TrialState.RUNNING]
             point = propose(
                 self.grid,
                 self.visits(study),

@@ -50,7 +50,7 @@ class Capacity:
 
     def add(self, session: Session) -> None:
         """Take in the probes of one process."""
-        for pair in (pair for one in session.measurements for pair in one.pairs):
+        for pair in (pair for measurement in session.measurements for pair in measurement.pairs):
             self.pairs += 1
             self.disturbed += not accepted(pair)
             if pair.capacity is not None:

@@ -28,14 +28,14 @@ def export_study(profile: Profile, sessions: Sequence[Session], path: Path) -> i
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     begin = _moment(profile.provenance.created)
     trials = list(trial_history.list_trials(sessions, profile.key.usable_cpus))
-    trials.sort(key=lambda one: str(one.operation))
+    trials.sort(key=lambda record: str(record.operation))
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     count = 0
-    for name, group in groupby(trials, key=lambda one: str(one.operation)):
+    for name, group in groupby(trials, key=lambda record: str(record.operation)):
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
         together = list(group)
         space = _space(together)
-        study.add_trials([_trial(one, space, begin) for one in together])
+        study.add_trials([_trial(record, space, begin) for record in together])
         count += 1
     return count
 
@@ -45,8 +45,8 @@ def _space(trials: Sequence[trial_history.TrialRecord]) -> "dict[str, BaseDistri
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
     values: dict[str, set[int | str]] = {}
-    for one in trials:
-        for knob, value in one.configuration.as_dict().items():
+    for record in trials:
+        for knob, value in record.configuration.as_dict().items():
             values.setdefault(knob, set()).add(value)
     return {
         knob: CategoricalDistribution(sorted(map(str, seen)))
@@ -57,26 +57,26 @@ def _space(trials: Sequence[trial_history.TrialRecord]) -> "dict[str, BaseDistri
 
 
 def _trial(
-    one: trial_history.TrialRecord, space: "Mapping[str, BaseDistribution]", begin: datetime
+    record: trial_history.TrialRecord, space: "Mapping[str, BaseDistribution]", begin: datetime
 ) -> "FrozenTrial":
     import optuna
 
-    knobs = one.configuration.as_dict()
+    knobs = record.configuration.as_dict()
     trial = optuna.trial.create_trial(
-        state=optuna.trial.TrialState.FAIL if one.speedup is None else optuna.trial.TrialState.COMPLETE,
-        value=one.speedup,
+        state=optuna.trial.TrialState.FAIL if record.speedup is None else optuna.trial.TrialState.COMPLETE,
+        value=record.speedup,
         params=knobs,
         distributions={knob: space[knob] for knob in knobs},
-        user_attrs={"process": one.process, "leader": one.best, "failure": one.failure},
+        user_attrs={"process": record.process, "leader": record.best, "failure": record.failure},
     )
-    trial.datetime_start = trial.datetime_complete = begin + timedelta(seconds=one.elapsed)
+    trial.datetime_start = trial.datetime_complete = begin + timedelta(seconds=record.elapsed)
     return trial
 
 
 def _moment(created: str | None) -> datetime:
     """The local time of a profile's date, as Optuna has it; the beginning of 1970 for none."""
     try:
-        found = datetime.fromisoformat(created or "")
+        moment = datetime.fromisoformat(created or "")
     except ValueError:
-        found = datetime.fromtimestamp(0, UTC)
-    return found.astimezone().replace(tzinfo=None)
+        moment = datetime.fromtimestamp(0, UTC)
+    return moment.astimezone().replace(tzinfo=None)

@@ -104,20 +104,20 @@ class _Size:
     @property
     def under_test(self) -> bool:
         """Is a candidate of it undecided?"""
-        return any(one.verdict is Verdict.OPEN for one in (*self.tested, *self.quiet.values()))
+        return any(test.verdict is Verdict.OPEN for test in (*self.tested, *self.quiet.values()))
 
     @property
     def best(self) -> Candidate | None:
         """The candidate that the entry is about: the accepted one that seems best, else the last one."""
         accepted = [
-            one
-            for one in self.tested
-            if one.verdict is Verdict.ACCEPTED
-            and (one.choice not in self.quiet or self.quiet[one.choice].verdict is Verdict.ACCEPTED)
+            test
+            for test in self.tested
+            if test.verdict is Verdict.ACCEPTED
+            and (test.choice not in self.quiet or self.quiet[test.choice].verdict is Verdict.ACCEPTED)
         ]
         return min(
             accepted,
-            key=lambda one: self.evidence.estimate(one.choice),
+            key=lambda test: self.evidence.estimate(test.choice),
             default=self.tested[-1] if self.tested else None,
         )
 
@@ -164,7 +164,7 @@ class _Calibration:
         self._first_pass(FIRST_PASS_SHARE * share)
         self.clock.allow(max(0.0, share - self.clock.elapsed) if isfinite(share) else inf)
         while self.clock.left > 0 and (unfinished := self._unexplored()):
-            for exploration in sorted(unfinished, key=lambda one: one.promise, reverse=True):
+            for exploration in sorted(unfinished, key=lambda each: each.promise, reverse=True):
                 if self.clock.left <= 0:
                     break
                 self._step(exploration, self.clock.left)
@@ -178,7 +178,7 @@ class _Calibration:
         for place, item in enumerate(self.plan.items):
             part = max(SIZE_SECONDS, (end - self.clock.elapsed) / (len(self.plan.items) - place))
             part = min(max(part, SIZE_SECONDS * len(item.operations)), latest - self.clock.elapsed)
-            operations = _within([one for one in item.operations if one not in self.too_long], part)
+            operations = _within([size for size in item.operations if size not in self.too_long], part)
             exploration = Exploration(
                 item,
                 operations,
@@ -204,7 +204,7 @@ class _Calibration:
                     self.too_long[operation] = TOO_LONG.format(seconds=seconds, allowed=self.clock.remaining)
 
     def _unexplored(self) -> list[Exploration]:
-        return [one for one in self.explorations if one.next_step is not None and one.promise > TIE]
+        return [each for each in self.explorations if each.next_step is not None and each.promise > TIE]
 
     def _step(self, exploration: Exploration, seconds: float) -> None:
         """One process of an exploration."""
@@ -247,7 +247,7 @@ class _Calibration:
 
     def _nominee(self, size: _Size, exploration: Exploration) -> Configuration:
         """Return the configuration to put to the test: by the objective; the fastest where that one has failed."""
-        tried = {one.choice for one in size.tested}
+        tried = {test.choice for test in size.tested}
         thriftiest = size.evidence.thriftiest(log1p(CPU_SLACK)) if self._saves_cpu else None
         if thriftiest is not None and (thriftiest not in tried or size.best is None):
             return thriftiest
@@ -258,7 +258,7 @@ class _Calibration:
         return self.plan.objective is Objective.CPU
 
     def _put_to_test(self, size: _Size, choice: Configuration) -> None:
-        tried = {one.choice for one in size.tested}
+        tried = {test.choice for test in size.tested}
         accepted = size.best if size.entry is not None and size.entry.status is Status.TUNED else None
         if choice.is_default or choice in tried or len(size.tested) >= len(SHARES):
             return
@@ -306,7 +306,7 @@ class _Calibration:
             before = self.clock.plans
             self.report(
                 Confirming(
-                    decided=sum(one.entry is not None for one in self.sizes.values()),
+                    decided=sum(size.entry is not None for size in self.sizes.values()),
                     undecided=len(self.confirmation.open),
                     seconds_left=self.confirmation.seconds_left,
                     **self._progress(),
@@ -323,12 +323,12 @@ class _Calibration:
         if not candidate.quiet:
             size.evidence.learn(candidate.choice, candidate.visits)
         if candidate.verdict is not Verdict.ACCEPTED:
-            for other in (*size.tested, *size.quiet.values()):  # with its counterpart next to the neighbours
-                if other.choice == candidate.choice and other.verdict is Verdict.OPEN:
-                    other.verdict, other.reason = Verdict.DROPPED, candidate.reason
-            if self.clock.remaining > 0 and not any(one.verdict is Verdict.ACCEPTED for one in size.tested):
+            for test in (*size.tested, *size.quiet.values()):  # with its counterpart next to the neighbours
+                if test.choice == candidate.choice and test.verdict is Verdict.OPEN:
+                    test.verdict, test.reason = Verdict.DROPPED, candidate.reason
+            if self.clock.remaining > 0 and not any(test.verdict is Verdict.ACCEPTED for test in size.tested):
                 exploration = self._exploration_of(size)
-                tried = [one.choice for one in size.tested]
+                tried = [test.choice for test in size.tested]
                 following = exploration.leader(size.operation) if self._saves_cpu else None
                 self._put_to_test(size, following or exploration.runner_up(size.operation, tried))
         if size.under_test:
@@ -339,7 +339,7 @@ class _Calibration:
 
     def _challenge(self, size: _Size) -> None:
         """Put to the test what now seems faster than the accepted choice by far, which had led by luck."""
-        rival = self._exploration_of(size).rival(size.operation, [one.choice for one in size.tested])
+        rival = self._exploration_of(size).rival(size.operation, [test.choice for test in size.tested])
         if not rival.is_default:
             self._put_to_test(size, rival)
 
@@ -348,7 +348,7 @@ class _Calibration:
         unfinished = self._unexplored()
         if not unfinished or self.clock.remaining <= 0:
             return
-        exploration = max(unfinished, key=lambda one: one.promise)
+        exploration = max(unfinished, key=lambda each: each.promise)
         self._step(exploration, self.clock.remaining)
         if exploration.next_step is None or exploration.steps_taken % 2 == 0:
             self._nominate(exploration)
@@ -358,14 +358,14 @@ class _Calibration:
 
     def _settle(self, operations: Iterable[Operation]) -> Iterator[Entry]:
         """Entries of these sizes that are decided now and were not, or not so, before."""
-        others: Mapping[Operation, tuple[Alternative, ...]] = {}
+        alternatives_of: Mapping[Operation, tuple[Alternative, ...]] = {}
         for operation in operations:
             size = self.sizes[operation]
             if size.under_test:
                 continue
-            if operation not in others:
-                others = alternatives(self._exploration_of(size).evidence)
-            entry = self._entry(size, others.get(operation, ()))
+            if operation not in alternatives_of:
+                alternatives_of = alternatives(self._exploration_of(size).evidence)
+            entry = self._entry(size, alternatives_of.get(operation, ()))
             if size.entry is None or entry.choice != size.entry.choice or entry.status != size.entry.status:
                 size.entry = entry
                 self.report(Decided(entry=entry, **self._progress()))
@@ -390,7 +390,7 @@ class _Calibration:
             self.report(Decided(entry=entry, **self._progress()))
             yield entry
 
-    def _entry(self, size: _Size, others: tuple[Alternative, ...]) -> Entry:
+    def _entry(self, size: _Size, ways: tuple[Alternative, ...]) -> Entry:
         best = size.best
         return decide(
             size.operation,
@@ -401,11 +401,11 @@ class _Calibration:
             candidate=best,
             objective=self.plan.objective,
             quiet=None if best is None else size.quiet.get(best.choice),
-            alternatives=others,
+            alternatives=ways,
         )
 
     def _exploration_of(self, size: _Size) -> Exploration:
-        return next(one for one in self.explorations if one.item is size.item)
+        return next(exploration for exploration in self.explorations if exploration.item is size.item)
 
     def _progress(self) -> dict[str, float]:
         return {"elapsed": self.clock.elapsed, "remaining": self.clock.remaining}
@@ -428,18 +428,18 @@ def confirm(
     counted = None if environment.has_company else capacity
     confirmation = Confirmation(clock, counted, capacity)
     kinds = {
-        one.operation: workload.kind if workload is not None else CATALOGUE[one.operation.name]
-        for one in choices
+        entry.operation: workload.kind if workload is not None else CATALOGUE[entry.operation.name]
+        for entry in choices
     }
-    for one in choices:
-        fewer = one.choice.cpus < environment.default_cpus(kinds[one.operation])
+    for entry in choices:
+        fewer = entry.choice.cpus < environment.default_cpus(kinds[entry.operation])
         confirmation.add(
             Candidate(
-                operation=one.operation,
-                choice=one.choice,
+                operation=entry.operation,
+                choice=entry.choice,
                 fewer_cpus=fewer,
                 error=ERROR,
-                seemed=-log(one.evidence.speedup or 1.0),
+                seemed=-log(entry.evidence.speedup or 1.0),
             )
         )
     while confirmation.open and clock.remaining > 0:
@@ -452,14 +452,14 @@ def confirm(
         pass
     return [
         decide(
-            one.operation,
-            kinds[one.operation],
+            candidate.operation,
+            kinds[candidate.operation],
             environment=environment,
-            evidence=_evidence(one, environment),
+            evidence=_evidence(candidate, environment),
             capacity=counted,
-            candidate=one,
+            candidate=candidate,
         )
-        for one in confirmation.candidates
+        for candidate in confirmation.candidates
     ]
 
 

@@ -51,8 +51,8 @@ class Plan:
 
     def in_order(self, entries: Iterable[Entry]) -> tuple[Entry, ...]:
         """The entries in the order of the plan; the last one counts where an operation has several."""
-        decided = {entry.operation: entry for entry in entries}
-        return tuple(decided[one] for one in self.operations if one in decided)
+        entry_of = {entry.operation: entry for entry in entries}
+        return tuple(entry_of[operation] for operation in self.operations if operation in entry_of)
 
 
 def make_plan(request: Request, environment: Environment) -> Plan:

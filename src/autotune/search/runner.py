@@ -125,30 +125,30 @@ def calibrate_machine(
 
     """
     with host_lock():
-        here = _workbench(request)
-        path = journal_path(here.key)
+        host = _workbench(request)
+        path = journal_path(host.key)
         plan = make_plan(
-            request, here.environment
+            request, host.environment
         )  # what cannot be done is refused before anything is measured
         header = Header.read(path) if resume else None
         if header is None or header.request.with_pools() != request:
-            tested = self_test or _examine(request, here, report)
-            pools, seconds = _pools_at_work(plan, here)
+            tested = self_test or _examine(request, host, report)
+            pools, seconds = _pools_at_work(plan, host)
             header = Header(
                 request=request.with_pools(pools),
-                environment=here.environment,
+                environment=host.environment,
                 self_test=replace(tested, seconds=tested.seconds + seconds),
                 warm_starts=encode_warm_starts(
-                    warm_starts([*learned_choices.read(), *_similar(here.key, relatives)])
+                    warm_starts([*learned_choices.read(), *_similar(host.key, relatives)])
                 ),
             )
             resume = False
         plan = make_plan(header.request, header.environment)
-        here.bench.wait(header.self_test.blas_wait)
+        host.bench.wait(header.self_test.blas_wait)
         entries: list[Entry] = []
         finished = True
         with neighbours(request.neighbours) as pids:
-            journal = Journal(Accompanied(here.bench, pids), path, header, resume=resume)
+            journal = Journal(Accompanied(host.bench, pids), path, header, resume=resume)
             clock = Clock(
                 bench=journal,
                 budget=request.seconds,
@@ -169,9 +169,9 @@ def calibrate_machine(
             except KeyboardInterrupt:
                 finished = False
     profile = Profile(
-        key=here.key,
+        key=host.key,
         entries=plan.in_order(entries),
-        provenance=_provenance(request, here, header.self_test, capacity, entries),
+        provenance=_provenance(request, host, header.self_test, capacity, entries),
         blas_wait=header.self_test.blas_wait,
         loops_after_blas=header.self_test.loops_after_blas,
     )
@@ -185,8 +185,8 @@ def foresee(request: Request) -> tuple[Key, Plan]:
 
     Raises what `make_plan` raises for what cannot be done here.
     """
-    here = _workbench(request)
-    return here.key, make_plan(request, here.environment)
+    host = _workbench(request)
+    return host.key, make_plan(request, host.environment)
 
 
 def examine(request: Request, *, report: Listener) -> SelfTest:
@@ -204,17 +204,17 @@ def confirm_choices(request: Request, choices: Sequence[Entry], *, self_test: Se
     Scope of effect: holds the host's lock, for the request's budget at most. Raises HostBusy.
     """
     with host_lock():
-        here = _workbench(request)
-        here.bench.wait(self_test.blas_wait)
-        capacity = _capacity(here.environment)
+        host = _workbench(request)
+        host.bench.wait(self_test.blas_wait)
+        capacity = _capacity(host.environment)
         with neighbours(request.neighbours) as pids:
-            clock = Clock(bench=Accompanied(here.bench, pids), budget=request.seconds, seed=request.seed)
+            clock = Clock(bench=Accompanied(host.bench, pids), budget=request.seconds, seed=request.seed)
             entries = confirm(
-                choices, request.workload, environment=here.environment, clock=clock, capacity=capacity
+                choices, request.workload, environment=host.environment, clock=clock, capacity=capacity
             )
-        provenance = _provenance(request, here, self_test, capacity, entries)
+        provenance = _provenance(request, host, self_test, capacity, entries)
         return Profile(
-            key=here.key,
+            key=host.key,
             entries=tuple(entries),
             provenance=provenance,
             blas_wait=self_test.blas_wait,
@@ -232,17 +232,17 @@ def verify_profile(profile: Profile, *, seconds: float, workload: UserWorkload |
         budget_seconds=seconds, neighbours=made.neighbours, copies=made.copies, workload=workload
     )
     names = () if workload is None else (workload.name,)
-    entries, refused = suited(profile, resolve.here(*usable_cpus()), own=names)
+    entries, refused = suited(profile, resolve.this_site(*usable_cpus()), own=names)
     yield from refused
     if not entries:
         return
     with host_lock(), neighbours(made.neighbours) as pids:
-        here = _workbench(request)
-        here.bench.wait(profile.blas_wait)
-        clock = Clock(bench=Accompanied(here.bench, pids), budget=seconds)
-        capacity = _capacity(here.environment, made.capacity)
+        host = _workbench(request)
+        host.bench.wait(profile.blas_wait)
+        clock = Clock(bench=Accompanied(host.bench, pids), budget=seconds)
+        capacity = _capacity(host.environment, made.capacity)
         yield from verify(
-            entries, request.workload, environment=here.environment, clock=clock, capacity=capacity
+            entries, request.workload, environment=host.environment, clock=clock, capacity=capacity
         )
 
 
@@ -266,7 +266,7 @@ def tune_command(request: CommandRequest, *, report: Listener) -> Entry:
     evidence = replace(entry.evidence, safe_threads=())  # BLAS's are but a part of a command's threads
     if request.metric is None:
         return replace(entry, evidence=evidence)
-    walls = {one: median(seconds) for one, seconds in bench.wall_seconds.items() if seconds}
+    walls = {choice: median(seconds) for choice, seconds in bench.wall_seconds.items() if seconds}
     tuned = None if entry.choice.is_default else walls.get(entry.choice)
     evidence = replace(evidence, default_seconds=walls.get(DEFAULT), tuned_seconds=tuned)
     return replace(entry, evidence=evidence)
@@ -330,8 +330,8 @@ def _capacity(environment: Environment, known_best: float | None = None) -> Capa
 
 def _full_capacity(key: Key) -> float | None:
     """Full capacity as the user's own profile of this machine and allocation says."""
-    known = [one.provenance.capacity for one in _own_profiles() if one.key == key]
-    return max((one for one in known if one is not None), default=None)
+    capacities = [profile.provenance.capacity for profile in _own_profiles() if profile.key == key]
+    return max((capacity for capacity in capacities if capacity is not None), default=None)
 
 
 def _similar(key: Key, relatives: Sequence[Profile]) -> list[Profile]:
@@ -366,17 +366,17 @@ def _default_threads(bench: ProcessBench) -> int | None:
     return schedulable_cpus() if bench.scrubbed else min(threads[0], schedulable_cpus())
 
 
-def _examine(request: Request, here: _Workbench, report: Listener) -> SelfTest:
+def _examine(request: Request, host: _Workbench, report: Listener) -> SelfTest:
     """Run the self-test, in the company that the trials will have."""
     report(SelfTestStarted(elapsed=0.0, remaining=request.seconds))
     shortest, longest = SELF_TEST_SECONDS
-    wait = _blas_wait(request, here)
-    here.bench.wait(wait.exponent)
+    wait = _blas_wait(request, host)
+    host.bench.wait(wait.exponent)
     with neighbours(request.neighbours):
         tested = run_selftest(
-            here.bench,
-            usable_cpus=here.allocation.usable_cpus,
-            memory_bytes=here.allocation.memory_bytes,
+            host.bench,
+            usable_cpus=host.allocation.usable_cpus,
+            memory_bytes=host.allocation.memory_bytes,
             seconds=max(shortest, min(longest, SELF_TEST_SHARE * request.seconds)),
             seed=request.seed,
             rates=request.seconds >= CEILINGS_FROM,
@@ -389,35 +389,35 @@ def _examine(request: Request, here: _Workbench, report: Listener) -> SelfTest:
     )
 
 
-def _pools_at_work(plan: Plan, here: _Workbench) -> tuple[tuple[str, ...], float]:
+def _pools_at_work(plan: Plan, host: _Workbench) -> tuple[tuple[str, ...], float]:
     """Name the thread pools that the user's function keeps busy at its largest size, and the seconds that this took.
 
     BLAS is presumed for operations of the catalogue, and where there is one CPU.
     """
-    operations = [one for item in plan.items if item.kind.family is Family.USER for one in item.operations]
-    if not operations or here.environment.usable_cpus == 1:
+    sizes = [size for item in plan.items if item.kind.family is Family.USER for size in item.operations]
+    if not sizes or host.environment.usable_cpus == 1:
         return PRESUMED, 0.0
     began = monotonic()
-    pools = here.bench.pools_at_work(max(operations, key=lambda one: prod(one.size.values())))
+    pools = host.bench.pools_at_work(max(sizes, key=lambda each: prod(each.size.values())))
     return pools, monotonic() - began
 
 
-def _blas_wait(request: Request, here: _Workbench) -> BlasWait:
+def _blas_wait(request: Request, host: _Workbench) -> BlasWait:
     """Return how long idle BLAS threads should spin: as an earlier calibration found, or, with the time for it and
     without company, as is measured now. An earlier result that kept the default is measured again: it may have been
     noise.
     """
     earlier = BlasWait()
     for profile in _own_profiles():
-        if profile.key == here.key and profile.blas_wait is not None:
+        if profile.key == host.key and profile.blas_wait is not None:
             earlier = BlasWait(exponent=profile.blas_wait, loops=profile.loops_after_blas)
             break
     if earlier.exponent not in {None, DEFAULT_EXPONENT}:
         return earlier
     measured = None
-    if request.seconds >= WAIT_FROM and not here.environment.has_company:
+    if request.seconds >= WAIT_FROM and not host.environment.has_company:
         measured = measure_blas_wait(
-            here.key.software, here.bench.environ, cpus=here.allocation.usable_cpus, seconds=WAIT_SECONDS
+            host.key.software, host.bench.environ, cpus=host.allocation.usable_cpus, seconds=WAIT_SECONDS
         )
     return measured or earlier
 
@@ -436,14 +436,14 @@ def _made_here(machine: Machine) -> Provenance:
 
 
 def _provenance(
-    request: Request, here: _Workbench, self_test: SelfTest, capacity: Capacity, entries: Sequence[Entry]
+    request: Request, host: _Workbench, self_test: SelfTest, capacity: Capacity, entries: Sequence[Entry]
 ) -> Provenance:
     """The origin of these entries."""
     return replace(
-        _made_here(here.machine),
+        _made_here(host.machine),
         microarchitecture=host_microarchitecture(),
-        renumbered_cpus=here.allocation.is_renumbered,
-        scrubbed=tuple(here.bench.scrubbed),
+        renumbered_cpus=host.allocation.is_renumbered,
+        scrubbed=tuple(host.bench.scrubbed),
         resolution=self_test.resolution,
         capacity=self_test.capacity if capacity.best is None else capacity.best,
         memory_bandwidth=self_test.memory_bandwidth,
@@ -453,5 +453,5 @@ def _provenance(
         neighbours=request.neighbours,
         copies=request.copies,
         error_per_rule=ERROR,
-        rules_tested=len({one.operation for one in entries if one.evidence.processes}),
+        rules_tested=len({entry.operation for entry in entries if entry.evidence.processes}),
     )

@@ -76,7 +76,7 @@ class Grid:
         """
         numbers = self.coordinates[:, ~self.categorical]
         pairs = combinations(range(numbers.shape[1]), 2)
-        means = [(numbers[:, one] + numbers[:, other]) / 2 for one, other in pairs]
+        means = [(numbers[:, left] + numbers[:, right]) / 2 for left, right in pairs]
         return np.column_stack([numbers, *means])
 
     @cached_property
@@ -108,20 +108,20 @@ class Grid:
 
         Where the next value is not legal in combination, the nearest legal one beyond it counts.
         """
-        here = self.points[point]
-        found: list[int] = []
+        origin = self.points[point]
+        points: list[int] = []
         for axis, values in enumerate(self.parameters.values()):
-            position = values.index(here[axis])
+            position = values.index(origin[axis])
             directions: tuple[tuple[Value, ...], ...]
             if _numeric(values):
                 directions = (values[position + 1 :], values[:position][::-1])
             else:
-                directions = tuple((value,) for value in values if value != here[axis])
+                directions = tuple((value,) for value in values if value != origin[axis])
             for direction in directions:
-                moved = ((*here[:axis], value, *here[axis + 1 :]) for value in direction)
+                moved = ((*origin[:axis], value, *origin[axis + 1 :]) for value in direction)
                 legal = (self.index[candidate] for candidate in moved if candidate in self.index)
-                found.extend(position for position in [next(legal, None)] if position is not None)
-        return found
+                points.extend(position for position in [next(legal, None)] if position is not None)
+        return points
 
     def corners(self) -> list[int]:
         """Legal points at which every parameter that is a number has its smallest or largest value."""
@@ -158,7 +158,7 @@ def _is_power_of_two(value: Value) -> bool:
 def _factorisation(count: int) -> tuple[float, float, float, float]:
     """Valuations at 2 and 3, logarithm of the largest prime factor, logarithm of the aspect ratio."""
     factors = Counter(_prime_factors(count))
-    near = next(one for one in range(isqrt(count), 0, -1) if count % one == 0)
+    near = next(divisor for divisor in range(isqrt(count), 0, -1) if count % divisor == 0)
     return (
         min(factors[2], 4) / 4,
         min(factors[3], 2) / 2,

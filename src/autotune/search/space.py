@@ -85,16 +85,16 @@ def nearest(grid: Grid, wanted: Configuration) -> int | None:
 
     Of points with the same counts the one with the nearest chunk, whose curve is much flatter than theirs.
     """
-    known = wanted.as_dict()
-    if not known.keys() & grid.parameters.keys():
+    knobs = wanted.as_dict()
+    if not knobs.keys() & grid.parameters.keys():
         return None
-    known.setdefault(Knob.PLACEMENT.value, ANYWHERE)
+    knobs.setdefault(Knob.PLACEMENT.value, ANYWHERE)
 
     def distance(place: int) -> tuple[float, float, int]:
         apart = {
-            name: _apart(value, known[name])
+            name: _apart(value, knobs[name])
             for name, value in zip(grid.parameters, grid.points[place], strict=True)
-            if name in known
+            if name in knobs
         }
         chunks_apart = apart.pop(Knob.CHUNK, 0.0)
         return sum(apart.values()), chunks_apart, place
@@ -115,14 +115,14 @@ def widened(grid: Grid, wanted: Iterable[Configuration]) -> Grid:
 
     def other_chunks(point: Point) -> list[int]:
         rest = (point[:place], point[place + 1 :])
-        return [int(other[place]) for other in grid.points if (other[:place], other[place + 1 :]) == rest]
+        return [int(near[place]) for near in grid.points if (near[:place], near[place + 1 :]) == rest]
 
     points = list(grid.points)
-    for one in wanted:
-        values = one.as_dict()
+    for choice in wanted:
+        values = choice.as_dict()
         point = tuple(values.get(name, ANYWHERE) for name in names)
-        others = other_chunks(point)
-        if one.chunk is not None and others and min(others) <= one.chunk < 2 * max(others):
+        chunks = other_chunks(point)
+        if choice.chunk is not None and chunks and min(chunks) <= choice.chunk < 2 * max(chunks):
             points.append(point)
     return Grid.of(names, points)
 
@@ -194,7 +194,7 @@ def _has_room(values: Mapping[str, Value], placements: Mapping[str, int]) -> boo
     return where == ANYWHERE or (values.get("blas_threads", 1) == 1 and 1 < workers <= placements[where])
 
 
-def _apart(one: Value, other: Value) -> float:
-    if isinstance(one, str) or isinstance(other, str):
-        return 0.0 if one == other else 10.0
-    return abs(one - other) / max(one, other)
+def _apart(left: Value, right: Value) -> float:
+    if isinstance(left, str) or isinstance(right, str):
+        return 0.0 if left == right else 10.0
+    return abs(left - right) / max(left, right)

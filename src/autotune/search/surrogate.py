@@ -82,8 +82,8 @@ class Model:
         target = (values - centre) / scale
         numbers = grid.inputs.shape[1]
         prior = _Prior.draw(numbers, int(grid.categorical.sum()), grid.arithmetic is not None).scaled(scale)
-        some = np.linspace(0, len(visited) - 1, min(WEIGHED, len(visited))).astype(np.intp)
-        factor, half = _solve(prior, grid, visited[some], target[some], repeats[some])
+        sample = np.linspace(0, len(visited) - 1, min(WEIGHED, len(visited))).astype(np.intp)
+        factor, half = _solve(prior, grid, visited[sample], target[sample], repeats[sample])
         # y' K^-1 y = |L^-1 y|^2 and ln|K| = 2 sum ln L_ii; the constant n/2 ln(2 pi) is the same for all
         evidence = -0.5 * (half**2).sum(1) - np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
         freedom, squares = scatter
@@ -93,7 +93,7 @@ class Model:
         # Bayes' rule with equal priors, relative to the largest so that nothing underflows
         weights = np.exp(evidence[kept] - evidence[kept[0]])
         prior, factor, half = prior.select(kept), factor[kept], half[kept]
-        if len(some) < len(visited):
+        if len(sample) < len(visited):
             factor, half = _solve(prior, grid, visited, target, repeats)
         return cls(
             grid=grid,

@@ -43,51 +43,52 @@ class ConfigurationRecord:
 
 def list_trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[TrialRecord]:
     """Every trial but the default's, in order."""
-    known: dict[Operation, TrialEvidence] = {}
+    evidence_of: dict[Operation, TrialEvidence] = {}
     spent: dict[tuple[str, str], float] = {}
     for number, session in enumerate(sessions, 1):
-        names = {(one.operation.name, one.operation.dtype) for one in session.measurements}
+        names = {(trial.operation.name, trial.operation.dtype) for trial in session.measurements}
         for name in names:
             spent[name] = spent.get(name, 0.0) + session.wall_seconds
         for operation, measured in _by_size(session):
-            evidence = known.setdefault(
+            evidence = evidence_of.setdefault(
                 operation, TrialEvidence(operation=operation, usable_cpus=usable_cpus)
             )
             evidence.add(measured)
             best = exp(-min(map(evidence.estimate, evidence.candidates), default=0.0))
-            for one in measured[1:]:
+            for trial in measured[1:]:
                 yield TrialRecord(
                     operation=operation,
-                    configuration=one.configuration,
+                    configuration=trial.configuration,
                     process=number,
                     elapsed=spent[operation.name, operation.dtype],
-                    speedup=_speedup(one, measured[0]),
+                    speedup=_speedup(trial, measured[0]),
                     best=max(1.0, best),
-                    failure=None if one.failure is None else f"{one.failure.kind}: {one.failure.reason}",
+                    failure=None
+                    if trial.failure is None
+                    else f"{trial.failure.kind}: {trial.failure.reason}",
                 )
 
 
 def list_configurations(sessions: Iterable[Session], usable_cpus: int) -> Iterator[ConfigurationRecord]:
     """Combine all sessions into one estimate for each configuration that could be measured."""
-    known: dict[Operation, TrialEvidence] = {}
+    evidence_of: dict[Operation, TrialEvidence] = {}
     for session in sessions:
         for operation, measured in _by_size(session):
-            known.setdefault(operation, TrialEvidence(operation=operation, usable_cpus=usable_cpus)).add(
-                measured
-            )
-    for operation, evidence in known.items():
-        for configuration, found in evidence.visits.items():
+            evidence = TrialEvidence(operation=operation, usable_cpus=usable_cpus)
+            evidence_of.setdefault(operation, evidence).add(measured)
+    for operation, evidence in evidence_of.items():
+        for configuration, visits in evidence.visits.items():
             yield ConfigurationRecord(
                 operation=operation,
                 configuration=configuration,
                 speedup=exp(-evidence.estimate(configuration)),
-                processes=len(found),
+                processes=len(visits),
             )
 
 
 def _by_size(session: Session) -> Iterator[tuple[Operation, Sequence[Measurement]]]:
     """The measurements of each operation, the default first."""
-    for operation, measured in groupby(session.measurements, key=lambda one: one.operation):
+    for operation, measured in groupby(session.measurements, key=lambda trial: trial.operation):
         yield operation, list(measured)
 
 

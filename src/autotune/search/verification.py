@@ -12,14 +12,11 @@ from autotune.model.policy import CPU_SLACK
 from autotune.model.profile import Key, Profile
 from autotune.profiles import fit
 from autotune.profiles.folders import Layer
-from autotune.search.confirmation import Candidate, Confirmation, Verdict, in_words, judge
+from autotune.search.confirmation import Candidate, Confirmation, Verdict, gains_little, in_words, judge
 from autotune.search.environment import Environment
 from autotune.search.machine_states import Capacity, log_ratios_of
 from autotune.search.sequential_test import ERROR, MARGIN, is_proved
 from autotune.search.time_budget import Clock
-
-MOST_PROCESSES = 16
-"""After which an entry that was not proved again no longer holds."""
 
 
 class Standing(StrEnum):
@@ -28,13 +25,13 @@ class Standing(StrEnum):
     HOLDS = "holds"
     """Proved faster than the default again."""
     GONE = "no-longer-holds"
-    """Neither faster nor slower than the default, as far as can be told."""
+    """The gain is gone, or outweighed by slower means or tails, or by the loss without capacity."""
     SLOWER = "slower"
     """Proved slower than the default."""
     FAILED = "failed"
     """It, or the default, could not be measured."""
     OPEN = "open"
-    """It could not be told: the time ended before, or the machine was too busy."""
+    """It could not be told: the time ended before, the machine was too busy, or timings scatter too much."""
     REFUSED = "refused"
     """It is not for this machine."""
 
@@ -60,25 +57,25 @@ class Check:
 
 
 def suited(
-    profile: Profile, here: fit.Here, *, own: Iterable[str] = ()
+    profile: Profile, site: fit.Site, *, own: Iterable[str] = ()
 ) -> tuple[tuple[Entry, ...], tuple[Check, ...]]:
     """Divide the tuned entries of a profile into those that can be verified here, and refusals with the reason. Pure.
 
     `own` are the names of user's functions that are loaded. A profile of another host is welcome: measuring is how
     to find out whether it holds here.
     """
-    fitted = fit.fit(profile, Layer.NAMED, here)
-    known = {*CATALOGUE, *own}
+    fitted = fit.fit(profile, Layer.NAMED, site)
+    names = {*CATALOGUE, *own}
     entries: list[Entry] = []
     refused: list[Check] = []
-    for one in profile.entries:
-        if one.status is not Status.TUNED:
+    for entry in profile.entries:
+        if entry.status is not Status.TUNED:
             continue
-        entry = fitted.reason if fitted.level is None else _suited(one, profile.key, here, known)
-        if isinstance(entry, str):
-            refused.append(Check(entry=one, standing=Standing.REFUSED, reason=entry))
+        usable = fitted.reason if fitted.level is None else _suited(entry, profile.key, site, names)
+        if isinstance(usable, str):
+            refused.append(Check(entry=entry, standing=Standing.REFUSED, reason=usable))
         else:
-            entries.append(entry)
+            entries.append(usable)
     return tuple(entries), tuple(refused)
 
 
@@ -93,19 +90,18 @@ def verify(
     """Verify tuned entries in interleaved rounds; yields the verdict on each as soon as it is known."""
     counted = None if environment.has_company else capacity
     confirmation = Confirmation(clock, counted, capacity, judge=_judge)
-    by_operation = {one.operation: one for one in entries}
-    for one in by_operation.values():
-        kind = workload.kind if workload is not None and workload.name == one.operation.name else None
-        default_cpus = environment.default_cpus(kind or CATALOGUE[one.operation.name])
+    by_operation = {entry.operation: entry for entry in entries}
+    for entry in by_operation.values():
+        kind = workload.kind if workload is not None and workload.name == entry.operation.name else None
+        default_cpus = environment.default_cpus(kind or CATALOGUE[entry.operation.name])
         confirmation.add(
             Candidate(
-                operation=one.operation,
-                choice=one.choice,
-                fewer_cpus=one.choice.cpus < default_cpus,
-                bound=-log1p(MARGIN) if one.evidence.cpu_ratio is None else log1p(CPU_SLACK),
+                operation=entry.operation,
+                choice=entry.choice,
+                fewer_cpus=entry.choice.cpus < default_cpus,
+                bound=-log1p(MARGIN) if entry.evidence.cpu_ratio is None else log1p(CPU_SLACK),
                 error=ERROR,
-                seemed=-log(one.evidence.speedup or 1.0),
-                most_processes=MOST_PROCESSES,
+                seemed=-log(entry.evidence.speedup or 1.0),
             )
         )
     while confirmation.open and clock.remaining > 0:
@@ -118,13 +114,13 @@ def verify(
         yield _check(by_operation[candidate.operation], candidate, counted)
 
 
-def _suited(entry: Entry, theirs: Key, here: fit.Here, known: set[str]) -> Entry | str:
+def _suited(entry: Entry, origin: Key, site: fit.Site, names: set[str]) -> Entry | str:
     """The entry as it would be used here, or why it cannot be verified."""
     if entry.operation.name.startswith(COMMANDS):
         return "It is a whole command; `autotune tune` measures it against itself."
-    if entry.operation.name not in known:
+    if entry.operation.name not in names:
         return "It is not in the catalogue; name the function that it was measured with by --workload."
-    return fit.carried(entry, theirs, here)
+    return fit.carried(entry, origin, site)
 
 
 def _judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str]:
@@ -173,7 +169,11 @@ def _check(entry: Entry, candidate: Candidate, capacity: Capacity | None) -> Che
     elif is_slower(candidate, capacity):
         standing, reason = Standing.SLOWER, f"Slower: {in_words(findings)}"
     elif candidate.verdict is Verdict.DROPPED:
-        standing, reason = Standing.GONE, candidate.reason
+        is_proved_faster = (
+            findings.capital(candidate.bound) >= 1.0 / candidate.error
+        )  # but there is an objection
+        is_gone = is_proved_faster or gains_little(candidate, findings)
+        standing, reason = Standing.GONE if is_gone else Standing.OPEN, candidate.reason
     elif candidate.verdict is Verdict.NOISY:
         standing, reason = Standing.OPEN, "The machine is too busy for a verdict."
     else:

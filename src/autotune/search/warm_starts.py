@@ -28,46 +28,46 @@ def warm_starts(profiles: Iterable[Profile]) -> list[Profile]:
     taught = [
         Profile(
             key=Key(usable_cpus=profile.key.usable_cpus),
-            entries=tuple(one for one in profile.entries if one.status is not Status.NOISY and _teaches(one)),
+            entries=tuple(e for e in profile.entries if e.status is not Status.NOISY and _teaches(e)),
         )
         for profile in profiles
     ]
-    return [one for one in taught if one.entries]
+    return [profile for profile in taught if profile.entries]
 
 
-def encode_warm_starts(known: Sequence[Profile]) -> tuple[Any, ...]:
+def encode_warm_starts(profiles: Sequence[Profile]) -> tuple[Any, ...]:
     """Return warm starts as JSON, for `--resume`: they decide what is tried."""
-    return tuple(map(encode_profile, known))
+    return tuple(map(encode_profile, profiles))
 
 
 def decode_warm_starts(documents: Sequence[Any]) -> list[Profile]:
     """Read the JSON of `encode_warm_starts`."""
-    return [decode_profile(one) for one in documents]
+    return [decode_profile(document) for document in documents]
 
 
-def suggestions(known: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
+def suggestions(profiles: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
     """Configurations to try first, the likeliest first; at most SUGGESTIONS different ones.
 
-    `known` are the warm starts, of the nearest kin first. The same operation comes before another of its family, of it
-    the same dtype. Operations of one family share their knobs; a user's function has no relatives but itself.
+    `profiles` are the warm starts, of the most similar machines first. The same operation comes before another of its
+    family, of it the same dtype. Operations of one family share their knobs; a user's function has only itself.
     """
     own = (
         chosen
-        for profile in known
+        for profile in profiles
         for group in _groups(profile.entries, operation)
         for chosen in _carried(group, operation, profile.key.usable_cpus, usable_cpus)
     )
-    return list(islice(dict.fromkeys([*own, *_of_relatives(known, operation, usable_cpus)]), SUGGESTIONS))
+    return list(islice(dict.fromkeys([*own, *_of_relatives(profiles, operation, usable_cpus)]), SUGGESTIONS))
 
 
-def proved(known: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
+def proved(profiles: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
     """Return choices proved elsewhere for this operation, dtype and size, moved to so many CPUs."""
     return [
         moved
-        for profile in known
-        for one in profile.entries
-        if one.status is Status.TUNED and one.operation == operation
-        for moved in _moved(one.choice, profile.key.usable_cpus, usable_cpus)
+        for profile in profiles
+        for entry in profile.entries
+        if entry.status is Status.TUNED and entry.operation == operation
+        for moved in _moved(entry.choice, profile.key.usable_cpus, usable_cpus)
     ]
 
 
@@ -78,51 +78,51 @@ def _teaches(entry: Entry) -> bool:
 def _groups(entries: Sequence[Entry], operation: Operation) -> Iterator[list[Entry]]:
     """The entries of the same operation, dtype by dtype, the operation's own first."""
     own = [
-        one
-        for one in entries
-        if one.operation.name == operation.name and one.operation.size.keys() == operation.size.keys()
+        entry
+        for entry in entries
+        if entry.operation.name == operation.name and entry.operation.size.keys() == operation.size.keys()
     ]
-    for dtype in sorted({one.operation.dtype for one in own}, key=lambda dtype: dtype != operation.dtype):
-        yield [one for one in own if one.operation.dtype == dtype]
+    for dtype in sorted({entry.operation.dtype for entry in own}, key=lambda dtype: dtype != operation.dtype):
+        yield [entry for entry in own if entry.operation.dtype == dtype]
 
 
 def _carried(
-    entries: Sequence[Entry], operation: Operation, theirs: int, ours: int
+    entries: Sequence[Entry], operation: Operation, old_cpus: int, new_cpus: int
 ) -> Iterator[Configuration]:
-    """From sizes measured with `theirs` CPUs to a size with `ours`.
+    """Carry choices from sizes measured with `old_cpus` CPUs to a size with `new_cpus`.
 
-    First what the rule says for the size if only what fits our CPUs is looked at, then what it says at all, then
+    First what the rule says for the size if only what fits the new CPUs is looked at, then what it says at all, then
     the choices of the nearest sizes.
     """
-    for candidates in ([_within(one, ours) for one in entries], entries):
-        found = choose(candidates, operation)
-        if found is not None and not found.choice.is_default:
-            yield from _moved(found.choice, theirs, ours)
-    tuned = [one for one in entries if one.status is Status.TUNED]
-    for one in sorted(tuned, key=lambda one: _distance(one.operation, operation)):
-        yield from _moved(one.choice, theirs, ours)
+    for candidates in ([_within(entry, new_cpus) for entry in entries], entries):
+        entry = choose(candidates, operation)
+        if entry is not None and not entry.choice.is_default:
+            yield from _moved(entry.choice, old_cpus, new_cpus)
+    tuned = [entry for entry in entries if entry.status is Status.TUNED]
+    for entry in sorted(tuned, key=lambda entry: _distance(entry.operation, operation)):
+        yield from _moved(entry.choice, old_cpus, new_cpus)
 
 
 def _within(entry: Entry, usable_cpus: int) -> Entry:
     """An entry without what needs more CPUs; if its choice does, with the best other configuration."""
-    others = tuple(one for one in entry.alternatives if one.choice.cpus <= usable_cpus)
+    fitting = tuple(way for way in entry.alternatives if way.choice.cpus <= usable_cpus)
     if entry.choice.cpus <= usable_cpus:
-        return replace(entry, alternatives=others)
-    if not others:
+        return replace(entry, alternatives=fitting)
+    if not fitting:
         return replace(entry, status=Status.DEFAULT_KEPT, choice=DEFAULT, alternatives=())
-    best = max(others, key=lambda one: one.speedup)
+    best = max(fitting, key=lambda way: way.speedup)
     evidence = replace(entry.evidence, speedup=best.speedup)
-    return replace(entry, choice=best.choice, evidence=evidence, alternatives=others)
+    return replace(entry, choice=best.choice, evidence=evidence, alternatives=fitting)
 
 
-def _moved(chosen: Configuration, theirs: int, ours: int) -> Iterator[Configuration]:
-    """From `theirs` CPUs to `ours`, on as many CPUs and on the same share of them.
+def _moved(chosen: Configuration, old_cpus: int, new_cpus: int) -> Iterator[Configuration]:
+    """Move a choice from `old_cpus` CPUs to `new_cpus`, on as many CPUs and on the same share of them.
 
     The optimum follows the work per thread, but some work fills whatever there is. Of two counts either stays as
     nearly as it can if none of the CPUs is to be left over.
     """
-    for wanted in (chosen.cpus, round(chosen.cpus * ours / theirs)):
-        total = max(1, ours if FULL * ours < wanted else wanted)
+    for wanted in (chosen.cpus, round(chosen.cpus * new_cpus / old_cpus)):
+        total = max(1, new_cpus if FULL * new_cpus < wanted else wanted)
         if chosen.workers is None:
             yield replace(
                 chosen,
@@ -148,7 +148,7 @@ def _divisor(total: int, wanted: float) -> int:
 
 
 def _of_relatives(
-    known: Sequence[Profile], operation: Operation, usable_cpus: int
+    profiles: Sequence[Profile], operation: Operation, usable_cpus: int
 ) -> Iterator[Configuration]:
     """Return choices proved for other operations of the family, nearest amount of work first."""
     row = CATALOGUE.get(operation.name)
@@ -156,22 +156,22 @@ def _of_relatives(
         return
     related = [
         (
-            abs(log(other.work_of(one.operation) / row.work_of(operation))),
-            str(one.operation),
+            abs(log(kind.work_of(entry.operation) / row.work_of(operation))),
+            str(entry.operation),
             profile.key.usable_cpus,
-            one.choice,
+            entry.choice,
         )
-        for profile in known
-        for one in profile.entries
-        if one.status is Status.TUNED
-        and one.operation.name != operation.name
-        and (other := CATALOGUE.get(one.operation.name)) is not None
-        and other.family is row.family
+        for profile in profiles
+        for entry in profile.entries
+        if entry.status is Status.TUNED
+        and entry.operation.name != operation.name
+        and (kind := CATALOGUE.get(entry.operation.name)) is not None
+        and kind.family is row.family
     ]
-    for _, _, theirs, chosen in sorted(related, key=lambda one: one[:2]):
-        yield from _moved(chosen, theirs, usable_cpus)
+    for _, _, old_cpus, chosen in sorted(related, key=lambda row: row[:2]):
+        yield from _moved(chosen, old_cpus, usable_cpus)
 
 
-def _distance(one: Operation, other: Operation) -> tuple[float, str]:
-    sizes = other.size
-    return sum(abs(log(value / sizes[name])) for name, value in one.sizes), str(one)
+def _distance(left: Operation, right: Operation) -> tuple[float, str]:
+    sizes = right.size
+    return sum(abs(log(value / sizes[name])) for name, value in left.sizes), str(left)

@@ -130,9 +130,9 @@ def _bound(vote: Vote) -> float:
 
 def _count(ballot: Sequence[Vote]) -> Entry:
     """Merge the votes on one operation into an entry."""
-    decided = [vote for vote in ballot if is_decided_by_measurement(vote.entry)]
-    ballot = [vote for vote in decided or ballot if vote.signer is not None] or decided or ballot
-    if not decided:
+    conclusive = [vote for vote in ballot if is_decided_by_measurement(vote.entry)]
+    ballot = [vote for vote in conclusive or ballot if vote.signer is not None] or conclusive or ballot
+    if not conclusive:
         highest = _highest(ballot)
         evidence = replace(highest.entry.evidence, hosts=len(ballot), created=highest.created or None)
         return replace(highest.entry, evidence=evidence)

@@ -68,7 +68,7 @@ class PullResult:
 
 
 def pull(
-    store: Store, policy: TrustPolicy, here: Key, *, fresh: bool = False, now: float | None = None
+    store: Store, policy: TrustPolicy, own: Key, *, fresh: bool = False, now: float | None = None
 ) -> PullResult:
     """Mirror the classes of a store that this machine can use.
 
@@ -87,23 +87,23 @@ def pull(
     mirrored: list[MirroredClass] = []
     rejected: list[RejectedFile] = []
     kept: set[Path] = set()
-    for folder in (here.slug, *same_cpu_classes(folders, here)[:SIBLINGS]):
+    for folder in (own.slug, *same_cpu_classes(folders, own)[:SIBLINGS]):
         if folder not in folders and not (copies / folder).is_dir():
             continue
         try:
             contents = read_class(store, folder, policy, copies=copies / folder, now=now)
         except StoreProblem as problem:  # any writer of the store can make a folder unreadable
-            if folder == here.slug:
+            if folder == own.slug:
                 raise
             rejected.append(RejectedFile(folder, "", str(problem)))
             kept.add(mirror / f"{folder}.yaml")
             continue
-        key = _class_key(contents, here)
+        key = _class_key(contents, own)
         contents = contents if key is None else contents.for_key(key)
         rejected += contents.rejected
         if key is not None and contents.publications:
             mirrored.append(_mirror(contents, key, mirror))
-    kept |= {one.path for one in mirrored}
+    kept |= {each.path for each in mirrored}
     return PullResult(
         store=store.address,
         mirrored=tuple(mirrored),
@@ -112,15 +112,15 @@ def pull(
     )
 
 
-def read_relatives(store: Store, policy: TrustPolicy, here: Key) -> list[Profile]:
+def read_relatives(store: Store, policy: TrustPolicy, key: Key) -> list[Profile]:
     """Read some publications of this machine's class and of the nearest others, nearest first, for a warm start.
 
     Raises StoreProblem.
     """
     folders = [folder for folder in store.folders() if CLASS.fullmatch(folder)]
-    own = [here.slug] if here.slug in folders else []
+    own = [key.slug] if key.slug in folders else []
     profiles: list[Profile] = []
-    for folder in [*own, *rank_classes(folders, here)[:RELATIVES]]:
+    for folder in [*own, *rank_classes(folders, key)[:RELATIVES]]:
         contents = read_class(store, folder, policy, most=RELATIVE_HOSTS)
         profiles += [publication.profile for publication in contents.publications]
     return profiles
@@ -185,12 +185,12 @@ def _holds(path: Path, text: bytes) -> bool:
         return False
 
 
-def _class_key(contents: ClassContents, here: Key) -> Key | None:
+def _class_key(contents: ClassContents, own: Key) -> Key | None:
     """The key that a class has in the mirror: this machine's own, or a sibling's that it can use."""
-    if contents.folder == here.slug:
-        return here
+    if contents.folder == own.slug:
+        return own
     keys = Counter(publication.profile.key for publication in contents.publications)
-    fitting = [key for key in keys if key.slug == contents.folder and is_applicable(key, here)]
+    fitting = [key for key in keys if key.slug == contents.folder and is_applicable(key, own)]
     return max(fitting, key=lambda key: (keys[key], repr(key)), default=None)
 
 

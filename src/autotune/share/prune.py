@@ -92,12 +92,12 @@ def _outdated(
     stamp = now.isoformat(timespec="seconds")
     oldest = None if older is None else (now - older).isoformat(timespec="seconds")
     for publication in everything:
-        others = (p for p in everything if p.host == publication.host and p is not publication)
+        siblings = (p for p in everything if p.host == publication.host and p is not publication)
         profile = publication.profile
         latest = max((created(profile, entry) for entry in profile.entries), default="")
         if oldest is not None and latest < oldest:
             yield publication.name, f"it was measured {latest or 'at an unknown time'}."
-        elif any(supersedes(other.profile, profile, stamp) for other in others):
+        elif any(supersedes(sibling.profile, profile, stamp) for sibling in siblings):
             yield publication.name, "a later publication of the same host supersedes it."
 
 

@@ -128,9 +128,9 @@ def supersedes(new: Profile, old: Profile, now: str) -> bool:
     for entry in filter(is_measured, old.entries):
         if entry.operation not in latest:
             return False
-        decided, time = latest[entry.operation]
+        is_decided, time = latest[entry.operation]
         earlier = created(old, entry)
-        if decided < is_decided_by_measurement(entry) or (earlier <= now and time < earlier):
+        if is_decided < is_decided_by_measurement(entry) or (earlier <= now and time < earlier):
             return False
     return True
 

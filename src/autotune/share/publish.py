@@ -76,15 +76,15 @@ def _remove_superseded(store: Store, folder: str, name: str, profile: Profile) -
     removed = []
     try:
         names = [file.name for file in store.files(folder)]
-        earlier = [other for other in names if publisher(other) == publisher(name) and other != name]
-        for other, content in store.read(folder, earlier, MAX_BYTES).items():
-            if not isinstance(content, FileContent) or not _is_superseded(other, content.data, profile, now):
+        earlier = [file for file in names if publisher(file) == publisher(name) and file != name]
+        for old, content in store.read(folder, earlier, MAX_BYTES).items():
+            if not isinstance(content, FileContent) or not _is_superseded(old, content.data, profile, now):
                 continue
-            store.remove(folder, other)
-            removed.append(other)
+            store.remove(folder, old)
+            removed.append(old)
             for signature in names:
                 signed = signed_by(signature)
-                if signed is not None and signed[0] == other:
+                if signed is not None and signed[0] == old:
                     store.remove(folder, signature)
     except StoreProblem:  # an append-only store, or one that is away by now: the profile is published
         pass

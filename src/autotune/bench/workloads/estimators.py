@@ -41,9 +41,9 @@ def _k_means(rows: Array, _rng: Generator) -> Prepared:
     estimator = KMeans(len(first), init=first, n_init=1, max_iter=ITERATIONS, tol=0.0, algorithm="lloyd")
 
     def check(fitted: Any) -> str | None:
-        some = rows[:QUERIES]
-        distances = ((some[:, None] - fitted.cluster_centers_) ** 2).sum(axis=2)
-        chosen = distances[np.arange(len(some)), fitted.labels_[: len(some)]]
+        queries = rows[:QUERIES]
+        distances = ((queries[:, None] - fitted.cluster_centers_) ** 2).sum(axis=2)
+        chosen = distances[np.arange(len(queries)), fitted.labels_[: len(queries)]]
         nearest = distances.min(axis=1)
         right = chosen <= nearest + 1e-3 * (1 + nearest)
         return None if right.all() else f"Row {np.argmin(right)} is not in its nearest cluster."
@@ -58,8 +58,8 @@ def _hist_gradient_boosting(rows: Array, rng: Generator) -> Prepared:
     estimator = HistGradientBoostingRegressor(max_iter=ITERATIONS, early_stopping=False, random_state=0)
 
     def check(fitted: Any) -> str | None:
-        some = slice(0, QUERIES)
-        error = np.mean((fitted.predict(rows[some]) - goal[some]) ** 2) / np.mean(goal[some] ** 2)
+        queries = slice(0, QUERIES)
+        error = np.mean((fitted.predict(rows[queries]) - goal[queries]) ** 2) / np.mean(goal[queries] ** 2)
         # ten trees at a rate of 0.1 leave 0.9^20 = 0.12 of the variance, and more where leaves hold many rows
         return None if error < 0.5 or len(rows) < 100 else f"The fit leaves {error:.0%} of the variance."
 
@@ -71,11 +71,11 @@ def _nearest_neighbours(rows: Array, _rng: Generator) -> Prepared:
 
     count = min(NEIGHBOURS, len(rows))
     estimator = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(rows)
-    asked = rows[:QUERIES]
+    queries = rows[:QUERIES]
 
-    def check(found: tuple[Array, Array]) -> str | None:
-        distances, numbers = found
-        apart = np.linalg.norm(asked[:, None] - rows[numbers], axis=2)
+    def check(answer: tuple[Array, Array]) -> str | None:
+        distances, numbers = answer
+        apart = np.linalg.norm(queries[:, None] - rows[numbers], axis=2)
         tolerance = 1e-3 * (1 + apart)
         if not (np.abs(apart - distances) <= tolerance).all():
             return "A distance is not that of the rows that it is told of."
@@ -83,7 +83,7 @@ def _nearest_neighbours(rows: Array, _rng: Generator) -> Prepared:
             None if (distances[:, 0] <= tolerance[:, 0]).all() else "A row is not its own nearest neighbour."
         )
 
-    return lambda: estimator.kneighbors(asked), check
+    return lambda: estimator.kneighbors(queries), check
 
 
 RECIPES: Mapping[str, Recipe] = {

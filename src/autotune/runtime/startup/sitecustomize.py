@@ -39,15 +39,15 @@ def begin():
 def clean():
     """Take what `autotune run` has put into the environment out of it, and return what it asks for."""
     wish, report = os.environ.get(WISH), os.environ.get(REPORT)
-    here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [place for place in sys.path if place != here]
+    folder = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [place for place in sys.path if place != folder]
     if not os.environ.get(CHILDREN):
         os.environ.pop(WISH, None)
         os.environ.pop(REPORT, None)
         places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        others = [place for place in places if place != here]
-        if others:
-            os.environ["PYTHONPATH"] = os.pathsep.join(others)
+        remaining = [place for place in places if place != folder]
+        if remaining:
+            os.environ["PYTHONPATH"] = os.pathsep.join(remaining)
         else:
             os.environ.pop("PYTHONPATH", None)
     return wish + "@" + report if wish and report and not wish.startswith(RECORD) else wish
@@ -121,15 +121,15 @@ class _ActingLoader(object):
 
 def run_users_own():
     """Run the sitecustomize that this one hides. Its errors are the user's."""
-    ours = sys.modules.pop("sitecustomize", None)
+    module = sys.modules.pop("sitecustomize", None)
     try:
         import sitecustomize  # noqa: F401
     except ImportError as error:
         missing = getattr(error, "name", None) or str(error).rpartition(" ")[2].strip("'")
         if missing != "sitecustomize":
             raise
-        if ours is not None:
-            sys.modules["sitecustomize"] = ours
+        if module is not None:
+            sys.modules["sitecustomize"] = module
 
 
 if __name__ == "sitecustomize":

@@ -1,4 +1,4 @@
-"""This process's share of the CPUs, as the environment states it: caps, and processes that share. Pure.
+"""Variables of the environment about CPUs: caps, and processes that share the CPUs. Pure.
 
 A variable counts only where what it speaks of is true of this process. Batch systems and launchers leave variables in
 shells and batch scripts that they did not start as one of several: a job's number of tasks says how many *may* be
@@ -52,15 +52,15 @@ def count(text: str | None) -> int | None:
 
 def caps(environ: Mapping[str, str]) -> dict[str, int]:
     """Return the caps on the CPUs of the job or container that hold here, by variable."""
-    found = {
+    limits = {
         name: number
         for name, companion in CAPS.items()
         if (number := count(environ.get(name))) is not None and (companion is None or environ.get(companion))
     }
     on_node = count(environ.get("SLURM_CPUS_ON_NODE"))
     if on_node is not None and environ.get("SLURM_JOB_ID"):
-        found["SLURM_CPUS_ON_NODE"] = on_node
-    return found
+        limits["SLURM_CPUS_ON_NODE"] = on_node
+    return limits
 
 
 def task_cap(environ: Mapping[str, str]) -> int | None:
@@ -79,11 +79,11 @@ def cap(environ: Mapping[str, str]) -> int | None:
 
 def cap_source(environ: Mapping[str, str]) -> str:
     """Return the variable with the smallest cap on this process's CPUs."""
-    found = caps(environ)
+    limits = caps(environ)
     task = task_cap(environ)
     if task is not None:
-        found["SLURM_CPUS_PER_TASK"] = task
-    return min(found, key=lambda name: found[name], default=CAP)
+        limits["SLURM_CPUS_PER_TASK"] = task
+    return min(limits, key=lambda name: limits[name], default=CAP)
 
 
 def ranks(environ: Mapping[str, str]) -> tuple[str, int]:
@@ -114,7 +114,7 @@ def sharing_ranks(
     if mask is None or not mask or local < 2:
         return local
     if len(masks) >= local and mask in masks:
-        share = sum(1 / sum(cpu in other for other in masks) for cpu in mask)
+        share = sum(1 / sum(cpu in group for group in masks) for cpu in mask)
         return min(local, ceil(len(mask) / share - 1e-9))
     return min(local, ceil(local * len(mask) / host_cpus)) if len(mask) < host_cpus else local
 
