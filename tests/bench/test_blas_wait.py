@@ -61,11 +61,11 @@ def chosen(slowdowns, *, loops=None, seconds=100.0, turn_seconds=0.1, count=None
         started.append(exponent)
         return FakeTrial(slowdowns.get(exponent, 1.0), clock, turn_seconds, loops or {})
 
-    found = choose(start, seconds=seconds, clock=clock, pause=lambda: None)
-    assert found is None or found.seconds == clock.now
+    selected = choose(start, seconds=seconds, clock=clock, pause=lambda: None)
+    assert selected is None or selected.seconds == clock.now
     if count is not None:
         count.append(started.count(None))
-    return found and replace(found, seconds=0.0)
+    return selected and replace(selected, seconds=0.0)
 
 
 def test_the_shortest_time_out_at_which_calls_in_a_row_lose_nothing_is_chosen():

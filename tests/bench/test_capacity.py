@@ -56,10 +56,10 @@ def test_a_call_is_long_enough_for_two_threads_to_share_the_gil():
 
 
 def test_one_cpu_has_no_capacity_to_probe(probe):
-    one = probe(1)
+    single = probe(1)
 
-    assert not one.due
-    assert one.probe() is None
+    assert not single.due
+    assert single.probe() is None
 
 
 def test_a_probe_is_due_again_once_its_cost_is_small_against_the_time_that_passed(probe):

@@ -110,27 +110,27 @@ def bench(code, *, pattern=None, patience=60.0, **environ):
     )
 
 
-def measured(one, *configurations, rounds=1):
+def measured(command_bench, *configurations, rounds=1):
     case = Case(operation=Operation(name="command.x"), configurations=configurations)
-    return one.run(TrialPlan(cases=(case,), rounds=rounds, seconds=0.0))
+    return command_bench.run(TrialPlan(cases=(case,), rounds=rounds, seconds=0.0))
 
 
 @pytest.mark.real
 def test_every_run_is_a_process_with_its_own_variables():
     session = measured(bench(LOUD, pattern=r"threads (\d)"), ONE, TWO)
-    assert [set(one.seconds) for one in session.measurements] == [{4.0}, {1.0}, {2.0}]
+    assert [set(trial.seconds) for trial in session.measurements] == [{4.0}, {1.0}, {2.0}]
 
 
 @pytest.mark.real
 def test_the_user_s_own_variables_are_the_default():
     session = measured(bench(LOUD, pattern=r"threads (\d)", OPENBLAS_NUM_THREADS="3"), ONE)
-    assert [one.seconds for one in session.measurements] == [(3.0,), (1.0,)]
+    assert [trial.seconds for trial in session.measurements] == [(3.0,), (1.0,)]
 
 
 @pytest.mark.real
 def test_without_a_metric_the_wall_time_counts():
-    one = bench("import time; time.sleep(0.05)")
-    session = measured(one, ONE)
+    command_bench = bench("import time; time.sleep(0.05)")
+    session = measured(command_bench, ONE)
     assert all(0.05 <= seconds < math.inf for row in session.measurements for seconds in row.seconds)
     assert session.wall_seconds >= sum(sum(row.seconds) for row in session.measurements)
 
@@ -146,8 +146,8 @@ def test_without_a_metric_the_wall_time_counts():
     ],
 )
 def test_each_way_to_fail_has_its_name_and_costs_the_others_nothing(code, kind, says):
-    one = bench(BAD_AT_TWO + code + "\nprint('rate: 1') if not two else 0", pattern=r"rate: (\d)")
-    default, failed, other = measured(one, TWO, ONE).measurements
+    command_bench = bench(BAD_AT_TWO + code + "\nprint('rate: 1') if not two else 0", pattern=r"rate: (\d)")
+    default, failed, other = measured(command_bench, TWO, ONE).measurements
     assert (failed.failure.kind, failed.seconds) == (kind, ())
     assert says in failed.failure.reason
     assert (default.seconds, other.seconds) == ((1.0,), (1.0,))
@@ -161,9 +161,9 @@ def test_a_hang_is_a_time_out_and_its_children_go_with_it(tmp_path):
         f" child = subprocess.Popen(['sleep', '300']); open({str(log)!r}, 'w').write(str(child.pid))\n"
         " time.sleep(300)"
     )
-    one = bench(code)
-    one.probe()
-    default, hanging = measured(one, TWO).measurements
+    command_bench = bench(code)
+    command_bench.probe()
+    default, hanging = measured(command_bench, TWO).measurements
     assert (hanging.failure.kind, len(default.seconds)) == (FailureKind.TIME_OUT, 1)
     assert gone(int(log.read_text()))
 
@@ -187,8 +187,8 @@ def test_without_a_default_nothing_has_timings():
 
 @pytest.mark.real
 def test_of_much_output_the_end_is_read():
-    one = bench("print('x' * 3_000_000)\nprint('rate: 7')", pattern=r"rate: (\d)")
-    (default,) = measured(one).measurements
+    command_bench = bench("print('x' * 3_000_000)\nprint('rate: 7')", pattern=r"rate: (\d)")
+    (default,) = measured(command_bench).measurements
     assert default.seconds == (7.0,)
     assert len(default.note) <= 300
 
@@ -279,7 +279,7 @@ def test_the_first_run_tells_which_runtimes_the_command_loads_and_each_run_its_c
         TrialPlan(cases=(Case(operation=Operation(name="x"), configurations=()),), rounds=1)
     ).measurements
     assert 0.3 <= measured.cpu_seconds < 10.0
-    if any(one.api == "openblas" for one in libraries()):
+    if any(library.api == "openblas" for library in libraries()):
         assert "openblas" in bench.runtimes
     monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "20")
     steered = CommandBench(Command(words=(sys.executable, "-c", "import numpy")), patience=60.0)

@@ -49,4 +49,4 @@ def test_linear_algebra_of_the_catalogue_is_measured_in_copies():
 
     session = ProcessBench(copies=2).run(TrialPlan(cases=(case,), rounds=2, seconds=0.0))
 
-    assert [one.failure for one in session.measurements] == [None, None]
+    assert [trial.failure for trial in session.measurements] == [None, None]

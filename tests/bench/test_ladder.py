@@ -34,9 +34,9 @@ def test_thorough_measures_more_than_normal(name):
 @pytest.mark.parametrize("effort", EFFORTS)
 @pytest.mark.parametrize("name", ROWS)
 def test_no_size_comes_twice_and_all_names_are_there(name, effort):
-    found = sizes(name, effort=effort)
-    assert len({tuple(size.items()) for size in found}) == len(found)
-    assert {tuple(size) for size in found} == {CATALOGUE[name].size_names}
+    ladder = sizes(name, effort=effort)
+    assert len({tuple(size.items()) for size in ladder}) == len(ladder)
+    assert {tuple(size) for size in ladder} == {CATALOGUE[name].size_names}
 
 
 @given(
@@ -49,8 +49,8 @@ def test_no_size_comes_twice_and_all_names_are_there(name, effort):
 )
 def test_no_size_takes_more_than_a_quarter_of_the_memory(name, effort, dtype, memory, l2, l3):
     kind = CATALOGUE[name]
-    found = sizes(name, effort=effort, dtype=dtype, memory_bytes=memory, machine_l2=l2, machine_l3=l3)
-    assert all(kind.bytes_of(operation(name, dtype=dtype, **size)) <= memory / 4 for size in found)
+    ladder = sizes(name, effort=effort, dtype=dtype, memory_bytes=memory, machine_l2=l2, machine_l3=l3)
+    assert all(kind.bytes_of(operation(name, dtype=dtype, **size)) <= memory / 4 for size in ladder)
 
 
 def test_without_memory_for_anything_there_is_no_size():
@@ -71,10 +71,10 @@ def test_unknown_caches_leave_the_size_that_is_in_no_cache():
 
 @pytest.mark.parametrize("name", ["matmul", "matvec", "lstsq", "pinv", "qr", "svd"])
 def test_shapes_are_square_and_long_in_every_direction(name):
-    found = sizes(name)
-    longest = {max(size, key=size.get) for size in found if len(set(size.values())) > 1}
+    ladder = sizes(name)
+    longest = {max(size, key=size.get) for size in ladder if len(set(size.values())) > 1}
     assert longest == set(CATALOGUE[name].size_names)
-    assert any(len(set(size.values())) == 1 for size in found)
+    assert any(len(set(size.values())) == 1 for size in ladder)
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if CATALOGUE[name].family is not Family.TASKS])
@@ -118,8 +118,8 @@ def test_of_many_tasks_whole_waves_are_run(n, cpus):
 )
 def test_a_normal_ladder_has_a_smallest_corner_for_both_sizes(name):
     """Without one, sizes between the measured ones would have no neighbour below."""
-    found = sizes(name)
-    assert any(all(small[key] <= size[key] for size in found for key in size) for small in found)
+    ladder = sizes(name)
+    assert any(all(small[key] <= size[key] for size in ladder for key in size) for small in ladder)
 
 
 def test_the_usual_hundred_tasks_of_any_measured_matrix_lie_between_measured_sizes():

@@ -64,7 +64,7 @@ def test_a_machine_that_sleeps_in_the_middle_goes_on_where_it_was():
     session = bench.run(TrialPlan(cases=(LOG,), rounds=2000, seconds=4.0))
     night.join()
 
-    assert [one.failure for one in session.measurements] == [None, None]
+    assert [trial.failure for trial in session.measurements] == [None, None]
     assert session.measurements[1].pairs
 
 

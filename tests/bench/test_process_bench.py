@@ -110,7 +110,7 @@ def test_linear_algebra_of_the_catalogue_is_measured_and_passes_its_check():
 
     session = ProcessBench().run(TrialPlan(cases=(case,), rounds=2, seconds=0.0))
 
-    assert [(one.failure, len(one.seconds)) for one in session.measurements] == [(None, 1), (None, 1)]
+    assert [(trial.failure, len(trial.seconds)) for trial in session.measurements] == [(None, 1), (None, 1)]
 
 
 @pytest.mark.skipif(usable_cpus()[0] < 2, reason="a single CPU has no capacity to lose")
@@ -220,7 +220,7 @@ def test_what_an_allocator_keeps_in_memory_is_measured_next_to_the_default():
 
 
 def test_where_no_allocator_is_chosen_memory_is_not_looked_at():
-    assert [one.resident_bytes for one in _run("steady", TWO)] == [None, None]
+    assert [trial.resident_bytes for trial in _run("steady", TWO)] == [None, None]
 
 
 def test_a_server_that_is_killed_costs_its_trial_and_the_next_plan_gets_another():
@@ -244,8 +244,8 @@ def test_a_server_that_is_killed_costs_its_trial_and_the_next_plan_gets_another(
     killer.join()
     whole = bench.run(replace(plan, rounds=1))
 
-    assert any(one.failure is not None for one in broken.measurements)
-    assert [one.failure for one in whole.measurements] == [None, None]
+    assert any(trial.failure is not None for trial in broken.measurements)
+    assert [trial.failure for trial in whole.measurements] == [None, None]
 
 
 def _wait_for(condition):

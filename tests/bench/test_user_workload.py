@@ -25,13 +25,13 @@ def test_a_signature_says_sizes_knobs_and_dtype():
     def work(m, n=5, *, workers=1, chunk=None, dtype="float64"):
         pass
 
-    found = user_workload.inspect_function(work, "work")
+    signature = user_workload.inspect_function(work, "work")
 
-    assert found.sizes == ("m",)
-    assert found.optional == ("n",)
-    assert found.knobs == (Knob.WORKERS, Knob.CHUNK)
-    assert found.takes_dtype
-    assert not found.any_size
+    assert signature.sizes == ("m",)
+    assert signature.optional == ("n",)
+    assert signature.knobs == (Knob.WORKERS, Knob.CHUNK)
+    assert signature.takes_dtype
+    assert not signature.any_size
 
 
 def test_as_a_row_of_the_catalogue_it_has_blas_threads_and_the_knobs_that_it_names():
@@ -162,12 +162,12 @@ def test_the_first_result_is_kept_by_value():
 
 @pytest.mark.real
 def test_a_file_is_described_in_a_fresh_process():
-    found = describe(f"{WORKLOADS / 'behaving.py'}:steady")
+    workload = describe(f"{WORKLOADS / 'behaving.py'}:steady")
 
-    assert found.name == "steady"
-    assert found.source == f"{WORKLOADS / 'behaving.py'}:steady"
-    assert found.sizes == ("n",)
-    assert found.knobs == (Knob.WORKERS,)
+    assert workload.name == "steady"
+    assert workload.source == f"{WORKLOADS / 'behaving.py'}:steady"
+    assert workload.sizes == ("n",)
+    assert workload.knobs == (Knob.WORKERS,)
 
 
 @pytest.mark.real
@@ -216,11 +216,11 @@ def test_a_marked_function_is_found_without_its_name_and_goes_by_its_marks(tmp_p
         "import autotune\n\n@autotune.workload(name='stencil')\ndef work(n):\n    return n\n"
     )
 
-    found = user_workload.from_source(str(tmp_path / "marked_alone.py"))
+    workload = user_workload.from_source(str(tmp_path / "marked_alone.py"))
 
-    assert found.name == "stencil"
-    assert found.source == f"{tmp_path / 'marked_alone.py'}:work"
-    assert found.load()(n=3) == 3
+    assert workload.name == "stencil"
+    assert workload.source == f"{tmp_path / 'marked_alone.py'}:work"
+    assert workload.load()(n=3) == 3
 
 
 def test_of_two_marked_functions_one_must_be_named(tmp_path):

@@ -218,14 +218,14 @@ def test_on_one_terminal_the_advice_follows_what_the_command_printed(tmp_path):
         "-c",
         "printf 'no newline at the end'; exit 5",
     ]
-    ours, theirs = pty.openpty()
+    controller, terminal = pty.openpty()
     done = subprocess.run(
-        words, stdin=theirs, stdout=theirs, stderr=theirs, check=False, timeout=60,
+        words, stdin=terminal, stdout=terminal, stderr=terminal, check=False, timeout=60,
         env={**os.environ, "AUTOTUNE_STATE_DIR": str(tmp_path)},
     )  # fmt: skip
-    os.close(theirs)
-    seen = os.read(ours, 65536).decode()
-    os.close(ours)
+    os.close(terminal)
+    seen = os.read(controller, 65536).decode()
+    os.close(controller)
     assert done.returncode == 5
     columns = 80  # of a new pseudo-terminal, whose size is unknown
     assert seen.startswith(f"no newline at the end{' ' * (columns - 1)}\rsh -c")

@@ -42,14 +42,14 @@ def test_each_profile_is_measured_with_its_cpus_and_speaks_for_them(tmp_path):
 
     first = min(os.sched_getaffinity(0))
     code = f"import os, sys; os.sched_setaffinity(0, [{first}]); import autotune.__main__ as m; sys.exit(m.main())"
-    asked = subprocess.run(
+    answer = subprocess.run(
         [sys.executable, "-c", code, "explain", "solve", "n=40", "--json"],
         env=environ,
         capture_output=True,
         text=True,
         check=False,
     )
-    (row,) = json.loads(asked.stdout)["operations"]
+    (row,) = json.loads(answer.stdout)["operations"]
     # on a machine that is too busy to tell, or too slow for a proof, its entry leaves the word to the next level
     undecided = entry["status"] in {"noisy", "failed", "undecided"}
     assert undecided or row["source"] == written[1]["path"]

@@ -136,8 +136,8 @@ def two_cpus(calibrate, monkeypatch):
     os.sched_setaffinity(0, sorted(before)[:2])
 
     def key():
-        held = len(os.sched_getaffinity(0))
-        return replace(KEY, usable_cpus=held, limit=Limit.NONE if held == 2 else Limit.AFFINITY)
+        count = len(os.sched_getaffinity(0))
+        return replace(KEY, usable_cpus=count, limit=Limit.NONE if count == 2 else Limit.AFFINITY)
 
     monkeypatch.setattr(runner, "this_key", key)
     yield calibrate
@@ -156,7 +156,7 @@ def test_a_profile_is_measured_for_each_number_of_cpus_the_largest_first(two_cpu
 
 def test_what_was_found_with_more_cpus_is_known_to_the_calibration_with_fewer(two_cpus):
     two_cpus("--cpus", "1,all")
-    assert [[one.key.usable_cpus for one in run.relatives] for run in two_cpus.runs] == [[], [2]]
+    assert [[relative.key.usable_cpus for relative in run.relatives] for run in two_cpus.runs] == [[], [2]]
 
 
 def test_without_cpus_the_allocation_is_measured_as_it_is(two_cpus):
@@ -177,7 +177,7 @@ def test_several_profiles_have_names_of_their_own_next_to_the_output(two_cpus, t
 
 def test_several_profiles_are_one_json_document(two_cpus):
     profiles = json.loads(two_cpus("--cpus", "1,2", "--json").stdout)["profiles"]
-    assert [one["profile"]["key"]["usable_cpus"] for one in profiles] == [2, 1]
+    assert [profile["profile"]["key"]["usable_cpus"] for profile in profiles] == [2, 1]
 
 
 @pytest.mark.parametrize("words", [(), ("--cpus", "1,2"), ("--cpus", "1,2", "svd")])
@@ -303,7 +303,7 @@ def test_what_the_store_s_relatives_chose_is_tried_first_and_the_time_saved_is_t
         open_store(str(tmp_path / "store")),
     )
     result = calibrate("--store", str(tmp_path / "store"))
-    assert [one.provenance.host for one in calibrate.relatives] == ["other"]
+    assert [relative.provenance.host for relative in calibrate.relatives] == ["other"]
     assert "Warm start from 1 profile of the store: " in result.stderr
 
 

@@ -46,11 +46,11 @@ def test_a_profile_named_what_if_is_in_force_in_the_tuned_runs_alone(tmp_path):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("code", "told"), [("exit 3", "exit status 3"), ("kill -9 $$", "signal 9")])
-def test_a_command_that_fails_in_every_run_is_told_and_the_status_is_1(code, told):
+@pytest.mark.parametrize(("code", "message"), [("exit 3", "exit status 3"), ("kill -9 $$", "signal 9")])
+def test_a_command_that_fails_in_every_run_is_told_and_the_status_is_1(code, message):
     done = CliRunner().invoke(compare, ["--pairs", "1", "--", "sh", "-c", code], standalone_mode=False)
     assert done.return_value == 1
-    assert f"failed in every run ({told}" in done.output
+    assert f"failed in every run ({message}" in done.output
 
 
 def test_compare_without_a_place_for_temporary_files_says_so(monkeypatch):

@@ -42,7 +42,7 @@ def test_a_refusal_has_exit_code_one(invoke, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "asked"),
+    ("words", "message"),
     [
         (("pause",), ("pause", {})),
         (("pause", "--for", "2h"), ("pause", {"seconds": 7200.0})),
@@ -53,7 +53,7 @@ def test_a_refusal_has_exit_code_one(invoke, monkeypatch):
         (("tune", "cos"), ("tune", {"operation": "sin", "dtype": "float64", "sizes": {}})),
     ],
 )
-def test_orders_are_passed_on(invoke, monkeypatch, words, asked):
+def test_orders_are_passed_on(invoke, monkeypatch, words, message):
     heard = []
     monkeypatch.setattr(
         control_socket,
@@ -61,7 +61,7 @@ def test_orders_are_passed_on(invoke, monkeypatch, words, asked):
         lambda _, verb, **said: heard.append((verb, said)) or {"operation": "", "pid": 7},
     )
     assert invoke(*words).exit_code == 0
-    assert heard == [asked]
+    assert heard == [message]
 
 
 @pytest.mark.parametrize(

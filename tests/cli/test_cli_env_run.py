@@ -19,7 +19,7 @@ from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.profiles import profile_files
-from autotune.profiles.resolve import here
+from autotune.profiles.resolve import this_site
 from autotune.runtime.process_threads import ProcessChoice
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -144,7 +144,7 @@ def tuned_here(tmp_path, monkeypatch):
     def invoke(*words, choice, name="command.simulate", status=Status.TUNED):
         replaced.clear()
         entry = replace(SVD, operation=Operation(name=name), status=status, choice=choice)
-        profile = Profile(key=here(*usable_cpus()).key, entries=(entry,))
+        profile = Profile(key=this_site(*usable_cpus()).key, entries=(entry,))
         profile_files.write(profile, tmp_path / "named.yaml")
         return CliRunner().invoke(program, ["run", *words]), replaced
 

@@ -14,7 +14,7 @@ from autotune.host.usable_cpus import usable_cpus
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.profiles import profile_files
-from autotune.profiles.resolve import here
+from autotune.profiles.resolve import this_site
 
 assert np
 
@@ -26,7 +26,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOTUNE_PROFILE", str(tmp_path / "named.yaml"))
     own = replace(FILL, operation=Operation(name="step", sizes=(("rows", 1000),)))
     profile_files.write(
-        Profile(key=here(*usable_cpus()).key, entries=(SVD, FILL, own)), tmp_path / "named.yaml"
+        Profile(key=this_site(*usable_cpus()).key, entries=(SVD, FILL, own)), tmp_path / "named.yaml"
     )
     return tmp_path
 
@@ -91,6 +91,8 @@ def test_a_function_whose_profile_is_refused_is_not_called_unknown(machine):
 
 def test_a_tuned_command_is_found_by_the_name_of_its_script(machine):
     command = replace(SVD, operation=Operation(name="command.simulate"))
-    profile_files.write(Profile(key=here(*usable_cpus()).key, entries=(command,)), machine / "named.yaml")
+    profile_files.write(
+        Profile(key=this_site(*usable_cpus()).key, entries=(command,)), machine / "named.yaml"
+    )
     operations = json.loads(said("simulate", "--json").stdout)["operations"]
     assert [row["choice"] for row in operations] == [{"blas_threads": 1}]

@@ -10,8 +10,8 @@ from autotune.model.catalogue import CATALOGUE
 
 
 def test_several_sizes_form_their_product():
-    found = parse_sizes(["m=100,200", "n=5,6"], CATALOGUE["qr"])
-    assert [tuple(size.values()) for size in found] == [(100, 5), (100, 6), (200, 5), (200, 6)]
+    product = parse_sizes(["m=100,200", "n=5,6"], CATALOGUE["qr"])
+    assert [tuple(size.values()) for size in product] == [(100, 5), (100, 6), (200, 5), (200, 6)]
 
 
 def test_one_text_may_hold_several_sizes():
@@ -66,10 +66,10 @@ def test_too_many_combinations_are_refused():
 @given(st.text(max_size=40))
 def test_any_text_is_either_sizes_or_refused(text):
     try:
-        found = parse_sizes([text], CATALOGUE["qr"])
+        product = parse_sizes([text], CATALOGUE["qr"])
     except BadSize:
         return
-    assert all(value >= 1 for size in found for value in size.values())
+    assert all(value >= 1 for size in product for value in size.values())
 
 
 @given(st.integers(1, 2**48))

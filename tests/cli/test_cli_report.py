@@ -124,7 +124,7 @@ def test_the_journal_of_the_host_that_measured_it_is_used(report, tmp_path, monk
         TrialPlan(cases=(Case(operation=QR.operation, configurations=(QR.choice,)),), rounds=2)
     )
     trials = json.loads(report("a.yaml", "--json").stdout)["trials"]
-    assert [(one["choice"], one["speedup"]) for one in trials] == [("2 threads", 2.0)]
+    assert [(trial["choice"], trial["speedup"]) for trial in trials] == [("2 threads", 2.0)]
     assert report("a.yaml", "--optuna", "history.log").exit_code == 0
     assert report("a.yaml", "--optuna", "history.log").exit_code == 2  # it is there now
 

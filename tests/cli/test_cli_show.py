@@ -95,8 +95,8 @@ def test_entries_of_every_profile_in_force_are_shown_with_their_source(machine):
 
 
 def test_the_list_can_be_narrowed_to_operations_and_sizes(machine):
-    assert [one["operation"] for one in json.loads(show("qr", "--json").stdout)["entries"]] == ["qr"]
-    assert [one["operation"] for one in json.loads(show("n=1000", "--json").stdout)["entries"]] == ["log"]
+    assert [entry["operation"] for entry in json.loads(show("qr", "--json").stdout)["entries"]] == ["qr"]
+    assert [entry["operation"] for entry in json.loads(show("n=1000", "--json").stdout)["entries"]] == ["log"]
 
 
 def test_an_operation_without_an_entry_names_the_command_that_measures_it(machine):

@@ -125,11 +125,11 @@ def test_options_make_the_request(tune):
         "3s",
     ]
     tune(*words, "--seed", "5", "--name", "mine", "--", "solve", "-j{workers}", "{chunk}")
-    asked = tune.asked
-    assert asked.command == Command(words=("solve", "-j{workers}", "{chunk}"), workers=2, chunk=10)
-    assert (asked.name, asked.workers, asked.chunks) == ("command.mine", (2, 1, 4), (10, 20))
-    assert (asked.seconds, asked.runs, asked.run_seconds, asked.seed) == (120.0, 8, 3.0, 5)
-    assert (asked.metric.pattern.pattern, asked.metric.maximize) == ("r=(.*)", True)
+    request = tune.asked
+    assert request.command == Command(words=("solve", "-j{workers}", "{chunk}"), workers=2, chunk=10)
+    assert (request.name, request.workers, request.chunks) == ("command.mine", (2, 1, 4), (10, 20))
+    assert (request.seconds, request.runs, request.run_seconds, request.seed) == (120.0, 8, 3.0, 5)
+    assert (request.metric.pattern.pattern, request.metric.maximize) == ("r=(.*)", True)
 
 
 def test_one_worker_is_usual_where_none_are_named(tune):

@@ -69,12 +69,12 @@ def test_a_shell_can_complete_verbs():
 )
 def test_the_documented_line_sets_completion_up(shell, before, after):
     """As docs/shell.md has it. In zsh the completing itself needs a line editor; that it is registered is enough."""
-    found = shutil.which(shell)
-    if found is None or shutil.which("autotune", path=SCRIPTS) is None:
+    executable = shutil.which(shell)
+    if executable is None or shutil.which("autotune", path=SCRIPTS) is None:
         pytest.skip(f"needs {shell} and an installed autotune")
     line = f'{before} eval "$(_AUTOTUNE_COMPLETE={shell}_source autotune)"; {after}'
     done = subprocess.run(
-        [found, "-c", line],
+        [executable, "-c", line],
         env={**os.environ, "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,

@@ -107,15 +107,15 @@ def killed(process):
 
 def trials(folder):
     """Processes of ours that were started for a host in this folder."""
-    found = []
+    environments = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
             command, environ = (place / "cmdline").read_bytes(), (place / "environ").read_bytes()
         except OSError:
             continue
         if b"autotune.cluster.node" in command and str(folder).encode() in environ:
-            found.append(environ)
-    return found
+            environments.append(environ)
+    return environments
 
 
 def test_two_hosts_measure_and_confirm_and_write_a_profile(nodes):
@@ -183,9 +183,9 @@ class Scheduler:
         return {"host": {"python": platform.python_version()}}
 
     def broadcast(self, msg, workers, on_error):
-        if any(self._pythons[one] is None for one in workers):
+        if any(self._pythons[worker] is None for worker in workers):
             raise TimeoutError
-        return {one: {"host": {"python": self._pythons[one]}} for one in workers}
+        return {worker: {"host": {"python": self._pythons[worker]}} for worker in workers}
 
     def sync(self, call, callback_timeout=None, **words):
         return call(**words)

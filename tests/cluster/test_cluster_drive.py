@@ -61,7 +61,7 @@ class FakeCrew:
 
     def wait(self, seconds):
         self.clock += seconds
-        for moment in [one for one in self.at if one <= self.clock]:
+        for moment in [due for due in self.at if due <= self.clock]:
             self.at.pop(moment)()
 
 
@@ -73,8 +73,8 @@ def host(name, *, key=KEY, choice=1, **instead):
         if task in instead:
             return instead[task]
         if task == "introduce":
-            found = [{"name": one, "dtype": "float64", "seconds": 1.0} for one in NAMES]
-            return {"host": name, "profile": encode_profile(Profile(key=key)), "units": found}
+            units = [{"name": name, "dtype": "float64", "seconds": 1.0} for name in NAMES]
+            return {"host": name, "profile": encode_profile(Profile(key=key)), "units": units}
         if task == "examine":
             return {"self_test": asdict(SelfTest(capacity=2.0))}
         unit = order.request.operations[0]
@@ -104,7 +104,10 @@ def test_two_hosts_confirm_each_other_and_everything_is_saved_as_it_comes():
     assert (outcome.problem, outcome.interrupted, outcome.missing) == (None, False, ())
     ((key, said),) = outcome.classes
     merged = class_profile(key, said)
-    assert [(one.operation.name, one.evidence.hosts) for one in merged.entries] == [("qr", 2), ("svd", 2)]
+    assert [(entry.operation.name, entry.evidence.hosts) for entry in merged.entries] == [
+        ("qr", 2),
+        ("svd", 2),
+    ]
     assert saved == [["a"], ["a", "b"], ["a", "b"], ["a", "b"]]
 
 
@@ -131,7 +134,7 @@ def test_a_worker_that_cannot_take_part_is_named_and_left_out(answer, reason):
     events = []
     crew = FakeCrew(a=host("a"), b=host("b", introduce={**host("b")(decode_order(INTRODUCTION)), **answer}))
     outcome = cluster(crew, events=events).run()
-    (refused,) = [one for one in events if isinstance(one, WorkerRejected)]
+    (refused,) = [event for event in events if isinstance(event, WorkerRejected)]
     assert refused.worker == "b"
     assert reason in refused.reason
     assert [sorted(said) for _, said in outcome.classes] == [["a"]]
@@ -159,11 +162,11 @@ def test_the_work_of_a_worker_that_leaves_is_done_by_another():
     crew = FakeCrew(a=host("a", search=None), b=host("b"), c=host("c"))
     crew.at[20.0] = lambda: crew.staff.pop("a")
     outcome = cluster(crew, events=events).run()
-    (left,) = [one for one in events if isinstance(one, WorkerLeft)]
+    (left,) = [event for event in events if isinstance(event, WorkerLeft)]
     assert (left.worker, str(left.job.task)) == ("a", "search")
     assert crew.cancelled == ["a"]
     assert [
-        (one.operation.name, one.evidence.hosts) for one in class_profile(*outcome.classes[0]).entries
+        (entry.operation.name, entry.evidence.hosts) for entry in class_profile(*outcome.classes[0]).entries
     ] == [
         ("qr", 2),
         ("svd", 2),
@@ -204,8 +207,8 @@ def test_when_all_workers_are_gone_it_ends_and_keeps_what_finished():
     crew.send = send
     outcome = cluster(crew).run()
     assert outcome.problem == "No worker is left that could go on."
-    assert [one.operation.name for one in class_profile(*outcome.classes[0]).entries] == ["qr"]
-    assert [str(one.unit) for one in outcome.missing] == ["svd"]
+    assert [entry.operation.name for entry in class_profile(*outcome.classes[0]).entries] == ["qr"]
+    assert [str(gap.unit) for gap in outcome.missing] == ["svd"]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +239,7 @@ def test_a_busy_host_is_asked_again():
 
     events = []
     outcome = cluster(FakeCrew(a=shared), events=events).run()
-    assert [one.busy for one in events if isinstance(one, JobFailed)] == [True, True]
+    assert [event.busy for event in events if isinstance(event, JobFailed)] == [True, True]
     assert outcome.missing == ()
 
 
@@ -256,8 +259,8 @@ def test_a_measurement_that_cannot_be_used_is_asked_of_another_host(answer):
     events = []
     crew = FakeCrew(a=host("a", search=answer), b=host("b"))
     outcome = cluster(crew, events=events).run()
-    assert {one.job.node.host for one in events if isinstance(one, JobFailed)} == {"a"}
-    assert sorted(str(one.operation.name) for one in outcome.classes[0][1]["b"].entries) == ["qr", "svd"]
+    assert {event.job.node.host for event in events if isinstance(event, JobFailed)} == {"a"}
+    assert sorted(str(entry.operation.name) for entry in outcome.classes[0][1]["b"].entries) == ["qr", "svd"]
 
 
 INTRODUCTION = encode_order(Order(task=NodeTask.INTRODUCE, request=Request(operations=NAMES)))

@@ -35,8 +35,8 @@ def node(worker, host=None, *, key=KEY, names=("svd", "qr", "inv")):
 
 def plan_of(*nodes, budget=300.0):
     plan = ClusterPlan(budget)
-    for one in nodes:
-        plan.join(one)
+    for each in nodes:
+        plan.join(each)
     return plan
 
 
@@ -55,7 +55,7 @@ def said(job, choice=1, *, reason=None):
     return profile(replace(entry, reason=reason) if reason else entry, key=job.node.key, host=job.node.host)
 
 
-def told(jobs):
+def orders(jobs):
     return [(job.node.worker, str(job.task), str(job.unit) if job.unit else None) for job in jobs]
 
 
@@ -66,7 +66,7 @@ def finished(plan, *, seconds=10.0, choices=None):
         jobs = plan.begin(0.0)
         assert jobs, "no host is asked, and it is not over"
         rounds += 1
-        log += told(jobs)
+        log += orders(jobs)
         for job in jobs:
             if job.unit is None:
                 plan.examined(job, TESTED)
@@ -78,12 +78,12 @@ def finished(plan, *, seconds=10.0, choices=None):
 
 def test_every_host_is_tested_before_it_measures():
     plan = plan_of(node("a"), node("b"))
-    assert told(plan.begin(0.0)) == [("a", "examine", None), ("b", "examine", None)]
+    assert orders(plan.begin(0.0)) == [("a", "examine", None), ("b", "examine", None)]
 
 
 def test_hosts_that_nothing_is_left_for_are_not_tested():
     plan = plan_of(*(node(name) for name in "abcde"), budget=300.0)
-    assert [worker for worker, *_ in told(plan.begin(0.0))] == ["a", "b", "c"]
+    assert [worker for worker, *_ in orders(plan.begin(0.0))] == ["a", "b", "c"]
 
 
 def test_one_operation_takes_two_hosts_one_of_which_confirms():
@@ -99,7 +99,7 @@ def test_one_operation_takes_two_hosts_one_of_which_confirms():
 
 def test_the_longest_operation_goes_first():
     plan = ready(node("a"), node("b"))
-    assert told(plan.begin(0.0)) == [("a", "search", "inv"), ("b", "search", "qr")]
+    assert orders(plan.begin(0.0)) == [("a", "search", "inv"), ("b", "search", "qr")]
 
 
 def test_an_operation_is_searched_once_and_confirmed_by_another_host():
@@ -145,7 +145,7 @@ def test_only_what_is_not_confirmed_is_asked_about():
     entries = [make_entry("svd", choice={"blas_threads": 1}, n=100), make_entry("svd", n=200)]
     plan.measured(job, profile(*entries, host="a"), 5.0)
     (confirming,) = plan.begin(0.0)
-    assert [one.operation.size["n"] for one in confirming.choices] == [100]
+    assert [entry.operation.size["n"] for entry in confirming.choices] == [100]
 
 
 def test_a_confirmation_without_time_is_no_word_and_is_asked_for_again():
@@ -153,24 +153,24 @@ def test_a_confirmation_without_time_is_no_word_and_is_asked_for_again():
     plan.measured(plan.begin(0.0)[0], said(plan.running["a"]), 5.0)
     (job,) = plan.begin(0.0)
     plan.measured(job, said(job, None, reason=OUT_OF_TIME), 5.0)
-    assert told(plan.begin(0.0)) == [("b", "confirm", "svd")]
+    assert orders(plan.begin(0.0)) == [("b", "confirm", "svd")]
 
 
 def test_workers_of_one_host_measure_one_at_a_time():
     plan = plan_of(node("a1", "a"), node("a2", "a"))
-    assert told(plan.begin(0.0)) == [("a1", "examine", None)]
+    assert orders(plan.begin(0.0)) == [("a1", "examine", None)]
     assert plan.begin(0.0) == []
 
 
 def test_another_worker_of_a_host_goes_on_with_its_self_test():
     plan = ready(node("a1", "a"), node("a2", "a"))
     plan.leave("a1")
-    assert told(plan.begin(0.0)) == [("a2", "search", "inv")]
+    assert orders(plan.begin(0.0)) == [("a2", "search", "inv")]
 
 
 def test_a_worker_that_does_something_else_keeps_its_host_free_of_us():
     plan = plan_of(node("a1", "a"), node("a2", "a"), node("b"))
-    assert told(plan.begin(0.0, occupied={"a2"})) == [("b", "examine", None)]
+    assert orders(plan.begin(0.0, occupied={"a2"})) == [("b", "examine", None)]
 
 
 def test_what_a_dead_worker_had_goes_to_another_and_nothing_finished_is_repeated():
@@ -189,11 +189,11 @@ def test_a_unit_that_kills_its_workers_is_given_up_and_named():
         plan.join(node(f"w{number}", names=("svd",)))
         (job,) = plan.begin(0.0)
         plan.examined(job, TESTED)
-        assert told(plan.begin(0.0)) == [(f"w{number}", "search", "svd")]
+        assert orders(plan.begin(0.0)) == [(f"w{number}", "search", "svd")]
         plan.leave(f"w{number}")
     plan.join(node("last", names=("svd",)))
     assert plan.over
-    assert [(str(one.unit), one.reason) for one in plan.missing] == [
+    assert [(str(gap.unit), gap.reason) for gap in plan.missing] == [
         ("svd", "3 workers were lost while they measured it.")
     ]
 
@@ -202,28 +202,28 @@ def test_a_host_on_which_a_unit_fails_is_not_asked_for_it_again():
     plan = ready(node("a", names=("svd",)), node("b", names=("svd",)))
     (job,) = plan.begin(0.0)
     plan.failed(job, "It broke.")
-    assert told(plan.begin(0.0)) == [("b", "search", "svd")]
+    assert orders(plan.begin(0.0)) == [("b", "search", "svd")]
 
 
 def test_what_fails_on_every_host_is_missed_with_the_reason():
     plan = ready(node("a", names=("svd",)))
     plan.failed(plan.begin(0.0)[0], "It broke.")
     assert plan.over
-    assert [one.reason for one in plan.missing] == ["It broke."]
+    assert [gap.reason for gap in plan.missing] == ["It broke."]
 
 
 def test_hosts_whose_self_test_fails_end_it():
     plan = plan_of(node("a"))
     plan.failed(plan.begin(0.0)[0], "No lock can be made.")
     assert plan.over
-    assert {one.reason for one in plan.missing} == {"No lock can be made."}
+    assert {gap.reason for gap in plan.missing} == {"No lock can be made."}
 
 
 def test_a_busy_host_is_left_alone_for_a_while():
     plan = plan_of(node("a"))
     plan.busy(plan.begin(0.0)[0], 10.0)
     assert plan.begin(10.0 + PAUSE_SECONDS / 2) == []
-    assert told(plan.begin(10.0 + PAUSE_SECONDS)) == [("a", "examine", None)]
+    assert orders(plan.begin(10.0 + PAUSE_SECONDS)) == [("a", "examine", None)]
     assert not plan.over
 
 
@@ -233,7 +233,7 @@ def test_a_worker_that_comes_in_the_middle_takes_part():
     plan.join(node("b"))
     (job,) = plan.begin(0.0)
     plan.examined(job, TESTED)
-    assert told(plan.begin(0.0)) == [("b", "search", "qr")]
+    assert orders(plan.begin(0.0)) == [("b", "search", "qr")]
 
 
 def test_without_workers_it_is_deserted_and_not_over():
@@ -258,9 +258,9 @@ def test_each_class_has_the_whole_request_to_itself():
 
 
 def test_the_budget_is_the_class_s():
-    one, two = ready(node("a")), ready(node("a"), node("b"))
-    assert [job.seconds for job in one.begin(0.0)] == [100.0]
-    first, second = two.begin(0.0)
+    single, both = ready(node("a")), ready(node("a"), node("b"))
+    assert [job.seconds for job in single.begin(0.0)] == [100.0]
+    first, second = both.begin(0.0)
     assert [first.seconds, second.seconds] == pytest.approx([300 / 4.2] * 2)
 
 
@@ -276,7 +276,7 @@ def test_what_the_time_does_not_reach_is_missed():
     (job,) = plan.begin(0.0)
     plan.measured(job, said(job), 31.0)
     assert plan.over
-    assert {one.reason for one in plan.missing} == {"The time allowed ended before a host measured it."}
+    assert {gap.reason for gap in plan.missing} == {"The time allowed ended before a host measured it."}
 
 
 def test_profiles_hold_one_host_s_words_each():

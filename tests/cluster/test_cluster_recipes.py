@@ -28,9 +28,9 @@ WHOLE_NODES = {
 
 
 def made(batch, *, words=("svd",), store="/nfs/autotune", **wanted):
-    asked = {"cpus": 64, **wanted}
+    options = {"cpus": 64, **wanted}
     commands = NodeCommands(program=("python3", "-m", "autotune"), calibrate=words, store=store)
-    return batch_script(batch, BatchRequest(**asked), commands)
+    return batch_script(batch, BatchRequest(**options), commands)
 
 
 def is_bash(text):
@@ -81,9 +81,9 @@ def test_what_is_asked_for_stands_in_the_head():
 @needs_bash
 def test_each_node_measures_into_a_file_of_its_own_and_publishes_that(tmp_path):
     """Run, with programs in place of srun and autotune that say what they are asked."""
-    told = tmp_path / "told"
+    log = tmp_path / "told"
     (tmp_path / "srun").write_text('#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\nexec "$@"\n')
-    (tmp_path / "fake").write_text(f'#!/bin/bash\necho "$AUTOTUNE_STORE" "$@" >> "{told}"\n')
+    (tmp_path / "fake").write_text(f'#!/bin/bash\necho "$AUTOTUNE_STORE" "$@" >> "{log}"\n')
     for name in ("srun", "fake"):
         (tmp_path / name).chmod(0o755)
     text = batch_script(
@@ -98,7 +98,7 @@ def test_each_node_measures_into_a_file_of_its_own_and_publishes_that(tmp_path):
         ["bash"], input=text, text=True, capture_output=True, env=environ, check=False, timeout=300
     )
     assert (done.returncode, done.stderr) == (0, "")
-    first, second = told.read_text().splitlines()
+    first, second = log.read_text().splitlines()
     place = re.fullmatch(r"/it's here calibrate svd --effort quick --output (\S+)", first)
     assert place is not None
     assert second == f"/it's here store publish {place[1].replace('node.yaml', 'node*.yaml')}"
@@ -170,7 +170,10 @@ def test_a_recipe_asks_for_whole_nodes_with_one_worker_each(name):
 
 
 def objects():
-    return {one["kind"] + "/" + one["metadata"]["name"]: one for one in yaml.safe_load_all(KUBERNETES)}
+    return {
+        manifest["kind"] + "/" + manifest["metadata"]["name"]: manifest
+        for manifest in yaml.safe_load_all(KUBERNETES)
+    }
 
 
 KUBERNETES = (RECIPES / "kubernetes.yaml").read_text("utf-8")

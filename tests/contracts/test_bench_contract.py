@@ -55,16 +55,16 @@ def test_the_default_is_measured_first_and_once_however_the_case_names_it(bench)
 
     session = bench.run(plan)
 
-    asked = [(one.operation.name, one.configuration) for one in session.measurements]
-    assert asked == [("steady", DEFAULT), ("steady", TWO), ("steady", THREE), ("crashing", DEFAULT)]
+    order = [(trial.operation.name, trial.configuration) for trial in session.measurements]
+    assert order == [("steady", DEFAULT), ("steady", TWO), ("steady", THREE), ("crashing", DEFAULT)]
 
 
 def test_every_candidate_has_at_least_one_positive_pair_for_every_round(bench):
     session = bench.run(TrialPlan(cases=(_case("steady", TWO),), rounds=3))
 
-    assert all(len(one.seconds) >= 3 for one in session.measurements)
-    assert all(seconds > 0 for one in session.measurements for seconds in one.seconds)
-    assert [one.failure for one in session.measurements] == [None, None]
+    assert all(len(trial.seconds) >= 3 for trial in session.measurements)
+    assert all(seconds > 0 for trial in session.measurements for seconds in trial.seconds)
+    assert [trial.failure for trial in session.measurements] == [None, None]
 
 
 def test_a_crash_is_a_failure_with_a_reason_and_costs_the_others_nothing(bench):
@@ -76,7 +76,7 @@ def test_a_crash_is_a_failure_with_a_reason_and_costs_the_others_nothing(bench):
     assert crashed.failure.kind is FailureKind.CRASH
     assert "SIGSEGV" in crashed.failure.reason
     assert crashed.seconds == ()
-    assert all(len(one.seconds) >= 2 for one in (default, other, *rest))
+    assert all(len(trial.seconds) >= 2 for trial in (default, other, *rest))
 
 
 def test_without_a_default_its_case_has_no_timings_and_other_cases_have(bench):
@@ -92,7 +92,7 @@ def test_without_a_default_its_case_has_no_timings_and_other_cases_have(bench):
 def test_each_case_gets_one_pair_although_the_time_is_over(bench):
     session = bench.run(TrialPlan(cases=(_case("steady", TWO), _case("crashing")), rounds=50, seconds=0.0))
 
-    assert [len(one.seconds) for one in session.measurements] == [1, 1, 1]
+    assert [len(trial.seconds) for trial in session.measurements] == [1, 1, 1]
 
 
 def test_a_session_tells_how_long_all_of_it_took(bench):

@@ -18,54 +18,54 @@ UNDONE = [(M_MMAP_MAX, 65536), (M_MMAP_THRESHOLD, 32 * MIB), (M_TRIM_THRESHOLD, 
 
 
 @pytest.fixture
-def told():
+def calls():
     return []
 
 
 @pytest.fixture
-def heap(told):
-    return Heap(lambda option, value: told.append((option, value)), lambda _: told.append("trimmed"))
+def heap(calls):
+    return Heap(lambda option, value: calls.append((option, value)), lambda _: calls.append("trimmed"))
 
 
-def test_retaining_takes_large_blocks_from_the_heap_and_trims_it_beyond_the_cap(heap, told):
+def test_retaining_takes_large_blocks_from_the_heap_and_trims_it_beyond_the_cap(heap, calls):
     heap.retain(100)
-    assert told == RETAINING
+    assert calls == RETAINING
 
 
-def test_the_undoing_leaves_glibc_where_its_own_adjustment_ends_and_trims(heap, told):
+def test_the_undoing_leaves_glibc_where_its_own_adjustment_ends_and_trims(heap, calls):
     heap.retain(100)
-    told.clear()
+    calls.clear()
     heap.retain(None)
-    assert told == UNDONE
+    assert calls == UNDONE
 
 
-def test_nothing_is_undone_where_nothing_was_retained(heap, told):
+def test_nothing_is_undone_where_nothing_was_retained(heap, calls):
     heap.retain(None)
     heap.leave("never entered")
-    assert told == []
+    assert calls == []
 
 
-def test_only_the_last_scope_to_end_undoes(heap, told):
+def test_only_the_last_scope_to_end_undoes(heap, calls):
     heap.enter("first", 100)
     heap.enter("second", 100)
     heap.leave("first")
-    assert told == RETAINING
+    assert calls == RETAINING
     heap.leave("second")
-    assert told == RETAINING + UNDONE
+    assert calls == RETAINING + UNDONE
 
 
-def test_the_smallest_cap_holds(heap, told):
+def test_the_smallest_cap_holds(heap, calls):
     heap.retain(100)
     heap.enter("scope", 50)
     heap.leave("scope")
-    assert told == [*RETAINING, (M_TRIM_THRESHOLD, 50), (M_MMAP_MAX, 0), *RETAINING]
+    assert calls == [*RETAINING, (M_TRIM_THRESHOLD, 50), (M_MMAP_MAX, 0), *RETAINING]
 
 
-def test_a_scope_that_outlives_the_retaining_around_it_keeps_it(heap, told):
+def test_a_scope_that_outlives_the_retaining_around_it_keeps_it(heap, calls):
     heap.retain(100)
     heap.enter("scope", 100)
     heap.retain(None)
-    assert told == RETAINING
+    assert calls == RETAINING
 
 
 GLIBC = {"libc": "glibc 2.36", "replaced": False, "memory_bytes": 8 * 2**30, "settings": ()}

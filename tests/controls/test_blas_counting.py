@@ -178,20 +178,20 @@ def test_without_a_blas_everything_is_allowed_and_nothing_known():
 
 
 def test_a_library_loaded_later_takes_the_process_wide_count(blas):
-    found = []
-    threads = BlasThreads(lambda: found)
+    loaded = []
+    threads = BlasThreads(lambda: loaded)
     threads.set_threads(3)
-    found.append(blas.library)
+    loaded.append(blas.library)
     threads._modules -= 1  # as if a module had been imported
     threads.refresh()
     assert blas.get() == 3
 
 
 def test_a_library_loaded_inside_a_scope_is_put_back_with_the_others(blas):
-    found = []
-    threads = BlasThreads(lambda: found)
+    loaded = []
+    threads = BlasThreads(lambda: loaded)
     with threads.limit(2):
-        found.append(blas.library)
+        loaded.append(blas.library)
         threads._modules -= 1
         threads.refresh()
         assert blas.get() == 2

@@ -18,7 +18,7 @@ class Native(dict):
         raise AttributeError(name)
 
 
-def found(api, layer="pthreads", **symbols):
+def controller(api, layer="pthreads", **symbols):
     return SimpleNamespace(
         internal_api=api,
         filepath=f"/lib/{api}.so",
@@ -38,11 +38,11 @@ def test_openblas_is_found_under_every_name_it_is_built_with(before, after):
         f"{before}openblas_get_num_threads{after}": lambda: 5,
         f"{before}openblas_set_num_threads{after}": lambda count: None,
     }
-    assert blas_setters.library(found("openblas", **symbols)).get() == 5
+    assert blas_setters.library(controller("openblas", **symbols)).get() == 5
 
 
 def test_openblas_on_openmp_is_counted_by_thread_and_through_openmp():
-    native = found(
+    native = controller(
         "openblas", "openmp", omp_get_max_threads=lambda: 7, omp_set_num_threads=lambda count: None
     )
     library = blas_setters.library(native)
@@ -53,7 +53,7 @@ def test_openblas_on_openmp_is_counted_by_thread_and_through_openmp():
 def test_variables_of_openblas_limit_no_openblas_on_openmp(layer, limit, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    threads = BlasThreads(lambda: [blas_setters.library(found("openblas", layer))])
+    threads = BlasThreads(lambda: [blas_setters.library(controller("openblas", layer))])
     assert threads.user_limit() == limit
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert threads.user_limit() == (limit or 3)
@@ -78,13 +78,15 @@ print([(one.is_on_openmp, one.threads) for one in blas.loaded()], blas.user_limi
 
 
 def test_mkl_is_counted_by_thread_and_says_what_to_put_back():
-    native = found("mkl", "intel", MKL_Get_Max_Threads=lambda: 7, MKL_Set_Num_Threads_Local=lambda count: 0)
+    native = controller(
+        "mkl", "intel", MKL_Get_Max_Threads=lambda: 7, MKL_Set_Num_Threads_Local=lambda count: 0
+    )
     library = blas_setters.library(native)
     assert (library.per_thread, library.returns_previous, library.get()) == (True, True, 7)
 
 
 def test_blis_that_no_one_has_set_uses_one_thread_and_is_put_back_to_not_set():
-    native = found(
+    native = controller(
         "blis", bli_thread_get_num_threads=lambda: -1, bli_thread_set_num_threads=lambda count: None
     )
     library = blas_setters.library(native)
@@ -93,7 +95,7 @@ def test_blis_that_no_one_has_set_uses_one_thread_and_is_put_back_to_not_set():
 
 @pytest.mark.parametrize("api", ["blis", "flexiblas", "openblas", "unknown"])
 def test_a_library_without_functions_that_we_know_is_left_to_threadpoolctl(api):
-    library = blas_setters.library(found(api))
+    library = blas_setters.library(controller(api))
     assert (library.per_thread, library.get()) == (False, 3)
 
 
@@ -121,9 +123,9 @@ def test_the_count_at_the_start_is_a_ceiling_unless_we_exported_it(api, environ,
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    assert blas_setters.library(found(api)).ceiling(3) == ceiling
+    assert blas_setters.library(controller(api)).ceiling(3) == ceiling
 
 
 def test_another_count_than_that_at_the_start_is_other_codes_and_a_ceiling(monkeypatch):
     monkeypatch.setenv("AUTOTUNE_EXPORTED", "OPENBLAS_NUM_THREADS")
-    assert blas_setters.library(found("openblas")).ceiling(2) == 2
+    assert blas_setters.library(controller("openblas")).ceiling(2) == 2

@@ -88,8 +88,8 @@ def test_clamping_only_lowers_counts_and_touches_no_other_knob(configuration, cp
     ],
 )
 def test_workers_are_kept_and_each_gets_an_equal_share_of_the_cpus(blas_threads, workers, cpus, clamped):
-    found = clamp(Configuration(blas_threads=blas_threads, workers=workers), cpus)
-    assert (found.blas_threads, found.workers) == clamped
+    result = clamp(Configuration(blas_threads=blas_threads, workers=workers), cpus)
+    assert (result.blas_threads, result.workers) == clamped
 
 
 def test_no_usable_cpu_is_refused():

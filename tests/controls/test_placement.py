@@ -167,12 +167,12 @@ class TestRealThreads:
         ],
     )
     def test_every_kind_of_block_work_asks_for_the_cpus_of_its_workers(self, call, monkeypatch):
-        asked = []
-        monkeypatch.setattr(placement, "cpus_for", lambda *wish: asked.append(wish))
+        wishes = []
+        monkeypatch.setattr(placement, "cpus_for", lambda *wish: wishes.append(wish))
         array = np.ones(2**18)
         call(array, workers=2, chunk=2**17, placement=NODE)
         call(array, workers=2, chunk=2**17)
-        assert asked == [(NODE, 2), (None, 2)]
+        assert wishes == [(NODE, 2), (None, 2)]
 
     def test_an_executors_threads_run_in_one_group_and_the_caller_stays(self, monkeypatch):
         monkeypatch.setattr(placement, "choose", lambda *_: frozenset(self.mask[:1]))

@@ -31,8 +31,8 @@ def _ended(monkeypatch):
 
     monkeypatch.setattr(BlasThreads, "__init__", noted)
     yield
-    for one in made:
-        one.end_switching()
+    for switch in made:
+        switch.end_switching()
 
 
 class Elsewhere:

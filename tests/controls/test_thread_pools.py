@@ -47,8 +47,8 @@ def imported(monkeypatch):
     monkeypatch.setattr(thread_pools, "_openmp_runtimes", lambda: iter(()))
 
     def add(*modules):
-        for one in modules:
-            monkeypatch.setitem(sys.modules, one.__name__, one)
+        for module in modules:
+            monkeypatch.setitem(sys.modules, module.__name__, module)
         return modules
 
     return add

@@ -103,15 +103,15 @@ def run(code, **environ):
 
 @pytest.mark.real
 def test_a_library_that_is_loaded_within_takes_it_and_children_do_not():
-    found = run("""
+    answers = run("""
 with wait_policy.process.loading(20):
     import numpy as np
 print(json.dumps([time_outs(), os.environ.get("OPENBLAS_THREAD_TIMEOUT"), wait_policy.process.exponent]))
 """)
-    if not found[0]:
+    if not answers[0]:
         pytest.skip("NumPy's BLAS is not OpenBLAS with threads of its own")
-    assert found[0] in ([20], [None])
-    assert found[1:] == [None, 20]
+    assert answers[0] in ([20], [None])
+    assert answers[1:] == [None, 20]
 
 
 @pytest.mark.real
@@ -135,7 +135,7 @@ print(json.dumps([before, refusal, time_outs(), counts() == threads, os.environ.
 
 @pytest.mark.real
 def test_while_other_threads_run_or_variables_have_changed_a_loaded_library_is_left_alone():
-    found = run("""
+    answers = run("""
 import numpy as np
 event = threading.Event()
 other = threading.Thread(target=event.wait)
@@ -147,8 +147,8 @@ os.environ["OPENBLAS_VERBOSE"] = "2"
 changed = wait_policy.process.set_late(20)
 print(json.dumps([busy, changed, wait_policy.process.exponent]))
 """)
-    if found == [None, None, 20]:
+    if answers == [None, None, 20]:
         pytest.skip("NumPy's BLAS is not OpenBLAS with threads of its own")
-    assert "other threads" in found[0]
-    assert "OPENBLAS_VERBOSE" in found[1]
-    assert found[2] is None
+    assert "other threads" in answers[0]
+    assert "OPENBLAS_VERBOSE" in answers[1]
+    assert answers[2] is None

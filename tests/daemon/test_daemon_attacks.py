@@ -43,17 +43,17 @@ def disk(tmp_path, tmp_path_factory):
 
 @pytest.fixture
 def daemon(tmp_path):
-    found = Daemon(tmp_path)
-    yield found
-    found.end()
+    process = Daemon(tmp_path)
+    yield process
+    process.end()
 
 
 @pytest.fixture
 def waiting(tmp_path):
     """A daemon that never measures."""
-    found = Daemon(tmp_path, NEVER_IDLE)
-    yield found
-    found.end()
+    process = Daemon(tmp_path, NEVER_IDLE)
+    yield process
+    process.end()
 
 
 def test_a_full_disk_is_said_and_the_daemon_goes_on_and_recovers(disk, waiting):

@@ -53,7 +53,7 @@ def test_an_empty_file_says_nothing(file):
 
 
 def test_a_whole_file_is_understood(file):
-    found = read(
+    settings = read(
         file,
         """
 interpreters:
@@ -68,9 +68,13 @@ group: wheel
 """,
     )
     environment = {"AUTOTUNE_CPUS": "4", "OPENBLAS_CORETYPE": "Haswell"}
-    assert found.interpreters == (Interpreter(python="/opt/app/bin/python", environment=environment),)
-    assert found.idle.quiet_seconds == 30.0
-    assert (found.exclude, found.daily_cpu_seconds, found.store) == (("blender",), 600.0, "/nfs/autotune")
+    assert settings.interpreters == (Interpreter(python="/opt/app/bin/python", environment=environment),)
+    assert settings.idle.quiet_seconds == 30.0
+    assert (settings.exclude, settings.daily_cpu_seconds, settings.store) == (
+        ("blender",),
+        600.0,
+        "/nfs/autotune",
+    )
 
 
 @pytest.mark.parametrize(
@@ -263,7 +267,7 @@ def test_a_mutant_in_the_spool_only_puts_operations_of_the_catalogue_forward(fol
         content = taken(folder)
         assert not list(folder.iterdir())
         named = [*content.calls, *content.used, *content.dropped]
-        assert all(one == operation(one.name, dtype=one.dtype, **one.size) for one in named)
+        assert all(size == operation(size.name, dtype=size.dtype, **size.size) for size in named)
         counts = [*content.calls.values(), *content.used.values()]
         assert all(type(calls) is int and calls > 0 for calls in counts)
 
@@ -345,8 +349,8 @@ def test_calls_that_an_entry_covers_are_told_apart(tmp_path, monkeypatch):
     demand = Demand()
     demand.add(SVD, 7, covered=True)
     leave(demand, [])
-    found = taken(folders.user_spool())
-    assert (found.calls, found.used) == ({}, {SVD: 7})
+    counts = taken(folders.user_spool())
+    assert (counts.calls, counts.used) == ({}, {SVD: 7})
 
 
 def test_without_a_spool_there_is_nothing(tmp_path):

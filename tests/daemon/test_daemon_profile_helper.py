@@ -57,7 +57,12 @@ def test_adoption_joins_what_is_new_with_what_is_there(source, tmp_path):
     profile_files.write(profile(make_entry("eigh", n=7)), place)
     answer = profile_helper.adopt(str(source), str(place), "sizes")
     assert answer == {"entries": 5, "new": {"tuned": 3, "default-kept": 1}}
-    assert {one.operation.name for one in profile_files.read(place).entries} == {"eigh", "qr", "svd", "inv"}
+    assert {entry.operation.name for entry in profile_files.read(place).entries} == {
+        "eigh",
+        "qr",
+        "svd",
+        "inv",
+    }
 
 
 def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tmp_path, monkeypatch):
@@ -65,21 +70,21 @@ def test_a_survey_tells_what_is_used_what_decides_nothing_and_what_is_refused(tm
     late = replace(
         make_entry("inv", n=500, status=Status.UNDECIDED), reason="The time allowed ended before its turn."
     )
-    found = of_this_machine(
+    made = of_this_machine(
         make_entry("inv", choice={"blas_threads": 1}, n=300),
         late,
         with_evidence(make_entry("inv", n=700), contested=True),
     )
     shipped = tmp_path / "shipped" / "class.yaml"
-    profile_files.write(replace(found, provenance=replace(found.provenance, host="elsewhere")), shipped)
-    told = parse_inventory(json.dumps(profile_helper.inventory(str(tmp_path / "profiles"))).encode())
-    assert [(one.operation.size["n"], one.status, one.level) for one in told.entries] == [
+    profile_files.write(replace(made, provenance=replace(made.provenance, host="elsewhere")), shipped)
+    survey = parse_inventory(json.dumps(profile_helper.inventory(str(tmp_path / "profiles"))).encode())
+    assert [(entry.operation.size["n"], entry.status, entry.level) for entry in survey.entries] == [
         (300, "tuned", "same-class"),
         (500, "undecided", "same-class"),
         (700, "refused", "same-class"),
     ]
-    assert [bool(one.undecided) for one in told.entries] == [False, True, True]
-    assert [one.contested for one in told.entries] == [False, False, True]
+    assert [bool(entry.undecided) for entry in survey.entries] == [False, True, True]
+    assert [entry.contested for entry in survey.entries] == [False, False, True]
 
 
 def test_an_entry_with_sizes_that_its_operation_does_not_have_is_passed_over(tmp_path, monkeypatch):
@@ -88,8 +93,8 @@ def test_an_entry_with_sizes_that_its_operation_does_not_have_is_passed_over(tmp
     profile_files.write(
         of_this_machine(make_entry("inv", n=300), make_entry("svd", k=5)), tmp_path / "shipped" / "class.yaml"
     )
-    told = parse_inventory(json.dumps(profile_helper.inventory(str(tmp_path / "profiles"))).encode())
-    assert [one.operation.name for one in told.entries] == ["inv"]
+    survey = parse_inventory(json.dumps(profile_helper.inventory(str(tmp_path / "profiles"))).encode())
+    assert [entry.operation.name for entry in survey.entries] == ["inv"]
 
 
 def test_a_profile_that_cannot_be_read_is_a_problem_and_no_traceback(tmp_path, capsys):

@@ -25,9 +25,9 @@ pytestmark = [
 
 @pytest.fixture
 def daemon(tmp_path):
-    found = Daemon(tmp_path)
-    yield found
-    found.end()
+    process = Daemon(tmp_path)
+    yield process
+    process.end()
 
 
 def test_sigterm_in_the_middle_of_a_trial_ends_everything(daemon):

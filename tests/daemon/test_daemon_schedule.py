@@ -12,8 +12,8 @@ QR = Operation(name="qr")
 EAGER = DaemonSettings(interpreters=(PYTHON,))
 
 
-def causes(known):
-    return [job.cause for job in queue(known)]
+def causes(inputs):
+    return [job.cause for job in queue(inputs)]
 
 
 def test_nothing_asked_and_nothing_stale_is_nothing_to_do():
@@ -33,8 +33,8 @@ def test_a_few_large_calls_weigh_more_than_many_small_ones():
 
 
 def test_an_operation_that_gained_much_elsewhere_is_expected_to_gain_more():
-    known = schedule_input(entry("svd", speedup=5.0), entry("qr", speedup=1.01))
-    inventory = known.inventories[NAME]
+    inputs = schedule_input(entry("svd", speedup=5.0), entry("qr", speedup=1.01))
+    inventory = inputs.inventories[NAME]
     gains = [expected_gain(operation(name, n=300), inventory) for name in ("svd", "qr")]
     assert gains[0] > gains[1]
 
@@ -59,10 +59,10 @@ def test_causes_come_in_their_order():
         unfinished=UnfinishedCalibration(NAME, Operation(name="det")),
         checked={"k1": {SVD: NOON - 40 * 86400}},
     )
-    known = schedule_input(
+    inputs = schedule_input(
         entry("svd"), entry("exp", n=1000, contested=True), state=state, untested=["/p/mine.yaml"]
     )
-    assert causes(known) == [
+    assert causes(inputs) == [
         *(
             JobCause.ORDER,
             JobCause.TRIAL,
@@ -137,29 +137,29 @@ def test_an_operation_that_could_not_be_told_at_any_size_is_measured_whole():
 
 
 def test_what_this_host_has_told_meanwhile_is_not_measured_for_a_class_that_could_not():
-    known = [entry(n=100), entry(level="same-class", status="noisy", speedup=None, n=300), entry(n=300)]
-    assert queue(schedule_input(*known)) == []
-    assert {job.operation.name for job in queue(schedule_input(*known, settings=EAGER))}.isdisjoint({"svd"})
+    entries = [entry(n=100), entry(level="same-class", status="noisy", speedup=None, n=300), entry(n=300)]
+    assert queue(schedule_input(*entries)) == []
+    assert {job.operation.name for job in queue(schedule_input(*entries, settings=EAGER))}.isdisjoint({"svd"})
 
 
 def test_a_daemon_that_measures_only_what_is_asked_for_measures_what_could_not_be_told_once_programs_call_it():
-    known = [
+    entries = [
         entry(n=100),
         entry(status="noisy", speedup=None, n=300),
         entry(status="noisy", speedup=None, n=400),
     ]
-    assert queue(schedule_input(*known)) == []
-    (job,) = queue(schedule_input(*known, state=DaemonState(used={operation("svd", n=400): 5.0})))
+    assert queue(schedule_input(*entries)) == []
+    (job,) = queue(schedule_input(*entries, state=DaemonState(used={operation("svd", n=400): 5.0})))
     assert (job.cause, job.operation.size) == (JobCause.UNDECIDED, {"m": 400, "n": 400})
 
 
 def test_sizes_that_could_not_be_told_wait_after_a_calibration_of_all():
     state = DaemonState()
-    known = [entry(n=100), entry(status="noisy", speedup=None, n=300)]
+    entries = [entry(n=100), entry(status="noisy", speedup=None, n=300)]
     later = state.delay("svd float64", NOON, 3600.0)
-    asked = {"settings": EAGER, "state": state}
-    assert JobCause.UNDECIDED not in causes(schedule_input(*known, **asked))
-    assert JobCause.UNDECIDED in causes(schedule_input(*known, **asked, now=later))
+    situation = {"settings": EAGER, "state": state}
+    assert JobCause.UNDECIDED not in causes(schedule_input(*entries, **situation))
+    assert JobCause.UNDECIDED in causes(schedule_input(*entries, **situation, now=later))
 
 
 def test_of_what_hosts_disagree_about_only_those_sizes_are_measured_until_this_host_has_decided():

@@ -35,9 +35,9 @@ def service(tmp_path_factory):
         spool=folder / "spool",
         mirror=folder / "mirror",
     )
-    found = DaemonService(paths, log=DaemonLog(io.StringIO()))
-    yield found
-    found.close()
+    running = DaemonService(paths, log=DaemonLog(io.StringIO()))
+    yield running
+    running.close()
 
 
 @pytest.mark.parametrize("verb", ORDERING_VERBS)
@@ -62,7 +62,7 @@ def test_an_order_waits_until_it_has_been_measured(service):
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("message", "said"),
     [
         (
             {"verb": "run"},
@@ -82,8 +82,8 @@ def test_an_order_waits_until_it_has_been_measured(service):
         ({"verb": "tune", "operation": "svd", "dtype": "int8"}, "svd: dtype must be one of float64"),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_a_sentence(service, asked, said):
-    answer = service.answer(asked, ROOT)
+def test_what_cannot_be_done_is_refused_with_a_sentence(service, message, said):
+    answer = service.answer(message, ROOT)
     assert not answer["ok"]
     assert answer["error"].startswith(said)
 

@@ -44,9 +44,9 @@ def replaced(value, inside):
 
 
 def _with(value, place, new):
-    found = dict(value) if isinstance(value, dict) else list(value)
-    found[place] = new
-    return found
+    changed = dict(value) if isinstance(value, dict) else list(value)
+    changed[place] = new
+    return changed
 
 
 def test_what_was_written_is_what_is_read(tmp_path):

@@ -16,19 +16,19 @@ def limits(**environ):
 
 
 def test_every_limit_is_listed_set_or_not():
-    found = limits()
-    assert found["CPUs that are switched on"].value == online_cpus()
-    assert found["cap of the job or container"].value is None
-    assert found["processes that share the CPUs"].value is None
+    table = limits()
+    assert table["CPUs that are switched on"].value == online_cpus()
+    assert table["cap of the job or container"].value is None
+    assert table["processes that share the CPUs"].value is None
 
 
 def test_a_limit_names_the_variable_that_it_comes_from():
-    found = limits(AUTOTUNE_CPUS="3", AUTOTUNE_PROCESSES="2")
-    assert (found["cap of the job or container"].value, found["cap of the job or container"].source) == (
+    table = limits(AUTOTUNE_CPUS="3", AUTOTUNE_PROCESSES="2")
+    assert (table["cap of the job or container"].value, table["cap of the job or container"].source) == (
         3,
         "AUTOTUNE_CPUS=3",
     )
-    assert found["processes that share the CPUs"].source == "AUTOTUNE_PROCESSES=2"
+    assert table["processes that share the CPUs"].source == "AUTOTUNE_PROCESSES=2"
 
 
 def test_a_value_that_is_ignored_says_so():

@@ -335,14 +335,14 @@ else:
 @pytest.mark.real
 @pytest.mark.skipif(usable_cpus.schedulable_cpus() < 2, reason="needs two CPUs")
 @pytest.mark.parametrize(
-    ("masks", "told"),
+    ("masks", "sharing"),
     [
         ("[{first}, {second}]", ["1", "1"]),
         ("[{first, second}] * 2", ["1", "1"]),
         ("[{first, second}]", ["2"]),
     ],
 )
-def test_ranks_see_whose_masks_they_share(masks, told):
+def test_ranks_see_whose_masks_they_share(masks, sharing):
     code = RANKS.format(masks=masks)
     folded = f"import sys; code = {code!r}; sys.argv = ['', code]; exec(code)"
-    assert printed(folded) == f"{told}\n"
+    assert printed(folded) == f"{sharing}\n"

@@ -69,9 +69,9 @@ def test_the_group_of_another_hierarchy_is_not_ours(tree):
         "proc/mounts: a /cpu cgroup rw,cpu 0 0\\nb /mem cgroup rw,memory 0 0\n"
         "proc/self/cgroup: 1:cpu:/one\\n2:memory:/two\ncpu/two/cpu.cfs_quota_us: 1000\nmem/two/memory.limit_in_bytes: 4096"
     )
-    found = cgroup.folders(str(root))
-    assert cgroup.quota(found) is None
-    assert cgroup.memory(found) == 4096
+    groups = cgroup.folders(str(root))
+    assert cgroup.quota(groups) is None
+    assert cgroup.memory(groups) == 4096
 
 
 def test_both_versions_cpusets_hold_at_once(tree):
@@ -79,9 +79,9 @@ def test_both_versions_cpusets_hold_at_once(tree):
         "proc/mounts: a /one cgroup rw,cpuset 0 0\\nb /two cgroup2 rw 0 0\nproc/self/cgroup: 1:cpuset:/\\n0::/\n"
         "one/cpuset.cpus: 0-3\ntwo/cpuset.cpus.effective: 2-7\none/cpuset.mems: 0"
     )
-    found = cgroup.folders(str(root))
-    assert cgroup.cpus(found) == {2, 3}
-    assert cgroup.nodes(found) == {0}
+    groups = cgroup.folders(str(root))
+    assert cgroup.cpus(groups) == {2, 3}
+    assert cgroup.nodes(groups) == {0}
 
 
 V2 = "2 1 0:2 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate"
@@ -169,8 +169,10 @@ def test_an_empty_cpuset_is_its_parents(tree):
 
 
 def test_without_control_groups_nothing_is_limited(tree):
-    found = cgroup.folders(str(tree("other: 1")))
-    assert (cgroup.quota(found), cgroup.cpus(found), cgroup.nodes(found), cgroup.memory(found)) == (None,) * 4
+    groups = cgroup.folders(str(tree("other: 1")))
+    assert (cgroup.quota(groups), cgroup.cpus(groups), cgroup.nodes(groups), cgroup.memory(groups)) == (
+        None,
+    ) * 4
 
 
 @settings(max_examples=40)
@@ -192,12 +194,12 @@ def test_no_content_of_these_files_raises(mounts, membership, limit):
             "memory.max",
         ):
             (root / "g" / name).write_bytes(limit)
-        found = cgroup.folders(folder)
-        share, size = cgroup.quota(found), cgroup.memory(found)
+        groups = cgroup.folders(folder)
+        share, size = cgroup.quota(groups), cgroup.memory(groups)
         assert share is None or share > 0
         assert size is None or size > 0
-        cgroup.cpus(found)
-        cgroup.nodes(found)
+        cgroup.cpus(groups)
+        cgroup.nodes(groups)
 
 
 def test_the_time_that_quotas_took_is_that_of_the_group_where_it_is_most(tree):

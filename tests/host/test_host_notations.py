@@ -35,14 +35,14 @@ def test_a_range_holds_both_ends_or_is_none_if_reversed(first, last):
 
 @given(st.text())
 def test_any_text_is_a_set_of_small_numbers_or_none(text):
-    for found in (cpulist(text), cpumask(text)):
-        assert found is None or all(0 <= each < LARGEST_CPU for each in found)
+    for numbers in (cpulist(text), cpumask(text)):
+        assert numbers is None or all(0 <= each < LARGEST_CPU for each in numbers)
 
 
 @given(st.text())
 def test_any_text_is_a_whole_number_or_none(text):
-    found = whole(text)
-    assert found is None or found == int(text)
+    number = whole(text)
+    assert number is None or number == int(text)
 
 
 @pytest.mark.parametrize("text", ["0-99999999999", "70000", "1,,2", "-1", "a", "1-2-3", "0x1", "1:2"])

@@ -28,18 +28,18 @@ def info(**fields):
     return {"user_api": "blas", "internal_api": "openblas", "version": "0.3.30", "num_threads": 4, **fields}
 
 
-def pools(monkeypatch, *found):
-    module = type("Pools", (), {"info": staticmethod(lambda: list(found))})
+def pools(monkeypatch, *answers):
+    module = type("Pools", (), {"info": staticmethod(lambda: list(answers))})
     monkeypatch.setattr(numeric_libraries, "controller", lambda: module)
 
 
 def test_without_a_blas_the_software_still_has_numpy_and_python(monkeypatch):
     monkeypatch.setattr(numeric_libraries, "controller", NoPools)
     assert numeric_libraries.libraries() == ()
-    found = numeric_libraries.software()
-    assert (found.blas, found.blas_version, found.kernels, found.threading, found.ilp64) == (None,) * 5
-    assert found.numpy == ".".join(np.__version__.split(".")[:2])
-    assert found.python in {"gil", "free-threaded"}
+    key = numeric_libraries.software()
+    assert (key.blas, key.blas_version, key.kernels, key.threading, key.ilp64) == (None,) * 5
+    assert key.numpy == ".".join(np.__version__.split(".")[:2])
+    assert key.python in {"gil", "free-threaded"}
 
 
 def test_numpys_library_comes_first_and_is_the_key(monkeypatch):
@@ -63,8 +63,8 @@ def test_a_library_of_the_system_serves_numpy_when_scipy_has_its_own(monkeypatch
             filepath="/usr/lib/libmkl_rt.so.2", internal_api="mkl", version="2024.1", threading_layer="intel"
         ),
     )
-    found = numeric_libraries.software()
-    assert (found.blas, found.threading, found.ilp64) == ("mkl", "intel", None)
+    key = numeric_libraries.software()
+    assert (key.blas, key.threading, key.ilp64) == ("mkl", "intel", None)
 
 
 FLEXIBLAS = {"internal_api": "flexiblas", "version": "3.4.2", "filepath": "/usr/lib64/libflexiblas.so.3.4"}
@@ -78,8 +78,8 @@ def test_the_library_behind_flexiblas_is_the_key(monkeypatch):
         info(filepath="/v/scipy.libs/libscipy_openblas.so", version="0.3.27"),
     )
     assert [library.api for library in numeric_libraries.libraries()] == ["flexiblas", "openblas", "openblas"]
-    found = numeric_libraries.software()
-    assert (found.blas, found.blas_version, found.kernels, found.threading) == (
+    key = numeric_libraries.software()
+    assert (key.blas, key.blas_version, key.kernels, key.threading) == (
         "openblas",
         "0.3.30",
         "Zen",
@@ -93,8 +93,8 @@ def test_flexiblas_over_a_library_that_cannot_be_seen_names_what_it_calls(monkey
         info(**FLEXIBLAS, current_backend="NETLIB"),
         info(filepath="/v/scipy.libs/libscipy_openblas.so"),
     )
-    found = numeric_libraries.software()
-    assert (found.blas, found.blas_version, found.kernels) == ("flexiblas", "3.4.2", "NETLIB")
+    key = numeric_libraries.software()
+    assert (key.blas, key.blas_version, key.kernels) == ("flexiblas", "3.4.2", "NETLIB")
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_flexiblas_over_a_library_that_cannot_be_seen_names_what_it_calls(monkey
 def test_a_library_that_says_nothing_but_its_kind_is_described(api, path, monkeypatch):
     """Whatever else a build or a version of threadpoolctl leaves out is unknown."""
     pools(monkeypatch, {"user_api": "blas", "internal_api": api, "filepath": path})
-    (found,) = numeric_libraries.libraries()
-    assert (found.api, found.path, found.user) == (api, path, None)
-    assert (found.version, found.kernels, found.threading, found.ilp64, found.threads) == (None,) * 5
+    (blas,) = numeric_libraries.libraries()
+    assert (blas.api, blas.path, blas.user) == (api, path, None)
+    assert (blas.version, blas.kernels, blas.threading, blas.ilp64, blas.threads) == (None,) * 5
     assert numeric_libraries.software().blas == api
 
 
@@ -168,13 +168,13 @@ def test_numpy_is_not_imported_unless_asked_for():
 @pytest.mark.skipif(threadpools.mapped_libraries() is None, reason="nothing lists the mapped files here")
 def test_what_the_kernel_lists_are_the_libraries_that_threadpoolctl_finds():
     """With its older versions, which ask the linker, that is what keeps an import in another thread from a deadlock."""
-    found = threadpools.controller()
-    paths = {one.filepath for one in found.lib_controllers}
-    found.lib_controllers.clear()
-    found._find_libraries_with_dl_iterate_phdr()
-    assert {one.filepath for one in found.lib_controllers} == paths
+    controller = threadpools.controller()
+    paths = {blas.filepath for blas in controller.lib_controllers}
+    controller.lib_controllers.clear()
+    controller._find_libraries_with_dl_iterate_phdr()
+    assert {blas.filepath for blas in controller.lib_controllers} == paths
     assert paths == {
-        one.filepath for one in threadpools.threadpoolctl().ThreadpoolController().lib_controllers
+        blas.filepath for blas in threadpools.threadpoolctl().ThreadpoolController().lib_controllers
     }
 
 
@@ -196,10 +196,10 @@ def test_a_name_that_could_do_harm_in_a_path_is_hashed(monkeypatch, name):
 
 def test_the_host_is_a_hash_that_tells_neither_name_nor_machine_id(monkeypatch):
     files(monkeypatch, machine_id="0123456789abcdef0123456789abcdef")
-    found = identity.host_id()
-    assert re.fullmatch("[0-9a-f]{16}", found)
-    assert socket.gethostname() not in found
-    assert found == identity.host_id()
+    host = identity.host_id()
+    assert re.fullmatch("[0-9a-f]{16}", host)
+    assert socket.gethostname() not in host
+    assert host == identity.host_id()
 
 
 def test_clones_of_one_image_are_different_hosts(monkeypatch):

@@ -136,9 +136,9 @@ def test_surroundings_that_spoil_timings_or_kill():
 
 @pytest.mark.parametrize(("busy", "sentences"), [(None, 0), (0.09, 0), (0.42, 1)])
 def test_a_machine_that_others_use_is_no_place_to_calibrate(busy, sentences):
-    found = said(busy=busy)
-    assert len(found) == sentences
-    assert all(each.startswith("Others keep 42% of the CPUs busy now.") for each in found)
+    warnings = said(busy=busy)
+    assert len(warnings) == sentences
+    assert all(each.startswith("Others keep 42% of the CPUs busy now.") for each in warnings)
 
 
 @pytest.mark.parametrize(

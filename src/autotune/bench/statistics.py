@@ -14,17 +14,17 @@ from autotune.model.measurement import Pair
 
 
 def log_ratios(candidate: Sequence[float], default: Sequence[float]) -> list[float]:
-    """ln(candidate / default) of timings that were taken side by side."""
+    """Return ln(candidate / default) of timings that were taken side by side."""
     return [float(value) for value in np.log(np.asarray(candidate) / np.asarray(default))]
 
 
 def pair_log_ratios(pairs: Iterable[Pair]) -> list[float]:
-    """ln(candidate / default) of each pair."""
+    """Return ln(candidate / default) of each pair."""
     return [log(pair.candidate_seconds / pair.default_seconds) for pair in pairs]
 
 
 def hodges_lehmann(values: Sequence[float]) -> float:
-    """Median of the averages of all pairs, each value paired with itself too.
+    """Return the median of the averages of all pairs, each value paired with itself too.
 
     As robust as the median and nearly as efficient as the mean; under the noise of a shared machine the best
     estimator of a paired log-ratio that was tried. Source: Hodges and Lehmann, Ann. Math. Stat. 34 (1963).

@@ -48,7 +48,7 @@ class Demand:
             row[0] += 1
 
     def add(self, operation: Operation, calls: int, *, covered: bool = False) -> None:
-        """So many calls."""
+        """Count so many calls."""
         rows = self._used if covered else self._rows
         if operation in rows:
             rows[operation][0] += calls

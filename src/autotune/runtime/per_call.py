@@ -282,7 +282,7 @@ class PerCall:
             return through, partial(self._decide, most, library="scipy")
 
     def _default(self, most: int) -> int:
-        """The count of a live control; 0: as at rest."""
+        """Return the count of a live control; 0: as at rest."""
         return 0 if self._initial is None else min(self._initial, most)
 
     def _say(self, sentence: str) -> None:

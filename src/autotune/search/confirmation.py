@@ -274,7 +274,7 @@ class Candidate:
         return FEW_PAIRS if self.seemed < -VERY_LARGE_GAIN and len(self.visits) < LEAST_PROCESSES else PAIRS
 
     def _expected(self, findings: Findings) -> float:
-        """Log-ratio as far as is known: of its test where there are two processes, else of exploration."""
+        """Return the log-ratio as far as is known: of its test where there are two processes, else of exploration."""
         return estimate(findings.values) if len(findings.values) > 1 else self.seemed
 
     def expected_gain(self, capacity: Capacity | None) -> float:
@@ -348,7 +348,7 @@ def gains_little(candidate: Candidate, findings: Findings) -> bool:
 
 
 def in_words(findings: Findings) -> str:
-    """Speed-up with its interval, as the end of a sentence."""
+    """Return the speed-up with its interval, as the end of a sentence."""
     ends, value = findings.interval, findings.log_ratio
     if ends is None or value is None:
         return "too few processes to state a speed-up."
@@ -530,7 +530,7 @@ class Confirmation:
 
 
 def _groups(chosen: Sequence[Candidate]) -> Iterator[list[Candidate]]:
-    """The candidates in their order, cut into what one process measures: no operation twice."""
+    """Yield the candidates in their order, cut into what one process measures: no operation twice."""
     waiting = list(chosen)
     while waiting:
         group = [waiting.pop(0)]
@@ -547,7 +547,7 @@ def _groups(chosen: Sequence[Candidate]) -> Iterator[list[Candidate]]:
 
 
 def _costs(session: Session, group: Iterable[Candidate]) -> dict[Operation, float]:
-    """Seconds of the process that fall to each candidate, by the time of its samples."""
+    """Return the seconds of the process that fall to each candidate, by the time of its samples."""
     sampled = {candidate.operation: 1e-9 for candidate in group}
     for measurement in session.measurements:
         if measurement.operation in sampled:

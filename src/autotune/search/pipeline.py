@@ -143,7 +143,7 @@ class _Calibration:
         self.confirmation = Confirmation(self.clock, self.capacity, self.states)
 
     def entries(self) -> Iterator[Entry]:
-        """All entries, as they are decided."""
+        """Yield all entries, as they are decided."""
         self._explore()
         for exploration in self.explorations:
             self._nominate(exploration)
@@ -171,7 +171,7 @@ class _Calibration:
         self.clock.deadline = inf
 
     def _first_pass(self, seconds: float) -> None:
-        """One process of every operation; each gets an equal part of the time that is left."""
+        """Run one process of every operation; each gets an equal part of the time that is left."""
         end = self.clock.elapsed + seconds
         self._set_aside()
         latest = self.clock.elapsed + MOST_OF_FIRST_PASS * self.clock.remaining
@@ -207,7 +207,7 @@ class _Calibration:
         return [each for each in self.explorations if each.next_step is not None and each.promise > TIE]
 
     def _step(self, exploration: Exploration, seconds: float) -> None:
-        """One process of an exploration."""
+        """Run one process of an exploration."""
         step = exploration.next_step
         assert step is not None
         item = exploration.item
@@ -318,7 +318,7 @@ class _Calibration:
                 return
 
     def _decided(self, candidate: Candidate) -> Iterator[Entry]:
-        """The entry that a verdict leads to; after a refusal, the next candidate goes to the test."""
+        """Yield the entry that a verdict leads to; after a refusal, the next candidate goes to the test."""
         size = self.sizes[candidate.operation]
         if not candidate.quiet:
             size.evidence.learn(candidate.choice, candidate.visits)
@@ -344,7 +344,7 @@ class _Calibration:
             self._put_to_test(size, rival)
 
     def _explore_further(self) -> Iterator[Entry]:
-        """One more step where the expected improvement is largest; a better leader goes to the test."""
+        """Explore one more step where the expected improvement is largest; a better leader goes to the test."""
         unfinished = self._unexplored()
         if not unfinished or self.clock.remaining <= 0:
             return
@@ -357,7 +357,7 @@ class _Calibration:
     # --- decision ---
 
     def _settle(self, operations: Iterable[Operation]) -> Iterator[Entry]:
-        """Entries of these sizes that are decided now and were not, or not so, before."""
+        """Yield the entries of these sizes that are decided now and were not, or not so, before."""
         alternatives_of: Mapping[Operation, tuple[Alternative, ...]] = {}
         for operation in operations:
             size = self.sizes[operation]
@@ -464,7 +464,7 @@ def confirm(
 
 
 def _evidence(candidate: Candidate, environment: Environment) -> TrialEvidence:
-    """The default's times in the processes of a test."""
+    """Return the default's times in the processes of a test."""
     seconds = [pair.default_seconds for visit in candidate.visits for pair in visit.pairs]
     return TrialEvidence(
         operation=candidate.operation, usable_cpus=environment.usable_cpus, default_seconds=seconds
@@ -472,7 +472,7 @@ def _evidence(candidate: Candidate, environment: Environment) -> TrialEvidence:
 
 
 def _within(operations: Sequence[Operation], seconds: float) -> tuple[Operation, ...]:
-    """As many sizes as the time allows, spread over all of them."""
+    """Select as many sizes as the time allows, spread over all of them."""
     if seconds <= 0:
         return ()
     count = (

@@ -335,12 +335,12 @@ def _full_capacity(key: Key) -> float | None:
 
 
 def _similar(key: Key, relatives: Sequence[Profile]) -> list[Profile]:
-    """The user's own profiles and those of relatives, the most similar machine first."""
+    """Return the user's own profiles and those of relatives, the most similar machine first."""
     return rank_profiles([*_own_profiles(), *relatives], key, host_microarchitecture(), generations)
 
 
 def _own_profiles() -> list[Profile]:
-    """The user's own profiles, of this machine or any other."""
+    """Return the user's own profiles, of this machine or any other."""
     profiles = []
     for path in sorted(user_profiles().glob("*.yaml")):
         with suppress(ProfileError, OSError):
@@ -356,7 +356,7 @@ def _placements(machine: Machine, allocation: Allocation) -> Mapping[str, int]:
 
 
 def _default_threads(bench: ProcessBench) -> int | None:
-    """BLAS threads of a fresh trial: those of this process, unless its environment limits what a trial's does not.
+    """Return the BLAS threads of a fresh trial: this process's, unless its environment limits what a trial's does not.
 
     This process may be held to fewer CPUs since its library was loaded; a trial starts with these.
     """
@@ -438,7 +438,7 @@ def _made_here(machine: Machine) -> Provenance:
 def _provenance(
     request: Request, host: _Workbench, self_test: SelfTest, capacity: Capacity, entries: Sequence[Entry]
 ) -> Provenance:
-    """The origin of these entries."""
+    """Return the origin of these entries."""
     return replace(
         _made_here(host.machine),
         microarchitecture=host_microarchitecture(),

@@ -122,7 +122,7 @@ def upper_end(values: Sequence[float], error: float = ERROR) -> float:
 
 
 def estimate(values: Sequence[float]) -> float:
-    """Log-ratio over processes: the Hodges-Lehmann estimate, which one odd process in four hardly moves."""
+    """Return the log-ratio over processes: the Hodges-Lehmann estimate, which one odd process in four hardly moves."""
     return hodges_lehmann(values)
 
 

@@ -115,7 +115,7 @@ def verify(
 
 
 def _suited(entry: Entry, origin: Key, site: fit.Site, names: set[str]) -> Entry | str:
-    """The entry as it would be used here, or why it cannot be verified."""
+    """Return the entry as it would be used here, or why it cannot be verified."""
     if entry.operation.name.startswith(COMMANDS):
         return "It is a whole command; `autotune tune` measures it against itself."
     if entry.operation.name not in names:
@@ -159,7 +159,7 @@ def _losses(candidate: Candidate, capacity: Capacity | None) -> list[float]:
 
 
 def _check(entry: Entry, candidate: Candidate, capacity: Capacity | None) -> Check:
-    """The verdict in words."""
+    """Return the verdict in words."""
     findings = candidate.findings(capacity)
     if candidate.verdict is Verdict.FAILED:
         assert candidate.failure is not None

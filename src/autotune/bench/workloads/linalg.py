@@ -62,7 +62,7 @@ def _matrix_and_right_side(rng: Generator, size: Mapping[str, int], dtype: str, 
 
 
 def _symmetric(rng: Generator, size: Mapping[str, int], dtype: str, layout: str) -> Inputs:
-    """A symmetric matrix; of complex numbers a Hermitian one."""
+    """Return a symmetric matrix; of complex numbers a Hermitian one."""
     (a,) = _square(rng, size, dtype, layout)
     return (_in_memory_order((a + a.conj().T) / 2, layout),)
 

@@ -44,7 +44,7 @@ class _Processes:
         self.close = self._stack.close
 
     def get(self, configuration: Configuration) -> ProcessExecutor:
-        """The executor, all of its workers started."""
+        """Return the executor, all of its workers started."""
         if configuration not in self._open:
             pool = ProcessExecutor(
                 configuration.workers or 1, configuration.blas_threads, configuration.placement
@@ -54,7 +54,7 @@ class _Processes:
         return self._open[configuration][0]
 
     def start_seconds(self, configuration: Configuration) -> float:
-        """Seconds of the start; zero for the default, which has no workers."""
+        """Return the seconds of the start; zero for the default, which has no workers."""
         return 0.0 if configuration.is_default else self._open[configuration][1]
 
 
