@@ -204,7 +204,7 @@ def test_the_dockerfile_runs_what_lies_next_to_it():
 def commands_of(script):
     """The words after `autotune` in every command of a script."""
     lines = [line for line in script.splitlines() if not line.lstrip().startswith("#")]
-    return [tuple(found.split()) for line in lines for found in WORDS.findall(line.split("  #")[0])]
+    return [tuple(command.split()) for line in lines for command in WORDS.findall(line.split("  #")[0])]
 
 
 def refused(words):
@@ -216,6 +216,6 @@ def refused(words):
     command = program.get_command(click.Context(program), verb)
     if isinstance(command, click.Group) and rest and rest[0] in command.commands:
         command = command.commands[rest.pop(0)]
-    known = {name for each in command.params for name in each.opts}
-    strange = [word for word in rest if word.startswith("--") and word not in known]
+    options = {name for each in command.params for name in each.opts}
+    strange = [word for word in rest if word.startswith("--") and word not in options]
     return f"{verb} has no {', '.join(strange)}" if strange else None
