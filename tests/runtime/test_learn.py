@@ -115,6 +115,17 @@ def test_what_is_learned_says_its_evidence():
     assert lesson.speedup == pytest.approx(8.0)
 
 
+def test_a_choice_proved_of_one_function_of_an_operation_is_tried_in_the_other_that_gave_up():
+    run = Simulation(lambda count: 0.008 / count).run(20_000)
+    assert not run.calls.learns
+    other = Simulation(faster_alone)
+    other.guard, other.learner = run.guard, run.learner
+    other.run(600)
+    run.seconds = faster_alone
+    run.run(200)
+    assert (other.calls.threads, run.calls.threads) == (1, 1)
+
+
 def test_the_two_functions_of_one_operation_are_one_lesson_to_a_reader():
     run = Simulation(faster_alone).run(600)
     run.calls = CORE.Calls("qr", "float64", {"m": 100, "n": 100})

@@ -12,7 +12,6 @@ from autotune.model.allocation import Limit
 from autotune.model.catalogue import ALIASES, COMMANDS
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence
-from autotune.model.html_table import html_table
 from autotune.model.operation import Operation
 from autotune.profiles.lookup import Level, Refusal
 from autotune.profiles.resolve import Resolution
@@ -140,7 +139,7 @@ class Explanation:
     def _repr_html_(self) -> str:
         """Return the same as a table for a notebook."""
         if self.failure is not None:
-            return html_table((), (), caption=self.text())
+            return units.html_table((), (), caption=self.text())
         speedups = [None if row.entry is None else row.entry.evidence.speedup for row in self.operations]
         rows = [
             (
@@ -153,7 +152,7 @@ class Explanation:
             for row, speedup in zip(self.operations, speedups, strict=True)
         ]
         caption = "\n".join(_process(self, 10_000))
-        return html_table(("operation", "choice", "speed-up", "fit", "reason"), rows, caption=caption)
+        return units.html_table(("operation", "choice", "speed-up", "fit", "reason"), rows, caption=caption)
 
     def __str__(self) -> str:
         return self.text()

@@ -127,22 +127,11 @@ def calibrate_machine(
     with host_lock():
         host = _workbench(request)
         path = journal_path(host.key)
-        plan = make_plan(
-            request, host.environment
-        )  # what cannot be done is refused before anything is measured
+        plan = make_plan(request, host.environment)  # refuses what cannot be done before anything is measured
         header = Header.read(path) if resume else None
-        if header is None or header.request.with_pools() != request:
-            tested = self_test or _examine(request, host, report)
-            pools, seconds = _pools_at_work(plan, host)
-            header = Header(
-                request=request.with_pools(pools),
-                environment=host.environment,
-                self_test=replace(tested, seconds=tested.seconds + seconds),
-                warm_starts=encode_warm_starts(
-                    warm_starts([*learned_choices.read(), *_similar(host.key, relatives)])
-                ),
-            )
-            resume = False
+        resume = header is not None and header.request.with_pools() == request
+        if header is None or not resume:
+            header = _new_header(request, host, plan, report, relatives, self_test)
         plan = make_plan(header.request, header.environment)
         host.bench.wait(header.self_test.blas_wait)
         entries: list[Entry] = []
@@ -177,6 +166,26 @@ def calibrate_machine(
     )
     return Outcome(
         profile=profile, finished=finished, wall_seconds=clock.elapsed, sampled_seconds=clock.sampled_seconds
+    )
+
+
+def _new_header(
+    request: Request,
+    host: _Workbench,
+    plan: Plan,
+    report: Listener,
+    relatives: Sequence[Profile],
+    self_test: SelfTest | None,
+) -> Header:
+    """Return the header of a new journal: the machine's self-test, pools at work, and choices proved elsewhere."""
+    tested = self_test or _examine(request, host, report)
+    pools, seconds = _pools_at_work(plan, host)
+    known = [*learned_choices.read(), *_similar(host.key, relatives)]
+    return Header(
+        request=request.with_pools(pools),
+        environment=host.environment,
+        self_test=replace(tested, seconds=tested.seconds + seconds),
+        warm_starts=encode_warm_starts(warm_starts(known)),
     )
 
 
