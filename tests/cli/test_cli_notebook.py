@@ -9,8 +9,8 @@ import autotune
 from autotune.cli import notebook
 from autotune.errors import UsageError
 from autotune.model.configuration import Configuration
-from autotune.model.html_table import html_table
 from autotune.model.operation import Operation
+from autotune.model.units import html_table
 from autotune.profiles import folders, profile_files
 from autotune.runtime.applied import refresh
 from autotune.search.api import line_of, notebook_progress

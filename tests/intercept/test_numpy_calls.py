@@ -359,7 +359,7 @@ def test_another_extension_that_replaces_the_same_function_keeps_its_own():
     inner.append(place.value)
     place.value = address
     assert (np.dot(A, S) == (A @ S)).all()
-    assert (len(seen), len([one for one in recording.met if one[0] == "matmul"])) == (1, 2)
+    assert (len(seen), len([call for call in recording.met if call[0] == "matmul"])) == (1, 2)
     calls.remove()  # theirs stays, and calls ours, which passes on
     assert place.value == address
     A @ S
@@ -422,5 +422,5 @@ def test_what_is_named_a_product_has_its_sizes(shapes):
         name, sizes = match
         result = np.dot(np.ones(a), np.ones(b))
         elements = {"matmul": ("m", "n"), "matvec": ("m",), "vdot": ()}[name]
-        assert result.size == np.prod([sizes[one] for one in elements])
+        assert result.size == np.prod([sizes[name] for name in elements])
         assert result.flat[0] == (sizes["k"] if name == "matmul" else sizes["n"])

@@ -23,7 +23,7 @@ def await_rest(limit: float) -> bool:
 
 
 def _others_run() -> bool:
-    """Whether another thread of this process runs or wants to: its state is `R` (proc_pid_stat(5))."""
+    """Return whether another thread of this process runs or wants to: its state is `R` (proc_pid_stat(5))."""
     if sys.platform != "linux":
         return False
     me = str(threading.get_native_id())

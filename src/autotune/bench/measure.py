@@ -256,7 +256,7 @@ class _TaskRun:
                 self._sides.append(side)
 
     def _first_call(self, side: _Side, *, checked: bool) -> float:
-        """Seconds of an arm's first call, whose result is checked unless one was before. Raises _WrongResult."""
+        """Time an arm's first call, whose result is checked unless one was before. Raises _WrongResult."""
         layout = self._layouts[0]
         call = self._call(side, layout)
         with (

@@ -32,7 +32,7 @@ ROUNDING = 1e-6
 
 
 def accepted(pair: Pair) -> bool:
-    """Whether a pair was undisturbed, as far as is known."""
+    """Return whether a pair was undisturbed, as far as is known."""
     return pair.interference is None or pair.interference <= LARGEST_INTERFERENCE
 
 
@@ -62,7 +62,7 @@ def interference(before: Load, after: Load, wall: float, cpus: int, *, crowded: 
 
 
 def _preempted(before: Load, after: Load, wall: float) -> bool:
-    """Whether own threads were preempted repeatedly and waited for a CPU.
+    """Return whether own threads were preempted repeatedly and waited for a CPU.
 
     Both are counted exactly where CPU time is counted by the tick, so that this tells in a pair of 20 ms what foreign
     CPU time tells in one of a second. Either alone proves nothing: a thread that its own control group throttles, or

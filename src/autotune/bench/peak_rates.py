@@ -24,7 +24,7 @@ GOES = 5
 
 
 def fastest(go: Callable[[int], object], cpus: int) -> float:
-    """Seconds in which every CPU did its part, in the best of all goes but the first, which warms up."""
+    """Return the seconds in which every CPU did its part, in the best of all goes but the first, which warms up."""
     with ThreadPoolExecutor(cpus) as pool:
         spans = []
         for _ in range(1 + GOES):
@@ -35,7 +35,7 @@ def fastest(go: Callable[[int], object], cpus: int) -> float:
 
 
 def memory_bandwidth(cpus: int, size: int) -> float:
-    """Bytes read and written a second in copies of an array of `size` bytes."""
+    """Return the bytes read and written a second in copies of an array of `size` bytes."""
     import numpy as np
 
     target, source = (np.ones(max(1, size // 8)) for _ in range(2))
@@ -52,7 +52,7 @@ def memory_bandwidth(cpus: int, size: int) -> float:
 
 
 def peak_flops(cpus: int) -> float:
-    """Floating-point operations a second in products of float64 matrices."""
+    """Measure the floating-point operations a second in products of float64 matrices."""
     import numpy as np
 
     from autotune.controls.apply_configuration import configured

@@ -14,17 +14,17 @@ from autotune.model.measurement import Pair
 
 
 def log_ratios(candidate: Sequence[float], default: Sequence[float]) -> list[float]:
-    """ln(candidate / default) of timings that were taken side by side."""
+    """Return ln(candidate / default) of timings that were taken side by side."""
     return [float(value) for value in np.log(np.asarray(candidate) / np.asarray(default))]
 
 
 def pair_log_ratios(pairs: Iterable[Pair]) -> list[float]:
-    """ln(candidate / default) of each pair."""
+    """Return ln(candidate / default) of each pair."""
     return [log(pair.candidate_seconds / pair.default_seconds) for pair in pairs]
 
 
 def hodges_lehmann(values: Sequence[float]) -> float:
-    """Median of the averages of all pairs, each value paired with itself too.
+    """Return the median of the averages of all pairs, each value paired with itself too.
 
     As robust as the median and nearly as efficient as the mean; under the noise of a shared machine the best
     estimator of a paired log-ratio that was tried. Source: Hodges and Lehmann, Ann. Math. Stat. 34 (1963).
@@ -53,7 +53,7 @@ def upper_bound(values: Sequence[float], alpha: float) -> float:
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """(mean, low, high) with the two-sided Student interval of the mean; infinite ends below two values."""
+    """Return (mean, low, high) with the two-sided Student interval of the mean; infinite ends below two values."""
     mean = float(np.mean(values))
     # half of the error on either side: Student's distribution is symmetric
     half = upper_bound(values, (1 - confidence) / 2) - mean

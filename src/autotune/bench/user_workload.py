@@ -131,7 +131,7 @@ class UserWorkload:
         return Work(plain=partial(function, **stand_ins), tuned=tuned, check=other_than_first())
 
     def load(self) -> Function:
-        """The function itself. Runs the user's code; raises BadWorkload with file, line and cause."""
+        """Return the function itself. Runs the user's code; raises BadWorkload with file, line and cause."""
         sys.path[:0] = [folder for folder in self.path if folder not in sys.path]
         if self.pickled:
             import cloudpickle  # 20 ms that other trials do not pay
@@ -146,7 +146,7 @@ class UserWorkload:
         return _callable(function, self.name)
 
     def _stand_ins(self, operation: Operation) -> dict[str, int]:
-        """For the default of a function that has none of its own: one worker, one thread, one slice."""
+        """Give a function that has no default of its own one worker, one thread and one slice."""
         whole = max(operation.size.values(), default=1)
         return {knob: whole if knob is Knob.CHUNK else 1 for knob in self.needed_knobs}
 
@@ -168,7 +168,7 @@ def from_function(function: Function, name: str | None = None) -> UserWorkload:
 
 
 def from_source(source: str) -> UserWorkload:
-    """The workload of FILE.py:function or package.module:function; of a marked function without its name.
+    """Return the workload of FILE.py:function or package.module:function; of a marked function without its name.
 
     Runs the user's code in this process: `inspect_workload.describe` does it in a fresh one. Raises
     BadWorkload with file, line and cause.
@@ -248,7 +248,7 @@ def _look_up(module: ModuleType, place: str, name: str) -> object:
 
 
 def _marked_name(module: ModuleType, place: str) -> str:
-    """The name of the only function of a module that is marked as a workload."""
+    """Return the name of the only function of a module that is marked as a workload."""
     marked = [name for name, value in vars(module).items() if hasattr(value, WORKLOAD_MARK)]
     if len(marked) == 1:
         return marked[0]

@@ -206,7 +206,7 @@ class ResultWriter:
                 self._last[place] = profile
 
     def _path(self, key: Key) -> Path:
-        """The file of a class; its name differs from that of a profile of one's own machine."""
+        """Return the file of a class; its name differs from that of a profile of one's own machine."""
         if key in self.kept:
             return self.kept[key].output
         if self.output is None:
@@ -252,7 +252,7 @@ def print_result(result: ClusterResult, writer: ResultWriter, *, as_json: bool) 
 def document(
     result: ClusterResult, writer: ResultWriter, classes: Sequence[tuple[Key, dict[str, Profile], Profile]]
 ) -> dict[str, Any]:
-    """The result for programs."""
+    """Return the result for programs."""
     from autotune.profiles.profile_document import encode_profile
 
     return {

@@ -62,7 +62,7 @@ class ClusterBoard:
                 )
 
     def live_line(self, elapsed: float) -> str:
-        """The line that each event replaces: what each node does now."""
+        """Return the line that each event replaces: what each node does now."""
         jobs = [f"{job.node.host}: {job_name(job)}" for job in self._running.values()]
         return printable(cluster_messages.cluster_now(jobs, standing=self._standing, elapsed=elapsed))
 

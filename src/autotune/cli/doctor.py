@@ -246,7 +246,7 @@ def conflicting_packages() -> list[str]:
 
 
 def document(diagnosis: Diagnosis, root: Path) -> dict[str, Any]:
-    """The diagnosis for programs."""
+    """Return the diagnosis for programs."""
     machine, allocation = asdict(diagnosis.machine), asdict(diagnosis.allocation)
     return {
         "machine": {
@@ -267,7 +267,7 @@ def document(diagnosis: Diagnosis, root: Path) -> dict[str, Any]:
 
 
 def describe(diagnosis: Diagnosis) -> Iterator[str]:
-    """The diagnosis for people, without its warnings."""
+    """Yield the diagnosis for people, without its warnings."""
     machine, allocation = diagnosis.machine, diagnosis.allocation
     name = machine.name or machine.vendor or "Unknown CPU"
     yield printable(", ".join(part for part in (name, machine.architecture) if part))
@@ -297,7 +297,7 @@ def describe(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def describe_library(library: BlasLibrary) -> str:
-    """A BLAS library in one line."""
+    """Return a BLAS library in one line."""
     integers = {True: "64-bit integers", False: "32-bit integers", None: None}[library.ilp64]
     parts = (
         f"{library.api} {library.version or ''}".strip() + (f" of {library.user}" if library.user else ""),

@@ -60,18 +60,18 @@ def print_entries(entries: Sequence[Entry], sources: Sequence[str] = ()) -> None
 
 
 def gain_column() -> TextColumn:
-    """The column of a speed-up with its interval."""
+    """Return the column of a speed-up with its interval."""
     return TextColumn("speed-up", 22 if width() >= WIDE else 16, right=True)
 
 
 def gain(speedup: float | None, interval: tuple[float, float] | None) -> str:
-    """A speed-up with its interval, on two lines where the column is narrow."""
+    """Return a speed-up with its interval, on two lines where the column is narrow."""
     text = units.speedup(speedup)
     return f"{text}{' ' if width() >= WIDE else chr(10)}({units.interval(interval)})" if interval else text
 
 
 def heading(profile: Profile) -> list[str]:
-    """The machine that a profile is for, and how it was measured."""
+    """Return the machine that a profile is for, and how it was measured."""
     key, made = profile.key, profile.provenance
     software = key.software
     name = made.cpu or " ".join(
@@ -98,7 +98,7 @@ def heading(profile: Profile) -> list[str]:
 
 
 def count_statuses(entries: Iterable[Entry]) -> str:
-    """The number of entries of each status, in a sentence."""
+    """Return the number of entries of each status, in a sentence."""
     counts = Counter(entry.status for entry in entries)
     return profile_messages.summary(
         {profile_messages.STATUSES[status]: counts[status] for status in Status if counts[status]}
@@ -106,14 +106,14 @@ def count_statuses(entries: Iterable[Entry]) -> str:
 
 
 def operation_name(operation: Operation) -> str:
-    """An operation as a table shows it; float64 is left out."""
+    """Return an operation as a table shows it; float64 is left out."""
     sizes = [f"{name}={value}" for name, value in operation.sizes]
     dtype = [] if operation.dtype == "float64" else [operation.dtype]
     return printable(" ".join([operation.name, *dtype, *sizes]))
 
 
 def plain_entry(entry: Entry) -> dict[str, Any]:
-    """An entry for programs."""
+    """Return an entry for programs."""
     evidence = entry.evidence
     return {
         "operation": entry.operation.name,

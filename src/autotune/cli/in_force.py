@@ -43,7 +43,7 @@ class InForce:
         return tuple(match for match in self.entries if matches(match.entry.operation, wanted, sizes))
 
     def as_profile(self) -> Profile | None:
-        """All entries as one profile, with key and provenance of the file that gives most of them; None without any."""
+        """Return all entries as one profile, with key and provenance of the file of most of them; None without any."""
         files = [profile for profile in self.profiles if profile.in_force]
         if not files:
             return None

@@ -35,7 +35,7 @@ class Program(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, but an unknown verb is answered with the nearest one."""
+        """Resolve as click does, but answer an unknown verb with the nearest one."""
         if args[0] not in program_messages.VERBS:
             from difflib import get_close_matches  # takes 2 ms
 
@@ -48,7 +48,7 @@ class Program(click.Group):
             formatter.write_dl(list(program_messages.VERBS.items()))
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """As click's, but output that cannot be written is a sentence instead of a traceback."""
+        """Run as click does, but report output that cannot be written in a sentence, not by a traceback."""
         try:
             try:
                 return super().main(*args, **extra)
@@ -104,7 +104,7 @@ def _discard_output() -> None:
 
 
 def exit_code(problem: AutotuneError) -> int:
-    """The exit code of an error."""
+    """Return the exit code of an error."""
     match problem:
         case UsageError():
             return WRONG_USAGE

@@ -36,7 +36,7 @@ class WithCommand(click.Command):
         return super().parse_args(ctx, args)
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """As click's, with the command at its end."""
+        """Format as click does, with the command at the end."""
         pieces = [*self.collect_usage_pieces(ctx), "[-- CMD [ARG]...]"]
         formatter.write_usage(ctx.command_path, " ".join(pieces))
 
@@ -58,7 +58,7 @@ class Gained:
     """Why no pairs were run."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
+        """Return the fields as plain values."""
         return asdict(self)
 
 

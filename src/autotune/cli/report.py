@@ -116,7 +116,7 @@ def narrow(subject: Subject, names: list[str], sizes: dict[str, tuple[int, ...]]
 
 
 def sessions(profile: "Profile") -> "tuple[Session, ...]":
-    """The sessions of the last calibration of this key, if this host measured the profile."""
+    """Return the sessions of the last calibration of this key, if this host measured the profile."""
     from autotune.host.identity import host_id, marks
     from autotune.model.profile import Provenance, is_same_computer
     from autotune.search import journal

@@ -94,7 +94,7 @@ def print_in_force(state: InForce, entries: tuple[LookupResult, ...]) -> None:
 
 
 def document(state: InForce, entries: tuple[LookupResult, ...]) -> dict[str, Any]:
-    """The profiles and entries for programs."""
+    """Return the profiles and entries for programs."""
     return {
         "profiles": [asdict(profile) for profile in state.profiles],
         "entries": [

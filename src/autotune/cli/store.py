@@ -286,7 +286,7 @@ def print_class(contents: "ClassContents") -> None:
 
 
 def plain_class(contents: "ClassContents") -> dict[str, Any]:
-    """The publications and rejected files of a class, for programs."""
+    """Return the publications and rejected files of a class, for programs."""
     from autotune.share.publication import is_measured
 
     return {
@@ -306,7 +306,7 @@ def plain_class(contents: "ClassContents") -> dict[str, Any]:
 
 
 def plain_pull(result: "PullResult") -> dict[str, Any]:
-    """The result of a pull, for programs."""
+    """Return the result of a pull, for programs."""
     fields = ("publications", "hosts", "entries", "confirmed", "contested", "changed")
     return {
         "store": result.store,
@@ -320,7 +320,7 @@ def plain_pull(result: "PullResult") -> dict[str, Any]:
 
 
 def plain_rejected(file: "RejectedFile") -> dict[str, str]:
-    """A rejected file for programs."""
+    """Return a rejected file for programs."""
     return {"class": file.folder, "name": file.name, "reason": file.reason}
 
 

@@ -66,7 +66,7 @@ def summary(profile: Profile, stored: Sequence[Profile], tried: Sequence[Tried])
 
 
 def saved(tried: Sequence[Tried], brought: Mapping[Operation, Configuration]) -> float:
-    """Seconds of search saved by what was tried first, a low estimate.
+    """Return the seconds of search saved by what was tried first, a low estimate.
 
     Without a hint a search may meet its choice at any of its trials, so halfway on the average. Sizes of one
     operation share the time of their search. A search that a hint ended early counts as long as it took, since
@@ -84,7 +84,7 @@ def saved(tried: Sequence[Tried], brought: Mapping[Operation, Configuration]) ->
 
 
 def _part(trials: Mapping[Configuration, float], choice: Configuration | None) -> float:
-    """The part of a size's trials that came to lie behind its choice instead of before it.
+    """Return the part of a size's trials that came to lie behind its choice instead of before it.
 
     `trials` says when each configuration was first measured. A small space is measured whole in one step, no matter who
     knows what: none of it was saved.

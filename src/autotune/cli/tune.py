@@ -116,7 +116,7 @@ def make_command(
 
 
 def values(name: str, text: str | None, words: Sequence[str]) -> tuple[int, ...]:
-    """The values for a place in the command, the usual one first; none if it has no such place.
+    """Return the values for a place in the command, the usual one first; none if it has no such place.
 
     Raises UsageError where there are values without a place, or the other way round.
     """
@@ -138,7 +138,7 @@ def values(name: str, text: str | None, words: Sequence[str]) -> tuple[int, ...]
 
 
 def asked_metric(pattern: str | None, *, maximize: bool) -> Metric | None:
-    """The number to tune by; None for the time. Raises UsageError."""
+    """Return the number to tune by; None for the time. Raises UsageError."""
     if pattern is None:
         if maximize:
             raise UsageError(command_messages.MAXIMIZE_WITHOUT_METRIC)

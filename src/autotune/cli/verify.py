@@ -94,7 +94,7 @@ def check_printer(*, err: bool) -> "Callable[[Check], None]":
 
 
 def verified(profile: "Profile", seconds: float, own: "UserWorkload | None") -> "Iterator[Check]":
-    """The verdict on each of the profile's choices, measured in the company that it was measured in."""
+    """Return the verdict on each of the profile's choices, measured in the company that it was measured in."""
     from autotune.search.runner import verify_profile
 
     if profile.provenance.copies > 1:
@@ -112,7 +112,7 @@ def failed(checks: "list[Check]") -> bool:
 
 
 def plain(check: "Check") -> dict[str, Any]:
-    """A verdict as plain values."""
+    """Return a verdict as plain values."""
     entry = check.entry
     return {
         "operation": entry.operation.name,

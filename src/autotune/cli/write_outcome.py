@@ -64,7 +64,7 @@ def place(key: Key, output: Path | None) -> Path:
 
 
 def _there(path: Path) -> Profile | None:
-    """The profile that is in a place already. Raises UsageError if it is something else."""
+    """Return the profile that is in a place already. Raises UsageError if it is something else."""
     try:
         exists = path.exists()
     except OSError:
@@ -121,7 +121,7 @@ def _say_gained(gained: "Gained") -> None:
 
 
 def _by_speedup(profile: Profile) -> Profile:
-    """The entries as the closing table shows them: by speed-up, then those without."""
+    """Return the entries as the closing table shows them: by speed-up, then those without."""
     last = list(Status)
 
     def place(entry: Entry) -> tuple[int, float]:
@@ -149,7 +149,7 @@ def _document(kept: Kept) -> dict[str, Any]:
 
 
 def _say(kept: Kept) -> None:
-    """On standard error, where the profile is and what to do next."""
+    """Say on standard error where the profile is and what to do next."""
     tuned = sum(entry.status is Status.TUNED for entry in kept.measured.entries)
     lines = [calibration_messages.written(kept.path, tuned=tuned, total=len(kept.measured.entries))]
     undecided = [entry for entry in kept.measured.entries if not entry.is_decided]
@@ -171,7 +171,7 @@ def _say(kept: Kept) -> None:
 
 
 def _to_decide(kept: Kept, undecided: Sequence[Entry]) -> str:
-    """The command that decides the rest."""
+    """Return the command that decides the rest."""
     names = dict.fromkeys(entry.operation.name for entry in undecided)
     if kept.sizes_named or not names.keys() <= CATALOGUE.keys():
         return calibration_messages.SAME_UNTIL_DECIDED
@@ -182,7 +182,7 @@ def _to_decide(kept: Kept, undecided: Sequence[Entry]) -> str:
 
 
 def _earlier(kept: Kept) -> int:
-    """Entries of earlier runs that are in the file too."""
+    """Return the entries of earlier runs that are in the file too."""
     now = set(kept.measured.entries)
     return sum(entry not in now for entry in kept.profile.entries)
 

@@ -131,7 +131,7 @@ def _pbs(request: BatchRequest) -> _Header:
 
 
 def _lsf(request: BatchRequest) -> _Header:
-    """One slot on each of so many hosts, exclusively; `constraint` is a select[] string."""
+    """Request one slot on each of so many hosts, exclusively; `constraint` is a select[] string."""
     header = [
         "-J autotune",
         f"-n {request.nodes}",
@@ -146,7 +146,7 @@ def _lsf(request: BatchRequest) -> _Header:
 
 
 def _sge(request: BatchRequest) -> _Header:
-    """An array job with one task for each host; `exclusive` is the usual name of the complex for whole hosts."""
+    """Return an array job with one task for each host; `exclusive` is the usual name of the complex for whole hosts."""
     header = [
         "-N autotune",
         f"-t 1-{request.nodes}",

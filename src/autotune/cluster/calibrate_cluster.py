@@ -304,7 +304,7 @@ class ClusterCalibration:
         return replace(order, relatives=self._warm_starts(key, job.unit.name))
 
     def _warm_starts(self, key: Key, name: str) -> tuple[Profile, ...]:
-        """Entries of an operation from similar machines, and from this class with another dtype."""
+        """Return the entries of an operation from similar machines, and from this class with another dtype."""
         if key not in self._relatives:
             self._relatives[key] = self.relatives(key)
         profiles = [*self._profiles(key).values(), *self._relatives[key]]
@@ -316,7 +316,7 @@ class ClusterCalibration:
         )
 
     def _profiles(self, key: Key) -> dict[str, Profile]:
-        """The profile of each host of a class."""
+        """Return the profile of each host of a class."""
         return {host: self.plan.profiles[key, host] for host in self.plan.hosts(key)}
 
 

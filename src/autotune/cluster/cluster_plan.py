@@ -186,7 +186,7 @@ class ClusterPlan:
         self._classes[job.node.key].tested[job.node.host] = tested
 
     def tested(self, node: Node) -> SelfTest:
-        """The self-test of a node's host."""
+        """Return the self-test of a node's host."""
         return self._classes[node.key].tested[node.host]
 
     def measured(self, job: NodeJob, profile: Profile, seconds: float) -> None:
@@ -271,7 +271,7 @@ class ClusterPlan:
         return list(self._classes)
 
     def hosts(self, key: Key) -> list[str]:
-        """The hosts that measured something for a class."""
+        """Return the hosts that measured something for a class."""
         return sorted(host for own, host in self.profiles if own == key)
 
     @property
@@ -327,7 +327,7 @@ class ClusterPlan:
         )
 
     def _budget(self, group: _ClassState, chosen: _UnitState) -> float | None:
-        """Seconds of a job: its part of what the class has left; None if nothing is left."""
+        """Return the seconds of a job: its part of what the class has left; None if nothing is left."""
         left = self._left(group)
         if left <= 0:
             return None
@@ -344,7 +344,7 @@ class ClusterPlan:
         return max(LEAST_BUDGET_SECONDS, left / parts)
 
     def _left(self, group: _ClassState) -> float:
-        """Seconds of a class's budget that are neither spent nor promised to a running job."""
+        """Return the seconds of a class's budget that are neither spent nor promised to a running job."""
         promised = sum(job.seconds for job in self.running.values() if job.node.key == group.key)
         return self.budget - group.spent - promised
 

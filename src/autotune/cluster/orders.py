@@ -47,5 +47,5 @@ def decode_order(text: str) -> Order:
 
 
 def versions() -> dict[str, str]:
-    """The versions that client and nodes must share."""
+    """Return the versions that client and nodes must share."""
     return {"autotune": __version__, "Python": series(platform.python_version())}

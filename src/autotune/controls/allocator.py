@@ -51,7 +51,7 @@ TIGHT_MEMORY = 2**30
 
 
 def supported() -> str | None:
-    """Why memory cannot be retained in this process, as a sentence; None if it can. Found out once."""
+    """Return why memory cannot be retained in this process, as a sentence; None if it can. Found out once."""
     return _found_out()[0]
 
 
@@ -93,7 +93,7 @@ def default() -> None:
 
 
 def retained(cap_bytes: int | None = None) -> "Retained":
-    """As `retain`, within a `with`. Scopes are counted: the last to end undoes it; the smallest cap holds.
+    """Retain memory within a `with`. Scopes are counted: the last to end undoes it; the smallest cap holds.
 
     Costs 5 us, and at the end the time to return the memory, about 1 ms per 100 MB. Raises as `retain` does.
     """
@@ -169,7 +169,7 @@ class Heap:
             self._settle()
 
     def after_fork(self) -> None:
-        """A forked child has only the thread that forked, which is not inside one of these methods."""
+        """Reset in a forked child: its only thread is not inside one of these methods."""
         self._lock = threading.RLock()
 
     def _settle(self) -> None:
@@ -199,7 +199,7 @@ def _capped(cap_bytes: int | None) -> int:
 
 @cache
 def _found_out() -> tuple[str | None, int]:
-    """Why not, and the cap where none is given. Costs 0.5 ms, and stays the same in one process."""
+    """Return why not, and the cap where none is given. Costs 0.5 ms, and stays the same in one process."""
     memory = usable_bytes()
     reason = refusal(
         libc=_glibc(),
@@ -212,14 +212,14 @@ def _found_out() -> tuple[str | None, int]:
 
 @cache
 def _heap() -> Heap:
-    """The one of this process."""
+    """Return the one of this process."""
     heap = Heap(_mallopt, _trim, _free_bytes)
     after_fork.register(heap.after_fork)
     return heap
 
 
 def _glibc() -> str | None:
-    """The version of glibc; None for another C library."""
+    """Return the version of glibc; None for another C library."""
     try:
         return os.confstr("CS_GNU_LIBC_VERSION")
     except (AttributeError, ValueError, OSError):

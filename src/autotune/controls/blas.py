@@ -51,7 +51,7 @@ class BlasThreads:
         """Those in force, of NumPy's library first."""
 
     def loaded(self) -> tuple[Library, ...]:
-        """The BLAS libraries loaded now, NumPy's first; empty if none can be found."""
+        """Return the BLAS libraries loaded now, NumPy's first; empty if none can be found."""
         self.refresh()
         return self._libraries
 
@@ -60,7 +60,7 @@ class BlasThreads:
         return max((library.threads for library in self.loaded()), default=None)
 
     def user_limit(self) -> int | None:
-        """The most threads that the user's own variables allow NumPy's library; None if they set no limit."""
+        """Return the most threads that the user's own variables allow NumPy's library; None if they set no limit."""
         library = next(iter(self.loaded()), None)
         if library is None:
             return thread_variables.user_limit(os.environ)
@@ -86,7 +86,7 @@ class BlasThreads:
         return self.current()
 
     def limit(self, threads: int | None, *, cap: int | None = None) -> "ThreadLimit":
-        """At most this many BLAS threads, and at most `cap`, within a `with`. None leaves them as they are.
+        """Allow at most this many BLAS threads, and at most `cap`, within a `with`. None leaves them as they are.
 
         Costs 2 to 5 us. Raises ValueError for a count below 1.
         """
@@ -214,7 +214,7 @@ class BlasThreads:
             self._here().settle(self._base)
 
     def _here(self) -> "_Domain":
-        """The counts that this thread has for itself."""
+        """Return the counts that this thread has for itself."""
         try:
             domain: _Domain = self._thread.domain
         except AttributeError:
@@ -224,7 +224,7 @@ class BlasThreads:
         return domain
 
     def _after_fork(self) -> None:
-        """A forked child has only the thread that forked: the lock is free, the others' scopes are over."""
+        """Reset in a forked child, which has only the thread that forked: the lock is free, other scopes are over."""
         self._lock = threading.RLock()
         me = threading.get_ident()
         self._process.scopes = {scope: n for scope, n in self._process.scopes.items() if scope.thread == me}

@@ -101,7 +101,7 @@ class Library:
 
 
 def find() -> list[Library]:
-    """The BLAS libraries that are loaded now, NumPy's first.
+    """Return the BLAS libraries that are loaded now, NumPy's first.
 
     Costs 0.1 to 0.6 ms, and once 4 to 8 ms for the import of threadpoolctl. Statically linked libraries and
     Apple's Accelerate are not seen.
@@ -111,7 +111,7 @@ def find() -> list[Library]:
 
 
 def of_scipy(loaded: Sequence[Library]) -> Library | None:
-    """The library that SciPy's wheel brought, or the one that is there for all; None if that is not clear."""
+    """Return the library that SciPy's wheel brought, or the one that is there for all; None if that is not clear."""
     own = [library for library in loaded if brought_by(library.path) == "scipy"]
     return next(iter(own or (loaded if len(loaded) == 1 else ())), None)
 
@@ -122,7 +122,7 @@ def _numpys_first(library: Library) -> tuple[bool, bool]:
 
 
 def library(lib: Any) -> Library:
-    """The Library of one of threadpoolctl's controllers, which are the same objects in 3.5 to 3.8."""
+    """Return the Library of one of threadpoolctl's controllers, which are the same objects in 3.5 to 3.8."""
     api, path, native = lib.internal_api, lib.filepath, lib.dynlib
     is_on_openmp = getattr(lib, "threading_layer", None) == "openmp"
     match api:
@@ -163,7 +163,7 @@ def library(lib: Any) -> Library:
 
 
 def _openblas(native: Any, name: str) -> Callable[..., int] | None:
-    """OpenBLAS's function under the prefix and suffix that this build gives it."""
+    """Look up OpenBLAS's function under the prefix and suffix that this build gives it."""
     names = (f"{before}openblas_{name}{after}" for before in ("scipy_", "") for after in ("64_", "", "_64"))
     return next(filter(None, (_function(native, symbol) for symbol in names)), None)
 
@@ -177,7 +177,7 @@ def _function(native: Any, name: str) -> Callable[..., int] | None:
 
 
 def _ceiling(api: str, threads: int, *, is_on_openmp: bool) -> int | None:
-    """The most threads that a library just found may have.
+    """Return the most threads that a library just found may have.
 
     A library starts with as many threads as there are CPUs, so a smaller count was asked for by other code: in
     the environment, or by a limit. A count that we exported ourselves is no wish of the user's, nor is the

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def cpus_for(placement: Placement | None, workers: int) -> frozenset[int] | None:
-    """The CPUs for so many workers of the calling thread; None to leave them where they are.
+    """Return the CPUs for so many workers of the calling thread; None to leave them where they are.
 
     Of several groups that have room it is the one that the caller runs in, where its data are likely to be. The
     first call of a process reads the machine's structure (some ms, more on large machines).
@@ -36,7 +36,7 @@ def cpus_for(placement: Placement | None, workers: int) -> frozenset[int] | None
 def choose(
     placement: Placement, workers: int, cpus: "Sequence[Cpu]", current: int | None = None
 ) -> frozenset[int] | None:
-    """The group of these CPUs for so many workers; None if none has room for them.
+    """Return the group of these CPUs for so many workers; None if none has room for them.
 
     The one with the `current` CPU, else the largest, of equals the first. Pure.
     """
@@ -45,7 +45,7 @@ def choose(
 
 
 def groups(placement: Placement, cpus: "Iterable[Cpu]") -> list[frozenset[int]]:
-    """The sets of these CPUs that a placement has to choose from.
+    """Return the sets of these CPUs that a placement has to choose from.
 
     None where it would restrict nothing: one hardware thread a core, one group for all. CPUs of which the
     machine does not say where they belong are in no group. Pure.
@@ -63,7 +63,7 @@ def groups(placement: Placement, cpus: "Iterable[Cpu]") -> list[frozenset[int]]:
 
 
 def offered(cpus: "Collection[Cpu]") -> dict[str, int]:
-    """The placements that these CPUs have a structure for, each with the most workers that it has room for.
+    """Return the placements that these CPUs have a structure for, each with the most workers that it has room for.
 
     A NUMA node that is one L3 group, as the sockets of many machines are, is offered once. Pure.
     """
@@ -94,7 +94,7 @@ class Placed:
 
 
 def current(workers: int) -> frozenset[int] | None:
-    """The CPUs for so many workers by the placement in force in this thread."""
+    """Return the CPUs for so many workers by the placement in force in this thread."""
     return cpus_for(_here.placement, workers)
 
 
@@ -150,7 +150,7 @@ def _getcpu() -> object:
 
 
 def _running_on() -> int | None:
-    """The CPU that the calling thread runs on at this moment."""
+    """Return the CPU that the calling thread runs on at this moment."""
     getcpu = _getcpu()
     return getcpu() if callable(getcpu) else None
 

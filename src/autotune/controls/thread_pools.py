@@ -28,7 +28,7 @@ FFT = "scipy.fft"
 
 
 def find() -> list[Library]:
-    """The pools that are loaded now. Costs as much as a search for BLAS libraries: 0.1 to 0.6 ms."""
+    """Return the pools that are loaded now. Costs as much as a search for BLAS libraries: 0.1 to 0.6 ms."""
     return [*_openmp_runtimes(), *_module_pools(), *_fft_workers()]
 
 

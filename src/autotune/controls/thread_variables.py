@@ -96,7 +96,7 @@ _LARGEST = 2**31 - 1
 
 
 def scrub(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The environment without what a shell, a scheduler or we set for threads, placement and malloc.
+    """Return the environment without what a shell, a scheduler or we set for threads, placement and malloc.
 
     Returns it and the sorted names of the variables taken out (of GLIBC_TUNABLES only the malloc part is).
     """
@@ -122,7 +122,7 @@ def allocator_settings(environ: Mapping[str, str]) -> tuple[str, ...]:
 def exports(
     blas_threads: int | None, environ: Mapping[str, str], *, extra: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Variables that give child processes this many BLAS threads, none for None, and the `extra` ones.
+    """Return variables that give child processes this many BLAS threads, none for None, and the `extra` ones.
 
     BLAS-specific variables only. One that the user set is left out, and a count that the user gave by
     another variable of the same library (OMP_NUM_THREADS=2) is not exceeded. AUTOTUNE_EXPORTED lists what
@@ -137,7 +137,7 @@ def exports(
 
 
 def whole(blas_threads: int, others: int) -> dict[str, str]:
-    """Variables that give a whole command these thread counts: BLAS libraries, and all others.
+    """Return variables that give a whole command these thread counts: BLAS libraries, and all others.
 
     What the user set is replaced, since it is these variables that he asks to have tuned.
     """
@@ -148,7 +148,7 @@ def whole(blas_threads: int, others: int) -> dict[str, str]:
 def user_limit(
     environ: Mapping[str, str], *, api: str = "openblas", is_on_openmp: bool = False
 ) -> int | None:
-    """The most BLAS threads that the user's own variables allow; None if they set no limit.
+    """Return the most BLAS threads that the user's own variables allow; None if they set no limit.
 
     `api` is the BLAS library as threadpoolctl names it; an unknown one is taken to read OMP_NUM_THREADS. An OpenBLAS
     that `is_on_openmp` (conda-forge's, Debian's) reads nothing else either [tried with 0.3.21].
@@ -176,12 +176,12 @@ def worker_limit(environ: Mapping[str, str]) -> int | None:
 
 
 def exported(environ: Mapping[str, str]) -> frozenset[str]:
-    """The variables that an `autotune run`, or our exports in a shell, set."""
+    """Return the variables that an `autotune run`, or our exports in a shell, set."""
     return frozenset(name for name in environ.get(EXPORTED, "").split(",") if name)
 
 
 def _count(value: str) -> int | None:
-    """The count that C's atoi finds at the start of a value; None where it finds none."""
+    """Return the count that C's atoi finds at the start of a value; None where it finds none."""
     match = _COUNT.match(value)
     count = int(match[1]) if match and len(match[1]) < 20 else 0
     return count if 1 <= count <= _LARGEST else None

@@ -198,7 +198,7 @@ class DaemonPaths:
         return self.state / "pulled"
 
     def pulled_for(self, interpreter: Interpreter) -> Path:
-        """The folder that `autotune store pull` takes for the state folder: each interpreter has a class of its own."""
+        """Return the state folder of `autotune store pull`: each interpreter has a class of its own."""
         return self.pulled / f"{zlib.crc32(interpreter.name.encode()):08x}"
 
     @property

@@ -39,7 +39,7 @@ def folders(root: str = "") -> Folders:
 
 
 def quota(groups: Folders) -> float | None:
-    """CPUs' worth of time of the tightest group; None without a quota."""
+    """Return the CPUs' worth of time of the tightest group; None without a quota."""
     limits: list[float] = []
     for folder in _each(groups["cpu"]):
         most, _, period = (read(f"{folder}/cpu.max") or "").partition(" ")
@@ -51,7 +51,7 @@ def quota(groups: Folders) -> float | None:
 
 
 def throttled_seconds(groups: Folders) -> float:
-    """Seconds for which a quota has paused threads so far, in the group where they are most; 0 if none says so."""
+    """Return the most seconds for which a group's quota has paused threads so far; 0 if no group says so."""
     most = 0.0
     for folder in _each(groups["cpu"]):
         stat = _numbers(f"{folder}/cpu.stat")
@@ -61,24 +61,24 @@ def throttled_seconds(groups: Folders) -> float:
 
 
 def cpus(groups: Folders) -> frozenset[int] | None:
-    """CPUs that the cpuset allows; None where no cpuset says."""
+    """Return the CPUs that the cpuset allows; None where no cpuset says."""
     return _allowed(groups, CPUS)
 
 
 def nodes(groups: Folders) -> frozenset[int] | None:
-    """NUMA nodes whose memory the cpuset allows; None where no cpuset says."""
+    """Return the NUMA nodes whose memory the cpuset allows; None where no cpuset says."""
     return _allowed(groups, MEMS)
 
 
 def memory(groups: Folders) -> int | None:
-    """Bytes of the tightest memory limit; None without a limit."""
+    """Return the bytes of the tightest memory limit; None without a limit."""
     limits = (whole(read(f"{folder}/{name}") or "") for folder in _each(groups["memory"]) for name in MEMORY)
     # version 1 writes "no limit" as the largest number of whole pages, about 2**63
     return min((limit for limit in limits if limit is not None and 0 < limit < 2**60), default=None)
 
 
 def memory_left(groups: Folders) -> int | None:
-    """Bytes that the tightest group still allows, page cache that it would give up counted in; None without a limit."""
+    """Return the bytes that the tightest group still allows, its page cache counted as free; None without a limit."""
     left = [_left(folder) for folder in _each(groups["memory"])]
     return min((each for each in left if each is not None), default=None)
 
@@ -136,7 +136,7 @@ def _membership(root: str) -> dict[str, str]:
 
 
 def _mounts(root: str) -> list[tuple[str, set[str], str, str]]:
-    """(kind, controllers, the group at the mount point, mount point) of every cgroup file system."""
+    """Yield (kind, controllers, group at the mount point, mount point) of every cgroup file system."""
     return [
         (
             kind,
@@ -150,7 +150,7 @@ def _mounts(root: str) -> list[tuple[str, set[str], str, str]]:
 
 
 def _mount_table(root: str) -> list[tuple[str, str, str, str]]:
-    """(file system, options, mounted folder, mount point) of every mount.
+    """Return (file system, options, mounted folder, mount point) of every mount.
 
     Without a table, as in some sandboxes, the usual places are taken; nothing is read where nothing is.
     """
@@ -170,7 +170,7 @@ def _mount_table(root: str) -> list[tuple[str, str, str, str]]:
 
 
 def _plain(path: str) -> str:
-    r"""A path of the mount table with its escapes (\040 for a space) undone."""
+    r"""Return a path of the mount table with its escapes (\040 for a space) undone."""
     for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         path = path.replace(code, character)
     return path

@@ -64,7 +64,7 @@ def cpu_limits(environ: Mapping[str, str] | None = None) -> tuple[CpuLimit, ...]
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str:
-    """A variable with its value, and whether that is ignored."""
+    """Return a variable with its value, and whether that is ignored."""
     value = environ.get(name)
     if value is None:
         return name

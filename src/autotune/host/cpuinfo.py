@@ -43,7 +43,7 @@ class Processor:
 
 
 def sections(text: str) -> tuple[dict[int, Section], Section]:
-    """The lines of each CPU by its number, and those that speak of the whole computer."""
+    """Return the lines of each CPU by its number, and those that speak of the whole computer."""
     cpus: dict[int, dict[str, str]] = {}
     shared: dict[str, str] = {}
     current = shared
@@ -62,7 +62,7 @@ def sections(text: str) -> tuple[dict[int, Section], Section]:
 
 
 def processor(cpus: Mapping[int, Section], shared: Section) -> Processor:
-    """The kind of CPU; of several kinds in one computer the one with the largest model number."""
+    """Return the kind of CPU; of several kinds in one computer the one with the largest model number."""
     kinds = [_processor({**shared, **section}) for section in cpus.values()] or [_processor(shared)]
     return max(kinds, key=lambda kind: -1 if kind.model is None else kind.model)
 
@@ -131,7 +131,7 @@ def _other(fields: Section) -> Processor:
 
 
 def _known(fields: Section, *names: str) -> str | None:
-    """The first of these fields that says something."""
+    """Return the first of these fields that says something."""
     values = (" ".join(fields.get(name, "").split()) for name in names)
     return next((value for value in values if value and value.lower() != "unknown"), None)
 
@@ -145,7 +145,7 @@ def _hexadecimal(text: str) -> int | None:
 
 
 def places(cpus: Mapping[int, Section]) -> Mapping[int, Place | None]:
-    """CPU -> its place if both ids are written; for computers whose /sys has no topology."""
+    """Return CPU -> its place if both ids are written; for computers whose /sys has no topology."""
     pairs = {cpu: (_number(lines, "physical id"), _number(lines, "core id")) for cpu, lines in cpus.items()}
     return {
         cpu: None if package is None or core is None else (package, core)
@@ -154,5 +154,5 @@ def places(cpus: Mapping[int, Section]) -> Mapping[int, Place | None]:
 
 
 def active(shared: Section) -> Sequence[int]:
-    """CPUs of architectures that only count them (Alpha, SPARC); empty if none are counted."""
+    """Return the CPUs of architectures that only count them (Alpha, SPARC); empty if none are counted."""
     return range(min(4096, _number(shared, "cpus active") or _number(shared, "ncpus active") or 0))

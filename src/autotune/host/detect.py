@@ -16,7 +16,7 @@ from autotune.model.machine import Allocation, Counts, Cpu, Machine, count
 
 
 def detect(root: Path = Path("/"), *, processes: int | None = None) -> tuple[Machine, Allocation]:
-    """The computer, and the part of it that this process may use.
+    """Return the computer, and the part of it that this process may use.
 
     With another root the recording of a computer is read: its CPUs, and its control groups by the mounts and
     the membership in `root/proc`. This process's affinity and environment say nothing about it then.
@@ -89,7 +89,7 @@ def _allocation(
 
 
 def _homes(structure: Topology, nodes: frozenset[int] | None = None) -> list[list[Cpu]] | None:
-    """The CPUs of each NUMA node, or of each of some of them; None where nodes are unknown."""
+    """Return the CPUs of each NUMA node, or of each of some of them; None where nodes are unknown."""
     if structure.nodes is None:
         return None
     return [
@@ -102,7 +102,7 @@ def _homes(structure: Topology, nodes: frozenset[int] | None = None) -> list[lis
 def _usable_homes(
     structure: Topology, chosen: Sequence[Cpu], folders: cgroup.Folders
 ) -> list[list[Cpu]] | None:
-    """The nodes whose memory the process may use; None where only its affinity takes CPUs away."""
+    """Return the nodes whose memory the process may use; None where only its affinity takes CPUs away."""
     given, nodes = cgroup.cpus(folders), cgroup.nodes(folders)
     in_cpuset = given is not None and any(cpu.number not in given for cpu in structure.cpus)
     in_memory_set = nodes is not None and not nodes.issuperset(structure.nodes or ())

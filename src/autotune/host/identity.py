@@ -18,7 +18,7 @@ SERIALS = (
 
 
 def host_id() -> str:
-    """The same text for every process on this host, another on every other; it does not tell the host's name.
+    """Return the same text for every process on this host, another on every other; it does not tell the host's name.
 
     $AUTOTUNE_HOST_ID if set (hashed if it could not be part of a file name). Else a hash: of the machine id
     with the host name, since computers cloned from one image share the id; in containers without a machine id
@@ -85,7 +85,7 @@ def governor(root: Path = Path("/")) -> str | None:
 
 
 def _hash(*parts: str) -> str:
-    """16 hex digits; a machine id must not be shown as it is (machine-id(5))."""
+    """Hash to 16 hex digits; a machine id must not be shown as it is (machine-id(5))."""
     import hashlib
 
     return hashlib.sha256("\0".join(("autotune", *parts)).encode()).hexdigest()[:16]

@@ -12,7 +12,7 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 
 def read(path: str) -> str | None:
-    """The text of a file, stripped; None if it cannot be read.
+    """Return the text of a file, stripped; None if it cannot be read.
 
     Ends at the first NUL byte: recorded kernel files are often padded with them to the length of a page.
     """
@@ -26,24 +26,24 @@ def read(path: str) -> str | None:
 
 
 def _opened(path: str, flags: int) -> int:
-    """A recording may hold a pipe in the place of a file; no process will ever write to it."""
+    """Open without waiting: a recording may hold a pipe to which no process will ever write."""
     return os.open(path, flags | _NONBLOCK)
 
 
 def number(path: str) -> int | None:
-    """The whole number in a file; None if there is none."""
+    """Return the whole number in a file; None if there is none."""
     return whole(read(path) or "")
 
 
 def whole(text: str) -> int | None:
-    """A whole number in decimal, with a sign if need be; None for anything else."""
+    """Return a whole number in decimal, with a sign if need be; None for anything else."""
     digits = text.strip()
     body = digits.removeprefix("-")
     return int(digits) if body.isascii() and body.isdigit() and len(body) <= 20 else None
 
 
 def cpulist(text: str) -> frozenset[int] | None:
-    """The numbers of a list such as `0-3,8,10-11`; empty for an empty list, None for anything else."""
+    """Return the numbers of a list such as `0-3,8,10-11`; empty for an empty list, None for anything else."""
     numbers: set[int] = set()
     for part in text.split(",") if text.strip() else ():
         low, dash, high = part.partition("-")
@@ -56,7 +56,7 @@ def cpulist(text: str) -> frozenset[int] | None:
 
 
 def cpumask(text: str) -> frozenset[int] | None:
-    """The numbers of a mask such as `00000000,0000000f`: words of 32 bits, highest first. None if it is none."""
+    """Return the numbers of a mask such as `00000000,0000000f`: words of 32 bits, highest first. None if it is none."""
     words = text.strip().split(",")
     if len(words) > LARGEST_CPU // 32 or not all(0 < len(word) <= 8 for word in words):
         return None
@@ -71,7 +71,7 @@ def cpumask(text: str) -> frozenset[int] | None:
 
 
 def cpus(mask: str, listing: str) -> frozenset[int] | None:
-    """The set that a mask file holds, or else its list file; old kernels write the mask only."""
+    """Return the set that a mask file holds, or else its list file; old kernels write the mask only."""
     text = read(mask)
     members = cpumask(text) if text else None
     if members is None:

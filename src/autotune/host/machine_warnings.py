@@ -252,7 +252,7 @@ def _name(library: BlasLibrary) -> str:
 
 
 def _variable(library: BlasLibrary) -> str:
-    """The variable that the library goes by; OpenBLAS built on OpenMP goes by OpenMP's (tried with 0.3.21)."""
+    """Return the variable that the library goes by; OpenBLAS built on OpenMP goes by OpenMP's (tried with 0.3.21)."""
     if library.threading == "openmp" and library.api == "openblas":
         return "OMP_NUM_THREADS"
     return {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}.get(

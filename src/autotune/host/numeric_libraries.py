@@ -10,7 +10,7 @@ from autotune.model.software import BlasLibrary, Software
 
 
 def libraries(*, load: bool = False) -> tuple[BlasLibrary, ...]:
-    """Every BLAS library loaded now, NumPy's first; none if there are none, or none that can be recognised.
+    """Return every BLAS library loaded now, NumPy's first; none if there are none, or none that can be recognised.
 
     NumPy's and SciPy's wheels each bring a copy of their own, with threads of its own; SciPy's appears once
     `scipy.linalg` has been imported. Apple's Accelerate, ATLAS, the reference BLAS and statically linked
@@ -24,7 +24,7 @@ def libraries(*, load: bool = False) -> tuple[BlasLibrary, ...]:
 
 
 def software(*, load: bool = False) -> Software:
-    """The software part of a profile's key. Fields are None for what is not loaded or not known.
+    """Return the software part of a profile's key. Fields are None for what is not loaded or not known.
 
     Of FlexiBLAS and the library that it passes calls on to, the latter decides the answer and is named.
 
@@ -47,7 +47,7 @@ def software(*, load: bool = False) -> Software:
 
 
 def working(libraries: Sequence[BlasLibrary]) -> tuple[BlasLibrary, ...]:
-    """Those that compute: without FlexiBLAS, which only passes calls on, unless nothing else can be seen."""
+    """Select those that compute: without FlexiBLAS, which only passes calls on, unless nothing else can be seen."""
     computing = tuple(library for library in libraries if library.api != "flexiblas")
     return computing if any(library.user != "scipy" for library in computing) else tuple(libraries)
 
@@ -67,7 +67,7 @@ def _library(pool: dict[str, Any]) -> BlasLibrary:
 
 
 def brought_by(path: str) -> str | None:
-    """The package whose wheel brought a library, in `numpy.libs`, or in `numpy/.dylibs` on macOS."""
+    """Return the package whose wheel brought a library, in `numpy.libs`, or in `numpy/.dylibs` on macOS."""
     parts = path.replace("\\", "/").split("/")
     return next((name for name in ("numpy", "scipy") if {name, f"{name}.libs"} & set(parts[:-1])), None)
 
@@ -91,7 +91,7 @@ def _openblas_ilp64(path: str) -> bool | None:
 
 
 def _numpy() -> str | None:
-    """major.minor of NumPy: of the one imported, else of the one installed."""
+    """Return major.minor of NumPy: of the one imported, else of the one installed."""
     module = sys.modules.get("numpy")
     version = getattr(module, "__version__", None)
     if version is None:
@@ -105,7 +105,7 @@ def _numpy() -> str | None:
 
 
 def series(version: str) -> str:
-    """A version without its patch level: "2.3" of "2.3.5"."""
+    """Return a version without its patch level: "2.3" of "2.3.5"."""
     return ".".join(version.split(".")[:2])
 
 
@@ -120,7 +120,7 @@ def isolating_tool(prefix: str = sys.prefix) -> str | None:
 
 
 def python_build() -> str:
-    """The build of Python: "gil" or "free-threaded"."""
+    """Return the build of Python: "gil" or "free-threaded"."""
     if sys.version_info < (3, 13):
         return "gil"
     import sysconfig

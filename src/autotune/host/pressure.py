@@ -43,7 +43,7 @@ class Load:
 
 
 def read(root: Path = Path("/"), *, pid: int | None = None, cpus: Collection[int] | None = None) -> Load:
-    """The load now, with `pid` (this process unless given) and its descendants as one's own.
+    """Return the load now, with `pid` (this process unless given) and its descendants as one's own.
 
     CPU time of others is counted on these CPUs, on all unless given: what runs elsewhere on a large machine
     disturbs little.
@@ -63,7 +63,7 @@ def read(root: Path = Path("/"), *, pid: int | None = None, cpus: Collection[int
 
 
 def read_own(root: Path = Path("/"), *, cpus: Collection[int] | None = None) -> Load:
-    """The load now, with this process and its children that have ended as one's own.
+    """Return the load now, with this process and its children that have ended as one's own.
 
     Takes a tenth of a millisecond. CPU times and waiting times of this process are exact to the microsecond. Its
     threads' own waiting (schedstat, Documentation/scheduler/sched-stats.rst) is added up where there are few threads;
@@ -90,7 +90,7 @@ def read_own(root: Path = Path("/"), *, cpus: Collection[int] | None = None) -> 
 
 
 def _run_delay(schedstat: str) -> float | None:
-    """Seconds that a thread was ready to run and had no CPU, of "running waiting slices" in nanoseconds."""
+    """Return the seconds that a thread was ready to run and had no CPU, of "running waiting slices" in nanoseconds."""
     values = [kernel_files.whole(word) for word in schedstat.split()]
     return None if len(values) != 3 or values[1] is None else values[1] / 1e9
 
@@ -122,7 +122,7 @@ def _waiting(pressure: str) -> float | None:
 
 
 def _tree(proc: str, pid: int) -> Iterable[int]:
-    """A process and its descendants that can be seen (the kernel lists the children of each thread)."""
+    """Yield a process and its descendants that can be seen (the kernel lists the children of each thread)."""
     waiting = [pid]
     seen: set[int] = set()
     while waiting:
@@ -146,7 +146,7 @@ def _threads(process: str) -> list[str]:
 
 
 def _cpu_seconds(stat: str) -> float | None:
-    """CPU time of a process and its reaped children. Its name, in brackets, may hold anything."""
+    """Return the CPU time of a process and its reaped children. Its name, in brackets, may hold anything."""
     ticks = [kernel_files.whole(each) for each in stat.rpartition(")")[2].split()[11:15]]
     numbers = [each for each in ticks if each is not None]
     return sum(numbers) / TICKS_PER_SECOND if len(numbers) == 4 else None
@@ -159,6 +159,6 @@ def _preemptions(process: str) -> int | None:
 
 
 def _sum(values: Iterable[_Number | None]) -> _Number | None:
-    """The sum of what is known; None if nothing is."""
+    """Return the sum of what is known; None if nothing is."""
     numbers = [value for value in values if value is not None]
     return sum(numbers[1:], numbers[0]) if numbers else None

@@ -11,7 +11,7 @@ _SIDE_EFFECT = "KMP_DUPLICATE_LIB_OK"
 
 
 def threadpoolctl() -> ModuleType:
-    """The module. Importing it exports KMP_DUPLICATE_LIB_OK=True, which child processes would inherit.
+    """Return the module. Importing it exports KMP_DUPLICATE_LIB_OK=True, which child processes would inherit.
 
     The variable lets two copies of Intel's OpenMP run in one process; whether they may is the user's choice,
     so the environment is left as it was found.
@@ -25,7 +25,7 @@ def threadpoolctl() -> ModuleType:
 
 
 def controller() -> Any:
-    """A ThreadpoolController of the libraries loaded now.
+    """Return a ThreadpoolController of the libraries loaded now.
 
     Until 3.8, threadpoolctl asks the linker, which calls back into Python under a lock of its own. A thread that
     imports a compiled module at that moment holds the GIL and waits for this lock, and neither ever goes on (seen at
@@ -53,7 +53,7 @@ def _kind() -> Callable[[], Any]:
 
 
 def mapped_libraries() -> list[str] | None:
-    """The shared libraries mapped into this process (proc_pid_maps(5)), in order; None if nothing lists them."""
+    """Return the shared libraries mapped into this process (proc_pid_maps(5)), in order; None if nothing lists them."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as lines:  # noqa: PTH123 - pathlib takes 4 ms to load
             places = [line.rstrip("\n").partition("/") for line in lines]

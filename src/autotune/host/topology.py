@@ -42,7 +42,7 @@ class Topology:
 
 
 def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo.Section) -> Topology:
-    """The structure of the computer whose files stand below root."""
+    """Return the structure of the computer whose files stand below root."""
     system = f"{root}/sys/devices/system"
     folders = _numbered(f"{system}/cpu", "cpu")
     online = _online(system, folders) or frozenset(sections) or frozenset(cpuinfo.active(shared))
@@ -79,7 +79,7 @@ def topology(root: str, sections: Mapping[int, cpuinfo.Section], shared: cpuinfo
 def _cores(
     system: str, online: frozenset[int], written: Mapping[int, cpuinfo.Place | None]
 ) -> dict[int, int]:
-    """CPU -> its core, by the sets of siblings, or else by what /proc/cpuinfo writes.
+    """Return CPU -> its core, by the sets of siblings, or else by what /proc/cpuinfo writes.
 
     Core ids are not asked: in AMD's family 15h the two CPUs of a module keep ids of their own (hwloc counts them as
     cores), but share a floating-point unit, which is what NumPy works with.
@@ -92,7 +92,7 @@ def _cores(
 def _packages(
     system: str, online: frozenset[int], kind: cpuinfo.Processor, written: Mapping[int, cpuinfo.Place | None]
 ) -> dict[int, int]:
-    """CPU -> its package, by the sets of siblings, or else by its id here or in /proc/cpuinfo."""
+    """Return CPU -> its package, by the sets of siblings, or else by its id here or in /proc/cpuinfo."""
     ids = {cpu: _id(system, cpu, "physical_package_id") for cpu in online}
     same_id = _alike(ids)
     same = _alike({cpu: place[0] if place else None for cpu, place in written.items()})
@@ -108,7 +108,7 @@ def _packages(
 
 
 def _groups(online: frozenset[int], members_of: Callable[[int], frozenset[int] | None]) -> dict[int, int]:
-    """CPU -> lowest-numbered online CPU of its group, for those that have one.
+    """Return CPU -> lowest-numbered online CPU of its group, for those that have one.
 
     Only the first CPU of a group is asked, which spares most of the reads of a large computer.
     """
@@ -138,7 +138,7 @@ def _is_folder(path: str) -> bool:
 
 
 def _online(system: str, folders: Iterable[int]) -> frozenset[int]:
-    """CPUs that are switched on; empty where /sys does not say."""
+    """Return the CPUs that are switched on; empty where /sys does not say."""
     listed = cpulist(read(f"{system}/cpu/online") or "")
     on = (
         {cpu for cpu in folders if cpu in listed}
@@ -165,7 +165,7 @@ def _id(system: str, cpu: int, name: str) -> int | None:
 
 
 def _alike(ids: Mapping[int, object | None]) -> dict[int, frozenset[int]]:
-    """CPU -> the CPUs with the same id, for those that have one."""
+    """Return CPU -> the CPUs with the same id, for those that have one."""
     members: dict[object, set[int]] = {}
     for cpu, own in ids.items():
         if own is not None:
@@ -190,7 +190,7 @@ def _merged(packages: Mapping[int, int], ids: Mapping[int, int | None]) -> dict[
 
 
 def _caches(system: str, cores: Mapping[int, int]) -> tuple[dict[int, int], dict[int, int]]:
-    """CPU -> its L3 group, and level -> bytes of the largest data or unified cache.
+    """Return CPU -> its L3 group, and level -> bytes of the largest data or unified cache.
 
     `cores` names the core of each online CPU. One CPU of each is asked: its caches are its siblings' too.
     """
@@ -227,7 +227,7 @@ def _size(text: str | None) -> int | None:
 
 
 def _nodes(root: str, online: frozenset[int]) -> Mapping[int, frozenset[int]] | None:
-    """NUMA nodes, those without CPUs included, those of graphics cards not.
+    """Return the NUMA nodes, those without CPUs included, those of graphics cards not.
 
     A kernel without NUMA has no folder of nodes: all memory is one node then.
     """
@@ -261,7 +261,7 @@ def _graphics_nodes(root: str) -> frozenset[int]:
 
 
 def _kinds(root: str, online: frozenset[int]) -> dict[int, str]:
-    """CPU -> kind of its core, on hybrid machines; empty elsewhere."""
+    """Return CPU -> kind of its core, on hybrid machines; empty elsewhere."""
     devices = f"{root}/sys/devices"
     named = {
         cpu: kind

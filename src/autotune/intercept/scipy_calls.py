@@ -114,7 +114,7 @@ class _Meeting:
         self._other = other
 
     def routines(self, get_lapack_funcs: _Compiled) -> _Compiled:
-        """Replacement of get_lapack_funcs: those that it gives for an operation are met."""
+        """Replace get_lapack_funcs: the routines that it gives for an operation are met."""
         made: dict[Any, Any] = {}
 
         def met(names: Any, arrays: Sequence[Any] = (), *options: Any, **keywords: Any) -> Any:
@@ -149,7 +149,7 @@ class _Meeting:
         ]
 
     def module(self, batched: ModuleType) -> ModuleType:
-        """Replacement of _batched_linalg: a copy of it, with those of its functions met that are known."""
+        """Replace _batched_linalg by a copy, with those of its functions met that are known."""
         copy = ModuleType(batched.__name__, batched.__doc__)
         vars(copy).update(vars(batched))
         for name, named in _BATCHED.items():
@@ -158,7 +158,7 @@ class _Meeting:
         return copy
 
     def function(self, function: _Compiled, named: Callable[..., Match | None]) -> _Compiled:
-        """Replacement of a function that takes matrices, and the way to pass them on."""
+        """Replace a function that takes matrices, and passes them on."""
         made: dict[Any, _Compiled] = {}
 
         def call(*args: Any) -> Any:
@@ -267,7 +267,7 @@ _FULL = 1
 
 
 def _columns(right: Any) -> Shape:
-    """The shape of right-hand sides, a vector being one."""
+    """Return the shape of right-hand sides, a vector being one."""
     shape: Shape = right.shape
     return shape if len(shape) > 1 else (*shape, 1)
 
@@ -329,7 +329,7 @@ _DETS = ("find_det_from_lu", "_linalg_det")
 
 
 def _unknown_scipy() -> str | None:
-    """Why calls of this SciPy are not met, as a sentence; None if they can be."""
+    """Return why calls of this SciPy are not met, as a sentence; None if they can be."""
     version = str(getattr(sys.modules["scipy"], "__version__", "of unknown version"))
     if series(version) not in KNOWN_SCIPY:
         versions = sorted(KNOWN_SCIPY, key=lambda text: int(text.split(".")[1]))

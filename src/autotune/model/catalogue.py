@@ -99,7 +99,7 @@ class Kind:
     """Sizes that do not follow from the first one."""
 
     def filled(self, sizes: Sizes) -> dict[str, int]:
-        """All sizes, in the catalogue's order: one left out has its own default, or equals `n`.
+        """Return all sizes, in the catalogue's order: one left out has its own default, or equals `n`.
 
         Raises BadSize for one that is unknown, or missing without a default.
         """
@@ -136,12 +136,12 @@ class Kind:
         return amount * item_size(operation.dtype)
 
     def bytes_of(self, operation: Operation) -> float:
-        """Bytes of memory that a plain call holds at once."""
+        """Return the bytes of memory that a plain call holds at once."""
         return self.footprint(operation.size) * item_size(operation.dtype)
 
 
 def item_size(dtype: str) -> int:
-    """Bytes of one element of a dtype of the catalogue."""
+    """Return the bytes of one element of a dtype of the catalogue."""
     return {"float64": 8, "float32": 4, "complex128": 16, "complex64": 8}[dtype]
 
 
@@ -308,7 +308,7 @@ ALIASES: Mapping[str, str] = {
 
 
 def kind(name: str) -> Kind:
-    """The catalogue's row of this name or alias. Raises UnknownOperation, which holds the nearest names."""
+    """Return the catalogue's row of this name or alias. Raises UnknownOperation, which holds the nearest names."""
     row = row_of(name)
     if row is None:
         from difflib import get_close_matches  # 2 ms that only a misspelling pays
@@ -318,12 +318,12 @@ def kind(name: str) -> Kind:
 
 
 def row_of(name: str) -> Kind | None:
-    """The catalogue's row of this name or alias; None for a function of the user's."""
+    """Return the catalogue's row of this name or alias; None for a function of the user's."""
     return CATALOGUE.get(ALIASES.get(name, name))
 
 
 def operation(name: str, *, dtype: str = "float64", **sizes: int) -> Operation:
-    """The Operation of this name with every size filled in.
+    """Return the Operation of this name with every size filled in.
 
     A size left out equals `n`; `tasks` is 100 and `count` 1000. Names that are not in the catalogue are
     taken as a user's function, with the sizes as they are given.

@@ -107,7 +107,7 @@ class Configuration:
         return replace(self, chunk=None)
 
     def as_dict(self) -> dict[str, int | str]:
-        """The knobs that are set, as plain values."""
+        """Return the knobs that are set, as plain values."""
         pairs = ((item.name, getattr(self, item.name)) for item in fields(self))
         return {
             name: str(value) if isinstance(value, StrEnum) else value

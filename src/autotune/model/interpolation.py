@@ -25,7 +25,7 @@ class SafeWay(NamedTuple):
 
 
 def choose(entries: Sequence[Entry], operation: Operation) -> Entry | None:
-    """The entry for an operation out of those of its name and dtype; None outside the measured range.
+    """Return the entry for an operation out of those of its name and dtype; None outside the measured range.
 
     A measured size has its own. A size in between lies between neighbours: the largest measured sizes that
     are nowhere larger, and the smallest that are nowhere smaller. It may take any way of working (a
@@ -101,7 +101,7 @@ def adjacent_sizes(operations: Sequence[Operation]) -> Iterator[tuple[Operation,
 
 
 def evened(chunk: float, workers: int, whole: int) -> int:
-    """The chunk near this one that gives every worker equally many slices of the whole.
+    """Return the chunk near this one that gives every worker equally many slices of the whole.
 
     Four workers take as long for five slices as for eight. Near: slices per worker are rounded to the nearest
     number. A chunk larger than the whole is left alone.

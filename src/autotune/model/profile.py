@@ -147,7 +147,7 @@ class Profile:
 
     def _repr_html_(self) -> str:
         """Return the entries as a table for a notebook."""
-        from autotune.model.html_table import html_table
+        from autotune.model.units import html_table
 
         rows = [
             (

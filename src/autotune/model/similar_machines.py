@@ -94,7 +94,7 @@ def rank_classes(names: Iterable[str], key: Key) -> list[str]:
 
 
 def same_cpu_classes(names: Iterable[str], key: Key) -> list[str]:
-    """Names of classes of the same CPU and BLAS, the nearest number of CPUs first; not the key's own."""
+    """Return names of classes of the same CPU and BLAS, the nearest number of CPUs first; not the key's own."""
     own = _parse_class(key.slug)
     ranked = ((name, _parse_class(name)) for name in rank_classes(names, key))
     return [name for name, parsed in ranked if own and parsed and parsed[::2] == own[::2]]

@@ -66,7 +66,7 @@ def _load() -> Any:
 
 
 def _untried() -> str | None:
-    """Why this Python or NumPy is left alone, as a sentence; None if it was tried."""
+    """Return why this Python or NumPy is left alone, as a sentence; None if it was tried."""
     import numpy as np
 
     if sys.implementation.name != "cpython":

@@ -45,7 +45,7 @@ alone differs by more."""
 def map_function(
     function: Function, arrays: Sequence[Any], out: Any, workers: int, chunk: int, dtype: DTypeLike | None
 ) -> Any:
-    """Blocks of the broadcast arrays through a function that returns arrays of the block's shape."""
+    """Pass blocks of the broadcast arrays through a function that returns arrays of the block's shape."""
     shape = common_shape(arrays)
     axes = common_order(shape, [*as_outs(out), *arrays])
     grid = TileGrid(shape, axes, chunk, workers)
@@ -75,7 +75,7 @@ def map_function(
 def map_rows(
     function: Function, arrays: Sequence[Any], out: Any, workers: int, chunk: int, dtype: DTypeLike | None
 ) -> Any:
-    """Blocks of rows through a function that returns as many rows, whatever else their shape."""
+    """Pass blocks of rows through a function that returns as many rows, whatever else their shape."""
     lengths = {array.shape[0] for array in arrays if isinstance(array, np.ndarray) and array.ndim}
     if len(lengths) != 1:
         raise UsageError(
@@ -115,7 +115,7 @@ def map_with_scratch(
     chunk: int | None,
     dtype: DTypeLike | None,
 ) -> Any:
-    """Blocks through a function that takes a Scratch and has one result; one block if `chunk` is None.
+    """Pass blocks through a function that takes a Scratch and has one result; one block if `chunk` is None.
 
     The result's dtype is that of `dtype`, of `out` or of the arrays together, in this order.
     """
@@ -166,7 +166,7 @@ def _with_scratch(
 
 
 def plain_function(function: Function, arrays: Sequence[Any], out: Any, dtype: DTypeLike | None) -> Any:
-    """`function(*arrays)`, its results in `out` where that is given and of the dtype where that is."""
+    """Call `function(*arrays)`, its results in `out` where that is given and of the dtype where that is."""
     result = function(*arrays)
     if out is None and dtype is None:
         return result
@@ -225,7 +225,7 @@ class _Target:
         )
 
     def result(self) -> Any:
-        """The results in the form that the function gives them."""
+        """Return the results in the form that the function gives them."""
         return like(self._example, self._ends)
 
 
@@ -275,7 +275,7 @@ def _check_sample_with_scratch(
 
 
 def last_elements(shape: Shape, axes: Sequence[int], count: int) -> Index:
-    """The last elements along the longest axis."""
+    """Return the last elements along the longest axis."""
     longest = max(axes, key=lambda axis: shape[axis])
     return tuple(slice(-count if axis == longest else -1, None) for axis in range(len(shape)))
 
@@ -313,7 +313,7 @@ def _name(function: Function) -> str:
 
 
 def _with_one_blas_thread(function: Function) -> Function:
-    """In each thread by itself, since some libraries keep a count for every thread."""
+    """Limit BLAS in each thread by itself, since some libraries keep a count for every thread."""
     from autotune.controls import blas
 
     def call(*parts: Any) -> Any:

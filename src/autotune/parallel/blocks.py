@@ -85,7 +85,7 @@ def plain(
     dtype: DTypeLike | None = None,
     scratch: bool = False,
 ) -> Any:
-    """The same call without blocks and threads. A function with `scratch` gets the arrays as one block."""
+    """Return the same call without blocks and threads. A function with `scratch` gets the arrays as one block."""
     if scratch:
         return map_with_scratch(function, arrays, out, 1, None, dtype)
     if not isinstance(function, np.ufunc):
@@ -95,7 +95,7 @@ def plain(
 
 
 def fill(array: Array, value: Any, *, workers: int, chunk: int, placement: Placement | None = None) -> None:
-    """`array[...] = value`, block by block; `value` is a number, or an array that broadcasts to `array`."""
+    """Assign `array[...] = value` block by block; `value` is a number, or an array that broadcasts to `array`."""
     check_counts(workers, chunk)
     check_overlap((value,), (array,))
     shape = np.shape(value) if is_cuttable(value) else None
@@ -185,7 +185,7 @@ def _map_ufunc(
 def _result_dtypes(
     function: np.ufunc, arrays: Sequence[Any], outs: Outs, dtype: DTypeLike | None
 ) -> tuple[np.dtype[Any], ...] | None:
-    """The dtypes of the ufunc's results; None where NumPy will refuse the call."""
+    """Return the dtypes of the ufunc's results; None where NumPy will refuse the call."""
     if len(arrays) != function.nin or len(outs) != function.nout:
         return None
     kinds = (*map(_kind, arrays), *[None] * function.nout)
@@ -203,7 +203,7 @@ def _result_dtypes(
 
 
 def _kind(value: Any) -> Any:
-    """An operand as resolve_dtypes takes it; a Python number by its type, since it has no dtype (NEP 50)."""
+    """Return an operand as resolve_dtypes takes it; a Python number by its type, since it has no dtype (NEP 50)."""
     if hasattr(value, "dtype"):
         return value.dtype
     return np.dtype(np.bool) if type(value) is bool else type(value)

@@ -68,7 +68,7 @@ class Channel(NamedTuple):
 
 
 def channel_by(method: Method, context: BaseContext, stack: ExitStack) -> Channel:
-    """The channel of a method that copies; what it needs lasts as long as the stack."""
+    """Return the channel of a method that copies; what it needs lasts as long as the stack."""
     if method is Method.QUEUE:
         there, back = (stack.enter_context(closing(_Queue(context))) for _ in range(2))
         return Channel(there, back)

@@ -66,12 +66,12 @@ def read_only(value: Any) -> Any:
 
 
 def common_shape(values: Sequence[Any]) -> Shape:
-    """The shape that the arrays among the values broadcast to; () without any. Raises NumPy's ValueError."""
+    """Return the shape that the arrays among the values broadcast to; () without any. Raises NumPy's ValueError."""
     return np.broadcast_shapes(*(value.shape for value in values if isinstance(value, np.ndarray)))
 
 
 def shape_of(lengths: Any) -> Shape:
-    """A shape from a length or several of them, NumPy's integers included. Raises UsageError."""
+    """Return a shape from a length or several of them, NumPy's integers included. Raises UsageError."""
     try:
         return (index(lengths),) if np.ndim(lengths) == 0 else tuple(map(index, lengths))
     except (TypeError, ValueError):
@@ -79,12 +79,12 @@ def shape_of(lengths: Any) -> Shape:
 
 
 def memory_order(array: Array) -> tuple[int, ...]:
-    """The array's axes, from the outermost in memory to the innermost."""
+    """Return the array's axes, from the outermost in memory to the innermost."""
     return common_order(array.shape, [array])
 
 
 def common_order(shape: Shape, values: Sequence[Any]) -> tuple[int, ...]:
-    """The axes from the outermost to the innermost, as NumPy goes through these operands and lays out its result.
+    """Return the axes from the outermost to the innermost, in NumPy's order for these operands and their result.
 
     Its own stable insertion sort (`npyiter_sort_axes`): of two axes the one with the smaller stride is the inner one;
     a broadcast axis tells nothing; where operands disagree, and where none tells, they stay as in C order.
@@ -117,13 +117,13 @@ def _strides(array: Array, count: int) -> tuple[int, ...]:
 
 
 def new_result(shape: Shape, dtype: DTypeLike, axes: Sequence[int]) -> Array:
-    """A result whose axes lie in memory as the input's do, as NumPy makes them."""
+    """Return a result whose axes lie in memory as the input's do, as NumPy makes them."""
     made = result_memory.empty(tuple(shape[axis] for axis in axes), dtype)
     return made.transpose(np.argsort(axes)) if len(axes) > 1 else made
 
 
 def as_outs(out: Any, count: int = 1) -> Outs:
-    """`out` as NumPy takes it, None or an array or a tuple, as a tuple of arrays and Nones.
+    """Return `out` as NumPy takes it, None or an array or a tuple, as a tuple of arrays and Nones.
 
     Raises TypeError for anything else, which could not be written to.
     """
@@ -140,14 +140,14 @@ def as_tuple(result: Any) -> tuple[Array, ...]:
 
 
 def like(example: Any, values: tuple[Any, ...]) -> Any:
-    """The values in the form of what the function returned: one array, a tuple or a named one."""
+    """Return the values in the form of what the function returned: one array, a tuple or a named one."""
     if not isinstance(example, tuple):
         return values[0]
     return type(example)(*values) if hasattr(example, "_fields") else values
 
 
 def paired(outs: Outs, values: Sequence[Array]) -> Outs:
-    """The outs for as many results. Raises UsageError if there are more or fewer."""
+    """Return the outs for as many results. Raises UsageError if there are more or fewer."""
     if len(outs) != len(values):
         raise UsageError(f"out names {len(outs)} arrays, but the function returns {len(values)}.")
     return outs

@@ -125,7 +125,7 @@ def random(
 
 
 def generator(source: np.random.SeedSequence, block: int) -> np.random.Generator:
-    """The generator of one block."""
+    """Return the generator of one block."""
     key = (*source.spawn_key, block)
     sequence = np.random.SeedSequence(source.entropy, spawn_key=key, pool_size=source.pool_size)
     return np.random.Generator(np.random.PCG64DXSM(sequence))

@@ -71,7 +71,7 @@ end of every block would cost accuracy."""
 
 
 def name_of(function: object) -> str:
-    """The name of a reduction: "sum" for np.add and np.sum. Raises UsageError for any other function."""
+    """Return the name of a reduction: "sum" for np.add and np.sum. Raises UsageError for any other function."""
     try:
         return NAMES[function]
     except (KeyError, TypeError):
@@ -152,7 +152,7 @@ class _Cut:
         return self.depth * len(self._across)
 
     def item(self, number: int) -> tuple[Array, int, Index]:
-        """A part of the array, its block along the reduced axes, and the kept elements that it makes."""
+        """Return a part of the array, its block along the reduced axes, and the kept elements that it makes."""
         depth, place = divmod(number, len(self._across))
         along, across = self._along[depth], self._across[place]
         index = [WHOLE] * self.array.ndim
@@ -295,7 +295,7 @@ def _dot(arrays: Sequence[Any], out: Array | None, workers: int, chunk: int) -> 
 
 
 def _block_dot(left: Array, right: Array, kind: np.dtype[Any]) -> Any:
-    """The product of two blocks; floats by BLAS, in rows too short for its threads to change the result."""
+    """Return the product of two blocks; floats by BLAS, in rows too short for its threads to change the result."""
     if left.dtype != kind or right.dtype != kind or kind.kind != "f":
         return np.add.reduce(np.multiply(left, right, dtype=kind), dtype=kind)
     whole = left.size // BLAS_ROW * BLAS_ROW
@@ -318,7 +318,7 @@ def _is_orderless(name: str, array: Array, dtype: DTypeLike | None) -> bool:
 
 
 def _result_dtype(name: str, array: Array, dtype: DTypeLike | None) -> np.dtype[Any]:
-    """The dtype of NumPy's own result, asked for one element."""
+    """Return the dtype of NumPy's own result, asked for one element."""
     element = array[(slice(1),) * array.ndim]
     options = {} if dtype is None else {"dtype": dtype}
     result: np.dtype[Any] = CALLS[name](element, **options).dtype
@@ -326,7 +326,7 @@ def _result_dtype(name: str, array: Array, dtype: DTypeLike | None) -> np.dtype[
 
 
 def _delivered(result: Array, array: Array, axes: tuple[int, ...], out: Array | None, keepdims: bool) -> Any:
-    """The result in the shape asked for, in `out` if there is one; a number if no axis is left."""
+    """Return the result in the shape asked for, in `out` if there is one; a number if no axis is left."""
     if keepdims:
         result = result.reshape([1 if axis in axes else length for axis, length in enumerate(array.shape)])
     if out is None:

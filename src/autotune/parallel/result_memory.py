@@ -51,7 +51,7 @@ in the middle of any of these functions, where a lock would wait for itself."""
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """An uninitialised array in C order, like np.empty, from released memory where some fits."""
+    """Return an uninitialised array in C order, like np.empty, from released memory where some fits."""
     kind = np.dtype(dtype)
     size = prod(shape) * kind.itemsize
     if not SMALLEST <= size <= _most():
@@ -62,7 +62,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def held() -> int:
-    """Bytes of released results that are kept for the next ones, in this process."""
+    """Return the bytes of released results that are kept for the next ones, in this process."""
     return sum(memory.nbytes for memory in list(_held.values()))
 
 

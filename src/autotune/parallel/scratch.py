@@ -28,7 +28,7 @@ class Scratch:
         self._arrays: dict[tuple[object, np.dtype[Any]], NDArray[Any]] = {}
 
     def __call__(self, number: object = 0, dtype: DTypeLike | None = None) -> NDArray[Any]:
-        """The temporary of this number, of the result's dtype unless another is named."""
+        """Return the temporary of this number, of the result's dtype unless another is named."""
         key = number, self._dtype if dtype is None else np.dtype(dtype)
         array = self._arrays.get(key)
         if array is None:

@@ -75,7 +75,7 @@ class ClosedArray(SharedArray):
 def wrap(
     buffer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], handle: Any, release: Callable[[], None] | None
 ) -> SharedArray:
-    """A SharedArray over a buffer, with its handle and with what is to be done when it is closed."""
+    """Return a SharedArray over a buffer, with its handle and with what is to be done when it is closed."""
     array = np.frombuffer(buffer, np.uint8, count=int(np.prod(shape)) * dtype.itemsize)
     shared = array.view(dtype).reshape(shape).view(SharedArray)
     shared.handle = handle

@@ -69,7 +69,7 @@ class Compiled:
         """Everything after the first line."""
 
     def groups(self, name: str, dtype: str) -> list[Group]:
-        """The groups of one operation, best level first."""
+        """Return the groups of one operation, best level first."""
         mark = f"\n{name} {dtype}\t".encode(errors="replace")  # half a surrogate pair is no name of ours
         start = self.body.find(mark)
         if start < 0:
@@ -84,7 +84,7 @@ class Compiled:
             yield name, dtype
 
     def refusals(self) -> tuple[Refusal, ...]:
-        """A profile or entry that is not used, and the reason."""
+        """Return a profile or entry that is not used, and the reason."""
         return tuple(Refusal(*row) for row in json.loads(self.body.partition(b"\n")[0]))
 
 
@@ -95,7 +95,7 @@ def compiled(
     groups: list[Group],
     refusals: list[Refusal],
 ) -> Compiled:
-    """A compiled copy of groups, given best level first."""
+    """Return a compiled copy of groups, given best level first."""
     lines: dict[str, list[Any]] = {}
     for group in groups:
         rows = lines.setdefault(f"{group.name} {group.dtype}", [])
@@ -105,7 +105,7 @@ def compiled(
 
 
 def load(path: str) -> Compiled | None:
-    """The copy in a file; None if there is none, or none to be trusted."""
+    """Return the copy in a file; None if there is none, or none to be trusted."""
     try:
         head, _, body = read_file(path, _RULE).data.partition(b"\n")
         start = json.loads(head)

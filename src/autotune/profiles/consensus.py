@@ -9,7 +9,7 @@ from autotune.model.entry import Entry, Status
 
 
 def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
-    """The BLAS thread count at which no measured size is slower than its default, and why; None: leave it
+    """Return the BLAS thread count at which no measured size is slower than its default, and why; None: leave it
     alone.
 
     Only counts in the `safe_threads` of every entry that calls BLAS qualify. Of these the one that the
@@ -48,7 +48,7 @@ def _calls_blas(entry: Entry) -> bool:
 
 
 def _chosen(entry: Entry) -> set[int]:
-    """The count that the entry was proved to be faster with, on its own."""
+    """Return the count that the entry was proved to be faster with, on its own."""
     threads, workers = entry.choice.blas_threads, entry.choice.workers
     return {threads} if threads is not None and workers in {None, 1} else set()
 

@@ -38,14 +38,14 @@ def keep(profile: Profile, path: Path, *, sizes_named: bool = False) -> tuple[Pr
 
 
 def join_file(profile: Profile, path: Path, *, sizes_named: bool = False) -> Profile:
-    """The new profile with the entries of the one in a file, if there is one, that it does not replace."""
+    """Return the new profile with the entries of the one in a file, if there is one, that it does not replace."""
     with suppress(ProfileError):  # there is none yet
         return joined(profile_files.read(path), profile, sizes_named=sizes_named)
     return profile
 
 
 def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
-    """The new profile with the old one's entries that it does not replace.
+    """Return the new profile with the old one's entries that it does not replace.
 
     What was measured replaces all old entries of its operation and dtype, whose sizes belong together; with
     sizes that the user named, only the entries of these sizes. What stayed undecided (too noisy to tell, no time left
@@ -91,7 +91,7 @@ def joined(old: Profile, new: Profile, *, sizes_named: bool = False) -> Profile:
 
 
 def _dated(entry: Entry, made: Provenance) -> Entry:
-    """An entry that says itself when and how finely it was measured: the provenance is the new profile's."""
+    """Return an entry that says itself when and how finely it was measured: the provenance is the new profile's."""
     evidence = entry.evidence
     resolution = made.resolution if evidence.resolution is None else evidence.resolution
     dated = replace(evidence, created=evidence.created or made.created, resolution=resolution)
@@ -99,6 +99,6 @@ def _dated(entry: Entry, made: Provenance) -> Entry:
 
 
 def _provenance(made: Provenance, entries: tuple[Entry, ...]) -> Provenance:
-    """The new one, with the count of all that was put to the test, which its promise of error is about."""
+    """Return the new one, with the count of all that was put to the test, which its promise of error is about."""
     tested = {(entry.operation.name, entry.operation.dtype) for entry in entries if entry.evidence.processes}
     return replace(made, rules_tested=max(made.rules_tested, len(tested)))

@@ -63,7 +63,7 @@ class Fit:
 def rungs(
     sources: Iterable[Source], site: Site
 ) -> tuple[Mapping[tuple[str, str], Sequence[Rung]], list[Refusal]]:
-    """For each operation and dtype its rungs, best level first, and every file and entry that is not used.
+    """Return the rungs of each operation and dtype, best level first, and every file and entry that is not used.
 
     Sources come nearest layer first; within a level the nearer layer goes first. Asked when profiles change; which
     rung speaks for a size is asked of `climb` at each look-up.
@@ -139,7 +139,7 @@ def fit(profile: Profile, layer: Layer, site: Site) -> Fit:
 
 
 def usable(entry: Entry, source: Source, site: Site) -> Entry | str:
-    """An entry of a profile that fits, as it may be used here; or why it may not be, as a sentence."""
+    """Return an entry of a profile that fits, as it may be used here; or why it may not be, as a sentence."""
     own = _same_host(source.profile, site) or _is_renamed(source.profile, source.layer, site)
     if not (own or source.layer is Layer.NAMED):
         if entry.evidence.contested:
@@ -159,7 +159,7 @@ def usable(entry: Entry, source: Source, site: Site) -> Entry | str:
 
 
 def carried(entry: Entry, origin: Key, site: Site) -> Entry | str:
-    """An entry as its evidence holds for the allocation here; or why it does not, as a sentence.
+    """Return an entry as its evidence holds for the allocation here; or why it does not, as a sentence.
 
     The optimum follows the work per thread, so absolute counts are kept. A choice is used if the clamp to the
     usable CPUs leaves it unchanged, and if it would still beat plain NumPy as that is here, with its BLAS
@@ -251,13 +251,13 @@ def _kinds(key: Key) -> set[str]:
 
 
 def blank(entry: Entry, reason: str) -> Entry:
-    """A refused entry as its neighbours have to see it: a size where no choice is known to be safe."""
+    """Return a refused entry as its neighbours have to see it: a size where no choice is known to be safe."""
     evidence = Evidence(contested=entry.evidence.contested)
     return Entry(operation=entry.operation, status=Status.NOISY, reason=reason, evidence=evidence)
 
 
 def _entries(source: Source, site: Site) -> tuple[dict[tuple[str, str], list[Entry]], list[Refusal]]:
-    """The entries of a profile that fits, by operation and dtype, and those that are not used."""
+    """Return the entries of a profile that fits, by operation and dtype, and those that are not used."""
     entries: dict[tuple[str, str], list[Entry]] = {}
     refusals: list[Refusal] = []
     for entry in source.profile.entries:
@@ -306,7 +306,7 @@ def _default_faster(entry: Entry, origin: Key, site: Site) -> float | None:
 
 
 def _default(key: Key, threads: int | None) -> tuple[int | None, int | None]:
-    """BLAS threads of plain NumPy with an allocation, and the CPUs that they have; None for what is unknown.
+    """Return the BLAS threads of plain NumPy with an allocation, and the CPUs that they have; None for what is unknown.
 
     `threads` is what is known of the former. A library that does not go by the affinity mask (MKL counts
     cores) is one whose default elsewhere is unknown.

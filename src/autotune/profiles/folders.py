@@ -46,7 +46,7 @@ def user_profiles() -> "Path":
 
 
 def cluster_profiles() -> "Path":
-    """The mirror that `autotune store pull` leaves."""
+    """Return the mirror that `autotune store pull` leaves."""
     return _path(_mirrors()[0])
 
 
@@ -93,7 +93,7 @@ def _state_dir() -> str:
 
 
 def _mirrors() -> list[str]:
-    """The user's own, and on Linux that of the node, which root or a system's daemon keeps."""
+    """Return the user's own, and on Linux that of the node, which root or a system's daemon keeps."""
     own = os.path.join(_state_dir(), "cluster")
     return [own, os.path.join(NODE_FOLDER, "cluster")] if sys.platform.startswith("linux") else [own]
 
@@ -118,7 +118,7 @@ def _shipped_profiles() -> str:
 
 
 def _platform(kind: str, variable: str, linux: str) -> str:
-    """A folder of the platform. Linux's are found without platformdirs, which takes 5 ms to load."""
+    """Return a folder of the platform. Linux's are found without platformdirs, which takes 5 ms to load."""
     if not sys.platform.startswith("linux"):
         import platformdirs
 

@@ -60,7 +60,7 @@ class LookupResult(NamedTuple):
 
 
 def climb(rungs: "Iterable[Rung]", operation: "Operation") -> tuple[LookupResult | None, list[Refusal]]:
-    """The entry of the best level that has evidence for this size, and the nearer ones passed over.
+    """Return the entry of the best level that has evidence for this size, and the nearer ones passed over.
 
     `rungs` are the operation's, best level first. Where no level has evidence, an entry that was too noisy to
     tell, or whose time ended, still counts as an answer: it is used, and keeps the default. None:
@@ -93,7 +93,7 @@ def refused(entry: "Entry") -> bool:
 
 
 def _outside(entries: "Sequence[Entry]", operation: "Operation") -> str:
-    """Why entries do not cover a size: how far they reach, or that it has no neighbours on both sides."""
+    """Return why entries do not cover a size: how far they reach, or that it has no neighbours on both sides."""
     values: dict[str, list[int]] = {}
     for entry in entries:
         for name, value in entry.operation.sizes:

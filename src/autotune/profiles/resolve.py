@@ -46,16 +46,16 @@ class Resolution:
         self._parsed: dict[tuple[str, str], list[Rung]] = {}
 
     def find(self, operation: "Operation") -> LookupResult | None:
-        """The entry that speaks for an operation: the best level that has evidence for its size."""
+        """Return the entry that speaks for an operation: the best level that has evidence for its size."""
         rungs = self._rungs(operation.name, operation.dtype)
         return climb(rungs, operation)[0] if rungs else None
 
     def climbed(self, operation: "Operation") -> tuple[LookupResult | None, list[Refusal]]:
-        """The same, and the nearer entries that do not speak for an operation, with their reasons."""
+        """Return the same, and the nearer entries that do not speak for an operation, with their reasons."""
         return climb(self._rungs(operation.name, operation.dtype), operation)
 
     def operations(self) -> list["Operation"]:
-        """Every operation and size that some profile for this machine names, used here or refused."""
+        """Return every operation and size that some profile for this machine names, used here or refused."""
         every = (result.entry.operation for result in self._everything())
         return sorted(dict.fromkeys(every), key=lambda each: (each.name, each.dtype, each.sizes))
 
@@ -68,11 +68,11 @@ class Resolution:
         return list({entry.operation: None for rung in self._rungs(name, dtype) for entry in rung.entries})
 
     def entries(self) -> Iterator[LookupResult]:
-        """Every entry in use, each operation's best level first; operations of the nearest profile go first."""
+        """Yield every entry in use, each operation's best level first; operations of the nearest profile go first."""
         return (result for result in self._everything() if not refused(result.entry))
 
     def refused(self) -> Iterator[LookupResult]:
-        """Every entry of a profile that fits which is not used itself, with its reason as the entry's."""
+        """Yield every entry of a profile that fits which is not used itself, with its reason as the entry's."""
         return (result for result in self._everything() if refused(result.entry))
 
     def _everything(self) -> Iterator[LookupResult]:
@@ -150,7 +150,7 @@ def resolve_inputs(named: str | os.PathLike[str] | None = None, *, processes: in
 
 
 def this_site(usable: int, limit: Limit) -> "Site":
-    """This machine with this allocation. Reads all of it, in tens of milliseconds, and loads NumPy."""
+    """Describe this machine with this allocation. Reads all of it, in tens of milliseconds, and loads NumPy."""
     from dataclasses import replace
 
     from autotune.host.detect import detect
@@ -211,7 +211,7 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", made_from: list[Any])
 
 
 def _votes(built: Iterable[Sequence[Rung]]) -> list["Entry"]:
-    """Of each operation and size the entry of the best level with this allocation, as the consensus asks.
+    """Collect for each operation and size the entry of the best level with this allocation, for the consensus.
 
     A refused entry has no vote, unless it is refused because hosts disagree: then no count is known to be safe.
     """
@@ -225,7 +225,7 @@ def _votes(built: Iterable[Sequence[Rung]]) -> list["Entry"]:
 
 
 def profile_paths(named: str | os.PathLike[str] | None = None) -> list[tuple[Layer, str]]:
-    """Every profile file, nearest layer first. What cannot be listed stands for itself, to be refused."""
+    """Return every profile file, nearest layer first. What cannot be listed stands for itself, to be refused."""
     files: list[tuple[Layer, str]] = []
     for layer, place in places(named):
         try:

@@ -33,7 +33,7 @@ _MAX_DIGITS = 20
 
 
 def parse(data: bytes) -> Any:
-    """The document in these bytes: dict, list, str, int, float, bool or None.
+    """Return the document in these bytes: dict, list, str, int, float, bool or None.
 
     Raises ProfileError, with the line, for what is not UTF-8 YAML or is out of bounds.
     """
@@ -63,7 +63,7 @@ def parse(data: bytes) -> Any:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the cyclic garbage collector: a document has no cycles, and looking for them takes a seventh."""
+    """Pause the cyclic garbage collector: a document has no cycles, and looking for them takes a seventh."""
     import gc
 
     collects = gc.isenabled()
@@ -165,7 +165,7 @@ def _check_length(event: Any) -> None:
 
 
 def _plain(event: Any) -> Any:
-    """The value of a scalar without quotes."""
+    """Return the value of a scalar without quotes."""
     _check_length(event)
     value = event.value
     match = _NUMBER.fullmatch(value)

@@ -18,7 +18,7 @@ _NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off"}
 
 
 def text_of(profile: Profile) -> str:
-    """The YAML text of a profile."""
+    """Return the YAML text of a profile."""
     document = encode_profile(profile)
     lines = [f"# yaml-language-server: $schema={SCHEMA_URL}", *(f"# {line}" for line in _comment(profile))]
     lines.append(f"schema: {document['schema']}")
@@ -78,7 +78,7 @@ def _entry(entry: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _flow(value: Any) -> str:
-    """A value on one line."""
+    """Return a value on one line."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_scalar(name)}: {_flow(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):
@@ -100,13 +100,13 @@ def _scalar(value: str | float | bool) -> str:
 
 
 def _number(value: float) -> str:
-    """With a point before an exponent, which YAML 1.1 asks of a number."""
+    """Write a float with a point before its exponent, which YAML 1.1 asks of a number."""
     digits, mark, exponent = f"{value:.6g}".partition("e")
     return f"{digits if '.' in digits else digits + '.0'}{mark}{exponent}"
 
 
 def _escaped(character: str) -> str:
-    """YAML's escapes for what a reader must not see raw; half a surrogate pair cannot be written at all."""
+    """Write YAML's escapes for what a reader must not see raw; half a surrogate pair cannot be written at all."""
     if character in '"\\':
         return "\\" + character
     if character.isprintable():

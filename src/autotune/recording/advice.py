@@ -64,7 +64,7 @@ class Advice:
     next: Next
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values; the recording without its calls by process."""
+        """Return the fields as plain values; the recording without its calls by process."""
         recorded = {
             name: getattr(self.recording, name)
             for name in ("command", "status", "wall_seconds", "cpu_seconds", "usable_cpus", "limit")

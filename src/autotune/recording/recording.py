@@ -125,12 +125,12 @@ class Recording:
         return join_calls(replace(call, contiguous=None) for call in calls)
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values, as JSON takes them."""
+        """Return the fields as plain values, as JSON takes them."""
         return {"schema": SCHEMA, **encode(self)}
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
-        """The recording that `as_dict` made these of. Raises UsageError for anything else."""
+        """Return the recording that `as_dict` made these of. Raises UsageError for anything else."""
         if not isinstance(values, dict) or values.get("schema") != SCHEMA:
             raise UsageError(f"This is no recording: its schema is not {SCHEMA!r}.")
         recorded: Self = decode(

@@ -37,7 +37,7 @@ class HtmlTable:
     rows: Sequence[Mapping[str, Any]]
 
     def html(self) -> str:
-        """The table as HTML; the exact number of each cell is in its `data-v`."""
+        """Return the table as HTML; the exact number of each cell is in its `data-v`."""
         heads = "".join(_head(column) for column in self.columns)
         rows = "\n".join(f"<tr>{self._cells(row)}</tr>" for row in self.rows)
         return (
@@ -90,7 +90,7 @@ def figure(
     fixed: bool = False,
     most: int = MOST_DRAWN,
 ) -> str:
-    """A figure, what a screen reader says of it, and its table.
+    """Return a figure, what a screen reader says of it, and its table.
 
     `fixed`: as wide as its cells ask, not as its column.
     """
@@ -105,7 +105,7 @@ def figure(
 
 
 def spoken(row: Row) -> Row:
-    """A row with what figures and tables say of it: speeds, not times; a kept default runs at 1."""
+    """Return a row with what figures and tables say of it: speeds, not times; a kept default runs at 1."""
     status = row.get("status")
     speedup = row["speedup"] if status in {None, Status.TUNED} else 1.0
     claimed = speedup is not None and status == Status.TUNED
@@ -121,7 +121,7 @@ def spoken(row: Row) -> Row:
 
 
 def by_label(entries: Iterable[Row]) -> Iterable[tuple[str, Sequence[Row]]]:
-    """The entries of each operation and dtype, small sizes first, wherever they stand in the profile."""
+    """Yield the entries of each operation and dtype, small sizes first, wherever they stand in the profile."""
     groups: dict[str, list[Row]] = {}
     for row in entries:
         groups.setdefault(str(row["label"]), []).append(row)
@@ -137,12 +137,12 @@ def spoken_summary(entries: Sequence[Row]) -> str:
 
 
 def fastest(tuned: Iterable[Row]) -> Row:
-    """The entry with the largest gain."""
+    """Return the entry with the largest gain."""
     return max(tuned, key=lambda row: row["speedup"])
 
 
 def work(row: Row) -> str:
-    """An entry's work in a few letters: `svd at n=1000`."""
+    """Return an entry's work in a few letters: `svd at n=1000`."""
     return f"{row['label']} at {row['sizes']}" if row["sizes"] else str(row["label"])
 
 

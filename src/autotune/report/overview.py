@@ -156,7 +156,7 @@ def _nearer(shown: Sequence[Row]) -> str:
 
 
 def _shares(row: Row) -> tuple[float, float]:
-    """The part of its limit that an entry reaches: plain NumPy, and what is used."""
+    """Return the part of its limit that an entry reaches: plain NumPy, and what is used."""
     default, used = row["default_seconds"], row["seconds"]
     return row["limit_seconds"] / default, row["limit_seconds"] / (used or default)
 

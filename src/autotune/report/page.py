@@ -46,7 +46,7 @@ def page(
 
 
 def _in_script(code: str) -> str:
-    """JSON that no browser takes for the end of its script."""
+    """Write JSON that no browser takes for the end of its script."""
     return code.replace("<", "\\u003c")
 
 

@@ -42,7 +42,7 @@ class Subject:
 
 
 def labels(paths: Sequence[PurePath]) -> tuple[str, ...]:
-    """A short name for each file: its own, with as many folders in front as tell it from the others.
+    """Return a short name for each file: its own, with as many folders in front as tell it from the others.
 
     Files that are one and the same are numbered.
     """
@@ -63,7 +63,7 @@ def _shortest(path: PurePath, paths: Iterable[PurePath]) -> str:
 
 
 def tables(subjects: Iterable[Subject]) -> dict[str, list[Row]]:
-    """All rows, by the name of their table."""
+    """Return all rows, by the name of their table."""
     of = list(subjects)
     return {
         "entries": [row for subject in of for row in entries(subject)],
@@ -74,7 +74,7 @@ def tables(subjects: Iterable[Subject]) -> dict[str, list[Row]]:
 
 
 def machine(subject: Subject) -> Row:
-    """The machine and the conditions of a profile's measurement."""
+    """Return the machine and the conditions of a profile's measurement."""
     key, made = subject.profile.key, subject.profile.provenance
     provenance = asdict(made)
     return {
@@ -95,12 +95,12 @@ def machine(subject: Subject) -> Row:
 
 
 def entries(subject: Subject) -> list[Row]:
-    """A profile's entries, in its order."""
+    """Return a profile's entries, in its order."""
     return [_entry(subject, entry) for entry in subject.profile.entries]
 
 
 def trials(subject: Subject) -> list[Row]:
-    """Trials in order."""
+    """Return the trials in order."""
     cpus = subject.profile.key.usable_cpus
     return [
         {
@@ -145,7 +145,7 @@ def points(subject: Subject) -> list[Row]:
 
 
 def brief(configuration: Configuration) -> str:
-    """A configuration in a few letters: `2 threads`, `4 workers, 32k`, `memfd, 2 workers`."""
+    """Return a configuration in a few letters: `2 threads`, `4 workers, 32k`, `memfd, 2 workers`."""
     threads, workers, chunk = configuration.blas_threads, configuration.workers, configuration.chunk
     openmp = configuration.openmp_threads
     named = [value for value in configuration.as_dict().values() if isinstance(value, str)]
@@ -159,7 +159,7 @@ def brief(configuration: Configuration) -> str:
 
 
 def amount(count: int) -> str:
-    """A count of elements in a few letters: `512`, `1024`, `32.8k` (thousands), `1M`."""
+    """Return a count of elements in a few letters: `512`, `1024`, `32.8k` (thousands), `1M`."""
     if count < 10_000 and count % 1000:
         return str(count)
     for scale, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
@@ -169,12 +169,12 @@ def amount(count: int) -> str:
 
 
 def sizes(operation: Operation) -> str:
-    """All sizes, as they are written on the command line."""
+    """Return all sizes, as they are written on the command line."""
     return " ".join(f"{name}={value}" for name, value in operation.sizes)
 
 
 def at(operation: Operation) -> str:
-    """All sizes in a few letters: `512` for a square, `64 x 4096` for another matrix, else `n=16 count=1000`."""
+    """Return all sizes in a few letters: `512` for a square, `64 x 4096` for another matrix, else `n=16 count=1000`."""
     values = [value for _, value in operation.sizes]
     if len(values) == 1:
         return amount(values[0])
@@ -184,7 +184,7 @@ def at(operation: Operation) -> str:
 
 
 def size(operation: Operation) -> float:
-    """One number for all sizes, for an axis: the geometric mean of a matrix's sides, else the first size."""
+    """Return one number for all sizes, for an axis: the geometric mean of a matrix's sides, else the first size."""
     values = [value for _, value in operation.sizes]
     if not values:
         return 1.0

@@ -99,7 +99,7 @@ class Applied:
 
     def _repr_html_(self) -> str:
         """Return the same for a notebook."""
-        from autotune.model.html_table import html_table
+        from autotune.model.units import html_table
 
         threads = "left alone" if self.blas_threads is None else str(self.blas_threads)
         calls = "no" if state.per_call is None else "yes"

@@ -327,7 +327,7 @@ def _is_small(arrays: tuple[Any, ...], out: Any) -> bool:
 def _operation(
     function: Callable[..., Any], arrays: tuple[Any, ...], *, rows: bool, scratch: bool
 ) -> str | None:
-    """The catalogue's name for this work; None if it has none."""
+    """Return the catalogue's name for this work; None if it has none."""
     if scratch:
         return "expression"
     name = getattr(function, "__name__", "")
@@ -342,7 +342,7 @@ def _operation(
 
 
 def _chosen(operation: str, arrays: tuple[Any, ...], out: Any) -> "Configuration | None":
-    """The configuration measured for these arrays; None unless they, and an `out`, share one dtype."""
+    """Return the configuration measured for these arrays; None unless they, and an `out`, share one dtype."""
     operands = [array for array in (*arrays, *as_outs(out)) if isinstance(array, np.ndarray)]
     if not operands or any(array.dtype != operands[0].dtype for array in operands):
         return None

@@ -12,7 +12,6 @@ from autotune.model.allocation import Limit
 from autotune.model.catalogue import ALIASES, COMMANDS
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.entry import Entry, Evidence
-from autotune.model.html_table import html_table
 from autotune.model.operation import Operation
 from autotune.profiles.lookup import Level, Refusal
 from autotune.profiles.resolve import Resolution
@@ -51,7 +50,7 @@ class Explained:
     """Nearer entries that do not speak for it."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return the same as plain values."""
         entry = self.entry
         evidence = Evidence() if entry is None else entry.evidence
         return {
@@ -108,7 +107,7 @@ class Explanation:
     """No operation was asked for: the text lists the choices without their reasons."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values, for JSON."""
+        """Return the same as plain values, for JSON."""
         return {
             "usable_cpus": self.usable_cpus,
             "limit": None if self.limit is None else str(self.limit),
@@ -134,13 +133,13 @@ class Explanation:
         }
 
     def text(self, width: int = WIDTH) -> str:
-        """The same for people, in lines of at most `width` characters; paths are never broken."""
+        """Return the same for people, in lines of at most `width` characters; paths are never broken."""
         return "\n".join(_lines(self, max(20, width)))
 
     def _repr_html_(self) -> str:
         """Return the same as a table for a notebook."""
         if self.failure is not None:
-            return html_table((), (), caption=self.text())
+            return units.html_table((), (), caption=self.text())
         speedups = [None if row.entry is None else row.entry.evidence.speedup for row in self.operations]
         rows = [
             (
@@ -153,7 +152,7 @@ class Explanation:
             for row, speedup in zip(self.operations, speedups, strict=True)
         ]
         caption = "\n".join(_process(self, 10_000))
-        return html_table(("operation", "choice", "speed-up", "fit", "reason"), rows, caption=caption)
+        return units.html_table(("operation", "choice", "speed-up", "fit", "reason"), rows, caption=caption)
 
     def __str__(self) -> str:
         return self.text()
@@ -292,7 +291,7 @@ def _explain_operation(resolution: Resolution, operation: Operation) -> Explaine
 
 
 def _held() -> int:
-    """Bytes kept by the runtime; none if nothing has made a result yet."""
+    """Return the bytes kept by the runtime; none if nothing has made a result yet."""
     results = sys.modules.get("autotune.parallel.result_memory")
     return 0 if results is None else int(results.held())
 
@@ -377,7 +376,7 @@ def _learned(explanation: Explanation, learned: Sequence[Learned], width: int) -
 
 
 def _numbered(explanation: Explanation) -> dict[str, int]:
-    """The profiles that the table refers to, in the order of their first mention."""
+    """Return the profiles that the table refers to, in the order of their first mention."""
     mentioned: dict[str, int] = {}
     for row in explanation.operations:
         refused = () if explanation.overview else row.refused
@@ -388,7 +387,7 @@ def _numbered(explanation: Explanation) -> dict[str, int]:
 
 
 def _overview(rows: Sequence[Explained], paths: dict[str, int], width: int) -> Iterator[str]:
-    """The choices; and of what runs as plain NumPy the names with their numbers of entries: a thorough profile
+    """Yield the choices; and of what runs as plain NumPy the names with their numbers of entries: a thorough profile
     has hundreds, which would hide the choices.
     """
     chosen = [row for row in rows if not row.choice.is_default]
@@ -406,7 +405,7 @@ def _overview(rows: Sequence[Explained], paths: dict[str, int], width: int) -> I
 def _table(
     rows: Sequence[Explained], paths: dict[str, int], width: int, *, reasons: bool = True
 ) -> Iterator[str]:
-    """A row for each operation; below it the reason, and the nearer entries that were refused."""
+    """Yield a row for each operation; below it the reason, and the nearer entries that were refused."""
     names = [row.operation.replace(" float64", "", 1) for row in rows]
     levels = [str(row.level) if row.source is None else f"{row.level} [{paths[row.source]}]" for row in rows]
     table = TextTable(
@@ -429,7 +428,7 @@ def _table(
 
 
 def _evidence(entry: Entry | None) -> str:
-    """The interval of a choice's speed-up, and the states of the machine; nothing for the default."""
+    """Return the interval of a choice's speed-up, and the states of the machine; nothing for the default."""
     if entry is None or entry.evidence.interval is None:
         return ""
     interval = units.interval(entry.evidence.interval)

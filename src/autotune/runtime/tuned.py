@@ -165,7 +165,7 @@ class Tuned:
             scope.__exit__(kind, error, trace)
 
     def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
-        """The function, with each call in a scope of its own."""
+        """Return the function, with each call in a scope of its own."""
         if _suspends(function):
             raise TypeError("tuned() cannot decorate a function that suspends: the scope would outlast it.")
 
@@ -195,7 +195,7 @@ class Tuned:
 
 
 def enter(configuration: Configuration) -> Configured:
-    """A scope of this configuration, begun. Where memory cannot be retained, the rest still counts."""
+    """Begin a scope of this configuration. Where memory cannot be retained, the rest still counts."""
     resolution = state.resolution()
     usable = configuration.cpus if resolution is None else resolution.usable_cpus
     scope = configured(configuration, usable_cpus=usable)
@@ -210,7 +210,7 @@ def enter(configuration: Configuration) -> Configured:
 
 
 def sizes_of(operation: str, arrays: Sequence[Any]) -> dict[str, int] | None:
-    """The sizes of an operation of the catalogue on these arrays; None if they do not tell, or are empty."""
+    """Return the sizes of an operation of the catalogue on these arrays; None if they do not tell, or are empty."""
     row = row_of(operation)
     if row is None or not arrays:
         return None

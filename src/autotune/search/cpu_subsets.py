@@ -36,7 +36,7 @@ def allocations(
 
 
 def spread(cpus: Iterable[Cpu], allowed: Collection[int]) -> list[int]:
-    """The allowed CPUs in the order in which a smaller allocation takes them.
+    """Return the allowed CPUs in the order in which a smaller allocation takes them.
 
     One hardware thread of each core before any second one, as the scheduler places busy threads; of the same
     package, node and L3 cache as long as there are some, as a batch system gives them.

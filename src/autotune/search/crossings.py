@@ -28,7 +28,7 @@ Alternatives = tuple[Alternative, ...]
 
 
 def alternatives(by_size: Found) -> dict[Operation, Alternatives]:
-    """For every size the configurations that may be the best between it and the next, with their speed-ups.
+    """List for every size the configurations that may be best between it and the next, with their speed-ups.
 
     All were measured at both sizes, and at neither to be slower than the default.
     """
@@ -50,7 +50,7 @@ def alternatives(by_size: Found) -> dict[Operation, Alternatives]:
 
 
 def crossings(by_size: Found) -> dict[Operation, list[Configuration]]:
-    """For every size the ways worth measuring there for the sake of sizes between it and the next.
+    """List for every size the ways worth measuring there for the sake of sizes between it and the next.
 
     These are its own leaders, those of its neighbours, and counts between theirs.
     """
@@ -66,7 +66,7 @@ def crossings(by_size: Found) -> dict[Operation, list[Configuration]]:
 
 
 def _best_of_ways(evidence: TrialEvidence, slack: float | None = None) -> dict[Configuration, Configuration]:
-    """For every way its best configuration; with `slack` only if that is not slower than the default by more."""
+    """Return the best configuration of each way; with `slack` only if it is not slower than the default by more."""
     best: dict[Configuration, Configuration] = {}
     for candidate in sorted(evidence.candidates, key=evidence.estimate):
         best.setdefault(candidate.without_chunk, candidate)
@@ -74,14 +74,14 @@ def _best_of_ways(evidence: TrialEvidence, slack: float | None = None) -> dict[C
 
 
 def _leaders(best: Mapping[Configuration, Configuration], evidence: TrialEvidence) -> list[Configuration]:
-    """The ways that seem best, in order; the default is none of them."""
+    """Return the ways that seem best, in order; the default is none of them."""
     return sorted(best, key=lambda chosen: evidence.estimate(best[chosen]))[:LEADERS]
 
 
 def _envelope(
     small: Mapping[Configuration, float], large: Mapping[Configuration, float]
 ) -> Iterator[Configuration]:
-    """The ways that are the best at some place between two sizes; the default, a line at zero, is left out.
+    """Yield the ways that are the best at some place between two sizes; the default, a line at zero, is left out.
 
     Of those within a tie the one using least, as at the sizes themselves: so what is proved there is among them.
     """

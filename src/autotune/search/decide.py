@@ -95,7 +95,7 @@ def make_bare_entry(
 
 
 def _tested(base: Entry, candidate: Candidate, evidence: TrialEvidence, capacity: Capacity | None) -> Entry:
-    """The entry of a candidate that was put to the test."""
+    """Return the entry of a candidate that was put to the test."""
     choice = candidate.choice
     if candidate.verdict is Verdict.FAILED:
         assert candidate.failure is not None
@@ -174,7 +174,7 @@ def _tested_quietly(entry: Entry, candidate: Candidate, quiet: Candidate, capaci
 
 
 def _with_findings(evidence: Evidence, findings: Findings) -> Evidence:
-    """The evidence with the numbers of the test; no speed-up is stated below the least number of processes."""
+    """Return the evidence with the numbers of the test; no speed-up is stated below the least number of processes."""
     counted = replace(evidence, processes=len(findings.values), pairs=len(findings.pairs))
     if findings.interval is None or findings.expected is None:
         return counted
@@ -190,7 +190,7 @@ def _with_findings(evidence: Evidence, findings: Findings) -> Evidence:
 
 
 def _nothing_better(evidence: TrialEvidence) -> str:
-    """Why nothing was put to the test."""
+    """Return why nothing was put to the test."""
     failed = [f"{choice} failed: {failure.reason}" for choice, failure in evidence.failures.items()]
     if not evidence.candidates:
         return failed[0] if failed else "There is nothing to choose from on this allocation."
@@ -209,7 +209,7 @@ def _safe_threads(kind: Kind, environment: Environment, evidence: TrialEvidence)
 
 
 def _corners(kind: Kind, environment: Environment, evidence: TrialEvidence) -> tuple[Alternative, ...]:
-    """For tasks the four corners: BLAS threads and workers, one or all of each, as exploration measured them."""
+    """Return the four corners of tasks: BLAS threads and workers, one or all of each, as exploration measured them."""
     if kind.family is not Family.TASKS:
         return ()
     ends = sorted({1, environment.usable_cpus})

@@ -30,7 +30,7 @@ class Environment:
     """Best capacity that an earlier calibration of this machine saw."""
 
     def default_cpus(self, kind: Kind) -> int:
-        """CPUs that plain NumPy keeps busy in an operation of this kind, as far as its knobs say."""
+        """Return the CPUs that plain NumPy keeps busy in an operation of this kind, as far as its knobs say."""
         if Knob.OPENMP_THREADS in kind.knobs:
             return self.usable_cpus
         return (self.default_threads or 1) if Knob.BLAS_THREADS in kind.knobs else 1

@@ -97,7 +97,7 @@ class TrialEvidence:
         return [each for each in self.visits if each not in self.failures and each.cpus <= self.usable_cpus]
 
     def estimate(self, configuration: Configuration) -> float:
-        """Log-ratio to the default, at full capacity where it was seen."""
+        """Return the log-ratio to the default, at full capacity where it was seen."""
         return self._summary(configuration)[0]
 
     def is_pessimistic(self, configuration: Configuration) -> bool:
@@ -105,7 +105,7 @@ class TrialEvidence:
         return self._summary(configuration)[3] and configuration.cpus >= self.default_cpus
 
     def at_best(self, configuration: Configuration) -> float:
-        """Log-ratio that a configuration with at least the default's CPUs may have at full capacity."""
+        """Return the log-ratio that a configuration with at least the default's CPUs may have at full capacity."""
         if self.capacity is None or not self.is_pessimistic(configuration):
             return self.estimate(configuration)
         return min(visit.at_best(self.capacity) for visit in self.visits[configuration])
@@ -121,13 +121,13 @@ class TrialEvidence:
         return sqrt(EFFICIENCY * self._pair_scatter() ** 2 / pairs + LUCK**2 / processes)
 
     def upper(self, configuration: Configuration) -> float:
-        """Log-ratio that it hardly exceeds; infinite with a single pair."""
+        """Return the log-ratio that it hardly exceeds; infinite with a single pair."""
         if self.pairs(configuration) < 2:
             return inf
         return self.estimate(configuration) + SURE * self.doubt(configuration)
 
     def lower(self, configuration: Configuration) -> float:
-        """Log-ratio that it hardly falls below."""
+        """Return the log-ratio that it hardly falls below."""
         return self.estimate(configuration) - SURE * self.doubt(configuration)
 
     def best_pair(self, configuration: Configuration) -> float:
@@ -139,7 +139,7 @@ class TrialEvidence:
         return sum(len(visit.pairs) for visit in self.visits[configuration])
 
     def leader(self, tie: float) -> Configuration:
-        """The best configuration; of those within `tie` of the best (in log-ratio) the one using least.
+        """Return the best configuration; of those within `tie` of the best (in log-ratio) the one using least.
 
         The default takes part, at a log-ratio of 0. What was measured much less often than others does not.
         A thriftier one has to be within the tie even if it is slower than it seems by its standard error: of
@@ -183,12 +183,12 @@ class TrialEvidence:
         )
 
     def _well_known(self) -> list[Configuration]:
-        """The candidates measured half as often as any, or often: of the others only the lucky would lead."""
+        """Return the candidates measured half as often as any, or often: of the others only the lucky would lead."""
         most = min(2 * OFTEN, max(map(self.pairs, self.candidates), default=0))
         return [choice for choice in self.candidates if 2 * self.pairs(choice) >= most]
 
     def _summary(self, configuration: Configuration) -> tuple[float, int, int, bool]:
-        """(estimate, pairs and processes that it rests on, were CPUs missing in all of them?)"""
+        """Return the estimate, its pairs and processes, and whether CPUs were missing in all of them."""
         if configuration not in self._cache:
             groups, reduced = self._groups(configuration)
             ratios = [pair_log_ratios(pairs) for pairs in groups]

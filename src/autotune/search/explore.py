@@ -157,18 +157,18 @@ class Exploration:
         self._next = next(self._steps, None)
 
     def leader(self, operation: Operation) -> Configuration:
-        """The configuration to put to the test at a size; the default where nothing seems better."""
+        """Return the configuration to put to the test at a size; the default where nothing seems better."""
         return self._sizes[operation].leader()
 
     def runner_up(self, operation: Operation, tried: Iterable[Configuration]) -> Configuration:
-        """The best of a size that was not put to the test yet; the default where nothing is much better."""
+        """Return the best of a size that was not put to the test yet; the default where nothing is much better."""
         evidence, tested = self._sizes[operation].evidence, set(tried)
         rest = [choice for choice in evidence.candidates if choice not in tested]
         best = min(rest, key=evidence.estimate, default=DEFAULT)
         return best if best != DEFAULT and evidence.estimate(best) < -2 * log1p(MARGIN) else DEFAULT
 
     def rival(self, operation: Operation, tried: Iterable[Configuration]) -> Configuration:
-        """The one of a size that surely seems best of those that were not put to the test; else the default."""
+        """Return the one of a size that surely seems best of those that were not put to the test; else the default."""
         evidence, tested = self._sizes[operation].evidence, set(tried)
         rest = [choice for choice in evidence.candidates if choice not in tested]
         return min(rest, key=lambda each: evidence.estimate(each) + evidence.doubt(each), default=DEFAULT)
@@ -180,7 +180,7 @@ class Exploration:
         return Step(cases=tuple(cases), pairs=pairs)
 
     def _plan_steps(self) -> Iterator[Step]:
-        """Every step; between two of them the session of the first has been taken in."""
+        """Yield every step; between two of them the session of the first has been taken in."""
         sizes = list(self._sizes.values())
         alone: Batches = {size.operation: [] for size in sizes if size.has_no_choice}
         if alone:  # the default is measured all the same
@@ -217,7 +217,7 @@ def candidates_within(kind: Kind, operation: Operation, seconds: float) -> float
 
 
 def least_seconds(kind: Kind, operation: Operation, usable_cpus: int) -> float:
-    """Seconds that the default and one candidate take at least in a first process; 0 for a user's function.
+    """Return the seconds that the default and one candidate take at least in a first process; 0 for a user's function.
 
     The ladder's estimate is that of two CPUs. More of them are taken to be faster by their number, so that no size is
     thought too slow that is not.
@@ -229,7 +229,7 @@ def least_seconds(kind: Kind, operation: Operation, usable_cpus: int) -> float:
 
 
 def by_operation(session: Session) -> dict[Operation, list[Measurement]]:
-    """A session's measurements, operation by operation; the default first in each."""
+    """Return a session's measurements, operation by operation; the default first in each."""
     grouped: dict[Operation, list[Measurement]] = {}
     for measurement in session.measurements:
         grouped.setdefault(measurement.operation, []).append(measurement)
@@ -241,7 +241,7 @@ def _filled(batches: Batches) -> Batches:
 
 
 def _around(sizes: Sequence["_SizeSearch"], size: "_SizeSearch") -> list[Configuration]:
-    """The best so far of the next smaller and the next larger size."""
+    """Return the best so far of the next smaller and the next larger size."""
     place = sizes.index(size)
     neighbouring = [*sizes[max(0, place - 1) : place], *sizes[place + 1 : place + 2]]
     leaders = (neighbour.evidence.leader(0.0) for neighbour in neighbouring)
@@ -353,7 +353,7 @@ class _SizeSearch:
         return self._again(sorted(poor, key=evidence.estimate)[:BATCH])
 
     def cross(self, ways: Iterable[Configuration]) -> list[Configuration]:
-        """Configurations of these ways: the best that is known, else the one with the leader's chunk or nearly.
+        """Return a configuration of each way: the best that is known, else the one with nearly the leader's chunk.
 
         None of a small space, all of which was measured.
         """
@@ -375,7 +375,7 @@ class _SizeSearch:
         return self._try(self._study, [position(grid, choice) for choice in chosen])
 
     def racers(self, wanted: int) -> list[Configuration]:
-        """So many of the leaders; none once no other can be better than the first by more than a tie.
+        """Return so many of the leaders; none once no other can be better than the first by more than a tie.
 
         A first that is in doubt itself, or was measured in one process only, is measured again though nothing comes
         near it: of many timings one is far off, and it is that one which leads. Those next to it may be others.
@@ -401,13 +401,13 @@ class _SizeSearch:
         return self._again(self._contenders([first, *(rivals or leaders[1:RIVALS])], wanted))
 
     def _contenders(self, leaders: Sequence[Configuration], wanted: int) -> list[Configuration]:
-        """So many of the leaders: half of them as they seem, half as what they may be, where slow pairs hide some."""
+        """Return so many of the leaders: half by their estimates, half by their bounds, where slow pairs hide some."""
         seeming = list(leaders[: wanted - wanted // 2])
         rest = [choice for choice in leaders if choice not in seeming]
         return [*seeming, *sorted(rest, key=self._lower)[: wanted // 2]]
 
     def _lower(self, choice: Configuration) -> float:
-        """Log-ratio that a configuration hardly falls below."""
+        """Return the log-ratio that a configuration hardly falls below."""
         evidence = self.evidence
         assert self._study is not None
         large = not _small(self._study.grid)
@@ -425,7 +425,7 @@ class _SizeSearch:
         )
 
     def without_knobs(self) -> list[Configuration]:
-        """The leader, and it with each of its knobs left alone in turn. Only the user's work may ignore a knob."""
+        """Return the leader, and it without each of its knobs in turn. Only the user's work may ignore a knob."""
         leader = self.evidence.leader(TIE)
         knobs = leader.as_dict()
         if self._family is not Family.USER or len(knobs) < 2:
@@ -433,11 +433,11 @@ class _SizeSearch:
         return self._again([leader, *(replace(leader, **{name: None}) for name in knobs)])
 
     def leaders(self, wanted: int) -> list[Configuration]:
-        """The best so far."""
+        """Return the best so far."""
         return self._again(sorted(self.evidence.candidates, key=self.evidence.estimate)[:wanted])
 
     def leader(self) -> Configuration:
-        """The configuration to put to the test; the default where nothing seems better by the margin."""
+        """Return the configuration to put to the test; the default where nothing seems better by the margin."""
         evidence = self.evidence
         if self._neighbours:
             return self._quiet_leader()
@@ -511,7 +511,7 @@ class _SizeSearch:
         )
 
     def _surroundings(self, grid: Grid) -> list[int]:
-        """The points nearest to the leader that were not measured yet."""
+        """Return the points nearest to the leader that were not measured yet."""
         leader = position(grid, min(self.evidence.candidates, key=self.evidence.estimate))
         apart = np.abs(grid.coordinates - grid.coordinates[leader]).sum(axis=1)
         unknown = (int(point) for point in np.argsort(apart, kind="stable"))
@@ -529,7 +529,7 @@ class _SizeSearch:
         return list(wanted)
 
     def _try(self, study: Study, points: Iterable[int | None]) -> list[Configuration]:
-        """Trials of these points, or of what the study proposes for None; each configuration once."""
+        """Begin trials of these points, or of the study's proposal for None; each configuration once."""
         trials: dict[Configuration, None] = {}
         for wanted in points:
             trial, point = study.ask(wanted)
@@ -543,7 +543,7 @@ class _SizeSearch:
 
 
 def _simplest(evidence: TrialEvidence, leader: Configuration) -> Configuration:
-    """The leader without a knob that was not shown to matter."""
+    """Return the leader without a knob that was not shown to matter."""
     for name in leader.as_dict():
         simpler = replace(leader, **{name: None})
         if not simpler.is_default and simpler in evidence.candidates:

@@ -41,7 +41,7 @@ class Header:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """The header of a journal; None if there is none that this version can go on with."""
+        """Return the header of a journal; None if there is none that this version can go on with."""
         try:
             return decode(cls, _lines(path)[0])
         except (IndexError, BadDocument):
@@ -67,7 +67,7 @@ class Journal:
         self._write(self._remembered)
 
     def run(self, plan: TrialPlan) -> Session:
-        """The session of a plan, remembered or measured now."""
+        """Return the session of a plan, remembered or measured now."""
         written = encode(plan)
         if self._remembered:
             line = self._remembered.pop(0)
@@ -83,7 +83,7 @@ class Journal:
         return session
 
     def _write(self, ahead: list[Json]) -> None:
-        """The file anew: what was used so far and what may be used."""
+        """Write the file anew: what was used so far and what may be used."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(
@@ -109,7 +109,7 @@ def _sessions(path: Path) -> list[Json]:
 
 
 def _lines(path: Path) -> list[Json]:
-    """Every line up to the first that is not whole."""
+    """Return every line up to the first that is not whole."""
     try:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
     except (OSError, UnicodeDecodeError):
@@ -137,7 +137,7 @@ def _append(path: Path, line: Json) -> None:
 
 
 def _session(document: Any) -> Session | None:
-    """A session; None if another version wrote it."""
+    """Return a session; None if another version wrote it."""
     try:
         session: Session = decode(Session, document)
     except BadDocument:

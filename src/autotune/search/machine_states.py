@@ -97,7 +97,7 @@ class Capacity:
         return self.disturbed / self.pairs if self.pairs else 0.0
 
     def __str__(self) -> str:
-        """One sentence where there is something to say."""
+        """Return a sentence where there is something to say."""
         share = self.full_share
         lost = 0.0 if share is None else 1.0 - share
         words = [
@@ -140,7 +140,7 @@ class Visit:
         return self._enough(self.pairs, fewer_cpus=False)
 
     def at_best(self, capacity: Capacity) -> float:
-        """Log-ratio that a candidate which uses at least as many CPUs as the default has at full capacity at best.
+        """Return the best log-ratio at full capacity of a candidate with at least as many CPUs as the default.
 
         Each pair counts as if all CPUs that were missing had been the candidate's.
         """
@@ -160,10 +160,10 @@ class Visit:
 
 
 def log_ratio(pairs: Sequence[Pair]) -> float:
-    """Log-ratio of one process: the Hodges-Lehmann estimate of its pairs."""
+    """Return the log-ratio of one process: the Hodges-Lehmann estimate of its pairs."""
     return hodges_lehmann(pair_log_ratios(pairs))
 
 
 def log_ratios_of(visits: Iterable[Sequence[Pair]]) -> list[float]:
-    """Log-ratio of each process that says something."""
+    """Return the log-ratio of each process that says something."""
     return [log_ratio(pairs) for pairs in visits if pairs]

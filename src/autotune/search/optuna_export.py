@@ -74,7 +74,7 @@ def _trial(
 
 
 def _moment(created: str | None) -> datetime:
-    """The local time of a profile's date, as Optuna has it; the beginning of 1970 for none."""
+    """Return the local time of a profile's date, as Optuna has it; the beginning of 1970 for none."""
     try:
         moment = datetime.fromisoformat(created or "")
     except ValueError:

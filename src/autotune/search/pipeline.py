@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, inf, isfinite, log, log1p
+from math import exp, inf, isfinite, log1p
 
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE
@@ -12,7 +12,7 @@ from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.policy import CPU_SLACK, TIE
 from autotune.model.profile import Profile
-from autotune.search.confirmation import MOST_PROCESSES, Candidate, Confirmation, Verdict
+from autotune.search.confirmation import MOST_PROCESSES, Candidate, Confirmation, Verdict, candidate_of
 from autotune.search.crossings import alternatives
 from autotune.search.decide import decide, make_bare_entry
 from autotune.search.environment import Environment
@@ -22,7 +22,7 @@ from autotune.search.explore import Exploration, least_seconds
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
 from autotune.search.request import Objective
-from autotune.search.sequential_test import ERROR, MARGIN, SHARES, candidate_error
+from autotune.search.sequential_test import MARGIN, SHARES, candidate_error
 from autotune.search.time_budget import Clock
 
 EXPLORATION_SHARE = 0.45
@@ -143,7 +143,7 @@ class _Calibration:
         self.confirmation = Confirmation(self.clock, self.capacity, self.states)
 
     def entries(self) -> Iterator[Entry]:
-        """All entries, as they are decided."""
+        """Yield all entries, as they are decided."""
         self._explore()
         for exploration in self.explorations:
             self._nominate(exploration)
@@ -171,7 +171,7 @@ class _Calibration:
         self.clock.deadline = inf
 
     def _first_pass(self, seconds: float) -> None:
-        """One process of every operation; each gets an equal part of the time that is left."""
+        """Run one process of every operation; each gets an equal part of the time that is left."""
         end = self.clock.elapsed + seconds
         self._set_aside()
         latest = self.clock.elapsed + MOST_OF_FIRST_PASS * self.clock.remaining
@@ -207,7 +207,7 @@ class _Calibration:
         return [each for each in self.explorations if each.next_step is not None and each.promise > TIE]
 
     def _step(self, exploration: Exploration, seconds: float) -> None:
-        """One process of an exploration."""
+        """Run one process of an exploration."""
         step = exploration.next_step
         assert step is not None
         item = exploration.item
@@ -302,23 +302,21 @@ class _Calibration:
 
     def _confirm(self) -> Iterator[Entry]:
         """Rounds until nothing is open, or the time is over."""
-        while self.confirmation.open and self.clock.remaining > 0:
-            before = self.clock.plans
-            self.report(
-                Confirming(
-                    decided=sum(size.entry is not None for size in self.sizes.values()),
-                    undecided=len(self.confirmation.open),
-                    seconds_left=self.confirmation.seconds_left,
-                    **self._progress(),
-                )
+        for candidate in self.confirmation.rounds(self._report_round):
+            yield from self._decided(candidate)
+
+    def _report_round(self) -> None:
+        self.report(
+            Confirming(
+                decided=sum(size.entry is not None for size in self.sizes.values()),
+                undecided=len(self.confirmation.open),
+                seconds_left=self.confirmation.seconds_left,
+                **self._progress(),
             )
-            for candidate in self.confirmation.round():
-                yield from self._decided(candidate)
-            if self.clock.plans == before:
-                return
+        )
 
     def _decided(self, candidate: Candidate) -> Iterator[Entry]:
-        """The entry that a verdict leads to; after a refusal, the next candidate goes to the test."""
+        """Yield the entry that a verdict leads to; after a refusal, the next candidate goes to the test."""
         size = self.sizes[candidate.operation]
         if not candidate.quiet:
             size.evidence.learn(candidate.choice, candidate.visits)
@@ -344,7 +342,7 @@ class _Calibration:
             self._put_to_test(size, rival)
 
     def _explore_further(self) -> Iterator[Entry]:
-        """One more step where the expected improvement is largest; a better leader goes to the test."""
+        """Explore one more step where the expected improvement is largest; a better leader goes to the test."""
         unfinished = self._unexplored()
         if not unfinished or self.clock.remaining <= 0:
             return
@@ -357,7 +355,7 @@ class _Calibration:
     # --- decision ---
 
     def _settle(self, operations: Iterable[Operation]) -> Iterator[Entry]:
-        """Entries of these sizes that are decided now and were not, or not so, before."""
+        """Yield the entries of these sizes that are decided now and were not, or not so, before."""
         alternatives_of: Mapping[Operation, tuple[Alternative, ...]] = {}
         for operation in operations:
             size = self.sizes[operation]
@@ -432,23 +430,8 @@ def confirm(
         for entry in choices
     }
     for entry in choices:
-        fewer = entry.choice.cpus < environment.default_cpus(kinds[entry.operation])
-        confirmation.add(
-            Candidate(
-                operation=entry.operation,
-                choice=entry.choice,
-                fewer_cpus=fewer,
-                error=ERROR,
-                seemed=-log(entry.evidence.speedup or 1.0),
-            )
-        )
-    while confirmation.open and clock.remaining > 0:
-        before = clock.plans
-        for _ in confirmation.round():
-            pass
-        if clock.plans == before:
-            break
-    for _ in confirmation.judge_again():
+        confirmation.add(candidate_of(entry, kinds[entry.operation], environment))
+    for _ in (*confirmation.rounds(), *confirmation.judge_again()):
         pass
     return [
         decide(
@@ -464,7 +447,7 @@ def confirm(
 
 
 def _evidence(candidate: Candidate, environment: Environment) -> TrialEvidence:
-    """The default's times in the processes of a test."""
+    """Return the default's times in the processes of a test."""
     seconds = [pair.default_seconds for visit in candidate.visits for pair in visit.pairs]
     return TrialEvidence(
         operation=candidate.operation, usable_cpus=environment.usable_cpus, default_seconds=seconds
@@ -472,7 +455,7 @@ def _evidence(candidate: Candidate, environment: Environment) -> TrialEvidence:
 
 
 def _within(operations: Sequence[Operation], seconds: float) -> tuple[Operation, ...]:
-    """As many sizes as the time allows, spread over all of them."""
+    """Select as many sizes as the time allows, spread over all of them."""
     if seconds <= 0:
         return ()
     count = (

@@ -46,11 +46,11 @@ class Plan:
         return tuple(operation for item in self.items for operation in item.operations)
 
     def item_of(self, operation: Operation) -> Item:
-        """The item that an operation belongs to."""
+        """Return the item that an operation belongs to."""
         return next(item for item in self.items if operation in item.operations)
 
     def in_order(self, entries: Iterable[Entry]) -> tuple[Entry, ...]:
-        """The entries in the order of the plan; the last one counts where an operation has several."""
+        """Return the entries in the order of the plan; the last one counts where an operation has several."""
         entry_of = {entry.operation: entry for entry in entries}
         return tuple(entry_of[operation] for operation in self.operations if operation in entry_of)
 

@@ -87,7 +87,7 @@ class Request:
         return BUDGET_SECONDS[self.effort] if self.budget_seconds is None else self.budget_seconds
 
     def with_pools(self, pools: tuple[str, ...] = PRESUMED) -> Self:
-        """The request with the thread pools that the first trial of its workload saw at work."""
+        """Return the request with the thread pools that the first trial of its workload saw at work."""
         return self if self.workload is None else replace(self, workload=replace(self.workload, pools=pools))
 
     @property

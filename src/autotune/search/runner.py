@@ -127,22 +127,11 @@ def calibrate_machine(
     with host_lock():
         host = _workbench(request)
         path = journal_path(host.key)
-        plan = make_plan(
-            request, host.environment
-        )  # what cannot be done is refused before anything is measured
+        plan = make_plan(request, host.environment)  # refuses what cannot be done before anything is measured
         header = Header.read(path) if resume else None
-        if header is None or header.request.with_pools() != request:
-            tested = self_test or _examine(request, host, report)
-            pools, seconds = _pools_at_work(plan, host)
-            header = Header(
-                request=request.with_pools(pools),
-                environment=host.environment,
-                self_test=replace(tested, seconds=tested.seconds + seconds),
-                warm_starts=encode_warm_starts(
-                    warm_starts([*learned_choices.read(), *_similar(host.key, relatives)])
-                ),
-            )
-            resume = False
+        resume = header is not None and header.request.with_pools() == request
+        if header is None or not resume:
+            header = _new_header(request, host, plan, report, relatives, self_test)
         plan = make_plan(header.request, header.environment)
         host.bench.wait(header.self_test.blas_wait)
         entries: list[Entry] = []
@@ -177,6 +166,26 @@ def calibrate_machine(
     )
     return Outcome(
         profile=profile, finished=finished, wall_seconds=clock.elapsed, sampled_seconds=clock.sampled_seconds
+    )
+
+
+def _new_header(
+    request: Request,
+    host: _Workbench,
+    plan: Plan,
+    report: Listener,
+    relatives: Sequence[Profile],
+    self_test: SelfTest | None,
+) -> Header:
+    """Return the header of a new journal: the machine's self-test, pools at work, and choices proved elsewhere."""
+    tested = self_test or _examine(request, host, report)
+    pools, seconds = _pools_at_work(plan, host)
+    known = [*learned_choices.read(), *_similar(host.key, relatives)]
+    return Header(
+        request=request.with_pools(pools),
+        environment=host.environment,
+        self_test=replace(tested, seconds=tested.seconds + seconds),
+        warm_starts=encode_warm_starts(warm_starts(known)),
     )
 
 
@@ -335,12 +344,12 @@ def _full_capacity(key: Key) -> float | None:
 
 
 def _similar(key: Key, relatives: Sequence[Profile]) -> list[Profile]:
-    """The user's own profiles and those of relatives, the most similar machine first."""
+    """Return the user's own profiles and those of relatives, the most similar machine first."""
     return rank_profiles([*_own_profiles(), *relatives], key, host_microarchitecture(), generations)
 
 
 def _own_profiles() -> list[Profile]:
-    """The user's own profiles, of this machine or any other."""
+    """Return the user's own profiles, of this machine or any other."""
     profiles = []
     for path in sorted(user_profiles().glob("*.yaml")):
         with suppress(ProfileError, OSError):
@@ -356,7 +365,7 @@ def _placements(machine: Machine, allocation: Allocation) -> Mapping[str, int]:
 
 
 def _default_threads(bench: ProcessBench) -> int | None:
-    """BLAS threads of a fresh trial: those of this process, unless its environment limits what a trial's does not.
+    """Return the BLAS threads of a fresh trial: this process's, unless its environment limits what a trial's does not.
 
     This process may be held to fewer CPUs since its library was loaded; a trial starts with these.
     """
@@ -438,7 +447,7 @@ def _made_here(machine: Machine) -> Provenance:
 def _provenance(
     request: Request, host: _Workbench, self_test: SelfTest, capacity: Capacity, entries: Sequence[Entry]
 ) -> Provenance:
-    """The origin of these entries."""
+    """Return the origin of these entries."""
     return replace(
         _made_here(host.machine),
         microarchitecture=host_microarchitecture(),

@@ -31,7 +31,7 @@ class Grid:
 
     @classmethod
     def of(cls, names: Sequence[str], points: Sequence[Point]) -> "Grid":
-        """The grid of the legal points given. Raises ValueError when there are none."""
+        """Return the grid of the legal points given. Raises ValueError when there are none."""
         if not points:
             raise ValueError("The space has no legal configuration.")
         columns = (sorted(set(column), key=_order) for column in zip(*points, strict=True))
@@ -40,7 +40,7 @@ class Grid:
 
     @classmethod
     def full(cls, parameters: Mapping[str, tuple[Value, ...]]) -> "Grid":
-        """The grid on which every combination is legal."""
+        """Return the grid on which every combination is legal."""
         return cls.of(tuple(parameters), list(product(*parameters.values())))
 
     @cached_property

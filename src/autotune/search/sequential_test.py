@@ -122,12 +122,12 @@ def upper_end(values: Sequence[float], error: float = ERROR) -> float:
 
 
 def estimate(values: Sequence[float]) -> float:
-    """Log-ratio over processes: the Hodges-Lehmann estimate, which one odd process in four hardly moves."""
+    """Return the log-ratio over processes: the Hodges-Lehmann estimate, which one odd process in four hardly moves."""
     return hodges_lehmann(values)
 
 
 def interval(values: Sequence[float], pair_values: Sequence[float] = ()) -> tuple[float, float, float] | None:
-    """(ratio, low, high): time over the default's with its 95 % interval; None below the least number of processes.
+    """Return (ratio, low, high) of the time over the default's, with its 95 % interval; None below the least processes.
 
     Below six processes the interval is that of the pairs, widened by `LARGEST_SHIFT` on both sides.
     """

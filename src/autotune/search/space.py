@@ -69,19 +69,19 @@ def space(
 
 
 def setting(grid: Grid, point: int) -> Configuration:
-    """The Configuration that a point of the grid stands for."""
+    """Return the Configuration that a point of the grid stands for."""
     values = zip(grid.parameters, grid.points[point], strict=True)
     return decode(Configuration, {name: value for name, value in values if value != ANYWHERE})
 
 
 def position(grid: Grid, chosen: Configuration) -> int:
-    """The point of the grid that stands for this configuration."""
+    """Return the point of the grid that stands for this configuration."""
     values = chosen.as_dict()
     return grid.index[tuple(values.get(name, ANYWHERE) for name in grid.parameters)]
 
 
 def nearest(grid: Grid, wanted: Configuration) -> int | None:
-    """The legal point nearest to a configuration of another size; None if it sets none of the knobs.
+    """Return the legal point nearest to a configuration of another size; None if it sets none of the knobs.
 
     Of points with the same counts the one with the nearest chunk, whose curve is much flatter than theirs.
     """
@@ -103,7 +103,7 @@ def nearest(grid: Grid, wanted: Configuration) -> int | None:
 
 
 def widened(grid: Grid, wanted: Iterable[Configuration]) -> Grid:
-    """The grid with the chunks of these configurations too, each next to its other values.
+    """Return the grid with the chunks of these configurations too, each next to its other values.
 
     A grid's chunks are powers of two; what is known from elsewhere cuts the whole into equal parts. A chunk
     smaller than all that the grid has next to those values, or twice as large, is left out.
@@ -153,7 +153,7 @@ def _values(
 
 
 def _sparse_counts(usable_cpus: int) -> tuple[int, ...]:
-    """All counts up to 8, then powers of two and halves between them: these threads multiply with BLAS's."""
+    """Return all counts up to 8, then powers of two and halves between them: these threads multiply with BLAS's."""
     powers = [2**power for power in range(3, usable_cpus.bit_length())]
     larger = {*powers, *(3 * power // 2 for power in powers), usable_cpus}
     return tuple(sorted({*range(1, 9), *larger} & set(range(1, usable_cpus + 1))))

@@ -266,7 +266,7 @@ class _Prior:
 
 
 def _column(values: Array) -> npt.NDArray[np.float32]:
-    """A value for each hypothesis, in single precision, to be combined with (hypotheses, pairs)."""
+    """Return a value for each hypothesis, in single precision, to be combined with (hypotheses, pairs)."""
     return values[:, None].astype(np.float32)
 
 

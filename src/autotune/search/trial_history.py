@@ -42,7 +42,7 @@ class ConfigurationRecord:
 
 
 def list_trials(sessions: Iterable[Session], usable_cpus: int) -> Iterator[TrialRecord]:
-    """Every trial but the default's, in order."""
+    """Yield every trial but the default's, in order."""
     evidence_of: dict[Operation, TrialEvidence] = {}
     spent: dict[tuple[str, str], float] = {}
     for number, session in enumerate(sessions, 1):
@@ -87,7 +87,7 @@ def list_configurations(sessions: Iterable[Session], usable_cpus: int) -> Iterat
 
 
 def _by_size(session: Session) -> Iterator[tuple[Operation, Sequence[Measurement]]]:
-    """The measurements of each operation, the default first."""
+    """Yield the measurements of each operation, the default first."""
     for operation, measured in groupby(session.measurements, key=lambda trial: trial.operation):
         yield operation, list(measured)
 

@@ -36,7 +36,7 @@ class CommandKind(Kind):
 
     @classmethod
     def of(cls, command: Command, name: str) -> "CommandKind":
-        """The row of this command; `name` is the one that its entry goes by."""
+        """Return the row of this command; `name` is the one that its entry goes by."""
         return cls(
             name=name,
             family=Family.USER,
@@ -98,7 +98,7 @@ def command_plan(request: CommandRequest, environment: Environment, first_second
 
 
 def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
-    """The finest space that there is time for, if one run takes `run` seconds."""
+    """Return the finest space that there is time for, if one run takes `run` seconds."""
     left = request.seconds - run
     most = EXPLORATION_SHARE * left / max(run, 1e-3) / SCREENING_RUNS
     waits = (WAITS, (ANYWHERE,)) if request.command.runtimes else ((),)
@@ -117,7 +117,7 @@ def _affordable(request: CommandRequest, usable_cpus: int, run: float) -> Grid:
 
 
 def _grid(request: CommandRequest, usable_cpus: int, counts: tuple[int, ...], waits: tuple[str, ...]) -> Grid:
-    """Every combination that uses no more CPUs than there are; threads from these counts."""
+    """Return every combination that uses no more CPUs than there are; threads from these counts."""
     values: dict[Knob, tuple[int | str, ...]] = {
         Knob.BLAS_THREADS: counts,
         Knob.OPENMP_THREADS: counts,

@@ -46,7 +46,7 @@ def decode_warm_starts(documents: Sequence[Any]) -> list[Profile]:
 
 
 def suggestions(profiles: Sequence[Profile], operation: Operation, usable_cpus: int) -> list[Configuration]:
-    """Configurations to try first, the likeliest first; at most SUGGESTIONS different ones.
+    """Return the configurations to try first, the likeliest first; at most SUGGESTIONS different ones.
 
     `profiles` are the warm starts, of the most similar machines first. The same operation comes before another of its
     family, of it the same dtype. Operations of one family share their knobs; a user's function has only itself.
@@ -76,7 +76,7 @@ def _teaches(entry: Entry) -> bool:
 
 
 def _groups(entries: Sequence[Entry], operation: Operation) -> Iterator[list[Entry]]:
-    """The entries of the same operation, dtype by dtype, the operation's own first."""
+    """Yield the entries of the same operation, dtype by dtype, the operation's own first."""
     own = [
         entry
         for entry in entries
@@ -104,7 +104,7 @@ def _carried(
 
 
 def _within(entry: Entry, usable_cpus: int) -> Entry:
-    """An entry without what needs more CPUs; if its choice does, with the best other configuration."""
+    """Return an entry without what needs more CPUs; if its choice does, with the best other configuration."""
     fitting = tuple(way for way in entry.alternatives if way.choice.cpus <= usable_cpus)
     if entry.choice.cpus <= usable_cpus:
         return replace(entry, alternatives=fitting)
@@ -142,7 +142,7 @@ def _scaled(threads: int | None, factor: float) -> int | None:
 
 
 def _divisor(total: int, wanted: float) -> int:
-    """The divisor of `total` that is nearest by its logarithm."""
+    """Return the divisor of `total` that is nearest by its logarithm."""
     divisors = (count for count in range(1, total + 1) if total % count == 0)
     return min(divisors, key=lambda count: (abs(log(count / wanted)), count))
 

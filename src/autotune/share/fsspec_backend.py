@@ -197,7 +197,7 @@ async def _bounded_client(**options: Any) -> Any:
 
 
 def _size(system: Any, path: str) -> int | None:
-    """Bytes of a file; None if it does not exist or cannot be queried."""
+    """Return the bytes of a file; None if it does not exist or cannot be queried."""
     system.invalidate_cache()
     try:
         size = system.info(path).get("size")
@@ -218,6 +218,6 @@ def _error_code(problem: Exception) -> str | None:
 
 
 def _response(problem: Exception) -> dict[str, Any]:
-    """S3's response, which s3fs keeps in the cause of its own exception."""
+    """Return S3's response, which s3fs keeps in the cause of its own exception."""
     response = getattr(problem.__cause__ or problem, "response", None)
     return response if isinstance(response, dict) else {}

@@ -91,7 +91,7 @@ def merge_votes(votes: Votes, key: Key, *, cpu: str | None = None) -> Profile:
 
 
 def _highest(votes: Iterable[Vote]) -> Vote:
-    """The vote of the highest rank; the texts of equals decide, which takes 30 µs each."""
+    """Return the vote of the highest rank; the texts of equals decide, which takes 30 µs each."""
     ranked = [(vote.rank, vote) for vote in votes]
     highest = max(rank for rank, _ in ranked)
     equals = [vote for rank, vote in ranked if rank == highest]
@@ -169,7 +169,7 @@ def _opponents(choice: Configuration, ballot: Sequence[Vote]) -> int:
 
 
 def _alternatives(entry: Entry, ballot: Sequence[Vote]) -> tuple[Alternative, ...]:
-    """The entry's alternatives that every host measured, each with the speed-up of the host where it is slowest."""
+    """Return the alternatives that every host measured, each with the speed-up of the host where it is slowest."""
     speedups = [_speedups(vote.entry) for vote in ballot]
     common = [
         alternative.choice

@@ -186,7 +186,7 @@ def _holds(path: Path, text: bytes) -> bool:
 
 
 def _class_key(contents: ClassContents, own: Key) -> Key | None:
-    """The key that a class has in the mirror: this machine's own, or a sibling's that it can use."""
+    """Return the key that a class has in the mirror: this machine's own, or a sibling's that it can use."""
     if contents.folder == own.slug:
         return own
     keys = Counter(publication.profile.key for publication in contents.publications)

@@ -97,7 +97,7 @@ def is_publication(name: str) -> bool:
 
 
 def publisher(name: str) -> str | None:
-    """The host in the name of a publication; None for another name."""
+    """Return the host in the name of a publication; None for another name."""
     matched = _NAME.fullmatch(name)
     return matched["publisher"] if matched else None
 
@@ -108,7 +108,7 @@ def signature_name(name: str, signer: str) -> str:
 
 
 def signed_by(name: str) -> tuple[str, str] | None:
-    """(publication, key) in the name of a signature; None for another name."""
+    """Return (publication, key) in the name of a signature; None for another name."""
     matched = _SIGNATURE.fullmatch(name)
     return (matched["name"], matched["signer"]) if matched else None
 
@@ -175,7 +175,7 @@ def _plain(data: bytes) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A mapping in which no key stands twice and no text is long."""
+    """Return a mapping in which no key stands twice and no text is long."""
     made = dict(pairs)
     if len(made) != len(pairs):
         raise ProfileError("a key stands twice.")

@@ -79,7 +79,7 @@ def private_key(path: Path) -> Any:
 
 
 def public_text(key: Any) -> str:
-    """The text of the public key of a private key, for `trusted_keys`."""
+    """Return the text of the public key of a private key, for `trusted_keys`."""
     return PREFIX + base64.b64encode(key.public_key().public_bytes_raw()).decode()
 
 

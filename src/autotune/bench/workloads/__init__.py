@@ -27,7 +27,7 @@ def load_all() -> None:
 
 
 def find(name: str) -> Workload:
-    """The workload of a row of the catalogue, or of its alias.
+    """Return the workload of a row of the catalogue, or of its alias.
 
     Loads NumPy, so the process's environment must be settled by then. Raises UnknownOperation.
     """

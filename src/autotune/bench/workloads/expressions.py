@@ -20,7 +20,7 @@ from autotune.parallel.scratch import Scratch
 
 
 def by_block(x: Array, y: Array, z: Array, *, scratch: Scratch) -> Array:
-    """The expression on one block, its intermediate results in memory that stays in the cache."""
+    """Return the expression on one block, its intermediate results in memory that stays in the cache."""
     t = scratch()
     np.multiply(x, y, out=t)
     t += z

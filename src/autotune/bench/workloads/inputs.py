@@ -50,7 +50,7 @@ def _joined(dtype: str, real: Array, imaginary: Array) -> Array:
 
 
 def repeat_period(period: Array, n: int) -> Array:
-    """An array of n elements that repeats a period; made at the speed of a copy."""
+    """Return an array of n elements that repeats a period; made at the speed of a copy."""
     array = np.empty(n, period.dtype)
     for start in range(0, n, len(period)):
         part = array[start : start + len(period)]

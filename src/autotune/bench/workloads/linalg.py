@@ -62,7 +62,7 @@ def _matrix_and_right_side(rng: Generator, size: Mapping[str, int], dtype: str, 
 
 
 def _symmetric(rng: Generator, size: Mapping[str, int], dtype: str, layout: str) -> Inputs:
-    """A symmetric matrix; of complex numbers a Hermitian one."""
+    """Return a symmetric matrix; of complex numbers a Hermitian one."""
     (a,) = _square(rng, size, dtype, layout)
     return (_in_memory_order((a + a.conj().T) / 2, layout),)
 
@@ -90,7 +90,7 @@ def _in_memory_order(a: Array, layout: str) -> Array:
 
 
 def reduced_svd(a: Array) -> object:
-    """The form that tall matrices are taken apart in; the full one would need m x m numbers for U."""
+    """Decompose in the reduced form of tall matrices: the full form would need m x m numbers for U."""
     return np.linalg.svd(a, full_matrices=False)
 
 

@@ -44,7 +44,7 @@ def number(what: str, result: object, expected: float, tolerance: float) -> str 
 
 
 def other_than_first() -> Callable[[object], str | None]:
-    """A check that keeps the first result, which is the default's, and compares all later ones with it."""
+    """Return a check that keeps the first result, which is the default's, and compares all later ones with it."""
     kept: list[object] = []
 
     def check(result: object) -> str | None:

@@ -30,7 +30,7 @@ NAMES = ("a.npy", "b.npy")
 
 
 def row_of_product(folder: str, n: int, number: int) -> Array:
-    """One task: one row of the product, another one for each. Stands in the module, where processes find it."""
+    """Compute one row of the product. The function stands in the module, where processes find it."""
     first, second = (np.load(Path(folder, name)) for name in NAMES)
     return cast("Array", (first @ second)[number % n].copy())
 
@@ -44,7 +44,7 @@ class _Processes:
         self.close = self._stack.close
 
     def get(self, configuration: Configuration) -> ProcessExecutor:
-        """The executor, all of its workers started."""
+        """Return the executor, all of its workers started."""
         if configuration not in self._open:
             pool = ProcessExecutor(
                 configuration.workers or 1, configuration.blas_threads, configuration.placement
@@ -54,7 +54,7 @@ class _Processes:
         return self._open[configuration][0]
 
     def start_seconds(self, configuration: Configuration) -> float:
-        """Seconds of the start; zero for the default, which has no workers."""
+        """Return the seconds of the start; zero for the default, which has no workers."""
         return 0.0 if configuration.is_default else self._open[configuration][1]
 
 
