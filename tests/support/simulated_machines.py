@@ -409,7 +409,7 @@ class SimulatedBench:
         return (
             Pair(
                 default_seconds=times[DEFAULT],
-                candidate_seconds=times[setting],
+                candidate_seconds=times[arm],
                 capacity=capacity,
                 interference=interference,
             ),

@@ -27,6 +27,7 @@ from autotune.intercept.scipy_calls import ScipyCalls
 from autotune.model.catalogue import CATALOGUE, Family, item_size
 from autotune.model.configuration import Configuration, Placement, clamp
 from autotune.model.operation import DTYPES, REAL_DTYPES
+from autotune.model.policy import CPU_SLACK
 from autotune.native import core
 from autotune.runtime.loop_plan import loop_ranges
 from autotune.runtime.naming import as_operation
@@ -221,7 +222,7 @@ class PerCall:
 
         through = self._through if most is not None else None
         default = None if through is None else through.control or None
-        self.guard = Guard(default=lambda: default, on_drop=self._on_drop)
+        self.guard = Guard(default=lambda: default, on_drop=self._on_drop, slack=self._slack)
         rest = None if through is None else through.rest
         threads = most if most is not None and rest is not None else 1
         if learn and max(threads, self._loop_workers) > 1:
@@ -248,6 +249,12 @@ class PerCall:
             self.learner.look(calls, seconds, trial)
         elif self.guard is not None:
             self.guard.look(calls, seconds, control)
+
+    def _slack(self, calls: "Calls") -> float:
+        """Return the share of the time that an entry may cost whose objective was fewer CPU seconds."""
+        operation = as_operation(calls.operation, calls.dtype, dict(calls.sizes))
+        match = None if operation is None else self._resolution.find(operation)
+        return 0.0 if match is None or match.entry.evidence.cpu_ratio is None else CPU_SLACK
 
     def _on_drop(self, dropped: "Dropped") -> None:
         operation = as_operation(dropped.operation, dropped.dtype, dropped.sizes)
