@@ -115,7 +115,7 @@ def test_a_page_without_marks_gets_no_table():
 
 
 def test_a_gain_carries_its_interval():
-    found = {"name": "log_out", "ratio": 1.714, "low": 1.6749, "high": 1.7551}
-    assert figure(found) == "1.71 (1.67 to 1.76)"
-    assert row({"benchmarks": {"figures": {"results": [found]}}}, "figures", "log_out") == found
+    result = {"name": "log_out", "ratio": 1.714, "low": 1.6749, "high": 1.7551}
+    assert figure(result) == "1.71 (1.67 to 1.76)"
+    assert row({"benchmarks": {"figures": {"results": [result]}}}, "figures", "log_out") == result
     assert row({"benchmarks": {}}, "figures", "log_out") is None

@@ -32,7 +32,11 @@ ON_ITS_OWN = ["script.py", "scikit_learn.py", "own_function.py", "simulate.py", 
 @pytest.fixture
 def environment(tmp_path):
     """Folders of one's own, and `autotune` on the path."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTOTUNE_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name == "AUTOTUNE_HOST_ID" or not name.startswith("AUTOTUNE_")
+    }
     places = {
         f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "STATE", "CACHE", "DATA")
     }
@@ -200,7 +204,7 @@ def test_the_dockerfile_runs_what_lies_next_to_it():
 def commands_of(script):
     """The words after `autotune` in every command of a script."""
     lines = [line for line in script.splitlines() if not line.lstrip().startswith("#")]
-    return [tuple(found.split()) for line in lines for found in WORDS.findall(line.split("  #")[0])]
+    return [tuple(command.split()) for line in lines for command in WORDS.findall(line.split("  #")[0])]
 
 
 def refused(words):
@@ -212,6 +216,6 @@ def refused(words):
     command = program.get_command(click.Context(program), verb)
     if isinstance(command, click.Group) and rest and rest[0] in command.commands:
         command = command.commands[rest.pop(0)]
-    known = {name for each in command.params for name in each.opts}
-    strange = [word for word in rest if word.startswith("--") and word not in known]
+    options = {name for each in command.params for name in each.opts}
+    strange = [word for word in rest if word.startswith("--") and word not in options]
     return f"{verb} has no {', '.join(strange)}" if strange else None

@@ -10,8 +10,8 @@ MACROS = {".TH", ".SH", ".TP", ".PP", ".nf", ".fi"}
 
 
 def pages():
-    found = dict(commands("autotune", root()))
-    return {name: manual(name, context, list(found)) for name, context in found.items()}
+    contexts = dict(commands("autotune", root()))
+    return {name: manual(name, context, list(contexts)) for name, context in contexts.items()}
 
 
 def test_every_verb_has_a_page_with_its_options_and_two_examples():

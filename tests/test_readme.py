@@ -23,10 +23,10 @@ def examples():
 
 
 def blocks(language):
-    found = ((page, block) for page in PAGES for block in FENCE.findall(page.read_text("utf-8")))
+    samples = ((page, block) for page in PAGES for block in FENCE.findall(page.read_text("utf-8")))
     return [
         pytest.param(text, id=f"{page.stem}-{number}")
-        for number, (page, (name, text)) in enumerate(found)
+        for number, (page, (name, text)) in enumerate(samples)
         if name == language and text not in examples()
     ]
 

@@ -127,9 +127,9 @@ def test_generated_families_are_scored_against_random_and_tpe():
 
 def test_an_instance_of_a_family_is_the_same_whenever_it_is_drawn():
     for family in FAMILIES:
-        one, other = draw_instance(family, 3), draw_instance(family, 3)
-        assert one.grid.points == other.grid.points
-        assert (one.log_seconds == other.log_seconds).all()
-        assert len(one.grid.points) <= 5000
-        assert math.isfinite(one.log_seconds.min())
-        assert draw_instance(family, 4).log_seconds.tolist() != one.log_seconds.tolist()
+        left, right = draw_instance(family, 3), draw_instance(family, 3)
+        assert left.grid.points == right.grid.points
+        assert (left.log_seconds == right.log_seconds).all()
+        assert len(left.grid.points) <= 5000
+        assert math.isfinite(left.log_seconds.min())
+        assert draw_instance(family, 4).log_seconds.tolist() != left.log_seconds.tolist()

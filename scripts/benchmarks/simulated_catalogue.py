@@ -160,7 +160,7 @@ def _calibrated(cpus: int, noise: str, machine: int, options: argparse.Namespace
         sampled=clock.sampled_seconds / clock.elapsed,
         full_capacity=full_capacity,
         verified=len(checks),
-        holds=sum(one.standing is Standing.HOLDS for one in checks),
+        holds=sum(check.standing is Standing.HOLDS for check in checks),
     )
 
 
@@ -174,13 +174,13 @@ def _verified(
     clock = Clock(bench=bench, budget=options.verify, seed=1)
     checks = list(verify(tuned, environment=environment, clock=clock, capacity=capacity))
     if options.explain:
-        for one in checks:
-            if one.standing is not Standing.HOLDS:
-                gain = log(bench.truth(one.entry.operation, DEFAULT)) - log(
-                    bench.truth(one.entry.operation, one.entry.choice)
+        for check in checks:
+            if check.standing is not Standing.HOLDS:
+                gain = log(bench.truth(check.entry.operation, DEFAULT)) - log(
+                    bench.truth(check.entry.operation, check.entry.choice)
                 )
-                print(f"    {one.entry.operation}: {one.standing}, true gain {gain:.2f}; {one.reason}")
-    return [one for one in checks if one.standing is not Standing.OPEN]
+                print(f"    {check.entry.operation}: {check.standing}, true gain {gain:.2f}; {check.reason}")
+    return [check for check in checks if check.standing is not Standing.OPEN]
 
 
 def _gains(bench: SimulatedBench, plan: Plan, entry: Entry) -> tuple[float, float]:

@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from support.native import needs_core
+from support.native import CORE, needs_core
 from support.profile_builders import make_entry, of_this_machine
 from support.programs import printed
 
@@ -29,10 +30,12 @@ several_threads = pytest.mark.skipif(
 def profile(fresh, monkeypatch):
     for name in ("AUTOTUNE_PER_CALL", "AUTOTUNE_RECORD"):
         monkeypatch.delenv(name, raising=False)
+    saving = make_entry("svd", choice=ONE, safe=(1,), m=200, n=200)
     entries = (
         *(make_entry("qr", choice=ONE, safe=(1,), m=n, n=n) for n in (50, 200)),
         *(make_entry("matmul", choice=ONE, safe=(1,), m=n, k=n, n=n) for n in (50, 200)),
         make_entry("inv", n=100),
+        replace(saving, evidence=replace(saving.evidence, cpu_ratio=0.5)),
     )
     profile_files.write(of_this_machine(*entries), folders.user_profiles() / "mine.yaml")
     yield
@@ -108,6 +111,20 @@ def test_names_imported_before_are_met_as_well():
     with autotune.apply():
         qr(A)
         assert state.per_call.counts()[0] == 2
+
+
+def test_the_guard_lets_a_choice_of_fewer_cpu_seconds_be_as_much_slower_as_its_entry_allows():
+    lost = {}
+    with autotune.apply(guard=True):
+        for operation in ("qr", "svd"):
+            calls = CORE.Calls(operation, "float64", {"m": 200, "n": 200}, threads=1)
+            watched = state.per_call.guard.watch(calls)
+            for _ in range(30):
+                watched.took(0.0101, control=False)
+                watched.took(0.01, control=True)
+                watched.took(0.0101, control=False)
+            lost[operation] = watched.has_lost
+    assert lost == {"qr": True, "svd": False}
 
 
 def test_restoring_takes_all_of_it_off():

@@ -77,9 +77,9 @@ def test_a_publisher_that_is_killed_leaves_nothing_torn_and_loses_nothing(tmp_pa
     for _ in range(3):
         store = store_at(tmp_path / "store")
         kill_somewhere(start(PUBLISHES, tmp_path / "store"), moments.uniform(0.0, 0.3))
-        found = read_class(store, KEY.slug, TrustPolicy())
-        assert found.rejected == ()
-        assert {one.host for one in found.publications} <= {"a"}
+        contents = read_class(store, KEY.slug, TrustPolicy())
+        assert contents.rejected == ()
+        assert {file.host for file in contents.publications} <= {"a"}
     assert publish(said("a", created="2026-02-01"), store).folder == KEY.slug
 
 
@@ -102,9 +102,9 @@ def test_pulls_at_once_leave_the_mirror_that_one_leaves(tmp_path):
     for host in "abc":
         publish(said(host), store)
     pulling = [start(PULLS, tmp_path / "store", 10) for _ in range(2)]
-    for one in pulling:
-        with one:
-            assert one.wait(timeout=600) == 0
+    for reader in pulling:
+        with reader:
+            assert reader.wait(timeout=600) == 0
     mirror = cluster_profiles() / f"{KEY.slug}.yaml"
     assert profile_files.read(mirror).entries[0].evidence.hosts == 3
     assert [path.name for path in mirror.parent.iterdir()] == [mirror.name]
@@ -141,8 +141,8 @@ def test_a_full_disk_takes_no_publication_and_keeps_what_it_has(small_disk):
     publish(said("a"), store)
     with pytest.raises(StoreProblem, match="it is full"):
         publish(said("b", *(qr(n=n) for n in range(100, 600))), store)
-    found = read_class(store, KEY.slug, TrustPolicy())
-    assert ([one.host for one in found.publications], found.rejected) == (["a"], ())
+    contents = read_class(store, KEY.slug, TrustPolicy())
+    assert ([file.host for file in contents.publications], contents.rejected) == (["a"], ())
     assert [path.name for path in (small_disk / "store").rglob(".*")] == []
 
 

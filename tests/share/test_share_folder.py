@@ -107,8 +107,8 @@ def test_stale_handles_are_asked_for_again(tmp_path, monkeypatch):
     path = put(tmp_path, said("a"))
     monkeypatch.setattr("autotune.share.folder_backend.STALE_SECONDS", 0)
     monkeypatch.setattr("os.open", fails_with(errno.ESTALE, 9, os.open))
-    found = FolderBackend(str(tmp_path)).read(CLASS, [path.name], 10**6)[path.name]
-    assert isinstance(found, FileContent)
+    content = FolderBackend(str(tmp_path)).read(CLASS, [path.name], 10**6)[path.name]
+    assert isinstance(content, FileContent)
 
 
 def test_a_handle_that_stays_stale_costs_its_file_only(tmp_path, monkeypatch):
@@ -128,8 +128,8 @@ def test_a_file_that_cannot_be_read_costs_no_other(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.open", open_or_fail)
     reading = read_class(store_at(tmp_path), CLASS, TrustPolicy())
-    assert [one.name for one in reading.publications] == [good.name]
-    assert [one.reason for one in reading.rejected] == ["it cannot be read: input/output error."]
+    assert [file.name for file in reading.publications] == [good.name]
+    assert [file.reason for file in reading.rejected] == ["it cannot be read: input/output error."]
 
 
 def test_a_file_that_vanishes_between_list_and_read_is_no_matter(tmp_path, monkeypatch):
@@ -137,13 +137,13 @@ def test_a_file_that_vanishes_between_list_and_read_is_no_matter(tmp_path, monke
     files = FolderBackend.files
 
     def files_then_gone(self, folder):
-        found = files(self, folder)
+        names = files(self, folder)
         gone.unlink(missing_ok=True)
-        return found
+        return names
 
     monkeypatch.setattr(FolderBackend, "files", files_then_gone)
     reading = read_class(store_at(tmp_path), CLASS, TrustPolicy())
-    assert ([one.name for one in reading.publications], reading.rejected) == ([there.name], ())
+    assert ([file.name for file in reading.publications], reading.rejected) == ([there.name], ())
 
 
 def test_links_and_pipes_are_refused_and_never_waited_for(tmp_path):
@@ -152,8 +152,8 @@ def test_links_and_pipes_are_refused_and_never_waited_for(tmp_path):
     link.symlink_to(real)
     os.mkfifo(pipe)
     reading = read_class(store_at(tmp_path), CLASS, TrustPolicy())
-    assert [one.host for one in reading.publications] == ["a"]
-    assert [one.name for one in reading.rejected] == [link.name, pipe.name]
+    assert [file.host for file in reading.publications] == ["a"]
+    assert [file.name for file in reading.rejected] == [link.name, pipe.name]
 
 
 def test_an_oversized_file_is_refused_before_it_is_read(tmp_path):
@@ -168,7 +168,7 @@ def test_names_that_no_one_gives_are_refused(tmp_path):
     put(tmp_path, said("a"), name="notes.txt")
     put(tmp_path, said("a"), name=".1700000000-abc.tmp")
     reading = read_class(store_at(tmp_path), CLASS, TrustPolicy())
-    assert [one.name for one in reading.rejected] == ["notes.txt"]
+    assert [file.name for file in reading.rejected] == ["notes.txt"]
 
 
 def test_a_relative_folder_is_refused():

@@ -43,11 +43,13 @@ def site(tmp_path):
 
 
 def hosts(root, policy=None):
-    return sorted(one.host for one in read_class(store_at(root), CLASS, policy or TrustPolicy()).publications)
+    return sorted(
+        file.host for file in read_class(store_at(root), CLASS, policy or TrustPolicy()).publications
+    )
 
 
 def refusals(root, policy=None):
-    return {one.reason for one in read_class(store_at(root), CLASS, policy or TrustPolicy()).rejected}
+    return {file.reason for file in read_class(store_at(root), CLASS, policy or TrustPolicy()).rejected}
 
 
 def mirror():
@@ -97,9 +99,9 @@ def test_a_flood_of_one_publisher_pushes_no_other_out(tmp_path, monkeypatch):
         put(tmp_path, said("0flood", created=f"2026-01-0{day}"))
     put(tmp_path, said("b"))
     put(tmp_path, said("c"))
-    found = read_class(store_at(tmp_path), CLASS, TrustPolicy(), most=3)
-    assert {one.host for one in found.publications} == {"0flood", "b", "c"}
-    assert len(found.rejected) == 6
+    contents = read_class(store_at(tmp_path), CLASS, TrustPolicy(), most=3)
+    assert {file.host for file in contents.publications} == {"0flood", "b", "c"}
+    assert len(contents.rejected) == 6
 
 
 def test_what_is_signed_is_read_before_any_flood(tmp_path, site):
@@ -107,8 +109,8 @@ def test_what_is_signed_is_read_before_any_flood(tmp_path, site):
     for number in range(5):
         put(tmp_path, said(f"0flood{number}"))
     publish(said("z"), store_at(tmp_path), key=private)
-    found = read_class(store_at(tmp_path), CLASS, replace(policy, rule=TrustRule.ANY), most=1)
-    assert [one.host for one in found.publications] == ["z"]
+    contents = read_class(store_at(tmp_path), CLASS, replace(policy, rule=TrustRule.ANY), most=1)
+    assert [file.host for file in contents.publications] == ["z"]
 
 
 def test_where_signatures_are_required_nothing_else_is_even_read(tmp_path, site, monkeypatch):
@@ -143,12 +145,12 @@ def test_publications_that_make_too_large_a_mirror_together_lose_what_no_one_con
         put(tmp_path / "store", said(f"honest{number}"))
         put(
             tmp_path / "store",
-            said(f"flood{number}", *(replace(one, reason="x" * 500) for one in flood[number::2])),
+            said(f"flood{number}", *(replace(entry, reason="x" * 500) for entry in flood[number::2])),
         )
     monkeypatch.setattr(yaml_subset, "MAX_BYTES", 50_000)
     assert pull(store_at(tmp_path / "store"), TrustPolicy(), KEY).mirrored[0].confirmed == 1
     assert 1 <= len(mirror()) < 100
-    assert [one.evidence.hosts for one in mirror()].count(2) == 1
+    assert [entry.evidence.hosts for entry in mirror()].count(2) == 1
 
 
 @pytest.mark.parametrize("signs", [False, True])
@@ -186,7 +188,7 @@ def test_who_poses_as_a_host_cannot_have_its_files_pruned(tmp_path, site):
     put(tmp_path, said("a", created="2026-01-02"))
     assert [*removable_files(store_at(tmp_path), policy, now=NOW)] == []
     assert (
-        next(one.name for one in removable_files(store_at(tmp_path), TrustPolicy(), now=NOW)) == honest.name
+        next(file.name for file in removable_files(store_at(tmp_path), TrustPolicy(), now=NOW)) == honest.name
     )
 
 
@@ -209,7 +211,7 @@ def test_a_signed_file_says_nothing_in_another_class(tmp_path, site):
     (tmp_path / "store" / "v1" / other.slug).rename(tmp_path / "store" / "v1" / CLASS)
     pulled = pull(store_at(tmp_path / "store"), policy, KEY)
     assert pulled.mirrored == ()
-    assert [one.reason for one in pulled.rejected] == ["it is for another class whose name is the same."]
+    assert [file.reason for file in pulled.rejected] == ["it is for another class whose name is the same."]
 
 
 def test_a_trusted_key_with_one_flipped_byte_trusts_no_one(tmp_path, site):
@@ -241,7 +243,7 @@ def test_a_private_key_with_one_flipped_byte_signs_nothing_that_is_believed(tmp_
 def test_copies_that_others_may_have_put_there_are_not_believed(tmp_path):
     put(tmp_path / "store", said("a"))
     pull(store_at(tmp_path / "store"), TrustPolicy(), KEY)
-    (copies,) = (one.parent for one in tmp_path.rglob("a-*.json") if str(one).startswith(cache_dir()))
+    (copies,) = (path.parent for path in tmp_path.rglob("a-*.json") if str(path).startswith(cache_dir()))
     forged = encode(said("b"))
     (copies / forged[0]).write_bytes(forged[1])
     copies.chmod(0o777)
@@ -258,7 +260,7 @@ def test_a_full_disk_keeps_no_copy(tmp_path, monkeypatch):
 
     monkeypatch.setattr("autotune.share.cache.replace_file", full)
     assert pull(store_at(tmp_path / "store"), TrustPolicy(), KEY).mirrored[0].hosts == 1
-    copies = [one for one in tmp_path.rglob("*a-*") if str(one).startswith(cache_dir())]
+    copies = [path for path in tmp_path.rglob("*a-*") if str(path).startswith(cache_dir())]
     assert copies == []
 
 

@@ -43,7 +43,7 @@ KEPT = st.builds(
 )
 PROFILES = st.builds(
     lambda host, entries, day, signer: publication(
-        said(host, *{one.operation: one for one in entries}.values(), created=f"2026-01-0{day}"), signer
+        said(host, *{entry.operation: entry for entry in entries}.values(), created=f"2026-01-0{day}"), signer
     ),
     host=st.sampled_from("abcd"),
     entries=st.lists(TUNED | KEPT, min_size=1, max_size=3),

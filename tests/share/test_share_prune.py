@@ -14,7 +14,7 @@ CLASS = KEY.slug
 
 def going(root, **which):
     policy = which.pop("policy", TrustPolicy())
-    return {(one.name, one.reason) for one in removable_files(store_at(root), policy, now=NOW, **which)}
+    return {(file.name, file.reason) for file in removable_files(store_at(root), policy, now=NOW, **which)}
 
 
 def test_what_a_later_publication_covers_may_go(tmp_path):
@@ -65,5 +65,5 @@ def test_a_list_says_who_published_in_each_class(tmp_path):
     put(tmp_path, said("a"))
     put(tmp_path, said("a", qr(4)))
     put(tmp_path, said("b"))
-    (found,) = list_classes(store_at(tmp_path))
-    assert (found.folder, found.hosts, found.publications, found.signatures) == (CLASS, ("a", "b"), 3, 0)
+    (listed,) = list_classes(store_at(tmp_path))
+    assert (listed.folder, listed.hosts, listed.publications, listed.signatures) == (CLASS, ("a", "b"), 3, 0)

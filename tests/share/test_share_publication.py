@@ -25,9 +25,9 @@ def renamed(data, host="a"):
 
 
 def refusal(data, name=None):
-    with pytest.raises(ProfileError) as told:
+    with pytest.raises(ProfileError) as refused:
         decode(name or renamed(data), data)
-    return told.value.reason
+    return refused.value.reason
 
 
 def changed(**fields):
@@ -50,8 +50,8 @@ def test_what_only_a_merge_can_know_is_neither_published_nor_believed():
     data = changed()
     loud = json.loads(data)
     loud["operations"]["qr"]["float64"][0]["evidence"] |= {"hosts": 1000, "signer": "root"}
-    found = decode(renamed(json.dumps(loud).encode()), json.dumps(loud).encode())
-    assert found.profile == said("a")
+    file = decode(renamed(json.dumps(loud).encode()), json.dumps(loud).encode())
+    assert file.profile == said("a")
 
 
 def test_a_merged_profile_cannot_be_published():

@@ -59,12 +59,14 @@ def test_pulling_again_writes_nothing(tmp_path):
 def test_what_was_read_once_is_not_read_again(tmp_path, monkeypatch):
     put(tmp_path / "store", said("a"))
     bring(tmp_path / "store")
-    asked = []
+    names = []
     read = FolderBackend.read
-    monkeypatch.setattr(FolderBackend, "read", lambda *one: asked.extend(one[2]) or read(*one))
+    monkeypatch.setattr(
+        FolderBackend, "read", lambda *arguments: names.extend(arguments[2]) or read(*arguments)
+    )
     put(tmp_path / "store", said("b"))
     bring(tmp_path / "store")
-    assert [name[:2] for name in asked] == ["b-"]
+    assert [name[:2] for name in names] == ["b-"]
 
 
 def test_only_this_machine_s_class_and_its_siblings_are_listed(tmp_path, monkeypatch):
@@ -76,9 +78,9 @@ def test_only_this_machine_s_class_and_its_siblings_are_listed(tmp_path, monkeyp
     monkeypatch.setattr(
         FolderBackend, "files", lambda self, folder: listed.append(folder) or files(self, folder)
     )
-    found = bring(tmp_path / "store")
+    result = bring(tmp_path / "store")
     assert listed == [KEY.slug, other(usable_cpus=4).slug]
-    assert [one.key.usable_cpus for one in found.mirrored] == [8, 4]
+    assert [each.key.usable_cpus for each in result.mirrored] == [8, 4]
 
 
 def test_a_sibling_with_other_software_is_not_mirrored(tmp_path):
@@ -142,8 +144,8 @@ def test_an_error_in_another_class_costs_that_class_only(tmp_path, monkeypatch):
     put(tmp_path / "store", said("b"))
     failing(monkeypatch, sibling.slug)
     pulled = bring(tmp_path / "store")
-    assert [one.key for one in pulled.mirrored] == [KEY]
-    assert [(one.folder, "input/output error" in one.reason) for one in pulled.rejected] == [
+    assert [each.key for each in pulled.mirrored] == [KEY]
+    assert [(file.folder, "input/output error" in file.reason) for file in pulled.rejected] == [
         (sibling.slug, True)
     ]
     assert (cluster_profiles() / f"{sibling.slug}.yaml").exists()
@@ -190,8 +192,8 @@ def test_a_class_that_is_withdrawn_leaves_the_mirror(tmp_path):
     put(tmp_path / "store", said("a"))
     bring(tmp_path / "store")
     gone.unlink()
-    found = bring(tmp_path / "store", fresh=True)
-    assert [path.stem for path in found.removed] == [other(usable_cpus=4).slug]
+    result = bring(tmp_path / "store", fresh=True)
+    assert [path.stem for path in result.removed] == [other(usable_cpus=4).slug]
 
 
 def test_two_keys_with_one_name_do_not_mix(tmp_path, monkeypatch):
@@ -200,24 +202,24 @@ def test_two_keys_with_one_name_do_not_mix(tmp_path, monkeypatch):
     )
     put(tmp_path / "store", said("a"))
     put(tmp_path / "store", said("b", qr(4), key=other(usable_cpus=4)))
-    found = bring(tmp_path / "store")
-    assert [one.choice.blas_threads for one in mirror()] == [1]
-    assert [one.reason for one in found.rejected] == ["it is for another class whose name is the same."]
+    result = bring(tmp_path / "store")
+    assert [entry.choice.blas_threads for entry in mirror()] == [1]
+    assert [file.reason for file in result.rejected] == ["it is for another class whose name is the same."]
 
 
 def test_copies_are_believed_under_the_trust_they_were_made_for_only(tmp_path):
     put(tmp_path / "store", said("a"))
     bring(tmp_path / "store")
-    found = bring(tmp_path / "store", policy=TrustPolicy(rule=TrustRule.SIGNED))
-    assert (found.mirrored, len(found.rejected)) == ((), 1)
+    result = bring(tmp_path / "store", policy=TrustPolicy(rule=TrustRule.SIGNED))
+    assert (result.mirrored, len(result.rejected)) == ((), 1)
     assert not (cluster_profiles() / f"{KEY.slug}.yaml").exists()
 
 
 def test_copies_of_trusted_owners_files_go_on(tmp_path):
     put(tmp_path / "store", said("a"))
-    mine = TrustPolicy(rule=TrustRule.OWNER, owners=frozenset({os.geteuid()}))
-    bring(tmp_path / "store", policy=mine)
-    assert bring(tmp_path / "store", policy=mine).mirrored[0].hosts == 1
+    policy = TrustPolicy(rule=TrustRule.OWNER, owners=frozenset({os.geteuid()}))
+    bring(tmp_path / "store", policy=policy)
+    assert bring(tmp_path / "store", policy=policy).mirrored[0].hosts == 1
 
 
 def test_a_torn_copy_is_read_again(tmp_path):
@@ -236,8 +238,8 @@ def test_relatives_are_nearest_first_and_few(tmp_path):
                 tmp_path / "store",
                 said(host, make_entry("qr", choice={"blas_threads": 2}, m=9, n=9), key=key),
             )
-    found = read_relatives(store_at(tmp_path / "store"), TrustPolicy(), KEY)
-    assert [(one.key.hardware.model, one.key.usable_cpus) for one in found] == [
+    profiles = read_relatives(store_at(tmp_path / "store"), TrustPolicy(), KEY)
+    assert [(profile.key.hardware.model, profile.key.usable_cpus) for profile in profiles] == [
         *[(143, 8)] * 2,
         *[(143, 4)] * 2,
         *[(1, 8)] * 2,

@@ -67,7 +67,7 @@ def s3_error(code, status):
 def test_what_is_published_is_read(memory):
     assert publish(said("a"), memory).new
     assert not publish(said("a"), memory).new
-    assert [one.profile for one in read_class(memory, CLASS, TrustPolicy()).publications] == [said("a")]
+    assert [file.profile for file in read_class(memory, CLASS, TrustPolicy()).publications] == [said("a")]
     assert memory.folders() == [CLASS]
 
 
@@ -153,10 +153,10 @@ def test_no_secret_of_an_address_is_shown():
 
 def test_no_secret_and_no_escape_of_a_library_s_message_is_shown():
     problem = RuntimeError("500, message='\x1b[2J', url='https://me:secret@host/x?token=1'")
-    told = cause(problem)
-    assert "https://host/x" in told
-    assert not {"secret", "token"} & set(re.findall(r"\w+", told))
-    assert told.isprintable()
+    text = cause(problem)
+    assert "https://host/x" in text
+    assert not {"secret", "token"} & set(re.findall(r"\w+", text))
+    assert text.isprintable()
 
 
 @pytest.mark.parametrize("address", ["s3://[bucket/x", "http://[::1"])
@@ -214,11 +214,11 @@ def test_a_server_that_sends_without_end_is_given_up(name, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         store = open_store(f"http://127.0.0.1:{server.server_port}/{name}")
         try:
-            told = [one.reason for one in read_class(store, CLASS, TrustPolicy()).rejected]
+            reasons = [file.reason for file in read_class(store, CLASS, TrustPolicy()).rejected]
         except StoreProblem as problem:
-            told = [str(problem)]
+            reasons = [str(problem)]
         server.shutdown()
-    assert "it sends more than a store may hold" in told[0]
+    assert "it sends more than a store may hold" in reasons[0]
     assert Endless.sent < 2**25
 
 
@@ -245,12 +245,12 @@ def test_a_folder_with_too_many_names_is_an_error(memory, tmp_path, monkeypatch)
 @pytest.mark.parametrize("names", [0, 1000])
 def test_a_listing_of_s3_whose_pages_never_end_is_given_up(names, monkeypatch):
     pytest.importorskip("s3fs")
-    asked = []
+    tokens = []
 
     def call_s3(_method, **words):
-        asked.append(words.get("ContinuationToken"))
+        tokens.append(words.get("ContinuationToken"))
         contents = [{"Key": f"autotune/v1/x/{number}", "Size": 1} for number in range(names)]
-        return {"IsTruncated": True, "NextContinuationToken": str(len(asked)), "Contents": contents}
+        return {"IsTruncated": True, "NextContinuationToken": str(len(tokens)), "Contents": contents}
 
     backend = FsspecBackend("s3://bucket/autotune")
     system = SimpleNamespace(call_s3=call_s3, invalidate_cache=lambda: None)
@@ -258,7 +258,7 @@ def test_a_listing_of_s3_whose_pages_never_end_is_given_up(names, monkeypatch):
     with pytest.raises(OSError, match="it lists more than") as problem:
         backend.files("x")
     assert problem.value.errno == errno.EFBIG
-    assert asked == [None, *map(str, range(1, len(asked)))]
+    assert tokens == [None, *map(str, range(1, len(tokens)))]
 
 
 @pytest.mark.real

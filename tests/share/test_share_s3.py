@@ -48,7 +48,7 @@ def test_hosts_publish_and_one_pulls(bucket):
     store = open_store(bucket)
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda host: publish(said(host), open_store(bucket)), "abcd"))
-    assert all(one.new for one in done)
+    assert all(published.new for published in done)
     assert not publish(said("a"), store).new
     (own,) = pull(store, TrustPolicy(), KEY).mirrored
     assert (own.hosts, own.confirmed) == (4, 1)

@@ -26,16 +26,20 @@ def write(text, layer=0):
 
 
 def test_without_any_word_there_is_no_store_and_every_host_is_believed():
-    found = read_store_settings()
-    assert (found.store, found.policy.rule, found.policy.keys) == (None, TrustRule.ANY, ())
-    assert found.policy.owners == {0, os.geteuid()}
+    settings = read_store_settings()
+    assert (settings.store, settings.policy.rule, settings.policy.keys) == (None, TrustRule.ANY, ())
+    assert settings.policy.owners == {0, os.geteuid()}
 
 
 def test_the_user_s_file_says_it_all():
     write(f"store: s3://bucket/x\ntrust: signed\ntrusted_keys: [{KEY}]\ntrusted_owners: [7, root]\n")
-    found = read_store_settings()
-    assert (found.store, found.policy.rule, found.policy.keys) == ("s3://bucket/x", TrustRule.SIGNED, (KEY,))
-    assert found.policy.owners >= {0, 7}
+    settings = read_store_settings()
+    assert (settings.store, settings.policy.rule, settings.policy.keys) == (
+        "s3://bucket/x",
+        TrustRule.SIGNED,
+        (KEY,),
+    )
+    assert settings.policy.owners >= {0, 7}
 
 
 def test_the_site_s_word_holds_where_the_user_has_none():
@@ -73,10 +77,10 @@ def test_an_option_s_folder_is_meant_from_the_current_one(monkeypatch, tmp_path)
 )
 def test_what_cannot_be_is_refused_with_the_file_and_the_reason(text, reason):
     path = write(text)
-    with pytest.raises(BadSettings) as told:
+    with pytest.raises(BadSettings) as refused:
         read_store_settings()
-    assert str(told.value).startswith(f"{path}: ")
-    assert reason in str(told.value)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert reason in str(refused.value)
 
 
 def test_a_file_that_everybody_may_write_is_refused():

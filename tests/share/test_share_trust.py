@@ -28,11 +28,11 @@ def signed(*publics):
 
 
 def reasons(tmp_path, policy):
-    return [one.reason for one in read_class(store_at(tmp_path / "store"), CLASS, policy).rejected]
+    return [file.reason for file in read_class(store_at(tmp_path / "store"), CLASS, policy).rejected]
 
 
 def signers(tmp_path, policy):
-    return [one.signer for one in read_class(store_at(tmp_path / "store"), CLASS, policy).publications]
+    return [file.signer for file in read_class(store_at(tmp_path / "store"), CLASS, policy).publications]
 
 
 def test_what_a_trusted_key_signed_is_believed(tmp_path):
@@ -80,11 +80,11 @@ def test_a_signature_that_is_none_is_refused(tmp_path, content):
 
 def test_a_signature_of_another_profile_is_refused(tmp_path):
     private, public = new_key(tmp_path)
-    one = publish(said("a"), store_at(tmp_path / "store"), key=private)
-    other = publish(said("b", qr(4)), store_at(tmp_path / "store"))
+    signed_file = publish(said("a"), store_at(tmp_path / "store"), key=private)
+    unsigned = publish(said("b", qr(4)), store_at(tmp_path / "store"))
     folder, name = tmp_path / "store" / "v1" / CLASS, signing_keys.key_id(public)
-    (folder / signature_name(other.name, name)).write_bytes(
-        (folder / signature_name(one.name, name)).read_bytes()
+    (folder / signature_name(unsigned.name, name)).write_bytes(
+        (folder / signature_name(signed_file.name, name)).read_bytes()
     )
     assert len(reasons(tmp_path, signed(public))) == 1
 
@@ -158,8 +158,8 @@ def test_a_text_that_is_no_public_key_is_refused(text):
 
 def test_files_of_trusted_owners_are_believed(tmp_path):
     put(tmp_path / "store", said("a"))
-    mine = TrustPolicy(rule=TrustRule.OWNER, owners=frozenset({os.geteuid()}))
-    assert signers(tmp_path, mine) == [None]
+    policy = TrustPolicy(rule=TrustRule.OWNER, owners=frozenset({os.geteuid()}))
+    assert signers(tmp_path, policy) == [None]
 
 
 def test_files_of_strangers_are_refused_with_their_number(tmp_path):
@@ -172,5 +172,5 @@ def test_files_of_strangers_are_refused_with_their_number(tmp_path):
 
 def test_a_file_that_the_group_may_write_has_no_owner_to_trust(tmp_path):
     put(tmp_path / "store", said("a")).chmod(0o664)
-    mine = TrustPolicy(rule=TrustRule.OWNER, owners=frozenset({os.geteuid()}))
-    assert "several users can have written it" in reasons(tmp_path, mine)[0]
+    policy = TrustPolicy(rule=TrustRule.OWNER, owners=frozenset({os.geteuid()}))
+    assert "several users can have written it" in reasons(tmp_path, policy)[0]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from autotune.cli import advice_text
 from autotune.cli.options import json_option, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import cannot_start, recording_variables
-from autotune.cli.terminal import print_lines, width, write_error
+from autotune.cli.terminal import begin_line, print_lines, width, write_error
 from autotune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,10 +75,7 @@ def advise(
     seconds = None if stop_after is None else parse_duration(stop_after)
     from autotune.recording.run_recorded import run_recorded
 
-    def finish(recorded: "Recording") -> None:
-        write_recording(kept, recorded)
-        tell(advise_here(recorded, profile), output, as_json=as_json)
-
+    finish = partial(_finish, kept, profile, output, as_json)
     try:
         recorded = run_recorded(
             command,
@@ -91,6 +89,15 @@ def advise(
     if recorded.is_complete:
         finish(recorded)
     return exit_status(recorded)
+
+
+def _finish(
+    kept: Path | None, profile: Path | None, output: Path | None, as_json: bool, recorded: "Recording"
+) -> None:
+    """Keep the recording of a command that has ended, or is no longer recorded, and tell the advice."""
+    begin_line()
+    write_recording(kept, recorded)
+    tell(advise_here(recorded, profile), output, as_json=as_json)
 
 
 def exit_status(recorded: "Recording") -> int:

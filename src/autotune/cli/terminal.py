@@ -25,6 +25,16 @@ def width() -> int:
     return max(20, shutil.get_terminal_size().columns)
 
 
+def begin_line() -> None:
+    """Begin a line on a terminal where a command may have printed a text without a newline.
+
+    Spaces for all columns but one, and a carriage return, leave an empty line where it is (as zsh's PROMPT_SP).
+    """
+    if sys.stderr.isatty():
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        click.echo(f"{' ' * (columns - 1)}\r", nl=False, err=True)
+
+
 def note(sentence: str) -> None:
     """Write a sentence to standard error, unless --quiet was given."""
     if not is_quiet():

@@ -23,7 +23,7 @@ CODES = {"float32": "f", "float64": "d", "complex64": "F", "complex128": "D"}
 _BY_SHAPE = ("dot", "inner", "vdot")
 _FUNCTIONS = """
     concatenate where lexsort copyto putmask count_nonzero c_einsum correlate correlate2 bincount interp
-    interp_complex packbits unpackbits arange array ascontiguousarray asfortranarray
+    interp_complex packbits unpackbits arange zeros array ascontiguousarray asfortranarray
     """
 _METHODS = """
     argmax argmin argpartition argsort astype byteswap choose clip compress copy cumprod cumsum fill flatten

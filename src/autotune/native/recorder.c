@@ -13,10 +13,17 @@
 #include <unistd.h>
 
 /* How often calls are timed: each of the first ones, then each whose mean is so long that two readings of the clock
- * (50 ns) are at most 1.3 % of it, else a few: of the shortest ones the fewest. */
-enum { FIRST_TIMED = 64, SHORT_NS = 4000, EVERY = 32, SHORTEST_NS = 1000, EVERY_SHORTEST = 128 };
+ * (50 ns) are at most 1.3 % of it, else one in EVERY.
+ *
+ * Short calls with SMALL operands are then not even described, which would take a tenth of their time: after EXACT of
+ * them a function passes over a random number of such calls, uniform from 0 to 2 * EVERY - 2, and the next one is
+ * described, timed and counted for all of them. This is systematic sampling with random gaps (Cochran, Sampling
+ * Techniques, chapter 8): counts and seconds are unbiased, and all calls count but for those after the latest that
+ * was described. Of n calls of one row among others of its function, the count has a relative standard deviation of at
+ * most sqrt(4/3 EVERY / n): 9 % of 10,000, 0.9 % of a million. */
+enum { FIRST_TIMED = 64, SHORT_NS = 4000, EVERY = 64, EXACT = 1024, SMALL = 1024 };
 
-enum { KEYS = 2048, FUNCTIONS = 160 };
+enum { KEYS = 2048, FUNCTIONS = 160, UFUNCS = 256 };
 
 /* How often the process's own CPU time is read. */
 static const int64_t REFRESH_NS = 20000000;
@@ -62,6 +69,16 @@ static struct {
     vectorcall *ufunc;     /* NumPy's own */
     destructor release;
 } quick;
+
+/* Short calls of one function with small operands, by all threads, under the GIL. */
+struct sampler {
+    uint32_t left, passed; /* to be passed over; passed over since the latest call that was described */
+    const void *ufunc;     /* of a ufunc's sampler: which one it is */
+};
+
+/* Of ufuncs by their address, of functions by their number, and of reads by index. */
+static struct sampler samplers[UFUNCS + FUNCTIONS + 1];
+
 static atomic_int at_once;
 static atomic_uint forks; /* that led to this process: a call that began before the last of them is its parent's */
 
@@ -153,6 +170,7 @@ static void take_up_after_fork(void)
         return;
     }
     begin_header(header, parent);
+    memset(samplers, 0, sizeof samplers);
     for (uint32_t i = 0; i < count; i++) {
         rows[i] = before[i];
         atomic_store(&rows[i].calls, 0);
@@ -307,14 +325,32 @@ struct record_row *recorder_row(const char *name, const char *types, const int64
 
 /* --- calls -------------------------------------------------------------------------------------------------------- */
 
-static bool is_timed(const struct record_row *row, uint64_t calls)
+static bool is_short(const struct record_row *row)
 {
-    if (calls < FIRST_TIMED || calls % EVERY_SHORTEST == 0) {
-        return true;
-    }
     const uint64_t timed = atomic_load_explicit(&row->timed, memory_order_relaxed);
     const uint64_t nanoseconds = atomic_load_explicit(&row->nanoseconds, memory_order_relaxed);
-    return nanoseconds >= (calls % EVERY ? SHORT_NS : SHORTEST_NS) * timed;
+    return nanoseconds < SHORT_NS * timed;
+}
+
+/* How many calls are passed over: xorshift32 (Marsaglia 2003, "Xorshift RNGs"). */
+static uint32_t random_gap(void)
+{
+    static uint32_t state = 2463534242;
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state % (2 * EVERY - 1);
+}
+
+/* Is this call with small operands passed over? */
+static inline bool passes_over(struct sampler *sampler)
+{
+    if (sampler->left == 0 || depth > 0 || atomic_load_explicit(&quick.mode, memory_order_relaxed) != ON) {
+        return false;
+    }
+    sampler->left--;
+    sampler->passed++;
+    return true;
 }
 
 static void see_thread(void)
@@ -323,12 +359,24 @@ static void see_thread(void)
     atomic_fetch_add_explicit(&header->threads, 1, memory_order_relaxed);
 }
 
-/* Count a call; returns whether it is to be timed. */
-static inline bool count_call(struct record_row *row, uint64_t elements)
+/* Count a call, and those that were passed over before it; `sampler` is NULL for one with large operands. Returns whether
+ * it is to be timed: calls inside a timed one always are, since that one's time is without theirs. */
+static inline bool count_call(struct record_row *row, uint64_t elements, struct sampler *sampler)
 {
-    const uint64_t calls = counter_add(&row->calls, 1);
-    counter_add(&row->elements, elements);
-    return is_timed(row, calls);
+    uint64_t weight = 1;
+    if (sampler != NULL && depth == 0) {
+        weight += sampler->passed;
+        sampler->passed = 0;
+    }
+    const uint64_t calls = counter_add(&row->calls, weight);
+    counter_add(&row->elements, elements * weight);
+    if (calls < FIRST_TIMED || !is_short(row)) {
+        return true;
+    }
+    if (calls >= EXACT && sampler != NULL) {
+        sampler->left = random_gap();
+    }
+    return weight > 1 || depth > 0 || calls % EVERY == 0;
 }
 
 static void begin_timing(struct record *record, struct record_row *row)
@@ -349,12 +397,17 @@ static void begin_timing(struct record *record, struct record_row *row)
     record->start = pool_clock();
 }
 
-void record_begin(struct record *record, struct record_row *row, uint64_t elements)
+static void begin_call(struct record *record, struct record_row *row, uint64_t elements, struct sampler *sampler)
 {
     record->row = NULL;
-    if (count_call(row, elements)) {
+    if (count_call(row, elements, sampler)) {
         begin_timing(record, row);
     }
+}
+
+void record_begin(struct record *record, struct record_row *row, uint64_t elements)
+{
+    begin_call(record, row, elements, NULL);
 }
 
 void record_end(struct record *record)
@@ -396,6 +449,50 @@ static npy_intp size_of(PyArrayObject *array)
         elements *= PyArray_DIM(array, axis);
     }
     return elements;
+}
+
+static bool is_small_integer(PyObject *object, long most)
+{
+    int overflow;
+    return PyLong_AsLongAndOverflow(object, &overflow) <= most && overflow <= 0;
+}
+
+/* Is it a number, a name, or a few numbers and small arrays? A tuple of integers may be a shape. */
+static __attribute__((noinline)) bool is_small_value(PyObject *object)
+{
+    enum { ITEMS = 8, SHAPE = 32 };
+    const bool is_list = PyList_CheckExact(object);
+    if (PyLong_CheckExact(object)) {
+        return is_small_integer(object, SMALL);
+    }
+    if (!is_list && !PyTuple_CheckExact(object)) {
+        return object == Py_None || PyBool_Check(object) || PyUnicode_CheckExact(object) || PyType_Check(object) ||
+               PyArray_DescrCheck(object);
+    }
+    const Py_ssize_t count = is_list ? PyList_Size(object) : PyTuple_Size(object);
+    for (Py_ssize_t i = 0; count <= ITEMS && i < count; i++) {
+        PyObject *item = is_list ? PyList_GetItem(object, i) : PyTuple_GetItem(object, i);
+        if (!PyFloat_CheckExact(item) && !(PyLong_CheckExact(item) && is_small_integer(item, SHAPE)) &&
+            !(Py_TYPE(item) == quick.array && size_of((PyArrayObject *)item) <= SMALL)) {
+            return false;
+        }
+    }
+    return count <= ITEMS;
+}
+
+static inline bool is_small(PyObject *object)
+{
+    return Py_TYPE(object) == quick.array ? size_of((PyArrayObject *)object) <= SMALL
+                                          : PyFloat_CheckExact(object) || is_small_value(object);
+}
+
+static inline bool are_small(PyObject *const *args, Py_ssize_t count)
+{
+    bool small = true;
+    for (Py_ssize_t i = 0; small && i < count; i++) {
+        small = is_small(args[i]);
+    }
+    return small;
 }
 
 static char code_of(PyArrayObject *array)
@@ -469,6 +566,12 @@ static inline uint64_t form_of(PyObject *object, npy_intp *elements)
     return (uint64_t)(PyArray_TYPE(array) + 1) << 8 | (uint64_t)!is_contiguous(array) << 7;
 }
 
+/* The sampler of a ufunc, or of another one that has its place. */
+static inline struct sampler *sampler_of(const void *ufunc)
+{
+    return &samplers[((uintptr_t)ufunc >> 5 ^ (uintptr_t)ufunc >> 12) % UFUNCS];
+}
+
 static bool is_number(PyObject *object) { return PyFloat_CheckExact(object) || PyLong_CheckExact(object); }
 
 static __attribute__((noinline)) PyObject *timed_ufunc(struct record_row *row, PyObject *self,
@@ -486,7 +589,7 @@ static __attribute__((noinline)) PyObject *timed_ufunc(struct record_row *row, P
 
 /* A call that no shortcut knows; the next one like it has one. */
 static __attribute__((noinline)) PyObject *described_ufunc(PyObject *self, PyObject *const *args, size_t flagged,
-                                                           PyObject *names)
+                                                           PyObject *names, struct sampler *sampler)
 {
     const PyUFuncObject *ufunc = (const PyUFuncObject *)self;
     const size_t count = flagged & ~((size_t)1 << (8 * sizeof(size_t) - 1)); /* PyVectorcall_NARGS */
@@ -503,38 +606,71 @@ static __attribute__((noinline)) PyObject *described_ufunc(PyObject *self, PyObj
         const uint64_t form = one | two << 24 | (uint64_t)log2_of(largest);
         *shortcut_of(self, form) = (struct shortcut){self, form, row, NULL};
     }
-    return count_call(row, elements) ? timed_ufunc(row, self, args, flagged, names)
-                                     : quick.ufunc(self, args, flagged, names);
+    return count_call(row, elements, sampler) ? timed_ufunc(row, self, args, flagged, names)
+                                              : quick.ufunc(self, args, flagged, names);
 }
 
-/* The straight path calls nothing but what takes its place, so that it saves no registers. */
-static PyObject *recorded_ufunc(PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
+/* Count a call whose row a shortcut tells. */
+static __attribute__((noinline)) PyObject *counted_ufunc(PyObject *self, PyObject *const *args, size_t flagged,
+                                                         PyObject *names)
 {
     const PyUFuncObject *ufunc = (const PyUFuncObject *)self;
     const size_t count = flagged & ~((size_t)1 << (8 * sizeof(size_t) - 1)); /* PyVectorcall_NARGS */
     if (count < 1 || atomic_load_explicit(&quick.mode, memory_order_relaxed) != ON) {
-        return described_ufunc(self, args, flagged, names);
+        return described_ufunc(self, args, flagged, names, NULL);
+    }
+    struct sampler *sampler = sampler_of(self);
+    if (sampler->ufunc == NULL) {
+        sampler->ufunc = self;
+    }
+    if (sampler->ufunc != self || !are_small(args, count < 2 || ufunc->nin < 2 ? 1 : 2)) {
+        sampler = NULL;
     }
     npy_intp elements = 0;
     uint64_t form = form_of(args[0], &elements);
     if (form == 0) {
-        return described_ufunc(self, args, flagged, names);
+        return described_ufunc(self, args, flagged, names, sampler);
     }
     if (count > 1 && ufunc->nin > 1) {
         const uint64_t two = form_of(args[1], &elements);
         if (two == 0 && !is_number(args[1])) {
-            return described_ufunc(self, args, flagged, names);
+            return described_ufunc(self, args, flagged, names, sampler);
         }
         form |= two << 24;
     }
     form |= (uint64_t)log2_of(elements);
     const struct shortcut *shortcut = shortcut_of(self, form);
     if (shortcut->ufunc != self || shortcut->form != form) {
-        return described_ufunc(self, args, flagged, names);
+        return described_ufunc(self, args, flagged, names, sampler);
     }
     struct record_row *row = shortcut->row;
-    return count_call(row, (uint64_t)elements) ? timed_ufunc(row, self, args, flagged, names)
-                                               : quick.ufunc(self, args, flagged, names);
+    return count_call(row, (uint64_t)elements, sampler) ? timed_ufunc(row, self, args, flagged, names)
+                                                        : quick.ufunc(self, args, flagged, names);
+}
+
+/* Is an operand of a ufunc small, as far as it is told without a call? */
+static inline bool is_small_operand(PyObject *object)
+{
+    if (Py_TYPE(object) != quick.array) {
+        return is_number(object);
+    }
+    PyArrayObject *array = (PyArrayObject *)object;
+    const int axes = PyArray_NDIM(array);
+    return axes == 1   ? PyArray_DIM(array, 0) <= SMALL
+           : axes == 2 ? PyArray_DIM(array, 0) * PyArray_DIM(array, 1) <= SMALL
+                       : axes == 0;
+}
+
+/* The straight path calls nothing but what takes its place, so that it saves no registers. */
+static PyObject *recorded_ufunc(PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
+{
+    struct sampler *sampler = sampler_of(self);
+    const size_t count = flagged & ~((size_t)1 << (8 * sizeof(size_t) - 1)); /* PyVectorcall_NARGS */
+    if (sampler->left == 0 || sampler->ufunc != self || count < 1 || !is_small_operand(args[0]) ||
+        (count > 1 && !is_small_operand(args[1])) || !passes_over(sampler)) {
+        return counted_ufunc(self, args, flagged, names);
+    }
+    return quick.ufunc(self, args, flagged, names);
 }
 
 bool recorder_meet_ufunc(PyObject *object)
@@ -557,6 +693,7 @@ static struct function {
     void *original;
     char name[40];
     char kind;
+    const PyTypeObject *self; /* of the latest call with small operands, but for arrays: module, ufunc, generator */
 } functions[FUNCTIONS];
 static int functions_used;
 
@@ -570,8 +707,24 @@ static PyObject *item(PyObject *const *args, Py_ssize_t count, Py_ssize_t number
     return number < count ? args[number] : NULL;
 }
 
+static inline struct sampler *sampler_of_function(const struct function *function)
+{
+    return &samplers[UFUNCS + (function - functions)];
+}
+
+/* Is this call passed over? */
+static inline bool is_passed_over(const struct function *function, PyObject *self, PyObject *const *args,
+                                  Py_ssize_t count)
+{
+    struct sampler *sampler = sampler_of_function(function);
+    return sampler->left > 0 &&
+           (self == NULL || Py_TYPE(self) == function->self ||
+            (Py_TYPE(self) == quick.array && size_of((PyArrayObject *)self) <= SMALL)) &&
+           are_small(args, count) && passes_over(sampler);
+}
+
 static void begin(struct record *record, struct function *function, PyObject *self, PyObject *const *args,
-                  Py_ssize_t count)
+                  Py_ssize_t count, Py_ssize_t all)
 {
     record->row = NULL;
     if (!recorder_is_on()) {
@@ -579,6 +732,12 @@ static void begin(struct record *record, struct function *function, PyObject *se
     }
     struct key key = {.target = function, .kind = function->kind};
     const char *name = function->name, *suffix = NULL;
+    bool small = are_small(args, all);
+    if (self != NULL && PyArray_Check(self)) {
+        small = small && is_small(self);
+    } else if (self != NULL && small) {
+        function->self = Py_TYPE(self);
+    }
     PyObject *first = item(args, count, 0), *second = item(args, count, 1);
     if (function->kind == 'r') {
         key.target = self;
@@ -597,14 +756,38 @@ static void begin(struct record *record, struct function *function, PyObject *se
         second = NULL;
     }
     const uint64_t elements = describe(&key, first ? first : Py_None, second);
-    record_begin(record, row_of(&key, name, suffix), elements);
+    begin_call(record, row_of(&key, name, suffix), elements, small ? sampler_of_function(function) : NULL);
+}
+
+static __attribute__((noinline)) PyObject *record_fast(struct function *function, PyObject *self,
+                                                       PyObject *const *args, Py_ssize_t count)
+{
+    struct record record;
+    begin(&record, function, self, args, count, count);
+    PyObject *result = ((fastcall *)function->original)(self, args, count);
+    record_end(&record);
+    return result;
 }
 
 static PyObject *call_fast(struct function *function, PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
+    return is_passed_over(function, self, args, count) ? ((fastcall *)function->original)(self, args, count)
+                                                       : record_fast(function, self, args, count);
+}
+
+/* Positional arguments, and the keywords' after them. */
+static Py_ssize_t number_of(Py_ssize_t count, PyObject *names)
+{
+    return count + (names != NULL ? PyTuple_Size(names) : 0);
+}
+
+static __attribute__((noinline)) PyObject *record_fast_keywords(struct function *function, PyObject *self,
+                                                                PyObject *const *args, Py_ssize_t count,
+                                                                PyObject *names)
+{
     struct record record;
-    begin(&record, function, self, args, count);
-    PyObject *result = ((fastcall *)function->original)(self, args, count);
+    begin(&record, function, self, args, count, number_of(count, names));
+    PyObject *result = ((fastcall_keywords *)function->original)(self, args, count, names);
     record_end(&record);
     return result;
 }
@@ -612,31 +795,40 @@ static PyObject *call_fast(struct function *function, PyObject *self, PyObject *
 static PyObject *call_fast_keywords(struct function *function, PyObject *self, PyObject *const *args,
                                     Py_ssize_t count, PyObject *names)
 {
-    struct record record;
-    begin(&record, function, self, args, count);
-    PyObject *result = ((fastcall_keywords *)function->original)(self, args, count, names);
-    record_end(&record);
-    return result;
+    return is_passed_over(function, self, args, number_of(count, names))
+               ? ((fastcall_keywords *)function->original)(self, args, count, names)
+               : record_fast_keywords(function, self, args, count, names);
 }
 
-/* The arguments of a function that takes a tuple, one object, or none. */
-static void begin_tuple(struct record *record, struct function *function, PyObject *self, PyObject *args)
+/* The arguments of a function that takes a tuple, one object, or none; keywords are NULL where it takes none. Returns false
+ * if the call is passed over. */
+static bool begin_tuple(struct record *record, struct function *function, PyObject *self, PyObject *args,
+                        PyObject *keywords)
 {
-    PyObject *given[2] = {args, NULL};
+    enum { MOST = 4 };
+    PyObject *given[MOST + 1] = {args};
     Py_ssize_t count = args != NULL;
     if (args != NULL && PyTuple_Check(args)) {
-        count = PyTuple_Size(args) < 2 ? PyTuple_Size(args) : 2;
+        count = PyTuple_Size(args) < MOST ? PyTuple_Size(args) : MOST;
         for (Py_ssize_t i = 0; i < count; i++) {
             given[i] = PyTuple_GetItem(args, i);
         }
     }
-    begin(record, function, self, given, count);
+    given[count] = keywords; /* a dictionary is not small */
+    const Py_ssize_t all = count + (keywords != NULL);
+    if (is_passed_over(function, self, given, all)) {
+        return false;
+    }
+    begin(record, function, self, given, count, all);
+    return true;
 }
 
 static PyObject *call_tuple(struct function *function, PyObject *self, PyObject *args)
 {
     struct record record;
-    begin_tuple(&record, function, self, args);
+    if (!begin_tuple(&record, function, self, args, NULL)) {
+        return ((PyCFunction)function->original)(self, args);
+    }
     PyObject *result = ((PyCFunction)function->original)(self, args);
     record_end(&record);
     return result;
@@ -645,7 +837,9 @@ static PyObject *call_tuple(struct function *function, PyObject *self, PyObject 
 static PyObject *call_keywords_tuple(struct function *function, PyObject *self, PyObject *args, PyObject *keywords)
 {
     struct record record;
-    begin_tuple(&record, function, self, args);
+    if (!begin_tuple(&record, function, self, args, keywords)) {
+        return ((call_keywords *)function->original)(self, args, keywords);
+    }
     PyObject *result = ((call_keywords *)function->original)(self, args, keywords);
     record_end(&record);
     return result;
@@ -747,7 +941,7 @@ struct type {
 };
 
 static subscript *plain_read;
-static assign *plain_write;
+static assign *plain_write, *plain_write_flat; /* of arrays, and of their iterators `flat` */
 
 /* Elements from which an assignment can take long, and from which memory goes back to the system. */
 enum { LONG_ASSIGNMENT = 512, LARGE = 16384 };
@@ -783,27 +977,42 @@ static PyObject *recorded_read(PyObject *array, PyObject *index)
     if (!is_part(index, true) || !recorder_is_on()) {
         return plain_read(array, index);
     }
+    struct sampler *sampler = is_small(array) && is_small(index) ? &samplers[UFUNCS + FUNCTIONS] : NULL;
+    if (sampler != NULL && passes_over(sampler)) {
+        return plain_read(array, index);
+    }
     struct record record;
     uint64_t elements;
     struct record_row *row = indexing_row((void *)plain_read, "read by index", array, &elements);
-    record_begin(&record, row, elements);
+    begin_call(&record, row, elements, sampler);
     PyObject *result = plain_read(array, index);
+    record_end(&record);
+    return result;
+}
+
+/* Assign by `write` to a part of an array that belongs to `target`, or is it. */
+static int write_part(assign *write, PyObject *target, PyObject *array, PyObject *index, PyObject *value)
+{
+    if (size_of((PyArrayObject *)array) < LONG_ASSIGNMENT || !is_part(index, false) || !recorder_is_on()) {
+        return write(target, index, value);
+    }
+    struct record record;
+    uint64_t elements;
+    struct record_row *row = indexing_row((void *)plain_write, "assign to part", array, &elements);
+    record_begin(&record, row, elements);
+    const int result = write(target, index, value);
     record_end(&record);
     return result;
 }
 
 static int recorded_write(PyObject *array, PyObject *index, PyObject *value)
 {
-    if (size_of((PyArrayObject *)array) < LONG_ASSIGNMENT || !is_part(index, false) || !recorder_is_on()) {
-        return plain_write(array, index, value);
-    }
-    struct record record;
-    uint64_t elements;
-    struct record_row *row = indexing_row((void *)plain_write, "assign to part", array, &elements);
-    record_begin(&record, row, elements);
-    const int result = plain_write(array, index, value);
-    record_end(&record);
-    return result;
+    return write_part(plain_write, array, array, index, value);
+}
+
+static int recorded_write_flat(PyObject *flat, PyObject *index, PyObject *value)
+{
+    return write_part(plain_write_flat, flat, (PyObject *)((PyArrayIterObject *)flat)->ao, index, value);
 }
 
 static void recorded_release(PyObject *array)
@@ -822,26 +1031,35 @@ static void recorded_release(PyObject *array)
     record_end(&record);
 }
 
+/* The mapping of a type; NULL if the type is not built as it is known to be. */
+static struct mapping *mapping_of(PyTypeObject *type)
+{
+    struct mapping *mapping = ((struct type *)type)->mapping;
+    return is_writable(mapping) && mapping->length == (lenfunc)PyType_GetSlot(type, Py_mp_length) &&
+                   atomic_load(&mapping->read) == (subscript *)PyType_GetSlot(type, Py_mp_subscript) &&
+                   atomic_load(&mapping->write) == (assign *)PyType_GetSlot(type, Py_mp_ass_subscript)
+               ? mapping
+               : NULL;
+}
+
 bool recorder_meet_indexing(void)
 {
     struct type *type = (struct type *)&PyArray_Type;
-    struct mapping *mapping = type->mapping;
-    const destructor release = (destructor)PyType_GetSlot(&PyArray_Type, Py_tp_dealloc);
-    subscript *read = (subscript *)PyType_GetSlot(&PyArray_Type, Py_mp_subscript);
-    assign *write = (assign *)PyType_GetSlot(&PyArray_Type, Py_mp_ass_subscript);
     if (plain_write != NULL) {
         return true;
     }
-    if (!is_writable(mapping) || mapping->length != (lenfunc)PyType_GetSlot(&PyArray_Type, Py_mp_length) ||
-        atomic_load(&type->release) != release || !is_writable(&type->release) ||
-        atomic_load(&mapping->read) != read || atomic_load(&mapping->write) != write) {
+    struct mapping *of_array = mapping_of(&PyArray_Type), *of_flat = mapping_of(&PyArrayIter_Type);
+    const destructor release = (destructor)PyType_GetSlot(&PyArray_Type, Py_tp_dealloc);
+    if (of_array == NULL || of_flat == NULL || atomic_load(&type->release) != release || !is_writable(&type->release)) {
         return false;
     }
-    plain_read = read;
-    plain_write = write;
+    plain_read = atomic_load(&of_array->read);
+    plain_write = atomic_load(&of_array->write);
+    plain_write_flat = atomic_load(&of_flat->write);
     quick.release = release;
     atomic_store(&type->release, recorded_release);
-    atomic_store(&mapping->read, recorded_read);
-    atomic_store(&mapping->write, recorded_write);
+    atomic_store(&of_array->read, recorded_read);
+    atomic_store(&of_array->write, recorded_write);
+    atomic_store(&of_flat->write, recorded_write_flat);
     return true;
 }

@@ -71,16 +71,23 @@ class Guard:
         *,
         default: Callable[[], int | None] = lambda: None,
         on_drop: Callable[[Dropped], object] = lambda _: None,
+        slack: Callable[["Calls"], float] = lambda _: 0.0,
     ) -> None:
-        """Store the thread count of the default, None where that is the count at rest, and what learns of a drop."""
+        """Store what tells the default's threads, None where that is the count at rest, and what learns of a drop.
+
+        `slack` tells the share of their time by which calls may be slower than the default without being lost.
+        """
         self._default = default
+        self._slack = slack
         self._on_drop = on_drop
         self._watched: list[tuple[Calls, Watched]] = []
         self.dropped: list[Dropped] = []
 
     def watch(self, calls: "Calls", shortest_seconds: float = LONG_SECONDS) -> "Watched":
         """Watch calls from now on, those that take so long."""
-        watched = calls.watched = Watched(shortest_seconds, since_seconds=calls.nanoseconds * 1e-9)
+        watched = calls.watched = Watched(
+            shortest_seconds, since_seconds=calls.nanoseconds * 1e-9, slack=self._slack(calls)
+        )
         self._watched.append((calls, watched))
         return watched
 
@@ -138,8 +145,11 @@ class Watched:
     Threads that end calls at once may mix up a pair; they do not share one call.
     """
 
-    def __init__(self, shortest_seconds: float = LONG_SECONDS, *, since_seconds: float = 0.0) -> None:
-        """Begin where the calls have taken `since_seconds` in all."""
+    def __init__(
+        self, shortest_seconds: float = LONG_SECONDS, *, since_seconds: float = 0.0, slack: float = 0.0
+    ) -> None:
+        """Begin where the calls have taken `since_seconds` in all; they may be slower by the share `slack`."""
+        self._slack = slack
         self._shortest_seconds = shortest_seconds
         self._since_seconds = since_seconds
         self.calls = 0
@@ -220,6 +230,6 @@ class Watched:
         )
 
     def _pair(self, tuned: float, control: float) -> None:
-        self._test.add(control - tuned)
+        self._test.add(control * (1.0 + self._slack) - tuned)
         if tuned > 0:
             self._ratios.append(control / tuned)

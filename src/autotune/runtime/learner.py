@@ -139,12 +139,31 @@ class Learner:
             calls.threads, calls.slices = pairing.lesson.choice
             self._guard.watch(calls, LEARNED_FROM_SECONDS)
             self._on_choice(learning.learned())
+            self._confirm_others(learning)
         elif pairing.lesson.candidate is None:
             calls.learns = False
         elif following is not None:
             calls.trial, calls.trial_slices = following
         else:
             calls.pause = pairing.pause(abs(seconds))
+
+    def _confirm_others(self, proved: LearningCalls) -> None:
+        """Try a proved choice in the other compiled functions of the same operation, as np.linalg.qr calls two."""
+        of, choice = proved.calls, proved.pairing.lesson.choice
+        for other in list(self._learning):
+            calls, lesson = other.calls, other.pairing.lesson
+            if (
+                other is not proved
+                and not is_loop(of.operation)
+                and (calls.operation, calls.dtype, calls.sizes) == (of.operation, of.dtype, of.sizes)
+                and lesson.choice is None
+                and choice is not None
+                and choice != (lesson.candidate if lesson.test else None)
+            ):
+                other.pairing.abandon()
+                calls.trial = 0
+                calls.learns = True
+                lesson.confirm(choice)
 
     def lessons(self) -> list[Learned]:
         """Return the lessons: choices in use first, then candidates, then those that were given up.

@@ -31,9 +31,11 @@ LEARNED_FROM_SECONDS = 20e-6
 
 EXPLORING_PAIRS = 5
 """Of each candidate: its median ratio orders the candidates, and proves nothing."""
-MOST_PAIRS = 64
+PROMISING = 1.02
+"""A candidate is confirmed whose median time ratio in exploration is less: that of a faster one may well be above 1."""
+MOST_PAIRS = 256
 """Of a confirmation. A gain that they do not prove is too small to find on this machine."""
-HOPELESS_PAIRS = 10
+HOPELESS_PAIRS = 16
 """Of a confirmation, from which on it ends if no more than half of them were won."""
 MOST_SLICES = 16
 """Slices of a loop for each worker. More make no worker wait any less."""
@@ -163,6 +165,11 @@ class Lesson:
         else:
             self._confirm(self.test, ratio)
 
+    def confirm(self, candidate: CallThreads) -> None:
+        """Turn to the confirmation of a candidate, which exploration or a lesson of the same operation has shown."""
+        self.test, self._error = SignTest(), self._account.next_error()
+        self._turn_to(candidate)
+
     def _scores(self) -> dict[CallThreads, float]:
         """Return the median log-ratio of each candidate that was tried."""
         return {self._candidates.default: 0.0} | {
@@ -176,9 +183,10 @@ class Lesson:
         scores = self._scores()
         following = self._candidates.following(scores)
         if following is None:
-            best = min(scores, key=scores.__getitem__)
-            following = best if scores[best] < log(1.0 - MARGIN) else None
-            self.test, self._error = SignTest(), self._account.next_error() if following else ERROR
+            best = min(self._ratios, key=scores.__getitem__)
+            if scores[best] < log(PROMISING):
+                self.confirm(best)
+                return
         self._turn_to(following)
 
     def _confirm(self, test: SignTest, ratio: float) -> None:

@@ -14,6 +14,7 @@ from autotune.errors import UsageError, error_text
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, is_loop
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
 from autotune.intercept.operations import MET
+from autotune.model.policy import CPU_SLACK
 from autotune.native import core
 from autotune.runtime.naming import as_operation
 
@@ -120,7 +121,10 @@ class PerCall:
             if is_call(match.entry.operation) and match.entry.choice.blas_threads is not None
         }
         plural = "" if len(chosen) == 1 else "s"
-        on = [f"Per-call switching is on: {len(chosen)} operation{plural} tuned."] if self._switches else []
+        tuned = (
+            f": {len(chosen)} operation{plural} tuned" if chosen else ", and no profile tunes an operation"
+        )
+        on = [f"Per-call switching is on{tuned}."] if self._switches else []
         if self._plans_loops:
             on.append("Long loops of ufuncs run on several CPUs.")
         return " ".join(on) or self.why
@@ -205,7 +209,7 @@ class PerCall:
 
         through = self._through if most is not None else None
         default = None if through is None else through.control or None
-        self.guard = Guard(default=lambda: default, on_drop=self._on_drop)
+        self.guard = Guard(default=lambda: default, on_drop=self._on_drop, slack=self._slack)
         rest = None if through is None else through.rest
         threads = most if most is not None and rest is not None else 1
         if learn and max(threads, self._loop_workers) > 1:
@@ -232,6 +236,12 @@ class PerCall:
             self.learner.look(calls, seconds, trial)
         elif self.guard is not None:
             self.guard.look(calls, seconds, control)
+
+    def _slack(self, calls: "Calls") -> float:
+        """Return the share of the time that an entry may cost whose objective was fewer CPU seconds."""
+        operation = as_operation(calls.operation, calls.dtype, dict(calls.sizes))
+        match = None if operation is None else self._resolution.find(operation)
+        return 0.0 if match is None or match.entry.evidence.cpu_ratio is None else CPU_SLACK
 
     def _on_drop(self, dropped: "Dropped") -> None:
         from autotune.model.configuration import Configuration
