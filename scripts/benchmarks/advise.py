@@ -194,9 +194,11 @@ def table(rows: list[Row]) -> list[str]:
     for row in rows:
         low, high = row.overhead_interval
         gains = [("-" if value is None else f"{value:.2f}") for value in (row.predicted, row.measured)]
+        attributed = f"{row.attributed:.0%} ± {row.attributed_error:.0%}"
+        overhead = f"{row.overhead:+.1%} ({low:+.1%} to {high:+.1%})"
         lines.append(
-            f"| {row.program} | {row.numeric_share:.0%} | {row.attributed:.0%} ± {row.attributed_error:.0%} | {row.overhead:+.1%} ({low:+.1%} to "
-            f"{high:+.1%}) | {gains[0]} | {gains[1]} | {row.decided or '-'} |"
+            f"| {row.program} | {row.numeric_share:.0%} | {attributed} | {overhead} | {gains[0]} | {gains[1]} | "
+            f"{row.decided or '-'} |"
         )
     return lines
 
