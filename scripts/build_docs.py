@@ -30,6 +30,7 @@ ELSEWHERE = {
 """Pages of the site, and the files that they are made from."""
 
 OPERATIONS = "<!-- operations: scripts/build_docs.py -->"
+GAINS = "<!-- gains: README.md -->"
 
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 
@@ -81,7 +82,15 @@ def gather(pages: Path) -> None:
         text = turn_links((ROOT / source).read_text("utf-8"), source, name)
         if OPERATIONS in text:
             text = text.replace(OPERATIONS, "\n".join(operations_table()))
+        if GAINS in text:
+            text = text.replace(GAINS, gains_table())
         (pages / name).write_text(text, "utf-8")
+
+
+def gains_table() -> str:
+    """Return the README's table of gains."""
+    _, _, after = (ROOT / "README.md").read_text("utf-8").partition("<!-- gains:")
+    return after.partition("-->")[2].partition("<!-- end of gains -->")[0].strip()
 
 
 def operations_table() -> Iterator[str]:

@@ -10,8 +10,11 @@ from hypothesis import HealthCheck, settings
 # A shell that starts the suite in the background has it, and every process that it starts, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Tests that run side by side expect all of the machine's CPUs, as tests that run alone do.
+# Tests that run side by side expect all of the machine's CPUs, as tests that run alone do ...
 os.environ.pop("PYTEST_XDIST_WORKER_COUNT", None)
+# ... and each worker is a host of its own: two calibrations of one host would refuse each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["AUTOTUNE_HOST_ID"] = f"test-{os.getpid()}"
 
 # A pause of the machine must not fail a property.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -32,10 +35,13 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(items):
-    """Give each test of real processes a second run: it also meets the machine's bad moments."""
+    """Give each test of real processes a second run: it also meets the machine's bad moments. Order them."""
     for item in items:
         if item.get_closest_marker("real"):
             item.add_marker(pytest.mark.flaky(reruns=1))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # the long ones first: then no worker waits for another at the end, and few of them meet
+        items.sort(key=lambda item: item.get_closest_marker("real") is None)
 
 
 class Outcomes:
@@ -53,7 +59,7 @@ class Outcomes:
         elif report.skipped:
             reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             self.lines[report.nodeid] = f"skipped {report.nodeid}: {reason.removeprefix('Skipped: ')}"
-        elif report.when == "call":
+        elif report.when == "call" and report.passed:
             self.lines[report.nodeid] = f"passed {report.nodeid}"
 
     def pytest_terminal_summary(self, terminalreporter):

@@ -166,10 +166,7 @@ def _accepted(
             seemed=-0.05,
         )
     )
-    plans = -1
-    while confirmation.open and clock.remaining > 0 and clock.plans > plans:
-        plans = clock.plans
-        list(confirmation.round())
+    list(confirmation.rounds())
     (candidate,) = confirmation.candidates
     return candidate.verdict is Verdict.ACCEPTED, clock.plans
 

@@ -22,13 +22,32 @@ from pathlib import Path
 
 GUESTS: Mapping[str, Sequence[str]] = {
     "numpy": ("numpy.linalg", "numpy._core", "numpy.random", "numpy.lib", "numpy.ma"),
-    "scipy": ("scipy.linalg",),
+    "scipy": (
+        *(
+            "scipy.linalg.tests.test_basic",
+            "scipy.linalg.tests.test_decomp",
+            "scipy.linalg.tests.test_matfuncs",
+        ),
+        *("scipy.optimize.tests.test_optimize", "scipy.optimize.tests.test_least_squares"),
+        *("scipy.fft", "scipy.stats.tests.test_multivariate", "scipy.stats.tests.test_kdeoth"),
+    ),
     # all of test_parallel hangs now and then by itself, in a container
     "joblib": ("joblib.test.test_parallel", "-k", "inner_max or threadpool or limit"),
     "xarray": ("xarray.tests.test_computation", "xarray.tests.test_duck_array_ops"),
     "statsmodels": ("statsmodels.regression.tests.test_regression", "statsmodels.multivariate"),
-    "dask": ("dask.array.tests.test_linalg", "dask.array.tests.test_reductions"),
-    "sklearn": ("sklearn.linear_model", "sklearn.decomposition", "sklearn.utils.tests.test_parallel"),
+    "dask": (
+        *("dask.array.tests.test_linalg", "dask.array.tests.test_reductions"),
+        *("dask.array.tests.test_ufunc", "dask.array.tests.test_random"),
+    ),
+    "pandas": (
+        *("pandas.tests.frame.methods", "pandas.tests.computation"),
+        *("pandas.tests.window", "pandas.tests.arithmetic"),
+    ),
+    "sklearn": (
+        *("sklearn.linear_model", "sklearn.decomposition", "sklearn.utils.tests.test_parallel"),
+        *("sklearn.cluster.tests.test_k_means", "sklearn.cluster.tests.test_hierarchical"),
+        "sklearn.ensemble._hist_gradient_boosting",
+    ),
 }
 
 EVERYTHING = """import autotune

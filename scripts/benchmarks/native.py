@@ -191,6 +191,28 @@ def by_hand(function: np.ufunc) -> Callable[[bool], Pair]:
     return make
 
 
+def bound_of_log(quick: bool) -> Pair:
+    """Compare a logarithm that makes its result with equal parts into memory that is there: what can be gained."""
+    n = SMALL if quick else LARGE
+    x, out = numbers(n), np.empty(n)
+    return Pair(plain=partial(np.log, x), tuned=in_equal_parts(np.log, x, out=out), around_tuned=pinned)
+
+
+def bound_of_expression(quick: bool) -> Pair:
+    """Do the same for sqrt(x*y + z), one ufunc after the other, as NumPy computes it."""
+    n = SMALL if quick else LARGE
+    x, y, z = numbers(n, 3)
+    product, root = np.empty(n), np.empty(n)
+    steps = (
+        in_equal_parts(np.multiply, x, y, out=product),
+        in_equal_parts(np.add, product, z, out=product),
+        in_equal_parts(np.sqrt, product, out=root),
+    )
+    return Pair(
+        plain=lambda: np.sqrt(x * y + z), tuned=lambda: [step() for step in steps], around_tuned=pinned
+    )
+
+
 def small_add(n: int) -> Callable[[bool], Pair]:
     """Measure the added time of a loop that is too short to be cut."""
 
@@ -273,6 +295,13 @@ PROGRAMS = {
         )
         for name in ("log", "sin", "sqrt", "add")
     },
+    "bound_log": Program(
+        title="np.log(x), 10 million, in equal parts by hand into memory that is there", make=bound_of_log
+    ),
+    "bound_expression": Program(
+        title="sqrt(x*y + z), 10 million, in equal parts by hand into memory that is there",
+        make=bound_of_expression,
+    ),
     "retain_log": Program(
         title='np.log(x), 10 million, allocator="retain"',
         make=same(lambda n: partial(np.log, numbers(n)), allocator="retain"),

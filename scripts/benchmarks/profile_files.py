@@ -8,7 +8,7 @@ Hostile documents are timed until they are refused. Exit code 1 if a figure is o
 
     python scripts/benchmarks/run profile_files [--entries 10000] [--repeats 7] [--json]
 
-Mutated profiles: `AUTOTUNE_MUTANTS=10000 python -m pytest tests/store/test_store_mutants.py`.
+Mutated profiles: `AUTOTUNE_MUTANTS=10000 python -m pytest tests/profiles/test_profiles_mutants.py`.
 """
 
 import argparse

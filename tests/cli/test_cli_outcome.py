@@ -180,7 +180,7 @@ def test_the_end_of_a_function_s_calibration_names_the_calls_that_apply(capsys):
     write_outcome.tell(
         [write_outcome.keep(profile(own), write_outcome.place(KEY, None))], finished=True, as_json=False
     )
-    assert 'autotune.tuned("smooth")' in capsys.readouterr().err
+    assert 'autotune.tuned("smooth"' in capsys.readouterr().err
 
 
 def test_where_autotune_is_not_on_the_path_the_next_step_names_it_in_full(monkeypatch):

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -62,6 +63,13 @@ def test_a_recording_and_a_command_are_refused_together(tmp_path):
     assert "alone" in refusal("--recording", str(tmp_path / "x.json"), "--", "python")
 
 
+@pytest.fixture
+def _gains(monkeypatch):
+    """Entries predict a gain."""
+    advice = SimpleNamespace(gain=SimpleNamespace(speedup=1.5, low=1.2, high=1.9))
+    monkeypatch.setattr("autotune.cli.program_calibration.advise_here", lambda *_: advice)
+
+
 def pairs_of(plain, variant, *, outputs=(b"", b"")):
     runs = [
         tuple(CommandRun(seconds=seconds, status=0, output=output) for seconds in side)
@@ -70,15 +78,17 @@ def pairs_of(plain, variant, *, outputs=(b"", b"")):
     return PairedRuns(plain=runs[0], variant=runs[1])
 
 
+@pytest.mark.usefixtures("_gains")
 def test_pairs_of_runs_tell_what_the_program_gained(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "autotune.bench.command_pairs.run_pairs", lambda *_, **__: pairs_of([2, 2, 2], [1, 1, 1])
     )
     gained = gain_of(RECORDING, tmp_path / "profile.yaml", runs=3, seconds=100)
     assert (gained.measured, gained.pairs, gained.same_output) == (pytest.approx(2.0), 3, True)
-    assert gained.predicted == 1.0
+    assert gained.predicted == 1.5
 
 
+@pytest.mark.usefixtures("_gains")
 def test_other_output_of_tuned_runs_is_noticed(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "autotune.bench.command_pairs.run_pairs", lambda *_, **__: pairs_of([2], [1], outputs=(b"1", b"2"))
@@ -86,17 +96,25 @@ def test_other_output_of_tuned_runs_is_noticed(monkeypatch, tmp_path):
     assert gain_of(RECORDING, tmp_path / "profile.yaml", runs=1, seconds=100).same_output is False
 
 
+@pytest.mark.usefixtures("_gains")
 def test_runs_that_are_too_long_for_the_budget_are_not_made(tmp_path):
     gained = gain_of(replace(RECORDING, wall_seconds=60.0), tmp_path / "profile.yaml", runs=3, seconds=120)
     assert (gained.measured, "420 s" in gained.why_not) == (None, True)
 
 
+@pytest.mark.usefixtures("_gains")
 def test_a_command_that_cannot_run_here_leaves_the_prediction(monkeypatch, tmp_path):
     def fail(*_, **__):
         raise BadWorkload("python cannot be run: No such file.")
 
     monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", fail)
     assert "cannot be run" in gain_of(RECORDING, tmp_path / "profile.yaml", runs=3, seconds=100).why_not
+
+
+def test_a_program_of_which_nothing_is_tuned_is_not_run_in_pairs(monkeypatch, tmp_path):
+    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", lambda *_, **__: pytest.fail("was run"))
+    gained = gain_of(RECORDING, tmp_path / "profile.yaml", runs=3, seconds=100)
+    assert (gained.measured, "Nothing" in gained.why_not) == (None, True)
 
 
 def test_operations_that_programs_have_called_count_more(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """CPUs that this process may keep busy: affinity, quota, cap and sharers."""
 
 import os
+import sys
 
 import pytest
 from support.programs import printed
@@ -231,6 +232,21 @@ def test_a_system_without_affinity_counts_the_cpus_that_are_on(monkeypatch):
     monkeypatch.setattr(cgroup, "quota", lambda folders: None)
     assert usable_cpus.affinity() is None
     assert usable_cpus.usable_cpus() == (usable_cpus.online_cpus(), Limit.NONE)
+
+
+def test_where_the_affinity_may_not_be_asked_for_the_cpus_that_are_on_count(monkeypatch):
+    def refuse(_):
+        raise PermissionError(1, "a seccomp filter")
+
+    monkeypatch.setattr(os, "sched_getaffinity", refuse, raising=False)
+    assert usable_cpus.affinity() is None
+    assert usable_cpus.schedulable_cpus() == usable_cpus.online_cpus()
+
+
+def test_an_embedded_interpreter_without_arguments_is_no_server(monkeypatch):
+    before = usable_cpus.usable_cpus()
+    monkeypatch.delattr(sys, "argv")
+    assert usable_cpus.usable_cpus() == before
 
 
 def test_python_cpu_count_does_not_change_the_number_of_cpus(monkeypatch):

@@ -288,6 +288,44 @@ def test_at_the_recursion_limit_every_product_is_right():
     assert printed_lines == "0 True\n"
 
 
+@needs_core
+def test_a_greenlet_that_takes_over_within_a_call_changes_no_count():
+    """NumPy calls Python within a call, in a warning or an override, and a greenlet moves the stack of the thread."""
+    pytest.importorskip("greenlet")
+    lines = printed(
+        """
+        import ctypes
+        import numpy as np
+        from greenlet import getcurrent, greenlet
+        from support.native import CORE
+        from autotune.intercept.numpy_calls import NumpyCalls
+        count = [8]
+        get = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: count[0])
+        put = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_ssize_t)(lambda n: count.__setitem__(0, n) or 0)
+        switch = CORE.Switch(*(ctypes.cast(one, ctypes.c_void_p).value for one in (get, put)), 8)
+        switch.come_back()
+        def decide(operation, dtype, sizes, **_):
+            return CORE.Calls(operation, dtype, sizes, threads=4)
+        calls = NumpyCalls(CORE, decide, switch)
+        calls.install()
+        class Yielding(np.ndarray):
+            def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+                getcurrent().parent.switch(count[0])
+                return "product"
+        a = np.ones((3, 3))
+        def deep(levels):
+            return deep(levels - 1) if levels else a.view(Yielding) @ a
+        waiting = [greenlet(deep) for _ in range(3)]
+        seen = [one.switch(level) for level, one in enumerate(waiting)]
+        for _ in range(100):
+            assert ((a @ a) == 3).all() and np.linalg.inv(np.eye(3)).trace() == 3
+        print(seen, [waiting[i].switch() for i in (1, 0, 2)], count)
+        """,
+        environ=environment(),
+    )
+    assert lines == "[4, 4, 2] ['product', 'product', 'product'] [8]\n"
+
+
 def environment():
     import os
     from pathlib import Path
@@ -321,7 +359,7 @@ def test_another_extension_that_replaces_the_same_function_keeps_its_own():
     inner.append(place.value)
     place.value = address
     assert (np.dot(A, S) == (A @ S)).all()
-    assert (len(seen), len([one for one in recording.met if one[0] == "matmul"])) == (1, 2)
+    assert (len(seen), len([call for call in recording.met if call[0] == "matmul"])) == (1, 2)
     calls.remove()  # theirs stays, and calls ours, which passes on
     assert place.value == address
     A @ S
@@ -384,5 +422,5 @@ def test_what_is_named_a_product_has_its_sizes(shapes):
         name, sizes = match
         result = np.dot(np.ones(a), np.ones(b))
         elements = {"matmul": ("m", "n"), "matvec": ("m",), "vdot": ()}[name]
-        assert result.size == np.prod([sizes[one] for one in elements])
+        assert result.size == np.prod([sizes[name] for name in elements])
         assert result.flat[0] == (sizes["k"] if name == "matmul" else sizes["n"])

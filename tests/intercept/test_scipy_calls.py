@@ -155,10 +155,10 @@ def test_what_other_code_puts_there_meanwhile_stays():
 
 def test_calls_of_one_shape_are_decided_once_and_met_each_time():
     """The replacement of a routine is made once for a shape: to make it anew by every call costs 4 us."""
-    recording, decided = Recording(), []
+    recording, shapes = Recording(), []
 
     def decide(operation, dtype, sizes):
-        decided.append(sizes)
+        shapes.append(sizes)
         return recording.decide(operation, dtype, sizes)
 
     tap = ScipyCalls(CORE, lambda: (None, decide), pytest.fail)
@@ -168,5 +168,5 @@ def test_calls_of_one_shape_are_decided_once_and_met_each_time():
         linalg.det(S)
         linalg.cholesky(np.eye(7))
     tap.remove()
-    assert decided == [{"n": 30}, {"n": 30}, {"n": 7}]
+    assert shapes == [{"n": 30}, {"n": 30}, {"n": 7}]
     assert len(recording.met) == 9

@@ -17,8 +17,8 @@ SIXTEEN = {"blas_threads": 16}
 
 
 def chosen(entries, **sizes):
-    found = choose(entries, Operation(name="qr", sizes=tuple(sizes.items())))
-    return None if found is None else found.choice
+    entry = choose(entries, Operation(name="qr", sizes=tuple(sizes.items())))
+    return None if entry is None else entry.choice
 
 
 def test_a_measured_size_has_its_own_entry():
@@ -52,11 +52,11 @@ def test_a_choice_holds_between_if_the_other_neighbour_is_safe_with_it():
 
 
 def test_a_choice_that_the_other_neighbour_is_not_safe_with_gives_way_to_the_default():
-    found = choose(
+    entry = choose(
         [make_entry(choice=ONE, n=100), make_entry(n=200)], Operation(name="qr", sizes=(("n", 150),))
     )
-    assert (found.choice, found.status) == (DEFAULT, Status.DEFAULT_KEPT)
-    assert "no choice is known to be safe" in found.reason
+    assert (entry.choice, entry.status) == (DEFAULT, Status.DEFAULT_KEPT)
+    assert "no choice is known to be safe" in entry.reason
 
 
 def test_between_choices_of_different_knobs_it_is_one_that_is_safe_at_both():
@@ -90,12 +90,12 @@ def test_what_was_measured_at_one_neighbour_alone_is_not_used():
 
 def test_the_reason_says_how_many_neighbours_proved_it_and_what_to_expect():
     entries = [make_entry(choice=ONE, speedup=1 / 0.25, n=100), make_entry(n=400, safe=(1,))]
-    found = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
-    assert found.reason == (
+    entry = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
+    assert entry.reason == (
         "Between measured sizes: at 1 of its 2 neighbours proved, at the others measured to be no slower; "
         "about 2.00 times as fast as the default."
     )
-    assert found.evidence.speedup is None
+    assert entry.evidence.speedup is None
 
 
 def test_where_every_neighbour_proved_it_the_reason_speaks_of_no_others():
@@ -103,8 +103,8 @@ def test_where_every_neighbour_proved_it_the_reason_speaks_of_no_others():
         make_entry(choice=ONE, speedup=1 / 0.25, n=100),
         make_entry(choice=ONE, speedup=1 / 0.25, n=400),
     ]
-    found = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
-    assert found.reason == (
+    entry = choose(entries, Operation(name="qr", sizes=(("n", 200),)))
+    assert entry.reason == (
         "Between measured sizes: at 2 of its 2 neighbours proved; about 4.00 times as fast as the default."
     )
 
@@ -169,12 +169,12 @@ def test_every_worker_gets_as_many_slices(chunk, workers, whole, expected):
 def test_evened_chunks_are_between_half_and_double_unless_there_are_too_few_for_the_workers(
     chunk, workers, whole
 ):
-    found = evened(chunk, workers, whole)
-    assert 1 <= found <= max(whole, chunk)
+    result = evened(chunk, workers, whole)
+    assert 1 <= result <= max(whole, chunk)
     if chunk < whole:
-        assert found <= 2 * chunk
+        assert result <= 2 * chunk
         if workers * chunk <= whole:
-            assert found >= chunk / 2
+            assert result >= chunk / 2
 
 
 def test_workers_are_not_safe_because_threads_are():
@@ -210,16 +210,16 @@ CHOICES = st.sampled_from([None, ONE, TWO, {"workers": 2}])
 
 
 @given(st.dictionaries(SIZES, st.tuples(CHOICES, st.sets(st.integers(1, 2))), max_size=8), SIZES)
-def test_a_choice_between_has_no_counts_outside_those_of_the_bracketing_sizes(measured, asked):
+def test_a_choice_between_has_no_counts_outside_those_of_the_bracketing_sizes(measured, size):
     entries = [make_entry(choice=choice, safe=safe, m=m, n=n) for (m, n), (choice, safe) in measured.items()]
-    m, n = asked
-    found = chosen(entries, m=m, n=n)
+    m, n = size
+    choice = chosen(entries, m=m, n=n)
     below = any(a <= m and b <= n for a, b in measured)
     above = any(a >= m and b >= n for a, b in measured)
-    assert (found is None) == (not (below and above))
-    if found not in {None, DEFAULT}:
+    assert (choice is None) == (not (below and above))
+    if choice not in {None, DEFAULT}:
         counts = [entry.choice.cpus for entry in entries if not entry.choice.is_default]
-        assert min(counts) <= found.cpus <= max(counts)
+        assert min(counts) <= choice.cpus <= max(counts)
 
 
 def long_array(n=20_000_000, *, times=(1.0, 1.0), choices=(8, 8), name="log"):
@@ -235,9 +235,9 @@ def long_array(n=20_000_000, *, times=(1.0, 1.0), choices=(8, 8), name="log"):
 
 
 def test_work_that_is_constant_per_element_has_no_upper_end():
-    found = long_array()
-    assert (found.status, found.choice) == (Status.TUNED, Configuration(workers=8, chunk=65536))
-    assert "n=10000000" in found.reason
+    entry = long_array()
+    assert (entry.status, entry.choice) == (Status.TUNED, Configuration(workers=8, chunk=65536))
+    assert "n=10000000" in entry.reason
 
 
 @pytest.mark.parametrize("times", [(1.0, 1.4), (1.4, 1.0)])

@@ -46,22 +46,22 @@ def test_every_machine_has_its_similarity(made, expected):
 
 
 def test_the_nearest_go_first_and_strangers_are_left_out():
-    known = [made for made, _ in MACHINES]
+    profiles = [made for made, _ in MACHINES]
     order = [
         similarity(made, KEY, "icelake", generations)
-        for made in rank_profiles(reversed(known), KEY, "icelake", generations)
+        for made in rank_profiles(reversed(profiles), KEY, "icelake", generations)
     ]
-    assert order == sorted(one for _, one in MACHINES if one is not Similarity.NONE)
+    assert order == sorted(similarity for _, similarity in MACHINES if similarity is not Similarity.NONE)
 
 
 def test_of_equals_the_same_blas_goes_first_and_then_the_nearest_number_of_cpus():
     mkl = of(HARDWARE, software=replace(SOFTWARE, blas="mkl"))
-    four, sixteen, one = (of(HARDWARE, usable_cpus=count) for count in (4, 16, 1))
-    assert rank_profiles([mkl, one, sixteen, four], KEY) == [sixteen, four, one, mkl]
+    four, sixteen, single = (of(HARDWARE, usable_cpus=count) for count in (4, 16, 1))
+    assert rank_profiles([mkl, single, sixteen, four], KEY) == [sixteen, four, single, mkl]
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "apart"),
+    ("left", "right", "apart"),
     [
         ("icelake", "icelake", 0),
         ("icelake", "cascadelake", 1),
@@ -74,9 +74,9 @@ def test_of_equals_the_same_blas_goes_first_and_then_the_nearest_number_of_cpus(
         ("nonsense", "icelake", None),
     ],
 )
-def test_generations_are_counted_between_real_ones_only(one, other, apart):
+def test_generations_are_counted_between_real_ones_only(left, right, apart):
     """Everything x86 descends from x86_64: that makes no machines relatives."""
-    assert generations(one, other) == generations(other, one) == apart
+    assert generations(left, right) == generations(right, left) == apart
 
 
 def test_this_machine_has_a_name_that_archspec_knows_or_none():

@@ -158,7 +158,7 @@ def test_a_loop_that_a_plan_covers_is_not_told():
         pause()
         np.log(x[:50_000])
         pause()
-    assert [told[1] for told in lessons.told] == [50_000]
+    assert [lesson[1] for lesson in lessons.told] == [50_000]
 
 
 def test_loops_shorter_than_20_microseconds_are_not_told():
@@ -206,7 +206,7 @@ def test_calls_that_run_at_once_in_several_threads_are_disturbed_and_right():
             thread.join()
         pause()
     assert not any(wrong)
-    assert not all(told[2] for told in lessons.told)
+    assert not all(lesson[2] for lesson in lessons.told)
 
 
 def test_learning_that_comes_and_goes_while_loops_are_in_flight_tells_nothing_of_former_ones():
@@ -227,9 +227,9 @@ def test_learning_that_comes_and_goes_while_loops_are_in_flight_tells_nothing_of
             np.log(x)
             pause()
             former.append(lessons)
-        told = [len(one.told) for one in former]
+        counts = [len(log.told) for log in former]
         pause()
-        assert [len(one.told) for one in former] == told
+        assert [len(log.told) for log in former] == counts
     over.set()
     for thread in threads:
         thread.join()

@@ -73,8 +73,8 @@ def outcome(call):
             result = call()
         except Exception as error:  # noqa: BLE001
             return type(error), str(error)
-    told = sorted({str(one.message) for one in caught})
-    return tuple(np.array(one) for one in (result if isinstance(result, tuple) else (result,))), told
+    messages = sorted({str(warning.message) for warning in caught})
+    return tuple(np.array(array) for array in (result if isinstance(result, tuple) else (result,))), messages
 
 
 def agree(call, **cutting):
@@ -119,7 +119,7 @@ layouts = st.sampled_from(["contiguous", "every other", "backwards", "one value"
     st.integers(64, 700),
     st.integers(2, 5),
     st.sampled_from(["", "out", "in place", "where", "swapped", "misaligned"]),
-    st.sampled_from(["ignore", "warn", "raise"]),
+    st.sampled_from(["ignore", "warn", "raise", "call"]),
     st.integers(0, 2**32 - 1),
 )
 def test_whatever_the_layout_results_and_errors_are_plain(loop, n, layout, chunk, workers, how, errors, seed):
@@ -142,8 +142,10 @@ def test_whatever_the_layout_results_and_errors_are_plain(loop, n, layout, chunk
             keywords["where"] = where
         if how == "in place" and types[0] == types[nin] and operands[0].flags.writeable:
             keywords["out"] = (operands[0], *(None for _ in types[nin + 1 :]))
-        with np.errstate(all=errors):
-            return loop.ufunc(*operands, signature=signature, **keywords)
+        flaws = []
+        with np.errstate(all=errors, call=lambda *flaw: flaws.append(flaw)):
+            results = loop.ufunc(*operands, signature=signature, **keywords)
+        return (*(results if isinstance(results, tuple) else (results,)), np.array(flaws))
 
     agree(call, elements=100, chunk=chunk, workers=workers)
 
@@ -219,7 +221,7 @@ def test_operands_that_overlap_in_any_way_give_the_plain_result(name, n, first, 
         kind = np.dtype(bool) if name == "less" else room.dtype
         out = part(room.view(kind), *target)[:n]
         with np.errstate(all="ignore"):
-            ufunc(*[part(room, *one) for one in (first, second)][: ufunc.nin], out=out)
+            ufunc(*[part(room, *operand) for operand in (first, second)][: ufunc.nin], out=out)
         return room
 
     agree(call, elements=100)
@@ -237,7 +239,7 @@ def test_operands_that_overlap_in_any_way_give_the_plain_result(name, n, first, 
 )
 def test_arrays_of_any_shape_order_and_axis_give_the_plain_result(name, code, shape, axes, steps, how, axis):
     ufunc = getattr(np, name)
-    order = [one for one in axes if one < len(shape)]
+    order = [axis for axis in axes if axis < len(shape)]
     axis %= len(shape)
 
     def call():
@@ -299,7 +301,7 @@ def test_while_blas_threads_spin_only_loops_are_cut_that_gain_then(only_contiguo
         ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 2),
         ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_ssize_t)(int),
     )
-    switch = CORE.Switch(*(ctypes.cast(one, ctypes.c_void_p).value for one in (get, put)), 4)
+    switch = CORE.Switch(*(ctypes.cast(function, ctypes.c_void_p).value for function in (get, put)), 4)
     calls = CORE.Calls("matmul", "float64", {}, threads=2)
     x, out = np.ones((2, 2000))
     CORE.blas_spins(30.0)
@@ -332,7 +334,7 @@ class Tagged(np.ndarray):
         self.tag = getattr(source, "tag", "none")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
-        plain = [one.view(np.ndarray) if isinstance(one, Tagged) else one for one in inputs]
+        plain = [value.view(np.ndarray) if isinstance(value, Tagged) else value for value in inputs]
         result = getattr(ufunc, method)(*plain, **keywords).view(Tagged)
         result.tag = f"{ufunc.__name__} of {self.tag}"
         return result
@@ -433,10 +435,10 @@ def test_arrays_of_a_users_dtype_are_computed_by_its_own_loops():
     def call():
         return x + x, x * x, np.maximum(x, x[::-1]), np.add.reduce(x), x < x[::-1]
 
-    plain = [str(one) for one in call()]
+    plain = [str(result) for result in call()]
     with loops_cut() as core:
         before = core.status()["cut"]
-        assert [str(one) for one in call()] == plain
+        assert [str(result) for result in call()] == plain
         assert core.status()["cut"] == before
 
 
@@ -471,7 +473,7 @@ def test_cpus_and_seconds_beyond_all_bounds_are_no_placement_and_no_crash():
 
 
 @pytest.mark.parametrize(
-    "loop", [one for one in LOOPS if one.reduction], ids=lambda one: f"{one.ufunc.__name__}-{one.types}"
+    "loop", [loop for loop in LOOPS if loop.reduction], ids=lambda loop: f"{loop.ufunc.__name__}-{loop.types}"
 )
 @pytest.mark.parametrize("layout", ["contiguous", "every other", "backwards"])
 def test_reductions_that_no_order_changes_are_plain(loop, layout):
@@ -802,11 +804,25 @@ try:
     import _xxsubinterpreters as interpreters
 except ImportError:
     import _interpreters as interpreters
+import ctypes
+from autotune.intercept.numpy_calls import NumpyCalls
+libc, told, product = ctypes.CDLL(None), [], np.ones((2, 2))
+def decide(operation, dtype, sizes, **_):
+    return CORE.Calls(operation, dtype, sizes, threads=1)
+get, put = (ctypes.cast(one, ctypes.c_void_p).value for one in (libc.getpagesize, libc.abs))
+switch = CORE.Switch(get, put, 2)
+switch.come_back()
+calls = NumpyCalls(CORE, decide, switch)
+calls.install()
+CORE.watch_calls(lambda *call: told.append(call))
+product @ product
+assert len(told) == 1
 with loops_cut(elements=1000, chunk=2000):
     number = interpreters.create()
     problem = interpreters.run_string(number, '''
 try:
     import numpy as np
+    np.ones((2, 2)) @ np.ones((2, 2))
     x = np.arange(100000.0) + 1
     assert abs(np.log(x).sum() - 1051299.2) < 1
 except ImportError:
@@ -821,6 +837,10 @@ assert isinstance(loaded, str), loaded
     assert problem is None, problem
     interpreters.destroy(number)
     check()
+assert len(told) == 1, "the guard was called in another interpreter"
+product @ product
+assert len(told) == 2
+calls.remove()
 print("well")
 """
     )
@@ -901,8 +921,16 @@ sys.cutting = loops_cut(elements=1000, chunk=2000)
 sys.cutting.__enter__()
 check()
 assert CORE.status()["threads"] > 0
+told = []
+def decide(slot, reduces, layout, n):
+    told.append(n)
+CORE.learn_loops(decide)
+for number in range(64):
+    CORE.plan(number, 1, [])
+    CORE.learn_from(number, 1000)
 atexit._run_exitfuncs()  # as the interpreter does, while daemon threads may still compute
 check()
+assert told == [], "a loop told what it learned at the end of the interpreter"
 print(CORE.status()["threads"], CORE.status()["stopped"])
 """
     )

@@ -34,11 +34,11 @@ def arrays(draw, shape=None):
     return np.asarray(array, order=None if layout == "strided" else layout)
 
 
-def same(mine, numpys):
-    mine, numpys = (value if isinstance(value, tuple) else (value,) for value in (mine, numpys))
-    for one, other in zip(mine, numpys, strict=True):
-        assert (one.dtype, np.shape(one)) == (other.dtype, np.shape(other))
-        assert canonical(one).tobytes() == canonical(other).tobytes()
+def same(results, numpys):
+    results, numpys = (value if isinstance(value, tuple) else (value,) for value in (results, numpys))
+    for result, numpy_result in zip(results, numpys, strict=True):
+        assert (result.dtype, np.shape(result)) == (numpy_result.dtype, np.shape(numpy_result))
+        assert canonical(result).tobytes() == canonical(numpy_result).tobytes()
 
 
 def canonical(values):
@@ -58,12 +58,12 @@ def outcome(call):
             return type(error)
 
 
-def agree(mine, numpys):
-    mine, numpys = outcome(mine), outcome(numpys)
+def agree(call, numpys):
+    call, numpys = outcome(call), outcome(numpys)
     if isinstance(numpys, type):
-        assert mine is numpys
+        assert call is numpys
     else:
-        same(mine, numpys)
+        same(call, numpys)
 
 
 many = settings(max_examples=60)
@@ -85,8 +85,8 @@ def test_ufuncs_of_two_broadcast_arrays_are_numpys_to_the_bit(function, chunk, d
         ]
         for _ in range(2)
     ]
-    one, other = (data.draw(arrays(shape=each)) for each in shapes)
-    agree(lambda: map_blocks(function, [one, other], workers=2, chunk=chunk), lambda: function(one, other))
+    left, right = (data.draw(arrays(shape=each)) for each in shapes)
+    agree(lambda: map_blocks(function, [left, right], workers=2, chunk=chunk), lambda: function(left, right))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -120,8 +120,8 @@ def test_results_lie_in_memory_as_numpy_lays_them():
 )
 def test_axes_that_tell_nothing_lie_as_numpy_lays_them(inputs):
     function = np.sqrt if len(inputs) == 1 else np.add
-    mine = map_blocks(function, inputs, workers=2, chunk=64)
-    assert mine.strides == function(*inputs).strides
+    result = map_blocks(function, inputs, workers=2, chunk=64)
+    assert result.strides == function(*inputs).strides
 
 
 def test_a_dtype_is_passed_on():
@@ -306,10 +306,10 @@ def test_stacks_are_computed_by_rows(name):
     function = getattr(np.linalg, name)
     stack = np.random.default_rng(0).standard_normal((50, 6, 6))
     stack = stack @ stack.transpose(0, 2, 1) + 6 * np.eye(6)
-    mine, numpys = map_blocks(function, [stack], workers=2, chunk=7, rows=True), function(stack)
-    assert type(mine) is type(numpys)
+    result, numpys = map_blocks(function, [stack], workers=2, chunk=7, rows=True), function(stack)
+    assert type(result) is type(numpys)
     same(
-        tuple(mine) if isinstance(mine, tuple) else mine,
+        tuple(result) if isinstance(result, tuple) else result,
         tuple(numpys) if isinstance(numpys, tuple) else numpys,
     )
 

@@ -185,9 +185,9 @@ def test_a_main_module_without_its_guard_is_told_about_it_by_the_task_and_by_the
             pool.submit(abs, -1)
         """,
     )
-    told = 'imports the program\'s main module first; if that begins the work anew there, it has to stand under `if __name__ == "__main__":`.'
+    message = 'imports the program\'s main module first; if that begins the work anew there, it has to stand under `if __name__ == "__main__":`.'
     assert done.returncode == 1
-    assert done.stdout == f"The worker processes ended before their first task. Each worker {told}\n"
+    assert done.stdout == f"The worker processes ended before their first task. Each worker {message}\n"
     assert done.stderr.splitlines()[-1].startswith(
         "concurrent.futures.process.BrokenProcessPool: The worker processes"
     )

@@ -1,5 +1,6 @@
 """Several processes compute what one would, by every way of giving them the array."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -161,6 +162,32 @@ def test_the_function_never_runs_in_the_calling_process(method, workers):
 def test_a_function_that_ends_its_process_is_an_error_here(method):
     with pytest.raises(SharedMemoryError, match="code 7"):
         mapped(lambda _: os._exit(7), out=np.zeros(ARRAY.shape), method=method, workers=1)
+
+
+@pytest.mark.parametrize("method", [Method.MEMFD, Method.PIPE], indirect=True)
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE])
+def test_where_a_limit_allows_no_child_this_process_computes(monkeypatch, number, method):
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", raising(number))
+    np.testing.assert_array_equal(mapped(square, method=method), ARRAY**2)
+
+
+@pytest.mark.parametrize("method", [Method.MEMFD, Method.PIPE], indirect=True)
+def test_a_limit_that_is_reached_after_the_first_child_is_an_error(monkeypatch, method):
+    starts = iter([multiprocessing.process.BaseProcess.start, raising(errno.EAGAIN)])
+
+    def start(process):
+        next(starts)(process)
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", start)
+    with pytest.raises(BlockingIOError):
+        mapped(square, method=method)
+
+
+def raising(number):
+    def start(_):
+        raise OSError(number, os.strerror(number))
+
+    return start
 
 
 def test_inheriting_needs_children_that_are_forked():

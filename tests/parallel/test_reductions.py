@@ -47,10 +47,10 @@ def shaped(value):
 
 
 def assert_numpys(function, array, options, chunk):
-    mine = reduce_blocks(function, [array], workers=2, chunk=chunk, **options)
+    result = reduce_blocks(function, [array], workers=2, chunk=chunk, **options)
     numpys = function(array, **options)
-    assert shaped(mine) == shaped(numpys)
-    assert np.array_equal(mine, numpys)
+    assert shaped(result) == shaped(numpys)
+    assert np.array_equal(result, numpys)
 
 
 @many
@@ -75,12 +75,12 @@ def test_workers_and_chunk_change_no_bit(case, chunk, workers):
     function, array, options = case
     with np.errstate(all="ignore"):
         alone = reduce_blocks(function, [array], workers=1, chunk=10**12, **options)
-        mine = reduce_blocks(function, [array], workers=workers, chunk=chunk, **options)
+        result = reduce_blocks(function, [array], workers=workers, chunk=chunk, **options)
         numpys = function(array, **options)
-    assert shaped(mine) == shaped(numpys)
-    assert np.asarray(mine).tobytes() == np.asarray(alone).tobytes()
+    assert shaped(result) == shaped(numpys)
+    assert np.asarray(result).tobytes() == np.asarray(alone).tobytes()
     if function is not np.prod:
-        assert np.allclose(mine, numpys, rtol=1e-3 if array.dtype.char in "fe" else 1e-9, equal_nan=True)
+        assert np.allclose(result, numpys, rtol=1e-3 if array.dtype.char in "fe" else 1e-9, equal_nan=True)
 
 
 @many
@@ -89,8 +89,8 @@ def test_short_axes_are_numpys_to_the_bit(case, chunk):
     function, array, _ = case
     axis = int(np.argmin(array.shape))
     assume(array.shape[axis] <= BLOCK)
-    mine = reduce_blocks(function, [array], workers=2, chunk=chunk, axis=axis)
-    assert np.asarray(mine).tobytes() == np.asarray(function(array, axis=axis)).tobytes()
+    result = reduce_blocks(function, [array], workers=2, chunk=chunk, axis=axis)
+    assert np.asarray(result).tobytes() == np.asarray(function(array, axis=axis)).tobytes()
 
 
 @pytest.mark.parametrize("shape", [(400_003,), (200_001, 2), (2, 200_001)])
@@ -98,14 +98,16 @@ def test_short_axes_are_numpys_to_the_bit(case, chunk):
 def test_sums_are_at_least_as_accurate_as_numpys(function, shape):
     array = np.random.default_rng(1).random(shape).astype("f4")
     axis = int(np.argmax(shape))
-    mine = np.atleast_1d(reduce_blocks(function, [array], workers=2, chunk=BLOCK, axis=axis))
+    sums = np.atleast_1d(reduce_blocks(function, [array], workers=2, chunk=BLOCK, axis=axis))
     numpys = np.atleast_1d(function(array, axis=axis))
-    for row, one, other in zip(
-        np.moveaxis(array, axis, -1).reshape(-1, max(shape)), mine, numpys, strict=True
+    for row, result, numpy_result in zip(
+        np.moveaxis(array, axis, -1).reshape(-1, max(shape)), sums, numpys, strict=True
     ):
         exact = Fraction(fsum(row.tolist())) / (max(shape) if function is np.mean else 1)
-        unit = Fraction(float(np.spacing(other)))
-        assert abs(Fraction(float(one)) - exact) <= max(abs(Fraction(float(other)) - exact), 2 * unit)
+        unit = Fraction(float(np.spacing(numpy_result)))
+        assert abs(Fraction(float(result)) - exact) <= max(
+            abs(Fraction(float(numpy_result)) - exact), 2 * unit
+        )
 
 
 def test_the_variance_of_numbers_far_from_zero_keeps_its_digits():
@@ -125,14 +127,14 @@ def test_one_nan_makes_the_result_nan(function):
 @pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "c16", "?"])
 @pytest.mark.parametrize("step", [1, 3, -1])
 def test_products_of_vectors_are_the_same_for_every_number_of_workers(dtype, step):
-    one, other = (
+    left, right = (
         (np.random.default_rng(seed).standard_normal(900_000) * 9).astype(dtype)[::step] for seed in (3, 4)
     )
-    mine = reduce_blocks(np.dot, [one, other], workers=3, chunk=BLOCK)
-    assert mine.dtype == np.dot(one, other).dtype
-    assert mine == reduce_blocks(np.dot, [one, other], workers=1, chunk=10**9)
+    product = reduce_blocks(np.dot, [left, right], workers=3, chunk=BLOCK)
+    assert product.dtype == np.dot(left, right).dtype
+    assert product == reduce_blocks(np.dot, [left, right], workers=1, chunk=10**9)
     assert np.allclose(
-        mine, np.dot(one, other), rtol=1e-3 if dtype == "f4" else 1e-9, atol=1.0 if dtype == "f4" else 0
+        product, np.dot(left, right), rtol=1e-3 if dtype == "f4" else 1e-9, atol=1.0 if dtype == "f4" else 0
     )
 
 
@@ -194,9 +196,9 @@ def test_the_block_is_what_results_were_made_with():
 def test_a_matrix_gets_the_plain_call(function):
     """Its methods know no keepdims."""
     array = np.matrix(np.arange(6.0).reshape(2, 3))
-    mine = reduce_blocks(function, [array], workers=2, chunk=1, axis=0)
-    assert type(mine) is np.matrix
-    assert np.array_equal(mine, function(array, axis=0))
+    result = reduce_blocks(function, [array], workers=2, chunk=1, axis=0)
+    assert type(result) is np.matrix
+    assert np.array_equal(result, function(array, axis=0))
 
 
 def test_a_number_in_an_array_has_the_axis_that_numpy_grants_it():

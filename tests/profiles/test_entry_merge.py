@@ -17,11 +17,11 @@ def statuses(old, new, **options):
 
 
 @pytest.mark.parametrize("status", [Status.NOISY, Status.UNDECIDED])
-@pytest.mark.parametrize("decided", [Status.TUNED, Status.DEFAULT_KEPT])
-def test_an_entry_without_a_result_replaces_no_decided_one(status, decided):
-    choice = ONE if decided is Status.TUNED else None
+@pytest.mark.parametrize("earlier", [Status.TUNED, Status.DEFAULT_KEPT])
+def test_an_entry_without_a_result_replaces_no_decided_one(status, earlier):
+    choice = ONE if earlier is Status.TUNED else None
     old = [make_entry(choice=choice, n=100)]
-    assert statuses(old, [make_entry(status=status, n=100)]) == {100: decided}
+    assert statuses(old, [make_entry(status=status, n=100)]) == {100: earlier}
 
 
 def test_a_default_that_was_kept_for_want_of_time_replaces_no_proof():

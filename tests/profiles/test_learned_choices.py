@@ -19,8 +19,8 @@ def folders(monkeypatch, tmp_path):
 
 def test_what_a_program_learned_is_what_a_calibration_tries_first():
     learned_choices.add({QR: ALONE}, usable_cpus=8)
-    known = warm_starts(learned_choices.read())
-    assert suggestions(known, QR, 8)[0] == ALONE
+    starts = warm_starts(learned_choices.read())
+    assert suggestions(starts, QR, 8)[0] == ALONE
 
 
 def test_the_latest_choice_for_a_size_stays():

@@ -67,6 +67,6 @@ ONE = {"blas_threads": 1}
     ids=range(13),
 )
 def test_a_count_is_taken_only_if_every_measured_size_is_safe_with_it_and_one_gains(entries, count, why):
-    found, sentence = consensus(entries)
-    assert found == count
+    threads, sentence = consensus(entries)
+    assert threads == count
     assert why in sentence

@@ -39,11 +39,11 @@ def written(tmp_path):
 
 def test_what_is_written_can_be_read(written):
     """Numbers keep six digits, so what was read once is read the same ever after."""
-    known = read(written, Layer.USER)
-    assert known.key == MADE.key
-    assert [one.choice for one in known.entries] == [MADE.entries[n].choice for n in (2, 1, 0)]
-    assert known.entries[1].evidence.speedup == 3.0
-    assert decode_profile(parse(text_of(known).encode())) == known
+    reread = read(written, Layer.USER)
+    assert reread.key == MADE.key
+    assert [entry.choice for entry in reread.entries] == [MADE.entries[n].choice for n in (2, 1, 0)]
+    assert reread.entries[1].evidence.speedup == 3.0
+    assert decode_profile(parse(text_of(reread).encode())) == reread
 
 
 def test_equal_profiles_give_equal_bytes_whatever_their_order(tmp_path):
@@ -71,9 +71,9 @@ def test_any_text_and_any_number_survive_writing(text, seconds):
     from dataclasses import replace
 
     made = replace(MADE, provenance=replace(MADE.provenance, cpu=text, resolution=seconds))
-    known = decode_profile(parse(text_of(made).encode()))
-    assert known.provenance.cpu == text
-    assert known.provenance.resolution == pytest.approx(seconds, rel=1e-5)
+    reread = decode_profile(parse(text_of(made).encode()))
+    assert reread.provenance.cpu == text
+    assert reread.provenance.resolution == pytest.approx(seconds, rel=1e-5)
     assert all(line.startswith("#") for line in text_of(made).splitlines()[:5])
 
 
@@ -81,8 +81,8 @@ def test_a_reason_that_is_too_long_is_shortened_and_not_lost():
     from dataclasses import replace
 
     long = replace(MADE.entries[0], reason="x" * 600)
-    known = decode_profile(parse(text_of(profile(long)).encode()))
-    assert known.entries[0].reason == "x" * 511 + "…"
+    reread = decode_profile(parse(text_of(profile(long)).encode()))
+    assert reread.entries[0].reason == "x" * 511 + "…"
 
 
 def test_a_profile_of_ten_thousand_entries_passes_our_own_limits():
@@ -124,7 +124,7 @@ def test_what_went_to_the_state_folder_before_is_joined_and_not_lost(tmp_path, m
     for operation in ("svd", "qr"):
         made = replace(MADE, entries=(make_entry(operation, m=5, n=5),))
         kept, _, _ = keep(made, tmp_path / "file" / "p.yaml")
-    assert [one.operation.name for one in kept.entries] == ["qr", "svd"]
+    assert [entry.operation.name for entry in kept.entries] == ["qr", "svd"]
 
 
 def test_the_last_refuge_is_a_folder_that_no_other_user_can_have_made(tmp_path, monkeypatch):

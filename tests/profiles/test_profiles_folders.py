@@ -1,5 +1,6 @@
 """Folders of profiles."""
 
+import os
 import sys
 
 import pytest
@@ -15,6 +16,15 @@ def test_the_named_file_goes_first(monkeypatch, tmp_path):
     assert folders.places()[0] == (Layer.NAMED, str(tmp_path / "a.yaml"))
     assert folders.places(tmp_path / "b.yaml")[0] == (Layer.NAMED, str(tmp_path / "b.yaml"))
     assert list(dict.fromkeys(layer for layer, _ in folders.places())) == list(Layer)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a current folder cannot be deleted here")
+def test_a_relative_name_in_a_folder_that_was_deleted_names_a_file_that_is_not_there(monkeypatch, tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert folders.places("x.yaml")[0] == (Layer.NAMED, "x.yaml")
 
 
 def test_without_a_name_the_users_folder_goes_first(monkeypatch):

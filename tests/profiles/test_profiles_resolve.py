@@ -37,8 +37,8 @@ def entry(**more):
     return make_entry(choice=ONE, safe=(1,), m=100, n=100, **more)
 
 
-def chosen(found):
-    return Configuration() if found is None else found.entry.choice
+def chosen(match):
+    return Configuration() if match is None else match.entry.choice
 
 
 def copies():
@@ -46,16 +46,16 @@ def copies():
 
 
 def test_with_no_profile_nothing_is_claimed_and_nothing_refused():
-    found = resolve()
-    assert found.find(QR) is None
-    assert found.refusals == ()
-    assert found.threads is None
+    resolution = resolve()
+    assert resolution.find(QR) is None
+    assert resolution.refusals == ()
+    assert resolution.threads is None
 
 
 def test_an_entry_is_found_with_its_level_and_source():
     path = write(of_this_machine(entry()))
-    found = resolve().find(QR)
-    assert (found.entry.choice, found.level, found.path) == (
+    match = resolve().find(QR)
+    assert (match.entry.choice, match.level, match.path) == (
         Configuration(blas_threads=1),
         Level.HOST,
         str(path),
@@ -68,8 +68,10 @@ def test_the_compiled_copy_gives_the_same_as_the_profile():
     )
     write(made)
     first, second = resolve(), resolve()
-    assert [found.entry for found in first.entries()] == [found.entry for found in second.entries()]
-    assert {found.entry.operation for found in second.entries()} == {one.operation for one in made.entries}
+    assert [match.entry for match in first.entries()] == [match.entry for match in second.entries()]
+    assert {match.entry.operation for match in second.entries()} == {
+        entry.operation for entry in made.entries
+    }
     assert (
         (second.threads, second.threads_why) == (first.threads, first.threads_why) == (1, first.threads_why)
     )
@@ -77,8 +79,8 @@ def test_the_compiled_copy_gives_the_same_as_the_profile():
 
 def test_the_nearest_profile_speaks_first_whatever_its_operations_are_called(tmp_path):
     write(of_this_machine(make_entry("add", n=1000)), tmp_path / "system/site.yaml")
-    mine = write(of_this_machine(entry()))
-    assert [found.path for found in resolve().entries()] == [str(mine), str(tmp_path / "system/site.yaml")]
+    path = write(of_this_machine(entry()))
+    assert [match.path for match in resolve().entries()] == [str(path), str(tmp_path / "system/site.yaml")]
 
 
 def test_the_second_time_the_profile_is_not_read(monkeypatch):
@@ -99,9 +101,9 @@ def test_a_profile_whose_mode_changes_is_looked_at_again():
     path = write(of_this_machine(entry()))
     assert resolve().find(QR) is not None
     path.chmod(0o666)
-    found = resolve()
-    assert found.find(QR) is None
-    assert [refusal.reason for refusal in found.refusals] == [
+    resolution = resolve()
+    assert resolution.find(QR) is None
+    assert [refusal.reason for refusal in resolution.refusals] == [
         "it can be written by everybody; `chmod go-w` makes it trustworthy."
     ]
 
@@ -120,9 +122,9 @@ def test_a_named_folder_stands_for_the_profiles_in_it(tmp_path):
     write(of_this_machine(entry()), tmp_path / "folder" / "one.yaml")
     (tmp_path / "folder" / ".two.yaml").write_text("no profile")
     (tmp_path / "folder" / "notes.txt").write_text("no profile")
-    found = resolve(tmp_path / "folder")
-    assert found.find(QR).level is Level.EXPLICIT
-    assert found.refusals == ()
+    resolution = resolve(tmp_path / "folder")
+    assert resolution.find(QR).level is Level.EXPLICIT
+    assert resolution.refusals == ()
 
 
 def test_outside_one_profiles_range_the_next_level_decides(tmp_path):
@@ -150,22 +152,22 @@ def test_a_named_place_without_profiles_is_refused_with_a_reason(tmp_path, name)
 def test_a_corrupt_profile_is_refused_and_the_others_count(tmp_path):
     write(of_this_machine(entry()))
     (folders.user_profiles() / "a.yaml").write_text("{")
-    found = resolve()
-    assert found.find(QR) is not None
-    assert "not YAML" in found.refusals[0].reason
+    resolution = resolve()
+    assert resolution.find(QR) is not None
+    assert "not YAML" in resolution.refusals[0].reason
 
 
 def test_an_entry_of_another_allocation_is_refused_by_name(monkeypatch):
     made = of_this_machine(make_entry("log", choice={"workers": 4096}, n=10), entry())
     write(made)
     monkeypatch.setenv("AUTOTUNE_CPUS", "1")
-    found = resolve()
+    resolution = resolve()
     if made.key.usable_cpus == 1:
-        assert found.find(QR).level is Level.HOST
+        assert resolution.find(QR).level is Level.HOST
     else:
-        assert found.find(QR).level is Level.ALLOCATION
-        assert [refusal.entry for refusal in found.refusals] == ["log float64 n=10"]
-        assert found.threads is None
+        assert resolution.find(QR).level is Level.ALLOCATION
+        assert [refusal.entry for refusal in resolution.refusals] == ["log float64 n=10"]
+        assert resolution.threads is None
 
 
 def test_a_refused_entry_stands_between_its_neighbours():
@@ -176,8 +178,10 @@ def test_a_refused_entry_stands_between_its_neighbours():
         make_entry("log", choice={"workers": 1}, n=1000),
     )
     write(replace(made, key=replace(made.key, usable_cpus=4096)))
-    found = resolve()
-    at = {n: chosen(found.find(Operation(name="log", sizes=(("n", n),)))) for n in (10, 50, 100, 500, 1000)}
+    resolution = resolve()
+    at = {
+        n: chosen(resolution.find(Operation(name="log", sizes=(("n", n),)))) for n in (10, 50, 100, 500, 1000)
+    }
     assert at == {
         10: ONE_WORKER,
         50: Configuration(),
@@ -197,8 +201,8 @@ def test_a_noisy_entry_leaves_the_word_to_the_next_level(tmp_path):
 def test_a_size_that_no_measured_ones_enclose_is_refused_with_the_reason():
     small, wide = {"n": 8, "count": 10_000}, {"n": 32, "count": 1000}
     write(of_this_machine(make_entry("stack_svd", **small), make_entry("stack_svd", **wide)))
-    found, (passed,) = resolve().climbed(Operation(name="stack_svd", sizes=(("n", 16), ("count", 2000))))
-    assert found is None
+    match, (passed,) = resolve().climbed(Operation(name="stack_svd", sizes=(("n", 16), ("count", 2000))))
+    assert match is None
     assert passed.reason == "No sizes that it was measured for lie on both sides of n=16, count=2000."
 
 
@@ -213,9 +217,9 @@ def test_an_entry_whose_time_ended_leaves_the_word_to_the_next_level(tmp_path):
     assert resolve().find(QR).entry.reason == BUDGET
     proved = of_this_machine(entry(), make_entry(choice=ONE, safe=(1,), **large))
     write(proved, tmp_path / "shipped" / "class.yaml")
-    found = resolve()
+    resolution = resolve()
     between = Operation(name="qr", sizes=(("m", 200), ("n", 200)))
-    assert [chosen(found.find(one)) for one in (QR, between)] == [Configuration(blas_threads=1)] * 2
+    assert [chosen(resolution.find(size)) for size in (QR, between)] == [Configuration(blas_threads=1)] * 2
 
 
 def test_what_the_mirror_holds_is_used_if_two_hosts_confirm_it():
@@ -226,9 +230,9 @@ def test_what_the_mirror_holds_is_used_if_two_hosts_confirm_it():
         replace(confirmed, entries=(with_evidence(entry(), hosts=1),)),
         folders.cluster_profiles() / "class.yaml",
     )
-    found = resolve()
-    assert found.find(QR) is None
-    assert "No second host" in found.refusals[0].reason
+    resolution = resolve()
+    assert resolution.find(QR) is None
+    assert "No second host" in resolution.refusals[0].reason
 
 
 def test_what_hosts_disagree_about_is_a_size_where_no_count_is_safe():
@@ -250,9 +254,9 @@ def test_what_hosts_disagree_about_is_a_size_where_no_count_is_safe():
 
 def test_nearer_entries_that_do_not_speak_are_told():
     write(of_this_machine(entry()))
-    found = resolve()
-    assert found.climbed(QR) == (found.find(QR), [])
-    nothing, (passed,) = found.climbed(Operation(name="qr", sizes=(("m", 5), ("n", 5))))
+    resolution = resolve()
+    assert resolution.climbed(QR) == (resolution.find(QR), [])
+    nothing, (passed,) = resolution.climbed(Operation(name="qr", sizes=(("m", 5), ("n", 5))))
     assert nothing is None
     assert passed.reason == "It was measured for m=100, n=100; outside nothing is claimed."
 
@@ -261,19 +265,19 @@ def test_a_profile_of_a_future_version_is_refused_and_the_others_count():
     path = write(of_this_machine(entry()))
     later = path.read_text("utf-8").replace("schema: 2", "schema: 3").replace("status:", "verdict:")
     path.with_name("later.yaml").write_text(later, "utf-8")
-    found = resolve()
-    assert found.find(QR) is not None
-    assert "newer autotune" in found.refusals[0].reason
+    resolution = resolve()
+    assert resolution.find(QR) is not None
+    assert "newer autotune" in resolution.refusals[0].reason
 
 
 def test_a_file_under_the_name_of_another_class_is_judged_by_its_key():
     """Names of files are cut off hashes: two classes may share one."""
-    ours = of_this_machine(entry())
-    other = replace(ours, key=replace(ours.key, hardware=replace(ours.key.hardware, l2_bytes=7)))
-    write(other, folders.user_profiles() / f"{ours.key.slug}.yaml")
-    found = resolve()
-    assert found.find(QR) is None
-    assert found.refusals[0].reason.startswith("key.hardware.l2_bytes: the profile has 7, ")
+    own = of_this_machine(entry())
+    other = replace(own, key=replace(own.key, hardware=replace(own.key.hardware, l2_bytes=7)))
+    write(other, folders.user_profiles() / f"{own.key.slug}.yaml")
+    resolution = resolve()
+    assert resolution.find(QR) is None
+    assert resolution.refusals[0].reason.startswith("key.hardware.l2_bytes: the profile has 7, ")
 
 
 def damaged(path):
@@ -346,9 +350,9 @@ def test_ten_thousand_entries_are_there_and_only_what_is_asked_is_parsed(monkeyp
     parsed = []
     real = json.loads
     monkeypatch.setattr(compiled_copy.json, "loads", lambda text: parsed.append(len(text)) or real(text))
-    found = resolve()
-    assert found.find(Operation(name="op_150", sizes=(("n", 7),))).entry.choice == Configuration(
+    resolution = resolve()
+    assert resolution.find(Operation(name="op_150", sizes=(("n", 7),))).entry.choice == Configuration(
         blas_threads=1
     )
     assert sum(parsed) < 20_000
-    assert sum(1 for _ in found.entries()) == 10_000
+    assert sum(1 for _ in resolution.entries()) == 10_000

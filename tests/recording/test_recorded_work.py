@@ -44,7 +44,7 @@ def test_what_takes_most_time_comes_first_and_weighs_most():
         )
     )
     work = recorded_work(recorded)
-    assert [one.name for one in work.operations] == ["svd", "qr"]
+    assert [operation.name for operation in work.operations] == ["svd", "qr"]
     assert work.weights == {"svd": 1.5, "qr": 0.5}
     assert work.share == pytest.approx(0.8)
 
@@ -83,7 +83,7 @@ def test_complex_work_is_calibrated_like_real_work():
         )
     )
     work = recorded_work(recorded)
-    assert [str(one) for one in work.operations] == [
+    assert [str(operation) for operation in work.operations] == [
         "loop_add complex128 n=1000000",
         "loop_sqrt complex128 n=1000000",
         "inv complex64 n=50",

@@ -79,7 +79,7 @@ def advised(recorded, *entries):
     return advise_on(
         recorded,
         by_operation.get,
-        lambda name, dtype: [one for one in by_operation if (one.name, one.dtype) == (name, dtype)],
+        lambda name, dtype: [size for size in by_operation if (size.name, size.dtype) == (name, dtype)],
     )
 
 
@@ -103,7 +103,7 @@ def test_each_qr_of_numpy_is_one_call_with_the_seconds_of_its_two_halves():
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "types", "sizes", "asked"),
+    ("name", "kind", "types", "sizes", "requested"),
     [
         ("matmul", "g", "ff", (3, 4, 4, 5), Operation(name="matmul", dtype="float32", sizes=(("m", 3), ("k", 4), ("n", 5)))),
         ("solve1", "g", "DD", (6, 6, -1, 6), Operation(name="solve", dtype="complex128", sizes=(("n", 6),))),
@@ -113,14 +113,14 @@ def test_each_qr_of_numpy_is_one_call_with_the_seconds_of_its_two_halves():
         ("svd", "s", "d", (7, 6), Operation(name="svd", sizes=(("m", 7), ("n", 6)))),
     ],
 )  # fmt: skip
-def test_linear_algebra_is_asked_for_as_apply_does(name, kind, types, sizes, asked):
-    assert calls_of([row(name, kind, types, *sizes)], LOOPS)[0].operation == asked
+def test_linear_algebra_is_asked_for_as_apply_does(name, kind, types, sizes, requested):
+    assert calls_of([row(name, kind, types, *sizes)], LOOPS)[0].operation == requested
 
 
-@pytest.mark.parametrize(("name", "asked"), [("exp", "loop_exp"), ("add", "loop_add")])
-def test_loops_of_complex_numbers_are_asked_for_like_those_of_real_ones(name, asked):
-    (met,) = calls_of([row(name, "u", "D", 9, elements=10_000)], {name: asked})
-    assert met.operation == Operation(name=asked, dtype="complex128", sizes=(("n", 1000),))
+@pytest.mark.parametrize(("name", "loop"), [("exp", "loop_exp"), ("add", "loop_add")])
+def test_loops_of_complex_numbers_are_asked_for_like_those_of_real_ones(name, loop):
+    (met,) = calls_of([row(name, "u", "D", 9, elements=10_000)], {name: loop})
+    assert met.operation == Operation(name=loop, dtype="complex128", sizes=(("n", 1000),))
 
 
 def test_what_has_no_complex_form_is_asked_for_by_none():
@@ -176,11 +176,9 @@ def test_an_undecided_entry_is_no_measurement():
 
 def test_a_loop_longer_than_the_largest_measured_has_the_largest_ones_speedup():
     entry = make_entry("loop_add", choice={"workers": 2}, n=1000)
-    asked = replace(entry.operation, sizes=(("n", 5000),))
-    known = known_gain(
-        call("add", operation=asked), {entry.operation: entry}.get, lambda *_: [entry.operation]
-    )
-    assert known.source is GainSource.MEASURED
+    size = replace(entry.operation, sizes=(("n", 5000),))
+    gain = known_gain(call("add", operation=size), {entry.operation: entry}.get, lambda *_: [entry.operation])
+    assert gain.source is GainSource.MEASURED
 
 
 def test_a_call_that_no_knob_reaches_says_so():
@@ -198,7 +196,7 @@ def test_a_process_that_waits_for_recorded_children_counts_with_its_cpu_time():
     children = [process(call(seconds=8.0), pid=pid, parent=10, start=1, end=9) for pid in (11, 12)]
     assert total_seconds(recording(parent, *children)) == pytest.approx(1 + 8 + 8)
     shares = advised(recording(parent, *children)).processes
-    assert sum(one.share for one in shares) == pytest.approx(1.0)
+    assert sum(share.share for share in shares) == pytest.approx(1.0)
 
 
 def test_children_with_command_lines_of_their_own_are_shown_and_need_children():
@@ -206,7 +204,7 @@ def test_children_with_command_lines_of_their_own_are_shown_and_need_children():
     parent = process(call(seconds=0.5, operation=QR), pid=10, cpu_seconds=1.0)
     child = process(call(seconds=8.0, operation=QR), pid=11, parent=10, words=("python", "child.py"))
     advice = advised(recording(parent, child), entry)
-    assert [one.words for one in advice.processes] == ["python x.py", "python child.py"]
+    assert [process.words for process in advice.processes] == ["python x.py", "python child.py"]
     assert advice.next is Next.RUN_CHILDREN
 
 

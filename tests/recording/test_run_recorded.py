@@ -35,8 +35,8 @@ def test_a_full_file_system_is_told_before_the_command_runs(monkeypatch, tmp_pat
 @pytest.mark.parametrize("name", [b"/opt/py\xff/bin/python", "/opt/größe/python".encode(), b""])
 def test_the_name_of_an_interpreter_without_autotune_may_be_any_bytes(tmp_path, name):
     (tmp_path / "12.missing").write_bytes(name)
-    (told,) = collect(tmp_path, 0.0).without_autotune
-    assert told.isprintable()
+    (interpreter,) = collect(tmp_path, 0.0).without_autotune
+    assert interpreter.isprintable()
 
 
 def test_a_note_of_an_interpreter_that_cannot_be_read_is_left_out(tmp_path):

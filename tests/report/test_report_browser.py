@@ -47,7 +47,7 @@ class Page(HTMLParser):
 
     def rows(self, kind):
         """Rows as dictionaries, of the first figure of a kind."""
-        figure = next(one for one in self.figures if one["kind"] == kind)
+        figure = next(figure for figure in self.figures if figure["kind"] == kind)
         return [dict(zip(figure["fields"], row, strict=True)) for row in figure["rows"][1:]]
 
 
@@ -70,23 +70,23 @@ def opened(tmp_path_factory):
 
 
 def test_every_figure_is_drawn_without_a_word_on_the_console(opened, subject):
-    found, said, path = opened(subject)
+    page, said, path = opened(subject)
     assert said == []
-    assert found.drawn is not None
-    assert {one["kind"] for one in found.figures} == FIGURES.keys() - {"matrix", "times"}
-    assert [one["kind"] for one in found.figures if not one["marks"]] == []
+    assert page.drawn is not None
+    assert {figure["kind"] for figure in page.figures} == FIGURES.keys() - {"matrix", "times"}
+    assert [figure["kind"] for figure in page.figures if not figure["marks"]] == []
     assert path.stat().st_size < 5e6
 
 
 def test_the_numbers_are_the_profiles(opened, subject):
-    found, _, _ = opened(subject)
-    shown = {(row["default_seconds"], row["speedup"]) for row in found.rows("gain")}
+    page, _, _ = opened(subject)
+    shown = {(row["default_seconds"], row["speedup"]) for row in page.rows("gain")}
     expected = {
         (
-            repr(one.evidence.default_seconds),
-            repr(one.evidence.speedup if one.status is Status.TUNED else 1.0),
+            repr(entry.evidence.default_seconds),
+            repr(entry.evidence.speedup if entry.status is Status.TUNED else 1.0),
         )
-        for one in subject.profile.entries
+        for entry in subject.profile.entries
     }
     assert shown == expected
 
@@ -94,9 +94,9 @@ def test_the_numbers_are_the_profiles(opened, subject):
 def test_twenty_profiles_are_drawn(opened, subject):
     from dataclasses import replace
 
-    found, said, _ = opened(*(replace(subject, label=f"node-{number}", sessions=()) for number in range(20)))
-    assert (said, found.drawn is not None) == ([], True)
-    assert [one["kind"] for one in found.figures if not one["marks"]] == []
+    page, said, _ = opened(*(replace(subject, label=f"node-{number}", sessions=()) for number in range(20)))
+    assert (said, page.drawn is not None) == ([], True)
+    assert [figure["kind"] for figure in page.figures if not figure["marks"]] == []
 
 
 def test_paper_gets_every_figure_before_any_was_scrolled_to(opened, subject, tmp_path):

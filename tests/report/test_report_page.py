@@ -64,8 +64,8 @@ def test_nothing_is_loaded_from_anywhere(subject):
 @pytest.mark.parametrize("several", [False, True])
 def test_hostile_text_stays_text(several):
     entry = replace(make_entry("qr", choice={"blas_threads": 1}, m=8, n=8), reason=EVIL)
-    found = profile(entry)
-    evil = replace(found, provenance=replace(found.provenance, cpu=EVIL, kernel=EVIL, created=EVIL))
+    base = profile(entry)
+    evil = replace(base, provenance=replace(base.provenance, cpu=EVIL, kernel=EVIL, created=EVIL))
     subjects = [Subject(label=f"{EVIL}{number}", profile=evil, path=EVIL) for number in range(1 + several)]
     text = drawn(*subjects)
     reader = Reader(text)
@@ -164,7 +164,7 @@ def test_where_nothing_was_gained_the_first_words_say_so():
 def test_float32_arithmetic_has_no_share_and_the_page_says_why():
     single = make_entry("qr", dtype="float32", m=8, n=8)
     double = make_entry("qr", m=512, n=512)
-    found = profile(single, double)
-    made = replace(found.provenance, memory_bandwidth=1e10, peak_flops=1e11)
-    text = drawn(Subject(label="a", profile=replace(found, provenance=made)))
+    base = profile(single, double)
+    made = replace(base.provenance, memory_bandwidth=1e10, peak_flops=1e11)
+    text = drawn(Subject(label="a", profile=replace(base, provenance=made)))
     assert "the self-test measures float64&rsquo;s peak only" in text

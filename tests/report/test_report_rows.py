@@ -13,7 +13,7 @@ from autotune.report.rows import Bound, Subject, labels, roofline
 
 
 def test_every_entry_is_a_row_with_the_profiles_own_numbers(subject):
-    found = rows.entries(subject)
+    lines = rows.entries(subject)
     assert [
         (
             row["operation"],
@@ -23,23 +23,23 @@ def test_every_entry_is_a_row_with_the_profiles_own_numbers(subject):
             (row["speedup_low"], row["speedup_high"]),
             (row["expected_speedup"], row["full_capacity_share"]),
         )
-        for row in found
+        for row in lines
     ] == [
         (
-            one.operation.name,
-            " ".join(f"{name}={value}" for name, value in one.operation.sizes),
-            str(one.status),
-            one.evidence.speedup,
-            one.evidence.interval or (None, None),
-            (one.evidence.expected_speedup, one.evidence.full_capacity_share),
+            entry.operation.name,
+            " ".join(f"{name}={value}" for name, value in entry.operation.sizes),
+            str(entry.status),
+            entry.evidence.speedup,
+            entry.evidence.interval or (None, None),
+            (entry.evidence.expected_speedup, entry.evidence.full_capacity_share),
         )
-        for one in subject.profile.entries
+        for entry in subject.profile.entries
     ]
 
 
 def test_the_time_with_autotune_is_the_defaults_where_the_default_is_kept():
-    found = rows.entries(Subject(label="a", profile=profile(make_entry("qr", m=8, n=8))))
-    assert [(row["seconds"], row["default_seconds"]) for row in found] == [(0.002, 0.002)]
+    lines = rows.entries(Subject(label="a", profile=profile(make_entry("qr", m=8, n=8))))
+    assert [(row["seconds"], row["default_seconds"]) for row in lines] == [(0.002, 0.002)]
 
 
 def test_every_table_has_a_name_and_a_sentence(subject):

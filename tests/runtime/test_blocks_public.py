@@ -13,8 +13,8 @@ TUNED = Configuration(workers=2, chunk=70_000)
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """Looked-up operations; `asked.answer` is the profile's answer."""
+def lookups(monkeypatch):
+    """Looked-up operations; `lookups.answer` is the profile's answer."""
     return Profile(monkeypatch)
 
 
@@ -43,118 +43,118 @@ LARGE = np.random.default_rng(0).random(300_000)
     ("function", "name"),
     [(np.log, "log"), (np.multiply, "add"), (np.cos, "sin"), (np.positive, "copy"), (np.power, "power")],
 )
-def test_a_ufunc_is_looked_up_by_its_row_of_the_catalogue(asked, function, name):
+def test_a_ufunc_is_looked_up_by_its_row_of_the_catalogue(lookups, function, name):
     arrays = [LARGE] * function.nin
     assert np.array_equal(autotune.map_blocks(function, *arrays), function(*arrays))
-    assert asked.questions == [(name, "float64", {"n": 300_000})]
-    assert asked.workers == [2]
+    assert lookups.questions == [(name, "float64", {"n": 300_000})]
+    assert lookups.workers == [2]
 
 
 @pytest.mark.parametrize("function", [np.tanh, np.mean, lambda block: block + 1])
-def test_what_the_catalogue_does_not_have_is_not_looked_up(asked, function):
+def test_what_the_catalogue_does_not_have_is_not_looked_up(lookups, function):
     assert np.array_equal(autotune.map_blocks(function, LARGE), function(LARGE))
-    assert asked.questions == asked.workers == []
+    assert lookups.questions == lookups.workers == []
 
 
-def test_the_name_given_is_looked_up(asked):
+def test_the_name_given_is_looked_up(lookups):
     autotune.map_blocks(lambda block: block + 1, LARGE.astype("f4"), operation="mine")
-    assert asked.questions == [("mine", "float32", {"n": 300_000})]
-    assert asked.workers == [2]
+    assert lookups.questions == [("mine", "float32", {"n": 300_000})]
+    assert lookups.workers == [2]
 
 
-def test_a_stack_is_looked_up_by_its_sizes(asked):
-    asked.answer = Configuration(workers=2, chunk=10)
+def test_a_stack_is_looked_up_by_its_sizes(lookups):
+    lookups.answer = Configuration(workers=2, chunk=10)
     stack = np.eye(4) + np.zeros((100, 1, 1))
     assert np.array_equal(autotune.map_blocks(np.linalg.inv, stack, rows=True), np.linalg.inv(stack))
-    assert asked.questions == [("stack_inv", "float64", {"n": 4, "count": 100})]
-    assert asked.workers == [2]
+    assert lookups.questions == [("stack_inv", "float64", {"n": 4, "count": 100})]
+    assert lookups.workers == [2]
 
 
-def test_an_expression_with_scratch_is_computed_in_blocks_also_without_a_profile(asked):
-    asked.answer = None
+def test_an_expression_with_scratch_is_computed_in_blocks_also_without_a_profile(lookups):
+    lookups.answer = None
 
     def function(x, *, scratch):
         assert x.size < LARGE.size
         return np.sqrt(np.multiply(x, x, out=scratch()), out=scratch.out)
 
     assert np.array_equal(autotune.map_blocks(function, LARGE, scratch=True), np.sqrt(LARGE * LARGE))
-    assert asked.questions == [("expression", "float64", {"n": 300_000})]
-    assert asked.workers == [1]
+    assert lookups.questions == [("expression", "float64", {"n": 300_000})]
+    assert lookups.workers == [1]
 
 
 @pytest.mark.parametrize("answer", [None, DEFAULT, Configuration(blas_threads=1)])
-def test_where_no_workers_were_found_better_numpy_is_called(asked, answer):
-    asked.answer = answer
+def test_where_no_workers_were_found_better_numpy_is_called(lookups, answer):
+    lookups.answer = answer
     out = np.empty_like(LARGE)
     assert autotune.map_blocks(np.log, LARGE, out=out) is out
     assert np.array_equal(out, np.log(LARGE))
-    assert asked.workers == []
+    assert lookups.workers == []
 
 
-def test_workers_without_a_chunk_get_four_each(asked):
-    asked.answer = Configuration(workers=2)
+def test_workers_without_a_chunk_get_four_each(lookups):
+    lookups.answer = Configuration(workers=2)
     assert np.array_equal(autotune.map_blocks(np.log, LARGE), np.log(LARGE))
-    assert asked.workers == [2]
+    assert lookups.workers == [2]
 
 
-def test_small_arrays_are_not_looked_up(asked):
+def test_small_arrays_are_not_looked_up(lookups):
     autotune.map_blocks(np.log, LARGE[:1000])
     autotune.fill(np.zeros(1000), 1)
     autotune.reduce_blocks(np.add, LARGE[:1000])
-    assert asked.questions == []
+    assert lookups.questions == []
 
 
-def test_other_or_mixed_dtypes_have_no_measurements(asked):
+def test_other_or_mixed_dtypes_have_no_measurements(lookups):
     assert np.array_equal(autotune.map_blocks(np.add, LARGE, LARGE.astype("f4")), LARGE + LARGE.astype("f4"))
-    assert asked.questions == []
+    assert lookups.questions == []
 
 
 @pytest.mark.parametrize("answer", [None, TUNED])
-def test_an_overlap_is_refused_with_and_without_a_profile(asked, answer):
-    asked.answer = answer
+def test_an_overlap_is_refused_with_and_without_a_profile(lookups, answer):
+    lookups.answer = answer
     array = LARGE.copy()
     with pytest.raises(UsageError, match="overlaps"):
         autotune.map_blocks(np.log, array[1:], out=array[:-1])
 
 
 @pytest.mark.parametrize("function", [np.any, np.all])
-def test_reductions_that_the_catalogue_lacks_are_not_looked_up(asked, function):
+def test_reductions_that_the_catalogue_lacks_are_not_looked_up(lookups, function):
     assert autotune.reduce_blocks(function, LARGE) == function(LARGE)
-    assert asked.questions == asked.workers == []
+    assert lookups.questions == lookups.workers == []
 
 
 @pytest.mark.parametrize("function", [np.sum, np.mean, np.var, np.dot])
-def test_a_profile_changes_no_bit_of_a_reduction(asked, function):
+def test_a_profile_changes_no_bit_of_a_reduction(lookups, function):
     arrays = [LARGE] * (2 if function is np.dot else 1)
     tuned = autotune.reduce_blocks(function, *arrays)
-    asked.answer = None
+    lookups.answer = None
     assert autotune.reduce_blocks(function, *arrays).tobytes() == tuned.tobytes()
-    assert asked.workers[0] == 2
+    assert lookups.workers[0] == 2
 
 
-def test_a_profile_changes_no_random_number(asked):
+def test_a_profile_changes_no_random_number(lookups):
     tuned = autotune.random((300, 1000), seed=3)
-    asked.answer = None
+    lookups.answer = None
     assert np.array_equal(autotune.random((300, 1000), seed=3), tuned)
-    assert asked.questions[0] == ("random", "float64", {"n": 300_000})
+    assert lookups.questions[0] == ("random", "float64", {"n": 300_000})
 
 
-def test_random_parameters_may_be_named_like_our_own(asked):
+def test_random_parameters_may_be_named_like_our_own(lookups):
     assert autotune.random(5, "standard_gamma", seed=1, shape=2.0).shape == (5,)
 
 
-def test_filling_with_a_number_is_a_fill_and_with_an_array_a_copy(asked):
+def test_filling_with_a_number_is_a_fill_and_with_an_array_a_copy(lookups):
     array = np.empty(300_000)
     autotune.fill(array, 2)
     assert (array == 2).all()
     autotune.fill(array, LARGE)
     assert np.array_equal(array, LARGE)
-    assert [name for name, *_ in asked.questions] == ["fill", "copy"]
+    assert [name for name, *_ in lookups.questions] == ["fill", "copy"]
 
 
 @pytest.mark.parametrize("arguments", [(), (5,), ("text",), ([1, 2],), (np.ones(3), np.ones(4))])
-def test_arguments_that_numpy_refuses_are_refused_by_numpy(asked, arguments):
-    numpys = mine = None
+def test_arguments_that_numpy_refuses_are_refused_by_numpy(lookups, arguments):
+    numpys = refusal = None
     try:
         np.log(*arguments)
     except Exception as error:  # noqa: BLE001 - whatever it is, ours is to be the same
@@ -162,5 +162,5 @@ def test_arguments_that_numpy_refuses_are_refused_by_numpy(asked, arguments):
     try:
         autotune.map_blocks(np.log, *arguments)
     except Exception as error:  # noqa: BLE001 - compared below
-        mine = type(error)
-    assert mine is numpys
+        refusal = type(error)
+    assert refusal is numpys

@@ -124,7 +124,7 @@ def test_counts_are_bounded(monkeypatch):
         recorded.meet(n, operation, covered=False)
         recorded.add(operation, n)
         recorded.count(n)
-    assert [(one.size["n"], calls) for one, calls in recorded.most_called().items()] == [(3, 5), (2, 4)]
+    assert [(size.size["n"], calls) for size, calls in recorded.most_called().items()] == [(3, 5), (2, 4)]
 
 
 def test_a_full_spool_gets_no_more_files(fresh, monkeypatch):

@@ -47,8 +47,8 @@ def test_apply_changes_nothing_and_says_why(disabled):
 def test_nothing_is_looked_up(disabled):
     assert autotune.config("svd", n=50) is None
     assert process_choice() == (None, "AUTOTUNE_DISABLE is set.", {})
-    with autotune.tuned("svd", n=50) as found:
-        assert found is None or found.is_default
+    with autotune.tuned("svd", n=50) as choice:
+        assert choice is None or choice.is_default
 
 
 def test_explain_says_that_it_is_switched_off(disabled):

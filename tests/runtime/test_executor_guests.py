@@ -74,8 +74,8 @@ def test_joblibs_own_threads_within_a_task_have_its_blas_threads(executor):
     joblib = pytest.importorskip("joblib")
 
     def outer():
-        found = joblib.Parallel(n_jobs=2, backend="threading")(joblib.delayed(work)(n) for n in range(20))
-        return [(square, "autotune-task", count) for square, _, count in found]
+        results = joblib.Parallel(n_jobs=2, backend="threading")(joblib.delayed(work)(n) for n in range(20))
+        return [(square, "autotune-task", count) for square, _, count in results]
 
     before = blas.current()
     check(executor.submit(outer).result(60))

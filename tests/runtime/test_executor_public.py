@@ -83,16 +83,16 @@ def test_it_has_what_was_measured(measured, choice, expected):
 
 
 def test_its_workers_are_placed_as_was_measured(measured, monkeypatch):
-    asked = []
-    monkeypatch.setattr("autotune.controls.placement.cpus_for", lambda *wish: asked.append(wish))
+    wishes = []
+    monkeypatch.setattr("autotune.controls.placement.cpus_for", lambda *wish: wishes.append(wish))
     measured(threads({"workers": 1, "placement": Placement.L3}))
     autotune.executor("batch_matmul", n=300).shutdown()
-    assert asked == [(Placement.L3, 1)]
+    assert wishes == [(Placement.L3, 1)]
 
 
 def test_blocks_are_placed_as_was_measured(measured, monkeypatch):
-    asked = []
-    monkeypatch.setattr("autotune.parallel.thread_pool.placement.current", asked.append)
+    placed = []
+    monkeypatch.setattr("autotune.parallel.thread_pool.placement.current", placed.append)
     entries = [
         make_entry(name, choice={"workers": 2, "chunk": 2**17, "placement": Placement.CORES}, n=2**18)
         for name in ("sqrt", "fill", "sum", "random")
@@ -111,7 +111,7 @@ def test_blocks_are_placed_as_was_measured(measured, monkeypatch):
     autotune.reduce_blocks(np.sum, array)
     autotune.random(array.shape, out=array)
     if usable_cpus()[0] > 1:
-        assert asked == [2] * 4
+        assert placed == [2] * 4
     assert wishes == [Placement.CORES] * 4
 
 

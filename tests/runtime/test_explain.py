@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("fresh")
 
 
 @pytest.fixture
-def mine():
+def own_profile():
     made = of_this_machine(
         make_entry("qr", choice={"blas_threads": 1}, speedup=2, m=128, n=128),
         make_entry("qr", m=2048, n=2048),
@@ -28,7 +28,7 @@ def mine():
     return made, path
 
 
-def test_every_measured_operation_is_there(mine):
+def test_every_measured_operation_is_there(own_profile):
     rows = autotune.explain().operations
     assert [row.operation for row in rows] == [
         "log float64 n=1000000",
@@ -36,15 +36,15 @@ def test_every_measured_operation_is_there(mine):
         "qr float64 m=2048 n=2048",
     ]
     assert {row.level for row in rows} == {Level.HOST}
-    assert {row.source for row in rows} == {str(mine[1])}
+    assert {row.source for row in rows} == {str(own_profile[1])}
 
 
-def test_a_name_or_an_alias_selects(mine):
+def test_a_name_or_an_alias_selects(own_profile):
     assert len(autotune.explain("qr").operations) == 2
     assert autotune.explain("mean").operations == ()
 
 
-def test_sizes_ask_for_the_entry_that_speaks_for_them(mine):
+def test_sizes_ask_for_the_entry_that_speaks_for_them(own_profile):
     (exact,) = autotune.explain("qr", n=128).operations
     assert (exact.choice, exact.level) == (Configuration(blas_threads=1), Level.HOST)
     (between,) = autotune.explain("qr", n=500).operations
@@ -54,8 +54,8 @@ def test_sizes_ask_for_the_entry_that_speaks_for_them(mine):
     assert outside.reason == "Nothing that was measured speaks for it."
 
 
-def test_every_refusal_is_told_with_its_reason(mine):
-    made, path = mine
+def test_every_refusal_is_told_with_its_reason(own_profile):
+    made, path = own_profile
     other = replace(made, key=replace(made.key, hardware=replace(made.key.hardware, model=9999)))
     profile_files.write(other, path.with_name("other.yaml"))
     (refusal,) = autotune.explain().refusals
@@ -65,7 +65,7 @@ def test_every_refusal_is_told_with_its_reason(mine):
     assert f"Not used: {refusal.path} {refusal.reason}" in text
 
 
-def test_the_text_is_for_people(mine):
+def test_the_text_is_for_people(own_profile):
     explanation = autotune.explain()
     lines = str(explanation).splitlines()
     assert lines[1] == "BLAS threads of the process: left alone. autotune.apply() was not called."
@@ -76,8 +76,8 @@ def test_the_text_is_for_people(mine):
     assert repr(explanation) == str(explanation)
 
 
-def test_the_text_names_each_profile_once_and_fits_eighty_columns(mine):
-    made, path = mine
+def test_the_text_names_each_profile_once_and_fits_eighty_columns(own_profile):
+    made, path = own_profile
     wide = {"workers": 1, "chunk": 2**40, "method": "shared_memory", "allocator": "retain"}
     more = replace(make_entry("a" * 60, choice=wide, n=10), reason="A reason of many words. " * 20)
     profile_files.write(replace(made, entries=(*made.entries, more)), path)
@@ -87,41 +87,41 @@ def test_the_text_names_each_profile_once_and_fits_eighty_columns(mine):
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_the_text_fits_the_terminal_and_states_the_interval_of_each_time(mine, width):
-    _, path = mine
+def test_the_text_fits_the_terminal_and_states_the_interval_of_each_time(own_profile, width):
+    _, path = own_profile
     text = replace(autotune.explain("qr"), held_bytes=2**24).text(width)
     assert [line for line in text.splitlines() if len(line) > width and str(path) not in line] == []
     assert "interval of its speed-up: 1.82 to 2.22." in " ".join(text.split())
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_without_a_name_the_choices_are_listed_and_the_rest_is_counted(mine, width):
-    _, path = mine
+def test_without_a_name_the_choices_are_listed_and_the_rest_is_counted(own_profile, width):
+    _, path = own_profile
     text = autotune.explain().text(width)
     assert [line for line in text.splitlines() if len(line) > width and str(path) not in line] == []
-    told = " ".join(text.split())
-    assert "qr m=128 n=128" in told
-    assert "m=2048" not in told
-    assert "Made by hand." not in told
-    assert "Plain NumPy runs for 1 entry: qr (1). The reasons: `autotune explain NAME`, or" in told
+    words = " ".join(text.split())
+    assert "qr m=128 n=128" in words
+    assert "m=2048" not in words
+    assert "Made by hand." not in words
+    assert "Plain NumPy runs for 1 entry: qr (1). The reasons: `autotune explain NAME`, or" in words
 
 
-def test_a_profile_that_keeps_every_default_is_told_in_one_sentence(mine):
-    made, path = mine
+def test_a_profile_that_keeps_every_default_is_told_in_one_sentence(own_profile):
+    made, path = own_profile
     profile_files.write(replace(made, entries=(made.entries[1],)), path)
     lines = str(autotune.explain()).splitlines()
     assert lines[3] == "Plain NumPy runs for 1 entry: qr (1)."
     assert not any(line.startswith("operation") for line in lines)
 
 
-def test_a_nearer_entry_that_is_refused_is_told_below_the_one_in_use(mine, tmp_path):
-    made, path = mine
+def test_a_nearer_entry_that_is_refused_is_told_below_the_one_in_use(own_profile, tmp_path):
+    made, path = own_profile
     noisy = replace(made.entries[0], status=Status.NOISY, choice=Configuration(), reason="Too busy.")
     profile_files.write(replace(made, entries=(noisy,)), path)
     shipped = tmp_path / "shipped" / "class.yaml"
     profile_files.write(made, shipped)
-    (row,) = (one for one in autotune.explain("qr").operations if "n=128" in one.operation)
-    assert (row.source, [(one.path, one.reason) for one in row.refused]) == (
+    (row,) = (operation for operation in autotune.explain("qr").operations if "n=128" in operation.operation)
+    assert (row.source, [(refusal.path, refusal.reason) for refusal in row.refused]) == (
         str(shipped),
         [(str(path), "Too busy.")],
     )
@@ -129,15 +129,15 @@ def test_a_nearer_entry_that_is_refused_is_told_below_the_one_in_use(mine, tmp_p
     assert row.as_dict()["refused"][0]["reason"] == "Too busy."
 
 
-def test_an_operation_of_which_everything_was_refused_is_told_with_the_reason(mine):
-    made, path = mine
+def test_an_operation_of_which_everything_was_refused_is_told_with_the_reason(own_profile):
+    made, path = own_profile
     profile_files.write(replace(made, entries=(with_evidence(made.entries[0], interval=(0.67, 2.5)),)), path)
     (row,) = autotune.explain().operations
     assert (row.level, row.source, row.choice) == (Level.DEFAULT, None, Configuration())
     assert "it may be 0.67 times as fast as the default" in " ".join(str(autotune.explain("qr")).split())
 
 
-def test_memory_that_is_kept_for_results_is_told(mine):
+def test_memory_that_is_kept_for_results_is_told(own_profile):
     from autotune.parallel import result_memory
 
     before = result_memory.held()
@@ -148,8 +148,8 @@ def test_memory_that_is_kept_for_results_is_told(mine):
     assert autotune.explain().as_dict()["held_bytes"] == result_memory.held()
 
 
-def test_text_of_a_profile_cannot_act_on_the_terminal(mine):
-    made, path = mine
+def test_text_of_a_profile_cannot_act_on_the_terminal(own_profile):
+    made, path = own_profile
     profile_files.write(replace(made, entries=(replace(made.entries[0], reason="\x1b[2J"),)), path)
     assert "\x1b" not in str(autotune.explain("log")) + str(autotune.explain("qr"))
 
@@ -158,8 +158,8 @@ def test_without_a_profile_the_text_says_so():
     assert "Nothing that was measured fits" in str(autotune.explain())
 
 
-def test_the_states_of_the_machine_are_told_where_it_was_not_at_full_capacity(mine):
-    made, path = mine
+def test_the_states_of_the_machine_are_told_where_it_was_not_at_full_capacity(own_profile):
+    made, path = own_profile
     busy = with_evidence(made.entries[0], expected_speedup=1.31, full_capacity_share=0.62)
     profile_files.write(replace(made, entries=(busy,)), path)
     explanation = autotune.explain("qr", m=128, n=128)
@@ -168,7 +168,7 @@ def test_the_states_of_the_machine_are_told_where_it_was_not_at_full_capacity(mi
     assert explanation.operations[0].as_dict()["full_capacity_share"] == 0.62
 
 
-def test_the_same_can_be_had_as_json(mine):
+def test_the_same_can_be_had_as_json(own_profile):
     plain = json.loads(json.dumps(autotune.explain("qr").as_dict()))
     assert plain["operations"][0]["choice"] == {"blas_threads": 1}
     assert plain["operations"][0]["interval"] == pytest.approx([2.0 / 1.1, 2.0 / 0.9], rel=1e-5)
@@ -183,14 +183,16 @@ def test_a_profile_that_asks_for_more_threads_than_there_are_cpus_is_held_to_the
         make_entry("batch_matmul", choice={"blas_threads": usable, "workers": 2 * usable}, n=300, tasks=100),
     )
     profile_files.write(made, folders.user_profiles() / "mine.yaml")
-    many, one = autotune.explain("qr", n=128).operations + autotune.explain("batch_matmul", n=300).operations
+    many, single = (
+        autotune.explain("qr", n=128).operations + autotune.explain("batch_matmul", n=300).operations
+    )
     assert many.choice == Configuration(blas_threads=usable) == autotune.config("qr", n=128)
-    asked = f"The profile asks for blas_threads={64 * usable}; the {usable} usable CPUs here allow"
-    assert f"{asked} blas_threads={usable}." in many.reason
-    assert one.choice == Configuration(blas_threads=1, workers=usable)
+    sentence = f"The profile asks for blas_threads={64 * usable}; the {usable} usable CPUs here allow"
+    assert f"{sentence} blas_threads={usable}." in many.reason
+    assert single.choice == Configuration(blas_threads=1, workers=usable)
     with autotune.executor("batch_matmul", n=300) as pool:
         assert (pool.workers, pool.blas_threads) == (usable, 1)
-    assert asked in " ".join(str(autotune.explain("qr")).split())
+    assert sentence in " ".join(str(autotune.explain("qr")).split())
 
 
 @pytest.mark.skipif(usable_cpus()[0] < 2, reason="one CPU has one worker, which is not placed")
@@ -206,8 +208,8 @@ def test_a_placement_that_these_cpus_have_no_room_for_is_told(monkeypatch, cpus,
     assert row.reason.endswith("no room for placement=l3: workers run anywhere.") is said
 
 
-def test_the_log_gets_one_line_of_what_is_known_and_none_for_a_miss(mine, caplog):
-    made, path = mine
+def test_the_log_gets_one_line_of_what_is_known_and_none_for_a_miss(own_profile, caplog):
+    made, path = own_profile
     other = replace(made, key=replace(made.key, hardware=replace(made.key.hardware, model=9999)))
     profile_files.write(other, path.with_name("other.yaml"))
     with caplog.at_level("INFO", logger="autotune"), autotune.apply():

@@ -17,13 +17,13 @@ def test_every_public_name_is_listed_and_documented():
 
 
 def test_a_mark_changes_nothing_about_a_function():
-    def mine(n):
+    def work(n):
         return n
 
-    assert autotune.workload(mine) is mine
-    assert mine.__autotune_workload__ == "mine"
-    assert autotune.workload(name="other")(mine).__autotune_workload__ == "other"
-    assert mine(3) == 3
+    assert autotune.workload(work) is work
+    assert work.__autotune_workload__ == "work"
+    assert autotune.workload(name="other")(work).__autotune_workload__ == "other"
+    assert work(3) == 3
 
 
 @pytest.mark.real

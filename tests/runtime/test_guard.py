@@ -180,15 +180,15 @@ def test_the_core_tells_the_guard_of_long_calls_and_runs_controls_with_the_defau
     count = [8]
     get = CFUNCTYPE(c_int)(lambda: count[0])
     put = CFUNCTYPE(c_int, c_ssize_t)(lambda threads: count.__setitem__(0, threads) or 0)
-    switch = CORE.Switch(*(cast(one, c_void_p).value for one in (get, put)), 8)
+    switch = CORE.Switch(*(cast(function, c_void_p).value for function in (get, put)), 8)
     switch.come_back()
     switch.control = 4
-    told = []
+    controls = []
 
     def look(calls, seconds, control, trial):
         assert trial == 0
-        told.append(bool(control))
-        calls.control = len(told) == 1
+        controls.append(bool(control))
+        calls.control = len(controls) == 1
 
     CORE.watch_calls(look, 0.1)
     calls, seen = tuned(), []
@@ -202,7 +202,7 @@ def test_the_core_tells_the_guard_of_long_calls_and_runs_controls_with_the_defau
         CORE.watch_calls(None)
         switch.stop()
     assert seen == [1, 4, 1, 1]
-    assert told == [False, True, False]
+    assert controls == [False, True, False]
     assert (count, calls.nanoseconds > 0) == ([8], True)
 
 
@@ -210,14 +210,14 @@ def test_the_core_tells_calls_that_learn_and_runs_one_trial_alone():
     count = [8]
     get = CFUNCTYPE(c_int)(lambda: count[0])
     put = CFUNCTYPE(c_int, c_ssize_t)(lambda threads: count.__setitem__(0, threads) or 0)
-    switch = CORE.Switch(*(cast(one, c_void_p).value for one in (get, put)), 8)
+    switch = CORE.Switch(*(cast(function, c_void_p).value for function in (get, put)), 8)
     switch.come_back()
-    told, seen = [], []
+    trials, seen = [], []
 
     def look(calls, seconds, control, trial):
-        told.append((seconds >= 0.0, trial))
-        calls.trial = 3 if len(told) == 1 else 0
-        calls.pause = 1 if len(told) == 2 else 0
+        trials.append((seconds >= 0.0, trial))
+        calls.trial = 3 if len(trials) == 1 else 0
+        calls.pause = 1 if len(trials) == 2 else 0
 
     CORE.watch_calls(look, 10.0, 0.0)
     calls, others = CORE.Calls("qr", "float64", {}), CORE.Calls("svd", "float64", {})
@@ -235,4 +235,4 @@ def test_the_core_tells_calls_that_learn_and_runs_one_trial_alone():
         CORE.watch_calls(None)
         switch.stop()
     assert seen == [8, 3, 8, 8]
-    assert told == [(True, 0), (True, 3), (True, 0), (False, 0)]
+    assert trials == [(True, 0), (True, 3), (True, 0), (False, 0)]

@@ -74,7 +74,7 @@ def test_loops_that_other_threads_run_while_learning_begins_are_learned_about(mo
     monkeypatch.setattr(blas, "begin_switching", begin_meanwhile)
     with autotune.apply(learn=True):
         log()
-        assert [one.operation for one in state.per_call.learner.lessons()] == ["loop_exp"]
+        assert [lesson.operation for lesson in state.per_call.learner.lessons()] == ["loop_exp"]
 
 
 def test_a_proved_choice_is_used_at_once_and_the_guard_watches_it():
@@ -152,9 +152,9 @@ def learning():
 
 @several_threads
 def test_calls_learn_that_no_entry_covers():
-    decided = make_entry("solve", n=6)
+    covered = make_entry("solve", n=6)
     open_question = make_entry("inv", status="undecided", n=6)
-    profile_files.write(of_this_machine(decided, open_question), folders.user_profiles() / "mine.yaml")
+    profile_files.write(of_this_machine(covered, open_question), folders.user_profiles() / "mine.yaml")
     with autotune.apply(learn=True):
         matrix = np.eye(6)
         np.linalg.qr(matrix)
@@ -165,16 +165,18 @@ def test_calls_learn_that_no_entry_covers():
 
 @several_threads
 def test_calls_that_raise_tell_nothing_of_their_time():
-    told = []
+    trials = []
     with autotune.apply(learn=True):
         np.linalg.cholesky(np.eye(60))
-        (calls,) = [one for one in state.per_call._calls.values() if one.operation == "cholesky"]
-        CORE.watch_calls(lambda _calls, seconds, _control, trial: told.append((seconds > 0, trial)), 1.0, 0.0)
+        (calls,) = [counter for counter in state.per_call._calls.values() if counter.operation == "cholesky"]
+        CORE.watch_calls(
+            lambda _calls, seconds, _control, trial: trials.append((seconds > 0, trial)), 1.0, 0.0
+        )
         calls.trial, calls.pause = 1, 0
         with pytest.raises(np.linalg.LinAlgError):
             np.linalg.cholesky(-np.eye(60))
         np.linalg.cholesky(np.eye(60))
-    assert told == [(False, 1), (True, 0)]
+    assert trials == [(False, 1), (True, 0)]
 
 
 def loop_calls():
@@ -259,7 +261,7 @@ def test_what_the_guard_drops_is_no_longer_what_config_says():
     with autotune.apply(guard=True):
         assert autotune.config("qr", n=6) == Configuration(blas_threads=1)
         np.linalg.qr(np.eye(6))
-        (calls, *_) = [one for one in state.per_call._calls.values() if one.threads == 1]
+        (calls, *_) = [counter for counter in state.per_call._calls.values() if counter.threads == 1]
         for _ in range(5000):
             if calls.threads != 1:
                 break

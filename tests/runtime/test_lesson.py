@@ -216,8 +216,8 @@ def test_a_loop_that_is_slower_in_slices_stays_numpys_within_the_account():
     ],
 )
 def test_loops_get_workers_first_and_then_finer_slices(scores, most, following):
-    found = LoopCuts(most).following({CallThreads(*cut): score for cut, score in scores.items()})
-    assert found == (None if following is None else CallThreads(*following))
+    candidate = LoopCuts(most).following({CallThreads(*cut): score for cut, score in scores.items()})
+    assert candidate == (None if following is None else CallThreads(*following))
 
 
 def test_calls_of_a_loop_with_different_numbers_of_elements_make_a_pair_by_the_time_of_an_element():

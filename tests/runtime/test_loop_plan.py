@@ -29,7 +29,7 @@ def test_loops_are_cut_from_the_first_size_on_at_which_all_gained():
 
 @pytest.mark.parametrize("name", ["layout", "cheapest", "dearest"])
 def test_a_class_of_which_one_member_did_not_gain_stays_numpys(name):
-    choices = {one: dict.fromkeys(SIZES, (4, 100)) for one in ("layout", "cheapest", "dearest")}
+    choices = {kind: dict.fromkeys(SIZES, (4, 100)) for kind in ("layout", "cheapest", "dearest")}
     assert planned(choices, names=tuple(choices)) == [Range(1000, 100, 4)]
     assert planned(choices | {name: {}}, names=tuple(choices)) == []
 

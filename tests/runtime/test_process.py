@@ -36,5 +36,5 @@ from autotune.runtime.process_threads import safe_threads
 def test_a_count_is_taken_as_it_was_measured_or_not_at_all(
     threads, usable, limit, current, user_limit, count, why
 ):
-    known = SimpleNamespace(threads=threads, threads_why="Measured.", usable_cpus=usable, limit=limit)
-    assert safe_threads(known, current=current, user_limit=user_limit) == (count, why)
+    resolution = SimpleNamespace(threads=threads, threads_why="Measured.", usable_cpus=usable, limit=limit)
+    assert safe_threads(resolution, current=current, user_limit=user_limit) == (count, why)

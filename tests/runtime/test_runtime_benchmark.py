@@ -12,7 +12,7 @@ from autotune.model.configuration import Configuration
 from autotune.model.entry import Entry, Evidence, Status
 from autotune.model.profile import Profile, Provenance
 from autotune.profiles import profile_files
-from autotune.profiles.resolve import here
+from autotune.profiles.resolve import this_site
 from autotune.runtime.apply import apply
 
 MILLION = 1_000_000
@@ -26,7 +26,7 @@ def rows():
 @pytest.fixture
 def profile(tmp_path):
     """In which two workers are best for everything that the rows ask for."""
-    asked = [(name, {"n": MILLION}) for name in ("add", "sqrt", "exp", "log", "power", "expression")]
+    operations = [(name, {"n": MILLION}) for name in ("add", "sqrt", "exp", "log", "power", "expression")]
     entries = [
         Entry(
             operation=catalogue.operation(name, **sizes),
@@ -35,10 +35,10 @@ def profile(tmp_path):
             choice=Configuration(workers=2, chunk=MILLION // 10),
             evidence=Evidence(speedup=2.0),
         )
-        for name, sizes in asked
+        for name, sizes in operations
     ]
     cpus, limit = usable_cpus()
-    site = here(cpus, limit)
+    site = this_site(cpus, limit)
     path = tmp_path / "profile.yaml"
     provenance = Provenance(host=site.host)
     profile_files.write(Profile(key=site.key, provenance=provenance, entries=tuple(entries)), path)

@@ -26,15 +26,15 @@ def test_without_a_profile_the_method_is_the_safe_one(profile):
 
 
 @pytest.mark.parametrize(
-    ("found", "taken"),
+    ("measured", "taken"),
     [
         (Method.MEMMAP, Method.MEMMAP),
         (Method.PIPE, shared_arrays.DEFAULT_METHOD),
         (None, shared_arrays.DEFAULT_METHOD),
     ],
 )
-def test_the_measured_method_is_taken_if_it_shares(profile, found, taken):
-    profile.append(Configuration(workers=2, method=found))
+def test_the_measured_method_is_taken_if_it_shares(profile, measured, taken):
+    profile.append(Configuration(workers=2, method=measured))
     with autotune.shared(9) as array:
         assert array.handle.method is taken
 

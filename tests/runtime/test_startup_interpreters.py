@@ -22,11 +22,11 @@ def interpreter(version):
     """The path of an interpreter, on the path or among pyenv's."""
     named = shutil.which(f"python{version}") or shutil.which(version)
     roots = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
-    found = [named] if named and "shims" not in named else []
-    found += [str(each) for each in sorted(roots.glob(f"{version}.*/bin/python"))]
-    if not found:
+    paths = [named] if named and "shims" not in named else []
+    paths += [str(each) for each in sorted(roots.glob(f"{version}.*/bin/python"))]
+    if not paths:
         pytest.skip(f"needs Python {version}")
-    return found[0]
+    return paths[0]
 
 
 def run(version, tmp_path, *options, own="", code=LOOK):

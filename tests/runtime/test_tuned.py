@@ -112,11 +112,11 @@ def test_sizes_may_come_from_a_small_function_or_be_fixed():
 
 def test_a_decorated_function_keeps_its_name_and_result():
     @autotune.tuned("svd")
-    def mine(a):
+    def work(a):
         """Says something."""
         return a
 
-    assert (mine.__name__, mine.__doc__, mine(3)) == ("mine", "Says something.", 3)
+    assert (work.__name__, work.__doc__, work(3)) == ("work", "Says something.", 3)
 
 
 @pytest.mark.parametrize(

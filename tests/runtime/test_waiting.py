@@ -60,8 +60,10 @@ def test_an_exponent_that_came_too_late_is_said_with_the_reason_and_what_to_do(w
     policy = write(20, refusal="other threads run.")
     with autotune.apply():
         assert policy.exponent is None
-        told = autotune.explain().waiting
-    assert all(part in told for part in ("too late", "other threads run.", "autotune run", "before NumPy"))
+        sentence = autotune.explain().waiting
+    assert all(
+        part in sentence for part in ("too late", "other threads run.", "autotune run", "before NumPy")
+    )
 
 
 def test_where_the_default_was_kept_nothing_is_set(write):
@@ -239,7 +241,9 @@ print(json.dumps([wait_policy.process.exponent, time_out, autotune.explain().wai
 )
 def test_a_program_that_applies_before_numpy_has_it_from_its_second_start_on_at_the_latest(write, command):
     write(20)
-    if not any(one.threading == "pthreads" and one.api == "openblas" for one in libraries(load=True)):
+    if not any(
+        library.threading == "pthreads" and library.api == "openblas" for library in libraries(load=True)
+    ):
         pytest.skip("NumPy's BLAS is not OpenBLAS with threads of its own")
     printed(PROGRAM.format(variable=VARIABLE), command=command)
     exponent, time_out, waiting, variable = json.loads(

@@ -141,7 +141,7 @@ class CommandBench:
         patience: float,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """`patience` is how many seconds any run may take."""
+        """Prepare runs that may take `patience` seconds each."""
         if sys.platform == "win32" or not hasattr(os, "killpg"):
             raise UnsupportedPlatform(
                 "Commands need POSIX process groups to be tuned, which this system does not have."

@@ -52,7 +52,7 @@ def memory_bandwidth(cpus: int, size: int) -> float:
 
 
 def peak_flops(cpus: int) -> float:
-    """Floating-point operations a second in products of float64 matrices."""
+    """Measure the floating-point operations a second in products of float64 matrices."""
     import numpy as np
 
     from autotune.controls.apply_configuration import configured

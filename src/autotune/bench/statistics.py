@@ -53,7 +53,7 @@ def upper_bound(values: Sequence[float], alpha: float) -> float:
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """(mean, low, high) with the two-sided Student interval of the mean; infinite ends below two values."""
+    """Return (mean, low, high) with the two-sided Student interval of the mean; infinite ends below two values."""
     mean = float(np.mean(values))
     # half of the error on either side: Student's distribution is symmetric
     half = upper_bound(values, (1 - confidence) / 2) - mean

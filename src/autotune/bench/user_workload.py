@@ -146,7 +146,7 @@ class UserWorkload:
         return _callable(function, self.name)
 
     def _stand_ins(self, operation: Operation) -> dict[str, int]:
-        """For the default of a function that has none of its own: one worker, one thread, one slice."""
+        """Give a function that has no default of its own one worker, one thread and one slice."""
         whole = max(operation.size.values(), default=1)
         return {knob: whole if knob is Knob.CHUNK else 1 for knob in self.needed_knobs}
 

@@ -103,7 +103,10 @@ def for_cpus(place: int, total: int, *, cpus: int) -> str:
 def how_to_use(path: object, *, is_searched: bool, own: str | None = None) -> str:
     """Name the next step; `is_searched` if programs look there by themselves, `own` for a user's function only."""
     if is_searched and own is not None:
-        return f'Programs use it by autotune.tuned("{own}"); `autotune explain {own}` tells why.'
+        return (
+            f'Programs use it by autotune.tuned_call({own}, ...) or `with autotune.tuned("{own}", ...)`; '
+            f"`autotune explain {own}` tells why."
+        )
     if is_searched:
         return (
             "Programs use it by `autotune run -- CMD`, autotune.apply(), map_blocks and the like; "
@@ -178,6 +181,7 @@ PROGRAM_DIFFERS = (
     "The tuned runs ended or wrote otherwise than the plain ones: `autotune compare -- CMD` shows it."
 )
 NO_VERIFY_RUNS = "No runs of the command were asked for."
+NOTHING_GAINED = "Nothing that the program calls is tuned, so it runs as before: no pairs of runs were made."
 
 
 def recording_run(command: Sequence[str]) -> str:

@@ -129,6 +129,8 @@ def gain_of(
     gain = advise_here(recorded, profile).gain
     predicted = Gained(predicted=gain.speedup, predicted_low=gain.low, predicted_high=gain.high)
     needed = (2 * runs + 1) * recorded.wall_seconds
+    if gain.low == gain.high == 1:  # no entry for it is tuned: both sides of a pair would be the same program
+        return replace(predicted, why_not=calibration_messages.NOTHING_GAINED)
     if not runs:
         return replace(predicted, why_not=calibration_messages.NO_VERIFY_RUNS)
     if needed > seconds:

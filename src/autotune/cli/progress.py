@@ -54,7 +54,7 @@ class Board:
                 return printable(calibration_messages.decided(operation_name(entry.operation), entry))
 
     def line(self, event: Event) -> str:
-        """The line that is replaced at every event: what is tried, the best so far, elapsed and remaining."""
+        """Write the line that is replaced at every event: trial, best so far, elapsed and remaining time."""
         best = self._best
         return calibration_messages.now(
             self._where,

@@ -169,7 +169,7 @@ class Heap:
             self._settle()
 
     def after_fork(self) -> None:
-        """A forked child has only the thread that forked, which is not inside one of these methods."""
+        """Reset in a forked child: its only thread is not inside one of these methods."""
         self._lock = threading.RLock()
 
     def _settle(self) -> None:

@@ -224,7 +224,7 @@ class BlasThreads:
         return domain
 
     def _after_fork(self) -> None:
-        """A forked child has only the thread that forked: the lock is free, the others' scopes are over."""
+        """Reset in a forked child, which has only the thread that forked: the lock is free, other scopes are over."""
         self._lock = threading.RLock()
         me = threading.get_ident()
         self._process.scopes = {scope: n for scope, n in self._process.scopes.items() if scope.thread == me}

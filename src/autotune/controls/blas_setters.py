@@ -163,7 +163,7 @@ def library(lib: Any) -> Library:
 
 
 def _openblas(native: Any, name: str) -> Callable[..., int] | None:
-    """OpenBLAS's function under the prefix and suffix that this build gives it."""
+    """Look up OpenBLAS's function under the prefix and suffix that this build gives it."""
     names = (f"{before}openblas_{name}{after}" for before in ("scipy_", "") for after in ("64_", "", "_64"))
     return next(filter(None, (_function(native, symbol) for symbol in names)), None)
 

@@ -136,7 +136,7 @@ def _membership(root: str) -> dict[str, str]:
 
 
 def _mounts(root: str) -> list[tuple[str, set[str], str, str]]:
-    """(kind, controllers, the group at the mount point, mount point) of every cgroup file system."""
+    """Yield (kind, controllers, group at the mount point, mount point) of every cgroup file system."""
     return [
         (
             kind,

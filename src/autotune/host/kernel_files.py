@@ -26,7 +26,7 @@ def read(path: str) -> str | None:
 
 
 def _opened(path: str, flags: int) -> int:
-    """A recording may hold a pipe in the place of a file; no process will ever write to it."""
+    """Open without waiting: a recording may hold a pipe to which no process will ever write."""
     return os.open(path, flags | _NONBLOCK)
 
 

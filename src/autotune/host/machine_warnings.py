@@ -211,7 +211,7 @@ def noise(busy: float | None) -> list[str]:
     if busy is None or busy < TOO_BUSY:
         return []
     said = (
-        f"Others keep {busy:.0%} of the CPUs busy now. A calibration would find much too noisy to tell: wait for a "
+        f"Others keep {busy:.0%} of the CPUs busy now. Most entries of a calibration would end as noisy: wait for a "
         "quiet moment. `autotune calibrate --neighbours K` is for machines that are never quiet; it starts K busy "
         "processes of its own."
     )

@@ -47,7 +47,10 @@ def affinity() -> frozenset[int] | None:
     global _first_mask  # noqa: PLW0603 - one process, one memory of its mask
     if not hasattr(os, "sched_getaffinity"):
         return None
-    mask = frozenset(os.sched_getaffinity(0))
+    try:
+        mask = frozenset(os.sched_getaffinity(0))
+    except OSError:  # a seccomp filter
+        return None
     if _first_mask is None:
         _first_mask = mask
     return _unpinned(mask) if is_binding(os.environ) else mask
@@ -111,7 +114,9 @@ def _server_workers(environ: Mapping[str, str]) -> int:
     """Count the workers of the server that this is; uWSGI tells in a module of its own."""
     uwsgi = getattr(sys.modules.get("uwsgi"), "numproc", None)
     return (
-        uwsgi if isinstance(uwsgi, int) and uwsgi > 0 else cpu_variables.workers_of_server(environ, sys.argv)
+        uwsgi
+        if isinstance(uwsgi, int) and uwsgi > 0
+        else cpu_variables.workers_of_server(environ, getattr(sys, "argv", ()))
     )
 
 

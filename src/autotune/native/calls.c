@@ -43,7 +43,6 @@ static struct hook {
 } hooks[HOOKS];
 
 static int used;
-static int64_t home; /* the interpreter that the hooks belong to */
 
 /* --- shapes that are known ------------------------------------------------------------------------------------ */
 
@@ -141,9 +140,6 @@ static int blas_code(int type)
     }
 }
 
-/* Python is asked under the interpreter's own lock only. */
-static bool is_home(void) { return PyInterpreterState_GetID(PyInterpreterState_Get()) == home; }
-
 /* Ask Python what such calls get, and keep the answer. As known(). */
 static Calls *ask(struct hook *hook, const struct key *key, int code, bool *failed)
 {
@@ -187,50 +183,40 @@ static Calls *known(struct hook *hook, PyObject *a, PyObject *b, bool *failed)
             return (Calls *)Py_NewRef((PyObject *)calls);
         }
     }
-    return hook->decide == NULL || !is_home() ? NULL : ask(hook, &key, code, failed);
+    return hook->decide == NULL || !is_main_interpreter() ? NULL : ask(hook, &key, code, failed);
 }
 
 /* --- around a call -------------------------------------------------------------------------------------------- */
 
-struct around {
-    bool is_met;
-    struct flight flight;
-};
-
-/* Returns false with an exception set if the call is not to be made. */
-static bool begin(struct around *around, struct hook *hook, PyObject *a, PyObject *b)
+/* Begin a call with these operands; no flight: it is none that is switched. Returns false with an exception set if the call is not to
+ * be made. */
+static bool begin(struct hook *hook, PyObject *a, PyObject *b, struct flight **flight)
 {
     bool failed;
     Calls *calls = known(hook, a, b, &failed);
-    around->is_met = false;
+    *flight = NULL;
     if (calls != NULL) {
         calls->count++;
         if (hook->through != NULL) {
-            around->is_met = true;
-            switch_begin(&around->flight, hook->through, calls);
+            *flight = switch_begin(hook->through, calls);
         }
         Py_DECREF((PyObject *)calls);
     }
     return !failed;
 }
 
-static PyObject *end(struct around *around, PyObject *result)
-{
-    return around->is_met ? switch_return(&around->flight, result) : result;
-}
-
 static PyObject *call_ufunc(struct hook *hook, PyObject *self, PyObject *const *args, size_t flagged, PyObject *names)
 {
     vectorcall *original = (vectorcall *)hook->original;
     const size_t count = flagged & ~((size_t)1 << (8 * sizeof(size_t) - 1)); /* PyVectorcall_NARGS */
-    struct around around;
+    struct flight *flight;
     if (count < (hook->is_binary ? 2 : 1)) {
         return original(self, args, flagged, names);
     }
-    if (!begin(&around, hook, args[0], hook->is_binary ? args[1] : NULL)) {
+    if (!begin(hook, args[0], hook->is_binary ? args[1] : NULL, &flight)) {
         return NULL;
     }
-    return end(&around, original(self, args, flagged, names));
+    return switch_return(flight, original(self, args, flagged, names));
 }
 
 /* The operands of a function or method: dot(a, b) or a.dot(b). False if they are not all given by place. */
@@ -260,25 +246,23 @@ static PyObject *call_fast(struct hook *hook, PyObject *self, PyObject *const *a
                            bool has_names)
 {
     PyObject *a, *b;
-    struct around around;
-    around.is_met = false;
-    if (operands(hook, self, args, count, &a, &b) && !begin(&around, hook, a, b)) {
+    struct flight *flight = NULL;
+    if (operands(hook, self, args, count, &a, &b) && !begin(hook, a, b, &flight)) {
         return NULL;
     }
-    return end(&around, has_names ? ((fastcall_keywords *)hook->original)(self, args, count, names)
-                                  : ((fastcall *)hook->original)(self, args, count));
+    return switch_return(flight, has_names ? ((fastcall_keywords *)hook->original)(self, args, count, names)
+                                           : ((fastcall *)hook->original)(self, args, count));
 }
 
 static PyObject *call_tuple(struct hook *hook, PyObject *self, PyObject *args, PyObject *keywords, bool has_keywords)
 {
     PyObject *a, *b;
-    struct around around;
-    around.is_met = false;
-    if (tuple_operands(hook, self, args, &a, &b) && !begin(&around, hook, a, b)) {
+    struct flight *flight = NULL;
+    if (tuple_operands(hook, self, args, &a, &b) && !begin(hook, a, b, &flight)) {
         return NULL;
     }
-    return end(&around, has_keywords ? ((call_keywords *)hook->original)(self, args, keywords)
-                                     : ((PyCFunction)hook->original)(self, args));
+    return switch_return(flight, has_keywords ? ((call_keywords *)hook->original)(self, args, keywords)
+                                              : ((PyCFunction)hook->original)(self, args));
 }
 
 /* --- stubs ------------------------------------------------------------------------------------------------------ */
@@ -399,7 +383,6 @@ int calls_meet(PyObject *target, PyObject *decide, PyObject *through)
         *hook = new;
         Py_INCREF(target);
         used++;
-        home = PyInterpreterState_GetID(PyInterpreterState_Get());
     }
     Py_INCREF(decide);
     Py_XINCREF(through);

@@ -234,6 +234,9 @@ static int tell_news(void *unused)
 {
     (void)unused;
     atomic_store(&is_scheduled, false);
+    if (!is_main_interpreter()) { /* Python 3.11 runs it where the call was; a later one of the main interpreter tries again */
+        return 0;
+    }
     bool well = true;
     for (struct lesson *lesson = atomic_exchange(&news, NULL), *next; lesson != NULL; lesson = next) {
         next = lesson->next;

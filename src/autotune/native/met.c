@@ -81,15 +81,8 @@ static PyObject *met_call(PyObject *object, PyObject *args, PyObject *keywords)
     if (self->calls->row != NULL && recorder_is_on()) {
         record_begin(&record, self->calls->row, 1);
     }
-    struct flight flight;
-    const bool is_switched = self->through != NULL;
-    if (is_switched) {
-        switch_begin(&flight, self->through, self->calls);
-    }
-    PyObject *result = PyObject_Call(function, args, keywords);
-    if (is_switched) {
-        result = switch_return(&flight, result);
-    }
+    struct flight *flight = self->through == NULL ? NULL : switch_begin(self->through, self->calls);
+    PyObject *result = switch_return(flight, PyObject_Call(function, args, keywords));
     record_end(&record);
     Py_DECREF(function);
     return result;

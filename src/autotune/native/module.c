@@ -58,6 +58,9 @@ static PyObject *stop(PyObject *module, PyObject *for_good)
     if (truth < 0) {
         return NULL;
     }
+    if (truth) {
+        learning_decide(NULL); /* loops of daemon threads may end when there is no interpreter to be told */
+    }
     /* without the GIL: a thread that has the pool may need it to come to an end */
     Py_BEGIN_ALLOW_THREADS
     pool_stop(truth);

@@ -8,6 +8,7 @@
 #include <structmember.h>
 
 static struct flight *first; /* calls in flight, the latest first */
+static struct flight *spare; /* linked by `next`, to be used again */
 static int in_flight;
 static Switch *switches; /* of all libraries, each held by one reference */
 static PyObject *guard;
@@ -116,20 +117,51 @@ static void forget_flight(const struct flight *flight)
     in_flight--;
 }
 
-/* In a forked child only the calls of the thread that forked are still in flight. This holds for forks of C code too. */
+/* In a forked child only the calls of the thread that forked are still in flight. This holds for forks of C code too, which may come
+ * while another thread is linking or unlinking a call: `next` leads through all others at any moment, `previous` may not. */
 static void forget_other_threads(void)
 {
     const uintptr_t here = (uintptr_t)pthread_self();
-    for (struct flight *one = first, *next; one != NULL; one = next) {
-        next = one->next;
-        if (one->thread != here) {
-            forget_flight(one);
+    struct flight *previous = NULL, **place = &first;
+    in_flight = 0;
+    for (struct flight *one = first; one != NULL; one = one->next) {
+        if (one->thread == here) {
+            one->previous = previous;
+            *place = previous = one;
+            place = &one->next;
+            in_flight++;
         }
     }
+    *place = NULL;
 }
 
-void switch_begin(struct flight *flight, Switch *through, Calls *calls)
+static struct flight *new_flight(void)
 {
+    struct flight *flight = spare;
+    if (flight == NULL) {
+        return PyMem_Malloc(sizeof *flight);
+    }
+    spare = flight->next;
+    return flight;
+}
+
+/* Ends what a flight holds, which is in no list any more. */
+static void free_flight(struct flight *flight)
+{
+    Calls *calls = flight->calls;
+    Switch *through = flight->through;
+    flight->next = spare;
+    spare = flight;
+    Py_DECREF((PyObject *)calls);
+    Py_DECREF((PyObject *)through);
+}
+
+struct flight *switch_begin(Switch *through, Calls *calls)
+{
+    struct flight *flight = new_flight();
+    if (flight == NULL) {
+        return NULL;
+    }
     const bool chosen = calls->threads != 0;
     *flight = (struct flight){
         .next = first,
@@ -174,12 +206,15 @@ void switch_begin(struct flight *flight, Switch *through, Calls *calls)
     if (flight->timed) {
         flight->start = pool_clock();
     }
+    return flight;
 }
+
+bool is_main_interpreter(void) { return PyInterpreterState_GetID(PyInterpreterState_Get()) == 0; }
 
 bool switch_tell(Calls *calls, int64_t spent, bool control, int trial, bool disturbed)
 {
     PyObject *callback = guard;
-    if (callback == NULL) {
+    if (callback == NULL || !is_main_interpreter()) {
         return true;
     }
     Py_INCREF(callback);
@@ -192,7 +227,10 @@ bool switch_tell(Calls *calls, int64_t spent, bool control, int trial, bool dist
     return well;
 }
 
-bool switch_end(struct flight *flight, bool raised)
+/* `raised`: the call ended with an exception, and its time tells nothing.
+ *
+ * Returns false, with an exception set, if the live guard or a signal handler in it raised one. */
+static bool end(struct flight *flight, bool raised)
 {
     const int64_t now = flight->timed || (spin_ns > 0 && flight->wanted > 1) ? pool_clock() : 0;
     Switch *through = flight->through;
@@ -222,22 +260,24 @@ bool switch_end(struct flight *flight, bool raised)
     }
     const bool well = !is_told || switch_tell(calls, spent, flight->control, flight->trial,
                                               raised || (calls->learns && !flight->alone));
-    Py_DECREF((PyObject *)calls);
-    Py_DECREF((PyObject *)through);
+    free_flight(flight);
     return well;
 }
 
 PyObject *switch_return(struct flight *flight, PyObject *result)
 {
     PyObject *type, *value, *trace;
+    if (flight == NULL) {
+        return result;
+    }
     if (result != NULL) {
-        if (!switch_end(flight, false)) {
+        if (!end(flight, false)) {
             Py_CLEAR(result);
         }
         return result;
     }
     PyErr_Fetch(&type, &value, &trace);
-    if (!switch_end(flight, true)) {
+    if (!end(flight, true)) {
         PyErr_Clear();
     }
     PyErr_Restore(type, value, trace);
@@ -429,9 +469,7 @@ static PyObject *switch_stop(PyObject *object, PyObject *unused)
         next = one->next;
         if (one->through == self && one->is_python) {
             forget_flight(one);
-            Py_DECREF((PyObject *)one->calls);
-            Py_DECREF(object); /* the caller holds another */
-            PyMem_Free(one);
+            free_flight(one); /* the caller holds another reference to the switch */
         }
     }
     for (Switch **place = &switches; *place != NULL; place = &(*place)->next) {
@@ -457,18 +495,17 @@ static PyObject *switch_forget(PyObject *object, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* A flight of a caller that is Python, and has no stack of its own. */
+/* A flight of a caller that is Python. */
 static PyObject *switch_python_begin(PyObject *object, PyObject *calls)
 {
     if (!is_calls(calls)) {
         PyErr_SetString(PyExc_TypeError, "What begins is Calls.");
         return NULL;
     }
-    struct flight *flight = PyMem_Malloc(sizeof *flight);
+    struct flight *flight = switch_begin((Switch *)object, (Calls *)calls);
     if (flight == NULL) {
         return PyErr_NoMemory();
     }
-    switch_begin(flight, (Switch *)object, (Calls *)calls);
     flight->is_python = true;
     Py_RETURN_NONE;
 }
@@ -485,9 +522,7 @@ static PyObject *switch_python_end(PyObject *object, PyObject *unused)
     if (flight == NULL) {
         Py_RETURN_NONE; /* forgotten by a forked child */
     }
-    const bool well = switch_end(flight, false);
-    PyMem_Free(flight);
-    return well ? Py_NewRef(Py_None) : NULL;
+    return switch_return(flight, Py_NewRef(Py_None));
 }
 
 static PyObject *switch_rest(PyObject *self, void *unused)

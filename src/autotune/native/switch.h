@@ -52,7 +52,8 @@ typedef struct Switch {
     struct Switch *next;   /* of all libraries */
 } Switch;
 
-/* One call in flight; lies on the stack of its thread. */
+/* One call in flight. Not on the stack of its thread: NumPy may call Python within it (a warning, an override), and a greenlet that
+ * takes over there moves that stack away. */
 struct flight {
     struct flight *previous, *next;
     Switch *through;
@@ -67,14 +68,10 @@ struct flight {
     int64_t start;
 };
 
-void switch_begin(struct flight *flight, Switch *through, Calls *calls);
+/* Begin a call. Returns NULL without memory: it runs as at rest. */
+struct flight *switch_begin(Switch *through, Calls *calls);
 
-/* `raised`: the call ended with an exception, and its time tells nothing.
- *
- * Returns false, with an exception set, if the live guard or a signal handler in it raised one. */
-bool switch_end(struct flight *flight, bool raised);
-
-/* End a call that returned this result; NULL: that it raised an exception. Returns the result, or NULL with an exception set:
+/* End a call, unless `flight` is NULL, that returned this result; NULL: that raised an exception. Returns the result, or NULL with an exception set:
  * the call's own goes before any of the live guard's. */
 PyObject *switch_return(struct flight *flight, PyObject *result);
 
@@ -98,6 +95,9 @@ void switch_time(bool on);
 
 /* For how long BLAS threads spin after a call. */
 void switch_spin(int64_t nanoseconds);
+
+/* The core is loaded by the main interpreter, and calls its functions there only; NumPy's are shared by all. */
+bool is_main_interpreter(void);
 
 /* Was an exception set for want of stack or memory? It is cleared then: the call goes on without a choice. */
 bool cleared_exhaustion(void);

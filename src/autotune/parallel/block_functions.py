@@ -313,7 +313,7 @@ def _name(function: Function) -> str:
 
 
 def _with_one_blas_thread(function: Function) -> Function:
-    """In each thread by itself, since some libraries keep a count for every thread."""
+    """Limit BLAS in each thread by itself, since some libraries keep a count for every thread."""
     from autotune.controls import blas
 
     def call(*parts: Any) -> Any:

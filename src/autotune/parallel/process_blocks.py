@@ -38,7 +38,14 @@ from autotune.parallel.shared_memory import (
     shared,
 )
 from autotune.parallel.tiles import TileGrid, check_counts
-from autotune.parallel.worker_processes import Worker, may_have_children, receive_all, start, start_context
+from autotune.parallel.worker_processes import (
+    NoChildren,
+    Worker,
+    may_have_children,
+    receive_all,
+    start,
+    start_context,
+)
 
 BlockFunction = Callable[[Array], Array | None]
 
@@ -67,8 +74,9 @@ def process_map(
 
     The function takes a block, which it cannot write to, and returns one of the same shape; with `out=array` it may
     also change the block and return None. It must pickle unless processes are forked. `array` and `out` may be shared
-    arrays, which then are not copied. Nested calls, and children of a daemonic process, compute alone, in this
-    process. Where memory is too short for a shared copy of the array and of the result, blocks travel through pipes.
+    arrays, which then are not copied. Nested calls, children of a daemonic process, and processes that a limit allows
+    no child compute alone, in this process. Where memory is too short for a shared copy of the array and of the
+    result, blocks travel through pipes.
     `context` is multiprocessing's, with the start method; without it the program's own.
 
     Raises UsageError for blocks of another shape, for an `out` that overlaps without being `array`, or if a sample
@@ -93,7 +101,10 @@ def process_map(
     workers = min(workers, len(grid))
     shares = [range(worker, len(grid), workers) for worker in range(workers)]
     work = _map_shared if method in SHARING else _map_copied
-    return work(function, array, out, method, grid, shares, context, blas_threads)
+    try:
+        return work(function, array, out, method, grid, shares, context, blas_threads)
+    except NoChildren:
+        return plain(function, array, out)
 
 
 def forks() -> bool:

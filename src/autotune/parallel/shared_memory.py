@@ -444,7 +444,7 @@ def _mapped(number: int, size: int) -> mmap.mmap:
 
 
 def _by_owner(remove: Release) -> Release:
-    """A forked child inherits the array and its release, but must not take the name from under its parent."""
+    """Keep the name in a forked child, which inherits the array and its release."""
     owner = os.getpid()
 
     def release() -> None:

@@ -1,5 +1,6 @@
 """Processes that are started for one piece of work, and end with it or with the process that started them."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -25,6 +26,10 @@ UNGUARDED = (
     '`if __name__ == "__main__":`.'
 )
 """Usual reason why a new process ends before its first task."""
+
+
+SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""fork(2), pipe(2): a limit of processes, memory or descriptors is reached."""
 
 
 class Worker(NamedTuple):
@@ -91,6 +96,10 @@ def has_semaphores() -> bool:
     return True
 
 
+class NoChildren(Exception):
+    """No process could be started: the limit of processes, descriptors or memory is reached."""
+
+
 def check_main() -> None:
     """Raise UsageError in a process that is just importing the main module of the program that started it."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # how multiprocessing itself knows
@@ -107,6 +116,8 @@ def start(
     blas_threads: int | None = None,
 ) -> Iterator[list[Worker]]:
     """Start processes that do `work(connection, *task)` with so many BLAS threads; kill them if anything fails here.
+
+    Raises NoChildren where a limit of the system forbids the first of them.
 
     Where GNU's OpenMP is loaded they are forked from a thread of its own, which has never been in a parallel region:
     libgomp keeps its threads by the thread that began the region, and a child of that one waits for them for ever
@@ -125,11 +136,18 @@ def start(
             process = context.Process(  # type: ignore[attr-defined]
                 target=_run, args=(there, ends, os.getpid(), blas_threads, work, task), daemon=True
             )
-            if launcher is None:
-                process.start()
-            else:
-                launcher.call(process.start)
-            there.close()
+            try:
+                if launcher is None:
+                    process.start()
+                else:
+                    launcher.call(process.start)
+            except OSError as error:
+                if workers or error.errno not in SHORTAGES:
+                    raise
+                here.close()
+                raise NoChildren from error
+            finally:
+                there.close()
             workers.append(Worker(process, here, forked))
         yield workers
     except BaseException:

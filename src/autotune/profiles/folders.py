@@ -79,13 +79,20 @@ def places(named: str | os.PathLike[str] | None = None) -> list[tuple[Layer, str
     """
     first = os.fspath(named) if named is not None else os.environ.get("AUTOTUNE_PROFILE", "")
     return [
-        *([(Layer.NAMED, os.path.abspath(os.path.expanduser(first)))] if first else []),
+        *([(Layer.NAMED, _absolute(os.path.expanduser(first)))] if first else []),
         (Layer.USER, _user_profiles()),
         *([(Layer.NODE, os.path.join(NODE_FOLDER, "profiles"))] if sys.platform.startswith("linux") else []),
         (Layer.SYSTEM, _system_profiles()),
         *((Layer.CLUSTER, mirror) for mirror in dict.fromkeys(_mirrors())),
         (Layer.SHIPPED, _shipped_profiles()),
     ]
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:  # the current folder was deleted, and a relative path names nothing
+        return path
 
 
 def _state_dir() -> str:

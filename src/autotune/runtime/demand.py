@@ -35,14 +35,14 @@ class Demand:
         """The same lists, by the questions that lead to them."""
 
     def meet(self, question: object, operation: Operation, *, covered: bool) -> None:
-        """A question of config(), asked for the first time."""
+        """Record a first question of config()."""
         self.add(operation, 1, covered=covered)
         row = (self._used if covered else self._rows).get(operation)
         if row is not None and len(self._asked) < 2 * MOST_ROWS:
             self._asked[question] = row
 
     def count(self, question: object) -> None:
-        """It is asked again. Questions that were not met are not counted. Costs 0.2 us."""
+        """Count a question that is asked again; one that was not met is not counted. Costs 0.2 us."""
         row = self._asked.get(question)
         if row is not None:
             row[0] += 1

@@ -133,7 +133,10 @@ class PerCall:
             if entry.entry.operation.name in _SWITCHED and entry.entry.choice.blas_threads is not None
         }
         plural = "" if len(chosen) == 1 else "s"
-        on = [f"Per-call switching is on: {len(chosen)} operation{plural} tuned."] if self._switches else []
+        tuned = (
+            f": {len(chosen)} operation{plural} tuned" if chosen else ", and no profile tunes an operation"
+        )
+        on = [f"Per-call switching is on{tuned}."] if self._switches else []
         if self._plans_loops:
             on.append("Long loops of ufuncs run on several CPUs.")
         return " ".join(on) or self.why

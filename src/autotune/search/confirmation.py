@@ -16,13 +16,18 @@ import numpy as np
 
 from autotune.bench.noise import accepted
 from autotune.bench.statistics import pair_log_ratios
+from autotune.model.catalogue import Kind
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Entry
 from autotune.model.measurement import Case, Failure, Measurement, Pair, Session
 from autotune.model.operation import Operation
+from autotune.model.policy import CPU_SLACK
+from autotune.search.environment import Environment
 from autotune.search.evidence import CLOCK_STOOD, sane
 from autotune.search.explore import by_operation
 from autotune.search.machine_states import OCCUPANCY, Capacity, Visit, log_ratios_of
 from autotune.search.sequential_test import (
+    ERROR,
     LARGEST_SHIFT,
     LEAST_PROCESSES,
     LEAST_PROCESSES_OF_LARGE_GAIN,
@@ -314,6 +319,18 @@ class Candidate:
         self.verdict = Verdict.FAILED
 
 
+def candidate_of(entry: Entry, kind: Kind, environment: Environment) -> Candidate:
+    """Make a candidate of the choice of an entry, to be tested anew."""
+    return Candidate(
+        operation=entry.operation,
+        choice=entry.choice,
+        fewer_cpus=entry.choice.cpus < environment.default_cpus(kind),
+        bound=-log1p(MARGIN) if entry.evidence.cpu_ratio is None else log1p(CPU_SLACK),
+        error=ERROR,
+        seemed=-log(entry.evidence.speedup or 1.0),
+    )
+
+
 def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str]:
     """Judge a candidate by what its processes say so far. Pure.
 
@@ -447,6 +464,18 @@ class Confirmation:
     def add(self, candidate: Candidate) -> None:
         """Put a candidate to the test."""
         self.candidates.append(candidate)
+
+    def rounds(self, begin: Callable[[], None] = lambda: None) -> Iterator[Candidate]:
+        """Go round until nothing is open, or the time is over; yields those that this decides, calls `begin` each time.
+
+        What is added meanwhile is visited as well.
+        """
+        while self.open and self._clock.remaining > 0:
+            before = self._clock.plans
+            begin()
+            yield from self.round()
+            if self._clock.plans == before:
+                return
 
     def round(self) -> Iterator[Candidate]:
         """Visit the candidates that there is time for once; yields those that this decides."""

@@ -25,7 +25,7 @@ def allocations(
         elif not (word.isascii() and word.isdigit()) or int(word) < 1:
             raise UsageError(f"--cpus {text!r} is not a list of numbers of CPUs, such as 1,2,4,all.")
         elif int(word) > usable_cpus:
-            raise UsageError(f"--cpus {word}: only {usable_cpus} CPUs may be used here.")
+            raise UsageError(f"--cpus {word}: only {usable_cpus} CPUs may be used here; leave it out.")
         elif int(word) == len(allowed):
             whole = True
         else:

@@ -188,7 +188,7 @@ class TrialEvidence:
         return [choice for choice in self.candidates if 2 * self.pairs(choice) >= most]
 
     def _summary(self, configuration: Configuration) -> tuple[float, int, int, bool]:
-        """(estimate, pairs and processes that it rests on, were CPUs missing in all of them?)"""
+        """Return the estimate, its pairs and processes, and whether CPUs were missing in all of them."""
         if configuration not in self._cache:
             groups, reduced = self._groups(configuration)
             ratios = [pair_log_ratios(pairs) for pairs in groups]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, inf, isfinite, log, log1p
+from math import exp, inf, isfinite, log1p
 
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE
@@ -12,7 +12,7 @@ from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.policy import CPU_SLACK, TIE
 from autotune.model.profile import Profile
-from autotune.search.confirmation import MOST_PROCESSES, Candidate, Confirmation, Verdict
+from autotune.search.confirmation import MOST_PROCESSES, Candidate, Confirmation, Verdict, candidate_of
 from autotune.search.crossings import alternatives
 from autotune.search.decide import decide, make_bare_entry
 from autotune.search.environment import Environment
@@ -22,7 +22,7 @@ from autotune.search.explore import Exploration, least_seconds
 from autotune.search.machine_states import Capacity
 from autotune.search.plan import Item, Plan
 from autotune.search.request import Objective
-from autotune.search.sequential_test import ERROR, MARGIN, SHARES, candidate_error
+from autotune.search.sequential_test import MARGIN, SHARES, candidate_error
 from autotune.search.time_budget import Clock
 
 EXPLORATION_SHARE = 0.45
@@ -302,20 +302,18 @@ class _Calibration:
 
     def _confirm(self) -> Iterator[Entry]:
         """Rounds until nothing is open, or the time is over."""
-        while self.confirmation.open and self.clock.remaining > 0:
-            before = self.clock.plans
-            self.report(
-                Confirming(
-                    decided=sum(size.entry is not None for size in self.sizes.values()),
-                    undecided=len(self.confirmation.open),
-                    seconds_left=self.confirmation.seconds_left,
-                    **self._progress(),
-                )
+        for candidate in self.confirmation.rounds(self._report_round):
+            yield from self._decided(candidate)
+
+    def _report_round(self) -> None:
+        self.report(
+            Confirming(
+                decided=sum(size.entry is not None for size in self.sizes.values()),
+                undecided=len(self.confirmation.open),
+                seconds_left=self.confirmation.seconds_left,
+                **self._progress(),
             )
-            for candidate in self.confirmation.round():
-                yield from self._decided(candidate)
-            if self.clock.plans == before:
-                return
+        )
 
     def _decided(self, candidate: Candidate) -> Iterator[Entry]:
         """Yield the entry that a verdict leads to; after a refusal, the next candidate goes to the test."""
@@ -432,23 +430,8 @@ def confirm(
         for entry in choices
     }
     for entry in choices:
-        fewer = entry.choice.cpus < environment.default_cpus(kinds[entry.operation])
-        confirmation.add(
-            Candidate(
-                operation=entry.operation,
-                choice=entry.choice,
-                fewer_cpus=fewer,
-                error=ERROR,
-                seemed=-log(entry.evidence.speedup or 1.0),
-            )
-        )
-    while confirmation.open and clock.remaining > 0:
-        before = clock.plans
-        for _ in confirmation.round():
-            pass
-        if clock.plans == before:
-            break
-    for _ in confirmation.judge_again():
+        confirmation.add(candidate_of(entry, kinds[entry.operation], environment))
+    for _ in (*confirmation.rounds(), *confirmation.judge_again()):
         pass
     return [
         decide(

@@ -127,7 +127,7 @@ def estimate(values: Sequence[float]) -> float:
 
 
 def interval(values: Sequence[float], pair_values: Sequence[float] = ()) -> tuple[float, float, float] | None:
-    """(ratio, low, high): time over the default's with its 95 % interval; None below the least number of processes.
+    """Return (ratio, low, high) of the time over the default's, with its 95 % interval; None below the least processes.
 
     Below six processes the interval is that of the pairs, widened by `LARGEST_SHIFT` on both sides.
     """

@@ -3,19 +3,26 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import inf, log, log1p
+from math import inf
 
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE, COMMANDS
 from autotune.model.entry import Entry, Status
-from autotune.model.policy import CPU_SLACK
 from autotune.model.profile import Key, Profile
 from autotune.profiles import fit
 from autotune.profiles.folders import Layer
-from autotune.search.confirmation import Candidate, Confirmation, Verdict, gains_little, in_words, judge
+from autotune.search.confirmation import (
+    Candidate,
+    Confirmation,
+    Verdict,
+    candidate_of,
+    gains_little,
+    in_words,
+    judge,
+)
 from autotune.search.environment import Environment
 from autotune.search.machine_states import Capacity, log_ratios_of
-from autotune.search.sequential_test import ERROR, MARGIN, is_proved
+from autotune.search.sequential_test import ERROR, is_proved
 from autotune.search.time_budget import Clock
 
 
@@ -93,23 +100,9 @@ def verify(
     by_operation = {entry.operation: entry for entry in entries}
     for entry in by_operation.values():
         kind = workload.kind if workload is not None and workload.name == entry.operation.name else None
-        default_cpus = environment.default_cpus(kind or CATALOGUE[entry.operation.name])
-        confirmation.add(
-            Candidate(
-                operation=entry.operation,
-                choice=entry.choice,
-                fewer_cpus=entry.choice.cpus < default_cpus,
-                bound=-log1p(MARGIN) if entry.evidence.cpu_ratio is None else log1p(CPU_SLACK),
-                error=ERROR,
-                seemed=-log(entry.evidence.speedup or 1.0),
-            )
-        )
-    while confirmation.open and clock.remaining > 0:
-        before = clock.plans
-        for candidate in confirmation.round():
-            yield _check(by_operation[candidate.operation], candidate, counted)
-        if clock.plans == before:
-            break
+        confirmation.add(candidate_of(entry, kind or CATALOGUE[entry.operation.name], environment))
+    for candidate in confirmation.rounds():
+        yield _check(by_operation[candidate.operation], candidate, counted)
     for candidate in confirmation.open:
         yield _check(by_operation[candidate.operation], candidate, counted)
 

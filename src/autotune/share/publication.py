@@ -108,7 +108,7 @@ def signature_name(name: str, signer: str) -> str:
 
 
 def signed_by(name: str) -> tuple[str, str] | None:
-    """(publication, key) in the name of a signature; None for another name."""
+    """Return (publication, key) in the name of a signature; None for another name."""
     matched = _SIGNATURE.fullmatch(name)
     return (matched["name"], matched["signer"]) if matched else None
 

@@ -9,7 +9,7 @@ norm = np.linalg.norm
 
 
 def product(inputs: Inputs, c: Array) -> str | None:
-    """(A B) v against A (B v): three products with a vector see any error of it (Freivalds 1977)."""
+    """Compare (A B) v with A (B v): three products with a vector show any error (Freivalds 1977)."""
     a, b = inputs
     v = np.linspace(-1, 1, b.shape[1], dtype=b.dtype) if b.ndim == 2 else b.dtype.type(1)
     return residual(
@@ -58,14 +58,14 @@ def determinant(inputs: Inputs, value: object) -> str | None:
 
 
 def least_squares(inputs: Inputs, result: tuple[Array, Array, int, Array]) -> str | None:
-    """The gradient A^T (A x - b) vanishes at the least squares solution."""
+    """Check that the gradient A^T (A x - b) vanishes, as it does at the least squares solution."""
     (a, b), x = inputs, result[0]
     scale = float(norm(a) * (norm(a) * norm(x) + norm(b)))
     return residual("A^T (A x - b) = 0", a.conj().T @ (a @ x - b), scale, dtype=a.dtype, size=max(a.shape))
 
 
 def pseudo_inverse(inputs: Inputs, p: Array) -> str | None:
-    """The first of Penrose's four conditions, and the shape that the others would give."""
+    """Check the first of Penrose's four conditions, and the shape that the others would give."""
     (a,) = inputs
     if p.shape != a.shape[::-1]:
         return f"The pseudo-inverse of a {a.shape} matrix has shape {p.shape}."

@@ -90,7 +90,7 @@ def _in_memory_order(a: Array, layout: str) -> Array:
 
 
 def reduced_svd(a: Array) -> object:
-    """The form that tall matrices are taken apart in; the full one would need m x m numbers for U."""
+    """Decompose in the reduced form of tall matrices: the full form would need m x m numbers for U."""
     return np.linalg.svd(a, full_matrices=False)
 
 

@@ -29,7 +29,7 @@ def _prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
     array, processes = repeat_period(period, n), usable_cpus()[0]
 
     def plain() -> object:
-        """As textbooks do it: the parts are sent to a pool's processes, and sent back."""
+        """Send the parts to a pool's processes and back, as textbooks do."""
         with Pool(processes) as pool:
             np.concatenate(pool.map(increment, np.array_split(array, processes)), out=array)
         return array

@@ -30,7 +30,7 @@ NAMES = ("a.npy", "b.npy")
 
 
 def row_of_product(folder: str, n: int, number: int) -> Array:
-    """One task: one row of the product, another one for each. Stands in the module, where processes find it."""
+    """Compute one row of the product. The function stands in the module, where processes find it."""
     first, second = (np.load(Path(folder, name)) for name in NAMES)
     return cast("Array", (first @ second)[number % n].copy())
 
