@@ -5,7 +5,7 @@ fresh processes, one after the other in random order, only while the machine is 
 after `autotune.apply(per_call=False)`, and in `autotune.apply()`; it is otherwise the same on both sides. A row whose
 library is missing says so: `pip install scikit-learn scipy pandas "dask[array]" joblib`.
 
-The rows boosting_1000 and boosting_100000 run beside two busy processes, plain and in
+The rows boosting_1000 and boosting_100000 run next to two busy processes, plain and in
 `tuned("hist_gradient_boosting")`. They need entries, which are made within three minutes:
 
     autotune calibrate hist_gradient_boosting rows=1000,100000 columns=20 --neighbours 2 --budget 3m
@@ -145,8 +145,8 @@ BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(rang
 
 
 @contextmanager
-def beside_neighbours(*inner: AbstractContextManager[object]) -> Iterator[None]:
-    """Run beside busy processes, and in further contexts."""
+def next_to_neighbours(*inner: AbstractContextManager[object]) -> Iterator[None]:
+    """Run next to busy processes, and in further contexts."""
     processes = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(NEIGHBOURS)]
     try:
         with ExitStack() as stack:
@@ -178,12 +178,12 @@ def boosting(rows: int) -> Program:
             plain=fit,
             tuned=fit,
             asks=(operation, {"rows": rows, "columns": columns}),
-            around_plain=beside_neighbours,
-            around_tuned=lambda: beside_neighbours(autotune.tuned(operation, rows=rows, columns=columns)),
+            around_plain=next_to_neighbours,
+            around_tuned=lambda: next_to_neighbours(autotune.tuned(operation, rows=rows, columns=columns)),
         )
 
     return Program(
-        title=f"scikit-learn HistGradientBoosting, {rows:,} x {columns}, beside 2 busy processes", make=make
+        title=f"scikit-learn HistGradientBoosting, {rows:,} x {columns}, next to 2 busy processes", make=make
     )
 
 

@@ -2,7 +2,7 @@
 
 import psutil
 import pytest
-from benchmarks.libraries import NEIGHBOURS, PROGRAMS, WORKS, beside_neighbours, needed
+from benchmarks.libraries import NEIGHBOURS, PROGRAMS, WORKS, needed, next_to_neighbours
 from benchmarks.paired_runs import NotHere
 
 
@@ -26,7 +26,7 @@ def test_every_program_is_there_with_and_without_switching():
 
 
 def test_neighbours_are_busy_only_while_the_call_runs():
-    with beside_neighbours():
+    with next_to_neighbours():
         children = {process.pid for process in psutil.Process().children()}
         assert len(children) >= NEIGHBOURS
     assert not children & {process.pid for process in psutil.Process().children()}
