@@ -108,7 +108,7 @@ class PerCall:
         if record or switch or self._taps:
             self._meet_calls(switch=switch, guard=guard, learn=learn and switch)
         if not self.why:
-            self.why = "No profile speaks for single calls here, so they run as NumPy makes them."
+            self.why = "No profile has an entry for single calls here, so they run as plain NumPy."
 
     def stop(self) -> None:
         """Take it all off."""
