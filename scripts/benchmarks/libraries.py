@@ -4,17 +4,24 @@ Prints a table, with --json JSON: plain time / time with autotune (above 1 is fa
 fresh processes, one after the other in random order, only while the machine is quiet. Each program is there twice:
 after `autotune.apply(per_call=False)`, and in `autotune.apply()`; it is otherwise the same on both sides. A row whose
 library is missing says so: `pip install scikit-learn scipy pandas "dask[array]" joblib`.
+
+The rows boosting_1000 and boosting_100000 run next to two busy processes, plain and in
+`tuned("hist_gradient_boosting")`. They need entries, which are made within three minutes:
+
+    autotune calibrate hist_gradient_boosting rows=1000,100000 columns=20 --neighbours 2 --budget 3m
+    scripts/benchmarks/run libraries boosting_1000 boosting_100000 --json
 """
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from benchmarks.paired_runs import NotHere, Pair, Program, main
+from benchmarks.paired_runs import NotHere, Pair, Program, covered, main
 
 Work = Callable[[bool], Callable[[], object]]
 """Makes a program's inputs, small ones for True, and the call that is timed."""
@@ -133,6 +140,53 @@ def program(
     return Program(title=f"{title}, {how}", make=make)
 
 
+NEIGHBOURS = 2
+BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(10_000))"
+
+
+@contextmanager
+def next_to_neighbours(*inner: AbstractContextManager[object]) -> Iterator[None]:
+    """Run next to busy processes, and in further contexts."""
+    processes = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(NEIGHBOURS)]
+    try:
+        with ExitStack() as stack:
+            for context in inner:
+                stack.enter_context(context)
+            yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def boosting(rows: int) -> Program:
+    """One row: a fit of ten trees, plain and with the profile's choice of OpenMP threads."""
+    operation, columns = "hist_gradient_boosting", 20
+
+    def make(_quick: bool) -> Pair:
+        import autotune
+
+        ensemble = needed("sklearn.ensemble", "scikit-learn")
+        covered(operation, rows=rows, columns=columns)
+        data = numbers(rows, columns)
+        estimator = ensemble.HistGradientBoostingRegressor(max_iter=10, early_stopping=False, random_state=0)
+
+        def fit() -> object:
+            return estimator.fit(data, 2 * data[:, 0])
+
+        return Pair(
+            plain=fit,
+            tuned=fit,
+            asks=(operation, {"rows": rows, "columns": columns}),
+            around_plain=next_to_neighbours,
+            around_tuned=lambda: next_to_neighbours(autotune.tuned(operation, rows=rows, columns=columns)),
+        )
+
+    return Program(
+        title=f"scikit-learn HistGradientBoosting, {rows:,} x {columns}, next to 2 busy processes", make=make
+    )
+
+
 WORKS: dict[str, tuple[str, Work]] = {
     "kmeans": ("scikit-learn KMeans, 20,000 x 30", kmeans),
     "pca": ("scikit-learn PCA, 4,000 x 100", pca),
@@ -153,7 +207,7 @@ PROGRAMS = {
         ("", one_count, "`apply(per_call=False)`"),
         ("_per_call", per_call, "`apply()`"),
     )
-}
+} | {f"boosting_{rows}": boosting(rows) for rows in (1_000, 100_000)}
 
 if __name__ == "__main__":
     sys.exit(main("benchmarks.libraries", __doc__, PROGRAMS, ask=True))

@@ -1,7 +1,8 @@
 """The programs of bench_libraries run plain and with autotune; what is missing is said. Small sizes, no timing."""
 
+import psutil
 import pytest
-from benchmarks.libraries import PROGRAMS, WORKS, needed
+from benchmarks.libraries import NEIGHBOURS, PROGRAMS, WORKS, needed, next_to_neighbours
 from benchmarks.paired_runs import NotHere
 
 
@@ -20,7 +21,15 @@ def test_a_program_runs_plain_and_with_autotune(name):
 
 
 def test_every_program_is_there_with_and_without_switching():
-    assert set(PROGRAMS) == {f"{name}{suffix}" for name in WORKS for suffix in ("", "_per_call")}
+    switched = {name for name in PROGRAMS if not name.startswith("boosting")}
+    assert switched == {f"{name}{suffix}" for name in WORKS for suffix in ("", "_per_call")}
+
+
+def test_neighbours_are_busy_only_while_the_call_runs():
+    with next_to_neighbours():
+        children = {process.pid for process in psutil.Process().children()}
+        assert len(children) >= NEIGHBOURS
+    assert not children & {process.pid for process in psutil.Process().children()}
 
 
 def test_a_missing_library_is_a_sentence():

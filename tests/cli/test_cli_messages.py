@@ -128,7 +128,7 @@ SPECIAL = {
     "verifying_runs": {"pairs": 7},
     "wait_source": {"variable": "OPENBLAS_THREAD_TIMEOUT", "is_default": False},
 }
-FLAGS = {"new", "newly_signed", "gone", "busy", "is_searched", "calls"}
+FLAGS = {"new", "newly_signed", "gone", "busy", "is_searched", "calls", "learns"}
 LINES = {
     *("best", "best_so_far", "cluster_class", "cluster_now", "confirming", "corners", "cpu_limit", "decided"),
     *(

@@ -92,7 +92,7 @@ def test_where_all_candidates_are_equal_the_default_is_kept():
 
 
 def test_a_default_that_fails_is_failed():
-    entry, _ = _entry(FakeBench(lambda _, one, __: CRASH if one.is_default else 0.01), QR)
+    entry, _ = _entry(FakeBench(lambda _, configuration, __: CRASH if configuration.is_default else 0.01), QR)
     assert (entry.status, entry.choice) == (Status.FAILED, DEFAULT)
 
 

@@ -21,8 +21,8 @@ def reduced(ratio, **more):
     return visit(ratio, capacity=1.0, **more)
 
 
-def verdict(one, capacity=FULL):
-    return judge(one, capacity)[0]
+def verdict(tested, capacity=FULL):
+    return judge(tested, capacity)[0]
 
 
 def test_a_large_gain_takes_four_processes_and_a_small_one_eight():
@@ -47,10 +47,10 @@ def test_of_a_second_choice_only_what_goes_beyond_the_first_is_a_gain():
 
 
 def test_processes_of_one_moment_are_not_enough():
-    one = candidate(*[full(0.6)] * 8)
+    tested = candidate(*[full(0.6)] * 8)
     for each in range(8):
-        one.visits[each] = full(0.6, elapsed=0.1 * each)
-    assert verdict(one) is Verdict.OPEN
+        tested.visits[each] = full(0.6, elapsed=0.1 * each)
+    assert verdict(tested) is Verdict.OPEN
 
 
 def test_a_plain_loser_is_dropped_after_two():
@@ -76,9 +76,9 @@ def test_what_missing_cpus_cannot_explain_is_dropped_without_full_capacity():
 
 def test_an_objection_stands_when_the_time_is_over():
     slow = [full(0.8, slow=1, factor=10.0)] * 12
-    dropped, one = _given_up(*slow)
-    assert dropped == [one]
-    assert "slower on average" in one.reason
+    dropped, tested = _given_up(*slow)
+    assert dropped == [tested]
+    assert "slower on average" in tested.reason
     assert _given_up(*slow[:8])[0] == []
 
 
@@ -91,17 +91,17 @@ def test_processes_of_exploration_speak_against_a_candidate_and_never_for_it():
 def _given_up(*visits, **more):
     """Verdict and reason once the time is over."""
     confirmation, _ = _confirmation(_gains)
-    one = candidate(*visits, **more)
-    confirmation.add(one)
+    tested = candidate(*visits, **more)
+    confirmation.add(tested)
     list(confirmation.judge_again())
-    return list(confirmation.give_up()), one
+    return list(confirmation.give_up()), tested
 
 
 def test_what_gains_little_at_best_is_decided_when_the_time_is_over():
-    dropped, one = _given_up(full(0.93), full(0.97))
-    assert dropped == [one]
-    assert one.reason.startswith("Not proved faster in the time allowed; it gains little, if anything")
-    assert 1.05 < one.speedup_limit < 1.1
+    dropped, tested = _given_up(full(0.93), full(0.97))
+    assert dropped == [tested]
+    assert tested.reason.startswith("Not proved faster in the time allowed; it gains little, if anything")
+    assert 1.05 < tested.speedup_limit < 1.1
 
 
 @pytest.mark.parametrize("ratios", [(), (0.97,), (0.85, 0.87), (0.80, 1.02)])
@@ -111,8 +111,8 @@ def test_what_may_gain_much_stays_open_when_the_time_is_over(ratios):
 
 def test_a_candidate_with_fewer_cpus_does_not_win_by_the_moments_in_which_cpus_were_missing():
     """A QR of 512 x 512: one thread is slower than two, but faster where the second CPU is away."""
-    one = candidate(*[reduced(0.8)] * 12, fewer_cpus=True)
-    assert verdict(one, HALF) is Verdict.OPEN
+    tested = candidate(*[reduced(0.8)] * 12, fewer_cpus=True)
+    assert verdict(tested, HALF) is Verdict.OPEN
     assert (
         verdict(candidate(*[reduced(0.8)] * 12, *[full(1.13)] * 4, fewer_cpus=True), HALF) is Verdict.DROPPED
     )
@@ -128,8 +128,8 @@ def test_a_candidate_that_only_ever_ran_without_capacity_is_not_dropped_early():
 
 
 def test_a_gain_that_the_loss_without_capacity_outweighs_is_refused_with_both_named():
-    one = candidate(*[full(0.95), reduced(1.4)] * 20)
-    verdict_, reason = judge(one, HALF)
+    tested = candidate(*[full(0.95), reduced(1.4)] * 20)
+    verdict_, reason = judge(tested, HALF)
     assert verdict_ is Verdict.DROPPED
     assert "50% of the time" in reason
 
@@ -139,20 +139,20 @@ def test_a_small_loss_without_capacity_is_outweighed():
 
 
 def test_slow_pairs_without_capacity_are_no_objection_to_a_gain_that_outweighs_them():
-    one = candidate(*[full(0.65)] * 3, *[reduced(1.05)] * 2, *[full(0.65)] * 3)
-    assert verdict(one, HALF) is Verdict.ACCEPTED
+    tested = candidate(*[full(0.65)] * 3, *[reduced(1.05)] * 2, *[full(0.65)] * 3)
+    assert verdict(tested, HALF) is Verdict.ACCEPTED
 
 
 def test_medians_that_hide_slow_pairs_are_not_believed():
-    one = candidate(*[full(0.8, slow=1, factor=10.0)] * 32)
-    verdict_, reason = judge(one, FULL)
+    tested = candidate(*[full(0.8, slow=1, factor=10.0)] * 32)
+    verdict_, reason = judge(tested, FULL)
     assert verdict_ is Verdict.DROPPED
     assert "slower on average" in reason
 
 
 def test_waiting_for_undisturbed_pairs_ends_as_noisy():
-    one = candidate(*[full(0.5, interference=0.5)] * 8, fewer_cpus=True, most_processes=2)
-    assert verdict(one) is Verdict.NOISY
+    tested = candidate(*[full(0.5, interference=0.5)] * 8, fewer_cpus=True, most_processes=2)
+    assert verdict(tested) is Verdict.NOISY
 
 
 def test_a_candidate_near_the_margin_is_dropped_at_the_most_processes():
@@ -182,7 +182,7 @@ def test_rounds_visit_every_candidate_and_decided_ones_leave():
     confirmation, bench = _confirmation(answer, candidates=[(SMALL, -0.5), (LARGE, -0.5)])
     while confirmation.open:
         list(confirmation.round())
-    assert {one.operation: one.verdict for one in confirmation.candidates} == {
+    assert {tested.operation: tested.verdict for tested in confirmation.candidates} == {
         SMALL: Verdict.ACCEPTED,
         LARGE: Verdict.DROPPED,
     }
@@ -217,8 +217,8 @@ def test_a_candidate_that_crashes_in_its_fourth_process_is_out():
     confirmation, bench = _confirmation(answer, candidates=[(SMALL, -0.5)])
     while confirmation.open:
         list(confirmation.round())
-    (one,) = confirmation.candidates
-    assert (one.verdict, one.failure, len(one.visits)) == (Verdict.FAILED, CRASH, 3)
+    (tested,) = confirmation.candidates
+    assert (tested.verdict, tested.failure, len(tested.visits)) == (Verdict.FAILED, CRASH, 3)
 
 
 @pytest.mark.parametrize("choices", [(ONE, TWO)])

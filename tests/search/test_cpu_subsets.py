@@ -13,7 +13,7 @@ SERVER = [
 ]
 
 
-def asked(text, *, cpus=SERVER, usable=None):
+def allocations_of(text, *, cpus=SERVER, usable=None):
     numbers = {cpu.number for cpu in cpus}
     return allocations(text, cpus=cpus, allowed=numbers, usable_cpus=usable or len(numbers))
 
@@ -32,28 +32,28 @@ def test_cpus_of_which_the_machine_says_nothing_go_by_their_numbers():
 
 
 def test_every_count_has_its_cpus_the_largest_first():
-    assert asked("1, 4,2") == [frozenset({0, 1, 2, 3}), frozenset({0, 1}), frozenset({0})]
+    assert allocations_of("1, 4,2") == [frozenset({0, 1, 2, 3}), frozenset({0, 1}), frozenset({0})]
 
 
 def test_all_is_the_allocation_as_it_is_and_comes_first():
-    assert asked("2,all") == [None, frozenset({0, 1})]
+    assert allocations_of("2,all") == [None, frozenset({0, 1})]
 
 
 def test_as_many_cpus_as_there_are_and_the_same_twice_are_measured_once():
-    assert asked("16,all,1,1") == [None, frozenset({0})]
+    assert allocations_of("16,all,1,1") == [None, frozenset({0})]
 
 
 def test_under_a_quota_as_many_cpus_as_it_allows_are_still_a_mask():
     """The mask is what plain NumPy sees; the quota is not."""
-    assert asked("4", usable=4) == [frozenset({0, 1, 2, 3})]
+    assert allocations_of("4", usable=4) == [frozenset({0, 1, 2, 3})]
 
 
 @pytest.mark.parametrize("text", ["", ",", "0", "-2", "two", "1.0", "1;2", "ALL", "٢", "1,,2"])
 def test_what_is_no_list_is_refused(text):
     with pytest.raises(UsageError, match="is not a list of numbers of CPUs"):
-        asked(text)
+        allocations_of(text)
 
 
 def test_more_cpus_than_may_be_used_are_refused():
     with pytest.raises(UsageError, match="only 4 CPUs may be used here"):
-        asked("8", usable=4)
+        allocations_of("8", usable=4)

@@ -19,27 +19,27 @@ def threads(count):
 
 def evidence(operation, ratios, rounds=4):
     """Of a machine without noise: each configuration with its time over the default's."""
-    found = TrialEvidence(operation=operation, usable_cpus=64)
+    result = TrialEvidence(operation=operation, usable_cpus=64)
     times = {DEFAULT: 1.0, **ratios}
-    found.add(
+    result.add(
         [
             Measurement(
                 operation=operation,
-                configuration=one,
-                pairs=() if one.is_default else pairs([0.01] * rounds, [0.01 * ratio] * rounds),
+                configuration=choice,
+                pairs=() if choice.is_default else pairs([0.01] * rounds, [0.01 * ratio] * rounds),
                 seconds=(0.01 * ratio,) * rounds,
             )
-            for one, ratio in times.items()
+            for choice, ratio in times.items()
         ]
     )
-    return found
+    return result
 
 
 def listed(*sizes):
-    found = {one.operation: one for one in sizes}
+    by_size = {size.operation: size for size in sizes}
     return {
         operation: {row.choice: 1 / row.speedup for row in rows}
-        for operation, rows in alternatives(found).items()
+        for operation, rows in alternatives(by_size).items()
     }
 
 
@@ -47,8 +47,8 @@ def test_the_ways_on_the_lower_envelope_are_listed_at_both_sizes_with_their_rati
     ratios = {threads(1): 0.2, threads(4): 0.3, threads(16): 0.9, threads(9): 0.8}
     mirrored = {threads(1): 0.9, threads(4): 0.3, threads(16): 0.2, threads(9): 0.8}
     rows = listed(evidence(SMALL, ratios), evidence(LARGE, mirrored))
-    assert rows[SMALL] == {one: pytest.approx(ratios[one]) for one in map(threads, (1, 4, 16))}
-    assert rows[LARGE] == {one: pytest.approx(mirrored[one]) for one in map(threads, (1, 4, 16))}
+    assert rows[SMALL] == {way: pytest.approx(ratios[way]) for way in map(threads, (1, 4, 16))}
+    assert rows[LARGE] == {way: pytest.approx(mirrored[way]) for way in map(threads, (1, 4, 16))}
 
 
 def test_a_way_that_is_slower_than_the_default_at_either_size_is_not_listed():
@@ -67,8 +67,8 @@ def test_of_a_way_the_best_chunk_of_each_size_is_listed():
     small = {Configuration(workers=2, chunk=chunk): ratio for chunk, ratio in ((8, 0.5), (16, 0.6))}
     large = {Configuration(workers=2, chunk=chunk): ratio for chunk, ratio in ((8, 0.6), (64, 0.5))}
     rows = listed(evidence(SMALL, small), evidence(LARGE, large))
-    assert [one.chunk for one in rows[SMALL]] == [8]
-    assert [one.chunk for one in rows[LARGE]] == [64]
+    assert [choice.chunk for choice in rows[SMALL]] == [8]
+    assert [choice.chunk for choice in rows[LARGE]] == [64]
 
 
 def test_what_one_timing_alone_speaks_for_is_not_listed():
@@ -78,9 +78,9 @@ def test_what_one_timing_alone_speaks_for_is_not_listed():
 
 
 def test_leaders_of_either_size_and_counts_between_them_are_to_be_measured_at_both():
-    found = {SMALL: evidence(SMALL, {threads(2): 0.5}), LARGE: evidence(LARGE, {threads(32): 0.1})}
+    by_size = {SMALL: evidence(SMALL, {threads(2): 0.5}), LARGE: evidence(LARGE, {threads(32): 0.1})}
     wanted = {threads(count) for count in (2, 4, 8, 16, 32)}
-    assert {operation: set(ways) for operation, ways in crossings(found).items()} == {
+    assert {operation: set(ways) for operation, ways in crossings(by_size).items()} == {
         SMALL: wanted,
         LARGE: wanted,
     }
@@ -88,13 +88,13 @@ def test_leaders_of_either_size_and_counts_between_them_are_to_be_measured_at_bo
 
 def test_counts_of_other_pools_between_two_leaders_are_to_be_measured_too():
     few, many = (Configuration(openmp_threads=count) for count in (1, 16))
-    found = {SMALL: evidence(SMALL, {few: 0.5}), LARGE: evidence(LARGE, {many: 0.1})}
-    assert {one.openmp_threads for one in crossings(found)[SMALL]} == {1, 2, 4, 8, 16}
+    by_size = {SMALL: evidence(SMALL, {few: 0.5}), LARGE: evidence(LARGE, {many: 0.1})}
+    assert {way.openmp_threads for way in crossings(by_size)[SMALL]} == {1, 2, 4, 8, 16}
 
 
 def test_a_size_where_everything_failed_is_left_alone():
-    found = {SMALL: TrialEvidence(operation=SMALL, usable_cpus=4), LARGE: evidence(LARGE, {threads(2): 0.1})}
-    assert crossings(found) == {}
+    empty = TrialEvidence(operation=SMALL, usable_cpus=4)
+    assert crossings({SMALL: empty, LARGE: evidence(LARGE, {threads(2): 0.1})}) == {}
 
 
 def test_only_sizes_without_another_between_them_are_neighbours():

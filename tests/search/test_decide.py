@@ -22,7 +22,7 @@ HALF = probed(*[2.0] * 30, *[1.0] * 30)
 def _evidence(ratio=0.6, *, failure=None, default=None):
     evidence = TrialEvidence(operation=SMALL, usable_cpus=2)
     seconds = () if failure else (0.01 * ratio,) * 4
-    one = Measurement(
+    candidate = Measurement(
         operation=SMALL,
         configuration=ONE,
         pairs=pairs([0.01] * len(seconds), seconds),
@@ -32,7 +32,7 @@ def _evidence(ratio=0.6, *, failure=None, default=None):
     plain = Measurement(
         operation=SMALL, configuration=DEFAULT, seconds=() if default else (0.01,) * 4, failure=default
     )
-    evidence.add([plain, one])
+    evidence.add([plain, candidate])
     return evidence
 
 
@@ -56,23 +56,23 @@ def _proved(ratio=0.6, count=6, **more):
 
 def test_a_proved_choice_is_tuned_with_its_evidence():
     entry = _decide(tested=_proved())
-    known = entry.evidence
-    assert (entry.status, entry.choice, known.processes, known.pairs) == (Status.TUNED, ONE, 6, 48)
-    assert known.speedup == pytest.approx(1 / 0.6, rel=1e-3)
-    assert 1.0 < known.interval[0] < known.speedup < known.interval[1]
-    assert known.tuned_seconds == pytest.approx(0.006, rel=1e-3)
-    assert known.safe_threads == (1, 2)
+    evidence = entry.evidence
+    assert (entry.status, entry.choice, evidence.processes, evidence.pairs) == (Status.TUNED, ONE, 6, 48)
+    assert evidence.speedup == pytest.approx(1 / 0.6, rel=1e-3)
+    assert 1.0 < evidence.interval[0] < evidence.speedup < evidence.interval[1]
+    assert evidence.tuned_seconds == pytest.approx(0.006, rel=1e-3)
+    assert evidence.safe_threads == (1, 2)
 
 
 def test_an_entry_records_both_states_of_the_machine():
     tested = candidate(*[visit(0.5, capacity=2.0), visit(1.0, capacity=1.0)] * 8)
     entry = _decide(tested=tested, capacity=HALF)
-    known = entry.evidence
-    assert known.speedup == pytest.approx(2.0)
-    assert known.expected_speedup == pytest.approx(2**0.5)
-    assert known.full_capacity_share == 0.5
-    assert "50% of the time" in known.capacity_note
-    assert "1.41x" in known.capacity_note
+    evidence = entry.evidence
+    assert evidence.speedup == pytest.approx(2.0)
+    assert evidence.expected_speedup == pytest.approx(2**0.5)
+    assert evidence.full_capacity_share == 0.5
+    assert "50% of the time" in evidence.capacity_note
+    assert "1.41x" in evidence.capacity_note
 
 
 def test_a_choice_that_fell_keeps_the_default_and_says_why():

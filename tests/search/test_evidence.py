@@ -36,7 +36,7 @@ def _evidence(*sessions, usable_cpus=4):
 def _session(ratios, rounds=4):
     return [
         _measured(DEFAULT, *[0.01] * rounds),
-        *(_measured(one, *[0.01 * ratio] * rounds) for one, ratio in ratios.items()),
+        *(_measured(choice, *[0.01 * ratio] * rounds) for choice, ratio in ratios.items()),
     ]
 
 
@@ -119,8 +119,10 @@ def test_the_leader_is_never_slower_than_the_default(ratios):
 
 def test_what_a_choice_holds_beyond_the_default_is_the_most_that_a_session_saw():
     def session(default, chosen):
-        held = {DEFAULT: default, ONE: chosen}
-        return [replace(one, resident_bytes=held[one.configuration]) for one in _session({ONE: 0.5})]
+        resident = {DEFAULT: default, ONE: chosen}
+        return [
+            replace(trial, resident_bytes=resident[trial.configuration]) for trial in _session({ONE: 0.5})
+        ]
 
     assert _evidence(session(100, 150), session(100, 130)).retained_bytes == {ONE: 50}
     assert _evidence(session(100, 90)).retained_bytes == {ONE: 0}

@@ -30,26 +30,26 @@ from autotune.search.time_budget import Clock
 from autotune.search.warm_starts import warm_starts
 
 
-def explored(answer, *, cpus, name="qr", n=200, steps=1000, known=(), kind=None, seconds=inf, **size):
+def explored(answer, *, cpus, name="qr", n=200, steps=1000, starts=(), kind=None, seconds=inf, **size):
     """The evidence on one size after so many steps, with the bench and the exploration."""
     bench = FakeBench(answer)
     kind = kind or CATALOGUE[name]
-    one = operation(name, n=n, **size)
+    target = operation(name, n=n, **size)
     clock = Clock(bench=bench, budget=1e6)
     exploration = Exploration(
-        Item(kind=kind, dtype="float64", operations=(one,)),
-        [one],
+        Item(kind=kind, dtype="float64", operations=(target,)),
+        [target],
         environment=Environment(usable_cpus=cpus, default_threads=cpus),
         capacity=None,
         seed=0,
-        warm_starts=known,
+        warm_starts=starts,
         seen=lambda measurement, value: None,
         seconds=seconds,
     )
     while exploration.next_step is not None and exploration.steps_taken < steps:
         step = exploration.next_step
         exploration.take(clock.run(step.cases, pairs=step.pairs, seconds=1e6), clock.elapsed)
-    return exploration.evidence[one], bench, exploration
+    return exploration.evidence[target], bench, exploration
 
 
 def flat(operation, configuration, luck):
@@ -68,7 +68,7 @@ def needle(best):
 
 def test_a_small_space_is_measured_whole_in_the_first_process():
     _, bench, _ = explored(flat, cpus=8)
-    assert {one.blas_threads for one in bench.plans[0].cases[0].configurations} == set(range(1, 8))
+    assert {choice.blas_threads for choice in bench.plans[0].cases[0].configurations} == set(range(1, 8))
 
 
 TASKS = operation("batch_matmul", n=300, tasks=100)
@@ -96,8 +96,8 @@ def test_a_first_process_tries_everything_where_the_time_allows_it():
 
 
 def test_the_time_of_a_users_function_is_not_estimated():
-    one = operation(USERS.name, n=10)
-    assert (candidates_within(USERS, one, 0.1), least_seconds(USERS, one, 2)) == (inf, 0.0)
+    size = operation(USERS.name, n=10)
+    assert (candidates_within(USERS, size, 0.1), least_seconds(USERS, size, 2)) == (inf, 0.0)
 
 
 def test_more_cpus_are_taken_to_be_faster_when_a_size_is_judged_too_slow():
@@ -121,7 +121,7 @@ def test_a_leader_that_no_other_can_beat_is_not_raced_further():
 def test_a_large_space_is_followed_to_its_optimum_without_measuring_all_of_it(best):
     evidence, bench, _ = explored(needle(best), cpus=64)
     assert evidence.leader(0.0) == Configuration(blas_threads=best)
-    visited = {one for plan in bench.plans for case in plan.cases for one in case.configurations}
+    visited = {choice for plan in bench.plans for case in plan.cases for choice in case.configurations}
     assert len(visited) < FRACTION * 63 + 8
 
 
@@ -132,7 +132,7 @@ def test_a_configuration_that_failed_is_not_tried_again():
         return needle(3)(operation, configuration, luck) * luck.uniform(0.9, 1.1)
 
     _, bench, _ = explored(answer, cpus=8)
-    later = [one for plan in bench.plans[1:] for case in plan.cases for one in case.configurations]
+    later = [choice for plan in bench.plans[1:] for case in plan.cases for choice in case.configurations]
     assert later
     assert Configuration(blas_threads=2) not in later
 
@@ -201,11 +201,11 @@ def test_of_ties_the_fewest_cpus_win():
 def test_what_was_only_seen_while_cpus_were_missing_is_measured_again():
     """Two workers gain nothing while one of two CPUs is away."""
     capacity = probed(*[2.0] * 30)
-    one = operation("sqrt", n=10**6)
+    size = operation("sqrt", n=10**6)
     environment = Environment(usable_cpus=2, default_threads=2)
-    item = Item(kind=CATALOGUE["sqrt"], dtype="float64", operations=(one,))
+    item = Item(kind=CATALOGUE["sqrt"], dtype="float64", operations=(size,))
     exploration = Exploration(
-        item, [one], environment=environment, capacity=capacity, seed=0, seen=lambda *_: None
+        item, [size], environment=environment, capacity=capacity, seed=0, seen=lambda *_: None
     )
     bench = FakeBench(lambda _, configuration, __: 0.01 if configuration.is_default else 0.0105, capacity=1.0)
     clock = Clock(bench=bench, budget=1e6)
@@ -216,7 +216,7 @@ def test_what_was_only_seen_while_cpus_were_missing_is_measured_again():
     bench.capacity = 2.0
     step = exploration.next_step
     exploration.take(clock.run(step.cases, pairs=step.pairs, seconds=10.0), clock.elapsed)
-    assert exploration.leader(one).workers == 2
+    assert exploration.leader(size).workers == 2
 
 
 def proved_elsewhere(chunk, n=10**7):
@@ -239,7 +239,9 @@ def best_chunk(best):
 
 def test_what_a_relative_proved_and_holds_ends_the_search_early():
     cold, plain, _ = explored(best_chunk(2**16), cpus=16, name="sqrt", n=10**7)
-    warm, short, _ = explored(best_chunk(2**16), cpus=16, name="sqrt", n=10**7, known=proved_elsewhere(2**16))
+    warm, short, _ = explored(
+        best_chunk(2**16), cpus=16, name="sqrt", n=10**7, starts=proved_elsewhere(2**16)
+    )
     assert warm.leader(0.01) == cold.leader(0.01)
     assert len(warm.visits) <= 2 * BATCH < len(cold.visits)
     assert 2 * short.clock <= plain.clock
@@ -247,14 +249,14 @@ def test_what_a_relative_proved_and_holds_ends_the_search_early():
 
 def test_what_a_relative_proved_and_is_wrong_here_costs_no_quality():
     cold, _, _ = explored(best_chunk(2**19), cpus=16, name="sqrt", n=10**7)
-    warm, _, _ = explored(best_chunk(2**19), cpus=16, name="sqrt", n=10**7, known=proved_elsewhere(2**12))
+    warm, _, _ = explored(best_chunk(2**19), cpus=16, name="sqrt", n=10**7, starts=proved_elsewhere(2**12))
     assert warm.leader(0.01) == cold.leader(0.01)
 
 
 def test_what_was_proved_for_another_size_ends_no_search():
     cold, _, _ = explored(best_chunk(2**16), cpus=16, name="sqrt", n=10**7)
-    known = proved_elsewhere(2**16, n=10**6)
-    warm, _, _ = explored(best_chunk(2**16), cpus=16, name="sqrt", n=10**7, known=known)
+    profiles = proved_elsewhere(2**16, n=10**6)
+    warm, _, _ = explored(best_chunk(2**16), cpus=16, name="sqrt", n=10**7, starts=profiles)
     assert 2 * len(warm.visits) > len(cold.visits)
 
 

@@ -29,7 +29,7 @@ def a_study(sampler=None, **options):
     return optuna.create_study(sampler=sampler or GridSampler(SPACE, seed=1), **options)
 
 
-def asked(study, space, count, value=lambda _: 1.0):
+def sampled_points(study, space, count, value=lambda _: 1.0):
     """Ask and tell; return the parameters in order."""
     parameters = []
     for _ in range(count):
@@ -98,35 +98,35 @@ def test_nan_and_infinity_are_failures():
     space = {"threads": IntDistribution(1, 8)}
     study = a_study(GridSampler(space, seed=0))
     values = iter([math.nan, math.inf, 0.5, -math.inf])
-    asked(study, space, 4, lambda _: next(values))
+    sampled_points(study, space, 4, lambda _: next(values))
     visits = study.sampler.visits(study)
     assert [visit.value is None for visit in visits] == [True, True, False, True]
 
 
 def test_a_grid_of_one_point_is_proposed_every_time():
     space = {"threads": IntDistribution(4, 4), "method": CategoricalDistribution(["pipe"])}
-    parameters = asked(a_study(GridSampler(space, seed=0)), space, 3)
+    parameters = sampled_points(a_study(GridSampler(space, seed=0)), space, 3)
     assert parameters == [{"threads": 4, "method": "pipe"}] * 3
 
 
 def test_when_every_point_was_visited_points_are_proposed_again():
     space = {"threads": IntDistribution(1, 4)}
-    parameters = asked(a_study(GridSampler(space, seed=0)), space, 10, lambda p: 1 / p["threads"])
-    assert {one["threads"] for one in parameters} == {1, 2, 3, 4}
+    parameters = sampled_points(a_study(GridSampler(space, seed=0)), space, 10, lambda p: 1 / p["threads"])
+    assert {point["threads"] for point in parameters} == {1, 2, 3, 4}
 
 
 def test_when_every_point_failed_some_point_is_proposed():
     space = {"threads": IntDistribution(1, 3)}
     study = a_study(GridSampler(space, seed=0))
-    parameters = asked(study, space, 6, lambda _: math.nan)
-    assert {one["threads"] for one in parameters} == {1, 2, 3}
+    parameters = sampled_points(study, space, 6, lambda _: math.nan)
+    assert {point["threads"] for point in parameters} == {1, 2, 3}
     assert study.sampler.expected_best(study) is None
 
 
 def test_a_study_that_maximizes_is_searched_for_its_largest_value():
     space = {"threads": IntDistribution(1, 64)}
     study = a_study(GridSampler(space, seed=0), direction="maximize")
-    asked(study, space, 20, lambda p: -((p["threads"] - 40) ** 2))
+    sampled_points(study, space, 20, lambda p: -((p["threads"] - 40) ** 2))
     assert abs(study.sampler.expected_best(study)["threads"] - 40) <= 3
 
 
@@ -138,16 +138,16 @@ def test_what_is_first_comes_first_and_illegal_combinations_never():
         first=[{"threads": 8, "workers": 1}, {"threads": 1, "workers": 8}],
         seed=0,
     )
-    parameters = asked(a_study(sampler), space, 20, lambda p: p["threads"] + p["workers"])
+    parameters = sampled_points(a_study(sampler), space, 20, lambda p: p["threads"] + p["workers"])
     assert parameters[:2] == [{"threads": 8, "workers": 1}, {"threads": 1, "workers": 8}]
-    assert all(one["threads"] * one["workers"] <= 8 for one in parameters)
+    assert all(point["threads"] * point["workers"] <= 8 for point in parameters)
 
 
 def test_enqueued_and_added_trials_are_learned_from_and_those_off_the_grid_are_not():
     space = {"threads": CategoricalDistribution([1, 2, 4, 8])}
     study = a_study(GridSampler(space, seed=0))
     study.enqueue_trial({"threads": 4})
-    assert asked(study, space, 1) == [{"threads": 4}]
+    assert sampled_points(study, space, 1) == [{"threads": 4}]
     study.add_trial(create_trial(params={"threads": 8}, distributions=space, value=0.5))
     other = {"threads": IntDistribution(1, 99)}
     study.add_trial(create_trial(params={"threads": 77}, distributions=other, value=0.1))
@@ -192,5 +192,5 @@ def test_a_study_of_several_objectives_is_refused_with_a_sentence():
 
 def test_floats_with_a_step_are_a_grid():
     space = {"share": FloatDistribution(0.1, 0.5, step=0.1)}
-    parameters = asked(a_study(GridSampler(space, seed=0)), space, 5)
-    assert sorted({round(one["share"], 9) for one in parameters}) == [0.1, 0.2, 0.3, 0.4, 0.5]
+    parameters = sampled_points(a_study(GridSampler(space, seed=0)), space, 5)
+    assert sorted({round(point["share"], 9) for point in parameters}) == [0.1, 0.2, 0.3, 0.4, 0.5]

@@ -22,8 +22,8 @@ HEADER = Header(
     self_test=SelfTest(resolution=0.01, seconds=1.0),
 )
 PLANS = [
-    TrialPlan(cases=(Case(operation=one, configurations=(ONE,)),), rounds=2, seed=seed, seconds=1.5)
-    for seed, one in enumerate((SMALL, LARGE))
+    TrialPlan(cases=(Case(operation=case, configurations=(ONE,)),), rounds=2, seed=seed, seconds=1.5)
+    for seed, case in enumerate((SMALL, LARGE))
 ]
 
 

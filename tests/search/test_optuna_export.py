@@ -20,11 +20,11 @@ def test_every_size_is_a_study_with_all_its_trials(subject, tmp_path):
     count = export_study(subject.profile, subject.sessions, path)
 
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
-    found = {one.study_name: one.n_trials for one in optuna.get_all_study_summaries(storage)}
+    studies = {study.study_name: study.n_trials for study in optuna.get_all_study_summaries(storage)}
     expected = list(list_trials(subject.sessions, 8))
-    names = {str(one.operation) for one in expected}
-    assert count == len(found) == len(names)
-    assert found == {name: sum(str(one.operation) == name for one in expected) for name in names}
+    names = {str(trial.operation) for trial in expected}
+    assert count == len(studies) == len(names)
+    assert studies == {name: sum(str(trial.operation) == name for trial in expected) for name in names}
 
 
 @pytest.mark.real
@@ -35,6 +35,6 @@ def test_the_objective_is_the_speed_up_to_be_maximized(subject, tmp_path):
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     loaded = optuna.load_study(storage=storage, study_name=name)
     assert loaded.direction is optuna.study.StudyDirection.MAXIMIZE
-    expected = [one for one in list_trials(subject.sessions, 8) if str(one.operation) == name]
-    assert [one.value for one in loaded.trials] == [one.speedup for one in expected]
-    assert [one.params for one in loaded.trials] == [one.configuration.as_dict() for one in expected]
+    expected = [trial for trial in list_trials(subject.sessions, 8) if str(trial.operation) == name]
+    assert [trial.value for trial in loaded.trials] == [trial.speedup for trial in expected]
+    assert [trial.params for trial in loaded.trials] == [trial.configuration.as_dict() for trial in expected]

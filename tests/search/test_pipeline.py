@@ -168,11 +168,11 @@ def test_a_choice_that_led_by_luck_is_replaced_by_what_its_test_shows_to_be_bett
     request = Request(operations=("svd",), sizes=({"m": 100, "n": 100},), budget_seconds=60.0)
     entries, _, _ = run_calibration(bench, request, environment_of(4))
 
-    assert [(one.status, one.choice.blas_threads) for one in entries] == [
+    assert [(entry.status, entry.choice.blas_threads) for entry in entries] == [
         (Status.TUNED, 1),
         (Status.TUNED, 2),
     ]
-    assert [one.evidence.speedup for one in entries] == pytest.approx([1 / 0.8, 1 / 0.6])
+    assert [entry.evidence.speedup for entry in entries] == pytest.approx([1 / 0.8, 1 / 0.6])
 
 
 NAMES = ("svd", "qr", "eig", "eigh", "solve")
@@ -197,7 +197,7 @@ def test_plain_losers_are_dropped_after_one_trial():
     entries, _, _ = _all(bench)
     runs = [case.operation.name for plan in bench.plans for case in plan.cases]
     assert (runs.count("eigh"), runs.count("solve")) == (1, 1)
-    assert {one.operation.name: one.status for one in entries} == {
+    assert {entry.operation.name: entry.status for entry in entries} == {
         "svd": Status.TUNED,
         "qr": Status.TUNED,
         "eig": Status.TUNED,
@@ -211,7 +211,7 @@ def test_visits_of_one_candidate_are_interleaved_with_those_of_others():
     _all(bench)
     plans = [{case.operation.name for case in plan.cases} for plan in bench.plans]
     qr = [place for place, names in enumerate(plans) if "qr" in names]
-    assert all(any({"svd", "eig"} & plans[place] for place in (one, one - 1, one + 1)) for one in qr[1:6])
+    assert all(any({"svd", "eig"} & plans[place] for place in (turn, turn - 1, turn + 1)) for turn in qr[1:6])
 
 
 def test_the_events_of_a_round_say_what_is_decided_undecided_and_left():
@@ -225,15 +225,15 @@ def test_the_events_of_a_round_say_what_is_decided_undecided_and_left():
 
 def test_with_little_time_those_with_the_most_to_gain_are_decided():
     entries, clock, _ = _all(FakeBench(_gains, start_seconds=0.5), seconds=8.0)
-    decided = {one.operation.name: one.status for one in entries}
-    assert decided["svd"] is Status.TUNED
-    assert Status.UNDECIDED in decided.values()
+    statuses = {entry.operation.name: entry.status for entry in entries}
+    assert statuses["svd"] is Status.TUNED
+    assert Status.UNDECIDED in statuses.values()
     assert clock.elapsed <= 9.0
 
 
 def test_until_decided_goes_on_without_a_budget():
     entries, _, _ = _all(FakeBench(_gains, start_seconds=2.0), seconds=5.0, until_decided=True)
-    assert all(one.is_decided for one in entries)
+    assert all(entry.is_decided for entry in entries)
 
 
 def test_a_profile_lists_entries_as_they_were_planned_not_as_they_were_decided():
@@ -242,21 +242,21 @@ def test_a_profile_lists_entries_as_they_were_planned_not_as_they_were_decided()
     )
     plan = make_plan(request, SITE)
     planned = plan.operations
-    decided = [
-        make_bare_entry(one, kind(one.name), SITE, status=Status.DEFAULT_KEPT, reason="")
-        for one in (planned[2], planned[0], planned[3])
+    entries = [
+        make_bare_entry(size, kind(size.name), SITE, status=Status.DEFAULT_KEPT, reason="")
+        for size in (planned[2], planned[0], planned[3])
     ]
 
-    assert [one.operation for one in plan.in_order(decided)] == [planned[0], *planned[2:]]
+    assert [entry.operation for entry in plan.in_order(entries)] == [planned[0], *planned[2:]]
 
 
-@pytest.mark.parametrize("known", [0, 3, 7, 12])
-def test_a_calibration_that_is_resumed_ends_the_same_to_the_byte(tmp_path, known):
+@pytest.mark.parametrize("relatives", [0, 3, 7, 12])
+def test_a_calibration_that_is_resumed_ends_the_same_to_the_byte(tmp_path, relatives):
     whole, part = tmp_path / "whole", tmp_path / "part"
     header = Header(request=Request(), environment=environment_of(2), self_test=SelfTest())
     entries, _, _ = _all(Journal(FakeBench(_gains), whole, header))
     lines = whole.read_bytes().splitlines(keepends=True)
-    part.write_bytes(b"".join(lines[: 1 + known]))
+    part.write_bytes(b"".join(lines[: 1 + relatives]))
 
     class Rest:
         """The machine as it goes on where the journal ends."""
@@ -266,12 +266,12 @@ def test_a_calibration_that_is_resumed_ends_the_same_to_the_byte(tmp_path, known
         def run(self, plan):
             Rest.plans += 1
             again = FakeBench(_gains)
-            again.plans = [plan] * (known + Rest.plans - 1)
+            again.plans = [plan] * (relatives + Rest.plans - 1)
             return again.run(plan)
 
     resumed, _, _ = _all(Journal(Rest(), part, header, resume=True))
 
-    assert len(lines) > known
-    assert [(one.operation, one.status, one.choice) for one in resumed] == [
-        (one.operation, one.status, one.choice) for one in entries
+    assert len(lines) > relatives
+    assert [(entry.operation, entry.status, entry.choice) for entry in resumed] == [
+        (entry.operation, entry.status, entry.choice) for entry in entries
     ]

@@ -31,9 +31,9 @@ def benches(monkeypatch, tmp_path):
 
 
 def measure(monkeypatch, answer):
-    asked = []
-    monkeypatch.setattr(runner, "measure_blas_wait", lambda *_, **wishes: asked.append(wishes) or answer)
-    return asked
+    calls = []
+    monkeypatch.setattr(runner, "measure_blas_wait", lambda *_, **wishes: calls.append(wishes) or answer)
+    return calls
 
 
 def examined(seconds, **wishes):
@@ -56,23 +56,23 @@ def test_what_the_user_set_stays_in_trials(benches, monkeypatch):
 
 @pytest.mark.parametrize(("seconds", "wishes"), [(60, {}), (600, {"neighbours": 1}), (600, {"copies": 2})])
 def test_with_little_time_or_in_company_an_earlier_result_holds(benches, monkeypatch, seconds, wishes):
-    asked = measure(monkeypatch, MEASURED)
+    calls = measure(monkeypatch, MEASURED)
     assert examined(seconds, **wishes)[:2] == (None, {})
     assert VARIABLE not in benches[-1].environ
     earlier = replace(of_this_machine(), key=runner.this_key(), blas_wait=22, loops_after_blas={})
     profile_files.write(earlier, folders.user_profiles() / "mine.yaml")
     assert examined(seconds, **wishes)[:2] == (22, {})
     assert benches[-1].environ[VARIABLE] == "22"
-    assert asked == []
+    assert calls == []
 
 
 def test_what_an_earlier_calibration_chose_is_not_measured_again(benches, monkeypatch):
-    asked = measure(monkeypatch, MEASURED)
+    calls = measure(monkeypatch, MEASURED)
     loops = {"functions": 9}
     earlier = replace(of_this_machine(), key=runner.this_key(), blas_wait=22, loops_after_blas=loops)
     profile_files.write(earlier, folders.user_profiles() / "mine.yaml")
     assert examined(600)[:2] == (22, loops)
-    assert asked == []
+    assert calls == []
 
 
 @pytest.mark.parametrize(("answer", "exponent"), [(MEASURED, 20), (None, DEFAULT_EXPONENT)])

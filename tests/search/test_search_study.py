@@ -14,8 +14,8 @@ def test_every_trial_is_a_trial_of_the_optuna_study():
     """Those of a space measured whole, too: the study is the record of what was tried."""
     study = Study(GRID)
     for point in range(len(GRID.points)):
-        trial, asked = study.ask(point)
-        assert asked == point
+        trial, proposed = study.ask(point)
+        assert proposed == point
         study.tell(trial, float(point))
     states = [trial.state for trial in study.study.get_trials()]
     assert states == [TrialState.COMPLETE] * len(GRID.points)
@@ -33,8 +33,8 @@ def test_a_failed_trial_is_a_state_and_not_a_huge_time():
 def test_a_batch_asked_at_once_holds_different_points():
     """Running points count as visited."""
     study = Study(GRID, seed=1)
-    asked = [study.ask()[1] for _ in range(6)]
-    assert len(set(asked)) == 6
+    points = [study.ask()[1] for _ in range(6)]
+    assert len(set(points)) == 6
 
 
 def test_the_choice_is_the_fastest_of_those_visited():

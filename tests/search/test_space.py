@@ -28,31 +28,31 @@ def settings(name, cpus=8, placements=PLACED, threads=8, **sizes):
 
 @pytest.mark.parametrize("name", ["sqrt", "sum", "random", "stack_inv", "expression", "batch_matmul"])
 def test_placements_are_for_several_workers_of_one_thread_that_have_room(name):
-    found, _ = settings(name, n=1_000_000)
-    placed = [one for one in found if one.placement is not None]
-    assert {one.placement for one in placed} == {Placement.CORES, Placement.L3}
-    assert {one.workers for one in placed if one.placement is Placement.CORES} == {2, 3, 4}
-    assert {one.workers for one in placed if one.placement is Placement.L3} == {2}
-    assert all((one.blas_threads or 1) == 1 for one in placed)
+    choices, _ = settings(name, n=1_000_000)
+    placed = [choice for choice in choices if choice.placement is not None]
+    assert {choice.placement for choice in placed} == {Placement.CORES, Placement.L3}
+    assert {choice.workers for choice in placed if choice.placement is Placement.CORES} == {2, 3, 4}
+    assert {choice.workers for choice in placed if choice.placement is Placement.L3} == {2}
+    assert all((choice.blas_threads or 1) == 1 for choice in placed)
 
 
 @pytest.mark.parametrize("name", ["sqrt", "batch_matmul", "batch_matmul_processes"])
 def test_a_machine_of_one_piece_has_no_such_knob(name):
-    found, grid = settings(name, placements={}, n=1_000_000)
+    choices, grid = settings(name, placements={}, n=1_000_000)
     assert "placement" not in grid.parameters
-    assert all(one.placement is None for one in found)
+    assert all(choice.placement is None for choice in choices)
 
 
 @pytest.mark.parametrize("name", ["svd", "share", "temporaries"])
 def test_work_without_workers_in_this_process_is_not_placed(name):
-    found, _ = settings(name, n=1_000_000 if name == "share" else 1000)
-    assert all(one.placement is None for one in found)
+    choices, _ = settings(name, n=1_000_000 if name == "share" else 1000)
+    assert all(choice.placement is None for choice in choices)
 
 
 @pytest.mark.parametrize("name", ["sqrt", "batch_matmul", "batch_matmul_processes"])
 def test_every_point_has_its_configuration_and_every_configuration_its_point(name):
-    found, grid = settings(name, n=1_000_000)
-    assert [position(grid, one) for one in found] == list(range(len(grid.points)))
+    choices, grid = settings(name, n=1_000_000)
+    assert [position(grid, choice) for choice in choices] == list(range(len(grid.points)))
 
 
 def test_the_first_four_corners_of_tasks_are_those_without_a_placement():
@@ -60,13 +60,13 @@ def test_the_first_four_corners_of_tasks_are_those_without_a_placement():
     _, grid = settings("batch_matmul", placements={"cores": 8, "l3": 8, "node": 8}, n=300)
     corners = [setting(grid, point) for point in grid.corners()]
     assert corners[:4] == [Configuration(blas_threads=b, workers=w) for b in (1, 8) for w in (1, 8)]
-    assert all(one.placement is not None for one in corners[4:])
+    assert all(corner.placement is not None for corner in corners[4:])
 
 
 def test_a_suggestion_without_a_placement_is_tried_without_one():
-    found, grid = settings("sqrt", n=1_000_000)
+    choices, grid = settings("sqrt", n=1_000_000)
     wanted = Configuration(workers=4, chunk=2**16)
-    assert found[nearest(grid, wanted)] == wanted
+    assert choices[nearest(grid, wanted)] == wanted
 
 
 def test_of_equally_fast_ones_the_one_without_a_placement_is_simpler():
@@ -75,9 +75,9 @@ def test_of_equally_fast_ones_the_one_without_a_placement_is_simpler():
 
 
 def test_processes_fill_the_machine():
-    found, _ = settings("batch_matmul_processes", placements={}, n=300)
+    choices, _ = settings("batch_matmul_processes", placements={}, n=300)
     filling = {(8, 1), (7, 1), (6, 1), (5, 1), (4, 2), (3, 2), (2, 4)}
-    assert {(one.workers, one.blas_threads) for one in found} == filling
+    assert {(choice.workers, choice.blas_threads) for choice in choices} == filling
 
 
 def test_one_cpu_leaves_no_choice_of_processes():
@@ -87,8 +87,8 @@ def test_one_cpu_leaves_no_choice_of_processes():
 
 
 def test_without_a_blas_processes_are_counted_alone():
-    found, _ = settings("batch_matmul_processes", placements={}, threads=None, n=300)
-    assert found == [Configuration(workers=count) for count in range(2, 9)]
+    choices, _ = settings("batch_matmul_processes", placements={}, threads=None, n=300)
+    assert choices == [Configuration(workers=count) for count in range(2, 9)]
 
 
 def test_blas_threads_are_every_count_but_the_default():
@@ -113,31 +113,31 @@ def test_one_cpu_leaves_nothing_to_choose_for_slices():
 @given(st.sampled_from(["sqrt", "sum", "random"]), st.integers(1, 10**9), st.integers(1, 64))
 def test_slices_are_enough_for_all_workers_and_not_many_more(name, n, cpus):
     grid = space(kind(name), operation(name, n=n), cpus, default_threads=cpus)
-    for one in [] if grid is None else every(grid):
-        slices = -(-n // one.chunk)
-        assert 2 <= one.workers <= cpus
-        assert one.workers <= slices <= MOST_SLICES * one.workers
+    for choice in [] if grid is None else every(grid):
+        slices = -(-n // choice.chunk)
+        assert 2 <= choice.workers <= cpus
+        assert choice.workers <= slices <= MOST_SLICES * choice.workers
 
 
 def test_expressions_are_cut_for_one_worker_too_since_blocks_fit_the_cache():
     grid = space(kind("expression"), operation("expression", n=1_000_000), 1, default_threads=1)
-    assert {one.workers for one in every(grid)} == {1}
+    assert {choice.workers for choice in every(grid)} == {1}
 
 
 def test_stacks_are_cut_by_matrices():
     grid = space(kind("stack_inv"), operation("stack_inv", n=16, count=100), 2, default_threads=2)
-    assert {one.chunk for one in every(grid)} == {2, 4, 8, 16, 32, 64}
+    assert {choice.chunk for choice in every(grid)} == {2, 4, 8, 16, 32, 64}
 
 
 def test_tasks_stay_within_the_cpus_but_for_the_corner_that_people_write():
-    found = every(space(kind("batch_matmul"), BATCH, 4, default_threads=4))
-    beyond = [one for one in found if one.cpus > 4]
+    choices = every(space(kind("batch_matmul"), BATCH, 4, default_threads=4))
+    beyond = [choice for choice in choices if choice.cpus > 4]
     assert beyond == [Configuration(blas_threads=4, workers=4)]
 
 
 def test_sharing_tries_every_method():
     grid = space(kind("share"), operation("share", n=1_000_000), 2, default_threads=2)
-    assert {one.method for one in every(grid)} == set(Method)
+    assert {choice.method for choice in every(grid)} == set(Method)
 
 
 def test_a_users_function_is_not_held_to_what_slices_make_sense():
@@ -148,9 +148,9 @@ def test_a_users_function_is_not_held_to_what_slices_make_sense():
         optional=("workers", "chunk"),
         knobs=(Knob.WORKERS, Knob.CHUNK),
     ).kind
-    found = every(space(own, operation("own"), 2, default_threads=2))
+    choices = every(space(own, operation("own"), 2, default_threads=2))
     assert Configuration(workers=1, blas_threads=1, chunk=1) in [
-        Configuration(workers=one.workers, blas_threads=1, chunk=one.chunk) for one in found
+        Configuration(workers=choice.workers, blas_threads=1, chunk=choice.chunk) for choice in choices
     ]
 
 
@@ -212,22 +212,22 @@ def pooled(cpus, *knobs, threads=None):
 
 
 def test_other_pools_of_a_function_are_tried_next_to_blas_but_for_the_default():
-    assert {(one.blas_threads, one.openmp_threads) for one in pooled(2)} == {(1, 1), (1, 2), (2, 1)}
+    assert {(choice.blas_threads, choice.openmp_threads) for choice in pooled(2)} == {(1, 1), (1, 2), (2, 1)}
 
 
 def test_neither_pool_times_the_workers_exceeds_the_cpus():
     tried = pooled(4, Knob.WORKERS)
     assert Configuration(blas_threads=1, openmp_threads=4, workers=1) in tried
     assert Configuration(blas_threads=2, openmp_threads=2, workers=2) in tried
-    assert all(max(one.blas_threads, one.openmp_threads) * one.workers <= 4 for one in tried)
+    assert all(max(choice.blas_threads, choice.openmp_threads) * choice.workers <= 4 for choice in tried)
 
 
 def test_counts_of_other_pools_are_sparse_on_large_machines():
-    counts = sorted({one.openmp_threads for one in pooled(40)})
+    counts = sorted({choice.openmp_threads for choice in pooled(40)})
     assert counts == [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 40]
 
 
 def test_without_a_blas_other_pools_are_a_knob_alone():
     own = UserWorkload(name="fit", pools=("torch",))
     grid = space(own.kind, Operation(name="fit"), 3, None)
-    assert [one.openmp_threads for one in every(grid)] == [1, 2, 3]
+    assert [choice.openmp_threads for choice in every(grid)] == [1, 2, 3]

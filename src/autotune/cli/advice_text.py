@@ -128,7 +128,14 @@ def _processes(advice: Advice, width: int) -> Iterator[str]:
 
 def _next(advice: Advice) -> str:
     command = join(advice.recording.command)
+    if not advice.calls:
+        return (
+            "Nothing to gain here was seen. A command that computes in threads of its own, or in a BLAS without "
+            f"NumPy, is measured as a whole: autotune tune -- {command}"
+        )
     match advice.next:
+        case Next.CALIBRATE if advice.recording.status:
+            return f"Next, as soon as the command succeeds: autotune calibrate -- {command}"
         case Next.CALIBRATE:
             return f"Next: autotune calibrate -- {command}"
         case Next.RUN:

@@ -226,7 +226,9 @@ def program_gain(
     predicted: tuple[float, float, float], measured: float | None, interval: tuple[float, float] | None
 ) -> str:
     speedup, low, high = predicted
-    said = f"The whole program: {speedup:.2f} times as fast by its entries ({low:.2f} to {high:.2f})"
+    by_entries = f"{speedup:.2f} times as fast by its entries ({low:.2f} to {high:.2f})"
+    # where none of its calls is tuned there is no interval
+    said = f"The whole program: {by_entries if low < high else 'as fast as before, since none of its calls is tuned'}"
     if measured is None:
         return f"{said}."
     shown = "" if interval is None else f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}"

@@ -83,11 +83,10 @@ def run(
     threads = choice.blas_threads
     variables = thread_variables.exports(threads, os.environ)
     limit = None if variables else thread_variables.user_limit(os.environ)
-    note(
-        printable(
-            command_messages.running(threads, choice.reason, calls=not only, user_limit=limit, text=tuned)
-        )
+    effect = command_messages.running(
+        threads, choice.reason, calls=not only, user_limit=limit, text=tuned, learns=learn
     )
+    note(printable(effect))
     waiting = wait_policy.wait_variables(None if wait is None else IdleThreads(wait), wait_policy.RUNTIMES)
     variables = thread_variables.exports(threads, os.environ, extra={**choice.variables, **waiting})
     if not only:

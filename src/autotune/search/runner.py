@@ -180,12 +180,12 @@ def _new_header(
     """Return the header of a new journal: the machine's self-test, pools at work, and choices proved elsewhere."""
     tested = self_test or _examine(request, host, report)
     pools, seconds = _pools_at_work(plan, host)
-    known = [*learned_choices.read(), *_similar(host.key, relatives)]
+    profiles = [*learned_choices.read(), *_similar(host.key, relatives)]
     return Header(
         request=request.with_pools(pools),
         environment=host.environment,
         self_test=replace(tested, seconds=tested.seconds + seconds),
-        warm_starts=encode_warm_starts(warm_starts(known)),
+        warm_starts=encode_warm_starts(warm_starts(profiles)),
     )
 
 
