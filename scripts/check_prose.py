@@ -5,7 +5,8 @@
     scripts/check_prose.py src/autotune/cli README.md
 
 A docstring begins with an imperative verb or a noun, not with What, Who, Where or How. Words of the list count in
-docstrings, comments, messages, names of tests and pages alike.
+docstrings, comments, messages, names of tests and pages alike. No variable, parameter or function is named `one`, or by
+a bare participle.
 """
 
 import ast
@@ -34,6 +35,8 @@ WORDS = re.compile(
     r"(?<![A-Za-z])(nobody|somebody|anybody|whoever|in vain|at hand|reckon(?:s|ed|ing)?|beside)(?![A-Za-z])",
     re.IGNORECASE,
 )
+NAMES = frozenset({"one", "found", "known", "ours", "mine", "asked", "told"})
+"""Names that do not say what they name; refused wherever Python binds them."""
 EXCEPTIONS = {
     "scripts/check_prose.py": "the list itself",
     "tests/test_prose.py": "samples of offences",
@@ -67,6 +70,15 @@ def offences(name: str, text: str) -> Iterator[tuple[int, str]]:
                 # docstrings of modules, classes and functions, and those behind an attribute
                 case ast.Expr(value=ast.Constant(value=str(said))) if opening := OPENING.match(said):
                     yield node.lineno, f"a docstring that begins with {opening[1]}"
+                case (
+                    ast.Name(id=bound, ctx=ast.Store())
+                    | ast.arg(arg=bound)
+                    | ast.alias(asname=str(bound))
+                    | ast.ExceptHandler(name=str(bound))
+                    | ast.MatchAs(name=str(bound))
+                    | ast.FunctionDef(name=bound)
+                ) if bound in NAMES:
+                    yield node.lineno, f"the name {bound!r}"
 
 
 def main(words: list[str]) -> int:

@@ -11,14 +11,21 @@ import pytest
         ('def f():\n    """How to do it."""', "a docstring that begins with How"),
         ("x = 1  # asked in vain", "the word 'in vain'"),
         ("def test_nobody_is_asked(): ...", "the word 'nobody'"),
+        ("one = 1", "the name 'one'"),
+        ("[found.path for found in files]", "the name 'found'"),
+        ("def usable(known=()): ...", "the name 'known'"),
+        ("lambda ours: ours", "the name 'ours'"),
+        ("try: ...\nexcept OSError as told: ...", "the name 'told'"),
+        ("if (mine := 1): ...", "the name 'mine'"),
+        ("def asked(): ...", "the name 'asked'"),
     ],
 )
 def test_an_offence_is_found(text, reason):
-    assert [found for _, found in check_prose.offences("a.py", text)] == [reason]
+    assert [message for _, message in check_prose.offences("a.py", text)] == [reason]
 
 
 def test_plain_sentences_pass():
-    text = '"""Return the path. Whatever follows, besides this, is unchanged."""\nwhat = "Where is it?"\n'
+    text = '"""Return the path. Whatever follows, besides this, is unchanged."""\nwhat = one("Where is it?", known=1)\n'
     assert list(check_prose.offences("a.py", text)) == []
 
 

@@ -194,17 +194,17 @@ def simulate_loop(seed: int) -> tuple[int | None, float]:
         if calls[0].threads and calls[1].threads:
             return CALLS_OF_ROUND * number, max(0.0, spent / plain - 1.0)
         for place in [*(0, 1) * 20, 2]:
-            one = calls[place]
-            trial, one.trial = one.trial, 0
+            call = calls[place]
+            trial, call.trial = call.trial, 0
             luck = exp(random.gauss(0.0, 0.1)) * (2.0 if random.random() < 0.05 else 1.0)
-            took = seconds[place][trial or one.threads or 2] * luck
+            took = seconds[place][trial or call.threads or 2] * luck
             plain += seconds[place][2] * luck
             spent += took
-            one.nanoseconds += round(took * 1e9)
-            if one.pause and not trial:
-                one.pause -= 1
-            elif Learner.learns(one):  # type: ignore[arg-type]
-                learner.look(one, took, trial)  # type: ignore[arg-type]
+            call.nanoseconds += round(took * 1e9)
+            if call.pause and not trial:
+                call.pause -= 1
+            elif Learner.learns(call):  # type: ignore[arg-type]
+                learner.look(call, took, trial)  # type: ignore[arg-type]
     return None, max(0.0, spent / plain - 1.0)
 
 

@@ -258,7 +258,7 @@ def test_the_first_program_after_a_pull_finds_its_copy_compiled():
     calibrated()
     run("store", "publish")
     run("store", "pull")
-    assert list(Path(folders.cache_dir()).glob("applied-*.json"))
+    assert list(Path(folders.cache_dir()).glob("applied-*"))
 
 
 def test_no_name_in_a_store_speaks_to_the_terminal(tmp_path):

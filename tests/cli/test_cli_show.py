@@ -161,8 +161,8 @@ def test_showing_a_second_time_does_not_load_numpy(machine):
 
 
 def test_a_cache_that_is_damaged_is_not_believed(machine, tmp_path):
-    memo = tmp_path / "cache/autotune/in-force.json"
-    memo.parent.mkdir(parents=True)
-    for text in ("", "[]", '{"circumstances": 1}', "{"):
-        memo.write_text(text)
+    assert len(in_force().entries) == 2
+    (copy,) = (tmp_path / "cache/autotune").iterdir()
+    for text in ("", "[]", "autotune 7 00000000\n", "{"):
+        copy.write_text(text)
         assert len(in_force().entries) == 2

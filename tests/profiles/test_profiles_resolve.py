@@ -326,11 +326,11 @@ def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(tmp_path):
 def test_copies_that_no_one_used_for_long_are_deleted():
     folder = Path(folders.cache_dir())
     folder.mkdir(parents=True)
-    for name in ("applied-0.json", "other.json"):
+    for name in ("applied-0", "other.json"):
         (folder / name).touch()
         os.utime(folder / name, (0, 0))
     resolve()
-    assert "applied-0.json" not in [path.name for path in copies()]
+    assert "applied-0" not in [path.name for path in copies()]
     assert "other.json" in [path.name for path in copies()]
 
 
@@ -349,7 +349,7 @@ def test_ten_thousand_entries_are_there_and_only_what_is_asked_is_parsed(monkeyp
     resolve()
     parsed = []
     real = json.loads
-    monkeypatch.setattr(compiled_copy.json, "loads", lambda text: parsed.append(len(text)) or real(text))
+    monkeypatch.setattr(json, "loads", lambda text: parsed.append(len(text)) or real(text))
     resolution = resolve()
     assert resolution.find(Operation(name="op_150", sizes=(("n", 7),))).entry.choice == Configuration(
         blas_threads=1

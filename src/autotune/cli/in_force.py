@@ -1,17 +1,15 @@
-"""The entries in force on this machine and its profiles, cached so that NumPy need not be loaded each time."""
+"""The entries in force on this machine and its profiles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autotune.host.usable_cpus import usable_cpus
 from autotune.model.catalogue import ALIASES, row_of
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
-from autotune.profiles import compiled_copy, profile_files
-from autotune.profiles.folders import cache_dir
+from autotune.profiles import profile_files
 from autotune.profiles.lookup import LookupResult
-from autotune.profiles.resolve import Resolution, inputs_without_numpy, profile_paths, resolve
+from autotune.profiles.resolve import profile_paths, resolve, resolve_before_numpy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +72,7 @@ def in_force() -> InForce:
     Scope of effect: loads NumPy, whose BLAS is part of what a profile has to fit, unless nothing has changed since the
     answer was last computed.
     """
-    resolution = _resolution()
+    resolution = resolve_before_numpy() or resolve()
     chosen = (resolution.find(operation) for operation in resolution.operations())
     entries = {match.entry.operation: match for match in chosen if match is not None}
     counts: dict[str, int] = {}
@@ -83,9 +81,9 @@ def in_force() -> InForce:
         for refusal in resolution.refusals
         if refusal.entry is None
     }
-    for match in entries.values():
-        counts[match.path] = counts.get(match.path, 0) + 1
-        reasons[match.path] = match.why
+    for found in entries.values():
+        counts[found.path] = counts.get(found.path, 0) + 1
+        reasons[found.path] = found.why
     return InForce(
         profiles=tuple(
             LocalProfile(
@@ -99,15 +97,3 @@ def in_force() -> InForce:
         entries=tuple(entries.values()),
         outdated=resolution.outdated,
     )
-
-
-def _resolution() -> Resolution:
-    circumstances = inputs_without_numpy()
-    memo = f"{cache_dir()}/in-force.json"
-    copy = compiled_copy.load(memo)
-    if copy is not None and copy.made_from == circumstances:
-        return Resolution(copy, *usable_cpus())
-    resolution = resolve()
-    copy = resolution.copy
-    compiled_copy.save(memo, compiled_copy.Compiled(circumstances, copy.threads, copy.wait, copy.body))
-    return resolution

@@ -8,6 +8,7 @@ a fifth of a call of getpid(2), which is asked elsewhere.
 
 import mmap
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -40,6 +41,10 @@ class _ForkMark:
         return self._pid == os.getpid() if self._page is None else self._page[0] == 1
 
 
+importing = threading.RLock()
+"""To be held by a thread that imports modules in the middle of a program's call. Python's forks wait for it: the child
+would inherit the locks of half-imported modules, which no thread of its own ever opens."""
+
 _mark: _ForkMark | None = None
 _callbacks: list[Callback] = []
 
@@ -50,6 +55,9 @@ def register(in_child: Callback) -> None:
     if _mark is None:
         _mark = _ForkMark()
         if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release
+            )
             os.register_at_fork(after_in_child=_in_child)
     _callbacks.append(in_child)
 

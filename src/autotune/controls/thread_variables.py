@@ -175,6 +175,11 @@ def worker_limit(environ: Mapping[str, str]) -> int | None:
     return min((count for count in counts if count is not None), default=None)
 
 
+def worker_cpus(environ: Mapping[str, str], usable_cpus: int) -> int:
+    """Return how many of the usable CPUs workers may keep busy."""
+    return min(usable_cpus, worker_limit(environ) or usable_cpus)
+
+
 def exported(environ: Mapping[str, str]) -> frozenset[str]:
     """Return the variables that an `autotune run`, or our exports in a shell, set."""
     return frozenset(name for name in environ.get(EXPORTED, "").split(",") if name)

@@ -15,11 +15,14 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from autotune.controls import after_fork
 from autotune.host.numeric_libraries import libraries
-from autotune.model.configuration import IdleThreads
-from autotune.model.software import BlasLibrary
+
+if TYPE_CHECKING:
+    from autotune.model.configuration import IdleThreads
+    from autotune.model.software import BlasLibrary
 
 VARIABLE = "OPENBLAS_THREAD_TIMEOUT"
 DEFAULT_EXPONENT = 28
@@ -84,12 +87,12 @@ def adjustable_runtimes(environ: Mapping[str, str], runtimes: Iterable[str] = RU
     return frozenset(runtime for runtime in runtimes if _ENVIRONMENT[runtime][0] not in environ)
 
 
-def wait_variables(wait: IdleThreads | None, runtimes: Iterable[str]) -> dict[str, str]:
+def wait_variables(wait: "IdleThreads | None", runtimes: Iterable[str]) -> dict[str, str]:
     """Return the variables by which idle threads of these runtimes sleep or spin; none for None. Pure."""
     if wait is None:
         return {}
     chosen = (_ENVIRONMENT[runtime] for runtime in sorted(runtimes))
-    return {name: sleep if wait is IdleThreads.SLEEP else spin for name, sleep, spin in chosen}
+    return {name: sleep if wait == "sleep" else spin for name, sleep, spin in chosen}
 
 
 class WaitPolicy:
@@ -128,7 +131,7 @@ class WaitPolicy:
         return None
 
 
-def _spinning() -> list[BlasLibrary]:
+def _spinning() -> "list[BlasLibrary]":
     """List the libraries whose threads go by the variable, NumPy's first."""
     return [each for each in libraries() if each.api == "openblas" and each.threading == "pthreads"]
 
@@ -149,7 +152,7 @@ def _refusal() -> str | None:
     return None
 
 
-def _restart(library: BlasLibrary, exponent: int) -> str | None:
+def _restart(library: "BlasLibrary", exponent: int) -> str | None:
     """Have one library take an exponent. Return None, or why it does not."""
     try:
         # PyDLL keeps the GIL, so that no other thread of Python's begins a call; RTLD_NOLOAD loads nothing

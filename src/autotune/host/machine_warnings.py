@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from autotune.host import cpu_variables
-from autotune.host.numeric_libraries import working
 from autotune.host.usable_cpus import BINDINGS
 from autotune.model.allocation import Limit
 from autotune.model.machine import Allocation, Machine
@@ -69,7 +68,7 @@ def machine_warnings(
     sentence says what follows, and what to do.
     """
     environ = environ or {}
-    computing = working(libraries or ())
+    computing = _computing(libraries or ())
     return (
         *([NO_CPUS] if machine.counts.logical_cpus is None else []),
         *isolation(isolating_tool),
@@ -163,6 +162,12 @@ def _threads(
         for library in libraries
         if library.threads is not None and library.threads > usable
     ]
+
+
+def _computing(libraries: Sequence[BlasLibrary]) -> tuple[BlasLibrary, ...]:
+    """Leave out FlexiBLAS, which only passes calls on, unless nothing else can be seen."""
+    computing = tuple(library for library in libraries if library.api != "flexiblas")
+    return computing if any(library.user != "scipy" for library in computing) else tuple(libraries)
 
 
 def _copies(libraries: Sequence[BlasLibrary]) -> list[str]:

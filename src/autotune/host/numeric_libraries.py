@@ -2,14 +2,15 @@
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotune.host.threadpools import controller
-from autotune.model.software import BlasLibrary, Software
+
+if TYPE_CHECKING:
+    from autotune.model.software import BlasLibrary, Software
 
 
-def libraries(*, load: bool = False) -> tuple[BlasLibrary, ...]:
+def libraries(*, load: bool = False) -> "tuple[BlasLibrary, ...]":
     """Return every BLAS library loaded now, NumPy's first; none if there are none, or none that can be recognised.
 
     NumPy's and SciPy's wheels each bring a copy of their own, with threads of its own; SciPy's appears once
@@ -17,57 +18,72 @@ def libraries(*, load: bool = False) -> tuple[BlasLibrary, ...]:
     libraries cannot be seen (threadpoolctl #135, #136). FlexiBLAS is loaded next to the library that it passes calls
     on to. With `load`, NumPy is imported first if need be.
     """
-    if load:
-        import numpy as np  # noqa: F401 - importing it is what loads its BLAS
-    loaded = [_library(pool) for pool in controller().info() if pool.get("user_api") == "blas"]
-    return tuple(sorted(loaded, key=lambda library: (library.user != "numpy", library.user == "scipy")))
+    return tuple(map(_library, _pools(load=load)))
 
 
-def software(*, load: bool = False) -> Software:
+_FIELDS = {
+    "blas": "api",
+    "blas_version": "version",
+    "kernels": "kernels",
+    "threading": "threading",
+    "ilp64": "ilp64",
+}
+"""Fields of Software by those of BlasLibrary."""
+
+
+def software(*, load: bool = False) -> "Software":
     """Return the software part of a profile's key. Fields are None for what is not loaded or not known.
 
     Of FlexiBLAS and the library that it passes calls on to, the latter decides the answer and is named.
 
     Without `load`, call it after NumPy has been imported: its BLAS is unknown before.
     """
-    loaded = libraries(load=load)
-    numpy, python = _numpy(), python_build()
-    blas = next((library for library in working(loaded) if library.user != "scipy"), None)
-    if blas is None:
-        return Software(numpy=numpy, python=python)
-    return Software(
-        blas=blas.api,
-        blas_version=blas.version,
-        kernels=blas.kernels,
-        threading=blas.threading,
-        ilp64=blas.ilp64,
-        numpy=numpy,
-        python=python,
-    )
+    from autotune.model.software import Software
+
+    return Software(**software_fields(load=load))
 
 
-def working(libraries: Sequence[BlasLibrary]) -> tuple[BlasLibrary, ...]:
-    """Select those that compute: without FlexiBLAS, which only passes calls on, unless nothing else can be seen."""
-    computing = tuple(library for library in libraries if library.api != "flexiblas")
-    return computing if any(library.user != "scipy" for library in computing) else tuple(libraries)
+def software_fields(*, load: bool = False) -> dict[str, Any]:
+    """Return the fields of software(), without the data type: every tuned program compares them at start."""
+    pools = [pool for pool in _pools(load=load) if brought_by(pool.get("filepath") or "") != "scipy"]
+    computing = min(pools, key=lambda pool: pool["internal_api"] == "flexiblas", default=None)
+    described = {} if computing is None else _description(computing)
+    named = {field: described.get(name) for field, name in _FIELDS.items()}
+    return named | {"numpy": _numpy(), "python": python_build()}
 
 
-def _library(pool: dict[str, Any]) -> BlasLibrary:
+def _pools(*, load: bool) -> list[dict[str, Any]]:
+    """List what threadpoolctl says of each BLAS library, NumPy's first."""
+    if load:
+        import numpy as np  # noqa: F401 - importing it is what loads its BLAS
+    pools = [pool for pool in controller().info() if pool.get("user_api") == "blas"]
+    rank = {"numpy": 0, None: 1, "scipy": 2}
+    return sorted(pools, key=lambda pool: rank[brought_by(pool.get("filepath") or "")])
+
+
+def _library(pool: dict[str, Any]) -> "BlasLibrary":
+    from autotune.model.software import BlasLibrary
+
     path = pool.get("filepath")
     return BlasLibrary(
-        api=pool["internal_api"],
-        version=pool.get("version"),
-        kernels=pool.get("architecture") or pool.get("current_backend"),
-        threading=pool.get("threading_layer"),
-        ilp64=_openblas_ilp64(path) if pool["internal_api"] == "openblas" and path else None,
-        threads=pool.get("num_threads"),
-        path=path,
-        user=brought_by(path or ""),
+        **_description(pool), threads=pool.get("num_threads"), path=path, user=brought_by(path or "")
     )
+
+
+def _description(pool: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a BlasLibrary that decide the answer."""
+    path = pool.get("filepath")
+    return {
+        "api": pool["internal_api"],
+        "version": pool.get("version"),
+        "kernels": pool.get("architecture") or pool.get("current_backend"),
+        "threading": pool.get("threading_layer"),
+        "ilp64": _openblas_ilp64(path) if pool["internal_api"] == "openblas" and path else None,
+    }
 
 
 def brought_by(path: str) -> str | None:
-    """Return the package whose wheel brought a library, in `numpy.libs`, or in `numpy/.dylibs` on macOS."""
+    """The package whose wheel brought a library, in `numpy.libs`, or in `numpy/.dylibs` on macOS."""
     parts = path.replace("\\", "/").split("/")
     return next((name for name in ("numpy", "scipy") if {name, f"{name}.libs"} & set(parts[:-1])), None)
 
@@ -91,7 +107,7 @@ def _openblas_ilp64(path: str) -> bool | None:
 
 
 def _numpy() -> str | None:
-    """Return major.minor of NumPy: of the one imported, else of the one installed."""
+    """major.minor of NumPy: of the one imported, else of the one installed."""
     module = sys.modules.get("numpy")
     version = getattr(module, "__version__", None)
     if version is None:
@@ -105,7 +121,7 @@ def _numpy() -> str | None:
 
 
 def series(version: str) -> str:
-    """Return a version without its patch level: "2.3" of "2.3.5"."""
+    """A version without its patch level: "2.3" of "2.3.5"."""
     return ".".join(version.split(".")[:2])
 
 
@@ -120,7 +136,7 @@ def isolating_tool(prefix: str = sys.prefix) -> str | None:
 
 
 def python_build() -> str:
-    """Return the build of Python: "gil" or "free-threaded"."""
+    """The build of Python: "gil" or "free-threaded"."""
     if sys.version_info < (3, 13):
         return "gil"
     import sysconfig

@@ -11,9 +11,9 @@ through NumPy's C interface. Left alone: `power` of whole numbers (its loop rais
 precision, dates, objects, and types of a user's own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 TYPES = "?bBhHiIlLqQfdFD"
 """Type codes that are met."""
+_INEXACT = "fdFD"
+"""Those of `power`, whose loops for whole numbers raise Python errors."""
 
 
 class Reduction(IntEnum):
@@ -49,7 +51,8 @@ class Range(NamedTuple):
     elements: int
     chunk: int
     workers: int
-    placement: int = 0
+    placement: str = ""
+    """Value of a Placement; empty: the system moves the workers as it likes."""
 
 
 class LoopClass(NamedTuple):
@@ -88,21 +91,28 @@ MEASURED_LAYOUTS: Mapping[Layout, str] = {Layout.STRIDED: "loop_strided", Layout
 REDUCING = LoopClass("loop_max", "loop_sum", "add multiply maximum minimum")
 """Reductions. `any`, `all` and those of bitwise operations are among them: where no order changes the result."""
 
-_ORDERLESS = {
-    "maximum": Reduction.EXACT,
-    "minimum": Reduction.EXACT,
-    "fmax": Reduction.EXACT,
-    "fmin": Reduction.EXACT,
-    "bitwise_and": Reduction.EXACT,
-    "bitwise_or": Reduction.EXACT,
-    "bitwise_xor": Reduction.EXACT,
+_REDUCTIONS: Mapping[str, Reduction] = {
+    **dict.fromkeys(("add", "multiply"), Reduction.ROUNDED),
+    **dict.fromkeys(("maximum", "minimum", "fmax", "fmin"), Reduction.EXACT),
+    **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor"), Reduction.EXACT),
+    "logical_or": Reduction.ANY,
+    "logical_and": Reduction.ALL,
 }
-_TRUTHS = {"logical_or": Reduction.ANY, "logical_and": Reduction.ALL}
-_SUMS = {"add", "multiply"}
+"""Reductions by ufunc; of the types for which they hold (`loops.c`)."""
 
-_GROUPS = (1, 2, 4, 8, "F", "D")
-"""Bytes of a real element that have a plan of their own, and the complex types."""
-_COMPLEX = {"complex64": "F", "complex128": "D"}
+KINDS = (*CLASSES, "reductions")
+"""Kinds of loops that are planned, by the core's numbers."""
+
+_ITEM_BYTES = (1, 2, 4, 8, 8, 16)
+"""Bytes of an element of each group of types that has a plan of its own: four of real types, two of complex ones
+(`loops.h`)."""
+_LIKE: Mapping[str, Sequence[tuple[int, int]]] = {
+    "float64": ((3, 1),),
+    "float32": ((0, 4), (1, 2), (2, 1)),
+    "complex64": ((4, 1),),
+    "complex128": ((5, 1),),
+}
+"""Numbers of the groups that go by what was measured for a dtype, each with its elements for one of that."""
 
 _NEVER = 2**62
 """More elements than any array has."""
@@ -111,15 +121,9 @@ _LEARN_FROM = {"arithmetic": 16384, "functions": 4096, "reductions": 32768}
 """Elements of 8 bytes below which no loop of a kind takes 20 us, from which on loops are learned about."""
 
 
-class Loop(NamedTuple):
-    """One inner loop: its ufunc, its types as one string, and how it is planned."""
-
-    ufunc: np.ufunc
-    types: str
-    kind: str
-    group: int | str
-    """One of _GROUPS."""
-    reduction: Reduction
+def class_number(kind: str, dtype: str) -> int:
+    """Return the core's number of the class of loops of this kind whose largest type is the dtype."""
+    return KINDS.index(kind) * len(_ITEM_BYTES) + _LIKE[dtype][-1][0]
 
 
 def is_loop(operation: str) -> bool:
@@ -127,57 +131,55 @@ def is_loop(operation: str) -> bool:
     return operation.startswith("loop_")
 
 
-@cache
-def loops() -> tuple[Loop, ...]:
-    """List every loop that is met, in this NumPy."""
-    return tuple(
-        Loop(ufunc, types, kind, _group(types), _reduction(name, types))
-        for kind, members in CLASSES.items()
-        for name in members.ufuncs.split()
-        if isinstance(ufunc := getattr(np, name, None), np.ufunc)
-        for types in dict.fromkeys(given.replace("->", "") for given in ufunc.types)
-        if set(types) <= set(TYPES) and not (name in {"power", "float_power"} and types[0] not in "fdFD")
-    )
-
-
 class ArrayLoops:
     """Whole-array loops in force. One at a time in a process."""
 
-    def __init__(self, core: Any) -> None:
+    def __init__(self, core: Any, kinds: Iterable[str] = KINDS) -> None:
+        """Meet the loops of these kinds only: others stay NumPy's own."""
         self._core = core
-        self._slots: dict[int, Loop] = {}
+        self._kinds = frozenset(kinds)
 
     def install(self) -> str | None:
         """Exchange every loop. Return None, or a sentence why none was exchanged."""
-        numbers = _class_numbers()
-        for loop in loops():
-            slot = self._core.meet_loop(
-                loop.ufunc,
-                loop.types,
-                numbers[loop.kind, loop.group],
-                numbers["reductions", loop.group],
-                loop.reduction,
-            )
-            if slot >= 0:
-                self._slots[slot] = loop
-        return None if self._slots else "NumPy's loops could not be exchanged."
+        met = 0
+        for number, (kind, members) in enumerate(CLASSES.items()):
+            # whatever can be reduced is arithmetic
+            if kind in self._kinds or (kind == "arithmetic" and "reductions" in self._kinds):
+                for name in members.ufuncs.split():
+                    ufunc = getattr(np, name, None)
+                    if isinstance(ufunc, np.ufunc):
+                        types = _INEXACT if name in {"power", "float_power"} else TYPES
+                        reduction = _REDUCTIONS.get(name, Reduction.NEVER)
+                        met += self._core.meet_loops(ufunc, types, number, len(CLASSES), reduction)
+        return None if met else "NumPy's loops could not be exchanged."
 
-    def plan(self, kind: str, dtype: str, layout: Layout, ranges: Sequence[Range]) -> None:
+    def plan(self, kind: str, dtype: str, layout: int, ranges: Sequence[Range]) -> None:
         """Set what the loops of a class get whose elements are of this size, or of this complex type, and lie so.
 
-        `kind` is one of CLASSES, or "reductions".
+        `kind` is one of KINDS; `ranges` hold for elements of the dtype.
         """
-        for group, scale in _groups_like(dtype):
+        for group, scale in _LIKE[dtype]:
             rows = [
-                (max(1, area.elements * scale), max(1, area.chunk * scale), area.workers, area.placement)
+                (max(1, area.elements * scale), max(1, area.chunk * scale), area.workers, self._place(area))
                 for area in ranges
             ]
-            self._core.plan(_class_numbers()[kind, group], layout, rows)
+            self._core.plan(KINDS.index(kind) * len(_ITEM_BYTES) + group, layout, rows)
 
-    def after_blas(self, kind: str, dtype: str, elements: int) -> None:
-        """Let loops of a class that are at least so long be cut while BLAS threads spin, too."""
-        for group, scale in _groups_like(dtype):
-            self._core.after_blas(_class_numbers()[kind, group], elements * scale)
+    def _place(self, setting: Range) -> int:
+        """Return the core's number for the CPUs of the workers; 0 for those that the system chooses."""
+        if not setting.placement:
+            return 0
+        from autotune.controls.placement import cpus_for
+        from autotune.model.configuration import Placement
+
+        cpus = cpus_for(Placement(setting.placement), setting.workers)
+        return 0 if cpus is None else int(self._core.place(cpus))
+
+    def after_blas(self, kind: str, elements: int) -> None:
+        """Let loops of a kind with at least so many elements of 8 bytes be cut while BLAS threads spin, too."""
+        first = KINDS.index(kind) * len(_ITEM_BYTES)
+        for group, item in enumerate(_ITEM_BYTES):
+            self._core.after_blas(first + group, max(1, elements * 8 // item))
 
     def learn(self, decide: Callable[[str, str, int], "Calls"]) -> None:
         """Let loops that no plan covers be learned about.
@@ -185,67 +187,32 @@ class ArrayLoops:
         `decide(operation, dtype, elements)` returns the Calls of a lesson, for the catalogue's operation that speaks
         for the loop, with as many elements as it has.
         """
-        for (kind, group), number in _class_numbers().items():
-            item = group if isinstance(group, int) else np.dtype(group).itemsize
-            self._core.learn_from(number, _LEARN_FROM[kind] * 8 // item)
-        self._core.learn_loops(partial(self._decide, decide))
-
-    def _decide(
-        self, decide: Callable[[str, str, int], "Calls"], slot: int, reduces: int, layout: int, elements: int
-    ) -> "Calls":
-        loop = self._slots[slot]
-        operation = MEASURED_LAYOUTS.get(Layout(layout), CLASSES[loop.kind].cheapest)
-        if reduces:
-            operation = REDUCING.dearest if loop.reduction is Reduction.ROUNDED else REDUCING.cheapest
-        real = "float64" if loop.group == 8 else "float32"
-        dtype = next((name for name, code in _COMPLEX.items() if code == loop.group), real)
-        return decide(operation, dtype, elements)
+        for number in range(len(KINDS) * len(_ITEM_BYTES)):
+            kind, group = divmod(number, len(_ITEM_BYTES))
+            self._core.learn_from(number, _LEARN_FROM[KINDS[kind]] * 8 // _ITEM_BYTES[group])
+        self._core.learn_loops(partial(_decide, decide))
 
     def remove(self) -> None:
         """Put NumPy's own loops back. Another extension's loop that has replaced one since stays."""
         self._core.learn_loops(None)
-        for number in _class_numbers().values():
+        for number in range(len(KINDS) * len(_ITEM_BYTES)):
             self._core.learn_from(number, _NEVER)
+            self._core.after_blas(number, _NEVER)
             for layout in Layout:
                 self._core.plan(number, layout, [])
-            self._core.after_blas(number, _NEVER)
         self._core.reductions(False)
-        for slot in self._slots:
-            self._core.release_loop(slot)
-        self._slots = {}
+        self._core.release_loops()
 
 
-def _class_numbers() -> dict[tuple[str, int | str], int]:
-    kinds = [*CLASSES, "reductions"]
-    return {key: number for number, key in enumerate((kind, group) for kind in kinds for group in _GROUPS)}
-
-
-def _groups_like(dtype: str) -> list[tuple[int | str, int]]:
-    """List the groups that go by what was measured for a dtype, each with its elements for one of that."""
-    if dtype in _COMPLEX:
-        return [(_COMPLEX[dtype], 1)]
-    own = np.dtype(dtype).itemsize
-    return [(size, own // size) for size in (1, 2, 4, 8) if size == own or (own == 4 and size < own)]
-
-
-def _group(types: str) -> int | str:
-    """Return the group of a loop, by the largest of its types."""
-    named = [code for code in ("D", "F") if code in types]
-    return named[0] if named else max(np.dtype(code).itemsize for code in types)
-
-
-def _reduction(name: str, types: str) -> Reduction:
-    if len(set(types)) != 1 or len(types) != 3:
-        return Reduction.NEVER
-    code = types[0]
-    if name in _SUMS and code in "fdFD":
-        return Reduction.ROUNDED
-    if name in _SUMS and code != "?":
-        return Reduction.EXACT
-    if code in "FD":
-        return (
-            Reduction.NEVER
-        )  # which of two complex numbers is the larger may depend on NaNs in their halves
-    if code == "?":
-        return _TRUTHS.get(name, Reduction.NEVER)
-    return _ORDERLESS.get(name, Reduction.NEVER)
+def _decide(
+    decide: Callable[[str, str, int], "Calls"], class_number: int, rounds: int, layout: int, elements: int
+) -> "Calls":
+    """Ask `decide` about a loop as the core describes it."""
+    number, group = divmod(class_number, len(_ITEM_BYTES))
+    kind = KINDS[number]
+    if kind in CLASSES:
+        operation = MEASURED_LAYOUTS.get(Layout(layout), CLASSES[kind].cheapest)
+    else:
+        operation = REDUCING.dearest if rounds else REDUCING.cheapest
+    dtype = next(name for name, like in _LIKE.items() if group in dict(like))
+    return decide(operation, dtype, elements)

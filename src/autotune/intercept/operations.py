@@ -9,6 +9,12 @@ Match = tuple[str, Sizes]
 Matcher = Callable[[Shape, Shape], Match | None]
 """Tell the operation of a call by the shapes of its operands; None: it was not measured."""
 
+MET = frozenset({
+    *("matmul", "matvec", "vdot", "solve", "inv", "det", "lstsq"),
+    *("cholesky", "qr", "eigh", "eig", "svd"),
+})  # fmt: skip
+"""Operations that calls may be."""
+
 _FEW = 10
 """Right-hand sides are measured one at a time. A tenth of n of them add a third to the work of `solve`
 (2 n^2 each, to 2/3 n^3 for the factors), and calls with more of them are others than were measured."""

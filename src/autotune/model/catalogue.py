@@ -345,6 +345,12 @@ def operation(name: str, *, dtype: str = "float64", **sizes: int) -> Operation:
     return Operation(name=row.name, dtype=dtype, sizes=tuple(row.filled(sizes).items()))
 
 
+def is_call(operation: Operation) -> bool:
+    """Is it one call into BLAS or LAPACK?"""
+    row = CATALOGUE.get(operation.name)
+    return row is not None and row.family is Family.LINALG
+
+
 def is_measurable(operation: Operation) -> bool:
     """Is it an operation of the catalogue, with a dtype in which that is measured and valid sizes?"""
     row = CATALOGUE.get(operation.name)

@@ -173,7 +173,8 @@ static bool decide(struct lesson *lesson, npy_intp n)
 {
     const unsigned key = atomic_load(&lesson->key) - 1, before = atomic_load(&generation);
     PyObject *callback = Py_NewRef(decider);
-    PyObject *calls = PyObject_CallFunction(callback, "iiin", (int)(key >> 12), (int)(key >> 11 & 1),
+    const int slot = (int)(key >> 12);
+    PyObject *calls = PyObject_CallFunction(callback, "iiin", loops_class(slot, key >> 11 & 1), (int)loops_rounds(slot),
                                             (int)(key >> 8 & 7), (Py_ssize_t)n);
     Py_DECREF(callback);
     if (calls == NULL) {

@@ -24,7 +24,7 @@ void learning_begin(struct learning *learning, int slot, bool reduces, enum layo
 /* `ran_as_ordered`: it had all workers that it was to have. */
 void learning_end(struct learning *learning, bool ran_as_ordered);
 
-/* Learn from now on: decide(slot, reduces, layout, elements) returns the Calls of a lesson. NULL: forget all lessons. Under
+/* Learn from now on: decide(class, rounds, layout, elements) returns the Calls of a lesson. NULL: forget all lessons. Under
  * the GIL. */
 void learning_decide(PyObject *decide);
 

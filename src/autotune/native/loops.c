@@ -395,68 +395,129 @@ static bool is_numpys(PyUFuncGenericFunction loop)
     return dladdr(PyUFunc_API[0], &numpy) && dladdr((void *)loop, &its) && its.dli_fbase == numpy.dli_fbase;
 }
 
-int loops_meet(PyUFuncObject *ufunc, const int *types, int class_number, int reduce_class,
-               enum reduction reduction)
+/* The group of a loop by its types; -1: it has none. */
+static int group_of(const struct slot *slot)
 {
-    const PyUFuncGenericFunction now = in_force(ufunc, types);
-    if (now == NULL || ufunc->nargs > LOOP_OPERANDS) {
-        return -1;
+    npy_intp largest = 0;
+    bool is_complex = false, is_double = false;
+    for (int i = 0; i < slot->nargs; i++) {
+        is_complex = is_complex || PyTypeNum_ISCOMPLEX(slot->types[i]);
+        is_double = is_double || slot->types[i] == NPY_CDOUBLE;
+        largest = slot->sizes[i] > largest ? slot->sizes[i] : largest;
     }
-    int number = 0;
-    while (number < used &&
-           !(slots[number].ufunc == ufunc &&
-             memcmp(slots[number].types, types, (size_t)ufunc->nargs * sizeof *types) == 0)) {
-        number++;
+    if (is_complex) {
+        return is_double ? 5 : 4;
     }
-    if (number == LOOP_SLOTS) {
-        return -2;
-    }
-    struct slot *slot = &slots[number];
-    if (number == used) {
-        if (!is_numpys(now)) {
-            return -1;
-        }
-        slot->ufunc = ufunc;
-        slot->nin = ufunc->nin;
-        slot->nargs = ufunc->nargs;
-        for (int i = 0; i < ufunc->nargs; i++) {
-            PyArray_Descr *type = PyArray_DescrFromType(types[i]);
-            if (type == NULL) {
-                PyErr_Clear();
-                return -1;
-            }
-            slot->types[i] = types[i];
-            slot->sizes[i] = PyDataType_ELSIZE(type);
-            Py_DECREF(type);
-        }
-        slot->original = now;
-        atomic_store(&slot->threshold, NPY_MAX_INTP);
-        Py_INCREF((PyObject *)ufunc);
-        used++;
-    }
-    atomic_store(&slot->class, &classes[class_number]);
-    atomic_store(&slot->reduce_class, &classes[reduce_class]);
-    atomic_store(&slot->reduction, (int)reduction);
-    /* Another extension's loop that took the stub's place stays: it may call the stub, and to call it from the
-     * stub in turn would never end. */
-    if (now == slot->original && PyUFunc_ReplaceLoopBySignature(ufunc, stubs[number], types, NULL) < 0) {
-        return -1;
-    }
-    atomic_store(&slot->in_force, true);
-    settle(slot);
-    return number;
+    return largest == 1 ? 0 : largest == 2 ? 1 : largest == 4 ? 2 : largest == 8 ? 3 : -1;
 }
 
-bool loops_release(int number)
+/* What holds for the types of this loop, of what holds for its ufunc. */
+static enum reduction reduction_of(const struct slot *slot, enum reduction reduction)
 {
-    struct slot *slot = &slots[number];
-    atomic_store(&slot->in_force, false);
-    settle(slot);
-    if (in_force(slot->ufunc, slot->types) != stubs[number]) {
-        return false;
+    const int type = slot->types[0];
+    if (slot->nargs != 3 || slot->types[1] != type || slot->types[2] != type) {
+        return REDUCE_NEVER;
     }
-    return PyUFunc_ReplaceLoopBySignature(slot->ufunc, slot->original, slot->types, NULL) == 0;
+    if (PyTypeNum_ISBOOL(type)) {
+        return reduction >= REDUCE_ANY ? reduction : REDUCE_NEVER;
+    }
+    switch (reduction) {
+    case REDUCE_ROUNDED:
+        return PyTypeNum_ISINTEGER(type) ? REDUCE_EXACT : REDUCE_ROUNDED;
+    case REDUCE_EXACT: /* which of two complex numbers is the larger may depend on NaNs in their halves */
+        return PyTypeNum_ISCOMPLEX(type) ? REDUCE_NEVER : REDUCE_EXACT;
+    default:
+        return REDUCE_NEVER;
+    }
 }
+
+/* The slot of a loop, used before or new; NULL: none is left, or the loop is not one to be met. */
+static struct slot *slot_for(PyUFuncObject *ufunc, const int *types, PyUFuncGenericFunction now)
+{
+    for (int i = used; i-- > 0;) {
+        if (slots[i].ufunc == ufunc && memcmp(slots[i].types, types, (size_t)ufunc->nargs * sizeof *types) == 0) {
+            return &slots[i];
+        }
+    }
+    if (used == LOOP_SLOTS || !is_numpys(now)) {
+        return NULL;
+    }
+    struct slot *slot = &slots[used];
+    slot->nin = ufunc->nin;
+    slot->nargs = ufunc->nargs;
+    for (int i = 0; i < ufunc->nargs; i++) {
+        PyArray_Descr *type = PyArray_DescrFromType(types[i]);
+        if (type == NULL) {
+            PyErr_Clear();
+            return NULL;
+        }
+        slot->types[i] = types[i];
+        slot->sizes[i] = PyDataType_ELSIZE(type);
+        Py_DECREF(type);
+    }
+    if (group_of(slot) < 0) {
+        return NULL;
+    }
+    slot->original = now;
+    atomic_store(&slot->threshold, NPY_MAX_INTP);
+    slot->ufunc = (PyUFuncObject *)Py_NewRef((PyObject *)ufunc);
+    used++;
+    return slot;
+}
+
+int loops_meet(PyUFuncObject *ufunc, uint32_t wanted, int kind, int reduce_kind, enum reduction reduction)
+{
+    int met = 0;
+    for (int i = 0; i < ufunc->ntypes && ufunc->nargs <= LOOP_OPERANDS; i++) {
+        int types[LOOP_OPERANDS];
+        bool is_wanted = true;
+        for (int j = 0; j < ufunc->nargs; j++) {
+            types[j] = ufunc->types[i * ufunc->nargs + j];
+            is_wanted = is_wanted && types[j] < 32 && (wanted >> types[j] & 1);
+        }
+        /* NumPy takes the first of equal types */
+        const PyUFuncGenericFunction now = ufunc->functions[i];
+        struct slot *slot = is_wanted && in_force(ufunc, types) == now ? slot_for(ufunc, types, now) : NULL;
+        if (slot == NULL) {
+            continue;
+        }
+        const int group = group_of(slot);
+        atomic_store(&slot->class, &classes[kind * LOOP_GROUPS + group]);
+        atomic_store(&slot->reduce_class, &classes[reduce_kind * LOOP_GROUPS + group]);
+        atomic_store(&slot->reduction, (int)reduction_of(slot, reduction));
+        /* Another extension's loop that took the stub's place stays: it may call the stub, and to call it from the
+         * stub in turn would never end. */
+        if (now == slot->original && PyUFunc_ReplaceLoopBySignature(ufunc, stubs[slot - slots], types, NULL) < 0) {
+            continue;
+        }
+        atomic_store(&slot->in_force, true);
+        settle(slot);
+        met++;
+    }
+    return met;
+}
+
+int loops_release(void)
+{
+    int released = 0;
+    for (int i = 0; i < used; i++) {
+        struct slot *slot = &slots[i];
+        if (!atomic_exchange(&slot->in_force, false)) {
+            continue;
+        }
+        settle(slot);
+        released += in_force(slot->ufunc, slot->types) == stubs[i] &&
+                    PyUFunc_ReplaceLoopBySignature(slot->ufunc, slot->original, slot->types, NULL) == 0;
+    }
+    return released;
+}
+
+int loops_class(int slot, bool reduces)
+{
+    return (int)(atomic_load(reduces ? &slots[slot].reduce_class : &slots[slot].class) - classes);
+}
+
+bool loops_rounds(int slot) { return atomic_load(&slots[slot].reduction) == REDUCE_ROUNDED; }
 
 void loops_plan(int class_number, enum layout layout, const struct loop_range *ranges, int count)
 {
@@ -534,5 +595,3 @@ struct loop_counts loops_counts(void)
 {
     return (struct loop_counts){atomic_load(&cut), atomic_load(&alone)};
 }
-
-int loops_used(void) { return used; }

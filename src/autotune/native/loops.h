@@ -12,6 +12,10 @@
 
 enum { LOOP_SLOTS = 2048, LOOP_CLASSES = 256, LOOP_RANGES = 16, LOOP_OPERANDS = 5 };
 
+/* Loops of one kind are told apart by their types: the largest has 1, 2, 4 or 8 bytes, or one is complex64 or complex128.
+ * The class of a loop is its kind times LOOP_GROUPS, plus its group (autotune.intercept.array_loops has the same). */
+enum { LOOP_GROUPS = 6 };
+
 /* Floating-point sums and products are cut into blocks of this many elements, whatever was measured: the
  * block decides the bits of the result (autotune.parallel.reductions has the same). */
 enum { LOOP_BLOCK = 65536 };
@@ -46,14 +50,21 @@ struct loop_counts {
     unsigned long long alone; /* long enough, but computed by the caller alone */
 };
 
-/* Exchange the loop of this ufunc for these types. Returns the number of its slot; -1: the ufunc has no such loop, or
- * another extension's, -2: no slot is left. The caller holds the GIL, as for every function below. */
-int loops_meet(PyUFuncObject *ufunc, const int *types, int class_number, int reduce_class,
-               enum reduction reduction);
+/* Exchange the loops of this ufunc all of whose types are among `types`, a set of type numbers by their bits. `reduction` is
+ * that of the types for which it holds: sums of whole numbers are exact, and no order of complex numbers is. Returns how
+ * many were exchanged: not those of another extension, nor any once no slot is left. The caller holds the GIL, as for every
+ * function below. */
+int loops_meet(PyUFuncObject *ufunc, uint32_t types, int kind, int reduce_kind, enum reduction reduction);
 
-/* Put NumPy's own loop back. If another extension has replaced the stub since, its loop stays, and the stub,
- * which that loop may call, only passes on. Returns whether it could be put back. */
-bool loops_release(int slot);
+/* Put NumPy's own loops back. If another extension has replaced a stub since, its loop stays, and the stub, which that loop
+ * may call, only passes on. Returns how many could be put back. */
+int loops_release(void);
+
+/* Number of the class of a slot's loop, or of its reductions. */
+int loops_class(int slot, bool reduces);
+
+/* May the order of a reduction change the last bits of its result? */
+bool loops_rounds(int slot);
 
 /* What calls of a class get. Ranges ascend; none: NumPy's own loop at once. Any values give right results. */
 void loops_plan(int class_number, enum layout layout, const struct loop_range *ranges, int count);
@@ -77,9 +88,6 @@ void loops_wait_until(int64_t nanoseconds);
 void loops_blas_threads(int threads);
 
 struct loop_counts loops_counts(void);
-
-/* How many slots have been used. */
-int loops_used(void);
 
 /* Before all others, once. */
 void loops_start(void);

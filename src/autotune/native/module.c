@@ -87,50 +87,46 @@ static PyObject *alone(PyObject *module, PyObject *value)
 
 /* --- whole-array loops --------------------------------------------------------------------------------------------- */
 
-static PyObject *meet_loop(PyObject *module, PyObject *args)
+static PyObject *meet_loops(PyObject *module, PyObject *args)
 {
     PyObject *ufunc;
     const char *characters;
-    int class_number, reduce_class, reduction, types[NPY_MAXARGS];
-    Py_ssize_t length;
+    int kind, reduce_kind, reduction;
+    uint32_t types = 0;
     (void)module;
-    if (!PyArg_ParseTuple(args, "Os#iii", &ufunc, &characters, &length, &class_number, &reduce_class, &reduction)) {
+    if (!PyArg_ParseTuple(args, "Osiii", &ufunc, &characters, &kind, &reduce_kind, &reduction)) {
         return NULL;
     }
     if (!PyObject_TypeCheck(ufunc, &PyUFunc_Type)) {
         PyErr_SetString(PyExc_TypeError, "Loops are those of a ufunc.");
         return NULL;
     }
-    PyUFuncObject *object = (PyUFuncObject *)ufunc;
-    if (length != object->nargs || length > LOOP_OPERANDS || object->core_enabled || class_number < 0 ||
-        class_number >= LOOP_CLASSES || reduce_class < 0 || reduce_class >= LOOP_CLASSES ||
-        reduction < REDUCE_NEVER || reduction > REDUCE_ALL) {
-        PyErr_SetString(PyExc_ValueError, "This ufunc has no such loop, or the core no such class.");
+    const int kinds = LOOP_CLASSES / LOOP_GROUPS;
+    if (((PyUFuncObject *)ufunc)->core_enabled || kind < 0 || kind >= kinds || reduce_kind < 0 ||
+        reduce_kind >= kinds || reduction < REDUCE_NEVER || reduction > REDUCE_ALL) {
+        PyErr_SetString(PyExc_ValueError, "This ufunc has no such loops, or the core no such class.");
         return NULL;
     }
-    for (Py_ssize_t i = 0; i < length; i++) {
-        PyArray_Descr *descriptor = PyArray_DescrFromType(characters[i]);
+    for (; *characters != '\0'; characters++) {
+        PyArray_Descr *descriptor = PyArray_DescrFromType(*characters);
         if (descriptor == NULL) {
             return NULL;
         }
-        types[i] = descriptor->type_num;
+        const int type = descriptor->type_num;
         Py_DECREF(descriptor);
-        if (!PyTypeNum_ISBOOL(types[i]) && !PyTypeNum_ISNUMBER(types[i])) {
+        if (!PyTypeNum_ISBOOL(type) && !PyTypeNum_ISNUMBER(type)) {
             PyErr_SetString(PyExc_ValueError, "Loops of objects, times and user types keep the GIL.");
             return NULL;
         }
+        types |= UINT32_C(1) << type;
     }
-    return PyLong_FromLong(loops_meet(object, types, class_number, reduce_class, (enum reduction)reduction));
+    return PyLong_FromLong(loops_meet((PyUFuncObject *)ufunc, types, kind, reduce_kind, (enum reduction)reduction));
 }
 
-static PyObject *release_loop(PyObject *module, PyObject *number)
+static PyObject *release_loops(PyObject *module, PyObject *unused)
 {
-    const long slot = PyLong_AsLong(number);
-    (void)module;
-    if (slot < 0 || slot >= loops_used()) {
-        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "No loop has this number.");
-    }
-    return PyBool_FromLong(loops_release((int)slot));
+    (void)module, (void)unused;
+    return PyLong_FromLong(loops_release());
 }
 
 static PyObject *plan(PyObject *module, PyObject *args)
@@ -357,10 +353,10 @@ static PyMethodDef functions[] = {
     {"status", status, METH_NOARGS, "Return the state of the pool and counts of long loops."},
     {"alone", alone, METH_O,
      "alone(value)\n--\n\nLet loops of the calling thread run on it alone, or not. Return what held before."},
-    {"meet_loop", meet_loop, METH_VARARGS,
-     "meet_loop(ufunc, types, class, reduce_class, reduction)\n--\n\n"
-     "Exchange a loop. Return its number; -1: there is none, -2: there is no room."},
-    {"release_loop", release_loop, METH_O, "Put a loop back. Return whether it could be."},
+    {"meet_loops", meet_loops, METH_VARARGS,
+     "meet_loops(ufunc, types, kind, reduce_kind, reduction)\n--\n\n"
+     "Exchange the loops of a ufunc that have no other types. Return how many."},
+    {"release_loops", release_loops, METH_NOARGS, "Put all loops back. Return how many could be."},
     {"plan", plan, METH_VARARGS,
      "plan(class, layout, [(elements, chunk, workers, placement), ...])\n--\n\nSet what loops of a class get."},
     {"after_blas", after_blas, METH_VARARGS,
@@ -369,7 +365,7 @@ static PyMethodDef functions[] = {
      "learn_from(class, elements)\n--\n\nSet from how many elements on loops that no plan covers are learned about."},
     {"learn_loops", learn_loops, METH_O,
      "learn_loops(decide)\n--\n\n"
-     "Learn about loops: decide(slot, reduces, layout, elements) returns the Calls of each lesson. None: forget them."},
+     "Learn about loops: decide(class, rounds, layout, elements) returns the Calls of each lesson. None: forget them."},
     {"reductions", reductions, METH_O, "Allow sums of floating-point numbers to be cut, or not."},
     {"meet_call", meet_call, METH_VARARGS,
      "meet_call(target, decide, switch)\n--\n\nMeet calls of a ufunc, built-in function or method. Return a number."},

@@ -1,29 +1,41 @@
-"""Compiled copy that apply() reads instead of YAML: every entry that fits this machine, one line an operation.
+"""Compiled copy that apply() reads instead of YAML: everything that fits this machine, ready for use.
 
-The first line says what it was made from, the second what was refused; then follow the groups, as `name
-dtype<TAB>JSON`, best level and nearest profile first. A group is parsed when its operation is first asked for.
-The copy is a cache: anything odd about it (owner, mode, checksum, age) means that it is made again.
+A head of text lines holds what apply() itself needs, so that it parses no JSON: the format with a checksum, the
+circumstances, the BLAS library, the thread count, the wait policy and the plans of whole-array loops. Then follow the
+refusals, and the entries of each operation as `name dtype<TAB>JSON`, best level and nearest profile first. They are
+parsed when the operation is first asked for. The copy is a cache: anything odd about it (owner, mode, checksum, age)
+means that it is made again.
 """
 
-import json
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileRule, read_file, replace_file
-from autotune.profiles.lookup import Refusal
+from autotune.intercept.array_loops import Range
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from autotune.model.entry import Entry
+    from autotune.profiles.lookup import Refusal
 
-FORMAT = 6
+FORMAT = 7
+_HEAD_LINES = 6
+_NONE = "-"
 _RULE = FileRule(max_bytes=2**26)
 _OLD_SECONDS = 30 * 86400
 """A copy as old as this is deleted when another is written; one still in use is made again in a blink."""
+
+
+class LoopPlan(NamedTuple):
+    """Settings of one kind of loops, for a dtype and a layout of operands (`intercept.array_loops`)."""
+
+    kind: str
+    dtype: str
+    layout: int
+    ranges: tuple[Range, ...]
 
 
 class Wait(NamedTuple):
@@ -58,94 +70,153 @@ class Compiled:
     """The content of a compiled copy."""
 
     def __init__(
-        self, made_from: list[Any], threads: tuple[int | None, str], wait: Wait, body: bytes
+        self,
+        circumstances: str,
+        software: str,
+        threads: tuple[int | None, str],
+        wait: Wait,
+        body: bytes,
+        loops: Sequence[LoopPlan] = (),
     ) -> None:
-        self.made_from = made_from
-        """Everything the content depends on; equal lists mean that it still holds."""
+        self.circumstances = circumstances
+        """Everything that the content depends on and that is known before NumPy is loaded, as one line of text."""
+        self.software = software
+        """NumPy and its BLAS, likewise. The content holds as long as both are equal."""
         self.threads = threads
         """The process-wide BLAS thread count and why; None: leave it alone."""
         self.wait = wait
+        self.loops = loops
+        """Plans of the classes of loops that are cut."""
         self.body = body
-        """Everything after the first line."""
+        """The refusals and entries."""
+
+    @property
+    def has_refusals(self) -> bool:
+        """Whether some profile or entry is not used."""
+        return not self.body.startswith(b"[]\n")
+
+    def has(self, name: str, dtype: str) -> bool:
+        """Return whether there are entries of an operation."""
+        return f"\n{name} {dtype}\t".encode(errors="replace") in self.body
 
     def groups(self, name: str, dtype: str) -> list[Group]:
         """Return the groups of one operation, best level first."""
-        mark = f"\n{name} {dtype}\t".encode(errors="replace")  # half a surrogate pair is no name of ours
+        mark = f"\n{name} {dtype}\t".encode(errors="replace")  # half a surrogate pair is no operation's name
         start = self.body.find(mark)
         if start < 0:
             return []
+        from json import loads
+
         start += len(mark)
-        return _groups(name, dtype, self.body[start : self.body.index(b"\n", start)])
+        return [Group(name, dtype, *rest) for rest in loads(self.body[start : self.body.index(b"\n", start)])]
 
     def pairs(self) -> Iterator[tuple[str, str]]:
-        """Name and dtype of every operation, those of the nearest profile first."""
+        """Yield name and dtype of every operation, those of the nearest profile first."""
         for line in self.body.splitlines()[1:]:
             name, _, dtype = line.partition(b"\t")[0].decode().partition(" ")
             yield name, dtype
 
-    def refusals(self) -> tuple[Refusal, ...]:
-        """Return a profile or entry that is not used, and the reason."""
-        return tuple(Refusal(*row) for row in json.loads(self.body.partition(b"\n")[0]))
+    def refusals(self) -> "tuple[Refusal, ...]":
+        """Return the profiles and entries that are not used, with their reasons."""
+        from json import loads
+
+        from autotune.profiles.lookup import Refusal
+
+        return tuple(Refusal(*row) for row in loads(self.body.partition(b"\n")[0]))
 
 
-def compiled(
-    made_from: list[Any],
-    threads: tuple[int | None, str],
-    wait: Wait,
-    groups: list[Group],
-    refusals: list[Refusal],
-) -> Compiled:
-    """Return a compiled copy of groups, given best level first."""
+def body(groups: Sequence[Group], refusals: "Sequence[Refusal]") -> bytes:
+    """Return the body of a copy, for groups that are given best level first."""
     lines: dict[str, list[Any]] = {}
     for group in groups:
         rows = lines.setdefault(f"{group.name} {group.dtype}", [])
         rows.append([group.level, group.path, group.why, group.rows])
-    text = [_json(refusals), *(f"{head}\t{_json(rows)}" for head, rows in lines.items()), ""]
-    return Compiled(made_from, threads, wait, "\n".join(text).encode())
+    return "\n".join(
+        [_json(refusals), *(f"{head}\t{_json(rows)}" for head, rows in lines.items()), ""]
+    ).encode()
 
 
 def load(path: str) -> Compiled | None:
     """Return the copy in a file; None if there is none, or none to be trusted."""
     try:
-        head, _, body = read_file(path, _RULE).data.partition(b"\n")
-        start = json.loads(head)
-        if start["format"] != FORMAT or start["crc"] != zlib.crc32(body):
+        mark, _, rest = read_file(path, _RULE).data.partition(b"\n")
+        if mark != _mark(rest):
             return None
-        count, why = start["threads"]
-        return Compiled(start["from"], (count, why), Wait(*start["wait"]), body)
-    except (UntrustedFile, OSError, ValueError, KeyError, TypeError, RecursionError):
+        *head, content = rest.split(b"\n", _HEAD_LINES - 1)
+        circumstances, software, threads, wait, loops = (line.decode() for line in head)
+        count, _, why = threads.partition("\t")
+        return Compiled(
+            circumstances, software, (_number(count), why), _read_wait(wait), content, _read_loops(loops)
+        )
+    except (UntrustedFile, OSError, ValueError, TypeError):
         return None  # absent, cut off, or something else altogether: it is only a cache
 
 
 def save(path: str, copy: Compiled) -> None:
     """Put a copy in its place. A folder that cannot be written costs later programs time and nothing else."""
-    from pathlib import Path
-
-    target = Path(path)
-    head = {
-        "format": FORMAT,
-        "crc": zlib.crc32(copy.body),
-        "threads": copy.threads,
-        "wait": copy.wait,
-        "from": copy.made_from,
-    }
+    exponent, loops = copy.wait
+    plans = (
+        f"{plan.kind} {plan.dtype} {int(plan.layout)} {' '.join(':'.join(map(str, row)) for row in plan.ranges)}"
+        for plan in copy.loops
+    )
+    head = (
+        copy.circumstances,
+        copy.software,
+        f"{_text(copy.threads[0])}\t{copy.threads[1]}",
+        " ".join([_text(exponent), *(f"{kind}:{elements}" for kind, elements in loops.items())]),
+        "\t".join(plans),
+    )
+    data = b"".join(line.replace("\n", " ").encode() + b"\n" for line in head) + copy.body
     with suppress(OSError):
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        replace_file(target, _json(head).encode() + b"\n" + copy.body, 0o600)
-        _forget_old(target)
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)  # noqa: PTH103, PTH120 - see folders
+        replace_file(path, _mark(data) + b"\n" + data, 0o600)
+        _forget_old(path)
 
 
-def _groups(name: str, dtype: str, line: bytes) -> list[Group]:
-    return [Group(name, dtype, *rest) for rest in json.loads(line)]
+def _mark(data: bytes) -> bytes:
+    """Return the first line of a file that holds these data after it."""
+    return f"autotune {FORMAT} {zlib.crc32(data):08x}".encode()
+
+
+def _read_wait(line: str) -> Wait:
+    exponent, *loops = line.split()
+    pairs = (text.partition(":") for text in loops)
+    return Wait(_number(exponent), {kind: int(elements) for kind, _, elements in pairs})
+
+
+def _read_loops(line: str) -> list[LoopPlan]:
+    plans = (text.split() for text in line.split("\t") if text)
+    return [
+        LoopPlan(kind, dtype, int(layout), tuple(_read_range(row) for row in rows))
+        for kind, dtype, layout, *rows in plans
+    ]
+
+
+def _read_range(text: str) -> Range:
+    elements, chunk, workers, placement = text.split(":")
+    return Range(int(elements), int(chunk), int(workers), placement)
+
+
+def _text(number: int | None) -> str:
+    return _NONE if number is None else str(number)
+
+
+def _number(text: str) -> int | None:
+    return None if text == _NONE else int(text)
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    from json import dumps
+
+    return dumps(value, separators=(",", ":"))
 
 
-def _forget_old(path: "Path") -> None:
-    newest = path.stat().st_mtime
-    for copy in path.parent.glob("applied-*.json"):
-        with suppress(OSError):
-            if copy.stat().st_mtime < newest - _OLD_SECONDS:
-                copy.unlink()
+def _forget_old(path: str) -> None:
+    folder, name = os.path.split(path)
+    newest = os.stat(path).st_mtime  # noqa: PTH116
+    with os.scandir(folder) as files:
+        for file in files:
+            if file.name.startswith("applied-") and file.name != name:
+                with suppress(OSError):
+                    if file.stat().st_mtime < newest - _OLD_SECONDS:
+                        os.unlink(file.path)  # noqa: PTH108

@@ -4,24 +4,27 @@ import os
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autotune._version import __version__
+from autotune.controls.thread_variables import worker_cpus
 from autotune.errors import ProfileError, UsageError
-from autotune.host.numeric_libraries import software
+from autotune.host.kernel_files import read
+from autotune.host.numeric_libraries import software_fields
 from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
 from autotune.model.allocation import Limit
 from autotune.profiles import compiled_copy
-from autotune.profiles.compiled_copy import Compiled, Group
+from autotune.profiles.compiled_copy import Compiled, Group, LoopPlan
 from autotune.profiles.folders import Layer, cache_dir, places
-from autotune.profiles.lookup import Level, LookupResult, Refusal, Rung, climb, refused
 
 if TYPE_CHECKING:
+    from autotune.model.configuration import Configuration
     from autotune.model.entry import Entry
     from autotune.model.machine import Allocation, Machine
     from autotune.model.operation import Operation
     from autotune.model.profile import Key
     from autotune.profiles.fit import Site
+    from autotune.profiles.lookup import LookupResult, Refusal, Rung
 
 Named = str | os.PathLike[str] | None
 """A profile, or a folder of profiles, that the user names."""
@@ -29,8 +32,11 @@ Named = str | os.PathLike[str] | None
 _SUFFIXES = (".yaml", ".yml")
 _BOOT = "/proc/sys/kernel/random/boot_id"
 _ONLINE = "/sys/devices/system/cpu/online"
-_KERNEL_CHOICES = ("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "BLIS_ARCH_TYPE")
-"""Variables by which a BLAS library runs other kernels, which a profile has to fit."""
+_BLAS_CHOICES = (
+    *("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "BLIS_ARCH_TYPE"),
+    *("FLEXIBLAS", "LD_PRELOAD", "LD_LIBRARY_PATH"),
+)
+"""Variables by which NumPy gets another BLAS library, or that runs other kernels, which a profile has to fit."""
 
 
 class Resolution:
@@ -42,16 +48,19 @@ class Resolution:
         self.threads, self.threads_why = copy.threads
         """The process-wide BLAS thread count, not yet clamped, and why; None: leave it alone."""
         self.wait = copy.wait
-        self.copy = copy
+        self.loops = copy.loops
+        """Plans of whole-array loops."""
+        self._copy = copy
         self._parsed: dict[tuple[str, str], list[Rung]] = {}
 
-    def find(self, operation: "Operation") -> LookupResult | None:
+    def find(self, operation: "Operation") -> "LookupResult | None":
         """Return the entry that speaks for an operation: the best level that has evidence for its size."""
-        rungs = self._rungs(operation.name, operation.dtype)
-        return climb(rungs, operation)[0] if rungs else None
+        return self.climbed(operation)[0] if self.names_operation(operation.name, operation.dtype) else None
 
-    def climbed(self, operation: "Operation") -> tuple[LookupResult | None, list[Refusal]]:
+    def climbed(self, operation: "Operation") -> "tuple[LookupResult | None, list[Refusal]]":
         """Return the same, and the nearer entries that do not speak for an operation, with their reasons."""
+        from autotune.profiles.lookup import climb
+
         return climb(self._rungs(operation.name, operation.dtype), operation)
 
     def operations(self) -> list["Operation"]:
@@ -59,32 +68,50 @@ class Resolution:
         every = (result.entry.operation for result in self._everything())
         return sorted(dict.fromkeys(every), key=lambda each: (each.name, each.dtype, each.sizes))
 
+    def names_operation(self, name: str, dtype: str) -> bool:
+        """Return whether some profile for this machine has entries of an operation."""
+        return self._copy.has(name, dtype)
+
+    def clamped(self, choice: "Configuration") -> "Configuration":
+        """Return a choice within the CPUs that this process may use."""
+        from autotune.model.configuration import clamp
+
+        return clamp(choice, self.usable_cpus)
+
     def names(self) -> frozenset[str]:
         """Return the names of all operations that some profile for this machine has entries of."""
-        return frozenset(name for name, _ in self.copy.pairs())
+        return frozenset(name for name, _ in self._copy.pairs())
 
     def measured(self, name: str, dtype: str) -> list["Operation"]:
         """Return the sizes at which one operation was measured."""
         return list({entry.operation: None for rung in self._rungs(name, dtype) for entry in rung.entries})
 
-    def entries(self) -> Iterator[LookupResult]:
+    def entries(self) -> "Iterator[LookupResult]":
         """Yield every entry in use, each operation's best level first; operations of the nearest profile go first."""
+        from autotune.profiles.lookup import refused
+
         return (result for result in self._everything() if not refused(result.entry))
 
-    def refused(self) -> Iterator[LookupResult]:
+    def refused(self) -> "Iterator[LookupResult]":
         """Yield every entry of a profile that fits which is not used itself, with its reason as the entry's."""
+        from autotune.profiles.lookup import refused
+
         return (result for result in self._everything() if refused(result.entry))
 
-    def _everything(self) -> Iterator[LookupResult]:
-        for pair in self.copy.pairs():
+    def _everything(self) -> "Iterator[LookupResult]":
+        from autotune.profiles.lookup import LookupResult
+
+        for pair in self._copy.pairs():
             for rung in self._rungs(*pair):
                 for entry in rung.entries:
                     yield LookupResult(entry, rung.level, rung.path, rung.why)
 
-    def _rungs(self, name: str, dtype: str) -> list[Rung]:
+    def _rungs(self, name: str, dtype: str) -> "list[Rung]":
         rungs = self._parsed.get((name, dtype))
         if rungs is None:
-            groups = self.copy.groups(name, dtype)
+            from autotune.profiles.lookup import Level, Rung
+
+            groups = self._copy.groups(name, dtype)
             rungs = [Rung(Level(group.level), group.path, group.why, group.entries()) for group in groups]
             self._parsed[name, dtype] = rungs
         return rungs
@@ -92,7 +119,9 @@ class Resolution:
     @property
     def summary(self) -> str:
         """A sentence: how much is known, and how much is not used."""
-        operations = {(hit.entry.operation.name, hit.entry.operation.dtype) for hit in self.entries()}
+        operations = {
+            (result.entry.operation.name, result.entry.operation.dtype) for result in self.entries()
+        }
         files = {refusal.path for refusal in self.refusals if refusal.entry is None}
         entries = sum(refusal.entry is not None for refusal in self.refusals)
         covered = f"Profiles speak for {len(operations)} operation{'s' * (len(operations) != 1)}"
@@ -106,6 +135,10 @@ class Resolution:
     @property
     def outdated(self) -> str | None:
         """A sentence about this host's profiles for another NumPy or BLAS; None once there are some for this."""
+        if not self._copy.has_refusals:
+            return None
+        from autotune.profiles.lookup import Level
+
         files = {refusal.path: refusal.outdated for refusal in self.refusals if refusal.outdated}
         fitting = {Level.EXPLICIT, Level.HOST, Level.STALE}
         if not files or any(result.level in fitting for result in self._everything()):
@@ -117,9 +150,9 @@ class Resolution:
         )
 
     @property
-    def refusals(self) -> tuple[Refusal, ...]:
+    def refusals(self) -> "tuple[Refusal, ...]":
         """Every file and entry that is not used, with its reason."""
-        return self.copy.refusals()
+        return self._copy.refusals()
 
 
 def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> Resolution:
@@ -135,18 +168,30 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
         import numpy as np  # noqa: F401
     usable, limit = usable_cpus(processes)
     files = profile_paths(named)
-    made_from = _inputs(usable, limit, files)
-    path = f"{cache_dir()}/applied-{zlib.crc32(repr((made_from[:-1], named)).encode()):08x}.json"
+    circumstances, fields = _circumstances(usable, limit, files), repr(software_fields())
+    path = _copy_path(named, usable, limit)
     copy = compiled_copy.load(path)
-    if copy is None or copy.made_from != made_from:
-        copy = _compile(files, this_site(usable, limit), made_from)
+    if copy is None or (copy.circumstances, copy.software) != (circumstances, fields):
+        copy = _compile(files, this_site(usable, limit), circumstances, fields)
         compiled_copy.save(path, copy)
     return Resolution(copy, usable, limit)
 
 
-def resolve_inputs(named: str | os.PathLike[str] | None = None, *, processes: int | None = None) -> list[Any]:
+def resolve_before_numpy(named: Named = None, *, processes: int | None = None) -> Resolution | None:
+    """Return the last answer of resolve() in these circumstances; None if there is none. Loads nothing.
+
+    Which profile fits depends on NumPy's BLAS, too. It is taken to be the one that this NumPy's file had the last time.
+    """
+    usable, limit = usable_cpus(processes)
+    copy = compiled_copy.load(_copy_path(named, usable, limit))
+    if copy is None or copy.circumstances != _circumstances(usable, limit, profile_paths(named)):
+        return None
+    return Resolution(copy, usable, limit)
+
+
+def resolve_inputs(named: Named = None, *, processes: int | None = None) -> object:
     """Return everything that resolve() depends on: as long as this is equal, so is the answer. Reads no profile."""
-    return _inputs(*usable_cpus(processes), profile_paths(named))
+    return _circumstances(*usable_cpus(processes), profile_paths(named)), software_fields()
 
 
 def this_site(usable: int, limit: Limit) -> "Site":
@@ -168,6 +213,7 @@ def this_site(usable: int, limit: Limit) -> "Site":
 
 def key(machine: "Machine", allocation: "Allocation") -> "Key":
     """Return what a profile of this machine with this allocation is for. Loads NumPy, whose BLAS is part of it."""
+    from autotune.host.numeric_libraries import software
     from autotune.model.profile import Key
 
     kinds = [cpu.kind for cpu in machine.cpus if cpu.kind and cpu.number in allocation.cpus]
@@ -182,13 +228,14 @@ def key(machine: "Machine", allocation: "Allocation") -> "Key":
     )
 
 
-def _compile(files: list[tuple[Layer, str]], site: "Site", made_from: list[Any]) -> Compiled:
-    """Read, fit and order every profile."""
+def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, fields: str) -> Compiled:
+    """Read, fit and order every profile, and plan the loops that they speak for."""
     from pathlib import Path
 
     from autotune.profiles.consensus import consensus
     from autotune.profiles.entry_document import encode_entry
     from autotune.profiles.fit import Source, blas_wait, rungs
+    from autotune.profiles.lookup import Refusal
     from autotune.profiles.profile_files import read
 
     unread: list[Refusal] = []
@@ -204,17 +251,39 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", made_from: list[Any])
         for (name, dtype), steps in built.items()
         for step in steps
     ]
-    wait = compiled_copy.Wait(*blas_wait(sources, site))
-    return compiled_copy.compiled(
-        made_from, consensus(_votes(built.values())), wait, groups, [*unread, *refusals]
+    copy = Compiled(
+        circumstances,
+        fields,
+        consensus(_votes(built.values())),
+        compiled_copy.Wait(*blas_wait(sources, site)),
+        compiled_copy.body(groups, [*unread, *refusals]),
     )
+    copy.loops = _loop_plans(Resolution(copy, site.key.usable_cpus, site.key.limit))
+    return copy
 
 
-def _votes(built: Iterable[Sequence[Rung]]) -> list["Entry"]:
+def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
+    """Plan the whole-array loops by the entries that fit."""
+    from autotune.model.operation import Operation
+    from autotune.profiles.loop_plan import loop_plans
+
+    def choose(name: str, dtype: str, elements: int) -> "Configuration | None":
+        match = resolution.find(Operation(name=name, dtype=dtype, sizes=(("n", elements),)))
+        return None if match is None else match.entry.choice
+
+    def measured(name: str, dtype: str) -> list[int]:
+        return list({measured.size["n"]: None for measured in resolution.measured(name, dtype)})
+
+    return loop_plans(choose, measured, cpus=worker_cpus(os.environ, resolution.usable_cpus))
+
+
+def _votes(built: "Iterable[Sequence[Rung]]") -> list["Entry"]:
     """Collect for each operation and size the entry of the best level with this allocation, for the consensus.
 
     A refused entry has no vote, unless it is refused because hosts disagree: then no count is known to be safe.
     """
+    from autotune.profiles.lookup import refused
+
     votes: dict[Operation, Entry] = {}
     for steps in built:
         for rung in reversed(steps):
@@ -244,51 +313,48 @@ def profile_paths(named: str | os.PathLike[str] | None = None) -> list[tuple[Lay
     return files
 
 
-def inputs_without_numpy(named: Named = None, processes: int | None = None) -> list[Any]:
-    """List what the answer of resolve() depends on, as plain values; NumPy by its file, without loading it."""
-    from importlib.util import find_spec
-
-    usable, limit = usable_cpus(processes)
-    spec = find_spec("numpy")
-    installed = os.stat(spec.origin) if spec and spec.origin else None  # noqa: PTH116 - a system call
-    return [
-        *_system_state(usable, limit),
-        installed and [installed.st_ino, installed.st_ctime_ns],
-        [os.environ.get(name) for name in _KERNEL_CHOICES],
-        [_state(path) for _, path in profile_paths(named)],
-    ]
+def _copy_path(named: Named, usable: int, limit: Limit) -> str:
+    """Return the place of the compiled copy. It is not shared by circumstances that alternate on one machine."""
+    name = None if named is None else os.fspath(named)
+    kind = repr((name, _without_files(usable, limit))).encode()
+    return f"{cache_dir()}/applied-{zlib.crc32(kind):08x}"
 
 
-def _inputs(usable: int, limit: Limit, files: list[tuple[Layer, str]]) -> list[Any]:
-    versions = software()
-    parts = [getattr(versions, name) for name in versions.__slots__]
-    return [*_system_state(usable, limit), *parts, [_state(path) for _, path in files]]
+def _circumstances(usable: int, limit: Limit, files: list[tuple[Layer, str]]) -> str:
+    """Describe what the answer of resolve() depends on but for NumPy's BLAS, as one line of text."""
+    return repr((_without_files(usable, limit), [_state(path) for _, path in files]))
 
 
-def _system_state(usable: int, limit: Limit) -> list[Any]:
-    """List what else the fit depends on, cheap to read. Hardware changes at a boot, or when a CPU is switched."""
-    return [
+def _without_files(usable: int, limit: Limit) -> object:
+    """Return what else the fit depends on, cheap to read. Hardware changes at a boot, or when a CPU is switched."""
+    return (
         __version__,
         usable,
         str(limit),
+        worker_cpus(os.environ, usable),
         sorted(affinity() or ()),
         schedulable_cpus(),
-        _content(_BOOT),
-        _content(_ONLINE),
+        read(_BOOT),
+        read(_ONLINE),
         os.environ.get("AUTOTUNE_HOST_ID"),
         os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME"),
-    ]
+        _installed_numpy(),
+        [os.environ.get(name) for name in _BLAS_CHOICES],
+    )
 
 
-def _content(path: str) -> str | None:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123 - a millisecond less
-            return file.read(4096).strip()
-    except OSError:
+def _installed_numpy() -> list[int] | None:
+    """Return what tells NumPy's installation from another one, without loading it; None if it is not installed."""
+    from importlib.machinery import PathFinder
+
+    spec = sys.modules["numpy"].__spec__ if "numpy" in sys.modules else PathFinder.find_spec("numpy")
+    if spec is None or spec.origin is None:
         return None
+    file = os.stat(spec.origin)  # noqa: PTH116 - a system call
+    return [file.st_ino, file.st_ctime_ns]
 
 
-def _state(path: str) -> list[Any]:
+def _state(path: str) -> list[object]:
     """Return values that change when a file, or its trust, changes."""
     is_link = os.path.islink(path)  # noqa: PTH114
     try:

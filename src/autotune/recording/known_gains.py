@@ -67,7 +67,7 @@ def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[O
 
 
 def _within(operation: Operation, measured: Iterable[Operation]) -> Operation:
-    """Limit a loop to the largest measured size, as which longer ones are computed (`runtime/loop_plan.py`)."""
+    """Limit a loop to the largest measured size, as which longer ones are computed (`profiles/loop_plan.py`)."""
     if not operation.name.startswith("loop_"):
         return operation
     largest = max((size.size["n"] for size in measured), default=operation.size["n"])

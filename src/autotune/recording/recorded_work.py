@@ -21,7 +21,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 """Of the time that an operation takes, by the work of one call."""
 
 _DEAREST = {members.cheapest: members.dearest for members in (*CLASSES.values(), REDUCING)}
-"""Loops are cut where the cheapest and the dearest member of their class were measured (`runtime/loop_plan.py`)."""
+"""Loops are cut where the cheapest and the dearest member of their class were measured (`profiles/loop_plan.py`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,9 +128,7 @@ def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
                 import_numpy(wishes.profile, wishes.processes)
             now = _setting_for(wishes, before, strict=strict)
             if now.resolution is not None:
-                now = now._replace(
-                    waiting=wait_as_profile_says(now.resolution, wishes.profile, wishes.processes)
-                )
+                now = now._replace(waiting=wait_as_profile_says(now.resolution))
             _change_setting(before, now)
         except Exception as error:
             if strict:

@@ -74,12 +74,12 @@ def unmeasured_workers() -> tuple[int, int]:
 
     Together they are as many as the usable CPUs, with no more workers than the user's OMP_NUM_THREADS.
     """
-    from autotune.controls.thread_variables import worker_limit
+    from autotune.controls.thread_variables import worker_cpus
     from autotune.host.usable_cpus import usable_cpus
 
     resolution = state.resolution()
     usable = usable_cpus()[0] if resolution is None else resolution.usable_cpus
-    workers = min(usable, worker_limit(os.environ) or usable)
+    workers = worker_cpus(os.environ, usable)
     return workers, usable // workers
 
 

@@ -8,33 +8,21 @@ from threading import RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-import autotune.model.interpolation  # noqa: F401 - see below
-from autotune.controls import blas, thread_variables, wait_policy
-from autotune.controls.placement import cpus_for
-from autotune.errors import error_text
-from autotune.intercept.array_loops import (
-    CLASSES,
-    MEASURED_LAYOUTS,
-    REDUCING,
-    ArrayLoops,
-    Layout,
-    LoopClass,
-    Range,
-    is_loop,
-)
+from autotune.controls import after_fork, blas, thread_variables, wait_policy
+from autotune.controls.import_hooks import expect_no_longer, when_imported
+from autotune.errors import UsageError, error_text
+from autotune.intercept.array_loops import CLASSES, ArrayLoops, is_loop
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
-from autotune.intercept.scipy_calls import ScipyCalls
-from autotune.model.catalogue import CATALOGUE, Family, item_size
-from autotune.model.configuration import Configuration, Placement, clamp
-from autotune.model.operation import DTYPES, REAL_DTYPES
+from autotune.intercept.operations import MET
 from autotune.model.policy import CPU_SLACK
 from autotune.native import core
-from autotune.runtime.loop_plan import loop_ranges
 from autotune.runtime.naming import as_operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from autotune.intercept.scipy_calls import ScipyCalls
+    from autotune.model.configuration import Configuration
     from autotune.model.operation import Operation
     from autotune.native._core import Calls, Switch
     from autotune.profiles.resolve import Resolution
@@ -42,13 +30,11 @@ if TYPE_CHECKING:
     from autotune.runtime.guard import Dropped, Guard, Saved
     from autotune.runtime.learner import Learned, Learner
 
-# Everything that a call needs is imported above, before there is one. If the first call of a thread imported it, a
-# fork at that moment would leave the lock of the module taken in the child for ever, whose own first call waits for it.
+_SCIPYS_FIRST = ("scipy.linalg._basic",)
+"""The first of SciPy's modules whose calls are met."""
 
 _MOST_CALLS = 4096
 """Operations at a size that are told apart; others still get their threads, but are not counted."""
-
-_SWITCHED = frozenset(name for name, row in CATALOGUE.items() if row.family is Family.LINALG)
 
 
 class _Tap(Protocol):
@@ -103,8 +89,8 @@ class PerCall:
         self._core = core_or_reason
         names = self._resolution.names()
         if loops:
-            self._meet_loops(names, reductions=reductions, learn=learn)
-        switch = switch and (learn or not names.isdisjoint(_SWITCHED))
+            self._meet_loops(reductions=reductions, learn=learn)
+        switch = switch and (learn or not names.isdisjoint(MET))
         if record or switch or self._taps:
             self._meet_calls(switch=switch, guard=guard, learn=learn and switch)
         if not self.why:
@@ -127,10 +113,12 @@ class PerCall:
         """Return what is on, in a sentence: for how many operations a profile chose threads, and for which loops."""
         if not self._taps:
             return self.why
+        from autotune.model.catalogue import is_call
+
         chosen = {
-            entry.entry.operation.name
-            for entry in self._resolution.entries()
-            if entry.entry.operation.name in _SWITCHED and entry.entry.choice.blas_threads is not None
+            match.entry.operation.name
+            for match in self._resolution.entries()
+            if is_call(match.entry.operation) and match.entry.choice.blas_threads is not None
         }
         plural = "" if len(chosen) == 1 else "s"
         tuned = (
@@ -143,10 +131,10 @@ class PerCall:
 
     def counts(self) -> tuple[int, int]:
         """Calls met so far, and how many of them run with a count of their own."""
-        met = list(self._calls.values())
+        met_calls = list(self._calls.values())
         return (
-            sum(calls.count for calls in met),
-            sum(calls.count for calls in met if calls.threads is not None),
+            sum(calls.count for calls in met_calls),
+            sum(calls.count for calls in met_calls if calls.threads is not None),
         )
 
     def loops_cut(self) -> int | None:
@@ -156,14 +144,12 @@ class PerCall:
 
     def met(self, *, covered: bool) -> "list[tuple[Operation, int]]":
         """Operations that some entry speaks for, or none, with how often they were called."""
-        met = [
+        met_calls = [
             calls
             for calls in self._operations()
             if calls.operation and calls.covered is covered and calls.count
         ]
-        named = [
-            (as_operation(calls.operation, calls.dtype, dict(calls.sizes)), calls.count) for calls in met
-        ]
+        named = [(_operation(calls), calls.count) for calls in met_calls]
         return [(operation, count) for operation, count in named if operation is not None]
 
     def _operations(self) -> "list[Calls]":
@@ -208,7 +194,8 @@ class PerCall:
         if learn or (guard and self._switches):
             self._watch(most if self._switches else None, learn=learn)
         self._tap(NumpyCalls(self._core, partial(self._decide, most), self._through))
-        self._tap(_WhenImported(ScipyCalls(self._core, partial(self._for_scipy, most), self._say)))
+        choose = partial(self._for_scipy, most)
+        self._tap(_ScipyWhenImported(lambda kind: kind(self._core, choose, self._say)))
 
     def _watch(self, most: int | None, *, learn: bool) -> None:
         """Let the guard look at long calls that have a count of their own, and the learner at those without.
@@ -257,6 +244,8 @@ class PerCall:
         return 0.0 if match is None or match.entry.evidence.cpu_ratio is None else CPU_SLACK
 
     def _on_drop(self, dropped: "Dropped") -> None:
+        from autotune.model.configuration import Configuration
+
         operation = as_operation(dropped.operation, dropped.dtype, dropped.sizes)
         if operation is not None:
             self._override(operation, Configuration())
@@ -322,69 +311,51 @@ class PerCall:
 
     def _looked_up(self, most: int | None, operation: str, dtype: str, sizes: dict[str, int]) -> "Calls":
         new = self._core.Calls
-        try:
-            requested = as_operation(operation, dtype, sizes)
-            if requested is None:
+        threads, covered, learns = None, False, True
+        if self._resolution.names_operation(operation, dtype):
+            try:
+                with after_fork.importing:  # what follows loads the data types when it is first asked
+                    requested = as_operation(operation, dtype, sizes)
+                    match = None if requested is None else self._resolution.find(requested)
+                    choice = None if match is None else self._resolution.clamped(match.entry.choice)
+            except (RecursionError, MemoryError):
+                raise  # the core lets the call run without a choice, and asks again
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with a profile, the call goes on
+                self.why = f"{operation} runs as without a profile: {error_text(error)}"
                 return new("", dtype, {})  # type: ignore[no-any-return]
-            match = self._resolution.find(requested)
-        except (RecursionError, MemoryError):
-            raise  # the core lets the call run without a choice, and asks again
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a profile, the call goes on
-            self.why = f"{operation} runs as without a profile: {error_text(error)}"
-            return new("", dtype, {})  # type: ignore[no-any-return]
-        threads = None
-        if match is not None and most is not None:
-            threads = clamp(match.entry.choice, self._resolution.usable_cpus).blas_threads
-        calls: Calls = new(
-            operation,
-            dtype,
-            sizes,
-            threads=None if threads is None or most is None else min(threads, most),
-            covered=match is not None,
-        )
-        # a loop whose entry has a choice is here since others of its class were not measured to gain
-        calls.learns = self.learner is not None and (
-            match is None
-            or not match.entry.is_decided
-            or (is_loop(calls.operation) and not match.entry.choice.is_default)
-        )
+            if match is not None and choice is not None:
+                covered = True
+                if most is not None and choice.blas_threads is not None:
+                    threads = min(choice.blas_threads, most)
+                # a loop whose entry has a choice is here since others of its class were not measured to gain
+                learns = not match.entry.is_decided or (is_loop(operation) and not choice.is_default)
+        calls: Calls = new(operation, dtype, sizes, threads=threads, covered=covered)
+        calls.learns = learns and self.learner is not None
         return calls
 
     # --- loops of ufuncs ------------------------------------------------------------------------
 
-    def _meet_loops(self, names: frozenset[str], *, reductions: bool, learn: bool) -> None:
-        usable = self._resolution.usable_cpus
-        cpus = min(usable, thread_variables.worker_limit(os.environ) or usable)
-        if cpus < 2 or not (reductions or learn or any(map(is_loop, names))):
-            return
-        plans = {
-            (kind, dtype, layout): self._ranges(members, dtype, layout, cpus)
-            for kind, members in {**CLASSES, "reductions": REDUCING}.items()
-            for dtype in DTYPES
-            for layout in Layout
-        }
-        for (kind, dtype, layout), ranges in plans.items():
-            if dtype not in REAL_DTYPES and not ranges:
-                plans[kind, dtype, layout] = plans[kind, "float64", layout]
-        if not reductions and not learn and not any(plans.values()):
+    def _meet_loops(self, *, reductions: bool, learn: bool) -> None:
+        plans = self._resolution.loops
+        cpus = thread_variables.worker_cpus(os.environ, self._resolution.usable_cpus)
+        if cpus < 2 or not (reductions or learn or plans):
             return
         self._core.configure(cpus)
         self._core.blas_spins(wait_policy.spin_seconds(wait_policy.process.exponent))
-        loops = ArrayLoops(self._core)
+        kinds = {plan.kind for plan in plans}
+        loops = ArrayLoops(self._core, CLASSES if learn else kinds | {"reductions"} if reductions else kinds)
         self._tap(loops)
-        for key, ranges in plans.items():
-            loops.plan(*key, ranges)
+        for plan in plans:
+            loops.plan(plan.kind, plan.dtype, plan.layout, plan.ranges)
         if wait_policy.process.exponent == self._resolution.wait.exponent:
             for kind in CLASSES.keys() & self._resolution.wait.loops:  # a newer autotune may know more
-                elements = self._resolution.wait.loops[kind]
-                for dtype in DTYPES:  # as many bytes as those of float64 that were measured
-                    loops.after_blas(kind, dtype, elements * 8 // item_size(dtype))
+                loops.after_blas(kind, self._resolution.wait.loops[kind])
         self._core.reductions(reductions)
         self._loop_workers = cpus
-        self._plans_loops = reductions or any(plans.values())
-        starts = [span.elements for ranges in plans.values() for span in ranges if span.workers > 1]
-        if starts:
-            self._say(f"Loops of ufuncs run on up to {cpus} CPUs, from {min(starts):,} elements on.")
+        self._plans_loops = reductions or bool(plans)
+        if plans:
+            start = min(plan.ranges[0].elements for plan in plans)
+            self._say(f"Loops of ufuncs run on up to {cpus} CPUs, from {start:,} elements on.")
         if reductions:
             self._say("Sums of floating-point numbers are computed in fixed blocks.")
 
@@ -395,28 +366,34 @@ class PerCall:
             self._calls["loops", operation, dtype, False, len(self._calls)] = calls
         return calls
 
-    def _ranges(self, members: LoopClass, dtype: str, layout: Layout, cpus: int) -> list[Range]:
-        """Return the profile's entries for a class of loops with this layout of operands."""
-        names = [members.cheapest, members.dearest]
-        if layout in MEASURED_LAYOUTS:
-            names.insert(0, MEASURED_LAYOUTS[layout])
 
-        def choose(name: str, size: int) -> Configuration | None:
-            requested = as_operation(name, dtype, {"n": size})
-            match = None if requested is None else self._resolution.find(requested)
-            return None if match is None else match.entry.choice
-
-        def place(placement: Placement | None, workers: int) -> int:
-            cpus = cpus_for(placement, workers)
-            return 0 if cpus is None else int(self._core.place(cpus))
-
-        sizes = sorted({operation.size["n"] for operation in self._resolution.measured(names[0], dtype)})
-        return loop_ranges(names, sizes, choose, place, cpus=cpus)
+def _operation(calls: "Calls") -> "Operation | None":
+    """Return the operation of a call; None for one that is never measured."""
+    try:
+        return as_operation(calls.operation, calls.dtype, dict(calls.sizes))
+    except UsageError:  # more elements than any computer holds: a view of a single one
+        return None
 
 
-class _WhenImported:
-    """ScipyCalls, whose refusal is told when SciPy comes, and not at once."""
+class _ScipyWhenImported:
+    """ScipyCalls, which is loaded once the program has imported scipy.linalg."""
 
-    def __init__(self, calls: ScipyCalls) -> None:
-        self.install = calls.install
-        self.remove = calls.remove
+    def __init__(self, make: "Callable[[type[ScipyCalls]], ScipyCalls]") -> None:
+        self._make = make
+        self._calls: ScipyCalls | None = None
+
+    def install(self) -> None:
+        """Meet SciPy's calls, now or once it has been imported; a refusal is told then."""
+        when_imported(_SCIPYS_FIRST, self._load)
+
+    def _load(self) -> None:
+        from autotune.intercept.scipy_calls import ScipyCalls
+
+        self._calls = self._make(ScipyCalls)
+        self._calls.install()
+
+    def remove(self) -> None:
+        """Take it off."""
+        expect_no_longer(_SCIPYS_FIRST)
+        if self._calls is not None:
+            self._calls.remove()

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from autotune.controls import thread_variables, wait_policy
 from autotune.controls.import_hooks import when_imported
 from autotune.native import loaded_core
-from autotune.profiles.early_wait import keep_wait, read_wait
+from autotune.profiles.resolve import resolve_before_numpy
 
 if TYPE_CHECKING:
     from autotune.profiles.resolve import Named, Resolution
-
 
 _SCIPYS_BLAS = ("scipy.linalg._fblas", "scipy.linalg._flapack")
 """Modules with which SciPy's wheel brings a BLAS of its own."""
@@ -21,8 +20,10 @@ def import_numpy(named: "Named", processes: int | None) -> None:
     """Import NumPy, unless it has been, in such a way that its BLAS threads wait as the profile says."""
     if "numpy" in sys.modules:
         return
-    chosen = wait_policy.exponent_of(os.environ)
-    exponent = read_wait(named, processes=processes) if chosen is None else None
+    if wait_policy.exponent_of(os.environ) is not None:
+        return
+    resolution = resolve_before_numpy(named, processes=processes)
+    exponent = None if resolution is None else resolution.wait.exponent
     if exponent in {None, wait_policy.DEFAULT_EXPONENT}:
         return
     assert exponent is not None
@@ -30,9 +31,8 @@ def import_numpy(named: "Named", processes: int | None) -> None:
         import numpy as np  # noqa: F401 - its library reads the variable
 
 
-def wait_as_profile_says(resolution: "Resolution", named: "Named", processes: int | None) -> str:
+def wait_as_profile_says(resolution: "Resolution") -> str:
     """Have the BLAS libraries wait as the profile says. Return the outcome as a sentence; empty if there is none."""
-    keep_wait(resolution.wait.exponent, named, processes=processes)
     chosen = wait_policy.exponent_of(os.environ)
     if chosen is not None:
         who = "autotune run" if wait_policy.VARIABLE in thread_variables.exported(os.environ) else "The user"

@@ -15,13 +15,10 @@ from autotune.bench.workloads.reduction_work import RECIPES as REDUCTIONS
 from autotune.bench.workloads.workload import Recipe, Work
 from autotune.controls.placement import cpus_for
 from autotune.errors import UnsupportedPlatform
-from autotune.intercept.array_loops import Layout, Reduction
+from autotune.intercept.array_loops import KINDS, Layout, Reduction, class_number
 from autotune.model.configuration import Configuration
 from autotune.model.operation import Operation
 from autotune.native import core
-
-_CLASS, _REDUCING = 0, 1
-"""Classes of the core: of the loop itself, and of its reductions."""
 
 
 def _ufunc(function: np.ufunc) -> Recipe:
@@ -89,10 +86,11 @@ def _planned(
     native = core()
     if isinstance(native, str):
         raise UnsupportedPlatform(native)
-    types = np.dtype(dtype).char * function.nargs
-    if native.meet_loop(function, types, _CLASS, _REDUCING, kind) < 0:
+    element_wise, reducing = KINDS[0], KINDS[-1]
+    types = np.dtype(dtype).char
+    if native.meet_loops(function, types, KINDS.index(element_wise), KINDS.index(reducing), kind) < 1:
         raise UnsupportedPlatform(f"The loop of np.{function.__name__} cannot be exchanged.")
-    number = _CLASS if kind is Reduction.NEVER else _REDUCING
+    number = class_number(element_wise if kind is Reduction.NEVER else reducing, dtype)
 
     def tuned(configuration: Configuration) -> Callable[[], object]:
         workers, chunk = cut(configuration, n)

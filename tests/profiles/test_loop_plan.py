@@ -4,7 +4,7 @@ import pytest
 
 from autotune.intercept.array_loops import Range
 from autotune.model.configuration import Configuration, Placement
-from autotune.runtime.loop_plan import MOST_RANGES, loop_ranges
+from autotune.profiles.loop_plan import MOST_RANGES, loop_ranges
 
 SIZES = [1000, 10_000, 100_000]
 
@@ -16,7 +16,7 @@ def planned(choices, names=("cheapest", "dearest"), cpus=4, sizes=SIZES):
         chosen = choices[name].get(size)
         return None if chosen is None else Configuration(workers=chosen[0], chunk=chosen[1])
 
-    return loop_ranges(names, sizes, choose, lambda placement, workers: 0, cpus=cpus)
+    return loop_ranges(names, sizes, choose, cpus=cpus)
 
 
 def test_loops_are_cut_from_the_first_size_on_at_which_all_gained():
@@ -57,10 +57,7 @@ def test_a_choice_without_a_chunk_gives_each_worker_one_slice():
 
 def test_workers_run_where_the_choice_says():
     chosen = Configuration(workers=2, chunk=10, placement=Placement.CORES)
-    ranges = loop_ranges(
-        ["one"], [1000], lambda *_: chosen, lambda placement, _: 7 * (placement is Placement.CORES), cpus=2
-    )
-    assert ranges == [Range(1000, 10, 2, 7)]
+    assert loop_ranges(["one"], [1000], lambda *_: chosen, cpus=2) == [Range(1000, 10, 2, "cores")]
 
 
 def test_there_are_no_more_ranges_than_the_core_holds():

@@ -1,0 +1,103 @@
+"""From which sizes on loops of ufuncs run on how many CPUs, by the entries of profiles. Pure."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+from autotune.intercept.array_loops import CLASSES, MEASURED_LAYOUTS, REDUCING, Layout, LoopClass, Range
+from autotune.model.configuration import Configuration, clamp
+from autotune.model.operation import DTYPES, REAL_DTYPES
+from autotune.profiles.compiled_copy import LoopPlan
+
+MOST_RANGES = 16
+"""Of one class of loops (`native/loops.h`)."""
+
+Choose = Callable[[str, str, int], Configuration | None]
+"""Return the choice of profiles for an operation, dtype and number of elements; None: they do not speak for it."""
+Measured = Callable[[str, str], Sequence[int]]
+"""Return the elements at which an operation was measured with a dtype."""
+
+
+def loop_plans(choose: Choose, measured: Measured, *, cpus: int) -> list[LoopPlan]:
+    """Return the plans of all classes of loops that are cut.
+
+    A complex type whose class was not measured has the plan of float64.
+    """
+    plans: dict[tuple[str, str, Layout], list[Range]] = {}
+    for dtype in DTYPES:
+        for kind, members in {**CLASSES, "reductions": REDUCING}.items():
+            for layout in Layout:
+                ranges = _class_ranges(members, dtype, layout, choose, measured, cpus)
+                if not ranges and dtype not in REAL_DTYPES:
+                    ranges = plans[kind, "float64", layout]
+                plans[kind, dtype, layout] = ranges
+    return [LoopPlan(*key, tuple(ranges)) for key, ranges in plans.items() if ranges]
+
+
+def _class_ranges(
+    members: LoopClass, dtype: str, layout: Layout, choose: Choose, measured: Measured, cpus: int
+) -> list[Range]:
+    """Return what a class of loops gets with this layout of operands."""
+    names = [members.cheapest, members.dearest]
+    if layout in MEASURED_LAYOUTS:
+        names.insert(0, MEASURED_LAYOUTS[layout])
+    return loop_ranges(
+        names, sorted(measured(names[0], dtype)), lambda name, size: choose(name, dtype, size), cpus=cpus
+    )
+
+
+def loop_ranges(
+    names: Sequence[str],
+    sizes: Sequence[int],
+    choose: Callable[[str, int], Configuration | None],
+    *,
+    cpus: int,
+) -> list[Range]:
+    """Return what a class of loops gets, by ascending size; empty if it stays NumPy's.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Operations that all have to gain: the class's cheapest and dearest member, before them that of the layout. The
+        choice is the first's.
+    sizes : sequence of int
+        Elements at which the first was measured, ascending.
+    choose : callable
+        The choice for an operation and a number of elements.
+    cpus : int
+        Threads that a loop may have.
+
+    Notes
+    -----
+    A loop between two measured sizes is cut if it gained at both. A loop longer than the largest is computed in slices
+    like those of the largest: it is as many loops of measured size in a row.
+
+    """
+    choices = [_shared_choice(names, size, choose, cpus) for size in sizes]
+    rows = list(_rows(sizes, choices))
+    changes = [*rows[:1], *(row for before, row in pairwise(rows) if row[1:] != before[1:])]
+    while changes and changes[0].workers == 1:
+        del changes[0]
+    return changes[:MOST_RANGES]
+
+
+def _rows(sizes: Sequence[int], choices: Sequence[Configuration | None]) -> Iterator[Range]:
+    """Yield the setting from each measured size on; one worker where a loop stays NumPy's."""
+    following = [*choices[1:], choices[-1]] if choices else []
+    for size, choice, after in zip(sizes, choices, following, strict=True):
+        if choice is None or after is None:
+            yield Range(size, size, 1)
+        else:
+            workers = choice.workers or 1
+            yield Range(size, choice.chunk or max(1, size // workers), workers, str(choice.placement or ""))
+
+
+def _shared_choice(
+    names: Sequence[str], size: int, choose: Callable[[str, int], Configuration | None], cpus: int
+) -> Configuration | None:
+    """Return the first operation's choice, if all gained at this size; None: the class stays NumPy's."""
+    choices = [choose(name, size) for name in names]
+    if any(choice is None or (choice.workers or 1) < 2 for choice in choices) or cpus < 2:
+        return None
+    first = choices[0]
+    assert first is not None
+    return clamp(first, cpus)
