@@ -81,9 +81,9 @@ def in_force() -> InForce:
         for refusal in resolution.refusals
         if refusal.entry is None
     }
-    for found in entries.values():
-        counts[found.path] = counts.get(found.path, 0) + 1
-        reasons[found.path] = found.why
+    for match in entries.values():
+        counts[match.path] = counts.get(match.path, 0) + 1
+        reasons[match.path] = match.why
     return InForce(
         profiles=tuple(
             LocalProfile(
