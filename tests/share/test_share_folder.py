@@ -8,6 +8,7 @@ import pytest
 from support.profile_builders import KEY
 from support.published_profiles import put, said, store_at
 
+from autotune.daemon.sensors import fingerprint
 from autotune.errors import BadSettings, StoreProblem
 from autotune.share.backend import FileContent
 from autotune.share.fetch import read_class
@@ -47,9 +48,9 @@ def test_what_is_published_lies_under_its_class_and_its_publisher(tmp_path):
 
 def test_publishing_the_same_again_changes_nothing(tmp_path):
     publish(said("a"), store_at(tmp_path))
-    before = publication(tmp_path).stat()
+    before = fingerprint(publication(tmp_path))
     assert not publish(said("a"), store_at(tmp_path)).new
-    assert publication(tmp_path).stat() == before
+    assert fingerprint(publication(tmp_path)) == before
 
 
 def test_a_newer_profile_of_a_host_takes_the_place_of_the_older(tmp_path):

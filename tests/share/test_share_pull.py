@@ -8,6 +8,7 @@ import pytest
 from support.profile_builders import KEY, alone, make_entry
 from support.published_profiles import put, qr, said, store_at
 
+from autotune.daemon.sensors import fingerprint
 from autotune.errors import StoreProblem
 from autotune.model.configuration import Configuration
 from autotune.profiles import profile_files
@@ -51,9 +52,9 @@ def test_two_hosts_make_a_confirmed_entry_in_the_mirror(tmp_path):
 def test_pulling_again_writes_nothing(tmp_path):
     put(tmp_path / "store", said("a"))
     bring(tmp_path / "store")
-    before = (cluster_profiles() / f"{KEY.slug}.yaml").stat()
+    before = fingerprint(cluster_profiles() / f"{KEY.slug}.yaml")
     assert not bring(tmp_path / "store").mirrored[0].changed
-    assert (cluster_profiles() / f"{KEY.slug}.yaml").stat() == before
+    assert fingerprint(cluster_profiles() / f"{KEY.slug}.yaml") == before
 
 
 def test_what_was_read_once_is_not_read_again(tmp_path, monkeypatch):
