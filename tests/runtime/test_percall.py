@@ -316,6 +316,21 @@ def test_a_forked_child_goes_on_switching():
 
 
 @pytest.mark.real
+def test_apply_loads_no_entries_before_a_call_that_they_cover():
+    code = """
+        import sys
+        import numpy as np, autotune
+        autotune.apply()
+        print("autotune.model.entry" in sys.modules)
+        print(sum(name.startswith("autotune") for name in sys.modules) < 50)
+        np.linalg.qr(np.eye(100))
+        print("autotune.model.entry" in sys.modules)
+    """
+    run(code)  # compiles the copy
+    assert run(code) == ["False", "True", "True"]
+
+
+@pytest.mark.real
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_waits_for_a_call_that_imports():
     """Else the child would inherit the module's lock, taken for ever by a thread that it does not have."""
