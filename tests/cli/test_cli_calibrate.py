@@ -118,6 +118,13 @@ def test_less_than_one_cpu_is_warned_of(calibrate, monkeypatch, quota, warned):
     assert ("0.5 of one CPU" in calibrate().stderr) == warned
 
 
+def test_an_operation_without_the_dtype_is_said_to_be_left_out(calibrate):
+    left_out = calibrate("random", "inv", "--dtype", "complex128").stderr
+    assert "complex128" in left_out
+    assert "random" in left_out
+    assert "complex128" not in calibrate("inv", "--dtype", "complex128").stderr
+
+
 @pytest.mark.parametrize("head", [None, "", "{}", '{"request": {}, "environment": {}, "self_test": {}}'])
 def test_resume_without_a_calibration_of_this_command_is_wrong_usage(calibrate, head):
     if head is not None:

@@ -43,6 +43,7 @@ SAMPLES = {
     "cpus": 8,
     "created": "2026-01-02",
     "doing": "tried x",
+    "dtype": "complex128",
     "effort": "quick",
     "elapsed": 65.0,
     "entries": 4,

@@ -169,12 +169,16 @@ def calibrate_allocations(
 
 
 def forewarn(request: Request) -> None:
-    """Warn of a small CPU quota, of another NumPy than programs have, and of a busy machine, before measuring."""
+    """Say, before measuring, what will be left out, and warn of a small CPU quota, another NumPy and a busy machine."""
     for warning in isolation(isolating_tool()):
         note(warning)
     quota = cgroup.quota(cgroup.folders())
     if quota is not None and quota < 1:
         note(calibration_messages.small_quota(quota))
+    for dtype in request.dtypes:
+        lacking = [row.name for row in request.kinds if request.operations and dtype not in row.dtypes]
+        if 0 < len(lacking) < len(request.kinds):  # all of them: the plan refuses it
+            note(calibration_messages.lacks_dtype(lacking, dtype))
     if not request.neighbours:
         for warning in noise(share_of_others(detect()[1])):
             note(warning)

@@ -155,6 +155,11 @@ def not_a_profile(path: object, reason: str) -> str:
     return f"{path} exists and is not a profile ({reason.rstrip('.')}). Name another file with --output."
 
 
+def lacks_dtype(names: Sequence[str], dtype: str) -> str:
+    """Operations that were named, and have no such dtype."""
+    return f"Not measured with {dtype}, since the catalogue has them with real numbers only: {', '.join(names)}."
+
+
 def workload_failed(name: str, reason: str) -> str:
     return f"{name} could not be measured, so nothing was written. {reason}"
 
