@@ -157,7 +157,9 @@ def not_a_profile(path: object, reason: str) -> str:
 
 def lacks_dtype(names: Sequence[str], dtype: str) -> str:
     """Operations that were named, and have no such dtype."""
-    return f"Not measured with {dtype}, since the catalogue has them with real numbers only: {', '.join(names)}."
+    return (
+        f"Not measured with {dtype}, since the catalogue has them with real numbers only: {', '.join(names)}."
+    )
 
 
 def workload_failed(name: str, reason: str) -> str:
