@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.native import CORE, loops_cut, needs_core
 
-from autotune.intercept.array_loops import CLASSES, TYPES, ArrayLoops, Layout, Range
+from autotune.intercept.array_loops import CLASSES, TYPES, ArrayLoops, Layout
+from autotune.intercept.operations import Range
 from autotune.parallel import blocks
 
 pytestmark = needs_core

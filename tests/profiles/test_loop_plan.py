@@ -2,7 +2,7 @@
 
 import pytest
 
-from autotune.intercept.array_loops import Range
+from autotune.intercept.operations import Range
 from autotune.model.configuration import Configuration, Placement
 from autotune.profiles.loop_plan import MOST_RANGES, loop_ranges
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from autotune.intercept.array_loops import CLASSES, ArrayLoops, Layout, Range
+from autotune.intercept.array_loops import CLASSES, ArrayLoops, Layout
+from autotune.intercept.operations import Range
 from autotune.model.operation import DTYPES
 from autotune.native import core
 

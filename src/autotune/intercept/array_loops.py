@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from autotune.intercept.operations import Range
+
 if TYPE_CHECKING:
     from autotune.native._core import Calls
 
@@ -43,16 +45,6 @@ class Layout(IntEnum):
     STRIDED = 0
     CONTIGUOUS = 1
     BROADCAST = 2
-
-
-class Range(NamedTuple):
-    """Setting of loops from so many elements on."""
-
-    elements: int
-    chunk: int
-    workers: int
-    placement: str = ""
-    """Value of a Placement; empty: the system moves the workers as it likes."""
 
 
 class LoopClass(NamedTuple):

@@ -1,6 +1,7 @@
-"""Operations of the catalogue that calls of NumPy and SciPy are, by the shapes of their operands. Pure."""
+"""Operations of the catalogue that calls of NumPy and SciPy are, and settings of loops. Pure, without NumPy."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 Shape = tuple[int, ...]
 Sizes = dict[str, int]
@@ -114,3 +115,13 @@ PRODUCTS: Mapping[str, Matcher] = {"matmul": product, "matvec": matvec, "vecdot"
 FUNCTIONS: Mapping[str, Matcher] = {"dot": product, "inner": inner, "vdot": vdot}
 """Functions of numpy that are no ufuncs. tensordot, multi_dot, cov and einsum with `optimize` are met in what they
 call; einsum without it calls no BLAS."""
+
+
+class Range(NamedTuple):
+    """Setting of loops from so many elements on."""
+
+    elements: int
+    chunk: int
+    workers: int
+    placement: str = ""
+    """Value of a Placement; empty: the system moves the workers as it likes."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileRule, read_file, replace_file
-from autotune.intercept.array_loops import Range
+from autotune.intercept.operations import Range
 
 if TYPE_CHECKING:
     from autotune.model.entry import Entry

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
-from autotune.intercept.array_loops import CLASSES, MEASURED_LAYOUTS, REDUCING, Layout, LoopClass, Range
+from autotune.intercept.array_loops import CLASSES, MEASURED_LAYOUTS, REDUCING, Layout, LoopClass
+from autotune.intercept.operations import Range
 from autotune.model.configuration import Configuration, clamp
 from autotune.model.operation import DTYPES, REAL_DTYPES
 from autotune.profiles.compiled_copy import LoopPlan
