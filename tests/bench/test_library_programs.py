@@ -26,10 +26,14 @@ def test_every_program_is_there_with_and_without_switching():
 
 
 def test_neighbours_are_busy_only_while_the_call_runs():
+    def children():
+        return {process.pid for process in psutil.Process().children()}
+
+    before = children()
     with next_to_neighbours():
-        children = {process.pid for process in psutil.Process().children()}
-        assert len(children) >= NEIGHBOURS
-    assert not children & {process.pid for process in psutil.Process().children()}
+        neighbours = children() - before
+        assert len(neighbours) >= NEIGHBOURS
+    assert not neighbours & children()
 
 
 def test_a_missing_library_is_a_sentence():
