@@ -348,7 +348,7 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
     if proved and objection is None:
         return (Verdict.ACCEPTED if candidate.span >= LEAST_SPAN else Verdict.OPEN), ""
     seems_faster = findings.log_ratio is not None and findings.log_ratio < candidate.bound
-    no_proof = f"Not proved faster: {in_words(findings)}"
+    no_proof = f"Not proved faster: {_what_is_left(candidate, findings)}"
     reason = objection if objection is not None and seems_faster else no_proof
     # more processes hardly remove the objection to a proved candidate: its means or tails are slower
     most = candidate.most_processes // 2 if proved else candidate.most_processes
@@ -362,6 +362,16 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
 def gains_little(candidate: Candidate, findings: Findings) -> bool:
     """Is the gain surely too small to be worth further processes?"""
     return _most_gain(candidate, findings, DROP_ERRORS) < WORTH - candidate.bound - log1p(MARGIN)
+
+
+def _what_is_left(candidate: Candidate, findings: Findings) -> str:
+    """Return the speed-up as `in_words` does; of too few processes what it hardly exceeds, by their scatter."""
+    most = _most_gain(candidate, findings, DROP_ERRORS)
+    if findings.interval is not None or most == inf:
+        return in_words(findings)
+    count = len(candidate.explored) + len(candidate.visits)
+    processes = "process" if count == 1 else "processes"
+    return f"after {count} {processes} the speed-up is hardly above {exp(most):.2f}."
 
 
 def in_words(findings: Findings) -> str:
