@@ -1,4 +1,4 @@
-"""Take the pictures of the README with Chromium: a terminal and a report, both of the shipped profile.
+"""Take the pictures of the README with Chromium: a terminal and a report, both of a shipped profile.
 
 python scripts/take_pictures.py          writes docs/figures/terminal.png and docs/figures/report.png
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs/figures"
-PROFILE = next((ROOT / "profiles").glob("*.yaml"))
-TERMINAL = ("show", "xeon.yaml", "qr", "svd", "log")
+PROFILE = min((ROOT / "profiles").glob("authenticamd-*.yaml"))
+TERMINAL = ("show", "epyc.yaml", "log", "power", "stack_inv", "qr")
 LINES = 34
 PAGE = """<!doctype html><meta charset="utf-8"><body style="margin:0;background:#1c2128">
 <pre style="font:14px/1.35 'DejaVu Sans Mono',monospace;color:#d5dbe3;padding:16px;margin:0">$ autotune {words}

@@ -69,6 +69,8 @@ def test_the_states_of_the_machine_are_shown_where_it_was_not_at_full_capacity(s
     assert "1.31x" in text
     full = replace(states, full_capacity_share=0.99)
     assert "full capacity" not in shown(replace(USUAL, entries=(replace(SVD, evidence=full),)))
+    kept = replace(FILL, evidence=states)
+    assert "1.31x" not in shown(replace(USUAL, entries=(kept,)))
 
 
 def test_what_was_tested_and_did_not_stand_is_no_gain(shown):

@@ -153,7 +153,9 @@ def _cells(entry: Entry) -> list[str]:
 
 def _notes(entry: Entry) -> list[str]:
     evidence = entry.evidence
-    expected = evidence.expected_speedup if evidence.was_short_of_capacity else None
+    # of a default that was kept it would read as a gain, which full capacity did not confirm
+    is_told = evidence.was_short_of_capacity and entry.status is not Status.DEFAULT_KEPT
+    expected = evidence.expected_speedup if is_told else None
     notes = [printable(entry.reason)]
     if expected and evidence.speedup and abs(log(expected / evidence.speedup)) >= TOLD_APART:
         notes[0] += f" {profile_messages.expected(expected)}"
