@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from autotune.host import cpu_variables
+from autotune.host.numeric_libraries import passes_calls_on
 from autotune.host.usable_cpus import BINDINGS
 from autotune.model.allocation import Limit
 from autotune.model.machine import Allocation, Machine
@@ -166,7 +167,7 @@ def _threads(
 
 def _computing(libraries: Sequence[BlasLibrary]) -> tuple[BlasLibrary, ...]:
     """Leave out FlexiBLAS, which only passes calls on, unless nothing else can be seen."""
-    computing = tuple(library for library in libraries if library.api != "flexiblas")
+    computing = tuple(library for library in libraries if not passes_calls_on(library.api))
     return computing if any(library.user != "scipy" for library in computing) else tuple(libraries)
 
 

@@ -21,6 +21,11 @@ def libraries(*, load: bool = False) -> "tuple[BlasLibrary, ...]":
     return tuple(map(_library, _pools(load=load)))
 
 
+def passes_calls_on(api: str) -> bool:
+    """Does a library of this API compute nothing itself?"""
+    return api == "flexiblas"
+
+
 _FIELDS = {
     "blas": "api",
     "blas_version": "version",
@@ -46,7 +51,7 @@ def software(*, load: bool = False) -> "Software":
 def software_fields(*, load: bool = False) -> dict[str, Any]:
     """Return the fields of software(), without the data type: every tuned program compares them at start."""
     pools = [pool for pool in _pools(load=load) if brought_by(pool.get("filepath") or "") != "scipy"]
-    computing = min(pools, key=lambda pool: pool["internal_api"] == "flexiblas", default=None)
+    computing = min(pools, key=lambda pool: passes_calls_on(pool["internal_api"]), default=None)
     described = {} if computing is None else _description(computing)
     named = {field: described.get(name) for field, name in _FIELDS.items()}
     return named | {"numpy": _numpy(), "python": python_build()}

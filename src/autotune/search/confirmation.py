@@ -344,19 +344,23 @@ def judge(candidate: Candidate, capacity: Capacity | None) -> tuple[Verdict, str
     count = len(findings.full if candidate.fewer_cpus else findings.everything)
     objection = _objection(candidate, findings)
     least = LEAST_PROCESSES if candidate.fewer_cpus else LEAST_PROCESSES_OF_LARGE_GAIN
-    proved = count >= least and findings.capital(candidate.bound) >= 1.0 / candidate.error
+    proved = count >= least and is_proved_faster(candidate, findings)
     if proved and objection is None:
         return (Verdict.ACCEPTED if candidate.span >= LEAST_SPAN else Verdict.OPEN), ""
-    seems_faster = findings.log_ratio is not None and findings.log_ratio < candidate.bound
-    no_proof = f"Not proved faster: {_what_is_left(candidate, findings)}"
-    reason = objection if objection is not None and seems_faster else no_proof
     # more processes hardly remove the objection to a proved candidate: its means or tails are slower
     most = candidate.most_processes // 2 if proved else candidate.most_processes
     if gains_little(candidate, findings) or count >= most:
-        return Verdict.DROPPED, reason
+        return Verdict.DROPPED, _reason(candidate, findings, objection)
     if len(candidate.visits) >= PATIENCE * candidate.most_processes:
-        return (Verdict.NOISY, "") if candidate.fewer_cpus else (Verdict.DROPPED, reason)
+        if candidate.fewer_cpus:
+            return Verdict.NOISY, ""
+        return Verdict.DROPPED, _reason(candidate, findings, objection)
     return Verdict.OPEN, ""
+
+
+def is_proved_faster(candidate: Candidate, findings: Findings) -> bool:
+    """Does the capital prove that the log-ratio is below the bound? Means and tails may still object."""
+    return findings.capital(candidate.bound) >= 1.0 / candidate.error
 
 
 def gains_little(candidate: Candidate, findings: Findings) -> bool:
@@ -364,14 +368,16 @@ def gains_little(candidate: Candidate, findings: Findings) -> bool:
     return _most_gain(candidate, findings, DROP_ERRORS) < WORTH - candidate.bound - log1p(MARGIN)
 
 
-def _what_is_left(candidate: Candidate, findings: Findings) -> str:
-    """Return the speed-up as `in_words` does; of too few processes what it hardly exceeds, by their scatter."""
+def _reason(candidate: Candidate, findings: Findings, objection: str | None) -> str:
+    """Return why a candidate falls: of too few processes for an interval what the speed-up hardly exceeds."""
+    if objection is not None and findings.log_ratio is not None and findings.log_ratio < candidate.bound:
+        return objection
     most = _most_gain(candidate, findings, DROP_ERRORS)
     if findings.interval is not None or most == inf:
-        return in_words(findings)
+        return f"Not proved faster: {in_words(findings)}"
     count = len(candidate.explored) + len(candidate.visits)
     processes = "process" if count == 1 else "processes"
-    return f"after {count} {processes} the speed-up is hardly above {exp(most):.2f}."
+    return f"Not proved faster: after {count} {processes} the speed-up is hardly above {exp(most):.2f}."
 
 
 def in_words(findings: Findings) -> str:
@@ -512,7 +518,7 @@ class Confirmation:
             objection = (
                 _objection(candidate, findings) if len(findings.values) >= OBJECTED_PROCESSES else None
             )
-            if objection is not None and findings.capital(candidate.bound) >= 1.0 / candidate.error:
+            if objection is not None and is_proved_faster(candidate, findings):
                 candidate.verdict, candidate.reason = Verdict.DROPPED, objection
                 yield candidate
             elif most < SMALL_GAIN - candidate.bound - log1p(MARGIN):

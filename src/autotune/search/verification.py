@@ -18,6 +18,7 @@ from autotune.search.confirmation import (
     candidate_of,
     gains_little,
     in_words,
+    is_proved_faster,
     judge,
 )
 from autotune.search.environment import Environment
@@ -162,10 +163,8 @@ def _check(entry: Entry, candidate: Candidate, capacity: Capacity | None) -> Che
     elif is_slower(candidate, capacity):
         standing, reason = Standing.SLOWER, f"Slower: {in_words(findings)}"
     elif candidate.verdict is Verdict.DROPPED:
-        is_proved_faster = (
-            findings.capital(candidate.bound) >= 1.0 / candidate.error
-        )  # but there is an objection
-        is_gone = is_proved_faster or gains_little(candidate, findings)
+        # a candidate that is proved faster was dropped for an objection
+        is_gone = is_proved_faster(candidate, findings) or gains_little(candidate, findings)
         standing, reason = Standing.GONE if is_gone else Standing.OPEN, candidate.reason
     elif candidate.verdict is Verdict.NOISY:
         standing, reason = Standing.OPEN, "The machine is too busy for a verdict."
