@@ -9,6 +9,7 @@ from autotune.cli.terminal import note, print_json, print_lines, width
 from autotune.errors import BadSize
 from autotune.model.catalogue import ALIASES, CATALOGUE, kind
 from autotune.model.operation import DTYPES
+from autotune.profiles import folders
 
 
 @click.command()
@@ -43,10 +44,12 @@ def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
     elif names and not any(row.entry for row in explanation.operations):
         name = ALIASES.get(names[0], names[0])
         own = [operation for operation in measured if operation.partition(" ")[0] == name]
-        if not own and name not in CATALOGUE and explanation.refusals:
+        shipped = dict(folders.places())[folders.Layer.SHIPPED]
+        refused = [refusal for refusal in explanation.refusals if not refusal.path.startswith(shipped)]
+        if not own and name not in CATALOGUE and refused:
             note(profile_messages.not_in_catalogue(name))
             return FAILED
         if not own:
             kind(name)  # raises UnknownOperation, with the nearest names
-        note(profile_messages.how_to_measure(" ".join([name, *texts]), measured=own))
+        note(profile_messages.how_to_measure(name, texts, measured=own))
     return 0
