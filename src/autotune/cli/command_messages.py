@@ -133,7 +133,7 @@ def running(
 
 
 def cannot_run(command: str, why: str) -> str:
-    return f"autotune run: {command} cannot be run: {why}."
+    return f"{command} cannot be run: {why}."
 
 
 # --- a comparison -----------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import click
 
-from autotune.cli import command_messages
+from autotune.cli import command_messages, program_messages
 from autotune.cli.command_name import TunedCommand, tuned_command
 from autotune.cli.env import choose, threads_option
 from autotune.cli.terminal import note, write_error
@@ -136,7 +136,7 @@ def cannot_start(command: str, problem: Exception) -> int:
         why, status = command_messages.NO_SUCH_COMMAND, NOT_FOUND
     else:  # a script whose interpreter is missing also counts as "file not found"
         why, status = getattr(problem, "strerror", None) or str(problem), NOT_EXECUTABLE
-    write_error(printable(command_messages.cannot_run(command, why)))
+    write_error(program_messages.error(printable(command_messages.cannot_run(command, why))))
     return status
 
 
