@@ -138,7 +138,6 @@ def cannot_run(command: str, why: str) -> str:
 
 # --- a comparison -----------------------------------------------------------------------
 
-ONLY_ENVIRONMENT = "Only variables of the environment were set."
 NO_REPORT = (
     "No Python of the command reported what was in force: none loaded NumPy, or they ended without their exit "
     "handlers."

@@ -14,6 +14,7 @@ import click
 from autotune.cli import command_messages
 from autotune.cli.options import json_option, parse_duration
 from autotune.cli.program import FAILED
+from autotune.cli.run import EFFECT, REPORT
 from autotune.cli.terminal import print_json
 
 if TYPE_CHECKING:
@@ -82,11 +83,9 @@ def compare(
             seconds=parse_duration(budget),
             seed=seed,
             environ=os.environ,
-            variant_environ={**os.environ, **variables, "AUTOTUNE_START_REPORT": folder},
+            variant_environ={**os.environ, **variables, REPORT: folder},
         )
-        force = mean_report(
-            Path(folder), len(runs.variant), variables_only=bool(blas_threads) or environment_only
-        )
+        force = mean_report(Path(folder), len(runs.variant))
     show(words, options, runs, force, as_json=as_json)
     return 0 if runs.same_status and not runs.failure and runs.same_output is not False else FAILED
 
@@ -124,18 +123,17 @@ class InForceThere:
     """A sentence: what was set, or why nothing was."""
 
 
-def mean_report(folder: Path, runs: int, *, variables_only: bool) -> InForceThere:
-    """Return the mean of the reports that the tuned runs left in a folder."""
+def mean_report(folder: Path, runs: int) -> InForceThere:
+    """Return the mean of the reports that the tuned runs left in a folder; without any, what `run` said."""
     reports = []
     for path in folder.glob("*.json"):
         with suppress(OSError, ValueError):
             reports.append(json.loads(path.read_text(encoding="utf-8")))
     reasons = [f"{report['reason']} {report['per_call']}".strip() for report in reports]
-    reason = max(
-        reasons,
-        key=reasons.count,
-        default=command_messages.ONLY_ENVIRONMENT if variables_only else command_messages.NO_REPORT,
-    )
+    effect = command_messages.NO_REPORT
+    with suppress(OSError):
+        effect = (folder / EFFECT).read_text(encoding="utf-8")
+    reason = max(reasons, key=reasons.count, default=effect)
     totals = [sum(report[name] for report in reports) / runs for name in ("calls", "tuned", "loops")]
     return InForceThere(
         processes=len(reports) / runs, calls=totals[0], tuned=totals[1], loops=totals[2], reason=reason

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 import click
 
@@ -18,6 +20,10 @@ from autotune.runtime.text_table import printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit statuses as shells give them (POSIX.1-2017, Shell Command Language, 2.8.2)."""
+REPORT = "AUTOTUNE_START_REPORT"
+"""Set by `compare`: a folder for reports of what was in force (`runtime/startup/sitecustomize.py`)."""
+EFFECT = "effect.txt"
+"""In that folder: the sentence of `run`."""
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -77,7 +83,7 @@ def run(
         raise click.UsageError(command_messages.NAME_ALONE)
     tuned = None if otherwise else tuned_command(command, name=name)
     if isinstance(tuned, TunedCommand):
-        note(printable(command_messages.running_tuned(tuned.name, tuned.choice, tuned.speedup)))
+        say(command_messages.running_tuned(tuned.name, tuned.choice, tuned.speedup))
         return replace_process(tuned.words, {**os.environ, **tuned.variables})
     choice = choose(blas_threads)
     threads = choice.blas_threads
@@ -86,12 +92,21 @@ def run(
     effect = command_messages.running(
         threads, choice.reason, calls=not only, user_limit=limit, text=tuned, learns=learn
     )
-    note(printable(effect))
+    say(effect, unreported="" if only else f" {command_messages.NO_REPORT}")
     waiting = wait_policy.wait_variables(None if wait is None else IdleThreads(wait), wait_policy.RUNTIMES)
     variables = thread_variables.exports(threads, os.environ, extra={**choice.variables, **waiting})
     if not only:
         variables |= startup_variables(os.environ, reductions=reductions, learn=learn, children=children)
     return replace_process(command, {**os.environ, **variables})
+
+
+def say(effect: str, *, unreported: str = "") -> None:
+    """Say what is set; leave it for `compare`, too, with what follows where no process reports anything."""
+    note(printable(effect))
+    folder = os.environ.get(REPORT)
+    if folder:
+        with suppress(OSError):
+            Path(folder, EFFECT).write_text(effect + unreported, encoding="utf-8")
 
 
 def startup_variables(
