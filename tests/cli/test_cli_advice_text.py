@@ -21,8 +21,8 @@ def text(recorded, *entries, width=100):
     return [line.strip() for line in lines(advised(recorded, *entries), width)]
 
 
-def line_with(word, told):
-    (line,) = [line for line in told if word in line]
+def line_with(word, printed):
+    (line,) = [line for line in printed if word in line]
     return line
 
 
@@ -31,10 +31,10 @@ def line_with(word, told):
     [(0, "exit status 0"), (7, "exit status 7"), (-9, "signal 9"), (None, "still running")],
 )
 def test_the_first_line_has_the_command_its_times_and_its_end(status, ending):
-    told = text(recording(LONG, status=status, command=("python", "my script.py")), width=500)
-    assert told[0].startswith("python 'my script.py': 10.00 s, 10.00 CPU seconds on 2 usable CPUs")
-    assert ending in told[0]
-    assert "Inside NumPy and SciPy: 50%" in told[0]
+    printed = text(recording(LONG, status=status, command=("python", "my script.py")), width=500)
+    assert printed[0].startswith("python 'my script.py': 10.00 s, 10.00 CPU seconds on 2 usable CPUs")
+    assert ending in printed[0]
+    assert "Inside NumPy and SciPy: 50%" in printed[0]
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_a_row_that_no_knob_reaches_says_so():
     ],
 )
 def test_the_gain_of_the_whole_run_is_claimed_only_where_something_was_measured(entries, met):
-    told = text(recording(LONG), *entries, width=200)
-    assert met in line_with("Calls that can be tuned and are not measured", told)
+    printed = text(recording(LONG), *entries, width=200)
+    assert met in line_with("Calls that can be tuned and are not measured", printed)
 
 
 @pytest.mark.parametrize(
@@ -75,28 +75,28 @@ def test_the_gain_of_the_whole_run_is_claimed_only_where_something_was_measured(
 )
 def test_seconds_fit_their_column(seconds, shown):
     met = call("sort", group=OTHERS, seconds=seconds)
-    told = text(recording(process(met), wall_seconds=seconds), width=80)
-    assert line_with("sort float64", told).split()[3:5] == ["10", shown]
+    printed = text(recording(process(met), wall_seconds=seconds), width=80)
+    assert line_with("sort float64", printed).split()[3:5] == ["10", shown]
 
 
 def test_rows_of_little_time_are_one_line_a_group():
     many = [call("add", group=ARRAYS, size=f"n~{size}", seconds=0.01) for size in range(2, 9)]
-    told = text(recording(process(call(seconds=5.0, operation=QR), *many)))
-    assert "0.07" in line_with("7 more: whole-array", told)
-    assert not [line for line in told if line.startswith("add")]
+    printed = text(recording(process(call(seconds=5.0, operation=QR), *many)))
+    assert "0.07" in line_with("7 more: whole-array", printed)
+    assert not [line for line in printed if line.startswith("add")]
 
 
 def test_no_more_rows_are_shown_than_fit_a_screen():
     many = [call("qr", size=f"n={size}", seconds=0.4) for size in range(MOST_ROWS + 5)]
-    told = text(recording(process(*many)))
-    assert len([line for line in told if line.startswith("qr")]) == MOST_ROWS
-    assert [line for line in told if line.startswith("5 more: linear")]
+    printed = text(recording(process(*many)))
+    assert len([line for line in printed if line.startswith("qr")]) == MOST_ROWS
+    assert [line for line in printed if line.startswith("5 more: linear")]
 
 
 def test_processes_are_shown_with_their_shares_where_there_are_several():
     children = [replace(LONG, pid=pid, parent=1, words=("python", "child.py")) for pid in (11, 12)]
-    told = text(recording(process(call()), *children))
-    assert "(2 processes)" in line_with("child.py", told)
+    printed = text(recording(process(call()), *children))
+    assert "(2 processes)" in line_with("child.py", printed)
     assert not [line for line in text(recording(LONG)) if line.startswith("process")]
 
 
@@ -124,11 +124,11 @@ def test_a_command_whose_children_gain_is_told_of_the_option_for_them():
 
 
 def test_a_command_without_a_recorded_call_is_measured_as_a_whole():
-    told = " ".join(text(recording()))
-    assert "No call of NumPy or SciPy was recorded" in told
-    assert told.endswith("autotune tune -- python x.py")
+    printed = " ".join(text(recording()))
+    assert "No call of NumPy or SciPy was recorded" in printed
+    assert printed.endswith("autotune tune -- python x.py")
 
 
 def test_advice_fits_the_width_of_the_terminal():
-    told = list(lines(advised(recording(LONG, replace(LONG, pid=12)), ELSEWHERE), 80))
-    assert max(map(len, told)) <= 80
+    printed = list(lines(advised(recording(LONG, replace(LONG, pid=12)), ELSEWHERE), 80))
+    assert max(map(len, printed)) <= 80
