@@ -11,7 +11,7 @@ from support.profile_builders import make_entry, of_this_machine
 from autotune.cli import command_messages
 from autotune.cli.compare import compare, mean_report
 from autotune.cli.run import say
-from autotune.errors import NoTemporaryFolder
+from autotune.errors import BadWorkload, NoTemporaryFolder
 from autotune.profiles import profile_files
 
 REPORT = {"calls": 10, "tuned": 4, "loops": 2, "blas_threads": None, "reason": "So.", "per_call": "On."}
@@ -39,6 +39,37 @@ def test_what_the_variables_of_a_what_if_setting_are_is_told():
     done = CliRunner().invoke(compare, words)
     assert "1 BLAS thread, as asked" in done.output
     assert "No Python" not in done.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--blas-threads", "3"],
+        ["--environment-only"],
+        ["--name", "sim"],
+        ["--reductions", "--learn", "--wait", "sleep", "--children"],
+        [],
+    ],
+)
+def test_the_tuned_runs_get_the_options_of_run(monkeypatch, options):
+    started = []
+
+    def run_pairs(_plain, variant, **_):
+        started.append(variant)
+        raise BadWorkload("enough")
+
+    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", run_pairs)
+    CliRunner().invoke(compare, [*options, "--", "x", "-y"])
+    (words,) = started
+    assert words[1:] == ["-m", "autotune", "run", "-q", *options, "--", "x", "-y"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--blas-threads", "3", "--learn"], ["--environment-only", "--children"], ["--name", "a", "--learn"]],
+)
+def test_options_that_exclude_each_other_are_refused_before_any_run(options):
+    assert CliRunner().invoke(compare, [*options, "--", "true"]).exit_code == 2
 
 
 @needs_core

@@ -7,14 +7,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import join
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from autotune.cli import command_messages
 from autotune.cli.options import json_option, parse_duration
 from autotune.cli.program import FAILED
-from autotune.cli.run import EFFECT, REPORT
+from autotune.cli.run import EFFECT, REPORT, RunOptions, run_options
 from autotune.cli.terminal import print_json
 
 if TYPE_CHECKING:
@@ -24,14 +24,7 @@ if TYPE_CHECKING:
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--pairs", type=click.IntRange(min=1), default=5, show_default=True, help="Pairs of runs.")
 @click.option("--budget", metavar="TIME", default="5m", show_default=True, help="Time allowed, such as 90s.")
-@click.option(
-    "--blas-threads", type=click.IntRange(min=1), metavar="N", help="What if: this count of BLAS threads."
-)
-@click.option("--environment-only", is_flag=True, help="What if: environment variables only.")
-@click.option("--reductions", is_flag=True, help="As for `run`: also compute sums on several CPUs.")
-@click.option(
-    "--children", is_flag=True, help="As for `run`: in the Pythons that the command's Pythons start, too."
-)
+@run_options
 @click.option(
     "--profile",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -43,22 +36,20 @@ if TYPE_CHECKING:
 @json_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def compare(
+    *,
     pairs: int,
     budget: str,
-    blas_threads: int | None,
-    environment_only: bool,
-    reductions: bool,
-    children: bool,
     profile: Path | None,
     seed: int,
     as_json: bool,
     words: tuple[str, ...],
+    **asked: Any,
 ) -> int:
     """Run a command plain and as `autotune run` starts it, in pairs of fresh runs, and print the speed-up.
 
     The command has to do the same work each time. Its input is empty; what it prints is compared and not
     shown. The exit status is 1 if the command failed, or if a run ended with another status or wrote something
-    else than the others.
+    else than the others. Options of `run` apply to the tuned runs.
 
     \b
     Examples:
@@ -68,12 +59,7 @@ def compare(
     from autotune.bench.command_pairs import run_pairs
     from autotune.recording.run_recorded import temporary_folder
 
-    options = [
-        *(["--blas-threads", str(blas_threads)] if blas_threads else []),
-        *(["--environment-only"] if environment_only else []),
-        *(["--reductions"] if reductions else []),
-        *(["--children"] if children else []),
-    ]
+    options = RunOptions(**asked).words()
     variables = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
     with temporary_folder("autotune-compare-") as folder:
         runs = run_pairs(
