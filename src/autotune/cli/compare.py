@@ -43,7 +43,7 @@ def compare(
     seed: int,
     as_json: bool,
     words: tuple[str, ...],
-    **asked: Any,
+    **settings: Any,
 ) -> int:
     """Run a command plain and as `autotune run` starts it, in pairs of fresh runs, and print the speed-up.
 
@@ -59,7 +59,7 @@ def compare(
     from autotune.bench.command_pairs import run_pairs
     from autotune.recording.run_recorded import temporary_folder
 
-    options = RunOptions(**asked).words()
+    options = RunOptions(**settings).words()
     variables = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
     with temporary_folder("autotune-compare-") as folder:
         runs = run_pairs(

@@ -55,8 +55,8 @@ class RunOptions:
     @property
     def may_be_tuned(self) -> bool:
         """Whether a choice of `autotune tune` for the command is used if there is one."""
-        asked = self.reductions or self.learn or self.children
-        return not asked and self.blas_threads is None and self.wait is None
+        is_plain = self.blas_threads is None and self.wait is None
+        return is_plain and not (self.reductions or self.learn or self.children)
 
     def words(self) -> list[str]:
         """Spell the options as the command line has them."""
@@ -107,7 +107,7 @@ def run_options(verb: Callable[..., int]) -> Callable[..., int]:
 @click.command(context_settings={"allow_interspersed_args": False})
 @run_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
-def run(*, command: tuple[str, ...], **asked: Any) -> int:
+def run(*, command: tuple[str, ...], **settings: Any) -> int:
     """Run a command with the measured choices in force.
 
     Every Python that the command is or starts (a script, pytest, a console script, one in a make file) calls
@@ -129,7 +129,7 @@ def run(*, command: tuple[str, ...], **asked: Any) -> int:
       autotune run --learn -- python serve.py
       autotune run --blas-threads 1 -- make test
     """
-    options = RunOptions(**asked)
+    options = RunOptions(**settings)
     only, learn = options.only_variables, options.learn
     tuned = tuned_command(command, name=options.name) if options.may_be_tuned else None
     if isinstance(tuned, TunedCommand):
