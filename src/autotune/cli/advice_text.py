@@ -91,7 +91,7 @@ def _table(advice: Advice, width: int) -> Iterator[str]:
 
 def _seconds(seconds: float) -> str:
     """Format seconds so that they fit a column of seven."""
-    if seconds < 0.0005:
+    if seconds < 0.001:
         return "<0.001"
     return f"{seconds:,.0f}" if seconds >= 100 else f"{seconds:.3g}"
 
