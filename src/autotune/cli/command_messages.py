@@ -149,7 +149,8 @@ NO_REPORT = (
 def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
     runs = f"{pairs} pair{'s' * (pairs > 1)} of runs"
     if interval is None:
-        return f"Speed-up {units.speedup(speedup)} in {runs}; an interval needs 3 pairs: give a larger --pairs or --budget."
+        said = f"Speed-up {units.speedup(speedup)} in {runs}"
+        return f"{said}; an interval needs 3 pairs: give a larger --pairs or --budget."
     return f"Speed-up {units.speedup(speedup)}, 95 % interval {units.interval(interval)}, in {runs}."
 
 
