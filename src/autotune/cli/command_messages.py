@@ -116,16 +116,18 @@ def running(
     user_limit: int | None,
     text: str | None = None,
     learns: bool = False,
+    wait: str | None = None,
 ) -> str:
     """Describe the effect of `run` on the command; `calls` if calls and loops of its Pythons are tuned, too.
 
-    `learns` if it also learns about those that were not measured.
+    `learns` if it also learns about those that were not measured; `wait` is what idle threads do: sleep or spin.
 
     `text` says why the choice of `tune` for it is not used.
     """
     reason = reason if text is None else f"{reason} {text}"
     rest = ", calls and loops of its Pythons as measured" if calls else ""
     rest += ", and others are learned about" if learns else ""
+    rest += "" if wait is None else f"; idle threads {wait}"
     if threads is not None and user_limit is not None:
         return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}){rest}."
     count = "are left alone" if threads is None else f"are {threads}"
@@ -133,12 +135,11 @@ def running(
 
 
 def cannot_run(command: str, why: str) -> str:
-    return f"autotune run: {command} cannot be run: {why}."
+    return f"{command} cannot be run: {why}."
 
 
 # --- a comparison -----------------------------------------------------------------------
 
-ONLY_ENVIRONMENT = "Only variables of the environment were set."
 NO_REPORT = (
     "No Python of the command reported what was in force: none loaded NumPy, or they ended without their exit "
     "handlers."

@@ -122,7 +122,7 @@ class PerCall:
         }
         plural = "" if len(chosen) == 1 else "s"
         tuned = (
-            f": {len(chosen)} operation{plural} tuned" if chosen else ", and no profile tunes an operation"
+            f": {len(chosen)} operation{plural} tuned" if chosen else ", and no profile tunes linear algebra"
         )
         on = [f"Per-call switching is on{tuned}."] if self._switches else []
         if self._plans_loops:
