@@ -306,11 +306,11 @@ def test_a_program_learns_and_its_forked_child_goes_on():
         import numpy as np, autotune
         from autotune.runtime.process_state import state
         autotune.apply(learn=True)
-        matrix = np.random.default_rng(0).random((100, 100), dtype=np.float32)  # of no shipped profile
+        matrix = np.eye(100, dtype=np.float32)  # of no shipped profile
         for _ in range(20):
-            np.linalg.qr(matrix)
+            np.linalg.inv(matrix)
         pid = os.fork()
-        np.linalg.qr(matrix)
+        np.linalg.inv(matrix)
         if pid:
             assert os.waitpid(pid, 0)[1] == 0
         print(len(state.per_call.learner.lessons()))
