@@ -149,11 +149,9 @@ NO_REPORT = (
 def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
     runs = f"{pairs} pair{'s' * (pairs > 1)} of runs"
     if interval is None:
-        return (
-            f"Speed-up {speedup:.3f} in {runs}; an interval needs 3 pairs: give a larger --pairs or --budget."
-        )
-    low, high = interval
-    return f"Speed-up {speedup:.3f}, 95 % interval {low:.3f} to {high:.3f}, in {runs}."
+        said = f"Speed-up {units.speedup(speedup)} in {runs}"
+        return f"{said}; an interval needs 3 pairs: give a larger --pairs or --budget."
+    return f"Speed-up {units.speedup(speedup)}, 95 % interval {units.interval(interval)}, in {runs}."
 
 
 def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
@@ -172,7 +170,7 @@ def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
 
 def compared_failures(status: int) -> str:
     end = f"signal {-status} ended it" if status < 0 else f"exit status {status}"
-    return f"The command failed in every run ({end}), so the speed-up is that of a failure: run it alone to see why."
+    return f"The command failed in every run ({end}), so there is no speed-up: run it alone to see why."
 
 
 def compared_in_force(reason: str, *, calls: float, tuned: float, loops: float) -> str:
