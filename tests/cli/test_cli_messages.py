@@ -53,6 +53,7 @@ SAMPLES = {
     "exponent": 23,
     "failure": Failure(kind=FailureKind.CRASH, reason="Signal 11."),
     "files": 3,
+    "sizes": ["n=500"],
     "folder": "intel-1",
     "following": "systemctl start a",
     "host": "node7",

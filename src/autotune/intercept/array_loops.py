@@ -1,4 +1,4 @@
-"""Whole-array loops of NumPy's ufuncs: which are met, and which measured operation speaks for each.
+"""Whole-array loops of NumPy's ufuncs: those that are met, and the measured operation that covers each.
 
 Ufuncs of similar cost are one class. A class is used where its cheapest and its dearest member were both measured to
 be faster, with what was measured for the cheapest. They are measured on contiguous operands. Others are

@@ -43,6 +43,7 @@ from autotune.parallel.worker_processes import (
     Worker,
     may_have_children,
     receive_all,
+    shortages_as_no_children,
     start,
     start_context,
 )
@@ -75,7 +76,7 @@ def process_map(
     The function takes a block, which it cannot write to, and returns one of the same shape; with `out=array` it may
     also change the block and return None. It must pickle unless processes are forked. `array` and `out` may be shared
     arrays, which then are not copied. Nested calls, children of a daemonic process, and processes that a limit allows
-    no child compute alone, in this process. Where memory is too short for a shared copy of the array and of the
+    too few children compute alone, in this process. Where memory is too short for a shared copy of the array and of the
     result, blocks travel through pipes.
     `context` is multiprocessing's, with the start method; without it the program's own.
 
@@ -166,12 +167,15 @@ def _map_shared(
 ) -> Array:
     with ExitStack() as stack:
         source = array
-        if not _is_shared(array, context):
-            source = stack.enter_context(shared(array.shape, array.dtype, method=method, for_strangers=False))
-            np.copyto(source, array)
-        target: Array | None = source if out is array else out
-        if out is not None and out is not array and not _is_shared(out, context):
-            target = stack.enter_context(shared(out.shape, out.dtype, method=method, for_strangers=False))
+        with shortages_as_no_children():
+            if not _is_shared(array, context):
+                source = stack.enter_context(
+                    shared(array.shape, array.dtype, method=method, for_strangers=False)
+                )
+                np.copyto(source, array)
+            target: Array | None = source if out is array else out
+            if out is not None and out is not array and not _is_shared(out, context):
+                target = stack.enter_context(shared(out.shape, out.dtype, method=method, for_strangers=False))
         handles = (source.handle, None if target is None else target.handle)  # type: ignore[attr-defined] # SharedArrays
         tasks = [(function, *handles, grid, share) for share in shares]
         with start(context, _compute_shared, tasks, blas_threads) as workers:
@@ -252,7 +256,8 @@ def _map_copied(
     result = out
     by_argument = method is Method.ARGUMENT
     with ExitStack() as stack:
-        channels = [channel_by(method, context, stack) for _ in shares]
+        with shortages_as_no_children():
+            channels = [channel_by(method, context, stack) for _ in shares]
         tasks = [
             (
                 function,

@@ -13,7 +13,7 @@ MOST_RANGES = 16
 """Of one class of loops (`native/loops.h`)."""
 
 Choose = Callable[[str, str, int], Configuration | None]
-"""Return the choice of profiles for an operation, dtype and number of elements; None: they do not speak for it."""
+"""Return the choice of profiles for an operation, dtype and number of elements; None: they do not cover it."""
 Measured = Callable[[str, str], Sequence[int]]
 """Return the elements at which an operation was measured with a dtype."""
 

@@ -55,11 +55,11 @@ class Resolution:
         self._parsed: dict[tuple[str, str], list[Rung]] = {}
 
     def find(self, operation: "Operation") -> "LookupResult | None":
-        """Return the entry that speaks for an operation: the best level that has evidence for its size."""
+        """Return the entry that covers an operation: the best level that has evidence for its size."""
         return self.climbed(operation)[0] if self.names_operation(operation.name, operation.dtype) else None
 
     def climbed(self, operation: "Operation") -> "tuple[LookupResult | None, list[Refusal]]":
-        """Return the same, and the nearer entries that do not speak for an operation, with their reasons."""
+        """Return the same, and the nearer entries that do not cover an operation, with their reasons."""
         from autotune.profiles.lookup import climb
 
         return climb(self._rungs(operation.name, operation.dtype), operation)

@@ -197,7 +197,7 @@ def _operation_threads(resolution: "Resolution", wishes: Wishes) -> tuple[int | 
     operation = as_operation(wishes.operation, wishes.dtype, dict(wishes.sizes))
     match = None if operation is None else resolution.find(operation)
     if match is None:
-        return None, f"Nothing that was measured speaks for {operation or wishes.operation}."
+        return None, f"No measured entry covers {operation or wishes.operation}."
     from autotune.model.configuration import clamp
 
     return clamp(match.entry.choice, resolution.usable_cpus).blas_threads, match.entry.reason
