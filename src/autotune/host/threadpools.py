@@ -19,7 +19,7 @@ _OTHER_BLAS = ("libmkl_rt", "libblis", "libflexiblas")
 """Beginnings of the names of libraries, as threadpoolctl knows them."""
 
 _LAYERS = {1: "pthreads", 2: "openmp"}
-"""What openblas_get_parallel returns."""
+"""Threading layers by the value of openblas_get_parallel."""
 
 
 class OpenBlas:
@@ -88,8 +88,9 @@ class OpenBlas:
 def blas_controllers() -> list[Any]:
     """Return a description of each BLAS library loaded now: an OpenBlas, or a controller of threadpoolctl."""
     mapped = mapped_libraries()
-    asked = [] if mapped is not None and not _named(mapped, _OTHER_BLAS) else controller().lib_controllers
-    others = {lib.filepath: lib for lib in asked if lib.user_api == "blas"}
+    needs_threadpoolctl = mapped is None or _named(mapped, _OTHER_BLAS)
+    controllers = controller().lib_controllers if needs_threadpoolctl else ()
+    others = {lib.filepath: lib for lib in controllers if lib.user_api == "blas"}
     paths = list(others) if mapped is None else _named(mapped, (*_OPENBLAS, *_OTHER_BLAS))
     described = [_described(path, others.get(path)) for path in paths]
     return [library for library in described if library is not None]
