@@ -14,11 +14,12 @@ precision, dates, objects, and types of a user's own.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autotune.intercept.operations import Range
+from autotune.model.record import Record
 
 if TYPE_CHECKING:
     from autotune.native._core import Calls
@@ -47,7 +48,7 @@ class Layout(IntEnum):
     BROADCAST = 2
 
 
-class LoopClass(NamedTuple):
+class LoopClass(Record):
     """Ufuncs of similar cost, with the catalogue's operations of its cheapest and its dearest member."""
 
     cheapest: str

@@ -75,7 +75,10 @@ def loop_ranges(
     """
     choices = [_shared_choice(names, size, choose, cpus) for size in sizes]
     rows = list(_rows(sizes, choices))
-    changes = [*rows[:1], *(row for before, row in pairwise(rows) if row[1:] != before[1:])]
+    changes = [
+        *rows[:1],
+        *(row for before, row in pairwise(rows) if row.replace(elements=before.elements) != before),
+    ]
     while changes and changes[0].workers == 1:
         del changes[0]
     return changes[:MOST_RANGES]
