@@ -192,7 +192,6 @@ def test_where_a_limit_allows_fewer_children_than_asked_for_none_of_them_begins(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of files as Linux has them")
-@pytest.mark.parametrize("method", [each for each in Method if each is not Method.INHERIT], indirect=True)
 def test_where_no_shared_memory_can_be_made_blocks_go_through_pipes(method):
     """A batch system's limit of the size of files, which memory by memfd_create is too."""
     import resource

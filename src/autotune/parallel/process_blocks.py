@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,6 +50,24 @@ from autotune.parallel.worker_processes import (
 )
 
 BlockFunction = Callable[[Array], Array | None]
+
+
+class _NoTarget(Exception):
+    """No shared memory can be made for the result."""
+
+
+class _Shares(NamedTuple):
+    """The blocks of an array, and the numbers of those of each process."""
+
+    grid: TileGrid
+    numbers: Sequence[range]
+
+
+def _shares(array: Array, chunk: int, workers: int) -> _Shares:
+    grid = TileGrid(array.shape, range(array.ndim), chunk, workers)
+    workers = min(workers, len(grid))
+    return _Shares(grid, [range(worker, len(grid), workers) for worker in range(workers)])
+
 
 SENDABLE = (Method.SHARED_MEMORY, Method.MEMMAP, Method.MEMFD)
 """Methods whose arrays can be handed to a process that runs already."""
@@ -101,15 +120,16 @@ def process_map(
         if method in SHARING and _has_room(array, out, method, context, blocks + workers * PROCESS_BYTES):
             with suppress(SharedMemoryError):  # limits of files and filters of system calls
                 operands = _shared_operands(stack, array, out, method, context)
-        if method in SHARING and operands is None:
-            method, chunk = Method.PIPE, min(chunk, PIPE_CHUNK)
-        grid = TileGrid(array.shape, range(array.ndim), chunk, workers)
-        workers = min(workers, len(grid))
-        shares = [range(worker, len(grid), workers) for worker in range(workers)]
         try:
-            if operands is None:
-                return _map_copied(function, array, out, method, grid, shares, context, blas_threads)
-            return _map_shared(function, out, operands, method, grid, shares, context, blas_threads)
+            if operands is not None:
+                with suppress(_NoTarget):
+                    return _map_shared(
+                        function, out, operands, method, _shares(array, chunk, workers), context, blas_threads
+                    )
+            if method in SHARING:
+                method, chunk = Method.PIPE, min(chunk, PIPE_CHUNK)
+            shares = _shares(array, chunk, workers)
+            return _map_copied(function, array, out, method, shares, context, blas_threads)
         except NoChildren:
             return plain(function, array, out)
 
@@ -183,14 +203,13 @@ def _map_shared(
     out: Array | None,
     operands: tuple[SharedArray, SharedArray | None],
     method: Method,
-    grid: TileGrid,
-    shares: Sequence[range],
+    shares: _Shares,
     context: BaseContext,
     blas_threads: int | None,
 ) -> Array:
     source, target = operands
     handles = (source.handle, None if target is None else target.handle)
-    tasks = [(function, *handles, grid, share) for share in shares]
+    tasks = [(function, *handles, shares.grid, share) for share in shares.numbers]
     with start(context, _compute_shared, tasks, blas_threads) as workers:
         if target is None:
             target = _make_target(source, workers, method)
@@ -212,7 +231,10 @@ def _make_target(array: Array, workers: Sequence[Worker], method: Method) -> Sha
         if hasattr(os, "memfd_create")
         else Method.SHARED_MEMORY
     )
-    target = shared(array.shape, dtype, method=way, for_strangers=False)
+    try:
+        target = shared(array.shape, dtype, method=way, for_strangers=False)
+    except SharedMemoryError as error:
+        raise _NoTarget from error
     for worker in workers:
         with suppress(ConnectionError):  # `receive` says that it has ended
             send_handle(target.handle, worker.connection)
@@ -259,18 +281,18 @@ def _map_copied(
     array: Array,
     out: Array | None,
     method: Method,
-    grid: TileGrid,
-    shares: Sequence[range],
+    shares: _Shares,
     context: BaseContext,
     blas_threads: int | None,
 ) -> Array:
+    grid, numbers = shares
     is_in_place = out is array
     whole = array.view(np.ndarray)
     result = out
     by_argument = method is Method.ARGUMENT
     with ExitStack() as stack:
         with shortages_as_no_children():
-            channels = [channel_by(method, context, stack) for _ in shares]
+            channels = [channel_by(method, context, stack) for _ in numbers]
         tasks = [
             (
                 function,
@@ -279,11 +301,11 @@ def _map_copied(
                 [whole[grid[number]] for number in share] if by_argument else None,
                 not share[0] and len(grid) > 1,
             )
-            for channel, share in zip(channels, shares, strict=True)
+            for channel, share in zip(channels, numbers, strict=True)
         ]
         workers = stack.enter_context(start(context, _compute_copied, tasks, blas_threads))
-        lines = list(zip(workers, channels, shares, strict=True))
-        for place in range(len(shares[0])):
+        lines = list(zip(workers, channels, numbers, strict=True))
+        for place in range(len(numbers[0])):
             busy = [(worker, channel, share[place]) for worker, channel, share in lines if place < len(share)]
             if not by_argument:
                 for worker, channel, number in busy:
