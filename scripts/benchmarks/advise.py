@@ -2,7 +2,7 @@
 """Attribution of the time in NumPy and SciPy by `advise`, its cost, and the gains foretold by `calibrate -- CMD`.
 
     scripts/benchmarks/run advise                     attribution and overhead of each program of advise_programs.py
-    scripts/benchmarks/run advise --gains             also calibrates for each, 2 minutes a program
+    scripts/benchmarks/run advise --gains             calibrates for each instead, 2 minutes a program
     scripts/benchmarks/run advise --only nbody --json
 
 Attribution: a sampler that is preloaded (sampler.c) counts where the program's CPU time goes, with one BLAS thread. The
@@ -10,7 +10,7 @@ recorded part of the run is compared with the part of it in NumPy's and SciPy's 
 libraries when these call them: in a run that is ten times as long, since samples come every 4 ms, and starts count as
 NumPy's. Overhead: the median, with its 95 % interval, of the ratios of adjacent plain and recorded runs, from the start
 of the process to its end. Gains: the speed-up of the whole run as `calibrate` foretells it, and as pairs of runs
-measure it. Seven programs take 6 minutes on two quiet CPUs, and 3 more for each with --gains.
+measure it. Seven programs take 6 minutes on two quiet CPUs, and 15 with --gains. Rows are printed as they come.
 """
 
 import argparse
@@ -19,10 +19,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from math import exp, sqrt
 from pathlib import Path
-from typing import Any
 
 from autotune.bench.statistics import hodges_lehmann, log_ratios, mean_interval
 from benchmarks.advise_programs import PROGRAMS
@@ -51,12 +52,58 @@ class Row:
     overhead: float
     overhead_interval: tuple[float, float]
     """Recorded seconds over plain ones, minus 1."""
-    predicted: float | None = None
-    measured: float | None = None
-    measured_interval: tuple[float, float] | None = None
-    """Speed-up of the whole run after `calibrate -- CMD`."""
-    decided: str | None = None
-    """Entries decided, of all."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Are the promises kept, as far as the figures can tell?"""
+        return self.attributed + self.attributed_error >= 0.95 and self.overhead_interval[0] <= 0.03
+
+    def __str__(self) -> str:
+        low, high = self.overhead_interval
+        attributed = f"{self.attributed:.0%} ± {self.attributed_error:.0%}"
+        overhead = f"{self.overhead:+.1%} ({low:+.1%} to {high:+.1%})"
+        return f"| {self.program} | {self.numeric_share:.0%} | {attributed} | {overhead} |"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GainRow:
+    """Speed-up of a whole program after `calibrate -- CMD`."""
+
+    program: str
+    decided: int
+    """Entries."""
+    entries: int
+    predicted: float | None
+    measured: float | None
+    """None: nothing is tuned, or no pairs of runs were made."""
+    measured_interval: tuple[float, float] | None
+    failure: str = ""
+    """Last words of a calibration that failed."""
+
+    @property
+    def is_decided(self) -> bool:
+        """Is every entry decided?"""
+        return not self.failure and self.decided == self.entries
+
+    @property
+    def is_kept(self) -> bool:
+        """Is the gain not surely more than 5 points from the one that was foretold?"""
+        if self.predicted is None or self.measured is None:
+            return True
+        low, high = self.measured_interval or (self.measured, self.measured)
+        return low - 0.05 <= self.predicted <= high + 0.05
+
+    def __str__(self) -> str:
+        figures = [("-" if value is None else f"{value:.2f}") for value in (self.predicted, self.measured)]
+        interval = "({:.2f} to {:.2f})".format(*self.measured_interval) if self.measured_interval else ""
+        decided = self.failure or f"{self.decided} of {self.entries}"
+        return f"| {self.program} | {decided} | {figures[0]} | {figures[1]} {interval} |"
+
+
+HEADINGS = {
+    False: "| program | in NumPy, SciPy | attributed | overhead |\n|---|---|---|---|",
+    True: "| program | decided | predicted | measured |\n|---|---|---|---|",
+}
 
 
 def main() -> int:
@@ -72,29 +119,25 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rounds, pairs = (QUICK_ROUNDS, 3) if options.quick else (options.rounds, options.pairs)
-    with tempfile.TemporaryDirectory() as folder:
-        sampler = build_sampler(Path(folder))
-        rows = [measure(name, rounds, pairs, sampler, gains=options.gains) for name in options.only]
+    if not options.json:
+        print(HEADINGS[options.gains], flush=True)
+    rows: list[Row | GainRow] = []
+    for row in gains(options.only, rounds) if options.gains else attributions(options.only, rounds, pairs):
+        rows.append(row)
+        if not options.json:
+            print(row, "" if row.is_kept else "MISSED", flush=True)
     if options.json:
         print(json.dumps({"rows": [asdict(row) for row in rows]}, indent=2))
-    else:
-        print("\n".join(table(rows)))
-    return int(
-        any(
-            row.attributed + row.attributed_error < 0.95
-            or row.overhead_interval[0] > 0.03
-            or foretold_badly(row)
-            for row in rows
-        )
-    )
+    undecided = sum(isinstance(row, GainRow) and not row.is_decided for row in rows)
+    return int(undecided > 1 or not all(row.is_kept for row in rows))
 
 
-def foretold_badly(row: Row) -> bool:
-    """Is the gain of the whole run surely more than 5 points from the one that was foretold?"""
-    if row.predicted is None or row.measured is None:
-        return False
-    low, high = row.measured_interval or (row.measured, row.measured)
-    return not low - 0.05 <= row.predicted <= high + 0.05
+def attributions(names: list[str], rounds: int, pairs: int) -> Iterator[Row]:
+    """Measure the attribution and the overhead of each program."""
+    with tempfile.TemporaryDirectory() as folder:
+        sampler = build_sampler(Path(folder))
+        for name in names:
+            yield measure(name, rounds, pairs, sampler)
 
 
 def build_sampler(folder: Path) -> Path:
@@ -119,7 +162,7 @@ def words(name: str, rounds: int) -> list[str]:
     return [sys.executable, "-m", "benchmarks.advise_programs", name, str(rounds)]
 
 
-def measure(name: str, rounds: int, pairs: int, sampler: Path, *, gains: bool) -> Row:
+def measure(name: str, rounds: int, pairs: int, sampler: Path) -> Row:
     """Measure one program."""
     numeric, recorded, samples = attribution(name, LONGER * rounds, sampler)
     seconds: tuple[list[float], list[float]] = ([], [])
@@ -137,7 +180,6 @@ def measure(name: str, rounds: int, pairs: int, sampler: Path, *, gains: bool) -
         attributed_error=1.96 * recorded / numeric * sqrt((1.0 - numeric) / (numeric * samples)),
         overhead=exp(hodges_lehmann(ratios)) - 1,
         overhead_interval=(exp(low) - 1, exp(high) - 1),
-        **(gain(name, rounds) if gains else {}),
     )
 
 
@@ -160,47 +202,31 @@ def attribution(name: str, rounds: int, sampler: Path) -> tuple[float, float, in
     return of_numeric / len(places), recorded, len(places)
 
 
-def gain(name: str, rounds: int) -> dict[str, Any]:
-    """Calibrate for a program, and return what it gained."""
-    command = [*AUTOTUNE, "calibrate", "--json", "--budget", "2m", "--", *words(name, rounds)]
-    with tempfile.TemporaryDirectory() as folder:
-        environ = {
-            **os.environ,
-            "XDG_CONFIG_HOME": folder,
-            "XDG_STATE_HOME": folder,
-            "XDG_CACHE_HOME": folder,
-        }
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        return {"decided": f"failed: {done.stderr.strip().splitlines()[-1]}"}
-    document = json.loads(done.stdout)
-    program = document["program"]
-    statuses = [entry["status"] for each in document["profiles"] for entry in each["profile"]["entries"]]
-    count = sum(status in {"tuned", "default-kept"} for status in statuses)
-    return {
-        "predicted": program["predicted"],
-        "measured": program["measured"],
-        "measured_interval": program["interval"],
-        "decided": f"{count} of {len(statuses)}",
-    }
-
-
-def table(rows: list[Row]) -> list[str]:
-    """Format the rows as a table."""
-    lines = [
-        "| program | in NumPy, SciPy | attributed | overhead | predicted | measured | decided |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        low, high = row.overhead_interval
-        gains = [("-" if value is None else f"{value:.2f}") for value in (row.predicted, row.measured)]
-        attributed = f"{row.attributed:.0%} ± {row.attributed_error:.0%}"
-        overhead = f"{row.overhead:+.1%} ({low:+.1%} to {high:+.1%})"
-        lines.append(
-            f"| {row.program} | {row.numeric_share:.0%} | {attributed} | {overhead} | {gains[0]} | {gains[1]} | "
-            f"{row.decided or '-'} |"
+def gains(names: list[str], rounds: int) -> Iterator[GainRow]:
+    """Calibrate for each program, and return what it gained."""
+    for name in names:
+        command = [*AUTOTUNE, "calibrate", "--json", "--budget", "2m", "--", *words(name, rounds)]
+        with tempfile.TemporaryDirectory() as folder:
+            own = {f"XDG_{kind}_HOME": folder for kind in ("CONFIG", "STATE", "CACHE")}
+            environ = {**os.environ, **own, "AUTOTUNE_STATE_DIR": folder}
+            done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+            yield GainRow(program=name, decided=0, entries=0, predicted=None, measured=None, measured_interval=None,
+                          failure=f"failed: {last}")  # fmt: skip
+            continue
+        document = json.loads(done.stdout)
+        program = document["program"]
+        operations = [each["profile"]["operations"].values() for each in document["profiles"]]
+        entries = [entry for dtypes in chain(*operations) for entry in chain(*dtypes.values())]
+        yield GainRow(
+            program=name,
+            decided=sum(entry["status"] in {"tuned", "default-kept"} for entry in entries),
+            entries=len(entries),
+            predicted=program["predicted"],
+            measured=program["measured"],
+            measured_interval=program["interval"],
         )
-    return lines
 
 
 if __name__ == "__main__":

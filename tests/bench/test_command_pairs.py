@@ -13,8 +13,8 @@ def run_of(seconds=1.0, status=0, output=b"x"):
     return CommandRun(seconds=seconds, status=status, output=output)
 
 
-def paired(plain, variant):
-    return PairedRuns(plain=tuple(plain), variant=tuple(variant))
+def paired(plain, variant, first=b"x"):
+    return PairedRuns(first=run_of(output=first), plain=tuple(plain), variant=tuple(variant))
 
 
 def test_the_speedup_is_plain_seconds_over_the_variants():
@@ -39,6 +39,7 @@ def test_another_output_is_noticed():
 
 def test_output_that_differs_between_plain_runs_tells_nothing():
     assert paired([run_of(), run_of(output=b"y")], [run_of()] * 2).same_output is None
+    assert paired([run_of()], [run_of()], first=b"y").same_output is None
 
 
 def words(code):

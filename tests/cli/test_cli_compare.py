@@ -10,7 +10,8 @@ from support.profile_builders import make_entry, of_this_machine
 
 from autotune.cli import command_messages
 from autotune.cli.compare import compare, mean_report
-from autotune.errors import NoTemporaryFolder
+from autotune.cli.run import say
+from autotune.errors import BadWorkload, NoTemporaryFolder
 from autotune.profiles import profile_files
 
 REPORT = {"calls": 10, "tuned": 4, "loops": 2, "blas_threads": None, "reason": "So.", "per_call": "On."}
@@ -21,15 +22,54 @@ def test_reports_of_all_processes_are_those_of_the_mean_run(tmp_path):
     for number in range(4):
         (tmp_path / f"{number}.json").write_text(json.dumps(REPORT))
     (tmp_path / "broken.json").write_text("{")
-    force = mean_report(tmp_path, 2, variables_only=False)
+    force = mean_report(tmp_path, 2)
     assert (force.processes, force.calls, force.tuned, force.loops, force.reason) == (2, 20, 8, 4, "So. On.")
 
 
+def test_without_a_report_of_a_process_the_sentence_of_run_says_what_was_set(tmp_path, monkeypatch):
+    assert mean_report(tmp_path, 2).reason == command_messages.NO_REPORT
+    monkeypatch.setenv("AUTOTUNE_START_REPORT", str(tmp_path))
+    say("One BLAS thread.")
+    assert mean_report(tmp_path, 2).reason == "One BLAS thread."
+
+
+@pytest.mark.real
+def test_what_the_variables_of_a_what_if_setting_are_is_told():
+    words = ["--blas-threads", "1", "--pairs", "1", "--", sys.executable, "-c", "pass"]
+    done = CliRunner().invoke(compare, words)
+    assert "1 BLAS thread, as asked" in done.output
+    assert "No Python" not in done.output
+
+
 @pytest.mark.parametrize(
-    ("only", "reason"), [(True, command_messages.ONLY_ENVIRONMENT), (False, command_messages.NO_REPORT)]
+    "options",
+    [
+        ["--blas-threads", "3"],
+        ["--environment-only"],
+        ["--name", "sim"],
+        ["--reductions", "--learn", "--wait", "sleep", "--children"],
+        [],
+    ],
 )
-def test_without_a_report_a_sentence_says_why(tmp_path, only, reason):
-    assert mean_report(tmp_path, 2, variables_only=only).reason == reason
+def test_the_tuned_runs_get_the_options_of_run(monkeypatch, options):
+    started = []
+
+    def run_pairs(_plain, variant, **_):
+        started.append(variant)
+        raise BadWorkload("enough")
+
+    monkeypatch.setattr("autotune.bench.command_pairs.run_pairs", run_pairs)
+    CliRunner().invoke(compare, [*options, "--", "x", "-y"])
+    (words,) = started
+    assert words[1:] == ["-m", "autotune", "run", "-q", *options, "--", "x", "-y"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--blas-threads", "3", "--learn"], ["--environment-only", "--children"], ["--name", "a", "--learn"]],
+)
+def test_options_that_exclude_each_other_are_refused_before_any_run(options):
+    assert CliRunner().invoke(compare, [*options, "--", "true"]).exit_code == 2
 
 
 @needs_core

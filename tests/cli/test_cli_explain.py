@@ -89,6 +89,10 @@ def test_a_function_whose_profile_is_refused_is_not_called_unknown(machine):
     assert (result.exit_code, "its profile is among those" in result.stderr) == (1, True)
 
 
+def test_a_name_that_nothing_has_is_wrong_usage_although_a_shipped_profile_is_refused(machine):
+    assert said("choleski").exit_code == 2
+
+
 def test_a_tuned_command_is_found_by_the_name_of_its_script(machine):
     command = replace(SVD, operation=Operation(name="command.simulate"))
     profile_files.write(

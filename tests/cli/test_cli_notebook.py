@@ -21,7 +21,9 @@ class Shell:
     """Takes the magic as IPython does."""
 
     def __init__(self):
-        self.user_ns = {"In": ["", "import numpy as np", "%matplotlib inline\nnp.eye(2)", "%autotune advise"]}
+        cells = ["", "%load_ext autotune", "import numpy as np", "%matplotlib inline\nnp.eye(2)", "%%bash\nls",
+                 "%%time\nnp.ones(3)", "%autotune advise"]  # fmt: skip
+        self.history_manager = SimpleNamespace(input_hist_raw=cells)
 
     def register_magic_function(self, function, kind, name):
         assert (kind, name) == ("line_cell", "autotune")
@@ -51,7 +53,7 @@ def test_a_cell_is_the_program_of_a_verb(shell):
 
 def test_advise_takes_the_cells_so_far_without_what_only_ipython_reads(shell):
     shell.magic("advise")
-    assert shell.programs == [(["advise"], "import numpy as np\nnp.eye(2)")]
+    assert shell.programs == [(["advise"], "import numpy as np\nnp.eye(2)\nnp.ones(3)")]
 
 
 @pytest.mark.parametrize(("line", "cell"), [("", None), ("bogus", None), ("explain svd", "x = 1")])
@@ -68,11 +70,20 @@ def test_a_cell_runs_in_ipython(tmp_path, monkeypatch, capfd):
     alone(monkeypatch, tmp_path)
     shell = InteractiveShell.instance()
     try:
-        shell.run_cell("%load_ext autotune").raise_error()
+        shell.run_cell("%load_ext autotune", store_history=True).raise_error()
         shell.run_cell("%%autotune run\nimport numpy as np\nprint('trace', np.eye(3).trace())").raise_error()
+        shell.run_cell(
+            "!true\nimport numpy as np\nfor _ in range(3): np.linalg.qr(np.eye(9))", store_history=True
+        )
+        shell.run_cell("%autotune advise", store_history=True).raise_error()
+        refused = shell.run_cell("%autotune bogus").error_in_exec
     finally:
         InteractiveShell.clear_instance()
-    assert "trace 3.0" in capfd.readouterr().out
+    printed = capfd.readouterr().out
+    assert "trace 3.0" in printed
+    assert "exit status 0" in printed
+    assert "qr float64" in printed
+    assert type(refused).__module__ == "IPython.core.error"
 
 
 def test_events_are_lines_with_the_time_that_is_left():

@@ -75,7 +75,7 @@ def pairs_of(plain, variant, *, outputs=(b"", b"")):
         tuple(CommandRun(seconds=seconds, status=0, output=output) for seconds in side)
         for side, output in zip((plain, variant), outputs, strict=True)
     ]
-    return PairedRuns(plain=runs[0], variant=runs[1])
+    return PairedRuns(first=runs[0][0], plain=runs[0], variant=runs[1])
 
 
 @pytest.mark.usefixtures("_gains")

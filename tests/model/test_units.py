@@ -35,6 +35,7 @@ def test_a_long_time_reads_as_on_a_clock(value, text):
 
 
 def test_a_speed_up_is_shown_with_two_digits_after_the_point_and_so_is_its_interval():
+    assert (units.speedup(852.52), units.speedup(15.38), units.speedup(0.096)) == ("853x", "15.4x", "0.10x")
     assert (units.speedup(2.0), units.interval((1.25, 2.5))) == ("2.00x", "1.25 to 2.50")
 
 

@@ -1,5 +1,8 @@
 """Whatever happens to a profile's bytes, a program that calls apply() runs on."""
 
+import os
+from functools import cache
+
 import pytest
 from support.mutants import mutants
 from support.profile_builders import alone, make_entry, of_this_machine, with_evidence
@@ -32,9 +35,8 @@ def place(tmp_path_factory):
     """Folders of its own, a file to put mutants in, and this machine looked at once."""
     with pytest.MonkeyPatch.context() as patch:
         alone(patch, tmp_path_factory.mktemp("mutants"))
-        sites = {}
-        look = resolving.this_site
-        patch.setattr(resolving, "this_site", lambda *given: sites.setdefault(given, look(*given)))
+        patch.setattr(resolving, "this_site", cache(resolving.this_site))
+        patch.setattr(os, "fsync", lambda _: None)  # no power fails here
         path = folders.user_profiles() / "mutant.yaml"
         path.parent.mkdir(parents=True)
         yield path, original()

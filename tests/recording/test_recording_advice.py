@@ -5,16 +5,17 @@ from dataclasses import replace
 
 import pytest
 from support.profile_builders import make_entry
+from support.recording_builders import QR, advised, call, process, recording
 
 from autotune.errors import UsageError
 from autotune.model.entry import Status
 from autotune.model.operation import Operation
-from autotune.recording.advice import Next, advise_on
+from autotune.recording.advice import Next
 from autotune.recording.known_gains import GainSource, known_gain, speedup_of
 from autotune.recording.ledger import LedgerRow
 from autotune.recording.naming import calls_of
 from autotune.recording.program_gain import total_seconds
-from autotune.recording.recording import ARRAYS, LINALG, OTHERS, Call, RecordedProcess, Recording, ThreadPool
+from autotune.recording.recording import ARRAYS, OTHERS, Recording, ThreadPool
 from autotune.recording.trouble import processes_at_once, trouble
 
 
@@ -29,57 +30,6 @@ def row(name, kind, types, *sizes, calls=10, seconds=1.0, elements=0, contiguous
         timed=calls,
         seconds=seconds,
         elements=elements,
-    )
-
-
-def call(name="qr", *, group=LINALG, dtype="float64", seconds=1.0, calls=10, **fields):
-    operation = fields.pop("operation", None)
-    size = fields.pop("size", "n=50")
-    elements, contiguous = fields.pop("elements", None), fields.pop("contiguous", True)
-    return Call(
-        name=name,
-        group=group,
-        dtype=dtype,
-        size=size,
-        elements=elements,
-        contiguous=contiguous,
-        calls=calls,
-        seconds=seconds,
-        operation=operation,
-        **fields,
-    )
-
-
-QR = Operation(name="qr", sizes=(("m", 50), ("n", 50)))
-
-
-def process(*calls, pid=10, parent=1, start=0.0, end=10.0, **fields):
-    plain = {
-        "words": ("python", "x.py"),
-        "is_fork": False,
-        "cpu_seconds": 10.0,
-        "threads": 1,
-        "most_at_once": 1,
-        "pools": (ThreadPool(library="openblas", kind="blas", threads=2),),
-        "others": (),
-        "environment": {},
-        "usable_cpus": 2,
-        "unseen": (),
-    }
-    return RecordedProcess(pid=pid, parent=parent, start=start, end=end, calls=calls, **{**plain, **fields})
-
-
-def recording(*processes, **fields):
-    plain = {"command": ("python", "x.py"), "status": 0, "wall_seconds": 10.0, "cpu_seconds": 10.0}
-    return Recording(processes=processes, **{**plain, "usable_cpus": 2, **fields})
-
-
-def advised(recorded, *entries):
-    by_operation = {entry.operation: entry for entry in entries}
-    return advise_on(
-        recorded,
-        by_operation.get,
-        lambda name, dtype: [size for size in by_operation if (size.name, size.dtype) == (name, dtype)],
     )
 
 
@@ -206,6 +156,28 @@ def test_children_with_command_lines_of_their_own_are_shown_and_need_children():
     advice = advised(recording(parent, child), entry)
     assert [process.words for process in advice.processes] == ["python x.py", "python child.py"]
     assert advice.next is Next.RUN_CHILDREN
+
+
+def test_processes_of_multiprocessing_are_one_row_whatever_their_pipes_are_called():
+    spawned = [
+        process(
+            pid=pid,
+            words=("python", "-c", f"spawn_main(tracker_fd={pid}, pipe_handle=3)", "--multiprocessing-fork"),
+        )
+        for pid in (10, 11)
+    ]
+    (share,) = advised(recording(*spawned)).processes
+    assert (share.words, share.processes) == ("python --multiprocessing-fork", 2)
+
+
+def test_more_blas_threads_than_cpus_are_something_to_gain_though_each_call_is_fastest_as_it_is():
+    kept = make_entry("qr", m=50, n=50)
+    pair = [process(call(operation=QR), pid=pid, parent=5) for pid in (10, 11)]
+    assert advised(recording(*pair), kept).next is Next.RUN_CHILDREN
+    nested = process(call(operation=QR), threads=4, most_at_once=4)
+    assert advised(recording(nested), kept).next is Next.RUN
+    little = process(call(operation=QR, seconds=0.1), threads=4, most_at_once=4)
+    assert advised(recording(little), kept).next is Next.NOTHING
 
 
 def test_a_recording_of_nothing_says_that_there_is_nothing_to_gain():

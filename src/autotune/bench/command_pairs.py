@@ -30,6 +30,8 @@ class CommandRun:
 class PairedRuns:
     """Runs of the plain command and of its variant, the i-th of each adjacent in time."""
 
+    first: CommandRun
+    """Of the plain command, before the pairs: its output counts, its time does not."""
     plain: tuple[CommandRun, ...]
     variant: tuple[CommandRun, ...]
 
@@ -59,7 +61,7 @@ class PairedRuns:
     @property
     def same_output(self) -> bool | None:
         """Whether all runs wrote the same; None if runs of the plain command already differ among themselves."""
-        plain = {run.output for run in self.plain}
+        plain = {run.output for run in (self.first, *self.plain)}
         if len(plain) > 1:
             return None
         return {run.output for run in self.variant} == plain
@@ -114,7 +116,8 @@ def run_pairs(
     """
     end = monotonic() + seconds
     order = random.Random(seed)
-    longest = _run(plain, environ, end).seconds
+    first = _run(plain, environ, end)
+    longest = first.seconds
     sides: tuple[list[CommandRun], list[CommandRun]] = ([], [])
     for number in range(pairs):
         if number and monotonic() + 2 * longest > end:
@@ -124,7 +127,7 @@ def run_pairs(
             run = _run(words, variables, max(end, monotonic() + 2 * longest + 1.0))
             longest = max(longest, run.seconds)
             sides[side].append(run)
-    return PairedRuns(plain=tuple(sides[0]), variant=tuple(sides[1]))
+    return PairedRuns(first=first, plain=tuple(sides[0]), variant=tuple(sides[1]))
 
 
 def _run(words: Sequence[str], environ: Mapping[str, str], end: float) -> CommandRun:

@@ -19,8 +19,8 @@ NO_CALLS = (
 )
 
 _COLUMNS = (
-    TextColumn("call", 18),
-    TextColumn("size", 16),
+    TextColumn("call", 20),
+    TextColumn("size", 14),
     TextColumn("calls", 8, right=True),
     TextColumn("seconds", 7, right=True),
     TextColumn("run", 4, right=True),
@@ -37,6 +37,7 @@ def lines(advice: Advice, width: int) -> Iterator[str]:
         yield ""
         yield from wrapped(_gain(advice), width)
     else:
+        yield ""
         yield from wrapped(NO_CALLS, width)
     if len(advice.processes) > 1 or any(process.processes > 1 for process in advice.processes):
         yield ""
@@ -73,7 +74,7 @@ def _table(advice: Advice, width: int) -> Iterator[str]:
     for row in shown:
         call = row.call
         name = f"{call.name} {call.dtype}".rstrip()
-        cells = (name, call.size, f"{call.calls:,}", f"{call.seconds:.3g}", f"{row.share:.0%}", _known(row))
+        cells = (name, call.size, f"{call.calls:,}", _seconds(call.seconds), f"{row.share:.0%}", _known(row))
         yield from table.row(cells)
     for group in GROUPS:
         rest = [row for row in advice.calls if row not in shown and row.call.group == group]
@@ -82,10 +83,17 @@ def _table(advice: Advice, width: int) -> Iterator[str]:
             calls = sum(row.call.calls for row in rest)
             share = sum(row.share for row in rest)
             yield from table.row(
-                (f"{len(rest)} more: {group}", "", f"{calls:,}", f"{seconds:.2g}", f"{share:.0%}", "")
+                (f"{len(rest)} more: {group}", "", f"{calls:,}", _seconds(seconds), f"{share:.0%}", "")
             )
     outside = 1 - advice.call_share
     yield from table.row(("outside NumPy, SciPy", "", "", "", f"{outside:.0%}", ""))
+
+
+def _seconds(seconds: float) -> str:
+    """Format seconds so that they fit a column of seven."""
+    if seconds < 0.001:
+        return "<0.001"
+    return f"{seconds:,.0f}" if seconds >= 100 else f"{seconds:.3g}"
 
 
 def _known(row: AdvisedCall) -> str:
@@ -97,6 +105,8 @@ def _known(row: AdvisedCall) -> str:
         case GainSource.DEFAULT_KEPT:
             return "1: plain NumPy is fastest"
         case GainSource.SIMILAR:
+            if gain.low == gain.high == 1:
+                return "not measured; plain NumPy is fastest at other sizes"
             return f"not measured; {gain.low:.2f} to {gain.high:.2f} at other sizes"
         case _:
             return str(gain.source)
@@ -104,13 +114,16 @@ def _known(row: AdvisedCall) -> str:
 
 def _gain(advice: Advice) -> str:
     gain = advice.gain
-    claim = (
-        f"With all measured choices the run would be {gain.speedup:.2f} times as fast ({gain.low:.2f} to "
-        f"{gain.high:.2f})."
-        if gain.decided_share
-        else "Nothing that this run calls has been measured on this machine."
-    )
-    return f"{claim} In calls that can be tuned and are not measured: {gain.open_share:.0%} of the run."
+    if not gain.decided_share:
+        claim = "Nothing that this run calls has been measured on this machine."
+    elif gain.low == gain.high == 1:
+        claim = "Where this run's calls have been measured, plain NumPy is fastest."
+    else:
+        claim = (
+            f"With all measured choices the run would be {gain.speedup:.2f} times as fast ({gain.low:.2f} to "
+            f"{gain.high:.2f})."
+        )
+    return f"{claim} Calls that can be tuned and are not measured: {gain.open_share:.0%} of the run."
 
 
 def _processes(advice: Advice, width: int) -> Iterator[str]:
@@ -143,6 +156,5 @@ def _next(advice: Advice) -> str:
         case Next.RUN_CHILDREN:
             return f"Next: autotune run --children -- {command}"
         case _:
-            return (
-                "Nothing to gain here: what autotune tunes takes little of this run, or is fastest as it is."
-            )
+            here = "here" if advice.recording.is_complete else "in the recorded time"
+            return f"Nothing to gain {here}: what autotune tunes takes little of this run, or is fastest as it is."

@@ -7,13 +7,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import join
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from autotune.cli import command_messages
 from autotune.cli.options import json_option, parse_duration
 from autotune.cli.program import FAILED
+from autotune.cli.run import EFFECT, REPORT, RunOptions, run_options
 from autotune.cli.terminal import print_json
 
 if TYPE_CHECKING:
@@ -23,14 +24,7 @@ if TYPE_CHECKING:
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--pairs", type=click.IntRange(min=1), default=5, show_default=True, help="Pairs of runs.")
 @click.option("--budget", metavar="TIME", default="5m", show_default=True, help="Time allowed, such as 90s.")
-@click.option(
-    "--blas-threads", type=click.IntRange(min=1), metavar="N", help="What if: this count of BLAS threads."
-)
-@click.option("--environment-only", is_flag=True, help="What if: environment variables only.")
-@click.option("--reductions", is_flag=True, help="As for `run`: also compute sums on several CPUs.")
-@click.option(
-    "--children", is_flag=True, help="As for `run`: in the Pythons that the command's Pythons start, too."
-)
+@run_options
 @click.option(
     "--profile",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -42,22 +36,20 @@ if TYPE_CHECKING:
 @json_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
 def compare(
+    *,
     pairs: int,
     budget: str,
-    blas_threads: int | None,
-    environment_only: bool,
-    reductions: bool,
-    children: bool,
     profile: Path | None,
     seed: int,
     as_json: bool,
     words: tuple[str, ...],
+    **settings: Any,
 ) -> int:
     """Run a command plain and as `autotune run` starts it, in pairs of fresh runs, and print the speed-up.
 
     The command has to do the same work each time. Its input is empty; what it prints is compared and not
     shown. The exit status is 1 if the command failed, or if a run ended with another status or wrote something
-    else than the others.
+    else than the others. Options of `run` apply to the tuned runs.
 
     \b
     Examples:
@@ -67,12 +59,7 @@ def compare(
     from autotune.bench.command_pairs import run_pairs
     from autotune.recording.run_recorded import temporary_folder
 
-    options = [
-        *(["--blas-threads", str(blas_threads)] if blas_threads else []),
-        *(["--environment-only"] if environment_only else []),
-        *(["--reductions"] if reductions else []),
-        *(["--children"] if children else []),
-    ]
+    options = RunOptions(**settings).words()
     variables = {} if profile is None else {"AUTOTUNE_PROFILE": str(profile.absolute())}
     with temporary_folder("autotune-compare-") as folder:
         runs = run_pairs(
@@ -82,11 +69,9 @@ def compare(
             seconds=parse_duration(budget),
             seed=seed,
             environ=os.environ,
-            variant_environ={**os.environ, **variables, "AUTOTUNE_START_REPORT": folder},
+            variant_environ={**os.environ, **variables, REPORT: folder},
         )
-        force = mean_report(
-            Path(folder), len(runs.variant), variables_only=bool(blas_threads) or environment_only
-        )
+        force = mean_report(Path(folder), len(runs.variant))
     show(words, options, runs, force, as_json=as_json)
     return 0 if runs.same_status and not runs.failure and runs.same_output is not False else FAILED
 
@@ -98,10 +83,11 @@ def show(
     if as_json:
         print_json("compare/1", {**document(words, options, runs), "in_force": asdict(force)})
     else:
-        click.echo(command_messages.compared(runs.speedup, runs.interval, len(runs.plain)))
-        click.echo(command_messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
         if runs.failure:
             click.echo(command_messages.compared_failures(runs.failure))
+            return
+        click.echo(command_messages.compared(runs.speedup, runs.interval, len(runs.plain)))
+        click.echo(command_messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
         counts = {name: getattr(force, name) for name in ("calls", "tuned", "loops")}
         click.echo(
             command_messages.compared_in_force(force.reason, **counts) if force.processes else force.reason
@@ -124,18 +110,17 @@ class InForceThere:
     """A sentence: what was set, or why nothing was."""
 
 
-def mean_report(folder: Path, runs: int, *, variables_only: bool) -> InForceThere:
-    """Return the mean of the reports that the tuned runs left in a folder."""
+def mean_report(folder: Path, runs: int) -> InForceThere:
+    """Return the mean of the reports that the tuned runs left in a folder; without any, what `run` said."""
     reports = []
     for path in folder.glob("*.json"):
         with suppress(OSError, ValueError):
             reports.append(json.loads(path.read_text(encoding="utf-8")))
     reasons = [f"{report['reason']} {report['per_call']}".strip() for report in reports]
-    reason = max(
-        reasons,
-        key=reasons.count,
-        default=command_messages.ONLY_ENVIRONMENT if variables_only else command_messages.NO_REPORT,
-    )
+    effect = command_messages.NO_REPORT
+    with suppress(OSError):
+        effect = (folder / EFFECT).read_text(encoding="utf-8")
+    reason = max(reasons, key=reasons.count, default=effect)
     totals = [sum(report[name] for report in reports) / runs for name in ("calls", "tuned", "loops")]
     return InForceThere(
         processes=len(reports) / runs, calls=totals[0], tuned=totals[1], loops=totals[2], reason=reason

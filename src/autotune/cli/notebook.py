@@ -15,10 +15,14 @@ from autotune.errors import UsageError
 
 RUN_A_PROGRAM = ("advise", "calibrate", "compare", "run", "tune")
 """Verbs that take a command, which the cell's code becomes."""
+AROUND_PYTHON = ("%%time", "%%timeit", "%%capture", "%%prun")
+"""Magics whose cells are Python; the cells of others are another language, or programs of their own."""
 
 
 def load_ipython_extension(shell: Any) -> None:
     """Add the magics to a shell. IPython calls it for `%load_ext autotune`."""
+    # IPython's own error is one line, not a traceback
+    refusal = getattr(sys.modules.get("IPython.core.error"), "UsageError", UsageError)
 
     def magic(line: str, cell: str | None = None) -> None:
         """Run a verb, such as `%autotune explain svd`, or on the code of a cell: `%%autotune calibrate`.
@@ -28,14 +32,14 @@ def load_ipython_extension(shell: Any) -> None:
         """
         words = shlex.split(line)
         if not words or words[0] not in VERBS:
-            raise UsageError(f"%autotune needs one of these verbs: {', '.join(VERBS)}.")
+            raise refusal(f"%autotune needs one of these verbs: {', '.join(VERBS)}.")
         if cell is not None and words[0] not in RUN_A_PROGRAM:
-            raise UsageError(f"%%autotune runs a cell with one of these verbs: {', '.join(RUN_A_PROGRAM)}.")
+            raise refusal(f"%%autotune runs a cell with one of these verbs: {', '.join(RUN_A_PROGRAM)}.")
         if cell is None and words == ["advise"]:
-            cell = "\n".join(
-                earlier for earlier in shell.user_ns.get("In", [])[:-1] if "%autotune" not in earlier
-            )
-            cell = plain_python(cell)
+            earlier = shell.history_manager.input_hist_raw[
+                :-1
+            ]  # as typed; In holds magics as calls of IPython
+            cell = "\n".join(filter(None, map(plain_python, earlier)))
         if cell is None:
             run_verb(words)
         else:
@@ -49,7 +53,9 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def plain_python(code: str) -> str:
-    """Return code without the lines that only IPython understands: magics, shell commands and questions."""
+    """Return a cell's code without the lines that only IPython understands: magics, shell commands and questions."""
+    if code.startswith("%%") and code.split(maxsplit=1)[0] not in AROUND_PYTHON:
+        return ""
     lines = (line for line in code.splitlines() if not line.lstrip().startswith(("%", "!", "?")))
     return "\n".join(line for line in lines if not line.rstrip().endswith("?")).strip("\n")
 

@@ -1,5 +1,6 @@
 """`autotune nproc`."""
 
+import os
 from dataclasses import asdict
 
 import click
@@ -7,7 +8,8 @@ import click
 from autotune.cli import machine_messages
 from autotune.cli.options import json_option
 from autotune.cli.terminal import print_json, print_lines
-from autotune.host.cpu_limits import cpu_limits
+from autotune.controls.thread_variables import worker_cpus, worker_limit
+from autotune.host.cpu_limits import CpuLimit, cpu_limits
 from autotune.host.usable_cpus import online_cpus, usable_cpus
 from autotune.runtime.text_table import printable
 
@@ -21,7 +23,7 @@ def nproc(every: bool, ignore: int, why: bool, as_json: bool) -> None:
     """Print the number of CPUs that a program may keep busy: nproc with every limit counted.
 
     Counted are affinity mask and cpuset, the tightest CPU quota of all control groups, AUTOTUNE_CPUS, and the processes
-    that share the CPUs.
+    that share the CPUs. As for nproc, OMP_NUM_THREADS and OMP_THREAD_LIMIT ask for fewer, but never for more.
 
     \b
     Examples:
@@ -29,8 +31,13 @@ def nproc(every: bool, ignore: int, why: bool, as_json: bool) -> None:
       autotune nproc --why
     """
     usable, limit = (online_cpus(), "none") if every else usable_cpus()
+    if not every and worker_cpus(os.environ, usable) < usable:
+        usable, limit = worker_cpus(os.environ, usable), "openmp"
     count = max(1, usable - ignore)
-    limits = cpu_limits() if why or as_json else ()
+    openmp = CpuLimit(
+        name="OpenMP threads", value=worker_limit(os.environ), source="OMP_NUM_THREADS, OMP_THREAD_LIMIT"
+    )
+    limits = (*cpu_limits(), openmp) if why or as_json else ()
     if as_json:
         print_json(
             "nproc/1", {"cpus": count, "limit": str(limit), "limits": [asdict(each) for each in limits]}

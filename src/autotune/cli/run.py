@@ -4,11 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import click
 
-from autotune.cli import command_messages
+from autotune.cli import command_messages, program_messages
 from autotune.cli.command_name import TunedCommand, tuned_command
 from autotune.cli.env import choose, threads_option
 from autotune.cli.terminal import note, write_error
@@ -18,36 +22,92 @@ from autotune.runtime.text_table import printable
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit statuses as shells give them (POSIX.1-2017, Shell Command Language, 2.8.2)."""
+REPORT = "AUTOTUNE_START_REPORT"
+"""Set by `compare`: a folder for reports of what was in force (`runtime/startup/sitecustomize.py`)."""
+EFFECT = "effect.txt"
+"""In that folder: the sentence of `run`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Options of `run`, which `compare` has too. Raises click.UsageError for options that exclude each other."""
+
+    blas_threads: int | None
+    environment_only: bool
+    name: str | None
+    reductions: bool
+    learn: bool
+    wait: str | None
+    children: bool
+
+    def __post_init__(self) -> None:
+        """Refuse options that exclude each other."""
+        if self.only_variables and (self.reductions or self.learn or self.children):
+            raise click.UsageError(command_messages.ONLY_VARIABLES)
+        if self.name is not None and not self.may_be_tuned:
+            raise click.UsageError(command_messages.NAME_ALONE)
+
+    @property
+    def only_variables(self) -> bool:
+        """Whether nothing but variables of the environment are set."""
+        return self.environment_only or self.blas_threads is not None
+
+    @property
+    def may_be_tuned(self) -> bool:
+        """Whether a choice of `autotune tune` for the command is used if there is one."""
+        is_plain = self.blas_threads is None and self.wait is None
+        return is_plain and not (self.reductions or self.learn or self.children)
+
+    def words(self) -> list[str]:
+        """Spell the options as the command line has them."""
+        words = []
+        for name, value in asdict(self).items():
+            if value:
+                words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+        return words
+
+
+def run_options(verb: Callable[..., int]) -> Callable[..., int]:
+    """Give a verb the options of `run`."""
+    for option in reversed(
+        (
+            threads_option,
+            click.option(
+                "--environment-only",
+                is_flag=True,
+                help="Set variables only: one thread count for the process.",
+            ),
+            click.option(
+                "--name", metavar="NAME", help="The command's name in the profile; else the script's."
+            ),
+            click.option(
+                "--reductions",
+                is_flag=True,
+                help="Also compute sums on several CPUs: their last bits differ.",
+            ),
+            click.option(
+                "--learn",
+                is_flag=True,
+                help="Also try other threads for calls and loops without an entry, and learn.",
+            ),
+            click.option(
+                "--wait",
+                type=click.Choice([str(wait) for wait in IdleThreads]),
+                help="Let idle threads of OpenBLAS, MKL and OpenMP sleep soon, or spin on.",
+            ),
+            click.option(
+                "--children", is_flag=True, help="Also in the Pythons that those of the command start."
+            ),
+        )
+    ):
+        verb = option(verb)
+    return verb
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@threads_option
-@click.option(
-    "--environment-only", is_flag=True, help="Set variables only: one thread count for the process."
-)
-@click.option("--name", metavar="NAME", help="The command's name in the profile; else the script's.")
-@click.option("--reductions", is_flag=True, help="Also compute sums on several CPUs: their last bits differ.")
-@click.option(
-    "--learn", is_flag=True, help="Also try other threads for calls and loops without an entry, and learn."
-)
-@click.option(
-    "--wait",
-    type=click.Choice([str(wait) for wait in IdleThreads]),
-    help="Let idle threads of OpenBLAS, MKL and OpenMP sleep soon, or spin on.",
-)
-@click.option("--children", is_flag=True, help="Also in the Pythons that those of the command start.")
+@run_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")
-def run(
-    *,
-    blas_threads: int | None,
-    environment_only: bool,
-    name: str | None,
-    reductions: bool,
-    learn: bool,
-    wait: str | None,
-    children: bool,
-    command: tuple[str, ...],
-) -> int:
+def run(*, command: tuple[str, ...], **settings: Any) -> int:
     """Run a command with the measured choices in force.
 
     Every Python that the command is or starts (a script, pytest, a console script, one in a make file) calls
@@ -69,29 +129,38 @@ def run(
       autotune run --learn -- python serve.py
       autotune run --blas-threads 1 -- make test
     """
-    only = environment_only or blas_threads is not None
-    if only and (reductions or learn or children):
-        raise click.UsageError(command_messages.ONLY_VARIABLES)
-    otherwise = blas_threads is not None or reductions or learn or children or wait is not None
-    if otherwise and name is not None:
-        raise click.UsageError(command_messages.NAME_ALONE)
-    tuned = None if otherwise else tuned_command(command, name=name)
+    options = RunOptions(**settings)
+    only, learn = options.only_variables, options.learn
+    tuned = tuned_command(command, name=options.name) if options.may_be_tuned else None
     if isinstance(tuned, TunedCommand):
-        note(printable(command_messages.running_tuned(tuned.name, tuned.choice, tuned.speedup)))
+        say(command_messages.running_tuned(tuned.name, tuned.choice, tuned.speedup))
         return replace_process(tuned.words, {**os.environ, **tuned.variables})
-    choice = choose(blas_threads)
+    choice = choose(options.blas_threads)
     threads = choice.blas_threads
     variables = thread_variables.exports(threads, os.environ)
     limit = None if variables else thread_variables.user_limit(os.environ)
     effect = command_messages.running(
-        threads, choice.reason, calls=not only, user_limit=limit, text=tuned, learns=learn
+        threads, choice.reason, calls=not only, user_limit=limit, text=tuned, learns=learn, wait=options.wait
     )
-    note(printable(effect))
-    waiting = wait_policy.wait_variables(None if wait is None else IdleThreads(wait), wait_policy.RUNTIMES)
+    say(effect, unreported="" if only else f" {command_messages.NO_REPORT}")
+    waiting = wait_policy.wait_variables(
+        None if options.wait is None else IdleThreads(options.wait), wait_policy.RUNTIMES
+    )
     variables = thread_variables.exports(threads, os.environ, extra={**choice.variables, **waiting})
     if not only:
-        variables |= startup_variables(os.environ, reductions=reductions, learn=learn, children=children)
+        variables |= startup_variables(
+            os.environ, reductions=options.reductions, learn=learn, children=options.children
+        )
     return replace_process(command, {**os.environ, **variables})
+
+
+def say(effect: str, *, unreported: str = "") -> None:
+    """Say what is set; leave it for `compare`, too, with what follows where no process reports anything."""
+    note(printable(effect))
+    folder = os.environ.get(REPORT)
+    if folder:
+        with suppress(OSError):
+            Path(folder, EFFECT).write_text(effect + unreported, encoding="utf-8")
 
 
 def startup_variables(
@@ -136,7 +205,7 @@ def cannot_start(command: str, problem: Exception) -> int:
         why, status = command_messages.NO_SUCH_COMMAND, NOT_FOUND
     else:  # a script whose interpreter is missing also counts as "file not found"
         why, status = getattr(problem, "strerror", None) or str(problem), NOT_EXECUTABLE
-    write_error(printable(command_messages.cannot_run(command, why)))
+    write_error(program_messages.error(printable(command_messages.cannot_run(command, why))))
     return status
 
 

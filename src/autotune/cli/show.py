@@ -8,7 +8,7 @@ import click
 
 from autotune.cli import profile_messages
 from autotune.cli.entry_table import plain_entry, print_entries, print_profile
-from autotune.cli.in_force import InForce, in_force, matches
+from autotune.cli.in_force import InForce, in_force, matches, not_covered
 from autotune.cli.options import json_option, parse_size_lists, split_words
 from autotune.cli.program import FAILED
 from autotune.cli.terminal import note, print_json, print_lines
@@ -40,18 +40,18 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
         return show_file(Path(names[0]), names[1:], sizes, as_json=as_json)
     state = in_force()
     entries = state.select(names, sizes)
+    missing = None
+    if not entries:
+        every = [match.entry for match in state.entries]
+        missing = not_covered(names, texts, every) if every else profile_messages.NO_PROFILE
     if as_json:
         print_json("show/1", document(state, entries))
     else:
         print_in_force(state, entries)
     if state.outdated:
         note(state.outdated)
-    if not entries:
-        note(
-            profile_messages.NO_PROFILE
-            if not state.entries
-            else profile_messages.not_measured([*names, *texts])
-        )
+    if missing is not None:
+        note(missing)
         return FAILED
     return 0
 

@@ -16,15 +16,15 @@ the owner and the mode:
 import os
 import stat
 from contextlib import suppress
-from typing import NamedTuple
 
 from autotune.errors import UntrustedFile
+from autotune.model.record import Record
 
 _OVERFLOW_UID = "/proc/sys/kernel/overflowuid"
 _UID_MAP = "/proc/self/uid_map"
 
 
-class FileRule(NamedTuple):
+class FileRule(Record):
     """Requirements of a file. Owners are checked on POSIX systems only."""
 
     max_bytes: int
@@ -45,7 +45,7 @@ class FileRule(NamedTuple):
     """Refuse a file that has another hard link."""
 
 
-class FileContent(NamedTuple):
+class FileContent(Record):
     """The bytes of a file and its only possible writer."""
 
     data: bytes

@@ -1,4 +1,4 @@
-"""Whole-array loops of NumPy's ufuncs: which are met, and which measured operation speaks for each.
+"""Whole-array loops of NumPy's ufuncs: those that are met, and the measured operation that covers each.
 
 Ufuncs of similar cost are one class. A class is used where its cheapest and its dearest member were both measured to
 be faster, with what was measured for the cheapest. They are measured on contiguous operands. Others are
@@ -14,11 +14,12 @@ precision, dates, objects, and types of a user's own.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autotune.intercept.operations import Range
+from autotune.model.record import Record
 
 if TYPE_CHECKING:
     from autotune.native._core import Calls
@@ -47,7 +48,7 @@ class Layout(IntEnum):
     BROADCAST = 2
 
 
-class LoopClass(NamedTuple):
+class LoopClass(Record):
     """Ufuncs of similar cost, with the catalogue's operations of its cheapest and its dearest member."""
 
     cheapest: str

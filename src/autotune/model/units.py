@@ -29,12 +29,12 @@ def moment(value: float) -> str:
 
 def speedup(value: float | None) -> str:
     """Format a speed-up, such as `2.00x`; a dash for None."""
-    return UNKNOWN if value is None else f"{value:.2f}x"
+    return UNKNOWN if value is None else f"{digits(value)}x"
 
 
 def interval(ends: tuple[float, float] | None) -> str:
     """Format the interval of a speed-up, such as `1.39 to 1.52`; empty for None."""
-    return "" if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}"
+    return "" if ends is None else f"{digits(ends[0])} to {digits(ends[1])}"
 
 
 def memory(count: int | None) -> str:

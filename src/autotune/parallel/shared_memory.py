@@ -335,12 +335,14 @@ def named(size: int) -> tuple[Any, Place, Release]:
     from multiprocessing import resource_tracker
 
     number = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600)
-    resource_tracker.register(name, "shared_memory")
+    with suppress(OSError):  # after setuid() the interpreter may be unreadable, and the tracker cannot start
+        resource_tracker.register(name, "shared_memory")
     os.ftruncate(number, size)
 
     def remove() -> None:
         _posixshmem.shm_unlink(name)
-        resource_tracker.unregister(name, "shared_memory")
+        with suppress(OSError):
+            resource_tracker.unregister(name, "shared_memory")
 
     return _mapped(number, size), Named(name), _by_owner(remove)
 

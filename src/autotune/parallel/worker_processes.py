@@ -28,8 +28,8 @@ UNGUARDED = (
 """Usual reason why a new process ends before its first task."""
 
 
-SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-"""fork(2), pipe(2): a limit of processes, memory or descriptors is reached."""
+SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EPERM, errno.ENOSYS)
+"""fork(2), pipe(2): a limit of processes, memory or descriptors, or a filter of system calls, forbids them."""
 
 
 class Worker(NamedTuple):
@@ -97,7 +97,18 @@ def has_semaphores() -> bool:
 
 
 class NoChildren(Exception):
-    """No process could be started: the limit of processes, descriptors or memory is reached."""
+    """Not all processes could be started: a limit or a filter of system calls forbids it."""
+
+
+@contextmanager
+def shortages_as_no_children() -> Iterator[None]:
+    """Raise NoChildren for an OSError of SHORTAGES."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in SHORTAGES:
+            raise NoChildren from error
+        raise
 
 
 def check_main() -> None:
@@ -117,7 +128,8 @@ def start(
 ) -> Iterator[list[Worker]]:
     """Start processes that do `work(connection, *task)` with so many BLAS threads; kill them if anything fails here.
 
-    Raises NoChildren where a limit of the system forbids the first of them.
+    They begin once all of them are there: where a limit of the system forbids one, none has begun, and NoChildren is
+    raised.
 
     Where GNU's OpenMP is loaded they are forked from a thread of its own, which has never been in a parallel region:
     libgomp keeps its threads by the thread that began the region, and a child of that one waits for them for ever
@@ -126,29 +138,14 @@ def start(
     check_main()
     if blas_threads is not None:
         blas.loaded()  # here, once, and not in each child
-    forked = context.get_start_method() == "fork"
     workers: list[Worker] = []
-    launcher = _Launcher() if forked and _has_gnu_openmp() else None
+    launcher = _Launcher() if context.get_start_method() == "fork" and _has_gnu_openmp() else None
     try:
-        for task in tasks:
-            here, there = context.Pipe()
-            ends = [worker.connection for worker in workers] + [here] if forked else []
-            process = context.Process(  # type: ignore[attr-defined]
-                target=_run, args=(there, ends, os.getpid(), blas_threads, work, task), daemon=True
-            )
-            try:
-                if launcher is None:
-                    process.start()
-                else:
-                    launcher.call(process.start)
-            except OSError as error:
-                if workers or error.errno not in SHORTAGES:
-                    raise
-                here.close()
-                raise NoChildren from error
-            finally:
-                there.close()
-            workers.append(Worker(process, here, forked))
+        with shortages_as_no_children():
+            for task in tasks:
+                workers.append(_start_worker(context, workers, launcher, (blas_threads, work, task)))
+        for worker in workers:
+            worker.send(None)
         yield workers
     except BaseException:
         for worker in workers:
@@ -162,6 +159,25 @@ def start(
                 worker.process.close()
         if launcher is not None:
             launcher.end()
+
+
+def _start_worker(
+    context: BaseContext, others: Sequence[Worker], launcher: "_Launcher | None", work: tuple[Any, ...]
+) -> Worker:
+    forked = context.get_start_method() == "fork"
+    here, there = context.Pipe()
+    ends = [worker.connection for worker in others] + [here] if forked else []
+    process = context.Process(  # type: ignore[attr-defined]
+        target=_run, args=(there, ends, os.getpid(), *work), daemon=True
+    )
+    try:
+        process.start() if launcher is None else launcher.call(process.start)
+    except BaseException:
+        here.close()
+        raise
+    finally:
+        there.close()
+    return Worker(process, here, forked)
 
 
 class _Launcher:
@@ -223,6 +239,10 @@ def _run(
         _forget_handlers()
     thread_pool.enter()
     placement.spread()
+    try:
+        connection.recv()  # all are there
+    except (EOFError, ConnectionError):
+        return
     try:
         blas.set_threads(blas_threads)
         work(connection, *task)

@@ -13,7 +13,7 @@ MOST_RANGES = 16
 """Of one class of loops (`native/loops.h`)."""
 
 Choose = Callable[[str, str, int], Configuration | None]
-"""Return the choice of profiles for an operation, dtype and number of elements; None: they do not speak for it."""
+"""Return the choice of profiles for an operation, dtype and number of elements; None: they do not cover it."""
 Measured = Callable[[str, str], Sequence[int]]
 """Return the elements at which an operation was measured with a dtype."""
 
@@ -75,7 +75,10 @@ def loop_ranges(
     """
     choices = [_shared_choice(names, size, choose, cpus) for size in sizes]
     rows = list(_rows(sizes, choices))
-    changes = [*rows[:1], *(row for before, row in pairwise(rows) if row[1:] != before[1:])]
+    changes = [
+        *rows[:1],
+        *(row for before, row in pairwise(rows) if row.replace(elements=before.elements) != before),
+    ]
     while changes and changes[0].workers == 1:
         del changes[0]
     return changes[:MOST_RANGES]

@@ -10,7 +10,7 @@ from autotune.model.operation import Operation
 from autotune.recording.known_gains import Find, KnownGain, known_gain
 from autotune.recording.program_gain import ProgramGain, program_gain, spans, total_seconds
 from autotune.recording.recording import Call, RecordedProcess, Recording
-from autotune.recording.trouble import trouble
+from autotune.recording.trouble import crowding, trouble
 
 WORTH_APPLYING = 1.02
 """Speed-up of a whole run below which nothing is advised for it."""
@@ -111,7 +111,7 @@ def _without_layout(call: Call) -> dict[str, Any]:
 def _shares(recording: Recording, total: float) -> Iterable[ProcessShare]:
     groups: dict[str, list[tuple[RecordedProcess, float]]] = defaultdict(list)
     for process, span in zip(recording.processes, spans(recording.processes), strict=True):
-        groups[" ".join(process.words)].append((process, span))
+        groups[_command_line(process.words)].append((process, span))
     for words, members in groups.items():
         seconds = sum(span for _, span in members)
         inside = sum(process.call_seconds for process, _ in members)
@@ -123,12 +123,19 @@ def _shares(recording: Recording, total: float) -> Iterable[ProcessShare]:
         )
 
 
+def _command_line(words: tuple[str, ...]) -> str:
+    """Return a command line; that of `multiprocessing` without its pipes, which differ between its processes."""
+    is_spawned = words[-1:] == ("--multiprocessing-fork",)
+    return f"{words[0]} {words[-1]}" if is_spawned else " ".join(words)
+
+
 def _next(recording: Recording, gain: ProgramGain) -> Next:
     if gain.open_share >= WORTH_MEASURING:
         return Next.CALIBRATE
-    if gain.speedup >= WORTH_APPLYING:
+    crowd = crowding(recording)
+    if gain.speedup >= WORTH_APPLYING or crowd is not None:
         main = [process for process in recording.processes if process.call_seconds > 0]
         below = {process.parent for process in main} & {process.pid for process in main}
         spawned = any(not process.is_fork and process.parent in below for process in main)
-        return Next.RUN_CHILDREN if spawned else Next.RUN
+        return Next.RUN_CHILDREN if spawned or (crowd is not None and crowd.needs_children) else Next.RUN
     return Next.NOTHING

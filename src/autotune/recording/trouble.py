@@ -1,6 +1,7 @@
 """Trouble that a recording shows without any measurement. Pure; each sentence says what follows and what to do."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from autotune.host.usable_cpus import BINDINGS
 from autotune.model.units import count_of
@@ -21,7 +22,7 @@ def trouble(recording: Recording) -> tuple[str, ...]:
     calls = [call for process in recording.processes for call in process.calls]
     return (
         *_unseen(recording),
-        *_threads(recording),
+        *([crowd.sentence] if (crowd := crowding(recording)) else []),
         *_quota(recording),
         *_pinning(recording.processes),
         *_other_pools(recording.processes),
@@ -44,35 +45,47 @@ def _blas_threads(process: RecordedProcess) -> int:
     return max((pool.threads for pool in process.pools if pool.kind == "blas"), default=1)
 
 
-def _threads(recording: Recording) -> Iterator[str]:
-    """Compare BLAS threads times what runs at once with the usable CPUs."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowding:
+    """More BLAS threads than usable CPUs."""
+
+    sentence: str
+    needs_children: bool
+    """Does `run` need `--children` to end it?"""
+
+
+def crowding(recording: Recording) -> Crowding | None:
+    """Compare BLAS threads times what runs at once with the usable CPUs; None: they fit, or BLAS takes no time."""
     usable = recording.usable_cpus
-    working = [process for process in recording.processes if _calls_blas(process)]
-    if not working:
-        return
+    working = [process for process in recording.processes if _blas_seconds(process)]
+    if sum(map(_blas_seconds, working)) <= WORTH_SAYING * total_seconds(recording):
+        return None
     threads = max(map(_blas_threads, working))
     at_once = processes_at_once(working)
     callers = max(process.most_at_once for process in working)
     if at_once > 1 and at_once * threads > usable:
-        yield (
+        sentence = (
             f"{at_once} processes ran at once, each with {threads} BLAS threads: {at_once * threads} threads on "
             f"{_cpus(usable)}. `autotune run --children` gives each its share; so does OPENBLAS_NUM_THREADS="
             f"{max(1, usable // at_once)}, or the variable of your BLAS library."
         )
     elif callers > 1 and threads > 1 and callers * threads > usable:
-        yield (
+        sentence = (
             f"Up to {callers} threads called linear algebra at once, each with {threads} BLAS threads (nested pools), "
             f"on {_cpus(usable)}. `autotune run` shares the CPUs among calls at once."
         )
     elif threads > usable:
-        yield (
+        sentence = (
             f"BLAS uses {threads} threads on {_cpus(usable)} ({recording.limit}): the surplus only gets in the way. "
             f"`autotune run` keeps to {usable}."
         )
+    else:
+        return None
+    return Crowding(sentence=sentence, needs_children=at_once * threads > usable and at_once > 1)
 
 
-def _calls_blas(process: RecordedProcess) -> bool:
-    return any(call.group == LINALG for call in process.calls)
+def _blas_seconds(process: RecordedProcess) -> float:
+    return _seconds([call for call in process.calls if call.group == LINALG])
 
 
 def processes_at_once(processes: Sequence[RecordedProcess]) -> int:

@@ -23,7 +23,7 @@ from autotune.runtime.process_state import state
 from autotune.runtime.text_table import TextColumn, TextTable, printable, wrapped
 
 WIDTH = 80
-_NOTHING = "Nothing that was measured speaks for it."
+_NOTHING = "No measured entry covers it."
 _LESSONS = 20
 """Lessons that are shown; all are in `learned`."""
 _OPERATION = 30
@@ -41,13 +41,13 @@ class Explained:
     reason: str
     """Why this choice, or why the default was kept."""
     source: str | None = None
-    """The profile it comes from; None if no profile speaks for it."""
+    """The profile it comes from; None if no profile covers it."""
     fit: str | None = None
     """Why the profile has this level."""
     entry: Entry | None = None
     """The entry with its evidence."""
     refused: tuple[Refusal, ...] = ()
-    """Nearer entries that do not speak for it."""
+    """Nearer entries that do not cover it."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain values."""

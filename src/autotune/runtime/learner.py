@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 MOST_LESSONS = 1000
 """Operations at a size that are learned about in one process; others run as at rest."""
+AGAIN = 10.0
+"""A lesson without a gain begins anew after so many times the seconds that its calls have taken: others may have
+used the CPUs."""
 
 
 class Learned(NamedTuple):
@@ -52,7 +55,7 @@ class Learned(NamedTuple):
         if self.choice:
             return f"{name}: {tried} was faster in {self.won} of {self.pairs} pairs of calls{about}, and is used."
         if not self.candidate:
-            return f"{name}: nothing was proved faster; the default is kept."
+            return f"{name}: nothing was proved faster so far; the default is kept."
         if self.pairs:
             return f"{name}: {tried} was faster in {self.won} of {self.pairs} pairs of calls{about}."
         return f"{name}: {tried} is tried next{about}."
@@ -125,12 +128,13 @@ class Learner:
         """Take in a call that has ended, and order the next trial."""
         learning = calls.watched
         if learning is None:
-            candidates = self._cuts if is_loop(calls.operation) else self._counts
-            if len(self._learning) >= MOST_LESSONS or candidates.most < 2:
+            if len(self._learning) >= MOST_LESSONS or self._candidates(calls).most < 2:
                 calls.learns = False
                 return
-            learning = calls.watched = LearningCalls(calls, Pairing(Lesson(candidates, self.account)))
+            learning = calls.watched = LearningCalls(calls, self._begin(calls))
             self._learning.append(learning)
+        elif learning.pairing.lesson.candidate is None:
+            learning.pairing = self._begin(calls)
         self.account.total_seconds += (calls.nanoseconds - learning.seen_nanoseconds) * 1e-9
         learning.seen_nanoseconds = calls.nanoseconds
         pairing: Pairing = learning.pairing
@@ -141,11 +145,19 @@ class Learner:
             self._on_choice(learning.learned())
             self._confirm_others(learning)
         elif pairing.lesson.candidate is None:
-            calls.learns = False
+            calls.pause = int(
+                min(2**31, AGAIN * calls.nanoseconds * 1e-9 / max(abs(seconds), LEARNED_FROM_SECONDS))
+            )
         elif following is not None:
             calls.trial, calls.trial_slices = following
         else:
             calls.pause = pairing.pause(abs(seconds))
+
+    def _candidates(self, calls: "Calls") -> ThreadCounts | LoopCuts:
+        return self._cuts if is_loop(calls.operation) else self._counts
+
+    def _begin(self, calls: "Calls") -> Pairing:
+        return Pairing(Lesson(self._candidates(calls), self.account))
 
     def _confirm_others(self, proved: LearningCalls) -> None:
         """Try a proved choice in the other compiled functions of the same operation, as np.linalg.qr calls two."""
@@ -161,15 +173,14 @@ class Learner:
                 and choice != (lesson.candidate if lesson.test else None)
             ):
                 other.pairing.abandon()
-                calls.trial = 0
-                calls.learns = True
+                calls.trial = calls.pause = 0
                 lesson.confirm(choice)
 
     def lessons(self) -> list[Learned]:
         """Return the lessons: choices in use first, then candidates, then those that were given up.
 
         An operation that calls two compiled functions, as np.linalg.qr does, has a lesson for each, and so do ufuncs
-        that one operation of the catalogue speaks for; the lesson with more evidence is returned.
+        that one operation of the catalogue covers; the lesson with more evidence is returned.
         """
         lessons = sorted(
             (learning.learned() for learning in list(self._learning)),

@@ -81,7 +81,7 @@ class PerCall:
     def start(
         self, *, switch: bool, loops: bool, guard: bool, record: bool, reductions: bool, learn: bool
     ) -> None:
-        """Meet calls and loops from now on, as far as a profile speaks for them."""
+        """Meet calls and loops from now on, as far as a profile covers them."""
         core_or_reason = core()
         if isinstance(core_or_reason, str):
             self.why = f"Calls run as NumPy makes them. {core_or_reason}"
@@ -122,7 +122,7 @@ class PerCall:
         }
         plural = "" if len(chosen) == 1 else "s"
         tuned = (
-            f": {len(chosen)} operation{plural} tuned" if chosen else ", and no profile tunes an operation"
+            f": {len(chosen)} operation{plural} tuned" if chosen else ", and no profile tunes linear algebra"
         )
         on = [f"Per-call switching is on{tuned}."] if self._switches else []
         if self._plans_loops:
@@ -143,7 +143,7 @@ class PerCall:
         return int(self._core.status()["cut"]) if is_met else None
 
     def met(self, *, covered: bool) -> "list[tuple[Operation, int]]":
-        """Operations that some entry speaks for, or none, with how often they were called."""
+        """Operations that some entry covers, or none, with how often they were called."""
         met_calls = [
             calls
             for calls in self._operations()

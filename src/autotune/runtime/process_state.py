@@ -3,10 +3,11 @@
 import os
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from autotune.controls import after_fork
 from autotune.errors import error_text
+from autotune.model.record import Record
 from autotune.profiles.resolve import resolve
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ _MOST_ANSWERS = 10_000
 """Look-ups kept; a program with more sizes than this looks some of them up again."""
 
 
-class Setting(NamedTuple):
-    """Settings that one apply() put into force. A NamedTuple, since a dataclass takes five times as long to create."""
+class Setting(Record):
+    """Settings that one apply() put into force."""
 
     resolution: "Resolution | None" = None
     """The profiles that fit this machine; None: not read yet, or reading failed."""
@@ -132,11 +133,11 @@ def is_disabled() -> bool:
 
 def _read_profiles(setting: Setting) -> Setting:
     if is_disabled():
-        return setting._replace(failure=DISABLED)
+        return setting.replace(failure=DISABLED)
     try:
-        return setting._replace(resolution=resolve())
+        return setting.replace(resolution=resolve())
     except Exception as error:  # noqa: BLE001 - a program that asks for a configuration runs on without one
-        return setting._replace(failure=error_text(error))
+        return setting.replace(failure=error_text(error))
 
 
 state = State()

@@ -145,8 +145,8 @@ def process_map(
     entry one process for each usable CPU maps the array's memory. Processes are for functions that hold the GIL;
     NumPy's own need `map_blocks` only. Each process has the BLAS threads that the usable CPUs leave for it, and none
     of the caller's threads and locks. Where there can be no children (a daemonic process, a task of autotune's, a limit
-    of processes) the function is called in this process. Where memory is too short for shared copies, blocks are sent
-    through pipes.
+    of processes or descriptors) the function is called in this process. Where memory is too short for shared copies,
+    blocks are sent through pipes.
 
     Scope of effect: this call, whose processes end with it, or with the process that made it; the program's start
     method of multiprocessing is neither changed nor fixed.

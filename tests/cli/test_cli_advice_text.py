@@ -1,0 +1,134 @@
+"""The text of `autotune advise`, from made-up recordings: instant."""
+
+from dataclasses import replace
+
+import pytest
+from support.profile_builders import make_entry
+from support.recording_builders import QR, advised, call, process, recording
+
+from autotune.cli.advice_text import MOST_ROWS, lines
+from autotune.recording.recording import ARRAYS, OTHERS
+
+TUNED = make_entry("qr", choice={"blas_threads": 1}, m=50, n=50)
+ELSEWHERE = make_entry("qr", choice={"blas_threads": 1}, m=900, n=900)
+KEPT = make_entry("qr", m=50, n=50)
+KEPT_ELSEWHERE = make_entry("qr", m=900, n=900)
+LONG = process(call(seconds=5.0, operation=QR))
+
+
+def text(recorded, *entries, width=100):
+    """Return the advice as lines without their indentation."""
+    return [line.strip() for line in lines(advised(recorded, *entries), width)]
+
+
+def line_with(word, printed):
+    (line,) = [line for line in printed if word in line]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("status", "ending"),
+    [(0, "exit status 0"), (7, "exit status 7"), (-9, "signal 9"), (None, "still running")],
+)
+def test_the_first_line_has_the_command_its_times_and_its_end(status, ending):
+    printed = text(recording(LONG, status=status, command=("python", "my script.py")), width=500)
+    assert printed[0].startswith("python 'my script.py': 10.00 s, 10.00 CPU seconds on 2 usable CPUs")
+    assert ending in printed[0]
+    assert "Inside NumPy and SciPy: 50%" in printed[0]
+
+
+@pytest.mark.parametrize(
+    ("entry", "met"),
+    [
+        (TUNED, f"{TUNED.evidence.speedup:.2f} ("),
+        (KEPT, "plain NumPy is fastest"),
+        (ELSEWHERE, f"not measured; {ELSEWHERE.evidence.speedup:.2f} to "),
+        (KEPT_ELSEWHERE, "not measured; plain NumPy is fastest at other sizes"),
+        (None, "not measured"),
+    ],
+)
+def test_a_row_says_what_is_known_of_its_call(entry, met):
+    row = line_with("qr float64", text(recording(LONG), *([entry] if entry else []), width=120))
+    assert row.split()[:6] == ["qr", "float64", "n=50", "10", "5", "50%"]
+    assert met in row
+
+
+def test_a_row_that_no_knob_reaches_says_so():
+    assert "not tuned" in line_with("sort", text(recording(process(call("sort", group=OTHERS)))))
+
+
+@pytest.mark.parametrize(
+    ("entries", "met"),
+    [
+        ([TUNED], "times as fast ("),
+        ([KEPT], "plain NumPy is fastest. "),
+        ([], "Nothing that this run calls has been measured"),
+    ],
+)
+def test_the_gain_of_the_whole_run_is_claimed_only_where_something_was_measured(entries, met):
+    printed = text(recording(LONG), *entries, width=200)
+    assert met in line_with("Calls that can be tuned and are not measured", printed)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(12345.6, "12,346"), (123.4, "123"), (0.05, "0.05"), (0.0001, "<0.001")]
+)
+def test_seconds_fit_their_column(seconds, shown):
+    met = call("sort", group=OTHERS, seconds=seconds)
+    printed = text(recording(process(met), wall_seconds=seconds), width=80)
+    assert line_with("sort float64", printed).split()[3:5] == ["10", shown]
+
+
+def test_rows_of_little_time_are_one_line_a_group():
+    many = [call("add", group=ARRAYS, size=f"n~{size}", seconds=0.01) for size in range(2, 9)]
+    printed = text(recording(process(call(seconds=5.0, operation=QR), *many)))
+    assert "0.07" in line_with("7 more: whole-array", printed)
+    assert not [line for line in printed if line.startswith("add")]
+
+
+def test_no_more_rows_are_shown_than_fit_a_screen():
+    many = [call("qr", size=f"n={size}", seconds=0.4) for size in range(MOST_ROWS + 5)]
+    printed = text(recording(process(*many)))
+    assert len([line for line in printed if line.startswith("qr")]) == MOST_ROWS
+    assert [line for line in printed if line.startswith("5 more: linear")]
+
+
+def test_processes_are_shown_with_their_shares_where_there_are_several():
+    children = [replace(LONG, pid=pid, parent=1, words=("python", "child.py")) for pid in (11, 12)]
+    printed = text(recording(process(call()), *children))
+    assert "(2 processes)" in line_with("child.py", printed)
+    assert not [line for line in text(recording(LONG)) if line.startswith("process")]
+
+
+def test_trouble_stands_in_a_list():
+    assert line_with("surplus", text(recording(LONG, usable_cpus=1), width=300)).startswith("- BLAS uses 2")
+
+
+@pytest.mark.parametrize(
+    ("fields", "entries", "met"),
+    [
+        ({}, [], "Next: autotune calibrate -- python x.py"),
+        ({"status": 3}, [], "Next, as soon as the command succeeds: autotune calibrate"),
+        ({}, [TUNED], "Next: autotune run -- python x.py"),
+        ({}, [KEPT], "Nothing to gain here"),
+        ({"is_complete": False, "status": None}, [KEPT], "Nothing to gain in the recorded time"),
+    ],
+)
+def test_the_last_line_is_the_next_command_or_that_there_is_nothing_to_gain(fields, entries, met):
+    assert text(recording(LONG, **fields), *entries, width=200)[-1].startswith(met)
+
+
+def test_a_command_whose_children_gain_is_told_of_the_option_for_them():
+    pair = [process(call(seconds=4.0, operation=QR), pid=pid, parent=5) for pid in (10, 11)]
+    assert text(recording(*pair), KEPT)[-1] == "Next: autotune run --children -- python x.py"
+
+
+def test_a_command_without_a_recorded_call_is_measured_as_a_whole():
+    printed = " ".join(text(recording()))
+    assert "No call of NumPy or SciPy was recorded" in printed
+    assert printed.endswith("autotune tune -- python x.py")
+
+
+def test_advice_fits_the_width_of_the_terminal():
+    printed = list(lines(advised(recording(LONG, replace(LONG, pid=12)), ELSEWHERE), 80))
+    assert max(map(len, printed)) <= 80
