@@ -56,7 +56,8 @@ def test_disturbed_pairs_do_not_count_for_full_capacity(fewer_cpus):
 
 
 @pytest.mark.parametrize(
-    ("latest", "full"), [((), True), ((1.0, 1.0, 1.0), False), ((2.0, 1.0, 2.0), True), ((2.0, 1.0, 1.0), False)]
+    ("latest", "full"),
+    [((), True), ((1.0, 1.0, 1.0), False), ((2.0, 1.0, 2.0), True), ((2.0, 1.0, 1.0), False)],
 )
 def test_the_state_of_this_moment_is_that_of_the_latest_probes(latest, full):
     assert probed(*[2.0] * 20, *latest).is_full_now is full

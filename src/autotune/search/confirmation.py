@@ -50,7 +50,7 @@ VERY_LARGE_GAIN = 2 * LARGE_GAIN
 PART_OF_PAIRS = 0.4
 """Part of the capital that bets on pairs: eight that agree then prove a large gain, or seven processes a small one."""
 PART_AT_FULL = 0.6
-"""Part of the capital that bets at full capacity only: what uses more CPUs gains there, and loses a little elsewhere."""
+"""Part of the capital that bets at full capacity only: what uses more CPUs gains there, and loses a little without."""
 VISIT_SECONDS = 0.2
 """Of a process, for one candidate's pairs; the start of the process not counted."""
 START_SECONDS = 0.1

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, inf, isfinite, log1p
+from math import exp, isfinite, log1p
 
 from autotune.bench.user_workload import UserWorkload
 from autotune.model.catalogue import CATALOGUE, Family
@@ -12,7 +12,15 @@ from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.policy import CPU_SLACK, TIE
 from autotune.model.profile import Profile
-from autotune.search.confirmation import GROUP, LARGE_GAIN, MOST_PROCESSES, Candidate, Confirmation, Verdict, candidate_of
+from autotune.search.confirmation import (
+    GROUP,
+    LARGE_GAIN,
+    MOST_PROCESSES,
+    Candidate,
+    Confirmation,
+    Verdict,
+    candidate_of,
+)
 from autotune.search.crossings import alternatives
 from autotune.search.decide import decide, make_bare_entry
 from autotune.search.environment import Environment
@@ -223,7 +231,9 @@ class _Calibration:
 
         A user's function may ignore knobs, which the end of its exploration tells; so it does of CPU time and company.
         """
-        early = not (self._saves_cpu or self.environment.has_company or exploration.item.kind.family is Family.USER)
+        early = not (
+            self._saves_cpu or self.environment.has_company or exploration.item.kind.family is Family.USER
+        )
         for operation, evidence in exploration.evidence.items():
             size, leader = self.sizes[operation], exploration.leader(operation)
             leads = early and not leader.is_default and evidence.estimate(leader) < -LARGE_GAIN
