@@ -173,4 +173,6 @@ def tell(command: Command, entry: Entry, kept: Kept, *, by: str, own_name: bool,
     note(printable(command_messages.tuned(entry, by=by)))
     if kept.why is not None:
         note(calibration_messages.written_elsewhere(kept.output, kept.path, kept.why))
-    click.echo(command_messages.entry_written(kept.path, entry.operation.name, own_name=own_name), err=True)
+    is_tuned = entry.status is Status.TUNED
+    name = entry.operation.name
+    note(command_messages.entry_written(kept.path, name, own_name=own_name, is_tuned=is_tuned))
