@@ -1,9 +1,8 @@
 """As fast as this machine allows: measured configurations of threads, workers and chunks for NumPy."""
 
-from autotune._version import __version__ as __version__
-
 TYPE_CHECKING = False  # type checkers read it as True; importing typing for it takes 3 ms
 if TYPE_CHECKING:
+    from autotune._version import __version__ as __version__
     from autotune.errors import AutotuneError as AutotuneError
     from autotune.runtime.apply import apply as apply
     from autotune.runtime.array_calls import fill as fill
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from autotune.search.api import calibrate as calibrate
 
 _HOMES = {
+    "__version__": "_version",
     "AutotuneError": "errors",
     "apply": "runtime.apply",
     "attach": "runtime.shared_arrays",
@@ -62,4 +62,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*_HOMES, "__version__"])
+    return sorted(_HOMES)

@@ -74,7 +74,7 @@ def tune(
     \b
     Examples:
       autotune tune -- python simulate.py --steps 100
-      autotune tune --workers 1,2,4 -- ./solve -j {workers}
+      autotune tune --workers 1,2 -- ./solve -j {workers}
       autotune tune --metric 'rate: ([0-9.]+)' --maximize -- python train.py
     """
     counts, chunks = values("workers", workers, words), values("chunk", chunk, words)
