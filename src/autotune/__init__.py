@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from autotune.search.api import calibrate as calibrate
 
 _HOMES = {
-    "__version__": "_version",
     "AutotuneError": "errors",
     "apply": "runtime.apply",
     "attach": "runtime.shared_arrays",
@@ -43,10 +42,11 @@ _HOMES = {
 }
 """The module of each public name. It is loaded when it is first used: importing autotune costs next to
 nothing."""
+_UNLISTED = {"__version__": "_version", "load_ipython_extension": "cli.notebook"}
 
 
 def __getattr__(name: str) -> object:
-    home = "cli.notebook" if name == "load_ipython_extension" else _HOMES.get(name)
+    home = _UNLISTED.get(name) or _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'autotune' has no attribute {name!r}")
     from importlib import import_module
@@ -62,4 +62,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(_HOMES)
+    return sorted([*_HOMES, "__version__"])
