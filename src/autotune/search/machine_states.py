@@ -71,10 +71,10 @@ class Capacity:
         Where this one never reached what an earlier one saw, half of the difference is forgotten: a machine may lack
         CPUs for all of a calibration, but what was wrong, or is no longer true, must not stay.
         """
-        seen, known = self._seen(), self.known_best
-        if seen is None or known is None or len(self.probes) < BEST_OF or seen >= known:
+        seen, earlier = self._seen(), self.known_best
+        if seen is None or earlier is None or len(self.probes) < BEST_OF or seen >= earlier:
             return self.best
-        return (seen + known) / 2
+        return (seen + earlier) / 2
 
     @property
     def full_share(self) -> float | None:
