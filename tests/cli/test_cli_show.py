@@ -117,7 +117,7 @@ def test_a_profile_that_does_not_fit_is_listed_with_the_reason(machine):
         profile_files.write(old, machine / f"{name}.yaml")
     result = show()
     assert result.exit_code == 1
-    assert result.stdout.count("the profile has 1.0") == 2
+    assert " ".join(result.stdout.split()).count("the profile has 1.0") == 2
     assert result.stderr.startswith("2 profiles of this host are for NumPy 1.0,")
     assert result.stderr.endswith(f"{profile_messages.NO_PROFILE}\n")
 

@@ -48,10 +48,23 @@ def test_without_probes_every_pair_counts_as_timed_at_full_capacity():
     assert capacity.full_share is None
 
 
-def test_disturbed_pairs_speak_only_for_a_candidate_that_uses_no_fewer_cpus():
+@pytest.mark.parametrize("fewer_cpus", [True, False])
+def test_disturbed_pairs_do_not_count_for_full_capacity(fewer_cpus):
     capacity, busy = probed(*[2.0] * 20), visit(0.5, capacity=2.0, interference=0.4)
-    assert busy.at_full(capacity, fewer_cpus=True) == ()
-    assert busy.at_full(capacity, fewer_cpus=False) == busy.pairs
+    assert busy.at_full(capacity, fewer_cpus=fewer_cpus) == ()
+    assert busy.at_full_or_disturbed(capacity) == busy.at_any_capacity() == busy.pairs
+
+
+@pytest.mark.parametrize(
+    ("latest", "full"),
+    [((), True), ((1.0, 1.0, 1.0), False), ((2.0, 1.0, 2.0), True), ((2.0, 1.0, 1.0), False)],
+)
+def test_the_state_of_this_moment_is_that_of_the_latest_probes(latest, full):
+    assert probed(*[2.0] * 20, *latest).is_full_now is full
+
+
+def test_a_machine_that_was_never_probed_counts_as_one_with_all_its_cpus():
+    assert probed().is_full_now
 
 
 def test_what_is_worth_saying_of_the_machine_is_one_sentence():

@@ -25,14 +25,12 @@ BY_TIME = "by its time"
 BY_METRIC = "by the number that it prints"
 
 
-def entry_written(path: object, name: str, *, own_name: bool) -> str:
+def entry_written(path: object, name: str, *, own_name: bool, is_tuned: bool) -> str:
     """Name the file that the entry of a command was written to, and the verbs that use it; `own_name`: by --name."""
     short = name.removeprefix(COMMANDS)
     option = f" --name {short}" if own_name else ""
-    return (
-        f"The profile {path} holds it as {name}: `autotune run{option} -- CMD` uses it, `autotune explain {short}` "
-        f"shows it."
-    )
+    use = f"`autotune run{option} -- CMD` uses it, " if is_tuned else ""
+    return f"The profile {path} holds it as {name}: {use}`autotune explain {short}` shows it."
 
 
 def no_tuned_command(name: str) -> str:

@@ -26,6 +26,9 @@ LEAST_PART = 0.25
 """Of the way from one CPU to all usable ones: what delivers less is not taken for the best state of any machine. Two
 hardware threads of one core deliver 1.2 to 1.4 CPUs' work."""
 
+LATEST = 3
+"""The state of this moment is that of the median of so many probes: a burst may hit one of them."""
+
 OCCUPANCY = 0.1
 """Part of the time from which a state counts."""
 
@@ -65,6 +68,12 @@ class Capacity:
     def full_share(self) -> float | None:
         """Part of the time at full capacity; None if it was never probed."""
         return self._counted()[2]
+
+    @property
+    def is_full_now(self) -> bool:
+        """Are all CPUs there at this moment, as far as the latest probes tell? True if it was never probed."""
+        latest, best = sorted(self.probes[-LATEST:]), self.best
+        return best is None or latest[len(latest) // 2] >= _full_from(best)
 
     def missing(self, pair: Pair) -> float:
         """Logarithm of the factor by which the CPUs that were missing next to a pair can have slowed down a side."""
@@ -124,20 +133,21 @@ class Visit:
     """Seconds of the calibration when it ended."""
 
     def at_full(self, capacity: Capacity, *, fewer_cpus: bool) -> tuple[Pair, ...]:
-        """Pairs that count for full capacity.
+        """Undisturbed pairs at full capacity; none where the candidate uses fewer CPUs and there is but one."""
+        quiet = tuple(pair for pair in self.pairs if capacity.is_full(pair) and accepted(pair))
+        return quiet if len(quiet) >= min(1 + fewer_cpus, len(self.pairs)) else ()
 
-        Undisturbed ones; of a candidate that uses at least as many CPUs as the default also disturbed ones, where
-        there are no others.
-        """
-        return self._enough([pair for pair in self.pairs if capacity.is_full(pair)], fewer_cpus=fewer_cpus)
+    def at_full_or_disturbed(self, capacity: Capacity) -> tuple[Pair, ...]:
+        """Undisturbed pairs at full capacity, or all at full capacity where there are none."""
+        return _quiet_or_all([pair for pair in self.pairs if capacity.is_full(pair)])
 
     def at_reduced(self, capacity: Capacity) -> tuple[Pair, ...]:
         """Pairs timed while CPUs were missing."""
-        return self._enough([pair for pair in self.pairs if not capacity.is_full(pair)], fewer_cpus=False)
+        return _quiet_or_all([pair for pair in self.pairs if not capacity.is_full(pair)])
 
     def at_any_capacity(self) -> tuple[Pair, ...]:
         """Undisturbed pairs, or all where there are none."""
-        return self._enough(self.pairs, fewer_cpus=False)
+        return _quiet_or_all(self.pairs)
 
     def at_best(self, capacity: Capacity) -> float:
         """Return the best log-ratio at full capacity of a candidate with at least as many CPUs as the default.
@@ -147,16 +157,10 @@ class Visit:
         values = (log_ratio([pair]) - capacity.missing(pair) for pair in self.at_any_capacity())
         return hodges_lehmann(list(values))
 
-    def _enough(self, pairs: Sequence[Pair], *, fewer_cpus: bool) -> tuple[Pair, ...]:
-        """Undisturbed pairs, if there are any, and two where the candidate uses fewer CPUs than the default.
 
-        The process says nothing otherwise, but that disturbed pairs speak for a candidate that uses as many or more.
-        """
-        least = min(2 if fewer_cpus else 1, len(self.pairs))
-        quiet = tuple(pair for pair in pairs if accepted(pair))
-        if len(quiet) >= least:
-            return quiet
-        return tuple(pairs) if len(pairs) >= least and not fewer_cpus else ()
+def _quiet_or_all(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """Undisturbed pairs, or all where there are none."""
+    return tuple(pair for pair in pairs if accepted(pair)) or tuple(pairs)
 
 
 def log_ratio(pairs: Sequence[Pair]) -> float:
