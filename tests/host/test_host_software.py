@@ -126,7 +126,7 @@ def test_files_that_are_no_openblas_for_all_their_name_are_passed_over(tmp_path,
     other = tmp_path / "libopenblas_tools.so"
     other.symlink_to(next(path for path in threadpools.mapped_libraries() if "/libc" in path))
     paths = [str(tmp_path / "libopenblas.so"), str(tmp_path / "libopenblas_gone.so"), str(other)]
-    monkeypatch.setattr(threadpools, "mapped_libraries", lambda: paths)
+    monkeypatch.setattr(threadpools, "mapped_libraries", lambda *_: paths)
     assert threadpools.blas_controllers() == []
 
 
@@ -145,7 +145,7 @@ def test_other_libraries_are_asked_of_threadpoolctl(monkeypatch):
     openmp = SimpleNamespace(filepath="/lib/libiomp5.so", user_api="openmp", internal_api="openmp")
     monkeypatch.setattr(threadpools, "controller", lambda: SimpleNamespace(lib_controllers=[openmp, mkl]))
     for mapped in (["/lib/libc.so.6", path], None):
-        monkeypatch.setattr(threadpools, "mapped_libraries", lambda mapped=mapped: mapped)
+        monkeypatch.setattr(threadpools, "mapped_libraries", lambda *_, mapped=mapped: mapped)
         assert threadpools.blas_controllers() == [mkl]
 
 

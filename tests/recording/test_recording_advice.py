@@ -131,6 +131,19 @@ def test_a_loop_longer_than_the_largest_measured_has_the_largest_ones_speedup():
     assert gain.source is GainSource.MEASURED
 
 
+def test_calls_too_short_for_a_switch_are_not_to_be_measured():
+    short = call(
+        "add",
+        group=ARRAYS,
+        seconds=5.0,
+        calls=2_000_000,
+        operation=Operation(name="loop_add", sizes=(("n", 5),)),
+    )
+    advice = advised(recording(process(short)))
+    assert advice.calls[0].gain.source is GainSource.TOO_SHORT
+    assert (advice.gain.open_share, advice.next) == (0.0, Next.NOTHING)
+
+
 def test_a_call_that_no_knob_reaches_says_so():
     assert known_gain(call("sort"), lambda _: None, lambda *_: []).source is GainSource.NOT_TUNED
 

@@ -87,7 +87,7 @@ class OpenBlas:
 
 def blas_controllers() -> list[Any]:
     """Return a description of each BLAS library loaded now: an OpenBlas, or a controller of threadpoolctl."""
-    mapped = mapped_libraries()
+    mapped = mapped_libraries(b"blas", b"libmkl_rt", b"libblis")
     needs_threadpoolctl = mapped is None or _named(mapped, _OTHER_BLAS)
     controllers = controller().lib_controllers if needs_threadpoolctl else ()
     others = {lib.filepath: lib for lib in controllers if lib.user_api == "blas"}
@@ -150,12 +150,28 @@ def _kind() -> Callable[[], Any]:
     return PoolController
 
 
-def mapped_libraries() -> list[str] | None:
-    """Return the shared libraries mapped into this process (proc_pid_maps(5)), in order; None if nothing lists them."""
+def _lines_with(text: bytes, parts: Iterable[bytes]) -> list[bytes]:
+    """Return the lines that hold one of the parts, without splitting all others."""
+    lines: dict[int, bytes] = {}
+    for part in parts:
+        place = text.find(part)
+        while place >= 0:
+            start, end = text.rfind(b"\n", 0, place) + 1, text.find(b"\n", place)
+            lines[start] = text[start:end]
+            place = text.find(part, end)
+    return [lines[start] for start in sorted(lines)]
+
+
+def mapped_libraries(*parts: bytes) -> list[str] | None:
+    """Return the shared libraries mapped into this process, in order; None if nothing lists them (proc_pid_maps(5)).
+
+    With parts of names, only files with one of them: the whole list takes a fifth of a millisecond.
+    """
     try:
-        with open("/proc/self/maps", "rb") as file:  # noqa: PTH123 - pathlib takes 4 ms to load
-            lines = file.read().splitlines()
+        with open("/proc/self/maps", "rb", buffering=0) as file:  # noqa: PTH123 - pathlib takes 4 ms to load
+            maps = file.readall()
     except OSError:
         return None
+    lines = _lines_with(maps, parts) if parts else maps.splitlines()
     paths = dict.fromkeys(line[line.find(b"/") :] for line in lines if b".so" in line)
     return [os.fsdecode(path) for path in paths if not path.endswith(b" (deleted)")]

@@ -12,7 +12,6 @@ precision, dates, objects, and types of a user's own.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import IntEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ _INEXACT = "fdFD"
 """Those of `power`, whose loops for whole numbers raise Python errors."""
 
 
-class Reduction(IntEnum):
+class Reduction:
     """Treatment of a loop that is called to reduce an array (`loops.h`)."""
 
     NEVER = 0
@@ -40,12 +39,13 @@ class Reduction(IntEnum):
     ALL = 4
 
 
-class Layout(IntEnum):
+class Layout:
     """Placement in memory of the elements of a loop's operands (`loops.h`)."""
 
     STRIDED = 0
     CONTIGUOUS = 1
     BROADCAST = 2
+    ALL = (STRIDED, CONTIGUOUS, BROADCAST)
 
 
 class LoopClass(Record):
@@ -78,13 +78,13 @@ CLASSES: Mapping[str, LoopClass] = {
         """,
     ),
 }
-MEASURED_LAYOUTS: Mapping[Layout, str] = {Layout.STRIDED: "loop_strided", Layout.BROADCAST: "loop_scale"}
+MEASURED_LAYOUTS: Mapping[int, str] = {Layout.STRIDED: "loop_strided", Layout.BROADCAST: "loop_scale"}
 """The catalogue's operation of the cheapest loop whose operands lie so."""
 
 REDUCING = LoopClass("loop_max", "loop_sum", "add multiply maximum minimum")
 """Reductions. `any`, `all` and those of bitwise operations are among them: where no order changes the result."""
 
-_REDUCTIONS: Mapping[str, Reduction] = {
+_REDUCTIONS: Mapping[str, int] = {
     **dict.fromkeys(("add", "multiply"), Reduction.ROUNDED),
     **dict.fromkeys(("maximum", "minimum", "fmax", "fmin"), Reduction.EXACT),
     **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor"), Reduction.EXACT),
@@ -191,7 +191,7 @@ class ArrayLoops:
         for number in range(len(KINDS) * len(_ITEM_BYTES)):
             self._core.learn_from(number, _NEVER)
             self._core.after_blas(number, _NEVER)
-            for layout in Layout:
+            for layout in Layout.ALL:
                 self._core.plan(number, layout, [])
         self._core.reductions(False)
         self._core.release_loops()
@@ -204,7 +204,7 @@ def _decide(
     number, group = divmod(class_number, len(_ITEM_BYTES))
     kind = KINDS[number]
     if kind in CLASSES:
-        operation = MEASURED_LAYOUTS.get(Layout(layout), CLASSES[kind].cheapest)
+        operation = MEASURED_LAYOUTS.get(layout, CLASSES[kind].cheapest)
     else:
         operation = REDUCING.dearest if rounds else REDUCING.cheapest
     dtype = next(name for name, like in _LIKE.items() if group in dict(like))

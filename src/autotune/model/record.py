@@ -9,6 +9,9 @@ class Record:
 
     def __init__(self, *values: Any, **named: Any) -> None:
         fields = type(self).__annotations__
+        if len(values) == len(fields) and not named:
+            self.__dict__.update(zip(fields, values, strict=True))
+            return
         given = dict(zip(fields, values, strict=False)) | named
         missing = [name for name in fields if name not in given and not hasattr(type(self), name)]
         if missing or len(given) != len(values) + len(named) or not given.keys() <= fields.keys():

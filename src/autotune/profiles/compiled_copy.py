@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileRule, read_file, replace_file
 from autotune.intercept.operations import Range
 from autotune.model.record import Record
@@ -142,14 +141,20 @@ def load(path: str) -> Compiled | None:
             _read_loops(loops),
             outdated or None,
         )
-    except (UntrustedFile, OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         return None  # absent, cut off, or something else altogether: it is only a cache
+    except Exception as error:
+        from autotune.errors import UntrustedFile
+
+        if isinstance(error, UntrustedFile):
+            return None
+        raise
 
 
 def save(path: str, copy: Compiled) -> None:
     """Put a copy in its place. A folder that cannot be written costs later programs time and nothing else."""
     plans = (
-        f"{plan.kind} {plan.dtype} {int(plan.layout)} {' '.join(map(_range_text, plan.ranges))}"
+        f"{plan.kind} {plan.dtype} {plan.layout} {' '.join(map(_range_text, plan.ranges))}"
         for plan in copy.loops
     )
     head = (

@@ -23,10 +23,10 @@ def loop_plans(choose: Choose, measured: Measured, *, cpus: int) -> list[LoopPla
 
     A complex type whose class was not measured has the plan of float64.
     """
-    plans: dict[tuple[str, str, Layout], list[Range]] = {}
+    plans: dict[tuple[str, str, int], list[Range]] = {}
     for dtype in DTYPES:
         for kind, members in {**CLASSES, "reductions": REDUCING}.items():
-            for layout in Layout:
+            for layout in Layout.ALL:
                 ranges = _class_ranges(members, dtype, layout, choose, measured, cpus)
                 if not ranges and dtype not in REAL_DTYPES:
                     ranges = plans[kind, "float64", layout]
@@ -35,7 +35,7 @@ def loop_plans(choose: Choose, measured: Measured, *, cpus: int) -> list[LoopPla
 
 
 def _class_ranges(
-    members: LoopClass, dtype: str, layout: Layout, choose: Choose, measured: Measured, cpus: int
+    members: LoopClass, dtype: str, layout: int, choose: Choose, measured: Measured, cpus: int
 ) -> list[Range]:
     """Return what a class of loops gets with this layout of operands."""
     names = [members.cheapest, members.dearest]

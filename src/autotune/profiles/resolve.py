@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from autotune._version import __version__
 from autotune.controls.thread_variables import worker_cpus
-from autotune.errors import ProfileError, UsageError
 from autotune.host.kernel_files import read
 from autotune.host.numeric_libraries import software_fields
 from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
@@ -143,6 +142,8 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
     than one process, and nothing for whatever is wrong with a profile: that is in `refusals`.
     """
     if processes is not None and processes < 1:
+        from autotune.errors import UsageError
+
         raise UsageError(f"The CPUs are shared by at least one process, this one: processes={processes}.")
     if "numpy" not in sys.modules:
         import numpy as np  # noqa: F401
@@ -212,6 +213,7 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
     """Read, fit and order every profile, and plan the loops that they speak for."""
     from pathlib import Path
 
+    from autotune.errors import ProfileError
     from autotune.profiles.consensus import consensus
     from autotune.profiles.fit import Source, blas_wait, rungs
     from autotune.profiles.lookup import Refusal

@@ -11,6 +11,9 @@ from autotune.model.operation import Operation
 
 SCHEMA = "autotune.recording/1"
 
+TUNABLE_FROM_SECONDS = 5e-6
+"""Mean of a call below which no count of threads pays for its switch (0.3 us)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
@@ -33,6 +36,11 @@ class Call:
     """Its operation, as `apply()` asks for it; None: no operation of the catalogue."""
     needs_reductions: bool = False
     """Does it gain only with `--reductions`?"""
+
+    @property
+    def is_too_short(self) -> bool:
+        """Whether a call takes too little time for any count of threads to pay for its switch."""
+        return self.seconds < TUNABLE_FROM_SECONDS * max(1, self.calls)
 
 
 def join_calls(calls: Iterable[Call]) -> tuple[Call, ...]:

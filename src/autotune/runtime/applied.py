@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from autotune.controls import after_fork, blas, thread_variables, wait_policy
-from autotune.errors import ProfileError, UnsupportedPlatform, UsageError, error_text
 from autotune.host import cpu_variables
 from autotune.model.record import Record
 from autotune.profiles.folders import Layer, places
@@ -134,6 +133,8 @@ def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
         except Exception as error:
             if strict:
                 raise
+            from autotune.errors import error_text
+
             reason = error_text(error)
             now = before.replace(failure=None if before.resolution else reason, reason=reason)
         state.replace_setting(now)
@@ -205,6 +206,8 @@ def _operation_threads(resolution: "Resolution", wishes: Wishes) -> tuple[int | 
 
 def _check_profile_is_used(now: Setting, profile: str | os.PathLike[str] | None) -> None:
     """Raise ProfileError if the file that the user named is not used, or if no profile is."""
+    from autotune.errors import ProfileError
+
     assert now.resolution is not None
     layer, place = places(profile)[0]
     for refusal in now.resolution.refusals:
@@ -218,6 +221,8 @@ def _with_allocator(now: Setting, wish: str | None, *, strict: bool) -> Setting:
     """Return the setting with the requested allocator, if this process can have it."""
     if wish in {None, "default"}:
         return now.replace(allocator=wish)
+    from autotune.errors import UnsupportedPlatform, UsageError
+
     if wish != "retain":
         problem: Exception = UsageError(f'allocator must be "default" or "retain", not {wish!r}.')
     else:
@@ -237,6 +242,8 @@ def _is_per_call(wish: bool | None) -> bool:
     if wish is None:
         return os.environ.get("AUTOTUNE_PER_CALL", "1") not in {"", "0"}
     if not isinstance(wish, bool):
+        from autotune.errors import UsageError
+
         raise UsageError(f"per_call is True or False, not {wish!r}.")
     return wish
 

@@ -342,19 +342,22 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
         calls += f" {explanation.loops} loops so far were cut."
     yield from wrapped(f"{explanation.per_call} {calls}", width)
     if explanation.saved is not None:
-        yield from wrapped(_saved(explanation.saved), width)
+        yield from wrapped(saved_text(explanation.saved), width)
     for drop in explanation.dropped:
         yield from wrapped(f"Dropped: {drop}", width)
     if explanation.learned is not None:
         yield from _learned(explanation, explanation.learned, width)
 
 
-def _saved(saved: Saved) -> str:
-    """Sentences about the seconds that the guard knows to have been saved."""
+def saved_text(saved: Saved) -> str:
+    """Describe the seconds that the guard has seen saved."""
     untold = f"{saved.untold} choices had" if saved.untold != 1 else "1 choice had"
     doubt = f" {untold} too few controls to tell." if saved.untold else ""
     if saved.seconds == saved.low == saved.high == 0.0 and saved.untold:
         return f"Seconds saved so far are not known:{doubt}"
+    if saved.low == saved.high:  # both ends are beyond the seconds of the process
+        word = "saved" if saved.low > 0 else "lost"
+        return f"Seconds {word} so far by long calls: at least {abs(saved.low):.3g}.{doubt}"
     return (
         f"Seconds saved so far by long calls: {saved.seconds:.3g} "
         f"(95 % interval {saved.low:.3g} to {saved.high:.3g}).{doubt}"
