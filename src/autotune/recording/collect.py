@@ -86,6 +86,7 @@ def _process(ledger: Ledger, note: Mapping[str, Any], began: float, *, is_fork: 
         cpu_seconds=ledger.cpu_seconds,
         threads=ledger.threads,
         most_at_once=ledger.most_at_once,
+        turns=ledger.turns,
         pools=_pools(note),
         others=tuple(note.get("others", ())),
         environment=note.get("environment", {}),
@@ -98,7 +99,15 @@ def _process(ledger: Ledger, note: Mapping[str, Any], began: float, *, is_fork: 
 def _uncounted(pid: int, parent: int, began: float) -> Ledger:
     """Return the ledger of a process whose calls could not be recorded at all."""
     return Ledger(
-        pid=pid, parent=parent, start=began, last=began, cpu_seconds=0.0, threads=0, most_at_once=0, rows=()
+        pid=pid,
+        parent=parent,
+        start=began,
+        last=began,
+        cpu_seconds=0.0,
+        threads=0,
+        most_at_once=0,
+        turns=0,
+        rows=(),
     )
 
 
