@@ -45,7 +45,9 @@ def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
     if not explanation.operations and not explanation.failure and not names:
         note(profile_messages.NOTHING_APPLIES)
     elif names and not any(row.entry for row in explanation.operations):
-        return say_how_to_measure(ALIASES.get(names[0], names[0]), texts, measured, explanation.refusals)
+        options = [] if dtype == DTYPES[0] else [f"--dtype {dtype}"]
+        name = ALIASES.get(names[0], names[0])
+        return say_how_to_measure(name, [*texts, *options], measured, explanation.refusals)
     return 0
 
 

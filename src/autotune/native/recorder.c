@@ -39,10 +39,11 @@ struct header {
     int64_t pid, parent, start_ns; /* CLOCK_MONOTONIC */
     _Atomic(int64_t) last_ns, cpu_ns;
     _Atomic(uint32_t) threads, most_at_once; /* that called, and those in a timed call at once */
+    _Atomic(uint32_t) turns, unused; /* turns: times that a thread called again after another one had */
 };
 
 _Static_assert(sizeof(struct record_row) == 128, "the layout that recording/ledger.py reads");
-_Static_assert(sizeof(struct header) == 88, "the layout that recording/ledger.py reads");
+_Static_assert(sizeof(struct header) == 96, "the layout that recording/ledger.py reads");
 
 struct key {
     const void *target;
@@ -383,9 +384,13 @@ static inline bool count_call(struct record_row *row, uint64_t elements, struct 
 
 static void begin_timing(struct record *record, struct record_row *row)
 {
+    static const void *latest; /* thread, by the address of a variable of its own; under the GIL */
     if (!is_seen) {
         see_thread();
+    } else if (latest != &is_seen) {
+        atomic_fetch_add_explicit(&header->turns, 1, memory_order_relaxed);
     }
+    latest = &is_seen;
     if (depth++ == 0) {
         const unsigned others = (unsigned)atomic_fetch_add_explicit(&at_once, 1, memory_order_relaxed);
         if (others >= atomic_load_explicit(&header->most_at_once, memory_order_relaxed)) {
