@@ -24,10 +24,15 @@ class _ForkMark:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._page: mmap.mmap | None = None
-        with suppress(AttributeError, OSError, ValueError):  # another system, or an older kernel
+        with suppress(AttributeError, ImportError, OSError, ValueError):  # another system, or an older kernel
+            import ctypes  # as NumPy does, later than this module is loaded
+
             page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             page.madvise(MADV_WIPEONFORK)
             self._page = page
+            # Kept for ever: to free it gives up Python's lock. A sub-interpreter that is still there when the program
+            # ends would never get the lock back, which ends the main thread and leaves BLAS's threads waiting.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(page))
         self.set()
 
     def set(self) -> None:
@@ -45,6 +50,9 @@ importing = threading.RLock()
 """To be held by a thread that imports modules in the middle of a program's call. Python's forks wait for it: the child
 would inherit the locks of half-imported modules, which no thread of its own ever opens."""
 
+is_cut_off = False
+"""Is this a child that C code forked while another thread held `importing`? It must not import these modules."""
+
 _mark: _ForkMark | None = None
 _callbacks: list[Callback] = []
 
@@ -56,7 +64,9 @@ def register(in_child: Callback) -> None:
         _mark = _ForkMark()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
-                before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release
+                before=lambda: importing.acquire(),
+                after_in_parent=lambda: importing.release(),
+                after_in_child=lambda: importing.release(),
             )
             os.register_at_fork(after_in_child=_in_child)
     _callbacks.append(in_child)
@@ -69,7 +79,12 @@ def check() -> None:
 
 
 def _in_child() -> None:
+    global importing, is_cut_off  # noqa: PLW0603 - the parent's lock stays taken for ever
     assert _mark is not None
+    if importing.acquire(blocking=False):
+        importing.release()
+    else:
+        importing, is_cut_off = threading.RLock(), True
     for callback in _callbacks:
         callback()
     _mark.set()  # last: until then another thread that checks runs the callbacks too, and does not wait for a dead lock
