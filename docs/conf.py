@@ -39,7 +39,6 @@ intersphinx_mapping = (
 
 html_theme = "pydata_sphinx_theme"
 html_title = "autotune"
-html_baseurl = "https://numpy-autotune.readthedocs.io/"
 html_show_sourcelink = False
 html_theme_options = {
     "navigation_depth": 2,

@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from math import exp, sqrt
 from pathlib import Path
 
@@ -216,11 +217,12 @@ def gains(names: list[str], rounds: int) -> Iterator[GainRow]:
             continue
         document = json.loads(done.stdout)
         program = document["program"]
-        statuses = [entry["status"] for each in document["profiles"] for entry in each["profile"]["entries"]]
+        operations = [each["profile"]["operations"].values() for each in document["profiles"]]
+        entries = [entry for dtypes in chain(*operations) for entry in chain(*dtypes.values())]
         yield GainRow(
             program=name,
-            decided=sum(status in {"tuned", "default-kept"} for status in statuses),
-            entries=len(statuses),
+            decided=sum(entry["status"] in {"tuned", "default-kept"} for entry in entries),
+            entries=len(entries),
             predicted=program["predicted"],
             measured=program["measured"],
             measured_interval=program["interval"],

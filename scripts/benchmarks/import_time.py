@@ -16,11 +16,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-LIMITS = {"import": 0.005, "apply": 0.020}
+LIMITS = {"import": 0.002, "apply": 0.020}
 """Seconds."""
 FORBIDDEN = {
     "import": ("numpy", "optuna", "yaml", "rich", "click", "threadpoolctl"),
-    "apply": ("optuna", "yaml", "rich", "click", "fsspec", "urllib.request", "http.client"),
+    "apply": ("optuna", "yaml", "rich", "click", "fsspec", "http.client", "json", "autotune.errors"),
 }
 PROBES = {
     "import": "import autotune",

@@ -1,9 +1,8 @@
 """As fast as this machine allows: measured configurations of threads, workers and chunks for NumPy."""
 
-from autotune._version import __version__ as __version__
-
 TYPE_CHECKING = False  # type checkers read it as True; importing typing for it takes 3 ms
 if TYPE_CHECKING:
+    from autotune._version import __version__ as __version__
     from autotune.errors import AutotuneError as AutotuneError
     from autotune.runtime.apply import apply as apply
     from autotune.runtime.array_calls import fill as fill
@@ -43,10 +42,11 @@ _HOMES = {
 }
 """The module of each public name. It is loaded when it is first used: importing autotune costs next to
 nothing."""
+_UNLISTED = {"__version__": "_version", "load_ipython_extension": "cli.notebook"}
 
 
 def __getattr__(name: str) -> object:
-    home = "cli.notebook" if name == "load_ipython_extension" else _HOMES.get(name)
+    home = _UNLISTED.get(name) or _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'autotune' has no attribute {name!r}")
     from importlib import import_module

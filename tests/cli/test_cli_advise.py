@@ -71,7 +71,8 @@ a = np.ones((400, 400)) + np.eye(400)
 a[1:-1, 1:-1] = 2.0
 a[0, 0] = 1.0
 b = a[[1, 2, 3]]
-a[5] + a[6]
+c = a[1:9, np.array([1, 2])] + a[a[:, 0] > 9, :2].sum()
+a[5] + a[6] + a[7, 8] + a[7, 8:][0] + a[..., 3]
 np.random.default_rng(1).standard_normal(1000)
 scipy.linalg.cho_solve(scipy.linalg.cho_factor(np.eye(30)), np.ones(30))
 del a
@@ -85,7 +86,7 @@ def test_assignments_indices_freed_arrays_random_numbers_and_scipy_are_recorded(
         calls[call["name"]] += call["calls"]
     expected = {
         "assign to part": 3,  # two of them by np.eye, to .flat
-        "read by index": 1,
+        "read by index": 3,  # by an array or a list among the indices
         "random.standard_normal": 1,
         "cholesky": 1,
         "lapack.potrs": 1,

@@ -53,6 +53,7 @@ SAMPLES = {
     "exponent": 23,
     "failure": Failure(kind=FailureKind.CRASH, reason="Signal 11."),
     "files": 3,
+    "sizes": ["n=500"],
     "folder": "intel-1",
     "following": "systemctl start a",
     "host": "node7",
@@ -65,7 +66,7 @@ SAMPLES = {
     "limit": Limit.QUOTA,
     "measured": ["svd n=8"],
     "mirror": SimpleNamespace(
-        key=SimpleNamespace(slug="intel-1"), entries=4, hosts=2, confirmed=3, contested=1
+        key=SimpleNamespace(slug="intel-1"), entries=4, hosts=2, decided=4, confirmed=3, contested=1
     ),
     "most": 9,
     "name": "a.json",

@@ -123,6 +123,16 @@ assert not heavy, heavy
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_stream_that_the_caller_has_closed_costs_the_output_and_not_the_exit_code(
+    monkeypatch, verb, stream
+):
+    monkeypatch.setattr(sys, stream, None)
+    with pytest.raises(SystemExit) as left:
+        program.main(["show", "choleski"], prog_name="autotune")
+    assert left.value.code == 2
+
+
 @pytest.mark.real
 def test_the_module_runs_as_the_command_does():
     done = subprocess.run(

@@ -15,6 +15,7 @@ from autotune.cli import store_messages
 from autotune.cli.program import program
 from autotune.cli.store_warm_starts import saved
 from autotune.model.configuration import Configuration
+from autotune.model.entry import Status
 from autotune.model.operation import Operation
 from autotune.profiles import folders, profile_files, resolve
 from autotune.profiles.fit import Site
@@ -54,7 +55,7 @@ def test_what_one_host_publishes_another_pulls(monkeypatch):
         assert run("store", "publish").exit_code == 0
     result = run("store", "pull")
     assert result.exit_code == 0
-    assert result.stderr == f"{KEY.slug}: 1 entry of 2 hosts; 1 confirmed.\n"
+    assert result.stderr == f"{KEY.slug}: 1 entry of 2 hosts; 1 decided, 1 confirmed.\n"
     assert profile_files.read(folders.cluster_profiles() / f"{KEY.slug}.yaml").entries[0].evidence.hosts == 2
 
 
@@ -82,6 +83,20 @@ def test_a_merged_profile_is_not_published(tmp_path):
     assert "which host measured it" in result.stderr
 
 
+def test_an_entry_without_a_result_needs_no_confirmation():
+    """Only a decided entry can be confirmed: undecided ones are no reason to sign or to measure again."""
+    public = json.loads(run("store", "keys", "--new", "--json").stdout)["public"]
+    configured(f"trust: signed\ntrusted_keys: ['{public}']\n")
+    path = calibrated()
+    read = profile_files.read(path)
+    undecided = make_entry("svd", status=Status.UNDECIDED, m=9, n=9)
+    profile_files.write(replace(read, entries=(*read.entries, undecided)), path)
+    run("store", "publish", "--sign")
+    said = run("store", "pull").stderr
+    assert "2 entries of 1 host; 1 decided, 1 confirmed.\n" in said
+    assert store_messages.UNCONFIRMED not in said
+
+
 def test_a_signed_publication_is_confirmed_by_its_signer():
     public = json.loads(run("store", "keys", "--new", "--json").stdout)["public"]
     configured(f"trust: signed\ntrusted_keys: ['{public}']\n")
@@ -89,7 +104,7 @@ def test_a_signed_publication_is_confirmed_by_its_signer():
     assert run("store", "publish").exit_code == 0
     assert run("store", "pull").exit_code == 1
     assert run("store", "publish", str(path), "--sign").exit_code == 0
-    assert f"{KEY.slug}: 1 entry of 1 host; 1 confirmed.\n" in run("store", "pull").stderr
+    assert f"{KEY.slug}: 1 entry of 1 host; 1 decided, 1 confirmed.\n" in run("store", "pull").stderr
 
 
 def test_a_refused_publication_is_told_with_its_reason():

@@ -117,7 +117,7 @@ def test_a_profile_that_does_not_fit_is_listed_with_the_reason(machine):
         profile_files.write(old, machine / f"{name}.yaml")
     result = show()
     assert result.exit_code == 1
-    assert result.stdout.count("the profile has 1.0") == 2
+    assert " ".join(result.stdout.split()).count("the profile has 1.0") == 2
     assert result.stderr.startswith("2 profiles of this host are for NumPy 1.0,")
     assert result.stderr.endswith(f"{profile_messages.NO_PROFILE}\n")
 
@@ -143,6 +143,24 @@ def test_sizes_with_a_default_of_their_own_do_not_follow_n():
 
 def test_everything_in_force_is_one_profile_for_reports(machine):
     assert {entry.operation for entry in in_force().as_profile().entries} == {QR.operation, LOG.operation}
+
+
+@pytest.mark.parametrize("verb", ["show", "verify", "report"])
+def test_a_misspelt_operation_is_wrong_usage(machine, verb):
+    result = CliRunner().invoke(program, [verb, "choleski"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Did you mean cholesky?" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["show", "verify", "report"])
+def test_a_size_without_an_entry_names_the_command_that_measures_it(machine, verb):
+    result = CliRunner().invoke(program, [verb, "qr", "n=77"])
+    assert (result.exit_code, "`autotune calibrate qr n=77` measures it" in result.stderr) == (1, True)
+
+
+def test_a_size_of_a_function_of_the_users_is_measured_as_a_workload(machine):
+    profile_files.write(of_this_machine(make_entry("step", n=8)), machine / "a.yaml")
+    assert "`autotune calibrate --workload FILE.py:step n=9` measures it" in show("step", "n=9").stderr
 
 
 @pytest.mark.real

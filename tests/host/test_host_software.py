@@ -3,6 +3,8 @@
 import os
 import re
 import socket
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,30 +13,17 @@ from support.programs import printed
 from autotune.host import identity, numeric_libraries, threadpools
 
 
-class NoPools:
-    @staticmethod
-    def info():
-        return [
-            {
-                "user_api": "openmp",
-                "internal_api": "openmp",
-                "filepath": "/usr/lib/libgomp.so",
-                "num_threads": 2,
-            }
-        ]
-
-
 def info(**fields):
     return {"user_api": "blas", "internal_api": "openblas", "version": "0.3.30", "num_threads": 4, **fields}
 
 
 def pools(monkeypatch, *answers):
-    module = type("Pools", (), {"info": staticmethod(lambda: list(answers))})
-    monkeypatch.setattr(numeric_libraries, "controller", lambda: module)
+    libraries = [SimpleNamespace(info=partial(dict, answer)) for answer in answers]
+    monkeypatch.setattr(numeric_libraries, "blas_controllers", lambda: libraries)
 
 
 def test_without_a_blas_the_software_still_has_numpy_and_python(monkeypatch):
-    monkeypatch.setattr(numeric_libraries, "controller", NoPools)
+    pools(monkeypatch)
     assert numeric_libraries.libraries() == ()
     key = numeric_libraries.software()
     assert (key.blas, key.blas_version, key.kernels, key.threading, key.ilp64) == (None,) * 5
@@ -132,10 +121,32 @@ def test_the_folder_of_a_wheel_names_its_package(path, user):
     assert numeric_libraries.brought_by(path) == user
 
 
-def test_a_library_that_cannot_be_opened_does_not_say_its_integers(tmp_path):
+def test_files_that_are_no_openblas_for_all_their_name_are_passed_over(tmp_path, monkeypatch):
     (tmp_path / "libopenblas.so").write_text("not a library")
-    assert numeric_libraries._openblas_ilp64(str(tmp_path / "libopenblas.so")) is None
-    assert numeric_libraries._openblas_ilp64(str(tmp_path / "gone.so")) is None
+    other = tmp_path / "libopenblas_tools.so"
+    other.symlink_to(next(path for path in threadpools.mapped_libraries() if "/libc" in path))
+    paths = [str(tmp_path / "libopenblas.so"), str(tmp_path / "libopenblas_gone.so"), str(other)]
+    monkeypatch.setattr(threadpools, "mapped_libraries", lambda *_: paths)
+    assert threadpools.blas_controllers() == []
+
+
+def test_openblas_is_described_as_threadpoolctl_describes_it():
+    described = {library.filepath: library.info() for library in threadpools.blas_controllers()}
+    pools = [pool for pool in threadpools.controller().info() if pool["user_api"] == "blas"]
+    assert described.keys() == {pool["filepath"] for pool in pools}
+    for pool in pools:
+        del pool["prefix"]
+        assert pool == {name: described[pool["filepath"]][name] for name in pool}
+
+
+def test_other_libraries_are_asked_of_threadpoolctl(monkeypatch):
+    path = "/opt/mkl/libmkl_rt.so.2"
+    mkl = SimpleNamespace(filepath=path, user_api="blas", internal_api="mkl")
+    openmp = SimpleNamespace(filepath="/lib/libiomp5.so", user_api="openmp", internal_api="openmp")
+    monkeypatch.setattr(threadpools, "controller", lambda: SimpleNamespace(lib_controllers=[openmp, mkl]))
+    for mapped in (["/lib/libc.so.6", path], None):
+        monkeypatch.setattr(threadpools, "mapped_libraries", lambda *_, mapped=mapped: mapped)
+        assert threadpools.blas_controllers() == [mkl]
 
 
 def test_numpys_loaded_library_agrees_with_numpys_own_words():

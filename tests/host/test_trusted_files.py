@@ -51,7 +51,7 @@ def test_a_missing_file_is_an_error_of_the_system(tmp_path):
 
 def test_what_is_no_file_is_refused_without_waiting(path):
     assert refusal(path.parent, PLAIN) == "it is a folder."
-    assert refusal(Path(os.devnull), PLAIN._replace(any_owner=True)) == "it is not a regular file."
+    assert refusal(Path(os.devnull), PLAIN.replace(any_owner=True)) == "it is not a regular file."
     if hasattr(os, "mkfifo"):
         os.mkfifo(path.with_name("pipe"))
         assert refusal(path.with_name("pipe"), PLAIN) == "it is not a regular file."
@@ -66,9 +66,9 @@ def test_a_file_above_the_limit_is_refused(path):
 @pytest.mark.parametrize(
     ("mode", "rule", "reason"),
     [
-        (0o646, PLAIN._replace(group_may_write=True), "it can be written by everybody"),
+        (0o646, PLAIN.replace(group_may_write=True), "it can be written by everybody"),
         (0o664, PLAIN, "it can be written by its group"),
-        (0o604, PLAIN._replace(secret=True), "other users may read it"),
+        (0o604, PLAIN.replace(secret=True), "other users may read it"),
     ],
 )
 def test_a_mode_that_lets_others_in_is_refused(path, mode, rule, reason, monkeypatch):
@@ -92,7 +92,7 @@ def test_who_may_write_to_the_folder_may_exchange_the_file(path):
 def test_a_foreign_owner_is_refused_unless_the_rule_names_the_owner(path):
     os.chown(path, 12345, 0)
     assert refusal(path, FOUND) == "it belongs to user 12345, who is neither you nor root."
-    assert read_file(path, FOUND._replace(owners=frozenset({12345}))).owner == 12345
+    assert read_file(path, FOUND.replace(owners=frozenset({12345}))).owner == 12345
     os.chown(path, 0, 0)
     os.chown(path.parent, 12345, 0)
     assert refusal(path, FOUND) == "its folder belongs to user 12345, who is neither you nor root."
@@ -122,7 +122,7 @@ def test_a_group_counts_by_its_members(path, monkeypatch, outsiders):
 
 def test_a_second_name_is_refused_where_the_rule_says_so(path):
     os.link(path, path.with_name("other"))
-    assert refusal(path, PLAIN._replace(single_name=True)) == "it has another name elsewhere."
+    assert refusal(path, PLAIN.replace(single_name=True)) == "it has another name elsewhere."
 
 
 def test_a_link_is_followed_only_where_the_rule_says_so(path):

@@ -35,6 +35,7 @@ def test_a_long_time_reads_as_on_a_clock(value, text):
 
 
 def test_a_speed_up_is_shown_with_two_digits_after_the_point_and_so_is_its_interval():
+    assert (units.speedup(852.52), units.speedup(15.38), units.speedup(0.096)) == ("853x", "15.4x", "0.10x")
     assert (units.speedup(2.0), units.interval((1.25, 2.5))) == ("2.00x", "1.25 to 2.50")
 
 
@@ -53,3 +54,10 @@ def test_memory_has_a_binary_unit(count, text):
 @pytest.mark.parametrize(("number", "text"), [(0, "0 entries"), (1, "1 entry"), (2, "2 entries")])
 def test_a_number_agrees_with_its_noun(number, text):
     assert units.count_of(number, "entry", "entries") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.034, "0.03"), (1.364, "1.36"), (4.24, "4.2"), (852.52, "over 10")]
+)
+def test_a_speedup_that_nothing_proved_is_never_a_large_number(value, text):
+    assert units.seeming(value) == text

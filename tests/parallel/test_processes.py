@@ -167,7 +167,7 @@ def test_a_function_that_ends_its_process_is_an_error_here(method):
 
 
 @pytest.mark.parametrize("method", [Method.MEMFD, Method.PIPE], indirect=True)
-@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE])
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE, errno.EPERM])
 def test_where_a_limit_allows_no_child_this_process_computes(monkeypatch, number, method):
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", raising(number))
     np.testing.assert_array_equal(mapped(square, method=method), ARRAY**2)
@@ -189,6 +189,20 @@ def test_where_a_limit_allows_fewer_children_than_asked_for_none_of_them_begins(
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", start)
     np.testing.assert_array_equal(mapped(noting, method=method), ARRAY**2)
     assert [path.name for path in tmp_path.iterdir()] == [str(os.getpid())]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of files as Linux has them")
+def test_where_no_shared_memory_can_be_made_blocks_go_through_pipes(method):
+    """A batch system's limit of the size of files, which memory by memfd_create is too."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        pids = mapped(lambda block: np.full(block.shape, os.getpid()), method=method, workers=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.getpid() not in pids
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of descriptors as Linux has them")

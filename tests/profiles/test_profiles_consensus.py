@@ -12,8 +12,8 @@ ONE = {"blas_threads": 1}
 @pytest.mark.parametrize(
     ("entries", "count", "why"),
     [
-        ([], None, "No entry about BLAS threads"),
-        ([make_entry("log", choice={"workers": 2}, n=10)], None, "No entry about BLAS threads"),
+        ([], None, "No BLAS thread count was measured"),
+        ([make_entry("log", choice={"workers": 2}, n=10)], None, "No BLAS thread count was measured"),
         (
             [make_entry(choice=ONE, safe=(1,), n=10)],
             1,

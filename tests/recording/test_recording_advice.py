@@ -131,6 +131,19 @@ def test_a_loop_longer_than_the_largest_measured_has_the_largest_ones_speedup():
     assert gain.source is GainSource.MEASURED
 
 
+def test_calls_too_short_for_a_switch_are_not_to_be_measured():
+    short = call(
+        "add",
+        group=ARRAYS,
+        seconds=5.0,
+        calls=2_000_000,
+        operation=Operation(name="loop_add", sizes=(("n", 5),)),
+    )
+    advice = advised(recording(process(short)))
+    assert advice.calls[0].gain.source is GainSource.TOO_SHORT
+    assert (advice.gain.open_share, advice.next) == (0.0, Next.NOTHING)
+
+
 def test_a_call_that_no_knob_reaches_says_so():
     assert known_gain(call("sort"), lambda _: None, lambda *_: []).source is GainSource.NOT_TUNED
 
@@ -242,6 +255,9 @@ def test_threads_that_take_turns_are_said_to_wait_for_the_gil():
     several = process(call(seconds=8.0), threads=4, most_at_once=3, cpu_seconds=10.5)
     assert about("GIL", several)
     assert not about("GIL", replace(several, cpu_seconds=19.0))
+    in_turns = replace(several, most_at_once=1, turns=1000)
+    assert about("GIL", in_turns)
+    assert not about("GIL", replace(in_turns, turns=3))
 
 
 # --- recordings that are kept -------------------------------------------------------------------
@@ -266,7 +282,7 @@ def test_a_recording_survives_a_file():
     [
         [],
         {},
-        {"schema": "autotune.recording/1"},
+        {"schema": "autotune.recording/2"},
         {**recording(process(call())).as_dict(), "processes": [{"pid": 1}]},
         {**recording(process(call())).as_dict(), "processes": 3},
         {**recording(process(call())).as_dict(), "new": 3},

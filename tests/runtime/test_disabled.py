@@ -10,7 +10,7 @@ from autotune.cli.program import program
 from autotune.controls import blas
 from autotune.profiles import folders, profile_files
 from autotune.runtime.process_state import Setting, state
-from autotune.runtime.process_threads import process_choice
+from autotune.runtime.process_threads import ProcessChoice, process_choice
 
 SIZE = 300_000
 
@@ -46,7 +46,7 @@ def test_apply_changes_nothing_and_says_why(disabled):
 
 def test_nothing_is_looked_up(disabled):
     assert autotune.config("svd", n=50) is None
-    assert process_choice() == (None, "AUTOTUNE_DISABLE is set.", {})
+    assert process_choice() == ProcessChoice(None, "AUTOTUNE_DISABLE is set.")
     with autotune.tuned("svd", n=50) as choice:
         assert choice is None or choice.is_default
 

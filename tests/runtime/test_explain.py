@@ -44,14 +44,14 @@ def test_a_name_or_an_alias_selects(own_profile):
     assert autotune.explain("mean").operations == ()
 
 
-def test_sizes_ask_for_the_entry_that_speaks_for_them(own_profile):
+def test_sizes_ask_for_the_entry_that_covers_them(own_profile):
     (exact,) = autotune.explain("qr", n=128).operations
     assert (exact.choice, exact.level) == (Configuration(blas_threads=1), Level.HOST)
     (between,) = autotune.explain("qr", n=500).operations
     assert between.reason.startswith("Between measured sizes")
     (outside,) = autotune.explain("qr", n=5).operations
     assert (outside.level, outside.source) == (Level.DEFAULT, None)
-    assert outside.reason == "Nothing that was measured speaks for it."
+    assert outside.reason == "No measured entry covers it."
 
 
 def test_every_refusal_is_told_with_its_reason(own_profile):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from support.native import CORE, needs_core
 
 from autotune.model.betting import SignTest, median_interval
-from autotune.runtime.guard import ALPHA, LONG_SECONDS, Guard, Watched
+from autotune.runtime.explanation import saved_text
+from autotune.runtime.guard import ALPHA, LONG_SECONDS, Guard, Saved, Watched
 
 pytestmark = needs_core
 
@@ -135,6 +136,19 @@ def test_no_claim_exceeds_the_time_of_the_process():
     work.run(tuned(), 2000)
     assert work.guard.saved(10.0).high == 10.0
     assert work.guard.saved(10.0).seconds == 10.0
+
+
+@pytest.mark.parametrize(
+    ("saved", "text"),
+    [
+        (Saved(4.0, 4.0, 4.0), "saved so far by long calls: at least 4."),
+        (Saved(-4.0, -4.0, -4.0), "lost so far by long calls: at least 4."),
+        (Saved(3.0, 2.0, 4.0), "saved so far by long calls: 3 (95 % interval 2 to 4)."),
+        (Saved(0.0, 0.0, 0.0, untold=1), "not known: 1 choice had too few controls"),
+    ],
+)
+def test_what_was_saved_is_told_with_what_is_sure_of_it(saved, text):
+    assert text in saved_text(saved)
 
 
 def test_an_entry_no_slower_than_the_default_is_rarely_dropped():

@@ -1,6 +1,8 @@
 """tuned() puts an operation's configuration into force for a stretch of code."""
 
 import asyncio
+import copy
+import pickle
 import sys
 import threading
 from types import ModuleType
@@ -43,6 +45,21 @@ def test_a_scope_sets_the_count_and_puts_it_back():
     with autotune.tuned("svd", n=20) as chosen:
         assert (chosen, blas.current()) == (Configuration(blas_threads=1), 1)
     assert blas.current() == before
+
+
+def test_a_scope_and_a_decorated_function_of_the_main_module_may_be_sent_to_other_processes():
+    """As joblib, loky and Dask send it: with all that it refers to."""
+    cloudpickle = pytest.importorskip("cloudpickle")
+
+    def rows(matrix):
+        return len(np.linalg.qr(matrix)[1])
+
+    rows.__module__ = "__main__"
+    scope = autotune.tuned("qr", n=128)
+    for copied in (copy.deepcopy(scope), pickle.loads(pickle.dumps(scope))):
+        with scope, copied:
+            assert copied(rows)(np.eye(3)) == 3
+    assert pickle.loads(cloudpickle.dumps(scope(rows)))(np.eye(3)) == 3
 
 
 def test_where_nothing_was_measured_a_scope_changes_nothing():

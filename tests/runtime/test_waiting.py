@@ -15,6 +15,7 @@ from autotune.controls import wait_policy
 from autotune.controls.wait_policy import VARIABLE
 from autotune.host.numeric_libraries import libraries
 from autotune.profiles import folders, profile_files
+from autotune.profiles.compiled_copy import Wait
 from autotune.profiles.resolve import resolve, resolve_before_numpy
 
 TWO = {"workers": 2, "chunk": 1000}
@@ -102,7 +103,7 @@ def test_a_profile_for_other_cpus_says_nothing(write):
     path = folders.user_profiles() / "mine.yaml"
     made = profile_files.read(path)
     profile_files.write(replace(made, key=replace(made.key, usable_cpus=made.key.usable_cpus + 1)), path)
-    assert resolve().wait == (None, {})
+    assert resolve().wait == Wait(None, {})
 
 
 def test_the_answer_is_kept_for_a_process_without_numpy_as_long_as_profiles_are_the_same(write):

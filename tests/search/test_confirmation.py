@@ -60,6 +60,24 @@ def test_a_plain_loser_is_dropped_after_two():
     assert "Not proved faster: after 2 processes the speed-up is hardly above 0.9" in reason
 
 
+@pytest.mark.parametrize("fewer_cpus", [True, False])
+def test_a_single_process_at_full_capacity_drops_what_is_slower_by_far(fewer_cpus):
+    """One BLAS thread that led while CPUs were missing takes a quarter longer where all are there."""
+    led = (reduced(0.7),)
+    assert verdict(candidate(full(1.25), explored=led, fewer_cpus=fewer_cpus), HALF) is Verdict.DROPPED
+    assert verdict(candidate(full(1.07), explored=led, fewer_cpus=fewer_cpus), HALF) is Verdict.OPEN
+    assert verdict(candidate(reduced(1.25), explored=led), HALF) is Verdict.OPEN
+
+
+def test_disturbed_processes_do_not_stand_in_the_way_of_undisturbed_ones():
+    good, bad = [full(0.7)] * 6, [full(2.0, interference=0.5)] * 2
+    assert verdict(candidate(*bad, *good)) is Verdict.ACCEPTED
+
+
+def test_few_processes_at_full_capacity_prove_a_large_gain_on_a_machine_that_seldom_has_it():
+    assert verdict(candidate(*[reduced(1.03), full(0.6)] * 3), HALF) is Verdict.ACCEPTED
+
+
 def test_a_candidate_with_fewer_cpus_that_gains_nothing_even_without_capacity_or_next_to_others_is_dropped():
     for poor in (reduced(1.0), full(1.0, interference=0.5)):
         assert verdict(candidate(*[poor] * 3, fewer_cpus=True), HALF) is Verdict.DROPPED

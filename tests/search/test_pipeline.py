@@ -192,6 +192,34 @@ def test_exploration_passes_through_all_operations_before_the_first_confirmation
     assert {event.name for event in events[:first] if hasattr(event, "index")} == set(NAMES)
 
 
+def _places(capacity):
+    """Places of the plans that explore, and of those that confirm, of eight operations that gain much with workers."""
+    names = ("sqrt", "exp", "log", "sin", "add", "copy", "power", "fill")
+    bench = FakeBench(
+        lambda operation, configuration, luck: 0.02 / (configuration.workers or 1), capacity=capacity
+    )
+    sizes = ({"n": 1_000_000},)
+    request = Request(operations=names, sizes=sizes, budget_seconds=60.0)
+    entries, _, _ = run_calibration(bench, request, environment_of(2, full_capacity=2.0))
+    first = {}
+    for place, plan in enumerate(bench.plans):
+        for case in plan.cases:
+            first.setdefault(case.operation.name, place)
+    tests = [place for place, plan in enumerate(bench.plans) if len(plan.cases) > 1]
+    return entries, sorted(first.values()), tests
+
+
+def test_what_leads_by_far_is_confirmed_between_explorations_while_all_cpus_are_there():
+    entries, explored, tests = _places(2.0)
+    assert {entry.status for entry in entries} == {Status.TUNED}
+    assert tests[0] < explored[-1]
+
+
+def test_without_full_capacity_all_operations_are_explored_first():
+    _, explored, tests = _places(1.0)
+    assert tests[0] > explored[-1]
+
+
 def test_plain_losers_are_dropped_after_one_trial():
     bench = FakeBench(_gains)
     entries, _, _ = _all(bench)

@@ -29,7 +29,7 @@ def loops_cut(
     assert loops.install() is None
     for kind in [*CLASSES, "reductions"]:
         for dtype in DTYPES:
-            for layout in Layout:
+            for layout in Layout.ALL:
                 loops.plan(kind, dtype, layout, [Range(elements, chunk, workers)])
     CORE.reductions(reductions)
     try:

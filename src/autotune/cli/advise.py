@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autotune.cli import advice_text
+from autotune.cli import advice_text, store_messages
 from autotune.cli.options import json_option, parse_duration
 from autotune.cli.program import FAILED
 from autotune.cli.run import cannot_start, recording_variables
-from autotune.cli.terminal import begin_line, print_lines, width, write_error
+from autotune.cli.terminal import begin_line, note, print_lines, width, write_error
 from autotune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ def advise_here(recorded: "Recording", profile: Path | None) -> "Advice":
     from autotune.recording.advice import advise_on
 
     resolution = resolve(profile)
+    for refusal in resolution.refusals:
+        if profile is not None and Path(refusal.path) == profile.absolute() and refusal.entry is None:
+            note(store_messages.refused_file(refusal.path, refusal.reason))
 
     def find(operation: "Operation") -> "Entry | None":
         match = resolution.find(operation)

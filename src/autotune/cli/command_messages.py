@@ -25,14 +25,12 @@ BY_TIME = "by its time"
 BY_METRIC = "by the number that it prints"
 
 
-def entry_written(path: object, name: str, *, own_name: bool) -> str:
+def entry_written(path: object, name: str, *, own_name: bool, is_tuned: bool) -> str:
     """Name the file that the entry of a command was written to, and the verbs that use it; `own_name`: by --name."""
     short = name.removeprefix(COMMANDS)
     option = f" --name {short}" if own_name else ""
-    return (
-        f"The profile {path} holds it as {name}: `autotune run{option} -- CMD` uses it, `autotune explain {short}` "
-        f"shows it."
-    )
+    use = f"`autotune run{option} -- CMD` uses it, " if is_tuned else ""
+    return f"The profile {path} holds it as {name}: {use}`autotune explain {short}` shows it."
 
 
 def no_tuned_command(name: str) -> str:
@@ -125,8 +123,8 @@ def running(
     `text` says why the choice of `tune` for it is not used.
     """
     reason = reason if text is None else f"{reason} {text}"
-    rest = ", calls and loops of its Pythons as measured" if calls else ""
-    rest += ", and others are learned about" if learns else ""
+    rest = "; calls and loops of its Pythons run as measured" if calls else ""
+    rest += ", others are learned" if learns else ""
     rest += "" if wait is None else f"; idle threads {wait}"
     if threads is not None and user_limit is not None:
         return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}){rest}."
@@ -149,11 +147,9 @@ NO_REPORT = (
 def compared(speedup: float, interval: tuple[float, float] | None, pairs: int) -> str:
     runs = f"{pairs} pair{'s' * (pairs > 1)} of runs"
     if interval is None:
-        return (
-            f"Speed-up {speedup:.3f} in {runs}; an interval needs 3 pairs: give a larger --pairs or --budget."
-        )
-    low, high = interval
-    return f"Speed-up {speedup:.3f}, 95 % interval {low:.3f} to {high:.3f}, in {runs}."
+        said = f"Speed-up {units.speedup(speedup)} in {runs}"
+        return f"{said}; an interval needs 3 pairs: give a larger --pairs or --budget."
+    return f"Speed-up {units.speedup(speedup)}, 95 % interval {units.interval(interval)}, in {runs}."
 
 
 def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
@@ -172,7 +168,7 @@ def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
 
 def compared_failures(status: int) -> str:
     end = f"signal {-status} ended it" if status < 0 else f"exit status {status}"
-    return f"The command failed in every run ({end}), so the speed-up is that of a failure: run it alone to see why."
+    return f"The command failed in every run ({end}), so there is no speed-up: run it alone to see why."
 
 
 def compared_in_force(reason: str, *, calls: float, tuned: float, loops: float) -> str:

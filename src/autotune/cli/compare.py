@@ -83,10 +83,11 @@ def show(
     if as_json:
         print_json("compare/1", {**document(words, options, runs), "in_force": asdict(force)})
     else:
-        click.echo(command_messages.compared(runs.speedup, runs.interval, len(runs.plain)))
-        click.echo(command_messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
         if runs.failure:
             click.echo(command_messages.compared_failures(runs.failure))
+            return
+        click.echo(command_messages.compared(runs.speedup, runs.interval, len(runs.plain)))
+        click.echo(command_messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
         counts = {name: getattr(force, name) for name in ("calls", "tuned", "loops")}
         click.echo(
             command_messages.compared_in_force(force.reason, **counts) if force.processes else force.reason

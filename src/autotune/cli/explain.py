@@ -1,5 +1,7 @@
 """`autotune explain`."""
 
+from collections.abc import Iterable
+
 import click
 
 from autotune.cli import profile_messages
@@ -9,6 +11,8 @@ from autotune.cli.terminal import note, print_json, print_lines, width
 from autotune.errors import BadSize
 from autotune.model.catalogue import ALIASES, CATALOGUE, kind
 from autotune.model.operation import DTYPES
+from autotune.profiles import folders
+from autotune.profiles.lookup import Refusal
 
 
 @click.command()
@@ -41,12 +45,26 @@ def explain(words: tuple[str, ...], dtype: str, as_json: bool) -> int:
     if not explanation.operations and not explanation.failure and not names:
         note(profile_messages.NOTHING_APPLIES)
     elif names and not any(row.entry for row in explanation.operations):
+        options = [] if dtype == DTYPES[0] else [f"--dtype {dtype}"]
         name = ALIASES.get(names[0], names[0])
-        own = [operation for operation in measured if operation.partition(" ")[0] == name]
-        if not own and name not in CATALOGUE and explanation.refusals:
-            note(profile_messages.not_in_catalogue(name))
-            return FAILED
-        if not own:
-            kind(name)  # raises UnknownOperation, with the nearest names
-        note(profile_messages.how_to_measure(" ".join([name, *texts]), measured=own))
+        return say_how_to_measure(name, [*texts, *options], measured, explanation.refusals)
+    return 0
+
+
+def say_how_to_measure(
+    name: str, sizes: list[str], measured: Iterable[str], refusals: Iterable[Refusal]
+) -> int:
+    """Name the command that measures what no entry covers; return the exit code.
+
+    Raises UnknownOperation for a name that neither the catalogue nor a profile has, unless a profile of the user's is
+    refused, which may hold a function of that name.
+    """
+    own = [operation for operation in measured if operation.partition(" ")[0] == name]
+    if not own and name not in CATALOGUE:
+        shipped = dict(folders.places())[folders.Layer.SHIPPED]
+        if all(refusal.path.startswith(shipped) for refusal in refusals):
+            kind(name)
+        note(profile_messages.not_in_catalogue(name))
+        return FAILED
+    note(profile_messages.how_to_measure(name, sizes, measured=own))
     return 0

@@ -38,7 +38,8 @@ def forget(words: tuple[str, ...], as_json: bool) -> int:
     paths = [Path(names.pop(0))] if names and is_file(names[0]) else own_profiles()
     if not names:
         raise UsageError(profile_messages.FORGET_WHICH)
-    removed = [(path, remove_entries(path, names, parse_size_lists(texts))) for path in paths]
+    sizes = parse_size_lists(texts)
+    removed = [(path, remove_entries(path, names, sizes)) for path in paths]
     if as_json:
         print_json("forget/1", {"profiles": [document(path, gone) for path, gone in removed if gone.entries]})
     for path, gone in removed:

@@ -1,10 +1,12 @@
 """The entries in force on this machine and its profiles."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autotune.model.catalogue import ALIASES, row_of
+from autotune.cli import profile_messages
+from autotune.model.catalogue import ALIASES, kind, row_of
+from autotune.model.entry import Entry
 from autotune.model.operation import Operation
 from autotune.model.profile import Profile
 from autotune.profiles import profile_files
@@ -64,6 +66,18 @@ def matches(operation: Operation, names: set[str], sizes: dict[str, tuple[int, .
         if values and value not in values:
             return False
     return True
+
+
+def not_covered(names: Sequence[str], sizes: Sequence[str], entries: Iterable[Entry]) -> str:
+    """Return a sentence about operations and sizes that none of the entries covers.
+
+    Raises UnknownOperation for a name that neither the catalogue nor an entry has.
+    """
+    own = {entry.operation.name for entry in entries}
+    for name in names:
+        if name not in own:
+            kind(name)
+    return profile_messages.not_measured(names, sizes)
 
 
 def in_force() -> InForce:

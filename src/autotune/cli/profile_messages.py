@@ -1,10 +1,11 @@
 """The sentences about profiles and their entries: show, explain, forget, verify, report."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from autotune.cli.machine_messages import LAYERS
 from autotune.model import units
+from autotune.model.catalogue import row_of
 from autotune.model.entry import Alternative, Status
 from autotune.model.units import count_of
 
@@ -95,9 +96,16 @@ def local_profile(layer: str, *, in_force: int) -> str:
     )
 
 
-def not_measured(words: Iterable[str]) -> str:
-    named = " ".join(words)
-    return f"No entry in force is about {named}. `autotune calibrate {named}` measures it."
+def _calibrate(names: Sequence[str], sizes: Sequence[str]) -> str:
+    """Return the command that measures operations, or a function of the user's, at these sizes."""
+    own = [name for name in names if row_of(name) is None]
+    subjects = [f"--workload FILE.py:{own[0]}"] if own else names
+    return " ".join(["autotune calibrate", *subjects, *sizes])
+
+
+def not_measured(names: Sequence[str], sizes: Sequence[str]) -> str:
+    named = " ".join([*names, *sizes])
+    return f"No entry in force covers {named}. `{_calibrate(names, sizes)}` measures it."
 
 
 FORGET_WHICH = "Name the operations whose entries are to be removed: autotune forget qr n=300."
@@ -116,19 +124,19 @@ ONE_OPERATION = "Name one operation, then its sizes: autotune explain svd n=500.
 MOST_NAMED = 8
 
 
-def how_to_measure(named: str, *, measured: list[str]) -> str:
-    """An operation or size without an entry: the sizes that have one, and the command that adds it."""
-    sizes = ", ".join(measured[:MOST_NAMED]) + (", ..." if len(measured) > MOST_NAMED else "")
-    hint = f"Measured: {sizes}. " if measured else ""
-    return f"{hint}`autotune calibrate {named}` measures {named}."
+def how_to_measure(name: str, sizes: Sequence[str], *, measured: list[str]) -> str:
+    """Name the sizes of an operation that have an entry, and the command that adds others."""
+    listed = ", ".join(measured[:MOST_NAMED]) + (", ..." if len(measured) > MOST_NAMED else "")
+    hint = f"Measured: {listed}. " if measured else ""
+    return f"{hint}`{_calibrate([name], sizes)}` measures {' '.join([name, *sizes])}."
 
 
 def not_in_catalogue(name: str) -> str:
-    """An operation that may be a function of the user's whose profile is not used."""
+    """Describe a name that may be a function of the user's whose profile is not used."""
     return (
         f"{name} is neither an operation of the catalogue nor a function in a profile that is used here. If you "
         "calibrated it, its profile is among those that are not used, for the reasons above. "
-        f"`autotune calibrate --workload FILE.py:{name}` measures it."
+        f"`{_calibrate([name], ())}` measures it."
     )
 
 

@@ -49,6 +49,7 @@ class Program(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run as click does, but report output that cannot be written in a sentence, not by a traceback."""
+        _replace_closed_streams()
         try:
             try:
                 return super().main(*args, **extra)
@@ -93,6 +94,13 @@ def add_common_options(command: click.Command) -> None:
         command.params += common_options()
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
         add_common_options(inner)
+
+
+def _replace_closed_streams() -> None:
+    """Let output go nowhere where the caller has closed its stream (`>&-`), for which Python has None."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - until the process ends
 
 
 def _discard_output() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.cli import profile_messages
-from autotune.cli.in_force import in_force
+from autotune.cli.in_force import in_force, not_covered
 from autotune.cli.options import json_option, parse_size_lists, split_words
 from autotune.cli.program import FAILED
 from autotune.cli.show import is_file, select_entries
@@ -76,9 +76,10 @@ def report(
         note(profile_messages.NO_PROFILE)
         return FAILED
     if operations or texts:
+        every = [entry for subject in subjects for entry in subject.profile.entries]
         subjects = [narrow(subject, operations, parse_size_lists(texts)) for subject in subjects]
         if not any(subject.profile.entries for subject in subjects):
-            note(profile_messages.not_measured([*operations, *texts]))
+            note(not_covered(operations, texts, every))
             return FAILED
     if as_json:
         print_json("report/1", tables(subjects))

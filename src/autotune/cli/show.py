@@ -8,15 +8,15 @@ import click
 
 from autotune.cli import profile_messages
 from autotune.cli.entry_table import plain_entry, print_entries, print_profile
-from autotune.cli.in_force import InForce, in_force, matches
+from autotune.cli.in_force import InForce, in_force, matches, not_covered
 from autotune.cli.options import json_option, parse_size_lists, split_words
 from autotune.cli.program import FAILED
-from autotune.cli.terminal import note, print_json, print_lines
+from autotune.cli.terminal import note, print_json, print_lines, width
 from autotune.model.catalogue import ALIASES
 from autotune.model.profile import Profile
 from autotune.profiles import profile_files
 from autotune.profiles.lookup import LookupResult
-from autotune.runtime.text_table import printable
+from autotune.runtime.text_table import printable, wrapped
 
 
 @click.command()
@@ -40,18 +40,18 @@ def show(words: tuple[str, ...], as_json: bool) -> int:
         return show_file(Path(names[0]), names[1:], sizes, as_json=as_json)
     state = in_force()
     entries = state.select(names, sizes)
+    missing = None
+    if not entries:
+        every = [match.entry for match in state.entries]
+        missing = not_covered(names, texts, every) if every else profile_messages.NO_PROFILE
     if as_json:
         print_json("show/1", document(state, entries))
     else:
         print_in_force(state, entries)
     if state.outdated:
         note(state.outdated)
-    if not entries:
-        note(
-            profile_messages.NO_PROFILE
-            if not state.entries
-            else profile_messages.not_measured([*names, *texts])
-        )
+    if missing is not None:
+        note(missing)
         return FAILED
     return 0
 
@@ -87,7 +87,7 @@ def print_in_force(state: InForce, entries: tuple[LookupResult, ...]) -> None:
     for profile in state.profiles:
         source = profile_messages.local_profile(profile.layer, in_force=profile.in_force)
         name = f"{numbers[profile.path]} {printable(profile.path)}"
-        print_lines([name, f"    {source} {printable(profile.reason)}"])
+        print_lines([name, *wrapped(f"{source} {profile.reason}", width(), indent=4)])
     if entries:
         print_lines([""])
         print_entries([match.entry for match in entries], [numbers[match.path] for match in entries])

@@ -144,7 +144,7 @@ def pull(store: str | None, fresh: bool, as_json: bool) -> int:
     print_rejected(result.rejected)
     for mirrored in result.mirrored:
         note(store_messages.mirrored(mirrored))
-        if mirrored.confirmed < mirrored.entries - mirrored.contested:
+        if mirrored.confirmed < mirrored.decided - mirrored.contested:
             note(store_messages.UNCONFIRMED)
     if as_json:
         print_json("store.pull/1", plain_pull(result))
@@ -307,7 +307,7 @@ def plain_class(contents: "ClassContents") -> dict[str, Any]:
 
 def plain_pull(result: "PullResult") -> dict[str, Any]:
     """Return the result of a pull, for programs."""
-    fields = ("publications", "hosts", "entries", "confirmed", "contested", "changed")
+    fields = ("publications", "hosts", "entries", "decided", "confirmed", "contested", "changed")
     return {
         "store": result.store,
         "mirrored": [

@@ -39,15 +39,15 @@ def published(profile: object, name: str, *, new: bool, newly_signed: bool) -> s
 
 
 def mirrored(mirror: "MirroredClass") -> str:
-    entries = count_of(mirror.entries, "entry", "entries")
+    entries = f"{count_of(mirror.entries, 'entry', 'entries')} of {count_of(mirror.hosts, 'host')}"
     contested = f", {mirror.contested} contested" if mirror.contested else ""
-    return f"{mirror.key.slug}: {entries} of {count_of(mirror.hosts, 'host')}; {mirror.confirmed} confirmed{contested}."
+    return f"{mirror.key.slug}: {entries}; {mirror.decided} decided, {mirror.confirmed} confirmed{contested}."
 
 
 def nothing_pulled(address: str) -> str:
     return (
         f"The store {address} has no trusted profile for this kind of machine. `autotune calibrate` and "
-        "`autotune store publish` on two such machines add one."
+        "`autotune store publish` on two such machines, or on one with --sign, add one."
     )
 
 

@@ -74,7 +74,7 @@ def tune(
     \b
     Examples:
       autotune tune -- python simulate.py --steps 100
-      autotune tune --workers 1,2,4 -- ./solve -j {workers}
+      autotune tune --workers 1,2 -- ./solve -j {workers}
       autotune tune --metric 'rate: ([0-9.]+)' --maximize -- python train.py
     """
     counts, chunks = values("workers", workers, words), values("chunk", chunk, words)
@@ -173,4 +173,6 @@ def tell(command: Command, entry: Entry, kept: Kept, *, by: str, own_name: bool,
     note(printable(command_messages.tuned(entry, by=by)))
     if kept.why is not None:
         note(calibration_messages.written_elsewhere(kept.output, kept.path, kept.why))
-    click.echo(command_messages.entry_written(kept.path, entry.operation.name, own_name=own_name), err=True)
+    is_tuned = entry.status is Status.TUNED
+    name = entry.operation.name
+    note(command_messages.entry_written(kept.path, name, own_name=own_name, is_tuned=is_tuned))

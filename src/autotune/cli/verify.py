@@ -10,7 +10,7 @@ import click
 from autotune.bench.inspect_workload import describe
 from autotune.cli import profile_messages
 from autotune.cli.entry_table import gain, gain_column, operation_name
-from autotune.cli.in_force import in_force
+from autotune.cli.in_force import in_force, not_covered
 from autotune.cli.options import json_option, parse_duration, parse_size_lists, split_words
 from autotune.cli.program import FAILED
 from autotune.cli.show import is_file, select_entries
@@ -58,7 +58,7 @@ def verify(words: tuple[str, ...], budget: str, workload: str | None, as_json: b
         return FAILED
     shown = select_entries(profile, names, parse_size_lists(texts))
     if not shown.entries and (names or texts):
-        note(profile_messages.not_measured([*names, *texts]))
+        note(not_covered(names, texts, profile.entries))
         return FAILED
     own = describe(workload) if workload is not None else None
     if path is not None:

@@ -8,7 +8,7 @@ a fifth of a call of getpid(2), which is asked elsewhere.
 
 import mmap
 import os
-import threading
+from _thread import RLock  # threading takes a millisecond to load
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -46,7 +46,7 @@ class _ForkMark:
         return self._pid == os.getpid() if self._page is None else self._page[0] == 1
 
 
-importing = threading.RLock()
+importing = RLock()
 """To be held by a thread that imports modules in the middle of a program's call. Python's forks wait for it: the child
 would inherit the locks of half-imported modules, which no thread of its own ever opens."""
 

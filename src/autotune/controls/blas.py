@@ -21,7 +21,7 @@ Ownership
 
 import os
 import sys
-import threading
+from _thread import RLock, _local, get_ident  # threading takes a millisecond to load
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -40,12 +40,12 @@ class BlasThreads:
     def __init__(self, find: Callable[[], Iterable[Library]]) -> None:
         self._find = find
         # of the kind that its owner may take twice: a signal handler may enter a scope at any time
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._modules = -1
         self._libraries: tuple[Library, ...] = ()
         self._per_thread: tuple[Library, ...] = ()
         self._process = _Domain()
-        self._thread = threading.local()
+        self._thread = _local()
         self._base: int | None = None
         self._switches: tuple[tuple[Library, Switch], ...] = ()
         """Those in force, of NumPy's library first."""
@@ -225,8 +225,8 @@ class BlasThreads:
 
     def _after_fork(self) -> None:
         """Reset in a forked child, which has only the thread that forked: the lock is free, other scopes are over."""
-        self._lock = threading.RLock()
-        me = threading.get_ident()
+        self._lock = RLock()
+        me = get_ident()
         self._process.scopes = {scope: n for scope, n in self._process.scopes.items() if scope.thread == me}
         for _, switch in self._switches:
             switch.forget()
@@ -248,7 +248,7 @@ class ThreadLimit:
 
     def __enter__(self) -> None:
         if self._threads is not None:
-            self.thread = threading.get_ident()
+            self.thread = get_ident()
             self._of.enter(self, self._threads)
 
     def __exit__(

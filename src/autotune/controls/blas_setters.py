@@ -1,6 +1,6 @@
 """The BLAS libraries loaded into this process, with their own functions for the thread count.
 
-threadpoolctl finds them; the count is read and set through the library's functions themselves. From 3.8 on
+The count is read and set through the library's functions themselves. From 3.8 on
 threadpoolctl's setter makes the calling thread the owner of OpenBLAS for as long as it lives, and what other
 threads then ask for is silently dropped: a worker's `threadpool_limits(1)`, joblib's and scikit-learn's
 included. The library's function takes no ownership, and costs 0.7 us instead of 7.
@@ -12,7 +12,7 @@ from typing import Any
 
 from autotune.controls import thread_variables
 from autotune.host.numeric_libraries import brought_by, series
-from autotune.host.threadpools import controller
+from autotune.host.threadpools import blas_controllers
 
 
 class Library:
@@ -103,11 +103,9 @@ class Library:
 def find() -> list[Library]:
     """Return the BLAS libraries that are loaded now, NumPy's first.
 
-    Costs 0.1 to 0.6 ms, and once 4 to 8 ms for the import of threadpoolctl. Statically linked libraries and
-    Apple's Accelerate are not seen.
+    Costs 0.1 to 0.6 ms. Statically linked libraries and Apple's Accelerate are not seen.
     """
-    libraries = [library(lib) for lib in controller().lib_controllers if lib.user_api == "blas"]
-    return sorted(libraries, key=_numpys_first)
+    return sorted(map(library, blas_controllers()), key=_numpys_first)
 
 
 def of_scipy(loaded: Sequence[Library]) -> Library | None:
@@ -122,7 +120,7 @@ def _numpys_first(library: Library) -> tuple[bool, bool]:
 
 
 def library(lib: Any) -> Library:
-    """Return the Library of one of threadpoolctl's controllers, which are the same objects in 3.5 to 3.8."""
+    """Return the Library of an OpenBlas, or of one of threadpoolctl's controllers (the same objects in 3.5 to 3.8)."""
     api, path, native = lib.internal_api, lib.filepath, lib.dynlib
     is_on_openmp = getattr(lib, "threading_layer", None) == "openmp"
     match api:
@@ -139,23 +137,16 @@ def library(lib: Any) -> Library:
             get, put = (_function(native, f"bli_thread_{verb}_num_threads") for verb in ("get", "set"))
         case _:
             get = put = None
+    is_called_directly = get is not None and put is not None
     if get is None or put is None:
-        return Library(
-            api=api,
-            path=path,
-            get=lib.get_num_threads,
-            put=lib.set_num_threads,
-            ceiling=_ceiling(api, lib.get_num_threads(), is_on_openmp=is_on_openmp),
-            version=lib.version,
-            is_on_openmp=is_on_openmp,
-        )
+        get, put = lib.get_num_threads, lib.set_num_threads
     return Library(
         api=api,
         path=path,
         get=get,
         put=put,
-        per_thread=api == "mkl" or (api == "openblas" and is_on_openmp),
-        returns_previous=api == "mkl",
+        per_thread=is_called_directly and (api == "mkl" or (api == "openblas" and is_on_openmp)),
+        returns_previous=is_called_directly and api == "mkl",
         ceiling=_ceiling(api, get(), is_on_openmp=is_on_openmp),
         version=lib.version,
         is_on_openmp=is_on_openmp,

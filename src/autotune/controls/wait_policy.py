@@ -12,7 +12,6 @@ them up to 2.4, and hide them from 2.5 on; SciPy's export them. No call may be i
 import ctypes
 import os
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -138,6 +137,8 @@ def _spinning() -> "list[BlasLibrary]":
 
 def _refusal() -> str | None:
     """Return why no library may start its threads anew now, as a sentence; None if one may."""
+    import threading
+
     if threading.active_count() > 1:
         return "other threads run, which may be within a call of BLAS."
     try:

@@ -5,6 +5,9 @@ import os
 LARGEST_FILE = 1 << 24
 """Bytes read of a file at most; /proc/cpuinfo of 4096 CPUs has 6 MB."""
 
+PART = 1 << 16
+"""Bytes read at a time: Python gets memory for so many before it reads, which maps new pages if they are many."""
+
 LARGEST_CPU = 1 << 13
 """CPU or node numbers from here on are taken for garbage; Linux builds for at most 8192 CPUs."""
 
@@ -18,8 +21,12 @@ def read(path: str) -> str | None:
     """
     try:
         # pathlib would cost more here than the read itself
-        with open(path, "rb", opener=_opened) as file:
-            data = file.read(LARGEST_FILE) or b""  # None: a pipe that is open, and empty
+        with open(path, "rb", buffering=0, opener=_opened) as file:
+            data = b""
+            while len(data) < LARGEST_FILE and (
+                part := file.read(PART)
+            ):  # None: a pipe that is open, and empty
+                data += part
     except (OSError, ValueError):  # ValueError: a path with a NUL byte in it
         return None
     return data.partition(b"\0")[0].decode("utf-8", "replace").strip()

@@ -1,10 +1,9 @@
 """The BLAS libraries in this process, NumPy and Python."""
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from autotune.host.threadpools import controller
+from autotune.host.threadpools import blas_controllers
 
 if TYPE_CHECKING:
     from autotune.model.software import BlasLibrary, Software
@@ -58,10 +57,10 @@ def software_fields(*, load: bool = False) -> dict[str, Any]:
 
 
 def _pools(*, load: bool) -> list[dict[str, Any]]:
-    """List what threadpoolctl says of each BLAS library, NumPy's first."""
+    """List what is known of each BLAS library, NumPy's first."""
     if load:
         import numpy as np  # noqa: F401 - importing it is what loads its BLAS
-    pools = [pool for pool in controller().info() if pool.get("user_api") == "blas"]
+    pools = [library.info() for library in blas_controllers()]
     rank = {"numpy": 0, None: 1, "scipy": 2}
     return sorted(pools, key=lambda pool: rank[brought_by(pool.get("filepath") or "")])
 
@@ -77,13 +76,12 @@ def _library(pool: dict[str, Any]) -> "BlasLibrary":
 
 def _description(pool: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a BlasLibrary that decide the answer."""
-    path = pool.get("filepath")
     return {
         "api": pool["internal_api"],
         "version": pool.get("version"),
         "kernels": pool.get("architecture") or pool.get("current_backend"),
         "threading": pool.get("threading_layer"),
-        "ilp64": _openblas_ilp64(path) if pool["internal_api"] == "openblas" and path else None,
+        "ilp64": pool.get("ilp64"),
     }
 
 
@@ -91,24 +89,6 @@ def brought_by(path: str) -> str | None:
     """The package whose wheel brought a library, in `numpy.libs`, or in `numpy/.dylibs` on macOS."""
     parts = path.replace("\\", "/").split("/")
     return next((name for name in ("numpy", "scipy") if {name, f"{name}.libs"} & set(parts[:-1])), None)
-
-
-def _openblas_ilp64(path: str) -> bool | None:
-    """Does OpenBLAS say that it was built with 64-bit integers? None if it cannot be asked."""
-    import ctypes
-
-    try:
-        # the library is in the process already; RTLD_NOLOAD makes sure that asking loads nothing
-        library = ctypes.CDLL(path, mode=getattr(os, "RTLD_NOLOAD", 0))
-    except OSError:
-        return None
-    for prefix in ("scipy_", ""):
-        for suffix in ("64_", "_64", ""):
-            config = getattr(library, f"{prefix}openblas_get_config{suffix}", None)
-            if config is not None:
-                config.restype = ctypes.c_char_p
-                return b"USE64BITINT" in (config() or b"")
-    return None
 
 
 def _numpy() -> str | None:

@@ -16,15 +16,15 @@ the owner and the mode:
 import os
 import stat
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NoReturn
 
-from autotune.errors import UntrustedFile
+from autotune.model.record import Record
 
 _OVERFLOW_UID = "/proc/sys/kernel/overflowuid"
 _UID_MAP = "/proc/self/uid_map"
 
 
-class FileRule(NamedTuple):
+class FileRule(Record):
     """Requirements of a file. Owners are checked on POSIX systems only."""
 
     max_bytes: int
@@ -45,7 +45,7 @@ class FileRule(NamedTuple):
     """Refuse a file that has another hard link."""
 
 
-class FileContent(NamedTuple):
+class FileContent(Record):
     """The bytes of a file and its only possible writer."""
 
     data: bytes
@@ -63,7 +63,7 @@ def read_file(path: str | os.PathLike[str], rule: FileRule) -> FileContent:
     checks_owner = os.name == "posix" and not rule.any_owner
     if os.path.islink(path):
         if not rule.follow_links:
-            raise UntrustedFile("it is a symbolic link; only the file itself is read.", path)
+            _refuse("it is a symbolic link; only the file itself is read.", path)
         if checks_owner and rule.check_folder:
             _check_folder(path, rule)
         path = os.path.realpath(path)
@@ -81,7 +81,7 @@ def read_file(path: str | os.PathLike[str], rule: FileRule) -> FileContent:
     finally:
         os.close(handle)
     if len(data) > rule.max_bytes:  # it has grown since
-        raise UntrustedFile(f"it is larger than {_size_text(rule.max_bytes)}.", path)
+        _refuse(f"it is larger than {_size_text(rule.max_bytes)}.", path)
     single_writer = os.name == "posix" and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return FileContent(data, status.st_uid if single_writer else None)
 
@@ -149,16 +149,16 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
 def _check_file(status: os.stat_result, path: str, rule: FileRule) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise UntrustedFile(f"it is {kind}.", path)
+        _refuse(f"it is {kind}.", path)
     if rule.single_name and status.st_nlink != 1:
-        raise UntrustedFile("it has another name elsewhere.", path)
+        _refuse("it has another name elsewhere.", path)
     if os.name == "posix" and not rule.any_owner:
         _check_owner(status, "it", path, rule)
         _check_mode(status, "it", path, rule)
     if os.name == "posix" and rule.secret and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UntrustedFile("other users may read it; `chmod 600` keeps it secret.", path)
+        _refuse("other users may read it; `chmod 600` keeps it secret.", path)
     if status.st_size > rule.max_bytes:
-        raise UntrustedFile(f"it is larger than {_size_text(rule.max_bytes)}.", path)
+        _refuse(f"it is larger than {_size_text(rule.max_bytes)}.", path)
 
 
 def _check_folder(path: str, rule: FileRule) -> None:
@@ -176,7 +176,7 @@ def _check_owner(status: os.stat_result, what: str, path: str, rule: FileRule) -
         return
     places = [path] if stat.S_ISDIR(status.st_mode) else [path, os.path.dirname(path) or "."]
     if not _is_unmapped_root(status.st_uid) or any(map(_may_write, places)):
-        raise UntrustedFile(f"{what} belongs to user {status.st_uid}, who is neither you nor root.", path)
+        _refuse(f"{what} belongs to user {status.st_uid}, who is neither you nor root.", path)
 
 
 def _check_mode(status: os.stat_result, what: str, path: str, rule: FileRule) -> None:
@@ -185,7 +185,13 @@ def _check_mode(status: os.stat_result, what: str, path: str, rule: FileRule) ->
         return
     if writers & stat.S_IWOTH or not _has_no_other_members(status.st_gid):
         who = "everybody" if writers & stat.S_IWOTH else "its group"
-        raise UntrustedFile(f"{what} can be written by {who}; `chmod go-w` makes it trustworthy.", path)
+        _refuse(f"{what} can be written by {who}; `chmod go-w` makes it trustworthy.", path)
+
+
+def _refuse(reason: str, path: str) -> NoReturn:
+    from autotune.errors import UntrustedFile  # a millisecond that apply() does without
+
+    raise UntrustedFile(reason, path)
 
 
 def _is_unmapped_root(uid: int) -> bool:

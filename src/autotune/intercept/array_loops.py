@@ -1,4 +1,4 @@
-"""Whole-array loops of NumPy's ufuncs: which are met, and which measured operation speaks for each.
+"""Whole-array loops of NumPy's ufuncs: those that are met, and the measured operation that covers each.
 
 Ufuncs of similar cost are one class. A class is used where its cheapest and its dearest member were both measured to
 be faster, with what was measured for the cheapest. They are measured on contiguous operands. Others are
@@ -12,13 +12,13 @@ precision, dates, objects, and types of a user's own.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import IntEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autotune.intercept.operations import Range
+from autotune.model.record import Record
 
 if TYPE_CHECKING:
     from autotune.native._core import Calls
@@ -29,7 +29,7 @@ _INEXACT = "fdFD"
 """Those of `power`, whose loops for whole numbers raise Python errors."""
 
 
-class Reduction(IntEnum):
+class Reduction:
     """Treatment of a loop that is called to reduce an array (`loops.h`)."""
 
     NEVER = 0
@@ -39,15 +39,16 @@ class Reduction(IntEnum):
     ALL = 4
 
 
-class Layout(IntEnum):
+class Layout:
     """Placement in memory of the elements of a loop's operands (`loops.h`)."""
 
     STRIDED = 0
     CONTIGUOUS = 1
     BROADCAST = 2
+    ALL = (STRIDED, CONTIGUOUS, BROADCAST)
 
 
-class LoopClass(NamedTuple):
+class LoopClass(Record):
     """Ufuncs of similar cost, with the catalogue's operations of its cheapest and its dearest member."""
 
     cheapest: str
@@ -77,13 +78,13 @@ CLASSES: Mapping[str, LoopClass] = {
         """,
     ),
 }
-MEASURED_LAYOUTS: Mapping[Layout, str] = {Layout.STRIDED: "loop_strided", Layout.BROADCAST: "loop_scale"}
+MEASURED_LAYOUTS: Mapping[int, str] = {Layout.STRIDED: "loop_strided", Layout.BROADCAST: "loop_scale"}
 """The catalogue's operation of the cheapest loop whose operands lie so."""
 
 REDUCING = LoopClass("loop_max", "loop_sum", "add multiply maximum minimum")
 """Reductions. `any`, `all` and those of bitwise operations are among them: where no order changes the result."""
 
-_REDUCTIONS: Mapping[str, Reduction] = {
+_REDUCTIONS: Mapping[str, int] = {
     **dict.fromkeys(("add", "multiply"), Reduction.ROUNDED),
     **dict.fromkeys(("maximum", "minimum", "fmax", "fmin"), Reduction.EXACT),
     **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor"), Reduction.EXACT),
@@ -190,7 +191,7 @@ class ArrayLoops:
         for number in range(len(KINDS) * len(_ITEM_BYTES)):
             self._core.learn_from(number, _NEVER)
             self._core.after_blas(number, _NEVER)
-            for layout in Layout:
+            for layout in Layout.ALL:
                 self._core.plan(number, layout, [])
         self._core.reductions(False)
         self._core.release_loops()
@@ -203,7 +204,7 @@ def _decide(
     number, group = divmod(class_number, len(_ITEM_BYTES))
     kind = KINDS[number]
     if kind in CLASSES:
-        operation = MEASURED_LAYOUTS.get(Layout(layout), CLASSES[kind].cheapest)
+        operation = MEASURED_LAYOUTS.get(layout, CLASSES[kind].cheapest)
     else:
         operation = REDUCING.dearest if rounds else REDUCING.cheapest
     dtype = next(name for name, like in _LIKE.items() if group in dict(like))

@@ -1,7 +1,8 @@
 """Operations of the catalogue that calls of NumPy and SciPy are, and settings of loops. Pure, without NumPy."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+
+from autotune.model.record import Record
 
 Shape = tuple[int, ...]
 Sizes = dict[str, int]
@@ -117,7 +118,7 @@ FUNCTIONS: Mapping[str, Matcher] = {"dot": product, "inner": inner, "vdot": vdot
 call; einsum without it calls no BLAS."""
 
 
-class Range(NamedTuple):
+class Range(Record):
     """Setting of loops from so many elements on."""
 
     elements: int

@@ -311,10 +311,15 @@ def kind(name: str) -> Kind:
     """Return the catalogue's row of this name or alias. Raises UnknownOperation, which holds the nearest names."""
     row = row_of(name)
     if row is None:
-        from difflib import get_close_matches  # 2 ms that only a misspelling pays
-
-        raise UnknownOperation(name, get_close_matches(name, [*CATALOGUE, *ALIASES], n=3, cutoff=0.5))
+        raise UnknownOperation(name, nearest_names(name))
     return row
+
+
+def nearest_names(name: str) -> list[str]:
+    """Return up to three names of the catalogue that share most of their letters with a misspelt one."""
+    from difflib import get_close_matches  # 2 ms that only a misspelling pays
+
+    return get_close_matches(name, [*CATALOGUE, *ALIASES], n=3, cutoff=0.65)
 
 
 def row_of(name: str) -> Kind | None:

@@ -1,4 +1,4 @@
-"""Which entry speaks for a size, measured or between measured sizes. Pure."""
+"""The entry that covers a size, measured or between measured sizes. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

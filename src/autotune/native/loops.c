@@ -374,6 +374,15 @@ static void settle(struct slot *slot)
     atomic_store(&slot->threshold, threshold);
 }
 
+static void settle_class(const struct class *class)
+{
+    for (int i = 0; i < used; i++) {
+        if (atomic_load(&slots[i].class) == class || atomic_load(&slots[i].reduce_class) == class) {
+            settle(&slots[i]);
+        }
+    }
+}
+
 static PyUFuncGenericFunction in_force(const PyUFuncObject *ufunc, const int *types)
 {
     for (int i = 0; i < ufunc->ntypes; i++) {
@@ -388,11 +397,26 @@ static PyUFuncGenericFunction in_force(const PyUFuncObject *ufunc, const int *ty
     return NULL;
 }
 
-/* Is this loop part of NumPy? Another extension's may keep a state, or need the GIL, and is never cut. */
+/* Is this loop part of NumPy? Another extension's may keep a state, or need the GIL, and is never cut.
+ *
+ * A search by dladdr takes 10 us. A loader maps the code of a library into one piece, so what lies between two functions of
+ * NumPy is NumPy's, and of 500 loops some ten are searched for. The GIL is held. */
 static bool is_numpys(PyUFuncGenericFunction loop)
 {
-    Dl_info numpy, its;
-    return dladdr(PyUFunc_API[0], &numpy) && dladdr((void *)loop, &its) && its.dli_fbase == numpy.dli_fbase;
+    static Dl_info numpy;
+    static uintptr_t first = UINTPTR_MAX, last = 0;
+    const uintptr_t place = (uintptr_t)loop;
+    Dl_info its;
+    if (first <= place && place <= last) {
+        return true;
+    }
+    if ((numpy.dli_fbase == NULL && !dladdr(PyUFunc_API[0], &numpy)) || !dladdr((void *)loop, &its) ||
+        its.dli_fbase != numpy.dli_fbase) {
+        return false;
+    }
+    first = place < first ? place : first;
+    last = place > last ? place : last;
+    return true;
 }
 
 /* The group of a loop by its types; -1: it has none. */
@@ -538,17 +562,13 @@ void loops_plan(int class_number, enum layout layout, const struct loop_range *r
             class->threshold = first;
         }
     }
-    for (int i = 0; i < used; i++) {
-        settle(&slots[i]);
-    }
+    settle_class(class);
 }
 
 void loops_learn(int class_number, npy_intp elements)
 {
     classes[class_number].learns_from = elements;
-    for (int i = 0; i < used; i++) {
-        settle(&slots[i]);
-    }
+    settle_class(&classes[class_number]);
 }
 
 void loops_after_blas(int class_number, npy_intp elements)

@@ -39,10 +39,11 @@ struct header {
     int64_t pid, parent, start_ns; /* CLOCK_MONOTONIC */
     _Atomic(int64_t) last_ns, cpu_ns;
     _Atomic(uint32_t) threads, most_at_once; /* that called, and those in a timed call at once */
+    _Atomic(uint32_t) turns, unused; /* turns: times that a thread called again after another one had */
 };
 
 _Static_assert(sizeof(struct record_row) == 128, "the layout that recording/ledger.py reads");
-_Static_assert(sizeof(struct header) == 88, "the layout that recording/ledger.py reads");
+_Static_assert(sizeof(struct header) == 96, "the layout that recording/ledger.py reads");
 
 struct key {
     const void *target;
@@ -68,6 +69,8 @@ static struct {
     PyTypeObject *array;   /* a copy of NumPy's pointer */
     vectorcall *ufunc;     /* NumPy's own */
     destructor release;
+    size_t items;          /* distance of a tuple's items from its beginning; 0: unknown */
+    PyObject *no_value;    /* NumPy's mark of an argument that was not given; NULL: unknown */
 } quick;
 
 /* Short calls of one function with small operands, by all threads, under the GIL. */
@@ -382,9 +385,13 @@ static inline bool count_call(struct record_row *row, uint64_t elements, struct 
 
 static void begin_timing(struct record *record, struct record_row *row)
 {
+    static const void *latest; /* thread, by the address of a variable of its own; under the GIL */
     if (!is_seen) {
         see_thread();
+    } else if (latest != &is_seen) {
+        atomic_fetch_add_explicit(&header->turns, 1, memory_order_relaxed);
     }
+    latest = &is_seen;
     if (depth++ == 0) {
         const unsigned others = (unsigned)atomic_fetch_add_explicit(&at_once, 1, memory_order_relaxed);
         if (others >= atomic_load_explicit(&header->most_at_once, memory_order_relaxed)) {
@@ -467,19 +474,24 @@ static bool is_small_integer(PyObject *object, long most)
     return PyLong_AsLongAndOverflow(object, &overflow) <= most && overflow <= 0;
 }
 
-/* Is it a number, a name, or a few numbers and small arrays? A tuple of integers may be a shape. */
+/* Is it a number, a name, or a few numbers and small arrays? A tuple of integers may be a shape. What begins with a float,
+ * or has more integers than a shape, is a list of numbers: NumPy refuses it otherwise. */
 static __attribute__((noinline)) bool is_small_value(PyObject *object)
 {
-    enum { ITEMS = 8, SHAPE = 32 };
+    enum { ITEMS = 8, SHAPE = 32, NUMBERS = 64 };
     const bool is_list = PyList_CheckExact(object);
     if (PyLong_CheckExact(object)) {
         return is_small_integer(object, SMALL);
     }
     if (!is_list && !PyTuple_CheckExact(object)) {
-        return object == Py_None || PyBool_Check(object) || PyUnicode_CheckExact(object) || PyType_Check(object) ||
+        return object == Py_None || object == quick.no_value || PyBool_Check(object) || PyUnicode_CheckExact(object) || PyType_Check(object) ||
                PyArray_DescrCheck(object);
     }
-    const Py_ssize_t count = is_list ? PyList_Size(object) : PyTuple_Size(object);
+    const Py_ssize_t count = Py_SIZE(object);
+    PyObject *first = count < 1 ? NULL : is_list ? PyList_GetItem(object, 0) : PyTuple_GetItem(object, 0);
+    if (count > 0 && (PyFloat_CheckExact(first) || (count > ITEMS && PyLong_CheckExact(first)))) {
+        return count <= NUMBERS;
+    }
     for (Py_ssize_t i = 0; count <= ITEMS && i < count; i++) {
         PyObject *item = is_list ? PyList_GetItem(object, i) : PyTuple_GetItem(object, i);
         if (!PyFloat_CheckExact(item) && !(PyLong_CheckExact(item) && is_small_integer(item, SHAPE)) &&
@@ -683,13 +695,39 @@ static PyObject *recorded_ufunc(PyObject *self, PyObject *const *args, size_t fl
     return quick.ufunc(self, args, flagged, names);
 }
 
+/* The distance of a tuple's items from its beginning, compared with what PyTuple_GetItem tells: CPython 3.14 has put a hash
+ * before them. 0 if they are at neither place. */
+static size_t place_of_items(void)
+{
+    enum { PLACE = 3, PLACE_3_14 = 4 };
+    size_t place = 0;
+    PyObject *tuple = PyTuple_Pack(2, (PyObject *)&PyArray_Type, (PyObject *)&PyUFunc_Type);
+    for (size_t word = PLACE; tuple != NULL && word <= PLACE_3_14 && place == 0; word++) {
+        PyObject **items = (PyObject **)tuple + word;
+        const bool are_there = items[0] == PyTuple_GetItem(tuple, 0) && items[1] == PyTuple_GetItem(tuple, 1);
+        place = are_there ? word * sizeof *items : 0;
+    }
+    Py_XDECREF(tuple);
+    return place;
+}
+
+static void read_constants(void)
+{
+    PyObject *numpy = PyImport_ImportModule("numpy");
+    quick.array = &PyArray_Type;
+    quick.items = place_of_items();
+    quick.no_value = numpy == NULL ? NULL : PyObject_GetAttrString(numpy, "_NoValue"); /* kept for good */
+    Py_XDECREF(numpy);
+    PyErr_Clear();
+}
+
 bool recorder_meet_ufunc(PyObject *object)
 {
     PyUFuncObject *ufunc = (PyUFuncObject *)object;
     _Atomic(void *) *place = (_Atomic(void *) *)&ufunc->vectorcall;
     if (quick.ufunc == NULL) {
         quick.ufunc = ufunc->vectorcall;
-        quick.array = &PyArray_Type;
+        read_constants();
     }
     void *expected = (void *)quick.ufunc; /* all ufuncs have this one, unless another extension has changed it */
     return atomic_compare_exchange_strong(place, &expected, (void *)recorded_ufunc) ||
@@ -956,6 +994,26 @@ static assign *plain_write, *plain_write_flat; /* of arrays, and of their iterat
 /* Elements from which an assignment can take long, and from which memory goes back to the system. */
 enum { LONG_ASSIGNMENT = 512, LARGE = 16384 };
 
+static inline bool is_plain_item(PyObject *key, bool slices)
+{
+    return PyLong_CheckExact(key) || (slices && Py_TYPE(key) == &PySlice_Type);
+}
+
+/* Is it an integer or a tuple of integers, with `slices` of slices too? Most indices are; told without a call. */
+static inline bool is_plain(PyObject *key, bool slices)
+{
+    if (!PyTuple_CheckExact(key) || quick.items == 0) {
+        return is_plain_item(key, slices);
+    }
+    PyObject *const *items = (PyObject *const *)((char *)key + quick.items);
+    const Py_ssize_t count = Py_SIZE(key);
+    Py_ssize_t i = 0;
+    while (i < count && is_plain_item(items[i], slices)) {
+        i++;
+    }
+    return i == count;
+}
+
 /* Is it more than an index of one element? */
 static bool is_part(PyObject *key, bool only_arrays)
 {
@@ -982,7 +1040,7 @@ static struct record_row *indexing_row(const void *target, const char *name, PyO
     return row_of(&key, name, NULL);
 }
 
-static PyObject *recorded_read(PyObject *array, PyObject *index)
+static __attribute__((noinline)) PyObject *described_read(PyObject *array, PyObject *index)
 {
     if (!is_part(index, true) || !recorder_is_on()) {
         return plain_read(array, index);
@@ -1000,10 +1058,23 @@ static PyObject *recorded_read(PyObject *array, PyObject *index)
     return result;
 }
 
+/* The straight path calls nothing but what takes its place, as that of ufuncs. */
+static PyObject *recorded_read(PyObject *array, PyObject *index)
+{
+    struct sampler *sampler = &samplers[UFUNCS + FUNCTIONS];
+    if (is_plain(index, true) ||
+        (Py_TYPE(index) == quick.array && Py_TYPE(array) == quick.array && sampler->left > 0 &&
+         is_small_operand(index) && is_small_operand(array) && passes_over(sampler))) {
+        return plain_read(array, index);
+    }
+    return described_read(array, index);
+}
+
 /* Assign by `write` to a part of an array that belongs to `target`, or is it. */
 static int write_part(assign *write, PyObject *target, PyObject *array, PyObject *index, PyObject *value)
 {
-    if (size_of((PyArrayObject *)array) < LONG_ASSIGNMENT || !is_part(index, false) || !recorder_is_on()) {
+    if (size_of((PyArrayObject *)array) < LONG_ASSIGNMENT || is_plain(index, false) || !is_part(index, false) ||
+        !recorder_is_on()) {
         return write(target, index, value);
     }
     struct record record;

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { RECORD_VERSION = 1, RECORD_ROWS = 384, RECORD_HEADER = 4096 };
+enum { RECORD_VERSION = 2, RECORD_ROWS = 384, RECORD_HEADER = 4096 };
 
 /* One kind of calls. The layout is that of the file; recording/ledger.py reads it. */
 struct record_row {

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,6 +51,24 @@ from autotune.parallel.worker_processes import (
 
 BlockFunction = Callable[[Array], Array | None]
 
+
+class _NoTarget(Exception):
+    """No shared memory can be made for the result."""
+
+
+class _Shares(NamedTuple):
+    """The blocks of an array, and the numbers of those of each process."""
+
+    grid: TileGrid
+    numbers: Sequence[range]
+
+
+def _shares(array: Array, chunk: int, workers: int) -> _Shares:
+    grid = TileGrid(array.shape, range(array.ndim), chunk, workers)
+    workers = min(workers, len(grid))
+    return _Shares(grid, [range(worker, len(grid), workers) for worker in range(workers)])
+
+
 SENDABLE = (Method.SHARED_MEMORY, Method.MEMMAP, Method.MEMFD)
 """Methods whose arrays can be handed to a process that runs already."""
 
@@ -77,7 +96,7 @@ def process_map(
     also change the block and return None. It must pickle unless processes are forked. `array` and `out` may be shared
     arrays, which then are not copied. Nested calls, children of a daemonic process, and processes that a limit allows
     too few children compute alone, in this process. Where memory is too short for a shared copy of the array and of the
-    result, blocks travel through pipes.
+    result, or no shared memory can be made, blocks travel through pipes.
     `context` is multiprocessing's, with the start method; without it the program's own.
 
     Raises UsageError for blocks of another shape, for an `out` that overlaps without being `array`, or if a sample
@@ -96,16 +115,23 @@ def process_map(
     if method is Method.INHERIT and context.get_start_method() != "fork":
         raise UnsupportedPlatform("The method inherit needs children that are forked; choose another method.")
     blocks = min(workers * chunk, array.size) * array.itemsize
-    if method in SHARING and not _has_room(array, out, method, context, blocks + workers * PROCESS_BYTES):
-        method, chunk = Method.PIPE, min(chunk, PIPE_CHUNK)
-    grid = TileGrid(array.shape, range(array.ndim), chunk, workers)
-    workers = min(workers, len(grid))
-    shares = [range(worker, len(grid), workers) for worker in range(workers)]
-    work = _map_shared if method in SHARING else _map_copied
-    try:
-        return work(function, array, out, method, grid, shares, context, blas_threads)
-    except NoChildren:
-        return plain(function, array, out)
+    with ExitStack() as stack:
+        operands = None
+        if method in SHARING and _has_room(array, out, method, context, blocks + workers * PROCESS_BYTES):
+            with suppress(SharedMemoryError):  # limits of files and filters of system calls
+                operands = _shared_operands(stack, array, out, method, context)
+        try:
+            if operands is not None:
+                with suppress(_NoTarget):
+                    return _map_shared(
+                        function, out, operands, method, _shares(array, chunk, workers), context, blas_threads
+                    )
+            if method in SHARING:
+                method, chunk = Method.PIPE, min(chunk, PIPE_CHUNK)
+            shares = _shares(array, chunk, workers)
+            return _map_copied(function, array, out, method, shares, context, blas_threads)
+        except NoChildren:
+            return plain(function, array, out)
 
 
 def forks() -> bool:
@@ -155,38 +181,44 @@ def _answer(function: BlockFunction, block: Array, *, is_in_place: bool, is_samp
     return result
 
 
+def _shared_operands(
+    stack: ExitStack, array: Array, out: Array | None, method: Method, context: BaseContext
+) -> tuple[SharedArray, SharedArray | None]:
+    """Return the array and `out`, if it is given, in memory that children can open."""
+
+    def reachable(each: Array) -> SharedArray:
+        if _is_shared(each, context):
+            return each  # type: ignore[return-value] # as _is_shared looks at its type
+        return stack.enter_context(shared(each.shape, each.dtype, method=method, for_strangers=False))
+
+    source = reachable(array)
+    target = source if out is array else None if out is None else reachable(out)
+    if source is not array:
+        np.copyto(source, array)
+    return source, target
+
+
 def _map_shared(
     function: BlockFunction,
-    array: Array,
     out: Array | None,
+    operands: tuple[SharedArray, SharedArray | None],
     method: Method,
-    grid: TileGrid,
-    shares: Sequence[range],
+    shares: _Shares,
     context: BaseContext,
     blas_threads: int | None,
 ) -> Array:
-    with ExitStack() as stack:
-        source = array
-        with shortages_as_no_children():
-            if not _is_shared(array, context):
-                source = stack.enter_context(
-                    shared(array.shape, array.dtype, method=method, for_strangers=False)
-                )
-                np.copyto(source, array)
-            target: Array | None = source if out is array else out
-            if out is not None and out is not array and not _is_shared(out, context):
-                target = stack.enter_context(shared(out.shape, out.dtype, method=method, for_strangers=False))
-        handles = (source.handle, None if target is None else target.handle)  # type: ignore[attr-defined] # SharedArrays
-        tasks = [(function, *handles, grid, share) for share in shares]
-        with start(context, _compute_shared, tasks, blas_threads) as workers:
-            if target is None:
-                target = _make_target(array, workers, method)
-            receive_all(workers)
-        if out is None:
-            return target.view(np.ndarray)
-        if out is not target:
-            np.copyto(out, target)
-        return out
+    source, target = operands
+    handles = (source.handle, None if target is None else target.handle)
+    tasks = [(function, *handles, shares.grid, share) for share in shares.numbers]
+    with start(context, _compute_shared, tasks, blas_threads) as workers:
+        if target is None:
+            target = _make_target(source, workers, method)
+        receive_all(workers)
+    if out is None:
+        return target.view(np.ndarray)
+    if out is not target:
+        np.copyto(out, target)
+    return out
 
 
 def _make_target(array: Array, workers: Sequence[Worker], method: Method) -> SharedArray:
@@ -199,7 +231,10 @@ def _make_target(array: Array, workers: Sequence[Worker], method: Method) -> Sha
         if hasattr(os, "memfd_create")
         else Method.SHARED_MEMORY
     )
-    target = shared(array.shape, dtype, method=way, for_strangers=False)
+    try:
+        target = shared(array.shape, dtype, method=way, for_strangers=False)
+    except SharedMemoryError as error:
+        raise _NoTarget from error
     for worker in workers:
         with suppress(ConnectionError):  # `receive` says that it has ended
             send_handle(target.handle, worker.connection)
@@ -246,18 +281,18 @@ def _map_copied(
     array: Array,
     out: Array | None,
     method: Method,
-    grid: TileGrid,
-    shares: Sequence[range],
+    shares: _Shares,
     context: BaseContext,
     blas_threads: int | None,
 ) -> Array:
+    grid, numbers = shares
     is_in_place = out is array
     whole = array.view(np.ndarray)
     result = out
     by_argument = method is Method.ARGUMENT
     with ExitStack() as stack:
         with shortages_as_no_children():
-            channels = [channel_by(method, context, stack) for _ in shares]
+            channels = [channel_by(method, context, stack) for _ in numbers]
         tasks = [
             (
                 function,
@@ -266,11 +301,11 @@ def _map_copied(
                 [whole[grid[number]] for number in share] if by_argument else None,
                 not share[0] and len(grid) > 1,
             )
-            for channel, share in zip(channels, shares, strict=True)
+            for channel, share in zip(channels, numbers, strict=True)
         ]
         workers = stack.enter_context(start(context, _compute_copied, tasks, blas_threads))
-        lines = list(zip(workers, channels, shares, strict=True))
-        for place in range(len(shares[0])):
+        lines = list(zip(workers, channels, numbers, strict=True))
+        for place in range(len(numbers[0])):
             busy = [(worker, channel, share[place]) for worker, channel, share in lines if place < len(share)]
             if not by_argument:
                 for worker, channel, number in busy:

@@ -28,8 +28,8 @@ UNGUARDED = (
 """Usual reason why a new process ends before its first task."""
 
 
-SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-"""fork(2), pipe(2): a limit of processes, memory or descriptors is reached."""
+SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EPERM, errno.ENOSYS)
+"""fork(2), pipe(2): a limit of processes, memory or descriptors, or a filter of system calls, forbids them."""
 
 
 class Worker(NamedTuple):
@@ -97,17 +97,16 @@ def has_semaphores() -> bool:
 
 
 class NoChildren(Exception):
-    """Not all processes could be started: the limit of processes, descriptors or memory is reached."""
+    """Not all processes could be started: a limit or a filter of system calls forbids it."""
 
 
 @contextmanager
 def shortages_as_no_children() -> Iterator[None]:
-    """Raise NoChildren for an OSError of SHORTAGES, and for a SharedMemoryError by reason of one."""
+    """Raise NoChildren for an OSError of SHORTAGES."""
     try:
         yield
-    except (OSError, SharedMemoryError) as error:
-        reason = error.__cause__ if isinstance(error, SharedMemoryError) else error
-        if isinstance(reason, OSError) and reason.errno in SHORTAGES:
+    except OSError as error:
+        if error.errno in SHORTAGES:
             raise NoChildren from error
         raise
 

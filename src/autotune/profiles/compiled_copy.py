@@ -1,35 +1,34 @@
 """Compiled copy that apply() reads instead of YAML: everything that fits this machine, ready for use.
 
 A head of text lines holds what apply() itself needs, so that it parses no JSON: the format with a checksum, the
-circumstances, the BLAS library, the thread count, the wait policy and the plans of whole-array loops. Then follow the
-refusals, and the entries of each operation as `name dtype<TAB>JSON`, best level and nearest profile first. They are
-parsed when the operation is first asked for. The copy is a cache: anything odd about it (owner, mode, checksum, age)
-means that it is made again.
+circumstances, the BLAS library, the thread count, the wait policy, the plans of whole-array loops and a warning. Then
+follow the refusals, and the entries of each operation as `name dtype<TAB>JSON`, best level and nearest profile first.
+They are parsed when the operation is first asked for. The copy is a cache: anything odd about it (owner, mode,
+checksum, age) means that it is made again.
 """
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from autotune.errors import UntrustedFile
 from autotune.host.trusted_files import FileRule, read_file, replace_file
 from autotune.intercept.operations import Range
+from autotune.model.record import Record
 
 if TYPE_CHECKING:
-    from autotune.model.entry import Entry
-    from autotune.profiles.lookup import Refusal
+    from autotune.profiles.lookup import Refusal, Rung
 
-FORMAT = 7
-_HEAD_LINES = 6
+FORMAT = 8
+_HEAD_LINES = 7
 _NONE = "-"
 _RULE = FileRule(max_bytes=2**26)
 _OLD_SECONDS = 30 * 86400
 """A copy as old as this is deleted when another is written; one still in use is made again in a blink."""
 
 
-class LoopPlan(NamedTuple):
+class LoopPlan(Record):
     """Settings of one kind of loops, for a dtype and a layout of operands (`intercept.array_loops`)."""
 
     kind: str
@@ -38,32 +37,13 @@ class LoopPlan(NamedTuple):
     ranges: tuple[Range, ...]
 
 
-class Wait(NamedTuple):
+class Wait(Record):
     """Wait policy of BLAS threads, as the best-fitting profile says."""
 
     exponent: int | None
     """Of cycles; None: no profile says."""
     loops: dict[str, int]
     """Classes of loops that gain while threads spin, with the elements from which on they do."""
-
-
-class Group(NamedTuple):
-    """The entries of one operation and dtype that one profile gives."""
-
-    name: str
-    dtype: str
-    level: str
-    path: str
-    why: str
-    """Why the profile has this level."""
-    rows: list[Any]
-    """Documents of entries."""
-
-    def entries(self) -> "tuple[Entry, ...]":
-        """Decode the entries."""
-        from autotune.profiles.entry_document import decode_entry
-
-        return tuple(decode_entry(row, self.name, self.dtype) for row in self.rows)
 
 
 class Compiled:
@@ -77,6 +57,7 @@ class Compiled:
         wait: Wait,
         body: bytes,
         loops: Sequence[LoopPlan] = (),
+        outdated: str | None = None,
     ) -> None:
         self.circumstances = circumstances
         """Everything that the content depends on and that is known before NumPy is loaded, as one line of text."""
@@ -87,28 +68,31 @@ class Compiled:
         self.wait = wait
         self.loops = loops
         """Plans of the classes of loops that are cut."""
+        self.outdated = outdated
+        """A sentence about this host's profiles for another NumPy or BLAS; None once there are some for this."""
         self.body = body
         """The refusals and entries."""
-
-    @property
-    def has_refusals(self) -> bool:
-        """Whether some profile or entry is not used."""
-        return not self.body.startswith(b"[]\n")
 
     def has(self, name: str, dtype: str) -> bool:
         """Return whether there are entries of an operation."""
         return f"\n{name} {dtype}\t".encode(errors="replace") in self.body
 
-    def groups(self, name: str, dtype: str) -> list[Group]:
-        """Return the groups of one operation, best level first."""
+    def rungs(self, name: str, dtype: str) -> "list[Rung]":
+        """Decode the entries of one operation, best level first."""
         mark = f"\n{name} {dtype}\t".encode(errors="replace")  # half a surrogate pair is no operation's name
         start = self.body.find(mark)
         if start < 0:
             return []
         from json import loads
 
+        from autotune.profiles.entry_document import decode_entry
+        from autotune.profiles.lookup import Level, Rung
+
         start += len(mark)
-        return [Group(name, dtype, *rest) for rest in loads(self.body[start : self.body.index(b"\n", start)])]
+        return [
+            Rung(Level(level), path, why, [decode_entry(row, name, dtype) for row in rows])
+            for level, path, why, rows in loads(self.body[start : self.body.index(b"\n", start)])
+        ]
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Yield name and dtype of every operation, those of the nearest profile first."""
@@ -125,15 +109,18 @@ class Compiled:
         return tuple(Refusal(*row) for row in loads(self.body.partition(b"\n")[0]))
 
 
-def body(groups: Sequence[Group], refusals: "Sequence[Refusal]") -> bytes:
-    """Return the body of a copy, for groups that are given best level first."""
-    lines: dict[str, list[Any]] = {}
-    for group in groups:
-        rows = lines.setdefault(f"{group.name} {group.dtype}", [])
-        rows.append([group.level, group.path, group.why, group.rows])
-    return "\n".join(
-        [_json(refusals), *(f"{head}\t{_json(rows)}" for head, rows in lines.items()), ""]
-    ).encode()
+def body(rungs: "Mapping[tuple[str, str], Sequence[Rung]]", refusals: "Sequence[Refusal]") -> bytes:
+    """Return the body of a copy: the rungs of each operation and dtype, best level first."""
+    from autotune.profiles.entry_document import encode_entry
+
+    lines = [_json(refusals)]
+    for (name, dtype), steps in rungs.items():
+        rows = [
+            [step.level, step.path, step.why, [encode_entry(entry) for entry in step.entries]]
+            for step in steps
+        ]
+        lines.append(f"{name} {dtype}\t{_json(rows)}")
+    return "\n".join([*lines, ""]).encode()
 
 
 def load(path: str) -> Compiled | None:
@@ -143,28 +130,42 @@ def load(path: str) -> Compiled | None:
         if mark != _mark(rest):
             return None
         *head, content = rest.split(b"\n", _HEAD_LINES - 1)
-        circumstances, software, threads, wait, loops = (line.decode() for line in head)
+        circumstances, software, threads, wait, loops, outdated = (line.decode() for line in head)
         count, _, why = threads.partition("\t")
         return Compiled(
-            circumstances, software, (_number(count), why), _read_wait(wait), content, _read_loops(loops)
+            circumstances,
+            software,
+            (_number(count), why),
+            _read_wait(wait),
+            content,
+            _read_loops(loops),
+            outdated or None,
         )
-    except (UntrustedFile, OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         return None  # absent, cut off, or something else altogether: it is only a cache
+    except Exception as error:
+        from autotune.errors import UntrustedFile
+
+        if isinstance(error, UntrustedFile):
+            return None
+        raise
 
 
 def save(path: str, copy: Compiled) -> None:
     """Put a copy in its place. A folder that cannot be written costs later programs time and nothing else."""
-    exponent, loops = copy.wait
     plans = (
-        f"{plan.kind} {plan.dtype} {int(plan.layout)} {' '.join(':'.join(map(str, row)) for row in plan.ranges)}"
+        f"{plan.kind} {plan.dtype} {plan.layout} {' '.join(map(_range_text, plan.ranges))}"
         for plan in copy.loops
     )
     head = (
         copy.circumstances,
         copy.software,
         f"{_text(copy.threads[0])}\t{copy.threads[1]}",
-        " ".join([_text(exponent), *(f"{kind}:{elements}" for kind, elements in loops.items())]),
+        " ".join(
+            [_text(copy.wait.exponent), *(f"{kind}:{elements}" for kind, elements in copy.wait.loops.items())]
+        ),
         "\t".join(plans),
+        copy.outdated or "",
     )
     data = b"".join(line.replace("\n", " ").encode() + b"\n" for line in head) + copy.body
     with suppress(OSError):
@@ -190,6 +191,10 @@ def _read_loops(line: str) -> list[LoopPlan]:
         LoopPlan(kind, dtype, int(layout), tuple(_read_range(row) for row in rows))
         for kind, dtype, layout, *rows in plans
     ]
+
+
+def _range_text(row: Range) -> str:
+    return f"{row.elements}:{row.chunk}:{row.workers}:{row.placement}"
 
 
 def _read_range(text: str) -> Range:

@@ -19,7 +19,7 @@ def consensus(entries: Iterable[Entry]) -> tuple[int | None, str]:
     """
     votes = [entry for entry in entries if _calls_blas(entry) and not entry.is_silent]
     if not votes:
-        return None, "No entry about BLAS threads fits this machine."
+        return None, "No BLAS thread count was measured for this machine."
     common: set[int] | None = None
     for entry in votes:
         safe = {*entry.evidence.safe_threads, *_chosen(entry)}

@@ -66,7 +66,7 @@ def rungs(
     """Return the rungs of each operation and dtype, best level first, and every file and entry that is not used.
 
     Sources come nearest layer first; within a level the nearer layer goes first. Asked when profiles change; which
-    rung speaks for a size is asked of `climb` at each look-up.
+    rung covers a size is asked of `climb` at each look-up.
     """
     refusals: list[Refusal] = []
     fitting: list[tuple[Level, str, Source]] = []

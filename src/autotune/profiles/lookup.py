@@ -1,4 +1,4 @@
-"""Which level of the ladder speaks for an operation: the first with evidence for its size. Pure."""
+"""The level of the ladder that covers an operation: the first with evidence for its size. Pure."""
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -50,7 +50,7 @@ class Rung(NamedTuple):
 
 
 class LookupResult(NamedTuple):
-    """The entry that speaks for an operation, and where it came from."""
+    """The entry that covers an operation, and where it came from."""
 
     entry: "Entry"
     level: Level

@@ -13,7 +13,7 @@ MOST_RANGES = 16
 """Of one class of loops (`native/loops.h`)."""
 
 Choose = Callable[[str, str, int], Configuration | None]
-"""Return the choice of profiles for an operation, dtype and number of elements; None: they do not speak for it."""
+"""Return the choice of profiles for an operation, dtype and number of elements; None: they do not cover it."""
 Measured = Callable[[str, str], Sequence[int]]
 """Return the elements at which an operation was measured with a dtype."""
 
@@ -23,10 +23,10 @@ def loop_plans(choose: Choose, measured: Measured, *, cpus: int) -> list[LoopPla
 
     A complex type whose class was not measured has the plan of float64.
     """
-    plans: dict[tuple[str, str, Layout], list[Range]] = {}
+    plans: dict[tuple[str, str, int], list[Range]] = {}
     for dtype in DTYPES:
         for kind, members in {**CLASSES, "reductions": REDUCING}.items():
-            for layout in Layout:
+            for layout in Layout.ALL:
                 ranges = _class_ranges(members, dtype, layout, choose, measured, cpus)
                 if not ranges and dtype not in REAL_DTYPES:
                     ranges = plans[kind, "float64", layout]
@@ -35,7 +35,7 @@ def loop_plans(choose: Choose, measured: Measured, *, cpus: int) -> list[LoopPla
 
 
 def _class_ranges(
-    members: LoopClass, dtype: str, layout: Layout, choose: Choose, measured: Measured, cpus: int
+    members: LoopClass, dtype: str, layout: int, choose: Choose, measured: Measured, cpus: int
 ) -> list[Range]:
     """Return what a class of loops gets with this layout of operands."""
     names = [members.cheapest, members.dearest]
@@ -75,7 +75,10 @@ def loop_ranges(
     """
     choices = [_shared_choice(names, size, choose, cpus) for size in sizes]
     rows = list(_rows(sizes, choices))
-    changes = [*rows[:1], *(row for before, row in pairwise(rows) if row[1:] != before[1:])]
+    changes = [
+        *rows[:1],
+        *(row for before, row in pairwise(rows) if row.replace(elements=before.elements) != before),
+    ]
     while changes and changes[0].workers == 1:
         del changes[0]
     return changes[:MOST_RANGES]

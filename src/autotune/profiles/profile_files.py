@@ -76,5 +76,5 @@ def _rule(path: Path, layer: Layer) -> FileRule:
     # Only root can make this folder where /var/lib is root's own: its owner is the daemon's user (a static one, see
     # the daemon's unit), whose profiles root has put in place.
     with suppress(OSError):
-        return _FOUND._replace(owners=frozenset({Path(NODE_FOLDER).stat().st_uid}))
+        return _FOUND.replace(owners=frozenset({Path(NODE_FOLDER).stat().st_uid}))
     return _FOUND

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from autotune._version import __version__
 from autotune.controls.thread_variables import worker_cpus
-from autotune.errors import ProfileError, UsageError
 from autotune.host.kernel_files import read
 from autotune.host.numeric_libraries import software_fields
 from autotune.host.usable_cpus import affinity, schedulable_cpus, usable_cpus
 from autotune.model.allocation import Limit
 from autotune.profiles import compiled_copy
-from autotune.profiles.compiled_copy import Compiled, Group, LoopPlan
+from autotune.profiles.compiled_copy import Compiled, LoopPlan
 from autotune.profiles.folders import Layer, cache_dir, places
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from autotune.model.operation import Operation
     from autotune.model.profile import Key
     from autotune.profiles.fit import Site
-    from autotune.profiles.lookup import LookupResult, Refusal, Rung
+    from autotune.profiles.lookup import Level, LookupResult, Refusal, Rung
 
 Named = str | os.PathLike[str] | None
 """A profile, or a folder of profiles, that the user names."""
@@ -50,15 +49,16 @@ class Resolution:
         self.wait = copy.wait
         self.loops = copy.loops
         """Plans of whole-array loops."""
+        self.outdated = copy.outdated
         self._copy = copy
         self._parsed: dict[tuple[str, str], list[Rung]] = {}
 
     def find(self, operation: "Operation") -> "LookupResult | None":
-        """Return the entry that speaks for an operation: the best level that has evidence for its size."""
+        """Return the entry that covers an operation: the best level that has evidence for its size."""
         return self.climbed(operation)[0] if self.names_operation(operation.name, operation.dtype) else None
 
     def climbed(self, operation: "Operation") -> "tuple[LookupResult | None, list[Refusal]]":
-        """Return the same, and the nearer entries that do not speak for an operation, with their reasons."""
+        """Return the same, and the nearer entries that do not cover an operation, with their reasons."""
         from autotune.profiles.lookup import climb
 
         return climb(self._rungs(operation.name, operation.dtype), operation)
@@ -109,11 +109,7 @@ class Resolution:
     def _rungs(self, name: str, dtype: str) -> "list[Rung]":
         rungs = self._parsed.get((name, dtype))
         if rungs is None:
-            from autotune.profiles.lookup import Level, Rung
-
-            groups = self._copy.groups(name, dtype)
-            rungs = [Rung(Level(group.level), group.path, group.why, group.entries()) for group in groups]
-            self._parsed[name, dtype] = rungs
+            rungs = self._parsed[name, dtype] = self._copy.rungs(name, dtype)
         return rungs
 
     @property
@@ -133,23 +129,6 @@ class Resolution:
         return f"{covered}; {refused} are not used, for the reasons that explain() gives."
 
     @property
-    def outdated(self) -> str | None:
-        """A sentence about this host's profiles for another NumPy or BLAS; None once there are some for this."""
-        if not self._copy.has_refusals:
-            return None
-        from autotune.profiles.lookup import Level
-
-        files = {refusal.path: refusal.outdated for refusal in self.refusals if refusal.outdated}
-        fitting = {Level.EXPLICIT, Level.HOST, Level.STALE}
-        if not files or any(result.level in fitting for result in self._everything()):
-            return None
-        verb = "profile of this host is" if len(files) == 1 else "profiles of this host are"
-        return (
-            f"{len(files)} {verb} for {', '.join(sorted(set(files.values())))}, and this Python has another: calls run "
-            'as plain NumPy. `autotune calibrate` measures again; the guide "After an upgrade" says more.'
-        )
-
-    @property
     def refusals(self) -> "tuple[Refusal, ...]":
         """Every file and entry that is not used, with its reason."""
         return self._copy.refusals()
@@ -163,6 +142,8 @@ def resolve(named: str | os.PathLike[str] | None = None, *, processes: int | Non
     than one process, and nothing for whatever is wrong with a profile: that is in `refusals`.
     """
     if processes is not None and processes < 1:
+        from autotune.errors import UsageError
+
         raise UsageError(f"The CPUs are shared by at least one process, this one: processes={processes}.")
     if "numpy" not in sys.modules:
         import numpy as np  # noqa: F401
@@ -232,8 +213,8 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
     """Read, fit and order every profile, and plan the loops that they speak for."""
     from pathlib import Path
 
+    from autotune.errors import ProfileError
     from autotune.profiles.consensus import consensus
-    from autotune.profiles.entry_document import encode_entry
     from autotune.profiles.fit import Source, blas_wait, rungs
     from autotune.profiles.lookup import Refusal
     from autotune.profiles.profile_files import read
@@ -246,17 +227,14 @@ def _compile(files: list[tuple[Layer, str]], site: "Site", circumstances: str, f
         except ProfileError as error:
             unread.append(Refusal(path, None, error.reason))
     built, refusals = rungs(sources, site)
-    groups = [
-        Group(name, dtype, step.level, step.path, step.why, [encode_entry(entry) for entry in step.entries])
-        for (name, dtype), steps in built.items()
-        for step in steps
-    ]
+    refusals = [*unread, *refusals]
     copy = Compiled(
         circumstances,
         fields,
         consensus(_votes(built.values())),
         compiled_copy.Wait(*blas_wait(sources, site)),
-        compiled_copy.body(groups, [*unread, *refusals]),
+        compiled_copy.body(built, refusals),
+        outdated=_outdated(refusals, {step.level for steps in built.values() for step in steps}),
     )
     copy.loops = _loop_plans(Resolution(copy, site.key.usable_cpus, site.key.limit))
     return copy
@@ -275,6 +253,20 @@ def _loop_plans(resolution: Resolution) -> list[LoopPlan]:
         return list({measured.size["n"]: None for measured in resolution.measured(name, dtype)})
 
     return loop_plans(choose, measured, cpus=worker_cpus(os.environ, resolution.usable_cpus))
+
+
+def _outdated(refusals: "Iterable[Refusal]", levels: "set[Level]") -> str | None:
+    """Return a sentence about this host's profiles for another NumPy or BLAS; None if there are some for this."""
+    from autotune.profiles.lookup import Level
+
+    files = {refusal.path: refusal.outdated for refusal in refusals if refusal.outdated}
+    if not files or levels & {Level.EXPLICIT, Level.HOST, Level.STALE}:
+        return None
+    verb = "profile of this host is" if len(files) == 1 else "profiles of this host are"
+    return (
+        f"{len(files)} {verb} for {', '.join(sorted(set(files.values())))}, and this Python has another: calls run "
+        'as plain NumPy. `autotune calibrate` measures again; the guide "After an upgrade" says more.'
+    )
 
 
 def _votes(built: "Iterable[Sequence[Rung]]") -> list["Entry"]:

@@ -19,6 +19,7 @@ class GainSource(StrEnum):
     SIMILAR = "similar sizes"
     """Entries of the same operation at other sizes: a range, and no claim."""
     NOT_MEASURED = "not measured"
+    TOO_SHORT = "too short to tune"
     NOT_TUNED = "not tuned"
     """No knob of autotune reaches this call while the program stays unchanged."""
 
@@ -55,6 +56,8 @@ def known_gain(call: Call, find: Find, measured: Callable[[str, str], Iterable[O
             )
     if entry is not None and entry.status is Status.DEFAULT_KEPT:
         return KnownGain(source=GainSource.DEFAULT_KEPT, speedup=1.0, low=1.0, high=1.0)
+    if call.is_too_short:
+        return KnownGain(source=GainSource.TOO_SHORT)
     speedups = [
         speedup
         for size in sizes

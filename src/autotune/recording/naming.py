@@ -42,7 +42,7 @@ _LOOP_OF_REDUCTION = {"sum": "loop_sum", "prod": "loop_sum", "max": "loop_max", 
 def calls_of(rows: Iterable[LedgerRow], loop_classes: Mapping[str, str]) -> tuple[Call, ...]:
     """Name the rows of a ledger and join those of one name, dtype, size and layout; the longest first.
 
-    `loop_classes` gives the operation of the catalogue that speaks for a ufunc's loops.
+    `loop_classes` gives the operation of the catalogue that covers a ufunc's loops.
     """
     return join_calls(call_of(row, loop_classes) for row in rows)
 

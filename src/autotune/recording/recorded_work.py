@@ -7,12 +7,10 @@ from autotune.intercept.array_loops import CLASSES, REDUCING
 from autotune.model.catalogue import CATALOGUE
 from autotune.model.operation import Operation
 from autotune.recording.program_gain import total_seconds
-from autotune.recording.recording import Call, Recording
+from autotune.recording.recording import Recording
 
 LEAST_SHARE = 0.01
 """Part of the run below which an operation is not measured: it cannot change the whole."""
-TUNABLE_FROM_SECONDS = 5e-6
-"""Mean of a call below which no count of threads pays for its switch (0.3 us)."""
 FEW_SIZES = 3
 """Sizes of an operation that are all measured; of more, those at the quantiles."""
 MOST_OF_IT = 0.9
@@ -45,7 +43,7 @@ def recorded_work(recording: Recording) -> RecordedWork:
     left_out: list[str] = []
     for call in recording.joined_calls():
         operation = call.operation
-        if operation is None or call.needs_reductions or not _is_long(call):
+        if operation is None or call.needs_reductions or call.is_too_short:
             continue
         kind = CATALOGUE.get(operation.name)
         if kind is None or operation.dtype not in kind.dtypes:
@@ -94,10 +92,6 @@ def carrying_sizes(called: Sequence[tuple[Operation, float]]) -> list[Operation]
                 sizes.append(operation)
                 break
     return list(dict.fromkeys(sizes))
-
-
-def _is_long(call: Call) -> bool:
-    return call.calls > 0 and call.seconds / call.calls >= TUNABLE_FROM_SECONDS
 
 
 def _seconds(called: Iterable[tuple[Operation, float]]) -> float:

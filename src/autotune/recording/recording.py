@@ -9,7 +9,10 @@ from autotune.model.catalogue import row_of
 from autotune.model.codec import decode, encode
 from autotune.model.operation import Operation
 
-SCHEMA = "autotune.recording/1"
+SCHEMA = "autotune.recording/2"
+
+TUNABLE_FROM_SECONDS = 5e-6
+"""Mean of a call below which no count of threads pays for its switch (0.3 us)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,11 @@ class Call:
     """Its operation, as `apply()` asks for it; None: no operation of the catalogue."""
     needs_reductions: bool = False
     """Does it gain only with `--reductions`?"""
+
+    @property
+    def is_too_short(self) -> bool:
+        """Whether a call takes too little time for any count of threads to pay for its switch."""
+        return self.seconds < TUNABLE_FROM_SECONDS * max(1, self.calls)
 
 
 def join_calls(calls: Iterable[Call]) -> tuple[Call, ...]:
@@ -81,6 +89,8 @@ class RecordedProcess:
     """Threads that called NumPy."""
     most_at_once: int
     """Calls in progress at once, at most."""
+    turns: int
+    """Times that a thread called again after another one had."""
     pools: tuple[ThreadPool, ...]
     others: tuple[str, ...]
     """Libraries with thread pools that were imported: "torch", ..."""

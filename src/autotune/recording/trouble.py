@@ -12,6 +12,8 @@ WORTH_SAYING = 0.02
 """Part of the run below which a cost is not mentioned."""
 SMALL_ARRAY = 1000
 """Elements up to which the overhead of a call, about 0.5 us, is most of its time."""
+TURNS_A_SECOND = 10.0
+"""Changes of the calling thread that show threads at work at once: CPython's GIL is handed over every 5 ms."""
 SLOW_PRODUCTS = frozenset({"matmul", "dot", "inner", "vdot", "matvec", "vecdot", "matmat"})
 _INTEGERS = ("int", "uint", "bool", "float16")
 
@@ -56,7 +58,7 @@ class Crowding:
 
 def crowding(recording: Recording) -> Crowding | None:
     """Compare BLAS threads times what runs at once with the usable CPUs; None: they fit, or BLAS takes no time."""
-    usable = recording.usable_cpus
+    usable, cpus = recording.usable_cpus, count_of(recording.usable_cpus, "usable CPU")
     working = [process for process in recording.processes if _blas_seconds(process)]
     if sum(map(_blas_seconds, working)) <= WORTH_SAYING * total_seconds(recording):
         return None
@@ -66,17 +68,17 @@ def crowding(recording: Recording) -> Crowding | None:
     if at_once > 1 and at_once * threads > usable:
         sentence = (
             f"{at_once} processes ran at once, each with {threads} BLAS threads: {at_once * threads} threads on "
-            f"{_cpus(usable)}. `autotune run --children` gives each its share; so does OPENBLAS_NUM_THREADS="
+            f"{cpus}. `autotune run --children` gives each its share; so does OPENBLAS_NUM_THREADS="
             f"{max(1, usable // at_once)}, or the variable of your BLAS library."
         )
     elif callers > 1 and threads > 1 and callers * threads > usable:
         sentence = (
             f"Up to {callers} threads called linear algebra at once, each with {threads} BLAS threads (nested pools), "
-            f"on {_cpus(usable)}. `autotune run` shares the CPUs among calls at once."
+            f"on {cpus}. `autotune run` shares the CPUs among calls at once."
         )
     elif threads > usable:
         sentence = (
-            f"BLAS uses {threads} threads on {_cpus(usable)} ({recording.limit}): the surplus only gets in the way. "
+            f"BLAS uses {threads} threads on {cpus} ({recording.limit}): the surplus only gets in the way. "
             f"`autotune run` keeps to {usable}."
         )
     else:
@@ -103,10 +105,11 @@ def processes_at_once(processes: Sequence[RecordedProcess]) -> int:
 
 
 def _quota(recording: Recording) -> Iterator[str]:
+    cpus = count_of(recording.usable_cpus, "usable CPU")
     if recording.throttled_seconds > WORTH_SAYING * recording.wall_seconds:
         yield (
             f"The CPU quota paused the program for {recording.throttled_seconds:.1f} s of thread time: it ran more "
-            f"threads than the quota pays for. `autotune run` keeps BLAS to {_cpus(recording.usable_cpus)}."
+            f"threads than the quota pays for. `autotune run` keeps BLAS to {cpus}."
         )
 
 
@@ -168,7 +171,7 @@ def _small_arrays(calls: Sequence[Call], total: float) -> Iterator[str]:
     small = [call for call in calls if call.group == ARRAYS and (call.elements or 0) <= SMALL_ARRAY]
     if _seconds(small) > 5 * WORTH_SAYING * total:
         yield (
-            f"{count_of(sum(call.calls for call in small), 'call')} on arrays of at most {SMALL_ARRAY:,} elements took "
+            f"{sum(call.calls for call in small):,} calls on arrays of at most {SMALL_ARRAY:,} elements took "
             f"{_part(small, total)}. No thread count makes them faster: work on larger arrays at once."
         )
 
@@ -183,17 +186,18 @@ def _freed(calls: Sequence[Call], total: float) -> Iterator[str]:
 
 
 def _turns_at_the_gil(recording: Recording) -> Iterator[str]:
+    cpus = count_of(recording.usable_cpus, "usable CPU")
     for process in recording.processes:
         span = process.end - process.start
         if (
             process.threads > 1
-            and process.most_at_once > 1
+            and (process.most_at_once > 1 or process.turns > TURNS_A_SECOND * span)
             and span > 0
             and _is_serial(process, span, recording)
         ):
             yield (
                 f"{process.threads} threads called NumPy, and together they kept {process.cpu_seconds / span:.1f} of "
-                f"{_cpus(recording.usable_cpus)} busy: they wait for each other, mostly for the GIL, as short calls "
+                f"{cpus} busy: they wait for each other, mostly for the GIL, as short calls "
                 "and Python code do. Processes, or larger arrays a call, help."
             )
             return
@@ -215,7 +219,3 @@ def _part(calls: Sequence[Call], total: float) -> str:
 def _names(dtypes: Iterator[str]) -> str:
     names = list(dict.fromkeys(dtypes))
     return ", ".join(names[:3])
-
-
-def _cpus(count: int) -> str:
-    return f"{count} usable CPU{'s' * (count != 1)}"

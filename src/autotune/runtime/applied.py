@@ -4,11 +4,11 @@ import os
 import sys
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from autotune.controls import after_fork, blas, thread_variables, wait_policy
-from autotune.errors import ProfileError, UnsupportedPlatform, UsageError, error_text
 from autotune.host import cpu_variables
+from autotune.model.record import Record
 from autotune.profiles.folders import Layer, places
 from autotune.profiles.resolve import resolve
 from autotune.runtime.naming import as_operation
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from autotune.runtime.demand import Demand
 
 
-class Wishes(NamedTuple):
+class Wishes(Record):
     """The arguments of one apply(), which documents them. Immutable: the watch applies the same ones again."""
 
     operation: str | None = None
@@ -128,13 +128,15 @@ def put_into_force(wishes: Wishes, *, strict: bool = False) -> Applied:
                 import_numpy(wishes.profile, wishes.processes)
             now = _setting_for(wishes, before, strict=strict)
             if now.resolution is not None:
-                now = now._replace(waiting=wait_as_profile_says(now.resolution))
+                now = now.replace(waiting=wait_as_profile_says(now.resolution))
             _change_setting(before, now)
         except Exception as error:
             if strict:
                 raise
+            from autotune.errors import error_text
+
             reason = error_text(error)
-            now = before._replace(failure=None if before.resolution else reason, reason=reason)
+            now = before.replace(failure=None if before.resolution else reason, reason=reason)
         state.replace_setting(now)
     applied = state.applied = Applied(before, now, wishes)
     _log(applied)
@@ -147,7 +149,7 @@ def refresh() -> None:
         if state.applied is not None and state.applied.in_force:
             state.applied.refresh()
         else:
-            state.replace_setting(state.setting._replace(resolution=None, failure=None))
+            state.replace_setting(state.setting.replace(resolution=None, failure=None))
 
 
 def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
@@ -158,7 +160,7 @@ def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
     if strict:
         _check_profile_is_used(now, wishes.profile)
     now = _with_allocator(now, wishes.allocator, strict=strict)
-    now = now._replace(
+    now = now.replace(
         per_call=_is_per_call(wishes.per_call) or wishes.guard or wishes.learn,
         reductions=wishes.reductions or state.initial_reductions,
         guard=wishes.guard,
@@ -167,7 +169,7 @@ def _setting_for(wishes: Wishes, before: Setting, *, strict: bool) -> Setting:
     )
     if wishes.children:
         variables = {} if now.resolution is None else wait_policy.variables(now.resolution.wait.exponent)
-        now = now._replace(exported=thread_variables.exports(now.blas_threads, os.environ, extra=variables))
+        now = now.replace(exported=thread_variables.exports(now.blas_threads, os.environ, extra=variables))
     return now
 
 
@@ -196,7 +198,7 @@ def _operation_threads(resolution: "Resolution", wishes: Wishes) -> tuple[int | 
     operation = as_operation(wishes.operation, wishes.dtype, dict(wishes.sizes))
     match = None if operation is None else resolution.find(operation)
     if match is None:
-        return None, f"Nothing that was measured speaks for {operation or wishes.operation}."
+        return None, f"No measured entry covers {operation or wishes.operation}."
     from autotune.model.configuration import clamp
 
     return clamp(match.entry.choice, resolution.usable_cpus).blas_threads, match.entry.reason
@@ -204,6 +206,8 @@ def _operation_threads(resolution: "Resolution", wishes: Wishes) -> tuple[int | 
 
 def _check_profile_is_used(now: Setting, profile: str | os.PathLike[str] | None) -> None:
     """Raise ProfileError if the file that the user named is not used, or if no profile is."""
+    from autotune.errors import ProfileError
+
     assert now.resolution is not None
     layer, place = places(profile)[0]
     for refusal in now.resolution.refusals:
@@ -216,7 +220,9 @@ def _check_profile_is_used(now: Setting, profile: str | os.PathLike[str] | None)
 def _with_allocator(now: Setting, wish: str | None, *, strict: bool) -> Setting:
     """Return the setting with the requested allocator, if this process can have it."""
     if wish in {None, "default"}:
-        return now._replace(allocator=wish)
+        return now.replace(allocator=wish)
+    from autotune.errors import UnsupportedPlatform, UsageError
+
     if wish != "retain":
         problem: Exception = UsageError(f'allocator must be "default" or "retain", not {wish!r}.')
     else:
@@ -224,11 +230,11 @@ def _with_allocator(now: Setting, wish: str | None, *, strict: bool) -> Setting:
 
         refusal = allocator.supported()
         if refusal is None:
-            return now._replace(allocator=wish)
+            return now.replace(allocator=wish)
         problem = UnsupportedPlatform(refusal)
     if strict:
         raise problem
-    return now._replace(reason=f"{now.reason} {problem}")
+    return now.replace(reason=f"{now.reason} {problem}")
 
 
 def _is_per_call(wish: bool | None) -> bool:
@@ -236,6 +242,8 @@ def _is_per_call(wish: bool | None) -> bool:
     if wish is None:
         return os.environ.get("AUTOTUNE_PER_CALL", "1") not in {"", "0"}
     if not isinstance(wish, bool):
+        from autotune.errors import UsageError
+
         raise UsageError(f"per_call is True or False, not {wish!r}.")
     return wish
 

@@ -23,7 +23,7 @@ from autotune.runtime.process_state import state
 from autotune.runtime.text_table import TextColumn, TextTable, printable, wrapped
 
 WIDTH = 80
-_NOTHING = "Nothing that was measured speaks for it."
+_NOTHING = "No measured entry covers it."
 _LESSONS = 20
 """Lessons that are shown; all are in `learned`."""
 _OPERATION = 30
@@ -41,13 +41,13 @@ class Explained:
     reason: str
     """Why this choice, or why the default was kept."""
     source: str | None = None
-    """The profile it comes from; None if no profile speaks for it."""
+    """The profile it comes from; None if no profile covers it."""
     fit: str | None = None
     """Why the profile has this level."""
     entry: Entry | None = None
     """The entry with its evidence."""
     refused: tuple[Refusal, ...] = ()
-    """Nearer entries that do not speak for it."""
+    """Nearer entries that do not cover it."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain values."""
@@ -342,19 +342,21 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
         calls += f" {explanation.loops} loops so far were cut."
     yield from wrapped(f"{explanation.per_call} {calls}", width)
     if explanation.saved is not None:
-        yield from wrapped(_saved(explanation.saved), width)
+        yield from wrapped(saved_text(explanation.saved), width)
     for drop in explanation.dropped:
         yield from wrapped(f"Dropped: {drop}", width)
     if explanation.learned is not None:
         yield from _learned(explanation, explanation.learned, width)
 
 
-def _saved(saved: Saved) -> str:
-    """Sentences about the seconds that the guard knows to have been saved."""
-    untold = f"{saved.untold} choices had" if saved.untold != 1 else "1 choice had"
-    doubt = f" {untold} too few controls to tell." if saved.untold else ""
+def saved_text(saved: Saved) -> str:
+    """Describe the seconds that the guard has seen saved."""
+    doubt = f" {units.count_of(saved.untold, 'choice')} had too few controls to tell." if saved.untold else ""
     if saved.seconds == saved.low == saved.high == 0.0 and saved.untold:
         return f"Seconds saved so far are not known:{doubt}"
+    if saved.low == saved.high:  # both ends are beyond the seconds of the process
+        word = "saved" if saved.low > 0 else "lost"
+        return f"Seconds {word} so far by long calls: at least {abs(saved.low):.3g}.{doubt}"
     return (
         f"Seconds saved so far by long calls: {saved.seconds:.3g} "
         f"(95 % interval {saved.low:.3g} to {saved.high:.3g}).{doubt}"
@@ -366,7 +368,7 @@ def _learned(explanation: Explanation, learned: Sequence[Learned], width: int) -
     given_up = sum(not lesson.choice and not lesson.candidate for lesson in learned)
     proved = sum(bool(lesson.choice) for lesson in learned)
     yield from wrapped(
-        f"Learning: {proved} choices proved, "
+        f"Learning: {units.count_of(proved, 'choice')} proved, "
         f"{len(learned) - given_up - proved} being tried, {given_up} without a gain. "
         f"Seconds spent on slower candidates: {explanation.spent_seconds:.3g}.",
         width,

@@ -180,7 +180,7 @@ class Learner:
         """Return the lessons: choices in use first, then candidates, then those that were given up.
 
         An operation that calls two compiled functions, as np.linalg.qr does, has a lesson for each, and so do ufuncs
-        that one operation of the catalogue speaks for; the lesson with more evidence is returned.
+        that one operation of the catalogue covers; the lesson with more evidence is returned.
         """
         lessons = sorted(
             (learning.learned() for learning in list(self._learning)),

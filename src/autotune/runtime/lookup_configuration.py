@@ -127,11 +127,10 @@ def _log_unknown(name: str) -> None:
     error.
     """
     import logging
-    from difflib import get_close_matches
 
-    from autotune.model.catalogue import ALIASES, CATALOGUE
+    from autotune.model.catalogue import nearest_names
 
-    near = get_close_matches(name, [*CATALOGUE, *ALIASES], n=3, cutoff=0.5)
+    near = nearest_names(name)
     logging.getLogger("autotune").warning(
         "No operation is named %r, and no profile here knows a function of that name: plain NumPy runs.%s",
         name,

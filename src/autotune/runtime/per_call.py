@@ -3,14 +3,13 @@ loops of ufuncs on several CPUs. What meets them is the C core; without it nothi
 """
 
 import os
+from _thread import RLock
 from functools import partial
-from threading import RLock
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from autotune.controls import after_fork, blas, thread_variables, wait_policy
 from autotune.controls.import_hooks import expect_no_longer, when_imported
-from autotune.errors import UsageError, error_text
 from autotune.intercept.array_loops import CLASSES, ArrayLoops, is_loop
 from autotune.intercept.numpy_calls import Decide, NumpyCalls
 from autotune.intercept.operations import MET
@@ -20,6 +19,7 @@ from autotune.runtime.naming import as_operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from autotune.intercept.scipy_calls import ScipyCalls
     from autotune.model.configuration import Configuration
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from autotune.runtime.guard import Dropped, Guard, Saved
     from autotune.runtime.learner import Learned, Learner
 
+    class _Tap(Protocol):
+        """Something that meets calls."""
+
+        def install(self) -> str | None:
+            """Put it in force; a sentence if it cannot be."""
+
+        def remove(self) -> None:
+            """Take it off."""
+
+
 _SCIPYS_FIRST = ("scipy.linalg._basic",)
 """The first of SciPy's modules whose calls are met."""
 
 _MOST_CALLS = 4096
 """Operations at a size that are told apart; others still get their threads, but are not counted."""
-
-
-class _Tap(Protocol):
-    """Something that meets calls."""
-
-    def install(self) -> str | None:
-        """Put it in force; a sentence if it cannot be."""
-
-    def remove(self) -> None:
-        """Take it off."""
 
 
 class PerCall:
@@ -81,7 +81,7 @@ class PerCall:
     def start(
         self, *, switch: bool, loops: bool, guard: bool, record: bool, reductions: bool, learn: bool
     ) -> None:
-        """Meet calls and loops from now on, as far as a profile speaks for them."""
+        """Meet calls and loops from now on, as far as a profile covers them."""
         core_or_reason = core()
         if isinstance(core_or_reason, str):
             self.why = f"Calls run as NumPy makes them. {core_or_reason}"
@@ -143,7 +143,7 @@ class PerCall:
         return int(self._core.status()["cut"]) if is_met else None
 
     def met(self, *, covered: bool) -> "list[tuple[Operation, int]]":
-        """Operations that some entry speaks for, or none, with how often they were called."""
+        """Operations that some entry covers, or none, with how often they were called."""
         met_calls = [
             calls
             for calls in self._operations()
@@ -283,7 +283,7 @@ class PerCall:
     def _say(self, sentence: str) -> None:
         self.why = f"{self.why} {sentence}".lstrip()
 
-    def _tap(self, tap: _Tap) -> None:
+    def _tap(self, tap: "_Tap") -> None:
         self._taps.append(tap)  # first: one that comes into force later asks whether any is
         refusal = tap.install()
         if refusal is not None:
@@ -327,6 +327,8 @@ class PerCall:
             except (RecursionError, MemoryError):
                 raise  # the core lets the call run without a choice, and asks again
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a profile, the call goes on
+                from autotune.errors import error_text
+
                 self.why = f"{operation} runs as without a profile: {error_text(error)}"
                 return new("", dtype, {})  # type: ignore[no-any-return]
             if match is not None and choice is not None:
@@ -375,6 +377,8 @@ class PerCall:
 
 def _operation(calls: "Calls") -> "Operation | None":
     """Return the operation of a call; None for one that is never measured."""
+    from autotune.errors import UsageError
+
     try:
         return as_operation(calls.operation, calls.dtype, dict(calls.sizes))
     except UsageError:  # more elements than any computer holds: a view of a single one

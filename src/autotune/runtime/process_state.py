@@ -1,12 +1,12 @@
 """The runtime's state in this process: the settings in force, the profiles that were read, and answers given so far."""
 
 import os
-import threading
+from _thread import RLock
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from autotune.controls import after_fork
-from autotune.errors import error_text
+from autotune.model.record import Record
 from autotune.profiles.resolve import resolve
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ _MOST_ANSWERS = 10_000
 """Look-ups kept; a program with more sizes than this looks some of them up again."""
 
 
-class Setting(NamedTuple):
-    """Settings that one apply() put into force. A NamedTuple, since a dataclass takes five times as long to create."""
+class Setting(Record):
+    """Settings that one apply() put into force."""
 
     resolution: "Resolution | None" = None
     """The profiles that fit this machine; None: not read yet, or reading failed."""
@@ -54,7 +54,7 @@ class State:
     """The setting in force, and the answers that config() has given under it."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.setting = Setting()
         self.applied: Any = None
         """The apply() in force; None: there is none."""
@@ -116,7 +116,7 @@ class State:
 
     def _after_fork(self) -> None:
         """Replace the lock, which a thread of the parent may have held, and reset the counts of the parent."""
-        self.lock = threading.RLock()
+        self.lock = RLock()
         if self.process_demand is not None:
             self.process_demand.forget()
         if self.per_call is not None:
@@ -132,11 +132,13 @@ def is_disabled() -> bool:
 
 def _read_profiles(setting: Setting) -> Setting:
     if is_disabled():
-        return setting._replace(failure=DISABLED)
+        return setting.replace(failure=DISABLED)
     try:
-        return setting._replace(resolution=resolve())
+        return setting.replace(resolution=resolve())
     except Exception as error:  # noqa: BLE001 - a program that asks for a configuration runs on without one
-        return setting._replace(failure=error_text(error))
+        from autotune.errors import error_text
+
+        return setting.replace(failure=error_text(error))
 
 
 state = State()

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from autotune.model.allocation import Limit
+from autotune.model.record import Record
 from autotune.profiles.resolve import resolve
 from autotune.runtime.process_state import DISABLED, is_disabled
 
@@ -15,7 +16,7 @@ _TIGHT = {Limit.QUOTA, Limit.CAP, Limit.SHARED}
 """Limits that BLAS libraries do not see, and so start more threads than there are CPUs to run them."""
 
 
-class ProcessChoice(NamedTuple):
+class ProcessChoice(Record):
     """Settings of a process from its start on."""
 
     blas_threads: int | None

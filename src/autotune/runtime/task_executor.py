@@ -83,7 +83,7 @@ def executor(
 
 
 def _measured(name: str, dtype: Any, sizes: dict[str, int]) -> "tuple[LookupResult | None, Configuration]":
-    """Return the entry that speaks for an operation, None without one, and the choice as it is in force here."""
+    """Return the entry that covers an operation, None without one, and the choice as it is in force here."""
     chosen = config(name, dtype=dtype, **sizes) or DEFAULT
     resolution, named = state.resolution(), as_operation(name, dtype, sizes)
     return (None if resolution is None or named is None else resolution.find(named)), chosen

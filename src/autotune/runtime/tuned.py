@@ -146,6 +146,10 @@ class Tuned:
         self._fixed = fixed
         self._entered = threading.local()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # joblib, loky and Dask send a decorated function of the main module with all that it refers to
+        return Tuned, (self._operation, self._dtype, self._sizes, self._fixed)
+
     def __enter__(self) -> Configuration | None:
         if not self._fixed:
             raise BadSize(f"tuned({self._operation!r}) needs its sizes to be used in a `with`.")

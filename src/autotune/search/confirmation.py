@@ -47,8 +47,10 @@ LARGE_GAIN = 0.05 + LARGEST_SHIFT
 """Log-ratio from which a gain counts as large."""
 VERY_LARGE_GAIN = 2 * LARGE_GAIN
 """Below it, down to a large gain, four processes of two pairs prove too little: of `PAIRS` they are enough."""
-PART_OF_PAIRS = 0.3
+PART_OF_PAIRS = 0.4
 """Part of the capital that bets on pairs: eight that agree then prove a large gain, or seven processes a small one."""
+PART_AT_FULL = 0.6
+"""Part of the capital that bets at full capacity only: what uses more CPUs gains there, and loses a little without."""
 VISIT_SECONDS = 0.2
 """Of a process, for one candidate's pairs; the start of the process not counted."""
 START_SECONDS = 0.1
@@ -62,6 +64,8 @@ LEAST_SPAN = 4.0
 WORTH = 3.0 * MARGIN
 """Gain, in log-ratio, that is worth further processes."""
 LEAST_BEFORE_DROPPING = 2
+PLAIN_ERRORS = 4.0
+"""Standard errors by which a plain loser is worse than that, which a single process at full capacity shows."""
 DROP_ERRORS = 2.0
 """Standard errors by which a candidate may be better than it seems when it is dropped."""
 SMALL_GAIN = log1p(0.1)
@@ -170,9 +174,13 @@ class Findings:
         full = capital(self.full, bound)
         if self.fewer_cpus:
             return full
-        pairs = pair_capital(self.full_pairs, bound) + pair_capital(self.everything_pairs, bound)
-        processes = full + capital(self.everything, bound)
-        return ((1.0 - PART_OF_PAIRS) * processes + PART_OF_PAIRS * pairs) / 2
+
+        def of_both(processes: float, pairs: float) -> float:
+            return (1.0 - PART_OF_PAIRS) * processes + PART_OF_PAIRS * pairs
+
+        at_any = of_both(capital(self.everything, bound), pair_capital(self.everything_pairs, bound))
+        at_full = of_both(full, pair_capital(self.full_pairs, bound))
+        return PART_AT_FULL * at_full + (1.0 - PART_AT_FULL) * at_any
 
     @property
     def interval(self) -> tuple[float, float, float] | None:
@@ -365,7 +373,10 @@ def is_proved_faster(candidate: Candidate, findings: Findings) -> bool:
 
 def gains_little(candidate: Candidate, findings: Findings) -> bool:
     """Is the gain surely too small to be worth further processes?"""
-    return _most_gain(candidate, findings, DROP_ERRORS) < WORTH - candidate.bound - log1p(MARGIN)
+    enough = WORTH - candidate.bound - log1p(MARGIN)
+    if len(findings.full) == 1 and PLAIN_ERRORS * _error(findings.full) - findings.full[0] < enough:
+        return True
+    return _most_gain(candidate, findings, DROP_ERRORS) < enough
 
 
 def _reason(candidate: Candidate, findings: Findings, objection: str | None) -> str:
@@ -466,6 +477,8 @@ class Confirmation:
         self._states = states
         self.candidates: list[Candidate] = []
         self._rounds = 0
+        self._waiting: list[list[Candidate]] = []
+        """Groups that the round under way has not visited."""
 
     @property
     def open(self) -> list[Candidate]:
@@ -494,16 +507,27 @@ class Confirmation:
                 return
 
     def round(self) -> Iterator[Candidate]:
-        """Visit the candidates that there is time for once; yields those that this decides."""
-        self._rounds += 1
-        chance = Random(f"{self._clock.seed} {self._rounds}")
-        chosen = self._affordable()
-        chance.shuffle(chosen)
-        for group in _groups(chosen):
-            if self._clock.left < 0.8 * sum(candidate.seconds for candidate in group):
-                group = [candidate for candidate in group if candidate.seconds <= self._clock.left][:1]  # noqa: PLW2901
-            if group:
-                yield from self._visit(group)
+        """Visit the candidates that there is time for once, or the rest of them; yields those that this decides."""
+        yield from self.visit()
+        while self._waiting:
+            yield from self.visit()
+
+    def visit(self, most: int | None = None) -> Iterator[Candidate]:
+        """Visit the next group of the round, or the first of a new one, in one process; yields those it decides.
+
+        A new round visits `most` candidates.
+        """
+        if not self._waiting:
+            self._rounds += 1
+            chosen = self._affordable(most)
+            Random(f"{self._clock.seed} {self._rounds}").shuffle(chosen)
+            self._waiting = list(_groups(chosen))
+        waiting = self._waiting.pop(0) if self._waiting else ()
+        group = [candidate for candidate in waiting if candidate.verdict is Verdict.OPEN]
+        if self._clock.left < 0.8 * sum(candidate.seconds for candidate in group):
+            group = [candidate for candidate in group if candidate.seconds <= self._clock.left][:1]
+        if group:
+            yield from self._visit(group)
 
     def judge_again(self) -> Iterator[Candidate]:
         """Judge the undecided ones by all that is known of the machine's capacity now; yields those decided."""
@@ -526,10 +550,10 @@ class Confirmation:
                 candidate.reason = LITTLE_GAIN.format(candidate.speedup_limit)
                 yield candidate
 
-    def _affordable(self) -> list[Candidate]:
+    def _affordable(self, most: int | None) -> list[Candidate]:
         """Undecided candidates, those with the most to gain for their time first, as many as can be decided."""
         open_ones = self.open
-        if self._clock.left >= self.seconds_left:
+        if self._clock.left >= self.seconds_left and most is None:
             return open_ones
 
         def worth(candidate: Candidate) -> float:
@@ -538,7 +562,7 @@ class Confirmation:
 
         chosen: list[Candidate] = []
         time = self._clock.left
-        for candidate in sorted(open_ones, key=worth, reverse=True):
+        for candidate in sorted(open_ones, key=worth, reverse=True)[:most]:
             time -= candidate.processes_left(self._capacity) * candidate.seconds
             if chosen and time < 0:
                 break

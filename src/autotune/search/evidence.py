@@ -202,10 +202,12 @@ class TrialEvidence:
         visits = self.visits[configuration]
         if self.capacity is None:
             return [visit.pairs for visit in visits], False
-        for fewer_cpus in (configuration.cpus < self.default_cpus, False):
-            full = [visit.at_full(self.capacity, fewer_cpus=fewer_cpus) for visit in visits]
-            if any(full):
-                return [pairs for pairs in full if pairs], False
+        fewer_cpus = configuration.cpus < self.default_cpus
+        full = [visit.at_full(self.capacity, fewer_cpus=fewer_cpus) for visit in visits]
+        if not any(full):
+            full = [visit.at_full_or_disturbed(self.capacity) for visit in visits]
+        if any(full):
+            return [pairs for pairs in full if pairs], False
         return [visit.pairs for visit in visits], True
 
     def _pair_scatter(self) -> float:

@@ -26,6 +26,9 @@ LEAST_PART = 0.25
 """Of the way from one CPU to all usable ones: what delivers less is not taken for the best state of any machine. Two
 hardware threads of one core deliver 1.2 to 1.4 CPUs' work."""
 
+LATEST = 3
+"""The state of this moment is that of the median of so many probes: a burst may hit one of them."""
+
 OCCUPANCY = 0.1
 """Part of the time from which a state counts."""
 
@@ -62,9 +65,27 @@ class Capacity:
         return self._counted()[1]
 
     @property
+    def lasting(self) -> float | None:
+        """Full capacity to be kept for later calibrations; None if none is known.
+
+        Where this one never reached what an earlier one saw, half of the difference is forgotten: a machine may lack
+        CPUs for all of a calibration, but what was wrong, or is no longer true, must not stay.
+        """
+        seen, earlier = self._seen(), self.known_best
+        if seen is None or earlier is None or len(self.probes) < BEST_OF or seen >= earlier:
+            return self.best
+        return (seen + earlier) / 2
+
+    @property
     def full_share(self) -> float | None:
         """Part of the time at full capacity; None if it was never probed."""
         return self._counted()[2]
+
+    @property
+    def is_full_now(self) -> bool:
+        """Are all CPUs there at this moment, as far as the latest probes tell? True if it was never probed."""
+        latest, best = sorted(self.probes[-LATEST:]), self.best
+        return best is None or latest[len(latest) // 2] >= _full_from(best)
 
     def missing(self, pair: Pair) -> float:
         """Logarithm of the factor by which the CPUs that were missing next to a pair can have slowed down a side."""
@@ -79,17 +100,19 @@ class Capacity:
     def _counted(self) -> tuple[int, float | None, float | None]:
         count = len(self.probes)
         if self._known[0] != count:
-            # the 95 % quantile, which one probe that says too much does not move
-            seen = (
-                quantiles(self.probes, n=BEST_OF)[-1] if count >= BEST_OF else max(self.probes, default=None)
-            )
             best = share = None
-            if seen is not None:
+            if (seen := self._seen()) is not None:
                 least = 1.0 + LEAST_PART * (self.usable_cpus - 1)
                 best = max(seen, self.known_best or 0.0, least)
                 share = sum(probe >= _full_from(best) for probe in self.probes) / count
             self._known = count, best, share
         return self._known
+
+    def _seen(self) -> float | None:
+        if len(self.probes) < BEST_OF:
+            return max(self.probes, default=None)
+        # the 95 % quantile, which one probe that says too much does not move
+        return quantiles(self.probes, n=BEST_OF)[-1]
 
     @property
     def disturbed_share(self) -> float:
@@ -124,20 +147,21 @@ class Visit:
     """Seconds of the calibration when it ended."""
 
     def at_full(self, capacity: Capacity, *, fewer_cpus: bool) -> tuple[Pair, ...]:
-        """Pairs that count for full capacity.
+        """Undisturbed pairs at full capacity; none where the candidate uses fewer CPUs and there is but one."""
+        quiet = tuple(pair for pair in self.pairs if capacity.is_full(pair) and accepted(pair))
+        return quiet if len(quiet) >= min(1 + fewer_cpus, len(self.pairs)) else ()
 
-        Undisturbed ones; of a candidate that uses at least as many CPUs as the default also disturbed ones, where
-        there are no others.
-        """
-        return self._enough([pair for pair in self.pairs if capacity.is_full(pair)], fewer_cpus=fewer_cpus)
+    def at_full_or_disturbed(self, capacity: Capacity) -> tuple[Pair, ...]:
+        """Undisturbed pairs at full capacity, or all at full capacity where there are none."""
+        return _quiet_or_all([pair for pair in self.pairs if capacity.is_full(pair)])
 
     def at_reduced(self, capacity: Capacity) -> tuple[Pair, ...]:
         """Pairs timed while CPUs were missing."""
-        return self._enough([pair for pair in self.pairs if not capacity.is_full(pair)], fewer_cpus=False)
+        return _quiet_or_all([pair for pair in self.pairs if not capacity.is_full(pair)])
 
     def at_any_capacity(self) -> tuple[Pair, ...]:
         """Undisturbed pairs, or all where there are none."""
-        return self._enough(self.pairs, fewer_cpus=False)
+        return _quiet_or_all(self.pairs)
 
     def at_best(self, capacity: Capacity) -> float:
         """Return the best log-ratio at full capacity of a candidate with at least as many CPUs as the default.
@@ -147,16 +171,10 @@ class Visit:
         values = (log_ratio([pair]) - capacity.missing(pair) for pair in self.at_any_capacity())
         return hodges_lehmann(list(values))
 
-    def _enough(self, pairs: Sequence[Pair], *, fewer_cpus: bool) -> tuple[Pair, ...]:
-        """Undisturbed pairs, if there are any, and two where the candidate uses fewer CPUs than the default.
 
-        The process says nothing otherwise, but that disturbed pairs speak for a candidate that uses as many or more.
-        """
-        least = min(2 if fewer_cpus else 1, len(self.pairs))
-        quiet = tuple(pair for pair in pairs if accepted(pair))
-        if len(quiet) >= least:
-            return quiet
-        return tuple(pairs) if len(pairs) >= least and not fewer_cpus else ()
+def _quiet_or_all(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """Undisturbed pairs, or all where there are none."""
+    return tuple(pair for pair in pairs if accepted(pair)) or tuple(pairs)
 
 
 def log_ratio(pairs: Sequence[Pair]) -> float:

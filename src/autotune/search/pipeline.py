@@ -2,17 +2,25 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, inf, isfinite, log1p
+from math import exp, isfinite, log1p
 
 from autotune.bench.user_workload import UserWorkload
-from autotune.model.catalogue import CATALOGUE
+from autotune.model.catalogue import CATALOGUE, Family
 from autotune.model.configuration import Configuration
 from autotune.model.entry import OUT_OF_TIME, Alternative, Entry, Status
 from autotune.model.measurement import Measurement
 from autotune.model.operation import Operation
 from autotune.model.policy import CPU_SLACK, TIE
 from autotune.model.profile import Profile
-from autotune.search.confirmation import MOST_PROCESSES, Candidate, Confirmation, Verdict, candidate_of
+from autotune.search.confirmation import (
+    GROUP,
+    LARGE_GAIN,
+    MOST_PROCESSES,
+    Candidate,
+    Confirmation,
+    Verdict,
+    candidate_of,
+)
 from autotune.search.crossings import alternatives
 from autotune.search.decide import decide, make_bare_entry
 from autotune.search.environment import Environment
@@ -137,6 +145,8 @@ class _Calibration:
     sizes: dict[Operation, _Size] = field(default_factory=dict)
     too_long: dict[Operation, str] = field(default_factory=dict)
     """Sizes that are not measured, and why."""
+    confirming: float = 0.0
+    """Seconds that confirmation took while exploration went on."""
 
     def __post_init__(self) -> None:
         self.capacity = None if self.environment.has_company else self.states
@@ -144,7 +154,7 @@ class _Calibration:
 
     def entries(self) -> Iterator[Entry]:
         """Yield all entries, as they are decided."""
-        self._explore()
+        yield from self._explore()
         for exploration in self.explorations:
             self._nominate(exploration)
             yield from self._settle(exploration.evidence)
@@ -158,26 +168,36 @@ class _Calibration:
 
     # --- exploration ---
 
-    def _explore(self) -> None:
-        """Pass after pass through all operations, until nothing is open or the time for it is over."""
-        share = EXPLORATION_SHARE * self.clock.remaining
-        self._first_pass(FIRST_PASS_SHARE * share)
-        self.clock.allow(max(0.0, share - self.clock.elapsed) if isfinite(share) else inf)
-        while self.clock.left > 0 and (unfinished := self._unexplored()):
-            for exploration in sorted(unfinished, key=lambda each: each.promise, reverse=True):
-                if self.clock.left <= 0:
-                    break
-                self._step(exploration, self.clock.left)
-        self.clock.deadline = inf
+    def _explore(self) -> Iterator[Entry]:
+        """Pass after pass through all operations, until nothing is open or the time for it is over.
 
-    def _first_pass(self, seconds: float) -> None:
+        Meanwhile those that lead by far are confirmed while all CPUs are there: the moments at full capacity are few on
+        some machines, and the processes of a candidate shall be far apart.
+        """
+        share = EXPLORATION_SHARE * self.clock.remaining
+        yield from self._first_pass(FIRST_PASS_SHARE * share)
+        end = share + self.confirming
+        while self.clock.elapsed < end and self.clock.remaining > 0 and (unfinished := self._unexplored()):
+            for exploration in sorted(unfinished, key=lambda each: each.promise, reverse=True):
+                if self.clock.elapsed >= end or self.clock.remaining <= 0:
+                    break
+                self._step(exploration, min(end - self.clock.elapsed, self.clock.remaining))
+                yield from self._confirm_early(exploration, until=self.clock.budget)
+                end = share + self.confirming
+
+    def _first_pass(self, seconds: float) -> Iterator[Entry]:
         """Run one process of every operation; each gets an equal part of the time that is left."""
-        end = self.clock.elapsed + seconds
+        began = self.clock.elapsed
+        end = began + seconds
         self._set_aside()
         latest = self.clock.elapsed + MOST_OF_FIRST_PASS * self.clock.remaining
-        for place, item in enumerate(self.plan.items):
-            part = max(SIZE_SECONDS, (end - self.clock.elapsed) / (len(self.plan.items) - place))
-            part = min(max(part, SIZE_SECONDS * len(item.operations)), latest - self.clock.elapsed)
+        waiting = list(self.plan.items)
+        while waiting:
+            explored = self.clock.elapsed - self.confirming
+            item = next((each for each in waiting if self._suits(each)), waiting[0])
+            part = max(SIZE_SECONDS, (end - explored) / len(waiting))
+            part = min(max(part, SIZE_SECONDS * len(item.operations)), latest - explored)
+            waiting.remove(item)
             operations = _within([size for size in item.operations if size not in self.too_long], part)
             exploration = Exploration(
                 item,
@@ -194,6 +214,37 @@ class _Calibration:
                 self.sizes[operation] = _Size(item=item, operation=operation, evidence=evidence)
             if operations and exploration.next_step is not None:
                 self._step(exploration, part)
+                explored = self.clock.elapsed - began - self.confirming
+                pace = explored / (len(self.plan.items) - len(waiting))
+                yield from self._confirm_early(exploration, until=latest - pace * len(waiting))
+
+    def _suits(self, item: Item) -> bool:
+        """Can the item be explored in the machine's present state?
+
+        Without full capacity those operations come first of which the default uses all CPUs.
+        """
+        uses_all = self.environment.default_cpus(item.kind) > 1
+        return uses_all is not (self.capacity is None or self.capacity.is_full_now)
+
+    def _confirm_early(self, exploration: Exploration, *, until: float) -> Iterator[Entry]:
+        """Put what leads by far to the test, and visit a group of candidates while all CPUs are there.
+
+        A user's function may ignore knobs, which the end of its exploration tells; so it does of CPU time and company.
+        """
+        early = not (
+            self._saves_cpu or self.environment.has_company or exploration.item.kind.family is Family.USER
+        )
+        for operation, evidence in exploration.evidence.items():
+            size, leader = self.sizes[operation], exploration.leader(operation)
+            leads = early and not leader.is_default and evidence.estimate(leader) < -LARGE_GAIN
+            if (leads or exploration.next_step is None) and not size.tested:
+                self._put_to_test(size, self._nominee(size, exploration))
+        is_full = self.capacity is not None and self.capacity.is_full_now
+        if is_full and self.clock.elapsed < until and len(self.confirmation.open) >= GROUP:
+            began = self.clock.elapsed
+            for candidate in self.confirmation.visit(2 * GROUP):
+                yield from self._decided(candidate)
+            self.confirming += self.clock.elapsed - began
 
     def _set_aside(self) -> None:
         """Find the sizes of which not even a first process fits the time."""
@@ -215,7 +266,7 @@ class _Calibration:
             Exploring(
                 name=item.kind.name,
                 dtype=item.dtype,
-                index=self.plan.items.index(item) + 1,
+                index=self.explorations.index(exploration) + 1,
                 total=len(self.plan.items),
                 again=exploration.steps_taken > 0,
                 **self._progress(),

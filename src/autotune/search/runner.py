@@ -325,7 +325,7 @@ def _workbench(request: Request) -> _Workbench:
         neighbours=request.neighbours,
         copies=request.copies,
         placements=_placements(machine, allocation),
-        full_capacity=_full_capacity(key),
+        full_capacity=full_capacity(key),
     )
     return _Workbench(machine=machine, allocation=allocation, key=key, bench=bench, environment=environment)
 
@@ -337,10 +337,14 @@ def _capacity(environment: Environment, known_best: float | None = None) -> Capa
     )
 
 
-def _full_capacity(key: Key) -> float | None:
-    """Full capacity as the user's own profile of this machine and allocation says."""
-    capacities = [profile.provenance.capacity for profile in _own_profiles() if profile.key == key]
-    return max((capacity for capacity in capacities if capacity is not None), default=None)
+def full_capacity(key: Key) -> float | None:
+    """Full capacity as the user's own newest profile of this machine and allocation says."""
+    made = [
+        profile.provenance
+        for profile in _own_profiles()
+        if profile.key == key and profile.provenance.capacity is not None
+    ]
+    return max(made, key=lambda each: each.created or "").capacity if made else None
 
 
 def _similar(key: Key, relatives: Sequence[Profile]) -> list[Profile]:
@@ -454,7 +458,7 @@ def _provenance(
         renumbered_cpus=host.allocation.is_renumbered,
         scrubbed=tuple(host.bench.scrubbed),
         resolution=self_test.resolution,
-        capacity=self_test.capacity if capacity.best is None else capacity.best,
+        capacity=self_test.capacity if capacity.lasting is None else capacity.lasting,
         memory_bandwidth=self_test.memory_bandwidth,
         peak_flops=self_test.peak_flops,
         effort=request.effort,

@@ -47,6 +47,7 @@ class MirroredClass:
     publications: int
     hosts: int
     entries: int
+    decided: int
     confirmed: int
     """Decided entries that two hosts, or a trusted signer, confirm."""
     contested: int
@@ -142,6 +143,7 @@ def _mirror(contents: ClassContents, key: Key, mirror: Path) -> MirroredClass:
         publications=len(contents.publications),
         hosts=len(set(names_of_computers(contents.publications).values())),
         entries=len(profile.entries),
+        decided=sum(map(is_decided_by_measurement, profile.entries)),
         confirmed=sum(map(_is_confirmed, profile.entries)),
         contested=sum(entry.evidence.contested for entry in profile.entries),
         changed=changed,

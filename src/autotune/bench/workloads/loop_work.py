@@ -41,7 +41,7 @@ def _ufunc(function: np.ufunc) -> Recipe:
     return Recipe(prepare)
 
 
-def _laid_out(layout: Layout) -> Recipe:
+def _laid_out(layout: int) -> Recipe:
     """Make np.multiply with operands that lie otherwise: every other element, or an array by one number."""
 
     def prepare(operation: Operation, _layout: str, rng: Generator) -> Work:
@@ -65,7 +65,7 @@ def _laid_out(layout: Layout) -> Recipe:
     return Recipe(prepare)
 
 
-def _reduction(function: np.ufunc, call: str, kind: Reduction) -> Recipe:
+def _reduction(function: np.ufunc, call: str, kind: int) -> Recipe:
     def prepare(operation: Operation, layout: str, rng: Generator) -> Work:
         work = REDUCTIONS[call].make(operation, layout, rng)
         tuned = _planned(work.plain, function, operation.dtype, operation.size["n"], kind)
@@ -79,8 +79,8 @@ def _planned(
     function: np.ufunc,
     dtype: str,
     n: int,
-    kind: Reduction = Reduction.NEVER,
-    layout: Layout = Layout.CONTIGUOUS,
+    kind: int = Reduction.NEVER,
+    layout: int = Layout.CONTIGUOUS,
 ) -> Callable[[Configuration], Callable[[], object]]:
     """Return what makes the call under a configuration. Raises UnsupportedPlatform without the core."""
     native = core()
@@ -90,7 +90,7 @@ def _planned(
     types = np.dtype(dtype).char
     if native.meet_loops(function, types, KINDS.index(element_wise), KINDS.index(reducing), kind) < 1:
         raise UnsupportedPlatform(f"The loop of np.{function.__name__} cannot be exchanged.")
-    number = class_number(element_wise if kind is Reduction.NEVER else reducing, dtype)
+    number = class_number(element_wise if kind == Reduction.NEVER else reducing, dtype)
 
     def tuned(configuration: Configuration) -> Callable[[], object]:
         workers, chunk = cut(configuration, n)
@@ -100,7 +100,7 @@ def _planned(
 
         def run() -> object:
             native.plan(number, layout, plan)
-            native.reductions(kind is Reduction.ROUNDED)
+            native.reductions(kind == Reduction.ROUNDED)
             try:
                 return call()
             finally:
