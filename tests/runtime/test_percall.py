@@ -333,7 +333,7 @@ def test_apply_loads_no_entries_before_a_call_that_they_cover():
 @pytest.mark.real
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize(
-    "fork, expected",
+    ("fork", "expected"),
     [("os.fork", ["True", "False", "0"]), ("ctypes.PyDLL(None).fork", ["False", "True", "0"])],
     ids=["Python's", "C's"],
 )
