@@ -63,13 +63,17 @@ def register(in_child: Callback) -> None:
     if _mark is None:
         _mark = _ForkMark()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(
-                before=lambda: importing.acquire(),
-                after_in_parent=lambda: importing.release(),
-                after_in_child=lambda: importing.release(),
-            )
+            os.register_at_fork(before=_acquire, after_in_parent=_release, after_in_child=_release)
             os.register_at_fork(after_in_child=_in_child)
     _callbacks.append(in_child)
+
+
+def _acquire() -> None:
+    importing.acquire()
+
+
+def _release() -> None:
+    importing.release()
 
 
 def check() -> None:
@@ -79,12 +83,12 @@ def check() -> None:
 
 
 def _in_child() -> None:
-    global importing, is_cut_off  # noqa: PLW0603 - the parent's lock stays taken for ever
+    global importing, is_cut_off
     assert _mark is not None
     if importing.acquire(blocking=False):
         importing.release()
     else:
-        importing, is_cut_off = threading.RLock(), True
+        importing, is_cut_off = RLock(), True
     for callback in _callbacks:
         callback()
     _mark.set()  # last: until then another thread that checks runs the callbacks too, and does not wait for a dead lock
