@@ -177,7 +177,9 @@ class PerCall:
             self.learner.forget_calls_in_flight()
         if after_fork.is_cut_off:
             self._core.watch_calls(None)
-            self._say("In this process calls run as plain NumPy: it was forked while another thread read profiles.")
+            self._say(
+                "In this process calls run as plain NumPy: it was forked while another thread read profiles."
+            )
 
     # --- calls of linear algebra ---------------------------------------------------------------
 
