@@ -1,4 +1,4 @@
-"""What the recorder counts and times, in processes of their own: a recording ends with its process."""
+"""Counts and times of the recorder, in processes of their own: a recording ends with its process."""
 
 import os
 from pathlib import Path
