@@ -166,6 +166,13 @@ def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
     return f"{status} {output}."
 
 
+def compared_short_runs(seconds: float) -> str:
+    return (
+        f"A plain run takes {seconds:.2g} s, and the start of `autotune run`, some tenths of a second, is part of each "
+        "tuned one: give the command more to do."
+    )
+
+
 def compared_failures(status: int) -> str:
     end = f"signal {-status} ended it" if status < 0 else f"exit status {status}"
     return f"The command failed in every run ({end}), so there is no speed-up: run it alone to see why."

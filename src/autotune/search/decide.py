@@ -64,7 +64,7 @@ def decide(
         return replace(bare, status=Status.FAILED, reason=reason)
     failed = candidate is not None and candidate.verdict is Verdict.FAILED
     if not evidence.default_seconds and not failed:
-        return bare
+        return bare if evidence.unreached is None else replace(bare, reason=evidence.unreached.reason)
     measured = replace(
         bare.evidence,
         default_seconds=median(evidence.default_seconds) if evidence.default_seconds else None,

@@ -179,7 +179,7 @@ def _new_header(
 ) -> Header:
     """Return the header of a new journal: the machine's self-test, pools at work, and choices proved elsewhere."""
     tested = self_test or _examine(request, host, report)
-    pools, seconds = _pools_at_work(plan, host)
+    pools, seconds = _pools_at_work(plan, host, max(0.0, request.seconds - tested.seconds))
     profiles = [*learned_choices.read(), *_similar(host.key, relatives)]
     return Header(
         request=request.with_pools(pools),
@@ -402,7 +402,7 @@ def _examine(request: Request, host: _Workbench, report: Listener) -> SelfTest:
     )
 
 
-def _pools_at_work(plan: Plan, host: _Workbench) -> tuple[tuple[str, ...], float]:
+def _pools_at_work(plan: Plan, host: _Workbench, seconds: float) -> tuple[tuple[str, ...], float]:
     """Name the thread pools that the user's function keeps busy at its largest size, and the seconds that this took.
 
     BLAS is presumed for operations of the catalogue, and where there is one CPU.
@@ -411,7 +411,8 @@ def _pools_at_work(plan: Plan, host: _Workbench) -> tuple[tuple[str, ...], float
     if not sizes or host.environment.usable_cpus == 1:
         return PRESUMED, 0.0
     began = monotonic()
-    pools = host.bench.pools_at_work(max(sizes, key=lambda each: prod(each.size.values())))
+    largest = max(sizes, key=lambda each: prod(each.size.values()))
+    pools = host.bench.pools_at_work(largest, seconds)
     return pools, monotonic() - began
 
 
