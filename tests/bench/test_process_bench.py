@@ -62,6 +62,20 @@ def test_each_way_to_fail_has_its_name_and_costs_the_others_nothing(name, kind, 
     assert len(default.seconds) == len(other.seconds) == 1
 
 
+@pytest.mark.parametrize("configurations", [(), (TWO,)])
+def test_a_process_is_ended_with_the_time_of_its_plan(configurations):
+    bench = ProcessBench(workloads={"slow": _workload("slow")})
+    case = Case(operation=Operation(name="slow", sizes=(("n", 10),)), configurations=configurations)
+    bench.run(TrialPlan(cases=(case,), rounds=1, seconds=0.0, longest=0.01))  # its server has loaded NumPy
+    began = time.monotonic()
+
+    measured = bench.run(TrialPlan(cases=(case,), rounds=1, seconds=0.0, longest=0.5)).measurements
+
+    assert time.monotonic() - began < 5.0
+    assert {measurement.failure.kind for measurement in measured} == {FailureKind.NOT_REACHED}
+    assert "--budget" in measured[0].failure.reason
+
+
 def test_a_hang_is_a_time_out_and_its_grandchild_goes_with_it(tmp_path):
     log = tmp_path / "log"
 

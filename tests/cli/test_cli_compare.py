@@ -8,8 +8,9 @@ from click.testing import CliRunner
 from support.native import needs_core
 from support.profile_builders import make_entry, of_this_machine
 
+from autotune.bench.command_pairs import CommandRun, PairedRuns
 from autotune.cli import command_messages
-from autotune.cli.compare import compare, mean_report
+from autotune.cli.compare import compare, mean_report, show
 from autotune.cli.run import say
 from autotune.errors import BadWorkload, NoTemporaryFolder
 from autotune.profiles import profile_files
@@ -39,6 +40,14 @@ def test_what_the_variables_of_a_what_if_setting_are_is_told():
     done = CliRunner().invoke(compare, words)
     assert "1 BLAS thread, as asked" in done.output
     assert "No Python" not in done.output
+
+
+@pytest.mark.parametrize(("seconds", "is_short"), [(0.3, True), (3.0, False)])
+def test_runs_so_short_that_the_start_of_run_counts_are_told(capsys, tmp_path, seconds, is_short):
+    run = CommandRun(seconds=seconds, status=0, output=b"")
+    runs = PairedRuns(first=run, plain=(run,), variant=(run,))
+    show(("x",), [], runs, mean_report(tmp_path, 1), as_json=False)
+    assert ("more to do" in capsys.readouterr().out) is is_short
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from autotune.cli import store_messages
 from autotune.cli.program import program
 from autotune.cli.store_warm_starts import saved
 from autotune.model.configuration import Configuration
-from autotune.model.entry import Status
+from autotune.model.entry import Evidence, Status
 from autotune.model.operation import Operation
 from autotune.profiles import folders, profile_files, resolve
 from autotune.profiles.fit import Site
@@ -67,6 +67,17 @@ def test_without_a_name_this_host_s_own_profiles_are_published():
     assert [
         (published["folder"], published["new"], published["name"].split("-")[0]) for published in done
     ] == [(KEY.slug, True, "here")]
+
+
+def test_a_profile_without_a_measurement_keeps_no_other_from_the_store():
+    folder = calibrated().parent
+    late = replace(make_entry("qr", status=Status.UNDECIDED, m=9, n=9), evidence=Evidence())
+    profile_files.write(profile(late, host="here"), folder / "a.yaml")
+    result = run("store", "publish")
+    assert result.exit_code == 0
+    assert "a.yaml: it holds no measurement" in result.stderr
+    assert "is in the store as" in result.stderr
+    assert run("store", "publish", str(folder / "a.yaml")).exit_code == 1
 
 
 def test_nothing_measured_is_nothing_to_publish():

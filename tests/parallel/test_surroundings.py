@@ -280,3 +280,37 @@ def test_a_quota_of_a_real_group_is_found():
     code = "import autotune; print(autotune.usable_cpus(), autotune.explain().usable_cpus)"
     with control_group("cpu", {"cpu.cfs_quota_us": "50000"}, {"cpu.max": "50000 100000"}) as command:
         assert printed(code, command=command) == "1 1\n"
+
+
+VERSION_2 = """
+mount -t tmpfs none /sys/fs/cgroup
+mkdir -p /sys/fs/cgroup/pods/pod/app
+cd /sys/fs/cgroup/pods
+echo 'max 100000' >pod/app/cpu.max
+echo '50000 100000' >pod/cpu.max
+echo max >pod/app/memory.max
+echo 300000000 >pod/memory.max
+echo 100000000 >pod/memory.current
+echo 0::/pods/pod/app >/sys/fs/cgroup/group
+echo '30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw' >/sys/fs/cgroup/mounts
+mount --bind /sys/fs/cgroup/group /proc/$$/cgroup
+mount --bind /sys/fs/cgroup/mounts /proc/$$/mountinfo
+"""
+"""A pod with limits of version 2, as the kernel shows it to this process, whichever version the machine has."""
+
+
+@pytest.mark.real
+def test_limits_of_a_group_of_version_2_hold_through_all_of_the_program():
+    code = """
+import numpy as np
+import autotune
+from autotune.errors import SharedMemoryError
+print(autotune.usable_cpus(), autotune.explain().usable_cpus)
+print(autotune.process_map(np.negative, np.zeros(12_000_000)).sum() == 0)
+try:
+    autotune.shared(10**8)
+except SharedMemoryError as error:
+    print("control group" in str(error))
+"""
+    command = unshared("--mount", setup=VERSION_2)
+    assert printed(code, command=command) == "1 1\nTrue\nTrue\n"

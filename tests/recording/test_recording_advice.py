@@ -255,6 +255,9 @@ def test_threads_that_take_turns_are_said_to_wait_for_the_gil():
     several = process(call(seconds=8.0), threads=4, most_at_once=3, cpu_seconds=10.5)
     assert about("GIL", several)
     assert not about("GIL", replace(several, cpu_seconds=19.0))
+    in_turns = replace(several, most_at_once=1, turns=1000)
+    assert about("GIL", in_turns)
+    assert not about("GIL", replace(in_turns, turns=3))
 
 
 # --- recordings that are kept -------------------------------------------------------------------
@@ -279,7 +282,7 @@ def test_a_recording_survives_a_file():
     [
         [],
         {},
-        {"schema": "autotune.recording/1"},
+        {"schema": "autotune.recording/2"},
         {**recording(process(call())).as_dict(), "processes": [{"pid": 1}]},
         {**recording(process(call())).as_dict(), "processes": 3},
         {**recording(process(call())).as_dict(), "new": 3},

@@ -9,8 +9,10 @@ from support.simulated_machines import WEATHERS, Planted, SimulatedBench
 
 from autotune.model.configuration import DEFAULT
 from autotune.model.entry import Status
+from autotune.model.measurement import Failure, FailureKind
 from autotune.search.environment import Environment
 from autotune.search.request import Request
+from autotune.search.time_budget import OVERTIME
 
 SQRT = Request(operations=("sqrt",), sizes=({"n": 10**6},), budget_seconds=20.0)
 QR = Request(operations=("qr",), sizes=({"n": 128},), budget_seconds=20.0)
@@ -89,6 +91,17 @@ def test_a_quota_of_half_a_cpu_whose_times_are_all_pauses_keeps_the_default():
 def test_where_all_candidates_are_equal_the_default_is_kept():
     entry, _ = _entry(_planted(1.0, "processes"), SQRT)
     assert (entry.status, entry.choice) == (Status.DEFAULT_KEPT, DEFAULT)
+
+
+def test_a_call_that_does_not_end_within_the_budget_leaves_its_entry_open_and_says_so():
+    unreached = Failure(
+        kind=FailureKind.NOT_REACHED, reason="The time allowed ended in the middle of a call."
+    )
+    bench = FakeBench(lambda *_: unreached)
+    entry, _ = _entry(bench, QR)
+    assert (entry.status, entry.choice) == (Status.UNDECIDED, DEFAULT)
+    assert entry.reason == unreached.reason
+    assert all(0 < plan.longest <= QR.seconds + OVERTIME for plan in bench.plans)
 
 
 def test_a_default_that_fails_is_failed():

@@ -1,12 +1,17 @@
 """Which pairs count for which state of the machine."""
 
+from dataclasses import replace
 from math import log
 
 import pytest
 from support.calibration_runs import probed, visit
+from support.profile_builders import alone, profile
 
 from autotune.model.measurement import Measurement, Session
+from autotune.model.profile import Provenance
+from autotune.profiles import folders, profile_files
 from autotune.search.machine_states import Capacity, Visit, log_ratios_of
+from autotune.search.runner import full_capacity
 
 
 @pytest.mark.parametrize(
@@ -40,6 +45,24 @@ def test_a_probe_above_the_number_of_cpus_is_cut():
 def test_what_an_earlier_calibration_saw_counts_where_this_one_never_reaches_it():
     capacity = probed(*[1.0] * 40, known_best=2.0)
     assert capacity.full_share == 0.0
+
+
+@pytest.mark.parametrize(
+    ("probes", "kept"),
+    [([1.3] * 40, 1.65), ([2.0] * 40, 2.0), ([1.0] * 5, 2.0), ([1.0] * 20 + [2.0] * 20, 2.0), ([], None)],
+)
+def test_half_of_a_full_capacity_that_is_never_reached_again_is_forgotten(probes, kept):
+    assert probed(*probes, known_best=2.0).lasting == (kept if kept is None else pytest.approx(kept))
+
+
+def test_of_several_profiles_the_newest_says_what_full_capacity_is(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+    for day, capacity in (("01", 2.0), ("02", 1.3), ("03", None)):
+        provenance = Provenance(created=f"2026-11-{day}T00:00:00+00:00", capacity=capacity)
+        profile_files.write(
+            replace(profile(), provenance=provenance), folders.user_profiles() / f"{day}.yaml"
+        )
+    assert full_capacity(profile().key) == 1.3
 
 
 def test_without_probes_every_pair_counts_as_timed_at_full_capacity():

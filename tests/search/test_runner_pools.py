@@ -34,7 +34,7 @@ def machine(monkeypatch, tmp_path):
         def __init__(self, **_):
             super().__init__(lambda _, chosen, __: 0.05 if chosen.openmp_threads == 1 else 0.1)
 
-        def pools_at_work(self, operation):
+        def pools_at_work(self, operation, seconds):
             seen.trials.append(operation.size["rows"])
             return seen.pools
 

@@ -33,6 +33,7 @@ def process(*calls, pid=10, parent=1, start=0.0, end=10.0, **fields):
         "cpu_seconds": 10.0,
         "threads": 1,
         "most_at_once": 1,
+        "turns": 0,
         "pools": (ThreadPool(library="openblas", kind="blas", threads=2),),
         "others": (),
         "environment": {},

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 from time import monotonic
 from types import MappingProxyType
 from weakref import finalize
@@ -27,6 +28,10 @@ from autotune.model.policy import memory_allowance
 
 MOST_DEATHS = 8
 """Processes that one plan may lose before what is left of it is given up."""
+
+OUT_OF_TIME_IN_CALL = (
+    "The time allowed ended in the middle of a call, or of its preparation: give it more time with --budget."
+)
 
 NO_WORKLOADS: Mapping[str, UserWorkload] = MappingProxyType({})
 
@@ -113,10 +118,11 @@ class ProcessBench:
         probes: list[_Probe] = []
         for _ in range(MOST_DEATHS):
             left = None if plan.seconds is None else max(0.0, plan.seconds - (monotonic() - began))
+            until = began + (inf if plan.longest is None else plan.longest)
             waiting = [record for record in records if not record.finished]
-            if not waiting:
+            if not waiting or monotonic() >= until:
                 break
-            probes += self._trial(waiting, replace(plan, seconds=left))
+            probes += self._trial(waiting, replace(plan, seconds=left), until)
         measurements = tuple(measurement for record in records for measurement in record.measurements(probes))
         for record in records:
             for arm in record.task.arms:
@@ -133,8 +139,8 @@ class ProcessBench:
             best_capacity=max((probe.capacity for probe in probes), default=None),
         )
 
-    def pools_at_work(self, operation: Operation) -> tuple[str, ...]:
-        """Call a user's function twice; name the thread pools that were at work: BLAS if it failed."""
+    def pools_at_work(self, operation: Operation, seconds: float = inf) -> tuple[str, ...]:
+        """Call a user's function twice; name the thread pools that were at work: BLAS if it failed, or took longer."""
         job = TrialJob(
             tasks=(self._task(Case(operation=operation, configurations=())),),
             rounds=0,
@@ -145,7 +151,9 @@ class ProcessBench:
         errand = trial_job.errand("pools", job=encode(job))
         with (
             suppress(OSError),  # it cannot be started: the trials that follow say why
-            TrialProcess(self._server(preload=False), errand, patience=self._patience) as process,
+            TrialProcess(
+                self._server(preload=False), errand, patience=self._patience, until=monotonic() + seconds
+            ) as process,
         ):
             for message in process.messages():
                 match message:
@@ -179,7 +187,7 @@ class ProcessBench:
             )
         return self._servers[preload]
 
-    def _trial(self, records: Sequence["_TaskRecord"], plan: TrialPlan) -> list["_Probe"]:
+    def _trial(self, records: Sequence["_TaskRecord"], plan: TrialPlan, until: float) -> list["_Probe"]:
         """Run one process over what is left; what comes of it stands in the records. Returns its probes."""
         used = {record.task.operation.name for record in records}
         workloads = {name: workload for name, workload in self._workloads.items() if name in used}
@@ -203,7 +211,7 @@ class ProcessBench:
         probes: list[_Probe] = []
         try:
             with TrialProcess(
-                self._server(preload=not workloads), errand, patience=self._patience
+                self._server(preload=not workloads), errand, patience=self._patience, until=until
             ) as process:
                 self.costs["process start"] += monotonic() - began
                 ending = self._follow(process, records, probes)
@@ -336,6 +344,9 @@ class _TaskRecord:
             return Failure(kind=FailureKind.NOT_REACHED, reason=reason)
         if timed:
             return None
+        ended = Failure(kind=FailureKind.NOT_REACHED, reason=OUT_OF_TIME_IN_CALL)
+        if ended in self.failures.values():
+            return ended
         reason = "Too many trial processes of its plan died."
         return Failure(kind=FailureKind.NOT_REACHED, reason=reason)
 
@@ -393,6 +404,8 @@ def _failure(ending: TrialEnding, printed: str, *, out_of_memory: bool) -> Failu
                 kind=FailureKind.TIME_OUT,
                 reason=f"It did not get on within {ending.waited:.3g} s; it was ended with all its children.",
             )
+        case TrialEnd.OVER:
+            return Failure(kind=FailureKind.NOT_REACHED, reason=OUT_OF_TIME_IN_CALL)
         case TrialEnd.GARBLED:
             return Failure(
                 kind=FailureKind.PROTOCOL, reason="The trial process wrote what cannot be understood."

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from time import monotonic
 from types import TracebackType
 from typing import IO, Any, Self
@@ -39,6 +40,8 @@ class TrialEnd(StrEnum):
 
     DONE = "done"
     TIME_OUT = "time-out"
+    OVER = "over"
+    """The time of its plan was over."""
     GARBLED = "garbled"
     EXIT = "exit"
 
@@ -214,7 +217,9 @@ class TrialProcess:
     Scope of effect: one temporary folder, which is the trial's TMPDIR. Not for use by several threads.
     """
 
-    def __init__(self, server: TrialServer, errand: bytes, *, patience: float) -> None:
+    def __init__(self, server: TrialServer, errand: bytes, *, patience: float, until: float = inf) -> None:
+        """Run an errand, each step of it within the patience, and all of it until a moment of the monotonic clock."""
+        self._until = until
         self._server = server
         self._errand = errand
         self._patience = patience
@@ -261,9 +266,12 @@ class TrialProcess:
             pending, status, lives, began = b"", None, True, monotonic()
             while self.ending is None:
                 step, allowed = self._step(began)
-                left = step + allowed - monotonic()
+                left = min(step + allowed, self._until) - monotonic()
                 if left <= 0:
-                    self.ending = TrialEnding(end=TrialEnd.TIME_OUT, waited=allowed)
+                    is_over = self._until < step + allowed
+                    self.ending = TrialEnding(
+                        end=TrialEnd.OVER if is_over else TrialEnd.TIME_OUT, waited=allowed
+                    )
                     break
                 ready = {key.fd for key, _ in selector.select(left if lives else 0)}
                 if self._server.fileno() in ready and lives:

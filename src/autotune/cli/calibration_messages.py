@@ -45,12 +45,12 @@ def confirming(event: "Confirming") -> str:
     )
 
 
-def best_so_far(configuration: Configuration, speedup: float | None) -> str:
-    return f"best so far {configuration} at {units.speedup(speedup)} the default"
+def best_so_far(configuration: Configuration, speedup: float) -> str:
+    return f"best so far {configuration} at {units.seeming(speedup)}x the default"
 
 
-def best(operation: str, configuration: Configuration, speedup: float | None) -> str:
-    return f"  {operation}: {configuration} looks {units.speedup(speedup)} as fast as the default"
+def best(operation: str, configuration: Configuration, speedup: float) -> str:
+    return f"  {operation}: {configuration} looks {units.seeming(speedup)}x as fast as the default"
 
 
 def trial_failed(operation: str, configuration: Configuration, failure: "Failure") -> str:

@@ -123,8 +123,8 @@ def running(
     `text` says why the choice of `tune` for it is not used.
     """
     reason = reason if text is None else f"{reason} {text}"
-    rest = ", calls and loops of its Pythons as measured" if calls else ""
-    rest += ", and others are learned about" if learns else ""
+    rest = "; calls and loops of its Pythons run as measured" if calls else ""
+    rest += ", others are learned" if learns else ""
     rest += "" if wait is None else f"; idle threads {wait}"
     if threads is not None and user_limit is not None:
         return f"autotune run: your own BLAS thread variables stay ({count_of(user_limit, 'thread')}){rest}."
@@ -164,6 +164,13 @@ def compared_runs(*, same_status: bool, same_output: bool | None) -> str:
         None: "and the output varies between plain runs, so that it cannot be compared",
     }[same_output]
     return f"{status} {output}."
+
+
+def compared_short_runs(seconds: float) -> str:
+    return (
+        f"A plain run takes {seconds:.2g} s, and the start of `autotune run`, some tenths of a second, is part of each "
+        "tuned one: give the command more to do."
+    )
 
 
 def compared_failures(status: int) -> str:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import join
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,9 @@ from autotune.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from autotune.bench.command_pairs import PairedRuns
+
+SHORT_SECONDS = 1.0
+"""Time of a plain run below which the start of `autotune run` is much of the tuned one."""
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -88,6 +92,9 @@ def show(
             return
         click.echo(command_messages.compared(runs.speedup, runs.interval, len(runs.plain)))
         click.echo(command_messages.compared_runs(same_status=runs.same_status, same_output=runs.same_output))
+        plain_seconds = median(run.seconds for run in runs.plain)
+        if plain_seconds < SHORT_SECONDS:
+            click.echo(command_messages.compared_short_runs(plain_seconds))
         counts = {name: getattr(force, name) for name in ("calls", "tuned", "loops")}
         click.echo(
             command_messages.compared_in_force(force.reason, **counts) if force.processes else force.reason

@@ -59,7 +59,9 @@ class Board:
         return calibration_messages.now(
             self._where,
             doing=self._doing,
-            best=calibration_messages.best_so_far(best.configuration, best.speedup) if best else "",
+            best=""
+            if best is None or best.speedup is None
+            else calibration_messages.best_so_far(best.configuration, best.speedup),
             elapsed=event.elapsed,
             remaining=event.remaining,
         )

@@ -89,25 +89,22 @@ def publish(
       autotune store publish --store /nfs/autotune
       autotune store publish node.yaml --store s3://bucket/autotune --sign
     """
-    from autotune.share.publish import publish as publish_profile
     from autotune.share.signing_keys import private_key
     from autotune.share.store_settings import signing_key
 
     place, _ = open_named_store(store)
     secret = private_key(key or signing_key()) if sign or key is not None else None
-    chosen = [(path, profile_files.read(path)) for path in profiles] or [*profiles_of_this_host()]
     results = []
-    for path, profile in chosen:
+    for path, profile in [(path, profile_files.read(path)) for path in profiles] or profiles_of_this_host():
         try:
-            result = publish_profile(profile, place, key=secret)
+            results.append(publish_profile(path, profile, place, secret))
         except ProfileError as problem:
-            raise ProfileError(problem.reason, path) from None
-        name = f"{result.folder}/{result.name}"
-        note(store_messages.published(path, name, new=result.new, newly_signed=result.newly_signed))
-        results.append({"profile": str(path), **asdict(result)})
+            if profiles:
+                raise
+            write_error(program_messages.error(str(problem)))  # the others follow
     if as_json:
         print_json("store.publish/1", {"store": place.address, "published": results})
-    if not chosen:
+    if not results:
         note(store_messages.NOTHING_TO_PUBLISH)
         return FAILED
     if secret is None:
@@ -330,6 +327,19 @@ def print_rejected(rejected: "Sequence[RejectedFile]") -> None:
         note(store_messages.refused_file(printable(f"{file.folder}/{file.name}"), printable(file.reason)))
     if len(rejected) > MOST_REJECTED:
         note(store_messages.more_refused(len(rejected) - MOST_REJECTED))
+
+
+def publish_profile(path: Path, profile: Profile, place: "Store", key: Any) -> dict[str, Any]:
+    """Give a profile to a store and say so; return the result for programs. Raises ProfileError if it is unfit."""
+    from autotune.share.publish import publish
+
+    try:
+        result = publish(profile, place, key=key)
+    except ProfileError as problem:
+        raise ProfileError(problem.reason, path) from None
+    name = f"{result.folder}/{result.name}"
+    note(store_messages.published(path, name, new=result.new, newly_signed=result.newly_signed))
+    return {"profile": str(path), **asdict(result)}
 
 
 def profiles_of_this_host() -> Iterator[tuple[Path, Profile]]:

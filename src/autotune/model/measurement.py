@@ -95,6 +95,8 @@ class TrialPlan:
     seed: int = 0
     seconds: float | None = None
     """Once this much time has passed no further pair begins, but each candidate gets at least one."""
+    longest: float | None = None
+    """Once this much time has passed the process is ended wherever it is."""
     quiet: bool = False
     """Do the neighbours that run next to other plans rest while this one runs?"""
 

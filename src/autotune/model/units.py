@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 
 _SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 UNKNOWN = "-"
+LARGEST_SEEMING = 10.0
+"""Speed-up from which single timings tell of a disturbance, or of a large gain, but not how large."""
 
 
 def seconds(value: float | None) -> str:
@@ -30,6 +32,11 @@ def moment(value: float) -> str:
 def speedup(value: float | None) -> str:
     """Format a speed-up, such as `2.00x`; a dash for None."""
     return UNKNOWN if value is None else f"{digits(value)}x"
+
+
+def seeming(value: float) -> str:
+    """Format a speed-up that few timings showed and nothing proved, such as `1.36` or `4.2`; no large numbers."""
+    return f"{value:.2f}" if value < 2 else f"{value:.1f}" if value < LARGEST_SEEMING else "over 10"
 
 
 def interval(ends: tuple[float, float] | None) -> str:

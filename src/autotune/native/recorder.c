@@ -39,10 +39,11 @@ struct header {
     int64_t pid, parent, start_ns; /* CLOCK_MONOTONIC */
     _Atomic(int64_t) last_ns, cpu_ns;
     _Atomic(uint32_t) threads, most_at_once; /* that called, and those in a timed call at once */
+    _Atomic(uint32_t) turns, unused; /* turns: times that a thread called again after another one had */
 };
 
 _Static_assert(sizeof(struct record_row) == 128, "the layout that recording/ledger.py reads");
-_Static_assert(sizeof(struct header) == 88, "the layout that recording/ledger.py reads");
+_Static_assert(sizeof(struct header) == 96, "the layout that recording/ledger.py reads");
 
 struct key {
     const void *target;
@@ -94,6 +95,7 @@ static atomic_uint forks; /* that led to this process: a call that began before 
 
 static NEAR _Thread_local int64_t inner; /* nanoseconds of recorded calls that the one in progress has made */
 static NEAR _Thread_local int depth; /* timed calls in progress: each but the first was made by the one before */
+static NEAR _Thread_local uint64_t current, latest; /* numbers of the innermost timed call, and of the latest */
 static NEAR _Thread_local bool is_seen;
 
 /* Adds to a counter and returns what it was. Writers hold the GIL (the core refuses builds without), so that no locked
@@ -383,9 +385,13 @@ static inline bool count_call(struct record_row *row, uint64_t elements, struct 
 
 static void begin_timing(struct record *record, struct record_row *row)
 {
+    static const void *latest; /* thread, by the address of a variable of its own; under the GIL */
     if (!is_seen) {
         see_thread();
+    } else if (latest != &is_seen) {
+        atomic_fetch_add_explicit(&header->turns, 1, memory_order_relaxed);
     }
+    latest = &is_seen;
     if (depth++ == 0) {
         const unsigned others = (unsigned)atomic_fetch_add_explicit(&at_once, 1, memory_order_relaxed);
         if (others >= atomic_load_explicit(&header->most_at_once, memory_order_relaxed)) {
@@ -395,6 +401,8 @@ static void begin_timing(struct record *record, struct record_row *row)
     record->row = row;
     record->forks = atomic_load_explicit(&forks, memory_order_relaxed);
     record->outer = inner;
+    record->around = current;
+    record->number = current = ++latest;
     inner = 0;
     record->start = pool_clock();
 }
@@ -422,10 +430,17 @@ void record_end(struct record *record)
         return; /* the call forked, and this is the child */
     }
     const int64_t now = pool_clock(), total = now - record->start, own = total - inner;
-    inner = record->outer + total;
     if (--depth == 0) {
         atomic_fetch_sub_explicit(&at_once, 1, memory_order_relaxed);
     }
+    if (record->number != current) {
+        /* Another greenlet of the thread took over within this call, and has not ended its own: neither call's time is known,
+         * nor that of any other in progress. A number that no call has tells them so. */
+        current = ++latest;
+        return;
+    }
+    current = record->around;
+    inner = record->outer + total;
     counter_add(&row->nanoseconds, own > 0 ? (uint64_t)own : 0);
     counter_add(&row->timed, 1);
     if (now - atomic_load_explicit(&header->last_ns, memory_order_relaxed) > REFRESH_NS) {

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { RECORD_VERSION = 1, RECORD_ROWS = 384, RECORD_HEADER = 4096 };
+enum { RECORD_VERSION = 2, RECORD_ROWS = 384, RECORD_HEADER = 4096 };
 
 /* One kind of calls. The layout is that of the file; recording/ledger.py reads it. */
 struct record_row {
@@ -26,10 +26,11 @@ struct record_row {
     uint64_t reserved;
 };
 
-/* A call in progress; lies on the stack of its thread, and no other object points to it. */
+/* A call in progress; lies on the stack of its thread, and no other object points to it: a greenlet may move that stack. */
 struct record {
     struct record_row *row; /* NULL: not timed */
     unsigned forks; /* of the process when it began */
+    uint64_t number, around; /* of this call, and of the one that made it, among the timed calls of the thread */
     int64_t start, outer;
 };
 

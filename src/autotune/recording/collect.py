@@ -43,12 +43,10 @@ def collect(folder: Path, began: float) -> Collected:
         note = dict(notes.get(ledger.pid, ())).get(stem)
         inherited = note or _inherited(ledger.parent, parents, notes)
         processes.append(_process(ledger, inherited, began, is_fork=note is None))
-    for pid, of_process in notes.items():  # those whose calls could not be recorded at all
-        processes += [
-            _unrecorded(pid, note)
-            for stem, note in of_process
-            if note["native"] is not None and stem not in ledgers
-        ]
+    for pid, of_process in notes.items():
+        for stem, note in of_process:
+            if note["native"] is not None and stem not in ledgers:
+                processes.append(_process(_uncounted(pid, note["parent"], began), note, began, is_fork=False))
     missing = set()
     for path in folder.glob("*.missing"):  # the path of an interpreter, as bytes of any encoding
         with suppress(OSError):
@@ -88,32 +86,28 @@ def _process(ledger: Ledger, note: Mapping[str, Any], began: float, *, is_fork: 
         cpu_seconds=ledger.cpu_seconds,
         threads=ledger.threads,
         most_at_once=ledger.most_at_once,
+        turns=ledger.turns,
         pools=_pools(note),
         others=tuple(note.get("others", ())),
         environment=note.get("environment", {}),
         usable_cpus=note.get("usable_cpus"),
-        unseen=tuple(note.get("refusals", ())),
+        unseen=tuple(filter(None, (note.get("native"), *note.get("refusals", ())))),
         calls=calls_of(ledger.rows, LOOP_CLASSES),
     )
 
 
-def _unrecorded(pid: int, note: Mapping[str, Any]) -> RecordedProcess:
-    return RecordedProcess(
+def _uncounted(pid: int, parent: int, began: float) -> Ledger:
+    """Return the ledger of a process whose calls could not be recorded at all."""
+    return Ledger(
         pid=pid,
-        parent=note["parent"],
-        words=tuple(note["words"]),
-        is_fork=False,
-        start=0.0,
-        end=0.0,
+        parent=parent,
+        start=began,
+        last=began,
         cpu_seconds=0.0,
         threads=0,
         most_at_once=0,
-        pools=_pools(note),
-        others=tuple(note["others"]),
-        environment=note["environment"],
-        usable_cpus=note["usable_cpus"],
-        unseen=(note["native"], *note["refusals"]),
-        calls=(),
+        turns=0,
+        rows=(),
     )
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAGIC = b"autotune record\0"
-VERSION = 1
+VERSION = 2
 
-_HEADER = struct.Struct("=16s4I2I3q2q2I")
+_HEADER = struct.Struct("=16s4I2I3q2q4I")
 _ROW = struct.Struct("=48scc6s4q4QQ")
 _STATE_OFFSET = 36
 """Of the word that asks the process to stop recording."""
@@ -50,6 +50,8 @@ class Ledger:
     """Threads that called."""
     most_at_once: int
     """Threads in a call at once, at most."""
+    turns: int
+    """Times that a thread called again after another one had."""
     rows: tuple[LedgerRow, ...]
 
 
@@ -73,6 +75,8 @@ def read_ledger(path: Path) -> Ledger | None:
         cpu,
         threads,
         most,
+        turns,
+        _unused,
     ) = _HEADER.unpack_from(data)
     if magic != MAGIC or version != VERSION or row_bytes != _ROW.size:
         return None
@@ -87,6 +91,7 @@ def read_ledger(path: Path) -> Ledger | None:
         cpu_seconds=cpu * 1e-9,
         threads=threads,
         most_at_once=most,
+        turns=turns,
         rows=tuple(row for row in rows if row.calls),
     )
 

@@ -9,7 +9,7 @@ from autotune.model.catalogue import row_of
 from autotune.model.codec import decode, encode
 from autotune.model.operation import Operation
 
-SCHEMA = "autotune.recording/1"
+SCHEMA = "autotune.recording/2"
 
 TUNABLE_FROM_SECONDS = 5e-6
 """Mean of a call below which no count of threads pays for its switch (0.3 us)."""
@@ -89,6 +89,8 @@ class RecordedProcess:
     """Threads that called NumPy."""
     most_at_once: int
     """Calls in progress at once, at most."""
+    turns: int
+    """Times that a thread called again after another one had."""
     pools: tuple[ThreadPool, ...]
     others: tuple[str, ...]
     """Libraries with thread pools that were imported: "torch", ..."""

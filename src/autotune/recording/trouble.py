@@ -12,6 +12,8 @@ WORTH_SAYING = 0.02
 """Part of the run below which a cost is not mentioned."""
 SMALL_ARRAY = 1000
 """Elements up to which the overhead of a call, about 0.5 us, is most of its time."""
+TURNS_A_SECOND = 10.0
+"""Changes of the calling thread that show threads at work at once: CPython's GIL is handed over every 5 ms."""
 SLOW_PRODUCTS = frozenset({"matmul", "dot", "inner", "vdot", "matvec", "vecdot", "matmat"})
 _INTEGERS = ("int", "uint", "bool", "float16")
 
@@ -189,7 +191,7 @@ def _turns_at_the_gil(recording: Recording) -> Iterator[str]:
         span = process.end - process.start
         if (
             process.threads > 1
-            and process.most_at_once > 1
+            and (process.most_at_once > 1 or process.turns > TURNS_A_SECOND * span)
             and span > 0
             and _is_serial(process, span, recording)
         ):

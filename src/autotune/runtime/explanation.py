@@ -351,8 +351,7 @@ def _process(explanation: Explanation, width: int) -> Iterator[str]:
 
 def saved_text(saved: Saved) -> str:
     """Describe the seconds that the guard has seen saved."""
-    untold = f"{saved.untold} choices had" if saved.untold != 1 else "1 choice had"
-    doubt = f" {untold} too few controls to tell." if saved.untold else ""
+    doubt = f" {units.count_of(saved.untold, 'choice')} had too few controls to tell." if saved.untold else ""
     if saved.seconds == saved.low == saved.high == 0.0 and saved.untold:
         return f"Seconds saved so far are not known:{doubt}"
     if saved.low == saved.high:  # both ends are beyond the seconds of the process
@@ -369,7 +368,7 @@ def _learned(explanation: Explanation, learned: Sequence[Learned], width: int) -
     given_up = sum(not lesson.choice and not lesson.candidate for lesson in learned)
     proved = sum(bool(lesson.choice) for lesson in learned)
     yield from wrapped(
-        f"Learning: {proved} choices proved, "
+        f"Learning: {units.count_of(proved, 'choice')} proved, "
         f"{len(learned) - given_up - proved} being tried, {given_up} without a gain. "
         f"Seconds spent on slower candidates: {explanation.spent_seconds:.3g}.",
         width,

@@ -11,6 +11,7 @@ from autotune.errors import BadBudget, BadSize, UsageError
 from autotune.model.catalogue import is_whole
 from autotune.model.constraints import LARGEST_SIZE
 from autotune.model.profile import Profile
+from autotune.model.units import seeming
 from autotune.profiles.entry_merge import keep, own_path
 from autotune.runtime import applied
 from autotune.search.events import Confirming, Decided, Event, Exploring, Listener, Tried, ignore
@@ -149,7 +150,7 @@ def line_of(event: Event) -> str:
         case Exploring():
             step = f"exploring {event.name} ({event.index} of {event.total})"
         case Tried(failure=None, speedup=float(speedup)):
-            step = f"{event.operation}: {event.configuration}, {speedup:.2f} times as fast"
+            step = f"{event.operation}: {event.configuration}, {seeming(speedup)} times as fast"
         case Tried():
             step = f"{event.operation}: {event.configuration} failed"
         case Confirming():

@@ -9,6 +9,7 @@ from autotune.model.configuration import DEFAULT, Configuration, Knob
 from autotune.model.entry import OUT_OF_TIME, Alternative, Entry, Evidence, Status
 from autotune.model.operation import Operation
 from autotune.model.policy import CPU_SLACK
+from autotune.model.units import seeming
 from autotune.search.confirmation import Candidate, Findings, Verdict, in_words
 from autotune.search.crossings import Alternatives
 from autotune.search.environment import Environment
@@ -63,7 +64,7 @@ def decide(
         return replace(bare, status=Status.FAILED, reason=reason)
     failed = candidate is not None and candidate.verdict is Verdict.FAILED
     if not evidence.default_seconds and not failed:
-        return bare
+        return bare if evidence.unreached is None else replace(bare, reason=evidence.unreached.reason)
     measured = replace(
         bare.evidence,
         default_seconds=median(evidence.default_seconds) if evidence.default_seconds else None,
@@ -123,7 +124,7 @@ def _tested(base: Entry, candidate: Candidate, evidence: TrialEvidence, capacity
     seemed = exp(-evidence.estimate(choice)) if choice in evidence.visits else exp(-candidate.seemed)
     processes = len(candidate.visits)
     reason = (
-        f"{choice} looked {seemed:.2f} times as fast; the time allowed ended after {processes} "
+        f"{choice} looked {seeming(seemed)} times as fast; the time allowed ended after {processes} "
         f"process{'es' * (processes != 1)} of its test."
     )
     return replace(tested, status=Status.UNDECIDED, reason=reason)
@@ -196,7 +197,9 @@ def _nothing_better(evidence: TrialEvidence) -> str:
         return failed[0] if failed else "There is nothing to choose from on this allocation."
     best = min(evidence.candidates, key=evidence.estimate)
     gain = evidence.estimate(best)
-    seemed = f"The best other configuration, {best}, looked {exp(-gain):.3f} times as fast as the default"
+    seemed = (
+        f"The best other configuration, {best}, looked {seeming(exp(-gain))} times as fast as the default"
+    )
     if gain <= -log1p(MARGIN):  # next to neighbours a candidate must be no slower without them, too
         return f"{seemed}, but it was not seen to be as fast without neighbours, or too seldom: it was not tested."
     return f"{seemed}; a gain below {MARGIN:.0%} is not pursued." if gain < 0 else f"{seemed}."

@@ -48,6 +48,8 @@ class TrialEvidence:
     default_seconds: list[float] = field(default_factory=list)
     failures: dict[Configuration, Failure] = field(default_factory=dict)
     """Why a configuration, or the default, is out for good."""
+    unreached: Failure | None = None
+    """Why the default has no timings, where another time it may have some."""
     cpu_seconds: dict[Configuration, list[float]] = field(default_factory=lambda: defaultdict(list))
     """CPU time of a run, of each process that measured it; empty where it is not measured."""
     retained_bytes: dict[Configuration, int] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class TrialEvidence:
         if not sane(default):
             if default.failure is None or default.failure.final:
                 self.failures[DEFAULT] = default.failure or CLOCK_STOOD
+            self.unreached = default.failure
             return
         self.default_seconds.extend(default.seconds)
         for measurement in measurements:

@@ -65,6 +65,18 @@ class Capacity:
         return self._counted()[1]
 
     @property
+    def lasting(self) -> float | None:
+        """Full capacity to be kept for later calibrations; None if none is known.
+
+        Where this one never reached what an earlier one saw, half of the difference is forgotten: a machine may lack
+        CPUs for all of a calibration, but what was wrong, or is no longer true, must not stay.
+        """
+        seen, earlier = self._seen(), self.known_best
+        if seen is None or earlier is None or len(self.probes) < BEST_OF or seen >= earlier:
+            return self.best
+        return (seen + earlier) / 2
+
+    @property
     def full_share(self) -> float | None:
         """Part of the time at full capacity; None if it was never probed."""
         return self._counted()[2]
@@ -88,17 +100,19 @@ class Capacity:
     def _counted(self) -> tuple[int, float | None, float | None]:
         count = len(self.probes)
         if self._known[0] != count:
-            # the 95 % quantile, which one probe that says too much does not move
-            seen = (
-                quantiles(self.probes, n=BEST_OF)[-1] if count >= BEST_OF else max(self.probes, default=None)
-            )
             best = share = None
-            if seen is not None:
+            if (seen := self._seen()) is not None:
                 least = 1.0 + LEAST_PART * (self.usable_cpus - 1)
                 best = max(seen, self.known_best or 0.0, least)
                 share = sum(probe >= _full_from(best) for probe in self.probes) / count
             self._known = count, best, share
         return self._known
+
+    def _seen(self) -> float | None:
+        if len(self.probes) < BEST_OF:
+            return max(self.probes, default=None)
+        # the 95 % quantile, which one probe that says too much does not move
+        return quantiles(self.probes, n=BEST_OF)[-1]
 
     @property
     def disturbed_share(self) -> float:

@@ -179,7 +179,7 @@ def _new_header(
 ) -> Header:
     """Return the header of a new journal: the machine's self-test, pools at work, and choices proved elsewhere."""
     tested = self_test or _examine(request, host, report)
-    pools, seconds = _pools_at_work(plan, host)
+    pools, seconds = _pools_at_work(plan, host, max(0.0, request.seconds - tested.seconds))
     profiles = [*learned_choices.read(), *_similar(host.key, relatives)]
     return Header(
         request=request.with_pools(pools),
@@ -325,7 +325,7 @@ def _workbench(request: Request) -> _Workbench:
         neighbours=request.neighbours,
         copies=request.copies,
         placements=_placements(machine, allocation),
-        full_capacity=_full_capacity(key),
+        full_capacity=full_capacity(key),
     )
     return _Workbench(machine=machine, allocation=allocation, key=key, bench=bench, environment=environment)
 
@@ -337,10 +337,14 @@ def _capacity(environment: Environment, known_best: float | None = None) -> Capa
     )
 
 
-def _full_capacity(key: Key) -> float | None:
-    """Full capacity as the user's own profile of this machine and allocation says."""
-    capacities = [profile.provenance.capacity for profile in _own_profiles() if profile.key == key]
-    return max((capacity for capacity in capacities if capacity is not None), default=None)
+def full_capacity(key: Key) -> float | None:
+    """Full capacity as the user's own newest profile of this machine and allocation says."""
+    made = [
+        profile.provenance
+        for profile in _own_profiles()
+        if profile.key == key and profile.provenance.capacity is not None
+    ]
+    return max(made, key=lambda each: each.created or "").capacity if made else None
 
 
 def _similar(key: Key, relatives: Sequence[Profile]) -> list[Profile]:
@@ -398,7 +402,7 @@ def _examine(request: Request, host: _Workbench, report: Listener) -> SelfTest:
     )
 
 
-def _pools_at_work(plan: Plan, host: _Workbench) -> tuple[tuple[str, ...], float]:
+def _pools_at_work(plan: Plan, host: _Workbench, seconds: float) -> tuple[tuple[str, ...], float]:
     """Name the thread pools that the user's function keeps busy at its largest size, and the seconds that this took.
 
     BLAS is presumed for operations of the catalogue, and where there is one CPU.
@@ -407,7 +411,8 @@ def _pools_at_work(plan: Plan, host: _Workbench) -> tuple[tuple[str, ...], float
     if not sizes or host.environment.usable_cpus == 1:
         return PRESUMED, 0.0
     began = monotonic()
-    pools = host.bench.pools_at_work(max(sizes, key=lambda each: prod(each.size.values())))
+    largest = max(sizes, key=lambda each: prod(each.size.values()))
+    pools = host.bench.pools_at_work(largest, seconds)
     return pools, monotonic() - began
 
 
@@ -454,7 +459,7 @@ def _provenance(
         renumbered_cpus=host.allocation.is_renumbered,
         scrubbed=tuple(host.bench.scrubbed),
         resolution=self_test.resolution,
-        capacity=self_test.capacity if capacity.best is None else capacity.best,
+        capacity=self_test.capacity if capacity.lasting is None else capacity.lasting,
         memory_bandwidth=self_test.memory_bandwidth,
         peak_flops=self_test.peak_flops,
         effort=request.effort,

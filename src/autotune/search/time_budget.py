@@ -6,6 +6,8 @@ from math import inf, isfinite
 
 from autotune.model.measurement import Bench, Case, Session, TrialPlan
 
+OVERTIME = 5.0
+"""Seconds after the end of the budget at which a process is ended: a call that is slower than expected may end."""
 SEEDS_APART = 1_000_003
 """Between the plans of one seed and those of the next."""
 
@@ -46,6 +48,7 @@ class Clock:
             rounds=pairs,
             seed=self.seed * SEEDS_APART + self.plans,
             seconds=round(seconds, 3) if isfinite(seconds) else None,
+            longest=round(self.remaining + OVERTIME, 3) if isfinite(self.budget) else None,
             quiet=quiet,
         )
         session = self.bench.run(plan)

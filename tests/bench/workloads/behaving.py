@@ -67,6 +67,10 @@ def hanging(n, workers=1):
     time.sleep(0.001)
 
 
+def slow(n, workers=1):
+    time.sleep(600)
+
+
 def greedy(n, workers=1):
     if workers == 2:
         return np.ones(2**44)
