@@ -39,8 +39,9 @@ class Program(click.Group):
         if args[0] not in program_messages.VERBS:
             from difflib import get_close_matches  # takes 2 ms
 
-            for nearest in get_close_matches(args[0], program_messages.VERBS, 1):
-                ctx.fail(program_messages.no_such_verb(args[0], nearest))
+            ctx.fail(
+                program_messages.no_such_verb(args[0], get_close_matches(args[0], program_messages.VERBS, 1))
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature

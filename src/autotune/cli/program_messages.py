@@ -1,6 +1,6 @@
 """The sentences of the program itself: its help, its exit codes, what ends it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 PROGRAM = """Finds the mix of BLAS threads, workers and chunk sizes that makes NumPy fastest on this machine.
 
@@ -36,8 +36,9 @@ VERBS = {
 INTERRUPTED = "Interrupted."
 
 
-def no_such_verb(verb: str, nearest: str) -> str:
-    return f"There is no verb {verb!r}. Did you mean {nearest}?"
+def no_such_verb(verb: str, nearest: Sequence[str]) -> str:
+    hint = f"Did you mean {nearest[0]}?" if nearest else "`autotune --help` lists all."
+    return f"There is no verb {verb!r}. {hint}"
 
 
 def operations(names: Iterable[str]) -> str:
